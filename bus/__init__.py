@@ -1,0 +1,1 @@
+"""What processes say to one another, and the file that remembers it. Imports nothing else of tickmesh."""

@@ -1,0 +1,299 @@
+"""`mesh.toml` to frozen, validated structs. An unknown key is an error; every limit has its reason here.
+
+Paths are relative to the folder that holds `mesh.toml`, so two copies of a project never share anything.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+SOURCE_NAME = r"^[A-Za-z0-9._-]{1,64}$"
+
+
+class ConfigError(ValueError):
+    """A sentence for the person who wrote the file."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every section."""
+
+
+class Instrument(Section):
+    """An instrument to capture. Exponents: value = mantissa × 10^exponent (Binance spot: −8, eight decimals)."""
+
+    symbol: str
+    venue: str = "binance"
+    price_exponent: int = -8
+    quantity_exponent: int = -8
+
+    @property
+    def subject(self) -> str:
+        return f"{self.venue}.{self.symbol}"
+
+
+class Log(Section):
+    segment_bytes: int = 16 << 20  # recovery scans one segment: 16 MiB take about 0.1 s
+    sync_ms: int = 50  # fdatasync interval: what a power cut may cost
+    keep_segments: int = 64  # released when archived and beyond this many, so tools can look back without the archive
+    outbox_segment_bytes: int = 4 << 20
+    outbox_bytes_max: int = 1 << 30  # RAM a producer may fill while the sequencer is away
+    clock_ms: int = 100  # silence after which a clock event is said
+    hold_ms: int = 250  # how long a skipped venue id may be filled by another line before it is called a gap
+    ring_messages: int = 10_000  # ZeroMQ's bound; beyond it messages are dropped and read from the file
+    catch_up: bool = True  # switched off only by the test that shows it is needed
+    check_numbers: bool = True  # likewise
+
+
+class Feed(Section):
+    venue: str = "binance"
+    lines: int = 2
+    depth_limit: int = 1000  # levels of a REST snapshot
+    stale_s: float = 60.0  # no frame for so long: reconnect (Binance pings every 20 s)
+    backoff_s: tuple[float, float] = (0.1, 10.0)
+
+
+class Exchange(Section):
+    """The local venue. `seed` and the rates shape the synthetic market."""
+
+    host: str = "127.0.0.1"
+    port: int = 0  # 0: a free one, kept in the run folder
+    seed: int = 1
+    trades_per_s: float = 20.0  # per instrument, on average
+    quotes_per_s: float = 60.0
+    api_key: str = "local-key"  # the local venue's only account: not a secret
+    api_secret: str = "local-secret"
+    replay: tuple[str, ...] = ()  # capture files instead of the synthetic market
+    speed: float = 1.0  # of the replay; 0 = as fast as its clients take it
+    lines: int = 2  # the replay starts when so many connections have subscribed
+
+
+class Model(Section):
+    """One kernel on one instrument. `name` is the process name's second half, `kernel` a file in nodes/models."""
+
+    name: str
+    kernel: str
+    instrument: str = ""  # venue.symbol; empty: the first instrument
+    parameters: dict[str, float] = {}
+
+
+class Executor(Section):
+    enabled: bool = True
+    instrument: str = ""  # venue.symbol; empty: the first instrument
+    order_quantity: str = "0.001"
+    position_max: str = "0.01"
+    orders_per_s: float = 5.0
+    signal_threshold: float = 0.6
+    stale_ms: int = 2000  # no quote for so long (by seq_ns): no new order
+    order_ttl_ms: int = 2000  # a resting order is cancelled after so long
+    intent_ttl_ms: int = 5000  # an intent that the session has not acted on for so long is refused
+
+
+class Session(Section):
+    recv_window_ms: int = 2000
+    request_timeout_s: float = 10.0
+    reconcile_s: float = 5.0
+
+
+class Recorder(Section):
+    commit_ms: int = 100  # recent store transaction
+    segment_s: float = 60.0  # archive files are cut at least this often
+    segment_events: int = 500_000
+    recent_hours: float = 4.0
+    recent_bytes_max: int = 8 << 30  # LMDB map: address space, not disk
+
+
+class Mesh(Section):
+    """The whole file. `host`: nodes that the sequencer's process runs itself, fewest hops for least latency."""
+
+    mode: Literal["sim", "paper", "live"] = "sim"
+    source: str = "sim"  # name of the log folder under data/; one per source of market
+    data: str = "data"
+    run: str = "run"
+    host: tuple[str, ...] = ()
+    checkpoint_s: float = 2.0
+    instruments: tuple[Instrument, ...] = (Instrument(symbol="BTCUSDT"),)
+    log: Log = Log()
+    feed: Feed = Feed()
+    exchange: Exchange = Exchange()
+    models: tuple[Model, ...] = (
+        Model(name="imbalance", kernel="book_imbalance"),
+        Model(name="flow", kernel="trade_flow"),
+    )
+    executor: Executor = Executor()
+    session: Session = Session()
+    recorder: Recorder = Recorder()
+
+
+class Config:
+    """A mesh's settings and the places that follow from them."""
+
+    def __init__(self, mesh: Mesh, root: Path):
+        self.mesh = mesh
+        self.root = root
+
+    def __getattr__(self, name: str):
+        return getattr(self.mesh, name)
+
+    @property
+    def run_dir(self) -> Path:
+        """Sockets, pid files, supervisor's logs: nothing that matters after a stop."""
+        return self.root / self.mesh.run
+
+    @property
+    def source_dir(self) -> Path:
+        """Everything that is known of this source of market."""
+        return self.root / self.mesh.data / self.mesh.source
+
+    @property
+    def log_dir(self) -> Path:
+        return self.source_dir / "log"
+
+    @property
+    def recent_dir(self) -> Path:
+        return self.source_dir / "recent"
+
+    @property
+    def archive_dir(self) -> Path:
+        return self.source_dir / "archive"
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        return self.source_dir / "checkpoints"
+
+    @property
+    def exchange_dir(self) -> Path:
+        return self.source_dir / "exchange"
+
+    @property
+    def outbox_dir(self) -> Path:
+        """In RAM where there is a tmpfs: an outbox has to survive a process, not a power cut."""
+        identity = hashlib.sha256(f"{os.getuid()} {self.root.resolve()} {self.mesh.source}".encode()).hexdigest()[:16]
+        shm = Path("/dev/shm")
+        if shm.is_dir() and os.access(shm, os.W_OK):
+            return shm / f"tickmesh-{identity}"
+        return self.source_dir / "outbox"
+
+    def instrument(self, subject: str) -> Instrument:
+        """The instrument `venue.symbol`; the first one for an empty name."""
+        if not subject:
+            return self.mesh.instruments[0]
+        for instrument in self.mesh.instruments:
+            if instrument.subject == subject:
+                return instrument
+        known = ", ".join(i.subject for i in self.mesh.instruments)
+        raise ConfigError(f"instrument {subject!r} is not in mesh.toml; there: {known}")
+
+    def model(self, name: str) -> Model:
+        for model in self.mesh.models:
+            if model.name == name:
+                return model
+        raise ConfigError(f"model {name!r} is not in mesh.toml; there: {', '.join(m.name for m in self.mesh.models)}")
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The nearest folder at or above `start` (default: TICKMESH_ROOT, or the working folder) with a mesh.toml."""
+    here = (start or Path(os.environ.get("TICKMESH_ROOT") or Path.cwd())).resolve()
+    for folder in (here, *here.parents):
+        if (folder / "mesh.toml").is_file():
+            return folder
+    raise ConfigError(f"no mesh.toml in {here} or above; run in the project's folder or set TICKMESH_ROOT")
+
+
+def load(root: Path | None = None, overrides: dict | None = None) -> Config:
+    """Reads `mesh.toml`, then `run/overrides.json` (what `mesh up --capture …` chose for this run), then `overrides`.
+
+    Raises ConfigError with a sentence: the file, the key, what was seen and what is allowed.
+    """
+    root = root or find_root()
+    path = root / "mesh.toml"
+    try:
+        tree = msgspec.toml.decode(path.read_bytes())
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from None
+    run = root / tree.get("run", Mesh().run)
+    chosen = run / "overrides.json"
+    if chosen.is_file():
+        merge(tree, msgspec.json.decode(chosen.read_bytes()))
+    merge(tree, overrides or {})
+    try:
+        mesh = msgspec.convert(tree, Mesh)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {error}{_allowed(error)}") from None
+    _check(mesh, path)
+    return Config(mesh, root)
+
+
+def merge(tree: dict, more: dict) -> None:
+    """Lays `more` over `tree`, table by table."""
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+_SECTIONS: dict[str, type[Section]] = {
+    "": Mesh, "instruments": Instrument, "log": Log, "feed": Feed, "exchange": Exchange, "models": Model,
+    "executor": Executor, "session": Session, "recorder": Recorder,
+}  # fmt: skip
+
+
+def _allowed(error: msgspec.ValidationError) -> str:
+    text = str(error)
+    if "unknown field" not in text:
+        return ""
+    where = text.partition("$")[2].strip("`. ").partition("[")[0]
+    section = _SECTIONS.get(where)
+    return f"; allowed there: {', '.join(section.__struct_fields__)}" if section else ""
+
+
+def _check(mesh: Mesh, path: Path) -> None:
+    def need(ok: bool, key: str, seen, allowed: str) -> None:
+        if not ok:
+            raise ConfigError(f"{path}: {key} = {seen!r} is impossible; allowed: {allowed}")
+
+    plain = "a plain name of letters, digits, '.', '_' and '-', up to 64"
+    need(bool(mesh.source) and "/" not in mesh.source and mesh.source.strip(".") != "", "source", mesh.source, plain)
+    need(len(mesh.instruments) > 0, "instruments", mesh.instruments, "at least one")
+    for instrument in mesh.instruments:
+        subject = instrument.subject
+        need(0 < len(subject.encode()) <= 32, "instruments.symbol", subject, "venue.symbol of 32 bytes at most")
+        need(-18 <= instrument.price_exponent <= 0, "price_exponent", instrument.price_exponent, "−18 to 0")
+        need(-18 <= instrument.quantity_exponent <= 0, "quantity_exponent", instrument.quantity_exponent, "−18 to 0")
+    subjects = [i.subject for i in mesh.instruments]
+    need(len(set(subjects)) == len(subjects), "instruments", subjects, "each only once")
+    names = [m.name for m in mesh.models]
+    need(len(set(names)) == len(names), "models", names, "each name only once")
+    for name in names:
+        need(0 < len(f"model-{name}") <= 16, "models.name", name, "1 to 10 characters")
+    for model in mesh.models:
+        need(model.instrument in ("", *subjects), "models.instrument", model.instrument, " or ".join(subjects))
+    need(
+        mesh.executor.instrument in ("", *subjects),
+        "executor.instrument", mesh.executor.instrument, " or ".join(subjects),
+    )  # fmt: skip
+    need(mesh.log.segment_bytes >= 1 << 16, "log.segment_bytes", mesh.log.segment_bytes, "65536 or more")
+    need(mesh.log.outbox_segment_bytes >= 1 << 16, "log.outbox_segment_bytes", mesh.log.outbox_segment_bytes, "65536 +")
+    need(mesh.log.outbox_bytes_max >= 4 * mesh.log.outbox_segment_bytes, "log.outbox_bytes_max",
+         mesh.log.outbox_bytes_max, "four segments or more")  # fmt: skip
+    need(1 <= mesh.log.sync_ms <= 10_000, "log.sync_ms", mesh.log.sync_ms, "1 to 10000")
+    need(10 <= mesh.log.clock_ms <= 10_000, "log.clock_ms", mesh.log.clock_ms, "10 to 10000")
+    need(0 <= mesh.log.hold_ms <= 60_000, "log.hold_ms", mesh.log.hold_ms, "0 to 60000")
+    need(mesh.log.keep_segments >= 1, "log.keep_segments", mesh.log.keep_segments, "1 or more")
+    need(1 <= mesh.log.ring_messages <= 1 << 20, "log.ring_messages", mesh.log.ring_messages, "1 to 1048576")
+    need(1 <= mesh.feed.lines <= 9, "feed.lines", mesh.feed.lines, "1 to 9")
+    need(0 <= mesh.exchange.port < 65536, "exchange.port", mesh.exchange.port, "0 (any free one) to 65535")
+    need(mesh.exchange.speed >= 0, "exchange.speed", mesh.exchange.speed, "0 (as fast as possible) or more")
+    need(1 <= mesh.exchange.lines <= 1000, "exchange.lines", mesh.exchange.lines, "1 to 1000")
+    need(mesh.executor.orders_per_s > 0, "executor.orders_per_s", mesh.executor.orders_per_s, "more than 0")
+    need(mesh.recorder.segment_s > 0, "recorder.segment_s", mesh.recorder.segment_s, "more than 0")
+    need(mesh.recorder.recent_hours > 0, "recorder.recent_hours", mesh.recorder.recent_hours, "more than 0")
+    need(mesh.checkpoint_s > 0, "checkpoint_s", mesh.checkpoint_s, "more than 0")
+    hostable = ("sequencer", "model", "executor", "session")
+    need(all(name in hostable for name in mesh.host), "host", mesh.host, f"any of {', '.join(hostable)}")
+    need(mesh.mode == "sim", "mode", mesh.mode, "'sim' in this version; paper and live trading are not built yet")

@@ -1,0 +1,255 @@
+"""Every record kind as a little-endian numpy dtype, and the hash that names the whole schema.
+
+`docs/messages.md` gives the meaning and unit of each field, in the same order.
+"""
+
+import hashlib
+import json
+from enum import IntEnum, IntFlag
+
+import numpy as np
+
+SCHEMA_VERSION = 1
+
+
+class Kind(IntEnum):
+    """Number of a record kind, as it stands in the header; never used again for another."""
+
+    instrument = 1
+    trade = 2
+    quote = 3
+    depth = 4
+    gap = 5
+    signal = 6
+    intent = 7
+    update = 8
+    fill = 9
+    balance = 10
+    clock = 11
+    cursor = 12
+    run = 13
+    health = 14
+    refusal = 15
+    watermark = 16
+
+
+class Flag(IntFlag):
+    SNAPSHOT = 1
+    REPAIRED = 2
+    UNSYNCED = 4
+
+
+class Action(IntEnum):
+    NEW = 1
+    CANCEL = 2
+
+
+class OrderType(IntEnum):
+    LIMIT = 1
+    MARKET = 2
+    LIMIT_MAKER = 3
+
+
+class TimeInForce(IntEnum):
+    GTC = 1
+    IOC = 2
+    FOK = 3
+
+
+class Status(IntEnum):
+    """Order states as in FIX (OrdStatus, tag 39), plus Unknown."""
+
+    PendingNew = 1
+    New = 2
+    PartiallyFilled = 3
+    Filled = 4
+    PendingCancel = 5
+    Canceled = 6
+    Rejected = 7
+    Expired = 8
+    Unknown = 9
+
+
+class GapState(IntEnum):
+    open = 1
+    repaired = 2
+    unrecoverable = 3
+
+
+HEADER = np.dtype(
+    [
+        ("size", "<u4"),
+        ("count", "<u4"),
+        ("kind", "<u2"),
+        ("flags", "<u2"),
+        ("k", "<u4"),
+        ("producer", "S16"),
+        ("subject", "S32"),
+        ("epoch", "<u8"),
+        ("number", "<u8"),
+        ("seq", "<u8"),
+        ("link", "<u8"),
+        ("cause_seq", "<u8"),
+        ("first_id", "<i8"),
+        ("last_id", "<i8"),
+        ("venue_ns", "<i8"),
+        ("recv_ns", "<i8"),
+        ("sent_ns", "<i8"),
+        ("seq_ns", "<i8"),
+        ("reserved", "<u8"),
+    ]
+)
+
+INSTRUMENT = np.dtype(
+    [
+        ("price_exponent", "<i4"),
+        ("quantity_exponent", "<i4"),
+        ("tick_size", "<i8"),
+        ("lot_size", "<i8"),
+        ("min_quantity", "<i8"),
+        ("min_notional", "<i8"),
+        ("reserved", "<i8"),
+    ]
+)
+
+TRADE = np.dtype(
+    [
+        ("trade_id", "<i8"),
+        ("price_ticks", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("venue_ns", "<i8"),
+        ("event_ns", "<i8"),
+        ("side", "i1"),
+        ("reserved", "S7"),
+    ]
+)
+
+QUOTE = np.dtype(
+    [
+        ("update_id", "<i8"),
+        ("bid_ticks", "<i8"),
+        ("bid_lots", "<i8"),
+        ("ask_ticks", "<i8"),
+        ("ask_lots", "<i8"),
+        ("venue_ns", "<i8"),
+    ]
+)
+
+DEPTH = np.dtype([("price_ticks", "<i8"), ("quantity_lots", "<i8"), ("side", "i1"), ("reserved", "S7")])
+
+GAP = np.dtype(
+    [
+        ("first_id", "<i8"),
+        ("last_id", "<i8"),
+        ("stream", "<u2"),
+        ("state", "<u2"),
+        ("reserved", "<u4"),
+        ("before_ns", "<i8"),
+        ("after_ns", "<i8"),
+        ("reserved2", "<i8"),
+    ]
+)
+
+SIGNAL = np.dtype(
+    [
+        ("model", "S16"),
+        ("value", "<f8"),
+        ("price", "<f8"),
+        ("horizon_ns", "<i8"),
+        ("reference_ticks", "<i8"),
+    ]
+)
+
+INTENT = np.dtype(
+    [
+        ("client_order_id", "S36"),
+        ("target_id", "S36"),
+        ("action", "u1"),
+        ("side", "i1"),
+        ("order_type", "u1"),
+        ("time_in_force", "u1"),
+        ("reserved", "<u4"),
+        ("price_ticks", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("expires_ns", "<i8"),
+        ("reserved2", "<i8"),
+    ]
+)
+
+UPDATE = np.dtype(
+    [
+        ("client_order_id", "S36"),
+        ("reserved", "<u4"),
+        ("order_id", "<i8"),
+        ("status", "u1"),
+        ("side", "i1"),
+        ("order_type", "u1"),
+        ("time_in_force", "u1"),
+        ("code", "<i4"),
+        ("price_ticks", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("filled_lots", "<i8"),
+        ("venue_ns", "<i8"),
+        ("origin", "S16"),
+        ("reason", "S80"),
+    ]
+)
+
+FILL = np.dtype(
+    [
+        ("client_order_id", "S36"),
+        ("side", "i1"),
+        ("maker", "u1"),
+        ("reserved", "<u2"),
+        ("order_id", "<i8"),
+        ("trade_id", "<i8"),
+        ("price_ticks", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("fee", "<i8"),
+        ("fee_asset", "S8"),
+        ("venue_ns", "<i8"),
+        ("origin", "S16"),
+    ]
+)
+
+BALANCE = np.dtype([("asset", "S16"), ("free", "<i8"), ("locked", "<i8"), ("venue_ns", "<i8"), ("reserved", "<i8")])
+
+CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8")])
+
+CURSOR = np.dtype(
+    [("producer", "S16"), ("epoch", "<u8"), ("number", "<u8"), ("duplicates", "<u8"), ("held", "<u8")]
+)
+
+WATERMARK = np.dtype([("archived_seq", "<u8"), ("recent_seq", "<u8")])
+
+# A msgpack kind's "record" is one byte of the packed map.
+MSGPACK = np.dtype("u1")
+
+DTYPES: dict[Kind, np.dtype] = {
+    Kind.instrument: INSTRUMENT,
+    Kind.trade: TRADE,
+    Kind.quote: QUOTE,
+    Kind.depth: DEPTH,
+    Kind.gap: GAP,
+    Kind.signal: SIGNAL,
+    Kind.intent: INTENT,
+    Kind.update: UPDATE,
+    Kind.fill: FILL,
+    Kind.balance: BALANCE,
+    Kind.clock: CLOCK,
+    Kind.cursor: CURSOR,
+    Kind.run: MSGPACK,
+    Kind.health: MSGPACK,
+    Kind.refusal: MSGPACK,
+    Kind.watermark: WATERMARK,
+}
+
+# Old files are read by their own description; this one is written into every new file and hello.
+DESCRIPTION: dict[str, list[list]] = {
+    "header": [[name, HEADER[name].str] for name in HEADER.names or ()],
+    **{
+        kind.name: [[name, dtype[name].str] for name in dtype.names] if dtype.names else [["msgpack", dtype.str]]
+        for kind, dtype in DTYPES.items()
+    },
+}
+SCHEMA_HASH = hashlib.sha256(json.dumps([SCHEMA_VERSION, DESCRIPTION], sort_keys=True).encode()).hexdigest()[:16]

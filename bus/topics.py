@@ -1,0 +1,72 @@
+"""The topic table: what flows, who writes it, on which lane it rings, and whether it is kept.
+
+A topic is `kind.subject`; market and order kinds have `venue.instrument` as their subject, system kinds a node's name.
+Everything that depends on a kind (ringing lane, queue bounds, recording, staleness) is read from its row here.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from bus.schema import Kind
+
+
+class Lane(IntEnum):
+    """Groups of kinds that ring separately, so that a session is not woken for every quote."""
+
+    market = 0
+    order = 1
+    system = 2
+
+    @property
+    def prefix(self) -> bytes:
+        """First byte of the ring, which ZeroMQ filters on."""
+        return b"MOS"[self : self + 1]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind's row. `stale_after_ns`: an older latest event of the topic is shown as stale (0 = never)."""
+
+    kind: Kind
+    lane: Lane
+    writers: tuple[str, ...]
+    readers: tuple[str, ...]
+    recorded: bool = True
+    stale_after_ns: int = 0
+
+
+SECOND = 1_000_000_000
+EVERY = ("*",)
+
+TABLE: dict[Kind, Row] = {
+    row.kind: row
+    for row in (
+        Row(Kind.instrument, Lane.market, ("feed",), ("model", "executor", "session", "recorder")),
+        Row(Kind.trade, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=60 * SECOND),
+        Row(Kind.quote, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=30 * SECOND),
+        Row(Kind.depth, Lane.market, ("feed",), ("model", "recorder"), stale_after_ns=30 * SECOND),
+        Row(Kind.gap, Lane.market, ("sequencer",), ("model", "recorder")),
+        Row(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
+        Row(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
+        Row(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
+        Row(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
+        Row(Kind.balance, Lane.order, ("session",), ("recorder",)),
+        Row(Kind.clock, Lane.system, ("sequencer",), ("model", "executor", "recorder"), stale_after_ns=SECOND),
+        Row(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "recorder")),
+        Row(Kind.run, Lane.system, EVERY, ("recorder",)),
+        Row(Kind.health, Lane.system, EVERY, ("recorder", "sentinel"), stale_after_ns=5 * SECOND),
+        Row(Kind.refusal, Lane.system, EVERY, ("recorder",)),
+        Row(Kind.watermark, Lane.system, ("recorder",), ("recorder",)),
+    )
+}
+
+LANE_OF_KIND: dict[int, Lane] = {int(kind): row.lane for kind, row in TABLE.items()}
+
+
+def lanes_of(kinds: tuple[Kind, ...]) -> frozenset[Lane]:
+    """The lanes that a reader of `kinds` has to hear."""
+    return frozenset(TABLE[kind].lane for kind in kinds)
+
+
+def topic(kind: int, subject: str) -> str:
+    return f"{Kind(kind).name}.{subject}"

@@ -1,0 +1,195 @@
+"""Header and records to bytes, and back.
+
+An event is built once with `encode`, stamped in place by its producer (`stamp_sent`) and by the sequencer
+(`stamp_sequenced`), and read with `decode` or `events`; none of them copies the records.
+"""
+
+import struct
+from collections.abc import Iterator
+
+import msgpack
+import numpy as np
+
+from bus.schema import DTYPES, HEADER, Kind
+from bus.topics import topic
+
+HEADER_SIZE = HEADER.itemsize
+# The same fields in the same order as schema.HEADER; a test compares the two.
+_HEADER = struct.Struct("<IIHHI16s32sQQQQQqqqqqqQ")
+_SENT = struct.Struct("<QQ")  # epoch, number at 64
+_SEQUENCED = struct.Struct("<QQ")  # seq, link at 80
+_I8 = struct.Struct("<q")
+_U4 = struct.Struct("<I")
+EVENT_SIZE_MAX = 16 << 20  # a full snapshot of 5000 levels a side is 240 kB; anything near this is a fault
+
+assert _HEADER.size == HEADER_SIZE == 160
+
+
+class WireError(ValueError):
+    """Bytes that are not an event."""
+
+
+class Event:
+    """One event: header fields as attributes, `records` as a numpy array over the same bytes.
+
+    `raw` is the whole event (header and records) as received; it stays valid as long as the Event lives.
+    """
+
+    __slots__ = (
+        "size", "count", "kind", "flags", "k", "producer", "subject", "epoch", "number", "seq", "link", "cause_seq",
+        "first_id", "last_id", "venue_ns", "recv_ns", "sent_ns", "seq_ns", "reserved", "raw", "_records",
+    )  # fmt: skip
+
+    size: int
+    count: int
+    kind: int
+    flags: int
+    k: int
+    producer: str
+    subject: str
+    epoch: int
+    number: int
+    seq: int
+    link: int
+    cause_seq: int
+    first_id: int
+    last_id: int
+    venue_ns: int
+    recv_ns: int
+    sent_ns: int
+    seq_ns: int
+    reserved: int
+    raw: memoryview
+
+    def __init__(self, buffer, offset: int = 0):
+        (
+            self.size, self.count, self.kind, self.flags, self.k, producer, subject, self.epoch, self.number,
+            self.seq, self.link, self.cause_seq, self.first_id, self.last_id, self.venue_ns, self.recv_ns,
+            self.sent_ns, self.seq_ns, self.reserved,
+        ) = _HEADER.unpack_from(buffer, offset)  # fmt: skip
+        self.producer = producer.rstrip(b"\0").decode()
+        self.subject = subject.rstrip(b"\0").decode()
+        self.raw = memoryview(buffer)[offset : offset + self.size]
+        self._records: np.ndarray | None = None
+
+    @property
+    def records(self) -> np.ndarray:
+        """Shape (count,), dtype `schema.DTYPES[kind]`, read-only view of `raw`."""
+        if self._records is None:
+            self._records = np.frombuffer(self.raw, DTYPES[Kind(self.kind)], self.count, HEADER_SIZE)
+        return self._records
+
+    @property
+    def topic(self) -> str:
+        return topic(self.kind, self.subject)
+
+    def map(self) -> dict:
+        """The content of a msgpack kind (run, health, refusal)."""
+        return msgpack.unpackb(self.raw[HEADER_SIZE:])
+
+    def __repr__(self) -> str:
+        return f"<{self.topic} seq={self.seq} {self.producer}#{self.number} ×{self.count}>"
+
+
+def encode(
+    kind: Kind,
+    subject: str,
+    records: np.ndarray | dict | bytes,
+    *,
+    flags: int = 0,
+    k: int = 0,
+    cause_seq: int = 0,
+    first_id: int = 0,
+    last_id: int = 0,
+    venue_ns: int = 0,
+    recv_ns: int = 0,
+) -> bytearray:
+    """A new event, not yet stamped by a producer.
+
+    `records`: array of `DTYPES[kind]`, shape (n,) with n ≥ 1; or the same as bytes; or a dict for a msgpack kind.
+    Raises WireError when empty, when the subject is longer than 32 bytes, or when the dtype is another.
+    """
+    dtype = DTYPES[kind]
+    if isinstance(records, dict):
+        body: bytes = msgpack.packb(records)
+        count = len(body)
+    elif isinstance(records, (bytes, bytearray, memoryview)):
+        body = bytes(records)
+        count, rest = divmod(len(body), dtype.itemsize)
+        if rest:
+            raise WireError(f"{len(body)} bytes are no whole number of {kind.name} records of {dtype.itemsize} bytes")
+    else:
+        if records.dtype != dtype:
+            raise WireError(f"a {kind.name} record is {dtype}, not {records.dtype}")
+        body = records.tobytes()
+        count = len(records)
+    if count == 0:
+        raise WireError(f"an event of {kind.name}.{subject} has no record; it needs at least one")
+    name = subject.encode()
+    if not 0 < len(name) <= 32:
+        raise WireError(f"subject {subject!r} has {len(name)} bytes; 1 to 32 are allowed")
+    size = HEADER_SIZE + len(body)
+    if size > EVENT_SIZE_MAX:
+        raise WireError(f"an event of {kind.name}.{subject} has {size} bytes; {EVENT_SIZE_MAX} are allowed")
+    event = bytearray(size)
+    _HEADER.pack_into(
+        event, 0, size, count, kind, flags, k, b"", name, 0, 0, 0, 0, cause_seq, first_id, last_id, venue_ns, recv_ns,
+        0, 0, 0,
+    )  # fmt: skip
+    event[HEADER_SIZE:] = body
+    return event
+
+
+def stamp_sent(event: bytearray, producer: bytes, epoch: int, number: int, sent_ns: int) -> None:
+    """What the outbox adds. `producer` is 16 bytes, zero-padded."""
+    event[16:32] = producer
+    _SENT.pack_into(event, 64, epoch, number)
+    _I8.pack_into(event, 136, sent_ns)
+
+
+def stamp_sequenced(event: bytearray, seq: int, link: int, seq_ns: int) -> None:
+    """What the sequencer adds."""
+    _SEQUENCED.pack_into(event, 80, seq, link)
+    _I8.pack_into(event, 144, seq_ns)
+
+
+def set_flags(event: bytearray, flags: int) -> None:
+    struct.pack_into("<H", event, 10, flags)
+
+
+def decode(buffer, offset: int = 0) -> Event:
+    """The event at `offset`. Raises WireError when the bytes there cannot be one."""
+    available = len(buffer) - offset
+    if available < HEADER_SIZE:
+        raise WireError(f"{available} bytes are too few for a header of {HEADER_SIZE}")
+    event = Event(buffer, offset)
+    dtype = DTYPES.get(event.kind)  # type: ignore[call-overload]
+    if dtype is None:
+        raise WireError(f"kind {event.kind} is unknown; {min(Kind)} to {max(Kind)} are known")
+    expected = HEADER_SIZE + event.count * dtype.itemsize
+    if event.size != expected or event.count == 0 or event.size > available:
+        raise WireError(
+            f"{Kind(event.kind).name} with {event.count} records says it has {event.size} bytes; "
+            f"it needs {expected} and {available} are there"
+        )
+    return event
+
+
+def events(buffer, offset: int = 0) -> Iterator[Event]:
+    """Every event in a buffer of whole events."""
+    end = len(buffer)
+    while offset < end:
+        event = decode(buffer, offset)
+        yield event
+        offset += event.size
+
+
+def sizes(buffer, offset: int = 0) -> Iterator[tuple[int, int]]:
+    """(offset, size) of every event, without decoding it."""
+    end = len(buffer)
+    while offset < end:
+        (size,) = _U4.unpack_from(buffer, offset)
+        if not HEADER_SIZE < size <= end - offset:
+            raise WireError(f"an event at byte {offset} says it has {size} bytes; {end - offset} are there")
+        yield offset, size
+        offset += size
