@@ -36,7 +36,6 @@ class Kind(IntEnum):
 class Flag(IntFlag):
     SNAPSHOT = 1
     REPAIRED = 2
-    UNSYNCED = 4
 
 
 class Action(IntEnum):
