@@ -41,7 +41,7 @@ class Log(Section):
     outbox_segment_bytes: int = 4 << 20
     outbox_bytes_max: int = 1 << 30  # RAM a producer may fill while the sequencer is away
     clock_ms: int = 100  # silence after which a clock event is said
-    hold_ms: int = 250  # how long a skipped venue id may be filled by another line before it is called a gap
+    hold_ms: int = 1000  # how long a skipped venue id may be filled by another line before it is called a gap
     ring_messages: int = 10_000  # ZeroMQ's bound; beyond it messages are dropped and read from the file
     catch_up: bool = True  # switched off only by the test that shows it is needed
     check_numbers: bool = True  # likewise

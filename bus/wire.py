@@ -147,6 +147,11 @@ def stamp_sent(event: bytearray, producer: bytes, epoch: int, number: int, sent_
     _I8.pack_into(event, 136, sent_ns)
 
 
+def stamp_received(event: bytearray, recv_ns: int) -> None:
+    """When the cause left the socket; the runner adds it, since a step knows no wall clock."""
+    _I8.pack_into(event, 128, recv_ns)
+
+
 def stamp_sequenced(event: bytearray, seq: int, link: int, seq_ns: int) -> None:
     """What the sequencer adds."""
     _SEQUENCED.pack_into(event, 80, seq, link)

@@ -1,0 +1,47 @@
+"""Old files stay readable: events of an older schema, rewritten with today's fields (docs/messages.md, "Evolution")."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bus.schema import DTYPES, HEADER, Kind
+
+
+def converter(description: dict) -> Callable[[memoryview], memoryview]:
+    """A function from a body of whole events of the described schema to the same events of this one.
+
+    Fields are matched by name; one that the old schema had not is 0.
+    """
+    header = np.dtype([(name, code) for name, code in description["header"]])
+    dtypes = {}
+    for kind, dtype in DTYPES.items():
+        fields = description.get(kind.name)
+        if fields is None or dtype.names is None:
+            dtypes[kind] = dtype
+        else:
+            dtypes[kind] = np.dtype([(name, code) for name, code in fields])
+
+    def convert(body: memoryview) -> memoryview:
+        out = bytearray()
+        offset = 0
+        while offset < len(body):
+            old = np.frombuffer(body, header, 1, offset)
+            kind = Kind(int(old["kind"][0]))
+            count = int(old["count"][0])
+            records = _recast(np.frombuffer(body, dtypes[kind], count, offset + header.itemsize), DTYPES[kind])
+            fresh = _recast(old, HEADER)
+            fresh["size"] = HEADER.itemsize + records.nbytes
+            out += fresh.tobytes() + records.tobytes()
+            offset += int(old["size"][0])
+        return memoryview(bytes(out))
+
+    return convert
+
+
+def _recast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if array.dtype == dtype:
+        return array.copy()
+    fresh = np.zeros(len(array), dtype)
+    for name in set(array.dtype.names or ()) & set(dtype.names or ()):
+        fresh[name] = array[name]
+    return fresh

@@ -1,0 +1,186 @@
+"""What a process on the bus is: a name, a voice, an ear, a heartbeat, a checkpoint and a decent end.
+
+A node's `run` is given a `Context`. The same node runs alone, with an outbox and sockets, or hosted by the sequencer's
+process, where `HostedContext` in nodes/sequencer.py gives it the log itself.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import struct
+import time
+import zlib
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+from bus.config import Config
+from bus.log import write_file
+from bus.schema import SCHEMA_HASH, Kind
+from bus.sockets import OutboxFull, Producer, Subscriber
+from bus.topics import lanes_of
+from bus.wire import Event, encode
+
+HEALTH_S = 1.0
+REFUSAL_BYTES = 4096  # of the raw input that a refusal keeps; the length is kept as well
+_CHECKPOINT = struct.Struct("<8sQQII")  # magic, log_id, seq, size, crc
+
+
+def die_with_parent() -> None:
+    """Killing supervisord must not leave its children behind: the kernel sends SIGTERM when the parent dies."""
+    parent = os.getppid()
+    with contextlib.suppress(OSError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        raise SystemExit("the parent died before this process was up")
+
+
+class Checkpoint:
+    """A node's state at a seq, in one file that is either the old one or the new one."""
+
+    def __init__(self, folder: Path, name: str):
+        self.path = folder / f"{name}.checkpoint"
+
+    def save(self, seq: int, state: bytes, log_id: int = 0) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        head = _CHECKPOINT.pack(b"tickmesh", log_id, seq, len(state), zlib.crc32(state))
+        write_file(self.path, head + state)
+
+    def load(self) -> tuple[int, bytes] | None:
+        """(seq, state), or None where there is none that is whole."""
+        try:
+            data = self.path.read_bytes()
+            magic, _log_id, seq, size, crc = _CHECKPOINT.unpack_from(data)
+        except (OSError, struct.error):
+            return None
+        state = data[_CHECKPOINT.size :]
+        if magic != b"tickmesh" or len(state) != size or zlib.crc32(state) != crc:
+            return None
+        return seq, state
+
+
+class Subscription:
+    """`async for events in subscription`: lists of events of the lanes, once and in order. Ends when the node is stopped."""
+
+    def __init__(self, subscriber: Subscriber, stop: asyncio.Event):
+        self._subscriber = subscriber
+        self._stop = stop
+        self._readable = asyncio.Event()
+        self._readable.set()
+
+    seq = property(lambda self: self._subscriber.seq)
+    durable_seq = property(lambda self: self._subscriber.durable_seq)
+    log_id = property(lambda self: self._subscriber.log_id)
+    catch_ups = property(lambda self: self._subscriber.catch_ups)
+    caught_up = property(lambda self: self._subscriber.caught_up)
+
+    @property
+    def lag(self) -> int:
+        """Events of the whole log between its newest known seq and what has been handed out here."""
+        return self._subscriber.head - self._subscriber.seq
+
+    def backlog(self) -> Iterable[list[Event]]:
+        """What is in the log now; `async for` goes on from there."""
+        return self._subscriber.backlog()
+
+    async def __aiter__(self) -> AsyncIterator[list[Event]]:
+        loop = asyncio.get_running_loop()
+        stopped = asyncio.create_task(self._stop.wait())
+        stopped.add_done_callback(lambda _: self._readable.set())
+        loop.add_reader(self._subscriber.fd, self._readable.set)
+        try:
+            while not self._stop.is_set():
+                self._readable.clear()
+                if events := self._subscriber.drain():
+                    self._readable.set()  # ZeroMQ's descriptor is edge-triggered: drain until nothing comes
+                    yield events
+                    continue
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._readable.wait(), 1.0)
+        finally:
+            loop.remove_reader(self._subscriber.fd)
+            stopped.cancel()
+            self._subscriber.close()
+
+
+class Context:
+    """A node's own process. See docs/architecture.md for the members."""
+
+    hosted = False
+
+    def __init__(self, config: Config, name: str, instance: str = ""):
+        self.config = config
+        self.name = name
+        self.instance = instance
+        self.stop = asyncio.Event()
+        self.counters: dict[str, Any] = {}
+        self.checkpoint = Checkpoint(config.checkpoint_dir, name)
+        self._producer: Producer | None = None
+        self._subscriptions: list[Any] = []
+        self._ready = False
+        self._refusals = 0
+        self._tasks: list[asyncio.Task] = []
+
+    @property
+    def producer(self) -> Any:
+        if self._producer is None:
+            self._producer = Producer(self.config, self.name)
+        return self._producer
+
+    def say(self, events: list[bytearray]) -> None:
+        """Appends to the outbox, then rings. On file when it returns. Raises OutboxFull."""
+        if events:
+            self.producer.say(events)
+
+    def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> Any:
+        subscription = Subscription(Subscriber(self.config, lanes_of(tuple(kinds)), after_seq), self.stop)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def refuse(self, subject: str, why: str, raw: bytes) -> None:
+        """Bad input from outside: counted, and said with the raw bytes. Never raises."""
+        self._refusals += 1
+        content = {"node": self.name, "why": why, "raw": bytes(raw[:REFUSAL_BYTES]), "raw_bytes": len(raw)}
+        with contextlib.suppress(OutboxFull):
+            self.say([encode(Kind.refusal, subject, content)])
+
+    def ready(self, **more: Any) -> None:
+        """The node does its job from now on."""
+        if self._ready:
+            return
+        self._ready = True
+        folder = self.config.run_dir / "ready"
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = folder / f"{self.name}.new"
+        fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns()}))
+        fresh.rename(folder / f"{self.name}.json")
+        content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
+        with contextlib.suppress(OutboxFull):
+            self.say([encode(Kind.run, self.name, content)])
+        self._tasks.append(asyncio.create_task(self._heartbeat()))
+
+    def health(self) -> dict:
+        content = {"node": self.name, "pid": os.getpid(), "refusals": self._refusals, **self.counters}
+        if self._producer is not None:
+            content["rings_lost"] = self._producer.rings_lost
+        if self._subscriptions:
+            content["lag"] = max(s.lag for s in self._subscriptions)
+            content["log_catch_ups"] = sum(s.catch_ups for s in self._subscriptions)
+            content["log_caught_up"] = sum(s.caught_up for s in self._subscriptions)
+        return content
+
+    async def _heartbeat(self) -> None:
+        while True:
+            with contextlib.suppress(OutboxFull):
+                self.say([encode(Kind.health, self.name, self.health())])
+            await asyncio.sleep(HEALTH_S)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._producer is not None:
+            self._producer.close()

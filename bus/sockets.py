@@ -1,0 +1,405 @@
+"""Append, then ring: files are the truth, ZeroMQ carries the same bytes fast and may lose them.
+
+`Producer` appends to its outbox, then PUSHes. `Intake` PULLs, and reads the outbox when it missed a number. `Publisher`
+appends to the log, then PUBlishes. `Subscriber` hears, and reads the log when it missed an event of its lanes.
+Every call is non-blocking; `fd` tells an event loop when to call again.
+"""
+
+import os
+import struct
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import zmq
+
+from bus.config import Config
+from bus.log import LogFull, LogReader, LogWriter, Tail, release, segments, used_bytes
+from bus.topics import LANE_OF_KIND, Lane
+from bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
+
+PRODUCER_RING = struct.Struct("<16sQQII")  # producer, epoch, first number, count, reserved
+LOG_RING = struct.Struct("<c7xQQQQQQQ")  # lane, log_id, first seq, last seq, durable seq, previous seq of each lane
+LANES = len(Lane)
+READ_BYTES = 1 << 20
+_KIND = struct.Struct("<H")
+_SEQ = struct.Struct("<Q")
+
+
+class OutboxFull(Exception):
+    """The sequencer has been away for so long that the outbox reached its bound."""
+
+
+def producer_bytes(name: str) -> bytes:
+    raw = name.encode()
+    if not 0 < len(raw) <= 16:
+        raise ValueError(f"process name {name!r} has {len(raw)} bytes; 1 to 16 are allowed")
+    return raw.ljust(16, b"\0")
+
+
+class Places:
+    """Addresses of the two sockets. A socket path may have 107 bytes only, a folder any number: so by descriptor."""
+
+    def __init__(self, config: Config):
+        folder = config.run_dir / "sockets"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        self.intake = f"ipc:///proc/self/fd/{self._fd}/intake"
+        self.log = f"ipc:///proc/self/fd/{self._fd}/log"
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _socket(kind: int, bound: int) -> zmq.Socket:
+    sock = zmq.Context.instance().socket(kind)
+    sock.linger = 0
+    sock.sndhwm = sock.rcvhwm = bound
+    sock.reconnect_ivl = 5  # ms: a restarted peer is back on the ring at once
+    sock.reconnect_ivl_max = 50
+    return sock
+
+
+class Producer:
+    """What a process says goes through here: numbered, appended to its outbox, rung.
+
+    `last` is the last event ever said in this outbox (None at the first start); `number` its number.
+    """
+
+    def __init__(self, config: Config, name: str):
+        self.name = name
+        self._raw = producer_bytes(name)
+        self._bytes_max = config.log.outbox_bytes_max
+        self.folder = config.outbox_dir / name
+        self._outbox = LogWriter(
+            self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns
+        )
+        if self._outbox.fresh_identity and self._outbox.last:  # power cut: the tail is gone, numbers would clash
+            self._start_afresh(config)
+        self.epoch = self._outbox.log_id
+        self.last: Event | None = None
+        if self._outbox.last_batch:
+            *_, self.last = events(self._outbox.last_batch)
+        self._used = used_bytes(self.folder)
+        self._places = Places(config)
+        self._push = _socket(zmq.PUSH, config.log.ring_messages)
+        self._push.connect(self._places.intake)
+        self.rings_lost = 0
+
+    def _start_afresh(self, config: Config) -> None:
+        self._outbox.close()
+        for _, path in segments(self.folder):
+            path.unlink()
+        self._outbox = LogWriter(
+            self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns
+        )
+
+    @property
+    def number(self) -> int:
+        return self._outbox.last
+
+    def say(self, said: Sequence[bytearray]) -> None:
+        """Stamps, appends, rings. The events are on file when it returns. Raises OutboxFull."""
+        if self._used > self._bytes_max:
+            self._used = used_bytes(self.folder)  # the sequencer releases what it has taken
+            if self._used > self._bytes_max:
+                raise OutboxFull(
+                    f"{self.folder} holds {self._used} bytes that the sequencer has not taken; "
+                    f"log.outbox_bytes_max allows {self._bytes_max}. Is the sequencer running?"
+                )
+        now = time.time_ns()
+        first = self._outbox.last + 1
+        number = first
+        for event in said:
+            stamp_sent(event, self._raw, self.epoch, number, now)
+            self._used += len(event)
+            number += 1
+        try:
+            self._outbox.append(first, said)
+        except LogFull as error:
+            raise OutboxFull(str(error)) from None
+        ring = PRODUCER_RING.pack(self._raw, self.epoch, first, len(said), 0) + b"".join(said)
+        try:
+            self._push.send(ring, zmq.NOBLOCK)
+        except zmq.Again:
+            self.rings_lost += 1  # the sequencer reads them from the file
+
+    def close(self) -> None:
+        self._push.close()
+        self._outbox.close()
+        self._places.close()
+
+
+class Taken(NamedTuple):
+    """An event that is the next one of its producer."""
+
+    producer: str
+    epoch: int
+    number: int
+    event: bytearray
+
+
+class Cursor:
+    """How far one producer's outbox has been taken."""
+
+    __slots__ = ("epoch", "number", "heard_ns", "seen_size", "skip")
+
+    def __init__(self, epoch: int = 0, number: int = 0):
+        self.epoch = epoch
+        self.number = number
+        self.heard_ns = 0
+        self.seen_size = (0, 0)
+        self.skip: set[int] = set()  # numbers beyond `number` that are in the log already (recovery)
+
+
+class Intake:
+    """The sequencer's ear. Takes each producer's events once and in order of number, whatever the ring lost or repeated."""
+
+    def __init__(self, config: Config, cursors: dict[str, Cursor]):
+        self._outboxes = config.outbox_dir
+        self._catch_up = config.log.catch_up
+        self._check = config.log.check_numbers
+        self.cursors = cursors
+        self.catch_ups = 0  # how often a file was read because the ring had lost something
+        self.caught_up = 0  # events taken from files
+        self.unreadable = 0  # times that the outbox of a missed number was not there: a loss, shown in health
+        self.repeated = 0  # events that came again and were not taken
+        self._places = Places(config)
+        self._pull = _socket(zmq.PULL, config.log.ring_messages)
+        self._pull.bind(self._places.intake)
+        self.fd: int = self._pull.getsockopt(zmq.FD)
+
+    def receive(self, messages: int = 256) -> list[Taken]:
+        """What has come since, at most so many messages. [] when there is nothing more."""
+        out: list[Taken] = []
+        for _ in range(messages):
+            try:
+                ring = self._pull.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            raw, epoch, first, count, _ = PRODUCER_RING.unpack_from(ring)
+            self._take(raw.rstrip(b"\0").decode(), epoch, first, count, memoryview(ring)[PRODUCER_RING.size :], out)
+        return out
+
+    def _take(self, name: str, epoch: int, first: int, count: int, body: memoryview, out: list[Taken]) -> None:
+        cursor = self.cursors.setdefault(name, Cursor())
+        cursor.heard_ns = time.monotonic_ns()
+        if epoch < cursor.epoch:
+            self.repeated += count
+            return
+        if epoch > cursor.epoch:
+            cursor.epoch, cursor.number = epoch, 0
+            cursor.skip.clear()
+        if first > cursor.number + 1 and self._catch_up:
+            self._read(name, cursor, out)
+        self._accept(name, cursor, first, body, out)
+
+    def _accept(self, name: str, cursor: Cursor, first: int, body: memoryview, out: list[Taken]) -> None:
+        number = first
+        for offset, size in sizes(body):
+            if number <= cursor.number and self._check:
+                self.repeated += 1
+            else:
+                cursor.number = number
+                if number in cursor.skip:
+                    cursor.skip.discard(number)
+                else:
+                    out.append(Taken(name, cursor.epoch, number, bytearray(body[offset : offset + size])))
+            number += 1
+
+    def _read(self, name: str, cursor: Cursor, out: list[Taken]) -> None:
+        """Takes from the outbox file what is beyond the cursor."""
+        folder = self._outboxes / name
+        before = len(out)
+        reader = LogReader(folder)
+        if reader.log_id != cursor.epoch:  # the outbox of that epoch is gone: a power cut, or someone removed it
+            self.unreadable += 1
+            return
+        for batch in reader.batches(cursor.number):
+            self._accept(name, cursor, batch.first, batch.body, out)
+        if len(out) > before:
+            self.catch_ups += 1
+            self.caught_up += len(out) - before
+
+    def sweep(self, silent_ns: int) -> list[Taken]:
+        """Reads the outboxes of producers that have been silent for so long: their last ring may be lost."""
+        out: list[Taken] = []
+        if not self._catch_up or not self._outboxes.is_dir():
+            return out
+        now = time.monotonic_ns()
+        for name in os.listdir(self._outboxes):
+            cursor = self.cursors.setdefault(name, Cursor())
+            if now - cursor.heard_ns < silent_ns:
+                continue
+            found = segments(self._outboxes / name)
+            if not found:
+                continue
+            size = (found[-1][0], found[-1][1].stat().st_size)
+            if size == cursor.seen_size:
+                continue
+            epoch = LogReader(self._outboxes / name).log_id
+            if epoch > cursor.epoch:
+                cursor.epoch, cursor.number = epoch, 0
+                cursor.skip.clear()
+            if epoch == cursor.epoch:
+                self._read(name, cursor, out)
+                cursor.seen_size = size
+        return out
+
+    def release(self, upto: dict[str, int]) -> None:
+        """Frees outbox segments up to the given numbers, which are in the log."""
+        for name, number in upto.items():
+            release(self._outboxes / name, number)
+
+    def close(self) -> None:
+        self._pull.close()
+        self._places.close()
+
+
+class Publisher:
+    """Appends to the log, then rings each lane. `listeners` hear in this process what others hear over the socket."""
+
+    def __init__(self, config: Config, log: LogWriter, previous: Sequence[int]):
+        self._log = log
+        self.previous = list(previous)  # last seq of each lane
+        self._rung_ns = [0] * LANES
+        self.listeners: list[Callable[[list[bytearray], int], None]] = []
+        self._places = Places(config)
+        self._pub = _socket(zmq.PUB, config.log.ring_messages)
+        self._pub.bind(self._places.log)
+
+    def publish(self, first: int, batch: Sequence[bytearray]) -> None:
+        """Events `first`, `first` + 1, … already stamped. On file when it returns. Raises LogFull."""
+        self._log.append(first, batch)
+        start = 0
+        while start < len(batch):  # runs of one lane; under load the market's are long
+            lane = LANE_OF_KIND[_KIND.unpack_from(batch[start], 8)[0]]
+            stop = start + 1
+            while stop < len(batch) and LANE_OF_KIND[_KIND.unpack_from(batch[stop], 8)[0]] is lane:
+                stop += 1
+            self._ring(lane, first + start, batch[start:stop])
+            self.previous[lane] = first + stop - 1
+            start = stop
+
+    def _ring(self, lane: Lane, first: int, run: Sequence[bytearray]) -> None:
+        head = LOG_RING.pack(
+            lane.prefix, self._log.log_id, first, first + len(run) - 1, self._log.durable, *self.previous
+        )
+        self._rung_ns[lane] = time.monotonic_ns()
+        self._pub.send(head + b"".join(run), zmq.NOBLOCK)
+
+    def ring_silent(self, silent_ns: int) -> None:
+        """An empty ring on each lane that has been silent: so a lost last event is missed for no longer."""
+        now = time.monotonic_ns()
+        for lane in Lane:
+            if now - self._rung_ns[lane] >= silent_ns:
+                self._ring(lane, self._log.last + 1, ())
+
+    def close(self) -> None:
+        self._pub.close()
+        self._places.close()
+
+
+class Subscriber:
+    """Every event of some lanes with seq > `after`, once and in order, however slow or late this process is.
+
+    `seq`: everything of these lanes up to here has been handed out. `fd` is readable when `drain` should be called.
+    """
+
+    def __init__(self, config: Config, lanes: frozenset[Lane], after: int = 0):
+        self._lanes = lanes
+        self._kinds = frozenset(kind for kind, lane in LANE_OF_KIND.items() if lane in lanes)
+        self._catch_up = config.log.catch_up
+        self.seq = after
+        self.durable_seq = 0
+        self.log_id = 0
+        self.head = 0  # newest seq that this subscriber has heard of, on any lane
+        self.catch_ups = 0
+        self.caught_up = 0
+        self._target = 0  # while > seq: the log has to be read up to here
+        self._waiting: bytes | None = None  # the ring that made us notice
+        self._started = False  # the first read of the log is no loss
+        self._tail = Tail(config.log_dir, after)
+        self._places = Places(config)
+        self._sub = _socket(zmq.SUB, config.log.ring_messages)
+        for lane in lanes:
+            self._sub.subscribe(lane.prefix)
+        self._sub.connect(self._places.log)
+        self.fd: int = self._sub.getsockopt(zmq.FD)
+
+    def backlog(self) -> Iterator[list[Event]]:
+        """Everything of these lanes that is in the log now, in order; then `drain` goes on from there."""
+        while batch := self._read(1 << 63):
+            yield batch
+        self._started = True
+
+    def drain(self, messages: int = 64) -> list[Event]:
+        """The next events; [] when nothing more is here now."""
+        out: list[Event] = []
+        for _ in range(messages):
+            if self._target > self.seq:
+                if got := self._read(self._target):
+                    if self._started:
+                        self.caught_up += len(got)
+                    out += got
+                    break
+                if self._target > self.seq:
+                    break  # not in the file yet: cannot be, it is appended before it is rung
+            if self._waiting is not None:
+                ring, self._waiting = self._waiting, None
+            else:
+                try:
+                    ring = self._sub.recv(zmq.NOBLOCK)
+                except zmq.Again:
+                    break
+            self._hear(ring, out)
+        return out
+
+    def _hear(self, ring: bytes, out: list[Event]) -> None:
+        _lane, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
+        self.head = max(self.head, last, *previous)
+        needed = max(previous[lane] for lane in self._lanes)
+        if needed > self.seq and self._catch_up:
+            if self._started:
+                self.catch_ups += 1
+            self._started = True
+            self._target = needed
+            self._waiting = ring
+            return
+        if last <= self.seq:
+            return
+        for event in events(ring, LOG_RING.size):
+            if event.seq > self.seq:
+                out.append(event)
+        if last >= first:
+            self.seq = last
+
+    def _read(self, until: int) -> list[Event]:
+        """The next part of the log, at most about 1 MiB, filtered by lane; `seq` moves over all of it."""
+        self._tail.seek(self.seq)
+        out: list[Event] = []
+        while not out:
+            batches = self._tail.read(READ_BYTES)
+            if not batches:
+                break
+            for batch in batches:
+                body = batch.body
+                for offset, _size in sizes(body):
+                    kind = _KIND.unpack_from(body, offset + 8)[0]
+                    if kind in self._kinds:
+                        seq = _SEQ.unpack_from(body, offset + 80)[0]
+                        if seq > self.seq:
+                            out.append(Event(body, offset))
+                self.seq = max(self.seq, batch.last)
+            self.head = max(self.head, self.seq)
+            if self.seq >= until:
+                break
+        return out
+
+    def close(self) -> None:
+        self._tail.close()
+        self._sub.close()
+        self._places.close()
+
+
+assert HEADER_SIZE == 160  # the offsets 8 (kind) and 80 (seq) above are those of docs/messages.md

@@ -1,0 +1,190 @@
+"""The one runner: `python -m nodes feed 1`, `python -m nodes sequencer model executor session`.
+
+It reads mesh.toml, gives the node its Context, ends it on SIGTERM or SIGINT, and turns faults into sentences.
+"""
+
+import asyncio
+import importlib
+import os
+import signal
+import sys
+from types import ModuleType
+
+from bus.config import Config, ConfigError, load
+from bus.log import LogError
+from bus.process import Context, die_with_parent
+
+NODES = ("exchange", "feed", "sequencer", "recorder", "model", "executor", "session", "sentinel")
+STEPS = ("model", "executor")
+HOSTABLE = ("model", "executor", "session")
+USAGE = """\
+usage: python -m nodes NODE [INSTANCE] [NODE [INSTANCE] …]
+
+Runs one node of the mesh in this process; `sequencer` can host model, executor and session beside itself.
+
+  python -m nodes exchange            the local venue
+  python -m nodes feed 1              line 1 of the venue's market data
+  python -m nodes model imbalance     the model of that name in mesh.toml
+  python -m nodes sequencer model executor session
+
+nodes: {nodes}
+`python -m nodes NODE --help` tells what one does. supervisord starts them all: see supervisor.conf.
+"""
+
+
+class Usage(ValueError):
+    """A command line that names no node."""
+
+
+def parse(words: list[str]) -> list[tuple[str, str]]:
+    """[(node, instance)], in order; a word that is no node's name is the instance of the one before it."""
+    out: list[tuple[str, str]] = []
+    for word in words:
+        if word in NODES:
+            out.append((word, ""))
+        elif out and not out[-1][1]:
+            out[-1] = (out[-1][0], word)
+        else:
+            raise Usage(f"{word!r} is no node; there are {', '.join(NODES)}")
+    if not out:
+        raise Usage("which node?")
+    if len(out) > 1 and (out[0][0] != "sequencer" or any(node not in HOSTABLE for node, _ in out[1:])):
+        raise Usage(f"only `sequencer` hosts others, and only {', '.join(HOSTABLE)}")
+    return out
+
+
+def idle_because(config: Config, node: str, instance: str) -> str:
+    """Why this node has nothing to do in this mesh; empty if it has."""
+    if node in config.host and node in HOSTABLE:
+        return "hosted by the sequencer (host in mesh.toml)"
+    if node == "feed" and instance.isdigit() and int(instance) > config.feed.lines:
+        return f"feed.lines is {config.feed.lines} in mesh.toml"
+    if node == "model" and instance not in {m.name for m in config.models}:
+        return f"mesh.toml has no model {instance!r}"
+    if node == "executor" and not config.executor.enabled:
+        return "executor.enabled is false in mesh.toml"
+    return ""
+
+
+def name_of(node: str, instance: str) -> str:
+    return f"{node}-{instance}" if instance else node
+
+
+async def run_alone(config: Config, node: str, instance: str) -> None:
+    module = importlib.import_module(f"nodes.{node}")
+    ctx = Context(config, name_of(node, instance), instance)
+    _stop_on_signal(ctx.stop)
+    try:
+        if node in STEPS:
+            from nodes.running.step import run_step
+
+            await run_step(ctx, module)
+        else:
+            await module.run(ctx)
+    finally:
+        await ctx.close()
+
+
+async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
+    """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
+    from nodes import sequencer
+    from nodes.running.hosting import Host, HostedContext, host_step
+
+    ctx = sequencer.SequencerContext(config, "sequencer")
+    _stop_on_signal(ctx.stop)
+    stop_guests = asyncio.Event()
+    tasks: list[asyncio.Task] = []
+    contexts: list[HostedContext] = []
+
+    def start_guests(core: sequencer.Sequencer) -> None:
+        host = Host(core)
+        for node, instance in guests:
+            guest = HostedContext(config, name_of(node, instance), instance, host, stop_guests)
+            contexts.append(guest)
+            module = importlib.import_module(f"nodes.{node}")
+            work = host_step(guest, module) if node in STEPS else module.run(guest)
+            task = asyncio.create_task(work, name=guest.name)
+            task.add_done_callback(lambda done: _fail_loud(done, ctx.stop))
+            tasks.append(task)
+
+    ctx.on_started = start_guests if guests else None
+    ctx.guests_stop = stop_guests
+    ctx.guests = tasks
+    try:
+        await sequencer.run(ctx)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for guest in contexts:
+            await guest.close()
+        await ctx.close()
+    for task in tasks:
+        if not task.cancelled() and (error := task.exception()):
+            raise error
+
+
+def _fail_loud(task: asyncio.Task, stop: asyncio.Event) -> None:
+    """A guest's bug ends the whole process: supervisord brings all of it back, in a known state."""
+    if not task.cancelled() and task.exception() is not None:
+        stop.set()
+
+
+def _stop_on_signal(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Who is hosted: as named on the command line, else as in mesh.toml. `model` alone is every model."""
+    wanted = named or [(node, "") for node in config.host if node in HOSTABLE]
+    out: list[tuple[str, str]] = []
+    for node, instance in wanted:
+        if node == "model" and not instance:
+            out += [("model", model.name) for model in config.models]
+        elif node != "executor" or config.executor.enabled:
+            out.append((node, instance))
+    return out
+
+
+def help_of(node: str) -> str:
+    module: ModuleType = importlib.import_module(f"nodes.{node}")
+    reads = ", ".join(k.name for k in getattr(module, "READS", ())) or "nothing"
+    writes = ", ".join(k.name for k in getattr(module, "WRITES", ())) or "nothing"
+    return f"{node}: {module.__doc__}\nreads {reads}; writes {writes}\n{getattr(module, 'HELP', '')}"
+
+
+def main(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE.format(nodes=", ".join(NODES)))
+        return 0 if words else 2
+    try:
+        if words[-1] in ("-h", "--help"):
+            print(help_of(parse(words[:-1])[0][0]))
+            return 0
+        named = parse(words)
+        if os.environ.get("SUPERVISOR_ENABLED"):
+            die_with_parent()
+        config = load()
+        node, instance = named[0]
+        if why := idle_because(config, node, instance):
+            print(f"{name_of(node, instance)}: nothing to do here: {why}")
+            return 0
+        import uvloop
+
+        if node == "sequencer":
+            uvloop.run(run_hosting(config, guests_of(config, named[1:])))
+        else:
+            uvloop.run(run_alone(config, node, instance))
+    except Usage as error:
+        print(f"{error}\n\n{USAGE.format(nodes=', '.join(NODES))}", file=sys.stderr)
+        return 2
+    except (ConfigError, LogError) as error:
+        print(f"{' '.join(words)}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""How steps and nodes are run: alone, or hosted in the sequencer's process."""

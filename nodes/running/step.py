@@ -1,0 +1,152 @@
+"""A pure step between its checkpoint and the present: what it has already said is not said again."""
+
+import asyncio
+import contextlib
+import struct
+import time
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+from bus.config import Config
+from bus.log import LogReader, LogReleased
+from bus.process import Checkpoint, Context
+from bus.sockets import OutboxFull
+from bus.topics import LANE_OF_KIND, lanes_of
+from bus.wire import Event, stamp_received
+
+_K = struct.Struct("<I")
+_CAUSE = struct.Struct("<Q")
+
+
+def cause_of(event: bytearray) -> tuple[int, int]:
+    """(cause_seq, k): names an event of a derived producer."""
+    return _CAUSE.unpack_from(event, 96)[0], _K.unpack_from(event, 12)[0]
+
+
+class StepRunner:
+    """Feeds one step with exactly the kinds that it reads, and keeps count of what it has said.
+
+    A derived producer says its events in order of (cause_seq, k). So the last one said, by the outbox or by the log, tells
+    which of the regenerated ones are new.
+    """
+
+    def __init__(self, module: ModuleType, config: Config, name: str, instance: str):
+        self.name = name
+        self.kinds = frozenset(int(kind) for kind in module.READS)
+        self.lanes = lanes_of(module.READS + module.WRITES)  # its own events too: they tell what it has said
+        self.checkpoint = Checkpoint(config.checkpoint_dir, name)
+        self.step = module.Step(config, instance)
+        self.seq = 0
+        loaded = self.checkpoint.load()
+        if loaded is not None:
+            try:
+                self.step.load(loaded[1])
+                self.seq = loaded[0]
+            except ValueError:  # other code or parameters: from the beginning
+                self.step = module.Step(config, instance)
+        self.said = (0, -1)
+        self._unsaid: list[bytearray] = []
+        self._kept: tuple[int, bytes] | None = None
+        self._kept_at = time.monotonic()
+        self._every_s = config.checkpoint_s
+        self.replayed = 0
+
+    def heard(self, last: Event | None) -> None:
+        """The last event in the step's own outbox."""
+        if last is not None and last.cause_seq:
+            self.said = max(self.said, (last.cause_seq, last.k))
+
+    def replay(self, events: list[Event]) -> None:
+        """History: the step's state follows; what it says is kept until it is known what has been said."""
+        mine = []
+        for event in events:
+            if event.kind in self.kinds:
+                mine.append(event)
+            if event.producer == self.name and event.cause_seq:
+                self.said = max(self.said, (event.cause_seq, event.k))
+        self.replayed += len(mine)
+        if mine:
+            self._unsaid += self.step.step(mine)
+        if events:
+            self.seq = events[-1].seq
+        if len(self._unsaid) > 10_000:
+            self._unsaid = [event for event in self._unsaid if cause_of(event) > self.said]
+
+    def rest(self) -> list[bytearray]:
+        """At the end of history: what is still to be said."""
+        rest = [event for event in self._unsaid if cause_of(event) > self.said]
+        self._unsaid = []
+        return rest
+
+    def live(self, events: list[Event]) -> list[bytearray]:
+        mine = [event for event in events if event.kind in self.kinds]
+        self.seq = events[-1].seq
+        if not mine:
+            return []
+        recv_ns = time.time_ns()
+        said = self.step.step(mine)
+        for event in said:
+            stamp_received(event, recv_ns)
+        return said
+
+    def checkpoint_due(self, durable_seq: int) -> tuple[int, bytes] | None:
+        """(seq, state) to be written, once the log is durable up to there; now and then."""
+        if self._kept is None and time.monotonic() - self._kept_at >= self._every_s:
+            self._kept = (self.seq, self.step.save())
+        if self._kept is not None and durable_seq >= self._kept[0]:
+            due, self._kept = self._kept, None
+            self._kept_at = time.monotonic()
+            return due
+        return None
+
+
+def history(config: Config, after: int, lanes: Iterable[Any], until: int | None = None) -> Iterator[list[Event]]:
+    """The log after `after`, as lists; from the archive on where the log has been released."""
+    wanted = frozenset(lanes)
+    try:
+        yield from _chunks(LogReader(config.log_dir).events(after, until), wanted)
+    except LogReleased:
+        from storage import reader  # heavy, and rarely needed
+
+        yield from _chunks(reader.events(config, after, until), wanted)
+
+
+def _chunks(events: Iterable[Event], lanes: frozenset) -> Iterator[list[Event]]:
+    chunk: list[Event] = []
+    for event in events:
+        if LANE_OF_KIND[event.kind] in lanes:
+            chunk.append(event)
+        if len(chunk) >= 4096:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+async def run_step(ctx: Context, module: ModuleType) -> None:
+    """A step as a process of its own."""
+    runner = StepRunner(module, ctx.config, ctx.name, ctx.instance)
+    runner.heard(ctx.producer.last)
+    for events in history(ctx.config, runner.seq, runner.lanes):
+        runner.replay(events)
+        if ctx.stop.is_set():
+            return
+    subscription = ctx.subscribe(module.READS + module.WRITES, runner.seq)
+    for events in subscription.backlog():
+        runner.replay(events)
+    unsaid = runner.rest()
+    ctx.say(unsaid)
+    ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
+    async for events in subscription:
+        said = runner.live(events)
+        while said:
+            try:
+                ctx.say(said)
+                break
+            except OutboxFull:  # a derived producer may wait: the log does not run away
+                await asyncio.sleep(0.1)
+        ctx.counters.update(runner.step.counters())
+        if due := runner.checkpoint_due(subscription.durable_seq):
+            with contextlib.suppress(OSError):  # a full disk: the next one
+                await asyncio.to_thread(runner.checkpoint.save, *due)

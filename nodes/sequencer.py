@@ -1,0 +1,263 @@
+"""Puts everything into one durable, totally ordered log: takes each producer's next event, arbitrates, numbers, appends, rings.
+
+When it dies, producers go on into their outboxes; it resumes from the log's last segment and reads what it missed.
+It can host steps and the session in its own process (`host` in mesh.toml): same code, same log, fewer hops.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from bus.config import Config
+from bus.log import LogFull, LogReader, LogWriter, read_preamble, segments
+from bus.process import Context
+from bus.schema import CLOCK, Kind
+from bus.sockets import Intake, Publisher, Taken
+from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from nodes.sequencing.arbiter import ARBITRATED, Arbiter
+from nodes.sequencing.cursors import NAME, Position
+
+READS: tuple[Kind, ...] = ()
+WRITES = (Kind.gap, Kind.clock, Kind.cursor)
+
+MILLISECOND = 1_000_000
+TICK_S = 0.02
+SWEEP_NS = 250 * MILLISECOND
+CURSOR_NS = 1000 * MILLISECOND
+RETRY_S = 0.5
+BATCH_EVENTS = 4096
+
+
+class Sequencer:
+    """The log's writer. `turn()` does what there is to do; an event loop calls it when the intake has something."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.arbiter = Arbiter(config.log.hold_ms * MILLISECOND)
+        self.position = Position(self.arbiter)
+        self.publisher: Publisher | None = None
+        self.log = LogWriter(
+            config.log_dir,
+            segment_bytes=config.log.segment_bytes,
+            sync_ms=config.log.sync_ms,
+            state=self._state,
+        )
+        self._recover()
+        self.intake = Intake(config, self.position.cursors)
+        self.publisher = Publisher(config, self.log, self.position.previous)
+        self._waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
+        self.after_append: Callable[[], None] | None = None  # a host runs its nodes here
+        self._epoch = self.log.log_id
+        self._producer = NAME.encode().ljust(16, b"\0")
+        self._last_append = self._last_sweep = self._last_cursor = time.monotonic_ns()
+        self.batches = 0
+        self.batch_max = 0
+
+    def _state(self) -> bytes:
+        """For the head of a new segment: true when everything taken is in the log or held."""
+        if self.publisher is None:  # a new identity's first segment, before the old ones have been read
+            return b""
+        self.position.previous = self.publisher.previous
+        return self.position.pack()
+
+    def _recover(self) -> None:
+        """Replays the segments since the last whole state; a segment begun by a new identity has none of its own."""
+        found = segments(self.config.log_dir)
+        start = len(found) - 1
+        while start > 0 and not read_preamble(found[start][1]).state:
+            start -= 1
+        first, path = found[start]
+        self.position.restore(read_preamble(path).state)
+        self.position.replay(LogReader(self.config.log_dir).events(first - 1))
+
+    # -- taking
+
+    def turn(self, messages: int = 256) -> bool:
+        """Takes what has come and logs it. True if there may be more."""
+        if self._waiting:
+            return False
+        taken = self.intake.receive(messages)
+        if taken:
+            self.sequence(taken)
+        return bool(taken)
+
+    def sequence(self, taken: list[Taken]) -> None:
+        now = time.monotonic_ns()
+        out: list[bytearray] = []
+        for producer, _epoch, number, event in taken:
+            kind = event[8] | event[9] << 8
+            if kind in ARBITRATED:
+                out += self.arbiter.offer(kind, _subject(event), producer, number, event, now)
+            else:
+                if kind == Kind.instrument:
+                    self.arbiter.connected(producer, _subject(event))
+                out.append(event)
+        self.append(out)
+
+    def append(self, out: list[bytearray]) -> None:
+        """Numbers, appends, rings; in batches of a bounded size. A full disk is retried, nothing is lost."""
+        for start in range(0, len(out), BATCH_EVENTS):
+            self._waiting.append(out[start : start + BATCH_EVENTS])
+        while self._waiting:
+            batch = self._waiting[0]
+            try:
+                self._append(batch)
+            except LogFull as error:
+                print(f"sequencer: {error}; retrying, producers keep their events", file=sys.stderr, flush=True)
+                return
+            self._waiting.popleft()
+        if self.after_append is not None:
+            self.after_append()
+
+    def _append(self, batch: list[bytearray]) -> None:
+        first = seq = self.log.last + 1
+        seq_ns = max(time.time_ns(), self.position.seq_ns)
+        links = self.position.links
+        undo: list[tuple[tuple[int, str], int]] = []
+        number = self.position.number
+        for event in batch:
+            topic = (event[8] | event[9] << 8, _subject(event))
+            link = links.get(topic, 0)
+            undo.append((topic, link))
+            if event[16] == 0:  # the sequencer's own: no outbox has stamped it
+                number += 1
+                stamp_sent(event, self._producer, self._epoch, number, seq_ns)
+            stamp_sequenced(event, seq, link, seq_ns)
+            links[topic] = seq
+            seq += 1
+        try:
+            self.publisher.publish(first, batch)
+        except LogFull:
+            for topic, link in reversed(undo):
+                links[topic] = link
+            for event in batch:
+                if bytes(event[16:32]) == self._producer:
+                    event[16:32] = bytes(16)
+            raise
+        self.position.number = number
+        self.position.seq_ns = seq_ns
+        self._last_append = time.monotonic_ns()
+        self.batches += 1
+        self.batch_max = max(self.batch_max, len(batch))
+        for listener in self.publisher.listeners:
+            listener(batch, seq_ns)
+
+    # -- time
+
+    def tick(self) -> None:
+        """What time alone brings: lost rings, holes given up, the clock, cursors."""
+        now = time.monotonic_ns()
+        if self._waiting:
+            self.append([])
+            if self._waiting:
+                return
+        try:
+            self.log.roll_if_full()  # only here: everything taken is in the log or held, as the segment's head says
+        except LogFull as error:
+            print(f"sequencer: {error}", file=sys.stderr, flush=True)
+        if now - self._last_sweep >= SWEEP_NS:
+            self._last_sweep = now
+            if taken := self.intake.sweep(SWEEP_NS):
+                self.sequence(taken)
+        if due := self.arbiter.due(now):
+            self.append(due)
+        if now - self._last_cursor >= CURSOR_NS and self.position.cursors:
+            self._last_cursor = now
+            records = self.position.records()
+            self.append([encode(Kind.cursor, NAME, records)])
+            self.intake.release({r["producer"].decode(): int(r["number"]) for r in records})
+        if now - self._last_append >= self.config.log.clock_ms * MILLISECOND:
+            record = np.zeros(1, CLOCK)
+            record[0] = (max(time.time_ns(), self.position.seq_ns), self.log.durable)
+            self.append([encode(Kind.clock, NAME, record)])
+        self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
+
+    def close(self) -> None:
+        self.intake.close()
+        self.publisher.close()
+        self.log.close()
+
+
+def _subject(event: bytearray) -> str:
+    return event[32:64].rstrip(b"\0").decode()
+
+
+def as_events(batch: list[bytearray]) -> list[Event]:
+    return [decode(event) for event in batch]
+
+
+class SequencerContext(Context):
+    """What the sequencer says itself goes straight into the log: the log is its outbox."""
+
+    sequencer: Sequencer
+    on_started: Callable[[Sequencer], None] | None = None  # a host starts its guests
+    guests_stop: asyncio.Event | None = None
+    guests: list[asyncio.Task] = []
+
+    def say(self, events: list[bytearray]) -> None:
+        if events:
+            self.sequencer.append(events)
+
+    def health(self) -> dict:
+        s = self.sequencer
+        return {
+            **super().health(),
+            "seq": s.log.last,
+            "durable_seq": s.log.durable,
+            "batches": s.batches,
+            "batch_max": s.batch_max,
+            "outbox_catch_ups": s.intake.catch_ups,
+            "outbox_caught_up": s.intake.caught_up,
+            "repeated": s.intake.repeated,
+            "gaps": s.arbiter.gaps,
+            "late": s.arbiter.late,
+            "duplicates": dict(s.arbiter.duplicates),
+        }
+
+
+async def run(ctx: SequencerContext) -> None:
+    sequencer = ctx.sequencer = Sequencer(ctx.config)
+    loop = asyncio.get_running_loop()
+
+    def on_readable() -> None:
+        # Drain until nothing comes (ZeroMQ's descriptor is edge-triggered), but let the loop breathe between turns.
+        if sequencer.turn():
+            loop.call_soon(on_readable)
+
+    loop.add_reader(sequencer.intake.fd, on_readable)
+    try:
+        ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
+        sequencer.sequence(sequencer.intake.sweep(0))
+        if ctx.on_started is not None:
+            ctx.on_started(sequencer)
+        while not ctx.stop.is_set():
+            sequencer.tick()
+            on_readable()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ctx.stop.wait(), TICK_S)
+        if ctx.guests_stop is not None:  # guests end while the log still takes what they say last
+            ctx.guests_stop.set()
+            await asyncio.gather(*ctx.guests, return_exceptions=True)
+    finally:
+        loop.remove_reader(sequencer.intake.fd)
+        drain(sequencer)
+        sequencer.close()
+
+
+def drain(sequencer: Sequencer, quiet_s: float = 0.2) -> None:
+    """A clean stop takes what producers have still said, and gives up holes."""
+    quiet = time.monotonic() + quiet_s
+    while time.monotonic() < quiet:
+        if sequencer.turn():
+            quiet = time.monotonic() + quiet_s
+        time.sleep(0.005)
+    if taken := sequencer.intake.sweep(0):
+        sequencer.sequence(taken)
+    sequencer.append(sequencer.arbiter.due(1 << 63))
+    if sequencer.position.cursors:
+        sequencer.append([encode(Kind.cursor, NAME, sequencer.position.records())])

@@ -1,0 +1,1 @@
+"""What the sequencer decides with: which line's event is the first of its id. No I/O."""

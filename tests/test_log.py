@@ -1,0 +1,270 @@
+"""The log: what was appended is there, whatever was killed, cut, filled or read meanwhile."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bus import log as log_module
+from bus.log import (
+    LogCorrupt,
+    LogFull,
+    LogLocked,
+    LogNewer,
+    LogReader,
+    LogReleased,
+    LogWriter,
+    Tail,
+    read_preamble,
+    release,
+    segments,
+)  # fmt: skip
+from bus.schema import DESCRIPTION, QUOTE, TRADE, Kind
+from bus.wire import encode, events, stamp_sequenced
+
+
+def quote(seq: int, update_id: int = 0) -> bytearray:
+    record = np.zeros(1, QUOTE)
+    record["update_id"] = update_id or seq
+    event = encode(Kind.quote, "binance.BTCUSDT", record, last_id=update_id or seq)
+    stamp_sequenced(event, seq, seq - 1, seq * 1000)
+    return event
+
+
+def fill(writer: LogWriter, count: int, per_batch: int = 1) -> None:
+    while count > 0:
+        n = min(per_batch, count)
+        first = writer.last + 1
+        writer.append(first, [quote(first + i) for i in range(n)])
+        count -= n
+
+
+def seqs(folder, after=0, until=None):
+    return [event.seq for event in LogReader(folder).events(after, until)]
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(1, 300), st.integers(1, 20)), min_size=1, max_size=5),
+    st.integers(0, 900), st.integers(0, 900), st.integers(300, 20_000),
+)  # fmt: skip
+def test_any_range_reads_back(tmp_path_factory, parts, after, until, segment_bytes):
+    folder = tmp_path_factory.mktemp("log")
+    total = 0
+    for count, per_batch in parts:  # each part by a fresh writer: reopening goes on
+        writer = LogWriter(folder, segment_bytes=segment_bytes, sync_ms=0)
+        assert writer.last == total
+        fill(writer, count, per_batch)
+        total += count
+        writer.close()
+    assert seqs(folder, after, until) == list(range(after + 1, min(until, total) + 1))
+    assert LogReader(folder).last == total
+    at = LogReader(folder).seq_at(500_000)
+    assert at == min(total, 499)
+
+
+def test_a_second_writer_is_refused(tmp_path):
+    writer = LogWriter(tmp_path)
+    with pytest.raises(LogLocked, match="another process"):
+        LogWriter(tmp_path)
+    writer.close()
+    LogWriter(tmp_path).close()
+
+
+@pytest.mark.parametrize("cut", [1, 7, 30, 100, 200])
+def test_a_torn_tail_is_cut_and_the_rest_stays(tmp_path, cut):
+    writer = LogWriter(tmp_path, sync_ms=0)
+    fill(writer, 50)
+    writer.close()
+    path = segments(tmp_path)[-1][1]
+    whole = path.stat().st_size
+    batch = log_module.BATCH_HEAD + len(quote(1))
+    os.truncate(path, whole - cut)
+    writer = LogWriter(tmp_path)
+    assert writer.last == 49
+    assert writer.cut_bytes == batch - cut
+    fill(writer, 5)
+    writer.close()
+    assert seqs(tmp_path) == list(range(1, 55))
+
+
+def test_damage_in_the_middle_is_told(tmp_path):
+    writer = LogWriter(tmp_path)
+    fill(writer, 50)
+    writer.close()
+    path = segments(tmp_path)[0][1]
+    with open(path, "r+b") as file:
+        file.seek(-5000, os.SEEK_END)
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(LogCorrupt, match="does not match its CRC"):
+        list(LogReader(tmp_path).events())
+    assert LogReader(tmp_path).durable == 50
+    with pytest.raises(LogCorrupt, match="everything up to 50 was synced"):
+        LogWriter(tmp_path)
+    assert segments(tmp_path)[0][1].stat().st_size > 5000, "a damaged log is left as it is"
+
+
+def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
+    rng = random.Random(1)
+    for trial in range(20):
+        folder = tmp_path / str(trial)
+        writer = LogWriter(folder, boot="a", segment_bytes=8_000)
+        fill(writer, 60, 3)
+        writer._sync_now()
+        durable = writer.durable
+        identity = writer.log_id
+        writer._closing.set()
+        writer._thread.join()
+        fill(writer, 60, 3)
+        os.close(writer._fd)
+        os.close(writer._lock)
+        # The unsynced tail: some 512-byte blocks never reached the disk.
+        synced = {first: 0 for first, _ in segments(folder)}
+        for first, path in segments(folder):
+            data = bytearray(path.read_bytes())
+            at = read_preamble(path).size
+            for stop, batch in log_module.scan(bytes(data), at):
+                if batch.last <= durable:
+                    synced[first] = stop
+            if first > durable:
+                synced[first] = 0
+            for block in range(synced[first], len(data), 512):
+                if rng.random() < 0.3:
+                    data[block : block + 512] = bytes(len(data[block : block + 512]))
+            path.write_bytes(data)
+        writer = LogWriter(folder, boot="b")
+        assert writer.last >= durable
+        assert writer.log_id != identity
+        fill(writer, 4)
+        writer.close()
+        assert seqs(folder) == list(range(1, writer.last + 1))
+
+
+def test_a_kill_keeps_the_identity_and_everything_appended(tmp_path):
+    program = (
+        "import sys; sys.path.insert(0, sys.argv[2])\n"
+        "from test_log import *\n"
+        "w = LogWriter(sys.argv[1], segment_bytes=30000)\n"
+        "while True:\n"
+        "    fill(w, 7, 7); print(w.last, flush=True)\n"
+    )
+    identities = set()
+    said = 0
+    rng = random.Random(2)
+    for _ in range(4):
+        process = subprocess.Popen(
+            [sys.executable, "-c", program, str(tmp_path), os.path.dirname(__file__)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(rng.randrange(20, 60)):
+            said = int(process.stdout.readline())
+        os.kill(process.pid, signal.SIGKILL)
+        for line in process.stdout:
+            if line.endswith("\n"):
+                said = int(line)
+        process.wait()
+        identities.add(LogReader(tmp_path).log_id)
+        got = seqs(tmp_path)
+        assert got == list(range(1, len(got) + 1))
+        assert len(got) >= said
+    assert len(identities) == 1
+
+
+def test_readers_follow_while_a_writer_rolls_and_releases(tmp_path):
+    writer = LogWriter(tmp_path, segment_bytes=2_000, sync_ms=5)
+    tail = Tail(tmp_path)
+    got = []
+    for step in range(200):
+        fill(writer, 1 + step % 3)
+        while batches := tail.read():  # one read may end where a segment does
+            got += [event.seq for batch in batches for event in events(batch.body)]
+    assert got == list(range(1, writer.last + 1))
+    assert release(tmp_path, 100, keep=2) > 0
+    assert LogReader(tmp_path).first <= 101
+    assert seqs(tmp_path, 100) == list(range(101, writer.last + 1))
+    release(tmp_path, writer.last, keep=2)
+    assert len(segments(tmp_path)) == 2
+    with pytest.raises(LogReleased, match="the archive has it"):
+        seqs(tmp_path)
+    tail.seek(writer.last - 1)  # forward over segments that are gone
+    assert [event.seq for batch in tail.read() for event in events(batch.body)][-1] == writer.last
+    deadline = time.monotonic() + 5
+    while writer.durable < writer.last:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    writer.close()
+
+
+def test_a_full_disk_loses_nothing_and_goes_on(tmp_path, monkeypatch):
+    writer = LogWriter(tmp_path)
+    fill(writer, 10)
+    real = os.write
+
+    def short(fd, data):
+        if len(data) > 100:
+            real(fd, data[:50])
+            raise OSError(28, "No space left on device")
+        return real(fd, data)
+
+    monkeypatch.setattr(os, "write", short)
+    with pytest.raises(LogFull, match="No space left"):
+        fill(writer, 1)
+    monkeypatch.undo()
+    assert writer.last == 10
+    fill(writer, 3)
+    writer.close()
+    assert seqs(tmp_path) == list(range(1, 14))
+
+
+def test_numbers_must_follow(tmp_path):
+    writer = LogWriter(tmp_path)
+    with pytest.raises(ValueError, match="not the next one"):
+        writer.append(2, [quote(2)])
+    writer.close()
+
+
+def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path, monkeypatch):
+    with monkeypatch.context() as m:
+        m.setattr(log_module, "SCHEMA_VERSION", 99)
+        writer = LogWriter(tmp_path / "new")
+        writer.close()
+    with pytest.raises(LogNewer, match="schema version 99"):
+        LogWriter(tmp_path / "new")
+    with pytest.raises(LogNewer):
+        LogReader(tmp_path / "new").last  # noqa: B018
+
+    # A log of a program whose trades had no event_ns and no side yet.
+    older = dict(DESCRIPTION, trade=[field for field in DESCRIPTION["trade"] if field[0] not in ("event_ns", "side")])
+    small = np.zeros(1, np.dtype([(name, code) for name, code in older["trade"]]))
+    small["trade_id"], small["price_ticks"] = 7, 8
+    event = encode(Kind.trade, "binance.BTCUSDT", np.zeros(1, TRADE))
+    event = event[:160] + small.tobytes()
+    event[0:4] = len(event).to_bytes(4, "little")
+    stamp_sequenced(event, 1, 0, 5)
+    with monkeypatch.context() as m:
+        m.setattr(log_module, "DESCRIPTION", older)
+        m.setattr(log_module, "SCHEMA_HASH", "older")
+        writer = LogWriter(tmp_path / "old")
+        writer.append(1, [event])
+        writer.close()
+    (got,) = LogReader(tmp_path / "old").events()
+    assert (got.records["trade_id"][0], got.records["price_ticks"][0], got.records["side"][0]) == (7, 8, 0)
+
+
+def test_the_state_at_a_segments_head(tmp_path):
+    writer = LogWriter(tmp_path, segment_bytes=500, state=lambda: msgpack.packb({"n": 1}))
+    fill(writer, 20)
+    assert len(segments(tmp_path)) == 1  # a writer with a state rolls when it says so
+    writer.roll_if_full()
+    fill(writer, 1)
+    writer.close()
+    assert msgpack.unpackb(read_preamble(segments(tmp_path)[1][1]).state) == {"n": 1}
