@@ -5,6 +5,7 @@ Paths are relative to the folder that holds `mesh.toml`, so two copies of a proj
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -68,6 +69,11 @@ class Exchange(Section):
     replay: tuple[str, ...] = ()  # capture files instead of the synthetic market
     speed: float = 1.0  # of the replay; 0 = as fast as its clients take it
     lines: int = 2  # the replay starts when so many connections have subscribed
+    maker_fee_ppm: int = 1000  # 0.1 %, parts per million of what is received
+    taker_fee_ppm: int = 1000
+    balances: dict[str, str] = {}  # asset: what the account starts with; others start with a useful amount
+    client_bytes_max: int = 4 << 20  # unsent bytes beyond which a slow client is cut off
+    ping_s: float = 20.0  # server pings, as the venue; no pong for three of them: cut off
 
 
 class Model(Section):
@@ -289,6 +295,15 @@ def _check(mesh: Mesh, path: Path) -> None:
     need(1 <= mesh.feed.lines <= 9, "feed.lines", mesh.feed.lines, "1 to 9")
     need(0 <= mesh.exchange.port < 65536, "exchange.port", mesh.exchange.port, "0 (any free one) to 65535")
     need(mesh.exchange.speed >= 0, "exchange.speed", mesh.exchange.speed, "0 (as fast as possible) or more")
+    need(0 <= mesh.exchange.maker_fee_ppm < 10**6, "exchange.maker_fee_ppm", mesh.exchange.maker_fee_ppm, "0 to 999999")
+    need(0 <= mesh.exchange.taker_fee_ppm < 10**6, "exchange.taker_fee_ppm", mesh.exchange.taker_fee_ppm, "0 to 999999")
+    need(0 < mesh.exchange.trades_per_s <= 2000, "exchange.trades_per_s", mesh.exchange.trades_per_s, "0 to 2000")
+    need(0 < mesh.exchange.quotes_per_s <= 5000, "exchange.quotes_per_s", mesh.exchange.quotes_per_s, "0 to 5000")
+    need(mesh.exchange.client_bytes_max >= 1 << 16, "exchange.client_bytes_max", mesh.exchange.client_bytes_max, "65536 +")
+    need(mesh.exchange.ping_s > 0, "exchange.ping_s", mesh.exchange.ping_s, "more than 0")
+    for asset, amount in mesh.exchange.balances.items():
+        need(re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,8})?", amount) is not None, f"exchange.balances.{asset}", amount,
+             "a decimal of at most 8 places")  # fmt: skip
     need(1 <= mesh.exchange.lines <= 1000, "exchange.lines", mesh.exchange.lines, "1 to 1000")
     need(mesh.executor.orders_per_s > 0, "executor.orders_per_s", mesh.executor.orders_per_s, "more than 0")
     need(mesh.recorder.segment_s > 0, "recorder.segment_s", mesh.recorder.segment_s, "more than 0")

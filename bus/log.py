@@ -132,8 +132,8 @@ class LogWriter:
 
     `sync_ms`: interval of the sync thread; 0 = never (an outbox need not survive a power cut). `state()` is stored at the
     head of every new segment; a writer with a state calls `roll_if_full` when that state is that of what is appended,
-    and without a state segments roll by themselves. After a power cut the tail may be gone and numbers may go back below what others have seen:
-    then `log_id` is new (`fresh_identity`).
+    and without a state segments roll by themselves. After a power cut the tail may be gone and numbers may go back below
+    what others have seen: then `log_id` is new (`fresh_identity`).
     Raises LogLocked, LogNewer, LogCorrupt, LogFull.
     """
 

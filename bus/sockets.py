@@ -318,7 +318,8 @@ class Subscriber:
         self.caught_up = 0
         self._target = 0  # while > seq: the log has to be read up to here
         self._waiting: bytes | None = None  # the ring that made us notice
-        self._started = False  # the first read of the log is no loss
+        self._started = False  # the first read of the log is no loss,
+        self._missed = False  # a later one is
         self._tail = Tail(config.log_dir, after)
         self._places = Places(config)
         self._sub = _socket(zmq.SUB, config.log.ring_messages)
@@ -339,7 +340,7 @@ class Subscriber:
         for _ in range(messages):
             if self._target > self.seq:
                 if got := self._read(self._target):
-                    if self._started:
+                    if self._missed:
                         self.caught_up += len(got)
                     out += got
                     break
@@ -360,9 +361,9 @@ class Subscriber:
         self.head = max(self.head, last, *previous)
         needed = max(previous[lane] for lane in self._lanes)
         if needed > self.seq and self._catch_up:
-            if self._started:
-                self.catch_ups += 1
+            self._missed = self._started
             self._started = True
+            self.catch_ups += self._missed
             self._target = needed
             self._waiting = ring
             return
