@@ -82,7 +82,7 @@ class Model(Section):
     name: str
     kernel: str
     instrument: str = ""  # venue.symbol; empty: the first instrument
-    parameters: dict[str, float] = {}
+    parameters: dict[str, float] = {}  # of the kernel: PARAMETERS in its file gives names, defaults and ranges
 
 
 class Executor(Section):
@@ -90,17 +90,22 @@ class Executor(Section):
     instrument: str = ""  # venue.symbol; empty: the first instrument
     order_quantity: str = "0.001"
     position_max: str = "0.01"
-    orders_per_s: float = 5.0
-    signal_threshold: float = 0.6
-    stale_ms: int = 2000  # no quote for so long (by seq_ns): no new order
+    orders_per_s: float = 5.0  # on average, and at most so many (at least one) at once; cancels are always allowed
+    signal_threshold: float = 0.6  # |value| from which a signal is acted on
+    styles: tuple[Literal["market", "limit", "limit_ioc", "limit_maker"], ...] = ("limit_ioc", "limit", "market")  # in turn
+    stale_ms: int = 2000  # no quote for so long, or a signal whose cause is so old (by seq_ns): no new order
     order_ttl_ms: int = 2000  # a resting order is cancelled after so long
     intent_ttl_ms: int = 5000  # an intent that the session has not acted on for so long is refused
 
 
 class Session(Section):
-    recv_window_ms: int = 2000
-    request_timeout_s: float = 10.0
-    reconcile_s: float = 5.0
+    recv_window_ms: int = 2000  # a small one narrows the time in which an unanswered order may still arrive
+    request_timeout_s: float = 10.0  # the venue itself gives up after 10 s; then the outcome is Unknown
+    reconcile_s: float = 5.0  # open orders are compared with the venue's so often
+    # "Order does not exist" proves it only after recv_window plus this: the venue's own limit, its databases' lag.
+    absence_margin_s: float = 10.0
+    stale_s: float = 60.0  # no message, not even a ping, for so long: reconnect
+    backoff_s: tuple[float, float] = (0.1, 10.0)
 
 
 class Recorder(Section):
@@ -305,7 +310,14 @@ def _check(mesh: Mesh, path: Path) -> None:
         need(re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,8})?", amount) is not None, f"exchange.balances.{asset}", amount,
              "a decimal of at most 8 places")  # fmt: skip
     need(1 <= mesh.exchange.lines <= 1000, "exchange.lines", mesh.exchange.lines, "1 to 1000")
-    need(mesh.executor.orders_per_s > 0, "executor.orders_per_s", mesh.executor.orders_per_s, "more than 0")
+    need(0 < mesh.executor.orders_per_s <= 1000, "executor.orders_per_s", mesh.executor.orders_per_s, "above 0 to 1000")
+    need(mesh.executor.signal_threshold >= 0, "executor.signal_threshold", mesh.executor.signal_threshold, "0 or more")
+    need(len(mesh.executor.styles) > 0, "executor.styles", mesh.executor.styles, "at least one style")
+    for key in ("stale_ms", "order_ttl_ms", "intent_ttl_ms"):
+        need(1 <= getattr(mesh.executor, key) <= 86_400_000, f"executor.{key}", getattr(mesh.executor, key), "1 to 86400000")
+    for key in ("order_quantity", "position_max"):
+        text = getattr(mesh.executor, key)
+        need(bool(re.fullmatch(r"\d{1,12}(\.\d{1,18})?", text)), f"executor.{key}", text, "a plain decimal like '0.001'")
     need(mesh.recorder.segment_s > 0, "recorder.segment_s", mesh.recorder.segment_s, "more than 0")
     need(mesh.recorder.recent_hours > 0, "recorder.recent_hours", mesh.recorder.recent_hours, "more than 0")
     need(mesh.checkpoint_s > 0, "checkpoint_s", mesh.checkpoint_s, "more than 0")

@@ -94,8 +94,10 @@ class Sequencer:
             if kind in ARBITRATED:
                 out += self.arbiter.offer(kind, _subject(event), producer, number, event, now)
             else:
-                if kind == Kind.instrument:
+                if kind == Kind.instrument:  # a feed says it at every connect, and `run` at its start
                     self.arbiter.connected(producer, _subject(event))
+                elif kind == Kind.run:
+                    self.arbiter.connected(producer)
                 out.append(event)
         self.append(out)
 

@@ -100,7 +100,8 @@ def ids(config, kind):
 def talk(config, sequencer, kills, rng, steps=3000):
     """Two lines and a model talk; the sequencer is killed at random moments meanwhile."""
     one, two, model = (Producer(config, name) for name in ("feed-1", "feed-2", "model-x"))
-    at = sorted(rng.sample(range(steps // 10, steps), kills))
+    at = sorted(rng.sample(range(steps // 10, steps - 100), kills))
+    back = 0  # it is away for some steps: what is said meanwhile waits in the outbox and in the socket
     for i in range(1, steps + 1):
         both = [trade(i), quote(10 * i)]
         one.say(both)
@@ -109,7 +110,12 @@ def talk(config, sequencer, kills, rng, steps=3000):
             model.say([signal_event(i, 0), signal_event(i, 1)])
         if at and i == at[0]:
             at.pop(0)
+            if back:
+                sequencer.start()
             sequencer.kill()
+            back = i + 30
+        if i == back:
+            back = 0
             sequencer.start()
         if i % 50 == 0:
             time.sleep(0.005)

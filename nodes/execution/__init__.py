@@ -1,0 +1,1 @@
+"""What the executor is made of: orders, position, risk, styles. No clock, no file, no socket."""

@@ -1,0 +1,1 @@
+"""One numba kernel per file, and what kernels are made of. Importing this package imports no numba."""

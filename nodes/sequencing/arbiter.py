@@ -79,11 +79,11 @@ class Arbiter:
         self.late = 0
         self._holding: set[tuple[int, str]] = set()
 
-    def connected(self, line: str, subject: str) -> None:
-        """The line has a new connection: what it sends next need not follow on what it sent before."""
-        stream = self.streams.get((int(Kind.quote), subject))
-        if stream is not None:
-            stream.connecting.add(line)
+    def connected(self, line: str, subject: str = "") -> None:
+        """The line has a new connection (for one subject, or for all): what comes next need not follow on what came."""
+        for (kind, name), stream in self.streams.items():
+            if kind == Kind.quote and subject in ("", name):
+                stream.connecting.add(line)
 
     def offer(self, kind: int, subject: str, line: str, number: int, event: bytearray, now: int) -> list[bytearray]:
         """What goes into the log because of this event, in order."""

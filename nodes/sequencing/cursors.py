@@ -87,6 +87,8 @@ class Position:
                 self.arbiter.observe(event.kind, event.subject, event.producer, bytearray(event.raw))
             elif event.kind == Kind.instrument:
                 self.arbiter.connected(event.producer, event.subject)
+            elif event.kind == Kind.run:
+                self.arbiter.connected(event.producer)
             elif event.kind == Kind.gap:
                 record = event.records[0]
                 self.arbiter.observe_gap(

@@ -1,0 +1,54 @@
+# make up             start the mesh on the local exchange's own market; make down ends it
+# make up CAPTURE="a.gz b.gz" SPEED=20    replay raw captures instead (SPEED=0: as fast as the machine can)
+# make test bench style types
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+STAMP := .venv/.installed
+PACKAGES := bus storage nodes tools
+CAPTURE ?=
+SPEED ?=
+.PHONY: help venv up down status test bench style types clean
+
+help:
+	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
+
+venv: $(STAMP)
+
+# Again only when the list of packages has changed.
+$(STAMP): setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or newer: none of python3, python3.11 … is; \
+	install one, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	@echo "installing into .venv with $(PYTHON) (once, a minute or two) …"
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+up: $(STAMP)
+	@.venv/bin/mesh up $(if $(CAPTURE),--capture $(CAPTURE)) $(if $(SPEED),--speed $(SPEED))
+
+# Without an installation there is nothing to stop.
+down:
+	@if [ -x .venv/bin/mesh ]; then .venv/bin/mesh down; else echo "tickmesh was not running."; fi
+
+status: $(STAMP)
+	@.venv/bin/mesh status
+
+test: $(STAMP)
+	@.venv/bin/python -m pytest
+
+bench: $(STAMP)
+	@.venv/bin/python -m bench
+
+style: $(STAMP)
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check . >/dev/null || { echo "ruff format would change files: .venv/bin/ruff format ." >&2; exit 1; }
+
+types: $(STAMP)
+	@.venv/bin/mypy $(PACKAGES)
+
+# Everything but data/: the installation, caches, and run/ of a mesh that is down.
+clean:
+	@$(MAKE) -s down
+	rm -rf .venv run build *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,48 @@
+"""How a signal becomes an order: which type, at which price. A style decides nothing about whether it is allowed."""
+
+from typing import Literal, NamedTuple
+
+from bus.schema import OrderType, TimeInForce
+
+Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
+
+
+class Quote(NamedTuple):
+    """Best bid and ask; price and quantity 0 where a side is empty."""
+
+    bid_ticks: int
+    bid_lots: int
+    ask_ticks: int
+    ask_lots: int
+
+    @property
+    def whole(self) -> bool:
+        """Both sides stand, and do not cross."""
+        return 0 < self.bid_ticks < self.ask_ticks and self.bid_lots > 0 and self.ask_lots > 0
+
+
+class Draft(NamedTuple):
+    """An order that risk has not seen. `price_ticks` is 0 for a market order, `worst_ticks` what to reckon with."""
+
+    side: int
+    order_type: int
+    time_in_force: int
+    price_ticks: int
+    quantity_lots: int
+    worst_ticks: int
+
+
+def draft(style: str, side: int, quote: Quote, quantity_lots: int) -> Draft:
+    """
+    market       takes what is there, at any price
+    limit        joins the best price of its own side and rests there (GTC)
+    limit_ioc    takes the best price of the other side, and not a worse one (IOC)
+    limit_maker  as limit, refused by the venue if it would take
+    """
+    near, far = (quote.bid_ticks, quote.ask_ticks) if side > 0 else (quote.ask_ticks, quote.bid_ticks)
+    if style == "market":
+        return Draft(side, int(OrderType.MARKET), int(TimeInForce.GTC), 0, quantity_lots, far)
+    if style == "limit_ioc":
+        return Draft(side, int(OrderType.LIMIT), int(TimeInForce.IOC), far, quantity_lots, far)
+    order_type = OrderType.LIMIT_MAKER if style == "limit_maker" else OrderType.LIMIT
+    return Draft(side, int(order_type), int(TimeInForce.GTC), near, quantity_lots, near)

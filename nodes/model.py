@@ -1,0 +1,172 @@
+"""Runs one numba kernel over the log and says what it says, as signals that name the event which caused them.
+
+When it dies: the checkpoint is loaded and the log replayed from there; what was said already is not said again. A
+checkpoint of other code or parameters is refused, and the replay starts at the first event there is.
+"""
+
+import struct
+from hashlib import sha256
+
+import numpy as np
+
+from bus.config import Config, ConfigError
+from bus.schema import DTYPES, GapState, Kind
+from bus.wire import HEADER_SIZE, Event, encode
+from nodes.models.interface import OUT, ROW, SAID_PER_EVENT
+
+READS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
+WRITES = (Kind.signal,)
+
+ROWS = 1024  # events handed to the kernel in one call; the result does not depend on it
+_ROW = struct.Struct("<HHHHqqq")
+_OUT = struct.Struct("<qddq")
+_SIGNAL = struct.Struct("<16sddqq")
+_INSTRUMENT = struct.Struct("<ii")
+_GAP = struct.Struct("<HH")  # stream, state
+_GAP_AT = HEADER_SIZE + DTYPES[Kind.gap].fields["stream"][1]  # type: ignore[index]
+
+assert _ROW.size == ROW.itemsize and _OUT.size == OUT.itemsize and _SIGNAL.size == DTYPES[Kind.signal].itemsize
+
+
+class Stage:
+    """Records of one kind, back to back, for the kernel: always aligned and writable, so it is compiled only once."""
+
+    def __init__(self, kind: Kind):
+        self.dtype = DTYPES[kind]
+        self.used = 0
+        self.resize(ROWS)
+
+    def resize(self, records: int) -> None:
+        grown = np.zeros(records, self.dtype)
+        if self.used:
+            grown[: self.used] = self.array[: self.used]
+        self.array = grown
+        self.bytes = memoryview(grown).cast("B")
+
+    def put(self, event: Event) -> int:
+        """Copies the event's records; returns the index of the first."""
+        first = self.used
+        end = first + event.count
+        if end > len(self.array):
+            self.resize(2 * end)
+        size = self.dtype.itemsize
+        self.bytes[first * size : end * size] = event.raw[HEADER_SIZE:]
+        self.used = end
+        return first
+
+
+class Step:
+    """Pure: what it says and the state it is left in follow from the events alone, however they are cut into lists."""
+
+    def __init__(self, config: Config, instance: str):
+        model = config.model(instance)
+        from nodes.models import cache, loading  # numba takes 0.4 s to import: only who computes pays for it
+
+        cache.use(config)
+        module = loading.load(model.kernel)
+        self.subject = config.instrument(model.instrument).subject
+        self._model = model
+        self._name = model.kernel.encode()
+        if len(self._name) > 16:
+            raise ConfigError(f"kernel name {model.kernel!r} has {len(self._name)} bytes; a signal has room for 16")
+        self._code = cache.sources_hash()
+        self._kernel = module.kernel
+        self._horizon_ns = module.HORIZON_NS
+        self._parameters = loading.parameters(module, model.parameters)
+        self._empty = np.zeros(1, module.STATE)
+        self._stages = {kind: Stage(kind) for kind in (Kind.quote, Kind.trade, Kind.depth)}
+        self._wanted = {int(kind): self._stages[kind] for kind in module.KINDS}
+        self._rows = np.zeros(ROWS, ROW)
+        self._rows_bytes = memoryview(self._rows).cast("B")
+        self._out = np.zeros(ROWS * SAID_PER_EVENT, OUT)
+        self._out_bytes = memoryview(self._out).cast("B")
+        self._causes: list[int] = []
+        self._reset()
+        self._call(0)  # compiles it, or loads it from the cache
+
+    def _reset(self) -> None:
+        self._state = self._empty.copy()
+        self._units = np.full(2, np.nan)
+        self._events = 0
+        self._signals = 0
+
+    def step(self, events: list[Event]) -> list[bytearray]:
+        """The signals that `events` cause, in order. Events of other instruments and kinds change nothing."""
+        said: list[bytearray] = []
+        for event in events:
+            if event.subject != self.subject:
+                continue
+            kind = event.kind
+            if (stage := self._wanted.get(kind)) is not None:
+                self._put(event, 0, stage.put(event), event.count)
+            elif kind == Kind.gap:
+                stream, state = _GAP.unpack_from(event.raw, _GAP_AT)
+                if state == GapState.open:
+                    self._put(event, stream, 0, 0)
+            elif kind == Kind.instrument:
+                self._flush(said)
+                price_exponent, quantity_exponent = _INSTRUMENT.unpack_from(event.raw, HEADER_SIZE)
+                self._units[:] = float(f"1e{price_exponent}"), float(f"1e{quantity_exponent}")
+            if len(self._causes) == ROWS:
+                self._flush(said)
+        self._flush(said)
+        return said
+
+    def _put(self, event: Event, stream: int, first: int, count: int) -> None:
+        at = len(self._causes) * _ROW.size
+        _ROW.pack_into(self._rows_bytes, at, event.kind, event.flags, stream, 0, first, count, event.seq_ns)
+        self._causes.append(event.seq)
+
+    def _call(self, count: int) -> int:
+        quotes, trades, levels = (stage.array for stage in self._stages.values())
+        return self._kernel(
+            self._state, self._parameters, self._units, self._rows, count, quotes, trades, levels, self._out
+        )
+
+    def _flush(self, said: list[bytearray]) -> None:
+        causes = self._causes
+        if not causes:
+            return
+        n = self._call(len(causes))
+        row_before, k = -1, 0
+        for i in range(n):
+            row, value, price, reference_ticks = _OUT.unpack_from(self._out_bytes, i * _OUT.size)
+            k = k + 1 if row == row_before else 0
+            row_before = row
+            record = _SIGNAL.pack(self._name, value, price, self._horizon_ns, reference_ticks)
+            said.append(encode(Kind.signal, self.subject, record, k=k, cause_seq=causes[row]))
+        self._events += len(causes)
+        self._signals += n
+        self._causes = []
+        for stage in self._wanted.values():
+            stage.used = 0
+
+    def identity(self) -> dict:
+        """What runs, for the `run` event: a replay with the same answers the same."""
+        given = {name: float(self._parameters[name][0]) for name in self._parameters.dtype.names or ()}
+        return {"code": self._code, "kernel": self._model.kernel, "instrument": self.subject, "parameters": given,
+                "state": sha256(repr(self._empty.dtype.descr).encode()).hexdigest()[:16]}  # fmt: skip
+
+    def counters(self) -> dict:
+        return {"events": self._events, "signals": self._signals}
+
+    def save(self) -> bytes:
+        """The state after the last event: 64 bytes that name the code and parameters, units, counters, the record."""
+        counts = np.array([self._events, self._signals], "<i8")
+        return self._fingerprint() + self._units.tobytes() + counts.tobytes() + self._state.tobytes()
+
+    def load(self, state: bytes) -> None:
+        """Goes on where `save` was called. Raises ValueError for a state of other code, parameters or size."""
+        fingerprint = self._fingerprint()
+        expected = len(fingerprint) + 32 + self._empty.nbytes
+        if state[: len(fingerprint)] != fingerprint:
+            raise ValueError(f"the state of {self._model.name} was made by other code or parameters; replay the log")
+        if len(state) != expected:
+            raise ValueError(f"the state of {self._model.name} has {len(state)} bytes; it needs {expected}")
+        at = len(fingerprint)
+        self._units[:] = np.frombuffer(state, "<f8", 2, at)
+        self._events, self._signals = (int(n) for n in np.frombuffer(state, "<i8", 2, at + 16))
+        self._state[:] = np.frombuffer(state, self._empty.dtype, 1, at + 32)
+
+    def _fingerprint(self) -> bytes:
+        return sha256(repr(self.identity()).encode()).hexdigest().encode()

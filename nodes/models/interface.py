@@ -1,0 +1,70 @@
+"""What a kernel is given and what it writes: the dtypes, and the numbers of the kinds that it can see.
+
+A kernel module declares
+
+    KINDS        the kinds it wants, any of quote, trade, depth
+    PARAMETERS   {name: Parameter(default, least, most, meaning)}, the unit last in the name
+    STATE        a structured dtype; one record of it is all that the model remembers
+    HORIZON_NS   how far ahead its value looks; 0 = not stated
+    kernel(state, parameters, units, rows, count, quotes, trades, levels, out) -> n
+
+| argument | shape, dtype | meaning |
+|---|---|---|
+| state | (1,) STATE | zeros at the start of the log, then whatever the kernel left there |
+| parameters | (1,) float64 fields | one field per name in PARAMETERS |
+| units | (2,) float64 | price of one tick, quantity of one lot; NaN until the log has an `instrument` event |
+| rows | (≥ count,) ROW | the events in order of `seq`: the kind, and where its records lie |
+| quotes, trades, levels | (…,) of the kind | the records: row r has [r.first, r.first + r.count) of its kind's array |
+| out | (≥ SAID_PER_EVENT × count,) OUT | what it says, in order of `row`; n of them, at most SAID_PER_EVENT for one row |
+
+The result must not depend on how events are cut into calls, so whatever a later event needs is kept in `state`.
+Time is `row.seq_ns`, nanoseconds, never decreasing. A `gap` row (every kernel gets them) has no records: `row.stream`
+is the kind whose records are missing before the next ones; there is one when a gap opens, none when it is repaired.
+Rows with REPAIRED in their flags come late.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from bus.schema import Flag, Kind
+
+# Plain integers: numba freezes globals into the machine code, and the cache folder is keyed by them (cache.py).
+TRADE = int(Kind.trade)
+QUOTE = int(Kind.quote)
+DEPTH = int(Kind.depth)
+GAP = int(Kind.gap)
+SNAPSHOT = int(Flag.SNAPSHOT)
+REPAIRED = int(Flag.REPAIRED)
+
+SAID_PER_EVENT = 4
+
+ROW = np.dtype(
+    [
+        ("kind", "<u2"),
+        ("flags", "<u2"),
+        ("stream", "<u2"),
+        ("reserved", "<u2"),
+        ("first", "<i8"),
+        ("count", "<i8"),
+        ("seq_ns", "<i8"),
+    ]
+)
+
+OUT = np.dtype(
+    [
+        ("row", "<i8"),
+        ("value", "<f8"),
+        ("price", "<f8"),
+        ("reference_ticks", "<i8"),
+    ]
+)
+
+
+class Parameter(NamedTuple):
+    """A number that mesh.toml may set: [[models]] parameters = { name = value }."""
+
+    default: float
+    least: float
+    most: float
+    meaning: str

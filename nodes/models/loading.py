@@ -1,0 +1,39 @@
+"""A kernel by its name: its module checked, its parameters checked, its arrays made."""
+
+import importlib
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from bus.config import ConfigError
+from nodes.models.interface import Parameter
+
+
+def names() -> list[str]:
+    """Every kernel there is: the files of this folder that define one."""
+    folder = Path(__file__).parent
+    return sorted(path.stem for path in folder.glob("*.py") if "\ndef kernel(" in path.read_text())
+
+
+def load(name: str) -> ModuleType:
+    """The module nodes/models/<name>.py; imports numba. Raises ConfigError when there is none."""
+    if name not in names():
+        raise ConfigError(f"kernel {name!r} is no file of nodes/models; there are {', '.join(names())}")
+    return importlib.import_module(f"nodes.models.{name}")
+
+
+def parameters(module: ModuleType, given: Mapping[str, float]) -> np.ndarray:
+    """Shape (1,), one float64 field per declared parameter. Raises ConfigError with the name, the value, the range."""
+    declared: dict[str, Parameter] = module.PARAMETERS
+    kernel = module.__name__.rpartition(".")[2]
+    for name, value in given.items():
+        if name not in declared:
+            raise ConfigError(f"kernel {kernel} has no parameter {name!r}; it has {', '.join(sorted(declared))}")
+        least, most = declared[name].least, declared[name].most
+        if not (math.isfinite(value) and least <= value <= most):
+            raise ConfigError(f"{name} = {value!r} is impossible for kernel {kernel}; allowed: {least:g} to {most:g}")
+    values = tuple(float(given.get(name, parameter.default)) for name, parameter in declared.items())
+    return np.array([values], np.dtype([(name, "<f8") for name in declared]))

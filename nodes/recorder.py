@@ -1,0 +1,255 @@
+"""Follows the log into the recent store (LMDB) and the archive (HDF5), and releases log segments that are archived.
+
+When it dies the log waits: it resumes from the two watermarks, removes what an interrupted cut left, and goes on. What it
+archives it reads from the log itself, never beyond what is durable, so the archive is a function of the log alone.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+
+import numpy as np
+
+from bus.log import LogError, LogReader, LogReleased, release
+from bus.process import Context
+from bus.schema import WATERMARK, Kind
+from bus.sockets import OutboxFull
+from bus.wire import Event, encode
+from storage.archive import DAY_NS
+from storage.cut import ArchiveWriter
+from storage.recent import RecentFull, RecentWriter
+from storage.segment import ArchiveError, ArchiveFull
+
+READS: tuple[Kind, ...] = tuple(Kind)
+WRITES = (Kind.watermark,)
+
+LOOK_S = 0.1  # how often it is asked whether a cut is due
+RETRY_S = 2.0  # after a full disk
+CHUNK_EVENTS = 5000  # of one LMDB transaction: some 20 ms
+DURABLE_WAIT_S = 2.0  # at the end, for the sequencer's last sync
+
+
+class Recorder:
+    """The two stores and how far they are. `ctx`: see bus/process.py."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.config = ctx.config
+        self.log = LogReader(ctx.config.log_dir)
+        self.log_id = self.log.log_id
+        self.archive = ArchiveWriter(ctx.config.archive_dir)
+        self._check_continuity()
+        settings = ctx.config.recorder
+        self.recent = RecentWriter(ctx.config.recent_dir, self.log_id, settings.recent_bytes_max)
+        self.recent.start_after(self._recent_start())
+        self.behind = False  # the recent store refused a commit: it is filled from the log later
+        self.newest_ns = 0
+        self.oldest_ns = 0  # seq_ns of the first event that is not archived; 0 = to be looked up
+        self.cut_at = time.monotonic()
+        ctx.counters.update(archive_failures=0, recent_failures=0, pruned=0, strays_removed=self.archive.removed)
+
+    def _check_continuity(self) -> None:
+        archived, first = self.archive.archived_seq, self.log.first
+        if first > archived + 1:
+            raise ArchiveError(
+                f"{self.config.archive_dir} ends at seq {archived} and {self.config.log_dir} begins at {first}: what lies "
+                "between is missing. Restore it from a copy, or move both folders away to begin anew"
+            )
+        if archived > self.log.last:
+            raise ArchiveError(
+                f"{self.config.archive_dir} ends at seq {archived}, but {self.config.log_dir} ends at {self.log.last}: "
+                "they are not of one mesh. Move the archive away, or bring its log back"
+            )
+
+    def _recent_start(self) -> int:
+        """Events older than `recent_hours`, or no longer in the log, are not put into a store that begins anew."""
+        start = self.log.first - 1
+        if self.recent.recent_seq == 0:
+            start = max(start, self.log.seq_at(time.time_ns() - self._recent_ns()))
+        return start
+
+    def _recent_ns(self) -> int:
+        return int(self.config.recorder.recent_hours * 3600e9)
+
+    # -- the recent store
+
+    def put(self, events: list[Event]) -> None:
+        if events:
+            self.newest_ns = max(self.newest_ns, events[-1].seq_ns)
+        for start in range(0, len(events), CHUNK_EVENTS):
+            if self.behind:
+                return
+            self.recent.put(events[start : start + CHUNK_EVENTS])
+            if len(self.recent.pending) >= CHUNK_EVENTS:
+                self.commit()
+
+    def commit(self) -> None:
+        """One transaction; a refusal is said and counted, and made good by `refill`."""
+        try:
+            self.recent.commit()
+        except RecentFull as error:
+            if not self.behind:
+                tell(str(error))
+            self.behind = True
+            self.ctx.counters["recent_failures"] += 1
+
+    async def refill(self) -> None:
+        """Puts what the recent store has not yet, from the log; afterwards `put` goes on from there."""
+        self.behind = False
+        try:
+            for count, event in enumerate(self.log.events(self.recent.recent_seq), 1):
+                self.recent.put([event])
+                if count % CHUNK_EVENTS == 0:
+                    self.commit()
+                    if self.behind:
+                        return
+                    self.behind = True  # what comes meanwhile is read from the log as well
+                    await asyncio.sleep(0)
+                    self.behind = False
+        except LogReleased:
+            self.recent.start_after(self.log.first - 1)
+        self.commit()
+
+    def prune(self) -> None:
+        before = min(self.newest_ns, time.time_ns()) - self._recent_ns()
+        self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+
+    # -- the archive
+
+    def due(self, durable: int) -> bool:
+        """Time, size, or a UTC midnight between the first event that is not archived and the newest."""
+        settings = self.config.recorder
+        if durable <= self.archive.archived_seq:
+            return False
+        if not self.oldest_ns:
+            first = next(self.log.events(self.archive.archived_seq), None)
+            self.oldest_ns = first.seq_ns if first is not None else 0
+        return (
+            time.monotonic() - self.cut_at >= settings.segment_s
+            or durable - self.archive.archived_seq >= settings.segment_events
+            or self.newest_ns // DAY_NS > self.oldest_ns // DAY_NS > 0
+        )
+
+    async def cut(self, durable: int) -> bool:
+        """Archives up to `durable` in a thread. False when the disk refused; the log keeps everything."""
+        before = self.archive.archived_seq
+        try:
+            await asyncio.to_thread(
+                self.archive.archive_log, self.log, durable, self.config.recorder.segment_events
+            )  # fmt: skip
+        except ArchiveFull as error:
+            if not self.ctx.counters["archive_failures"]:
+                tell(str(error))
+            self.ctx.counters["archive_failures"] += 1
+            return False
+        finally:
+            self.oldest_ns = 0
+            if self.archive.archived_seq > before:
+                release(self.config.log_dir, self.archive.archived_seq, self.config.log.keep_segments)
+        self.cut_at = time.monotonic()
+        return True
+
+    def say_watermark(self) -> None:
+        record = np.zeros(1, WATERMARK)
+        record["archived_seq"], record["recent_seq"] = self.archive.archived_seq, self.recent.recent_seq
+        try:
+            self.ctx.say([encode(Kind.watermark, self.ctx.name, record)])
+        except OutboxFull as error:  # a watermark is said again at the next cut
+            tell(str(error))
+
+    def count(self) -> None:
+        self.ctx.counters.update(
+            archived_seq=self.archive.archived_seq,
+            recent_seq=self.recent.recent_seq,
+            archive_files=self.archive.files,
+            archive_bytes=self.archive.bytes,
+        )
+
+
+async def run(ctx: Context) -> None:
+    recorder = await begin(ctx)
+    if recorder is None:
+        return
+    subscription = ctx.subscribe(READS, recorder.recent.recent_seq)
+    ctx.ready(archived_seq=recorder.archive.archived_seq, recent_seq=recorder.recent.recent_seq)
+    tasks = [asyncio.create_task(keep_recent(ctx, recorder)), asyncio.create_task(keep_archive(ctx, recorder))]
+    try:
+        async for events in subscription:
+            recorder.put(events)
+            if subscription.log_id not in (0, recorder.log_id):
+                raise LogError("the log has a new identity; the recorder begins again with it")
+            for task in tasks:
+                if task.done():
+                    task.result()
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        raise
+    finally:
+        await asyncio.gather(*tasks, return_exceptions=True)
+    await finish(recorder)
+
+
+async def begin(ctx: Context) -> Recorder | None:
+    """Waits for the log's first segment, which the sequencer makes, and for a folder that can be written."""
+    log = LogReader(ctx.config.log_dir)
+    told = ""
+    while True:  # once even when stopped already: what is in the log shall be in the archive
+        if log.first:
+            try:
+                return Recorder(ctx)
+            except ArchiveFull as error:
+                if str(error) != told:
+                    told = str(error)
+                    tell(told)
+        if ctx.stop.is_set():
+            return None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ctx.stop.wait(), RETRY_S if told else LOOK_S)
+
+
+async def keep_recent(ctx: Context, recorder: Recorder) -> None:
+    """Commits, prunes, and fills up after a refusal."""
+    pruned_at = time.monotonic()
+    retry_at = 0.0
+    while not ctx.stop.is_set():
+        await asyncio.sleep(ctx.config.recorder.commit_ms / 1000)
+        now = time.monotonic()
+        if recorder.behind and now >= retry_at:
+            await recorder.refill()
+            retry_at = now + RETRY_S
+        else:
+            recorder.commit()
+        if now - pruned_at >= 1.0:
+            pruned_at = now
+            recorder.prune()
+        recorder.count()
+
+
+async def keep_archive(ctx: Context, recorder: Recorder) -> None:
+    """Cuts when it is due, and says so in the log."""
+    while not ctx.stop.is_set():
+        durable = recorder.log.durable
+        if not recorder.due(durable):
+            await asyncio.sleep(LOOK_S)
+        elif await recorder.cut(durable):
+            recorder.say_watermark()
+        else:
+            await asyncio.sleep(RETRY_S)
+
+
+async def finish(recorder: Recorder) -> None:
+    """The sequencer has stopped before: both stores take the log to its very end."""
+    await recorder.refill()
+    last = recorder.log.last
+    deadline = time.monotonic() + DURABLE_WAIT_S
+    while recorder.log.durable < last and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    await recorder.cut(recorder.log.durable)
+    recorder.recent.close()
+    recorder.archive.close()
+
+
+def tell(sentence: str) -> None:
+    print(f"recorder: {sentence}", file=sys.stderr, flush=True)

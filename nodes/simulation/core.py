@@ -1,0 +1,130 @@
+"""The whole exchange without its sockets and files: markets, desk and population, restored from what was written, and
+what has happened since, to be written and then told."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+from bus.config import Config
+from nodes.simulation.api import Venue
+from nodes.simulation.desk import Desk, Line
+from nodes.simulation.flow import Flow
+from nodes.simulation.instruments import KNOWN, Spec, spec, step
+from nodes.simulation.market import Market
+from nodes.simulation.protocol import UNIT, mantissa
+from nodes.simulation.replay import OWN_TRADES_FROM, RecordedMarket, Replay, symbols_of
+from nodes.simulation.tape import Print, Tape
+
+RESERVED_IDS = 100_000  # update ids set aside in one write: what a kill may skip, never repeat
+
+
+class Told(NamedTuple):
+    """What clients may hear once it is written: (stream, data) of market frames, and events of the account."""
+
+    frames: list[tuple[str, str]]
+    events: list[str]
+
+
+class Done(NamedTuple):
+    """What has happened: trades and state lines to write first, then what to tell."""
+
+    printed: list[tuple[str, list[Print]]]
+    lines: list[Line]
+    told: Told
+
+
+class Core:
+    """`markets` by symbol; `flows` is empty when a capture is replayed."""
+
+    def __init__(self, config: Config, markets: dict[str, Any], lines: list[Line]):
+        self.exchange = config.exchange
+        self.markets = markets
+        self.flows: list[Flow] = []
+        self.reserved: dict[str, int] = {}
+        self.desk = Desk(markets, self.exchange.maker_fee_ppm, self.exchange.taker_fee_ppm)
+        self.venue = Venue(markets, self.desk, self.exchange.api_key, self.exchange.api_secret)
+        for line in lines:
+            self.desk.apply(line)
+        for market in markets.values():
+            for asset, amount in self._deposits(market.spec).items():
+                self.desk.deposit(asset, amount)
+        self.desk.take_line()  # the state file is written anew at every start, with all of it
+
+    @classmethod
+    def synthetic(cls, config: Config, lines: list[Line], tape: Callable[[str], Tape], now_ms: float) -> "Core":
+        reserved: dict[str, int] = {}
+        for line in lines:
+            reserved.update(line.reserved)
+        markets = {}
+        for instrument in config.instruments:
+            known = spec(instrument.symbol)
+            markets[known.symbol] = Market(known, reserved.get(known.symbol, 0), tape(known.symbol))
+        return cls(config, markets, lines)
+
+    @classmethod
+    def recorded(
+        cls, config: Config, heads: list[list[str]], lines: list[Line], snapshot_ahead: Callable[[], bool]
+    ) -> "Core":
+        """Markets for what the first lines of the captures show, and for what mesh.toml names."""
+        seen: dict[str, tuple[list[int], list[int]]] = {}
+        for head in heads:
+            for symbol, (prices, quantities) in symbols_of(head).items():
+                have = seen.setdefault(symbol, ([], []))
+                have[0].extend(prices)
+                have[1].extend(quantities)
+        markets = {}
+        for symbol in dict.fromkeys([*seen, *(i.symbol for i in config.instruments)]):
+            known = spec(symbol)
+            prices, quantities = seen.get(symbol, ([], []))
+            if symbol not in KNOWN and prices:
+                known = known._replace(tick=step(prices, known.tick), lot=step(quantities, known.lot), start=prices[0])
+            markets[symbol] = RecordedMarket(known, snapshot_ahead)
+        return cls(config, markets, lines)
+
+    def replay_to(self, lines: Iterable[str]) -> Replay:
+        """Takes a capture to where its clients had it, without telling anyone."""
+        replay = Replay(self.markets)
+        for line in lines:
+            replay.pass_line(line, 0)
+        own = max((t.trade_id for t in self.desk.trades), default=0)
+        for number, market in enumerate(self.markets.values()):
+            # ids of one symbol must not clash; each has its own million millions
+            market.next_trade = max(own + 1, OWN_TRADES_FROM + number * 10**12)
+        return replay
+
+    def start(self, now_ms: float) -> None:
+        """Our orders that stood, and the population around them."""
+        self.desk.restore(int(now_ms))
+        for symbol, market in self.markets.items():
+            if not isinstance(market, Market):
+                continue
+            last, rates = market.tape.last_id, (self.exchange.trades_per_s, self.exchange.quotes_per_s)
+            seed = f"{self.exchange.seed}/{last}" if last else self.exchange.seed  # a restart does not repeat itself
+            self.flows.append(Flow(market, *rates, seed, now_ms))
+            self.reserved[symbol] = market.book.update_id + RESERVED_IDS
+
+    def take(self) -> Done:
+        """What has happened since the last call."""
+        printed, frames, lines = [], [], []
+        for symbol, market in self.markets.items():
+            trades, said = market.drain()
+            if trades:
+                printed.append((symbol, trades))
+            frames += said
+            if symbol in self.reserved and market.book.update_id > self.reserved[symbol] - RESERVED_IDS // 4:
+                self.reserved[symbol] = market.book.update_id + RESERVED_IDS
+                lines.append(Line(reserved={symbol: self.reserved[symbol]}))
+        if (line := self.desk.take_line()) is not None:
+            lines.append(line)
+        events, self.desk.events = self.desk.events, []
+        return Done(printed, lines, Told(frames, events))
+
+    def whole(self) -> Line:
+        """Everything that a restart needs, as one line."""
+        line = self.desk.whole()
+        line.reserved = dict(self.reserved)
+        return line
+
+    def _deposits(self, known: Spec) -> dict[str, int]:
+        base = "100" if known.start >= 100 * UNIT else "1000000"
+        amounts = {known.base: base, known.quote: "10000000", **self.exchange.balances}
+        return {asset: mantissa(amount) for asset, amount in amounts.items()}

@@ -1,0 +1,381 @@
+"""Our own orders at the local venue: placing, cancelling, fills, balances, and the state that survives a restart.
+
+Pure: takes requests and executions, changes orders and accounts, and collects user events (`events`) and state lines
+(`take_line`). Whoever does the I/O writes the line before anything is sent.
+"""
+
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from nodes.simulation.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
+from nodes.simulation.instruments import ORDERS_MAX, Spec, check_filters
+from nodes.simulation.market import Execution
+from nodes.simulation.matching import CANCELED, EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
+from nodes.simulation.protocol import UNIT, Params, VenueError
+from nodes.simulation.reports import account_position, execution_report
+
+OWNER = 1  # the one account of the local venue
+OPEN = (NEW, PARTIALLY_FILLED)
+CLOSED_KEPT = 20_000  # closed orders that can still be queried
+TRADES_KEPT = 100_000
+TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")
+
+
+class OwnOrder(msgspec.Struct, omit_defaults=True):
+    """One of our orders. Numbers are mantissas at 10^−8, times ms. `locked` is what it still holds of its asset."""
+
+    id: int
+    client_id: str
+    symbol: str
+    side: int
+    type: str
+    time_in_force: str
+    price: int
+    quantity: int
+    time: int
+    quote_quantity: int = 0  # what a MARKET order by quote quantity asked to spend
+    status: str = NEW
+    filled: int = 0
+    filled_quote: int = 0
+    locked: int = 0
+    update_time: int = 0
+    expiry: str = "NONE"
+
+
+class OwnTrade(msgspec.Struct):
+    """One execution of ours."""
+
+    symbol: str
+    trade_id: int
+    order_id: int
+    side: int
+    price: int
+    quantity: int
+    fee: int
+    fee_asset: str
+    time: int
+    maker: bool
+
+
+class Line(msgspec.Struct, omit_defaults=True):
+    """One step of the state, applied whole or not at all. Later lines override earlier ones."""
+
+    orders: list[OwnOrder] = []
+    trades: list[OwnTrade] = []
+    balances: dict[str, dict[int, list[int]]] = {}
+    deposited: dict[str, int] = {}
+    next_order: int = 0
+    executions: int = 0
+    reserved: dict[str, int] = {}  # update ids up to here may have been said, by symbol
+    started: int = 0  # starts of this exchange so far
+
+
+class Placed(msgspec.Struct):
+    """What came of a request: the order and the trades that it made at once."""
+
+    order: OwnOrder
+    trades: list[OwnTrade]
+
+
+class Desk:
+    """All orders and trades of the one account. `markets` maps symbol to a synthetic or a replayed market."""
+
+    def __init__(self, markets: dict[str, Any], maker_ppm: int, taker_ppm: int):
+        self.markets = markets
+        self.maker_ppm, self.taker_ppm = maker_ppm, taker_ppm
+        self.accounts = Accounts()
+        self.orders: dict[int, OwnOrder] = {}
+        self.open: dict[int, OwnOrder] = {}
+        self.open_ids: dict[tuple[str, str], OwnOrder] = {}
+        self.by_client: dict[tuple[str, str], OwnOrder] = {}
+        self.closed: deque[OwnOrder] = deque()
+        self.trades: list[OwnTrade] = []
+        self.events: list[str] = []
+        self.next_order = 1
+        self.executions = 0
+        self._line = Line()
+        self._changed: set[str] = set()
+        for market in markets.values():
+            market.on_fill, market.on_expire = self.filled, self.expired
+
+    # ---- requests
+
+    def place(self, params: Params, now_ms: int, test: bool = False) -> Placed | None:
+        """`POST /api/v3/order`. Raises VenueError; nothing has happened then."""
+        market = self._market(params)
+        spec: Spec = market.spec
+        side = 1 if params.choice("side", ("BUY", "SELL"), -1117, "Invalid side.") == "BUY" else -1
+        kind = params.choice("type", TYPES, -1116, "Invalid orderType.")
+        tif, price, quantity, spend = self._terms(params, kind)
+        client_id = params.client_id("newClientOrderId")
+        if spend:
+            quantity = self._quantity_for(market, side, spend)
+        check_filters(spec, kind, price, quantity, market.last_price)
+        if client_id and (spec.symbol, client_id) in self.open_ids:
+            raise VenueError(-2010, "Duplicate order sent.")
+        if len(self.open) >= ORDERS_MAX and sum(o.symbol == spec.symbol for o in self.open.values()) >= ORDERS_MAX:
+            raise VenueError(-1013, "Filter failure: MAX_NUM_ORDERS")
+        crossing = kind == "LIMIT_MAKER" and market.crosses(side, price)
+        if crossing:
+            raise VenueError(-2010, "Order would immediately match and take.")
+        asset, lock = self._cost(market, side, kind, price, quantity)
+        if self.accounts.of(OWNER, asset)[0] < lock:
+            raise VenueError(-2010, "Account has insufficient balance for requested action.")
+        if test:
+            return None
+        own = OwnOrder(
+            self.next_order, client_id or f"local{self.next_order}", spec.symbol, side, kind, tif, price, quantity,
+            now_ms, spend, locked=lock, update_time=now_ms,
+        )  # fmt: skip
+        self.next_order += 1
+        try:
+            self.accounts.lock(OWNER, asset, lock)
+        except InsufficientBalance:
+            raise VenueError(-2010, "Account has insufficient balance for requested action.") from None
+        self._changed.add(asset)
+        return self._match(market, own, now_ms)
+
+    def cancel(self, params: Params, now_ms: int) -> tuple[OwnOrder, str]:
+        """`DELETE /api/v3/order`: the order, and the client id of the cancel itself."""
+        cancel_id = params.client_id("newClientOrderId")
+        order = self.find(params)
+        if order is None or order.status not in OPEN:
+            raise VenueError(-2011, "Unknown order sent.")
+        cancel_id = cancel_id or f"cancel{order.id}"
+        self.markets[order.symbol].cancel(order.id, now_ms)
+        self._close(order, CANCELED, now_ms)
+        self._report(order, "CANCELED", now_ms, client_id=cancel_id)
+        self._position(now_ms)
+        return order, cancel_id
+
+    def find(self, params: Params) -> OwnOrder | None:
+        """By orderId or origClientOrderId, within a symbol."""
+        symbol = self._market(params).spec.symbol
+        client_id = params.text("origClientOrderId", "")
+        if "orderId" in params:
+            order = self.orders.get(params.integer("orderId"))
+            if order and (order.symbol != symbol or (client_id and order.client_id != client_id)):
+                return None
+            return order
+        if not client_id:
+            raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+        return self.open_ids.get((symbol, client_id)) or self.by_client.get((symbol, client_id))
+
+    # ---- what the market tells
+
+    def filled(self, order_id: int, execution: Execution, now_ms: int) -> None:
+        """One of our resting orders was (partly) filled."""
+        order = self.open[order_id]
+        self._execute(order, execution, now_ms)
+        self._position(now_ms)
+
+    def expired(self, order_id: int, now_ms: int) -> None:
+        """Self-trade prevention took a resting order out."""
+        order = self.open[order_id]
+        self._close(order, "EXPIRED_IN_MATCH", now_ms)
+        self._report(order, "TRADE_PREVENTION", now_ms)
+
+    # ---- state
+
+    def take_line(self) -> Line | None:
+        """What has changed since the last call, to be written before any of it is told to anyone."""
+        line, self._line = self._line, Line()
+        for asset in self._changed:
+            line.balances[asset] = {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
+        self._changed.clear()
+        if not (line.orders or line.trades or line.balances):
+            return None
+        line.orders = list({id(o): o for o in line.orders}.values())
+        line.next_order, line.executions = self.next_order, self.executions
+        return line
+
+    def whole(self) -> Line:
+        """Everything, as one line: what a compacted state file starts with."""
+        orders = [*self.closed, *self.open.values()]
+        balances = {
+            asset: {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
+            for asset in self.accounts.deposited
+        }
+        return Line(orders, self.trades, balances, self.accounts.deposited, self.next_order, self.executions)
+
+    def apply(self, line: Line) -> None:
+        """One line of the state file."""
+        for order in line.orders:
+            self._forget(order.id)
+            self._remember(order)
+        self.trades.extend(line.trades)
+        for asset, accounts in line.balances.items():
+            for account, balance in accounts.items():
+                self.accounts.of(account, asset)[:] = balance
+        self.accounts.deposited.update(line.deposited)
+        self.next_order = max(self.next_order, line.next_order)
+        self.executions = max(self.executions, line.executions)
+
+    def deposit(self, asset: str, amount: int) -> None:
+        """The balance an account starts with; only once per asset."""
+        if asset not in self.accounts.deposited:
+            self.accounts.deposit(OWNER, asset, amount)
+            self._changed.add(asset)
+            self._line.deposited[asset] = amount
+
+    def restore(self, now_ms: int) -> None:
+        """Puts the orders that stood back into the markets, in their old order of time."""
+        for own in sorted(self.open.values(), key=lambda o: o.id):
+            order = Order(own.id, OWNER, own.side, own.price, own.quantity - own.filled)
+            if own.symbol in self.markets:
+                self.markets[own.symbol].submit(order, "LIMIT", "GTC", now_ms)
+
+    # ---- inside
+
+    def _market(self, params: Params) -> Any:
+        market = self.markets.get(params.text("symbol"))
+        if market is None:
+            raise VenueError(-1121, "Invalid symbol.")
+        return market
+
+    def _terms(self, params: Params, kind: str) -> tuple[str, int, int, int]:
+        """Time in force, price, quantity, quote quantity; the mandatory ones of the type."""
+        if kind == "MARKET":
+            for name in ("price", "timeInForce"):
+                if name in params:
+                    raise VenueError(-1106, f"Parameter '{name}' sent when not required.")
+            if "quoteOrderQty" in params and "quantity" not in params:
+                return "GTC", 0, 0, params.decimal("quoteOrderQty")
+            return "GTC", 0, params.decimal("quantity"), 0
+        price, quantity = params.decimal("price"), params.decimal("quantity")
+        if kind == "LIMIT_MAKER":
+            if "timeInForce" in params:
+                raise VenueError(-1106, "Parameter 'timeInForce' sent when not required.")
+            return "GTC", price, quantity, 0
+        return params.choice("timeInForce", ("GTC", "IOC", "FOK"), -1115, "Invalid timeInForce."), price, quantity, 0
+
+    def _quantity_for(self, market: Any, side: int, spend: int) -> int:
+        """The quantity that `spend` of the quote asset buys (or that selling for it takes) now, in whole lots."""
+        quantity, left = 0, spend
+        for price, there in market.levels(-side, OWNER):
+            take = min(there, left * UNIT // price)
+            quantity += take
+            left -= price * take // UNIT
+            if take < there:
+                break
+        return quantity // market.spec.lot * market.spec.lot
+
+    def _cost(self, market: Any, side: int, kind: str, price: int, quantity: int) -> tuple[str, int]:
+        """The asset and the amount that an order locks."""
+        spec: Spec = market.spec
+        if side < 0:
+            return spec.base, quantity
+        if kind != "MARKET":
+            return spec.quote, price * quantity // UNIT
+        cost, left = 0, quantity
+        for at, there in market.levels(-side, OWNER):
+            take = min(there, left)
+            # rounded up per level: several makers of one level are paid one by one, each rounded down
+            cost += -(-at * take // UNIT)
+            left -= take
+            if not left:
+                break
+        return spec.quote, cost
+
+    def _match(self, market: Any, own: OwnOrder, now_ms: int) -> Placed:
+        self._remember(own)
+        self._report(own, "NEW", now_ms)
+        before = len(self.trades)
+        order = Order(own.id, OWNER, own.side, own.price, own.quantity)
+        status, executions = market.submit(order, own.type, own.time_in_force, now_ms)
+        assert status != REJECTED, f"order {own.id}: refused by the book after its check"
+        for execution in executions:
+            self._execute(own, execution, now_ms)
+        if status == EXPIRED:
+            own.expiry = {"FOK": "UNFILLED_FOK_ORDER_EXPIRED", "IOC": "UNFILLED_IOC_QUANTITY_EXPIRED"}.get(
+                own.time_in_force, "INSUFFICIENT_LIQUIDITY"
+            )
+            self._close(own, EXPIRED, now_ms)
+            self._report(own, "EXPIRED", now_ms)
+        self._position(now_ms)
+        return Placed(own, self.trades[before:])
+
+    def _execute(self, order: OwnOrder, execution: Execution, now_ms: int) -> None:
+        spec: Spec = self.markets[order.symbol].spec
+        amount = execution.price * execution.quantity // UNIT
+        order.filled += execution.quantity
+        order.filled_quote += amount
+        order.update_time = now_ms
+        done = order.filled == order.quantity
+        rate = self.maker_ppm if execution.maker else self.taker_ppm
+        if order.side > 0:
+            keep = 0 if done else order.price * (order.quantity - order.filled) // UNIT
+            if order.type == "MARKET":
+                keep = 0 if done else order.locked - amount
+            fee_asset = spec.base
+            fee = self.accounts.exchange(
+                OWNER, spec.quote, amount, order.locked - keep - amount, spec.base, execution.quantity, rate
+            )
+        else:
+            keep = order.locked - execution.quantity
+            fee_asset = spec.quote
+            fee = self.accounts.exchange(OWNER, spec.base, execution.quantity, 0, spec.quote, amount, rate)
+        order.locked = keep
+        self._changed.update((spec.base, spec.quote))
+        trade = OwnTrade(
+            order.symbol, execution.trade_id, order.id, order.side, execution.price, execution.quantity, fee, fee_asset,
+            now_ms, execution.maker,
+        )  # fmt: skip
+        self.trades.append(trade)
+        if len(self.trades) > 2 * TRADES_KEPT:
+            del self.trades[:TRADES_KEPT]
+        self._line.trades.append(trade)
+        if done:
+            self._close(order, FILLED, now_ms)
+        else:
+            order.status = PARTIALLY_FILLED
+            self._line.orders.append(order)
+        self._report(order, "TRADE", now_ms, trade)
+
+    def _close(self, order: OwnOrder, status: str, now_ms: int) -> None:
+        """A final state: what was locked is free again."""
+        spec: Spec = self.markets[order.symbol].spec
+        asset = spec.quote if order.side > 0 else spec.base
+        if order.locked:
+            self.accounts.unlock(OWNER, asset, order.locked)
+            self._changed.add(asset)
+        order.locked = 0
+        order.status, order.update_time = status, now_ms
+        self._remember(order)
+
+    def _remember(self, order: OwnOrder) -> None:
+        key = (order.symbol, order.client_id)
+        self.orders[order.id] = order
+        self.by_client[key] = order
+        if order.status in OPEN:
+            self.open[order.id] = order
+            self.open_ids[key] = order
+        else:
+            self.open.pop(order.id, None)
+            if self.open_ids.get(key) is order:
+                del self.open_ids[key]
+            self.closed.append(order)
+            while len(self.closed) > CLOSED_KEPT:
+                self._forget(self.closed.popleft().id)
+        self._line.orders.append(order)
+
+    def _forget(self, order_id: int) -> None:
+        order = self.orders.pop(order_id, None)
+        if order is None:
+            return
+        key = (order.symbol, order.client_id)
+        self.open.pop(order_id, None)
+        for index in (self.open_ids, self.by_client):
+            if index.get(key) is order:
+                del index[key]
+
+    def _report(self, order: OwnOrder, what: str, now_ms: int, trade: OwnTrade | None = None, client_id: str = "") -> None:
+        self.executions += 1
+        self.events.append(execution_report(order, what, now_ms, self.executions, trade, client_id))
+
+    def _position(self, now_ms: int) -> None:
+        balances = {asset: self.accounts.of(OWNER, asset) for asset in sorted(self._changed)}
+        if balances:
+            self.events.append(account_position(balances, now_ms))

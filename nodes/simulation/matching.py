@@ -1,0 +1,184 @@
+"""A limit order book with price-time priority over integer prices and quantities. Pure: no time, no money, no I/O.
+
+Every change of a price level is one step of `update_id`, so the state of the book is a function of its update id.
+`touched` collects the levels that changed, for whoever publishes them.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+NEW, PARTIALLY_FILLED, FILLED = "NEW", "PARTIALLY_FILLED", "FILLED"
+CANCELED, REJECTED, EXPIRED = "CANCELED", "REJECTED", "EXPIRED"
+ANYONE = 0  # owner of orders that may trade with one another (the population)
+
+
+class Order:
+    """A live order. `side` +1 buys, −1 sells; `price` is ignored for MARKET; `owner` never trades with itself."""
+
+    __slots__ = ("id", "owner", "side", "price", "quantity", "remaining")
+
+    def __init__(self, id: int, owner: int, side: int, price: int, quantity: int):
+        self.id = id
+        self.owner = owner
+        self.side = side
+        self.price = price
+        self.quantity = quantity
+        self.remaining = quantity
+
+
+class Level:
+    __slots__ = ("price", "quantity", "orders")
+
+    def __init__(self, price: int):
+        self.price = price
+        self.quantity = 0
+        self.orders: OrderedDict[int, Order] = OrderedDict()  # first in, first matched; O(1) cancel
+
+
+class Fill(NamedTuple):
+    """One maker's part of a match, at the maker's price."""
+
+    maker: Order
+    price: int
+    quantity: int
+
+
+class Result(NamedTuple):
+    """What became of a taker: `status`, its fills, and makers of the same owner that were expired instead of matched."""
+
+    status: str
+    fills: list[Fill]
+    expired: list[Order]
+
+
+class Book:
+    """Price-time priority. Keys of a side are `−side × price`, so the best level is always the first."""
+
+    def __init__(self, update_id: int = 0):
+        self.update_id = update_id
+        self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}
+        self.orders: dict[int, Order] = {}
+        self.touched: list[tuple[int, int, int]] = []  # side, price, quantity now
+
+    def best(self, side: int) -> tuple[int, int]:
+        """(price, quantity) of the best level; (0, 0) when the side is empty."""
+        levels = self.sides[side]
+        if not levels:
+            return 0, 0
+        level = levels.peekitem(0)[1]
+        return level.price, level.quantity
+
+    def levels(self, side: int, owner: int = ANYONE) -> Iterator[tuple[int, int]]:
+        """(price, quantity) from the best on, without the quantity of `owner`'s own orders."""
+        for level in self.sides[side].values():
+            own = sum(o.remaining for o in level.orders.values() if o.owner == owner) if owner else 0
+            if level.quantity > own:
+                yield level.price, level.quantity - own
+
+    def quantity(self, side: int, price: int) -> int:
+        level = self.sides[side].get(-side * price)
+        return level.quantity if level else 0
+
+    def crosses(self, side: int, price: int) -> bool:
+        """Whether an order of `side` at `price` would trade at once."""
+        opposite = self.best(-side)[0]
+        return opposite != 0 and (opposite - price) * side <= 0
+
+    def submit(self, order: Order, order_type: str = "LIMIT", time_in_force: str = "GTC") -> Result:
+        """Match, then rest what is left if the order is one that rests.
+
+        LIMIT (GTC, IOC, FOK), MARKET (by quantity), LIMIT_MAKER (REJECTED if it would trade at once).
+        """
+        if order.id in self.orders:
+            raise ValueError(f"order {order.id} is in the book already")
+        if order.quantity <= 0 or order.side not in (1, -1):
+            raise ValueError(f"order {order.id}: quantity {order.quantity} and side {order.side} must be positive and ±1")
+        if order_type == "LIMIT_MAKER":
+            if self.crosses(order.side, order.price):
+                return Result(REJECTED, [], [])
+            self._rest(order)
+            return Result(NEW, [], [])
+        limit = None if order_type == "MARKET" else order.price
+        if time_in_force == "FOK" and limit is not None and not self._fillable(order):
+            return Result(EXPIRED, [], [])
+        fills, expired = self._match(order, limit)
+        if not order.remaining:
+            return Result(FILLED, fills, expired)
+        if order_type == "MARKET" or time_in_force != "GTC":
+            return Result(EXPIRED, fills, expired)
+        self._rest(order)
+        return Result(PARTIALLY_FILLED if fills else NEW, fills, expired)
+
+    def cancel(self, order_id: int) -> Order | None:
+        """Takes the order out; None when there is no such order (any more)."""
+        order = self.orders.get(order_id)
+        if order is not None:
+            self._remove(order)
+        return order
+
+    def _fillable(self, order: Order) -> bool:
+        wanted = order.quantity
+        for price, quantity in self.levels(-order.side, order.owner):
+            if (price - order.price) * order.side > 0:
+                return False
+            wanted -= quantity
+            if wanted <= 0:
+                return True
+        return False
+
+    def _match(self, taker: Order, limit: int | None) -> tuple[list[Fill], list[Order]]:
+        fills: list[Fill] = []
+        expired: list[Order] = []
+        opposite = self.sides[-taker.side]
+        while taker.remaining and opposite:
+            key, level = opposite.peekitem(0)
+            if limit is not None and (level.price - limit) * taker.side > 0:
+                break
+            while taker.remaining and level.orders:
+                maker = next(iter(level.orders.values()))
+                if taker.owner and maker.owner == taker.owner:
+                    # the venue's default self-trade prevention: the resting order gives way (EXPIRE_MAKER)
+                    quantity = maker.remaining
+                    expired.append(maker)
+                else:
+                    quantity = min(taker.remaining, maker.remaining)
+                    taker.remaining -= quantity
+                    maker.remaining -= quantity
+                    fills.append(Fill(maker, level.price, quantity))
+                level.quantity -= quantity
+                if not maker.remaining or maker.owner and maker.owner == taker.owner:
+                    del level.orders[maker.id]
+                    del self.orders[maker.id]
+            if not level.orders:
+                del opposite[key]
+            self._touch(-taker.side, level)
+        return fills, expired
+
+    def _rest(self, order: Order) -> None:
+        side = self.sides[order.side]
+        key = -order.side * order.price
+        level = side.get(key)
+        if level is None:
+            level = side[key] = Level(order.price)
+        level.orders[order.id] = order
+        level.quantity += order.remaining
+        self.orders[order.id] = order
+        self._touch(order.side, level)
+
+    def _remove(self, order: Order) -> None:
+        side = self.sides[order.side]
+        key = -order.side * order.price
+        level = side[key]
+        del level.orders[order.id]
+        del self.orders[order.id]
+        level.quantity -= order.remaining
+        if not level.orders:
+            del side[key]
+        self._touch(order.side, level)
+
+    def _touch(self, side: int, level: Level) -> None:
+        self.update_id += 1
+        self.touched.append((side, level.price, level.quantity))

@@ -1,0 +1,177 @@
+"""The words of the venue's protocol: decimals, errors, parameters and signatures (venues.md §2). No I/O, no clock.
+
+Inside the exchange every price, quantity and amount is an integer mantissa at 10^−8 (`UNIT` = 1), because the venue's
+dialect writes eight decimals everywhere.
+"""
+
+import hashlib
+import hmac
+import re
+from urllib.parse import unquote_plus
+
+UNIT = 10**8
+MANTISSA_MAX = 1 << 62
+DECIMAL = re.compile(r"^([0-9]{1,20})(?:\.([0-9]{0,20}))?$")
+CLIENT_ORDER_ID = re.compile(r"^[a-zA-Z0-9-_]{1,36}$")
+RECV_WINDOW_MS = 5000.0
+RECV_WINDOW_MS_MAX = 60_000.0
+AHEAD_MS_MAX = 1000  # a timestamp further ahead of the server's clock is refused
+
+
+class VenueError(Exception):
+    """A refusal in the venue's own words. `status` is the HTTP status, and the WS-API's."""
+
+    def __init__(self, code: int, message: str, status: int = 400):
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+    def body(self) -> dict:
+        return {"code": self.code, "msg": self.message}
+
+
+class NotYet(Exception):
+    """The answer is not known yet (a replayed book before its snapshot): ask again when the market has moved on."""
+
+
+def text(mantissa: int) -> str:
+    """`6183763000000` → `61837.63000000`."""
+    if mantissa < 0:
+        return "-" + text(-mantissa)
+    return f"{mantissa // UNIT}.{mantissa % UNIT:08d}"
+
+
+def mantissa(decimal: str) -> int:
+    """The exact inverse of `text` for the market's own data; any number of decimals up to eight. Raises ValueError."""
+    whole, _, fraction = decimal.partition(".")
+    if len(fraction) > 8:
+        if fraction[8:].strip("0"):
+            raise ValueError(f"{decimal!r} has more than 8 decimals")
+        fraction = fraction[:8]
+    return int(whole + fraction) * 10 ** (8 - len(fraction))
+
+
+def missing(name: str) -> VenueError:
+    return VenueError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
+
+
+def illegal(name: str, legal: str) -> VenueError:
+    return VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
+
+
+class Params:
+    """The parameters of one request, from a query, a form body or a JSON object, with the venue's refusals."""
+
+    def __init__(self, values: dict):
+        self.values = values
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.values
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """The parameter as text; without a default it is mandatory."""
+        value = self.values.get(name)
+        if value is None or value == "":
+            if default is None:
+                raise missing(name)
+            return default
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, (str, int)):
+            return str(value)
+        raise illegal(name, "a plain value")
+
+    def choice(self, name: str, allowed: tuple[str, ...], code: int, message: str, default: str | None = None) -> str:
+        value = self.text(name, default)
+        if value not in allowed:
+            raise VenueError(code, message)
+        return value
+
+    def integer(self, name: str, default: int | None = None, low: int = 0, high: int = MANTISSA_MAX) -> int:
+        value = self.text(name, None if default is None else str(default))
+        if not value.isascii() or not value.isdigit() or len(value) > 19:
+            raise illegal(name, "^[0-9]{1,20}$")
+        number = int(value)
+        if not low <= number <= high:
+            raise VenueError(-1130, f"Data sent for parameter '{name}' is not valid.")
+        return number
+
+    def decimal(self, name: str) -> int:
+        """A mantissa at 10^−8."""
+        value = self.text(name)
+        match = DECIMAL.match(value)
+        if not match:
+            raise illegal(name, r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
+        if len((match[2] or "").rstrip("0")) > 8:
+            raise VenueError(-1111, f"Parameter '{name}' has too much precision.")
+        number = mantissa(value)
+        if number > MANTISSA_MAX:
+            raise VenueError(-1108, f"Parameter '{name}' was empty or too large.")
+        return number
+
+    def client_id(self, name: str) -> str:
+        """An optional client order id; "" when it was not sent."""
+        value = self.text(name, "")
+        if value and not CLIENT_ORDER_ID.match(value):
+            raise illegal(name, CLIENT_ORDER_ID.pattern)
+        return value
+
+
+def form(query: str, body: str) -> dict:
+    """Query string and form body to one dict; on duplicates the query wins (venues.md §2.4)."""
+    values: dict[str, str] = {}
+    for part in (query, body):
+        seen = set()
+        for pair in part.split("&"):
+            if not pair:
+                continue
+            name, _, value = pair.partition("=")
+            name = unquote_plus(name)
+            if name in seen:
+                raise VenueError(-1101, f"Duplicate values for a parameter detected: '{name}'.")
+            seen.add(name)
+            values.setdefault(name, unquote_plus(value))
+    return values
+
+
+def rest_payload(query: str, body: str) -> str:
+    """What a REST signature covers: query and body directly after one another, without the signature itself."""
+    return _unsigned(query) + _unsigned(body)
+
+
+def _unsigned(part: str) -> str:
+    return "&".join(pair for pair in part.split("&") if not pair.startswith("signature="))
+
+
+def ws_payload(values: dict) -> str:
+    """What a WS-API signature covers: all parameters sorted by name, raw UTF-8, booleans in lower case."""
+    params = Params(values)
+    return "&".join(f"{name}={params.text(name, '')}" for name in sorted(values) if name != "signature")
+
+
+def sign(secret: str, payload: str) -> str:
+    return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+
+
+def check_signed(params: Params, payload: str, secret: str, now_ms: float) -> None:
+    """Signature, then time: `timestamp < now + 1000` and `now − timestamp <= recvWindow`. Raises VenueError."""
+    stamp = params.integer("timestamp")
+    given = params.text("signature")
+    check_window(params, stamp, now_ms)
+    if not hmac.compare_digest(sign(secret, payload).encode(), given.lower().encode()):
+        raise VenueError(-1022, "Signature for this request is not valid.")
+
+
+def check_window(params: Params, stamp: int, now_ms: float) -> None:
+    window_text = params.text("recvWindow", str(RECV_WINDOW_MS))
+    if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,3})?", window_text):
+        raise illegal("recvWindow", r"^[0-9]{1,5}(\.[0-9]{1,3})?$")
+    window = float(window_text)
+    if window > RECV_WINDOW_MS_MAX:
+        raise VenueError(-1131, "recvWindow must be less than 60000.")
+    stamp_ms = stamp / 1000 if stamp >= 10**14 else float(stamp)  # microseconds are accepted too
+    if stamp_ms >= now_ms + AHEAD_MS_MAX:
+        raise VenueError(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
+    if now_ms - stamp_ms > window:
+        raise VenueError(-1021, "Timestamp for this request is outside of the recvWindow.")

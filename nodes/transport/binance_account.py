@@ -1,0 +1,60 @@
+"""Signed questions about one Binance spot account over REST. "Trading endpoints", "Account endpoints" of the API pages."""
+
+import time
+
+from bus.config import Instrument
+from nodes.transport.endpoints import Endpoints
+from nodes.transport.rest import Rest, RestError
+from nodes.venues import binance_orders as venue
+from nodes.venues.binance_orders import Fill, Report
+
+TRADES_PAGE = 1000  # the venue's largest page
+
+
+class BinanceAccount:
+    """Each call asks once. Raises RestError, RestUnreachable; DecimalError or msgspec.DecodeError for nonsense."""
+
+    def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float):
+        self._secret = secret
+        self._recv_window_ms = recv_window_ms
+        self.rest = Rest(timeout_s, api_key)
+        self.where = Endpoints("", "")
+
+    async def _get(self, path: str, **parameters: object) -> bytes:
+        query = venue.signed_query(parameters, self._secret, time.time_ns() // 1_000_000, self._recv_window_ms)
+        return await self.rest.get(self.where.rest, path, query)
+
+    async def order(self, instrument: Instrument, client_order_id: str) -> Report | None:
+        """The order's state, or None when the venue says that it has none of this id (now)."""
+        try:
+            body = await self._get("/api/v3/order", symbol=instrument.symbol, origClientOrderId=client_order_id)
+        except RestError as error:
+            if error.code == venue.NO_SUCH_ORDER:
+                return None
+            raise
+        return venue.report_of_order(venue.decode_order(body), instrument, client_order_id)
+
+    async def open_orders(self, instrument: Instrument) -> list[Report]:
+        body = await self._get("/api/v3/openOrders", symbol=instrument.symbol)
+        return [venue.report_of_order(order, instrument) for order in venue.decode_orders(body)]
+
+    async def trades_of(self, instrument: Instrument, order_id: int) -> list[Fill]:
+        """Every own trade of one order."""
+        body = await self._get("/api/v3/myTrades", symbol=instrument.symbol, orderId=order_id, limit=TRADES_PAGE)
+        return [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
+
+    async def trades_from(self, instrument: Instrument, from_id: int) -> list[Fill]:
+        """Every own trade with an id ≥ `from_id`, page by page."""
+        fills: list[Fill] = []
+        while True:
+            body = await self._get("/api/v3/myTrades", symbol=instrument.symbol, fromId=from_id, limit=TRADES_PAGE)
+            page = [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
+            fills += page
+            if len(page) < TRADES_PAGE:
+                return fills
+            from_id = max(fill.trade_id for fill in page) + 1
+
+    async def balances(self) -> list[tuple[str, str, str]]:
+        """(asset, free, locked) of the assets that there are any of."""
+        account = venue.decode_account(await self._get("/api/v3/account"))
+        return [(b.asset, b.free, b.locked) for b in account.balances if (b.free + b.locked).strip("0.")]

@@ -1,0 +1,100 @@
+"""REST requests to a Binance-like venue: limits obeyed, outcomes told apart.
+
+Binance spot API documentation, "General API information": 4xx means the request did nothing; 5xx means that its
+outcome is unknown; 429 and 418 carry Retry-After in seconds, and going on after 429 leads to a ban of the address.
+"""
+
+import time
+from collections.abc import Mapping
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+BODY_BYTES_MAX = 16 << 20
+WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
+
+
+class RestError(Exception):
+    """The venue answered and refused. `code`: its own error code (0: none was sent), `status`: of HTTP."""
+
+    def __init__(self, status: int, code: int, message: str):
+        super().__init__(f"HTTP {status}, code {code}: {message}")
+        self.status = status
+        self.code = code
+
+
+class RestLimited(RestError):
+    """Too many requests: nothing is sent for the next `wait_s` seconds."""
+
+    def __init__(self, status: int, code: int, message: str, wait_s: float):
+        super().__init__(status, code, message)
+        self.wait_s = wait_s
+
+
+class RestUnreachable(Exception):
+    """No answer: connection refused, broken, or too slow."""
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    msg: str = ""
+
+
+class Rest:
+    """A session of requests. `used_weight`: of the venue's minute budget (6000 on Binance spot), by its last answer."""
+
+    def __init__(self, timeout_s: float = 10.0, api_key: str = ""):
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self._headers = {"X-MBX-APIKEY": api_key} if api_key else {}
+        self._session: aiohttp.ClientSession | None = None
+        self._not_before = 0.0  # monotonic seconds
+        self.used_weight = 0
+
+    async def get(self, base: str, path: str, query: str | Mapping[str, object] = "") -> bytes:
+        """The body of a 200. `query`: parameters, or a signed query string, sent as it is.
+
+        Raises RestError, RestLimited (also without asking, while the venue wants us to wait) or RestUnreachable.
+        """
+        wait_s = self._not_before - time.monotonic()
+        if wait_s > 0:
+            raise RestLimited(429, -1003, "waiting as the venue's Retry-After asked", wait_s)
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers)
+        text = query if isinstance(query, str) else urlencode(query)
+        url = f"{base}{path}?{text}" if text else f"{base}{path}"
+        try:
+            # encoded=True: a signed text has to arrive as it was signed
+            async with self._session.get(URL(url, encoded=True), allow_redirects=False) as answer:
+                body = await answer.content.read(BODY_BYTES_MAX + 1)
+                while len(body) <= BODY_BYTES_MAX and (more := await answer.content.read(BODY_BYTES_MAX)):
+                    body += more
+                self._account(answer)
+                if answer.status == 200 and len(body) <= BODY_BYTES_MAX:
+                    return body
+                raise self._refusal(answer, body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise RestUnreachable(f"{base}{path}: {error or type(error).__name__}") from None
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _account(self, answer: aiohttp.ClientResponse) -> None:
+        weight = answer.headers.get(WEIGHT_HEADER, "")
+        if weight.isdigit():
+            self.used_weight = int(weight)
+
+    def _refusal(self, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
+        try:
+            error = msgspec.json.decode(body, type=_Error)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # an HTML page of a proxy or a firewall
+            error = _Error(0, body[:200].decode("utf-8", "replace"))
+        if answer.status in (418, 429):
+            asked = answer.headers.get("Retry-After", "")
+            wait_s = float(asked) if asked.isdigit() else 5.0
+            self._not_before = time.monotonic() + wait_s
+            return RestLimited(answer.status, error.code, error.msg, wait_s)
+        return RestError(answer.status, error.code, error.msg or f"body of {len(body)} bytes")

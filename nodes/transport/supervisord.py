@@ -1,0 +1,99 @@
+"""supervisord's XML-RPC over its unix socket, however deep the folder.
+
+Every request also wakes supervisord's loop, which otherwise looks after its children once a second only: asking is
+what makes it reap, and then start, a dead child at once.
+"""
+
+import errno
+import os
+import socket
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+from xmlrpc.client import Fault, ProtocolError, ServerProxy
+
+from supervisor.process import ProcessStates
+from supervisor.xmlrpc import Faults, SupervisorTransport
+
+__all__ = ["Away", "ProcessStates", "ShuttingDown", "Supervisord"]
+
+REQUEST_S_MAX = 5.0  # it answers in milliseconds; one that hangs must not hang its clients
+
+
+class Away(ConnectionError):
+    """No supervisord answers at this folder's socket."""
+
+
+class ShuttingDown(Exception):
+    """supervisord is on its way out and answers nothing else."""
+
+
+class _Connection(HTTPConnection):
+    def __init__(self, run_dir: Path):
+        super().__init__("localhost", timeout=REQUEST_S_MAX)
+        self.run_dir = run_dir
+
+    def connect(self) -> None:
+        # A socket path is limited to 107 bytes; through a descriptor of its folder it is always short.
+        folder = os.open(self.run_dir, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self.sock.settimeout(self.timeout)
+            self.sock.connect(f"/proc/self/fd/{folder}/supervisor.sock")
+        finally:
+            os.close(folder)
+
+
+class Supervisord:
+    """Blocking client, for one thread at a time. Raises Away when nobody answers, ShuttingDown when it is ending."""
+
+    def __init__(self, run_dir: Path):
+        transport = SupervisorTransport(None, None, "unix://")
+        transport._get_connection = lambda: _Connection(run_dir)
+        self._transport = transport
+        self._proxy: Any = ServerProxy("http://localhost", transport)
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _call(self, method: str, *arguments) -> Any:
+        try:
+            return getattr(self._proxy.supervisor, method)(*arguments)
+        except Fault as fault:
+            if fault.faultCode == Faults.SHUTDOWN_STATE:
+                raise ShuttingDown("supervisord is shutting down") from None
+            raise
+        except (OSError, HTTPException, ProtocolError) as error:
+            self._transport.close()
+            raise Away(f"supervisord does not answer: {error}") from None
+
+    def processes(self) -> list[dict]:
+        """name, state, statename, pid (0 when there is none), exitstatus, start, stop, now (whole seconds) of each."""
+        return self._call("getAllProcessInfo")
+
+    def pid(self) -> int:
+        return self._call("getPID")
+
+    def start(self, name: str) -> bool:
+        """Whether it was started; False when it runs already or supervisord has not reaped it yet."""
+        try:
+            return self._call("startProcess", name, False)
+        except Fault as fault:
+            if fault.faultCode in (Faults.ALREADY_STARTED, Faults.SPAWN_ERROR):
+                return False
+            raise
+
+    def shutdown(self) -> None:
+        self._call("shutdown")
+
+
+def is_free(run_dir: Path) -> bool:
+    """Whether nobody listens at the socket (it may be left over from a supervisord that was killed)."""
+    client = _Connection(run_dir)
+    try:
+        client.connect()
+    except OSError as error:
+        return error.errno in (errno.ENOENT, errno.ECONNREFUSED)
+    finally:
+        client.close()
+    return False

@@ -1,0 +1,203 @@
+"""One websocket client connection: an asyncio protocol around the sans-I/O core of `websockets`.
+
+Frames are handed over in the same call that read them from the socket, all that one read brought in one list, with the
+time at which the read returned. No queue stands between, so nothing can grow; a receiver that cannot take more pauses
+the socket and TCP tells the server.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
+
+# The largest frames known are REST-sized answers of 5000 levels a side (about 350 kB); more than this is an attack.
+MESSAGE_BYTES_MAX = 4 << 20
+CLOSE_S = 1.0  # for the closing handshake, then the socket is cut
+
+OnFrames = Callable[[int, list[bytes]], None]
+
+
+class Disconnected(ConnectionError):
+    """A connection that could not be made, or that ended: a sentence with the reason."""
+
+
+class Connection(asyncio.Protocol):
+    """Made by `connect`. `on_frames(recv_ns, messages)` is called for what arrives; raising there ends it.
+
+    `closed`: a future that becomes the reason, a sentence, when the connection is over.
+    """
+
+    def __init__(self, url: str, on_frames: OnFrames, stale_s: float):
+        self._protocol = ClientProtocol(parse_uri(url), max_size=MESSAGE_BYTES_MAX)
+        self._on_frames = on_frames
+        self._stale_s = stale_s
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._fragments: list[bytes] = []
+        self._watch: asyncio.TimerHandle | None = None
+        self._reason = ""
+        self._paused = False
+        self.failure: BaseException | None = None
+        self.heard = time.monotonic()  # anything at all, pings too
+        self.opened: asyncio.Future[None] = self._loop.create_future()
+        self.closed: asyncio.Future[str] = self._loop.create_future()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]
+        self._protocol.send_request(self._protocol.connect())
+        self._flush()
+        self._look()
+
+    def data_received(self, data: bytes) -> None:
+        recv_ns = time.time_ns()  # first of all: this is the receive time of everything in `data`
+        self.heard = time.monotonic()
+        protocol = self._protocol
+        protocol.receive_data(data)
+        messages: list[bytes] = []
+        for event in protocol.events_received():
+            if type(event) is Frame:
+                self._take(event, messages)
+            elif isinstance(event, Response) and not self.opened.done():
+                if protocol.handshake_exc is None:
+                    self.opened.set_result(None)
+                else:
+                    self.opened.set_exception(Disconnected(f"refused by the server: {protocol.handshake_exc}"))
+        self._flush()
+        if messages:
+            try:
+                self._on_frames(recv_ns, messages)
+            except Exception as error:  # noqa: BLE001  a bug or a full disk in the receiver: its owner raises it
+                self.failure = error
+                self.abort(f"the receiver failed: {error!r}")
+        if protocol.close_expected() and self._transport is not None:
+            self._loop.call_later(CLOSE_S, self._transport.abort)
+
+    def eof_received(self) -> None:
+        self._protocol.receive_eof()
+        self._flush()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        protocol = self._protocol
+        reason = self._reason or (str(error) if error else "")
+        if not reason and protocol.close_rcvd is not None:
+            reason = f"the server closed: {protocol.close_rcvd.code} {protocol.close_rcvd.reason}".rstrip()
+        if not reason and protocol.parser_exc is not None:
+            reason = f"protocol: {protocol.parser_exc}"
+        reason = reason or "the connection was cut"
+        if not self.opened.done():
+            self.opened.set_exception(Disconnected(reason))
+        if not self.closed.done():
+            self.closed.set_result(reason)
+
+    # What the owner calls.
+
+    @property
+    def open(self) -> bool:
+        return self._protocol.state is OPEN and not self.closed.done()
+
+    def send(self, text: str | bytes) -> None:
+        """One text message, handed to the socket at once. Raises Disconnected when the connection is over."""
+        if not self.open:
+            raise Disconnected(self._reason or "the connection is closed")
+        self._protocol.send_text(text.encode() if isinstance(text, str) else text)
+        self._flush()
+
+    def pause(self) -> None:
+        """No more frames until `resume`; what one read brought may still come once."""
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._paused = True
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self.heard = time.monotonic()
+        self._paused = False
+
+    def abort(self, reason: str) -> None:
+        """Cuts the connection at once."""
+        self._reason = self._reason or reason
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def close(self) -> None:
+        """Says goodbye; waits at most CLOSE_S for the answer."""
+        if self.open:
+            self._protocol.send_close(1000)
+            self._flush()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.shield(self.closed)
+        except TimeoutError:
+            self.abort("closed here")
+            await self.closed
+
+    # Inner works.
+
+    def _take(self, frame: Frame, messages: list[bytes]) -> None:
+        opcode = frame.opcode
+        if opcode is Opcode.TEXT or opcode is Opcode.BINARY or opcode is Opcode.CONT:
+            if frame.fin and not self._fragments:
+                messages.append(bytes(frame.data))
+                return
+            self._fragments.append(bytes(frame.data))  # the core bounds the sum by MESSAGE_BYTES_MAX
+            if frame.fin:
+                messages.append(b"".join(self._fragments))
+                self._fragments.clear()
+        # Pings were answered by the core; `_flush` sends the pongs.
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            self._protocol.data_to_send()
+            return
+        for data in self._protocol.data_to_send():
+            if data:
+                transport.write(data)
+            elif transport.can_write_eof():
+                transport.write_eof()
+
+    def _look(self) -> None:
+        """The deadline for any message: a peer that pings every 20 s and is silent for longer is gone."""
+        silent_s = time.monotonic() - self.heard
+        if silent_s >= self._stale_s and not self._paused:
+            self.abort(f"nothing was heard for {silent_s:.1f} s; feed.stale_s allows {self._stale_s}")
+            return
+        self._watch = self._loop.call_later(max(0.01, min(self._stale_s - silent_s, 1.0)), self._look)
+
+
+async def connect(url: str, on_frames: OnFrames, stale_s: float, open_s: float = 10.0) -> Connection:
+    """An open connection. Raises Disconnected. Compression is not offered: it costs latency and the links are short."""
+    parts = urlsplit(url)
+    secure = parts.scheme == "wss"
+    loop = asyncio.get_running_loop()
+    context = ssl.create_default_context() if secure else None
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(open_s):
+            _, connection = await loop.create_connection(
+                lambda: Connection(url, on_frames, stale_s),
+                parts.hostname or "",
+                parts.port or (443 if secure else 80),
+                ssl=context,
+            )
+            await connection.opened
+    except (OSError, InvalidURI, InvalidHandshake) as error:  # TimeoutError is an OSError
+        if connection is not None:
+            connection.abort("no answer to the handshake")
+        if isinstance(error, Disconnected):
+            raise
+        raise Disconnected(f"{url}: {error or 'timed out'}") from None
+    return connection

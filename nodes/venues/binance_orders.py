@@ -1,0 +1,339 @@
+"""Binance spot, the private side: intents → requests, replies and user events → reports. Sans I/O.
+
+Protocol: Binance spot API documentation, "WebSocket API" (request and response format, signed requests, trading),
+"User Data Stream" (executionReport, outboundAccountPosition), "Errors", "General API information" (HTTP 5xx and unknown
+outcomes).
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+import msgspec
+import numpy as np
+
+from bus.config import Instrument
+from bus.schema import Action, OrderType, Status, TimeInForce
+from nodes.venues.binance import to_ns
+from nodes.venues.decimals import DecimalError, mantissa, text
+
+WS_PATH = "/ws-api/v3"
+FEE_EXPONENT = -8  # of fees and balances, whatever the asset
+
+STATUS = {
+    "PENDING_NEW": Status.PendingNew,
+    "NEW": Status.New,
+    "PARTIALLY_FILLED": Status.PartiallyFilled,
+    "FILLED": Status.Filled,
+    "PENDING_CANCEL": Status.PendingCancel,
+    "CANCELED": Status.Canceled,
+    "REJECTED": Status.Rejected,
+    "EXPIRED": Status.Expired,
+    "EXPIRED_IN_MATCH": Status.Expired,
+}
+TYPE_NAMES = {OrderType.LIMIT: "LIMIT", OrderType.MARKET: "MARKET", OrderType.LIMIT_MAKER: "LIMIT_MAKER"}
+TIF_NAMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
+
+
+class IntentError(ValueError):
+    """An intent that means nothing at the venue."""
+
+
+class AnswerError(DecimalError):
+    """An answer that cannot be understood."""
+
+
+UNKNOWN_OUTCOME = frozenset({-1000, -1001, -1006, -1007, -1008})
+NO_SUCH_ORDER = -2013
+CANCEL_REJECTED = -2011  # also "already filled": the order has to be asked for
+DUPLICATE = "Duplicate order sent."
+
+
+# Requests
+
+
+def sign(secret: str, payload: str) -> str:
+    """HMAC-SHA256 as hex. Of a REST request: the query string followed directly by the body, as sent."""
+    return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+
+
+def signed_query(parameters: Mapping[str, object], secret: str, now_ms: int, recv_window_ms: int) -> str:
+    """A REST query string, percent-encoded first and signed then, signature last."""
+    query = urlencode({**parameters, "recvWindow": recv_window_ms, "timestamp": now_ms})
+    return f"{query}&signature={sign(secret, query)}"
+
+
+def signed_params(
+    parameters: Mapping[str, object], api_key: str, secret: str, now_ms: int, recv_window_ms: int
+) -> dict[str, object]:
+    """The params of a WS-API request. Signed are all of them, sorted by name, as `k=v` joined by `&`, not encoded."""
+    params = {**parameters, "apiKey": api_key, "recvWindow": recv_window_ms, "timestamp": now_ms}
+    params["signature"] = sign(secret, ws_payload(params))
+    return params
+
+
+def ws_payload(parameters: Mapping[str, object]) -> str:
+    return "&".join(f"{name}={_plain(value)}" for name, value in sorted(parameters.items()) if name != "signature")
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def request(number: str, method: str, params: Mapping[str, object]) -> bytes:
+    """A WS-API message. The answer carries the same id."""
+    return msgspec.json.encode({"id": number, "method": method, "params": params})
+
+
+def order_request(intent: np.void, instrument: Instrument) -> tuple[str, dict[str, object]]:
+    """(method, params) of an intent record. Raises IntentError for one that has no meaning at the venue."""
+    if intent["action"] == Action.CANCEL:
+        return "order.cancel", {"symbol": instrument.symbol, "origClientOrderId": intent["target_id"].decode()}
+    if intent["action"] != Action.NEW or intent["side"] not in (1, -1) or intent["order_type"] not in TYPE_NAMES:
+        raise IntentError(
+            f"an intent with action {intent['action']}, side {intent['side']} and type {intent['order_type']}; "
+            "action 1 or 2, side +1 or -1 and type 1 to 3 are known"
+        )
+    if intent["quantity_lots"] <= 0:
+        raise IntentError(f"an intent of quantity {intent['quantity_lots']}; it has to be above 0")
+    kind = OrderType(intent["order_type"])
+    params: dict[str, object] = {
+        "symbol": instrument.symbol,
+        "side": "BUY" if intent["side"] > 0 else "SELL",
+        "type": TYPE_NAMES[kind],
+        "quantity": text(int(intent["quantity_lots"]), instrument.quantity_exponent),
+        "newClientOrderId": intent["client_order_id"].decode(),
+        "newOrderRespType": "FULL",
+    }
+    if kind is not OrderType.MARKET:
+        if intent["price_ticks"] <= 0:
+            raise IntentError(f"a limit order at {intent['price_ticks']}; its price has to be above 0")
+        params["price"] = text(int(intent["price_ticks"]), instrument.price_exponent)
+    if kind is OrderType.LIMIT:
+        if intent["time_in_force"] not in TIF_NAMES:
+            raise IntentError(f"time in force {intent['time_in_force']} is unknown; 1 to 3 are known")
+        params["timeInForce"] = TIF_NAMES[TimeInForce(intent["time_in_force"])]
+    return "order.place", params
+
+
+def definite(status: int, code: int, message: str) -> bool:
+    """Whether an error of an order request proves that nothing was done.
+
+    5xx and the codes of an unanswered backend leave it open. A duplicate client id means that an order of this id
+    stands at the venue: it has to be asked for too.
+    """
+    return status < 500 and code not in UNKNOWN_OUTCOME and DUPLICATE not in message
+
+
+# What comes back
+
+
+@dataclass
+class Fill:
+    """One execution. Prices and quantities as mantissas of the instrument, the fee at 10^FEE_EXPONENT of its asset."""
+
+    trade_id: int
+    side: int
+    price_ticks: int
+    quantity_lots: int
+    fee: int
+    fee_asset: str
+    maker: bool
+    venue_ns: int
+    order_id: int
+
+
+@dataclass
+class Report:
+    """The state of an order as the venue told it at one moment. `client_order_id` is its own, not a cancel's."""
+
+    client_order_id: str
+    order_id: int
+    status: Status
+    filled_lots: int
+    venue_ns: int
+    reason: str = ""
+    fills: list[Fill] = field(default_factory=list)
+
+
+class ExecutionReport(msgspec.Struct):
+    """`c` is the cancel's id and `C` the order's on a cancel; `z` is cumulative; `t` is −1 where nothing traded."""
+
+    s: str
+    c: str
+    S: str
+    x: str
+    X: str
+    i: int
+    l: str  # noqa: E741 (the venue's name)
+    L: str
+    z: str
+    T: int
+    t: int = -1
+    C: str = ""
+    r: str = "NONE"
+    n: str | None = None
+    N: str | None = None
+    m: bool = False
+    eR: int | str | None = None  # noqa: N815
+
+
+class Amount(msgspec.Struct):
+    a: str
+    f: str
+    l: str  # noqa: E741
+
+
+class AccountPosition(msgspec.Struct):
+    E: int
+    B: list[Amount]
+
+
+class EventType(msgspec.Struct):
+    e: str = ""
+
+
+class Error(msgspec.Struct):
+    code: int = 0
+    msg: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+
+
+class Message(msgspec.Struct):
+    """Anything on a WS-API connection: the answer to a request (`id`), or a user event (`event`)."""
+
+    id: str | int | None = None
+    status: int = 0
+    result: msgspec.Raw = msgspec.Raw()
+    error: Error | None = None
+    event: msgspec.Raw = msgspec.Raw()
+
+
+class Retry(msgspec.Struct):
+    retryAfter: int = 0  # noqa: N815  (ms since the epoch here, unlike the HTTP header)
+
+
+class ReplyFill(msgspec.Struct):
+    price: str
+    qty: str
+    commission: str
+    commissionAsset: str  # noqa: N815
+    tradeId: int  # noqa: N815
+
+
+class Order(msgspec.Struct):
+    """The answer to placing, cancelling and asking. On a cancel `origClientOrderId` is the order's id."""
+
+    orderId: int  # noqa: N815
+    clientOrderId: str = ""  # noqa: N815
+    origClientOrderId: str = ""  # noqa: N815
+    status: str = "NEW"
+    side: str = "BUY"
+    executedQty: str = "0"  # noqa: N815
+    transactTime: int = 0  # noqa: N815
+    updateTime: int = 0  # noqa: N815
+    fills: list[ReplyFill] = []
+
+
+class MyTrade(msgspec.Struct):
+    id: int
+    orderId: int  # noqa: N815
+    price: str
+    qty: str
+    commission: str
+    commissionAsset: str  # noqa: N815
+    time: int
+    isBuyer: bool  # noqa: N815
+    isMaker: bool  # noqa: N815
+
+
+class AccountBalance(msgspec.Struct):
+    asset: str
+    free: str
+    locked: str
+
+
+class AccountInfo(msgspec.Struct):
+    balances: list[AccountBalance] = []
+    updateTime: int = 0  # noqa: N815
+
+
+decode_message = msgspec.json.Decoder(Message).decode
+decode_event_type = msgspec.json.Decoder(EventType).decode
+decode_execution = msgspec.json.Decoder(ExecutionReport).decode
+decode_position = msgspec.json.Decoder(AccountPosition).decode
+decode_order = msgspec.json.Decoder(Order).decode
+decode_orders = msgspec.json.Decoder(list[Order]).decode
+decode_trades = msgspec.json.Decoder(list[MyTrade]).decode
+decode_account = msgspec.json.Decoder(AccountInfo).decode
+decode_retry = msgspec.json.Decoder(Retry).decode
+
+
+def status_of(name: str) -> Status:
+    """Raises AnswerError for a status that this program does not know."""
+    if name not in STATUS:
+        raise AnswerError(f"order status {name!r} is unknown; known: {', '.join(STATUS)}")
+    return STATUS[name]
+
+
+def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
+    """An executionReport. Raises AnswerError, or DecimalError for numbers that cannot be held."""
+    report = Report(
+        event.C or event.c if event.x == "CANCELED" else event.c,
+        event.i,
+        status_of(event.X),
+        mantissa(event.z, instrument.quantity_exponent),
+        to_ns(event.T),
+        "" if event.r == "NONE" else event.r,
+    )
+    if event.x == "TRADE":
+        report.fills.append(
+            Fill(
+                event.t,
+                1 if event.S == "BUY" else -1,
+                mantissa(event.L, instrument.price_exponent),
+                mantissa(event.l, instrument.quantity_exponent),
+                mantissa(event.n or "0", FEE_EXPONENT),
+                event.N or "",
+                event.m,
+                to_ns(event.T),
+                event.i,
+            )
+        )
+    return report
+
+
+def report_of_order(order: Order, instrument: Instrument, client_order_id: str = "") -> Report:
+    """The answer to order.place, order.cancel or an order query.
+
+    `client_order_id`: the order's, where the caller knows it (after a cancel some answers carry the cancel's id).
+    """
+    venue_ns = to_ns(order.transactTime or order.updateTime)
+    side = 1 if order.side == "BUY" else -1
+    return Report(
+        client_order_id or order.origClientOrderId or order.clientOrderId,
+        order.orderId,
+        status_of(order.status),
+        mantissa(order.executedQty, instrument.quantity_exponent),
+        venue_ns,
+        fills=[
+            # Fills in a reply are those of the order's arrival: it took.
+            Fill(
+                fill.tradeId, side,
+                mantissa(fill.price, instrument.price_exponent), mantissa(fill.qty, instrument.quantity_exponent),
+                mantissa(fill.commission, FEE_EXPONENT), fill.commissionAsset, False, venue_ns, order.orderId,
+            )
+            for fill in order.fills
+        ],
+    )  # fmt: skip
+
+
+def fill_of_trade(trade: MyTrade, instrument: Instrument) -> Fill:
+    """A row of `GET /api/v3/myTrades`."""
+    return Fill(
+        trade.id, 1 if trade.isBuyer else -1,
+        mantissa(trade.price, instrument.price_exponent), mantissa(trade.qty, instrument.quantity_exponent),
+        mantissa(trade.commission, FEE_EXPONENT), trade.commissionAsset, trade.isMaker, to_ns(trade.time), trade.orderId,
+    )  # fmt: skip

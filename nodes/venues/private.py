@@ -1,0 +1,47 @@
+"""Binance user events → reports and balance events. Sans I/O."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from bus.config import Instrument
+from bus.schema import DTYPES, Kind
+from bus.wire import encode
+from nodes.venues import binance_orders as venue
+from nodes.venues.binance import to_ns
+from nodes.venues.binance_orders import FEE_EXPONENT, Report
+from nodes.venues.decimals import mantissa
+
+
+def read_private(
+    event: bytes, instruments: Mapping[str, Instrument], recv_ns: int
+) -> tuple[Report | None, list[bytearray], bool]:
+    """(report of an order, balance events, whether the stream ends). `instruments` by symbol; others' are left out.
+
+    Raises msgspec.DecodeError or ValueError for what cannot be understood. Kinds of events that do not concern orders or
+    absolute balances (balanceUpdate, listStatus, …) give nothing.
+    """
+    kind = venue.decode_event_type(event).e
+    if kind == "executionReport":
+        execution = venue.decode_execution(event)
+        instrument = instruments.get(execution.s)
+        return (venue.report_of_event(execution, instrument) if instrument else None), [], False
+    if kind == "outboundAccountPosition":
+        position = venue.decode_position(event)
+        rows = [(amount.a, amount.f, amount.l) for amount in position.B]
+        return None, balance_event("binance", rows, to_ns(position.E), recv_ns), False
+    return None, [], kind in ("eventStreamTerminated", "serverShutdown")
+
+
+def balance_event(name: str, rows: Iterable[tuple[str, str, str]], venue_ns: int, recv_ns: int) -> list[bytearray]:
+    """One `balance` event of subject `name.account` with a record per (asset, free, locked); none for no rows."""
+    rows = list(rows)
+    if not rows:
+        return []
+    records = np.zeros(len(rows), DTYPES[Kind.balance])
+    for record, (asset, free, locked) in zip(records, rows, strict=True):
+        record["asset"] = asset.encode()[:16]
+        record["free"] = mantissa(free, FEE_EXPONENT)
+        record["locked"] = mantissa(locked, FEE_EXPONENT)
+        record["venue_ns"] = venue_ns
+    return [encode(Kind.balance, f"{name}.account", records, venue_ns=venue_ns, recv_ns=recv_ns)]

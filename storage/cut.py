@@ -1,0 +1,188 @@
+"""Writes the archive: takes events after its watermark from the log, sorts them into one file a subject, and places them.
+
+The order makes a crash harmless: every file of a cut is on disk under its name before the manifest says so.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from bus.log import Batch, LogReader
+from bus.schema import Kind
+from bus.wire import sizes
+from storage.archive import DAY_NS, MANIFEST, day_of, list_files, manifest, read_watermark
+from storage.book import Book
+from storage.columns import Table, from_bytes
+from storage.segment import (
+    TEMPORARY,
+    ArchiveError,
+    ArchiveFull,
+    Content,
+    Segment,
+    build,
+    folder_of,
+    follow,
+    names_of,
+    place,
+)
+
+CUT_BYTES_MAX = 256 << 20  # of raw events in one cut: what the writer holds in memory
+
+
+class Cut:
+    """Events of one day, one after the other, sorted into kinds and folders."""
+
+    def __init__(self, first: int, day: int):
+        self.first, self.last, self.day = first, first - 1, day
+        self.bytes = 0
+        self.parts: dict[tuple[int, bytes], tuple[list[memoryview], list[int]]] = {}
+
+    def add(self, seq: int, raw: memoryview) -> None:
+        key = (raw[8] | raw[9] << 8, bytes(raw[32:64]))
+        part = self.parts.get(key)
+        if part is None:
+            part = self.parts[key] = ([], [])
+        part[0].append(raw)
+        part[1].append(len(raw))
+        self.last = seq
+        self.bytes += len(raw)
+
+    def folders(self) -> dict[str, dict[Kind, Table]]:
+        grouped: dict[str, dict[Kind, list]] = {}
+        for (kind, subject), part in self.parts.items():
+            folder = folder_of(kind, subject.rstrip(b"\0").decode())
+            grouped.setdefault(folder, {}).setdefault(Kind(kind), []).append(part)
+        return {f: {kind: _table(kind, parts) for kind, parts in kinds.items()} for f, kinds in grouped.items()}
+
+
+def _table(kind: Kind, parts: list[tuple[list[memoryview], list[int]]]) -> Table:
+    """One kind's events in order of seq; several nodes' events are merged."""
+    blobs = [blob for part in parts for blob in part[0]]
+    if len(parts) > 1:
+        blobs.sort(key=lambda blob: int.from_bytes(blob[80:88], "little"))
+    return from_bytes(kind, b"".join(blobs), np.array([len(blob) for blob in blobs], "i8"))
+
+
+class ArchiveWriter:
+    """The archive's only writer (flock). Opening it removes what an interrupted cut left behind.
+
+    Raises ArchiveError when another process writes it, ArchiveFull when the folder takes no files.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ArchiveFull(f"{self.folder} cannot be written: {error.strerror}; make it writable") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise ArchiveError(f"{self.folder} is written by another process; stop that one first") from None
+        self.files = 0
+        self.bytes = 0
+        self._books: dict[str, Book] = {}
+        self._exponents: dict[str, tuple[int, int]] = {}
+        self._known: set[str] = set()  # folders whose last book and exponents have been looked up
+        self.removed = self._resume()
+
+    def _resume(self) -> int:
+        """Believes only what is on disk: the manifest, and the files up to it. Returns how many others were removed."""
+        self.archived_seq, self.log_id = read_watermark(self.folder)
+        self._books, self._exponents, self._known = {}, {}, set()
+        gone = 0
+        strays = [f.path for f in list_files(self.folder) if f.last > self.archived_seq]
+        strays += [p for p in self.folder.rglob(f".*{TEMPORARY}")]
+        for path in strays:
+            with contextlib.suppress(OSError):  # a folder that cannot be written is told of when a file is placed
+                path.unlink()
+                gone += 1
+        return gone
+
+    def archive_log(self, log: LogReader, upto: int, cut_events: int) -> int:
+        """Archives everything after the watermark up to `upto` (durable, the caller says). Returns the new watermark.
+
+        Cuts at UTC days, at `cut_events` events and at CUT_BYTES_MAX. Raises ArchiveFull: what was cut before stays.
+        """
+        if upto > self.archived_seq:
+            self.archive(log.batches(self.archived_seq, upto), upto, cut_events, log.log_id)
+        return self.archived_seq
+
+    def archive(self, batches: Iterable[Batch], upto: int, cut_events: int, log_id: int) -> None:
+        """As `archive_log`, from any batches that hold the events after the watermark."""
+        cut: Cut | None = None
+        expected = self.archived_seq + 1
+        for batch in batches:
+            body = memoryview(batch.body).toreadonly()
+            for seq, (offset, size) in enumerate(sizes(body), batch.first):
+                if seq < expected:
+                    continue
+                if seq > upto:
+                    break
+                raw = body[offset : offset + size]
+                if seq != expected or int.from_bytes(raw[80:88], "little") != seq:
+                    raise ArchiveError(f"seq {expected} was to be archived next, but the log gave {seq}; nothing was written")
+                day = int.from_bytes(raw[144:152], "little", signed=True) // DAY_NS
+                if cut is not None and (day != cut.day or seq - cut.first >= cut_events or cut.bytes + size > CUT_BYTES_MAX):
+                    self._write(cut, log_id)
+                    cut = None
+                if cut is None:
+                    cut = Cut(seq, day)
+                cut.add(seq, raw)
+                expected += 1
+        if cut is not None:
+            self._write(cut, log_id)
+
+    def _write(self, cut: Cut, log_id: int) -> None:
+        """All files of a cut, then the manifest."""
+        day = day_of(cut.day * DAY_NS)
+        name = f"{cut.first:020d}-{cut.last:020d}.h5"
+        tables_of = cut.folders()
+        paths = {folder: self.folder / folder / day / name for folder in sorted(tables_of)}
+        names = names_of(paths.values(), self.folder)
+        try:
+            for folder, path in paths.items():
+                tables = tables_of[folder]
+                self._know(folder, tables)
+                attributes = {
+                    "log_id": f"{log_id:016x}", "first_seq": np.uint64(cut.first), "last_seq": np.uint64(cut.last),
+                    "folder": folder, "day": day, "files": names,
+                }  # fmt: skip
+                data = build(Content(tables, self._books.get(folder), self._exponents.get(folder)), attributes)
+                place(path, data)
+                self.bytes += len(data)
+            place(self.folder / MANIFEST, manifest(cut.last, log_id), 0o644)
+        except ArchiveFull:
+            self._resume()  # the manifest may or may not have become visible
+            raise
+        for folder, tables in tables_of.items():
+            follow(self._books.get(folder), tables)
+        self.files += len(paths)
+        self.archived_seq, self.log_id = cut.last, log_id
+
+    def _know(self, folder: str, tables: dict[Kind, Table]) -> None:
+        """Book and exponents of an instrument, from its last file after a restart, and from new instrument records."""
+        if folder not in self._known:
+            self._known.add(folder)
+            for file in reversed([f for f in list_files(self.folder) if f.folder == folder]):
+                if file.last <= self.archived_seq:
+                    with Segment(file.path) as segment:
+                        if (exponents := segment.exponents) is not None:
+                            self._exponents[folder] = exponents
+                        if (book := segment.book_after()) is not None:
+                            self._books[folder] = book
+                    break
+        if Kind.instrument in tables:
+            record = tables[Kind.instrument].records[-1]
+            self._exponents[folder] = int(record["price_exponent"]), int(record["quantity_exponent"])
+        if Kind.depth in tables:
+            self._books.setdefault(folder, Book())
+
+    def close(self) -> None:
+        os.close(self._lock)

@@ -1,0 +1,229 @@
+"""One `read`: archive, then log, as one continuous stream of events, as arrays, or as DataFrames, up to this moment.
+
+The archive holds everything up to its watermark, the log what came since; the recent store answers what is asked often
+(the latest, the last few).
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bus.config import Config
+from bus.log import LogError, LogReader, LogReleased, Tail
+from bus.schema import Kind
+from bus.wire import Event
+from bus.wire import events as events_of
+from storage.archive import ArchiveReader, read_watermark, row_dtype, rows_of
+from storage.columns import from_bytes
+from storage.recent import RecentError, RecentReader
+
+if TYPE_CHECKING:
+    import pandas
+
+Time = int | str | datetime | None
+FOLLOW_S = 0.02
+ROWS_BATCH = 50_000  # events of the log that are turned into rows at once
+
+
+class ReadError(LogError):
+    """A sentence for the person who asked."""
+
+
+def to_ns(when: Time) -> int | None:
+    """Nanoseconds since the epoch from an int (those already), an ISO 8601 text (UTC where it names no zone) or a datetime.
+
+    Raises ReadError for anything else.
+    """
+    if when is None or isinstance(when, (int, np.integer)):
+        return None if when is None else int(when)
+    try:
+        if isinstance(when, datetime):
+            zoned = when if when.tzinfo else when.replace(tzinfo=UTC)
+            return (int(zoned.timestamp()) * 1_000_000 + zoned.microsecond) * 1000
+        text = str(when).strip().replace("Z", "+00:00")
+        head, dot, tail = text.partition(".")
+        digits = tail[: len(tail) - len(tail.lstrip("0123456789"))] if dot else ""
+        zoned = datetime.fromisoformat(head + tail[len(digits) :])
+        zoned = zoned if zoned.tzinfo else zoned.replace(tzinfo=UTC)
+        return int(zoned.timestamp()) * 1_000_000_000 + int(digits.ljust(9, "0")[:9] or 0)
+    except ValueError:
+        raise ReadError(
+            f"{when!r} is no time; allowed are nanoseconds as an integer, or like 2024-08-09 or 2024-08-09T12:30:00.5"
+        ) from None
+
+
+def parse_topic(topic: str) -> tuple[Kind, str]:
+    """Kind and subject of `kind.subject`. Raises ReadError with the kinds there are."""
+    name, _, subject = topic.partition(".")
+    if name not in Kind.__members__ or not subject:
+        kinds = ", ".join(kind.name for kind in Kind)
+        raise ReadError(f"{topic!r} is no topic; it should be kind.subject like trade.binance.BTCUSDT, kind one of {kinds}")
+    return Kind[name], subject
+
+
+def events(
+    config: Config,
+    after: int = 0,
+    until: int | None = None,
+    kinds: Iterable[Kind] | None = None,
+    subject: str | None = None,
+    follow: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> Iterator[Event]:
+    """Events with after < seq ≤ until in order of `seq`, each once, the same bytes wherever they lie.
+
+    With `follow` it waits at the end for more until `stop()`. Raises ReadError when neither archive nor log has a
+    number in between, ArchiveError or LogError when files are damaged.
+    """
+    wanted = None if kinds is None else frozenset(kinds)
+    position = after
+    while until is None or position < until:
+        archived = read_watermark(config.archive_dir).archived_seq
+        if archived > position:
+            reader = ArchiveReader(config.archive_dir)
+            yield from reader.events(position, until, wanted, subject)
+            position = reader.archived_seq
+            continue
+        try:
+            for event in _from_log(config, position, until, follow, stop):
+                position = event.seq
+                if (wanted is None or event.kind in wanted) and (subject is None or event.subject == subject):
+                    yield event
+            return
+        except LogReleased:
+            if read_watermark(config.archive_dir).archived_seq > position:
+                continue  # released because it was archived meanwhile
+            raise ReadError(
+                f"seq {position + 1} is neither in {config.archive_dir}, which ends at {archived}, nor in "
+                f"{config.log_dir}, which begins at {LogReader(config.log_dir).first}; restore the missing part from a copy"
+            ) from None
+
+
+def _from_log(config: Config, after: int, until: int | None, follow: bool, stop: Callable[[], bool]) -> Iterator[Event]:
+    tail = Tail(config.log_dir, after)
+    try:
+        while True:
+            batches = tail.read()
+            if not batches:
+                if not follow or stop():
+                    return
+                time.sleep(FOLLOW_S)
+                continue
+            for batch in batches:
+                for event in events_of(batch.body):
+                    if until is not None and event.seq > until:
+                        return
+                    if event.seq > after:
+                        yield event
+            if until is not None and tail.next > until:
+                return
+    finally:
+        tail.close()
+
+
+def arrays(config: Config, topic: str, start: Time = None, end: Time = None) -> np.ndarray:
+    """One row a record of the topic with start ≤ seq_ns < end, in order, up to this moment.
+
+    dtype: `storage.archive.row_dtype(kind)`: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event (u8, i8 ns, UTC),
+    then the record's own fields; prices and quantities are mantissas. A depth event with n levels gives n rows.
+    """
+    kind, subject = parse_topic(topic)
+    start_ns, end_ns = to_ns(start), to_ns(end)
+    archive = ArchiveReader(config.archive_dir)
+    parts = [archive.columns(kind, subject, start_ns, end_ns)]
+    position = archive.archived_seq
+    if start_ns is not None:
+        position = max(position, LogReader(config.log_dir).seq_at(start_ns))
+    raws: list[bytes] = []
+    for event in events(config, position):
+        if end_ns is not None and event.seq_ns >= end_ns:
+            break
+        if event.kind == kind and event.subject == subject:
+            raws.append(bytes(event.raw))
+            if len(raws) >= ROWS_BATCH:
+                parts.append(_rows(kind, subject, raws, start_ns, end_ns))
+                raws = []
+    if raws:
+        parts.append(_rows(kind, subject, raws, start_ns, end_ns))
+    return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+
+
+def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end_ns: int | None) -> np.ndarray:
+    table = from_bytes(kind, b"".join(raws), np.array([len(raw) for raw in raws], "i8"))
+    return rows_of(kind, table, subject, start_ns, end_ns)
+
+
+def frame(config: Config, topic: str, start: Time = None, end: Time = None) -> "pandas.DataFrame":
+    """As `arrays`, as a DataFrame with a UTC index `time` (of seq_ns), and mantissas scaled to decimal floats.
+
+    `price_ticks` becomes `price`, `quantity_lots` `quantity`, `bid_ticks` `bid_price`, `bid_lots` `bid_quantity`, and so on.
+    """
+    import pandas as pd
+
+    rows = arrays(config, topic, start, end)
+    price, quantity = exponents(config, parse_topic(topic)[1])
+    columns: dict[str, np.ndarray] = {}
+    for name in rows.dtype.names or ():
+        values = np.ascontiguousarray(rows[name])
+        if name.endswith("_ticks"):
+            columns[_decimal_name(name, "_ticks", "price")] = scaled(values, price)
+        elif name.endswith("_lots"):
+            columns[_decimal_name(name, "_lots", "quantity")] = scaled(values, quantity)
+        elif values.dtype.kind == "S":
+            columns[name] = np.char.decode(values, "utf-8", "replace").astype(object)
+        else:
+            columns[name] = values
+    index = pd.DatetimeIndex(pd.to_datetime(columns["seq_ns"], unit="ns", utc=True), name="time")
+    return pd.DataFrame(columns, index=index)
+
+
+def _decimal_name(name: str, suffix: str, noun: str) -> str:
+    stem = name.removesuffix(suffix)
+    return noun if stem == noun else f"{stem}_{noun}"
+
+
+def scaled(mantissas: np.ndarray, exponent: int) -> np.ndarray:
+    """value = mantissa × 10^exponent as float64, correctly rounded for mantissas below 2^53 (a division by an exact power)."""
+    return mantissas / 10.0**-exponent if exponent < 0 else mantissas * 10.0**exponent
+
+
+def exponents(config: Config, subject: str) -> tuple[int, int]:
+    """(price_exponent, quantity_exponent): of the newest instrument record, else of mesh.toml, else (0, 0)."""
+    event = latest(config, f"instrument.{subject}")
+    if event is not None:
+        return int(event.records["price_exponent"][-1]), int(event.records["quantity_exponent"][-1])
+    archived = ArchiveReader(config.archive_dir).exponents(subject)
+    if archived is not None:
+        return archived
+    for instrument in config.instruments:
+        if instrument.subject == subject:
+            return instrument.price_exponent, instrument.quantity_exponent
+    return 0, 0
+
+
+def latest(config: Config, topic: str) -> Event | None:
+    """The newest event of a topic in the recent store; None if it has none, or there is no store."""
+    parse_topic(topic)
+    try:
+        with RecentReader(config.recent_dir) as recent:
+            return recent.latest(topic)
+    except RecentError:
+        return None
+
+
+def last(config: Config, topic: str, count: int) -> list[Event]:
+    """The newest `count` events of a topic, oldest first: from the recent store, or else from log and archive."""
+    kind, subject = parse_topic(topic)
+    try:
+        with RecentReader(config.recent_dir) as recent:
+            found = recent.last(topic, count)
+        if len(found) == count:
+            return found
+    except RecentError:
+        pass
+    from collections import deque
+
+    return list(deque(events(config, kinds=(kind,), subject=subject), maxlen=count))

@@ -1,0 +1,54 @@
+"""Folders with a mesh of their own, deep enough that a socket path would be too long, and real captures."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEEP = "a-rather-long-folder-name-so-that-socket-paths-are-not-short/and another one below it with spaces"
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """An empty folder whose path is longer than the 107 bytes that a socket path may have."""
+    folder = tmp_path / DEEP
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def make_root(deep: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
+    """Makes a folder that `mesh up` works in: this project's code and table of processes, settings and data of its own.
+
+    The mesh is brought down at the end, and the working folder is that root meanwhile.
+    """
+    made: list[Path] = []
+
+    def make(settings: str = "") -> Path:
+        root = deep / f"mesh-{len(made)}"
+        root.mkdir()
+        (root / "mesh.toml").write_text(settings)
+        shutil.copy(PROJECT / "supervisor.conf", root)
+        (root / ".venv").symlink_to(sys.prefix)
+        monkeypatch.chdir(root)
+        monkeypatch.delenv("TICKMESH_ROOT", raising=False)
+        made.append(root)
+        return root
+
+    yield make
+    for root in made:
+        subprocess.run([root / ".venv/bin/mesh", "down"], cwd=root, capture_output=True, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real captures; skips where there is none."""
+    folder = Path(os.environ.get("TICKMESH_DATA") or PROJECT.parent / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no captures in {folder} (TICKMESH_DATA)")
+    return folder

@@ -1,0 +1,139 @@
+"""A whole mesh in a test: up, look, kill, wait, down. Everything through the commands that users have."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+from bus.config import Config, load
+from bus.log import LogReader
+from bus.schema import Kind
+
+
+def command(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [str(root / ".venv/bin" / program), *map(str, words)], cwd=root, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def ok(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:
+    done = command(root, program, *words, timeout=timeout)
+    assert done.returncode == 0, f"{program} {words}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{logs(root)}"
+    return done
+
+
+def ok_json(root: Path, program: str, *words: str, timeout: float = 240) -> dict:
+    return json.loads(ok(root, program, *words, "--json", timeout=timeout).stdout)
+
+
+def logs(root: Path) -> str:
+    """The last lines of every process, for a failure's message."""
+    out = []
+    for path in sorted((root / "run/logs").glob("*.log")):
+        text = path.read_text(errors="replace").splitlines()[-15:]
+        out.append(f"--- {path.name}\n" + "\n".join(text))
+    return "\n".join(out)
+
+
+def until(condition, what: str, seconds: float = 60.0):
+    deadline = time.monotonic() + seconds
+    while not (got := condition()):
+        assert time.monotonic() < deadline, what() if callable(what) else what
+        time.sleep(0.02)
+    return got
+
+
+def config_of(root: Path) -> Config:
+    return load(root)
+
+
+def events(root: Path, *kinds: int, after: int = 0) -> list:
+    """Events of these kinds that are in the log now."""
+    return [e for e in LogReader(config_of(root).log_dir).events(after) if not kinds or e.kind in kinds]
+
+
+def ready(root: Path, name: str) -> dict:
+    """{pid, ready_ns} of a process that has become ready; {} while it has not."""
+    try:
+        return json.loads((root / f"run/ready/{name}.json").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def replay_ended(root: Path) -> bool:
+    return (config_of(root).exchange_dir / "ended").exists()
+
+
+class Killer:
+    """SIGKILLs processes one after another at random moments, and measures their return.
+
+    Processes are found by what they wrote into run/ready, their births by the kernel's clock: nobody is asked, since a
+    question would wake supervisord.
+    """
+
+    def __init__(self, root: Path, seed: int):
+        self.root = root
+        self.random = random.Random(seed)
+        self.respawn_s: list[float] = []
+        self.ready_s: dict[str, list[float]] = {}
+
+    def kill(self, name: str, patience_s: float = 20.0) -> None:
+        """Kills and waits until its successor is ready."""
+        pid = ready(self.root, name)["pid"]
+        killed = time.time()
+        os.kill(pid, signal.SIGKILL)
+        info = until(
+            lambda: (now := ready(self.root, name)).get("pid", pid) != pid and now,
+            lambda: f"{name} did not come back\n{logs(self.root)}", patience_s,
+        )  # fmt: skip
+        self.ready_s.setdefault(name, []).append(info["ready_ns"] / 1e9 - killed)
+        try:
+            self.respawn_s.append(psutil.Process(info["pid"]).create_time() - killed)
+        except psutil.NoSuchProcess:
+            pass
+
+    def round(self, names: list[str]) -> None:
+        """Each of them once, in random order, at random moments."""
+        order = list(names)
+        self.random.shuffle(order)
+        for name in order:
+            time.sleep(self.random.uniform(0.05, 0.8))
+            self.kill(name)
+
+    def report(self, root: Path) -> dict:
+        """Figures of the whole run, for the log of the test."""
+        health: dict[str, list[dict]] = {}
+        for event in events(root, Kind.health):
+            health.setdefault(event.subject, []).append(event.map())
+
+        def total(field: str) -> int:  # counters begin anew with each process: the maximum per process, added up
+            most: dict[tuple[str, int], int] = {}
+            for name, many in health.items():
+                for one in many:
+                    key = (name, one.get("pid", 0))
+                    most[key] = max(most.get(key, 0), one.get(field, 0))
+            return sum(most.values())
+
+        self.figures = {
+            "kills": sum(map(len, self.ready_s.values())),
+            "respawn_p50_s": float(np.percentile(self.respawn_s, 50)),
+            "respawn_p99_s": float(np.percentile(self.respawn_s, 99)),
+            "ready_max_s": max(max(times) for times in self.ready_s.values()),
+            "sequencer_ready_max_s": max(self.ready_s["sequencer"]),
+            "outbox_caught_up": total("outbox_caught_up"),
+            "log_caught_up": total("log_caught_up"),
+        }
+        return self.figures
+
+    def judge(self, hosted: bool) -> None:
+        """What every run with kills must have shown. Times are generous here: `make bench` states them."""
+        assert self.figures["outbox_caught_up"] > 0, "outbox catch-up was used"
+        assert self.figures["log_caught_up"] > 0, "log catch-up was used"
+        assert self.figures["respawn_p99_s"] < 1.0, self.figures
+        assert hosted or self.figures["ready_max_s"] < 10.0, self.figures

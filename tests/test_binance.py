@@ -1,0 +1,457 @@
+"""The Binance adapter: exact numbers, every frame of the captures against a naive parse, books, signing, errors."""
+
+import gzip
+import json
+import os
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.config import Instrument
+from bus.schema import INTENT, Action, Flag, Kind, OrderType, Status, TimeInForce
+from bus.wire import decode as event_of
+from nodes.venues import binance, binance_orders, decimals
+from nodes.venues.booksync import Answer, BookSync
+from nodes.venues.private import read_private
+
+DATA = Path(os.environ.get("TICKMESH_DATA", Path(__file__).parents[2] / "shared" / "data"))
+BTC_08 = DATA / "hftbacktest/spot/btcusdt_20240808.gz"
+BTC_09 = DATA / "hftbacktest/spot/btcusdt_20240809.gz"
+NEXO_23 = DATA / "hftbt_playground/raw/spot/nexousdt_20240723.dat.gz"
+NEXO_24 = DATA / "hftbt_playground/raw/spot/nexousdt_20240724.dat.gz"
+VECTORS = DATA / "vectors/signing_and_checksum_vectors.json"
+BTC = Instrument(symbol="BTCUSDT")
+ROUTES = binance.routes([BTC])
+MAX = (1 << 63) - 1
+
+
+def needs(*paths):
+    missing = [path.name for path in paths if not path.is_file()]
+    return pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)} in {DATA} (TICKMESH_DATA)")
+
+
+def lines(path):
+    with gzip.open(path) as file:
+        for line in file:
+            yield line.rstrip(b"\n").split(b" ", 1)[1]
+
+
+# Decimals
+
+
+@given(st.integers(0, MAX), st.integers(-18, 0))
+def test_text_and_back_is_the_same_mantissa(value, exponent):
+    shown = decimals.text(value, exponent)
+    assert decimals.mantissa(shown, exponent) == value
+    assert Decimal(shown) == Decimal(value).scaleb(exponent)
+
+
+@given(st.decimals(0, 10**8, places=8), st.integers(-10, -8))
+def test_the_venue_s_fixed_form_is_read_exactly(value, exponent):
+    assert decimals.mantissa(f"{value:.8f}", exponent) == int(value.scaleb(-exponent))
+
+
+@given(st.text(st.sampled_from("0123456789.-+_ eE٣x"), max_size=24), st.integers(-10, 0))
+def test_any_text_is_read_as_decimal_reads_it_or_refused(text, exponent):
+    try:
+        value = decimals.mantissa(text, exponent)
+    except decimals.DecimalError:
+        return
+    assert Decimal(text).scaleb(-exponent) == value
+    assert set(text) <= set("0123456789.")
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "1.", ".5", "-1.00000000", "+1", "1_0.00000000", " 1", "1e5", "NaN", "1.000000001", "٣.00000000",
+             "92233720368.54775808", "1" * 200],
+)  # fmt: skip
+def test_what_is_no_number_or_does_not_fit_is_refused(text):
+    with pytest.raises(decimals.DecimalError):
+        decimals.mantissa(text, -8)
+
+
+def test_the_largest_number_that_the_venue_shows_fits():
+    assert decimals.mantissa("92233720368.54775807", -8) == MAX
+
+
+@given(st.lists(st.tuples(st.integers(1, 10**18 - 1), st.integers(0, 10**18 - 1)), min_size=1, max_size=40))
+def test_many_levels_at_once_are_the_same_as_one_by_one(levels):
+    pairs = [(f"{p // 10**8}.{p % 10**8:08d}", f"{q // 10**8}.{q % 10**8:08d}") for p, q in levels]
+    at_once = decimals.level_words_at_once(json.dumps(pairs, separators=(",", ":")).encode(), -8, -8, -1)
+    assert at_once.ravel().tolist() == decimals.level_words(pairs, -8, -8, -1)
+
+
+def test_many_levels_in_another_form_are_left_to_the_careful_reader():
+    for text in (b'[["1.5","2.00000000"]]', b'[["1.00000000","-2.00000000"]]', b"[[1,2]]", b'[["1.00000000","2.00000000"],]'):
+        assert decimals.level_words_at_once(text, -8, -8, 1) is None
+
+
+# Frames
+
+
+def naive(frame, recv_ns, symbol):
+    """What a frame says, by json and Decimal: (kind, first_id, last_id, venue_ns, records)."""
+
+    def number(text):
+        value = Decimal(text).scaleb(8)
+        assert value == int(value)
+        return int(value)
+
+    tree = json.loads(frame)
+    data = tree["data"]
+    assert data["s"] == symbol
+    match tree["stream"].partition("@")[2]:
+        case "trade":
+            record = (data["t"], number(data["p"]), number(data["q"]), data["T"] * 10**6, data["E"] * 10**6,
+                      -1 if data["m"] else 1, b"")  # fmt: skip
+            return Kind.trade, data["t"], data["t"], data["E"] * 10**6, [record]
+        case "bookTicker":
+            record = (data["u"], number(data["b"]), number(data["B"]), number(data["a"]), number(data["A"]), 0)
+            return Kind.quote, data["u"], data["u"], 0, [record]
+        case "depth@100ms":
+            levels = [(number(p), number(q), side, b"") for rows, side in ((data["b"], 1), (data["a"], -1)) for p, q in rows]
+            return Kind.depth, data["U"], data["u"], data["E"] * 10**6, levels or [(0, 0, 0, b"")]
+    raise AssertionError(tree["stream"])
+
+
+@needs(BTC_08, NEXO_23)
+@pytest.mark.data
+@pytest.mark.parametrize("path,symbol", [(BTC_08, "BTCUSDT"), (NEXO_23, "NEXOUSDT")])
+def test_every_frame_of_a_capture_says_what_a_naive_parser_reads(path, symbol):
+    routes = binance.routes([Instrument(symbol=symbol)])
+    seen = 0
+    for frame in lines(path):
+        if b"lastUpdateId" in frame[:16]:
+            continue
+        (said,) = binance.decode(frame, 7, routes)
+        event = event_of(said)
+        assert (event.kind, event.first_id, event.last_id, event.venue_ns, event.records.tolist()) == naive(frame, 7, symbol)
+        assert (event.recv_ns, event.subject, event.flags) == (7, f"binance.{symbol}", 0)
+        seen += 1
+    assert seen == {"BTCUSDT": 41_248, "NEXOUSDT": 1_803}[symbol]
+
+
+TRADE = (
+    b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":5,"p":"61837.63000000",'
+    b'"q":"0.02000000","T":1723161255342,"m":true,"M":true}}'
+)
+DEPTH = (
+    b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":7,"u":9,'
+    b'"b":[["1.00000000","2.00000000"]],"a":[]}}'
+)
+QUOTE = (
+    b'{"stream":"btcusdt@bookTicker","data":{"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000",'
+    b'"a":"61837.64000000","A":"1.54698000"}}'
+)
+
+
+def test_milliseconds_and_microseconds_are_told_apart():
+    micro = TRADE.replace(b"1723161255343", b"1723161255343123").replace(b"1723161255342", b"1723161255342123")
+    (a,), (b,) = binance.decode(TRADE, 0, ROUTES), binance.decode(micro, 0, ROUTES)
+    assert event_of(a).records["venue_ns"][0] == 1723161255342 * 10**6
+    assert event_of(b).records["venue_ns"][0] == 1723161255342123 * 10**3
+
+
+def test_spacing_and_order_of_keys_do_not_matter():
+    tree = json.loads(DEPTH)
+    for other in (json.dumps(tree), json.dumps({"data": tree["data"], "stream": tree["stream"]})):
+        assert binance.decode(other.encode(), 3, ROUTES) == binance.decode(DEPTH, 3, ROUTES)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"", b"{", b"garbage", b"[]", b"1", b'{"stream":"btcusdt@trade"}', b'{"stream":"btcusdt@trade","data":{}}', b"\xff\xfe",
+        b'{"stream":"ethusdt@trade","data":{}}', b"{}", TRADE[:-1], TRADE + b"x",
+        TRADE.replace(b'"BTCUSDT"', b'"ETHUSDT"'), TRADE.replace(b'"61837.63000000"', b"61837.63"),
+        TRADE.replace(b"61837.63000000", b"-61837.63000000"), TRADE.replace(b"61837.63000000", b"0.00000000"),
+        TRADE.replace(b"0.02000000", b"0.020000001"), TRADE.replace(b'"t":5', b'"t":"5"'),
+        TRADE.replace(b'"t":5', b'"t":99999999999999999999'), TRADE.replace(b'"m":true', b'"m":null'),
+        DEPTH.replace(b'"U":7', b'"U":10'), DEPTH.replace(b'"2.00000000"', b'"x"'),
+        DEPTH.replace(b'"1.00000000"', b'"0.00000000"'),
+        DEPTH.replace(b'["1.00000000","2.00000000"]', b'["1.00000000"]'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_understood_is_a_sentence_not_an_event(frame):
+    with pytest.raises(binance.FrameError) as error:
+        binance.decode(frame, 0, ROUTES)
+    assert len(str(error.value)) > 10
+
+
+@given(st.binary(max_size=60), st.integers(0, 170), st.integers(0, 170), st.sampled_from([TRADE, DEPTH, QUOTE]))
+def test_damaged_frames_never_raise_anything_else(noise, start, end, frame):
+    damaged = frame[:start] + noise + frame[end:]
+    try:
+        events = binance.decode(damaged, 0, ROUTES)
+    except binance.FrameError:
+        return
+    assert events == [] or len(events) == 1
+
+
+def test_control_messages_give_no_event():
+    for frame in (
+        b'{"result":null,"id":1}',
+        b'{"code":2,"msg":"Invalid request"}',
+        b'{"stream":"!serverShutdown","data":{"e":"serverShutdown","E":1}}',
+        b'{"e":"serverShutdown","E":1}',
+    ):
+        assert binance.decode(frame, 0, ROUTES) == []
+    assert binance.control(b'{"result":null,"id":1}').acknowledged
+    assert not binance.control(b'{"code":2,"msg":"Invalid request","id":1}').acknowledged
+    assert binance.control(b'{"e":"serverShutdown","E":1}').shutdown
+
+
+def test_an_empty_change_is_one_record_without_a_side():
+    (said,) = binance.decode(DEPTH.replace(b'["1.00000000","2.00000000"]', b""), 0, ROUTES)
+    assert event_of(said).records.tolist() == [(0, 0, 0, b"")]
+
+
+# Books
+
+
+def change(first, last):
+    return bytearray(f"{first}-{last}", "ascii"), first, last
+
+
+def test_a_change_that_ended_exactly_at_the_snapshot_is_enough():
+    book = BookSync()
+    assert book.change(*change(11, 20)) == []
+    answer, said = book.snapshot(bytearray(b"S20"), 20)
+    assert answer is Answer.USED and [bytes(event) for event in said] == [b"11-20", b"S20"]
+    assert book.change(*change(21, 25)) == [b"21-25"]
+    assert book.resyncs == 0
+
+
+def test_a_snapshot_ahead_is_held_and_one_behind_is_asked_for_again():
+    book = BookSync()
+    book.change(*change(11, 20))
+    assert book.snapshot(bytearray(b"S9"), 9) == (Answer.TOO_OLD, [])
+    assert book.wants_snapshot
+    assert book.snapshot(bytearray(b"S30"), 30) == (Answer.HELD, [])
+    assert not book.wants_snapshot
+    assert book.change(*change(21, 29)) == []
+    assert [bytes(event) for event in book.change(*change(30, 33))] == [b"11-20", b"21-29", b"S30", b"30-33"]
+    book = BookSync()
+    book.change(*change(11, 20))
+    assert book.snapshot(bytearray(b"S10"), 10)[0] is Answer.USED  # U = L + 1 is contiguous
+
+
+def test_a_full_buffer_is_said_out_of_step_and_counted():
+    book = BookSync(events_max=3)
+    said = [event for start in range(1, 9) for event in book.change(*change(start, start))]
+    assert said == [b"1-1", b"2-2", b"3-3", b"4-4", b"5-5", b"6-6", b"7-7", b"8-8"]
+    assert book.overflows == 2 and not book.synced
+
+
+@given(st.data())
+def test_every_change_comes_out_once_in_order_and_the_book_is_exact(data):
+    """Whatever is skipped, repeated, snapshotted or cut: what is in step after a snapshot has no hole."""
+    book = BookSync(events_max=data.draw(st.integers(2, 30)))
+    given_in, out, at = [], [], 0
+    for _ in range(data.draw(st.integers(1, 40))):
+        action = data.draw(st.sampled_from(["next", "next", "next", "skip", "repeat", "snapshot", "disconnect"]))
+        if action in ("next", "skip"):
+            first = at + 1 + (data.draw(st.integers(1, 3)) if action == "skip" else 0)
+            at = first + data.draw(st.integers(0, 3))
+            given_in.append((first, at))
+            out += book.change(*change(first, at))
+        elif action == "repeat" and given_in:
+            given_in.append(given_in[-1])
+            out += book.change(*change(*given_in[-1]))
+        elif action == "snapshot" and book.wants_snapshot:
+            last = max(0, at + data.draw(st.integers(-6, 6)))
+            out += book.snapshot(bytearray(f"S{last}", "ascii"), last)[1]
+        elif action == "disconnect":
+            out += book.disconnected()
+    out += book.disconnected()
+    texts = [bytes(event).decode() for event in out]
+    assert [text for text in texts if text[0] != "S"] == [f"{first}-{last}" for first, last in given_in]
+    reached = None
+    for text in texts:
+        if text[0] == "S":
+            reached = int(text[1:])
+            continue
+        first, last = map(int, text.split("-"))
+        if reached is None or last <= reached:
+            continue
+        if first > reached + 1:
+            assert not any(f <= reached + 1 <= u for f, u in given_in), f"snapshot {reached}, then {first}-{last}"
+            reached = None  # a break: the book is void until the next snapshot
+            continue
+        reached = last
+
+
+def apply(book, record):
+    side = book[int(record["side"])]
+    if record["quantity_lots"]:
+        side[int(record["price_ticks"])] = int(record["quantity_lots"])
+    else:
+        side.pop(int(record["price_ticks"]), None)
+
+
+@needs(BTC_08)
+@pytest.mark.data
+def test_the_book_equals_best_bid_and_ask_at_every_equal_update_id():
+    sync, book, last_id, ticker, equal, compared = BookSync(), None, 0, {}, 0, 0
+    frames = list(lines(BTC_08))
+    for frame in frames:
+        if frame.startswith(b'{"stream":"btcusdt@bookTicker"'):
+            event = event_of(binance.decode(frame, 0, ROUTES)[0])
+            ticker[event.last_id] = event.records[0]
+    for frame in frames:
+        if b"lastUpdateId" in frame[:16]:
+            last_update_id, snapshot = binance.decode_snapshot(frame, 0, BTC)
+            said = sync.snapshot(snapshot, last_update_id)[1]
+        elif b"@depth" in frame[:40]:
+            (raw,) = binance.decode(frame, 0, ROUTES)
+            event = event_of(raw)
+            said = sync.change(raw, event.first_id, event.last_id)
+        else:
+            continue
+        for raw in said:
+            event = event_of(raw)
+            if event.flags & Flag.SNAPSHOT:
+                book, last_id = {1: {}, -1: {}}, event.last_id
+            elif book is None or event.last_id <= last_id:
+                continue
+            else:
+                assert event.first_id <= last_id + 1
+                last_id = event.last_id
+            for record in event.records:
+                apply(book, record)
+            if (best := ticker.get(event.last_id)) is not None and not event.flags & Flag.SNAPSHOT:
+                compared += 1
+                bid, ask = max(book[1]), min(book[-1])
+                equal += (bid, book[1][bid], ask, book[-1][ask]) == (
+                    best["bid_ticks"], best["bid_lots"], best["ask_ticks"], best["ask_lots"],
+                )  # fmt: skip
+    assert (equal, compared, sync.resyncs) == (564, 564, 0)
+
+
+# The private side
+
+
+@needs(VECTORS)
+@pytest.mark.data
+def test_signatures_are_those_of_the_venue_s_documentation():
+    for vector in json.loads(VECTORS.read_text()):
+        if vector["name"].startswith("binance"):
+            assert binance_orders.sign(vector["secret"], vector["payload"]) == vector["expected"], vector["name"]
+
+
+def test_websocket_payloads_are_sorted_and_booleans_lower_case():
+    params = {
+        "symbol": "BTCUSDT", "side": "SELL", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01000000",
+        "price": "52000.00",
+    }  # fmt: skip
+    secret = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
+    key = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
+    signed = binance_orders.signed_params(params, key, secret, 1645423376532, 100)
+    assert signed["signature"] == "aa1b5712c094bc4e57c05a1a5c1fd8d88dcd628338ea863fec7b88e59fe2db24"
+    other = {"apiKey": "key", "orderId": 28, "recvWindow": 10000, "returnRateLimits": False, "symbol": "BTCUSDT",
+             "timestamp": 1795328476012}  # fmt: skip
+    assert binance_orders.sign("secret", binance_orders.ws_payload(other)).startswith("477e830413c441a0e45b")
+
+
+def test_a_rest_query_is_encoded_before_it_is_signed():
+    query = binance_orders.signed_query({"symbol": "１２３"}, "secret", 1, 5000)
+    payload, _, signature = query.rpartition("&signature=")
+    assert payload == "symbol=%EF%BC%91%EF%BC%92%EF%BC%93&recvWindow=5000&timestamp=1"
+    assert signature == binance_orders.sign("secret", payload)
+
+
+def intent(**values):
+    record = np.zeros(1, INTENT)
+    defaults = {"client_order_id": b"id-1", "action": Action.NEW, "side": 1, "order_type": OrderType.LIMIT,
+                "time_in_force": TimeInForce.IOC, "price_ticks": 6183763000000, "quantity_lots": 100000}  # fmt: skip
+    for name, value in {**defaults, **values}.items():
+        record[name] = value
+    return record[0]
+
+
+def test_intents_become_requests_with_exact_numbers():
+    method, params = binance_orders.order_request(intent(), BTC)
+    assert method == "order.place"
+    assert params == {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "quantity": "0.001", "price": "61837.63",
+                      "timeInForce": "IOC", "newClientOrderId": "id-1", "newOrderRespType": "FULL"}  # fmt: skip
+    _, params = binance_orders.order_request(intent(order_type=OrderType.MARKET, side=-1, price_ticks=0), BTC)
+    assert params["side"] == "SELL" and "price" not in params and "timeInForce" not in params
+    _, params = binance_orders.order_request(intent(order_type=OrderType.LIMIT_MAKER), BTC)
+    assert "timeInForce" not in params and params["price"] == "61837.63"
+    method, params = binance_orders.order_request(intent(action=Action.CANCEL, target_id=b"id-0"), BTC)
+    assert (method, params) == ("order.cancel", {"symbol": "BTCUSDT", "origClientOrderId": "id-0"})
+    for name in ("side", "action", "order_type", "quantity_lots", "price_ticks", "time_in_force"):
+        senseless = {name: 0}
+        with pytest.raises(binance_orders.IntentError):
+            binance_orders.order_request(intent(**senseless), BTC)
+
+
+@pytest.mark.parametrize(
+    "status,code,message,proves",
+    [(400, -2010, "Account has insufficient balance for requested action.", True), (400, -1013, "Filter failure", True),
+     (429, -1015, "Too many new orders", True), (400, -1021, "outside of the recvWindow", True),
+     (400, -2010, "Duplicate order sent.", False), (503, -1007, "Timeout", False), (400, -1006, "", False),
+     (500, 0, "<html>", False), (503, -1008, "overloaded", False), (400, -1001, "Internal error", False)],
+)  # fmt: skip
+def test_only_errors_that_prove_it_reject_an_order(status, code, message, proves):
+    assert binance_orders.definite(status, code, message) is proves
+
+
+REPORT = {"e": "executionReport", "E": 1, "s": "BTCUSDT", "c": "mine", "S": "SELL", "x": "TRADE", "X": "PARTIALLY_FILLED",
+          "i": 9, "l": "0.50000000", "L": "100.00000000", "z": "0.75000000", "T": 1700000000000, "t": 77, "C": "", "r": "NONE",
+          "n": "0.00010000", "N": "BNB", "m": True}  # fmt: skip
+
+
+def private(**values):
+    return read_private(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}, 5)
+
+
+def test_an_execution_report_is_a_state_and_a_fill():
+    report, balances, ended = private()
+    assert (report.client_order_id, report.status, report.filled_lots) == ("mine", Status.PartiallyFilled, 75_000_000)
+    (fill,) = report.fills
+    assert (fill.trade_id, fill.side, fill.price_ticks, fill.quantity_lots) == (77, -1, 10**10, 5 * 10**7)
+    assert (fill.fee, fill.fee_asset, fill.maker) == (10_000, "BNB", True)
+    assert not balances and not ended
+
+
+def test_a_cancel_s_report_is_about_the_order_not_about_the_cancel():
+    report, _, _ = private(x="CANCELED", X="CANCELED", c="the-cancel", C="mine", t=-1, N=None, n="0")
+    assert (report.client_order_id, report.status, report.fills) == ("mine", Status.Canceled, [])
+    assert private(X="EXPIRED_IN_MATCH", x="EXPIRED", t=-1)[0].status == Status.Expired
+
+
+def test_balances_and_the_end_of_the_stream():
+    position = {"e": "outboundAccountPosition", "E": 1700000000000, "u": 1, "B": [{"a": "BTC", "f": "1.5", "l": "0.00000001"}]}
+    _, (event,), _ = read_private(json.dumps(position).encode(), {}, 5)
+    assert event_of(event).records.tolist() == [(b"BTC", 150_000_000, 1, 1700000000000 * 10**6, 0)]
+    assert read_private(b'{"e":"eventStreamTerminated","E":1}', {}, 5) == (None, [], True)
+    assert read_private(b'{"e":"balanceUpdate","E":1}', {}, 5) == (None, [], False)
+    with pytest.raises(decimals.DecimalError, match="unknown"):
+        private(X="SOMETHING_NEW")
+
+
+def test_exchange_info_becomes_the_definition():
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.01000000"},
+        {"filterType": "LOT_SIZE", "minQty": "0.00001000", "stepSize": "0.00001000"},
+        {"filterType": "MIN_NOTIONAL", "minNotional": "5.00000000"},
+        {"filterType": "ONE_OF_TOMORROW", "limit": 3},
+    ]
+    body = json.dumps({"symbols": [{"symbol": "BTCUSDT", "filters": filters}]}).encode()
+    event = event_of(binance.decode_exchange_info(body, 1, BTC))
+    assert event.records.tolist() == [(-8, -8, 1_000_000, 1_000, 1_000, 500_000_000, 0)]
+    with pytest.raises(binance.FrameError, match="no symbol"):
+        binance.decode_exchange_info(b'{"symbols":[]}', 1, BTC)
+
+
+def test_the_packed_records_have_the_schema_s_layout():
+    (said,) = binance.decode(TRADE, 0, ROUTES)
+    record = event_of(said).records[0]
+    assert record.tolist() == (5, 6183763000000, 2_000_000, 1723161255342 * 10**6, 1723161255343 * 10**6, -1, b"")
+    (said,) = binance.decode(QUOTE, 0, ROUTES)
+    assert event_of(said).records[0].tolist() == (50093239212, 6183763000000, 378826000, 6183764000000, 154698000, 0)

@@ -1,0 +1,266 @@
+"""The local venue's market streams: one chain of update ids, one book, whoever listens, whatever dies."""
+
+import asyncio
+import json
+import os
+import signal
+import socket as sockets
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+import websockets
+from test_exchange_orders import Rest, configure, limit, served, venue
+
+REPO = Path(__file__).resolve().parent.parent
+
+
+class Rebuilt:
+    """A client's book: snapshot, then diffs (venues.md §1.4)."""
+
+    def __init__(self, snapshot: dict):
+        self.id = snapshot["lastUpdateId"]
+        self.bids = {p: q for p, q in snapshot["bids"]}
+        self.asks = {p: q for p, q in snapshot["asks"]}
+
+    def apply(self, diff: dict) -> bool:
+        if diff["u"] <= self.id:
+            return False
+        assert diff["U"] <= self.id + 1, f"a hole before {diff['U']}: the book is at {self.id}"
+        for side, rows in ((self.bids, diff["b"]), (self.asks, diff["a"])):
+            for price, quantity in rows:
+                if float(quantity):
+                    side[price] = quantity
+                else:
+                    side.pop(price, None)
+        self.id = diff["u"]
+        return True
+
+    def best(self) -> tuple:
+        bid, ask = max(self.bids, key=float), min(self.asks, key=float)
+        return bid, self.bids[bid], ask, self.asks[ask]
+
+
+def compare(book: Rebuilt, frames: list[dict]) -> int:
+    """Applies the diffs; at every bookTicker of an equal id the best levels must be equal. How many there were."""
+    tickers = {f["data"]["u"]: f["data"] for f in frames if f["stream"].endswith("@bookTicker")}
+    equal = 0
+    previous = None
+    for frame in frames:
+        if "@depth" not in frame["stream"]:
+            continue
+        diff = frame["data"]
+        assert previous is None or diff["U"] == previous + 1
+        previous = diff["u"]
+        if book.apply(diff) and book.id in tickers:
+            ticker = tickers[book.id]
+            assert book.best() == (ticker["b"], ticker["B"], ticker["a"], ticker["A"]), book.id
+            equal += 1
+    return equal
+
+
+ALL = "/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms"
+
+
+def test_a_book_rebuilt_from_rest_and_diffs_is_the_book_tickers_at_every_equal_id(tmp_path):
+    async def scene():
+        toml = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 600\n"
+        async with venue(tmp_path, toml) as (rest, ws, _):
+            async with websockets.connect(ws + ALL) as socket:
+                frames = [json.loads(await socket.recv()) for _ in range(5)]
+                _, snapshot = await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5000)
+                for _ in range(3):
+                    await rest.order(**limit("BUY", "59000"), recvWindow=60000)
+                    await rest.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.3")
+                diffs = 0
+                while diffs < 25:
+                    frames.append(json.loads(await socket.recv()))
+                    diffs += "@depth" in frames[-1]["stream"]
+                assert compare(Rebuilt(snapshot), frames) >= 5
+                ids = [f["data"]["t"] for f in frames if f["stream"].endswith("@trade")]
+                assert ids == list(range(ids[0], ids[0] + len(ids))) and len(ids) > 20
+                _, rows = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=ids[0], limit=5)
+                assert [r["id"] for r in rows] == ids[:5]
+
+    asyncio.run(scene())
+
+
+def test_subscriptions_are_acknowledged_before_data_and_listed(tmp_path):
+    async def scene():
+        async with venue(tmp_path) as (_, ws, _):
+            async with websockets.connect(ws + "/ws/1") as socket:
+                await socket.send('{"method":"SUBSCRIBE","params":["btcusdt@trade","btcusdt@bookTicker"],"id":"a"}')
+                assert json.loads(await socket.recv()) == {"result": None, "id": "a"}
+                first = json.loads(await socket.recv())
+                assert "stream" not in first and first["s"] == "BTCUSDT"
+                await socket.send('{"method":"UNSUBSCRIBE","params":["btcusdt@bookTicker"],"id":7}')
+                await socket.send('{"method":"LIST_SUBSCRIPTIONS","id":8}')
+                while (message := json.loads(await socket.recv())).get("id") != 8:
+                    pass
+                assert message["result"] == ["btcusdt@trade"]
+                await socket.send("not json")
+                while "code" not in (message := json.loads(await socket.recv())):
+                    pass
+                assert message["code"] == 3
+
+    asyncio.run(scene())
+
+
+def test_every_client_gets_the_same_frames(tmp_path):
+    async def scene():
+        async with venue(tmp_path) as (_, ws, _):
+            async with websockets.connect(ws + ALL) as one, websockets.connect(ws + ALL) as two:
+                start = await two.recv()
+                heard = await one.recv()
+                while heard != start:
+                    heard = await one.recv()
+                for _ in range(100):
+                    assert await one.recv() == await two.recv()
+
+    asyncio.run(scene())
+
+
+def test_a_client_that_does_not_read_is_cut_off_and_the_others_notice_nothing(tmp_path):
+    async def scene():
+        toml = "[exchange]\ntrades_per_s = 500\nquotes_per_s = 3000\nclient_bytes_max = 65536\n"
+        async with venue(tmp_path, toml) as (_, ws, ctx):
+            host, port = ws.removeprefix("ws://").split(":")
+            slow = sockets.socket()
+            slow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+            slow.connect((host, int(port)))
+            slow.sendall(
+                f"GET {ALL} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+            )
+            ids = []
+            async with websockets.connect(ws + ALL) as good:
+                end = time.monotonic() + 60
+                while not ctx.counters.get("cut_off") and time.monotonic() < end:
+                    frame = json.loads(await good.recv())
+                    if frame["stream"].endswith("@trade"):
+                        ids.append(frame["data"]["t"])
+            assert ctx.counters["cut_off"] == 1
+            assert ids == list(range(ids[0], ids[0] + len(ids)))
+            slow.close()
+
+    asyncio.run(scene())
+
+
+def test_the_server_pings_and_cuts_off_whoever_never_answers(tmp_path):
+    async def scene():
+        async with venue(tmp_path, "[exchange]\nping_s = 0.2\n") as (rest, ws, ctx):
+            async with aiohttp.ClientSession() as session:
+                async with session.ws_connect(ws + "/ws", autoping=False) as socket:
+                    message = await socket.receive(timeout=5)
+                    assert message.type is aiohttp.WSMsgType.PING and message.data.isdigit()
+                    while message.type is aiohttp.WSMsgType.PING:
+                        message = await socket.receive(timeout=10)
+                    assert message.type in (aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
+
+    asyncio.run(scene())
+
+
+# ---- restarts
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from types import SimpleNamespace
+from bus.config import load
+from nodes import exchange
+
+async def main():
+    stop = asyncio.Event()
+    import signal
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    up = lambda **_: print("ready", flush=True)
+    await exchange.run(SimpleNamespace(config=load(Path(sys.argv[1])), stop=stop, ready=up, counters={}))
+
+import uvloop
+uvloop.run(main())
+"""
+
+
+class Process:
+    def __init__(self, folder: Path):
+        self.child = subprocess.Popen(
+            [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, cwd=REPO, text=True
+        )
+        assert self.child.stdout.readline() == "ready\n"
+        self.where = json.loads((folder / "run" / "exchange.json").read_text())
+        assert self.where["pid"] == self.child.pid
+
+    def end(self, number: int) -> None:
+        os.kill(self.child.pid, number)
+        self.child.wait(10)
+        self.child.stdout.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_ids_orders_and_balances_go_on_after_the_exchange_was_killed(tmp_path, number):
+    configure(tmp_path, "[exchange]\ntrades_per_s = 100\nquotes_per_s = 300\n")
+
+    async def before(where: dict) -> dict:
+        async with aiohttp.ClientSession() as session, websockets.connect(where["ws"] + ALL) as socket:
+            rest = Rest(where["rest"], session)
+            _, standing = await rest.order(**limit("BUY", "50000", newClientOrderId="stands"))
+            _, bought = await rest.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.1")
+            _, account = await rest.order("GET", "/api/v3/account")
+            frames = []
+            while sum(f["stream"].endswith("@trade") for f in frames) < 60:
+                frames.append(json.loads(await socket.recv()))
+            return {"standing": standing, "bought": bought, "balances": account["balances"], "frames": frames}
+
+    async def after(where: dict, was: dict) -> None:
+        async with aiohttp.ClientSession() as session, websockets.connect(where["ws"] + ALL) as socket:
+            rest = Rest(where["rest"], session)
+            _, rows = await rest.order("GET", "/api/v3/openOrders", symbol="BTCUSDT")
+            assert [r["orderId"] for r in rows] == [was["standing"]["orderId"]]
+            _, account = await rest.order("GET", "/api/v3/account")
+            assert account["balances"] == was["balances"]
+            _, mine = await rest.order("GET", "/api/v3/myTrades", symbol="BTCUSDT")
+            assert [t["id"] for t in mine] == [f["tradeId"] for f in was["bought"]["fills"]]
+            _, refused = await rest.order(**limit("BUY", "50000", newClientOrderId="stands"))
+            assert refused["code"] == -2010
+            _, later = await rest.order(**limit("BUY", "50001"))
+            assert later["orderId"] > was["bought"]["orderId"]
+            heard = [f["data"] for f in was["frames"] if f["stream"].endswith("@trade")]
+            _, kept = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=heard[0]["t"], limit=1000)
+            ids = [t["id"] for t in kept]
+            assert ids == list(range(ids[0], ids[0] + len(ids))) and ids[0] == heard[0]["t"]
+            for row, frame in zip(kept, heard):
+                assert (row["id"], row["price"], row["qty"], row["time"]) == tuple(frame[k] for k in "tpqT")
+            assert kept[len(heard) - 1]["id"] == heard[-1]["t"]
+            frames = [json.loads(await socket.recv()) for _ in range(200)]
+            largest = max(f["data"]["u"] for f in was["frames"] if "u" in f["data"])
+            assert min(f["data"].get("U", f["data"].get("u", largest + 1)) for f in frames) > largest
+            assert min(f["data"]["t"] for f in frames if f["stream"].endswith("@trade")) > heard[-1]["t"]
+
+    process = Process(tmp_path)
+    was = asyncio.run(before(process.where))
+    process.end(number)
+    again = Process(tmp_path)
+    assert again.where["rest"] == process.where["rest"], "a restart is found where it was"
+    asyncio.run(after(again.where, was))
+    again.end(signal.SIGTERM)
+    assert again.child.returncode == 0
+
+
+def test_a_second_exchange_on_the_same_state_is_refused(tmp_path):
+    async def scene():
+        config = configure(tmp_path)
+        async with served(config):
+            with pytest.raises(exchange_error(), match="another exchange"):
+                async with served(config):
+                    pass
+
+    asyncio.run(scene())
+
+
+def exchange_error() -> type:
+    from bus.config import ConfigError
+
+    return ConfigError

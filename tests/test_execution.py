@@ -1,0 +1,182 @@
+"""Order states under any interleaving and duplication, exact positions, and what risk refuses."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.schema import OrderType, Status, TimeInForce
+from nodes.execution import orders, positions, risk, styles
+from nodes.execution.orders import FINAL, Order
+from nodes.execution.positions import Position
+
+QUANTITY = 10
+
+
+def order() -> Order:
+    return Order("t0-1-0", 1, int(OrderType.LIMIT), int(TimeInForce.GTC), 100, QUANTITY, 0)
+
+
+@st.composite
+def venue_histories(draw) -> list[tuple]:
+    """What a venue can tell of one order, in its order: updates with cumulative quantity, and a fill for each change."""
+    told: list[tuple] = [("update", Status.PendingNew, 0)]
+    if draw(st.booleans()) and draw(st.booleans()):
+        return [*told, ("update", Status.Rejected, 0)]
+    told.append(("update", Status.New, 0))
+    filled = 0
+    for lots in draw(st.lists(st.integers(1, 4), max_size=6)):
+        lots = min(lots, QUANTITY - filled)
+        if lots == 0:
+            break
+        filled += lots
+        told.append(("fill", lots, 0))
+        told.append(("update", Status.Filled if filled == QUANTITY else Status.PartiallyFilled, filled))
+        if draw(st.integers(0, 4)) == 0 and filled < QUANTITY:
+            told.append(("update", draw(st.sampled_from([Status.Unknown, Status.PendingCancel])), 0))
+    if filled < QUANTITY:
+        told.append(("update", draw(st.sampled_from([Status.Canceled, Status.Expired])), filled))
+    return told
+
+
+def tell(one: Order, told: tuple) -> None:
+    if told[0] == "fill":
+        orders.fill(one, told[1])
+    else:
+        orders.update(one, int(told[1]), told[2])
+
+
+@given(venue_histories(), st.data())
+def test_any_order_and_any_copies_end_in_the_same_state(history, data):
+    indices = list(range(len(history)))
+    copies = data.draw(st.lists(st.sampled_from([i for i in indices if history[i][0] == "update"]), max_size=5))
+    one = order()
+    fills_before = 0
+    for i in data.draw(st.permutations(indices + copies)):
+        was = (one.status, one.filled_lots)
+        tell(one, history[i])
+        assert one.filled_lots >= was[1], "cumulative quantity never goes back"
+        assert was[0] not in FINAL or one.status == was[0], "a final state is final"
+        assert 0 <= one.outstanding_lots <= QUANTITY
+        fills_before += history[i][1] if history[i][0] == "fill" else 0
+        if one.status not in FINAL:
+            assert one.outstanding_lots == QUANTITY - fills_before
+    assert (one.status, one.filled_lots) == (history[-1][1], sum(t[1] for t in history if t[0] == "fill"))
+    assert one.outstanding_lots == 0
+
+
+def test_states_step_by_step():
+    one = order()
+    assert one.status == Status.PendingNew and one.outstanding_lots == QUANTITY
+    assert orders.update(one, Status.Unknown, 0) and one.outstanding_lots == QUANTITY
+    orders.update(one, Status.PendingNew, 0)
+    assert one.status == Status.Unknown, "the session is trying: still nothing is known"
+    orders.update(one, Status.New, 0, order_id=7)
+    assert (one.status, one.order_id) == (Status.New, 7)
+    orders.update(one, Status.PartiallyFilled, 4)
+    orders.update(one, Status.New, 0)
+    assert (one.status, one.filled_lots) == (Status.PartiallyFilled, 4), "a late report"
+    orders.update(one, Status.PendingCancel, 0)
+    orders.update(one, Status.New, 0)
+    assert one.status == Status.PartiallyFilled, "the cancel was refused, and 4 stay filled"
+    orders.update(one, Status.Canceled, 4)
+    assert one.outstanding_lots == 4, "its fills are still to come"
+    orders.fill(one, 4)
+    assert one.outstanding_lots == 0 and one.final
+    assert not orders.update(one, Status.Canceled, 4), "a copy tells nothing new"
+
+
+def test_a_fill_beyond_a_final_state_is_kept():
+    one = order()
+    orders.update(one, Status.Canceled, 0)
+    orders.fill(one, 3)
+    assert (one.status, one.filled_lots, one.outstanding_lots) == (Status.Canceled, 3, 0)
+
+
+FILLS = st.lists(st.tuples(st.sampled_from([1, -1]), st.integers(1, 10**13), st.integers(1, 10**12)), max_size=40)
+
+
+@given(FILLS, st.integers(1, 10**13))
+def test_money_is_exact(fills, mark):
+    """Whatever the order of fills: profit = cash + position at the mark, with nothing lost to rounding."""
+    position = Position()
+    for side, price, lots in fills:
+        positions.apply(position, side, price, lots, fee=3, fee_asset="USDT")
+        assert position.cash == position.realised - position.cost
+        assert (position.lots == 0) <= (position.cost == 0)
+        assert position.cost * position.lots >= 0, "an average price is never negative"
+    assert position.lots == sum(side * lots for side, _, lots in fills)
+    assert position.cash == -sum(side * price * lots for side, price, lots in fills)
+    assert position.realised + position.unrealised(mark) == position.cash + position.lots * mark
+    assert position.fees == ({"USDT": 3 * len(fills)} if fills else {})
+    assert (position.bought_lots - position.sold_lots, position.fills) == (position.lots, len(fills))
+
+
+def test_average_price_and_profit_through_zero():
+    position = Position()
+    positions.apply(position, 1, 100, 10)
+    positions.apply(position, 1, 110, 10)
+    assert position.average_ticks == 105.0
+    positions.apply(position, -1, 120, 5)
+    assert (position.lots, position.realised, position.average_ticks) == (15, 75, 105.0)
+    positions.apply(position, -1, 100, 20)
+    assert (position.lots, position.realised, position.average_ticks) == (-5, 0, 100.0)
+    positions.apply(position, 1, 90, 5)
+    assert (position.lots, position.realised, position.cost) == (0, 50, 0)
+
+
+def test_bucket_is_a_burst_and_then_a_rate():
+    bucket, period = risk.Bucket(), 100
+    taken = []
+    for now in range(0, 1000, 10):
+        if bucket.allows(now, period, 3):
+            bucket.take(now, period)
+            taken.append(now)
+    assert taken[:3] == [0, 10, 20] and len(taken) == 3 + 9
+    assert all(b - a >= 80 for a, b in zip(taken[3:], taken[4:]))
+
+
+def test_styles_price_at_the_touch():
+    quote = styles.Quote(100, 1, 101, 1)
+    for side, near, far in ((1, 100, 101), (-1, 101, 100)):
+        assert styles.draft("market", side, quote, 5)[1:] == (OrderType.MARKET, TimeInForce.GTC, 0, 5, far)
+        assert styles.draft("limit", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.GTC, near, 5, near)
+        assert styles.draft("limit_ioc", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.IOC, far, 5, far)
+        assert styles.draft("limit_maker", side, quote, 5)[1:] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
+
+
+RULES = risk.Rules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities in thousandths, at least 3.00 a piece
+LIMITS = risk.Limits(position_max_lots=10_000, stale_ns=1000, order_period_ns=10, order_burst=2)
+
+
+def verdict(draft: styles.Draft, quote=(100, 1, 105, 1), now_ns=0, position=0, open_orders=(), full_ns=0) -> str:
+    """The reason of the refusal; empty for an approval. Only an approval costs a token."""
+    bucket = risk.Bucket(full_ns)
+    answer = risk.check(draft, styles.Quote(*quote), 0, now_ns, RULES, LIMITS, position, open_orders, bucket)
+    assert isinstance(answer, risk.Approved) == (bucket.full_ns != full_ns)
+    return "" if isinstance(answer, risk.Approved) else answer.reason
+
+
+def limit(lots=3000, side=1, price=100) -> styles.Draft:
+    return styles.Draft(side, int(OrderType.LIMIT), int(TimeInForce.GTC), price, lots, price)
+
+
+def test_every_refusal_has_its_reason():
+    assert verdict(limit()) == ""
+    assert verdict(limit(), now_ns=1001) == "stale_quote"
+    assert verdict(limit(), quote=(100, 1, 100, 1)) == "quote"
+    assert verdict(limit(), quote=(0, 0, 105, 1)) == "quote"
+    assert verdict(limit(price=101)) == "price"
+    assert verdict(limit(lots=10)) == "quantity"
+    assert verdict(limit(lots=3005)) == "quantity"
+    assert verdict(limit(lots=0)) == "quantity"
+    assert verdict(limit(lots=2990)) == "notional"
+    assert verdict(limit(), position=7000) == ""
+    assert verdict(limit(), position=7010) == "position"
+    assert verdict(limit(side=-1), position=7010) == ""
+    assert verdict(limit(side=-1), position=-7010) == "position"
+    resting = Order("x", 1, 1, 1, 100, 5000, 0)
+    assert verdict(limit(), position=2010, open_orders=[resting]) == "position"
+    assert verdict(limit(side=-1), open_orders=[resting]) == "own_order"
+    resting.status = int(Status.Canceled)
+    assert verdict(limit(side=-1), open_orders=[resting]) == ""
+    assert verdict(limit(), full_ns=10) == ""
+    assert verdict(limit(), full_ns=11) == "rate"

@@ -1,0 +1,249 @@
+"""The websocket and REST clients against real loopback servers: time stamps, limits, deadlines, refusals."""
+
+import asyncio
+import json
+import time
+
+import pytest
+from aiohttp import WSMsgType, web
+
+from bus.config import load
+from nodes.transport import endpoints, websocket
+from nodes.transport.backoff import Backoff
+from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
+
+
+def serve(handler, play, path="/stream"):
+    """Runs `play(port)` beside a server that handles `path`."""
+
+    async def go():
+        app = web.Application()
+        app.router.add_get(path, handler)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        try:
+            await play(runner.addresses[0][1])
+        finally:
+            await runner.cleanup()
+
+    asyncio.run(go())
+
+
+def socket(script, **settings):
+    async def handler(request):
+        ws = web.WebSocketResponse(**settings)
+        await ws.prepare(request)
+        await script(ws)
+        return ws
+
+    return handler
+
+
+async def until(condition, timeout_s=5.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+def test_messages_arrive_whole_and_in_order_with_the_time_of_the_read():
+    big = "x" * 300_000
+    got = []
+
+    async def script(ws):
+        for i in range(500):
+            await ws.send_str(str(i))
+        await ws.send_str(big)
+        assert (await ws.receive()).data == "hello"
+        await ws.send_bytes(b"bytes")
+        await ws.receive()
+
+    async def play(port):
+        before = time.time_ns()
+        connection = await websocket.connect(f"ws://127.0.0.1:{port}/stream", lambda ns, m: got.append((ns, m)), 5.0)
+        messages = lambda: [message for _, batch in got for message in batch]  # noqa: E731
+        await until(lambda: len(messages()) == 501)
+        assert messages() == [str(i).encode() for i in range(500)] + [big.encode()]
+        assert all(before < ns <= time.time_ns() for ns, _ in got)
+        assert [ns for ns, _ in got] == sorted(ns for ns, _ in got)
+        connection.send("hello")
+        await until(lambda: messages()[-1] == b"bytes")
+        await connection.close()
+        assert not connection.open
+        with pytest.raises(websocket.Disconnected):
+            connection.send("too late")
+
+    serve(socket(script), play)
+
+
+def test_a_ping_is_answered_and_keeps_the_connection():
+    pongs = []
+
+    async def script(ws):
+        for _ in range(6):
+            await ws.ping(b"payload")
+            message = await ws.receive()
+            assert message.type is WSMsgType.PONG and message.data == b"payload"
+            pongs.append(message.data)
+            await asyncio.sleep(0.1)
+
+    async def play(port):
+        connection = await websocket.connect(f"ws://127.0.0.1:{port}/stream", lambda ns, m: None, 0.3)
+        await until(lambda: len(pongs) == 6)
+        assert connection.open
+        await connection.close()
+
+    serve(socket(script, autoping=False), play)
+
+
+def test_silence_beyond_the_deadline_ends_the_connection_with_a_sentence():
+    async def script(ws):
+        await asyncio.sleep(10)
+
+    async def play(port):
+        connection = await websocket.connect(f"ws://127.0.0.1:{port}/stream", lambda ns, m: None, 0.2)
+        reason = await asyncio.wait_for(connection.closed, 2)
+        assert "nothing was heard" in reason and "0.2" in reason
+
+    serve(socket(script), play)
+
+
+def test_a_bug_in_the_receiver_is_kept_for_its_owner():
+    async def script(ws):
+        await ws.send_str("1")
+        await asyncio.sleep(10)
+
+    def broken(recv_ns, messages):
+        raise ZeroDivisionError("a bug")
+
+    async def play(port):
+        connection = await websocket.connect(f"ws://127.0.0.1:{port}/stream", broken, 5.0)
+        assert "ZeroDivisionError" in await asyncio.wait_for(connection.closed, 2)
+        assert isinstance(connection.failure, ZeroDivisionError)
+
+    serve(socket(script), play)
+
+
+def test_a_message_beyond_the_bound_ends_the_connection():
+    async def script(ws):
+        await ws.send_str("x" * (websocket.MESSAGE_BYTES_MAX + 1))
+        await asyncio.sleep(10)
+
+    async def play(port):
+        got = []
+        connection = await websocket.connect(f"ws://127.0.0.1:{port}/stream", lambda ns, m: got.append(m), 5.0)
+        reason = await asyncio.wait_for(connection.closed, 5)
+        assert not got and reason
+
+    serve(socket(script), play)
+
+
+def test_who_does_not_answer_or_refuses_is_a_sentence():
+    async def refuse(request):
+        return web.Response(status=503, text="busy")
+
+    async def play(port):
+        with pytest.raises(websocket.Disconnected, match="503"):
+            await websocket.connect(f"ws://127.0.0.1:{port}/stream", lambda ns, m: None, 5.0)
+        with pytest.raises(websocket.Disconnected):
+            await websocket.connect("ws://127.0.0.1:9/stream", lambda ns, m: None, 5.0)
+
+    serve(refuse, play)
+
+
+def test_a_paused_connection_brings_nothing_until_it_is_resumed():
+    async def script(ws):
+        for i in range(20_000):
+            await ws.send_str(str(i))
+        await ws.receive()
+
+    async def play(port):
+        got = []
+        connection = await websocket.connect(f"ws://127.0.0.1:{port}/stream", lambda ns, m: got.extend(m), 5.0)
+        await until(lambda: got)
+        connection.pause()
+        await asyncio.sleep(0.05)
+        seen = len(got)
+        await asyncio.sleep(0.2)
+        assert len(got) == seen < 20_000
+        connection.resume()
+        await until(lambda: len(got) == 20_000, 20)
+        assert got == [str(i).encode() for i in range(20_000)]
+        await connection.close()
+
+    serve(socket(script), play)
+
+
+def test_rest_tells_refusals_limits_and_silence_apart():
+    asked = []
+
+    async def handler(request):
+        asked.append(request.rel_url.raw_query_string)
+        match request.query.get("case"):
+            case "ok":
+                return web.json_response({"a": 1}, headers={"X-MBX-USED-WEIGHT-1M": "77"})
+            case "refused":
+                return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+            case "html":
+                return web.Response(status=502, text="<html>bad gateway</html>")
+            case "slow":
+                await asyncio.sleep(5)
+            case "limited":
+                body = {"code": -1003, "msg": "Too much request weight used."}
+                return web.json_response(body, status=429, headers={"Retry-After": "1"})
+        return web.Response(status=404)
+
+    async def play(port):
+        base = f"http://127.0.0.1:{port}"
+        rest = Rest(timeout_s=0.3)
+        assert json.loads(await rest.get(base, "/x", {"case": "ok"})) == {"a": 1}
+        assert rest.used_weight == 77
+        with pytest.raises(RestError, match="-1121.*Invalid symbol") as refused:
+            await rest.get(base, "/x", "case=refused&sig=%EF%BC%91")
+        assert (refused.value.status, refused.value.code) == (400, -1121)
+        assert asked[-1] == "case=refused&sig=%EF%BC%91"  # as it was signed
+        with pytest.raises(RestError, match="bad gateway"):
+            await rest.get(base, "/x", {"case": "html"})
+        with pytest.raises(RestUnreachable):
+            await rest.get(base, "/x", {"case": "slow"})
+        with pytest.raises(RestUnreachable):
+            await rest.get("http://127.0.0.1:9", "/x", {})
+        with pytest.raises(RestLimited):
+            await rest.get(base, "/x", {"case": "limited"})
+        count = len(asked)
+        with pytest.raises(RestLimited) as limited:
+            await rest.get(base, "/x", {"case": "ok"})
+        assert len(asked) == count and 0 < limited.value.wait_s <= 1
+        await asyncio.sleep(1.05)
+        await rest.get(base, "/x", {"case": "ok"})
+        await rest.close()
+
+    serve(handler, play, "/x")
+
+
+def test_endpoints_are_read_from_the_exchange_s_file_as_soon_as_it_is_there(tmp_path):
+    (tmp_path / "mesh.toml").write_text("")
+    config = load(tmp_path)
+    assert endpoints.read(config) is None
+    config.run_dir.mkdir()
+    (config.run_dir / "exchange.json").write_text("{half")
+    assert endpoints.read(config) is None
+
+    async def go():
+        waiting = asyncio.create_task(endpoints.wait(config))
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
+        (config.run_dir / "exchange.json").write_text('{"rest":"http://h:1/","ws":"ws://h:1","pid":7}')
+        assert await asyncio.wait_for(waiting, 1) == endpoints.Endpoints("http://h:1", "ws://h:1")
+
+    asyncio.run(go())
+
+
+def test_backoff_doubles_to_its_bound_and_starts_again():
+    backoff = Backoff((0.1, 1.0))
+    waits = [backoff.wait_s() for _ in range(8)]
+    for wait, whole in zip(waits, (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0), strict=True):
+        assert whole / 2 <= wait <= whole
+    backoff.reset()
+    assert backoff.wait_s() <= 0.1

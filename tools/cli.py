@@ -1,0 +1,77 @@
+"""`mesh`: the operator's commands. Each one's work is in the file of its name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tools import terminal
+
+commands = terminal.app("Runs, shows, checks and replays this folder's mesh.")
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+MORE_FILES = typer.Argument(help="Further files of --capture or --against.", metavar="[FILE]...", show_default=False)
+
+
+@commands.command()
+def up(
+    files: Annotated[list[Path] | None, MORE_FILES] = None,
+    capture: Annotated[list[Path] | None, typer.Option(help="Replay these raw captures, in this order.")] = None,
+    speed: Annotated[float | None, typer.Option(min=0, help="Of the replay; 0 = as fast as it is taken.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the mesh to be seen working.")] = 120.0,
+    json: Json = False,
+) -> None:
+    """Start everything; return when the mesh has been seen working."""
+    from tools import up as command
+
+    captures = [*(capture or []), *(files or [])]
+    if files and not capture:
+        raise terminal.Usage(f"what is {files[0]} for? Captures are given with --capture FILE")
+    if speed is not None and not captures:
+        raise terminal.Usage("--speed is the speed of a replay; give its --capture FILE too")
+    result = command.up(captures, 1.0 if speed is None else speed, timeout)
+    terminal.print_json(result) if json else command.show(result)
+
+
+@commands.command()
+def down(json: Json = False) -> None:
+    """Stop everything, in order; leave no process and a complete archive."""
+    from tools import down as command
+
+    result = command.down()
+    terminal.print_json(result) if json else command.show(result)
+
+
+@commands.command()
+def status(json: Json = False) -> None:
+    """Show processes and topics."""
+    from tools import status as command
+
+    result = command.status()
+    terminal.print_json(result) if json else command.show(result)
+    if not result["running"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def verify(
+    files: Annotated[list[Path] | None, MORE_FILES] = None,
+    against: Annotated[list[Path] | None, typer.Option(help="Compare with these raw captures, field by field.")] = None,
+    json: Json = False,
+) -> None:
+    """Check log, recent store and archive; or the archive against captures."""
+    from tools import verify as command
+
+    if files and not against:
+        raise terminal.Usage(f"what is {files[0]} for? Captures are given with --against FILE")
+    result = command.verify([*(against or []), *(files or [])])
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    terminal.run(commands, "mesh")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""What the judge has found: counts by name, and the first few sentences of each kind."""
+
+from collections import Counter
+
+SENTENCES_MAX = 5  # of one kind; the count tells the rest
+
+
+class Findings:
+    """`fault` counts against the verdict, `count` does not."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.sentences: list[str] = []
+
+    def count(self, name: str, by: int = 1) -> None:
+        self.counts[name] += by
+
+    def fault(self, name: str, sentence: str) -> None:
+        self.faults[name] += 1
+        if self.faults[name] <= SENTENCES_MAX:
+            self.sentences.append(sentence)
+
+    @property
+    def ok(self) -> bool:
+        return not self.faults
+
+    def as_dict(self) -> dict:
+        return {"ok": self.ok, **dict(self.counts), "faults": dict(self.faults), "sentences": self.sentences}

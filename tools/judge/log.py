@@ -1,0 +1,153 @@
+"""A naive reader of log segments, from docs/messages.md ("Event", "In files")."""
+
+import struct
+import zlib
+from collections import namedtuple
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgpack
+
+from tools.judge.findings import Findings
+
+KINDS = {
+    1: "instrument", 2: "trade", 3: "quote", 4: "depth", 5: "gap", 6: "signal", 7: "intent", 8: "update", 9: "fill",
+    10: "balance", 11: "clock", 12: "cursor", 13: "run", 14: "health", 15: "refusal", 16: "watermark",
+}  # fmt: skip
+PACKED = ("run", "health", "refusal")
+SNAPSHOT, REPAIRED = 1, 2
+MAGIC = b"tickmesh"
+CODES = {
+    "<i8": "q", "<u8": "Q", "<i4": "i", "<u4": "I", "<u2": "H", "<f8": "d", "|i1": "b", "|u1": "B",
+}  # fmt: skip
+
+# One event, wherever it was read from. `records`: a list of tuples in the order of docs/messages.md, or the packed bytes.
+Event = namedtuple(
+    "Event",
+    "kind flags k producer subject epoch number seq link cause_seq first_id last_id venue_ns recv_ns sent_ns seq_ns records",
+)
+
+
+@cache
+def layout(fields: tuple[tuple[str, str], ...]) -> tuple[struct.Struct, tuple[int, ...], tuple[str, ...]]:
+    """Struct, indexes of the fields that carry meaning, and their names, of a described record."""
+    codes = "".join(CODES.get(code) or code.lstrip("|S") + "s" for _, code in fields)
+    wanted = tuple(i for i, (name, _) in enumerate(fields) if not name.startswith("reserved"))
+    return struct.Struct("<" + codes), wanted, tuple(fields[i][0] for i in wanted)
+
+
+def plain(value: Any) -> Any:
+    """A field's value such that equal values compare equal: no padding, None for NaN."""
+    if isinstance(value, bytes):
+        return value.rstrip(b"\0")
+    return value if value == value else None
+
+
+def segment_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.seg"))
+
+
+def read(folder: Path, findings: Findings, after: int = 0) -> Iterator[Event]:
+    """Events with seq > `after` of every segment, in order; reports whatever is not as the page says."""
+    files = segment_files(folder)
+    for older, newer in zip(files, files[1:]):
+        if older.stem.isdigit() and int(newer.stem) <= after + 1:
+            files = files[files.index(newer) :]
+    expected = None
+    for path in files:
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            if expected is None:
+                continue  # released while we came to it
+            raise
+        first = int(path.stem)
+        if expected is not None and first != expected:
+            findings.fault("log_hole", f"{path.name} begins with {first}, the one before ended with {expected - 1}")
+        expected = first
+        for event in _segment(path, data, path == files[-1], findings):
+            if event.seq != expected:
+                findings.fault("log_seq", f"{path.name}: event with seq {event.seq} where {expected} belongs")
+            expected = event.seq + 1
+            if event.seq > after:
+                yield event
+
+
+def description(folder: Path) -> dict[str, tuple]:
+    """The fields of header and records, of the newest segment; {} where there is no whole one."""
+    for path in reversed(segment_files(folder)):
+        with open(path, "rb") as file:
+            head = file.read(16)
+            if len(head) == 16 and head[:8] == MAGIC:
+                return _fields(msgpack.unpackb(file.read(struct.unpack_from("<I", head, 8)[0])))
+    return {}
+
+
+def _fields(head: dict) -> dict[str, tuple]:
+    return {name: tuple((field, code) for field, code in rows) for name, rows in head["description"].items()}
+
+
+def _segment(path: Path, data: bytes, newest: bool, findings: Findings) -> Iterator[Event]:
+    if data[:8] != MAGIC or len(data) < 16:
+        findings.fault("log_head", f"{path.name} does not begin as a segment")
+        return
+    size, crc = struct.unpack_from("<II", data, 8)
+    packed = data[16 : 16 + size]
+    if zlib.crc32(packed) != crc:
+        findings.fault("log_head", f"{path.name}: the CRC of its head is wrong")
+        return
+    head = msgpack.unpackb(packed)
+    if head["first"] != int(path.stem):
+        findings.fault("log_head", f"{path.name} says that it begins with {head['first']}")
+    fields = _fields(head)
+    offset = 16 + size
+    number = head["first"]
+    while offset < len(data):
+        if len(data) - offset < 24:
+            _torn(path, data, offset, newest, findings)
+            return
+        size, crc, first, count, _ = struct.unpack_from("<IIQII", data, offset)
+        end = offset + 24 + size
+        if size == 0 or end > len(data) or zlib.crc32(data[offset + 8 : end]) != crc:
+            _torn(path, data, offset, newest and end > len(data), findings)
+            return
+        if first != number:
+            findings.fault("log_batch", f"{path.name}: a batch begins with {first}, not {number}")
+        yield from events(data[offset + 24 : end], fields)
+        number = first + count
+        offset = end
+
+
+def _torn(path: Path, data: bytes, offset: int, allowed: bool, findings: Findings) -> None:
+    """Half a batch at the end of the newest segment is one being written, or one that a crash cut: never said."""
+    if allowed:
+        findings.count("torn_tail_bytes", len(data) - offset)
+    else:
+        findings.fault("log_crc", f"{path.name}: the batch at byte {offset} has a wrong CRC or size")
+
+
+def events(body: bytes, fields: dict[str, tuple]) -> Iterator[Event]:
+    """The events of one batch, by the description of the file they are in."""
+    header, _, _ = layout(fields["header"])
+    names = [name for name, _ in fields["header"]]
+    offset = 0
+    while offset < len(body):
+        values = dict(zip(names, header.unpack_from(body, offset)))
+        start, end = offset + header.size, offset + values["size"]
+        kind = KINDS[values["kind"]]
+        records: Any
+        if kind in PACKED:
+            records = body[start:end]
+        else:
+            form, wanted, _ = layout(fields[kind])
+            rows = form.iter_unpack(body[start:end])
+            records = [tuple(plain(row[i]) for i in wanted) for row in rows]
+        if len(records) != values["count"]:
+            raise ValueError(f"event {values['seq']} has {len(records)} records, its header says {values['count']}")
+        yield Event(
+            kind, values["flags"], values["k"], plain(values["producer"]).decode(), plain(values["subject"]).decode(),
+            *(values[name] for name in Event._fields[5:-1]), records,
+        )  # fmt: skip
+        offset = end

@@ -1,0 +1,210 @@
+"""`mesh replay`: the recorded events through the same steps again; what they say must be what was said live, to the bit.
+
+Compared are cause_seq, k and the record's bytes; not the times of the hops, which differ by nature. A step that was
+started with other code or parameters is compared from the start of the present ones on; its state follows from the whole
+history all the same, so the events have to begin with seq 1.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bus.config import Config
+from bus.schema import DTYPES, Kind
+from bus.wire import HEADER_SIZE, Event, decode
+from nodes import executor, model
+from tools import terminal
+
+SOURCES = ("all", "log", "archive")
+
+
+class Said(NamedTuple):
+    """What one step said: in order of (cause_seq, k) per node."""
+
+    cause_seq: int
+    k: int
+    node: str
+    payload: bytes  # the record, without the header
+
+
+def steps(config: Config, with_executor: bool = True) -> dict[str, Any]:
+    """Fresh steps by node name, as the mesh runs them."""
+    out: dict[str, Any] = {f"model-{one.name}": model.Step(config, one.name) for one in config.models}
+    if with_executor and config.executor.enabled:
+        out["executor"] = executor.Step(config, "")
+    return out
+
+
+def said(one_steps: dict[str, Any], events: Iterable[Event], batch: int) -> Iterator[Said]:
+    """Everything that the steps say about `events`, handed to them in lists of `batch`."""
+    iterator = iter(events)
+    while chunk := list(islice(iterator, batch)):
+        for node, step in one_steps.items():
+            for raw in step.step(chunk):
+                event = decode(raw)
+                yield Said(event.cause_seq, event.k, node, bytes(event.raw[HEADER_SIZE:]))
+
+
+def signals(config: Config, events: Iterable[Event], batch: int = 4096) -> list[Said]:
+    """The signals of every model in mesh.toml over `events`, in order of (cause_seq, k, node).
+
+    `events`: from seq 1 on, in order, of any source: the log, the archive, a list. The answer does not depend on `batch`.
+    """
+    return sorted(said(steps(config, with_executor=False), events, batch))
+
+
+class Live:
+    """What one node said live, as the events tell: from the start of its present code and parameters on."""
+
+    def __init__(self, identity: dict):
+        self.identity = identity
+        self.said: list[Said] = []
+        self.others = 0  # said by other code or parameters
+        self.after = (0, -1)  # the last of those
+        self.same_code = True  # the last run event names our own
+
+    def hear(self, event: Event) -> None:
+        if event.kind == Kind.run:
+            content = event.map()
+            same = all(content.get(key) == value for key, value in self.identity.items())
+            if not same or not self.same_code:  # what lies between two runs was said by the earlier one
+                self.others += len(self.said)
+                self.after = max([self.after, *(one[:2] for one in self.said)])
+                self.said = []
+            self.same_code = same
+        elif event.kind in (Kind.signal, Kind.intent):
+            self.said.append(Said(event.cause_seq, event.k, event.producer, bytes(event.raw[HEADER_SIZE:])))
+
+
+def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> dict:
+    """{"ok", "events", "models": {node: …}, "executor": …}; each … as `_verdict` gives it. `events` begin with seq 1."""
+    fresh = steps(config)
+    lives = {node: Live(step.identity()) for node, step in fresh.items()}
+    replayed: dict[str, list[Said]] = {node: [] for node in fresh}
+    seen = [0, 0]
+
+    def listen() -> Iterator[Event]:
+        for event in events:
+            if not seen[0] and event.seq != 1:
+                raise terminal.Failure(
+                    f"the first event there is has seq {event.seq}; a replay needs the whole history, from seq 1"
+                )
+            seen[0], seen[1] = seen[0] + 1, event.seq
+            live = lives.get(event.producer)
+            if live is not None:
+                live.hear(event)
+            yield event
+
+    for one in said(fresh, listen(), batch):
+        replayed[one.node].append(one)
+    verdicts = {node: _verdict(node, lives[node], replayed[node]) for node in fresh}
+    models = {node.removeprefix("model-"): verdict for node, verdict in verdicts.items() if node != "executor"}
+    ok = all(verdict["ok"] for verdict in verdicts.values())
+    result = {"ok": ok, "events": seen[0], "last_seq": seen[1], "batch": batch, "models": models}
+    return result | ({"executor": verdicts["executor"]} if "executor" in verdicts else {})
+
+
+def _verdict(node: str, live: Live, replayed: list[Said]) -> dict:
+    """
+    live, replayed     how many there are to compare
+    equal              how many are the same in cause_seq, k and every byte
+    unsaid             replayed ones after the last live one: the log ends before the node said them
+    twice              live ones that were said more than once
+    other              live ones of other code or parameters, which are not compared
+    same_code          what ran last was this code with these parameters
+    first_difference   null, or cause_seq and k with the records of both sides (null where there is none)
+    """
+    last = live.said[-1][:2] if live.said else (0, -1)
+    to_compare = [one for one in replayed if one[:2] > live.after]
+    mine = {one[:2]: one.payload for one in to_compare if one[:2] <= last}
+    theirs = {one[:2]: one.payload for one in live.said}
+    twice = len(live.said) - len(theirs)
+    keys = sorted(mine.keys() | theirs.keys())
+    different = next((key for key in keys if mine.get(key) != theirs.get(key)), None)
+    equal = sum(mine.get(key) == payload for key, payload in theirs.items())
+    unsaid = len(to_compare) - len(mine)
+    kind = Kind.intent if node == "executor" else Kind.signal
+    return {
+        "ok": different is None and not twice and (bool(theirs) or not to_compare),
+        "live": len(live.said),
+        "replayed": len(to_compare),
+        "equal": equal,
+        "unsaid": unsaid,
+        "twice": twice,
+        "other": live.others,
+        "same_code": live.same_code,
+        "first_difference": different
+        and {
+            "cause_seq": different[0],
+            "k": different[1],
+            "live": _readable(kind, theirs.get(different)),
+            "replayed": _readable(kind, mine.get(different)),
+        },
+    }
+
+
+def _readable(kind: Kind, payload: bytes | None) -> dict | None:
+    if payload is None:
+        return None
+    dtype = DTYPES[kind]
+    row = np.frombuffer(payload, dtype, 1)[0].item()
+    return {name: _plain(value) for name, value in zip(dtype.names or (), row, strict=True)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("ascii", "replace")
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def source_events(config: Config, source: str) -> Iterable[Event]:
+    """all: the archive, then the log; log: the log alone; archive: the archive alone."""
+    if source == "log":
+        from bus.log import LogReader
+
+        return LogReader(config.log_dir).events()
+    from storage import archive, reader
+
+    if source == "archive":
+        return archive.ArchiveReader(config.archive_dir).events()
+    return reader.events(config)
+
+
+def replay(source: str = "all", batch: int = 4096) -> dict:
+    """The command: this folder's mesh. Raises terminal.Failure with a sentence."""
+    if source not in SOURCES:
+        raise terminal.Usage(f"{source!r} is no source of events; there are {', '.join(SOURCES)}")
+    if batch < 1:
+        raise terminal.Usage(f"a batch of {batch} events is impossible; 1 or more are")
+    from bus.log import LogError
+    from storage.reader import ReadError
+    from storage.segment import ArchiveError
+
+    config = terminal.config()
+    try:
+        result = compare(config, source_events(config, source), batch)
+    except (ReadError, ArchiveError, LogError) as error:
+        raise terminal.Failure(str(error)) from None
+    if not result["events"]:
+        raise terminal.Failure(f"there is no event in {config.source_dir}; start the mesh with: mesh up")
+    return result | {"source": source}
+
+
+def show(result: dict) -> None:
+    """For people."""
+    nodes = dict(result["models"])
+    if "executor" in result:
+        nodes["executor"] = result["executor"]
+    terminal.out.print(f"replayed {result['events']} events up to seq {result['last_seq']}")
+    for name, one in nodes.items():
+        word = "the same" if one["ok"] else "DIFFERENT"
+        more = f", {one['unsaid']} after the last live one" if one["unsaid"] else ""
+        more += f", {one['other']} of other code or parameters not compared" if one["other"] else ""
+        terminal.out.print(f"  {name:<12} {word}: {one['equal']} of {one['live']} live ones equal{more}")
+        if not one["same_code"]:
+            terminal.out.print("    what ran last had other code or parameters than there are now")
+        if one["first_difference"]:
+            terminal.out.print(f"    first difference: {one['first_difference']}")

@@ -1,0 +1,181 @@
+"""`mesh status`: what supervisord says of the processes, and what the log's tail says of them and of every topic."""
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+
+from rich.table import Table
+
+from bus.config import Config, load
+from bus.log import LogError, LogReader
+from bus.schema import Kind
+from bus.topics import TABLE, Lane
+from bus.wire import Event
+from nodes.transport.supervisord import Away, ShuttingDown, Supervisord
+from storage.archive import ArchiveError, read_watermark
+from tools.terminal import Failure, out
+from tools.topics import programs
+
+SECOND = 1_000_000_000
+WINDOW_S = 10  # rates and the freshest health are read from the log's last so many seconds
+LOOK_BACK_EVENTS = 50_000  # bounds the reading of a log that is written very fast
+
+
+@dataclass
+class Topic:
+    """What the window shows of one topic."""
+
+    kind: Kind
+    last_seq: int = 0
+    seq_ns: int = 0
+    recv_ns: int = 0
+    events: int = 0
+
+
+@dataclass
+class Window:
+    """The log's last seconds."""
+
+    first_seq: int = 0
+    last_seq: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+    topics: dict[str, Topic] = field(default_factory=dict)
+    health: dict[str, Event] = field(default_factory=dict)
+
+    def add(self, event: Event) -> None:
+        if not self.first_seq:
+            self.first_seq, self.first_ns = event.seq, event.seq_ns
+        self.last_seq, self.last_ns = event.seq, event.seq_ns
+        topic = self.topics.setdefault(event.topic, Topic(Kind(event.kind)))
+        topic.last_seq, topic.seq_ns, topic.recv_ns = event.seq, event.seq_ns, event.recv_ns
+        topic.events += 1
+        if event.kind == Kind.health:
+            self.health[event.subject] = event
+
+
+def status() -> dict:
+    """`running`, `nodes`, `topics`, `log`. Raises Failure for a log that cannot be read."""
+    config = load()
+    processes = _processes(config)
+    if processes is None:
+        return {"running": False, "source": config.source, "nodes": [], "topics": [], "log": {}}
+    try:
+        window = read_window(config)
+        archived_seq = read_watermark(config.archive_dir).archived_seq
+    except (LogError, ArchiveError) as error:
+        raise Failure(str(error)) from None
+    now = time.time_ns()
+    beating = {name for name in window.health if name.partition("-")[0] in config.host}
+    hosted = beating - {process["name"] for process in processes if process["pid"]}
+    nodes = [_node(process, window, hosted, now) for process in processes]
+    known = {node["name"] for node in nodes}
+    nodes += [_node({"name": name, "statename": "", "pid": 0}, window, hosted, now) for name in sorted(hosted - known)]
+    return {
+        "running": True,
+        "source": config.source,
+        "nodes": nodes,
+        "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
+        "log": {
+            "last_seq": window.last_seq,
+            "durable_seq": LogReader(config.log_dir).durable,
+            "archived_seq": archived_seq,
+            "rate": round(_rate(window.last_seq - window.first_seq, window), 1),
+            "age_s": round((now - window.last_ns) / SECOND, 3) if window.last_ns else None,
+        },
+    }
+
+
+def _processes(config: Config) -> list[dict] | None:
+    """In the order of supervisor.conf's data flow; None when the mesh is not running."""
+    with contextlib.closing(Supervisord(config.root / "run")) as client:
+        try:
+            found = client.processes()
+        except (Away, ShuttingDown):
+            return None
+    order = programs(config.root)
+    return sorted(found, key=lambda p: order.index(p["name"]) if p["name"] in order else len(order))
+
+
+def read_window(config: Config) -> Window:
+    """The last WINDOW_S seconds of the log."""
+    log = LogReader(config.log_dir)
+    window = Window()
+    last = log.last
+    since = time.time_ns() - WINDOW_S * SECOND
+    for event in log.events(max(last - LOOK_BACK_EVENTS, log.first - 1)):
+        if event.seq_ns >= since:
+            window.add(event)
+        else:
+            window.last_seq, window.last_ns = event.seq, event.seq_ns
+    return window
+
+
+def _rate(events: int, window: Window) -> float:
+    seconds = (window.last_ns - window.first_ns) / SECOND
+    return events / seconds if seconds > 0 and window.first_seq else 0.0
+
+
+def _node(process: dict, window: Window, hosted: set[str], now: int) -> dict:
+    name = process["name"]
+    health = window.health.get(name)
+    beat = health.map() if health is not None else {}
+    state = "HOSTED" if name in hosted else process["statename"]
+    alive = bool(process["pid"])
+    return {
+        "name": name,
+        "state": state,
+        "pid": process["pid"] or (beat.get("pid", 0) if state == "HOSTED" else 0),
+        "uptime_s": process["now"] - process["start"] if alive else None,
+        "heartbeat_age_s": round((now - health.sent_ns) / SECOND, 3) if health is not None else None,
+        "lag": beat.get("lag"),
+    }
+
+
+def _topic(name: str, topic: Topic, window: Window, now: int) -> dict:
+    """`lag_ms`: from the frame's arrival here to its place in the log, of the newest event. `age_s`: since then."""
+    stale_after = TABLE[topic.kind].stale_after_ns
+    # A clock is said in silences only: what may not be old is the log.
+    newest = window.last_ns if topic.kind == Kind.clock else topic.seq_ns
+    return {
+        "topic": name,
+        "last_seq": topic.last_seq,
+        "rate": round(_rate(topic.events, window), 2),
+        "lag_ms": round((topic.seq_ns - topic.recv_ns) / 1e6, 3) if topic.recv_ns else None,
+        "age_s": round((now - topic.seq_ns) / SECOND, 3),
+        "stale": bool(stale_after) and now - newest > stale_after,
+    }
+
+
+def show(result: dict) -> None:
+    """For a person."""
+    if not result["running"]:
+        out.print("tickmesh is not running; `mesh up` starts it.")
+        return
+    table = Table("node", "state", "pid", "uptime", "heartbeat", "behind", box=None, header_style="bold")
+    for node in result["nodes"]:
+        beat, uptime, lag = node["heartbeat_age_s"], node["uptime_s"], node["lag"]
+        table.add_row(
+            node["name"], node["state"], str(node["pid"] or "-"),
+            f"{uptime} s" if uptime is not None else "-",
+            f"{beat:.1f} s ago" if beat is not None else "-",
+            f"{lag} events" if lag is not None else "-",
+        )  # fmt: skip
+    out.print(table)
+    out.print()
+    table = Table("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold")
+    for topic in result["topics"]:
+        if TABLE[Kind[topic["topic"].partition(".")[0]]].lane is Lane.system:
+            continue  # what processes say of themselves is in the table above
+        lag = topic["lag_ms"]
+        table.add_row(
+            topic["topic"], str(topic["last_seq"]), f"{topic['rate']:.1f}",
+            f"{lag:.2f} ms" if lag is not None else "-",
+            f"{topic['age_s']:.1f} s" + (" STALE" if topic["stale"] else ""),
+        )  # fmt: skip
+    out.print(table)
+    log = result["log"]
+    out.print(
+        f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "
+        f"archived up to {log['archived_seq']}; source {result['source']}"
+    )

@@ -1,0 +1,214 @@
+"""`tap`: live topics on the terminal. It hears what every node hears, and keeps up as they do: from the log."""
+
+import contextlib
+import select
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from bus.config import Config, load
+from bus.log import LogError, LogReader
+from bus.schema import DTYPES, Flag, Kind, Status
+from bus.sockets import Subscriber
+from bus.topics import lanes_of
+from bus.wire import Event
+from nodes.transport.supervisord import is_free
+from tools import terminal
+from tools.topics import kinds_of, matches, seq_before
+
+commands = terminal.app("Shows the mesh's events as they happen.", no_args_is_help=False)
+SECOND = 1_000_000_000
+LISTEN_S = 0.25
+FRESH_S = 2.0  # a clock event is said every 100 ms: a log that has been silent for longer is nobody's
+LEVELS_SHOWN = 3
+
+
+@commands.command()
+def tap(
+    prefixes: Annotated[list[str] | None, typer.Argument(metavar="[TOPIC]...", help="trade, quote.binance …")] = None,
+    count: Annotated[int, typer.Option(min=0, help="End after so many events (with --rate: reports); 0 = never.")] = 0,
+    rate: Annotated[bool, typer.Option("--rate", help="Events per second of each topic instead of the events.")] = False,
+    since: Annotated[str, typer.Option("--from", help="Begin at this seq, time (UTC), or so long ago (30s, 5m).")] = "",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on a line for each event.")] = False,
+) -> None:
+    """Show events of the topics that begin so; all without one."""
+    config = load()
+    wanted = prefixes or []
+    kinds = kinds_of(wanted, config)
+    running = is_running(config)
+    if not running and not since:
+        raise terminal.Failure("the mesh is not running; `mesh up` starts it (or read its log with --from 1)")
+    try:
+        events = follow(config, kinds, wanted, since, running)
+        show_rates(events, count, json) if rate else show_events(config, events, count, json)
+    except LogError as error:
+        raise terminal.Failure(str(error)) from None
+
+
+def is_running(config: Config) -> bool:
+    if not is_free(config.root / "run"):
+        return True
+    last = None
+    with contextlib.suppress(LogError):
+        log = LogReader(config.log_dir)
+        last = next(log.events(log.last - 1), None)
+    return last is not None and time.time_ns() - last.seq_ns < FRESH_S * SECOND
+
+
+def follow(config: Config, kinds: tuple[Kind, ...], prefixes: list[str], since: str, live: bool) -> Iterator[list[Event]]:
+    """Lists of the wanted events; [] now and then while nothing comes. Ends with the log when it is not `live`."""
+    log = LogReader(config.log_dir)
+    subscriber = Subscriber(config, lanes_of(kinds), seq_before(since, log) if since else log.last)
+
+    def chosen(events: list[Event]) -> list[Event]:
+        if not prefixes:
+            return events
+        return [event for event in events if any(matches(event.topic, prefix) for prefix in prefixes)]
+
+    with contextlib.closing(subscriber):
+        for events in subscriber.backlog():
+            yield chosen(events)
+        heard = time.monotonic()
+        while live:
+            if events := subscriber.drain():
+                heard = time.monotonic()
+                yield chosen(events)
+                continue
+            select.select([subscriber.fd], [], [], LISTEN_S)
+            if time.monotonic() - heard > FRESH_S:
+                heard = time.monotonic()
+                if not is_running(config):
+                    raise terminal.Failure("the mesh has stopped")
+            yield []
+
+
+def show_events(config: Config, batches: Iterator[list[Event]], count: int, json: bool) -> None:
+    shown = 0
+    for events in batches:
+        for event in events:
+            terminal.print_json(as_dict(event)) if json else terminal.out.print(line(config, event))
+            shown += 1
+            if count and shown >= count:
+                return
+
+
+def show_rates(batches: Iterator[list[Event]], count: int, json: bool) -> None:
+    """Every second: what came in it."""
+    seen: Counter[str] = Counter()
+    lag: dict[str, float] = {}
+    begun, reports = time.monotonic(), 0
+    for events in batches:
+        now_ns = time.time_ns()
+        for event in events:
+            seen[event.topic] += 1
+            lag[event.topic] = (now_ns - event.seq_ns) / 1e6
+        elapsed = time.monotonic() - begun
+        if elapsed < 1:
+            continue
+        rates = {topic: round(n / elapsed, 1) for topic, n in sorted(seen.items())}
+        if json:
+            topics = [{"topic": topic, "rate": value, "lag_ms": round(lag[topic], 3)} for topic, value in rates.items()]
+            terminal.print_json({"time_ns": now_ns, "topics": topics})
+        else:
+            shown = "   ".join(f"{topic} {value:g}/s ({lag[topic]:.1f} ms)" for topic, value in rates.items())
+            terminal.out.print(f"{clock(now_ns)}  {shown or 'nothing'}")
+        seen.clear()
+        begun, reports = time.monotonic(), reports + 1
+        if count and reports >= count:
+            return
+
+
+def as_dict(event: Event) -> dict[str, Any]:
+    """Header and records with the names of docs/messages.md. Integers are exact."""
+    head = {name: getattr(event, name) for name in Event.__slots__ if name not in ("raw", "_records", "reserved", "size")}
+    head |= {"topic": event.topic, "kind": Kind(event.kind).name, "lag_ms": (time.time_ns() - event.seq_ns) / 1e6}
+    if DTYPES[Kind(event.kind)].names is None:
+        return {**head, "records": [event.map()]}
+    names = [name for name in event.records.dtype.names or () if not name.startswith("reserved")]
+    rows = event.records[names].tolist()
+    return {**head, "records": [{n: _plain(v) for n, v in zip(names, row)} for row in rows]}
+
+
+def _plain(value: Any) -> Any:
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def clock(ns: int) -> str:
+    return datetime.fromtimestamp(ns / SECOND, UTC).strftime("%H:%M:%S.%f")
+
+
+def line(config: Config, event: Event) -> Text:
+    """For a person: time, seq, topic, what it says, and how long ago it was sequenced."""
+    lag_ms = (time.time_ns() - event.seq_ns) / 1e6
+    return Text.assemble(
+        (clock(event.seq_ns), "dim"), f"  {event.seq:>9}  ", (f"{event.topic:<26}", "bold"), f" {say(config, event)}  ",
+        (f"lag {lag_ms:.2f} ms", "dim"),
+    )  # fmt: skip
+
+
+def number(mantissa: int, exponent: int) -> str:
+    """An exact decimal without trailing zeros."""
+    text = f"{Decimal(int(mantissa)).scaleb(exponent):f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def say(config: Config, event: Event) -> str:
+    """The content in a few words."""
+    kind = Kind(event.kind)
+    if DTYPES[kind].names is None:
+        return " ".join(f"{name}={value}" for name, value in event.map().items())
+    row = event.records[0]
+    market = next((i for i in config.instruments if i.subject == event.subject), config.instruments[0])
+
+    def price(mantissa: int) -> str:
+        return number(mantissa, market.price_exponent)
+
+    def quantity(mantissa: int) -> str:
+        return number(mantissa, market.quantity_exponent)
+
+    if kind is Kind.trade:
+        return f"{_side(row)} {quantity(row['quantity_lots'])} @ {price(row['price_ticks'])}  id {row['trade_id']}"
+    if kind is Kind.quote:
+        bid = f"{quantity(row['bid_lots'])} @ {price(row['bid_ticks'])}"
+        return f"{bid} | {quantity(row['ask_lots'])} @ {price(row['ask_ticks'])}  id {row['update_id']}"
+    if kind is Kind.depth:
+        what = "snapshot" if event.flags & Flag.SNAPSHOT else "change"
+        levels = ", ".join(
+            f"{'bid' if r['side'] > 0 else 'ask'} {price(r['price_ticks'])}: {quantity(r['quantity_lots'])}"
+            for r in event.records[:LEVELS_SHOWN]
+            if r["side"]
+        )
+        more = f" … {event.count} levels" if event.count > LEVELS_SHOWN else ""
+        return f"{what} {event.first_id}–{event.last_id}  {levels}{more}"
+    if kind is Kind.signal:
+        return f"{_plain(row['model'])} {row['value']:+.4f}  fair {row['price']:.8g}  cause {event.cause_seq}"
+    if kind is Kind.intent:
+        order = f"{_side(row)} {quantity(row['quantity_lots'])} @ {price(row['price_ticks'])}"
+        what = order if row["action"] == 1 else f"cancel {_plain(row['target_id'])}"
+        return f"{what}  {_plain(row['client_order_id'])}"
+    if kind is Kind.update:
+        done = f"{quantity(row['filled_lots'])} of {quantity(row['quantity_lots'])}"
+        return f"{Status(row['status']).name} {done}  {_plain(row['client_order_id'])} {_plain(row['reason'])}"
+    if kind is Kind.fill:
+        order = f"{_side(row)} {quantity(row['quantity_lots'])} @ {price(row['price_ticks'])}"
+        return f"{order}  trade {row['trade_id']}  {_plain(row['client_order_id'])}"
+    named = (n for n in row.dtype.names if not n.startswith("reserved"))
+    return " ".join(f"{name}={_plain(row[name].item())}" for name in named)
+
+
+def _side(row: Any) -> str:
+    return "buy" if row["side"] > 0 else "sell"
+
+
+def main() -> None:
+    terminal.run(commands, "tap")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What every command shares: a fault is one sentence on stderr and an exit code (1 failed, 2 wrongly called)."""
+
+import os
+import sys
+from typing import Any, NoReturn
+
+import msgspec
+import typer
+from rich.console import Console
+
+from bus.config import Config, ConfigError, load
+
+# The parser's own exception, wherever this version of typer keeps it.
+UsageError: Any = typer.BadParameter.__base__
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Failure(Exception):
+    """A sentence for the person at the terminal."""
+
+    code = 1
+
+
+class Usage(Failure):
+    """The command was called wrongly."""
+
+    code = 2
+
+
+def config() -> Config:
+    return load()
+
+
+def app(help: str, no_args_is_help: bool = True) -> typer.Typer:
+    return typer.Typer(help=help, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=no_args_is_help)
+
+
+def print_json(value: object) -> None:
+    """One object on one line of stdout."""
+    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def _end(name: str, sentence: str, code: int) -> NoReturn:
+    sys.stdout.flush()
+    print(f"{name}: {sentence}", file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def run(commands: typer.Typer, name: str) -> NoReturn:
+    """Runs a command line; never shows a traceback for a fault that was foreseen."""
+    try:
+        code = commands(standalone_mode=False, prog_name=name)
+        sys.stdout.flush()
+    except UsageError as error:
+        message = error.format_message()
+        if not message:  # no arguments at all: the help has been shown
+            raise SystemExit(2) from None
+        _end(name, f"{message.rstrip('.')}; see {name} --help", 2)
+    except Failure as error:
+        _end(name, str(error), error.code)
+    except ConfigError as error:
+        _end(name, str(error), 1)
+    except BrokenPipeError:  # the reader has seen enough (`tap | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+    except (KeyboardInterrupt, typer.Abort):
+        raise SystemExit(130) from None
+    raise SystemExit(code if isinstance(code, int) else 0)

@@ -1,0 +1,58 @@
+"""Topic prefixes and places in the log, as people write them."""
+
+import re
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bus.config import Config
+from bus.log import LogReader
+from bus.schema import Kind
+from bus.topics import TABLE, Lane
+from tools.terminal import Usage
+
+UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
+AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+
+
+def programs(root: Path) -> list[str]:
+    """Names of the processes, in the order of supervisor.conf."""
+    lines = (root / "supervisor.conf").read_text().splitlines()
+    return [line.strip()[len("[program:") : -1] for line in lines if line.startswith("[program:")]
+
+
+def kinds_of(prefixes: list[str], config: Config) -> tuple[Kind, ...]:
+    """The kinds that the prefixes speak of; all of them for none. Raises Usage for a topic that cannot exist."""
+    kinds = []
+    for prefix in prefixes:
+        name, dot, subject = prefix.partition(".")
+        if name not in Kind.__members__:
+            raise Usage(f"there is no topic {prefix!r}; a topic begins with one of {', '.join(k.name for k in Kind)}")
+        kind = Kind[name]
+        known = programs(config.root) if TABLE[kind].lane is Lane.system else [i.subject for i in config.instruments]
+        if dot and not any(matches(f"{name}.{other}", prefix) for other in known):
+            raise Usage(f"there is no topic {prefix!r}; the subjects of {name} are {', '.join(known)}")
+        kinds.append(kind)
+    return tuple(dict.fromkeys(kinds)) or tuple(Kind)
+
+
+def matches(topic: str, prefix: str) -> bool:
+    """Whole words: `trade.binance` matches `trade.binance.BTCUSDT`, `trade.bin` does not."""
+    return topic == prefix or topic.startswith(prefix + ".")
+
+
+def seq_before(text: str, log: LogReader) -> int:
+    """The seq after which reading begins, of `--from`: a seq, a time (UTC unless it says otherwise), or `30s` ago."""
+    if text.isdigit():
+        return max(int(text) - 1, 0)
+    if match := AGO.fullmatch(text):
+        return log.seq_at(time.time_ns() - int(float(match[1]) * UNITS_NS[match[2]]))
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Usage(
+            f"--from {text!r} is neither a sequence number (4711), nor a time (2026-01-31T12:00:00), nor so long ago (30s)"
+        ) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return log.seq_at(int(moment.timestamp() * 10**6) * 1000)

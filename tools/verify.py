@@ -1,0 +1,85 @@
+"""`mesh verify`: the independent judge. What it compares is listed in docs/operations.md, how it reads in tools/judge/."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+from bus.config import Config, load
+from tools.judge import archive, capture, checks, compare, log, recent
+from tools.judge.findings import Findings
+from tools.terminal import Failure, out
+
+
+def verify(captures: list[Path]) -> dict:
+    """The verdict, as `--json` prints it. Raises Failure when there is nothing to judge."""
+    config = load()
+    if not log.segment_files(config.log_dir) and not archive.watermark(config.archive_dir):
+        raise Failure(f"there is neither a log nor an archive in {config.source_dir} yet; `mesh up` makes them")
+    findings = Findings()
+    result = _against(config, captures, findings) if captures else _alone(config, findings)
+    return {"ok": findings.ok, "source": config.source, **result, **findings.as_dict()}
+
+
+def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
+    """The archive, and the log for what is not archived yet, compared with the captures."""
+    try:
+        captured = capture.read(captures)
+    except (OSError, EOFError, ValueError) as error:
+        raise Failure(f"a capture cannot be read: {error}") from None
+    upto = archive.watermark(config.archive_dir)
+    beyond = log.read(config.log_dir, findings, after=upto)
+    stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
+    compare.against(captured, stored, findings)
+    return {"captures": [str(path) for path in captures], "archived_seq": upto, "compared": compare.COMPARED}
+
+
+def _alone(config: Config, findings: Findings) -> dict:
+    """Log, archive and recent store: each by itself, then where they overlap."""
+    upto = archive.watermark(config.archive_dir)
+    files = log.segment_files(config.log_dir)
+    first = int(files[0].stem) if files else upto + 1
+    if first > upto + 1:
+        findings.fault("lost", f"the log begins with seq {first}, the archive ends with {upto}")
+    watching = checks.Checks(findings, 1)
+    archived = watching.watch(archive.read(config.archive_dir, upto, findings))
+    logged = log.read(config.log_dir, findings, after=0)
+    last = 0
+    everything = _joined(archived, logged, first, watching, findings)
+    for event in recent.agree(config.recent_dir, log.description(config.log_dir), everything, findings):
+        last = event.seq
+    if watching.archived_seq > archive.watermark(config.archive_dir):
+        findings.fault("watermark", f"the log says that {watching.archived_seq} is archived; the archive does not")
+    return {"first_seq": 1 if upto else first, "last_seq": last, "log_first_seq": first, "archived_seq": upto}
+
+
+def _joined(archived: Iterable, logged: Iterator, first: int, watching: checks.Checks, findings: Findings) -> Iterator:
+    """The archive's events, each compared with the log's of the same seq in every field; then the rest of the log."""
+    twin = None
+    last = 0
+    for event in archived:
+        last = event.seq
+        while event.seq >= first and (twin is None or twin.seq < event.seq):
+            twin = next(logged, None)
+            if twin is None:
+                findings.fault("log_short", f"seq {event.seq} is archived, but the log ends before it")
+                first = event.seq + (1 << 63)
+        if twin is not None and twin.seq == event.seq:
+            findings.count("compared_with_log")
+            if twin != event:
+                names = [name for name, a, b in zip(event._fields, event, twin) if a != b]
+                findings.fault("differs", f"seq {event.seq}: archive and log differ in {', '.join(names)}")
+        yield event
+    rest = [twin] if twin is not None and twin.seq > last else []
+    yield from watching.watch(chain(rest, logged))
+
+
+def show(result: dict) -> None:
+    """For a person."""
+    skip = ("ok", "faults", "sentences", "compared", "captures")
+    for name, value in result.items():
+        if name not in skip:
+            out.print(f"{name:<20} {value}")
+    for sentence in result["sentences"]:
+        out.print(f"  ! {sentence}")
+    faults = ", ".join(f"{count} × {name}" for name, count in result["faults"].items())
+    out.print("ok: every check holds." if result["ok"] else f"NOT ok: {faults}.")
