@@ -317,7 +317,8 @@ def _check(mesh: Mesh, path: Path) -> None:
         need(1 <= getattr(mesh.executor, key) <= 86_400_000, f"executor.{key}", getattr(mesh.executor, key), "1 to 86400000")
     for key in ("order_quantity", "position_max"):
         text = getattr(mesh.executor, key)
-        need(bool(re.fullmatch(r"\d{1,12}(\.\d{1,18})?", text)), f"executor.{key}", text, "a plain decimal like '0.001'")
+        plain_decimal = bool(re.fullmatch(r"\d{1,12}(\.\d{1,18})?", text)) and float(text) > 0
+        need(plain_decimal, f"executor.{key}", text, "a plain decimal above 0 like '0.001'")
     need(mesh.recorder.segment_s > 0, "recorder.segment_s", mesh.recorder.segment_s, "more than 0")
     need(mesh.recorder.recent_hours > 0, "recorder.recent_hours", mesh.recorder.recent_hours, "more than 0")
     need(mesh.checkpoint_s > 0, "checkpoint_s", mesh.checkpoint_s, "more than 0")

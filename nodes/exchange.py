@@ -8,6 +8,7 @@ import asyncio
 import fcntl
 import json
 import logging
+import math
 import os
 import time
 import zlib
@@ -58,10 +59,12 @@ Market:  synthetic (seed, trades_per_s, quotes_per_s), or `replay = ["capture.gz
 """
 
 HEAD_LINES = 500  # of each capture: symbols and their price steps are learnt from them
-STATE_BYTES_MAX = 64 << 20  # appended, before the state file is written anew
+SUBSCRIBERS_S = 5.0  # a market waits so long for what its lines have to do first, and then goes on without them
+STATE_BYTES_MAX = 16 << 20  # appended, before the state file is written anew
 MESSAGE_BYTES_MAX = 1 << 16  # of a client's websocket message
 BATCH_FRAMES = 256  # of a replay between two looks at the clients
 BEHIND_MS_MAX = 1000.0  # a process that was away for longer goes on from now
+GONE = VenueError(-1016, "This service is no longer available.", 503)
 log = logging.getLogger("exchange")
 
 
@@ -82,14 +85,22 @@ class State:
         self._position = -1
 
     def lines(self) -> Iterator[Line]:
-        """What was written, up to a torn end."""
+        """What was written, up to a torn end. ConfigError for damage further up: ids must not be given twice."""
         path = self.folder / "state.jsonl"
-        for raw in path.read_bytes().split(b"\n")[:-1] if path.exists() else ():
+        torn = 0
+        for number, raw in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else (), 1):
             try:
-                yield msgspec.json.decode(raw, type=Line)
-            except msgspec.DecodeError as error:
-                log.warning("%s: a damaged line ends the state that can be read: %s", path, error)
+                line = msgspec.json.decode(raw, type=Line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                torn = torn or number
+                continue
+            if torn:
+                break
+            yield line
+        else:
+            if torn != 1:
                 return
+        raise ConfigError(f"{path}: line {torn} is damaged; move the folder away to begin with a new exchange")
 
     def rewrite(self, line: Line) -> None:
         """Starts the state file anew with one line that says everything."""
@@ -142,6 +153,10 @@ class State:
 
     def save_position(self, position: int) -> None:
         os.pwrite(self._position, b"%020d" % position, 0)
+
+    def mark_ended(self) -> None:
+        """Tells `mesh up` that this replay is over: the next one of the capture begins in a folder of its own."""
+        (self.folder / "ended").touch()
 
     def close(self) -> None:
         for fd in (self._fd, self._position, self._lock, *(fd for fd, _ in self._tapes.values())):
@@ -217,11 +232,21 @@ class Server:
         self.hub = Hub(self.exchange.client_bytes_max)
         self.counted = api.Counted()
         self.moved = asyncio.Event()  # set and replaced when an answer that waited may be known
+        self.depth_waiting = 0  # requests that wait for the capture's first snapshot
         self.ended = False
+        self.failure = ""
+        try:
+            self._restore()
+        except BaseException:
+            self.state.close()
+            raise
+
+    def _restore(self) -> None:
+        """What was written before, the markets around it, and a fresh state file that says all of it."""
         lines = list(self.state.lines())
         now_ms = time.time() * 1000
         if self.capture:
-            self.core: Core = Core.recorded(self.config, self.capture.heads, lines, self._snapshot_ahead)
+            self.core = Core.recorded(self.config, self.capture.heads, lines, self._snapshot_ahead)
             wanted = self.state.position(self.capture.identity())
             self.lines = self.capture.lines()
             self.replay = self.core.replay_to(islice(self.lines, wanted))
@@ -241,13 +266,21 @@ class Server:
 
     def commit(self) -> Told:
         """Writes what has happened since the last call; returns what may now be told."""
+        if self.failure:
+            raise GONE
         done = self.core.take()
-        for symbol, trades in done.printed:
-            self.state.print(symbol, trades)
-        for line in done.lines:
-            self.state.append(line)
-        if self.state.appended_bytes > STATE_BYTES_MAX:
-            self.state.rewrite(self.core.whole())
+        try:
+            for symbol, trades in done.printed:
+                self.state.print(symbol, trades)
+            for line in done.lines:
+                self.state.append(line)
+            if self.state.appended_bytes > STATE_BYTES_MAX:
+                self.state.rewrite(self.core.whole())
+        except OSError as error:
+            # what cannot be remembered must not be told: stop here, and begin again from what is on disk
+            self.failure = f"the exchange cannot write its state in {self.state.folder}: {error}"
+            self.ctx.stop.set()
+            raise GONE from None
         return done.told
 
     def publish(self, told: Told) -> None:
@@ -258,12 +291,20 @@ class Server:
 
     # ---- markets in time
 
+    async def run_market(self) -> None:
+        try:
+            await (self.run_replay() if self.capture else self.run_synthetic())
+        except VenueError as error:
+            if error is not GONE:
+                raise
+
     async def run_synthetic(self) -> None:
+        await self._lines_subscribed(SUBSCRIBERS_S)
         depth_ms = time.time() * 1000
         while not self.ctx.stop.is_set():
             now = time.time() * 1000
             for flow in self.core.flows:
-                if abs(now - flow.due_ms) > BEHIND_MS_MAX and now > flow.due_ms or flow.due_ms - now > 60_000:
+                if now - flow.due_ms > BEHIND_MS_MAX or flow.due_ms - now > 60_000:
                     flow.skip(now)  # stopped, or the clock was set
                 flow.run(now)
             if now >= depth_ms or depth_ms - now > BEHIND_MS_MAX:
@@ -277,10 +318,10 @@ class Server:
     async def run_replay(self) -> None:
         assert self.capture is not None
         line = next(self.lines, None)
-        while line is not None and len(self.hub.subscribed()) < self.exchange.lines:
-            if self.ctx.stop.is_set():
-                return
-            await asyncio.sleep(0.01)
+        if line is not None:
+            await self._lines_subscribed(math.inf)
+        if self.ctx.stop.is_set():
+            return
         await self._replay_from(line)
         self.ended = not self.ctx.stop.is_set()
         if self.ended:
@@ -288,6 +329,15 @@ class Server:
             log.info("the capture has ended after %d frames; %s", self.replay.frames, self.replay.error or "no error")
             self._wake()
             await self._taken(0)
+            self.state.mark_ended()
+
+    async def _lines_subscribed(self, patience_s: float) -> None:
+        """Waits until as many connections as there are lines have subscribed, so that none misses the beginning."""
+        deadline = time.monotonic() + patience_s
+        while len(self.hub.subscribed()) < self.exchange.lines and not self.ctx.stop.is_set():
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(0.01)
 
     async def _replay_from(self, line: str | None) -> None:
         """Passes lines on at their pace until the capture ends or the node is stopped."""
@@ -295,6 +345,7 @@ class Server:
         first_ns, first_s = 0, 0.0
         last_ns = 0
         sent = 0
+        opened = False
         while line is not None and not self.ctx.stop.is_set():
             at_ns = recv_ns(line) or last_ns
             if not last_ns or not 0 <= at_ns - last_ns < 3600 * 10**9:
@@ -307,11 +358,26 @@ class Server:
                     await self._taken(limit)
                     if not await self._sleep(wait_s):
                         return
-            self._pass(line)
+            if not opened and is_snapshot(line):
+                opened = True
+                await self._open_book(line)
+                last_ns = 0
+            else:
+                self._pass(line)
             line = next(self.lines, None)
             sent += 1
             if sent % BATCH_FRAMES == 0:
                 await self._taken(limit if speed else 0)
+
+    async def _open_book(self, line: str) -> None:
+        """Passes the capture's first snapshot when every line has asked for one, as its recorder had: so each gets it as
+        it was recorded, and no change after it is missing before it."""
+        deadline = time.monotonic() + SUBSCRIBERS_S
+        while self.depth_waiting < self.exchange.lines and time.monotonic() < deadline and not self.ctx.stop.is_set():
+            await asyncio.sleep(0.001)
+        self._pass(line)
+        while self.depth_waiting and time.monotonic() < deadline:
+            await asyncio.sleep(0)
 
     def _pass(self, line: str) -> None:
         frame = self.replay.pass_line(line, int(time.time() * 1000))
@@ -406,11 +472,14 @@ class Server:
 
     async def _moved(self) -> None:
         if self.ctx.stop.is_set():
-            raise VenueError(-1016, "This service is no longer available.", 503)
+            raise GONE
+        self.depth_waiting += 1
         try:
             await asyncio.wait_for(self.moved.wait(), 0.25)
         except TimeoutError:
             pass
+        finally:
+            self.depth_waiting -= 1
 
     def progress(self) -> dict:
         if not self.capture:
@@ -468,6 +537,8 @@ class Server:
                     client.send(b"\x8a" + bytes((len(message.data),)) + bytes(message.data))
                 elif message.type is WSMsgType.BINARY:
                     client.say(streams.control(self.hub, client, "binary"))
+        except VenueError:
+            client.transport.abort()  # the exchange is going down: no answer is the honest one
         finally:
             self.hub.remove(client)
 
@@ -520,11 +591,10 @@ async def run(ctx: Any) -> None:
         if server.capture:
             scan = asyncio.get_running_loop().run_in_executor(None, server.capture.scan)
         runner = await server.listen()
-        ctx.ready()
+        ctx.ready(market="replay" if server.capture else "synthetic")
         try:
             async with asyncio.TaskGroup() as group:
-                work = server.run_replay() if server.capture else server.run_synthetic()
-                tasks = [group.create_task(work), group.create_task(server.run_upkeep())]
+                tasks = [group.create_task(server.run_market()), group.create_task(server.run_upkeep())]
                 await ctx.stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -535,5 +605,7 @@ async def run(ctx: Any) -> None:
             await runner.cleanup()
             if scan:
                 await scan
+        if server.failure:
+            raise ConfigError(server.failure)
     finally:
         server.state.close()

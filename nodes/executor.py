@@ -117,8 +117,8 @@ class Step:
             intent_id, target, action, side, order_type, force, _, price, lots, _, _ = INTENT.unpack_from(event.raw, at)
             client_order_id = _text(intent_id)
             if event.producer == self.name:
-                for order in self.state.phantoms(event.cause_seq, event.k):
-                    self.state.forget(order)
+                for phantom in self.state.phantoms(event.cause_seq, event.k):
+                    self.state.forget(phantom)
             if action == Action.CANCEL:
                 if (cancelled := self.state.find(_text(target))) is not None:
                     self.state.remember_cancel(client_order_id, cancelled)
@@ -276,7 +276,7 @@ class Step:
             "intents": state.intents,
             "cancels": state.cancels,
             "signals": state.signals,
-            "refusals": dict(state.refusals),
+            "refused": dict(state.refusals),
         }
 
     def identity(self) -> dict:

@@ -39,7 +39,7 @@ class Book:
         self.sync = BookSync()
         self.backoff = backoff
         self.not_before = 0.0  # monotonic seconds
-        self.definition = b""  # the record of the last `instrument` event said
+        self.definition: bytearray | None = None  # the last `instrument` event said
 
 
 class Line:
@@ -155,6 +155,8 @@ class Line:
         """Until it breaks; raises Disconnected with the reason."""
         connection = await websocket.connect(f"{where.ws}/stream", self.on_frames, self.settings.stale_s)
         self.connection = connection
+        # The sequencer takes a definition as the mark of a new connection, which may have missed something.
+        self.say([bytearray(book.definition) for book in self.books.values() if book.definition is not None])
         definitions = asyncio.create_task(self.define(where))
         snapshots = asyncio.create_task(self.fetch_snapshots(where))
         try:
@@ -192,7 +194,7 @@ class Line:
     # What REST brings.
 
     async def define(self, where: Endpoints) -> None:
-        """Says each instrument's definition, if it is not the one said last."""
+        """Says each instrument's definition, if it is not the one said at the connection's beginning."""
         backoff = Backoff(self.settings.backoff_s)
         missing = list(self.books.values())
         while missing:
@@ -206,8 +208,8 @@ class Line:
                     self.ctx.refuse(self.ctx.name, str(error), body)
                     continue
                 missing.remove(book)
-                if event[HEADER_SIZE:] != book.definition:
-                    book.definition = bytes(event[HEADER_SIZE:])
+                if book.definition is None or event[HEADER_SIZE:] != book.definition[HEADER_SIZE:]:
+                    book.definition = bytearray(event)
                     self.say([event])
             await asyncio.sleep(backoff.wait_s())
 

@@ -34,21 +34,21 @@ class Stage:
     def __init__(self, kind: Kind):
         self.dtype = DTYPES[kind]
         self.used = 0
-        self.resize(ROWS)
+        self.array = np.zeros(ROWS, self.dtype)
+        self.bytes = self.array.data.cast("B")
 
-    def resize(self, records: int) -> None:
+    def grow(self, records: int) -> None:
         grown = np.zeros(records, self.dtype)
-        if self.used:
-            grown[: self.used] = self.array[: self.used]
+        grown[: self.used] = self.array[: self.used]
         self.array = grown
-        self.bytes = memoryview(grown).cast("B")
+        self.bytes = grown.data.cast("B")
 
     def put(self, event: Event) -> int:
         """Copies the event's records; returns the index of the first."""
         first = self.used
         end = first + event.count
         if end > len(self.array):
-            self.resize(2 * end)
+            self.grow(2 * end)
         size = self.dtype.itemsize
         self.bytes[first * size : end * size] = event.raw[HEADER_SIZE:]
         self.used = end
@@ -77,9 +77,9 @@ class Step:
         self._stages = {kind: Stage(kind) for kind in (Kind.quote, Kind.trade, Kind.depth)}
         self._wanted = {int(kind): self._stages[kind] for kind in module.KINDS}
         self._rows = np.zeros(ROWS, ROW)
-        self._rows_bytes = memoryview(self._rows).cast("B")
+        self._rows_bytes = self._rows.data.cast("B")
         self._out = np.zeros(ROWS * SAID_PER_EVENT, OUT)
-        self._out_bytes = memoryview(self._out).cast("B")
+        self._out_bytes = self._out.data.cast("B")
         self._causes: list[int] = []
         self._reset()
         self._call(0)  # compiles it, or loads it from the cache

@@ -18,7 +18,7 @@ from bus.sockets import OutboxFull
 from bus.wire import Event, encode
 from storage.archive import DAY_NS
 from storage.cut import ArchiveWriter
-from storage.recent import RecentFull, RecentWriter
+from storage.recent import RecentError, RecentFull, RecentWriter
 from storage.segment import ArchiveError, ArchiveFull
 
 READS: tuple[Kind, ...] = tuple(Kind)
@@ -39,10 +39,14 @@ class Recorder:
         self.log = LogReader(ctx.config.log_dir)
         self.log_id = self.log.log_id
         self.archive = ArchiveWriter(ctx.config.archive_dir)
-        self._check_continuity()
-        settings = ctx.config.recorder
-        self.recent = RecentWriter(ctx.config.recent_dir, self.log_id, settings.recent_bytes_max)
+        try:
+            self._check_continuity()
+            self.recent = RecentWriter(ctx.config.recent_dir, self.log_id, ctx.config.recorder.recent_bytes_max)
+        except LogError:
+            self.archive.close()
+            raise
         self.recent.start_after(self._recent_start())
+        self.told: dict[str, str] = {}  # by store: its present trouble is told once, not at every retry
         self.behind = False  # the recent store refused a commit: it is filled from the log later
         self.newest_ns = 0
         self.oldest_ns = 0  # seq_ns of the first event that is not archived; 0 = to be looked up
@@ -89,27 +93,37 @@ class Recorder:
         try:
             self.recent.commit()
         except RecentFull as error:
-            if not self.behind:
-                tell(str(error))
-            self.behind = True
-            self.ctx.counters["recent_failures"] += 1
+            self._recent_refused(error)
+
+    def _recent_refused(self, error: RecentFull) -> None:
+        self.behind = True
+        self._trouble("recent", error)
+
+    def _trouble(self, store: str, error: LogError) -> None:
+        self.ctx.counters[f"{store}_failures"] += 1
+        if self.told.get(store) != str(error):
+            self.told[store] = str(error)
+            tell(str(error))
 
     async def refill(self) -> None:
         """Puts what the recent store has not yet, from the log; afterwards `put` goes on from there."""
-        self.behind = False
-        try:
-            for count, event in enumerate(self.log.events(self.recent.recent_seq), 1):
-                self.recent.put([event])
-                if count % CHUNK_EVENTS == 0:
-                    self.commit()
-                    if self.behind:
-                        return
-                    self.behind = True  # what comes meanwhile is read from the log as well
-                    await asyncio.sleep(0)
-                    self.behind = False
-        except LogReleased:
-            self.recent.start_after(self.log.first - 1)
-        self.commit()
+        while True:
+            try:
+                for count, event in enumerate(self.log.events(self.recent.recent_seq), 1):
+                    self.recent.put([event])
+                    if count % CHUNK_EVENTS == 0:
+                        self.recent.commit()
+                        self.behind = True  # what comes meanwhile is read from the log as well
+                        await asyncio.sleep(0)
+                self.recent.commit()
+                self.behind = False
+                self.told.pop("recent", None)
+                return
+            except LogReleased:
+                self.recent.start_after(self.log.first - 1)
+            except RecentFull as error:
+                self._recent_refused(error)
+                return
 
     def prune(self) -> None:
         before = min(self.newest_ns, time.time_ns()) - self._recent_ns()
@@ -139,16 +153,21 @@ class Recorder:
                 self.archive.archive_log, self.log, durable, self.config.recorder.segment_events
             )  # fmt: skip
         except ArchiveFull as error:
-            if not self.ctx.counters["archive_failures"]:
-                tell(str(error))
-            self.ctx.counters["archive_failures"] += 1
+            self._trouble("archive", error)
             return False
         finally:
             self.oldest_ns = 0
             if self.archive.archived_seq > before:
-                release(self.config.log_dir, self.archive.archived_seq, self.config.log.keep_segments)
+                self.release()
+        self.told.pop("archive", None)
         self.cut_at = time.monotonic()
         return True
+
+    def release(self) -> None:
+        """Log segments that both stores have; a recent store that takes nothing does not hold them."""
+        archived = self.archive.archived_seq
+        upto = archived if self.behind else min(archived, self.recent.recent_seq)
+        release(self.config.log_dir, upto, self.config.log.keep_segments)
 
     def say_watermark(self) -> None:
         record = np.zeros(1, WATERMARK)
@@ -173,21 +192,17 @@ async def run(ctx: Context) -> None:
         return
     subscription = ctx.subscribe(READS, recorder.recent.recent_seq)
     ctx.ready(archived_seq=recorder.archive.archived_seq, recent_seq=recorder.recent.recent_seq)
-    tasks = [asyncio.create_task(keep_recent(ctx, recorder)), asyncio.create_task(keep_archive(ctx, recorder))]
+    tasks = [asyncio.create_task(keep(ctx, recorder)) for keep in (keep_recent, keep_archive)]
+    for task in tasks:  # both end when we are stopped; one that ends by a fault ends us
+        task.add_done_callback(lambda _: ctx.stop.set())
     try:
         async for events in subscription:
             recorder.put(events)
             if subscription.log_id not in (0, recorder.log_id):
                 raise LogError("the log has a new identity; the recorder begins again with it")
-            for task in tasks:
-                if task.done():
-                    task.result()
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        raise
     finally:
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ctx.stop.set()
+        await asyncio.gather(*tasks)
     await finish(recorder)
 
 
@@ -199,7 +214,7 @@ async def begin(ctx: Context) -> Recorder | None:
         if log.first:
             try:
                 return Recorder(ctx)
-            except ArchiveFull as error:
+            except (ArchiveFull, RecentError) as error:
                 if str(error) != told:
                     told = str(error)
                     tell(told)

@@ -11,13 +11,12 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bus.log import LogError, LogReader
+from bus.log import LogReader, LogReleased, segments
 from bus.process import Context
 from bus.schema import Action, Kind, Status
 from bus.sockets import OutboxFull
@@ -27,6 +26,7 @@ from nodes.running.step import history
 from nodes.transport import endpoints, websocket
 from nodes.transport.backoff import Backoff
 from nodes.transport.binance_account import BinanceAccount
+from nodes.transport.order_requests import Asked, OrderRequests
 from nodes.transport.reconciliation import Reconciler
 from nodes.transport.rest import RestError, RestUnreachable
 from nodes.venues import binance_orders as venue
@@ -48,15 +48,6 @@ class SessionLocked(RuntimeError):
     """Another session works on this account."""
 
 
-@dataclass
-class Asked:
-    """A request whose answer has not come. `client_order_id`: the order it is about; empty for the user stream."""
-
-    method: str
-    client_order_id: str
-    deadline: float  # monotonic seconds
-
-
 class Session:
     """One account at one venue."""
 
@@ -64,18 +55,17 @@ class Session:
         self.ctx = ctx
         config = ctx.config
         self.settings = config.session
-        self.api_key, self.secret = config.exchange.api_key, config.exchange.api_secret
         self.instruments = {i.subject: i for i in config.instruments if i.venue == VENUE}
         self.by_symbol = {i.symbol: i for i in self.instruments.values()}
         self.account = Account()  # what has been said
         self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
-        self.venue = BinanceAccount(self.api_key, self.secret, self.settings.recv_window_ms, self.settings.request_timeout_s)
+        account = config.exchange.api_key, config.exchange.api_secret
+        limits = self.settings.recv_window_ms, self.settings.request_timeout_s
+        self.venue = BinanceAccount(*account, *limits)
+        self.requests = OrderRequests(*account, *limits)
         self.reconciler = self.new_reconciler()
-        self.connection: websocket.Connection | None = None
         self.trading = False  # connected, subscribed and reconciled
         self.limited_until = 0.0  # monotonic seconds: the venue asked us to wait
-        self.asked: dict[str, Asked] = {}
-        self.numbers = 0
         self.subscribed = asyncio.Event()
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         self.unsaid: list[bytearray] = []
@@ -96,7 +86,7 @@ class Session:
         return Reconciler(self.account, self.venue, self.instruments, self.say, self.in_flight, patience_ns, self.ctx.counters)
 
     def in_flight(self, order: Order) -> bool:
-        return any(asked.client_order_id == order.client_order_id for asked in self.asked.values())
+        return self.requests.in_flight(order.client_order_id)
 
     # Saying
 
@@ -111,12 +101,12 @@ class Session:
         except OutboxFull:
             self.count["outbox_full"] += 1
             self.unsaid = events
-            if self.connection is not None:
-                self.connection.pause()
+            if self.requests.connection is not None:
+                self.requests.connection.pause()
             return
         self.count["fills"] += sum(event[8] == Kind.fill for event in events)
-        if self.connection is not None:
-            self.connection.resume()
+        if self.requests.connection is not None:
+            self.requests.connection.resume()
 
     # The log
 
@@ -148,11 +138,16 @@ class Session:
     def outbox_tail(self) -> list[Event]:
         """What this session said before and may not be in the log yet."""
         epoch, number = self.logged.state.producer
-        try:
-            reader = LogReader(self.ctx.config.outbox_dir / self.ctx.name)
-            return list(reader.events(after=number if reader.log_id == epoch else 0))
-        except (LogError, OSError):
+        folder = self.ctx.config.outbox_dir / self.ctx.name
+        if not segments(folder):
             return []  # hosted, or the first start
+        reader = LogReader(folder)
+        number = number if reader.log_id == epoch else 0
+        while True:
+            try:
+                return list(reader.events(after=max(number, reader.first - 1)))  # what is released is in the log
+            except LogReleased:
+                continue  # between two looks
 
     def take_logged(self, event: Event) -> None:
         self.logged.read(event)
@@ -209,20 +204,18 @@ class Session:
         except venue.IntentError as error:
             self.refuse(intent, str(error))
             return
-        message = self.signed(method, params, client_order_id)
+        asked = self.requests.prepare(method, params, client_order_id)
         pending = self.account.begin(intent, time.time_ns())
         try:
             self.ctx.say([pending])  # on file before it is sent
         except OutboxFull:
             self.count["outbox_full"] += 1
-            self.asked.popitem()
             return
         self.account.read(decode(pending))
         try:
-            self.connection.send(message)  # type: ignore[union-attr]
+            self.requests.send(asked)
             self.count["orders_sent"] += 1
-        except (websocket.Disconnected, AttributeError):
-            self.asked.popitem()
+        except websocket.Disconnected:
             self.conclude(client_order_id, Status.Rejected, "the connection was closed; nothing was sent")
 
     def cancel(self, intent: Event, target_id: str) -> None:
@@ -235,22 +228,13 @@ class Session:
         if not self.trading:
             return
         _, params = venue.order_request(intent.records[0], self.instruments[intent.subject])
-        message = self.signed("order.cancel", params, target_id)
+        asked = self.requests.prepare("order.cancel", params, target_id)
         self.say(self.account.tell(order, Status.PendingCancel, "", intent.recv_ns))
         try:
-            self.connection.send(message)  # type: ignore[union-attr]
+            self.requests.send(asked)
             self.count["cancels_sent"] += 1
-        except (websocket.Disconnected, AttributeError):
-            self.asked.popitem()
-
-    def signed(self, method: str, params: dict, client_order_id: str) -> bytes:
-        """The message of a new request, noted in `asked`."""
-        self.numbers += 1
-        number = str(self.numbers)
-        self.asked[number] = Asked(method, client_order_id, time.monotonic() + self.settings.request_timeout_s)
-        now_ms = time.time_ns() // 1_000_000
-        signed = venue.signed_params(params, self.api_key, self.secret, now_ms, self.settings.recv_window_ms)
-        return venue.request(number, method, signed)
+        except websocket.Disconnected:
+            self.unresolved.set()
 
     def conclude(self, client_order_id: str, status: Status, reason: str, origin: str = "session") -> None:
         order = self.account.order(client_order_id)
@@ -280,7 +264,7 @@ class Session:
         message = venue.decode_message(frame)
         if bytes(message.event):
             return self.on_event(bytes(message.event), recv_ns)
-        asked = self.asked.pop(str(message.id), None)
+        asked = self.requests.answered(message.id)
         if asked is None:
             if message.error is not None:
                 self.ctx.refuse(self.ctx.name, f"an error without a request: {message.error.msg}", frame)
@@ -291,8 +275,8 @@ class Session:
 
     def on_event(self, event: bytes, recv_ns: int) -> list[bytearray]:
         report, balances, ended = read_private(event, self.by_symbol, recv_ns)
-        if ended and self.connection is not None:
-            self.connection.abort("the venue ends the user stream")
+        if ended and self.requests.connection is not None:
+            self.requests.connection.abort("the venue ends the user stream")
         return balances + (self.account.report(report, "stream", recv_ns) if report is not None else [])
 
     def on_success(self, asked: Asked, result: bytes, recv_ns: int) -> list[bytearray]:
@@ -313,8 +297,8 @@ class Session:
             self.limited_until = time.monotonic() + max(0.1, retry)
         order = self.account.order(asked.client_order_id)
         if order is None:
-            if self.connection is not None:
-                self.connection.abort(f"the user stream was refused: {error.code} {error.msg}")
+            if self.requests.connection is not None:
+                self.requests.connection.abort(f"the user stream was refused: {error.code} {error.msg}")
             return []
         if asked.method == "order.place" and venue.definite(status, error.code, error.msg) and not order.order_id:
             self.count["rejects"] += 1
@@ -329,6 +313,13 @@ class Session:
         if said:
             self.unresolved.set()
         return said
+
+    def unanswered(self, given_up: list[Asked], reason: str) -> None:
+        for asked in given_up:
+            order = self.account.order(asked.client_order_id)
+            if order is not None and asked.method == "order.place":
+                self.say(self.unknown(order, reason))
+            self.unresolved.set()
 
     # The connection
 
@@ -348,9 +339,9 @@ class Session:
     async def one_connection(self, where: endpoints.Endpoints, backoff: Backoff) -> None:
         connection = await websocket.connect(f"{where.ws}{venue.WS_PATH}", self.on_frames, self.settings.stale_s)
         try:
-            self.connection = connection
+            self.requests.connection = connection
             self.subscribed.clear()
-            connection.send(self.signed("userDataStream.subscribe.signature", {}, ""))
+            self.requests.send(self.requests.prepare("userDataStream.subscribe.signature", {}, ""))
             async with asyncio.timeout(self.settings.request_timeout_s):
                 await self.subscribed.wait()
             await self.reconciler.everything()
@@ -364,12 +355,8 @@ class Session:
         finally:
             self.trading = False
             connection.abort("this session ends it")
-            self.connection = None
-            for asked in self.asked.values():
-                order = self.account.order(asked.client_order_id)
-                if order is not None and asked.method == "order.place":
-                    self.say(self.unknown(order, "the connection broke before the answer came"))
-            self.asked.clear()
+            self.requests.connection = None
+            self.unanswered(self.requests.lost(), "the connection broke before the answer came")
         if connection.failure is not None:
             raise connection.failure
         raise websocket.Disconnected(connection.closed.result())
@@ -399,13 +386,7 @@ class Session:
         while True:
             await asyncio.sleep(TICK_S)
             self.say([])
-            now = time.monotonic()
-            for number in [number for number, asked in self.asked.items() if asked.deadline <= now]:
-                asked = self.asked.pop(number)
-                order = self.account.order(asked.client_order_id)
-                if order is not None and asked.method == "order.place":
-                    self.say(self.unknown(order, f"no answer in {self.settings.request_timeout_s} s"))
-                self.unresolved.set()
+            self.unanswered(self.requests.overdue(), f"no answer in {self.settings.request_timeout_s} s")
             if self.account.state.waiting:
                 self.act_on_waiting()
 

@@ -220,7 +220,7 @@ def last(config: Config, topic: str, count: int) -> list[Event]:
     try:
         with RecentReader(config.recent_dir) as recent:
             found = recent.last(topic, count)
-        if len(found) == count:
+        if len(found) == count or (found and found[0].link == 0):  # a topic's first event links to none
             return found
     except RecentError:
         pass

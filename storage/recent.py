@@ -111,7 +111,7 @@ class RecentWriter:
 
     def __init__(self, folder: Path, log_id: int = 0, bytes_max: int = 8 << 30, boot: str | None = None):
         self.folder = Path(folder)
-        self.bytes_max = bytes_max
+        self.bytes_max = max(bytes_max // 4096 * 4096, 1 << 20)  # LMDB wants whole pages
         self.boot = (boot_id() if boot is None else boot).encode()
         self.log_id = log_id
         self.pending: list[Event] = []

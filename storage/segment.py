@@ -63,7 +63,8 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
     """
     digest = hashlib.sha256()
     wanted = {}
-    with h5py.File("segment", "w", driver="core", backing_store=False, libver=HDF5_VERSIONS) as file:
+    options = dict(driver="core", backing_store=False, libver=HDF5_VERSIONS, meta_block_size=512)
+    with h5py.File("segment", "w", **options) as file:
         for kind in sorted(content.tables):
             group = file.create_group(kind.name)
             write_table(group, content.tables[kind])

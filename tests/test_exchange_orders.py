@@ -213,15 +213,17 @@ def test_the_user_stream_reports_an_order_from_new_to_filled(tmp_path):
                 assert [r["t"] for r in reports[1:]] == [f["tradeId"] for f in answer["result"]["fills"]]
                 assert [r["I"] for r in reports] == sorted({r["I"] for r in reports})
 
+                # one on each side: whichever way the price goes, one of them is met
                 _, ticker = await rest("GET", "/api/v3/ticker/bookTicker", symbol="BTCUSDT")
-                passive = await call(
-                    "order.place", symbol="BTCUSDT", side="BUY", type="LIMIT_MAKER", price=ticker["bidPrice"],
-                    quantity="0.0002",
-                )  # fmt: skip
-                ident = passive["result"]["orderId"]
-                await call.until(lambda e: e.get("i") == ident and e["X"] == "FILLED")
-                last = [e for e in call.events if e.get("i") == ident][-1]
-                assert last["m"] is True and last["N"] == "BTC"
+                for side, name in (("BUY", "bidPrice"), ("SELL", "askPrice")):
+                    passive = await call(
+                        "order.place", symbol="BTCUSDT", side=side, type="LIMIT_MAKER", price=ticker[name],
+                        quantity="0.0002",
+                    )  # fmt: skip
+                    assert passive["status"] == 200 or passive["error"]["code"] == -2010, passive
+                await call.until(lambda e: e.get("X") == "FILLED" and e["o"] == "LIMIT_MAKER")
+                last = [e for e in call.events if e.get("X") == "FILLED" and e["o"] == "LIMIT_MAKER"][-1]
+                assert last["m"] is True and last["N"] == ("BTC" if last["S"] == "BUY" else "USDT")
 
                 far = await call("order.place", **limit("BUY", "50000"))
                 gone = await call("order.cancel", symbol="BTCUSDT", orderId=far["result"]["orderId"])

@@ -15,6 +15,10 @@ import pytest
 import websockets
 from test_exchange_orders import Rest, configure, limit, served, venue
 
+from bus.config import ConfigError
+from nodes import exchange
+from nodes.simulation.tape import RETAINED, Print
+
 REPO = Path(__file__).resolve().parent.parent
 
 
@@ -123,18 +127,24 @@ def test_every_client_gets_the_same_frames(tmp_path):
     asyncio.run(scene())
 
 
+def deaf(url: str) -> sockets.socket:
+    """A websocket client that asks for everything and reads nothing."""
+    host, port = url.removeprefix("ws://").partition("/")[0].split(":")
+    client = sockets.socket()
+    client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
+    client.connect((host, int(port)))
+    client.sendall(
+        f"GET {url.partition(port)[2]} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+    )
+    return client
+
+
 def test_a_client_that_does_not_read_is_cut_off_and_the_others_notice_nothing(tmp_path):
     async def scene():
         toml = "[exchange]\ntrades_per_s = 500\nquotes_per_s = 3000\nclient_bytes_max = 65536\n"
         async with venue(tmp_path, toml) as (_, ws, ctx):
-            host, port = ws.removeprefix("ws://").split(":")
-            slow = sockets.socket()
-            slow.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
-            slow.connect((host, int(port)))
-            slow.sendall(
-                f"GET {ALL} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-            )
+            slow = deaf(ws + ALL)
             ids = []
             async with websockets.connect(ws + ALL) as good:
                 end = time.monotonic() + 60
@@ -171,6 +181,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from bus.config import load
 from nodes import exchange
+from nodes.simulation.tape import RETAINED, Print
 
 async def main():
     stop = asyncio.Event()
@@ -253,14 +264,103 @@ def test_a_second_exchange_on_the_same_state_is_refused(tmp_path):
     async def scene():
         config = configure(tmp_path)
         async with served(config):
-            with pytest.raises(exchange_error(), match="another exchange"):
+            with pytest.raises(ConfigError, match="another exchange"):
                 async with served(config):
                     pass
 
     asyncio.run(scene())
 
 
-def exchange_error() -> type:
-    from bus.config import ConfigError
+def test_the_last_hundred_thousand_trades_are_still_there_after_a_restart(tmp_path):
+    rows = 2 * RETAINED + 1000
+    state = exchange.State(tmp_path)
+    tape = state.tape("BTCUSDT")
+    for first in range(1, rows, 1000):
+        trades = [Print(n, n, 1, n, n % 2) for n in range(first, first + 1000)]
+        state.print("BTCUSDT", trades)
+        for trade in trades:
+            tape.append(trade)
+    state.close()
+    (file := tmp_path / "trades-BTCUSDT.bin").write_bytes(file.read_bytes() + b"torn")
+    again = exchange.State(tmp_path)
+    kept = again.tape("BTCUSDT")
+    assert kept.last_id == rows and len(kept.since(rows - 99_999, 200_000)) == 100_000
+    assert kept.since(rows - 99_999, 1) == tape.since(rows - 99_999, 1) == [Print(301_001, 301_001, 1, 301_001, 1)]
+    again.print("BTCUSDT", [Print(rows + 1, 5, 5, 5, 0)])
+    again.close()
+    assert exchange.State(tmp_path).tape("BTCUSDT").latest(2) == [kept.prints[-1], Print(rows + 1, 5, 5, 5, 0)]
 
-    return ConfigError
+
+def test_a_torn_end_of_the_state_is_cut_and_damage_further_up_is_refused(tmp_path):
+    async def scene():
+        async with venue(tmp_path) as (rest, _, _):
+            _, one = await rest.order(**limit("BUY", "50000"))
+            _, two = await rest.order(**limit("BUY", "50001"))
+        state = tmp_path / "data" / "sim" / "exchange" / "state.jsonl"
+        lines = state.read_bytes()
+        state.write_bytes(lines + b'{"orders":[{"id"')
+        async with venue(tmp_path) as (rest, _, _):
+            _, rows = await rest.order("GET", "/api/v3/openOrders")
+            assert [r["orderId"] for r in rows] == [one["orderId"], two["orderId"]]
+        state.write_bytes(b"\0\0\n" + lines)
+        with pytest.raises(ConfigError, match="line 1 is damaged"):
+            async with venue(tmp_path):
+                pass
+
+    asyncio.run(scene())
+
+
+def test_what_cannot_be_written_is_not_told_and_stops_the_exchange_with_a_sentence(tmp_path, monkeypatch):
+    def full(self, line):
+        raise OSError(28, "No space left on device")
+
+    async def scene():
+        with pytest.raises(ConfigError, match="No space left on device"):
+            async with venue(tmp_path) as (rest, _, _):
+                monkeypatch.setattr(exchange.State, "append", full)
+                status, error = await rest.order(**limit("BUY", "50000"))
+                assert (status, error["code"]) == (503, -1016)
+
+    asyncio.run(scene())
+    monkeypatch.undo()
+
+    async def again():
+        async with venue(tmp_path) as (rest, _, _):
+            _, rows = await rest.order("GET", "/api/v3/openOrders")
+            assert rows == []
+
+    asyncio.run(again())
+
+
+def test_a_port_in_use_is_a_sentence(tmp_path):
+    async def scene():
+        with sockets.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            with pytest.raises(ConfigError, match="cannot be listened on"):
+                async with served(configure(tmp_path, f"[exchange]\nport = {taken.getsockname()[1]}\n")):
+                    pass
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE", "PUT", "HEAD"])
+def test_bad_requests_get_the_venues_codes(tmp_path, method):
+    paths = [
+        "/", "/api/v3/depth", "/api/v3/depth?symbol=%FF%00", "/api/v3/depth?symbol=BTCUSDT&limit=x", "/ws-api/v3", "/ws",
+        "/api/v3/depth?symbol=BTCUSDT&limit=0", "/api/v3/historicalTrades?symbol=BTCUSDT&fromId=99999999999999999999",
+        "/api/v3/exchangeInfo?symbols=[1", "/api/v3/order?symbol=BTCUSDT", "/api/v3/account?timestamp=1&signature=%00",
+        "/api/v3/depth?symbol=BTCUSDT&symbol=BTCUSDT", "/api/v3/aggTrades?symbol=BTCUSDT&startTime=-1",
+    ]  # fmt: skip
+
+    async def scene():
+        async with venue(tmp_path) as (rest, _, _):
+            for path in paths:
+                body = b"\xff\xfe" if method == "POST" else None
+                async with rest.session.request(
+                    method, rest.base + path, headers={"X-MBX-APIKEY": "local-key"}, data=body
+                ) as answer:
+                    assert 400 <= answer.status < 500, (path, answer.status, await answer.text())
+            assert (await rest("GET", "/api/v3/ping")) == (200, {})
+
+    asyncio.run(scene())

@@ -120,7 +120,7 @@ def test_nothing_is_said_before_log_identity_and_instrument_are_known():
     step, tape = make(), Tape()
     assert step.step([tape.quote(), tape.signal(1.0), tape.instrument(), tape.signal(1.0)]) == []
     assert step.step([tape.run(), tape.signal(1.0)]) != []
-    assert step.counters()["refusals"] == {"not_ready": 2}
+    assert step.counters()["refused"] == {"not_ready": 2}
 
 
 def test_only_the_sequencers_run_event_names_the_log():
@@ -146,7 +146,7 @@ def test_refusals_are_counted_by_reason(prepare, reason):
     step, tape = make(styles=("limit_ioc",)), Tape()
     tape.opened(step)
     assert step.step([*prepare(tape), tape.signal(1.0)]) == []
-    assert step.counters()["refusals"] == {reason: 1}
+    assert step.counters()["refused"] == {reason: 1}
 
 
 def test_a_signal_about_the_past_is_ignored():
@@ -156,7 +156,7 @@ def test_a_signal_about_the_past_is_ignored():
     for _ in range(30):
         step.step([tape.clock(100), tape.quote()])
     assert step.step([tape.signal(1.0, cause=3)]) == []
-    assert step.counters()["refusals"] == {"stale_signal": 1}
+    assert step.counters()["refused"] == {"stale_signal": 1}
     assert step.step([tape.signal(1.0, cause=len(tape.events) - 5)]) != []
 
 
@@ -164,7 +164,7 @@ def test_order_rate_is_bounded_by_the_time_of_the_log():
     step, tape = make(orders_per_s=2.0, position_max="1"), Tape()
     tape.opened(step)
     assert len(step.step([tape.signal(1.0) for _ in range(5)])) == 2
-    assert step.counters()["refusals"] == {"rate": 3}
+    assert step.counters()["refused"] == {"rate": 3}
     step.step([tape.clock(499)])
     assert step.step([tape.signal(1.0)]) == []
     step.step([tape.clock(1)])
@@ -175,7 +175,7 @@ def test_pending_intents_count_in_the_exposure_until_a_final_report():
     step, tape = make(position_max="0.002", styles=("limit_ioc",)), Tape()
     tape.opened(step)
     said = step.step([tape.signal(1.0), tape.signal(1.0), tape.signal(1.0)])
-    assert len(said) == 2 and step.counters()["refusals"] == {"position": 1}
+    assert len(said) == 2 and step.counters()["refused"] == {"position": 1}
     step.step([tape.clock(60_000), tape.quote()])  # long expired, but nobody has said what became of them
     assert step.step([tape.signal(1.0)]) == []
     first = intents(said)[0]["client_order_id"]

@@ -329,3 +329,21 @@ def test_old_cache_folders_are_removed(tmp_path):
     cache.prune(tmp_path, tmp_path / f"{0:016x}")
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == [f"{i:016x}" for i in (0, 5, 6, 7, 8)] + ["somebody-elses"]
+
+
+def test_the_example_in_the_docs_runs(tmp_path):
+    """docs/research.md: the kernel as printed there, in a project of its own."""
+    project = tmp_path / "project"
+    for folder in ("bus", "nodes", "tests"):
+        shutil.copytree(PROJECT / folder, project / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    source = (PROJECT / "docs/research.md").read_text().split("```python\n")[1].split("```")[0]
+    (project / "nodes/models/spread.py").write_text(source)
+    script = SCRIPT.replace("book_imbalance", "spread").replace(
+        "quote(1, 900, 100), quote(50, 100, 900)", "quote(1, 5, 5, ask=110), quote(2000, 5, 5, ask=101)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(project)}
+    words = [sys.executable, "-c", script, str(project)]
+    done = subprocess.run(words, cwd=project, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    usual = 1.0 + 9.0 * 2 ** -(2000 / 5000)
+    assert float(done.stdout) == pytest.approx((usual - 1.0) / (usual + 1.0))

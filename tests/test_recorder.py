@@ -55,7 +55,7 @@ class Sequencer:
 
     def __init__(self, config: Config):
         self.log = LogWriter(config.log_dir, segment_bytes=config.log.segment_bytes, sync_ms=config.log.sync_ms)
-        self.publisher = Publisher(config, self.log, (0, 0, 0))
+        self.publisher = Publisher(config, self.log, [self.log.last] * 3)
 
     def publish(self, raws: list[bytes]) -> None:
         self.publisher.publish(self.log.last + 1, [bytearray(raw) for raw in raws])

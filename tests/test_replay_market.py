@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 import websockets
 from test_exchange_orders import Rest, configure, limit, served
-from test_exchange_streams import Process, Rebuilt, compare
+from test_exchange_streams import Process, Rebuilt, compare, deaf
 
 from bus.config import ConfigError
 from nodes.simulation.instruments import spec
@@ -293,6 +293,30 @@ def test_a_truncated_capture_serves_what_can_be_read_and_says_so(tmp_path):
                 assert "ends early" in progress["error"]
                 heard = [await socket.recv() for _ in range(progress["frames"])]
                 assert heard == recorded[: len(heard)] and len(heard) > 100
+
+    asyncio.run(scene())
+
+
+def test_a_client_that_vanishes_does_not_stop_the_others(tmp_path):
+    messages = FEW + [ticker(100 + n, 100, 1 + n, 200, 1) for n in range(8000)]
+    for message in messages[len(FEW) :]:
+        message["data"]["ignored"] = "x" * 1000  # more in all than the kernel would buffer
+    recorded = write(tmp_path / "long.gz", messages)
+
+    async def scene():
+        async with replayed(tmp_path, toml(tmp_path / "long.gz", lines=2)) as (rest, ws, _):
+            goes = deaf(ws + ALL)
+            async with websockets.connect(ws + ALL) as stays:
+                heard = []
+                with contextlib.suppress(TimeoutError):
+                    while True:
+                        heard.append(await asyncio.wait_for(stays.recv(), 1))
+                assert 0 < len(heard) < len(recorded), "the replay waits for the one that does not read"
+                goes.close()
+                while len(heard) < len(recorded):
+                    heard.append(await asyncio.wait_for(stays.recv(), 20))
+                assert heard == recorded
+                assert (await ended(rest))["clients"] == 1
 
     asyncio.run(scene())
 

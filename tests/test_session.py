@@ -10,14 +10,17 @@ from urllib.parse import parse_qsl
 import numpy as np
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bus.config import load
-from bus.log import LogReader
+from bus.log import LogReader, release
 from bus.process import Context
 from bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
-from bus.wire import encode
+from bus.wire import decode, encode
 from nodes import sequencer, session
 from nodes.venues import binance_orders
+from nodes.venues.account import Account
 
 SUBJECT = "binance.BTCUSDT"
 
@@ -434,3 +437,78 @@ def test_a_second_session_on_the_same_account_cannot_start(tmp_path):
             await session.run(Context(mesh.config, "session-2"))
 
     scenario(tmp_path, play)
+
+
+def report_of(step):
+    status, filled, fills = {
+        "new": (Status.New, 0, ()),
+        "part": (Status.PartiallyFilled, 40, (1,)),
+        "full": (Status.Filled, 100, (2,)),
+        "query": (Status.PartiallyFilled, 40, ()),
+        "late": (Status.New, 0, ()),
+    }[step]
+    lots = {1: 40, 2: 60}
+    return binance_orders.Report(
+        "a", 9, status, filled, 0,
+        fills=[binance_orders.Fill(t, 1, 5, lots[t], 0, "BTC", False, 0, 9) for t in fills],
+    )  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(["new", "part", "full", "query", "late"]), max_size=12))
+def test_in_any_order_and_number_reports_never_move_an_order_back(steps):
+    account = Account()
+    record = np.zeros(1, INTENT)
+    record["client_order_id"], record["action"], record["side"], record["quantity_lots"] = b"a", Action.NEW, 1, 100
+    intent = decode(encode(Kind.intent, SUBJECT, record))
+    account.read(intent)
+    said = [account.begin(intent, 7)]
+    account.read(decode(said[0]))
+    for step in steps:
+        said += account.report(report_of(step), "stream", 7)
+    events = [decode(event) for event in said]
+    updates = [event.records[0] for event in events if event.kind == Kind.update]
+    filled = [int(update["filled_lots"]) for update in updates]
+    assert filled == sorted(filled)
+    trades = [int(event.records[0]["trade_id"]) for event in events if event.kind == Kind.fill]
+    assert sorted(trades) == sorted(({1} if "part" in steps else set()) | ({2} if "full" in steps else set()))
+    states = [int(update["status"]) for update in updates]
+    assert len(set(states)) == len(states)  # each state at most once
+    if "full" in steps:
+        assert states[-1] == Status.Filled
+        assert account.order("a").fills_missing == ("part" not in steps)
+    again = Account(account.pack())
+    for event in events:
+        again.read(event)  # the log read again changes nothing
+    assert again.pack() == account.pack()
+
+
+def test_what_it_said_and_the_log_does_not_have_yet_is_read_from_its_outbox(tmp_path):
+    """Also when the outbox has released its older part."""
+    (tmp_path / "mesh.toml").write_text("")
+    config = load(tmp_path, {"log": {"outbox_segment_bytes": 1 << 16}})
+
+    async def go():
+        ctx = Context(config, "session")
+        first = session.Session(ctx)
+        intents = []
+        for i in range(400):
+            record = np.zeros(1, INTENT)
+            record["client_order_id"], record["action"], record["side"] = f"id-{i}".encode(), Action.NEW, 1
+            record["quantity_lots"] = 1
+            intents.append(decode(encode(Kind.intent, SUBJECT, record)))
+            ctx.say([first.account.begin(intents[-1], time.time_ns())])
+        await ctx.close()
+        assert release(config.outbox_dir / "session", 250) > 0
+        ctx = Context(config, "session")
+        again = session.Session(ctx)
+        (await again.rebuild()).close()
+        known = [i for i in range(400) if again.account.order(f"id-{i}") is not None]
+        assert known == list(range(known[0], 400)) and 0 < known[0] <= 250
+        again.account.read(intents[399])
+        assert not again.account.waiting()  # its PendingNew is known: it will not be sent
+        await ctx.close()
+
+    try:
+        asyncio.run(go())
+    finally:
+        shutil.rmtree(config.outbox_dir, ignore_errors=True)

@@ -69,6 +69,21 @@ def verify(
         raise typer.Exit(1)
 
 
+@commands.command()
+def replay(
+    source: Annotated[str, typer.Option(help="all (archive, then log), log, or archive.")] = "all",
+    batch: Annotated[int, typer.Option(help="Events handed to a step at once; the result must not depend on it.")] = 4096,
+    json: Json = False,
+) -> None:
+    """Run the models over what was recorded; they must say what they said live, to the bit."""
+    from tools import replay as command
+
+    result = command.replay(source, batch)
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     terminal.run(commands, "mesh")
 

@@ -189,7 +189,9 @@ def replay(source: str = "all", batch: int = 4096) -> dict:
     except (ReadError, ArchiveError, LogError) as error:
         raise terminal.Failure(str(error)) from None
     if not result["events"]:
-        raise terminal.Failure(f"there is no event in {config.source_dir}; start the mesh with: mesh up")
+        where = {"log": config.log_dir, "archive": config.archive_dir}.get(source, config.source_dir)
+        advice = "it is cut about once a minute and at mesh down" if source == "archive" else "start the mesh with: mesh up"
+        raise terminal.Failure(f"there is no event in {where}; {advice}")
     return result | {"source": source}
 
 

@@ -9,6 +9,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tools.terminal import Failure
 LINES_LOOKED_AT = 2000  # all of a capture's streams show up in its first seconds
 ENDED = "ended"  # the exchange leaves this file in its folder when a replay has come to its end
 NAME_MAX = 40
+ORDER_NOTIONAL = Decimal(60)  # what mesh.toml's 0.001 BTC were worth when its captures were made
 
 
 def overrides_path(root: Path) -> Path:
@@ -36,18 +38,35 @@ def plain(root: Path) -> Config:
 def for_captures(root: Path, files: list[Path], speed: float) -> Config:
     """Chooses the source of a replay and writes it into run/overrides.json. Raises Failure for an unfit file."""
     paths = [str(path.resolve()) for path in files]
-    symbols = sorted({symbol for path in files for symbol in symbols_of(path)})
-    chosen = {
-        "source": _folder_for(plain(root), paths),
+    prices: dict[str, Decimal] = {}
+    for path in files:
+        prices = symbols_of(path) | prices
+    usual = plain(root)
+    chosen: dict = {
+        "source": _folder_for(usual, paths),
         "exchange": {"replay": paths, "speed": speed},
-        "instruments": [{"symbol": symbol} for symbol in symbols],
+        "instruments": [{"symbol": symbol} for symbol in sorted(prices)],
     }
+    first = min(prices)
+    if first not in {instrument.symbol for instrument in usual.instruments} and prices[first]:
+        chosen["executor"] = amounts(prices[first])
     config = load(root, overrides=chosen)
     config.source_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_file(config.source_dir / "capture.json", json.dumps({"files": paths}).encode())
     overrides_path(root).parent.mkdir(exist_ok=True, mode=0o700)
     write_file(overrides_path(root), json.dumps(chosen).encode())
     return config
+
+
+def amounts(price: Decimal) -> dict[str, str]:
+    """Order size and position bound for an instrument that mesh.toml does not name, whose amounts are for another.
+
+    About ORDER_NOTIONAL an order, one significant digit; ten orders at most.
+    """
+    quantity = ORDER_NOTIONAL / price
+    step = Decimal(1).scaleb(quantity.adjusted())
+    order = max((quantity / step).to_integral_value() * step, Decimal(1).scaleb(-8))
+    return {"order_quantity": f"{order:f}", "position_max": f"{10 * order:f}"}
 
 
 def _folder_for(config: Config, paths: list[str]) -> str:
@@ -71,9 +90,9 @@ def _files_of(folder: Path) -> list[str]:
         return []
 
 
-def symbols_of(path: Path) -> set[str]:
-    """The instruments of a raw capture (lines of `<receive time> <combined-stream JSON>`), as the venue spells them."""
-    symbols: set[str] = set()
+def symbols_of(path: Path) -> dict[str, Decimal]:
+    """Instruments of a raw capture (lines of `<receive time> <combined-stream JSON>`) → a first price, 0 for none."""
+    symbols: dict[str, Decimal] = {}
     for number, line in enumerate(_first_lines(path), 1):
         stamp, _, frame = line.partition(b" ")
         try:
@@ -86,10 +105,22 @@ def symbols_of(path: Path) -> set[str]:
             ) from None
         stream = message.get("stream", "") if isinstance(message, dict) else ""
         if "@" in stream:
-            symbols.add(stream.partition("@")[0].upper())
+            symbol = stream.partition("@")[0].upper()
+            symbols[symbol] = symbols.get(symbol) or _price(message.get("data"))
     if not symbols:
         raise Failure(f"{path}: no line names a stream; a raw capture of Binance spot streams is needed")
     return symbols
+
+
+def _price(message: object) -> Decimal:
+    """Of a trade, or the bid of a best bid and ask; 0 for anything else."""
+    if not isinstance(message, dict):
+        return Decimal(0)
+    text = message.get("p") or message.get("b")
+    try:
+        return Decimal(text) if isinstance(text, str) else Decimal(0)
+    except ArithmeticError:
+        return Decimal(0)
 
 
 def _first_lines(path: Path) -> Iterator[bytes]:

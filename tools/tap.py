@@ -19,8 +19,10 @@ from bus.sockets import Subscriber
 from bus.topics import lanes_of
 from bus.wire import Event
 from nodes.transport.supervisord import is_free
+from storage import reader
+from storage.segment import ArchiveError
 from tools import terminal
-from tools.topics import kinds_of, matches, seq_before
+from tools.topics import kinds_of, matches, place
 
 commands = terminal.app("Shows the mesh's events as they happen.", no_args_is_help=False)
 SECOND = 1_000_000_000
@@ -47,7 +49,7 @@ def tap(
     try:
         events = follow(config, kinds, wanted, since, running)
         show_rates(events, count, json) if rate else show_events(config, events, count, json)
-    except LogError as error:
+    except (LogError, ArchiveError) as error:
         raise terminal.Failure(str(error)) from None
 
 
@@ -64,13 +66,20 @@ def is_running(config: Config) -> bool:
 def follow(config: Config, kinds: tuple[Kind, ...], prefixes: list[str], since: str, live: bool) -> Iterator[list[Event]]:
     """Lists of the wanted events; [] now and then while nothing comes. Ends with the log when it is not `live`."""
     log = LogReader(config.log_dir)
-    subscriber = Subscriber(config, lanes_of(kinds), seq_before(since, log) if since else log.last)
+    after, since_ns = place(since, log) if since else (log.last, 0)
 
     def chosen(events: list[Event]) -> list[Event]:
-        if not prefixes:
-            return events
-        return [event for event in events if any(matches(event.topic, prefix) for prefix in prefixes)]
+        return [
+            event
+            for event in events
+            if event.seq_ns >= since_ns and (not prefixes or any(matches(event.topic, prefix) for prefix in prefixes))
+        ]
 
+    if since:
+        for event in reader.events(config, after):  # the archive has what the log has released
+            after = event.seq
+            yield chosen([event])
+    subscriber = Subscriber(config, lanes_of(kinds), after)
     with contextlib.closing(subscriber):
         for events in subscriber.backlog():
             yield chosen(events)

@@ -41,12 +41,16 @@ def matches(topic: str, prefix: str) -> bool:
     return topic == prefix or topic.startswith(prefix + ".")
 
 
-def seq_before(text: str, log: LogReader) -> int:
-    """The seq after which reading begins, of `--from`: a seq, a time (UTC unless it says otherwise), or `30s` ago."""
+def place(text: str, log: LogReader) -> tuple[int, int]:
+    """Where `--from` begins: (after this seq, not before this time in ns).
+
+    `text`: a seq, a time (UTC unless it says otherwise), or `30s` ago. A time before the log's begin is in the archive.
+    """
     if text.isdigit():
-        return max(int(text) - 1, 0)
+        return max(int(text) - 1, 0), 0
     if match := AGO.fullmatch(text):
-        return log.seq_at(time.time_ns() - int(float(match[1]) * UNITS_NS[match[2]]))
+        since_ns = time.time_ns() - int(float(match[1]) * UNITS_NS[match[2]])
+        return log.seq_at(since_ns), since_ns
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -55,4 +59,5 @@ def seq_before(text: str, log: LogReader) -> int:
         ) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return log.seq_at(int(moment.timestamp() * 10**6) * 1000)
+    since_ns = int(moment.timestamp() * 10**6) * 1000
+    return log.seq_at(since_ns), since_ns

@@ -280,17 +280,19 @@ def my_trades(venue: Venue, params: Params, now_ms: int) -> list[dict]:
     order = params.integer("orderId") if "orderId" in params else None
     first = params.integer("fromId") if "fromId" in params else None
     start, end = (params.integer(n) if n in params else None for n in ("startTime", "endTime"))
-    rows = [
-        t
-        for t in venue.desk.trades
-        if t.symbol == symbol
-        and (order is None or t.order_id == order)
-        and (first is None or t.trade_id >= first)
-        and (start is None or t.time >= start)
-        and (end is None or t.time <= end)
-    ]
     oldest_first = first is not None or start is not None
-    return [own_trade_view(t) for t in (rows[:limit] if oldest_first else rows[-limit:])]
+    rows = []
+    for trade in reversed(venue.desk.trades):  # from the newest back: a client that polls asks for the last few
+        if trade.symbol != symbol:
+            continue
+        if (first is not None and trade.trade_id < first) or (start is not None and trade.time < start):
+            break
+        if (order is None or trade.order_id == order) and (end is None or trade.time <= end):
+            rows.append(trade)
+            if len(rows) == limit and not oldest_first:
+                break
+    rows.reverse()
+    return [own_trade_view(t) for t in rows[:limit]]
 
 
 def account(venue: Venue, params: Params, now_ms: int) -> dict:

@@ -19,7 +19,7 @@ from nodes.simulation.reports import account_position, execution_report
 OWNER = 1  # the one account of the local venue
 OPEN = (NEW, PARTIALLY_FILLED)
 CLOSED_KEPT = 20_000  # closed orders that can still be queried
-TRADES_KEPT = 100_000
+TRADES_KEPT = 50_000
 TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")
 
 

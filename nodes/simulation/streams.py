@@ -64,9 +64,8 @@ class Hub:
     def remove(self, client: Client) -> None:
         client.dead = True
         self.clients.pop(client, None)
-        for stream in client.streams:
-            self.listeners.get(stream, {}).pop(client, None)
-        client.streams.clear()
+        for stream in list(client.streams):
+            self.unsubscribe(client, stream)
 
     def subscribe(self, client: Client, stream: str) -> None:
         client.streams[stream] = None

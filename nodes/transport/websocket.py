@@ -105,7 +105,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
-        return self._protocol.state is OPEN and not self.closed.done()
+        return self._protocol.state is OPEN and self._transport is not None and not self._transport.is_closing()
 
     def send(self, text: str | bytes) -> None:
         """One text message, handed to the socket at once. Raises Disconnected when the connection is over."""

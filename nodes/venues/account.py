@@ -11,7 +11,7 @@ import numpy as np
 
 from bus.schema import DTYPES, Action, Kind, Status
 from bus.wire import Event, decode, encode
-from nodes.venues.binance_orders import Fill, Report
+from nodes.venues.binance_orders import Fill, Report, values
 
 FINAL = frozenset({Status.Filled, Status.Canceled, Status.Rejected, Status.Expired})
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
@@ -108,11 +108,7 @@ class Account:
             if order is None:
                 if record["quantity_lots"] == 0:
                     continue  # likewise, read again
-                order = Order(
-                    client_order_id, event.subject, int(record["side"]), int(record["order_type"]),
-                    int(record["time_in_force"]), int(record["price_ticks"]), int(record["quantity_lots"]),
-                    event.sent_ns or event.recv_ns,
-                )  # fmt: skip
+                order = _order(record, event.subject, event.sent_ns or event.recv_ns)
                 self.state.orders[client_order_id] = order
             if order.final:
                 continue
@@ -165,20 +161,13 @@ class Account:
 
     def begin(self, intent: Event, now_ns: int) -> bytearray:
         """The PendingNew that has to be on file before the order is sent."""
-        record = intent.records[0]
-        order = Order(
-            record["client_order_id"].decode(), intent.subject, int(record["side"]), int(record["order_type"]),
-            int(record["time_in_force"]), int(record["price_ticks"]), int(record["quantity_lots"]), now_ns,
-        )  # fmt: skip
+        order = _order(intent.records[0], intent.subject, now_ns)
         return _update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
     def refuse(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
         """The Rejected of an intent that is not sent. Of a cancel: under the cancel's own id, with quantity 0."""
         record = intent.records[0]
-        order = Order(
-            record["client_order_id"].decode(), intent.subject, int(record["side"]), int(record["order_type"]),
-            int(record["time_in_force"]), int(record["price_ticks"]), int(record["quantity_lots"]), recv_ns,
-        )  # fmt: skip
+        order = _order(record, intent.subject, recv_ns)
         if record["action"] == Action.CANCEL:
             order.quantity_lots = 0
         return _update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
@@ -260,6 +249,15 @@ class Account:
     def waiting(self) -> list[Event]:
         """Intents that nothing has been said about, in the order of the log."""
         return sorted((decode(raw) for raw in self.state.waiting.values()), key=lambda event: event.seq)
+
+
+def _order(record: np.void, subject: str, sent_ns: int) -> Order:
+    """From an intent or an update: the fields of the same names."""
+    of = values(record)
+    return Order(
+        of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
+        of["quantity_lots"], sent_ns,
+    )  # fmt: skip
 
 
 def _update(

@@ -12,7 +12,7 @@ import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
 
 from tools.judge.findings import Findings
-from tools.judge.log import KINDS, PACKED, Event, layout, plain
+from tools.judge.log import KINDS, PACKED, Event, event, layout, plain
 
 NAME = re.compile(r"(\d{20})-(\d{20})\.h5")
 SIDES = ("price_ticks", "quantity_lots", "side")
@@ -178,12 +178,7 @@ def _join(kind: str, headers: dict[str, list], records: list, fields: dict, dige
         digest.update(pack_header.pack(*(row[name] for name, _ in fields["header"])))
         digest.update(body)
         own: Any = body if form is None else [tuple(plain(record[i]) for i in wanted) for record in mine]
-        out.append(
-            Event(
-                kind, row["flags"], row["k"], row["producer"].decode(), row["subject"].decode(),
-                *(row[name] for name in Event._fields[5:-1]), own,
-            )
-        )  # fmt: skip
+        out.append(event(kind, row, own))
     if start != len(records):
         raise ValueError(f"{kind} has {len(records)} records, its events have {start}")
     return out

@@ -79,6 +79,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _take(stream: Stream, message: dict) -> None:
     kind = message.get("e", "bookTicker")
     key: int | tuple[int, int]
+    table: dict
     if kind == "trade":
         key, table = message["t"], stream.trades
         value: tuple = (
@@ -96,4 +97,4 @@ def _take(stream: Stream, message: dict) -> None:
     if key in table:
         stream.repeated += 1
     else:
-        table[key] = value  # type: ignore[index]
+        table[key] = value

@@ -27,7 +27,7 @@ class Stored:
         if event.kind == "trade":
             for trade_id, price, quantity, trade_ns, event_ns, side in event.records:
                 # The header's ids are compared as part of the key: they must all be the trade's id.
-                value = (price, quantity, trade_ns, event_ns, side)
+                value: tuple = (price, quantity, trade_ns, event_ns, side)
                 if not event.first_id == event.last_id == trade_id:
                     value = (*value, f"header ids {event.first_id}, {event.last_id}")
                 self.trades.append((trade_id, value))

@@ -2,11 +2,10 @@
 
 import struct
 import zlib
-from collections import namedtuple
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -23,11 +22,37 @@ CODES = {
     "<i8": "q", "<u8": "Q", "<i4": "i", "<u4": "I", "<u2": "H", "<f8": "d", "|i1": "b", "|u1": "B",
 }  # fmt: skip
 
-# One event, wherever it was read from. `records`: a list of tuples in the order of docs/messages.md, or the packed bytes.
-Event = namedtuple(
-    "Event",
-    "kind flags k producer subject epoch number seq link cause_seq first_id last_id venue_ns recv_ns sent_ns seq_ns records",
-)
+HEADER_INTEGERS = (
+    "flags", "k", "epoch", "number", "seq", "link", "cause_seq", "first_id", "last_id", "venue_ns", "recv_ns", "sent_ns",
+    "seq_ns",
+)  # fmt: skip
+
+
+class Event(NamedTuple):
+    """One event, wherever it was read from. `records`: tuples in the order of docs/messages.md, or the packed bytes."""
+
+    kind: str
+    producer: str
+    subject: str
+    records: Any
+    flags: int
+    k: int
+    epoch: int
+    number: int
+    seq: int
+    link: int
+    cause_seq: int
+    first_id: int
+    last_id: int
+    venue_ns: int
+    recv_ns: int
+    sent_ns: int
+    seq_ns: int
+
+
+def event(kind: str, header: dict[str, Any], records: Any) -> Event:
+    numbers = (header[name] for name in HEADER_INTEGERS)
+    return Event(kind, plain(header["producer"]).decode(), plain(header["subject"]).decode(), records, *numbers)
 
 
 @cache
@@ -67,12 +92,12 @@ def read(folder: Path, findings: Findings, after: int = 0) -> Iterator[Event]:
         if expected is not None and first != expected:
             findings.fault("log_hole", f"{path.name} begins with {first}, the one before ended with {expected - 1}")
         expected = first
-        for event in _segment(path, data, path == files[-1], findings):
-            if event.seq != expected:
-                findings.fault("log_seq", f"{path.name}: event with seq {event.seq} where {expected} belongs")
-            expected = event.seq + 1
-            if event.seq > after:
-                yield event
+        for found in _segment(path, data, path == files[-1], findings):
+            if found.seq != expected:
+                findings.fault("log_seq", f"{path.name}: event with seq {found.seq} where {expected} belongs")
+            expected = found.seq + 1
+            if found.seq > after:
+                yield found
 
 
 def description(folder: Path) -> dict[str, tuple]:
@@ -146,8 +171,5 @@ def events(body: bytes, fields: dict[str, tuple]) -> Iterator[Event]:
             records = [tuple(plain(row[i]) for i in wanted) for row in rows]
         if len(records) != values["count"]:
             raise ValueError(f"event {values['seq']} has {len(records)} records, its header says {values['count']}")
-        yield Event(
-            kind, values["flags"], values["k"], plain(values["producer"]).decode(), plain(values["subject"]).decode(),
-            *(values[name] for name in Event._fields[5:-1]), records,
-        )  # fmt: skip
+        yield event(kind, values, records)
         offset = end

@@ -1,0 +1,124 @@
+"""Models and executor: events/s of each step, live (one event a call) and in bulk, beside the bare kernel over arrays.
+
+The bare kernel has its records in one array already and says nothing on: what is left is the mathematics.
+"""
+
+import functools
+import shutil
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from bench.floor import line, throw_away_mesh
+from bus.schema import DTYPES, QUOTE, SIGNAL, TRADE, Kind
+from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from nodes import executor, model
+from nodes.models.interface import OUT, ROW, SAID_PER_EVENT
+
+EVENTS = 40_000
+SUBJECT = "binance.BTCUSDT"
+START_NS = 1_700_000_000 * 1_000_000_000
+
+
+def market(signals: int = 0) -> list[Event]:
+    """Three quotes to a trade, 80 events/s by seq_ns; a strong signal after every `signals` events."""
+    random = np.random.default_rng(1)
+    now_ns = START_NS
+    events: list[Event] = []
+
+    def log(event: bytearray, producer: bytes = b"feed-1") -> None:
+        stamp_sent(event, producer.ljust(16, b"\0"), 1, 1, now_ns)
+        stamp_sequenced(event, len(events) + 1, 0, now_ns)
+        events.append(decode(bytes(event)))
+
+    log(encode(Kind.run, "sequencer", {"log_id": "0" * 16}), b"sequencer")
+    rules = np.array([(-8, -8, 1_000_000, 1000, 1000, 0, 0)], DTYPES[Kind.instrument])
+    log(encode(Kind.instrument, SUBJECT, rules))
+    for i in range(EVENTS):
+        now_ns += int(random.exponential(1e9 / 80))
+        if signals and i % signals == 0:
+            row = np.array([(b"bench", float(random.choice([-1, 1])), np.nan, 0, 0)], SIGNAL)
+            log(encode(Kind.signal, SUBJECT, row, cause_seq=len(events)), b"model-bench")
+        elif i % 4:
+            bid = 6_000_000_000_000 + int(random.integers(5)) * 1_000_000
+            lots = random.integers(1, 10**8, 2)
+            log(encode(Kind.quote, SUBJECT, np.array([(i, bid, lots[0], bid + 1_000_000, lots[1], 0)], QUOTE)))
+        else:
+            row = np.array([(i, 6 * 10**12, random.integers(1, 10**7), 0, 0, random.choice([-1, 1]), b"")], TRADE)
+            log(encode(Kind.trade, SUBJECT, row))
+    return events
+
+
+def rate(work: Callable[[], object], events: int) -> float:
+    """Events/s, the best of three."""
+    best = 0.0
+    for _ in range(3):
+        start = time.perf_counter()
+        work()
+        best = max(best, events / (time.perf_counter() - start))
+    return best
+
+
+def bare(step: model.Step, events: list[Event]) -> Callable[[], object]:
+    """The step's kernel over everything in one call, into an array that is large enough."""
+    wanted = [event for event in events if event.kind in (Kind.quote, Kind.trade)]
+    quotes = np.concatenate([event.records for event in wanted if event.kind == Kind.quote])
+    trades = np.concatenate([event.records for event in wanted if event.kind == Kind.trade])
+    rows = np.zeros(len(wanted), ROW)
+    firsts = {int(Kind.quote): 0, int(Kind.trade): 0}
+    for row, event in zip(rows, wanted, strict=True):
+        row["kind"], row["first"], row["count"], row["seq_ns"] = event.kind, firsts[event.kind], 1, event.seq_ns
+        firsts[event.kind] += 1
+    levels, out = np.zeros(1, DTYPES[Kind.depth]), np.zeros(len(wanted) * SAID_PER_EVENT, OUT)
+    parameters, units, kernel, empty = step._parameters, np.ones(2), step._kernel, step._empty
+    return lambda: kernel(empty.copy(), parameters, units, rows, len(rows), quotes, trades, levels, out)
+
+
+def decode_all(events: list[Event]) -> list[Event]:
+    return [decode(event.raw) for event in events]
+
+
+def in_lists(step, events: list[Event], size: int) -> Callable[[], None]:
+    """From the beginning each time: time never goes back in a log."""
+    lists = [events[i : i + size] for i in range(0, len(events), size)]
+    empty = step.save()
+
+    def work() -> None:
+        step.load(empty)
+        for one in lists:
+            step.step(one)
+
+    return work
+
+
+def main() -> None:
+    config = throw_away_mesh()
+    try:
+        events = market()
+        for one in config.models:
+            start = time.perf_counter()
+            step = model.Step(config, one.name)
+            cold_s = time.perf_counter() - start
+            start = time.perf_counter()
+            model.Step(config, one.name)
+            warm_s = time.perf_counter() - start
+            floor = rate(bare(step, events), len(events))
+            line(f"{one.kernel}: made, first in this process | again", f"{cold_s:.2f} s | {warm_s * 1000:.1f} ms")
+            for size in (1, 4096):
+                got = rate(in_lists(step, events, size), len(events))
+                line(
+                    f"{one.kernel}: lists of {size}", f"{got:,.0f} events/s",
+                    f"bare kernel {floor:,.0f}/s", floor / got,
+                )  # fmt: skip
+        for signals, what in ((0, "quotes and trades"), (4, "a strong signal in four events")):
+            tape = market(signals)
+            decoding = rate(functools.partial(decode_all, tape), len(tape))
+            got = rate(in_lists(executor.Step(config), tape, 1), len(tape))
+            line(f"executor: {what}", f"{got:,.0f} events/s", f"decoding alone {decoding:,.0f}/s", decoding / got)
+    finally:
+        shutil.rmtree(config.root, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
