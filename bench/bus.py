@@ -13,7 +13,6 @@ import numpy as np
 import zmq
 
 from bench.floor import line, microseconds, throw_away_mesh
-from bus.config import Config
 from bus.log import LogReader, LogWriter
 from bus.schema import QUOTE, Kind
 from bus.sockets import Cursor, Intake, Places, Producer, Publisher, Subscriber, Taken

@@ -22,7 +22,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every section."""
 
 
-class Instrument(Section):
+class Instrument(Section, frozen=True):
     """An instrument to capture. Exponents: value = mantissa × 10^exponent (Binance spot: −8, eight decimals)."""
 
     symbol: str
@@ -35,7 +35,7 @@ class Instrument(Section):
         return f"{self.venue}.{self.symbol}"
 
 
-class Log(Section):
+class Log(Section, frozen=True):
     segment_bytes: int = 16 << 20  # recovery scans one segment: 16 MiB take about 0.1 s
     sync_ms: int = 50  # fdatasync interval: what a power cut may cost
     keep_segments: int = 64  # released when archived and beyond this many, so tools can look back without the archive
@@ -48,7 +48,7 @@ class Log(Section):
     check_numbers: bool = True  # likewise
 
 
-class Feed(Section):
+class Feed(Section, frozen=True):
     venue: str = "binance"
     lines: int = 2
     depth_limit: int = 1000  # levels of a REST snapshot
@@ -56,7 +56,7 @@ class Feed(Section):
     backoff_s: tuple[float, float] = (0.1, 10.0)
 
 
-class Exchange(Section):
+class Exchange(Section, frozen=True):
     """The local venue. `seed` and the rates shape the synthetic market."""
 
     host: str = "127.0.0.1"
@@ -76,7 +76,7 @@ class Exchange(Section):
     ping_s: float = 20.0  # server pings, as the venue; no pong for three of them: cut off
 
 
-class Model(Section):
+class Model(Section, frozen=True):
     """One kernel on one instrument. `name` is the process name's second half, `kernel` a file in nodes/models."""
 
     name: str
@@ -85,7 +85,7 @@ class Model(Section):
     parameters: dict[str, float] = {}  # of the kernel: PARAMETERS in its file gives names, defaults and ranges
 
 
-class Executor(Section):
+class Executor(Section, frozen=True):
     enabled: bool = True
     instrument: str = ""  # venue.symbol; empty: the first instrument
     order_quantity: str = "0.001"
@@ -98,7 +98,7 @@ class Executor(Section):
     intent_ttl_ms: int = 5000  # an intent that the session has not acted on for so long is refused
 
 
-class Session(Section):
+class Session(Section, frozen=True):
     recv_window_ms: int = 2000  # a small one narrows the time in which an unanswered order may still arrive
     request_timeout_s: float = 10.0  # the venue itself gives up after 10 s; then the outcome is Unknown
     reconcile_s: float = 5.0  # open orders are compared with the venue's so often
@@ -108,7 +108,7 @@ class Session(Section):
     backoff_s: tuple[float, float] = (0.1, 10.0)
 
 
-class Recorder(Section):
+class Recorder(Section, frozen=True):
     commit_ms: int = 100  # recent store transaction
     segment_s: float = 60.0  # archive files are cut at least this often
     segment_events: int = 500_000
@@ -116,7 +116,7 @@ class Recorder(Section):
     recent_bytes_max: int = 8 << 30  # LMDB map: address space, not disk
 
 
-class Mesh(Section):
+class Mesh(Section, frozen=True):
     """The whole file. `host`: nodes that the sequencer's process runs itself, fewest hops for least latency."""
 
     mode: Literal["sim", "paper", "live"] = "sim"
@@ -320,6 +320,11 @@ def _check(mesh: Mesh, path: Path) -> None:
         plain_decimal = bool(re.fullmatch(r"\d{1,12}(\.\d{1,18})?", text)) and float(text) > 0
         need(plain_decimal, f"executor.{key}", text, "a plain decimal above 0 like '0.001'")
     need(mesh.recorder.segment_s > 0, "recorder.segment_s", mesh.recorder.segment_s, "more than 0")
+    need(1 <= mesh.recorder.commit_ms <= 10_000, "recorder.commit_ms", mesh.recorder.commit_ms, "1 to 10000")
+    need(mesh.recorder.segment_events >= 1000, "recorder.segment_events", mesh.recorder.segment_events, "1000 or more")
+    need(
+        mesh.recorder.recent_bytes_max >= 1 << 24, "recorder.recent_bytes_max", mesh.recorder.recent_bytes_max, "16 MiB or more"
+    )
     need(mesh.recorder.recent_hours > 0, "recorder.recent_hours", mesh.recorder.recent_hours, "more than 0")
     need(mesh.checkpoint_s > 0, "checkpoint_s", mesh.checkpoint_s, "more than 0")
     hostable = ("sequencer", "model", "executor", "session")

@@ -14,6 +14,7 @@ import threading
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,14 +56,13 @@ class LogNewer(LogError):
     """Written by a newer schema."""
 
 
-class Batch(NamedTuple):
-    first: int
-    count: int
-    body: memoryview  # whole events
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events `first` … `last`, back to back in `body`."""
 
-    @property
-    def last(self) -> int:
-        return self.first + self.count - 1
+    first: int
+    last: int
+    body: memoryview
 
 
 class Preamble(NamedTuple):
@@ -123,7 +123,7 @@ def scan(buffer, offset: int = 0) -> Iterator[tuple[int, Batch]]:
         stop = offset + BATCH_HEAD + size
         if size == 0 or stop > end or zlib.crc32(view[offset + 8 : stop]) != crc:
             return
-        yield stop, Batch(first, count, view[offset + BATCH_HEAD : stop])
+        yield stop, Batch(first, first + count - 1, view[offset + BATCH_HEAD : stop])
         offset = stop
 
 
@@ -443,7 +443,7 @@ class Tail:
                 if batch.first > self.next:
                     raise LogCorrupt(f"{self.folder}: number {self.next} is missing; {batch.first} follows")
                 self.next = batch.last + 1
-                out.append(batch if self._convert is None else batch._replace(body=self._convert(batch.body)))
+                out.append(batch if self._convert is None else replace(batch, body=self._convert(batch.body)))
         self._offset += used
         return out, used
 

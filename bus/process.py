@@ -29,6 +29,10 @@ REFUSAL_BYTES = 4096  # of the raw input that a refusal keeps; the length is kep
 _CHECKPOINT = struct.Struct("<8sQQII")  # magic, log_id, seq, size, crc
 
 
+class NodeFault(Exception):
+    """Why a node cannot work, as a sentence for the operator."""
+
+
 def die_with_parent() -> None:
     """Killing supervisord must not leave its children behind: the kernel sends SIGTERM when the parent dies."""
     parent = os.getppid()
@@ -99,7 +103,8 @@ class Subscription:
                     yield events
                     continue
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._readable.wait(), 1.0)
+                    async with asyncio.timeout(1.0):  # wait_for can swallow a cancellation (Python 3.11)
+                        await self._readable.wait()
         finally:
             loop.remove_reader(self._subscriber.fd)
             stopped.cancel()

@@ -215,9 +215,7 @@ BALANCE = np.dtype([("asset", "S16"), ("free", "<i8"), ("locked", "<i8"), ("venu
 
 CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8")])
 
-CURSOR = np.dtype(
-    [("producer", "S16"), ("epoch", "<u8"), ("number", "<u8"), ("duplicates", "<u8"), ("held", "<u8")]
-)
+CURSOR = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("number", "<u8"), ("duplicates", "<u8"), ("held", "<u8")])
 
 WATERMARK = np.dtype([("archived_seq", "<u8"), ("recent_seq", "<u8")])
 

@@ -52,7 +52,7 @@ class Places:
 
 
 def _socket(kind: int, bound: int) -> zmq.Socket:
-    sock = zmq.Context.instance().socket(kind)
+    sock: zmq.Socket = zmq.Context.instance().socket(kind)
     sock.linger = 0
     sock.sndhwm = sock.rcvhwm = bound
     sock.reconnect_ivl = 5  # ms: a restarted peer is back on the ring at once
@@ -71,9 +71,7 @@ class Producer:
         self._raw = producer_bytes(name)
         self._bytes_max = config.log.outbox_bytes_max
         self.folder = config.outbox_dir / name
-        self._outbox = LogWriter(
-            self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns
-        )
+        self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns)
         if self._outbox.fresh_identity and self._outbox.last:  # power cut: the tail is gone, numbers would clash
             self._start_afresh(config)
         self.epoch = self._outbox.log_id
@@ -90,9 +88,7 @@ class Producer:
         self._outbox.close()
         for _, path in segments(self.folder):
             path.unlink()
-        self._outbox = LogWriter(
-            self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns
-        )
+        self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns)
 
     @property
     def number(self) -> int:
@@ -167,7 +163,7 @@ class Intake:
         self._places = Places(config)
         self._pull = _socket(zmq.PULL, config.log.ring_messages)
         self._pull.bind(self._places.intake)
-        self.fd: int = self._pull.getsockopt(zmq.FD)
+        self.fd = int(self._pull.getsockopt(zmq.FD))
 
     def receive(self, messages: int = 256) -> list[Taken]:
         """What has come since, at most so many messages. [] when there is nothing more."""
@@ -282,9 +278,7 @@ class Publisher:
             start = stop
 
     def _ring(self, lane: Lane, first: int, run: Sequence[bytearray]) -> None:
-        head = LOG_RING.pack(
-            lane.prefix, self._log.log_id, first, first + len(run) - 1, self._log.durable, *self.previous
-        )
+        head = LOG_RING.pack(lane.prefix, self._log.log_id, first, first + len(run) - 1, self._log.durable, *self.previous)
         self._rung_ns[lane] = time.monotonic_ns()
         self._pub.send(head + b"".join(run), zmq.NOBLOCK)
 
@@ -326,7 +320,7 @@ class Subscriber:
         for lane in lanes:
             self._sub.subscribe(lane.prefix)
         self._sub.connect(self._places.log)
-        self.fd: int = self._sub.getsockopt(zmq.FD)
+        self.fd = int(self._sub.getsockopt(zmq.FD))
 
     def backlog(self) -> Iterator[list[Event]]:
         """Everything of these lanes that is in the log now, in order; then `drain` goes on from there."""
@@ -360,9 +354,9 @@ class Subscriber:
         _lane, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
         self.head = max(self.head, last, *previous)
         needed = max(previous[lane] for lane in self._lanes)
+        first_ring, self._started = not self._started, True
         if needed > self.seq and self._catch_up:
-            self._missed = self._started
-            self._started = True
+            self._missed = not first_ring
             self.catch_ups += self._missed
             self._target = needed
             self._waiting = ring

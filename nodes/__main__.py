@@ -12,7 +12,8 @@ from types import ModuleType
 
 from bus.config import Config, ConfigError, load
 from bus.log import LogError
-from bus.process import Context, die_with_parent
+from bus.process import Context, NodeFault, die_with_parent
+from bus.sockets import OutboxFull
 
 NODES = ("exchange", "feed", "sequencer", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
@@ -180,7 +181,7 @@ def main(words: list[str]) -> int:
     except Usage as error:
         print(f"{error}\n\n{USAGE.format(nodes=', '.join(NODES))}", file=sys.stderr)
         return 2
-    except (ConfigError, LogError) as error:
+    except (ConfigError, LogError, OutboxFull, NodeFault) as error:
         print(f"{' '.join(words)}: {error}", file=sys.stderr)
         return 1
     return 0

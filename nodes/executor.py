@@ -144,9 +144,7 @@ class Step:
             order.confirmed = True
             self.state.update(order, status, filled, order_id)
 
-    def _adopt(
-        self, client_order_id: str, side: int, order_type: int, force: int, price: int, lots: int, now_ns: int
-    ) -> Order:
+    def _adopt(self, client_order_id: str, side: int, order_type: int, force: int, price: int, lots: int, now_ns: int) -> Order:
         """An order that we did not make in this life: after other settings, or of a tail that a power cut took."""
         order = Order(
             client_order_id, side, order_type, force, price, lots, now_ns, cancel_ns=now_ns + self._ttl_ns, confirmed=True

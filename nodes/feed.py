@@ -27,6 +27,7 @@ WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth)
 
 FULL_LOOK_S = 0.02  # between two tries to say what the full outbox did not take
 SUBSCRIBE_PAUSE_S = 0.25  # the venue disconnects who sends more than 5 messages a second
+SAY_EVENTS = 128  # a read under load brings over a thousand frames: the first need not wait for the last
 END_S = 2.0  # for the tasks to end; then the process ends without them
 _IDS = struct.Struct("<qq")  # first_id, last_id at 104 of an event
 
@@ -68,7 +69,7 @@ class Line:
     # The way of a frame: socket → decode → book rule → outbox, in one call.
 
     def on_frames(self, recv_ns: int, frames: list[bytes]) -> None:
-        """All that one read of the socket brought, said as one batch."""
+        """All that one read of the socket brought, said as one batch, or as several where it brought a lot."""
         said: list[bytearray] = []
         decode, routes = binance.decode, self.routes
         for frame in frames:
@@ -86,6 +87,10 @@ class Line:
                     said += self.on_depth(event)
                 else:
                     said.append(event)
+            if len(said) >= SAY_EVENTS:
+                self.begin_flow()
+                self.say(said)
+                said = []
         self.count["frames"] += len(frames)
         self.heard = time.monotonic()
         if said:

@@ -119,9 +119,7 @@ class Step:
 
     def _call(self, count: int) -> int:
         quotes, trades, levels = (stage.array for stage in self._stages.values())
-        return self._kernel(
-            self._state, self._parameters, self._units, self._rows, count, quotes, trades, levels, self._out
-        )
+        return self._kernel(self._state, self._parameters, self._units, self._rows, count, quotes, trades, levels, self._out)
 
     def _flush(self, said: list[bytearray]) -> None:
         causes = self._causes

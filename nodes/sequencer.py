@@ -40,7 +40,7 @@ class Sequencer:
         self.config = config
         self.arbiter = Arbiter(config.log.hold_ms * MILLISECOND)
         self.position = Position(self.arbiter)
-        self.publisher: Publisher | None = None
+        self._recovered = False
         self.log = LogWriter(
             config.log_dir,
             segment_bytes=config.log.segment_bytes,
@@ -50,6 +50,7 @@ class Sequencer:
         self._recover()
         self.intake = Intake(config, self.position.cursors)
         self.publisher = Publisher(config, self.log, self.position.previous)
+        self._recovered = True
         self._waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
         self.after_append: Callable[[], None] | None = None  # a host runs its nodes here
         self._epoch = self.log.log_id
@@ -60,7 +61,7 @@ class Sequencer:
 
     def _state(self) -> bytes:
         """For the head of a new segment: true when everything taken is in the log or held."""
-        if self.publisher is None:  # a new identity's first segment, before the old ones have been read
+        if not self._recovered:  # a new identity's first segment, before the old ones have been read
             return b""
         self.position.previous = self.publisher.previous
         return self.position.pack()
@@ -241,7 +242,8 @@ async def run(ctx: SequencerContext) -> None:
             sequencer.tick()
             on_readable()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ctx.stop.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):
+                    await ctx.stop.wait()
         if ctx.guests_stop is not None:  # guests end while the log still takes what they say last
             ctx.guests_stop.set()
             await asyncio.gather(*ctx.guests, return_exceptions=True)

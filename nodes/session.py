@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from bus.log import LogReader, LogReleased, segments
-from bus.process import Context
+from bus.process import Context, NodeFault
 from bus.schema import Action, Kind, Status
 from bus.sockets import OutboxFull
 from bus.topics import lanes_of
@@ -44,7 +44,7 @@ END_S = 2.0  # for the tasks to end; then the process ends without them
 VENUE = "binance"
 
 
-class SessionLocked(RuntimeError):
+class SessionLocked(NodeFault):
     """Another session works on this account."""
 
 

@@ -341,7 +341,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_archive(tmp_path):
     raws = Market().mixed(4000)
     rng = np.random.default_rng(1)
     code = WRITER.format(root=str(ROOT), folder=str(tmp_path))
-    seen, kills, deadline = 0, 0, time.monotonic() + 12
+    seen, kills, deadline = 0, 0, time.monotonic() + 8
     while seen < 4000 and time.monotonic() < deadline:
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
         process.stdout.readline()

@@ -197,9 +197,7 @@ uvloop.run(main())
 
 class Process:
     def __init__(self, folder: Path):
-        self.child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, cwd=REPO, text=True
-        )
+        self.child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, cwd=REPO, text=True)
         assert self.child.stdout.readline() == "ready\n"
         self.where = json.loads((folder / "run" / "exchange.json").read_text())
         assert self.where["pid"] == self.child.pid

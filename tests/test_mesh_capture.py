@@ -131,4 +131,3 @@ def cut(source, target, seconds):
             if at - first > seconds * 1e9:
                 break
             out.write(line)
-

@@ -12,12 +12,12 @@ import h5py
 import hdf5plugin  # noqa: F401
 import numpy as np
 import pytest
+from stored import Market, write_log
 
 from bus.config import load
 from bus.log import LogReader
 from bus.schema import DTYPES, Flag, Kind
 from storage.cut import ArchiveWriter
-from tests.stored import Market, write_log
 from tools import verify as command
 from tools.judge import book, capture, compare, log
 from tools.judge.findings import Findings

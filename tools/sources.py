@@ -66,7 +66,7 @@ def amounts(price: Decimal) -> dict[str, str]:
     quantity = ORDER_NOTIONAL / price
     step = Decimal(1).scaleb(quantity.adjusted())
     order = max((quantity / step).to_integral_value() * step, Decimal(1).scaleb(-8))
-    return {"order_quantity": f"{order:f}", "position_max": f"{10 * order:f}"}
+    return {"order_quantity": f"{order.normalize():f}", "position_max": f"{(10 * order).normalize():f}"}
 
 
 def _folder_for(config: Config, paths: list[str]) -> str:

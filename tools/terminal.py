@@ -13,7 +13,17 @@ from bus.config import Config, ConfigError, load
 # The parser's own exception, wherever this version of typer keeps it.
 UsageError: Any = typer.BadParameter.__base__
 
-out = Console(highlight=False, soft_wrap=True)
+
+class Enough(Exception):
+    """Whoever reads our output has closed it (`tap | head`): no fault, and nothing more to say."""
+
+
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        raise Enough
+
+
+out = _Terminal(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -39,8 +49,11 @@ def app(help: str, no_args_is_help: bool = True) -> typer.Typer:
 
 def print_json(value: object) -> None:
     """One object on one line of stdout."""
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
-    sys.stdout.buffer.flush()
+    try:
+        sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise Enough from None
 
 
 def _end(name: str, sentence: str, code: int) -> NoReturn:
@@ -63,7 +76,7 @@ def run(commands: typer.Typer, name: str) -> NoReturn:
         _end(name, str(error), error.code)
     except ConfigError as error:
         _end(name, str(error), 1)
-    except BrokenPipeError:  # the reader has seen enough (`tap | head`)
+    except Enough:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except (KeyboardInterrupt, typer.Abort):

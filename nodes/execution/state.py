@@ -48,9 +48,7 @@ class State(msgspec.Struct):
         orders.update(order, status, filled_lots, order_id)
         self._sort(order)
 
-    def fill(
-        self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str
-    ) -> None:
+    def fill(self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str) -> None:
         """Counts a fill into the position, whoever's order it was, once."""
         key = f"{client_order_id}/{trade_id}"
         if key in self.fill_ids:

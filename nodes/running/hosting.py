@@ -183,6 +183,7 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(runner.checkpoint.save, *due)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ctx.stop.wait(), 0.25)
+                async with asyncio.timeout(0.25):
+                    await ctx.stop.wait()
     finally:
         host.handlers.remove(handle)

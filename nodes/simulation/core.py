@@ -61,9 +61,7 @@ class Core:
         return cls(config, markets, lines)
 
     @classmethod
-    def recorded(
-        cls, config: Config, heads: list[list[str]], lines: list[Line], snapshot_ahead: Callable[[], bool]
-    ) -> "Core":
+    def recorded(cls, config: Config, heads: list[list[str]], lines: list[Line], snapshot_ahead: Callable[[], bool]) -> "Core":
         """Markets for what the first lines of the captures show, and for what mesh.toml names."""
         seen: dict[str, tuple[list[int], list[int]]] = {}
         for head in heads:

@@ -195,8 +195,7 @@ class Desk:
         """Everything, as one line: what a compacted state file starts with."""
         orders = [*self.closed, *self.open.values()]
         balances = {
-            asset: {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
-            for asset in self.accounts.deposited
+            asset: {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)} for asset in self.accounts.deposited
         }
         return Line(orders, self.trades, balances, self.accounts.deposited, self.next_order, self.executions)
 

@@ -43,9 +43,7 @@ class Changes:
         first = self.update_id + 1
         self.update_id = update_id
         self.levels = {1: {}, -1: {}}
-        return (
-            f'{{"e":"depthUpdate","E":{now_ms},"s":"{symbol}","U":{first},"u":{update_id},"b":[{bids}],"a":[{asks}]}}'
-        )
+        return f'{{"e":"depthUpdate","E":{now_ms},"s":"{symbol}","U":{first},"u":{update_id},"b":[{bids}],"a":[{asks}]}}'
 
 
 class Market:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 EXPONENT = 8  # Binance spot sends eight decimals
 
@@ -78,7 +79,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _take(stream: Stream, message: dict) -> None:
     kind = message.get("e", "bookTicker")
-    key: int | tuple[int, int]
+    key: Any
     table: dict
     if kind == "trade":
         key, table = message["t"], stream.trades

@@ -84,9 +84,12 @@ class Checks:
         if event.kind == "depth":
             self.findings.count("depth_levels", len(event.records))
         topic = (event.kind, event.subject)
-        if event.flags & (SNAPSHOT | REPAIRED):
+        if event.flags & REPAIRED:
             return
         last = self.last_ids.get(topic)
+        if event.flags & SNAPSHOT:  # the book is whole again, whatever was missed; the next change may straddle it
+            self.last_ids[topic] = max(event.last_id, last or event.last_id)
+            return
         self.last_ids[topic] = max(event.last_id, last or event.last_id)
         if last is None:
             return
