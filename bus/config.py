@@ -180,9 +180,9 @@ class Config:
 
     @property
     def outbox_dir(self) -> Path:
-        """In RAM where there is a tmpfs: an outbox has to survive a process, not a power cut."""
+        """In RAM where there is a tmpfs: an outbox has to survive a process, not a power cut. TICKMESH_TMPFS: another one."""
         identity = hashlib.sha256(f"{os.getuid()} {self.root.resolve()} {self.mesh.source}".encode()).hexdigest()[:16]
-        shm = Path("/dev/shm")
+        shm = Path(os.environ.get("TICKMESH_TMPFS") or "/dev/shm")
         if shm.is_dir() and os.access(shm, os.W_OK):
             return shm / f"tickmesh-{identity}"
         return self.source_dir / "outbox"

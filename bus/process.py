@@ -83,8 +83,8 @@ class Subscription:
 
     @property
     def lag(self) -> int:
-        """Events of the whole log between its newest known seq and what has been handed out here."""
-        return self._subscriber.head - self._subscriber.seq
+        """How many events of the log there are up to the newest of these lanes that has not been handed out; 0 if none."""
+        return max(self._subscriber.head - self._subscriber.seq, 0)
 
     def backlog(self) -> Iterable[list[Event]]:
         """What is in the log now; `async for` goes on from there."""

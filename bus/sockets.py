@@ -307,7 +307,7 @@ class Subscriber:
         self.seq = after
         self.durable_seq = 0
         self.log_id = 0
-        self.head = 0  # newest seq that this subscriber has heard of, on any lane
+        self.head = 0  # newest seq of these lanes that this subscriber has heard of
         self.catch_ups = 0
         self.caught_up = 0
         self._target = 0  # while > seq: the log has to be read up to here
@@ -352,8 +352,8 @@ class Subscriber:
 
     def _hear(self, ring: bytes, out: list[Event]) -> None:
         _lane, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
-        self.head = max(self.head, last, *previous)
         needed = max(previous[lane] for lane in self._lanes)
+        self.head = max(self.head, last if last >= first else 0, needed)
         first_ring, self._started = not self._started, True
         if needed > self.seq and self._catch_up:
             self._missed = not first_ring

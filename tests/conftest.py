@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,17 @@ import pytest
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEEP = "a-rather-long-folder-name-so-that-socket-paths-are-not-short/and another one below it with spaces"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tmpfs() -> Iterator[None]:
+    """Outboxes of tests are in RAM as they are in life, and gone when the tests are over."""
+    if not os.path.isdir("/dev/shm"):
+        yield
+        return
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="tickmesh-tests-") as folder:
+        os.environ["TICKMESH_TMPFS"] = folder
+        yield
 
 
 @pytest.fixture

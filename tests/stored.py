@@ -94,7 +94,7 @@ def seq_of(raw: bytes) -> int:
 def batches(raws: Iterable[bytes], size: int = 100) -> list[Batch]:
     raws = list(raws)
     return [
-        Batch(seq_of(raws[i]), len(raws[i : i + size]), memoryview(b"".join(raws[i : i + size])))
+        Batch(seq_of(raws[i]), seq_of(raws[i]) + len(raws[i : i + size]) - 1, memoryview(b"".join(raws[i : i + size])))
         for i in range(0, len(raws), size)
     ]
 

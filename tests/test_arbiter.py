@@ -101,18 +101,37 @@ def test_another_line_fills_a_hole_within_the_hold():
 def test_a_book_wants_one_snapshot_and_another_after_a_break():
     lines = Lines()
     lines.say("a", Kind.depth, 1, 5)
-    lines.say("a", Kind.depth, 7, 7, snapshot=True)
+    lines.say("a", Kind.depth, 6, 7, snapshot=True)
     lines.say("a", Kind.depth, 6, 9)  # overlaps the snapshot, as real ones do
-    lines.say("b", Kind.depth, 8, 8, snapshot=True)  # the other line's is not needed
+    lines.say("b", Kind.depth, 9, 8, snapshot=True)  # the other line's is not needed
     lines.say("b", Kind.depth, 10, 12)
-    assert [(e.first_id, e.last_id, e.flags) for e in lines.out] == [(1, 5, 0), (7, 7, 1), (6, 9, 0), (10, 12, 0)]
+    assert [(e.first_id, e.last_id, e.flags) for e in lines.out] == [(1, 5, 0), (6, 7, 1), (6, 9, 0), (10, 12, 0)]
     lines.say("a", Kind.depth, 20, 22)
     lines.wait(HOLD)
-    lines.say("a", Kind.depth, 23, 23, snapshot=True)
-    lines.say("a", Kind.depth, 24, 25)
+    lines.say("a", Kind.depth, 23, 22, snapshot=True)
+    lines.say("a", Kind.depth, 23, 25)
     assert [(e.kind, e.first_id, e.last_id) for e in lines.out[4:]] == [
-        (Kind.gap, 13, 19), (Kind.depth, 20, 22), (Kind.depth, 23, 23), (Kind.depth, 24, 25),
-    ]  # fmt: skip
+        (Kind.gap, 13, 19),
+        (Kind.depth, 20, 22),
+        (Kind.depth, 23, 22),
+        (Kind.depth, 23, 25),
+    ]
+
+
+def test_a_snapshot_beyond_a_whole_book_says_the_hole_first():
+    """As after a restart of everything: nothing may be missed without a word, and the book is in step again."""
+    lines = Lines()
+    lines.say("a", Kind.depth, 1, 5)
+    lines.say("a", Kind.depth, 6, 5, snapshot=True)
+    lines.say("a", Kind.depth, 100, 99, snapshot=True)
+    lines.say("a", Kind.depth, 100, 101)
+    assert len(lines.out) == 2, "another line might still fill it"
+    lines.wait(HOLD)
+    assert [(e.kind, e.first_id, e.last_id) for e in lines.out[2:]] == [
+        (Kind.gap, 6, 99),
+        (Kind.depth, 100, 99),
+        (Kind.depth, 100, 101),
+    ]
 
 
 def test_a_reconnected_line_cannot_overtake_one_that_is_behind():

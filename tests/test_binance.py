@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.config import Instrument
-from bus.schema import INTENT, Action, Flag, Kind, OrderType, Status, TimeInForce
+from bus.schema import DTYPES, INTENT, Action, Flag, Kind, OrderType, Status, TimeInForce
 from bus.wire import decode as event_of
+from bus.wire import encode
 from nodes.venues import binance, binance_orders, decimals
 from nodes.venues.booksync import Answer, BookSync
 from nodes.venues.private import read_private
@@ -214,36 +215,49 @@ def test_an_empty_change_is_one_record_without_a_side():
 
 
 def change(first, last):
-    return bytearray(f"{first}-{last}", "ascii"), first, last
+    return encode(Kind.depth, "binance.BTCUSDT", np.zeros(1, DTYPES[Kind.depth]), first_id=first, last_id=last), first, last
+
+
+def image(last):
+    return encode(Kind.depth, "binance.BTCUSDT", np.zeros(1, DTYPES[Kind.depth]), last_id=last, flags=Flag.SNAPSHOT), last
+
+
+def names(said):
+    """`11-20` for a change, `S20` for a snapshot."""
+    decoded = [event_of(event) for event in said]
+    return [f"S{e.last_id}" if e.flags & Flag.SNAPSHOT else f"{e.first_id}-{e.last_id}" for e in decoded]
 
 
 def test_a_change_that_ended_exactly_at_the_snapshot_is_enough():
     book = BookSync()
     assert book.change(*change(11, 20)) == []
-    answer, said = book.snapshot(bytearray(b"S20"), 20)
-    assert answer is Answer.USED and [bytes(event) for event in said] == [b"11-20", b"S20"]
-    assert book.change(*change(21, 25)) == [b"21-25"]
+    answer, said = book.snapshot(*image(20))
+    assert answer is Answer.USED and names(said) == ["11-20", "S20"]
+    assert event_of(said[-1]).first_id == 21, "from there on this line is whole"
+    assert names(book.change(*change(21, 25))) == ["21-25"]
     assert book.resyncs == 0
 
 
 def test_a_snapshot_ahead_is_held_and_one_behind_is_asked_for_again():
     book = BookSync()
     book.change(*change(11, 20))
-    assert book.snapshot(bytearray(b"S9"), 9) == (Answer.TOO_OLD, [])
+    assert book.snapshot(*image(9)) == (Answer.TOO_OLD, [])
     assert book.wants_snapshot
-    assert book.snapshot(bytearray(b"S30"), 30) == (Answer.HELD, [])
+    assert book.snapshot(*image(30)) == (Answer.HELD, [])
     assert not book.wants_snapshot
     assert book.change(*change(21, 29)) == []
-    assert [bytes(event) for event in book.change(*change(30, 33))] == [b"11-20", b"21-29", b"S30", b"30-33"]
+    said = book.change(*change(30, 33))
+    assert names(said) == ["11-20", "21-29", "S30", "30-33"]
+    assert event_of(said[2]).first_id == 30, "the change that follows it straddles it"
     book = BookSync()
     book.change(*change(11, 20))
-    assert book.snapshot(bytearray(b"S10"), 10)[0] is Answer.USED  # U = L + 1 is contiguous
+    assert book.snapshot(*image(10))[0] is Answer.USED  # U = L + 1 is contiguous
 
 
 def test_a_full_buffer_is_said_out_of_step_and_counted():
     book = BookSync(events_max=3)
     said = [event for start in range(1, 9) for event in book.change(*change(start, start))]
-    assert said == [b"1-1", b"2-2", b"3-3", b"4-4", b"5-5", b"6-6", b"7-7", b"8-8"]
+    assert names(said) == ["1-1", "2-2", "3-3", "4-4", "5-5", "6-6", "7-7", "8-8"]
     assert book.overflows == 2 and not book.synced
 
 
@@ -264,11 +278,11 @@ def test_every_change_comes_out_once_in_order_and_the_book_is_exact(data):
             out += book.change(*change(*given_in[-1]))
         elif action == "snapshot" and book.wants_snapshot:
             last = max(0, at + data.draw(st.integers(-6, 6)))
-            out += book.snapshot(bytearray(f"S{last}", "ascii"), last)[1]
+            out += book.snapshot(*image(last))[1]
         elif action == "disconnect":
             out += book.disconnected()
     out += book.disconnected()
-    texts = [bytes(event).decode() for event in out]
+    texts = names(out)
     assert [text for text in texts if text[0] != "S"] == [f"{first}-{last}" for first, last in given_in]
     reached = None
     for text in texts:

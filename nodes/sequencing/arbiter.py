@@ -124,18 +124,12 @@ class Arbiter:
         last = stream.last
         if one.fresh:
             stream.joined.discard(one.line)
-        if one.snapshot:
-            if stream.synced or (last is not None and one.last_id < last):
-                self.stale_snapshots += not stream.synced
-                self._drop(one)
-            else:
-                stream.synced = True
-                self._take(stream, one, out)
-            return True
         if last is None:
             stream.joined.add(one.line)
             self._take(stream, one, out)
             return True
+        if one.snapshot:
+            return self._settle_snapshot(stream, one, last, out)
         if one.last_id <= last:
             stream.joined.add(one.line)
             if stream.missing and key[0] == Kind.trade and self._fill(key, stream, one, out):
@@ -150,9 +144,21 @@ class Arbiter:
         self._take(stream, one, out)
         return True
 
+    def _settle_snapshot(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> bool:
+        """A snapshot's first_id is the first change that follows it on its line: a hole before that is a hole."""
+        if one.first_id > last + 1:
+            return False
+        if stream.synced or one.last_id < last:
+            self.stale_snapshots += not stream.synced
+            self._drop(one)
+        else:
+            self._take(stream, one, out)
+        return True
+
     def _take(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
         stream.last = one.last_id
         stream.venue_ns = one.venue_ns
+        stream.synced = stream.synced or one.snapshot
         out.append(one.event)
 
     def _drop(self, one: Offer) -> None:

@@ -8,8 +8,13 @@ Every change that goes in comes out exactly once and in order, in sync or not; o
 between them, is decided here.
 """
 
+import struct
 from enum import Enum
 
+from bus.schema import HEADER
+
+FIRST_ID_AT = HEADER.fields["first_id"][1]  # type: ignore[index]
+_FIRST_ID = struct.Struct("<q")
 BUFFER_EVENTS_MAX = 20_000  # over half an hour of changes at one per 100 ms: far beyond any sane snapshot
 BUFFER_BYTES_MAX = 32 << 20  # changes of a thousand levels have 24 kB each
 
@@ -111,4 +116,6 @@ class BookSync:
         self._release()
         self._held = None
         self.synced = True
+        follows = _FIRST_ID.unpack_from(after[0], FIRST_ID_AT)[0] if after else last_update_id + 1
+        _FIRST_ID.pack_into(snapshot, FIRST_ID_AT, follows)  # tells the sequencer from where on this line is whole
         return [*before, snapshot, *after]

@@ -87,8 +87,7 @@ class Checks:
         if event.flags & REPAIRED:
             return
         last = self.last_ids.get(topic)
-        if event.flags & SNAPSHOT:  # the book is whole again, whatever was missed; the next change may straddle it
-            self.last_ids[topic] = max(event.last_id, last or event.last_id)
+        if event.flags & SNAPSHOT:  # moves no id: the next change may straddle it, and has to follow on the one before
             return
         self.last_ids[topic] = max(event.last_id, last or event.last_id)
         if last is None:
