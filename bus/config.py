@@ -68,7 +68,7 @@ class Exchange(Section, frozen=True):
     api_secret: str = "local-secret"
     replay: tuple[str, ...] = ()  # capture files instead of the synthetic market
     speed: float = 1.0  # of the replay; 0 = as fast as its clients take it
-    lines: int = 2  # the replay starts when so many connections have subscribed
+    lines: int = 2  # the market starts when so many connections have subscribed
     maker_fee_ppm: int = 1000  # 0.1 %, parts per million of what is received
     taker_fee_ppm: int = 1000
     balances: dict[str, str] = {}  # asset: what the account starts with; others start with a useful amount
@@ -309,7 +309,7 @@ def _check(mesh: Mesh, path: Path) -> None:
     for asset, amount in mesh.exchange.balances.items():
         need(re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,8})?", amount) is not None, f"exchange.balances.{asset}", amount,
              "a decimal of at most 8 places")  # fmt: skip
-    need(1 <= mesh.exchange.lines <= 1000, "exchange.lines", mesh.exchange.lines, "1 to 1000")
+    need(0 <= mesh.exchange.lines <= 1000, "exchange.lines", mesh.exchange.lines, "0 (waits for nobody) to 1000")
     need(0 < mesh.executor.orders_per_s <= 1000, "executor.orders_per_s", mesh.executor.orders_per_s, "above 0 to 1000")
     need(mesh.executor.signal_threshold >= 0, "executor.signal_threshold", mesh.executor.signal_threshold, "0 or more")
     need(len(mesh.executor.styles) > 0, "executor.styles", mesh.executor.styles, "at least one style")

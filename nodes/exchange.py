@@ -59,6 +59,7 @@ Market:  synthetic (seed, trades_per_s, quotes_per_s), or `replay = ["capture.gz
 """
 
 HEAD_LINES = 500  # of each capture: symbols and their price steps are learnt from them
+SNAPSHOT_S = 2.0  # a replay waits so long at the capture's first snapshot for every line to ask for it
 SUBSCRIBERS_S = 5.0  # a market waits so long for what its lines have to do first, and then goes on without them
 STATE_BYTES_MAX = 16 << 20  # appended, before the state file is written anew
 MESSAGE_BYTES_MAX = 1 << 16  # of a client's websocket message
@@ -372,7 +373,7 @@ class Server:
     async def _open_book(self, line: str) -> None:
         """Passes the capture's first snapshot when every line has asked for one, as its recorder had: so each gets it as
         it was recorded, and no change after it is missing before it."""
-        deadline = time.monotonic() + SUBSCRIBERS_S
+        deadline = time.monotonic() + SNAPSHOT_S
         while self.depth_waiting < self.exchange.lines and time.monotonic() < deadline and not self.ctx.stop.is_set():
             await asyncio.sleep(0.001)
         self._pass(line)
