@@ -35,8 +35,9 @@ down:
 status: $(STAMP)
 	@.venv/bin/mesh status
 
+# Two at a time: most tests wait for real processes rather than work.
 test: $(STAMP)
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n 2 --dist worksteal
 
 bench: $(STAMP)
 	@.venv/bin/python -m bench

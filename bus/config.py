@@ -36,9 +36,9 @@ class Instrument(Section, frozen=True):
 
 
 class Log(Section, frozen=True):
-    segment_bytes: int = 16 << 20  # recovery scans one segment: 16 MiB take about 0.1 s
+    segment_bytes: int = 4 << 20  # recovery scans one segment: 4 MiB take less than 0.1 s
     sync_ms: int = 50  # fdatasync interval: what a power cut may cost
-    keep_segments: int = 64  # released when archived and beyond this many, so tools can look back without the archive
+    keep_segments: int = 256  # released when archived and beyond this many, so tools can look back without the archive
     outbox_segment_bytes: int = 4 << 20
     outbox_bytes_max: int = 1 << 30  # RAM a producer may fill while the sequencer is away
     clock_ms: int = 100  # silence after which a clock event is said

@@ -253,15 +253,16 @@ async def run(ctx: SequencerContext) -> None:
         sequencer.close()
 
 
-def drain(sequencer: Sequencer, quiet_s: float = 0.2) -> None:
-    """A clean stop takes what producers have still said, and gives up holes."""
+def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) -> None:
+    """A clean stop takes what producers have still said, and gives up holes. What they go on saying waits in outboxes."""
+    end = time.monotonic() + at_most_s
     quiet = time.monotonic() + quiet_s
-    while time.monotonic() < quiet:
+    while time.monotonic() < min(quiet, end):
         if sequencer.turn():
             quiet = time.monotonic() + quiet_s
-        time.sleep(0.005)
-    if taken := sequencer.intake.sweep(0):
-        sequencer.sequence(taken)
+        else:
+            time.sleep(0.002)
+    sequencer.sequence(sequencer.intake.sweep(0))
     sequencer.append(sequencer.arbiter.due(1 << 63))
     if sequencer.position.cursors:
         sequencer.append([encode(Kind.cursor, NAME, sequencer.position.records())])

@@ -81,8 +81,7 @@ def test_kills_under_load(make_root, settings):
     names = [name for name in KILLED if name not in hosted]
     for name in names:
         run.until(lambda name=name: run.ready(root, name), f"{name} is ready")
-    rounds = 2 if settings else 3
-    for _ in range(rounds):
+    for _ in range(2):
         killer.round(names)
     seen = run.events(root)[-1].seq
     run.until(lambda: len(run.events(root, Kind.fill, after=seen)) > 2, "fills go on")
@@ -100,8 +99,10 @@ def test_stop_and_start_single_processes_while_data_flows(make_root):
     root = make_root()
     run.ok(root, "mesh", "up")
     for name in ("feed-1", "sequencer", "recorder", "model-flow"):
+        begun = time.monotonic()
         run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", name)
-        time.sleep(0.5)
+        assert time.monotonic() - begun < 10, f"{name} does not stop while data flows"
+        time.sleep(0.3)
         run.ok(root, "supervisorctl", "-c", "supervisor.conf", "start", name)
     run.ok(root, "supervisorctl", "-c", "supervisor.conf", "restart", "executor")
     seen = run.events(root)[-1].seq
