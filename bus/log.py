@@ -169,6 +169,8 @@ class LogWriter:
         self.durable = self.last
         self._thread: threading.Thread | None = None
         if sync_ms:
+            # Written in place for ever: a full disk must not keep the mark from moving.
+            self._durable_fd = os.open(self.folder / "durable", os.O_RDWR | os.O_CREAT, 0o600)
             sync_folder(self.folder)
             self._sync_now()
             self._thread = threading.Thread(target=self._sync_loop, args=(sync_ms / 1000,), daemon=True)
@@ -332,8 +334,7 @@ class LogWriter:
                 break
         self.durable = last
         record = struct.pack("<QQ", last, self.log_id)
-        with open(self.folder / "durable", "wb") as file:
-            file.write(record + struct.pack("<I", zlib.crc32(record)))
+        os.pwrite(self._durable_fd, record + struct.pack("<I", zlib.crc32(record)), 0)
 
     def close(self) -> None:
         """Syncs everything and marks the log as cleanly closed."""
@@ -344,8 +345,10 @@ class LogWriter:
             self._thread.join()
             if self._sync_error is None:
                 self._sync_now()
+            os.close(self._durable_fd)
         if self._sync_error is None:
-            self._write_owner(clean=True)
+            with contextlib.suppress(OSError):  # a full disk: the next start takes it as not cleanly closed
+                self._write_owner(clean=True)
         os.close(self._fd)
         self._fd = -1
         os.close(self._lock)

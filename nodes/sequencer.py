@@ -56,6 +56,7 @@ class Sequencer:
         self._epoch = self.log.log_id
         self._producer = NAME.encode().ljust(16, b"\0")
         self._last_append = self._last_sweep = self._last_cursor = time.monotonic_ns()
+        self.refused = 0  # tries that a full disk has turned down in a row
         self.batches = 0
         self.batch_max = 0
 
@@ -111,9 +112,14 @@ class Sequencer:
             try:
                 self._append(batch)
             except LogFull as error:
-                print(f"sequencer: {error}; retrying, producers keep their events", file=sys.stderr, flush=True)
+                if not self.refused:
+                    print(f"sequencer: {error}; retrying, producers keep their events", file=sys.stderr, flush=True)
+                self.refused += 1
                 return
             self._waiting.popleft()
+        if self.refused:
+            print(f"sequencer: the log takes data again after {self.refused} tries", file=sys.stderr, flush=True)
+            self.refused = 0
         if self.after_append is not None:
             self.after_append()
 
@@ -161,8 +167,8 @@ class Sequencer:
                 return
         try:
             self.log.roll_if_full()  # only here: everything taken is in the log or held, as the segment's head says
-        except LogFull as error:
-            print(f"sequencer: {error}", file=sys.stderr, flush=True)
+        except LogFull:
+            pass  # the next append tells
         if now - self._last_sweep >= SWEEP_NS:
             self._last_sweep = now
             if taken := self.intake.sweep(SWEEP_NS):
@@ -203,7 +209,7 @@ class SequencerContext(Context):
     guests: list[asyncio.Task] = []
 
     def say(self, events: list[bytearray]) -> None:
-        if events:
+        if events and not self.sequencer.refused:  # a full disk: what it would say of itself can wait
             self.sequencer.append(events)
 
     def health(self) -> dict:
