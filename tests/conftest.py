@@ -8,7 +8,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Machines are noisy and speed is measured in bench/, so no example has a deadline. Examples are the same in every run.
+hypothesis.settings.register_profile("tickmesh", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("tickmesh")
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEEP = "a-rather-long-folder-name-so-that-socket-paths-are-not-short/and another one below it with spaces"

@@ -326,10 +326,14 @@ def test_a_killed_replay_goes_on_where_it_was_and_loses_nothing(tmp_path):
     recorded = write(tmp_path / "long.gz", messages, gap_ns=10**6)
     configure(tmp_path, toml(tmp_path / "long.gz", speed=2))
 
-    async def hear(where: dict, frames: int | None) -> list[str]:
+    async def hear_and_kill(process: Process, frames: int) -> list[str]:
+        async with websockets.connect(process.where["ws"] + ALL) as socket:
+            heard = [await socket.recv() for _ in range(frames)]
+            process.end(signal.SIGKILL)  # at once: the replay goes on by itself
+            return heard
+
+    async def hear(where: dict) -> list[str]:
         async with aiohttp.ClientSession() as session, websockets.connect(where["ws"] + ALL) as socket:
-            if frames:
-                return [await socket.recv() for _ in range(frames)]
             heard = []
             while not heard or heard[-1] != recorded[-1]:
                 heard.append(await socket.recv())
@@ -338,11 +342,9 @@ def test_a_killed_replay_goes_on_where_it_was_and_loses_nothing(tmp_path):
             assert progress["position"] == len(messages)
             return heard
 
-    process = Process(tmp_path)
-    before = asyncio.run(hear(process.where, 1500))
-    process.end(signal.SIGKILL)
+    before = asyncio.run(hear_and_kill(Process(tmp_path), 1500))
     again = Process(tmp_path)
-    after = asyncio.run(hear(again.where, None))
+    after = asyncio.run(hear(again.where))
     again.end(signal.SIGTERM)
     assert before == recorded[: len(before)]
     start = recorded.index(after[0])
