@@ -153,6 +153,7 @@ class LogWriter:
         self.boot = boot_id() if boot is None else boot
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(self.folder)
+        self._syncs = sync_ms > 0
         self.cut_bytes = 0
         self.last = 0
         self.last_batch: bytes = b""  # body of the last batch found at opening
@@ -161,17 +162,21 @@ class LogWriter:
         self._rolled: deque[int] = deque()  # file descriptors of full segments that are still to be synced
         self._sync_error: OSError | None = None
         self._closing = threading.Event()
+        durable = read_durable(self.folder)
         try:
             self._recover(new_id)
         except LogError:
             os.close(self._lock)
             raise
+        except OSError as error:
+            os.close(self._lock)
+            raise _full(self.folder, error) from None
         self.durable = self.last
         self._thread: threading.Thread | None = None
         if sync_ms:
             # Written in place for ever: a full disk must not keep the mark from moving.
             self._durable_fd = os.open(self.folder / "durable", os.O_RDWR | os.O_CREAT, 0o600)
-            sync_folder(self.folder)
+            self._sync_before(durable)
             self._sync_now()
             self._thread = threading.Thread(target=self._sync_loop, args=(sync_ms / 1000,), daemon=True)
             self._thread.start()
@@ -181,7 +186,8 @@ class LogWriter:
             stray.unlink()
         found = segments(self.folder)
         owner = self._read_owner()
-        same = bool(found) and (owner.get("clean") or (owner.get("boot") == self.boot != ""))
+        # A clean end means a synced one only where there is a sync at all.
+        same = bool(found) and ((owner.get("clean") and self._syncs) or owner.get("boot") == self.boot != "")
         # Within one boot only the last append can be torn; after a power cut anything since the last sync can be.
         durable = read_durable(self.folder)
         self.log_id = new_id()
@@ -206,7 +212,7 @@ class LogWriter:
             try:
                 preamble = read_preamble(path)
             except LogCorrupt:
-                if first <= durable or index == 0:
+                if first <= durable or (index == 0 and len(found) > 1):
                     raise
                 break
             if index > start and first != self.last + 1:
@@ -277,8 +283,10 @@ class LogWriter:
             with contextlib.suppress(OSError):
                 fresh.unlink()
             raise _full(self.folder, error) from None
-        if self._fd >= 0:
+        if self._fd >= 0 and self._syncs:
             self._rolled.append(self._fd)
+        elif self._fd >= 0:
+            os.close(self._fd)  # nobody syncs an outbox; left open, a released segment would keep its memory
         self._fd, self._size = fd, len(head)
 
     def roll_if_full(self) -> None:
@@ -310,6 +318,18 @@ class LogWriter:
             raise _full(self.folder, error) from None
         self._size += written
         self.last += len(blobs)
+
+    def _sync_before(self, durable: int) -> None:
+        """Segments that a predecessor filled and perhaps did not live to sync."""
+        found = segments(self.folder)
+        for (_, path), (following, _) in zip(found, found[1:]):
+            if following > durable:
+                fd = os.open(path, os.O_RDONLY)
+                try:
+                    os.fdatasync(fd)
+                finally:
+                    os.close(fd)
+        sync_folder(self.folder)
 
     def _sync_loop(self, interval: float) -> None:
         while not self._closing.wait(interval):

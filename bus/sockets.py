@@ -180,10 +180,11 @@ class Intake:
     def _take(self, name: str, epoch: int, first: int, count: int, body: memoryview, out: list[Taken]) -> None:
         cursor = self.cursors.setdefault(name, Cursor())
         cursor.heard_ns = time.monotonic_ns()
-        if epoch < cursor.epoch:
-            self.repeated += count
-            return
-        if epoch > cursor.epoch:
+        if epoch != cursor.epoch:
+            # Epochs are creation times: an older one is an old ring, unless it is the outbox there now (a clock was set).
+            if epoch < cursor.epoch and LogReader(self._outboxes / name).log_id != epoch:
+                self.repeated += count
+                return
             cursor.epoch, cursor.number = epoch, 0
             cursor.skip.clear()
         if first > cursor.number + 1 and self._catch_up:
@@ -211,6 +212,9 @@ class Intake:
         if reader.log_id != cursor.epoch:  # the outbox of that epoch is gone: a power cut, or someone removed it
             self.unreadable += 1
             return
+        if reader.first > cursor.number + 1:  # released, although not taken here: the log was moved away, say
+            self.unreadable += 1
+            cursor.number = reader.first - 1
         for batch in reader.batches(cursor.number):
             self._accept(name, cursor, batch.first, batch.body, out)
         if len(out) > before:
@@ -234,12 +238,11 @@ class Intake:
             if size == cursor.seen_size:
                 continue
             epoch = LogReader(self._outboxes / name).log_id
-            if epoch > cursor.epoch:
+            if epoch != cursor.epoch:
                 cursor.epoch, cursor.number = epoch, 0
                 cursor.skip.clear()
-            if epoch == cursor.epoch:
-                self._read(name, cursor, out)
-                cursor.seen_size = size
+            self._read(name, cursor, out)
+            cursor.seen_size = size
         return out
 
     def release(self, upto: dict[str, int]) -> None:

@@ -89,7 +89,7 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
 async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
     """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
     from nodes import sequencer
-    from nodes.running.hosting import Host, HostedContext, host_step
+    from nodes.running.hosting import Host, HostedContext, claim, host_step
 
     ctx = sequencer.SequencerContext(config, "sequencer")
     _stop_on_signal(ctx.stop)
@@ -98,6 +98,7 @@ async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
     contexts: list[HostedContext] = []
 
     def start_guests(core: sequencer.Sequencer) -> None:
+        claim(config, (name_of(*guest) for guest in guests))
         host = Host(core)
         for node, instance in guests:
             guest = HostedContext(config, name_of(node, instance), instance, host, stop_guests)

@@ -51,7 +51,7 @@ class Sequencer:
         self.intake = Intake(config, self.position.cursors)
         self.publisher = Publisher(config, self.log, self.position.previous)
         self._recovered = True
-        self._waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
+        self.waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
         self.after_append: Callable[[], None] | None = None  # a host runs its nodes here
         self._epoch = self.log.log_id
         self._producer = NAME.encode().ljust(16, b"\0")
@@ -81,7 +81,7 @@ class Sequencer:
 
     def turn(self, messages: int = 256) -> bool:
         """Takes what has come and logs it. True if there may be more."""
-        if self._waiting:
+        if self.waiting:
             return False
         taken = self.intake.receive(messages)
         if taken:
@@ -106,9 +106,9 @@ class Sequencer:
     def append(self, out: list[bytearray]) -> None:
         """Numbers, appends, rings; in batches of a bounded size. A full disk is retried, nothing is lost."""
         for start in range(0, len(out), BATCH_EVENTS):
-            self._waiting.append(out[start : start + BATCH_EVENTS])
-        while self._waiting:
-            batch = self._waiting[0]
+            self.waiting.append(out[start : start + BATCH_EVENTS])
+        while self.waiting:
+            batch = self.waiting[0]
             try:
                 self._append(batch)
             except LogFull as error:
@@ -116,7 +116,7 @@ class Sequencer:
                     print(f"sequencer: {error}; retrying, producers keep their events", file=sys.stderr, flush=True)
                 self.refused += 1
                 return
-            self._waiting.popleft()
+            self.waiting.popleft()
         if self.refused:
             print(f"sequencer: the log takes data again after {self.refused} tries", file=sys.stderr, flush=True)
             self.refused = 0
@@ -159,28 +159,25 @@ class Sequencer:
     # -- time
 
     def tick(self) -> None:
-        """What time alone brings: lost rings, holes given up, the clock, cursors."""
+        """What time alone brings: lost rings, holes given up, the clock, cursors. While the disk is full: nothing new."""
         now = time.monotonic_ns()
-        if self._waiting:
+        if self.waiting:
             self.append([])
-            if self._waiting:
-                return
-        try:
+        if self.waiting:
+            return
+        with contextlib.suppress(LogFull):  # the next append tells
             self.log.roll_if_full()  # only here: everything taken is in the log or held, as the segment's head says
-        except LogFull:
-            pass  # the next append tells
         if now - self._last_sweep >= SWEEP_NS:
             self._last_sweep = now
-            if taken := self.intake.sweep(SWEEP_NS):
-                self.sequence(taken)
-        if due := self.arbiter.due(now):
-            self.append(due)
-        if now - self._last_cursor >= CURSOR_NS and self.position.cursors:
+            self.sequence(self.intake.sweep(SWEEP_NS))
+        self.append(self.arbiter.due(now))
+        if now - self._last_cursor >= CURSOR_NS and self.position.cursors and not self.waiting:
             self._last_cursor = now
             records = self.position.records()
             self.append([encode(Kind.cursor, NAME, records)])
-            self.intake.release({r["producer"].decode(): int(r["number"]) for r in records})
-        if now - self._last_append >= self.config.log.clock_ms * MILLISECOND:
+            if not self.waiting:  # outboxes are released when the log has what was in them
+                self.intake.release({r["producer"].decode(): int(r["number"]) for r in records})
+        if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
             record = np.zeros(1, CLOCK)
             record[0] = (max(time.time_ns(), self.position.seq_ns), self.log.durable)
             self.append([encode(Kind.clock, NAME, record)])
@@ -222,6 +219,7 @@ class SequencerContext(Context):
             "batch_max": s.batch_max,
             "outbox_catch_ups": s.intake.catch_ups,
             "outbox_caught_up": s.intake.caught_up,
+            "unreadable": s.intake.unreadable,
             "repeated": s.intake.repeated,
             "gaps": s.arbiter.gaps,
             "late": s.arbiter.late,
@@ -232,13 +230,29 @@ class SequencerContext(Context):
 async def run(ctx: SequencerContext) -> None:
     sequencer = ctx.sequencer = Sequencer(ctx.config)
     loop = asyncio.get_running_loop()
+    failure: list[BaseException] = []
+    scheduled = False
 
     def on_readable() -> None:
         # Drain until nothing comes (ZeroMQ's descriptor is edge-triggered), but let the loop breathe between turns.
-        if sequencer.turn():
-            loop.call_soon(on_readable)
+        nonlocal scheduled
+        try:
+            more = not failure and sequencer.turn()
+        except Exception as error:  # noqa: BLE001 - the loop would swallow it: the process ends with it instead
+            failure.append(error)
+            ctx.stop.set()
+            return
+        if more and not scheduled:
+            scheduled = True
+            loop.call_soon(again)
+
+    def again() -> None:
+        nonlocal scheduled
+        scheduled = False
+        on_readable()
 
     loop.add_reader(sequencer.intake.fd, on_readable)
+    clean = False
     try:
         ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
         sequencer.sequence(sequencer.intake.sweep(0))
@@ -250,12 +264,16 @@ async def run(ctx: SequencerContext) -> None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
                     await ctx.stop.wait()
+        if failure:
+            raise failure[0]
         if ctx.guests_stop is not None:  # guests end while the log still takes what they say last
             ctx.guests_stop.set()
             await asyncio.gather(*ctx.guests, return_exceptions=True)
+        clean = True
     finally:
         loop.remove_reader(sequencer.intake.fd)
-        drain(sequencer)
+        if clean:  # after a failure nothing more is taken: it is in the outboxes, and the next start finds it there
+            drain(sequencer)
         sequencer.close()
 
 

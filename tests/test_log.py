@@ -268,3 +268,13 @@ def test_the_state_at_a_segments_head(tmp_path):
     fill(writer, 1)
     writer.close()
     assert msgpack.unpackb(read_preamble(segments(tmp_path)[1][1]).state) == {"n": 1}
+
+
+def test_a_log_that_is_never_synced_keeps_no_released_segment_open(tmp_path):
+    """An outbox is in RAM: an open descriptor of a removed segment would keep its memory."""
+    before = len(os.listdir("/proc/self/fd"))
+    writer = LogWriter(tmp_path, segment_bytes=2_000, sync_ms=0)
+    fill(writer, 100)
+    release(tmp_path, 100)
+    assert len(os.listdir("/proc/self/fd")) - before <= 3
+    writer.close()

@@ -1,5 +1,6 @@
 """A real sequencer process under SIGKILL, with real producers talking to it all the while."""
 
+import asyncio
 import json
 import os
 import random
@@ -13,9 +14,11 @@ import pytest
 
 from bus.config import load
 from bus.log import LogReader, segments
+from bus.process import Context
 from bus.schema import QUOTE, SIGNAL, TRADE, Kind
 from bus.sockets import Producer
 from bus.wire import encode
+from nodes.running.step import run_step
 
 pytestmark = pytest.mark.mesh
 
@@ -199,3 +202,57 @@ def test_silence_has_a_clock(tmp_path, started):
 
 def clocks(config):
     return [event for event in LogReader(config.log_dir).events() if event.kind == Kind.clock]
+
+
+class Echo:
+    """A step that answers every trade with one signal."""
+
+    READS = (Kind.trade,)
+    WRITES = (Kind.signal,)
+
+    class Step:
+        def __init__(self, config, instance):
+            pass
+
+        def step(self, events):
+            return [signal_event(event.seq, 0) for event in events]
+
+        def identity(self):
+            return {}
+
+        def counters(self):
+            return {}
+
+        def save(self):
+            return b""
+
+
+def test_a_step_knows_what_it_said_although_its_heartbeat_came_later(tmp_path, started):
+    """Its signals are in its outbox only (the sequencer is dead), and the last word there is a heartbeat."""
+    config = make(tmp_path)
+    sequencer = Sequencer(tmp_path)
+    started(sequencer)
+    feed = Producer(config, "feed-1")
+    feed.say([trade(1), trade(2)])
+    until(lambda: ids(config, Kind.trade) == [1, 2], "the trades")
+    sequencer.kill()
+    causes = [event.seq for event in LogReader(config.log_dir).events() if event.kind == Kind.trade]
+    model = Producer(config, "model-x")
+    model.say([signal_event(seq, 0) for seq in causes])
+    model.say([encode(Kind.health, "model-x", {"alive": True})])
+    model.close()
+
+    async def again():
+        ctx = Context(config, "model-x", "x")
+        ending = asyncio.create_task(run_step(ctx, Echo))
+        await asyncio.sleep(0.3)
+        ctx.stop.set()
+        await ending
+        await ctx.close()
+
+    asyncio.run(again())
+    sequencer.start()
+    time.sleep(0.5)
+    sequencer.stop()
+    signals = [event.cause_seq for event in LogReader(config.log_dir).events() if event.kind == Kind.signal]
+    assert signals == causes

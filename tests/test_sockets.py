@@ -20,6 +20,7 @@ def config(tmp_path):
 
 
 def make_config(tmp_path, **log):
+    tmp_path.mkdir(exist_ok=True)
     (tmp_path / "mesh.toml").write_text("")
     return load(tmp_path, {"log": {"segment_bytes": 1 << 16, "outbox_segment_bytes": 1 << 16, **log}})
 
@@ -152,6 +153,24 @@ class TestIntake:
         cursor.skip = {5, 6}
         intake = Intake(config, {"feed-1": cursor})
         assert [t.number for t in take(intake, 3, sweep=True)] == [4, 7, 8]
+
+    def test_an_outbox_of_an_earlier_clock_is_taken_and_an_old_ring_is_not(self, config):
+        intake = Intake(config, {"feed-1": Cursor(1 << 62, 5)})  # the clock was far ahead before
+        producer = Producer(config, "feed-1")
+        producer.say([quote(1)])
+        assert [t.number for t in take(intake, 1)] == [1]
+        old_ring = bytes(quote(7))
+        intake._take("feed-1", 17, 1, 1, memoryview(old_ring), late := [])
+        assert late == [] and intake.repeated == 1
+
+    def test_what_was_released_without_being_taken_is_counted(self, config):
+        producer = Producer(config, "feed-1")
+        for i in range(1000):
+            producer.say([quote(i)])
+        Intake(config, {}).release({"feed-1": 900})
+        intake = Intake(config, {})
+        taken = intake.sweep(0)
+        assert intake.unreadable == 1 and taken[-1].number == 1000 and taken[0].number > 1
 
     def test_an_outbox_is_bounded_and_released(self, tmp_path):
         config = make_config(tmp_path, outbox_bytes_max=4 << 16)

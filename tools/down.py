@@ -1,6 +1,7 @@
 """`mesh down`: an orderly end (venue and feeds, models, sequencer, recorder), and nothing left behind but the data."""
 
 import contextlib
+import fcntl
 import os
 import select
 import shutil
@@ -114,8 +115,25 @@ def _cursors(config: Config) -> dict[str, tuple[int, int]]:
     return cursors
 
 
+def _is_written(box: Path) -> bool:
+    """Whether a process still lives on this outbox: one that supervisord no longer knows of."""
+    try:
+        fd = os.open(box / "lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
 def _is_taken(box: Path, cursors: dict[str, tuple[int, int]]) -> bool:
     epoch, number = cursors.get(box.name, (0, 0))
+    if _is_written(box):
+        return False
     try:
         reader = LogReader(box)
         if reader.log_id != epoch:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -9,9 +10,10 @@ from types import ModuleType
 from typing import Any
 
 from bus.config import Config
+from bus.log import LogWriter
 from bus.process import Context
 from bus.schema import Kind
-from bus.sockets import Cursor, producer_bytes
+from bus.sockets import Cursor, OutboxFull, producer_bytes
 from bus.topics import LANE_OF_KIND, Lane, lanes_of
 from bus.wire import Event, decode, stamp_sent
 from nodes.running.step import StepRunner, history
@@ -58,13 +60,35 @@ class Host:
             self._running = False
 
     def say(self, producer: HostedProducer, name: str, events: list[bytearray]) -> None:
+        """In the log when it returns. Raises OutboxFull when the disk takes no more; then nothing of it was said."""
+        sequencer = self.sequencer
+        if sequencer.waiting:
+            raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
+        cursor = sequencer.position.cursors.setdefault(name, Cursor())
+        before = (producer.number, cursor.epoch, cursor.number)
         now = time.time_ns()
         for event in events:
             producer.number += 1
             stamp_sent(event, producer.raw, producer.epoch, producer.number, now)
-        cursor = self.sequencer.position.cursors.setdefault(name, Cursor())
         cursor.epoch, cursor.number = producer.epoch, producer.number
-        self.sequencer.append(events)
+        at = sequencer.log.last
+        sequencer.append(events)
+        if sequencer.waiting and sequencer.log.last == at:
+            sequencer.waiting.clear()  # only these: it was empty before
+            producer.number, cursor.epoch, cursor.number = before
+            raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
+
+
+def claim(config: Config, names: Iterable[str]) -> None:
+    """Ends the time of the guests' own processes: their outboxes, taken to the end before, go.
+
+    Raises LogLocked when such a process runs: one of each.
+    """
+    for name in names:
+        folder = config.outbox_dir / name
+        if folder.is_dir():
+            LogWriter(folder, sync_ms=0).close()
+            shutil.rmtree(folder)
 
 
 class LocalSubscription:
@@ -168,18 +192,31 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
         runner.replay(events)
     runner.seq = max(runner.seq, host.sequencer.log.last)
 
+    unsaid = runner.rest()  # what a full disk has not taken; said before anything newer
+
+    def say_all() -> None:
+        nonlocal unsaid
+        if unsaid:
+            said, unsaid = unsaid, []
+            try:
+                ctx.say(said)
+            except OutboxFull:
+                unsaid = said + unsaid
+
     def handle(events: list[Event]) -> None:
         fresh = [event for event in events if event.seq > runner.seq]
         if fresh:
-            ctx.say(runner.live(fresh))
+            unsaid.extend(runner.live(fresh))
+            say_all()
 
     host.handlers.append(handle)
-    ctx.say(runner.rest())
+    say_all()
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     try:
         while not ctx.stop.is_set():
+            say_all()
             ctx.counters.update(runner.step.counters())
-            if due := runner.checkpoint_due(host.sequencer.log.durable):
+            if not unsaid and (due := runner.checkpoint_due(host.sequencer.log.durable)):
                 with contextlib.suppress(OSError):
                     await asyncio.to_thread(runner.checkpoint.save, *due)
             with contextlib.suppress(TimeoutError):

@@ -52,10 +52,10 @@ class StepRunner:
         self._every_s = config.checkpoint_s
         self.replayed = 0
 
-    def heard(self, last: Event | None) -> None:
-        """The last event in the step's own outbox."""
-        if last is not None and last.cause_seq:
-            self.said = max(self.said, (last.cause_seq, last.k))
+    def heard(self, event: Event) -> None:
+        """One of the step's own events, in its outbox or in the log."""
+        if event.cause_seq:
+            self.said = max(self.said, (event.cause_seq, event.k))
 
     def replay(self, events: list[Event]) -> None:
         """History: the step's state follows; what it says is kept until it is known what has been said."""
@@ -63,8 +63,8 @@ class StepRunner:
         for event in events:
             if event.kind in self.kinds:
                 mine.append(event)
-            if event.producer == self.name and event.cause_seq:
-                self.said = max(self.said, (event.cause_seq, event.k))
+            if event.producer == self.name:
+                self.heard(event)
         self.replayed += len(mine)
         if mine:
             self._unsaid += self.step.step(mine)
@@ -105,8 +105,10 @@ def history(config: Config, after: int, lanes: Iterable[Any], until: int | None 
     """The log after `after`, as lists; from the archive on where the log has been released."""
     wanted = frozenset(lanes)
     try:
-        yield from _chunks(LogReader(config.log_dir).events(after, until), wanted)
-    except LogReleased:
+        for chunk in _chunks(LogReader(config.log_dir).events(after, until), wanted):
+            yield chunk
+            after = chunk[-1].seq
+    except LogReleased:  # also in the middle, when the recorder releases what is being read
         from storage import reader  # heavy, and rarely needed
 
         yield from _chunks(reader.events(config, after, until), wanted)
@@ -127,7 +129,9 @@ def _chunks(events: Iterable[Event], lanes: frozenset) -> Iterator[list[Event]]:
 async def run_step(ctx: Context, module: ModuleType) -> None:
     """A step as a process of its own."""
     runner = StepRunner(module, ctx.config, ctx.name, ctx.instance)
-    runner.heard(ctx.producer.last)
+    outbox = LogReader(ctx.producer.folder)  # its end alone may be a heartbeat
+    for event in outbox.events(outbox.first - 1):
+        runner.heard(event)
     for events in history(ctx.config, runner.seq, runner.lanes):
         runner.replay(events)
         if ctx.stop.is_set():
@@ -140,7 +144,7 @@ async def run_step(ctx: Context, module: ModuleType) -> None:
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     async for events in subscription:
         said = runner.live(events)
-        while said:
+        while said and not ctx.stop.is_set():
             try:
                 ctx.say(said)
                 break

@@ -78,7 +78,7 @@ class Position:
                 self.number = event.number
             else:
                 cursor = self.cursors.setdefault(event.producer, Cursor())
-                if event.epoch > cursor.epoch:
+                if event.epoch != cursor.epoch:
                     cursor.epoch, cursor.number = event.epoch, 0
                     cursor.skip.clear()
                 if event.number > cursor.number:
@@ -105,10 +105,10 @@ class Position:
         for producer, epoch, number, duplicates, _held in records.tolist():
             name = producer.decode()
             cursor = self.cursors.setdefault(name, Cursor())
-            if epoch > cursor.epoch:
+            if epoch != cursor.epoch:
                 cursor.epoch, cursor.number = epoch, number
                 cursor.skip.clear()
-            elif epoch == cursor.epoch:
+            else:
                 cursor.number = max(cursor.number, number)
                 cursor.skip = {n for n in cursor.skip if n > cursor.number}
             self.arbiter.duplicates[name] = duplicates
