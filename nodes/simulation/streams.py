@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import msgspec
 
 from nodes.simulation import api
+from nodes.simulation.hooks import Faults
 from nodes.simulation.protocol import NotYet, Params, VenueError, ws_payload
 
 STREAMS_MAX = 1024  # per connection, as the venue
@@ -25,10 +26,16 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + struct.pack(">Q", size) + payload
 
 
+def control_frame(opcode: int, payload: bytes) -> bytes:
+    """A close (8), ping (9) or pong (10) frame; its payload is at most 125 bytes."""
+    return bytes((0x80 | opcode, len(payload))) + payload
+
+
 class Client:
     """One websocket. `transport` has write, abort, is_closing and get_write_buffer_size."""
 
-    def __init__(self, transport: Any, wrapped: bool, now_s: float):
+    def __init__(self, transport: Any, wrapped: bool, now_s: float, faults: Faults | None = None):
+        self.faults = faults
         self.transport = transport
         self.wrapped = wrapped
         self.streams: dict[str, None] = {}
@@ -36,7 +43,12 @@ class Client:
         self.heard_s = now_s
         self.dead = False  # cut off, or gone
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, stream: str = "reply") -> None:
+        """The one place where anything is sent to a websocket client; the fault layer may take it."""
+        if self.faults is None or self.faults.on_send(self, stream, frame):
+            self.write(frame)
+
+    def write(self, frame: bytes) -> None:
         if not self.dead and not self.transport.is_closing():
             self.transport.write(frame)
 
@@ -91,10 +103,10 @@ class Hub:
         for client in listeners:
             if client.wrapped:
                 wrapped = wrapped or text_frame(f'{{"stream":"{stream}","data":{data}}}'.encode())
-                client.send(wrapped)
+                client.send(wrapped, stream)
             else:
                 raw = raw or text_frame(data.encode())
-                client.send(raw)
+                client.send(raw, stream)
         self.frames += 1
         if cut:
             self.cut_slow(listeners)
@@ -105,10 +117,10 @@ class Hub:
         for client in self.listeners.get(stream, ()):
             if client.wrapped:
                 wrapped = wrapped or text_frame(whole.encode())
-                client.send(wrapped)
+                client.send(wrapped, stream)
             else:
                 raw = raw or text_frame(data.encode())
-                client.send(raw)
+                client.send(raw, stream)
         self.frames += 1
 
     def publish_user(self, event: str) -> None:
@@ -116,7 +128,7 @@ class Hub:
         for client in list(self.clients):
             if client.user:
                 frame = frame or text_frame(f'{{"subscriptionId":0,"event":{event}}}'.encode())
-                client.send(frame)
+                client.send(frame, "user")
                 if client.waiting_bytes > self.buffer_bytes_max:
                     self.cut(client)
 
@@ -207,6 +219,26 @@ def ws_api(venue: api.Venue, client: Client, message: str, now_ms: int, used_wei
     if limits:
         answer += b',"rateLimits":' + _encode([dict(api.rate_limits()[0], count=used_weight)])
     return answer + b"}"
+
+
+def method_of(message: str) -> str:
+    """The method that a WS-API message asks for; "" when it is none."""
+    try:
+        request = _decode(message)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return ""
+    method = request.get("method") if isinstance(request, dict) else None
+    return method if isinstance(method, str) else ""
+
+
+def fault_reply(message: str, status: int, error: bytes) -> bytes:
+    """The WS-API shape of an error that did not come from the request; `error` is `{"code","msg"}`."""
+    try:
+        request = _decode(message)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        request = None
+    ident = request.get("id") if isinstance(request, dict) else None
+    return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % status + error + b"}"
 
 
 def _refusal(ident: Any, error: VenueError) -> bytes:
