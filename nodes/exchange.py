@@ -79,7 +79,7 @@ async def run(ctx: Any) -> None:
         if running.failure:
             raise ConfigError(running.failure)
     finally:
-        running.state.close()
+        running.close()
 
 
 async def run_upkeep(running: Running) -> None:

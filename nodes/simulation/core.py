@@ -30,6 +30,7 @@ class Done(NamedTuple):
     printed: list[tuple[str, list[Print]]]
     lines: list[Line]
     told: Told
+    happened: list[tuple] = []  # rows of the ledger (nodes/simulation/ledger.py), in order
 
 
 class Core:
@@ -83,10 +84,13 @@ class Core:
         replay = Replay(self.markets)
         for line in lines:
             replay.pass_line(line, 0)
+            for market in self.markets.values():
+                market.happened.clear()  # it is in the ledger already, or was never told
         own = max((t.trade_id for t in self.desk.trades), default=0)
         for number, market in enumerate(self.markets.values()):
             # ids of one symbol must not clash; each has its own million millions
             market.next_trade = max(own + 1, OWN_TRADES_FROM + number * 10**12)
+            market.happened = market.standing()
         return replay
 
     def start(self, now_ms: float) -> None:
@@ -102,9 +106,11 @@ class Core:
 
     def take(self) -> Done:
         """What has happened since the last call."""
-        printed, frames, lines = [], [], []
+        printed, frames, lines, happened = [], [], [], []
         for symbol, market in self.markets.items():
             trades, said = market.drain()
+            happened += market.happened
+            market.happened = []
             if trades:
                 printed.append((symbol, trades))
             frames += said
@@ -114,7 +120,7 @@ class Core:
         if (line := self.desk.take_line()) is not None:
             lines.append(line)
         events, self.desk.events = self.desk.events, []
-        return Done(printed, lines, Told(frames, events))
+        return Done(printed, lines, Told(frames, events), happened)
 
     def whole(self) -> Line:
         """Everything that a restart needs, as one line."""

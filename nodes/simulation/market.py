@@ -55,6 +55,7 @@ class Market:
         self.book = Book(update_id)
         self.frames: list[tuple[str, str]] = []  # stream, data
         self.printed: list[Print] = []
+        self.happened: list[tuple] = [("start", spec.symbol, update_id, tape.last_id)]  # rows of the ledger, until `drain`
         self.on_fill: Callable[[int, Execution, int], None] | None = None  # one of our resting orders was filled
         self.on_expire: Callable[[int, int], None] | None = None
         lower = spec.symbol.lower()
@@ -100,6 +101,14 @@ class Market:
             if frame:
                 self.frames.append((changes.stream, frame))
 
+    def image(self) -> list[tuple[int, int, int]]:
+        """The whole book: (side, price, quantity)."""
+        return [(side, price, quantity) for side in (1, -1) for price, quantity in self.book.levels(side)]
+
+    @property
+    def book_id(self) -> int:
+        return self.book.update_id
+
     def snapshot(self, limit: int) -> str:
         """The REST depth answer, as JSON."""
         return snapshot(self.book.update_id, self.book.levels(1), self.book.levels(-1), limit)
@@ -115,6 +124,7 @@ class Market:
             trade = Print(self.tape.last_id + 1, fill.price, fill.quantity, now_ms, int(taker.side < 0))
             self.tape.append(trade)
             self.printed.append(trade)
+            self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, taker.side, trade.time))
             self.frames.append((self._trade, self._trade_frame(trade)))
             executions.append(Execution(trade.id, fill.price, fill.quantity, False))
             self._made(fill, trade, now_ms)
@@ -136,6 +146,11 @@ class Market:
 
     def _settle(self, now_ms: int) -> None:
         """After every operation: remember the changed levels, and say the best ones if they are others now."""
+        if not self.book.touched:
+            return
+        # every touch is one step of the update id, in order
+        first = self.book.update_id - len(self.book.touched) + 1
+        self.happened.append(("depth", self.spec.symbol, first, self.book.update_id, list(self.book.touched)))
         for side, price, quantity in self.book.touched:
             self._fast.levels[side][price] = quantity
             self._slow.levels[side][price] = quantity

@@ -104,6 +104,7 @@ class RecordedMarket:
         self.ahead: dict[int, int] = {}  # order id → recorded quantity that stands before it
         self.next_trade = OWN_TRADES_FROM
         self.frames: list = []
+        self.happened: list[tuple] = []  # rows of the ledger, until someone takes them
         self.on_fill: Any = None
         self.on_expire: Any = None
         self._pending: list[_Depth] = []
@@ -125,9 +126,13 @@ class RecordedMarket:
                 tick.u,
                 {1: (mantissa(tick.b), mantissa(tick.B)), -1: (mantissa(tick.a), mantissa(tick.A))},
             )
+            best = self.ticker[1]
+            self.happened.append(("quote", self.spec.symbol, tick.u, *best[1], *best[-1]))
             self._crossed(now_ms)
         elif kind.startswith("depth"):
-            self._changed(_depth.decode(frame.head.data))
+            change = _depth.decode(frame.head.data)
+            self.happened.append(("depth", self.spec.symbol, change.U, change.u, _levels(change.b, change.a)))
+            self._changed(change)
 
     def _snapshot(self, head: _Head) -> None:
         if head.lastUpdateId < self.book_id:
@@ -137,6 +142,7 @@ class RecordedMarket:
         for side, rows in ((1, head.bids), (-1, head.asks)):
             self.sides[side].update((-side * mantissa(p), mantissa(q)) for p, q in rows)
         self.book_id = head.lastUpdateId
+        self.happened.append(("book", self.spec.symbol, self.book_id, _levels(head.bids, head.asks)))
         for change in pending:
             self._changed(change)
 
@@ -167,6 +173,8 @@ class RecordedMarket:
     def _traded(self, row: _Trade, now_ms: int) -> None:
         trade = Print(row.t, mantissa(row.p), mantissa(row.q), row.T, int(row.m))
         self.tape.append(trade)
+        side = -1 if row.m else 1
+        self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, trade.time))
         for order in list(self.own.values()):
             beyond = (order.price - trade.price) * order.side
             if beyond > 0:
@@ -187,6 +195,15 @@ class RecordedMarket:
         if not order.remaining:
             del self.own[order.id], self.ahead[order.id]
         self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
+
+    def standing(self) -> list[tuple]:
+        """Rows of the ledger that say where this market stands, for one that begins or goes on here."""
+        rows: list[tuple] = [("start", self.spec.symbol, self.book_id, self.tape.last_id)]
+        return rows + ([("book", self.spec.symbol, self.book_id, self.image())] if self.book_id >= 0 else [])
+
+    def image(self) -> list[tuple[int, int, int]]:
+        """The whole recorded book: (side, price, quantity)."""
+        return [(side, abs(key), quantity) for side in (1, -1) for key, quantity in self.sides[side].items()]
 
     # ---- our side: what a synthetic market offers too
 
@@ -271,6 +288,10 @@ class RecordedMarket:
     def _trade_id(self) -> int:
         self.next_trade += 1
         return self.next_trade - 1
+
+
+def _levels(bids: list, asks: list) -> list[tuple[int, int, int]]:
+    return [(side, mantissa(p), mantissa(q)) for side, rows in ((1, bids), (-1, asks)) for p, q in rows]
 
 
 class Replay:

@@ -11,10 +11,11 @@ from typing import Any
 from bus.config import Config
 from nodes.simulation import api
 from nodes.simulation.core import Core, Told
-from nodes.simulation.hooks import Faults, Ledger
+from nodes.simulation.hooks import Faults
 from nodes.simulation.protocol import VenueError
 from nodes.simulation.streams import Client, Hub
 from nodes.transport.exchange_files import Capture, State
+from nodes.transport.exchange_ledger import LedgerFiles
 
 STATE_BYTES_MAX = 16 << 20  # appended, before the state file is written anew
 GONE = VenueError(-1016, "This service is no longer available.", 503)
@@ -28,11 +29,11 @@ class Running:
         self.config: Config = ctx.config
         self.exchange = self.config.exchange
         self.faults: Faults | None = None  # set before the doors open; see nodes/simulation/hooks.py
-        self.ledger: Ledger | None = None
         self.capture: Capture | None = None
         if self.exchange.replay:
             self.capture = Capture([self.config.root / path for path in self.exchange.replay])
         self.state = State(self.config.exchange_dir)
+        self.ledger: LedgerFiles | None = None
         self.hub = Hub(self.exchange.client_bytes_max)
         self.counted = api.Counted()
         self.moved = asyncio.Event()  # set and replaced when an answer that waited may be known
@@ -40,9 +41,12 @@ class Running:
         self.ended = False
         self.failure = ""
         try:
+            market = "replay" if self.capture else "synthetic"
+            self.ledger = LedgerFiles(self.config.exchange_dir, market, self.exchange.ledger_bytes_max, self.now_ms)
             self._restore()
+            self.ledger.books = self.books
         except BaseException:
-            self.state.close()
+            self.close()
             raise
 
     def _restore(self) -> None:
@@ -66,6 +70,15 @@ class Running:
             return True
         return not self.ended and any(n > self.replay.position for n in self.capture.snapshots)
 
+    def books(self) -> list[tuple[str, int, list]]:
+        """Every book as it stands, for the head of a file of the ledger."""
+        return [(symbol, m.book_id, m.image()) for symbol, m in self.core.markets.items() if m.book_id >= 0]
+
+    def close(self) -> None:
+        self.state.close()
+        if self.ledger is not None:
+            self.ledger.close()
+
     def now_ms(self) -> int:
         """The venue's clock: what it stamps and what it judges timestamps by."""
         return int(time.time() * 1000 + (self.faults.skew_ms if self.faults else 0.0))
@@ -83,12 +96,12 @@ class Running:
             raise GONE
         done = self.core.take()
         try:
+            if self.ledger is not None:  # first: what a crash leaves only here is void by the next `start` row
+                self.ledger.take(done, self.now_ms())
             for symbol, trades in done.printed:
                 self.state.print(symbol, trades)
             for line in done.lines:
                 self.state.append(line)
-            if self.ledger is not None:
-                self.ledger.take(done, self.now_ms())
             if self.state.appended_bytes > STATE_BYTES_MAX:
                 self.state.rewrite(self.core.whole())
         except OSError as error:
