@@ -77,12 +77,12 @@ class Faults:
 
     # ---- on command
 
-    def add(self, fault: Fault) -> int:
-        """Plans a fault; its number. Raises FaultError when there are too many."""
+    def add(self, fault: Fault, since_s: float = 0.0) -> int:
+        """Plans a fault whose times began `since_s` ago; its number. Raises FaultError when there are too many."""
         if len(self.planned) >= FAULTS_MAX:
             raise FaultError(f"{FAULTS_MAX} faults are planned already; end some first")
         number, self._next = self._next, self._next + 1
-        self.planned[number] = Planned(number, fault, self.clock())
+        self.planned[number] = Planned(number, fault, self.clock() - since_s)
         self._say(number, "added", fault)
         return number
 

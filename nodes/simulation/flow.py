@@ -26,6 +26,7 @@ NOISE = 1.5e-5  # relative standard deviation of its random part per square root
 FILLS_PER_TAKER = 1.12  # measured: trades that one taker makes on average
 NEAR_ACTIONS = 1.05  # maker actions at the touch per bookTicker change beyond those of the trades; measured
 FAR_ACTIONS = 0.5  # further out, per action at the touch
+PANIC = 2.5  # takers in an outage, compared with calm
 TAKER_VALUE = 600.0  # median value of a taker in quote units
 
 
@@ -44,6 +45,8 @@ class Flow:
         self.now_ms = now_ms
         self.next_id = -1  # the population's orders count down, ours count up
         self.slots: dict[tuple[int, int], int] = {}  # (side, place) → order id
+        self.skew_ms = 0.0  # what the venue's clock is off by: its stamps, not the pace
+        self.cut_off = False  # an outage: makers do not get through, takers only with market orders
         for place in range(NEAR + FAR):
             self._requote(1, place)
             self._requote(-1, place)
@@ -65,7 +68,7 @@ class Flow:
         self.due_ms = to_ms + self._wait()
 
     def _rates(self) -> tuple[float, float, float]:
-        base = self.takers_per_s * (1 - EXCITED)
+        base = self.takers_per_s * (1 - EXCITED) * (PANIC if self.cut_off else 1)
         return base + self.excitement, self.makers_per_s, self.makers_per_s * FAR_ACTIONS
 
     def _wait(self) -> float:
@@ -88,6 +91,8 @@ class Flow:
         draw = self.random.random() * self._before
         if draw < takers:
             self._take()
+        elif self.cut_off:
+            return
         elif draw < takers + near:
             side = self._weaker() if self.random.random() < 0.35 else self.random.choice((1, -1))
             self._requote(side, min(int(self.random.expovariate(0.45)), NEAR - 1))
@@ -104,7 +109,7 @@ class Flow:
     def _requote(self, side: int, place: int) -> None:
         market, spec, rand = self.market, self.market.spec, self.random
         old = self.slots.pop((side, place), None)
-        now = int(self.now_ms)
+        now = int(self.now_ms + self.skew_ms)
         if old is not None:
             market.cancel(old, now)
         if place < NEAR:
@@ -144,7 +149,7 @@ class Flow:
         limit -= limit % self.market.spec.tick
         order = Order(self.next_id, 0, self.sign, limit, quantity)
         self.next_id -= 1
-        self.market.submit(order, "LIMIT", "IOC", int(self.now_ms))
+        self.market.submit(order, "MARKET" if self.cut_off else "LIMIT", "IOC", int(self.now_ms + self.skew_ms))
         # impact: what was taken is partly information
         self.fair += self.sign * min(quantity / max(there, 1), 3.0) * 0.15 * self.market.spec.tick
 
