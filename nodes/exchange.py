@@ -14,12 +14,12 @@ from typing import Any
 from aiohttp import web
 
 from bus.config import ConfigError
-from nodes.simulation import streams
+from nodes.transport.exchange_faults import plug, run_faults
 from nodes.transport.exchange_files import State
 from nodes.transport.exchange_pace import run_market
 from nodes.transport.exchange_rest import RestDoor
 from nodes.transport.exchange_running import Running
-from nodes.transport.exchange_sockets import MESSAGE_BYTES_MAX, SocketDoors
+from nodes.transport.exchange_sockets import MESSAGE_BYTES_MAX, SocketDoors, close, keep_alive, warn
 
 __all__ = ["HELP", "READS", "WRITES", "State", "run"]
 READS: tuple = ()
@@ -61,18 +61,24 @@ async def run(ctx: Any) -> None:
     try:
         if running.capture:
             scan = asyncio.get_running_loop().run_in_executor(None, running.capture.scan)
+        plug(running)
         runner = await listen(running)
         ctx.ready(market="replay" if running.capture else "synthetic")
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(run_market(running)), group.create_task(run_upkeep(running))]
+                tasks = [
+                    group.create_task(run_market(running)),
+                    group.create_task(run_upkeep(running)),
+                    group.create_task(run_faults(running)),
+                ]
                 await ctx.stop.wait()
                 for task in tasks:
                     task.cancel()
         finally:
             running.wake()
             for client in list(running.hub.clients):
-                client.send(streams.control_frame(8, b"\x03\xe9"), "close")  # 1001: going away
+                warn(running, client)
+                close(client, 1001, "going away")
             await runner.cleanup()
             if scan:
                 await scan
@@ -84,16 +90,13 @@ async def run(ctx: Any) -> None:
 
 async def run_upkeep(running: Running) -> None:
     """Pings, cut-offs and counters."""
-    pinged, ping_s = time.monotonic(), running.exchange.ping_s
-    while await running.sleep(0.5):
+    exchange = running.exchange
+    pinged = time.monotonic()
+    while await running.sleep(min(0.5, exchange.ping_s, exchange.pong_s, exchange.life_s / 4)):
         now = time.monotonic()
-        if now - pinged >= ping_s:
-            pinged = now
-            ping = streams.control_frame(9, str(running.now_ms()).encode())
-            for client in list(running.hub.clients):
-                if now - client.heard_s > 3 * ping_s + 1:
-                    running.hub.cut(client)
-                client.send(ping, "ping")
+        due = now - pinged >= exchange.ping_s
+        pinged = now if due else pinged
+        keep_alive(running, now, due)
         desk, hub = running.core.desk, running.hub
         running.ctx.counters.update(
             clients=len(hub.clients), frames=hub.frames, cut_off=hub.cut_off,

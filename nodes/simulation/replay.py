@@ -16,10 +16,10 @@ from sortedcontainers import SortedDict
 
 from nodes.simulation.captures import LINE, recv_ns
 from nodes.simulation.instruments import Spec
-from nodes.simulation.market import Execution, snapshot
+from nodes.simulation.market import Execution, aggregate_frame, snapshot
 from nodes.simulation.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
 from nodes.simulation.protocol import NotYet, VenueError, mantissa
-from nodes.simulation.tape import Print, Tape
+from nodes.simulation.tape import RETAINED, Aggregate, Print, Tape
 
 PENDING_MAX = 20_000  # depth changes kept while waiting for a snapshot; a capture holds ten per second
 OWN_TRADES_FROM = 10**15  # ids of our own fills, far from the recorded ones, which stay as they were
@@ -94,9 +94,10 @@ def parse(line: str) -> Frame:
 class RecordedMarket:
     """One instrument of a capture, as far as it has been replayed."""
 
-    def __init__(self, spec: Spec, has_snapshot_ahead: Any = lambda: False):
+    def __init__(self, spec: Spec, has_snapshot_ahead: Any = lambda: False, trades_kept: int = RETAINED):
         self.spec = spec
-        self.tape = Tape()
+        self.tape = Tape(trades_kept)
+        self.aggregates = True  # makes aggTrade frames, until the capture shows its own
         self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}  # −side × price → quantity
         self.book_id = -1  # −1: no book yet, or lost to a hole in the capture
         self.ticker: tuple[int, dict[int, tuple[int, int]]] = (-1, {1: (0, 0), -1: (0, 0)})
@@ -129,7 +130,9 @@ class RecordedMarket:
             best = self.ticker[1]
             self.happened.append(("quote", self.spec.symbol, tick.u, *best[1], *best[-1]))
             self._crossed(now_ms)
-        elif kind.startswith("depth"):
+        elif kind == "aggTrade":
+            self.aggregates = False
+        elif kind in ("depth", "depth@100ms"):
             change = _depth.decode(frame.head.data)
             self.happened.append(("depth", self.spec.symbol, change.U, change.u, _levels(change.b, change.a)))
             self._changed(change)
@@ -173,6 +176,9 @@ class RecordedMarket:
     def _traded(self, row: _Trade, now_ms: int) -> None:
         trade = Print(row.t, mantissa(row.p), mantissa(row.q), row.T, int(row.m))
         self.tape.append(trade)
+        if self.aggregates:
+            alone = Aggregate(row.t, trade.price, trade.quantity, row.t, row.t, row.T, int(row.m))
+            self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", aggregate_frame(self.spec.symbol, alone)))
         side = -1 if row.m else 1
         self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, trade.time))
         for order in list(self.own.values()):
@@ -276,8 +282,9 @@ class RecordedMarket:
         return snapshot(self.book_id, next(sides), next(sides), limit)
 
     def drain(self) -> tuple[list, list]:
-        """Nothing of ours is public here: the recorded frames are sent on as they are."""
-        return [], []
+        """Nothing of ours is public here: the recorded frames are sent on as they are, but for aggTrades that it lacks."""
+        frames, self.frames = self.frames, []
+        return [], frames
 
     def _standing(self, side: int, price: int) -> int:
         update_id, best = self.ticker

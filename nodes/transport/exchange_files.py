@@ -12,7 +12,7 @@ import msgspec
 
 from bus.config import ConfigError
 from nodes.simulation.captures import LINE, is_snapshot, lines_of
-from nodes.simulation.desk import Line
+from nodes.simulation.orders import Line
 from nodes.simulation.tape import RETAINED, ROW, Tape
 
 HEAD_LINES = 500  # of each capture: symbols and their price steps are learnt from them
@@ -22,8 +22,9 @@ log = logging.getLogger("exchange")
 class State:
     """The files behind the exchange: own orders and balances (`state.jsonl`), trades, and the replay's position."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, trades_kept: int = RETAINED):
         self.folder = folder
+        self.trades_kept = trades_kept
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -70,8 +71,8 @@ class State:
         self.appended_bytes += len(data)
 
     def tape(self, symbol: str) -> Tape:
-        """The trades before this start; the file is two generations of `2 × RETAINED` rows at most."""
-        tape = Tape()
+        """The trades before this start; the file is two generations of `2 × trades_kept` rows at most."""
+        tape = Tape(self.trades_kept)
         path = self.folder / f"trades-{symbol}.bin"
         old = path.with_suffix(".old")
         for file in (old, path):
@@ -85,7 +86,7 @@ class State:
 
     def print(self, symbol: str, trades: list) -> None:
         fd, rows = self._tapes[symbol]
-        if rows >= 2 * RETAINED:
+        if rows >= 2 * self.trades_kept:
             os.close(fd)
             path = self.folder / f"trades-{symbol}.bin"
             path.replace(path.with_suffix(".old"))

@@ -27,18 +27,37 @@ async def _synthetic(running: Running) -> None:
     await _lines_subscribed(running, SUBSCRIBERS_S)
     depth_ms = time.time() * 1000
     while not running.ctx.stop.is_set():
+        if not await _up(running):
+            return
         now = time.time() * 1000
         for flow in running.core.flows:
+            flow.skew_ms = running.skew_ms
             if now - flow.due_ms > BEHIND_MS_MAX or flow.due_ms - now > 60_000:
                 flow.skip(now)  # stopped, or the clock was set
             flow.run(now)
         if now >= depth_ms or depth_ms - now > BEHIND_MS_MAX:
             for market in running.core.markets.values():
-                market.flush_depth(int(now))
+                market.flush_depth(running.now_ms())
+            publish_derived(running)
             depth_ms = max(depth_ms + 100, now) if now >= depth_ms else now + 100
         running.publish(running.commit())
         due = min(depth_ms, *(flow.due_ms for flow in running.core.flows))
         await asyncio.sleep(max(due / 1000 - time.time(), 0.001))
+
+
+def publish_derived(running: Running) -> None:
+    """Partial depth, klines and tickers, every 100 ms, for those who listen."""
+    now_ms = running.now_ms()
+    for symbol, derived in running.core.derived.items():
+        for stream, data in derived.frames(now_ms, running.hub.wanted(symbol)):
+            running.hub.publish(stream, data)
+
+
+async def _up(running: Running) -> bool:
+    """Waits while the exchange is down (a fault); False when the node was stopped."""
+    while running.down and not running.ctx.stop.is_set():
+        await asyncio.sleep(0.01)
+    return not running.ctx.stop.is_set()
 
 
 async def _replay(running: Running) -> None:
@@ -74,7 +93,7 @@ async def _replay_from(running: Running, line: str | None) -> None:
     last_ns = 0
     sent = 0
     opened = False
-    while line is not None and not running.ctx.stop.is_set():
+    while line is not None and await _up(running):
         at_ns = recv_ns(line) or last_ns
         if not last_ns or not 0 <= at_ns - last_ns < 3600 * 10**9:
             # the beginning, or files that do not follow one another: the pace begins anew
@@ -115,7 +134,7 @@ def _pass(running: Running, line: str) -> None:
     if frame is None:
         log.warning(running.replay.error)
     elif frame.stream:
-        running.hub.publish_recorded(frame.stream, frame.text, frame.data)
+        running.hub.publish(frame.stream, frame.data, cut=False, whole=frame.text)
     else:
         running.wake()
 

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 from bus.config import Config
-from nodes.simulation import api
 from nodes.simulation.core import Core, Told
 from nodes.simulation.hooks import Faults
 from nodes.simulation.protocol import VenueError
@@ -32,13 +31,13 @@ class Running:
         self.capture: Capture | None = None
         if self.exchange.replay:
             self.capture = Capture([self.config.root / path for path in self.exchange.replay])
-        self.state = State(self.config.exchange_dir)
+        self.state = State(self.config.exchange_dir, self.exchange.trades_kept)
         self.ledger: LedgerFiles | None = None
         self.hub = Hub(self.exchange.client_bytes_max)
-        self.counted = api.Counted()
         self.moved = asyncio.Event()  # set and replaced when an answer that waited may be known
         self.depth_waiting = 0  # requests that wait for the capture's first snapshot
         self.ended = False
+        self.down = False  # restarting: the market stands still
         self.failure = ""
         try:
             market = "replay" if self.capture else "synthetic"
@@ -49,7 +48,7 @@ class Running:
             self.close()
             raise
 
-    def _restore(self) -> None:
+    def _restore(self, lose_orders: bool = False) -> None:
         """What was written before, the markets around it, and a fresh state file that says all of it."""
         lines = list(self.state.lines())
         now_ms = time.time() * 1000
@@ -60,6 +59,8 @@ class Running:
             self.replay = self.core.replay_to(islice(self.lines, wanted))
         else:
             self.core = Core.synthetic(self.config, lines, self.state.tape, now_ms)
+        if lose_orders:
+            self.core.lose_orders(int(now_ms))
         self.core.start(now_ms)
         self.state.rewrite(self.core.whole())
         self.commit()
@@ -81,12 +82,35 @@ class Running:
 
     def now_ms(self) -> int:
         """The venue's clock: what it stamps and what it judges timestamps by."""
-        return int(time.time() * 1000 + (self.faults.skew_ms if self.faults else 0.0))
+        return int(time.time() * 1000 + self.skew_ms)
 
-    def client(self, transport: Any, wrapped: bool = False) -> Client:
-        client = Client(transport, wrapped, time.monotonic(), self.faults)
+    @property
+    def skew_ms(self) -> float:
+        return self.faults.skew_ms if self.faults else 0.0
+
+    def client(self, transport: Any, door: str, wrapped: bool, address: str) -> Client:
+        client = Client(transport, wrapped, time.monotonic(), self.faults, door)
+        client.address, client.opened_ms = address, self.now_ms()
         self.hub.add(client)
         return client
+
+    def cut(self, client: Client) -> None:
+        """Ends a connection without a word."""
+        client.transport.abort()
+        self.hub.remove(client)
+
+    def restart(self, lose_orders: bool) -> None:
+        """What a new process would do: everything anew from the files. A replay goes on where it is."""
+        self.down = False
+        now_ms = self.now_ms()
+        if self.capture:
+            if lose_orders:
+                self.core.lose_orders(now_ms)
+            return
+        self.commit()
+        self.state.close()
+        self.state = State(self.config.exchange_dir, self.exchange.trades_kept)
+        self._restore(lose_orders)
 
     # ---- what happened: files first, then wires
 
