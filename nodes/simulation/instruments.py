@@ -62,22 +62,22 @@ def step(mantissas: list[int], otherwise: int) -> int:
     return power
 
 
-def check_filters(spec: Spec, order_type: str, side: int, price: int, quantity: int, last_price: int) -> None:
-    """venues.md §3.6, in the order of exchangeInfo. `last_price` 0 = nothing traded yet: what needs an average is off."""
+def check_filters(spec: Spec, order_type: str, side: int, price: int, quantity: int, reference: int) -> None:
+    """venues.md §3.6, in the order of exchangeInfo. `reference` 0 = no price is known: what needs one is off."""
     market = order_type == "MARKET"
     if not market:
         if not spec.tick <= price <= spec.price_max or price % spec.tick:
             raise VenueError(-1013, "Filter failure: PRICE_FILTER")
         up, down = (spec.bid_up, spec.bid_down) if side > 0 else (spec.ask_up, spec.ask_down)
-        if last_price and not last_price * down <= price * UNIT <= last_price * up:
+        if reference and not reference * down <= price * UNIT <= reference * up:
             raise VenueError(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
     if not spec.lot <= quantity <= spec.quantity_max or quantity % spec.lot:
         raise VenueError(-1013, "Filter failure: LOT_SIZE")
     if market and not spec.market_quantity_min <= quantity <= spec.market_quantity_max:
         raise VenueError(-1013, "Filter failure: MARKET_LOT_SIZE")
-    if market and not last_price:
+    if market and not reference:
         return
-    worth = (last_price if market else price) * quantity // UNIT
+    worth = (reference if market else price) * quantity // UNIT
     if worth < spec.notional_min:
         raise VenueError(-1013, f"Filter failure: {spec.notional_filter}")
     if not market and spec.notional_filter == "NOTIONAL" and worth > spec.notional_max:

@@ -49,8 +49,14 @@ def read(market: Any, params: Params, owner: int) -> Terms:
         raise VenueError(-1134, f"strategyType was less than {STRATEGY_TYPE_MIN}.")
     if spend:
         quantity = quantity_for(market, side, spend, owner)
-    check_filters(market.spec, kind, side, price, quantity, market.last_price)
+    check_filters(market.spec, kind, side, price, quantity, _reference(market))
     return Terms(market, side, kind, tif, price, quantity, spend, client_id, strategy_id, strategy_type)
+
+
+def _reference(market: Any) -> int:
+    """What prices are measured by: the last one, or the middle of the book before anything has traded; 0 if neither is."""
+    bid, ask = market.best(1)[0], market.best(-1)[0]
+    return market.last_price or ((bid + ask) // 2 if bid and ask else 0)
 
 
 def _refuse_unsupported(params: Params) -> None:
