@@ -5,9 +5,11 @@ from statistics import correlation, mean
 
 import pytest
 
+from bus.config import Population
 from nodes.simulation.flow import FAR, NEAR, Flow
 from nodes.simulation.instruments import spec
 from nodes.simulation.market import Market
+from nodes.simulation.population import shape
 from nodes.simulation.protocol import UNIT
 from nodes.simulation.tape import Tape
 
@@ -17,7 +19,7 @@ START = 1_700_000_000_000
 def tape_of(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", trades: float = 20, quotes: float = 60):
     """Runs the market; (market, frames, [(mid, imbalance) every 100 ms])."""
     market = Market(spec(symbol), 0, Tape())
-    flow = Flow(market, trades, quotes, seed, START)
+    flow = Flow(market, shape(Population(), trades, quotes), seed, START)
     frames, samples = [], []
     for step in range(1, seconds * 10 + 1):
         flow.run(START + step * 100)
@@ -108,6 +110,6 @@ def test_a_market_goes_on_from_its_last_price():
     market, _, _ = tape_of(5)
     tape = market.tape
     again = Market(spec("BTCUSDT"), market.book.update_id, tape)
-    Flow(again, 20, 60, 9, START + 10_000)
+    Flow(again, shape(Population(), 20, 60), 9, START + 10_000)
     assert abs(again.best(1)[0] - tape.last_price) < 20 * UNIT
     assert again.book.update_id > market.book.update_id

@@ -176,7 +176,9 @@ class Faults:
             self._out(client, stream, frame)
         elif kind == "delay":
             self._frame(planned, client, stream, "late", frame)
-            self._later(client, stream, frame, max(now + planned.fault.delay_ms / 1000, self._last_due.get((client, stream), 0)))
+            self._later(
+                client, stream, frame, max(now + planned.fault.delay_ms / 1000, self._last_due.get((client, stream), 0))
+            )
         elif kind == "torn":
             self._frame(planned, client, stream, "dropped", frame)
             client.write(frame[: max(len(frame) // 2, 1)])

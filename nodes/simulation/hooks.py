@@ -46,6 +46,12 @@ class Faults(Protocol):
 
         `stream` is the market stream's name, or "user", "reply", "ping", "pong", "close"."""
 
+    def opened(self, client: Any, detail: str = "") -> None:
+        """A websocket has opened; its `number` counts from 1 since the exchange began."""
+
+    def closed(self, client: Any) -> None:
+        """It has closed, whoever closed it."""
+
 
 class Ledger(Protocol):
     def take(self, done: Any, now_ms: int) -> None:
