@@ -125,12 +125,14 @@ def ticker_event(market: Any, name: str, now_ms: int) -> dict:
     }  # fmt: skip
     if name == "miniTicker":
         return mini
-    return mini | {
-        "e": "24hrTicker", "p": row["priceChange"], "P": row["priceChangePercent"], "w": row["weightedAvgPrice"],
+    more = {
+        "p": row["priceChange"], "P": row["priceChangePercent"], "w": row["weightedAvgPrice"],
         "x": row["prevClosePrice"], "Q": row["lastQty"], "b": row["bidPrice"], "B": row["bidQty"], "a": row["askPrice"],
         "A": row["askQty"], "O": row["openTime"], "C": row["closeTime"], "F": row["firstId"], "L": row["lastId"],
         "n": row["count"],
     }  # fmt: skip
+    order = "p P w x c Q b B a A o h l v q O C F L n"
+    return {"e": "24hrTicker", "E": now_ms, "s": symbol} | {key: (mini | more)[key] for key in order.split()}
 
 
 def average_price(market: Any, now_ms: int) -> dict:
