@@ -74,7 +74,8 @@ def test_control_messages_and_their_errors(tmp_path):
                     ('{"method":"SUBSCRIBE","id":1}', 1), ('{"method":"SUBSCRIBE","params":[],"id":1}', 1),
                     ('{"method":"SUBSCRIBE","params":[1],"id":1}', 1),
                     ('{"method":"SUBSCRIBE","params":"a","id":1}', 1),
-                    ('{"method":"SUBSCRIBE","params":["a"],"id":1.5}', 2), ('{"method":"SUBSCRIBE","params":["a"],"id":true}', 2),
+                    ('{"method":"SUBSCRIBE","params":["a"],"id":1.5}', 2),
+                    ('{"method":"SUBSCRIBE","params":["a"],"id":true}', 2),
                     ('{"method":"SET_PROPERTY","params":["speed",1],"id":1}', 0),
                     ('{"method":"SET_PROPERTY","params":["combined","yes"],"id":1}', 1),
                     (json.dumps({"method": "SUBSCRIBE", "params": ["a"], "id": "x" * 37}), 2),
@@ -466,8 +467,8 @@ def test_ws_api_has_every_method_that_clients_use(tmp_path):
 
 
 SYMBOL_KEYS = """symbol status baseAsset baseAssetPrecision quoteAsset quotePrecision quoteAssetPrecision
-baseCommissionPrecision quoteCommissionPrecision orderTypes icebergAllowed ocoAllowed otoAllowed opoAllowed quoteOrderQtyMarketAllowed
-allowTrailingStop cancelReplaceAllowed amendAllowed pegInstructionsAllowed isSpotTradingAllowed isMarginTradingAllowed filters
+baseCommissionPrecision quoteCommissionPrecision orderTypes icebergAllowed ocoAllowed otoAllowed opoAllowed
+quoteOrderQtyMarketAllowed allowTrailingStop cancelReplaceAllowed amendAllowed pegInstructionsAllowed isSpotTradingAllowed isMarginTradingAllowed filters
 permissions permissionSets defaultSelfTradePreventionMode allowedSelfTradePreventionModes"""
 
 
