@@ -15,8 +15,8 @@ from nodes.simulation.fault_plan import Fault
 from nodes.simulation.faults import Faults
 from nodes.simulation.ledger import FIELDS, Ledger, whole
 from nodes.simulation.protocol import Params, VenueError
-from nodes.simulation.tape import Tape
 from nodes.simulation.tampering import text_frame
+from nodes.simulation.tape import Tape
 from nodes.transport.exchange_ledger import LedgerFiles
 from tools.judge import compare, ledger, ledger_compare
 from tools.judge.findings import Findings

@@ -6,17 +6,17 @@ asset returns: stylized facts and statistical issues", Quantitative Finance 1 (2
 J. D. Farmer, "The long memory of the efficient market", Studies in Nonlinear Dynamics & Econometrics 8:3 (2004).
 """
 
+import argparse
 import gzip
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Literal
 
 import numpy as np
-import typer
 
-from tools import terminal
+from bus.config import Population
 
 CAPTURE = "hftbacktest/spot/btcusdt_20240808.gz"
 LAGS = 50
@@ -55,9 +55,8 @@ def captured(path: Path) -> Market:
     return _market(f"real: {path.name}", trades, quotes)
 
 
-def simulated(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: str = "liquid") -> Market:
+def simulated(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Literal["liquid", "quiet"] = "liquid") -> Market:
     """The exchange's own market, driven by a fake clock."""
-    from bus.config import Population
     from nodes.simulation.flow import Flow
     from nodes.simulation.instruments import spec
     from nodes.simulation.market import Market as Book
@@ -155,7 +154,7 @@ def facts(market: Market) -> dict[str, float]:
         "1 s returns, standard deviation, ppm": float(one_second.std()),
         "1 s returns, excess kurtosis": float(((one_second - one_second.mean()) ** 4).mean() / one_second.var() ** 2 - 3),
         "1 s returns, autocorrelation, lag 1": float(autocorrelation(one_second)[0]),
-        "|1 s returns|, autocorrelation, mean of lags 1-10": float(absolute[:10].mean()),
+        "absolute 1 s returns, autocorrelation, mean of lags 1-10": float(absolute[:10].mean()),
         "imbalance → move in 1 s, correlation": predictability(market),
     }
 
@@ -167,3 +166,86 @@ def table(markets: list[Market]) -> list[str]:
     for name in columns[0]:
         lines.append(f"| {name} | " + " | ".join(f"{column[name]:.3g}" for column in columns) + " |")
     return lines
+
+
+def draw(markets: list[Market], folder: Path) -> None:
+    """Two pictures: a minute of each market, and the distributions and autocorrelations over each other."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(len(markets), 1, figsize=(9, 2.3 * len(markets)), layout="constrained")
+    for axis, market in zip(axes, markets):
+        begin = market.quote_s[-1] / 2
+        _tape(axis, market, begin, begin + 60)
+    figure.savefig(folder / "exchange-market-minute.png", dpi=90)
+    pyplot.close(figure)
+
+    figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.5), layout="constrained")
+    for market in markets:
+        spread = (market.asks - market.bids) / market.bids * 1e6
+        _tail(axes[0, 0], spread, market.name)
+        _tail(axes[0, 1], market.sizes * market.prices, market.name)
+        _tail(axes[0, 2], np.diff(market.trade_s[takers(market)]) * 1e3, market.name)
+        lags = np.arange(1, LAGS + 1)
+        axes[1, 0].plot(lags, autocorrelation(market.signs[takers(market)]), label=market.name)
+        axes[1, 1].plot(lags[:20], autocorrelation(np.abs(returns(market)), 20), label=market.name)
+        moves = returns(market)
+        _tail(axes[1, 2], np.abs(moves) / moves.std(), market.name)
+    names = (
+        "spread, ppm",
+        "value of a trade, quote units",
+        "gap between takers, ms",
+        "lag, takers",
+        "lag, s",
+        "|1 s return| ÷ σ",
+    )
+    titles = ("spread: share above", "trade value: share above", "gaps: share above", "autocorrelation of signs",
+              "autocorrelation of |1 s returns|", "returns: share above")  # fmt: skip
+    for axis, name, title in zip(axes.flat, names, titles):
+        axis.set_xlabel(name, fontsize=8)
+        axis.set_title(title, fontsize=9)
+        axis.tick_params(labelsize=7)
+        axis.axhline(0, color="0.8", linewidth=0.5)
+    axes[0, 0].legend(fontsize=7)
+    figure.savefig(folder / "exchange-market-facts.png", dpi=90)
+    pyplot.close(figure)
+
+
+def _tape(axis, market: Market, begin: float, end: float) -> None:
+    quotes = (market.quote_s >= begin) & (market.quote_s < end)
+    trades = (market.trade_s >= begin) & (market.trade_s < end)
+    axis.step(market.quote_s[quotes] - begin, market.bids[quotes], where="post", color="tab:blue", linewidth=0.7)
+    axis.step(market.quote_s[quotes] - begin, market.asks[quotes], where="post", color="tab:red", linewidth=0.7)
+    colours = np.where(market.signs[trades] > 0, "tab:green", "tab:purple")
+    area = np.clip(np.sqrt(market.sizes[trades] * market.prices[trades]) / 6, 1, 40)
+    axis.scatter(market.trade_s[trades] - begin, market.prices[trades], s=area, c=colours, linewidths=0, alpha=0.6)
+    axis.set_title(f"{market.name}: a minute of bid, ask and trades", fontsize=9)
+    axis.tick_params(labelsize=7)
+    axis.ticklabel_format(useOffset=False)
+
+
+def _tail(axis, values: np.ndarray, name: str) -> None:
+    """Share of the values above each value, both logarithmic."""
+    ordered = np.sort(values[values > 0])
+    share = 1 - np.arange(len(ordered)) / max(len(ordered), 1)
+    keep = np.unique(np.geomspace(1, max(len(ordered), 1), 400).astype(int)) - 1
+    axis.loglog(ordered[::-1][keep], share[::-1][keep], label=name)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=int, default=1800, help="of the simulated markets")
+    parser.add_argument("--folder", type=Path, default=Path("docs"), help="where the pictures go")
+    chosen = parser.parse_args()
+    path = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parents[2] / "shared/data") / CAPTURE
+    if not path.exists():
+        raise SystemExit(f"market_report: there is no capture {path}; TICKMESH_DATA names the folder of captures")
+    markets = [captured(path), simulated(chosen.seconds), simulated(chosen.seconds, preset="quiet")]
+    draw(markets, chosen.folder)
+    print("\n".join(table(markets)))
+
+
+if __name__ == "__main__":
+    main()

@@ -140,7 +140,8 @@ def draw(seen: dict[str, np.ndarray], plot: Path, calm_s: float, length_s: float
 
 def show(result: dict) -> None:
     """For a person."""
-    out.print(f"spread: calm {result['spread_calm']:.2f}, widest {result['spread_widest']:.2f} ({result['opened_times']:.0f} times), "
-              f"after {result['spread_after']:.2f}; {result['trades']} trades; {result['plot']}")  # fmt: skip
+    calm, widest, after = (result[f"spread_{when}"] for when in ("calm", "widest", "after"))
+    out.print(f"spread: calm {calm:.2f}, widest {widest:.2f} ({result['opened_times']:.0f} times), after {after:.2f}")
+    out.print(f"{result['trades']} trades, {result['trades_in_outage']} of them in the overload; drawn in {result['plot']}")
     if not result["ok"]:
         out.print(f"NOT ok: the spread must open {OPENS:.0f} times at least, and close again.")

@@ -13,7 +13,7 @@ Kind = Literal[
 # What each does while it lasts, and which of the fields below it reads beside those that all have.
 KINDS: dict[str, str] = {
     "cut": "each connection that is open at its start, or opens before its end, is cut without a word",
-    "refuse": "websocket handshakes are answered with `status`, or cut without an answer (status 0); REST too if `endpoint` says",
+    "refuse": "websocket handshakes are answered with `status`, or cut without an answer (0); REST too if `endpoint` says",
     "stall": "half open: what clients send is read and carried out, nothing is sent to them, not even pings",
     "drip": "bytes leave at `bytes_per_s`; whatever waits when it ends leaves at once",
     "skip": "frames are not sent: ids jump. On stream `user` that is a user stream which falls silent",
@@ -26,8 +26,8 @@ KINDS: dict[str, str] = {
     "crossed": "bids and asks are exchanged: a quote, or a change of the book, whose bid is above its ask",
     "stale": "the first frame of each stream is sent again and again in place of the later ones",
     "clock": "the venue's clock is `offset_ms` off (a jump), and runs `skew_ppm` fast",
-    "answer": "requests are not carried out but answered with `status`, `code`, `message`, `retry_after_s`; `html` for a proxy's page",
-    "timeout_before": "orders are not carried out; after `delay_ms` the answer is `code` (−1007, −1006), or the connection is cut (`silent`)",
+    "answer": "requests are not carried out but answered: `status`, `code`, `message`, `retry_after_s`; `html`: a proxy's page",
+    "timeout_before": "orders are not carried out; after `delay_ms` the answer is `code` (−1007, −1006), or a cut (`silent`)",
     "timeout_after": "orders are carried out, but the answer is that of timeout_before: the lost acknowledgement",
     "restart": "all connections are cut, and everything is refused until its end; `lose_orders` forgets what stood in the book",
     "outage": "overload: makers are cut off, and only market orders get through",

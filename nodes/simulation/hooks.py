@@ -36,7 +36,9 @@ class Fault(NamedTuple):
 
 
 class Faults(Protocol):
-    skew_ms: float
+    @property
+    def skew_ms(self) -> float:
+        """What the venue's clock is off by."""
 
     def on_request(self, asked: Asked) -> Fault | None:
         """None: answer as usual."""

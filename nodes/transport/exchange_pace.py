@@ -53,6 +53,12 @@ def publish_derived(running: Running) -> None:
             running.hub.publish(stream, data)
 
 
+async def run_derived(running: Running) -> None:
+    """In a replay; a synthetic market publishes them with its depth."""
+    while running.capture and await running.sleep(0.1):
+        publish_derived(running)
+
+
 async def _up(running: Running) -> bool:
     """Waits while the exchange is down (a fault); False when the node was stopped."""
     while running.down and not running.ctx.stop.is_set():
@@ -134,7 +140,8 @@ def _pass(running: Running, line: str) -> None:
     if frame is None:
         log.warning(running.replay.error)
     elif frame.stream:
-        running.hub.publish(frame.stream, frame.data, cut=False, whole=frame.text)
+        # at its own pace a client can keep up, and is cut off if it does not; a faster replay waits for all of them
+        running.hub.publish(frame.stream, frame.data, cut=0 < running.exchange.speed <= 1, whole=frame.text)
     else:
         running.wake()
 
