@@ -196,9 +196,11 @@ NASTY = [
     "", "0", "-1", "1e400", "NaN", "9" * 400, "0x10", "\x00", "é", "'; DROP TABLE orders", "true", "null", "[]", "{}", "1.5",
     " ", "%", "&", "=", "½", "𝟏", "１", "18446744073709551616", "0.00000000000000000001", "BTCUSDT", "LIMIT", "BUY",
 ]  # fmt: skip
-NAMES = """symbol side type timeInForce quantity price quoteOrderQty newClientOrderId orderId origClientOrderId
-cancelOrderId limit fromId startTime endTime interval timestamp recvWindow signature symbols newOrderRespType cancelReplaceMode apiKey strategyType
-subscriptionId omitZeroBalances computeCommissionRates selfTradePreventionMode"""
+NAMES = """
+symbol side type timeInForce quantity price quoteOrderQty newClientOrderId orderId origClientOrderId cancelOrderId
+limit fromId startTime endTime interval timestamp recvWindow signature symbols newOrderRespType cancelReplaceMode
+apiKey strategyType subscriptionId omitZeroBalances computeCommissionRates selfTradePreventionMode
+"""
 
 
 def nonsense(rand: random.Random) -> dict:

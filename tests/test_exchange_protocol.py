@@ -466,10 +466,12 @@ def test_ws_api_has_every_method_that_clients_use(tmp_path):
     run(scene)
 
 
-SYMBOL_KEYS = """symbol status baseAsset baseAssetPrecision quoteAsset quotePrecision quoteAssetPrecision
-baseCommissionPrecision quoteCommissionPrecision orderTypes icebergAllowed ocoAllowed otoAllowed opoAllowed
-quoteOrderQtyMarketAllowed allowTrailingStop cancelReplaceAllowed amendAllowed pegInstructionsAllowed isSpotTradingAllowed isMarginTradingAllowed filters
-permissions permissionSets defaultSelfTradePreventionMode allowedSelfTradePreventionModes"""
+SYMBOL_KEYS = """
+symbol status baseAsset baseAssetPrecision quoteAsset quotePrecision quoteAssetPrecision baseCommissionPrecision
+quoteCommissionPrecision orderTypes icebergAllowed ocoAllowed otoAllowed opoAllowed quoteOrderQtyMarketAllowed
+allowTrailingStop cancelReplaceAllowed amendAllowed pegInstructionsAllowed isSpotTradingAllowed isMarginTradingAllowed
+filters permissions permissionSets defaultSelfTradePreventionMode allowedSelfTradePreventionModes
+"""
 
 
 def test_exchange_info_and_headers(tmp_path):
