@@ -16,10 +16,11 @@ from aiohttp import web
 from bus.config import ConfigError
 from nodes.transport.exchange_faults import plug, run_faults
 from nodes.transport.exchange_files import State
-from nodes.transport.exchange_pace import run_market
+from nodes.transport.exchange_pace import run_derived, run_market
 from nodes.transport.exchange_rest import RestDoor
 from nodes.transport.exchange_running import Running
 from nodes.transport.exchange_sockets import MESSAGE_BYTES_MAX, SocketDoors, close, keep_alive, warn
+from nodes.transport.exchange_tls import server_context
 
 __all__ = ["HELP", "READS", "WRITES", "State", "run"]
 READS: tuple = ()
@@ -70,6 +71,7 @@ async def run(ctx: Any) -> None:
                     group.create_task(run_market(running)),
                     group.create_task(run_upkeep(running)),
                     group.create_task(run_faults(running)),
+                    group.create_task(run_derived(running)),
                 ]
                 await ctx.stop.wait()
                 for task in tasks:
@@ -122,18 +124,20 @@ async def listen(running: Running) -> web.AppRunner:
     exchange = running.exchange
     where = running.config.run_dir / "exchange.json"
     host, port = exchange.host, exchange.port or _port_before(where)
+    tls = server_context(running.config.run_dir, host) if exchange.tls else None
+    s = "s" if tls else ""
     try:
-        await web.TCPSite(runner, host, port).start()
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
     except OSError as error:
         if exchange.port:
             reason = error.strerror or error
             raise ConfigError(f"exchange.port = {port} on {host} cannot be listened on: {reason}") from None
-        await web.TCPSite(runner, host, 0).start()
+        await web.TCPSite(runner, host, 0, ssl_context=tls).start()
     port = runner.addresses[0][1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     where.parent.mkdir(parents=True, exist_ok=True)
     fresh = where.with_suffix(".new")
-    fresh.write_text(json.dumps({"rest": f"http://{address}", "ws": f"ws://{address}", "pid": os.getpid()}))
+    fresh.write_text(json.dumps({"rest": f"http{s}://{address}", "ws": f"ws{s}://{address}", "pid": os.getpid()}))
     fresh.replace(where)
     return runner
 
