@@ -28,16 +28,25 @@ WRITES: tuple = ()
 
 HELP = """The local venue: a real exchange server on loopback that speaks the Binance spot dialect.
 
-Its address is in run/exchange.json ({"rest", "ws", "pid"}); [exchange] in mesh.toml sets port, seed, rates and keys.
+Its address is in run/exchange.json ({"rest", "ws", "pid"}); [exchange] in mesh.toml sets port, seed, rates, keys, tls.
+docs/exchange.md teaches it; alone, in any folder:   touch mesh.toml; python -m nodes exchange
 
-REST     GET  /api/v3/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades,ticker/bookTicker}
-         POST /api/v3/order[/test]  GET|DELETE /api/v3/order  GET|DELETE /api/v3/openOrders
-         GET  /api/v3/{allOrders,myTrades,account}      (signed: X-MBX-APIKEY, timestamp, signature)
-Streams  /ws, /ws/<stream>/…, /stream?streams=a/b       btcusdt@trade  @bookTicker  @depth@100ms  @depth
-WS-API   /ws-api/v3   order.place  order.cancel  order.status  openOrders.status  myTrades  account.status
-                      userDataStream.subscribe.signature
+REST     GET  /api/v3/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades,klines,avgPrice}
+         GET  /api/v3/ticker/{24hr,price,bookTicker}
+         POST /api/v3/order[/test|/cancelReplace]  GET|DELETE /api/v3/order  GET|DELETE /api/v3/openOrders
+         GET  /api/v3/{allOrders,myTrades,account,account/commission,rateLimit/order}
+              (signed: X-MBX-APIKEY, timestamp, signature; microseconds: X-MBX-TIME-UNIT: MICROSECOND)
+Streams  /ws, /ws/<stream>/…, /stream?streams=a/b[&timeUnit=MICROSECOND]
+         btcusdt@trade  @aggTrade  @bookTicker  @depth[@100ms]  @depth5|10|20[@100ms]  @kline_1s…1M
+         @miniTicker  @ticker  @avgPrice   SUBSCRIBE UNSUBSCRIBE LIST_SUBSCRIPTIONS SET_PROPERTY GET_PROPERTY
+WS-API   /ws-api/v3   order.place .test .cancel .cancelReplace .status  openOrders.status .cancelAll
+         allOrders  myTrades  account.status .commission .rateLimits.orders  depth  klines  ticker.*  trades.*
+         exchangeInfo  time  ping  userDataStream.subscribe.signature  userDataStream.unsubscribe  session.*
 State    GET /tickmesh/v1/replay   {"position", "frames", "ended", "clients", "error", …}
+Faults   GET|POST|DELETE /tickmesh/v1/faults           cuts, stalls, lost acknowledgements, outages: docs/faults.md
 
+Orders: LIMIT (GTC, IOC, FOK), MARKET (quantity or quoteOrderQty), LIMIT_MAKER; one account, fees, every filter.
+Limits: [exchange.limits] in mesh.toml; the venue's own by default: 429, then 418, with Retry-After.
 Keys: `api_key` and `api_secret` of [exchange] (default local-key / local-secret), HMAC-SHA256.
 
 ccxt:    B, W = "http://127.0.0.1:PORT", "ws://127.0.0.1:PORT"
@@ -102,6 +111,7 @@ async def run_upkeep(running: Running) -> None:
         desk, hub = running.core.desk, running.hub
         running.ctx.counters.update(
             clients=len(hub.clients), frames=hub.frames, cut_off=hub.cut_off,
+            limited=running.core.venue.limits.refused,
             orders=desk.next_order - 1, open_orders=len(desk.open), own_trades=len(desk.trades),
         )  # fmt: skip
         if running.capture:

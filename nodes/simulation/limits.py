@@ -48,6 +48,7 @@ class Limits:
         self.ignored = Window(MINUTE, settings.ban_after)  # requests in spite of a 429
         self.banned: dict[object, int] = {}  # address → until, ms
         self.bans: dict[object, int] = {}
+        self.refused = 0  # requests, orders and handshakes that were one too many
 
     def admit(self, address: str, weight: int, now_ms: int) -> None:
         """Counts one request. Raises VenueError 429 or 418."""
@@ -70,6 +71,7 @@ class Limits:
     def refuse_banned(self, address: str, now_ms: int) -> None:
         until_ms = self.banned.get(address, 0)
         if now_ms < until_ms:
+            self.refused += 1
             raise VenueError(
                 -1003,
                 f"Way too much request weight used; IP banned until {until_ms}. "
@@ -91,6 +93,7 @@ class Limits:
         """Counts one new order. Raises VenueError -1015; it is not counted then."""
         for window, words in zip(self.orders, ("10 SECOND", "1 DAY")):
             if window.used(account, now_ms) >= window.limit:
+                self.refused += 1
                 raise VenueError(
                     -1015, f"Too many new orders; current limit is {window.limit} orders per {words}.", 429,
                     window.ends_ms(now_ms),
@@ -132,6 +135,7 @@ class Limits:
         return _row("RAW_REQUESTS", "MINUTE", 5, self.raw.limit)
 
     def _ignored(self, address: str, now_ms: int) -> None:
+        self.refused += 1
         if self.ignored.add(address, 1, now_ms) <= self.ignored.limit:
             return
         bans = self.bans[address] = self.bans.get(address, 0) + 1
