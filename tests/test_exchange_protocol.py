@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 import websockets
 from test_exchange_orders import WsApi, limit, signed, venue
+from test_replay_market import SNAPSHOT, ticker, trade, write
 
 FAST = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 400\nlines = 1\n"
 
@@ -508,5 +509,41 @@ def test_old_trades_are_answered_from_the_oldest_that_is_kept(tmp_path):
             assert ids[0] > 40 and ids == list(range(ids[0], ids[0] + 20)), "silently, as the venue does"
             _, rows = await rest("GET", "/api/v3/aggTrades", symbol="BTCUSDT", fromId=1, limit=1000)
             assert rows[0]["f"] >= ids[0] and len(rows) <= 20
+
+    run(scene)
+
+
+def test_our_two_sides_never_trade_with_one_another(tmp_path):
+    async def scene():
+        async with venue(tmp_path) as (rest, ws, _):
+            async with websockets.connect(ws + "/ws-api/v3") as socket:
+                call = WsApi(socket)
+                await call("userDataStream.subscribe.signature")
+                _, ticker = await rest("GET", "/api/v3/ticker/bookTicker", symbol="BTCUSDT")
+                price = f"{(float(ticker['bidPrice']) * 0.999):.2f}"
+                _, resting = await rest.order(**limit("BUY", price, quantity="0.5"))
+                await rest.order(symbol="BTCUSDT", side="SELL", type="MARKET", quantity="50")  # through our own order
+                _, seen = await rest.order("GET", symbol="BTCUSDT", orderId=resting["orderId"])
+                assert (seen["status"], seen["executedQty"]) == ("EXPIRED_IN_MATCH", "0.00000000")
+                await call.until(lambda e: e.get("x") == "TRADE_PREVENTION")
+                _, mine = await rest.order("GET", "/api/v3/myTrades", symbol="BTCUSDT")
+                assert all(not t["isBuyer"] for t in mine)
+
+    run(scene)
+
+
+def test_a_replay_has_the_streams_that_follow_from_it(tmp_path):
+    messages = [SNAPSHOT] + [m for n in range(1, 400) for m in (ticker(10 + n, 100, 1, 101, 1), trade(n, 101, 0.5, False))]
+    write(tmp_path / "some.gz", messages, gap_ns=2 * 10**6)
+    names = {f"btcusdt@{name}" for name in ("trade", "aggTrade", "depth5@100ms", "kline_1m")}
+
+    async def scene():
+        settings = '[exchange]\nreplay = ["some.gz"]\nspeed = 1.0\nlines = 1\n'
+        async with venue(tmp_path, settings) as (rest, ws, _):
+            async with websockets.connect(ws + "/stream?streams=" + "/".join(sorted(names))) as socket:
+                await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5)
+                frames = await collect(socket, names)
+                assert frames["btcusdt@aggTrade"][0]["f"] == frames["btcusdt@trade"][0]["t"] == 1
+                assert frames["btcusdt@depth5@100ms"][0]["bids"][0] == ["100.00000000", "1.00000000"]
 
     run(scene)
