@@ -98,6 +98,7 @@ class Exchange(Section, frozen=True):
     lines: int = 2  # the replay starts when so many connections have subscribed
     maker_fee_ppm: int = 1000  # 0.1 %, parts per million of what is received
     taker_fee_ppm: int = 1000
+    fees: Literal["", "spot", "spot_discount", "free"] = ""  # a named schedule (nodes/simulation/fees.py) instead of the two
     balances: dict[str, str] = {}  # asset: what the account starts with; others start with a useful amount
     population: dict[str, Population] = {}  # by symbol; others are as liquid as the rates above say
     client_bytes_max: int = 4 << 20  # unsent bytes beyond which a slow client is cut off
@@ -106,6 +107,7 @@ class Exchange(Section, frozen=True):
     queue: Literal["risk_averse", "probability_power", "probability_log"] = "risk_averse"  # our orders in a replayed book
     entry_ms: float = 0.0  # latency of our orders in a replayed book: until the exchange has them
     response_ms: float = 0.0  # until we have its answer
+    latencies: str = ""  # a file of measured ones instead: rows of entry_ms,response_ms (drawn) or time_ns,entry_ms,response_ms
     ping_s: float = 20.0  # server pings, as the venue
     pong_s: float = 60.0  # no answer to a ping for so long: cut off
     life_s: float = 86_400.0  # of a connection; then it is closed
@@ -288,8 +290,8 @@ def merge(tree: dict, more: dict) -> None:
 
 
 _SECTIONS: dict[str, type[Section]] = {
-    "": Mesh, "instruments": Instrument, "log": Log, "feed": Feed, "exchange": Exchange, "exchange.limits": ExchangeLimits, "models": Model,
-    "executor": Executor, "session": Session, "recorder": Recorder,
+    "": Mesh, "instruments": Instrument, "log": Log, "feed": Feed, "exchange": Exchange, "exchange.limits": ExchangeLimits,
+    "models": Model, "executor": Executor, "session": Session, "recorder": Recorder,
 }  # fmt: skip
 
 
@@ -341,7 +343,8 @@ def _check(mesh: Mesh, path: Path) -> None:
     need(mesh.exchange.speed >= 0, "exchange.speed", mesh.exchange.speed, "0 (as fast as possible) or more")
     need(0 <= mesh.exchange.maker_fee_ppm < 10**6, "exchange.maker_fee_ppm", mesh.exchange.maker_fee_ppm, "0 to 999999")
     need(0 <= mesh.exchange.taker_fee_ppm < 10**6, "exchange.taker_fee_ppm", mesh.exchange.taker_fee_ppm, "0 to 999999")
-    need(mesh.exchange.ledger_bytes_max >= 1 << 20, "exchange.ledger_bytes_max", mesh.exchange.ledger_bytes_max, "1 MiB or more")
+    ledger_bytes = mesh.exchange.ledger_bytes_max
+    need(ledger_bytes >= 1 << 20, "exchange.ledger_bytes_max", ledger_bytes, "1 MiB or more")
     for key in ("entry_ms", "response_ms"):
         need(0 <= getattr(mesh.exchange, key) <= 60_000, f"exchange.{key}", getattr(mesh.exchange, key), "0 to 60000")
     for symbol, one in mesh.exchange.population.items():

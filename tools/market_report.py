@@ -39,20 +39,24 @@ class Market:
 
 
 def captured(path: Path) -> Market:
-    """A capture of combined streams in the Binance spot dialect: trades by their own time, quotes by receive time."""
-    trades, quotes = [], []
+    """A capture of combined streams in the Binance spot dialect.
+
+    Quotes have no time but the recorder's; trades have their own, moved by the median difference of the two clocks."""
+    trades, quotes, behind = [], [], []
     with gzip.open(path, "rt") as file:
         for line in file:
             stamp, _, text = line.partition(" ")
             message = json.loads(text)
+            recv = int(stamp) / (1e9 if len(stamp) == 19 else 1e6)
             kind = message.get("stream", "").partition("@")[2]
             data = message.get("data", {})
             if kind == "trade":
+                behind.append(recv - data["T"] / 1e3)
                 trades.append((data["T"] / 1e3, float(data["p"]), float(data["q"]), -1 if data["m"] else 1))
             elif kind == "bookTicker":
-                recv = int(stamp) / (1e9 if len(stamp) == 19 else 1e6)
                 quotes.append((recv, *(float(data[k]) for k in ("b", "a", "B", "A"))))
-    return _market(f"real: {path.name}", trades, quotes)
+    clock_s = float(np.median(behind))
+    return _market(f"real: {path.name}", [(t + clock_s, *more) for t, *more in trades], quotes)
 
 
 def simulated(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Literal["liquid", "quiet"] = "liquid") -> Market:
@@ -195,7 +199,7 @@ def draw(markets: list[Market], folder: Path) -> None:
         _tail(axes[1, 2], np.abs(moves) / moves.std(), market.name)
     names = (
         "spread, ppm",
-        "value of a trade, quote units",
+        "trade, quote units",
         "gap between takers, ms",
         "lag, takers",
         "lag, s",
@@ -219,7 +223,7 @@ def _tape(axis, market: Market, begin: float, end: float) -> None:
     axis.step(market.quote_s[quotes] - begin, market.bids[quotes], where="post", color="tab:blue", linewidth=0.7)
     axis.step(market.quote_s[quotes] - begin, market.asks[quotes], where="post", color="tab:red", linewidth=0.7)
     colours = np.where(market.signs[trades] > 0, "tab:green", "tab:purple")
-    area = np.clip(np.sqrt(market.sizes[trades] * market.prices[trades]) / 6, 1, 40)
+    area = np.clip(np.sqrt(market.sizes[trades] * market.prices[trades]) / 4, 4, 50)
     axis.scatter(market.trade_s[trades] - begin, market.prices[trades], s=area, c=colours, linewidths=0, alpha=0.6)
     axis.set_title(f"{market.name}: a minute of bid, ask and trades", fontsize=9)
     axis.tick_params(labelsize=7)

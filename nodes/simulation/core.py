@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 from bus.config import Config, Population
 from nodes.simulation.derived import Derived
 from nodes.simulation.desk import Desk
+from nodes.simulation.fees import SCHEDULES, Fees
 from nodes.simulation.flow import Flow
 from nodes.simulation.instruments import KNOWN, Spec, spec, step
 from nodes.simulation.market import Market
 from nodes.simulation.orders import Line
 from nodes.simulation.population import in_order, shape
 from nodes.simulation.protocol import UNIT, mantissa
+from nodes.simulation.queue import MODELS as QUEUES
 from nodes.simulation.replay import OWN_TRADES_FROM, RecordedMarket, Replay, symbols_of
 from nodes.simulation.tape import Print, Tape
 from nodes.simulation.venue import Venue
@@ -44,7 +46,8 @@ class Core:
         self.markets = markets
         self.flows: list[Flow] = []
         self.reserved: dict[str, int] = {}
-        self.desk = Desk(markets, self.exchange.maker_fee_ppm, self.exchange.taker_fee_ppm)
+        fees = SCHEDULES.get(self.exchange.fees, Fees(self.exchange.maker_fee_ppm, self.exchange.taker_fee_ppm))
+        self.desk = Desk(markets, fees.maker_ppm, fees.taker_ppm)
         key, secret = self.exchange.api_key, self.exchange.api_secret
         self.venue = Venue(markets, self.desk, key, secret, self.exchange.limits)
         self.derived = {symbol: Derived(market) for symbol, market in markets.items()}
@@ -75,13 +78,14 @@ class Core:
                 have = seen.setdefault(symbol, ([], []))
                 have[0].extend(prices)
                 have[1].extend(quantities)
+        queue = QUEUES[config.exchange.queue]()
         markets = {}
         for symbol in dict.fromkeys([*seen, *(i.symbol for i in config.instruments)]):
             known = spec(symbol)
             prices, quantities = seen.get(symbol, ([], []))
             if symbol not in KNOWN and prices:
                 known = known._replace(tick=step(prices, known.tick), lot=step(quantities, known.lot), start=prices[0])
-            markets[symbol] = RecordedMarket(known, snapshot_ahead, config.exchange.trades_kept)
+            markets[symbol] = RecordedMarket(known, snapshot_ahead, config.exchange.trades_kept, queue)
         return cls(config, markets, lines)
 
     def replay_to(self, lines: Iterable[str]) -> Replay:

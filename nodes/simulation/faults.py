@@ -14,7 +14,10 @@ from typing import Any, NamedTuple
 
 from nodes.simulation import hooks, tampering
 from nodes.simulation.fault_plan import FRAMES, MOMENTARY, ORDERS, REQUESTS, Fault, FaultError
+from nodes.simulation.latency import Latency
 
+DELAYED = (*ORDERS, "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /api/v3/order/cancelReplace", "order.cancel",
+           "order.cancelReplace", "openOrders.cancelAll")  # fmt: skip
 FAULTS_MAX = 1000  # that are planned or last
 REORDER_S = 1.0  # a frame that waits for the next one waits no longer than this
 ENDED_KEPT = 100
@@ -67,6 +70,7 @@ class Faults:
         self.ended: deque[Planned] = deque(maxlen=ENDED_KEPT)
         self.active: list[Planned] = []
         self.connection_bytes_max = 4 << 20  # a dripping connection whose backlog exceeds it is cut, as a slow one
+        self.latency: Callable[[], Latency] | None = None  # of our orders in a recorded market, nodes/simulation/latency.py
         self._next = 1
         self._held: dict[Any, tuple[float, bytes]] = {}  # client → the frame that waits for the next one
         self._late: list[tuple[float, int, Any, str, bytes]] = []  # heap: due, order, client, stream, frame
@@ -121,7 +125,7 @@ class Faults:
     @property
     def due(self) -> bool:
         """Whether `tick` has to be called often."""
-        return bool(self.planned or self._held or self._late or self._drips)
+        return bool(self.planned or self._held or self._late or self._drips or self.latency)
 
     def view(self) -> list[dict]:
         """For the endpoint: every fault that is planned, lasts, or ended lately."""
@@ -142,7 +146,7 @@ class Faults:
 
     def on_send(self, client: Any, stream: str, frame: bytes) -> bool:
         """Whether the frame goes out as it is; else it is dealt with here (hooks.Faults)."""
-        if not self.active and not self._drips and not self._held and not self._late:
+        if not self.active and not self._drips and not self._held and not self._late and not self.latency:
             return True
         for planned in self.active:
             if planned.fault.kind == "stall" and self._meets(planned.fault, client) and planned.takes():
@@ -153,6 +157,8 @@ class Faults:
                 self._tamper(planned, client, stream, frame)
                 return False
         last = self._last_due.get((client, stream), 0.0)
+        if self.latency and stream == "user":
+            last = max(last, self.clock() + self.latency().response_s)
         if last > self.clock():  # behind those that are late: a stream's own order stays
             self._later(client, stream, frame, last)
             return False
@@ -257,6 +263,9 @@ class Faults:
                 return hooks.Fault(status=fault.status, cut=not fault.status, body=b"")
             if fault.kind in REQUESTS and self._answers(fault, asked) and planned.takes():
                 return self._answer(planned, asked)
+        if self.latency and asked.operation in DELAYED:
+            entry_s, response_s = self.latency()
+            return hooks.Fault(execute=True, enter_s=entry_s, delay_s=response_s)
         return None
 
     def opened(self, client: Any, detail: str = "") -> None:
@@ -312,7 +321,7 @@ class Faults:
         status = 0 if fault.silent else fault.status or 504
         self._request(planned, asked, "executed" if executed else "ignored", status)
         body = self._body(fault, status, fault.code or -1007) if status else b""
-        return hooks.Fault(executed, fault.delay_ms / 1000, status, body, cut=fault.silent)
+        return hooks.Fault(executed, fault.delay_ms / 1000, status=status, body=body, cut=fault.silent)
 
     def _body(self, fault: Fault, status: int, code: int) -> bytes:
         if fault.html:

@@ -28,6 +28,7 @@ class Fault(NamedTuple):
 
     execute: bool = False  # carry the request out first (a lost acknowledgement), or not at all
     delay_s: float = 0.0  # before answering
+    enter_s: float = 0.0  # before carrying it out
     status: int = 0  # 0: the real answer (`execute`), only late; else `body` under this status
     body: bytes = b""  # JSON `{"code","msg"}`, or whatever a broken venue sends; the WS-API wraps it as its `error`
     content_type: str = "application/json"

@@ -6,7 +6,8 @@ A line is `<receive time> <json>`: the time is 16 digits of µs or 19 of ns; the
 
 Our orders leave the recorded market as it is (no impact). A taker fills against the levels of the replayed book; a
 resting order fills when a recorded trade prints through its price, or at its price after the quantity that stood ahead
-of it has traded or left, or when the recorded opposite best quote reaches it.
+of it has traded or left (nodes/simulation/queue.py says which of it leaves), or when the recorded opposite best quote
+reaches it.
 """
 
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from nodes.simulation.instruments import Spec
 from nodes.simulation.market import Execution, aggregate_frame, snapshot
 from nodes.simulation.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
 from nodes.simulation.protocol import NotYet, VenueError, mantissa
+from nodes.simulation.queue import Model, Place, risk_averse
 from nodes.simulation.tape import RETAINED, Aggregate, Print, Tape
 
 PENDING_MAX = 20_000  # depth changes kept while waiting for a snapshot; a capture holds ten per second
@@ -94,7 +96,9 @@ def parse(line: str) -> Frame:
 class RecordedMarket:
     """One instrument of a capture, as far as it has been replayed."""
 
-    def __init__(self, spec: Spec, has_snapshot_ahead: Any = lambda: False, trades_kept: int = RETAINED):
+    def __init__(
+        self, spec: Spec, has_snapshot_ahead: Any = lambda: False, trades_kept: int = RETAINED, queue: Model = risk_averse
+    ):
         self.spec = spec
         self.tape = Tape(trades_kept)
         self.aggregates = True  # makes aggTrade frames, until the capture shows its own
@@ -102,7 +106,8 @@ class RecordedMarket:
         self.book_id = -1  # −1: no book yet, or lost to a hole in the capture
         self.ticker: tuple[int, dict[int, tuple[int, int]]] = (-1, {1: (0, 0), -1: (0, 0)})
         self.own: dict[int, Order] = {}
-        self.ahead: dict[int, int] = {}  # order id → recorded quantity that stands before it
+        self.queue = queue
+        self.places: dict[int, Place] = {}  # order id → where it stands among the recorded quantity at its price
         self.next_trade = OWN_TRADES_FROM
         self.frames: list = []
         self.happened: list[tuple] = []  # rows of the ledger, until someone takes them
@@ -160,6 +165,7 @@ class RecordedMarket:
             if len(self._pending) > PENDING_MAX:
                 del self._pending[: PENDING_MAX // 2]
             return
+        before = {order.id: self._recorded(order) for order in self.own.values()}
         for side, rows in ((1, change.b), (-1, change.a)):
             levels = self.sides[side]
             for price_text, quantity_text in rows:
@@ -170,8 +176,9 @@ class RecordedMarket:
                     levels.pop(key, None)
         self.book_id = change.u
         for order in self.own.values():
-            there = self.sides[order.side].get(-order.side * order.price, 0)
-            self.ahead[order.id] = min(self.ahead[order.id], there)
+            there = self._recorded(order)
+            if there != before[order.id]:
+                self.queue(self.places[order.id], before[order.id], there)
 
     def _traded(self, row: _Trade, now_ms: int) -> None:
         trade = Print(row.t, mantissa(row.p), mantissa(row.q), row.T, int(row.m))
@@ -186,10 +193,12 @@ class RecordedMarket:
             if beyond > 0:
                 self._fill(order, order.remaining, now_ms)
             elif beyond == 0 and (trade.buyer_is_maker == 1) == (order.side > 0):
-                left = trade.quantity - self.ahead[order.id]
-                self.ahead[order.id] = max(-left, 0)
-                if left > 0:
-                    self._fill(order, min(left, order.remaining), now_ms)
+                reaches = self.places[order.id].take(trade.quantity)
+                if reaches := reaches - reaches % self.spec.lot:
+                    self._fill(order, min(reaches, order.remaining), now_ms)
+
+    def _recorded(self, order: Order) -> int:
+        return self.sides[order.side].get(-order.side * order.price, 0)
 
     def _crossed(self, now_ms: int) -> None:
         for order in list(self.own.values()):
@@ -199,7 +208,7 @@ class RecordedMarket:
     def _fill(self, order: Order, quantity: int, now_ms: int) -> None:
         order.remaining -= quantity
         if not order.remaining:
-            del self.own[order.id], self.ahead[order.id]
+            del self.own[order.id], self.places[order.id]
         self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
 
     def standing(self) -> list[tuple]:
@@ -263,11 +272,11 @@ class RecordedMarket:
         if order_type == "MARKET" or time_in_force != "GTC":
             return EXPIRED, executions
         self.own[order.id] = order
-        self.ahead[order.id] = self._standing(order.side, order.price)
+        self.places[order.id] = Place(self._standing(order.side, order.price))
         return PARTIALLY_FILLED if executions else NEW, executions
 
     def cancel(self, order_id: int, now_ms: int) -> bool:
-        self.ahead.pop(order_id, None)
+        self.places.pop(order_id, None)
         return self.own.pop(order_id, None) is not None
 
     def snapshot(self, limit: int) -> str:
@@ -309,6 +318,7 @@ class Replay:
         self.position = 0
         self.frames = 0
         self.refused = 0
+        self.recv_ns = 0  # of the last frame
         self.error = ""
 
     def pass_line(self, line: str, now_ms: int) -> Frame | None:
@@ -323,6 +333,7 @@ class Replay:
             self.refused += 1
             self.error = f"line {self.position} was left out: {error}"
             return None
+        self.recv_ns = frame.recv_ns
         if frame.stream:
             self.frames += 1
         return frame

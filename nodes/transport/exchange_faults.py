@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 from bus.config import ConfigError
+from nodes.simulation import latency
 from nodes.simulation.fault_plan import KINDS, MOMENTARY, FaultError, asked, schedule
 from nodes.simulation.faults import Change, Faults
 from nodes.transport.exchange_running import Running
@@ -27,6 +28,7 @@ def plug(running: Running) -> None:
     faults = Faults(time.monotonic, running.ledger.record, running.cut)
     faults.connection_bytes_max = running.exchange.client_bytes_max
     running.faults = faults
+    _latency(running, faults)
     if not running.exchange.faults:
         return
     path = running.config.root / running.exchange.faults
@@ -41,6 +43,21 @@ def plug(running: Running) -> None:
         raise ConfigError(f"exchange.faults: {path} cannot be read: {error.strerror}") from None
     except FaultError as error:
         raise ConfigError(f"exchange.faults: {error}") from None
+
+
+def _latency(running: Running, faults: Faults) -> None:
+    """In a recorded market orders and their answers take the time that the settings give them."""
+    exchange = running.exchange
+    if not running.capture or not (exchange.latencies or exchange.entry_ms or exchange.response_ms):
+        return
+    model: latency.Model = latency.Constant(exchange.entry_ms, exchange.response_ms)
+    if exchange.latencies:
+        path = running.config.root / exchange.latencies
+        try:
+            model = latency.read(path.read_text(), exchange.seed)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"exchange.latencies: {path} cannot be read: {error}") from None
+    faults.latency = lambda: model.at(running.replay.recv_ns)
 
 
 def _since_s(where: Path, text: bytes) -> float:

@@ -93,6 +93,8 @@ class RestDoor:
 
     async def _faulty(self, fault: Fault, request: web.Request, path: str, query: str) -> web.StreamResponse:
         answer = web.Response(status=200)
+        if fault.enter_s:
+            await asyncio.sleep(fault.enter_s)
         if fault.execute:
             answer = await self._usual(request, path, query)
         if fault.delay_s:

@@ -64,6 +64,8 @@ class SocketDoors:
         fault = faults.on_request(Asked("ws-api", ws_api.method_of(text), client.address, client)) if faults else None
         if fault is None:
             self._usual(client, text)
+        elif fault.enter_s:
+            asyncio.get_running_loop().call_later(fault.enter_s, self._faulty, fault, client, text)
         else:
             self._faulty(fault, client, text)
 
