@@ -154,6 +154,7 @@ async def until(condition, seconds: float) -> None:
 def bare_script(ws: str, key: str, secret: str) -> None:
     """Quote in, imbalance, order out: one process, no log, no risk, no memory."""
     import websockets.sync.client as client
+    from websockets.exceptions import ConnectionClosed
 
     class Data(msgspec.Struct):
         u: int
@@ -161,7 +162,8 @@ def bare_script(ws: str, key: str, secret: str) -> None:
         A: str
 
     decode = msgspec.json.Decoder(Data).decode
-    with client.connect(f"{ws}/ws/btcusdt@bookTicker") as quotes, client.connect(f"{ws}/ws-api/v3") as orders:
+    over = contextlib.suppress(ConnectionClosed)  # when the exchange ends
+    with over, client.connect(f"{ws}/ws/btcusdt@bookTicker") as quotes, client.connect(f"{ws}/ws-api/v3") as orders:
         last = 0.0
         for number, frame in enumerate(quotes):
             data = decode(frame)
