@@ -129,8 +129,11 @@ def test_delay_keeps_the_order_even_across_its_end():
     assert client.wire == frame(1) + frame(2)
     scene.wait(0.2)
     assert scene.send(client, frame(4)) == b"", "a later frame does not overtake"
-    scene.wait(0.5)
-    assert client.wire == frame(1) + frame(2) + frame(3) + frame(4)
+    scene.now += 0.4
+    assert scene.send(client, frame(5)) == b"", "not even when what is before it is due, and not sent yet"
+    scene.wait(0.1)
+    assert client.wire == b"".join(frame(n) for n in range(1, 6))
+    assert scene.send(client, frame(6)) == frame(6)
 
 
 @pytest.mark.parametrize("kind", ["garbage", "truncate"])

@@ -329,3 +329,43 @@ def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):
     findings = Findings()
     truth = ledger.gather(tmp_path, findings).symbols["BTCUSDT"]
     assert truth.trades[3] == (200, 6, 2, -1) and truth.void == 1 and findings.ok
+
+
+def test_a_replayed_capture_is_judged_too(tmp_path):
+    """Trades, quotes and changes as they were recorded, with gaps of several ids per change as real captures have."""
+    messages: list[dict] = [
+        {"lastUpdateId": 10, "bids": [["99.00000000", "5.00000000"]], "asks": [["101.00000000", "5.00000000"]]}
+    ]
+    for n in range(30):
+        first, last = 11 + 4 * n, 14 + 4 * n
+        bid = ["98.00000000", f"{n + 1}.00000000"]
+        data = {"e": "depthUpdate", "E": n, "s": "BTCUSDT", "U": first, "u": last, "b": [bid], "a": []}
+        messages.append({"stream": "btcusdt@depth@100ms", "data": data})
+        trade = {"e": "trade", "E": n, "s": "BTCUSDT", "t": 100 + n, "p": "99.00000000", "q": "1.00000000", "T": n, "m": True}
+        messages.append({"stream": "btcusdt@trade", "data": trade})
+        best = {"u": last, "s": "BTCUSDT", "b": "99.00000000", "B": "5.00000000", "a": "101.00000000", "A": "5.00000000"}
+        messages.append({"stream": "btcusdt@bookTicker", "data": best})
+    lines = (
+        f"{1_700_000_000_000_000 + n} {json.dumps(message, separators=(',', ':'))}\n" for n, message in enumerate(messages)
+    )
+    (tmp_path / "capture").write_text("".join(lines))
+    frames: list[dict] = []
+    snapshots: list[dict] = []
+
+    async def scene():
+        async with venue(tmp_path, '[exchange]\nreplay = ["capture"]\nlines = 1\nspeed = 0\n') as (rest, ws, _):
+            async with websockets.connect(
+                ws + "/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms"
+            ) as socket:
+                snapshots.append((await rest("GET", "/api/v3/depth", symbol="BTCUSDT"))[1])
+                while len(frames) < 90:
+                    frames.append(json.loads(await asyncio.wait_for(socket.recv(), 10)))
+
+    asyncio.run(scene())
+    folder = tmp_path / "data/sim/exchange"
+    stored = stored_of(frames, snapshots[0] if snapshots[0]["lastUpdateId"] == 10 else None)
+    findings = judged(folder, stored)
+    assert findings.ok, findings.sentences
+    assert (findings.counts["trades"], findings.counts["quotes_checked"], findings.counts["depth_checked"]) == (30, 30, 30)
+    frames[0]["data"]["b"][0][1] = "9.00000000"
+    assert judged(folder, stored_of(frames, None)).faults["different"] == 1

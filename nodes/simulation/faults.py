@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
 from nodes.simulation import hooks, tampering
+from nodes.simulation.fault_answers import body, headers
 from nodes.simulation.fault_plan import FRAMES, MOMENTARY, ORDERS, REQUESTS, Fault, FaultError
 from nodes.simulation.latency import Latency
 
@@ -21,17 +22,6 @@ DELAYED = (*ORDERS, "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /
 FAULTS_MAX = 1000  # that are planned or last
 REORDER_S = 1.0  # a frame that waits for the next one waits no longer than this
 ENDED_KEPT = 100
-MESSAGES = {
-    -1003: "Too much request weight used; current limit is 6000 request weight per 1 MINUTE.",
-    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
-    -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
-    -1008: "Server is currently overloaded with other requests. Please try again in a few minutes.",
-    -1015: "Too many new orders; current limit is 50 orders per 10 SECOND.",
-    -1001: "Internal error; unable to process your request. Please try again.",
-}
-HTML = b"<html>\r\n<head><title>%d %s</title></head>\r\n<body>\r\n<center><h1>%d %s</h1></center>\r\n</body>\r\n</html>\r\n"
-REASONS = {403: b"Forbidden", 418: b"I'm a teapot", 429: b"Too Many Requests", 502: b"Bad Gateway",
-           503: b"Service Unavailable", 504: b"Gateway Time-out"}  # fmt: skip
 
 
 class Planned:
@@ -156,10 +146,10 @@ class Faults:
             if planned.fault.kind in FRAMES and self._concerns(planned.fault, client, stream) and planned.takes():
                 self._tamper(planned, client, stream, frame)
                 return False
-        last = self._last_due.get((client, stream), 0.0)
+        last = self._last_due.get((client, stream))
         if self.latency and stream == "user":
-            last = max(last, self.clock() + self.latency().response_s)
-        if last > self.clock():  # behind those that are late: a stream's own order stays
+            last = max(last or 0.0, self.clock() + self.latency().response_s)
+        if last is not None:  # behind those that are late: a stream's own order stays
             self._later(client, stream, frame, last)
             return False
         if client not in self._held and not self._drip(client, stream):
@@ -315,20 +305,13 @@ class Faults:
             status = fault.status or 503
             code = fault.code or {429: -1003, 418: -1003, 403: 0}.get(status, -1001)
             self._request(planned, asked, "answered", status)
-            return hooks.Fault(status=status, body=self._body(fault, status, code), headers=_headers(fault, status),
+            return hooks.Fault(status=status, body=body(fault, status, code), headers=headers(fault, status),
                                content_type="text/html" if fault.html else "application/json")  # fmt: skip
         executed = fault.kind == "timeout_after"
         status = 0 if fault.silent else fault.status or 504
         self._request(planned, asked, "executed" if executed else "ignored", status)
-        body = self._body(fault, status, fault.code or -1007) if status else b""
-        return hooks.Fault(executed, fault.delay_ms / 1000, status=status, body=body, cut=fault.silent)
-
-    def _body(self, fault: Fault, status: int, code: int) -> bytes:
-        if fault.html:
-            reason = REASONS.get(status, b"Error")
-            return HTML % (status, reason, status, reason)
-        message = (fault.message or MESSAGES.get(code, "Unknown error, please check your request or try again later.")).encode()
-        return b'{"code":%d,"msg":"%s"}' % (code, message)
+        text = body(fault, status, fault.code or -1007) if status else b""
+        return hooks.Fault(executed, fault.delay_ms / 1000, status=status, body=text, cut=fault.silent)
 
     # ---- who, and what is written
 
@@ -356,8 +339,3 @@ class Faults:
     def _say(self, number: int, what: str, fault: Fault | None) -> None:
         detail = "" if fault is None else tampering._encode(fault).decode()
         self.record("fault", number, what, detail)
-
-
-def _headers(fault: Fault, status: int) -> dict[str, str]:
-    retry = fault.retry_after_s or (30 if status in (418, 429) else 0)
-    return {"Retry-After": str(retry)} if retry else {}
