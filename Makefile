@@ -44,7 +44,7 @@ bench: $(STAMP)
 
 style: $(STAMP)
 	@.venv/bin/ruff check .
-	@.venv/bin/ruff format --check . >/dev/null || { echo "ruff format would change files: .venv/bin/ruff format ." >&2; exit 1; }
+	@.venv/bin/ruff format --check $(PACKAGES) tests bench >/dev/null || { echo "ruff format would change files: .venv/bin/ruff format $(PACKAGES) tests bench" >&2; exit 1; }
 
 types: $(STAMP)
 	@.venv/bin/mypy $(PACKAGES)

@@ -37,6 +37,10 @@ lines = 1
 lines = 1
 quotes_per_s = {quotes}
 trades_per_s = 5
+[exchange.limits]
+orders_per_10_s = 1000000
+orders_per_day = 100000000
+weight_per_minute = 100000000
 [[models]]
 name = "imbalance"
 kernel = "book_imbalance"
@@ -57,26 +61,26 @@ class Exchange:
 
     def __init__(self, config: Config):
         from nodes import exchange
-        from nodes.simulation import streams
+        from nodes.simulation import streams, ws_api
 
         self.sent: dict[int, int] = {}  # update id of a bookTicker → ns
         self.arrived: dict[str, int] = {}  # client order id → ns
-        publish, ws_api = streams.Hub.publish, streams.ws_api
+        publish, answer = streams.Hub.publish, ws_api.answer
 
-        def watched_publish(hub, stream, data, cut=True):
+        def watched_publish(hub, stream, data, *more, **others):
             if stream.endswith("@bookTicker"):
                 self.sent[int(data[5 : data.index(",")])] = time.time_ns()
-            publish(hub, stream, data, cut)
+            publish(hub, stream, data, *more, **others)
 
-        def watched_ws_api(venue, client, text, *rest):
+        def watched_answer(venue, client, text, now_ms):
             now = time.time_ns()
             at = text.find('"newClientOrderId":"')
             if at >= 0:
                 self.arrived[text[at + 20 : text.index('"', at + 20)]] = now
-            return ws_api(venue, client, text, *rest)
+            return answer(venue, client, text, now_ms)
 
-        streams.Hub.publish, streams.ws_api = watched_publish, watched_ws_api
-        self.module, self.undo = exchange, (streams, publish, ws_api)
+        streams.Hub.publish, ws_api.answer = watched_publish, watched_answer
+        self.module, self.undo = exchange, (streams, publish, ws_api, answer)
         self.ctx = Context(config, "exchange")
 
     async def __aenter__(self) -> "Exchange":
@@ -91,7 +95,7 @@ class Exchange:
         self.ctx.stop.set()
         await self.task
         await self.ctx.close()
-        streams, streams.Hub.publish, streams.ws_api = self.undo
+        streams, streams.Hub.publish, ws_api, ws_api.answer = self.undo
 
 
 def root_with(quotes: float) -> Path:
@@ -150,6 +154,7 @@ async def until(condition, seconds: float) -> None:
 def bare_script(ws: str, key: str, secret: str) -> None:
     """Quote in, imbalance, order out: one process, no log, no risk, no memory."""
     import websockets.sync.client as client
+    from websockets.exceptions import ConnectionClosed
 
     class Data(msgspec.Struct):
         u: int
@@ -157,7 +162,8 @@ def bare_script(ws: str, key: str, secret: str) -> None:
         A: str
 
     decode = msgspec.json.Decoder(Data).decode
-    with client.connect(f"{ws}/ws/btcusdt@bookTicker") as quotes, client.connect(f"{ws}/ws-api/v3") as orders:
+    over = contextlib.suppress(ConnectionClosed)  # when the exchange ends
+    with over, client.connect(f"{ws}/ws/btcusdt@bookTicker") as quotes, client.connect(f"{ws}/ws-api/v3") as orders:
         last = 0.0
         for number, frame in enumerate(quotes):
             data = decode(frame)

@@ -56,6 +56,33 @@ class Feed(Section, frozen=True):
     backoff_s: tuple[float, float] = (0.1, 10.0)
 
 
+class ExchangeLimits(Section, frozen=True):
+    """What the local venue lets a client do: the real venue's limits, far above what a default mesh asks."""
+
+    weight_per_minute: int = 6000  # per address
+    raw_per_5_minutes: int = 300_000
+    orders_per_10_s: int = 100  # per account; unfilled ones count
+    orders_per_day: int = 200_000
+    connections_per_5_minutes: int = 300  # handshakes per address
+    messages_per_s: int = 5  # on a market socket, pings and pongs too; beyond: disconnected
+    streams_max: int = 1024  # subscriptions of one connection
+    ban_after: int = 20  # requests in a minute in spite of a 429, before 418
+    ban_s: float = 120.0  # twice as long at every further ban
+
+
+class Population(Section, frozen=True):
+    """Who trades one synthetic instrument. 0 or empty: what the preset says (nodes/simulation/population.py)."""
+
+    preset: Literal["liquid", "quiet"] = "liquid"
+    trades_per_s: float = 0.0
+    quotes_per_s: float = 0.0
+    spread_ppm: float = 0.0  # of the price: the distance between the makers' best bid and ask
+    depth: float = 0.0  # value of a maker's order at the touch, in the quote asset
+    volatility: float = 0.0  # standard deviation of the fair price over a second, in ppm
+    follows: str = ""  # symbol of the instrument whose fair price this one's moves with
+    correlation: float = 0.0  # of their moves
+
+
 class Exchange(Section, frozen=True):
     """The local venue. `seed` and the rates shape the synthetic market."""
 
@@ -71,9 +98,23 @@ class Exchange(Section, frozen=True):
     lines: int = 2  # the market starts when so many connections have subscribed
     maker_fee_ppm: int = 1000  # 0.1 %, parts per million of what is received
     taker_fee_ppm: int = 1000
+    fees: Literal["", "spot", "spot_discount", "free"] = ""  # a named schedule (nodes/simulation/fees.py) instead of the two
     balances: dict[str, str] = {}  # asset: what the account starts with; others start with a useful amount
+    population: dict[str, Population] = {}  # by symbol; others are as liquid as the rates above say
     client_bytes_max: int = 4 << 20  # unsent bytes beyond which a slow client is cut off
-    ping_s: float = 20.0  # server pings, as the venue; no pong for three of them: cut off
+    faults: str = ""  # a schedule of faults (TOML or JSON, docs/faults.md); its times begin with the exchange's first start
+    ledger_bytes_max: int = 1 << 30  # of what the exchange remembers of everything it did: about a day of the default market
+    queue: Literal["risk_averse", "probability_power", "probability_log"] = "risk_averse"  # our orders in a replayed book
+    entry_ms: float = 0.0  # latency of our orders in a replayed book: until the exchange has them
+    response_ms: float = 0.0  # until we have its answer
+    latencies: str = ""  # a file of measured ones instead: rows of entry_ms,response_ms (drawn) or time_ns,entry_ms,response_ms
+    ping_s: float = 20.0  # server pings, as the venue
+    pong_s: float = 60.0  # no answer to a ping for so long: cut off
+    life_s: float = 86_400.0  # of a connection; then it is closed
+    notice_s: float = 10.0  # before that, `serverShutdown` is said
+    trades_kept: int = 200_000  # per instrument: an older fromId is answered from the oldest that is kept
+    tls: bool = False  # https and wss, with a certificate of its own making in the run folder
+    limits: ExchangeLimits = ExchangeLimits()
 
 
 class Model(Section, frozen=True):
@@ -249,8 +290,8 @@ def merge(tree: dict, more: dict) -> None:
 
 
 _SECTIONS: dict[str, type[Section]] = {
-    "": Mesh, "instruments": Instrument, "log": Log, "feed": Feed, "exchange": Exchange, "models": Model,
-    "executor": Executor, "session": Session, "recorder": Recorder,
+    "": Mesh, "instruments": Instrument, "log": Log, "feed": Feed, "exchange": Exchange, "exchange.limits": ExchangeLimits,
+    "models": Model, "executor": Executor, "session": Session, "recorder": Recorder,
 }  # fmt: skip
 
 
@@ -302,10 +343,27 @@ def _check(mesh: Mesh, path: Path) -> None:
     need(mesh.exchange.speed >= 0, "exchange.speed", mesh.exchange.speed, "0 (as fast as possible) or more")
     need(0 <= mesh.exchange.maker_fee_ppm < 10**6, "exchange.maker_fee_ppm", mesh.exchange.maker_fee_ppm, "0 to 999999")
     need(0 <= mesh.exchange.taker_fee_ppm < 10**6, "exchange.taker_fee_ppm", mesh.exchange.taker_fee_ppm, "0 to 999999")
+    ledger_bytes = mesh.exchange.ledger_bytes_max
+    need(ledger_bytes >= 1 << 20, "exchange.ledger_bytes_max", ledger_bytes, "1 MiB or more")
+    for key in ("entry_ms", "response_ms"):
+        need(0 <= getattr(mesh.exchange, key) <= 60_000, f"exchange.{key}", getattr(mesh.exchange, key), "0 to 60000")
+    for symbol, one in mesh.exchange.population.items():
+        where = f"exchange.population.{symbol}"
+        need(-1 <= one.correlation <= 1, f"{where}.correlation", one.correlation, "−1 to 1")
+        symbols = [i.symbol for i in mesh.instruments]
+        need(one.follows in ("", *symbols) and one.follows != symbol, f"{where}.follows", one.follows, f"another of {symbols}")
+        for key in ("trades_per_s", "quotes_per_s", "spread_ppm", "depth", "volatility"):
+            need(getattr(one, key) >= 0, f"{where}.{key}", getattr(one, key), "0 (the preset's) or more")
     need(0 < mesh.exchange.trades_per_s <= 2000, "exchange.trades_per_s", mesh.exchange.trades_per_s, "0 to 2000")
     need(0 < mesh.exchange.quotes_per_s <= 5000, "exchange.quotes_per_s", mesh.exchange.quotes_per_s, "0 to 5000")
     need(mesh.exchange.client_bytes_max >= 1 << 16, "exchange.client_bytes_max", mesh.exchange.client_bytes_max, "65536 +")
-    need(mesh.exchange.ping_s > 0, "exchange.ping_s", mesh.exchange.ping_s, "more than 0")
+    for key in ("ping_s", "pong_s", "life_s"):
+        need(getattr(mesh.exchange, key) > 0, f"exchange.{key}", getattr(mesh.exchange, key), "more than 0")
+    need(mesh.exchange.notice_s >= 0, "exchange.notice_s", mesh.exchange.notice_s, "0 or more")
+    need(1 <= mesh.exchange.trades_kept <= 10**7, "exchange.trades_kept", mesh.exchange.trades_kept, "1 to 10000000")
+    for key in ExchangeLimits.__struct_fields__:
+        limit = getattr(mesh.exchange.limits, key)
+        need(limit > 0, f"exchange.limits.{key}", limit, "more than 0")
     for asset, amount in mesh.exchange.balances.items():
         need(re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,8})?", amount) is not None, f"exchange.balances.{asset}", amount,
              "a decimal of at most 8 places")  # fmt: skip

@@ -121,7 +121,7 @@ REFUSALS = [
     (limit("BUY", "1e5"), -1100, "price"),
     (limit("BUY", "900000000000000000000"), -1100, "price"),
     (limit("BUY", "90000000000000000000"), -1108, "price"),
-    (limit("BUY", "50000", "2000"), -2010, "insufficient"),
+    (limit("SELL", "55000", "150"), -2010, "insufficient"),
     (limit("BUY", "50000", symbol="NOPE"), -1121, "symbol"),
     (limit("HOLD", "50000"), -1117, "side"),
     (limit("BUY", "50000", type="LIMITED"), -1116, "orderType"),

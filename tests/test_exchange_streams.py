@@ -161,7 +161,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_notice_nothing(tm
 
 def test_the_server_pings_and_cuts_off_whoever_never_answers(tmp_path):
     async def scene():
-        async with venue(tmp_path, "[exchange]\nping_s = 0.2\n") as (rest, ws, ctx):
+        async with venue(tmp_path, "[exchange]\nping_s = 0.2\npong_s = 1.0\n") as (rest, ws, ctx):
             async with aiohttp.ClientSession() as session:
                 async with session.ws_connect(ws + "/ws", autoping=False) as socket:
                     message = await socket.receive(timeout=5)

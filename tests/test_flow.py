@@ -5,9 +5,11 @@ from statistics import correlation, mean
 
 import pytest
 
+from bus.config import Population
 from nodes.simulation.flow import FAR, NEAR, Flow
 from nodes.simulation.instruments import spec
 from nodes.simulation.market import Market
+from nodes.simulation.population import in_order, shape
 from nodes.simulation.protocol import UNIT
 from nodes.simulation.tape import Tape
 
@@ -17,7 +19,7 @@ START = 1_700_000_000_000
 def tape_of(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", trades: float = 20, quotes: float = 60):
     """Runs the market; (market, frames, [(mid, imbalance) every 100 ms])."""
     market = Market(spec(symbol), 0, Tape())
-    flow = Flow(market, trades, quotes, seed, START)
+    flow = Flow(market, shape(Population(), trades, quotes), seed, START)
     frames, samples = [], []
     for step in range(1, seconds * 10 + 1):
         flow.run(START + step * 100)
@@ -108,6 +110,54 @@ def test_a_market_goes_on_from_its_last_price():
     market, _, _ = tape_of(5)
     tape = market.tape
     again = Market(spec("BTCUSDT"), market.book.update_id, tape)
-    Flow(again, 20, 60, 9, START + 10_000)
+    Flow(again, shape(Population(), 20, 60), 9, START + 10_000)
     assert abs(again.best(1)[0] - tape.last_price) < 20 * UNIT
     assert again.book.update_id > market.book.update_id
+
+
+def pair(rho: float, seconds: int = 600, chunk_ms: int = 100) -> tuple[list[float], list[float]]:
+    """Mids every five seconds of an instrument, and of a quiet one that follows it."""
+    leader = Market(spec("BTCUSDT"), 0, Tape())
+    follower = Market(spec("ETHUSDT"), 0, Tape())
+    first = Flow(leader, shape(Population(), 20, 60), 1, START)
+    terms = Population(preset="quiet", quotes_per_s=30, spread_ppm=5, follows="BTCUSDT", correlation=rho)
+    second = Flow(follower, shape(terms, 20, 60), 1, START, first)
+    mids: tuple[list[float], list[float]] = ([], [])
+    for step in range(chunk_ms, seconds * 1000 + 1, chunk_ms):
+        first.run(START + step)
+        second.run(START + step)
+        if step % 5000 == 0:
+            for seen, market in zip(mids, (leader, follower)):
+                seen.append((market.best(1)[0] + market.best(-1)[0]) / 2)
+    return mids
+
+
+def moves_of(mids: list[float]) -> list[float]:
+    return [b / a - 1 for a, b in zip(mids, mids[1:])]
+
+
+@pytest.mark.parametrize("rho", [0.9, -0.9])
+def test_one_instrument_follows_another(rho):
+    one, two = map(moves_of, pair(rho))
+    assert correlation(one, two) * rho > 0.3
+    alone, other = map(moves_of, pair(0.0))
+    assert abs(correlation(alone, other)) < 0.3
+
+
+def test_how_time_is_cut_changes_nothing():
+    assert pair(0.8, 60) == pair(0.8, 60, chunk_ms=1000)
+
+
+def test_a_quiet_market_trades_seldom_with_a_wide_spread():
+    quiet, liquid = Market(spec("BTCUSDT"), 0, Tape()), Market(spec("BTCUSDT"), 0, Tape())
+    for market, preset in ((quiet, "quiet"), (liquid, "liquid")):
+        Flow(market, shape(Population(preset=preset), 20, 60), 1, START).run(START + 300_000)
+    assert 20 < len(quiet.tape.prints) < 400 < len(liquid.tape.prints)
+    spreads = [market.best(-1)[0] - market.best(1)[0] for market in (quiet, liquid)]
+    assert spreads[0] > 20 * spreads[1]
+
+
+def test_whoever_is_followed_acts_first_and_a_circle_is_broken():
+    assert in_order({"C": "B", "B": "A", "A": ""}) == ["A", "B", "C"]
+    assert sorted(in_order({"A": "B", "B": "A"})) == ["A", "B"]
+    assert in_order({"A": "elsewhere"}) == ["A"]

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.simulation.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
-from nodes.simulation.desk import OWNER, Desk, Line
+from nodes.simulation.desk import OWNER, Desk
 from nodes.simulation.instruments import spec
 from nodes.simulation.market import Market
 from nodes.simulation.matching import Book, Order
+from nodes.simulation.orders import Line
 from nodes.simulation.protocol import (
     UNIT,
     Params,

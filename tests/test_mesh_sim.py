@@ -29,6 +29,8 @@ def check_log(root) -> None:
             client = bytes(e.records["client_order_id"][0])
             assert client not in clients, f"order twice: {client}"
             clients.add(client)
+        elif e.kind == Kind.health and e.subject == "exchange":
+            assert not e.map().get("limited"), "the default mesh has met a limit of its venue"
         elif e.kind == Kind.fill:
             for record in e.records:
                 key = (e.subject, int(record["trade_id"]), bytes(record["client_order_id"]))

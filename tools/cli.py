@@ -55,15 +55,36 @@ def status(json: Json = False) -> None:
 @commands.command()
 def verify(
     files: Annotated[list[Path] | None, MORE_FILES] = None,
-    against: Annotated[list[Path] | None, typer.Option(help="Compare with these raw captures, field by field.")] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(help="Compare with these raw captures, or with the folder of the local exchange's ledger."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Check log, recent store and archive; or the archive against captures."""
+    """Check log, recent store and archive; or both against captures, or against what the local exchange did."""
     from tools import verify as command
 
     if files and not against:
         raise terminal.Usage(f"what is {files[0]} for? Captures are given with --against FILE")
     result = command.verify([*(against or []), *(files or [])])
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def outage(
+    plot: Annotated[Path, typer.Option(help="Where the picture goes (PNG or SVG).")] = Path("outage.png"),
+    calm: Annotated[float, typer.Option(min=1, help="Seconds before the overload.")] = 15.0,
+    length: Annotated[float, typer.Option(min=1, help="Seconds of overload.")] = 25.0,
+    after: Annotated[float, typer.Option(min=1, help="Seconds after it.")] = 20.0,
+    running: Annotated[bool, typer.Option(help="At the exchange of the mesh that runs here, not at one of its own.")] = False,
+    json: Json = False,
+) -> None:
+    """Overload a local exchange: makers cut off, only market orders get through. Plots trades, bid and ask."""
+    from tools import outage as command
+
+    result = command.outage(plot, calm, length, after, running)
     terminal.print_json(result) if json else command.show(result)
     if not result["ok"]:
         raise typer.Exit(1)

@@ -5,18 +5,23 @@ from itertools import chain
 from pathlib import Path
 
 from bus.config import Config, load
-from tools.judge import archive, capture, checks, compare, log, recent
+from tools.judge import archive, capture, checks, compare, ledger, ledger_compare, log, recent
 from tools.judge.findings import Findings
 from tools.terminal import Failure, out
 
 
 def verify(captures: list[Path]) -> dict:
-    """The verdict, as `--json` prints it. Raises Failure when there is nothing to judge."""
+    """The verdict, as `--json` prints it: against captures, or the folder of an exchange's ledger, or alone.
+
+    Raises Failure when there is nothing to judge."""
     config = load()
     if not log.segment_files(config.log_dir) and not archive.watermark(config.archive_dir):
         raise Failure(f"there is neither a log nor an archive in {config.source_dir} yet; `mesh up` makes them")
     findings = Findings()
-    result = _against(config, captures, findings) if captures else _alone(config, findings)
+    if any(path.is_dir() for path in captures):
+        result = _against_ledger(config, captures, findings)
+    else:
+        result = _against(config, captures, findings) if captures else _alone(config, findings)
     return {"ok": findings.ok, "source": config.source, **result, **findings.as_dict()}
 
 
@@ -31,6 +36,20 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
     stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
     compare.against(captured, stored, findings)
     return {"captures": [str(path) for path in captures], "archived_seq": upto, "compared": compare.COMPARED}
+
+
+def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> dict:
+    """Archive and log compared with what the local exchange says it did. The ledger is read first: it is ahead."""
+    if len(folders) != 1:
+        raise Failure(f"one ledger at a time: --against was given {len(folders)} paths, one of them a folder")
+    if not ledger.files(folders[0]):
+        raise Failure(f"{folders[0]} holds no ledger (ledger-*.bin); the exchange's is in {config.exchange_dir}")
+    truth = ledger.gather(folders[0], findings)
+    upto = archive.watermark(config.archive_dir)
+    beyond = log.read(config.log_dir, findings, after=upto)
+    stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
+    ledger_compare.against(truth, stored, findings)
+    return {"ledger": str(folders[0]), "ledger_rows": truth.rows, "archived_seq": upto, "compared": compare.COMPARED}
 
 
 def _alone(config: Config, findings: Findings) -> dict:

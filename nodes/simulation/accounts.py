@@ -4,9 +4,10 @@ Nothing is made or lost: what an account pays, the outside world or the fee acco
 synthetic population, or the recorded market) has unlimited credit; everyone else can only spend what is locked.
 """
 
+from nodes.simulation.fees import share
+
 OUTSIDE = 0
 FEES = -1
-FEE_UNIT = 1_000_000  # fee rates are in parts per million
 
 
 class InsufficientBalance(Exception):
@@ -45,7 +46,7 @@ class Accounts:
     ) -> int:
         """One fill against the outside: pays from the locked balance (`refund` of it goes back to free), receives, less
         the fee, which is returned (in the received asset, as the venue takes it)."""
-        fee = amount_received * fee_ppm // FEE_UNIT
+        fee = share(amount_received, fee_ppm)
         pay, get = self.of(account, paid), self.of(account, received)
         assert pay[1] >= amount_paid + refund, f"{paid}: {pay[1]} locked, {amount_paid} + {refund} to take"
         pay[1] -= amount_paid + refund

@@ -4,15 +4,20 @@ what has happened since, to be written and then told."""
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from bus.config import Config
-from nodes.simulation.api import Venue
-from nodes.simulation.desk import Desk, Line
+from bus.config import Config, Population
+from nodes.simulation.derived import Derived
+from nodes.simulation.desk import Desk
+from nodes.simulation.fees import SCHEDULES, Fees
 from nodes.simulation.flow import Flow
 from nodes.simulation.instruments import KNOWN, Spec, spec, step
 from nodes.simulation.market import Market
+from nodes.simulation.orders import Line
+from nodes.simulation.population import in_order, shape
 from nodes.simulation.protocol import UNIT, mantissa
+from nodes.simulation.queue import MODELS as QUEUES
 from nodes.simulation.replay import OWN_TRADES_FROM, RecordedMarket, Replay, symbols_of
 from nodes.simulation.tape import Print, Tape
+from nodes.simulation.venue import Venue
 
 RESERVED_IDS = 100_000  # update ids set aside in one write: what a kill may skip, never repeat
 
@@ -30,6 +35,7 @@ class Done(NamedTuple):
     printed: list[tuple[str, list[Print]]]
     lines: list[Line]
     told: Told
+    happened: list[tuple] = []  # rows of the ledger (nodes/simulation/ledger.py), in order
 
 
 class Core:
@@ -40,8 +46,11 @@ class Core:
         self.markets = markets
         self.flows: list[Flow] = []
         self.reserved: dict[str, int] = {}
-        self.desk = Desk(markets, self.exchange.maker_fee_ppm, self.exchange.taker_fee_ppm)
-        self.venue = Venue(markets, self.desk, self.exchange.api_key, self.exchange.api_secret)
+        fees = SCHEDULES.get(self.exchange.fees, Fees(self.exchange.maker_fee_ppm, self.exchange.taker_fee_ppm))
+        self.desk = Desk(markets, fees.maker_ppm, fees.taker_ppm)
+        key, secret = self.exchange.api_key, self.exchange.api_secret
+        self.venue = Venue(markets, self.desk, key, secret, self.exchange.limits)
+        self.derived = {symbol: Derived(market) for symbol, market in markets.items()}
         for line in lines:
             self.desk.apply(line)
         for market in markets.values():
@@ -69,13 +78,14 @@ class Core:
                 have = seen.setdefault(symbol, ([], []))
                 have[0].extend(prices)
                 have[1].extend(quantities)
+        queue = QUEUES[config.exchange.queue]()
         markets = {}
         for symbol in dict.fromkeys([*seen, *(i.symbol for i in config.instruments)]):
             known = spec(symbol)
             prices, quantities = seen.get(symbol, ([], []))
             if symbol not in KNOWN and prices:
                 known = known._replace(tick=step(prices, known.tick), lot=step(quantities, known.lot), start=prices[0])
-            markets[symbol] = RecordedMarket(known, snapshot_ahead)
+            markets[symbol] = RecordedMarket(known, snapshot_ahead, config.exchange.trades_kept, queue)
         return cls(config, markets, lines)
 
     def replay_to(self, lines: Iterable[str]) -> Replay:
@@ -83,10 +93,13 @@ class Core:
         replay = Replay(self.markets)
         for line in lines:
             replay.pass_line(line, 0)
+            for market in self.markets.values():
+                market.happened.clear()  # it is in the ledger already, or was never told
         own = max((t.trade_id for t in self.desk.trades), default=0)
         for number, market in enumerate(self.markets.values()):
             # ids of one symbol must not clash; each has its own million millions
             market.next_trade = max(own + 1, OWN_TRADES_FROM + number * 10**12)
+            market.happened = market.standing()
         return replay
 
     def start(self, now_ms: float) -> None:
@@ -95,16 +108,43 @@ class Core:
         for symbol, market in self.markets.items():
             if not isinstance(market, Market):
                 continue
-            last, rates = market.tape.last_id, (self.exchange.trades_per_s, self.exchange.quotes_per_s)
-            seed = f"{self.exchange.seed}/{last}" if last else self.exchange.seed  # a restart does not repeat itself
-            self.flows.append(Flow(market, *rates, seed, now_ms))
             self.reserved[symbol] = market.book.update_id + RESERVED_IDS
+        self._populate(now_ms)
+        for symbol in self.reserved:
+            self.reserved[symbol] = self.markets[symbol].book.update_id + RESERVED_IDS
+
+    def _populate(self, now_ms: float) -> None:
+        """The population of every market; whoever is followed comes, and acts, before those who follow."""
+        flows: dict[str, Flow] = {}
+        exchange = self.exchange
+        shapes = {
+            symbol: shape(exchange.population.get(symbol, Population()), exchange.trades_per_s, exchange.quotes_per_s)
+            for symbol in self.reserved
+        }
+        for symbol in in_order({symbol: one.follows for symbol, one in shapes.items()}):
+            market = self.markets[symbol]
+            last = market.tape.last_id
+            seed = f"{exchange.seed}/{last}" if last else exchange.seed  # a restart does not repeat itself
+            flows[symbol] = Flow(market, shapes[symbol], seed, now_ms, flows.get(shapes[symbol].follows))
+        self.flows = list(flows.values())
+
+    def overload(self, on: bool) -> None:
+        """Makers are cut off, and of our own requests only market orders get through."""
+        self.desk.overloaded = on
+        for flow in self.flows:
+            flow.cut_off = on
+
+    def lose_orders(self, now_ms: int) -> None:
+        """Forgets what stood in the books: the orders are expired, and nobody is told."""
+        self.desk.lose(now_ms)
 
     def take(self) -> Done:
         """What has happened since the last call."""
-        printed, frames, lines = [], [], []
+        printed, frames, lines, happened = [], [], [], []
         for symbol, market in self.markets.items():
             trades, said = market.drain()
+            happened += market.happened
+            market.happened = []
             if trades:
                 printed.append((symbol, trades))
             frames += said
@@ -114,7 +154,7 @@ class Core:
         if (line := self.desk.take_line()) is not None:
             lines.append(line)
         events, self.desk.events = self.desk.events, []
-        return Done(printed, lines, Told(frames, events))
+        return Done(printed, lines, Told(frames, events), happened)
 
     def whole(self) -> Line:
         """Everything that a restart needs, as one line."""

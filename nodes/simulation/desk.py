@@ -5,78 +5,23 @@ Pure: takes requests and executions, changes orders and accounts, and collects u
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
-from nodes.simulation.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
-from nodes.simulation.instruments import ORDERS_MAX, Spec, check_filters
+from nodes.simulation.accounts import FEES, OUTSIDE, Accounts
+from nodes.simulation.instruments import Spec
 from nodes.simulation.market import Execution
 from nodes.simulation.matching import CANCELED, EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
+from nodes.simulation.orders import Line, OwnOrder, OwnTrade, Placed
 from nodes.simulation.protocol import UNIT, Params, VenueError
 from nodes.simulation.reports import account_position, execution_report
+from nodes.simulation.terms import Terms, cost, read
 
 OWNER = 1  # the one account of the local venue
 OPEN = (NEW, PARTIALLY_FILLED)
 CLOSED_KEPT = 20_000  # closed orders that can still be queried
 TRADES_KEPT = 50_000
-TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")
-
-
-class OwnOrder(msgspec.Struct, omit_defaults=True):
-    """One of our orders. Numbers are mantissas at 10^−8, times ms. `locked` is what it still holds of its asset."""
-
-    id: int
-    client_id: str
-    symbol: str
-    side: int
-    type: str
-    time_in_force: str
-    price: int
-    quantity: int
-    time: int
-    quote_quantity: int = 0  # what a MARKET order by quote quantity asked to spend
-    status: str = NEW
-    filled: int = 0
-    filled_quote: int = 0
-    locked: int = 0
-    update_time: int = 0
-    expiry: str = "NONE"
-
-
-class OwnTrade(msgspec.Struct):
-    """One execution of ours."""
-
-    symbol: str
-    trade_id: int
-    order_id: int
-    side: int
-    price: int
-    quantity: int
-    fee: int
-    fee_asset: str
-    time: int
-    maker: bool
-
-
-class Line(msgspec.Struct, omit_defaults=True):
-    """One step of the state, applied whole or not at all. Later lines override earlier ones."""
-
-    orders: list[OwnOrder] = []
-    trades: list[OwnTrade] = []
-    balances: dict[str, dict[int, list[int]]] = {}
-    deposited: dict[str, int] = {}
-    next_order: int = 0
-    executions: int = 0
-    reserved: dict[str, int] = {}  # update ids up to here may have been said, by symbol
-    started: int = 0  # starts of this exchange so far
-
-
-class Placed(msgspec.Struct):
-    """What came of a request: the order and the trades that it made at once."""
-
-    order: OwnOrder
-    trades: list[OwnTrade]
+OVERLOADED = VenueError(-1008, "Server is currently overloaded with other requests. Please try again in a few minutes.", 503)
 
 
 class Desk:
@@ -95,6 +40,8 @@ class Desk:
         self.events: list[str] = []
         self.next_order = 1
         self.executions = 0
+        self.overloaded = False  # a fault: only market orders get through
+        self.on_first_fill: Callable[[bool, int], None] = lambda maker, now_ms: None
         self._line = Line()
         self._changed: set[str] = set()
         for market in markets.values():
@@ -102,47 +49,60 @@ class Desk:
 
     # ---- requests
 
-    def place(self, params: Params, now_ms: int, test: bool = False) -> Placed | None:
-        """`POST /api/v3/order`. Raises VenueError; nothing has happened then."""
-        market = self._market(params)
-        spec: Spec = market.spec
-        side = 1 if params.choice("side", ("BUY", "SELL"), -1117, "Invalid side.") == "BUY" else -1
-        kind = params.choice("type", TYPES, -1116, "Invalid orderType.")
-        tif, price, quantity, spend = self._terms(params, kind)
-        client_id = params.client_id("newClientOrderId")
-        if spend:
-            quantity = self._quantity_for(market, side, spend)
-        check_filters(spec, kind, price, quantity, market.last_price)
-        if client_id and (spec.symbol, client_id) in self.open_ids:
-            raise VenueError(-2010, "Duplicate order sent.")
-        if len(self.open) >= ORDERS_MAX and sum(o.symbol == spec.symbol for o in self.open.values()) >= ORDERS_MAX:
+    def check(self, params: Params) -> Terms:
+        """What does not depend on the account's money: parameters and filters. Raises VenueError; nothing has happened."""
+        terms = read(self._market(params), params, OWNER)
+        if self.overloaded and terms.type != "MARKET":
+            raise OVERLOADED
+        spec: Spec = terms.market.spec
+        mine = [o for o in self.open.values() if o.symbol == spec.symbol] if len(self.open) >= spec.orders_max else []
+        if len(mine) >= spec.orders_max:
             raise VenueError(-1013, "Filter failure: MAX_NUM_ORDERS")
-        crossing = kind == "LIMIT_MAKER" and market.crosses(side, price)
-        if crossing:
+        if spec.position_max and terms.side > 0:
+            bids = sum(o.quantity - o.filled for o in self.open.values() if o.symbol == spec.symbol and o.side > 0)
+            if sum(self.accounts.of(OWNER, spec.base)) + bids + terms.quantity > spec.position_max:
+                raise VenueError(-1013, "Filter failure: MAX_POSITION")
+        return terms
+
+    def enter(self, terms: Terms, now_ms: int, test: bool = False) -> Placed | None:
+        """Into the market, if the account allows it. Raises VenueError −2010; nothing has happened then."""
+        market = terms.market
+        symbol = market.spec.symbol
+        if terms.client_id and (symbol, terms.client_id) in self.open_ids:
+            raise VenueError(-2010, "Duplicate order sent.")
+        if terms.type == "LIMIT_MAKER" and market.crosses(terms.side, terms.price):
             raise VenueError(-2010, "Order would immediately match and take.")
-        asset, lock = self._cost(market, side, kind, price, quantity)
+        asset, lock = cost(market, terms.side, terms.type, terms.price, terms.quantity, OWNER)
         if self.accounts.of(OWNER, asset)[0] < lock:
             raise VenueError(-2010, "Account has insufficient balance for requested action.")
         if test:
             return None
         own = OwnOrder(
-            self.next_order, client_id or f"local{self.next_order}", spec.symbol, side, kind, tif, price, quantity,
-            now_ms, spend, locked=lock, update_time=now_ms,
+            self.next_order, terms.client_id or f"local{self.next_order}", symbol, terms.side, terms.type,
+            terms.time_in_force, terms.price, terms.quantity, now_ms, terms.spend, locked=lock, update_time=now_ms,
+            strategy_id=terms.strategy_id, strategy_type=terms.strategy_type,
         )  # fmt: skip
         self.next_order += 1
-        try:
-            self.accounts.lock(OWNER, asset, lock)
-        except InsufficientBalance:
-            raise VenueError(-2010, "Account has insufficient balance for requested action.") from None
+        self.accounts.lock(OWNER, asset, lock)
         self._changed.add(asset)
         return self._match(market, own, now_ms)
 
+    def place(self, params: Params, now_ms: int, test: bool = False) -> Placed | None:
+        """`POST /api/v3/order`. Raises VenueError; nothing has happened then."""
+        return self.enter(self.check(params), now_ms, test)
+
     def cancel(self, params: Params, now_ms: int) -> tuple[OwnOrder, str]:
         """`DELETE /api/v3/order`: the order, and the client id of the cancel itself."""
+        if self.overloaded:
+            raise OVERLOADED
         cancel_id = params.client_id("newClientOrderId")
+        words = "Data sent for parameter 'cancelRestrictions' is not valid."
+        only = params.choice("cancelRestrictions", ("ONLY_NEW", "ONLY_PARTIALLY_FILLED", "NONE"), -1145, words, "NONE")
         order = self.find(params)
         if order is None or order.status not in OPEN:
             raise VenueError(-2011, "Unknown order sent.")
+        if only not in ("NONE", f"ONLY_{order.status}"):
+            raise VenueError(-2011, "Order was not canceled due to cancel restrictions.")
         cancel_id = cancel_id or f"cancel{order.id}"
         self.markets[order.symbol].cancel(order.id, now_ms)
         self._close(order, CANCELED, now_ms)
@@ -156,8 +116,10 @@ class Desk:
         client_id = params.text("origClientOrderId", "")
         if "orderId" in params:
             order = self.orders.get(params.integer("orderId"))
-            if order and (order.symbol != symbol or (client_id and order.client_id != client_id)):
+            if order is None or order.symbol != symbol:
                 return None
+            if client_id and order.client_id != client_id:
+                raise VenueError(-2039, "Client order ID is not correct for this order ID.")
             return order
         if not client_id:
             raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
@@ -182,7 +144,7 @@ class Desk:
     def take_line(self) -> Line | None:
         """What has changed since the last call, to be written before any of it is told to anyone."""
         line, self._line = self._line, Line()
-        for asset in self._changed:
+        for asset in sorted(self._changed):
             line.balances[asset] = {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
         self._changed.clear()
         if not (line.orders or line.trades or line.balances):
@@ -219,6 +181,13 @@ class Desk:
             self._changed.add(asset)
             self._line.deposited[asset] = amount
 
+    def lose(self, now_ms: int) -> None:
+        """The orders that stood are expired, as after a restart that forgot them: no event says so."""
+        for order in list(self.open.values()):
+            self.markets[order.symbol].cancel(order.id, now_ms)
+            order.expiry = "EXCHANGE_CANCELED"
+            self._close(order, EXPIRED, now_ms)
+
     def restore(self, now_ms: int) -> None:
         """Puts the orders that stood back into the markets, in their old order of time."""
         for own in sorted(self.open.values(), key=lambda o: o.id):
@@ -233,50 +202,6 @@ class Desk:
         if market is None:
             raise VenueError(-1121, "Invalid symbol.")
         return market
-
-    def _terms(self, params: Params, kind: str) -> tuple[str, int, int, int]:
-        """Time in force, price, quantity, quote quantity; the mandatory ones of the type."""
-        if kind == "MARKET":
-            for name in ("price", "timeInForce"):
-                if name in params:
-                    raise VenueError(-1106, f"Parameter '{name}' sent when not required.")
-            if "quoteOrderQty" in params and "quantity" not in params:
-                return "GTC", 0, 0, params.decimal("quoteOrderQty")
-            return "GTC", 0, params.decimal("quantity"), 0
-        price, quantity = params.decimal("price"), params.decimal("quantity")
-        if kind == "LIMIT_MAKER":
-            if "timeInForce" in params:
-                raise VenueError(-1106, "Parameter 'timeInForce' sent when not required.")
-            return "GTC", price, quantity, 0
-        return params.choice("timeInForce", ("GTC", "IOC", "FOK"), -1115, "Invalid timeInForce."), price, quantity, 0
-
-    def _quantity_for(self, market: Any, side: int, spend: int) -> int:
-        """The quantity that `spend` of the quote asset buys (or that selling for it takes) now, in whole lots."""
-        quantity, left = 0, spend
-        for price, there in market.levels(-side, OWNER):
-            take = min(there, left * UNIT // price)
-            quantity += take
-            left -= price * take // UNIT
-            if take < there:
-                break
-        return quantity // market.spec.lot * market.spec.lot
-
-    def _cost(self, market: Any, side: int, kind: str, price: int, quantity: int) -> tuple[str, int]:
-        """The asset and the amount that an order locks."""
-        spec: Spec = market.spec
-        if side < 0:
-            return spec.base, quantity
-        if kind != "MARKET":
-            return spec.quote, price * quantity // UNIT
-        cost, left = 0, quantity
-        for at, there in market.levels(-side, OWNER):
-            take = min(there, left)
-            # rounded up per level: several makers of one level are paid one by one, each rounded down
-            cost += -(-at * take // UNIT)
-            left -= take
-            if not left:
-                break
-        return spec.quote, cost
 
     def _match(self, market: Any, own: OwnOrder, now_ms: int) -> Placed:
         self._remember(own)
@@ -299,6 +224,8 @@ class Desk:
     def _execute(self, order: OwnOrder, execution: Execution, now_ms: int) -> None:
         spec: Spec = self.markets[order.symbol].spec
         amount = execution.price * execution.quantity // UNIT
+        if not order.filled:
+            self.on_first_fill(execution.maker, now_ms)
         order.filled += execution.quantity
         order.filled_quote += amount
         order.update_time = now_ms

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from nodes.simulation.protocol import UNIT, VenueError, mantissa
+from nodes.simulation.protocol import UNIT, VenueError, mantissa, text
 
 QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "BTC", "ETH", "BNB")
 # symbol: tick, lot, price a synthetic market starts at
@@ -30,6 +30,16 @@ class Spec(NamedTuple):
     quantity_max: int = 9000 * UNIT
     price_max: int = 1_000_000 * UNIT
     notional_min: int = 5 * UNIT
+    notional_max: int = 9_000_000 * UNIT
+    notional_filter: str = "NOTIONAL"  # or MIN_NOTIONAL, which older instruments of the venue have
+    market_quantity_min: int = 0
+    market_quantity_max: int = 9_000_000 * UNIT
+    bid_up: int = 5 * UNIT  # PERCENT_PRICE_BY_SIDE: multiples of the last price
+    bid_down: int = UNIT // 5
+    ask_up: int = 5 * UNIT
+    ask_down: int = UNIT // 5
+    orders_max: int = ORDERS_MAX
+    position_max: int = 0  # 0: no such filter
 
 
 def spec(symbol: str) -> Spec:
@@ -52,15 +62,64 @@ def step(mantissas: list[int], otherwise: int) -> int:
     return power
 
 
-def check_filters(spec: Spec, order_type: str, price: int, quantity: int, last_price: int) -> None:
-    """venues.md §3.6. `last_price` 0 = nothing traded yet: the percent filter is off."""
-    if order_type != "MARKET":
+def check_filters(spec: Spec, order_type: str, side: int, price: int, quantity: int, reference: int) -> None:
+    """venues.md §3.6, in the order of exchangeInfo. `reference` 0 = no price is known: what needs one is off."""
+    market = order_type == "MARKET"
+    if not market:
         if not spec.tick <= price <= spec.price_max or price % spec.tick:
             raise VenueError(-1013, "Filter failure: PRICE_FILTER")
-        if last_price and not last_price // 5 <= price <= last_price * 5:
+        up, down = (spec.bid_up, spec.bid_down) if side > 0 else (spec.ask_up, spec.ask_down)
+        if reference and not reference * down <= price * UNIT <= reference * up:
             raise VenueError(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
     if not spec.lot <= quantity <= spec.quantity_max or quantity % spec.lot:
         raise VenueError(-1013, "Filter failure: LOT_SIZE")
-    worth = (price if order_type != "MARKET" else last_price) * quantity // UNIT
-    if worth < spec.notional_min and (order_type != "MARKET" or last_price):
+    if market and not spec.market_quantity_min <= quantity <= spec.market_quantity_max:
+        raise VenueError(-1013, "Filter failure: MARKET_LOT_SIZE")
+    if market and not reference:
+        return
+    worth = (reference if market else price) * quantity // UNIT
+    if worth < spec.notional_min:
+        raise VenueError(-1013, f"Filter failure: {spec.notional_filter}")
+    if not market and spec.notional_filter == "NOTIONAL" and worth > spec.notional_max:
         raise VenueError(-1013, "Filter failure: NOTIONAL")
+
+
+def filters(spec: Spec) -> list[dict]:
+    """The `filters` of exchangeInfo; PRICE_FILTER comes first because old clients read `filters[0]`."""
+    notional = {
+        "filterType": "NOTIONAL", "minNotional": text(spec.notional_min), "applyMinToMarket": True,
+        "maxNotional": text(spec.notional_max), "applyMaxToMarket": False, "avgPriceMins": 0,
+    }  # fmt: skip
+    if spec.notional_filter == "MIN_NOTIONAL":
+        notional = {
+            "filterType": "MIN_NOTIONAL", "minNotional": text(spec.notional_min), "applyToMarket": True, "avgPriceMins": 0,
+        }  # fmt: skip
+    rows: list[dict] = [
+        {
+            "filterType": "PRICE_FILTER", "minPrice": text(spec.tick), "maxPrice": text(spec.price_max),
+            "tickSize": text(spec.tick),
+        },
+        {"filterType": "LOT_SIZE", "minQty": text(spec.lot), "maxQty": text(spec.quantity_max), "stepSize": text(spec.lot)},
+        {"filterType": "ICEBERG_PARTS", "limit": 100},
+        {
+            "filterType": "MARKET_LOT_SIZE", "minQty": text(spec.market_quantity_min),
+            "maxQty": text(spec.market_quantity_max), "stepSize": text(0),
+        },
+        {
+            "filterType": "PERCENT_PRICE_BY_SIDE", "bidMultiplierUp": _short(spec.bid_up),
+            "bidMultiplierDown": _short(spec.bid_down), "askMultiplierUp": _short(spec.ask_up),
+            "askMultiplierDown": _short(spec.ask_down), "avgPriceMins": 0,
+        },
+        notional,
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": spec.orders_max},
+        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+        {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": 10},
+    ]  # fmt: skip
+    if spec.position_max:
+        rows.append({"filterType": "MAX_POSITION", "maxPosition": text(spec.position_max)})
+    return rows
+
+
+def _short(multiplier: int) -> str:
+    return text(multiplier).rstrip("0").rstrip(".")

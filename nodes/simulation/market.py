@@ -10,7 +10,7 @@ from typing import NamedTuple
 from nodes.simulation.instruments import Spec
 from nodes.simulation.matching import ANYONE, Book, Fill, Order, Result
 from nodes.simulation.protocol import text
-from nodes.simulation.tape import Print, Tape
+from nodes.simulation.tape import Aggregate, Print, Tape
 
 SLOW_EVERY = 10  # every tenth flush of the 100 ms depth stream is one of the 1000 ms stream
 
@@ -55,10 +55,11 @@ class Market:
         self.book = Book(update_id)
         self.frames: list[tuple[str, str]] = []  # stream, data
         self.printed: list[Print] = []
+        self.happened: list[tuple] = [("start", spec.symbol, update_id, tape.last_id)]  # rows of the ledger, until `drain`
         self.on_fill: Callable[[int, Execution, int], None] | None = None  # one of our resting orders was filled
         self.on_expire: Callable[[int, int], None] | None = None
         lower = spec.symbol.lower()
-        self._trade, self._ticker = f"{lower}@trade", f"{lower}@bookTicker"
+        self._trade, self._agg_trade, self._ticker = f"{lower}@trade", f"{lower}@aggTrade", f"{lower}@bookTicker"
         self._fast, self._slow = Changes(f"{lower}@depth@100ms", update_id), Changes(f"{lower}@depth", update_id)
         self._best: tuple = ()
         self._flushes = 0
@@ -100,6 +101,14 @@ class Market:
             if frame:
                 self.frames.append((changes.stream, frame))
 
+    def image(self) -> list[tuple[int, int, int]]:
+        """The whole book: (side, price, quantity)."""
+        return [(side, price, quantity) for side in (1, -1) for price, quantity in self.book.levels(side)]
+
+    @property
+    def book_id(self) -> int:
+        return self.book.update_id
+
     def snapshot(self, limit: int) -> str:
         """The REST depth answer, as JSON."""
         return snapshot(self.book.update_id, self.book.levels(1), self.book.levels(-1), limit)
@@ -111,31 +120,50 @@ class Market:
 
     def _print(self, taker: Order, result: Result, now_ms: int) -> list[Execution]:
         executions = []
+        aggregate, price, since = self.tape.last_aggregate, 0, len(self.printed)
         for fill in result.fills:
-            trade = Print(self.tape.last_id + 1, fill.price, fill.quantity, now_ms, int(taker.side < 0))
+            if fill.price != price:  # one aggregate per taker and price
+                price, aggregate = fill.price, aggregate + 1
+            trade = Print(self.tape.last_id + 1, price, fill.quantity, now_ms, int(taker.side < 0), aggregate)
             self.tape.append(trade)
             self.printed.append(trade)
-            self.frames.append((self._trade, self._trade_frame(trade)))
+            self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, taker.side, trade.time))
+            self.frames.append((self._trade, trade_frame(self.spec.symbol, trade)))
             executions.append(Execution(trade.id, fill.price, fill.quantity, False))
             self._made(fill, trade, now_ms)
+        if result.fills:
+            self._aggregate(self.printed[since:])
         for maker in result.expired:
             if self.on_expire:
                 self.on_expire(maker.id, now_ms)
         return executions
 
+    def _aggregate(self, trades: list[Print]) -> None:
+        first = trades[0]
+        quantity = 0
+        last = first
+        for trade in trades:
+            if trade.aggregate != first.aggregate:
+                self._say_aggregate(first, last, quantity)
+                first, quantity = trade, 0
+            last, quantity = trade, quantity + trade.quantity
+        self._say_aggregate(first, last, quantity)
+
+    def _say_aggregate(self, first: Print, last: Print, quantity: int) -> None:
+        row = Aggregate(first.aggregate, first.price, quantity, first.id, last.id, first.time, first.buyer_is_maker)
+        self.frames.append((self._agg_trade, aggregate_frame(self.spec.symbol, row)))
+
     def _made(self, fill: Fill, trade: Print, now_ms: int) -> None:
         if fill.maker.owner != ANYONE and self.on_fill:
             self.on_fill(fill.maker.id, Execution(trade.id, fill.price, fill.quantity, True), now_ms)
 
-    def _trade_frame(self, trade: Print) -> str:
-        side = "true" if trade.buyer_is_maker else "false"
-        return (
-            f'{{"e":"trade","E":{trade.time},"s":"{self.spec.symbol}","t":{trade.id},"p":"{text(trade.price)}",'
-            f'"q":"{text(trade.quantity)}","T":{trade.time},"m":{side},"M":true}}'
-        )
-
     def _settle(self, now_ms: int) -> None:
         """After every operation: remember the changed levels, and say the best ones if they are others now."""
+        if not self.book.touched:
+            return
+        # every touch is one step of the update id, in order
+        first = self.book.update_id - len(self.book.touched) + 1
+        self.happened.append(("depth", self.spec.symbol, first, self.book.update_id, list(self.book.touched)))
         for side, price, quantity in self.book.touched:
             self._fast.levels[side][price] = quantity
             self._slow.levels[side][price] = quantity
@@ -150,6 +178,22 @@ class Market:
             f'{{"u":{self.book.update_id},"s":"{self.spec.symbol}","b":"{text(bid)}","B":"{text(bid_quantity)}",'
             f'"a":"{text(ask)}","A":"{text(ask_quantity)}"}}',
         ))  # fmt: skip
+
+
+def trade_frame(symbol: str, trade: Print) -> str:
+    side = "true" if trade.buyer_is_maker else "false"
+    return (
+        f'{{"e":"trade","E":{trade.time},"s":"{symbol}","t":{trade.id},"p":"{text(trade.price)}",'
+        f'"q":"{text(trade.quantity)}","T":{trade.time},"m":{side},"M":true}}'
+    )
+
+
+def aggregate_frame(symbol: str, row: Aggregate) -> str:
+    side = "true" if row.buyer_is_maker else "false"
+    return (
+        f'{{"e":"aggTrade","E":{row.time},"s":"{symbol}","a":{row.id},"p":"{text(row.price)}",'
+        f'"q":"{text(row.quantity)}","f":{row.first},"l":{row.last},"T":{row.time},"m":{side},"M":true}}'
+    )
 
 
 def snapshot(update_id: int, bids, asks, limit: int) -> str:

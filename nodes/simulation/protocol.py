@@ -19,16 +19,21 @@ AHEAD_MS_MAX = 1000  # a timestamp further ahead of the server's clock is refuse
 
 
 class VenueError(Exception):
-    """A refusal in the venue's own words. `status` is the HTTP status, and the WS-API's."""
+    """A refusal in the venue's own words. `status` is the HTTP status, and the WS-API's.
 
-    def __init__(self, code: int, message: str, status: int = 400):
+    `retry_at_ms`: when a limited client may come again. `data`: what half succeeded (cancelReplace)."""
+
+    def __init__(self, code: int, message: str, status: int = 400, retry_at_ms: int = 0, data: dict | None = None):
         super().__init__(message)
         self.code = code
         self.message = message
         self.status = status
+        self.retry_at_ms = retry_at_ms
+        self.data = data
 
     def body(self) -> dict:
-        return {"code": self.code, "msg": self.message}
+        body: dict = {"code": self.code, "msg": self.message}
+        return body if self.data is None else {**body, "data": self.data}
 
 
 class NotYet(Exception):
@@ -97,6 +102,17 @@ class Params:
             raise VenueError(-1130, f"Data sent for parameter '{name}' is not valid.")
         return number
 
+    def moment(self, name: str) -> int | None:
+        """A time in ms, given in ms or µs; None when it was not sent."""
+        if name not in self:
+            return None
+        stamp = self.integer(name)
+        return stamp // 1000 if stamp >= 10**14 else stamp
+
+    def flag(self, name: str) -> bool:
+        wrong = f"Illegal characters found in parameter '{name}'; legal range is 'true|false'."
+        return self.choice(name, ("true", "false", "TRUE", "FALSE"), -1100, wrong, "false").lower() == "true"
+
     def decimal(self, name: str) -> int:
         """A mantissa at 10^−8."""
         value = self.text(name)
@@ -108,6 +124,12 @@ class Params:
         number = mantissa(value)
         if number > MANTISSA_MAX:
             raise VenueError(-1108, f"Parameter '{name}' was empty or too large.")
+        return number
+
+    def positive(self, name: str) -> int:
+        number = self.decimal(name)
+        if not number:
+            raise VenueError(-1013, f"Invalid {name}.")
         return number
 
     def client_id(self, name: str) -> str:

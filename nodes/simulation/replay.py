@@ -6,7 +6,8 @@ A line is `<receive time> <json>`: the time is 16 digits of µs or 19 of ns; the
 
 Our orders leave the recorded market as it is (no impact). A taker fills against the levels of the replayed book; a
 resting order fills when a recorded trade prints through its price, or at its price after the quantity that stood ahead
-of it has traded or left, or when the recorded opposite best quote reaches it.
+of it has traded or left (nodes/simulation/queue.py says which of it leaves), or when the recorded opposite best quote
+reaches it.
 """
 
 from typing import Any, NamedTuple
@@ -16,10 +17,11 @@ from sortedcontainers import SortedDict
 
 from nodes.simulation.captures import LINE, recv_ns
 from nodes.simulation.instruments import Spec
-from nodes.simulation.market import Execution, snapshot
+from nodes.simulation.market import Execution, aggregate_frame, snapshot
 from nodes.simulation.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
 from nodes.simulation.protocol import NotYet, VenueError, mantissa
-from nodes.simulation.tape import Print, Tape
+from nodes.simulation.queue import Model, Place, risk_averse
+from nodes.simulation.tape import RETAINED, Aggregate, Print, Tape
 
 PENDING_MAX = 20_000  # depth changes kept while waiting for a snapshot; a capture holds ten per second
 OWN_TRADES_FROM = 10**15  # ids of our own fills, far from the recorded ones, which stay as they were
@@ -94,16 +96,21 @@ def parse(line: str) -> Frame:
 class RecordedMarket:
     """One instrument of a capture, as far as it has been replayed."""
 
-    def __init__(self, spec: Spec, has_snapshot_ahead: Any = lambda: False):
+    def __init__(
+        self, spec: Spec, has_snapshot_ahead: Any = lambda: False, trades_kept: int = RETAINED, queue: Model = risk_averse
+    ):
         self.spec = spec
-        self.tape = Tape()
+        self.tape = Tape(trades_kept)
+        self.aggregates = True  # makes aggTrade frames, until the capture shows its own
         self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}  # −side × price → quantity
         self.book_id = -1  # −1: no book yet, or lost to a hole in the capture
         self.ticker: tuple[int, dict[int, tuple[int, int]]] = (-1, {1: (0, 0), -1: (0, 0)})
         self.own: dict[int, Order] = {}
-        self.ahead: dict[int, int] = {}  # order id → recorded quantity that stands before it
+        self.queue = queue
+        self.places: dict[int, Place] = {}  # order id → where it stands among the recorded quantity at its price
         self.next_trade = OWN_TRADES_FROM
         self.frames: list = []
+        self.happened: list[tuple] = []  # rows of the ledger, until someone takes them
         self.on_fill: Any = None
         self.on_expire: Any = None
         self._pending: list[_Depth] = []
@@ -125,9 +132,15 @@ class RecordedMarket:
                 tick.u,
                 {1: (mantissa(tick.b), mantissa(tick.B)), -1: (mantissa(tick.a), mantissa(tick.A))},
             )
+            best = self.ticker[1]
+            self.happened.append(("quote", self.spec.symbol, tick.u, *best[1], *best[-1]))
             self._crossed(now_ms)
-        elif kind.startswith("depth"):
-            self._changed(_depth.decode(frame.head.data))
+        elif kind == "aggTrade":
+            self.aggregates = False
+        elif kind in ("depth", "depth@100ms"):
+            change = _depth.decode(frame.head.data)
+            self.happened.append(("depth", self.spec.symbol, change.U, change.u, _levels(change.b, change.a)))
+            self._changed(change)
 
     def _snapshot(self, head: _Head) -> None:
         if head.lastUpdateId < self.book_id:
@@ -137,6 +150,7 @@ class RecordedMarket:
         for side, rows in ((1, head.bids), (-1, head.asks)):
             self.sides[side].update((-side * mantissa(p), mantissa(q)) for p, q in rows)
         self.book_id = head.lastUpdateId
+        self.happened.append(("book", self.spec.symbol, self.book_id, _levels(head.bids, head.asks)))
         for change in pending:
             self._changed(change)
 
@@ -151,6 +165,7 @@ class RecordedMarket:
             if len(self._pending) > PENDING_MAX:
                 del self._pending[: PENDING_MAX // 2]
             return
+        before = {order.id: self._recorded(order) for order in self.own.values()}
         for side, rows in ((1, change.b), (-1, change.a)):
             levels = self.sides[side]
             for price_text, quantity_text in rows:
@@ -161,21 +176,29 @@ class RecordedMarket:
                     levels.pop(key, None)
         self.book_id = change.u
         for order in self.own.values():
-            there = self.sides[order.side].get(-order.side * order.price, 0)
-            self.ahead[order.id] = min(self.ahead[order.id], there)
+            there = self._recorded(order)
+            if there != before[order.id]:
+                self.queue(self.places[order.id], before[order.id], there)
 
     def _traded(self, row: _Trade, now_ms: int) -> None:
         trade = Print(row.t, mantissa(row.p), mantissa(row.q), row.T, int(row.m))
         self.tape.append(trade)
+        if self.aggregates:
+            alone = Aggregate(row.t, trade.price, trade.quantity, row.t, row.t, row.T, int(row.m))
+            self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", aggregate_frame(self.spec.symbol, alone)))
+        side = -1 if row.m else 1
+        self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, trade.time))
         for order in list(self.own.values()):
             beyond = (order.price - trade.price) * order.side
             if beyond > 0:
                 self._fill(order, order.remaining, now_ms)
             elif beyond == 0 and (trade.buyer_is_maker == 1) == (order.side > 0):
-                left = trade.quantity - self.ahead[order.id]
-                self.ahead[order.id] = max(-left, 0)
-                if left > 0:
-                    self._fill(order, min(left, order.remaining), now_ms)
+                reaches = self.places[order.id].take(trade.quantity)
+                if reaches := reaches - reaches % self.spec.lot:
+                    self._fill(order, min(reaches, order.remaining), now_ms)
+
+    def _recorded(self, order: Order) -> int:
+        return self.sides[order.side].get(-order.side * order.price, 0)
 
     def _crossed(self, now_ms: int) -> None:
         for order in list(self.own.values()):
@@ -185,8 +208,17 @@ class RecordedMarket:
     def _fill(self, order: Order, quantity: int, now_ms: int) -> None:
         order.remaining -= quantity
         if not order.remaining:
-            del self.own[order.id], self.ahead[order.id]
+            del self.own[order.id], self.places[order.id]
         self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
+
+    def standing(self) -> list[tuple]:
+        """Rows of the ledger that say where this market stands, for one that begins or goes on here."""
+        rows: list[tuple] = [("start", self.spec.symbol, self.book_id, self.tape.last_id)]
+        return rows + ([("book", self.spec.symbol, self.book_id, self.image())] if self.book_id >= 0 else [])
+
+    def image(self) -> list[tuple[int, int, int]]:
+        """The whole recorded book: (side, price, quantity)."""
+        return [(side, abs(key), quantity) for side in (1, -1) for key, quantity in self.sides[side].items()]
 
     # ---- our side: what a synthetic market offers too
 
@@ -240,11 +272,11 @@ class RecordedMarket:
         if order_type == "MARKET" or time_in_force != "GTC":
             return EXPIRED, executions
         self.own[order.id] = order
-        self.ahead[order.id] = self._standing(order.side, order.price)
+        self.places[order.id] = Place(self._standing(order.side, order.price))
         return PARTIALLY_FILLED if executions else NEW, executions
 
     def cancel(self, order_id: int, now_ms: int) -> bool:
-        self.ahead.pop(order_id, None)
+        self.places.pop(order_id, None)
         return self.own.pop(order_id, None) is not None
 
     def snapshot(self, limit: int) -> str:
@@ -259,8 +291,9 @@ class RecordedMarket:
         return snapshot(self.book_id, next(sides), next(sides), limit)
 
     def drain(self) -> tuple[list, list]:
-        """Nothing of ours is public here: the recorded frames are sent on as they are."""
-        return [], []
+        """Nothing of ours is public here: the recorded frames are sent on as they are, but for aggTrades that it lacks."""
+        frames, self.frames = self.frames, []
+        return [], frames
 
     def _standing(self, side: int, price: int) -> int:
         update_id, best = self.ticker
@@ -273,6 +306,10 @@ class RecordedMarket:
         return self.next_trade - 1
 
 
+def _levels(bids: list, asks: list) -> list[tuple[int, int, int]]:
+    return [(side, mantissa(p), mantissa(q)) for side, rows in ((1, bids), (-1, asks)) for p, q in rows]
+
+
 class Replay:
     """All markets of a capture, and where it stands. `position` counts lines, `frames` those that were on a stream."""
 
@@ -281,6 +318,7 @@ class Replay:
         self.position = 0
         self.frames = 0
         self.refused = 0
+        self.recv_ns = 0  # of the last frame
         self.error = ""
 
     def pass_line(self, line: str, now_ms: int) -> Frame | None:
@@ -295,6 +333,7 @@ class Replay:
             self.refused += 1
             self.error = f"line {self.position} was left out: {error}"
             return None
+        self.recv_ns = frame.recv_ns
         if frame.stream:
             self.frames += 1
         return frame

@@ -128,16 +128,16 @@ def print_view(trade: Any) -> dict:
     }
 
 
-def aggregate_view(trade: Any) -> dict:
-    """A row of `aggTrades`: here every trade is an aggregate of one, with its own id."""
+def aggregate_view(row: Any) -> dict:
+    """A row of `aggTrades`."""
     return {
-        "a": trade.id,
-        "p": text(trade.price),
-        "q": text(trade.quantity),
-        "f": trade.id,
-        "l": trade.id,
-        "T": trade.time,
-        "m": bool(trade.buyer_is_maker),
+        "a": row.id,
+        "p": text(row.price),
+        "q": text(row.quantity),
+        "f": row.first,
+        "l": row.last,
+        "T": row.time,
+        "m": bool(row.buyer_is_maker),
         "M": True,
     }
 

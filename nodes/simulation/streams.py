@@ -1,22 +1,21 @@
-"""Websocket conversations without the socket: subscriptions, control messages, WS-API requests, and the one encoding of
-a frame that every client gets. Pure but for the transports it is given to write to."""
+"""Market streams without the socket: who hears what, and the one encoding of a frame that every client gets.
+
+Pure but for the transports it is given to write to.
+"""
 
 import struct
 from typing import Any
-from urllib.parse import unquote
 
-import msgspec
+from nodes.simulation import time_units
+from nodes.simulation.hooks import Faults
 
-from nodes.simulation import api
-from nodes.simulation.protocol import NotYet, Params, VenueError, ws_payload
-
-STREAMS_MAX = 1024  # per connection, as the venue
-_decode = msgspec.json.Decoder(float_hook=str).decode  # numbers keep their text: a signature covers it
-_encode = msgspec.json.Encoder().encode
+PINGS_KEPT = 8  # unanswered ones that an answer may belong to
 
 
 def text_frame(payload: bytes) -> bytes:
-    """An unmasked, uncompressed websocket text frame (RFC 6455 §5.2): the same bytes for every client."""
+    """An unmasked, uncompressed websocket text frame (RFC 6455 §5.2): the same bytes for every client.
+
+    Legal for one that negotiated permessage-deflate too: RSV1 is 0 (RFC 7692 §6)."""
     size = len(payload)
     if size < 126:
         return b"\x81" + bytes((size,)) + payload
@@ -25,18 +24,40 @@ def text_frame(payload: bytes) -> bytes:
     return b"\x81\x7f" + struct.pack(">Q", size) + payload
 
 
-class Client:
-    """One websocket. `transport` has write, abort, is_closing and get_write_buffer_size."""
+def control_frame(opcode: int, payload: bytes) -> bytes:
+    """A close (8), ping (9) or pong (10) frame; its payload is at most 125 bytes."""
+    return bytes((0x80 | opcode, len(payload))) + payload
 
-    def __init__(self, transport: Any, wrapped: bool, now_s: float):
+
+class Client:
+    """One websocket. `transport` has write, close, abort, is_closing and get_write_buffer_size."""
+
+    def __init__(self, transport: Any, wrapped: bool, now_s: float, faults: Faults | None = None, door: str = "ws"):
+        self.faults = faults
         self.transport = transport
+        self.door = door  # "ws" or "ws-api"
         self.wrapped = wrapped
+        self.micro = False  # times in µs
+        self.limits = True  # WS-API: replies tell the rate limits
+        self.address = ""
         self.streams: dict[str, None] = {}
-        self.user = False  # subscribed to the account's events
-        self.heard_s = now_s
+        self.subscription: int | None = None  # to the account's events
+        self.subscriptions_made = 0
+        self.ended: int | None = None  # a subscription whose end is to be told
+        self.number = 0  # of this connection since the exchange began, from 1
+        self.opened_s = now_s
+        self.opened_ms = 0
+        self.warned = False  # serverShutdown was said
+        self.pings: dict[bytes, float] = {}  # unanswered, oldest first
+        self._second, self._messages = 0, 0
         self.dead = False  # cut off, or gone
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, stream: str = "reply") -> None:
+        """The one place where anything is sent to a websocket client; the fault layer may take it."""
+        if self.faults is None or self.faults.on_send(self, stream, frame):
+            self.write(frame)
+
+    def write(self, frame: bytes) -> None:
         if not self.dead and not self.transport.is_closing():
             self.transport.write(frame)
 
@@ -44,8 +65,41 @@ class Client:
         self.send(text_frame(text.encode() if isinstance(text, str) else text))
 
     @property
+    def user(self) -> bool:
+        """Whether it hears the account's events."""
+        return self.subscription is not None
+
+    @property
     def waiting_bytes(self) -> int:
         return 0 if self.dead or self.transport.is_closing() else self.transport.get_write_buffer_size()
+
+    def ping(self, payload: bytes, now_s: float) -> None:
+        if len(self.pings) < PINGS_KEPT:
+            self.pings[payload] = now_s
+        self.send(control_frame(9, payload), "ping")
+
+    def ponged(self, payload: bytes) -> None:
+        """Only the echo of a ping keeps a connection alive; unsolicited ones are permitted and mean nothing."""
+        if payload in self.pings:
+            self.pings.clear()
+
+    def silent_s(self, now_s: float) -> float:
+        """Since the oldest ping that was not answered."""
+        return now_s - next(iter(self.pings.values()), now_s)
+
+    def messages_this_second(self, now_s: float) -> int:
+        """With the one that has just arrived."""
+        if int(now_s) != self._second:
+            self._second, self._messages = int(now_s), 0
+        self._messages += 1
+        return self._messages
+
+    def shutdown_event(self, now_ms: int) -> str:
+        """`serverShutdown` in the shape of this connection (venues.md §1.2)."""
+        event = f'{{"e":"serverShutdown","E":{now_ms * (1000 if self.micro else 1)}}}'
+        if self.door == "ws-api":
+            return f'{{"event":{event}}}'
+        return f'{{"stream":"!serverShutdown","data":{event}}}' if self.wrapped else event
 
 
 class Hub:
@@ -55,10 +109,13 @@ class Hub:
         self.buffer_bytes_max = buffer_bytes_max
         self.clients: dict[Client, None] = {}
         self.listeners: dict[str, dict[Client, None]] = {}
+        self.opened = 0
         self.cut_off = 0
         self.frames = 0
 
     def add(self, client: Client) -> None:
+        self.opened += 1
+        client.number = self.opened
         self.clients[client] = None
 
     def remove(self, client: Client) -> None:
@@ -82,43 +139,40 @@ class Hub:
         """Clients of market streams."""
         return [client for client in self.clients if client.streams and not client.dead]
 
-    def publish(self, stream: str, data: str, cut: bool = True) -> None:
-        """Sends one frame of market data, encoded once per shape. `cut` False leaves slow clients to the caller."""
+    def wanted(self, symbol: str) -> list[str]:
+        """The parts after `symbol@` of the streams that somebody listens to."""
+        head = f"{symbol.lower()}@"
+        return [stream[len(head) :] for stream in self.listeners if stream.startswith(head)]
+
+    def publish(self, stream: str, data: str, cut: bool = True, whole: str = "") -> None:
+        """Sends one frame of market data, encoded once per shape. `whole`: the wrapped frame as it was recorded.
+
+        `cut` False leaves slow clients to the caller."""
         listeners = self.listeners.get(stream)
         if not listeners:
             return
-        raw = wrapped = b""
-        for client in listeners:
-            if client.wrapped:
-                wrapped = wrapped or text_frame(f'{{"stream":"{stream}","data":{data}}}'.encode())
-                client.send(wrapped)
-            else:
-                raw = raw or text_frame(data.encode())
-                client.send(raw)
+        shapes: dict[tuple[bool, bool], bytes] = {}
+        for client in list(listeners):
+            shape = (client.wrapped, client.micro)
+            frame = shapes.get(shape)
+            if frame is None:
+                frame = shapes[shape] = _shaped(stream, data, *shape, whole)
+            client.send(frame, stream)
         self.frames += 1
         if cut:
             self.cut_slow(listeners)
 
-    def publish_recorded(self, stream: str, whole: str, data: str) -> None:
-        """Like `publish`, with the recorded text of the wrapped frame."""
-        raw = wrapped = b""
-        for client in self.listeners.get(stream, ()):
-            if client.wrapped:
-                wrapped = wrapped or text_frame(whole.encode())
-                client.send(wrapped)
-            else:
-                raw = raw or text_frame(data.encode())
-                client.send(raw)
-        self.frames += 1
-
     def publish_user(self, event: str) -> None:
-        frame = b""
+        shapes: dict[tuple[int, bool], bytes] = {}
         for client in list(self.clients):
-            if client.user:
-                frame = frame or text_frame(f'{{"subscriptionId":0,"event":{event}}}'.encode())
-                client.send(frame)
-                if client.waiting_bytes > self.buffer_bytes_max:
-                    self.cut(client)
+            if client.subscription is None:
+                continue
+            shape = (client.subscription, client.micro)
+            if shape not in shapes:
+                shapes[shape] = user_frame(event, *shape)
+            client.send(shapes[shape], "user")
+            if client.waiting_bytes > self.buffer_bytes_max:
+                self.cut(client)
 
     def cut_slow(self, clients: Any) -> None:
         for client in [c for c in clients if c.waiting_bytes > self.buffer_bytes_max]:
@@ -130,106 +184,13 @@ class Hub:
         self.remove(client)
 
 
-def opening(path: str, query: dict[str, str]) -> tuple[bool, list[str]]:
-    """What a market connection's URL asks for: (wrapped, streams). `/ws/<anything>` is accepted, as ccxt needs it."""
-    head, _, tail = path.strip("/").partition("/")
-    if head == "stream":
-        return True, [name for name in query.get("streams", "").split("/") if name]
-    return False, [name for name in unquote(tail).split("/") if "@" in name]
+def _shaped(stream: str, data: str, wrapped: bool, micro: bool, whole: str) -> bytes:
+    if wrapped and whole and not micro:
+        return text_frame(whole.encode())
+    data = time_units.event(data) if micro else data
+    return text_frame(f'{{"stream":"{stream}","data":{data}}}'.encode() if wrapped else data.encode())
 
 
-def control(hub: Hub, client: Client, message: str) -> bytes:
-    """Answers one SUBSCRIBE, UNSUBSCRIBE, LIST_SUBSCRIPTIONS, or GET/SET_PROPERTY (venues.md §1.2)."""
-    try:
-        request = _decode(message)
-    except (msgspec.DecodeError, UnicodeEncodeError):
-        return _encode({"code": 3, "msg": "Invalid JSON: expected value"})
-    if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-        return _encode({"code": 2, "msg": "Invalid request: missing field `method`"})
-    ident, method, params = request.get("id"), request["method"], request.get("params", [])
-    if isinstance(ident, bool) or not isinstance(ident, (int, str, type(None))) or len(str(ident)) > 36:
-        return _encode({"code": 2, "msg": "Invalid request: request ID must be an integer, a string or null"})
-    if method == "LIST_SUBSCRIPTIONS":
-        return _encode({"result": list(client.streams), "id": ident})
-    if not isinstance(params, list):
-        return _encode({"code": 1, "msg": "Invalid value type: expected sequence", "id": ident})
-    if method in ("SUBSCRIBE", "UNSUBSCRIBE"):
-        if not params or not all(isinstance(name, str) for name in params):
-            return _encode({"code": 1, "msg": "Invalid value type: expected non-empty array of strings", "id": ident})
-        if method == "UNSUBSCRIBE":
-            for name in params:
-                hub.unsubscribe(client, name)
-        elif len(client.streams.keys() | set(params)) > STREAMS_MAX:
-            return _encode({"code": 2, "msg": f"Invalid request: more than {STREAMS_MAX} streams", "id": ident})
-        else:
-            for name in params:
-                hub.subscribe(client, name)
-        return _encode({"result": None, "id": ident})
-    if method in ("SET_PROPERTY", "GET_PROPERTY"):
-        if params[:1] != ["combined"]:
-            return _encode({"code": 0, "msg": "Unknown property", "id": ident})
-        if method == "GET_PROPERTY":
-            return _encode({"result": client.wrapped, "id": ident})
-        if len(params) != 2 or not isinstance(params[1], bool):
-            return _encode({"code": 1, "msg": "Invalid value type: expected Boolean", "id": ident})
-        client.wrapped = params[1]
-        return _encode({"result": None, "id": ident})
-    return _encode({"code": 2, "msg": "Invalid request: unknown variant", "id": ident})
-
-
-def ws_api(venue: api.Venue, client: Client, message: str, now_ms: int, used_weight: int) -> bytes:
-    """Answers one WS-API request (venues.md §4)."""
-    ident: Any = None
-    limits = True
-    try:
-        try:
-            request = _decode(message)
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            raise VenueError(-1135, "Invalid JSON request.") from None
-        if not isinstance(request, dict) or not isinstance(request.get("method"), str):
-            raise VenueError(-1135, "Invalid 'method' in JSON request; expected a string.")
-        values = request.get("params", {})
-        given = request.get("id")
-        if isinstance(given, bool) or not isinstance(given, (int, str, type(None))) or len(str(given)) > 36:
-            raise VenueError(-1135, "Invalid 'id' in JSON request; expected an integer, a string (max. 36) or null.")
-        ident = given
-        if not isinstance(values, dict):
-            raise VenueError(-1135, "Invalid 'params' in JSON request; expected an object.")
-        params = Params(values)
-        limits = params.values.get("returnRateLimits") is not False
-        result = _call(venue, client, request["method"], params, now_ms)
-        body = result.encode() if isinstance(result, str) else _encode(result)
-        answer = b'{"id":' + _encode(ident) + b',"status":200,"result":' + body
-    except NotYet:
-        answer = _refusal(ident, VenueError(-1008, "The book is not known yet; please try again.", 503))
-    except VenueError as error:
-        answer = _refusal(ident, error)
-    if limits:
-        answer += b',"rateLimits":' + _encode([dict(api.rate_limits()[0], count=used_weight)])
-    return answer + b"}"
-
-
-def _refusal(ident: Any, error: VenueError) -> bytes:
-    return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % error.status + _encode(error.body())
-
-
-def _call(venue: api.Venue, client: Client, method: str, params: Params, now_ms: int) -> Any:
-    if method == "userDataStream.subscribe.signature":
-        venue.check_signed(params, api.need_api_key(params), ws_payload(params.values), now_ms)
-        if client.user:
-            raise VenueError(-2035, "Stream subscription is already active.")
-        client.user = True
-        return {"subscriptionId": 0}
-    if method == "userDataStream.unsubscribe":
-        if not client.user:
-            raise VenueError(-2036, "Stream subscription is not active.")
-        client.user = False
-        return {}
-    if method == "session.subscriptions":
-        return [{"subscriptionId": 0}] if client.user else []
-    operation = api.WS.get(method)
-    if operation is None:
-        raise VenueError(-1020, f"This operation is not supported: {method[:100]}")
-    if operation.signed:
-        venue.check_signed(params, api.need_api_key(params), ws_payload(params.values), now_ms)
-    return operation.call(venue, params, now_ms)
+def user_frame(event: str, subscription: int, micro: bool) -> bytes:
+    event = time_units.event(event) if micro else event
+    return text_frame(f'{{"subscriptionId":{subscription},"event":{event}}}'.encode())

@@ -5,7 +5,7 @@ from bisect import bisect_left
 from typing import NamedTuple
 
 RETAINED = 200_000
-ROW = struct.Struct("<qqqqq")  # id, price, quantity, time in ms, 1 if the buyer was the maker
+ROW = struct.Struct("<qqqqq")  # id, price, quantity, time in ms, twice the aggregate's id + 1 if the buyer was the maker
 TRADE_HEAD = '{"e":"trade","E":'
 
 
@@ -17,9 +17,26 @@ class Print(NamedTuple):
     quantity: int
     time: int
     buyer_is_maker: int
+    aggregate: int = 0  # id of its aggTrade; 0: an aggregate of its own, with the trade's id
 
     def packed(self) -> bytes:
-        return ROW.pack(*self)
+        return ROW.pack(*self[:4], self.aggregate << 1 | self.buyer_is_maker)
+
+
+class Aggregate(NamedTuple):
+    """Trades `first` to `last` of one taker at one price."""
+
+    id: int
+    price: int
+    quantity: int
+    first: int
+    last: int
+    time: int
+    buyer_is_maker: int
+
+
+def aggregate_id(trade: Print) -> int:
+    return trade.aggregate or trade.id
 
 
 class Tape:
@@ -28,6 +45,7 @@ class Tape:
     def __init__(self, retained: int = RETAINED):
         self.retained = retained
         self.prints: list[Print] = []
+        self.minutes: dict = {}  # candles of past minutes: see candles.py
 
     def append(self, trade: Print) -> None:
         if self.prints and trade.id <= self.prints[-1].id:
@@ -41,22 +59,67 @@ class Tape:
         return self.prints[-1].id if self.prints else 0
 
     @property
+    def last_aggregate(self) -> int:
+        return aggregate_id(self.prints[-1]) if self.prints else 0
+
+    @property
     def last_price(self) -> int:
         return self.prints[-1].price if self.prints else 0
 
+    @property
+    def floor(self) -> int:
+        """Index of the oldest trade that is told."""
+        return max(len(self.prints) - self.retained, 0)
+
     def latest(self, limit: int) -> list[Print]:
-        return self.prints[-limit:]
+        return self.prints[max(len(self.prints) - limit, self.floor) :]
 
     def since(self, first_id: int, limit: int) -> list[Print]:
         """From `first_id` on (inclusive); from the oldest that is kept when `first_id` is older, as the venue does."""
-        at = bisect_left(self.prints, (first_id,))
+        at = max(bisect_left(self.prints, (first_id,)), self.floor)
         return self.prints[at : at + limit]
 
-    def between(self, start_ms: int | None, end_ms: int | None, limit: int) -> list[Print]:
-        rows = [p for p in self.prints if (start_ms is None or p.time >= start_ms) and (end_ms is None or p.time <= end_ms)]
-        return rows[:limit] if start_ms is not None else rows[-limit:]
+    def from_time(self, start_ms: int) -> int:
+        """Index of the first trade at or after; times never fall."""
+        return max(bisect_left(self.prints, start_ms, key=lambda p: p.time), self.floor)
+
+    def aggregates(
+        self, limit: int, first_id: int | None = None, start_ms: int | None = None, end_ms: int | None = None
+    ) -> list[Aggregate]:
+        """From an id or a time on, oldest first; else the latest, up to `end_ms`."""
+        if first_id is not None:
+            at = max(bisect_left(self.prints, first_id, key=aggregate_id), self.floor)
+        elif start_ms is not None:
+            at = self.from_time(start_ms)
+        else:
+            return self._latest_aggregates(limit, end_ms)
+        rows: list[Aggregate] = []
+        while at < len(self.prints) and len(rows) < limit and (end_ms is None or self.prints[at].time <= end_ms):
+            at, row = self._grouped(at)
+            rows.append(row)
+        return rows
+
+    def _latest_aggregates(self, limit: int, end_ms: int | None) -> list[Aggregate]:
+        rows: list[Aggregate] = []
+        end = len(self.prints) if end_ms is None else bisect_left(self.prints, end_ms + 1, key=lambda p: p.time)
+        while end > self.floor and len(rows) < limit:
+            first = end - 1
+            while first > self.floor and aggregate_id(self.prints[first - 1]) == aggregate_id(self.prints[first]):
+                first -= 1
+            rows.append(self._grouped(first)[1])
+            end = first
+        return rows[::-1]
+
+    def _grouped(self, at: int) -> tuple[int, Aggregate]:
+        first = last = self.prints[at]
+        ident, quantity = aggregate_id(first), 0
+        while at < len(self.prints) and aggregate_id(self.prints[at]) == ident:
+            last = self.prints[at]
+            quantity += last.quantity
+            at += 1
+        return at, Aggregate(ident, first.price, quantity, first.id, last.id, first.time, first.buyer_is_maker)
 
     def load(self, rows: bytes) -> None:
         """Rows as `Print.packed` wrote them; a torn last row is left out."""
-        for row in ROW.iter_unpack(rows[: len(rows) - len(rows) % ROW.size]):
-            self.append(Print(*row))
+        for ident, price, quantity, time, last in ROW.iter_unpack(rows[: len(rows) - len(rows) % ROW.size]):
+            self.append(Print(ident, price, quantity, time, last & 1, last >> 1))

@@ -1,0 +1,79 @@
+"""The exchange's own record of everything it did, and of every frame it withheld: the truth that others are judged by.
+
+Rows are msgpack arrays `[number, kind, time_ms, …]`; the rows of one commit are one batch, framed by a CRC. FIELDS is the
+format (docs/ledger.md), and stands at the head of every file. Pure: collects rows and gives bytes; a shell appends them
+to a file before anyone hears what they say. The same seed and the same inputs give the same bytes.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+FORMAT = 1
+BATCH = struct.Struct("<IIQI")  # bytes of rows, CRC-32 of what follows these 8 bytes, number of the first row, rows
+FIELDS: dict[str, tuple[str, ...]] = {
+    # every row begins with: number (from 1, no hole), kind, time_ms (the exchange's clock)
+    "head": ("format", "market", "fields"),  # first row of a file; market: "synthetic" or "replay"
+    "start": ("symbol", "update_id", "trade_id"),  # a process began: empty book at update_id; later trades were never told
+    "book": ("symbol", "update_id", "levels"),  # the whole book: [[side, price, quantity], …], side +1 bid, −1 ask
+    "depth": ("symbol", "first_id", "last_id", "levels"),  # levels changed; synthetic: one update id each, in order
+    "quote": ("symbol", "update_id", "bid", "bid_quantity", "ask", "ask_quantity"),  # of a replay; else the book says it
+    "trade": ("symbol", "id", "price", "quantity", "side", "trade_ms"),  # side of the aggressor
+    "event": ("text",),  # an event of the account, as the user stream says it
+    "client": ("connection", "what", "detail"),  # opened, closed, cut
+    "fault": ("fault", "what", "detail"),  # added, started, ended
+    "frame": ("fault", "connection", "stream", "what", "text"),  # dropped, altered, repeated, late; text: the frame due
+    "request": ("fault", "connection", "door", "operation", "what", "status"),  # refused, answered, executed, late
+}
+MANTISSA_EXPONENT = -8  # of prices and quantities
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Ledger:
+    """Rows in, batches of bytes out. `number` is that of the next row."""
+
+    def __init__(self, market: str, number: int = 1):
+        self.market = market
+        self.number = number
+        self._first = number
+        self._rows: list[bytes] = []
+
+    def add(self, kind: str, time_ms: int, *values: Any) -> None:
+        """One row. `values` in the order of FIELDS[kind]."""
+        self._rows.append(_encode((self.number, kind, int(time_ms), *values)))
+        self.number += 1
+
+    def happened(self, rows: Iterable[tuple], time_ms: int) -> None:
+        """What markets did: (kind, values…) each."""
+        for kind, *values in rows:
+            self.add(kind, time_ms, *values)
+
+    def head(self, books: Iterable[tuple[str, int, list]], time_ms: int) -> None:
+        """What a file begins with, so that it can be read without those before it."""
+        self.add("head", time_ms, FORMAT, self.market, FIELDS)
+        for symbol, update_id, levels in books:
+            self.add("book", time_ms, symbol, update_id, levels)
+
+    def batch(self) -> bytes:
+        """The rows since the last call, framed; b"" for none."""
+        if not self._rows:
+            return b""
+        body, count, first = b"".join(self._rows), len(self._rows), self._first
+        self._rows, self._first = [], self.number
+        tail = BATCH.pack(len(body), 0, first, count)[8:]
+        return BATCH.pack(len(body), zlib.crc32(body, zlib.crc32(tail)), first, count) + body
+
+
+def whole(data: bytes) -> tuple[int, int]:
+    """(bytes of whole batches at the beginning, number of the next row or 0): what a restart goes on from."""
+    offset, number = 0, 0
+    while len(data) - offset >= BATCH.size:
+        size, crc, first, count = BATCH.unpack_from(data, offset)
+        end = offset + BATCH.size + size
+        if end > len(data) or zlib.crc32(data[offset + 8 : end]) != crc:
+            break
+        offset, number = end, first + count
+    return offset, number

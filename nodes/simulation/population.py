@@ -1,0 +1,53 @@
+"""Who trades a synthetic instrument: presets, and how many actions of whom make the rates that were asked for."""
+
+from typing import NamedTuple
+
+from bus.config import Population
+
+
+class Shape(NamedTuple):
+    """The parameters of one market. Rates per second; sizes in quote units; moves of the fair price in ppm."""
+
+    trades_per_s: float
+    quotes_per_s: float
+    spread_ppm: float  # how far apart the makers want their best quotes to be; never less than a tick
+    depth: float  # median value of a maker's order at the touch
+    volatility: float  # standard deviation of the fair price over a second
+    taker: float  # median value of a taker
+    follows: str = ""
+    correlation: float = 0.0
+
+
+# A pair that trades all the time with a spread of a tick or two, and one where seconds pass between trades.
+PRESETS = {
+    "liquid": Shape(trades_per_s=20.0, quotes_per_s=60.0, spread_ppm=0.2, depth=4000.0, volatility=18.0, taker=150.0),
+    "quiet": Shape(trades_per_s=0.5, quotes_per_s=4.0, spread_ppm=600.0, depth=800.0, volatility=25.0, taker=60.0),
+}
+
+
+def shape(population: Population, trades_per_s: float, quotes_per_s: float) -> Shape:
+    """A preset with what was said otherwise; the rates are those of a liquid market unless it says its own."""
+    preset = PRESETS[population.preset]
+    if population.preset == "liquid":
+        preset = preset._replace(trades_per_s=trades_per_s, quotes_per_s=quotes_per_s)
+    said = {
+        name: getattr(population, name)
+        for name in ("trades_per_s", "quotes_per_s", "spread_ppm", "depth", "volatility")
+        if getattr(population, name)
+    }
+    return preset._replace(**said, follows=population.follows, correlation=population.correlation)
+
+
+def in_order(follows: dict[str, str]) -> list[str]:
+    """Symbols, each after the one that it follows; a circle is broken where it is met."""
+    order: dict[str, None] = {}
+
+    def put(symbol: str, on_the_way: tuple[str, ...]) -> None:
+        leader = follows.get(symbol, "")
+        if leader in follows and leader not in on_the_way:
+            put(leader, (*on_the_way, symbol))
+        order[symbol] = None
+
+    for symbol in follows:
+        put(symbol, (symbol,))
+    return list(order)

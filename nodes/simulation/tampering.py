@@ -1,0 +1,52 @@
+"""A websocket text frame, and what a faulty venue makes of it. Pure: bytes in, bytes out."""
+
+import random
+import string
+
+import msgspec
+
+GARBAGE_MAX = 400
+LETTERS = string.ascii_letters + string.digits + '{}[]":,@# '
+_encode = msgspec.json.Encoder().encode
+
+
+def payload_of(frame: bytes) -> bytes:
+    """The payload of one unmasked frame (RFC 6455 §5.2)."""
+    size = frame[1] & 127
+    return frame[2:] if size < 126 else frame[4:] if size == 126 else frame[10:]
+
+
+def text_frame(payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        return b"\x81" + bytes((size,)) + payload
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
+    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
+
+
+def garbage(frame: bytes, chance: random.Random) -> bytes:
+    """Readable as text, and as nothing else."""
+    size = max(min(len(payload_of(frame)), GARBAGE_MAX), 8)
+    return text_frame(("?" + "".join(chance.choices(LETTERS, k=size - 1))).encode())
+
+
+def truncated(frame: bytes) -> bytes:
+    """A whole websocket frame whose JSON is not: cut in the middle, never inside a character."""
+    payload = payload_of(frame)
+    return text_frame(payload[: len(payload) // 2].decode(errors="ignore").encode())
+
+
+def crossed(frame: bytes) -> bytes:
+    """Bids and asks exchanged; a frame without both stays as it is."""
+    try:
+        message = msgspec.json.decode(payload_of(frame))
+    except msgspec.DecodeError:
+        return frame
+    data = message.get("data", message) if isinstance(message, dict) else None
+    if not isinstance(data, dict):
+        return frame
+    for bid, ask in (("b", "a"), ("B", "A"), ("bids", "asks")):
+        if bid in data and ask in data:
+            data[bid], data[ask] = data[ask], data[bid]
+    return text_frame(_encode(message))

@@ -1,0 +1,147 @@
+"""Faults plugged into a running exchange: the schedule file, the endpoint that adds and ends them, and what they do to the
+venue as a whole (cut, restart, outage). The decisions are in nodes/simulation/faults.py."""
+
+import asyncio
+import hashlib
+import ipaddress
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from bus.config import ConfigError
+from nodes.simulation import latency
+from nodes.simulation.fault_plan import KINDS, MOMENTARY, FaultError, asked, schedule
+from nodes.simulation.faults import Change, Faults
+from nodes.transport.exchange_running import Running
+
+PATH = "/tickmesh/v1/faults"
+BUSY_S, IDLE_S = 0.002, 0.02  # between two looks: while a fault lasts, while one is planned
+
+
+def plug(running: Running) -> None:
+    """Gives the exchange its faults, and those of its schedule. ConfigError for a schedule that cannot be read."""
+    assert running.ledger is not None
+    faults = Faults(time.monotonic, running.ledger.record, running.cut)
+    faults.connection_bytes_max = running.exchange.client_bytes_max
+    running.faults = faults
+    _latency(running, faults)
+    if not running.exchange.faults:
+        return
+    path = running.config.root / running.exchange.faults
+    try:
+        text = path.read_bytes()
+        since_s = _since_s(running.config.exchange_dir / "faults.json", text)
+        for fault in schedule(text, path.name):
+            momentary = fault.kind in MOMENTARY or fault.length_s
+            if not momentary or fault.start_s + fault.length_s >= since_s:  # else it was over before this process
+                faults.add(fault, since_s)
+    except OSError as error:
+        raise ConfigError(f"exchange.faults: {path} cannot be read: {error.strerror}") from None
+    except FaultError as error:
+        raise ConfigError(f"exchange.faults: {error}") from None
+
+
+def _latency(running: Running, faults: Faults) -> None:
+    """In a recorded market orders and their answers take the time that the settings give them."""
+    exchange = running.exchange
+    if not running.capture or not (exchange.latencies or exchange.entry_ms or exchange.response_ms):
+        return
+    model: latency.Model = latency.Constant(exchange.entry_ms, exchange.response_ms)
+    if exchange.latencies:
+        path = running.config.root / exchange.latencies
+        try:
+            model = latency.read(path.read_text(), exchange.seed)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"exchange.latencies: {path} cannot be read: {error}") from None
+    faults.latency = lambda: model.at(running.replay.recv_ns)
+
+
+def _since_s(where: Path, text: bytes) -> float:
+    """Seconds since this schedule began: a process that is killed meanwhile does not begin it anew."""
+    identity = hashlib.sha256(text).hexdigest()
+    try:
+        known = json.loads(where.read_text())
+        if known["schedule"] == identity:
+            return max(time.time() - known["began_s"], 0.0)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    where.write_text(json.dumps({"schedule": identity, "began_s": time.time()}))
+    return 0.0
+
+
+async def run_faults(running: Running) -> None:
+    """Starts and ends faults in time."""
+    faults = running.faults
+    assert isinstance(faults, Faults)
+    while not running.ctx.stop.is_set():
+        for change in faults.tick():
+            _act(running, faults, change)
+        running.ctx.counters.update(faults=len(faults.active))
+        await asyncio.sleep(BUSY_S if faults.active or faults.due else IDLE_S)
+
+
+def _act(running: Running, faults: Faults, change: Change) -> None:
+    fault = change.planned.fault
+    if fault.kind in ("cut", "restart") and change.began:
+        faults.cut_all(change.planned, running.hub.clients)
+    if fault.kind == "outage":
+        running.core.overload(faults.outage())
+    if fault.kind == "restart":
+        if change.began:
+            running.down = True
+        else:
+            running.restart(fault.lose_orders)
+            running.core.overload(faults.outage())
+
+
+class FaultsDoor:
+    """`GET` lists, `POST` adds (one object or a list), `DELETE ?id=n` ends one, `DELETE` all. From this machine only."""
+
+    def __init__(self, running: Running):
+        self.running = running
+
+    async def answer(self, request: web.Request) -> web.Response:
+        faults: Any = self.running.faults
+        if not _local(request):
+            return _say(403, {"error": f"{PATH} answers this machine only, not {request.remote}"})
+        try:
+            if request.method == "POST":
+                planned = asked(await request.read())
+                added = [faults.add(fault) for fault in planned]
+                return _say(200, {"added": added, "faults": faults.view()})
+            if request.method == "DELETE":
+                return self._end(faults, request.query.get("id", ""))
+            if request.method == "GET":
+                clients = [
+                    {"connection": c.number, "streams": list(c.streams)[:20], "user": c.user} for c in self.running.hub.clients
+                ]
+                return _say(200, {"faults": faults.view(), "connections": clients, "kinds": KINDS})
+        except FaultError as error:
+            return _say(400, {"error": str(error)})
+        return _say(405, {"error": f"{request.method} is not for {PATH}; there are GET, POST and DELETE"})
+
+    def _end(self, faults: Faults, ident: str) -> web.Response:
+        numbers = [int(ident)] if ident.isdigit() else [] if ident else list(faults.planned)
+        ended = [number for number in numbers if faults.end(number)]
+        if ident and not ended:
+            return _say(404, {"error": f"there is no fault {ident[:20]!r} that is planned or lasts"})
+        for change in faults.tick():
+            _act(self.running, faults, change)
+        return _say(200, {"ended": ended, "faults": faults.view()})
+
+
+def _local(request: web.Request) -> bool:
+    try:
+        address = ipaddress.ip_address(request.remote or "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _say(status: int, body: dict) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")

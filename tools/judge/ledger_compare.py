@@ -1,0 +1,177 @@
+"""What the mesh has stored against the exchange's own ledger: every trade once and equal, every book equal at its id."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from tools.judge.book import Change
+from tools.judge.compare import Stored
+from tools.judge.findings import Findings
+from tools.judge.ledger import Ledger, Truth
+
+# A mesh that still runs may have so much less than the ledger: it is on its way.
+ON_ITS_WAY_MS = 5000
+NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
+
+
+def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings) -> None:
+    """Fills the findings; every difference is a fault."""
+    for name in (*NAMES, "trades", "quotes_checked", "depth_checked", "books_checked", "before_listening", "on_its_way"):
+        findings.count(name, 0)
+    findings.count("withheld", len(ledger.withheld))
+    for symbol, truth in ledger.symbols.items():
+        subject = f"binance.{symbol}"
+        mine = stored.get(subject, Stored())
+        findings.count("void_in_ledger", truth.void)
+        _trades(subject, truth, mine, ledger, findings)
+        _books(subject, truth, mine, ledger, findings)
+    for subject in sorted(stored.keys() - {f"binance.{symbol}" for symbol in ledger.symbols}):
+        _fault(findings, "invented", f"{subject} is stored, but the exchange never had it")
+
+
+def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, findings: Findings) -> None:
+    seen: set[int] = set()
+    last = 0
+    floor = min(truth.trades, default=0)
+    for trade_id, (price, quantity, trade_ns, _event_ns, side, *_wrong) in mine.trades:
+        findings.count("trades")
+        if trade_id in seen:
+            _fault(findings, "duplicated", f"trade.{subject}: {trade_id} is stored twice")
+            continue
+        seen.add(trade_id)
+        if trade_id < last:
+            _fault(findings, "out_of_order", f"trade.{subject}: {trade_id} is stored after {last}")
+        last = max(last, trade_id)
+        told = truth.trades.get(trade_id)
+        if told is None:
+            if not ledger.complete and trade_id < floor:
+                findings.count("before_ledger")
+            else:
+                _fault(findings, "invented", f"trade.{subject}: {trade_id} is stored, but was never printed")
+        elif told != (price, quantity, trade_ns // 1_000_000, side):
+            _fault(findings, "different", f"trade.{subject}: {trade_id} is {(price, quantity, trade_ns, side)}, printed {told}")
+    first = min(seen, default=0)
+    for trade_id, told in truth.trades.items():
+        if trade_id in seen:
+            continue
+        if first and trade_id < first:
+            findings.count("before_listening")
+        elif trade_id > last and told[2] > ledger.last_ms - ON_ITS_WAY_MS:
+            findings.count("on_its_way")
+        else:
+            _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
+
+
+def _books(subject: str, truth: Truth, mine: Stored, ledger: Ledger, findings: Findings) -> None:
+    """Walks the true book once, and looks at every id that something stored speaks of."""
+    quotes: dict[int, list[tuple]] = {}
+    for update_id, best in mine.quotes:
+        quotes.setdefault(update_id, []).append(best)
+    if truth.quotes:  # a replayed capture has its own quotes: a book need not be known at their ids
+        for update_id, found in quotes.items():
+            for best in found:
+                findings.count("quotes_checked")
+                _equal(findings, f"quote.{subject}: {update_id}", best, truth.quotes.get(update_id))
+        quotes = {}
+    snapshots: dict[int, list[list]] = {}
+    changes: dict[int, Change] = {}
+    for change in mine.depth:
+        if change[2]:
+            snapshots.setdefault(change[1], []).append(change[3])
+        else:
+            if change[1] in changes:
+                _fault(findings, "duplicated", f"depth.{subject}: the change up to {change[1]} is stored twice")
+            changes[change[1]] = change
+    _Walk(subject, findings, ledger.market == "synthetic").through(truth.steps, quotes, snapshots, changes)
+
+
+class _Walk:
+    """The true book, one step after the other."""
+
+    def __init__(self, subject: str, findings: Findings, single: bool):
+        self.subject, self.findings = subject, findings
+        self.single = single  # each level is an update id of its own
+        self.sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
+        self.ids: list[int] = []  # of the steps since the last book
+        self.levels: list[tuple[int, int, int]] = []  # side, price, quantity of each
+
+    def through(self, steps: Iterable, quotes: dict, snapshots: dict, changes: dict[int, Change]) -> None:
+        done: set[int] = set()
+        for kind, first, last, levels in steps:
+            if kind == "book":
+                self.sides = {1: {}, -1: {}}
+                if not self.ids or self.ids[-1] != first:  # else a new file begins where the book was
+                    self.ids, self.levels = [], []
+                for side, price, quantity in levels:
+                    self.sides[side][price] = quantity
+                self._look(first, quotes, snapshots)
+                continue
+            for place, (side, price, quantity) in enumerate(levels):
+                if quantity:
+                    self.sides[side][price] = quantity
+                else:
+                    self.sides[side].pop(price, None)
+                self.ids.append(first + place if self.single else last)
+                self.levels.append((side, price, quantity))
+                if self.single:
+                    self._at(first + place, quotes, snapshots, changes, done)
+            if not self.single:
+                self._at(last, quotes, snapshots, changes, done)
+        for last in changes.keys() - done:
+            self._never(last)
+        for update_id in quotes:
+            self._fault("invented", f"quote.{self.subject}: {update_id} is stored, but no book had it")
+
+    def _at(self, update_id: int, quotes: dict, snapshots: dict, changes: dict[int, Change], done: set[int]) -> None:
+        self._look(update_id, quotes, snapshots)
+        change = changes.get(update_id)
+        if change is not None and update_id not in done:
+            done.add(update_id)
+            self._change(change)
+        if len(self.ids) > 200_000:  # a stored change spans far less
+            del self.ids[:100_000], self.levels[:100_000]
+
+    def _look(self, update_id: int, quotes: dict, snapshots: dict) -> None:
+        for best in quotes.pop(update_id, ()):
+            self.findings.count("quotes_checked")
+            bid, ask = max(self.sides[1], default=0), min(self.sides[-1], default=0)
+            true = (bid, self.sides[1].get(bid, 0), ask, self.sides[-1].get(ask, 0))
+            _equal(self.findings, f"quote.{self.subject}: {update_id}", best, true)
+        for levels in snapshots.pop(update_id, ()):
+            self.findings.count("books_checked")
+            self._snapshot(update_id, levels)
+
+    def _snapshot(self, update_id: int, levels: list) -> None:
+        for side in (1, -1):
+            mine = [(price, quantity) for price, quantity, s in levels if s == side]
+            true = sorted(self.sides[side].items(), reverse=side > 0)[: len(mine)]
+            if mine != true:
+                self._fault("different", f"depth.{self.subject}: the book at {update_id} is not the one that was")
+                return
+
+    def _change(self, change: Change) -> None:
+        first, last, _, levels = change
+        begin, end = bisect_left(self.ids, first), bisect_right(self.ids, last)
+        true = {(side, price): quantity for side, price, quantity in self.levels[begin:end]}
+        mine = {(side, price): quantity for price, quantity, side in levels if side}
+        self.findings.count("depth_checked")
+        if mine != true:
+            wrong = sorted(set(mine.items()) ^ set(true.items()))[0]
+            self._fault("different", f"depth.{self.subject}: {first} to {last} differs, e.g. in {wrong}")
+
+    def _never(self, last: int) -> None:
+        self._fault("invented", f"depth.{self.subject}: a change up to {last} is stored, but no book had that id")
+
+    def _fault(self, name: str, sentence: str) -> None:
+        _fault(self.findings, name, sentence)
+
+
+def _equal(findings: Findings, what: str, mine: tuple, true: tuple | None) -> None:
+    if true is None:
+        _fault(findings, "invented", f"{what} is stored, but was never said")
+    elif tuple(mine) != tuple(true):
+        _fault(findings, "different", f"{what} is {tuple(mine)}, truly {tuple(true)}")
+
+
+def _fault(findings: Findings, name: str, sentence: str) -> None:
+    findings.count(name)
+    findings.fault(name, sentence)

@@ -1,0 +1,147 @@
+"""`mesh outage`: a local exchange in overload. Makers are cut off, only market orders get through, the spread opens and closes.
+
+It runs an exchange of its own in a temporary folder (or uses the one of the mesh that runs here), commands the fault through
+the exchange's own endpoint, listens as any client does, and draws every trade with bid and ask.
+"""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+
+from tools.terminal import Failure, config, out
+
+START_S = 20.0
+SETTLE_S = 5.0  # after the overload, before the market is judged as calm again
+OPENS = 10.0  # so many times wider, at least
+
+
+def outage(plot: Path, calm_s: float = 15.0, length_s: float = 25.0, after_s: float = 20.0, running: bool = False) -> dict:
+    """Runs the scene and draws it; the spread before, at its widest, and after. Raises Failure."""
+    if running:
+        where = config().run_dir / "exchange.json"
+        try:
+            seen = asyncio.run(_watch(json.loads(where.read_text()), calm_s, length_s, after_s))
+        except (OSError, ValueError) as error:
+            raise Failure(f"no exchange runs here ({where}: {error}); without --running one is started") from None
+    else:
+        with tempfile.TemporaryDirectory(prefix="tickmesh-outage-") as folder:
+            seen = _alone(Path(folder), calm_s, length_s, after_s)
+    result = _judge(seen, calm_s, length_s)
+    draw(seen, plot, calm_s, length_s)
+    return {**result, "plot": str(plot)}
+
+
+def _alone(folder: Path, calm_s: float, length_s: float, after_s: float) -> dict[str, np.ndarray]:
+    (folder / "mesh.toml").write_text("[exchange]\nlines = 1\n")
+    environment = {**os.environ, "TICKMESH_ROOT": str(folder)}
+    log = folder / "exchange.log"
+    with log.open("wb") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "nodes", "exchange"], cwd=folder, env=environment, stderr=file, stdout=file
+        )
+    try:
+        where = folder / "run/exchange.json"
+        deadline = time.monotonic() + START_S
+        while not where.exists():
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise Failure(f"the exchange did not start: {log.read_text(errors='replace')[-500:]}")
+            time.sleep(0.05)
+        return asyncio.run(_watch(json.loads(where.read_text()), calm_s, length_s, after_s))
+    finally:
+        child.terminate()
+        child.wait(10)
+
+
+async def _watch(where: dict, calm_s: float, length_s: float, after_s: float) -> dict[str, np.ndarray]:
+    """Every trade and quote of the first instrument, in seconds from the beginning."""
+    trades: list[tuple] = []
+    quotes: list[tuple] = []
+    async with aiohttp.ClientSession() as session:
+        async with session.get(where["rest"] + "/api/v3/exchangeInfo") as answer:
+            symbol = (await answer.json())["symbols"][0]["symbol"].lower()
+        async with session.ws_connect(f"{where['ws']}/stream?streams={symbol}@trade/{symbol}@bookTicker") as socket:
+            began = time.monotonic()
+            fault = {"kind": "outage", "start_s": calm_s, "length_s": length_s}
+            async with session.post(where["rest"] + "/tickmesh/v1/faults", json=fault) as answer:
+                if answer.status != 200:
+                    raise Failure(f"the exchange refused the outage: {await answer.text()}")
+            while (now := time.monotonic() - began) < calm_s + length_s + after_s:
+                try:
+                    message: Any = await asyncio.wait_for(socket.receive_json(), 1.0)
+                except TimeoutError:
+                    continue
+                data = message["data"]
+                if "t" in data:
+                    trades.append((now, float(data["p"]), -1 if data["m"] else 1))
+                else:
+                    quotes.append((now, float(data["b"]), float(data["a"])))
+    return {"trades": np.array(trades).reshape(-1, 3), "quotes": np.array(quotes).reshape(-1, 3)}
+
+
+def _judge(seen: dict[str, np.ndarray], calm_s: float, length_s: float) -> dict:
+    at, bids, asks = seen["quotes"].T
+    both = (bids > 0) & (asks > 0)
+    spread = np.where(both, asks - bids, np.nan)
+    calm = float(np.nanmean(spread[at < calm_s]))
+    widest = float(np.nanmax(spread[(at >= calm_s) & (at < calm_s + length_s)], initial=0.0))
+    after = float(np.nanmean(spread[at >= calm_s + length_s + SETTLE_S]))
+    opened = widest / calm
+    return {
+        "ok": opened >= OPENS and widest >= OPENS * after,
+        "spread_calm": calm,
+        "spread_widest": widest,
+        "spread_after": after,
+        "opened_times": opened,
+        "trades": len(seen["trades"]),
+        "trades_in_outage": int(((seen["trades"][:, 0] >= calm_s) & (seen["trades"][:, 0] < calm_s + length_s)).sum()),
+    }
+
+
+def draw(seen: dict[str, np.ndarray], plot: Path, calm_s: float, length_s: float) -> None:
+    """Every trade with bid and ask, and the spread below."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise Failure("plots need matplotlib: pip install 'tickmesh[plot]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    at, bids, asks = seen["quotes"].T
+    figure, (top, below) = pyplot.subplots(2, 1, figsize=(10, 6), sharex=True, height_ratios=(3, 1), layout="constrained")
+    top.fill_between(
+        at, np.where(bids > 0, bids, np.nan), np.where(asks > 0, asks, np.nan), step="post", color="0.85", label="spread"
+    )
+    top.step(at, np.where(bids > 0, bids, np.nan), where="post", color="tab:blue", linewidth=0.8, label="bid")
+    top.step(at, np.where(asks > 0, asks, np.nan), where="post", color="tab:red", linewidth=0.8, label="ask")
+    for sign, colour, name in ((1, "tab:green", "taker bought"), (-1, "tab:purple", "taker sold")):
+        rows = seen["trades"][seen["trades"][:, 2] == sign]
+        top.scatter(rows[:, 0], rows[:, 1], s=5, color=colour, label=name, linewidths=0, zorder=3)
+    below.step(at, np.where((bids > 0) & (asks > 0), asks - bids, np.nan), where="post", color="black", linewidth=0.8)
+    below.set_yscale("log")
+    for axis in (top, below):
+        axis.axvspan(calm_s, calm_s + length_s, color="tab:orange", alpha=0.1, linewidth=0)
+    top.set_ylabel("price")
+    below.set_ylabel("ask − bid")
+    below.set_xlabel("seconds (shaded: makers cut off, only market orders get through)")
+    top.legend(loc="lower left", fontsize=8, ncols=5)
+    top.set_title("Outage of the local exchange: every trade, bid and ask", fontsize=10)
+    figure.savefig(plot, dpi=110)
+    pyplot.close(figure)
+
+
+def show(result: dict) -> None:
+    """For a person."""
+    calm, widest, after = (result[f"spread_{when}"] for when in ("calm", "widest", "after"))
+    out.print(f"spread: calm {calm:.2f}, widest {widest:.2f} ({result['opened_times']:.0f} times), after {after:.2f}")
+    out.print(f"{result['trades']} trades, {result['trades_in_outage']} of them in the overload; drawn in {result['plot']}")
+    if not result["ok"]:
+        out.print(f"NOT ok: the spread must open {OPENS:.0f} times at least, and close again.")
