@@ -168,12 +168,16 @@ class Session:
         """A checkpoint holds only what is in the log, and is written when that is on disk."""
         now = time.monotonic()
         if self.kept is not None and self.subscription.durable_seq >= self.kept[0]:
-            with contextlib.suppress(OSError):
-                self.ctx.checkpoint.save(*self.kept)
+            # In a thread: it is synced to disk, and a hosted session shares its loop with the sequencer.
+            asyncio.get_running_loop().run_in_executor(None, self.save, *self.kept)
             self.kept = None
         if self.kept is None and now - self.kept_at >= self.ctx.config.checkpoint_s:
             self.kept_at = now
             self.kept = (seq, self.logged.pack())
+
+    def save(self, seq: int, state: bytes) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the next one
+            self.ctx.checkpoint.save(seq, state)
 
     # Intents
 
