@@ -160,10 +160,10 @@ def sequenced(events: Iterator[tuple[int, bytearray]]) -> list[Batch]:
         links[event[8]] = seq
         blobs.append(bytes(event))
         if len(blobs) == 100:
-            batches.append(Batch(seq - 99, 100, memoryview(b"".join(blobs))))
+            batches.append(Batch(seq - 99, seq, memoryview(b"".join(blobs))))
             blobs = []
     if blobs:
-        batches.append(Batch(seq - len(blobs) + 1, len(blobs), memoryview(b"".join(blobs))))
+        batches.append(Batch(seq - len(blobs) + 1, seq, memoryview(b"".join(blobs))))
     return batches
 
 
@@ -273,7 +273,7 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
 def main() -> None:
     print("archive: HDF5 (shuffle + zstd) beside parquet: zstd with defaults, and the best encoding of each column")
     data = Path(os.environ.get("TICKMESH_DATA") or ROOT.parent / "shared" / "data")
-    paths = [Path(word) for word in sys.argv[1:]] or [data / "hftbacktest" / name for name in CAPTURES]
+    paths = [Path(word) for word in sys.argv[1:] if Path(word).is_file()] or [data / "hftbacktest" / name for name in CAPTURES]
     found = [path for path in paths if path.is_file()]
     for path in found:
         run("/".join(path.parts[-2:]), captured(path))
