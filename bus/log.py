@@ -156,7 +156,6 @@ class LogWriter:
         self._syncs = sync_ms > 0
         self.cut_bytes = 0
         self.last = 0
-        self.last_batch: bytes = b""  # body of the last batch found at opening
         self._fd = -1
         self._size = 0
         self._rolled: deque[int] = deque()  # file descriptors of full segments that are still to be synced
@@ -225,7 +224,6 @@ class LogWriter:
                 if batch.first != self.last + 1:
                     break
                 end, self.last = stop, batch.last
-                self.last_batch = bytes(batch.body)
             self._fd, self._size = self._open(path), end
             if end < len(data):
                 if self.last < durable:

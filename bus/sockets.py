@@ -63,7 +63,7 @@ def _socket(kind: int, bound: int) -> zmq.Socket:
 class Producer:
     """What a process says goes through here: numbered, appended to its outbox, rung.
 
-    `last` is the last event ever said in this outbox (None at the first start); `number` its number.
+    `number` is that of the last event ever said in this outbox; `folder` holds those that have not been released.
     """
 
     def __init__(self, config: Config, name: str):
@@ -75,9 +75,6 @@ class Producer:
         if self._outbox.fresh_identity and self._outbox.last:  # power cut: the tail is gone, numbers would clash
             self._start_afresh(config)
         self.epoch = self._outbox.log_id
-        self.last: Event | None = None
-        if self._outbox.last_batch:
-            *_, self.last = events(self._outbox.last_batch)
         self._used = used_bytes(self.folder)
         self._places = Places(config)
         self._push = _socket(zmq.PUSH, config.log.ring_messages)

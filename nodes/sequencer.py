@@ -223,6 +223,7 @@ class SequencerContext(Context):
             "repeated": s.intake.repeated,
             "gaps": s.arbiter.gaps,
             "late": s.arbiter.late,
+            "stale_snapshots": s.arbiter.stale_snapshots,
             "duplicates": dict(s.arbiter.duplicates),
         }
 

@@ -141,7 +141,7 @@ class TestIntake:
         producer.say([quote(1), quote(2)])
         producer.close()
         producer = Producer(config, "feed-1")
-        assert producer.number == 2 and producer.last.last_id == 2
+        assert producer.number == 2
         producer.say([quote(3)])
         assert [t.number for t in take(intake, 3, sweep=True)] == [1, 2, 3]
 

@@ -24,7 +24,6 @@ QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the l
 class HostedProducer:
     """Stands where a process has its outbox: here an event is in the log when `say` returns."""
 
-    last = None
     rings_lost = 0
 
     def __init__(self, name: str):
