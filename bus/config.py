@@ -49,11 +49,60 @@ class Log(Section, frozen=True):
 
 
 class Feed(Section, frozen=True):
+    """Settings of every line; `venue` is that of a line whose name says none (feed-1; feed-kraken-1 says kraken)."""
+
     venue: str = "binance"
-    lines: int = 2
+    lines: int = 2  # of every venue
     depth_limit: int = 1000  # levels of a REST snapshot
-    stale_s: float = 60.0  # no frame for so long: reconnect (Binance pings every 20 s)
+    stale_s: float = 60.0  # no frame for so long: reconnect (Binance pings every 20 s); a venue's own deadline may be less
     backoff_s: tuple[float, float] = (0.1, 10.0)
+    local_addr: tuple[str, ...] = ()  # source addresses; line n takes the n-th, in turn
+    microseconds: bool = False  # ask for times in µs where the venue offers it (Binance spot)
+    raw: bool = False  # keep every frame as it came, too: `mesh rebuild` makes the archive again with a later parser
+    renew_s: float = 82_800.0  # a connection is replaced by a new one after so long (less up to a tenth): venues cut at 24 h
+    overlap_s: float = 10.0  # for so long at most the old and the new one run side by side
+    ping_s: float = 15.0  # our own ping, for the round trip
+    clock_s: float = 60.0  # between two looks at the venue's clock
+    fresh_min_s: float = 30.0  # a stream may always be silent for so long …
+    fresh_times: float = 100.0  # … and so many times its own usual interval; then the connection is renewed
+    connections_per_5_minutes: int = 60  # of one line; Binance allows 300 of an address
+    weight_share: float = 0.5  # of the venue's request budget that all of a line's requests may use
+    resync: bool = True  # fetch a snapshot when a book's chain breaks; switched off only by the test that shows it is needed
+
+
+class Venue(Section, frozen=True):
+    """Where a venue is, where it is not where its adapter says: base addresses, tried in turn, line n begins with the n-th."""
+
+    ws: tuple[str, ...] = ()
+    rest: tuple[str, ...] = ()
+
+
+class Backfill(Section, frozen=True):
+    enabled: bool = True  # switched off, gaps stay open
+    weight_share: float = 0.25  # of the venue's request budget
+    patience_s: float = 60.0  # a venue whose history ends before the gap's end is asked again for so long
+    backoff_s: tuple[float, float] = (0.2, 10.0)
+
+
+class Disk(Section, frozen=True):
+    """Free space of the disk with `data`. Below `low_bytes` raw frames are no longer kept, below `critical_bytes` depth."""
+
+    low_bytes: int = 2 << 30
+    critical_bytes: int = 512 << 20
+    prune: Literal["never", "exported"] = "never"  # "exported": below low_bytes the oldest sealed days that `mesh export` has
+    look_s: float = 5.0
+
+
+class Sentinel(Section, frozen=True):
+    """What is alive but wrong is restarted: judged from the log, by the sentinel that acts."""
+
+    heartbeat_s: float = 10.0  # no health event for so long
+    stale_s: float = 30.0  # a feed whose sibling brings events, and that brings none for so long
+    lag_s: float = 10.0  # a reader whose lag has grown for so long
+    lag_events: int = 20_000  # and is above this
+    last_s: float = 600.0  # a line that was last with every event for so long
+    memory_bytes: int = 2 << 30  # resident set of one process
+    restarts_per_hour: int = 4  # of one process, for any of these reasons; beyond it only an alert is raised
 
 
 class ExchangeLimits(Section, frozen=True):
@@ -155,6 +204,8 @@ class Recorder(Section, frozen=True):
     segment_events: int = 500_000
     recent_hours: float = 4.0
     recent_bytes_max: int = 8 << 30  # LMDB map: address space, not disk
+    seal: bool = True  # merge each UTC day's files into one of each instrument when the day is over
+    seal_after_s: float = 60.0  # after midnight
 
 
 class Mesh(Section, frozen=True):
@@ -169,6 +220,10 @@ class Mesh(Section, frozen=True):
     instruments: tuple[Instrument, ...] = (Instrument(symbol="BTCUSDT"),)
     log: Log = Log()
     feed: Feed = Feed()
+    venues: dict[str, Venue] = {}
+    backfill: Backfill = Backfill()
+    disk: Disk = Disk()
+    sentinel: Sentinel = Sentinel()
     exchange: Exchange = Exchange()
     models: tuple[Model, ...] = (
         Model(name="imbalance", kernel="book_imbalance"),
@@ -292,6 +347,7 @@ def merge(tree: dict, more: dict) -> None:
 _SECTIONS: dict[str, type[Section]] = {
     "": Mesh, "instruments": Instrument, "log": Log, "feed": Feed, "exchange": Exchange, "exchange.limits": ExchangeLimits,
     "models": Model, "executor": Executor, "session": Session, "recorder": Recorder,
+    "venues": Venue, "backfill": Backfill, "disk": Disk, "sentinel": Sentinel,
 }  # fmt: skip
 
 
@@ -339,6 +395,21 @@ def _check(mesh: Mesh, path: Path) -> None:
     need(mesh.log.keep_segments >= 1, "log.keep_segments", mesh.log.keep_segments, "1 or more")
     need(1 <= mesh.log.ring_messages <= 1 << 20, "log.ring_messages", mesh.log.ring_messages, "1 to 1048576")
     need(1 <= mesh.feed.lines <= 9, "feed.lines", mesh.feed.lines, "1 to 9")
+    for key in ("renew_s", "overlap_s", "ping_s", "clock_s", "fresh_min_s", "fresh_times", "connections_per_5_minutes"):
+        need(getattr(mesh.feed, key) > 0, f"feed.{key}", getattr(mesh.feed, key), "more than 0")
+    for name, share in (("feed", mesh.feed.weight_share), ("backfill", mesh.backfill.weight_share)):
+        need(0 < share <= 1, f"{name}.weight_share", share, "above 0 to 1")
+    for name, venue in mesh.venues.items():
+        for key, scheme in (("ws", "ws"), ("rest", "http")):
+            for url in getattr(venue, key):
+                need(
+                    re.match(rf"{scheme}s?://[^/]", url) is not None,
+                    f"venues.{name}.{key}",
+                    url,
+                    f"{scheme}:// or {scheme}s://",
+                )
+    need(mesh.disk.critical_bytes <= mesh.disk.low_bytes, "disk.critical_bytes", mesh.disk.critical_bytes,
+         f"disk.low_bytes = {mesh.disk.low_bytes} or less")  # fmt: skip
     need(0 <= mesh.exchange.port < 65536, "exchange.port", mesh.exchange.port, "0 (any free one) to 65535")
     need(mesh.exchange.speed >= 0, "exchange.speed", mesh.exchange.speed, "0 (as fast as possible) or more")
     need(0 <= mesh.exchange.maker_fee_ppm < 10**6, "exchange.maker_fee_ppm", mesh.exchange.maker_fee_ppm, "0 to 999999")

@@ -31,11 +31,16 @@ class Kind(IntEnum):
     health = 14
     refusal = 15
     watermark = 16
+    coverage = 17
+    line = 18
+    raw = 19
+    alert = 20
 
 
 class Flag(IntFlag):
     SNAPSHOT = 1
     REPAIRED = 2
+    RESET = 4
 
 
 class Action(IntEnum):
@@ -73,6 +78,40 @@ class GapState(IntEnum):
     open = 1
     repaired = 2
     unrecoverable = 3
+
+
+class Coverage(IntEnum):
+    """What is known of an interval of ids of one stream."""
+
+    complete = 1
+    repaired = 2
+    missing = 3
+    unproven = 4
+
+
+class Evidence(IntEnum):
+    """What proves an interval complete."""
+
+    none = 0
+    ids = 1
+    checksum = 2
+    book = 3
+
+
+class Reason(IntEnum):
+    """Why ids are missing, or cannot be proven."""
+
+    none = 0
+    skipped = 1
+    retention = 2
+    refused = 3
+    no_history = 4
+    resync = 5
+    reset = 6
+    disk = 7
+    conflated = 8
+    no_ids = 9
+    unreadable = 10
 
 
 HEADER = np.dtype(
@@ -142,7 +181,8 @@ GAP = np.dtype(
         ("last_id", "<i8"),
         ("stream", "<u2"),
         ("state", "<u2"),
-        ("reserved", "<u4"),
+        ("reason", "<u2"),
+        ("reserved", "<u2"),
         ("before_ns", "<i8"),
         ("after_ns", "<i8"),
         ("reserved2", "<i8"),
@@ -219,6 +259,38 @@ CURSOR = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("number", "<u8"), ("d
 
 WATERMARK = np.dtype([("archived_seq", "<u8"), ("recent_seq", "<u8")])
 
+COVERAGE = np.dtype(
+    [
+        ("first_id", "<i8"),
+        ("last_id", "<i8"),
+        ("begin_ns", "<i8"),
+        ("end_ns", "<i8"),
+        ("stream", "<u2"),
+        ("state", "<u2"),
+        ("evidence", "<u2"),
+        ("reason", "<u2"),
+    ]
+)
+
+LINE = np.dtype(
+    [
+        ("line", "S16"),
+        ("stream", "<u2"),
+        ("reserved", "<u2"),
+        ("reserved2", "<u4"),
+        ("begin_ns", "<i8"),
+        ("end_ns", "<i8"),
+        ("events", "<u8"),
+        ("firsts", "<u8"),
+        ("duplicates", "<u8"),
+        ("disordered", "<u8"),
+        ("lead_p50_ns", "<i8"),
+        ("lead_p99_ns", "<i8"),
+        ("lag_p50_ns", "<i8"),
+        ("lag_p99_ns", "<i8"),
+    ]
+)
+
 # A msgpack kind's "record" is one byte of the packed map.
 MSGPACK = np.dtype("u1")
 
@@ -239,6 +311,10 @@ DTYPES: dict[Kind, np.dtype] = {
     Kind.health: MSGPACK,
     Kind.refusal: MSGPACK,
     Kind.watermark: WATERMARK,
+    Kind.coverage: COVERAGE,
+    Kind.line: LINE,
+    Kind.raw: MSGPACK,
+    Kind.alert: MSGPACK,
 }
 
 # Old files are read by their own description; this one is written into every new file and hello.

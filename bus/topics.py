@@ -42,10 +42,10 @@ TABLE: dict[Kind, Row] = {
     row.kind: row
     for row in (
         Row(Kind.instrument, Lane.market, ("feed",), ("model", "executor", "session", "recorder")),
-        Row(Kind.trade, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=60 * SECOND),
+        Row(Kind.trade, Lane.market, ("feed", "backfill"), ("model", "executor", "recorder"), stale_after_ns=60 * SECOND),
         Row(Kind.quote, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=30 * SECOND),
         Row(Kind.depth, Lane.market, ("feed",), ("model", "recorder"), stale_after_ns=30 * SECOND),
-        Row(Kind.gap, Lane.market, ("sequencer",), ("model", "recorder")),
+        Row(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "backfill", "recorder")),
         Row(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
         Row(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
         Row(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
@@ -57,6 +57,10 @@ TABLE: dict[Kind, Row] = {
         Row(Kind.health, Lane.system, EVERY, ("recorder", "sentinel"), stale_after_ns=5 * SECOND),
         Row(Kind.refusal, Lane.system, EVERY, ("recorder",)),
         Row(Kind.watermark, Lane.system, ("recorder",), ("recorder",)),
+        Row(Kind.coverage, Lane.system, ("recorder",), ("recorder",)),
+        Row(Kind.line, Lane.system, ("sequencer",), ("sentinel", "recorder")),
+        Row(Kind.raw, Lane.system, ("feed",), ("recorder",)),
+        Row(Kind.alert, Lane.system, EVERY, ("recorder",)),
     )
 }
 

@@ -23,7 +23,7 @@ from nodes.venues import binance
 from nodes.venues.booksync import Answer, BookSync
 
 READS: tuple[Kind, ...] = ()
-WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth)
+WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.raw)
 
 FULL_LOOK_S = 0.02  # between two tries to say what the full outbox did not take
 SUBSCRIBE_PAUSE_S = 0.25  # the venue disconnects who sends more than 5 messages a second

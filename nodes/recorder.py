@@ -22,7 +22,7 @@ from storage.recent import RecentError, RecentFull, RecentWriter
 from storage.segment import ArchiveError, ArchiveFull
 
 READS: tuple[Kind, ...] = tuple(Kind)
-WRITES = (Kind.watermark,)
+WRITES = (Kind.watermark, Kind.coverage)
 
 LOOK_S = 0.1  # how often it is asked whether a cut is due
 RETRY_S = 2.0  # after a full disk

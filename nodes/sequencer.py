@@ -23,7 +23,7 @@ from nodes.sequencing.arbiter import ARBITRATED, Arbiter
 from nodes.sequencing.cursors import NAME, Position
 
 READS: tuple[Kind, ...] = ()
-WRITES = (Kind.gap, Kind.clock, Kind.cursor)
+WRITES = (Kind.gap, Kind.clock, Kind.cursor, Kind.line)
 
 MILLISECOND = 1_000_000
 TICK_S = 0.02

@@ -55,7 +55,7 @@ def trade(ms: int, side: int, lots: int, flags: int = 0) -> tuple:
 
 
 def gap(ms: int, stream: Kind, state: GapState = GapState.open) -> tuple:
-    return Kind.gap, ms, (1, 1, stream, state, 0, 0, 0, 0), 0
+    return Kind.gap, ms, (1, 1, stream, state, 0, 0, 0, 0, 0), 0
 
 
 LOTS = st.integers(0, 10**10)

@@ -212,7 +212,7 @@ class Arbiter:
     @staticmethod
     def _gap(key: tuple[int, str], low: int, high: int, state: GapState, before_ns: int, after_ns: int) -> bytearray:
         record = np.zeros(1, GAP)
-        record[0] = (low, high, key[0], state, 0, before_ns, after_ns, 0)
+        record[0] = (low, high, key[0], state, 0, 0, before_ns, after_ns, 0)
         return encode(Kind.gap, key[1], record, first_id=low, last_id=high)
 
     def held_numbers(self, line: str) -> list[int]:

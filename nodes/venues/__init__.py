@@ -1,0 +1,15 @@
+"""Venue adapters, one module each, without I/O. How to add one: docs/new-venue.md."""
+
+import importlib
+from types import ModuleType
+
+MODULES = {
+    "binance": "binance",
+}
+
+
+def module(venue: str) -> ModuleType:
+    """The adapter of a venue. Raises KeyError with the venues there are."""
+    if venue not in MODULES:
+        raise KeyError(f"no adapter for venue {venue!r}; there are {', '.join(sorted(MODULES))} (docs/new-venue.md)")
+    return importlib.import_module(f"nodes.venues.{MODULES[venue]}")

@@ -1,0 +1,48 @@
+"""A client's share of a venue's request budget: who would spend more waits."""
+
+import asyncio
+import time
+from collections import deque
+
+MINUTE_S = 60.0
+
+
+class Budget:
+    """At most `share` of `weight_per_minute` in any minute, counted here; and nothing while the venue's own count is above
+    its limit less that share, since others use the same address. `spend` waits; one at a time, in order."""
+
+    def __init__(self, weight_per_minute: float, share: float):
+        self.limit = weight_per_minute * share
+        self.ceiling = weight_per_minute * (1 - share / 2)
+        self.used = 0.0  # as the venue last said, of the running minute
+        self._used_at = 0.0
+        self._spent: deque[tuple[float, float]] = deque()
+        self._turn = asyncio.Lock()
+        self.waited_s = 0.0
+
+    def seen(self, used: float) -> None:
+        """What the venue says has been used in this minute."""
+        self.used, self._used_at = used, time.monotonic()
+
+    def wait_s(self, weight: float) -> float:
+        """How long until `weight` may be spent; 0 if now. A request above the whole share is let through alone."""
+        now = time.monotonic()
+        while self._spent and now - self._spent[0][0] >= MINUTE_S:
+            self._spent.popleft()
+        if self.used + weight > self.ceiling and now - self._used_at < MINUTE_S:
+            return MINUTE_S - (now - self._used_at)
+        over = sum(spent for _, spent in self._spent) + weight - self.limit
+        for when, spent in self._spent:
+            if over <= 0:
+                break
+            over -= spent
+            if over <= 0:
+                return MINUTE_S - (now - when)
+        return 0.0
+
+    async def spend(self, weight: float) -> None:
+        async with self._turn:
+            while (wait_s := self.wait_s(weight)) > 0:
+                self.waited_s += wait_s
+                await asyncio.sleep(wait_s)
+            self._spent.append((time.monotonic(), weight))

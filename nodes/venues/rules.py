@@ -1,0 +1,18 @@
+"""How the ids of each venue's streams follow one another: what arbitration has to know of a venue, and nothing more."""
+
+from bus.schema import Kind
+
+# contiguous: each event begins at the last one's id + 1, a jump is a hole. rising: ids rise, holes mean nothing.
+# exclusive: ids mean nothing on another line, so one line is taken at a time.
+USUAL = {Kind.trade: "contiguous", Kind.depth: "contiguous", Kind.quote: "rising"}
+UNUSUAL: dict[tuple[str, Kind], str] = {
+    ("kraken", Kind.depth): "exclusive",
+    ("kraken", Kind.quote): "exclusive",
+    ("coinbase", Kind.depth): "exclusive",
+}
+
+
+def rule(kind: int, subject: str) -> str:
+    """`contiguous`, `rising` or `exclusive` for a stream; `subject` is venue.instrument."""
+    venue = subject.partition(".")[0]
+    return UNUSUAL.get((venue, Kind(kind)), USUAL[Kind(kind)])
