@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bus.log import Batch  # noqa: E402
 from bus.schema import DTYPES, Flag, Kind  # noqa: E402
+from bus.segments import Batch  # noqa: E402
 from bus.wire import encode, stamp_sent, stamp_sequenced  # noqa: E402
 from storage.archive import ArchiveReader  # noqa: E402
 from storage.columns import Table  # noqa: E402

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.config import Config
-from bus.log import write_file
+from bus.files import write_file
 from bus.schema import SCHEMA_HASH, Kind
 from bus.sockets import OutboxFull, Producer, Subscriber
 from bus.topics import lanes_of

@@ -14,7 +14,9 @@ from typing import NamedTuple
 import zmq
 
 from bus.config import Config
-from bus.log import LogFull, LogReader, LogWriter, Tail, release, segments, used_bytes
+from bus.log import LogReader, Tail
+from bus.log_writer import LogWriter
+from bus.segments import LogFull, release, segments, used_bytes
 from bus.topics import LANE_OF_KIND, Lane
 from bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
 

@@ -11,8 +11,8 @@ import sys
 from types import ModuleType
 
 from bus.config import Config, ConfigError, load
-from bus.log import LogError
 from bus.process import Context, NodeFault, die_with_parent
+from bus.segments import LogError
 from bus.sockets import OutboxFull
 
 NODES = ("exchange", "feed", "sequencer", "recorder", "model", "executor", "session", "sentinel")

@@ -11,9 +11,10 @@ import time
 
 import numpy as np
 
-from bus.log import LogError, LogReader, LogReleased, release
+from bus.log import LogReader
 from bus.process import Context
 from bus.schema import WATERMARK, Kind
+from bus.segments import LogError, LogReleased, release
 from bus.sockets import OutboxFull
 from bus.wire import Event, encode
 from storage.archive import DAY_NS

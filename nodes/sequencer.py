@@ -14,9 +14,11 @@ from collections.abc import Callable
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogFull, LogReader, LogWriter, read_preamble, segments
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import CLOCK, Kind
+from bus.segments import LogFull, read_preamble, segments
 from bus.sockets import Intake, Publisher, Taken
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from nodes.sequencing.arbiter import ARBITRATED, Arbiter

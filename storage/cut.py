@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bus.log import Batch, LogReader
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import Batch
 from bus.wire import sizes
 from storage.archive import DAY_NS, MANIFEST, day_of, list_files, manifest, read_watermark
 from storage.book import Book

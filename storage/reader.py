@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogError, LogReader, LogReleased, Tail
+from bus.log import LogReader, Tail
 from bus.schema import Kind
+from bus.segments import LogError, LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
 from storage.archive import ArchiveReader, read_watermark, row_dtype, rows_of

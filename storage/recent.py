@@ -19,7 +19,8 @@ from pathlib import Path
 
 import lmdb
 
-from bus.log import LogError, boot_id
+from bus.files import boot_id
+from bus.segments import LogError
 from bus.wire import Event, decode
 
 TABLES = (b"events", b"times", b"latest", b"topics", b"meta")

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import h5py
 import numpy as np
 
-from bus.log import LogError, sync_folder
+from bus.files import sync_folder
 from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from bus.segments import LogError
 from bus.topics import TABLE, Lane
 from storage.book import Book
 from storage.columns import Table, get, put, read_table, to_bytes, write_table

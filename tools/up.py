@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bus.config import Config, find_root, load
-from bus.log import LogError, LogReader, Tail
+from bus.log import LogReader, Tail
 from bus.schema import Kind
+from bus.segments import LogError
 from bus.wire import events
 from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tools import sources

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from bus.config import Config
-from bus.log import LogWriter
+from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import Cursor, OutboxFull, producer_bytes

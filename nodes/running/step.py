@@ -9,8 +9,9 @@ from types import ModuleType
 from typing import Any
 
 from bus.config import Config
-from bus.log import LogReader, LogReleased
+from bus.log import LogReader
 from bus.process import Checkpoint, Context
+from bus.segments import LogReleased
 from bus.sockets import OutboxFull
 from bus.topics import LANE_OF_KIND, lanes_of
 from bus.wire import Event, stamp_received
