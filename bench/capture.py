@@ -1,8 +1,8 @@
 """Capture through the whole mesh, as real processes: what arrives at a client is in the log, the recent store and the archive.
 
-First the local exchange's market at a steady rate; then, where the captures are (TICKMESH_DATA), a recorded day as fast as it is taken:
-the exchange waits for its slowest line, so that is what the mesh sustains. Both are judged for loss afterwards. Beside
-them the floor: one client that receives and decodes the same frames, and keeps nothing.
+First the local exchange's market at a steady rate; then, where the captures are (TICKMESH_DATA), a recorded day as fast as
+it is taken: the exchange waits for its slowest line, so that is what the mesh sustains. Both are judged for loss afterwards.
+Beside them the floor: one client that receives and decodes the same frames, and keeps nothing.
 """
 
 import asyncio
