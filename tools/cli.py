@@ -105,6 +105,27 @@ def replay(
         raise typer.Exit(1)
 
 
+@commands.command()
+def chaos(
+    kills: Annotated[int, typer.Option(min=0, help="SIGKILLs in all; several may come at once.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn: who, when, which faults, the market.")] = 1,
+    off: Annotated[
+        str, typer.Option(help="Switch one recovery path off, to see the sweep fail: outbox, numbers, backfill, resync, line.")
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the sweep's mesh here (else it is kept only when it failed).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a mesh of its own under random kills and venue faults, and judge every event it stored by the exchange's ledger."""
+    from tools.chaos import sweep as command
+
+    result = command.chaos(kills, seed, off, folder)
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     terminal.run(commands, "mesh")
 
