@@ -31,7 +31,7 @@ KINDS: dict[str, str] = {
     "timeout_after": "orders are carried out, but the answer is that of timeout_before: the lost acknowledgement",
     "restart": "all connections are cut, and everything is refused until its end; `lose_orders` forgets what stood in the book",
     "outage": "overload: makers are cut off, and only market orders get through",
-    "forget": "trade histories over REST begin at `to_ms`; who asks for older ids is answered from there on, without a word (0: nothing is forgotten)",
+    "forget": "trade histories over REST begin at `to_ms`; older ids are answered from there on, without a word",
 }  # fmt: skip
 MOMENTARY = ("cut", "restart")  # have a meaning with length 0
 FRAMES = ("skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale")
