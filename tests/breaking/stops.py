@@ -1,7 +1,7 @@
 """Runs a writer again and again, each time stopped or failing at another of its calls, and then once more to the end.
 
-`python -m tests.breaking.stops RUN kill|fail SEED MOST` prints one JSON object: see `Report`. Every trial is a fork of a process
-that has imported everything and started nothing, so a trial costs milliseconds.
+`python -m tests.breaking.stops RUN kill|fail SEED MOST` prints one JSON object: see `Report`. Every trial is a fork of a
+process that has imported everything and started nothing, so a trial costs milliseconds.
 """
 
 import json
@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from bus.process import NodeFault
 from bus.segments import LogError
 from bus.sockets import OutboxFull
 from tests.breaking.watch import KILLS, Call, Fate, Step, Watch
@@ -49,8 +50,9 @@ class Told:
 class Run:
     """A writer from nothing to its end, that goes on where it was when it is run again.
 
-    `work(root, told)` writes, and raises only sentences (LogError, OutboxFull); `check(root, told)` asserts that all that was told
-    is there, and all that should be. `watch(watch)` may count what happens in C. `prepare(root)` makes what is there before.
+    `work(root, told)` writes, and raises only sentences (LogError, OutboxFull, NodeFault); `check(root, told)` asserts that all that was
+    told is there, and all that should be. `watch(watch)` may count what happens in C. `prepare(root)` makes what is there
+    before. Sites with a word of `elsewhere` in their name are those of another run.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Run:
     told: tuple[str, ...] = ()
     prepare: Callable[[Path], None] = lambda root: None
     watch: Callable[[Watch], None] = lambda watch: None
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass
@@ -86,7 +89,7 @@ def in_fork(work: Callable[[], None], errors: Path) -> int:
             os.dup2(fd, 2)
             work()
             status = 0
-        except (LogError, OutboxFull) as error:
+        except (LogError, OutboxFull, NodeFault) as error:
             os.write(2, f"{type(error).__name__}: {error}".encode())
             status = SENTENCE
         except BaseException:  # noqa: BLE001 - reported by the parent
@@ -165,34 +168,30 @@ def trial(run: Run, step: Step, root: Path, report: Report) -> None:
 
 
 def steps_of(calls: list[Call], fails: bool, rng: random.Random, most: int) -> list[Step]:
-    """Each site's first and last call with every fate, then others by chance, `most` in all (0: every one of every call)."""
+    """Each site once, in a turn of fates; then others by chance, `most` in all (0: every fate of every call)."""
     fates = FAILS if fails else tuple(Step("", 0, fate) for fate in KILLS)
-
-    def of(call: Call) -> list[Step]:
-        return [fate._replace(site=call.site, nth=call.nth) for fate in fates if fits(fate.fate, call)]
-
+    steps = [
+        fate._replace(site=call.site, nth=call.nth)
+        for call in calls
+        for fate in fates
+        if fate.fate is not Fate.inside or call.op == "write"
+    ]
     if not most:
-        return [step for call in calls for step in of(call)]
-    first, last = {}, {}
-    for call in calls:
-        first.setdefault(call.site, call)
-        last[call.site] = call
-    must = [step for call in first.values() for step in of(call)]
-    rest = [step for call in calls for step in of(call) if call != first[call.site]]
-    ends = [step for call in last.values() if call != first[call.site] for step in of(call)]
-    rng.shuffle(rest)
-    return list(dict.fromkeys(must + ends + rest))[: max(most, len(must))]
-
-
-def fits(fate: Fate, call: Call) -> bool:
-    return fate is not Fate.inside or call.op == "write"
+        return steps
+    rng.shuffle(steps)
+    of_site: dict[str, list[Step]] = {}
+    for step in steps:
+        of_site.setdefault(step.site, []).append(step)
+    must = [min(many, key=lambda step: (turn + fates.index(step._replace(site="", nth=0))) % len(fates))
+            for turn, many in enumerate(of_site.values())]  # fmt: skip
+    return list(dict.fromkeys(must + steps))[: max(most, len(must))]
 
 
 def every_step(run: Run, fails: bool, seed: int, most: int) -> Report:
     report = Report(run.name)
     base = Path(tempfile.mkdtemp(prefix="tickmesh-stops-", dir=os.environ.get("TICKMESH_TMPFS")))
     try:
-        calls = dry(run, _fresh(base))
+        calls = [call for call in dry(run, _fresh(base)) if not any(word in call.site for word in run.elsewhere)]
         report.calls = len(calls)
         for call in calls:
             report.sites[call.site] = report.sites.get(call.site, 0) + 1

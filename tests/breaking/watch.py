@@ -177,10 +177,8 @@ class Watch:
                     _die()
                 if fate in ERRORS:
                     raise OSError(ERRORS[fate], os.strerror(ERRORS[fate]), path)
-                if fate in (Fate.inside, Fate.short) and half is not None:
-                    result = half()
-                else:
-                    result = perform()
+                partly = half is not None and fate in (Fate.inside, Fate.short)
+                result = half() if half is not None and partly else perform()
                 if fate in (Fate.inside, Fate.after):
                     _die()
                 if self.record is not None and change is not None:
