@@ -129,7 +129,10 @@ class Recorder:
 
     def prune(self) -> None:
         before = min(self.newest_ns, time.time_ns()) - self._recent_ns()
-        self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        try:
+            self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        except RecentFull as error:
+            self._trouble("recent", error)
 
     # -- the archive
 

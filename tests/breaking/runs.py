@@ -22,8 +22,8 @@ from bus.segments import LogFull, read_preamble, release, segments
 from bus.sockets import LANES, OutboxFull, Producer, Publisher
 from bus.wire import Event, encode
 from nodes import recorder, sequencer
-from storage import recent
 from storage.archive import ArchiveReader, read_watermark
+from storage.environment import Environment
 from storage.recent import RecentReader, RecentWriter
 from tests.breaking.stops import Run, Told
 from tests.breaking.watch import Watch
@@ -217,8 +217,8 @@ def record(root: Path, told: Told) -> None:
 def count_lmdb(watch: Watch) -> None:
     """LMDB writes through C: a commit is one call here, as it is one step for whoever reads."""
     watch.wrap(RecentWriter, "_commit", "commit")
-    watch.wrap(RecentWriter, "prune", "commit")
-    watch.wrap(recent._Opened, "__init__", "open")
+    watch.wrap(RecentWriter, "_prune", "commit")
+    watch.wrap(Environment, "__init__", "open")
 
 
 def check_both_stores(root: Path, told: Told) -> None:

@@ -25,6 +25,7 @@ from bus.sockets import OutboxFull
 from tests.breaking.watch import KILLS, Call, Fate, Step, Watch
 
 PATIENCE_S = 20.0
+SENTENCES = (LogError, OutboxFull, NodeFault)
 SENTENCE = 3  # a run that ended itself and said why
 FAILS = (Step("", 0, Fate.full), Step("", 0, Fate.broken), Step("", 0, Fate.full, 7), Step("", 0, Fate.broken, 7))
 
@@ -50,9 +51,9 @@ class Told:
 class Run:
     """A writer from nothing to its end, that goes on where it was when it is run again.
 
-    `work(root, told)` writes, and raises only sentences (LogError, OutboxFull, NodeFault); `check(root, told)` asserts that all that was
-    told is there, and all that should be. `watch(watch)` may count what happens in C. `prepare(root)` makes what is there
-    before. Sites with a word of `elsewhere` in their name are those of another run.
+    `work(root, told)` writes, and raises only sentences (SENTENCES). `check(root, told)` asserts that all that was told is
+    there, and all that should be. `watch(watch)` may count what happens in C. `prepare(root)` makes what is there before.
+    Sites with a word of `elsewhere` in their name are those of another run.
     """
 
     name: str
@@ -89,7 +90,7 @@ def in_fork(work: Callable[[], None], errors: Path) -> int:
             os.dup2(fd, 2)
             work()
             status = 0
-        except (LogError, OutboxFull, NodeFault) as error:
+        except SENTENCES as error:
             os.write(2, f"{type(error).__name__}: {error}".encode())
             status = SENTENCE
         except BaseException:  # noqa: BLE001 - reported by the parent
