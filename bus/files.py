@@ -1,5 +1,6 @@
 """Small files that are whole or not there, whatever is killed or loses its power meanwhile."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -29,3 +30,16 @@ def sync_folder(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_folders(folder: Path, mode: int = 0o755) -> None:
+    """`mkdir -p` that survives a power cut: the entry of each new folder is synced. `mode` is that of the last one."""
+    missing = []
+    above = folder
+    while not above.is_dir():
+        missing.append(above)
+        above = above.parent
+    for new in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            new.mkdir(mode=mode if new == folder else 0o755)
+        sync_folder(new.parent)

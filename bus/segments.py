@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgpack
 
+from bus.files import sync_folder
 from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION
 
 MAGIC = b"tickmesh"
@@ -153,14 +154,27 @@ def read_durable(folder: Path) -> int:
 
 
 def release(folder: Path, upto: int, keep: int = 1) -> int:
-    """Removes segments that hold only numbers ≤ `upto`, but leaves the newest `keep`. Returns how many went."""
+    """Removes segments that hold only numbers ≤ `upto`, but leaves the newest `keep`. Returns how many went.
+
+    Of a log that is synced (it has the file `durable`) one after the other is removed for good, the oldest first: a power cut
+    must not bring an older one back beside a hole. Raises LogError when the disk refuses; the rest is there then.
+    """
     found = segments(folder)
+    synced = (folder / "durable").exists()
     gone = 0
     for index in range(len(found) - max(keep, 1)):
         if found[index + 1][0] > upto + 1:
             break
-        with contextlib.suppress(FileNotFoundError):
-            found[index][1].unlink()
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                found[index][1].unlink()
+            if synced:
+                sync_folder(folder)
+        except OSError as error:
+            raise LogError(
+                f"{found[index][1]} is archived, but cannot be removed: {error.strerror or error}; repair the disk or its "
+                "permissions. It is tried again"
+            ) from None
         gone += 1
     return gone
 

@@ -222,6 +222,7 @@ class SequencerContext(Context):
             "outbox_catch_ups": s.intake.catch_ups,
             "outbox_caught_up": s.intake.caught_up,
             "unreadable": s.intake.unreadable,
+            "unreleased": s.intake.unreleased,
             "repeated": s.intake.repeated,
             "gaps": s.arbiter.gaps,
             "late": s.arbiter.late,
