@@ -11,7 +11,15 @@ from bus.config import Instrument
 from bus.schema import Flag, Kind
 from bus.wire import checksum, extended, many_records, stamp_checksum
 from nodes.venues.booksync import Answer
+from nodes.venues.decimals import DecimalError
 from nodes.venues.levels import Levels
+
+
+def crc(number: int) -> int:
+    """A CRC-32 that a venue writes as a signed or an unsigned number, unsigned. Raises DecimalError."""
+    if not -(1 << 31) <= number < 1 << 32:
+        raise DecimalError(f"checksum {number}; it has 32 bits")
+    return number & 0xFFFFFFFF
 
 
 class CheckedBook:

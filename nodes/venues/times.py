@@ -40,3 +40,18 @@ def seconds_ns(text: str) -> int:
 def milliseconds_ns(text: str) -> int:
     """ "1652459225464": ns. Raises DecimalError."""
     return integer(text) * 1_000_000
+
+
+def doubt(venue_ns: int, recv_ns: int, ahead_ns: int, behind_ns: int) -> str | None:
+    """A sentence when a message's venue time cannot be right: none, after its receipt by more than `ahead_ns`, or long before.
+
+    Clocks differ, so the bounds must be well beyond the known offset of the two; nothing is dropped for a doubt.
+    """
+    if venue_ns <= 0:
+        return "the venue's time is 0"
+    lag = recv_ns - venue_ns
+    if lag < -ahead_ns:
+        return f"the venue's time is {-lag / 1e9:.6f} s after the receipt; {ahead_ns / 1e9:.6f} s are allowed"
+    if lag > behind_ns:
+        return f"the venue's time is {lag / 1e9:.6f} s before the receipt; {behind_ns / 1e9:.6f} s are allowed"
+    return None
