@@ -111,11 +111,16 @@ def _same_decimals(price_decimals: int, quantity_decimals: int, price_digits: in
     """A JSON array of levels whose prices all have so many decimals and at most so many digits, and so its quantities."""
 
     def number(decimals: int, digits: int) -> bytes:
-        whole = rb"[0-9]{1,%d}" % (digits - decimals)
+        whole = rb"[0-9]{1,%d}+" % (digits - decimals)  # possessive: no form begins where another one could end
         return rb'"%s"' % (whole + rb"\.[0-9]{%d}" % decimals if decimals else whole)
 
     level = rb"\[" + number(price_decimals, price_digits) + rb", ?" + number(quantity_decimals, quantity_digits) + rb"\]"
-    return re.compile(rb"\[" + level + rb"(?:, ?" + level + rb")*\]")
+    return re.compile(rb"\[" + level + rb"(?:, ?" + level + rb")*+\]")
+
+
+@lru_cache
+def _powers(price_missing: int, quantity_missing: int) -> np.ndarray:
+    return np.array((POWERS[price_missing], POWERS[quantity_missing]))
 
 
 def level_words_at_once(raw: bytes, price_exponent: int, quantity_exponent: int, side: int) -> np.ndarray | None:
@@ -137,7 +142,7 @@ def level_words_at_once(raw: bytes, price_exponent: int, quantity_exponent: int,
         return None
     numbers = np.fromstring(raw.translate(None, b'[]". '), dtype=np.int64, sep=",").reshape(-1, 2)
     words = np.empty((len(numbers), 3), np.int64)
-    np.multiply(numbers, (POWERS[missing[0]], POWERS[missing[1]]), out=words[:, :2])
+    np.multiply(numbers, _powers(*missing), out=words[:, :2])
     words[:, 2] = side & 0xFF
     if not words[:, 0].all():
         raise DecimalError("a level at price 0; prices are above 0")
