@@ -5,71 +5,22 @@ data endpoints" (depth), "General endpoints" and "Filters" (exchangeInfo). All p
 ids and times are JSON integers.
 """
 
-import struct
 from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
 
 from bus.config import Instrument
-from bus.schema import DTYPES, Flag, Kind
+from bus.schema import DTYPES, Kind
 from bus.wire import encode
-from nodes.venues.decimals import DecimalError, level_words, level_words_at_once, mantissa
+from nodes.venues import binance_streams
+from nodes.venues.binance_streams import to_ns as to_ns
+from nodes.venues.decimals import mantissa
+from nodes.venues.dialect import UNREADABLE, FrameError
+from nodes.venues.writer import Writer
 
 VENUE = "binance"
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
-# A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
-MILLISECONDS_BELOW = 100_000_000_000_000
-
-
-class FrameError(ValueError):
-    """A frame that cannot be understood: a sentence for the refusal."""
-
-
-class Trade(msgspec.Struct):
-    """`<symbol>@trade`: one message per fill. `m`: the buyer is the maker, so the taker sold."""
-
-    E: int
-    s: str
-    t: int
-    p: str
-    q: str
-    T: int
-    m: bool
-
-
-class BookTicker(msgspec.Struct):
-    """`<symbol>@bookTicker`: best bid and ask; no time, no event name."""
-
-    u: int
-    s: str
-    b: str
-    B: str
-    a: str
-    A: str
-
-
-class DepthUpdate(msgspec.Struct):
-    """`<symbol>@depth@100ms`: absolute quantities per level, ids U…u inclusive."""
-
-    E: int
-    s: str
-    U: int
-    u: int
-    b: msgspec.Raw
-    a: msgspec.Raw
-
-
-class TradeFrame(msgspec.Struct):
-    data: Trade
-
-
-class BookTickerFrame(msgspec.Struct):
-    data: BookTicker
-
-
-class DepthFrame(msgspec.Struct):
-    data: DepthUpdate
 
 
 class Control(msgspec.Struct):
@@ -101,19 +52,10 @@ class Snapshot(msgspec.Struct):
     asks: msgspec.Raw
 
 
-_trade = msgspec.json.Decoder(TradeFrame).decode
-_book_ticker = msgspec.json.Decoder(BookTickerFrame).decode
-_depth = msgspec.json.Decoder(DepthFrame).decode
 _control = msgspec.json.Decoder(Control).decode
 _snapshot = msgspec.json.Decoder(Snapshot).decode
-_pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
-# The records as schema.TRADE and schema.QUOTE have them; a test compares.
-_TRADE = struct.Struct("<qqqqqb7x")
-_QUOTE = struct.Struct("<qqqqqq")
 _START = b'{"stream":"'
-MANY_LEVELS_BYTES = 250  # JSON text of a side, about 8 levels: from there numpy wins over the loop
-EMPTY_CHANGE = bytes(DTYPES[Kind.depth].itemsize)
 
 
 def streams(instrument: Instrument) -> dict[str, Kind]:
@@ -123,12 +65,18 @@ def streams(instrument: Instrument) -> dict[str, Kind]:
 
 
 Routes = dict[str, tuple]
+# Of these `decode` makes events; aggregates are in captures of others.
+CHANNELS = (
+    ("trade", binance_streams.spot_trade, binance_streams.SPOT_TRADE),
+    ("aggTrade", binance_streams.aggregate_trade, b""),
+    ("bookTicker", binance_streams.spot_quote, binance_streams.SPOT_QUOTE),
+    ("depth@100ms", binance_streams.spot_depth, b""),
+)
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` needs to know: stream name → (function, instrument)."""
-    functions = {Kind.trade: _trade_event, Kind.quote: _quote_event, Kind.depth: _depth_event}
-    return {stream: (functions[kind], instrument) for instrument in instruments for stream, kind in streams(instrument).items()}
+    """What `decode` needs to know: stream name → (function, what it takes)."""
+    return binance_streams.routes(instruments, CHANNELS)
 
 
 def subscribe(instruments: Iterable[Instrument]) -> Iterator[str]:
@@ -154,13 +102,10 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     try:
         if route is None:
             return _unusual(frame, recv_ns, known)
-        return [route[0](frame, recv_ns, route[1])]
-    except msgspec.DecodeError as error:
-        raise FrameError(f"not a {stream or 'Binance'} message: {error}") from None
-    except (DecimalError, UnicodeDecodeError) as error:
-        raise FrameError(f"{stream}: {error}") from None
-    except struct.error:
-        raise FrameError(f"{stream}: an id or a time does not fit 64 bits") from None
+        event = route[0](frame, recv_ns, route[1])
+        return [event] if event is not None else []
+    except UNREADABLE as error:
+        raise FrameError(f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}") from None
 
 
 def control(frame: bytes) -> Control:
@@ -175,7 +120,8 @@ def _unusual(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         return []
     route = known.get(message.stream)
     if route is not None:
-        return [route[0](frame, recv_ns, route[1])]
+        event = route[0](frame, recv_ns, route[1])
+        return [event] if event is not None else []
     if message.stream:
         raise FrameError(f"stream {message.stream!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
     if message.id is None and message.code is None and not bytes(message.error):
@@ -183,77 +129,13 @@ def _unusual(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     return []
 
 
-def _trade_event(frame: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    data = _trade(frame).data
-    _same(data.s, instrument)
-    price = mantissa(data.p, instrument.price_exponent)
-    quantity = mantissa(data.q, instrument.quantity_exponent)
-    if not (price and quantity and data.t >= 0):
-        raise DecimalError(f"trade {data.t} of {data.q!r} at {data.p!r}; all three must be above 0")
-    event_ns = to_ns(data.E)
-    record = _TRADE.pack(data.t, price, quantity, to_ns(data.T), event_ns, -1 if data.m else 1)
-    return encode(Kind.trade, instrument.subject, record, first_id=data.t, last_id=data.t, venue_ns=event_ns, recv_ns=recv_ns)
-
-
-def _quote_event(frame: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    data = _book_ticker(frame).data
-    _same(data.s, instrument)
-    price_exponent, quantity_exponent = instrument.price_exponent, instrument.quantity_exponent
-    record = _QUOTE.pack(
-        data.u,
-        mantissa(data.b, price_exponent), mantissa(data.B, quantity_exponent),
-        mantissa(data.a, price_exponent), mantissa(data.A, quantity_exponent),
-        0,
-    )  # fmt: skip
-    return encode(Kind.quote, instrument.subject, record, first_id=data.u, last_id=data.u, recv_ns=recv_ns)
-
-
-def _depth_event(frame: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    data = _depth(frame).data
-    _same(data.s, instrument)
-    if not 0 <= data.U <= data.u:
-        raise DecimalError(f"a depth change of ids U={data.U} to u={data.u}; U ≤ u is needed")
-    return encode(
-        Kind.depth, instrument.subject, _levels(data.b, data.a, instrument),
-        first_id=data.U, last_id=data.u, venue_ns=to_ns(data.E), recv_ns=recv_ns,
-    )  # fmt: skip
-
-
-def _levels(bids: msgspec.Raw, asks: msgspec.Raw, instrument: Instrument) -> bytes:
-    """`depth` records as bytes, bids first, in the venue's order."""
-    exponents = instrument.price_exponent, instrument.quantity_exponent
-    return (_side(bytes(bids), exponents, 1) + _side(bytes(asks), exponents, -1)) or EMPTY_CHANGE
-
-
-def _side(raw: bytes, exponents: tuple[int, int], side: int) -> bytes:
-    if len(raw) > MANY_LEVELS_BYTES:
-        many = level_words_at_once(raw, *exponents, side)
-        if many is not None:
-            return many.tobytes()
-    words = level_words(_pairs(raw), *exponents, side)
-    return struct.pack(f"<{len(words)}q", *words)
-
-
-def _same(symbol: str, instrument: Instrument) -> None:
-    if symbol != instrument.symbol:
-        raise DecimalError(f"symbol {symbol!r} on the stream of {instrument.symbol}")
-
-
-def to_ns(stamp: int) -> int:
-    """A venue time in ms, or in µs where the connection asked for `timeUnit=MICROSECOND`, as ns since the epoch."""
-    return stamp * (1_000_000 if stamp < MILLISECONDS_BELOW else 1_000)
-
-
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
     """(L, event) of `GET /api/v3/depth`: a depth event, flag SNAPSHOT, ids L = lastUpdateId. Raises FrameError."""
     try:
         data = _snapshot(body)
-        levels = _levels(data.bids, data.asks, instrument)
-        last = data.lastUpdateId
-        event = encode(
-            Kind.depth, instrument.subject, levels, flags=Flag.SNAPSHOT, first_id=last, last_id=last, recv_ns=recv_ns
-        )
-    except (msgspec.DecodeError, UnicodeDecodeError, DecimalError, struct.error) as error:
+        out, last = Writer(instrument), data.lastUpdateId
+        event = out.snapshot(out.side(bytes(data.bids), 1) + out.side(bytes(data.asks), -1), last, 0, recv_ns)
+    except UNREADABLE as error:
         raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
     return last, event
 
@@ -300,6 +182,6 @@ def decode_exchange_info(body: bytes, recv_ns: int, instrument: Instrument) -> b
         record["lot_size"] = mantissa(lot.stepSize, instrument.quantity_exponent)
         record["min_quantity"] = mantissa(lot.minQty, instrument.quantity_exponent)
         record["min_notional"] = mantissa(notional.minNotional, instrument.price_exponent)
-    except (msgspec.DecodeError, UnicodeDecodeError, DecimalError) as error:
+    except UNREADABLE as error:
         raise FrameError(f"not an exchangeInfo of {instrument.symbol}: {error}") from None
     return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)

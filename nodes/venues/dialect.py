@@ -1,12 +1,19 @@
 """The words that every venue adapter uses (docs/new-venue.md)."""
 
+import struct
 from dataclasses import dataclass, field
+
+import msgspec
 
 Routes = dict  # what an adapter's `decode` has to know; its own business
 
 
 class FrameError(ValueError):
     """A frame that cannot be understood: a sentence for the refusal."""
+
+
+# What reading a damaged frame can raise; each becomes a FrameError. RecursionError: JSON nested a thousand deep.
+UNREADABLE = (msgspec.MsgspecError, ValueError, struct.error, RecursionError)
 
 
 @dataclass(frozen=True)
