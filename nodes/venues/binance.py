@@ -11,19 +11,26 @@ from collections.abc import Iterable, Iterator
 import msgspec
 import numpy as np
 
-from bus.config import Instrument
+from bus.config import Feed, Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode
+from nodes.venues.booksync import BookSync
 from nodes.venues.decimals import DecimalError, level_words, level_words_at_once, mantissa
+from nodes.venues.dialect import Control, FrameError, Request, Routes
 
 VENUE = "binance"
+WS = ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision")
+REST = ("https://api.binance.com", "https://api1.binance.com", "https://api2.binance.com", "https://data-api.binance.vision")
+QUIET_S = 60.0  # the server pings every 20 s
+PING, PING_S = None, 0.0
+LIFE_S = 86_400.0
+MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
+WEIGHT_PER_MINUTE = 6000
+BOOK = "rest"
+DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
 # A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
 MILLISECONDS_BELOW = 100_000_000_000_000
-
-
-class FrameError(ValueError):
-    """A frame that cannot be understood: a sentence for the refusal."""
 
 
 class Trade(msgspec.Struct):
@@ -72,7 +79,7 @@ class DepthFrame(msgspec.Struct):
     data: DepthUpdate
 
 
-class Control(msgspec.Struct):
+class Other(msgspec.Struct):
     """What else comes on a stream connection: the answer to a request, an error, or `serverShutdown`."""
 
     id: int | str | None = None
@@ -104,7 +111,7 @@ class Snapshot(msgspec.Struct):
 _trade = msgspec.json.Decoder(TradeFrame).decode
 _book_ticker = msgspec.json.Decoder(BookTickerFrame).decode
 _depth = msgspec.json.Decoder(DepthFrame).decode
-_control = msgspec.json.Decoder(Control).decode
+_other = msgspec.json.Decoder(Other).decode
 _snapshot = msgspec.json.Decoder(Snapshot).decode
 _pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
@@ -122,7 +129,9 @@ def streams(instrument: Instrument) -> dict[str, Kind]:
     return {f"{symbol}@trade": Kind.trade, f"{symbol}@bookTicker": Kind.quote, f"{symbol}@depth@100ms": Kind.depth}
 
 
-Routes = dict[str, tuple]
+def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+    """Combined streams, so that every message names its own; with times in µs where they are asked for."""
+    return "/stream?timeUnit=MICROSECOND" if settings.microseconds else "/stream"
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
@@ -131,8 +140,8 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
     return {stream: (functions[kind], instrument) for instrument in instruments for stream, kind in streams(instrument).items()}
 
 
-def subscribe(instruments: Iterable[Instrument]) -> Iterator[str]:
-    """SUBSCRIBE messages for all streams. The venue allows 5 messages a second from a client: send them with pauses.
+def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+    """SUBSCRIBE messages for all streams.
 
     The answer is `{"result":null,"id":n}` also when a stream does not exist.
     """
@@ -140,6 +149,16 @@ def subscribe(instruments: Iterable[Instrument]) -> Iterator[str]:
     for number, start in enumerate(range(0, len(names), STREAMS_PER_SUBSCRIBE), 1):
         request = {"method": "SUBSCRIBE", "params": names[start : start + STREAMS_PER_SUBSCRIBE], "id": number}
         yield msgspec.json.encode(request).decode()
+
+
+def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+    """Nothing: a fresh snapshot comes by REST."""
+    return iter(())
+
+
+def book(instrument: Instrument) -> BookSync:
+    """The rule by which an instrument's depth changes become a book."""
+    return BookSync()
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
@@ -156,21 +175,28 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             return _unusual(frame, recv_ns, known)
         return [route[0](frame, recv_ns, route[1])]
     except msgspec.DecodeError as error:
-        raise FrameError(f"not a {stream or 'Binance'} message: {error}") from None
+        raise _refusal(f"not a {stream or 'Binance'} message: {error}", route) from None
     except (DecimalError, UnicodeDecodeError) as error:
-        raise FrameError(f"{stream}: {error}") from None
+        raise _refusal(f"{stream}: {error}", route) from None
     except struct.error:
-        raise FrameError(f"{stream}: an id or a time does not fit 64 bits") from None
+        raise _refusal(f"{stream}: an id or a time does not fit 64 bits", route) from None
+
+
+def _refusal(why: str, route: tuple | None) -> FrameError:
+    """With the book that lost a change by it."""
+    return FrameError(why, route[1].subject if route is not None and route[0] is _depth_event else "")
 
 
 def control(frame: bytes) -> Control:
     """A control message, for the frames of which `decode` makes no event."""
-    return _control(frame)
+    message = _other(frame)
+    refused = message.code is not None or bool(bytes(message.error))
+    return Control(message.acknowledged, message.shutdown, refused, message.code or 0, message.msg)
 
 
 def _unusual(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     """A control message, or a wrapped one with other spacing or order of keys than the venue's."""
-    message = _control(frame)
+    message = _other(frame)
     if message.shutdown:
         return []
     route = known.get(message.stream)
@@ -244,6 +270,12 @@ def to_ns(stamp: int) -> int:
     return stamp * (1_000_000 if stamp < MILLISECONDS_BELOW else 1_000)
 
 
+def snapshot(instrument: Instrument, limit: int) -> Request:
+    """A REST snapshot of at most `limit` levels a side."""
+    weight = next((weight for most, weight in DEPTH_WEIGHTS if limit <= most), DEPTH_WEIGHTS[-1][1])
+    return Request("/api/v3/depth", {"symbol": instrument.symbol, "limit": limit}, weight)
+
+
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
     """(L, event) of `GET /api/v3/depth`: a depth event, flag SNAPSHOT, ids L = lastUpdateId. Raises FrameError."""
     try:
@@ -279,7 +311,11 @@ class ExchangeInfo(msgspec.Struct):
 _exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
 
 
-def decode_exchange_info(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+def definition(instrument: Instrument) -> Request:
+    return Request("/api/v3/exchangeInfo", {"symbol": instrument.symbol}, 20)
+
+
+def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """The `instrument` event from `GET /api/v3/exchangeInfo?symbol=…`. Raises FrameError.
 
     tickSize of PRICE_FILTER, stepSize and minQty of LOT_SIZE, minNotional of NOTIONAL or the older MIN_NOTIONAL;
@@ -303,3 +339,22 @@ def decode_exchange_info(body: bytes, recv_ns: int, instrument: Instrument) -> b
     except (msgspec.DecodeError, UnicodeDecodeError, DecimalError) as error:
         raise FrameError(f"not an exchangeInfo of {instrument.symbol}: {error}") from None
     return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)
+
+
+class Time(msgspec.Struct):
+    serverTime: int  # noqa: N815
+
+
+_time = msgspec.json.Decoder(Time).decode
+
+
+def clock() -> Request:
+    return Request("/api/v3/time")
+
+
+def decode_clock(body: bytes) -> int:
+    """The venue's time, ns since the epoch. Raises FrameError."""
+    try:
+        return to_ns(_time(body).serverTime)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameError(f"not an answer of /api/v3/time: {error}") from None
