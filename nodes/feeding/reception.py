@@ -1,0 +1,437 @@
+"""What one line hears, over all its connections, made into what it says. Sans I/O, and a pure function of its calls.
+
+Every call gives the events to say now. With `raw` each call is among them, before what it made: `rebuild_line` makes
+the same calls again and so the same events, byte for byte. A venue is known by its adapter's functions only.
+
+Two connections at most bring something: the current one, and its successor while it is being replaced (see Overlap).
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+from bus.config import Feed, Instrument
+from bus.schema import Flag, Kind
+from bus.wire import HEADER_SIZE, Event
+from nodes.feeding.overlap import FIRST_ID_AT, FLAGS_AT, Overlap, ids
+from nodes.feeding.raws import raw_event
+from nodes.venues.dialect import FrameError
+from nodes.venues.rules import rule
+
+KINDS = (Kind.trade, Kind.quote, Kind.depth)
+_KEY = struct.Struct("<H22x32s")  # kind, subject at 8 of an event
+_key_of = _KEY.unpack_from
+_IDS = struct.Struct("<qq")
+
+Key = tuple[int, bytes]  # of a stream: kind, subject as in the header
+
+
+def key_of(kind: int, subject: str) -> Key:
+    return int(kind), subject.encode().ljust(32, b"\0")
+
+
+def topic_of(key: Key) -> str:
+    return f"{Kind(key[0]).name}.{key[1].rstrip(bytes(1)).decode()}"
+
+
+class Stream:
+    """One stream on one connection. `plain`: its events are said as they come. `events`: brought since it was opened."""
+
+    __slots__ = ("key", "rule", "book", "overlap", "events", "plain")
+
+    def __init__(self, key: Key, how: str, book: Any):
+        self.key = key
+        self.rule = how
+        self.book = book
+        self.overlap: Overlap | None = None
+        self.events = 0
+        self.between(None)
+
+    def between(self, overlap: Overlap | None) -> None:
+        self.overlap = overlap
+        self.plain = self.book is None and overlap is None and self.rule != "exclusive"
+
+
+class Source:
+    """One connection. `flowing`: the venue acknowledged, or a first event came. `shutdown`: it said that it will close."""
+
+    def __init__(self, number: int, streams: dict[Key, Stream]):
+        self.number = number
+        self.streams = streams
+        self.flowing = False
+        self.shutdown = False
+
+    def books(self) -> Iterator[tuple[Key, Any]]:
+        return ((key, stream.book) for key, stream in self.streams.items() if stream.book is not None)
+
+
+class Reception:
+    """`refused`: (why, bytes) of what was not understood, to be taken by the caller. `unsettled`: a book may want something.
+
+    `left_out`: depth events that were not said for want of space (`leave_out_depth`).
+    """
+
+    def __init__(self, line: str, adapter: ModuleType, instruments: Iterable[Instrument], settings: Feed, raw: bool = False):
+        self.line = line
+        self.adapter = adapter
+        self.settings = settings
+        self.raw = raw
+        self.instruments = {instrument.subject: instrument for instrument in instruments}
+        self.routes = adapter.routes(self.instruments.values())
+        # With REST snapshots a book is the line's and outlives a renewal: changes of the next connection follow by id.
+        self.shared = {s: adapter.book(i) for s, i in self.instruments.items()} if adapter.BOOK == "rest" else {}
+        self.definitions: dict[str, bytearray] = {}
+        self.current: Source | None = None
+        self.successor: Source | None = None
+        self.refused: list[tuple[str, bytes]] = []
+        self.unsettled = False
+        self.depth_left_out = False
+        self.left_out = 0
+        self.raw_left_out = 0
+        self.restarts = 0  # books begun anew because a frame of theirs was refused
+        self._numbers: dict[Key, int] = {}  # of streams without ids
+        self._stepped: set[str] = set()  # shared books that have been in step since the line was last without a connection
+        self._resyncs = 0  # of books that are gone
+
+    # What happens to connections.
+
+    def open(self, number: int, now_ns: int, at_once: Iterable[Key] = ()) -> tuple[Source, list[bytearray]]:
+        """A connection is open: the current one, or the successor of it. Numbers count from 1 in each process.
+
+        `at_once`: streams on which the current one has fallen silent, so that the successor need not wait for it.
+        """
+        at_once = sorted(at_once)
+        said = self._heard(number, "open", now_ns, [topic_of(key).encode() for key in at_once])
+        source = Source(number, {key: self._stream(key) for key in self._keys()})
+        if self.current is None:
+            self.current = source
+            return source, said + self._marks(self.instruments)
+        assert self.successor is None, "a line has at most two connections"
+        self.successor = source
+        for key, stream in source.streams.items():
+            overlap = Overlap(stream.rule, key[0], key in at_once)
+            stream.between(overlap)
+            self.current.streams[key].between(overlap)
+        return source, said + self._marks({topic_of(key).partition(".")[2] for key in at_once})
+
+    @property
+    def joined(self) -> bool:
+        """Whether the successor may take over: all its streams are known to overlap with the current one's."""
+        overlaps = self._overlaps()
+        return all(overlap.joined for overlap in overlaps) or any(overlap.full for overlap in overlaps)
+
+    def hand_over(self, now_ns: int, lost: bool = False) -> list[bytearray]:
+        """The successor is the current connection from now on; `lost`: because the other one broke."""
+        old, new = self.current, self.successor
+        assert old is not None and new is not None
+        said = self._heard(new.number, "lost" if lost else "handover", now_ns)
+        waited: list[bytearray] = []
+        marks = set()
+        for key, stream in new.streams.items():
+            assert stream.overlap is not None
+            if not stream.overlap.joined:
+                held = stream.overlap.end()
+                if held or lost:  # nothing shows whether something is between what was said and this
+                    marks.add(topic_of(key).partition(".")[2])
+                for event in held:
+                    waited += self._number(stream, self._shared_change(stream, event))
+        self._forget(old)
+        self.current, self.successor = new, None
+        return said + self._marks(marks) + waited
+
+    def close(self, source: Source, now_ns: int) -> list[bytearray]:
+        """A connection is over. Of one that was replaced, nothing is to be said."""
+        if source is self.successor:
+            said = self._heard(source.number, "close", now_ns)
+            self._forget(source)
+            self.successor = None
+            assert self.current is not None
+            for key, stream in self.current.streams.items():
+                overlap = stream.overlap
+                if overlap is not None and overlap.joined and overlap.rule == "exclusive" and stream.book is not None:
+                    said += self._restart(key, stream)  # the reader's book was the other connection's
+                if overlap is not None:
+                    overlap.held.clear()
+                    overlap.joined = True
+            return said
+        if source is not self.current:
+            return []
+        if self.successor is not None:
+            return self.hand_over(now_ns, lost=True)
+        said = self._heard(source.number, "close", now_ns)
+        for key, stream in source.streams.items():
+            if stream.book is not None:
+                said += self._number(stream, stream.book.disconnected())
+        self._forget(source)
+        self._stepped.clear()
+        self.current = None
+        return said
+
+    # What arrives.
+
+    def frames(self, source: Source, recv_ns: int, frames: list[bytes]) -> list[bytearray]:
+        """Messages that one read of the connection's socket brought."""
+        if source is not self.current and source is not self.successor:
+            return []  # a connection that was replaced
+        said = self._heard(source.number, "ws", recv_ns, frames) if self.raw else []
+        decode, routes, streams = self.adapter.decode, self.routes, source.streams
+        for frame in frames:
+            try:
+                events = decode(frame, recv_ns, routes)
+            except FrameError as error:
+                said += self._refuse(source, error, frame)
+                continue
+            if not events:
+                self._control(source, frame)
+            for event in events:
+                stream = streams.get(_key_of(event, 8))
+                if stream is None:
+                    said.append(event)
+                    continue
+                stream.events += 1
+                if stream.plain:
+                    said.append(event)
+                else:
+                    said += self._special(source, stream, event)
+        if not source.flowing and any(stream.events for stream in streams.values()):
+            source.flowing = True
+        return said
+
+    def definition(self, subject: str, recv_ns: int, body: bytes) -> list[bytearray]:
+        """The answer to the adapter's `definition` request; said when it is news."""
+        said = self._heard(0, f"rest definition {subject}", recv_ns, [body])
+        try:
+            event = self.adapter.decode_definition(body, recv_ns, self.instruments[subject])
+        except FrameError as error:
+            self.refused.append((str(error), body))
+            return said
+        known = self.definitions.get(subject)
+        if known is None or event[HEADER_SIZE:] != known[HEADER_SIZE:]:
+            self.definitions[subject] = bytearray(event)
+            said.append(event)
+        return said
+
+    def snapshot(self, subject: str, recv_ns: int, body: bytes) -> list[bytearray]:
+        """The answer to the adapter's `snapshot` request."""
+        said = self._heard(0, f"rest snapshot {subject}", recv_ns, [body])
+        book = self.shared[subject]
+        try:
+            last_id, event = self.adapter.decode_snapshot(body, recv_ns, self.instruments[subject])
+        except FrameError as error:
+            self.refused.append((str(error), body))
+            return said
+        if not self.depth_left_out:
+            said += book.snapshot(event, last_id)[1]
+            self._look(subject, book)
+        return said
+
+    # What is wanted.
+
+    def wanted_snapshots(self) -> list[str]:
+        """Instruments of which a REST snapshot is wanted, once the current connection flows."""
+        if self.depth_left_out or self.current is None or not self.current.flowing:
+            return []
+        again = self.settings.resync
+        return [s for s, book in self.shared.items() if book.wants_snapshot and (again or s not in self._stepped)]
+
+    def wanted_resubscriptions(self, source: Source) -> list[Instrument]:
+        """Instruments whose depth is to be subscribed anew on this connection, for a fresh snapshot."""
+        if self.depth_left_out or self.shared or not self.settings.resync:
+            return []
+        by_key = {key_of(Kind.depth, subject): instrument for subject, instrument in self.instruments.items()}
+        return [by_key[key] for key, book in source.books() if book.wants_resubscription]
+
+    def leave_out_depth(self, out: bool) -> list[bytearray]:
+        """Depth is not said any more, or again: then from a fresh snapshot on."""
+        said = [] if out == self.depth_left_out else self._restart_books()
+        self.depth_left_out = out
+        return said
+
+    def keep_raw(self, keep: bool, now_ns: int) -> list[bytearray]:
+        """Raw frames are said from now on, or not. Books start afresh with the first, so that they can be made again."""
+        if keep == self.raw:
+            return []
+        self.raw = keep
+        return self.restart(now_ns) if keep and self.current is not None else []
+
+    def restart(self, now_ns: int) -> list[bytearray]:
+        """All books begin anew."""
+        assert self.current is not None
+        return self._heard(self.current.number, "restart", now_ns) + self._restart_books()
+
+    # Counters.
+
+    @property
+    def resyncs(self) -> int:
+        """Broken chains of books."""
+        books = list(self.shared.values())
+        if not self.shared:
+            books = [book for source in (self.current, self.successor) if source is not None for _, book in source.books()]
+        return self._resyncs + self.restarts + sum(book.resyncs for book in books)
+
+    @property
+    def overflows(self) -> int:
+        return sum(getattr(book, "overflows", 0) for book in self.shared.values())
+
+    # Inner works.
+
+    def _keys(self) -> Iterator[Key]:
+        return (key_of(kind, subject) for subject in self.instruments for kind in KINDS)
+
+    def _stream(self, key: Key) -> Stream:
+        subject = topic_of(key).partition(".")[2]
+        book = None
+        if key[0] == Kind.depth:
+            book = self.shared.get(subject) or self.adapter.book(self.instruments[subject])
+        return Stream(key, rule(key[0], subject), book)
+
+    def _overlaps(self) -> list[Overlap]:
+        if self.successor is None:
+            return []
+        return [stream.overlap for stream in self.successor.streams.values() if stream.overlap is not None]
+
+    def _heard(self, number: int, channel: str, recv_ns: int, frames: Iterable[bytes] = ()) -> list[bytearray]:
+        if not self.raw:
+            return []
+        event = raw_event(self.line, number, channel, recv_ns, frames)
+        self.raw_left_out += event is None
+        return [] if event is None else [event]
+
+    def _marks(self, subjects: Iterable[str]) -> list[bytearray]:
+        """A definition said again is the mark of a new connection, which may have missed something (docs/messages.md)."""
+        return [bytearray(self.definitions[s]) for s in sorted(subjects) if s in self.definitions]
+
+    def _forget(self, source: Source) -> None:
+        if not self.shared:
+            self._resyncs += sum(book.resyncs for _, book in source.books())
+
+    def _special(self, source: Source, stream: Stream, event: bytearray) -> list[bytearray]:
+        """An event of a book, of a stream without ids, or while the connection is being replaced."""
+        if stream.book is None:
+            return self._number(stream, self._merge(source, stream, event))
+        if self.depth_left_out:
+            self.left_out += 1
+            return []
+        if self.shared:
+            events = self._merge(source, stream, event)
+            return [one for change in events for one in self._shared_change(stream, change)]
+        first_id, last_id = ids(event)
+        if event[FLAGS_AT] & Flag.SNAPSHOT:
+            events = stream.book.snapshot(event, last_id)[1]
+        else:
+            events = stream.book.change(event, first_id, last_id)
+        self.unsettled = self.unsettled or stream.book.wants_resubscription
+        merged = [one for change in events for one in self._merge(source, stream, change)]
+        return self._number(stream, merged)
+
+    def _shared_change(self, stream: Stream, event: bytearray) -> list[bytearray]:
+        if not self.shared or stream.book is None:
+            return [event]
+        said = stream.book.change(event, *ids(event))
+        if stream.book.wants_snapshot:
+            self.unsettled = True
+        return said
+
+    def _merge(self, source: Source, stream: Stream, event: bytearray) -> list[bytearray]:
+        overlap = stream.overlap
+        if overlap is None:
+            return [event]
+        if self.successor is None:
+            over, said = overlap.alone(event)
+            if over:
+                stream.between(None)
+            return said
+        return overlap.new(event) if source is self.successor else overlap.old(event)
+
+    def _number(self, stream: Stream, events: list[bytearray]) -> list[bytearray]:
+        """Streams without ids are counted, in µs of their arrival, so that the numbers rise over restarts too."""
+        if stream.rule == "exclusive":
+            for event in events:
+                if ids(event)[1] == 0:
+                    recv_ns = int.from_bytes(event[128:136], "little")
+                    number = max(self._numbers.get(stream.key, 0) + 1, recv_ns // 1000)
+                    self._numbers[stream.key] = number
+                    _IDS.pack_into(event, FIRST_ID_AT, number, number)
+        return events
+
+    def _refuse(self, source: Source, error: FrameError, frame: bytes) -> list[bytearray]:
+        """Where the frame's book is known, or none of this venue's would notice the loss, books start afresh."""
+        self.refused.append((str(error), frame))
+        unprovable = self.adapter.BOOK == "stream"
+        said: list[bytearray] = []
+        for key, stream in source.streams.items():
+            if stream.book is not None and (unprovable if not error.subject else key == key_of(Kind.depth, error.subject)):
+                self.restarts += 1
+                said += self._restart(key, stream)
+        return said
+
+    def _restart(self, key: Key, stream: Stream) -> list[bytearray]:
+        self.unsettled = True
+        waiting = self._number(stream, stream.book.disconnected())
+        if self.shared or stream.overlap is None:
+            return waiting
+        return [one for event in waiting for one in (stream.overlap.alone(event)[1] if self.successor is None else ())]
+
+    def _restart_books(self) -> list[bytearray]:
+        said: list[bytearray] = []
+        self._stepped.clear()
+        for source in (self.current, self.successor):
+            if source is not None and not (self.shared and source is self.successor):
+                for key, stream in source.streams.items():
+                    if stream.book is not None:
+                        said += self._restart(key, stream)
+        return said
+
+    def _look(self, subject: str, book: Any) -> None:
+        if book.wants_snapshot:
+            self.unsettled = True
+        else:
+            self._stepped.add(subject)
+
+    def _control(self, source: Source, frame: bytes) -> None:
+        message = self.adapter.control(frame)
+        if message.acknowledged:
+            source.flowing = True
+        elif message.shutdown:
+            source.shutdown = True
+        elif message.refused:
+            self.refused.append((f"the venue refused a request: {message.code} {message.msg}", frame))
+
+
+def rebuild_line(
+    raws: Iterable[Event], adapter: ModuleType, instruments: Iterable[Instrument], settings: Feed
+) -> Iterator[list[bytearray]]:
+    """The market events of one line, made again from its `raw` events in their order: one list for each of them.
+
+    Equal to what the line said, byte for byte but for what an outbox and the sequencer stamp, unless the adapter is
+    another by now. Refused frames are refused again, silently: `raw` has their bytes.
+    """
+    instruments = list(instruments)
+    reception = Reception("", adapter, instruments, settings)
+    sources: dict[int, Source] = {}
+    topics = {topic_of(key): key for key in reception._keys()}
+    for raw in raws:
+        told = raw.map()
+        number, channel, frames, now_ns = told["connection"], told["channel"], told["frames"], raw.recv_ns
+        if channel == "open" and number == 1:  # a process began
+            reception, sources = Reception("", adapter, instruments, settings), {}
+        if channel == "open":
+            sources[number], said = reception.open(number, now_ns, [topics[one.decode()] for one in frames])
+        elif channel.startswith("rest "):
+            _, what, subject = channel.split(" ", 2)
+            said = (reception.definition if what == "definition" else reception.snapshot)(subject, now_ns, frames[0])
+        elif number not in sources:  # raw frames were left out until now
+            reception = Reception("", adapter, instruments, settings)
+            sources = {number: reception.open(number, now_ns)[0]}
+            said = [] if channel == "restart" else reception.frames(sources[number], now_ns, frames)
+        elif channel == "ws":
+            said = reception.frames(sources[number], now_ns, frames)
+        elif channel in ("handover", "lost"):
+            said = reception.hand_over(now_ns, lost=channel == "lost")
+        elif channel == "close":
+            said = reception.close(sources.pop(number), now_ns)
+        else:
+            said = reception.restart(now_ns)
+        reception.refused.clear()
+        yield said
