@@ -21,14 +21,16 @@ from bus.wire import encode
 from nodes import venues
 from nodes.feeding.freshness import Freshness
 from nodes.feeding.lines import line_of
-from nodes.feeding.reception import Key, Reception, Source, topic_of
+from nodes.feeding.reception import Reception
+from nodes.feeding.sources import Key, Source, topic_of
 from nodes.feeding.space import Space, judge
 from nodes.transport import websocket
 from nodes.transport.backoff import Backoff
 from nodes.transport.budget import Attempts
 from nodes.transport.conversation import Conversation
 from nodes.transport.endpoints import Hopping
-from nodes.transport.line_requests import LineRequests, Patience
+from nodes.transport.line_requests import LineRequests
+from nodes.transport.live import Live
 from nodes.transport.websocket import Disconnected
 
 READS: tuple[Kind, ...] = ()
@@ -45,26 +47,9 @@ RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its ti
 CONNECTION_WINDOW_S = 300.0
 COUNTERS = (
     "frames", "events", "connections", "reconnects", "renewals", "refused_frames", "resyncs", "resubscriptions", "snapshots",
-    "buffer_overflows", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out", "raw_left_out",
+    "buffer_overflows", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
+    "raw_left_out",
 )  # fmt: skip
-
-
-class Live:
-    """One connection of the line. `source` is None until its first frame or its end of the handshake."""
-
-    def __init__(self, at_once: Iterable[Key]):
-        self.at_once = frozenset(at_once)
-        self.source: Source | None = None
-        self.connection: websocket.Connection
-        self.conversation: Conversation
-        self.talk: asyncio.Task
-        self.due_s = 0.0  # monotonic: when it is to be replaced
-        self.flowed = False
-        self.patience: dict[str, Patience] = {}  # with books that wait for a snapshot on the stream
-
-    @property
-    def over(self) -> bool:
-        return self.connection.closed.done()
 
 
 class Line:
@@ -143,7 +128,8 @@ class Line:
             self.reception.unsettled = False
             self.requests.wanted.set()
             self.resubscribe()
-        if live.source is not None and live.source.shutdown and live is self.lives[0]:
+        if live.source is not None and live.source.shutdown and not live.warned:
+            live.warned = True
             self.renewal.set()
 
     def heard_by_rest(self, said: list[bytearray]) -> None:
@@ -163,7 +149,7 @@ class Line:
             self.count["outbox_full"] += 1
             self.unsaid += events
             for live in self.lives:
-                live.connection.pause()
+                live.pause()
             asyncio.get_running_loop().call_later(FULL_LOOK_S, self.say_again)
 
     def say_again(self) -> None:
@@ -172,7 +158,7 @@ class Line:
         if not self.unsaid:
             self.freshness.excuse(time.monotonic())
             for live in self.lives:
-                live.connection.resume()
+                live.resume()
 
     def alert(self, level: str, what: str, target: str, why: str, action: str) -> None:
         content = {"level": level, "what": what, "target": target, "why": why, "action": action}
@@ -203,17 +189,14 @@ class Line:
         if live.source is None:
             self.begin(live)
         if self.unsaid:
-            live.connection.pause()
+            live.pause()
         ping_s = adapter.PING_S if adapter.PING else settings.ping_s
-        live.conversation = Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s)
-        live.conversation.send(adapter.subscribe(self.instruments, settings))
-        live.talk = asyncio.create_task(live.conversation.run())
+        live.talk(Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s))
+        live.send(adapter.subscribe(self.instruments, settings))
+        now_s = time.monotonic()
         life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
-        live.due_s = time.monotonic() + life_s * random.uniform(0.9, 1.0)
-        first_s = time.monotonic() + RESUBSCRIBE_S[0] * 5  # the subscription itself brings a snapshot
-        for instrument in self.instruments:
-            patience = live.patience[instrument.subject] = Patience(RESUBSCRIBE_S)
-            patience.not_before = first_s
+        live.due_s = now_s + life_s * random.uniform(0.9, 1.0)
+        live.expect_books(self.instruments, RESUBSCRIBE_S, now_s + 5 * RESUBSCRIBE_S[0])
         return live
 
     async def serve(self, live: Live) -> Live:
@@ -221,7 +204,7 @@ class Line:
         wanted = asyncio.create_task(self.renewal.wait())
         wait_s = max(0.0, live.due_s - time.monotonic())
         try:
-            await asyncio.wait((live.connection.closed, wanted), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((live.closed, wanted), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             wanted.cancel()
         if live.over:
@@ -235,14 +218,14 @@ class Line:
         if time.monotonic() - self.renewed_s > CALM_S:
             self.renewal_backoff.reset()
         else:
-            await asyncio.wait((old.connection.closed,), timeout=self.renewal_backoff.wait_s())
+            await asyncio.wait((old.closed,), timeout=self.renewal_backoff.wait_s())
         self.renewed_s = time.monotonic()
         self.count["renewals"] += 1
         if old.source is not None and old.source.shutdown:
             self.hopping.hop_ws()  # where there is another server, it is not this one that is about to end
         connecting = asyncio.create_task(self.connect(at_once))
         try:
-            await asyncio.wait((connecting, old.connection.closed), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((connecting, old.closed), return_when=asyncio.FIRST_COMPLETED)
             if old.over:
                 self.end(old)
             new = await connecting
@@ -250,7 +233,7 @@ class Line:
             if old.over:
                 raise
             self.failed(error)
-            return self.try_later(old)
+            return self.try_later(old, at_once)
         finally:
             connecting.cancel()
         return await self.overlap(old, new)
@@ -265,7 +248,7 @@ class Line:
                 self.end(old)
                 raise self.broken(new)
             self.failed(self.broken(new) if new.over else Disconnected(self.drop(new, "nothing came on it in time")))
-            return self.try_later(old)
+            return self.try_later(old, new.at_once)
         if old.over:
             self.end(old)
         elif self.reception.successor is not None:
@@ -273,34 +256,34 @@ class Line:
             self.drop(old, "replaced")
         self.freshness.began(time.monotonic())
         self.requests.define.set()
-        if new.source is not None and new.source.shutdown:
-            self.renewal.set()
         return new
 
-    def try_later(self, old: Live) -> Live:
+    def try_later(self, old: Live, at_once: Iterable[Key]) -> Live:
         """The renewal failed, and the old connection still works."""
+        self.stale |= set(at_once)
         old.due_s = time.monotonic() + self.renewal_backoff.wait_s()
         return old
 
     def broken(self, live: Live) -> Disconnected:
         """Ends it; the reason. Raises what a bug in here raised."""
         self.end(live)
+        assert live.connection is not None
         if live.connection.failure is not None:
             raise live.connection.failure
-        return Disconnected(live.connection.closed.result())
+        return Disconnected(live.closed.result())
 
     def end(self, live: Live) -> None:
         """The connection is over, or is not heard any more."""
         if live in self.lives:
             self.lives.remove(live)
-            if hasattr(live, "talk"):
-                live.talk.cancel()
+            live.hush()
             if live.source is not None:
                 self.say(self.reception.close(live.source, time.time_ns()))
 
     def drop(self, live: Live, why: str) -> str:
         """Says goodbye to a connection that is not wanted any more."""
         self.end(live)
+        assert live.connection is not None
         task = asyncio.create_task(live.connection.close())
         self.closing.add(task)
         task.add_done_callback(self.closing.discard)
@@ -322,7 +305,7 @@ class Line:
                 if patience is not None and time.monotonic() >= patience.not_before:
                     patience.not_before = time.monotonic() + patience.backoff.wait_s()
                     self.count["resubscriptions"] += 1
-                    live.conversation.send(self.adapter.resubscribe(instrument, self.settings))
+                    live.send(self.adapter.resubscribe(instrument, self.settings))
 
     async def watch(self) -> None:
         """Freshness, the disk, counters."""
@@ -379,8 +362,9 @@ class Line:
         self.count["depth_left_out"] = self.reception.left_out
         self.count["raw_left_out"] = self.reception.raw_left_out
         self.count["hops"] = self.hopping.hops
-        if self.lives and (round_trip_s := self.lives[0].connection.round_trip_s) is not None:
-            self.count["ping_ms"] = round(round_trip_s * 1e3, 3)
+        connection = self.lives[0].connection if self.lives else None
+        if connection is not None and connection.round_trip_s is not None:
+            self.count["ping_ms"] = round(connection.round_trip_s * 1e3, 3)
 
 
 async def run(ctx: Context) -> None:
@@ -399,8 +383,9 @@ async def run(ctx: Context) -> None:
             task.cancel()
         await asyncio.wait((*work, stopped), timeout=END_S)
         for live in tuple(line.lives):
-            live.connection.abort("this line ends it")
             line.end(live)
+            if live.connection is not None:
+                live.connection.abort("this line ends it")
         if line.unsaid:
             with contextlib.suppress(OutboxFull):
                 ctx.say(line.unsaid)

@@ -6,64 +6,18 @@ the same calls again and so the same events, byte for byte. A venue is known by 
 Two connections at most bring something: the current one, and its successor while it is being replaced (see Overlap).
 """
 
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 from bus.config import Feed, Instrument
 from bus.schema import Flag, Kind
-from bus.wire import HEADER_SIZE, Event
-from nodes.feeding.overlap import FIRST_ID_AT, FLAGS_AT, Overlap, ids
+from bus.wire import HEADER_SIZE
+from nodes.feeding.overlap import FLAGS_AT, Overlap, ids, set_ids
 from nodes.feeding.raws import raw_event
+from nodes.feeding.sources import KEY_AT, KINDS, Key, Source, Stream, key_in, key_of, subject_of, topic_of
 from nodes.venues.dialect import FrameError
 from nodes.venues.rules import rule
-
-KINDS = (Kind.trade, Kind.quote, Kind.depth)
-_KEY = struct.Struct("<H22x32s")  # kind, subject at 8 of an event
-_key_of = _KEY.unpack_from
-_IDS = struct.Struct("<qq")
-
-Key = tuple[int, bytes]  # of a stream: kind, subject as in the header
-
-
-def key_of(kind: int, subject: str) -> Key:
-    return int(kind), subject.encode().ljust(32, b"\0")
-
-
-def topic_of(key: Key) -> str:
-    return f"{Kind(key[0]).name}.{key[1].rstrip(bytes(1)).decode()}"
-
-
-class Stream:
-    """One stream on one connection. `plain`: its events are said as they come. `events`: brought since it was opened."""
-
-    __slots__ = ("key", "rule", "book", "overlap", "events", "plain")
-
-    def __init__(self, key: Key, how: str, book: Any):
-        self.key = key
-        self.rule = how
-        self.book = book
-        self.overlap: Overlap | None = None
-        self.events = 0
-        self.between(None)
-
-    def between(self, overlap: Overlap | None) -> None:
-        self.overlap = overlap
-        self.plain = self.book is None and overlap is None and self.rule != "exclusive"
-
-
-class Source:
-    """One connection. `flowing`: the venue acknowledged, or a first event came. `shutdown`: it said that it will close."""
-
-    def __init__(self, number: int, streams: dict[Key, Stream]):
-        self.number = number
-        self.streams = streams
-        self.flowing = False
-        self.shutdown = False
-
-    def books(self) -> Iterator[tuple[Key, Any]]:
-        return ((key, stream.book) for key, stream in self.streams.items() if stream.book is not None)
 
 
 class Reception:
@@ -103,7 +57,7 @@ class Reception:
         """
         at_once = sorted(at_once)
         said = self._heard(number, "open", now_ns, [topic_of(key).encode() for key in at_once])
-        source = Source(number, {key: self._stream(key) for key in self._keys()})
+        source = Source(number, {key: self._stream(key) for key in self.stream_keys()})
         if self.current is None:
             self.current = source
             return source, said + self._marks(self.instruments)
@@ -113,7 +67,7 @@ class Reception:
             overlap = Overlap(stream.rule, key[0], key in at_once)
             stream.between(overlap)
             self.current.streams[key].between(overlap)
-        return source, said + self._marks({topic_of(key).partition(".")[2] for key in at_once})
+        return source, said + self._marks({subject_of(key) for key in at_once})
 
     @property
     def joined(self) -> bool:
@@ -133,7 +87,7 @@ class Reception:
             if not stream.overlap.joined:
                 held = stream.overlap.end()
                 if held or lost:  # nothing shows whether something is between what was said and this
-                    marks.add(topic_of(key).partition(".")[2])
+                    marks.add(subject_of(key))
                 for event in held:
                     waited += self._number(stream, self._shared_change(stream, event))
         self._forget(old)
@@ -160,7 +114,7 @@ class Reception:
         if self.successor is not None:
             return self.hand_over(now_ns, lost=True)
         said = self._heard(source.number, "close", now_ns)
-        for key, stream in source.streams.items():
+        for stream in source.streams.values():
             if stream.book is not None:
                 said += self._number(stream, stream.book.disconnected())
         self._forget(source)
@@ -185,7 +139,7 @@ class Reception:
             if not events:
                 self._control(source, frame)
             for event in events:
-                stream = streams.get(_key_of(event, 8))
+                stream = streams.get(key_in(event, KEY_AT))
                 if stream is None:
                     said.append(event)
                     continue
@@ -276,11 +230,12 @@ class Reception:
 
     # Inner works.
 
-    def _keys(self) -> Iterator[Key]:
-        return (key_of(kind, subject) for subject in self.instruments for kind in KINDS)
+    def stream_keys(self) -> list[Key]:
+        """Of the streams."""
+        return [key_of(kind, subject) for subject in self.instruments for kind in KINDS]
 
     def _stream(self, key: Key) -> Stream:
-        subject = topic_of(key).partition(".")[2]
+        subject = subject_of(key)
         book = None
         if key[0] == Kind.depth:
             book = self.shared.get(subject) or self.adapter.book(self.instruments[subject])
@@ -352,7 +307,7 @@ class Reception:
                     recv_ns = int.from_bytes(event[128:136], "little")
                     number = max(self._numbers.get(stream.key, 0) + 1, recv_ns // 1000)
                     self._numbers[stream.key] = number
-                    _IDS.pack_into(event, FIRST_ID_AT, number, number)
+                    set_ids(event, number, number)
         return events
 
     def _refuse(self, source: Source, error: FrameError, frame: bytes) -> list[bytearray]:
@@ -397,41 +352,3 @@ class Reception:
             source.shutdown = True
         elif message.refused:
             self.refused.append((f"the venue refused a request: {message.code} {message.msg}", frame))
-
-
-def rebuild_line(
-    raws: Iterable[Event], adapter: ModuleType, instruments: Iterable[Instrument], settings: Feed
-) -> Iterator[list[bytearray]]:
-    """The market events of one line, made again from its `raw` events in their order: one list for each of them.
-
-    Equal to what the line said, byte for byte but for what an outbox and the sequencer stamp, unless the adapter is
-    another by now. Refused frames are refused again, silently: `raw` has their bytes.
-    """
-    instruments = list(instruments)
-    reception = Reception("", adapter, instruments, settings)
-    sources: dict[int, Source] = {}
-    topics = {topic_of(key): key for key in reception._keys()}
-    for raw in raws:
-        told = raw.map()
-        number, channel, frames, now_ns = told["connection"], told["channel"], told["frames"], raw.recv_ns
-        if channel == "open" and number == 1:  # a process began
-            reception, sources = Reception("", adapter, instruments, settings), {}
-        if channel == "open":
-            sources[number], said = reception.open(number, now_ns, [topics[one.decode()] for one in frames])
-        elif channel.startswith("rest "):
-            _, what, subject = channel.split(" ", 2)
-            said = (reception.definition if what == "definition" else reception.snapshot)(subject, now_ns, frames[0])
-        elif number not in sources:  # raw frames were left out until now
-            reception = Reception("", adapter, instruments, settings)
-            sources = {number: reception.open(number, now_ns)[0]}
-            said = [] if channel == "restart" else reception.frames(sources[number], now_ns, frames)
-        elif channel == "ws":
-            said = reception.frames(sources[number], now_ns, frames)
-        elif channel in ("handover", "lost"):
-            said = reception.hand_over(now_ns, lost=channel == "lost")
-        elif channel == "close":
-            said = reception.close(sources.pop(number), now_ns)
-        else:
-            said = reception.restart(now_ns)
-        reception.refused.clear()
-        yield said

@@ -1,10 +1,11 @@
 """What a line says on one websocket, at the pace that the venue allows: subscriptions, and pings in the silences."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Iterable
 
-from nodes.transport.websocket import Connection
+from nodes.transport.websocket import Connection, Disconnected
 
 # Venues count by their own seconds, and count the pongs that the connection sends by itself, too: stay below.
 ROOM = 1.25
@@ -28,18 +29,20 @@ class Conversation:
         self._more.set()
 
     async def run(self) -> None:
-        """Until it is cancelled. Raises Disconnected when the connection is over."""
+        """Until it is cancelled or the connection is over."""
+        with contextlib.suppress(Disconnected):
+            await self._run()
+
+    async def _run(self) -> None:
         pinged = time.monotonic()
         while True:
             self._more.clear()
             if self._texts:
                 self.connection.send(self._texts.pop(0))
             elif (wait_s := pinged + self._ping_s - time.monotonic()) > 0:
-                try:
+                with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._more.wait()
-                except TimeoutError:
-                    pass
                 continue
             else:
                 pinged = time.monotonic()

@@ -16,19 +16,12 @@ from nodes.transport import venue_clock
 from nodes.transport.backoff import Backoff
 from nodes.transport.budget import Budget
 from nodes.transport.endpoints import Hopping
+from nodes.transport.live import Patience
 from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
 from nodes.venues.dialect import FrameError, Request
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again
-
-
-class Patience:
-    """When the next try for one instrument may be made."""
-
-    def __init__(self, backoff_s: tuple[float, float]):
-        self.backoff = Backoff(backoff_s)
-        self.not_before = 0.0  # monotonic seconds
 
 
 class LineRequests:

@@ -189,14 +189,14 @@ class Connection(asyncio.Protocol):
         """The deadline for any message: a peer that pings every 20 s and is silent for longer is gone."""
         silent_s = time.monotonic() - self.heard
         if silent_s >= self._stale_s and not self._paused:
-            self.abort(f"nothing was heard for {silent_s:.1f} s; feed.stale_s and the venue's own deadline allow {self._stale_s}")
+            self.abort(
+                f"nothing was heard for {silent_s:.1f} s; feed.stale_s and the venue's own deadline allow {self._stale_s}"
+            )
             return
         self._watch = self._loop.call_later(max(0.01, min(self._stale_s - silent_s, 1.0)), self._look)
 
 
-async def connect(
-    url: str, on_frames: OnFrames, stale_s: float, open_s: float = 10.0, local_addr: str = ""
-) -> Connection:
+async def connect(url: str, on_frames: OnFrames, stale_s: float, open_s: float = 10.0, local_addr: str = "") -> Connection:
     """An open connection, from the address `local_addr` if that is not empty. Raises Disconnected.
 
     Compression is not offered: it costs latency and the links are short.
