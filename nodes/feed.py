@@ -86,16 +86,16 @@ class Line:
 
     def on_frames(self, live: Live, recv_ns: int, frames: list[bytes]) -> None:
         """All that one read of a socket brought, said as one batch, or as several where it brought a lot."""
-        source = live.source or self.begin(live)
-        for start in range(0, len(frames), SAY_EVENTS):
-            said = self.reception.frames(source, recv_ns, frames[start : start + SAY_EVENTS])
-            if said:
+        source, reception = live.source or self.begin(live), self.reception
+        if len(frames) <= SAY_EVENTS:
+            if said := reception.frames(source, recv_ns, frames):
                 self.say(said)
+        else:
+            for start in range(0, len(frames), SAY_EVENTS):
+                self.say(reception.frames(source, recv_ns, frames[start : start + SAY_EVENTS]))
         self.count["frames"] += len(frames)
         self.heard_ns = recv_ns
-        if not live.flowed and source.flowing:
-            self.begin_flow(live)
-        if self.reception.refused or self.reception.unsettled or source.shutdown:
+        if reception.attention or not live.flowed:
             self.attend(live)
 
     def begin(self, live: Live) -> Source:
@@ -120,14 +120,15 @@ class Line:
 
     def attend(self, live: Live) -> None:
         """What frames brought beside events."""
+        self.reception.attention = False
+        if live.source is not None and live.source.flowing and not live.flowed:
+            self.begin_flow(live)
         refused, self.reception.refused = self.reception.refused, []
         for why, raw in refused:
             self.count["refused_frames"] += 1
             self.ctx.refuse(self.ctx.name, why, raw)
-        if self.reception.unsettled:
-            self.reception.unsettled = False
-            self.requests.wanted.set()
-            self.resubscribe()
+        self.requests.wanted.set()
+        self.resubscribe()
         if live.source is not None and live.source.shutdown and not live.warned:
             live.warned = True
             self.renewal.set()

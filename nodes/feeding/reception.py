@@ -21,7 +21,7 @@ from nodes.venues.rules import rule
 
 
 class Reception:
-    """`refused`: (why, bytes) of what was not understood, to be taken by the caller. `unsettled`: a book may want something.
+    """`refused`: (why, bytes) of what was not understood, to be taken by the caller. `attention`: a book may want something.
 
     `left_out`: depth events that were not said for want of space (`leave_out_depth`).
     """
@@ -39,7 +39,7 @@ class Reception:
         self.current: Source | None = None
         self.successor: Source | None = None
         self.refused: list[tuple[str, bytes]] = []
-        self.unsettled = False
+        self.attention = False
         self.depth_left_out = False
         self.left_out = 0
         self.raw_left_out = 0
@@ -148,8 +148,8 @@ class Reception:
                     said.append(event)
                 else:
                     said += self._special(source, stream, event)
-        if not source.flowing and any(stream.events for stream in streams.values()):
-            source.flowing = True
+        if not source.flowing:
+            source.flowing = any(stream.events for stream in streams.values())
         return said
 
     def definition(self, subject: str, recv_ns: int, body: bytes) -> list[bytearray]:
@@ -158,7 +158,7 @@ class Reception:
         try:
             event = self.adapter.decode_definition(body, recv_ns, self.instruments[subject])
         except FrameError as error:
-            self.refused.append((str(error), body))
+            self._not_understood((str(error), body))
             return said
         known = self.definitions.get(subject)
         if known is None or event[HEADER_SIZE:] != known[HEADER_SIZE:]:
@@ -173,7 +173,7 @@ class Reception:
         try:
             last_id, event = self.adapter.decode_snapshot(body, recv_ns, self.instruments[subject])
         except FrameError as error:
-            self.refused.append((str(error), body))
+            self._not_understood((str(error), body))
             return said
         if not self.depth_left_out:
             said += book.snapshot(event, last_id)[1]
@@ -230,6 +230,10 @@ class Reception:
 
     # Inner works.
 
+    def _not_understood(self, refusal: tuple[str, bytes]) -> None:
+        self.refused.append(refusal)
+        self.attention = True
+
     def stream_keys(self) -> list[Key]:
         """Of the streams."""
         return [key_of(kind, subject) for subject in self.instruments for kind in KINDS]
@@ -276,7 +280,7 @@ class Reception:
             events = stream.book.snapshot(event, last_id)[1]
         else:
             events = stream.book.change(event, first_id, last_id)
-        self.unsettled = self.unsettled or stream.book.wants_resubscription
+        self.attention = self.attention or stream.book.wants_resubscription
         merged = [one for change in events for one in self._merge(source, stream, change)]
         return self._number(stream, merged)
 
@@ -285,7 +289,7 @@ class Reception:
             return [event]
         said = stream.book.change(event, *ids(event))
         if stream.book.wants_snapshot:
-            self.unsettled = True
+            self.attention = True
         return said
 
     def _merge(self, source: Source, stream: Stream, event: bytearray) -> list[bytearray]:
@@ -312,7 +316,7 @@ class Reception:
 
     def _refuse(self, source: Source, error: FrameError, frame: bytes) -> list[bytearray]:
         """Where the frame's book is known, or none of this venue's would notice the loss, books start afresh."""
-        self.refused.append((str(error), frame))
+        self._not_understood((str(error), frame))
         unprovable = self.adapter.BOOK == "stream"
         said: list[bytearray] = []
         for key, stream in source.streams.items():
@@ -322,7 +326,7 @@ class Reception:
         return said
 
     def _restart(self, key: Key, stream: Stream) -> list[bytearray]:
-        self.unsettled = True
+        self.attention = True
         waiting = self._number(stream, stream.book.disconnected())
         if self.shared or stream.overlap is None:
             return waiting
@@ -340,7 +344,7 @@ class Reception:
 
     def _look(self, subject: str, book: Any) -> None:
         if book.wants_snapshot:
-            self.unsettled = True
+            self.attention = True
         else:
             self._stepped.add(subject)
 
@@ -349,6 +353,6 @@ class Reception:
         if message.acknowledged:
             source.flowing = True
         elif message.shutdown:
-            source.shutdown = True
+            source.shutdown = self.attention = True
         elif message.refused:
-            self.refused.append((f"the venue refused a request: {message.code} {message.msg}", frame))
+            self._not_understood((f"the venue refused a request: {message.code} {message.msg}", frame))
