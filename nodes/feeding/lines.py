@@ -8,9 +8,9 @@ NAME_BYTES_MAX = 16  # of a producer
 
 def line_of(config: Config, instance: str) -> tuple[str, int]:
     """(venue, number from 1). A venue's last part is enough: `usdm-1` is line 1 of binance_usdm. Raises ConfigError."""
-    word, _, number = instance.rpartition("-")
-    word = word or config.feed.venue
-    found = [name for name in MODULES if name == word] or [name for name in MODULES if name.endswith(f"_{word}")]
+    word, dash, number = instance.rpartition("-")
+    word = word if dash else config.feed.venue
+    found = [name for name in MODULES if name == word] or [name for name in MODULES if word and name.endswith(f"_{word}")]
     if not (number.isascii() and number.isdigit() and int(number) >= 1) or len(found) != 1:
         raise ConfigError(
             f"feed {instance!r} is no line; a line is a number from 1, or venue-number, as in kraken-1; "

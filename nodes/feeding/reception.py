@@ -130,6 +130,7 @@ class Reception:
             return []  # a connection that was replaced
         said = self._heard(source.number, "ws", recv_ns, frames) if self.raw else []
         decode, routes, streams = self.adapter.decode, self.routes, source.streams
+        key_of_event, at, stream_of = key_in, KEY_AT, streams.get  # looked up once: this is the way of every tick
         for frame in frames:
             try:
                 events = decode(frame, recv_ns, routes)
@@ -139,7 +140,7 @@ class Reception:
             if not events:
                 self._control(source, frame)
             for event in events:
-                stream = streams.get(key_in(event, KEY_AT))
+                stream = stream_of(key_of_event(event, at))
                 if stream is None:
                     said.append(event)
                     continue

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-AGAIN = 1.1  # of a threshold: what has to be free before a step is taken back
+AGAIN = 10  # a threshold and its tenth part have to be free before a step is taken back
 
 
 class Space(IntEnum):
@@ -18,6 +18,6 @@ def judge(before: Space, free_bytes: int, low_bytes: int, critical_bytes: int) -
     limits = {Space.low: low_bytes, Space.critical: critical_bytes}
     step = Space.ample
     for at, limit in limits.items():
-        if free_bytes < (limit * AGAIN if before >= at else limit):
+        if free_bytes < (limit + limit // AGAIN if before >= at else limit):
             step = at
     return step
