@@ -44,6 +44,7 @@ OVERLAP_LOOK_S = 0.01
 CALM_S = 60.0  # renewals farther apart than this are no series
 RENEWAL_BACKOFF_S = (1.0, 60.0)
 RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its time
+IMAGE_S = 5.0  # between two images of books that another line cannot go on with
 CONNECTION_WINDOW_S = 300.0
 COUNTERS = (
     "frames", "events", "connections", "reconnects", "renewals", "refused_frames", "resyncs", "resubscriptions", "snapshots",
@@ -310,7 +311,7 @@ class Line:
 
     async def watch(self) -> None:
         """Freshness, the disk, counters."""
-        looked_s = -self.ctx.config.disk.look_s
+        looked_s, imaged_s = -self.ctx.config.disk.look_s, time.monotonic()
         while True:
             now_s = time.monotonic()
             if now_s - looked_s >= self.ctx.config.disk.look_s:
@@ -320,6 +321,9 @@ class Line:
                 self.freshness.excuse(now_s)
             elif len(self.lives) == 1:
                 self.look_at_streams(self.lives[0], now_s)
+            if now_s - imaged_s >= IMAGE_S:
+                imaged_s = now_s
+                self.say(self.reception.images(time.time_ns()))
             self.resubscribe()
             self.show()
             await asyncio.sleep(min(WATCH_S, self.settings.fresh_min_s / 4))

@@ -34,6 +34,7 @@ async def line(config, instance="1"):
     """A running feed; its context. What it raised is raised."""
     ctx = Context(config, f"feed-{instance}", instance)
     task = asyncio.create_task(feed.run(ctx))
+    await until(lambda: ctx.counters or task.done(), what="its start")
     try:
         yield ctx
         assert not task.done(), task.exception()

@@ -1,4 +1,4 @@
-"""What a feed is made of: overlaps, freshness, space, names of lines; and a reception with two connections, without a socket."""
+"""What a feed is made of: overlaps, freshness, space, names of lines; and a reception with two connections, no socket."""
 
 import random
 
@@ -13,8 +13,8 @@ from bus.wire import decode, encode
 from nodes.feeding.freshness import Freshness
 from nodes.feeding.lines import idle_because, line_of
 from nodes.feeding.overlap import HELD_MAX, Overlap
-from nodes.feeding.reception import Reception
 from nodes.feeding.rebuilding import rebuild_line
+from nodes.feeding.reception import Reception
 from nodes.feeding.sources import key_of
 from nodes.feeding.space import Space, judge
 from nodes.venues import binance

@@ -20,10 +20,6 @@ def ids(event: bytearray) -> tuple[int, int]:
     return _IDS.unpack_from(event, FIRST_ID_AT)
 
 
-def set_ids(event: bytearray, first_id: int, last_id: int) -> None:
-    _IDS.pack_into(event, FIRST_ID_AT, first_id, last_id)
-
-
 class Overlap:
     """`rule`: contiguous, rising or exclusive (nodes/venues/rules.py). `at_once`: the old connection brings nothing of it.
 

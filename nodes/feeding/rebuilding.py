@@ -31,6 +31,8 @@ def rebuild_line(
         elif channel.startswith("rest "):
             _, what, subject = channel.split(" ", 2)
             said = (reception.definition if what == "definition" else reception.snapshot)(subject, now_ns, frames[0])
+        elif channel == "images":
+            said = reception.images(now_ns)
         elif number not in sources:  # raw frames were left out until now
             reception = Reception("", adapter, instruments, settings)
             sources = {number: reception.open(number, now_ns)[0]}

@@ -13,7 +13,7 @@ from typing import Any
 from bus.config import Feed, Instrument
 from bus.schema import Flag, Kind
 from bus.wire import HEADER_SIZE
-from nodes.feeding.overlap import FLAGS_AT, Overlap, ids, set_ids
+from nodes.feeding.overlap import FLAGS_AT, Overlap, ids
 from nodes.feeding.raws import raw_event
 from nodes.feeding.sources import KEY_AT, KINDS, Key, Source, Stream, key_in, key_of, subject_of, topic_of
 from nodes.venues.dialect import FrameError
@@ -34,7 +34,7 @@ class Reception:
         self.instruments = {instrument.subject: instrument for instrument in instruments}
         self.routes = adapter.routes(self.instruments.values())
         # With REST snapshots a book is the line's and outlives a renewal: changes of the next connection follow by id.
-        self.shared = {s: adapter.book(i) for s, i in self.instruments.items()} if adapter.BOOK == "rest" else {}
+        self.shared = {s: adapter.book(i, settings) for s, i in self.instruments.items()} if adapter.BOOK == "rest" else {}
         self.definitions: dict[str, bytearray] = {}
         self.current: Source | None = None
         self.successor: Source | None = None
@@ -44,7 +44,6 @@ class Reception:
         self.left_out = 0
         self.raw_left_out = 0
         self.restarts = 0  # books begun anew because a frame of theirs was refused
-        self._numbers: dict[Key, int] = {}  # of streams without ids
         self._stepped: set[str] = set()  # shared books that have been in step since the line was last without a connection
         self._resyncs = 0  # of books that are gone
 
@@ -89,7 +88,7 @@ class Reception:
                 if held or lost:  # nothing shows whether something is between what was said and this
                     marks.add(subject_of(key))
                 for event in held:
-                    waited += self._number(stream, self._shared_change(stream, event))
+                    waited += self._shared_change(stream, event)
         self._forget(old)
         self.current, self.successor = new, None
         return said + self._marks(marks) + waited
@@ -116,7 +115,7 @@ class Reception:
         said = self._heard(source.number, "close", now_ns)
         for stream in source.streams.values():
             if stream.book is not None:
-                said += self._number(stream, stream.book.disconnected())
+                said += stream.book.disconnected()
         self._forget(source)
         self._stepped.clear()
         self.current = None
@@ -170,16 +169,31 @@ class Reception:
     def snapshot(self, subject: str, recv_ns: int, body: bytes) -> list[bytearray]:
         """The answer to the adapter's `snapshot` request."""
         said = self._heard(0, f"rest snapshot {subject}", recv_ns, [body])
-        book = self.shared[subject]
-        try:
-            last_id, event = self.adapter.decode_snapshot(body, recv_ns, self.instruments[subject])
-        except FrameError as error:
-            self._not_understood((str(error), body))
-            return said
-        if not self.depth_left_out:
-            said += book.snapshot(event, last_id)[1]
-            self._look(subject, book)
+        for source, book in self._books_of(subject):
+            try:
+                last_id, event = self.adapter.decode_snapshot(body, recv_ns, self.instruments[subject])
+            except FrameError as error:
+                self._not_understood((str(error), body))
+                return said
+            if not self.depth_left_out and book.wants_snapshot:
+                events = book.snapshot(event, last_id)[1]
+                if source is not None:
+                    stream = source.streams[key_of(Kind.depth, subject)]
+                    events = [one for event in events for one in self._merge(source, stream, event)]
+                said += events
+                self._look(subject, book)
         return said
+
+    def images(self, now_ns: int) -> list[bytearray]:
+        """The proven books of streams whose ids mean nothing on another line, for those that have to change to this one."""
+        out: list[bytearray] = []
+        for key, stream in self.current.streams.items() if self.current is not None else ():
+            if stream.rule == "exclusive" and stream.book is not None and not self.depth_left_out:
+                if stream.overlap is not None and stream.overlap.joined and self.successor is not None:
+                    stream = self.successor.streams[key]
+                image = stream.book.image(now_ns)
+                out += [] if image is None else [image]
+        return self._heard(0, "images", now_ns) + out if out else []
 
     # What is wanted.
 
@@ -187,8 +201,8 @@ class Reception:
         """Instruments of which a REST snapshot is wanted, once the current connection flows."""
         if self.depth_left_out or self.current is None or not self.current.flowing:
             return []
-        again = self.settings.resync
-        return [s for s, book in self.shared.items() if book.wants_snapshot and (again or s not in self._stepped)]
+        wanting = [s for s in self.instruments if any(book.wants_snapshot for _, book in self._books_of(s))]
+        return [subject for subject in wanting if self.settings.resync or subject not in self._stepped]
 
     def wanted_resubscriptions(self, source: Source) -> list[Instrument]:
         """Instruments whose depth is to be subscribed anew on this connection, for a fresh snapshot."""
@@ -220,14 +234,12 @@ class Reception:
     @property
     def resyncs(self) -> int:
         """Broken chains of books."""
-        books = list(self.shared.values())
-        if not self.shared:
-            books = [book for source in (self.current, self.successor) if source is not None for _, book in source.books()]
+        books = [book for subject in self.instruments for _, book in self._books_of(subject)]
         return self._resyncs + self.restarts + sum(book.resyncs for book in books)
 
     @property
     def overflows(self) -> int:
-        return sum(getattr(book, "overflows", 0) for book in self.shared.values())
+        return sum(book.overflows for subject in self.instruments for _, book in self._books_of(subject))
 
     # Inner works.
 
@@ -243,8 +255,15 @@ class Reception:
         subject = subject_of(key)
         book = None
         if key[0] == Kind.depth:
-            book = self.shared.get(subject) or self.adapter.book(self.instruments[subject])
+            book = self.shared.get(subject) or self.adapter.book(self.instruments[subject], self.settings)
         return Stream(key, rule(key[0], subject), book)
+
+    def _books_of(self, subject: str) -> list[tuple[Source | None, Any]]:
+        """Of each connection; the one that is the line's, with None."""
+        if self.shared:
+            return [(None, self.shared[subject])]
+        key = key_of(Kind.depth, subject)
+        return [(source, source.streams[key].book) for source in (self.current, self.successor) if source is not None]
 
     def _overlaps(self) -> list[Overlap]:
         if self.successor is None:
@@ -269,7 +288,7 @@ class Reception:
     def _special(self, source: Source, stream: Stream, event: bytearray) -> list[bytearray]:
         """An event of a book, of a stream without ids, or while the connection is being replaced."""
         if stream.book is None:
-            return self._number(stream, self._merge(source, stream, event))
+            return self._merge(source, stream, event)
         if self.depth_left_out:
             self.left_out += 1
             return []
@@ -281,9 +300,9 @@ class Reception:
             events = stream.book.snapshot(event, last_id)[1]
         else:
             events = stream.book.change(event, first_id, last_id)
-        self.attention = self.attention or stream.book.wants_resubscription
-        merged = [one for change in events for one in self._merge(source, stream, change)]
-        return self._number(stream, merged)
+        if stream.book.wants_resubscription or stream.book.wants_snapshot:
+            self.attention = True
+        return [one for change in events for one in self._merge(source, stream, change)]
 
     def _shared_change(self, stream: Stream, event: bytearray) -> list[bytearray]:
         if not self.shared or stream.book is None:
@@ -304,17 +323,6 @@ class Reception:
             return said
         return overlap.new(event) if source is self.successor else overlap.old(event)
 
-    def _number(self, stream: Stream, events: list[bytearray]) -> list[bytearray]:
-        """Streams without ids are counted, in µs of their arrival, so that the numbers rise over restarts too."""
-        if stream.rule == "exclusive":
-            for event in events:
-                if ids(event)[1] == 0:
-                    recv_ns = int.from_bytes(event[128:136], "little")
-                    number = max(self._numbers.get(stream.key, 0) + 1, recv_ns // 1000)
-                    self._numbers[stream.key] = number
-                    set_ids(event, number, number)
-        return events
-
     def _refuse(self, source: Source, error: FrameError, frame: bytes) -> list[bytearray]:
         """Where the frame's book is known, or none of this venue's would notice the loss, books start afresh."""
         self._not_understood((str(error), frame))
@@ -328,7 +336,7 @@ class Reception:
 
     def _restart(self, key: Key, stream: Stream) -> list[bytearray]:
         self.attention = True
-        waiting = self._number(stream, stream.book.disconnected())
+        waiting = stream.book.disconnected()
         if self.shared or stream.overlap is None:
             return waiting
         return [one for event in waiting for one in (stream.overlap.alone(event)[1] if self.successor is None else ())]

@@ -42,7 +42,7 @@ class Stream:
 
     def between(self, overlap: Overlap | None) -> None:
         self.overlap = overlap
-        self.plain = self.book is None and overlap is None and self.rule != "exclusive"
+        self.plain = self.book is None and overlap is None
 
 
 class Source:

@@ -92,7 +92,7 @@ class LineRequests:
     async def _fetch(self, subject: str) -> None:
         patience = self.patience[subject]
         request = self.adapter.snapshot(self.reception.instruments[subject], self.settings.depth_limit)
-        body = await self.ask(request)
+        body = await self.ask(request) if request is not None else None
         patience.not_before = time.monotonic() + patience.backoff.wait_s()
         if body is None:
             return

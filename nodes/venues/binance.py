@@ -156,7 +156,7 @@ def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
     return iter(())
 
 
-def book(instrument: Instrument) -> BookSync:
+def book(instrument: Instrument, settings: Feed) -> BookSync:
     """The rule by which an instrument's depth changes become a book."""
     return BookSync()
 
@@ -175,16 +175,17 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             return _unusual(frame, recv_ns, known)
         return [route[0](frame, recv_ns, route[1])]
     except msgspec.DecodeError as error:
-        raise _refusal(f"not a {stream or 'Binance'} message: {error}", route) from None
+        raise FrameError(f"not a {stream or 'Binance'} message: {error}", book_of(stream)) from None
     except (DecimalError, UnicodeDecodeError) as error:
-        raise _refusal(f"{stream}: {error}", route) from None
+        raise FrameError(f"{stream}: {error}", book_of(stream)) from None
     except struct.error:
-        raise _refusal(f"{stream}: an id or a time does not fit 64 bits", route) from None
+        raise FrameError(f"{stream}: an id or a time does not fit 64 bits", book_of(stream)) from None
 
 
-def _refusal(why: str, route: tuple | None) -> FrameError:
-    """With the book that lost a change by it."""
-    return FrameError(why, route[1].subject if route is not None and route[0] is _depth_event else "")
+def book_of(stream: str) -> str:
+    """The subject whose book a message of this stream changes; empty for other streams."""
+    symbol, _, what = stream.partition("@")
+    return f"{VENUE}.{symbol.upper()}" if what.startswith("depth") else ""
 
 
 def control(frame: bytes) -> Control:
