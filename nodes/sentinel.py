@@ -67,13 +67,19 @@ class Opinion:
         running = [info for info in infos if info["state"] == ProcessStates.RUNNING and info["name"] != self.ctx.name]
         processes = [self._observe(info["name"], info["pid"], info["start"] * 10**9) for info in running]
         now_ns = time.time_ns()
-        verdicts = self.judge.look(now_ns, processes, self._disk_full())
+        verdicts = self.judge.look(now_ns, processes, self._log_end(), self._disk_full())
         working = frozenset(process.name for process in processes if self.judge.works(process))
         return self.restarts.decide(verdicts, processes, working, now_ns) if self.known else []
 
     def _observe(self, name: str, pid: int, since_ns: int) -> Process:
         memory_bytes, stopped = holds(pid)
         return Process(name, pid, since_ns, memory_bytes, stopped, ready_ns(self.ctx.config, name, pid) > 0)
+
+    def _log_end(self) -> tuple[str, int] | None:
+        with contextlib.suppress(OSError, ValueError):
+            newest = max(self.ctx.config.log_dir.glob("*.seg"))
+            return newest.name, newest.stat().st_size
+        return None
 
     def _disk_full(self) -> bool:
         try:

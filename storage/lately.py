@@ -11,7 +11,8 @@ from bus.wire import Event
 from storage.recent import RecentError, RecentReader
 
 EVENTS_MAX = 10_000  # of one topic
-HOUR_NS = 3600 * 1_000_000_000
+MINUTE_NS = 60 * 1_000_000_000
+HOUR_NS = 60 * MINUTE_NS
 
 
 def lately(config: Config, kind: Kind, subjects: Iterable[str], since_ns: int) -> list[Event]:
@@ -23,7 +24,7 @@ def lately(config: Config, kind: Kind, subjects: Iterable[str], since_ns: int) -
     log = LogReader(config.log_dir)
     found: list[Event] = []
     after = 0
-    if since_ns >= time.time_ns() - int(config.recorder.recent_hours * HOUR_NS):
+    if since_ns + MINUTE_NS >= time.time_ns() - int(config.recorder.recent_hours * HOUR_NS):
         try:
             with RecentReader(config.recent_dir) as recent:
                 if recent.log_id == log.log_id:

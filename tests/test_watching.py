@@ -231,6 +231,15 @@ def test_a_hung_sequencer_is_the_only_one_blamed():
     assert world.run(60) == []
 
 
+def test_a_log_that_grows_unheard_is_not_still():
+    world = World()
+    world.run(20)
+    world.hung.add("sequencer")
+    for size in range(60):
+        world.second(looks=False)
+        assert world.judge.look(world.now, list(world.processes.values()), log_end=size) == []
+
+
 def test_a_full_disk_is_told_and_nobody_is_killed_for_it():
     world = World()
     world.run(20)

@@ -9,7 +9,8 @@ from bus.wire import Event
 
 SECOND = 1_000_000_000
 PAUSE_NS = 3 * SECOND  # without an event: the log stood still, and nobody is late for it
-SETTLE_NS = 5 * SECOND  # after a reconnect a feed says definitions and books: that is no sign of a market that moves
+SETTLE_NS = 5 * SECOND  # what a feed says after a beginning is no sign of a market that moves
+BEGINNINGS = ("reconnects", "renewals", "resyncs", "resubscriptions")  # counters of a feed: definitions and books follow
 SEQUENCER = "sequencer"
 RECORDER = "recorder"
 
@@ -27,7 +28,7 @@ class Life:
     lag_position: int = 0  # seq that it had read then
     position: int = 0
     brought: int = -1  # events that a feed has brought
-    reconnects: int = -1
+    beginnings: int = -1  # of connections and books
     settles_ns: int = 0  # what it brings before then comes of a reconnect
     overtaken_ns: int = 0  # a sibling has brought something since, and it has not
     overtaken_signs: int = 0
@@ -104,7 +105,7 @@ class Heard:
         life.deaf_s = float(beat.get("deaf_s", 0.0))
         self._lag(life, int(beat.get("lag", 0)), event.seq, at)
         if is_feed(name):
-            self._brought(name, life, int(beat.get("events", -1)), int(beat.get("reconnects", 0)), at)
+            self._brought(name, life, int(beat.get("events", -1)), sum(int(beat.get(name, 0)) for name in BEGINNINGS), at)
         elif name == SEQUENCER:
             self._durable(int(beat.get("durable_seq", 0)), at)
         elif name == RECORDER:
@@ -118,9 +119,9 @@ class Heard:
             life.lag_since_ns, life.lag_position = at, life.position
         life.lag = lag
 
-    def _brought(self, name: str, life: Life, brought: int, reconnects: int, at: int) -> None:
-        if reconnects != life.reconnects:
-            life.reconnects, life.settles_ns = reconnects, at + SETTLE_NS
+    def _brought(self, name: str, life: Life, brought: int, beginnings: int, at: int) -> None:
+        if beginnings != life.beginnings:
+            life.beginnings, life.settles_ns = beginnings, at + SETTLE_NS
         if brought == life.brought:
             return
         counts = life.brought >= 0 and at >= life.settles_ns

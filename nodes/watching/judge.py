@@ -58,17 +58,20 @@ class Judge:
         self.segment_s = segment_s
         self.heard = Heard(settings)
         self.looked_ns = 0
-        self.silent_ns = 0  # the first look at which nothing new had come
-        self._seq = 0
+        self.silent_ns = 0  # the first look at which nothing new had come, nor had the log's file changed
+        self._seen: object = None
 
     def hear(self, events: Iterable[Event]) -> None:
         """Events of the log, in their order."""
         self.heard.hear(events)
 
-    def look(self, now_ns: int, processes: Iterable[Process], disk_full: bool = False) -> list[Verdict]:
-        """What is wrong now. Called every second or so; `now_ns` is the caller's clock, `disk_full` of the log's disk."""
+    def look(self, now_ns: int, processes: Iterable[Process], log_end: object = None, disk_full: bool = False) -> list[Verdict]:
+        """What is wrong now. Called every second or so; `now_ns` is the caller's clock, `disk_full` of the log's disk.
+
+        `log_end`: something that differs when the log's file has grown, for a caller that may not have heard of it.
+        """
         running = {process.name: process for process in processes}
-        self._keep_time(now_ns)
+        self._keep_time(now_ns, (self.heard.last_seq, log_end))
         for name in [n for n, share in self.heard.lines.items() if self._begun_later(running.get(n), share)]:
             del self.heard.lines[name]  # what a line was before its restart is not held against it
         if (silent := self._silence(now_ns, running.get(SEQUENCER), disk_full)) is not None:
@@ -83,15 +86,15 @@ class Judge:
                 out += self._starting(process, now_ns)
         return out + self._memory(running) + self._watermark(running)
 
-    def _keep_time(self, now_ns: int) -> None:
+    def _keep_time(self, now_ns: int, seen: object) -> None:
         paused = not 0 <= now_ns - self.looked_ns <= PAUSE_NS
-        if self.heard.last_seq != self._seq or paused:
+        if seen != self._seen or paused:
             self.silent_ns = 0
         elif not self.silent_ns:
             self.silent_ns = self.looked_ns
         if paused:
             self.heard.resumed_ns = max(self.heard.resumed_ns, self.heard.log_ns)
-        self._seq = self.heard.last_seq
+        self._seen = seen
         self.looked_ns = now_ns
 
     def works(self, process: Process) -> bool:
