@@ -74,6 +74,7 @@ class Subscription:
         self._stop = stop
         self._readable = asyncio.Event()
         self._readable.set()
+        self._asked: float | None = None  # when the node last came for more (monotonic seconds); None: it does not read
 
     seq = property(lambda self: self._subscriber.seq)
     durable_seq = property(lambda self: self._subscriber.durable_seq)
@@ -86,6 +87,11 @@ class Subscription:
         """How many events of the log there are up to the newest of these lanes that has not been handed out; 0 if none."""
         return max(self._subscriber.head - self._subscriber.seq, 0)
 
+    @property
+    def deaf_s(self) -> float:
+        """For how long the node has been busy with what it was given; it comes for more at least every second."""
+        return time.monotonic() - self._asked if self._asked is not None else 0.0
+
     def backlog(self) -> Iterable[list[Event]]:
         """What is in the log now; `async for` goes on from there."""
         return self._subscriber.backlog()
@@ -97,6 +103,7 @@ class Subscription:
         loop.add_reader(self._subscriber.fd, self._readable.set)
         try:
             while not self._stop.is_set():
+                self._asked = time.monotonic()
                 self._readable.clear()
                 if events := self._subscriber.drain():
                     self._readable.set()  # ZeroMQ's descriptor is edge-triggered: drain until nothing comes
@@ -106,6 +113,7 @@ class Subscription:
                     async with asyncio.timeout(1.0):  # wait_for can swallow a cancellation (Python 3.11)
                         await self._readable.wait()
         finally:
+            self._asked = None
             loop.remove_reader(self._subscriber.fd)
             stopped.cancel()
             self._subscriber.close()
@@ -176,6 +184,7 @@ class Context:
             content["rings_lost"] = self._producer.rings_lost
         if self._subscriptions:
             content["lag"] = max(s.lag for s in self._subscriptions)
+            content["deaf_s"] = round(max(s.deaf_s for s in self._subscriptions), 3)
             content["log_catch_ups"] = sum(s.catch_ups for s in self._subscriptions)
             content["log_caught_up"] = sum(s.caught_up for s in self._subscriptions)
         return content

@@ -171,6 +171,8 @@ def number(mantissa: int, exponent: int) -> str:
 def say(config: Config, event: Event) -> str:
     """The content in a few words."""
     kind = Kind(event.kind)
+    if kind is Kind.alert:
+        return "{level}: {target}: {what}: {why}; {action}".format(**event.map())
     if DTYPES[kind].names is None:
         return " ".join(f"{name}={value}" for name, value in event.map().items())
     row = event.records[0]

@@ -94,6 +94,7 @@ class LocalSubscription:
     """What `Subscription` is to a process of its own: the log's backlog, then what the host hands over."""
 
     catch_ups = caught_up = 0
+    deaf_s = 0.0  # a guest is judged by the process that hosts it
 
     def __init__(self, host: Host, config: Config, lanes: frozenset[Lane], after: int, stop: asyncio.Event):
         self._host = host
