@@ -20,8 +20,9 @@ import storage.segment
 from bus.schema import DTYPES, HEADER, Kind
 from bus.wire import HEADER_SIZE
 from storage.archive import ArchiveReader, day_of, list_files, manifest, read_watermark
-from storage.columns import from_bytes, pack, put, read_table, to_bytes, write_table
+from storage.columns import from_bytes, read_table, to_bytes, write_table
 from storage.cut import ArchiveWriter
+from storage.packing import pack, put
 from storage.segment import ArchiveError, ArchiveFull, Segment
 from tests.stored import DAY, START, Market, batches
 
@@ -329,6 +330,7 @@ WRITER = """
 import sys; sys.path[:0] = [{root!r}]
 from pathlib import Path
 from storage.cut import ArchiveWriter
+from storage.packing import pack, put
 from tests.stored import Market, batches
 raws = Market().mixed(4000)
 writer = ArchiveWriter(Path({folder!r}))
