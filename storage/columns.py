@@ -4,7 +4,8 @@ Both ways go window by window, so that a whole day needs no more memory than a m
 on the rows before (`link`, `number`), so reader and writer carry that along. A column that is 0 in every row is absent.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,7 +17,8 @@ SOURCE = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("first_number", "<u8"
 PAIR = np.dtype([("producer", "S16"), ("epoch", "<u8")])
 I8 = np.dtype("<i8")
 U4 = np.dtype("<u4")
-WINDOW = 1 << 17  # rows that are read at once where only their sums are wanted
+WINDOW = 1 << 17  # rows that are read at once
+WINDOW_BYTES = 32 << 20  # and, about, the bytes of their events
 
 # Header columns that may hold the same values as a record column: one dataset with two names then.
 TWINS = {"last_id": ("trade_id", "update_id"), "venue_ns": ("event_ns", "venue_ns", "now_ns")}
@@ -223,9 +225,9 @@ class TableReader:
         """Rows of one dataset of `events`."""
         return get(self.rows, name, self.events, HEADER[name] if dtype is None else dtype, start, stop)
 
-    def first_row(self, name: str, value: int) -> int:
-        """First row whose `seq` or `seq_ns` (which never decrease) is `value` or more."""
-        low, high = 0, self.events
+    def first_row(self, name: str, value: int, low: int = 0, high: int | None = None) -> int:
+        """First row of low…high whose `seq` or `seq_ns` (which never decrease) is `value` or more; `high` if none is."""
+        high = self.events if high is None else high
         while low < high:
             middle = (low + high) // 2
             if int(self.column(name, middle, middle + 1)[0]) < value:
@@ -233,6 +235,12 @@ class TableReader:
             else:
                 high = middle
         return low
+
+    @property
+    def window(self) -> int:
+        """Rows that take some 32 MB as events."""
+        size = self.events * HEADER_SIZE + self.records * self.dtype.itemsize
+        return max(1, min(WINDOW, WINDOW_BYTES * self.events // max(size, 1)))
 
     def seek(self, row: int) -> None:
         """The next window begins at `row`, which is not before the present one."""
@@ -326,6 +334,33 @@ def read_table(group: Any, kind: Kind, description: dict) -> Table:
     """What `write_table` was given."""
     reader = TableReader(group, kind, description)
     return reader.read(reader.events)
+
+
+Key = TypeVar("Key")
+
+
+def windows(
+    readers: dict[Key, TableReader], after: int = 0, until: int | None = None, whole: bool = False
+) -> Iterator[dict[Key, Table]]:
+    """The readers' events with after < seq ≤ until, one span of `seq` after the other: of each reader a bounded table.
+
+    `whole`: all in one span, for files that are small by nature.
+    """
+    ends = {key: r.events if until is None else r.first_row("seq", until + 1) for key, r in readers.items()}
+    if after:
+        for reader in readers.values():
+            reader.seek(reader.first_row("seq", after + 1))
+    while True:
+        rest = {key: r for key, r in readers.items() if r.row < ends[key]}
+        if not rest:
+            return
+        stops = dict(ends)
+        large = {} if whole else {key: r.row + r.window for key, r in rest.items() if ends[key] - r.row > r.window}
+        if large:
+            bound = min(int(rest[key].column("seq", stop - 1, stop)[0]) for key, stop in large.items())
+            for key, reader in rest.items():
+                stops[key] = reader.first_row("seq", bound + 1, reader.row, large.get(key, ends[key]))
+        yield {key: reader.read(stops[key]) for key, reader in rest.items() if stops[key] > reader.row}
 
 
 def records_name(group: Any) -> str:
