@@ -5,11 +5,7 @@ that of the lowest trade id, the close of the highest, the last quote that of th
 repaired into a later day's file just merges in. Buckets are aligned to the Unix epoch in UTC. docs/bars.md has the fields.
 """
 
-from typing import Any
-
 import numpy as np
-
-from storage.packing import get, put
 
 SECOND_NS = 1_000_000_000
 LEVELS_S = (1, 10, 60, 600, 3600, 86_400)  # each divides the next; a day of minutes is 1,440 rows
@@ -160,33 +156,3 @@ def between(bars: np.ndarray, start_ns: int | None, end_ns: int | None) -> np.nd
 def level_for(every_s: int) -> int:
     """The largest level of the pyramid, in seconds, that divides `every_s`."""
     return max(level for level in LEVELS_S if every_s % level == 0)
-
-
-def write(group: Any, bars: np.ndarray) -> None:
-    """The pyramid of one file into an empty HDF5 group. `bars`: merged bars of one second."""
-    if len(bars):
-        group.attrs["begin_ns"], group.attrs["end_ns"] = bars["begin_ns"][0], bars["begin_ns"][-1] + SECOND_NS
-    for level in LEVELS_S:
-        bars = coarsen(bars, level * SECOND_NS)
-        inner = group.create_group(str(level))
-        inner.attrs["rows"] = len(bars)
-        for name in BAR.names or ():
-            if bars[name].any():
-                put(inner, name, np.ascontiguousarray(bars[name]))
-
-
-def read(group: Any, level_s: int, start_ns: int | None = None, end_ns: int | None = None) -> np.ndarray:
-    """Bars of one level with start_ns ≤ begin_ns < end_ns, dtype BAR."""
-    inner = group[str(level_s)]
-    count = int(inner.attrs["rows"])
-    if not count:
-        return none()
-    begin = get(inner, "begin_ns", count, I8)
-    first = 0 if start_ns is None else int(np.searchsorted(begin, start_ns))
-    last = count if end_ns is None else int(np.searchsorted(begin, end_ns))
-    out = np.zeros(last - first, BAR)
-    out["begin_ns"] = begin[first:last]
-    for name in inner:
-        if name != "begin_ns" and name in (BAR.names or ()):
-            out[name] = get(inner, name, count, I8, first, last)
-    return out

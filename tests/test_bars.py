@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.schema import HEADER, QUOTE, TRADE, Flag, Kind
-from storage import bars as pyramid
-from storage.bars import BAR, SECOND_NS, SUMS, coarsen, merge, whole
+from storage import pyramid
+from storage.bars import BAR, LEVELS_S, SECOND_NS, SUMS, as_float, between, coarsen, level_for, merge, whole
 from storage.columns import Table
 from storage.ticks import Seen, Window, bars_of, held, join
 
@@ -184,7 +184,7 @@ def test_chunks_of_a_long_stretch_are_one(rows):
     assert whole(got, "volume_lots").sum() == lots.sum()
     assert whole(got, "notional").sum() == (prices * lots).sum()
     assert whole(got, "buy_volume_lots").sum() == lots[trades["side"] > 0].sum()
-    assert pyramid.as_float(got, "notional").sum() == pytest.approx(float((prices * lots).sum()), rel=1e-15)
+    assert as_float(got, "notional").sum() == pytest.approx(float((prices * lots).sum()), rel=1e-15)
 
 
 def test_a_quote_without_a_time_takes_that_of_the_change_that_covers_it():
@@ -234,14 +234,14 @@ def test_the_pyramid_reads_back_at_every_level(trades, quotes):
     trades, quotes = numbered(trades, True), numbered_quotes(quotes, True)
     seconds = seen(Window(SECOND_NS), trades, quotes).bars
     with h5py.File("pyramid", "w", driver="core", backing_store=False) as file:
-        pyramid.write(file, seconds)
-        for level in pyramid.LEVELS_S:
+        pyramid.write(file, seen(Window(SECOND_NS), trades, quotes))
+        for level in LEVELS_S:
             expected = coarsen(seconds, level * SECOND_NS)
             assert pyramid.read(file, level).tobytes() == expected.tobytes()
             part = pyramid.read(file, level, 3 * SECOND_NS, 120 * SECOND_NS)
-            assert part.tobytes() == pyramid.between(expected, 3 * SECOND_NS, 120 * SECOND_NS).tobytes()
+            assert part.tobytes() == between(expected, 3 * SECOND_NS, 120 * SECOND_NS).tobytes()
 
 
 def test_the_level_is_the_largest_that_divides():
     asked = {1: 1, 7: 1, 30: 10, 60: 60, 90: 10, 300: 60, 1800: 600, 7200: 3600, 86_400: 86_400, 604_800: 86_400}
-    assert {every: pyramid.level_for(every) for every in asked} == asked
+    assert {every: level_for(every) for every in asked} == asked
