@@ -78,6 +78,8 @@ class Column:
         return self.offset if self.dtype.kind == "u" and "add_offset" in self.dataset.attrs else None
 
     def _is_ours(self) -> bool:
+        if self.dataset.file.mode != "r":
+            return False  # a chunk that HDF5 has not written out yet is larger than it says: h5py would read past its buffer
         chunks = self.dataset.chunks
         if chunks is None or chunks[0] != min(self.rows, CHUNK_ROWS) or self.dtype.kind not in "iu":
             return False
