@@ -104,7 +104,9 @@ class ArchiveWriter:
         self.files = 0
         self.bytes = 0
         self.mark = Watermark(0, 0)
-        self.lock = threading.RLock()  # a day is sealed in another thread than the one that cuts: what a reader sees changes here
+        self.lock = (
+            threading.RLock()
+        )  # a day is sealed in another thread than the one that cuts: what a reader sees changes here
         self._books: dict[str, Book] = {}
         self._exponents: dict[str, tuple[int, int]] = {}
         self._known: set[str] = set()  # folders whose last book and exponents have been looked up

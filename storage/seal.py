@@ -102,7 +102,9 @@ class Sealer:
             with Segment(target) as segment:
                 same = {key: segment.attributes[key] for key in ("log_id", "first_seq", "last_seq", "folder")}
             attributes = {**same, "part": OVERLAY, "day": other, "sequenced_day": day}
-            merge([target], overlay, attributes, kinds=(Kind.trade,), choose=of_day(other), images=False, derive=False, stop=stop)
+            merge(
+                [target], overlay, attributes, kinds=(Kind.trade,), choose=of_day(other), images=False, derive=False, stop=stop
+            )
             self.overlays += 1
 
 
@@ -162,5 +164,3 @@ def day_sha256(folder: Path, day: str) -> str:
     if not sums:
         raise ArchiveGone(f"{folder} has no sealed day {day}")
     return sum_of(sums)
-
-

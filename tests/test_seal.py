@@ -348,7 +348,9 @@ def test_a_missing_or_damaged_cut_is_told_and_stops_the_seal(tmp_path):
     path.unlink()
     with pytest.raises(ArchiveError, match="2024-08-10 .* A file is missing"):
         seal(tmp_path)
-    assert read_watermark(tmp_path).sealed_seq > 0 and not [f for f in list_files(tmp_path) if (f.part, f.day) == ("day", DAYS[1])]
+    assert read_watermark(tmp_path).sealed_seq > 0 and not [
+        f for f in list_files(tmp_path) if (f.part, f.day) == ("day", DAYS[1])
+    ]
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ArchiveError, match=path.name):
         seal(tmp_path)
