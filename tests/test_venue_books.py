@@ -202,6 +202,25 @@ def test_a_stream_without_a_snapshot_is_joined_to_rest():
     assert names(book.snapshot(image(40), 40)[1]) == ["S40"] and book.synced, "the next connection may begin with one"
 
 
+def test_checksums_of_changes_before_the_rest_snapshot_are_not_looked_at():
+    book, venue = chained(), Levels()
+    venue.apply(image(10, (4, 4, 1), (3, 3, 1)))
+    changes, snapshot = [], None
+    for number in range(11, 15):
+        event = change(number, number, (number, 1, 1))
+        venue.apply(event)
+        wire.stamp_checksum(event, kraken.digest(venue))
+        changes.append(event)
+        if number == 12:
+            snapshot = MAKE(venue.records(), number, number, 0, 0, Flag.SNAPSHOT)
+    for number, event in zip(range(11, 14), changes):
+        assert book.change(event, number, number) == []
+    assert names(book.snapshot(snapshot, 12)[1]) == ["11", "12", "S12", "13"]
+    assert names(book.change(changes[3], 14, 14)) == ["14"]
+    assert [wire.checksum(event)[1] for event in changes] == [False, False, True, True]
+    assert (book.checked, book.resyncs, book.synced) == (2, 0, True)
+
+
 def test_before_there_were_ids_the_venue_s_time_is_one():
     book = chained()
     (first,) = book.snapshot(image(0, (5, 5, 1), venue_ns=1_000_000_000), 0)[1]
