@@ -13,7 +13,8 @@ import numpy as np
 import zmq
 
 from bench.floor import line, microseconds, throw_away_mesh
-from bus.log import LogReader, LogWriter
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.schema import QUOTE, Kind
 from bus.sockets import Cursor, Intake, Places, Producer, Publisher, Subscriber, Taken
 from bus.topics import Lane

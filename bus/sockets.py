@@ -14,7 +14,9 @@ from typing import NamedTuple
 import zmq
 
 from bus.config import Config
-from bus.log import LogFull, LogReader, LogWriter, Tail, release, segments, used_bytes
+from bus.log import LogReader, Tail
+from bus.log_writer import LogWriter
+from bus.segments import LogError, LogFull, release, segments, used_bytes
 from bus.topics import LANE_OF_KIND, Lane
 from bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
 
@@ -42,8 +44,11 @@ class Places:
 
     def __init__(self, config: Config):
         folder = config.run_dir / "sockets"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise LogError(f"{folder}, for the sockets, cannot be made: {error.strerror}; make room or permit it") from None
         self.intake = f"ipc:///proc/self/fd/{self._fd}/intake"
         self.log = f"ipc:///proc/self/fd/{self._fd}/log"
 
@@ -72,20 +77,12 @@ class Producer:
         self._bytes_max = config.log.outbox_bytes_max
         self.folder = config.outbox_dir / name
         self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns)
-        if self._outbox.fresh_identity and self._outbox.last:  # power cut: the tail is gone, numbers would clash
-            self._start_afresh(config)
         self.epoch = self._outbox.log_id
         self._used = used_bytes(self.folder)
         self._places = Places(config)
         self._push = _socket(zmq.PUSH, config.log.ring_messages)
         self._push.connect(self._places.intake)
         self.rings_lost = 0
-
-    def _start_afresh(self, config: Config) -> None:
-        self._outbox.close()
-        for _, path in segments(self.folder):
-            path.unlink()
-        self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns)
 
     @property
     def number(self) -> int:
@@ -156,6 +153,7 @@ class Intake:
         self.catch_ups = 0  # how often a file was read because the ring had lost something
         self.caught_up = 0  # events taken from files
         self.unreadable = 0  # times that the outbox of a missed number was not there: a loss, shown in health
+        self.unreleased = 0  # times that a segment of an outbox could not be removed
         self.repeated = 0  # events that came again and were not taken
         self._places = Places(config)
         self._pull = _socket(zmq.PULL, config.log.ring_messages)
@@ -245,7 +243,10 @@ class Intake:
     def release(self, upto: dict[str, int]) -> None:
         """Frees outbox segments up to the given numbers, which are in the log."""
         for name, number in upto.items():
-            release(self._outboxes / name, number)
+            try:
+                release(self._outboxes / name, number)
+            except LogError:
+                self.unreleased += 1  # it is tried again, and the outbox has a bound
 
     def close(self) -> None:
         self._pull.close()

@@ -14,9 +14,11 @@ from collections.abc import Callable
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogFull, LogReader, LogWriter, read_preamble, segments
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import CLOCK, Kind
+from bus.segments import LogFull, read_preamble, segments
 from bus.sockets import Intake, Publisher, Taken
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from nodes.sequencing.arbiter import ARBITRATED, Arbiter
@@ -29,6 +31,7 @@ MILLISECOND = 1_000_000
 TICK_S = 0.02
 SWEEP_NS = 250 * MILLISECOND
 CURSOR_NS = 1000 * MILLISECOND
+LINE_NS = 10 * CURSOR_NS
 RETRY_S = 0.5
 BATCH_EVENTS = 4096
 
@@ -55,7 +58,7 @@ class Sequencer:
         self.after_append: Callable[[], None] | None = None  # a host runs its nodes here
         self._epoch = self.log.log_id
         self._producer = NAME.encode().ljust(16, b"\0")
-        self._last_append = self._last_sweep = self._last_cursor = time.monotonic_ns()
+        self._last_append = self._last_sweep = self._last_cursor = self._last_line = time.monotonic_ns()
         self.refused = 0  # tries that a full disk has turned down in a row
         self.batches = 0
         self.batch_max = 0
@@ -95,11 +98,13 @@ class Sequencer:
             kind = event[8] | event[9] << 8
             if kind in ARBITRATED:
                 out += self.arbiter.offer(kind, _subject(event), producer, number, event, now)
+            elif kind == Kind.gap:  # backfill's word: what it changes, the arbiter says
+                out += self.arbiter.declare(_subject(event), producer, decode(event).records)
             else:
                 if kind == Kind.instrument:  # a feed says it at every connect, and `run` at its start
-                    self.arbiter.connected(producer, _subject(event))
+                    self.arbiter.connected(producer, number, _subject(event))
                 elif kind == Kind.run:
-                    self.arbiter.connected(producer)
+                    self.arbiter.connected(producer, number)
                 out.append(event)
         self.append(out)
 
@@ -177,6 +182,9 @@ class Sequencer:
             self.append([encode(Kind.cursor, NAME, records)])
             if not self.waiting:  # outboxes are released when the log has what was in them
                 self.intake.release({r["producer"].decode(): int(r["number"]) for r in records})
+        if now - self._last_line >= LINE_NS and not self.waiting:
+            self._last_line = now
+            self.append(self.arbiter.line_reports(max(time.time_ns(), self.position.seq_ns)))
         if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
             record = np.zeros(1, CLOCK)
             record[0] = (max(time.time_ns(), self.position.seq_ns), self.log.durable)
@@ -220,9 +228,13 @@ class SequencerContext(Context):
             "outbox_catch_ups": s.intake.catch_ups,
             "outbox_caught_up": s.intake.caught_up,
             "unreadable": s.intake.unreadable,
+            "unreleased": s.intake.unreleased,
             "repeated": s.intake.repeated,
             "gaps": s.arbiter.gaps,
+            "open_gaps": s.arbiter.open_gaps,
+            "gaps_forgotten": s.arbiter.forgotten,
             "late": s.arbiter.late,
+            "taken_over": s.arbiter.taken_over,
             "stale_snapshots": s.arbiter.stale_snapshots,
             "duplicates": dict(s.arbiter.duplicates),
         }

@@ -7,13 +7,14 @@ The archive holds everything up to its watermark, the log what came since; the r
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogError, LogReader, LogReleased, Tail
+from bus.log import LogReader, Tail
 from bus.schema import Kind
+from bus.segments import LogError, LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
 from storage.archive import ArchiveReader, read_watermark, row_dtype, rows_of
@@ -178,6 +179,22 @@ def frame(config: Config, topic: str, start: Time = None, end: Time = None) -> "
             columns[name] = values
     index = pd.DatetimeIndex(pd.to_datetime(columns["seq_ns"], unit="ns", utc=True), name="time")
     return pd.DataFrame(columns, index=index)
+
+
+def bars(config: Config, subject: str, every: int | str, start: Time = None, end: Time = None, **how: Any) -> np.ndarray:
+    """Bars of whole seconds, like "1m", of start ≤ venue time < end; `storage.resample.bars` has the rest."""
+    from storage import resample  # it reads through this module
+
+    return resample.bars(config, subject, every, start, end, **how)
+
+
+def bar_frame(
+    config: Config, subject: str, every: int | str, start: Time = None, end: Time = None, **how: Any
+) -> "pandas.DataFrame":
+    """As `bars`, as a DataFrame with decimal columns."""
+    from storage import resample
+
+    return resample.frame(config, subject, every, start, end, **how)
 
 
 def _decimal_name(name: str, suffix: str, noun: str) -> str:

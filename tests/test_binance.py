@@ -479,10 +479,10 @@ def test_exchange_info_becomes_the_definition():
         {"filterType": "ONE_OF_TOMORROW", "limit": 3},
     ]
     body = json.dumps({"symbols": [{"symbol": "BTCUSDT", "filters": filters}]}).encode()
-    event = event_of(binance.decode_exchange_info(body, 1, BTC))
+    event = event_of(binance.decode_definition(body, 1, BTC))
     assert event.records.tolist() == [(-8, -8, 1_000_000, 1_000, 1_000, 500_000_000, 0)]
     with pytest.raises(binance.FrameError, match="no symbol"):
-        binance.decode_exchange_info(b'{"symbols":[]}', 1, BTC)
+        binance.decode_definition(b'{"symbols":[]}', 1, BTC)
 
 
 def test_the_packed_records_have_the_schema_s_layout():

@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from bus.config import load
-from bus.log import LogWriter
+from bus.log_writer import LogWriter
 from bus.schema import CLOCK, QUOTE, SIGNAL, Kind
 from bus.sockets import Cursor, Intake, OutboxFull, Places, Producer, Publisher, Subscriber
 from bus.topics import Lane

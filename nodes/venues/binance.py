@@ -10,20 +10,30 @@ from collections.abc import Iterable, Iterator
 import msgspec
 import numpy as np
 
-from bus.config import Instrument
+from bus.config import Feed, Instrument
 from bus.schema import DTYPES, Kind
 from bus.wire import encode
 from nodes.venues import binance_streams
 from nodes.venues.binance_streams import to_ns as to_ns
+from nodes.venues.booksync import BookSync
 from nodes.venues.decimals import mantissa
-from nodes.venues.dialect import UNREADABLE, FrameError
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
 from nodes.venues.writer import Writer
 
 VENUE = "binance"
+WS = ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision")
+REST = ("https://api.binance.com", "https://api1.binance.com", "https://api2.binance.com", "https://data-api.binance.vision")
+QUIET_S = 60.0  # the server pings every 20 s
+PING, PING_S = None, 0.0
+LIFE_S = 86_400.0
+MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
+WEIGHT_PER_MINUTE = 6000
+BOOK = "rest"
+DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
 
 
-class Control(msgspec.Struct):
+class Other(msgspec.Struct):
     """What else comes on a stream connection: the answer to a request, an error, or `serverShutdown`."""
 
     id: int | str | None = None
@@ -52,7 +62,7 @@ class Snapshot(msgspec.Struct):
     asks: msgspec.Raw
 
 
-_control = msgspec.json.Decoder(Control).decode
+_other = msgspec.json.Decoder(Other).decode
 _snapshot = msgspec.json.Decoder(Snapshot).decode
 
 _START = b'{"stream":"'
@@ -64,7 +74,6 @@ def streams(instrument: Instrument) -> dict[str, Kind]:
     return {f"{symbol}@trade": Kind.trade, f"{symbol}@bookTicker": Kind.quote, f"{symbol}@depth@100ms": Kind.depth}
 
 
-Routes = dict[str, tuple]
 # Of these `decode` makes events; aggregates are in captures of others.
 CHANNELS = (
     ("trade", binance_streams.spot_trade, binance_streams.SPOT_TRADE),
@@ -74,13 +83,18 @@ CHANNELS = (
 )
 
 
+def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+    """Combined streams, so that every message names its own; with times in µs where they are asked for."""
+    return "/stream?timeUnit=MICROSECOND" if settings.microseconds else "/stream"
+
+
 def routes(instruments: Iterable[Instrument]) -> Routes:
     """What `decode` needs to know: stream name → (function, what it takes)."""
     return binance_streams.routes(instruments, CHANNELS)
 
 
-def subscribe(instruments: Iterable[Instrument]) -> Iterator[str]:
-    """SUBSCRIBE messages for all streams. The venue allows 5 messages a second from a client: send them with pauses.
+def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+    """SUBSCRIBE messages for all streams.
 
     The answer is `{"result":null,"id":n}` also when a stream does not exist.
     """
@@ -88,6 +102,16 @@ def subscribe(instruments: Iterable[Instrument]) -> Iterator[str]:
     for number, start in enumerate(range(0, len(names), STREAMS_PER_SUBSCRIBE), 1):
         request = {"method": "SUBSCRIBE", "params": names[start : start + STREAMS_PER_SUBSCRIBE], "id": number}
         yield msgspec.json.encode(request).decode()
+
+
+def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+    """Nothing: a fresh snapshot comes by REST."""
+    return iter(())
+
+
+def book(instrument: Instrument, settings: Feed) -> BookSync:
+    """The rule by which an instrument's depth changes become a book."""
+    return BookSync()
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
@@ -105,17 +129,27 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         event = route[0](frame, recv_ns, route[1])
         return [event] if event is not None else []
     except UNREADABLE as error:
-        raise FrameError(f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}") from None
+        raise FrameError(
+            f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}", book_of(stream)
+        ) from None
+
+
+def book_of(stream: str) -> str:
+    """The subject whose book a message of this stream changes; empty for other streams."""
+    symbol, _, what = stream.partition("@")
+    return f"{VENUE}.{symbol.upper()}" if what.startswith("depth") else ""
 
 
 def control(frame: bytes) -> Control:
     """A control message, for the frames of which `decode` makes no event."""
-    return _control(frame)
+    message = _other(frame)
+    refused = message.code is not None or bool(bytes(message.error))
+    return Control(message.acknowledged, message.shutdown, refused, message.code or 0, message.msg)
 
 
 def _unusual(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     """A control message, or a wrapped one with other spacing or order of keys than the venue's."""
-    message = _control(frame)
+    message = _other(frame)
     if message.shutdown:
         return []
     route = known.get(message.stream)
@@ -127,6 +161,12 @@ def _unusual(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     if message.id is None and message.code is None and not bytes(message.error):
         raise FrameError("neither a message of a stream nor the answer to a request")
     return []
+
+
+def snapshot(instrument: Instrument, limit: int) -> Request:
+    """A REST snapshot of at most `limit` levels a side."""
+    weight = next((weight for most, weight in DEPTH_WEIGHTS if limit <= most), DEPTH_WEIGHTS[-1][1])
+    return Request("/api/v3/depth", {"symbol": instrument.symbol, "limit": limit}, weight)
 
 
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
@@ -161,7 +201,11 @@ class ExchangeInfo(msgspec.Struct):
 _exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
 
 
-def decode_exchange_info(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+def definition(instrument: Instrument) -> Request:
+    return Request("/api/v3/exchangeInfo", {"symbol": instrument.symbol}, 20)
+
+
+def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """The `instrument` event from `GET /api/v3/exchangeInfo?symbol=…`. Raises FrameError.
 
     tickSize of PRICE_FILTER, stepSize and minQty of LOT_SIZE, minNotional of NOTIONAL or the older MIN_NOTIONAL;
@@ -185,3 +229,22 @@ def decode_exchange_info(body: bytes, recv_ns: int, instrument: Instrument) -> b
     except UNREADABLE as error:
         raise FrameError(f"not an exchangeInfo of {instrument.symbol}: {error}") from None
     return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)
+
+
+class Time(msgspec.Struct):
+    serverTime: int  # noqa: N815
+
+
+_time = msgspec.json.Decoder(Time).decode
+
+
+def clock() -> Request:
+    return Request("/api/v3/time")
+
+
+def decode_clock(body: bytes) -> int:
+    """The venue's time, ns since the epoch. Raises FrameError."""
+    try:
+        return to_ns(_time(body).serverTime)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameError(f"not an answer of /api/v3/time: {error}") from None

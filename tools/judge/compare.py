@@ -1,11 +1,11 @@
 """What the mesh has stored against what a capture has: every trade, quote and depth change, field by field."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from tools.judge import book
 from tools.judge.capture import Stream
 from tools.judge.findings import Findings
-from tools.judge.log import SNAPSHOT, Event
+from tools.judge.log import REPAIRED, SNAPSHOT, Event
 
 COMPARED = {
     "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "event_ns", "side", "first_id", "last_id"],
@@ -19,6 +19,7 @@ class Stored:
 
     def __init__(self) -> None:
         self.trades: list[tuple[int, tuple]] = []
+        self.repaired: set[int] = set()  # trades fetched over REST: late, and without an event time
         self.quotes: list[tuple[int, tuple]] = []
         self.changes: list[tuple[tuple[int, int], tuple]] = []
         self.depth: list[book.Change] = []  # snapshots too
@@ -31,6 +32,8 @@ class Stored:
                 if not event.first_id == event.last_id == trade_id:
                     value = (*value, f"header ids {event.first_id}, {event.last_id}")
                 self.trades.append((trade_id, value))
+                if event.flags & REPAIRED:
+                    self.repaired.add(trade_id)
         elif event.kind == "quote":
             for update_id, *best, _venue_ns in event.records:
                 value = tuple(best) if event.last_id == update_id else (*best, f"header id {event.last_id}")
@@ -60,7 +63,8 @@ def against(captured: dict[str, Stream], stored: dict[str, Stored], findings: Fi
     for symbol, stream in captured.items():
         subject = f"binance.{symbol}"
         mine = stored.get(subject, Stored())
-        _compare(f"trade.{subject}", stream.trades, mine.trades, findings)
+        _compare(f"trade.{subject}", stream.trades, mine.trades, findings, mine.repaired)
+        findings.count("repaired", len(mine.repaired))
         _compare(f"quote.{subject}", stream.quotes, mine.quotes, findings)
         _compare(f"depth.{subject}", stream.changes, mine.changes, findings)
         findings.count("trades", len(mine.trades))
@@ -73,7 +77,8 @@ def against(captured: dict[str, Stream], stored: dict[str, Stored], findings: Fi
         findings.fault("invented", f"{subject} is stored, but no capture has it")
 
 
-def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings) -> None:
+def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings, late: Container = ()) -> None:
+    """`late`: keys of trades that came over REST: their place is not compared, nor their event time, which REST has not."""
     place = {key: i for i, key in enumerate(captured)}
     seen: set = set()
     last = -1
@@ -85,8 +90,12 @@ def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings
         if key not in place:
             _add(findings, "invented", f"{topic}: {key} is stored, but not in the capture")
             continue
+        if key in late and not value[3]:
+            value = (*value[:3], captured[key][3], *value[4:])
         if value != captured[key]:
             _add(findings, "different", f"{topic}: {key} is {_short(value)}, in the capture {_short(captured[key])}")
+        if key in late:
+            continue
         if place[key] < last:
             _add(findings, "out_of_order", f"{topic}: {key} is stored after what came later")
         last = max(last, place[key])
