@@ -1,6 +1,7 @@
 """Every adapter against what its venue really sent: counts, checksums, sides, chains, books, and twins with known faults."""
 
 import json
+import zlib
 from collections import Counter
 from decimal import Decimal
 from functools import cache
@@ -196,8 +197,6 @@ def test_whoever_applies_the_said_events_has_the_book_that_the_venue_proves():
 
 
 def naive_crc(asks, bids):
-    import zlib
-
     text = "".join(f"{p}{asks[p]}" for p in sorted(asks)[:10]) + "".join(f"{p}{bids[p]}" for p in sorted(bids)[:-11:-1])
     return zlib.crc32(text.encode())
 

@@ -4,7 +4,7 @@ A venue sends "61837.63000000"; with exponent −8 that is the mantissa 61837630
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
@@ -87,7 +87,7 @@ def integer(text: str) -> int:
     return int(text)
 
 
-def level_words(pairs: Sequence[tuple[str, str]], price_exponent: int, quantity_exponent: int, side: int) -> list[int]:
+def level_words(pairs: Iterable[tuple[str, str]], price_exponent: int, quantity_exponent: int, side: int) -> list[int]:
     """Three 64-bit words a level (price, quantity, side as its low byte): the little-endian image of `depth` records.
 
     A quantity of 0 is allowed and removes the level; a price of 0 raises DecimalError.

@@ -5,7 +5,7 @@ payloads, channel name and pair. Numbers are strings with the precision of which
 the instrument's exponents must be that precision; times are decimal seconds. Trades have no ids.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -81,7 +81,7 @@ def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
     yield _request("subscribe", [instrument.symbol], subscription)
 
 
-def _request(event: str, pairs: list[str], subscription: dict[str, object]) -> str:
+def _request(event: str, pairs: list[str], subscription: Mapping[str, object]) -> str:
     return msgspec.json.encode({"event": event, "pair": pairs, "subscription": subscription}).decode()
 
 
