@@ -242,9 +242,11 @@ class Line:
 
     async def overlap(self, old: Live, new: Live) -> Live:
         """Both connections run. Gives the one that speaks afterwards."""
-        end_s = time.monotonic() + self.settings.overlap_s
+        begin_s = time.monotonic()
+        end_s = begin_s + self.settings.overlap_s
         while not (old.over or new.over or self.reception.joined or time.monotonic() > end_s):
             await asyncio.sleep(OVERLAP_LOOK_S)
+        self.count["overlap_s"] = round(time.monotonic() - begin_s, 3)
         if new.over or not (old.over or new.flowed):
             if old.over:
                 self.end(old)
