@@ -15,7 +15,7 @@ from bus.log import LogError
 from bus.process import Context, NodeFault, die_with_parent
 from bus.sockets import OutboxFull
 
-NODES = ("exchange", "feed", "sequencer", "recorder", "model", "executor", "session", "sentinel")
+NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
 HOSTABLE = ("model", "executor", "session")
 USAGE = """\
@@ -60,6 +60,8 @@ def idle_because(config: Config, node: str, instance: str) -> str:
         return "hosted by the sequencer (host in mesh.toml)"
     if node == "feed" and instance.isdigit() and int(instance) > config.feed.lines:
         return f"feed.lines is {config.feed.lines} in mesh.toml"
+    if node == "backfill" and not config.backfill.enabled:
+        return "backfill.enabled is false in mesh.toml"
     if node == "model" and instance not in {m.name for m in config.models}:
         return f"mesh.toml has no model {instance!r}"
     if node == "executor" and not config.executor.enabled:

@@ -15,15 +15,13 @@ from bus.config import Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode
 from nodes.venues.decimals import DecimalError, level_words, level_words_at_once, mantissa
+from nodes.venues.dialect import FrameError, Request
 
 VENUE = "binance"
+WEIGHT_PER_MINUTE = 6000
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
 # A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
 MILLISECONDS_BELOW = 100_000_000_000_000
-
-
-class FrameError(ValueError):
-    """A frame that cannot be understood: a sentence for the refusal."""
 
 
 class Trade(msgspec.Struct):
@@ -256,6 +254,66 @@ def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[
     except (msgspec.DecodeError, UnicodeDecodeError, DecimalError, struct.error) as error:
         raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
     return last, event
+
+
+class HistoricalTrade(msgspec.Struct):
+    """A row of `GET /api/v3/historicalTrades`."""
+
+    id: int
+    price: str
+    qty: str
+    time: int
+    isBuyerMaker: bool  # noqa: N815
+
+
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_row = msgspec.json.Decoder(HistoricalTrade).decode
+
+
+def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
+    """The thousand trades from `first_id` on, inclusive. Of an older one than the venue keeps: from the oldest it has."""
+    return Request("/api/v3/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 1000}, 25)
+
+
+def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
+    """Trade events, flag REPAIRED, ascending by id; event_ns 0, since REST tells the trade's time only.
+
+    Raises FrameError; its `readable` has the events of a page of which some rows could not be read.
+    """
+    events: list[bytearray] = []
+    try:
+        rows = _rows(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+    unreadable = ""
+    for raw in rows:
+        try:
+            events.append(_historical(_row(raw), recv_ns, instrument))
+        except (msgspec.DecodeError, UnicodeDecodeError, DecimalError, struct.error) as error:
+            unreadable = unreadable or f"{bytes(raw[:200])!r}: {error}"
+    events.sort(key=_last_id)
+    if unreadable:
+        refusal = FrameError(f"{len(rows) - len(events)} of {len(rows)} trades of {instrument.symbol}: {unreadable}")
+        refusal.readable = events
+        raise refusal
+    return events
+
+
+def _historical(row: HistoricalTrade, recv_ns: int, instrument: Instrument) -> bytearray:
+    price = mantissa(row.price, instrument.price_exponent)
+    quantity = mantissa(row.qty, instrument.quantity_exponent)
+    if not (price and quantity and row.id >= 0):
+        raise DecimalError(f"trade {row.id} of {row.qty!r} at {row.price!r}; all three must be above 0")
+    at = to_ns(row.time)
+    record = _TRADE.pack(row.id, price, quantity, at, 0, -1 if row.isBuyerMaker else 1)
+    return encode(
+        Kind.trade, instrument.subject, record,
+        flags=Flag.REPAIRED, first_id=row.id, last_id=row.id, venue_ns=at, recv_ns=recv_ns,
+    )  # fmt: skip
+
+
+def _last_id(event: bytearray) -> int:
+    return struct.unpack_from("<q", event, 112)[0]
 
 
 class Filter(msgspec.Struct, rename={"kind": "filterType"}):

@@ -1,12 +1,15 @@
 """The words that every venue adapter uses (docs/new-venue.md)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 Routes = dict  # what an adapter's `decode` has to know; its own business
 
 
 class FrameError(ValueError):
-    """A frame that cannot be understood: a sentence for the refusal."""
+    """A frame that cannot be understood: a sentence for the refusal. `readable`: events of what could be read all the same."""
+
+    readable: Sequence[bytearray] = ()
 
 
 @dataclass(frozen=True)
