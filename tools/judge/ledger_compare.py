@@ -38,7 +38,9 @@ def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, findings: 
             _fault(findings, "duplicated", f"trade.{subject}: {trade_id} is stored twice")
             continue
         seen.add(trade_id)
-        if trade_id < last:
+        if trade_id in mine.repaired:
+            findings.count("repaired")
+        elif trade_id < last:
             _fault(findings, "out_of_order", f"trade.{subject}: {trade_id} is stored after {last}")
         last = max(last, trade_id)
         told = truth.trades.get(trade_id)
