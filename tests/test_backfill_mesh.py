@@ -115,7 +115,7 @@ class Mesh:
         (truth,) = ledger.gather(self.config.exchange_dir, findings).symbols.values()
         return truth.trades
 
-    def asked(self, since=0):
+    def asked(self):
         """How many requests backfill has made, all its processes together."""
         most = {}
         for one in self.health():
@@ -191,7 +191,7 @@ def test_both_lines_dead_and_every_trade_comes_over_rest_once_in_spite_of_kills_
         )
         mesh.kill("backfill", "sequencer")
         mesh.start("sequencer", "backfill")
-    mesh.until(mesh.decided, lambda: "the gap is closed", 90)
+    mesh.until(mesh.decided, "the gap is closed", 90)
     mesh.flows()
     mesh.judge()
     opened = mesh.gaps(GapState.open)

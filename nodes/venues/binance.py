@@ -290,7 +290,7 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         try:
             events.append(_historical(_row(raw), recv_ns, instrument))
         except (msgspec.DecodeError, UnicodeDecodeError, DecimalError, struct.error) as error:
-            unreadable = unreadable or f"{bytes(raw[:200])!r}: {error}"
+            unreadable = unreadable or f"{bytes(raw)[:200]!r}: {error}"
     events.sort(key=_last_id)
     if unreadable:
         refusal = FrameError(f"{len(rows) - len(events)} of {len(rows)} trades of {instrument.symbol}: {unreadable}")
