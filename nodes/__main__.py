@@ -16,7 +16,7 @@ from bus.segments import LogError
 from bus.sockets import OutboxFull
 from nodes.feeding import lines
 
-NODES = ("exchange", "feed", "sequencer", "recorder", "model", "executor", "session", "sentinel")
+NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
 HOSTABLE = ("model", "executor", "session")
 USAGE = """\
@@ -62,6 +62,8 @@ def idle_because(config: Config, node: str, instance: str) -> str:
         return "hosted by the sequencer (host in mesh.toml)"
     if node == "feed":
         return lines.idle_because(config, instance)
+    if node == "backfill" and not config.backfill.enabled:
+        return "backfill.enabled is false in mesh.toml"
     if node == "model" and instance not in {m.name for m in config.models}:
         return f"mesh.toml has no model {instance!r}"
     if node == "executor" and not config.executor.enabled:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from bus.config import Feed, Instrument
-from bus.schema import DTYPES, Kind
+from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode
 from nodes.venues import binance_streams
 from nodes.venues.binance_streams import to_ns as to_ns
@@ -178,6 +178,50 @@ def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[
     except UNREADABLE as error:
         raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
     return last, event
+
+
+class HistoricalTrade(msgspec.Struct):
+    """A row of `GET /api/v3/historicalTrades`."""
+
+    id: int
+    price: str
+    qty: str
+    time: int
+    isBuyerMaker: bool  # noqa: N815
+
+
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_row = msgspec.json.Decoder(HistoricalTrade).decode
+
+
+def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
+    """The thousand trades from `first_id` on, inclusive. Of an older one than the venue keeps: from the oldest it has."""
+    return Request("/api/v3/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 1000}, 25)
+
+
+def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
+    """Trade events, flag REPAIRED, ascending by id; event_ns 0, since REST tells the trade's time only.
+
+    Raises FrameError; its `readable` has the events of a page of which some rows could not be read.
+    """
+    try:
+        rows = _rows(body)
+    except UNREADABLE as error:
+        raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+    out, found, unreadable = Writer(instrument), [], ""
+    for raw in rows:
+        try:
+            row = _row(raw)
+            at = to_ns(row.time)
+            found.append((row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at))
+        except UNREADABLE as error:
+            unreadable = unreadable or f"{bytes(raw)[:200]!r}: {error}"
+    events = [out.trades(fill, trade_id, trade_id, at, recv_ns, Flag.REPAIRED) for trade_id, fill, at in sorted(found)]
+    if unreadable:
+        refusal = FrameError(f"{len(rows) - len(events)} of {len(rows)} trades of {instrument.symbol}: {unreadable}")
+        refusal.readable = events
+        raise refusal
+    return events
 
 
 class Filter(msgspec.Struct, rename={"kind": "filterType"}):

@@ -1,6 +1,6 @@
 """What the mesh has stored against what a capture has: every trade, quote and depth change, field by field."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Set
 
 from tools.judge import book
 from tools.judge.capture import Stream
@@ -19,10 +19,10 @@ class Stored:
 
     def __init__(self) -> None:
         self.trades: list[tuple[int, tuple]] = []
-        self.repaired: set[int] = set()  # trades fetched over REST: late, and without an event time
         self.quotes: list[tuple[int, tuple]] = []
         self.changes: list[tuple[tuple[int, int], tuple]] = []
         self.depth: list[book.Change] = []  # snapshots too
+        self.repaired: set[int] = set()  # trade ids that came late, from a line or over REST: in any order
 
     def take(self, event: Event) -> None:
         if event.kind == "trade":
@@ -64,7 +64,6 @@ def against(captured: dict[str, Stream], stored: dict[str, Stored], findings: Fi
         subject = f"binance.{symbol}"
         mine = stored.get(subject, Stored())
         _compare(f"trade.{subject}", stream.trades, mine.trades, findings, mine.repaired)
-        findings.count("repaired", len(mine.repaired))
         _compare(f"quote.{subject}", stream.quotes, mine.quotes, findings)
         _compare(f"depth.{subject}", stream.changes, mine.changes, findings)
         findings.count("trades", len(mine.trades))
@@ -77,8 +76,8 @@ def against(captured: dict[str, Stream], stored: dict[str, Stored], findings: Fi
         findings.fault("invented", f"{subject} is stored, but no capture has it")
 
 
-def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings, late: Container = ()) -> None:
-    """`late`: keys of trades that came over REST: their place is not compared, nor their event time, which REST has not."""
+def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings, repaired: Set[int] = frozenset()) -> None:
+    """`repaired`: keys that may stand anywhere; REST does not tell their event time."""
     place = {key: i for i, key in enumerate(captured)}
     seen: set = set()
     last = -1
@@ -90,11 +89,13 @@ def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings
         if key not in place:
             _add(findings, "invented", f"{topic}: {key} is stored, but not in the capture")
             continue
-        if key in late and not value[3]:
-            value = (*value[:3], captured[key][3], *value[4:])
-        if value != captured[key]:
-            _add(findings, "different", f"{topic}: {key} is {_short(value)}, in the capture {_short(captured[key])}")
-        if key in late:
+        told = captured[key]
+        if key in repaired:
+            findings.count("repaired")
+            value, told = _without_event_time(value), _without_event_time(told)
+        if value != told:
+            _add(findings, "different", f"{topic}: {key} is {_short(value)}, in the capture {_short(told)}")
+        if key in repaired:
             continue
         if place[key] < last:
             _add(findings, "out_of_order", f"{topic}: {key} is stored after what came later")
@@ -102,6 +103,10 @@ def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings
     for key in captured:
         if key not in seen:
             _add(findings, "lost", f"{topic}: {key} is in the capture, but not stored")
+
+
+def _without_event_time(trade: tuple) -> tuple:
+    return (*trade[:3], *trade[4:])
 
 
 def _add(findings: Findings, name: str, sentence: str) -> None:
