@@ -31,7 +31,7 @@ SAMPLES = DATA / "cryptofeed/sample_data"
 PEERS = {"trade": "cryptofeed 150,000, nautilus 69,000", "bookTicker": "cryptofeed 130,000, nautilus 50,000",
          "depth": "cryptofeed 4,400, nautilus 1,000"}  # fmt: skip
 MESSAGES = 20_000
-SECONDS = 0.4  # of one turn
+SECONDS = 0.2  # of CPU of one turn
 TURNS = 3
 RECV_NS = 1_723_161_255_030_314_667
 

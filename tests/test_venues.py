@@ -382,6 +382,21 @@ def test_nonsense_is_refused_or_nothing(name, frame):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_a_refused_change_of_a_book_names_the_book_and_a_refused_trade_none(name):
+    adapter, depth = venues.module(name), 0
+    for frame in SAMPLES[name]:
+        (kind,) = {event.kind for event in said(name, frame)}
+        digits = max(place for place in range(len(frame)) if frame[place : place + 1].isdigit())
+        broken = frame[:digits] + b"x" + frame[digits:] if name != "kraken_v1" else frame.replace(b"0.0", b"0.x")
+        broken = broken.replace(b'"as":[]', b'"as":[1]')
+        with pytest.raises(FrameError) as refusal:
+            adapter.decode(broken, 9, adapter.routes([instrument(name)]))
+        assert refusal.value.subject == (instrument(name).subject if kind == Kind.depth else ""), frame
+        depth += kind == Kind.depth
+    assert depth or name == "binance"
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_what_was_not_subscribed_is_refused(name):
     adapter = venues.module(name)
     routes = adapter.routes([Instrument(symbol="OTHER", venue=name)])

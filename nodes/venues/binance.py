@@ -129,15 +129,8 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         event = route[0](frame, recv_ns, route[1])
         return [event] if event is not None else []
     except UNREADABLE as error:
-        raise FrameError(
-            f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}", book_of(stream)
-        ) from None
-
-
-def book_of(stream: str) -> str:
-    """The subject whose book a message of this stream changes; empty for other streams."""
-    symbol, _, what = stream.partition("@")
-    return f"{VENUE}.{symbol.upper()}" if what.startswith("depth") else ""
+        lost = route[1].book if route else getattr(error, "subject", "")
+        raise FrameError(f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}", lost) from None
 
 
 def control(frame: bytes) -> Control:

@@ -112,7 +112,7 @@ class Stream:
     """One stream of one instrument: what reading its frames takes.
 
     `usual`: matches a whole frame in the venue's own spelling. `void_id`: first of the ids since the last trade that stand
-    for no trade, 0 for none.
+    for no trade, 0 for none. `book`: the subject whose book its messages change, or "".
     """
 
     def __init__(self, name: str, instrument: Instrument, form: bytes = b""):
@@ -122,6 +122,7 @@ class Stream:
         data = form.replace(b"%s", symbol)
         self.usual = re.compile(rb'\{"stream":"%s","data":\{%s\}\}' % (re.escape(name.encode()), data)).fullmatch
         self.void_id = 0
+        self.book = instrument.subject if "@depth" in name else ""
 
     def same(self, symbol: str) -> None:
         if symbol != self.symbol:

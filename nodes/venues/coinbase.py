@@ -5,6 +5,7 @@ contiguous for each product; the book (level2_batch) has neither ids nor checksu
 the taker's (both proven on recorded traffic).
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -17,7 +18,7 @@ from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Route
 from nodes.venues.levels import EMPTY_CHANGE
 from nodes.venues.streamed import StreamedBook
 from nodes.venues.times import rfc3339_ns
-from nodes.venues.writer import Writer
+from nodes.venues.writer import Writer, book_named
 
 VENUE = "coinbase"
 WS = ("wss://ws-feed.exchange.coinbase.com",)
@@ -102,6 +103,8 @@ class Row(msgspec.Struct):
     time: str
 
 
+# For refusals: a book's message, and its product.
+_BOOK_OF = re.compile(rb'"type": ?"(?:snapshot|l2update)".*?"product_id": ?"([^"]+)"', re.DOTALL)
 _match = msgspec.json.Decoder(Match).decode
 _ticker = msgspec.json.Decoder(Ticker).decode
 _book = msgspec.json.Decoder(Snapshot).decode
@@ -151,7 +154,7 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             return []
         return [event_of(frame, recv_ns, known)]
     except UNREADABLE as error:
-        raise FrameError(f"not a Coinbase message: {error}") from None
+        raise FrameError(f"not a Coinbase message: {error}", book_named(frame, _BOOK_OF, known)) from None
 
 
 def control(frame: bytes) -> Control:

@@ -6,6 +6,7 @@ neither ids nor sequence numbers, a CRC-32 of its best ten levels comes with eve
 pair's full precision, so the instrument's exponents must be those precisions (`decode_definition` refuses others).
 """
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -20,7 +21,7 @@ from nodes.venues.decimals import DecimalError, plain
 from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
 from nodes.venues.levels import Levels
 from nodes.venues.times import rfc3339_ns, seconds_ns
-from nodes.venues.writer import Writer
+from nodes.venues.writer import Writer, book_named
 
 VENUE = "kraken"
 WS = ("wss://ws.kraken.com",)
@@ -123,6 +124,8 @@ class Time(msgspec.Struct):
     result: Unixtime
 
 
+# For refusals: a book's message, and its pair.
+_BOOK_OF = re.compile(rb'"channel": ?"book".*?"symbol": ?"([^"]+)"', re.DOTALL)
 _book = msgspec.json.Decoder(BookMessage).decode
 _trade = msgspec.json.Decoder(TradeMessage).decode
 _ticker = msgspec.json.Decoder(TickerMessage).decode
@@ -187,7 +190,7 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             return []
         return events_of(frame, recv_ns, known)
     except UNREADABLE as error:
-        raise FrameError(f"not a Kraken message: {error}") from None
+        raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
 
 
 def control(frame: bytes) -> Control:

@@ -5,6 +5,7 @@ payloads, channel name and pair. Numbers are strings with the precision of which
 the instrument's exponents must be that precision; times are decimal seconds. Trades have no ids.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
@@ -16,7 +17,7 @@ from nodes.venues.checked import CheckedBook, crc
 from nodes.venues.decimals import DecimalError, integer
 from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
 from nodes.venues.times import seconds_ns
-from nodes.venues.writer import Writer
+from nodes.venues.writer import Writer, book_named
 
 VENUE = "kraken_v1"
 WS = kraken.WS
@@ -55,6 +56,8 @@ class Message(msgspec.Struct):
     errorMessage: str = ""  # noqa: N815 (the venue's name)
 
 
+# For refusals: a book's message, and its pair.
+_BOOK_OF = re.compile(rb'"book-[0-9]+", ?"([^"]+)"')
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _name = msgspec.json.Decoder(str).decode
 _book = msgspec.json.Decoder(Book).decode
@@ -115,7 +118,7 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             raise DecimalError(f"channel {channel!r} of {len(payloads)} payloads was not subscribed")
         return [event_of(payloads[0], recv_ns, out)]
     except UNREADABLE as error:
-        raise FrameError(f"not a Kraken message: {error}") from None
+        raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
 
 
 def control(frame: bytes) -> Control:

@@ -5,6 +5,7 @@ Protocol: OKX API v5, "WebSocket" (subscribe, notice, connection), "Trades chann
 the fills of one taker order at one price: `count` ids, the last of which is its own. A checksum of 0 is none (since June 2026).
 """
 
+import re
 import zlib
 from collections.abc import Iterable, Iterator
 
@@ -20,7 +21,7 @@ from nodes.venues.decimals import DecimalError, integer, text
 from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
 from nodes.venues.levels import Levels
 from nodes.venues.times import milliseconds_ns
-from nodes.venues.writer import Writer
+from nodes.venues.writer import Writer, book_named
 
 VENUE = "okx"
 WS = ("wss://ws.okx.com:443",)
@@ -116,6 +117,8 @@ class Stamps(msgspec.Struct):
     data: list[Stamp]
 
 
+# For refusals: a book's message, and its instrument.
+_BOOK_OF = re.compile(rb'"channel": ?"books", ?"instId": ?"([^"]+)"')
 _message = msgspec.json.Decoder(Message).decode
 _trades = msgspec.json.Decoder(list[Trade]).decode
 _books = msgspec.json.Decoder(list[Book]).decode
@@ -186,7 +189,7 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             raise DecimalError(f"{message.arg.instId!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
         return events_of(message, recv_ns, out)
     except UNREADABLE as error:
-        raise FrameError(f"not an OKX message: {error}") from None
+        raise FrameError(f"not an OKX message: {error}", book_named(frame, _BOOK_OF, known)) from None
 
 
 def control(frame: bytes) -> Control:

@@ -1,7 +1,8 @@
 """The events of one instrument, from the texts of its venue: exact numbers, ready-made headers."""
 
+import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -88,6 +89,16 @@ class Writer:
 
 def _last_id(record: bytes) -> int:
     return int.from_bytes(record[:8], "little")
+
+
+def book_named(frame: bytes, pattern: re.Pattern[bytes], known: Mapping[str, Writer]) -> str:
+    """The subject whose book a refused message would have changed, where it can be told; else "".
+
+    `pattern` finds the instrument's name as its group in what is a book's message beyond doubt.
+    """
+    match = pattern.search(frame)
+    out = known.get(match[1].decode("utf-8", "replace")) if match else None
+    return out.instrument.subject if out else ""
 
 
 def definition(
