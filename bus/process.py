@@ -108,6 +108,7 @@ class Subscription:
                 if events := self._subscriber.drain():
                     self._readable.set()  # ZeroMQ's descriptor is edge-triggered: drain until nothing comes
                     yield events
+                    await asyncio.sleep(0)  # while more and more comes, the heartbeat has its turn as well
                     continue
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1.0):  # wait_for can swallow a cancellation (Python 3.11)

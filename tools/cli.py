@@ -1,7 +1,7 @@
 """`mesh`: the operator's commands. Each one's work is in the file of its name."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -150,6 +150,29 @@ def bars(
         terminal.print_json(command.as_json(result))
     elif csv is None and plot is None:
         command.show(result, rows)
+
+
+@commands.command()
+def export(
+    topic: Annotated[
+        list[str] | None, typer.Option(help="trade, depth.binance, quote.binance.BTCUSDT …; market data without.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Days from here on (UTC), like 2024-08-09.")] = None,
+    end: Annotated[str | None, typer.Option(help="Days before this one.")] = None,
+    format: Annotated[Literal["parquet", "arrow"], typer.Option(help="Of the files.")] = "parquet",
+    decimals: Annotated[
+        Literal["mantissa", "float", "exact"],
+        typer.Option(help="Prices and quantities as integers with an exponent, as floats, or as exact decimals."),
+    ] = "mantissa",
+    to: Annotated[Path | None, typer.Option(help="The folder; else data/<source>/export.", metavar="FOLDER")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="The days that are not over, too, as far as they are.")] = False,
+    json: Json = False,
+) -> None:
+    """Write finished days as Parquet or Arrow files. Interrupted, it goes on at the next call."""
+    from tools import export as command
+
+    result = command.export(topic or [], start, end, format, decimals, to, partial)
+    terminal.print_json(result) if json else command.show(result)
 
 
 def main() -> None:
