@@ -19,7 +19,8 @@ from bus.sockets import OutboxFull
 from bus.wire import Event, encode
 from storage.archive import DAY_NS
 from storage.cut import ArchiveWriter
-from storage.recent import RecentError, RecentFull, RecentWriter
+from storage.environment import RecentError
+from storage.recent import RecentFull, RecentWriter
 from storage.segment import ArchiveError, ArchiveFull
 
 READS: tuple[Kind, ...] = tuple(Kind)

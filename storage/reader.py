@@ -19,7 +19,8 @@ from bus.wire import Event
 from bus.wire import events as events_of
 from storage.archive import ArchiveReader, read_watermark, row_dtype, rows_of
 from storage.columns import from_bytes
-from storage.recent import RecentError, RecentReader
+from storage.environment import RecentError
+from storage.recent import RecentReader
 
 if TYPE_CHECKING:
     import pandas
