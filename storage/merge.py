@@ -51,9 +51,10 @@ class Spool:
     """The file that HDF5 writes into. A full disk is kept for `check`: HDF5 does not survive one in the middle of its work."""
 
     def __init__(self, path: Path):
-        self.path, self.error = path, None  # type: Path, OSError | None
+        self.path = path
+        self.error: OSError | None = None
         try:
-            self.file = open(path, "w+b", buffering=0)
+            self.file = open(path, "w+b", buffering=0)  # noqa: SIM115  closed by `merge`, after HDF5
         except OSError as error:
             raise self._full(error) from None
 
@@ -262,7 +263,7 @@ class Images:
         return sorted((hour, seq) for hour, seq in found.items() if hour not in self.hours)
 
     def found(self, depth: bool) -> list[tuple[str, Book | None, int]]:
-        """(name, image, seq of the event that it precedes); none where the instrument has had no depth. `depth`: has some now."""
+        """(name, image, seq of the event it precedes); none where the instrument never had depth. `depth`: has some now."""
         if self.start is None and not depth:
             return []
         out: list[tuple[str, Book | None, int]] = [("book", self.start or Book(), 0)]
