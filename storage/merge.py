@@ -18,7 +18,8 @@ import numpy as np
 from bus.log import sync_folder
 from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from storage.book import Book
-from storage.columns import Table, TableWriter, to_bytes
+from storage.columns import Table, to_bytes
+from storage.encoding import TableWriter
 from storage.segment import (
     FORMAT,
     HDF5_VERSIONS,

@@ -16,7 +16,8 @@ from bus.log import LogError, sync_folder
 from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from bus.topics import TABLE, Lane
 from storage.book import Book
-from storage.columns import Table, TableReader, read_table, to_bytes, windows, write_table
+from storage.columns import Table, TableReader, read_table, to_bytes, windows
+from storage.encoding import write_table
 from storage.packing import get, put
 
 FORMAT = "tickmesh archive 1"
