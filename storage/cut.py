@@ -102,9 +102,7 @@ class ArchiveWriter:
         self.files = 0
         self.bytes = 0
         self.mark = Watermark(0, 0)
-        self.lock = (
-            threading.RLock()
-        )  # a day is sealed in another thread than the one that cuts: what a reader sees changes here
+        self.lock = threading.RLock()  # days are sealed in another thread than the one that cuts
         self._books: dict[str, Book] = {}
         self._exponents: dict[str, tuple[int, int]] = {}
         self._known: set[str] = set()  # folders whose last book and exponents have been looked up
@@ -137,7 +135,8 @@ class ArchiveWriter:
         """A new manifest: from here on readers see what it says. Raises ArchiveFull; it may have become visible then."""
         new = (archived_seq, log_id, sealed_seq, pruned)
         with self.lock:
-            mark = Watermark(*(old if value is None else value for old, value in zip(self.mark, new)))
+            changes = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
+            mark = self.mark._replace(**changes)  # type: ignore[arg-type]
             try:
                 place(self.folder / MANIFEST, manifest(mark), 0o644)
             except ArchiveFull:

@@ -19,7 +19,8 @@ from bus.log import sync_folder
 from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from storage import pyramid
 from storage.book import Book
-from storage.columns import Table, TableWriter, to_bytes
+from storage.columns import Table, to_bytes
+from storage.encoding import TableWriter
 from storage.segment import (
     FORMAT,
     HDF5_VERSIONS,
@@ -52,9 +53,10 @@ class Spool:
     """The file that HDF5 writes into. A full disk is kept for `check`: HDF5 does not survive one in the middle of its work."""
 
     def __init__(self, path: Path):
-        self.path, self.error = path, None  # type: Path, OSError | None
+        self.path = path
+        self.error: OSError | None = None
         try:
-            self.file = open(path, "w+b", buffering=0)
+            self.file = open(path, "w+b", buffering=0)  # noqa: SIM115  closed by `merge`, after HDF5
         except OSError as error:
             raise self._full(error) from None
 
@@ -263,7 +265,7 @@ class Images:
         return sorted((hour, seq) for hour, seq in found.items() if hour not in self.hours)
 
     def found(self, depth: bool) -> list[tuple[str, Book | None, int]]:
-        """(name, image, seq of the event that it precedes); none where the instrument has had no depth. `depth`: has some now."""
+        """(name, image, seq of the event it precedes); none where the instrument never had depth. `depth`: has some now."""
         if self.start is None and not depth:
             return []
         out: list[tuple[str, Book | None, int]] = [("book", self.start or Book(), 0)]

@@ -16,7 +16,8 @@ from bus.log import LogError, sync_folder
 from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from bus.topics import TABLE, Lane
 from storage.book import Book
-from storage.columns import Table, TableReader, read_table, to_bytes, windows, write_table
+from storage.columns import Table, TableReader, read_table, to_bytes, windows
+from storage.encoding import write_table
 from storage.packing import get, put
 
 FORMAT = "tickmesh archive 1"
@@ -149,6 +150,7 @@ class Segment:
 
     def __init__(self, path: Path):
         self.path = path
+        self._readers: dict[Kind, TableReader] = {}
         try:
             self.file = h5py.File(path, "r", locking=False)
         except FileNotFoundError:
@@ -183,7 +185,8 @@ class Segment:
 
     @property
     def kinds(self) -> list[Kind]:
-        return [kind for kind in Kind if kind.name in self.file]
+        names = set(self.file)
+        return [kind for kind in Kind if kind.name in names]
 
     def table(self, kind: Kind) -> Table:
         """All events of a kind. Raises ArchiveError when the file is damaged."""
@@ -195,13 +198,16 @@ class Segment:
     def reader(self, kind: Kind) -> TableReader:
         """As `table`, for parts and for windows."""
         try:
-            return TableReader(self.file[kind.name], kind, self.description)
+            if kind not in self._readers:
+                self._readers[kind] = TableReader(self.file[kind.name], kind, self.description)
+            return self._readers[kind].again()
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
             raise self._damaged(error) from None
 
     def windows(self, kinds: Iterable[Kind], after: int = 0, until: int | None = None) -> Iterator[dict[Kind, Table]]:
         """The events of some kinds with after < seq ≤ until, one span of `seq` after the other; a cut in one piece."""
-        readers = {kind: self.reader(kind) for kind in kinds if kind.name in self.file}
+        present = set(self.kinds)
+        readers = {kind: self.reader(kind) for kind in kinds if kind in present}
         try:
             yield from windows(readers, after, until, self.part == "cut")
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
@@ -270,9 +276,9 @@ class Segment:
         for _, name in self.images():
             book = self.book(name)
             if book is not None:
-                data = book.levels().tobytes()
-                digest.update(data)
-                sums[name] = hashlib.sha256(data).hexdigest()
+                levels = book.levels().tobytes()
+                digest.update(levels)
+                sums[name] = hashlib.sha256(levels).hexdigest()
         for name, group in self.file.items():  # what is computed from the columns has its sum, but is not computed here
             if "content_sha256" in group.attrs:
                 sums.setdefault(name, str(group.attrs["content_sha256"]))

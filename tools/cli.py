@@ -131,6 +131,22 @@ def bars(
         command.show(result, rows)
 
 
+@commands.command()
+def rebuild(
+    day: Annotated[str, typer.Option(help="A sealed day, like 2024-08-09.")],
+    into: Annotated[Path | None, typer.Option(help="Keep what is made in this empty folder.")] = None,
+    source: Annotated[str, typer.Option("--from", help="events (log, else archive), or raw frames.")] = "events",
+    json: Json = False,
+) -> None:
+    """Make a sealed day again, and compare its content with the archive's."""
+    from tools import rebuild as command
+
+    result = command.rebuild(day, into, source, json)
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     terminal.run(commands, "mesh")
 
