@@ -17,11 +17,14 @@ from bus.wire import sizes
 from storage.archive import DAY_NS, MANIFEST, day_of, list_files, manifest, read_watermark
 from storage.book import Book
 from storage.columns import Table, from_bytes
+from storage.intervals import BEGINNING, State, of_tables
 from storage.segment import (
+    SYSTEM,
     TEMPORARY,
     ArchiveError,
     ArchiveFull,
     Content,
+    Ledger,
     Segment,
     build,
     folder_of,
@@ -89,13 +92,14 @@ class ArchiveWriter:
         self.bytes = 0
         self._books: dict[str, Book] = {}
         self._exponents: dict[str, tuple[int, int]] = {}
-        self._known: set[str] = set()  # folders whose last book and exponents have been looked up
+        self._states: dict[str, State] = {}  # how far each instrument's coverage ledger is
+        self._known: set[str] = set()  # folders whose last book, exponents and ledger have been looked up
         self.removed = self._resume()
 
     def _resume(self) -> int:
         """Believes only what is on disk: the manifest, and the files up to it. Returns how many others were removed."""
         self.archived_seq, self.log_id = read_watermark(self.folder)
-        self._books, self._exponents, self._known = {}, {}, set()
+        self._books, self._exponents, self._states, self._known = {}, {}, {}, set()
         gone = 0
         strays = [f.path for f in list_files(self.folder) if f.last > self.archived_seq]
         strays += [p for p in self.folder.rglob(f".*{TEMPORARY}")]
@@ -146,6 +150,7 @@ class ArchiveWriter:
         tables_of = cut.folders()
         paths = {folder: self.folder / folder / day / name for folder in sorted(tables_of)}
         names = names_of(paths.values(), self.folder)
+        states: dict[str, State] = {}
         try:
             for folder, path in paths.items():
                 tables = tables_of[folder]
@@ -154,7 +159,11 @@ class ArchiveWriter:
                     "log_id": f"{log_id:016x}", "first_seq": np.uint64(cut.first), "last_seq": np.uint64(cut.last),
                     "folder": folder, "day": day, "files": names,
                 }  # fmt: skip
-                data = build(Content(tables, self._books.get(folder), self._exponents.get(folder)), attributes)
+                ledger = None
+                if folder != SYSTEM:
+                    ledger = Ledger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
+                    states[folder] = ledger.after
+                data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)
                 place(path, data)
                 self.bytes += len(data)
             place(self.folder / MANIFEST, manifest(cut.last, log_id), 0o644)
@@ -163,11 +172,12 @@ class ArchiveWriter:
             raise
         for folder, tables in tables_of.items():
             follow(self._books.get(folder), tables)
+        self._states |= states
         self.files += len(paths)
         self.archived_seq, self.log_id = cut.last, log_id
 
     def _know(self, folder: str, tables: dict[Kind, Table]) -> None:
-        """Book and exponents of an instrument, from its last file after a restart, and from new instrument records."""
+        """Book, exponents and ledger of an instrument, from its last file after a restart, and from new instrument records."""
         if folder not in self._known:
             self._known.add(folder)
             for file in reversed([f for f in list_files(self.folder) if f.folder == folder]):
@@ -177,6 +187,8 @@ class ArchiveWriter:
                             self._exponents[folder] = exponents
                         if (book := segment.book_after()) is not None:
                             self._books[folder] = book
+                        if (ledger := segment.ledger()) is not None:
+                            self._states[folder] = ledger.after
                     break
         if Kind.instrument in tables:
             record = tables[Kind.instrument].records[-1]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bus.schema import COVERAGE, GAP, HEADER, Coverage, Evidence, Flag, GapState, Kind, Reason
+from bus.schema import COVERAGE, DTYPES, HEADER, Coverage, Evidence, Flag, GapState, Kind, Reason
 from storage.columns import Table
 
 COVERED = (Kind.trade, Kind.quote, Kind.depth)  # the streams that have a ledger
@@ -44,29 +44,46 @@ class State(NamedTuple):
     era: int = 0  # seq of the snapshot with which the depth ids last began anew
 
 
-# One statement: first_id, last_id, begin_ns, end_ns, state, evidence, reason, era.
-Row = tuple[int, int, int, int, int, int, int, int]
+BEGINNING = State()
 
 
-def of_tables(tables: Mapping[Kind, Table], subject: str, state: State = State()) -> tuple[np.ndarray, State]:
+class Row(NamedTuple):
+    """One statement, as a record of COVERAGE says it."""
+
+    first: int
+    last: int
+    begin_ns: int
+    end_ns: int
+    state: int
+    evidence: int = Evidence.none
+    reason: int = Reason.none
+    era: int = 0
+
+    @property
+    def claim(self) -> tuple[int, int, int]:
+        return self.state, self.evidence, self.reason
+
+
+def of_tables(tables: Mapping[Kind, Table], subject: str, state: State = BEGINNING) -> tuple[np.ndarray, State]:
     """What a stretch's events prove: COVERAGE rows in canonical order, and the state after it.
 
     `tables`: events of one instrument by kind, each in order of seq; others than trade, quote, depth and gap are ignored.
     `state`: what the stretch before came to; the default is that of a log's beginning.
     """
-    gaps = tables.get(Kind.gap, Table(np.zeros(0, HEADER), np.zeros(0, GAP)))
-    parts = []
-    for kind, ledger in ((Kind.trade, _trades), (Kind.quote, _quotes)):
-        if kind in tables or kind == Kind.trade:
-            rows, state = ledger(tables.get(kind, Table(np.zeros(0, HEADER), None)), gaps, state)
-            parts.append(_array(kind, rows))
+    trades, quotes, depth, gaps = (_table(tables, kind) for kind in (*COVERED, Kind.gap))
+    traded, state = _trades(trades, gaps, state)
+    quoted, state = _quotes(quotes, state)
     book = _Book(state, DEPTH_PROOF.get(subject.partition(".")[0], Proof()))
-    book.follow(tables.get(Kind.depth), gaps)
-    parts.append(_array(Kind.depth, book.rows))
+    book.follow(depth.headers, gaps)
+    parts = (_array(kind, rows) for kind, rows in zip(COVERED, (traded, quoted, book.rows)))
     return merge(parts), state._replace(depth_id=book.id, book=book.valid, era=book.era)
 
 
-def _array(kind: Kind, rows: list[Row]) -> np.ndarray:
+def _table(tables: Mapping[Kind, Table], kind: Kind) -> Table:
+    return tables.get(kind, Table(np.zeros(0, HEADER), np.zeros(0, DTYPES[kind])))
+
+
+def _array(kind: int, rows: list[Row]) -> np.ndarray:
     out = np.zeros(len(rows), COVERAGE)
     names = ("first_id", "last_id", "begin_ns", "end_ns", "state", "evidence", "reason", "era")
     for name, values in zip(names, zip(*rows)):
@@ -84,7 +101,7 @@ def _gap_rows(gaps: Table, kind: Kind) -> Iterator[tuple[int, np.void]]:
 
 
 def _missing(first: int, last: int, reason: int, era: int = 0) -> Row:
-    return (first, last, 0, 0, Coverage.missing, Evidence.none, reason, era)
+    return Row(first, last, 0, 0, Coverage.missing, reason=reason, era=era)
 
 
 # -- trades: every id is there, or is missing
@@ -104,7 +121,7 @@ def _trades(table: Table, gaps: Table, state: State) -> tuple[list[Row], State]:
     repaired = (headers["flags"] & Flag.REPAIRED) != 0
     for coverage, chosen in ((Coverage.complete, ~repaired), (Coverage.repaired, repaired)):
         for first, last, begin, end in _runs(headers[chosen], begin_ns[chosen], end_ns[chosen]):
-            rows.append((first, last, begin, end, coverage, Evidence.ids, Reason.none, 0))
+            rows.append(Row(first, last, begin, end, coverage, Evidence.ids))
     ordinary = headers[~repaired]
     if len(ordinary):
         before = ordinary["first_id"][0] - 1 if state.trade_id is None else state.trade_id
@@ -131,7 +148,7 @@ def _runs(headers: np.ndarray, begin_ns: np.ndarray, end_ns: np.ndarray) -> Iter
 # -- quotes: their ids rise with holes, nothing proves them
 
 
-def _quotes(table: Table, _gaps: Table, state: State) -> tuple[list[Row], State]:
+def _quotes(table: Table, state: State) -> tuple[list[Row], State]:
     headers = table.headers
     if not len(headers):
         return [], state
@@ -140,7 +157,7 @@ def _quotes(table: Table, _gaps: Table, state: State) -> tuple[list[Row], State]
     if state.quote_id is not None:
         first = min(first, state.quote_id + 1)
         last = max(last, first)
-    row = (first, last, int(times.min()), int(times.max()), Coverage.unproven, Evidence.none, Reason.conflated, 0)
+    row = Row(first, last, int(times.min()), int(times.max()), Coverage.unproven, reason=Reason.conflated)
     return [row], state._replace(quote_id=max(last, state.quote_id or last))
 
 
@@ -160,8 +177,8 @@ class _Book:
         self.proof = proof
         self.rows: list[Row] = []
 
-    def follow(self, depth: Table | None, gaps: Table) -> None:
-        headers = np.zeros(0, HEADER) if depth is None else depth.headers
+    def follow(self, headers: np.ndarray, gaps: Table) -> None:
+        """`headers`: of depth events in order of seq; `gaps`: of any stream."""
         snapshots = np.flatnonzero(headers["flags"] & Flag.SNAPSHOT).tolist()
         marks: list[tuple[int, int, np.void | None]] = [(at, at + 1, None) for at in snapshots]
         for seq, gap in _gap_rows(gaps, Kind.depth):
@@ -169,17 +186,18 @@ class _Book:
             marks.append((at, at, gap))
         marks.sort(key=lambda mark: mark[:2])  # stable: gaps at one place stay in their order, before a snapshot there
         position = 0
-        for at, after, gap in marks:
+        for at, after, told in marks:
             self._changes(headers[position:at])
-            if gap is None:
-                self._snapshot(headers[at])
-            else:
-                self._broken(gap)
+            if told is not None:
+                self._broken(told)
+            for header in headers[at:after]:
+                self._snapshot(header)
             position = after
         self._changes(headers[position:])
 
     def _known(self, first: int, last: int, begin_ns: int, end_ns: int) -> None:
-        self.rows.append((first, last, begin_ns, end_ns, *self.proof[:3], self.era))
+        proof = self.proof
+        self.rows.append(Row(first, last, begin_ns, end_ns, proof.state, proof.evidence, proof.reason, self.era))
 
     def _lost(self, last: int, reason: int) -> None:
         """No book is known from here to the id `last`."""
@@ -210,7 +228,7 @@ class _Book:
             return
         reached = np.maximum.accumulate(np.concatenate([[self.id], headers["last_id"]]))
         if self.valid:
-            breaks = np.flatnonzero(headers["first_id"] > reached[:-1] + 1) if self.proof.chained else ()
+            breaks = np.flatnonzero(headers["first_id"] > reached[:-1] + 1) if self.proof.chained else np.zeros(0, "i8")
             whole = int(breaks[0]) if len(breaks) else len(headers)
             last = int(reached[whole])
             if last > self.id:
@@ -237,8 +255,8 @@ def merge(parts: Iterable[np.ndarray]) -> np.ndarray:
     groups: dict[tuple[int, int], list[Row]] = {}
     for row in rows.tolist():
         first, last, begin, end, stream, state, evidence, reason, era = row
-        groups.setdefault((stream, era), []).append((first, last, begin, end, state, evidence, reason, era))
-    out = [_array(Kind(stream), _with_times(_united(group))) for (stream, _), group in sorted(groups.items())]
+        groups.setdefault((stream, era), []).append(Row(first, last, begin, end, state, evidence, reason, era))
+    out = [_array(stream, _with_times(_united(group))) for (stream, _), group in sorted(groups.items())]
     return np.concatenate([np.zeros(0, COVERAGE), *out])
 
 
@@ -255,26 +273,26 @@ def _rank(claim: tuple) -> tuple[int, int, int]:
 
 def _united(rows: list[Row]) -> list[Row]:
     """Disjoint rows in order of id."""
-    claims: dict[tuple, list[Row]] = {}
+    claims: dict[tuple[int, int, int], list[Row]] = {}
     for row in sorted(rows):
-        runs = claims.setdefault(row[4:7], [])
-        if runs and row[0] <= runs[-1][1] + 1:
+        runs = claims.setdefault(row.claim, [])
+        if runs and row.first <= runs[-1].last + 1:
             runs[-1] = _joined(runs[-1], row)
         else:
             runs.append(row)
     ranked = [claims[claim] for claim in sorted(claims, key=_rank, reverse=True)]
     if len(ranked) == 1:
         return ranked[0]
-    bounds = sorted({bound for runs in ranked for row in runs for bound in (row[0], row[1] + 1)})
+    bounds = sorted({bound for runs in ranked for row in runs for bound in (row.first, row.last + 1)})
     places = [0] * len(ranked)
     out: list[Row] = []
     for low, high in pairwise(bounds):
         for claim, runs in enumerate(ranked):
-            while places[claim] < len(runs) and runs[places[claim]][1] < low:
+            while places[claim] < len(runs) and runs[places[claim]].last < low:
                 places[claim] += 1
-            if places[claim] < len(runs) and runs[places[claim]][0] <= low:
-                row = (low, high - 1, *runs[places[claim]][2:])
-                if out and out[-1][1] == low - 1 and out[-1][4:7] == row[4:7]:
+            if places[claim] < len(runs) and runs[places[claim]].first <= low:
+                row = runs[places[claim]]._replace(first=low, last=high - 1)
+                if out and out[-1].last == low - 1 and out[-1].claim == row.claim:
                     out[-1] = _joined(out[-1], row)
                 else:
                     out.append(row)
@@ -284,20 +302,25 @@ def _united(rows: list[Row]) -> list[Row]:
 
 def _joined(one: Row, other: Row) -> Row:
     """Two rows of one claim, next to one another. A time of 0 is not known."""
-    begin = min(one[2], other[2]) or max(one[2], other[2])
-    return (min(one[0], other[0]), max(one[1], other[1]), begin, max(one[3], other[3]), *one[4:])
+    begin_ns = min(one.begin_ns, other.begin_ns) or max(one.begin_ns, other.begin_ns)
+    return one._replace(
+        first=min(one.first, other.first),
+        last=max(one.last, other.last),
+        begin_ns=begin_ns,
+        end_ns=max(one.end_ns, other.end_ns),
+    )
 
 
 def _with_times(rows: list[Row]) -> list[Row]:
     """A missing row begins when what is before it ended, and ends when what is after it began; 0 where that is not stated."""
-    begins, ends = [row[2] for row in rows], [row[3] for row in rows]
-    missing = [row[4] == Coverage.missing for row in rows]
+    begins, ends = [row.begin_ns for row in rows], [row.end_ns for row in rows]
+    missing = [row.state == Coverage.missing for row in rows]
     for i, row in enumerate(rows):
         if missing[i]:
-            follows = i > 0 and rows[i - 1][1] == row[0] - 1
+            follows = i > 0 and rows[i - 1].last == row.first - 1
             begins[i] = (begins if follows and missing[i - 1] else ends)[i - 1] if follows else 0
     for i, row in reversed(list(enumerate(rows))):
         if missing[i]:
-            precedes = i + 1 < len(rows) and rows[i + 1][0] == row[1] + 1
+            precedes = i + 1 < len(rows) and rows[i + 1].first == row.last + 1
             ends[i] = (ends if precedes and missing[i + 1] else begins)[i + 1] if precedes else 0
-    return [(*row[:2], begin, end, *row[4:]) for row, begin, end in zip(rows, begins, ends)]
+    return [row._replace(begin_ns=begin, end_ns=end) for row, begin, end in zip(rows, begins, ends)]

@@ -13,10 +13,11 @@ import h5py
 import numpy as np
 
 from bus.log import LogError, sync_folder
-from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from bus.schema import COVERAGE, DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from bus.topics import TABLE, Lane
 from storage.book import Book
 from storage.columns import Table, get, put, read_table, to_bytes, write_table
+from storage.intervals import BEGINNING, COVERED, State, of_tables
 
 FORMAT = "tickmesh archive 1"
 SOFTWARE = "tickmesh 0.1.0"
@@ -34,12 +35,20 @@ class ArchiveFull(ArchiveError):
     """The disk took no more, or the folder cannot be written; the log keeps everything, so it is tried again."""
 
 
+class Ledger(NamedTuple):
+    """What a file's events prove: COVERAGE rows, and how far the ledger is after them (storage/intervals.py)."""
+
+    rows: np.ndarray
+    after: State
+
+
 class Content(NamedTuple):
     """What a file holds: a table for each kind, and the book before its first event (None where there is none)."""
 
     tables: dict[Kind, Table]
     book: Book | None
     exponents: tuple[int, int] | None
+    ledger: Ledger | None = None
 
 
 def folder_of(kind: int, subject: str) -> str:
@@ -73,6 +82,8 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
             wanted[kind] = hashlib.sha256(data).digest()
         if content.book is not None:
             digest.update(_write_book(file.create_group("book"), content.book).tobytes())
+        if content.ledger is not None:
+            digest.update(_write_ledger(file.create_group("ledger"), content.ledger).tobytes())
         if content.exponents is not None:
             file.attrs["price_exponent"], file.attrs["quantity_exponent"] = content.exponents
         file.attrs.update(
@@ -100,6 +111,17 @@ def _write_book(group: Any, book: Book) -> np.ndarray:
     for name in ("price_ticks", "quantity_lots", "side"):
         put(group, name, np.ascontiguousarray(levels[name]))
     return levels
+
+
+def _write_ledger(group: Any, ledger: Ledger) -> np.ndarray:
+    for name in COVERAGE.names or ():
+        if ledger.rows[name].any():
+            put(group, name, np.ascontiguousarray(ledger.rows[name]))
+    group.attrs["rows"] = len(ledger.rows)
+    for name, value in ledger.after._asdict().items():
+        if value is not None:
+            group.attrs[f"after_{name}"] = np.int64(value)
+    return ledger.rows
 
 
 def place(path: Path, data: bytes, mode: int = 0o444) -> None:
@@ -196,6 +218,36 @@ class Segment:
             raise self._damaged(error) from None
         return book
 
+    def ledger(self, before: State | None = None) -> Ledger | None:
+        """What the file's events prove; None where nodes have their events.
+
+        A file that was written without it is computed, from `before` (the state of the file before), or from its book image.
+        """
+        if self.attributes["folder"] == SYSTEM:
+            return None
+        if "ledger" not in self.file:
+            return self._computed(before)
+        try:
+            group = self.file["ledger"]
+            rows = np.zeros(int(group.attrs["rows"]), COVERAGE)
+            for name in COVERAGE.names or ():
+                rows[name] = get(group, name, len(rows), COVERAGE[name])
+            after: dict[str, Any] = {
+                name: int(group.attrs[f"after_{name}"]) for name in State._fields if f"after_{name}" in group.attrs
+            }
+        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            raise self._damaged(error) from None
+        return Ledger(rows, BEGINNING._replace(**after))
+
+    def _computed(self, before: State | None) -> Ledger:
+        if before is None:
+            book = self.book()
+            before = BEGINNING
+            if book is not None and (book.valid or book.last_update_id):
+                before = State(depth_id=book.last_update_id, book=book.valid)
+        tables = {kind: self.table(kind) for kind in (*COVERED, Kind.gap) if kind in self.kinds}
+        return Ledger(*of_tables(tables, self.attributes["folder"].replace("/", "."), before))
+
     @property
     def exponents(self) -> tuple[int, int] | None:
         """(price_exponent, quantity_exponent), or None where no instrument record was known."""
@@ -217,6 +269,9 @@ class Segment:
         book = self.book()
         if book is not None:
             digest.update(book.levels().tobytes())
+        ledger = self.ledger() if "ledger" in self.file else None
+        if ledger is not None:
+            digest.update(ledger.rows.tobytes())
         if digest.hexdigest() != self.attributes.get("content_sha256"):
             raise self._damaged(ValueError("its content does not match content_sha256"))
 
