@@ -196,6 +196,11 @@ class Segment:
     def kinds(self) -> list[Kind]:
         return [kind for kind in Kind if kind.name in self.file]
 
+    def subjects(self) -> list[str]:
+        """Whose events are in the file."""
+        names = {name for kind in self.kinds for name in self.file[kind.name]["events/subjects"][:].tolist()}
+        return sorted(name.rstrip(b"\0").decode() for name in names)
+
     def table(self, kind: Kind) -> Table:
         """All events of a kind. Raises ArchiveError when the file is damaged."""
         try:
