@@ -3,14 +3,15 @@
 import sys
 import warnings
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from bus.config import Config
 from bus.log import LogError
-from bus.schema import COVERAGE, Coverage, Flag, Kind
+from bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind
 from storage.archive import day_of
 from storage.coverage import COVERED, Look, described, look, missing
 from storage.segment import Segment
@@ -19,6 +20,7 @@ from storage.times import ReadError
 Gaps = Literal["warn", "raise", "mask", "ignore"]
 SHOWN_MAX = 5  # intervals that a warning names; `coverage` has all
 NO_STRETCH = -1
+CHUNK_ROWS = 4096  # of a file that are looked at for the event at the edge of a request
 
 
 class CoverageWarning(UserWarning):
@@ -100,47 +102,68 @@ def touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_
         return rows
     keep = np.ones(len(rows), bool)
     if start_ns is not None and (edge := _edge(seen, kind, start_ns, forward=False)) is not None:
-        era = _eras(rows, edge["seq"])
-        keep &= (rows["era"] > era) | ((rows["era"] == era) & (rows["last_id"] > edge["last_id"]))
+        era = _eras(rows, edge.seq)
+        keep &= (rows["era"] > era) | ((rows["era"] == era) & (rows["last_id"] > edge.last_id))
     if end_ns is not None and (edge := _edge(seen, kind, end_ns, forward=True)) is not None:
-        era = _eras(rows, edge["seq"])
-        keep &= (rows["era"] < era) | ((rows["era"] == era) & (rows["first_id"] < edge["first_id"]))
+        era = _eras(rows, edge.seq)
+        keep &= (rows["era"] < era) | ((rows["era"] == era) & (rows["first_id"] < edge.first_id))
     return rows[keep]
 
 
-def _eras(ledger: np.ndarray, seqs: np.ndarray) -> np.ndarray:
+def _eras(ledger: np.ndarray, seqs: np.ndarray | int) -> np.ndarray:
     """The era that each seq belongs to: an era is named by the seq with which it began."""
     eras = np.unique(ledger["era"])
     return eras[np.maximum(np.searchsorted(eras, seqs, "right") - 1, 0)]
 
 
-def _edge(seen: Look, kind: Kind, ns: int, forward: bool) -> np.void | None:
-    """Header of the first event with seq_ns ≥ `ns`, or of the last before it; what was repaired late is out of place."""
-    for headers in _headers(seen, kind, day_of(ns), forward):
-        fits = (headers["seq_ns"] >= ns) == forward
-        chosen = np.flatnonzero(fits & ((headers["flags"] & (Flag.REPAIRED | Flag.SNAPSHOT)) == 0))
-        if len(chosen):
-            return headers[chosen[0] if forward else chosen[-1]]
+class Edge(NamedTuple):
+    seq: int
+    first_id: int
+    last_id: int
+
+
+def _edge(seen: Look, kind: Kind, ns: int, forward: bool) -> Edge | None:
+    """The first event with seq_ns ≥ `ns`, or the last before it; what was repaired late is out of place."""
+
+    def archived() -> Iterator[Edge | None]:
+        day = day_of(ns)
+        for path in seen.files if forward else seen.files[::-1]:  # archive/venue/instrument/day/file
+            if path.parent.name >= day if forward else path.parent.name <= day:
+                yield _edge_of_file(path, kind, ns, forward)
+
+    def logged() -> Iterator[Edge | None]:
+        for tables in seen.tail if forward else seen.tail[::-1]:
+            if kind in tables:
+                headers = tables[kind].headers
+                yield _nearest(headers[(headers["seq_ns"] >= ns) == forward], forward)
+
+    places = chain(archived(), logged()) if forward else chain(logged(), archived())
+    return next((edge for edge in places if edge is not None), None)
+
+
+def _edge_of_file(path: Path, kind: Kind, ns: int, forward: bool) -> Edge | None:
+    with Segment(path) as segment:
+        if kind not in segment.kinds:
+            return None
+        reader = segment.reader(kind)
+        at = reader.first_row("seq_ns", ns)
+        rows = range(at, reader.events, CHUNK_ROWS) if forward else range(at, 0, -CHUNK_ROWS)
+        for row in rows:
+            start, stop = (row, min(row + CHUNK_ROWS, reader.events)) if forward else (max(row - CHUNK_ROWS, 0), row)
+            headers = np.zeros(stop - start, HEADER)
+            for name in ("seq", "flags", "first_id", "last_id"):
+                headers[name] = reader.header_column(name, start, stop)
+            if (edge := _nearest(headers, forward)) is not None:
+                return edge
     return None
 
 
-def _headers(seen: Look, kind: Kind, day: str, forward: bool) -> Iterator[np.ndarray]:
-    """Headers of one stream, a file at a time: from a UTC day on, or from it back to the beginning."""
-
-    def archived(paths: list[Path]) -> Iterator[np.ndarray]:
-        for path in paths:  # archive/venue/instrument/day/file
-            if path.parent.name >= day if forward else path.parent.name <= day:
-                with Segment(path) as segment:
-                    if kind in segment.kinds:
-                        yield segment.table(kind).headers
-
-    tail = [tables[kind].headers for tables in seen.tail if kind in tables]
-    if forward:
-        yield from archived(seen.files)
-        yield from tail
-    else:
-        yield from reversed(tail)
-        yield from archived(seen.files[::-1])
+def _nearest(headers: np.ndarray, forward: bool) -> Edge | None:
+    chosen = headers[(headers["flags"] & (Flag.REPAIRED | Flag.SNAPSHOT)) == 0]
+    if not len(chosen):
+        return None
+    header = chosen[0 if forward else -1]
+    return Edge(int(header["seq"]), int(header["first_id"]), int(header["last_id"]))
 
 
 def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:

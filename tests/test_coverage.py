@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stored import Market
+from stored import START, Market
 
 from bus.schema import COVERAGE, DTYPES, Coverage, Evidence, Flag, GapState, Kind, Reason
 from bus.wire import Event
@@ -20,8 +20,8 @@ SECOND = 1_000_000_000
 class Scene(Market):
     """Events with chosen ids; an id's venue time is a second an id."""
 
-    def __init__(self, subject: str = SUBJECT) -> None:
-        super().__init__()
+    def __init__(self, subject: str = SUBJECT, seq_ns: int = START) -> None:
+        super().__init__(0, seq_ns)
         self.subject = subject
         self.raws: list[bytes] = []
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import h5py
 import pytest
-from stored import START, write_log
-from test_coverage import SUBJECT, Scene, shown, whole
+from stored import DAY, START, write_log
+from test_coverage import SUBJECT, Scene, shown, tables, whole
 
 from bus.config import Config, Mesh
 from bus.log import LogReader, release
@@ -16,15 +16,18 @@ from storage import coverage, reader
 from storage.archive import ArchiveReader
 from storage.cut import ArchiveWriter
 from storage.gaps import CoverageError, CoverageWarning, coverage_of
+from storage.intervals import of_tables
+from storage.seal import Sealer
+from storage.segment import Segment
 from storage.times import ReadError
 
 TRADE, DEPTH, QUOTE = (f"{name}.{SUBJECT}" for name in ("trade", "depth", "quote"))
 MILLISECOND = 1_000_000
 
 
-def scene() -> Scene:
+def scene(seq_ns: int = START) -> Scene:
     """Trades 1–20 without 8–11, of which 8 and 9 are repaired later; a book that breaks once; a quote."""
-    made = Scene().trades(1, 2).book(100).change(101, 105).trades(3, 4, 5, 6, 7).quotes(104)
+    made = Scene(seq_ns=seq_ns).trades(1, 2).book(100).change(101, 105).trades(3, 4, 5, 6, 7).quotes(104)
     made.lost(Kind.trade, 8, 11).trades(*range(12, 16))
     made.lost(Kind.depth, 106, 109, GapState.unrecoverable, Reason.no_history).change(110, 112).book(113).change(114, 120)
     made.trades(8, 9, repaired=True).trades(*range(16, 21)).lost(Kind.trade, 8, 9, GapState.repaired)
@@ -80,6 +83,22 @@ def test_the_writer_goes_on_with_the_ledger_after_a_restart(tmp_path):
     shutil.rmtree(config.log_dir)
     assert coverage.read(config, SUBJECT).tolist() == whole(made).tolist()
     assert ArchiveReader(config.archive_dir).check() == []
+
+
+@pytest.mark.parametrize("into_the_day", [5, 12, 20, 30])
+def test_a_sealed_day_has_the_union_of_its_cuts(tmp_path, into_the_day):
+    made = scene(START + DAY - into_the_day * MILLISECOND)
+    config = mesh(tmp_path, made, len(made.raws), cut_events=3)
+    writer = ArchiveWriter(config.archive_dir)
+    Sealer(writer).seal("2024-08-09")
+    writer.close()
+    (sealed,) = config.archive_dir.glob("binance/BTCUSDT/2024-08-09/*.h5")
+    with Segment(sealed) as segment:
+        assert segment.ledger().rows.tolist() == of_tables(tables(made.raws[: into_the_day - 1]), SUBJECT)[0].tolist()
+    assert coverage.read(config, SUBJECT).tolist() == whole(made).tolist()
+    assert ArchiveReader(config.archive_dir).check() == []
+    lost = reader.arrays(config, TRADE, gaps="mask").coverage
+    assert shown(coverage.missing(lost)) == [("trade", 10, 11, "missing", "retention")]
 
 
 def test_what_files_add_is_the_ledger(tmp_path):
