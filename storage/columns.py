@@ -11,7 +11,7 @@ import numpy as np
 
 from bus.schema import DTYPES, HEADER, Kind
 from bus.wire import HEADER_SIZE
-from storage.packing import U8, Sink, Span, get
+from storage.packing import U8, Column, Sink, Span
 
 SOURCE = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("first_number", "<u8")])
 PAIR = np.dtype([("producer", "S16"), ("epoch", "<u8")])
@@ -210,20 +210,27 @@ class TableReader:
     def __init__(self, group: Any, kind: Kind, description: dict):
         self.kind, self.dtype = kind, DTYPES[kind]
         self.events, self.records = int(group.attrs["events"]), int(group.attrs["records"])
-        self.body, self.rows = group[records_name(group)], group["events"]
+        body, rows = group[records_name(group)], group["events"]
+        self.body = {name: Column(one, self.records) for name, one in body.items()}
+        lists = ("subjects", "sources", "link_rows", "link_values")
+        self.rows = {name: Column(one, self.events) for name, one in rows.items() if name not in lists}
         self.old = {name: np.dtype(code) for name, code in description[kind.name]}
-        self.subjects = self.rows["subjects"][:]
-        self.sources = self.rows["sources"][:]
-        exceptions = len(self.rows["link_rows"]) if "link_rows" in self.rows else 0
-        self.link_rows = get(self.rows, "link_rows", exceptions, I8)
-        self.link_values = get(self.rows, "link_values", exceptions, U8)
+        self.subjects = rows["subjects"][:]
+        self.sources = rows["sources"][:]
+        self.link_rows, self.link_values = np.zeros(0, I8), np.zeros(0, U8)
+        if "link_rows" in rows:
+            exceptions = len(rows["link_rows"])
+            self.link_rows = Column(rows["link_rows"], exceptions).read(0, exceptions, I8)
+            self.link_values = Column(rows["link_values"], exceptions).read(0, exceptions, U8)
         self.row = self.record = 0  # the next ones
         self.latest = [0] * len(self.subjects)  # as in the encoder, of the rows before `row`
         self.numbers = [int(first) for first in self.sources["first_number"]]
 
     def column(self, name: str, start: int, stop: int, dtype: np.dtype | None = None) -> np.ndarray:
         """Rows of one dataset of `events`."""
-        return get(self.rows, name, self.events, HEADER[name] if dtype is None else dtype, start, stop)
+        dtype = HEADER[name] if dtype is None else dtype
+        stored = self.rows.get(name)
+        return np.zeros(stop - start, dtype) if stored is None else stored.read(start, stop, dtype)
 
     def first_row(self, name: str, value: int, low: int = 0, high: int | None = None) -> int:
         """First row of low…high whose `seq` or `seq_ns` (which never decrease) is `value` or more; `high` if none is."""
@@ -281,6 +288,8 @@ class TableReader:
         if name == "cause_seq":
             if "cause_seq" in self.rows:
                 return self.column(name, start, stop)
+            if "cause_back" not in self.rows:
+                return np.zeros(stop - start, U8)
             back = self.column("cause_back", start, stop, U8)
             return np.where(back != 0, self.column("seq", start, stop) - back, U8.type(0))
         if name == "subject":
@@ -298,14 +307,18 @@ class TableReader:
     def record_column(self, name: str, start: int, stop: int) -> np.ndarray:
         """Rows start…stop of one field of the records."""
         own = self.dtype[name] if self.dtype.names else self.dtype
-        return get(self.body, name, self.records, self.old.get(name, own), start, stop)
+        stored = self.body.get(name)
+        return np.zeros(stop - start, own) if stored is None else stored.read(start, stop, self.old.get(name, own))
 
     def read(self, stop: int) -> Table:
         """The events from the present row up to `stop`. Fields that this schema has and the file's had not are 0."""
         start, self.row = self.row, stop
         headers = np.zeros(stop - start, HEADER)
-        for name in (*PLAIN, "first_id", "cause_seq"):
-            headers[name] = self.header_column(name, start, stop)
+        for name in PLAIN:
+            if name in self.rows:
+                headers[name] = self.column(name, start, stop)
+        headers["first_id"] = headers["last_id"] - self.column("id_span", start, stop, I8)
+        headers["cause_seq"] = self.header_column("cause_seq", start, stop)
         headers["sent_ns"] = headers["seq_ns"] - self.column("sent_to_seq_ns", start, stop, I8)
         headers["recv_ns"] = headers["sent_ns"] - self.column("recv_to_sent_ns", start, stop, I8)
         headers["kind"] = self.kind

@@ -202,9 +202,9 @@ def _merge(
             digests.setdefault(kind, hashlib.sha256()).update(to_bytes(table)[0])
         if images:
             books.look(segment, work.look)
-    options = dict(libver=HDF5_VERSIONS, meta_block_size=4096)
+    options = dict(driver="fileobj", fileobj=spool, libver=HDF5_VERSIONS, meta_block_size=4096)
     try:
-        with h5py.File(spool, "w", **options) as file:
+        with h5py.File(os.fspath(spool.path), "w", **options) as file:
             sums = {}
             for kind in sorted(writers):
                 writers[kind].begin(file.create_group(kind.name))

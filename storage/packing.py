@@ -137,20 +137,29 @@ def put(group: Any, name: str, values: np.ndarray) -> None:
     sink.close()
 
 
-def get(group: Any, name: str, count: int, dtype: np.dtype, start: int = 0, stop: int | None = None) -> np.ndarray:
-    """Rows start…stop of a column of `count` rows, as `dtype`; zeros where it is absent. Raises ValueError for another count."""
-    stop = count if stop is None else stop
-    if name not in group:
-        return np.zeros(stop - start, dtype)
-    dataset = group[name]
-    if len(dataset) != count:
-        raise ValueError(f"column {dataset.name} has {len(dataset)} rows; {count} belong there")
-    stored = dataset[start:stop]
-    if not len(dataset.attrs):
-        return stored if stored.dtype == dtype else stored.astype(dtype)
-    scale, offset = dataset.attrs["scale_factor"], dataset.attrs["add_offset"]
-    wide = stored.astype(U8)
-    if scale != 1:
-        wide *= U8.type(int(scale) % (1 << 64))
-    wide += U8.type(int(offset) % (1 << 64))
-    return wide.astype(dtype, copy=False)
+class Column:
+    """A stored column, opened once and read in parts. Raises ValueError when it has not `count` rows."""
+
+    def __init__(self, dataset: Any, count: int):
+        self.dataset = dataset
+        if dataset.shape != (count,):
+            raise ValueError(f"column {dataset.name} has shape {dataset.shape}; {count} rows belong there")
+        attributes = dict(dataset.attrs)
+        self.plain = not attributes
+        self.scale = int(attributes.get("scale_factor", 1)) % (1 << 64)
+        self.offset = int(attributes.get("add_offset", 0)) % (1 << 64)
+
+    def read(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:
+        stored = self.dataset[start:stop]
+        if self.plain:
+            return stored if stored.dtype == dtype else stored.astype(dtype)
+        wide = stored.astype(U8)
+        if self.scale != 1:
+            wide *= U8.type(self.scale)
+        wide += U8.type(self.offset)
+        return wide.astype(dtype, copy=False)
+
+
+def get(group: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
+    """A whole column of `count` rows, as `dtype`; zeros where it is absent."""
+    return Column(group[name], count).read(0, count, dtype) if name in group else np.zeros(count, dtype)
