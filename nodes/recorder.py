@@ -1,4 +1,4 @@
-"""Follows the log into the recent store (LMDB) and the archive (HDF5), and releases log segments that are archived.
+"""Follows the log into the recent store (LMDB) and the archive (HDF5), seals days, and releases log segments that are archived.
 
 When it dies the log waits: it resumes from the two watermarks, removes what an interrupted cut left, and goes on. What it
 archives it reads from the log itself, never beyond what is durable, so the archive is a function of the log alone.
@@ -16,8 +16,9 @@ from bus.process import Context
 from bus.schema import WATERMARK, Kind
 from bus.sockets import OutboxFull
 from bus.wire import Event, encode
+from nodes.recording.days import Days, keep_days, keep_space
 from storage import coverage
-from storage.archive import DAY_NS
+from storage.catalog import DAY_NS
 from storage.cut import ArchiveWriter
 from storage.recent import RecentError, RecentFull, RecentWriter
 from storage.segment import ArchiveError, ArchiveFull
@@ -48,6 +49,7 @@ class Recorder:
             self.archive.close()
             raise
         self.recent.start_after(self._recent_start())
+        self.days = Days(ctx, self.archive)
         self.told: dict[str, str] = {}  # by store: its present trouble is told once, not at every retry
         self.behind = False  # the recent store refused a commit: it is filled from the log later
         self.newest_ns = 0
@@ -180,7 +182,7 @@ class Recorder:
         until = self.archive.archived_seq
         if self.said_seq is None:
             self.said_seq = await asyncio.to_thread(coverage.said, self.config)
-        proven = await asyncio.to_thread(coverage.added, self.config.archive_dir, self.said_seq, until)
+        proven = await asyncio.to_thread(coverage.added, self.config, self.said_seq, until)
         record = np.zeros(1, WATERMARK)
         record["archived_seq"], record["recent_seq"] = until, self.recent.recent_seq
         words = [
@@ -197,6 +199,7 @@ class Recorder:
     def count(self) -> None:
         self.ctx.counters.update(
             archived_seq=self.archive.archived_seq,
+            sealed_seq=self.archive.sealed_seq,
             recent_seq=self.recent.recent_seq,
             archive_files=self.archive.files,
             archive_bytes=self.archive.bytes,
@@ -210,7 +213,8 @@ async def run(ctx: Context) -> None:
     subscription = ctx.subscribe(READS, recorder.recent.recent_seq)
     ctx.ready(archived_seq=recorder.archive.archived_seq, recent_seq=recorder.recent.recent_seq)
     tasks = [asyncio.create_task(keep(ctx, recorder)) for keep in (keep_recent, keep_archive)]
-    for task in tasks:  # both end when we are stopped; one that ends by a fault ends us
+    tasks += [asyncio.create_task(keep(ctx, recorder.days)) for keep in (keep_days, keep_space)]
+    for task in tasks:  # all end when we are stopped; one that ends by a fault ends us
         task.add_done_callback(lambda _: ctx.stop.set())
     try:
         async for events in subscription:

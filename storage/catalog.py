@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bus.schema import Kind
 from storage.segment import ArchiveError
 
 DAY_NS = 86_400 * 1_000_000_000
 MANIFEST = "watermark.json"
 NAME = re.compile(r"(\d{20})-(\d{20})(?:\.(day|rest))?\.h5")
+PRUNED_KINDS = frozenset({Kind.trade, Kind.quote, Kind.depth, Kind.raw})  # what an export has, and frames
 OVERLAY = "overlay"  # name of the folder in a day's folder
 
 
@@ -94,7 +96,7 @@ def day_start_ns(day: str) -> int:
 
 def list_files(folder: Path) -> list[File]:
     """Every archive file, visible to readers or not, in order of `seq`."""
-    found = []
+    found: list[File] = []
     for first in _folders(os.fspath(folder)):
         for second in _folders(first.path):
             name = f"{first.name}/{second.name}"

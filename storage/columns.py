@@ -5,6 +5,7 @@ on the rows before (`link`, `number`), so reader and writer carry that along. A 
 """
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -204,6 +205,23 @@ def write_table(group: Any, table: Table) -> None:
     writer.close()
 
 
+class Columns:
+    """The columns of a group, each opened when it is first asked for."""
+
+    def __init__(self, group: Any, count: int):
+        self.group, self.count = group, count
+        self.names = frozenset(group)
+        self.opened: dict[str, Column] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def get(self, name: str) -> Column | None:
+        if name not in self.opened and name in self.names:
+            self.opened[name] = Column(self.group[name], self.count)
+        return self.opened.get(name)
+
+
 class TableReader:
     """Reads one kind's group, from any row on, in windows of any size. Raises KeyError, ValueError, OSError for damage."""
 
@@ -211,9 +229,7 @@ class TableReader:
         self.kind, self.dtype = kind, DTYPES[kind]
         self.events, self.records = int(group.attrs["events"]), int(group.attrs["records"])
         body, rows = group[records_name(group)], group["events"]
-        self.body = {name: Column(one, self.records) for name, one in body.items()}
-        lists = ("subjects", "sources", "link_rows", "link_values")
-        self.rows = {name: Column(one, self.events) for name, one in rows.items() if name not in lists}
+        self.body, self.rows = Columns(body, self.records), Columns(rows, self.events)
         self.old = {name: np.dtype(code) for name, code in description[kind.name]}
         self.subjects = rows["subjects"][:]
         self.sources = rows["sources"][:]
@@ -222,9 +238,18 @@ class TableReader:
             exceptions = len(rows["link_rows"])
             self.link_rows = Column(rows["link_rows"], exceptions).read(0, exceptions, I8)
             self.link_values = Column(rows["link_values"], exceptions).read(0, exceptions, U8)
+        self._begin()
+
+    def _begin(self) -> None:
         self.row = self.record = 0  # the next ones
         self.latest = [0] * len(self.subjects)  # as in the encoder, of the rows before `row`
         self.numbers = [int(first) for first in self.sources["first_number"]]
+
+    def again(self) -> "TableReader":
+        """Another reader of the same columns, at the first row."""
+        other = copy(self)
+        other._begin()
+        return other
 
     def column(self, name: str, start: int, stop: int, dtype: np.dtype | None = None) -> np.ndarray:
         """Rows of one dataset of `events`."""

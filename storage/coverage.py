@@ -4,9 +4,9 @@ Each archive file says what its events prove; what is not archived yet is comput
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -50,10 +50,18 @@ def read(config: Config, subject: str, kinds: Iterable[Kind] | None = None, star
 
 def look(config: Config, subject: str) -> Look:
     """The whole ledger of one instrument. Looks again when what it reads was archived or sealed meanwhile."""
+    return _lasting(config, lambda: _look(config, subject))
+
+
+Result = TypeVar("Result")
+
+
+def _lasting(config: Config, work: Callable[[], Result]) -> Result:
+    """`work`, done again when what it reads was archived, sealed or pruned under it."""
     while True:
         before = _moment(config)
         try:
-            return _look(config, subject)
+            return work()
         except (ArchiveError, LogReleased) as error:
             if _moment(config) != before:
                 continue
@@ -110,41 +118,53 @@ def _tables(raws: dict[Kind, list[bytes]]) -> dict[Kind, Table]:
 
 def subjects(config: Config) -> list[str]:
     """Every instrument of which anything is stored, or that is configured."""
-    archive = ArchiveReader(config.archive_dir)
-    found = {instrument.subject for instrument in config.instruments}
-    for folder in {file.folder for file in archive.files} - {SYSTEM}:
-        newest = next(file for file in reversed(archive.files) if file.folder == folder)
-        with Segment(newest.path) as segment:
-            found.update(segment.subjects())
-    kinds = frozenset(COVERED)
-    found.update(event.subject for event in LogReader(config.log_dir).events(archive.archived_seq) if event.kind in kinds)
-    return sorted(found)
+
+    def found() -> list[str]:
+        archive = ArchiveReader(config.archive_dir)
+        names = {instrument.subject for instrument in config.instruments}
+        newest = {file.folder: file.path for file in archive.files if file.folder != SYSTEM}
+        for path in newest.values():
+            with Segment(path) as segment:
+                names.update(segment.subjects())
+        logged = LogReader(config.log_dir).events(archive.archived_seq)
+        names.update(event.subject for event in logged if event.kind in COVERED)
+        return sorted(names)
+
+    return _lasting(config, found)
 
 
-def added(folder: Path, after: int, until: int) -> dict[str, np.ndarray]:
+def added(config: Config, after: int, until: int) -> dict[str, np.ndarray]:
     """subject → what the archive files with `after` < last seq ≤ `until` state together."""
-    parts: dict[str, list[np.ndarray]] = defaultdict(list)
-    for file in ArchiveReader(folder).files:
-        if after < file.last <= until and file.folder != SYSTEM:
-            with Segment(file.path) as segment:
-                if (ledger := segment.ledger()) is not None and len(ledger.rows):
-                    parts[segment.subjects()[0]].append(ledger.rows)
-    return {subject: merge(own) for subject, own in sorted(parts.items())}
+
+    def found() -> dict[str, np.ndarray]:
+        parts: dict[str, list[np.ndarray]] = defaultdict(list)
+        for file in ArchiveReader(config.archive_dir).files:
+            if after < file.last <= until and file.folder != SYSTEM:
+                with Segment(file.path) as segment:
+                    if (ledger := segment.ledger()) is not None and len(ledger.rows):
+                        parts[segment.subjects()[0]].append(ledger.rows)
+        return {subject: merge(own) for subject, own in sorted(parts.items())}
+
+    return _lasting(config, found)
 
 
 def said(config: Config) -> int:
     """Up to which seq the files' statements are in the log, too: the recorder's newest watermark, which it says after them."""
-    archive = ArchiveReader(config.archive_dir)
-    events = LogReader(config.log_dir).events(archive.archived_seq)
-    found = [int(event.records["archived_seq"][-1]) for event in events if event.kind == Kind.watermark]
-    for file in reversed(archive.files):
-        if found:
-            break
-        if file.folder == SYSTEM:
-            with Segment(file.path) as segment:
-                if Kind.watermark in segment.kinds:
-                    found = segment.table(Kind.watermark).records["archived_seq"].tolist()
-    return max(found, default=0)
+
+    def newest() -> int:
+        archive = ArchiveReader(config.archive_dir)
+        logged = LogReader(config.log_dir).events(archive.archived_seq)
+        found = [int(event.records["archived_seq"][-1]) for event in logged if event.kind == Kind.watermark]
+        for file in reversed(archive.files):
+            if found:
+                break
+            if file.folder == SYSTEM:
+                with Segment(file.path) as segment:
+                    if Kind.watermark in segment.kinds:
+                        found = segment.table(Kind.watermark).records["archived_seq"].tolist()
+        return max(found, default=0)
+
+    return _lasting(config, newest)
 
 
 # -- what to say about rows

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -84,6 +85,14 @@ def _table(kind: Kind, parts: list[tuple[list[memoryview], list[int]]]) -> Table
     return from_bytes(kind, b"".join(blobs), np.array([len(blob) for blob in blobs], "i8"))
 
 
+class Opening(NamedTuple):
+    """What is known of an instrument before a cut: its book, exponents, and how far its ledger is."""
+
+    book: Book | None = None
+    exponents: tuple[int, int] | None = None
+    ledger: State = BEGINNING
+
+
 class ArchiveWriter:
     """The archive's only writer (flock). Opening it removes what an interrupted cut left behind.
 
@@ -105,7 +114,7 @@ class ArchiveWriter:
         self.files = 0
         self.bytes = 0
         self.mark = Watermark(0, 0)
-        self.lock = threading.RLock()  # a day is sealed in another thread than the one that cuts: what a reader sees changes here
+        self.lock = threading.RLock()  # days are sealed in another thread than the one that cuts
         self._books: dict[str, Book] = {}
         self._exponents: dict[str, tuple[int, int]] = {}
         self._states: dict[str, State] = {}  # how far each instrument's coverage ledger is
@@ -139,7 +148,8 @@ class ArchiveWriter:
         """A new manifest: from here on readers see what it says. Raises ArchiveFull; it may have become visible then."""
         new = (archived_seq, log_id, sealed_seq, pruned)
         with self.lock:
-            mark = Watermark(*(old if value is None else value for old, value in zip(self.mark, new)))
+            changes = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
+            mark = self.mark._replace(**changes)  # type: ignore[arg-type]
             try:
                 place(self.folder / MANIFEST, manifest(mark), 0o644)
             except ArchiveFull:
@@ -253,17 +263,18 @@ class ArchiveWriter:
         if Kind.depth in tables:
             self._books.setdefault(folder, Book())
 
-    def begin_at(self, first: int, opening: dict[str, tuple[Book | None, tuple[int, int] | None]]) -> None:
-        """Makes an empty archive begin with seq `first`. `opening`: by folder, the book before it and the exponents."""
+    def begin_at(self, first: int, opening: dict[str, Opening]) -> None:
+        """Makes an empty archive begin with seq `first`. `opening`: by folder."""
         if self.archived_seq:
             raise ArchiveError(f"{self.folder} holds seq 1 to {self.archived_seq} already; a rebuilt day needs an empty folder")
         self.publish(archived_seq=first - 1, sealed_seq=first - 1)
-        for folder, (book, exponents) in opening.items():
+        for folder, known in opening.items():
             self._known.add(folder)
-            if book is not None:
-                self._books[folder] = book
-            if exponents is not None:
-                self._exponents[folder] = exponents
+            self._states[folder] = known.ledger
+            if known.book is not None:
+                self._books[folder] = known.book
+            if known.exponents is not None:
+                self._exponents[folder] = known.exponents
 
     def close(self) -> None:
         os.close(self._lock)

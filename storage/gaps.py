@@ -12,8 +12,9 @@ import numpy as np
 from bus.config import Config
 from bus.log import LogError
 from bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind
-from storage.archive import day_of
-from storage.coverage import COVERED, Look, described, look, missing
+from storage.catalog import day_of
+from storage.coverage import COVERED, Look, described, look, missing, read
+from storage.rows import By
 from storage.segment import Segment
 from storage.times import ReadError
 
@@ -54,18 +55,28 @@ def coverage_of(rows: np.ndarray) -> np.ndarray:
 
 
 def handed(
-    config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, rows: np.ndarray, gaps: Gaps
+    config: Config,
+    kind: Kind,
+    subject: str,
+    start_ns: int | None,
+    end_ns: int | None,
+    rows: np.ndarray,
+    gaps: Gaps,
+    by: By = "seq",
 ) -> Rows:
     """`rows` (dtype row_dtype) of start_ns ≤ seq_ns < end_ns with their coverage; warns, raises or masks as `gaps` says.
 
-    Raises CoverageError, and ReadError for another word than the four.
+    `by` "venue": of start_ns ≤ venue time < end_ns. Raises CoverageError, and ReadError for another word than the four.
     """
     if gaps not in get_args(Gaps):
         raise ReadError(f"gaps={gaps!r} is unknown; it should be one of {', '.join(map(repr, get_args(Gaps)))}")
     out = rows.view(Rows)
     if gaps == "ignore":
         return out
-    ledger = touched(config, kind, subject, start_ns, end_ns)
+    if by == "seq":
+        ledger = touched(config, kind, subject, start_ns, end_ns)
+    else:
+        ledger = read(config, subject, [kind], start_ns, end_ns)
     lost = missing(ledger)
     if len(lost) and gaps == "raise":
         raise CoverageError(sentence(kind, subject, lost), lost)

@@ -43,5 +43,6 @@ def read_ledger(file: Any) -> Ledger | None:
     rows = np.zeros(int(group.attrs["rows"]), COVERAGE)
     for name in COVERAGE.names or ():
         rows[name] = get(group, name, len(rows), COVERAGE[name])
-    after: dict[str, Any] = {name: int(group.attrs[f"after_{name}"]) for name in State._fields if f"after_{name}" in group.attrs}
+    names = [name for name in State._fields if f"after_{name}" in group.attrs]
+    after: dict[str, Any] = {name: int(group.attrs[f"after_{name}"]) for name in names}
     return Ledger(rows, BEGINNING._replace(**after))

@@ -39,30 +39,10 @@ ASIDE = ".merge"  # end of the name of a file that is being made
 Stop = Callable[[], bool]
 Choose = Callable[[Table], Table]
 
-Derivation = Callable[[h5py.File, list[Path]], None]
-
-
-def ledger_of_day(file: h5py.File, sources: list[Path]) -> None:
-    """The union of what the sources prove: the same however the day was cut."""
-    parts: list[np.ndarray] = []
-    state = None
-    for path in sources:
-        with Segment(path) as segment:
-            ledger = segment.ledger(state)
-        if ledger is None:  # nodes' events, an overlay
-            return
-        parts.append(ledger.rows)
-        state = ledger.after
-    if state is not None:
-        whole = Ledger(union(parts), state)
-        write_ledger(file, whole)
-        file[GROUP].attrs["content_sha256"] = whole.sha256
-
-
 # Groups that are computed from a finished day's columns and its sources: functions of (file, source paths), called when the
-# columns are there. The bar pyramid (`bars`) plugs in here, too. A group that sets `content_sha256`
+# columns are there. The bar pyramid (`bars`) plugs in here. A group that sets `content_sha256`
 # on itself is part of the file's; one that may get a new version later (`bars`) does not.
-DERIVATIONS: list[Derivation] = [ledger_of_day]
+DERIVATIONS: list[Callable[[h5py.File, list[Path]], None]] = []
 
 
 class Interrupted(Exception):
@@ -73,9 +53,10 @@ class Spool:
     """The file that HDF5 writes into. A full disk is kept for `check`: HDF5 does not survive one in the middle of its work."""
 
     def __init__(self, path: Path):
-        self.path, self.error = path, None  # type: Path, OSError | None
+        self.path = path
+        self.error: OSError | None = None
         try:
-            self.file = open(path, "w+b", buffering=0)
+            self.file = open(path, "w+b", buffering=0)  # noqa: SIM115  closed by `merge`, after HDF5
         except OSError as error:
             raise self._full(error) from None
 
@@ -221,6 +202,8 @@ def _merge(
                     spool.check()
             for writer in writers.values():
                 writer.close()
+            if work.choose is None:
+                ledger_of_day(file, work.sources)
             for derivation in DERIVATIONS if derive else ():
                 derivation(file, work.sources)
             if exponents is not None:
@@ -284,10 +267,27 @@ class Images:
         return sorted((hour, seq) for hour, seq in found.items() if hour not in self.hours)
 
     def found(self, depth: bool) -> list[tuple[str, Book | None, int]]:
-        """(name, image, seq of the event that it precedes); none where the instrument has had no depth. `depth`: has some now."""
+        """(name, image, seq of the event it precedes); none where the instrument never had depth. `depth`: has some now."""
         if self.start is None and not depth:
             return []
         out: list[tuple[str, Book | None, int]] = [("book", self.start or Book(), 0)]
         for hour, (image, seq) in sorted(self.hours.items()):
             out.append((f"books/{hour % 24:02d}", image, seq))
         return out
+
+
+def ledger_of_day(file: h5py.File, sources: list[Path]) -> None:
+    """The union of what the sources prove: the same however the day was cut."""
+    parts: list[np.ndarray] = []
+    state = None
+    for path in sources:
+        with Segment(path) as segment:
+            ledger = segment.ledger(state)
+        if ledger is None:  # nodes' events, an overlay
+            return
+        parts.append(ledger.rows)
+        state = ledger.after
+    if state is not None:
+        whole = Ledger(union(parts), state)
+        write_ledger(file, whole)
+        file[GROUP].attrs["content_sha256"] = whole.sha256

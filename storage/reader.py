@@ -6,7 +6,7 @@ The archive holds everything up to its watermark, the log what came since; the r
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -15,11 +15,12 @@ from bus.log import LogReader, LogReleased, Tail
 from bus.schema import Kind
 from bus.wire import Event
 from bus.wire import events as events_of
-from storage.archive import ArchiveReader, read_watermark, row_dtype, rows_of
+from storage.archive import ArchiveReader, read_watermark
 from storage.columns import from_bytes
 from storage.coverage import described
 from storage.gaps import Gaps, coverage_of, handed
 from storage.recent import RecentError, RecentReader
+from storage.rows import By, check_order, in_id_order, row_dtype, rows_of
 from storage.times import ReadError, Time, to_ns
 
 __all__ = ["ReadError", "Time", "arrays", "events", "exponents", "frame", "last", "latest", "parse_topic", "scaled", "to_ns"]
@@ -100,8 +101,18 @@ def _from_log(config: Config, after: int, until: int | None, follow: bool, stop:
         tail.close()
 
 
-def arrays(config: Config, topic: str, start: Time = None, end: Time = None, gaps: Gaps = "warn") -> np.ndarray:
+def arrays(
+    config: Config,
+    topic: str,
+    start: Time = None,
+    end: Time = None,
+    order: Literal["seq", "id"] = "seq",
+    gaps: Gaps = "warn",
+) -> np.ndarray:
     """One row a record of the topic with start ≤ seq_ns < end, in order, up to this moment.
+
+    `order` "seq": as it was heard, which is what a model saw. "id" (trades): with start ≤ venue_ns < end in order of trade_id,
+    each once, what was repaired later in its place; where a venue began its ids anew, ask for the times before and after.
 
     dtype: `storage.archive.row_dtype(kind)`: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event (u8, i8 ns, UTC),
     then the record's own fields; prices and quantities are mantissas. A depth event with n levels gives n rows.
@@ -112,32 +123,38 @@ def arrays(config: Config, topic: str, start: Time = None, end: Time = None, gap
     """
     kind, subject = parse_topic(topic)
     start_ns, end_ns = to_ns(start), to_ns(end)
-    return handed(config, kind, subject, start_ns, end_ns, _gathered(config, kind, subject, start_ns, end_ns), gaps)
+    if order not in ("seq", "id"):
+        raise ReadError(f"order = {order!r} is unknown; allowed are 'seq' (as it was heard) and 'id' (the venue's, for trades)")
+    by: By = "venue" if order == "id" else "seq"
+    rows = _gathered(config, kind, subject, start_ns, end_ns, by)
+    return handed(config, kind, subject, start_ns, end_ns, rows, gaps, by)
 
 
-def _gathered(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> np.ndarray:
+def _gathered(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:
+    check_order(kind, by)
     archive = ArchiveReader(config.archive_dir)
-    parts = [archive.columns(kind, subject, start_ns, end_ns)]
+    parts = [archive.columns(kind, subject, start_ns, end_ns, by)]
     position = archive.archived_seq
-    if start_ns is not None:
+    if start_ns is not None and by == "seq":
         position = max(position, LogReader(config.log_dir).seq_at(start_ns))
     raws: list[bytes] = []
     for event in events(config, position):
-        if end_ns is not None and event.seq_ns >= end_ns:
+        if end_ns is not None and by == "seq" and event.seq_ns >= end_ns:
             break
         if event.kind == kind and event.subject == subject:
             raws.append(bytes(event.raw))
             if len(raws) >= ROWS_BATCH:
-                parts.append(_rows(kind, subject, raws, start_ns, end_ns))
+                parts.append(_rows(kind, subject, raws, start_ns, end_ns, by))
                 raws = []
     if raws:
-        parts.append(_rows(kind, subject, raws, start_ns, end_ns))
-    return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+        parts.append(_rows(kind, subject, raws, start_ns, end_ns, by))
+    rows = np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+    return in_id_order(rows) if by == "venue" else rows
 
 
-def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end_ns: int | None) -> np.ndarray:
+def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:
     table = from_bytes(kind, b"".join(raws), np.array([len(raw) for raw in raws], "i8"))
-    return rows_of(kind, table, subject, start_ns, end_ns)
+    return rows_of(kind, table, subject, start_ns, end_ns, by)
 
 
 def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps: Gaps = "warn") -> "pandas.DataFrame":
@@ -148,7 +165,7 @@ def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps
     """
     import pandas as pd
 
-    rows = arrays(config, topic, start, end, gaps)
+    rows = arrays(config, topic, start, end, gaps=gaps)
     price, quantity = exponents(config, parse_topic(topic)[1])
     columns: dict[str, np.ndarray] = {}
     for name in rows.dtype.names or ():

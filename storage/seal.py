@@ -39,7 +39,7 @@ class Sealer:
         return day if (time.time_ns() if now_ns is None else now_ns) >= over else None
 
     def seal(self, day: str, stop: Stop = lambda: False) -> None:
-        """Raises ArchiveFull (it is tried again), Interrupted (done again later), ArchiveError when a cut is missing or damaged.
+        """Raises ArchiveFull (tried again), Interrupted (done again later), ArchiveError when a cut is missing or damaged.
 
         The cuts stay until everything else is on disk, so nothing is lost by any of them.
         """
@@ -93,7 +93,7 @@ class Sealer:
         return sum(merge([file.path for file in files], target, attributes, stop=stop).values())
 
     def _overlay(self, target: Path, folder: str, day: str, stop: Stop) -> None:
-        """Trades that belong to other days by venue time go beside those days as well: an immutable file for each pair of days."""
+        """Trades of other days by venue time go beside those days as well: an immutable file for each pair of days."""
         for other in strayed_days(target, day):
             name = target.name.replace(".day.h5", ".h5")
             overlay = self.archive.folder / folder / other / OVERLAY / name
@@ -102,7 +102,9 @@ class Sealer:
             with Segment(target) as segment:
                 same = {key: segment.attributes[key] for key in ("log_id", "first_seq", "last_seq", "folder")}
             attributes = {**same, "part": OVERLAY, "day": other, "sequenced_day": day}
-            merge([target], overlay, attributes, kinds=(Kind.trade,), choose=of_day(other), images=False, derive=False, stop=stop)
+            merge(
+                [target], overlay, attributes, kinds=(Kind.trade,), choose=of_day(other), images=False, derive=False, stop=stop
+            )
             self.overlays += 1
 
 
@@ -162,5 +164,3 @@ def day_sha256(folder: Path, day: str) -> str:
     if not sums:
         raise ArchiveGone(f"{folder} has no sealed day {day}")
     return sum_of(sums)
-
-

@@ -156,6 +156,7 @@ class Segment:
 
     def __init__(self, path: Path):
         self.path = path
+        self._readers: dict[Kind, TableReader] = {}
         try:
             self.file = h5py.File(path, "r", locking=False)
         except FileNotFoundError:
@@ -190,7 +191,8 @@ class Segment:
 
     @property
     def kinds(self) -> list[Kind]:
-        return [kind for kind in Kind if kind.name in self.file]
+        names = set(self.file)
+        return [kind for kind in Kind if kind.name in names]
 
     def subjects(self) -> list[str]:
         """Whose events are in the file."""
@@ -207,13 +209,16 @@ class Segment:
     def reader(self, kind: Kind) -> TableReader:
         """As `table`, for parts and for windows."""
         try:
-            return TableReader(self.file[kind.name], kind, self.description)
+            if kind not in self._readers:
+                self._readers[kind] = TableReader(self.file[kind.name], kind, self.description)
+            return self._readers[kind].again()
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
             raise self._damaged(error) from None
 
     def windows(self, kinds: Iterable[Kind], after: int = 0, until: int | None = None) -> Iterator[dict[Kind, Table]]:
         """The events of some kinds with after < seq ≤ until, one span of `seq` after the other; a cut in one piece."""
-        readers = {kind: self.reader(kind) for kind in kinds if kind.name in self.file}
+        present = set(self.kinds)
+        readers = {kind: self.reader(kind) for kind in kinds if kind in present}
         try:
             yield from windows(readers, after, until, self.part == "cut")
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
@@ -251,7 +256,7 @@ class Segment:
 
         A file that was written without it is computed, from `before` (the state of the file before), or from its book image.
         """
-        if self.attributes["folder"] == SYSTEM or self.part not in ("cut", "day"):
+        if self.attributes["folder"] == SYSTEM or self.part == "overlay":
             return None
         try:
             return read_ledger(self.file) or self._computed(before)
@@ -307,9 +312,9 @@ class Segment:
         for _, name in self.images():
             book = self.book(name)
             if book is not None:
-                data = book.levels().tobytes()
-                digest.update(data)
-                sums[name] = hashlib.sha256(data).hexdigest()
+                levels = book.levels().tobytes()
+                digest.update(levels)
+                sums[name] = hashlib.sha256(levels).hexdigest()
         ledger = self.ledger() if GROUP in self.file else None
         if ledger is not None:
             digest.update(ledger.rows.tobytes())

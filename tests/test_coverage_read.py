@@ -105,7 +105,7 @@ def test_what_files_add_is_the_ledger(tmp_path):
     made = scene()
     config = mesh(tmp_path, made, len(made.raws))
     last = [file.last for file in ArchiveReader(config.archive_dir).files]
-    parts = [coverage.added(config.archive_dir, low, high)[SUBJECT] for low, high in zip([0, *last], last)]
+    parts = [coverage.added(config, low, high)[SUBJECT] for low, high in zip([0, *last], last)]
     assert coverage.merge(parts).tolist() == whole(made).tolist()
 
 

@@ -74,7 +74,7 @@ def verify(
 
 @commands.command()
 def coverage(
-    instrument: Annotated[str | None, typer.Argument(help="A symbol, or venue.symbol; all if none.", show_default=False)] = None,
+    instrument: Annotated[str | None, typer.Argument(help="A symbol or venue.symbol; else all.", show_default=False)] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Only trade, quote or depth.")] = None,
     missing: Annotated[bool, typer.Option("--missing", help="Only what is missing; exit code 1 if anything is.")] = False,
     plot: Annotated[Path | None, typer.Option(help="Draw a timeline (PNG or SVG).")] = None,
@@ -119,6 +119,22 @@ def replay(
     from tools import replay as command
 
     result = command.replay(source, batch)
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def rebuild(
+    day: Annotated[str, typer.Option(help="A sealed day, like 2024-08-09.")],
+    into: Annotated[Path | None, typer.Option(help="Keep what is made in this empty folder.")] = None,
+    source: Annotated[str, typer.Option("--from", help="events (log, else archive), or raw frames.")] = "events",
+    json: Json = False,
+) -> None:
+    """Make a sealed day again, and compare its content with the archive's."""
+    from tools import rebuild as command
+
+    result = command.rebuild(day, into, source, json)
     terminal.print_json(result) if json else command.show(result)
     if not result["ok"]:
         raise typer.Exit(1)

@@ -128,15 +128,19 @@ def draw(result: dict, plot: Path) -> None:
     from matplotlib import dates, pyplot
     from matplotlib.patches import Patch
 
+    def _bar(row: dict) -> tuple[float, float]:
+        """Begin and width in days; the edge makes a moment visible."""
+        begin, end = (float(dates.date2num(np.datetime64(row[name].rstrip("Z")))) for name in ("begin", "end"))
+        return begin, max(end - begin, 1e-9)
+
     streams = [s for s in result["streams"] if any(row["begin"] and row["end"] for row in s["intervals"])]
     if not streams:
         raise Failure("there is nothing to draw: no interval has a time yet")
     figure, axes = pyplot.subplots(figsize=(11, 1.2 + 0.4 * len(streams)), layout="constrained")
     for lane, stream in enumerate(streams):
-        for row in stream["intervals"]:
-            if row["begin"] and row["end"]:
-                begin, end = (float(dates.date2num(np.datetime64(row[name].rstrip("Z")))) for name in ("begin", "end"))
-                axes.broken_barh([(begin, max(end - begin, 1e-9))], (lane - 0.35, 0.7), color=COLOURS[row["state"]], linewidth=0.8)
+        for state, colour in COLOURS.items():
+            bars = [_bar(row) for row in stream["intervals"] if row["state"] == state and row["begin"] and row["end"]]
+            axes.broken_barh(bars, (lane - 0.35, 0.7), color=colour, linewidth=0.8)
     axes.set_yticks(range(len(streams)), [f"{stream['kind']}.{stream['subject']}" for stream in streams])
     axes.invert_yaxis()
     axes.xaxis_date()
