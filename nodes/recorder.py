@@ -18,6 +18,7 @@ from bus.segments import LogError, LogReleased, release
 from bus.sockets import OutboxFull
 from bus.wire import Event, encode
 from nodes.recording.days import Days, keep_days, keep_space
+from storage import coverage
 from storage.catalog import DAY_NS
 from storage.cut import ArchiveWriter
 from storage.environment import RecentError
@@ -30,6 +31,7 @@ WRITES = (Kind.watermark, Kind.coverage)
 LOOK_S = 0.1  # how often it is asked whether a cut is due
 RETRY_S = 2.0  # after a full disk
 CHUNK_EVENTS = 5000  # of one LMDB transaction: some 20 ms
+ROWS_MAX = 1000  # of one coverage event
 DURABLE_WAIT_S = 2.0  # at the end, for the sequencer's last sync
 
 
@@ -57,6 +59,7 @@ class Recorder:
         self.cut_at = time.monotonic()
         ctx.counters.update(archive_failures=0, recent_failures=0, release_failures=0)
         ctx.counters.update(pruned=0, strays_removed=self.archive.removed)
+        self.said_seq: int | None = None  # the coverage up to here is in the log; None = to be looked up
 
     def _check_continuity(self) -> None:
         archived, first = self.archive.archived_seq, self.log.first
@@ -180,12 +183,26 @@ class Recorder:
         except LogError as error:
             self._trouble("release", error)
 
-    def say_watermark(self) -> None:
+    async def say_archived(self) -> None:
+        """The watermark, and before it what the files since the last watermark prove: a watermark in the log vouches for both.
+
+        After a crash it is said again at worst: the ledger is a union.
+        """
+        until = self.archive.archived_seq
+        if self.said_seq is None:
+            self.said_seq = await asyncio.to_thread(coverage.said, self.config)
+        proven = await asyncio.to_thread(coverage.added, self.config, self.said_seq, until)
         record = np.zeros(1, WATERMARK)
-        record["archived_seq"], record["recent_seq"] = self.archive.archived_seq, self.recent.recent_seq
+        record["archived_seq"], record["recent_seq"] = until, self.recent.recent_seq
+        words = [
+            encode(Kind.coverage, subject, rows[start : start + ROWS_MAX])
+            for subject, rows in proven.items()
+            for start in range(0, len(rows), ROWS_MAX)
+        ]
         try:
-            self.ctx.say([encode(Kind.watermark, self.ctx.name, record)])
-        except OutboxFull as error:  # a watermark is said again at the next cut
+            self.ctx.say([*words, encode(Kind.watermark, self.ctx.name, record)])
+            self.said_seq = until
+        except OutboxFull as error:  # both are said again at the next cut
             tell(str(error))
 
     def count(self) -> None:
@@ -256,13 +273,15 @@ async def keep_recent(ctx: Context, recorder: Recorder) -> None:
 
 
 async def keep_archive(ctx: Context, recorder: Recorder) -> None:
-    """Cuts when it is due, and says so in the log."""
+    """Cuts when it is due, and says so in the log: also what was cut last before a crash or a stop."""
+    if recorder.archive.archived_seq:
+        await recorder.say_archived()
     while not ctx.stop.is_set():
         durable = recorder.log.durable
         if not recorder.due(durable):
             await asyncio.sleep(LOOK_S)
         elif await recorder.cut(durable):
-            recorder.say_watermark()
+            await recorder.say_archived()
         else:
             await asyncio.sleep(RETRY_S)
 

@@ -15,6 +15,7 @@ from storage.packing import CHUNK_ROWS, U8
 
 SHUFFLE, FLETCHER32, ZSTD = 2, 3, 32015  # HDF5's numbers of the filters
 SUM_WORDS = 1 << 15  # words that Fletcher's second sum may take without overflowing 64 bits
+WEIGHTS = np.arange(SUM_WORDS, 0, -1, dtype=U8)
 _thread = threading.local()
 
 
@@ -54,7 +55,7 @@ class Packed(NamedTuple):
         return Packed(distance.astype(code, copy=False), self.scale, self.offset + self.scale * low)
 
 
-class Column:
+class Chunked:
     """One column of a group in pieces of CHUNK_ROWS rows; zeros where it is absent. `rows`: how many it has."""
 
     def __init__(self, group: Any, name: str, rows: int):
@@ -124,7 +125,7 @@ class Column:
         return unshuffled(plain, self.dtype) if self._shuffled else np.frombuffer(plain, self.dtype)
 
 
-class Held(Column):
+class Held(Chunked):
     """A column that is in memory already."""
 
     def __init__(self, values: np.ndarray):
@@ -158,13 +159,14 @@ def fletcher32_agrees(data: bytes) -> bool:
     if len(data) < 5:
         return False
     size = len(data) - 4
-    words = np.frombuffer(data, ">u2", size // 2).astype(U8)
+    words = np.frombuffer(data, "<u2", size // 2).astype(U8)
     if size % 2:
-        words = np.append(words, U8.type(data[size - 1] << 8))
+        words = np.append(words, U8.type(data[size - 1]))
     first = second = 0
     for start in range(0, len(words), SUM_WORDS):
         part = words[start : start + SUM_WORDS]
-        second += len(part) * first + int(np.dot(part, np.arange(len(part), 0, -1, dtype=U8)))
+        second += len(part) * first + int(np.dot(part, WEIGHTS[-len(part) :]))
         first += int(part.sum())
     stored = int.from_bytes(data[size:], "little")
-    return (first - (stored & 0xFFFF)) % 0xFFFF == 0 and (second - (stored >> 16)) % 0xFFFF == 0
+    # The sums are linear, so those of swapped words are 256 times those of the words as they lie, modulo 65,535.
+    return (first * 256 - (stored & 0xFFFF)) % 0xFFFF == 0 and (second * 256 - (stored >> 16)) % 0xFFFF == 0

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,8 +33,11 @@ from storage.catalog import (
     visible,
 )
 from storage.columns import Table, from_bytes
+from storage.intervals import BEGINNING, State, of_tables
+from storage.ledger import Ledger
 from storage.merge import ASIDE
 from storage.segment import (
+    SYSTEM,
     TEMPORARY,
     ArchiveError,
     ArchiveFull,
@@ -83,6 +87,14 @@ def _table(kind: Kind, parts: list[tuple[list[memoryview], list[int]]]) -> Table
     return from_bytes(kind, b"".join(blobs), np.array([len(blob) for blob in blobs], "i8"))
 
 
+class Opening(NamedTuple):
+    """What is known of an instrument before a cut: its book, exponents, and how far its ledger is."""
+
+    book: Book | None = None
+    exponents: tuple[int, int] | None = None
+    ledger: State = BEGINNING
+
+
 class ArchiveWriter:
     """The archive's only writer (flock). Opening it removes what an interrupted cut left behind.
 
@@ -107,7 +119,8 @@ class ArchiveWriter:
         self.lock = threading.RLock()  # days are sealed in another thread than the one that cuts
         self._books: dict[str, Book] = {}
         self._exponents: dict[str, tuple[int, int]] = {}
-        self._known: set[str] = set()  # folders whose last book and exponents have been looked up
+        self._states: dict[str, State] = {}  # how far each instrument's coverage ledger is
+        self._known: set[str] = set()  # folders whose last book, exponents and ledger have been looked up
         self._resume()
         self.removed = self._tidy()
 
@@ -149,7 +162,7 @@ class ArchiveWriter:
     def _resume(self) -> None:
         """Believes only what is on disk: the manifest, and the files that it makes visible."""
         self.mark = read_watermark(self.folder)
-        self._books, self._exponents, self._known = {}, {}, set()
+        self._books, self._exponents, self._states, self._known = {}, {}, {}, set()
 
     def _tidy(self) -> int:
         """Removes what no reader sees. Returns how many files.
@@ -206,6 +219,7 @@ class ArchiveWriter:
         tables_of = cut.folders()
         paths = {folder: self.folder / folder / day / name for folder in sorted(tables_of)}
         names = names_of(paths.values(), self.folder)
+        states: dict[str, State] = {}
         try:
             for folder, path in paths.items():
                 tables = tables_of[folder]
@@ -214,7 +228,11 @@ class ArchiveWriter:
                     "log_id": f"{log_id:016x}", "first_seq": np.uint64(cut.first), "last_seq": np.uint64(cut.last),
                     "folder": folder, "day": day, "files": names,
                 }  # fmt: skip
-                data = build(Content(tables, self._books.get(folder), self._exponents.get(folder)), attributes)
+                ledger = None
+                if folder != SYSTEM:
+                    ledger = Ledger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
+                    states[folder] = ledger.after
+                data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)
                 place(path, data)
                 self.bytes += len(data)
             self.publish(archived_seq=cut.last, log_id=log_id)
@@ -224,10 +242,11 @@ class ArchiveWriter:
             raise
         for folder, tables in tables_of.items():
             follow(self._books.get(folder), tables)
+        self._states |= states
         self.files += len(paths)
 
     def _know(self, folder: str, tables: dict[Kind, Table]) -> None:
-        """Book and exponents of an instrument, from its last file after a restart, and from new instrument records."""
+        """Book, exponents and ledger of an instrument, from its last file after a restart, and from new instrument records."""
         if folder not in self._known:
             self._known.add(folder)
             with self.lock:  # or the file might be sealed away while it is read
@@ -238,23 +257,26 @@ class ArchiveWriter:
                             self._exponents[folder] = exponents
                         if (book := segment.book_after()) is not None:
                             self._books[folder] = book
+                        if (ledger := segment.ledger()) is not None:
+                            self._states[folder] = ledger.after
         if Kind.instrument in tables:
             record = tables[Kind.instrument].records[-1]
             self._exponents[folder] = int(record["price_exponent"]), int(record["quantity_exponent"])
         if Kind.depth in tables:
             self._books.setdefault(folder, Book())
 
-    def begin_at(self, first: int, opening: dict[str, tuple[Book | None, tuple[int, int] | None]]) -> None:
-        """Makes an empty archive begin with seq `first`. `opening`: by folder, the book before it and the exponents."""
+    def begin_at(self, first: int, opening: dict[str, Opening]) -> None:
+        """Makes an empty archive begin with seq `first`. `opening`: by folder."""
         if self.archived_seq:
             raise ArchiveError(f"{self.folder} holds seq 1 to {self.archived_seq} already; a rebuilt day needs an empty folder")
         self.publish(archived_seq=first - 1, sealed_seq=first - 1)
-        for folder, (book, exponents) in opening.items():
+        for folder, known in opening.items():
             self._known.add(folder)
-            if book is not None:
-                self._books[folder] = book
-            if exponents is not None:
-                self._exponents[folder] = exponents
+            self._states[folder] = known.ledger
+            if known.book is not None:
+                self._books[folder] = known.book
+            if known.exponents is not None:
+                self._exponents[folder] = known.exponents
 
     def close(self) -> None:
         os.close(self._lock)

@@ -9,7 +9,8 @@ from bus.schema import Kind
 from bus.segments import LogReleased
 from bus.topics import topic
 from bus.wire import Event
-from storage.recent import RecentError, RecentReader
+from storage.environment import RecentError
+from storage.recent import RecentReader
 
 EVENTS_MAX = 10_000  # of one topic
 MINUTE_NS = 60 * 1_000_000_000

@@ -21,6 +21,8 @@ from storage import pyramid
 from storage.book import Book
 from storage.columns import Table, to_bytes
 from storage.encoding import TableWriter
+from storage.intervals import merge as union
+from storage.ledger import GROUP, Ledger, write_ledger
 from storage.segment import (
     FORMAT,
     HDF5_VERSIONS,
@@ -40,7 +42,7 @@ Stop = Callable[[], bool]
 Choose = Callable[[Table], Table]
 
 # Groups that are computed from a finished day's columns and its sources: functions of (file, source paths), called when the
-# columns are there. The bar pyramid (`bars`) and the merged coverage ledger plug in here. A group that sets `content_sha256`
+# columns are there. The bar pyramid (`bars`) plugs in here. A group that sets `content_sha256`
 # on itself is part of the file's; one that may get a new version later (`bars`) does not.
 DERIVATIONS: list[Callable[[h5py.File, list[Path]], None]] = [pyramid.derive]
 
@@ -202,6 +204,8 @@ def _merge(
                     spool.check()
             for writer in writers.values():
                 writer.close()
+            if work.choose is None:
+                ledger_of_day(file, work.sources)
             for derivation in DERIVATIONS if derive else ():
                 derivation(file, work.sources)
             if exponents is not None:
@@ -272,3 +276,20 @@ class Images:
         for hour, (image, seq) in sorted(self.hours.items()):
             out.append((f"books/{hour % 24:02d}", image, seq))
         return out
+
+
+def ledger_of_day(file: h5py.File, sources: list[Path]) -> None:
+    """The union of what the sources prove: the same however the day was cut."""
+    parts: list[np.ndarray] = []
+    state = None
+    for path in sources:
+        with Segment(path) as segment:
+            ledger = segment.ledger(state)
+        if ledger is None:  # nodes' events, an overlay
+            return
+        parts.append(ledger.rows)
+        state = ledger.after
+    if state is not None:
+        whole = Ledger(union(parts), state)
+        write_ledger(file, whole)
+        file[GROUP].attrs["content_sha256"] = whole.sha256

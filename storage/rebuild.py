@@ -10,9 +10,9 @@ from typing import NamedTuple
 from bus.log import LogReader
 from bus.segments import Batch
 from storage.archive import ArchiveReader
-from storage.book import Book
 from storage.catalog import File, list_files
-from storage.cut import ArchiveWriter
+from storage.cut import ArchiveWriter, Opening
+from storage.intervals import BEGINNING
 from storage.seal import Sealer
 from storage.segment import ArchiveError, Segment
 
@@ -61,13 +61,14 @@ def rebuild_day(
     return "log" if held else "archive", rows
 
 
-def _opening(files: list[File], folder: str, first: int) -> tuple[Book | None, tuple[int, int] | None]:
-    """Book and exponents at the end of the folder's file before."""
+def _opening(files: list[File], folder: str, first: int) -> Opening:
+    """What is known at the end of the folder's file before."""
     before = [f for f in files if f.folder == folder and f.last < first]
     if not before:
-        return None, None
+        return Opening()
     with Segment(before[-1].path) as segment:
-        return segment.book_after(), segment.exponents
+        ledger = segment.ledger()
+        return Opening(segment.book_after(), segment.exponents, BEGINNING if ledger is None else ledger.after)
 
 
 def _batches(reader: ArchiveReader, first: int, last: int) -> Iterator[Batch]:

@@ -19,6 +19,9 @@ from bus.topics import TABLE, Lane
 from storage.book import Book
 from storage.columns import Table, TableReader, read_table, to_bytes, windows
 from storage.encoding import write_table
+from storage.intervals import BEGINNING, COVERED, State, of_tables
+from storage.intervals import merge as union
+from storage.ledger import GROUP, Ledger, read_ledger, write_ledger
 from storage.packing import get, put
 
 FORMAT = "tickmesh archive 1"
@@ -48,6 +51,7 @@ class Content(NamedTuple):
     tables: dict[Kind, Table]
     book: Book | None
     exponents: tuple[int, int] | None
+    ledger: Ledger | None = None
 
 
 def folder_of(kind: int, subject: str) -> str:
@@ -83,6 +87,9 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
             wanted[kind] = hashlib.sha256(data).digest()
         if content.book is not None:
             digest.update(write_book(file.create_group("book"), content.book).tobytes())
+        if content.ledger is not None:
+            write_ledger(file, content.ledger)
+            digest.update(content.ledger.rows.tobytes())
         if content.exponents is not None:
             file.attrs["price_exponent"], file.attrs["quantity_exponent"] = content.exponents
         file.attrs.update(
@@ -177,6 +184,11 @@ class Segment:
         names = set(self.file)
         return [kind for kind in Kind if kind.name in names]
 
+    def subjects(self) -> list[str]:
+        """Whose events are in the file."""
+        names = {name for kind in self.kinds for name in self.file[kind.name]["events/subjects"][:].tolist()}
+        return sorted(name.rstrip(b"\0").decode() for name in names)
+
     def table(self, kind: Kind) -> Table:
         """All events of a kind. Raises ArchiveError when the file is damaged."""
         try:
@@ -229,6 +241,31 @@ class Segment:
             found.append((int(self.file[f"books/{hour}"].attrs["before_seq"]), f"books/{hour}"))
         return found
 
+    def ledger(self, before: State | None = None) -> Ledger | None:
+        """What the file's events prove; None where nodes have their events, and in an overlay.
+
+        A file that was written without it is computed, from `before` (the state of the file before), or from its book image.
+        """
+        if self.attributes["folder"] == SYSTEM or self.part == "overlay":
+            return None
+        try:
+            return read_ledger(self.file) or self._computed(before)
+        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            raise self._damaged(error) from None
+
+    def _computed(self, before: State | None) -> Ledger:
+        state = before
+        if state is None:
+            book = self.book()
+            begun = book is not None and (book.valid or book.last_update_id)
+            state = State(depth_id=book.last_update_id, book=book.valid) if book is not None and begun else BEGINNING
+        parts = []
+        kinds = [kind for kind in (*COVERED, Kind.gap) if kind in self.kinds]
+        for tables in self.windows(kinds):
+            rows, state = of_tables(tables, self.attributes["folder"].replace("/", "."), state)
+            parts.append(rows)
+        return Ledger(union(parts), state)
+
     @property
     def exponents(self) -> tuple[int, int] | None:
         """(price_exponent, quantity_exponent), or None where no instrument record was known."""
@@ -268,6 +305,10 @@ class Segment:
                 levels = book.levels().tobytes()
                 digest.update(levels)
                 sums[name] = hashlib.sha256(levels).hexdigest()
+        ledger = self.ledger() if GROUP in self.file else None
+        if ledger is not None:
+            digest.update(ledger.rows.tobytes())
+            sums[GROUP] = ledger.sha256
         for name, group in self.file.items():  # what is computed from the columns has its sum, but is not computed here
             if "content_sha256" in group.attrs:
                 sums.setdefault(name, str(group.attrs["content_sha256"]))

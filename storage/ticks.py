@@ -4,7 +4,7 @@ A bucket's ticks are found by searching its edges in the packed times rather tha
 and sums are taken of the packed integers: they commute with value = stored × scale + offset. Sums are exact.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from bus.schema import QUOTE, Flag, Kind
 from storage.bars import BAR, I8, LAST_QUOTE, floor, merge, none, set_whole
-from storage.chunks import Column, Held, Packed
+from storage.chunks import Chunked, Held, Packed
 from storage.columns import Table
 from storage.packing import CHUNK_ROWS, U8
 
@@ -22,6 +22,7 @@ OPENING_MAX = 64  # and how many of those changes are looked at
 TRADE_COLUMNS = ("trade_id", "price_ticks", "quantity_lots", "venue_ns", "side")
 QUOTE_COLUMNS = QUOTE.names or ()
 NEVER = np.iinfo("i8").max
+LOW_HALF = U8.type(0xFFFFFFFF)
 
 
 class Window(NamedTuple):
@@ -83,8 +84,8 @@ class Clock:
 class Ticks(NamedTuple):
     """Columns of one stretch of the log; each kind's all of the same length. `quote_seqs` only where `clock` needs them."""
 
-    trades: Mapping[str, Column]
-    quotes: Mapping[str, Column]
+    trades: Mapping[str, Chunked]
+    quotes: Mapping[str, Chunked]
     changes: np.ndarray
     clock: Clock
     quote_seqs: np.ndarray | None
@@ -93,27 +94,27 @@ class Ticks(NamedTuple):
 def stored(file: Any) -> Ticks:
     """Of an archive file of one instrument, open in h5py."""
 
-    def columns(kind: Kind, names: tuple[str, ...]) -> dict[str, Column]:
+    def columns(kind: Kind, names: tuple[str, ...]) -> dict[str, Chunked]:
         if kind.name not in file:
             return {name: Held(np.zeros(0, I8)) for name in names}
         group = file[kind.name]
-        return {name: Column(group["records"], name, int(group.attrs["records"])) for name in names}
+        return {name: Chunked(group["records"], name, int(group.attrs["records"])) for name in names}
 
     changes, flags, seqs = np.zeros(0, CHANGE), np.zeros(0, I8), None
     if "depth" in file:
         group, rows = file["depth/events"], int(file["depth"].attrs["events"])
         changes = np.zeros(rows, CHANGE)
-        changes["last_id"] = Column(group, "last_id", rows).values()
-        changes["first_id"] = changes["last_id"] - Column(group, "id_span", rows).values()
-        changes["venue_ns"] = Column(group, "venue_ns", rows).values()
-        flags = Column(group, "flags", rows).values()
-        seqs = Column(group, "seq", rows)
+        changes["last_id"] = Chunked(group, "last_id", rows).values()
+        changes["first_id"] = changes["last_id"] - Chunked(group, "id_span", rows).values()
+        changes["venue_ns"] = Chunked(group, "venue_ns", rows).values()
+        flags = Chunked(group, "flags", rows).values()
+        seqs = Chunked(group, "seq", rows)
     quotes = columns(Kind.quote, QUOTE_COLUMNS)
 
     def quote_seqs() -> np.ndarray:
         group = file["quote/events"]
         rows = int(file["quote"].attrs["events"])
-        return np.repeat(Column(group, "seq", rows).values(), Column(group, "count", rows).values())
+        return np.repeat(Chunked(group, "seq", rows).values(), Chunked(group, "count", rows).values())
 
     return _ticks(columns(Kind.trade, TRADE_COLUMNS), quotes, changes, flags, seqs, quote_seqs)
 
@@ -121,7 +122,7 @@ def stored(file: Any) -> Ticks:
 def held(tables: Mapping[Kind, Table]) -> Ticks:
     """Of events in memory: one instrument's tables of trades, quotes and depth, those that there are."""
 
-    def columns(kind: Kind, names: tuple[str, ...]) -> dict[str, Column]:
+    def columns(kind: Kind, names: tuple[str, ...]) -> dict[str, Chunked]:
         if kind not in tables:
             return {name: Held(np.zeros(0, I8)) for name in names}
         return {name: Held(np.ascontiguousarray(tables[kind].records[name])) for name in names}
@@ -168,7 +169,7 @@ def bars_of(ticks: Ticks, window: Window, pool: Executor | None = None) -> Seen:
     return Seen(merge(np.concatenate(parts)), rest[-WAITING_MAX:], ticks.changes[:OPENING_MAX], timeless)
 
 
-def _pieces(column: Column) -> range:
+def _pieces(column: Chunked) -> range:
     return range(-(-column.rows // CHUNK_ROWS))
 
 
@@ -194,14 +195,15 @@ def _trades(ticks: Ticks, number: int, window: Window) -> tuple[np.ndarray, np.n
     out["open_ticks"], out["close_ticks"] = prices.at(starts), prices.at(ends)
     out["high_ticks"] = prices._replace(stored=np.maximum.reduceat(prices.stored, starts)).values()
     out["low_ticks"] = prices._replace(stored=np.minimum.reduceat(prices.stored, starts)).values()
-    count, total = out["count"].astype(object), _sums(quantities.stored, starts)
+    p, q = parts_of(prices.stored), parts_of(quantities.stored)
+    count, total = out["count"].astype(object), _sums(q, starts)
     boughts = np.add.reduceat(bought, starts, dtype=I8).astype(object)
     scale, offset = quantities.scale, quantities.offset
     set_whole(out, "volume_lots", total * scale + count * offset)
-    set_whole(out, "buy_volume_lots", _sums(quantities.stored * bought, starts) * scale + boughts * offset)
-    notional = _products(prices.stored, quantities.stored, starts) * (prices.scale * scale)
+    set_whole(out, "buy_volume_lots", _sums(q, starts, bought) * scale + boughts * offset)
+    notional = _products(p, q, starts) * (prices.scale * scale)
     if offset:
-        notional += _sums(prices.stored, starts) * (prices.scale * offset)
+        notional += _sums(p, starts) * (prices.scale * offset)
     notional += (total * scale + count * offset) * prices.offset
     set_whole(out, "notional", notional)
     return out, np.zeros(0, QUOTE), runs.timeless
@@ -324,27 +326,40 @@ def _inside(times: np.ndarray, window: Window) -> np.ndarray:
     return inside
 
 
-def _limbs(values: np.ndarray, bits: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(shift, part) of unsigned values, each part below 2^bits."""
-    width = values.dtype.itemsize * 8
-    for shift in range(0, max(width, bits), bits):
-        yield shift, values if width <= bits else values >> values.dtype.type(shift) & values.dtype.type((1 << bits) - 1)
+class Part(NamedTuple):
+    """A column's values are the sum of its parts << shift. `values`: uint64, below 2^bits."""
+
+    shift: int
+    bits: int
+    values: np.ndarray
 
 
-def _sums(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Exact sums of the runs of a chunk, as Python integers. `values`: unsigned."""
-    parts = [np.add.reduceat(part, starts, dtype=U8).astype(object) << shift for shift, part in _limbs(values, 32)]
-    return sum(parts[1:], parts[0])
+def parts_of(stored: np.ndarray) -> list[Part]:
+    """Parts of at most 32 bits. `stored`: unsigned."""
+    width = 8 * stored.dtype.itemsize
+    wide = stored.astype(U8, copy=False)
+    return [Part(0, width, wide)] if width <= 32 else [Part(0, 32, wide & LOW_HALF), Part(32, 32, wide >> U8.type(32))]
 
 
-def _products(a: np.ndarray, b: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Exact sums of a × b, as Python integers: 32 bits by 16 leave room for the 2^16 rows of a chunk in 64."""
-    if a.dtype.itemsize > b.dtype.itemsize:
-        a, b = b, a
+def _sums(parts: list[Part], starts: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
+    """Exact sums of the runs of a chunk, as Python integers; only of rows `where` it is true."""
     total = np.zeros(len(starts), object)
-    for low, narrow in _limbs(a, 16):
-        for high, wide in _limbs(b, 32):
-            total += np.add.reduceat(wide.astype(U8) * narrow, starts).astype(object) << (low + high)
+    for part in parts:
+        values = part.values if where is None else part.values * where
+        total += np.add.reduceat(values, starts).astype(object) << part.shift
+    return total
+
+
+def _products(a: list[Part], b: list[Part], starts: np.ndarray) -> np.ndarray:
+    """Exact sums of a × b, as Python integers: 32 bits by 16 leave room for the 2^16 rows of a chunk in 64."""
+    total = np.zeros(len(starts), object)
+    for x in a:
+        for y in b:
+            halves = [(0, y.values)]
+            if min(x.bits, y.bits) > 16:
+                halves = [(0, y.values & U8.type(0xFFFF)), (16, y.values >> U8.type(16))]
+            for shift, half in halves:
+                total += np.add.reduceat(x.values * half, starts).astype(object) << (x.shift + y.shift + shift)
     return total
 
 

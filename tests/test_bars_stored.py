@@ -20,7 +20,7 @@ from bus.wire import decode, sizes
 from storage import pyramid, reader, resample
 from storage.archive import ArchiveReader
 from storage.bars import BAR, LEVELS_S, SECOND_NS, coarsen, level_for
-from storage.chunks import Column, fletcher32_agrees
+from storage.chunks import Chunked, fletcher32_agrees
 from storage.cut import ArchiveWriter
 from storage.packing import put
 from storage.reader import ReadError
@@ -152,8 +152,10 @@ def test_a_sealed_day_says_its_bars_with_plain_h5py(days):
     file = next(f for f in ArchiveReader(config.archive_dir).files if f.part == "day" and f.folder == "binance/BTCUSDT")
     with h5py.File(file.path) as day:
         assert set(day["bars"]) == {str(level) for level in LEVELS_S}
-        for level in LEVELS_S:
-            assert day[f"bars/{level}"].attrs["rows"] == len(pyramid.read(day["bars"], level))
+        minutes = day["bars/60"]
+        row = minutes.attrs["fields"].split().index("volume_lots")
+        volume = minutes[row] * minutes.attrs["scale_factor"][row] + minutes.attrs["add_offset"][row]
+        assert volume.tolist() == pyramid.read(day["bars"], 60)["volume_lots"].tolist()
         seconds = pyramid.read(day["bars"], 1)
         assert seconds["count"].sum() == day["trade"].attrs["records"]
         for level in LEVELS_S:
@@ -190,12 +192,12 @@ def test_chunks_are_what_h5py_reads(tmp_path, name):
     with h5py.File(tmp_path / "columns.h5", "w") as file:
         put(file, "column", values)
     with h5py.File(tmp_path / "columns.h5") as file:
-        column = Column(file, "column", len(values))
+        column = Chunked(file, "column", len(values))
         assert (column.values() == values).all() and column.values().dtype == np.dtype("<i8")
         assert column._direct == (values.nbytes > 256 and name not in ("zero", "constant", "small")), "the fast path was taken"
-        assert (Column(file, "absent", 5).values() == 0).all()
+        assert (Chunked(file, "absent", 5).values() == 0).all()
         with pytest.raises(ValueError, match="has .* rows; 3 belong there"):
-            Column(file, "column", 3)
+            Chunked(file, "column", 3)
 
 
 @pytest.mark.parametrize("options", [dict(), dict(compression="gzip"), dict(chunks=(1000,), shuffle=True)])
@@ -204,7 +206,7 @@ def test_columns_stored_in_another_way_are_read_too(tmp_path, options):
     with h5py.File(tmp_path / "columns.h5", "w") as file:
         file.create_dataset("column", data=values, **options)
     with h5py.File(tmp_path / "columns.h5") as file:
-        assert (Column(file, "column", len(values)).values() == values).all()
+        assert (Chunked(file, "column", len(values)).values() == values).all()
 
 
 def test_a_flipped_bit_is_an_error_never_a_number(tmp_path):
@@ -224,7 +226,7 @@ def test_a_flipped_bit_is_an_error_never_a_number(tmp_path):
     raw[place + len(data) // 2] ^= 4
     (tmp_path / "wrong.h5").write_bytes(raw)
     with h5py.File(tmp_path / "wrong.h5") as file, pytest.raises(OSError):
-        Column(file, "column", len(values)).values()
+        Chunked(file, "column", len(values)).values()
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,14 @@ from bus.config import Config, load
 from bus.log import LogReader
 from bus.log_writer import LogWriter
 from bus.process import Context
-from bus.schema import Kind
+from bus.schema import DTYPES, Kind
 from bus.sockets import Publisher
 from bus.wire import Event
 from nodes import recorder
+from storage import coverage
 from storage.archive import ArchiveReader, list_files, read_watermark
 from storage.cut import ArchiveWriter
+from storage.intervals import merge
 from storage.recent import RecentReader
 from storage.segment import ArchiveError
 from tests.stored import DAY, START, Market, write_log
@@ -341,3 +343,28 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(config, tmp_path):
     assert process.wait(20) == 0
     whole(config, raws)
     assert not list(config.archive_dir.rglob("*.tmp"))
+
+
+def test_what_each_cut_proves_is_said_before_its_watermark_and_again_only_after_a_crash(config):
+    raws = now_market().mixed(3000)
+    write_log(config.log_dir, raws)
+    ctx = run_until(config, lambda ctx: bool(ctx.watermarks()))
+    kinds = [e.kind for e in ctx.said if e.kind in (Kind.coverage, Kind.watermark)]
+    assert kinds[-1] == Kind.watermark and Kind.coverage in kinds
+
+    def said(ctx: Ear, subject: str) -> list:
+        return [e.records for e in ctx.said if e.kind == Kind.coverage and e.subject == subject]
+
+    (archived, _), subject = ctx.watermarks()[0], "binance.BTCUSDT"
+    assert merge(said(ctx, subject)).tolist() == coverage.added(config, 0, archived)[subject].tolist()
+    # The watermark has not reached the log: as if it had crashed before. It says it all again.
+    ctx = run_until(config, lambda ctx: bool(ctx.watermarks()))
+    assert merge(said(ctx, subject)).tolist() == coverage.read(config, subject).tolist()
+    # What the log knows is not said again.
+    market = Market(len(raws), time.time_ns())
+    record = np.zeros(1, DTYPES[Kind.watermark])
+    record["archived_seq"] = len(raws)
+    write_log(config.log_dir, [market.event(Kind.watermark, "recorder", record, producer=b"recorder")])
+    assert coverage.said(config) == len(raws)
+    ctx = run_until(config, lambda ctx: bool(ctx.watermarks()))
+    assert said(ctx, subject) == []

@@ -73,6 +73,25 @@ def verify(
 
 
 @commands.command()
+def coverage(
+    instrument: Annotated[str | None, typer.Argument(help="A symbol or venue.symbol; else all.", show_default=False)] = None,
+    kind: Annotated[list[str] | None, typer.Option(help="Only trade, quote or depth.")] = None,
+    missing: Annotated[bool, typer.Option("--missing", help="Only what is missing; exit code 1 if anything is.")] = False,
+    plot: Annotated[Path | None, typer.Option(help="Draw a timeline (PNG or SVG).")] = None,
+    json: Json = False,
+) -> None:
+    """Show what is known of every stored interval: complete, repaired, missing or unproven, and why."""
+    from tools import coverage as command
+
+    result = command.coverage(instrument, kind or [], missing)
+    if plot is not None:
+        command.draw(result, plot)
+    terminal.print_json(result) if json else command.show(result, missing)
+    if missing and not result["ok"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
 def outage(
     plot: Annotated[Path, typer.Option(help="Where the picture goes (PNG or SVG).")] = Path("outage.png"),
     calm: Annotated[float, typer.Option(min=1, help="Seconds before the overload.")] = 15.0,
