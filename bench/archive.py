@@ -268,9 +268,8 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         print(f"\n{name}: {count:,} events, {raw / 1e6:.1f} MB in the log, {file_bytes / 1e6:.2f} MB in the archive")
         print(f"  write {count / write_s:,.0f} events/s (read back and checked before it is visible)")
         print(f"  read  {count / read_s:,.0f} events/s as events, {rows / columns_s:,.0f} rows/s as arrays")
-        print(
-            f"  seal  {count / seal_s:,.0f} events/s: cuts of {CUT_EVENTS:,} events, {cut_bytes / 1e6:.2f} MB, become {sealed_bytes / 1e6:.2f} MB"
-        )
+        print(f"  seal  {count / seal_s:,.0f} events/s, from cuts of {CUT_EVENTS:,} events")
+        print(f"  size  {cut_bytes / 1e6:.2f} MB in cuts, {sealed_bytes / 1e6:.2f} MB sealed")
         print(f"  {'bytes per':<12} {'record columns':>32}   {'with all header columns':>32}")
         print(f"  {'':<12} {'archive':>8} {'parquet':>8} {'best':>6} {'ratio':>7}   {'archive':>8} {'parquet':>8} {'best':>6}")
         kinds = {}
