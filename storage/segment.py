@@ -236,7 +236,7 @@ class Segment:
 
     def images(self) -> list[tuple[int, str]]:
         """(seq of the event before which it is the book, name) of every book image, in order."""
-        found = [(0, "book")] if "book" in self.file else []
+        found = [(int(self.file["book"].attrs.get("before_seq", 0)), "book")] if "book" in self.file else []
         for hour in sorted(self.file.get("books", ())):
             found.append((int(self.file[f"books/{hour}"].attrs["before_seq"]), f"books/{hour}"))
         return found
