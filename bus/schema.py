@@ -269,6 +269,7 @@ COVERAGE = np.dtype(
         ("state", "<u2"),
         ("evidence", "<u2"),
         ("reason", "<u2"),
+        ("era", "<u8"),
     ]
 )
 

@@ -1,4 +1,4 @@
-"""Follows the log into the recent store (LMDB) and the archive (HDF5), and releases log segments that are archived.
+"""Follows the log into the recent store (LMDB) and the archive (HDF5), seals days, and releases log segments that are archived.
 
 When it dies the log waits: it resumes from the two watermarks, removes what an interrupted cut left, and goes on. What it
 archives it reads from the log itself, never beyond what is durable, so the archive is a function of the log alone.
@@ -11,14 +11,18 @@ import time
 
 import numpy as np
 
-from bus.log import LogError, LogReader, LogReleased, release
+from bus.log import LogReader
 from bus.process import Context
 from bus.schema import WATERMARK, Kind
+from bus.segments import LogError, LogReleased, release
 from bus.sockets import OutboxFull
 from bus.wire import Event, encode
-from storage.archive import DAY_NS
+from nodes.recording.days import Days, keep_days, keep_space
+from storage import coverage
+from storage.catalog import DAY_NS
 from storage.cut import ArchiveWriter
-from storage.recent import RecentError, RecentFull, RecentWriter
+from storage.environment import RecentError
+from storage.recent import RecentFull, RecentWriter
 from storage.segment import ArchiveError, ArchiveFull
 
 READS: tuple[Kind, ...] = tuple(Kind)
@@ -27,6 +31,7 @@ WRITES = (Kind.watermark, Kind.coverage)
 LOOK_S = 0.1  # how often it is asked whether a cut is due
 RETRY_S = 2.0  # after a full disk
 CHUNK_EVENTS = 5000  # of one LMDB transaction: some 20 ms
+ROWS_MAX = 1000  # of one coverage event
 DURABLE_WAIT_S = 2.0  # at the end, for the sequencer's last sync
 
 
@@ -46,12 +51,15 @@ class Recorder:
             self.archive.close()
             raise
         self.recent.start_after(self._recent_start())
+        self.days = Days(ctx, self.archive)
         self.told: dict[str, str] = {}  # by store: its present trouble is told once, not at every retry
         self.behind = False  # the recent store refused a commit: it is filled from the log later
         self.newest_ns = 0
         self.oldest_ns = 0  # seq_ns of the first event that is not archived; 0 = to be looked up
         self.cut_at = time.monotonic()
-        ctx.counters.update(archive_failures=0, recent_failures=0, pruned=0, strays_removed=self.archive.removed)
+        ctx.counters.update(archive_failures=0, recent_failures=0, release_failures=0)
+        ctx.counters.update(pruned=0, strays_removed=self.archive.removed)
+        self.said_seq: int | None = None  # the coverage up to here is in the log; None = to be looked up
 
     def _check_continuity(self) -> None:
         archived, first = self.archive.archived_seq, self.log.first
@@ -127,7 +135,10 @@ class Recorder:
 
     def prune(self) -> None:
         before = min(self.newest_ns, time.time_ns()) - self._recent_ns()
-        self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        try:
+            self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        except RecentFull as error:
+            self._trouble("recent", error)
 
     # -- the archive
 
@@ -167,19 +178,37 @@ class Recorder:
         """Log segments that both stores have; a recent store that takes nothing does not hold them."""
         archived = self.archive.archived_seq
         upto = archived if self.behind else min(archived, self.recent.recent_seq)
-        release(self.config.log_dir, upto, self.config.log.keep_segments)
-
-    def say_watermark(self) -> None:
-        record = np.zeros(1, WATERMARK)
-        record["archived_seq"], record["recent_seq"] = self.archive.archived_seq, self.recent.recent_seq
         try:
-            self.ctx.say([encode(Kind.watermark, self.ctx.name, record)])
-        except OutboxFull as error:  # a watermark is said again at the next cut
+            release(self.config.log_dir, upto, self.config.log.keep_segments)
+        except LogError as error:
+            self._trouble("release", error)
+
+    async def say_archived(self) -> None:
+        """The watermark, and before it what the files since the last watermark prove: a watermark in the log vouches for both.
+
+        After a crash it is said again at worst: the ledger is a union.
+        """
+        until = self.archive.archived_seq
+        if self.said_seq is None:
+            self.said_seq = await asyncio.to_thread(coverage.said, self.config)
+        proven = await asyncio.to_thread(coverage.added, self.config, self.said_seq, until)
+        record = np.zeros(1, WATERMARK)
+        record["archived_seq"], record["recent_seq"] = until, self.recent.recent_seq
+        words = [
+            encode(Kind.coverage, subject, rows[start : start + ROWS_MAX])
+            for subject, rows in proven.items()
+            for start in range(0, len(rows), ROWS_MAX)
+        ]
+        try:
+            self.ctx.say([*words, encode(Kind.watermark, self.ctx.name, record)])
+            self.said_seq = until
+        except OutboxFull as error:  # both are said again at the next cut
             tell(str(error))
 
     def count(self) -> None:
         self.ctx.counters.update(
             archived_seq=self.archive.archived_seq,
+            sealed_seq=self.archive.sealed_seq,
             recent_seq=self.recent.recent_seq,
             archive_files=self.archive.files,
             archive_bytes=self.archive.bytes,
@@ -193,7 +222,8 @@ async def run(ctx: Context) -> None:
     subscription = ctx.subscribe(READS, recorder.recent.recent_seq)
     ctx.ready(archived_seq=recorder.archive.archived_seq, recent_seq=recorder.recent.recent_seq)
     tasks = [asyncio.create_task(keep(ctx, recorder)) for keep in (keep_recent, keep_archive)]
-    for task in tasks:  # both end when we are stopped; one that ends by a fault ends us
+    tasks += [asyncio.create_task(keep(ctx, recorder.days)) for keep in (keep_days, keep_space)]
+    for task in tasks:  # all end when we are stopped; one that ends by a fault ends us
         task.add_done_callback(lambda _: ctx.stop.set())
     try:
         async for events in subscription:
@@ -243,13 +273,15 @@ async def keep_recent(ctx: Context, recorder: Recorder) -> None:
 
 
 async def keep_archive(ctx: Context, recorder: Recorder) -> None:
-    """Cuts when it is due, and says so in the log."""
+    """Cuts when it is due, and says so in the log: also what was cut last before a crash or a stop."""
+    if recorder.archive.archived_seq:
+        await recorder.say_archived()
     while not ctx.stop.is_set():
         durable = recorder.log.durable
         if not recorder.due(durable):
             await asyncio.sleep(LOOK_S)
         elif await recorder.cut(durable):
-            recorder.say_watermark()
+            await recorder.say_archived()
         else:
             await asyncio.sleep(RETRY_S)
 

@@ -14,10 +14,13 @@ from collections.abc import Callable
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogFull, LogReader, LogWriter, read_preamble, segments
+from bus.intake import Intake, Taken
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import CLOCK, Kind
-from bus.sockets import Intake, Publisher, Taken
+from bus.segments import LogFull, read_preamble, segments
+from bus.sockets import Publisher
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from nodes.sequencing.arbiter import ARBITRATED, MISSING_MAX, Arbiter
 from nodes.sequencing.cursors import NAME, Position
@@ -106,6 +109,12 @@ class Sequencer:
                     self.arbiter.connected(producer, number)
                 out.append(event)
         self.append(out)
+
+    def take_outboxes(self) -> None:
+        """What is in the outboxes now, part by part: to the end, or until the disk takes no more."""
+        self.sequence(self.intake.sweep(0))
+        while self.intake.behind and not self.waiting:
+            self.turn()
 
     def append(self, out: list[bytearray]) -> None:
         """Numbers, appends, rings; in batches of a bounded size. A full disk is retried, nothing is lost."""
@@ -236,6 +245,7 @@ class SequencerContext(Context):
             "outbox_catch_ups": s.intake.catch_ups,
             "outbox_caught_up": s.intake.caught_up,
             "unreadable": s.intake.unreadable,
+            "unreleased": s.intake.unreleased,
             "repeated": s.intake.repeated,
             "gaps": s.arbiter.gaps,
             "open_gaps": s.arbiter.open_gaps,
@@ -275,10 +285,11 @@ async def run(ctx: SequencerContext) -> None:
     clean = False
     try:
         ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
-        sequencer.sequence(sequencer.intake.sweep(0))
-        if ctx.on_started is not None:
-            ctx.on_started(sequencer)
+        sequencer.take_outboxes()
         while not ctx.stop.is_set():
+            if ctx.on_started is not None and not sequencer.waiting and not sequencer.intake.behind:
+                ctx.on_started(sequencer)  # only now: it removes the guests' outboxes, and all of it must be in the log
+                ctx.on_started = None
             sequencer.tick()
             on_readable()
             with contextlib.suppress(TimeoutError):
@@ -306,7 +317,7 @@ def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) ->
             quiet = time.monotonic() + quiet_s
         else:
             time.sleep(0.002)
-    sequencer.sequence(sequencer.intake.sweep(0))
+    sequencer.take_outboxes()
     sequencer.append(sequencer.arbiter.due(1 << 63))
     sequencer.append(sequencer.arbiter.line_reports(max(time.time_ns(), sequencer.position.seq_ns)))
     if sequencer.position.cursors:

@@ -14,7 +14,7 @@ from bus.topics import TABLE
 PROJECT = Path(__file__).resolve().parent.parent
 ORDER = ("bus", "storage", "nodes", "tools")
 NODES = sorted(path.stem for path in (PROJECT / "nodes").glob("*.py") if not path.stem.startswith("__"))
-SAID_BY_ALL = {Kind.run, Kind.health, Kind.refusal}
+SAID_BY_ALL = {Kind.run, Kind.health, Kind.refusal, Kind.alert}
 
 
 def imports(path: Path) -> set[str]:

@@ -17,16 +17,20 @@ import pytest
 
 import storage.segment
 from bus.config import Config, load
-from bus.log import LogReader, LogWriter
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.process import Context
-from bus.schema import Kind
+from bus.schema import DTYPES, Kind
 from bus.sockets import Publisher
 from bus.wire import Event
 from nodes import recorder
+from storage import coverage
 from storage.archive import ArchiveReader, list_files, read_watermark
+from storage.cut import ArchiveWriter
+from storage.intervals import merge
 from storage.recent import RecentReader
 from storage.segment import ArchiveError
-from tests.stored import DAY, Market, write_log
+from tests.stored import DAY, START, Market, write_log
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = """
@@ -276,6 +280,31 @@ def test_a_new_recent_store_begins_with_the_last_hours(config):
     assert ArchiveReader(config.archive_dir).archived_seq == 300
 
 
+def test_days_that_are_over_are_sealed_while_it_runs(config):
+    raws = Market(seq_ns=START + DAY - 150_000_000).mixed(400)
+    write_log(config.log_dir, raws)
+    ctx = run_until(config, lambda ctx: ctx.counters.get("sealed_days") == 1, most_s=60)
+    assert ctx.counters["sealed_days"] == 1 and ctx.counters["free_bytes"] > 0
+    archive = ArchiveReader(config.archive_dir)
+    assert {(f.day, f.part) for f in archive.files} == {("2024-08-09", "day"), ("2024-08-10", "cut")}
+    assert [bytes(event.raw) for event in archive.events()] == raws
+
+
+def test_a_damaged_cut_is_an_alert_and_no_end(config):
+    raws = Market(seq_ns=START + DAY - 150_000_000).mixed(400)
+    write_log(config.log_dir, raws)
+    writer = ArchiveWriter(config.archive_dir)
+    writer.archive_log(LogReader(config.log_dir), 400, 1000)
+    writer.close()
+    path = next(f.path for f in list_files(config.archive_dir) if f.day == "2024-08-09" and f.folder == "binance/BTCUSDT")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-500])
+    ctx = run_until(config, lambda ctx: ctx.counters.get("seal_failures") == 1, most_s=60)
+    alerts = [event.map() for event in ctx.said if event.kind == Kind.alert]
+    assert [alert["what"] for alert in alerts] == ["seal"] and path.name in alerts[0]["why"]
+    assert read_watermark(config.archive_dir).archived_seq == 400
+
+
 @pytest.mark.mesh
 def test_killed_again_and_again_it_loses_and_doubles_nothing(config, tmp_path):
     raws = now_market().mixed(12_000)
@@ -314,3 +343,28 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(config, tmp_path):
     assert process.wait(20) == 0
     whole(config, raws)
     assert not list(config.archive_dir.rglob("*.tmp"))
+
+
+def test_what_each_cut_proves_is_said_before_its_watermark_and_again_only_after_a_crash(config):
+    raws = now_market().mixed(3000)
+    write_log(config.log_dir, raws)
+    ctx = run_until(config, lambda ctx: bool(ctx.watermarks()))
+    kinds = [e.kind for e in ctx.said if e.kind in (Kind.coverage, Kind.watermark)]
+    assert kinds[-1] == Kind.watermark and Kind.coverage in kinds
+
+    def said(ctx: Ear, subject: str) -> list:
+        return [e.records for e in ctx.said if e.kind == Kind.coverage and e.subject == subject]
+
+    (archived, _), subject = ctx.watermarks()[0], "binance.BTCUSDT"
+    assert merge(said(ctx, subject)).tolist() == coverage.added(config, 0, archived)[subject].tolist()
+    # The watermark has not reached the log: as if it had crashed before. It says it all again.
+    ctx = run_until(config, lambda ctx: bool(ctx.watermarks()))
+    assert merge(said(ctx, subject)).tolist() == coverage.read(config, subject).tolist()
+    # What the log knows is not said again.
+    market = Market(len(raws), time.time_ns())
+    record = np.zeros(1, DTYPES[Kind.watermark])
+    record["archived_seq"] = len(raws)
+    write_log(config.log_dir, [market.event(Kind.watermark, "recorder", record, producer=b"recorder")])
+    assert coverage.said(config) == len(raws)
+    ctx = run_until(config, lambda ctx: bool(ctx.watermarks()))
+    assert said(ctx, subject) == []

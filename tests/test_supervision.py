@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nodes.sentinel import Budget, left_alone
 from nodes.transport.supervisord import Away, ProcessStates, Supervisord, is_free
+from nodes.watching.deaths import Budget, left_alone
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow says that it is hosted.

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import msgpack
 import numpy as np
 
+from bus.intake import Cursor
 from bus.schema import CURSOR, Kind
-from bus.sockets import LANES, Cursor
+from bus.sockets import LANES
 from bus.topics import LANE_OF_KIND
 from bus.wire import Event
 from nodes.sequencing.arbiter import Arbiter

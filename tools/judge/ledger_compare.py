@@ -15,7 +15,16 @@ NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
 
 def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings) -> None:
     """Fills the findings; every difference is a fault."""
-    for name in (*NAMES, "trades", "quotes_checked", "depth_checked", "books_checked", "before_listening", "on_its_way"):
+    for name in (
+        *NAMES,
+        "trades",
+        "quotes_checked",
+        "depth_checked",
+        "books_checked",
+        "before_listening",
+        "on_its_way",
+        "repaired",
+    ):
         findings.count(name, 0)
     findings.count("withheld", len(ledger.withheld))
     for symbol, truth in ledger.symbols.items():

@@ -1,0 +1,326 @@
+"""Coverage as arithmetic on ids: what the events of one stretch of the log prove, and the union of several. No I/O.
+
+A stretch states only what it can see (the ids of its own events, of holes before them, of gaps that are told in it), so the
+union of all stretches is what one look at everything would give, in whatever order they are put together.
+docs/coverage.md says what each state means.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from bus.schema import COVERAGE, DTYPES, HEADER, Coverage, Evidence, Flag, GapState, Kind, Reason
+from storage.columns import Table
+
+COVERED = (Kind.trade, Kind.quote, Kind.depth)  # the streams that have a ledger
+
+
+class Proof(NamedTuple):
+    """What the changes of a book prove, from its snapshot on. `chained`: ids follow one another without a hole."""
+
+    state: Coverage = Coverage.complete
+    evidence: Evidence = Evidence.ids
+    reason: Reason = Reason.none
+    chained: bool = True
+
+
+# Venues whose books are proven by something else than their ids; nodes/venues/rules.py calls the unchained ones exclusive.
+DEPTH_PROOF = {
+    "okx": Proof(evidence=Evidence.checksum),
+    "kraken": Proof(evidence=Evidence.checksum, chained=False),
+    "coinbase": Proof(Coverage.unproven, Evidence.none, Reason.no_ids, chained=False),
+}
+
+
+class State(NamedTuple):
+    """How far each stream's ledger is, before or after a stretch. None: nothing has been stated of it yet."""
+
+    trade_id: int | None = None
+    quote_id: int | None = None
+    depth_id: int | None = None
+    book: bool = False  # whether the book at `depth_id` is known
+    era: int = 0  # seq of the snapshot with which the depth ids last began anew
+
+
+BEGINNING = State()
+
+
+class Row(NamedTuple):
+    """One statement, as a record of COVERAGE says it."""
+
+    first: int
+    last: int
+    begin_ns: int
+    end_ns: int
+    state: int
+    evidence: int = Evidence.none
+    reason: int = Reason.none
+    era: int = 0
+
+    @property
+    def claim(self) -> tuple[int, int, int]:
+        return self.state, self.evidence, self.reason
+
+
+def of_tables(tables: Mapping[Kind, Table], subject: str, state: State = BEGINNING) -> tuple[np.ndarray, State]:
+    """What a stretch's events prove: COVERAGE rows in canonical order, and the state after it.
+
+    `tables`: events of one instrument by kind, each in order of seq; others than trade, quote, depth and gap are ignored.
+    `state`: what the stretch before came to; the default is that of a log's beginning.
+    """
+    trades, quotes, depth, gaps = (_table(tables, kind) for kind in (*COVERED, Kind.gap))
+    traded, state = _trades(trades, gaps, state)
+    quoted, state = _quotes(quotes, state)
+    book = _Book(state, DEPTH_PROOF.get(subject.partition(".")[0], Proof()))
+    book.follow(depth.headers, gaps)
+    parts = (_array(kind, rows) for kind, rows in zip(COVERED, (traded, quoted, book.rows)))
+    return merge(parts), state._replace(depth_id=book.id, book=book.valid, era=book.era)
+
+
+def _table(tables: Mapping[Kind, Table], kind: Kind) -> Table:
+    return tables.get(kind, Table(np.zeros(0, HEADER), np.zeros(0, DTYPES[kind])))
+
+
+def _array(kind: int, rows: list[Row]) -> np.ndarray:
+    out = np.zeros(len(rows), COVERAGE)
+    names = ("first_id", "last_id", "begin_ns", "end_ns", "state", "evidence", "reason", "era")
+    for name, values in zip(names, zip(*rows)):
+        out[name] = values
+    out["stream"] = kind
+    return out
+
+
+def _gap_rows(gaps: Table, kind: Kind) -> Iterator[tuple[int, np.void]]:
+    """(seq, record) of every gap that says that ids of this stream are missing."""
+    seqs = np.repeat(gaps.headers["seq"], gaps.headers["count"]).tolist()
+    for seq, gap in zip(seqs, gaps.records):
+        if gap["stream"] == kind and gap["state"] != GapState.repaired:  # what was repaired is told by the events themselves
+            yield seq, gap
+
+
+def _missing(first: int, last: int, reason: int, era: int = 0) -> Row:
+    return Row(first, last, 0, 0, Coverage.missing, reason=reason, era=era)
+
+
+# -- trades: every id is there, or is missing
+
+
+def _trades(table: Table, gaps: Table, state: State) -> tuple[list[Row], State]:
+    rows = [
+        _missing(int(gap["first_id"]), int(gap["last_id"]), int(gap["reason"]) or Reason.skipped)
+        for _, gap in _gap_rows(gaps, Kind.trade)
+    ]
+    headers, records = table
+    if not len(headers):
+        return rows, state
+    counts = headers["count"].astype("i8")
+    ends = np.cumsum(counts)
+    begin_ns, end_ns = records["venue_ns"][ends - counts], records["venue_ns"][ends - 1]
+    repaired = (headers["flags"] & Flag.REPAIRED) != 0
+    for coverage, chosen in ((Coverage.complete, ~repaired), (Coverage.repaired, repaired)):
+        for first, last, begin, end in _runs(headers[chosen], begin_ns[chosen], end_ns[chosen]):
+            rows.append(Row(first, last, begin, end, coverage, Evidence.ids))
+    ordinary = headers[~repaired]
+    if len(ordinary):
+        before = ordinary["first_id"][0] - 1 if state.trade_id is None else state.trade_id
+        reached = np.maximum.accumulate(np.concatenate([[before], ordinary["last_id"]]))
+        for hole in np.flatnonzero(ordinary["first_id"] > reached[:-1] + 1):  # a hole that no gap tells of is missing, too
+            rows.append(_missing(int(reached[hole]) + 1, int(ordinary["first_id"][hole]) - 1, Reason.none))
+        state = state._replace(trade_id=int(reached[-1]))
+    return rows, state
+
+
+def _runs(headers: np.ndarray, begin_ns: np.ndarray, end_ns: np.ndarray) -> Iterator[tuple[int, int, int, int]]:
+    """(first_id, last_id, begin_ns, end_ns) of every run of ids without a hole. Events may come in any order."""
+    if not len(headers):
+        return
+    order = np.argsort(headers["first_id"], kind="stable")
+    first, last = headers["first_id"][order], headers["last_id"][order]
+    reached = np.maximum.accumulate(last)
+    starts = np.concatenate([[0], np.flatnonzero(first[1:] > reached[:-1] + 1) + 1])
+    stops = np.concatenate([starts[1:], [len(first)]])
+    begins, ends = np.minimum.reduceat(begin_ns[order], starts), np.maximum.reduceat(end_ns[order], starts)
+    yield from zip(first[starts].tolist(), reached[stops - 1].tolist(), begins.tolist(), ends.tolist())
+
+
+# -- quotes: their ids rise with holes, nothing proves them
+
+
+def _quotes(table: Table, state: State) -> tuple[list[Row], State]:
+    headers = table.headers
+    if not len(headers):
+        return [], state
+    first, last = int(headers["last_id"].min()), int(headers["last_id"].max())
+    times = _times(headers)
+    if state.quote_id is not None:
+        first = min(first, state.quote_id + 1)
+        last = max(last, first)
+    row = Row(first, last, int(times.min()), int(times.max()), Coverage.unproven, reason=Reason.conflated)
+    return [row], state._replace(quote_id=max(last, state.quote_id or last))
+
+
+def _times(headers: np.ndarray) -> np.ndarray:
+    """The venue's time, or when the frame was received where it states none."""
+    return np.where(headers["venue_ns"] > 0, headers["venue_ns"], headers["recv_ns"])
+
+
+# -- depth: the book is known from a snapshot on, as long as nothing is missing
+
+
+class _Book:
+    """Follows what is known of a book: from a SNAPSHOT through changes that chain, to a gap or a break of the chain."""
+
+    def __init__(self, state: State, proof: Proof):
+        self.id, self.valid, self.era = state.depth_id, state.book, state.era
+        self.proof = proof
+        self.rows: list[Row] = []
+
+    def follow(self, headers: np.ndarray, gaps: Table) -> None:
+        """`headers`: of depth events in order of seq; `gaps`: of any stream."""
+        snapshots = np.flatnonzero(headers["flags"] & Flag.SNAPSHOT).tolist()
+        marks: list[tuple[int, int, np.void | None]] = [(at, at + 1, None) for at in snapshots]
+        for seq, gap in _gap_rows(gaps, Kind.depth):
+            at = int(np.searchsorted(headers["seq"], seq))
+            marks.append((at, at, gap))
+        marks.sort(key=lambda mark: mark[:2])  # stable: gaps at one place stay in their order, before a snapshot there
+        position = 0
+        for at, after, told in marks:
+            self._changes(headers[position:at])
+            if told is not None:
+                self._broken(told)
+            for header in headers[at:after]:
+                self._snapshot(header)
+            position = after
+        self._changes(headers[position:])
+
+    def _known(self, first: int, last: int, begin_ns: int, end_ns: int) -> None:
+        proof = self.proof
+        self.rows.append(Row(first, last, begin_ns, end_ns, proof.state, proof.evidence, proof.reason, self.era))
+
+    def _lost(self, last: int, reason: int) -> None:
+        """No book is known from here to the id `last`."""
+        if self.id is not None and last > self.id:
+            self.rows.append(_missing(self.id + 1, last, reason, self.era))
+            self.id = last
+
+    def _snapshot(self, header: np.void) -> None:
+        last_id, venue_ns = int(header["last_id"]), int(header["venue_ns"])
+        first = last_id
+        if header["flags"] & Flag.RESET:
+            self.era, self.id = int(header["seq"]), None
+        elif self.valid and not self.proof.chained and self.id is not None:
+            first = min(self.id + 1, last_id)  # the same line's own book, said again: ids in between mean nothing
+        else:
+            self._lost(last_id - 1, Reason.resync)
+        self.id, self.valid = last_id, True
+        self._known(first, last_id, venue_ns, venue_ns)
+
+    def _broken(self, gap: np.void) -> None:
+        """Coverage begins with the first snapshot: what was missing before it is no part of the ledger."""
+        self.valid = False
+        self._lost(int(gap["first_id"]) - 1, Reason.none)
+        self._lost(int(gap["last_id"]), int(gap["reason"]) or Reason.skipped)
+
+    def _changes(self, headers: np.ndarray) -> None:
+        if not len(headers) or self.id is None:
+            return
+        reached = np.maximum.accumulate(np.concatenate([[self.id], headers["last_id"]]))
+        if self.valid:
+            breaks = np.flatnonzero(headers["first_id"] > reached[:-1] + 1) if self.proof.chained else np.zeros(0, "i8")
+            whole = int(breaks[0]) if len(breaks) else len(headers)
+            last = int(reached[whole])
+            if last > self.id:
+                times = _times(headers[:whole][headers["last_id"][:whole] > self.id])
+                self._known(self.id + 1, last, int(times.min()), int(times.max()))
+                self.id = last
+            if whole == len(headers):
+                return
+            self.valid = False
+            self._lost(int(headers["first_id"][whole]) - 1, Reason.none)  # a hole that no gap tells of
+        self._lost(int(reached[-1]), Reason.resync)
+
+
+# -- union
+
+
+def merge(parts: Iterable[np.ndarray]) -> np.ndarray:
+    """The union of COVERAGE rows of one instrument, shape (n,): by stream, era and id, each id at most once, runs joined.
+
+    Of what several rows say of an id the best is true: complete, repaired, unproven, missing. Associative, and independent of
+    order. Times of missing rows are those of the rows next to them.
+    """
+    rows = np.concatenate([np.zeros(0, COVERAGE), *parts])
+    groups: dict[tuple[int, int], list[Row]] = {}
+    for row in rows.tolist():
+        first, last, begin, end, stream, state, evidence, reason, era = row
+        groups.setdefault((stream, era), []).append(Row(first, last, begin, end, state, evidence, reason, era))
+    out = [_array(stream, _with_times(_united(group))) for (stream, _), group in sorted(groups.items())]
+    return np.concatenate([np.zeros(0, COVERAGE), *out])
+
+
+_STATES = {Coverage.missing: 0, Coverage.unproven: 1, Coverage.repaired: 2, Coverage.complete: 3}
+# Why something is missing: what was asked for and refused says more than that it was skipped.
+_VAGUE = {Reason.none: -3, Reason.skipped: -2, Reason.resync: -1}
+
+
+def _rank(claim: tuple) -> tuple[int, int, int]:
+    """Of state, evidence, reason: the greatest is believed."""
+    state, evidence, reason = claim
+    return _STATES[state], evidence, _VAGUE.get(reason, reason)
+
+
+def _united(rows: list[Row]) -> list[Row]:
+    """Disjoint rows in order of id."""
+    claims: dict[tuple[int, int, int], list[Row]] = {}
+    for row in sorted(rows):
+        runs = claims.setdefault(row.claim, [])
+        if runs and row.first <= runs[-1].last + 1:
+            runs[-1] = _joined(runs[-1], row)
+        else:
+            runs.append(row)
+    ranked = [claims[claim] for claim in sorted(claims, key=_rank, reverse=True)]
+    if len(ranked) == 1:
+        return ranked[0]
+    bounds = sorted({bound for runs in ranked for row in runs for bound in (row.first, row.last + 1)})
+    places = [0] * len(ranked)
+    out: list[Row] = []
+    for low, high in pairwise(bounds):
+        for claim, runs in enumerate(ranked):
+            while places[claim] < len(runs) and runs[places[claim]].last < low:
+                places[claim] += 1
+            if places[claim] < len(runs) and runs[places[claim]].first <= low:
+                row = runs[places[claim]]._replace(first=low, last=high - 1)
+                if out and out[-1].last == low - 1 and out[-1].claim == row.claim:
+                    out[-1] = _joined(out[-1], row)
+                else:
+                    out.append(row)
+                break
+    return out
+
+
+def _joined(one: Row, other: Row) -> Row:
+    """Two rows of one claim, next to one another. A time of 0 is not known."""
+    begin_ns = min(one.begin_ns, other.begin_ns) or max(one.begin_ns, other.begin_ns)
+    return one._replace(
+        first=min(one.first, other.first),
+        last=max(one.last, other.last),
+        begin_ns=begin_ns,
+        end_ns=max(one.end_ns, other.end_ns),
+    )
+
+
+def _with_times(rows: list[Row]) -> list[Row]:
+    """A missing row begins when what is before it ended, and ends when what is after it began; 0 where that is not stated."""
+    begins, ends = [row.begin_ns for row in rows], [row.end_ns for row in rows]
+    missing = [row.state == Coverage.missing for row in rows]
+    for i, row in enumerate(rows):
+        if missing[i]:
+            follows = i > 0 and rows[i - 1].last == row.first - 1
+            begins[i] = (begins if follows and missing[i - 1] else ends)[i - 1] if follows else 0
+    for i, row in reversed(list(enumerate(rows))):
+        if missing[i]:
+            precedes = i + 1 < len(rows) and rows[i + 1].first == row.last + 1
+            ends[i] = (ends if precedes and missing[i + 1] else begins)[i + 1] if precedes else 0
+    return [row._replace(begin_ns=begin, end_ns=end) for row, begin, end in zip(rows, begins, ends)]

@@ -1,0 +1,36 @@
+"""Times as people write them, to nanoseconds."""
+
+from datetime import UTC, datetime
+
+import numpy as np
+
+from bus.segments import LogError
+
+Time = int | str | datetime | None
+
+
+class ReadError(LogError):
+    """A sentence for the person who asked."""
+
+
+def to_ns(when: Time) -> int | None:
+    """Nanoseconds since the epoch from an int (those already), an ISO 8601 text (UTC where it names no zone) or a datetime.
+
+    Raises ReadError for anything else.
+    """
+    if when is None or isinstance(when, (int, np.integer)):
+        return None if when is None else int(when)
+    try:
+        if isinstance(when, datetime):
+            zoned = when if when.tzinfo else when.replace(tzinfo=UTC)
+            return (int(zoned.timestamp()) * 1_000_000 + zoned.microsecond) * 1000
+        text = str(when).strip().replace("Z", "+00:00")
+        head, dot, tail = text.partition(".")
+        digits = tail[: len(tail) - len(tail.lstrip("0123456789"))] if dot else ""
+        zoned = datetime.fromisoformat(head + tail[len(digits) :])
+        zoned = zoned if zoned.tzinfo else zoned.replace(tzinfo=UTC)
+        return int(zoned.timestamp()) * 1_000_000_000 + int(digits.ljust(9, "0")[:9] or 0)
+    except ValueError:
+        raise ReadError(
+            f"{when!r} is no time; allowed are nanoseconds as an integer, or like 2024-08-09 or 2024-08-09T12:30:00.5"
+        ) from None

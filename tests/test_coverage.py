@@ -1,0 +1,394 @@
+"""Coverage as arithmetic: what a stretch proves, and that the union of any cuts is what one look at everything gives."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stored import START, Market
+
+from bus.schema import COVERAGE, DTYPES, Coverage, Evidence, Flag, GapState, Kind, Reason
+from bus.wire import Event
+from storage.columns import from_bytes
+from storage.intervals import DEPTH_PROOF, State, merge, of_tables
+
+SUBJECT = "binance.BTCUSDT"
+SECOND = 1_000_000_000
+
+
+class Scene(Market):
+    """Events with chosen ids; an id's venue time is a second an id."""
+
+    def __init__(self, subject: str = SUBJECT, seq_ns: int = START) -> None:
+        super().__init__(0, seq_ns)
+        self.subject = subject
+        self.raws: list[bytes] = []
+
+    def say(self, kind: Kind, record: np.ndarray, **fields) -> None:
+        self.raws.append(self.event(kind, self.subject, record, recv_ns=self.seq_ns, **fields))
+
+    def trades(self, *ids: int, repaired: bool = False) -> "Scene":
+        for number in ids:
+            record = np.zeros(1, DTYPES[Kind.trade])
+            record["trade_id"], record["venue_ns"] = number, number * SECOND
+            flags = Flag.REPAIRED if repaired else 0
+            self.say(Kind.trade, record, first_id=number, last_id=number, flags=flags)
+        return self
+
+    def quotes(self, *ids: int) -> "Scene":
+        for number in ids:
+            record = np.zeros(1, DTYPES[Kind.quote])
+            record["update_id"] = number
+            self.say(Kind.quote, record, first_id=number, last_id=number, venue_ns=number * SECOND)
+        return self
+
+    def change(self, first: int, last: int) -> "Scene":
+        record = np.zeros(1, DTYPES[Kind.depth])
+        self.say(Kind.depth, record, first_id=first, last_id=last, venue_ns=last * SECOND)
+        return self
+
+    def book(self, last: int, reset: bool = False) -> "Scene":
+        record = np.zeros(1, DTYPES[Kind.depth])
+        flags = Flag.SNAPSHOT | (Flag.RESET if reset else 0)
+        self.say(Kind.depth, record, first_id=last + 1, last_id=last, flags=flags)
+        return self
+
+    def lost(self, kind: Kind, first: int, last: int, state: GapState = GapState.open, reason: int = 0) -> "Scene":
+        record = np.zeros(1, DTYPES[Kind.gap])
+        record[0] = (first, last, kind, state, reason, 0, 0, 0, 0)
+        self.say(Kind.gap, record, first_id=first, last_id=last)
+        return self
+
+
+def tables(raws: list[bytes]) -> dict:
+    kinds = {Kind(Event(raw).kind) for raw in raws}
+    parts = {kind: [raw for raw in raws if Event(raw).kind == kind] for kind in kinds}
+    return {kind: from_bytes(kind, b"".join(own), np.array([len(raw) for raw in own])) for kind, own in parts.items()}
+
+
+def whole(scene: Scene) -> np.ndarray:
+    return of_tables(tables(scene.raws), scene.subject)[0]
+
+
+def in_cuts(scene: Scene, bounds: list[int]) -> list[np.ndarray]:
+    """The rows of each cut, computed one after the other, each from the state that the one before has left."""
+    state, out = State(), []
+    for low, high in pairwise([0, *sorted(bounds), len(scene.raws)]):
+        rows, state = of_tables(tables(scene.raws[low:high]), scene.subject, state)
+        out.append(rows)
+    return out
+
+
+def shown(rows: np.ndarray) -> list[tuple]:
+    """(stream, first, last, state, why or how) of each row."""
+    return [
+        (
+            Kind(row["stream"]).name, int(row["first_id"]), int(row["last_id"]), Coverage(row["state"]).name,
+            (Reason if row["state"] in (Coverage.missing, Coverage.unproven) else Evidence)(
+                row["reason"] if row["state"] in (Coverage.missing, Coverage.unproven) else row["evidence"]
+            ).name,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def times(rows: np.ndarray) -> list[tuple[int, int]]:
+    return [(int(row["begin_ns"]) // SECOND, int(row["end_ns"]) // SECOND) for row in rows]
+
+
+def test_contiguous_trades_are_complete_from_the_first_id_seen():
+    rows = whole(Scene().trades(7, 8, 9))
+    assert shown(rows) == [("trade", 7, 9, "complete", "ids")]
+    assert times(rows) == [(7, 9)]
+
+
+def test_a_gap_of_trades_is_missing_until_it_is_repaired():
+    scene = Scene().trades(1, 2).lost(Kind.trade, 3, 6).trades(7)
+    rows = whole(scene)
+    assert shown(rows)[1] == ("trade", 3, 6, "missing", "skipped")
+    assert times(rows)[1] == (2, 7)  # of its neighbours
+    scene.trades(3, 4, repaired=True)
+    scene.lost(Kind.trade, 3, 4, GapState.repaired)
+    scene.lost(Kind.trade, 5, 6, GapState.unrecoverable, Reason.retention)
+    assert shown(whole(scene)) == [
+        ("trade", 1, 2, "complete", "ids"),
+        ("trade", 3, 4, "repaired", "ids"),
+        ("trade", 5, 6, "missing", "retention"),
+        ("trade", 7, 7, "complete", "ids"),
+    ]
+    assert times(whole(scene)) == [(1, 2), (3, 4), (4, 7), (7, 7)]
+
+
+def test_a_repair_is_believed_only_when_the_trades_are_there():
+    rows = whole(Scene().trades(1).lost(Kind.trade, 2, 2).trades(3).lost(Kind.trade, 2, 2, GapState.repaired))
+    assert ("trade", 2, 2, "missing", "skipped") in shown(rows)
+
+
+def test_a_hole_that_no_gap_tells_of_is_missing_too():
+    assert ("trade", 2, 4, "missing", "none") in shown(whole(Scene().trades(1, 5)))
+
+
+def test_a_trade_that_stands_for_several_ids_covers_them():
+    scene = Scene()
+    record = np.zeros(1, DTYPES[Kind.trade])
+    for first, last in ((5, 7), (8, 8), (9, 12)):
+        scene.say(Kind.trade, record, first_id=first, last_id=last)
+    assert shown(whole(scene)) == [("trade", 5, 12, "complete", "ids")]
+
+
+def test_quotes_are_unproven_as_one_interval():
+    rows = whole(Scene().quotes(5, 9, 40))
+    assert shown(rows) == [("quote", 5, 40, "unproven", "conflated")]
+    assert times(rows) == [(5, 40)]
+
+
+def test_a_quote_without_a_venue_time_has_the_time_it_was_received():
+    scene = Scene()
+    scene.say(Kind.quote, np.zeros(1, DTYPES[Kind.quote]), first_id=3, last_id=3)
+    (row,) = whole(scene)
+    assert row["begin_ns"] == row["end_ns"] == Event(scene.raws[0]).recv_ns > 0
+
+
+def test_a_book_is_complete_from_its_snapshot_through_changes_that_chain():
+    rows = whole(Scene().change(1, 4).change(5, 9).book(11).change(10, 14).change(15, 20))
+    assert shown(rows) == [("depth", 11, 20, "complete", "ids")]
+    assert times(rows) == [(14, 20)]  # a REST snapshot has no time of its own
+
+
+def test_a_gap_of_depth_is_missing_up_to_the_next_snapshot():
+    scene = Scene().book(10).change(11, 15)
+    scene.lost(Kind.depth, 16, 19, GapState.unrecoverable, Reason.no_history).change(20, 24).book(26).change(25, 30)
+    rows = whole(scene)
+    assert shown(rows) == [
+        ("depth", 10, 15, "complete", "ids"),
+        ("depth", 16, 19, "missing", "no_history"),
+        ("depth", 20, 25, "missing", "resync"),
+        ("depth", 26, 30, "complete", "ids"),
+    ]
+    assert times(rows) == [(15, 15), (15, 30), (15, 30), (30, 30)]
+
+
+def test_a_chain_that_breaks_without_a_gap_is_not_called_complete():
+    rows = whole(Scene().book(10).change(11, 15).change(18, 19).change(20, 22).book(23))
+    assert [row[3:] for row in shown(rows)] == [
+        ("complete", "ids"), ("missing", "none"), ("missing", "resync"), ("complete", "ids"),
+    ]  # fmt: skip
+
+
+def test_changes_before_the_first_snapshot_are_not_covered():
+    assert len(whole(Scene().change(1, 4).lost(Kind.depth, 5, 6).change(7, 9))) == 0
+
+
+def test_ids_that_began_anew_are_an_era_of_their_own():
+    scene = Scene("okx.BTC-USDT").book(1000).change(1001, 1010).lost(Kind.depth, 1011, 1020).change(1021, 1030)
+    scene.book(5, reset=True).change(6, 1015)
+    rows = whole(scene)
+    assert shown(rows) == [
+        ("depth", 1000, 1010, "complete", "checksum"),
+        ("depth", 1011, 1020, "missing", "skipped"),
+        ("depth", 1021, 1030, "missing", "resync"),
+        ("depth", 5, 1015, "complete", "checksum"),
+    ]
+    assert rows["era"].tolist() == [0, 0, 0, 5]
+
+
+def test_books_without_ids_are_proven_by_checksums_or_not_at_all():
+    for subject, expected in (
+        ("kraken.XBTUSD", ("complete", "checksum")),
+        ("coinbase.BTC-USD", ("unproven", "no_ids")),
+    ):
+        scene = Scene(subject).book(100).change(108, 108).change(140, 140).book(150).change(163, 163)
+        assert shown(whole(scene)) == [("depth", 100, 163, *expected)]
+        scene.lost(Kind.depth, 164, 170, GapState.unrecoverable, Reason.no_history).change(171, 171).book(180)
+        assert [row[1:4] for row in shown(whole(scene))] == [
+            (100, 163, expected[0]), (164, 170, "missing"), (171, 179, "missing"), (180, 180, expected[0]),
+        ]  # fmt: skip
+
+
+def test_the_proofs_are_those_of_the_venues_rules():
+    from nodes.venues.rules import rule
+
+    for venue in ("binance", "binance_usdm", "okx", "kraken", "coinbase"):
+        chained = DEPTH_PROOF[venue].chained if venue in DEPTH_PROOF else True
+        assert (rule(Kind.depth, f"{venue}.X") == "contiguous") == chained, venue
+
+
+# -- properties
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("trade"), st.integers(1, 3)),
+        st.tuples(st.just("trade hole"), st.integers(1, 4)),
+        st.tuples(st.just("untold hole"), st.integers(1, 2)),
+        st.tuples(st.just("repair"), st.integers(0, 10)),
+        st.tuples(st.just("give up"), st.integers(0, 10)),
+        st.tuples(st.just("quote"), st.integers(1, 5)),
+        st.tuples(st.just("change"), st.integers(0, 3)),
+        st.tuples(st.just("depth hole"), st.integers(1, 4)),
+        st.tuples(st.just("broken chain"), st.integers(1, 3)),
+        st.tuples(st.just("book"), st.integers(0, 2)),
+        st.tuples(st.just("reset"), st.integers(0, 2)),
+    ),
+    max_size=40,
+)
+
+
+class Naive:
+    """The same market as sets: every id with its state, nothing clever."""
+
+    def __init__(self, subject: str) -> None:
+        self.scene = Scene(subject)
+        self.trade, self.update, self.quote = 0, 100, 0
+        self.open: list[int] = []
+        self.states: dict[tuple, tuple[str, int]] = {}  # (stream, era, id) → state, reason
+        self.book, self.begun, self.era = False, False, 0
+
+    def step(self, what: str, n: int) -> None:
+        getattr(self, f"say_{what.replace(' ', '_')}")(n)
+
+    def _trade(self, state: str, reason: int = 0) -> None:
+        self.states["trade", 0, self.trade] = (state, reason)
+
+    def say_trade(self, n: int) -> None:
+        for _ in range(n):
+            self.trade += 1
+            self._trade("complete")
+            self.scene.trades(self.trade)
+
+    def say_trade_hole(self, n: int) -> None:
+        if self.trade:
+            first = self.trade + 1
+            for _ in range(n):
+                self.trade += 1
+                self._trade("missing", Reason.skipped)
+                self.open.append(self.trade)
+            self.scene.lost(Kind.trade, first, self.trade)
+
+    def say_untold_hole(self, n: int) -> None:
+        if self.trade:
+            for _ in range(n):
+                self.trade += 1
+                self._trade("missing", Reason.none)
+        self.say_trade(1)
+
+    def say_repair(self, n: int) -> None:
+        if self.open:
+            number = self.open.pop(n % len(self.open))
+            self.states["trade", 0, number] = ("repaired", 0)
+            self.scene.trades(number, repaired=True).lost(Kind.trade, number, number, GapState.repaired)
+
+    def say_give_up(self, n: int) -> None:
+        if self.open:
+            number = self.open.pop(n % len(self.open))
+            self.states["trade", 0, number] = ("missing", Reason.retention)
+            self.scene.lost(Kind.trade, number, number, GapState.unrecoverable, Reason.retention)
+
+    def say_quote(self, n: int) -> None:
+        for number in range(self.quote + 1 if self.quote else n, self.quote + n + 1):
+            self.states["quote", 0, number] = ("unproven", Reason.conflated)
+        self.quote += n
+        self.scene.quotes(self.quote)
+
+    def _updates(self, n: int, state: str, reason: int = 0) -> None:
+        for _ in range(n):
+            self.update += 1
+            if self.begun:
+                self.states["depth", self.era, self.update] = (state, reason)
+
+    def say_change(self, n: int) -> None:
+        first = self.update + 1
+        self._updates(n + 1, "complete" if self.book else "missing", 0 if self.book else Reason.resync)
+        self.scene.change(first - n % 2, self.update)
+
+    def say_depth_hole(self, n: int) -> None:
+        first = self.update + 1
+        self.book = False
+        self._updates(n, "missing", Reason.no_history)
+        self.scene.lost(Kind.depth, first, self.update, GapState.unrecoverable, Reason.no_history)
+
+    def say_broken_chain(self, n: int) -> None:
+        self._updates(n, "missing", Reason.none if self.book else Reason.resync)
+        self.book = False
+        self.say_change(0)
+
+    def say_book(self, n: int) -> None:
+        if not self.book:
+            self._updates(n, "missing", Reason.resync)
+            self.states["depth", self.era, self.update] = ("complete", 0)
+            self.book = self.begun = True
+            self.scene.book(self.update)
+
+    def say_reset(self, n: int) -> None:
+        self.update = 100 - 30 * n
+        self.scene.book(self.update, reset=True)
+        self.era, self.book, self.begun = self.scene.seq, True, True
+        self.states["depth", self.era, self.update] = ("complete", 0)
+
+
+def play(steps: list[tuple[str, int]]) -> Naive:
+    naive = Naive("okx.BTC-USDT")
+    for what, n in steps:
+        naive.step(what, n)
+    return naive
+
+
+def painted(rows: np.ndarray) -> dict[tuple, tuple[str, int]]:
+    """Each id with what the rows say of it; an id that two rows speak of fails."""
+    out: dict[tuple, tuple[str, int]] = {}
+    for row in rows:
+        for number in range(int(row["first_id"]), int(row["last_id"]) + 1):
+            key = (Kind(row["stream"]).name, int(row["era"]), number)
+            assert key not in out, f"{key} is stated twice"
+            out[key] = (Coverage(row["state"]).name, int(row["reason"]))
+    return out
+
+
+@given(STEPS)
+def test_the_rows_say_of_every_id_what_a_naive_set_says(steps):
+    naive = play(steps)
+    assert painted(whole(naive.scene)) == naive.states
+
+
+@given(STEPS, st.lists(st.integers(0, 60), max_size=6), st.randoms(use_true_random=False))
+def test_the_union_over_any_cuts_in_any_order_is_one_look_at_everything(steps, bounds, random):
+    scene = play(steps).scene
+    parts = in_cuts(scene, [min(bound, len(scene.raws)) for bound in bounds])
+    random.shuffle(parts)
+    while len(parts) > 1:  # put together in any order, two at a time
+        one, other = parts.pop(random.randrange(len(parts))), parts.pop(random.randrange(len(parts)))
+        parts.append(merge([one, other]))
+    assert parts[0].tolist() == whole(scene).tolist()
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(0, 30), st.integers(0, 8), st.sampled_from([*Coverage]), st.integers(0, 3), st.integers(0, 9)),
+    max_size=12,
+)
+
+
+def made(specs: list[tuple]) -> np.ndarray:
+    rows = np.zeros(len(specs), COVERAGE)
+    for row, (first, span, state, evidence, reason) in zip(rows, specs):
+        row["first_id"], row["last_id"], row["stream"], row["state"] = first, first + span, Kind.trade, state
+        row["evidence"], row["reason"] = (evidence, 0) if state in (1, 2) else (0, reason)
+    return rows
+
+
+@given(ROWS, ROWS, ROWS)
+def test_union_is_associative_commutative_and_idempotent(a, b, c):
+    a, b, c = made(a), made(b), made(c)
+    one = merge([merge([a, b]), c])
+    assert one.tolist() == merge([c, merge([b, a])]).tolist() == merge([a, b, c, a]).tolist() == merge([one]).tolist()
+    painted(one)
+    for low, high in pairwise(one):
+        same = all(low[name] == high[name] for name in ("state", "evidence", "reason"))
+        assert not same or high["first_id"] > low["last_id"] + 1, "neighbours of one claim are one row"
+
+
+@pytest.mark.parametrize(
+    "better, worse", [("repaired", "missing"), ("complete", "missing"), ("unproven", "missing"), ("complete", "repaired")]
+)
+def test_of_two_claims_the_better_is_true(better, worse):
+    rows = made([(1, 9, Coverage[worse], 0, 0), (4, 1, Coverage[better], 1, 0)])
+    assert [(row[1], row[2], row[3]) for row in shown(merge([rows]))] == [(1, 3, worse), (4, 5, better), (6, 10, worse)]

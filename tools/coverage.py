@@ -1,0 +1,152 @@
+"""`mesh coverage`: what is known of every stored interval. docs/coverage.md says what the states mean."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from bus.config import Config
+from bus.schema import Coverage, Kind
+from bus.segments import LogError
+from storage import coverage as ledger
+from tools.terminal import Failure, Usage, config, out
+
+COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
+STYLES = {"complete": "green", "repaired": "blue", "missing": "bold red", "unproven": "dim"}
+ROWS_MAX = 40  # intervals of one stream that a person is shown; --json has all
+
+
+def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> dict:
+    """The ledger of every instrument, or of one (a symbol, or venue.symbol), as `--json` prints it. Raises Failure."""
+    settings = config()
+    wanted = [_kind(name) for name in kinds] or list(ledger.COVERED)
+    streams = []
+    try:
+        for subject in _subjects(settings, instrument):
+            rows = ledger.read(settings, subject, wanted)
+            streams += [_stream(subject, kind, rows[rows["stream"] == kind], only_missing) for kind in wanted]
+    except LogError as error:
+        raise Failure(str(error)) from None
+    lost = sum(stream["missing_intervals"] for stream in streams)
+    return {"ok": not lost, "source": settings.source, "missing_intervals": lost, "streams": streams}
+
+
+def _kind(name: str) -> Kind:
+    if name not in [kind.name for kind in ledger.COVERED]:
+        raise Usage(f"--kind {name} is unknown; it should be one of {', '.join(kind.name for kind in ledger.COVERED)}")
+    return Kind[name]
+
+
+def _subjects(settings: Config, instrument: str | None) -> list[str]:
+    known = ledger.subjects(settings)
+    if instrument is None:
+        return known
+    found = [subject for subject in known if instrument.lower() in (subject.lower(), subject.partition(".")[2].lower())]
+    if not found:
+        raise Failure(f"nothing of {instrument} is stored in {settings.source_dir}; known are {', '.join(known)}")
+    return found
+
+
+def _stream(subject: str, kind: Kind, rows: np.ndarray, only_missing: bool) -> dict:
+    lost = ledger.missing(rows)
+    by_ids, by_time = ledger.share(rows)
+    known = rows[rows["begin_ns"] > 0]
+    return {
+        "subject": subject,
+        "kind": kind.name,
+        "begins": int(rows["first_id"][0]) if len(rows) else None,
+        "ends": int(rows["last_id"][-1]) if len(rows) else None,
+        "begin": ledger.iso(int(known["begin_ns"].min())) if len(known) else None,
+        "end": ledger.iso(int(known["end_ns"].max())) if len(known) else None,
+        "ids": {state.name: _ids(rows[rows["state"] == state]) for state in Coverage},
+        "share_of_ids": round(by_ids, 9),
+        "share_of_time": round(by_time, 9),
+        "missing_intervals": len(lost),
+        "intervals": ledger.described(lost if only_missing else rows),
+    }
+
+
+def _ids(rows: np.ndarray) -> int:
+    return int((rows["last_id"] - rows["first_id"] + 1).sum())
+
+
+def show(result: dict, only_missing: bool) -> None:
+    """For a person: a table for each stream that has anything, and a sentence at the end."""
+    for stream in result["streams"]:
+        if stream["begins"] is None or (only_missing and not stream["intervals"]):
+            continue
+        out.print(
+            f"[bold]{stream['kind']}.{stream['subject']}[/bold]  ids {stream['begins']} to {stream['ends']}, "
+            f"{_when(stream['begin'])} to {_when(stream['end'])}: {_percent(stream['share_of_ids'])} of ids and "
+            f"{_percent(stream['share_of_time'])} of time complete or repaired"
+        )
+        table = Table("state", "first id", "last id", "ids", "from (UTC)", "to (UTC)", "evidence", "reason", box=None)
+        for row in stream["intervals"][:ROWS_MAX]:
+            table.add_row(
+                Text(row["state"], STYLES[row["state"]]), str(row["first_id"]), str(row["last_id"]),
+                str(row["last_id"] - row["first_id"] + 1), _when(row["begin"]), _when(row["end"]),
+                row["evidence"].replace("none", "-"), row["reason"].replace("none", "-"),
+            )  # fmt: skip
+        out.print(table)
+        if len(stream["intervals"]) > ROWS_MAX:
+            out.print(f"… and {len(stream['intervals']) - ROWS_MAX} more; --json has all of them")
+        out.print()
+    out.print(_verdict(result))
+
+
+def _verdict(result: dict) -> str:
+    seen = [stream for stream in result["streams"] if stream["begins"] is not None]
+    if not seen:
+        return f"Nothing is stored yet (source {result['source']})."
+    unproven = sum(stream["ids"]["unproven"] > 0 for stream in seen)
+    more = f" {unproven} of {len(seen)} streams cannot be proven by their nature." if unproven else ""
+    if result["ok"]:
+        repaired = sum(stream["ids"]["repaired"] for stream in seen)
+        return f"Nothing is missing{f'; {repaired} ids were repaired' if repaired else ''}.{more}"
+    lost = sum(stream["ids"]["missing"] for stream in seen)
+    return f"MISSING: {lost} ids in {result['missing_intervals']} intervals.{more}"
+
+
+def _when(iso: str | None) -> str:
+    """To the millisecond."""
+    return "-" if iso is None else iso.rstrip("Z").replace("T", " ")[:23]
+
+
+def _percent(share: float) -> str:
+    """Never rounded up to 100 %."""
+    return "100 %" if share >= 1 else f"{int(share * 1e6) / 1e4:g} %"
+
+
+def draw(result: dict, plot: Path) -> None:
+    """A timeline: one lane a stream, by venue time."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise Failure("plots need matplotlib: pip install 'tickmesh[plot]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import dates, pyplot
+    from matplotlib.patches import Patch
+
+    def _bar(row: dict) -> tuple[float, float]:
+        """Begin and width in days; the edge makes a moment visible."""
+        begin, end = (float(dates.date2num(np.datetime64(row[name].rstrip("Z")))) for name in ("begin", "end"))
+        return begin, max(end - begin, 1e-9)
+
+    streams = [s for s in result["streams"] if any(row["begin"] and row["end"] for row in s["intervals"])]
+    if not streams:
+        raise Failure("there is nothing to draw: no interval has a time yet")
+    figure, axes = pyplot.subplots(figsize=(11, 1.2 + 0.4 * len(streams)), layout="constrained")
+    for lane, stream in enumerate(streams):
+        for state, colour in COLOURS.items():
+            bars = [_bar(row) for row in stream["intervals"] if row["state"] == state and row["begin"] and row["end"]]
+            axes.broken_barh(bars, (lane - 0.35, 0.7), color=colour, linewidth=0.8)
+    axes.set_yticks(range(len(streams)), [f"{stream['kind']}.{stream['subject']}" for stream in streams])
+    axes.invert_yaxis()
+    axes.xaxis_date()
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(dates.AutoDateLocator()))
+    handles = [Patch(color=colour, label=state) for state, colour in COLOURS.items()]
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=8, frameon=False)
+    axes.set_xlabel("venue time, UTC")
+    figure.savefig(plot, dpi=110)
+    pyplot.close(figure)
