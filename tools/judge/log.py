@@ -14,8 +14,9 @@ from tools.judge.findings import Findings
 KINDS = {
     1: "instrument", 2: "trade", 3: "quote", 4: "depth", 5: "gap", 6: "signal", 7: "intent", 8: "update", 9: "fill",
     10: "balance", 11: "clock", 12: "cursor", 13: "run", 14: "health", 15: "refusal", 16: "watermark",
+    17: "coverage", 18: "line", 19: "raw", 20: "alert",
 }  # fmt: skip
-PACKED = ("run", "health", "refusal")
+PACKED = ("run", "health", "refusal", "raw", "alert")
 SNAPSHOT, REPAIRED = 1, 2
 MAGIC = b"tickmesh"
 CODES = {
