@@ -16,7 +16,8 @@ from bus.log import LogError, sync_folder
 from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from bus.topics import TABLE, Lane
 from storage.book import Book
-from storage.columns import Table, TableReader, read_table, to_bytes, windows, write_table
+from storage.columns import Table, TableReader, read_table, to_bytes, windows
+from storage.encoding import write_table
 from storage.intervals import BEGINNING, COVERED, State, of_tables
 from storage.intervals import merge as union
 from storage.ledger import GROUP, Ledger, read_ledger, write_ledger
@@ -246,7 +247,7 @@ class Segment:
 
     def images(self) -> list[tuple[int, str]]:
         """(seq of the event before which it is the book, name) of every book image, in order."""
-        found = [(0, "book")] if "book" in self.file else []
+        found = [(int(self.file["book"].attrs.get("before_seq", 0)), "book")] if "book" in self.file else []
         for hour in sorted(self.file.get("books", ())):
             found.append((int(self.file[f"books/{hour}"].attrs["before_seq"]), f"books/{hour}"))
         return found

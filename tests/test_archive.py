@@ -21,8 +21,9 @@ from bus.schema import DTYPES, HEADER, Kind
 from bus.wire import HEADER_SIZE
 from storage.archive import ArchiveReader
 from storage.catalog import Pruned, Watermark, day_of, list_files, manifest, read_watermark
-from storage.columns import from_bytes, read_table, to_bytes, write_table
+from storage.columns import from_bytes, read_table, to_bytes
 from storage.cut import ArchiveWriter
+from storage.encoding import write_table
 from storage.packing import pack, put
 from storage.segment import ArchiveError, ArchiveFull, Segment
 from tests.stored import DAY, START, Market, batches
@@ -331,6 +332,7 @@ WRITER = """
 import sys; sys.path[:0] = [{root!r}]
 from pathlib import Path
 from storage.cut import ArchiveWriter
+from storage.encoding import write_table
 from storage.packing import pack, put
 from tests.stored import Market, batches
 raws = Market().mixed(4000)
