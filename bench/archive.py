@@ -21,19 +21,18 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bus.log import Batch  # noqa: E402
 from bus.schema import DTYPES, Flag, Kind  # noqa: E402
+from bus.segments import Batch  # noqa: E402
 from bus.wire import encode, stamp_sent, stamp_sequenced  # noqa: E402
 from storage.archive import ArchiveReader  # noqa: E402
 from storage.columns import Table  # noqa: E402
 from storage.cut import ArchiveWriter  # noqa: E402
-from storage.merge import merge  # noqa: E402
 from storage.segment import Segment  # noqa: E402
 
 SUBJECT = "binance.BTCUSDT"
 CAPTURES = ("usdm/btcusdt_20240808.gz", "spot/btcusdt_20240808.gz")
 MILLISECOND = 1_000_000
-CUT_EVENTS = 5_000  # about a minute of a busy instrument
+MICROSECOND_DIGITS = 16  # of a stamp of our days
 SHOWN = {Kind.trade: "trade", Kind.quote: "quote", Kind.depth: "depth level"}
 
 
@@ -86,17 +85,17 @@ def levels_of(bids: list, asks: list) -> np.ndarray:
     return out
 
 
-def captured(path: Path) -> Iterator[tuple[int, bytearray]]:
-    """(receive time, event) of every trade, quote and depth change of a capture."""
+def captured(path: Path, subject: str = SUBJECT) -> Iterator[tuple[int, bytearray]]:
+    """(receive time, event) of every trade, quote and depth change of a capture, whose stamps are ns or µs."""
     frame, trade = msgspec.json.Decoder(Frame), msgspec.json.Decoder(Trade)
     quote, depth = msgspec.json.Decoder(Quote), msgspec.json.Decoder(Depth)
     with gzip.open(path) as file:
         for line in file:
             stamp, _, text = line.partition(b" ")
-            recv, got = int(stamp), frame.decode(text)
+            recv, got = int(stamp) * (1000 if len(stamp) <= MICROSECOND_DIGITS else 1), frame.decode(text)
             if got.lastUpdateId:
                 ids = dict(first_id=got.lastUpdateId, last_id=got.lastUpdateId, flags=int(Flag.SNAPSHOT), recv_ns=recv)
-                yield recv, encode(Kind.depth, SUBJECT, levels_of(got.bids, got.asks), **ids)
+                yield recv, encode(Kind.depth, subject, levels_of(got.bids, got.asks), **ids)
             elif not got.stream:
                 continue
             elif "@trade" in got.stream:
@@ -105,17 +104,17 @@ def captured(path: Path) -> Iterator[tuple[int, bytearray]]:
                 venue, event = t.T * MILLISECOND, t.E * MILLISECOND
                 record[0] = (t.t, mantissa(t.p), mantissa(t.q), venue, event, -1 if t.m else 1, b"")
                 ids = dict(first_id=t.t, last_id=t.t, venue_ns=event, recv_ns=recv)
-                yield recv, encode(Kind.trade, SUBJECT, record, **ids)
+                yield recv, encode(Kind.trade, subject, record, **ids)
             elif "@bookTicker" in got.stream:
                 q = quote.decode(got.data)
                 record = np.zeros(1, DTYPES[Kind.quote])
                 prices = (mantissa(q.b), mantissa(q.B), mantissa(q.a), mantissa(q.A))
                 record[0] = (q.u, *prices, q.T * MILLISECOND)
-                yield recv, encode(Kind.quote, SUBJECT, record, first_id=q.u, last_id=q.u, recv_ns=recv)
+                yield recv, encode(Kind.quote, subject, record, first_id=q.u, last_id=q.u, recv_ns=recv)
             elif "@depth" in got.stream:
                 d = depth.decode(got.data)
                 ids = dict(first_id=d.U, last_id=d.u, venue_ns=d.E * MILLISECOND, recv_ns=recv)
-                yield recv, encode(Kind.depth, SUBJECT, levels_of(d.b, d.a), **ids)
+                yield recv, encode(Kind.depth, subject, levels_of(d.b, d.a), **ids)
 
 
 def synthetic(count: int = 60_000) -> Iterator[tuple[int, bytearray]]:
@@ -227,21 +226,6 @@ def stored_bytes(segment: Segment, kind: Kind) -> tuple[int, int]:
     return first, rest
 
 
-def sealed(batches: list[Batch], count: int, folder: Path) -> tuple[int, float, int]:
-    """(bytes of the sealed files, seconds it took, bytes of the cuts) of the same events in small cuts."""
-    writer = ArchiveWriter(folder / "cuts")
-    writer.archive(batches, count, CUT_EVENTS, 1)
-    writer.close()
-    files = ArchiveReader(folder / "cuts").files
-    size, start = 0, time.perf_counter()
-    for name in sorted({file.folder for file in files}):
-        target = folder / "sealed" / name / "day.h5"
-        span = {"first_seq": np.uint64(1), "last_seq": np.uint64(count), "part": "day"}
-        merge([file.path for file in files if file.folder == name], target, span)
-        size += target.stat().st_size
-    return size, time.perf_counter() - start, sum(file.path.stat().st_size for file in files)
-
-
 def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
     batches = sequenced(events)
     count = batches[-1].last
@@ -259,7 +243,6 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         read_s = time.perf_counter() - start
         assert seen == count
         file_bytes = sum(file.path.stat().st_size for file in archive.files)
-        sealed_bytes, seal_s, cut_bytes = sealed(batches, count, folder)
         rows, columns_s = 0, 0.0
         for kind in SHOWN:
             start = time.perf_counter()
@@ -268,8 +251,6 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         print(f"\n{name}: {count:,} events, {raw / 1e6:.1f} MB in the log, {file_bytes / 1e6:.2f} MB in the archive")
         print(f"  write {count / write_s:,.0f} events/s (read back and checked before it is visible)")
         print(f"  read  {count / read_s:,.0f} events/s as events, {rows / columns_s:,.0f} rows/s as arrays")
-        print(f"  seal  {count / seal_s:,.0f} events/s, from cuts of {CUT_EVENTS:,} events")
-        print(f"  size  {cut_bytes / 1e6:.2f} MB in cuts, {sealed_bytes / 1e6:.2f} MB sealed")
         print(f"  {'bytes per':<12} {'record columns':>32}   {'with all header columns':>32}")
         print(f"  {'':<12} {'archive':>8} {'parquet':>8} {'best':>6} {'ratio':>7}   {'archive':>8} {'parquet':>8} {'best':>6}")
         kinds = {}

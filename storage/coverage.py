@@ -11,8 +11,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogReader, LogReleased
+from bus.log import LogReader
 from bus.schema import Coverage, Evidence, Kind, Reason
+from bus.segments import LogReleased
 from storage.archive import ArchiveReader
 from storage.columns import Table, from_bytes
 from storage.intervals import BEGINNING, COVERED, merge, of_tables

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bus.log import Batch, LogReader
+from bus.files import make_folders
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import Batch
 from bus.wire import sizes
 from storage.book import Book
 from storage.catalog import (
@@ -102,7 +104,7 @@ class ArchiveWriter:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self.folder)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ArchiveFull(f"{self.folder} cannot be written: {error.strerror}; make it writable") from None

@@ -15,8 +15,9 @@ from typing import Any
 import h5py
 import numpy as np
 
-from bus.log import sync_folder
+from bus.files import sync_folder
 from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from storage import pyramid
 from storage.book import Book
 from storage.columns import Table, to_bytes
 from storage.encoding import TableWriter
@@ -43,7 +44,7 @@ Choose = Callable[[Table], Table]
 # Groups that are computed from a finished day's columns and its sources: functions of (file, source paths), called when the
 # columns are there. The bar pyramid (`bars`) plugs in here. A group that sets `content_sha256`
 # on itself is part of the file's; one that may get a new version later (`bars`) does not.
-DERIVATIONS: list[Callable[[h5py.File, list[Path]], None]] = []
+DERIVATIONS: list[Callable[[h5py.File, list[Path]], None]] = [pyramid.derive]
 
 
 class Interrupted(Exception):

@@ -6,20 +6,22 @@ The archive holds everything up to its watermark, the log what came since; the r
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogReader, LogReleased, Tail
+from bus.log import LogReader, Tail
 from bus.schema import Kind
+from bus.segments import LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
 from storage.archive import ArchiveReader, read_watermark
 from storage.columns import from_bytes
 from storage.coverage import described
+from storage.environment import RecentError
 from storage.gaps import Gaps, coverage_of, handed
-from storage.recent import RecentError, RecentReader
+from storage.recent import RecentReader
 from storage.rows import By, check_order, in_id_order, row_dtype, rows_of
 from storage.times import ReadError, Time, to_ns
 
@@ -182,6 +184,22 @@ def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps
     out = pd.DataFrame(columns, index=index)
     out.attrs["coverage"] = described(coverage_of(rows))  # plain values: pandas compares attrs, and parquet keeps them as JSON
     return out
+
+
+def bars(config: Config, subject: str, every: int | str, start: Time = None, end: Time = None, **how: Any) -> np.ndarray:
+    """Bars of whole seconds, like "1m", of start ≤ venue time < end; `storage.resample.bars` has the rest."""
+    from storage import resample  # it reads through this module
+
+    return resample.bars(config, subject, every, start, end, **how)
+
+
+def bar_frame(
+    config: Config, subject: str, every: int | str, start: Time = None, end: Time = None, **how: Any
+) -> "pandas.DataFrame":
+    """As `bars`, as a DataFrame with decimal columns."""
+    from storage import resample
+
+    return resample.frame(config, subject, every, start, end, **how)
 
 
 def _decimal_name(name: str, suffix: str, noun: str) -> str:

@@ -12,8 +12,9 @@ from urllib.parse import quote
 import h5py
 import numpy as np
 
-from bus.log import LogError, sync_folder
+from bus.files import make_folders, sync_folder
 from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from bus.segments import LogError
 from bus.topics import TABLE, Lane
 from storage.book import Book
 from storage.columns import Table, TableReader, read_table, to_bytes, windows
@@ -138,18 +139,6 @@ def place(path: Path, data: bytes, mode: int = 0o444) -> None:
             f"{path.parent} takes no archive file: {error.strerror or error}; free space or make it writable. "
             "Nothing is lost: the log keeps everything until it is archived, and it is tried again"
         ) from None
-
-
-def make_folders(folder: Path) -> None:
-    """`mkdir -p` that survives a power cut: the entry of each new folder is synced."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o755)
-        sync_folder(folder.parent)
 
 
 class Segment:

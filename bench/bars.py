@@ -1,0 +1,187 @@
+"""Resampling a day of 20 million trades to one-minute bars: from ticks and from the pyramid, beside polars and duckdb.
+
+`python -m bench bars`. The day is made here, seeded, in a temporary folder: once as an archive file, once as parquet (zstd, the
+same columns with the same integer types). Every engine gives the same bars (checked); files are in the page cache for all.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import h5py
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bus.schema import DESCRIPTION, HEADER, SCHEMA_HASH, SCHEMA_VERSION, TRADE, Kind
+from storage import pyramid
+from storage.bars import SECOND_NS
+from storage.chunks import Chunked
+from storage.columns import Table, TableWriter
+from storage.packing import CHUNK_ROWS
+from storage.resample import THREADS
+from storage.segment import FORMAT, HDF5_VERSIONS, Segment
+from storage.ticks import TRADE_COLUMNS, Window, bars_of, stored
+
+TRADES = 20_000_000
+WINDOW = 1 << 20
+DAY_NS = 86_400 * SECOND_NS
+START_NS = 19_944 * DAY_NS  # 2024-08-09
+MINUTE = 60 * SECOND_NS
+REPEATS = 3
+
+
+def market(seed: int = 1) -> Iterator[np.ndarray]:
+    """TRADE records of one day, WINDOW at a time: a busy pair at 10^−8 whose price moves in cents, sizes in 10^−5."""
+    rng = np.random.default_rng(seed)
+    tick, at = 6_183_763, 0.0
+    for first in range(0, TRADES, WINDOW):
+        rows = min(WINDOW, TRADES - first)
+        out = np.zeros(rows, TRADE)
+        waits = rng.exponential(86_399e3 / TRADES, rows)
+        times = np.minimum(at + np.cumsum(waits), 86_399_999.0)
+        at = float(times[-1])
+        out["trade_id"] = np.arange(first, first + rows) + 3_000_000_000
+        out["venue_ns"] = out["event_ns"] = START_NS + times.astype("i8") * 1_000_000
+        steps = tick + np.cumsum(rng.integers(-1, 2, rows) * (rng.random(rows) < 0.2))
+        tick = int(steps[-1])
+        out["price_ticks"] = steps * 1_000_000
+        out["quantity_lots"] = (rng.lognormal(5, 2, rows).astype("i8") + 1) * 1000
+        out["side"] = np.where(rng.random(rows) < 0.5, 1, -1)
+        yield out
+
+
+def with_headers(records: np.ndarray, first: int) -> Table:
+    """As a feed and the sequencer would stamp them, with hops of some tens of µs."""
+    out = np.zeros(len(records), HEADER)
+    out["size"], out["count"], out["kind"] = HEADER.itemsize + TRADE.itemsize, 1, Kind.trade
+    out["producer"], out["subject"], out["epoch"] = b"feed-1", b"binance.BTCUSDT", START_NS
+    out["seq"] = out["number"] = np.arange(first + 1, first + 1 + len(records))
+    out["link"] = out["seq"] - 1
+    out["first_id"] = out["last_id"] = records["trade_id"]
+    out["venue_ns"] = out["recv_ns"] = records["venue_ns"]
+    out["sent_ns"], out["seq_ns"] = out["recv_ns"] + 30_000, out["recv_ns"] + 90_000
+    return Table(out, records)
+
+
+def make(folder: Path) -> tuple[Path, Path]:
+    """(archive file with its pyramid, parquet file)."""
+    day, parquet = folder / "day.h5", folder / "day.parquet"
+    writer = TableWriter(Kind.trade)
+    for number, records in enumerate(market()):
+        writer.survey(with_headers(records, number * WINDOW))
+    sink = None
+    with h5py.File(day, "w", libver=HDF5_VERSIONS) as file:
+        writer.begin(file.create_group("trade"))
+        for number, records in enumerate(market()):
+            writer.write(with_headers(records, number * WINDOW))
+            table = pa.table({name: np.ascontiguousarray(records[name]) for name in TRADE_COLUMNS})
+            sink = sink or pq.ParquetWriter(parquet, table.schema, compression="zstd")
+            sink.write_table(table, row_group_size=WINDOW)
+        writer.close()
+        file.attrs.update({"format": FORMAT, "schema_version": SCHEMA_VERSION, "schema_hash": SCHEMA_HASH})
+        file.create_dataset("schema", data=json.dumps(DESCRIPTION))
+    if sink is not None:
+        sink.close()
+    with h5py.File(day, "r+") as file:
+        pyramid.derive(file)
+    return day, parquet
+
+
+def read_columns(path: Path) -> int:
+    """The floor: the same columns decoded, and nothing done with them."""
+    with Segment(path) as segment, ThreadPoolExecutor(THREADS) as pool:
+        rows = int(segment.file["trade"].attrs["records"])
+        columns = [Chunked(segment.file["trade/records"], name, rows) for name in TRADE_COLUMNS]
+        pieces = range(-(-rows // CHUNK_ROWS))
+        return sum(pool.map(lambda piece: sum(len(column.piece(piece).stored) for column in columns), pieces)) // len(columns)
+
+
+def from_ticks(path: Path) -> np.ndarray:
+    with Segment(path) as segment, ThreadPoolExecutor(THREADS) as pool:
+        return bars_of(stored(segment.file), Window(MINUTE), pool).bars
+
+
+def from_pyramid(path: Path) -> np.ndarray:
+    with Segment(path) as segment:
+        return pyramid.seen_in(segment.file, Window(MINUTE)).bars
+
+
+def by_polars(path: Path) -> list[tuple]:
+    price, lots = pl.col("price_ticks"), pl.col("quantity_lots")
+    return (
+        pl.scan_parquet(path)
+        .group_by((pl.col("venue_ns") // MINUTE).alias("minute"))
+        .agg(
+            pl.len(), pl.col("trade_id").min().alias("first"), pl.col("trade_id").max().alias("last"),
+            price.first().alias("open"), price.max().alias("high"), price.min().alias("low"), price.last().alias("close"),
+            lots.sum().alias("volume"), lots.filter(pl.col("side") > 0).sum().alias("bought"),
+            (price.cast(pl.Float64) * lots).sum().alias("notional"),
+        )
+        .sort("minute")
+        .collect()
+        .rows()
+    )  # fmt: skip
+
+
+def by_duckdb(path: Path) -> list[tuple]:
+    return duckdb.sql(
+        f"""select venue_ns // {MINUTE} as minute, count(*), min(trade_id), max(trade_id), arg_min(price_ticks, trade_id),
+        max(price_ticks), min(price_ticks), arg_max(price_ticks, trade_id), sum(quantity_lots)::bigint,
+        sum(quantity_lots) filter (side > 0)::bigint, sum(price_ticks::double * quantity_lots)
+        from read_parquet('{path}') group by minute order by minute"""
+    ).fetchall()
+
+
+def best(work: Callable, path: Path, repeats: int = REPEATS) -> tuple[float, object]:
+    """(shortest seconds, what it gave)."""
+    seconds, out = [], None
+    for _ in range(repeats):
+        start = time.perf_counter()
+        out = work(path)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), out
+
+
+def same(bars: np.ndarray, rows: list[tuple]) -> bool:
+    names = ("count", "first_id", "last_id", "open_ticks", "high_ticks", "low_ticks", "close_ticks", "volume_lots")
+    ours = [bars["begin_ns"] // MINUTE, *(bars[name] for name in (*names, "buy_volume_lots"))]
+    return [tuple(row[: len(ours)]) for row in rows] == list(zip(*(column.tolist() for column in ours)))
+
+
+def main() -> None:
+    print(f"bars: one-minute bars of a day of {TRADES:,} trades, {THREADS} threads; the best of {REPEATS} runs each")
+    with tempfile.TemporaryDirectory(prefix="tickmesh-bench-") as scratch:
+        day, parquet = make(Path(scratch))
+        with h5py.File(day) as file:
+            body = sum(file["trade/records"][name].id.get_storage_size() for name in TRADE_COLUMNS)
+            level = file["bars/60"].id.get_storage_size()
+        print(f"  {body / 1e6:.0f} MB in these columns of the archive, {parquet.stat().st_size / 1e6:.0f} MB as parquet (zstd)")
+        floor_s, _ = best(read_columns, day)
+        ticks_s, ticks = best(from_ticks, day)
+        pyramid_s, bars = best(from_pyramid, day, 20)
+        polars_s, polars_rows = best(by_polars, parquet)
+        duckdb_s, duckdb_rows = best(by_duckdb, parquet)
+        assert same(ticks, duckdb_rows), "ticks and duckdb differ"  # type: ignore[arg-type]
+        assert same(ticks, polars_rows), "ticks and polars differ"  # type: ignore[arg-type]
+        assert ticks.tobytes() == bars.tobytes(), "ticks and pyramid differ"  # type: ignore[attr-defined]
+    peer = min(polars_s, duckdb_s)
+    for name, seconds in (
+        ("reading the columns alone", floor_s), ("bars from ticks", ticks_s), ("polars over parquet", polars_s),
+        ("duckdb over parquet", duckdb_s),
+    ):  # fmt: skip
+        print(f"  {name:<26} {seconds * 1000:8.1f} ms   {TRADES / seconds / 1e6:6.1f} M trades/s")
+    print(f"  {'bars from the pyramid':<26} {pyramid_s * 1000:8.1f} ms   {level / 1000:.0f} kB read")
+    print(
+        f"  from ticks: {ticks_s / floor_s:.2f} × the columns alone (aim ≤ 1.5), {peer / ticks_s:.1f} × the faster peer (aim 2)"
+    )
+    print(f"  from the pyramid: {peer / pyramid_s:.0f} × the faster peer (aim 100)")
+
+
+if __name__ == "__main__":
+    main()
