@@ -84,7 +84,7 @@ def read(folder: Path, upto: int, findings: Findings) -> tuple[dict[str, Painted
     for _, _, files in archive.cuts(folder, upto):
         for path in files:
             subject = ".".join(path.parts[-4:-2])
-            if subject == "mesh.system":
+            if subject == "mesh.system" or subject.startswith("raw."):
                 continue
             try:
                 rows = rows_of(path)
