@@ -37,7 +37,6 @@ from storage.intervals import BEGINNING, State, of_tables
 from storage.ledger import Ledger
 from storage.merge import ASIDE
 from storage.segment import (
-    SYSTEM,
     TEMPORARY,
     ArchiveError,
     ArchiveFull,
@@ -47,6 +46,7 @@ from storage.segment import (
     folder_of,
     follow,
     names_of,
+    of_instrument,
     place,
 )
 
@@ -229,7 +229,7 @@ class ArchiveWriter:
                     "folder": folder, "day": day, "files": names,
                 }  # fmt: skip
                 ledger = None
-                if folder != SYSTEM:
+                if of_instrument(folder):
                     ledger = Ledger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
                     states[folder] = ledger.after
                 data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)

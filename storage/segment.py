@@ -64,6 +64,11 @@ def folder_of(kind: int, subject: str) -> str:
     return f"{_plain(venue)}/{_plain(instrument)}"
 
 
+def of_instrument(folder: str) -> bool:
+    """Whether an instrument's events are in a folder of the archive, which then has a ledger; else those of nodes."""
+    return folder != SYSTEM and not folder.startswith(f"{Kind.raw.name}/")
+
+
 def _plain(name: str) -> str:
     """A file name that means `name` and nothing else: no slash, no leading dot, never empty."""
     plain = quote(name, safe="")
@@ -246,7 +251,7 @@ class Segment:
 
         A file that was written without it is computed, from `before` (the state of the file before), or from its book image.
         """
-        if self.attributes["folder"] == SYSTEM or self.part == "overlay":
+        if not of_instrument(self.attributes["folder"]) or self.part == "overlay":
             return None
         try:
             return read_ledger(self.file) or self._computed(before)
