@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-ALL = ("bus", "tick_to_order", "decode", "kernels", "archive", "exchange")
+ALL = ("bus", "tick_to_order", "decode", "kernels", "archive", "exchange", "capture")
 
 
 def main(names: list[str]) -> int:

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bus.log import Batch  # noqa: E402
 from bus.schema import DTYPES, Flag, Kind  # noqa: E402
+from bus.segments import Batch  # noqa: E402
 from bus.wire import encode, stamp_sent, stamp_sequenced  # noqa: E402
 from storage.archive import ArchiveReader  # noqa: E402
 from storage.columns import Table  # noqa: E402
@@ -32,6 +32,7 @@ from storage.segment import Segment  # noqa: E402
 SUBJECT = "binance.BTCUSDT"
 CAPTURES = ("usdm/btcusdt_20240808.gz", "spot/btcusdt_20240808.gz")
 MILLISECOND = 1_000_000
+MICROSECOND_DIGITS = 16  # of a stamp of our days
 SHOWN = {Kind.trade: "trade", Kind.quote: "quote", Kind.depth: "depth level"}
 
 
@@ -84,17 +85,17 @@ def levels_of(bids: list, asks: list) -> np.ndarray:
     return out
 
 
-def captured(path: Path) -> Iterator[tuple[int, bytearray]]:
-    """(receive time, event) of every trade, quote and depth change of a capture."""
+def captured(path: Path, subject: str = SUBJECT) -> Iterator[tuple[int, bytearray]]:
+    """(receive time, event) of every trade, quote and depth change of a capture, whose stamps are ns or µs."""
     frame, trade = msgspec.json.Decoder(Frame), msgspec.json.Decoder(Trade)
     quote, depth = msgspec.json.Decoder(Quote), msgspec.json.Decoder(Depth)
     with gzip.open(path) as file:
         for line in file:
             stamp, _, text = line.partition(b" ")
-            recv, got = int(stamp), frame.decode(text)
+            recv, got = int(stamp) * (1000 if len(stamp) <= MICROSECOND_DIGITS else 1), frame.decode(text)
             if got.lastUpdateId:
                 ids = dict(first_id=got.lastUpdateId, last_id=got.lastUpdateId, flags=int(Flag.SNAPSHOT), recv_ns=recv)
-                yield recv, encode(Kind.depth, SUBJECT, levels_of(got.bids, got.asks), **ids)
+                yield recv, encode(Kind.depth, subject, levels_of(got.bids, got.asks), **ids)
             elif not got.stream:
                 continue
             elif "@trade" in got.stream:
@@ -103,17 +104,17 @@ def captured(path: Path) -> Iterator[tuple[int, bytearray]]:
                 venue, event = t.T * MILLISECOND, t.E * MILLISECOND
                 record[0] = (t.t, mantissa(t.p), mantissa(t.q), venue, event, -1 if t.m else 1, b"")
                 ids = dict(first_id=t.t, last_id=t.t, venue_ns=event, recv_ns=recv)
-                yield recv, encode(Kind.trade, SUBJECT, record, **ids)
+                yield recv, encode(Kind.trade, subject, record, **ids)
             elif "@bookTicker" in got.stream:
                 q = quote.decode(got.data)
                 record = np.zeros(1, DTYPES[Kind.quote])
                 prices = (mantissa(q.b), mantissa(q.B), mantissa(q.a), mantissa(q.A))
                 record[0] = (q.u, *prices, q.T * MILLISECOND)
-                yield recv, encode(Kind.quote, SUBJECT, record, first_id=q.u, last_id=q.u, recv_ns=recv)
+                yield recv, encode(Kind.quote, subject, record, first_id=q.u, last_id=q.u, recv_ns=recv)
             elif "@depth" in got.stream:
                 d = depth.decode(got.data)
                 ids = dict(first_id=d.U, last_id=d.u, venue_ns=d.E * MILLISECOND, recv_ns=recv)
-                yield recv, encode(Kind.depth, SUBJECT, levels_of(d.b, d.a), **ids)
+                yield recv, encode(Kind.depth, subject, levels_of(d.b, d.a), **ids)
 
 
 def synthetic(count: int = 60_000) -> Iterator[tuple[int, bytearray]]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.config import Config
-from bus.log import write_file
+from bus.files import make_folders, write_file
 from bus.schema import SCHEMA_HASH, Kind
 from bus.sockets import OutboxFull, Producer, Subscriber
 from bus.topics import lanes_of
@@ -49,7 +49,7 @@ class Checkpoint:
         self.path = folder / f"{name}.checkpoint"
 
     def save(self, seq: int, state: bytes, log_id: int = 0) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folders(self.path.parent, 0o700)
         head = _CHECKPOINT.pack(b"tickmesh", log_id, seq, len(state), zlib.crc32(state))
         write_file(self.path, head + state)
 
@@ -167,10 +167,13 @@ class Context:
             return
         self._ready = True
         folder = self.config.run_dir / "ready"
-        folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / f"{self.name}.new"
-        fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns()}))
-        fresh.rename(folder / f"{self.name}.json")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns()}))
+            fresh.rename(folder / f"{self.name}.json")
+        except OSError as error:
+            raise NodeFault(f"{fresh} cannot be written: {error.strerror}; make room or permit it") from None
         content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
             self.say([encode(Kind.run, self.name, content)])

@@ -1,4 +1,4 @@
-"""Follows the log into the recent store (LMDB) and the archive (HDF5), and releases log segments that are archived.
+"""Follows the log into the recent store (LMDB) and the archive (HDF5), seals days, and releases log segments that are archived.
 
 When it dies the log waits: it resumes from the two watermarks, removes what an interrupted cut left, and goes on. What it
 archives it reads from the log itself, never beyond what is durable, so the archive is a function of the log alone.
@@ -11,14 +11,17 @@ import time
 
 import numpy as np
 
-from bus.log import LogError, LogReader, LogReleased, release
+from bus.log import LogReader
 from bus.process import Context
 from bus.schema import WATERMARK, Kind
+from bus.segments import LogError, LogReleased, release
 from bus.sockets import OutboxFull
 from bus.wire import Event, encode
-from storage.archive import DAY_NS
+from nodes.recording.days import Days, keep_days, keep_space
+from storage.catalog import DAY_NS
 from storage.cut import ArchiveWriter
-from storage.recent import RecentError, RecentFull, RecentWriter
+from storage.environment import RecentError
+from storage.recent import RecentFull, RecentWriter
 from storage.segment import ArchiveError, ArchiveFull
 
 READS: tuple[Kind, ...] = tuple(Kind)
@@ -46,12 +49,14 @@ class Recorder:
             self.archive.close()
             raise
         self.recent.start_after(self._recent_start())
+        self.days = Days(ctx, self.archive)
         self.told: dict[str, str] = {}  # by store: its present trouble is told once, not at every retry
         self.behind = False  # the recent store refused a commit: it is filled from the log later
         self.newest_ns = 0
         self.oldest_ns = 0  # seq_ns of the first event that is not archived; 0 = to be looked up
         self.cut_at = time.monotonic()
-        ctx.counters.update(archive_failures=0, recent_failures=0, pruned=0, strays_removed=self.archive.removed)
+        ctx.counters.update(archive_failures=0, recent_failures=0, release_failures=0)
+        ctx.counters.update(pruned=0, strays_removed=self.archive.removed)
 
     def _check_continuity(self) -> None:
         archived, first = self.archive.archived_seq, self.log.first
@@ -127,7 +132,10 @@ class Recorder:
 
     def prune(self) -> None:
         before = min(self.newest_ns, time.time_ns()) - self._recent_ns()
-        self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        try:
+            self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        except RecentFull as error:
+            self._trouble("recent", error)
 
     # -- the archive
 
@@ -167,7 +175,10 @@ class Recorder:
         """Log segments that both stores have; a recent store that takes nothing does not hold them."""
         archived = self.archive.archived_seq
         upto = archived if self.behind else min(archived, self.recent.recent_seq)
-        release(self.config.log_dir, upto, self.config.log.keep_segments)
+        try:
+            release(self.config.log_dir, upto, self.config.log.keep_segments)
+        except LogError as error:
+            self._trouble("release", error)
 
     def say_watermark(self) -> None:
         record = np.zeros(1, WATERMARK)
@@ -180,6 +191,7 @@ class Recorder:
     def count(self) -> None:
         self.ctx.counters.update(
             archived_seq=self.archive.archived_seq,
+            sealed_seq=self.archive.sealed_seq,
             recent_seq=self.recent.recent_seq,
             archive_files=self.archive.files,
             archive_bytes=self.archive.bytes,
@@ -193,7 +205,8 @@ async def run(ctx: Context) -> None:
     subscription = ctx.subscribe(READS, recorder.recent.recent_seq)
     ctx.ready(archived_seq=recorder.archive.archived_seq, recent_seq=recorder.recent.recent_seq)
     tasks = [asyncio.create_task(keep(ctx, recorder)) for keep in (keep_recent, keep_archive)]
-    for task in tasks:  # both end when we are stopped; one that ends by a fault ends us
+    tasks += [asyncio.create_task(keep(ctx, recorder.days)) for keep in (keep_days, keep_space)]
+    for task in tasks:  # all end when we are stopped; one that ends by a fault ends us
         task.add_done_callback(lambda _: ctx.stop.set())
     try:
         async for events in subscription:

@@ -1,73 +1,47 @@
 """The archive: a folder of immutable HDF5 files, and a manifest that says up to which `seq` they are complete.
 
-A *cut* writes the events of one range of `seq` of one UTC day, one file a subject, then renames `watermark.json`. Files beyond
-the manifest are from a cut that was interrupted: readers do not see them, the next writer (storage/cut.py) removes them.
+A *cut* writes the events of one range of `seq` of one UTC day, one file a subject; a *sealed* day is one file a subject.
+What of them a reader sees is decided by `watermark.json` (storage/catalog.py). Writers: storage/cut.py, seal.py, prune.py.
 """
 
+import contextlib
 import json
-import re
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 
-from bus.schema import DTYPES, HEADER, Kind
+from bus.schema import Kind
 from bus.wire import Event
-from storage.columns import Table, to_bytes
-from storage.segment import ArchiveError, Segment, folder_of
+from storage.catalog import (
+    DAY_NS,
+    MANIFEST,
+    OVERLAY,
+    PRUNED_KINDS,
+    File,
+    Watermark,
+    day_of,
+    list_files,
+    manifest,
+    read_watermark,
+    visible,
+)
+from storage.columns import Table, TableReader, to_bytes, windows
+from storage.rows import By, check_order, in_id_order, row_dtype, rows_of, segment_rows
+from storage.segment import ArchiveError, ArchiveGone, Segment, folder_of
 
-DAY_NS = 86_400 * 1_000_000_000
-MANIFEST = "watermark.json"
-NAME = re.compile(r"(\d{20})-(\d{20})\.h5")
+__all__ = [
+    "DAY_NS", "MANIFEST", "ArchiveError", "ArchiveReader", "File", "PrunedWarning", "Watermark", "day_of", "list_files",
+    "manifest", "read_watermark", "row_dtype", "rows_of",
+]  # fmt: skip
 
-
-class Watermark(NamedTuple):
-    """Every event with seq ≤ `archived_seq` is in the files. `log_id`: of the log they were taken from."""
-
-    archived_seq: int
-    log_id: int
-
-
-class File(NamedTuple):
-    first: int
-    last: int
-    path: Path
-    folder: str  # venue/instrument
-    day: str
-
-
-def read_watermark(folder: Path) -> Watermark:
-    """(0, 0) for an archive that does not exist yet. Raises ArchiveError when the manifest cannot be read."""
-    path = Path(folder) / MANIFEST
-    try:
-        tree = json.loads(path.read_bytes())
-        return Watermark(int(tree["archived_seq"]), int(tree["log_id"], 16))
-    except FileNotFoundError:
-        return Watermark(0, 0)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArchiveError(
-            f'{path} cannot be read: {error!r}; it should be like {{"archived_seq": 1, "log_id": "00ff"}}'
-        ) from None
+Result = TypeVar("Result")
 
 
-def day_of(seq_ns: int) -> str:
-    """UTC day of a time, YYYY-MM-DD."""
-    return str(np.datetime64(seq_ns // DAY_NS, "D"))
-
-
-def list_files(folder: Path) -> list[File]:
-    """Every archive file, visible to readers or not, in order of `seq`."""
-    found = []
-    for path in Path(folder).glob("*/*/*/*.h5"):
-        if match := NAME.fullmatch(path.name):
-            venue, instrument, day = path.parts[-4:-1]
-            found.append(File(int(match[1]), int(match[2]), path, f"{venue}/{instrument}", day))
-    return sorted(found)
-
-
-def manifest(archived_seq: int, log_id: int) -> bytes:
-    return json.dumps({"archived_seq": archived_seq, "log_id": f"{log_id:016x}"}).encode() + b"\n"
+class PrunedWarning(UserWarning):
+    """What was asked for touches a day that was removed after its export."""
 
 
 class ArchiveReader:
@@ -78,11 +52,41 @@ class ArchiveReader:
         self.refresh()
 
     def refresh(self) -> None:
-        self.archived_seq, self.log_id = read_watermark(self.folder)
-        self.files = [f for f in list_files(self.folder) if f.last <= self.archived_seq]
+        self._list(None)
+
+    def _list(self, upto: int | None) -> None:
+        """Manifest and files, of one moment: a seal in between would hide both the day and its cuts."""
+        mark = read_watermark(self.folder)
+        while True:
+            files = list_files(self.folder)
+            again = read_watermark(self.folder)
+            if again[2:] == mark[2:]:
+                break
+            mark = again
+        self.mark = mark
+        self.archived_seq = mark.archived_seq if upto is None else upto
+        self.log_id = mark.log_id
+        seen = [f for f in visible(files, mark) if f.last <= self.archived_seq]
+        self.files = [f for f in seen if f.part != OVERLAY]
+        self.overlays = [f for f in seen if f.part == OVERLAY]
+
+    def _moved(self) -> bool:
+        """Whether a file that is gone has been sealed or pruned meanwhile; the list is a new one then."""
+        before = self.mark[2:]
+        self._list(self.archived_seq)
+        return self.mark[2:] != before
+
+    def _lasting(self, work: Callable[[], Result]) -> Result:
+        """`work`, done again when files were sealed away under it."""
+        while True:
+            try:
+                return work()
+            except ArchiveGone:
+                if not self._moved():
+                    raise
 
     def cuts(self, after: int = 0, until: int | None = None, folders: set[str] | None = None) -> Iterator[list[File]]:
-        """The files of one cut after the other. Raises ArchiveError when a whole cut is missing in between."""
+        """The files of one cut or day after the other. Raises ArchiveError when a whole one is missing in between."""
         last = min(self.archived_seq, until if until is not None else self.archived_seq)
         chosen = [f for f in self.files if f.last > after and f.first <= last]
         position = 0
@@ -93,18 +97,21 @@ class ArchiveReader:
             while position < len(chosen) and chosen[position].first == first:
                 cut.append(chosen[position])
                 position += 1
-            if first > expected:
-                raise self._hole(expected, first - 1)
+            self._bridge(expected, first - 1)
             expected = end + 1
             yield [f for f in cut if folders is None or f.folder in folders]
-        if expected <= last:
-            raise self._hole(expected, last)
+        self._bridge(expected, last)
 
-    def _hole(self, first: int, last: int) -> ArchiveError:
-        return ArchiveError(
-            f"{self.folder} has no file with seq {first} to {last}, although {MANIFEST} says it holds everything up to "
-            f"{self.archived_seq}; restore the files from a copy"
-        )
+    def _bridge(self, first: int, last: int) -> None:
+        """Raises ArchiveError when the seq between are not accounted for by pruned days."""
+        for pruned in sorted(self.mark.pruned, key=lambda one: one.first):
+            if pruned.first <= first <= pruned.last:
+                first = pruned.last + 1
+        if first <= last:
+            raise ArchiveError(
+                f"{self.folder} has no file with seq {first} to {last}, although {MANIFEST} says it holds everything up to "
+                f"{self.archived_seq}; restore the files from a copy"
+            )
 
     def events(
         self,
@@ -113,73 +120,118 @@ class ArchiveReader:
         kinds: Iterable[Kind] | None = None,
         subject: str | None = None,
     ) -> Iterator[Event]:
-        """Events with after < seq ≤ until in order, the same bytes as in the log. One cut is in memory at a time.
+        """Events with after < seq ≤ until in order, the same bytes as in the log. One cut, or a part of a day, is in memory.
 
-        Raises ArchiveError for a damaged file, and for a missing one when nothing is filtered out.
+        Raises ArchiveError for a damaged file, and for a missing one when nothing is filtered out. Over a pruned day it warns,
+        and gives what that day has kept.
         """
         wanted = frozenset(Kind) if kinds is None else frozenset(kinds)
         folders = None if subject is None else {folder_of(kind, subject) for kind in wanted}
-        for cut in self.cuts(after, until, folders):
-            buffers: list[memoryview] = []
-            seqs: list[np.ndarray] = []
-            places: list[np.ndarray] = []
-            for file in cut:
-                with Segment(file.path) as segment:
-                    for kind in segment.kinds:
-                        if kind in wanted:
-                            table = segment.table(kind)
-                            data, starts = to_bytes(table)
-                            keep = np.ones(len(starts), bool)
-                            if subject is not None:
-                                keep = table.headers["subject"] == subject.encode()
-                            places.append(np.stack([np.full(keep.sum(), len(buffers)), starts[keep]]))
-                            seqs.append(table.headers["seq"][keep])
-                            buffers.append(memoryview(data).toreadonly())
-            if not seqs:
-                continue
-            seq = np.concatenate(seqs)
-            if subject is None and kinds is None and len(seq) != cut[0].last - cut[0].first + 1:
-                raise ArchiveError(
-                    f"the files {cut[0].path.name} hold {len(seq)} events; {cut[0].last - cut[0].first + 1} belong there. "
-                    f"One is missing: {', '.join(self._missing(cut)) or 'unknown which'}; restore it from a copy"
-                )
-            order = np.argsort(seq, kind="stable")
-            low, high = np.searchsorted(seq[order], [after, np.iinfo("i8").max if until is None else until], "right")
-            which, start = np.concatenate(places, axis=1)[:, order[low:high]].tolist()
-            for buffer, offset in zip(which, start):
-                yield Event(buffers[buffer], offset)
+        whole = subject is None and kinds is None
+        for pruned in self.mark.pruned:
+            if wanted & PRUNED_KINDS and pruned.last > after and (until is None or pruned.first <= until):
+                self._warn(pruned.day)
+        position = after
+        while True:
+            try:
+                for files in self.cuts(position, until, folders):
+                    for event in self._events(files, wanted, subject, position, until, whole):
+                        position = event.seq
+                        yield event
+                return
+            except ArchiveGone:
+                if not self._moved():
+                    raise
 
-    def _missing(self, cut: list[File]) -> list[str]:
-        with Segment(cut[0].path) as segment:
+    def _events(
+        self, files: list[File], wanted: frozenset[Kind], subject: str | None, after: int, until: int | None, whole: bool
+    ) -> Iterator[Event]:
+        """Of one cut or one day."""
+        with contextlib.ExitStack() as stack:
+            readers: dict[tuple[int, Kind], TableReader] = {}
+            segments = [stack.enter_context(Segment(file.path)) for file in files]
+            for index, segment in enumerate(segments):
+                for kind in segment.kinds:
+                    if kind in wanted:
+                        readers[index, kind] = segment.reader(kind)
+            if whole:
+                self._count(files, sum(reader.events for reader in readers.values()))
+            try:
+                for tables in windows(readers, after, until, files[0].part == "cut" if files else True):
+                    yield from _in_order(list(tables.values()), subject)
+            except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
+                for segment in segments:
+                    segment.check()  # says which one it is
+                raise ArchiveError(f"{self.folder} cannot be read: {error!r}") from None
+
+    def _count(self, files: list[File], events: int) -> None:
+        span = files[0].span
+        if events == span[1] - span[0] + 1 or any((one.first, one.last) == span for one in self.mark.pruned):
+            return
+        missing = ", ".join(self._missing(files)) or "unknown which"
+        raise ArchiveGone(
+            f"the files {files[0].path.name} hold {events} events; {span[1] - span[0] + 1} belong there. "
+            f"One is missing: {missing}; restore it from a copy"
+        )
+
+    def _missing(self, files: list[File]) -> list[str]:
+        with Segment(files[0].path) as segment:
             return [name for name in json.loads(segment.attributes["files"]) if not (self.folder / name).exists()]
 
-    def columns(self, kind: Kind, subject: str, start_ns: int | None = None, end_ns: int | None = None) -> np.ndarray:
-        """One row a record with start_ns ≤ seq_ns < end_ns, in order; dtype `row_dtype(kind)`."""
+    def columns(
+        self, kind: Kind, subject: str, start_ns: int | None = None, end_ns: int | None = None, by: By = "seq"
+    ) -> np.ndarray:
+        """One row a record with start_ns ≤ seq_ns < end_ns, in order; dtype `row_dtype(kind)`.
+
+        `by` "venue" (trades): with start_ns ≤ venue_ns < end_ns, in order of trade_id, each once: repaired trades are where
+        they belong, whenever they came. Warns (PrunedWarning) where a day of them has been pruned.
+        """
+        check_order(kind, by)
         folder = folder_of(kind, subject)
-        first_day = day_of(start_ns) if start_ns is not None else ""
-        last_day = day_of(end_ns) if end_ns is not None else "9999"
-        parts = []
-        for file in self.files:
-            if file.folder == folder and first_day <= file.day <= last_day:
+        days = (day_of(start_ns) if start_ns is not None else "", day_of(end_ns) if end_ns is not None else "9999")
+        for pruned in self.mark.pruned:
+            if kind in PRUNED_KINDS and folder in pruned.folders and days[0] <= pruned.day <= days[1]:
+                self._warn(pruned.day)
+
+        def gather() -> list[np.ndarray]:
+            chosen = [f for f in self.files if f.folder == folder and days[0] <= f.day <= days[1]]
+            if by == "venue":  # of cuts the stray trades have no overlay yet
+                chosen += [f for f in self.overlays if f.folder == folder and days[0] <= f.day <= days[1]]
+                chosen += [f for f in self.files if f.folder == folder and f.part == "cut" and f not in chosen]
+            parts = []
+            for file in chosen:
                 with Segment(file.path) as segment:
-                    if kind.name in segment.file:
-                        table = segment.table(kind)
-                        parts.append(rows_of(kind, table, subject, start_ns, end_ns))
-        return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+                    if kind in segment.kinds:
+                        parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, by))
+            return parts
+
+        parts = self._lasting(gather)
+        rows = np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+        return in_id_order(rows) if by == "venue" else rows
+
+    def _warn(self, day: str) -> None:
+        warnings.warn(
+            f"trades, quotes and depth of {day} were removed from {self.folder} after their export; read them there",
+            PrunedWarning, stacklevel=3,
+        )  # fmt: skip
 
     def exponents(self, subject: str) -> tuple[int, int] | None:
         """(price_exponent, quantity_exponent) of the newest file of an instrument that knows them."""
-        for file in reversed(self.files):
-            if file.folder == folder_of(Kind.trade, subject):
-                with Segment(file.path) as segment:
-                    if segment.exponents is not None:
-                        return segment.exponents
-        return None
+
+        def newest() -> tuple[int, int] | None:
+            for file in reversed(self.files):
+                if file.folder == folder_of(Kind.trade, subject):
+                    with Segment(file.path) as segment:
+                        if segment.exponents is not None:
+                            return segment.exponents
+            return None
+
+        return self._lasting(newest)
 
     def check(self) -> list[str]:
         """Reads every file and every event once. Sentences about what is wrong; [] when all is well."""
         wrong = []
-        for file in self.files:
+        for file in (*self.files, *self.overlays):
             try:
                 with Segment(file.path) as segment:
                     segment.check()
@@ -187,50 +239,39 @@ class ArchiveReader:
                 wrong.append(str(error))
         if not wrong:
             try:
-                expected = 1
-                for event in self.events():
-                    if event.seq != expected:
-                        wrong.append(f"seq {event.seq} follows {expected - 1} in {self.folder}")
-                        break
-                    expected += 1
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", PrunedWarning)
+                    wrong += self._check_order()
             except ArchiveError as error:
                 wrong.append(str(error))
         return wrong
 
+    def _check_order(self) -> list[str]:
+        """A sentence on the first event that does not follow the one before; over a pruned day some are left out."""
+        before = 0
+        spans = [(one.first, one.last) for one in self.mark.pruned]
+        for event in self.events():
+            gone = any(first - 1 <= before and event.seq <= last + 1 for first, last in spans)
+            if event.seq != before + 1 and not (gone and event.seq > before):
+                return [f"seq {event.seq} follows {before} in {self.folder}"]
+            before = event.seq
+        return []
 
-_ROW_HEADER = ("seq", "seq_ns", "recv_ns", "flags", "first_id", "last_id", "venue_ns")
 
-
-def row_dtype(kind: Kind) -> np.dtype:
-    """seq, seq_ns, recv_ns, flags, first_id, last_id, venue_ns of the event, then the record's own fields (which win)."""
-    own = DTYPES[kind]
-    fields = [(name, own[name].str) for name in own.names or () if not name.startswith("reserved")]
-    fields = fields or [("msgpack", own.str)]
-    names = {name for name, _ in fields}
-    return np.dtype([(name, HEADER[name].str) for name in _ROW_HEADER if name not in names] + fields)
-
-
-def rows_of(kind: Kind, table: Table, subject: str, start_ns: int | None = None, end_ns: int | None = None) -> np.ndarray:
-    """A table's records with their event's fields beside them, dtype `row_dtype(kind)`."""
-    headers, records = table
-    keep = headers["subject"] == subject.encode()
-    if start_ns is not None:
-        keep &= headers["seq_ns"] >= start_ns
-    if end_ns is not None:
-        keep &= headers["seq_ns"] < end_ns
-    counts = headers["count"].astype("i8")
-    if not keep.all():
-        records = records[np.repeat(keep, counts)]
-        headers, counts = headers[keep], counts[keep]
-    dtype = row_dtype(kind)
-    out = np.zeros(len(records), dtype)
-    single = len(headers) == len(records)
-    own = records.dtype.names or ()
-    for name in dtype.names or ():
-        if name in own:
-            out[name] = records[name]
-        elif name == "msgpack":
-            out[name] = records
-        else:
-            out[name] = headers[name] if single else np.repeat(headers[name], counts)
-    return out
+def _in_order(tables: list[Table], subject: str | None) -> Iterator[Event]:
+    """The tables' events by seq, of one subject or all."""
+    buffers: list[memoryview] = []
+    seqs: list[np.ndarray] = []
+    places: list[np.ndarray] = []
+    for table in tables:
+        data, starts = to_bytes(table)
+        keep = np.ones(len(starts), bool)
+        if subject is not None:
+            keep = table.headers["subject"] == subject.encode()
+        places.append(np.stack([np.full(keep.sum(), len(buffers)), starts[keep]]))
+        seqs.append(table.headers["seq"][keep])
+        buffers.append(memoryview(data).toreadonly())
+    order = np.argsort(np.concatenate(seqs), kind="stable")
+    which, start = np.concatenate(places, axis=1)[:, order].tolist()
+    for buffer, offset in zip(which, start):
+        yield Event(buffers[buffer], offset)

@@ -1,25 +1,25 @@
 """Events as columns of an HDF5 group, and back to the same bytes. The layout is in docs/archive.md.
 
-Integers are packed as in the CF conventions: value = stored × scale_factor + add_offset, which halves what shuffle + zstd
-leave of a price mantissa. A column that is 0 in every row is absent.
+Both ways go window by window, so that a whole day needs no more memory than a minute; what a column says of a row may depend
+on the rows before (`link`, `number`), so reader and writer carry that along. A column that is 0 in every row is absent.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from copy import copy
+from typing import Any, NamedTuple, TypeVar
 
-import hdf5plugin
 import numpy as np
 
 from bus.schema import DTYPES, HEADER, Kind
 from bus.wire import HEADER_SIZE
+from storage.packing import U8, Column
 
-CHUNK_ROWS = 1 << 16  # whole chunks are what h5py reads fastest; 64 Ki rows bound what a point query unpacks
-FILTER_BYTES = 256  # a smaller column costs more in filter descriptions than it saves
-ZSTD_LEVEL = 5
 SOURCE = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("first_number", "<u8")])
-U8 = np.dtype("<u8")
+I8 = np.dtype("<i8")
+U4 = np.dtype("<u4")
+WINDOW = 1 << 17  # rows that are read at once
+WINDOW_BYTES = 32 << 20  # and, about, the bytes of their events
 
-# Header columns that may hold the same values as a record column: one dataset with two names then.
-TWINS = {"last_id": ("trade_id", "update_id"), "venue_ns": ("event_ns", "venue_ns", "now_ns")}
 PLAIN = ("seq", "seq_ns", "count", "flags", "k", "last_id", "venue_ns", "reserved")
 
 
@@ -68,126 +68,200 @@ def to_bytes(table: Table) -> tuple[bytearray, np.ndarray]:
     return out, starts
 
 
-def pack(values: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """(stored, scale_factor, add_offset) with the least bytes a value; (values, 1, 0) where nothing is won.
+class Columns:
+    """The columns of a group, each opened when it is first asked for."""
 
-    Exact for every int: it counts modulo 2^64, and the parts fit the column's own type.
-    """
-    if values.dtype.kind not in "iu" or values.dtype.itemsize < 4 or not len(values):
-        return values, 1, 0
-    low, high = int(values.min()), int(values.max())
-    if high - low > np.iinfo(values.dtype).max:
-        return values, 1, 0
-    distance = values.astype(U8) - U8.type(low % (1 << 64))
-    scale = int(np.gcd.reduce(distance)) or 1
-    most = (high - low) // scale
-    for code in ("u1", "<u2", "<u4"):
-        small = np.dtype(code)
-        if small.itemsize < values.dtype.itemsize and most <= np.iinfo(small).max:
-            return (distance // U8.type(scale)).astype(small), scale, low
-    if scale > 1 and values.dtype.itemsize == 8:
-        return (distance // U8.type(scale)).astype(values.dtype), scale, low
-    return values, 1, 0
+    def __init__(self, group: Any, count: int):
+        self.group, self.count = group, count
+        self.names = frozenset(group)
+        self.opened: dict[str, Column] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def get(self, name: str) -> Column | None:
+        if name not in self.opened and name in self.names:
+            self.opened[name] = Column(self.group[name], self.count)
+        return self.opened.get(name)
 
 
-def put(group: Any, name: str, values: np.ndarray) -> None:
-    """One column. Absent when all zero and not `name` = seq, so that an empty column costs nothing."""
-    stored, scale, offset = pack(values)
-    options: dict[str, Any] = {}
-    constant_zero = stored.dtype.kind in "iu" and not stored.any()
-    if not constant_zero and stored.nbytes > FILTER_BYTES:
-        options = dict(
-            chunks=(min(len(stored), CHUNK_ROWS),), shuffle=stored.dtype.itemsize > 1, fletcher32=True,
-            **hdf5plugin.Zstd(ZSTD_LEVEL),
-        )  # fmt: skip
-    # A dataset that was never written reads as zeros and takes no space.
-    dataset = group.create_dataset(name, stored.shape, stored.dtype, None if constant_zero else stored, **options)
-    if (scale, offset) != (1, 0):
-        dataset.attrs["scale_factor"] = values.dtype.type(scale)
-        dataset.attrs["add_offset"] = values.dtype.type(offset)
+class TableReader:
+    """Reads one kind's group, from any row on, in windows of any size. Raises KeyError, ValueError, OSError for damage."""
 
+    def __init__(self, group: Any, kind: Kind, description: dict):
+        self.kind, self.dtype = kind, DTYPES[kind]
+        self.events, self.records = int(group.attrs["events"]), int(group.attrs["records"])
+        body, rows = group[records_name(group)], group["events"]
+        self.body, self.rows = Columns(body, self.records), Columns(rows, self.events)
+        self.old = {name: np.dtype(code) for name, code in description[kind.name]}
+        self.subjects = rows["subjects"][:]
+        self.sources = rows["sources"][:]
+        self.link_rows, self.link_values = np.zeros(0, I8), np.zeros(0, U8)
+        if "link_rows" in rows:
+            exceptions = len(rows["link_rows"])
+            self.link_rows = Column(rows["link_rows"], exceptions).read(0, exceptions, I8)
+            self.link_values = Column(rows["link_values"], exceptions).read(0, exceptions, U8)
+        self._begin()
 
-def get(group: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
-    """The column's values as `dtype`, shape (count,); zeros where it is absent."""
-    if name not in group:
-        return np.zeros(count, dtype)
-    dataset = group[name]
-    stored = dataset[:]
-    if len(stored) != count:
-        raise ValueError(f"column {dataset.name} has {len(stored)} rows; {count} belong there")
-    if not len(dataset.attrs):
-        return stored if stored.dtype == dtype else stored.astype(dtype)
-    scale, offset = dataset.attrs["scale_factor"], dataset.attrs["add_offset"]
-    wide = stored.astype(U8)
-    if scale != 1:
-        wide *= U8.type(int(scale) % (1 << 64))
-    wide += U8.type(int(offset) % (1 << 64))
-    return wide.astype(dtype)
+    def _begin(self) -> None:
+        self.row = self.record = 0  # the next ones
+        self.latest = [0] * len(self.subjects)  # as in the encoder, of the rows before `row`
+        self.numbers = [int(first) for first in self.sources["first_number"]]
 
+    def again(self) -> "TableReader":
+        """Another reader of the same columns, at the first row."""
+        other = copy(self)
+        other._begin()
+        return other
 
-def write_table(group: Any, table: Table) -> None:
-    """Fills `group` (named after the kind) with `events` and `records` (for depth `levels`)."""
-    headers, records = table
-    body = group.create_group(records_name(group))
-    columns = {name: records[name] for name in records.dtype.names or ()} or {"msgpack": records}
-    for name, values in columns.items():
-        if not name.startswith("reserved") or _any(values):
-            put(body, name, np.ascontiguousarray(values))
-    events = group.create_group("events")
-    group.attrs["events"], group.attrs["records"] = len(headers), len(records)
-    aligned = len(headers) == len(records)
-    for name in PLAIN:
-        values = np.ascontiguousarray(headers[name])
-        twin = next((t for t in TWINS.get(name, ()) if aligned and t in columns and _same(columns[t], values)), None)
-        if twin is not None:
-            events[name] = body[twin]
-        elif name == "seq" or values.any():
-            put(events, name, values)
-    derived = {
-        "id_span": headers["last_id"] - headers["first_id"],
-        "recv_to_sent_ns": headers["sent_ns"] - headers["recv_ns"],
-        "sent_to_seq_ns": headers["seq_ns"] - headers["sent_ns"],
-    }
-    caused = headers["cause_seq"] != 0
-    back = np.where(caused, headers["seq"] - headers["cause_seq"], U8.type(0))
-    whole = not (caused & (back == 0)).any()
-    derived["cause_back" if whole else "cause_seq"] = back if whole else headers["cause_seq"]
-    for name, values in derived.items():
-        if values.any():
-            put(events, name, values)
-    _put_subjects(events, headers)
-    _put_sources(events, headers)
+    def column(self, name: str, start: int, stop: int, dtype: np.dtype | None = None) -> np.ndarray:
+        """Rows of one dataset of `events`."""
+        dtype = HEADER[name] if dtype is None else dtype
+        stored = self.rows.get(name)
+        return np.zeros(stop - start, dtype) if stored is None else stored.read(start, stop, dtype)
+
+    def first_row(self, name: str, value: int, low: int = 0, high: int | None = None) -> int:
+        """First row of low…high whose `seq` or `seq_ns` (which never decrease) is `value` or more; `high` if none is."""
+        high = self.events if high is None else high
+        while low < high:
+            middle = (low + high) // 2
+            if int(self.column(name, middle, middle + 1)[0]) < value:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    @property
+    def window(self) -> int:
+        """Rows that take some 32 MB as events."""
+        size = self.events * HEADER_SIZE + self.records * self.dtype.itemsize
+        return max(1, min(WINDOW, WINDOW_BYTES * self.events // max(size, 1)))
+
+    def seek(self, row: int) -> None:
+        """The next window begins at `row`, which is not before the present one."""
+        while self.row < row:
+            stop = min(row, self.row + WINDOW)
+            seq = self.column("seq", self.row, stop)
+            previous(seq, self.column("subject", self.row, stop, U4), self.latest)
+            self._numbers(self.row, stop)
+            self.record += self._count(self.row, stop)
+            self.row = stop
+
+    def _count(self, start: int, stop: int) -> int:
+        if self.events == self.records:
+            return stop - start
+        return int(self.column("count", start, stop).sum(dtype="i8"))
+
+    def _numbers(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """(number, source) of the rows."""
+        source = self.column("source", start, stop, U4)
+        step = self.column("number_step", start, stop, U8)
+        out = np.zeros(stop - start, U8)
+        for index in np.unique(source).tolist():
+            rows = np.flatnonzero(source == index) if len(self.sources) > 1 else slice(None)
+            out[rows] = U8.type(self.numbers[index]) + np.cumsum(step[rows], dtype=U8)
+            self.numbers[index] = int(out[rows][-1])
+        return out, source
+
+    def header_column(self, name: str, start: int, stop: int) -> np.ndarray:
+        """One header field of the rows, of those that need no row before."""
+        if name in PLAIN:
+            return self.column(name, start, stop)
+        if name == "first_id":
+            return self.column("last_id", start, stop) - self.column("id_span", start, stop, I8)
+        if name == "sent_ns":
+            return self.column("seq_ns", start, stop) - self.column("sent_to_seq_ns", start, stop, I8)
+        if name == "recv_ns":
+            return self.header_column("sent_ns", start, stop) - self.column("recv_to_sent_ns", start, stop, I8)
+        if name == "cause_seq":
+            if "cause_seq" in self.rows:
+                return self.column(name, start, stop)
+            if "cause_back" not in self.rows:
+                return np.zeros(stop - start, U8)
+            back = self.column("cause_back", start, stop, U8)
+            return np.where(back != 0, self.column("seq", start, stop) - back, U8.type(0))
+        if name == "subject":
+            return self.subjects[self.column("subject", start, stop, U4)]
+        raise ValueError(f"{name} is not a header field that stands in one row")
+
+    def record_range(self, start: int, stop: int) -> tuple[int, int]:
+        """The rows of `records` that belong to the events start…stop."""
+        if self.events == self.records:
+            return start, stop
+        blocks = range(0, start, WINDOW)
+        first = sum(self._count(block, min(block + WINDOW, start)) for block in blocks)
+        return first, first + self._count(start, stop)
+
+    def record_column(self, name: str, start: int, stop: int) -> np.ndarray:
+        """Rows start…stop of one field of the records."""
+        own = self.dtype[name] if self.dtype.names else self.dtype
+        stored = self.body.get(name)
+        return np.zeros(stop - start, own) if stored is None else stored.read(start, stop, self.old.get(name, own))
+
+    def read(self, stop: int) -> Table:
+        """The events from the present row up to `stop`. Fields that this schema has and the file's had not are 0."""
+        start, self.row = self.row, stop
+        headers = np.zeros(stop - start, HEADER)
+        for name in PLAIN:
+            if name in self.rows:
+                headers[name] = self.column(name, start, stop)
+        headers["first_id"] = headers["last_id"] - self.column("id_span", start, stop, I8)
+        headers["cause_seq"] = self.header_column("cause_seq", start, stop)
+        headers["sent_ns"] = headers["seq_ns"] - self.column("sent_to_seq_ns", start, stop, I8)
+        headers["recv_ns"] = headers["sent_ns"] - self.column("recv_to_sent_ns", start, stop, I8)
+        headers["kind"] = self.kind
+        headers["size"] = HEADER_SIZE + headers["count"] * self.dtype.itemsize
+        subject = self.column("subject", start, stop, U4)
+        headers["subject"] = self.subjects[subject]
+        headers["link"] = previous(headers["seq"], subject, self.latest)
+        low, high = np.searchsorted(self.link_rows, [start, stop])
+        headers["link"][self.link_rows[low:high] - start] = self.link_values[low:high]
+        headers["number"], source = self._numbers(start, stop)
+        headers["producer"], headers["epoch"] = self.sources["producer"][source], self.sources["epoch"][source]
+        end = self.record + int(headers["count"].sum(dtype="i8"))
+        if end > self.records or (stop == self.events and end != self.records):
+            raise ValueError(f"{self.kind.name} has {self.records} records, its events have {end}")
+        records = np.zeros(end - self.record, self.dtype)
+        if self.dtype.names is None:
+            records = self.record_column("msgpack", self.record, end)
+        for name in self.dtype.names or ():
+            if name in self.body:
+                records[name] = self.record_column(name, self.record, end)
+        self.record = end
+        return Table(headers, records)
 
 
 def read_table(group: Any, kind: Kind, description: dict) -> Table:
-    """What `write_table` was given. Fields that this schema has and the file's had not are 0."""
-    n, m = int(group.attrs["events"]), int(group.attrs["records"])
-    dtype = DTYPES[kind]
-    body, events = group[records_name(group)], group["events"]
-    old = {name: np.dtype(code) for name, code in description[kind.name]}
-    if dtype.names is None:
-        records = get(body, "msgpack", m, dtype)
-    else:
-        records = np.zeros(m, dtype)
-        for name in dtype.names:
-            if name in body:
-                records[name] = get(body, name, m, old.get(name, dtype[name]))
-    headers = np.zeros(n, HEADER)
-    for name in PLAIN:
-        headers[name] = get(events, name, n, HEADER[name])
-    headers["kind"] = kind
-    headers["size"] = HEADER_SIZE + headers["count"] * dtype.itemsize
-    headers["first_id"] = headers["last_id"] - get(events, "id_span", n, HEADER["first_id"])
-    headers["sent_ns"] = headers["seq_ns"] - get(events, "sent_to_seq_ns", n, HEADER["sent_ns"])
-    headers["recv_ns"] = headers["sent_ns"] - get(events, "recv_to_sent_ns", n, HEADER["recv_ns"])
-    if "cause_seq" in events:
-        headers["cause_seq"] = get(events, "cause_seq", n, U8)
-    elif "cause_back" in events:
-        back = get(events, "cause_back", n, U8)
-        headers["cause_seq"] = np.where(back != 0, headers["seq"] - back, U8.type(0))
-    _get_subjects(events, headers)
-    _get_sources(events, headers)
-    return Table(headers, records)
+    """What `write_table` was given."""
+    reader = TableReader(group, kind, description)
+    return reader.read(reader.events)
+
+
+Key = TypeVar("Key")
+
+
+def windows(
+    readers: dict[Key, TableReader], after: int = 0, until: int | None = None, whole: bool = False
+) -> Iterator[dict[Key, Table]]:
+    """The readers' events with after < seq ≤ until, one span of `seq` after the other: of each reader a bounded table.
+
+    `whole`: all in one span, for files that are small by nature.
+    """
+    ends = {key: r.events if until is None else r.first_row("seq", until + 1) for key, r in readers.items()}
+    if after:
+        for reader in readers.values():
+            reader.seek(reader.first_row("seq", after + 1))
+    while True:
+        rest = {key: r for key, r in readers.items() if r.row < ends[key]}
+        if not rest:
+            return
+        stops = dict(ends)
+        large = {} if whole else {key: r.row + r.window for key, r in rest.items() if ends[key] - r.row > r.window}
+        if large:
+            bound = min(int(rest[key].column("seq", stop - 1, stop)[0]) for key, stop in large.items())
+            for key, reader in rest.items():
+                stops[key] = reader.first_row("seq", bound + 1, reader.row, large.get(key, ends[key]))
+        yield {key: reader.read(stops[key]) for key, reader in rest.items() if stops[key] > reader.row}
 
 
 def records_name(group: Any) -> str:
@@ -212,72 +286,15 @@ def dictionary(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values[firsts[order]], rank[index.reshape(-1)]
 
 
-def _put_subjects(events: Any, headers: np.ndarray) -> None:
-    """`link` is the previous `seq` of the same subject here, but in the rows that are listed as exceptions."""
-    subjects, index = dictionary(np.ascontiguousarray(headers["subject"]))
-    events.create_dataset("subjects", data=subjects)
-    if index.any():
-        put(events, "subject", index)
-    wrong = np.flatnonzero(_previous(headers["seq"], index, len(subjects)) != headers["link"])
-    if len(wrong):
-        put(events, "link_rows", wrong)
-        put(events, "link_values", headers["link"][wrong])
-
-
-def _get_subjects(events: Any, headers: np.ndarray) -> None:
-    subjects = events["subjects"][:]
-    index = get(events, "subject", len(headers), np.dtype("<u4"))
-    headers["subject"] = subjects[index]
-    headers["link"] = _previous(headers["seq"], index, len(subjects))
-    if "link_rows" in events:
-        rows = get(events, "link_rows", len(events["link_rows"]), np.dtype("<i8"))
-        headers["link"][rows] = get(events, "link_values", len(rows), U8)
-
-
-def _previous(seq: np.ndarray, index: np.ndarray, subjects: int) -> np.ndarray:
-    """`seq` of the row before of the same subject; 0 for a subject's first row."""
+def previous(seq: np.ndarray, subject: np.ndarray, latest: list[int]) -> np.ndarray:
+    """`seq` of the row before of the same subject, from `latest` where that lies in an earlier window; brings it up to date."""
     out = np.zeros(len(seq), U8)
-    for subject in range(subjects):
-        rows = np.flatnonzero(index == subject) if subjects > 1 else slice(None)
+    if not len(seq):
+        return out
+    for index in range(len(latest)):
+        rows = np.flatnonzero(subject == index) if len(latest) > 1 else slice(None)
         own = seq[rows]
-        out[rows] = np.concatenate([np.zeros(1, U8), own[:-1]])
+        if len(own):
+            out[rows] = np.concatenate([np.array([latest[index]], U8), own[:-1]])
+            latest[index] = int(own[-1])
     return out
-
-
-def _put_sources(events: Any, headers: np.ndarray) -> None:
-    """`sources`: producer and epoch with their first number here; `number_step`: from the same source's row before."""
-    pair = np.zeros(len(headers), SOURCE[["producer", "epoch"]].descr[:2])
-    pair["producer"], pair["epoch"] = headers["producer"], headers["epoch"]
-    pairs, index = dictionary(pair)
-    sources = np.zeros(len(pairs), SOURCE)
-    sources["producer"], sources["epoch"] = pairs["producer"], pairs["epoch"]
-    step = np.zeros(len(headers), U8)
-    for source in range(len(sources)):
-        rows = np.flatnonzero(index == source)
-        numbers = headers["number"][rows]
-        sources["first_number"][source] = numbers[0]
-        step[rows[1:]] = np.diff(numbers)
-    events.create_dataset("sources", data=sources)
-    if index.any():
-        put(events, "source", index)
-    if step.any():
-        put(events, "number_step", step)
-
-
-def _get_sources(events: Any, headers: np.ndarray) -> None:
-    sources = events["sources"][:]
-    index = get(events, "source", len(headers), np.dtype("<u4"))
-    headers["producer"] = sources["producer"][index]
-    headers["epoch"] = sources["epoch"][index]
-    step = get(events, "number_step", len(headers), U8)
-    for source in range(len(sources)):
-        rows = np.flatnonzero(index == source)
-        headers["number"][rows] = sources["first_number"][source] + np.cumsum(step[rows], dtype=U8)
-
-
-def _any(values: np.ndarray) -> bool:
-    return bool(np.ascontiguousarray(values).view("u1").any())
-
-
-def _same(column: np.ndarray, values: np.ndarray) -> bool:
-    return column.dtype.itemsize == values.dtype.itemsize and bool((column == values).all())

@@ -6,17 +6,33 @@ The order makes a crash harmless: every file of a cut is on disk under its name 
 import contextlib
 import fcntl
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from bus.log import Batch, LogReader
+from bus.files import make_folders
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import Batch
 from bus.wire import sizes
-from storage.archive import DAY_NS, MANIFEST, day_of, list_files, manifest, read_watermark
 from storage.book import Book
+from storage.catalog import (
+    DAY_NS,
+    MANIFEST,
+    OVERLAY,
+    File,
+    Pruned,
+    Watermark,
+    day_of,
+    list_files,
+    manifest,
+    read_watermark,
+    visible,
+)
 from storage.columns import Table, from_bytes
+from storage.merge import ASIDE
 from storage.segment import (
     TEMPORARY,
     ArchiveError,
@@ -76,7 +92,7 @@ class ArchiveWriter:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self.folder)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ArchiveFull(f"{self.folder} cannot be written: {error.strerror}; make it writable") from None
@@ -87,23 +103,67 @@ class ArchiveWriter:
             raise ArchiveError(f"{self.folder} is written by another process; stop that one first") from None
         self.files = 0
         self.bytes = 0
+        self.mark = Watermark(0, 0)
+        self.lock = threading.RLock()  # days are sealed in another thread than the one that cuts
         self._books: dict[str, Book] = {}
         self._exponents: dict[str, tuple[int, int]] = {}
         self._known: set[str] = set()  # folders whose last book and exponents have been looked up
-        self.removed = self._resume()
+        self._resume()
+        self.removed = self._tidy()
 
-    def _resume(self) -> int:
-        """Believes only what is on disk: the manifest, and the files up to it. Returns how many others were removed."""
-        self.archived_seq, self.log_id = read_watermark(self.folder)
+    @property
+    def archived_seq(self) -> int:
+        return self.mark.archived_seq
+
+    @property
+    def log_id(self) -> int:
+        return self.mark.log_id
+
+    @property
+    def sealed_seq(self) -> int:
+        return self.mark.sealed_seq
+
+    def visible(self) -> list[File]:
+        """What readers see at this moment."""
+        return visible(list_files(self.folder), self.mark)
+
+    def publish(
+        self,
+        archived_seq: int | None = None,
+        log_id: int | None = None,
+        sealed_seq: int | None = None,
+        pruned: tuple[Pruned, ...] | None = None,
+    ) -> None:
+        """A new manifest: from here on readers see what it says. Raises ArchiveFull; it may have become visible then."""
+        new = (archived_seq, log_id, sealed_seq, pruned)
+        with self.lock:
+            changes = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
+            mark = self.mark._replace(**changes)  # type: ignore[arg-type]
+            try:
+                place(self.folder / MANIFEST, manifest(mark), 0o644)
+            except ArchiveFull:
+                self._resume()
+                raise
+            self.mark = mark
+
+    def _resume(self) -> None:
+        """Believes only what is on disk: the manifest, and the files that it makes visible."""
+        self.mark = read_watermark(self.folder)
         self._books, self._exponents, self._known = {}, {}, set()
-        gone = 0
-        strays = [f.path for f in list_files(self.folder) if f.last > self.archived_seq]
-        strays += [p for p in self.folder.rglob(f".*{TEMPORARY}")]
-        for path in strays:
-            with contextlib.suppress(OSError):  # a folder that cannot be written is told of when a file is placed
-                path.unlink()
-                gone += 1
-        return gone
+
+    def _tidy(self) -> int:
+        """Removes what no reader sees. Returns how many files.
+
+        Not the files of a day that was being sealed: they have their names, so they are whole, and the seal goes on with them.
+        """
+        files = list_files(self.folder)
+        seen = set(visible(files, self.mark))
+        strays = [f.path for f in files if f not in seen and not self._waits(f)]
+        strays += [p for end in (TEMPORARY, ASIDE) for p in self.folder.rglob(f".*{end}")]
+        return remove(strays)
+
+    def _waits(self, file: File) -> bool:
+        return file.part in ("day", OVERLAY) and self.mark.sealed_seq < file.first and file.last <= self.mark.archived_seq
 
     def archive_log(self, log: LogReader, upto: int, cut_events: int) -> int:
         """Archives everything after the watermark up to `upto` (durable, the caller says). Returns the new watermark.
@@ -157,32 +217,54 @@ class ArchiveWriter:
                 data = build(Content(tables, self._books.get(folder), self._exponents.get(folder)), attributes)
                 place(path, data)
                 self.bytes += len(data)
-            place(self.folder / MANIFEST, manifest(cut.last, log_id), 0o644)
+            self.publish(archived_seq=cut.last, log_id=log_id)
         except ArchiveFull:
             self._resume()  # the manifest may or may not have become visible
+            remove(path for path in paths.values() if cut.last > self.archived_seq)
             raise
         for folder, tables in tables_of.items():
             follow(self._books.get(folder), tables)
         self.files += len(paths)
-        self.archived_seq, self.log_id = cut.last, log_id
 
     def _know(self, folder: str, tables: dict[Kind, Table]) -> None:
         """Book and exponents of an instrument, from its last file after a restart, and from new instrument records."""
         if folder not in self._known:
             self._known.add(folder)
-            for file in reversed([f for f in list_files(self.folder) if f.folder == folder]):
-                if file.last <= self.archived_seq:
+            with self.lock:  # or the file might be sealed away while it is read
+                newest = [f for f in self.visible() if f.folder == folder and f.part != OVERLAY][-1:]
+                for file in newest:
                     with Segment(file.path) as segment:
                         if (exponents := segment.exponents) is not None:
                             self._exponents[folder] = exponents
                         if (book := segment.book_after()) is not None:
                             self._books[folder] = book
-                    break
         if Kind.instrument in tables:
             record = tables[Kind.instrument].records[-1]
             self._exponents[folder] = int(record["price_exponent"]), int(record["quantity_exponent"])
         if Kind.depth in tables:
             self._books.setdefault(folder, Book())
 
+    def begin_at(self, first: int, opening: dict[str, tuple[Book | None, tuple[int, int] | None]]) -> None:
+        """Makes an empty archive begin with seq `first`. `opening`: by folder, the book before it and the exponents."""
+        if self.archived_seq:
+            raise ArchiveError(f"{self.folder} holds seq 1 to {self.archived_seq} already; a rebuilt day needs an empty folder")
+        self.publish(archived_seq=first - 1, sealed_seq=first - 1)
+        for folder, (book, exponents) in opening.items():
+            self._known.add(folder)
+            if book is not None:
+                self._books[folder] = book
+            if exponents is not None:
+                self._exponents[folder] = exponents
+
     def close(self) -> None:
         os.close(self._lock)
+
+
+def remove(paths: Iterable[Path]) -> int:
+    """Returns how many are gone; a folder that cannot be written is told of when a file is placed."""
+    gone = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            gone += 1
+    return gone

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bus.config import Config
-from bus.log import LogError
 from bus.schema import SCHEMA_HASH, SCHEMA_VERSION, Kind
+from bus.segments import LogError
 from storage import reader
 from storage.archive import DAY_NS, ArchiveReader, File, rows_of
 from storage.arrow import ContentSum, Decimals, schema, schema_of, table

@@ -4,8 +4,9 @@ import time
 from collections.abc import Iterable
 
 from bus.config import Config
-from bus.log import LogReader, LogReleased
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import LogReleased
 from bus.topics import topic
 from bus.wire import Event
 from storage.recent import RecentError, RecentReader

@@ -7,18 +7,21 @@ The archive holds everything up to its watermark, the log what came since; the r
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogError, LogReader, LogReleased, Tail
+from bus.log import LogReader, Tail
 from bus.schema import Kind
+from bus.segments import LogError, LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
-from storage.archive import ArchiveReader, read_watermark, row_dtype, rows_of
+from storage.archive import ArchiveReader, read_watermark
 from storage.columns import from_bytes
-from storage.recent import RecentError, RecentReader
+from storage.environment import RecentError
+from storage.recent import RecentReader
+from storage.rows import By, check_order, in_id_order, row_dtype, rows_of
 
 if TYPE_CHECKING:
     import pandas
@@ -124,36 +127,44 @@ def _from_log(config: Config, after: int, until: int | None, follow: bool, stop:
         tail.close()
 
 
-def arrays(config: Config, topic: str, start: Time = None, end: Time = None) -> np.ndarray:
+def arrays(config: Config, topic: str, start: Time = None, end: Time = None, order: Literal["seq", "id"] = "seq") -> np.ndarray:
     """One row a record of the topic with start ≤ seq_ns < end, in order, up to this moment.
+
+    `order` "seq": as it was heard, which is what a model saw. "id" (trades): with start ≤ venue_ns < end in order of trade_id,
+    each once, what was repaired later in its place; where a venue began its ids anew, ask for the times before and after.
 
     dtype: `storage.archive.row_dtype(kind)`: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event (u8, i8 ns, UTC),
     then the record's own fields; prices and quantities are mantissas. A depth event with n levels gives n rows.
     """
     kind, subject = parse_topic(topic)
     start_ns, end_ns = to_ns(start), to_ns(end)
+    if order not in ("seq", "id"):
+        raise ReadError(f"order = {order!r} is unknown; allowed are 'seq' (as it was heard) and 'id' (the venue's, for trades)")
+    by: By = "venue" if order == "id" else "seq"
+    check_order(kind, by)
     archive = ArchiveReader(config.archive_dir)
-    parts = [archive.columns(kind, subject, start_ns, end_ns)]
+    parts = [archive.columns(kind, subject, start_ns, end_ns, by)]
     position = archive.archived_seq
-    if start_ns is not None:
+    if start_ns is not None and by == "seq":
         position = max(position, LogReader(config.log_dir).seq_at(start_ns))
     raws: list[bytes] = []
     for event in events(config, position):
-        if end_ns is not None and event.seq_ns >= end_ns:
+        if end_ns is not None and by == "seq" and event.seq_ns >= end_ns:
             break
         if event.kind == kind and event.subject == subject:
             raws.append(bytes(event.raw))
             if len(raws) >= ROWS_BATCH:
-                parts.append(_rows(kind, subject, raws, start_ns, end_ns))
+                parts.append(_rows(kind, subject, raws, start_ns, end_ns, by))
                 raws = []
     if raws:
-        parts.append(_rows(kind, subject, raws, start_ns, end_ns))
-    return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+        parts.append(_rows(kind, subject, raws, start_ns, end_ns, by))
+    rows = np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+    return in_id_order(rows) if by == "venue" else rows
 
 
-def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end_ns: int | None) -> np.ndarray:
+def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:
     table = from_bytes(kind, b"".join(raws), np.array([len(raw) for raw in raws], "i8"))
-    return rows_of(kind, table, subject, start_ns, end_ns)
+    return rows_of(kind, table, subject, start_ns, end_ns, by)
 
 
 def frame(config: Config, topic: str, start: Time = None, end: Time = None) -> "pandas.DataFrame":
@@ -178,6 +189,22 @@ def frame(config: Config, topic: str, start: Time = None, end: Time = None) -> "
             columns[name] = values
     index = pd.DatetimeIndex(pd.to_datetime(columns["seq_ns"], unit="ns", utc=True), name="time")
     return pd.DataFrame(columns, index=index)
+
+
+def bars(config: Config, subject: str, every: int | str, start: Time = None, end: Time = None, **how: Any) -> np.ndarray:
+    """Bars of whole seconds, like "1m", of start ≤ venue time < end; `storage.resample.bars` has the rest."""
+    from storage import resample  # it reads through this module
+
+    return resample.bars(config, subject, every, start, end, **how)
+
+
+def bar_frame(
+    config: Config, subject: str, every: int | str, start: Time = None, end: Time = None, **how: Any
+) -> "pandas.DataFrame":
+    """As `bars`, as a DataFrame with decimal columns."""
+    from storage import resample
+
+    return resample.frame(config, subject, every, start, end, **how)
 
 
 def _decimal_name(name: str, suffix: str, noun: str) -> str:

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -12,15 +12,19 @@ from urllib.parse import quote
 import h5py
 import numpy as np
 
-from bus.log import LogError, sync_folder
+from bus.files import make_folders, sync_folder
 from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from bus.segments import LogError
 from bus.topics import TABLE, Lane
 from storage.book import Book
-from storage.columns import Table, get, put, read_table, to_bytes, write_table
+from storage.columns import Table, TableReader, read_table, to_bytes, windows
+from storage.encoding import write_table
+from storage.packing import get, put
 
 FORMAT = "tickmesh archive 1"
 SOFTWARE = "tickmesh 0.1.0"
 SYSTEM = "mesh/system"  # where the events go whose subject is a node
+OF_AN_INSTRUMENT = (Kind.coverage, Kind.line)  # system kinds that are said of an instrument: they lie with it
 # HDF5 1.10 and later read it; the newest format would shut out tools of today.
 HDF5_VERSIONS = ("v110", "v110")
 TEMPORARY = ".tmp"
@@ -28,6 +32,10 @@ TEMPORARY = ".tmp"
 
 class ArchiveError(LogError):
     """A sentence for the operator; a LogError, so that the runner shows it as one."""
+
+
+class ArchiveGone(ArchiveError):
+    """A file that was listed is not there: sealed or pruned meanwhile, or missing."""
 
 
 class ArchiveFull(ArchiveError):
@@ -43,8 +51,10 @@ class Content(NamedTuple):
 
 
 def folder_of(kind: int, subject: str) -> str:
-    """`venue/instrument` of a market or order kind, relative to the archive; a node's events share one folder."""
-    if TABLE[Kind(kind)].lane is Lane.system:
+    """`venue/instrument` of what is said of an instrument, `raw/<line>` of frames; the other events of nodes share a folder."""
+    if kind == Kind.raw:
+        return f"raw/{_plain(subject)}"
+    if TABLE[Kind(kind)].lane is Lane.system and kind not in OF_AN_INSTRUMENT:
         return SYSTEM
     venue, _, instrument = subject.partition(".")
     return f"{_plain(venue)}/{_plain(instrument)}"
@@ -72,7 +82,7 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
             digest.update(data)
             wanted[kind] = hashlib.sha256(data).digest()
         if content.book is not None:
-            digest.update(_write_book(file.create_group("book"), content.book).tobytes())
+            digest.update(write_book(file.create_group("book"), content.book).tobytes())
         if content.exponents is not None:
             file.attrs["price_exponent"], file.attrs["quantity_exponent"] = content.exponents
         file.attrs.update(
@@ -94,7 +104,8 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
         return file.id.get_file_image()
 
 
-def _write_book(group: Any, book: Book) -> np.ndarray:
+def write_book(group: Any, book: Book) -> np.ndarray:
+    """An image of the book; returns its rows, dtype schema.DEPTH."""
     levels = book.levels()
     group.attrs["valid"], group.attrs["last_update_id"] = book.valid, np.int64(book.last_update_id)
     for name in ("price_ticks", "quantity_lots", "side"):
@@ -123,25 +134,16 @@ def place(path: Path, data: bytes, mode: int = 0o444) -> None:
         ) from None
 
 
-def make_folders(folder: Path) -> None:
-    """`mkdir -p` that survives a power cut: the entry of each new folder is synced."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o755)
-        sync_folder(folder.parent)
-
-
 class Segment:
     """An archive file, open for reading; use it as a context manager. Raises ArchiveError with a sentence."""
 
     def __init__(self, path: Path):
         self.path = path
+        self._readers: dict[Kind, TableReader] = {}
         try:
             self.file = h5py.File(path, "r", locking=False)
+        except FileNotFoundError:
+            raise ArchiveGone(f"{path} is not there; restore it from a copy") from None
         except OSError as error:
             raise ArchiveError(f"{path} cannot be read as HDF5: {error}; restore it from a copy or rebuild it") from None
         try:
@@ -172,7 +174,8 @@ class Segment:
 
     @property
     def kinds(self) -> list[Kind]:
-        return [kind for kind in Kind if kind.name in self.file]
+        names = set(self.file)
+        return [kind for kind in Kind if kind.name in names]
 
     def table(self, kind: Kind) -> Table:
         """All events of a kind. Raises ArchiveError when the file is damaged."""
@@ -181,20 +184,50 @@ class Segment:
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
             raise self._damaged(error) from None
 
-    def book(self) -> Book | None:
-        """The book before the first event, or None in a file without depth."""
-        if "book" not in self.file:
+    def reader(self, kind: Kind) -> TableReader:
+        """As `table`, for parts and for windows."""
+        try:
+            if kind not in self._readers:
+                self._readers[kind] = TableReader(self.file[kind.name], kind, self.description)
+            return self._readers[kind].again()
+        except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
+            raise self._damaged(error) from None
+
+    def windows(self, kinds: Iterable[Kind], after: int = 0, until: int | None = None) -> Iterator[dict[Kind, Table]]:
+        """The events of some kinds with after < seq ≤ until, one span of `seq` after the other; a cut in one piece."""
+        present = set(self.kinds)
+        readers = {kind: self.reader(kind) for kind in kinds if kind in present}
+        try:
+            yield from windows(readers, after, until, self.part == "cut")
+        except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
+            raise self._damaged(error) from None
+
+    @property
+    def part(self) -> str:
+        """What it is: cut, day, rest or overlay (storage/catalog.py)."""
+        return str(self.attributes.get("part", "cut"))
+
+    def book(self, name: str = "book") -> Book | None:
+        """The book before the first event, or None in a file without depth. `name`: of another image, `books/13`."""
+        if name not in self.file:
             return None
         try:
-            group = self.file["book"]
+            group = self.file[name]
             levels = np.zeros(len(group["side"]), DEPTH)
-            for name in ("price_ticks", "quantity_lots", "side"):
-                levels[name] = get(group, name, len(levels), DEPTH[name])
+            for column in ("price_ticks", "quantity_lots", "side"):
+                levels[column] = get(group, column, len(levels), DEPTH[column])
             book = Book()
             book.load(bool(group.attrs["valid"]), int(group.attrs["last_update_id"]), levels)
         except (KeyError, ValueError, OSError, RuntimeError) as error:
             raise self._damaged(error) from None
         return book
+
+    def images(self) -> list[tuple[int, str]]:
+        """(seq of the event before which it is the book, name) of every book image, in order."""
+        found = [(0, "book")] if "book" in self.file else []
+        for hour in sorted(self.file.get("books", ())):
+            found.append((int(self.file[f"books/{hour}"].attrs["before_seq"]), f"books/{hour}"))
+        return found
 
     @property
     def exponents(self) -> tuple[int, int] | None:
@@ -203,22 +236,52 @@ class Segment:
             return None
         return int(self.attributes["price_exponent"]), int(self.attributes["quantity_exponent"])
 
+    def book_at(self, seq: int) -> Book | None:
+        """The book before the event `seq`: the nearest image, and what followed it. None in a file without depth."""
+        nearest = [image for image in self.images() if image[0] <= seq]
+        if not nearest:
+            return None
+        before, name = nearest[-1]
+        book = self.book(name)
+        for tables in self.windows((Kind.depth, Kind.gap), max(before - 1, 0), seq - 1):
+            follow(book, tables)
+        return book
+
     def book_after(self) -> Book | None:
         """The book after the last event: the one that the next segment opens with."""
-        book = self.book()
-        follow(book, {kind: self.table(kind) for kind in (Kind.depth, Kind.gap) if kind in self.kinds})
-        return book
+        return self.book_at(1 << 62)
 
     def check(self) -> None:
         """Decodes everything and compares with the checksum. Raises ArchiveError."""
         digest = hashlib.sha256()
+        sums = {}
         for kind in self.kinds:
-            digest.update(to_bytes(self.table(kind))[0])
-        book = self.book()
-        if book is not None:
-            digest.update(book.levels().tobytes())
-        if digest.hexdigest() != self.attributes.get("content_sha256"):
-            raise self._damaged(ValueError("its content does not match content_sha256"))
+            own = hashlib.sha256()
+            for tables in self.windows((kind,)):
+                data, _ = to_bytes(tables[kind])
+                digest.update(data)
+                own.update(data)
+            sums[kind.name] = own.hexdigest()
+        for _, name in self.images():
+            book = self.book(name)
+            if book is not None:
+                levels = book.levels().tobytes()
+                digest.update(levels)
+                sums[name] = hashlib.sha256(levels).hexdigest()
+        for name, group in self.file.items():  # what is computed from the columns has its sum, but is not computed here
+            if "content_sha256" in group.attrs:
+                sums.setdefault(name, str(group.attrs["content_sha256"]))
+        found = digest.hexdigest() if self.part == "cut" else sum_of(sums)
+        if found != self.attributes.get("content_sha256"):
+            wrong = [name for name, one in sums.items() if self.file[name].attrs.get("content_sha256", one) != one]
+            where = f" ({', '.join(wrong)})" if wrong else ""
+            raise self._damaged(ValueError(f"its content{where} does not match content_sha256"))
+
+
+def sum_of(sums: dict[str, str]) -> str:
+    """The checksum of a file that is made of parts with checksums of their own, in the order of their names."""
+    lines = "".join(f"{name} {sums[name]}\n" for name in sorted(sums))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def follow(book: Book | None, tables: dict[Kind, Table]) -> None:

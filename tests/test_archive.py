@@ -19,9 +19,12 @@ from hypothesis import strategies as st
 import storage.segment
 from bus.schema import DTYPES, HEADER, Kind
 from bus.wire import HEADER_SIZE
-from storage.archive import ArchiveReader, day_of, list_files, manifest, read_watermark
-from storage.columns import from_bytes, pack, put, read_table, to_bytes, write_table
+from storage.archive import ArchiveReader
+from storage.catalog import Pruned, Watermark, day_of, list_files, manifest, read_watermark
+from storage.columns import from_bytes, read_table, to_bytes
 from storage.cut import ArchiveWriter
+from storage.encoding import write_table
+from storage.packing import pack, put
 from storage.segment import ArchiveError, ArchiveFull, Segment
 from tests.stored import DAY, START, Market, batches
 
@@ -329,6 +332,8 @@ WRITER = """
 import sys; sys.path[:0] = [{root!r}]
 from pathlib import Path
 from storage.cut import ArchiveWriter
+from storage.encoding import write_table
+from storage.packing import pack, put
 from tests.stored import Market, batches
 raws = Market().mixed(4000)
 writer = ArchiveWriter(Path({folder!r}))
@@ -377,8 +382,11 @@ def test_the_example_of_the_page_runs(tmp_path):
 
 
 def test_the_manifest_is_as_documented(tmp_path):
-    tree = json.loads(manifest(7, 255))
-    assert tree == {"archived_seq": 7, "log_id": "00000000000000ff"}
+    tree = json.loads(manifest(Watermark(7, 255, 5, (Pruned("2024-08-09", 1, 5, ("binance/BTCUSDT",)),))))
+    assert tree == {
+        "archived_seq": 7, "log_id": "00000000000000ff", "sealed_seq": 5,
+        "pruned": {"2024-08-09": {"first_seq": 1, "last_seq": 5, "folders": ["binance/BTCUSDT"]}},
+    }  # fmt: skip
 
 
 def test_a_constant_column_takes_no_space(tmp_path):

@@ -17,16 +17,18 @@ import pytest
 
 import storage.segment
 from bus.config import Config, load
-from bus.log import LogReader, LogWriter
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import Publisher
 from bus.wire import Event
 from nodes import recorder
 from storage.archive import ArchiveReader, list_files, read_watermark
+from storage.cut import ArchiveWriter
 from storage.recent import RecentReader
 from storage.segment import ArchiveError
-from tests.stored import DAY, Market, write_log
+from tests.stored import DAY, START, Market, write_log
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = """
@@ -274,6 +276,31 @@ def test_a_new_recent_store_begins_with_the_last_hours(config):
         assert recent.recent_seq == 300
     assert min(kept) > 100 and max(kept) == 300
     assert ArchiveReader(config.archive_dir).archived_seq == 300
+
+
+def test_days_that_are_over_are_sealed_while_it_runs(config):
+    raws = Market(seq_ns=START + DAY - 150_000_000).mixed(400)
+    write_log(config.log_dir, raws)
+    ctx = run_until(config, lambda ctx: ctx.counters.get("sealed_days") == 1, most_s=60)
+    assert ctx.counters["sealed_days"] == 1 and ctx.counters["free_bytes"] > 0
+    archive = ArchiveReader(config.archive_dir)
+    assert {(f.day, f.part) for f in archive.files} == {("2024-08-09", "day"), ("2024-08-10", "cut")}
+    assert [bytes(event.raw) for event in archive.events()] == raws
+
+
+def test_a_damaged_cut_is_an_alert_and_no_end(config):
+    raws = Market(seq_ns=START + DAY - 150_000_000).mixed(400)
+    write_log(config.log_dir, raws)
+    writer = ArchiveWriter(config.archive_dir)
+    writer.archive_log(LogReader(config.log_dir), 400, 1000)
+    writer.close()
+    path = next(f.path for f in list_files(config.archive_dir) if f.day == "2024-08-09" and f.folder == "binance/BTCUSDT")
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-500])
+    ctx = run_until(config, lambda ctx: ctx.counters.get("seal_failures") == 1, most_s=60)
+    alerts = [event.map() for event in ctx.said if event.kind == Kind.alert]
+    assert [alert["what"] for alert in alerts] == ["seal"] and path.name in alerts[0]["why"]
+    assert read_watermark(config.archive_dir).archived_seq == 400
 
 
 @pytest.mark.mesh

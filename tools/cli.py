@@ -106,6 +106,69 @@ def replay(
 
 
 @commands.command()
+def chaos(
+    kills: Annotated[int, typer.Option(min=0, help="SIGKILLs in all; several may come at once.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn: who, when, which faults, the market.")] = 1,
+    off: Annotated[
+        str, typer.Option(help="Switch one recovery path off, to see the sweep fail: outbox, numbers, backfill, resync, line.")
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the sweep's mesh here (else it is kept only when it failed).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a mesh of its own under random kills and venue faults, and judge every event it stored by the exchange's ledger."""
+    from tools.chaos import sweep as command
+
+    result = command.chaos(kills, seed, off, folder)
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def rebuild(
+    day: Annotated[str, typer.Option(help="A sealed day, like 2024-08-09.")],
+    into: Annotated[Path | None, typer.Option(help="Keep what is made in this empty folder.")] = None,
+    source: Annotated[str, typer.Option("--from", help="events (log, else archive), or raw frames.")] = "events",
+    json: Json = False,
+) -> None:
+    """Make a sealed day again, and compare its content with the archive's."""
+    from tools import rebuild as command
+
+    result = command.rebuild(day, into, source, json)
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def bars(
+    instrument: Annotated[str, typer.Argument(help="A symbol, or venue.symbol.")],
+    every: Annotated[str, typer.Option(help="Length of a bar: 1s, 90s, 1m, 4h, 1d, 1w.")] = "1m",
+    start: Annotated[str | None, typer.Option(help="From this time on (ISO 8601, UTC).")] = None,
+    end: Annotated[str | None, typer.Option(help="Up to this time.")] = None,
+    source: Annotated[str, typer.Option(help="auto, pyramid (sealed days only), or ticks.")] = "auto",
+    fill: Annotated[bool, typer.Option("--fill", help="A bar also where nothing happened.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="Bars that are shown, the last ones.")] = 20,
+    csv: Annotated[Path | None, typer.Option(help="Write all of them into this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw candles, volume and spread (PNG or SVG).")] = None,
+    json: Json = False,
+) -> None:
+    """Show bars of an instrument, from archive and log, up to this moment."""
+    from tools import bars as command
+
+    result = command.bars(instrument, every, start, end, source, fill)
+    for path, write in ((csv, command.write_csv), (plot, command.draw)):
+        if path is not None:
+            write(result, path)
+    if json:
+        terminal.print_json(command.as_json(result))
+    elif csv is None and plot is None:
+        command.show(result, rows)
+
+
+@commands.command()
 def export(
     topic: Annotated[
         list[str] | None, typer.Option(help="trade, depth.binance, quote.binance.BTCUSDT …; market data without.")

@@ -19,8 +19,9 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bus.config import Config, load
-from bus.log import LogError, LogReader
+from bus.log import LogReader
 from bus.schema import DTYPES, Kind
+from bus.segments import LogError
 from bus.topics import TABLE, Lane
 from storage.archive import DAY_NS, ArchiveReader, day_of
 from storage.reader import to_ns

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from bus.config import Config, load
-from bus.log import LogError, LogReader
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import LogError
 from bus.topics import TABLE, Lane
 from bus.wire import Event
 from nodes.transport.supervisord import Away, ShuttingDown, Supervisord

@@ -13,8 +13,9 @@ import typer
 from rich.text import Text
 
 from bus.config import Config, load
-from bus.log import LogError, LogReader
+from bus.log import LogReader
 from bus.schema import DTYPES, Flag, Kind, Status
+from bus.segments import LogError
 from bus.sockets import Subscriber
 from bus.topics import lanes_of
 from bus.wire import Event

@@ -1,6 +1,7 @@
 """A naive reader of archive files, from docs/archive.md: h5py, plain lists, one event after the other."""
 
 import hashlib
+import heapq
 import json
 import re
 from collections import defaultdict
@@ -14,81 +15,143 @@ import hdf5plugin  # noqa: F401  registers the compression filters
 from tools.judge.findings import Findings
 from tools.judge.log import KINDS, PACKED, Event, event, layout, plain
 
-NAME = re.compile(r"(\d{20})-(\d{20})\.h5")
+NAME = re.compile(r"(\d{20})-(\d{20})(\.day|\.rest)?\.h5")
 SIDES = ("price_ticks", "quantity_lots", "side")
+ROWS = 20_000  # events of one kind that are looked at together
+FAULTS = (OSError, KeyError, ValueError, IndexError, TypeError)
+
+
+def _manifest(folder: Path) -> dict:
+    try:
+        return json.loads((folder / "watermark.json").read_bytes())
+    except FileNotFoundError:
+        return {"archived_seq": 0}
 
 
 def watermark(folder: Path) -> int:
     """Everything up to this seq is said to be in the files; 0 where there is no archive."""
-    try:
-        return int(json.loads((folder / "watermark.json").read_bytes())["archived_seq"])
-    except FileNotFoundError:
-        return 0
+    return int(_manifest(folder)["archived_seq"])
 
 
 def cuts(folder: Path, upto: int) -> list[tuple[int, int, list[Path]]]:
-    """(first seq, last seq, files) of every cut up to the watermark, in order."""
+    """(first seq, last seq, files) of every cut or sealed day up to the watermark, in order."""
+    tree = _manifest(folder)
+    sealed = int(tree.get("sealed_seq", 0))
+    pruned = {(int(p["first_seq"]), int(p["last_seq"])): p["folders"] for p in tree.get("pruned", {}).values()}
     found: dict[tuple[int, int], list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("*/*/*/*.h5")):
-        if (match := NAME.fullmatch(path.name)) and int(match[2]) <= upto:
-            found[int(match[1]), int(match[2])].append(path)
+        if match := NAME.fullmatch(path.name):
+            first, last = int(match[1]), int(match[2])
+            gone = "/".join(path.parts[-4:-2]) in pruned.get((first, last), ())
+            day = last <= sealed and gone == (match[3] == ".rest")
+            if last <= upto and (day if match[3] else first > sealed):
+                found[first, last].append(path)
     return [(first, last, files) for (first, last), files in sorted(found.items())]
 
 
 def read(folder: Path, upto: int, findings: Findings) -> Iterator[Event]:
     """Every event up to the watermark `upto`, by seq; reports damaged, missing and doubled ones."""
+    pruned = [(int(p["first_seq"]), int(p["last_seq"])) for p in _manifest(folder).get("pruned", {}).values()]
     expected = 1
-    for first, last, files in cuts(folder, upto):
-        if first != expected:
-            findings.fault("archive_hole", f"archive: seq {expected} to {first - 1} are in no file")
-        events: list[Event] = []
-        for path in files:
-            findings.count("archive_files")
-            try:
-                events += read_file(path, findings)
-            except (OSError, KeyError, ValueError, IndexError, TypeError) as error:
-                findings.fault("archive_file", f"{path} cannot be read: {error!r}")
-        seen = sorted(event.seq for event in events)
-        if seen != list(range(first, last + 1)):
-            strange = sorted(set(range(first, last + 1)) ^ set(seen)) or [a for a, b in zip(seen, seen[1:]) if a == b]
-            findings.fault("archive_seq", f"{files[0].name}: seq {strange[0]} is missing, doubled or out of place")
-        # Stable: rows that were swapped within a file stay swapped where their seq was swapped with them.
-        yield from sorted(events, key=lambda event: event.seq)
-        expected = last + 1
+    while True:
+        rest = [cut for cut in cuts(folder, upto) if cut[0] >= expected]  # again and again: a mesh may seal meanwhile
+        if not rest:
+            break
+        for first, last, files in rest:
+            if not all(path.exists() for path in files):
+                break
+            if first != expected:
+                findings.fault("archive_hole", f"archive: seq {expected} to {first - 1} are in no file")
+            yield from _span(first, last, files, (first, last) in pruned, findings)
+            expected = last + 1
     if expected - 1 != upto:
         findings.fault("archive_hole", f"archive: the files end with {expected - 1}, the watermark is {upto}")
 
 
-def read_file(path: Path, findings: Findings) -> list[Event]:
-    """The events of one file, by kind; compares its checksum."""
-    digest = hashlib.sha256()
-    out: list[Event] = []
+def _span(first: int, last: int, files: list[Path], pruned: bool, findings: Findings) -> Iterator[Event]:
+    """The events of one cut or day. Their number is judged here; a pruned day keeps only some of them."""
+    if pruned:
+        findings.count("pruned_days")
+    before, strange = first - 1, 0
+    streams = [stream for path in files for stream in _streams(path, findings)]
+    # Stable: rows that were swapped within a file stay swapped where their seq was swapped with them.
+    for one in heapq.merge(*streams, key=lambda event: event.seq):
+        if not strange and not (first <= one.seq <= last and (before < one.seq if pruned else one.seq == before + 1)):
+            strange = before + 1 if one.seq > before + 1 else one.seq
+        before = one.seq
+        yield one
+    if not pruned and not strange and before != last:
+        strange = before + 1
+    if strange:
+        findings.fault("archive_seq", f"{files[0].name}: seq {strange} is missing, doubled or out of place")
+
+
+def _streams(path: Path, findings: Findings) -> list[Iterator[Event]]:
+    """The events of each kind of a file, each by seq. Compares the checksum first; of a large file that is a reading more."""
+    findings.count("archive_files")
+    small: list[Event] = []
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            total = sum(int(file[kind].attrs["events"]) for kind in KINDS.values() if kind in file)
+            digests = {}
+            whole = hashlib.sha256()
+            for number, kind in KINDS.items():
+                if kind in file:
+                    own = hashlib.sha256()
+                    before = 0
+                    for one in _events(file, number, kind, (own, whole)):
+                        if one.seq <= before:
+                            findings.fault("archive_order", f"{path}: the rows of {kind} are not in the order of seq")
+                        before = one.seq
+                        if total <= 10 * ROWS:
+                            small.append(one)
+                    digests[kind] = own.hexdigest()
+            _compare_sum(file, path, digests, whole, findings)
+    except FAULTS as error:
+        findings.fault("archive_file", f"{path} cannot be read: {error!r}")
+        return []
+    if total <= 10 * ROWS:
+        return [iter(sorted(small, key=lambda event: event.seq))]
+    return [_again(path, number, kind) for number, kind in KINDS.items() if kind in digests]
+
+
+def _again(path: Path, number: int, kind: str) -> Iterator[Event]:
     with h5py.File(path, "r", locking=False) as file:
-        fields = {n: tuple(tuple(row) for row in rows) for n, rows in json.loads(file["schema"][()]).items()}
-        for number, kind in KINDS.items():
-            if kind in file:
-                events = _events(file[kind], number, kind, fields, digest)
-                if [e.seq for e in events] != sorted(e.seq for e in events):
-                    findings.fault("archive_order", f"{path}: the rows of {kind} are not in the order of seq")
-                out += events
-        if "book" in file:
-            form, _, _ = layout(fields["depth"])
-            sides = [_column(file["book"], name, len(file["book/side"]), "<i8") for name in SIDES]
-            for row in zip(*sides):
-                digest.update(form.pack(*row, b""))
-        if digest.hexdigest() != file.attrs["content_sha256"]:
-            findings.fault("archive_checksum", f"{path}: its content does not match its content_sha256")
-    return out
+        yield from _events(file, number, kind, ())
 
 
-def _column(group: Any, name: str, count: int, code: str) -> list:
-    """One column's values: stored × scale_factor + add_offset, modulo the field's size; zeros where it is absent."""
+def _compare_sum(file: Any, path: Path, digests: dict[str, str], whole: Any, findings: Findings) -> None:
+    """A cut's sum is over everything in one; a day's over the sums of its parts, in order of their names."""
+    form, _, _ = layout(tuple(tuple(row) for row in json.loads(file["schema"][()])["depth"]))
+    images = ["book"] if "book" in file else []
+    images += [f"books/{hour}" for hour in file.get("books", ())]
+    for name in images:
+        own = hashlib.sha256()
+        columns = [_column(file[name], side, len(file[name]["side"]), "<i8") for side in SIDES]
+        for row in zip(*columns):
+            data = form.pack(*row, b"")
+            own.update(data)
+            whole.update(data)
+        digests[name] = own.hexdigest()
+    if file.attrs.get("part", "cut") == "cut":
+        seen = whole.hexdigest()
+    else:
+        derived = {n: str(g.attrs["content_sha256"]) for n, g in file.items() if "content_sha256" in g.attrs}
+        lines = "".join(f"{name} {one}\n" for name, one in sorted((derived | digests).items()))
+        seen = hashlib.sha256(lines.encode()).hexdigest()
+    if seen != file.attrs["content_sha256"]:
+        findings.fault("archive_checksum", f"{path}: its content does not match its content_sha256")
+
+
+def _column(group: Any, name: str, count: int, code: str, start: int = 0, stop: int | None = None) -> list:
+    """Rows of one column: stored × scale_factor + add_offset, modulo the field's size; zeros where it is absent."""
     text = code.lstrip("|").startswith("S")
+    stop = count if stop is None else stop
     if name not in group:
-        return [b"" if text else 0] * count
-    values = group[name][:].tolist()
-    if len(values) != count:
-        raise ValueError(f"column {group[name].name} has {len(values)} rows, {count} belong there")
+        return [b"" if text else 0] * (stop - start)
+    if len(group[name]) != count:
+        raise ValueError(f"column {group[name].name} has {len(group[name])} rows, {count} belong there")
+    values = group[name][start:stop].tolist()
     attributes = group[name].attrs
     if "scale_factor" in attributes:
         scale, offset = int(attributes["scale_factor"]), int(attributes["add_offset"])
@@ -102,26 +165,52 @@ def _wrap(value: int, code: str) -> int:
     return value - (1 << bits) if "i" in code and value >= 1 << (bits - 1) else value
 
 
-def _records(group: Any, kind: str, fields: dict) -> list:
-    """Rows of one kind, reserved fields included: tuples, or the bytes of the packed kinds."""
-    count = int(group.attrs["records"])
+def _events(file: Any, number: int, kind: str, digests: tuple) -> Iterator[Event]:
+    """All events of a kind, some rows at a time; what depends on the rows before is carried along."""
+    fields = {n: tuple(tuple(row) for row in rows) for n, rows in json.loads(file["schema"][()]).items()}
+    group, rows = file[kind], file[kind]["events"]
+    n, m = int(group.attrs["events"]), int(group.attrs["records"])
     body = group["levels" if kind == "depth" else "records"]
-    if kind in PACKED:
-        return _column(body, "msgpack", count, "u1")
-    return list(zip(*(_column(body, name, count, code) for name, code in fields[kind])))
+    before: dict[bytes, int] = {}
+    links = {}
+    if "link_rows" in rows:
+        count = len(rows["link_rows"])
+        links = dict(zip(_column(rows, "link_rows", count, "<i8"), _column(rows, "link_values", count, "<u8")))
+    sources = rows["sources"][:].tolist()
+    numbers = [first for _, _, first in sources]
+    record = 0
+    for start in range(0, n, ROWS):
+        stop = min(start + ROWS, n)
+        headers = _headers(rows, n, start, stop, number, dict(fields["header"]))
+        for row, (seq, subject) in enumerate(zip(headers["seq"], headers["subject"]), start):
+            headers["link"].append(links.get(row, before.get(subject, 0)))
+            before[subject] = seq
+        steps = _column(rows, "number_step", n, "<u8", start, stop)
+        for source, step in zip(_column(rows, "source", n, "<u4", start, stop), steps):
+            numbers[source] = _wrap(numbers[source] + step, "<u8")
+            headers["producer"].append(plain(sources[source][0]))
+            headers["epoch"].append(sources[source][1])
+            headers["number"].append(numbers[source])
+        end = record + sum(headers["count"])
+        if kind in PACKED:
+            records = _column(body, "msgpack", m, "u1", record, end)
+        else:
+            records = list(zip(*(_column(body, name, m, code, record, end) for name, code in fields[kind])))
+        yield from _join(kind, headers, records, fields, digests)
+        record = end
+    if record != m:
+        raise ValueError(f"{kind} has {m} records, its events have {record}")
 
 
-def _events(group: Any, number: int, kind: str, fields: dict, digest: Any) -> list[Event]:
-    n = int(group.attrs["events"])
-    codes = dict(fields["header"])
-    rows = group["events"]
+def _headers(rows: Any, n: int, start: int, stop: int, number: int, codes: dict[str, str]) -> dict[str, list]:
+    """The header fields of some rows that need no row before; the others as empty lists."""
 
     def column(name: str, code: str = "") -> list:
-        return _column(rows, name, n, code or codes[name])
+        return _column(rows, name, n, code or codes[name], start, stop)
 
     headers = {name: column(name) for name in ("seq", "seq_ns", "count", "flags", "k", "last_id", "venue_ns", "reserved")}
     headers["first_id"] = [_wrap(a - b, "<i8") for a, b in zip(headers["last_id"], column("id_span", "<i8"))]
-    headers["sent_ns"] = [a - b for a, b in zip(headers["seq_ns"], column("sent_to_seq_ns", "<i8"))]
+    headers["sent_ns"] = [_wrap(a - b, "<i8") for a, b in zip(headers["seq_ns"], column("sent_to_seq_ns", "<i8"))]
     headers["recv_ns"] = [_wrap(a - b, "<i8") for a, b in zip(headers["sent_ns"], column("recv_to_sent_ns", "<i8"))]
     if "cause_seq" in rows:
         headers["cause_seq"] = column("cause_seq")
@@ -129,56 +218,25 @@ def _events(group: Any, number: int, kind: str, fields: dict, digest: Any) -> li
         headers["cause_seq"] = [s - b if b else 0 for s, b in zip(headers["seq"], column("cause_back", "<u8"))]
     subjects = [plain(name) for name in rows["subjects"][:].tolist()]
     headers["subject"] = [subjects[i] for i in column("subject", "<u4")]
-    headers["link"] = _links(headers["seq"], headers["subject"], rows)
-    headers["producer"], headers["epoch"], headers["number"] = _sources(rows, column)
-    headers["kind"] = [number] * n
-    return _join(kind, headers, _records(group, kind, fields), fields, digest)
+    headers["kind"] = [number] * (stop - start)
+    return headers | {name: [] for name in ("link", "producer", "epoch", "number")}
 
 
-def _links(seqs: list[int], subjects: list[bytes], rows: Any) -> list[int]:
-    """The seq of the subject's row before in this file, but for the rows that are listed."""
-    before: dict[bytes, int] = {}
-    out = []
-    for seq, subject in zip(seqs, subjects):
-        out.append(before.get(subject, 0))
-        before[subject] = seq
-    if "link_rows" in rows:
-        count = len(rows["link_rows"])
-        wrong = zip(_column(rows, "link_rows", count, "<i8"), _column(rows, "link_values", count, "<u8"))
-        for row, value in wrong:
-            out[row] = value
-    return out
-
-
-def _sources(rows: Any, column: Any) -> tuple[list[bytes], list[int], list[int]]:
-    """Producer, epoch and number of every row: each source counts on from its first number by the steps."""
-    sources = rows["sources"][:].tolist()
-    numbers = [first for _, _, first in sources]
-    producers, epochs, out = [], [], []
-    for source, step in zip(column("source", "<u4"), column("number_step", "<u8")):
-        numbers[source] = _wrap(numbers[source] + step, "<u8")
-        producers.append(plain(sources[source][0]))
-        epochs.append(sources[source][1])
-        out.append(numbers[source])
-    return producers, epochs, out
-
-
-def _join(kind: str, headers: dict[str, list], records: list, fields: dict, digest: Any) -> list[Event]:
+def _join(kind: str, headers: dict[str, list], records: list, fields: dict, digests: tuple) -> Iterator[Event]:
     """Headers with their records, and the checksum over the very bytes that the log holds."""
     pack_header, _, _ = layout(fields["header"])
     form, wanted, _ = layout(fields[kind]) if kind not in PACKED else (None, (), ())
     names = [name for name, _ in fields["header"] if name != "size"]
-    out, start = [], 0
+    start = 0
     for values in zip(*(headers[name] for name in names)):
         row = dict(zip(names, values))
         mine = records[start : start + row["count"]]
         start += row["count"]
         body = bytes(mine) if form is None else b"".join(form.pack(*record) for record in mine)
         row["size"] = pack_header.size + len(body)
-        digest.update(pack_header.pack(*(row[name] for name, _ in fields["header"])))
-        digest.update(body)
+        head = pack_header.pack(*(row[name] for name, _ in fields["header"]))
+        for digest in digests:
+            digest.update(head)
+            digest.update(body)
         own: Any = body if form is None else [tuple(plain(record[i]) for i in wanted) for record in mine]
-        out.append(event(kind, row, own))
-    if start != len(records):
-        raise ValueError(f"{kind} has {len(records)} records, its events have {start}")
-    return out
+        yield event(kind, row, own)

@@ -1,0 +1,274 @@
+"""One archive file made of others, in bounded memory and straight to disk: what seals a day, and what rebuilds one.
+
+The sources are looked at twice: first for what each column's values have in common, then to write them. What comes out
+depends on the events alone, not on how they were cut into sources.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from bus.files import sync_folder
+from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from storage import pyramid
+from storage.book import Book
+from storage.columns import Table, to_bytes
+from storage.encoding import TableWriter
+from storage.segment import (
+    FORMAT,
+    HDF5_VERSIONS,
+    SOFTWARE,
+    ArchiveError,
+    ArchiveFull,
+    Segment,
+    follow,
+    make_folders,
+    sum_of,
+    write_book,
+)
+
+HOUR_NS = 3_600_000_000_000
+ASIDE = ".merge"  # end of the name of a file that is being made
+Stop = Callable[[], bool]
+Choose = Callable[[Table], Table]
+
+# Groups that are computed from a finished day's columns and its sources: functions of (file, source paths), called when the
+# columns are there. The bar pyramid (`bars`) and the merged coverage ledger plug in here. A group that sets `content_sha256`
+# on itself is part of the file's; one that may get a new version later (`bars`) does not.
+DERIVATIONS: list[Callable[[h5py.File, list[Path]], None]] = [pyramid.derive]
+
+
+class Interrupted(Exception):
+    """It was asked to stop; nothing is left of it, and it is done again later."""
+
+
+class Spool:
+    """The file that HDF5 writes into. A full disk is kept for `check`: HDF5 does not survive one in the middle of its work."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.error: OSError | None = None
+        try:
+            self.file = open(path, "w+b", buffering=0)  # noqa: SIM115  closed by `merge`, after HDF5
+        except OSError as error:
+            raise self._full(error) from None
+
+    def _full(self, error: OSError) -> ArchiveFull:
+        return ArchiveFull(
+            f"{self.path.parent} takes no archive file: {error.strerror or error}; free space or make it writable. "
+            "Nothing is lost: what was to be merged stays as it is, and it is tried again"
+        )
+
+    def check(self) -> None:
+        """Raises ArchiveFull when a write has failed."""
+        if self.error is not None:
+            raise self._full(self.error)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self.file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def readinto(self, buffer: Any) -> int:
+        return self.file.readinto(buffer) or 0
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        done = 0
+        while done < len(view) and self.error is None:
+            try:
+                done += self.file.write(view[done:])
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int) -> int:
+        try:
+            return self.file.truncate(size)
+        except OSError as error:
+            self.error = error
+            return size
+
+    def flush(self) -> None:
+        """Unbuffered: there is nothing to flush."""
+
+    def finish(self) -> None:
+        """To the disk, read-only."""
+        self.check()
+        try:
+            os.fchmod(self.file.fileno(), 0o444)
+            os.fsync(self.file.fileno())
+        except OSError as error:
+            raise self._full(error) from None
+
+
+def merge(
+    sources: list[Path],
+    target: Path,
+    attributes: dict[str, Any],
+    *,
+    kinds: Iterable[Kind] = tuple(Kind),
+    choose: Choose | None = None,
+    images: bool = True,
+    derive: bool = True,
+    book: Book | None = None,
+    stop: Stop = lambda: False,
+) -> dict[str, int]:
+    """Makes the file `target` of the events of `sources`, which follow one another; returns events by kind.
+
+    `kinds`, `choose`: only these, and of each table only what `choose` gives. `images`: the book at the start and at the first
+    change of every hour; else `book` if given. The sources are checked before they are believed, and what was written is read
+    back before it gets its name. Raises ArchiveError for a damaged source, ArchiveFull, Interrupted; then no file is left.
+    """
+    aside = target.with_name(f".{target.name}.{os.getpid()}{ASIDE}")
+    try:
+        make_folders(target.parent)
+        spool = Spool(aside)
+        try:
+            return _merge(_Work(sources, frozenset(kinds), choose, stop), spool, target, attributes, images, derive, book)
+        finally:
+            spool.file.close()
+    except OSError as error:
+        raise ArchiveFull(f"{target.parent} takes no archive file: {error.strerror or error}; free space") from None
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+
+
+class _Work:
+    """The sources, and what is wanted of them."""
+
+    def __init__(self, sources: list[Path], kinds: frozenset[Kind], choose: Choose | None, stop: Stop):
+        self.sources, self.kinds, self.choose, self.stop = sources, kinds, choose, stop
+
+    def segments(self) -> Iterator[Segment]:
+        for path in self.sources:
+            self.look()
+            with Segment(path) as segment:
+                yield segment
+
+    def tables(self, segment: Segment) -> Iterator[tuple[Kind, Table]]:
+        for tables in segment.windows([kind for kind in segment.kinds if kind in self.kinds]):
+            self.look()
+            for kind, table in tables.items():
+                chosen = table if self.choose is None else self.choose(table)
+                if len(chosen.headers):
+                    yield kind, chosen
+
+    def look(self) -> None:
+        if self.stop():
+            raise Interrupted
+
+
+def _merge(
+    work: _Work, spool: Spool, target: Path, attributes: dict, images: bool, derive: bool, book: Book | None
+) -> dict[str, int]:
+    writers: dict[Kind, TableWriter] = {}
+    digests: dict[Kind, Any] = {}
+    books = Images()
+    exponents = None
+    for segment in work.segments():
+        segment.check()
+        exponents = segment.exponents or exponents
+        for kind, table in work.tables(segment):
+            writers.setdefault(kind, TableWriter(kind)).survey(table)
+            digests.setdefault(kind, hashlib.sha256()).update(to_bytes(table)[0])
+        if images:
+            books.look(segment, work.look)
+    options = dict(driver="fileobj", fileobj=spool, libver=HDF5_VERSIONS, meta_block_size=4096)
+    try:
+        with h5py.File(os.fspath(spool.path), "w", **options) as file:
+            sums = {}
+            for kind in sorted(writers):
+                writers[kind].begin(file.create_group(kind.name))
+                sums[kind.name] = file[kind.name].attrs["content_sha256"] = digests[kind].hexdigest()
+            for name, image, before in books.found(Kind.depth in writers) if images else [("book", book, 0)]:
+                if image is not None:
+                    group = file.create_group(name)
+                    group.attrs["before_seq"] = np.uint64(before)
+                    data = write_book(group, image).tobytes()
+                    sums[name] = group.attrs["content_sha256"] = hashlib.sha256(data).hexdigest()
+            for segment in work.segments():
+                for kind, table in work.tables(segment):
+                    writers[kind].write(table)
+                    spool.check()
+            for writer in writers.values():
+                writer.close()
+            for derivation in DERIVATIONS if derive else ():
+                derivation(file, work.sources)
+            if exponents is not None:
+                file.attrs["price_exponent"], file.attrs["quantity_exponent"] = exponents
+            more = {n: str(g.attrs["content_sha256"]) for n, g in file.items() if "content_sha256" in g.attrs}
+            file.attrs.update(
+                {
+                    "format": FORMAT, "software": SOFTWARE, "schema_version": SCHEMA_VERSION, "schema_hash": SCHEMA_HASH,
+                    "content_sha256": sum_of(more | sums), **attributes,
+                }
+            )  # fmt: skip
+            file.create_dataset("schema", data=json.dumps(DESCRIPTION))
+    except (OSError, RuntimeError) as error:
+        spool.check()
+        raise ArchiveError(f"{target} could not be made: {error}; this is a bug, report it") from None
+    spool.finish()
+    with Segment(spool.path) as written:
+        written.check()
+    os.rename(spool.path, target)
+    sync_folder(target.parent)
+    return {kind.name: writer.events for kind, writer in writers.items()}
+
+
+class Images:
+    """The book before the first event of the day, and before the first change (or gap) of every hour that has one."""
+
+    def __init__(self) -> None:
+        self.start: Book | None = None
+        self.hours: dict[int, tuple[Book, int]] = {}
+        self.looked = False
+
+    def look(self, segment: Segment, breathe: Callable[[], None] = lambda: None) -> None:
+        """The next segment of the day."""
+        if not self.looked:
+            self.start, self.looked = segment.book(), True
+        book = segment.book()
+        after = 0
+        for hour, seq in self._first_of_hours(segment):
+            book = book or Book()
+            for tables in segment.windows((Kind.depth, Kind.gap), after, seq - 1):
+                breathe()
+                follow(book, tables)
+            image = Book()
+            image.load(book.valid, book.last_update_id, book.levels())
+            self.hours[hour] = image, seq
+            after = seq - 1
+
+    def _first_of_hours(self, segment: Segment) -> list[tuple[int, int]]:
+        """(hour since the epoch, seq of its first depth or gap event) of hours that have not been met."""
+        found: dict[int, int] = {}
+        for kind in (Kind.depth, Kind.gap):
+            if kind.name not in segment.file:
+                continue
+            reader = segment.reader(kind)
+            row = 0
+            while row < reader.events:
+                hour = int(reader.column("seq_ns", row, row + 1)[0]) // HOUR_NS
+                seq = int(reader.column("seq", row, row + 1)[0])
+                found[hour] = min(seq, found.get(hour, seq))
+                row = reader.first_row("seq_ns", (hour + 1) * HOUR_NS, row)
+        return sorted((hour, seq) for hour, seq in found.items() if hour not in self.hours)
+
+    def found(self, depth: bool) -> list[tuple[str, Book | None, int]]:
+        """(name, image, seq of the event it precedes); none where the instrument never had depth. `depth`: has some now."""
+        if self.start is None and not depth:
+            return []
+        out: list[tuple[str, Book | None, int]] = [("book", self.start or Book(), 0)]
+        for hour, (image, seq) in sorted(self.hours.items()):
+            out.append((f"books/{hour % 24:02d}", image, seq))
+        return out

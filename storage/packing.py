@@ -1,0 +1,165 @@
+"""One column of an HDF5 group: packed integers, written in one piece or window by window, read whole or in part.
+
+Integers are packed as in the CF conventions: value = stored × scale_factor + add_offset, which halves what shuffle + zstd
+leave of a price mantissa. How a column is packed depends on all of its values, so a long one is looked at twice: a `Span`
+gathers what its windows have in common, a `Sink` then writes them. Both give the same whatever the windows are.
+"""
+
+from typing import Any
+
+import hdf5plugin
+import numpy as np
+
+CHUNK_ROWS = 1 << 16  # whole chunks are what h5py reads fastest; 64 Ki rows bound what a point query unpacks
+CHUNK_BYTES = 1 << 20  # of a column of single bytes (packed maps): text needs a longer memory to shrink
+FILTER_BYTES = 256  # a smaller column costs more in filter descriptions than it saves
+ZSTD_LEVEL = 5
+U8 = np.dtype("<u8")
+
+
+class Span:
+    """What the values of one column have in common, window after window: `rows`, `low`, `high`, greatest common step."""
+
+    def __init__(self, dtype: np.dtype):
+        self.dtype = dtype
+        self.rows = 0
+        self.low = self.high = self.step = 0
+        self.wide = dtype.kind in "iu" and dtype.itemsize >= 4  # narrower ones are stored as they are
+        self.zero = True  # every byte of it
+
+    def add(self, values: np.ndarray) -> None:
+        if not len(values):
+            return
+        first, self.rows = self.rows == 0, self.rows + len(values)
+        if values.dtype.kind not in "iu":
+            self.zero = self.zero and not np.ascontiguousarray(values).view("u1").any()
+            return
+        low, high = int(values.min()), int(values.max())
+        self.zero = self.zero and low == high == 0
+        if self.wide and self.step != 1:
+            self._narrow(values, low, 0 if first else abs(low - self.low))
+        self.low, self.high = (low, high) if first else (min(low, self.low), max(high, self.high))
+
+    def _narrow(self, values: np.ndarray, low: int, away: int) -> None:
+        """The step of all values so far: what divides every difference, whichever value they are counted from."""
+        distance = values.astype(U8) - U8.type(low % (1 << 64))
+        if self.step and not (distance % U8.type(self.step)).any():
+            step = self.step  # nearly always: a division is cheaper than another gcd
+        else:
+            step = int(np.gcd(np.gcd.reduce(distance), U8.type(self.step)))
+        self.step = int(np.gcd(np.uint64(step), np.uint64(away))) if away else step
+
+    def packing(self) -> tuple[np.dtype, int, int]:
+        """(type as stored, scale_factor, add_offset) with the least bytes a value; (own type, 1, 0) where nothing is won.
+
+        Exact for every int: it counts modulo 2^64, and the parts fit the column's own type.
+        """
+        dtype = self.dtype
+        if not self.wide or not self.rows or self.high - self.low > np.iinfo(dtype).max:
+            return dtype, 1, 0
+        scale = self.step or 1
+        if scale > np.iinfo(dtype).max:
+            return dtype, 1, 0
+        most = (self.high - self.low) // scale
+        for code in ("u1", "<u2", "<u4"):
+            small = np.dtype(code)
+            if small.itemsize < dtype.itemsize and most <= np.iinfo(small).max:
+                return small, scale, self.low
+        return (dtype, scale, self.low) if scale > 1 and dtype.itemsize == 8 else (dtype, 1, 0)
+
+    def pack(self, values: np.ndarray) -> np.ndarray:
+        stored, scale, offset = self.packing()
+        if stored == values.dtype and (scale, offset) == (1, 0):
+            return values
+        distance = values.astype(U8) - U8.type(offset % (1 << 64))
+        return (distance // U8.type(scale) if scale > 1 else distance).astype(stored)
+
+    @property
+    def stored_zero(self) -> bool:
+        """Packed, all of it is 0: the dataset is never written, reads as zeros and takes no space."""
+        if self.dtype.kind not in "iu":
+            return False
+        return self.zero or (self.packing()[2] == self.low and self.low == self.high and self.packing()[0] != self.dtype)
+
+
+class Sink:
+    """Writes a column whose span is known. Rows are kept back until whole chunks are there: each is compressed once."""
+
+    def __init__(self, group: Any, name: str, span: Span):
+        dtype, scale, offset = span.packing()
+        self.span, self.row = span, 0
+        self.kept: list[np.ndarray] = []
+        self.kept_rows = 0
+        self.chunk = min(max(span.rows, 1), CHUNK_BYTES if dtype.itemsize == 1 and name == "msgpack" else CHUNK_ROWS)
+        options: dict[str, Any] = {}
+        self.empty = span.stored_zero
+        if not self.empty and span.rows * dtype.itemsize > FILTER_BYTES:
+            options = dict(
+                chunks=(self.chunk,), shuffle=dtype.itemsize > 1, fletcher32=True, **hdf5plugin.Zstd(ZSTD_LEVEL)
+            )  # fmt: skip
+        self.dataset = group.create_dataset(name, (span.rows,), dtype, **options)
+        if (scale, offset) != (1, 0):
+            self.dataset.attrs["scale_factor"] = span.dtype.type(scale)
+            self.dataset.attrs["add_offset"] = span.dtype.type(offset)
+
+    def add(self, values: np.ndarray) -> None:
+        if self.empty or not len(values):
+            return
+        self.kept.append(self.span.pack(values))
+        self.kept_rows += len(values)
+        if self.kept_rows >= self.chunk:
+            self._write(self.kept_rows // self.chunk * self.chunk)
+
+    def _write(self, rows: int) -> None:
+        values = self.kept[0] if len(self.kept) == 1 else np.concatenate(self.kept)
+        self.dataset[self.row : self.row + rows] = values[:rows]
+        self.row += rows
+        self.kept, self.kept_rows = [values[rows:].copy()], self.kept_rows - rows
+
+    def close(self) -> None:
+        if self.kept_rows:
+            self._write(self.kept_rows)
+
+
+def pack(values: np.ndarray) -> tuple[np.ndarray, int, int]:
+    """(stored, scale_factor, add_offset) of one column in one piece."""
+    span = Span(values.dtype)
+    span.add(values)
+    return span.pack(values), *span.packing()[1:]
+
+
+def put(group: Any, name: str, values: np.ndarray) -> None:
+    """One column in one piece."""
+    span = Span(values.dtype)
+    span.add(values)
+    sink = Sink(group, name, span)
+    sink.add(values)
+    sink.close()
+
+
+class Column:
+    """A stored column, opened once and read in parts. Raises ValueError when it has not `count` rows."""
+
+    def __init__(self, dataset: Any, count: int):
+        self.dataset = dataset
+        if dataset.shape != (count,):
+            raise ValueError(f"column {dataset.name} has shape {dataset.shape}; {count} rows belong there")
+        attributes = dict(dataset.attrs)
+        self.plain = not attributes
+        self.scale = int(attributes.get("scale_factor", 1)) % (1 << 64)
+        self.offset = int(attributes.get("add_offset", 0)) % (1 << 64)
+
+    def read(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:
+        stored = self.dataset[start:stop]
+        if self.plain:
+            return stored if stored.dtype == dtype else stored.astype(dtype)
+        wide = stored.astype(U8)
+        if self.scale != 1:
+            wide *= U8.type(self.scale)
+        wide += U8.type(self.offset)
+        return wide.astype(dtype, copy=False)
+
+
+def get(group: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
+    """A whole column of `count` rows, as `dtype`; zeros where it is absent."""
+    return Column(group[name], count).read(0, count, dtype) if name in group else np.zeros(count, dtype)

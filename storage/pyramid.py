@@ -1,0 +1,116 @@
+"""The bar pyramid of one archive file: bars of a second and coarser ones, so that a question about months reads kilobytes.
+
+It is computed from the file's own columns and may be made anew at any time; no checksum of the file's content covers it.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bus.schema import QUOTE, Kind
+from storage.bars import BAR, I8, LEVELS_S, SECOND_NS, coarsen, none
+from storage.packing import get, put
+from storage.ticks import CHANGE, Seen, Window, bars_of, stored
+
+GROUP = "bars"
+VERSION = 1  # of the fields' meaning: another one's pyramid is not read, the ticks are
+KINDS = (Kind.trade, Kind.quote, Kind.depth)
+
+
+def derive(file: Any, sources: list[Path] | None = None) -> None:
+    """Adds the pyramid to a file of one instrument that is being made, open in h5py; to others nothing."""
+    if any(kind.name in file for kind in KINDS):
+        write(file.create_group(GROUP), bars_of(stored(file), Window(SECOND_NS)))
+
+
+def write(group: Any, seen: Seen) -> None:
+    """Into an empty HDF5 group. `seen.bars`: of one second."""
+    bars = seen.bars
+    group.attrs["version"], group.attrs["timeless"] = VERSION, seen.timeless
+    if len(bars):
+        group.attrs["begin_ns"], group.attrs["end_ns"] = bars["begin_ns"][0], bars["begin_ns"][-1] + SECOND_NS
+    for name, rows in (("waiting", seen.waiting), ("opening", seen.opening)):
+        if len(rows):
+            group.create_dataset(name, data=rows)
+    for level in LEVELS_S:
+        bars = coarsen(bars, level * SECOND_NS)
+        inner = group.create_group(str(level))
+        inner.attrs["rows"] = len(bars)
+        for name in BAR.names or ():
+            if bars[name].any():
+                put(inner, name, np.ascontiguousarray(bars[name]))
+
+
+def read(group: Any, level_s: int, start_ns: int | None = None, end_ns: int | None = None) -> np.ndarray:
+    """Bars of one level with start_ns ≤ begin_ns < end_ns, dtype BAR."""
+    inner = group[str(level_s)]
+    count = int(inner.attrs["rows"])
+    if not count:
+        return none()
+    begin = get(inner, "begin_ns", count, I8)
+    first = 0 if start_ns is None else int(np.searchsorted(begin, start_ns))
+    last = count if end_ns is None else int(np.searchsorted(begin, end_ns))
+    out = np.zeros(max(last - first, 0), BAR)
+    if not len(out):
+        return out
+    out["begin_ns"] = begin[first:last]
+    for name in inner:
+        if name != "begin_ns" and name in (BAR.names or ()):
+            out[name] = get(inner, name, count, I8, first, last)
+    return out
+
+
+def has_pyramid(file: Any) -> bool:
+    return GROUP in file and file[GROUP].attrs.get("version") == VERSION
+
+
+def seen_in(file: Any, window: Window, pool: Executor | None = None) -> Seen:
+    """What the file's pyramid says of a window, of ticks only the fractions of a second at its edges."""
+    group = file[GROUP]
+    parts = []
+    for level_s, start_ns, end_ns in cover(window, group.attrs.get("begin_ns"), group.attrs.get("end_ns")):
+        if level_s:
+            parts.append(read(group, level_s, start_ns, end_ns))
+        else:
+            parts.append(bars_of(stored(file), Window(window.every_ns, start_ns, end_ns), pool).bars)
+    bars = coarsen(np.concatenate([none(), *parts]), window.every_ns)
+    waiting = group["waiting"][:] if "waiting" in group else np.zeros(0, QUOTE)
+    opening = group["opening"][:] if "opening" in group else np.zeros(0, CHANGE)
+    return Seen(bars, waiting, opening, int(group.attrs["timeless"]))
+
+
+def cover(window: Window, begin_ns: int | None, end_ns: int | None) -> Iterator[tuple[int, int, int]]:
+    """(level in seconds, start, end) of stretches that make up the window, between the pyramid's first and last second.
+
+    Each stretch is of the coarsest level that fits between its edges and divides the window's bars; level 0 stands for ticks.
+    """
+    if begin_ns is None or end_ns is None:
+        return
+    start = int(begin_ns) if window.start_ns is None else max(int(begin_ns), window.start_ns)
+    end = int(end_ns) if window.end_ns is None else min(int(end_ns), window.end_ns)
+    top = window.every_ns // SECOND_NS
+    whole = LEVELS_S[-1] * SECOND_NS  # where the pyramid itself ends there are no edges: any level holds all of it
+    if start == begin_ns:
+        start = start // whole * whole
+    if end == end_ns:
+        end = -(-end // whole) * whole
+    yield from _cover(start, end, [level for level in reversed(LEVELS_S) if top % level == 0])
+
+
+def _cover(start: int, end: int, levels: list[int]) -> Iterator[tuple[int, int, int]]:
+    if start >= end:
+        return
+    if not levels:
+        yield 0, start, end
+        return
+    step = levels[0] * SECOND_NS
+    first, last = -(-start // step) * step, end // step * step
+    if first >= last:
+        yield from _cover(start, end, levels[1:])
+        return
+    yield from _cover(start, first, levels[1:])
+    yield levels[0], first, last
+    yield from _cover(last, end, levels[1:])

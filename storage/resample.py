@@ -1,0 +1,206 @@
+"""Bars of any length of whole seconds: sealed days from their pyramid, the rest from ticks, up to this moment.
+
+Time is the venue's. A trade is in the bar of its own time whenever it came: days are looked through for what was repaired late.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from datetime import timedelta
+from typing import TYPE_CHECKING, Literal, get_args
+
+import numpy as np
+
+from bus.config import Config
+from bus.log import LogReader
+from bus.schema import Kind
+from storage import pyramid, reader
+from storage.archive import DAY_NS, ArchiveReader, File, day_of
+from storage.bars import BAR, SECOND_NS, between, merge
+from storage.columns import from_bytes
+from storage.reader import ReadError, Time
+from storage.segment import ArchiveError, ArchiveGone, Segment, folder_of
+from storage.ticks import Seen, Window, bars_of, held, join, stored
+
+if TYPE_CHECKING:
+    import pandas
+
+Source = Literal["auto", "pyramid", "ticks"]
+Every = int | str | timedelta
+Progress = Callable[[int, int], None]
+UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+ROWS_BATCH = 50_000  # events of the log that are turned into rows at once
+FILLED_MAX = 20_000_000  # bars: 4 GB
+THREADS = min(4, os.cpu_count() or 1)
+CARRIED = ("quote_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
+
+
+def seconds(every: Every) -> int:
+    """Whole seconds from an int, a timedelta or a text like 90s, 1m, 4h, 1d, 1w. Raises ReadError."""
+    length: float = 0
+    if isinstance(every, timedelta):
+        length = every.total_seconds()
+    elif isinstance(every, (int, np.integer)):
+        length = int(every)
+    elif match := re.fullmatch(r"\s*(\d+)\s*([smhdw]?)\s*", every.lower()):
+        length = int(match[1]) * UNITS_S[match[2] or "s"]
+    if length < 1 or length != int(length):
+        raise ReadError(f"{every!r} is no length of a bar; allowed are whole seconds, like 1s, 90s, 1m, 4h, 1d or 1w")
+    return int(length)
+
+
+def bars(
+    config: Config,
+    subject: str,
+    every: Every,
+    start: Time = None,
+    end: Time = None,
+    source: Source = "auto",
+    fill: bool = False,
+    progress: Progress = lambda done, of: None,
+) -> np.ndarray:
+    """Bars of what happened at start ≤ venue time < end, in order, dtype `storage.bars.BAR`; prices and sums are mantissas.
+
+    Buckets are aligned to the Unix epoch (weeks begin on Thursday); the first and the last hold only what is in the range.
+    A bucket in which nothing happened is absent, with `fill` it repeats the close and the quote before it.
+    `source`: "ticks" uses no pyramid, "pyramid" nothing else (sealed days only), "auto" each where it is. Raises ReadError.
+    """
+    window = Window(seconds(every) * SECOND_NS, reader.to_ns(start), reader.to_ns(end))
+    found = seen(config, subject, window, source, progress).bars
+    return filled(found, window) if fill else found
+
+
+def frame(
+    config: Config,
+    subject: str,
+    every: Every,
+    start: Time = None,
+    end: Time = None,
+    source: Source = "auto",
+    fill: bool = False,
+    progress: Progress = lambda done, of: None,
+) -> "pandas.DataFrame":
+    """As `bars`, as a DataFrame with decimal columns (storage/barframe.py names them) and a UTC index `time`."""
+    from storage.barframe import frame_of
+
+    return frame_of(bars(config, subject, every, start, end, source, fill, progress), *reader.exponents(config, subject))
+
+
+def seen(
+    config: Config, subject: str, window: Window, source: Source = "auto", progress: Progress = lambda done, of: None
+) -> Seen:
+    """As `bars`, with the count of what no time can be given (`timeless`, of all files that were looked at)."""
+    if source not in get_args(Source):
+        raise ReadError(f"{source!r} is no source of bars; allowed: {', '.join(get_args(Source))}")
+    if source == "pyramid" and any(edge is not None and edge % SECOND_NS for edge in window[1:]):
+        raise ReadError("a pyramid holds whole seconds; give a start and an end of whole seconds, or another source")
+    with ThreadPoolExecutor(THREADS, "bars") as pool:
+        archived, parts = _archived(config, subject, window, source, progress, pool)
+        if source != "pyramid":
+            parts += _logged(config, subject, window, archived)
+    joined = join(parts, window)
+    first = None if window.start_ns is None else window.start_ns // window.every_ns * window.every_ns
+    return joined._replace(bars=between(joined.bars, first, window.end_ns))
+
+
+def _archived(
+    config: Config, subject: str, window: Window, source: Source, progress: Progress, pool: Executor
+) -> tuple[int, list[Seen]]:
+    """(seq up to which it is), from the archive's files; again when they were sealed away meanwhile."""
+    archive = ArchiveReader(config.archive_dir)
+    while True:
+        try:
+            files = chosen(archive, folder_of(Kind.trade, subject), window)
+            parts = []
+            for number, file in enumerate(files):
+                progress(number, len(files))
+                if (part := _of_file(file, window, source, pool)) is not None:
+                    parts.append(part)
+            progress(len(files), len(files))
+            return archive.archived_seq, parts
+        except ArchiveGone:
+            before = archive.files
+            archive.refresh()
+            if archive.files == before:
+                raise
+
+
+def chosen(archive: ArchiveReader, folder: str, window: Window) -> list[File]:
+    """Files that may know of the window, in order of seq.
+
+    The venue's day and ours differ by moments, so the neighbours are among them. A trade that came days later lies in its
+    day's overlay, or, while that later day is not sealed, only in a cut.
+    """
+    first = day_of(window.start_ns - DAY_NS) if window.start_ns is not None else ""
+    last = day_of(window.end_ns + DAY_NS) if window.end_ns is not None else "9999"
+    own = [file for file in archive.files if file.folder == folder and first <= file.day]
+    files = [file for file in own if file.day <= last or file.part == "cut"]
+    spans = {file.span for file in files if file.part == "day"}
+    strayed = [f for f in archive.overlays if f.folder == folder and first <= f.day <= last and f.span not in spans]
+    return sorted(files + strayed)
+
+
+def _of_file(file: File, window: Window, source: Source, pool: Executor) -> Seen | None:
+    with Segment(file.path) as segment:
+        try:
+            if source != "ticks" and pyramid.has_pyramid(segment.file):
+                return pyramid.seen_in(segment.file, window, pool)
+            if source == "pyramid":
+                return None
+            return bars_of(stored(segment.file), window, pool)
+        except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
+            raise ArchiveError(f"{file.path} is damaged: {error}; restore it from a copy or rebuild it") from None
+
+
+def _logged(config: Config, subject: str, window: Window, archived: int) -> list[Seen]:
+    """From the log, what is not archived."""
+    position = archived
+    if window.start_ns is not None:
+        position = max(position, LogReader(config.log_dir).seq_at(window.start_ns - DAY_NS))
+    parts: list[Seen] = []
+    raws: dict[Kind, list[bytes]] = {}
+    waiting = 0
+    for event in reader.events(config, position, kinds=pyramid.KINDS, subject=subject):
+        raws.setdefault(Kind(event.kind), []).append(bytes(event.raw))
+        waiting += 1
+        if waiting >= ROWS_BATCH:
+            parts.append(_of_raws(raws, window))
+            raws, waiting = {}, 0
+    return [*parts, _of_raws(raws, window)] if raws else parts
+
+
+def _of_raws(raws: dict[Kind, list[bytes]], window: Window) -> Seen:
+    tables = {kind: from_bytes(kind, b"".join(own), np.array([len(raw) for raw in own], "i8")) for kind, own in raws.items()}
+    return bars_of(held(tables), window)
+
+
+def filled(bars: np.ndarray, window: Window) -> np.ndarray:
+    """A bar for every bucket from start to end (from the first to the last where there is none).
+
+    One in which nothing was traded has the close before it as its prices, one without a quote the quote before it, and 0 where
+    there is none yet; counts and sums are 0. Raises ReadError beyond FILLED_MAX bars.
+    """
+    every = window.every_ns
+    if not len(bars) and (window.start_ns is None or window.end_ns is None):
+        return bars
+    first = int(bars["begin_ns"][0]) if window.start_ns is None else window.start_ns // every * every
+    last = int(bars["begin_ns"][-1]) if window.end_ns is None else (window.end_ns - 1) // every * every
+    count = max((last - first) // every + 1, 0)
+    if count > FILLED_MAX:
+        raise ReadError(f"{count} bars were to be filled; at most {FILLED_MAX} are. Take longer bars or a shorter range")
+    empty = np.zeros(count, BAR)
+    empty["begin_ns"] = first + every * np.arange(count)
+    out = merge(np.concatenate([bars, empty]))
+    before = _row_before(out["count"] > 0)
+    for name in ("open_ticks", "high_ticks", "low_ticks", "close_ticks"):
+        out[name] = np.where(out["count"] > 0, out[name], np.where(before >= 0, out["close_ticks"][before], 0))
+    before = _row_before(out["quotes"] > 0)
+    for name in CARRIED:
+        out[name] = np.where(before >= 0, out[name][before], 0)
+    return out
+
+
+def _row_before(has: np.ndarray) -> np.ndarray:
+    """The nearest row at or before each that has; −1 where there is none."""
+    return np.maximum.accumulate(np.where(has, np.arange(len(has)), -1)) if len(has) else np.zeros(0, "i8")

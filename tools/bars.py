@@ -1,0 +1,198 @@
+"""`mesh bars`: bars of any length from what was recorded, as a table, JSON, CSV or a picture."""
+
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bus.config import Config
+from bus.segments import LogError
+from storage import resample
+from storage.archive import ArchiveReader
+from storage.barframe import frame_of
+from storage.reader import exponents, to_ns
+from storage.segment import SYSTEM
+from storage.ticks import Window
+from tools.terminal import Failure, Usage, config, err, out
+
+CANDLES_MAX = 20_000
+BODY = 0.7  # share of a bar's length that its candle fills
+
+
+class Result(NamedTuple):
+    subject: str
+    every_s: int
+    source: str
+    frame: Any  # pandas.DataFrame
+    timeless: int
+
+
+def bars(instrument: str, every: str, start: str | None, end: str | None, source: str = "auto", fill: bool = False) -> Result:
+    """Raises Failure or Usage with a sentence."""
+    mesh = config()
+    subject = find(mesh, instrument)
+    try:
+        every_s = resample.seconds(every)
+        window = Window(every_s * resample.SECOND_NS, to_ns(start), to_ns(end))
+        if window.start_ns is not None and window.end_ns is not None and window.start_ns >= window.end_ns:
+            raise Usage(f"the start {start} is not before the end {end}")
+        with _progress() as progress:
+            seen = resample.seen(mesh, subject, window, source, progress)  # type: ignore[arg-type]
+        rows = resample.filled(seen.bars, window) if fill else seen.bars
+        if not len(seen.bars):
+            raise Failure(f"nothing is known of {subject} {_range(start, end)}; {_there(mesh, subject, source)}")
+        frame = frame_of(rows, *exponents(mesh, subject))
+    except LogError as error:
+        raise Failure(str(error)) from None
+    return Result(subject, every_s, source, frame, seen.timeless)
+
+
+def find(mesh: Config, name: str) -> str:
+    """The subject that a person means by `BTCUSDT` or `binance.BTCUSDT`. Raises Failure with what is there."""
+    known = {instrument.subject for instrument in mesh.instruments if mesh.log_dir.is_dir()}
+    known |= {_subject(file.folder) for file in ArchiveReader(mesh.archive_dir).files if file.folder != SYSTEM}
+    meant = name.casefold()
+    found = sorted(one for one in known if meant in (one.casefold(), one.partition(".")[2].casefold()))
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Failure(f"{name} is known of {len(found)} venues; say which: {', '.join(found)}")
+    there = ", ".join(sorted(known)) or "nothing yet"
+    raise Failure(f"{name} was not recorded in {mesh.source_dir}; there is {there}")
+
+
+def _subject(folder: str) -> str:
+    venue, _, symbol = folder.partition("/")
+    return f"{unquote(venue)}.{unquote(symbol)}"
+
+
+def _range(start: str | None, end: str | None) -> str:
+    words = [f"from {start}"] if start else []
+    return " ".join(words + [f"to {end}"] if end else words) or "at all"
+
+
+def _there(mesh: Config, subject: str, source: str) -> str:
+    """What a person could ask for instead."""
+    archive = ArchiveReader(mesh.archive_dir)
+    days = sorted({file.day for file in archive.files if _subject(file.folder) == subject})
+    if not days:
+        return "it has no archived day"
+    named = days[0] if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"
+    more = "; days that are not sealed have no pyramid, --source auto reads them too" if source == "pyramid" else ""
+    return f"its archive has {named}{more}"
+
+
+class _progress:
+    """A bar on stderr, where a person sits and the work is long enough to wonder."""
+
+    def __enter__(self) -> resample.Progress:
+        columns = (TextColumn("reading files"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.shown = Progress(*columns, console=err, transient=True, disable=not sys.stderr.isatty())
+        self.shown.start()
+        task = self.shown.add_task("")
+        return lambda done, of: self.shown.update(task, completed=done, total=of)
+
+    def __exit__(self, *_: object) -> None:
+        self.shown.stop()
+
+
+def as_json(result: Result) -> dict:
+    """Times as ISO 8601; what is not known is null."""
+    rows = result.frame.reset_index()
+    rows["time"] = [time.isoformat() for time in rows["time"]]
+    return {
+        "instrument": result.subject,
+        "every_s": result.every_s,
+        "source": result.source,
+        "timeless": result.timeless,
+        "bars": rows.to_dict("records"),
+    }
+
+
+def write_csv(result: Result, path: Path) -> None:
+    try:
+        result.frame.to_csv(path)
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror or error}") from None
+    err.print(f"{len(result.frame):,} bars in {path}")
+
+
+def show(result: Result, rows: int) -> None:
+    """The last bars, for a person."""
+    frame = result.frame
+    shown = frame.iloc[-rows:]
+    day = "%Y-%m-%d %H:%M:%S" if result.every_s < 86_400 else "%Y-%m-%d"
+    table = Table(title=f"{result.subject}, {_length(result.every_s)} bars (UTC)", title_justify="left")
+    for name in ("time", "open", "high", "low", "close", "volume", "bought", "trades", "vwap", "spread", "bid", "ask"):
+        table.add_column(name, justify="left" if name == "time" else "right")
+    for time, row in zip(shown.index, shown.to_dict("records")):
+        prices = [_number(row[name]) for name in ("open", "high", "low", "close")]
+        bought = f"{row['buy_volume'] / row['volume']:.0%}" if row["volume"] else ""
+        table.add_row(
+            time.strftime(day), *prices, _number(row["volume"]), bought, f"{row['count']:,}", _number(row["vwap"], 8),
+            _number(row["spread_mean"], 4), _number(row["bid_price"]), _number(row["ask_price"]),
+        )  # fmt: skip
+    out.print(table)
+    trades, volume = int(frame["count"].sum()), frame["volume"].sum()
+    first, last = frame.index[0].strftime(day), frame.index[-1].strftime(day)
+    out.print(f"{len(frame):,} bars from {first} to {last}: {trades:,} trades, volume {_number(volume)}")
+    if result.timeless:
+        out.print(f"{result.timeless:,} trades and quotes have no time of the venue and are in no bar")
+
+
+def _length(every_s: int) -> str:
+    unit, seconds = max((pair for pair in resample.UNITS_S.items() if every_s % pair[1] == 0), key=lambda pair: pair[1])
+    return f"{every_s // seconds}{unit}"
+
+
+def _number(value: float, digits: int = 10) -> str:
+    return "" if value != value else f"{value:,.{digits}g}"
+
+
+def draw(result: Result, path: Path) -> None:
+    """Candles with the best bid and ask at each bar's end, the volume that was bought and sold, and the spread."""
+    try:
+        import matplotlib
+    except ImportError:
+        raise Failure("plots need matplotlib: pip install 'tickmesh[plot]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    frame = result.frame
+    if len(frame) > CANDLES_MAX:
+        raise Failure(f"{len(frame):,} bars are too many to draw, at most {CANDLES_MAX:,}; take longer ones or a shorter range")
+    figure, (top, middle, below) = pyplot.subplots(
+        3, 1, figsize=(12, 7), sharex=True, height_ratios=(4, 1, 1), layout="constrained"
+    )
+    times = frame.index.tz_localize(None).to_numpy()
+    half = np.timedelta64(result.every_s * 500_000_000, "ns")
+    middles, width = times + half, np.timedelta64(int(result.every_s * BODY * 1e9), "ns")
+    top.fill_between(middles, frame["bid_price"], frame["ask_price"], color="0.85", linewidth=0, label="bid … ask")
+    up = (frame["close"] >= frame["open"]).to_numpy()
+    for rows, colour, name in ((up, "tab:green", "rose"), (~up, "tab:red", "fell")):
+        part = frame[rows]
+        top.vlines(middles[rows], part["low"], part["high"], color=colour, linewidth=0.8)
+        body = (part["close"] - part["open"]).abs()
+        top.bar(middles[rows], body, width, np.minimum(part["open"], part["close"]), color=colour, edgecolor=colour,
+                linewidth=0.6, label=name)  # fmt: skip
+    middle.bar(middles, frame["buy_volume"], width, color="tab:green")
+    middle.bar(middles, frame["volume"] - frame["buy_volume"], width, frame["buy_volume"], color="tab:red")
+    below.fill_between(middles, frame["spread_min"], frame["spread_max"], color="0.85", step="mid", linewidth=0)
+    below.step(middles, frame["spread_mean"], where="mid", color="black", linewidth=0.8)
+    top.set_ylabel("price")
+    middle.set_ylabel("volume:\nbought, sold")
+    below.set_ylabel("ask − bid:\nmean, range")
+    below.set_xlabel("UTC")
+    top.legend(loc="upper left", fontsize=8, ncols=3)
+    top.set_title(f"{result.subject}, {_length(result.every_s)} bars", fontsize=10)
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise Failure(f"{path} cannot be drawn: {error}") from None
+    finally:
+        pyplot.close(figure)
+    err.print(f"{len(frame):,} bars drawn in {path}")
