@@ -74,6 +74,7 @@ def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
     unused = [name for name, used in shown["paths"].items() if not used]
     wrong = [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
+    wrong += _ends(field)
     if not settled:
         wrong.append(
             f"{figures.still_open} ids were still neither repaired nor declared missing {SETTLE_S:.0f} s after the last strike"
@@ -106,6 +107,20 @@ def _settle(field: Field) -> bool:
             return True
         time.sleep(0.2)
     return False
+
+
+def _ends(field: Field) -> list[str]:
+    """A mesh that has recovered ends with what it can prove: the ledger of trades without a hole, every book in step."""
+    shown = json.loads(field.command("coverage", "--json", timeout_s=120))
+    wrong = []
+    for stream in shown["streams"]:
+        where = f"{stream['kind']}.{stream['subject']}"
+        last = stream["intervals"][-1] if stream["intervals"] else {"state": "absent", "first_id": 0, "reason": "no snapshot"}
+        if stream["kind"] == "trade" and stream["missing_intervals"]:
+            wrong.append(f"{where}: {stream['ids']['missing']} ids are missing in the end, though the venue has them all")
+        if stream["kind"] == "depth" and last["state"] != "complete":
+            wrong.append(f"{where}: the book was not in step any more after id {last['first_id']}: {last['reason']}")
+    return wrong
 
 
 def _judge(field: Field, *words: str) -> dict:
