@@ -17,9 +17,9 @@ from bus.topics import lanes_of
 from bus.wire import Event
 from nodes.repairing.plan import Effort, Plan
 from nodes.running.step import history
-from nodes.transport import endpoints
 from nodes.transport.backoff import Backoff
 from nodes.transport.budget import Budget
+from nodes.transport.endpoints import Hopping
 from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
 from nodes.venues import module
 from nodes.venues.dialect import FrameError
@@ -32,9 +32,19 @@ FULL_LOOK_S = 0.1
 FINAL = frozenset((400, 401, 404, 410, 422))  # refusals that mean the request, not the moment
 
 
-async def base_address(config: Config, venue: ModuleType) -> str:
-    """Where the venue's REST is now."""
-    return (await endpoints.wait(config)).rest
+class Source:
+    """One venue's history: its adapter, its addresses, our share of its budget, and how long it is left alone."""
+
+    def __init__(self, config: Config, adapter: ModuleType):
+        self.adapter = adapter
+        self.hopping = Hopping(config, adapter, 1)
+        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, config.backfill.weight_share)
+        self.backoff = Backoff(config.backfill.backoff_s)
+        self.not_before = 0.0  # monotonic seconds
+        self.rest = Rest()
+
+    def pause(self, wait_s: float) -> None:
+        self.not_before = time.monotonic() + wait_s
 
 
 class Backfill:
@@ -45,10 +55,7 @@ class Backfill:
         self.config = ctx.config
         settings = ctx.config.backfill
         self.plan = Plan(settings.patience_s, lambda: Backoff(settings.backoff_s).wait_s)
-        self.rest = Rest()
-        self.budgets: dict[str, Budget] = {}
-        self.paused: dict[str, float] = {}  # venue → not before, monotonic seconds
-        self.patience: dict[str, Backoff] = {}  # of a venue that does not answer
+        self.sources: dict[str, Source] = {}  # by venue
         self.changed = asyncio.Event()
         self.seq = 0
         self.kept_at = time.monotonic()
@@ -104,51 +111,59 @@ class Backfill:
 
     def may(self, subject: str) -> bool:
         """Whether the subject's venue may be asked now. What is no longer in mesh.toml stays open."""
-        venue = subject.partition(".")[0]
-        if self.paused.get(venue, 0.0) > time.monotonic():
+        try:
+            return self.source(self.config.instrument(subject).venue).not_before <= time.monotonic()
+        except (ConfigError, KeyError):
             return False
-        with contextlib.suppress(ConfigError, KeyError):
-            return self.config.instrument(subject) is not None and module(venue) is not None
-        return False
+
+    def source(self, venue: str) -> Source:
+        found = self.sources.get(venue)
+        if found is None:
+            found = self.sources[venue] = Source(self.config, module(venue))
+        return found
 
     async def repair(self, effort: Effort) -> None:
         """One request for a gap, and all that follows from the answer."""
         instrument = self.config.instrument(effort.subject)
-        venue = module(instrument.venue)
+        source = self.source(instrument.venue)
         first = effort.first_missing()
-        request = venue.history(instrument, first, effort.since_ns) if hasattr(venue, "history") else None
+        assert first is not None  # or it would not be its turn
+        request = source.adapter.history(instrument, first, effort.since_ns)
         if request is None:
             await self.say(effort, self.plan.no_history(effort))
             return
-        budget = self.budgets.setdefault(instrument.venue, Budget(venue.WEIGHT_PER_MINUTE, self.config.backfill.weight_share))
-        await budget.spend(request.weight)
-        base = await base_address(self.config, venue)
+        await source.budget.spend(request.weight)
+        base = await source.hopping.rest()
         if effort.first_missing() != first:  # another line has brought it meanwhile
             return
         self.plan.ask(effort)
         try:
-            body = await self.rest.get(base, request.path, request.query)
+            body = await source.rest.get(base, request.path, request.query)
         except RestLimited as error:
             self.ctx.counters["limited"] += 1
-            self.pause(instrument.venue, error.wait_s, error)
-        except RestError as error:
-            if error.status in FINAL:
-                self.ctx.counters["last_error"] = str(error)[:200]
+            self.failed(error)
+            source.pause(error.wait_s)
+        except (RestError, RestUnreachable) as error:
+            self.failed(error)
+            if isinstance(error, RestError) and error.status in FINAL:
                 await self.say(effort, self.plan.refused(effort, time.monotonic()))
             else:
-                self.pause(instrument.venue, self._wait_s(instrument.venue), error)
-        except RestUnreachable as error:
-            self.pause(instrument.venue, self._wait_s(instrument.venue), error)
+                source.pause(source.backoff.wait_s())
+                source.hopping.hop_rest()
         else:
-            self.patience.pop(instrument.venue, None)
-            await self.read(effort, venue, instrument, body)
+            source.backoff.reset()
+            await self.read(effort, source.adapter, instrument, body)
         finally:
-            budget.seen(self.rest.used_weight)
+            source.budget.seen(source.rest.used_weight)
 
-    async def read(self, effort: Effort, venue: ModuleType, instrument: Instrument, body: bytes) -> None:
+    def failed(self, error: Exception) -> None:
+        self.ctx.counters["failures"] += 1
+        self.ctx.counters["last_error"] = str(error)[:200]
+
+    async def read(self, effort: Effort, adapter: ModuleType, instrument: Instrument, body: bytes) -> None:
         unreadable = False
         try:
-            events = venue.decode_history(body, time.time_ns(), instrument)
+            events = adapter.decode_history(body, time.time_ns(), instrument)
         except FrameError as error:
             unreadable = True
             events = error.readable
@@ -167,15 +182,6 @@ class Backfill:
             except OutboxFull:
                 await asyncio.sleep(FULL_LOOK_S)
 
-    def _wait_s(self, venue: str) -> float:
-        return self.patience.setdefault(venue, Backoff(self.config.backfill.backoff_s)).wait_s()
-
-    def pause(self, venue: str, wait_s: float, error: Exception) -> None:
-        """The venue is not asked for so long."""
-        self.ctx.counters["failures"] += 1
-        self.ctx.counters["last_error"] = str(error)[:200]
-        self.paused[venue] = time.monotonic() + wait_s
-
     def count(self) -> None:
         efforts = self.plan.efforts.values()
         opened = [effort.opened_ns for effort in efforts if effort.opened_ns]
@@ -185,7 +191,7 @@ class Backfill:
             requests=self.plan.requests,
             repaired=self.plan.repaired,
             unrecoverable=self.plan.unrecoverable,
-            used_weight=self.rest.used_weight,
+            used_weight=max((source.rest.used_weight for source in self.sources.values()), default=0),
         )
 
 
@@ -211,4 +217,5 @@ async def run(ctx: Context) -> None:
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await work
-        await backfill.rest.close()
+        for source in backfill.sources.values():
+            await source.rest.close()

@@ -22,7 +22,7 @@ from bus.schema import CLOCK, Kind
 from bus.segments import LogFull, read_preamble, segments
 from bus.sockets import Publisher
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes.sequencing.arbiter import ARBITRATED, Arbiter
+from nodes.sequencing.arbiter import ARBITRATED, MISSING_MAX, Arbiter
 from nodes.sequencing.cursors import NAME, Position
 
 READS: tuple[Kind, ...] = ()
@@ -63,6 +63,7 @@ class Sequencer:
         self.refused = 0  # tries that a full disk has turned down in a row
         self.batches = 0
         self.batch_max = 0
+        self.told_forgotten = 0
 
     def _state(self) -> bytes:
         """For the head of a new segment: true when everything taken is in the log or held."""
@@ -183,6 +184,8 @@ class Sequencer:
             self._last_sweep = now
             self.sequence(self.intake.sweep(SWEEP_NS))
         self.append(self.arbiter.due(now))
+        if self.arbiter.forgotten > self.told_forgotten:
+            self._tell_forgotten()
         if now - self._last_cursor >= CURSOR_NS and self.position.cursors and not self.waiting:
             self._last_cursor = now
             records = self.position.records()
@@ -197,6 +200,13 @@ class Sequencer:
             record[0] = (max(time.time_ns(), self.position.seq_ns), self.log.durable)
             self.append([encode(Kind.clock, NAME, record)])
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
+
+    def _tell_forgotten(self) -> None:
+        self.told_forgotten = self.arbiter.forgotten
+        why = f"more than {MISSING_MAX} gaps of a stream are open: {self.arbiter.forgotten} of the oldest are given up for good"
+        action = "declared unrecoverable; is backfill running?"
+        alert = {"level": "critical", "what": "gaps_forgotten", "target": NAME, "why": why, "action": action}
+        self.append([encode(Kind.alert, NAME, alert)])
 
     def close(self) -> None:
         self.intake.close()
@@ -309,5 +319,6 @@ def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) ->
             time.sleep(0.002)
     sequencer.take_outboxes()
     sequencer.append(sequencer.arbiter.due(1 << 63))
+    sequencer.append(sequencer.arbiter.line_reports(max(time.time_ns(), sequencer.position.seq_ns)))
     if sequencer.position.cursors:
         sequencer.append([encode(Kind.cursor, NAME, sequencer.position.records())])

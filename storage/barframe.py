@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from storage.bars import as_float
+from storage.coverage import described
+from storage.gaps import coverage_of
 from storage.reader import scaled
 
 if TYPE_CHECKING:
@@ -14,11 +16,12 @@ PRICES = ("open", "high", "low", "close")
 
 
 def frame_of(bars: np.ndarray, price_exponent: int, quantity_exponent: int) -> "pandas.DataFrame":
-    """One row a bar, index `time` (UTC, where it begins). `bars`: dtype BAR.
+    """One row a bar, index `time` (UTC, where it begins). `bars`: dtype BAR, or as `bargaps.handed` gives it.
 
     Columns: open high low close volume buy_volume notional vwap count first_id last_id (of trades), bid_price bid_quantity
-    ask_price ask_quantity quotes (the last quote, how many there were), spread_mean spread_min spread_max, changes (of depth).
-    What is not known is NaN: prices before the first trade, vwap of a bar without one, spreads without a two-sided quote.
+    ask_price ask_quantity quotes (the last quote, how many there were), spread_mean spread_min spread_max, changes (of depth),
+    and `missing` where it was asked for. What is not known is NaN: prices before the first trade, vwap of a bar without one,
+    spreads without a two-sided quote. attrs["coverage"] is the ledger, as `storage.coverage.described` gives it.
     """
     import pandas as pd
 
@@ -49,8 +52,12 @@ def frame_of(bars: np.ndarray, price_exponent: int, quantity_exponent: int) -> "
     out["spread_min"] = known(scaled(bars["spread_min_ticks"], price_exponent), two_sided)
     out["spread_max"] = known(scaled(bars["spread_max_ticks"], price_exponent), two_sided)
     out["changes"] = bars["changes"]
+    if "missing" in (bars.dtype.names or ()):
+        out["missing"] = bars["missing"]
     index = pd.DatetimeIndex(pd.to_datetime(bars["begin_ns"], unit="ns", utc=True), name="time")
-    return pd.DataFrame(out, index=index)
+    frame = pd.DataFrame(out, index=index)
+    frame.attrs["coverage"] = described(coverage_of(bars))
+    return frame
 
 
 def _unit(exponent: int):

@@ -81,7 +81,7 @@ def handed(
     if len(lost) and gaps == "raise":
         raise CoverageError(sentence(kind, subject, lost), lost)
     if len(lost) and gaps == "warn":
-        warnings.warn(sentence(kind, subject, lost), CoverageWarning, stacklevel=_outside())
+        warnings.warn(sentence(kind, subject, lost), CoverageWarning, stacklevel=outside())
     if gaps == "mask":
         out = with_stretch(rows, ledger).view(Rows)
     out.coverage = ledger
@@ -202,7 +202,7 @@ def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:
     return out
 
 
-def _outside() -> int:
+def outside() -> int:
     """How many frames up the caller of storage is: the line that a warning should point at."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("storage."):

@@ -1,8 +1,9 @@
 """Removes the market data of sealed days that `mesh export` has completely, when the user said so and the disk is low.
 
 `exported.json` in the archive's folder says what is exported: {day: {"folder": where, "content_sha256": day_sha256 of then}}.
-Of a pruned day stays everything but trades, quotes, depth and raw frames: the `rest` files, with coverage, gaps, definitions,
-orders and fills, and the book at the day's end. They are on disk before the manifest says `pruned`, and only then the day goes.
+Of a pruned day stays everything but trades, quotes, depth and raw frames: the `rest` files, with coverage, bars, gaps,
+definitions, orders and fills, and the book at the day's end. They are on disk before the manifest says `pruned`, and only
+then the day goes.
 """
 
 import json
@@ -77,7 +78,7 @@ def prune(archive: ArchiveWriter, day: str, stop: Stop = lambda: False) -> int:
             same = {key: segment.attributes[key] for key in ("log_id", "first_seq", "last_seq", "folder", "day", "files")}
             book = segment.book_after()
         kinds = [kind for kind in Kind if kind not in PRUNED_KINDS]
-        merge([file.path], rest, {**same, "part": "rest"}, kinds=kinds, images=False, book=book, derive=False, stop=stop)
+        merge([file.path], rest, {**same, "part": "rest"}, kinds=kinds, images=False, book=book, stop=stop)
         kept += rest.stat().st_size
     with archive.lock:
         one = Pruned(day, files[0].first, files[0].last, tuple(sorted(file.folder for file in chosen)))

@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+import h5py
 import hdf5plugin
 import numpy as np
 
@@ -22,9 +23,17 @@ KINDS = (Kind.trade, Kind.quote, Kind.depth)
 
 
 def derive(file: Any, sources: list[Path] | None = None) -> None:
-    """Adds the pyramid to a file of one instrument that is being made, open in h5py; to others nothing."""
+    """Adds the pyramid to a file of one instrument that is being made, open in h5py; to others nothing.
+
+    What is left of a pruned day has no ticks: it keeps the pyramid of its source.
+    """
     if any(kind.name in file for kind in KINDS):
         write(file.create_group(GROUP), bars_of(stored(file), Window(SECOND_NS)))
+        return
+    for source in sources or ():
+        with h5py.File(source, "r", locking=False) as one:
+            if GROUP in one:
+                one.copy(GROUP, file)
 
 
 def write(group: Any, seen: Seen) -> None:

@@ -5,6 +5,7 @@ Time is the venue's. A trade is in the bar of its own time whenever it came: day
 
 import os
 import re
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
@@ -16,9 +17,11 @@ from bus.config import Config
 from bus.log import LogReader
 from bus.schema import Kind
 from storage import pyramid, reader
-from storage.archive import DAY_NS, ArchiveReader, File, day_of
+from storage.archive import DAY_NS, ArchiveReader, File, PrunedWarning, day_of
+from storage.bargaps import handed
 from storage.bars import BAR, SECOND_NS, between, merge
 from storage.columns import from_bytes
+from storage.gaps import Gaps, outside
 from storage.reader import ReadError, Time
 from storage.segment import ArchiveError, ArchiveGone, Segment, folder_of
 from storage.ticks import Seen, Window, bars_of, held, join, stored
@@ -58,17 +61,19 @@ def bars(
     end: Time = None,
     source: Source = "auto",
     fill: bool = False,
+    gaps: Gaps = "warn",
     progress: Progress = lambda done, of: None,
 ) -> np.ndarray:
     """Bars of what happened at start ≤ venue time < end, in order, dtype `storage.bars.BAR`; prices and sums are mantissas.
 
     Buckets are aligned to the Unix epoch (weeks begin on Thursday); the first and the last hold only what is in the range.
     A bucket in which nothing happened is absent, with `fill` it repeats the close and the quote before it.
-    `source`: "ticks" uses no pyramid, "pyramid" nothing else (sealed days only), "auto" each where it is. Raises ReadError.
+    `source`: "ticks" uses no pyramid, "pyramid" nothing else (sealed days only), "auto" each where it is. `gaps`: what is to be
+    done where trades or quotes are missing (storage/bargaps.py); the array's `coverage` has the ledger. Raises ReadError.
     """
     window = Window(seconds(every) * SECOND_NS, reader.to_ns(start), reader.to_ns(end))
     found = seen(config, subject, window, source, progress).bars
-    return filled(found, window) if fill else found
+    return handed(config, subject, window, filled(found, window) if fill else found, gaps)
 
 
 def frame(
@@ -79,12 +84,14 @@ def frame(
     end: Time = None,
     source: Source = "auto",
     fill: bool = False,
+    gaps: Gaps = "warn",
     progress: Progress = lambda done, of: None,
 ) -> "pandas.DataFrame":
     """As `bars`, as a DataFrame with decimal columns (storage/barframe.py names them) and a UTC index `time`."""
     from storage.barframe import frame_of
 
-    return frame_of(bars(config, subject, every, start, end, source, fill, progress), *reader.exponents(config, subject))
+    rows = bars(config, subject, every, start, end, source, fill, gaps, progress)
+    return frame_of(rows, *reader.exponents(config, subject))
 
 
 def seen(
@@ -111,7 +118,7 @@ def _archived(
     archive = ArchiveReader(config.archive_dir)
     while True:
         try:
-            files = chosen(archive, folder_of(Kind.trade, subject), window)
+            files = chosen(archive, folder_of(Kind.trade, subject), window, source)
             parts = []
             for number, file in enumerate(files):
                 progress(number, len(files))
@@ -126,7 +133,7 @@ def _archived(
                 raise
 
 
-def chosen(archive: ArchiveReader, folder: str, window: Window) -> list[File]:
+def chosen(archive: ArchiveReader, folder: str, window: Window, source: Source = "auto") -> list[File]:
     """Files that may know of the window, in order of seq.
 
     The venue's day and ours differ by moments, so the neighbours are among them. A trade that came days later lies in its
@@ -136,7 +143,7 @@ def chosen(archive: ArchiveReader, folder: str, window: Window) -> list[File]:
     last = day_of(window.end_ns + DAY_NS) if window.end_ns is not None else "9999"
     own = [file for file in archive.files if file.folder == folder and first <= file.day]
     files = [file for file in own if file.day <= last or file.part == "cut"]
-    spans = {file.span for file in files if file.part == "day"}
+    spans = {file.span for file in files if file.part == "day" or (file.part == "rest" and source != "ticks")}
     strayed = [f for f in archive.overlays if f.folder == folder and first <= f.day <= last and f.span not in spans]
     return sorted(files + strayed)
 
@@ -144,13 +151,26 @@ def chosen(archive: ArchiveReader, folder: str, window: Window) -> list[File]:
 def _of_file(file: File, window: Window, source: Source, pool: Executor) -> Seen | None:
     with Segment(file.path) as segment:
         try:
-            if source != "ticks" and pyramid.has_pyramid(segment.file):
+            has_pyramid = source != "ticks" and pyramid.has_pyramid(segment.file)
+            if file.part == "rest" and not (has_pyramid and all((edge or 0) % SECOND_NS == 0 for edge in window[1:])):
+                _warn_pruned(file, window)
+            if has_pyramid:
                 return pyramid.seen_in(segment.file, window, pool)
             if source == "pyramid":
                 return None
             return bars_of(stored(segment.file), window, pool)
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
             raise ArchiveError(f"{file.path} is damaged: {error}; restore it from a copy or rebuild it") from None
+
+
+def _warn_pruned(file: File, window: Window) -> None:
+    """Of a pruned day only the pyramid is left."""
+    started = window.end_ns is None or day_of(window.end_ns) >= file.day
+    if started and (window.start_ns is None or day_of(window.start_ns) <= file.day):
+        warnings.warn(
+            f"the ticks of {file.day} were removed after their export; its bars of whole seconds are left, read the rest there",
+            PrunedWarning, stacklevel=outside(),
+        )  # fmt: skip
 
 
 def _logged(config: Config, subject: str, window: Window, archived: int) -> list[Seen]:

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_arbiter import event, trades, unrecoverable
 
+from bus.intake import Cursor
 from bus.schema import INSTRUMENT, Flag, GapState, Kind
-from bus.sockets import Cursor
 from bus.wire import decode, encode, stamp_sent, stamp_sequenced
 from nodes.sequencing.arbiter import ARBITRATED, Arbiter
 from nodes.sequencing.cursors import NAME, Position

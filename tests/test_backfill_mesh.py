@@ -127,6 +127,10 @@ class Mesh:
         with urllib.request.urlopen(urllib.request.Request(where, json.dumps([fault]).encode(), method="POST")) as answer:
             assert len(json.loads(answer.read())["added"]) == 1
 
+    def end_faults(self):
+        where = json.loads((self.root / "run/exchange.json").read_text())["rest"] + "/tickmesh/v1/faults"
+        urllib.request.urlopen(urllib.request.Request(where, method="DELETE")).close()
+
     def outage(self, trades=150, while_out=lambda: None):
         """Both feeds dead until the exchange has printed so many trades; returns when both lines are back."""
         self.kill(*FEEDS)
@@ -243,8 +247,13 @@ def test_a_mesh_that_was_down_gets_what_it_missed(make, how):
         getattr(mesh, how)(name)
     last = max(mesh.trades())
     mesh.until(lambda: max(mesh.printed()) > last + 300, "the exchange goes on")
+    mesh.fault(kind="answer", endpoint="GET /api/v3/historicalTrades", status=503, html=True, length_s=0)
     mesh.start("sequencer", *FEEDS, "backfill")
     mesh.until(lambda: mesh.gaps(GapState.open), "the first trade shows the gap")
+    mesh.until(lambda: mesh.health() and mesh.health()[-1]["failures"] >= 3, "it is asked again and again")
+    health = mesh.health()[-1]
+    assert (health["open_gaps"], health["repaired"], health["unrecoverable"]) == (1, 0, 0) and "503" in health["last_error"]
+    mesh.end_faults()
     mesh.until(mesh.decided, "the gap is closed")
     mesh.judge()
     assert min(mesh.gaps(GapState.open)) == last + 1

@@ -15,14 +15,16 @@ from bench.archive import captured, sequenced
 from bus.config import Config, Mesh
 from bus.log import LogReader
 from bus.log_writer import LogWriter
-from bus.schema import TRADE, Flag, Kind
+from bus.schema import TRADE, Coverage, Flag, Kind
 from bus.wire import decode, sizes
 from storage import pyramid, reader, resample
-from storage.archive import ArchiveReader
+from storage.archive import ArchiveReader, PrunedWarning
 from storage.bars import BAR, LEVELS_S, SECOND_NS, coarsen, level_for
 from storage.chunks import Chunked, fletcher32_agrees
 from storage.cut import ArchiveWriter
+from storage.gaps import CoverageError, CoverageWarning
 from storage.packing import put
+from storage.prune import prune
 from storage.reader import ReadError
 from storage.seal import Sealer
 from storage.segment import ArchiveError, Segment
@@ -172,6 +174,49 @@ def test_a_pyramid_of_another_version_is_not_believed(days, tmp_path):
         day["bars"].attrs["version"] = pyramid.VERSION + 1
     with h5py.File(copy) as day:
         assert not pyramid.has_pyramid(day)
+
+
+def test_a_pruned_day_keeps_its_bars(tmp_path):
+    config, market = Config(Mesh(), tmp_path), Market()
+    raws = [market.trade(6_183_763_000_000 + i, step_ns=40 * SECOND_NS) for i in range(2 * 2160 + 500)]
+    write_log(config.log_dir, raws, segment_bytes=1 << 20)
+    assert archive(config, len(raws) - 100, 2000) == ["2024-08-09", "2024-08-10"]
+    before = {every: reader.bars(config, SUBJECT, every) for every in ("1s", "1m", "1d")}
+    assert len(before["1m"]) > 3000
+    writer = ArchiveWriter(config.archive_dir)
+    assert prune(writer, "2024-08-09") > 0
+    writer.close()
+    for every, bars in before.items():
+        assert reader.bars(config, SUBJECT, every).tobytes() == bars.tobytes()
+    with pytest.warns(PrunedWarning, match="the ticks of 2024-08-09 were removed"):
+        left = reader.bars(config, SUBJECT, "1d", source="ticks")
+    assert left["begin_ns"].tolist() == before["1d"]["begin_ns"].tolist()[1:]
+
+
+def test_bars_say_what_is_missing(tmp_path):
+    config, market = Config(Mesh(), tmp_path), Market()
+    raws = [market.trade(step_ns=SECOND_NS) for _ in range(100)]
+    market.seq += 20  # as if 20 trades had been said by nobody: their ids are skipped
+    market.seq_ns += 20 * SECOND_NS
+    skipped = [market.trade(step_ns=SECOND_NS) for _ in range(100)]
+    for number, raw in enumerate(skipped, 101):
+        raws.append(raw[:80] + number.to_bytes(8, "little") + raw[88:])  # seq itself has no hole
+    write_log(config.log_dir, raws)
+    lost = (START + 99 * SECOND_NS, START + 120 * SECOND_NS)
+    with pytest.warns(CoverageWarning, match=f"{SUBJECT} is missing 1 interval"):
+        plain = reader.bars(config, SUBJECT, 10)
+    assert plain.coverage["state"].tolist().count(Coverage.missing) == 1
+    with pytest.raises(CoverageError):
+        reader.bars(config, SUBJECT, 10, gaps="raise")
+    masked = reader.bars(config, SUBJECT, 10, gaps="mask", fill=True)
+    begin = masked["begin_ns"]
+    assert (masked["missing"] == ((begin + 10 * SECOND_NS > lost[0]) & (begin <= lost[1]))).all()
+    assert 3 <= masked["missing"].sum() < len(masked)
+    early = reader.bars(config, SUBJECT, 10, end=START + 60 * SECOND_NS, gaps="raise")
+    assert len(early) == 6, "what is missing later does not matter here"
+    assert reader.bar_frame(config, SUBJECT, 10, gaps="mask")["missing"].sum() == 2
+    with pytest.raises(ReadError, match="gaps='hide' is unknown"):
+        reader.bars(config, SUBJECT, 10, gaps="hide")
 
 
 COLUMNS = {

@@ -1,6 +1,7 @@
 """`mesh bars`: bars of any length from what was recorded, as a table, JSON, CSV or a picture."""
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -12,8 +13,10 @@ from rich.table import Table
 from bus.config import Config
 from bus.segments import LogError
 from storage import resample
-from storage.archive import ArchiveReader
+from storage.archive import ArchiveReader, PrunedWarning
 from storage.barframe import frame_of
+from storage.bargaps import handed
+from storage.gaps import CoverageWarning
 from storage.reader import exponents, to_ns
 from storage.segment import SYSTEM
 from storage.ticks import Window
@@ -29,9 +32,18 @@ class Result(NamedTuple):
     source: str
     frame: Any  # pandas.DataFrame
     timeless: int
+    warnings: list[str]
 
 
-def bars(instrument: str, every: str, start: str | None, end: str | None, source: str = "auto", fill: bool = False) -> Result:
+def bars(
+    instrument: str,
+    every: str,
+    start: str | None,
+    end: str | None,
+    source: str = "auto",
+    fill: bool = False,
+    gaps: str = "warn",
+) -> Result:
     """Raises Failure or Usage with a sentence."""
     mesh = config()
     subject = find(mesh, instrument)
@@ -40,15 +52,21 @@ def bars(instrument: str, every: str, start: str | None, end: str | None, source
         window = Window(every_s * resample.SECOND_NS, to_ns(start), to_ns(end))
         if window.start_ns is not None and window.end_ns is not None and window.start_ns >= window.end_ns:
             raise Usage(f"the start {start} is not before the end {end}")
-        with _progress() as progress:
-            seen = resample.seen(mesh, subject, window, source, progress)  # type: ignore[arg-type]
-        rows = resample.filled(seen.bars, window) if fill else seen.bars
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with _progress() as progress:
+                seen = resample.seen(mesh, subject, window, source, progress)  # type: ignore[arg-type]
+            rows = resample.filled(seen.bars, window) if fill else seen.bars
+            rows = handed(mesh, subject, window, rows, gaps)  # type: ignore[arg-type]
         if not len(seen.bars):
             raise Failure(f"nothing is known of {subject} {_range(start, end)}; {_there(mesh, subject, source)}")
         frame = frame_of(rows, *exponents(mesh, subject))
     except LogError as error:
         raise Failure(str(error)) from None
-    return Result(subject, every_s, source, frame, seen.timeless)
+    said = [str(one.message) for one in caught if issubclass(one.category, (CoverageWarning, PrunedWarning))]
+    for sentence in said:
+        err.print(f"mesh: {sentence}")
+    return Result(subject, every_s, source, frame, seen.timeless, said)
 
 
 def find(mesh: Config, name: str) -> str:
@@ -109,6 +127,8 @@ def as_json(result: Result) -> dict:
         "every_s": result.every_s,
         "source": result.source,
         "timeless": result.timeless,
+        "warnings": result.warnings,
+        "coverage": result.frame.attrs["coverage"],
         "bars": rows.to_dict("records"),
     }
 

@@ -169,6 +169,9 @@ def bars(
     end: Annotated[str | None, typer.Option(help="Up to this time.")] = None,
     source: Annotated[str, typer.Option(help="auto, pyramid (sealed days only), or ticks.")] = "auto",
     fill: Annotated[bool, typer.Option("--fill", help="A bar also where nothing happened.")] = False,
+    gaps: Annotated[
+        str, typer.Option(help="Where trades or quotes are missing: warn, raise, mask (a column), ignore.")
+    ] = "warn",
     rows: Annotated[int, typer.Option(min=1, help="Bars that are shown, the last ones.")] = 20,
     csv: Annotated[Path | None, typer.Option(help="Write all of them into this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw candles, volume and spread (PNG or SVG).")] = None,
@@ -177,7 +180,7 @@ def bars(
     """Show bars of an instrument, from archive and log, up to this moment."""
     from tools import bars as command
 
-    result = command.bars(instrument, every, start, end, source, fill)
+    result = command.bars(instrument, every, start, end, source, fill, gaps)
     for path, write in ((csv, command.write_csv), (plot, command.draw)):
         if path is not None:
             write(result, path)
