@@ -21,18 +21,20 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bus.log import Batch  # noqa: E402
 from bus.schema import DTYPES, Flag, Kind  # noqa: E402
+from bus.segments import Batch  # noqa: E402
 from bus.wire import encode, stamp_sent, stamp_sequenced  # noqa: E402
 from storage.archive import ArchiveReader  # noqa: E402
 from storage.columns import Table  # noqa: E402
 from storage.cut import ArchiveWriter  # noqa: E402
+from storage.merge import merge  # noqa: E402
 from storage.segment import Segment  # noqa: E402
 
 SUBJECT = "binance.BTCUSDT"
 CAPTURES = ("usdm/btcusdt_20240808.gz", "spot/btcusdt_20240808.gz")
 MILLISECOND = 1_000_000
 MICROSECOND_DIGITS = 16  # of a stamp of our days
+CUT_EVENTS = 5_000  # about a minute of a busy instrument
 SHOWN = {Kind.trade: "trade", Kind.quote: "quote", Kind.depth: "depth level"}
 
 
@@ -226,6 +228,21 @@ def stored_bytes(segment: Segment, kind: Kind) -> tuple[int, int]:
     return first, rest
 
 
+def sealed(batches: list[Batch], count: int, folder: Path) -> tuple[int, float, int]:
+    """(bytes of the sealed files, seconds it took, bytes of the cuts) of the same events in small cuts."""
+    writer = ArchiveWriter(folder / "cuts")
+    writer.archive(batches, count, CUT_EVENTS, 1)
+    writer.close()
+    files = ArchiveReader(folder / "cuts").files
+    size, start = 0, time.perf_counter()
+    for name in sorted({file.folder for file in files}):
+        target = folder / "sealed" / name / "day.h5"
+        span = {"first_seq": np.uint64(1), "last_seq": np.uint64(count), "part": "day"}
+        merge([file.path for file in files if file.folder == name], target, span)
+        size += target.stat().st_size
+    return size, time.perf_counter() - start, sum(file.path.stat().st_size for file in files)
+
+
 def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
     batches = sequenced(events)
     count = batches[-1].last
@@ -243,6 +260,7 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         read_s = time.perf_counter() - start
         assert seen == count
         file_bytes = sum(file.path.stat().st_size for file in archive.files)
+        sealed_bytes, seal_s, cut_bytes = sealed(batches, count, folder)
         rows, columns_s = 0, 0.0
         for kind in SHOWN:
             start = time.perf_counter()
@@ -251,6 +269,8 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         print(f"\n{name}: {count:,} events, {raw / 1e6:.1f} MB in the log, {file_bytes / 1e6:.2f} MB in the archive")
         print(f"  write {count / write_s:,.0f} events/s (read back and checked before it is visible)")
         print(f"  read  {count / read_s:,.0f} events/s as events, {rows / columns_s:,.0f} rows/s as arrays")
+        print(f"  seal  {count / seal_s:,.0f} events/s, from cuts of {CUT_EVENTS:,} events")
+        print(f"  size  {cut_bytes / 1e6:.2f} MB in cuts, {sealed_bytes / 1e6:.2f} MB sealed")
         print(f"  {'bytes per':<12} {'record columns':>32}   {'with all header columns':>32}")
         print(f"  {'':<12} {'archive':>8} {'parquet':>8} {'best':>6} {'ratio':>7}   {'archive':>8} {'parquet':>8} {'best':>6}")
         kinds = {}

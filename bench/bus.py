@@ -13,9 +13,11 @@ import numpy as np
 import zmq
 
 from bench.floor import line, microseconds, throw_away_mesh
-from bus.log import LogReader, LogWriter
+from bus.intake import Cursor, Intake, Taken
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.schema import QUOTE, Kind
-from bus.sockets import Cursor, Intake, Places, Producer, Publisher, Subscriber, Taken
+from bus.sockets import Places, Producer, Publisher, Subscriber
 from bus.topics import Lane
 from bus.wire import encode, stamp_sequenced
 

@@ -1,25 +1,39 @@
-"""Decode rate per kind of message, against msgspec's typed decoding of the same frames alone, in the same run.
+"""Decode rate per venue and kind: messages of one core to events, beside msgspec's typed decoding of the same frames alone.
 
-Real frames of the capture where there is one (TICKMESH_DATA), else made ones of the same shape.
+Real frames of the captures (TICKMESH_DATA), else made ones of the same shape. CPU time of this process, so that a busy machine
+tells less of a lie; floor and ours in the same run. Peers' figures for the USD-M BTC capture are theirs, as published for a
+machine of this kind. A book with a rule of its own is shown with that rule, too (checksums of Kraken and OKX).
 """
 
 import asyncio
 import gzip
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import msgspec
 from aiohttp import web
 
 from bench.floor import line
-from bus.config import Instrument
+from bus.config import Feed, Instrument
+from bus.schema import Flag, Kind
+from bus.wire import IDS_AT
+from nodes import venues
 from nodes.transport import websocket
-from nodes.venues import binance
+from nodes.venues import binance, binance_streams, coinbase, kraken, okx
 
 DATA = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-CAPTURE = DATA / "hftbacktest/spot/btcusdt_20240808.gz"
+USDM = DATA / "hftbacktest/usdm/btcusdt_20240808.gz"
+SPOT = DATA / "hftbacktest/spot/btcusdt_20240808.gz"
+SAMPLES = DATA / "cryptofeed/sample_data"
+PEERS = {"trade": "cryptofeed 150,000, nautilus 69,000", "bookTicker": "cryptofeed 130,000, nautilus 50,000",
+         "depth": "cryptofeed 4,400, nautilus 1,000"}  # fmt: skip
+MESSAGES = 20_000
+SECONDS = 0.2  # of CPU of one turn
+TURNS = 3
+RECV_NS = 1_723_161_255_030_314_667
 
 
 class Levels(msgspec.Struct):
@@ -37,63 +51,193 @@ class LevelsFrame(msgspec.Struct):
     data: Levels
 
 
-FLOORS = {
-    "trade": msgspec.json.Decoder(binance.TradeFrame).decode,
-    "bookTicker": msgspec.json.Decoder(binance.BookTickerFrame).decode,
-    "depth@100ms": msgspec.json.Decoder(LevelsFrame).decode,
-}
-MESSAGES = 20_000
-TURNS = 3
+class OkxBooks(msgspec.Struct):
+    data: list[okx.Book]
 
 
-def made() -> list[bytes]:
+class OkxTrades(msgspec.Struct):
+    data: list[okx.Trade]
+
+
+class Case(NamedTuple):
+    """`has`: bytes that the frames of the kind have near their front. `floor`: what msgspec alone makes of them."""
+
+    venue: str
+    kind: str
+    has: bytes
+    floor: Callable[[bytes], object]
+    book: bool = False
+
+
+BINANCE = (
+    ("trade", b'@trade"', msgspec.json.Decoder(binance_streams.TradeFrame).decode, False),
+    ("bookTicker", b"@bookTicker", msgspec.json.Decoder(binance_streams.BookTickerFrame).decode, False),
+    ("depth", b"@depth", msgspec.json.Decoder(LevelsFrame).decode, False),
+)
+CASES = (
+    *(Case("binance_usdm", *row) for row in BINANCE),
+    *(Case("binance", *row) for row in BINANCE),
+    Case("coinbase", "match", b'{"type":"match"', msgspec.json.Decoder(coinbase.Match).decode),
+    Case("coinbase", "ticker", b'{"type":"ticker"', msgspec.json.Decoder(coinbase.Ticker).decode),
+    Case("coinbase", "l2update", b'{"type":"l2update"', msgspec.json.Decoder(coinbase.Update).decode, True),
+    Case("kraken", "trade", b'"trade"', msgspec.json.Decoder(kraken.TradeMessage).decode),
+    Case("kraken", "book", b'"book"', msgspec.json.Decoder(kraken.BookMessage).decode, True),
+    Case("kraken_v1", "book", b"", msgspec.json.Decoder(list[Any]).decode, True),
+    Case("okx", "trades", b'"trades"', msgspec.json.Decoder(OkxTrades).decode),
+    Case("okx", "books", b'"books"', msgspec.json.Decoder(OkxBooks).decode, True),
+)
+
+
+def made_binance(venue: str) -> list[bytes]:
     levels = b",".join(b'["618%02d.63000000","0.%08d"]' % (i, i * 977) for i in range(17))
+    after = b'"pu":50093239188,' if venue == "binance_usdm" else b""
     return [
         b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161255343,"s":"BTCUSDT","t":3735683259,'
         b'"p":"61837.63000000","q":"0.02000000","T":1723161255342,"m":true,"M":true}}',
         b'{"stream":"btcusdt@bookTicker","data":{"u":50093239212,"s":"BTCUSDT","b":"61837.63000000","B":"3.78826000",'
         b'"a":"61837.64000000","A":"1.54698000"}}',
         b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":50093239189,'
-        b'"u":50093239202,"b":[' + levels + b'],"a":[' + levels + b"]}}",
+        b'"u":50093239202,' + after + b'"b":[' + levels + b'],"a":[' + levels + b"]}}",
     ]
 
 
-def frames() -> list[bytes]:
-    if not CAPTURE.is_file():
-        return made()
-    with gzip.open(CAPTURE) as file:
-        return [frame for line in file if (frame := line.rstrip(b"\n").split(b" ", 1)[1]).startswith(b'{"stream"')]
+MADE = {
+    "kraken": [
+        b'{"channel":"trade","type":"update","data":[{"symbol":"BTC/USD","side":"sell","price":45285.2,"qty":0.00100000,'
+        b'"ord_type":"market","trade_id":4665847,"timestamp":"2023-09-25T07:49:37.708706Z"}]}',
+        b'{"channel":"book","type":"update","data":[{"symbol":"BTC/USD","bids":[{"price":45283.5,"qty":0.10000000}],"asks":'
+        b'[{"price":45286.4,"qty":1.54571953}],"checksum":2439117997,"timestamp":"2023-10-06T17:35:55.440295Z"}]}',
+    ],
+    "coinbase": [
+        b'{"type":"match","trade_id":881613,"maker_order_id":"27fff20b","taker_order_id":"1da6ce16","side":"sell",'
+        b'"size":"0.04","price":"14.7775","product_id":"BTC-USD","sequence":1,"time":"2021-04-17T16:43:30.244075Z"}',
+        b'{"type":"ticker","sequence":2,"product_id":"BTC-USD","price":"14.7775","best_bid":"14.7550","best_ask":"14.8060",'
+        b'"side":"buy","time":"2021-04-17T16:43:30.244075Z","trade_id":881613,"last_size":"0.04"}',
+        b'{"type":"l2update","product_id":"BTC-USD","changes":[["buy","14.75","1.20"]],"time":"2021-04-17T16:43:30.244075Z"}',
+    ],
+    "okx": [
+        b'{"arg":{"channel":"trades","instId":"BTC-USDT"},"data":[{"instId":"BTC-USDT","tradeId":"314161276","px":"43474.1",'
+        b'"sz":"0.00373695","side":"buy","ts":"1646311839593"}]}',
+        b'{"arg":{"channel":"books","instId":"BTC-USDT"},"action":"update","data":[{"asks":[["43736.2","0.1358","0","2"]],'
+        b'"bids":[["43675.6","0.05","0","1"]],"ts":"1646314295200","checksum":0,"prevSeqId":1,"seqId":2}]}',
+    ],
+    "kraken_v1": [b'[320,{"b":[["39071.40000","7.26106570","1622714256.068601"]],"c":"2040672112"},"book-25","XBT/USD"]'],
+}  # fmt: skip
 
 
-def rate(function: Callable[[bytes], object], sample: list[bytes]) -> float:
-    """Messages a second, the best of some turns."""
-    best = float("inf")
+def stamped(path: Path) -> list[bytes]:
+    with gzip.open(path) as file:
+        return [frame for row in file if (frame := row.rstrip(b"\n").split(b" ", 1)[1]).startswith(b'{"stream"')]
+
+
+def sample(pattern: str) -> list[bytes]:
+    """Frames received, of cryptofeed's recordings."""
+    rows = (row.rstrip(b"\n") for path in sorted(SAMPLES.glob(pattern)) for row in path.open("rb"))
+    return [row.partition(b": ")[2] for row in rows if row and not row.startswith((b"ws", b"configuration"))]
+
+
+def frames(venue: str) -> tuple[str, list[bytes], list[Instrument]]:
+    """(where they are from, frames, instruments)."""
+    if venue.startswith("binance"):
+        path = USDM if venue == "binance_usdm" else SPOT
+        real = path.is_file()
+        return path.name if real else "made", stamped(path) if real else made_binance(venue), [Instrument("BTCUSDT", venue)]
+    if venue == "coinbase" and SAMPLES.is_dir():
+        found = sample("COINBASE.ws.*")
+        symbols = {msgspec.json.decode(frame)["product_id"] for frame in found if frame.startswith(b'{"type":"snapshot"')}
+        return "sample_data", found, [Instrument(symbol, venue) for symbol in sorted(symbols)]
+    if venue == "okx" and SAMPLES.is_dir():
+        symbols = {"BTC-USD-220527", "UNI-USD-SWAP", "BTC-USDT"}
+        return "sample_data", sample("OKX.ws.*"), [Instrument(symbol, venue) for symbol in sorted(symbols)]
+    if venue == "kraken_v1" and SAMPLES.is_dir():
+        return "sample_data", [frame for frame in sample("KRAKEN.ws.50.*") if frame[:1] == b"["], kraken_pairs()
+    symbol, exponent = {"kraken": ("BTC/USD", -1), "kraken_v1": ("XBT/USD", -5), "okx": ("BTC-USDT", -8)}.get(
+        venue, ("BTC-USD", -8)
+    )
+    return "made", MADE[venue], [Instrument(symbol, venue, exponent)]
+
+
+def kraken_pairs() -> list[Instrument]:
+    """Each pair at the precision of its own texts."""
+    decimals = {}
+    for frame in sample("KRAKEN.ws.50.*"):
+        if b'"as"' in frame[:40]:
+            _, levels, _, pair = msgspec.json.decode(frame)
+            decimals[pair] = -len(levels["as"][0][0].partition(".")[2])
+    return [Instrument(pair, "kraken_v1", exponent) for pair, exponent in sorted(decimals.items())]
+
+
+def rate(function: Callable[[bytes], object], messages: list[bytes]) -> float:
+    """Messages per second of CPU, the best of some turns."""
+    best = 0.0
     for _ in range(TURNS):
-        start = time.perf_counter()
-        for frame in sample:
-            function(frame)
-        best = min(best, time.perf_counter() - start)
-    return len(sample) / best
+        done, start = 0, time.process_time()
+        while (spent := time.process_time() - start) < SECONDS:
+            for frame in messages:
+                function(frame)
+            done += len(messages)
+        best = max(best, done / spent)
+    return best
 
 
-async def over_loopback(sample: list[bytes]) -> float:
+def with_book(venue: str, messages: Iterable[bytes], instruments: list[Instrument]) -> float:
+    """Messages per second of CPU through decoder and book rule, the whole stream from its beginning."""
+    adapter = venues.module(venue)
+    best = 0.0
+    for _ in range(TURNS):
+        known = adapter.routes(instruments)
+        books = {i.subject.encode().ljust(32, b"\0"): adapter.book(i, Feed()) for i in instruments}
+        count, start = 0, time.process_time()
+        for frame in messages:
+            for event in adapter.decode(frame, RECV_NS, known):
+                if event[8] != Kind.depth:
+                    continue
+                first_id, last_id = (int.from_bytes(event[at : at + 8], "little") for at in (IDS_AT, IDS_AT + 8))
+                book = books[bytes(event[32:64])]
+                if event[10] & Flag.SNAPSHOT:
+                    book.snapshot(event, last_id)
+                else:
+                    book.change(event, first_id, last_id)
+                    count += 1
+        best = max(best, count / (time.process_time() - start))
+    return best
+
+
+def show(case: Case, everything: list[bytes], instruments: list[Instrument], real: bool) -> None:
+    adapter = venues.module(case.venue)
+    known = adapter.routes(instruments)
+    some = [frame for frame in everything if case.has in frame[:60] and frame[:1] in b"[{" and b'"snapshot"' not in frame[:80]]
+    some = [frame for frame in some if b'"event"' not in frame[:40] and b'"as"' not in frame[:40]][:MESSAGES]
+    whole, alone = rate(lambda frame: adapter.decode(frame, RECV_NS, known), some), rate(case.floor, some)
+    shape = ""
+    if case.book or case.kind == "depth":
+        records = sum(int.from_bytes(e[4:8], "little") for f in some for e in adapter.decode(f, RECV_NS, known))
+        shape = f", {records / len(some):.0f} levels"
+    line(f"  {case.venue} {case.kind}{shape}", f"{whole:,.0f}/s", f"{alone:,.0f}/s", whole / alone)
+    if case.venue == "binance_usdm" and real:
+        print(f"{'':<58} {'peers: ' + PEERS[case.kind]:>26}")
+    if case.book and real:
+        line(f"  {case.venue} {case.kind} with its book", f"{with_book(case.venue, everything, instruments):,.0f}/s")
+
+
+async def over_loopback(messages: list[bytes]) -> float:
     """Messages a second through a real websocket and the decoder, sender in the same process and loop."""
     routes = binance.routes([Instrument(symbol="BTCUSDT")])
     spent = received = 0
     done = asyncio.Event()
 
-    def on_frames(recv_ns: int, messages: list[bytes]) -> None:
+    def on_frames(recv_ns: int, some: list[bytes]) -> None:
         nonlocal received
-        for message in messages:
+        for message in some:
             binance.decode(message, recv_ns, routes)
-        received += len(messages)
-        if received >= len(sample):
+        received += len(some)
+        if received >= len(messages):
             done.set()
 
     async def serve(request: web.Request) -> web.WebSocketResponse:
         ws = web.WebSocketResponse(compress=False)
         await ws.prepare(request)
-        for frame in sample:
+        for frame in messages:
             await ws.send_str(frame.decode())
         await ws.receive()
         return ws
@@ -109,23 +253,20 @@ async def over_loopback(sample: list[bytes]) -> float:
     spent = time.perf_counter() - start
     await connection.close()
     await runner.cleanup()
-    return len(sample) / spent
+    return len(messages) / spent
 
 
 def main() -> None:
-    everything = frames()
-    source = CAPTURE.name if CAPTURE.is_file() else "made frames"
-    routes = binance.routes([Instrument(symbol="BTCUSDT")])
-    print(f"decode, {source}: messages/s to events, floor: msgspec's typed decoding alone")
-    for name, floor in FLOORS.items():
-        sample = [frame for frame in everything if f'@{name}"'.encode() in frame[:48]]
-        sample = (sample * (MESSAGES // len(sample) + 1))[:MESSAGES]
-        whole, alone = rate(lambda frame: binance.decode(frame, 1, routes), sample), rate(floor, sample)
-        levels = sum(frame.count(b"[") for frame in sample) / len(sample) - 2
-        shape = f", {levels:.0f} levels a message" if name.startswith("depth") else ""
-        line(f"  decode @{name}{shape}", f"{whole:,.0f}/s", f"{alone:,.0f}/s", whole / alone)
-    sample = (everything * (MESSAGES // len(everything) + 1))[:MESSAGES]
-    line("  websocket → events, sender in the same process", f"{asyncio.run(over_loopback(sample)):,.0f}/s")
+    print("decode: messages per second of one core to events; floor: msgspec's typed decoding of the same frames alone")
+    for venue in dict.fromkeys(case.venue for case in CASES):
+        source, everything, instruments = frames(venue)
+        print(f" {venue}, {source}:")
+        for case in CASES:
+            if case.venue == venue:
+                show(case, everything, instruments, source != "made")
+    _, everything, _ = frames("binance")
+    everything = (everything * (MESSAGES // len(everything) + 1))[:MESSAGES]
+    line("  websocket → events, sender in the same process", f"{asyncio.run(over_loopback(everything)):,.0f}/s")
 
 
 if __name__ == "__main__":

@@ -101,8 +101,8 @@ class Sentinel(Section, frozen=True):
     lag_s: float = 10.0  # a reader whose lag has grown for so long
     lag_events: int = 20_000  # and is above this
     last_s: float = 600.0  # a line that was last with every event for so long
-    memory_bytes: int = 2 << 30  # resident set of one process
-    restarts_per_hour: int = 4  # of one process, for any of these reasons; beyond it only an alert is raised
+    memory_bytes: int = 2 << 30  # resident set of one process, without mapped files
+    restarts_per_hour: int = 4  # of one process, for any of these reasons; beyond it only an alert is raised. 0: alerts only
 
 
 class ExchangeLimits(Section, frozen=True):
@@ -410,6 +410,16 @@ def _check(mesh: Mesh, path: Path) -> None:
                 )
     need(mesh.disk.critical_bytes <= mesh.disk.low_bytes, "disk.critical_bytes", mesh.disk.critical_bytes,
          f"disk.low_bytes = {mesh.disk.low_bytes} or less")  # fmt: skip
+    for key in ("stale_s", "lag_s", "last_s", "lag_events", "memory_bytes"):
+        need(getattr(mesh.sentinel, key) > 0, f"sentinel.{key}", getattr(mesh.sentinel, key), "more than 0")
+    need(
+        mesh.sentinel.heartbeat_s >= 2,
+        "sentinel.heartbeat_s",
+        mesh.sentinel.heartbeat_s,
+        "2 or more: health is said every second",
+    )
+    need(mesh.sentinel.restarts_per_hour >= 0, "sentinel.restarts_per_hour", mesh.sentinel.restarts_per_hour,
+         "0 (only alerts) or more")  # fmt: skip
     need(0 <= mesh.exchange.port < 65536, "exchange.port", mesh.exchange.port, "0 (any free one) to 65535")
     need(mesh.exchange.speed >= 0, "exchange.speed", mesh.exchange.speed, "0 (as fast as possible) or more")
     need(0 <= mesh.exchange.maker_fee_ppm < 10**6, "exchange.maker_fee_ppm", mesh.exchange.maker_fee_ppm, "0 to 999999")

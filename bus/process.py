@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bus.config import Config
-from bus.log import write_file
+from bus.files import make_folders, write_file
 from bus.schema import SCHEMA_HASH, Kind
 from bus.sockets import OutboxFull, Producer, Subscriber
 from bus.topics import lanes_of
@@ -49,7 +49,7 @@ class Checkpoint:
         self.path = folder / f"{name}.checkpoint"
 
     def save(self, seq: int, state: bytes, log_id: int = 0) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folders(self.path.parent, 0o700)
         head = _CHECKPOINT.pack(b"tickmesh", log_id, seq, len(state), zlib.crc32(state))
         write_file(self.path, head + state)
 
@@ -74,6 +74,7 @@ class Subscription:
         self._stop = stop
         self._readable = asyncio.Event()
         self._readable.set()
+        self._asked: float | None = None  # when the node last came for more (monotonic seconds); None: it does not read
 
     seq = property(lambda self: self._subscriber.seq)
     durable_seq = property(lambda self: self._subscriber.durable_seq)
@@ -86,6 +87,11 @@ class Subscription:
         """How many events of the log there are up to the newest of these lanes that has not been handed out; 0 if none."""
         return max(self._subscriber.head - self._subscriber.seq, 0)
 
+    @property
+    def deaf_s(self) -> float:
+        """For how long the node has been busy with what it was given; it comes for more at least every second."""
+        return time.monotonic() - self._asked if self._asked is not None else 0.0
+
     def backlog(self) -> Iterable[list[Event]]:
         """What is in the log now; `async for` goes on from there."""
         return self._subscriber.backlog()
@@ -97,15 +103,18 @@ class Subscription:
         loop.add_reader(self._subscriber.fd, self._readable.set)
         try:
             while not self._stop.is_set():
+                self._asked = time.monotonic()
                 self._readable.clear()
                 if events := self._subscriber.drain():
                     self._readable.set()  # ZeroMQ's descriptor is edge-triggered: drain until nothing comes
                     yield events
+                    await asyncio.sleep(0)  # while more and more comes, the heartbeat has its turn as well
                     continue
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(1.0):  # wait_for can swallow a cancellation (Python 3.11)
                         await self._readable.wait()
         finally:
+            self._asked = None
             loop.remove_reader(self._subscriber.fd)
             stopped.cancel()
             self._subscriber.close()
@@ -158,10 +167,13 @@ class Context:
             return
         self._ready = True
         folder = self.config.run_dir / "ready"
-        folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / f"{self.name}.new"
-        fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns()}))
-        fresh.rename(folder / f"{self.name}.json")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns()}))
+            fresh.rename(folder / f"{self.name}.json")
+        except OSError as error:
+            raise NodeFault(f"{fresh} cannot be written: {error.strerror}; make room or permit it") from None
         content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
             self.say([encode(Kind.run, self.name, content)])
@@ -173,6 +185,7 @@ class Context:
             content["rings_lost"] = self._producer.rings_lost
         if self._subscriptions:
             content["lag"] = max(s.lag for s in self._subscriptions)
+            content["deaf_s"] = round(max(s.deaf_s for s in self._subscriptions), 3)
             content["log_catch_ups"] = sum(s.catch_ups for s in self._subscriptions)
             content["log_caught_up"] = sum(s.caught_up for s in self._subscriptions)
         return content

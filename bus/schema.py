@@ -277,8 +277,8 @@ LINE = np.dtype(
     [
         ("line", "S16"),
         ("stream", "<u2"),
-        ("reserved", "<u2"),
-        ("reserved2", "<u4"),
+        ("joined", "<u2"),
+        ("reserved", "<u4"),
         ("begin_ns", "<i8"),
         ("end_ns", "<i8"),
         ("events", "<u8"),

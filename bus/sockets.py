@@ -1,6 +1,6 @@
 """Append, then ring: files are the truth, ZeroMQ carries the same bytes fast and may lose them.
 
-`Producer` appends to its outbox, then PUSHes. `Intake` PULLs, and reads the outbox when it missed a number. `Publisher`
+`Producer` appends to its outbox, then PUSHes; the sequencer's `Intake` (bus/intake.py) hears it. `Publisher`
 appends to the log, then PUBlishes. `Subscriber` hears, and reads the log when it missed an event of its lanes.
 Every call is non-blocking; `fd` tells an event loop when to call again.
 """
@@ -9,12 +9,13 @@ import os
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import zmq
 
 from bus.config import Config
-from bus.log import LogFull, LogReader, LogWriter, Tail, release, segments, used_bytes
+from bus.log import Tail
+from bus.log_writer import LogWriter
+from bus.segments import LogError, LogFull, used_bytes
 from bus.topics import LANE_OF_KIND, Lane
 from bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
 
@@ -42,8 +43,11 @@ class Places:
 
     def __init__(self, config: Config):
         folder = config.run_dir / "sockets"
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise LogError(f"{folder}, for the sockets, cannot be made: {error.strerror}; make room or permit it") from None
         self.intake = f"ipc:///proc/self/fd/{self._fd}/intake"
         self.log = f"ipc:///proc/self/fd/{self._fd}/log"
 
@@ -51,7 +55,7 @@ class Places:
         os.close(self._fd)
 
 
-def _socket(kind: int, bound: int) -> zmq.Socket:
+def open_socket(kind: int, bound: int) -> zmq.Socket:
     sock: zmq.Socket = zmq.Context.instance().socket(kind)
     sock.linger = 0
     sock.sndhwm = sock.rcvhwm = bound
@@ -72,20 +76,12 @@ class Producer:
         self._bytes_max = config.log.outbox_bytes_max
         self.folder = config.outbox_dir / name
         self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns)
-        if self._outbox.fresh_identity and self._outbox.last:  # power cut: the tail is gone, numbers would clash
-            self._start_afresh(config)
         self.epoch = self._outbox.log_id
         self._used = used_bytes(self.folder)
         self._places = Places(config)
-        self._push = _socket(zmq.PUSH, config.log.ring_messages)
+        self._push = open_socket(zmq.PUSH, config.log.ring_messages)
         self._push.connect(self._places.intake)
         self.rings_lost = 0
-
-    def _start_afresh(self, config: Config) -> None:
-        self._outbox.close()
-        for _, path in segments(self.folder):
-            path.unlink()
-        self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns)
 
     @property
     def number(self) -> int:
@@ -123,135 +119,6 @@ class Producer:
         self._places.close()
 
 
-class Taken(NamedTuple):
-    """An event that is the next one of its producer."""
-
-    producer: str
-    epoch: int
-    number: int
-    event: bytearray
-
-
-class Cursor:
-    """How far one producer's outbox has been taken."""
-
-    __slots__ = ("epoch", "number", "heard_ns", "seen_size", "skip")
-
-    def __init__(self, epoch: int = 0, number: int = 0):
-        self.epoch = epoch
-        self.number = number
-        self.heard_ns = 0
-        self.seen_size = (0, 0)
-        self.skip: set[int] = set()  # numbers beyond `number` that are in the log already (recovery)
-
-
-class Intake:
-    """The sequencer's ear. Takes each producer's events once and in order of number, whatever the ring lost or repeated."""
-
-    def __init__(self, config: Config, cursors: dict[str, Cursor]):
-        self._outboxes = config.outbox_dir
-        self._catch_up = config.log.catch_up
-        self._check = config.log.check_numbers
-        self.cursors = cursors
-        self.catch_ups = 0  # how often a file was read because the ring had lost something
-        self.caught_up = 0  # events taken from files
-        self.unreadable = 0  # times that the outbox of a missed number was not there: a loss, shown in health
-        self.repeated = 0  # events that came again and were not taken
-        self._places = Places(config)
-        self._pull = _socket(zmq.PULL, config.log.ring_messages)
-        self._pull.bind(self._places.intake)
-        self.fd = int(self._pull.getsockopt(zmq.FD))
-
-    def receive(self, messages: int = 256) -> list[Taken]:
-        """What has come since, at most so many messages. [] when there is nothing more."""
-        out: list[Taken] = []
-        for _ in range(messages):
-            try:
-                ring = self._pull.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                break
-            raw, epoch, first, count, _ = PRODUCER_RING.unpack_from(ring)
-            self._take(raw.rstrip(b"\0").decode(), epoch, first, count, memoryview(ring)[PRODUCER_RING.size :], out)
-        return out
-
-    def _take(self, name: str, epoch: int, first: int, count: int, body: memoryview, out: list[Taken]) -> None:
-        cursor = self.cursors.setdefault(name, Cursor())
-        cursor.heard_ns = time.monotonic_ns()
-        if epoch != cursor.epoch:
-            # Epochs are creation times: an older one is an old ring, unless it is the outbox there now (a clock was set).
-            if epoch < cursor.epoch and LogReader(self._outboxes / name).log_id != epoch:
-                self.repeated += count
-                return
-            cursor.epoch, cursor.number = epoch, 0
-            cursor.skip.clear()
-        if first > cursor.number + 1 and self._catch_up:
-            self._read(name, cursor, out)
-        self._accept(name, cursor, first, body, out)
-
-    def _accept(self, name: str, cursor: Cursor, first: int, body: memoryview, out: list[Taken]) -> None:
-        number = first
-        for offset, size in sizes(body):
-            if number <= cursor.number and self._check:
-                self.repeated += 1
-            else:
-                cursor.number = number
-                if number in cursor.skip:
-                    cursor.skip.discard(number)
-                else:
-                    out.append(Taken(name, cursor.epoch, number, bytearray(body[offset : offset + size])))
-            number += 1
-
-    def _read(self, name: str, cursor: Cursor, out: list[Taken]) -> None:
-        """Takes from the outbox file what is beyond the cursor."""
-        folder = self._outboxes / name
-        before = len(out)
-        reader = LogReader(folder)
-        if reader.log_id != cursor.epoch:  # the outbox of that epoch is gone: a power cut, or someone removed it
-            self.unreadable += 1
-            return
-        if reader.first > cursor.number + 1:  # released, although not taken here: the log was moved away, say
-            self.unreadable += 1
-            cursor.number = reader.first - 1
-        for batch in reader.batches(cursor.number):
-            self._accept(name, cursor, batch.first, batch.body, out)
-        if len(out) > before:
-            self.catch_ups += 1
-            self.caught_up += len(out) - before
-
-    def sweep(self, silent_ns: int) -> list[Taken]:
-        """Reads the outboxes of producers that have been silent for so long: their last ring may be lost."""
-        out: list[Taken] = []
-        if not self._catch_up or not self._outboxes.is_dir():
-            return out
-        now = time.monotonic_ns()
-        for name in os.listdir(self._outboxes):
-            cursor = self.cursors.setdefault(name, Cursor())
-            if now - cursor.heard_ns < silent_ns:
-                continue
-            found = segments(self._outboxes / name)
-            if not found:
-                continue
-            size = (found[-1][0], found[-1][1].stat().st_size)
-            if size == cursor.seen_size:
-                continue
-            epoch = LogReader(self._outboxes / name).log_id
-            if epoch != cursor.epoch:
-                cursor.epoch, cursor.number = epoch, 0
-                cursor.skip.clear()
-            self._read(name, cursor, out)
-            cursor.seen_size = size
-        return out
-
-    def release(self, upto: dict[str, int]) -> None:
-        """Frees outbox segments up to the given numbers, which are in the log."""
-        for name, number in upto.items():
-            release(self._outboxes / name, number)
-
-    def close(self) -> None:
-        self._pull.close()
-        self._places.close()
-
-
 class Publisher:
     """Appends to the log, then rings each lane. `listeners` hear in this process what others hear over the socket."""
 
@@ -261,7 +128,7 @@ class Publisher:
         self._rung_ns = [0] * LANES
         self.listeners: list[Callable[[list[bytearray], int], None]] = []
         self._places = Places(config)
-        self._pub = _socket(zmq.PUB, config.log.ring_messages)
+        self._pub = open_socket(zmq.PUB, config.log.ring_messages)
         self._pub.bind(self._places.log)
 
     def publish(self, first: int, batch: Sequence[bytearray]) -> None:
@@ -316,7 +183,7 @@ class Subscriber:
         self._missed = False  # a later one is
         self._tail = Tail(config.log_dir, after)
         self._places = Places(config)
-        self._sub = _socket(zmq.SUB, config.log.ring_messages)
+        self._sub = open_socket(zmq.SUB, config.log.ring_messages)
         for lane in lanes:
             self._sub.subscribe(lane.prefix)
         self._sub.connect(self._places.log)

@@ -42,7 +42,13 @@ TABLE: dict[Kind, Row] = {
     row.kind: row
     for row in (
         Row(Kind.instrument, Lane.market, ("feed",), ("model", "executor", "session", "recorder")),
-        Row(Kind.trade, Lane.market, ("feed", "backfill"), ("model", "executor", "recorder"), stale_after_ns=60 * SECOND),
+        Row(
+            Kind.trade,
+            Lane.market,
+            ("feed", "backfill"),
+            ("model", "executor", "backfill", "recorder"),
+            stale_after_ns=60 * SECOND,
+        ),
         Row(Kind.quote, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=30 * SECOND),
         Row(Kind.depth, Lane.market, ("feed",), ("model", "recorder"), stale_after_ns=30 * SECOND),
         Row(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "backfill", "recorder")),
@@ -51,16 +57,16 @@ TABLE: dict[Kind, Row] = {
         Row(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
         Row(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
         Row(Kind.balance, Lane.order, ("session",), ("recorder",)),
-        Row(Kind.clock, Lane.system, ("sequencer",), ("model", "executor", "recorder"), stale_after_ns=SECOND),
-        Row(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "recorder")),
+        Row(Kind.clock, Lane.system, ("sequencer",), ("model", "executor", "recorder", "sentinel"), stale_after_ns=SECOND),
+        Row(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "backfill", "recorder", "sentinel")),
         Row(Kind.run, Lane.system, EVERY, ("recorder",)),
         Row(Kind.health, Lane.system, EVERY, ("recorder", "sentinel"), stale_after_ns=5 * SECOND),
         Row(Kind.refusal, Lane.system, EVERY, ("recorder",)),
-        Row(Kind.watermark, Lane.system, ("recorder",), ("recorder",)),
+        Row(Kind.watermark, Lane.system, ("recorder",), ("recorder", "sentinel")),
         Row(Kind.coverage, Lane.system, ("recorder",), ("recorder",)),
         Row(Kind.line, Lane.system, ("sequencer",), ("sentinel", "recorder")),
         Row(Kind.raw, Lane.system, ("feed",), ("recorder",)),
-        Row(Kind.alert, Lane.system, EVERY, ("recorder",)),
+        Row(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel")),
     )
 }
 

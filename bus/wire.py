@@ -5,7 +5,7 @@ An event is built once with `encode`, stamped in place by its producer (`stamp_s
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgpack
 import numpy as np
@@ -20,6 +20,14 @@ _SENT = struct.Struct("<QQ")  # epoch, number at 64
 _SEQUENCED = struct.Struct("<QQ")  # seq, link at 80
 _I8 = struct.Struct("<q")
 _U4 = struct.Struct("<I")
+_U8 = struct.Struct("<Q")
+_SIZE = struct.Struct("<II")  # size, count at 0
+_FLAGS = struct.Struct("<H")  # at 10
+_IDS = struct.Struct("<qqqq")  # first_id, last_id, venue_ns, recv_ns at 104
+IDS_AT, RESERVED_AT = 104, 152
+# In `reserved` of a depth event: that the venue sent a checksum of the book after it (the low 32 bits), and that the
+# line's own book had the same one.
+HAS_CHECKSUM, CHECKED = 1 << 32, 1 << 33
 EVENT_SIZE_MAX = 16 << 20  # a full snapshot of 5000 levels a side is 240 kB; anything near this is a fault
 
 assert _HEADER.size == HEADER_SIZE == 160
@@ -138,6 +146,63 @@ def encode(
     )  # fmt: skip
     event[HEADER_SIZE:] = body
     return event
+
+
+def one_record(kind: Kind, subject: str, layout: str) -> Callable[..., bytearray]:
+    """A function that makes events of one record each, many times as fast as `encode`: what never changes is laid out once.
+
+    The function takes (first_id, last_id, venue_ns, recv_ns, *fields of the record); `layout` is the record in the
+    letters of `struct`. It raises struct.error for a number that does not fit.
+    """
+    image = encode(kind, subject, bytes(DTYPES[kind].itemsize))
+    form = struct.Struct("<qqqq24x" + layout)
+    assert form.size == len(image) - IDS_AT, f"{layout} is no {kind.name} record"
+    copy, pack_into = image.copy, form.pack_into
+
+    def make(*fields: int) -> bytearray:
+        event = copy()
+        pack_into(event, IDS_AT, *fields)
+        return event
+
+    return make
+
+
+def many_records(kind: Kind, subject: str) -> Callable[..., bytearray]:
+    """The same for any number of records: a function of (records as bytes, first_id, last_id, venue_ns, recv_ns, flags=0)."""
+    itemsize = DTYPES[kind].itemsize
+    head = encode(kind, subject, bytes(itemsize))[:HEADER_SIZE]
+    most = (EVENT_SIZE_MAX - HEADER_SIZE) // itemsize
+
+    def make(records: bytes, first_id: int, last_id: int, venue_ns: int, recv_ns: int, flags: int = 0) -> bytearray:
+        count, rest = divmod(len(records), itemsize)
+        if rest or not 0 < count <= most:
+            raise WireError(f"{len(records)} bytes are no 1 to {most} {kind.name} records of {itemsize} bytes")
+        event = head + records
+        _SIZE.pack_into(event, 0, HEADER_SIZE + len(records), count)
+        _FLAGS.pack_into(event, 10, flags)
+        _IDS.pack_into(event, IDS_AT, first_id, last_id, venue_ns, recv_ns)
+        return event
+
+    return make
+
+
+def extended(event: bytearray, records: bytes) -> bytearray:
+    """The event with more records of its kind behind those that it has."""
+    size, count = _SIZE.unpack_from(event)
+    longer = event + records
+    _SIZE.pack_into(longer, 0, size + len(records), count + len(records) // ((size - HEADER_SIZE) // count))
+    return longer
+
+
+def stamp_checksum(event: bytearray, checksum: int, checked: bool = False) -> None:
+    """The venue's CRC-32 of the book after this event (unsigned), and whether a book on this line had it too."""
+    _U8.pack_into(event, RESERVED_AT, checksum | HAS_CHECKSUM | (CHECKED if checked else 0))
+
+
+def checksum(event: bytearray) -> tuple[int | None, bool]:
+    """What `stamp_checksum` wrote; (None, False) where the venue sent none."""
+    (word,) = _U8.unpack_from(event, RESERVED_AT)
+    return (word & 0xFFFFFFFF if word & HAS_CHECKSUM else None), bool(word & CHECKED)
 
 
 def stamp_sent(event: bytearray, producer: bytes, epoch: int, number: int, sent_ns: int) -> None:

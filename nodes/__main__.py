@@ -11,11 +11,12 @@ import sys
 from types import ModuleType
 
 from bus.config import Config, ConfigError, load
-from bus.log import LogError
 from bus.process import Context, NodeFault, die_with_parent
+from bus.segments import LogError
 from bus.sockets import OutboxFull
+from nodes.feeding import lines
 
-NODES = ("exchange", "feed", "sequencer", "recorder", "model", "executor", "session", "sentinel")
+NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
 HOSTABLE = ("model", "executor", "session")
 USAGE = """\
@@ -24,7 +25,8 @@ usage: python -m nodes NODE [INSTANCE] [NODE [INSTANCE] …]
 Runs one node of the mesh in this process; `sequencer` can host model, executor and session beside itself.
 
   python -m nodes exchange            the local venue
-  python -m nodes feed 1              line 1 of the venue's market data
+  python -m nodes feed 1              line 1 of the market data of feed.venue
+  python -m nodes feed kraken-1       line 1 of another venue's
   python -m nodes model imbalance     the model of that name in mesh.toml
   python -m nodes sequencer model executor session
 
@@ -58,8 +60,10 @@ def idle_because(config: Config, node: str, instance: str) -> str:
     """Why this node has nothing to do in this mesh; empty if it has."""
     if node in config.host and node in HOSTABLE:
         return "hosted by the sequencer (host in mesh.toml)"
-    if node == "feed" and instance.isdigit() and int(instance) > config.feed.lines:
-        return f"feed.lines is {config.feed.lines} in mesh.toml"
+    if node == "feed":
+        return lines.idle_because(config, instance)
+    if node == "backfill" and not config.backfill.enabled:
+        return "backfill.enabled is false in mesh.toml"
     if node == "model" and instance not in {m.name for m in config.models}:
         return f"mesh.toml has no model {instance!r}"
     if node == "executor" and not config.executor.enabled:

@@ -1,130 +1,146 @@
 """One line of a venue's market data: subscribe, receive, parse exactly, say.
 
 Every frame is said in the order of its coming and nothing is dropped; a frame that cannot be understood is a refusal
-with its bytes. Depth changes wait for their snapshot (`BookSync`). When it dies the other lines carry on, and it comes
-back with fresh snapshots; when the sequencer is away, its outbox fills, and at the bound it stops reading the socket.
+with its bytes. Depth changes wait for their snapshot. Connections are replaced with overlap before the venue ends them,
+and when one of their streams falls silent. When it dies the other lines carry on, and it comes back with fresh snapshots;
+when the sequencer is away, its outbox fills, and at the bound it stops reading the sockets.
 """
 
 import asyncio
 import contextlib
-import struct
+import os
+import random
 import time
+from collections.abc import Iterable
+from functools import partial
 
-from bus.config import Instrument
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
-from bus.wire import HEADER_SIZE
-from nodes.transport import endpoints, websocket
+from bus.wire import encode
+from nodes import venues
+from nodes.feeding.freshness import Freshness
+from nodes.feeding.lines import line_of
+from nodes.feeding.reception import Reception
+from nodes.feeding.sources import Key, Source, topic_of
+from nodes.feeding.space import Space, judge
+from nodes.transport import websocket
 from nodes.transport.backoff import Backoff
-from nodes.transport.endpoints import Endpoints
-from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
-from nodes.venues import binance
-from nodes.venues.booksync import Answer, BookSync
+from nodes.transport.budget import Attempts
+from nodes.transport.conversation import Conversation
+from nodes.transport.endpoints import Hopping
+from nodes.transport.line_requests import LineRequests
+from nodes.transport.live import Live
+from nodes.transport.websocket import Disconnected
 
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.raw)
 
 FULL_LOOK_S = 0.02  # between two tries to say what the full outbox did not take
-SUBSCRIBE_PAUSE_S = 0.25  # the venue disconnects who sends more than 5 messages a second
 SAY_EVENTS = 128  # a read under load brings over a thousand frames: the first need not wait for the last
 END_S = 2.0  # for the tasks to end; then the process ends without them
-_IDS = struct.Struct("<qq")  # first_id, last_id at 104 of an event
-
-
-class Book:
-    """One instrument's synchronisation, and its own patience with the snapshot request."""
-
-    def __init__(self, instrument: Instrument, backoff: Backoff):
-        self.instrument = instrument
-        self.sync = BookSync()
-        self.backoff = backoff
-        self.not_before = 0.0  # monotonic seconds
-        self.definition: bytearray | None = None  # the last `instrument` event said
+WATCH_S = 0.5
+OVERLAP_LOOK_S = 0.01
+CALM_S = 60.0  # renewals farther apart than this are no series
+RENEWAL_BACKOFF_S = (1.0, 60.0)
+RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its time
+IMAGE_S = 5.0  # between two images of books that another line cannot go on with
+CONNECTION_WINDOW_S = 300.0
+COUNTERS = (
+    "frames", "events", "connections", "reconnects", "renewals", "refused_frames", "resyncs", "resubscriptions", "snapshots",
+    "buffer_overflows", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
+    "raw_left_out",
+)  # fmt: skip
 
 
 class Line:
-    """A connection for all instruments of the venue, kept up for ever."""
+    """The connections for all instruments of a venue, kept up for ever."""
 
     def __init__(self, ctx: Context):
         self.ctx = ctx
-        settings = ctx.config.feed
-        self.settings = settings
-        self.instruments = [i for i in ctx.config.instruments if i.venue == settings.venue]
-        self.routes = binance.routes(self.instruments)
-        self.rest = Rest()
-        self.backoff = Backoff(settings.backoff_s)
-        self.books = {i.subject.encode(): Book(i, Backoff(settings.backoff_s)) for i in self.instruments}
-        self.connection: websocket.Connection | None = None
-        self.flowing = asyncio.Event()  # acknowledged, or a first event came: snapshots may be fetched
-        self.snapshot_wanted = asyncio.Event()
-        self.unsaid: list[bytearray] = []  # at most what one read of the socket brought
-        self.heard = 0.0
+        self.settings = settings = ctx.config.feed
+        venue, number = line_of(ctx.config, ctx.instance)
+        self.adapter = adapter = venues.module(venue)
+        self.instruments = [i for i in ctx.config.instruments if i.venue == venue]
         self.count = ctx.counters
-        for name in ("frames", "events", "reconnects", "refused_frames", "resyncs", "snapshots", "buffer_overflows",
-                     "outbox_full", "rest_failures", "used_weight"):  # fmt: skip
-            self.count[name] = 0
-        self.count["last_frame_age"] = -1.0
+        self.count.update(dict.fromkeys(COUNTERS, 0), last_frame_age=-1.0)
+        self.reception = Reception(ctx.name, adapter, self.instruments, settings, raw=settings.raw)
+        self.hopping = Hopping(ctx.config, adapter, number)
+        self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
+        self.requests = LineRequests(
+            adapter, self.reception, self.hopping, settings, self.count, self.heard_by_rest, self.alert, self.local_addr
+        )
+        self.attempts = Attempts(settings.connections_per_5_minutes, CONNECTION_WINDOW_S)
+        self.backoff = Backoff(settings.backoff_s)
+        self.renewal_backoff = Backoff(RENEWAL_BACKOFF_S)
+        self.renewal = asyncio.Event()
+        self.renewed_s = -CALM_S
+        self.stale: set[Key] = set()
+        self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
+        self.space = Space.ample
+        self.lives: list[Live] = []  # that are open
+        self.closing: set[asyncio.Task] = set()
+        self.unsaid: list[bytearray] = []  # at most what one read of each socket brought
+        self.heard_ns = 0
 
-    # The way of a frame: socket → decode → book rule → outbox, in one call.
+    # The way of a frame: socket → reception → outbox, in one call.
 
-    def on_frames(self, recv_ns: int, frames: list[bytes]) -> None:
-        """All that one read of the socket brought, said as one batch, or as several where it brought a lot."""
-        said: list[bytearray] = []
-        decode, routes = binance.decode, self.routes
-        for frame in frames:
-            try:
-                events = decode(frame, recv_ns, routes)
-            except binance.FrameError as error:
-                # A lost depth change shows as a break of its id chain with the next one, and the book starts again.
-                self.count["refused_frames"] += 1
-                self.ctx.refuse(self.ctx.name, str(error), frame)
-                continue
-            if not events:
-                self.on_control(frame)
-            for event in events:
-                if event[8] == Kind.depth:
-                    said += self.on_depth(event)
-                else:
-                    said.append(event)
-            if len(said) >= SAY_EVENTS:
-                self.begin_flow()
+    def on_frames(self, live: Live, recv_ns: int, frames: list[bytes]) -> None:
+        """All that one read of a socket brought, said as one batch, or as several where it brought a lot."""
+        source, reception = live.source or self.begin(live), self.reception
+        if len(frames) <= SAY_EVENTS:
+            if said := reception.frames(source, recv_ns, frames):
                 self.say(said)
-                said = []
-        self.count["frames"] += len(frames)
-        self.heard = time.monotonic()
-        if said:
-            self.begin_flow()
-            self.say(said)
-
-    def on_depth(self, event: bytearray) -> list[bytearray]:
-        self.begin_flow()
-        book = self.books[bytes(event[32:64]).rstrip(b"\0")]
-        first_id, last_id = _IDS.unpack_from(event, 104)
-        said = book.sync.change(event, first_id, last_id)
-        if book.sync.wants_snapshot:
-            self.snapshot_wanted.set()
-        return said
-
-    def on_control(self, frame: bytes) -> None:
-        message = binance.control(frame)
-        if message.acknowledged:
-            self.begin_flow()
-        elif message.shutdown:
-            if self.connection is not None:
-                self.connection.abort("the server announced its shutdown")
         else:
-            self.count["refused_frames"] += 1
-            self.ctx.refuse(self.ctx.name, f"the venue refused a request: {message.code} {message.msg}", frame)
+            for start in range(0, len(frames), SAY_EVENTS):
+                self.say(reception.frames(source, recv_ns, frames[start : start + SAY_EVENTS]))
+        self.count["frames"] += len(frames)
+        self.heard_ns = recv_ns
+        if reception.attention or not live.flowed:
+            self.attend(live)
 
-    def begin_flow(self) -> None:
-        if not self.flowing.is_set():
-            self.flowing.set()
-            self.snapshot_wanted.set()
-            self.ctx.ready()
+    def begin(self, live: Live) -> Source:
+        """The connection is open: what it brings is heard from now on."""
+        for other in tuple(self.lives):
+            if other.over:
+                self.end(other)
+        self.count["connections"] += 1
+        if not self.lives:
+            self.freshness.began(time.monotonic())
+            self.requests.define.set()
+        live.source, said = self.reception.open(self.count["connections"], time.time_ns(), live.at_once)
+        self.lives.append(live)
+        self.say(said)
+        return live.source
+
+    def begin_flow(self, live: Live) -> None:
+        live.flowed = True
+        self.backoff.reset()
+        self.requests.wanted.set()
+        self.ctx.ready()
+
+    def attend(self, live: Live) -> None:
+        """What frames brought beside events."""
+        self.reception.attention = False
+        if live.source is not None and live.source.flowing and not live.flowed:
+            self.begin_flow(live)
+        refused, self.reception.refused = self.reception.refused, []
+        for why, raw in refused:
+            self.count["refused_frames"] += 1
+            self.ctx.refuse(self.ctx.name, why, raw)
+        self.requests.wanted.set()
+        self.resubscribe()
+        if live.source is not None and live.source.shutdown and not live.warned:
+            live.warned = True
+            self.renewal.set()
+
+    def heard_by_rest(self, said: list[bytearray]) -> None:
+        self.say(said)
+        for live in self.lives:
+            self.attend(live)
 
     def say(self, events: list[bytearray]) -> None:
-        """Never raises and never drops: what the full outbox does not take stops the socket until it does."""
+        """Never raises and never drops: what the full outbox does not take stops the sockets until it does."""
         if self.unsaid:
             self.unsaid += events
             return
@@ -134,146 +150,236 @@ class Line:
         except OutboxFull:
             self.count["outbox_full"] += 1
             self.unsaid += events
-            if self.connection is not None:
-                self.connection.pause()
+            for live in self.lives:
+                live.pause()
             asyncio.get_running_loop().call_later(FULL_LOOK_S, self.say_again)
 
     def say_again(self) -> None:
         events, self.unsaid = self.unsaid, []
         self.say(events)
-        if not self.unsaid and self.connection is not None:
-            self.connection.resume()
+        if not self.unsaid:
+            self.freshness.excuse(time.monotonic())
+            for live in self.lives:
+                live.resume()
 
-    # The connection.
+    def alert(self, level: str, what: str, target: str, why: str, action: str) -> None:
+        content = {"level": level, "what": what, "target": target, "why": why, "action": action}
+        self.say([encode(Kind.alert, self.ctx.name, content)])
+
+    # Connections.
 
     async def keep_connected(self) -> None:
+        live: Live | None = None
         while True:
-            where = await endpoints.wait(self.ctx.config)
             try:
-                await self.one_connection(where)
-            except websocket.Disconnected as error:
-                self.count["last_error"] = str(error)[:200]
-            self.count["reconnects"] += 1
-            await asyncio.sleep(self.backoff.wait_s())
+                live = await (self.connect(()) if live is None else self.serve(live))
+            except Disconnected as error:
+                live = None
+                self.failed(error)
+                self.count["reconnects"] += 1
+                await asyncio.sleep(self.backoff.wait_s())
 
-    async def one_connection(self, where: Endpoints) -> None:
-        """Until it breaks; raises Disconnected with the reason."""
-        connection = await websocket.connect(f"{where.ws}/stream", self.on_frames, self.settings.stale_s)
-        self.connection = connection
-        # The sequencer takes a definition as the mark of a new connection, which may have missed something.
-        self.say([bytearray(book.definition) for book in self.books.values() if book.definition is not None])
-        definitions = asyncio.create_task(self.define(where))
-        snapshots = asyncio.create_task(self.fetch_snapshots(where))
+    async def connect(self, at_once: Iterable[Key]) -> Live:
+        """An open connection, with its subscriptions under way. Raises Disconnected."""
+        await self.attempts.take()
+        adapter, settings = self.adapter, self.settings
+        url = await self.hopping.ws() + adapter.path(self.instruments, settings)
+        quiet_s = min(settings.stale_s, adapter.QUIET_S)
+        live = Live(at_once)
+        on_frames = partial(self.on_frames, live)
+        live.connection = await websocket.connect(url, on_frames, quiet_s, local_addr=self.local_addr)
+        if live.source is None:
+            self.begin(live)
+        if self.unsaid:
+            live.pause()
+        ping_s = adapter.PING_S if adapter.PING else settings.ping_s
+        live.talk(Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s))
+        live.send(adapter.subscribe(self.instruments, settings))
+        now_s = time.monotonic()
+        life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
+        live.due_s = now_s + life_s * random.uniform(0.9, 1.0)
+        live.expect_books(self.instruments, RESUBSCRIBE_S, now_s + 5 * RESUBSCRIBE_S[0])
+        return live
+
+    async def serve(self, live: Live) -> Live:
+        """Until the connection is replaced: gives the one that speaks now. Raises Disconnected when it broke."""
+        wanted = asyncio.create_task(self.renewal.wait())
+        wait_s = max(0.0, live.due_s - time.monotonic())
         try:
-            if self.unsaid:
-                connection.pause()
-            for request in binance.subscribe(self.instruments):
-                connection.send(request)
-                await asyncio.sleep(SUBSCRIBE_PAUSE_S if len(self.routes) > binance.STREAMS_PER_SUBSCRIBE else 0)
-            await self.flowed_or_closed(connection)
-            self.backoff.reset()
-            await asyncio.shield(connection.closed)
+            await asyncio.wait((live.closed, wanted), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            connection.abort("this line ends it")
-            for task in (definitions, snapshots):
-                task.cancel()
-            await asyncio.gather(definitions, snapshots, return_exceptions=True)
-            self.disconnected()
-        if connection.failure is not None:
-            raise connection.failure
-        raise websocket.Disconnected(connection.closed.result())
+            wanted.cancel()
+        if live.over:
+            raise self.broken(live)
+        return await self.renew(live)
 
-    async def flowed_or_closed(self, connection: websocket.Connection) -> None:
-        flowing = asyncio.create_task(self.flowing.wait())
-        await asyncio.wait((flowing, connection.closed), return_when=asyncio.FIRST_COMPLETED)
-        flowing.cancel()
+    async def renew(self, old: Live) -> Live:
+        """Replaces a connection by a new one that runs beside it until both are known to bring the same."""
+        at_once, self.stale = self.stale, set()
+        self.renewal.clear()
+        if time.monotonic() - self.renewed_s > CALM_S:
+            self.renewal_backoff.reset()
+        else:
+            await asyncio.wait((old.closed,), timeout=self.renewal_backoff.wait_s())
+        self.renewed_s = time.monotonic()
+        self.count["renewals"] += 1
+        if old.source is not None and old.source.shutdown:
+            self.hopping.hop_ws()  # where there is another server, it is not this one that is about to end
+        connecting = asyncio.create_task(self.connect(at_once))
+        try:
+            await asyncio.wait((connecting, old.closed), return_when=asyncio.FIRST_COMPLETED)
+            if old.over:
+                self.end(old)
+            new = await connecting
+        except Disconnected as error:
+            if old.over:
+                raise
+            self.failed(error)
+            return self.try_later(old, at_once)
+        finally:
+            connecting.cancel()
+        return await self.overlap(old, new)
 
-    def disconnected(self) -> None:
-        self.connection = None
-        self.flowing.clear()
-        self.snapshot_wanted.clear()
-        for book in self.books.values():
-            if waiting := book.sync.disconnected():
-                self.say(waiting)
+    async def overlap(self, old: Live, new: Live) -> Live:
+        """Both connections run. Gives the one that speaks afterwards."""
+        begin_s = time.monotonic()
+        end_s = begin_s + self.settings.overlap_s
+        while not (old.over or new.over or self.reception.joined or time.monotonic() > end_s):
+            await asyncio.sleep(OVERLAP_LOOK_S)
+        self.count["overlap_s"] = round(time.monotonic() - begin_s, 3)
+        if new.over or not (old.over or new.flowed):
+            if old.over:
+                self.end(old)
+                raise self.broken(new)
+            self.failed(self.broken(new) if new.over else Disconnected(self.drop(new, "nothing came on it in time")))
+            return self.try_later(old, new.at_once)
+        if old.over:
+            self.end(old)
+        elif self.reception.successor is not None:
+            self.say(self.reception.hand_over(time.time_ns()))
+            self.drop(old, "replaced")
+        self.freshness.began(time.monotonic())
+        self.requests.define.set()
+        return new
 
-    # What REST brings.
+    def try_later(self, old: Live, at_once: Iterable[Key]) -> Live:
+        """The renewal failed, and the old connection still works."""
+        self.stale |= set(at_once)
+        old.due_s = time.monotonic() + self.renewal_backoff.wait_s()
+        return old
 
-    async def define(self, where: Endpoints) -> None:
-        """Says each instrument's definition, if it is not the one said at the connection's beginning."""
-        backoff = Backoff(self.settings.backoff_s)
-        missing = list(self.books.values())
-        while missing:
-            for book in tuple(missing):
-                body = await self.ask(where, "/api/v3/exchangeInfo", {"symbol": book.instrument.symbol})
-                if body is None:
-                    continue
-                try:
-                    event = binance.decode_exchange_info(body, time.time_ns(), book.instrument)
-                except binance.FrameError as error:
-                    self.ctx.refuse(self.ctx.name, str(error), body)
-                    continue
-                missing.remove(book)
-                if book.definition is None or event[HEADER_SIZE:] != book.definition[HEADER_SIZE:]:
-                    book.definition = bytearray(event)
-                    self.say([event])
-            await asyncio.sleep(backoff.wait_s())
+    def broken(self, live: Live) -> Disconnected:
+        """Ends it; the reason. Raises what a bug in here raised."""
+        self.end(live)
+        assert live.connection is not None
+        if live.connection.failure is not None:
+            raise live.connection.failure
+        return Disconnected(live.closed.result())
 
-    async def fetch_snapshots(self, where: Endpoints) -> None:
-        """One request at a time: a reconnect of many symbols must not spend the venue's whole budget at once."""
-        await self.flowing.wait()
-        while True:
-            wanting = [book for book in self.books.values() if book.sync.wants_snapshot]
-            if not wanting:
-                self.snapshot_wanted.clear()
-                await self.snapshot_wanted.wait()
+    def end(self, live: Live) -> None:
+        """The connection is over, or is not heard any more."""
+        if live in self.lives:
+            self.lives.remove(live)
+            live.hush()
+            if live.source is not None:
+                self.say(self.reception.close(live.source, time.time_ns()))
+
+    def drop(self, live: Live, why: str) -> str:
+        """Says goodbye to a connection that is not wanted any more."""
+        self.end(live)
+        assert live.connection is not None
+        task = asyncio.create_task(live.connection.close())
+        self.closing.add(task)
+        task.add_done_callback(self.closing.discard)
+        return why
+
+    def failed(self, error: Disconnected) -> None:
+        self.count["last_error"] = str(error)[:200]
+        self.hopping.hop_ws()
+
+    # What time brings.
+
+    def resubscribe(self) -> None:
+        """Asks for fresh books on the stream, each with its own patience."""
+        for live in self.lives:
+            if live.source is None:
                 continue
-            book = min(wanting, key=lambda book: book.not_before)
-            await asyncio.sleep(book.not_before - time.monotonic())
-            await self.fetch_snapshot(where, book)
-
-    async def fetch_snapshot(self, where: Endpoints, book: Book) -> None:
-        parameters = {"symbol": book.instrument.symbol, "limit": self.settings.depth_limit}
-        body = await self.ask(where, "/api/v3/depth", parameters)
-        book.not_before = time.monotonic() + book.backoff.wait_s()
-        if body is None:
-            return
-        try:
-            last_update_id, event = binance.decode_snapshot(body, time.time_ns(), book.instrument)
-        except binance.FrameError as error:
-            self.ctx.refuse(self.ctx.name, str(error), body)
-            return
-        self.count["snapshots"] += 1
-        answer, said = book.sync.snapshot(event, last_update_id)
-        if answer is not Answer.TOO_OLD:
-            book.backoff.reset()
-        if said:
-            self.say(said)
-
-    async def ask(self, where: Endpoints, path: str, parameters: dict[str, object]) -> bytes | None:
-        """The body, or None when the venue did not give one: counted, to be asked again after a wait."""
-        try:
-            return await self.rest.get(where.rest, path, parameters)
-        except (RestError, RestUnreachable) as error:
-            self.count["rest_failures"] += 1
-            self.count["last_error"] = str(error)[:200]
-            if isinstance(error, RestLimited):
-                await asyncio.sleep(error.wait_s)
-            return None
-        finally:
-            self.count["used_weight"] = self.rest.used_weight
+            for instrument in self.reception.wanted_resubscriptions(live.source):
+                patience = live.patience.get(instrument.subject)
+                if patience is not None and time.monotonic() >= patience.not_before:
+                    patience.not_before = time.monotonic() + patience.backoff.wait_s()
+                    self.count["resubscriptions"] += 1
+                    live.send(self.adapter.resubscribe(instrument, self.settings))
 
     async def watch(self) -> None:
+        """Freshness, the disk, counters."""
+        looked_s, imaged_s = -self.ctx.config.disk.look_s, time.monotonic()
         while True:
-            self.count["last_frame_age"] = round(time.monotonic() - self.heard, 3) if self.heard else -1.0
-            self.count["resyncs"] = sum(book.sync.resyncs for book in self.books.values())
-            self.count["buffer_overflows"] = sum(book.sync.overflows for book in self.books.values())
-            await asyncio.sleep(0.5)
+            now_s = time.monotonic()
+            if now_s - looked_s >= self.ctx.config.disk.look_s:
+                looked_s = now_s
+                self.look_at_disk()
+            if self.unsaid:
+                self.freshness.excuse(now_s)
+            elif len(self.lives) == 1:
+                self.look_at_streams(self.lives[0], now_s)
+            if now_s - imaged_s >= IMAGE_S:
+                imaged_s = now_s
+                self.say(self.reception.images(time.time_ns()))
+            self.resubscribe()
+            self.show()
+            await asyncio.sleep(min(WATCH_S, self.settings.fresh_min_s / 4))
+
+    def look_at_streams(self, live: Live, now_s: float) -> None:
+        assert live.source is not None
+        stale = self.freshness.look(now_s, {key: stream.events for key, stream in live.source.streams.items()})
+        for key, silent_s in stale.items():
+            self.count["stale_streams"] += 1
+            self.stale.add(key)  # type: ignore[arg-type]
+            limit_s = self.freshness.limit_s(self.freshness.pulses[key])
+            self.alert(
+                "warning", "stale_stream", topic_of(key),  # type: ignore[arg-type]
+                f"silent for {silent_s:.1f} s on a connection that is heard", f"renewed; patience is now {limit_s:.0f} s",
+            )  # fmt: skip
+        if stale:
+            self.renewal.set()
+
+    def look_at_disk(self) -> None:
+        disk, folder = self.ctx.config.disk, self.ctx.config.source_dir
+        while not folder.exists():
+            folder = folder.parent
+        free = os.statvfs(folder)
+        free_bytes = free.f_bavail * free.f_frsize
+        before, self.space = self.space, judge(self.space, free_bytes, disk.low_bytes, disk.critical_bytes)
+        self.count["disk"], self.count["free_bytes"] = self.space.name, free_bytes
+        if self.space == before:
+            return
+        self.count["disk_steps"] = self.count.get("disk_steps", 0) + 1
+        action = ("everything is said", "raw frames are left out", "raw frames and depth are left out")[self.space]
+        level = ("info", "warning", "critical")[self.space]
+        self.alert(level, "disk", str(folder), f"{free_bytes} bytes are free: {self.space.name}", action)
+        self.say(self.reception.leave_out_depth(self.space == Space.critical))
+        self.say(self.reception.keep_raw(self.settings.raw and self.space == Space.ample, time.time_ns()))
+        self.requests.wanted.set()
+
+    def show(self) -> None:
+        self.count["last_frame_age"] = round((time.time_ns() - self.heard_ns) / 1e9, 3) if self.heard_ns else -1.0
+        self.count["resyncs"] = self.reception.resyncs
+        self.count["buffer_overflows"] = self.reception.overflows
+        self.count["depth_left_out"] = self.reception.left_out
+        self.count["raw_left_out"] = self.reception.raw_left_out
+        self.count["hops"] = self.hopping.hops
+        connection = self.lives[0].connection if self.lives else None
+        if connection is not None and connection.round_trip_s is not None:
+            self.count["ping_ms"] = round(connection.round_trip_s * 1e3, 3)
 
 
 async def run(ctx: Context) -> None:
     """Until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     line = Line(ctx)
-    work = [asyncio.create_task(line.keep_connected()), asyncio.create_task(line.watch())]
+    requests = line.requests
+    jobs = (line.keep_connected, line.watch, requests.keep_definitions, requests.keep_books, requests.keep_time)
+    work = [asyncio.create_task(job()) for job in jobs]
     stopped = asyncio.create_task(ctx.stop.wait())
     try:
         done, _ = await asyncio.wait((*work, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -283,7 +389,11 @@ async def run(ctx: Context) -> None:
         for task in (*work, stopped):
             task.cancel()
         await asyncio.wait((*work, stopped), timeout=END_S)
+        for live in tuple(line.lives):
+            line.end(live)
+            if live.connection is not None:
+                live.connection.abort("this line ends it")
         if line.unsaid:
             with contextlib.suppress(OutboxFull):
                 ctx.say(line.unsaid)
-        await line.rest.close()
+        await requests.rest.close()

@@ -101,7 +101,8 @@ class Step:
                 self._put(event, 0, stage.put(event), event.count)
             elif kind == Kind.gap:
                 stream, state = _GAP.unpack_from(event.raw, _GAP_AT)
-                if state == GapState.open:
+                # Trades that are gone for good were open before; a gap of anything else is unrecoverable at once.
+                if state == GapState.open or (state == GapState.unrecoverable and stream != Kind.trade):
                     self._put(event, stream, 0, 0)
             elif kind == Kind.instrument:
                 self._flush(said)

@@ -11,16 +11,18 @@ import time
 
 import numpy as np
 
-from bus.log import LogError, LogReader, LogReleased, release
+from bus.log import LogReader
 from bus.process import Context
 from bus.schema import WATERMARK, Kind
+from bus.segments import LogError, LogReleased, release
 from bus.sockets import OutboxFull
 from bus.wire import Event, encode
 from nodes.recording.days import Days, keep_days, keep_space
 from storage import coverage
 from storage.catalog import DAY_NS
 from storage.cut import ArchiveWriter
-from storage.recent import RecentError, RecentFull, RecentWriter
+from storage.environment import RecentError
+from storage.recent import RecentFull, RecentWriter
 from storage.segment import ArchiveError, ArchiveFull
 
 READS: tuple[Kind, ...] = tuple(Kind)
@@ -55,8 +57,9 @@ class Recorder:
         self.newest_ns = 0
         self.oldest_ns = 0  # seq_ns of the first event that is not archived; 0 = to be looked up
         self.cut_at = time.monotonic()
+        ctx.counters.update(archive_failures=0, recent_failures=0, release_failures=0)
+        ctx.counters.update(pruned=0, strays_removed=self.archive.removed)
         self.said_seq: int | None = None  # the coverage up to here is in the log; None = to be looked up
-        ctx.counters.update(archive_failures=0, recent_failures=0, pruned=0, strays_removed=self.archive.removed)
 
     def _check_continuity(self) -> None:
         archived, first = self.archive.archived_seq, self.log.first
@@ -132,7 +135,10 @@ class Recorder:
 
     def prune(self) -> None:
         before = min(self.newest_ns, time.time_ns()) - self._recent_ns()
-        self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        try:
+            self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        except RecentFull as error:
+            self._trouble("recent", error)
 
     # -- the archive
 
@@ -172,7 +178,10 @@ class Recorder:
         """Log segments that both stores have; a recent store that takes nothing does not hold them."""
         archived = self.archive.archived_seq
         upto = archived if self.behind else min(archived, self.recent.recent_seq)
-        release(self.config.log_dir, upto, self.config.log.keep_segments)
+        try:
+            release(self.config.log_dir, upto, self.config.log.keep_segments)
+        except LogError as error:
+            self._trouble("release", error)
 
     async def say_archived(self) -> None:
         """The watermark, and before it what the files since the last watermark prove: a watermark in the log vouches for both.

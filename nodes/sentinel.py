@@ -1,102 +1,91 @@
-"""Watches every process and has supervisord bring a dead one back at once, instead of within a second.
+"""Has supervisord bring a dead process back at once, instead of within a second, and restarts what is alive but wrong.
 
-Two of them run: one acts, under a lock; the other watches that one and takes its place. It decides nothing about
-what should run (that is supervisord's, and its operator's): it sees a death at once and makes supervisord look.
-When both die, supervisord alone brings everything back, more slowly. Nothing depends on a sentinel.
+Two of them run: one acts, under a lock; the other watches that one and takes its place. Both follow the log, so the budget
+of restarts and what was told already are known to either. It decides nothing about what should run (that is supervisord's,
+and its operator's). When both die, supervisord alone brings everything back, more slowly. Nothing depends on a sentinel.
 """
 
 import asyncio
+import contextlib
 import fcntl
+import json
 import os
+import shutil
+import sys
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from bus.config import Config
+from bus.log import LogReader
 from bus.process import Context
 from bus.schema import Kind
+from bus.sockets import OutboxFull
+from bus.wire import encode
+from nodes.transport.processes import Watch, holds
 from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
+from nodes.watching.deaths import Budget, CrashLoops, came_to_an_end, left_alone
+from nodes.watching.judge import Judge, Process, Verdict
+from nodes.watching.restarts import HOUR_NS, Decision, Restarts
+from storage.lately import lately
 
-READS: tuple[Kind, ...] = ()
-WRITES = (Kind.health,)
+READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert)
+WRITES = (Kind.health, Kind.alert)
 
+NAMES = ("sentinel-1", "sentinel-2")
 POLL_S = 0.5  # processes that operators have started or restarted are found within this
+LOOK_S = 1.0  # between two judgements of the living
 PROD_S = 0.001  # between two requests while a dead process is not yet back
 PROD_S_MAX = 2.0  # supervisord brings it back itself after a second
-RESPAWNS_PER_MINUTE = 30  # of one process; beyond it supervisord's own pace of a second is quick enough
-LIVED_S = 2  # a process that exits 0 sooner than this had nothing to do
 
 
-class Watch:
-    """Which processes live, which have died, and when: pidfds in the event loop."""
+class Opinion:
+    """What the log says of the living, and what was done about it before; both sentinels keep one."""
 
-    def __init__(self, on_death: Callable[[], None]):
-        self.on_death = on_death
-        self.pids: dict[str, int] = {}
-        self.died: dict[str, tuple[int, float]] = {}  # name → pid, when
-        self._fds: dict[str, int] = {}
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.judge = Judge(ctx.config.sentinel, ctx.config.recorder.segment_s)
+        self.restarts = Restarts(ctx.config.sentinel)
+        self.known = False  # the alerts of the last hour: nothing is restarted before
 
-    def see(self, name: str, pid: int) -> None:
-        """Watches `name` under `pid` from now on."""
-        if self.pids.get(name) == pid:
-            return
-        self.forget(name)
+    async def follow(self) -> None:
+        """Until the node ends. The alerts of the last hour are looked up first, what follows is heard."""
+        after = await asyncio.to_thread(self._remember)
+        self.known = True
+        self.restarts.take_over(time.time_ns())
+        async for events in self.ctx.subscribe(READS, after):
+            self.judge.hear(events)
+            self.restarts.hear(events)
+
+    def _remember(self) -> int:
+        last = LogReader(self.ctx.config.log_dir).last
+        self.restarts.hear(lately(self.ctx.config, Kind.alert, NAMES, time.time_ns() - HOUR_NS))
+        return last
+
+    def of(self, infos: list[dict]) -> list[Decision]:
+        """What is to be done about the processes that supervisord says run."""
+        running = [info for info in infos if info["state"] == ProcessStates.RUNNING and info["name"] != self.ctx.name]
+        processes = [self._observe(info["name"], info["pid"], info["start"] * 10**9) for info in running]
+        now_ns = time.time_ns()
+        verdicts = self.judge.look(now_ns, processes, self._log_end(), self._disk_full())
+        working = frozenset(process.name for process in processes if self.judge.works(process))
+        return self.restarts.decide(verdicts, processes, working, now_ns) if self.known else []
+
+    def _observe(self, name: str, pid: int, since_ns: int) -> Process:
+        memory_bytes, stopped = holds(pid)
+        return Process(name, pid, since_ns, memory_bytes, stopped, ready_ns(self.ctx.config, name, pid) > 0)
+
+    def _log_end(self) -> tuple[str, int] | None:
+        with contextlib.suppress(OSError, ValueError):
+            newest = max(self.ctx.config.log_dir.glob("*.seg"))
+            return newest.name, newest.stat().st_size
+        return None
+
+    def _disk_full(self) -> bool:
         try:
-            fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return  # died and reaped since it was read; the next reading shows it
-        self.pids[name] = pid
-        self._fds[name] = fd
-        asyncio.get_running_loop().add_reader(fd, self._death, name, pid)
-
-    def forget(self, name: str) -> None:
-        self.pids.pop(name, None)
-        fd = self._fds.pop(name, None)
-        if fd is not None:
-            asyncio.get_running_loop().remove_reader(fd)
-            os.close(fd)
-
-    def _death(self, name: str, pid: int) -> None:
-        self.forget(name)
-        self.died[name] = (pid, time.monotonic())
-        self.on_death()
-
-    def close(self) -> None:
-        for name in list(self._fds):
-            self.forget(name)
-
-
-class Budget:
-    """At most `limit` respawns per minute and process."""
-
-    def __init__(self, limit: int = RESPAWNS_PER_MINUTE):
-        self.limit = limit
-        self._times: dict[str, deque[float]] = {}
-
-    def allows(self, name: str, now: float) -> bool:
-        times = self._times.setdefault(name, deque(maxlen=self.limit))
-        return len(times) < self.limit or now - times[0] > 60
-
-    def spend(self, name: str, now: float) -> None:
-        self._times.setdefault(name, deque(maxlen=self.limit)).append(now)
-
-
-def came_to_an_end(info: dict) -> bool:
-    """Whether a process exited 0 after real work: somebody sent it SIGTERM behind supervisord's back.
-
-    supervisord leaves it so (0 is what a hosted program says, at once); it is brought back all the same.
-    """
-    state, lived = info["state"], info["stop"] - info["start"]
-    return state == ProcessStates.EXITED and info["exitstatus"] == 0 and lived >= LIVED_S
-
-
-def left_alone(info: dict) -> bool:
-    """Whether a process that does not run is meant not to: stopped by an operator, or it had nothing to do."""
-    state = info["state"]
-    if state == ProcessStates.EXITED:
-        return info["exitstatus"] == 0 and not came_to_an_end(info)
-    # BACKOFF and FATAL: it cannot even be started; supervisord tries again at its own pace.
-    return state in (ProcessStates.STOPPING, ProcessStates.STOPPED, ProcessStates.BACKOFF, ProcessStates.FATAL)
+            return shutil.disk_usage(self.ctx.config.log_dir).free < self.ctx.config.log.segment_bytes
+        except OSError:
+            return False
 
 
 class Sentinel:
@@ -105,16 +94,19 @@ class Sentinel:
     def __init__(self, ctx: Context):
         self.ctx = ctx
         self.counters = ctx.counters
-        for name in ("respawns", "beyond_budget", "supervisord_away", "takeovers", "leader"):
+        for name in ("respawns", "beyond_budget", "restarts", "supervisord_away", "takeovers", "leader"):
             self.counters.setdefault(name, 0)
         self.counters.setdefault("respawn_ms_last", 0.0)
         self.counters.setdefault("respawn_ms_max", 0.0)
         self.wake = asyncio.Event()
         self.watch = Watch(self.wake.set)
         self.budget = Budget()
+        self.loops = CrashLoops()
+        self.opinion = Opinion(ctx)
         self.supervisord = Supervisord(ctx.config.root / "run")
         self.thread = ThreadPoolExecutor(1)
         self.lock = os.open(ctx.config.run_dir / "sentinel.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.infos: list[dict] | None = None  # what supervisord said last
 
     def close(self) -> None:
         self.watch.close()
@@ -140,39 +132,64 @@ class Sentinel:
             pass
         self.wake.clear()
 
+    # -- one of two
+
     def try_lock(self) -> bool:
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        os.pwrite(self.lock, f"{os.getpid():<10}".encode(), 0)
+        self.beat()
         return True
+
+    def beat(self) -> None:
+        """The one that acts says so in the lock's file: pid, and when."""
+        os.pwrite(self.lock, f"{os.getpid():<10}{time.monotonic_ns():<20}".encode(), 0)
 
     async def stand_by(self) -> None:
         """Returns once this is the sentinel that acts."""
         first = True
+        beat, patience = b"", 0.0
         while not self.ctx.stop.is_set():
             if self.try_lock():
                 self.counters["takeovers"] += not first
                 self.counters["leader"] = 1
                 self.watch.forget("leader")
+                self.opinion.restarts.take_over(time.time_ns())
                 return
             first = False
-            leader = os.pread(self.lock, 10, 0).strip()
-            if leader.isdigit():
+            seen = os.pread(self.lock, 30, 0)
+            patience = patience + POLL_S if seen == beat else 0.0  # rounds, not time: this one may have been stopped itself
+            beat = seen
+            if (leader := seen[:10].strip()).isdigit():
                 self.watch.see("leader", int(leader))
+                if patience >= self.ctx.config.sentinel.heartbeat_s:
+                    await self.replace(int(leader), patience)
+                    patience = 0.0
             await self.pause(POLL_S)
         self.watch.close()
 
+    async def replace(self, pid: int, silent_s: float) -> None:
+        """Ends a sentinel that has the lock and does not act."""
+        for info in await self.ask(self.supervisord.processes) or ():
+            if info["pid"] == pid and info["state"] == ProcessStates.RUNNING and self.opinion.known:
+                leader = Process(info["name"], pid, info["start"] * 10**9)
+                why = f"it has the lock and has not acted for {silent_s:.0f} s"
+                verdict = Verdict(leader.name, "heartbeat missing", why)
+                for decision in self.opinion.restarts.decide([verdict], [leader], frozenset(), time.time_ns()):
+                    await self.carry_out(decision)
+
+    # -- the dead
+
     async def round(self) -> bool:
         """One look at all processes; True while one of them has to come back at once."""
-        infos = await self.ask(self.supervisord.processes)
-        if infos is None:
+        self.infos = await self.ask(self.supervisord.processes)
+        if self.infos is None:
             self.watch.died.clear()
             return False
         now = time.monotonic()
         waiting = False
-        for info in infos:
+        for info in self.infos:
             waiting |= await self.look(info, now)
         return waiting
 
@@ -183,14 +200,16 @@ class Sentinel:
         if pid and pid != dead_pid:
             if dead_pid:
                 self.count(name, now, (now - since) * 1000)
+                await self.judge_death(name, dead_pid, now)
             self.watch.see(name, pid)
             return False
         if left_alone(info):
             self.watch.died.pop(name, None)
             return False
-        if not self.budget.allows(name, now) or now - since > PROD_S_MAX:
+        if not self.budget.allows(name, now) or self.loops.looping(name, now) or now - since > PROD_S_MAX:
             if self.watch.died.pop(name, None):
                 self.counters["beyond_budget"] += 1
+                await self.judge_death(name, dead_pid, now)
             return False
         if came_to_an_end(info):
             await self.ask(self.supervisord.start, name)
@@ -204,23 +223,71 @@ class Sentinel:
         self.counters["respawn_ms_last"] = round(respawn_ms, 3)
         self.counters["respawn_ms_max"] = max(self.counters["respawn_ms_max"], round(respawn_ms, 3))
 
+    async def judge_death(self, name: str, pid: int, now: float) -> None:
+        """Whether it dies in a loop: told once; a step that cannot get past an event is stopped."""
+        since_ns = ready_ns(self.ctx.config, name, pid)
+        alerts, hopeless = self.loops.died(name, (time.time_ns() - since_ns) / 1e9 if since_ns else None, now)
+        for alert in alerts:
+            self.say(alert)
+        if hopeless:
+            await self.ask(self.supervisord.stop, name)
+
+    # -- the living
+
+    async def examine(self) -> None:
+        """Restarts what is alive but wrong, and says so."""
+        if self.infos is not None:
+            for decision in self.opinion.of(self.infos):
+                await self.carry_out(decision)
+
+    async def carry_out(self, decision: Decision) -> None:
+        """Said first: an alert whose restart did not happen costs a restart of the budget, and never the other way round."""
+        self.say(decision.alert)
+        if decision.restart and await self.ask(self.supervisord.kill, decision.target):
+            self.counters["restarts"] += 1
+
+    def say(self, alert: dict) -> None:
+        """In the log, and in this process's own for the time when the log stands still."""
+        print("{level}: {target}: {what}: {why}; {action}".format(**alert), file=sys.stderr, flush=True)
+        with contextlib.suppress(OutboxFull):
+            self.ctx.say([encode(Kind.alert, self.ctx.name, alert)])
+
     async def act(self) -> None:
+        examined = 0.0
         while not self.ctx.stop.is_set():
             waiting = await self.round()
+            self.beat()
             if waiting:
                 await asyncio.sleep(PROD_S)
-            else:
-                await self.pause(POLL_S)
+                continue
+            if time.monotonic() - examined >= LOOK_S:
+                examined = time.monotonic()
+                await self.examine()
+            await self.pause(POLL_S)
+
+
+def ready_ns(config: Config, name: str, pid: int) -> int:
+    """When this life of a process became ready; 0 if it has not."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        said = json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
+        return said["ready_ns"] if said["pid"] == pid else 0
+    return 0
 
 
 async def run(ctx: Context) -> None:
     sentinel = Sentinel(ctx)
     ending = asyncio.create_task(ctx.stop.wait())
     ending.add_done_callback(lambda _: sentinel.wake.set())
+    following = asyncio.create_task(sentinel.opinion.follow())
+    following.add_done_callback(lambda _: ctx.stop.set())  # at the end, or by a fault, which ends us
     ctx.ready()
     try:
         await sentinel.stand_by()
         await sentinel.act()
     finally:
+        ctx.stop.set()
         ending.cancel()
-        sentinel.close()
+        try:
+            await following
+        finally:
+            sentinel.close()

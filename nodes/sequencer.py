@@ -14,12 +14,15 @@ from collections.abc import Callable
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogFull, LogReader, LogWriter, read_preamble, segments
+from bus.intake import Intake, Taken
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import CLOCK, Kind
-from bus.sockets import Intake, Publisher, Taken
+from bus.segments import LogFull, read_preamble, segments
+from bus.sockets import Publisher
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes.sequencing.arbiter import ARBITRATED, Arbiter
+from nodes.sequencing.arbiter import ARBITRATED, MISSING_MAX, Arbiter
 from nodes.sequencing.cursors import NAME, Position
 
 READS: tuple[Kind, ...] = ()
@@ -29,6 +32,7 @@ MILLISECOND = 1_000_000
 TICK_S = 0.02
 SWEEP_NS = 250 * MILLISECOND
 CURSOR_NS = 1000 * MILLISECOND
+LINE_NS = 10 * CURSOR_NS
 RETRY_S = 0.5
 BATCH_EVENTS = 4096
 
@@ -55,10 +59,11 @@ class Sequencer:
         self.after_append: Callable[[], None] | None = None  # a host runs its nodes here
         self._epoch = self.log.log_id
         self._producer = NAME.encode().ljust(16, b"\0")
-        self._last_append = self._last_sweep = self._last_cursor = time.monotonic_ns()
+        self._last_append = self._last_sweep = self._last_cursor = self._last_line = time.monotonic_ns()
         self.refused = 0  # tries that a full disk has turned down in a row
         self.batches = 0
         self.batch_max = 0
+        self.told_forgotten = 0
 
     def _state(self) -> bytes:
         """For the head of a new segment: true when everything taken is in the log or held."""
@@ -95,13 +100,21 @@ class Sequencer:
             kind = event[8] | event[9] << 8
             if kind in ARBITRATED:
                 out += self.arbiter.offer(kind, _subject(event), producer, number, event, now)
+            elif kind == Kind.gap:  # backfill's word: what it changes, the arbiter says
+                out += self.arbiter.declare(_subject(event), producer, decode(event).records)
             else:
                 if kind == Kind.instrument:  # a feed says it at every connect, and `run` at its start
-                    self.arbiter.connected(producer, _subject(event))
+                    self.arbiter.connected(producer, number, _subject(event))
                 elif kind == Kind.run:
-                    self.arbiter.connected(producer)
+                    self.arbiter.connected(producer, number)
                 out.append(event)
         self.append(out)
+
+    def take_outboxes(self) -> None:
+        """What is in the outboxes now, part by part: to the end, or until the disk takes no more."""
+        self.sequence(self.intake.sweep(0))
+        while self.intake.behind and not self.waiting:
+            self.turn()
 
     def append(self, out: list[bytearray]) -> None:
         """Numbers, appends, rings; in batches of a bounded size. A full disk is retried, nothing is lost."""
@@ -171,17 +184,29 @@ class Sequencer:
             self._last_sweep = now
             self.sequence(self.intake.sweep(SWEEP_NS))
         self.append(self.arbiter.due(now))
+        if self.arbiter.forgotten > self.told_forgotten:
+            self._tell_forgotten()
         if now - self._last_cursor >= CURSOR_NS and self.position.cursors and not self.waiting:
             self._last_cursor = now
             records = self.position.records()
             self.append([encode(Kind.cursor, NAME, records)])
             if not self.waiting:  # outboxes are released when the log has what was in them
                 self.intake.release({r["producer"].decode(): int(r["number"]) for r in records})
+        if now - self._last_line >= LINE_NS and not self.waiting:
+            self._last_line = now
+            self.append(self.arbiter.line_reports(max(time.time_ns(), self.position.seq_ns)))
         if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
             record = np.zeros(1, CLOCK)
             record[0] = (max(time.time_ns(), self.position.seq_ns), self.log.durable)
             self.append([encode(Kind.clock, NAME, record)])
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
+
+    def _tell_forgotten(self) -> None:
+        self.told_forgotten = self.arbiter.forgotten
+        why = f"more than {MISSING_MAX} gaps of a stream are open: {self.arbiter.forgotten} of the oldest are given up for good"
+        action = "declared unrecoverable; is backfill running?"
+        alert = {"level": "critical", "what": "gaps_forgotten", "target": NAME, "why": why, "action": action}
+        self.append([encode(Kind.alert, NAME, alert)])
 
     def close(self) -> None:
         self.intake.close()
@@ -220,9 +245,13 @@ class SequencerContext(Context):
             "outbox_catch_ups": s.intake.catch_ups,
             "outbox_caught_up": s.intake.caught_up,
             "unreadable": s.intake.unreadable,
+            "unreleased": s.intake.unreleased,
             "repeated": s.intake.repeated,
             "gaps": s.arbiter.gaps,
+            "open_gaps": s.arbiter.open_gaps,
+            "gaps_forgotten": s.arbiter.forgotten,
             "late": s.arbiter.late,
+            "taken_over": s.arbiter.taken_over,
             "stale_snapshots": s.arbiter.stale_snapshots,
             "duplicates": dict(s.arbiter.duplicates),
         }
@@ -256,10 +285,11 @@ async def run(ctx: SequencerContext) -> None:
     clean = False
     try:
         ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
-        sequencer.sequence(sequencer.intake.sweep(0))
-        if ctx.on_started is not None:
-            ctx.on_started(sequencer)
+        sequencer.take_outboxes()
         while not ctx.stop.is_set():
+            if ctx.on_started is not None and not sequencer.waiting and not sequencer.intake.behind:
+                ctx.on_started(sequencer)  # only now: it removes the guests' outboxes, and all of it must be in the log
+                ctx.on_started = None
             sequencer.tick()
             on_readable()
             with contextlib.suppress(TimeoutError):
@@ -287,7 +317,8 @@ def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) ->
             quiet = time.monotonic() + quiet_s
         else:
             time.sleep(0.002)
-    sequencer.sequence(sequencer.intake.sweep(0))
+    sequencer.take_outboxes()
     sequencer.append(sequencer.arbiter.due(1 << 63))
+    sequencer.append(sequencer.arbiter.line_reports(max(time.time_ns(), sequencer.position.seq_ns)))
     if sequencer.position.cursors:
         sequencer.append([encode(Kind.cursor, NAME, sequencer.position.records())])

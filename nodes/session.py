@@ -16,9 +16,10 @@ from typing import Any
 
 import msgspec
 
-from bus.log import LogReader, LogReleased, segments
+from bus.log import LogReader
 from bus.process import Context, NodeFault
 from bus.schema import Action, Kind, Status
+from bus.segments import LogReleased, segments
 from bus.sockets import OutboxFull
 from bus.topics import lanes_of
 from bus.wire import Event, decode

@@ -11,12 +11,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogReader, LogReleased
+from bus.log import LogReader
 from bus.schema import Coverage, Evidence, Kind, Reason
+from bus.segments import LogReleased
 from storage.archive import ArchiveReader
 from storage.columns import Table, from_bytes
 from storage.intervals import BEGINNING, COVERED, merge, of_tables
-from storage.segment import SYSTEM, ArchiveError, Segment, folder_of
+from storage.segment import SYSTEM, ArchiveError, Segment, folder_of, of_instrument
 from storage.times import ReadError, Time, to_ns
 
 __all__ = ["COVERED", "added", "described", "look", "merge", "missing", "of_tables", "read", "said", "share", "subjects"]
@@ -122,7 +123,7 @@ def subjects(config: Config) -> list[str]:
     def found() -> list[str]:
         archive = ArchiveReader(config.archive_dir)
         names = {instrument.subject for instrument in config.instruments}
-        newest = {file.folder: file.path for file in archive.files if file.folder != SYSTEM}
+        newest = {file.folder: file.path for file in archive.files if of_instrument(file.folder)}
         for path in newest.values():
             with Segment(path) as segment:
                 names.update(segment.subjects())
@@ -139,7 +140,7 @@ def added(config: Config, after: int, until: int) -> dict[str, np.ndarray]:
     def found() -> dict[str, np.ndarray]:
         parts: dict[str, list[np.ndarray]] = defaultdict(list)
         for file in ArchiveReader(config.archive_dir).files:
-            if after < file.last <= until and file.folder != SYSTEM:
+            if after < file.last <= until and of_instrument(file.folder):
                 with Segment(file.path) as segment:
                     if (ledger := segment.ledger()) is not None and len(ledger.rows):
                         parts[segment.subjects()[0]].append(ledger.rows)

@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bus.log import Batch, LogReader
+from bus.files import make_folders
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import Batch
 from bus.wire import sizes
 from storage.book import Book
 from storage.catalog import (
@@ -35,7 +37,6 @@ from storage.intervals import BEGINNING, State, of_tables
 from storage.ledger import Ledger
 from storage.merge import ASIDE
 from storage.segment import (
-    SYSTEM,
     TEMPORARY,
     ArchiveError,
     ArchiveFull,
@@ -45,6 +46,7 @@ from storage.segment import (
     folder_of,
     follow,
     names_of,
+    of_instrument,
     place,
 )
 
@@ -102,7 +104,7 @@ class ArchiveWriter:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folders(self.folder)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise ArchiveFull(f"{self.folder} cannot be written: {error.strerror}; make it writable") from None
@@ -227,7 +229,7 @@ class ArchiveWriter:
                     "folder": folder, "day": day, "files": names,
                 }  # fmt: skip
                 ledger = None
-                if folder != SYSTEM:
+                if of_instrument(folder):
                     ledger = Ledger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
                     states[folder] = ledger.after
                 data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)

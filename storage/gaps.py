@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogError
 from bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind
+from bus.segments import LogError
 from storage.catalog import day_of
 from storage.coverage import COVERED, Look, described, look, missing, read
 from storage.rows import By

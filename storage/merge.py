@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from bus.log import sync_folder
+from bus.files import sync_folder
 from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from storage import pyramid
 from storage.book import Book
@@ -127,8 +127,9 @@ def merge(
     """Makes the file `target` of the events of `sources`, which follow one another; returns events by kind.
 
     `kinds`, `choose`: only these, and of each table only what `choose` gives. `images`: the book at the start and at the first
-    change of every hour; else `book` if given. The sources are checked before they are believed, and what was written is read
-    back before it gets its name. Raises ArchiveError for a damaged source, ArchiveFull, Interrupted; then no file is left.
+    change of every hour; else `book`, that after the last event, if given. The sources are checked before they are believed,
+    and what was written is read back before it gets its name. Raises ArchiveError for a damaged source, ArchiveFull,
+    Interrupted; then no file is left.
     """
     aside = target.with_name(f".{target.name}.{os.getpid()}{ASIDE}")
     try:
@@ -185,6 +186,7 @@ def _merge(
             digests.setdefault(kind, hashlib.sha256()).update(to_bytes(table)[0])
         if images:
             books.look(segment, work.look)
+    end = int(attributes["last_seq"]) + 1
     options = dict(driver="fileobj", fileobj=spool, libver=HDF5_VERSIONS, meta_block_size=4096)
     try:
         with h5py.File(os.fspath(spool.path), "w", **options) as file:
@@ -192,7 +194,7 @@ def _merge(
             for kind in sorted(writers):
                 writers[kind].begin(file.create_group(kind.name))
                 sums[kind.name] = file[kind.name].attrs["content_sha256"] = digests[kind].hexdigest()
-            for name, image, before in books.found(Kind.depth in writers) if images else [("book", book, 0)]:
+            for name, image, before in books.found(Kind.depth in writers) if images else [("book", book, end)]:
                 if image is not None:
                     group = file.create_group(name)
                     group.attrs["before_seq"] = np.uint64(before)

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogReader, LogReleased, Tail
+from bus.log import LogReader, Tail
 from bus.schema import Kind
+from bus.segments import LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
 from storage.archive import ArchiveReader, read_watermark
 from storage.columns import from_bytes
 from storage.coverage import described
+from storage.environment import RecentError
 from storage.gaps import Gaps, coverage_of, handed
-from storage.recent import RecentError, RecentReader
+from storage.recent import RecentReader
 from storage.rows import By, check_order, in_id_order, row_dtype, rows_of
 from storage.times import ReadError, Time, to_ns
 

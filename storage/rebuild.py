@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bus.log import Batch, LogReader
+from bus.log import LogReader
+from bus.segments import Batch
 from storage.archive import ArchiveReader
 from storage.catalog import File, list_files
 from storage.cut import ArchiveWriter, Opening

@@ -1,28 +1,28 @@
 """The recent store: the last hours of every topic in LMDB, for queries by topic, `seq` and time, and the latest of each.
 
 It is a cache of the log, so it never syncs: after a power cut it may be damaged, and a store of another boot is thrown away
-and filled again. Tables:
+unread (LMDB maps its file, and a torn one would end the process) and filled again. The file `owner` beside it tells whose it
+is. Tables:
 
     events  topic id (u4), seq (u8)     → the whole event; keys big-endian, so they sort
     times   topic id (u4), seq_ns (u8)  → seq of the first event of that topic in a stretch of 10 ms
     latest  topic                       → the newest event, kept however old it is
     topics  topic                       → topic id (u4)
-    meta    recent_seq, log_id, boot_id
+    meta    recent_seq, log_id
 """
 
 import contextlib
-import os
+import json
 import struct
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import lmdb
 
-from bus.log import LogError, boot_id
+from bus.files import boot_id, write_file
 from bus.wire import Event, decode
+from storage.environment import Environment, RecentError, close_environment, open_environment, present_environment
 
-TABLES = (b"events", b"times", b"latest", b"topics", b"meta")
 STRETCH_NS = 10_000_000  # a time is found by its stretch and a short walk: a hundredth of the index
 PRUNE_EVENTS = 20_000  # per step: a commit stays within some ms
 _KEY = struct.Struct(">IQ")
@@ -32,75 +32,8 @@ _SEQ_NS = struct.Struct("<q")
 _U8_MAX = (1 << 64) - 1
 
 
-class RecentError(LogError):
-    """A sentence for the person who asked; a LogError, so that the runner shows it as one."""
-
-
 class RecentFull(RecentError):
     """The map or the disk took no more; what was put since the last commit is forgotten and can be read from the log."""
-
-
-class _Opened:
-    """One environment of this process. LMDB forbids opening one twice, so all readers and the writer here share it."""
-
-    def __init__(self, path: Path, writer: bool, bytes_max: int):
-        self.writer = writer
-        self.users = 1
-        try:
-            self.env = lmdb.open(
-                str(path), map_size=bytes_max, max_dbs=len(TABLES), readonly=not writer, create=writer, subdir=True,
-                sync=False, metasync=False, writemap=False, max_readers=256, readahead=False, mode=0o600,
-            )  # fmt: skip
-        except lmdb.Error as error:
-            raise RecentError(f"{path} cannot be opened as a recent store: {error}") from None
-        self.inode = os.stat(path / "data.mdb").st_ino
-        try:
-            self.tables = {name: self.env.open_db(name, create=writer) for name in TABLES}
-        except lmdb.Error as error:
-            self.env.close()
-            raise RecentError(f"{path} is no whole recent store yet: {error}; the recorder builds it") from None
-
-
-_opened: dict[tuple[int, str], _Opened] = {}  # by process (a fork must not share one) and path
-_lock = threading.RLock()
-
-
-def _open(path: Path, writer: bool, bytes_max: int = 0) -> _Opened:  # a reader takes the writer's map size
-    key = (os.getpid(), os.path.realpath(path))
-    with _lock:
-        there = _opened.get(key)
-        if there is not None and (there.writer or not writer) and _current(path, there):
-            there.users += 1
-            return there
-        if there is not None and there.writer and _current(path, there):
-            raise RecentError(f"{path} is open for writing in this process already")
-        if not writer and not (path / "data.mdb").is_file():
-            raise RecentError(f"there is no recent store in {path}; the recorder makes it when the mesh runs")
-        if there is not None:
-            there.env.close()
-            del _opened[key]
-        fresh = _opened[key] = _Opened(path, writer, bytes_max)
-        fresh.users += there.users if there is not None else 0
-        return fresh
-
-
-def _current(path: Path, opened: _Opened) -> bool:
-    """False when the environment was removed, or removed and made anew, since it was opened."""
-    try:
-        return os.stat(path / "data.mdb").st_ino == opened.inode
-    except OSError:
-        return False
-
-
-def _close(path: Path) -> None:
-    key = (os.getpid(), os.path.realpath(path))
-    with _lock:
-        there = _opened.get(key)
-        if there is not None:
-            there.users -= 1
-            if there.users == 0:
-                there.env.close()
-                del _opened[key]
 
 
 class RecentWriter:
@@ -112,50 +45,72 @@ class RecentWriter:
     def __init__(self, folder: Path, log_id: int = 0, bytes_max: int = 8 << 30, boot: str | None = None):
         self.folder = Path(folder)
         self.bytes_max = max(bytes_max // 4096 * 4096, 1 << 20)  # LMDB wants whole pages
-        self.boot = (boot_id() if boot is None else boot).encode()
+        self.boot = boot_id() if boot is None else boot
         self.log_id = log_id
         self.pending: list[Event] = []
         self.wiped = False
+        self._opened: Environment | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise RecentError(f"{self.folder} cannot be made: {error.strerror}") from None
-        self._begin()
-        self._opened.env.reader_check()
-        self._topics = self._load_topics()
+            self._begin()
+            self._env.reader_check()
+            self._topics = self._load_topics()
+        except (OSError, lmdb.Error) as error:
+            self._let_go()
+            raise RecentError(f"{self.folder} cannot be made: {error}; make room or permit it, the log keeps all") from None
+
+    @property
+    def _env(self) -> lmdb.Environment:
+        assert self._opened is not None, "closed"
+        return self._opened.env
+
+    @property
+    def _tables(self) -> dict:
+        assert self._opened is not None, "closed"
+        return self._opened.tables
 
     def _begin(self) -> None:
-        try:
-            self._opened = _open(self.folder, True, self.bytes_max)
-            with self._opened.env.begin(db=self._opened.tables[b"meta"]) as txn:
-                boot, seq = txn.get(b"boot_id"), txn.get(b"recent_seq")
-                log_id = txn.get(b"log_id")
-        except (RecentError, lmdb.Error):
-            if not (self.folder / "data.mdb").exists():
-                raise
-            boot = seq = log_id = None  # damaged: it is a cache
-            self.wiped = True
-        known = boot == self.boot != b"" and log_id == _U8.pack(self.log_id) and seq is not None
-        self.recent_seq = _U8.unpack(seq)[0] if known and seq else 0
-        if not known:
-            self.wiped = self.wiped or seq is not None
-            self._wipe()
+        self.recent_seq = 0
+        there = (self.folder / "data.mdb").exists()
+        if there and self._is_ours():
+            try:
+                self._opened = open_environment(self.folder, True, self.bytes_max)
+                with self._env.begin(db=self._tables[b"meta"]) as txn:
+                    if seq := txn.get(b"recent_seq"):
+                        self.recent_seq = _U8.unpack(seq)[0]
+                        return
+            except (RecentError, lmdb.Error):
+                pass  # damaged: it is a cache
+        self.wiped = there
+        self._wipe()
+
+    def _owner(self) -> bytes:
+        return json.dumps({"boot": self.boot, "log_id": f"{self.log_id:016x}"}).encode()
+
+    def _is_ours(self) -> bool:
+        """Made in this boot, from this log."""
+        path = self.folder / "owner"
+        return self.boot != "" and path.exists() and path.read_bytes() == self._owner()
 
     def _wipe(self) -> None:
         """Removes the files: nothing in a damaged store is to be trusted. Readers notice by the inode."""
-        if getattr(self, "_opened", None) is not None:
-            _close(self.folder)
-        for name in ("data.mdb", "lock.mdb"):
+        self._let_go()
+        for name in ("owner", "data.mdb", "lock.mdb"):
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / name).unlink()
-        self._opened = _open(self.folder, True, self.bytes_max)
-        with self._opened.env.begin(write=True, db=self._opened.tables[b"meta"]) as txn:
-            txn.put(b"boot_id", self.boot)
+        self._opened = open_environment(self.folder, True, self.bytes_max)
+        with self._env.begin(write=True, db=self._tables[b"meta"]) as txn:
             txn.put(b"log_id", _U8.pack(self.log_id))
             txn.put(b"recent_seq", _U8.pack(0))
+        write_file(self.folder / "owner", self._owner())
+
+    def _let_go(self) -> None:
+        if self._opened is not None:
+            self._opened = None
+            close_environment(self.folder)
 
     def _load_topics(self) -> dict[str, int]:
-        with self._opened.env.begin(db=self._opened.tables[b"topics"]) as txn:
+        with self._env.begin(db=self._tables[b"topics"]) as txn:
             return {name.decode(): _U4.unpack(value)[0] for name, value in txn.cursor()}
 
     def start_after(self, seq: int) -> None:
@@ -196,11 +151,11 @@ class RecentWriter:
         )
 
     def _commit(self, events: list[Event], seq: int) -> None:
-        tables = self._opened.tables
+        tables = self._tables
         rows: list[tuple[bytes, bytes]] = []
         times: dict[bytes, bytes] = {}
         latest: dict[str, bytes] = {}
-        with self._opened.env.begin(write=True) as txn:
+        with self._env.begin(write=True) as txn:
             for event in events:
                 name = event.topic
                 number = self._topics.get(name)
@@ -220,10 +175,19 @@ class RecentWriter:
             txn.put(b"recent_seq", _U8.pack(seq), db=tables[b"meta"])
 
     def prune(self, before_ns: int, most: int = PRUNE_EVENTS) -> int:
-        """Deletes events with seq_ns < `before_ns`, at most `most` at once; the latest of each topic stays known."""
+        """Deletes events with seq_ns < `before_ns`, at most `most` at once; the latest of each topic stays known.
+
+        Raises RecentFull; then nothing was deleted.
+        """
+        try:
+            return self._prune(before_ns, most)
+        except (lmdb.Error, OSError) as error:
+            raise self._full(error) from None
+
+    def _prune(self, before_ns: int, most: int) -> int:
         gone = 0
-        tables = self._opened.tables
-        with self._opened.env.begin(write=True) as txn:
+        tables = self._tables
+        with self._env.begin(write=True) as txn:
             for number in self._topics.values():
                 cursor = txn.cursor(tables[b"events"])
                 found = cursor.set_range(_KEY.pack(number, 0))
@@ -238,19 +202,19 @@ class RecentWriter:
                     if _KEY.unpack(cursor.key())[1] + STRETCH_NS > before_ns or gone >= most:
                         break
                     found = cursor.delete()
-        self._opened.env.reader_check()  # a reader that was killed would pin every page it saw
+        self._env.reader_check()  # a reader that was killed would pin every page it saw
         return gone
 
     def used_bytes(self) -> int:
         """Bytes of the pages in use. Deleting takes pages first: a map may never be really full."""
-        with self._opened.env.begin() as txn:
-            stats = [txn.stat(table) for table in self._opened.tables.values()]
+        with self._env.begin() as txn:
+            stats = [txn.stat(table) for table in self._tables.values()]
         return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
 
     def _make_room(self) -> None:
         """The oldest go, by time, at most 20,000 of them: the next commit goes on with it."""
         oldest, newest = _U8_MAX, 0
-        with self._opened.env.begin(db=self._opened.tables[b"times"]) as txn:
+        with self._env.begin(db=self._tables[b"times"]) as txn:
             cursor = txn.cursor()
             for number in self._topics.values():
                 if cursor.set_range(_KEY.pack(number, 0)) and _topic_of(cursor.key()) == number:
@@ -258,7 +222,7 @@ class RecentWriter:
                     found = cursor.prev() if cursor.set_range(_KEY.pack(number + 1, 0)) else cursor.last()
                     newest = max(newest, _KEY.unpack(cursor.key())[1] if found else 0)
         for _ in range(10):
-            if not self.prune(oldest + max((newest - oldest) // 8, STRETCH_NS), 2000):
+            if not self._prune(oldest + max((newest - oldest) // 8, STRETCH_NS), 2000):
                 break
 
     def close(self) -> None:
@@ -266,8 +230,8 @@ class RecentWriter:
         with contextlib.suppress(RecentFull):
             self.commit()
         with contextlib.suppress(lmdb.Error):
-            self._opened.env.sync(True)
-        _close(self.folder)
+            self._env.sync(True)
+        self._let_go()
 
 
 def _topic_of(key: bytes | memoryview) -> int:
@@ -282,23 +246,15 @@ class RecentReader:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        self._opened = _open(self.folder, False)
+        self._opened = open_environment(self.folder, False)
         self._closed = False
 
     @contextlib.contextmanager
     def _view(self) -> Iterator[tuple[lmdb.Transaction, dict]]:
-        with _lock:
-            key = (os.getpid(), os.path.realpath(self.folder))
-            there = _opened.get(key)
-            if there is None or not _current(self.folder, there):
-                self._opened = _open(self.folder, False)
-                self._opened.users -= there is not None  # it took over this reader's own place
-            else:
-                self._opened = there
-            opened = self._opened
+        environment = self._opened = present_environment(self.folder)
         try:
-            with opened.env.begin() as txn:
-                yield txn, opened.tables
+            with environment.env.begin() as txn:
+                yield txn, environment.tables
         except lmdb.Error as error:
             raise RecentError(f"{self.folder} cannot be read: {error}; the recorder rebuilds it at its next start") from None
 
@@ -384,7 +340,7 @@ class RecentReader:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            _close(self.folder)
+            close_environment(self.folder)
 
     def __enter__(self) -> "RecentReader":
         return self

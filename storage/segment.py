@@ -12,8 +12,9 @@ from urllib.parse import quote
 import h5py
 import numpy as np
 
-from bus.log import LogError, sync_folder
+from bus.files import make_folders, sync_folder
 from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from bus.segments import LogError
 from bus.topics import TABLE, Lane
 from storage.book import Book
 from storage.columns import Table, TableReader, read_table, to_bytes, windows
@@ -61,6 +62,11 @@ def folder_of(kind: int, subject: str) -> str:
         return SYSTEM
     venue, _, instrument = subject.partition(".")
     return f"{_plain(venue)}/{_plain(instrument)}"
+
+
+def of_instrument(folder: str) -> bool:
+    """Whether an instrument's events are in a folder of the archive, which then has a ledger; else those of nodes."""
+    return folder != SYSTEM and not folder.startswith(f"{Kind.raw.name}/")
 
 
 def _plain(name: str) -> str:
@@ -138,18 +144,6 @@ def place(path: Path, data: bytes, mode: int = 0o444) -> None:
             f"{path.parent} takes no archive file: {error.strerror or error}; free space or make it writable. "
             "Nothing is lost: the log keeps everything until it is archived, and it is tried again"
         ) from None
-
-
-def make_folders(folder: Path) -> None:
-    """`mkdir -p` that survives a power cut: the entry of each new folder is synced."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(mode=0o755)
-        sync_folder(folder.parent)
 
 
 class Segment:
@@ -247,7 +241,7 @@ class Segment:
 
     def images(self) -> list[tuple[int, str]]:
         """(seq of the event before which it is the book, name) of every book image, in order."""
-        found = [(0, "book")] if "book" in self.file else []
+        found = [(int(self.file["book"].attrs.get("before_seq", 0)), "book")] if "book" in self.file else []
         for hour in sorted(self.file.get("books", ())):
             found.append((int(self.file[f"books/{hour}"].attrs["before_seq"]), f"books/{hour}"))
         return found
@@ -257,7 +251,7 @@ class Segment:
 
         A file that was written without it is computed, from `before` (the state of the file before), or from its book image.
         """
-        if self.attributes["folder"] == SYSTEM or self.part == "overlay":
+        if not of_instrument(self.attributes["folder"]) or self.part == "overlay":
             return None
         try:
             return read_ledger(self.file) or self._computed(before)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from bus.log import LogError
+from bus.segments import LogError
 
 Time = int | str | datetime | None
 

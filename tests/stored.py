@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bus.log import Batch, LogWriter
+from bus.log_writer import LogWriter
 from bus.schema import DTYPES, Flag, Kind
+from bus.segments import Batch
 from bus.wire import encode, stamp_sent, stamp_sequenced
 
 DAY = 86_400 * 1_000_000_000

@@ -13,7 +13,8 @@ import pytest
 
 from bench.archive import captured, sequenced
 from bus.config import Config, Mesh
-from bus.log import LogReader, LogWriter
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.schema import TRADE, Coverage, Flag, Kind
 from bus.wire import decode, sizes
 from storage import pyramid, reader, resample

@@ -86,8 +86,30 @@ def test_many_levels_at_once_are_the_same_as_one_by_one(levels):
     assert at_once.ravel().tolist() == decimals.level_words(pairs, -8, -8, -1)
 
 
+@given(st.data())
+def test_many_levels_of_fewer_decimals_are_the_same_too(data):
+    """USD-M sends two decimals of a price and three of a quantity, or none."""
+    p, q = data.draw(st.integers(0, 8)), data.draw(st.integers(0, 8))
+    levels = data.draw(st.lists(st.tuples(st.integers(1, 10**9), st.integers(0, 10**9)), min_size=1, max_size=30))
+    pairs = [(decimals_text(price, p), decimals_text(quantity, q)) for price, quantity in levels]
+    at_once = decimals.level_words_at_once(json.dumps(pairs, separators=(",", ":")).encode(), -8, -8, 1)
+    if at_once is not None:
+        assert at_once.ravel().tolist() == decimals.level_words(pairs, -8, -8, 1)
+    else:
+        assert max(max(level) for level in levels) * 10 ** (8 - min(p, q)) >= 10**17, "only what might not fit"
+
+
+def decimals_text(value, places):
+    """`value` × 10^−places with all its places."""
+    return f"{value // 10**places}.{value % 10**places:0{places}d}" if places else str(value)
+
+
 def test_many_levels_in_another_form_are_left_to_the_careful_reader():
-    for text in (b'[["1.5","2.00000000"]]', b'[["1.00000000","-2.00000000"]]', b"[[1,2]]", b'[["1.00000000","2.00000000"],]'):
+    for text in (
+        b'[["1.5","2.00000000"],["1.25","2.00000000"]]', b'[["1.00000000","-2.00000000"]]', b"[[1,2]]",
+        b'[["1.00000000","2.00000000"],]', b'[["1.000000000","2.00000000"]]', b"[]", b'[["1","2"],["3","4.5"]]',
+        b'[["99999999999.0","1.0"]]',
+    ):  # fmt: skip
         assert decimals.level_words_at_once(text, -8, -8, 1) is None
 
 
@@ -457,10 +479,10 @@ def test_exchange_info_becomes_the_definition():
         {"filterType": "ONE_OF_TOMORROW", "limit": 3},
     ]
     body = json.dumps({"symbols": [{"symbol": "BTCUSDT", "filters": filters}]}).encode()
-    event = event_of(binance.decode_exchange_info(body, 1, BTC))
+    event = event_of(binance.decode_definition(body, 1, BTC))
     assert event.records.tolist() == [(-8, -8, 1_000_000, 1_000, 1_000, 500_000_000, 0)]
     with pytest.raises(binance.FrameError, match="no symbol"):
-        binance.decode_exchange_info(b'{"symbols":[]}', 1, BTC)
+        binance.decode_definition(b'{"symbols":[]}', 1, BTC)
 
 
 def test_the_packed_records_have_the_schema_s_layout():

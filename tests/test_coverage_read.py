@@ -10,8 +10,9 @@ from stored import DAY, START, write_log
 from test_coverage import SUBJECT, Scene, shown, tables, whole
 
 from bus.config import Config, Mesh
-from bus.log import LogReader, release
+from bus.log import LogReader
 from bus.schema import GapState, Kind, Reason
+from bus.segments import release
 from storage import coverage, reader
 from storage.archive import ArchiveReader
 from storage.cut import ArchiveWriter

@@ -433,3 +433,37 @@ def test_a_schedule_that_cannot_be_read_is_a_sentence(tmp_path):
             asyncio.run(run('[exchange]\nfaults = "bad.toml"\n'))
     with pytest.raises(ConfigError, match="cannot be read"):
         asyncio.run(run('[exchange]\nfaults = "none.toml"\n'))
+
+
+def test_frames_of_a_stretch_of_market_time_only(tmp_path):
+    async def body(rest, ws, ctx):
+        async with websockets.connect(ws + TRADES) as socket:
+            first = json.loads(await socket.recv())
+            low, high = first["T"] + 500, first["T"] + 1000
+            await plan(rest, kind="skip", from_ms=low, to_ms=high)
+            seen = []
+            while not seen or seen[-1]["E"] < high + 500:
+                seen.append(json.loads(await asyncio.wait_for(socket.recv(), 10)))
+        # The frame leaves a moment after its stamp.
+        assert not [row for row in seen if low + 50 <= row["E"] < high - 50]
+        assert [row for row in seen if row["E"] < low] and seen[-1]["t"] - seen[0]["t"] + 1 > len(seen)
+
+    scene(body, tmp_path)
+
+
+def test_a_venue_that_has_forgotten_its_old_trades(tmp_path):
+    async def body(rest, ws, ctx):
+        async with websockets.connect(ws + TRADES) as socket:
+            seen = await ids(socket, 20)
+        _, told = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=seen[0], limit=20)
+        assert [row["id"] for row in told] == list(range(seen[0], seen[0] + 20))
+        number = await plan(rest, kind="forget", to_ms=told[10]["time"])
+        _, left = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=seen[0], limit=20)
+        assert left[0]["time"] >= told[10]["time"] and seen[0] < left[0]["id"] <= told[10]["id"], "from later, without a word"
+        await end(rest, number)
+        _, again = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=seen[0], limit=20)
+        assert again == told
+        async with rest.session.post(rest.base + FAULTS, json={"kind": "forget", "from_ms": 5, "to_ms": 5}) as answer:
+            assert answer.status == 400 and "to_ms" in (await answer.json())["error"]
+
+    scene(body, tmp_path)

@@ -110,7 +110,7 @@ def said(ctx, *kinds):
     return [event for event in LogReader(ctx.config.outbox_dir / "feed-1").events() if event.kind in kinds]
 
 
-async def until(condition, timeout_s=5.0):
+async def until(condition, timeout_s=20.0):
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -14,7 +14,7 @@ from bus.topics import TABLE
 PROJECT = Path(__file__).resolve().parent.parent
 ORDER = ("bus", "storage", "nodes", "tools")
 NODES = sorted(path.stem for path in (PROJECT / "nodes").glob("*.py") if not path.stem.startswith("__"))
-SAID_BY_ALL = {Kind.run, Kind.health, Kind.refusal}
+SAID_BY_ALL = {Kind.run, Kind.health, Kind.refusal, Kind.alert}
 
 
 def imports(path: Path) -> set[str]:
@@ -74,6 +74,7 @@ def test_supervisor_conf_has_every_process_in_data_flow_order(table):
     mesh = Mesh()
     expected = ["exchange", "sequencer", "recorder"]
     expected += [f"feed-{line}" for line in range(1, mesh.feed.lines + 1)]
+    expected += ["backfill"]
     expected += [f"model-{model.name}" for model in mesh.models]
     expected += ["executor", "session", "sentinel-1", "sentinel-2"]
     assert list(table) == expected
@@ -90,7 +91,7 @@ def test_shutdown_goes_against_the_data(table):
     """supervisord stops the highest priority first."""
     first_to_last = sorted(table, key=lambda name: -int(table[name]["priority"]))
     kinds = list(dict.fromkeys(name.partition("-")[0] for name in first_to_last))
-    assert kinds == ["sentinel", "exchange", "feed", "model", "executor", "session", "sequencer", "recorder"]
+    assert kinds == ["sentinel", "exchange", "feed", "backfill", "model", "executor", "session", "sequencer", "recorder"]
 
 
 def test_no_program_can_end_fatal(table):

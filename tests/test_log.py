@@ -13,21 +13,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bus import log as log_module
-from bus.log import (
-    LogCorrupt,
-    LogFull,
-    LogLocked,
-    LogNewer,
-    LogReader,
-    LogReleased,
-    LogWriter,
-    Tail,
-    read_preamble,
-    release,
-    segments,
-)  # fmt: skip
+from bus import segments as segments_module
+from bus.log import LogReader, Tail
+from bus.log_writer import LogWriter
 from bus.schema import DESCRIPTION, QUOTE, TRADE, Kind
+from bus.segments import LogCorrupt, LogFull, LogLocked, LogNewer, LogReleased, read_preamble, release, segments
 from bus.wire import encode, events, stamp_sequenced
 
 
@@ -86,7 +76,7 @@ def test_a_torn_tail_is_cut_and_the_rest_stays(tmp_path, cut):
     writer.close()
     path = segments(tmp_path)[-1][1]
     whole = path.stat().st_size
-    batch = log_module.BATCH_HEAD + len(quote(1))
+    batch = segments_module.BATCH_HEAD + len(quote(1))
     os.truncate(path, whole - cut)
     writer = LogWriter(tmp_path)
     assert writer.last == 49
@@ -133,7 +123,7 @@ def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
         for first, path in segments(folder):
             data = bytearray(path.read_bytes())
             at = read_preamble(path).size
-            for stop, batch in log_module.scan(bytes(data), at):
+            for stop, batch in segments_module.scan(bytes(data), at):
                 if batch.last <= durable:
                     synced[first] = stop
             if first > durable:
@@ -234,7 +224,7 @@ def test_numbers_must_follow(tmp_path):
 
 def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path, monkeypatch):
     with monkeypatch.context() as m:
-        m.setattr(log_module, "SCHEMA_VERSION", 99)
+        m.setattr(segments_module, "SCHEMA_VERSION", 99)
         writer = LogWriter(tmp_path / "new")
         writer.close()
     with pytest.raises(LogNewer, match="schema version 99"):
@@ -251,8 +241,8 @@ def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path, monkeypatch):
     event[0:4] = len(event).to_bytes(4, "little")
     stamp_sequenced(event, 1, 0, 5)
     with monkeypatch.context() as m:
-        m.setattr(log_module, "DESCRIPTION", older)
-        m.setattr(log_module, "SCHEMA_HASH", "older")
+        m.setattr(segments_module, "DESCRIPTION", older)
+        m.setattr(segments_module, "SCHEMA_HASH", "older")
         writer = LogWriter(tmp_path / "old")
         writer.append(1, [event])
         writer.close()

@@ -90,7 +90,7 @@ def test_nexo_as_fast_as_the_machine_can(make_root, data):
     assert run.ok_json(root, "mesh", "verify")["ok"]
 
 
-KILLED = ["feed-1", "feed-2", "sequencer", "recorder", "model-imbalance", "executor", "session", "sentinel-1"]
+KILLED = ["feed-1", "feed-2", "sequencer", "backfill", "recorder", "model-imbalance", "executor", "session", "sentinel-1"]
 
 
 HOSTED = 'host = ["model", "executor", "session"]\n'

@@ -11,7 +11,18 @@ from bus.schema import Kind
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
 
 HOSTED = 'host = ["model", "executor", "session"]\n'
-KILLED = ["feed-1", "feed-2", "sequencer", "recorder", "model-imbalance", "executor", "session", "sentinel-1", "sentinel-2"]
+KILLED = [
+    "feed-1",
+    "feed-2",
+    "sequencer",
+    "backfill",
+    "recorder",
+    "model-imbalance",
+    "executor",
+    "session",
+    "sentinel-1",
+    "sentinel-2",
+]
 
 
 def check_log(root) -> None:

@@ -101,7 +101,7 @@ def naive_imbalance(events: list[Event]) -> list[tuple[int, float]]:
     speaker, smoothed, since = Speaker(), None, 0
     out = []
     for event in events:
-        if event.kind == Kind.gap and event.records[0]["stream"] == Kind.quote and event.records[0]["state"] == 1:
+        if event.kind == Kind.gap and event.records[0]["stream"] == Kind.quote and event.records[0]["state"] in (1, 3):
             smoothed = None
         if event.kind != Kind.quote:
             continue

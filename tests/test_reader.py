@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from bus.config import Config, Mesh
-from bus.log import LogReader, release
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import release
 from bus.wire import Event
 from storage import reader
 from storage.archive import ArchiveReader

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bus.wire import Event
-from storage.recent import RecentError, RecentFull, RecentReader, RecentWriter
+from storage.environment import RecentError
+from storage.recent import RecentFull, RecentReader, RecentWriter
 from tests.stored import START, Market
 
 ROOT = Path(__file__).parents[1]

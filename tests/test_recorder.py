@@ -17,7 +17,8 @@ import pytest
 
 import storage.segment
 from bus.config import Config, load
-from bus.log import LogReader, LogWriter
+from bus.log import LogReader
+from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import DTYPES, Kind
 from bus.sockets import Publisher

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from bus.config import load
-from bus.log import LogReader, segments
+from bus.log import LogReader
 from bus.process import Context
 from bus.schema import QUOTE, SIGNAL, TRADE, Kind
+from bus.segments import segments
 from bus.sockets import Producer
 from bus.wire import encode
 from nodes.running.step import run_step

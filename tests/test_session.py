@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bus.config import load
-from bus.log import LogReader, release
+from bus.log import LogReader
 from bus.process import Context
 from bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
+from bus.segments import release
 from bus.wire import decode, encode
 from nodes import sequencer, session
 from nodes.venues import binance_orders

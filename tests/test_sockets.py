@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import zmq
 
+from bus import intake as intake_module
 from bus.config import load
-from bus.log import LogWriter
+from bus.intake import Cursor, Intake
+from bus.log_writer import LogWriter
 from bus.schema import CLOCK, QUOTE, SIGNAL, Kind
-from bus.sockets import Cursor, Intake, OutboxFull, Places, Producer, Publisher, Subscriber
+from bus.sockets import OutboxFull, Places, Producer, Publisher, Subscriber
 from bus.topics import Lane
 from bus.wire import encode, stamp_sequenced
 
@@ -103,6 +105,28 @@ class TestIntake:
         assert intake.receive() == []
         assert [t.number for t in intake.sweep(0)] == [1, 2]
         assert intake.sweep(0) == []
+
+    def test_a_long_outbox_is_taken_in_parts(self, config, monkeypatch):
+        """After a long outage: so many bytes a turn, each number once and in order, also while rings come in between."""
+        monkeypatch.setattr(intake_module, "READ_BYTES", 20_000)
+        intake = Intake(config, {})
+        producer = Producer(config, "feed-1")
+        push, producer._push = producer._push, Mute()
+        for i in range(1, 1001):
+            producer.say([quote(i)])
+        parts = [intake.sweep(0)]
+        assert intake.behind
+        producer._push = push
+        while intake.behind:
+            if producer.number < 1100:
+                producer.say([quote(producer.number + 1)])
+            parts.append(intake.receive())
+        assert max(sum(len(t.event) for t in part) for part in parts) < 30_000
+        assert len(parts) > 10 and intake.sweep(0) == []
+        taken = [t.number for part in parts for t in part]
+        until(lambda: taken.extend(t.number for t in intake.receive()) or len(taken) >= producer.number, "rings")
+        assert taken == list(range(1, producer.number + 1))
+        assert intake.catch_ups == 1
 
     def test_a_ring_that_comes_again_is_not_taken_again(self, config):
         intake = Intake(config, {})

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from nodes.sentinel import Budget, left_alone
 from nodes.transport.supervisord import Away, ProcessStates, Supervisord, is_free
+from nodes.watching.deaths import Budget, left_alone
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow says that it is hosted.
@@ -28,7 +28,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 while True:
     time.sleep(60)
 """
-WORKERS = ("exchange", "sequencer", "recorder", "feed-1", "feed-2", "executor", "session")
+WORKERS = ("exchange", "sequencer", "recorder", "feed-1", "feed-2", "backfill", "executor", "session")
 UP = (ProcessStates.STARTING, ProcessStates.RUNNING)
 pytestmark = pytest.mark.mesh
 
@@ -153,7 +153,7 @@ def test_mesh_down_is_quick_and_in_order(mesh):
     assert time.monotonic() - begun < 8
     assert not [pid for pid in pids if _alive(pid)]
     stopped = re.findall(r"stopped: ([a-z]+)", mesh.log.read_text())
-    kinds = ["sentinel", "exchange", "feed", "model", "executor", "session", "sequencer", "recorder"]
+    kinds = ["sentinel", "exchange", "feed", "backfill", "model", "executor", "session", "sequencer", "recorder"]
     assert list(dict.fromkeys(stopped)) == kinds
     again = subprocess.run([".venv/bin/mesh", "down"], cwd=mesh.root, capture_output=True, text=True)
     assert again.returncode == 0 and "was not running" in again.stdout

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bus.config import Config
-from bus.log import LogError
+from bus.segments import LogError
 from storage import resample
 from storage.archive import ArchiveReader, PrunedWarning
 from storage.barframe import frame_of

@@ -1,7 +1,7 @@
 """`mesh`: the operator's commands. Each one's work is in the file of its name."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -125,6 +125,43 @@ def replay(
 
 
 @commands.command()
+def chaos(
+    kills: Annotated[int, typer.Option(min=0, help="SIGKILLs in all; several may come at once.")] = 30,
+    seed: Annotated[int, typer.Option(help="Of everything that is drawn: who, when, which faults, the market.")] = 1,
+    off: Annotated[
+        str, typer.Option(help="Switch one recovery path off, to see the sweep fail: outbox, numbers, backfill, resync, line.")
+    ] = "",
+    folder: Annotated[
+        Path | None, typer.Option(help="Keep the sweep's mesh here (else it is kept only when it failed).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a mesh of its own under random kills and venue faults, and judge every event it stored by the exchange's ledger."""
+    from tools.chaos import sweep as command
+
+    result = command.chaos(kills, seed, off, folder)
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
+def rebuild(
+    day: Annotated[str, typer.Option(help="A sealed day, like 2024-08-09.")],
+    into: Annotated[Path | None, typer.Option(help="Keep what is made in this empty folder.")] = None,
+    source: Annotated[str, typer.Option("--from", help="events (log, else archive), or raw frames.")] = "events",
+    json: Json = False,
+) -> None:
+    """Make a sealed day again, and compare its content with the archive's."""
+    from tools import rebuild as command
+
+    result = command.rebuild(day, into, source, json)
+    terminal.print_json(result) if json else command.show(result)
+    if not result["ok"]:
+        raise typer.Exit(1)
+
+
+@commands.command()
 def bars(
     instrument: Annotated[str, typer.Argument(help="A symbol, or venue.symbol.")],
     every: Annotated[str, typer.Option(help="Length of a bar: 1s, 90s, 1m, 4h, 1d, 1w.")] = "1m",
@@ -154,19 +191,26 @@ def bars(
 
 
 @commands.command()
-def rebuild(
-    day: Annotated[str, typer.Option(help="A sealed day, like 2024-08-09.")],
-    into: Annotated[Path | None, typer.Option(help="Keep what is made in this empty folder.")] = None,
-    source: Annotated[str, typer.Option("--from", help="events (log, else archive), or raw frames.")] = "events",
+def export(
+    topic: Annotated[
+        list[str] | None, typer.Option(help="trade, depth.binance, quote.binance.BTCUSDT …; market data without.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Days from here on (UTC), like 2024-08-09.")] = None,
+    end: Annotated[str | None, typer.Option(help="Days before this one.")] = None,
+    format: Annotated[Literal["parquet", "arrow"], typer.Option(help="Of the files.")] = "parquet",
+    decimals: Annotated[
+        Literal["mantissa", "float", "exact"],
+        typer.Option(help="Prices and quantities as integers with an exponent, as floats, or as exact decimals."),
+    ] = "mantissa",
+    to: Annotated[Path | None, typer.Option(help="The folder; else data/<source>/export.", metavar="FOLDER")] = None,
+    partial: Annotated[bool, typer.Option("--partial", help="The days that are not over, too, as far as they are.")] = False,
     json: Json = False,
 ) -> None:
-    """Make a sealed day again, and compare its content with the archive's."""
-    from tools import rebuild as command
+    """Write finished days as Parquet or Arrow files. Interrupted, it goes on at the next call."""
+    from tools import export as command
 
-    result = command.rebuild(day, into, source, json)
+    result = command.export(topic or [], start, end, format, decimals, to, partial)
     terminal.print_json(result) if json else command.show(result)
-    if not result["ok"]:
-        raise typer.Exit(1)
 
 
 def main() -> None:

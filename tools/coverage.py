@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from bus.config import Config
-from bus.log import LogError
 from bus.schema import Coverage, Kind
+from bus.segments import LogError
 from storage import coverage as ledger
 from tools.terminal import Failure, Usage, config, out
 

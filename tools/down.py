@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 
 from bus.config import Config, find_root, load
-from bus.log import LogError, LogReader
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import LogError
 from nodes.transport.supervisord import Away, ShuttingDown, Supervisord
 from tools.terminal import Failure, out
 

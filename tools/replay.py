@@ -179,7 +179,7 @@ def replay(source: str = "all", batch: int = 4096) -> dict:
         raise terminal.Usage(f"{source!r} is no source of events; there are {', '.join(SOURCES)}")
     if batch < 1:
         raise terminal.Usage(f"a batch of {batch} events is impossible; 1 or more are")
-    from bus.log import LogError
+    from bus.segments import LogError
     from storage.reader import ReadError
     from storage.segment import ArchiveError
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from bus.config import Config, load
-from bus.log import write_file
+from bus.files import write_file
 from tools.terminal import Failure
 
 LINES_LOOKED_AT = 2000  # all of a capture's streams show up in its first seconds

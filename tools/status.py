@@ -1,4 +1,4 @@
-"""`mesh status`: what supervisord says of the processes, and what the log's tail says of them and of every topic."""
+"""`mesh status`: what supervisord says of the processes, what the log's tail says of them and of every topic, and alerts."""
 
 import contextlib
 import time
@@ -7,17 +7,22 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from bus.config import Config, load
-from bus.log import LogError, LogReader
+from bus.log import LogReader
 from bus.schema import Kind
+from bus.segments import LogError
 from bus.topics import TABLE, Lane
 from bus.wire import Event
 from nodes.transport.supervisord import Away, ShuttingDown, Supervisord
+from nodes.watching.restarts import Restarts
 from storage.archive import ArchiveError, read_watermark
+from storage.lately import lately
 from tools.terminal import Failure, out
 from tools.topics import programs
 
 SECOND = 1_000_000_000
 WINDOW_S = 10  # rates and the freshest health are read from the log's last so many seconds
+ALERTS_SHOWN = 5
+HOUR_NS = 3600 * SECOND
 LOOK_BACK_EVENTS = 50_000  # bounds the reading of a log that is written very fast
 
 
@@ -55,26 +60,32 @@ class Window:
 
 
 def status() -> dict:
-    """`running`, `nodes`, `topics`, `log`. Raises Failure for a log that cannot be read."""
+    """`running`, `nodes`, `topics`, `log`, `alerts` (the newest last). Raises Failure for a log that cannot be read."""
     config = load()
     processes = _processes(config)
     if processes is None:
-        return {"running": False, "source": config.source, "nodes": [], "topics": [], "log": {}}
+        return {"running": False, "source": config.source, "nodes": [], "topics": [], "log": {}, "alerts": []}
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
+        alerts = _alerts(config, [process["name"] for process in processes])
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
     now = time.time_ns()
     beating = {name for name in window.health if name.partition("-")[0] in config.host}
     hosted = beating - {process["name"] for process in processes if process["pid"]}
+    restarts = Restarts(config.sentinel)
+    restarts.hear(alerts)
     nodes = [_node(process, window, hosted, now) for process in processes]
     known = {node["name"] for node in nodes}
     nodes += [_node({"name": name, "statename": "", "pid": 0}, window, hosted, now) for name in sorted(hosted - known)]
+    for node in nodes:
+        node["restarts_left"] = restarts.left(node["name"], now)
     return {
         "running": True,
         "source": config.source,
         "nodes": nodes,
+        "alerts": [_alert(event, now) for event in alerts[-ALERTS_SHOWN:]],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
             "last_seq": window.last_seq,
@@ -132,6 +143,17 @@ def _node(process: dict, window: Window, hosted: set[str], now: int) -> dict:
     }
 
 
+def _alerts(config: Config, names: list[str]) -> list[Event]:
+    """Of the hours that the recent store keeps, or of the last one."""
+    return lately(config, Kind.alert, names, time.time_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
+
+
+def _alert(event: Event, now: int) -> dict:
+    said = event.map()
+    words = {key: said.get(key, "") for key in ("level", "what", "target", "why", "action")}
+    return {"seq": event.seq, "by": event.subject, "age_s": round((now - event.seq_ns) / SECOND, 1), **words}
+
+
 def _topic(name: str, topic: Topic, window: Window, now: int) -> dict:
     """`lag_ms`: from the frame's arrival here to its place in the log, of the newest event. `age_s`: since then."""
     stale_after = TABLE[topic.kind].stale_after_ns
@@ -152,7 +174,7 @@ def show(result: dict) -> None:
     if not result["running"]:
         out.print("tickmesh is not running; `mesh up` starts it.")
         return
-    table = Table("node", "state", "pid", "uptime", "heartbeat", "behind", box=None, header_style="bold")
+    table = Table("node", "state", "pid", "uptime", "heartbeat", "behind", "restarts left", box=None, header_style="bold")
     for node in result["nodes"]:
         beat, uptime, lag = node["heartbeat_age_s"], node["uptime_s"], node["lag"]
         table.add_row(
@@ -160,6 +182,7 @@ def show(result: dict) -> None:
             f"{uptime} s" if uptime is not None else "-",
             f"{beat:.1f} s ago" if beat is not None else "-",
             f"{lag} events" if lag is not None else "-",
+            str(node["restarts_left"]),
         )  # fmt: skip
     out.print(table)
     out.print()
@@ -174,6 +197,9 @@ def show(result: dict) -> None:
             f"{topic['age_s']:.1f} s" + (" STALE" if topic["stale"] else ""),
         )  # fmt: skip
     out.print(table)
+    for alert in result["alerts"]:
+        out.print()
+        out.print("{level}, {age_s:.0f} s ago: {target}: {what}: {why}; {action}".format(**alert), markup=False)
     log = result["log"]
     out.print(
         f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "

@@ -13,8 +13,9 @@ import typer
 from rich.text import Text
 
 from bus.config import Config, load
-from bus.log import LogError, LogReader
+from bus.log import LogReader
 from bus.schema import DTYPES, Flag, Kind, Status
+from bus.segments import LogError
 from bus.sockets import Subscriber
 from bus.topics import lanes_of
 from bus.wire import Event
@@ -170,6 +171,8 @@ def number(mantissa: int, exponent: int) -> str:
 def say(config: Config, event: Event) -> str:
     """The content in a few words."""
     kind = Kind(event.kind)
+    if kind is Kind.alert:
+        return "{level}: {target}: {what}: {why}; {action}".format(**event.map())
     if DTYPES[kind].names is None:
         return " ".join(f"{name}={value}" for name, value in event.map().items())
     row = event.records[0]

@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bus.config import Config, find_root, load
-from bus.log import LogError, LogReader, Tail
+from bus.log import LogReader, Tail
 from bus.schema import Kind
+from bus.segments import LogError
 from bus.wire import events
 from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tools import sources
@@ -51,7 +52,7 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> dict:
         "already": False,
         "source": config.source,
         "seconds": round(time.monotonic() - started, 1),
-        "rates": {kind.name: round(counts[kind] / seconds, 1) for kind in PROOF},
+        "rates": {kind.name: round(counts[kind] / seconds, 1) for kind in proof(config)},
     }
 
 
@@ -157,12 +158,13 @@ def _start(root: Path) -> None:
 def _watch(config: Config, after: int, deadline: float) -> tuple[Counter, float]:
     """Counts what is in the log beyond `after` until every kind of PROOF is among it: (events by kind, seconds)."""
     counts: Counter = Counter()
+    wanted = proof(config)
     tail = Tail(config.log_dir, after)
     client = Supervisord(config.root / "run")
     away_until = time.monotonic() + AWAY_S_MAX
     status = err.status("starting") if err.is_terminal else contextlib.nullcontext()
     with status as line, contextlib.closing(tail), contextlib.closing(client):
-        while missing := _count(tail, counts):
+        while missing := _count(tail, counts, wanted):
             now = time.monotonic()
             if now > deadline:
                 raise Failure(_what_is_missing(config, missing, client))
@@ -175,18 +177,23 @@ def _watch(config: Config, after: int, deadline: float) -> tuple[Counter, float]
         counts.clear()
         begun = time.monotonic()
         time.sleep(RATES_S)
-        _count(tail, counts)
+        _count(tail, counts, wanted)
         return counts, time.monotonic() - begun
 
 
-def _count(tail: Tail, counts: Counter) -> list[str]:
+def proof(config: Config) -> tuple[Kind, ...]:
+    """What has to flow; without an executor nothing is ordered."""
+    return PROOF if config.executor.enabled else PROOF[:4]
+
+
+def _count(tail: Tail, counts: Counter, wanted: tuple[Kind, ...]) -> list[str]:
     try:
         while batches := tail.read():
             for batch in batches:
                 counts.update(event.kind for event in events(batch.body))
     except LogError as error:
         raise Failure(str(error)) from None
-    return [kind.name for kind in PROOF if not counts[kind]]
+    return [kind.name for kind in wanted if not counts[kind]]
 
 
 def _still_there(client: Supervisord) -> None:

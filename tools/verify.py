@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from bus.config import Config, load
-from tools.judge import archive, capture, checks, compare, ledger, ledger_compare, log, recent
+from tools.judge import archive, capture, checks, compare, coverage, ledger, ledger_compare, log, recent
 from tools.judge.findings import Findings
 from tools.terminal import Failure, out
 
@@ -49,6 +49,8 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     beyond = log.read(config.log_dir, findings, after=upto)
     stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
     ledger_compare.against(truth, stored, findings)
+    claimed, _ = coverage.read(config.archive_dir, upto, findings)
+    coverage.against(truth, claimed, {subject: mine.depth for subject, mine in stored.items()}, findings)
     return {"ledger": str(folders[0]), "ledger_rows": truth.rows, "archived_seq": upto, "compared": compare.COMPARED}
 
 
@@ -64,8 +66,11 @@ def _alone(config: Config, findings: Findings) -> dict:
     logged = log.read(config.log_dir, findings, after=0)
     last = 0
     everything = _joined(archived, logged, first, watching, findings)
-    for event in recent.agree(config.recent_dir, log.description(config.log_dir), everything, findings):
+    covering = coverage.Watch(upto)
+    agreed = recent.agree(config.recent_dir, log.description(config.log_dir), everything, findings)
+    for event in covering.watch(agreed):
         last = event.seq
+    covering.judge(config.archive_dir, findings)
     if watching.archived_seq > archive.watermark(config.archive_dir):
         findings.fault("watermark", f"the log says that {watching.archived_seq} is archived; the archive does not")
     return {"first_seq": 1 if upto else first, "last_seq": last, "log_first_seq": first, "archived_seq": upto}

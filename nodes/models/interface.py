@@ -19,7 +19,7 @@ A kernel module declares
 
 The result must not depend on how events are cut into calls, so whatever a later event needs is kept in `state`.
 Time is `row.seq_ns`, nanoseconds, never decreasing. A `gap` row (every kernel gets them) has no records: `row.stream`
-is the kind whose records are missing before the next ones; there is one when a gap opens, none when it is repaired.
+is the kind whose records are missing before the next ones; there is one when a gap opens, none when it is decided.
 Rows with REPAIRED in their flags come late.
 """
 

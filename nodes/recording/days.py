@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from bus.log import LogError
 from bus.process import Context
 from bus.schema import Kind
+from bus.segments import LogError
 from bus.sockets import OutboxFull
 from bus.wire import encode
 from nodes.recording.space import Alert, Space, Watch

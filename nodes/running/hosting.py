@@ -10,10 +10,11 @@ from types import ModuleType
 from typing import Any
 
 from bus.config import Config
-from bus.log import LogWriter
+from bus.intake import Cursor
+from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import Kind
-from bus.sockets import Cursor, OutboxFull, producer_bytes
+from bus.sockets import OutboxFull, producer_bytes
 from bus.topics import LANE_OF_KIND, Lane, lanes_of
 from bus.wire import Event, decode, stamp_sent
 from nodes.running.step import StepRunner, history
@@ -94,6 +95,7 @@ class LocalSubscription:
     """What `Subscription` is to a process of its own: the log's backlog, then what the host hands over."""
 
     catch_ups = caught_up = 0
+    deaf_s = 0.0  # a guest is judged by the process that hosts it
 
     def __init__(self, host: Host, config: Config, lanes: frozenset[Lane], after: int, stop: asyncio.Event):
         self._host = host

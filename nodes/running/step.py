@@ -6,11 +6,12 @@ import struct
 import time
 from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from bus.config import Config
-from bus.log import LogReader, LogReleased
+from bus.log import LogReader
 from bus.process import Checkpoint, Context
+from bus.segments import LogReleased
 from bus.sockets import OutboxFull
 from bus.topics import LANE_OF_KIND, lanes_of
 from bus.wire import Event, stamp_received
@@ -22,6 +23,18 @@ _CAUSE = struct.Struct("<Q")
 def cause_of(event: bytearray) -> tuple[int, int]:
     """(cause_seq, k): names an event of a derived producer."""
     return _CAUSE.unpack_from(event, 96)[0], _K.unpack_from(event, 12)[0]
+
+
+class Kept(NamedTuple):
+    """A snapshot that waits to be written. `told`: the last (cause_seq, k) that the step gave out before it.
+
+    `logged_seq`: where `told`, or something later, stands in the log; None while it has not been read there.
+    """
+
+    seq: int
+    state: bytes
+    told: tuple[int, int]
+    logged_seq: int | None
 
 
 class StepRunner:
@@ -45,9 +58,11 @@ class StepRunner:
                 self.seq = loaded[0]
             except ValueError:  # other code or parameters: from the beginning
                 self.step = module.Step(config, instance)
-        self.said = (0, -1)
+        self.said = (0, -1)  # by the outbox or by the log
+        self._told = (0, -1)  # by the step itself, said or not
+        self._logged = (0, -1)  # by the log
         self._unsaid: list[bytearray] = []
-        self._kept: tuple[int, bytes] | None = None
+        self._kept: Kept | None = None
         self._kept_at = time.monotonic()
         self._every_s = config.checkpoint_s
         self.replayed = 0
@@ -57,6 +72,20 @@ class StepRunner:
         if event.cause_seq:
             self.said = max(self.said, (event.cause_seq, event.k))
 
+    def _read_back(self, event: Event) -> None:
+        """One of the step's own events, in the log."""
+        self.heard(event)
+        if event.cause_seq:
+            self._logged = max(self._logged, (event.cause_seq, event.k))
+            if self._kept is not None and self._kept.logged_seq is None and self._logged >= self._kept.told:
+                self._kept = self._kept._replace(logged_seq=event.seq)
+
+    def _step(self, events: list[Event]) -> list[bytearray]:
+        told = self.step.step(events)
+        if told:
+            self._told = max(self._told, cause_of(told[-1]))
+        return told
+
     def replay(self, events: list[Event]) -> None:
         """History: the step's state follows; what it says is kept until it is known what has been said."""
         mine = []
@@ -64,10 +93,10 @@ class StepRunner:
             if event.kind in self.kinds:
                 mine.append(event)
             if event.producer == self.name:
-                self.heard(event)
+                self._read_back(event)
         self.replayed += len(mine)
         if mine:
-            self._unsaid += self.step.step(mine)
+            self._unsaid += self._step(mine)
         if events:
             self.seq = events[-1].seq
         if len(self._unsaid) > 10_000:
@@ -80,24 +109,33 @@ class StepRunner:
         return rest
 
     def live(self, events: list[Event]) -> list[bytearray]:
-        mine = [event for event in events if event.kind in self.kinds]
+        mine = []
+        for event in events:
+            if event.kind in self.kinds:
+                mine.append(event)
+            if event.producer == self.name:
+                self._read_back(event)
         self.seq = events[-1].seq
         if not mine:
             return []
         recv_ns = time.time_ns()
-        said = self.step.step(mine)
-        for event in said:
-            stamp_received(event, recv_ns)
+        said = self._step(mine)
+        for own in said:
+            stamp_received(own, recv_ns)
         return said
 
     def checkpoint_due(self, durable_seq: int) -> tuple[int, bytes] | None:
-        """(seq, state) to be written, once the log is durable up to there; now and then."""
+        """(seq, state) to be written, now and then: once the log is durable up to there and up to what the step said of it.
+
+        A power cut that takes the log's tail may take what was said: it must be said again then, from an older checkpoint.
+        """
         if self._kept is None and time.monotonic() - self._kept_at >= self._every_s:
-            self._kept = (self.seq, self.step.save())
-        if self._kept is not None and durable_seq >= self._kept[0]:
-            due, self._kept = self._kept, None
+            self._kept = Kept(self.seq, self.step.save(), self._told, self.seq if self._logged >= self._told else None)
+        kept = self._kept
+        if kept is not None and kept.logged_seq is not None and durable_seq >= max(kept.seq, kept.logged_seq):
+            self._kept = None
             self._kept_at = time.monotonic()
-            return due
+            return kept.seq, kept.state
         return None
 
 

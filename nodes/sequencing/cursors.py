@@ -8,11 +8,13 @@ from collections.abc import Iterable
 import msgpack
 import numpy as np
 
+from bus.intake import Cursor
 from bus.schema import CURSOR, Kind
-from bus.sockets import LANES, Cursor
+from bus.sockets import LANES
 from bus.topics import LANE_OF_KIND
 from bus.wire import Event
-from nodes.sequencing.arbiter import ARBITRATED, Arbiter
+from nodes.sequencing.arbiter import Arbiter
+from nodes.sequencing.recovery import observe
 
 NAME = "sequencer"
 
@@ -83,18 +85,8 @@ class Position:
                     cursor.skip.clear()
                 if event.number > cursor.number:
                     cursor.skip.add(event.number)
-            if event.kind in ARBITRATED:
-                self.arbiter.observe(event.kind, event.subject, event.producer, bytearray(event.raw))
-            elif event.kind == Kind.instrument:
-                self.arbiter.connected(event.producer, event.subject)
-            elif event.kind == Kind.run:
-                self.arbiter.connected(event.producer)
-            elif event.kind == Kind.gap:
-                record = event.records[0]
-                self.arbiter.observe_gap(
-                    event.subject, int(record["stream"]), event.first_id, event.last_id, int(record["state"])
-                )
-            elif event.kind == Kind.cursor:
+            observe(self.arbiter, event)
+            if event.kind == Kind.cursor:
                 self._observe_cursors(event.records)
         for cursor in self.cursors.values():
             while cursor.number + 1 in cursor.skip:

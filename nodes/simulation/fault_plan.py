@@ -8,7 +8,7 @@ import msgspec
 Kind = Literal[
     "cut", "refuse", "stall", "drip",
     "skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale",
-    "clock", "answer", "timeout_before", "timeout_after", "restart", "outage",
+    "clock", "answer", "timeout_before", "timeout_after", "restart", "outage", "forget",
 ]  # fmt: skip
 # What each does while it lasts, and which of the fields below it reads beside those that all have.
 KINDS: dict[str, str] = {
@@ -31,6 +31,7 @@ KINDS: dict[str, str] = {
     "timeout_after": "orders are carried out, but the answer is that of timeout_before: the lost acknowledgement",
     "restart": "all connections are cut, and everything is refused until its end; `lose_orders` forgets what stood in the book",
     "outage": "overload: makers are cut off, and only market orders get through",
+    "forget": "trade histories over REST begin at `to_ms`; older ids are answered from there on, without a word",
 }  # fmt: skip
 MOMENTARY = ("cut", "restart")  # have a meaning with length 0
 FRAMES = ("skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale")
@@ -62,6 +63,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     silent: bool = False
     delay_ms: float = 100.0
     bytes_per_s: float = 200.0
+    from_ms: float = 0.0  # frames of this stretch of market time only (of a replay: the capture's receive time); 0: no bound
+    to_ms: float = 0.0
     offset_ms: float = 0.0
     skew_ppm: float = 0.0
     lose_orders: bool = False
@@ -70,13 +73,15 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         for name, low, high in (
             ("start_s", 0, LENGTH_S_MAX), ("length_s", 0, LENGTH_S_MAX), ("probability", 0, 1), ("connection", 0, 1 << 31),
             ("retry_after_s", 0, 1 << 20), ("delay_ms", 0, 600_000), ("bytes_per_s", 1, 1e9), ("skew_ppm", -1e5, 1e5),
-            ("offset_ms", -1e10, 1e10),
+            ("offset_ms", -1e10, 1e10), ("from_ms", 0, 1e14), ("to_ms", 0, 1e14),
         ):  # fmt: skip
             value = getattr(self, name)
             if not low <= value <= high:
                 raise FaultError(f"a fault's {name} = {value} is impossible; allowed: {low:g} to {high:g}")
         if self.status and not 400 <= self.status <= 599:
             raise FaultError(f"a fault's status = {self.status} is impossible; allowed: 400 to 599, or 0 for the kind's own")
+        if self.to_ms and self.to_ms <= self.from_ms:
+            raise FaultError(f"a fault from_ms = {self.from_ms:g} to_ms = {self.to_ms:g} has no length; to_ms must be later")
         if self.kind == "restart" and self.probability < 1:
             raise FaultError("a restart has no probability: it happens once, when it starts")
         return self

@@ -56,6 +56,7 @@ class Faults:
 
     def __init__(self, clock: Callable[[], float], record: Callable[..., None], cut: Callable[[Any], None]):
         self.clock, self.record, self.cut = clock, record, cut
+        self.market_ms: Callable[[], float] = lambda: clock() * 1000  # of the frame that is being sent
         self.planned: dict[int, Planned] = {}  # planned and active, by number
         self.ended: deque[Planned] = deque(maxlen=ENDED_KEPT)
         self.active: list[Planned] = []
@@ -128,6 +129,11 @@ class Faults:
         return sum(
             p.fault.offset_ms + p.fault.skew_ppm * (now - p.start_s) / 1000 for p in self.active if p.fault.kind == "clock"
         )
+
+    @property
+    def forgotten_ms(self) -> float:
+        """REST has no trades before this time."""
+        return max((p.fault.to_ms for p in self.active if p.fault.kind == "forget"), default=0.0)
 
     def outage(self) -> bool:
         return any(p.fault.kind == "outage" for p in self.active)
@@ -325,6 +331,8 @@ class Faults:
 
     def _concerns(self, fault: Fault, client: Any, stream: str) -> bool:
         if fault.connection and client.number != fault.connection:
+            return False
+        if (fault.from_ms or fault.to_ms) and not fault.from_ms <= self.market_ms() < (fault.to_ms or float("inf")):
             return False
         return fnmatchcase(stream, fault.stream or "*@*")
 

@@ -46,6 +46,7 @@ class Tape:
         self.retained = retained
         self.prints: list[Print] = []
         self.minutes: dict = {}  # candles of past minutes: see candles.py
+        self.forgotten_ms = 0.0  # trades before this time are not told (a fault)
 
     def append(self, trade: Print) -> None:
         if self.prints and trade.id <= self.prints[-1].id:
@@ -69,7 +70,10 @@ class Tape:
     @property
     def floor(self) -> int:
         """Index of the oldest trade that is told."""
-        return max(len(self.prints) - self.retained, 0)
+        oldest = max(len(self.prints) - self.retained, 0)
+        if not self.forgotten_ms:
+            return oldest
+        return max(oldest, bisect_left(self.prints, self.forgotten_ms, key=lambda p: p.time))
 
     def latest(self, limit: int) -> list[Print]:
         return self.prints[max(len(self.prints) - limit, self.floor) :]

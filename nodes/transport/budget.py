@@ -46,3 +46,25 @@ class Budget:
                 self.waited_s += wait_s
                 await asyncio.sleep(wait_s)
             self._spent.append((time.monotonic(), weight))
+
+
+class Attempts:
+    """At most `most` of something in `window_s` seconds, such as connections to a venue that counts them."""
+
+    def __init__(self, most: int, window_s: float):
+        self.most = most
+        self.window_s = window_s
+        self._made: deque[float] = deque()
+
+    def wait_s(self) -> float:
+        """How long until the next one is allowed; 0 if now."""
+        now = time.monotonic()
+        while self._made and now - self._made[0] >= self.window_s:
+            self._made.popleft()
+        return self._made[0] + self.window_s - now if len(self._made) >= self.most else 0.0
+
+    async def take(self) -> None:
+        """Waits until one is allowed, and counts it."""
+        while (wait_s := self.wait_s()) > 0:
+            await asyncio.sleep(wait_s)
+        self._made.append(time.monotonic())

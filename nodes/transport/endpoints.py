@@ -1,13 +1,16 @@
-"""Where a venue's servers are now."""
+"""Where a venue's servers are, and which of them a line uses now."""
 
 import asyncio
 from dataclasses import dataclass
+from types import ModuleType
 
 import msgspec
 
 from bus.config import Config
+from bus.config import Venue as Addresses
 
 LOOK_S = 0.05  # between two looks for a file that is not there yet
+LOCAL = "binance"  # the dialect that the local exchange speaks
 
 
 @dataclass(frozen=True)
@@ -40,3 +43,37 @@ async def wait(config: Config) -> Endpoints:
     while (found := read(config)) is None:
         await asyncio.sleep(LOOK_S)
     return found
+
+
+class Hopping:
+    """The addresses of a venue, in turn: line n begins with the n-th, and goes to the next after each failure.
+
+    From `[venues.<name>]` of mesh.toml, else the local exchange's in mode sim (venue binance), else the adapter's. REST
+    and websocket hop on their own: either may fail alone.
+    """
+
+    def __init__(self, config: Config, adapter: ModuleType, line: int):
+        self._config = config
+        named = config.venues.get(adapter.VENUE, Addresses())
+        self._local = config.mode == "sim" and adapter.VENUE == LOCAL
+        self._ws = named.ws or (() if self._local else tuple(adapter.WS))
+        self._rest = named.rest or (() if self._local else tuple(adapter.REST))
+        self._ws_at = self._rest_at = line - 1
+        self.hops = 0
+
+    async def ws(self) -> str:
+        """The base address for the next connection. Waits for the local exchange to say where it is."""
+        return self._ws[self._ws_at % len(self._ws)].rstrip("/") if self._ws else (await wait(self._config)).ws
+
+    async def rest(self) -> str:
+        """The base address for the next request; likewise."""
+        return self._rest[self._rest_at % len(self._rest)].rstrip("/") if self._rest else (await wait(self._config)).rest
+
+    def hop_ws(self) -> None:
+        """The connection failed or broke: the next one goes elsewhere, if there is an elsewhere."""
+        self._ws_at += 1
+        self.hops += len(self._ws) > 1
+
+    def hop_rest(self) -> None:
+        self._rest_at += 1
+        self.hops += len(self._rest) > 1

@@ -27,6 +27,7 @@ def plug(running: Running) -> None:
     assert running.ledger is not None
     faults = Faults(time.monotonic, running.ledger.record, running.cut)
     faults.connection_bytes_max = running.exchange.client_bytes_max
+    faults.market_ms = lambda: running.replay.recv_ns / 1e6 if running.capture else running.now_ms()
     running.faults = faults
     _latency(running, faults)
     if not running.exchange.faults:
@@ -90,6 +91,9 @@ def _act(running: Running, faults: Faults, change: Change) -> None:
         faults.cut_all(change.planned, running.hub.clients)
     if fault.kind == "outage":
         running.core.overload(faults.outage())
+    if fault.kind == "forget":
+        for market in running.core.markets.values():
+            market.tape.forgotten_ms = faults.forgotten_ms
     if fault.kind == "restart":
         if change.began:
             running.down = True

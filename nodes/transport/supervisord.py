@@ -83,6 +83,24 @@ class Supervisord:
                 return False
             raise
 
+    def kill(self, name: str) -> bool:
+        """SIGKILL, which ends a hung process too; its own rules bring it back. False when it does not run."""
+        try:
+            return self._call("signalProcess", name, "KILL")
+        except Fault as fault:
+            if fault.faultCode in (Faults.NOT_RUNNING, Faults.BAD_NAME, Faults.FAILED):
+                return False
+            raise
+
+    def stop(self, name: str) -> bool:
+        """As an operator stops it: it stays down. False when it does not run."""
+        try:
+            return self._call("stopProcess", name, False)
+        except Fault as fault:
+            if fault.faultCode in (Faults.NOT_RUNNING, Faults.BAD_NAME):
+                return False
+            raise
+
     def shutdown(self) -> None:
         self._call("shutdown")
 

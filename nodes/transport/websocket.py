@@ -7,6 +7,7 @@ the socket and TCP tells the server.
 
 import asyncio
 import ssl
+import struct
 import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -18,8 +19,8 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-# The largest frames known are REST-sized answers of 5000 levels a side (about 350 kB); more than this is an attack.
-MESSAGE_BYTES_MAX = 4 << 20
+# The largest messages known are whole books of 50 000 levels a side on a stream (about 3 MB); more than this is an attack.
+MESSAGE_BYTES_MAX = 8 << 20
 CLOSE_S = 1.0  # for the closing handshake, then the socket is cut
 
 OnFrames = Callable[[int, list[bytes]], None]
@@ -32,7 +33,8 @@ class Disconnected(ConnectionError):
 class Connection(asyncio.Protocol):
     """Made by `connect`. `on_frames(recv_ns, messages)` is called for what arrives; raising there ends it.
 
-    `closed`: a future that becomes the reason, a sentence, when the connection is over.
+    `closed`: a future that becomes the reason, a sentence, when the connection is over. `round_trip_s`: of the last `ping`
+    that was answered; None before.
     """
 
     def __init__(self, url: str, on_frames: OnFrames, stale_s: float):
@@ -45,6 +47,8 @@ class Connection(asyncio.Protocol):
         self._watch: asyncio.TimerHandle | None = None
         self._reason = ""
         self._paused = False
+        self._pinged = (b"", 0.0)  # payload and time of the ping whose answer is awaited
+        self.round_trip_s: float | None = None
         self.failure: BaseException | None = None
         self.heard = time.monotonic()  # anything at all, pings too
         self.opened: asyncio.Future[None] = self._loop.create_future()
@@ -114,6 +118,15 @@ class Connection(asyncio.Protocol):
         self._protocol.send_text(text.encode() if isinstance(text, str) else text)
         self._flush()
 
+    def ping(self) -> None:
+        """Asks for a pong; its time is in `round_trip_s`. Raises Disconnected when the connection is over."""
+        if not self.open:
+            raise Disconnected(self._reason or "the connection is closed")
+        now = time.monotonic()
+        self._pinged = (struct.pack("<d", now), now)
+        self._protocol.send_ping(self._pinged[0])
+        self._flush()
+
     def pause(self) -> None:
         """No more frames until `resume`; what one read brought may still come once."""
         if not self._paused and self._transport is not None and not self._transport.is_closing():
@@ -156,6 +169,9 @@ class Connection(asyncio.Protocol):
             if frame.fin:
                 messages.append(b"".join(self._fragments))
                 self._fragments.clear()
+        elif opcode is Opcode.PONG and bytes(frame.data) == self._pinged[0] and self._pinged[1]:
+            self.round_trip_s = time.monotonic() - self._pinged[1]
+            self._pinged = (b"", 0.0)
         # Pings were answered by the core; `_flush` sends the pongs.
 
     def _flush(self) -> None:
@@ -173,13 +189,18 @@ class Connection(asyncio.Protocol):
         """The deadline for any message: a peer that pings every 20 s and is silent for longer is gone."""
         silent_s = time.monotonic() - self.heard
         if silent_s >= self._stale_s and not self._paused:
-            self.abort(f"nothing was heard for {silent_s:.1f} s; feed.stale_s allows {self._stale_s}")
+            self.abort(
+                f"nothing was heard for {silent_s:.1f} s; feed.stale_s and the venue's own deadline allow {self._stale_s}"
+            )
             return
         self._watch = self._loop.call_later(max(0.01, min(self._stale_s - silent_s, 1.0)), self._look)
 
 
-async def connect(url: str, on_frames: OnFrames, stale_s: float, open_s: float = 10.0) -> Connection:
-    """An open connection. Raises Disconnected. Compression is not offered: it costs latency and the links are short."""
+async def connect(url: str, on_frames: OnFrames, stale_s: float, open_s: float = 10.0, local_addr: str = "") -> Connection:
+    """An open connection, from the address `local_addr` if that is not empty. Raises Disconnected.
+
+    Compression is not offered: it costs latency and the links are short.
+    """
     parts = urlsplit(url)
     secure = parts.scheme == "wss"
     loop = asyncio.get_running_loop()
@@ -192,6 +213,7 @@ async def connect(url: str, on_frames: OnFrames, stale_s: float, open_s: float =
                 parts.hostname or "",
                 parts.port or (443 if secure else 80),
                 ssl=context,
+                local_addr=(local_addr, 0) if local_addr else None,
             )
             await connection.opened
     except (OSError, InvalidURI, InvalidHandshake) as error:  # TimeoutError is an OSError

@@ -5,6 +5,11 @@ from types import ModuleType
 
 MODULES = {
     "binance": "binance",
+    "binance_usdm": "binance_usdm",
+    "coinbase": "coinbase",
+    "kraken": "kraken",
+    "kraken_v1": "kraken_v1",
+    "okx": "okx",
 }
 
 

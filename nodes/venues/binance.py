@@ -5,74 +5,35 @@ data endpoints" (depth), "General endpoints" and "Filters" (exchangeInfo). All p
 ids and times are JSON integers.
 """
 
-import struct
 from collections.abc import Iterable, Iterator
 
 import msgspec
 import numpy as np
 
-from bus.config import Instrument
+from bus.config import Feed, Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode
-from nodes.venues.decimals import DecimalError, level_words, level_words_at_once, mantissa
+from nodes.venues import binance_streams
+from nodes.venues.binance_streams import to_ns as to_ns
+from nodes.venues.booksync import BookSync
+from nodes.venues.decimals import mantissa
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.writer import Writer
 
 VENUE = "binance"
+WS = ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision")
+REST = ("https://api.binance.com", "https://api1.binance.com", "https://api2.binance.com", "https://data-api.binance.vision")
+QUIET_S = 60.0  # the server pings every 20 s
+PING, PING_S = None, 0.0
+LIFE_S = 86_400.0
+MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
+WEIGHT_PER_MINUTE = 6000
+BOOK = "rest"
+DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
-# A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
-MILLISECONDS_BELOW = 100_000_000_000_000
 
 
-class FrameError(ValueError):
-    """A frame that cannot be understood: a sentence for the refusal."""
-
-
-class Trade(msgspec.Struct):
-    """`<symbol>@trade`: one message per fill. `m`: the buyer is the maker, so the taker sold."""
-
-    E: int
-    s: str
-    t: int
-    p: str
-    q: str
-    T: int
-    m: bool
-
-
-class BookTicker(msgspec.Struct):
-    """`<symbol>@bookTicker`: best bid and ask; no time, no event name."""
-
-    u: int
-    s: str
-    b: str
-    B: str
-    a: str
-    A: str
-
-
-class DepthUpdate(msgspec.Struct):
-    """`<symbol>@depth@100ms`: absolute quantities per level, ids U…u inclusive."""
-
-    E: int
-    s: str
-    U: int
-    u: int
-    b: msgspec.Raw
-    a: msgspec.Raw
-
-
-class TradeFrame(msgspec.Struct):
-    data: Trade
-
-
-class BookTickerFrame(msgspec.Struct):
-    data: BookTicker
-
-
-class DepthFrame(msgspec.Struct):
-    data: DepthUpdate
-
-
-class Control(msgspec.Struct):
+class Other(msgspec.Struct):
     """What else comes on a stream connection: the answer to a request, an error, or `serverShutdown`."""
 
     id: int | str | None = None
@@ -101,19 +62,10 @@ class Snapshot(msgspec.Struct):
     asks: msgspec.Raw
 
 
-_trade = msgspec.json.Decoder(TradeFrame).decode
-_book_ticker = msgspec.json.Decoder(BookTickerFrame).decode
-_depth = msgspec.json.Decoder(DepthFrame).decode
-_control = msgspec.json.Decoder(Control).decode
+_other = msgspec.json.Decoder(Other).decode
 _snapshot = msgspec.json.Decoder(Snapshot).decode
-_pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
-# The records as schema.TRADE and schema.QUOTE have them; a test compares.
-_TRADE = struct.Struct("<qqqqqb7x")
-_QUOTE = struct.Struct("<qqqqqq")
 _START = b'{"stream":"'
-MANY_LEVELS_BYTES = 250  # JSON text of a side, about 8 levels: from there numpy wins over the loop
-EMPTY_CHANGE = bytes(DTYPES[Kind.depth].itemsize)
 
 
 def streams(instrument: Instrument) -> dict[str, Kind]:
@@ -122,17 +74,27 @@ def streams(instrument: Instrument) -> dict[str, Kind]:
     return {f"{symbol}@trade": Kind.trade, f"{symbol}@bookTicker": Kind.quote, f"{symbol}@depth@100ms": Kind.depth}
 
 
-Routes = dict[str, tuple]
+# Of these `decode` makes events; aggregates are in captures of others.
+CHANNELS = (
+    ("trade", binance_streams.spot_trade, binance_streams.SPOT_TRADE),
+    ("aggTrade", binance_streams.aggregate_trade, b""),
+    ("bookTicker", binance_streams.spot_quote, binance_streams.SPOT_QUOTE),
+    ("depth@100ms", binance_streams.spot_depth, b""),
+)
+
+
+def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+    """Combined streams, so that every message names its own; with times in µs where they are asked for."""
+    return "/stream?timeUnit=MICROSECOND" if settings.microseconds else "/stream"
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` needs to know: stream name → (function, instrument)."""
-    functions = {Kind.trade: _trade_event, Kind.quote: _quote_event, Kind.depth: _depth_event}
-    return {stream: (functions[kind], instrument) for instrument in instruments for stream, kind in streams(instrument).items()}
+    """What `decode` needs to know: stream name → (function, what it takes)."""
+    return binance_streams.routes(instruments, CHANNELS)
 
 
-def subscribe(instruments: Iterable[Instrument]) -> Iterator[str]:
-    """SUBSCRIBE messages for all streams. The venue allows 5 messages a second from a client: send them with pauses.
+def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+    """SUBSCRIBE messages for all streams.
 
     The answer is `{"result":null,"id":n}` also when a stream does not exist.
     """
@@ -140,6 +102,16 @@ def subscribe(instruments: Iterable[Instrument]) -> Iterator[str]:
     for number, start in enumerate(range(0, len(names), STREAMS_PER_SUBSCRIBE), 1):
         request = {"method": "SUBSCRIBE", "params": names[start : start + STREAMS_PER_SUBSCRIBE], "id": number}
         yield msgspec.json.encode(request).decode()
+
+
+def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+    """Nothing: a fresh snapshot comes by REST."""
+    return iter(())
+
+
+def book(instrument: Instrument, settings: Feed) -> BookSync:
+    """The rule by which an instrument's depth changes become a book."""
+    return BookSync()
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
@@ -154,28 +126,29 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     try:
         if route is None:
             return _unusual(frame, recv_ns, known)
-        return [route[0](frame, recv_ns, route[1])]
-    except msgspec.DecodeError as error:
-        raise FrameError(f"not a {stream or 'Binance'} message: {error}") from None
-    except (DecimalError, UnicodeDecodeError) as error:
-        raise FrameError(f"{stream}: {error}") from None
-    except struct.error:
-        raise FrameError(f"{stream}: an id or a time does not fit 64 bits") from None
+        event = route[0](frame, recv_ns, route[1])
+        return [event] if event is not None else []
+    except UNREADABLE as error:
+        lost = route[1].book if route else getattr(error, "subject", "")
+        raise FrameError(f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}", lost) from None
 
 
 def control(frame: bytes) -> Control:
     """A control message, for the frames of which `decode` makes no event."""
-    return _control(frame)
+    message = _other(frame)
+    refused = message.code is not None or bool(bytes(message.error))
+    return Control(message.acknowledged, message.shutdown, refused, message.code or 0, message.msg)
 
 
 def _unusual(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     """A control message, or a wrapped one with other spacing or order of keys than the venue's."""
-    message = _control(frame)
+    message = _other(frame)
     if message.shutdown:
         return []
     route = known.get(message.stream)
     if route is not None:
-        return [route[0](frame, recv_ns, route[1])]
+        event = route[0](frame, recv_ns, route[1])
+        return [event] if event is not None else []
     if message.stream:
         raise FrameError(f"stream {message.stream!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
     if message.id is None and message.code is None and not bytes(message.error):
@@ -183,79 +156,65 @@ def _unusual(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     return []
 
 
-def _trade_event(frame: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    data = _trade(frame).data
-    _same(data.s, instrument)
-    price = mantissa(data.p, instrument.price_exponent)
-    quantity = mantissa(data.q, instrument.quantity_exponent)
-    if not (price and quantity and data.t >= 0):
-        raise DecimalError(f"trade {data.t} of {data.q!r} at {data.p!r}; all three must be above 0")
-    event_ns = to_ns(data.E)
-    record = _TRADE.pack(data.t, price, quantity, to_ns(data.T), event_ns, -1 if data.m else 1)
-    return encode(Kind.trade, instrument.subject, record, first_id=data.t, last_id=data.t, venue_ns=event_ns, recv_ns=recv_ns)
-
-
-def _quote_event(frame: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    data = _book_ticker(frame).data
-    _same(data.s, instrument)
-    price_exponent, quantity_exponent = instrument.price_exponent, instrument.quantity_exponent
-    record = _QUOTE.pack(
-        data.u,
-        mantissa(data.b, price_exponent), mantissa(data.B, quantity_exponent),
-        mantissa(data.a, price_exponent), mantissa(data.A, quantity_exponent),
-        0,
-    )  # fmt: skip
-    return encode(Kind.quote, instrument.subject, record, first_id=data.u, last_id=data.u, recv_ns=recv_ns)
-
-
-def _depth_event(frame: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    data = _depth(frame).data
-    _same(data.s, instrument)
-    if not 0 <= data.U <= data.u:
-        raise DecimalError(f"a depth change of ids U={data.U} to u={data.u}; U ≤ u is needed")
-    return encode(
-        Kind.depth, instrument.subject, _levels(data.b, data.a, instrument),
-        first_id=data.U, last_id=data.u, venue_ns=to_ns(data.E), recv_ns=recv_ns,
-    )  # fmt: skip
-
-
-def _levels(bids: msgspec.Raw, asks: msgspec.Raw, instrument: Instrument) -> bytes:
-    """`depth` records as bytes, bids first, in the venue's order."""
-    exponents = instrument.price_exponent, instrument.quantity_exponent
-    return (_side(bytes(bids), exponents, 1) + _side(bytes(asks), exponents, -1)) or EMPTY_CHANGE
-
-
-def _side(raw: bytes, exponents: tuple[int, int], side: int) -> bytes:
-    if len(raw) > MANY_LEVELS_BYTES:
-        many = level_words_at_once(raw, *exponents, side)
-        if many is not None:
-            return many.tobytes()
-    words = level_words(_pairs(raw), *exponents, side)
-    return struct.pack(f"<{len(words)}q", *words)
-
-
-def _same(symbol: str, instrument: Instrument) -> None:
-    if symbol != instrument.symbol:
-        raise DecimalError(f"symbol {symbol!r} on the stream of {instrument.symbol}")
-
-
-def to_ns(stamp: int) -> int:
-    """A venue time in ms, or in µs where the connection asked for `timeUnit=MICROSECOND`, as ns since the epoch."""
-    return stamp * (1_000_000 if stamp < MILLISECONDS_BELOW else 1_000)
+def snapshot(instrument: Instrument, limit: int) -> Request:
+    """A REST snapshot of at most `limit` levels a side."""
+    weight = next((weight for most, weight in DEPTH_WEIGHTS if limit <= most), DEPTH_WEIGHTS[-1][1])
+    return Request("/api/v3/depth", {"symbol": instrument.symbol, "limit": limit}, weight)
 
 
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
     """(L, event) of `GET /api/v3/depth`: a depth event, flag SNAPSHOT, ids L = lastUpdateId. Raises FrameError."""
     try:
         data = _snapshot(body)
-        levels = _levels(data.bids, data.asks, instrument)
-        last = data.lastUpdateId
-        event = encode(
-            Kind.depth, instrument.subject, levels, flags=Flag.SNAPSHOT, first_id=last, last_id=last, recv_ns=recv_ns
-        )
-    except (msgspec.DecodeError, UnicodeDecodeError, DecimalError, struct.error) as error:
+        out, last = Writer(instrument), data.lastUpdateId
+        event = out.snapshot(out.side(bytes(data.bids), 1) + out.side(bytes(data.asks), -1), last, 0, recv_ns)
+    except UNREADABLE as error:
         raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
     return last, event
+
+
+class HistoricalTrade(msgspec.Struct):
+    """A row of `GET /api/v3/historicalTrades`."""
+
+    id: int
+    price: str
+    qty: str
+    time: int
+    isBuyerMaker: bool  # noqa: N815
+
+
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_row = msgspec.json.Decoder(HistoricalTrade).decode
+
+
+def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
+    """The thousand trades from `first_id` on, inclusive. Of an older one than the venue keeps: from the oldest it has."""
+    return Request("/api/v3/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 1000}, 25)
+
+
+def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
+    """Trade events, flag REPAIRED, ascending by id; event_ns 0, since REST tells the trade's time only.
+
+    Raises FrameError; its `readable` has the events of a page of which some rows could not be read.
+    """
+    try:
+        rows = _rows(body)
+    except UNREADABLE as error:
+        raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+    out, found, unreadable = Writer(instrument), [], ""
+    for raw in rows:
+        try:
+            row = _row(raw)
+            at = to_ns(row.time)
+            found.append((row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at))
+        except UNREADABLE as error:
+            unreadable = unreadable or f"{bytes(raw)[:200]!r}: {error}"
+    events = [out.trades(fill, trade_id, trade_id, at, recv_ns, Flag.REPAIRED) for trade_id, fill, at in sorted(found)]
+    if unreadable:
+        refusal = FrameError(f"{len(rows) - len(events)} of {len(rows)} trades of {instrument.symbol}: {unreadable}")
+        refusal.readable = events
+        raise refusal
+    return events
 
 
 class Filter(msgspec.Struct, rename={"kind": "filterType"}):
@@ -279,7 +238,11 @@ class ExchangeInfo(msgspec.Struct):
 _exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
 
 
-def decode_exchange_info(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+def definition(instrument: Instrument) -> Request:
+    return Request("/api/v3/exchangeInfo", {"symbol": instrument.symbol}, 20)
+
+
+def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """The `instrument` event from `GET /api/v3/exchangeInfo?symbol=…`. Raises FrameError.
 
     tickSize of PRICE_FILTER, stepSize and minQty of LOT_SIZE, minNotional of NOTIONAL or the older MIN_NOTIONAL;
@@ -300,6 +263,25 @@ def decode_exchange_info(body: bytes, recv_ns: int, instrument: Instrument) -> b
         record["lot_size"] = mantissa(lot.stepSize, instrument.quantity_exponent)
         record["min_quantity"] = mantissa(lot.minQty, instrument.quantity_exponent)
         record["min_notional"] = mantissa(notional.minNotional, instrument.price_exponent)
-    except (msgspec.DecodeError, UnicodeDecodeError, DecimalError) as error:
+    except UNREADABLE as error:
         raise FrameError(f"not an exchangeInfo of {instrument.symbol}: {error}") from None
     return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)
+
+
+class Time(msgspec.Struct):
+    serverTime: int  # noqa: N815
+
+
+_time = msgspec.json.Decoder(Time).decode
+
+
+def clock() -> Request:
+    return Request("/api/v3/time")
+
+
+def decode_clock(body: bytes) -> int:
+    """The venue's time, ns since the epoch. Raises FrameError."""
+    try:
+        return to_ns(_time(body).serverTime)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise FrameError(f"not an answer of /api/v3/time: {error}") from None

@@ -4,17 +4,22 @@ A venue sends "61837.63000000"; with exponent −8 that is the mantissa 61837630
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
 import numpy as np
 
 MANTISSA_MAX = (1 << 63) - 1
 TEXT_MAX = 64  # no venue sends a longer number; also bounds what int() is given
+REMEMBERED = 1 << 14  # texts of one exponent: about 3 MB
 
 
 class DecimalError(ValueError):
     """Text that is no plain decimal number, or one that the exponent cannot hold exactly."""
+
+
+POWERS = tuple(10**n for n in range(19))
 
 
 def mantissa(text: str, exponent: int) -> int:
@@ -23,12 +28,15 @@ def mantissa(text: str, exponent: int) -> int:
     Raises DecimalError for signs, spaces, exponents, other scripts' digits, more decimals than the exponent has
     (trailing zeros are none), and values beyond a signed 64-bit integer.
     """
-    point = len(text) + exponent - 1
-    # The common form has all its decimals, so the dot's place is known.
-    digits = text[:point] + text[point + 1 :] if exponent and point > 0 and text[point] == "." else None
-    if digits is None or len(digits) > 18 or not (digits.isdigit() and digits.isascii()):
-        return _careful(text, exponent)
-    return int(digits)
+    whole, dot, fraction = text.partition(".")
+    digits = whole + fraction
+    missing = -exponent - len(fraction)
+    if (
+        missing >= 0 and len(digits) + missing <= 18 and digits.isdigit() and digits.isascii()
+        and whole and (fraction or not dot)
+    ):  # fmt: skip
+        return int(digits) * POWERS[missing]  # 18 digits at most: no overflow
+    return _careful(text, exponent)
 
 
 def _careful(text: str, exponent: int) -> int:
@@ -47,48 +55,94 @@ def _careful(text: str, exponent: int) -> int:
     return value
 
 
-def level_words(pairs: Sequence[tuple[str, str]], price_exponent: int, quantity_exponent: int, side: int) -> list[int]:
+@lru_cache
+def reader(exponent: int) -> Callable[[str | bytes], int]:
+    """`mantissa` for one exponent, of str or ASCII bytes, with a memory: prices and sizes come again and again."""
+
+    @lru_cache(REMEMBERED)
+    def read(text: str | bytes) -> int:
+        return mantissa(text.decode("ascii", "replace") if isinstance(text, bytes) else text, exponent)
+
+    return read
+
+
+def plain(number: bytes) -> str:
+    """A bare JSON number as plain decimal text: "1e-7" is "0.0000001". Exact; no float. Raises DecimalError."""
+    shown = number[: TEXT_MAX + 1].decode("ascii", "replace")
+    if "e" not in shown and "E" not in shown:
+        return shown
+    try:
+        value = Decimal(shown)
+    except InvalidOperation:
+        raise DecimalError(f"{shown!r} is not a number") from None
+    if not value.is_finite() or abs(value.adjusted()) > TEXT_MAX:
+        raise DecimalError(f"{shown!r} is beyond what any venue sends")
+    return f"{value:f}"
+
+
+def integer(text: str) -> int:
+    """An id or a time that a venue sends as text: 1 to 19 digits. Raises DecimalError."""
+    if not (text.isdigit() and text.isascii() and len(text) <= 19):
+        raise DecimalError(f"{text[:TEXT_MAX]!r} is not a whole number of at most 19 digits")
+    return int(text)
+
+
+def level_words(pairs: Iterable[tuple[str, str]], price_exponent: int, quantity_exponent: int, side: int) -> list[int]:
     """Three 64-bit words a level (price, quantity, side as its low byte): the little-endian image of `depth` records.
 
     A quantity of 0 is allowed and removes the level; a price of 0 raises DecimalError.
     """
     side_word = side & 0xFF
+    price_of, quantity_of = reader(price_exponent), reader(quantity_exponent)
     words: list[int] = []
-    append = words.append
     for price_text, quantity_text in pairs:
-        price = mantissa(price_text, price_exponent)
+        price = price_of(price_text)
         if not price:
             raise DecimalError("a level at price 0; prices are above 0")
-        append(price)
-        append(mantissa(quantity_text, quantity_exponent))
-        append(side_word)
+        words += (price, quantity_of(quantity_text), side_word)
     return words
 
 
+_FIRST_LEVEL = re.compile(rb'\[\["[0-9]+(?:\.([0-9]+))?", ?"[0-9]+(?:\.([0-9]+))?"\]')
+
+
 @lru_cache
-def _full_levels(price_decimals: int, quantity_decimals: int) -> re.Pattern[bytes] | None:
-    """A JSON array of levels in which every number has all its decimals and 18 digits at most."""
-    if not (0 < price_decimals < 18 and 0 < quantity_decimals < 18):
-        return None
-    price = rb'"[0-9]{1,%d}\.[0-9]{%d}"' % (18 - price_decimals, price_decimals)
-    quantity = rb'"[0-9]{1,%d}\.[0-9]{%d}"' % (18 - quantity_decimals, quantity_decimals)
-    level = rb"\[" + price + rb", ?" + quantity + rb"\]"
-    return re.compile(rb"\[" + level + rb"(?:, ?" + level + rb")*\]")
+def _same_decimals(price_decimals: int, quantity_decimals: int, price_digits: int, quantity_digits: int) -> re.Pattern[bytes]:
+    """A JSON array of levels whose prices all have so many decimals and at most so many digits, and so its quantities."""
+
+    def number(decimals: int, digits: int) -> bytes:
+        whole = rb"[0-9]{1,%d}+" % (digits - decimals)  # possessive: no form begins where another one could end
+        return rb'"%s"' % (whole + rb"\.[0-9]{%d}" % decimals if decimals else whole)
+
+    level = rb"\[" + number(price_decimals, price_digits) + rb", ?" + number(quantity_decimals, quantity_digits) + rb"\]"
+    return re.compile(rb"\[" + level + rb"(?:, ?" + level + rb")*+\]")
+
+
+@lru_cache
+def _powers(price_missing: int, quantity_missing: int) -> np.ndarray:
+    return np.array((POWERS[price_missing], POWERS[quantity_missing]))
 
 
 def level_words_at_once(raw: bytes, price_exponent: int, quantity_exponent: int, side: int) -> np.ndarray | None:
     """`level_words` for the JSON text of many levels: an int64 array of shape (levels, 3), or None.
 
-    None: the text is not in the venue's usual form (every decimal there, nothing else between); parse it one by one.
-    Levels of 18 digits at most cannot overflow, so numpy's integer reader is exact. About six times as fast.
+    None: the text is not in a usual form (every price with as many decimals as the first one, and so every quantity,
+    nothing else between); parse it one by one. Mantissas of 18 digits at most cannot overflow, so numpy's integer
+    reader and its multiplication are exact. About six times as fast.
     """
-    form = _full_levels(-price_exponent, -quantity_exponent)
-    if form is None or form.fullmatch(raw) is None:
+    first = _FIRST_LEVEL.match(raw)
+    if first is None:
         return None
-    numbers = np.fromstring(raw.translate(None, b'[]". '), dtype=np.int64, sep=",")
-    words = np.empty((len(numbers) // 2, 3), np.int64)
-    words[:, 0] = numbers[0::2]
-    words[:, 1] = numbers[1::2]
+    decimals = [len(digits or b"") for digits in first.groups()]
+    missing = -price_exponent - decimals[0], -quantity_exponent - decimals[1]
+    digits = 18 - missing[0], 18 - missing[1]
+    if min(missing) < 0 or digits[0] <= decimals[0] or digits[1] <= decimals[1]:
+        return None
+    if _same_decimals(*decimals, *digits).fullmatch(raw) is None:
+        return None
+    numbers = np.fromstring(raw.translate(None, b'[]". '), dtype=np.int64, sep=",").reshape(-1, 2)
+    words = np.empty((len(numbers), 3), np.int64)
+    np.multiply(numbers, _powers(*missing), out=words[:, :2])
     words[:, 2] = side & 0xFF
     if not words[:, 0].all():
         raise DecimalError("a level at price 0; prices are above 0")

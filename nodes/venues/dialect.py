@@ -1,12 +1,27 @@
 """The words that every venue adapter uses (docs/new-venue.md)."""
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import msgspec
 
 Routes = dict  # what an adapter's `decode` has to know; its own business
 
 
 class FrameError(ValueError):
-    """A frame that cannot be understood: a sentence for the refusal."""
+    """A frame that cannot be understood: a sentence for the refusal. `subject`: the instrument whose book lost a change by
+    it, where that can be told: it is synchronised anew at once. `readable`: events of what could be read all the same."""
+
+    readable: Sequence[bytearray] = ()
+
+    def __init__(self, why: str, subject: str = ""):
+        super().__init__(why)
+        self.subject = subject
+
+
+# What reading a damaged frame can raise; each becomes a FrameError. RecursionError: JSON nested a thousand deep.
+UNREADABLE = (msgspec.MsgspecError, ValueError, struct.error, RecursionError)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,9 @@ USUAL = {Kind.trade: "contiguous", Kind.depth: "contiguous", Kind.quote: "rising
 UNUSUAL: dict[tuple[str, Kind], str] = {
     ("kraken", Kind.depth): "exclusive",
     ("kraken", Kind.quote): "exclusive",
+    ("kraken_v1", Kind.trade): "exclusive",
+    ("kraken_v1", Kind.depth): "exclusive",
+    ("kraken_v1", Kind.quote): "exclusive",
     ("coinbase", Kind.depth): "exclusive",
 }
 

@@ -133,6 +133,12 @@ def _compare_sum(file: Any, path: Path, digests: dict[str, str], whole: Any, fin
             own.update(data)
             whole.update(data)
         digests[name] = own.hexdigest()
+    rows = ledger_rows(file)
+    if rows is not None:
+        form, _, _ = layout(tuple(tuple(row) for row in json.loads(file["schema"][()])["coverage"]))
+        data = b"".join(form.pack(*row) for row in rows)
+        whole.update(data)
+        digests["ledger"] = hashlib.sha256(data).hexdigest()
     if file.attrs.get("part", "cut") == "cut":
         seen = whole.hexdigest()
     else:
@@ -141,6 +147,16 @@ def _compare_sum(file: Any, path: Path, digests: dict[str, str], whole: Any, fin
         seen = hashlib.sha256(lines.encode()).hexdigest()
     if seen != file.attrs["content_sha256"]:
         findings.fault("archive_checksum", f"{path}: its content does not match its content_sha256")
+
+
+def ledger_rows(file: Any) -> list[tuple] | None:
+    """The rows of the group `ledger`, as the file describes a record of coverage; None where it has none."""
+    if "ledger" not in file:
+        return None
+    group = file["ledger"]
+    count = int(group.attrs["rows"])
+    fields = json.loads(file["schema"][()])["coverage"]
+    return list(zip(*(_column(group, name, count, code) for name, code in fields)))
 
 
 def _column(group: Any, name: str, count: int, code: str, start: int = 0, stop: int | None = None) -> list:

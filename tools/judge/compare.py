@@ -1,11 +1,11 @@
 """What the mesh has stored against what a capture has: every trade, quote and depth change, field by field."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from tools.judge import book
 from tools.judge.capture import Stream
 from tools.judge.findings import Findings
-from tools.judge.log import SNAPSHOT, Event
+from tools.judge.log import REPAIRED, SNAPSHOT, Event
 
 COMPARED = {
     "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "event_ns", "side", "first_id", "last_id"],
@@ -22,6 +22,7 @@ class Stored:
         self.quotes: list[tuple[int, tuple]] = []
         self.changes: list[tuple[tuple[int, int], tuple]] = []
         self.depth: list[book.Change] = []  # snapshots too
+        self.repaired: set[int] = set()  # trade ids that came late, from a line or over REST: in any order
 
     def take(self, event: Event) -> None:
         if event.kind == "trade":
@@ -31,6 +32,8 @@ class Stored:
                 if not event.first_id == event.last_id == trade_id:
                     value = (*value, f"header ids {event.first_id}, {event.last_id}")
                 self.trades.append((trade_id, value))
+                if event.flags & REPAIRED:
+                    self.repaired.add(trade_id)
         elif event.kind == "quote":
             for update_id, *best, _venue_ns in event.records:
                 value = tuple(best) if event.last_id == update_id else (*best, f"header id {event.last_id}")
@@ -60,7 +63,7 @@ def against(captured: dict[str, Stream], stored: dict[str, Stored], findings: Fi
     for symbol, stream in captured.items():
         subject = f"binance.{symbol}"
         mine = stored.get(subject, Stored())
-        _compare(f"trade.{subject}", stream.trades, mine.trades, findings)
+        _compare(f"trade.{subject}", stream.trades, mine.trades, findings, mine.repaired)
         _compare(f"quote.{subject}", stream.quotes, mine.quotes, findings)
         _compare(f"depth.{subject}", stream.changes, mine.changes, findings)
         findings.count("trades", len(mine.trades))
@@ -73,7 +76,8 @@ def against(captured: dict[str, Stream], stored: dict[str, Stored], findings: Fi
         findings.fault("invented", f"{subject} is stored, but no capture has it")
 
 
-def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings) -> None:
+def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings, repaired: Set[int] = frozenset()) -> None:
+    """`repaired`: keys that may stand anywhere; REST does not tell their event time."""
     place = {key: i for i, key in enumerate(captured)}
     seen: set = set()
     last = -1
@@ -85,14 +89,24 @@ def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings
         if key not in place:
             _add(findings, "invented", f"{topic}: {key} is stored, but not in the capture")
             continue
-        if value != captured[key]:
-            _add(findings, "different", f"{topic}: {key} is {_short(value)}, in the capture {_short(captured[key])}")
+        told = captured[key]
+        if key in repaired:
+            findings.count("repaired")
+            value, told = _without_event_time(value), _without_event_time(told)
+        if value != told:
+            _add(findings, "different", f"{topic}: {key} is {_short(value)}, in the capture {_short(told)}")
+        if key in repaired:
+            continue
         if place[key] < last:
             _add(findings, "out_of_order", f"{topic}: {key} is stored after what came later")
         last = max(last, place[key])
     for key in captured:
         if key not in seen:
             _add(findings, "lost", f"{topic}: {key} is in the capture, but not stored")
+
+
+def _without_event_time(trade: tuple) -> tuple:
+    return (*trade[:3], *trade[4:])
 
 
 def _add(findings: Findings, name: str, sentence: str) -> None:

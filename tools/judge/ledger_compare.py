@@ -15,7 +15,16 @@ NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
 
 def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings) -> None:
     """Fills the findings; every difference is a fault."""
-    for name in (*NAMES, "trades", "quotes_checked", "depth_checked", "books_checked", "before_listening", "on_its_way"):
+    for name in (
+        *NAMES,
+        "trades",
+        "quotes_checked",
+        "depth_checked",
+        "books_checked",
+        "before_listening",
+        "on_its_way",
+        "repaired",
+    ):
         findings.count(name, 0)
     findings.count("withheld", len(ledger.withheld))
     for symbol, truth in ledger.symbols.items():
@@ -38,7 +47,9 @@ def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, findings: 
             _fault(findings, "duplicated", f"trade.{subject}: {trade_id} is stored twice")
             continue
         seen.add(trade_id)
-        if trade_id < last:
+        if trade_id in mine.repaired:
+            findings.count("repaired")
+        elif trade_id < last:
             _fault(findings, "out_of_order", f"trade.{subject}: {trade_id} is stored after {last}")
         last = max(last, trade_id)
         told = truth.trades.get(trade_id)

@@ -1,0 +1,45 @@
+"""Small files that are whole or not there, whatever is killed or loses its power meanwhile."""
+
+import contextlib
+import os
+from pathlib import Path
+
+
+def boot_id() -> str:
+    """Differs after a power cut or reboot; empty where the kernel does not tell."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Atomically: written aside, synced, renamed."""
+    fresh = path.with_name(path.name + ".new")
+    with open(fresh, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.rename(fresh, path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_folders(folder: Path, mode: int = 0o755) -> None:
+    """`mkdir -p` that survives a power cut: the entry of each new folder is synced. `mode` is that of the last one."""
+    missing = []
+    above = folder
+    while not above.is_dir():
+        missing.append(above)
+        above = above.parent
+    for new in reversed(missing):
+        with contextlib.suppress(FileExistsError):
+            new.mkdir(mode=mode if new == folder else 0o755)
+        sync_folder(new.parent)

@@ -1,0 +1,177 @@
+"""The sequencer's ear: PULLs what producers ring, and reads their outboxes when it missed a number."""
+
+import os
+import time
+from typing import NamedTuple
+
+import zmq
+
+from bus.config import Config
+from bus.log import LogReader, Tail
+from bus.segments import LogError, release, segments
+from bus.sockets import PRODUCER_RING, Places, open_socket
+from bus.wire import sizes
+
+READ_BYTES = 1 << 20  # of an outbox in one turn: after a long outage the loop still breathes, and memory stays bounded
+
+
+class Taken(NamedTuple):
+    """An event that is the next one of its producer."""
+
+    producer: str
+    epoch: int
+    number: int
+    event: bytearray
+
+
+class Cursor:
+    """How far one producer's outbox has been taken."""
+
+    __slots__ = ("epoch", "number", "heard_ns", "seen_size", "skip")
+
+    def __init__(self, epoch: int = 0, number: int = 0):
+        self.epoch = epoch
+        self.number = number
+        self.heard_ns = 0
+        self.seen_size = (0, 0)
+        self.skip: set[int] = set()  # numbers beyond `number` that are in the log already (recovery)
+
+
+class Intake:
+    """The sequencer's ear. Takes each producer's events once and in order of number, whatever the ring lost or repeated."""
+
+    def __init__(self, config: Config, cursors: dict[str, Cursor]):
+        self._outboxes = config.outbox_dir
+        self._catch_up = config.log.catch_up
+        self._check = config.log.check_numbers
+        self.cursors = cursors
+        self.catch_ups = 0  # how often a file was read because the ring had lost something
+        self.caught_up = 0  # events taken from files
+        self.unreadable = 0  # times that the outbox of a missed number was not there: a loss, shown in health
+        self.unreleased = 0  # times that a segment of an outbox could not be removed
+        self.repeated = 0  # events that came again and were not taken
+        self._behind: dict[str, Tail] = {}  # outboxes that are not read to their end yet
+        self._places = Places(config)
+        self._pull = open_socket(zmq.PULL, config.log.ring_messages)
+        self._pull.bind(self._places.intake)
+        self.fd = int(self._pull.getsockopt(zmq.FD))
+
+    @property
+    def behind(self) -> bool:
+        """Whether an outbox is known to hold more than was taken; `receive` goes on with it."""
+        return bool(self._behind)
+
+    def receive(self, messages: int = 256) -> list[Taken]:
+        """What has come since, at most so many messages, and about READ_BYTES of each outbox that is behind.
+
+        [] when there is nothing more.
+        """
+        out: list[Taken] = []
+        for name in tuple(self._behind):
+            self._read(name, self.cursors[name], out)
+        for _ in range(messages):
+            try:
+                ring = self._pull.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                break
+            raw, epoch, first, count, _ = PRODUCER_RING.unpack_from(ring)
+            self._take(raw.rstrip(b"\0").decode(), epoch, first, count, memoryview(ring)[PRODUCER_RING.size :], out)
+        return out
+
+    def _take(self, name: str, epoch: int, first: int, count: int, body: memoryview, out: list[Taken]) -> None:
+        cursor = self.cursors.setdefault(name, Cursor())
+        cursor.heard_ns = time.monotonic_ns()
+        if epoch != cursor.epoch:
+            # Epochs are creation times: an older one is an old ring, unless it is the outbox there now (a clock was set).
+            if epoch < cursor.epoch and LogReader(self._outboxes / name).log_id != epoch:
+                self.repeated += count
+                return
+            self._begin(name, cursor, epoch)
+        if first > cursor.number + 1 and self._catch_up:
+            if name not in self._behind:
+                self._read(name, cursor, out)
+            if name in self._behind:
+                return  # it is in the file as well, behind what comes next
+        self._accept(name, cursor, first, body, out)
+
+    def _begin(self, name: str, cursor: Cursor, epoch: int) -> None:
+        cursor.epoch, cursor.number = epoch, 0
+        cursor.skip.clear()
+        self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        if (tail := self._behind.pop(name, None)) is not None:
+            tail.close()
+
+    def _accept(self, name: str, cursor: Cursor, first: int, body: memoryview, out: list[Taken]) -> None:
+        number = first
+        for offset, size in sizes(body):
+            if number <= cursor.number and self._check:
+                self.repeated += 1
+            else:
+                cursor.number = number
+                if number in cursor.skip:
+                    cursor.skip.discard(number)
+                else:
+                    out.append(Taken(name, cursor.epoch, number, bytearray(body[offset : offset + size])))
+            number += 1
+
+    def _read(self, name: str, cursor: Cursor, out: list[Taken]) -> None:
+        """Takes from the outbox file what is beyond the cursor, READ_BYTES of it; `behind` until nothing more is there."""
+        before = len(out)
+        tail = self._behind.get(name)
+        fresh = tail is None
+        if tail is None:
+            reader = LogReader(self._outboxes / name)
+            if reader.log_id != cursor.epoch:  # the outbox of that epoch is gone: a power cut, or someone removed it
+                self.unreadable += 1
+                return
+            if reader.first > cursor.number + 1:  # released, although not taken here: the log was moved away, say
+                self.unreadable += 1
+                cursor.number = reader.first - 1
+            tail = self._behind[name] = Tail(self._outboxes / name)
+        tail.seek(cursor.number)
+        batches = tail.read(READ_BYTES)
+        for batch in batches:
+            self._accept(name, cursor, batch.first, batch.body, out)
+        self.catch_ups += fresh and len(out) > before
+        self.caught_up += len(out) - before
+        if not batches:
+            self._forget(name)
+
+    def sweep(self, silent_ns: int) -> list[Taken]:
+        """Begins to read the outboxes of producers that have been silent for so long: their last ring may be lost."""
+        out: list[Taken] = []
+        if not self._catch_up or not self._outboxes.is_dir():
+            return out
+        now = time.monotonic_ns()
+        for name in os.listdir(self._outboxes):
+            cursor = self.cursors.setdefault(name, Cursor())
+            if now - cursor.heard_ns < silent_ns or name in self._behind:
+                continue
+            found = segments(self._outboxes / name)
+            if not found:
+                continue
+            size = (found[-1][0], found[-1][1].stat().st_size)
+            if size == cursor.seen_size:
+                continue
+            epoch = LogReader(self._outboxes / name).log_id
+            if epoch != cursor.epoch:
+                self._begin(name, cursor, epoch)
+            self._read(name, cursor, out)
+            cursor.seen_size = size
+        return out
+
+    def release(self, upto: dict[str, int]) -> None:
+        """Frees outbox segments up to the given numbers, which are in the log."""
+        for name, number in upto.items():
+            try:
+                release(self._outboxes / name, number)
+            except LogError:
+                self.unreleased += 1  # it is tried again, and the outbox has a bound
+
+    def close(self) -> None:
+        for name in tuple(self._behind):
+            self._forget(name)
+        self._pull.close()
+        self._places.close()

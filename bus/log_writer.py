@@ -1,0 +1,319 @@
+"""Appends to the mesh's log, and to the outbox of every producer: one process each, under flock.
+
+An append is one `write` of one batch, so it survives SIGKILL as it is; a thread calls `fdatasync` for power cuts.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bus.files import boot_id, make_folders, sync_folder, write_file
+from bus.segments import (
+    LogCorrupt,
+    LogError,
+    LogFull,
+    LogLocked,
+    batch_bytes,
+    durable_bytes,
+    head_bytes,
+    read_durable,
+    read_preamble,
+    scan,
+    segments,
+)  # fmt: skip
+
+
+class LogWriter:
+    """Appends to the log in `folder`. Opening it cuts a torn tail and decides whether the log keeps its identity.
+
+    `sync_ms`: interval of the sync thread; 0 = never (an outbox need not survive a power cut). `state()` is stored at the
+    head of every new segment; a writer with a state calls `roll_if_full` when that state is that of what is appended,
+    and without a state segments roll by themselves. After a power cut the tail may be gone and numbers may go back below
+    what others have seen: then `log_id` is new, and a log that is never synced begins again with 1.
+    Raises LogLocked, LogNewer, LogCorrupt, LogFull.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        segment_bytes: int = 16 << 20,
+        sync_ms: int = 50,
+        state: Callable[[], bytes] | None = None,
+        new_id: Callable[[], int] = lambda: int.from_bytes(os.urandom(8), "little") >> 1,
+        boot: str | None = None,
+    ):
+        self.folder = Path(folder)
+        self.segment_bytes = segment_bytes
+        self.state = state
+        self.boot = boot_id() if boot is None else boot
+        self._syncs = sync_ms > 0
+        self.cut_bytes = 0
+        self.last = 0
+        self._fd = self._durable_fd = -1
+        self._size = 0
+        self._torn = False  # behind `_size` lies what a refused append left, and it could not be cut yet
+        self._rolled: deque[int] = deque()  # file descriptors of full segments that are still to be synced
+        self._sync_error: OSError | None = None
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._lock = -1
+        try:
+            make_folders(self.folder, 0o700)
+            self._lock = _lock(self.folder)
+            durable = read_durable(self.folder)
+            self._recover(new_id, durable)
+            if self._syncs:
+                # Written in place for ever: a full disk must not keep the mark from moving.
+                self._durable_fd = os.open(self.folder / "durable", os.O_RDWR | os.O_CREAT, 0o600)
+                self._sync_before(durable)
+                self._mark(self._sync_segments())
+        except (OSError, LogError) as error:
+            self._let_go()
+            raise error if isinstance(error, LogError) else _full(self.folder, error) from None
+        self.durable = self.last
+        if self._syncs:
+            self._thread = threading.Thread(target=self._sync_loop, args=(sync_ms / 1000,), daemon=True)
+            self._thread.start()
+
+    def _recover(self, new_id: Callable[[], int], durable: int) -> None:
+        for stray in self.folder.glob("*.new"):
+            stray.unlink()
+        found = segments(self.folder)
+        owner = self._read_owner()
+        # A clean end means a synced one only where there is a sync at all.
+        same = bool(found) and ((owner.get("clean") and self._syncs) or owner.get("boot") == self.boot != "")
+        if not same and not self._syncs:
+            # Its tail may be gone, and its numbers would clash with those that were heard. Before this boot owns it:
+            # when we die halfway, the next start finds the old owner and goes on.
+            for _, path in found:
+                path.unlink()
+            found = []
+        self.log_id = new_id()
+        if found:
+            # Within one boot only the last append can be torn; after a power cut anything since the last sync can be.
+            start = len(found) - 1
+            if not same:
+                while start > 0 and found[start][0] > durable:
+                    start -= 1
+            log_id = self._cut(found, start, durable)
+            if same and log_id:
+                self.log_id = log_id
+        self._write_owner(clean=False)
+        if not same or not segments(self.folder):
+            self._roll()
+
+    def _cut(self, found: list[tuple[int, Path]], start: int, durable: int) -> int:
+        """Finds the end of what is whole from segment `start` on; cuts the rest. Returns the log_id there."""
+        log_id = 0
+        for index in range(start, len(found)):
+            first, path = found[index]
+            try:
+                preamble = read_preamble(path)
+            except LogCorrupt:
+                if first <= durable or (index == 0 and len(found) > 1):
+                    raise
+                break
+            if index > start and first != self.last + 1:
+                break
+            log_id = preamble.log_id
+            data = path.read_bytes()
+            end = preamble.size
+            self.last = first - 1
+            for stop, batch in scan(data, preamble.size):
+                if batch.first != self.last + 1:
+                    break
+                end, self.last = stop, batch.last
+            self._fd, self._size = self._open(path), end
+            if end < len(data):
+                if self.last < durable:
+                    raise LogCorrupt(
+                        f"{path}: bytes {end} to {len(data)} are damaged although everything up to {durable} was "
+                        f"synced; the disk lost data. Keep a copy of {self.folder}, then move the folder away"
+                    )
+                self.cut_bytes += len(data) - end
+                os.ftruncate(self._fd, end)
+                index += 1
+                break
+        else:
+            index = len(found)
+        for _, path in found[index:]:
+            self.cut_bytes += path.stat().st_size
+            path.unlink()
+        return log_id
+
+    def _open(self, path: Path) -> int:
+        if self._fd >= 0:
+            os.close(self._fd)
+        return os.open(path, os.O_WRONLY | os.O_APPEND)
+
+    def _read_owner(self) -> dict:
+        try:
+            return json.loads((self.folder / "owner").read_bytes())
+        except (OSError, ValueError):
+            return {}
+
+    def _write_owner(self, clean: bool) -> None:
+        text = json.dumps({"pid": os.getpid(), "boot": self.boot, "clean": clean, "log_id": f"{self.log_id:016x}"})
+        write_file(self.folder / "owner", text.encode())
+
+    def _roll(self) -> None:
+        """Starts the segment of the next number. It is visible only when its head is whole."""
+        head = head_bytes(self.log_id, self.last + 1, self.boot, self.state() if self.state else b"")
+        path = self.folder / f"{self.last + 1:020d}.seg"
+        fresh = path.with_suffix(".new")
+        fd = -1
+        try:
+            self._untear()
+            fd = os.open(fresh, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
+            _write(fd, head)
+            os.rename(fresh, path)
+        except OSError as error:
+            if fd >= 0:
+                os.close(fd)
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise _full(self.folder, error) from None
+        if self._fd >= 0 and self._syncs:
+            self._rolled.append(self._fd)
+        elif self._fd >= 0:
+            os.close(self._fd)  # nobody syncs an outbox; left open, a released segment would keep its memory
+        self._fd, self._size = fd, len(head)
+
+    def roll_if_full(self) -> None:
+        """Begins a new segment if this one has reached its size. Raises LogFull."""
+        if self._size > self.segment_bytes:
+            self._roll()
+
+    def append(self, first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> None:
+        """One batch: events numbered `first`, `first` + 1, … Whole or not at all.
+
+        Raises LogFull when the disk takes no more (the log is as before), ValueError when `first` is not the next number.
+        """
+        if first != self.last + 1:
+            raise ValueError(f"number {first} is not the next one of {self.folder}; that is {self.last + 1}")
+        if self._sync_error is not None:
+            raise self._unsynced()
+        if self.state is None:
+            self.roll_if_full()
+        batch = batch_bytes(first, blobs)
+        try:
+            self._untear()
+            self._torn = True
+            _write(self._fd, batch)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                self._untear()
+            raise _full(self.folder, error) from None
+        self._torn = False
+        self._size += len(batch)
+        self.last += len(blobs)
+
+    def _untear(self) -> None:
+        """Nothing may be written behind half a batch."""
+        if self._torn:
+            os.ftruncate(self._fd, self._size)
+            self._torn = False
+
+    def _sync_before(self, durable: int) -> None:
+        """Segments that a predecessor filled and perhaps did not live to sync."""
+        found = segments(self.folder)
+        for (_, path), (following, _) in zip(found, found[1:]):
+            if following > durable:
+                fd = os.open(path, os.O_RDONLY)
+                try:
+                    os.fdatasync(fd)
+                finally:
+                    os.close(fd)
+        sync_folder(self.folder)
+
+    def _sync_loop(self, interval: float) -> None:
+        while not self._closing.wait(interval):
+            if self.last > self.durable:
+                self._sync_now()
+            if self._sync_error is not None:
+                return
+
+    def _sync_now(self) -> None:
+        """Moves `durable` on. After a failed sync nobody knows what is on the disk: nothing more is accepted."""
+        try:
+            last = self._sync_segments()
+        except OSError as error:
+            self._sync_error = error
+            return
+        try:
+            self._mark(last)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:  # some disks need room even for this: the mark moves when there is some
+                self._sync_error = error
+            return
+        self.durable = last
+
+    def _sync_segments(self) -> int:
+        """Returns the number up to which everything is on disk."""
+        last = self.last  # before the sync: what is appended meanwhile is not covered
+        while True:
+            fd = self._fd
+            for full in [rolled for rolled in tuple(self._rolled) if rolled != fd]:
+                os.fdatasync(full)
+                sync_folder(self.folder)
+                self._rolled.popleft()
+                os.close(full)
+            os.fdatasync(fd)
+            if not self._rolled:  # else the writer rolled meanwhile, and `fd` was perhaps not the one with `last`
+                return last
+
+    def _mark(self, last: int) -> None:
+        os.pwrite(self._durable_fd, durable_bytes(last, self.log_id), 0)
+
+    def close(self) -> None:
+        """Syncs everything and marks the log as cleanly closed. Raises LogError when the disk failed at it."""
+        if self._fd < 0:
+            return
+        self._closing.set()
+        failed_before = self._sync_error is not None
+        if self._thread is not None:
+            self._thread.join()
+            if self._sync_error is None:
+                self._sync_now()
+        if self._sync_error is None:
+            with contextlib.suppress(OSError):  # a full disk: the next start takes it as not cleanly closed
+                self._write_owner(clean=True)
+        self._let_go()
+        if self._sync_error is not None and not failed_before:
+            raise self._unsynced()
+
+    def _unsynced(self) -> LogError:
+        return LogError(f"{self.folder}: the disk failed to sync: {self._sync_error}; nothing more is accepted. Check the disk")
+
+    def _let_go(self) -> None:
+        for fd in {self._fd, self._durable_fd, self._lock, *self._rolled}:
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._durable_fd = self._lock = -1
+        self._rolled.clear()
+
+
+def _write(fd: int, data: bytes) -> None:
+    if os.write(fd, data) < len(data):
+        raise OSError(errno.ENOSPC, "the disk is full")
+
+
+def _lock(folder: Path) -> int:
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(fd)
+        raise LogLocked(f"{folder} is written by another process; stop that one first") from None
+    return fd
+
+
+def _full(folder: Path, error: OSError) -> LogFull:
+    return LogFull(f"{folder} takes no more data: {error.strerror or error}; free space or repair it, nothing was lost")

@@ -1,0 +1,187 @@
+"""The log's files: what a segment and a batch look like, how they are found, checked and released. Layout: docs/messages.md."""
+
+import contextlib
+import os
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import msgpack
+
+from bus.files import sync_folder
+from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION
+
+MAGIC = b"tickmesh"
+_SIZE_CRC = struct.Struct("<II")
+_BATCH = struct.Struct("<IIQII")  # size, crc, first number, count, reserved
+_COVERED = struct.Struct("<QII")  # what the CRC covers before the body
+_DURABLE = struct.Struct("<QQI")  # number, log_id, crc
+BATCH_HEAD = _BATCH.size
+
+
+class LogError(Exception):
+    """A sentence for the operator."""
+
+
+class LogLocked(LogError):
+    """Another process writes this log."""
+
+
+class LogFull(LogError):
+    """The disk took no more; nothing of the batch was kept."""
+
+
+class LogCorrupt(LogError):
+    """Bytes in the middle of the log do not match their CRC."""
+
+
+class LogReleased(LogError):
+    """The asked numbers are older than the oldest segment; the archive has them."""
+
+
+class LogNewer(LogError):
+    """Written by a newer schema."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Events `first` … `last`, back to back in `body`."""
+
+    first: int
+    last: int
+    body: memoryview
+
+
+class Preamble(NamedTuple):
+    """The head of a segment. `state`: what the writer wants to find again without reading older segments."""
+
+    size: int
+    log_id: int
+    first: int
+    boot_id: str
+    state: bytes
+    schema_version: int
+    schema_hash: str
+    description: dict
+
+
+def segments(folder: Path) -> list[tuple[int, Path]]:
+    """(first number, path) of every segment, in order."""
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return sorted((int(n[:-4]), folder / n) for n in names if n.endswith(".seg") and n[:-4].isdigit())
+
+
+def read_preamble(path: Path) -> Preamble:
+    """Raises LogCorrupt when it is torn, LogNewer when the schema is newer than this program's."""
+    with open(path, "rb") as file:
+        head = file.read(len(MAGIC) + _SIZE_CRC.size)
+        if len(head) < len(MAGIC) + _SIZE_CRC.size or not head.startswith(MAGIC):
+            raise LogCorrupt(f"{path} is not a log segment: it does not begin with {MAGIC.decode()!r} and a size")
+        size, crc = _SIZE_CRC.unpack_from(head, len(MAGIC))
+        packed = file.read(size)
+    if len(packed) < size or zlib.crc32(packed) != crc:
+        raise LogCorrupt(f"{path}: the segment's head is torn: {len(packed)} of {size} bytes, or a wrong CRC")
+    tree = msgpack.unpackb(packed)
+    if tree["schema_version"] > SCHEMA_VERSION:
+        raise LogNewer(
+            f"{path} was written with schema version {tree['schema_version']}; this program knows up to "
+            f"{SCHEMA_VERSION}. Use the newer program, or another data folder"
+        )
+    return Preamble(len(head) + size, **{key: tree[key] for key in Preamble._fields[1:]})
+
+
+def head_bytes(log_id: int, first: int, boot: str, state: bytes) -> bytes:
+    """What stands before the batches of a new segment."""
+    tree = {
+        "log_id": log_id,
+        "first": first,
+        "boot_id": boot,
+        "state": state,
+        "schema_version": SCHEMA_VERSION,
+        "schema_hash": SCHEMA_HASH,
+        "description": DESCRIPTION,
+    }
+    packed = msgpack.packb(tree)
+    return MAGIC + _SIZE_CRC.pack(len(packed), zlib.crc32(packed)) + packed
+
+
+def batch_bytes(first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> bytes:
+    """Events `first`, `first` + 1, … as one batch."""
+    body = b"".join(blobs)
+    covered = _COVERED.pack(first, len(blobs), 0)
+    crc = zlib.crc32(body, zlib.crc32(covered))
+    return _SIZE_CRC.pack(len(body), crc) + covered + body
+
+
+def batch_size(head: bytes) -> int:
+    """Bytes of the body that a batch's head announces."""
+    return _BATCH.unpack_from(head)[0]
+
+
+def scan(buffer, offset: int = 0) -> Iterator[tuple[int, Batch]]:
+    """(end offset, batch) of every whole batch with a right CRC, up to the first that is not."""
+    end = len(buffer)
+    view = memoryview(buffer)
+    while offset + BATCH_HEAD <= end:
+        size, crc, first, count, _ = _BATCH.unpack_from(buffer, offset)
+        stop = offset + BATCH_HEAD + size
+        if size == 0 or stop > end or zlib.crc32(view[offset + 8 : stop]) != crc:
+            return
+        yield stop, Batch(first, first + count - 1, view[offset + BATCH_HEAD : stop])
+        offset = stop
+
+
+def durable_bytes(number: int, log_id: int) -> bytes:
+    """Content of the file `durable`."""
+    record = _DURABLE.pack(number, log_id, 0)[:-4]
+    return record + zlib.crc32(record).to_bytes(4, "little")
+
+
+def read_durable(folder: Path) -> int:
+    """Number up to which everything was on disk at some moment; 0 if unknown."""
+    try:
+        data = (folder / "durable").read_bytes()
+        number, _log_id, crc = _DURABLE.unpack(data)
+    except (OSError, struct.error):
+        return 0
+    return number if zlib.crc32(data[:16]) == crc else 0
+
+
+def release(folder: Path, upto: int, keep: int = 1) -> int:
+    """Removes segments that hold only numbers ≤ `upto`, but leaves the newest `keep`. Returns how many went.
+
+    Of a log that is synced (it has the file `durable`) one after the other is removed for good, the oldest first: a power cut
+    must not bring an older one back beside a hole. Raises LogError when the disk refuses; the rest is there then.
+    """
+    found = segments(folder)
+    synced = (folder / "durable").exists()
+    gone = 0
+    for index in range(len(found) - max(keep, 1)):
+        if found[index + 1][0] > upto + 1:
+            break
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                found[index][1].unlink()
+            if synced:
+                sync_folder(folder)
+        except OSError as error:
+            raise LogError(
+                f"{found[index][1]} is archived, but cannot be removed: {error.strerror or error}; repair the disk or its "
+                "permissions. It is tried again"
+            ) from None
+        gone += 1
+    return gone
+
+
+def used_bytes(folder: Path) -> int:
+    total = 0
+    for _, path in segments(folder):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total

@@ -1,0 +1,34 @@
+"""The name of a line: which venue's it is, and which of them. `1` is line 1 of feed.venue, `kraken-1` line 1 of kraken."""
+
+from bus.config import Config, ConfigError
+from nodes.venues import MODULES
+
+NAME_BYTES_MAX = 16  # of a producer
+
+
+def line_of(config: Config, instance: str) -> tuple[str, int]:
+    """(venue, number from 1). A venue's last part is enough: `usdm-1` is line 1 of binance_usdm. Raises ConfigError."""
+    word, dash, number = instance.rpartition("-")
+    word = word if dash else config.feed.venue
+    found = [name for name in MODULES if name == word] or [name for name in MODULES if word and name.endswith(f"_{word}")]
+    if not (number.isascii() and number.isdigit() and int(number) >= 1) or len(found) != 1:
+        raise ConfigError(
+            f"feed {instance!r} is no line; a line is a number from 1, or venue-number, as in kraken-1; "
+            f"venues: {', '.join(sorted(MODULES))}"
+        )
+    if len(name := f"feed-{instance}") > NAME_BYTES_MAX:
+        raise ConfigError(
+            f"feed {instance!r} would be named {name}, {len(name)} bytes; {NAME_BYTES_MAX} are allowed: "
+            f"use the last part of the venue's name, as in usdm-1"
+        )
+    return found[0], int(number)
+
+
+def idle_because(config: Config, instance: str) -> str:
+    """Why this line has nothing to do in this mesh; empty if it has. Raises ConfigError."""
+    venue, number = line_of(config, instance)
+    if number > config.feed.lines:
+        return f"feed.lines is {config.feed.lines} in mesh.toml"
+    if not any(instrument.venue == venue for instrument in config.instruments):
+        return f"mesh.toml has no instrument of venue {venue}"
+    return ""

@@ -1,0 +1,178 @@
+"""The open gaps of trades and the effort that is made for each. No I/O; time is given, seconds of a monotonic clock.
+
+What is open is a pure function of the log. The effort (what was asked and said, but is not in the log yet) is not kept:
+after a crash the first missing id is asked for again, and what comes twice is known as a duplicate by the sequencer.
+"""
+
+from collections.abc import Callable, Iterable
+
+import msgpack
+import numpy as np
+
+from bus.schema import GAP, Flag, GapState, Kind, Reason
+from bus.wire import Event, encode
+from nodes.sequencing.clipping import clip
+from nodes.sequencing.gaps import Gap, Gaps
+
+REPAIRED = int(Flag.REPAIRED)
+REFUSALS = 3  # the same refusal so often is an answer
+
+
+class Effort:
+    """What has been done about one gap. `next_id`: every missing id before it has been said or declared."""
+
+    def __init__(self, subject: str, gap: Gap, opened_ns: int, wait_s: Callable[[], float]):
+        self.subject, self.gap = subject, gap
+        self.opened_ns = opened_ns  # seq_ns
+        self.next_id = gap.low
+        self.said_number = 0  # of our own events: the last one that was about this gap
+        self.since_ns = gap.before_ns  # venue time of the last trade known before `next_id`
+        self.asked = 0  # by the plan's count of requests
+        self.not_before = 0.0
+        self.in_vain_since: float | None = None
+        self.hole_at: int | None = None  # the venue has what is before this id and after, but not this
+        self.refusals = 0
+        self.wait_s = wait_s
+
+    def first_missing(self) -> int | None:
+        """The id to ask for; None if all has been said."""
+        return next((max(low, self.next_id) for low, high in self.gap.missing if high >= self.next_id), None)
+
+
+class Plan:
+    """`new_wait`: makes the function that gives the growing seconds between tries in vain of one gap."""
+
+    def __init__(self, patience_s: float, new_wait: Callable[[], Callable[[], float]]):
+        self.patience_s = patience_s
+        self.new_wait = new_wait
+        self.gaps: dict[str, Gaps] = {}
+        self.efforts: dict[tuple[str, int], Effort] = {}
+        self.requests = 0
+        self.repaired = self.unrecoverable = 0  # ids said, ids declared
+
+    # -- from the log
+
+    def observe(self, event: Event) -> None:
+        """One event of the log: gaps open, are filled, are decided."""
+        if event.kind == Kind.trade:
+            if event.flags & REPAIRED and (gaps := self.gaps.get(event.subject)) is not None:
+                gaps.observe(event)
+        elif event.kind == Kind.gap:
+            gaps = self.gaps.setdefault(event.subject, Gaps())
+            gaps.observe(event)
+            self._follow(event.subject, gaps, event.seq_ns)
+
+    def _follow(self, subject: str, gaps: Gaps, seq_ns: int) -> None:
+        lows = {gap.low for gap in gaps.all}
+        for key in [key for key in self.efforts if key[0] == subject and key[1] not in lows]:
+            del self.efforts[key]
+        for gap in gaps.all:
+            if (subject, gap.low) not in self.efforts:
+                self.efforts[subject, gap.low] = Effort(subject, gap, seq_ns, self.new_wait())
+
+    def state(self) -> bytes:
+        opened = [[subject, low, effort.opened_ns] for (subject, low), effort in self.efforts.items()]
+        return msgpack.packb({"gaps": {subject: gaps.state() for subject, gaps in self.gaps.items()}, "opened": opened})
+
+    def restore(self, packed: bytes) -> None:
+        tree = msgpack.unpackb(packed)
+        for subject, state in tree["gaps"].items():
+            self.gaps.setdefault(subject, Gaps()).restore(state)
+        opened = {(subject, low): ns for subject, low, ns in tree["opened"]}
+        for subject, gaps in self.gaps.items():
+            for gap in gaps.all:
+                effort = Effort(subject, gap, opened.get((subject, gap.low), 0), self.new_wait())
+                self.efforts[subject, gap.low] = effort
+
+    # -- what to do
+
+    def taken(self, number: int) -> None:
+        """The sequencer has taken our events up to `number`: what is missing all the same has to be asked for again."""
+        for effort in self.efforts.values():
+            if effort.said_number and number >= effort.said_number and effort.gap.missing:
+                first = effort.gap.missing[0][0]
+                if first < effort.next_id:
+                    effort.next_id, effort.since_ns = first, effort.gap.before_ns
+                effort.said_number = 0
+
+    def next(self, now: float, may: Callable[[str], bool]) -> Effort | None:
+        """Whose turn it is: the gap that was asked for longest ago, the oldest first. `may`: of a subject."""
+        due = [
+            effort for effort in self.efforts.values()
+            if effort.not_before <= now and effort.first_missing() is not None and may(effort.subject)
+        ]  # fmt: skip
+        return min(due, key=lambda effort: (effort.asked, effort.opened_ns, effort.gap.low), default=None)
+
+    def ask(self, effort: Effort) -> None:
+        self.requests += 1
+        effort.asked = self.requests
+
+    def page(self, effort: Effort, events: Iterable[bytearray], unreadable: bool, now: float) -> list[bytearray]:
+        """What is to be said because of a page of history, ascending by id, asked for from `first_missing` on.
+
+        A page that begins later than asked proves that the venue has no more of what is before (it answers an old id with
+        the oldest it has). One that begins lower, or ends before the gap does, is a venue whose history lags: it is asked
+        again, and only after our patience the rest is declared. Inside a page ids have to follow one another.
+        `unreadable`: rows are not here because they could not be read.
+        """
+        gap, at = effort.gap, effort.first_missing()
+        if at is None:  # decided meanwhile
+            return []
+        said: list[bytearray] = []
+        rows = [row for row in map(Event, events) if row.last_id >= at]
+        begins = min(rows[0].first_id, gap.high + 1) if rows else gap.high + 1
+        if begins > at:
+            if rows and not unreadable and effort.hole_at != at:
+                reason = Reason.retention
+            elif not self._tired(effort, now):
+                return []
+            else:
+                reason = Reason.unreadable if unreadable else Reason.skipped if rows else Reason.refused
+            said += self.declare(effort, at, begins - 1, reason)
+            at = begins
+        for row in rows:
+            if at > gap.high:
+                break
+            if row.first_id > at:
+                effort.hole_at = at
+                break
+            for low, high in gap.overlap(at, row.last_id):
+                if (part := clip(bytearray(row.raw), low, high)) is not None:
+                    said.append(part)
+                    self.repaired += high - low + 1
+            at, effort.since_ns = row.last_id + 1, row.venue_ns
+        effort.next_id = max(effort.next_id, at)
+        effort.in_vain_since, effort.not_before, effort.refusals = None, 0.0, 0
+        effort.wait_s = self.new_wait()
+        return said
+
+    def _tired(self, effort: Effort, now: float) -> bool:
+        """A request brought nothing: the next one waits for longer. True when that has gone on beyond our patience."""
+        effort.not_before = now + effort.wait_s()
+        if effort.in_vain_since is None:
+            effort.in_vain_since = now
+        return now - effort.in_vain_since >= self.patience_s
+
+    def refused(self, effort: Effort, now: float) -> list[bytearray]:
+        """The venue will not answer, and says so for good: believed after a few times."""
+        effort.refusals += 1
+        effort.not_before = now + effort.wait_s()
+        if effort.refusals < REFUSALS:
+            return []
+        return self.declare(effort, effort.gap.low, effort.gap.high, Reason.refused)
+
+    def no_history(self, effort: Effort) -> list[bytearray]:
+        return self.declare(effort, effort.gap.low, effort.gap.high, Reason.no_history)
+
+    def declare(self, effort: Effort, first: int, last: int, reason: Reason) -> list[bytearray]:
+        """Gap events: those of the ids that are still missing will not come."""
+        runs = effort.gap.overlap(first, last)
+        effort.next_id = max(effort.next_id, last + 1)
+        if not runs:
+            return []
+        records = np.zeros(len(runs), GAP)
+        for i, (low, high) in enumerate(runs):
+            gap = effort.gap
+            records[i] = (low, high, Kind.trade, GapState.unrecoverable, reason, 0, gap.before_ns, gap.after_ns, 0)
+            self.unrecoverable += high - low + 1
+        return [encode(Kind.gap, effort.subject, records, first_id=runs[0][0], last_id=runs[-1][1])]

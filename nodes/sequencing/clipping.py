@@ -1,0 +1,40 @@
+"""A part of an event of several trades: what is new in it, or what fills a gap. No I/O."""
+
+import struct
+
+import numpy as np
+
+from bus.schema import DTYPES, Kind
+from bus.wire import HEADER_SIZE
+
+_HEAD = struct.Struct("<II")  # size, count at 0
+_IDS = struct.Struct("<qq")  # first_id, last_id at 104
+_TRADE = DTYPES[Kind.trade]
+
+
+def ranges(event: bytearray) -> list[tuple[int, int]]:
+    """The ids that each record stands for: from the one after its predecessor's up to its own."""
+    first_id, last_id = _IDS.unpack_from(event, 104)
+    own = np.frombuffer(event, _TRADE, offset=HEADER_SIZE)["trade_id"].tolist()
+    if len(own) == 1:
+        return [(first_id, last_id)]
+    return list(zip([first_id, *(last + 1 for last in own[:-1])], own))
+
+
+def clip(event: bytearray, low: int, high: int) -> bytearray | None:
+    """The trades whose ids all lie in `low` to `high`, as an event with the same stamps; None where there is none.
+
+    A record that stands for several ids cannot be divided: where it juts out it is left out.
+    """
+    spans = ranges(event)
+    inside = [i for i, (first, last) in enumerate(spans) if low <= first and last <= high]
+    if not inside:
+        return None
+    if len(inside) == len(spans):
+        return event
+    start, stop = inside[0], inside[-1] + 1
+    size = _TRADE.itemsize
+    out = event[:HEADER_SIZE] + event[HEADER_SIZE + start * size : HEADER_SIZE + stop * size]
+    _HEAD.pack_into(out, 0, len(out), stop - start)
+    _IDS.pack_into(out, 104, spans[start][0], spans[stop - 1][1])
+    return out

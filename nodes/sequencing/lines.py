@@ -1,0 +1,116 @@
+"""What each line of a stream is worth: how often it was first and by how much, how often late, how often out of order.
+
+Judged by arrival: an event is a first if nobody had brought its id before, whether or not it had to wait for others.
+The memory is the last `SLOTS` ids of a stream; a copy that comes later than that is counted, but not timed. No I/O.
+"""
+
+import math
+
+import numpy as np
+
+from bus.schema import LINE
+
+SLOTS = 2048  # a power of two; two seconds of a thousand events
+SAMPLES = 1024  # leads and lags kept of an interval: the newest
+
+
+class Line:
+    """One line's counts since the last report. `highest`: the largest id it ever brought."""
+
+    __slots__ = ("name", "highest", "firsts", "duplicates", "repeated", "disordered", "leads", "lags", "timed")
+
+    def __init__(self, name: str):
+        self.name = name
+        self.highest = -(1 << 63)
+        self.begin()
+
+    def begin(self) -> None:
+        self.firsts = self.duplicates = self.repeated = self.disordered = 0
+        self.leads: list[int] = []
+        self.lags: list[int] = []
+        self.timed = 0
+
+
+class Lines:
+    """The lines of one stream."""
+
+    __slots__ = ("stream", "lines", "slots", "begin_ns")
+
+    def __init__(self, stream: int):
+        self.stream = stream
+        self.lines: dict[str, Line] = {}
+        # id modulo SLOTS → (id, recv_ns of the first copy, its line, or None when a second copy has been timed against it)
+        self.slots: list[tuple[int, int, Line | None]] = [(-1, 0, None)] * SLOTS
+        self.begin_ns = 0
+
+    def note(self, name: str, ident: int, recv_ns: int, last: int | None) -> None:
+        """An event has come. `last`: the highest id that the stream had before."""
+        line = self.lines.get(name)
+        if line is None:
+            line = self.lines[name] = Line(name)
+        if ident > line.highest:
+            line.highest = ident
+        else:
+            line.disordered += 1
+        slot = ident % SLOTS
+        known, first_ns, leader = self.slots[slot]
+        if known != ident:
+            if last is None or ident > last:
+                line.firsts += 1
+                self.slots[slot] = (ident, recv_ns, line)
+            else:
+                line.duplicates += 1
+            return
+        if leader is line:
+            line.repeated += 1
+            return
+        line.duplicates += 1
+        self._time(line.lags, line, recv_ns - first_ns)
+        if leader is not None:
+            self._time(leader.leads, leader, recv_ns - first_ns)
+            self.slots[slot] = (ident, first_ns, None)
+
+    @staticmethod
+    def _time(samples: list[int], line: Line, ns: int) -> None:
+        if len(samples) < SAMPLES:
+            samples.append(ns)
+        else:
+            samples[line.timed % SAMPLES] = ns
+            line.timed += 1
+
+    def begin_anew(self) -> None:
+        """The venue's ids began anew."""
+        self.slots = [(-1, 0, None)] * SLOTS
+        for line in self.lines.values():
+            line.highest = -(1 << 63)
+
+    def report(self, now_ns: int) -> np.ndarray:
+        """Shape (n,), dtype schema.LINE: one record for each line of the stream, none if nobody brought anything."""
+        busy = any(line.firsts or line.duplicates or line.repeated for line in self.lines.values())
+        out = np.zeros(len(self.lines) if busy else 0, LINE)
+        for row, line in zip(out, sorted(self.lines.values(), key=lambda line: line.name)):
+            row["line"], row["stream"] = line.name.encode(), self.stream
+            row["begin_ns"], row["end_ns"] = self.begin_ns or now_ns, now_ns
+            row["events"] = line.firsts + line.duplicates + line.repeated
+            row["firsts"], row["duplicates"], row["disordered"] = line.firsts, line.duplicates, line.disordered
+            row["lead_p50_ns"], row["lead_p99_ns"] = quantiles(line.leads)
+            row["lag_p50_ns"], row["lag_p99_ns"] = quantiles(line.lags)
+            line.begin()
+        self.begin_ns = now_ns
+        return out
+
+
+def quantiles(samples: list[int]) -> tuple[int, int]:
+    """(median, 99th percentile): the smallest sample that so many are not above; 0 for no samples."""
+    if not samples:
+        return 0, 0
+    ordered = sorted(samples)
+    return ordered[math.ceil(0.5 * len(ordered)) - 1], ordered[math.ceil(0.99 * len(ordered)) - 1]
+
+
+def joined(line: str, stream: int, recv_ns: int) -> np.ndarray:
+    """The record that says: from here on this line counts (docs/decisions/arbitration.md). Its counts are 0."""
+    out = np.zeros(1, LINE)
+    out["line"], out["stream"], out["joined"] = line.encode(), stream, 1
+    out["begin_ns"] = out["end_ns"] = recv_ns
+    return out

@@ -1,0 +1,163 @@
+"""What a line asks a venue over REST: definitions, snapshots of books, the time. Within the budget, one at a time of each.
+
+A reconnect of many instruments must not spend the venue's whole budget at once, and a venue that refuses is asked again
+after a wait that grows.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from bus.config import Feed
+from nodes.feeding.reception import Reception
+from nodes.transport import venue_clock
+from nodes.transport.backoff import Backoff
+from nodes.transport.budget import Budget
+from nodes.transport.endpoints import Hopping
+from nodes.transport.live import Patience
+from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
+from nodes.venues.dialect import FrameError, Request
+
+OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
+OFFSET_AGAIN = 0.8  # of that: from there on it is well again
+
+
+class LineRequests:
+    """`heard(events)` is called for what an answer makes; `alert(level, what, target, why, action)` says one.
+
+    `counters`: those of the process; here snapshots, rest_failures, used_weight, clock_offset_ms, clock_rtt_ms.
+    """
+
+    def __init__(
+        self,
+        adapter: ModuleType,
+        reception: Reception,
+        hopping: Hopping,
+        settings: Feed,
+        counters: dict[str, Any],
+        heard: Callable[[list[bytearray]], None],
+        alert: Callable[[str, str, str, str, str], None],
+        local_addr: str = "",
+    ):
+        self.adapter = adapter
+        self.reception = reception
+        self.hopping = hopping
+        self.settings = settings
+        self.count = counters
+        self.heard = heard
+        self.alert = alert
+        self.rest = Rest(local_addr=local_addr)
+        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, settings.weight_share)
+        self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
+        self.define = asyncio.Event()  # a connection is new: definitions may have changed
+        self.wanted = asyncio.Event()  # a book may want a snapshot
+        self._offset_alert = False
+
+    async def keep_definitions(self) -> None:
+        """Asks for each instrument's definition whenever `define` is set."""
+        while True:
+            await self.define.wait()
+            self.define.clear()
+            backoff = Backoff(self.settings.backoff_s)
+            missing = list(self.reception.instruments)
+            while missing:
+                for subject in tuple(missing):
+                    body = await self.ask(self.adapter.definition(self.reception.instruments[subject]))
+                    if body is not None:
+                        refused = len(self.reception.refused)
+                        said = self.reception.definition(subject, time.time_ns(), body)
+                        if len(self.reception.refused) == refused:
+                            missing.remove(subject)
+                        self.heard(said)
+                if missing:
+                    await asyncio.sleep(backoff.wait_s())
+
+    async def keep_books(self) -> None:
+        """Asks for snapshots while books want them."""
+        while True:
+            wanting = self.reception.wanted_snapshots()
+            if not wanting:
+                self.wanted.clear()
+                await self.wanted.wait()
+                continue
+            subject = min(wanting, key=lambda subject: self.patience[subject].not_before)
+            wait_s = self.patience[subject].not_before - time.monotonic()
+            if wait_s > 0:
+                await asyncio.sleep(min(wait_s, 0.1))  # meanwhile another one may want its own
+                continue
+            await self._fetch(subject)
+
+    async def _fetch(self, subject: str) -> None:
+        patience = self.patience[subject]
+        request = self.adapter.snapshot(self.reception.instruments[subject], self.settings.depth_limit)
+        body = await self.ask(request) if request is not None else None
+        patience.not_before = time.monotonic() + patience.backoff.wait_s()
+        if body is None:
+            return
+        refused = len(self.reception.refused)
+        said = self.reception.snapshot(subject, time.time_ns(), body)
+        if len(self.reception.refused) == refused:
+            self.count["snapshots"] += 1
+        if subject not in self.reception.wanted_snapshots():
+            patience.backoff.reset()
+        self.heard(said)
+
+    async def keep_time(self) -> None:
+        """Measures the venue's clock now and then."""
+        while True:
+            await self.budget.spend(venue_clock.SAMPLES * self.adapter.clock().weight)
+            sample = await venue_clock.measure(self._venue_ns)
+            if sample is not None:
+                self._judge(sample)
+            await asyncio.sleep(self.settings.clock_s)
+
+    async def _venue_ns(self) -> int | None:
+        body = await self._get(self.adapter.clock())
+        try:
+            return None if body is None else self.adapter.decode_clock(body)
+        except FrameError as error:
+            self.reception.refused.append((str(error), body or b""))
+            self.heard([])
+            return None
+
+    def _judge(self, sample: venue_clock.Sample) -> None:
+        offset_ms, round_trip_ms = sample.offset_ns / 1e6, sample.round_trip_ns / 1e6
+        self.count["clock_offset_ms"], self.count["clock_rtt_ms"] = round(offset_ms, 3), round(round_trip_ms, 3)
+        limit = OFFSET_MS_MAX * (OFFSET_AGAIN if self._offset_alert else 1)
+        if (abs(offset_ms) > limit) != self._offset_alert:
+            self._offset_alert = not self._offset_alert
+            self.alert(
+                "warning" if self._offset_alert else "info", "clock_offset", self.adapter.VENUE,
+                f"the venue's clock is {offset_ms:+.1f} ms from ours, to ±{round_trip_ms / 2:.1f} ms; "
+                f"{OFFSET_MS_MAX:.0f} ms are usual",
+                "none: times of the venue are kept as they are",
+            )  # fmt: skip
+
+    async def ask(self, request: Request) -> bytes | None:
+        """The body, once the budget allows; None when the venue did not give one: counted, to be asked again."""
+        await self.budget.spend(request.weight)
+        return await self._get(request)
+
+    async def _get(self, request: Request) -> bytes | None:
+        base = await self.hopping.rest()
+        try:
+            body = await self.rest.get(base, request.path, request.query)
+            self.budget.seen(self.rest.used_weight)
+            return body
+        except RestUnreachable as error:
+            self.count["last_error"] = str(error)[:200]
+            self.hopping.hop_rest()
+        except RestError as error:
+            self.count["last_error"] = str(error)[:200]
+            if isinstance(error, RestLimited):
+                await asyncio.sleep(error.wait_s)
+            elif error.status >= 500 or error.status == 403:  # 403: the venue's firewall
+                self.hopping.hop_rest()
+        finally:
+            self.count["used_weight"] = self.rest.used_weight
+            self.count["limited"] = self.rest.limited
+            self.count["budget_waited_s"] = round(self.budget.waited_s, 3)
+        self.count["rest_failures"] += 1
+        return None

@@ -1,0 +1,176 @@
+"""Binance USD-M futures, market data. Sans I/O; what is the same as on spot is spot's (`binance`, `binance_streams`).
+
+Protocol: USD-M futures API, "Websocket Market Streams" (trade, book ticker, diff book depth, local order book), REST "Market
+data". Unlike spot: depth ids are counted over all symbols, each change names the one before it (`pu`); book tickers have times;
+old trades by id want an API key (X-MBX-APIKEY), which a feed has not, so a gap in `history` may be refused.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from bus.config import Feed, Instrument
+from bus.schema import Flag
+from nodes.venues import binance, binance_streams, writer
+from nodes.venues.binance_streams import to_ns
+from nodes.venues.booksync import BookSync
+from nodes.venues.dialect import UNREADABLE, FrameError, Request, Routes
+from nodes.venues.writer import Writer
+
+VENUE = "binance_usdm"
+WS = ("wss://fstream.binance.com",)
+REST = ("https://fapi.binance.com",)
+QUIET_S = 60.0
+PING, PING_S = None, 0.0  # the server pings
+LIFE_S = 86_400.0
+MESSAGES_PER_S = 5.0  # of 10 allowed
+WEIGHT_PER_MINUTE = 2400
+BOOK = "rest"
+SUBSCRIBED = ("trade", "bookTicker", "depth@100ms")
+# Of these `decode` makes events: other speeds and aggregates are in captures.
+CHANNELS = (
+    ("trade", binance_streams.usdm_trade, binance_streams.USDM_TRADE),
+    ("aggTrade", binance_streams.aggregate_trade, b""),
+    ("bookTicker", binance_streams.usdm_quote, binance_streams.USDM_QUOTE),
+    ("depth@0ms", binance_streams.usdm_depth, b""),
+    ("depth@100ms", binance_streams.usdm_depth, b""),
+)
+DEPTH_WEIGHTS = ((50, 2.0), (100, 5.0), (500, 10.0), (1000, 20.0))  # limits that the venue takes
+
+
+class Filter(msgspec.Struct, rename={"kind": "filterType"}):
+    kind: str
+    tickSize: str = "0"  # noqa: N815
+    stepSize: str = "0"  # noqa: N815
+    minQty: str = "0"  # noqa: N815
+    notional: str = "0"
+
+
+class Symbol(msgspec.Struct):
+    symbol: str
+    filters: list[Filter] = []
+
+
+class ExchangeInfo(msgspec.Struct):
+    symbols: list[Symbol] = []
+
+
+class Snapshot(msgspec.Struct):
+    """`GET /fapi/v1/depth`: as on spot, with times."""
+
+    lastUpdateId: int  # noqa: N815
+    bids: msgspec.Raw
+    asks: msgspec.Raw
+    E: int = 0
+
+
+class Row(msgspec.Struct):
+    """One of `GET /fapi/v1/historicalTrades`."""
+
+    id: int
+    price: str
+    qty: str
+    time: int
+    isBuyerMaker: bool  # noqa: N815
+
+
+class Time(msgspec.Struct):
+    serverTime: int  # noqa: N815
+
+
+_exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
+_snapshot = msgspec.json.Decoder(Snapshot).decode
+_rows = msgspec.json.Decoder(list[Row]).decode
+_time = msgspec.json.Decoder(Time).decode
+
+decode = binance.decode
+control = binance.control
+
+
+def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+    return "/stream"
+
+
+def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+    """SUBSCRIBE messages; the answer says nothing about whether a stream exists."""
+    names = [f"{instrument.symbol.lower()}@{channel}" for instrument in instruments for channel in SUBSCRIBED]
+    for number, start in enumerate(range(0, len(names), binance.STREAMS_PER_SUBSCRIBE), 1):
+        request = {"method": "SUBSCRIBE", "params": names[start : start + binance.STREAMS_PER_SUBSCRIBE], "id": number}
+        yield msgspec.json.encode(request).decode()
+
+
+def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+    return iter(())
+
+
+def book(instrument: Instrument, settings: Feed) -> BookSync:
+    return BookSync()
+
+
+def routes(instruments: Iterable[Instrument]) -> Routes:
+    """Stream name → (function, what it takes)."""
+    return binance_streams.routes(instruments, CHANNELS)
+
+
+def definition(instrument: Instrument) -> Request:
+    """Of all symbols: the venue does not tell of one."""
+    return Request("/fapi/v1/exchangeInfo")
+
+
+def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+    """Raises FrameError."""
+    try:
+        for symbol in _exchange_info(body).symbols:
+            if symbol.symbol == instrument.symbol:
+                rules = {rule.kind: rule for rule in symbol.filters}
+                price, lot = rules.get("PRICE_FILTER", Filter("")), rules.get("LOT_SIZE", Filter(""))
+                return writer.definition(
+                    instrument, recv_ns, tick_size=price.tickSize, lot_size=lot.stepSize, min_quantity=lot.minQty,
+                    min_notional=rules.get("MIN_NOTIONAL", Filter("")).notional,
+                )  # fmt: skip
+    except UNREADABLE as error:
+        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
+    raise FrameError(f"exchangeInfo has no symbol {instrument.symbol}")
+
+
+def snapshot(instrument: Instrument, limit: int) -> Request:
+    allowed, weight = next((pair for pair in DEPTH_WEIGHTS if pair[0] >= limit), DEPTH_WEIGHTS[-1])
+    return Request("/fapi/v1/depth", {"symbol": instrument.symbol, "limit": allowed}, weight)
+
+
+def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
+    """(L, depth event flagged SNAPSHOT). Raises FrameError."""
+    try:
+        data, out = _snapshot(body), Writer(instrument)
+        records = out.side(bytes(data.bids), 1) + out.side(bytes(data.asks), -1)
+        return data.lastUpdateId, out.snapshot(records, data.lastUpdateId, to_ns(data.E), recv_ns)
+    except UNREADABLE as error:
+        raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
+
+
+def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
+    return Request("/fapi/v1/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 500}, 20.0)
+
+
+def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
+    """Raises FrameError."""
+    try:
+        out, fills = Writer(instrument), []
+        for row in sorted(_rows(body), key=lambda row: row.id):
+            at = to_ns(row.time)
+            fills.append((row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at))
+        return out.runs(fills, recv_ns, Flag.REPAIRED)
+    except UNREADABLE as error:
+        raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+
+
+def clock() -> Request:
+    return Request("/fapi/v1/time")
+
+
+def decode_clock(body: bytes) -> int:
+    """ns. Raises FrameError."""
+    try:
+        return to_ns(_time(body).serverTime)
+    except UNREADABLE as error:
+        raise FrameError(f"not the venue's time: {error}") from None

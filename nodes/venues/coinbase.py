@@ -1,0 +1,273 @@
+"""Coinbase Exchange, market data without a key. Sans I/O.
+
+Protocol: Coinbase Exchange API, "WebSocket Feed" (overview, channels, errors) and REST "Products". Trades have ids that are
+contiguous for each product; the book (level2_batch) has neither ids nor checksum; `side` of a match is the MAKER's, of a ticker
+the taker's (both proven on recorded traffic).
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from bus.config import Feed, Instrument
+from bus.schema import Flag
+from nodes.venues import writer
+from nodes.venues.decimals import DecimalError
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.levels import EMPTY_CHANGE
+from nodes.venues.streamed import StreamedBook
+from nodes.venues.times import rfc3339_ns
+from nodes.venues.writer import Writer, book_named
+
+VENUE = "coinbase"
+WS = ("wss://ws-feed.exchange.coinbase.com",)
+REST = ("https://api.exchange.coinbase.com",)
+QUIET_S = 10.0  # a heartbeat comes every second and product
+PING, PING_S = None, 0.0
+LIFE_S = 0.0
+MESSAGES_PER_S = 10.0
+WEIGHT_PER_MINUTE = 600  # 10 requests a second of an address
+BOOK = "stream"
+CHANNELS = ("matches", "ticker", "level2_batch", "heartbeat")
+AGGRESSOR = {"buy": -1, "sell": 1}  # the maker bought: the aggressor sold
+TAKER = {"buy": 1, "sell": -1}
+LEVEL_SIDE = {"buy": 1, "sell": -1}
+
+
+class Match(msgspec.Struct, gc=False):
+    """`match`, and `last_match`: the one before the subscription."""
+
+    trade_id: int
+    product_id: str
+    size: str
+    price: str
+    side: str
+    time: str
+
+
+class Ticker(msgspec.Struct, gc=False):
+    """`ticker`: best bid and ask after a match. The sizes came later than the rest: 0 where there is none."""
+
+    sequence: int
+    product_id: str
+    best_bid: str
+    best_ask: str
+    time: str = ""
+    best_bid_size: str = "0"
+    best_ask_size: str = "0"
+
+
+class Snapshot(msgspec.Struct):
+    product_id: str
+    bids: msgspec.Raw
+    asks: msgspec.Raw
+    time: str = ""
+
+
+class Update(msgspec.Struct, gc=False):
+    """`l2update`: absolute sizes, 0 removes."""
+
+    product_id: str
+    changes: list[tuple[str, str, str]]
+    time: str = ""
+
+
+class Message(msgspec.Struct):
+    """What else comes."""
+
+    type: str
+    message: str = ""
+    reason: str = ""
+
+
+class Product(msgspec.Struct):
+    """`GET /products/<id>`. base_min_size was withdrawn, min_market_funds is the least cost."""
+
+    id: str
+    quote_increment: str
+    base_increment: str
+    base_min_size: str = "0"
+    min_market_funds: str = "0"
+
+
+class Time(msgspec.Struct):
+    iso: str
+
+
+class Row(msgspec.Struct):
+    trade_id: int
+    side: str
+    size: str
+    price: str
+    time: str
+
+
+# For refusals: a book's message, and its product.
+_BOOK_OF = re.compile(rb'"type": ?"(?:snapshot|l2update)".*?"product_id": ?"([^"]+)"', re.DOTALL)
+_match = msgspec.json.Decoder(Match).decode
+_ticker = msgspec.json.Decoder(Ticker).decode
+_book = msgspec.json.Decoder(Snapshot).decode
+_update = msgspec.json.Decoder(Update).decode
+_message = msgspec.json.Decoder(Message).decode
+_product = msgspec.json.Decoder(Product).decode
+_time = msgspec.json.Decoder(Time).decode
+_rows = msgspec.json.Decoder(list[Row]).decode
+
+
+def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+    return "/"
+
+
+def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+    """One message; the venue wants it within 5 s."""
+    yield _request("subscribe", [instrument.symbol for instrument in instruments], CHANNELS)
+
+
+def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+    """The book's channel again: it begins with a snapshot."""
+    yield _request("unsubscribe", [instrument.symbol], ("level2_batch",))
+    yield _request("subscribe", [instrument.symbol], ("level2_batch",))
+
+
+def _request(kind: str, symbols: list[str], channels: Iterable[str]) -> str:
+    return msgspec.json.encode({"type": kind, "product_ids": symbols, "channels": list(channels)}).decode()
+
+
+def book(instrument: Instrument, settings: Feed) -> StreamedBook:
+    return StreamedBook(instrument)
+
+
+def routes(instruments: Iterable[Instrument]) -> Routes:
+    """Product → Writer."""
+    return {instrument.symbol: Writer(instrument) for instrument in instruments}
+
+
+def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
+    """The event of one frame, or none. Raises FrameError when it cannot be understood."""
+    try:
+        # The type stands at the front, so the frame is parsed once, into the one type that it must have.
+        start = frame[9 : frame.find(b'"', 9)] if frame.startswith(b'{"type":"') else _message(frame).type.encode()
+        event_of = _EVENTS.get(start)
+        if event_of is None:
+            _message(frame)
+            return []
+        return [event_of(frame, recv_ns, known)]
+    except UNREADABLE as error:
+        raise FrameError(f"not a Coinbase message: {error}", book_named(frame, _BOOK_OF, known)) from None
+
+
+def control(frame: bytes) -> Control:
+    """Of the frames of which `decode` makes no event."""
+    message = _message(frame)
+    if message.type == "error":
+        return Control(refused=True, code=message.message, msg=message.reason)
+    return Control(acknowledged=message.type == "subscriptions")
+
+
+def _product_of(known: Routes, product: str) -> Writer:
+    if product not in known:
+        raise DecimalError(f"product {product!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
+    return known[product]
+
+
+def _side(sides: dict[str, int], side: str) -> int:
+    if side not in sides:
+        raise DecimalError(f"side {side!r}; buy or sell is needed")
+    return sides[side]
+
+
+def _trade_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
+    data = _match(frame)
+    out = _product_of(known, data.product_id)
+    price, quantity = out.price(data.price), out.quantity(data.size)
+    if not (price and quantity and data.trade_id >= 0):
+        raise DecimalError(f"trade {data.trade_id} of {data.size!r} at {data.price!r}; all three must be above 0")
+    at, trade_id = rfc3339_ns(data.time), data.trade_id
+    return out.trade(trade_id, trade_id, at, recv_ns, trade_id, price, quantity, at, at, _side(AGGRESSOR, data.side))
+
+
+def _quote_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
+    data = _ticker(frame)
+    out = _product_of(known, data.product_id)
+    at = rfc3339_ns(data.time) if data.time else 0
+    return out.quote(
+        data.sequence, data.sequence, at, recv_ns, data.sequence, out.price(data.best_bid), out.quantity(data.best_bid_size),
+        out.price(data.best_ask), out.quantity(data.best_ask_size), at,
+    )  # fmt: skip
+
+
+def _snapshot_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
+    data = _book(frame)
+    out = _product_of(known, data.product_id)
+    records = out.side(bytes(data.bids), 1) + out.side(bytes(data.asks), -1)
+    return out.snapshot(records, out.depth_ids.take(recv_ns), rfc3339_ns(data.time) if data.time else 0, recv_ns)
+
+
+def _change_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
+    data = _update(frame)
+    out = _product_of(known, data.product_id)
+    records = b"".join(out.levels(((price, size),), _side(LEVEL_SIDE, side)) for side, price, size in data.changes)
+    at, number = rfc3339_ns(data.time) if data.time else 0, out.depth_ids.take(recv_ns)
+    return out.depth(records or EMPTY_CHANGE, number, number, at, recv_ns)
+
+
+_EVENTS = {
+    b"match": _trade_event,
+    b"last_match": _trade_event,
+    b"ticker": _quote_event,
+    b"snapshot": _snapshot_event,
+    b"l2update": _change_event,
+}
+
+
+def definition(instrument: Instrument) -> Request:
+    return Request(f"/products/{instrument.symbol}")
+
+
+def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+    """Raises FrameError."""
+    try:
+        data = _product(body)
+        if data.id != instrument.symbol:
+            raise DecimalError(f"it is about {data.id!r}")
+        return writer.definition(
+            instrument, recv_ns, tick_size=data.quote_increment, lot_size=data.base_increment,
+            min_quantity=data.base_min_size, min_notional=data.min_market_funds,
+        )  # fmt: skip
+    except UNREADABLE as error:
+        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
+
+
+def snapshot(instrument: Instrument, limit: int) -> None:
+    """It comes on the stream."""
+
+
+def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
+    """The 1000 ids from there on: `after` is older than an id, newest first. Near the end it begins below `first_id`."""
+    return Request(f"/products/{instrument.symbol}/trades", {"limit": 1000, "after": first_id + 1000})
+
+
+def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
+    """Raises FrameError."""
+    try:
+        out = Writer(instrument)
+        fills = []
+        for row in sorted(_rows(body), key=lambda row: row.trade_id):
+            at = rfc3339_ns(row.time)
+            fills.append((row.trade_id, out.fill(row.trade_id, row.price, row.size, at, 0, _side(AGGRESSOR, row.side)), at))
+        return out.runs(fills, recv_ns, Flag.REPAIRED)
+    except UNREADABLE as error:
+        raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+
+
+def clock() -> Request:
+    return Request("/time")
+
+
+def decode_clock(body: bytes) -> int:
+    """ns. Raises FrameError."""
+    try:
+        return rfc3339_ns(_time(body).iso)
+    except UNREADABLE as error:
+        raise FrameError(f"not the venue's time: {error}") from None

@@ -1,0 +1,349 @@
+"""Kraken spot, WebSocket v2. Sans I/O.
+
+Protocol: Kraken API, "Spot WebSocket v2" (trade, ticker, book, book checksum, heartbeat, status) and REST "Market Data".
+Numbers are bare JSON decimals, read as text and never as a float. Trades have ids, contiguous for each pair; the book has
+neither ids nor sequence numbers, a CRC-32 of its best ten levels comes with every message. It is made of the texts at the
+pair's full precision, so the instrument's exponents must be those precisions (`decode_definition` refuses others).
+"""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from bus.config import Feed, Instrument
+from bus.schema import Flag
+from bus.wire import stamp_checksum
+from nodes.venues import writer
+from nodes.venues.checked import CheckedBook, crc
+from nodes.venues.decimals import DecimalError, plain
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.levels import Levels
+from nodes.venues.times import rfc3339_ns, seconds_ns
+from nodes.venues.writer import Writer, book_named
+
+VENUE = "kraken"
+WS = ("wss://ws.kraken.com",)
+REST = ("https://api.kraken.com",)
+QUIET_S = 5.0  # a heartbeat comes every second
+PING, PING_S = None, 0.0
+LIFE_S = 0.0
+MESSAGES_PER_S = 5.0
+WEIGHT_PER_MINUTE = 60  # about one request a second of an address
+BOOK = "checksum"
+DEPTHS = (10, 25, 100, 500, 1000)
+CHECKED_LEVELS = 10
+SIDES = {"buy": 1, "sell": -1}
+REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}  # REST's older names of assets
+
+
+class Level(msgspec.Struct, gc=False):
+    price: msgspec.Raw
+    qty: msgspec.Raw
+
+
+class Book(msgspec.Struct):
+    symbol: str
+    bids: list[Level]
+    asks: list[Level]
+    checksum: int
+    timestamp: str = ""
+
+
+class Trade(msgspec.Struct, gc=False):
+    """`side` is the taker's."""
+
+    symbol: str
+    side: str
+    price: msgspec.Raw
+    qty: msgspec.Raw
+    trade_id: int
+    timestamp: str
+
+
+class Ticker(msgspec.Struct, gc=False):
+    symbol: str
+    bid: msgspec.Raw
+    bid_qty: msgspec.Raw
+    ask: msgspec.Raw
+    ask_qty: msgspec.Raw
+    timestamp: str = ""
+
+
+class BookMessage(msgspec.Struct):
+    type: str
+    data: list[Book]
+
+
+class TradeMessage(msgspec.Struct):
+    data: list[Trade]
+
+
+class TickerMessage(msgspec.Struct):
+    data: list[Ticker]
+
+
+class Message(msgspec.Struct):
+    """What else comes: heartbeat, status, and answers, which have a method."""
+
+    channel: str = ""
+    method: str = ""
+    success: bool = True
+    error: str = ""
+
+
+class Pair(msgspec.Struct):
+    """One of `GET /0/public/AssetPairs`."""
+
+    altname: str
+    pair_decimals: int
+    lot_decimals: int
+    tick_size: str = ""
+    ordermin: str = "0"
+    costmin: str = "0"
+
+
+class Pairs(msgspec.Struct):
+    error: list[str]
+    result: dict[str, Pair] = {}
+
+
+class Rows(msgspec.Struct):
+    """`GET /0/public/Trades`: for the key of the pair [price, volume, time, b or s, l or m, misc, id]…; and `last`."""
+
+    error: list[str]
+    result: dict[str, msgspec.Raw] = {}
+
+
+class Unixtime(msgspec.Struct):
+    unixtime: int
+
+
+class Time(msgspec.Struct):
+    result: Unixtime
+
+
+# For refusals: a book's message, and its pair.
+_BOOK_OF = re.compile(rb'"channel": ?"book".*?"symbol": ?"([^"]+)"', re.DOTALL)
+_book = msgspec.json.Decoder(BookMessage).decode
+_trade = msgspec.json.Decoder(TradeMessage).decode
+_ticker = msgspec.json.Decoder(TickerMessage).decode
+_message = msgspec.json.Decoder(Message).decode
+_pairs = msgspec.json.Decoder(Pairs).decode
+_rows = msgspec.json.Decoder(Rows).decode
+_row = msgspec.json.Decoder(list[tuple[str, str, msgspec.Raw, str, str, str, int]]).decode
+_time = msgspec.json.Decoder(Time).decode
+
+
+def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+    return "/v2"
+
+
+def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+    """One message a channel, answered once for each symbol. The last 50 trades come first: they close a short hole."""
+    symbols = [instrument.symbol for instrument in instruments]
+    yield _request("subscribe", {"channel": "trade", "symbol": symbols, "snapshot": True})
+    yield _request("subscribe", {"channel": "ticker", "symbol": symbols, "event_trigger": "bbo", "snapshot": True})
+    yield _request("subscribe", {"channel": "book", "symbol": symbols, "depth": depth(settings), "snapshot": True})
+
+
+def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+    """The book again: it begins with a snapshot."""
+    channel = {"channel": "book", "symbol": [instrument.symbol], "depth": depth(settings)}
+    yield _request("unsubscribe", channel)
+    yield _request("subscribe", channel | {"snapshot": True})
+
+
+def _request(method: str, parameters: dict[str, object]) -> str:
+    return msgspec.json.encode({"method": method, "params": parameters}).decode()
+
+
+def depth(settings: Feed) -> int:
+    """The least that the venue offers and that is not below `depth_limit`."""
+    return next((offered for offered in DEPTHS if offered >= settings.depth_limit), DEPTHS[-1])
+
+
+def digest(levels: Levels) -> int:
+    """CRC-32 of the best ten asks, then bids: price and size without dot and leading zeros, which a mantissa is."""
+    best = (*levels.best_asks(CHECKED_LEVELS), *levels.best_bids(CHECKED_LEVELS))
+    return zlib.crc32("".join(f"{price}{lots}" for price, lots in best).encode())
+
+
+def book(instrument: Instrument, settings: Feed) -> CheckedBook:
+    return CheckedBook(instrument, digest, depth(settings))
+
+
+def routes(instruments: Iterable[Instrument]) -> Routes:
+    """Symbol → Writer."""
+    return {instrument.symbol: Writer(instrument) for instrument in instruments}
+
+
+def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
+    """The events of one frame, or none. Raises FrameError when it cannot be understood."""
+    try:
+        # The channel stands at the front, so the frame is parsed once, into the one type that it must have.
+        usual = frame.startswith(b'{"channel":"')
+        events_of = _EVENTS.get(frame[12 : frame.find(b'"', 12)].decode() if usual else _message(frame).channel)
+        if events_of is None:
+            _message(frame)
+            return []
+        return events_of(frame, recv_ns, known)
+    except UNREADABLE as error:
+        raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
+
+
+def control(frame: bytes) -> Control:
+    """Of the frames of which `decode` makes no event."""
+    message = _message(frame)
+    if not message.success:
+        return Control(refused=True, msg=message.error)
+    return Control(acknowledged=message.method == "subscribe")
+
+
+def _known(known: Routes, symbol: str) -> Writer:
+    if symbol not in known:
+        raise DecimalError(f"{symbol!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
+    return known[symbol]
+
+
+def _text(number: msgspec.Raw) -> str:
+    return plain(bytes(number))
+
+
+def _trade_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
+    fills: dict[str, list[tuple[int, bytes, int]]] = {}
+    for trade in _trade(frame).data:
+        if trade.side not in SIDES:
+            raise DecimalError(f"side {trade.side!r}; buy or sell is needed")
+        at = rfc3339_ns(trade.timestamp)
+        record = _known(known, trade.symbol).fill(
+            trade.trade_id, _text(trade.price), _text(trade.qty), at, at, SIDES[trade.side]
+        )  # fmt: skip
+        fills.setdefault(trade.symbol, []).append((trade.trade_id, record, at))
+    return [event for symbol, some in fills.items() for event in known[symbol].runs(some, recv_ns)]
+
+
+def _quote_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
+    events = []
+    for data in _ticker(frame).data:
+        out = _known(known, data.symbol)
+        at, number = rfc3339_ns(data.timestamp) if data.timestamp else 0, out.quote_ids.take(recv_ns)
+        prices = (
+            out.price(_text(data.bid)), out.quantity(_text(data.bid_qty)),
+            out.price(_text(data.ask)), out.quantity(_text(data.ask_qty)),
+        )  # fmt: skip
+        events.append(out.quote(number, number, at, recv_ns, number, *prices, at))
+    return events
+
+
+def _depth_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
+    message = _book(frame)
+    if message.type not in ("snapshot", "update"):
+        raise DecimalError(f"type {message.type!r}; snapshot or update is needed")
+    events = []
+    for data in message.data:
+        out = _known(known, data.symbol)
+        bids = out.levels(((_text(level.price), _text(level.qty)) for level in data.bids), 1)
+        records = bids + out.levels(((_text(level.price), _text(level.qty)) for level in data.asks), -1)
+        at, number = rfc3339_ns(data.timestamp) if data.timestamp else 0, out.depth_ids.take(recv_ns)
+        if message.type == "snapshot":
+            event = out.snapshot(records, number, at, recv_ns)
+        else:
+            event = out.change(records, number, number, at, recv_ns)
+        stamp_checksum(event, crc(data.checksum))
+        events.append(event)
+    return events
+
+
+_EVENTS = {"trade": _trade_events, "ticker": _quote_events, "book": _depth_events}
+
+
+def rest_name(symbol: str) -> str:
+    """BTC/USD is XBTUSD there."""
+    return "".join(REST_NAMES.get(asset, asset) for asset in symbol.split("/"))
+
+
+def definition(instrument: Instrument) -> Request:
+    return Request("/0/public/AssetPairs", {"pair": rest_name(instrument.symbol)})
+
+
+def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+    """Raises FrameError, also where the exponents are not the pair's precisions."""
+    pair = _pair(body, instrument)
+    seen, needed = (instrument.price_exponent, instrument.quantity_exponent), (-pair.pair_decimals, -pair.lot_decimals)
+    if seen != needed:
+        raise FrameError(
+            f"{instrument.symbol} has price_exponent {seen[0]} and quantity_exponent {seen[1]}; its checksums are made at "
+            f"full precision and need {needed[0]} and {needed[1]}"
+        )
+    return definition_event(body, recv_ns, instrument)
+
+
+def definition_event(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+    """The definition at any exponents that can hold it. Raises FrameError."""
+    pair = _pair(body, instrument)
+    try:
+        return writer.definition(
+            instrument, recv_ns, tick_size=pair.tick_size or _step(pair.pair_decimals), lot_size=_step(pair.lot_decimals),
+            min_quantity=pair.ordermin, min_notional=pair.costmin,
+        )  # fmt: skip
+    except UNREADABLE as error:
+        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
+
+
+def _pair(body: bytes, instrument: Instrument) -> Pair:
+    try:
+        answer = _pairs(body)
+    except UNREADABLE as error:
+        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
+    for pair in answer.result.values():
+        if pair.altname == rest_name(instrument.symbol):
+            return pair
+    raise FrameError(f"the venue has no pair {rest_name(instrument.symbol)} {answer.error}")
+
+
+def _step(decimals: int) -> str:
+    """3 is "0.001"."""
+    return f"0.{'1':0>{decimals}}" if decimals > 0 else "1"
+
+
+def snapshot(instrument: Instrument, limit: int) -> None:
+    """It comes on the stream."""
+
+
+def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request | None:
+    """The venue knows its past by time only: from just before `since_ns`, the time of the last trade before the hole."""
+    if not since_ns:
+        return None
+    return Request("/0/public/Trades", {"pair": rest_name(instrument.symbol), "since": since_ns - 1, "count": 1000})
+
+
+def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
+    """It may begin below the id that was asked for. Raises FrameError."""
+    try:
+        answer, out = _rows(body), Writer(instrument)
+        if answer.error:
+            raise DecimalError(f"the venue answers {answer.error}")
+        fills = []
+        for key, rows in answer.result.items():
+            for price, volume, time, side, _, _, trade_id in _row(rows) if key != "last" else ():
+                if side not in ("b", "s"):
+                    raise DecimalError(f"side {side!r}; b or s is needed")
+                at = seconds_ns(_text(time))
+                fills.append((trade_id, out.fill(trade_id, price, volume, at, 0, 1 if side == "b" else -1), at))
+        return out.runs(sorted(fills, key=lambda fill: fill[0]), recv_ns, Flag.REPAIRED)
+    except UNREADABLE as error:
+        raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+
+
+def clock() -> Request:
+    return Request("/0/public/Time")
+
+
+def decode_clock(body: bytes) -> int:
+    """ns, of whole seconds. Raises FrameError."""
+    try:
+        return _time(body).result.unixtime * 1_000_000_000
+    except UNREADABLE as error:
+        raise FrameError(f"not the venue's time: {error}") from None

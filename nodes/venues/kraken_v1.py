@@ -1,0 +1,211 @@
+"""Kraken spot, WebSocket v1: for captures, since v2 (`kraken`) is what the venue offers today. Sans I/O.
+
+Protocol: Kraken API, "Spot WebSocket v1" (trade, ticker, spread, book). Data messages are arrays of channel id, one or two
+payloads, channel name and pair. Numbers are strings with the precision of which the checksum (`c`, in updates only) is made, so
+the instrument's exponents must be that precision; times are decimal seconds. Trades have no ids.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from bus.config import Feed, Instrument
+from bus.wire import stamp_checksum
+from nodes.venues import kraken
+from nodes.venues.checked import CheckedBook, crc
+from nodes.venues.decimals import DecimalError, integer
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.times import seconds_ns
+from nodes.venues.writer import Writer, book_named
+
+VENUE = "kraken_v1"
+WS = kraken.WS
+REST = kraken.REST
+QUIET_S = kraken.QUIET_S
+PING, PING_S = None, 0.0
+LIFE_S = 0.0
+MESSAGES_PER_S = kraken.MESSAGES_PER_S
+WEIGHT_PER_MINUTE = kraken.WEIGHT_PER_MINUTE
+BOOK = "checksum"
+SIDES = {"b": 1, "s": -1}
+
+
+class Book(msgspec.Struct):
+    """`as` and `bs` make a snapshot; `a` or `b` or, in two maps of one message, both make an update, with `c` in the last."""
+
+    asks: list[list[str]] | None = msgspec.field(default=None, name="as")
+    bids: list[list[str]] | None = msgspec.field(default=None, name="bs")
+    a: list[list[str]] = []
+    b: list[list[str]] = []
+    c: str = ""
+
+
+class Ticker(msgspec.Struct):
+    """Best ask and bid as [price, whole lots, lots], among much else."""
+
+    a: tuple[str, int, str]
+    b: tuple[str, int, str]
+
+
+class Message(msgspec.Struct):
+    """heartbeat, systemStatus, subscriptionStatus."""
+
+    event: str
+    status: str = ""
+    errorMessage: str = ""  # noqa: N815 (the venue's name)
+
+
+# For refusals: a book's message, and its pair.
+_BOOK_OF = re.compile(rb'"book-[0-9]+", ?"([^"]+)"')
+_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_name = msgspec.json.Decoder(str).decode
+_book = msgspec.json.Decoder(Book).decode
+_trades = msgspec.json.Decoder(list[tuple[str, str, str, str, str, str]]).decode
+_ticker = msgspec.json.Decoder(Ticker).decode
+_spread = msgspec.json.Decoder(tuple[str, str, str, str, str]).decode
+_message = msgspec.json.Decoder(Message).decode
+
+
+def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+    return "/"
+
+
+def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+    pairs = [instrument.symbol for instrument in instruments]
+    for subscription in ({"name": "trade"}, {"name": "spread"}, {"name": "book", "depth": kraken.depth(settings)}):
+        yield _request("subscribe", pairs, subscription)
+
+
+def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+    """The book again: it begins with a snapshot."""
+    subscription = {"name": "book", "depth": kraken.depth(settings)}
+    yield _request("unsubscribe", [instrument.symbol], subscription)
+    yield _request("subscribe", [instrument.symbol], subscription)
+
+
+def _request(event: str, pairs: list[str], subscription: Mapping[str, object]) -> str:
+    return msgspec.json.encode({"event": event, "pair": pairs, "subscription": subscription}).decode()
+
+
+def book(instrument: Instrument, settings: Feed) -> CheckedBook:
+    return CheckedBook(instrument, kraken.digest, kraken.depth(settings))
+
+
+def routes(instruments: Iterable[Instrument]) -> Routes:
+    """Pair, as in `wsname` (XBT/USD) → Writer."""
+    return {instrument.symbol: Writer(instrument) for instrument in instruments}
+
+
+def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
+    """The event of one frame, or none. Raises FrameError when it cannot be understood."""
+    try:
+        if frame[:1] != b"[":
+            _message(frame)
+            return []
+        parts = _array(frame)
+        if len(parts) not in (4, 5):
+            raise DecimalError(f"an array of {len(parts)} parts; 4 or 5 are needed")
+        channel, pair = _name(parts[-2]), _name(parts[-1])
+        out = known.get(pair)
+        if out is None:
+            raise DecimalError(f"{pair!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
+        payloads = parts[1:-2]
+        if channel.startswith("book-"):
+            return [_depth_event([_book(payload) for payload in payloads], recv_ns, out)]
+        event_of = _EVENTS.get(channel)
+        if event_of is None or len(payloads) != 1:
+            raise DecimalError(f"channel {channel!r} of {len(payloads)} payloads was not subscribed")
+        return [event_of(payloads[0], recv_ns, out)]
+    except UNREADABLE as error:
+        raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
+
+
+def control(frame: bytes) -> Control:
+    """Of the frames of which `decode` makes no event."""
+    message = _message(frame)
+    if message.status == "error":
+        return Control(refused=True, msg=message.errorMessage)
+    return Control(acknowledged=message.event == "subscriptionStatus" and message.status == "subscribed")
+
+
+def _trade_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> bytearray:
+    rows = _trades(payload)
+    number = first_id = out.trade_ids.take(recv_ns, len(rows))
+    body, at = b"", 0
+    for price, volume, time, side, _, _ in rows:
+        if side not in SIDES:
+            raise DecimalError(f"side {side!r}; b or s is needed")
+        at = seconds_ns(time)
+        body += out.fill(number, price, volume, at, at, SIDES[side])
+        number += 1
+    return out.trades(body, first_id, number - 1, at, recv_ns)
+
+
+def _ticker_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> bytearray:
+    data = _ticker(payload)
+    return _quote(out, recv_ns, data.b[0], data.b[2], data.a[0], data.a[2], 0)
+
+
+def _spread_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> bytearray:
+    bid, ask, time, bid_volume, ask_volume = _spread(payload)
+    return _quote(out, recv_ns, bid, bid_volume, ask, ask_volume, seconds_ns(time))
+
+
+def _quote(out: Writer, recv_ns: int, bid: str, bid_volume: str, ask: str, ask_volume: str, at: int) -> bytearray:
+    prices = out.price(bid), out.quantity(bid_volume), out.price(ask), out.quantity(ask_volume)
+    number = out.quote_ids.take(recv_ns)
+    return out.quote(number, number, at, recv_ns, number, *prices, at)
+
+
+def _depth_event(parts: list[Book], recv_ns: int, out: Writer) -> bytearray:
+    whole = parts[0].asks is not None and parts[0].bids is not None
+    bids = [level for part in parts for level in (part.bids or part.b)]
+    asks = [level for part in parts for level in (part.asks or part.a)]
+    if not (whole or bids or asks):
+        raise DecimalError("a book message with none of as and bs, a, b")
+    records = out.levels((_pair(level, out) for level in bids), 1) + out.levels((_pair(level, out) for level in asks), -1)
+    at = max((seconds_ns(level[2]) for level in (*bids, *asks)), default=0)
+    number = out.depth_ids.take(recv_ns)
+    event = out.snapshot(records, number, at, recv_ns) if whole else out.change(records, number, number, at, recv_ns)
+    if parts[-1].c:
+        stamp_checksum(event, crc(integer(parts[-1].c)))
+    return event
+
+
+def _pair(level: list[str], out: Writer) -> tuple[str, str]:
+    """Price and volume of [price, volume, time] or [price, volume, time, "r"]."""
+    if len(level) not in (3, 4):
+        raise DecimalError(f"a level of {len(level)} parts; 3 or 4 are needed")
+    decimals = len(level[0].partition(".")[2]), len(level[1].partition(".")[2])
+    exponents = out.instrument.price_exponent, out.instrument.quantity_exponent
+    if decimals != (-exponents[0], -exponents[1]):
+        raise DecimalError(
+            f"{out.instrument.symbol} has {decimals[0]} and {decimals[1]} decimals; its checksums need price_exponent "
+            f"{-decimals[0]} and quantity_exponent {-decimals[1]}, not {exponents[0]} and {exponents[1]}"
+        )
+    return level[0], level[1]
+
+
+_EVENTS = {"trade": _trade_event, "ticker": _ticker_event, "spread": _spread_event}
+
+
+def definition(instrument: Instrument) -> Request:
+    return kraken.definition(instrument)
+
+
+def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+    """The precision is not that of REST here, so it is not compared. Raises FrameError."""
+    return kraken.definition_event(body, recv_ns, instrument)
+
+
+def snapshot(instrument: Instrument, limit: int) -> None:
+    """It comes on the stream."""
+
+
+def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> None:
+    """Trades have no ids here, so there is nothing that could be asked for."""
+
+
+clock = kraken.clock
+decode_clock = kraken.decode_clock

@@ -1,0 +1,87 @@
+"""One instrument's book as a line knows it: levels by price, each side in order."""
+
+import struct
+from bisect import bisect_left, insort
+from itertools import chain
+
+from bus.schema import Flag
+from bus.wire import HEADER_SIZE
+
+RECORD = struct.Struct("<qqb7x")  # a depth record; a test compares with the schema
+EMPTY_CHANGE = bytes(RECORD.size)  # the one record of a change that changes nothing
+
+
+class Side:
+    """Quantities by price; `prices` ascending."""
+
+    def __init__(self) -> None:
+        self.lots: dict[int, int] = {}
+        self.prices: list[int] = []
+
+    def set(self, price: int, lots: int) -> None:
+        if not lots:
+            if self.lots.pop(price, None) is not None:
+                del self.prices[bisect_left(self.prices, price)]
+            return
+        if price not in self.lots:
+            insort(self.prices, price)
+        self.lots[price] = lots
+
+
+class Levels:
+    """The book after every event that was applied."""
+
+    def __init__(self) -> None:
+        self.bids, self.asks = Side(), Side()
+
+    def apply(self, event: bytes | bytearray) -> None:
+        """A depth event: a change, or a snapshot that replaces everything."""
+        if event[10] & Flag.SNAPSHOT:
+            self.replace(event)
+            return
+        for price, lots, side in RECORD.iter_unpack(memoryview(event)[HEADER_SIZE:]):
+            if side > 0:
+                self.bids.set(price, lots)
+            elif side < 0:
+                self.asks.set(price, lots)
+
+    def replace(self, event: bytes | bytearray) -> None:
+        self.bids, self.asks = Side(), Side()
+        for price, lots, side in RECORD.iter_unpack(memoryview(event)[HEADER_SIZE:]):
+            if lots and side:
+                (self.bids if side > 0 else self.asks).lots[price] = lots
+        for one in (self.bids, self.asks):
+            one.prices = sorted(one.lots)
+
+    def truncate(self, depth: int) -> bytes:
+        """Leaves the best `depth` levels of each side; gives the others' removals as records."""
+        removed = bytearray()
+        if len(self.bids.prices) > depth:
+            for price in self.bids.prices[:-depth]:
+                del self.bids.lots[price]
+                removed += RECORD.pack(price, 0, 1)
+            del self.bids.prices[:-depth]
+        if len(self.asks.prices) > depth:
+            for price in self.asks.prices[depth:]:
+                del self.asks.lots[price]
+                removed += RECORD.pack(price, 0, -1)
+            del self.asks.prices[depth:]
+        return bytes(removed)
+
+    def best_bids(self, count: int) -> list[tuple[int, int]]:
+        """(price, quantity), best first."""
+        return [(price, self.bids.lots[price]) for price in self.bids.prices[: -count - 1 : -1]]
+
+    def best_asks(self, count: int) -> list[tuple[int, int]]:
+        return [(price, self.asks.lots[price]) for price in self.asks.prices[:count]]
+
+    @property
+    def crossed(self) -> bool:
+        """A bid at or above an ask: no venue's book is so between two messages."""
+        return bool(self.bids.prices and self.asks.prices and self.bids.prices[-1] >= self.asks.prices[0])
+
+    def records(self) -> bytes:
+        """The whole book as depth records, each side from its best level on."""
+        bids = ((price, self.bids.lots[price], 1) for price in reversed(self.bids.prices))
+        asks = ((price, self.asks.lots[price], -1) for price in self.asks.prices)
+        return b"".join(RECORD.pack(*level) for level in chain(bids, asks)) or EMPTY_CHANGE

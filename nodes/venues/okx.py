@@ -1,0 +1,333 @@
+"""OKX v5, public market data. Sans I/O.
+
+Protocol: OKX API v5, "WebSocket" (subscribe, notice, connection), "Trades channel", "Order book channel" (seqId, checksum),
+"Get trades history". All numbers and times (ms) are JSON strings but `seqId`, `prevSeqId` and `checksum`. A trade stands for
+the fills of one taker order at one price: `count` ids, the last of which is its own. A checksum of 0 is none (since June 2026).
+"""
+
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from bus.config import Feed, Instrument
+from bus.schema import Flag
+from bus.wire import stamp_checksum
+from nodes.venues import writer
+from nodes.venues.chained import ChainedBook
+from nodes.venues.checked import crc
+from nodes.venues.decimals import DecimalError, integer, text
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.levels import Levels
+from nodes.venues.times import milliseconds_ns
+from nodes.venues.writer import Writer, book_named
+
+VENUE = "okx"
+WS = ("wss://ws.okx.com:443",)
+REST = ("https://www.okx.com",)
+QUIET_S = 30.0
+PING, PING_S = "ping", 15.0
+LIFE_S = 0.0
+MESSAGES_PER_S = 3.0
+WEIGHT_PER_MINUTE = 600  # trades of the past: 20 requests in 2 s, the least of those used here
+BOOK = "chain"
+CHANNELS = ("trades", "bbo-tbt", "books")
+ARGUMENTS_PER_SUBSCRIBE = 300  # a message may have 64 KB
+CLOSING_SOON = "64008"  # notice: the connection will be closed for an upgrade
+SIDES = {"buy": 1, "sell": -1}
+CHECKED_LEVELS = 25
+HISTORY_ROWS = 100
+
+
+class Argument(msgspec.Struct, frozen=True, gc=False):
+    channel: str = ""
+    instId: str = ""  # noqa: N815 (the venue's name)
+
+
+class Message(msgspec.Struct, gc=False):
+    """Every JSON message: pushed data, or an answer with `event`."""
+
+    arg: Argument = Argument()
+    action: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+    event: str = ""
+    code: str = ""
+    msg: str = ""
+
+
+class Trade(msgspec.Struct, gc=False):
+    """One of `trades`, or a row of history; the taker's side."""
+
+    tradeId: str  # noqa: N815
+    px: str
+    sz: str
+    side: str
+    ts: str
+    count: str = "1"
+
+
+class Book(msgspec.Struct):
+    """One of `books` or `bbo-tbt`, or the REST book. Levels are [price, size, "0", orders]; size 0 removes."""
+
+    asks: list[tuple[str, str, str, str]]
+    bids: list[tuple[str, str, str, str]]
+    ts: str
+    checksum: int = 0
+    prevSeqId: int | None = None  # noqa: N815
+    seqId: int | None = None  # noqa: N815
+
+
+class Ticker(msgspec.Struct, gc=False):
+    """One of `tickers`: best bid and ask among much else; an empty text where a side is empty."""
+
+    bidPx: str  # noqa: N815
+    bidSz: str  # noqa: N815
+    askPx: str  # noqa: N815
+    askSz: str  # noqa: N815
+    ts: str
+
+
+class Definition(msgspec.Struct):
+    """`GET /api/v5/public/instruments`."""
+
+    instId: str  # noqa: N815
+    tickSz: str = "0"  # noqa: N815
+    lotSz: str = "0"  # noqa: N815
+    minSz: str = "0"  # noqa: N815
+
+
+class Definitions(msgspec.Struct):
+    data: list[Definition]
+
+
+class Trades(msgspec.Struct):
+    data: list[Trade]
+
+
+class Books(msgspec.Struct):
+    data: list[Book]
+
+
+class Stamp(msgspec.Struct):
+    ts: str
+
+
+class Stamps(msgspec.Struct):
+    data: list[Stamp]
+
+
+# For refusals: a book's message, and its instrument.
+_BOOK_OF = re.compile(rb'"channel": ?"books", ?"instId": ?"([^"]+)"')
+_message = msgspec.json.Decoder(Message).decode
+_trades = msgspec.json.Decoder(list[Trade]).decode
+_books = msgspec.json.Decoder(list[Book]).decode
+_tickers = msgspec.json.Decoder(list[Ticker]).decode
+_definitions = msgspec.json.Decoder(Definitions).decode
+_history = msgspec.json.Decoder(Trades).decode
+_rest_books = msgspec.json.Decoder(Books).decode
+_stamps = msgspec.json.Decoder(Stamps).decode
+
+
+def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+    return "/ws/v5/public"
+
+
+def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+    arguments = [_argument(channel, instrument) for instrument in instruments for channel in CHANNELS]
+    for start in range(0, len(arguments), ARGUMENTS_PER_SUBSCRIBE):
+        yield _request("subscribe", arguments[start : start + ARGUMENTS_PER_SUBSCRIBE])
+
+
+def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+    """The book's channel again: it begins with a snapshot."""
+    yield _request("unsubscribe", [_argument("books", instrument)])
+    yield _request("subscribe", [_argument("books", instrument)])
+
+
+def _argument(channel: str, instrument: Instrument) -> dict[str, str]:
+    return {"channel": channel, "instId": instrument.symbol}
+
+
+def _request(operation: str, arguments: list[dict[str, str]]) -> str:
+    return msgspec.json.encode({"op": operation, "args": arguments}).decode()
+
+
+def digest(levels: Levels, instrument: Instrument) -> int:
+    """CRC-32 of the best 25 levels: bid and ask in turn, price and size as the venue writes them, joined by colons."""
+    price_exponent, quantity_exponent = instrument.price_exponent, instrument.quantity_exponent
+    bids, asks = levels.best_bids(CHECKED_LEVELS), levels.best_asks(CHECKED_LEVELS)
+    texts: list[str] = []
+    for place in range(max(len(bids), len(asks))):
+        for price, lots in (*bids[place : place + 1], *asks[place : place + 1]):
+            texts += (text(price, price_exponent), text(lots, quantity_exponent))
+    return zlib.crc32(":".join(texts).encode())
+
+
+def book(instrument: Instrument, settings: Feed) -> ChainedBook:
+    return ChainedBook(instrument, lambda levels: digest(levels, instrument))
+
+
+def routes(instruments: Iterable[Instrument]) -> Routes:
+    """instId → Writer."""
+    return {instrument.symbol: Writer(instrument) for instrument in instruments}
+
+
+def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
+    """The events of one frame, or none. Raises FrameError when it cannot be understood."""
+    if frame == b"pong":
+        return []
+    try:
+        message = _message(frame)
+        if message.event:
+            return []
+        events_of = _EVENTS.get(message.arg.channel)
+        if events_of is None:
+            raise DecimalError(f"channel {message.arg.channel!r} was not subscribed")
+        out = known.get(message.arg.instId)
+        if out is None:
+            raise DecimalError(f"{message.arg.instId!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
+        return events_of(message, recv_ns, out)
+    except UNREADABLE as error:
+        raise FrameError(f"not an OKX message: {error}", book_named(frame, _BOOK_OF, known)) from None
+
+
+def control(frame: bytes) -> Control:
+    """Of the frames of which `decode` makes no event."""
+    if frame == b"pong":
+        return Control()
+    message = _message(frame)
+    if message.event == "error":
+        return Control(refused=True, code=message.code, msg=message.msg)
+    return Control(
+        acknowledged=message.event == "subscribe", shutdown=message.event == "notice" and message.code == CLOSING_SOON,
+        code=message.code, msg=message.msg,
+    )  # fmt: skip
+
+
+def _trade_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
+    return out.runs([_fill(trade, out, streamed=True) for trade in _trades(message.data)], recv_ns)
+
+
+def _fill(trade: Trade, out: Writer, streamed: bool) -> tuple[int, bytes, int]:
+    at, last_id, count = milliseconds_ns(trade.ts), integer(trade.tradeId), integer(trade.count)
+    if trade.side not in SIDES or not 0 < count <= last_id + 1:
+        raise DecimalError(f"trade {last_id} of side {trade.side!r} stands for {count} ids")
+    return last_id - count + 1, out.fill(last_id, trade.px, trade.sz, at, at if streamed else 0, SIDES[trade.side]), at
+
+
+def _depth_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
+    if message.action not in ("snapshot", "update"):
+        raise DecimalError(f"action {message.action!r}; snapshot or update is needed")
+    events = []
+    for data in _books(message.data):
+        at, records = milliseconds_ns(data.ts), _records(data, out)
+        last_id, previous = data.seqId or 0, data.prevSeqId
+        if message.action == "snapshot":
+            event = out.snapshot(records, last_id, at, recv_ns)
+        else:
+            event = out.change(records, (previous if previous is not None else last_id - 1) + 1, last_id, at, recv_ns)
+        if data.checksum:
+            stamp_checksum(event, crc(data.checksum))
+        events.append(event)
+    return events
+
+
+def _records(data: Book, out: Writer) -> bytes:
+    bids = out.levels(((level[0], level[1]) for level in data.bids), 1)
+    return bids + out.levels(((level[0], level[1]) for level in data.asks), -1)
+
+
+def _best_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
+    events = []
+    for data in _books(message.data):
+        at = milliseconds_ns(data.ts)
+        bid, ask = data.bids[0][:2] if data.bids else ("0", "0"), data.asks[0][:2] if data.asks else ("0", "0")
+        number = data.seqId if data.seqId is not None else out.quote_ids.take(recv_ns)
+        prices = out.price(bid[0]), out.quantity(bid[1]), out.price(ask[0]), out.quantity(ask[1])
+        events.append(out.quote(number, number, at, recv_ns, number, *prices, at))
+    return events
+
+
+def _ticker_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
+    """Of captures; tickers have no ids, and come ten times as seldom as `bbo-tbt`."""
+    events = []
+    for data in _tickers(message.data):
+        at, number = milliseconds_ns(data.ts), out.quote_ids.take(recv_ns)
+        prices = (
+            out.price(data.bidPx or "0"), out.quantity(data.bidSz or "0"),
+            out.price(data.askPx or "0"), out.quantity(data.askSz or "0"),
+        )  # fmt: skip
+        events.append(out.quote(number, number, at, recv_ns, number, *prices, at))
+    return events
+
+
+_EVENTS = {"trades": _trade_events, "books": _depth_events, "bbo-tbt": _best_events, "tickers": _ticker_events}
+
+
+def definition(instrument: Instrument) -> Request:
+    return Request("/api/v5/public/instruments", {"instType": _type(instrument.symbol), "instId": instrument.symbol})
+
+
+def _type(symbol: str) -> str:
+    """BTC-USDT, BTC-USDT-SWAP, BTC-USD-220527, BTC-USD-220527-30000-C."""
+    parts = symbol.split("-")
+    return {2: "SPOT", 5: "OPTION"}.get(len(parts), "SWAP" if parts[-1] == "SWAP" else "FUTURES")
+
+
+def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
+    """Sizes of derivatives are in contracts. Raises FrameError."""
+    try:
+        for data in _definitions(body).data:
+            if data.instId == instrument.symbol:
+                return writer.definition(
+                    instrument, recv_ns, tick_size=data.tickSz, lot_size=data.lotSz, min_quantity=data.minSz
+                )  # fmt: skip
+    except UNREADABLE as error:
+        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
+    raise FrameError(f"the venue has no instrument {instrument.symbol}")
+
+
+def snapshot(instrument: Instrument, limit: int) -> Request:
+    """For a stream that begins without one; `source` 0 is the one whose seqId is the stream's."""
+    return Request("/api/v5/market/books", {"instId": instrument.symbol, "sz": min(limit, 400), "source": 0})
+
+
+def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
+    """(seqId, depth event flagged SNAPSHOT). Raises FrameError."""
+    try:
+        (data,) = _rest_books(body).data
+        if data.seqId is None:
+            raise DecimalError("it has no seqId, so the stream cannot be joined to it")
+        out = Writer(instrument)
+        return data.seqId, out.snapshot(_records(data, out), data.seqId, milliseconds_ns(data.ts), recv_ns)
+    except UNREADABLE as error:
+        raise FrameError(f"not a book of {instrument.symbol}: {error}") from None
+
+
+def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
+    """The 100 ids from there on: `after` is older than an id, newest first. Near the end it begins below `first_id`."""
+    query = {"instId": instrument.symbol, "type": 1, "after": first_id + HISTORY_ROWS, "limit": HISTORY_ROWS}
+    return Request("/api/v5/market/history-trades", query)
+
+
+def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
+    """Raises FrameError."""
+    try:
+        out = Writer(instrument)
+        fills = sorted((_fill(row, out, streamed=False) for row in _history(body).data), key=lambda fill: fill[0])
+        return out.runs(fills, recv_ns, Flag.REPAIRED)
+    except UNREADABLE as error:
+        raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+
+
+def clock() -> Request:
+    return Request("/api/v5/public/time")
+
+
+def decode_clock(body: bytes) -> int:
+    """ns. Raises FrameError."""
+    try:
+        return milliseconds_ns(_stamps(body).data[0].ts)
+    except (*UNREADABLE, IndexError) as error:
+        raise FrameError(f"not the venue's time: {error}") from None

@@ -1,0 +1,17 @@
+"""Ids for a stream to which its venue gives none."""
+
+
+class Rising:
+    """Ids that rise within a line and mean nothing on another one: the receive time in µs, but always above the last one.
+
+    So they go on rising after a restart, without anything being remembered.
+    """
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def take(self, recv_ns: int, count: int = 1) -> int:
+        """The first of `count` ids in a row."""
+        first = max(self.last + 1, recv_ns // 1000)
+        self.last = first + count - 1
+        return first

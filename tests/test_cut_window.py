@@ -1,0 +1,102 @@
+"""30 seconds cut out of the NEXO day: from one of two lines, from both, and from the venue's memory too."""
+
+import gzip
+import json
+
+import mesh_run as run
+import pytest
+
+from bus.schema import Flag, GapState, Kind
+
+pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.timeout(600)]
+
+NEXO = ("hftbt_playground/raw/spot/nexousdt_20240723.dat.gz", "hftbt_playground/raw/spot/nexousdt_20240724.dat.gz")
+WINDOW_MS = 30_000
+TRADES_MIN = 5  # a window with so many trades is worth cutting
+SETTINGS = '[exchange]\nfaults = "faults.json"\n[executor]\nenabled = false\n'
+
+
+def captured(data) -> list[tuple[int, dict]]:
+    """(receive time in ms, trade) of every trade of the captures."""
+    rows = []
+    for name in NEXO:
+        with gzip.open(data / name, "rt") as file:
+            for line in file:
+                if '"e":"trade"' in line:
+                    stamp, _, text = line.partition(" ")
+                    rows.append((int(stamp) // 1000, json.loads(text)["data"]))
+    return rows
+
+
+def window(trades) -> tuple[int, int]:
+    """The first 30 s stretch with enough trades, an hour after the beginning."""
+    at = [stamp for stamp, _ in trades if stamp > trades[0][0] + 3_600_000]
+    begin = next(a for a, b in zip(at, at[TRADES_MIN:]) if b - a < WINDOW_MS - 1000)
+    return begin - 1, begin - 1 + WINDOW_MS
+
+
+@pytest.fixture(scope="module")
+def trades(data):
+    return captured(data)
+
+
+def replayed(make_root, data, faults: list[dict]):
+    """The mesh after the whole capture has passed with these faults, down again; and the judge's verdict."""
+    root = make_root(SETTINGS)
+    (root / "faults.json").write_text(json.dumps({"faults": faults}))
+    captures = [data / name for name in NEXO]
+    run.ok(root, "mesh", "up", "--capture", *captures, "--speed", 0)
+    run.until(lambda: run.replay_ended(root), lambda: f"the capture's end\n{run.logs(root)}", 240)
+    run.until(lambda: not still_open(root), lambda: f"every gap is decided\n{run.logs(root)}", 90)
+    run.ok(root, "mesh", "down")
+    done = run.command(root, "mesh", "verify", "--against", *captures, "--json")
+    return root, json.loads(done.stdout)
+
+
+def still_open(root) -> set[int]:
+    open_ids: set[int] = set()
+    for event in run.events(root, Kind.gap):
+        for record in event.records:
+            ids = set(range(int(record["first_id"]), int(record["last_id"]) + 1)) if record["stream"] == Kind.trade else set()
+            open_ids = open_ids | ids if record["state"] == GapState.open else open_ids - ids
+    return open_ids
+
+
+def ids_in(trades, low_ms, high_ms) -> set[int]:
+    return {row["t"] for stamp, row in trades if low_ms <= stamp < high_ms}
+
+
+def repaired(root) -> set[int]:
+    return {int(e.records["trade_id"][0]) for e in run.events(root, Kind.trade) if e.flags & Flag.REPAIRED}
+
+
+def test_a_window_cut_from_one_line_leaves_nothing_to_see(make_root, data, trades):
+    low, high = window(trades)
+    root, verdict = replayed(make_root, data, [{"kind": "skip", "connection": 1, "from_ms": low, "to_ms": high}])
+    assert verdict["ok"] and verdict["lost"] == verdict["different"] == verdict["out_of_order"] == 0, verdict
+    assert verdict["trades"] == len(trades) and not repaired(root)
+    assert not run.events(root, Kind.gap), "the other line had it all"
+
+
+def test_a_window_cut_from_both_lines_is_fetched_over_rest(make_root, data, trades):
+    low, high = window(trades)
+    fault = {"kind": "skip", "stream": "*@trade", "from_ms": low, "to_ms": high}
+    root, verdict = replayed(make_root, data, [fault])
+    assert verdict["ok"] and verdict["lost"] == verdict["different"] == 0, verdict
+    assert verdict["trades"] == len(trades)
+    assert repaired(root) == ids_in(trades, low, high) and len(repaired(root)) >= TRADES_MIN
+
+
+def test_a_window_that_the_venue_has_forgotten_is_missing_and_nothing_else(make_root, data, trades):
+    low, high = window(trades)
+    cut = ids_in(trades, low, high)
+    end_ms = max(row["T"] for stamp, row in trades if low <= stamp < high) + 1
+    fault = {"kind": "skip", "stream": "*@trade", "from_ms": low, "to_ms": high}
+    root, verdict = replayed(make_root, data, [fault, {"kind": "forget", "to_ms": end_ms}])
+    assert verdict["lost"] == len(cut) and set(verdict["faults"]) == {"lost"}, verdict
+    missing = set()
+    for event in run.events(root, Kind.gap):
+        for record in event.records:
+            if record["state"] == GapState.unrecoverable and record["stream"] == Kind.trade:
+                missing |= set(range(int(record["first_id"]), int(record["last_id"]) + 1))
+    assert missing == cut and not repaired(root)

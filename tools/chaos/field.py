@@ -1,0 +1,194 @@
+"""The mesh that a sweep is about: in a folder of its own, started and ended as any other, struck as the plan says."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from bus.config import Config, load
+from tools.chaos.plan import Strike
+from tools.terminal import Failure
+
+UP_S = 180.0
+DOWN_S = 180.0
+READY_S = 30.0  # a killed process that is not ready again after so long is lost
+LOOK_S = 0.01
+
+# A sweep's connections come and go by the dozen, and its outages have to fit into seconds.
+SETTINGS = """
+[feed]
+stale_s = 2.0
+backoff_s = [0.05, 0.5]
+connections_per_5_minutes = 100000
+fresh_min_s = 3.0
+fresh_times = 60.0
+clock_s = 5.0
+renew_s = 40.0
+resync = {resync}
+lines = {lines}
+
+[log]
+catch_up = {catch_up}
+check_numbers = {check_numbers}
+segment_bytes = 262144
+keep_segments = 100000
+
+[backfill]
+enabled = {backfill}
+backoff_s = [0.1, 1.0]
+weight_share = 1.0
+
+[recorder]
+segment_s = 3.0
+
+[exchange]
+seed = {seed}
+trades_per_s = 40.0
+life_s = 60.0
+notice_s = 3.0
+
+[exchange.limits]
+connections_per_5_minutes = 1000000
+weight_per_minute = 1000000
+raw_per_5_minutes = 100000000
+messages_per_s = 1000
+"""
+
+
+class Kill(NamedTuple):
+    """One SIGKILL. `killed_ns`: wall clock; `ready_s`: until its successor said that it works (None: it was killed again)."""
+
+    name: str
+    killed_ns: int
+    ready_s: float | None
+
+
+class Field:
+    """Use as a context manager: the mesh is down and the folder gone afterwards, unless `keep` names a place for it."""
+
+    def __init__(self, folder: Path, seed: int, switches: dict[str, Any]):
+        self.root = folder
+        here = Path(__file__).resolve().parent.parent.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        words = {
+            "seed": seed,
+            "resync": True,
+            "lines": 2,
+            "catch_up": True,
+            "check_numbers": True,
+            "backfill": True,
+            **switches,
+        }
+        text = SETTINGS.format_map({name: json.dumps(value) for name, value in words.items()})
+        (folder / "mesh.toml").write_text(text)
+        shutil.copy(here / "supervisor.conf", folder)
+        (folder / ".venv").symlink_to(sys.prefix)
+        self.kills: list[Kill] = []
+        self._waiting: list[tuple[str, int, int]] = []  # name, old pid, killed_ns
+        self.faults = 0
+
+    @property
+    def config(self) -> Config:
+        return load(self.root)
+
+    def command(self, *words: str, timeout_s: float) -> str:
+        """A `mesh` command in the sweep's folder. Raises Failure with what it said."""
+        environment = {**os.environ, "TICKMESH_ROOT": str(self.root)}
+        try:
+            done = subprocess.run(
+                [str(self.root / ".venv/bin/mesh"), *words],
+                cwd=self.root, env=environment, capture_output=True, text=True, timeout=timeout_s,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise Failure(f"`mesh {' '.join(words)}` took longer than {timeout_s:.0f} s in {self.root}") from None
+        if done.returncode:
+            raise Failure(f"`mesh {' '.join(words)}` failed in {self.root}: {(done.stderr or done.stdout).strip()}")
+        return done.stdout
+
+    def up(self) -> None:
+        self.command("up", timeout_s=UP_S)
+
+    def down(self) -> None:
+        self.command("down", timeout_s=DOWN_S)
+
+    # Striking.
+
+    def strike(self, strikes: Sequence[Strike], told: Callable[[Strike], None]) -> None:
+        begun = time.monotonic()
+        for one in strikes:
+            while (left := begun + one.at_s - time.monotonic()) > 0:
+                self._look_for_ready()
+                time.sleep(min(left, LOOK_S))
+            if one.kill:
+                self._kill(one.kill)
+            else:
+                self.fault(one.fault)
+            told(one)
+        deadline = time.monotonic() + READY_S
+        while self._waiting:
+            self._look_for_ready()
+            if time.monotonic() > deadline:
+                raise Failure(f"{', '.join(name for name, *_ in self._waiting)} did not come back within {READY_S:.0f} s")
+            time.sleep(LOOK_S)
+
+    def _kill(self, names: Sequence[str]) -> None:
+        """All at once, or each as soon as it is there again: nobody is killed before it works."""
+        pids = {}
+        deadline = time.monotonic() + READY_S
+        for name in names:
+            while not (pid := self.ready_pid(name)) or any(name == waiting for waiting, *_ in self._waiting):
+                self._look_for_ready()
+                if time.monotonic() > deadline:
+                    raise Failure(f"{name} was not there to be killed for {READY_S:.0f} s")
+                time.sleep(LOOK_S)
+            pids[name] = pid
+        for name, pid in pids.items():
+            killed_ns = time.time_ns()
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:  # it died of itself a moment ago: its successor is to be ready as well
+                pass
+            self._waiting.append((name, pid, killed_ns))
+
+    def _look_for_ready(self) -> None:
+        for one in tuple(self._waiting):
+            name, pid, killed_ns = one
+            now = self._ready(name)
+            if now and now["pid"] != pid:
+                self._waiting.remove(one)
+                self.kills.append(Kill(name, killed_ns, (now["ready_ns"] - killed_ns) / 1e9))
+
+    def _ready(self, name: str) -> dict:
+        try:
+            return json.loads((self.root / f"run/ready/{name}.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def ready_pid(self, name: str) -> int:
+        return self._ready(name).get("pid", 0)
+
+    def fault(self, fault: dict[str, Any]) -> None:
+        self._ask("POST", json.dumps(fault).encode())
+        self.faults += 1
+
+    def end_faults(self) -> None:
+        self._ask("DELETE")
+
+    def _ask(self, method: str, body: bytes | None = None) -> None:
+        where = json.loads((self.root / "run/exchange.json").read_text())["rest"]
+        request = urllib.request.Request(f"{where}/tickmesh/v1/faults", body, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                answer.read()
+        except urllib.error.HTTPError as error:
+            raise Failure(f"the exchange refused a fault: {error.read().decode(errors='replace')}") from None
+        except OSError as error:
+            raise Failure(f"the exchange does not answer: {error}") from None

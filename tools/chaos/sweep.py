@@ -1,0 +1,151 @@
+"""One sweep: start a mesh, strike it as planned, let it settle, end it, judge what it stored against the exchange's ledger."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bus.log import LogReader
+from tools.chaos.field import Field
+from tools.chaos.figures import Figures
+from tools.chaos.plan import FEEDS, VICTIMS, Strike, length_s, plan
+from tools.terminal import Failure, Usage, err, out
+
+SETTLE_S = 60.0  # for the last repairs
+QUIET_S = 2.0  # so long nothing is open before the sweep ends
+
+# What can be switched off, to see that the sweep notices: name → settings of the field.
+SWITCHES: dict[str, dict[str, Any]] = {
+    "outbox": {"catch_up": False},  # nobody reads from a file what a ring has lost
+    "numbers": {"check_numbers": False},  # the sequencer takes whatever comes
+    "backfill": {"backfill": False},
+    "resync": {"resync": False},
+    "line": {"lines": 1},
+}
+
+
+def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> dict:
+    """The result as `--json` prints it. Raises Failure when the mesh could not even be run."""
+    if off and off not in SWITCHES:
+        raise Usage(f"--off {off}: there is {', '.join(SWITCHES)}")
+    if folder is not None and folder.exists() and any(folder.iterdir()):
+        raise Usage(f"{folder} is not empty; a sweep makes a mesh of its own there")
+    victims = [name for name in VICTIMS if not (off == "line" and name == FEEDS[1]) and not (off == "backfill" == name)]
+    strikes = plan(kills, seed, victims)
+    own = folder is None
+    place = folder or Path(tempfile.mkdtemp(prefix="tickmesh-chaos-"))
+    field = Field(place, seed, SWITCHES[off] if off else {})
+    try:
+        result = _run(field, strikes, seed, off)
+    except BaseException:
+        with contextlib.suppress(Failure):
+            field.down()
+        raise
+    if own and result["ok"]:
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        result["folder"] = str(place)
+    return result
+
+
+def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
+    begun = time.monotonic()
+    with _progress(len(strikes), length_s(strikes)) as step:
+        step("up")
+        field.up()
+        step("striking")
+        field.strike(strikes, lambda one: step(_words(one), 1))
+        step("settling")
+        field.end_faults()
+        settled = _settle(field)
+        step("down")
+        field.down()
+        step("judging")
+        figures = Figures(field.kills).read(LogReader(field.config.log_dir).events())
+        judged = {"alone": _judge(field), "ledger": _judge(field, "--against", str(field.config.exchange_dir))}
+    shown = figures.as_dict()
+    unused = [name for name, used in shown["paths"].items() if not used]
+    wrong = [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
+    wrong += [f"recovery path {name} was never used" for name in unused]
+    if not settled:
+        wrong.append(
+            f"{figures.still_open} ids were still neither repaired nor declared missing {SETTLE_S:.0f} s after the last strike"
+        )
+    return {
+        "ok": not wrong and all(verdict["ok"] for verdict in judged.values()),
+        "seed": seed,
+        "off": off,
+        "faults": field.faults,
+        "seconds": round(time.monotonic() - begun, 1),
+        **shown,
+        "judged": judged,
+        "wrong": wrong,
+    }
+
+
+def _settle(field: Field) -> bool:
+    """Waits until no gap is open for QUIET_S."""
+    reader = LogReader(field.config.log_dir)
+    figures = Figures([])
+    seq, quiet_since = 0, time.monotonic()
+    deadline = time.monotonic() + SETTLE_S
+    while time.monotonic() < deadline:
+        for event in reader.events(seq):
+            figures.take(event)
+            seq = event.seq
+        if figures.still_open:
+            quiet_since = time.monotonic()
+        elif time.monotonic() - quiet_since > QUIET_S:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def _judge(field: Field, *words: str) -> dict:
+    """`mesh verify` in a process of its own: it shares nothing with what it judges."""
+    command = [str(field.root / ".venv/bin/mesh"), "verify", "--json", *words]
+    done = subprocess.run(command, cwd=field.root, capture_output=True, text=True, timeout=1200)
+    try:
+        return json.loads(done.stdout)
+    except ValueError:
+        raise Failure(f"mesh verify {' '.join(words)} gave no verdict: {done.stderr.strip()}") from None
+
+
+def _words(strike: Strike) -> str:
+    return f"kill {' '.join(strike.kill)}" if strike.kill else f"fault {strike.fault['kind']}"
+
+
+@contextlib.contextmanager
+def _progress(strikes: int, seconds: float) -> Iterator:
+    columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
+        task = bar.add_task(f"about {seconds + 20:.0f} s", total=strikes)
+        yield lambda words, by=0: bar.update(task, description=words, advance=by)
+
+
+def show(result: dict) -> None:
+    """For a person."""
+    killed = ", ".join(f"{name} {count}" for name, count in sorted(result["killed"].items()))
+    out.print(
+        f"{result['kills']} kills ({killed}), {result['faults']} venue faults, seed {result['seed']}, {result['seconds']} s"
+    )
+    for name, what in (("next_event_s", "kill → next market event in the log"), ("ready_s", "kill → process ready")):
+        times = "  ".join(f"{q} {s * 1000:.0f} ms" for q, s in result[name].items())
+        out.print(f"  {what:<38} {times or 'no kill'}")
+    for name, used in result["paths"].items():
+        out.print(f"  recovery path {name:<24} used {used} times")
+    ledger = result["judged"]["ledger"]
+    out.print(f"  judged by the exchange's ledger: {ledger.get('trades', 0)} trades, {ledger.get('lost', 0)} lost, "
+              f"{ledger.get('duplicated', 0)} doubled, {ledger.get('different', 0)} different")  # fmt: skip
+    for sentence in result["wrong"]:
+        out.print(f"  ! {sentence}")
+    if "folder" in result:
+        out.print(f"  the mesh's folder was kept: {result['folder']}")
+    out.print("ok: all of it held." if result["ok"] else "NOT ok.")

@@ -1,0 +1,267 @@
+"""`mesh export`: finished days as Parquet or Arrow files, one for each topic and UTC day; run again, it goes on.
+
+FOLDER/manifest.json says what is finished. A day whose trades, quotes and depth are all there is noted in the archive's
+exported.json, so that `disk.prune = "exported"` may remove it.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import numpy as np
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bus.config import Config, load
+from bus.log import LogReader
+from bus.schema import DTYPES, Kind
+from bus.segments import LogError
+from bus.topics import TABLE, Lane
+from storage.archive import DAY_NS, ArchiveReader, day_of
+from storage.reader import to_ns
+from storage.segment import SYSTEM, make_folders, place
+from tools.terminal import Failure, Usage, err, out
+from tools.topics import matches
+
+if TYPE_CHECKING:
+    from storage.export import Day
+
+MANIFEST = "manifest.json"
+FORMAT = "tickmesh export 1"
+USUAL = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)  # without --topic
+WHOLE = (Kind.trade, Kind.quote, Kind.depth)  # a day is exported when it has all of these that the archive has
+
+
+class Export:
+    """One run: the plan, the manifest, and what became of it."""
+
+    def __init__(self, config: Config, folder: Path, format: Any, decimals: Any):
+        from storage import export as files  # pyarrow is heavy, and an extra
+
+        self.files = files
+        self.config = config
+        self.folder = folder
+        self.format = format
+        self.decimals = decimals
+        self.archive = ArchiveReader(config.archive_dir)
+        self.manifest = read_manifest(folder)
+        self.done: dict[str, int] = {"written": 0, "skipped": 0, "rows": 0, "bytes": 0}
+        self.partial: list[str] = []
+        self.marked: list[str] = []
+        self._ledgers: dict[tuple[str, str], np.ndarray | None] = {}
+
+    # -- the plan
+
+    def plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
+        """Every topic's every day that is wanted, oldest first."""
+        days, last = self.files.archived_days(self.archive)
+        open_days = self._open_days(last) if partial else {}
+        chosen = []
+        for day in sorted({*days, *open_days}):
+            begin_ns = int(np.datetime64(day, "D").astype("i8")) * DAY_NS
+            outside = (start_ns is not None and begin_ns + DAY_NS <= start_ns) or (end_ns is not None and begin_ns >= end_ns)
+            if outside or not (day < last or partial):
+                continue
+            known = self._finished(day) if day < last else open_days[day]
+            for kind, subject in sorted(known):
+                one = self.files.Day(kind, subject, day, day < last)
+                if kind in USUAL if not topics else any(matches(one.topic, prefix) for prefix in topics):
+                    chosen.append(one)
+        return chosen
+
+    def _finished(self, day: str) -> set[tuple[Kind, str]]:
+        """What there is of a day that is over, remembered in the manifest: its files need not be opened at every run."""
+        known = self.manifest["days"].setdefault(day, {})
+        for folder in {file.folder for file in self.archive.files if file.day == day} - {SYSTEM} - set(known):
+            kinds = self.files.kinds_of(self.archive, folder, day)
+            known[folder] = [kind.name for kind in kinds if DTYPES[kind].names]
+        return {(Kind[name], subject_of(folder)) for folder, names in known.items() for name in names}
+
+    def _open_days(self, last: str) -> dict[str, set[tuple[Kind, str]]]:
+        """What archive and log have of the days from the archive's last one on."""
+        found: dict[str, set[tuple[Kind, str]]] = defaultdict(set)
+        for folder in {file.folder for file in self.archive.files if file.day == last} - {SYSTEM}:
+            kinds = self.files.kinds_of(self.archive, folder, last)
+            found[last] |= {(kind, subject_of(folder)) for kind in kinds if DTYPES[kind].names}
+        for event in LogReader(self.config.log_dir).events(self.archive.archived_seq):
+            kind = Kind(event.kind)
+            if TABLE[kind].lane is not Lane.system and DTYPES[kind].names:
+                found[day_of(event.seq_ns)].add((kind, event.subject))
+        return found
+
+    # -- the work
+
+    def run(
+        self, plan: "list[Day]", begun: Callable[[str], None], rows: Callable[[int], None], ended: Callable[[], None]
+    ) -> None:
+        for day in plan:
+            begun(f"{day.topic} {day.day}")
+            self.one(day, rows)
+            ended()
+        for name in sorted({day.day for day in plan if day.complete}):
+            self.mark(name)
+
+    def one(self, day: "Day", rows: Callable[[int], None]) -> None:
+        name = day.path(self.format)
+        entry = self.manifest["files"].get(name)
+        if entry and entry["complete"] and entry["decimals"] == self.decimals and self._is_there(name, entry):
+            self.done["skipped"] += 1
+            return
+        ledger = self._ledger(day)
+        written = self.files.write_day(
+            self.config, self.archive, day, self.folder, self.format, self.decimals, ledger, rows
+        )  # fmt: skip
+        self.manifest["files"][name] = written._asdict()
+        self._save()
+        self.done["written"] += 1
+        self.done["rows"] += written.rows
+        self.done["bytes"] += written.bytes
+        if not day.complete:
+            self.partial.append(name)
+
+    def _is_there(self, name: str, entry: dict) -> bool:
+        with contextlib.suppress(OSError):
+            return (self.folder / name).stat().st_size == entry["bytes"]
+        return False
+
+    def _ledger(self, day: "Day") -> np.ndarray | None:
+        """The day's coverage, which is also a file of its own."""
+        key = (day.subject, day.day)
+        if key not in self._ledgers:
+            rows = self._ledgers[key] = self.files.coverage(self.config, day.subject, *day.span_ns)
+            if rows is not None:
+                self.files.write_ledger(self.folder, day, rows, self.format)
+        return self._ledgers[key]
+
+    def mark(self, day: str) -> None:
+        """Notes a sealed day in the archive when every file of it is here, whole, and as it was written."""
+        try:
+            prune = importlib.import_module("storage.prune")
+        except ModuleNotFoundError:
+            return  # nothing is pruned, so nobody asks
+        if not any(file.day == day and getattr(file, "part", "") == "day" for file in self.archive.files):
+            return
+        wanted = [
+            f"{kind.name}/{folder}/{day}.{self.format}"
+            for folder, kinds in self.manifest["days"].get(day, {}).items()
+            for kind in WHOLE
+            if kind.name in kinds
+        ]
+        if wanted and all(self._is_whole(name) for name in wanted):
+            prune.mark_exported(self.config.archive_dir, day, self.folder)
+            self.marked.append(day)
+
+    def _is_whole(self, name: str) -> bool:
+        entry = self.manifest["files"].get(name)
+        if not entry or not entry["complete"]:
+            return False
+        with contextlib.suppress(OSError):
+            return self.files.file_sha256(self.folder / name) == entry["file_sha256"]
+        return False
+
+    def _save(self) -> None:
+        place(self.folder / MANIFEST, json.dumps(self.manifest, indent=1, sort_keys=True).encode() + b"\n", 0o644)
+
+
+def subject_of(folder: str) -> str:
+    """venue.instrument of the archive's venue/instrument."""
+    return ".".join(unquote(part) for part in folder.split("/", 1))
+
+
+def read_manifest(folder: Path) -> dict:
+    path = folder / MANIFEST
+    try:
+        tree = json.loads(path.read_bytes())
+        if tree["format"] != FORMAT:
+            raise Failure(f"{path} has format {tree['format']!r}, this program writes {FORMAT!r}; export into another folder")
+        return tree
+    except FileNotFoundError:
+        return {"format": FORMAT, "files": {}, "days": {}}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{path} cannot be read: {error!r}; remove it to begin anew, or export into another folder") from None
+
+
+def export(
+    topics: list[str], start: str | None, end: str | None, format: str, decimals: str, to: Path | None, partial: bool
+) -> dict:
+    """Returns what `--json` prints. Raises Failure with a sentence; what is finished then stays."""
+    config = load()
+    _check(topics)
+    folder = to or config.source_dir / "export"
+    try:
+        span = to_ns(start), to_ns(end)
+        make_folders(folder)
+        with _alone(folder):
+            run = Export(config, folder, format, decimals)
+            plan = run.plan(topics, *span, partial)
+            with _progress(len(plan)) as (begun, rows, ended):
+                run.run(plan, begun, rows, ended)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "pyarrow":
+            raise
+        raise Failure("pyarrow is not installed; pip install 'tickmesh[export]'") from None
+    except LogError as error:
+        raise Failure(str(error)) from None
+    except OSError as error:
+        raise Failure(f"{folder} cannot be used: {error.strerror or error}; choose another with --to") from None
+    return {"folder": str(folder), "files": len(plan), **run.done, "partial": run.partial, "marked": run.marked}
+
+
+def _check(topics: list[str]) -> None:
+    market = [kind.name for kind in Kind if TABLE[kind].lane is not Lane.system and DTYPES[kind].names]
+    for topic in topics:
+        if topic.partition(".")[0] not in market:
+            raise Usage(f"{topic!r} cannot be exported; a topic begins with one of {', '.join(market)}")
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Two exports into one folder would write the same files. What a killed one left half written is removed."""
+    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for left in folder.rglob(".*.tmp"):
+            left.unlink()
+        yield
+    except BlockingIOError:
+        raise Failure(f"another export into {folder} is running") from None
+    finally:
+        os.close(lock)
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int], None], Callable[[], None]]]:
+    """(file begins, rows went, file ended) of a bar on stderr, for a person who looks."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("files"),
+               TextColumn("{task.fields[rows]:,} rows"), TimeElapsedColumn())  # fmt: skip
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task("", total=total, rows=0)
+        rows = 0
+
+        def went(more: int) -> None:
+            nonlocal rows
+            rows += more
+            bar.update(task, rows=rows)
+
+        yield lambda name: bar.update(task, description=name), went, lambda: bar.advance(task)
+
+
+def show(result: dict) -> None:
+    """For a person."""
+    if not result["files"]:
+        out.print("There is no finished day to export yet; --partial exports the present one as far as it is.")
+        return
+    out.print(
+        f"{result['written']} files with {result['rows']:,} rows ({result['bytes'] / 1e6:,.1f} MB) written to "
+        f"{result['folder']}, {result['skipped']} were there already."
+    )
+    if result["partial"]:
+        out.print(f"{len(result['partial'])} of them are of days that are not over; they are written again at the next run.")
+    if result["marked"]:
+        out.print(f"Completely exported: {', '.join(result['marked'])}.")

@@ -1,0 +1,237 @@
+"""Whether the coverage ledger is true: what files and log say is known, against what they hold, and what the exchange did."""
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import h5py
+
+from tools.judge import archive, book, ledger
+from tools.judge.findings import Findings
+from tools.judge.intervals import COMPLETE, DEPTH, MISSING, REPAIRED_STATE, STATES, STREAMS, TRADE, Claim, Painted, Truth, paint
+from tools.judge.log import Event
+
+NAMES = {number: name for name, number in STREAMS.items()}
+BEST = 10  # levels a side that a stored book is compared in: a snapshot may hold no more than the venue gives
+
+
+class Watch:
+    """Looks at every event once, in order, and passes it on; afterwards `judge` says whether the ledger is true."""
+
+    def __init__(self, archived_seq: int):
+        self.archived_seq = archived_seq
+        self.archived: dict[str, Truth] = {}  # what is true of the archive
+        self.vouched: dict[str, Truth] = {}  # … and of what the log's newest watermark speaks of
+        self.later: list[Event] = []  # after that watermark's archived_seq, so far
+        self.vouched_seq = 0
+        self.spoken: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(lambda: defaultdict(list))
+        self.pending: list[tuple[str, tuple]] = []  # said, but no watermark has vouched for it yet
+
+    def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+        for event in events:
+            self.look(event)
+            yield event
+
+    def look(self, event: Event) -> None:
+        if event.kind in STREAMS or event.kind == "gap":
+            if event.seq <= self.archived_seq:
+                self.archived.setdefault(event.subject, Truth(event.subject)).take(event)
+            self.later.append(event)
+        elif event.kind == "coverage":
+            self.pending += [(event.subject, row) for row in event.records]
+        elif event.kind == "watermark":
+            self._vouch(event.records[-1][0])
+
+    def _vouch(self, upto: int) -> None:
+        for subject, row in self.pending:
+            key, claim = _claim(row)
+            self.spoken[subject][key].append(claim)
+        self.pending.clear()
+        self.vouched_seq = max(self.vouched_seq, upto)
+        for event in [event for event in self.later if event.seq <= self.vouched_seq]:
+            self.vouched.setdefault(event.subject, Truth(event.subject)).take(event)
+        self.later = [event for event in self.later if event.seq > self.vouched_seq]
+
+    def judge(self, folder: Path, findings: Findings) -> dict[str, Painted]:
+        """Fills the findings; returns what the archive's files claim, by subject."""
+        stored, silent = read(folder, self.archived_seq, findings)
+        findings.count("coverage_not_judged", len(silent))
+        for subject in sorted((stored.keys() | self.archived.keys()) - silent):
+            truth = self.archived.get(subject, Truth(subject)).painted()
+            compare(f"archive, {subject}", stored.get(subject, {}), truth, findings)
+        if self.spoken:  # an older recorder says nothing
+            for subject in sorted((self.spoken.keys() | self.vouched.keys()) - silent):
+                said = paint(self.spoken.get(subject, {}))
+                truth = self.vouched.get(subject, Truth(subject)).painted()
+                compare(f"log, {subject}", said, truth, findings)
+                findings.count("coverage_said", sum(map(len, said.values())))
+        return stored
+
+
+def _claim(row: tuple) -> tuple[tuple[int, int], Claim]:
+    first, last, _begin, _end, stream, state, evidence, reason, *era = row
+    return (stream, era[0] if era else 0), Claim(first, last, state, evidence, reason)
+
+
+def read(folder: Path, upto: int, findings: Findings) -> tuple[dict[str, Painted], set[str]]:
+    """subject → the union of what its archive files claim; a file in which an id is stated twice is a fault.
+
+    And the subjects that cannot be judged: a file of theirs is of an older program and claims nothing, or a day was pruned.
+    """
+    silent: set[str] = set()
+    claims: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(lambda: defaultdict(list))
+    for _, _, files in archive.cuts(folder, upto):
+        for path in files:
+            subject = ".".join(path.parts[-4:-2])
+            if subject == "mesh.system" or subject.startswith("raw."):
+                continue
+            try:
+                rows = rows_of(path)
+            except archive.FAULTS as error:
+                findings.fault("archive_file", f"{path}: its ledger cannot be read: {error!r}")
+                continue
+            if rows is None or path.name.endswith(".rest.h5"):
+                silent.add(subject)
+                continue
+            findings.count("coverage_rows", len(rows))
+            own: dict[tuple[int, int], list[Claim]] = defaultdict(list)
+            for row in rows:
+                key, claim = _claim(row)
+                own[key].append(claim)
+            for key, mine in own.items():
+                for one, other in zip(sorted(mine), sorted(mine)[1:]):
+                    if other.first <= one.last:
+                        findings.fault("coverage_twice", f"{path}: {NAMES[key[0]]} ids from {other.first} are stated twice")
+                claims[subject][key] += mine
+    return {subject: paint(own) for subject, own in claims.items()}, silent
+
+
+def rows_of(path: Path) -> list[tuple] | None:
+    """The rows of a file's ledger; None where it has none."""
+    with h5py.File(path, "r", locking=False) as file:
+        return archive.ledger_rows(file)
+
+
+def compare(where: str, claimed: Painted, true: Painted, findings: Findings) -> None:
+    """Every id that is true or claimed, once: what differs is a fault, one sentence for each run of ids."""
+    for key in sorted(claimed.keys() | true.keys()):
+        name = f"{where}: {NAMES.get(key[0], key[0])}"
+        for first, last, mine, real in _side_by_side(claimed.get(key, []), true.get(key, [])):
+            findings.count("coverage_checked")
+            if mine is None or real is None or mine.state != real.state:
+                says = "nothing is stated" if mine is None else f"stated {STATES.get(mine.state, mine.state)}"
+                fact = "nothing was ever seen of them" if real is None else f"truly {STATES[real.state]}"
+                findings.fault(_fault(mine, real), f"{name} ids {first} to {last}: {says}, {fact}")
+            elif (mine.evidence, mine.reason) != (real.evidence, real.reason):
+                findings.fault(
+                    "coverage_reason",
+                    f"{name} ids {first} to {last}: evidence {mine.evidence} and reason {mine.reason} are stated, "
+                    f"{real.evidence} and {real.reason} are true",
+                )
+
+
+def _fault(mine: Claim | None, real: Claim | None) -> str:
+    if mine is None:
+        return "coverage_unaccounted"
+    if real is None or real.state == MISSING or mine.state == COMPLETE:
+        return "coverage_false"  # more is claimed than is true
+    return "coverage_hidden"
+
+
+def _side_by_side(mine: list[Claim], real: list[Claim]) -> Iterator[tuple[int, int, Claim | None, Claim | None]]:
+    """Runs of ids over which neither changes: (first, last, claim, truth), without those that neither speaks of."""
+    edges = sorted({edge for claim in (*mine, *real) for edge in (claim.first, claim.last + 1)})
+    places = [0, 0]
+    for low, high in zip(edges, edges[1:]):
+        found: list[Claim | None] = []
+        for side, claims in enumerate((mine, real)):
+            while places[side] < len(claims) and claims[places[side]].last < low:
+                places[side] += 1
+            at = claims[places[side]] if places[side] < len(claims) else None
+            found.append(at if at is not None and at.first <= low else None)
+        if found != [None, None]:
+            yield low, high - 1, found[0], found[1]
+
+
+# -- against the exchange's ledger
+
+
+def against(
+    printed: ledger.Ledger, claimed: dict[str, Painted], depth: dict[str, list[book.Change]], findings: Findings
+) -> None:
+    """What is claimed of trades against what was printed, and every book that is claimed against the one that was."""
+    for name in ("coverage_ids", "coverage_missing_ids", "coverage_books"):
+        findings.count(name, 0)
+    for symbol, truth in printed.symbols.items():
+        subject = f"binance.{symbol}"
+        claims = claimed.get(subject, {})
+        _printed(subject, claims.get((TRADE, 0), []), truth, printed, findings)
+        books = [claim for (stream, _), rows in claims.items() if stream == DEPTH for claim in rows]
+        _books(subject, books, truth, depth.get(subject, []), findings)
+
+
+def _printed(subject: str, claims: list[Claim], truth: ledger.Truth, printed: ledger.Ledger, findings: Findings) -> None:
+    numbers = sorted(truth.trades)
+    place = 0
+    for claim in claims:
+        while place < len(numbers) and numbers[place] < claim.first:
+            place += 1
+        start = place
+        while place < len(numbers) and numbers[place] <= claim.last:
+            place += 1
+        findings.count("coverage_ids", place - start)
+        if claim.state == MISSING:
+            findings.count("coverage_missing_ids", place - start)
+        if place - start != claim.last - claim.first + 1 and (printed.complete or (numbers and claim.first >= numbers[0])):
+            ids = f"{claim.first} to {claim.last}"
+            sentence = f"trade.{subject}: {ids} are {STATES[claim.state]}; the exchange printed {place - start} of them"
+            findings.fault("coverage_false", sentence)
+
+
+def _books(subject: str, claims: list[Claim], truth: ledger.Truth, depth: list[book.Change], findings: Findings) -> None:
+    """The stored book beside the true one, in their best levels, at every id up to which a stored change or snapshot goes."""
+    known = sorted(claim for claim in claims if claim.state in (COMPLETE, REPAIRED_STATE))
+    mine = book.Book()
+    stored = iter(sorted(depth, key=lambda change: (change[1], not change[2])))
+    change = next(stored, None)
+    place = 0
+    for update_id, best in _images(truth, {change[1] for change in depth}):
+        while change is not None and change[1] <= update_id:
+            mine.apply(change)
+            change = next(stored, None)
+        while place < len(known) and known[place].last < update_id:
+            place += 1
+        if place == len(known) or known[place].first > update_id:
+            continue
+        findings.count("coverage_books")
+        if not mine.valid or _best(mine.sides) != best:
+            findings.fault(
+                "coverage_false", f"depth.{subject}: {update_id} is stated complete; its book is not the one that was"
+            )
+
+
+def _images(truth: ledger.Truth, wanted: set[int]) -> Iterator[tuple[int, tuple]]:
+    """(id, best levels) of the true book at every wanted id, in order."""
+    sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
+    for kind, first, last, levels in truth.steps:
+        if kind == "book":
+            sides = {1: {}, -1: {}}
+            for side, price, quantity in levels:
+                sides[side][price] = quantity
+            continue
+        single = len(levels) == last - first + 1  # an id for each level, or one for all
+        for place, (side, price, quantity) in enumerate(levels):
+            if quantity:
+                sides[side][price] = quantity
+            else:
+                sides[side].pop(price, None)
+            if single and first + place in wanted and first + place != last:
+                yield first + place, _best(sides)
+        if last in wanted:
+            yield last, _best(sides)
+
+
+def _best(sides: dict[int, dict[int, int]]) -> tuple:
+    bids, asks = heapq.nlargest(BEST, sides[1].items()), heapq.nsmallest(BEST, sides[-1].items())
+    return tuple(bids), tuple(asks)
