@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.chaos.plan import FAULTS, FEEDS, VICTIMS, plan
+from tools.chaos.plan import CODA, FAULTS, FEEDS, VICTIMS, plan
 from tools.chaos.sweep import SWITCHES
 
 pytestmark = pytest.mark.timeout(600)
@@ -33,7 +33,7 @@ def test_a_plan_is_a_function_of_the_seed():
     assert len(killed) == 30 and set(killed) == set(VICTIMS)
     assert any(strike.kill == FEEDS for strike in strikes)
     kinds = [{name: value for name, value in strike.fault.items() if name != "seed"} for strike in strikes if strike.fault]
-    assert all(fault in kinds for fault in FAULTS)
+    assert all(fault in kinds for fault in FAULTS) and tuple(kinds[-len(CODA) :]) == CODA
     assert [strike.at_s for strike in strikes] == sorted(strike.at_s for strike in strikes)
     assert all(set(strike.kill) <= {"recorder"} for strike in plan(5, 1, ["recorder"]))
 

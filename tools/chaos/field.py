@@ -31,7 +31,7 @@ connections_per_5_minutes = 100000
 fresh_min_s = 3.0
 fresh_times = 60.0
 clock_s = 5.0
-renew_s = 12.0
+renew_s = 5.0
 resync = {resync}
 lines = {lines}
 
