@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bus.config import Config, load
-from tools.chaos.plan import Strike
+from tools.chaos.plan import Strike, length_s
 from tools.terminal import Failure
 
 UP_S = 180.0
@@ -132,6 +132,7 @@ class Field:
             else:
                 self.fault(one.fault)
             told(one)
+        time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
         deadline = time.monotonic() + READY_S
         while self._waiting:
             self._look_for_ready()
