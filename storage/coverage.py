@@ -33,7 +33,9 @@ class Look(NamedTuple):
     tail: list[dict[Kind, Table]]
 
 
-def read(config: Config, subject: str, kinds: Iterable[Kind | str] | None = None, start: Time = None, end: Time = None) -> np.ndarray:
+def read(
+    config: Config, subject: str, kinds: Iterable[Kind | str] | None = None, start: Time = None, end: Time = None
+) -> np.ndarray:
     """The ledger of one instrument (`venue.instrument`), up to this moment: COVERAGE rows by stream, era and id.
 
     `start`, `end`: only intervals that touch start ≤ venue time < end; one whose time is not known is always among them.
