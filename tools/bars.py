@@ -23,6 +23,10 @@ from storage.ticks import Window
 from tools.terminal import Failure, Usage, config, err, out
 
 CANDLES_MAX = 20_000
+COLUMNS = ("time", "open", "high", "low", "close", "volume")
+MORE_COLUMNS = ("trades", "bought", "vwap", "spread", "bid", "ask")
+WIDE = 150  # characters that all columns may take
+DATE = "%Y-%m-%d %H:%M:%S"
 BODY = 0.7  # share of a bar's length that its candle fills
 
 
@@ -142,23 +146,25 @@ def write_csv(result: Result, path: Path) -> None:
 
 
 def show(result: Result, rows: int) -> None:
-    """The last bars, for a person."""
+    """The last bars, for a person; on a narrow terminal fewer columns."""
     frame = result.frame
+    wide = not out.is_terminal or out.width >= WIDE
+    table = Table(title=f"{result.subject}, {_length(result.every_s)} bars (UTC)", title_justify="left", box=None)
+    for name in (*COLUMNS, *(MORE_COLUMNS if wide else ())):
+        table.add_column(name, justify="left" if name == "time" else "right", no_wrap=True)
     shown = frame.iloc[-rows:]
-    day = "%Y-%m-%d %H:%M:%S" if result.every_s < 86_400 else "%Y-%m-%d"
-    table = Table(title=f"{result.subject}, {_length(result.every_s)} bars (UTC)", title_justify="left")
-    for name in ("time", "open", "high", "low", "close", "volume", "bought", "trades", "vwap", "spread", "bid", "ask"):
-        table.add_column(name, justify="left" if name == "time" else "right")
     for time, row in zip(shown.index, shown.to_dict("records")):
-        prices = [_number(row[name]) for name in ("open", "high", "low", "close")]
-        bought = f"{row['buy_volume'] / row['volume']:.0%}" if row["volume"] else ""
-        table.add_row(
-            time.strftime(day), *prices, _number(row["volume"]), bought, f"{row['count']:,}", _number(row["vwap"], 8),
-            _number(row["spread_mean"], 4), _number(row["bid_price"]), _number(row["ask_price"]),
-        )  # fmt: skip
-    out.print(table)
+        cells = [time.strftime(DATE if wide else "%m-%d %H:%M:%S")]
+        cells += [_number(row[name]) for name in ("open", "high", "low", "close", "volume")]
+        if wide:
+            bought = f"{row['buy_volume'] / row['volume']:.0%}" if row["volume"] else ""
+            cells += [f"{row['count']:,}", bought, _number(row["vwap"], 8), _number(row["spread_mean"], 4)]
+            cells += [_number(row["bid_price"]), _number(row["ask_price"])]
+        table.add_row(*cells)
+    console = out if not wide or out.width >= WIDE else type(out)(width=WIDE, highlight=False)  # in a file nothing is cut off
+    console.print(table)
+    first, last = (f"{time:{DATE}}" for time in (frame.index[0], frame.index[-1]))
     trades, volume = int(frame["count"].sum()), frame["volume"].sum()
-    first, last = frame.index[0].strftime(day), frame.index[-1].strftime(day)
     out.print(f"{len(frame):,} bars from {first} to {last}: {trades:,} trades, volume {_number(volume)}")
     if result.timeless:
         out.print(f"{result.timeless:,} trades and quotes have no time of the venue and are in no bar")
@@ -180,7 +186,7 @@ def draw(result: Result, path: Path) -> None:
     except ImportError:
         raise Failure("plots need matplotlib: pip install 'tickmesh[plot]'") from None
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import dates, pyplot
 
     frame = result.frame
     if len(frame) > CANDLES_MAX:
@@ -188,9 +194,8 @@ def draw(result: Result, path: Path) -> None:
     figure, (top, middle, below) = pyplot.subplots(
         3, 1, figsize=(12, 7), sharex=True, height_ratios=(4, 1, 1), layout="constrained"
     )
-    times = frame.index.tz_localize(None).to_numpy()
-    half = np.timedelta64(result.every_s * 500_000_000, "ns")
-    middles, width = times + half, np.timedelta64(int(result.every_s * BODY * 1e9), "ns")
+    length = result.every_s / 86_400  # matplotlib counts in days
+    middles, width = dates.date2num(frame.index.tz_localize(None).to_numpy()) + length / 2, length * BODY
     top.fill_between(middles, frame["bid_price"], frame["ask_price"], color="0.85", linewidth=0, label="bid … ask")
     up = (frame["close"] >= frame["open"]).to_numpy()
     for rows, colour, name in ((up, "tab:green", "rose"), (~up, "tab:red", "fell")):
@@ -207,6 +212,9 @@ def draw(result: Result, path: Path) -> None:
     middle.set_ylabel("volume:\nbought, sold")
     below.set_ylabel("ask − bid:\nmean, range")
     below.set_xlabel("UTC")
+    locator = dates.AutoDateLocator()
+    below.xaxis.set_major_locator(locator)
+    below.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
     top.legend(loc="upper left", fontsize=8, ncols=3)
     top.set_title(f"{result.subject}, {_length(result.every_s)} bars", fontsize=10)
     try:
