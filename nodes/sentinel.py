@@ -201,6 +201,8 @@ class Sentinel:
             if dead_pid:
                 self.count(name, now, (now - since) * 1000)
                 await self.judge_death(name, dead_pid, now)
+            elif (before := self.watch.pids.get(name, pid)) != pid:  # it died and came back between two looks
+                await self.judge_death(name, before, now)
             self.watch.see(name, pid)
             return False
         if left_alone(info):

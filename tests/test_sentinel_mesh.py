@@ -13,7 +13,7 @@ from bus.log import LogReader
 from bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(500)]
-SETTINGS = "[sentinel]\nheartbeat_s = 5.0\nstale_s = 5.0\n"
+SETTINGS = "[sentinel]\nheartbeat_s = 5.0\n"
 
 
 def alerts(root, action: str = "") -> list[dict]:

@@ -114,6 +114,21 @@ def test_a_quick_series_of_deaths_ends_well(mesh):
     assert mesh.info("executor")["state"] in UP
 
 
+def test_a_crash_loop_is_told_once_and_goes_on_at_supervisord_s_pace(mesh):
+    def told() -> int:
+        return sum(p.read_text().count("executor: crash loop") for p in (mesh.root / "run/logs").glob("sentinel-?.log"))
+
+    kills = 0
+    while not told() and kills < 20:
+        mesh.kill("executor")
+        kills += 1
+        time.sleep(0.3)  # the sentinel has seen the successor
+    assert told() == 1 and kills >= 5
+    mesh.kill("executor")
+    time.sleep(0.5)
+    assert told() == 1 and mesh.info("executor")["state"] in UP
+
+
 def test_without_sentinels_supervisord_brings_all_back(mesh):
     mesh.ctl("stop", "sentinel-1", "sentinel-2")
     assert mesh.kill("recorder") < 3
