@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import importlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,8 @@ from bus.segments import LogError
 from storage import reader
 from storage.archive import DAY_NS, ArchiveReader, File, rows_of
 from storage.arrow import ContentSum, Decimals, schema, schema_of, table
-from storage.columns import Table, from_bytes
+from storage.columns import from_bytes
+from storage.coverage import COVERED
 from storage.segment import SOFTWARE, Segment, folder_of, make_folders
 
 Format = Literal["parquet", "arrow"]
@@ -108,8 +108,8 @@ def rows(config: Config, archive: ArchiveReader, day: Day) -> Iterator[np.ndarra
     for file in files_of(archive, folder_of(day.kind, day.subject), day.day):
         with Segment(file.path) as segment:
             if day.kind in segment.kinds:
-                for part in _tables(segment, day.kind):
-                    yield rows_of(day.kind, part, day.subject, start_ns, end_ns)
+                for tables in segment.windows((day.kind,)):
+                    yield rows_of(day.kind, tables[day.kind], day.subject, start_ns, end_ns)
     if day.complete:
         return
     raws: list[bytes] = []
@@ -125,27 +125,15 @@ def rows(config: Config, archive: ArchiveReader, day: Day) -> Iterator[np.ndarra
         yield _rows_of_raws(day, raws)
 
 
-def _tables(segment: Segment, kind: Kind) -> Iterator[Table]:
-    """A sealed day's file is read window by window, a cut's at once."""
-    if (windows := getattr(segment, "windows", None)) is None:
-        yield segment.table(kind)
-    else:
-        for tables in windows((kind,)):
-            yield tables[kind]
-
-
 def _rows_of_raws(day: Day, raws: list[bytes]) -> np.ndarray:
     part = from_bytes(day.kind, b"".join(raws), np.array([len(raw) for raw in raws], "i8"))
     return rows_of(day.kind, part, day.subject, *day.span_ns)
 
 
-def coverage(config: Config, subject: str, start_ns: int, end_ns: int) -> np.ndarray | None:
-    """What the ledger says of the instrument in that time; None where there is no ledger."""
-    try:
-        ledger = importlib.import_module("storage.coverage")
-    except ModuleNotFoundError:
-        return None
-    return ledger.read(config, subject, None, start_ns, end_ns)
+def of_day(ledger: np.ndarray, day: Day) -> np.ndarray:
+    """Of an instrument's whole ledger the rows that touch the day; those whose time is not known are always among them."""
+    start_ns, end_ns = day.span_ns
+    return ledger[((ledger["end_ns"] >= start_ns) | (ledger["end_ns"] == 0)) & (ledger["begin_ns"] < end_ns)]
 
 
 def described(rows: np.ndarray, kind: Kind) -> str:
@@ -154,10 +142,23 @@ def described(rows: np.ndarray, kind: Kind) -> str:
     return json.dumps([{name: row[name].item() for name in own.dtype.names or ()} for row in own])
 
 
-def write_ledger(folder: Path, day: Day, rows: np.ndarray, format: Format) -> None:
-    """The instrument's coverage of the day, as a file beside its topics: coverage/venue/instrument/day."""
+def write_ledger(folder: Path, day: Day, rows: np.ndarray, format: Format, known: dict | None) -> Written | None:
+    """The instrument's coverage of the day, as a file beside its topics. None when it is there, as `known` says, already."""
+    path = folder / day.ledger_path(format)
     shape = schema_of(rows.dtype)
-    write(folder / day.ledger_path(format), shape, [table(rows, shape, (0, 0))], format)
+    part = table(rows, shape, (0, 0))
+    content = ContentSum()
+    content.add(part)
+    if known and known["content_sha256"] == content.hexdigest() and is_there(path, known["bytes"]):
+        return None
+    wanted, size, file_sum = write(path, shape, [part], format)
+    return Written(wanted.rows, size, file_sum, wanted.hexdigest(), day.complete, format, "mantissa")
+
+
+def is_there(path: Path, size: int) -> bool:
+    with contextlib.suppress(OSError):
+        return path.stat().st_size == size
+    return False
 
 
 def groups(parts: Iterable[pa.Table], empty: pa.Table) -> Iterator[pa.Table]:
@@ -174,7 +175,7 @@ def groups(parts: Iterable[pa.Table], empty: pa.Table) -> Iterator[pa.Table]:
 
 def write_day(
     config: Config, archive: ArchiveReader, day: Day, folder: Path, format: Format, decimals: Decimals,
-    ledger: np.ndarray | None, progress: Callable[[int], None] = lambda rows: None,
+    ledger: np.ndarray, progress: Callable[[int], None] = lambda rows: None,
 ) -> Written:  # fmt: skip
     """Writes one topic's day below `folder`. Raises ExportError, and leaves nothing behind then."""
     exponents = exponents_of(config, archive, day)
@@ -183,8 +184,8 @@ def write_day(
         "log_id": f"{archive.log_id:016x}", "schema_version": str(SCHEMA_VERSION), "schema_hash": SCHEMA_HASH,
         "price_exponent": str(exponents[0]), "quantity_exponent": str(exponents[1]),
     }  # fmt: skip
-    if ledger is not None:
-        metadata["coverage"] = described(ledger, day.kind)
+    if day.kind in COVERED:
+        metadata["coverage"] = described(of_day(ledger, day), day.kind)
     shape = schema(day.kind, exponents, decimals, {f"tickmesh.{name}": value for name, value in metadata.items()})
 
     def tables() -> Iterator[pa.Table]:

@@ -20,9 +20,11 @@ import pytest
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.schema import DTYPES, Kind
-from storage import reader
+from storage import coverage, reader
 from storage.arrow import is_moment
 from storage.cut import ArchiveWriter
+from storage.prune import prune, read_exported
+from storage.seal import Sealer
 from tests.stored import DAY, START, Market, write_log
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -77,6 +79,10 @@ def rows(config: Config, topic: str, day: str) -> np.ndarray:
     return reader.arrays(config, topic, day, str(np.datetime64(day) + 1))
 
 
+def topics_in(folder: Path) -> set[str]:
+    return {name for name in files(folder) if name not in ("manifest.json", ".lock") and not name.startswith("coverage/")}
+
+
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
@@ -90,7 +96,7 @@ def test_every_value_comes_back(tmp_path, kind, format):
     days = DAYS[:1] if kind == "instrument" else DAYS[:2]
     names = [f"{kind}/binance/BTCUSDT/{day}.{format}" for day in days]
     assert (said["written"], said["skipped"]) == (len(days), 0)
-    assert sorted(set(files(tmp_path / "out")) - {"manifest.json", ".lock"}) == names
+    assert topics_in(tmp_path / "out") == set(names)
     for day, name in zip(days, names):
         wanted = rows(config, topic, day)
         assert len(wanted)
@@ -152,8 +158,7 @@ def test_finished_days_are_skipped_and_the_open_one_waits_for_partial(tmp_path):
 def test_a_chosen_span_and_topics(tmp_path):
     stored(tmp_path)
     said = mesh(tmp_path, "--start", DAYS[1], "--end", DAYS[2], "--topic", "trade.binance", "--topic", "gap", "--to", "out")
-    names = set(files(tmp_path / "out")) - {"manifest.json", ".lock"}
-    assert names == {f"trade/binance/{s}/{DAYS[1]}.parquet" for s in ("BTCUSDT", "ETHUSDT")} | {
+    assert topics_in(tmp_path / "out") == {f"trade/binance/{s}/{DAYS[1]}.parquet" for s in ("BTCUSDT", "ETHUSDT")} | {
         f"gap/binance/BTCUSDT/{DAYS[1]}.parquet"
     }
     assert said["files"] == 3
@@ -176,9 +181,10 @@ def test_a_damaged_or_missing_file_is_made_again(tmp_path):
     stored(tmp_path)
     folder = Path(mesh(tmp_path)["folder"])
     before = files(folder)
-    names = [name for name in before if name.endswith(".parquet")]
+    names = sorted(topics_in(folder))
     (folder / names[0]).unlink()
     (folder / names[1]).write_bytes(b"half")
+    (folder / f"coverage/binance/BTCUSDT/{DAYS[0]}.parquet").unlink()
     assert mesh(tmp_path)["written"] == 2
     assert files(folder) == before
 
@@ -190,9 +196,9 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_files(tmp_path):
     whole_s = time.monotonic() - begun
     chance = random.Random(9)
     killed = 0
-    for _ in range(12):
+    for _ in range(15):
         process = subprocess.Popen(command("--to", "killed"), cwd=tmp_path, stdout=subprocess.DEVNULL)
-        time.sleep(chance.uniform(0.3, 1.0) * whole_s)
+        time.sleep(chance.uniform(0.5, 1.0) * whole_s)
         killed += process.poll() is None
         process.send_signal(chance.choice((signal.SIGKILL, signal.SIGINT)))
         assert process.wait(30) in (-signal.SIGKILL, -signal.SIGINT, 130, 0)
@@ -202,6 +208,71 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_files(tmp_path):
     assert killed > 2
     mesh(tmp_path, "--to", "killed")
     assert files(tmp_path / "killed") == files(tmp_path / "undisturbed")
+
+
+def seal(config: Config) -> list[str]:
+    writer = ArchiveWriter(config.archive_dir)
+    sealer = Sealer(writer)
+    days = []
+    while (day := sealer.due()) is not None:
+        sealer.seal(day)
+        days.append(day)
+    writer.close()
+    return days
+
+
+def test_a_sealed_day_is_marked_when_all_of_it_is_here_and_gives_the_same_files(tmp_path):
+    config = stored(tmp_path)
+    before = Path(mesh(tmp_path, "--to", "before")["folder"])
+    assert read_exported(config.archive_dir) == {}, "it is not sealed yet"
+    assert seal(config) == list(DAYS[:2])
+    assert mesh(tmp_path, "--topic", "trade", "--to", "some")["marked"] == [], "depth and quotes are not there"
+    after = Path(mesh(tmp_path, "--to", "after")["folder"])
+    assert files(after) == files(before), "whether it was read from cuts or from a sealed day"
+    marks = read_exported(config.archive_dir)
+    assert set(marks) == set(DAYS[:2]) and all(Path(one.folder) == after for one in marks.values())
+
+
+def test_a_day_whose_file_was_changed_is_not_marked(tmp_path):
+    config = stored(tmp_path)
+    seal(config)
+    folder = Path(mesh(tmp_path)["folder"])
+    (config.archive_dir / "exported.json").unlink()
+    path = folder / f"depth/binance/BTCUSDT/{DAYS[0]}.parquet"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    assert mesh(tmp_path)["marked"] == [DAYS[1]]
+
+
+def test_a_pruned_day_stays_exported_and_is_never_exported_empty(tmp_path):
+    config = stored(tmp_path)
+    seal(config)
+    folder = Path(mesh(tmp_path)["folder"])
+    there = files(folder)
+    writer = ArchiveWriter(config.archive_dir)
+    assert prune(writer, DAYS[0]) > 0
+    writer.close()
+    again = mesh(tmp_path)
+    assert (again["written"], again["gone"]) == (0, []) and files(folder) == there
+    name = f"trade/binance/BTCUSDT/{DAYS[0]}.parquet"
+    (folder / name).unlink()
+    done = subprocess.run(command(), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and json.loads(done.stdout)["gone"] == [name]
+    assert not (folder / name).exists()
+
+
+def test_coverage_goes_along(tmp_path):
+    config = stored(tmp_path)
+    folder = Path(mesh(tmp_path)["folder"])
+    frame = pd.read_parquet(folder / f"coverage/binance/BTCUSDT/{DAYS[1]}.parquet")
+    wanted = coverage.read(config, SUBJECT, None, DAYS[1], DAYS[2])
+    assert len(wanted)
+    for name in ("first_id", "last_id", "stream", "state", "evidence", "reason"):
+        assert frame[name].tolist() == wanted[name].tolist(), name
+    trades = pq.read_schema(folder / f"trade/binance/BTCUSDT/{DAYS[1]}.parquet")
+    said = json.loads(trades.metadata[b"tickmesh.coverage"])
+    assert [row["first_id"] for row in said] == wanted["first_id"][wanted["stream"] == Kind.trade].tolist()
 
 
 def test_two_exports_into_one_folder_are_refused(tmp_path):

@@ -211,6 +211,8 @@ def export(
 
     result = command.export(topic or [], start, end, format, decimals, to, partial)
     terminal.print_json(result) if json else command.show(result)
+    if result["gone"]:
+        raise typer.Exit(1)
 
 
 def main() -> None:

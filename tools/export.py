@@ -6,13 +6,12 @@ exported.json, so that `disk.prune = "exported"` may remove it.
 
 import contextlib
 import fcntl
-import importlib
 import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -23,9 +22,11 @@ from bus.log import LogReader
 from bus.schema import DTYPES, Kind
 from bus.segments import LogError
 from bus.topics import TABLE, Lane
-from storage.archive import DAY_NS, ArchiveReader, day_of
+from storage import coverage
+from storage.archive import DAY_NS, PRUNED_KINDS, ArchiveReader, day_of
+from storage.prune import mark_exported
 from storage.reader import to_ns
-from storage.segment import SYSTEM, make_folders, place
+from storage.segment import SYSTEM, ArchiveGone, make_folders, place
 from tools.terminal import Failure, Usage, err, out
 from tools.topics import matches
 
@@ -36,6 +37,8 @@ MANIFEST = "manifest.json"
 FORMAT = "tickmesh export 1"
 USUAL = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)  # without --topic
 WHOLE = (Kind.trade, Kind.quote, Kind.depth)  # a day is exported when it has all of these that the archive has
+RETRIES = 3  # a recorder seals a day a day
+Result = TypeVar("Result")
 
 
 class Export:
@@ -54,12 +57,17 @@ class Export:
         self.done: dict[str, int] = {"written": 0, "skipped": 0, "rows": 0, "bytes": 0}
         self.partial: list[str] = []
         self.marked: list[str] = []
-        self._ledgers: dict[tuple[str, str], np.ndarray | None] = {}
+        self.gone: list[str] = []
+        self._ledgers: dict[str, np.ndarray] = {}
+        self._pruned = {one.day for one in self.archive.mark.pruned}
 
     # -- the plan
 
     def plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
         """Every topic's every day that is wanted, oldest first."""
+        return self._lasting(lambda: self._plan(topics, start_ns, end_ns, partial))
+
+    def _plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
         days, last = self.files.archived_days(self.archive)
         open_days = self._open_days(last) if partial else {}
         chosen = []
@@ -104,19 +112,25 @@ class Export:
             begun(f"{day.topic} {day.day}")
             self.one(day, rows)
             ended()
+        for day in {(day.subject, day.day): day for day in plan}.values():
+            self.cover(day)
         for name in sorted({day.day for day in plan if day.complete}):
             self.mark(name)
 
     def one(self, day: "Day", rows: Callable[[int], None]) -> None:
         name = day.path(self.format)
         entry = self.manifest["files"].get(name)
-        if entry and entry["complete"] and entry["decimals"] == self.decimals and self._is_there(name, entry):
+        same = entry and entry["complete"] and entry["decimals"] == self.decimals
+        if same and self.files.is_there(self.folder / name, entry["bytes"]):
             self.done["skipped"] += 1
             return
-        ledger = self._ledger(day)
-        written = self.files.write_day(
-            self.config, self.archive, day, self.folder, self.format, self.decimals, ledger, rows
-        )  # fmt: skip
+        if day.day in self._pruned and day.kind in PRUNED_KINDS:
+            self.gone.append(name)
+            return
+        ledger = self._ledger(day.subject)
+        written = self._lasting(
+            lambda: self.files.write_day(self.config, self.archive, day, self.folder, self.format, self.decimals, ledger, rows)
+        )
         self.manifest["files"][name] = written._asdict()
         self._save()
         self.done["written"] += 1
@@ -125,27 +139,33 @@ class Export:
         if not day.complete:
             self.partial.append(name)
 
-    def _is_there(self, name: str, entry: dict) -> bool:
-        with contextlib.suppress(OSError):
-            return (self.folder / name).stat().st_size == entry["bytes"]
-        return False
+    def _lasting(self, work: Callable[[], Result]) -> Result:
+        """`work`, done again when the recorder has sealed a day meanwhile and removed the files that were about to be read."""
+        for _ in range(RETRIES):
+            try:
+                return work()
+            except ArchiveGone:
+                self.archive.refresh()
+        return work()
 
-    def _ledger(self, day: "Day") -> np.ndarray | None:
-        """The day's coverage, which is also a file of its own."""
-        key = (day.subject, day.day)
-        if key not in self._ledgers:
-            rows = self._ledgers[key] = self.files.coverage(self.config, day.subject, *day.span_ns)
-            if rows is not None:
-                self.files.write_ledger(self.folder, day, rows, self.format)
-        return self._ledgers[key]
+    def _ledger(self, subject: str) -> np.ndarray:
+        """The instrument's whole coverage, as it is known now."""
+        if subject not in self._ledgers:
+            self._ledgers[subject] = coverage.read(self.config, subject)
+        return self._ledgers[subject]
+
+    def cover(self, day: "Day") -> None:
+        """The day's coverage as a file of its own, which is written again when a repair has changed it."""
+        if len(rows := self.files.of_day(self._ledger(day.subject), day)):
+            name = day.ledger_path(self.format)
+            known = self.manifest["files"].get(name)
+            if (written := self.files.write_ledger(self.folder, day, rows, self.format, known)) is not None:
+                self.manifest["files"][name] = written._asdict()
+                self._save()
 
     def mark(self, day: str) -> None:
         """Notes a sealed day in the archive when every file of it is here, whole, and as it was written."""
-        try:
-            prune = importlib.import_module("storage.prune")
-        except ModuleNotFoundError:
-            return  # nothing is pruned, so nobody asks
-        if not any(file.day == day and getattr(file, "part", "") == "day" for file in self.archive.files):
+        if not any(file.day == day and file.part == "day" for file in self.archive.files):
             return
         wanted = [
             f"{kind.name}/{folder}/{day}.{self.format}"
@@ -154,7 +174,7 @@ class Export:
             if kind.name in kinds
         ]
         if wanted and all(self._is_whole(name) for name in wanted):
-            prune.mark_exported(self.config.archive_dir, day, self.folder)
+            mark_exported(self.config.archive_dir, day, self.folder)
             self.marked.append(day)
 
     def _is_whole(self, name: str) -> bool:
@@ -210,7 +230,14 @@ def export(
         raise Failure(str(error)) from None
     except OSError as error:
         raise Failure(f"{folder} cannot be used: {error.strerror or error}; choose another with --to") from None
-    return {"folder": str(folder), "files": len(plan), **run.done, "partial": run.partial, "marked": run.marked}
+    return {
+        "folder": str(folder),
+        "files": len(plan),
+        **run.done,
+        "partial": run.partial,
+        "marked": run.marked,
+        "gone": run.gone,
+    }
 
 
 def _check(topics: list[str]) -> None:
@@ -263,5 +290,7 @@ def show(result: dict) -> None:
     )
     if result["partial"]:
         out.print(f"{len(result['partial'])} of them are of days that are not over; they are written again at the next run.")
+    for name in result["gone"]:
+        out.print(f"{name} is not here, and the archive has no longer what it was made of: the day was pruned after an export.")
     if result["marked"]:
         out.print(f"Completely exported: {', '.join(result['marked'])}.")
