@@ -189,6 +189,7 @@ def test_a_damaged_or_missing_file_is_made_again(tmp_path):
     assert files(folder) == before
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_it_goes_on_to_the_same_files(tmp_path):
     stored(tmp_path, 3000)
     begun = time.monotonic()
