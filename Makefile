@@ -38,9 +38,9 @@ down:
 status: $(STAMP)
 	@.venv/bin/mesh status
 
-# Two at a time: most tests wait for real processes rather than work.
+# Three at a time: most tests wait for real processes rather than work.
 test: $(STAMP)
-	@.venv/bin/python -m pytest -n 2 --dist worksteal
+	@.venv/bin/python -m pytest -n 3 --dist worksteal
 
 # A mesh of its own in a temporary folder; the one that runs here is not touched.
 chaos: $(STAMP)

@@ -191,7 +191,9 @@ class Recorder:
         until = self.archive.archived_seq
         if self.said_seq is None:
             self.said_seq = await asyncio.to_thread(coverage.said, self.config)
-        proven = await asyncio.to_thread(coverage.added, self.config, self.said_seq, until)
+        proven, damaged = await asyncio.to_thread(coverage.added, self.config, self.said_seq, until)
+        for sentence in damaged:  # what such a file proves is not said; nobody dies of it
+            self._trouble("archive", ArchiveError(sentence))
         record = np.zeros(1, WATERMARK)
         record["archived_seq"], record["recent_seq"] = until, self.recent.recent_seq
         words = [

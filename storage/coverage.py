@@ -17,7 +17,7 @@ from bus.segments import LogReleased
 from storage.archive import ArchiveReader
 from storage.columns import Table, from_bytes
 from storage.intervals import BEGINNING, COVERED, merge, of_tables
-from storage.segment import SYSTEM, ArchiveError, Segment, folder_of, of_instrument
+from storage.segment import SYSTEM, ArchiveError, ArchiveGone, Segment, folder_of, of_instrument
 from storage.times import ReadError, Time, to_ns
 
 __all__ = ["COVERED", "added", "described", "look", "merge", "missing", "of_tables", "read", "said", "share", "subjects"]
@@ -144,17 +144,23 @@ def subjects(config: Config) -> list[str]:
     return _lasting(config, found)
 
 
-def added(config: Config, after: int, until: int) -> dict[str, np.ndarray]:
-    """subject → what the archive files with `after` < last seq ≤ `until` state together."""
+def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """subject → what the archive files with `after` < last seq ≤ `until` state; and a sentence for each damaged one."""
 
-    def found() -> dict[str, np.ndarray]:
+    def found() -> tuple[dict[str, np.ndarray], list[str]]:
         parts: dict[str, list[np.ndarray]] = defaultdict(list)
+        damaged: list[str] = []
         for file in ArchiveReader(config.archive_dir).files:
             if after < file.last <= until and of_instrument(file.folder):
-                with Segment(file.path) as segment:
-                    if (ledger := segment.ledger()) is not None and len(ledger.rows):
-                        parts[segment.subjects()[0]].append(ledger.rows)
-        return {subject: merge(own) for subject, own in sorted(parts.items())}
+                try:
+                    with Segment(file.path) as segment:
+                        if (ledger := segment.ledger()) is not None and len(ledger.rows):
+                            parts[segment.subjects()[0]].append(ledger.rows)
+                except ArchiveGone:
+                    raise  # sealed meanwhile: look again
+                except ArchiveError as error:
+                    damaged.append(str(error))
+        return {subject: merge(own) for subject, own in sorted(parts.items())}, damaged
 
     return _lasting(config, found)
 
@@ -170,9 +176,14 @@ def said(config: Config) -> int:
             if found:
                 break
             if file.folder == SYSTEM:
-                with Segment(file.path) as segment:
-                    if Kind.watermark in segment.kinds:
-                        found = segment.table(Kind.watermark).records["archived_seq"].tolist()
+                try:
+                    with Segment(file.path) as segment:
+                        if Kind.watermark in segment.kinds:
+                            found = segment.table(Kind.watermark).records["archived_seq"].tolist()
+                except ArchiveGone:
+                    raise
+                except ArchiveError:
+                    continue  # an older one says less: then more is said again, which changes nothing
         return max(found, default=0)
 
     return _lasting(config, newest)

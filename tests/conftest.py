@@ -69,3 +69,12 @@ def data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no captures in {folder} (TICKMESH_DATA)")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `long` repeat at length what shorter ones show once; TICKMESH_LONG=1 runs them."""
+    if os.environ.get("TICKMESH_LONG"):
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="long: TICKMESH_LONG=1 runs it"))

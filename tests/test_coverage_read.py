@@ -19,7 +19,7 @@ from storage.cut import ArchiveWriter
 from storage.gaps import CoverageError, CoverageWarning, coverage_of
 from storage.intervals import of_tables
 from storage.seal import Sealer
-from storage.segment import Segment
+from storage.segment import ArchiveError, Segment
 from storage.times import ReadError
 
 TRADE, DEPTH, QUOTE = (f"{name}.{SUBJECT}" for name in ("trade", "depth", "quote"))
@@ -106,7 +106,7 @@ def test_what_files_add_is_the_ledger(tmp_path):
     made = scene()
     config = mesh(tmp_path, made, len(made.raws))
     last = [file.last for file in ArchiveReader(config.archive_dir).files]
-    parts = [coverage.added(config, low, high)[SUBJECT] for low, high in zip([0, *last], last)]
+    parts = [coverage.added(config, low, high)[0][SUBJECT] for low, high in zip([0, *last], last)]
     assert coverage.merge(parts).tolist() == whole(made).tolist()
 
 
@@ -205,3 +205,16 @@ def test_a_frame_with_its_coverage_goes_through_pandas_and_parquet(tmp_path):
     assert len(both) == 2 * len(frame) and both.attrs == frame.attrs
     frame.to_parquet(tmp_path / "trades.parquet")
     assert pd.read_parquet(tmp_path / "trades.parquet").attrs["coverage"] == frame.attrs["coverage"]
+
+
+def test_a_damaged_file_is_told_and_the_others_are_added_all_the_same(tmp_path):
+    made = scene()
+    config = mesh(tmp_path, made, len(made.raws), cut_events=9)
+    first = min(config.archive_dir.glob("binance/*/*/*.h5"))
+    first.chmod(0o644)
+    first.write_bytes(first.read_bytes()[:-300])
+    rows, damaged = coverage.added(config, 0, len(made.raws))
+    assert len(damaged) == 1 and first.name in damaged[0]
+    assert shown(rows[SUBJECT])[0][:4] == ("trade", 8, 9, "repaired")
+    with pytest.raises(ArchiveError, match="cannot be read"):
+        coverage.read(config, SUBJECT)

@@ -190,6 +190,7 @@ def test_a_damaged_or_missing_file_is_made_again(tmp_path):
     assert files(folder) == before
 
 
+@pytest.mark.long
 def test_killed_at_any_moment_it_goes_on_to_the_same_files(tmp_path):
     """Each run is killed some time after it has finished one more file: while it writes, reads back or renames the next."""
     stored(tmp_path, 2000)

@@ -96,6 +96,7 @@ def test_an_outage_of_all_feeds_is_repaired_or_missing(make_root, enabled, expec
     assert verdict["coverage_books"] > 20
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_a_replayed_capture_is_covered_as_it_is(make_root, data):
     root = make_root("[recorder]\nsegment_s = 2\n")

@@ -85,6 +85,7 @@ def test_up_look_down_and_up_again(make_root):
     assert not run.config_of(root).outbox_dir.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("settings", ["", HOSTED], ids=["separate", "hosted"])
 def test_kills_under_load(make_root, settings):
     root = make_root(settings + "[exchange]\ntrades_per_s = 100\nquotes_per_s = 300\n")

@@ -356,7 +356,7 @@ def test_what_each_cut_proves_is_said_before_its_watermark_and_again_only_after_
         return [e.records for e in ctx.said if e.kind == Kind.coverage and e.subject == subject]
 
     (archived, _), subject = ctx.watermarks()[0], "binance.BTCUSDT"
-    assert merge(said(ctx, subject)).tolist() == coverage.added(config, 0, archived)[subject].tolist()
+    assert merge(said(ctx, subject)).tolist() == coverage.added(config, 0, archived)[0][subject].tolist()
     # The watermark has not reached the log: as if it had crashed before. It says it all again.
     ctx = run_until(config, lambda ctx: bool(ctx.watermarks()))
     assert merge(said(ctx, subject)).tolist() == coverage.read(config, subject).tolist()

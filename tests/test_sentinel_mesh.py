@@ -63,6 +63,7 @@ def test_what_is_stopped_is_restarted_and_told_of(make_root):
     assert run.ok_json(root, "mesh", "verify")["ok"]
 
 
+@pytest.mark.long
 def test_both_lines_stopped_at_once_come_back_one_after_the_other(make_root):
     root = make_root(SETTINGS)
     run.ok(root, "mesh", "up")
@@ -74,6 +75,7 @@ def test_both_lines_stopped_at_once_come_back_one_after_the_other(make_root):
     assert told[1]["at_ns"] - told[0]["at_ns"] >= 5e9
 
 
+@pytest.mark.long
 def test_a_process_that_holds_too_much_is_restarted_until_the_budget_is_spent(make_root):
     """A bound that every model is above: its budget of one is spent, then there are alerts only; it goes on working."""
     root = make_root("[sentinel]\nmemory_bytes = 30_000_000\nrestarts_per_hour = 1\n")
@@ -95,6 +97,7 @@ def test_a_process_that_holds_too_much_is_restarted_until_the_budget_is_spent(ma
     assert run.ok_json(root, "mesh", "status")["running"]
 
 
+@pytest.mark.long
 def test_a_sentinel_that_holds_the_lock_and_does_not_act_is_replaced(make_root):
     root = make_root(SETTINGS)
     run.ok(root, "mesh", "up")
@@ -108,6 +111,7 @@ def test_a_sentinel_that_holds_the_lock_and_does_not_act_is_replaced(make_root):
     replaced(root, "session", frozen)
 
 
+@pytest.mark.long
 def test_both_sentinels_gone_the_budget_is_found_in_the_log(make_root):
     root = make_root(SETTINGS + "restarts_per_hour = 1\n")
     run.ok(root, "mesh", "up")

@@ -172,7 +172,8 @@ def say(config: Config, event: Event) -> str:
     """The content in a few words."""
     kind = Kind(event.kind)
     if kind is Kind.alert:
-        return "{level}: {target}: {what}: {why}; {action}".format(**event.map())
+        told = {**dict.fromkeys(("level", "target", "what", "why", "action"), "?"), **event.map()}
+        return "{level}: {target}: {what}: {why}; {action}".format(**told)
     if DTYPES[kind].names is None:
         return " ".join(f"{name}={value}" for name, value in event.map().items())
     row = event.records[0]
