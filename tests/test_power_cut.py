@@ -54,8 +54,8 @@ def test_a_mesh_that_was_cut_off_twice(folder):
     rng = random.Random(77)
     (folder / "run").mkdir()
     first = Recording(folder / "run", rng, 150)
-    for _told in first.images(folder / "first", 6, rng):
-        second = Recording(folder / "first", rng, 20)
+    for told in first.images(folder / "first", 6, rng):
+        second = Recording(folder / "first", rng, 20, "second boot", told)
         second.said = first.said | second.said  # numbers that went back were given again
         for told in second.images(folder / "second", 3, rng):
             with booted(folder / "second", "third boot") as mesh:

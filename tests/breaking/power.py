@@ -184,16 +184,16 @@ def booted(root: Path, boot: str) -> Iterator[Mesh]:
 class Recording:
     """All changes of one boot, each with what had been told when it was made; and what was said in it."""
 
-    def __init__(self, root: Path, rng: random.Random, steps: int):
+    def __init__(self, root: Path, rng: random.Random, steps: int, boot: str = "first boot", told: Moment | None = None):
         self.root = str(root.resolve())
         self.changes: list[tuple[Change, Moment]] = []
-        self._told = Moment(0, 0, 0)
+        self._told = told or Moment(0, 0, 0)  # in the boot before
         self._mesh: Mesh | None = None
         config_of(root)
         self._disk = Disk(self.root)
         watch = Watch(root, record=self._record)
         with watch:
-            with booted(root, "first boot") as mesh:
+            with booted(root, boot) as mesh:
                 self._mesh = mesh
                 mesh.live(rng, steps)
                 self.said = dict(mesh.said)
