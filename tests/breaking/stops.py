@@ -31,12 +31,6 @@ FAILS = tuple(
     Step("", 0, fate, lasting)
     for fate, lasting in ((Fate.full, 1), (Fate.broken, 1), (Fate.short, 1), (Fate.full, 7), (Fate.broken, 7))
 )
-    Step("", 0, Fate.full),
-    Step("", 0, Fate.broken),
-    Step("", 0, Fate.short),
-    Step("", 0, Fate.full, 7),
-    Step("", 0, Fate.broken, 7),
-)
 
 
 class Told:
