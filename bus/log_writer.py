@@ -200,6 +200,8 @@ class LogWriter:
             raise ValueError(f"number {first} is not the next one of {self.folder}; that is {self.last + 1}")
         if self._sync_error is not None:
             raise self._unsynced()
+        if not blobs:
+            return  # a batch of no bytes is what the end of a log looks like: whatever follows would never be read
         if self.state is None:
             self.roll_if_full()
         batch = batch_bytes(first, blobs)

@@ -89,6 +89,8 @@ class Producer:
 
     def say(self, said: Sequence[bytearray]) -> None:
         """Stamps, appends, rings. The events are on file when it returns. Raises OutboxFull."""
+        if not said:
+            return
         if self._used > self._bytes_max:
             self._used = used_bytes(self.folder)  # the sequencer releases what it has taken
             if self._used > self._bytes_max:

@@ -1,5 +1,6 @@
 """The log: what was appended is there, whatever was killed, cut, filled or read meanwhile."""
 
+import errno
 import os
 import random
 import signal
@@ -220,6 +221,55 @@ def test_numbers_must_follow(tmp_path):
     with pytest.raises(ValueError, match="not the next one"):
         writer.append(2, [quote(2)])
     writer.close()
+
+
+def test_appending_nothing_hides_nothing(tmp_path):
+    writer = LogWriter(tmp_path)
+    writer.append(1, [])
+    fill(writer, 3)
+    writer.append(4, [])
+    fill(writer, 2)
+    writer.close()
+    assert seqs(tmp_path) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
+def test_half_a_batch_that_cannot_be_cut_is_cut_before_the_next(tmp_path, monkeypatch, error):
+    """The disk refuses both the write and the truncation: nothing may be written behind the half that is there."""
+    writer = LogWriter(tmp_path, sync_ms=0)
+    fill(writer, 5)
+    real = os.write
+
+    def half(fd, data):
+        real(fd, data[: len(data) // 2])
+        raise OSError(error, os.strerror(error))
+
+    def refuse(*_args):
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as m:
+        m.setattr(os, "write", half)
+        m.setattr(os, "ftruncate", refuse)
+        with pytest.raises(LogFull):
+            fill(writer, 1)
+        m.undo()
+        m.setattr(os, "ftruncate", refuse)
+        with pytest.raises(LogFull):
+            fill(writer, 1)
+        with pytest.raises(LogFull):
+            writer._roll()
+    fill(writer, 5)
+    assert seqs(tmp_path) == list(range(1, 11))
+    writer.close()
+
+
+def test_a_folder_entry_of_a_new_log_is_synced(tmp_path, monkeypatch):
+    """Else a power cut may take the whole folder, with everything that was synced in it."""
+    synced = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.readlink(f"/proc/self/fd/{fd}")), real(fd))[1])
+    LogWriter(tmp_path / "data" / "source" / "log").close()
+    assert {str(tmp_path), str(tmp_path / "data"), str(tmp_path / "data/source")} <= set(synced)
 
 
 def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ from tests.stored import DAY, START, Market, write_log
 
 TRIES = 50  # of a call that a full disk refuses, before the run ends with the refusal
 LOG = dict(segment_bytes=9000, outbox_segment_bytes=4000, sync_ms=2, keep_segments=2)
-RECORDER = dict(commit_ms=5, segment_s=0.05, segment_events=40, recent_hours=2e6)
+RECORDER = dict(commit_ms=5, segment_s=0.05, segment_events=30, recent_hours=2e6)
 
 
 def config_of(root: Path) -> Config:
@@ -158,17 +158,17 @@ def check_the_sequence(root: Path, told: Told) -> None:
 
 
 def events_around_midnight(count: int) -> list[bytes]:
-    market = Market(0, START + DAY - 45_000_000)
-    return [market.clock() if i % 10 == 3 else market.trade() for i in range(count)]
+    market = Market(0, START + DAY - 25_000_000)
+    return [market.clock() if i == 3 else market.trade() for i in range(count)]
 
 
-RECORDED = 100
+RECORDED = 60
 RECORDED_EVENTS = events_around_midnight(RECORDED)
 
 
 def prepare_a_log(root: Path) -> None:
     """A day's end and the next day's beginning, in segments small enough that they are released."""
-    write_log(config_of(root).log_dir, RECORDED_EVENTS[:80], segment_bytes=9000, size=7)
+    write_log(config_of(root).log_dir, RECORDED_EVENTS[:50], segment_bytes=6000, size=7)
 
 
 class Ear(Context):
@@ -198,7 +198,7 @@ def record(root: Path, told: Told) -> None:
         ended = asyncio.create_task(recorder.run(ctx))
         deadline = time.monotonic() + 5
         while not ended.done() and told["archived"] < RECORDED and time.monotonic() < deadline:
-            if log.last < RECORDED and config.archive_dir.exists() and read_watermark(config.archive_dir).archived_seq > 50:
+            if log.last < RECORDED and config.archive_dir.exists() and read_watermark(config.archive_dir).archived_seq >= 25:
                 with contextlib.suppress(LogFull):
                     publisher.publish(log.last + 1, [bytearray(raw) for raw in RECORDED_EVENTS[log.last : log.last + 10]])
             publisher.ring_silent(0)

@@ -27,7 +27,10 @@ from tests.breaking.watch import KILLS, Call, Fate, Step, Watch
 PATIENCE_S = 20.0
 SENTENCES = (LogError, OutboxFull, NodeFault)
 SENTENCE = 3  # a run that ended itself and said why
-FAILS = (Step("", 0, Fate.full), Step("", 0, Fate.broken), Step("", 0, Fate.full, 7), Step("", 0, Fate.broken, 7))
+FAILS = tuple(
+    Step("", 0, fate, lasting)
+    for fate, lasting in ((Fate.full, 1), (Fate.broken, 1), (Fate.short, 1), (Fate.full, 7), (Fate.broken, 7))
+)
 
 
 class Told:
@@ -175,7 +178,7 @@ def steps_of(calls: list[Call], fails: bool, rng: random.Random, most: int) -> l
         fate._replace(site=call.site, nth=call.nth)
         for call in calls
         for fate in fates
-        if fate.fate is not Fate.inside or call.op == "write"
+        if fate.fate not in (Fate.inside, Fate.short) or call.op == "write"
     ]
     if not most:
         return steps

@@ -145,7 +145,7 @@ class Watch:
     def _site(self, op: str, path: str) -> str:
         who = []
         frame = sys._getframe(2)
-        while frame is not None and len(who) < 2:
+        while frame is not None and len(who) < 3:
             if frame.f_code.co_filename.startswith(PRODUCT):
                 who.append(frame.f_code.co_qualname)
             frame = frame.f_back
