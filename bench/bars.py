@@ -22,7 +22,8 @@ from bus.schema import DESCRIPTION, HEADER, SCHEMA_HASH, SCHEMA_VERSION, TRADE, 
 from storage import pyramid
 from storage.bars import SECOND_NS
 from storage.chunks import Chunked
-from storage.columns import Table, TableWriter
+from storage.columns import Table
+from storage.encoding import TableWriter
 from storage.packing import CHUNK_ROWS
 from storage.resample import THREADS
 from storage.segment import FORMAT, HDF5_VERSIONS, Segment
