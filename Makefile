@@ -1,5 +1,6 @@
 # make up             start the mesh on the local exchange's own market; make down ends it
 # make up CAPTURE="a.gz b.gz" SPEED=20    replay raw captures instead (SPEED=0: as fast as the machine can)
+# make chaos          200 SIGKILLs and venue faults, judged; KILLS=1000 SEED=7 for another sweep
 # make test bench style types
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -9,7 +10,9 @@ STAMP := .venv/.installed
 PACKAGES := bus storage nodes tools
 CAPTURE ?=
 SPEED ?=
-.PHONY: help venv up down status test bench style types clean
+KILLS ?= 200
+SEED ?= 1
+.PHONY: help venv up down status test chaos bench style types clean
 
 help:
 	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
@@ -38,6 +41,10 @@ status: $(STAMP)
 # Two at a time: most tests wait for real processes rather than work.
 test: $(STAMP)
 	@.venv/bin/python -m pytest -n 2 --dist worksteal
+
+# A mesh of its own in a temporary folder; the one that runs here is not touched.
+chaos: $(STAMP)
+	@.venv/bin/mesh chaos --kills $(KILLS) --seed $(SEED)
 
 bench: $(STAMP)
 	@.venv/bin/python -m bench

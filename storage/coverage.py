@@ -33,20 +33,30 @@ class Look(NamedTuple):
     tail: list[dict[Kind, Table]]
 
 
-def read(config: Config, subject: str, kinds: Iterable[Kind] | None = None, start: Time = None, end: Time = None) -> np.ndarray:
+def read(
+    config: Config, subject: str, kinds: Iterable[Kind | str] | None = None, start: Time = None, end: Time = None
+) -> np.ndarray:
     """The ledger of one instrument (`venue.instrument`), up to this moment: COVERAGE rows by stream, era and id.
 
     `start`, `end`: only intervals that touch start ≤ venue time < end; one whose time is not known is always among them.
     Raises ArchiveError, LogError or ReadError with a sentence.
     """
+    wanted = COVERED if kinds is None else [_kind(kind) for kind in kinds]
     rows = look(config, subject).rows
-    keep = np.isin(rows["stream"], [int(kind) for kind in (COVERED if kinds is None else kinds)])
+    keep = np.isin(rows["stream"], wanted)
     start_ns, end_ns = to_ns(start), to_ns(end)
     if start_ns is not None:
         keep &= (rows["end_ns"] >= start_ns) | (rows["end_ns"] == 0)
     if end_ns is not None:
         keep &= rows["begin_ns"] < end_ns
     return rows[keep]
+
+
+def _kind(kind: Kind | str) -> Kind:
+    found = Kind.__members__.get(kind) if isinstance(kind, str) else kind
+    if found not in COVERED:
+        raise ReadError(f"{kind} has no coverage; it should be one of {', '.join(one.name for one in COVERED)}")
+    return Kind(found)
 
 
 def look(config: Config, subject: str) -> Look:

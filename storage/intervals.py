@@ -12,26 +12,23 @@ from typing import NamedTuple
 import numpy as np
 
 from bus.schema import COVERAGE, DTYPES, HEADER, Coverage, Evidence, Flag, GapState, Kind, Reason
+from bus.wire import CHECKED
 from storage.columns import Table
 
 COVERED = (Kind.trade, Kind.quote, Kind.depth)  # the streams that have a ledger
 
 
-class Proof(NamedTuple):
-    """What the changes of a book prove, from its snapshot on. `chained`: ids follow one another without a hole."""
-
-    state: Coverage = Coverage.complete
-    evidence: Evidence = Evidence.ids
-    reason: Reason = Reason.none
-    chained: bool = True
-
-
-# Venues whose books are proven by something else than their ids; nodes/venues/rules.py calls the unchained ones exclusive.
-DEPTH_PROOF = {
-    "okx": Proof(evidence=Evidence.checksum),
-    "kraken": Proof(evidence=Evidence.checksum, chained=False),
-    "coinbase": Proof(Coverage.unproven, Evidence.none, Reason.no_ids, chained=False),
-}
+# Streams whose ids a feed counts itself: they follow one another with holes. nodes/venues/rules.py calls them exclusive.
+UNNUMBERED = frozenset(
+    {
+        ("kraken", Kind.quote),
+        ("kraken", Kind.depth),
+        ("kraken_v1", Kind.trade),
+        ("kraken_v1", Kind.quote),
+        ("kraken_v1", Kind.depth),
+        ("coinbase", Kind.depth),
+    }
+)
 
 
 class State(NamedTuple):
@@ -71,12 +68,17 @@ def of_tables(tables: Mapping[Kind, Table], subject: str, state: State = BEGINNI
     `state`: what the stretch before came to; the default is that of a log's beginning.
     """
     trades, quotes, depth, gaps = (_table(tables, kind) for kind in (*COVERED, Kind.gap))
-    traded, state = _trades(trades, gaps, state)
-    quoted, state = _quotes(quotes, state)
-    book = _Book(state, DEPTH_PROOF.get(subject.partition(".")[0], Proof()))
+    numbered = {kind: (subject.partition(".")[0], kind) not in UNNUMBERED for kind in COVERED}
+    if numbered[Kind.trade]:
+        traded, trade_id = _trades(trades, gaps, state.trade_id)
+    else:
+        traded, trade_id = _unproven(trades, gaps, Kind.trade, state.trade_id, Reason.no_ids)
+    reason = Reason.conflated if numbered[Kind.quote] else Reason.no_ids
+    quoted, quote_id = _unproven(quotes, gaps, Kind.quote, state.quote_id, reason)
+    book = _Book(state, numbered[Kind.depth])
     book.follow(depth.headers, gaps)
     parts = (_array(kind, rows) for kind, rows in zip(COVERED, (traded, quoted, book.rows)))
-    return merge(parts), state._replace(depth_id=book.id, book=book.valid, era=book.era)
+    return merge(parts), State(trade_id, quote_id, book.id, book.valid, book.era)
 
 
 def _table(tables: Mapping[Kind, Table], kind: Kind) -> Table:
@@ -107,14 +109,14 @@ def _missing(first: int, last: int, reason: int, era: int = 0) -> Row:
 # -- trades: every id is there, or is missing
 
 
-def _trades(table: Table, gaps: Table, state: State) -> tuple[list[Row], State]:
+def _trades(table: Table, gaps: Table, at: int | None) -> tuple[list[Row], int | None]:
     rows = [
         _missing(int(gap["first_id"]), int(gap["last_id"]), int(gap["reason"]) or Reason.skipped)
         for _, gap in _gap_rows(gaps, Kind.trade)
     ]
     headers, records = table
     if not len(headers):
-        return rows, state
+        return rows, at
     counts = headers["count"].astype("i8")
     ends = np.cumsum(counts)
     begin_ns, end_ns = records["venue_ns"][ends - counts], records["venue_ns"][ends - 1]
@@ -124,12 +126,12 @@ def _trades(table: Table, gaps: Table, state: State) -> tuple[list[Row], State]:
             rows.append(Row(first, last, begin, end, coverage, Evidence.ids))
     ordinary = headers[~repaired]
     if len(ordinary):
-        before = ordinary["first_id"][0] - 1 if state.trade_id is None else state.trade_id
+        before = ordinary["first_id"][0] - 1 if at is None else at
         reached = np.maximum.accumulate(np.concatenate([[before], ordinary["last_id"]]))
         for hole in np.flatnonzero(ordinary["first_id"] > reached[:-1] + 1):  # a hole that no gap tells of is missing, too
             rows.append(_missing(int(reached[hole]) + 1, int(ordinary["first_id"][hole]) - 1, Reason.none))
-        state = state._replace(trade_id=int(reached[-1]))
-    return rows, state
+        at = int(reached[-1])
+    return rows, at
 
 
 def _runs(headers: np.ndarray, begin_ns: np.ndarray, end_ns: np.ndarray) -> Iterator[tuple[int, int, int, int]]:
@@ -145,20 +147,28 @@ def _runs(headers: np.ndarray, begin_ns: np.ndarray, end_ns: np.ndarray) -> Iter
     yield from zip(first[starts].tolist(), reached[stops - 1].tolist(), begins.tolist(), ends.tolist())
 
 
-# -- quotes: their ids rise with holes, nothing proves them
+# -- quotes, and trades without ids: what is there may be all there was
 
 
-def _quotes(table: Table, state: State) -> tuple[list[Row], State]:
+def _unproven(table: Table, gaps: Table, kind: Kind, at: int | None, reason: Reason) -> tuple[list[Row], int | None]:
+    """Ids rise with holes that mean nothing: one interval, but for what a gap says."""
+    rows: list[Row] = []
     headers = table.headers
-    if not len(headers):
-        return [], state
-    first, last = int(headers["last_id"].min()), int(headers["last_id"].max())
-    times = _times(headers)
-    if state.quote_id is not None:
-        first = min(first, state.quote_id + 1)
-        last = max(last, first)
-    row = Row(first, last, int(times.min()), int(times.max()), Coverage.unproven, reason=Reason.conflated)
-    return [row], state._replace(quote_id=max(last, state.quote_id or last))
+    told = [(int(np.searchsorted(headers["seq"], seq)), gap) for seq, gap in _gap_rows(gaps, kind)]
+    position = 0
+    for place, gap in [*told, (len(headers), None)]:
+        part = headers[position:place]
+        if len(part):
+            low, last = int(part["last_id"].min()), int(part["last_id"].max())
+            times = _times(part)
+            first = low if at is None else min(low, at + 1)
+            rows.append(Row(first, last, int(times.min()), int(times.max()), Coverage.unproven, reason=reason))
+            at = last if at is None else max(at, last)
+        if gap is not None and at is not None and gap["last_id"] > at:
+            rows.append(_missing(at + 1, int(gap["last_id"]), int(gap["reason"]) or Reason.skipped))
+            at = int(gap["last_id"])
+        position = place
+    return rows, at
 
 
 def _times(headers: np.ndarray) -> np.ndarray:
@@ -172,9 +182,9 @@ def _times(headers: np.ndarray) -> np.ndarray:
 class _Book:
     """Follows what is known of a book: from a SNAPSHOT through changes that chain, to a gap or a break of the chain."""
 
-    def __init__(self, state: State, proof: Proof):
+    def __init__(self, state: State, numbered: bool):
         self.id, self.valid, self.era = state.depth_id, state.book, state.era
-        self.proof = proof
+        self.numbered = numbered
         self.rows: list[Row] = []
 
     def follow(self, headers: np.ndarray, gaps: Table) -> None:
@@ -195,9 +205,13 @@ class _Book:
             position = after
         self._changes(headers[position:])
 
-    def _known(self, first: int, last: int, begin_ns: int, end_ns: int) -> None:
-        proof = self.proof
-        self.rows.append(Row(first, last, begin_ns, end_ns, proof.state, proof.evidence, proof.reason, self.era))
+    def _known(self, first: int, last: int, times: tuple[int, int], checked: bool) -> None:
+        """`checked`: the book had the venue's checksum."""
+        if checked or self.numbered:
+            evidence = Evidence.checksum if checked else Evidence.ids
+            self.rows.append(Row(first, last, *times, Coverage.complete, evidence, era=self.era))
+        else:
+            self.rows.append(Row(first, last, *times, Coverage.unproven, reason=Reason.no_ids, era=self.era))
 
     def _lost(self, last: int, reason: int) -> None:
         """No book is known from here to the id `last`."""
@@ -210,12 +224,12 @@ class _Book:
         first = last_id
         if header["flags"] & Flag.RESET:
             self.era, self.id = int(header["seq"]), None
-        elif self.valid and not self.proof.chained and self.id is not None:
+        elif self.valid and not self.numbered and self.id is not None:
             first = min(self.id + 1, last_id)  # the same line's own book, said again: ids in between mean nothing
         else:
             self._lost(last_id - 1, Reason.resync)
         self.id, self.valid = last_id, True
-        self._known(first, last_id, venue_ns, venue_ns)
+        self._known(first, last_id, (venue_ns, venue_ns), bool(int(header["reserved"]) & CHECKED))
 
     def _broken(self, gap: np.void) -> None:
         """Coverage begins with the first snapshot: what was missing before it is no part of the ledger."""
@@ -228,18 +242,29 @@ class _Book:
             return
         reached = np.maximum.accumulate(np.concatenate([[self.id], headers["last_id"]]))
         if self.valid:
-            breaks = np.flatnonzero(headers["first_id"] > reached[:-1] + 1) if self.proof.chained else np.zeros(0, "i8")
+            breaks = np.flatnonzero(headers["first_id"] > reached[:-1] + 1) if self.numbered else np.zeros(0, "i8")
             whole = int(breaks[0]) if len(breaks) else len(headers)
-            last = int(reached[whole])
-            if last > self.id:
-                times = _times(headers[:whole][headers["last_id"][:whole] > self.id])
-                self._known(self.id + 1, last, int(times.min()), int(times.max()))
-                self.id = last
+            self._chained(headers[:whole], reached[: whole + 1])
             if whole == len(headers):
                 return
             self.valid = False
             self._lost(int(headers["first_id"][whole]) - 1, Reason.none)  # a hole that no gap tells of
         self._lost(int(reached[-1]), Reason.resync)
+
+    def _chained(self, headers: np.ndarray, reached: np.ndarray) -> None:
+        """Changes that chain; `reached`: the highest id before each, and after the last."""
+        new = np.flatnonzero(headers["last_id"] > reached[:-1])
+        if not len(new):
+            return
+        checked = headers["reserved"][new] & np.uint64(CHECKED) != 0
+        times = _times(headers[new])
+        starts = np.concatenate([[0], np.flatnonzero(checked[1:] != checked[:-1]) + 1])
+        begins, ends = np.minimum.reduceat(times, starts), np.maximum.reduceat(times, starts)
+        stops = np.concatenate([starts[1:], [len(new)]])
+        for start, stop, begin, end in zip(starts, stops, begins.tolist(), ends.tolist()):
+            first, last = int(reached[new[start]]) + 1, int(reached[new[stop - 1] + 1])
+            self._known(first, last, (begin, end), bool(checked[start]))
+        self.id = int(reached[-1])
 
 
 # -- union

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from stored import START, Market
 
 from bus.schema import COVERAGE, DTYPES, Coverage, Evidence, Flag, GapState, Kind, Reason
-from bus.wire import Event
+from bus.wire import Event, stamp_checksum
 from storage.columns import from_bytes
-from storage.intervals import DEPTH_PROOF, State, merge, of_tables
+from storage.intervals import UNNUMBERED, State, merge, of_tables
 
 SUBJECT = "binance.BTCUSDT"
 SECOND = 1_000_000_000
@@ -43,9 +43,13 @@ class Scene(Market):
             self.say(Kind.quote, record, first_id=number, last_id=number, venue_ns=number * SECOND)
         return self
 
-    def change(self, first: int, last: int) -> "Scene":
+    def change(self, first: int, last: int, checked: bool = False) -> "Scene":
         record = np.zeros(1, DTYPES[Kind.depth])
         self.say(Kind.depth, record, first_id=first, last_id=last, venue_ns=last * SECOND)
+        if checked:
+            event = bytearray(self.raws[-1])
+            stamp_checksum(event, 1234, True)
+            self.raws[-1] = bytes(event)
         return self
 
     def book(self, last: int, reset: bool = False) -> "Scene":
@@ -185,33 +189,44 @@ def test_ids_that_began_anew_are_an_era_of_their_own():
     scene.book(5, reset=True).change(6, 1015)
     rows = whole(scene)
     assert shown(rows) == [
-        ("depth", 1000, 1010, "complete", "checksum"),
+        ("depth", 1000, 1010, "complete", "ids"),
         ("depth", 1011, 1020, "missing", "skipped"),
         ("depth", 1021, 1030, "missing", "resync"),
-        ("depth", 5, 1015, "complete", "checksum"),
+        ("depth", 5, 1015, "complete", "ids"),
     ]
     assert rows["era"].tolist() == [0, 0, 0, 5]
 
 
-def test_books_without_ids_are_proven_by_checksums_or_not_at_all():
-    for subject, expected in (
-        ("kraken.XBTUSD", ("complete", "checksum")),
-        ("coinbase.BTC-USD", ("unproven", "no_ids")),
-    ):
-        scene = Scene(subject).book(100).change(108, 108).change(140, 140).book(150).change(163, 163)
-        assert shown(whole(scene)) == [("depth", 100, 163, *expected)]
-        scene.lost(Kind.depth, 164, 170, GapState.unrecoverable, Reason.no_history).change(171, 171).book(180)
-        assert [row[1:4] for row in shown(whole(scene))] == [
-            (100, 163, expected[0]), (164, 170, "missing"), (171, 179, "missing"), (180, 180, expected[0]),
+def test_a_checksum_is_the_better_proof_and_the_only_one_without_ids():
+    """Event by event: what the line's own book was compared with stands in the event."""
+    for subject, unchecked in (("okx.BTC-USDT", ("complete", "ids")), ("kraken.XBTUSD", ("unproven", "no_ids"))):
+        scene = Scene(subject).book(100).change(101, 108).change(109, 120, checked=True).change(121, 130, checked=True)
+        scene.change(131, 140)
+        assert shown(whole(scene)) == [
+            ("depth", 100, 108, *unchecked), ("depth", 109, 130, "complete", "checksum"), ("depth", 131, 140, *unchecked),
         ]  # fmt: skip
 
 
-def test_the_proofs_are_those_of_the_venues_rules():
-    from nodes.venues.rules import rule
+def test_where_a_feed_counts_itself_holes_in_the_ids_mean_nothing():
+    scene = Scene("coinbase.BTC-USD").book(100).change(108, 108).change(140, 140).book(150).change(163, 163)
+    assert shown(whole(scene)) == [("depth", 100, 163, "unproven", "no_ids")]
+    scene.lost(Kind.depth, 164, 170, GapState.unrecoverable, Reason.resync).book(180).change(190, 190)
+    assert [row[1:] for row in shown(whole(scene))] == [
+        (100, 163, "unproven", "no_ids"), (164, 179, "missing", "resync"), (180, 190, "unproven", "no_ids"),
+    ]  # fmt: skip
+    scene = (
+        Scene("kraken_v1.XBTUSD").trades(7, 8, 20).quotes(5, 9).lost(Kind.trade, 21, 24, GapState.unrecoverable, Reason.resync)
+    )
+    assert [row[:] for row in shown(whole(scene.trades(30)))] == [
+        ("trade", 7, 20, "unproven", "no_ids"), ("trade", 21, 24, "missing", "resync"), ("trade", 25, 30, "unproven", "no_ids"),
+        ("quote", 5, 9, "unproven", "no_ids"),
+    ]  # fmt: skip
 
-    for venue in ("binance", "binance_usdm", "okx", "kraken", "coinbase"):
-        chained = DEPTH_PROOF[venue].chained if venue in DEPTH_PROOF else True
-        assert (rule(Kind.depth, f"{venue}.X") == "contiguous") == chained, venue
+
+def test_the_streams_without_ids_are_those_of_the_venues_rules():
+    from nodes.venues.rules import UNUSUAL
+
+    assert {key for key, rule in UNUSUAL.items() if rule == "exclusive"} == UNNUMBERED
 
 
 # -- properties
@@ -299,7 +314,7 @@ class Naive:
     def say_change(self, n: int) -> None:
         first = self.update + 1
         self._updates(n + 1, "complete" if self.book else "missing", 0 if self.book else Reason.resync)
-        self.scene.change(first - n % 2, self.update)
+        self.scene.change(first - n % 2, self.update, checked=n == 3)
 
     def say_depth_hole(self, n: int) -> None:
         first = self.update + 1
@@ -326,8 +341,8 @@ class Naive:
         self.states["depth", self.era, self.update] = ("complete", 0)
 
 
-def play(steps: list[tuple[str, int]]) -> Naive:
-    naive = Naive("okx.BTC-USDT")
+def play(steps: list[tuple[str, int]], subject: str = "okx.BTC-USDT") -> Naive:
+    naive = Naive(subject)
     for what, n in steps:
         naive.step(what, n)
     return naive
@@ -350,9 +365,12 @@ def test_the_rows_say_of_every_id_what_a_naive_set_says(steps):
     assert painted(whole(naive.scene)) == naive.states
 
 
-@given(STEPS, st.lists(st.integers(0, 60), max_size=6), st.randoms(use_true_random=False))
-def test_the_union_over_any_cuts_in_any_order_is_one_look_at_everything(steps, bounds, random):
-    scene = play(steps).scene
+SUBJECTS = st.sampled_from(["okx.BTC-USDT", "kraken_v1.XBTUSD", "coinbase.BTC-USD"])
+
+
+@given(STEPS, SUBJECTS, st.lists(st.integers(0, 60), max_size=6), st.randoms(use_true_random=False))
+def test_the_union_over_any_cuts_in_any_order_is_one_look_at_everything(steps, subject, bounds, random):
+    scene = play(steps, subject).scene
     parts = in_cuts(scene, [min(bound, len(scene.raws)) for bound in bounds])
     random.shuffle(parts)
     while len(parts) > 1:  # put together in any order, two at a time

@@ -21,10 +21,13 @@ def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> di
     """The ledger of every instrument, or of one (a symbol, or venue.symbol), as `--json` prints it. Raises Failure."""
     settings = config()
     wanted = [_kind(name) for name in kinds] or list(ledger.COVERED)
+    configured = {one.subject for one in settings.instruments}
     streams = []
     try:
         for subject in _subjects(settings, instrument):
             rows = ledger.read(settings, subject, wanted)
+            if instrument is None and not len(rows) and subject not in configured:
+                continue  # an account, not a market
             streams += [_stream(subject, kind, rows[rows["stream"] == kind], only_missing) for kind in wanted]
     except LogError as error:
         raise Failure(str(error)) from None

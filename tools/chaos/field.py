@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bus.config import Config, load
-from tools.chaos.plan import Strike
+from tools.chaos.plan import Strike, length_s
 from tools.terminal import Failure
 
 UP_S = 180.0
@@ -31,7 +31,7 @@ connections_per_5_minutes = 100000
 fresh_min_s = 3.0
 fresh_times = 60.0
 clock_s = 5.0
-renew_s = 40.0
+renew_s = 5.0
 resync = {resync}
 lines = {lines}
 
@@ -52,7 +52,7 @@ segment_s = 3.0
 [exchange]
 seed = {seed}
 trades_per_s = 40.0
-life_s = 60.0
+life_s = 25.0
 notice_s = 3.0
 
 [exchange.limits]
@@ -132,6 +132,7 @@ class Field:
             else:
                 self.fault(one.fault)
             told(one)
+        time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
         deadline = time.monotonic() + READY_S
         while self._waiting:
             self._look_for_ready()

@@ -35,6 +35,11 @@ class Figures:
         self._most: dict[tuple[str, int, str], int] = {}
         self._unanswered = list(self.kills)
         self._runs: Counter[str] = Counter()
+        self._dead = [
+            (kill.killed_ns, kill.killed_ns + int((kill.ready_s or 0.0) * 1e9), kill.name)
+            for kill in self.kills
+            if kill.name.startswith("feed-")
+        ]
 
     def read(self, events: Iterable[Event]) -> "Figures":
         for event in events:
@@ -46,16 +51,24 @@ class Figures:
             while self._unanswered and event.seq_ns > self._unanswered[0].killed_ns:
                 self.next_s.append((event.seq_ns - self._unanswered.pop(0).killed_ns) / 1e9)
             self.paths["repair"] += bool(event.flags & Flag.REPAIRED)
+            if self._dead:
+                self._carried_on(event)
         elif event.kind == Kind.health:
             self._health(event)
         elif event.kind == Kind.run:
             self._runs[event.subject] += 1
             self.paths["restart"] += self._runs[event.subject] > 1
-        elif event.kind == Kind.line:
-            for record in event.records:
-                self.paths["other_line"] += int(record["duplicates"] > 0)
         elif event.kind == Kind.gap:
             self._gap(event)
+
+    def _carried_on(self, event: Event) -> None:
+        """What one line brought while another one was dead."""
+        while self._dead and event.seq_ns > self._dead[0][1]:
+            self._dead.pop(0)
+        for begin, end, name in self._dead:
+            if begin <= event.seq_ns <= end and event.producer.startswith("feed-") and event.producer != name:
+                self.paths["other_line"] += 1
+                return
 
     def _health(self, event: Event) -> None:
         content = event.map()

@@ -28,6 +28,13 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "answer", "length_s": 3.0, "endpoint": "GET /api/v3/*", "status": 429, "retry_after_s": 1, "probability": 0.7},
 )
 
+# The last strikes, whatever the seed: after them nothing else happens that could make them good by chance.
+CODA: tuple[dict[str, Any], ...] = (
+    {"kind": "skip", "length_s": 1.0, "stream": "*@trade"},
+    {"kind": "skip", "length_s": 1.0, "stream": "*@depth*"},
+)
+CODA_S = 3.0  # before and between them
+
 
 class Strike(NamedTuple):
     """At `at_s` these processes are killed together, or this fault is commanded."""
@@ -53,7 +60,8 @@ def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike
         else:
             strikes.append(Strike(round(at_s, 3), fault={**act, "seed": draw.randrange(1 << 30)}))
         at_s += draw.uniform(*PAUSE_S)
-    return strikes
+    at_s = max(at_s, length_s(strikes))
+    return strikes + [Strike(round(at_s + CODA_S * place, 3), fault=fault) for place, fault in enumerate(CODA, 1)]
 
 
 def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tuple[str, ...]]:

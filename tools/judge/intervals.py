@@ -16,8 +16,12 @@ NONE, IDS, CHECKSUM = 0, 1, 2
 SKIPPED, RESYNC, CONFLATED, NO_IDS = 1, 5, 8, 9
 VAGUE = {0: -3, SKIPPED: -2, RESYNC: -1}
 GAP_REPAIRED = 2
-CHECKSUMS, UNPROVEN_BOOKS = ("okx", "kraken"), ("coinbase",)  # docs/coverage.md: how a book is proven
-WITHOUT_IDS = ("kraken", "coinbase")
+CHECKED = 1 << 33  # in the header's last field: the book had the venue's checksum
+COUNTED = {  # streams whose ids a feed counts itself, with holes (docs/coverage.md)
+    "kraken": ("quote", "depth"),
+    "kraken_v1": ("trade", "quote", "depth"),
+    "coinbase": ("depth",),
+}
 
 
 class Claim(NamedTuple):
@@ -65,23 +69,22 @@ class Truth:
     """What one instrument's events prove, one event after the other."""
 
     def __init__(self, subject: str) -> None:
-        self.venue = subject.partition(".")[0]
+        self.counted = COUNTED.get(subject.partition(".")[0], ())
         self.claims: dict[tuple[int, int], list[Claim]] = defaultdict(list)
         self.traded: dict[int, int] = {}  # id → state
         self.lost_trades: list[Claim] = []
-        self.quotes: tuple[int, int] | None = None
-        self.at: int | None = None  # depth: the highest id of which something is stated
+        self.reached: dict[int, int] = {}  # unproven streams: the highest id of which something is stated
+        self.at: int | None = None  # depth: likewise
         self.valid = False
         self.era = 0
 
     def take(self, event: Event) -> None:
-        if event.kind == "trade":
+        if event.kind == "trade" and "trade" not in self.counted:
             state = REPAIRED_STATE if event.flags & REPAIRED else COMPLETE
             for number in range(event.first_id, event.last_id + 1):
                 self.traded[number] = max(state, self.traded.get(number, state), key=BELIEVED.__getitem__)
-        elif event.kind == "quote":
-            low, high = self.quotes or (event.last_id, event.last_id)
-            self.quotes = min(low, event.last_id), max(high, event.last_id)
+        elif event.kind in ("trade", "quote"):
+            self._unproven(STREAMS[event.kind], event.last_id, NO_IDS if event.kind in self.counted else CONFLATED)
         elif event.kind == "depth":
             self._depth(event)
         elif event.kind == "gap":
@@ -89,33 +92,48 @@ class Truth:
                 if state != GAP_REPAIRED:
                     self._gap(first, last, stream, reason or SKIPPED)
 
+    def _unproven(self, stream: int, number: int, reason: int) -> None:
+        before = self.reached.get(stream, number - 1)
+        self._add((stream, 0), Claim(min(number, before + 1), number, UNPROVEN, NONE, reason))
+        self.reached[stream] = max(before, number)
+
+    def _add(self, key: tuple[int, int], claim: Claim) -> None:
+        rows = self.claims[key]
+        if rows and rows[-1].last == claim.first - 1 and rows[-1][2:] == claim[2:]:
+            rows[-1] = rows[-1]._replace(last=claim.last)
+        else:
+            rows.append(claim)
+
     def _gap(self, first: int, last: int, stream: int, reason: int) -> None:
-        if stream == TRADE:
-            self.lost_trades.append(Claim(first, last, MISSING, NONE, reason))
-        elif stream == DEPTH:
+        if stream == DEPTH:
             self.valid = False
             self._unknown(first - 1, 0)
             self._unknown(last, reason)
+        elif stream == TRADE and "trade" not in self.counted:
+            self.lost_trades.append(Claim(first, last, MISSING, NONE, reason))
+        elif stream in self.reached and last > self.reached[stream]:
+            self._add((stream, 0), Claim(self.reached[stream] + 1, last, MISSING, NONE, reason))
+            self.reached[stream] = last
 
     def _unknown(self, last: int, reason: int) -> None:
         if self.at is not None and last > self.at:
             self.claims[DEPTH, self.era].append(Claim(self.at + 1, last, MISSING, NONE, reason))
             self.at = last
 
-    def _known(self, first: int, last: int) -> None:
-        if self.venue in UNPROVEN_BOOKS:
+    def _known(self, first: int, event: Event) -> None:
+        last = event.last_id
+        if event.reserved & CHECKED:
+            claim = Claim(first, last, COMPLETE, CHECKSUM)
+        elif "depth" in self.counted:
             claim = Claim(first, last, UNPROVEN, NONE, NO_IDS)
         else:
-            claim = Claim(first, last, COMPLETE, CHECKSUM if self.venue in CHECKSUMS else IDS)
-        rows = self.claims[DEPTH, self.era]
-        if rows and rows[-1].last == first - 1 and rows[-1][2:] == claim[2:]:
-            rows[-1] = rows[-1]._replace(last=last)
-        else:
-            rows.append(claim)
+            claim = Claim(first, last, COMPLETE, IDS)
+        self._add((DEPTH, self.era), claim)
+        self.at = last
 
     def _depth(self, event: Event) -> None:
         last = event.last_id
-        numbered = self.venue not in WITHOUT_IDS
+        numbered = "depth" not in self.counted
         if event.flags & SNAPSHOT:
             first = last
             if event.flags & RESET:
@@ -124,22 +142,19 @@ class Truth:
                 first = min(self.at + 1, last)
             else:
                 self._unknown(last - 1, RESYNC)
-            self.valid, self.at = True, last
-            self._known(first, last)
+            self.valid = True
+            self._known(first, event)
         elif self.at is not None and last > self.at:
             if self.valid and numbered and event.first_id > self.at + 1:
                 self.valid = False
                 self._unknown(event.first_id - 1, 0)
             if self.valid:
-                self._known(self.at + 1, last)
-                self.at = last
+                self._known(self.at + 1, event)
             else:
                 self._unknown(last, RESYNC)
 
     def painted(self) -> Painted:
         claims = {key: list(rows) for key, rows in self.claims.items()}
-        if self.quotes:
-            claims[QUOTE, 0] = [Claim(*self.quotes, UNPROVEN, NONE, CONFLATED)]
         if self.traded or self.lost_trades:
             claims[TRADE, 0] = [*self.lost_trades, *_runs(self.traded)]
             claims[TRADE, 0] += _holes(self.traded)

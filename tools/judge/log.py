@@ -25,7 +25,7 @@ CODES = {
 
 HEADER_INTEGERS = (
     "flags", "k", "epoch", "number", "seq", "link", "cause_seq", "first_id", "last_id", "venue_ns", "recv_ns", "sent_ns",
-    "seq_ns",
+    "seq_ns", "reserved",
 )  # fmt: skip
 
 
@@ -49,6 +49,7 @@ class Event(NamedTuple):
     recv_ns: int
     sent_ns: int
     seq_ns: int
+    reserved: int
 
 
 def event(kind: str, header: dict[str, Any], records: Any) -> Event:
