@@ -9,7 +9,7 @@ from bus.config import Config
 from bus.schema import Kind
 from storage import coverage
 from storage.gaps import CoverageError, CoverageWarning, Gaps, Rows, outside, sentence
-from storage.ticks import Window
+from storage.runs import Window
 from storage.times import ReadError
 
 STREAMS = {Kind.trade: 1, Kind.quote: 2}  # bit of a stream in the field `missing`

@@ -14,7 +14,7 @@ import zstandard
 from storage.packing import CHUNK_ROWS, U8
 
 SHUFFLE, FLETCHER32, ZSTD = 2, 3, 32015  # HDF5's numbers of the filters
-SUM_WORDS = 1 << 15  # words that Fletcher's second sum may take without overflowing 64 bits
+SUM_WORDS = 1 << 13  # of a checksum at once: they stay in the cache, and far from overflowing 64 bits
 WEIGHTS = np.arange(SUM_WORDS, 0, -1, dtype=U8)
 _thread = threading.local()
 
@@ -58,8 +58,8 @@ class Packed(NamedTuple):
 class Chunked:
     """One column of a group in pieces of CHUNK_ROWS rows; zeros where it is absent. `rows`: how many it has."""
 
-    def __init__(self, group: Any, name: str, rows: int):
-        self.rows = rows
+    def __init__(self, group: Any, name: str, rows: int, kernels: Any = None):
+        self.rows, self.kernels = rows, kernels
         self.dataset: Any = group.get(name)
         self.scale, self.offset, self._direct = 1, 0, False
         if self.dataset is None:
@@ -111,7 +111,7 @@ class Chunked:
             left_out, data = self.dataset.id.read_direct_chunk((start,))
         except (OSError, ValueError, RuntimeError):
             return None  # never written, which reads as zeros
-        if left_out or not fletcher32_agrees(data):
+        if left_out or not fletcher32_agrees(data, self.kernels):
             return None
         rows, size = self.dataset.chunks[0], self.dtype.itemsize
         if not hasattr(_thread, "zstd"):
@@ -122,7 +122,7 @@ class Chunked:
             return None
         if len(plain) != rows * size:
             return None
-        return unshuffled(plain, self.dtype) if self._shuffled else np.frombuffer(plain, self.dtype)
+        return unshuffled(plain, self.dtype, self.kernels) if self._shuffled else np.frombuffer(plain, self.dtype)
 
 
 class Held(Chunked):
@@ -139,8 +139,13 @@ class Held(Chunked):
         return Packed(self._values[number * CHUNK_ROWS : (number + 1) * CHUNK_ROWS])
 
 
-def unshuffled(plain: bytes, dtype: np.dtype) -> np.ndarray:
+def unshuffled(plain: bytes, dtype: np.dtype, kernels: Any = None) -> np.ndarray:
     """HDF5's shuffle undone: all first bytes, all second ones, … become values again."""
+    join = {2: kernels.join2, 4: kernels.join4}.get(dtype.itemsize) if kernels else None
+    if join is not None:
+        joined = np.empty(len(plain) // dtype.itemsize, f"<u{dtype.itemsize}")
+        join(np.frombuffer(plain, "u1"), joined)
+        return joined.view(dtype)
     planes = np.frombuffer(plain, "u1").reshape(dtype.itemsize, -1)
     if dtype.itemsize == 1:
         return planes[0].view(dtype)
@@ -151,7 +156,7 @@ def unshuffled(plain: bytes, dtype: np.dtype) -> np.ndarray:
     return out.view(dtype)
 
 
-def fletcher32_agrees(data: bytes) -> bool:
+def fletcher32_agrees(data: bytes, kernels: Any = None) -> bool:
     """Whether the last four bytes are HDF5's Fletcher-32 of those before: sums modulo 65,535 of big-endian words.
 
     An odd last byte counts as the upper half of a word (H5checksum.c, H5_checksum_fletcher32).
@@ -159,14 +164,20 @@ def fletcher32_agrees(data: bytes) -> bool:
     if len(data) < 5:
         return False
     size = len(data) - 4
-    words = np.frombuffer(data, "<u2", size // 2).astype(U8)
+    words = np.frombuffer(data, "<u2", size // 2)
     if size % 2:
-        words = np.append(words, U8.type(data[size - 1]))
-    first = second = 0
-    for start in range(0, len(words), SUM_WORDS):
-        part = words[start : start + SUM_WORDS]
-        second += len(part) * first + int(np.dot(part, WEIGHTS[-len(part) :]))
-        first += int(part.sum())
+        words = np.append(words, np.uint16(data[size - 1]))
+    first, second = map(int, (kernels.fletcher32 if kernels else fletcher32)(words))
     stored = int.from_bytes(data[size:], "little")
     # The sums are linear, so those of swapped words are 256 times those of the words as they lie, modulo 65,535.
     return (first * 256 - (stored & 0xFFFF)) % 0xFFFF == 0 and (second * 256 - (stored >> 16)) % 0xFFFF == 0
+
+
+def fletcher32(words: np.ndarray) -> tuple[int, int]:
+    """The two sums of Fletcher-32 of (n,) u2 words as they lie, not reduced."""
+    first = second = 0
+    for start in range(0, len(words), SUM_WORDS):
+        part = words[start : start + SUM_WORDS].astype(U8)
+        second += len(part) * first + int(np.dot(part, WEIGHTS[-len(part) :]))
+        first += int(part.sum())
+    return first, second

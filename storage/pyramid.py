@@ -15,7 +15,8 @@ import numpy as np
 from bus.schema import QUOTE, Kind
 from storage.bars import BAR, I8, LEVELS_S, SECOND_NS, coarsen, none
 from storage.packing import CHUNK_BYTES, CHUNK_ROWS, FILTER_BYTES, ZSTD_LEVEL, pack
-from storage.ticks import CHANGE, Seen, Window, bars_of, stored
+from storage.runs import Window
+from storage.ticks import CHANGE, Seen, bars_of, stored
 
 GROUP = "bars"
 VERSION = 1  # of the fields' meaning: another one's pyramid is not read, the ticks are
@@ -89,7 +90,7 @@ def has_pyramid(file: Any) -> bool:
     return GROUP in file and file[GROUP].attrs.get("version") == VERSION
 
 
-def seen_in(file: Any, window: Window, pool: Executor | None = None) -> Seen:
+def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: Any = None) -> Seen:
     """What the file's pyramid says of a window, of ticks only the fractions of a second at its edges."""
     group = file[GROUP]
     parts = []
@@ -97,7 +98,7 @@ def seen_in(file: Any, window: Window, pool: Executor | None = None) -> Seen:
         if level_s:
             parts.append(read(group, level_s, start_ns, end_ns))
         else:
-            parts.append(bars_of(stored(file), Window(window.every_ns, start_ns, end_ns), pool).bars)
+            parts.append(bars_of(stored(file, kernels), Window(window.every_ns, start_ns, end_ns), pool).bars)
     bars = coarsen(np.concatenate([none(), *parts]), window.every_ns)
     waiting = group["waiting"][:] if "waiting" in group else np.zeros(0, QUOTE)
     opening = group["opening"][:] if "opening" in group else np.zeros(0, CHANGE)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -23,8 +23,9 @@ from storage.bars import BAR, SECOND_NS, between, merge
 from storage.columns import from_bytes
 from storage.gaps import Gaps, outside
 from storage.reader import ReadError, Time
+from storage.runs import Window
 from storage.segment import ArchiveError, ArchiveGone, Segment, folder_of
-from storage.ticks import Seen, Window, bars_of, held, join, stored
+from storage.ticks import Seen, bars_of, held, join, stored
 
 if TYPE_CHECKING:
     import pandas
@@ -34,6 +35,7 @@ Every = int | str | timedelta
 Progress = Callable[[int, int], None]
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 ROWS_BATCH = 50_000  # events of the log that are turned into rows at once
+COMPILED_TICKS = 2_000_000  # of one file: loading numba takes half a second, or two when there is nothing in its cache
 FILLED_MAX = 20_000_000  # bars: 4 GB
 THREADS = min(4, os.cpu_count() or 1)
 CARRIED = ("quote_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
@@ -148,17 +150,31 @@ def chosen(archive: ArchiveReader, folder: str, window: Window, source: Source =
     return sorted(files + strayed)
 
 
+def kernels_for(file: Any) -> Any:
+    """storage.bar_kernels for a file with so many ticks that it is worth loading; None for numpy alone."""
+    ticks = sum(int(file[kind.name].attrs["records"]) for kind in (Kind.trade, Kind.quote) if kind.name in file)
+    if ticks < COMPILED_TICKS:
+        return None
+    try:
+        from storage import bar_kernels
+    except RuntimeError:
+        return None  # numba finds no folder that it could write its cache into
+    return bar_kernels
+
+
 def _of_file(file: File, window: Window, source: Source, pool: Executor) -> Seen | None:
     with Segment(file.path) as segment:
         try:
             has_pyramid = source != "ticks" and pyramid.has_pyramid(segment.file)
-            if file.part == "rest" and not (has_pyramid and all((edge or 0) % SECOND_NS == 0 for edge in window[1:])):
+            from_pyramid = has_pyramid and all((edge or 0) % SECOND_NS == 0 for edge in window[1:])
+            if file.part == "rest" and not from_pyramid:
                 _warn_pruned(file, window)
+            kernels = None if from_pyramid else kernels_for(segment.file)
             if has_pyramid:
-                return pyramid.seen_in(segment.file, window, pool)
+                return pyramid.seen_in(segment.file, window, pool, kernels)
             if source == "pyramid":
                 return None
-            return bars_of(stored(segment.file), window, pool)
+            return bars_of(stored(segment.file, kernels), window, pool)
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
             raise ArchiveError(f"{file.path} is damaged: {error}; restore it from a copy or rebuild it") from None
 

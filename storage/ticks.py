@@ -1,8 +1,4 @@
-"""Ticks to bars: trades, quotes and depth changes of one archive file, or of events in memory.
-
-A bucket's ticks are found by searching its edges in the packed times rather than by dividing every one, and least, greatest
-and sums are taken of the packed integers: they commute with value = stored × scale + offset. Sums are exact.
-"""
+"""Ticks to bars: trades, quotes and depth changes of one archive file, or of events in memory."""
 
 from collections.abc import Mapping
 from concurrent.futures import Executor
@@ -15,6 +11,7 @@ from storage.bars import BAR, I8, LAST_QUOTE, floor, merge, none, set_whole
 from storage.chunks import Chunked, Held, Packed
 from storage.columns import Table
 from storage.packing import CHUNK_ROWS, U8
+from storage.runs import Window, inside, reduce, runs_of, sorted_runs
 
 CHANGE = np.dtype([("first_id", "<i8"), ("last_id", "<i8"), ("venue_ns", "<i8")])
 WAITING_MAX = 4096  # quotes at a file's end that the next file's first changes may give a time
@@ -22,15 +19,6 @@ OPENING_MAX = 64  # and how many of those changes are looked at
 TRADE_COLUMNS = ("trade_id", "price_ticks", "quantity_lots", "venue_ns", "side")
 QUOTE_COLUMNS = QUOTE.names or ()
 NEVER = np.iinfo("i8").max
-LOW_HALF = U8.type(0xFFFFFFFF)
-
-
-class Window(NamedTuple):
-    """Bars of `every_ns`, of what happened at start_ns ≤ venue time < end_ns."""
-
-    every_ns: int
-    start_ns: int | None = None
-    end_ns: int | None = None
 
 
 class Seen(NamedTuple):
@@ -89,16 +77,17 @@ class Ticks(NamedTuple):
     changes: np.ndarray
     clock: Clock
     quote_seqs: np.ndarray | None
+    kernels: Any = None
 
 
-def stored(file: Any) -> Ticks:
-    """Of an archive file of one instrument, open in h5py."""
+def stored(file: Any, kernels: Any = None) -> Ticks:
+    """Of an archive file of one instrument, open in h5py. `kernels`: storage.bar_kernels, or None for numpy alone."""
 
     def columns(kind: Kind, names: tuple[str, ...]) -> dict[str, Chunked]:
         if kind.name not in file:
             return {name: Held(np.zeros(0, I8)) for name in names}
         group = file[kind.name]
-        return {name: Chunked(group["records"], name, int(group.attrs["records"])) for name in names}
+        return {name: Chunked(group["records"], name, int(group.attrs["records"]), kernels) for name in names}
 
     changes, flags, seqs = np.zeros(0, CHANGE), np.zeros(0, I8), None
     if "depth" in file:
@@ -116,7 +105,7 @@ def stored(file: Any) -> Ticks:
         rows = int(file["quote"].attrs["events"])
         return np.repeat(Chunked(group, "seq", rows).values(), Chunked(group, "count", rows).values())
 
-    return _ticks(columns(Kind.trade, TRADE_COLUMNS), quotes, changes, flags, seqs, quote_seqs)
+    return _ticks(columns(Kind.trade, TRADE_COLUMNS), quotes, changes, flags, seqs, quote_seqs)._replace(kernels=kernels)
 
 
 def held(tables: Mapping[Kind, Table]) -> Ticks:
@@ -185,27 +174,23 @@ def _trades(ticks: Ticks, number: int, window: Window) -> tuple[np.ndarray, np.n
         return _none(runs.timeless if runs else 0)
     prices = columns["price_ticks"].piece(number).take(runs.rows).narrowed()
     quantities = columns["quantity_lots"].piece(number).take(runs.rows).narrowed()
-    bought = columns["side"].piece(number).stored[runs.rows] > 0  # a byte is never packed
+    sides = columns["side"].piece(number).stored[runs.rows].astype("i1", copy=False)  # a byte is never packed
     starts, ids = runs.starts, ids.take(runs.rows)
-    ends = np.append(starts[1:], len(bought)) - 1
+    ends = np.append(starts[1:], len(sides)) - 1
     out = np.zeros(len(starts), BAR)
     out["begin_ns"] = runs.begin_ns
     out["count"] = ends + 1 - starts
     out["first_id"], out["last_id"] = ids.at(starts), ids.at(ends)
     out["open_ticks"], out["close_ticks"] = prices.at(starts), prices.at(ends)
-    out["high_ticks"] = prices._replace(stored=np.maximum.reduceat(prices.stored, starts)).values()
-    out["low_ticks"] = prices._replace(stored=np.minimum.reduceat(prices.stored, starts)).values()
-    p, q = parts_of(prices.stored), parts_of(quantities.stored)
-    count, total = out["count"].astype(object), _sums(q, starts)
-    boughts = np.add.reduceat(bought, starts, dtype=I8).astype(object)
+    reduced = reduce(prices, quantities, sides, starts, ticks.kernels)
+    out["low_ticks"] = prices._replace(stored=reduced.low).values()
+    out["high_ticks"] = prices._replace(stored=reduced.high).values()
     scale, offset = quantities.scale, quantities.offset
-    set_whole(out, "volume_lots", total * scale + count * offset)
-    set_whole(out, "buy_volume_lots", _sums(q, starts, bought) * scale + boughts * offset)
-    notional = _products(p, q, starts) * (prices.scale * scale)
-    if offset:
-        notional += _sums(p, starts) * (prices.scale * offset)
-    notional += (total * scale + count * offset) * prices.offset
-    set_whole(out, "notional", notional)
+    volume = reduced.quantity * scale + out["count"].astype(object) * offset
+    set_whole(out, "volume_lots", volume)
+    set_whole(out, "buy_volume_lots", reduced.bought * scale + reduced.buys * offset)
+    products = reduced.product * (prices.scale * scale) + reduced.price * (prices.scale * offset)
+    set_whole(out, "notional", products + volume * prices.offset)
     return out, np.zeros(0, QUOTE), runs.timeless
 
 
@@ -254,113 +239,11 @@ def _quote_bars(values: Mapping[str, np.ndarray], starts: np.ndarray, begin_ns: 
 
 def _changes(changes: np.ndarray, window: Window) -> np.ndarray:
     times = changes["venue_ns"]
-    times = times[_inside(times, window)]
+    times = times[inside(times, window)]
     begin, counts = np.unique(floor(times, window.every_ns), return_counts=True)
     out = np.zeros(len(begin), BAR)
     out["begin_ns"], out["changes"] = begin, counts
     return out
-
-
-class Runs(NamedTuple):
-    """`rows` brings a chunk into order, bucket by bucket and by id; run i begins at starts[i], in the bucket begin_ns[i]."""
-
-    rows: slice | np.ndarray
-    starts: np.ndarray
-    begin_ns: np.ndarray
-    timeless: int
-
-
-def runs_of(times: Packed, ids: Packed, window: Window) -> Runs | None:
-    """Where the buckets of a chunk begin; None where nothing of it is in the window."""
-    at = times.stored
-    if not len(at):
-        return None
-    if (at[1:] < at[:-1]).any() or (ids.stored[1:] < ids.stored[:-1]).any() or times.at(np.array([0]))[0] <= 0:
-        return _sorted_runs(times.values(), ids.values(), window)
-    first, last = _place(times, window.start_ns, 0), _place(times, window.end_ns, len(at))
-    if first >= last:
-        return None
-    at, every = at[first:last], window.every_ns
-    bounds = times.at(np.array([first, last - 1])) // every
-    buckets = int(bounds[1] - bounds[0])
-    if buckets * 4 < len(at):
-        edges = (bounds[0] + 1 + np.arange(buckets)) * every - times.offset
-        edges = (-(-edges // times.scale)).astype(at.dtype)  # of the bucket's stored times, the least possible
-        starts = np.unique(np.concatenate([np.zeros(1, "i8"), np.searchsorted(at, edges)]))
-    else:
-        bucket = times.take(slice(first, last)).values() // every
-        starts = np.concatenate([np.zeros(1, "i8"), np.flatnonzero(bucket[1:] != bucket[:-1]) + 1])
-    return Runs(slice(first, last), starts, floor(times.at(starts + first), every), 0)
-
-
-def _place(times: Packed, bound_ns: int | None, otherwise: int) -> int:
-    """How many of the sorted times are before the bound."""
-    if bound_ns is None:
-        return otherwise
-    least = -((times.offset - bound_ns) // times.scale)
-    if least <= int(times.stored[0]):
-        return 0
-    return (
-        len(times.stored)
-        if least > int(times.stored[-1])
-        else int(np.searchsorted(times.stored, times.stored.dtype.type(least)))
-    )
-
-
-def _sorted_runs(times: np.ndarray, ids: np.ndarray, window: Window) -> Runs:
-    """Of a chunk whose times or ids do not only grow, or that has rows without a time."""
-    rows = np.flatnonzero(_inside(times, window) & (times != 0))
-    begin = floor(times[rows], window.every_ns)
-    order = np.lexsort((ids[rows], begin))
-    begin = begin[order]
-    starts = np.flatnonzero(np.concatenate([[True], begin[1:] != begin[:-1]])) if len(begin) else np.zeros(0, "i8")
-    return Runs(rows[order], starts, begin[starts], int((times == 0).sum()))
-
-
-def _inside(times: np.ndarray, window: Window) -> np.ndarray:
-    inside = np.ones(len(times), bool)
-    if window.start_ns is not None:
-        inside &= times >= window.start_ns
-    if window.end_ns is not None:
-        inside &= times < window.end_ns
-    return inside
-
-
-class Part(NamedTuple):
-    """A column's values are the sum of its parts << shift. `values`: uint64, below 2^bits."""
-
-    shift: int
-    bits: int
-    values: np.ndarray
-
-
-def parts_of(stored: np.ndarray) -> list[Part]:
-    """Parts of at most 32 bits. `stored`: unsigned."""
-    width = 8 * stored.dtype.itemsize
-    wide = stored.astype(U8, copy=False)
-    return [Part(0, width, wide)] if width <= 32 else [Part(0, 32, wide & LOW_HALF), Part(32, 32, wide >> U8.type(32))]
-
-
-def _sums(parts: list[Part], starts: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
-    """Exact sums of the runs of a chunk, as Python integers; only of rows `where` it is true."""
-    total = np.zeros(len(starts), object)
-    for part in parts:
-        values = part.values if where is None else part.values * where
-        total += np.add.reduceat(values, starts).astype(object) << part.shift
-    return total
-
-
-def _products(a: list[Part], b: list[Part], starts: np.ndarray) -> np.ndarray:
-    """Exact sums of a × b, as Python integers: 32 bits by 16 leave room for the 2^16 rows of a chunk in 64."""
-    total = np.zeros(len(starts), object)
-    for x in a:
-        for y in b:
-            halves = [(0, y.values)]
-            if min(x.bits, y.bits) > 16:
-                halves = [(0, y.values & U8.type(0xFFFF)), (16, y.values >> U8.type(16))]
-            for shift, half in halves:
-                total += np.add.reduceat(x.values * half, starts).astype(object) << (x.shift + y.shift + shift)
-    return total
 
 
 def join(stretches: list[Seen], window: Window) -> Seen:
@@ -373,7 +256,7 @@ def join(stretches: list[Seen], window: Window) -> Seen:
         if len(waiting) and len(seen.opening):
             times = Clock(seen.opening).times(waiting["update_id"])
             timeless += int((times == 0).sum())
-            runs = _sorted_runs(times, waiting["update_id"], window)
+            runs = sorted_runs(times, waiting["update_id"], window)
             if len(runs.starts):
                 values = {name: waiting[name][runs.rows] for name in LAST_QUOTE[1:]}
                 values["quote_id"] = waiting["update_id"][runs.rows]

@@ -10,7 +10,8 @@ import pytest
 from bus.schema import TRADE, Kind
 from storage.bars import BAR, SECOND_NS, coarsen
 from storage.columns import Table
-from storage.ticks import Window, bars_of, held
+from storage.runs import Window
+from storage.ticks import bars_of, held
 from tests.test_bars import headers
 
 pytestmark = pytest.mark.data

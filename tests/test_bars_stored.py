@@ -17,7 +17,7 @@ from bus.log import LogReader
 from bus.log_writer import LogWriter
 from bus.schema import TRADE, Coverage, Flag, Kind
 from bus.wire import decode, sizes
-from storage import pyramid, reader, resample
+from storage import bar_kernels, pyramid, reader, resample
 from storage.archive import ArchiveReader, PrunedWarning
 from storage.bars import BAR, LEVELS_S, SECOND_NS, coarsen, level_for
 from storage.chunks import Chunked, fletcher32_agrees
@@ -33,6 +33,7 @@ from tests.test_bars import as_dicts, naive, without_zeros
 
 SUBJECT = "binance.BTCUSDT"
 MINUTE = 60 * SECOND_NS
+KERNEL = bar_kernels.reduce_trades
 NEXO = ("nexousdt_20240723.dat.gz", "nexousdt_20240724.dat.gz")
 
 
@@ -84,6 +85,15 @@ def test_all_of_it_is_what_a_loop_says(days, every, source):
     config, rows = days
     got = reader.bars(config, SUBJECT, every, source=source)
     assert as_dicts(got) == without_zeros(naive(rows, [], resample.seconds(every) * SECOND_NS))
+
+
+def test_a_busy_day_is_compiled_and_the_same(days, monkeypatch):
+    config, rows = days
+    expected = reader.bars(config, SUBJECT, "5m", source="ticks")
+    monkeypatch.setattr(resample, "COMPILED_TICKS", 1)
+    loaded = []
+    monkeypatch.setattr(bar_kernels, "reduce_trades", lambda *of: (loaded.append(1), KERNEL(*of))[1])
+    assert reader.bars(config, SUBJECT, "5m", source="ticks").tobytes() == expected.tobytes() and loaded
 
 
 def test_any_range_is_the_same_from_pyramid_and_ticks(days):
@@ -232,13 +242,14 @@ COLUMNS = {
 }
 
 
+@pytest.mark.parametrize("kernels", [None, bar_kernels], ids=["numpy", "compiled"])
 @pytest.mark.parametrize("name", COLUMNS)
-def test_chunks_are_what_h5py_reads(tmp_path, name):
+def test_chunks_are_what_h5py_reads(tmp_path, name, kernels):
     values = COLUMNS[name]
     with h5py.File(tmp_path / "columns.h5", "w") as file:
         put(file, "column", values)
     with h5py.File(tmp_path / "columns.h5") as file:
-        column = Chunked(file, "column", len(values))
+        column = Chunked(file, "column", len(values), kernels)
         assert (column.values() == values).all() and column.values().dtype == np.dtype("<i8")
         assert column._direct == (values.nbytes > 256 and name not in ("zero", "constant", "small")), "the fast path was taken"
         assert (Chunked(file, "absent", 5).values() == 0).all()
@@ -262,12 +273,12 @@ def test_a_flipped_bit_is_an_error_never_a_number(tmp_path):
     with h5py.File(tmp_path / "columns.h5") as file:
         _, data = file["column"].id.read_direct_chunk((0,))
         place = file["column"].id.get_chunk_info(0).byte_offset
-    assert fletcher32_agrees(data)
+    assert fletcher32_agrees(data) and fletcher32_agrees(data, bar_kernels)
     bits = np.random.default_rng(4).integers(0, 8 * len(data), 50)
     for bit in bits.tolist():
         wrong = bytearray(data)
         wrong[bit // 8] ^= 1 << bit % 8
-        assert not fletcher32_agrees(bytes(wrong))
+        assert not fletcher32_agrees(bytes(wrong)) and not fletcher32_agrees(bytes(wrong), bar_kernels)
     raw = bytearray((tmp_path / "columns.h5").read_bytes())
     raw[place + len(data) // 2] ^= 4
     (tmp_path / "wrong.h5").write_bytes(raw)

@@ -18,8 +18,8 @@ from storage.barframe import frame_of
 from storage.bargaps import handed
 from storage.gaps import CoverageWarning
 from storage.reader import exponents, to_ns
+from storage.runs import Window
 from storage.segment import SYSTEM
-from storage.ticks import Window
 from tools.terminal import Failure, Usage, config, err, out
 
 CANDLES_MAX = 20_000
