@@ -22,6 +22,7 @@ from bus.schema import Flag, Kind
 from bus.wire import checksum
 from bus.wire import decode as event_of
 from nodes.venues.decimals import text
+from nodes.venues.rules import rule
 from storage.archive import ArchiveReader
 
 pytestmark = [pytest.mark.data, pytest.mark.mesh, pytest.mark.timeout(300)]
@@ -39,7 +40,9 @@ ADAPTERS = {
 def archived(folder, venue: str, messages, many, bodies=None, expected=0):
     """The archive after two lines have brought the whole capture and everything has ended; lists of events by kind."""
     with VenueServer(messages, 2, bodies) as server:
-        settings = f'[venues.{venue}]\nws = ["{server.ws}"]\nrest = ["{server.rest}"]\n'
+        # Books without ids are taken from one line; here the other may be seconds behind, as no venue would be.
+        settings = "[log]\nhold_ms = 30000\n" if rule(Kind.depth, f"{venue}.x") == "exclusive" else ""
+        settings += f'[venues.{venue}]\nws = ["{server.ws}"]\nrest = ["{server.rest}"]\n'
         for one in many:
             settings += f'[[instruments]]\nvenue = "{venue}"\nsymbol = "{one.symbol}"\n'
             settings += f"price_exponent = {one.price_exponent}\nquantity_exponent = {one.quantity_exponent}\n"

@@ -58,14 +58,18 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> d
 
 def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
     begun = time.monotonic()
+    settled, wrong = False, []
     with _progress(len(strikes), length_s(strikes)) as step:
-        step("up")
-        field.up()
-        step("striking")
-        field.strike(strikes, lambda one: step(_words(one), 1))
-        step("settling")
-        field.end_faults()
-        settled = _settle(field, SETTLE_OFF_S if off else SETTLE_S)
+        try:
+            step("up")
+            field.up()
+            step("striking")
+            field.strike(strikes, lambda one: step(_words(one), 1))
+            step("settling")
+            field.end_faults()
+            settled = _settle(field, SETTLE_OFF_S if off else SETTLE_S)
+        except Failure as error:  # a mesh that does not come up or back has failed; what it stored is judged all the same
+            wrong.append(str(error))
         step("down")
         field.down()
         step("judging")
@@ -73,7 +77,7 @@ def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
         judged = {"alone": _judge(field), "ledger": _judge(field, "--against", str(field.config.exchange_dir))}
     shown = figures.as_dict()
     unused = [name for name, used in shown["paths"].items() if not used]
-    wrong = [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
+    wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
     wrong += _ends(field)
     if not settled:
