@@ -147,12 +147,12 @@ def chaos(
 
 @commands.command()
 def rebuild(
-    day: Annotated[str, typer.Option(help="A sealed day, like 2024-08-09.")],
+    day: Annotated[str | None, typer.Option(help="A sealed day, like 2024-08-09.")] = None,
     into: Annotated[Path | None, typer.Option(help="Keep what is made in this empty folder.")] = None,
     source: Annotated[str, typer.Option("--from", help="events (log, else archive), or raw frames.")] = "events",
     json: Json = False,
 ) -> None:
-    """Make a sealed day again, and compare its content with the archive's."""
+    """Make a sealed day again, or all market data from raw frames, and compare with what is stored."""
     from tools import rebuild as command
 
     result = command.rebuild(day, into, source, json)

@@ -1,4 +1,5 @@
-"""`mesh rebuild`: a sealed day made again, from the log or from the archive's own events, and compared by checksum."""
+"""`mesh rebuild`: a sealed day made again, from the log or from the archive's own events, and compared by checksum; or all
+market data, from the frames as they came (tools/rebuild_raw.py)."""
 
 import tempfile
 from pathlib import Path
@@ -6,29 +7,40 @@ from pathlib import Path
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bus.config import load
+from bus.config import Config, load
+from bus.log import LogReader
+from bus.segments import LogError
+from storage.archive import ArchiveReader
 from storage.rebuild import rebuild_day
 from storage.segment import ArchiveError
+from tools import rebuild_raw
 from tools.terminal import Failure, Usage, err, out
 
 SOURCES = ("events", "raw")
 
 
-def rebuild(day: str, into: Path | None, source: str, quiet: bool) -> dict:
+def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> dict:
     """The verdict, as `--json` prints it. Raises Usage and Failure with a sentence."""
     config = load()
     if source not in SOURCES:
         raise Usage(f"--from {source} is unknown; allowed: {', '.join(SOURCES)}")
+    if into is not None and into.exists() and any(into.iterdir()):
+        raise Failure(
+            f"{into} is not empty; what is rebuilt needs an empty folder, or none: then it is compared and thrown away"
+        )
     if source == "raw":
-        raise Failure("raw frames cannot be read into events yet; use --from events")
+        if day is not None:
+            raise Usage(
+                "--day is for --from events; raw frames are read from their first to their last, or books have no beginning"
+            )
+        return _from_raw(config, into, quiet)
+    if day is None:
+        raise Usage("which day? --day 2024-08-09; or --from raw for all that raw frames tell")
     try:
         day = str(np.datetime64(day, "D"))
     except ValueError:
         raise Usage(f"--day {day} is no day; it should be like 2024-08-09") from None
-    if into is not None and into.exists() and any(into.iterdir()):
-        raise Failure(f"{into} is not empty; a rebuilt day needs an empty folder, or none: then it is compared and thrown away")
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=err, disable=quiet, transient=True) as bar, tempfile.TemporaryDirectory() as scratch:
+    with _progress(quiet) as bar, tempfile.TemporaryDirectory() as scratch:
         task = bar.add_task(f"rebuilding {day}", total=None)
         target = into or Path(scratch) / "archive"
         try:
@@ -46,8 +58,39 @@ def rebuild(day: str, into: Path | None, source: str, quiet: bool) -> dict:
     }
 
 
+def _from_raw(config: Config, into: Path | None, quiet: bool) -> dict:
+    log = LogReader(config.log_dir)
+    last = max(log.last, ArchiveReader(config.archive_dir).archived_seq)
+    with _progress(quiet) as bar, tempfile.TemporaryDirectory() as scratch:
+        task = bar.add_task("rebuilding from raw frames", total=last)
+        try:
+            rows = rebuild_raw.rebuild(
+                config, into or Path(scratch) / "archive", log.log_id, lambda seq: bar.update(task, completed=seq)
+            )
+        except LogError as error:
+            raise Failure(str(error)) from None
+    return {
+        "ok": all(row.same for row in rows),
+        "day": None,
+        "from": "raw",
+        "into": str(into) if into else None,
+        "topics": [row._asdict() for row in rows],
+    }
+
+
+def _progress(quiet: bool) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    return Progress(*columns, console=err, disable=quiet, transient=True)
+
+
 def show(result: dict) -> None:
     """For a person."""
+    if result["from"] == "raw":
+        for row in result["topics"]:
+            words = "same" if row["same"] else "DIFFERS"
+            out.print(f"{row['topic']:<32} {row['stored']:>10} stored {row['made']:>10} from raw frames  {words}")
+        out.print("ok: the same events." if result["ok"] else "NOT ok: not the same; a later parser may mean it so.")
+        return
     for row in result["files"]:
         out.print(f"{row['folder']:<32} {row['now'][:16] or 'no file':<16} {'same' if row['same'] else 'DIFFERS'}")
     if result["ok"]:

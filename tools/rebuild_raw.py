@@ -1,0 +1,160 @@
+"""`mesh rebuild --from raw`: market data made again from the frames as they came, by the parser of today.
+
+Every line's raw events go through the feed's own reception, and what the lines say through the sequencer's own arbitration, in
+the order and at the times of the log. Trades that backfill fetched are taken over. What comes out is a new archive of market
+kinds only, numbered anew; it is compared topic by topic with what is stored.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from bus.config import Config
+from bus.schema import Kind
+from bus.segments import Batch
+from bus.wire import Event, decode, stamp_sent, stamp_sequenced
+from nodes import venues
+from nodes.feeding.lines import line_of
+from nodes.feeding.rebuilding import rebuild_line
+from nodes.sequencing.arbiter import ARBITRATED, Arbiter
+from storage import reader
+from storage.cut import ArchiveWriter
+from tools.terminal import Failure
+
+MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
+WANTED = (*MARKET, Kind.raw, Kind.run)
+CUT_EVENTS = 200_000
+MILLISECOND = 1_000_000
+
+
+class Rebuilt(NamedTuple):
+    """One topic: events stored and made anew, and whether they are the same ones in the same order."""
+
+    topic: str
+    stored: int
+    made: int
+    same: bool
+
+
+class Digest:
+    """What the events of one topic say, in order; their stamps and numbers left out."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum = hashlib.sha256()
+
+    def take(self, event: Event) -> None:
+        self.count += 1
+        self.sum.update(f"{event.flags} {event.first_id} {event.last_id} {event.venue_ns} ".encode())
+        self.sum.update(event.records.tobytes())
+
+
+class Line:
+    """One feed's raw events become what it said, one after the other."""
+
+    def __init__(self, config: Config, producer: str):
+        venue, _ = line_of(config, producer.removeprefix("feed-"))
+        instruments = [one for one in config.instruments if one.venue == venue]
+        self._next: Event | None = None
+        self._made = rebuild_line(iter(self._take, None), venues.module(venue), instruments, config.feed)
+        self.producer = producer.encode().ljust(16, b"\0")
+        self.number = 0
+
+    def _take(self) -> Event | None:
+        return self._next
+
+    def said(self, raw: Event) -> Iterator[bytearray]:
+        self._next = raw
+        for event in next(self._made):
+            self.number += 1
+            stamp_sent(event, self.producer, raw.epoch, self.number, raw.sent_ns)
+            yield event
+
+
+class Remaking:
+    """Events of the log in, market events as the sequencer would log them out."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        self.arbiter = Arbiter(config.log.hold_ms * MILLISECOND)
+        self.lines: dict[str, Line] = {}
+        self.links: dict[tuple[int, str], int] = {}
+        self.seq = self.own = self.raws = 0
+
+    def take(self, event: Event) -> Iterator[bytearray]:
+        out = self.arbiter.due(event.seq_ns)
+        if event.kind == Kind.raw:
+            self.raws += 1
+            line = self.lines.get(event.producer) or self.lines.setdefault(event.producer, Line(self.config, event.producer))
+            for said in line.said(event):
+                out += self._offer(said, event.producer, line.number, event.seq_ns)
+        elif event.kind == Kind.run and event.producer in self.lines:
+            self.arbiter.connected(event.producer, self.lines[event.producer].number)
+        elif event.producer == "backfill" and event.kind in MARKET:
+            out += self._offer(bytearray(event.raw), event.producer, event.number, event.seq_ns)
+        yield from (self._sequenced(one, event.seq_ns) for one in out if one[8] | one[9] << 8 in MARKET)
+
+    def _offer(self, event: bytearray, producer: str, number: int, now_ns: int) -> list[bytearray]:
+        head = decode(event)
+        if head.kind in ARBITRATED:
+            return self.arbiter.offer(head.kind, head.subject, producer, number, event, now_ns)
+        if head.kind == Kind.gap:
+            return self.arbiter.declare(head.subject, producer, head.records)
+        self.arbiter.connected(producer, number, head.subject)
+        return [event]
+
+    def _sequenced(self, event: bytearray, seq_ns: int) -> bytearray:
+        if event[16] == 0:
+            self.own += 1
+            stamp_sent(event, b"sequencer".ljust(16, b"\0"), 0, self.own, seq_ns)
+        head = decode(event)
+        self.seq += 1
+        stamp_sequenced(event, self.seq, self.links.get((head.kind, head.subject), 0), seq_ns)
+        self.links[head.kind, head.subject] = self.seq
+        return event
+
+
+def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], None]) -> list[Rebuilt]:
+    """Makes the archive `into` (an empty folder) from all raw frames that are stored; one row a topic. Raises Failure."""
+    made: dict[str, Digest] = {}
+    stored: dict[str, Digest] = {}
+    remaking = Remaking(config)
+
+    def remade(events: Iterable[Event]) -> Iterator[bytearray]:
+        for event in events:
+            if event.kind in MARKET:
+                stored.setdefault(event.topic, Digest()).take(event)
+            yield from remaking.take(event)
+            progress(event.seq)
+        end_ns = event.seq_ns
+        for late in remaking.arbiter.due(1 << 63):
+            yield remaking._sequenced(late, end_ns)
+
+    writer = ArchiveWriter(into)
+    try:
+        block: list[bytearray] = []
+        for event in remade(reader.events(config, kinds=WANTED)):
+            one = decode(event)
+            made.setdefault(one.topic, Digest()).take(one)
+            block.append(event)
+            if len(block) == CUT_EVENTS:
+                _archive(writer, block, log_id)
+                block = []
+        if not remaking.raws:
+            raise Failure("there are no raw frames here; `raw = true` under [feed] in mesh.toml keeps them from then on")
+        _archive(writer, block, log_id)
+    finally:
+        writer.close()
+    return [_row(topic, stored.get(topic, Digest()), made.get(topic, Digest())) for topic in sorted(stored | made)]
+
+
+def _row(topic: str, stored: Digest, made: Digest) -> Rebuilt:
+    return Rebuilt(topic, stored.count, made.count, stored.sum.digest() == made.sum.digest())
+
+
+def _archive(writer: ArchiveWriter, block: list[bytearray], log_id: int) -> None:
+    if block:
+        first = writer.archived_seq + 1
+        last = first + len(block) - 1
+        writer.archive([Batch(first, last, memoryview(b"".join(block)))], last, CUT_EVENTS, log_id)
