@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 from bus.config import Instrument
 from bus.schema import Flag, Kind
-from bus.wire import IDS_AT, checksum, many_records, set_flags, stamp_checksum
+from bus.wire import IDS_AT, many_records, set_flags
 from nodes.venues.booksync import Answer, BookSync
+from nodes.venues.checked import proven
 from nodes.venues.levels import Levels
 
 _IDS = struct.Struct("<qq")
@@ -151,12 +152,8 @@ class ChainedBook:
             self._by_rest.synced = False
 
     def _check(self, event: bytearray) -> None:
-        expected, _ = checksum(event)
-        if expected is None:
-            return
-        if self.digest(self.levels) == expected:
-            self.checked += 1
-            stamp_checksum(event, expected, checked=True)
-        else:
+        right = proven(event, lambda: self.digest(self.levels))
+        self.checked += right is True
+        if right is False:
             self._reset = True
             self._break()

@@ -38,13 +38,14 @@ class StreamedBook:
             return [event]
         self._last_id = last_id
         self.levels.apply(event)
-        self._look()
+        event = self._completed(event)
+        self._look(event)
         return [event]
 
     def snapshot(self, event: bytearray, last_id: int) -> tuple[Answer, list[bytearray]]:
         self.levels.replace(event)
         self.synced, self._broken, self._last_id = True, False, last_id
-        self._look()
+        self._look(event)
         return Answer.USED, [event]
 
     def disconnected(self) -> list[bytearray]:
@@ -58,7 +59,15 @@ class StreamedBook:
             return None
         return self._depth_event(self.levels.records(), self._last_id, self._last_id, 0, recv_ns, Flag.SNAPSHOT)
 
-    def _look(self) -> None:
+    def _completed(self, event: bytearray) -> bytearray:
+        """The change with what it leaves unsaid; here that is nothing."""
+        return event
+
+    def _look(self, event: bytearray) -> None:
+        """After a message: does what can be told of the book speak against it?"""
         if self.levels.crossed:
-            self.resyncs += 1
-            self.synced, self._broken = False, True
+            self._break()
+
+    def _break(self) -> None:
+        self.resyncs += 1
+        self.synced, self._broken = False, True
