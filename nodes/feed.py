@@ -88,16 +88,15 @@ class Line:
     def on_frames(self, live: Live, recv_ns: int, frames: list[bytes]) -> None:
         """All that one read of a socket brought, said as one batch, or as several where it brought a lot."""
         source, reception = live.source or self.begin(live), self.reception
-        if len(frames) <= SAY_EVENTS:
-            if said := reception.frames(source, recv_ns, frames):
+        for start in range(0, len(frames), SAY_EVENTS):
+            part = frames if len(frames) <= SAY_EVENTS else frames[start : start + SAY_EVENTS]
+            said = reception.frames(source, recv_ns, part)
+            if reception.attention or not live.flowed:
+                self.attend(live)  # before what it brought: a `run` event stands before the first of its process
+            if said:
                 self.say(said)
-        else:
-            for start in range(0, len(frames), SAY_EVENTS):
-                self.say(reception.frames(source, recv_ns, frames[start : start + SAY_EVENTS]))
         self.count["frames"] += len(frames)
         self.heard_ns = recv_ns
-        if reception.attention or not live.flowed:
-            self.attend(live)
 
     def begin(self, live: Live) -> Source:
         """The connection is open: what it brings is heard from now on."""

@@ -103,8 +103,9 @@ class Sequencer:
             elif kind == Kind.gap:  # backfill's word: what it changes, the arbiter says
                 out += self.arbiter.declare(_subject(event), producer, decode(event).records)
             else:
-                if kind == Kind.instrument:  # a feed says it at every connect, and `run` at its start
-                    self.arbiter.connected(producer, number, _subject(event))
+                if kind == Kind.instrument:  # with an id it begins a connection; `run` begins a process
+                    if decode(event).last_id:
+                        self.arbiter.connected(producer, number, _subject(event))
                 elif kind == Kind.run:
                     self.arbiter.connected(producer, number)
                 out.append(event)

@@ -85,7 +85,7 @@ def recovered(log, packed=b"", after=0):
 
 
 def definition():
-    return encode(Kind.instrument, SUBJECTS["trade"], np.zeros(1, INSTRUMENT))
+    return encode(Kind.instrument, SUBJECTS["trade"], np.zeros(1, INSTRUMENT), first_id=1, last_id=1)
 
 
 def message(rng, kind, at):
@@ -243,7 +243,7 @@ def exclusive_script():
         return event(Kind.depth, i, i, snapshot=True, subject=SUBJECTS["exclusive"])
 
     who = st.sampled_from("ab")
-    mark = st.builds(lambda: encode(Kind.instrument, SUBJECTS["exclusive"], np.zeros(1, INSTRUMENT)))
+    mark = st.builds(lambda: encode(Kind.instrument, SUBJECTS["exclusive"], np.zeros(1, INSTRUMENT), first_id=1, last_id=1))
     step = st.one_of(
         st.tuples(who, st.just(change)), st.tuples(who, st.just(change)), st.tuples(who, st.just(book)), st.tuples(who, mark)
     )

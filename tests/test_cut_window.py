@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import urllib.request
 
 import mesh_run as run
 import pytest
@@ -42,12 +43,13 @@ def trades(data):
     return captured(data)
 
 
-def replayed(make_root, data, faults: list[dict], files=NEXO, speed=0):
+def replayed(make_root, data, faults: list[dict], files=NEXO, speed=0, then=lambda root: None):
     """The mesh after the whole capture has passed with these faults, down again; and the judge's verdict."""
     root = make_root(SETTINGS)
     (root / "faults.json").write_text(json.dumps({"faults": faults}))
     captures = [data / name for name in files]
     run.ok(root, "mesh", "up", "--capture", *captures, "--speed", speed)
+    then(root)
     run.until(lambda: run.replay_ended(root), lambda: f"the capture's end\n{run.logs(root)}", 240)
     run.until(lambda: not still_open(root), lambda: f"every gap is decided\n{run.logs(root)}", 90)
     run.ok(root, "mesh", "down")
@@ -82,13 +84,22 @@ def test_a_window_cut_from_one_line_leaves_nothing_to_see(make_root, data):
     As fast as the machine can, they are 10 ms; and a quote that comes after a later one is no news: their ids have holes.
     """
     trades = captured(data, NEXO[:1])
-    low, high = window(trades, 240_000)
-    fault = {"kind": "skip", "connection": 1, "from_ms": low, "to_ms": high}
-    root, verdict = replayed(make_root, data, [fault], NEXO[:1], speed=40)
+    low, high = window(trades, 600_000)
+    root, verdict = replayed(make_root, data, [], NEXO[:1], speed=40, then=lambda root: cut_one_line(root, low, high))
     assert verdict["ok"] and verdict["lost"] == verdict["different"] == verdict["out_of_order"] == 0, told(verdict)
     assert verdict["trades"] == len(trades) and not repaired(root)
     assert len(ids_in(trades, low, high)) >= TRADES_MIN and withheld(root) >= TRADES_MIN
     assert not run.events(root, Kind.gap), "the other line had it all"
+
+
+def cut_one_line(root, low, high):
+    """Commanded when it is known which connection is a feed's: orders have one, too."""
+    where = json.loads((root / "run/exchange.json").read_text())["rest"] + "/tickmesh/v1/faults"
+    with urllib.request.urlopen(where) as answer:
+        feeds = [one["connection"] for one in json.loads(answer.read())["connections"] if one["streams"]]
+    fault = {"kind": "skip", "connection": min(feeds), "from_ms": low, "to_ms": high}
+    with urllib.request.urlopen(urllib.request.Request(where, json.dumps(fault).encode(), method="POST")) as answer:
+        assert answer.status == 200
 
 
 def withheld(root) -> int:
@@ -97,25 +108,22 @@ def withheld(root) -> int:
     return sum(row[1] == "frame" for row in ledger.read(run.config_of(root).exchange_dir, findings))
 
 
-def test_a_window_cut_from_both_lines_is_fetched_over_rest(make_root, data, trades):
-    low, high = window(trades)
-    fault = {"kind": "skip", "stream": "*@trade", "from_ms": low, "to_ms": high}
-    root, verdict = replayed(make_root, data, [fault])
-    assert verdict["ok"] and verdict["lost"] == verdict["different"] == 0, told(verdict)
-    assert verdict["trades"] == len(trades)
-    assert repaired(root) == ids_in(trades, low, high) and len(repaired(root)) >= TRADES_MIN
-
-
-def test_a_window_that_the_venue_has_forgotten_is_missing_and_nothing_else(make_root, data, trades):
-    low, high = window(trades)
-    cut = ids_in(trades, low, high)
-    end_ms = max(row["T"] for stamp, row in trades if low <= stamp < high) + 1
-    fault = {"kind": "skip", "stream": "*@trade", "from_ms": low, "to_ms": high}
-    root, verdict = replayed(make_root, data, [fault, {"kind": "forget", "to_ms": end_ms}])
-    assert verdict["lost"] == len(cut) and set(verdict["faults"]) == {"lost"}, told(verdict)
+def test_of_two_windows_cut_from_both_lines_the_one_that_the_venue_still_has_is_repaired(make_root, data, trades):
+    """The earlier one it has forgotten: exactly those ids are missing. The later one is fetched over REST, and flagged."""
+    gone, there = window(trades), window(trades, 4 * 3_600_000)
+    end_ms = max(row["T"] for stamp, row in trades if gone[0] <= stamp < gone[1]) + 1
+    faults = [{"kind": "skip", "stream": "*@trade", "from_ms": low, "to_ms": high} for low, high in (gone, there)]
+    root, verdict = replayed(make_root, data, [*faults, {"kind": "forget", "to_ms": end_ms}])
+    lost, fetched = ids_in(trades, *gone), ids_in(trades, *there)
+    assert min(len(lost), len(fetched)) >= TRADES_MIN
+    assert repaired(root) == fetched
+    assert verdict["lost"] == len(lost) and set(verdict["faults"]) == {"lost"}, told(verdict)
+    assert verdict["trades"] == len(trades) - len(lost) and verdict["different"] == 0
     missing = set()
     for event in run.events(root, Kind.gap):
         for record in event.records:
             if record["state"] == GapState.unrecoverable and record["stream"] == Kind.trade:
                 missing |= set(range(int(record["first_id"]), int(record["last_id"]) + 1))
-    assert missing == cut and not repaired(root)
+    assert missing == lost
+    shown = run.ok_json(root, "mesh", "coverage", "--kind", "trade")["streams"][0]
+    assert shown["ids"]["missing"] == len(lost) and shown["ids"]["repaired"] == len(fetched), "the ledger says the same"

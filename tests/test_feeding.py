@@ -152,7 +152,7 @@ def test_when_the_old_one_breaks_first_the_successor_goes_on_and_says_that_somet
     new, _ = one.open(2, 0)
     assert hear(one, new, trade(7)) == []
     mark, waited = one.close(old, 0)
-    assert decode(mark).kind == Kind.instrument and decode(waited).last_id == 7
+    assert (decode(mark).kind, decode(mark).last_id) == (Kind.instrument, 1) and decode(waited).last_id == 7
     assert ids(hear(one, new, trade(8))) == [8]
 
 

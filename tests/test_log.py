@@ -109,7 +109,7 @@ def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
     rng = random.Random(1)
     for trial in range(20):
         folder = tmp_path / str(trial)
-        writer = LogWriter(folder, boot="a", segment_bytes=8_000)
+        writer = LogWriter(folder, boot="a", segment_bytes=8_000, sync_ms=10_000)  # this test syncs, and nobody beside it
         fill(writer, 60, 3)
         writer._sync_now()
         durable = writer.durable

@@ -40,7 +40,7 @@ STEPS = {
     "recorder": {
         "archiving": "place of ArchiveWriter._write of ArchiveWriter.archive: write .N-N.h5",
         "naming": "ArchiveWriter.archive: rename N-N.h5",
-        "manifest": "ArchiveWriter.archive: rename watermark.json",
+        "manifest": "ArchiveWriter.publish of ArchiveWriter._write: rename watermark.json",
         "committing": "RecentWriter._commit: commit",
         "releasing": "release of Recorder.release",
         "beginning anew": "RecentWriter._wipe",
@@ -103,7 +103,7 @@ SEQUENCER = [
 RECORDER = [
     ("place of ArchiveWriter._write of ArchiveWriter.archive: write .N-N.h5.tmp", 2, "inside"),
     ("RecentWriter._commit: commit", 5, "before"),
-    ("place of ArchiveWriter._write of ArchiveWriter.archive: rename watermark.json", 2, "before"),
+    ("place of ArchiveWriter.publish of ArchiveWriter._write: rename watermark.json", 2, "before"),
     ("release of Recorder.release of Recorder.cut: unlink N.seg", 1, "after"),
 ]
 

@@ -101,7 +101,8 @@ class Remaking:
             return self.arbiter.offer(head.kind, head.subject, producer, number, event, now_ns)
         if head.kind == Kind.gap:
             return self.arbiter.declare(head.subject, producer, head.records)
-        self.arbiter.connected(producer, number, head.subject)
+        if head.last_id:
+            self.arbiter.connected(producer, number, head.subject)
         return [event]
 
     def _sequenced(self, event: bytearray, seq_ns: int) -> bytearray:

@@ -6,18 +6,21 @@ the same calls again and so the same events, byte for byte. A venue is known by 
 Two connections at most bring something: the current one, and its successor while it is being replaced (see Overlap).
 """
 
+import struct
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
 from bus.config import Feed, Instrument
 from bus.schema import Flag, Kind
-from bus.wire import HEADER_SIZE
+from bus.wire import HEADER_SIZE, IDS_AT
 from nodes.feeding.overlap import FLAGS_AT, Overlap, ids
 from nodes.feeding.raws import raw_event
 from nodes.feeding.sources import KEY_AT, KINDS, Key, Source, Stream, key_in, key_of, subject_of, topic_of
 from nodes.venues.dialect import FrameError
 from nodes.venues.rules import rule
+
+BEGINS = struct.pack("<qq", 1, 1)  # first_id and last_id of a definition that marks a connection
 
 
 class Reception:
@@ -278,8 +281,11 @@ class Reception:
         return [] if event is None else [event]
 
     def _marks(self, subjects: Iterable[str]) -> list[bytearray]:
-        """A definition said again is the mark of a new connection, which may have missed something (docs/messages.md)."""
-        return [bytearray(self.definitions[s]) for s in sorted(subjects) if s in self.definitions]
+        """A definition with the id 1 is the mark of a new connection, which may have missed something (docs/messages.md)."""
+        marks = [bytearray(self.definitions[s]) for s in sorted(subjects) if s in self.definitions]
+        for mark in marks:
+            mark[IDS_AT : IDS_AT + 16] = BEGINS
+        return marks
 
     def _forget(self, source: Source) -> None:
         if not self.shared:

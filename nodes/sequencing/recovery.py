@@ -11,7 +11,8 @@ def observe(arbiter: Arbiter, event: Event) -> None:
     if event.kind in ARBITRATED:
         _taken(arbiter, arbiter.stream(event.kind, event.subject), event)
     elif event.kind == Kind.instrument:
-        arbiter.connected(event.producer, event.number, event.subject)
+        if event.last_id:
+            arbiter.connected(event.producer, event.number, event.subject)
     elif event.kind == Kind.run:
         arbiter.connected(event.producer, event.number)
     elif event.kind == Kind.gap:
