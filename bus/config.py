@@ -44,7 +44,8 @@ class Log(Section, frozen=True):
     clock_ms: int = 100  # silence after which a clock event is said
     hold_ms: int = 1000  # how long a skipped venue id may be filled by another line before it is called a gap
     ring_messages: int = 10_000  # ZeroMQ's bound; beyond it messages are dropped and read from the file
-    catch_up: bool = True  # switched off only by the test that shows it is needed
+    outbox_read: bool = True  # the sequencer reads what it did not hear; switched off only by tests that show it is needed
+    log_read: bool = True  # and so do the readers of the log; likewise
     check_numbers: bool = True  # likewise
 
 
@@ -59,6 +60,7 @@ class Feed(Section, frozen=True):
     local_addr: tuple[str, ...] = ()  # source addresses; line n takes the n-th, in turn
     microseconds: bool = False  # ask for times in µs where the venue offers it (Binance spot)
     raw: bool = False  # keep every frame as it came, too: `mesh rebuild` makes the archive again with a later parser
+    renew: bool = True  # connections are replaced before they end, and when they are stale; off only by a test that shows it
     renew_s: float = 82_800.0  # a connection is replaced by a new one after so long (less up to a tenth): venues cut at 24 h
     overlap_s: float = 10.0  # for so long at most the old and the new one run side by side
     ping_s: float = 15.0  # our own ping, for the round trip
@@ -102,6 +104,7 @@ class Sentinel(Section, frozen=True):
     lag_events: int = 20_000  # and is above this
     last_s: float = 600.0  # a line that was last with every event for so long
     memory_bytes: int = 2 << 30  # resident set of one process, without mapped files
+    respawns_per_minute: int = 30  # of one process that died; beyond it supervisord's own pace of a second is quick enough
     restarts_per_hour: int = 4  # of one process, for any of these reasons; beyond it only an alert is raised. 0: alerts only
 
 

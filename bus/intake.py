@@ -42,7 +42,7 @@ class Intake:
 
     def __init__(self, config: Config, cursors: dict[str, Cursor]):
         self._outboxes = config.outbox_dir
-        self._catch_up = config.log.catch_up
+        self._outbox_read = config.log.outbox_read
         self._check = config.log.check_numbers
         self.cursors = cursors
         self.catch_ups = 0  # how often a file was read because the ring had lost something
@@ -87,7 +87,7 @@ class Intake:
                 self.repeated += count
                 return
             self._begin(name, cursor, epoch)
-        if first > cursor.number + 1 and self._catch_up:
+        if first > cursor.number + 1 and self._outbox_read:
             if name not in self._behind:
                 self._read(name, cursor, out)
             if name in self._behind:
@@ -142,7 +142,7 @@ class Intake:
     def sweep(self, silent_ns: int) -> list[Taken]:
         """Begins to read the outboxes of producers that have been silent for so long: their last ring may be lost."""
         out: list[Taken] = []
-        if not self._catch_up or not self._outboxes.is_dir():
+        if not self._outbox_read or not self._outboxes.is_dir():
             return out
         now = time.monotonic_ns()
         for name in os.listdir(self._outboxes):

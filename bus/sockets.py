@@ -172,7 +172,7 @@ class Subscriber:
     def __init__(self, config: Config, lanes: frozenset[Lane], after: int = 0):
         self._lanes = lanes
         self._kinds = frozenset(kind for kind, lane in LANE_OF_KIND.items() if lane in lanes)
-        self._catch_up = config.log.catch_up
+        self._log_read = config.log.log_read
         self.seq = after
         self.durable_seq = 0
         self.log_id = 0
@@ -224,7 +224,7 @@ class Subscriber:
         needed = max(previous[lane] for lane in self._lanes)
         self.head = max(self.head, last if last >= first else 0, needed)
         first_ring, self._started = not self._started, True
-        if needed > self.seq and self._catch_up:
+        if needed > self.seq and self._log_read:
             self._missed = not first_ring
             self.catch_ups += self._missed
             self._target = needed

@@ -47,8 +47,8 @@ RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its ti
 IMAGE_S = 5.0  # between two images of books that another line cannot go on with
 CONNECTION_WINDOW_S = 300.0
 COUNTERS = (
-    "frames", "events", "connections", "reconnects", "renewals", "refused_frames", "resyncs", "resubscriptions", "snapshots",
-    "buffer_overflows", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
+    "frames", "events", "connections", "reconnects", "renewals", "shutdowns", "refused_frames", "resyncs", "resubscriptions",
+    "snapshots", "buffer_overflows", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
     "raw_left_out",
 )  # fmt: skip
 
@@ -131,6 +131,7 @@ class Line:
         self.resubscribe()
         if live.source is not None and live.source.shutdown and not live.warned:
             live.warned = True
+            self.count["shutdowns"] += 1
             self.renewal.set()
 
     def heard_by_rest(self, said: list[bytearray]) -> None:
@@ -202,6 +203,9 @@ class Line:
 
     async def serve(self, live: Live) -> Live:
         """Until the connection is replaced: gives the one that speaks now. Raises Disconnected when it broke."""
+        if not self.settings.renew:
+            await asyncio.wait((live.closed,))
+            raise self.broken(live)
         wanted = asyncio.create_task(self.renewal.wait())
         wait_s = max(0.0, live.due_s - time.monotonic())
         try:

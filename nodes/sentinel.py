@@ -100,7 +100,7 @@ class Sentinel:
         self.counters.setdefault("respawn_ms_max", 0.0)
         self.wake = asyncio.Event()
         self.watch = Watch(self.wake.set)
-        self.budget = Budget()
+        self.budget = Budget(ctx.config.sentinel.respawns_per_minute)
         self.loops = CrashLoops()
         self.opinion = Opinion(ctx)
         self.supervisord = Supervisord(ctx.config.root / "run")

@@ -104,6 +104,24 @@ def test_cut_refuse_and_the_way_back(tmp_path):
     scene(body, tmp_path)
 
 
+def test_a_shutdown_is_announced_and_then_done_to_whoever_was_there(tmp_path):
+    async def body(rest, ws, ctx):
+        async with websockets.connect(ws + TRADES) as old:
+            await ids(old, 1)
+            began = time.monotonic()
+            await plan(rest, kind="shutdown", length_s=1.5)
+            async with websockets.connect(ws + TRADES) as new:
+                told = {}
+                while told.get("e") != "serverShutdown":
+                    told = json.loads(await asyncio.wait_for(old.recv(), 5))
+                assert time.monotonic() - began < 1.4, "the notice comes first"
+                assert await gone(old) and time.monotonic() - began >= 1.4
+                assert (old.close_code, old.close_reason) == (1001, "going away")
+                await ids(new, 20)  # who came after the notice is not concerned
+
+    scene(body, tmp_path)
+
+
 def test_a_stalled_connection_stays_open_and_says_nothing(tmp_path):
     async def body(rest, ws, ctx):
         async with websockets.connect(ws + TRADES, ping_interval=None) as socket:

@@ -94,7 +94,7 @@ KILLED = ["feed-1", "feed-2", "sequencer", "backfill", "recorder", "model-imbala
 
 
 HOSTED = 'host = ["model", "executor", "session"]\n'
-SWITCHED_OFF = ("catch_up", "check_numbers")
+SWITCHED_OFF = ("outbox_read", "log_read", "check_numbers")
 
 
 def run_with_kills(make_root, data, tmp_path, settings, seconds, rounds_max, names):

@@ -148,7 +148,7 @@ def test_kills_lose_and_double_nothing(tmp_path, started):
     assert LogReader(config.log_dir).durable == LogReader(config.log_dir).last
 
 
-@pytest.mark.parametrize("switch", ["catch_up", "check_numbers"])
+@pytest.mark.parametrize("switch", ["outbox_read", "check_numbers"])
 def test_without_either_recovery_path_the_same_run_fails(tmp_path, started, switch):
     config = make(tmp_path, **{switch: "false"})
     sequencer = Sequencer(tmp_path)

@@ -85,7 +85,7 @@ class TestIntake:
         assert intake.catch_ups == 1 and intake.caught_up == 29
 
     def test_without_catch_up_that_is_lost(self, tmp_path):
-        config = make_config(tmp_path, catch_up=False)
+        config = make_config(tmp_path, outbox_read=False)
         intake = Intake(config, {})
         producer = Producer(config, "feed-1")
         producer.say([quote(1)])
@@ -258,7 +258,7 @@ class TestSubscriber:
         assert subscriber.catch_ups > 0 and subscriber.caught_up > 0
 
     def test_without_catch_up_that_is_lost(self, tmp_path):
-        config = make_config(tmp_path, ring_messages=5, catch_up=False)
+        config = make_config(tmp_path, ring_messages=5, log_read=False)
         mesh = Mesh(config)
         subscriber = Subscriber(config, frozenset(Lane), 0)
         for i in range(3000):

@@ -9,6 +9,7 @@ from tools import terminal
 
 commands = terminal.app("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+OFF = "outbox, log, numbers, backfill, resync, line, renewal, respawn"
 MORE_FILES = typer.Argument(help="Further files of --capture or --against.", metavar="[FILE]...", show_default=False)
 
 
@@ -128,9 +129,7 @@ def replay(
 def chaos(
     kills: Annotated[int, typer.Option(min=0, help="SIGKILLs in all; several may come at once.")] = 30,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn: who, when, which faults, the market.")] = 1,
-    off: Annotated[
-        str, typer.Option(help="Switch one recovery path off, to see the sweep fail: outbox, numbers, backfill, resync, line.")
-    ] = "",
+    off: Annotated[str, typer.Option(help=f"Switch one recovery path off, to see the sweep fail: {OFF}.")] = "",
     folder: Annotated[
         Path | None, typer.Option(help="Keep the sweep's mesh here (else it is kept only when it failed).")
     ] = None,

@@ -6,13 +6,14 @@ from typing import Literal
 import msgspec
 
 Kind = Literal[
-    "cut", "refuse", "stall", "drip",
+    "cut", "shutdown", "refuse", "stall", "drip",
     "skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale",
     "clock", "answer", "timeout_before", "timeout_after", "restart", "outage", "forget",
 ]  # fmt: skip
 # What each does while it lasts, and which of the fields below it reads beside those that all have.
 KINDS: dict[str, str] = {
     "cut": "each connection that is open at its start, or opens before its end, is cut without a word",
+    "shutdown": "each connection that is open at its start is told `serverShutdown`, and closed at its end",
     "refuse": "websocket handshakes are answered with `status`, or cut without an answer (0); REST too if `endpoint` says",
     "stall": "half open: what clients send is read and carried out, nothing is sent to them, not even pings",
     "drip": "bytes leave at `bytes_per_s`; whatever waits when it ends leaves at once",

@@ -8,7 +8,7 @@ request that is refused or answered otherwise. The first fault that takes a fram
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -35,6 +35,7 @@ class Planned:
         self.end_s = self.start_s if momentary else self.start_s + (fault.length_s or float("inf"))
         self.state = "planned"  # then active, ended
         self.taken = 0  # chances it took
+        self.clients: list[Any] = []  # that are to end with it
         self.chance = random.Random(f"{fault.seed} {fault.kind} {fault.start_s}")
 
     def takes(self) -> bool:
@@ -45,7 +46,7 @@ class Planned:
 
 
 class Change(NamedTuple):
-    """A fault that has begun or ended, for the shell to act on: cut, restart, outage."""
+    """A fault that has begun or ended, for the shell to act on: cut, shutdown, restart, outage."""
 
     planned: Planned
     began: bool
@@ -281,11 +282,14 @@ class Faults:
                 del mine[key]
         self.record("client", client.number, "closed", "")
 
-    def cut_all(self, planned: Planned, clients: Any) -> None:
+    def cut_all(self, planned: Planned, clients: Iterable[Any]) -> None:
         """A cut or a restart has begun."""
-        for client in list(clients):
-            if planned.fault.kind == "restart" or self._meets(planned.fault, client) and planned.takes():
-                self._cut(planned, client)
+        for client in list(clients) if planned.fault.kind == "restart" else self.concerned(planned, clients):
+            self._cut(planned, client)
+
+    def concerned(self, planned: Planned, clients: Iterable[Any]) -> list[Any]:
+        """Connections that a fault takes as it begins."""
+        return [client for client in clients if self._meets(planned.fault, client) and planned.takes()]
 
     def _cut(self, planned: Planned, client: Any) -> None:
         self.record("client", client.number, "cut", f"fault {planned.number}")

@@ -1,5 +1,5 @@
 """Faults plugged into a running exchange: the schedule file, the endpoint that adds and ends them, and what they do to the
-venue as a whole (cut, restart, outage). The decisions are in nodes/simulation/faults.py."""
+venue as a whole (cut, shutdown, restart, outage). The decisions are in nodes/simulation/faults.py."""
 
 import asyncio
 import hashlib
@@ -17,6 +17,7 @@ from nodes.simulation import latency
 from nodes.simulation.fault_plan import KINDS, MOMENTARY, FaultError, asked, schedule
 from nodes.simulation.faults import Change, Faults
 from nodes.transport.exchange_running import Running
+from nodes.transport.exchange_sockets import close, warn
 
 PATH = "/tickmesh/v1/faults"
 BUSY_S, IDLE_S = 0.002, 0.02  # between two looks: while a fault lasts, while one is planned
@@ -89,6 +90,8 @@ def _act(running: Running, faults: Faults, change: Change) -> None:
     fault = change.planned.fault
     if fault.kind in ("cut", "restart") and change.began:
         faults.cut_all(change.planned, running.hub.clients)
+    if fault.kind == "shutdown":
+        _shut_down(running, faults, change)
     if fault.kind == "outage":
         running.core.overload(faults.outage())
     if fault.kind == "forget":
@@ -100,6 +103,18 @@ def _act(running: Running, faults: Faults, change: Change) -> None:
         else:
             running.restart(fault.lose_orders)
             running.core.overload(faults.outage())
+
+
+def _shut_down(running: Running, faults: Faults, change: Change) -> None:
+    """Connections are told that they will end, and end; who connects meanwhile is not concerned."""
+    planned = change.planned
+    if change.began:
+        planned.clients = faults.concerned(planned, running.hub.clients)
+        for client in planned.clients:
+            warn(running, client)
+    else:
+        for client in planned.clients:
+            close(client, 1001, "going away")
 
 
 class FaultsDoor:

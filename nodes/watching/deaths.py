@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from supervisor.states import ProcessStates
 
-RESPAWNS_PER_MINUTE = 30  # of one process; beyond it supervisord's own pace of a second is quick enough
 LIVED_S = 2  # a process that exits 0 sooner than this had nothing to do; one that dies sooner after it was ready has not lived
 LOOP_DEATHS = 5  # lives of that kind within a minute
 LOOP_S = 60.0
@@ -14,13 +13,15 @@ STEPS = ("model", "executor")  # pure functions of the log: what killed them is 
 
 
 class Budget:
-    """At most `limit` respawns per minute and process."""
+    """At most `limit` respawns per minute and process; 0: none."""
 
-    def __init__(self, limit: int = RESPAWNS_PER_MINUTE):
+    def __init__(self, limit: int):
         self.limit = limit
         self._times: dict[str, deque[float]] = {}
 
     def allows(self, name: str, now: float) -> bool:
+        if not self.limit:
+            return False
         times = self._times.setdefault(name, deque(maxlen=self.limit))
         return len(times) < self.limit or now - times[0] > 60
 

@@ -31,12 +31,14 @@ connections_per_5_minutes = 100000
 fresh_min_s = 3.0
 fresh_times = 60.0
 clock_s = 5.0
+renew = {renew}
 renew_s = 5.0
 resync = {resync}
 lines = {lines}
 
 [log]
-catch_up = {catch_up}
+outbox_read = {outbox_read}
+log_read = {log_read}
 check_numbers = {check_numbers}
 segment_bytes = 262144
 keep_segments = 100000
@@ -46,14 +48,16 @@ enabled = {backfill}
 backoff_s = [0.1, 1.0]
 weight_share = 1.0
 
+[sentinel]
+respawns_per_minute = {respawns}
+
 [recorder]
 segment_s = 3.0
 
 [exchange]
 seed = {seed}
 trades_per_s = 40.0
-life_s = 25.0
-notice_s = 3.0
+life_s = 30.0
 
 [exchange.limits]
 connections_per_5_minutes = 1000000
@@ -81,8 +85,11 @@ class Field:
         words = {
             "seed": seed,
             "resync": True,
+            "renew": True,
+            "respawns": 30,
             "lines": 2,
-            "catch_up": True,
+            "outbox_read": True,
+            "log_read": True,
             "check_numbers": True,
             "backfill": True,
             **switches,
@@ -122,6 +129,7 @@ class Field:
     # Striking.
 
     def strike(self, strikes: Sequence[Strike], told: Callable[[Strike], None]) -> None:
+        """Strikes in time; returns when the last fault is over and everyone is ready again. Failure if someone is not."""
         begun = time.monotonic()
         for one in strikes:
             while (left := begun + one.at_s - time.monotonic()) > 0:

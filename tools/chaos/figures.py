@@ -17,11 +17,13 @@ COUNTERS: dict[str, tuple[str, ...]] = {
     "outbox_read": ("outbox_caught_up",),  # the sequencer was away: it read what producers had said meanwhile
     "log_read": ("log_caught_up",),  # a reader had missed a ring: it read the log
     "book_resync": ("resyncs",),  # a book's chain broke: a fresh snapshot
-    "frame_refused": ("refused_frames",),  # a frame that nobody understands: kept, counted, gone on
     "reconnect": ("reconnects",),
     "renewal": ("renewals",),  # a new connection beside the old one
+    "shutdown": ("shutdowns",),  # because the venue had said that it would close
     "respawn": ("respawns",),  # a sentinel saw a death at once
 }
+
+SEEN = ("frame_refused", "repair", "other_line", "restart")  # paths that the log itself shows
 
 
 class Figures:
@@ -30,7 +32,7 @@ class Figures:
     def __init__(self, kills: Sequence[Kill]):
         self.kills = sorted(kills, key=lambda kill: kill.killed_ns)
         self.next_s: list[float] = []
-        self.paths: Counter[str] = Counter({name: 0 for name in (*COUNTERS, "repair", "other_line", "restart")})
+        self.paths: Counter[str] = Counter(dict.fromkeys((*COUNTERS, *SEEN), 0))
         self.open_gaps: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self._most: dict[tuple[str, int, str], int] = {}
         self._unanswered = list(self.kills)
@@ -55,6 +57,8 @@ class Figures:
                 self._carried_on(event)
         elif event.kind == Kind.health:
             self._health(event)
+        elif event.kind == Kind.refusal:  # a frame that nobody understands: kept, counted, gone on
+            self.paths["frame_refused"] += event.producer.startswith("feed-")
         elif event.kind == Kind.run:
             self._runs[event.subject] += 1
             self.paths["restart"] += self._runs[event.subject] > 1

@@ -1,4 +1,4 @@
-"""What is done to the mesh, and when: a pure function of the seed. Moments are seconds since the sweep's begin."""
+"""What is done to the mesh, and when: a pure function of the seed. Moments are seconds since the first."""
 
 import random
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ OUTAGE_S = 4.0  # a stall that every line's deadline notices
 # Each kind at least once in every sweep. Without `connection` a fault concerns both lines: what they miss together is a gap.
 FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "cut", "length_s": 0.1},
-    {"kind": "cut", "connection": 1, "length_s": 0.1},
+    {"kind": "cut", "length_s": 0.0, "probability": 0.5},
+    {"kind": "shutdown", "length_s": 1.5},
     {"kind": "stall", "length_s": OUTAGE_S},
     {"kind": "skip", "length_s": 1.0, "stream": "*@trade"},
     {"kind": "skip", "length_s": 2.0, "probability": 0.2},
@@ -28,12 +29,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "answer", "length_s": 3.0, "endpoint": "GET /api/v3/*", "status": 429, "retry_after_s": 1, "probability": 0.7},
 )
 
-# The last strikes, whatever the seed: after them nothing else happens that could make them good by chance.
-CODA: tuple[dict[str, Any], ...] = (
-    {"kind": "skip", "length_s": 1.0, "stream": "*@trade"},
-    {"kind": "skip", "length_s": 1.0, "stream": "*@depth*"},
-)
-CODA_S = 3.0  # before and between them
+CODA_S = 3.0  # between the last faults
 
 
 class Strike(NamedTuple):
@@ -44,8 +40,27 @@ class Strike(NamedTuple):
     fault: dict[str, Any] = {}
 
 
+# The last faults, whatever the seed, on a mesh that has come back whole: they meet every line, and nothing that comes after
+# them could make them good by chance.
+CODA = tuple(
+    Strike(CODA_S * place, fault=fault)
+    for place, fault in enumerate(
+        (
+            {"kind": "cut", "length_s": 0.1},
+            {"kind": "garbage", "length_s": 1.0, "probability": 0.5},
+            {"kind": "shutdown", "length_s": 2.0},
+            {"kind": "skip", "length_s": 1.0, "stream": "*@trade"},
+            {"kind": "skip", "length_s": 1.0, "stream": "*@depth*"},
+        )
+    )
+)
+
+
 def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike]:
-    """`kills` SIGKILLs in all, both feeds together at least once where there are two kills, and every fault at least once."""
+    """`kills` SIGKILLs in all, both feeds together at least once where there are two kills, and every fault at least once.
+
+    The coda comes after it.
+    """
     draw = random.Random(seed)
     groups = _groups(kills, draw, victims)
     faults = list(FAULTS)
@@ -60,8 +75,7 @@ def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike
         else:
             strikes.append(Strike(round(at_s, 3), fault={**act, "seed": draw.randrange(1 << 30)}))
         at_s += draw.uniform(*PAUSE_S)
-    at_s = max(at_s, length_s(strikes))
-    return strikes + [Strike(round(at_s + CODA_S * place, 3), fault=fault) for place, fault in enumerate(CODA, 1)]
+    return strikes
 
 
 def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tuple[str, ...]]:
@@ -76,6 +90,19 @@ def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tup
         groups.append(group[:left])
         left -= len(groups[-1])
     return groups
+
+
+def paths(strikes: Sequence[Strike]) -> set[str]:
+    """The recovery paths that these strikes and the coda cannot go without (figures.py)."""
+    wanted = {"book_resync", "frame_refused", "reconnect", "renewal", "shutdown", "repair"}
+    killed = [strike.kill for strike in strikes if strike.kill]
+    if killed:
+        wanted |= {"respawn", "restart"}
+    if any("sequencer" in names for names in killed):
+        wanted |= {"outbox_read", "log_read"}
+    if any(len(set(names) & set(FEEDS)) == 1 for names in killed):
+        wanted |= {"other_line"}
+    return wanted
 
 
 def length_s(strikes: Sequence[Strike]) -> float:

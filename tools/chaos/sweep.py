@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bus.log import LogReader
 from tools.chaos.field import Field
 from tools.chaos.figures import Figures
-from tools.chaos.plan import FEEDS, VICTIMS, Strike, length_s, plan
+from tools.chaos.plan import CODA, FEEDS, VICTIMS, Strike, length_s, paths, plan
 from tools.terminal import Failure, Usage, err, out
 
 SETTLE_S = 60.0  # for the last repairs
@@ -24,11 +24,14 @@ QUIET_S = 2.0  # so long nothing is open before the sweep ends
 
 # What can be switched off, to see that the sweep notices: name → settings of the field.
 SWITCHES: dict[str, dict[str, Any]] = {
-    "outbox": {"catch_up": False},  # nobody reads from a file what a ring has lost
+    "outbox": {"outbox_read": False},  # the sequencer does not read from a file what a ring has lost
+    "log": {"log_read": False},  # nor do the readers of the log
     "numbers": {"check_numbers": False},  # the sequencer takes whatever comes
     "backfill": {"backfill": False},
     "resync": {"resync": False},
     "line": {"lines": 1},
+    "renewal": {"renew": False},  # connections live until the venue ends them
+    "respawn": {"respawns": 0},  # the dead wait for supervisord's second
 }
 
 
@@ -59,12 +62,13 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> d
 def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
     begun = time.monotonic()
     settled, wrong = False, []
-    with _progress(len(strikes), length_s(strikes)) as step:
+    with _progress(len(strikes) + len(CODA), length_s(strikes) + length_s(CODA)) as step:
         try:
             step("up")
             field.up()
             step("striking")
-            field.strike(strikes, lambda one: step(_words(one), 1))
+            for some in (strikes, CODA):
+                field.strike(some, lambda one: step(_words(one), 1))
             step("settling")
             field.end_faults()
             settled = _settle(field, SETTLE_OFF_S if off else SETTLE_S)
@@ -76,7 +80,7 @@ def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
         figures = Figures(field.kills).read(LogReader(field.config.log_dir).events())
         judged = {"alone": _judge(field), "ledger": _judge(field, "--against", str(field.config.exchange_dir))}
     shown = figures.as_dict()
-    unused = [name for name, used in shown["paths"].items() if not used]
+    unused = [name for name in sorted(paths(strikes)) if not shown["paths"][name]]
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
     wrong += _ends(field)
