@@ -41,6 +41,11 @@ async def served(config: Config):
         await asyncio.wait_for(task, 10)
 
 
+def listening(url: str, **more) -> websockets.connect:
+    """A client that takes what it does not read, so that its goodbye need not wait for the other's."""
+    return websockets.connect(url, max_queue=None, **more)
+
+
 def signed(**params) -> str:
     params.setdefault("timestamp", int(time.time() * 1000))
     query = "&".join(f"{k}={v}" for k, v in params.items())

@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 import websockets
-from test_exchange_orders import Rest, configure, limit, served, venue
+from test_exchange_orders import Rest, configure, limit, listening, served, venue
 
 from bus.config import ConfigError
 from nodes import exchange
@@ -73,7 +73,7 @@ def test_a_book_rebuilt_from_rest_and_diffs_is_the_book_tickers_at_every_equal_i
     async def scene():
         toml = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 600\n"
         async with venue(tmp_path, toml) as (rest, ws, _):
-            async with websockets.connect(ws + ALL) as socket:
+            async with listening(ws + ALL) as socket:
                 frames = [json.loads(await socket.recv()) for _ in range(5)]
                 _, snapshot = await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5000)
                 for _ in range(3):
@@ -116,7 +116,7 @@ def test_subscriptions_are_acknowledged_before_data_and_listed(tmp_path):
 def test_every_client_gets_the_same_frames(tmp_path):
     async def scene():
         async with venue(tmp_path) as (_, ws, _):
-            async with websockets.connect(ws + ALL) as one, websockets.connect(ws + ALL) as two:
+            async with listening(ws + ALL) as one, listening(ws + ALL) as two:
                 start = await two.recv()
                 heard = await one.recv()
                 while heard != start:
@@ -146,7 +146,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_notice_nothing(tm
         async with venue(tmp_path, toml) as (_, ws, ctx):
             slow = deaf(ws + ALL)
             ids = []
-            async with websockets.connect(ws + ALL) as good:
+            async with listening(ws + ALL) as good:
                 end = time.monotonic() + 60
                 while not ctx.counters.get("cut_off") and time.monotonic() < end:
                     frame = json.loads(await good.recv())
@@ -213,7 +213,7 @@ def test_ids_orders_and_balances_go_on_after_the_exchange_was_killed(tmp_path, n
     configure(tmp_path, "[exchange]\ntrades_per_s = 100\nquotes_per_s = 300\n")
 
     async def before(where: dict) -> dict:
-        async with aiohttp.ClientSession() as session, websockets.connect(where["ws"] + ALL) as socket:
+        async with aiohttp.ClientSession() as session, listening(where["ws"] + ALL) as socket:
             rest = Rest(where["rest"], session)
             _, standing = await rest.order(**limit("BUY", "50000", newClientOrderId="stands"))
             _, bought = await rest.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.1")
@@ -224,7 +224,7 @@ def test_ids_orders_and_balances_go_on_after_the_exchange_was_killed(tmp_path, n
             return {"standing": standing, "bought": bought, "balances": account["balances"], "frames": frames}
 
     async def after(where: dict, was: dict) -> None:
-        async with aiohttp.ClientSession() as session, websockets.connect(where["ws"] + ALL) as socket:
+        async with aiohttp.ClientSession() as session, listening(where["ws"] + ALL) as socket:
             rest = Rest(where["rest"], session)
             _, rows = await rest.order("GET", "/api/v3/openOrders", symbol="BTCUSDT")
             assert [r["orderId"] for r in rows] == [was["standing"]["orderId"]]

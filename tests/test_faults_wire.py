@@ -8,7 +8,7 @@ import time
 import aiohttp
 import pytest
 import websockets
-from test_exchange_orders import Rest, limit, served, signed, venue
+from test_exchange_orders import Rest, limit, listening, served, signed, venue
 
 from bus.config import ConfigError
 from nodes.simulation.protocol import sign, ws_payload
@@ -64,7 +64,7 @@ def scene(body, folder, toml: str = BUSY):
 
 def test_skipped_frames_are_a_jump_of_ids_that_the_ledger_explains(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as one, websockets.connect(ws + TRADES) as two:
+        async with listening(ws + TRADES) as one, listening(ws + TRADES) as two:
             await ids(one, 1)
             number = await plan(rest, kind="skip", connection=1, stream="btcusdt@trade", probability=0.5, seed=3)
             heard = await ids(one, 60)
@@ -83,7 +83,7 @@ def test_skipped_frames_are_a_jump_of_ids_that_the_ledger_explains(tmp_path):
 
 def test_cut_refuse_and_the_way_back(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             await plan(rest, kind="cut")
             assert await gone(socket)
         number = await plan(rest, kind="refuse", status=503)
@@ -95,7 +95,7 @@ def test_cut_refuse_and_the_way_back(tmp_path):
         with pytest.raises((websockets.InvalidMessage, ConnectionError, EOFError)):
             await websockets.connect(ws + TRADES)
         await end(rest, number)
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             await ids(socket, 3)
         await asyncio.sleep(0.05)
         assert [row[4] for row in rows(tmp_path, "client")] == ["opened", "cut", "closed", "opened", "closed"]
@@ -106,11 +106,11 @@ def test_cut_refuse_and_the_way_back(tmp_path):
 
 def test_a_shutdown_is_announced_and_then_done_to_whoever_was_there(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as old:
+        async with listening(ws + TRADES) as old:
             await ids(old, 1)
             began = time.monotonic()
             await plan(rest, kind="shutdown", length_s=1.5)
-            async with websockets.connect(ws + TRADES) as new:
+            async with listening(ws + TRADES) as new:
                 told = {}
                 while told.get("e") != "serverShutdown":
                     told = json.loads(await asyncio.wait_for(old.recv(), 5))
@@ -124,7 +124,7 @@ def test_a_shutdown_is_announced_and_then_done_to_whoever_was_there(tmp_path):
 
 def test_a_stalled_connection_stays_open_and_says_nothing(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES, ping_interval=None) as socket:
+        async with listening(ws + TRADES, ping_interval=None) as socket:
             before = (await ids(socket, 5))[-1]
             number = await plan(rest, kind="stall", connection=1)
             with contextlib.suppress(TimeoutError):
@@ -145,7 +145,7 @@ def test_a_stalled_connection_stays_open_and_says_nothing(tmp_path):
 
 def test_drip(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES, ping_interval=None) as socket:
+        async with listening(ws + TRADES, ping_interval=None) as socket:
             await ids(socket, 5)
             number = await plan(rest, kind="drip", bytes_per_s=400)
             began = time.monotonic()
@@ -163,7 +163,7 @@ def test_drip(tmp_path):
 
 def test_duplicate_reorder_and_delay(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             number = await plan(rest, kind="duplicate")
             heard = await ids(socket, 60)
             assert max(heard.count(n) for n in heard) == 2
@@ -190,7 +190,7 @@ def test_duplicate_reorder_and_delay(tmp_path):
 @pytest.mark.parametrize("kind", ["garbage", "truncate"])
 def test_frames_that_cannot_be_read(tmp_path, kind):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             await ids(socket, 2)
             number = await plan(rest, kind=kind, probability=0.5)
             bad = 0
@@ -214,12 +214,12 @@ def test_frames_that_cannot_be_read(tmp_path, kind):
 
 def test_a_torn_frame_ends_the_connection(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             await ids(socket, 1)
             await plan(rest, kind="torn", length_s=0.3)
             assert await gone(socket)
         await asyncio.sleep(0.4)
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             await ids(socket, 5)
 
     scene(body, tmp_path)
@@ -256,7 +256,7 @@ def test_a_clock_that_jumps(tmp_path):
         assert 29_000 < answer["serverTime"] - time.time() * 1000 < 31_000
         status, refused = await rest.order(**limit("BUY", "50000"))
         assert (status, refused["code"]) == (400, -1021)
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             row = json.loads(await socket.recv())
             while row["T"] - time.time() * 1000 < 29_000:
                 row = json.loads(await asyncio.wait_for(socket.recv(), 5))
@@ -365,7 +365,7 @@ def test_user_events_late_repeated_or_silently_gone(tmp_path):
 @pytest.mark.parametrize("lose", [False, True])
 def test_a_restart_with_and_without_the_orders_that_stood(tmp_path, lose):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             _, order = await rest.order(**limit("BUY", "50000"))
             before = (await ids(socket, 5))[-1]
             await plan(rest, kind="restart", length_s=0.4, lose_orders=lose)
@@ -380,7 +380,7 @@ def test_a_restart_with_and_without_the_orders_that_stood(tmp_path, lose):
         _, account = await rest.order("GET", "/api/v3/account")
         usdt = next(b for b in account["balances"] if b["asset"] == "USDT")
         assert float(usdt["locked"]) == (0 if lose else 500)
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             assert (await ids(socket, 1))[0] > before
 
     scene(body, tmp_path)
@@ -403,7 +403,7 @@ def test_an_outage_lets_only_market_orders_through(tmp_path):
 
 def test_the_endpoint_explains_itself_and_refuses_in_sentences(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES):
+        async with listening(ws + TRADES):
             status, view = await rest("GET", FAULTS)
             assert status == 200 and "outage" in view["kinds"] and view["connections"][0]["streams"] == ["btcusdt@trade"]
         async with rest.session.post(rest.base + FAULTS, data='{"kind":"nonsense"}') as answer:
@@ -455,7 +455,7 @@ def test_a_schedule_that_cannot_be_read_is_a_sentence(tmp_path):
 
 def test_frames_of_a_stretch_of_market_time_only(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             first = json.loads(await socket.recv())
             low, high = first["T"] + 500, first["T"] + 1000
             await plan(rest, kind="skip", from_ms=low, to_ms=high)
@@ -471,7 +471,7 @@ def test_frames_of_a_stretch_of_market_time_only(tmp_path):
 
 def test_a_venue_that_has_forgotten_its_old_trades(tmp_path):
     async def body(rest, ws, ctx):
-        async with websockets.connect(ws + TRADES) as socket:
+        async with listening(ws + TRADES) as socket:
             seen = await ids(socket, 20)
         _, told = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=seen[0], limit=20)
         assert [row["id"] for row in told] == list(range(seen[0], seen[0] + 20))

@@ -112,7 +112,7 @@ def test_kills_under_load(make_root, settings):
 def test_stop_and_start_single_processes_while_data_flows(make_root):
     root = make_root()
     run.ok(root, "mesh", "up")
-    for name in ("feed-1", "sequencer", "recorder", "model-flow"):
+    for name in ("feed-1", "sequencer", "recorder"):
         begun = time.monotonic()
         run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", name)
         assert time.monotonic() - begun < 10, f"{name} does not stop while data flows"

@@ -3,6 +3,7 @@
 import mesh_run as run
 import numpy as np
 import pytest
+from stored import Market, write_log
 
 from bus.schema import Kind
 from storage.archive import ArchiveReader
@@ -40,8 +41,9 @@ def test_the_archive_is_made_again_from_raw_frames(make_root, tmp_path):
 
 def test_without_raw_frames_it_says_so(make_root):
     root = make_root("[executor]\nenabled = false\n")
-    run.ok(root, "mesh", "up")
-    run.ok(root, "mesh", "down")
+    empty = run.command(root, "mesh", "rebuild", "--from", "raw")
+    assert empty.returncode == 1 and "Traceback" not in empty.stderr, empty.stderr
+    write_log(run.config_of(root).log_dir, Market().mixed(100))
     done = run.command(root, "mesh", "rebuild", "--from", "raw")
     assert done.returncode == 1 and "raw = true" in done.stderr
     assert run.command(root, "mesh", "rebuild", "--from", "raw", "--day", "2024-08-09").returncode == 2

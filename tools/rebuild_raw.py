@@ -123,12 +123,13 @@ def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], N
     remaking = Remaking(config)
 
     def remade(events: Iterable[Event]) -> Iterator[bytearray]:
+        end_ns = 0
         for event in events:
             if event.kind in MARKET:
                 stored.setdefault(event.topic, Digest()).take(event)
             yield from remaking.take(event)
             progress(event.seq)
-        end_ns = event.seq_ns
+            end_ns = event.seq_ns
         for late in remaking.arbiter.due(1 << 63):
             yield remaking._sequenced(late, end_ns)
 
