@@ -237,7 +237,7 @@ def sealed(batches: list[Batch], count: int, folder: Path) -> tuple[int, float, 
     size, start = 0, time.perf_counter()
     for name in sorted({file.folder for file in files}):
         target = folder / "sealed" / name / "day.h5"
-        span = {"first_seq": np.uint64(1), "last_seq": np.uint64(count), "part": "day"}
+        span = {"first_seq": np.uint64(1), "last_seq": np.uint64(count), "part": "day", "folder": name}
         merge([file.path for file in files if file.folder == name], target, span)
         size += target.stat().st_size
     return size, time.perf_counter() - start, sum(file.path.stat().st_size for file in files)

@@ -162,7 +162,7 @@ def bare_script(ws: str, key: str, secret: str) -> None:
         A: str
 
     decode = msgspec.json.Decoder(Data).decode
-    over = contextlib.suppress(ConnectionClosed)  # when the exchange ends
+    over = contextlib.suppress(ConnectionClosed, msgspec.ValidationError)  # when the exchange ends: it says so before
     with over, client.connect(f"{ws}/ws/btcusdt@bookTicker") as quotes, client.connect(f"{ws}/ws-api/v3") as orders:
         last = 0.0
         for number, frame in enumerate(quotes):

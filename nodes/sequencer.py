@@ -60,6 +60,7 @@ class Sequencer:
         self._epoch = self.log.log_id
         self._producer = NAME.encode().ljust(16, b"\0")
         self._last_append = self._last_sweep = self._last_cursor = self._last_line = time.monotonic_ns()
+        self.closed = False
         self.refused = 0  # tries that a full disk has turned down in a row
         self.batches = 0
         self.batch_max = 0
@@ -210,6 +211,7 @@ class Sequencer:
         self.append([encode(Kind.alert, NAME, alert)])
 
     def close(self) -> None:
+        self.closed = True
         self.intake.close()
         self.publisher.close()
         self.log.close()
@@ -232,8 +234,9 @@ class SequencerContext(Context):
     guests: list[asyncio.Task] = []
 
     def say(self, events: list[bytearray]) -> None:
-        if events and not self.sequencer.refused:  # a full disk: what it would say of itself can wait
-            self.sequencer.append(events)
+        sequencer = self.sequencer
+        if events and not sequencer.refused and not sequencer.closed:  # a full disk: what it would say of itself can wait
+            sequencer.append(events)
 
     def health(self) -> dict:
         s = self.sequencer
