@@ -104,7 +104,7 @@ class Sentinel(Section, frozen=True):
     lag_events: int = 20_000  # and is above this
     last_s: float = 600.0  # a line that was last with every event for so long
     memory_bytes: int = 2 << 30  # resident set of one process, without mapped files
-    respawns_per_minute: int = 30  # of one process that died; beyond it supervisord's own pace of a second is quick enough
+    respawns_per_minute: int = 30  # of one process that died; beyond it supervisord's own pace of a second. 0: always
     restarts_per_hour: int = 4  # of one process, for any of these reasons; beyond it only an alert is raised. 0: alerts only
 
 

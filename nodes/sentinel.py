@@ -99,8 +99,8 @@ class Sentinel:
         self.counters.setdefault("respawn_ms_last", 0.0)
         self.counters.setdefault("respawn_ms_max", 0.0)
         self.wake = asyncio.Event()
-        self.watch = Watch(self.wake.set)
         self.budget = Budget(ctx.config.sentinel.respawns_per_minute)
+        self.watch = Watch(self.wake.set if self.budget.limit else lambda: None)
         self.loops = CrashLoops()
         self.opinion = Opinion(ctx)
         self.supervisord = Supervisord(ctx.config.root / "run")
@@ -199,7 +199,9 @@ class Sentinel:
         dead_pid, since = self.watch.died.get(name, (0, now))
         if pid and pid != dead_pid:
             if dead_pid:
-                self.count(name, now, (now - since) * 1000)
+                del self.watch.died[name]
+                if self.budget.limit:
+                    self.count(name, now, (now - since) * 1000)
                 await self.judge_death(name, dead_pid, now)
             elif (before := self.watch.pids.get(name, pid)) != pid:  # it died and came back between two looks
                 await self.judge_death(name, before, now)
@@ -219,7 +221,6 @@ class Sentinel:
         return True
 
     def count(self, name: str, now: float, respawn_ms: float) -> None:
-        del self.watch.died[name]
         self.budget.spend(name, now)
         self.counters["respawns"] += 1
         self.counters["respawn_ms_last"] = round(respawn_ms, 3)
