@@ -270,7 +270,7 @@ def test_schedules_are_read_and_what_is_wrong_is_a_sentence():
     assert [fault.kind for fault in schedule(toml, "a.toml")] == ["skip", "outage"]
     assert schedule(b'{"faults":[{"kind":"cut"}]}', "a.json") == [Fault(kind="cut")]
     for body, words in (
-        (b'{"kind":"explode"}', "kinds: cut, refuse"), (b'{"kind":"cut","when":1}', "fields: kind, start_s"),
+        (b'{"kind":"explode"}', "kinds: cut, shutdown, refuse"), (b'{"kind":"cut","when":1}', "fields: kind, start_s"),
         (b'{"kind":"cut","probability":2}', "allowed: 0 to 1"), (b"not json", "JSON"),
         (b'{"kind":"answer","status":200}', "400 to 599"),
     ):  # fmt: skip

@@ -130,7 +130,7 @@ def test_kills_under_load_at_speed_2(make_root, data, tmp_path, settings):
     whole = run.ok_json(root, "mesh", "verify")
     assert whole["ok"], whole
     print(killer.report(root))
-    killer.judge(hosted=bool(settings))
+    killer.judge()
 
 
 @pytest.mark.parametrize("switch", [pytest.param(s, marks=pytest.mark.long) if s != "log_read" else s for s in SWITCHED_OFF])
