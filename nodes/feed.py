@@ -123,10 +123,7 @@ class Line:
         self.reception.attention = False
         if live.source is not None and live.source.flowing and not live.flowed:
             self.begin_flow(live)
-        refused, self.reception.refused = self.reception.refused, []
-        for why, raw in refused:
-            self.count["refused_frames"] += 1
-            self.ctx.refuse(self.ctx.name, why, raw)
+        self.tell_refused()
         self.requests.wanted.set()
         self.resubscribe()
         if live.source is not None and live.source.shutdown and not live.warned:
@@ -134,8 +131,15 @@ class Line:
             self.count["shutdowns"] += 1
             self.renewal.set()
 
+    def tell_refused(self) -> None:
+        refused, self.reception.refused = self.reception.refused, []
+        for why, raw in refused:
+            self.count["refused_frames"] += 1
+            self.ctx.refuse(self.ctx.name, why, raw)
+
     def heard_by_rest(self, said: list[bytearray]) -> None:
         self.say(said)
+        self.tell_refused()
         for live in self.lives:
             self.attend(live)
 
@@ -175,6 +179,8 @@ class Line:
                 live = await (self.connect(()) if live is None else self.serve(live))
             except Disconnected as error:
                 live = None
+                self.stale.clear()  # both were about the connection that is gone
+                self.renewal.clear()
                 self.failed(error)
                 self.count["reconnects"] += 1
                 await asyncio.sleep(self.backoff.wait_s())
@@ -256,6 +262,10 @@ class Line:
                 raise self.broken(new)
             self.failed(self.broken(new) if new.over else Disconnected(self.drop(new, "nothing came on it in time")))
             return self.try_later(old, new.at_once)
+        mute = self.reception.mute
+        if mute and not old.over and not (old.source and old.source.shutdown):
+            self.failed(Disconnected(self.drop(new, f"it does not bring {', '.join(map(topic_of, mute))}")))
+            return self.try_later(old, new.at_once)
         if old.over:
             self.end(old)
         elif self.reception.successor is not None:
@@ -326,7 +336,7 @@ class Line:
                 self.freshness.excuse(now_s)
             elif len(self.lives) == 1:
                 self.look_at_streams(self.lives[0], now_s)
-            if now_s - imaged_s >= IMAGE_S:
+            if now_s - imaged_s >= IMAGE_S and not self.unsaid:  # a whole book is not to wait in memory
                 imaged_s = now_s
                 self.say(self.reception.images(time.time_ns()))
             self.resubscribe()

@@ -23,17 +23,24 @@ def ids(event: bytearray) -> tuple[int, int]:
 class Overlap:
     """`rule`: contiguous, rising or exclusive (nodes/venues/rules.py). `at_once`: the old connection brings nothing of it.
 
-    `joined`: what the new connection brings is said. `last`: the highest id said meanwhile, None before the first.
+    `joined`: what the new connection brings is said. `last`: the highest id said meanwhile; `since`: that before it began,
+    None where nothing was. `heard`: the old connection has brought something meanwhile.
     """
 
-    __slots__ = ("rule", "book", "joined", "last", "held")
+    __slots__ = ("rule", "book", "joined", "last", "held", "heard")
 
-    def __init__(self, rule: str, kind: int, at_once: bool = False):
+    def __init__(self, rule: str, kind: int, at_once: bool = False, since: int | None = None):
         self.rule = rule
         self.book = kind == Kind.depth
         self.joined = at_once
-        self.last: int | None = None
+        self.last = since
+        self.heard = False
         self.held: list[bytearray] = []
+
+    @property
+    def mute(self) -> bool:
+        """The old connection brings something of it, and the new one does not."""
+        return self.heard and not self.joined and not self.held
 
     @property
     def full(self) -> bool:
@@ -41,6 +48,7 @@ class Overlap:
 
     def old(self, event: bytearray) -> list[bytearray]:
         """What to say because the old connection brought this."""
+        self.heard = True
         if self.rule == "exclusive":
             return [] if self.joined else [event]
         if self.joined:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bus.config import Feed, Instrument
 from bus.schema import Flag, Kind
-from bus.wire import HEADER_SIZE, IDS_AT
+from bus.wire import HEADER_SIZE, IDS_AT, set_flags
 from nodes.feeding.overlap import FLAGS_AT, Overlap, ids
 from nodes.feeding.raws import raw_event
 from nodes.feeding.sources import KEY_AT, KINDS, Key, Source, Stream, key_in, key_of, subject_of, topic_of
@@ -49,6 +49,7 @@ class Reception:
         self.restarts = 0  # books begun anew because a frame of theirs was refused
         self._stepped: set[str] = set()  # shared books that have been in step since the line was last without a connection
         self._resyncs = 0  # of books that are gone
+        self._left: dict[Key, bytearray] = {}  # the newest of each stream that the last connection brought
 
     # What happens to connections.
 
@@ -66,9 +67,11 @@ class Reception:
         assert self.successor is None, "a line has at most two connections"
         self.successor = source
         for key, stream in source.streams.items():
-            overlap = Overlap(stream.rule, key[0], key in at_once)
+            other = self.current.streams[key]
+            since = None if other.newest is None or key in at_once else ids(other.newest)[1]
+            overlap = Overlap(stream.rule, key[0], key in at_once, since)
             stream.between(overlap)
-            self.current.streams[key].between(overlap)
+            other.between(overlap)
         return source, said + self._marks({subject_of(key) for key in at_once})
 
     @property
@@ -76,6 +79,12 @@ class Reception:
         """Whether the successor may take over: all its streams are known to overlap with the current one's."""
         overlaps = self._overlaps()
         return all(overlap.joined for overlap in overlaps) or any(overlap.full for overlap in overlaps)
+
+    @property
+    def mute(self) -> list[Key]:
+        """Streams that only the connection brings which is to be replaced."""
+        streams = self.successor.streams if self.successor is not None else {}
+        return [key for key, stream in streams.items() if stream.overlap is not None and stream.overlap.mute]
 
     def hand_over(self, now_ns: int, lost: bool = False) -> list[bytearray]:
         """The successor is the current connection from now on; `lost`: because the other one broke."""
@@ -116,7 +125,9 @@ class Reception:
         if self.successor is not None:
             return self.hand_over(now_ns, lost=True)
         said = self._heard(source.number, "close", now_ns)
-        for stream in source.streams.values():
+        for key, stream in source.streams.items():
+            if stream.newest is not None:
+                self._left[key] = stream.newest
             if stream.book is not None:
                 said += stream.book.disconnected()
         self._forget(source)
@@ -147,6 +158,7 @@ class Reception:
                     said.append(event)
                     continue
                 stream.events += 1
+                stream.newest = event
                 if stream.plain:
                     said.append(event)
                 else:
@@ -303,12 +315,21 @@ class Reception:
             return [one for change in events for one in self._shared_change(stream, change)]
         first_id, last_id = ids(event)
         if event[FLAGS_AT] & Flag.SNAPSHOT:
+            if self.adapter.BOOK == "chain" and self._began_anew(stream.key, last_id, event):
+                set_flags(event, Flag.SNAPSHOT | Flag.RESET)
             events = stream.book.snapshot(event, last_id)[1]
         else:
             events = stream.book.change(event, first_id, last_id)
         if stream.book.wants_resubscription or stream.book.wants_snapshot:
             self.attention = True
         return [one for change in events for one in self._merge(source, stream, change)]
+
+    def _began_anew(self, key: Key, last_id: int, event: bytearray) -> bool:
+        """Whether the venue's ids began anew while this line was away: lower than before, and later by the venue's time."""
+        before = self._left.pop(key, None)
+        if before is None or not last_id:
+            return False
+        return last_id < ids(before)[1] and _venue_ns(event) > _venue_ns(before)
 
     def _shared_change(self, stream: Stream, event: bytearray) -> list[bytearray]:
         if not self.shared or stream.book is None:
@@ -332,6 +353,8 @@ class Reception:
     def _refuse(self, source: Source, error: FrameError, frame: bytes) -> list[bytearray]:
         """Where the frame's book is known, or none of this venue's would notice the loss, books start afresh."""
         self._not_understood((str(error), frame))
+        if error.subject and self.adapter.BOOK == "chain":
+            return []  # the next change names the one before it: the book itself will see that it was missed
         unprovable = self.adapter.BOOK == "stream"
         said: list[bytearray] = []
         for key, stream in source.streams.items():
@@ -342,7 +365,7 @@ class Reception:
 
     def _restart(self, key: Key, stream: Stream) -> list[bytearray]:
         self.attention = True
-        waiting = stream.book.disconnected()
+        waiting = stream.book.begin_anew()
         if self.shared or stream.overlap is None:
             return waiting
         return [one for event in waiting for one in (stream.overlap.alone(event)[1] if self.successor is None else ())]
@@ -371,3 +394,7 @@ class Reception:
             source.shutdown = self.attention = True
         elif message.refused:
             self._not_understood((f"the venue refused a request: {message.code} {message.msg}", frame))
+
+
+def _venue_ns(event: bytearray) -> int:
+    return int.from_bytes(event[IDS_AT + 16 : IDS_AT + 24], "little")

@@ -28,9 +28,12 @@ def topic_of(key: Key) -> str:
 
 
 class Stream:
-    """One stream on one connection. `plain`: its events are said as they come. `events`: brought since it was opened."""
+    """One stream on one connection. `plain`: its events are said as they come.
 
-    __slots__ = ("key", "rule", "book", "overlap", "events", "plain")
+    `events`: brought since it was opened; `newest`: the last of them, as the venue sent it.
+    """
+
+    __slots__ = ("key", "rule", "book", "overlap", "events", "newest", "plain")
 
     def __init__(self, key: Key, how: str, book: Any):
         self.key = key
@@ -38,6 +41,7 @@ class Stream:
         self.book = book
         self.overlap: Overlap | None = None
         self.events = 0
+        self.newest: bytearray | None = None
         self.between(None)
 
     def between(self, overlap: Overlap | None) -> None:

@@ -123,14 +123,15 @@ class LineRequests:
             return None
 
     def _judge(self, sample: venue_clock.Sample) -> None:
-        offset_ms, round_trip_ms = sample.offset_ns / 1e6, sample.round_trip_ns / 1e6
+        step_ns = self.adapter.CLOCK_STEP_NS  # the venue rounds its answer down to these
+        offset_ms, round_trip_ms = (sample.offset_ns + step_ns // 2) / 1e6, sample.round_trip_ns / 1e6
         self.count["clock_offset_ms"], self.count["clock_rtt_ms"] = round(offset_ms, 3), round(round_trip_ms, 3)
-        limit = OFFSET_MS_MAX * (OFFSET_AGAIN if self._offset_alert else 1)
+        limit = OFFSET_MS_MAX * (OFFSET_AGAIN if self._offset_alert else 1) + step_ns / 2e6
         if (abs(offset_ms) > limit) != self._offset_alert:
             self._offset_alert = not self._offset_alert
             self.alert(
                 "warning" if self._offset_alert else "info", "clock_offset", self.adapter.VENUE,
-                f"the venue's clock is {offset_ms:+.1f} ms from ours, to ±{round_trip_ms / 2:.1f} ms; "
+                f"the venue's clock is {offset_ms:+.1f} ms from ours, to ±{round_trip_ms / 2 + step_ns / 2e6:.1f} ms; "
                 f"{OFFSET_MS_MAX:.0f} ms are usual",
                 "none: times of the venue are kept as they are",
             )  # fmt: skip

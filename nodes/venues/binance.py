@@ -26,6 +26,7 @@ REST = ("https://api.binance.com", "https://api1.binance.com", "https://api2.bin
 QUIET_S = 60.0  # the server pings every 20 s
 PING, PING_S = None, 0.0
 LIFE_S = 86_400.0
+CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
 BOOK = "rest"

@@ -18,6 +18,7 @@ from nodes.venues.writer import Writer
 
 # A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
 MILLISECONDS_BELOW = 100_000_000_000_000
+VOIDS_KEPT = 1024
 
 
 class Trade(msgspec.Struct, gc=False):
@@ -111,8 +112,8 @@ USDM_QUOTE = b'"e":"bookTicker","u":' + NUMBER + PRICES + b',"T":' + NUMBER + b'
 class Stream:
     """One stream of one instrument: what reading its frames takes.
 
-    `usual`: matches a whole frame in the venue's own spelling. `void_id`: first of the ids since the last trade that stand
-    for no trade, 0 for none. `book`: the subject whose book its messages change, or "".
+    `usual`: matches a whole frame in the venue's own spelling. `voids`: ids that stand for no trade, each with the first of the
+    run of such ids that it ends; the newest VOIDS_KEPT. `book`: the subject whose book its messages change, or "".
     """
 
     def __init__(self, name: str, instrument: Instrument, form: bytes = b""):
@@ -121,8 +122,14 @@ class Stream:
         symbol = re.escape(instrument.symbol.encode())
         data = form.replace(b"%s", symbol)
         self.usual = re.compile(rb'\{"stream":"%s","data":\{%s\}\}' % (re.escape(name.encode()), data)).fullmatch
-        self.void_id = 0
+        self.voids: dict[int, int] = {}
         self.book = instrument.subject if "@depth" in name else ""
+
+    def void(self, trade_id: int) -> None:
+        """Only the trade that follows on covers it: what lies between is missed, not void. Two connections may tell of it."""
+        self.voids[trade_id] = self.voids.get(trade_id - 1, trade_id)
+        if len(self.voids) > VOIDS_KEPT:
+            del self.voids[next(iter(self.voids))]
 
     def same(self, symbol: str) -> None:
         if symbol != self.symbol:
@@ -164,7 +171,7 @@ def _other_trade(frame: bytes, recv_ns: int, stream: Stream) -> list[bytearray]:
     data = _trade(frame).data
     stream.same(data.s)
     if data.X != "MARKET" and not stream.out.quantity(data.q):
-        stream.void_id = stream.void_id or data.t
+        stream.void(data.t)
         return []
     return [_trade_event(stream, data.t, data.p, data.q, data.E, data.T, data.m, recv_ns)]
 
@@ -177,9 +184,7 @@ def _trade_event(
     price_ticks, quantity_lots = out.price(price), out.quantity(quantity)
     if not (price_ticks and quantity_lots and trade_id >= 0):
         raise DecimalError(f"trade {trade_id} of {quantity!r} at {price!r}; all three must be above 0")
-    first_id = trade_id
-    if stream.void_id:
-        first_id, stream.void_id = min(stream.void_id, trade_id), 0
+    first_id = stream.voids.get(trade_id - 1, trade_id) if stream.voids else trade_id
     event_ns = event_time * (1_000_000 if event_time < MILLISECONDS_BELOW else 1_000)
     trade_ns = time * (1_000_000 if time < MILLISECONDS_BELOW else 1_000)
     return out.trade(

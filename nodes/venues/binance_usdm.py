@@ -23,6 +23,7 @@ REST = ("https://fapi.binance.com",)
 QUIET_S = 60.0
 PING, PING_S = None, 0.0  # the server pings
 LIFE_S = 86_400.0
+CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # of 10 allowed
 WEIGHT_PER_MINUTE = 2400
 BOOK = "rest"

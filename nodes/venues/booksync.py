@@ -94,6 +94,10 @@ class BookSync:
         self._held = None
         return said
 
+    def begin_anew(self) -> list[bytearray]:
+        """The book is in doubt though the stream goes on: gives what is still buffered, and wants a snapshot."""
+        return self.disconnected()
+
     def _release(self) -> list[bytearray]:
         said = [event for _, event in self._buffer]
         self._buffer.clear()

@@ -70,8 +70,11 @@ class ChainedBook:
             self._begun, self._by_rest = True, BookSync()
         if self._by_rest is not None:
             return self._follow(self._by_rest.change(event, first_id, last_id))
-        if not self._synced or last_id <= self._chain and first_id <= last_id:
-            return [event]  # waits for a snapshot, or repeated
+        if not self._synced:
+            self._reset |= last_id < first_id - 1  # the venue's ids have begun anew: the snapshot that comes is of the new ones
+            return [event]
+        if last_id <= self._chain and first_id <= last_id:
+            return [event]  # repeated
         if first_id != self._chain + 1:
             self._break()
             return [event]
@@ -106,6 +109,13 @@ class ChainedBook:
             self._by_rest = None
         self._synced = self._begun = self._following = False
         return said
+
+    def begin_anew(self) -> list[bytearray]:
+        """The book is in doubt though the stream goes on: a fresh snapshot is wanted, from where the first one came."""
+        if self._by_rest is not None or not self._begun:
+            return self.disconnected()
+        self._synced = False
+        return []
 
     def image(self, recv_ns: int) -> bytearray | None:
         """The book as a SNAPSHOT as of the last change, for whoever joins in between; None while it is not proven."""

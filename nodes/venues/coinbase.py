@@ -26,6 +26,7 @@ REST = ("https://api.exchange.coinbase.com",)
 QUIET_S = 10.0  # a heartbeat comes every second and product
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
+CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 10.0
 WEIGHT_PER_MINUTE = 600  # 10 requests a second of an address
 BOOK = "stream"

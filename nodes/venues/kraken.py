@@ -29,6 +29,7 @@ REST = ("https://api.kraken.com",)
 QUIET_S = 5.0  # a heartbeat comes every second
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
+CLOCK_STEP_NS = 1_000_000_000  # whole seconds, rounded down
 MESSAGES_PER_S = 5.0
 WEIGHT_PER_MINUTE = 60  # about one request a second of an address
 BOOK = "checksum"

@@ -29,6 +29,7 @@ REST = ("https://www.okx.com",)
 QUIET_S = 30.0
 PING, PING_S = "ping", 15.0
 LIFE_S = 0.0
+CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 3.0
 WEIGHT_PER_MINUTE = 600  # trades of the past: 20 requests in 2 s, the least of those used here
 BOOK = "chain"

@@ -53,6 +53,10 @@ class StreamedBook:
         self.synced = self._broken = False
         return []
 
+    def begin_anew(self) -> list[bytearray]:
+        """The book is in doubt though the stream goes on: with its next change a snapshot is wanted."""
+        return self.disconnected()
+
     def image(self, recv_ns: int) -> bytearray | None:
         """The book as a SNAPSHOT as of the last change, for whoever joins in between; None while it is in doubt."""
         if not self.synced:
