@@ -52,9 +52,6 @@ class ArchiveReader:
         self.refresh()
 
     def refresh(self) -> None:
-        self._list(None)
-
-    def _list(self, upto: int | None) -> None:
         """Manifest and files, of one moment: a seal in between would hide both the day and its cuts."""
         mark = read_watermark(self.folder)
         while True:
@@ -64,17 +61,22 @@ class ArchiveReader:
                 break
             mark = again
         self.mark = mark
-        self.archived_seq = mark.archived_seq if upto is None else upto
+        self.archived_seq = mark.archived_seq
         self.log_id = mark.log_id
-        seen = [f for f in visible(files, mark) if f.last <= self.archived_seq]
+        seen = visible(files, mark)
         self.files = [f for f in seen if f.part != OVERLAY]
         self.overlays = [f for f in seen if f.part == OVERLAY]
 
     def _moved(self) -> bool:
-        """Whether a file that is gone has been sealed or pruned meanwhile; the list is a new one then."""
-        before = self.mark[2:]
-        self._list(self.archived_seq)
-        return self.mark[2:] != before
+        """Whether a file that is gone has been sealed or pruned meanwhile; the list is a new one then.
+
+        It goes up to the new `archived_seq`: a day that was half archived when it was listed is one file now.
+        """
+        before = self.mark
+        self.refresh()
+        for pruned in set(self.mark.pruned) - set(before.pruned):
+            self._warn(pruned.day)
+        return self.mark[2:] != before[2:]
 
     def _lasting(self, work: Callable[[], Result]) -> Result:
         """`work`, done again when files were sealed away under it."""

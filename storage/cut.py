@@ -121,8 +121,12 @@ class ArchiveWriter:
         self._exponents: dict[str, tuple[int, int]] = {}
         self._states: dict[str, State] = {}  # how far each instrument's coverage ledger is
         self._known: set[str] = set()  # folders whose last book, exponents and ledger have been looked up
-        self._resume()
-        self.removed = self._tidy()
+        try:
+            self._resume()
+            self.removed = self._tidy()
+        except ArchiveError:
+            os.close(self._lock)
+            raise
 
     @property
     def archived_seq(self) -> int:
@@ -170,10 +174,25 @@ class ArchiveWriter:
         Not the files of a day that was being sealed: they have their names, so they are whole, and the seal goes on with them.
         """
         files = list_files(self.folder)
+        self._believe(files)
         seen = set(visible(files, self.mark))
         strays = [f.path for f in files if f not in seen and not self._waits(f)]
         strays += [p for end in (TEMPORARY, ASIDE) for p in self.folder.rglob(f".*{end}")]
         return remove(strays)
+
+    def _believe(self, files: list[File]) -> None:
+        """Raises ArchiveError when the manifest is older than the files, or missing beside them: nothing is removed then.
+
+        Work that was interrupted leaves one cut beyond it, never more, and no day.
+        """
+        beyond = [f for f in files if f.last > self.mark.archived_seq]
+        days = [f for f in beyond if f.part != "cut"]
+        if days or len({f.span for f in beyond}) > 1:
+            seen = f"holds files up to seq {max(f.last for f in beyond)}"
+            raise ArchiveError(
+                f"{self.folder} {seen}, but {MANIFEST} is missing or says {self.mark.archived_seq}: it is not theirs. "
+                "Restore it from a copy, or move the folder away to begin anew; nothing was removed"
+            )
 
     def _waits(self, file: File) -> bool:
         return file.part in ("day", OVERLAY) and self.mark.sealed_seq < file.first and file.last <= self.mark.archived_seq

@@ -66,6 +66,7 @@ class Written(NamedTuple):
     complete: bool
     format: str
     decimals: str
+    log_id: str = ""  # of the log that it was made from
 
 
 def archived_days(archive: ArchiveReader) -> tuple[list[str], str]:
@@ -85,6 +86,14 @@ def kinds_of(archive: ArchiveReader, folder: str, day: str) -> list[Kind]:
         with Segment(file.path) as segment:
             found.update(segment.kinds)
     return sorted(found)
+
+
+def log_id_of(archive: ArchiveReader, folder: str, day: str) -> str:
+    """Of the log that a folder's day was made from: of its last file, which a sealed day inherits. "" where there is none."""
+    if not (files := files_of(archive, folder, day)):
+        return ""
+    with Segment(files[-1].path) as segment:
+        return str(segment.attributes["log_id"])
 
 
 def exponents_of(config: Config, archive: ArchiveReader, day: Day) -> tuple[int, int]:
@@ -193,8 +202,9 @@ def write_day(
             progress(len(part))
             yield table(part, shape, exponents)
 
+    log_id = log_id_of(archive, folder_of(day.kind, day.subject), day.day)
     wanted, size, file_sum = write(folder / day.path(format), shape, tables(), format)
-    return Written(wanted.rows, size, file_sum, wanted.hexdigest(), day.complete, format, decimals)
+    return Written(wanted.rows, size, file_sum, wanted.hexdigest(), day.complete, format, decimals, log_id)
 
 
 def write(path: Path, shape: pa.Schema, parts: Iterable[pa.Table], format: Format) -> tuple[ContentSum, int, str]:

@@ -20,6 +20,7 @@ from storage import pyramid, reader
 from storage.archive import DAY_NS, ArchiveReader, File, PrunedWarning, day_of
 from storage.bargaps import handed
 from storage.bars import BAR, SECOND_NS, between, merge
+from storage.catalog import OVERLAY, day_start_ns
 from storage.columns import from_bytes
 from storage.gaps import Gaps, outside
 from storage.reader import ReadError, Time
@@ -163,6 +164,9 @@ def kernels_for(file: Any) -> Any:
 
 
 def _of_file(file: File, window: Window, source: Source, pool: Executor) -> Seen | None:
+    if file.part == OVERLAY:  # whole events: those with trades of two days lie in the overlays of both
+        begin_ns = day_start_ns(file.day)
+        window = window.within(begin_ns, begin_ns + DAY_NS)
     with Segment(file.path) as segment:
         try:
             has_pyramid = source != "ticks" and pyramid.has_pyramid(segment.file)

@@ -24,6 +24,11 @@ class Window(NamedTuple):
     start_ns: int | None = None
     end_ns: int | None = None
 
+    def within(self, begin_ns: int, end_ns: int) -> "Window":
+        """What of it lies in begin_ns ≤ time < end_ns."""
+        start = begin_ns if self.start_ns is None else max(begin_ns, self.start_ns)
+        return Window(self.every_ns, start, end_ns if self.end_ns is None else min(end_ns, self.end_ns))
+
 
 class Runs(NamedTuple):
     """`rows` brings a chunk into order, bucket by bucket and by id; run i begins at starts[i], in the bucket begin_ns[i]."""

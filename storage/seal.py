@@ -57,13 +57,14 @@ class Sealer:
                 events += _whole(target)
             else:
                 events += self._seal(cuts[folder], target, (first, last), names_of(targets.values(), self.archive.folder), stop)
-            self._overlay(target, folder, day, stop)
         if events != last - first + 1:
             remove(targets.values())
             raise ArchiveError(
                 f"the cuts of {day} in {self.archive.folder} hold {events} events; seq {first} to {last} are "
                 f"{last - first + 1}. A file is missing; restore it from a copy. The day stays as it is"
             )
+        for folder, target in targets.items():  # only now: an overlay that is there is believed to be whole
+            self._overlay(target, folder, day, stop)
         with self.archive.lock:
             self.archive.publish(sealed_seq=last)
             self.sealed_days += 1

@@ -26,7 +26,7 @@ from storage import coverage
 from storage.archive import DAY_NS, PRUNED_KINDS, ArchiveReader, day_of
 from storage.prune import mark_exported
 from storage.reader import to_ns
-from storage.segment import SYSTEM, ArchiveGone, make_folders, place
+from storage.segment import SYSTEM, ArchiveGone, folder_of, make_folders, place
 from tools.terminal import Failure, Usage, err, out
 from tools.topics import matches
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from storage.export import Day
 
 MANIFEST = "manifest.json"
-FORMAT = "tickmesh export 1"
+FORMAT = "tickmesh export 2"
 USUAL = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)  # without --topic
 WHOLE = (Kind.trade, Kind.quote, Kind.depth)  # a day is exported when it has all of these that the archive has
 RETRIES = 3  # a recorder seals a day a day
@@ -59,7 +59,7 @@ class Export:
         self.marked: list[str] = []
         self.gone: list[str] = []
         self._ledgers: dict[str, np.ndarray] = {}
-        self._pruned = {one.day for one in self.archive.mark.pruned}
+        self._log_ids: dict[tuple[str, str], str] = {}  # of what a folder's day was made from
 
     # -- the plan
 
@@ -86,10 +86,13 @@ class Export:
     def _finished(self, day: str) -> set[tuple[Kind, str]]:
         """What there is of a day that is over, remembered in the manifest: its files need not be opened at every run."""
         known = self.manifest["days"].setdefault(day, {})
-        for folder in {file.folder for file in self.archive.files if file.day == day} - {SYSTEM} - set(known):
-            kinds = self.files.kinds_of(self.archive, folder, day)
-            known[folder] = [kind.name for kind in kinds if DTYPES[kind].names]
-        return {(Kind[name], subject_of(folder)) for folder, names in known.items() for name in names}
+        pruned = {folder for one in self.archive.mark.pruned if one.day == day for folder in one.folders}
+        for folder in {file.folder for file in self.archive.files if file.day == day} - {SYSTEM}:
+            log_id = self._log_id(folder, day)
+            if known.get(folder, {}).get("log_id") != log_id:
+                kinds = {*self.files.kinds_of(self.archive, folder, day), *(PRUNED_KINDS if folder in pruned else ())}
+                known[folder] = {"log_id": log_id, "kinds": sorted(kind.name for kind in kinds if DTYPES[kind].names)}
+        return {(Kind[name], subject_of(folder)) for folder, one in known.items() for name in one["kinds"]}
 
     def _open_days(self, last: str) -> dict[str, set[tuple[Kind, str]]]:
         """What archive and log have of the days from the archive's last one on."""
@@ -120,17 +123,23 @@ class Export:
     def one(self, day: "Day", rows: Callable[[int], None]) -> None:
         name = day.path(self.format)
         entry = self.manifest["files"].get(name)
+        if entry and entry["complete"]:
+            self._check_log(name, entry, day)
         same = entry and entry["complete"] and entry["decimals"] == self.decimals
         if same and self.files.is_there(self.folder / name, entry["bytes"]):
             self.done["skipped"] += 1
             return
-        if day.day in self._pruned and day.kind in PRUNED_KINDS:
+        ledger = self._ledger(day.subject)
+
+        def write() -> Any:
+            if self._is_pruned(day):
+                return None
+            return self.files.write_day(self.config, self.archive, day, self.folder, self.format, self.decimals, ledger, rows)
+
+        written = self._lasting(write)
+        if written is None:
             self.gone.append(name)
             return
-        ledger = self._ledger(day.subject)
-        written = self._lasting(
-            lambda: self.files.write_day(self.config, self.archive, day, self.folder, self.format, self.decimals, ledger, rows)
-        )
         self.manifest["files"][name] = written._asdict()
         self._save()
         self.done["written"] += 1
@@ -138,6 +147,26 @@ class Export:
         self.done["bytes"] += written.bytes
         if not day.complete:
             self.partial.append(name)
+
+    def _is_pruned(self, day: "Day") -> bool:
+        """By now: a prune may come at any moment, and what it leaves must not be taken for the day."""
+        return day.kind in PRUNED_KINDS and any(
+            one.day == day.day and folder_of(day.kind, day.subject) in one.folders for one in self.archive.mark.pruned
+        )
+
+    def _check_log(self, name: str, entry: dict, day: "Day") -> None:
+        """Raises Failure for a file of another archive with the same topics: it may be the only one that is left of it."""
+        here = self._log_id(folder_of(day.kind, day.subject), day.day)
+        if here not in ("", entry["log_id"]):
+            raise Failure(
+                f"{self.folder / name} was made from log {entry['log_id']}, and {day.day} here is of log {here}: "
+                "another source's files are there. Export into another folder with --to"
+            )
+
+    def _log_id(self, folder: str, day: str) -> str:
+        if (folder, day) not in self._log_ids:
+            self._log_ids[folder, day] = self._lasting(lambda: self.files.log_id_of(self.archive, folder, day))
+        return self._log_ids[folder, day]
 
     def _lasting(self, work: Callable[[], Result]) -> Result:
         """`work`, done again when the recorder has sealed a day meanwhile and removed the files that were about to be read."""
@@ -167,19 +196,19 @@ class Export:
         """Notes a sealed day in the archive when every file of it is here, whole, and as it was written."""
         if not any(file.day == day and file.part == "day" for file in self.archive.files):
             return
-        wanted = [
-            f"{kind.name}/{folder}/{day}.{self.format}"
-            for folder, kinds in self.manifest["days"].get(day, {}).items()
+        wanted = {
+            f"{kind.name}/{folder}/{day}.{self.format}": folder
+            for folder, one in self.manifest["days"].get(day, {}).items()
             for kind in WHOLE
-            if kind.name in kinds
-        ]
-        if wanted and all(self._is_whole(name) for name in wanted):
+            if kind.name in one["kinds"]
+        }
+        if wanted and all(self._is_whole(name, folder, day) for name, folder in wanted.items()):
             mark_exported(self.config.archive_dir, day, self.folder)
             self.marked.append(day)
 
-    def _is_whole(self, name: str) -> bool:
+    def _is_whole(self, name: str, folder: str, day: str) -> bool:
         entry = self.manifest["files"].get(name)
-        if not entry or not entry["complete"]:
+        if not entry or not entry["complete"] or entry["log_id"] != self._log_id(folder, day):
             return False
         with contextlib.suppress(OSError):
             return self.files.file_sha256(self.folder / name) == entry["file_sha256"]

@@ -1,0 +1,202 @@
+"""Where an archive must not be taken for what it is not: days that move under a reader, a manifest that is not its own, files
+of another log, overlays of two days, a prune in the middle of an export."""
+
+import warnings
+
+import numpy as np
+import pytest
+from stored import DAY, START, Market, batches, write_log
+
+from bus.config import load
+from bus.log import LogReader
+from bus.schema import TRADE, Flag, Kind
+from storage import reader
+from storage.archive import ArchiveReader
+from storage.bars import SECOND_NS
+from storage.catalog import MANIFEST
+from storage.cut import ArchiveWriter
+from storage.prune import mark_exported, prune, read_exported
+from storage.seal import Sealer
+from storage.segment import ArchiveError
+from tools import export
+from tools.terminal import Failure
+
+SUBJECT = "binance.BTCUSDT"
+TOPIC = f"trade.{SUBJECT}"
+
+
+def mesh(root, raws):
+    """(config, archive writer) of a mesh with these events in its log, nothing archived yet."""
+    root.mkdir(exist_ok=True)
+    (root / "mesh.toml").write_text("")
+    config = load(root)
+    write_log(config.log_dir, raws)
+    return config, ArchiveWriter(config.archive_dir)
+
+
+def seal_all(writer):
+    sealer = Sealer(writer)
+    while (day := sealer.due()) is not None:
+        sealer.seal(day)
+
+
+def over_midnight():
+    market = Market(seq_ns=START + DAY - 200 * SECOND_NS)
+    return [market.trade(step_ns=SECOND_NS) for _ in range(300)]
+
+
+def test_a_day_that_was_half_archived_when_a_reader_opened_is_whole_after_its_seal(tmp_path, monkeypatch):
+    raws = over_midnight()
+    config, writer = mesh(tmp_path, raws)
+    log = LogReader(config.log_dir)
+    writer.archive_log(log, 120, 20)
+    archive = ArchiveReader(config.archive_dir)
+    events = archive.events()
+    begun = [next(events).seq for _ in range(10)]
+
+    def recorder_goes_on():
+        if not writer.sealed_seq:
+            writer.archive_log(log, 260, 20)
+            seal_all(writer)
+
+    real = ArchiveReader.columns
+    monkeypatch.setattr(ArchiveReader, "columns", lambda self, *a, **k: (recorder_goes_on(), real(self, *a, **k))[1])
+    assert reader.arrays(config, TOPIC, gaps="ignore")["seq"].tolist() == list(range(1, 301))
+    assert begun + [event.seq for event in events] == list(range(1, archive.archived_seq + 1))
+
+
+def test_without_its_manifest_nothing_of_an_archive_is_removed(tmp_path):
+    market = Market()
+    raws = [market.trade() for _ in range(50)]
+    for day in (1, 2):
+        market.seq_ns = START + day * DAY + 1000
+        raws += [market.trade() for _ in range(20)]
+    writer = ArchiveWriter(tmp_path)
+    writer.archive(batches(raws), 90, 20, 5)
+    seal_all(writer)
+    writer.close()
+    files = sorted(tmp_path.rglob("*.h5"))
+    manifest = (tmp_path / MANIFEST).read_bytes()
+    for damage in (None, b'{"archived_seq": 10, "log_id": "05", "sealed_seq": 0}'):
+        (tmp_path / MANIFEST).unlink() if damage is None else (tmp_path / MANIFEST).write_bytes(damage)
+        with pytest.raises(ArchiveError, match="nothing was removed"):
+            ArchiveWriter(tmp_path)
+        assert sorted(tmp_path.rglob("*.h5")) == files
+    (tmp_path / MANIFEST).write_bytes(manifest)
+    ArchiveWriter(tmp_path).close()  # the lock is free
+    assert sorted(tmp_path.rglob("*.h5")) == files and ArchiveReader(tmp_path).check() == []
+
+
+def test_a_seal_that_failed_leaves_no_overlay_that_is_too_short(tmp_path):
+    market = Market(seq_ns=START + DAY - 10_000_000)
+
+    def late():
+        record, number, venue = np.zeros(1, TRADE), market.seq + 1000, START + DAY - 5
+        record[0] = (number, 777, 1, venue, 0, 1, b"")
+        return market.event(Kind.trade, SUBJECT, record, first_id=number, last_id=number, venue_ns=venue)
+
+    raws = [market.trade() for _ in range(5)]
+    market.seq_ns = START + DAY + 10
+    for _ in range(4):
+        raws += [market.clock(), late(), market.trade(), market.trade()]
+    market.seq_ns = START + 2 * DAY + 10
+    raws += [market.trade(), market.clock()]
+    writer = ArchiveWriter(tmp_path)
+    writer.archive(batches(raws), len(raws), 6, 5)
+    sealer = Sealer(writer)
+    sealer.seal(sealer.due())
+    cut = next(f for f in writer.visible() if f.day == "2024-08-10" and f.folder == "binance/BTCUSDT").path
+    data = cut.read_bytes()
+    cut.unlink()
+    with pytest.raises(ArchiveError, match="A file is missing"):
+        sealer.seal(sealer.due())
+    cut.write_bytes(data)
+
+    def first_day():
+        return len(ArchiveReader(tmp_path).columns(Kind.trade, SUBJECT, START, START + DAY - 1, by="venue"))
+
+    before = first_day()
+    sealer.seal(sealer.due())
+    assert before == first_day() == 9
+
+
+def test_a_repaired_event_over_a_midnight_is_in_each_bar_once(tmp_path):
+    market = Market(seq_ns=START + DAY // 2)
+    raws = [market.trade()]
+    for day in (1, 4):
+        market.seq_ns = START + day * DAY + DAY // 2
+        raws.append(market.trade())
+    records = np.zeros(4, TRADE)
+    for i in range(4):
+        records[i] = (5000 + i, 100, 1, START + DAY + (i - 2) * 600 * SECOND_NS, 0, 1, b"")
+    raws.append(
+        market.event(
+            Kind.trade, SUBJECT, records, first_id=5000, last_id=5003, venue_ns=int(records["venue_ns"][-1]),
+            flags=int(Flag.REPAIRED), producer=b"backfill",
+        )
+    )  # fmt: skip
+    market.seq_ns = START + 5 * DAY + 1000
+    raws.append(market.trade())
+    config, writer = mesh(tmp_path, raws)
+    writer.archive_log(LogReader(config.log_dir), len(raws), 100)
+    seal_all(writer)
+    assert [file.day for file in ArchiveReader(config.archive_dir).overlays] == ["2024-08-09", "2024-08-10"]
+    for source in ("auto", "ticks"):
+        bars = reader.bars(
+            config, SUBJECT, "10m", START + DAY - 3600 * SECOND_NS, START + DAY + 3600 * SECOND_NS, source=source, gaps="ignore"
+        )
+        assert bars["count"].tolist() == [1, 1, 1, 1], source
+
+
+def two_days(count, price):
+    market = Market()
+    raws = [market.instrument((-2, -3)), *(market.trade(price) for _ in range(count))]
+    market.seq_ns = START + DAY + 1000
+    return [*raws, market.trade(price)]
+
+
+def exported(config, monkeypatch, to, format="parquet"):
+    monkeypatch.setenv("TICKMESH_ROOT", str(config.root))
+    return export.export([], None, None, format, "mantissa", to, False)
+
+
+def test_an_export_never_takes_another_archives_files_for_its_own(tmp_path, monkeypatch):
+    to, configs = tmp_path / "export", []
+    for number, count in enumerate((10, 50)):
+        raws = two_days(count, 111 + number)
+        config, writer = mesh(tmp_path / str(number), raws)
+        writer.archive_log(LogReader(config.log_dir), len(raws), 100)
+        seal_all(writer)
+        configs.append(config)
+    assert exported(configs[0], monkeypatch, to)["marked"] == ["2024-08-09"]
+    before = {path: path.read_bytes() for path in to.rglob("*.parquet")}
+    with pytest.raises(Failure, match="another source's files"):
+        exported(configs[1], monkeypatch, to)
+    assert read_exported(configs[1].archive_dir) == {}, "it is not marked, and so never pruned"
+    assert {path: path.read_bytes() for path in to.rglob("*.parquet")} == before
+    assert exported(configs[1], monkeypatch, tmp_path / "own")["marked"] == ["2024-08-09"]
+
+
+def test_a_prune_in_the_middle_of_an_export_leaves_no_empty_file(tmp_path, monkeypatch):
+    raws = two_days(20, 111)
+    config, writer = mesh(tmp_path / "mesh", raws)
+    writer.archive_log(LogReader(config.log_dir), len(raws), 100)
+    seal_all(writer)
+    assert exported(config, monkeypatch, tmp_path / "first")["gone"] == []
+    mark_exported(config.archive_dir, "2024-08-09", tmp_path / "first")
+    real = export.Export.plan
+
+    def plan(self, *words):
+        planned = real(self, *words)
+        prune(writer, "2024-08-09")
+        return planned
+
+    monkeypatch.setattr(export.Export, "plan", plan)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = exported(config, monkeypatch, tmp_path / "second", "arrow")
+        monkeypatch.setattr(export.Export, "plan", real)
+        later = exported(config, monkeypatch, tmp_path / "third")
+    name = "trade/binance/BTCUSDT/2024-08-09"
+    assert result["gone"] == [f"{name}.arrow"] and not (tmp_path / "second" / f"{name}.arrow").exists()
+    assert f"{name}.parquet" in later["gone"], "what a prune took is told in every new folder"
