@@ -73,7 +73,7 @@ class Opinion:
 
     def _observe(self, name: str, pid: int, since_ns: int) -> Process:
         memory_bytes, stopped = holds(pid)
-        return Process(name, pid, since_ns, memory_bytes, stopped, ready_ns(self.ctx.config, name, pid) > 0)
+        return Process(name, pid, since_ns, memory_bytes, stopped, ready_ns(self.ctx.config, name, pid))
 
     def _log_end(self) -> tuple[str, int] | None:
         with contextlib.suppress(OSError, ValueError):
@@ -207,7 +207,8 @@ class Sentinel:
                 await self.judge_death(name, before, now)
             self.watch.see(name, pid)
             return False
-        if left_alone(info):
+        worked_ns = ready_ns(self.ctx.config, name)
+        if left_alone(info, worked_ns):
             self.watch.died.pop(name, None)
             return False
         if not self.budget.allows(name, now) or self.loops.looping(name, now) or now - since > PROD_S_MAX:
@@ -215,7 +216,7 @@ class Sentinel:
                 self.counters["beyond_budget"] += 1
                 await self.judge_death(name, dead_pid, now)
             return False
-        if came_to_an_end(info):
+        if came_to_an_end(info, worked_ns):
             await self.ask(self.supervisord.start, name)
         self.watch.died.setdefault(name, (pid or -1, now))
         return True
@@ -269,11 +270,11 @@ class Sentinel:
             await self.pause(POLL_S)
 
 
-def ready_ns(config: Config, name: str, pid: int) -> int:
-    """When this life of a process became ready; 0 if it has not."""
+def ready_ns(config: Config, name: str, pid: int = 0) -> int:
+    """When this life of a process (without `pid`: its last one) became ready; 0 if it has not."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         said = json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
-        return said["ready_ns"] if said["pid"] == pid else 0
+        return said["ready_ns"] if pid in (0, said["pid"]) else 0
     return 0
 
 

@@ -248,7 +248,7 @@ def recorded(tmp_path_factory):
 
 def judged(folder: Path, stored: dict) -> Findings:
     findings = Findings()
-    ledger_compare.against(ledger.gather(folder, findings), stored, findings)
+    ledger_compare.against(ledger.gather(folder, findings), stored, findings, float("inf"))  # the client left before the end
     return findings
 
 
@@ -285,6 +285,9 @@ def damage(name: str, frames: list[dict]) -> list[dict]:
         quotes[50]["data"]["B"] = "7.77000000"
     elif name == "a quote never was":
         quotes[50]["data"]["u"] += 10**9
+    elif name == "a level is there twice":
+        change = next(f for f in depth if f["data"]["b"])["data"]
+        change["b"].insert(0, [change["b"][0][0], "7.77000000"])
     elif name == "a level is missing":
         next(f for f in depth if f["data"]["b"])["data"]["b"].pop()
     elif name == "a level differs":
@@ -300,7 +303,7 @@ def damage(name: str, frames: list[dict]) -> list[dict]:
         ("a trade is missing", "lost"), ("a trade is there twice", "duplicated"), ("a trade has another price", "different"),
         ("a trade has another side", "different"), ("a trade has another time", "different"), ("a trade never was", "invented"),
         ("a quote differs", "different"), ("a quote never was", "invented"), ("a level is missing", "different"),
-        ("a level differs", "different"), ("a change never was", "invented"),
+        ("a level differs", "different"), ("a change never was", "invented"), ("a level is there twice", "different"),
     ],
 )  # fmt: skip
 def test_every_damage_is_found(recorded, name, fault):
@@ -315,6 +318,54 @@ def test_a_wrong_snapshot_is_found(recorded):
     wrong = json.loads(json.dumps(snapshot))
     wrong["bids"][3][1] = "9.99000000"
     assert judged(folder, stored_of(frames, wrong)).faults["different"] == 1
+    short = {**snapshot, "bids": snapshot["bids"][:10]}
+    assert judged(folder, stored_of(frames, short)).faults["different"] == 1, "a book that ends too soon"
+    elsewhere = {**snapshot, "lastUpdateId": 10**12}
+    assert judged(folder, stored_of(frames, elsewhere)).faults["invented"] == 1, "a book of an id that never was"
+
+
+def test_headers_and_times_of_trades_are_compared_to_the_last_digit(recorded):
+    folder, frames, snapshot = recorded
+    before = judged(folder, stored_of(frames, snapshot)).faults["different"]
+    for change in (lambda v: (*v, "header ids 1, 2"), lambda v: (*v[:2], v[2] + 1, *v[3:])):
+        stored = stored_of(frames, snapshot)
+        trades = stored["binance.BTCUSDT"].trades
+        trades[7] = (trades[7][0], change(trades[7][1]))
+        assert judged(folder, stored).faults["different"] == before + 1
+
+
+def written(folder: Path) -> tuple[Path, compare.Stored]:
+    """A ledger of 50 s, and what a perfect mesh stored of it."""
+    book = Ledger("synthetic")
+    book.head((), 1)
+    book.add("start", 1, "BTCUSDT", 0, 0)
+    stored = compare.Stored()
+    for n in range(1, 2001):
+        ms = 25 * n
+        book.add("trade", ms, "BTCUSDT", n, 100, 5, 1, ms)
+        book.add("depth", ms, "BTCUSDT", n, n, [(1, 90, n)])
+        stored.trades.append((n, (100, 5, ms * 1_000_000, 0, 1)))
+        stored.depth.append((n, n, False, [(90, n, 1)]))
+    folder.mkdir(exist_ok=True)
+    (folder / "ledger-00000000000000000001.bin").write_bytes(book.batch())
+    return folder, stored
+
+
+def test_what_is_missing_at_the_end_is_found_when_the_mesh_is_down(tmp_path):
+    def verdict(stored, begun_ms=0.0):
+        findings = Findings()
+        ledger_compare.against(ledger.gather(folder, findings), {"binance.BTCUSDT": stored}, findings, begun_ms)
+        return findings
+
+    folder, whole = written(tmp_path / "ledger")
+    assert verdict(whole).ok, verdict(whole).sentences
+    _, short = written(tmp_path / "ledger")
+    del short.trades[-100:]  # 2.5 s
+    assert verdict(short).faults["lost"] == 80 and verdict(short).counts["on_its_way"] == 20
+    assert verdict(short, 1e9).ok and verdict(short, 1e9).counts["on_its_way"] == 100, "of a mesh that runs"
+    _, silent = written(tmp_path / "ledger")
+    del silent.depth[-200:]
+    assert verdict(silent).faults["lost"] == 1 and "had gone on to" in verdict(silent).sentences[0]
 
 
 def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):

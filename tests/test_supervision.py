@@ -18,7 +18,7 @@ from nodes.watching.deaths import Budget, left_alone
 PROJECT = Path(__file__).resolve().parent.parent
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow says that it is hosted.
 STAND_IN = f"""
-import runpy, signal, sys, time
+import json, os, pathlib, runpy, signal, sys, time
 if sys.argv[1] == "sentinel":
     runpy.run_path({str(PROJECT / "nodes/__main__.py")!r}, run_name="__main__")
 from bus.process import die_with_parent
@@ -26,6 +26,9 @@ die_with_parent()
 if sys.argv[1:] == ["model", "flow"]:
     sys.exit(0)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+name = "-".join(sys.argv[1:])
+pathlib.Path("run/ready").mkdir(exist_ok=True)
+pathlib.Path("run/ready", name + ".json").write_text(json.dumps(dict(pid=os.getpid(), ready_ns=time.time_ns())))
 while True:
     time.sleep(60)
 """
@@ -192,12 +195,13 @@ def test_the_budget_of_quick_respawns():
 
 
 def test_who_is_left_alone():
-    def info(state: int, status: int = 0, lived: int = 10) -> dict:
-        return {"state": state, "exitstatus": status, "start": 0, "stop": lived}
+    def info(state: int, status: int = 0, start: int = 0) -> dict:
+        return {"state": state, "exitstatus": status, "start": start}
 
     for state in (ProcessStates.STOPPED, ProcessStates.STOPPING, ProcessStates.FATAL, ProcessStates.BACKOFF):
-        assert left_alone(info(state))
-    assert left_alone(info(ProcessStates.EXITED, 0, lived=0)), "nothing to do"
-    assert not left_alone(info(ProcessStates.EXITED, 0, lived=10)), "ended by somebody"
-    assert not left_alone(info(ProcessStates.EXITED, -1, lived=0)), "killed"
-    assert not left_alone(info(ProcessStates.RUNNING)), "dead, but not yet reaped"
+        assert left_alone(info(state), 0)
+    assert left_alone(info(ProcessStates.EXITED, 0, start=100), 0), "nothing to do, however long it took to find that out"
+    assert left_alone(info(ProcessStates.EXITED, 0, start=100), 99 * 10**9), "it had something to do in an earlier life"
+    assert not left_alone(info(ProcessStates.EXITED, 0, start=100), 100 * 10**9 + 1), "ended by somebody"
+    assert not left_alone(info(ProcessStates.EXITED, -1), 0), "killed"
+    assert not left_alone(info(ProcessStates.RUNNING), 0), "dead, but not yet reaped"

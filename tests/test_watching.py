@@ -42,7 +42,7 @@ class World:
 
     def start(self, name: str) -> None:
         pid = self.random.randrange(1000, 10**6)
-        self.processes[name] = Process(name, pid, self.now, ready=True)
+        self.processes[name] = Process(name, pid, self.now, ready_ns=self.now)
         self.beats[name] = {"pid": pid}
         if name in FEEDS:
             self.beats[name] |= {"events": 0, "reconnects": 0}
@@ -162,6 +162,22 @@ def test_the_start_of_a_mesh_is_no_fault():
         world.hung.discard(name)
         assert world.run(8) == []
     assert world.run(30) == []
+
+
+def test_a_long_start_is_no_silence_when_it_is_over():
+    """Ready a moment ago, its first word still on its way: neither a model that compiled nor a sequencer that catches up."""
+    for name in ("model-flow", "sequencer"):
+        world = World()
+        world.run(20)
+        world.start(name)
+        process = world.processes[name]
+        world.processes[name] = Process(name, process.pid, process.since_ns)
+        world.hung.add(name)
+        assert world.run(18) == [], "it starts"
+        world.processes[name] = Process(name, process.pid, process.since_ns, ready_ns=world.now)
+        assert world.run(2) == []
+        world.hung.discard(name)
+        assert world.run(20) == []
 
 
 def test_a_sequencer_that_was_away_makes_nobody_late():
@@ -305,7 +321,7 @@ def test_memory_over_its_bound():
     world = World(memory_bytes=100 << 20)
     world.run(5)
     process = world.processes["recorder"]
-    world.processes["recorder"] = Process("recorder", process.pid, process.since_ns, 101 << 20, ready=True)
+    world.processes["recorder"] = Process("recorder", process.pid, process.since_ns, 101 << 20, ready_ns=process.since_ns)
     world.run(10)
     assert [(d.target, d.alert["what"], d.restart) for d in world.decisions] == [("recorder", "memory", True)]
 

@@ -1,5 +1,6 @@
 """`mesh verify`: the independent judge. What it compares is listed in docs/operations.md, how it reads in tools/judge/."""
 
+import time
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -39,19 +40,23 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
 
 
 def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> dict:
-    """Archive and log compared with what the local exchange says it did. The ledger is read first: it is ahead."""
+    """Archive and log compared with what the local exchange says it did.
+
+    The ledger is read last: its rows are written before anyone is told, so nothing stored is news to it.
+    """
     if len(folders) != 1:
         raise Failure(f"one ledger at a time: --against was given {len(folders)} paths, one of them a folder")
     if not ledger.files(folders[0]):
         raise Failure(f"{folders[0]} holds no ledger (ledger-*.bin); the exchange's is in {config.exchange_dir}")
-    truth = ledger.gather(folders[0], findings)
+    begun_ms = time.time() * 1000 if (config.run_dir / "exchange.json").exists() else 0.0
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
     stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
-    ledger_compare.against(truth, stored, findings)
+    truth = ledger.gather(folders[0], findings)
+    ledger_compare.against(truth, stored, findings, begun_ms)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.against(truth, claimed, {subject: mine.depth for subject, mine in stored.items()}, findings)
-    return {"ledger": str(folders[0]), "ledger_rows": truth.rows, "archived_seq": upto, "compared": compare.COMPARED}
+    return {"ledger": str(folders[0]), "ledger_rows": truth.rows, "archived_seq": upto, "compared": ledger_compare.COMPARED}
 
 
 def _alone(config: Config, findings: Findings) -> dict:

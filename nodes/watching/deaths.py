@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from supervisor.states import ProcessStates
 
-LIVED_S = 2  # a process that exits 0 sooner than this had nothing to do; one that dies sooner after it was ready has not lived
+LIVED_S = 2  # one that dies sooner than this after it was ready has not lived
 LOOP_DEATHS = 5  # lives of that kind within a minute
 LOOP_S = 60.0
 HOPELESS_DEATHS = 20  # in a row without once being ready: a step replays the log to there, and the same event kills it again
@@ -81,19 +81,18 @@ def _alert(name: str, what: str, why: str, action: str) -> dict:
     return {"level": "critical", "what": what, "target": name, "why": f"{why}; see run/logs/{name}.log", "action": action}
 
 
-def came_to_an_end(info: dict) -> bool:
+def came_to_an_end(info: dict, ready_ns: int) -> bool:
     """Whether a process exited 0 after real work: somebody sent it SIGTERM behind supervisord's back.
 
-    supervisord leaves it so (0 is what a hosted program says, at once); it is brought back all the same.
+    `ready_ns`: when it was last ready, in whatever life; 0: never. supervisord leaves it so (0 is what a hosted program says, before it would be ready); it is brought back all the same.
     """
-    state, lived = info["state"], info["stop"] - info["start"]
-    return state == ProcessStates.EXITED and info["exitstatus"] == 0 and lived >= LIVED_S
+    return info["state"] == ProcessStates.EXITED and info["exitstatus"] == 0 and ready_ns >= info["start"] * 10**9
 
 
-def left_alone(info: dict) -> bool:
+def left_alone(info: dict, ready_ns: int) -> bool:
     """Whether a process that does not run is meant not to: stopped by an operator, or it had nothing to do."""
     state = info["state"]
     if state == ProcessStates.EXITED:
-        return info["exitstatus"] == 0 and not came_to_an_end(info)
+        return info["exitstatus"] == 0 and not came_to_an_end(info, ready_ns)
     # BACKOFF and FATAL: it cannot even be started; supervisord tries again at its own pace.
     return state in (ProcessStates.STOPPING, ProcessStates.STOPPED, ProcessStates.BACKOFF, ProcessStates.FATAL)

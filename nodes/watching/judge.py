@@ -24,7 +24,7 @@ WORK_LEAST = 0.25  # share of sentinel.lag_events that a reader works off in lag
 class Process:
     """One that supervisord says runs, since `since_ns`.
 
-    `memory_bytes`: without mapped files; `stopped`: by SIGSTOP; `ready`: it once was, in this life.
+    `memory_bytes`: without mapped files; `stopped`: by SIGSTOP; `ready_ns`: since when it works, in this life; 0: not yet.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Process:
     since_ns: int
     memory_bytes: int = 0
     stopped: bool = False
-    ready: bool = False
+    ready_ns: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,9 @@ class Judge:
     def _starting(self, process: Process, now_ns: int) -> Iterator[Verdict]:
         """One that has not been heard of: it starts, or hung before anybody listened."""
         age_s = (now_ns - process.since_ns) / SECOND
-        if process.ready:
-            yield from self._beating(process.name, max(self.heard.begun_ns, process.since_ns))
+        if process.ready_ns:  # a start may have taken long: silence counts from when it was over
+            if process.name != SEQUENCER:  # whose word may stand behind all that it has to catch up with; see _silence
+                yield from self._beating(process.name, max(self.heard.begun_ns, process.since_ns, process.ready_ns))
             return
         if process.stopped and age_s >= self.settings.heartbeat_s:
             yield Verdict(process.name, "stopped", f"it was stopped by a signal in its start, {age_s:.0f} s ago")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -84,8 +85,11 @@ def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
     wrong += _ends(field)
+    wrong += _looked_at(judged["alone"], judged["ledger"])
     if not settled:
-        wrong.append(f"{figures.still_open} ids were neither repaired nor declared missing in the end")
+        wrong.append(
+            f"{figures.still_open} ids were neither repaired nor declared missing in the end, or a book was not in step"
+        )
     return {
         "ok": not wrong and all(verdict["ok"] for verdict in judged.values()),
         "seed": seed,
@@ -98,8 +102,24 @@ def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
     }
 
 
+def _looked_at(alone: dict, ledger: dict) -> list[str]:
+    """A verdict that looked at nothing is none."""
+    wrong = []
+    if alone.get("archived_seq") != alone.get("last_seq"):
+        wrong.append(f"the archive ends with seq {alone.get('archived_seq')}, the log with {alone.get('last_seq')}")
+    if alone.get("coverage_not_judged"):
+        wrong.append(f"{alone['coverage_not_judged']} instruments have archive files without a coverage ledger")
+    by_ledger = ("trades", "quotes_checked", "depth_checked", "books_checked", "coverage_ids", "coverage_books")
+    for verdict, counts in (
+        (alone, ("coverage_said", "coverage_checked", "recent_events", "compared_with_log")),
+        (ledger, by_ledger),
+    ):
+        wrong += [f"nothing was judged: {what} is 0" for what in counts if not verdict.get(what)]
+    return wrong
+
+
 def _settle(field: Field, patience_s: float) -> bool:
-    """Waits until no gap is open for QUIET_S."""
+    """Waits until no gap has been open for QUIET_S, and every book is in step."""
     reader = LogReader(field.config.log_dir)
     figures = Figures([])
     seq, quiet_since = 0, time.monotonic()
@@ -110,7 +130,7 @@ def _settle(field: Field, patience_s: float) -> bool:
             seq = event.seq
         if figures.still_open:
             quiet_since = time.monotonic()
-        elif time.monotonic() - quiet_since > QUIET_S:
+        elif time.monotonic() - quiet_since > QUIET_S and not _ends(field):
             return True
         time.sleep(0.2)
     return False
@@ -133,7 +153,8 @@ def _ends(field: Field) -> list[str]:
 def _judge(field: Field, *words: str) -> dict:
     """`mesh verify` in a process of its own: it shares nothing with what it judges."""
     command = [str(field.root / ".venv/bin/mesh"), "verify", "--json", *words]
-    done = subprocess.run(command, cwd=field.root, capture_output=True, text=True, timeout=1200)
+    environment = {**os.environ, "TICKMESH_ROOT": str(field.root)}
+    done = subprocess.run(command, cwd=field.root, env=environment, capture_output=True, text=True, timeout=1200)
     try:
         return json.loads(done.stdout)
     except ValueError:

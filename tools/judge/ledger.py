@@ -61,6 +61,7 @@ class Truth:
         self.trades: dict[int, tuple[int, int, int, int]] = {}
         self.quotes: dict[int, tuple[int, int, int, int]] = {}
         self.steps: list[tuple[str, int, int, list]] = []
+        self.times: list[int] = []  # of each step, ms
         self.void = 0  # trades that were never told: the exchange died between its files
         self.doubled: list[int] = []
 
@@ -69,7 +70,11 @@ class Truth:
         for number in [n for n in self.trades if n > trade_id]:
             del self.trades[number]
             self.void += 1
-        self.steps.append(("book", update_id, 0, []))
+        self.step(("book", update_id, 0, []), self.times[-1] if self.times else 0)
+
+    def step(self, step: tuple[str, int, int, list], time_ms: int) -> None:
+        self.steps.append(step)
+        self.times.append(time_ms)
 
 
 class Ledger:
@@ -94,16 +99,16 @@ class Ledger:
         elif kind in ("frame", "request"):
             self.withheld.append(row)
         elif kind in ("start", "book", "depth", "trade", "quote"):
-            self._market(kind, values)
+            self._market(kind, values, time_ms)
 
-    def _market(self, kind: str, values: list[Any]) -> None:
+    def _market(self, kind: str, values: list[Any], time_ms: int) -> None:
         truth = self.symbols.setdefault(values[0], Truth())
         if kind == "start":
             truth.start(values[1], values[2])
         elif kind == "book":
-            truth.steps.append(("book", values[1], 0, values[2]))
+            truth.step(("book", values[1], 0, values[2]), time_ms)
         elif kind == "depth":
-            truth.steps.append(("depth", values[1], values[2], values[3]))
+            truth.step(("depth", values[1], values[2], values[3]), time_ms)
         elif kind == "quote":
             truth.quotes[values[1]] = (values[2], values[3], values[4], values[5])
         else:

@@ -8,13 +8,22 @@ from tools.judge.compare import Stored
 from tools.judge.findings import Findings
 from tools.judge.ledger import Ledger, Truth
 
-# A mesh that still runs may have so much less than the ledger: it is on its way.
+# What was printed so late may not be stored yet: of a mesh that runs it is on its way; of one that was brought down (the
+# exchange first) only what that said while it ended.
 ON_ITS_WAY_MS = 5000
+LAST_WORDS_MS = 500
+STEP_MS = 1000  # between a change of the book and the last depth frame that could have told it
+SNAPSHOT_LEAST = 100  # levels of a side that no snapshot is without, where the book has them
+COMPARED = {
+    "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "side", "first_id", "last_id"],
+    "quote": ["update_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots", "last_id"],
+    "depth": ["first_id", "last_id", "price_ticks", "quantity_lots", "side", "no level twice"],
+}
 NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
 
 
-def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings) -> None:
-    """Fills the findings; every difference is a fault."""
+def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings, begun_ms: float = 0.0) -> None:
+    """Fills the findings; every difference is a fault. `begun_ms`: since when a mesh that runs is looked at; 0: it is down."""
     for name in (
         *NAMES,
         "trades",
@@ -31,17 +40,19 @@ def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings) -> No
         subject = f"binance.{symbol}"
         mine = stored.get(subject, Stored())
         findings.count("void_in_ledger", truth.void)
-        _trades(subject, truth, mine, ledger, findings)
-        _books(subject, truth, mine, ledger, findings)
+        late_ms = min(begun_ms, ledger.last_ms) - ON_ITS_WAY_MS if begun_ms else ledger.last_ms - LAST_WORDS_MS
+        _trades(subject, truth, mine, ledger, late_ms, findings)
+        _books(subject, truth, mine, ledger, late_ms, findings)
     for subject in sorted(stored.keys() - {f"binance.{symbol}" for symbol in ledger.symbols}):
         _fault(findings, "invented", f"{subject} is stored, but the exchange never had it")
 
 
-def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, findings: Findings) -> None:
+def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: float, findings: Findings) -> None:
     seen: set[int] = set()
     last = 0
     floor = min(truth.trades, default=0)
-    for trade_id, (price, quantity, trade_ns, _event_ns, side, *_wrong) in mine.trades:
+    whole_ms = ledger.market == "synthetic"  # a capture's trades may be told in µs
+    for trade_id, (price, quantity, trade_ns, _event_ns, side, *wrong) in mine.trades:
         findings.count("trades")
         if trade_id in seen:
             _fault(findings, "duplicated", f"trade.{subject}: {trade_id} is stored twice")
@@ -58,21 +69,23 @@ def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, findings: 
                 findings.count("before_ledger")
             else:
                 _fault(findings, "invented", f"trade.{subject}: {trade_id} is stored, but was never printed")
-        elif told != (price, quantity, trade_ns // 1_000_000, side):
+        elif told != (price, quantity, trade_ns // 1_000_000, side) or whole_ms and trade_ns % 1_000_000:
             _fault(findings, "different", f"trade.{subject}: {trade_id} is {(price, quantity, trade_ns, side)}, printed {told}")
+        elif wrong:
+            _fault(findings, "different", f"trade.{subject}: {trade_id} has {wrong[0]}")
     first = min(seen, default=0)
     for trade_id, told in truth.trades.items():
         if trade_id in seen:
             continue
         if first and trade_id < first:
             findings.count("before_listening")
-        elif trade_id > last and told[2] > ledger.last_ms - ON_ITS_WAY_MS:
+        elif trade_id > last and told[2] > late_ms:
             findings.count("on_its_way")
         else:
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
 
 
-def _books(subject: str, truth: Truth, mine: Stored, ledger: Ledger, findings: Findings) -> None:
+def _books(subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: float, findings: Findings) -> None:
     """Walks the true book once, and looks at every id that something stored speaks of."""
     quotes: dict[int, list[tuple]] = {}
     for update_id, best in mine.quotes:
@@ -92,14 +105,28 @@ def _books(subject: str, truth: Truth, mine: Stored, ledger: Ledger, findings: F
             if change[1] in changes:
                 _fault(findings, "duplicated", f"depth.{subject}: the change up to {change[1]} is stored twice")
             changes[change[1]] = change
-    _Walk(subject, findings, ledger.market == "synthetic").through(truth.steps, quotes, snapshots, changes)
+    if mine.trades:  # it listened
+        _to_the_end(subject, truth, mine, late_ms, findings)
+    floor = 0 if ledger.complete or not truth.steps else truth.steps[0][1]
+    _Walk(subject, findings, ledger.market == "synthetic", floor).through(truth.steps, quotes, snapshots, changes)
+
+
+def _to_the_end(subject: str, truth: Truth, mine: Stored, late_ms: float, findings: Findings) -> None:
+    """A stream that fell silent for good shows nowhere else: no later id is there to miss something by."""
+    due = max(
+        (last for (_, _, last, _), at_ms in zip(truth.steps, truth.times) if last and at_ms <= late_ms - STEP_MS), default=0
+    )
+    for stream, last in (("depth", max((row[1] for row in mine.depth), default=0)),):
+        if last < due:
+            _fault(findings, "lost", f"{stream}.{subject} ends with {last}; the exchange had gone on to {due} by then")
 
 
 class _Walk:
     """The true book, one step after the other."""
 
-    def __init__(self, subject: str, findings: Findings, single: bool):
+    def __init__(self, subject: str, findings: Findings, single: bool, floor: int = 0):
         self.subject, self.findings = subject, findings
+        self.floor = floor  # the ledger knows nothing before this id
         self.single = single  # each level is an update id of its own
         self.sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
         self.ids: list[int] = []  # of the steps since the last book
@@ -128,9 +155,11 @@ class _Walk:
             if not self.single:
                 self._at(last, quotes, snapshots, changes, done)
         for last in changes.keys() - done:
-            self._never(last)
+            self._never("depth", last, "a change up to it")
         for update_id in quotes:
-            self._fault("invented", f"quote.{self.subject}: {update_id} is stored, but no book had it")
+            self._never("quote", update_id, "it")
+        for update_id in snapshots:
+            self._never("depth", update_id, "a snapshot of it")
 
     def _at(self, update_id: int, quotes: dict, snapshots: dict, changes: dict[int, Change], done: set[int]) -> None:
         self._look(update_id, quotes, snapshots)
@@ -154,23 +183,31 @@ class _Walk:
     def _snapshot(self, update_id: int, levels: list) -> None:
         for side in (1, -1):
             mine = [(price, quantity) for price, quantity, s in levels if s == side]
-            true = sorted(self.sides[side].items(), reverse=side > 0)[: len(mine)]
+            true = sorted(self.sides[side].items(), reverse=side > 0)[: max(len(mine), SNAPSHOT_LEAST)]
             if mine != true:
                 self._fault("different", f"depth.{self.subject}: the book at {update_id} is not the one that was")
                 return
 
     def _change(self, change: Change) -> None:
         first, last, _, levels = change
+        if first <= self.floor:  # part of it was before the ledger
+            self.findings.count("before_ledger")
+            return
         begin, end = bisect_left(self.ids, first), bisect_right(self.ids, last)
         true = {(side, price): quantity for side, price, quantity in self.levels[begin:end]}
         mine = {(side, price): quantity for price, quantity, side in levels if side}
         self.findings.count("depth_checked")
-        if mine != true:
+        if len(mine) != sum(bool(side) for *_, side in levels):
+            self._fault("different", f"depth.{self.subject}: {first} to {last} has a level twice")
+        elif mine != true:
             wrong = sorted(set(mine.items()) ^ set(true.items()))[0]
             self._fault("different", f"depth.{self.subject}: {first} to {last} differs, e.g. in {wrong}")
 
-    def _never(self, last: int) -> None:
-        self._fault("invented", f"depth.{self.subject}: a change up to {last} is stored, but no book had that id")
+    def _never(self, stream: str, update_id: int, what: str) -> None:
+        if update_id <= self.floor:
+            self.findings.count("before_ledger")
+        else:
+            self._fault("invented", f"{stream}.{self.subject} {update_id}: {what} is stored, but no book had that id")
 
     def _fault(self, name: str, sentence: str) -> None:
         _fault(self.findings, name, sentence)
