@@ -329,6 +329,21 @@ def test_a_signal_an_order_or_a_fill_said_twice_is_found(root):
     assert faults == {"said_twice": 2, "order_twice": 1, "fill_twice": 1}
 
 
+def test_what_a_producer_said_and_is_not_there_is_found(root):
+    """A lost fill leaves a hole in its producer's numbers; of several lines' copies only one is in the log."""
+    market, events = Market(), []
+    for number in range(6):
+        record = np.zeros(1, DTYPES[Kind.fill])
+        record["client_order_id"], record["trade_id"] = b"order-%d" % number, number
+        events.append(market.event(Kind.fill, SUBJECT, record, producer=b"session"))
+        events.append(market.trade())
+    without = [raw for raw in events if raw is not events[4]]
+    write_log(load(root).log_dir, renumbered(without))
+    verdict = command.verify([])
+    assert verdict["faults"] == {"number_hole": 1}
+    assert "session number 4 follows 2" in verdict["sentences"][0]
+
+
 def quote(update_id: int) -> np.ndarray:
     record = np.zeros(1, DTYPES[Kind.quote])
     record["update_id"] = update_id + 1

@@ -9,6 +9,8 @@ from tools.judge.findings import Findings
 from tools.judge.log import KINDS, REPAIRED, SNAPSHOT, Event
 
 NUMBERS = {name: number for number, name in KINDS.items()}
+# Of what several lines bring, the log has one copy: numbers of the others are not in it.
+SEVERAL = ("feed", "backfill")
 
 
 class Checks:
@@ -28,6 +30,7 @@ class Checks:
         self.holes: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
         self.archived_seq = 0
         self.recent_seq = 0
+        self.newest: dict[tuple[str, int], int] = {}  # number of each producer's epoch
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
@@ -76,6 +79,13 @@ class Checks:
             self.findings.fault("number", f"seq {event.seq}: {event.producer} number {event.number} is there twice")
         if event.number == 0:
             self.findings.fault("number", f"seq {event.seq}: {event.producer} has no number")
+        before = self.newest.get((event.producer, event.epoch), 0 if self.first_seq == 1 else event.number - 1)
+        if event.number > before + 1 and not event.producer.startswith(SEVERAL):
+            self.findings.fault(
+                "number_hole",
+                f"seq {event.seq}: {event.producer} number {event.number} follows {before}; what is between is lost",
+            )
+        self.newest[event.producer, event.epoch] = max(before, event.number)
         seen[event.number] = 1
 
     def _ids(self, event: Event) -> None:
