@@ -330,13 +330,13 @@ def test_a_signal_an_order_or_a_fill_said_twice_is_found(root):
 
 
 def test_what_a_producer_said_and_is_not_there_is_found(root):
-    """A lost fill leaves a hole in its producer's numbers; of several lines' copies only one is in the log."""
+    """A lost fill leaves a hole in its producer's numbers."""
     market, events = Market(), []
     for number in range(6):
         record = np.zeros(1, DTYPES[Kind.fill])
         record["client_order_id"], record["trade_id"] = b"order-%d" % number, number
         events.append(market.event(Kind.fill, SUBJECT, record, producer=b"session"))
-        events.append(market.trade())
+        events.append(market.clock())
     without = [raw for raw in events if raw is not events[4]]
     write_log(load(root).log_dir, renumbered(without))
     verdict = command.verify([])
