@@ -217,12 +217,12 @@ class ArchiveReader:
             PrunedWarning, stacklevel=3,
         )  # fmt: skip
 
-    def exponents(self, subject: str) -> tuple[int, int] | None:
-        """(price_exponent, quantity_exponent) of the newest file of an instrument that knows them."""
+    def exponents(self, subject: str, before: str = "9999") -> tuple[int, int] | None:
+        """(price_exponent, quantity_exponent) of the newest file of an instrument that knows them; of days before `before`."""
 
         def newest() -> tuple[int, int] | None:
             for file in reversed(self.files):
-                if file.folder == folder_of(Kind.trade, subject):
+                if file.folder == folder_of(Kind.trade, subject) and file.day < before:
                     with Segment(file.path) as segment:
                         if segment.exponents is not None:
                             return segment.exponents

@@ -31,6 +31,10 @@ class ExportError(LogError):
     """A sentence for the person who exports."""
 
 
+class NoScale(ExportError):
+    """One file cannot hold a day on which the instrument's exponents changed; others can be exported."""
+
+
 class Day(NamedTuple):
     """One topic's day. `complete`: nothing can be added to it any more."""
 
@@ -97,18 +101,17 @@ def log_id_of(archive: ArchiveReader, folder: str, day: str) -> str:
 
 
 def exponents_of(config: Config, archive: ArchiveReader, day: Day) -> tuple[int, int]:
-    """Of price and quantity, as they were on that day. Raises ExportError when they were changed on it."""
-    known = set()
-    for file in files_of(archive, folder_of(day.kind, day.subject), day.day):
-        with Segment(file.path) as segment:
-            if segment.exponents is not None:
-                known.add(segment.exponents)
+    """Of price and quantity, as they were on that day. Raises NoScale when they were changed on it."""
+    known = reader.definitions(config, day.subject, *day.span_ns)
+    if len(known) > 1:  # a definition that was replaced before the topic's first row of the day scales nothing
+        first = next((int(part["seq"][0]) for part in rows(config, archive, day) if len(part)), 0)
+        known = [one for one, after in zip(known, [*known[1:], (first + 1,)]) if after[0] > first]
     if len(known) > 1:
-        raise ExportError(
-            f"{day.topic} of {day.day} has exponents {sorted(known)}: the venue's definition changed on that day, and one file "
-            "has room for one; read it with storage.reader instead"
+        raise NoScale(
+            f"{day.topic} of {day.day} has exponents {known[0][1:]} and {known[1][1:]}: the venue's definition changed on that "
+            "day, and one file has room for one; read it with storage.reader instead"
         )
-    return known.pop() if known else reader.exponents(config, day.subject)
+    return known[0][1:]
 
 
 def rows(config: Config, archive: ArchiveReader, day: Day) -> Iterator[np.ndarray]:

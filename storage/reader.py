@@ -16,7 +16,7 @@ from bus.schema import Kind
 from bus.segments import LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
-from storage.archive import ArchiveReader, read_watermark
+from storage.archive import DAY_NS, ArchiveReader, day_of, read_watermark
 from storage.columns import from_bytes
 from storage.coverage import described
 from storage.environment import RecentError
@@ -168,7 +168,7 @@ def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps
     import pandas as pd
 
     rows = arrays(config, topic, start, end, gaps=gaps)
-    price, quantity = exponents(config, parse_topic(topic)[1])
+    price, quantity = _exponents_of_rows(config, parse_topic(topic)[1], start, end, rows["seq"])
     columns: dict[str, np.ndarray] = {}
     for name in rows.dtype.names or ():
         values = np.ascontiguousarray(rows[name])
@@ -207,9 +207,43 @@ def _decimal_name(name: str, suffix: str, noun: str) -> str:
     return noun if stem == noun else f"{stem}_{noun}"
 
 
-def scaled(mantissas: np.ndarray, exponent: int) -> np.ndarray:
+def scaled(mantissas: np.ndarray, exponent: int | np.ndarray) -> np.ndarray:
     """value = mantissa × 10^exponent as float64, correctly rounded for mantissas below 2^53 (a division by an exact power)."""
+    if isinstance(exponent, np.ndarray):
+        out = np.zeros(len(mantissas))
+        for one in np.unique(exponent).tolist():
+            out[exponent == one] = scaled(mantissas[exponent == one], one)
+        return out
     return mantissas / 10.0**-exponent if exponent < 0 else mantissas * 10.0**exponent
+
+
+def definitions(config: Config, subject: str, start: Time = None, end: Time = None) -> list[tuple[int, int, int]]:
+    """(seq, price_exponent, quantity_exponent), each from that seq on: what was in force at start ≤ seq_ns < end.
+
+    The first one is what was in force before, where that is known; else it begins with seq 0 all the same.
+    """
+    start_ns, topic = to_ns(start), f"{Kind.instrument.name}.{subject}"
+    begin_ns = None if start_ns is None else start_ns // DAY_NS * DAY_NS
+    older = None if begin_ns is None else ArchiveReader(config.archive_dir).exponents(subject, day_of(begin_ns))
+    rows = arrays(config, topic, begin_ns if older else None, end, gaps="ignore")  # of before, files tell more quickly
+    found = [(int(r["seq"]), int(r["price_exponent"]), int(r["quantity_exponent"])) for r in rows]
+    earlier = 0 if start_ns is None else int((rows["seq_ns"] < start_ns).sum())
+    before = found[earlier - 1][1:] if earlier else older
+    before = before or (found[0][1:] if found else exponents(config, subject))
+    out = [(0, *before)]
+    for one in found[earlier:]:
+        if one[1:] != out[-1][1:]:
+            out.append(one)
+    return out
+
+
+def _exponents_of_rows(config: Config, subject: str, start: Time, end: Time, seqs: np.ndarray) -> tuple[Any, Any]:
+    """Of price and quantity: one number each, or one a row where the definition has changed between them."""
+    known = definitions(config, subject, start, end)
+    if len(known) == 1:
+        return known[0][1:]
+    place = np.searchsorted([seq for seq, *_ in known], seqs, "right") - 1
+    return np.array([price for _, price, _ in known])[place], np.array([quantity for *_, quantity in known])[place]
 
 
 def exponents(config: Config, subject: str) -> tuple[int, int]:

@@ -94,7 +94,13 @@ def frame(
     from storage.barframe import frame_of
 
     rows = bars(config, subject, every, start, end, source, fill, gaps, progress)
-    return frame_of(rows, *reader.exponents(config, subject))
+    known = reader.definitions(config, subject, start, end)
+    if len(known) > 1:
+        raise ReadError(
+            f"{subject}: the venue's definition changes in this range, from exponents {known[0][1:]} to {known[1][1:]} at seq "
+            f"{known[1][0]}; bars of both have no common scale. Ask for less, or take `bars`, which gives mantissas"
+        )
+    return frame_of(rows, *known[0][1:])
 
 
 def seen(

@@ -200,3 +200,38 @@ def test_a_prune_in_the_middle_of_an_export_leaves_no_empty_file(tmp_path, monke
     name = "trade/binance/BTCUSDT/2024-08-09"
     assert result["gone"] == [f"{name}.arrow"] and not (tmp_path / "second" / f"{name}.arrow").exists()
     assert f"{name}.parquet" in later["gone"], "what a prune took is told in every new folder"
+
+
+def redefined(second_day):
+    """Exponents (-2, -3), and (-4, -5) from the second day's begin on, or from the middle of the first."""
+    market = Market()
+    raws = [market.instrument((-2, -3)), *(market.trade(12345) for _ in range(5))]
+    if second_day:
+        market.seq_ns = START + DAY + 1000
+    raws += [market.instrument((-4, -5)), *(market.trade(1234500) for _ in range(5))]
+    market.seq_ns = START + 2 * DAY + 1000
+    return [*raws, market.trade(1234500)]
+
+
+@pytest.mark.parametrize("stage", ["log", "cuts", "sealed"])
+@pytest.mark.parametrize("second_day", [True, False])
+def test_prices_are_scaled_by_the_definition_that_was_in_force(tmp_path, monkeypatch, stage, second_day):
+    raws = redefined(second_day)
+    config, writer = mesh(tmp_path / "mesh", raws)
+    if stage != "log":
+        writer.archive_log(LogReader(config.log_dir), len(raws), 4)
+    if stage == "sealed":
+        seal_all(writer)
+    first = (START, START + DAY)
+    everything = reader.frame(config, TOPIC, gaps="ignore")
+    assert everything["price"].tolist() == [123.45] * 11, "whatever the mantissas are"
+    assert reader.frame(config, TOPIC, *first, gaps="ignore")["price"].tolist() == [123.45] * (5 if second_day else 10)
+    assert reader.frame(config, TOPIC, START + 2 * DAY, gaps="ignore")["price"].tolist() == [123.45]
+    with pytest.raises(reader.ReadError, match="no common scale"):
+        reader.bar_frame(config, SUBJECT, "1h", gaps="ignore")
+    assert set(reader.bar_frame(config, SUBJECT, "1h", START + 2 * DAY, gaps="ignore")["close"]) == {123.45}
+    if stage == "log":
+        return
+    result = exported(config, monkeypatch, tmp_path / "export")
+    assert [row.split()[0] for row in result["failed"]] == ([] if second_day else [f"instrument.{SUBJECT}", TOPIC])
+    assert ("2024-08-09" in result["marked"]) == (second_day and stage == "sealed"), "a day without its file is never pruned"

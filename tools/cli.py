@@ -210,7 +210,7 @@ def export(
 
     result = command.export(topic or [], start, end, format, decimals, to, partial)
     terminal.print_json(result) if json else command.show(result)
-    if result["gone"]:
+    if result["gone"] or result["failed"]:
         raise typer.Exit(1)
 
 

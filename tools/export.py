@@ -58,6 +58,7 @@ class Export:
         self.partial: list[str] = []
         self.marked: list[str] = []
         self.gone: list[str] = []
+        self.failed: list[str] = []
         self._ledgers: dict[str, np.ndarray] = {}
         self._log_ids: dict[tuple[str, str], str] = {}  # of what a folder's day was made from
 
@@ -136,7 +137,11 @@ class Export:
                 return None
             return self.files.write_day(self.config, self.archive, day, self.folder, self.format, self.decimals, ledger, rows)
 
-        written = self._lasting(write)
+        try:
+            written = self._lasting(write)
+        except self.files.NoScale as error:
+            self.failed.append(str(error))
+            return
         if written is None:
             self.gone.append(name)
             return
@@ -266,6 +271,7 @@ def export(
         "partial": run.partial,
         "marked": run.marked,
         "gone": run.gone,
+        "failed": run.failed,
     }
 
 
@@ -321,5 +327,7 @@ def show(result: dict) -> None:
         out.print(f"{len(result['partial'])} of them are of days that are not over; they are written again at the next run.")
     for name in result["gone"]:
         out.print(f"{name} is not here, and the archive has no longer what it was made of: the day was pruned after an export.")
+    for sentence in result["failed"]:
+        out.print(sentence)
     if result["marked"]:
         out.print(f"Completely exported: {', '.join(result['marked'])}.")
