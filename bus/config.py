@@ -68,7 +68,7 @@ class Feed(Section, frozen=True):
     fresh_min_s: float = 30.0  # a stream may always be silent for so long …
     fresh_times: float = 100.0  # … and so many times its own usual interval; then the connection is renewed
     connections_per_5_minutes: int = 60  # of one line; Binance allows 300 of an address
-    weight_share: float = 0.5  # of the venue's request budget that all of a line's requests may use
+    weight_share: float = 0.5  # of the venue's request budget that all lines together may use
     resync: bool = True  # fetch a snapshot when a book's chain breaks; switched off only by the test that shows it is needed
 
 

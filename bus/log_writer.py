@@ -105,9 +105,11 @@ class LogWriter:
             log_id = self._cut(found, start, durable)
             if same and log_id:
                 self.log_id = log_id
-        self._write_owner(clean=False)
+        # First the new identity's segment, then this boot owns the log: when we die between, the next start finds the old
+        # owner and takes a new identity again.
         if not same or not segments(self.folder):
             self._roll()
+        self._write_owner(clean=False)
 
     def _cut(self, found: list[tuple[int, Path]], start: int, durable: int) -> int:
         """Finds the end of what is whole from segment `start` on; cuts the rest. Returns the log_id there."""

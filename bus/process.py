@@ -53,8 +53,8 @@ class Checkpoint:
         head = _CHECKPOINT.pack(b"tickmesh", log_id, seq, len(state), zlib.crc32(state))
         write_file(self.path, head + state)
 
-    def load(self) -> tuple[int, bytes] | None:
-        """(seq, state), or None where there is none that is whole."""
+    def load(self, last_seq: int | None = None) -> tuple[int, bytes] | None:
+        """(seq, state); None where there is none that is whole, or it is another log's: beyond `last_seq`, this one's end."""
         try:
             data = self.path.read_bytes()
             magic, _log_id, seq, size, crc = _CHECKPOINT.unpack_from(data)
@@ -63,7 +63,7 @@ class Checkpoint:
         state = data[_CHECKPOINT.size :]
         if magic != b"tickmesh" or len(state) != size or zlib.crc32(state) != crc:
             return None
-        return seq, state
+        return None if last_seq is not None and seq > last_seq else (seq, state)
 
 
 class Subscription:

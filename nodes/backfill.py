@@ -10,6 +10,7 @@ import time
 from types import ModuleType
 
 from bus.config import Config, ConfigError, Instrument
+from bus.log import LogReader
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
@@ -22,7 +23,7 @@ from nodes.transport.budget import Budget
 from nodes.transport.endpoints import Hopping
 from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
 from nodes.venues import module
-from nodes.venues.dialect import FrameError
+from nodes.venues.dialect import FrameError, Unwell
 
 READS = (Kind.trade, Kind.gap, Kind.cursor)
 WRITES = (Kind.trade, Kind.gap)
@@ -66,7 +67,7 @@ class Backfill:
     # -- the log
 
     def restore(self) -> None:
-        if (loaded := self.ctx.checkpoint.load()) is not None:
+        if (loaded := self.ctx.checkpoint.load(LogReader(self.config.log_dir).last)) is not None:
             self.seq, state = loaded
             self.plan.restore(state)
 
@@ -142,17 +143,27 @@ class Backfill:
         except RestLimited as error:
             self.ctx.counters["limited"] += 1
             self.failed(error)
+            self.plan.unanswered(effort)
             source.pause(error.wait_s)
         except (RestError, RestUnreachable) as error:
             self.failed(error)
             if isinstance(error, RestError) and error.status in FINAL:
                 await self.say(effort, self.plan.refused(effort, time.monotonic()))
             else:
+                self.plan.unanswered(effort)
+                source.pause(source.backoff.wait_s())
+            source.hopping.hop_rest()
+        else:
+            try:
+                events, unreadable = self.read(effort, source.adapter, instrument, body)
+            except Unwell as error:
+                self.failed(error)
+                self.plan.unanswered(effort)
                 source.pause(source.backoff.wait_s())
                 source.hopping.hop_rest()
-        else:
+                return
             source.backoff.reset()
-            await self.read(effort, source.adapter, instrument, body)
+            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic()))
         finally:
             source.budget.seen(source.rest.used_weight)
 
@@ -160,17 +171,20 @@ class Backfill:
         self.ctx.counters["failures"] += 1
         self.ctx.counters["last_error"] = str(error)[:200]
 
-    async def read(self, effort: Effort, adapter: ModuleType, instrument: Instrument, body: bytes) -> None:
+    def read(self, effort: Effort, adapter: ModuleType, instrument: Instrument, body: bytes) -> tuple[list[bytearray], bool]:
+        """(events of a page, whether some of it could not be read). Raises Unwell."""
         unreadable = False
         try:
             events = adapter.decode_history(body, time.time_ns(), instrument)
+        except Unwell:
+            raise
         except FrameError as error:
             unreadable = True
             events = error.readable
             self.ctx.counters["refused_rows"] += 1
             self.ctx.counters["last_error"] = str(error)[:200]
             self.ctx.refuse(effort.subject, str(error), body)
-        await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic()))
+        return events, unreadable
 
     async def say(self, effort: Effort, events: list[bytearray]) -> None:
         """Waits while the outbox is full: the gap is in the log and does not run away."""

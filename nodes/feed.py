@@ -114,7 +114,7 @@ class Line:
 
     def begin_flow(self, live: Live) -> None:
         live.flowed = True
-        self.backoff.reset()
+        live.flowed_s = time.monotonic()
         self.requests.wanted.set()
         self.ctx.ready()
 
@@ -285,6 +285,8 @@ class Line:
         """Ends it; the reason. Raises what a bug in here raised."""
         self.end(live)
         assert live.connection is not None
+        if live.flowed and time.monotonic() - live.flowed_s >= self.settings.backoff_s[1]:
+            self.backoff.reset()  # one that is acknowledged and closed again and again is no success
         if live.connection.failure is not None:
             raise live.connection.failure
         return Disconnected(live.closed.result())

@@ -391,3 +391,30 @@ def test_statistics_are_bounded(monkeypatch):
     stream = lines.arbiter.streams[Kind.trade, SUBJECT].lines
     assert len(stream.slots) == 2048 and len(stream.lines["b"].lags) == 16
     assert min(stream.lines["b"].lags) > 2 * 4900, "the newest are kept"
+
+
+def test_trades_without_ids_go_on_after_their_line_has_connected_anew():
+    """Each is whole by itself: another line's, too, once the one that was taken has gone."""
+    subject = "kraken_v1.XBT/USD"
+    lines = Lines()
+    for i in (100, 200):
+        lines.say("feed-1", Kind.trade, i, subject=subject)
+    lines.arbiter.connected("feed-1", lines.next("feed-1"), subject)
+    for i in (300, 400):
+        lines.say("feed-1", Kind.trade, i, subject=subject)
+    assert [one.last_id for one in lines.out if one.kind == Kind.trade] == [100, 200, 300, 400]
+
+
+def test_the_oldest_gap_that_was_repaired_just_before_a_crash_is_not_lost_again(monkeypatch):
+    monkeypatch.setattr("nodes.sequencing.arbiter.MISSING_MAX", 2)
+    lines = Lines()
+    lines.say("feed-1", Kind.trade, 1)
+    for i in (3, 5):
+        lines.say("feed-1", Kind.trade, i)
+        lines.now += 2 * HOLD
+        lines.arbiter.due(lines.now)
+    (stream,) = [one for one in lines.arbiter.streams.values() if len(one.gaps) == 2]
+    stream.gaps.fill(2, 2)  # it is in the log, and then came the crash: what became of the gap is not
+    said = lines.say_raw("feed-1", Kind.trade, trades((5, 9)))
+    states = [int(record["state"]) for one in said if one.kind == Kind.gap for record in one.records]
+    assert GapState.repaired in states and GapState.unrecoverable not in states and lines.arbiter.forgotten == 0

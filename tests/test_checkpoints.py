@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bus.config import Config, load
+from bus.process import Checkpoint
 from bus.schema import SIGNAL, TRADE, Kind
 from bus.wire import Event, encode, stamp_sent, stamp_sequenced
 from nodes.running.step import StepRunner
@@ -89,3 +90,11 @@ def test_a_restart_that_finds_all_it_said_may_write_at_once(runner):
     assert runner.rest() == []
     assert runner.checkpoint_due(1) is None
     assert runner.checkpoint_due(2) == (2, b"\x01")
+
+
+def test_a_checkpoint_of_another_log_is_none(tmp_path):
+    """The log was moved away to begin anew, and its checkpoints were not."""
+    checkpoint = Checkpoint(tmp_path, "backfill")
+    checkpoint.save(5000, b"state")
+    assert checkpoint.load() == (5000, b"state") == checkpoint.load(5000)
+    assert checkpoint.load(24) is None

@@ -141,6 +141,30 @@ def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
         assert seqs(folder) == list(range(1, writer.last + 1))
 
 
+def test_a_start_after_a_power_cut_that_was_interrupted_leaves_the_old_owner(tmp_path, monkeypatch):
+    """Else the next start would take the old identity for its own, and give numbers out twice under it."""
+    writer = LogWriter(tmp_path, boot="a", sync_ms=1)
+    fill(writer, 10)
+    identity = writer.log_id
+    writer._closing.set()
+    writer._thread.join()
+    os.close(writer._fd)
+    os.close(writer._lock)
+
+    def interrupted(self):
+        raise LogFull("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogWriter, "_roll", interrupted)
+        with pytest.raises(LogFull):
+            LogWriter(tmp_path, boot="b")
+    writer = LogWriter(tmp_path, boot="b")
+    assert writer.log_id != identity and writer.last == 10
+    fill(writer, 3)
+    writer.close()
+    assert seqs(tmp_path) == list(range(1, 14))
+
+
 def test_a_kill_keeps_the_identity_and_everything_appended(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"

@@ -140,14 +140,41 @@ def test_rows_that_cannot_be_read_are_asked_again_and_named_in_the_end():
     assert loop.lost() == {2: Reason.unreadable} and loop.ids() == [1, 3, 4, 5, 6]
 
 
-def test_a_refusal_is_believed_after_a_few_times():
+def test_a_refusal_is_believed_after_a_few_times_and_beyond_our_patience():
     loop = Loop(1, 6)
-    for n in range(REFUSALS):
-        assert loop.lost() == {}, n
-        effort = loop.plan.next(loop.now, always)
-        loop.hear(loop.plan.refused(effort, loop.now))
-        loop.now += 2
+
+    def refuse(times):
+        for _ in range(times):
+            effort = loop.plan.next(loop.now, always)
+            loop.hear(loop.plan.refused(effort, loop.now))
+            loop.now += 2
+
+    refuse(REFUSALS + 1)
+    assert loop.lost() == {}, "a moment's trouble of a proxy"
+    loop.plan.unanswered(loop.plan.next(loop.now, always))
+    loop.now += PATIENCE
+    refuse(1)
+    assert loop.lost() == {}, "nobody could be asked meanwhile"
+    loop.now += PATIENCE
+    refuse(1)
     assert loop.lost() == dict.fromkeys(range(2, 6), Reason.refused)
+
+
+def test_a_page_of_which_nothing_can_be_read_says_something_of_one_id():
+    loop = Loop(1, 6)
+    for _ in range(2):
+        loop.turn(lambda first: (), unreadable=True)
+        loop.now += PATIENCE + 1
+    assert loop.lost() == {2: Reason.unreadable}
+
+
+def test_a_page_that_begins_lower_proves_no_retention():
+    loop = Loop(3, 10)
+    loop.turn(lambda first: (1, 2, 3, 6, 7, 8, 9))
+    assert loop.lost() == {}
+    loop.now += PATIENCE + 1
+    loop.turn(lambda first: (1, 2, 3, 6, 7, 8, 9))
+    assert set(loop.lost().values()) <= {Reason.skipped}
 
 
 def test_gaps_take_turns_and_the_oldest_begins():

@@ -18,7 +18,7 @@ from bus.wire import decode as event_of
 from nodes import venues
 from nodes.venues import binance, binance_streams, coinbase, decimals, kraken, okx, rules, times, writer
 from nodes.venues.decimals import DecimalError
-from nodes.venues.dialect import FrameError, Request
+from nodes.venues.dialect import FrameError, Request, Unwell
 from nodes.venues.levels import RECORD, Levels
 from nodes.venues.rising import Rising
 
@@ -499,6 +499,24 @@ def test_history_is_ascending_and_flagged_as_repaired(name):
     for body in (b"", b"{}", b"[[]]", HISTORIES[name][:-2], HISTORIES[name].replace(b"12.00", b"-2.00")):
         with pytest.raises(FrameError):
             adapter.decode_history(body, 5, instrument(name))
+
+
+@pytest.mark.parametrize("name", sorted(HISTORIES))
+def test_a_row_of_history_that_cannot_be_read_costs_no_other(name):
+    with pytest.raises(FrameError, match="1 of 2 trades cannot be read") as refusal:
+        venues.module(name).decode_history(HISTORIES[name].replace(b"12.00", b"1x.00"), 5, instrument(name))
+    (event,) = map(event_of, refusal.value.readable)
+    assert (event.first_id, event.last_id, event.flags) == (28458, 28458, Flag.REPAIRED)
+
+
+@pytest.mark.parametrize(
+    "name,body",
+    [("kraken", b'{"error":["EService:Unavailable"]}'), ("kraken", b'{"error":["EGeneral:Too many requests"],"result":{}}'),
+     ("okx", b'{"code":"50001","msg":"Service temporarily unavailable","data":[]}')],
+)  # fmt: skip
+def test_a_venue_that_is_unwell_says_nothing_of_its_history(name, body):
+    with pytest.raises(Unwell, match="the venue answers"):
+        venues.module(name).decode_history(body, 5, instrument(name))
 
 
 def test_histories_are_asked_for_where_the_ids_are():

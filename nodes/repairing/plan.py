@@ -113,16 +113,23 @@ class Plan:
         A page that begins later than asked proves that the venue has no more of what is before (it answers an old id with
         the oldest it has). One that begins lower, or ends before the gap does, is a venue whose history lags: it is asked
         again, and only after our patience the rest is declared. Inside a page ids have to follow one another.
-        `unreadable`: rows are not here because they could not be read.
+        `unreadable`: rows are not here because they could not be read; a page of which nothing could be read says something of
+        the id that was asked for, and nothing of others.
         """
         gap, at = effort.gap, effort.first_missing()
         if at is None:  # decided meanwhile
             return []
         said: list[bytearray] = []
-        rows = [row for row in map(Event, events) if row.last_id >= at]
-        begins = min(rows[0].first_id, gap.high + 1) if rows else gap.high + 1
+        page = [Event(event) for event in events]
+        rows = [row for row in page if row.last_id >= at]
+        lower = len(rows) < len(page)  # so the venue still has what is older than asked for
+        moved = max((row.venue_ns for row in page if row.last_id < at), default=0)
+        if not rows and moved > effort.since_ns:  # asked by time, it begins with what is known: further on the next time
+            effort.since_ns, effort.not_before = moved, 0.0
+            return []
+        begins = min(rows[0].first_id, gap.high + 1) if rows else at + 1 if unreadable else gap.high + 1
         if begins > at:
-            if rows and not unreadable and effort.hole_at != at:
+            if rows and not unreadable and effort.hole_at != at and not lower:
                 reason = Reason.retention
             elif not self._tired(effort, now):
                 return []
@@ -154,12 +161,15 @@ class Plan:
         return now - effort.in_vain_since >= self.patience_s
 
     def refused(self, effort: Effort, now: float) -> list[bytearray]:
-        """The venue will not answer, and says so for good: believed after a few times."""
+        """The venue will not answer, and says so for good: believed after a few times, and no sooner than our patience ends."""
         effort.refusals += 1
-        effort.not_before = now + effort.wait_s()
-        if effort.refusals < REFUSALS:
+        if not self._tired(effort, now) or effort.refusals < REFUSALS:
             return []
         return self.declare(effort, effort.gap.low, effort.gap.high, Reason.refused)
+
+    def unanswered(self, effort: Effort) -> None:
+        """Nothing could be asked: that is no evidence, and our patience begins anew."""
+        effort.in_vain_since = None
 
     def no_history(self, effort: Effort) -> list[bytearray]:
         return self.declare(effort, effort.gap.low, effort.gap.high, Reason.no_history)

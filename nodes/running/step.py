@@ -51,7 +51,7 @@ class StepRunner:
         self.checkpoint = Checkpoint(config.checkpoint_dir, name)
         self.step = module.Step(config, instance)
         self.seq = 0
-        loaded = self.checkpoint.load()
+        loaded = self.checkpoint.load(LogReader(config.log_dir).last)
         if loaded is not None:
             try:
                 self.step.load(loaded[1])

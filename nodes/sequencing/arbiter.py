@@ -274,6 +274,8 @@ class Arbiter:
         stream.last = high
         self._say(stream, [(low, high)], GapState.open, Reason.skipped, after_ns, out)
         if len(stream.gaps) > MISSING_MAX:
+            self._close(stream, out)  # after a restart the oldest may be decided, and that not said yet
+        if len(stream.gaps) > MISSING_MAX:
             self.forgotten += 1
             oldest = stream.gaps.all[0]
             self._lose(stream, oldest, list(oldest.missing), Reason.skipped, out)

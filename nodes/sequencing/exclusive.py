@@ -17,7 +17,7 @@ class Verdict(Enum):
 def judge(stream: Stream, one: Offer, now: int, hold_ns: int) -> Verdict:
     """What to do with one event of an exclusive stream; keeps the time of who was heard when.
 
-    Another line takes over with something whole (a snapshot, any quote) once the line that is taken has gone, or has
+    Another line takes over with something whole (a snapshot, any quote or trade) once the line that is taken has gone, or has
     been silent for longer than `hold_ns` about what another has brought. A quiet market is no silent line: what came
     within `hold_ns` of the line's last word is taken for a copy of it.
     """
@@ -26,7 +26,7 @@ def judge(stream: Stream, one: Offer, now: int, hold_ns: int) -> Verdict:
     if stream.last is None:
         stream.owner, stream.heard_at = one.line, now
         return Verdict.take
-    whole = one.snapshot or stream.kind == Kind.quote
+    whole = one.snapshot or stream.kind != Kind.depth
     if one.line == stream.owner and not stream.away:
         stream.heard_at, stream.owes_since = now, None
         return Verdict.take if one.last_id > stream.last else Verdict.drop

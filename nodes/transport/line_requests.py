@@ -49,7 +49,7 @@ class LineRequests:
         self.heard = heard
         self.alert = alert
         self.rest = Rest(local_addr=local_addr)
-        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, settings.weight_share)
+        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, settings.weight_share / settings.lines)
         self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
         self.define = asyncio.Event()  # a connection is new: definitions may have changed
         self.wanted = asyncio.Event()  # a book may want a snapshot

@@ -21,7 +21,7 @@ class Patience:
 class Live:
     """`source`: None until the first frame or the end of the handshake. `at_once`: streams for which it is made.
 
-    `due_s`: monotonic time at which it is to be replaced. `flowed`, `warned`: what has been seen to.
+    `due_s`: monotonic time at which it is to be replaced. `flowed`, `warned`: what has been seen to, the first at `flowed_s`.
     """
 
     def __init__(self, at_once: Iterable[Key]):
@@ -31,6 +31,7 @@ class Live:
         self.conversation: Conversation | None = None
         self.due_s = 0.0
         self.flowed = False
+        self.flowed_s = 0.0
         self.warned = False
         self.patience: dict[str, Patience] = {}  # with books that wait for a snapshot on the stream
         self._talk: asyncio.Task | None = None

@@ -13,7 +13,7 @@ import numpy as np
 from bus.config import Feed, Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode
-from nodes.venues import binance_streams
+from nodes.venues import binance_streams, writer
 from nodes.venues.binance_streams import to_ns as to_ns
 from nodes.venues.booksync import BookSync
 from nodes.venues.decimals import mantissa
@@ -202,20 +202,17 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         rows = _rows(body)
     except UNREADABLE as error:
         raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
-    out, found, unreadable = Writer(instrument), [], ""
-    for raw in rows:
-        try:
-            row = _row(raw)
-            at = to_ns(row.time)
-            found.append((row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at))
-        except UNREADABLE as error:
-            unreadable = unreadable or f"{bytes(raw)[:200]!r}: {error}"
-    events = [out.trades(fill, trade_id, trade_id, at, recv_ns, Flag.REPAIRED) for trade_id, fill, at in sorted(found)]
-    if unreadable:
-        refusal = FrameError(f"{len(rows) - len(events)} of {len(rows)} trades of {instrument.symbol}: {unreadable}")
-        refusal.readable = events
-        raise refusal
-    return events
+    out = Writer(instrument)
+
+    def read(raw: msgspec.Raw) -> writer.Fill:
+        row = _row(raw)
+        at = to_ns(row.time)
+        return row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at
+
+    def events(fills: list[writer.Fill]) -> list[bytearray]:
+        return [out.trades(fill, trade_id, trade_id, at, recv_ns, Flag.REPAIRED) for trade_id, fill, at in fills]
+
+    return writer.page(rows, read, events)
 
 
 class Filter(msgspec.Struct, rename={"kind": "filterType"}):

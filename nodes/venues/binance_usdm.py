@@ -81,7 +81,8 @@ class Time(msgspec.Struct):
 
 _exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
 _snapshot = msgspec.json.Decoder(Snapshot).decode
-_rows = msgspec.json.Decoder(list[Row]).decode
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_row = msgspec.json.Decoder(Row).decode
 _time = msgspec.json.Decoder(Time).decode
 
 decode = binance.decode
@@ -156,13 +157,17 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
     """Raises FrameError."""
     try:
-        out, fills = Writer(instrument), []
-        for row in sorted(_rows(body), key=lambda row: row.id):
-            at = to_ns(row.time)
-            fills.append((row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at))
-        return out.runs(fills, recv_ns, Flag.REPAIRED)
+        rows = _rows(body)
     except UNREADABLE as error:
         raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+    out = Writer(instrument)
+
+    def read(raw: msgspec.Raw) -> writer.Fill:
+        row = _row(raw)
+        at = to_ns(row.time)
+        return row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at
+
+    return writer.page(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 
 
 def clock() -> Request:

@@ -113,7 +113,8 @@ _update = msgspec.json.Decoder(Update).decode
 _message = msgspec.json.Decoder(Message).decode
 _product = msgspec.json.Decoder(Product).decode
 _time = msgspec.json.Decoder(Time).decode
-_rows = msgspec.json.Decoder(list[Row]).decode
+_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_row = msgspec.json.Decoder(Row).decode
 
 
 def path(instruments: Iterable[Instrument], settings: Feed) -> str:
@@ -252,14 +253,17 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
     """Raises FrameError."""
     try:
-        out = Writer(instrument)
-        fills = []
-        for row in sorted(_rows(body), key=lambda row: row.trade_id):
-            at = rfc3339_ns(row.time)
-            fills.append((row.trade_id, out.fill(row.trade_id, row.price, row.size, at, 0, _side(AGGRESSOR, row.side)), at))
-        return out.runs(fills, recv_ns, Flag.REPAIRED)
+        rows = _rows(body)
     except UNREADABLE as error:
         raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+    out = Writer(instrument)
+
+    def read(raw: msgspec.Raw) -> writer.Fill:
+        row = _row(raw)
+        at = rfc3339_ns(row.time)
+        return row.trade_id, out.fill(row.trade_id, row.price, row.size, at, 0, _side(AGGRESSOR, row.side)), at
+
+    return writer.page(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 
 
 def clock() -> Request:

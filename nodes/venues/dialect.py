@@ -20,6 +20,10 @@ class FrameError(ValueError):
         self.subject = subject
 
 
+class Unwell(FrameError):
+    """An answer in form, but the venue says that it cannot answer now: no evidence of anything, to be asked again."""
+
+
 # What reading a damaged frame can raise; each becomes a FrameError. RecursionError: JSON nested a thousand deep.
 UNREADABLE = (msgspec.MsgspecError, ValueError, struct.error, RecursionError)
 

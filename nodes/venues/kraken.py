@@ -18,7 +18,7 @@ from bus.wire import stamp_checksum
 from nodes.venues import writer
 from nodes.venues.checked import CheckedBook, crc
 from nodes.venues.decimals import DecimalError, plain
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unwell
 from nodes.venues.levels import Levels
 from nodes.venues.times import rfc3339_ns, seconds_ns
 from nodes.venues.writer import Writer, book_named
@@ -133,7 +133,8 @@ _ticker = msgspec.json.Decoder(TickerMessage).decode
 _message = msgspec.json.Decoder(Message).decode
 _pairs = msgspec.json.Decoder(Pairs).decode
 _rows = msgspec.json.Decoder(Rows).decode
-_row = msgspec.json.Decoder(list[tuple[str, str, msgspec.Raw, str, str, str, int]]).decode
+_pair_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_row = msgspec.json.Decoder(tuple[str, str, msgspec.Raw, str, str, str, int]).decode
 _time = msgspec.json.Decoder(Time).decode
 
 
@@ -323,19 +324,22 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
     """It may begin below the id that was asked for. Raises FrameError."""
     try:
-        answer, out = _rows(body), Writer(instrument)
-        if answer.error:
-            raise DecimalError(f"the venue answers {answer.error}")
-        fills = []
-        for key, rows in answer.result.items():
-            for price, volume, time, side, _, _, trade_id in _row(rows) if key != "last" else ():
-                if side not in ("b", "s"):
-                    raise DecimalError(f"side {side!r}; b or s is needed")
-                at = seconds_ns(_text(time))
-                fills.append((trade_id, out.fill(trade_id, price, volume, at, 0, 1 if side == "b" else -1), at))
-        return out.runs(sorted(fills, key=lambda fill: fill[0]), recv_ns, Flag.REPAIRED)
+        answer = _rows(body)
+        rows = [row for key, of_pair in answer.result.items() if key != "last" for row in _pair_rows(of_pair)]
     except UNREADABLE as error:
         raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+    if answer.error:
+        raise Unwell(f"the venue answers {answer.error}")
+    out = Writer(instrument)
+
+    def read(raw: msgspec.Raw) -> writer.Fill:
+        price, volume, time, side, _, _, trade_id = _row(raw)
+        if side not in ("b", "s"):
+            raise DecimalError(f"side {side!r}; b or s is needed")
+        at = seconds_ns(_text(time))
+        return trade_id, out.fill(trade_id, price, volume, at, 0, 1 if side == "b" else -1), at
+
+    return writer.page(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 
 
 def clock() -> Request:

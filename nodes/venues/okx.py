@@ -18,7 +18,7 @@ from nodes.venues import writer
 from nodes.venues.chained import ChainedBook
 from nodes.venues.checked import crc
 from nodes.venues.decimals import DecimalError, integer, text
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unwell
 from nodes.venues.levels import Levels
 from nodes.venues.times import milliseconds_ns
 from nodes.venues.writer import Writer, book_named
@@ -106,6 +106,14 @@ class Trades(msgspec.Struct):
     data: list[Trade]
 
 
+class History(msgspec.Struct):
+    """`GET /api/v5/market/history-trades`; the code "0" is well."""
+
+    data: list[msgspec.Raw]
+    code: str = ""
+    msg: str = ""
+
+
 class Books(msgspec.Struct):
     data: list[Book]
 
@@ -125,7 +133,8 @@ _trades = msgspec.json.Decoder(list[Trade]).decode
 _books = msgspec.json.Decoder(list[Book]).decode
 _tickers = msgspec.json.Decoder(list[Ticker]).decode
 _definitions = msgspec.json.Decoder(Definitions).decode
-_history = msgspec.json.Decoder(Trades).decode
+_history = msgspec.json.Decoder(History).decode
+_row = msgspec.json.Decoder(Trade).decode
 _rest_books = msgspec.json.Decoder(Books).decode
 _stamps = msgspec.json.Decoder(Stamps).decode
 
@@ -315,11 +324,15 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
     """Raises FrameError."""
     try:
-        out = Writer(instrument)
-        fills = sorted((_fill(row, out, streamed=False) for row in _history(body).data), key=lambda fill: fill[0])
-        return out.runs(fills, recv_ns, Flag.REPAIRED)
+        answer = _history(body)
     except UNREADABLE as error:
         raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
+    if answer.code not in ("", "0"):
+        raise Unwell(f"the venue answers {answer.code} {answer.msg}")
+    out = Writer(instrument)
+    return writer.page(
+        answer.data, lambda row: _fill(_row(row), out, streamed=False), lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED)
+    )
 
 
 def clock() -> Request:

@@ -2,7 +2,8 @@
 
 import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -10,6 +11,7 @@ from bus.config import Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode, many_records, one_record
 from nodes.venues.decimals import DecimalError, level_words, level_words_at_once, reader
+from nodes.venues.dialect import UNREADABLE, FrameError
 from nodes.venues.levels import EMPTY_CHANGE
 from nodes.venues.rising import Rising
 
@@ -85,6 +87,29 @@ class Writer:
 
     def snapshot(self, records: bytes, last_id: int, venue_ns: int, recv_ns: int) -> bytearray:
         return self.depth(records or EMPTY_CHANGE, last_id, last_id, venue_ns, recv_ns, Flag.SNAPSHOT)
+
+
+Fill = tuple[int, bytes, int]  # the first id that a trade stands for, its record, its venue_ns
+
+
+def page(rows: Iterable[Any], read: Callable[[Any], Fill], events: Callable[[list[Fill]], list[bytearray]]) -> list[bytearray]:
+    """A page of history, row by row: one that cannot be read costs no other. `events`: of fills in order of their ids.
+
+    Raises FrameError; its `readable` has the events of the others.
+    """
+    fills, unreadable, why = [], 0, ""
+    for row in rows:
+        try:
+            fills.append(read(row))
+        except UNREADABLE as error:
+            unreadable += 1
+            why = why or f"{bytes(row) if isinstance(row, msgspec.Raw) else row!r:.200}: {error}"
+    found = events(sorted(fills, key=lambda fill: fill[0]))
+    if unreadable:
+        refusal = FrameError(f"{unreadable} of {unreadable + len(fills)} trades cannot be read: {why}")
+        refusal.readable = found
+        raise refusal
+    return found
 
 
 def _last_id(record: bytes) -> int:
