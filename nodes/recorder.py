@@ -176,6 +176,8 @@ class Recorder:
 
     def release(self) -> None:
         """Log segments that both stores have; a recent store that takes nothing does not hold them."""
+        if not self.archive.settled:
+            return
         archived = self.archive.archived_seq
         upto = archived if self.behind else min(archived, self.recent.recent_seq)
         try:

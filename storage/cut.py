@@ -116,6 +116,7 @@ class ArchiveWriter:
         self.files = 0
         self.bytes = 0
         self.mark = Watermark(0, 0)
+        self.settled = True  # whether the manifest is on disk under its name: before that no log segment may go
         self.lock = threading.RLock()  # days are sealed in another thread than the one that cuts
         self._books: dict[str, Book] = {}
         self._exponents: dict[str, tuple[int, int]] = {}
@@ -159,9 +160,10 @@ class ArchiveWriter:
             try:
                 place(self.folder / MANIFEST, manifest(mark), 0o644)
             except ArchiveFull:
-                self._resume()
+                before, self.mark = self.mark, read_watermark(self.folder)
+                self.settled = self.settled and self.mark == before
                 raise
-            self.mark = mark
+            self.mark, self.settled = mark, True
 
     def _resume(self) -> None:
         """Believes only what is on disk: the manifest, and the files that it makes visible."""
@@ -256,7 +258,8 @@ class ArchiveWriter:
                 self.bytes += len(data)
             self.publish(archived_seq=cut.last, log_id=log_id)
         except ArchiveFull:
-            self._resume()  # the manifest may or may not have become visible
+            with self.lock:
+                self._resume()  # the manifest may or may not have become visible
             remove(path for path in paths.values() if cut.last > self.archived_seq)
             raise
         for folder, tables in tables_of.items():

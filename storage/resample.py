@@ -182,7 +182,7 @@ def _of_file(file: File, window: Window, source: Source, pool: Executor) -> Seen
             kernels = None if from_pyramid else kernels_for(segment.file)
             if has_pyramid:
                 return pyramid.seen_in(segment.file, window, pool, kernels)
-            if source == "pyramid":
+            if source == "pyramid" and file.part != OVERLAY:  # which belongs to a sealed day, and has none
                 return None
             return bars_of(stored(segment.file, kernels), window, pool)
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:

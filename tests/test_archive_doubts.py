@@ -10,14 +10,15 @@ from stored import DAY, START, Market, batches, write_log
 from bus.config import load
 from bus.log import LogReader
 from bus.schema import TRADE, Flag, Kind
-from storage import reader
+from storage import cut, reader
+from storage import segment as segment_module
 from storage.archive import ArchiveReader
 from storage.bars import SECOND_NS
 from storage.catalog import MANIFEST
 from storage.cut import ArchiveWriter
 from storage.prune import mark_exported, prune, read_exported
 from storage.seal import Sealer
-from storage.segment import ArchiveError
+from storage.segment import ArchiveError, ArchiveFull, Segment
 from tools import export
 from tools.terminal import Failure
 
@@ -105,12 +106,12 @@ def test_a_seal_that_failed_leaves_no_overlay_that_is_too_short(tmp_path):
     writer.archive(batches(raws), len(raws), 6, 5)
     sealer = Sealer(writer)
     sealer.seal(sealer.due())
-    cut = next(f for f in writer.visible() if f.day == "2024-08-10" and f.folder == "binance/BTCUSDT").path
-    data = cut.read_bytes()
-    cut.unlink()
+    gone = next(f for f in writer.visible() if f.day == "2024-08-10" and f.folder == "binance/BTCUSDT").path
+    data = gone.read_bytes()
+    gone.unlink()
     with pytest.raises(ArchiveError, match="A file is missing"):
         sealer.seal(sealer.due())
-    cut.write_bytes(data)
+    gone.write_bytes(data)
 
     def first_day():
         return len(ArchiveReader(tmp_path).columns(Kind.trade, SUBJECT, START, START + DAY - 1, by="venue"))
@@ -155,9 +156,9 @@ def two_days(count, price):
     return [*raws, market.trade(price)]
 
 
-def exported(config, monkeypatch, to, format="parquet"):
+def exported(config, monkeypatch, to, format="parquet", decimals="mantissa"):
     monkeypatch.setenv("TICKMESH_ROOT", str(config.root))
-    return export.export([], None, None, format, "mantissa", to, False)
+    return export.export([], None, None, format, decimals, to, False)
 
 
 def test_an_export_never_takes_another_archives_files_for_its_own(tmp_path, monkeypatch):
@@ -235,3 +236,83 @@ def test_prices_are_scaled_by_the_definition_that_was_in_force(tmp_path, monkeyp
     result = exported(config, monkeypatch, tmp_path / "export")
     assert [row.split()[0] for row in result["failed"]] == ([] if second_day else [f"instrument.{SUBJECT}", TOPIC])
     assert ("2024-08-09" in result["marked"]) == (second_day and stage == "sealed"), "a day without its file is never pruned"
+
+
+def test_an_export_in_floats_is_no_copy(tmp_path, monkeypatch):
+    raws = two_days(20, 111)
+    config, writer = mesh(tmp_path / "mesh", raws)
+    writer.archive_log(LogReader(config.log_dir), len(raws), 100)
+    seal_all(writer)
+    assert exported(config, monkeypatch, tmp_path / "floats", decimals="float")["marked"] == []
+    assert read_exported(config.archive_dir) == {}
+    assert exported(config, monkeypatch, tmp_path / "exact", decimals="exact")["marked"] == ["2024-08-09"]
+
+
+def test_a_late_repair_is_in_the_bars_of_a_pyramid_whatever_is_asked_for(tmp_path):
+    market = Market(seq_ns=START + DAY // 2)
+    raws = [market.trade()]
+    market.seq_ns = START + 5 * DAY + DAY // 2
+    record = np.zeros(1, TRADE)
+    record[0] = (5000, 100, 1, START + DAY // 2 + SECOND_NS, 0, 1, b"")
+    raws.append(market.event(Kind.trade, SUBJECT, record, first_id=5000, last_id=5000, flags=int(Flag.REPAIRED)))
+    market.seq_ns = START + 6 * DAY + 1000
+    raws.append(market.trade())
+    config, writer = mesh(tmp_path, raws)
+    writer.archive_log(LogReader(config.log_dir), len(raws), 100)
+    seal_all(writer)
+    for span in ((START, START + DAY), (None, None)):
+        for source in ("pyramid", "auto", "ticks"):
+            bars = reader.bars(config, SUBJECT, "1d", *span, source=source, gaps="ignore")
+            assert bars["count"][0] == 2, (span, source)
+
+
+def test_a_seal_whose_manifest_is_refused_leaves_a_cut_under_way_whole(tmp_path, monkeypatch):
+    raws = Market().mixed(200)
+    ArchiveWriter(tmp_path / "plain").archive(batches(raws), 200, 100, 5)
+    writer = ArchiveWriter(tmp_path / "other")
+    real_know, real_place, struck = ArchiveWriter._know, cut.place, []
+
+    def refused(path, data, mode=0o444):
+        raise ArchiveFull("full")
+
+    def know(self, folder, tables):
+        real_know(self, folder, tables)
+        if self.archived_seq == 100 and not struck:  # the sealer's thread, in the middle of the second cut
+            struck.append(folder)
+            monkeypatch.setattr(cut, "place", refused)
+            with pytest.raises(ArchiveFull):
+                self.publish(sealed_seq=0)
+            monkeypatch.setattr(cut, "place", real_place)
+
+    monkeypatch.setattr(ArchiveWriter, "_know", know)
+    writer.archive(batches(raws), 200, 100, 5)
+    assert struck and writer.settled
+
+    def sums(folder):
+        out = {}
+        for file in ArchiveReader(folder).files:
+            with Segment(file.path) as segment:
+                out[file.folder, file.span] = segment.attributes["content_sha256"]
+        return out
+
+    assert sums(tmp_path / "plain") == sums(tmp_path / "other")
+
+
+def test_a_manifest_that_may_not_be_on_disk_releases_nothing(tmp_path, monkeypatch):
+    raws = Market().mixed(200)
+    writer = ArchiveWriter(tmp_path)
+    writer.archive(batches(raws), 100, 100, 5)
+    real = segment_module.sync_folder
+
+    def failing(folder):
+        if folder == tmp_path:
+            raise OSError(5, "Input/output error")
+        real(folder)
+
+    monkeypatch.setattr(segment_module, "sync_folder", failing)
+    with pytest.raises(ArchiveFull):
+        writer.archive(batches(raws), 200, 100, 5)
+    assert writer.archived_seq == 200 and not writer.settled, "it is seen, and may be gone after a power cut"
+    monkeypatch.setattr(segment_module, "sync_folder", real)
+    writer.publish(archived_seq=200)
+    assert writer.settled

@@ -198,7 +198,7 @@ class Export:
                 self._save()
 
     def mark(self, day: str) -> None:
-        """Notes a sealed day in the archive when every file of it is here, whole, and as it was written."""
+        """Notes a sealed day in the archive when every file of it is here, whole, as it was written, and exact: no floats."""
         if not any(file.day == day and file.part == "day" for file in self.archive.files):
             return
         wanted = {
@@ -213,7 +213,7 @@ class Export:
 
     def _is_whole(self, name: str, folder: str, day: str) -> bool:
         entry = self.manifest["files"].get(name)
-        if not entry or not entry["complete"] or entry["log_id"] != self._log_id(folder, day):
+        if not entry or not entry["complete"] or entry["decimals"] == "float" or entry["log_id"] != self._log_id(folder, day):
             return False
         with contextlib.suppress(OSError):
             return self.files.file_sha256(self.folder / name) == entry["file_sha256"]
