@@ -320,6 +320,10 @@ def test_a_wrong_snapshot_is_found(recorded):
     assert judged(folder, stored_of(frames, wrong)).faults["different"] == 1
     short = {**snapshot, "bids": snapshot["bids"][:10]}
     assert judged(folder, stored_of(frames, short)).faults["different"] == 1, "a book that ends too soon"
+    ten, findings = {**short, "asks": snapshot["asks"][:10]}, Findings()
+    truth = ledger.gather(folder, findings)
+    ledger_compare.against(truth, stored_of(frames, ten), findings, float("inf"), 10)
+    assert not findings.faults["different"], "no more were asked for"
     elsewhere = {**snapshot, "lastUpdateId": 10**12}
     assert judged(folder, stored_of(frames, elsewhere)).faults["invented"] == 1, "a book of an id that never was"
 

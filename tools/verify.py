@@ -53,7 +53,7 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     beyond = log.read(config.log_dir, findings, after=upto)
     stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
     truth = ledger.gather(folders[0], findings)
-    ledger_compare.against(truth, stored, findings, begun_ms)
+    ledger_compare.against(truth, stored, findings, begun_ms, config.feed.depth_limit)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.against(truth, claimed, {subject: mine.depth for subject, mine in stored.items()}, findings)
     return {"ledger": str(folders[0]), "ledger_rows": truth.rows, "archived_seq": upto, "compared": ledger_compare.COMPARED}

@@ -13,7 +13,7 @@ from tools.judge.ledger import Ledger, Truth
 ON_ITS_WAY_MS = 5000
 LAST_WORDS_MS = 500
 STEP_MS = 1000  # between a change of the book and the last depth frame that could have told it
-SNAPSHOT_LEAST = 100  # levels of a side that no snapshot is without, where the book has them
+SNAPSHOT_LEAST = 100  # levels of a side that no snapshot is without, where the book has them and as many were asked for
 COMPARED = {
     "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "side", "first_id", "last_id"],
     "quote": ["update_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots", "last_id"],
@@ -22,8 +22,11 @@ COMPARED = {
 NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
 
 
-def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings, begun_ms: float = 0.0) -> None:
-    """Fills the findings; every difference is a fault. `begun_ms`: since when a mesh that runs is looked at; 0: it is down."""
+def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings, begun_ms: float = 0.0, asked: int = 1000) -> None:
+    """Fills the findings; every difference is a fault.
+
+    `begun_ms`: since when a mesh that runs is looked at; 0: it is down. `asked`: levels that a snapshot was asked for.
+    """
     for name in (
         *NAMES,
         "trades",
@@ -42,7 +45,7 @@ def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings, begun
         findings.count("void_in_ledger", truth.void)
         late_ms = min(begun_ms, ledger.last_ms) - ON_ITS_WAY_MS if begun_ms else ledger.last_ms - LAST_WORDS_MS
         _trades(subject, truth, mine, ledger, late_ms, findings)
-        _books(subject, truth, mine, ledger, late_ms, findings)
+        _books(subject, truth, mine, ledger, late_ms, min(asked, SNAPSHOT_LEAST), findings)
     for subject in sorted(stored.keys() - {f"binance.{symbol}" for symbol in ledger.symbols}):
         _fault(findings, "invented", f"{subject} is stored, but the exchange never had it")
 
@@ -85,7 +88,9 @@ def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: f
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
 
 
-def _books(subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: float, findings: Findings) -> None:
+def _books(
+    subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: float, least: int, findings: Findings
+) -> None:  # fmt: skip
     """Walks the true book once, and looks at every id that something stored speaks of."""
     quotes: dict[int, list[tuple]] = {}
     for update_id, best in mine.quotes:
@@ -108,25 +113,26 @@ def _books(subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: fl
     if mine.trades:  # it listened
         _to_the_end(subject, truth, mine, late_ms, findings)
     floor = 0 if ledger.complete or not truth.steps else truth.steps[0][1]
-    _Walk(subject, findings, ledger.market == "synthetic", floor).through(truth.steps, quotes, snapshots, changes)
+    _Walk(subject, findings, ledger.market == "synthetic", floor, least).through(truth.steps, quotes, snapshots, changes)
 
 
 def _to_the_end(subject: str, truth: Truth, mine: Stored, late_ms: float, findings: Findings) -> None:
-    """A stream that fell silent for good shows nowhere else: no later id is there to miss something by."""
+    """A book that fell silent for good shows nowhere else: no later id is there to miss something by."""
     due = max(
         (last for (_, _, last, _), at_ms in zip(truth.steps, truth.times) if last and at_ms <= late_ms - STEP_MS), default=0
     )
-    for stream, last in (("depth", max((row[1] for row in mine.depth), default=0)),):
-        if last < due:
-            _fault(findings, "lost", f"{stream}.{subject} ends with {last}; the exchange had gone on to {due} by then")
+    last = max((row[1] for row in mine.depth), default=0)
+    if last < due:
+        _fault(findings, "lost", f"depth.{subject} ends with {last}; the exchange had gone on to {due} by then")
 
 
 class _Walk:
     """The true book, one step after the other."""
 
-    def __init__(self, subject: str, findings: Findings, single: bool, floor: int = 0):
+    def __init__(self, subject: str, findings: Findings, single: bool, floor: int, least: int):
         self.subject, self.findings = subject, findings
         self.floor = floor  # the ledger knows nothing before this id
+        self.least = least  # levels of a side that a snapshot has, where there are so many
         self.single = single  # each level is an update id of its own
         self.sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
         self.ids: list[int] = []  # of the steps since the last book
@@ -183,7 +189,7 @@ class _Walk:
     def _snapshot(self, update_id: int, levels: list) -> None:
         for side in (1, -1):
             mine = [(price, quantity) for price, quantity, s in levels if s == side]
-            true = sorted(self.sides[side].items(), reverse=side > 0)[: max(len(mine), SNAPSHOT_LEAST)]
+            true = sorted(self.sides[side].items(), reverse=side > 0)[: max(len(mine), self.least)]
             if mine != true:
                 self._fault("different", f"depth.{self.subject}: the book at {update_id} is not the one that was")
                 return
