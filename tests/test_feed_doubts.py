@@ -19,6 +19,7 @@ from nodes.sequencing.arbiter import Arbiter
 from nodes.transport.line_requests import LineRequests
 from nodes.transport.live import Live
 from nodes.transport.venue_clock import Sample
+from nodes.transport.websocket import Disconnected
 from nodes.venues import binance, binance_usdm, coinbase, kraken, okx
 
 SECOND = 1_000_000_000
@@ -241,5 +242,53 @@ def test_nothing_piles_up_while_the_outbox_is_full(tmp_path, monkeypatch):
             await asyncio.sleep(0.01)
         watch.cancel()
         assert waiting and len(line.unsaid) == waiting
+
+    asyncio.run(go())
+
+
+def a_line(folder):
+    (folder / "mesh.toml").write_text("[feed]\nbackoff_s = [0.01, 10.0]\n")
+    ctx = SimpleNamespace(config=load(folder), name="feed-1", instance="1", say=print, counters={}, refuse=print, ready=print)
+    return feed.Line(ctx)
+
+
+def test_what_was_wanted_of_a_connection_is_forgotten_with_it(tmp_path):
+    """Streams that were silent on it, and a shutdown that it announced."""
+
+    async def go():
+        line, calls = a_line(tmp_path), []
+        again = asyncio.Event()
+
+        async def connect(at_once):
+            calls.append(at_once)
+            if len(calls) == 1:
+                raise Disconnected("gone")
+            again.set()
+            await asyncio.Event().wait()
+
+        line.connect = connect
+        line.stale.add(key_of(Kind.trade, "binance.BTCUSDT"))
+        line.renewal.set()
+        task = asyncio.create_task(line.keep_connected())
+        await asyncio.wait_for(again.wait(), 10)
+        task.cancel()
+        assert not line.stale and not line.renewal.is_set()
+
+    asyncio.run(go())
+
+
+def test_only_a_connection_that_lasted_makes_the_next_try_quick_again(tmp_path):
+    async def go():
+        line, resets = a_line(tmp_path), []
+        line.backoff = SimpleNamespace(reset=lambda: resets.append(1))
+        for lived_s, expected in ((0.0, 0), (9.0, 0), (10.5, 1)):
+            live = Live(())
+            closed = asyncio.get_running_loop().create_future()
+            closed.set_result("cut")
+            live.connection = SimpleNamespace(closed=closed, failure=None)
+            line.begin_flow(live)
+            live.flowed_s -= lived_s
+            line.broken(live)
+            assert len(resets) == expected, lived_s
 
     asyncio.run(go())
