@@ -41,6 +41,7 @@ class Flag(IntFlag):
     SNAPSHOT = 1
     REPAIRED = 2
     RESET = 4
+    UNSYNCED = 8
 
 
 class Action(IntEnum):
@@ -112,6 +113,8 @@ class Reason(IntEnum):
     conflated = 8
     no_ids = 9
     unreadable = 10
+    no_snapshot = 11
+    contradiction = 12
 
 
 HEADER = np.dtype(
