@@ -48,7 +48,7 @@ IMAGE_S = 5.0  # between two images of books that another line cannot go on with
 CONNECTION_WINDOW_S = 300.0
 COUNTERS = (
     "frames", "events", "connections", "reconnects", "renewals", "shutdowns", "refused_frames", "resyncs", "resubscriptions",
-    "snapshots", "buffer_overflows", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
+    "snapshots", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
     "raw_left_out",
 )  # fmt: skip
 
@@ -380,7 +380,6 @@ class Line:
     def show(self) -> None:
         self.count["last_frame_age"] = round((time.time_ns() - self.heard_ns) / 1e9, 3) if self.heard_ns else -1.0
         self.count["resyncs"] = self.reception.resyncs
-        self.count["buffer_overflows"] = self.reception.overflows
         self.count["depth_left_out"] = self.reception.left_out
         self.count["raw_left_out"] = self.reception.raw_left_out
         self.count["hops"] = self.hopping.hops

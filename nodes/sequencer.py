@@ -322,7 +322,7 @@ def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) ->
         else:
             time.sleep(0.002)
     sequencer.take_outboxes()
-    sequencer.append(sequencer.arbiter.due(1 << 63))
+    sequencer.append(sequencer.arbiter.end())
     sequencer.append(sequencer.arbiter.line_reports(max(time.time_ns(), sequencer.position.seq_ns)))
     if sequencer.position.cursors:
         sequencer.append([encode(Kind.cursor, NAME, sequencer.position.records())])

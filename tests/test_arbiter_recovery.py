@@ -4,6 +4,7 @@ import copy
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_arbiter import event, trades, unrecoverable
@@ -11,10 +12,22 @@ from test_arbiter import event, trades, unrecoverable
 from bus.intake import Cursor
 from bus.schema import INSTRUMENT, Flag, GapState, Kind
 from bus.wire import decode, encode, stamp_sent, stamp_sequenced
+from nodes.sequencing import doubts
 from nodes.sequencing.arbiter import ARBITRATED, Arbiter
 from nodes.sequencing.cursors import NAME, Position
 
 HOLD = 100
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_doubt_is_decided_by_time():
+    """Everything but time is in the log: after a crash a doubt lasts anew. What time decides is tested in test_doubts.py."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("OTHER_HOLDS", "ERA_HOLDS", "LATE_HOLDS", "KEPT_HOLDS"):
+            patch.setattr(doubts, name, 10**9)
+        yield
+
+
 SUBJECTS = {"trade": "binance.BTCUSDT", "quote": "binance.BTCUSDT", "depth": "binance.BTCUSDT", "exclusive": "kraken.XBTUSD"}
 
 

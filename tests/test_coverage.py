@@ -28,11 +28,11 @@ class Scene(Market):
     def say(self, kind: Kind, record: np.ndarray, **fields) -> None:
         self.raws.append(self.event(kind, self.subject, record, recv_ns=self.seq_ns, **fields))
 
-    def trades(self, *ids: int, repaired: bool = False) -> "Scene":
+    def trades(self, *ids: int, repaired: bool = False, reset: bool = False) -> "Scene":
         for number in ids:
             record = np.zeros(1, DTYPES[Kind.trade])
             record["trade_id"], record["venue_ns"] = number, number * SECOND
-            flags = Flag.REPAIRED if repaired else 0
+            flags = Flag.REPAIRED if repaired else Flag.RESET if reset else 0
             self.say(Kind.trade, record, first_id=number, last_id=number, flags=flags)
         return self
 
@@ -43,9 +43,10 @@ class Scene(Market):
             self.say(Kind.quote, record, first_id=number, last_id=number, venue_ns=number * SECOND)
         return self
 
-    def change(self, first: int, last: int, checked: bool = False) -> "Scene":
+    def change(self, first: int, last: int, checked: bool = False, reset: bool = False) -> "Scene":
         record = np.zeros(1, DTYPES[Kind.depth])
-        self.say(Kind.depth, record, first_id=first, last_id=last, venue_ns=last * SECOND)
+        flags = Flag.RESET if reset else 0
+        self.say(Kind.depth, record, first_id=first, last_id=last, venue_ns=last % 10**9 * SECOND, flags=flags)
         if checked:
             event = bytearray(self.raws[-1])
             stamp_checksum(event, 1234, True)
@@ -155,55 +156,92 @@ def test_a_quote_without_a_venue_time_has_the_time_it_was_received():
 
 
 def test_a_book_is_complete_from_its_snapshot_through_changes_that_chain():
-    rows = whole(Scene().change(1, 4).change(5, 9).book(11).change(10, 14).change(15, 20))
-    assert shown(rows) == [("depth", 11, 20, "complete", "ids")]
-    assert times(rows) == [(14, 20)]  # a REST snapshot has no time of its own
+    rows = whole(Scene().change(1, 4).change(5, 9).book(9).change(10, 14).change(15, 20).change(21, 21))
+    assert shown(rows) == [("depth", 1, 8, "unproven", "no_snapshot"), ("depth", 9, 21, "complete", "ids")]
+    assert times(rows) == [(4, 9), (14, 21)]  # a REST snapshot has no time of its own
+
+
+def test_the_newest_change_is_evidence_up_to_its_first_id_until_another_goes_on_from_it():
+    scene = Scene().book(10).change(11, 15).change(16, 10**12)
+    assert shown(whole(scene)) == [("depth", 10, 16, "complete", "ids")]
+    assert shown(whole(scene.change(10**12 + 1, 10**12 + 1)))[0][:3] == ("depth", 10, 10**12 + 1)
+    scene = Scene().book(10).change(11, 15).change(16, 10**12)
+    scene.lost(Kind.depth, 17, 20, GapState.unrecoverable, Reason.contradiction).change(21, 25).change(26, 30)
+    expected = [
+        ("depth", 10, 16, "complete", "ids"),
+        ("depth", 17, 20, "unproven", "contradiction"),
+        ("depth", 21, 30, "unproven", "no_snapshot"),
+    ]
+    assert shown(whole(scene)) == expected
+    for cut in range(1, len(scene.raws)):
+        assert shown(merge(in_cuts(scene, [cut]))) == expected, "what an earlier cut stated is not more"
 
 
 def test_a_gap_of_depth_is_missing_up_to_the_next_snapshot():
     scene = Scene().book(10).change(11, 15)
-    scene.lost(Kind.depth, 16, 19, GapState.unrecoverable, Reason.no_history).change(20, 24).book(26).change(25, 30)
+    scene.lost(Kind.depth, 16, 19, GapState.unrecoverable, Reason.no_history).change(20, 24).book(24).change(25, 25)
     rows = whole(scene)
     assert shown(rows) == [
         ("depth", 10, 15, "complete", "ids"),
         ("depth", 16, 19, "missing", "no_history"),
-        ("depth", 20, 25, "missing", "resync"),
-        ("depth", 26, 30, "complete", "ids"),
+        ("depth", 20, 23, "unproven", "no_snapshot"),
+        ("depth", 24, 25, "complete", "ids"),
     ]
-    assert times(rows) == [(15, 15), (15, 30), (15, 30), (30, 30)]
+    assert times(rows) == [(15, 15), (15, 24), (24, 24), (25, 25)]
 
 
 def test_a_chain_that_breaks_without_a_gap_is_not_called_complete():
     rows = whole(Scene().book(10).change(11, 15).change(18, 19).change(20, 22).book(23))
     assert [row[3:] for row in shown(rows)] == [
-        ("complete", "ids"), ("missing", "none"), ("missing", "resync"), ("complete", "ids"),
+        ("complete", "ids"), ("missing", "none"), ("unproven", "no_snapshot"), ("complete", "ids"),
     ]  # fmt: skip
 
 
-def test_changes_before_the_first_snapshot_are_not_covered():
-    assert len(whole(Scene().change(1, 4).lost(Kind.depth, 5, 6).change(7, 9))) == 0
+def test_changes_before_the_first_snapshot_are_there_and_unproven():
+    rows = whole(Scene().change(1, 4).lost(Kind.depth, 5, 6).change(7, 9))
+    assert shown(rows) == [
+        ("depth", 1, 4, "unproven", "no_snapshot"),
+        ("depth", 5, 6, "missing", "skipped"),
+        ("depth", 7, 9, "unproven", "no_snapshot"),
+    ]
 
 
 def test_ids_that_began_anew_are_an_era_of_their_own():
     scene = Scene("okx.BTC-USDT").book(1000).change(1001, 1010).lost(Kind.depth, 1011, 1020).change(1021, 1030)
-    scene.book(5, reset=True).change(6, 1015)
+    scene.book(5, reset=True).change(6, 1015).change(1016, 1016)
     rows = whole(scene)
     assert shown(rows) == [
         ("depth", 1000, 1010, "complete", "ids"),
         ("depth", 1011, 1020, "missing", "skipped"),
-        ("depth", 1021, 1030, "missing", "resync"),
-        ("depth", 5, 1015, "complete", "ids"),
+        ("depth", 1021, 1030, "unproven", "no_snapshot"),
+        ("depth", 5, 1016, "complete", "ids"),
     ]
     assert rows["era"].tolist() == [0, 0, 0, 5]
+
+
+def test_trades_and_quotes_have_eras_of_their_own_and_a_book_may_begin_with_a_change():
+    scene = Scene().trades(1000, 1001).quotes(500).change(700, 700)
+    scene.lost(Kind.trade, 1002, 1002, GapState.unrecoverable, Reason.reset).trades(1, reset=True).trades(2, 3)
+    scene.change(1, 4, reset=True).change(5, 5)
+    rows = whole(scene)
+    assert shown(rows) == [
+        ("trade", 1000, 1001, "complete", "ids"),
+        ("trade", 1002, 1002, "missing", "reset"),
+        ("trade", 1, 3, "complete", "ids"),
+        ("quote", 500, 500, "unproven", "conflated"),
+        ("depth", 700, 700, "unproven", "no_snapshot"),
+        ("depth", 1, 5, "unproven", "no_snapshot"),
+    ]
+    assert rows["era"].tolist() == [0, 0, 6, 0, 0, 9]
 
 
 def test_a_checksum_is_the_better_proof_and_the_only_one_without_ids():
     """Event by event: what the line's own book was compared with stands in the event."""
     for subject, unchecked in (("okx.BTC-USDT", ("complete", "ids")), ("kraken.XBTUSD", ("unproven", "no_ids"))):
         scene = Scene(subject).book(100).change(101, 108).change(109, 120, checked=True).change(121, 130, checked=True)
-        scene.change(131, 140)
+        scene.change(131, 131)
         assert shown(whole(scene)) == [
-            ("depth", 100, 108, *unchecked), ("depth", 109, 130, "complete", "checksum"), ("depth", 131, 140, *unchecked),
+            ("depth", 100, 108, *unchecked), ("depth", 109, 130, "complete", "checksum"), ("depth", 131, 131, *unchecked),
         ]  # fmt: skip
 
 
@@ -242,6 +280,8 @@ STEPS = st.lists(
         st.tuples(st.just("change"), st.integers(0, 3)),
         st.tuples(st.just("depth hole"), st.integers(1, 4)),
         st.tuples(st.just("broken chain"), st.integers(1, 3)),
+        st.tuples(st.just("contradiction"), st.integers(0, 2)),
+        st.tuples(st.just("trades anew"), st.integers(1, 3)),
         st.tuples(st.just("book"), st.integers(0, 2)),
         st.tuples(st.just("reset"), st.integers(0, 2)),
     ),
@@ -257,13 +297,14 @@ class Naive:
         self.trade, self.update, self.quote = 0, 100, 0
         self.open: list[int] = []
         self.states: dict[tuple, tuple[str, int]] = {}  # (stream, era, id) → state, reason
-        self.book, self.begun, self.era = False, False, 0
+        self.book, self.begun, self.era, self.trade_era = False, False, 0, 0
+        self.pending: list[int] = []  # ids of the newest change that the next one has to confirm
 
     def step(self, what: str, n: int) -> None:
         getattr(self, f"say_{what.replace(' ', '_')}")(n)
 
     def _trade(self, state: str, reason: int = 0) -> None:
-        self.states["trade", 0, self.trade] = (state, reason)
+        self.states["trade", self.trade_era, self.trade] = (state, reason)
 
     def say_trade(self, n: int) -> None:
         for _ in range(n):
@@ -290,13 +331,13 @@ class Naive:
     def say_repair(self, n: int) -> None:
         if self.open:
             number = self.open.pop(n % len(self.open))
-            self.states["trade", 0, number] = ("repaired", 0)
+            self.states["trade", self.trade_era, number] = ("repaired", 0)
             self.scene.trades(number, repaired=True).lost(Kind.trade, number, number, GapState.repaired)
 
     def say_give_up(self, n: int) -> None:
         if self.open:
             number = self.open.pop(n % len(self.open))
-            self.states["trade", 0, number] = ("missing", Reason.retention)
+            self.states["trade", self.trade_era, number] = ("missing", Reason.retention)
             self.scene.lost(Kind.trade, number, number, GapState.unrecoverable, Reason.retention)
 
     def say_quote(self, n: int) -> None:
@@ -311,20 +352,48 @@ class Naive:
             if self.begun:
                 self.states["depth", self.era, self.update] = (state, reason)
 
+    def _confirm(self) -> None:
+        """Something goes on after the newest change: its last id was true."""
+        for number in self.pending:
+            self.states["depth", self.era, number] = ("complete", 0)
+        self.pending = []
+
     def say_change(self, n: int) -> None:
-        first = self.update + 1
-        self._updates(n + 1, "complete" if self.book else "missing", 0 if self.book else Reason.resync)
-        self.scene.change(first - n % 2, self.update, checked=n == 3)
+        first, begins = self.update + 1, self.update + 1 - (n % 2 if self.begun else 0)
+        self.begun = True
+        if self.book:
+            self._confirm()
+            ids = list(range(first, first + n + 1))
+            proven = ids if n in (0, 3) else [number for number in ids if number <= begins]
+            self.pending = [number for number in ids if number not in proven]
+            for number in proven:
+                self.states["depth", self.era, number] = ("complete", 0)
+            self.update = ids[-1]
+        else:
+            self._updates(n + 1, "unproven", Reason.no_snapshot)
+        self.scene.change(begins, self.update, checked=n == 3)
 
     def say_depth_hole(self, n: int) -> None:
         first = self.update + 1
+        self._confirm()
         self.book = False
         self._updates(n, "missing", Reason.no_history)
         self.scene.lost(Kind.depth, first, self.update, GapState.unrecoverable, Reason.no_history)
 
     def say_broken_chain(self, n: int) -> None:
-        self._updates(n, "missing", Reason.none if self.book else Reason.resync)
+        self._confirm()
+        self._updates(n, "missing", Reason.none)
         self.book = False
+        self.say_change(0)
+
+    def say_contradiction(self, n: int) -> None:
+        """The newest change claimed ids that its line takes back; it goes on n ids after what is sure."""
+        if not self.pending:
+            return
+        first, self.pending, self.book = self.pending[0], [], False
+        self.update = first - 1
+        self._updates(n, "unproven", Reason.contradiction)
+        self.scene.lost(Kind.depth, first, self.update, GapState.unrecoverable, Reason.contradiction)
         self.say_change(0)
 
     def say_book(self, n: int) -> None:
@@ -334,8 +403,18 @@ class Naive:
             self.book = self.begun = True
             self.scene.book(self.update)
 
+    def say_trades_anew(self, n: int) -> None:
+        """The venue's ids begin anew, lower; what the old era still had is unknown."""
+        if self.trade:
+            self.trade += 1
+            self._trade("missing", Reason.reset)
+            self.scene.lost(Kind.trade, self.trade, self.trade, GapState.unrecoverable, Reason.reset)
+            self.trade, self.trade_era, self.open = n, self.scene.seq + 1, []
+            self._trade("complete")
+            self.scene.trades(self.trade, reset=True)
+
     def say_reset(self, n: int) -> None:
-        self.update = 100 - 30 * n
+        self.update, self.pending = 100 - 30 * n, []
         self.scene.book(self.update, reset=True)
         self.era, self.book, self.begun = self.scene.seq, True, True
         self.states["depth", self.era, self.update] = ("complete", 0)

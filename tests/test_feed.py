@@ -180,7 +180,7 @@ def test_a_skipped_change_is_followed_by_a_new_snapshot_and_no_change_is_lost(tm
     async def go():
         async with running(Venue(script, [15, 18, 35]), tmp_path) as ctx:
             await until(lambda: len(changes(ctx)) == 5)
-            assert changes(ctx) == [("snapshot", 15), (11, 20), ("snapshot", 35), (31, 40), (41, 50)]
+            assert changes(ctx) == [(11, 20), ("snapshot", 15), (31, 40), ("snapshot", 35), (41, 50)], "nothing waits"
             await until(lambda: ctx.counters.get("resyncs") == 1)
 
     asyncio.run(go())
@@ -198,7 +198,7 @@ def test_it_reconnects_after_a_disconnect_and_synchronises_again(tmp_path):
 
     async def go():
         async with running(Venue(script, [105, refused, 205, 305]), tmp_path) as ctx:
-            await until(lambda: ctx.counters.get("reconnects", 0) >= 2 and changes(ctx)[-1:] == [(300, 309)])
+            await until(lambda: ctx.counters.get("reconnects", 0) >= 2 and (300, 309) in changes(ctx))
             assert [event.last_id for event in said(ctx, Kind.trade)] == [1, 2, 3]
             ids = [change for change in changes(ctx) if change[0] != "snapshot"]
             assert ids == [(100, 109), (200, 209), (300, 309)]

@@ -463,7 +463,7 @@ def test_an_adapter_has_every_member_of_the_contract(name):
     for request in (adapter.definition(one), adapter.clock(), adapter.snapshot(one, 1000), adapter.history(one, 5, 10**18)):
         assert request is None or (isinstance(request, Request) and request.path.startswith("/") and request.weight > 0)
     book = adapter.book(one, SETTINGS)
-    assert (book.resyncs, book.overflows, book.disconnected()) == (0, 0, [])
+    assert (book.resyncs, book.disconnected()) == (0, [])
     followed = {rules.rule(kind, one.subject) for kind in (Kind.trade, Kind.quote, Kind.depth)}
     assert followed <= {"contiguous", "rising", "exclusive"}
 

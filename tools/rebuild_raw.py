@@ -93,7 +93,7 @@ class Remaking:
             self.arbiter.connected(event.producer, self.lines[event.producer].number)
         elif event.producer == "backfill" and event.kind in MARKET:
             out += self._offer(bytearray(event.raw), event.producer, event.number, event.seq_ns)
-        yield from (self._sequenced(one, event.seq_ns) for one in out if one[8] | one[9] << 8 in MARKET)
+        yield from (self._sequenced(one, event.seq_ns) for one in out if _kind(one) in MARKET)
 
     def _offer(self, event: bytearray, producer: str, number: int, now_ns: int) -> list[bytearray]:
         head = decode(event)
@@ -116,6 +116,10 @@ class Remaking:
         return event
 
 
+def _kind(event: bytearray) -> int:
+    return event[8] | event[9] << 8
+
+
 def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], None]) -> list[Rebuilt]:
     """Makes the archive `into` (an empty folder) from all raw frames that are stored; one row a topic. Raises Failure."""
     made: dict[str, Digest] = {}
@@ -130,8 +134,9 @@ def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], N
             yield from remaking.take(event)
             progress(event.seq)
             end_ns = event.seq_ns
-        for late in remaking.arbiter.due(1 << 63):
-            yield remaking._sequenced(late, end_ns)
+        for late in remaking.arbiter.end():
+            if _kind(late) in MARKET:
+                yield remaking._sequenced(late, end_ns)
 
     writer = ArchiveWriter(into)
     try:

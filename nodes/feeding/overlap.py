@@ -2,7 +2,10 @@
 
 The old connection speaks until the new one is known to overlap with it: an id of the new one follows on, or is among,
 those that were said. From then on each brings all of the stream, and whichever is first is said; either may break
-and nothing is lost.
+and nothing is lost. An event is left out only if its id was said meanwhile, never because a higher one was: an absurd id
+must not silence what follows it.
+
+What waits before that waits for `feed.overlap_s` at most (docs/decisions/waiting.md).
 """
 
 import struct
@@ -10,6 +13,8 @@ import struct
 from bus.schema import Flag, Kind
 
 HELD_MAX = 20_000  # events of a new connection that wait for the old one; beyond it the new one takes over
+SAID_MAX = 200_000  # ids remembered; beyond it they are forgotten, and what is said twice the sequencer knows as a duplicate
+STRAYS = 64  # events of the only connection that were not said before: it needs this filter no more
 _IDS = struct.Struct("<qq")
 FIRST_ID_AT = 104  # first_id, last_id of an event
 FLAGS_AT = 10
@@ -27,13 +32,15 @@ class Overlap:
     None where nothing was. `heard`: the old connection has brought something meanwhile.
     """
 
-    __slots__ = ("rule", "book", "joined", "last", "held", "heard")
+    __slots__ = ("rule", "book", "joined", "last", "said", "strays", "held", "heard")
 
     def __init__(self, rule: str, kind: int, at_once: bool = False, since: int | None = None):
         self.rule = rule
         self.book = kind == Kind.depth
         self.joined = at_once
         self.last = since
+        self.said: set[int] = set() if since is None else {since}
+        self.strays = 0
         self.heard = False
         self.held: list[bytearray] = []
 
@@ -53,8 +60,7 @@ class Overlap:
             return [] if self.joined else [event]
         if self.joined:
             return self._first(event)
-        self.last = ids(event)[1] if self.last is None else max(self.last, ids(event)[1])
-        return [event, *self._join()]
+        return [*self._first(event), *self._join()]
 
     def new(self, event: bytearray) -> list[bytearray]:
         """What to say because the new connection brought this."""
@@ -74,15 +80,24 @@ class Overlap:
 
     def alone(self, event: bytearray) -> tuple[bool, list[bytearray]]:
         """After the end: whether what comes next needs this filter no more, and what to say."""
-        if self.rule == "exclusive" or self.last is None or ids(event)[1] > self.last or event[FLAGS_AT] & Flag.RESET:
+        if self.rule == "exclusive" or self.last is None or event[FLAGS_AT] & Flag.RESET:
             return True, [event]
-        return False, []
+        last_id = ids(event)[1]
+        if last_id in self.said:
+            return False, []
+        self.strays += 1
+        return last_id > self.last or self.strays > STRAYS, [event]
 
     def _first(self, event: bytearray) -> list[bytearray]:
         last_id = ids(event)[1]
-        if self.last is not None and last_id <= self.last and not event[FLAGS_AT] & Flag.RESET:
+        if event[FLAGS_AT] & Flag.RESET:
+            self.said.clear()
+        elif last_id in self.said:
             return []
-        self.last = last_id
+        if len(self.said) >= SAID_MAX:
+            self.said.clear()
+        self.said.add(last_id)
+        self.last = last_id if self.last is None else max(self.last, last_id)
         return [event]
 
     def _join(self) -> list[bytearray]:

@@ -252,10 +252,6 @@ class Reception:
         books = [book for subject in self.instruments for _, book in self._books_of(subject)]
         return self._resyncs + self.restarts + sum(book.resyncs for book in books)
 
-    @property
-    def overflows(self) -> int:
-        return sum(book.overflows for subject in self.instruments for _, book in self._books_of(subject))
-
     # Inner works.
 
     def _not_understood(self, refusal: tuple[str, bytes]) -> None:
@@ -334,7 +330,11 @@ class Reception:
     def _shared_change(self, stream: Stream, event: bytearray) -> list[bytearray]:
         if not self.shared or stream.book is None:
             return [event]
-        said = stream.book.change(event, *ids(event))
+        first_id, last_id = ids(event)
+        if stream.went_below(last_id):  # its ids contradict one another: the chain begins again here
+            self.restarts += 1
+            stream.book.begin_anew()
+        said = stream.book.change(event, first_id, last_id)
         if stream.book.wants_snapshot:
             self.attention = True
         return said

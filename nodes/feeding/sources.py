@@ -33,7 +33,7 @@ class Stream:
     `events`: brought since it was opened; `newest`: the last of them, as the venue sent it.
     """
 
-    __slots__ = ("key", "rule", "book", "overlap", "events", "newest", "plain")
+    __slots__ = ("key", "rule", "book", "overlap", "events", "newest", "plain", "highest", "below")
 
     def __init__(self, key: Key, how: str, book: Any):
         self.key = key
@@ -42,11 +42,24 @@ class Stream:
         self.overlap: Overlap | None = None
         self.events = 0
         self.newest: bytearray | None = None
+        self.highest = self.below = -1  # ids: the highest that this connection brought, and the last one below it
         self.between(None)
 
     def between(self, overlap: Overlap | None) -> None:
         self.overlap = overlap
         self.plain = self.book is None and overlap is None
+
+    def went_below(self, last_id: int) -> bool:
+        """Whether the ids of this connection go on below one that it brought before: two in a row, rising. One alone may
+        have been overtaken on its way."""
+        if last_id > self.highest:
+            self.highest, self.below = last_id, -1
+            return False
+        rising = -1 < self.below < last_id < self.highest
+        self.below = last_id if last_id < self.highest else self.below
+        if rising:
+            self.highest, self.below = last_id, -1
+        return rising
 
 
 class Source:

@@ -5,18 +5,20 @@ Trades and depth changes have contiguous ids: an event that skips some is held u
 held until it overlaps with what is known, so that it cannot overtake another line that is still behind. Where ids mean
 nothing on another line, one line is taken at a time (exclusive.py).
 
+An id is evidence only when a neighbour confirms it: a jump out of proportion is held for its line's next event, and ids that go
+on below one that was taken are a contradiction, or a new era (doubts.py, docs/decisions/absurd-ids.md).
+
 All that a decision depends on, but time, is in the log: recovery.py finds it there again after a crash.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from bus.schema import GAP, GapState, Kind, Reason
 from bus.wire import encode, set_flags
-from nodes.sequencing import clipping, lines
-from nodes.sequencing.exclusive import Verdict, judge
+from nodes.sequencing import clipping, doubts, exclusive, lines
 from nodes.sequencing.gaps import Gap, Run
 from nodes.sequencing.stream import REPAIRED, RESET, SNAPSHOT, Offer, Stream, offer_of
 
@@ -24,6 +26,10 @@ ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
 MISSING_MAX = 1000  # open gaps remembered per stream; the oldest beyond them is declared unrecoverable
 HELD_MAX = 50_000  # events held per stream; beyond it the oldest hole is given up at once
 UNUSUAL = REPAIRED | RESET
+DOUBT_HOLDS = 10  # a jump out of proportion that nothing confirms or contradicts is believed after so many holds
+DEAF_HOLDS = 30  # for so long a stream drops all that it hears, and nobody is told
+ALERT_HOLDS = 10  # between two alerts about the same of one stream
+REFUSED_BYTES = 4096  # of an absurd event that its refusal keeps
 
 
 class Arbiter:
@@ -34,6 +40,7 @@ class Arbiter:
 
     def __init__(self, hold_ns: int):
         self.hold_ns = hold_ns
+        self.now = 0  # of the last call
         self.streams: dict[tuple[int, str], Stream] = {}
         self.duplicates: dict[str, int] = {}
         self.stale_snapshots = 0
@@ -41,7 +48,12 @@ class Arbiter:
         self.late = 0  # events taken although their ids had been given up
         self.forgotten = 0  # open gaps that were too many
         self.taken_over = 0  # exclusive streams that went on with another line
+        self.contradictions = 0  # absurd ids: refused, or gone back from
+        self.eras = 0  # streams whose ids began anew without the venue's word
         self._holding: set[tuple[int, str]] = set()
+        self._doubting: set[tuple[int, str]] = set()
+        self._alerted: dict[tuple[str, int, str], int] = {}
+        self._looked = 0
         self.undecided: set[tuple[int, str]] = set()  # found in the log: what became of a gap may still be to be said
 
     def stream(self, kind: int, subject: str) -> Stream:
@@ -61,6 +73,7 @@ class Arbiter:
 
     def offer(self, kind: int, subject: str, line: str, number: int, event: bytearray, now: int) -> list[bytearray]:
         """What goes into the log because of this event, in order."""
+        self.now = now
         stream = self.streams.get((kind, subject)) or self.stream(kind, subject)
         one = offer_of(line, number, event)
         last = stream.last
@@ -70,30 +83,42 @@ class Arbiter:
         if stream.rule == "exclusive":
             self._settle_exclusive(stream, one, now, out)
             return out
+        if one.flags & SNAPSHOT:  # it goes on after its own id, whatever its line brought next
+            one = one._replace(first_id=one.last_id + 1)
         queue = stream.held.get(line)
         if queue or not self._settle(stream, one, out):
-            if queue is None:
-                queue = stream.held.setdefault(line, deque())
-            queue.append((now + self.hold_ns, one))
-            self._holding.add((kind, subject))
-            if len(queue) > HELD_MAX:
-                self._give_up(stream, out)
+            self._hold(stream, [one])
+            if len(stream.held[line]) > 1:
+                self._drain(stream, out)  # it may confirm the one before it, or contradict it
+            if len(stream.held.get(line, ())) > HELD_MAX:
+                self._give_up(stream, [queue[0][1] for queue in stream.held.values()], out)
         elif stream.held and stream.last != last:
             self._drain(stream, out)
         return out
 
     def due(self, now: int) -> list[bytearray]:
-        """What goes into the log because nothing filled a hole in time."""
+        """What goes into the log because nothing filled a hole in time, and nothing resolved a doubt."""
+        self.now = now
         out: list[bytearray] = []
         for key in sorted(self.undecided):
             self._close(self.streams[key], out)
         self.undecided.clear()
-        for key in sorted(self._holding):
+        for key in sorted(self._doubting):
             stream = self.streams[key]
-            while stream.held and min(queue[0][0] for queue in stream.held.values()) <= now:
-                self._give_up(stream, out)
-            if not stream.held:
-                self._holding.discard(key)
+            for line in sorted(stream.doubts.runs):
+                self._decide(stream, line, out)
+            if not stream.doubts:
+                self._doubting.discard(key)
+        self._give_up_holes(out, lambda deadline, one, stream: deadline <= now)
+        if now - self._looked >= self.hold_ns:
+            self._looked = now
+            self._tell_deaf(out)
+        return out
+
+    def end(self) -> list[bytearray]:
+        """At a clean stop: holes are given up. What is in doubt stays in its outbox, and is looked at again."""
+        out: list[bytearray] = []
+        self._give_up_holes(out, lambda deadline, one, stream: not stream.doubtful(one))
         return out
 
     def declare(self, subject: str, line: str, records: Iterable) -> list[bytearray]:
@@ -118,23 +143,23 @@ class Arbiter:
             if one.flags & RESET:
                 self._settle_reset(stream, one, out)
             elif last is None or not self._repair(stream, one, out):
-                self._drop(one)
+                self._drop(stream, one)
             return True
-        if stream.crossed is not None and not stream.counts(one):
-            self._drop(one)  # of the time before the venue's ids began anew
-            return True
+        if not stream.counts(one):
+            if not stream.crosses(one):
+                self._drop(stream, one)  # of the time before the venue's ids began anew
+                return True
+            self._cross(stream, one, out)
         if stream.rule == "rising":
             return self._settle_rising(stream, one, out)
         if last is None:
             self._take(stream, one, out)
-            return True
-        if one.first_id > last + 1:
+        elif one.first_id > last + 1 or (stream.doubtful(one) and stream.trusted != (one.line, one.number)):
             return False
-        if one.flags & SNAPSHOT:
+        elif one.flags & SNAPSHOT:
             self._settle_snapshot(stream, one, last, out)
         elif one.last_id <= last:
-            if not (stream.gaps and one.first_id <= stream.gaps.high and self._repair(stream, one, out)):
-                self._drop(one)
+            self._doubt(stream, one, last, out)
         elif one.first_id <= last and stream.kind == Kind.trade:
             self._take_rest(stream, one, last, out)
         else:
@@ -142,12 +167,19 @@ class Arbiter:
         return True
 
     def _settle_snapshot(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
-        """A snapshot's first_id is the first change that follows it on its line: a hole before that was a hole."""
-        if stream.synced or one.last_id < last:
-            self.stale_snapshots += not stream.synced
-            self._drop(one)
+        """A book that is known already needs none. One that is not: the snapshot with the changes since applied to it."""
+        if stream.synced:
+            if one.line in stream.doubts.runs:  # of the book that its line's lower ids are of
+                self._doubt(stream, one, last, out)
+            else:
+                self._drop(stream, one)
+            return
+        image = stream.unsynced.brought_up(one.event, one.last_id, last, max(one.venue_ns, stream.venue_ns))
+        if image is None:
+            self.stale_snapshots += 1
+            self._drop(stream, one)
         else:
-            self._take(stream, one, out)
+            self._take(stream, offer_of(one.line, one.number, image), out)
 
     def _settle_rising(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
         stream.begin(one)
@@ -157,8 +189,10 @@ class Arbiter:
                 stream.joined.add(one.line)
                 if not stream.marks.get(one.line):
                     out.append(self._joined(stream, one))
-            self._drop(one)
+            self._doubt(stream, one, last, out)
         elif last is None or one.line in stream.joined:
+            if stream.doubtful(one) and stream.trusted != (one.line, one.number):
+                return False
             stream.joined.add(one.line)
             self._take(stream, one, out)
         else:
@@ -170,21 +204,24 @@ class Arbiter:
         crossed = stream.crossed
         if crossed and one.number <= crossed.get(one.line, one.number):
             if one.line not in crossed:
-                self.cross(stream.subject, one.line, one.number)
-                out.append(self._joined(stream, one))
-            self._drop(one)
+                self._cross(stream, one, out)
+            self._drop(stream, one)
             return
         if stream.last is not None and crossed != {}:
-            low = stream.last + 1
-            self._say(stream, [(low, max(low, one.first_id - 1))], GapState.unrecoverable, Reason.reset, one.venue_ns, out)
+            self._say_reset(stream, stream.last, one.venue_ns, out)
         self.reset(stream.subject, one.line, one.number)
         self._take(stream, one, out)
+
+    def _say_reset(self, stream: Stream, last: int, after_ns: int, out: list[bytearray]) -> None:
+        """Before the first event of a new era: what the old one still had after its last id is unknown."""
+        self._say(stream, [(last + 1, last + 1)], GapState.unrecoverable, Reason.reset, after_ns, out)
 
     def reset(self, subject: str, line: str, number: int) -> None:
         """The venue's ids of an instrument's book began anew, as this line was the first to say."""
         for kind in (Kind.depth, Kind.quote):  # their ids are of one book
             stream = self.streams.get((kind, subject))
             if stream is not None and stream.rule != "exclusive":
+                stream.anew = kind == Kind.quote and stream.last is not None
                 stream.reset(line, number)
 
     def cross(self, subject: str, line: str, number: int) -> None:
@@ -194,17 +231,27 @@ class Arbiter:
             if stream is not None and stream.crossed is not None:
                 stream.crossed[line] = number
 
+    def _cross(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+        if stream.kind == Kind.depth:
+            self.cross(stream.subject, one.line, one.number)
+        else:
+            assert stream.crossed is not None
+            stream.crossed[one.line] = one.number
+            stream.joined.add(one.line)
+        out.append(self._joined(stream, one))
+
     def _settle_exclusive(self, stream: Stream, one: Offer, now: int, out: list[bytearray]) -> None:
-        verdict = judge(stream, one, now, self.hold_ns)
-        if verdict is Verdict.drop:
-            self._drop(one)
+        verdict = exclusive.judge(stream, one, now, self.hold_ns)
+        if verdict is exclusive.Verdict.drop:
+            self._drop(stream, one)
             return
-        if verdict is Verdict.take_over:
+        if verdict is exclusive.Verdict.take_over:
             self.taken_over += 1
             low, high = (stream.last or 0) + 1, one.last_id - 1
             if one.last_id <= (stream.last or 0):
                 set_flags(one.event, one.flags | RESET)
-            elif stream.kind == Kind.depth and low <= high:
+            elif stream.kind != Kind.quote and low <= high:
+                stream.give_up_to(high)
                 self._say(stream, [(low, high)], GapState.unrecoverable, Reason.resync, one.venue_ns, out)
         self._take(stream, one, out)
 
@@ -214,20 +261,32 @@ class Arbiter:
         return encode(Kind.line, stream.subject, record, first_id=one.number, last_id=one.number)
 
     def _take(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
-        stream.last = one.last_id
-        stream.venue_ns = one.venue_ns
-        stream.synced = stream.synced or one.snapshot
+        flags = one.flags
+        if stream.anew:
+            stream.anew = False
+            self._say_reset(stream, stream.before, one.venue_ns, out)
+            flags |= RESET
+        flags = stream.took(one.line, one.first_id, one.last_id, flags, one.venue_ns, one.event)
+        if flags != one.flags:
+            set_flags(one.event, flags)
         out.append(one.event)
+        if stream.doubts:
+            for copy in stream.doubts.take_all():
+                self._copy(stream, copy, out)
 
-    def _drop(self, one: Offer) -> None:
+    def _drop(self, stream: Stream, one: Offer) -> None:
         self.duplicates[one.line] = self.duplicates.get(one.line, 0) + 1
+        stream.dropped_at = self.now
+        if not stream.drops:
+            stream.dropping_since = self.now
+        stream.drops += 1
 
     def _take_rest(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """Trades of which the first are known. One that stands for known and new ids is not taken: its new ids are a gap."""
         rest = clipping.clip(one.event, last + 1, one.last_id)
         if rest is None:
             self._open(stream, last + 1, one.last_id, one.venue_ns, out)
-            self._drop(one)
+            self._drop(stream, one)
             return
         new = offer_of(one.line, one.number, rest)
         if new.first_id > last + 1:
@@ -236,43 +295,216 @@ class Arbiter:
 
     # -- waiting
 
+    def _hold(self, stream: Stream, offers: list[Offer], before: bool = False) -> None:
+        """Events that wait, each behind what its line said before; `before`: they come first."""
+        for one in reversed(offers) if before else offers:
+            queue = stream.held.setdefault(one.line, deque())
+            holds = DOUBT_HOLDS if stream.doubtful(one) else 1
+            (queue.appendleft if before else queue.append)((self.now + holds * self.hold_ns, one))
+        self._holding.add((stream.kind, stream.subject))
+
     def _drain(self, stream: Stream, out: list[bytearray]) -> None:
-        """Held events that are decided now that `last` has moved; each line in its own order."""
+        """Held events that are decided now; each line in its own order."""
         moved = True
         while moved:
             moved = False
             for line in sorted(stream.held):
-                queue = stream.held[line]
-                while queue and self._settle(stream, queue[0][1], out):
-                    queue.popleft()
+                while queue := stream.held.get(line):
+                    deadline, one = queue.popleft()
+                    if not (self._look_behind(stream, one, queue, out) or self._settle(stream, one, out)):
+                        if stream.trusted == (one.line, one.number):  # it waits for a hole alone now
+                            deadline = min(deadline, self.now + self.hold_ns)
+                        queue.appendleft((deadline, one))
+                        break
                     moved = True
-                if not queue:
-                    del stream.held[line]
+                if not stream.held.get(line):
+                    stream.held.pop(line, None)
 
-    def _give_up(self, stream: Stream, out: list[bytearray]) -> None:
+    def _look_behind(self, stream: Stream, one: Offer, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
+        """What its line's next events say of an id that is out of proportion. True if it is refused."""
+        if not queue or not stream.doubtful(one):
+            return False
+        for _, behind in queue:
+            if behind.last_id < one.last_id:
+                self._refute(stream, one, behind, out)
+                return True
+            if 0 < behind.last_id - one.last_id <= stream.proportion:  # farther above it confirms nothing
+                stream.trusted = (one.line, one.number)
+                return False
+        return False
+
+    def _give_up_holes(self, out: list[bytearray], over: Callable[[int, Offer, Stream], bool]) -> None:
+        """`over`: whether a deadline, an event that waits first on its line, and its stream mean that it waits no longer."""
+        for key in sorted(self._holding):
+            stream = self.streams[key]
+            while any(over(*queue[0], stream) for queue in stream.held.values()):
+                heads = [queue[0] for queue in stream.held.values()]
+                self._give_up(stream, [one for at, one in heads if over(at, one, stream) or not stream.doubtful(one)], out)
+            if not stream.held:
+                self._holding.discard(key)
+
+    def _give_up(self, stream: Stream, heads: list[Offer], out: list[bytearray]) -> None:
         """The held event with the smallest id goes on; what is before it is a gap."""
-        one = min((queue[0][1] for queue in stream.held.values()), key=lambda one: (one.first_id, one.line))
+        one = min(heads, key=lambda one: (one.first_id, one.line))
+        if stream.doubtful(one) and stream.trusted != (one.line, one.number):
+            stream.trusted = (one.line, one.number)
+            why = f"{stream.topic} jumps from {stream.last} to {one.last_id}; nothing confirmed or contradicted that in time"
+            self._alert("warning", "unconfirmed_jump", stream, why, "it is believed until something contradicts it", out)
         if stream.rule == "rising":
             stream.begin(one)
             stream.joined.add(one.line)  # whether quotes are missing cannot be known from ids with holes
         elif stream.counts(one):  # else it is dropped
             low, high = (stream.last or 0) + 1, one.first_id - 1
-            self.gaps += 1
-            stream.synced = False
-            if stream.kind == Kind.trade:
-                self._open(stream, low, high, one.venue_ns, out)
-            else:  # no venue sells past book changes
-                self._say(stream, [(low, high)], GapState.unrecoverable, Reason.no_history, one.venue_ns, out)
-                stream.last = high
+            if low <= high:
+                self._give_up_ids(stream, low, high, one.venue_ns, out)
         self._drain(stream, out)
+
+    def _give_up_ids(self, stream: Stream, low: int, high: int, after_ns: int, out: list[bytearray]) -> None:
+        self.gaps += 1
+        absurd = stream.refuted is not None and stream.refuted == stream.last
+        if stream.kind == Kind.trade:
+            self._open(stream, low, high, after_ns, out, Reason.contradiction if absurd else Reason.skipped)
+        else:  # no venue sells past book changes
+            reason = Reason.contradiction if absurd else Reason.no_history
+            self._say(stream, [(low, high)], GapState.unrecoverable, reason, after_ns, out)
+            stream.give_up_to(high)
+
+    # -- doubts
+
+    def _doubt(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
+        """An id at or below the last one: a copy of what is known, or more than that."""
+        if one.last_id == last and not (one.flags or stream.jumped):
+            self._drop(stream, one)
+            return
+        if not (one.line == stream.teller and stream.above_sure(one.first_id)) and self._fills(stream, one, out):
+            return
+        for other in stream.doubts.begins_anew(one, last):
+            self._copy(stream, other, out)
+        if not stream.drops:
+            stream.dropping_since = self.now
+        stream.doubts.add(one, last, self.now, stream.venue_ns)
+        self._doubting.add((stream.kind, stream.subject))
+        self._decide(stream, one.line, out)
+
+    def _fills(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
+        return bool(stream.gaps) and one.first_id <= stream.gaps.high and self._repair(stream, one, out)
+
+    def _copy(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+        if not self._fills(stream, one, out):
+            self._drop(stream, one)
+
+    def _decide(self, stream: Stream, line: str, out: list[bytearray]) -> None:
+        run = stream.doubts.runs.get(line)
+        if run is None:
+            return
+        above = stream.above_sure(run.offers[0].first_id)
+        verdict = stream.doubts.verdict(line, above, line == stream.teller, self.now, self.hold_ns)
+        if verdict is doubts.Verdict.copies or run.at != stream.last:
+            for one in stream.doubts.runs.pop(line).offers:
+                self._copy(stream, one, out)
+        elif verdict is doubts.Verdict.contradiction:
+            self._go_back(stream, out)
+        elif verdict is doubts.Verdict.era:
+            self._begin_era(stream, line, out)
+
+    def _refute(self, stream: Stream, one: Offer, behind: Offer, out: list[bytearray]) -> None:
+        """An event whose line goes on below its id is refused with its bytes; it was held, so nothing was built on it."""
+        key = (one.first_id, one.last_id)
+        if key in stream.refused:  # another line's copy
+            self._drop(stream, one)
+            return
+        self.contradictions += 1
+        stream.refused.append(key)
+        stream.refuted = stream.last
+        why = f"{stream.topic} says id {one.last_id} after {stream.last}, and its line goes on with {behind.first_id}"
+        content = {"node": "sequencer", "why": why, "raw": bytes(one.event[:REFUSED_BYTES]), "raw_bytes": len(one.event)}
+        out.append(encode(Kind.refusal, stream.subject, content))
+        self._alert("warning", "contradiction", stream, why, "the event is refused, what lies between is a gap", out)
+        if stream.rule == "rising" and behind.last_id > (stream.last or 0):
+            low, high = (stream.last or 0) + 1, behind.last_id - 1
+            self._say(stream, [(low, high)], GapState.unrecoverable, Reason.contradiction, behind.venue_ns, out)
+
+    def _go_back(self, stream: Stream, out: list[bytearray]) -> None:
+        """The last id was absurd, and is in the log: from the last confirmed one on nothing is known up to what goes on."""
+        sure = stream.sure
+        above, absurd = [], stream.last
+        for one in stream.doubts.take_all():
+            if sure is None or one.first_id > sure:
+                above.append(one)
+            else:
+                self._copy(stream, one, out)
+        first = min(above, key=lambda one: one.first_id if stream.rule == "contiguous" else one.last_id)
+        high = (first.first_id if stream.rule == "contiguous" else first.last_id) - 1
+        low = (high if sure is None else sure) + 1
+        self.contradictions += 1
+        why = f"{stream.topic} said id {absurd}, and goes on with {high + 1}: nothing is known above {low - 1}"
+        self._alert("critical", "contradiction", stream, why, "what lies between is a gap, ids above it come again", out)
+        stream.go_back(low - 1, high)
+        state = GapState.unrecoverable
+        if stream.kind == Kind.trade and low <= high:
+            stream.gaps.open(low, high, 0, first.venue_ns)
+            state = GapState.open
+        self._say(stream, [(low, high)], state, Reason.contradiction, first.venue_ns, out, before_ns=0)
+        self._hold(stream, above, before=True)
+        self._drain(stream, out)
+
+    def _begin_era(self, stream: Stream, line: str, out: list[bytearray]) -> None:
+        """The venue's ids began anew without its word: all that is said is lower, and goes on."""
+        assert stream.last is not None
+        self.eras += 1
+        runs = {other: [one.number for one in run.offers] for other, run in stream.doubts.runs.items()}
+        offers = list(stream.doubts.take_all())
+        own = [one for one in offers if one.line == line]
+        why = f"{stream.topic} was at id {stream.last}; now all that is said is lower, and goes on from {own[0].first_id}"
+        self._alert("critical", "ids_began_anew", stream, why, "followed as a new era", out)
+        for gap in list(stream.gaps.all):
+            self._lose(stream, gap, list(gap.missing), Reason.reset, out)
+        self._close(stream, out)
+        self._say_reset(stream, stream.last, own[0].venue_ns, out)
+        first = own[0]
+        if stream.kind == Kind.depth:
+            self.reset(stream.subject, line, first.number)
+        else:
+            stream.reset(line, first.number)
+        for other in sorted(runs.keys() - {line}):
+            self._cross(stream, next(one for one in offers if one.line == other), out)
+        set_flags(first.event, first.flags | RESET)
+        self._take(stream, first._replace(flags=first.flags | RESET), out)
+        self._hold(stream, [one for one in offers if one is not first], before=True)
+        self._drain(stream, out)
+        quotes = self.streams.get((int(Kind.quote), stream.subject))
+        if stream.kind == Kind.depth and quotes is not None and quotes.doubts:  # their ids are of the book
+            self._hold(quotes, list(quotes.doubts.take_all()), before=True)
+            self._drain(quotes, out)
+
+    # -- telling
+
+    def _tell_deaf(self, out: list[bytearray]) -> None:
+        """Whatever the cause: a stream that drops all it hears says so."""
+        for stream in self.streams.values():
+            lasted_ns = stream.dropped_at - stream.dropping_since if stream.drops else 0
+            if lasted_ns > DEAF_HOLDS * self.hold_ns and not stream.told_deaf:
+                stream.told_deaf = True
+                seconds = lasted_ns / 1e9
+                why = f"{stream.topic} is at id {stream.last}; all {stream.drops} events of {seconds:.0f} s were dropped"
+                self._alert("critical", "stream_deaf", stream, why, "none: look at what its lines say (tap line)", out)
+
+    def _alert(self, level: str, what: str, stream: Stream, why: str, action: str, out: list[bytearray]) -> None:
+        key = (what, stream.kind, stream.subject)
+        if self.now - self._alerted.get(key, self.now - ALERT_HOLDS * self.hold_ns) >= ALERT_HOLDS * self.hold_ns:
+            self._alerted[key] = self.now
+            content = {"level": level, "what": what, "target": stream.topic, "why": why, "action": action}
+            out.append(encode(Kind.alert, "sequencer", content))
 
     # -- gaps
 
-    def _open(self, stream: Stream, low: int, high: int, after_ns: int, out: list[bytearray]) -> None:
+    def _open(
+        self, stream: Stream, low: int, high: int, after_ns: int, out: list[bytearray], reason: Reason = Reason.skipped
+    ) -> None:  # fmt: skip
         """Trades that are not there. `last` moves to the end of them, in the log too: a restart says no gap twice."""
         stream.gaps.open(low, high, stream.venue_ns, after_ns)
-        stream.last = high
-        self._say(stream, [(low, high)], GapState.open, Reason.skipped, after_ns, out)
+        stream.give_up_to(high)
+        self._say(stream, [(low, high)], GapState.open, reason, after_ns, out)
         if len(stream.gaps) > MISSING_MAX:
             self._close(stream, out)  # after a restart the oldest may be decided, and that not said yet
         if len(stream.gaps) > MISSING_MAX:
@@ -329,7 +561,8 @@ class Arbiter:
 
     def held_numbers(self, line: str) -> list[int]:
         """Numbers of a line's events that wait: its cursor stays before the smallest."""
-        return [one.number for key in self._holding for _, one in self.streams[key].held.get(line, ())]
+        held = [one.number for key in self._holding for _, one in self.streams[key].held.get(line, ())]
+        return held + [number for key in self._doubting for number in self.streams[key].doubts.numbers(line)]
 
     def line_reports(self, now_ns: int) -> list[bytearray]:
         """A `line` event for each subject: what its lines were worth since the last report."""

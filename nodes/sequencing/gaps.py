@@ -5,7 +5,7 @@ The sequencer keeps them to know a late event from a duplicate, backfill to know
 
 from bisect import bisect_left
 
-from bus.schema import GAP, Flag, GapState, Kind
+from bus.schema import GAP, Flag, GapState, Kind, Reason
 from bus.wire import Event
 
 Run = tuple[int, int]  # ids, inclusive
@@ -113,6 +113,14 @@ class Gaps:
             out += runs
         return out
 
+    def take_back(self, sure: int) -> None:
+        """Ids above `sure` were said by an absurd event: of them nothing is known to be missing."""
+        for gap in self.touched(sure + 1, self.high):
+            gap.high = min(gap.high, sure)
+            gap.missing = [(low, min(high, sure)) for low, high in gap.missing if low <= sure]
+            gap.lost = [(low, min(high, sure)) for low, high in gap.lost if low <= sure]
+        self.all = [gap for gap in self.all if gap.low <= gap.high]
+
     def pop_decided(self) -> list[Gap]:
         """Gaps of which no id is missing any more; they are forgotten."""
         decided = [gap for gap in self.all if not gap.missing]
@@ -127,11 +135,15 @@ class Gaps:
                 self.fill(event.first_id, event.last_id)
         elif event.kind == Kind.gap:
             for record in event.records.tolist():
-                self.observe_record(*record[:4], *record[6:8])
+                self.observe_record(*record[:5], *record[6:8])
 
-    def observe_record(self, first: int, last: int, stream: int, state: int, before_ns: int, after_ns: int) -> None:
+    def observe_record(
+        self, first: int, last: int, stream: int, state: int, reason: int, before_ns: int, after_ns: int
+    ) -> None:  # fmt: skip
         if stream != Kind.trade:
             return
+        if reason == Reason.contradiction:
+            self.take_back(first - 1)
         if state == GapState.open:
             self.open(first, last, before_ns, after_ns)
         elif state == GapState.repaired:
@@ -148,4 +160,4 @@ class Gaps:
         self.all = [Gap.of(one) for one in state]
 
 
-assert GAP.names is not None and GAP.names[:4] == ("first_id", "last_id", "stream", "state")
+assert GAP.names is not None and GAP.names[:5] == ("first_id", "last_id", "stream", "state", "reason")

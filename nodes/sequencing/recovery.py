@@ -32,27 +32,33 @@ def _taken(arbiter: Arbiter, stream: Stream, event: Event) -> None:
     if stream.rule == "exclusive":
         stream.owner, stream.away = event.producer, False
     elif event.flags & Flag.RESET:
-        arbiter.reset(stream.subject, event.producer, event.number)
-    elif stream.rule == "rising":
+        if stream.kind == Kind.depth:
+            arbiter.reset(stream.subject, event.producer, event.number)
+        elif not stream.anew:
+            stream.reset(event.producer, event.number)
+        stream.anew = False
+    if stream.rule == "rising":
         stream.begin(Offer(event.producer, event.number, 0, 0, 0, 0, 0, bytearray()))
         stream.joined.add(event.producer)
-    stream.last, stream.venue_ns = event.last_id, event.venue_ns
-    stream.synced = stream.synced or bool(event.flags & Flag.SNAPSHOT)
+    stream.took(event.producer, event.first_id, event.last_id, event.flags, event.venue_ns, event.raw)
 
 
 def _gap(arbiter: Arbiter, subject: str, record: tuple) -> None:
     first, last, kind, state, reason, _, before_ns, after_ns, _ = record
     stream = arbiter.stream(kind, subject)
-    if kind == Kind.trade:
-        stream.gaps.observe_record(first, last, kind, state, before_ns, after_ns)
+    if kind == Kind.trade and stream.rule != "exclusive":
+        stream.gaps.observe_record(first, last, kind, state, reason, before_ns, after_ns)
         arbiter.undecided.add((kind, subject))
-        if state == GapState.open:
-            stream.last = last
-    elif reason == Reason.reset:  # the snapshot that says so comes next
-        stream.crossed = {}
-    else:
-        stream.last, stream.synced = last, False
+    if reason == Reason.reset:  # the event that says so comes next
+        if not stream.anew:
+            stream.crossed = {}
+    elif reason == Reason.contradiction:
+        stream.go_back(first - 1, last)
+    elif kind != Kind.trade or stream.rule == "exclusive":
+        stream.give_up_to(last)
         stream.away = stream.rule == "exclusive"
+    elif state == GapState.open:
+        stream.give_up_to(last)
 
 
 def _joined(arbiter: Arbiter, event: Event, line: str, kind: int) -> None:
@@ -60,5 +66,8 @@ def _joined(arbiter: Arbiter, event: Event, line: str, kind: int) -> None:
         arbiter.cross(event.subject, line, event.last_id)
         return
     stream = arbiter.stream(kind, event.subject)
-    stream.joined.add(line)
-    stream.marks.pop(line, None)
+    if stream.crossed is not None:
+        stream.crossed.setdefault(line, event.last_id)
+    if kind == Kind.quote:
+        stream.joined.add(line)
+        stream.marks.pop(line, None)

@@ -5,13 +5,20 @@ from collections import deque
 from typing import NamedTuple
 
 from bus.schema import Flag, Kind
+from bus.topics import topic
+from nodes.sequencing.doubts import Doubts
 from nodes.sequencing.gaps import Gaps
 from nodes.sequencing.lines import Lines
+from nodes.sequencing.unsynced import Unsynced
 from nodes.venues.rules import rule
 
 # Plain integers: an IntFlag's & costs as much as the rest of a decision.
-SNAPSHOT, REPAIRED, RESET = int(Flag.SNAPSHOT), int(Flag.REPAIRED), int(Flag.RESET)
+SNAPSHOT, REPAIRED, RESET, UNSYNCED = int(Flag.SNAPSHOT), int(Flag.REPAIRED), int(Flag.RESET), int(Flag.UNSYNCED)
 MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per stream
+JUMP = 100_000  # ids: a smaller step is in proportion for any stream
+DISORDER = 1000  # trades: ids that lie so near below a jump are late, not a contradiction
+WIDER = 16  # a step of more than so many times the widest of late is out of proportion, until a neighbour confirms it
+FADE = 8  # the widest fades by 2^-FADE with every event
 _IDS = struct.Struct("<qqqq")  # first_id, last_id, venue_ns, recv_ns at 104 of an event
 
 
@@ -41,11 +48,21 @@ class Stream:
     """One topic's state. What `state` packs follows from the log alone; times and what is held do not."""
 
     def __init__(self, kind: int, subject: str):
-        self.kind, self.subject = kind, subject
+        self.kind, self.subject, self.topic = kind, subject, topic(kind, subject)
         self.rule = rule(kind, subject)
         self.last: int | None = None  # the highest id taken, or given up; None: nothing yet
         self.venue_ns = 0
+        # What is known of `last`: the highest id that a neighbour confirms, and who said more ("": nobody; then it is `last`).
+        self.sure: int | None = None
+        self.teller = ""
+        self.jumped = False  # `last` was given up to, not taken
+        self.widest = 0  # ids from one event to the next, of late
+        self.doubts = Doubts()
+        self.trusted = ("", 0)  # line and number of the held event that its line's next one confirms
+        self.refuted: int | None = None  # `last` when an absurd event behind it was refused
+        self.refused: deque[tuple[int, int]] = deque(maxlen=16)  # ids of such events: other lines bring copies
         self.synced = False  # depth: a snapshot has been taken and the chain is whole since
+        self.unsynced = Unsynced()  # depth, while it is not: the changes that a snapshot has to be brought up with
         self.gaps = Gaps()  # trades: those that are open
         self.held: dict[str, deque[tuple[int, Offer]]] = {}  # line → (deadline, offer), in the line's order
         # rising: lines that overlap with what is known, and the numbers of the marks of connections not yet begun
@@ -53,12 +70,92 @@ class Stream:
         self.marks: dict[str, list[int]] = {}
         # lines that are behind the venue's last beginning of new ids, and from which of their numbers on; None: there was none
         self.crossed: dict[str, int] | None = None
+        self.before = 0  # the last id before that
+        self.anew = False  # its ids began anew with its book's, and it has said nothing since
         # exclusive: the line that is taken, whether it is gone, when it was heard, since when it owes what another brings
         self.owner = ""
         self.away = False
         self.heard_at: int | None = None
         self.owes_since: int | None = None
         self.lines = Lines(kind)
+        # drops since something was last taken: how many, since when and until when; whether that has been told
+        self.drops = 0
+        self.dropping_since = self.dropped_at = 0
+        self.told_deaf = False
+
+    def took(self, line: str, first_id: int, last_id: int, flags: int, venue_ns: int, event: bytearray | memoryview) -> int:
+        """An event of the stream is in the log, or about to be; gives its flags there."""
+        self.drops, self.told_deaf = 0, False
+        if self.kind == Kind.depth and flags & SNAPSHOT:
+            self.advance_whole(last_id, venue_ns)
+            self.synced = True
+            self.unsynced.clear()
+            return flags
+        told = int.from_bytes(event[4:8], "little") if self.kind == Kind.trade else 1  # ids that have a record of their own
+        self.advance(line, first_id, last_id, venue_ns, told)
+        if self.kind != Kind.depth or self.synced:
+            return flags
+        if self.rule == "contiguous":
+            self.unsynced.add(first_id, last_id, event)
+        return flags | UNSYNCED
+
+    def advance(self, line: str, first_id: int, last_id: int, venue_ns: int, told: int = 1) -> None:
+        """An event of the stream itself is taken: `last` moves to its end, and it confirms what it goes on from."""
+        last = self.last
+        chained = last is not None and first_id <= last + 1 and not self.jumped
+        if self.rule != "contiguous":
+            step, self.sure = (0 if last is None else last_id - last), last
+        else:
+            step = last_id - first_id + 1
+            if chained:
+                self.sure = min(max(first_id, last or 0) + told - 1, last_id)
+            elif not self.jumped:
+                self.sure = last
+        self.widest = max(step, self.widest - (self.widest >> FADE))
+        self.teller = "" if self.sure == last_id else line
+        self.last, self.venue_ns, self.jumped = last_id, venue_ns, False
+
+    def advance_whole(self, last_id: int, venue_ns: int) -> None:
+        """A snapshot is taken: it needs no neighbour."""
+        self.last = self.sure = last_id
+        self.teller, self.venue_ns, self.jumped = "", venue_ns, False
+
+    def give_up_to(self, high: int) -> None:
+        """Ids up to this one will not come in their place: what was last is confirmed by what comes behind."""
+        if not self.jumped:
+            self.sure = self.last
+        self.last, self.jumped, self.teller = high, True, ""
+        self.synced = False
+        self.unsynced.clear()
+
+    def go_back(self, sure: int, high: int) -> None:
+        """What was said above `sure` is contradicted; the stream goes on above `high`."""
+        self.sure, self.last, self.jumped, self.teller = sure, high, high > sure, ""
+        self.synced = False
+        self.unsynced.clear()
+        self.gaps.take_back(sure)
+
+    def above_sure(self, first_id: int) -> bool:
+        """Whether an id below the last one is above all that a neighbour confirms. Of trades only where that is more than
+        disorder: what is late fills its gap."""
+        if not self.teller or self.last is None:
+            return False
+        if self.sure is None:
+            return self.kind != Kind.trade
+        return first_id > self.sure and (self.kind != Kind.trade or self.last - self.sure > DISORDER)
+
+    def doubtful(self, one: Offer) -> bool:
+        """Whether its ids are out of proportion to what the stream has said of late."""
+        if self.last is None:
+            return False
+        if self.rule == "rising":
+            return one.last_id - self.last > self.proportion
+        return max(one.last_id - one.first_id, one.first_id - self.last) > self.proportion
+
+    @property
+    def proportion(self) -> int:
+        """The widest step, in ids, that needs no neighbour's word."""
+        return max(JUMP, WIDER * self.widest)
 
     def mark(self, line: str, number: int) -> None:
         """The line has a new connection: its events beyond `number` need not follow on those before."""
@@ -81,10 +178,20 @@ class Stream:
         """False for an event of the time before the venue's ids began anew: they mean something else now."""
         return self.crossed is None or one.number >= self.crossed.get(one.line, one.number + 1)
 
+    def crosses(self, one: Offer) -> bool:
+        """Whether a line that has not said so is behind the new beginning, too: its id is nearer to the new ones."""
+        if self.last is None or self.crossed is None or one.line in self.crossed:
+            return False
+        return abs(one.last_id - self.last) < abs(one.last_id - self.before)
+
     def reset(self, line: str, number: int) -> None:
         """The venue began its ids anew, as this line was the first to say."""
+        self.before = self.last or 0
         self.crossed = {line: number}
         self.joined, self.marks = set(), {}
+        self.sure, self.teller, self.jumped, self.widest = None, "", False, 0
+        self.synced = False
+        self.unsynced.clear()
         if self.kind != Kind.depth:  # the snapshot that says so sets it there
             self.last = None
         self.lines.begin_anew()
@@ -93,11 +200,18 @@ class Stream:
         return {
             "last": self.last,
             "venue_ns": self.venue_ns,
+            "sure": self.sure,
+            "teller": self.teller,
+            "jumped": self.jumped,
+            "widest": self.widest,
             "synced": self.synced,
+            "unsynced": self.unsynced.state(),
             "gaps": self.gaps.state(),
             "joined": sorted(line for line in self.joined if not self.marks.get(line)),
             "marks": {line: marks for line, marks in sorted(self.marks.items()) if marks},
             "crossed": None if self.crossed is None else dict(sorted(self.crossed.items())),
+            "before": self.before,
+            "anew": self.anew,
             "owner": self.owner,
             "away": self.away,
         }
@@ -114,3 +228,8 @@ class Stream:
         self.joined, self.marks = set(state["joined"]), state["marks"]
         self.crossed = state["crossed"]
         self.owner, self.away = state["owner"], state["away"]
+        self.sure = state.get("sure", self.last)  # an older version confirmed nothing
+        self.teller, self.jumped = state.get("teller", ""), state.get("jumped", False)
+        self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)
+        if "unsynced" in state:
+            self.unsynced.restore(state["unsynced"])

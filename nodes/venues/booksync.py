@@ -4,8 +4,9 @@ Binance spot, "How to manage a local order book correctly", with the acceptance 
 first change after a snapshot L has `U <= L+1 <= u`. (The page's wording, L inside [U, u], is false whenever a change
 ended exactly at L; whoever asserts it fetches for ever on quiet symbols.)
 
-Every change that goes in comes out exactly once and in order, in sync or not; only when, and where the snapshot stands
-between them, is decided here.
+Every change that goes in comes out in the same call: nothing of the stream waits here. A snapshot is said as soon as the
+stream has reached it; it is older than the changes before it, and the sequencer applies those to it
+(nodes/sequencing/unsynced.py).
 """
 
 import struct
@@ -14,9 +15,9 @@ from enum import Enum
 from bus.schema import HEADER
 
 FIRST_ID_AT = HEADER.fields["first_id"][1]  # type: ignore[index]
-_FIRST_ID = struct.Struct("<q")
-BUFFER_EVENTS_MAX = 20_000  # over half an hour of changes at one per 100 ms: far beyond any sane snapshot
-BUFFER_BYTES_MAX = 32 << 20  # changes of a thousand levels have 24 kB each
+RECV_NS_AT = HEADER.fields["recv_ns"][1]  # type: ignore[index]
+_I8 = struct.Struct("<q")
+HELD_NS = 10_000_000_000  # a stream that has not reached a snapshot by then never will: another one is fetched
 
 
 class Answer(Enum):
@@ -32,20 +33,15 @@ class BookSync:
     """One instrument's book on one line.
 
     `wants_snapshot`: fetch one, but only after the stream is known to flow (its acknowledgement or first message).
-    `resyncs`: breaks of the id chain seen; `overflows`: times the buffer was full and was said out of step.
+    `resyncs`: breaks of the id chain seen.
     """
 
-    def __init__(self, events_max: int = BUFFER_EVENTS_MAX, bytes_max: int = BUFFER_BYTES_MAX):
-        self.events_max = events_max
-        self.bytes_max = bytes_max
+    def __init__(self) -> None:
         self.resyncs = 0
-        self.overflows = 0
         self.synced = False
-        self._chain = 0  # `u` of the last change, 0 before the first
-        self._start: int | None = None  # `U` of the first buffered change that the chain of the others begins with
-        self._buffer: list[tuple[int, bytearray]] = []
-        self._bytes = 0
-        self._held: tuple[int, bytearray] | None = None
+        self._start: int | None = None  # `U` of the first change of the chain; None before there is one
+        self._chain = 0  # `u` of its last change
+        self._held: tuple[int, bytearray] | None = None  # a snapshot that the stream's next change decides about
 
     @property
     def wants_snapshot(self) -> bool:
@@ -53,28 +49,16 @@ class BookSync:
 
     def change(self, event: bytearray, first_id: int, last_id: int) -> list[bytearray]:
         """A change with ids U = `first_id` … u = `last_id` arrived; gives what to say now."""
-        chain = self._chain
-        if self.synced:
-            if first_id <= chain + 1:
-                self._chain = max(chain, last_id)
-                return [event]
+        if self._start is None or first_id > self._chain + 1:
+            self.resyncs += self._start is not None
             self.synced = False
-            self.resyncs += 1
-            self._start = None
-        said: list[bytearray] = []
-        if self._start is not None and first_id > chain + 1:
-            # A break while waiting: what came before it cannot be joined to what comes after.
-            self.resyncs += 1
-            said = self._release()
-        if self._start is None:
-            self._start = first_id
-        self._chain = max(chain, last_id)
-        self._buffer.append((last_id, event))
-        self._bytes += len(event)
-        if len(self._buffer) > self.events_max or self._bytes > self.bytes_max:
-            self.overflows += 1
-            said += self._release()
-        return said + self._join()
+            self._start, self._chain = first_id, last_id
+        elif last_id > self._chain:
+            self._chain = last_id
+        said = self._join()
+        if self._held is not None and _recv_ns(event) - _recv_ns(self._held[1]) > HELD_NS:
+            self._held = None
+        return [event, *said]
 
     def snapshot(self, event: bytearray, last_update_id: int) -> tuple[Answer, list[bytearray]]:
         """A snapshot of id L = `last_update_id` arrived; gives what became of it and what to say now."""
@@ -87,39 +71,29 @@ class BookSync:
         return (Answer.HELD if self._held else Answer.TOO_OLD), said
 
     def disconnected(self) -> list[bytearray]:
-        """The line broke: gives what is still buffered; the next connection starts afresh."""
-        said = self._release()
+        """The line broke; the next connection starts afresh."""
         self.synced = False
-        self._chain = 0
-        self._held = None
-        return said
+        self._start, self._chain, self._held = None, 0, None
+        return []
 
     def begin_anew(self) -> list[bytearray]:
-        """The book is in doubt though the stream goes on: gives what is still buffered, and wants a snapshot."""
+        """The book is in doubt though the stream goes on: its chain begins with the next change, and wants a snapshot."""
         return self.disconnected()
 
-    def _release(self) -> list[bytearray]:
-        said = [event for _, event in self._buffer]
-        self._buffer.clear()
-        self._bytes = 0
-        self._start = None
-        return said
-
     def _join(self) -> list[bytearray]:
-        if self._held is None:
+        if self._held is None or self._start is None:
             return []
         last_update_id, snapshot = self._held
-        start = self._start if self._start is not None else (self._chain + 1 if self._chain else None)
-        if start is not None and start > last_update_id + 1:
+        if self._start > last_update_id + 1:
             self._held = None
             return []
-        if start is None or self._chain < last_update_id:
+        if self._chain < last_update_id:
             return []
-        before = [event for last_id, event in self._buffer if last_id <= last_update_id]
-        after = [event for last_id, event in self._buffer if last_id > last_update_id]
-        self._release()
         self._held = None
         self.synced = True
-        follows = _FIRST_ID.unpack_from(after[0], FIRST_ID_AT)[0] if after else last_update_id + 1
-        _FIRST_ID.pack_into(snapshot, FIRST_ID_AT, follows)  # tells the sequencer from where on this line is whole
-        return [*before, snapshot, *after]
+        _I8.pack_into(snapshot, FIRST_ID_AT, last_update_id + 1)
+        return [snapshot]
+
+
+def _recv_ns(event: bytearray) -> int:
+    return int(_I8.unpack_from(event, RECV_NS_AT)[0])

@@ -8,6 +8,7 @@ Ids of an event are prevSeqId + 1 … seqId. Captures from before there were any
 """
 
 import struct
+from collections import deque
 from collections.abc import Callable
 
 from bus.config import Instrument
@@ -20,6 +21,7 @@ from nodes.venues.levels import Levels
 _IDS = struct.Struct("<qq")
 _VENUE_NS_AT, _RECV_NS_AT = IDS_AT + 16, IDS_AT + 24
 _I8 = struct.Struct("<q")
+RECENT_MAX = 4096  # changes said already that a REST snapshot may be older than; at ten a second that is over six minutes
 
 
 class ChainedBook:
@@ -35,7 +37,7 @@ class ChainedBook:
         self.levels = Levels()
         self._by_rest: BookSync | None = None
         self._breaks = 0
-        self._overflows = 0
+        self._recent: deque[bytearray] = deque(maxlen=RECENT_MAX)  # by REST, before its snapshot: a copy, for the levels here
         self._synced = False
         self._begun = False  # this connection's stream has said something
         self._following = False  # by REST: the snapshot has been applied, and every change since
@@ -50,10 +52,6 @@ class ChainedBook:
     @property
     def resyncs(self) -> int:
         return self._breaks + (self._by_rest.resyncs if self._by_rest else 0)
-
-    @property
-    def overflows(self) -> int:
-        return self._overflows + (self._by_rest.overflows if self._by_rest else 0)
 
     @property
     def wants_snapshot(self) -> bool:
@@ -102,13 +100,11 @@ class ChainedBook:
         return Answer.USED, [event]
 
     def disconnected(self) -> list[bytearray]:
-        """What still waits; the next connection starts afresh."""
-        said = self._by_rest.disconnected() if self._by_rest else []
-        if self._by_rest is not None:
-            self._breaks, self._overflows = self.resyncs, self.overflows
-            self._by_rest = None
+        """Nothing waits here; the next connection starts afresh."""
+        self._breaks, self._by_rest = self.resyncs, None
         self._synced = self._begun = self._following = False
-        return said
+        self._recent.clear()
+        return []
 
     def begin_anew(self) -> list[bytearray]:
         """The book is in doubt though the stream goes on: a fresh snapshot is wanted, from where the first one came."""
@@ -139,16 +135,27 @@ class ChainedBook:
             first_id, last_id = _IDS.unpack_from(event, IDS_AT)
             if event[10] & Flag.SNAPSHOT:
                 self._mark_reset(event)
-                self.levels.replace(event)
-                self._following, self._chain = True, last_id
-            elif self._following and last_id > self._chain:
+                self._begin(event, last_id)
+            elif not self._following:
+                self._recent.append(event)
+            elif last_id > self._chain:
                 self.levels.apply(event)
                 self._chain = last_id
                 self._check(event)
-            elif self._following and last_id < first_id - 1:  # the ids have begun anew: only a new snapshot can follow them
+            elif last_id < first_id - 1:  # the ids have begun anew: only a new snapshot can follow them
                 self._reset = True
                 self._break()
         return said
+
+    def _begin(self, snapshot: bytearray, last_id: int) -> None:
+        """The book as of the newest change, though the snapshot is older than some."""
+        self.levels.replace(snapshot)
+        self._following, self._chain = True, last_id
+        for event in self._recent:
+            if (newest := _IDS.unpack_from(event, IDS_AT)[1]) > self._chain:
+                self.levels.apply(event)
+                self._chain = newest
+        self._recent.clear()
 
     def _mark_reset(self, snapshot: bytearray) -> None:
         if self._reset:

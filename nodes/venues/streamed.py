@@ -20,7 +20,6 @@ class StreamedBook:
 
     def __init__(self, instrument: Instrument):
         self.resyncs = 0
-        self.overflows = 0
         self.synced = False
         self.levels = Levels()
         self._broken = False

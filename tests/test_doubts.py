@@ -1,0 +1,245 @@
+"""Ids that contradict one another: nothing valid is lost by one that is absurd, and ids that begin anew are followed."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_arbiter import HOLD, SUBJECT, Lines, event
+
+from bus.schema import Flag, GapState, Kind, Reason
+from nodes.sequencing import doubts
+
+STREAMS = [Kind.trade, Kind.quote, Kind.depth]
+ABSURD = 10**12
+
+
+def refusals(lines):
+    return [one.map() for one in lines.out if one.kind == Kind.refusal]
+
+
+def alerts(lines):
+    return [one.map()["what"] for one in lines.out if one.kind == Kind.alert]
+
+
+def contradictions(lines):
+    found = [record for one in lines.out if one.kind == Kind.gap for record in one.records.tolist()]
+    return [record[:2] for record in found if record[4] == Reason.contradiction]
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("copies", [1, 2])
+def test_an_id_out_of_proportion_is_held_and_refused_when_its_line_goes_on_below_it(kind, copies):
+    lines = Lines()
+    names = "ab"[:copies]
+    for i in (1, 2, 3):
+        for line in names:
+            lines.say(line, kind, i)
+    for line in names:
+        lines.say(line, kind, 4 if kind == Kind.depth else ABSURD, ABSURD)
+    assert lines.ids(kind) == [1, 2, 3], "nothing is built on it before a neighbour has spoken"
+    for i in (5, 6):
+        for line in names:
+            lines.say(line, kind, i)
+    lines.wait(HOLD + 1)
+    assert lines.ids(kind) == [1, 2, 3, 5, 6]
+    assert contradictions(lines) == [(4, 4)], "said once, whatever the number of lines that brought it"
+    (refusal,) = refusals(lines)
+    assert str(ABSURD) in refusal["why"] and len(refusal["raw"]) == refusal["raw_bytes"]
+    assert alerts(lines) == ["contradiction"]
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_another_line_that_has_the_true_event_leaves_no_gap(kind):
+    lines = Lines()
+    for i in (1, 2, 3):
+        lines.say("a", kind, i), lines.say("b", kind, i)
+    lines.say("a", kind, 4 if kind == Kind.depth else ABSURD, ABSURD)
+    lines.say("b", kind, 4)
+    lines.say("a", kind, 5)
+    lines.say("b", kind, 5)
+    assert lines.ids(kind) == [1, 2, 3, 4, 5] and len(refusals(lines)) == 1
+    lines.wait(2 * HOLD)
+    assert contradictions(lines) in ([], [(5, 4)])
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_jump_that_the_line_s_next_event_confirms_was_one(kind):
+    lines = Lines()
+    lines.say("a", kind, 1)
+    lines.say("a", kind, ABSURD)
+    lines.say("a", kind, ABSURD + 1)
+    lines.wait(HOLD + 1)
+    assert lines.ids(kind) == [1, ABSURD, ABSURD + 1] and refusals(lines) == [] and contradictions(lines) == []
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_jump_that_nothing_confirms_is_believed_in_the_end_with_an_alert_and_gone_back_from(kind):
+    lines = Lines()
+    lines.say("a", kind, 1), lines.say("a", kind, 2)
+    lines.say("a", kind, ABSURD)
+    lines.wait(2 * HOLD)
+    assert lines.ids(kind) == [1, 2]
+    lines.wait(doubts_holds() * HOLD)
+    assert lines.ids(kind) == [1, 2, ABSURD] and alerts(lines) == ["unconfirmed_jump"]
+    for i in (4, 5, 6):
+        lines.say("a", kind, i)
+    assert lines.ids(kind) == [1, 2, ABSURD, 4, 5, 6]
+    assert contradictions(lines) == [(3, 3)]
+    assert lines.arbiter.streams[kind, SUBJECT].last == 6
+
+
+def doubts_holds():
+    from nodes.sequencing.arbiter import DOUBT_HOLDS
+
+    return DOUBT_HOLDS
+
+
+@pytest.mark.parametrize("kind", [Kind.quote, Kind.depth])
+@pytest.mark.parametrize("jump", [5, 500, 5000])
+def test_an_absurd_id_in_proportion_is_gone_back_from_and_nothing_after_it_is_lost(kind, jump):
+    lines = Lines()
+    for i in range(1, 11):
+        lines.say("a", kind, i)
+    lines.say("a", kind, 11, 11 + jump)
+    for i in range(12, 40):
+        lines.say("a", kind, i)
+    wanted = [*range(1, 11), 11 + jump, *range(12, 40)]
+    assert lines.ids(kind) == wanted
+    assert len(contradictions(lines)) == 1 and lines.arbiter.contradictions == 1
+    if kind == Kind.depth:
+        flags = {one.last_id: one.flags for one in lines.out if one.kind == kind}
+        assert flags[12] & Flag.UNSYNCED, "what follows belongs to no book until a snapshot is there"
+
+
+def test_one_event_that_was_overtaken_is_no_contradiction():
+    lines = Lines()
+    for i in (10, 20, 40, 30, 50, 60):
+        lines.say("a", Kind.quote, i)
+    assert lines.ids(Kind.quote) == [10, 20, 40, 50, 60] and contradictions(lines) == []
+
+
+def later(kind, first, seconds):
+    raw = event(kind, first, first)
+    raw[120:128] = int(seconds * 1e9).to_bytes(8, "little")
+    return raw
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("timed", [True, False])
+def test_ids_that_begin_anew_lower_are_followed_as_a_new_era_and_none_is_lost(kind, timed):
+    lines = Lines()
+    for i in range(1000, 1010):
+        lines.say_raw("a", kind, later(kind, i, i if timed else 0))
+    for line in "ab":
+        lines.connect(line)
+    holds = doubts.ERA_HOLDS if timed else doubts.LATE_HOLDS
+    for i in range(1, 2 * holds):
+        for line in "ab":
+            lines.say_raw(line, kind, later(kind, i, 2000 + i if timed else 0))
+        lines.wait(HOLD)
+        assert lines.ids(kind)[:10] == list(range(1000, 1010))
+    assert lines.ids(kind) == [*range(1000, 1010), *range(1, 2 * holds)]
+    assert [one.last_id for one in lines.out if one.flags & Flag.RESET] == [1]
+    assert lines.reasons() == [Reason.reset] and "ids_began_anew" in alerts(lines)
+
+
+@pytest.mark.parametrize("kind", STREAMS)
+def test_copies_that_come_late_are_no_new_era(kind):
+    """A line that lags far behind another one that has gone: what it brings is known."""
+    lines = Lines()
+    for i in range(1, 4 * doubts.ERA_HOLDS):
+        lines.say_raw("a", kind, later(kind, i, i))
+    for i in range(1, 4 * doubts.ERA_HOLDS):
+        lines.say_raw("b", kind, later(kind, i, i))
+        lines.wait(HOLD)
+    lines.say_raw("b", kind, later(kind, 4 * doubts.ERA_HOLDS, 100))
+    assert lines.ids(kind) == list(range(1, 4 * doubts.ERA_HOLDS + 1)) and lines.gaps() == []
+
+
+def test_quotes_without_a_time_follow_their_book_into_its_new_era():
+    lines = Lines()
+    for i in range(1000, 1010):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.say("a", Kind.quote, i)
+    lines.connect("a")
+    for i in range(1, 3 * doubts.ERA_HOLDS):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 2000 + i))
+        lines.say("a", Kind.quote, i)
+        lines.wait(HOLD)
+    assert lines.ids(Kind.quote) == [*range(1000, 1010), *range(1, 3 * doubts.ERA_HOLDS)]
+
+
+def test_a_line_that_connected_before_another_one_saw_the_new_era_belongs_to_it():
+    lines = Lines()
+    for i in range(1000, 1010):
+        lines.say_raw("a", Kind.trade, later(Kind.trade, i, i))
+    lines.connect("b")
+    for i in range(1, 3 * doubts.ERA_HOLDS):
+        lines.say_raw("a", Kind.trade, later(Kind.trade, i, 2000 + i))
+        lines.wait(HOLD)
+    begun = 3 * doubts.ERA_HOLDS
+    lines.say_raw("c", Kind.trade, later(Kind.trade, 1010, 1010))  # of the old era, and late
+    for i in range(begun, begun + 5):  # quiet until now
+        lines.say_raw("b", Kind.trade, later(Kind.trade, i, 2000 + i))
+    lines.wait(HOLD + 1)
+    assert lines.ids()[-1] == begun + 4 and 1010 not in lines.ids()
+
+
+def test_open_gaps_of_the_old_era_are_given_up_with_it():
+    lines = Lines()
+    lines.say_raw("a", Kind.trade, later(Kind.trade, 1000, 1))
+    lines.say_raw("a", Kind.trade, later(Kind.trade, 1005, 2))
+    lines.wait(HOLD + 1)
+    for i in range(1, 3 * doubts.ERA_HOLDS):
+        lines.say_raw("a", Kind.trade, later(Kind.trade, i, 10 + i))
+        lines.wait(HOLD)
+    assert lines.gaps() == [
+        (1001, 1004, GapState.open),
+        (1001, 1004, GapState.unrecoverable),
+        (1006, 1006, GapState.unrecoverable),
+    ]
+    assert lines.ids()[2:] == list(range(1, 3 * doubts.ERA_HOLDS)) and lines.arbiter.open_gaps == 0
+
+
+def test_a_stream_that_drops_all_it_hears_says_so():
+    lines = Lines()
+    lines.say("a", Kind.trade, 1000)
+    for _ in range(40):
+        lines.say("a", Kind.trade, 1000)
+        lines.wait(HOLD)
+    assert alerts(lines) == ["stream_deaf"]
+    lines.say("a", Kind.trade, 1001)
+    for _ in range(10):
+        lines.wait(HOLD)
+    assert alerts(lines) == ["stream_deaf"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 1 << 32).map(random.Random), st.sampled_from(STREAMS))
+def test_whatever_ids_are_absurd_every_other_event_is_in_the_log(rng, kind):
+    """Absurd ids anywhere, on one line or on all of them: what is not absurd is taken, once, in order."""
+    lines = Lines()
+    names = "ab"[: rng.randint(1, 2)]
+    sizes = rng.sample((10**6, 10**9, 10**12, 10**15), 3)  # two that are absurd alike confirm one another
+    wrong = {rng.randrange(5, 50): sizes[k] for k in range(rng.randint(0, 3))}
+    on = {i: rng.choice((names, "a")) for i in wrong}
+    at = dict.fromkeys(names, 1)
+    while min(at.values()) < 60:
+        line = rng.choice([name for name in names if at[name] < 60])
+        i = at[line]
+        at[line] += 1
+        if i in wrong and line in on[i]:
+            lines.say(line, kind, i if kind == Kind.depth else i + wrong[i], i + wrong[i])
+        else:
+            lines.say(line, kind, i)
+        if rng.random() < 0.3:
+            lines.wait(1)  # no line is a whole hold behind
+    for _ in range(20):
+        lines.wait(HOLD)
+    taken = lines.ids(kind)
+    # A quote that one line alone has is lost where the other is ahead: ids with holes show no hole.
+    true = [i for i in range(1, 60) if not (i in wrong and (on[i] == names or kind == Kind.quote))]
+    assert set(true) <= set(taken), f"lost {sorted(set(true) - set(taken))}"
+    inside = [i for i in taken if i < 60]
+    assert inside == sorted(set(inside)), "each once and in order"
