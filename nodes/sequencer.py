@@ -105,8 +105,8 @@ class Sequencer:
                 out += self.arbiter.declare(_subject(event), producer, decode(event).records)
             else:
                 if kind == Kind.instrument:  # with an id it begins a connection; `run` begins a process
-                    if decode(event).last_id:
-                        self.arbiter.connected(producer, number, _subject(event))
+                    if (head := decode(event)).last_id:
+                        self.arbiter.connected(producer, number, head.subject, head.k)
                 elif kind == Kind.run:
                     self.arbiter.connected(producer, number)
                 out.append(event)

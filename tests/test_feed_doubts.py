@@ -6,6 +6,7 @@ import json
 import time
 from types import SimpleNamespace
 
+import pytest
 from test_feed import depth, trade
 
 from bus.config import Feed, Instrument, load
@@ -47,13 +48,13 @@ class Line:
             self.now_ns += 1000
             head = decode(event)
             if head.kind == Kind.instrument:
-                self.arbiter.connected("feed-1", self.number, head.subject)
+                self.arbiter.connected("feed-1", self.number, head.subject, head.k)
             else:
                 self.logged += self.arbiter.offer(head.kind, head.subject, "feed-1", self.number, event, self.now_ns)
         return [decode(event) for event in said]
 
-    def open(self, number):
-        self.sources[number], said = self.reception.open(number, self.now_ns)
+    def open(self, number, at_once=()):
+        self.sources[number], said = self.reception.open(number, self.now_ns, at_once)
         return self.take(said)
 
     def hears(self, number, *frames):
@@ -140,6 +141,23 @@ def test_a_planned_renewal_without_a_new_trade_costs_the_book_nothing():
     log = line.log(Kind.trade, Kind.depth, Kind.gap)
     assert [kind for kind, *_ in log] == ["trade", *["depth"] * 9], log
     assert sum(flags & Flag.SNAPSHOT for *_, flags in log) == 2
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_quiet_book_is_no_loss(changed):
+    """Its connection is renewed for its silence: the new one's snapshot shows whether anything had been missed."""
+    line = Line(coinbase, "BTC-USD")
+    line.open(1)
+    line.hears(1, match(100, "last_match"), BOOK)
+    line.now_ns += 30 * SECOND
+    line.open(2, at_once=line.reception.stream_keys())
+    again = BOOK.replace(b"99", b"97") if changed else BOOK
+    line.hears(2, match(100, "last_match"), again)
+    line.take(line.reception.hand_over(line.now_ns))
+    line.hears(2, CHANGE)
+    gaps = [one for one in line.log(Kind.depth, Kind.gap) if one[0] == "gap"]
+    assert len(gaps) == changed
+    assert line.arbiter.taken_over == changed
 
 
 def test_a_new_connection_that_does_not_bring_a_stream_does_not_take_over():

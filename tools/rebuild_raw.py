@@ -102,7 +102,7 @@ class Remaking:
         if head.kind == Kind.gap:
             return self.arbiter.declare(head.subject, producer, head.records)
         if head.last_id:
-            self.arbiter.connected(producer, number, head.subject)
+            self.arbiter.connected(producer, number, head.subject, head.k)
         return [event]
 
     def _sequenced(self, event: bytearray, seq_ns: int) -> bytearray:

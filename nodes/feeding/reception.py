@@ -20,6 +20,7 @@ from nodes.feeding.sources import KEY_AT, KINDS, Key, Source, Stream, key_in, ke
 from nodes.venues.dialect import FrameError
 from nodes.venues.rules import rule
 
+K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
 BEGINS = struct.pack("<qq", 1, 1)  # first_id and last_id of a definition that marks a connection
 
 
@@ -47,6 +48,7 @@ class Reception:
         self.left_out = 0
         self.raw_left_out = 0
         self.restarts = 0  # books begun anew because a frame of theirs was refused
+        self._silent: set[Key] = set()  # of books without ids: streams for whose silence the connection is being replaced
         self._stepped: set[str] = set()  # shared books that have been in step since the line was last without a connection
         self._resyncs = 0  # of books that are gone
         self._left: dict[Key, bytearray] = {}  # the newest of each stream that the last connection brought
@@ -66,13 +68,18 @@ class Reception:
             return source, said + self._marks(self.instruments)
         assert self.successor is None, "a line has at most two connections"
         self.successor = source
+        # A book without ids: whether something was missed while it was silent shows when its next snapshot is there.
+        self._silent = {
+            key for key in at_once if source.streams[key].book is not None and source.streams[key].rule == "exclusive"
+        }
+        heard_at_once = set(at_once) - self._silent
         for key, stream in source.streams.items():
             other = self.current.streams[key]
             since = None if other.newest is None or key in at_once else ids(other.newest)[1]
-            overlap = Overlap(stream.rule, key[0], key in at_once, since)
+            overlap = Overlap(stream.rule, key[0], key in heard_at_once, since)
             stream.between(overlap)
             other.between(overlap)
-        return source, said + self._marks({subject_of(key) for key in at_once})
+        return source, said + self._marks_of(heard_at_once)
 
     @property
     def joined(self) -> bool:
@@ -92,18 +99,18 @@ class Reception:
         assert old is not None and new is not None
         said = self._heard(new.number, "lost" if lost else "handover", now_ns)
         waited: list[bytearray] = []
-        marks = set()
+        marks: set[Key] = set()
         for key, stream in new.streams.items():
             assert stream.overlap is not None
             if not stream.overlap.joined:
                 held = stream.overlap.end()
                 if held or lost:  # nothing shows whether something is between what was said and this
-                    marks.add(subject_of(key))
+                    marks.add(key)
                 for event in held:
                     waited += self._shared_change(stream, event)
         self._forget(old)
         self.current, self.successor = new, None
-        return said + self._marks(marks) + waited
+        return said + self._marks_of(marks) + waited
 
     def close(self, source: Source, now_ns: int) -> list[bytearray]:
         """A connection is over. Of one that was replaced, nothing is to be said."""
@@ -288,12 +295,24 @@ class Reception:
         self.raw_left_out += event is None
         return [] if event is None else [event]
 
-    def _marks(self, subjects: Iterable[str]) -> list[bytearray]:
+    def _marks(self, subjects: Iterable[str], kind: int = 0) -> list[bytearray]:
         """A definition with the id 1 is the mark of a new connection, which may have missed something (docs/messages.md)."""
         marks = [bytearray(self.definitions[s]) for s in sorted(subjects) if s in self.definitions]
         for mark in marks:
             mark[IDS_AT : IDS_AT + 16] = BEGINS
+            mark[K_AT : K_AT + 4] = kind.to_bytes(4, "little")
         return marks
+
+    def _marks_of(self, keys: Iterable[Key]) -> list[bytearray]:
+        """Marks of single streams; of all of an instrument's, one."""
+        kinds: dict[str, list[int]] = {}
+        for kind, subject in sorted(keys):
+            kinds.setdefault(subject_of((kind, subject)), []).append(kind)
+        whole = {subject for subject, own in kinds.items() if len(own) == len(KINDS)}
+        single = [
+            mark for subject in sorted(kinds.keys() - whole) for kind in kinds[subject] for mark in self._marks({subject}, kind)
+        ]
+        return self._marks(whole) + single
 
     def _forget(self, source: Source) -> None:
         if not self.shared:
@@ -310,15 +329,27 @@ class Reception:
             events = self._merge(source, stream, event)
             return [one for change in events for one in self._shared_change(stream, change)]
         first_id, last_id = ids(event)
+        missed: list[bytearray] = []
         if event[FLAGS_AT] & Flag.SNAPSHOT:
             if self.adapter.BOOK == "chain" and self._began_anew(stream.key, last_id, event):
                 set_flags(event, Flag.SNAPSHOT | Flag.RESET)
             events = stream.book.snapshot(event, last_id)[1]
+            if source is self.successor and stream.key in self._silent:
+                missed = self._marks_if_missed(stream)
         else:
             events = stream.book.change(event, first_id, last_id)
         if stream.book.wants_resubscription or stream.book.wants_snapshot:
             self.attention = True
-        return [one for change in events for one in self._merge(source, stream, change)]
+        return missed + [one for change in events for one in self._merge(source, stream, change)]
+
+    def _marks_if_missed(self, stream: Stream) -> list[bytearray]:
+        """Of a book that was silent: nothing, where the new connection's snapshot is the book that was known; else a mark."""
+        self._silent.discard(stream.key)
+        assert self.current is not None
+        known = self.current.streams[stream.key].book
+        if known.synced and known.levels == stream.book.levels:
+            return []
+        return self._marks_of([stream.key])
 
     def _began_anew(self, key: Key, last_id: int, event: bytearray) -> bool:
         """Whether the venue's ids began anew while this line was away: lower than before, and later by the venue's time."""

@@ -20,7 +20,7 @@ from bus.schema import GAP, GapState, Kind, Reason
 from bus.wire import encode, set_flags
 from nodes.sequencing import clipping, doubts, exclusive, lines
 from nodes.sequencing.gaps import Gap, Run
-from nodes.sequencing.stream import REPAIRED, RESET, SNAPSHOT, Offer, Stream, offer_of
+from nodes.sequencing.stream import JUMP, REPAIRED, RESET, SNAPSHOT, Offer, Stream, offer_of
 
 ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
 MISSING_MAX = 1000  # open gaps remembered per stream; the oldest beyond them is declared unrecoverable
@@ -63,10 +63,11 @@ class Arbiter:
             stream = self.streams[key] = Stream(*key)
         return stream
 
-    def connected(self, line: str, number: int, subject: str = "") -> None:
-        """The line has a new connection (for one subject, or for all): its events beyond `number` need not follow on."""
-        for (_, name), stream in self.streams.items():
-            if subject in ("", name):
+    def connected(self, line: str, number: int, subject: str = "", kind: int = 0) -> None:
+        """The line has a new connection (for one subject or "" for all, for one kind or 0 for all): its events beyond `number`
+        need not follow on."""
+        for (one, name), stream in self.streams.items():
+            if subject in ("", name) and kind in (0, one):
                 stream.mark(line, number)
 
     # -- taking
@@ -154,7 +155,7 @@ class Arbiter:
             return self._settle_rising(stream, one, out)
         if last is None:
             self._take(stream, one, out)
-        elif one.first_id > last + 1 or (stream.doubtful(one) and stream.trusted != (one.line, one.number)):
+        elif one.first_id > last + 1 or (one.last_id - last > JUMP and self._held_back(stream, one)):
             return False
         elif one.flags & SNAPSHOT:
             self._settle_snapshot(stream, one, last, out)
@@ -165,6 +166,11 @@ class Arbiter:
         else:
             self._take(stream, one, out)
         return True
+
+    @staticmethod
+    def _held_back(stream: Stream, one: Offer) -> bool:
+        """Whether its ids are out of proportion, and nothing has confirmed them yet."""
+        return stream.doubtful(one) and stream.trusted != (one.line, one.number)
 
     def _settle_snapshot(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """A book that is known already needs none. One that is not: the snapshot with the changes since applied to it."""
@@ -191,7 +197,7 @@ class Arbiter:
                     out.append(self._joined(stream, one))
             self._doubt(stream, one, last, out)
         elif last is None or one.line in stream.joined:
-            if stream.doubtful(one) and stream.trusted != (one.line, one.number):
+            if last is not None and one.last_id - last > JUMP and self._held_back(stream, one):
                 return False
             stream.joined.add(one.line)
             self._take(stream, one, out)
@@ -346,7 +352,7 @@ class Arbiter:
     def _give_up(self, stream: Stream, heads: list[Offer], out: list[bytearray]) -> None:
         """The held event with the smallest id goes on; what is before it is a gap."""
         one = min(heads, key=lambda one: (one.first_id, one.line))
-        if stream.doubtful(one) and stream.trusted != (one.line, one.number):
+        if self._held_back(stream, one):
             stream.trusted = (one.line, one.number)
             why = f"{stream.topic} jumps from {stream.last} to {one.last_id}; nothing confirmed or contradicted that in time"
             self._alert("warning", "unconfirmed_jump", stream, why, "it is believed until something contradicts it", out)
@@ -483,7 +489,9 @@ class Arbiter:
         """Whatever the cause: a stream that drops all it hears says so."""
         for stream in self.streams.values():
             lasted_ns = stream.dropped_at - stream.dropping_since if stream.drops else 0
-            if lasted_ns > DEAF_HOLDS * self.hold_ns and not stream.told_deaf:
+            if not lasted_ns:
+                stream.told_deaf = False
+            elif lasted_ns > DEAF_HOLDS * self.hold_ns and not stream.told_deaf:
                 stream.told_deaf = True
                 seconds = lasted_ns / 1e9
                 why = f"{stream.topic} is at id {stream.last}; all {stream.drops} events of {seconds:.0f} s were dropped"

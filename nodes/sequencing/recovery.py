@@ -12,7 +12,7 @@ def observe(arbiter: Arbiter, event: Event) -> None:
         _taken(arbiter, arbiter.stream(event.kind, event.subject), event)
     elif event.kind == Kind.instrument:
         if event.last_id:
-            arbiter.connected(event.producer, event.number, event.subject)
+            arbiter.connected(event.producer, event.number, event.subject, event.k)
     elif event.kind == Kind.run:
         arbiter.connected(event.producer, event.number)
     elif event.kind == Kind.gap:

@@ -50,6 +50,7 @@ class Stream:
     def __init__(self, kind: int, subject: str):
         self.kind, self.subject, self.topic = kind, subject, topic(kind, subject)
         self.rule = rule(kind, subject)
+        self.numbered = self.rule == "contiguous"
         self.last: int | None = None  # the highest id taken, or given up; None: nothing yet
         self.venue_ns = 0
         # What is known of `last`: the highest id that a neighbour confirms, and who said more ("": nobody; then it is `last`).
@@ -85,17 +86,23 @@ class Stream:
 
     def took(self, line: str, first_id: int, last_id: int, flags: int, venue_ns: int, event: bytearray | memoryview) -> int:
         """An event of the stream is in the log, or about to be; gives its flags there."""
-        self.drops, self.told_deaf = 0, False
+        self.drops, last = 0, self.last
         if self.kind == Kind.depth and flags & SNAPSHOT:
             self.advance_whole(last_id, venue_ns)
             self.synced = True
             self.unsynced.clear()
             return flags
-        told = int.from_bytes(event[4:8], "little") if self.kind == Kind.trade else 1  # ids that have a record of their own
-        self.advance(line, first_id, last_id, venue_ns, told)
+        if self.numbered and first_id == last_id and first_id - 1 == last and not self.jumped:  # the usual case, in few words
+            self.last = self.sure = last_id
+            self.teller, self.venue_ns = "", venue_ns
+            if self.widest > 1:
+                self.widest -= self.widest >> FADE
+        else:
+            told = int.from_bytes(event[4:8], "little") if self.kind == Kind.trade else 1  # ids that have a record of their own
+            self.advance(line, first_id, last_id, venue_ns, told)
         if self.kind != Kind.depth or self.synced:
             return flags
-        if self.rule == "contiguous":
+        if self.numbered:
             self.unsynced.add(first_id, last_id, event)
         return flags | UNSYNCED
 
@@ -103,7 +110,7 @@ class Stream:
         """An event of the stream itself is taken: `last` moves to its end, and it confirms what it goes on from."""
         last = self.last
         chained = last is not None and first_id <= last + 1 and not self.jumped
-        if self.rule != "contiguous":
+        if not self.numbered:
             step, self.sure = (0 if last is None else last_id - last), last
         else:
             step = last_id - first_id + 1
@@ -146,7 +153,7 @@ class Stream:
 
     def doubtful(self, one: Offer) -> bool:
         """Whether its ids are out of proportion to what the stream has said of late."""
-        if self.last is None:
+        if self.last is None or one.last_id - self.last <= JUMP:
             return False
         if self.rule == "rising":
             return one.last_id - self.last > self.proportion

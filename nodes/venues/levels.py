@@ -34,6 +34,11 @@ class Levels:
     def __init__(self) -> None:
         self.bids, self.asks = Side(), Side()
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Levels):
+            return NotImplemented
+        return self.bids.lots == other.bids.lots and self.asks.lots == other.asks.lots
+
     def apply(self, event: bytes | bytearray) -> None:
         """A depth event: a change, or a snapshot that replaces everything."""
         if event[10] & Flag.SNAPSHOT:
