@@ -47,6 +47,9 @@ class Log(Section, frozen=True):
     outbox_read: bool = True  # the sequencer reads what it did not hear; switched off only by tests that show it is needed
     log_read: bool = True  # and so do the readers of the log; likewise
     check_numbers: bool = True  # likewise
+    contradictions: bool = True  # jumps out of proportion are held, and ids that their line takes back gone back from; likewise
+    eras: bool = True  # ids that begin anew lower are followed; likewise
+    unsynced: bool = True  # changes of a book without a snapshot are logged; likewise
 
 
 class Feed(Section, frozen=True):

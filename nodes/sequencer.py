@@ -42,7 +42,8 @@ class Sequencer:
 
     def __init__(self, config: Config):
         self.config = config
-        self.arbiter = Arbiter(config.log.hold_ms * MILLISECOND)
+        log = config.log
+        self.arbiter = Arbiter(log.hold_ms * MILLISECOND, log.contradictions, log.eras, log.unsynced)
         self.position = Position(self.arbiter)
         self._recovered = False
         self.log = LogWriter(
@@ -257,6 +258,9 @@ class SequencerContext(Context):
             "late": s.arbiter.late,
             "taken_over": s.arbiter.taken_over,
             "stale_snapshots": s.arbiter.stale_snapshots,
+            "contradictions": s.arbiter.contradictions,
+            "eras": s.arbiter.eras,
+            "brought_up": s.arbiter.brought_up,
             "duplicates": dict(s.arbiter.duplicates),
         }
 

@@ -38,8 +38,9 @@ class Arbiter:
     `hold_ns`: how long a skipped id may be filled by another line. All times are a monotonic clock's.
     """
 
-    def __init__(self, hold_ns: int):
+    def __init__(self, hold_ns: int, contradictions: bool = True, eras: bool = True, unsynced: bool = True):
         self.hold_ns = hold_ns
+        self.check_ids, self.follow_eras, self.keep_unsynced = contradictions, eras, unsynced
         self.now = 0  # of the last call
         self.streams: dict[tuple[int, str], Stream] = {}
         self.duplicates: dict[str, int] = {}
@@ -49,6 +50,7 @@ class Arbiter:
         self.forgotten = 0  # open gaps that were too many
         self.taken_over = 0  # exclusive streams that went on with another line
         self.contradictions = 0  # absurd ids: refused, or gone back from
+        self.brought_up = 0  # snapshots that were older than the changes before them
         self.eras = 0  # streams whose ids began anew without the venue's word
         self._holding: set[tuple[int, str]] = set()
         self._doubting: set[tuple[int, str]] = set()
@@ -167,10 +169,9 @@ class Arbiter:
             self._take(stream, one, out)
         return True
 
-    @staticmethod
-    def _held_back(stream: Stream, one: Offer) -> bool:
+    def _held_back(self, stream: Stream, one: Offer) -> bool:
         """Whether its ids are out of proportion, and nothing has confirmed them yet."""
-        return stream.doubtful(one) and stream.trusted != (one.line, one.number)
+        return self.check_ids and stream.doubtful(one) and stream.trusted != (one.line, one.number)
 
     def _settle_snapshot(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """A book that is known already needs none. One that is not: the snapshot with the changes since applied to it."""
@@ -185,6 +186,7 @@ class Arbiter:
             self.stale_snapshots += 1
             self._drop(stream, one)
         else:
+            self.brought_up += one.last_id < last
             self._take(stream, offer_of(one.line, one.number, image), out)
 
     def _settle_rising(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
@@ -268,6 +270,9 @@ class Arbiter:
 
     def _take(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
         flags = one.flags
+        if not self.keep_unsynced and stream.kind == Kind.depth and not (stream.synced or flags & SNAPSHOT):
+            self._drop(stream, one)
+            return
         if stream.anew:
             stream.anew = False
             self._say_reset(stream, stream.before, one.venue_ns, out)
@@ -328,7 +333,7 @@ class Arbiter:
 
     def _look_behind(self, stream: Stream, one: Offer, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
         """What its line's next events say of an id that is out of proportion. True if it is refused."""
-        if not queue or not stream.doubtful(one):
+        if not queue or not self._held_back(stream, one):
             return False
         for _, behind in queue:
             if behind.last_id < one.last_id:
@@ -408,9 +413,9 @@ class Arbiter:
         if verdict is doubts.Verdict.copies or run.at != stream.last:
             for one in stream.doubts.runs.pop(line).offers:
                 self._copy(stream, one, out)
-        elif verdict is doubts.Verdict.contradiction:
+        elif verdict is doubts.Verdict.contradiction and self.check_ids:
             self._go_back(stream, out)
-        elif verdict is doubts.Verdict.era:
+        elif verdict is doubts.Verdict.era and self.follow_eras:
             self._begin_era(stream, line, out)
 
     def _refute(self, stream: Stream, one: Offer, behind: Offer, out: list[bytearray]) -> None:
