@@ -112,6 +112,16 @@ def test_an_absurd_id_in_proportion_is_gone_back_from_and_nothing_after_it_is_lo
         assert flags[12] & Flag.UNSYNCED, "what follows belongs to no book until a snapshot is there"
 
 
+@pytest.mark.parametrize("kind", STREAMS)
+def test_jumps_of_two_lines_at_once_are_each_decided(kind):
+    lines = Lines()
+    lines.say("a", kind, 1), lines.say("b", kind, 1)
+    lines.say("b", kind, ABSURD), lines.say("a", kind, 2 * ABSURD)
+    lines.say("b", kind, ABSURD + 1)
+    lines.wait((doubts_holds() + 1) * HOLD)
+    assert set(lines.ids(kind)) == {1, ABSURD, ABSURD + 1, 2 * ABSURD}
+
+
 def test_one_event_that_was_overtaken_is_no_contradiction():
     lines = Lines()
     for i in (10, 20, 40, 30, 50, 60):

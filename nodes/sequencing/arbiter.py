@@ -171,7 +171,7 @@ class Arbiter:
 
     def _held_back(self, stream: Stream, one: Offer) -> bool:
         """Whether its ids are out of proportion, and nothing has confirmed them yet."""
-        return self.check_ids and stream.doubtful(one) and stream.trusted != (one.line, one.number)
+        return self.check_ids and stream.doubtful(one) and stream.trusted.get(one.line) != one.number
 
     def _settle_snapshot(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """A book that is known already needs none. One that is not: the snapshot with the changes since applied to it."""
@@ -323,7 +323,7 @@ class Arbiter:
                 while queue := stream.held.get(line):
                     deadline, one = queue.popleft()
                     if not (self._look_behind(stream, one, queue, out) or self._settle(stream, one, out)):
-                        if stream.trusted == (one.line, one.number):  # it waits for a hole alone now
+                        if stream.trusted.get(one.line) == one.number:  # it waits for a hole alone now
                             deadline = min(deadline, self.now + self.hold_ns)
                         queue.appendleft((deadline, one))
                         break
@@ -340,7 +340,7 @@ class Arbiter:
                 self._refute(stream, one, behind, out)
                 return True
             if 0 < behind.last_id - one.last_id <= stream.proportion:  # farther above it confirms nothing
-                stream.trusted = (one.line, one.number)
+                stream.trusted[one.line] = one.number
                 return False
         return False
 
@@ -358,7 +358,7 @@ class Arbiter:
         """The held event with the smallest id goes on; what is before it is a gap."""
         one = min(heads, key=lambda one: (one.first_id, one.line))
         if self._held_back(stream, one):
-            stream.trusted = (one.line, one.number)
+            stream.trusted[one.line] = one.number
             why = f"{stream.topic} jumps from {stream.last} to {one.last_id}; nothing confirmed or contradicted that in time"
             self._alert("warning", "unconfirmed_jump", stream, why, "it is believed until something contradicts it", out)
         if stream.rule == "rising":
