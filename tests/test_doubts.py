@@ -180,6 +180,28 @@ def test_quotes_without_a_time_follow_their_book_into_its_new_era():
     assert lines.ids(Kind.quote) == [*range(1000, 1010), *range(1, 3 * doubts.ERA_HOLDS)]
 
 
+@pytest.mark.parametrize("by_rest", [False, True])
+def test_the_snapshot_of_the_new_era_is_its_book(by_rest):
+    lines = Lines()
+    lines.say("a", Kind.depth, 1001, 1000, snapshot=True)
+    for i in range(1001, 1010):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+    lines.connect("a")
+    for i in range(5, 5 + 3 * doubts.ERA_HOLDS):
+        if i == 5 and not by_rest:  # the stream begins with it
+            lines.say("a", Kind.depth, 5, 4, snapshot=True)
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 2000 + i))
+        if i == 7 and by_rest:  # asked for when the stream flows
+            lines.say("a", Kind.depth, 7, 6, snapshot=True)
+        lines.wait(HOLD)
+    new = [one for one in lines.out if one.kind == Kind.depth][10:]
+    said = [(one.last_id, one.flags) for one in new]
+    if by_rest:
+        assert said[:5] == [(5, Flag.RESET | Flag.UNSYNCED), (6, Flag.UNSYNCED), (7, Flag.UNSYNCED), (7, Flag.SNAPSHOT), (8, 0)]
+    else:
+        assert said[:3] == [(4, Flag.RESET | Flag.SNAPSHOT), (5, 0), (6, 0)]
+
+
 def test_a_line_that_connected_before_another_one_saw_the_new_era_belongs_to_it():
     lines = Lines()
     for i in range(1000, 1010):

@@ -176,10 +176,7 @@ class Arbiter:
     def _settle_snapshot(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """A book that is known already needs none. One that is not: the snapshot with the changes since applied to it."""
         if stream.synced:
-            if one.line in stream.doubts.runs:  # of the book that its line's lower ids are of
-                self._doubt(stream, one, last, out)
-            else:
-                self._drop(stream, one)
+            self._doubt(stream, one, last, out)  # where ids begin anew lower, the book that they are of
             return
         image = stream.unsynced.brought_up(one.event, one.last_id, last, max(one.venue_ns, stream.venue_ns))
         if image is None:
