@@ -22,7 +22,7 @@ from nodes import venues
 from nodes.feeding.freshness import Freshness
 from nodes.feeding.lines import line_of
 from nodes.feeding.reception import Reception
-from nodes.feeding.sources import Key, Source, topic_of
+from nodes.feeding.sources import Key, Source, subject_of, topic_of
 from nodes.feeding.space import Space, judge
 from nodes.transport import websocket
 from nodes.transport.backoff import Backoff
@@ -68,7 +68,15 @@ class Line:
         self.hopping = Hopping(ctx.config, adapter, number)
         self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
         self.requests = LineRequests(
-            adapter, self.reception, self.hopping, settings, self.count, self.heard_by_rest, self.alert, self.local_addr
+            adapter,
+            self.reception,
+            self.hopping,
+            settings,
+            self.count,
+            self.heard_by_rest,
+            self.alert,
+            self.came_back,
+            self.local_addr,
         )
         self.attempts = Attempts(settings.connections_per_5_minutes, CONNECTION_WINDOW_S)
         self.backoff = Backoff(settings.backoff_s)
@@ -136,6 +144,11 @@ class Line:
         for why, raw in refused:
             self.count["refused_frames"] += 1
             self.ctx.refuse(self.ctx.name, why, raw)
+
+    def came_back(self, subject: str) -> None:
+        """The venue has come to know an instrument: its streams were refused, or are silent."""
+        for live in self.lives:
+            live.send(self.adapter.subscribe([self.reception.instruments[subject]], self.settings))
 
     def heard_by_rest(self, said: list[bytearray]) -> None:
         self.say(said)
@@ -358,6 +371,14 @@ class Line:
             )  # fmt: skip
         if stale:
             self.renewal.set()
+        for key in self.freshness.unheard(now_s):
+            if subject_of(key) in self.requests.standings.words:  # type: ignore[arg-type]
+                continue  # it has been told why
+            self.alert(
+                "warning", "never_heard", topic_of(key),  # type: ignore[arg-type]
+                f"nothing of it has come for {self.settings.fresh_min_s:.0f} s, since this process began", "none: others go on",
+            )  # fmt: skip
+        self.count["never_heard"] = [topic_of(key) for key in self.freshness.never]  # type: ignore[arg-type]
 
     def look_at_disk(self) -> None:
         disk, folder = self.ctx.config.disk, self.ctx.config.source_dir

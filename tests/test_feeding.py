@@ -233,13 +233,26 @@ def test_a_stream_is_stale_by_its_own_rate():
 
 def test_a_quiet_market_is_asked_ever_more_seldom_and_one_event_is_enough():
     fresh, found = Freshness(1.0, 10.0), []
-    fresh.look(0.0, {"never": 0})
+    fresh.look(0.0, {"quiet": 0})
+    fresh.look(0.05, {"quiet": 1})
     for tick in range(1, 700):
-        found += [tick / 10 for _ in fresh.look(tick / 10, {"never": 0})]
+        found += [tick / 10 for _ in fresh.look(tick / 10, {"quiet": 1})]
     gaps = [round(after - one) for one, after in zip(found, found[1:], strict=False)]
     assert round(found[0]) == 1 and gaps[:4] == [2, 4, 8, 16]
-    fresh.look(70.0, {"never": 1})
-    assert fresh.pulses["never"].patience == 1
+    fresh.look(70.0, {"quiet": 2})
+    assert fresh.pulses["quiet"].patience == 1
+
+
+def test_a_stream_that_has_never_spoken_renews_nothing_and_is_told_once():
+    fresh = Freshness(1.0, 10.0)
+    for tick in range(100):
+        assert fresh.look(tick * 0.1, {"never": 0, "heard": tick}) == {}
+        assert fresh.unheard(tick * 0.1) == (["never"] if tick == 11 else [])
+    fresh.began(50.0)
+    assert fresh.look(60.0, {"never": 0, "heard": 0}) == {"heard": 10.0} and fresh.unheard(60.0) == []
+    assert fresh.never == ["never"]
+    fresh.look(60.1, {"never": 1, "heard": 1})
+    assert fresh.never == [] and fresh.look(5000.0, {"never": 1, "heard": 1})["never"] > 0, "from now on its silence counts"
 
 
 def test_a_new_connection_and_a_held_socket_begin_every_silence_anew():

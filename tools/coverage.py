@@ -32,7 +32,9 @@ def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> di
     except LogError as error:
         raise Failure(str(error)) from None
     lost = sum(stream["missing_intervals"] for stream in streams)
-    return {"ok": not lost, "source": settings.source, "missing_intervals": lost, "streams": streams}
+    heard = {stream["subject"] for stream in streams if stream["begins"] is not None}
+    unheard = sorted({stream["subject"] for stream in streams if stream["subject"] in configured} - heard)
+    return {"ok": not lost, "source": settings.source, "missing_intervals": lost, "unheard": unheard, "streams": streams}
 
 
 def _kind(name: str) -> Kind:
@@ -75,7 +77,7 @@ def _ids(rows: np.ndarray) -> int:
 
 
 def show(result: dict, only_missing: bool) -> None:
-    """For a person: a table for each stream that has anything, and a sentence at the end."""
+    """For a person: a table for each stream that has anything, a line for each instrument that has nothing, and a sentence."""
     for stream in result["streams"]:
         if stream["begins"] is None or (only_missing and not stream["intervals"]):
             continue
@@ -95,6 +97,8 @@ def show(result: dict, only_missing: bool) -> None:
         if len(stream["intervals"]) > ROWS_MAX:
             out.print(f"… and {len(stream['intervals']) - ROWS_MAX} more; --json has all of them")
         out.print()
+    for subject in result["unheard"] if any(stream["begins"] is not None for stream in result["streams"]) else ():
+        out.print(f"[bold]{subject}[/bold]  is configured, and nothing of it was ever recorded: `mesh status` may say why")
     out.print(_verdict(result))
 
 

@@ -12,6 +12,7 @@ from bus.schema import Kind
 from bus.segments import LogError
 from bus.topics import TABLE, Lane
 from bus.wire import Event
+from nodes.feeding.standing import UNKNOWN
 from nodes.transport.supervisord import Away, ShuttingDown, Supervisord
 from nodes.watching.restarts import Restarts
 from storage.archive import ArchiveError, read_watermark
@@ -64,7 +65,8 @@ def status() -> dict:
     config = load()
     processes = _processes(config)
     if processes is None:
-        return {"running": False, "source": config.source, "nodes": [], "topics": [], "log": {}, "alerts": []}
+        nothing: dict[str, list] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
+        return {"running": False, "source": config.source, **nothing, "log": {}}
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
@@ -85,6 +87,7 @@ def status() -> dict:
         "running": True,
         "source": config.source,
         "nodes": nodes,
+        "instruments": unheard(config, window),
         "alerts": [_alert(event, now) for event in alerts[-ALERTS_SHOWN:]],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
@@ -95,6 +98,31 @@ def status() -> dict:
             "age_s": round((now - window.last_ns) / SECOND, 3) if window.last_ns else None,
         },
     }
+
+
+def unheard(config: Config, window: Window) -> list[dict]:
+    """Configured instruments of which something does not come: `why`, in words, as the feeds' health says."""
+    standing: dict[str, str] = {}
+    silent: dict[str, set[str]] = {}
+    for event in window.health.values():
+        beat = event.map()
+        standing.update(beat.get("not_trading", {}))
+        for topic in beat.get("never_heard", ()):
+            kind, _, subject = topic.partition(".")
+            silent.setdefault(subject, set()).add(kind)
+    out = []
+    for subject in (instrument.subject for instrument in config.instruments):
+        word = standing.get(subject, "")
+        if word == UNKNOWN:
+            why = "the venue does not know it"
+        elif word:
+            why = f"the venue does not trade it: {word}"
+        elif subject in silent:
+            why = f"never heard since the feed began: {', '.join(sorted(silent[subject]))}"
+        else:
+            continue
+        out.append({"instrument": subject, "standing": word, "never_heard": sorted(silent.get(subject, ())), "why": why})
+    return out
 
 
 def _processes(config: Config) -> list[dict] | None:
@@ -197,6 +225,8 @@ def show(result: dict) -> None:
             f"{topic['age_s']:.1f} s" + (" STALE" if topic["stale"] else ""),
         )  # fmt: skip
     out.print(table)
+    for one in result["instruments"]:
+        out.print(f"\n{one['instrument']}: {one['why']}", style="bold", markup=False)
     for alert in result["alerts"]:
         out.print()
         out.print("{level}, {age_s:.0f} s ago: {target}: {what}: {why}; {action}".format(**alert), markup=False)

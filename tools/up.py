@@ -22,6 +22,7 @@ from bus.segments import LogError
 from bus.wire import events
 from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tools import sources
+from tools.status import read_window, unheard
 from tools.terminal import Failure, err, out
 
 PROOF = (Kind.trade, Kind.quote, Kind.depth, Kind.signal, Kind.intent, Kind.fill)
@@ -51,6 +52,7 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> dict:
         "running": True,
         "already": False,
         "source": config.source,
+        "instruments": unheard(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
         "rates": {kind.name: round(counts[kind] / seconds, 1) for kind in proof(config)},
     }
@@ -225,6 +227,8 @@ def show(result: dict) -> None:
     rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
     out.print(f"In the log, per second: {rates}.")
+    for one in result["instruments"]:
+        out.print(f"{one['instrument']}: {one['why']}", style="bold", markup=False)
     out.print("Next:")
     for command, what in (
         (".venv/bin/tap trade", "trades as they come (tap quote, tap signal, tap fill …; --rate for rates)"),
