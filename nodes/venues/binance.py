@@ -29,6 +29,7 @@ LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
+HISTORY_BY_TIME = False
 UNKNOWN = ((400, -1121),)
 BOOK = "rest"
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit

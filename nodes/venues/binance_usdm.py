@@ -27,6 +27,7 @@ LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # of 10 allowed
 WEIGHT_PER_MINUTE = 2400
+HISTORY_BY_TIME = False
 UNKNOWN = ((400, -1121),)
 BOOK = "rest"
 SUBSCRIBED = ("trade", "bookTicker", "depth@100ms")

@@ -29,6 +29,7 @@ LIFE_S = 0.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 10.0
 WEIGHT_PER_MINUTE = 600  # 10 requests a second of an address
+HISTORY_BY_TIME = False
 UNKNOWN = ((404, 0),)
 BOOK = "stream"
 CHANNELS = ("matches", "ticker", "level2_batch", "heartbeat")

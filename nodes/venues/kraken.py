@@ -32,6 +32,7 @@ LIFE_S = 0.0
 CLOCK_STEP_NS = 1_000_000_000  # whole seconds, rounded down
 MESSAGES_PER_S = 5.0
 WEIGHT_PER_MINUTE = 60  # about one request a second of an address
+HISTORY_BY_TIME = True
 UNKNOWN = ()  # it says so inside a 200
 BOOK = "checksum"
 DEPTHS = (10, 25, 100, 500, 1000)

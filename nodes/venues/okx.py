@@ -32,6 +32,7 @@ LIFE_S = 0.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 3.0
 WEIGHT_PER_MINUTE = 600  # trades of the past: 20 requests in 2 s, the least of those used here
+HISTORY_BY_TIME = False
 UNKNOWN = ()  # it says so inside a 200
 NO_INSTRUMENT = "51001"
 BOOK = "chain"
