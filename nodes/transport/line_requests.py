@@ -10,6 +10,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from bus.clock import now_ns
 from bus.config import Feed
 from nodes.feeding.reception import Reception
 from nodes.transport import venue_clock
@@ -67,7 +68,7 @@ class LineRequests:
                     body = await self.ask(self.adapter.definition(self.reception.instruments[subject]))
                     if body is not None:
                         refused = len(self.reception.refused)
-                        said = self.reception.definition(subject, time.time_ns(), body)
+                        said = self.reception.definition(subject, now_ns(), body)
                         if len(self.reception.refused) == refused:
                             missing.remove(subject)
                         self.heard(said)
@@ -97,7 +98,7 @@ class LineRequests:
         if body is None:
             return
         refused = len(self.reception.refused)
-        said = self.reception.snapshot(subject, time.time_ns(), body)
+        said = self.reception.snapshot(subject, now_ns(), body)
         if len(self.reception.refused) == refused:
             self.count["snapshots"] += 1
         if subject not in self.reception.wanted_snapshots():
@@ -108,7 +109,7 @@ class LineRequests:
         """Measures the venue's clock now and then."""
         while True:
             await self.budget.spend(venue_clock.SAMPLES * self.adapter.clock().weight)
-            sample = await venue_clock.measure(self._venue_ns)
+            sample = await venue_clock.measure(self._venue_ns, now_ns)
             if sample is not None:
                 self._judge(sample)
             await asyncio.sleep(self.settings.clock_s)

@@ -1,8 +1,8 @@
 """Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
 
-import time
 from collections.abc import Callable, Mapping
 
+from bus.clock import elapsed_ns, now_ns
 from bus.config import Instrument
 from bus.schema import Status
 from nodes.transport.binance_account import BinanceAccount
@@ -14,7 +14,8 @@ from nodes.venues.private import balance_event
 class Reconciler:
     """Says what the venue's answers add. `in_flight(order)`: whether a request about it is unanswered.
 
-    `patience_ns`: for so long after PendingNew "Order does not exist" is no proof that the order will not arrive.
+    `patience_ns`: for so long after an order was sent "Order does not exist" is no proof that it will not arrive. That is
+    elapsed time, no clock that can be set: what was sent before this process began counts from the first question.
     `count` gets `resolved` and `reconciles`.
     """
 
@@ -35,6 +36,10 @@ class Reconciler:
         self.in_flight = in_flight
         self.patience_ns = patience_ns
         self.count = count
+        self._since: dict[str, int] = {}  # client order id → elapsed time when it may have been sent last
+
+    def sends(self, client_order_id: str) -> None:
+        self._since[client_order_id] = elapsed_ns()
 
     async def everything(self) -> None:
         """Before the first order of a connection. Raises what `BinanceAccount` raises: then nothing is proven."""
@@ -45,7 +50,7 @@ class Reconciler:
             await self.settle(order)
         for subject, instrument in self.instruments.items():
             await self.trades(subject, instrument)
-        self.say(balance_event("binance", await self.venue.balances(), 0, time.time_ns()))
+        self.say(balance_event("binance", await self.venue.balances(), 0, now_ns()))
         self.count["reconciles"] += 1
 
     async def what_is_open(self) -> None:
@@ -53,6 +58,8 @@ class Reconciler:
         for order in self.account.open():
             if not self.in_flight(order):
                 await self.settle(order)
+        unsettled = {order.client_order_id for order in self.account.open()}
+        self._since = {known: since for known, since in self._since.items() if known in unsettled}
         self.count["reconciles"] += 1
 
     async def settle(self, order: Order) -> None:
@@ -61,35 +68,35 @@ class Reconciler:
         if instrument is None:
             return
         if not order.final:
-            asked_ns = time.time_ns()
+            asked_ns = elapsed_ns()
+            since_ns = self._since.setdefault(order.client_order_id, asked_ns)
             report = await self.venue.order(instrument, order.client_order_id)
             if report is not None:
                 self.take(report)
             else:
-                self.absent(order, asked_ns - order.sent_ns)
+                self.absent(order, asked_ns - since_ns)
         if order.fills_missing and order.order_id:
             fills = await self.venue.trades_of(instrument, order.order_id)
-            self.say(self.account.fills(order, fills, "reconcile", time.time_ns()))
+            self.say(self.account.fills(order, fills, "reconcile", now_ns()))
 
     def absent(self, order: Order, age_ns: int) -> None:
-        """The venue said that it has no such order, when its PendingNew was `age_ns` old."""
-        now_ns = time.time_ns()
+        """The venue said that it has no such order, when `age_ns` had passed since it was sent."""
         if age_ns < self.patience_ns or self.in_flight(order):
-            self.say(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns))
+            self.say(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns()))
             return
         self.count["resolved"] += 1
         if order.order_id:
-            said = self.account.tell(order, Status.Expired, "the venue no longer knows it", now_ns, "reconcile")
+            said = self.account.tell(order, Status.Expired, "the venue no longer knows it", now_ns(), "reconcile")
         else:
             self.count["rejects"] += 1
-            said = self.account.tell(order, Status.Rejected, "never reached the venue", now_ns, "reconcile")
+            said = self.account.tell(order, Status.Rejected, "never reached the venue", now_ns(), "reconcile")
         self.say(said)
 
     def take(self, report: Report) -> None:
         order = self.account.order(report.client_order_id)
         was_unknown = order is not None and order.status == Status.Unknown
         quiet = order is not None and not self.in_flight(order)
-        self.say(self.account.report(report, "reconcile", time.time_ns(), cancel_failed=quiet))
+        self.say(self.account.report(report, "reconcile", now_ns(), cancel_failed=quiet))
         if was_unknown and order is not None and order.status != Status.Unknown:
             self.count["resolved"] += 1
 
@@ -110,4 +117,4 @@ class Reconciler:
         if order is None:
             self.account.foreign += 1
         else:
-            self.say(self.account.fills(order, [fill], "reconcile", time.time_ns()))
+            self.say(self.account.fills(order, [fill], "reconcile", now_ns()))

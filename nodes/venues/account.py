@@ -19,7 +19,7 @@ TRADES_KEPT = 50_000  # trade ids remembered per instrument: far more than are u
 
 
 class Order(msgspec.Struct):
-    """One order. Quantities and prices are the instrument's mantissas; `sent_ns`: when PendingNew was said."""
+    """One order. Quantities and prices are the instrument's mantissas."""
 
     client_order_id: str
     subject: str
@@ -28,7 +28,6 @@ class Order(msgspec.Struct):
     time_in_force: int
     price_ticks: int
     quantity_lots: int
-    sent_ns: int = 0
     order_id: int = 0
     status: int = Status.PendingNew
     filled_lots: int = 0
@@ -108,7 +107,7 @@ class Account:
             if order is None:
                 if record["quantity_lots"] == 0:
                     continue  # likewise, read again
-                order = _order(record, event.subject, event.sent_ns or event.recv_ns)
+                order = _order(record, event.subject)
                 self.state.orders[client_order_id] = order
             if order.final:
                 continue
@@ -161,13 +160,13 @@ class Account:
 
     def begin(self, intent: Event, now_ns: int) -> bytearray:
         """The PendingNew that has to be on file before the order is sent."""
-        order = _order(intent.records[0], intent.subject, now_ns)
+        order = _order(intent.records[0], intent.subject)
         return _update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
     def refuse(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
         """The Rejected of an intent that is not sent. Of a cancel: under the cancel's own id, with quantity 0."""
         record = intent.records[0]
-        order = _order(record, intent.subject, recv_ns)
+        order = _order(record, intent.subject)
         if record["action"] == Action.CANCEL:
             order.quantity_lots = 0
         return _update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
@@ -251,12 +250,12 @@ class Account:
         return sorted((decode(raw) for raw in self.state.waiting.values()), key=lambda event: event.seq)
 
 
-def _order(record: np.void, subject: str, sent_ns: int) -> Order:
+def _order(record: np.void, subject: str) -> Order:
     """From an intent or an update: the fields of the same names."""
     of = values(record)
     return Order(
         of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
-        of["quantity_lots"], sent_ns,
+        of["quantity_lots"],
     )  # fmt: skip
 
 
