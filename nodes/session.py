@@ -38,7 +38,7 @@ from nodes.venues.binance_orders import Report
 from nodes.venues.decimals import DecimalError
 from nodes.venues.private import read_private
 
-READS = (Kind.intent, Kind.update, Kind.fill, Kind.run)
+READS = (Kind.intent, Kind.update, Kind.fill, Kind.run, Kind.clock)
 WRITES = (Kind.update, Kind.fill, Kind.balance)
 
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
@@ -62,6 +62,7 @@ class Session:
         self.by_symbol = {i.symbol: i for i in self.instruments.values()}
         self.account = Account()  # what has been said
         self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
+        self.log_ns = 0  # seq_ns of the last event heard
         account = config.exchange.api_key, config.exchange.api_secret
         self.venue_time = VenueTime()
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
@@ -87,7 +88,13 @@ class Session:
 
     def new_reconciler(self) -> Reconciler:
         patience_ns = int(self.settings.recv_window_ms * 1e6 + self.settings.absence_margin_s * 1e9)
-        return Reconciler(self.account, self.venue, self.instruments, self.say, self.in_flight, patience_ns, self.ctx.counters)
+        return Reconciler(
+            self.account, self.venue, self.instruments, self.say, self.in_flight, patience_ns, self.age_ns, self.ctx.counters
+        )
+
+    def age_ns(self, order: Order) -> int:
+        """How long ago an order was sent, by the log; a step of its time makes nothing older."""
+        return self.log_ns - max(order.sent_ns, self.logged.state.stepped_ns)
 
     def in_flight(self, order: Order) -> bool:
         return self.requests.in_flight(order.client_order_id)
@@ -154,6 +161,7 @@ class Session:
                 continue  # between two looks
 
     def take_logged(self, event: Event) -> None:
+        self.log_ns = event.seq_ns
         self.logged.read(event)
         if event.producer == self.ctx.name:
             self.logged.state.producer = (event.epoch, event.number)
@@ -220,7 +228,6 @@ class Session:
             self.count["outbox_full"] += 1
             return
         self.account.read(decode(pending))
-        self.reconciler.sends(client_order_id)
         try:
             self.requests.send(asked)
             self.count["orders_sent"] += 1

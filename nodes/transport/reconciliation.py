@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from bus.clock import elapsed_ns, now_ns
+from bus.clock import now_ns
 from bus.config import Instrument
 from bus.schema import Status
 from nodes.transport.binance_account import BinanceAccount
@@ -14,8 +14,8 @@ from nodes.venues.private import balance_event
 class Reconciler:
     """Says what the venue's answers add. `in_flight(order)`: whether a request about it is unanswered.
 
-    `patience_ns`: for so long after an order was sent "Order does not exist" is no proof that it will not arrive. That is
-    elapsed time, no clock that can be set: what was sent before this process began counts from the first question.
+    `patience_ns`: for so long after an order was sent "Order does not exist" is no proof that it will not arrive;
+    `age_ns(order)`: for how long it certainly was.
     `count` gets `resolved` and `reconciles`.
     """
 
@@ -27,6 +27,7 @@ class Reconciler:
         say: Callable[[list[bytearray]], None],
         in_flight: Callable[[Order], bool],
         patience_ns: int,
+        age_ns: Callable[[Order], int],
         count: dict,
     ):
         self.account = account
@@ -35,11 +36,8 @@ class Reconciler:
         self.say = say
         self.in_flight = in_flight
         self.patience_ns = patience_ns
+        self.age_ns = age_ns
         self.count = count
-        self._since: dict[str, int] = {}  # client order id → elapsed time when it may have been sent last
-
-    def sends(self, client_order_id: str) -> None:
-        self._since[client_order_id] = elapsed_ns()
 
     async def everything(self) -> None:
         """Before the first order of a connection. Raises what `BinanceAccount` raises: then nothing is proven."""
@@ -58,8 +56,6 @@ class Reconciler:
         for order in self.account.open():
             if not self.in_flight(order):
                 await self.settle(order)
-        unsettled = {order.client_order_id for order in self.account.open()}
-        self._since = {known: since for known, since in self._since.items() if known in unsettled}
         self.count["reconciles"] += 1
 
     async def settle(self, order: Order) -> None:
@@ -68,13 +64,12 @@ class Reconciler:
         if instrument is None:
             return
         if not order.final:
-            asked_ns = elapsed_ns()
-            since_ns = self._since.setdefault(order.client_order_id, asked_ns)
+            age_ns = self.age_ns(order)  # when it was asked
             report = await self.venue.order(instrument, order.client_order_id)
             if report is not None:
                 self.take(report)
             else:
-                self.absent(order, asked_ns - since_ns)
+                self.absent(order, age_ns)
         if order.fills_missing and order.order_id:
             fills = await self.venue.trades_of(instrument, order.order_id)
             self.say(self.account.fills(order, fills, "reconcile", now_ns()))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
+from bus.clock import STEP_NS
 from bus.schema import DTYPES, Action, Kind, Status
 from bus.wire import Event, decode, encode
 from nodes.venues.binance_orders import Fill, Report, values
@@ -19,7 +20,7 @@ TRADES_KEPT = 50_000  # trade ids remembered per instrument: far more than are u
 
 
 class Order(msgspec.Struct):
-    """One order. Quantities and prices are the instrument's mantissas."""
+    """One order. Quantities and prices are the instrument's mantissas; `sent_ns`: when PendingNew was said."""
 
     client_order_id: str
     subject: str
@@ -28,6 +29,7 @@ class Order(msgspec.Struct):
     time_in_force: int
     price_ticks: int
     quantity_lots: int
+    sent_ns: int = 0
     order_id: int = 0
     status: int = Status.PendingNew
     filled_lots: int = 0
@@ -50,6 +52,7 @@ class State(msgspec.Struct):
     trades: dict[str, dict[int, None]] = {}
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
+    stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
 
 
 class Account:
@@ -77,7 +80,7 @@ class Account:
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of kind intent, update or fill; others are of no interest."""
+        """Takes in an event of kind intent, update, fill or clock; others are of no interest."""
         if event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
@@ -85,6 +88,8 @@ class Account:
         elif event.kind == Kind.fill:
             for record in event.records:
                 self._read_fill(event.subject, record)
+        elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
+            self.state.stepped_ns = event.seq_ns
 
     def _read_intent(self, event: Event) -> None:
         record = event.records[0]
@@ -107,7 +112,7 @@ class Account:
             if order is None:
                 if record["quantity_lots"] == 0:
                     continue  # likewise, read again
-                order = _order(record, event.subject)
+                order = _order(record, event.subject, event.sent_ns or event.recv_ns)
                 self.state.orders[client_order_id] = order
             if order.final:
                 continue
@@ -160,13 +165,13 @@ class Account:
 
     def begin(self, intent: Event, now_ns: int) -> bytearray:
         """The PendingNew that has to be on file before the order is sent."""
-        order = _order(intent.records[0], intent.subject)
+        order = _order(intent.records[0], intent.subject, now_ns)
         return _update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
     def refuse(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
         """The Rejected of an intent that is not sent. Of a cancel: under the cancel's own id, with quantity 0."""
         record = intent.records[0]
-        order = _order(record, intent.subject)
+        order = _order(record, intent.subject, recv_ns)
         if record["action"] == Action.CANCEL:
             order.quantity_lots = 0
         return _update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
@@ -250,12 +255,12 @@ class Account:
         return sorted((decode(raw) for raw in self.state.waiting.values()), key=lambda event: event.seq)
 
 
-def _order(record: np.void, subject: str) -> Order:
+def _order(record: np.void, subject: str, sent_ns: int) -> Order:
     """From an intent or an update: the fields of the same names."""
     of = values(record)
     return Order(
         of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
-        of["quantity_lots"],
+        of["quantity_lots"], sent_ns,
     )  # fmt: skip
 
 
