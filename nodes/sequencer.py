@@ -193,6 +193,8 @@ class Sequencer:
             self.append([])
         if self.waiting:
             return
+        while self.corrections and not self.waiting:  # first of all: a step is said with the first event that it moves
+            self._say_clock([encode(Kind.alert, NAME, alert(self.corrections.popleft(), self.clock.offset_ns))])
         with contextlib.suppress(LogFull):  # the next append tells
             self.log.roll_if_full()  # only here: everything taken is in the log or held, as the segment's head says
         if now - self._last_sweep >= SWEEP_NS:
@@ -210,8 +212,6 @@ class Sequencer:
         if now - self._last_line >= LINE_NS and not self.waiting:
             self._last_line = now
             self.append(self.arbiter.line_reports(self.clock.now_ns()))
-        while self.corrections and not self.waiting:
-            self._say_clock([encode(Kind.alert, NAME, alert(self.corrections.popleft(), self.clock.offset_ns))])
         if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
             self._say_clock([])
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
