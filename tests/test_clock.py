@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from bus import clock
 from bus.clock import SECOND, ClockWriter, Follower, MeshClock, Reading, Segment, first_segment, pack
 from bus.clock_faults import ClockFaults, FaultyClocks
+from bus.schema import QUOTE, Flag, Kind
+from bus.wire import decode, encode
+from nodes.sequencing.arbiter import Arbiter
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOUR = 3600 * SECOND
@@ -212,6 +216,27 @@ def test_faults_are_what_they_say_and_add_up(tmp_path):
     assert seen.wall_ns() == frozen
     faults.heal()
     assert off() == 0 and seen.elapsed_ns() == elapsed[0] + HOUR, "what has passed does not come back"
+
+
+def test_a_line_that_comes_back_with_lower_ids_is_followed_at_once_and_as_a_reset():
+    """As after a reboot whose wall clock is behind, when the mesh's time was lost with the disk's cache."""
+    hold_ns = SECOND
+    arbiter = Arbiter(hold_ns)
+    numbers = {"feed-1": 0, "feed-2": 0}
+
+    def quote(line, ident, now):
+        numbers[line] += 1
+        event = encode(Kind.quote, "kraken.BTC/USD", np.zeros(1, QUOTE), first_id=ident, last_id=ident)
+        return arbiter.offer(Kind.quote, "kraken.BTC/USD", line, numbers[line], event, now)
+
+    assert quote("feed-1", 1_000_000, 0) and not quote("feed-2", 1_000_001, 1)
+    arbiter.connected("feed-1", numbers["feed-1"])
+    (again,) = quote("feed-1", 5_000, 2 * hold_ns)
+    assert decode(again).flags & Flag.RESET
+    assert quote("feed-1", 5_001, 2 * hold_ns + 1)
+    arbiter.connected("feed-1", numbers["feed-1"])  # it goes, and the other one's ids are lower
+    taken = [bool(quote("feed-2", 10 + n, (2 * hold_ns) + n * hold_ns // 2)) for n in range(1, 12)]
+    assert 0 < taken.index(True) * hold_ns // 2 <= 4 * hold_ns and all(taken[taken.index(True) :])
 
 
 def test_nobody_asks_the_machine_for_the_wall_clock_but_the_clock():

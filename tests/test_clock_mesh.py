@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 
+import mesh_run as run
 import numpy as np
 import pytest
 
@@ -226,3 +227,46 @@ def test_a_session_follows_the_venue_s_clock(make):
         assert time.monotonic() - began < 3
         refused = {int(r["code"]) for e in mesh.events(Kind.update) for r in e.records if r["status"] == Status.Rejected}
         assert refused <= {-1021}
+
+
+@pytest.mark.timeout(300)
+def test_a_whole_mesh_lives_through_every_step(make_root, monkeypatch):
+    """Processes die before and after each; nobody is blamed for it, nothing is lost, orders go on."""
+    root = make_root("[executor]\norder_ttl_ms = 500\n[sentinel]\nheartbeat_s = 5.0\n[recorder]\nsegment_s = 2.0\n")
+    faults = ClockFaults(root / "clock-faults.json")
+    for name, value in faults.environment.items():
+        monkeypatch.setenv(name, value)
+    run.ok(root, "mesh", "up")
+
+    def killed(*names):
+        for name in names:
+            pid = run.ready(root, name)["pid"]
+            os.kill(pid, signal.SIGKILL)
+            run.until(lambda: run.ready(root, name)["pid"] != pid, f"{name} is back")  # noqa: B023
+
+    def goes_on():
+        at = LogReader(run.config_of(root).log_dir).last
+        wanted = {Kind.trade, Kind.quote, Kind.signal, Kind.fill, Kind.health}
+        run.until(
+            lambda: {event.kind for event in run.events(root, *wanted, after=at)} == wanted,
+            lambda: f"the mesh stands still\n{run.logs(root)}", 30,
+        )  # fmt: skip
+
+    faults.step(-HOUR)
+    killed("feed-1", "sequencer", "session")
+    goes_on()
+    faults.step(2 * HOUR)
+    killed("exchange", "sequencer")
+    goes_on()
+    faults.suspend(HOUR)
+    killed("feed-2")
+    goes_on()
+    status = run.ok_json(root, "mesh", "status")
+    assert all(-1 < node["heartbeat_age_s"] < 10 for node in status["nodes"] if node["heartbeat_age_s"] is not None), status
+    assert not [t["topic"] for t in status["topics"] if t["stale"]]
+    run.ok(root, "mesh", "down")
+    said = [event.map() for event in run.events(root, Kind.alert)]
+    assert not [alert for alert in said if "at_ns" in alert], "nobody was blamed"
+    assert {"clock_step", "clock_slew", "clock_suspend"} <= {alert["what"] for alert in said}
+    done = run.ok_json(root, "mesh", "verify")
+    assert done["ok"], done
