@@ -18,9 +18,13 @@ from bus import clock
 from bus.clock_faults import ClockFaults
 from bus.config import load
 from bus.log import LogReader
+from bus.process import Context
 from bus.schema import INSTRUMENT, INTENT, QUOTE, SIGNAL, Action, Kind, OrderType, Status, TimeInForce
 from bus.sockets import Producer
 from bus.wire import encode
+from nodes.sentinel import Opinion
+from nodes.transport.processes import age_ns
+from nodes.transport.supervisord import ProcessStates
 
 pytestmark = pytest.mark.mesh
 
@@ -227,6 +231,28 @@ def test_a_session_follows_the_venue_s_clock(make):
         assert time.monotonic() - began < 3
         refused = {int(r["code"]) for e in mesh.events(Kind.update) for r in e.records if r["status"] == Status.Rejected}
         assert refused <= {-1021}
+
+
+@pytest.mark.parametrize("off_ns", [HOUR, -HOUR])
+def test_a_sentinel_reckons_a_process_s_age_in_the_log_s_time(tmp_path, off_ns):
+    """supervisord says when it was started by the wall clock, which may be an hour away from the log's time."""
+    (tmp_path / "mesh.toml").write_text("")
+    config = load(tmp_path)
+    config.log_dir.mkdir(parents=True)
+    segment = clock.Segment(clock.elapsed_ns(), clock.wall_ns() + off_ns, 0)
+    (config.log_dir / clock.NAME).write_bytes(clock.pack(segment, clock.boot_bytes()))
+    try:
+        opinion = Opinion(Context(config, "sentinel-1"))
+        opinion.known = True
+        with subprocess.Popen(["sleep", "60"]) as process:
+            info = {"name": "recorder", "state": ProcessStates.RUNNING, "pid": process.pid, "start": int(time.time())}
+            assert opinion.of([info]) == []
+            observed = opinion._observe("recorder", process.pid)
+            assert abs(clock.now_ns() - observed.since_ns) < 10 * SECOND
+            process.kill()
+        assert age_ns(process.pid) == 0
+    finally:
+        clock.follow(tmp_path / "another mesh")
 
 
 @pytest.mark.timeout(300)
