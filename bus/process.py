@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 
+from bus import clock
 from bus.config import Config
 from bus.files import make_folders, write_file
 from bus.schema import SCHEMA_HASH, Kind
@@ -129,6 +130,7 @@ class Context:
         self.config = config
         self.name = name
         self.instance = instance
+        clock.follow(config.log_dir)
         self.stop = asyncio.Event()
         self.counters: dict[str, Any] = {}
         self.checkpoint = Checkpoint(config.checkpoint_dir, name)
@@ -170,7 +172,8 @@ class Context:
         fresh = folder / f"{self.name}.new"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns()}))
+            said = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns()}
+            fresh.write_text(json.dumps(said))
             fresh.rename(folder / f"{self.name}.json")
         except OSError as error:
             raise NodeFault(f"{fresh} cannot be written: {error.strerror}; make room or permit it") from None

@@ -9,6 +9,7 @@ import contextlib
 import time
 from types import ModuleType
 
+from bus.clock import now_ns
 from bus.config import Config, ConfigError, Instrument
 from bus.log import LogReader
 from bus.process import Context
@@ -176,7 +177,7 @@ class Backfill:
         """(events of a page, whether some of it could not be read). Raises Unwell."""
         unreadable = False
         try:
-            events = adapter.decode_history(body, time.time_ns(), instrument)
+            events = adapter.decode_history(body, now_ns(), instrument)
         except Unwell:
             raise
         except FrameError as error:
@@ -202,7 +203,7 @@ class Backfill:
         opened = [effort.opened_ns for effort in efforts if effort.opened_ns]
         self.ctx.counters.update(
             open_gaps=len(efforts),
-            oldest_gap_s=round((time.time_ns() - min(opened)) / 1e9, 3) if opened else 0.0,
+            oldest_gap_s=round((now_ns() - min(opened)) / 1e9, 3) if opened else 0.0,
             requests=self.plan.requests,
             repaired=self.plan.repaired,
             unrecoverable=self.plan.unrecoverable,

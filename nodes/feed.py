@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+from bus.clock import now_ns
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
@@ -115,7 +116,7 @@ class Line:
         if not self.lives:
             self.freshness.began(time.monotonic())
             self.requests.define.set()
-        live.source, said = self.reception.open(self.count["connections"], time.time_ns(), live.at_once)
+        live.source, said = self.reception.open(self.count["connections"], now_ns(), live.at_once)
         self.lives.append(live)
         self.say(said)
         return live.source
@@ -282,7 +283,7 @@ class Line:
         if old.over:
             self.end(old)
         elif self.reception.successor is not None:
-            self.say(self.reception.hand_over(time.time_ns()))
+            self.say(self.reception.hand_over(now_ns()))
             self.drop(old, "replaced")
         self.freshness.began(time.monotonic())
         self.requests.define.set()
@@ -310,7 +311,7 @@ class Line:
             self.lives.remove(live)
             live.hush()
             if live.source is not None:
-                self.say(self.reception.close(live.source, time.time_ns()))
+                self.say(self.reception.close(live.source, now_ns()))
 
     def drop(self, live: Live, why: str) -> str:
         """Says goodbye to a connection that is not wanted any more."""
@@ -353,7 +354,7 @@ class Line:
                 self.look_at_streams(self.lives[0], now_s)
             if now_s - imaged_s >= IMAGE_S and not self.unsaid:  # a whole book is not to wait in memory
                 imaged_s = now_s
-                self.say(self.reception.images(time.time_ns()))
+                self.say(self.reception.images(now_ns()))
             self.resubscribe()
             self.show()
             await asyncio.sleep(min(WATCH_S, self.settings.fresh_min_s / 4))
@@ -395,11 +396,11 @@ class Line:
         level = ("info", "warning", "critical")[self.space]
         self.alert(level, "disk", str(folder), f"{free_bytes} bytes are free: {self.space.name}", action)
         self.say(self.reception.leave_out_depth(self.space == Space.critical))
-        self.say(self.reception.keep_raw(self.settings.raw and self.space == Space.ample, time.time_ns()))
+        self.say(self.reception.keep_raw(self.settings.raw and self.space == Space.ample, now_ns()))
         self.requests.wanted.set()
 
     def show(self) -> None:
-        self.count["last_frame_age"] = round((time.time_ns() - self.heard_ns) / 1e9, 3) if self.heard_ns else -1.0
+        self.count["last_frame_age"] = round((now_ns() - self.heard_ns) / 1e9, 3) if self.heard_ns else -1.0
         self.count["resyncs"] = self.reception.resyncs
         self.count["depth_left_out"] = self.reception.left_out
         self.count["raw_left_out"] = self.reception.raw_left_out

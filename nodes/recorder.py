@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 
+from bus.clock import now_ns
 from bus.log import LogReader
 from bus.process import Context
 from bus.schema import WATERMARK, Kind
@@ -78,7 +79,7 @@ class Recorder:
         """Events older than `recent_hours`, or no longer in the log, are not put into a store that begins anew."""
         start = self.log.first - 1
         if self.recent.recent_seq == 0:
-            start = max(start, self.log.seq_at(time.time_ns() - self._recent_ns()))
+            start = max(start, self.log.seq_at(now_ns() - self._recent_ns()))
         return start
 
     def _recent_ns(self) -> int:
@@ -134,7 +135,7 @@ class Recorder:
                 return
 
     def prune(self) -> None:
-        before = min(self.newest_ns, time.time_ns()) - self._recent_ns()
+        before = min(self.newest_ns, now_ns()) - self._recent_ns()
         try:
             self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
         except RecentFull as error:

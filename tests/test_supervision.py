@@ -28,7 +28,8 @@ if sys.argv[1:] == ["model", "flow"]:
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 name = "-".join(sys.argv[1:])
 pathlib.Path("run/ready").mkdir(exist_ok=True)
-pathlib.Path("run/ready", name + ".json").write_text(json.dumps(dict(pid=os.getpid(), ready_ns=time.time_ns())))
+ready = dict(pid=os.getpid(), ready_ns=time.time_ns(), wall_ns=time.time_ns())
+pathlib.Path("run/ready", name + ".json").write_text(json.dumps(ready))
 while True:
     time.sleep(60)
 """

@@ -1,11 +1,11 @@
 """`mesh status`: what supervisord says of the processes, what the log's tail says of them and of every topic, and alerts."""
 
 import contextlib
-import time
 from dataclasses import dataclass, field
 
 from rich.table import Table
 
+from bus.clock import follow, now_ns
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.schema import Kind
@@ -63,6 +63,7 @@ class Window:
 def status() -> dict:
     """`running`, `nodes`, `topics`, `log`, `alerts` (the newest last). Raises Failure for a log that cannot be read."""
     config = load()
+    follow(config.log_dir)  # ages are in the log's time
     processes = _processes(config)
     if processes is None:
         nothing: dict[str, list] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
@@ -73,7 +74,7 @@ def status() -> dict:
         alerts = _alerts(config, [process["name"] for process in processes])
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
-    now = time.time_ns()
+    now = now_ns()
     beating = {name for name in window.health if name.partition("-")[0] in config.host}
     hosted = beating - {process["name"] for process in processes if process["pid"]}
     restarts = Restarts(config.sentinel)
@@ -141,7 +142,7 @@ def read_window(config: Config) -> Window:
     log = LogReader(config.log_dir)
     window = Window()
     last = log.last
-    since = time.time_ns() - WINDOW_S * SECOND
+    since = now_ns() - WINDOW_S * SECOND
     for event in log.events(max(last - LOOK_BACK_EVENTS, log.first - 1)):
         if event.seq_ns >= since:
             window.add(event)
@@ -173,7 +174,7 @@ def _node(process: dict, window: Window, hosted: set[str], now: int) -> dict:
 
 def _alerts(config: Config, names: list[str]) -> list[Event]:
     """Of the hours that the recent store keeps, or of the last one."""
-    return lately(config, Kind.alert, names, time.time_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
+    return lately(config, Kind.alert, names, now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
 
 
 def _alert(event: Event, now: int) -> dict:

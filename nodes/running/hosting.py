@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import shutil
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+from bus.clock import now_ns
 from bus.config import Config
 from bus.intake import Cursor
 from bus.log_writer import LogWriter
@@ -29,7 +29,7 @@ class HostedProducer:
 
     def __init__(self, name: str):
         self.raw = producer_bytes(name)
-        self.epoch = time.time_ns()
+        self.epoch = now_ns()
         self.number = 0
 
     def close(self) -> None:
@@ -66,7 +66,7 @@ class Host:
             raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
         cursor = sequencer.position.cursors.setdefault(name, Cursor())
         before = (producer.number, cursor.epoch, cursor.number)
-        now = time.time_ns()
+        now = now_ns()
         for event in events:
             producer.number += 1
             stamp_sent(event, producer.raw, producer.epoch, producer.number, now)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from bus.clock import now_ns
 from bus.config import Config
 from bus.log import LogReader
 from bus.process import Checkpoint, Context
@@ -118,7 +119,7 @@ class StepRunner:
         self.seq = events[-1].seq
         if not mine:
             return []
-        recv_ns = time.time_ns()
+        recv_ns = now_ns()
         said = self._step(mine)
         for own in said:
             stamp_received(own, recv_ns)

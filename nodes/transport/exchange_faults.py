@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from bus.clock import machine_elapsed_ns
 from bus.config import ConfigError
 from nodes.simulation import latency
 from nodes.simulation.fault_plan import KINDS, MOMENTARY, FaultError, asked, schedule
@@ -67,11 +68,12 @@ def _since_s(where: Path, text: bytes) -> float:
     identity = hashlib.sha256(text).hexdigest()
     try:
         known = json.loads(where.read_text())
-        if known["schedule"] == identity:
-            return max(time.time() - known["began_s"], 0.0)
+        since_s = machine_elapsed_ns() / 1e9 - known["began_elapsed_s"]
+        if known["schedule"] == identity and since_s >= 0:  # else it is of before a reboot
+            return since_s
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    where.write_text(json.dumps({"schedule": identity, "began_s": time.time()}))
+    where.write_text(json.dumps({"schedule": identity, "began_elapsed_s": machine_elapsed_ns() / 1e9}))
     return 0.0
 
 

@@ -8,6 +8,7 @@ import time
 from itertools import islice
 from typing import Any
 
+from bus.clock import machine_elapsed_ns, machine_wall_ns
 from bus.config import Config
 from nodes.simulation.core import Core, Told
 from nodes.simulation.hooks import Faults
@@ -27,6 +28,7 @@ class Running:
         self.ctx = ctx
         self.config: Config = ctx.config
         self.exchange = self.config.exchange
+        self._began_ns = machine_wall_ns() - machine_elapsed_ns()
         self.faults: Faults | None = None  # set before the doors open; see nodes/simulation/hooks.py
         self.capture: Capture | None = None
         if self.exchange.replay:
@@ -51,7 +53,7 @@ class Running:
     def _restore(self, lose_orders: bool = False) -> None:
         """What was written before, the markets around it, and a fresh state file that says all of it."""
         lines = list(self.state.lines())
-        now_ms = time.time() * 1000
+        now_ms = self.true_ms()
         if self.capture:
             self.core = Core.recorded(self.config, self.capture.heads, lines, self._snapshot_ahead)
             wanted = self.state.position(self.capture.identity())
@@ -82,7 +84,11 @@ class Running:
 
     def now_ms(self) -> int:
         """The venue's clock: what it stamps and what it judges timestamps by."""
-        return int(time.time() * 1000 + self.skew_ms)
+        return int(self.true_ms() + self.skew_ms)
+
+    def true_ms(self) -> float:
+        """The venue stands for another machine: what is done to this one's wall clock meanwhile is not its business."""
+        return (self._began_ns + machine_elapsed_ns()) / 1e6
 
     @property
     def skew_ms(self) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from bus.clock import now_ns
 from bus.config import Feed
 from nodes.feeding.reception import Reception
 from nodes.feeding.standing import UNKNOWN, Standings
@@ -106,7 +107,7 @@ class LineRequests:
         if answer is None:
             return False
         refused = len(self.reception.refused)
-        said = self.reception.definition(subject, time.time_ns(), answer)
+        said = self.reception.definition(subject, now_ns(), answer)
         if len(self.reception.refused) == refused:
             self.heard(said)
             return self._stands(subject, self.adapter.standing(answer, instrument))
@@ -155,7 +156,7 @@ class LineRequests:
         if body is None:
             return
         refused = len(self.reception.refused)
-        said = self.reception.snapshot(subject, time.time_ns(), body)
+        said = self.reception.snapshot(subject, now_ns(), body)
         if len(self.reception.refused) == refused:
             self.count["snapshots"] += 1
         if subject not in self.reception.wanted_snapshots():
@@ -166,7 +167,7 @@ class LineRequests:
         """Measures the venue's clock now and then."""
         while True:
             await self.budget.spend(venue_clock.SAMPLES * self.adapter.clock().weight)
-            sample = await venue_clock.measure(self._venue_ns)
+            sample = await venue_clock.measure(self._venue_ns, now_ns)
             if sample is not None:
                 self._judge(sample)
             await asyncio.sleep(self.settings.clock_s)

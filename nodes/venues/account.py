@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
+from bus.clock import STEP_NS
 from bus.schema import DTYPES, Action, Kind, Status
 from bus.wire import Event, decode, encode
 from nodes.venues.binance_orders import Fill, Report, values
@@ -51,6 +52,7 @@ class State(msgspec.Struct):
     trades: dict[str, dict[int, None]] = {}
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
+    stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
 
 
 class Account:
@@ -78,7 +80,7 @@ class Account:
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of kind intent, update or fill; others are of no interest."""
+        """Takes in an event of kind intent, update, fill or clock; others are of no interest."""
         if event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
@@ -86,6 +88,8 @@ class Account:
         elif event.kind == Kind.fill:
             for record in event.records:
                 self._read_fill(event.subject, record)
+        elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
+            self.state.stepped_ns = event.seq_ns
 
     def _read_intent(self, event: Event) -> None:
         record = event.records[0]

@@ -173,7 +173,7 @@ class Field:
             now = self._ready(name)
             if now and now["pid"] != pid:
                 self._waiting.remove(one)
-                self.kills.append(Kill(name, killed_ns, (now["ready_ns"] - killed_ns) / 1e9))
+                self.kills.append(Kill(name, killed_ns, (now["wall_ns"] - killed_ns) / 1e9))
 
     def _ready(self, name: str) -> dict:
         try:
