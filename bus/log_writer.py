@@ -15,6 +15,8 @@ from pathlib import Path
 
 from bus.files import boot_id, make_folders, sync_folder, write_file
 from bus.segments import (
+    IDENTITIES_MAX,
+    Identity,
     LogCorrupt,
     LogError,
     LogFull,
@@ -22,6 +24,7 @@ from bus.segments import (
     batch_bytes,
     durable_bytes,
     head_bytes,
+    identities,
     read_durable,
     read_preamble,
     scan,
@@ -105,6 +108,10 @@ class LogWriter:
             log_id = self._cut(found, start, durable)
             if same and log_id:
                 self.log_id = log_id
+        self.identities = identities(self.folder)
+        if not self.identities or self.identities[-1].log_id != self.log_id:
+            stayed = [identity for identity in self.identities if identity.first <= self.last + 1]
+            self.identities = [*stayed[1 - IDENTITIES_MAX :], Identity(self.log_id, self.last + 1)]
         # First the new identity's segment, then this boot owns the log: when we die between, the next start finds the old
         # owner and takes a new identity again.
         if not same or not segments(self.folder):
@@ -167,7 +174,7 @@ class LogWriter:
 
     def _roll(self) -> None:
         """Starts the segment of the next number. It is visible only when its head is whole."""
-        head = head_bytes(self.log_id, self.last + 1, self.boot, self.state() if self.state else b"")
+        head = head_bytes(self.log_id, self.last + 1, self.boot, self.state() if self.state else b"", self.identities)
         path = self.folder / f"{self.last + 1:020d}.seg"
         fresh = path.with_suffix(".new")
         fd = -1

@@ -116,12 +116,17 @@ class Session:
 
         The outbox holds what the sequencer has not taken, and is read first: what it releases meanwhile is in the log.
         """
-        loaded = self.ctx.checkpoint.load()
-        after = 0
-        if loaded is not None:
-            with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):  # of another version: all of the log
-                self.account, self.logged = Account(loaded[1]), Account(loaded[1])
-                after = loaded[0]
+        loaded = self.ctx.checkpoint.load(LogReader(self.ctx.config.log_dir))
+        unused, after = loaded.unused, 0
+        if loaded.seq:
+            try:
+                self.account, self.logged = Account(loaded.state), Account(loaded.state)
+                after = loaded.seq
+            except msgspec.DecodeError as error:
+                unused = f"{self.ctx.checkpoint.path} is of another version: {error}"
+        if unused:
+            action = "all of the log is read; orders that this log does not know are not this session's: look at the venue"
+            self.ctx.alert("critical", "checkpoint not used", unused, action)
         for event in self.outbox_tail():
             self.account.read(event)
         self.reconciler = self.new_reconciler()
@@ -170,15 +175,15 @@ class Session:
         now = time.monotonic()
         if self.kept is not None and self.subscription.durable_seq >= self.kept[0]:
             # In a thread: it is synced to disk, and a hosted session shares its loop with the sequencer.
-            asyncio.get_running_loop().run_in_executor(None, self.save, *self.kept)
+            asyncio.get_running_loop().run_in_executor(None, self.save, *self.kept, self.subscription.log_id)
             self.kept = None
         if self.kept is None and now - self.kept_at >= self.ctx.config.checkpoint_s:
             self.kept_at = now
             self.kept = (seq, self.logged.pack())
 
-    def save(self, seq: int, state: bytes) -> None:
+    def save(self, seq: int, state: bytes, log_id: int) -> None:
         with contextlib.suppress(OSError):  # a full disk: the next one
-            self.ctx.checkpoint.save(seq, state)
+            self.ctx.checkpoint.save(seq, state, log_id)
 
     # Intents
 

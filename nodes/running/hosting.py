@@ -212,6 +212,7 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
 
     host.handlers.append(handle)
     say_all()
+    ctx.tell_unused(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     try:
         while not ctx.stop.is_set():
@@ -219,7 +220,7 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
             ctx.counters.update(runner.step.counters())
             if not unsaid and (due := runner.checkpoint_due(host.sequencer.log.durable)):
                 with contextlib.suppress(OSError):
-                    await asyncio.to_thread(runner.checkpoint.save, *due)
+                    await asyncio.to_thread(runner.checkpoint.save, *due, host.sequencer.log.log_id)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.25):
                     await ctx.stop.wait()
