@@ -63,7 +63,7 @@ class LogWriter:
         self._size = 0
         self._torn = False  # behind `_size` lies what a refused append left, and it could not be cut yet
         self._rolled: deque[int] = deque()  # file descriptors of full segments that are still to be synced
-        self._sync_error: OSError | None = None
+        self._sync_error: Exception | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = -1
@@ -203,8 +203,11 @@ class LogWriter:
     def append(self, first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> None:
         """One batch: events numbered `first`, `first` + 1, … Whole or not at all.
 
-        Raises LogFull when the disk takes no more (the log is as before), ValueError when `first` is not the next number.
+        Raises LogFull when the disk takes no more (the log is as before), ValueError when `first` is not the next number, or
+        the log has been closed.
         """
+        if self._fd < 0:
+            raise ValueError(f"{self.folder} has been closed; number {first} comes too late")
         if first != self.last + 1:
             raise ValueError(f"number {first} is not the next one of {self.folder}; that is {self.last + 1}")
         if self._sync_error is not None:
@@ -246,8 +249,11 @@ class LogWriter:
 
     def _sync_loop(self, interval: float) -> None:
         while not self._closing.wait(interval):
-            if self.last > self.durable:
-                self._sync_now()
+            try:
+                if self.last > self.durable:
+                    self._sync_now()
+            except Exception as error:  # noqa: BLE001 - nobody joins this thread: who appends next raises it
+                self._sync_error = error
             if self._sync_error is not None:
                 return
 

@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,7 +161,37 @@ class Context:
         self._subscriptions: list[Any] = []
         self._ready = False
         self._refusals = 0
-        self._tasks: list[asyncio.Task] = []
+        self._tasks: set[asyncio.Task] = set()
+        self.failure: BaseException | None = None  # what ends this process: the first fault that nobody else saw
+
+    def own(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task:
+        """Runs `work` beside the node. A fault in it ends the process; at `close` it is cancelled."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+        return task
+
+    def _over(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the node because of a fault in one of its tasks or callbacks; whoever runs it raises `failure` then."""
+        if self.failure is None:
+            self.failure = error
+        self.stop.set()
+
+    def guard(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A fault in a callback of the loop (a timer, a socket's reader) ends the process too; what networks do does not."""
+
+        def on_fault(loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+            loop.default_exception_handler(what)
+            error = what.get("exception")
+            if error is not None and not isinstance(error, OSError | asyncio.CancelledError):
+                self.fail(error)
+
+        loop.set_exception_handler(on_fault)
 
     @property
     def producer(self) -> Any:
@@ -220,7 +250,7 @@ class Context:
         content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
             self.say([encode(Kind.run, self.name, content)])
-        self._tasks.append(asyncio.create_task(self._heartbeat()))
+        self.own(self._heartbeat(), "heartbeat")
 
     def health(self) -> dict:
         content = {"node": self.name, "pid": os.getpid(), "refusals": self._refusals, **self.counters}
@@ -240,8 +270,8 @@ class Context:
             await asyncio.sleep(HEALTH_S)
 
     async def close(self) -> None:
-        for task in self._tasks:
+        for task in (tasks := tuple(self._tasks)):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._producer is not None:
             self._producer.close()

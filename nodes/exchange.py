@@ -82,6 +82,8 @@ async def run(ctx: Any) -> None:
                     group.create_task(run_faults(running)),
                     group.create_task(run_derived(running)),
                 ]
+                if scan:
+                    tasks.append(group.create_task(seen(scan)))  # what it raises ends the exchange, now and not at its end
                 await ctx.stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -97,6 +99,11 @@ async def run(ctx: Any) -> None:
             raise ConfigError(running.failure)
     finally:
         running.close()
+
+
+async def seen(work: asyncio.Future) -> None:
+    """Waits for what runs in a thread; cancelled, it leaves it alone."""
+    await asyncio.shield(work)
 
 
 async def run_upkeep(running: Running) -> None:

@@ -72,6 +72,7 @@ class Session:
         self.unsaid: list[bytearray] = []
         self.kept: tuple[int, bytes] | None = None  # a checkpoint that waits to be durable
         self.kept_at = 0.0
+        self.saving: asyncio.Task | None = None
         self.count = ctx.counters
         self.count.update(
             {
@@ -173,9 +174,10 @@ class Session:
     def keep(self, seq: int) -> None:
         """A checkpoint holds only what is in the log, and is written when that is on disk."""
         now = time.monotonic()
-        if self.kept is not None and self.subscription.durable_seq >= self.kept[0]:
+        kept, saved = self.kept, self.saving is None or self.saving.done()
+        if kept is not None and saved and self.subscription.durable_seq >= kept[0]:
             # In a thread: it is synced to disk, and a hosted session shares its loop with the sequencer.
-            asyncio.get_running_loop().run_in_executor(None, self.save, *self.kept, self.subscription.log_id)
+            self.saving = self.ctx.own(asyncio.to_thread(self.save, *kept, self.subscription.log_id))
             self.kept = None
         if self.kept is None and now - self.kept_at >= self.ctx.config.checkpoint_s:
             self.kept_at = now
@@ -367,6 +369,8 @@ class Session:
             connection.abort("this session ends it")
             self.requests.connection = None
             self.unanswered(self.requests.lost(), "the connection broke before the answer came")
+            if connection.failure is not None:
+                self.ctx.fail(connection.failure)
         if connection.failure is not None:
             raise connection.failure
         raise websocket.Disconnected(connection.closed.result())
@@ -423,7 +427,7 @@ async def run(ctx: Context) -> None:
         work: list[Callable[[], Coroutine[Any, Any, None]]] = [
             session.keep_connected, session.keep_reconciled, session.watch_deadlines,
         ]  # fmt: skip
-        tasks = [asyncio.create_task(following), *(asyncio.create_task(job()) for job in work)]
+        tasks = [ctx.own(following), *(ctx.own(job()) for job in work)]
         stopped = asyncio.create_task(ctx.stop.wait())
         tasks.append(stopped)
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
