@@ -243,7 +243,7 @@ class Context:
         fresh = folder / f"{self.name}.new"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns()}))
+            fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns(), "hosted": self.hosted}))
             fresh.rename(folder / f"{self.name}.json")
         except OSError as error:
             raise NodeFault(f"{fresh} cannot be written: {error.strerror}; make room or permit it") from None

@@ -271,10 +271,13 @@ class Sentinel:
 
 
 def ready_ns(config: Config, name: str, pid: int = 0) -> int:
-    """When this life of a process (without `pid`: its last one) became ready; 0 if it has not."""
+    """When this life of a process (without `pid`: its last one) became ready; 0 if it has not.
+
+    A node that is hosted works in another process: the one of its own name had nothing to do, and has never been ready.
+    """
     with contextlib.suppress(OSError, ValueError, KeyError):
         said = json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
-        return said["ready_ns"] if pid in (0, said["pid"]) else 0
+        return said["ready_ns"] if pid in (0, said["pid"]) and not said.get("hosted") else 0
     return 0
 
 
