@@ -16,8 +16,8 @@ from nodes.transport.supervisord import Away, ProcessStates, Supervisord, is_fre
 from nodes.watching.deaths import Budget, left_alone
 
 PROJECT = Path(__file__).resolve().parent.parent
-# Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow is hosted by the sequencer, which has it
-# ready a second after the process of its name has ended.
+# Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow is hosted by the sequencer, which
+# has it ready a second after the process of its name has ended.
 STAND_IN = f"""
 import json, os, pathlib, runpy, signal, sys, time
 if sys.argv[1] == "sentinel":
