@@ -11,7 +11,6 @@ from types import ModuleType
 
 from bus.clock import now_ns
 from bus.config import Config, ConfigError, Instrument
-from bus.log import LogReader
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
@@ -68,7 +67,7 @@ class Backfill:
     # -- the log
 
     def restore(self) -> None:
-        if (loaded := self.ctx.checkpoint.load(LogReader(self.config.log_dir).last)) is not None:
+        if (loaded := self.ctx.resume()) is not None:
             self.seq, state = loaded
             self.plan.restore(state)
 
@@ -86,14 +85,14 @@ class Backfill:
         if events:
             self.seq = events[-1].seq
 
-    async def keep(self, durable_seq: int) -> None:
+    async def keep(self, durable_seq: int, log_id: int) -> None:
         """A checkpoint now and then, never beyond what is durable."""
         now = time.monotonic()
         if self.kept is None and now - self.kept_at >= self.config.checkpoint_s:
             self.kept = (self.seq, self.plan.state())
         if self.kept is not None and durable_seq >= self.kept[0]:
             with contextlib.suppress(OSError):  # a full disk: the next one
-                await asyncio.to_thread(self.ctx.checkpoint.save, *self.kept)
+                await asyncio.to_thread(self.ctx.checkpoint.save, *self.kept, log_id)
             self.kept, self.kept_at = None, now
 
     # -- the venue
@@ -228,7 +227,7 @@ async def run(ctx: Context) -> None:
     try:
         async for events in subscription:
             backfill.observe(events)
-            await backfill.keep(subscription.durable_seq)
+            await backfill.keep(subscription.durable_seq, subscription.log_id)
     finally:
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -88,7 +88,6 @@ class Line:
         self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
         self.space = Space.ample
         self.lives: list[Live] = []  # that are open
-        self.closing: set[asyncio.Task] = set()
         self.unsaid: list[bytearray] = []  # at most what one read of each socket brought
         self.heard_ns = 0
 
@@ -213,7 +212,7 @@ class Line:
         if self.unsaid:
             live.pause()
         ping_s = adapter.PING_S if adapter.PING else settings.ping_s
-        live.talk(Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s))
+        live.talk(Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s), self.ctx.own)
         live.send(adapter.subscribe(self.instruments, settings))
         now_s = time.monotonic()
         life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
@@ -310,6 +309,8 @@ class Line:
         if live in self.lives:
             self.lives.remove(live)
             live.hush()
+            if live.connection is not None and live.connection.failure is not None:
+                self.ctx.fail(live.connection.failure)
             if live.source is not None:
                 self.say(self.reception.close(live.source, now_ns()))
 
@@ -317,9 +318,7 @@ class Line:
         """Says goodbye to a connection that is not wanted any more."""
         self.end(live)
         assert live.connection is not None
-        task = asyncio.create_task(live.connection.close())
-        self.closing.add(task)
-        task.add_done_callback(self.closing.discard)
+        self.ctx.own(live.connection.close())
         return why
 
     def failed(self, error: Disconnected) -> None:
@@ -415,7 +414,7 @@ async def run(ctx: Context) -> None:
     line = Line(ctx)
     requests = line.requests
     jobs = (line.keep_connected, line.watch, requests.keep_definitions, requests.keep_books, requests.keep_time)
-    work = [asyncio.create_task(job()) for job in jobs]
+    work = [ctx.own(job()) for job in jobs]
     stopped = asyncio.create_task(ctx.stop.wait())
     try:
         done, _ = await asyncio.wait((*work, stopped), return_when=asyncio.FIRST_COMPLETED)

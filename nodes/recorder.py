@@ -47,10 +47,13 @@ class Recorder:
         self.archive = ArchiveWriter(ctx.config.archive_dir)
         try:
             self._check_continuity()
-            self.recent = RecentWriter(ctx.config.recent_dir, self.log_id, ctx.config.recorder.recent_bytes_max)
+            bytes_max = ctx.config.recorder.recent_bytes_max
+            self.recent = RecentWriter(ctx.config.recent_dir, self.log_id, bytes_max, last=self.log.last)
         except LogError:
             self.archive.close()
             raise
+        if self.recent.ahead:
+            ctx.alert("warning", "recent store not used", self.recent.ahead, "it is filled again from the log")
         self.recent.start_after(self._recent_start())
         self.days = Days(ctx, self.archive)
         self.told: dict[str, str] = {}  # by store: its present trouble is told once, not at every retry
@@ -69,10 +72,10 @@ class Recorder:
                 f"{self.config.archive_dir} ends at seq {archived} and {self.config.log_dir} begins at {first}: what lies "
                 "between is missing. Restore it from a copy, or move both folders away to begin anew"
             )
-        if archived > self.log.last:
+        if archived and (why := self.log.foreign(archived, self.archive.log_id)):
             raise ArchiveError(
-                f"{self.config.archive_dir} ends at seq {archived}, but {self.config.log_dir} ends at {self.log.last}: "
-                "they are not of one mesh. Move the archive away, or bring its log back"
+                f"{self.config.archive_dir} and {self.config.log_dir} are not of one mesh: the archive ends at seq {archived}; "
+                f"{why}. Move the archive away, or bring its log back"
             )
 
     def _recent_start(self) -> int:

@@ -273,7 +273,10 @@ class Sentinel:
 
 
 def ready_ns(config: Config, name: str, pid: int) -> int:
-    """When this life of a process became ready, in the mesh's time; 0 if it has not."""
+    """When this life of a process became ready, in the mesh's time; 0 if it has not.
+
+    A node that is hosted works in another process: the one of its own name had nothing to do, and has never been ready.
+    """
     said = _ready(config, name)
     return said["ready_ns"] if said.get("pid") == pid else 0
 
@@ -285,7 +288,8 @@ def worked_wall_ns(config: Config, name: str) -> int:
 
 def _ready(config: Config, name: str) -> dict:
     with contextlib.suppress(OSError, ValueError):
-        return json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
+        said = json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
+        return {} if said.get("hosted") else said
     return {}
 
 

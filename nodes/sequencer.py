@@ -9,7 +9,7 @@ import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 
@@ -252,8 +252,7 @@ class SequencerContext(Context):
 
     sequencer: Sequencer
     on_started: Callable[[Sequencer], None] | None = None  # a host starts its guests
-    guests_stop: asyncio.Event | None = None
-    guests: list[asyncio.Task] = []
+    end_guests: Callable[[], Awaitable[None]] | None = None  # afterwards they say nothing more
 
     def say(self, events: list[bytearray]) -> None:
         sequencer = self.sequencer
@@ -331,9 +330,8 @@ async def run(ctx: SequencerContext) -> None:
                     await ctx.stop.wait()
         if failure:
             raise failure[0]
-        if ctx.guests_stop is not None:  # guests end while the log still takes what they say last
-            ctx.guests_stop.set()
-            await asyncio.gather(*ctx.guests, return_exceptions=True)
+        if ctx.end_guests is not None:  # while the log still takes what they say last
+            await ctx.end_guests()
         clean = True
     finally:
         loop.remove_reader(sequencer.intake.fd)

@@ -76,6 +76,7 @@ class Session:
         self.unsaid: list[bytearray] = []
         self.kept: tuple[int, bytes] | None = None  # a checkpoint that waits to be durable
         self.kept_at = 0.0
+        self.saving: asyncio.Task | None = None
         self.count = ctx.counters
         self.count.update(
             {
@@ -126,12 +127,17 @@ class Session:
 
         The outbox holds what the sequencer has not taken, and is read first: what it releases meanwhile is in the log.
         """
-        loaded = self.ctx.checkpoint.load()
-        after = 0
-        if loaded is not None:
-            with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):  # of another version: all of the log
-                self.account, self.logged = Account(loaded[1]), Account(loaded[1])
-                after = loaded[0]
+        loaded = self.ctx.checkpoint.load(LogReader(self.ctx.config.log_dir))
+        unused, after = loaded.unused, 0
+        if loaded.seq:
+            try:
+                self.account, self.logged = Account(loaded.state), Account(loaded.state)
+                after = loaded.seq
+            except msgspec.DecodeError as error:
+                unused = f"{self.ctx.checkpoint.path} is of another version: {error}"
+        if unused:
+            action = "all of the log is read; orders that this log does not know are not this session's: look at the venue"
+            self.ctx.alert("critical", "checkpoint not used", unused, action)
         for event in self.outbox_tail():
             self.account.read(event)
         self.reconciler = self.new_reconciler()
@@ -179,17 +185,18 @@ class Session:
     def keep(self, seq: int) -> None:
         """A checkpoint holds only what is in the log, and is written when that is on disk."""
         now = time.monotonic()
-        if self.kept is not None and self.subscription.durable_seq >= self.kept[0]:
+        kept, saved = self.kept, self.saving is None or self.saving.done()
+        if kept is not None and saved and self.subscription.durable_seq >= kept[0]:
             # In a thread: it is synced to disk, and a hosted session shares its loop with the sequencer.
-            asyncio.get_running_loop().run_in_executor(None, self.save, *self.kept)
+            self.saving = self.ctx.own(asyncio.to_thread(self.save, *kept, self.subscription.log_id))
             self.kept = None
         if self.kept is None and now - self.kept_at >= self.ctx.config.checkpoint_s:
             self.kept_at = now
             self.kept = (seq, self.logged.pack())
 
-    def save(self, seq: int, state: bytes) -> None:
+    def save(self, seq: int, state: bytes, log_id: int) -> None:
         with contextlib.suppress(OSError):  # a full disk: the next one
-            self.ctx.checkpoint.save(seq, state)
+            self.ctx.checkpoint.save(seq, state, log_id)
 
     # Intents
 
@@ -377,6 +384,8 @@ class Session:
             connection.abort("this session ends it")
             self.requests.connection = None
             self.unanswered(self.requests.lost(), "the connection broke before the answer came")
+            if connection.failure is not None:
+                self.ctx.fail(connection.failure)
         if connection.failure is not None:
             raise connection.failure
         raise websocket.Disconnected(connection.closed.result())
@@ -437,7 +446,7 @@ async def run(ctx: Context) -> None:
         work: list[Callable[[], Coroutine[Any, Any, None]]] = [
             session.keep_connected, session.keep_reconciled, session.watch_deadlines, session.keep_time,
         ]  # fmt: skip
-        tasks = [asyncio.create_task(following), *(asyncio.create_task(job()) for job in work)]
+        tasks = [ctx.own(following), *(ctx.own(job()) for job in work)]
         stopped = asyncio.create_task(ctx.stop.wait())
         tasks.append(stopped)
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

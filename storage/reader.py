@@ -17,6 +17,7 @@ from bus.segments import LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
 from storage.archive import DAY_NS, ArchiveReader, day_of, read_watermark
+from storage.catalog import Watermark
 from storage.columns import from_bytes
 from storage.coverage import described
 from storage.environment import RecentError
@@ -55,17 +56,19 @@ def events(
     """Events with after < seq ≤ until in order of `seq`, each once, the same bytes wherever they lie.
 
     With `follow` it waits at the end for more until `stop()`. Raises ReadError when neither archive nor log has a
-    number in between, ArchiveError or LogError when files are damaged.
+    number in between or they are not of one mesh, ArchiveError or LogError when files are damaged.
     """
     wanted = None if kinds is None else frozenset(kinds)
     position = after
     while until is None or position < until:
-        archived = read_watermark(config.archive_dir).archived_seq
+        mark = read_watermark(config.archive_dir)
+        archived = mark.archived_seq
         if archived > position:
             reader = ArchiveReader(config.archive_dir)
             yield from reader.events(position, until, wanted, subject)
             position = reader.archived_seq
             continue
+        _check_one_mesh(config, mark)
         try:
             for event in _from_log(config, position, until, follow, stop):
                 position = event.seq
@@ -79,6 +82,16 @@ def events(
                 f"seq {position + 1} is neither in {config.archive_dir}, which ends at {archived}, nor in "
                 f"{config.log_dir}, which begins at {LogReader(config.log_dir).first}; restore the missing part from a copy"
             ) from None
+
+
+def _check_one_mesh(config: Config, mark: Watermark) -> None:
+    """Raises ReadError where the log does not go on with what the archive holds. One without the other is read alone."""
+    log = LogReader(config.log_dir)
+    if mark.archived_seq and log.first and (why := log.foreign(mark.archived_seq, mark.log_id)):
+        raise ReadError(
+            f"{config.archive_dir} and {config.log_dir} are not of one mesh: the archive ends at seq {mark.archived_seq}; "
+            f"{why}. Move the archive away, or bring its log back"
+        )
 
 
 def _from_log(config: Config, after: int, until: int | None, follow: bool, stop: Callable[[], bool]) -> Iterator[Event]:

@@ -39,16 +39,21 @@ class RecentFull(RecentError):
 class RecentWriter:
     """Fills the store. One process does (the recorder, which holds the archive's lock).
 
-    A store of another boot or another log is removed and begun anew: `recent_seq` is 0 then. Raises RecentError.
+    A store of another boot or another log is removed and begun anew: `recent_seq` is 0 then. `last`: where the log ends; a
+    store that goes on beyond it is of another one, and `ahead` says so, a sentence. Raises RecentError.
     """
 
-    def __init__(self, folder: Path, log_id: int = 0, bytes_max: int = 8 << 30, boot: str | None = None):
+    def __init__(
+        self, folder: Path, log_id: int = 0, bytes_max: int = 8 << 30, boot: str | None = None, last: int | None = None
+    ):
         self.folder = Path(folder)
         self.bytes_max = max(bytes_max // 4096 * 4096, 1 << 20)  # LMDB wants whole pages
         self.boot = boot_id() if boot is None else boot
         self.log_id = log_id
         self.pending: list[Event] = []
         self.wiped = False
+        self.ahead = ""
+        self._last = last
         self._opened: Environment | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -78,7 +83,10 @@ class RecentWriter:
                 with self._env.begin(db=self._tables[b"meta"]) as txn:
                     if seq := txn.get(b"recent_seq"):
                         self.recent_seq = _U8.unpack(seq)[0]
-                        return
+                        if self._last is None or self.recent_seq <= self._last:
+                            return
+                        self.ahead = f"{self.folder} holds events up to seq {self.recent_seq}, and its log ends at {self._last}"
+                        self.recent_seq = 0
             except (RecentError, lmdb.Error):
                 pass  # damaged: it is a cache
         self.wiped = there

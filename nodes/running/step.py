@@ -52,11 +52,12 @@ class StepRunner:
         self.checkpoint = Checkpoint(config.checkpoint_dir, name)
         self.step = module.Step(config, instance)
         self.seq = 0
-        loaded = self.checkpoint.load(LogReader(config.log_dir).last)
-        if loaded is not None:
+        loaded = self.checkpoint.load(LogReader(config.log_dir))
+        self.unused = loaded.unused  # why there is a checkpoint and it is none, for `Context.tell_unused`
+        if loaded.seq:
             try:
-                self.step.load(loaded[1])
-                self.seq = loaded[0]
+                self.step.load(loaded.state)
+                self.seq = loaded.seq
             except ValueError:  # other code or parameters: from the beginning
                 self.step = module.Step(config, instance)
         self.said = (0, -1)  # by the outbox or by the log
@@ -180,6 +181,7 @@ async def run_step(ctx: Context, module: ModuleType) -> None:
         runner.replay(events)
     unsaid = runner.rest()
     ctx.say(unsaid)
+    ctx.tell_unused(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     async for events in subscription:
         said = runner.live(events)
@@ -192,4 +194,4 @@ async def run_step(ctx: Context, module: ModuleType) -> None:
         ctx.counters.update(runner.step.counters())
         if due := runner.checkpoint_due(subscription.durable_seq):
             with contextlib.suppress(OSError):  # a full disk: the next one
-                await asyncio.to_thread(runner.checkpoint.save, *due)
+                await asyncio.to_thread(runner.checkpoint.save, *due, subscription.log_id)

@@ -58,7 +58,11 @@ class BinanceAccount:
         return [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
 
     async def trades_from(self, instrument: Instrument, from_id: int) -> list[Fill]:
-        """Every own trade with an id ≥ `from_id`, page by page."""
+        """Every own trade with an id ≥ `from_id`, page by page.
+
+        The next page begins with the last id of the one before: of a self-trade, which is two own trades of one id, the
+        other may be there. So what is at a seam comes twice.
+        """
         fills: list[Fill] = []
         while True:
             body = await self._get("/api/v3/myTrades", symbol=instrument.symbol, fromId=from_id, limit=TRADES_PAGE)
@@ -66,7 +70,8 @@ class BinanceAccount:
             fills += page
             if len(page) < TRADES_PAGE:
                 return fills
-            from_id = max(fill.trade_id for fill in page) + 1
+            newest = max(fill.trade_id for fill in page)
+            from_id = newest if newest > from_id else newest + 1
 
     async def balances(self) -> list[tuple[str, str, str]]:
         """(asset, free, locked) of the assets that there are any of."""

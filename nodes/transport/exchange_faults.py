@@ -3,7 +3,6 @@ venue as a whole (cut, shutdown, restart, outage). The decisions are in nodes/si
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import time
 from pathlib import Path
@@ -17,10 +16,12 @@ from bus.config import ConfigError
 from nodes.simulation import latency
 from nodes.simulation.fault_plan import KINDS, MOMENTARY, FaultError, asked, schedule
 from nodes.simulation.faults import Change, Faults
+from nodes.transport.exchange_callers import is_loopback
 from nodes.transport.exchange_running import Running
 from nodes.transport.exchange_sockets import close, warn
 
 PATH = "/tickmesh/v1/faults"
+JSON = "application/json"
 BUSY_S, IDLE_S = 0.002, 0.02  # between two looks: while a fault lasts, while one is planned
 
 
@@ -120,15 +121,18 @@ def _shut_down(running: Running, faults: Faults, change: Change) -> None:
 
 
 class FaultsDoor:
-    """`GET` lists, `POST` adds (one object or a list), `DELETE ?id=n` ends one, `DELETE` all. From this machine only."""
+    """`GET` lists, `POST` adds (one object or a list), `DELETE ?id=n` ends one, `DELETE` all. From this machine only, and
+    what changes something as JSON: no page can send that to another site without asking first."""
 
     def __init__(self, running: Running):
         self.running = running
 
     async def answer(self, request: web.Request) -> web.Response:
         faults: Any = self.running.faults
-        if not _local(request):
+        if not is_loopback(request.remote or ""):
             return _say(403, {"error": f"{PATH} answers this machine only, not {request.remote}"})
+        if (request.method == "POST" or request.can_read_body) and request.content_type != JSON:
+            return _say(415, {"error": f"Content-Type is {request.content_type!r}; {PATH} takes {JSON}"})
         try:
             if request.method == "POST":
                 planned = asked(await request.read())
@@ -155,14 +159,5 @@ class FaultsDoor:
         return _say(200, {"ended": ended, "faults": faults.view()})
 
 
-def _local(request: web.Request) -> bool:
-    try:
-        address = ipaddress.ip_address(request.remote or "")
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
 def _say(status: int, body: dict) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type=JSON)

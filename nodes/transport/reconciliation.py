@@ -97,12 +97,12 @@ class Reconciler:
 
     async def trades(self, subject: str, instrument: Instrument) -> None:
         """Own trades since the last time that all of them were known; else since the newest known one."""
-        known = self.account.state.trades.get(subject)
+        known = self.account.state.fills.get(subject)
         if not known:
             return  # each order's fills are compared with its filled quantity in `settle`
-        floor = self.account.state.trade_floor.get(subject, max(known))
-        newest = max(known)
-        for fill in await self.venue.trades_from(instrument, floor + 1):
+        newest = max(known.values())
+        floor = self.account.state.trade_floor.get(subject, newest)
+        for fill in await self.venue.trades_from(instrument, floor):  # with it: of a self-trade one side may be known
             newest = max(newest, fill.trade_id)
             self.traded(fill)
         self.account.complete_trades(subject, newest)
