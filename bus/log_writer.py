@@ -30,6 +30,7 @@ from bus.segments import (
     scan,
     segments,
 )  # fmt: skip
+from bus.space import refusal
 
 
 class LogWriter:
@@ -333,4 +334,4 @@ def _lock(folder: Path) -> int:
 
 
 def _full(folder: Path, error: OSError) -> LogFull:
-    return LogFull(f"{folder} takes no more data: {error.strerror or error}; free space or repair it, nothing was lost")
+    return LogFull(f"{folder} takes no more data: {refusal(error, folder)}. Nothing was lost")

@@ -24,6 +24,7 @@ from bus.files import make_folders, write_file
 from bus.log import LogReader
 from bus.schema import SCHEMA_HASH, Kind
 from bus.sockets import OutboxFull, Producer, Subscriber
+from bus.space import refusal
 from bus.topics import lanes_of
 from bus.wire import Event, encode
 
@@ -249,7 +250,7 @@ class Context:
             fresh.write_text(json.dumps(said))
             fresh.rename(folder / f"{self.name}.json")
         except OSError as error:
-            raise NodeFault(f"{fresh} cannot be written: {error.strerror}; make room or permit it") from None
+            raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None
         content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
             self.say([encode(Kind.run, self.name, content)])

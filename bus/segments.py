@@ -208,9 +208,13 @@ def release(folder: Path, upto: int, keep: int = 1) -> int:
     return gone
 
 
-def used_bytes(folder: Path) -> int:
+def used_bytes(folder: Path, after: int = 0) -> int:
+    """Of the segments with numbers > `after`; the first of them may hold older ones as well."""
     total = 0
-    for _, path in segments(folder):
+    found = segments(folder)
+    for index, (_, path) in enumerate(found):
+        if index + 1 < len(found) and found[index + 1][0] <= after + 1:
+            continue
         with contextlib.suppress(FileNotFoundError):
             total += path.stat().st_size
     return total

@@ -17,6 +17,7 @@ from bus.config import Config
 from bus.log import Tail
 from bus.log_writer import LogWriter
 from bus.segments import LogError, LogFull, used_bytes
+from bus.space import refusal
 from bus.topics import LANE_OF_KIND, Lane
 from bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
 
@@ -48,7 +49,7 @@ class Places:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise LogError(f"{folder}, for the sockets, cannot be made: {error.strerror}; make room or permit it") from None
+            raise LogError(f"{folder}, for the sockets, cannot be made: {refusal(error, folder)}") from None
         self.intake = f"ipc:///proc/self/fd/{self._fd}/intake"
         self.log = f"ipc:///proc/self/fd/{self._fd}/log"
 

@@ -8,7 +8,6 @@ when the sequencer is away, its outbox fills, and at the bound it stops reading 
 
 import asyncio
 import contextlib
-import os
 import random
 import time
 from collections.abc import Iterable
@@ -18,13 +17,13 @@ from bus.clock import now_ns
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
+from bus.space import Room, Space, free_of, judge, short
 from bus.wire import encode
 from nodes import venues
 from nodes.feeding.freshness import Freshness
 from nodes.feeding.lines import line_of
 from nodes.feeding.reception import Reception
 from nodes.feeding.sources import Key, Source, subject_of, topic_of
-from nodes.feeding.space import Space, judge
 from nodes.transport import websocket
 from nodes.transport.backoff import Backoff
 from nodes.transport.budget import Attempts
@@ -86,7 +85,7 @@ class Line:
         self.renewed_s = -CALM_S
         self.stale: set[Key] = set()
         self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
-        self.space = Space.ample
+        self.room = Room()
         self.lives: list[Live] = []  # that are open
         self.unsaid: list[bytearray] = []  # at most what one read of each socket brought
         self.heard_ns = 0
@@ -382,20 +381,22 @@ class Line:
 
     def look_at_disk(self) -> None:
         disk, folder = self.ctx.config.disk, self.ctx.config.source_dir
-        while not folder.exists():
-            folder = folder.parent
-        free = os.statvfs(folder)
-        free_bytes = free.f_bavail * free.f_frsize
-        before, self.space = self.space, judge(self.space, free_bytes, disk.low_bytes, disk.critical_bytes)
-        self.count["disk"], self.count["free_bytes"] = self.space.name, free_bytes
-        if self.space == before:
+        try:
+            free = free_of(folder)
+        except OSError:  # looked at again in a moment
+            return
+        before, self.room = self.room, judge(self.room, free, disk)
+        space = self.room.bytes  # what is left out brings bytes back, never inodes: those are the recorder's to tell
+        self.count["disk"], self.count["free_bytes"] = space.name, free.bytes
+        if space == before.bytes:
             return
         self.count["disk_steps"] = self.count.get("disk_steps", 0) + 1
-        action = ("everything is said", "raw frames are left out", "raw frames and depth are left out")[self.space]
-        level = ("info", "warning", "critical")[self.space]
-        self.alert(level, "disk", str(folder), f"{free_bytes} bytes are free: {self.space.name}", action)
-        self.say(self.reception.leave_out_depth(self.space == Space.critical))
-        self.say(self.reception.keep_raw(self.settings.raw and self.space == Space.ample, now_ns()))
+        action = ("everything is said", "raw frames are left out", "raw frames and depth are left out")[space]
+        level = ("info", "warning", "critical")[space]
+        why = short(Room(space), free, disk) or f"{free} are free again"
+        self.alert(level, "disk", str(folder), why, action)
+        self.say(self.reception.leave_out_depth(space == Space.critical))
+        self.say(self.reception.keep_raw(self.settings.raw and space == Space.enough, now_ns()))
         self.requests.wanted.set()
 
     def show(self) -> None:

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -22,7 +21,9 @@ from bus.log import LogReader
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
+from bus.space import free_of
 from bus.wire import encode
+from nodes.recording.cutting import files_expected, interval_s
 from nodes.transport.processes import Watch, age_ns, holds
 from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from nodes.watching.deaths import Budget, CrashLoops, came_to_an_end, left_alone
@@ -45,7 +46,7 @@ class Opinion:
 
     def __init__(self, ctx: Context):
         self.ctx = ctx
-        self.judge = Judge(ctx.config.sentinel, ctx.config.recorder.segment_s)
+        self.judge = Judge(ctx.config.sentinel, interval_s(ctx.config.recorder, files_expected(ctx.config)))
         self.restarts = Restarts(ctx.config.sentinel)
         self.known = False  # the alerts of the last hour: nothing is restarted before
 
@@ -83,11 +84,13 @@ class Opinion:
             return newest.name, newest.stat().st_size
         return None
 
-    def _disk_full(self) -> bool:
+    def _disk_full(self) -> str:
+        """What the log's disk lacks for one more segment; "" where nothing is short."""
         try:
-            return shutil.disk_usage(self.ctx.config.log_dir).free < self.ctx.config.log.segment_bytes
+            free = free_of(self.ctx.config.log_dir)
         except OSError:
-            return False
+            return ""
+        return f"{free} are free" if free.bytes < self.ctx.config.log.segment_bytes or not free.inodes else ""
 
 
 class Sentinel:

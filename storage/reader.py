@@ -12,7 +12,7 @@ import numpy as np
 
 from bus.config import Config
 from bus.log import LogReader, Tail
-from bus.schema import Kind
+from bus.schema import Flag, Kind
 from bus.segments import LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
@@ -21,9 +21,10 @@ from storage.catalog import Watermark
 from storage.columns import from_bytes
 from storage.coverage import described
 from storage.environment import RecentError
+from storage.eras import era_of
 from storage.gaps import Gaps, coverage_of, handed
 from storage.recent import RecentReader
-from storage.rows import By, check_order, in_id_order, row_dtype, rows_of
+from storage.rows import By, check_order, in_id_order, rows_of
 from storage.times import ReadError, Time, to_ns
 
 __all__ = ["ReadError", "Time", "arrays", "events", "exponents", "frame", "last", "latest", "parse_topic", "scaled", "to_ns"]
@@ -127,7 +128,7 @@ def arrays(
     """One row a record of the topic with start ≤ seq_ns < end, in order, up to this moment.
 
     `order` "seq": as it was heard, which is what a model saw. "id" (trades): with start ≤ venue_ns < end in order of trade_id,
-    each once, what was repaired later in its place; where a venue began its ids anew, ask for the times before and after.
+    each once, what was repaired later in its place; where a venue began its ids anew, all of one era before all of the next.
 
     dtype: `storage.archive.row_dtype(kind)`: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event (u8, i8 ns, UTC),
     then the record's own fields; prices and quantities are mantissas. A depth event with n levels gives n rows.
@@ -148,23 +149,34 @@ def arrays(
 def _gathered(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:
     check_order(kind, by)
     archive = ArchiveReader(config.archive_dir)
-    parts = [archive.columns(kind, subject, start_ns, end_ns, by)]
+    era, eras = 0, []
+    if by == "venue":
+        found, era = archive.by_venue(kind, subject, start_ns, end_ns)
+        parts, eras = [found.rows], [found.eras]
+    else:
+        parts = [archive.columns(kind, subject, start_ns, end_ns)]
     position = archive.archived_seq
     if start_ns is not None and by == "seq":
         position = max(position, LogReader(config.log_dir).seq_at(start_ns))
     raws: list[bytes] = []
+    resets: list[int] = []
     for event in events(config, position):
         if end_ns is not None and by == "seq" and event.seq_ns >= end_ns:
             break
         if event.kind == kind and event.subject == subject:
             raws.append(bytes(event.raw))
+            if by == "venue" and event.flags & Flag.RESET:
+                resets.append(event.seq)
             if len(raws) >= ROWS_BATCH:
                 parts.append(_rows(kind, subject, raws, start_ns, end_ns, by))
                 raws = []
     if raws:
         parts.append(_rows(kind, subject, raws, start_ns, end_ns, by))
-    rows = np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
-    return in_id_order(rows) if by == "venue" else rows
+    rows = np.concatenate(parts)
+    if by == "seq":
+        return rows
+    logged = era_of(np.array([era, *resets], "i8"), rows["seq"][len(parts[0]) :])
+    return in_id_order(rows, np.concatenate([*eras, logged]))
 
 
 def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:

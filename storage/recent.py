@@ -20,6 +20,7 @@ from pathlib import Path
 import lmdb
 
 from bus.files import boot_id, write_file
+from bus.space import free_of, refusal
 from bus.wire import Event, decode
 from storage.environment import Environment, RecentError, close_environment, open_environment, present_environment
 
@@ -154,8 +155,7 @@ class RecentWriter:
     def _full(self, error: Exception) -> RecentFull:
         self._topics = self._load_topics()  # those of the failed transaction are not there
         return RecentFull(
-            f"{self.folder} takes no more: {error}; free space or raise recorder.recent_bytes_max. Nothing is lost: the "
-            "log has it, and it is tried again"
+            f"{self.folder} takes no more: {_why(error, self.folder)}. Nothing is lost: the log has it, and it is tried again"
         )
 
     def _commit(self, events: list[Event], seq: int) -> None:
@@ -355,3 +355,11 @@ class RecentReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _why(error: Exception, folder: Path) -> str:
+    if isinstance(error, OSError):
+        return refusal(error, folder)
+    if isinstance(error, lmdb.MapFullError):
+        return f"{error}; raise recorder.recent_bytes_max"
+    return f"{error}; {free_of(folder)} are free there"

@@ -16,6 +16,7 @@ from bus.evolution import dtype_of, recast
 from bus.files import make_folders, sync_folder
 from bus.schema import DEPTH, DESCRIPTION, DTYPES, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from bus.segments import LogError
+from bus.space import refusal
 from bus.topics import TABLE, Lane
 from storage.book import Book
 from storage.columns import Table, TableReader, read_table, to_bytes, windows
@@ -142,7 +143,7 @@ def place(path: Path, data: bytes, mode: int = 0o444) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise ArchiveFull(
-            f"{path.parent} takes no archive file: {error.strerror or error}; free space or make it writable. "
+            f"{path.parent} takes no archive file: {refusal(error, path.parent)}. "
             "Nothing is lost: the log keeps everything until it is archived, and it is tried again"
         ) from None
 

@@ -340,7 +340,7 @@ def test_a_real_day(nexo, every):
         got["changes"] = 0
         assert {begin: bar for begin, bar in as_dicts(got).items() if bar} == expected
     seen = resample.seen(config, "binance.NEXOUSDT", resample.Window(MINUTE))
-    assert seen.timeless + len(seen.waiting) == 33_437 - len(quotes), "what has no time is counted"
+    assert seen.timeless + len(seen.edges.quotes) == 33_437 - len(quotes), "what has no time is counted"
 
 
 @pytest.mark.data
@@ -375,4 +375,4 @@ def test_a_damaged_day_is_a_sentence(nexo, tmp_path):
     wrong = tmp_path / file.path.name
     wrong.write_bytes(raw)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ArchiveError, match="is damaged: .*; restore it from a copy"):
-        resample._of_file(file._replace(path=wrong), resample.Window(MINUTE), "ticks", pool)
+        resample._of_file(file._replace(path=wrong), resample.Window(MINUTE), "ticks", pool, ArchiveReader(config.archive_dir))

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_feed import depth, trade
 
-from bus.config import ConfigError, Feed, Instrument, load
+from bus.config import ConfigError, Disk, Feed, Instrument, load
 from bus.schema import Flag, Kind
+from bus.space import Free, Room, Space, judge
 from bus.wire import decode, encode
 from nodes.feeding.freshness import Freshness
 from nodes.feeding.lines import idle_because, line_of
@@ -16,7 +17,6 @@ from nodes.feeding.overlap import HELD_MAX, Overlap
 from nodes.feeding.rebuilding import rebuild_line
 from nodes.feeding.reception import Reception
 from nodes.feeding.sources import key_of
-from nodes.feeding.space import Space, judge
 from nodes.venues import binance
 
 BTC = Instrument(symbol="BTCUSDT")
@@ -266,11 +266,15 @@ def test_a_new_connection_and_a_held_socket_begin_every_silence_anew():
 
 
 def test_space_goes_down_at_once_and_up_with_hysteresis():
-    step, seen = Space.ample, []
-    for free in (300, 199, 205, 219, 220, 99, 105, 111, 50, 500):
-        step = judge(step, free, 200, 100)
-        seen.append(step.name)
-    assert seen == ["ample", "low", "low", "low", "ample", "critical", "critical", "low", "critical", "ample"]
+    room, seen = Room(), []
+    marks = Disk(low_bytes=200, critical_bytes=100, low_inodes=200, critical_inodes=100)
+    for free in (300, 199, 205, 209, 210, 99, 104, 105, 50, 500):
+        of_bytes, of_inodes = judge(room, Free(free, 1000), marks), judge(room, Free(1000, free), marks)
+        assert (of_bytes.inodes, of_inodes.bytes) == (Space.enough, Space.enough), "each is judged for itself"
+        room = Room(of_bytes.bytes, of_inodes.inodes)
+        assert room.bytes == room.inodes == room.worst
+        seen.append(room.worst.name)
+    assert seen == ["enough", "low", "low", "low", "enough", "critical", "critical", "low", "critical", "enough"]
 
 
 def test_a_line_is_named_by_its_number_or_by_venue_and_number(tmp_path):

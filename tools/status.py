@@ -10,6 +10,7 @@ from bus.config import Config, load
 from bus.log import LogReader
 from bus.schema import Kind
 from bus.segments import LogError
+from bus.space import PLENTY, Room, free_of, judge, short
 from bus.topics import TABLE, Lane
 from bus.wire import Event
 from nodes.feeding.standing import UNKNOWN
@@ -67,7 +68,7 @@ def status() -> dict:
     processes = _processes(config)
     if processes is None:
         nothing: dict[str, list] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
-        return {"running": False, "source": config.source, **nothing, "log": {}}
+        return {"running": False, "source": config.source, **nothing, "log": {}, "disk": {}}
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
@@ -98,6 +99,7 @@ def status() -> dict:
             "rate": round(_rate(window.last_seq - window.first_seq, window), 1),
             "age_s": round((now - window.last_ns) / SECOND, 3) if window.last_ns else None,
         },
+        "disk": disk(config),
     }
 
 
@@ -124,6 +126,17 @@ def unheard(config: Config, window: Window) -> list[dict]:
             continue
         out.append({"instrument": subject, "standing": word, "never_heard": sorted(silent.get(subject, ())), "why": why})
     return out
+
+
+def disk(config: Config) -> dict:
+    """Looked at here: a disk that is full keeps the log from saying so."""
+    try:
+        free = free_of(config.source_dir)
+    except OSError as error:
+        return {"short": f"{config.source_dir} cannot be looked at: {error.strerror}"}
+    inodes = free.inodes if free.inodes < PLENTY else None
+    what = short(judge(Room(), free, config.disk), free, config.disk)
+    return {"free_bytes": free.bytes, "free_inodes": inodes, "short": what}
 
 
 def _processes(config: Config) -> list[dict] | None:
@@ -231,6 +244,8 @@ def show(result: dict) -> None:
     for alert in result["alerts"]:
         out.print()
         out.print("{level}, {age_s:.0f} s ago: {target}: {what}: {why}; {action}".format(**alert), markup=False)
+    if result["disk"]["short"]:
+        out.print(f"\nDISK: {result['disk']['short']}", markup=False)
     log = result["log"]
     out.print(
         f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "
