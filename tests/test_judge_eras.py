@@ -112,7 +112,7 @@ def test_the_beginning_of_an_era_is_there_from_the_first_connection_on(scene):
     scene.without("trade", 1, 1, 400)
     scene.resets.add(("trade", 1, 401))
     findings = scene.verdict()
-    assert findings.faults["lost"] == 290 and findings.counts["before_listening"] == 110, (
+    assert findings.faults["lost"] == 291 and findings.counts["before_listening"] == 109, (
         "3 s after it, by the exchange's clock"
     )
 
