@@ -1,5 +1,5 @@
 """Faults plugged into a running exchange: the schedule file, the endpoint that adds and ends them, and what they do to the
-venue as a whole (cut, shutdown, restart, outage). The decisions are in nodes/simulation/faults.py."""
+venue as a whole (cut, shutdown, restart, anew, outage, halt, unknown). The decisions are in nodes/simulation/faults.py."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from aiohttp import web
 from bus.clock import machine_elapsed_ns
 from bus.config import ConfigError
 from nodes.simulation import latency
-from nodes.simulation.fault_plan import KINDS, MOMENTARY, FaultError, asked, schedule
+from nodes.simulation.fault_plan import DOWN, KINDS, MOMENTARY, FaultError, asked, schedule
 from nodes.simulation.faults import Change, Faults
 from nodes.transport.exchange_callers import is_loopback
 from nodes.transport.exchange_running import Running
@@ -32,6 +32,8 @@ def plug(running: Running) -> None:
     faults.connection_bytes_max = running.exchange.client_bytes_max
     faults.market_ms = lambda: running.replay.recv_ns / 1e6 if running.capture else running.now_ms()
     running.faults = faults
+    if running.capture:
+        faults.impossible["anew"] = "a capture has ids of its own"
     _latency(running, faults)
     if not running.exchange.faults:
         return
@@ -43,6 +45,8 @@ def plug(running: Running) -> None:
             momentary = fault.kind in MOMENTARY or fault.length_s
             if not momentary or fault.start_s + fault.length_s >= since_s:  # else it was over before this process
                 faults.add(fault, since_s)
+        for change in faults.tick():  # what is due from the start on holds before anybody can ask
+            _act(running, faults, change)
     except OSError as error:
         raise ConfigError(f"exchange.faults: {path} cannot be read: {error.strerror}") from None
     except FaultError as error:
@@ -91,21 +95,27 @@ async def run_faults(running: Running) -> None:
 
 def _act(running: Running, faults: Faults, change: Change) -> None:
     fault = change.planned.fault
-    if fault.kind in ("cut", "restart") and change.began:
+    if fault.kind in ("cut", *DOWN) and change.began:
         faults.cut_all(change.planned, running.hub.clients)
     if fault.kind == "shutdown":
         _shut_down(running, faults, change)
-    if fault.kind == "outage":
-        running.core.overload(faults.outage())
-    if fault.kind == "forget":
-        for market in running.core.markets.values():
-            market.tape.forgotten_ms = faults.forgotten_ms
-    if fault.kind == "restart":
-        if change.began:
-            running.down = True
-        else:
-            running.restart(fault.lose_orders)
-            running.core.overload(faults.outage())
+    if fault.kind in DOWN and change.began:
+        running.down = True
+    elif fault.kind in DOWN:
+        running.begin_anew() if fault.kind == "anew" else running.restart(fault.lose_orders)
+        running.down = faults.down()
+    if not change.began or fault.kind not in DOWN:
+        _stand(running, faults)
+
+
+def _stand(running: Running, faults: Faults) -> None:
+    """What lasts of faults that are about the market itself: also about one that has just begun again."""
+    core = running.core
+    if core.desk.overloaded != faults.outage():
+        core.overload(faults.outage())
+    core.halt(faults.struck("halt", core.markets), faults.struck("unknown", core.markets))
+    for market in core.markets.values():
+        market.tape.forgotten_ms = faults.forgotten_ms
 
 
 def _shut_down(running: Running, faults: Faults, change: Change) -> None:

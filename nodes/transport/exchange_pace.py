@@ -50,6 +50,8 @@ def publish_derived(running: Running) -> None:
     """Partial depth, klines and tickers, every 100 ms, for those who listen."""
     now_ms = running.now_ms()
     for symbol, derived in running.core.derived.items():
+        if symbol in running.core.desk.unknown:
+            continue
         for stream, data in derived.frames(now_ms, running.hub.wanted(symbol)):
             running.hub.publish(stream, data)
 
