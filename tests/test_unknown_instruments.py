@@ -168,7 +168,7 @@ def test_one_product_that_the_venue_refuses_costs_the_others_nothing(tmp_path):
             assert ctx.counters["not_trading"] == {"coinbase.AAA-EUR": UNKNOWN, "coinbase.XRP-EUR": UNKNOWN}
             known.add("XRP-EUR")  # it is listed now, and taken up without a restart
             await until(lambda: "coinbase.XRP-EUR" in products(ctx))
-            assert alerts(ctx, "instrument_back") == [("instrument_back", "coinbase.XRP-EUR")]
+            await until(lambda: alerts(ctx, "instrument_back") == [("instrument_back", "coinbase.XRP-EUR")])
             assert len(ctx.sockets) == 1, "all of it on one connection"
 
     asyncio.run(go())
