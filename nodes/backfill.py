@@ -129,7 +129,7 @@ class Backfill:
         source = self.source(instrument.venue)
         first = effort.first_missing()
         assert first is not None  # or it would not be its turn
-        request = source.adapter.history(instrument, first, effort.from_ns)
+        request = source.adapter.history(instrument, first, effort.from_ns, effort.until_id)
         if request is None:
             await self.say(effort, self.plan.no_history(effort))
             return
@@ -163,8 +163,7 @@ class Backfill:
                 source.hopping.hop_rest()
                 return
             source.backoff.reset()
-            by_time = source.adapter.HISTORY_BY_TIME
-            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic(), by_time))
+            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
         finally:
             source.budget.seen(source.rest.used_weight)
 
