@@ -81,9 +81,9 @@ def read(folder: Path, upto: int, findings: Findings) -> tuple[dict[str, Painted
     claims: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(lambda: defaultdict(list))
     for _, _, files in archive.cuts(folder, upto):
         for path in files:
-            subject = ".".join(path.parts[-4:-2])
-            if subject == "mesh.system" or subject.startswith("raw."):
+            if path.parts[-4:-2] == ("mesh", "system") or path.parts[-4] == "raw":
                 continue
+            subject = archive.subject_of(path)
             try:
                 rows = rows_of(path)
             except archive.FAULTS as error:
