@@ -26,6 +26,11 @@ def verify(captures: list[Path]) -> dict:
     return {"ok": findings.ok, "source": config.source, **result, **findings.as_dict()}
 
 
+def _not_heard(config: Config, heard: Iterable[str]) -> list[str]:
+    """Configured instruments of which nothing is stored: no fault of what is, and a person should know."""
+    return sorted({instrument.subject for instrument in config.instruments} - set(heard))
+
+
 def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
     """The archive, and the log for what is not archived yet, compared with the captures."""
     try:
@@ -36,7 +41,12 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
     beyond = log.read(config.log_dir, findings, after=upto)
     stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
     compare.against(captured, stored, findings)
-    return {"captures": [str(path) for path in captures], "archived_seq": upto, "compared": compare.COMPARED}
+    return {
+        "captures": [str(path) for path in captures],
+        "archived_seq": upto,
+        "not_heard": _not_heard(config, stored),
+        "compared": compare.COMPARED,
+    }
 
 
 def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> dict:
@@ -57,7 +67,13 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     ledger_compare.against(truth, pairs, findings, begun_ms, config.feed.depth_limit)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.against(truth, claimed, pairs, findings)
-    return {"ledger": str(folders[0]), "ledger_rows": truth.rows, "archived_seq": upto, "compared": ledger_compare.COMPARED}
+    return {
+        "ledger": str(folders[0]),
+        "ledger_rows": truth.rows,
+        "archived_seq": upto,
+        "not_heard": _not_heard(config, stored),
+        "compared": ledger_compare.COMPARED,
+    }
 
 
 def _alone(config: Config, findings: Findings) -> dict:
@@ -73,13 +89,20 @@ def _alone(config: Config, findings: Findings) -> dict:
     last = 0
     everything = _joined(archived, logged, first, watching, findings)
     covering = coverage.Watch(upto)
-    agreed = recent.agree(config.recent_dir, log.description(config.log_dir), everything, findings)
+    rules = recent.Rules(int(config.recorder.recent_hours * 3600e9), config.recorder.recent_bytes_max)
+    agreed = recent.agree(config.recent_dir, config.log_dir, rules, everything, findings)
     for event in covering.watch(agreed):
         last = event.seq
     covering.judge(config.archive_dir, findings)
     if watching.archived_seq > archive.watermark(config.archive_dir):
         findings.fault("watermark", f"the log says that {watching.archived_seq} is archived; the archive does not")
-    return {"first_seq": 1 if upto else first, "last_seq": last, "log_first_seq": first, "archived_seq": upto}
+    return {
+        "first_seq": 1 if upto else first,
+        "last_seq": last,
+        "log_first_seq": first,
+        "archived_seq": upto,
+        "not_heard": _not_heard(config, watching.streams.heard),
+    }
 
 
 def _joined(archived: Iterable, logged: Iterator, first: int, watching: checks.Checks, findings: Findings) -> Iterator:
@@ -107,8 +130,8 @@ def show(result: dict) -> None:
     """For a person."""
     skip = ("ok", "faults", "sentences", "compared", "captures")
     for name, value in result.items():
-        if name not in skip:
-            out.print(f"{name:<20} {value}")
+        if name not in skip and value != []:
+            out.print(f"{name:<20} {', '.join(value) if isinstance(value, list) else value}")
     for sentence in result["sentences"]:
         out.print(f"  ! {sentence}")
     faults = ", ".join(f"{count} × {name}" for name, count in result["faults"].items())

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
@@ -47,6 +48,11 @@ def cuts(folder: Path, upto: int) -> list[tuple[int, int, list[Path]]]:
             if last <= upto and (day if match[3] else first > sealed):
                 found[first, last].append(path)
     return [(first, last, files) for (first, last), files in sorted(found.items())]
+
+
+def subject_of(path: Path) -> str:
+    """The instrument of a file: the folders' names are percent-encoded, `%00` is an empty one."""
+    return ".".join("" if part == "%00" else unquote(part) for part in path.parts[-4:-2])
 
 
 def read(folder: Path, upto: int, findings: Findings) -> Iterator[Event]:
