@@ -206,3 +206,10 @@ def test_a_mesh_that_never_ran_is_empty(tmp_path):
     config = Config(Mesh(), tmp_path)
     assert list(reader.events(config)) == []
     assert len(reader.frame(config, TRADE)) == 0
+
+
+@pytest.mark.parametrize("when", ["9999-01-01", "0001-01-01", 2**63, -(2**63), datetime(2262, 4, 12, tzinfo=UTC)])
+def test_a_time_beyond_64_bits_is_a_sentence(when):
+    with pytest.raises(ReadError, match="beyond what nanoseconds of 64 bits can say; allowed is 1677-09-22 to 2262-04-11"):
+        reader.to_ns(when)
+    assert reader.to_ns("2262-04-11") == 9223286400 * 10**9
