@@ -22,7 +22,7 @@ import lmdb
 from bus.files import boot_id, write_file
 from bus.space import free_of, refusal
 from bus.wire import Event, decode
-from storage.environment import Environment, RecentError, close_environment, open_environment, present_environment
+from storage.environment import Environment, RecentError, close_environment, open_environment, present_environment, reading
 
 STRETCH_NS = 10_000_000  # a time is found by its stretch and a short walk: a hundredth of the index
 PRUNE_EVENTS = 20_000  # per step: a commit stays within some ms
@@ -266,10 +266,11 @@ class RecentReader:
 
     @contextlib.contextmanager
     def _view(self) -> Iterator[tuple[lmdb.Transaction, dict]]:
-        environment = self._opened = present_environment(self.folder)
         try:
-            with environment.env.begin() as txn:
-                yield txn, environment.tables
+            with reading():
+                environment = self._opened = present_environment(self.folder)
+                with environment.env.begin() as txn:
+                    yield txn, environment.tables
         except lmdb.Error as error:
             raise RecentError(f"{self.folder} cannot be read: {error}; the recorder rebuilds it at its next start") from None
 
