@@ -311,9 +311,9 @@ def test_the_judge_imports_nothing_of_what_it_judges(root):
 
 @pytest.mark.data
 def test_the_books_of_the_real_capture_are_the_venue_s(data):
-    stream = capture.read([data / "hftbacktest/spot/btcusdt_20240808.gz"])["BTCUSDT"]
-    assert len(stream.trades) == 9757
-    checks = book.check(book.of_capture(stream.snapshots, stream.changes), stream.quotes)
+    stream = capture.read([data / "hftbacktest/spot/btcusdt_20240808.gz"]).streams["binance.BTCUSDT"]
+    assert len(stream.trades.values) == 9757
+    checks = book.check(book.of_capture(stream.snapshots, stream.changes), stream.quotes.values)
     assert (len(checks), sum(checks.values())) == (564, 564)
 
 

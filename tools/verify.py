@@ -8,7 +8,10 @@ from pathlib import Path
 from bus.config import Config, load
 from tools.judge import archive, capture, checks, compare, coverage, eras, ledger, ledger_compare, log, recent
 from tools.judge.findings import Findings
+from tools.judge.known import Known
 from tools.terminal import Failure, out
+
+INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 
 
 def verify(captures: list[Path]) -> dict:
@@ -23,7 +26,7 @@ def verify(captures: list[Path]) -> dict:
         result = _against_ledger(config, captures, findings)
     else:
         result = _against(config, captures, findings) if captures else _alone(config, findings)
-    return {"ok": findings.ok, "source": config.source, **result, **findings.as_dict()}
+    return {"ok": findings.ok, "verdict": findings.verdict, "source": config.source, **result, **findings.as_dict()}
 
 
 def _not_heard(config: Config, heard: Iterable[str]) -> list[str]:
@@ -33,16 +36,21 @@ def _not_heard(config: Config, heard: Iterable[str]) -> list[str]:
 
 def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
     """The archive, and the log for what is not archived yet, compared with the captures."""
-    try:
-        captured = capture.read(captures)
-    except (OSError, EOFError, ValueError) as error:
-        raise Failure(f"a capture cannot be read: {error}") from None
+    for path in captures:
+        if not path.is_file():
+            raise Failure(f"{path} is no capture: there is no such file")
+    known = Known()
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
-    compare.against(captured, stored, findings)
+    stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond), known)
+    try:
+        captured = capture.read(captures, known)
+    except OSError as error:
+        raise Failure(f"a capture cannot be read: {error}") from None
+    compare.against(captured, stored, known, findings, config.feed.depth_limit)
     return {
         "captures": [str(path) for path in captures],
+        "named": {why: f"{count} lines, first {captured.examples[why]}" for why, count in captured.named.items()},
         "archived_seq": upto,
         "not_heard": _not_heard(config, stored),
         "compared": compare.COMPARED,
@@ -128,11 +136,14 @@ def _joined(archived: Iterable, logged: Iterator, first: int, watching: checks.C
 
 def show(result: dict) -> None:
     """For a person."""
-    skip = ("ok", "faults", "sentences", "compared", "captures")
+    skip = ("ok", "verdict", "faults", "sentences", "compared", "captures", "named")
     for name, value in result.items():
         if name not in skip and value != []:
             out.print(f"{name:<20} {', '.join(value) if isinstance(value, list) else value}")
+    for why, where in result.get("named", {}).items():
+        out.print(f"  - cannot be read: {why} ({where})")
     for sentence in result["sentences"]:
         out.print(f"  ! {sentence}")
     faults = ", ".join(f"{count} × {name}" for name, count in result["faults"].items())
-    out.print("ok: every check holds." if result["ok"] else f"NOT ok: {faults}.")
+    ends = {"ok": "ok: every check holds.", "wrong": f"NOT ok: {faults}.", "incomplete": INCOMPLETE}
+    out.print(ends[result["verdict"]])
