@@ -68,6 +68,7 @@ class Feed(Section, frozen=True):
     overlap_s: float = 10.0  # for so long at most the old and the new one run side by side
     ping_s: float = 15.0  # our own ping, for the round trip
     standing_s: tuple[float, float] = (5.0, 300.0)  # between two questions after an instrument that is unknown or halted
+    define_s: float = 3600.0  # between two looks at the venue's definitions of instruments that are traded
     clock_s: float = 60.0  # between two looks at the venue's clock
     fresh_min_s: float = 30.0  # a stream may always be silent for so long …
     fresh_times: float = 100.0  # … and so many times its own usual interval; then the connection is renewed

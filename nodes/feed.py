@@ -113,7 +113,7 @@ class Line:
         self.count["connections"] += 1
         if not self.lives:
             self.freshness.began(time.monotonic())
-            self.requests.define.set()
+            self.requests.ask_about_all()
         live.source, said = self.reception.open(self.count["connections"], now_ns(), live.at_once)
         self.lives.append(live)
         self.say(said)
@@ -284,7 +284,7 @@ class Line:
             self.say(self.reception.hand_over(now_ns()))
             self.drop(old, "replaced")
         self.freshness.began(time.monotonic())
-        self.requests.define.set()
+        self.requests.ask_about_all()
         return new
 
     def try_later(self, old: Live, at_once: Iterable[Key]) -> Live:
@@ -361,6 +361,11 @@ class Line:
         assert live.source is not None
         stale = self.freshness.look(now_s, {key: stream.events for key, stream in live.source.streams.items()})
         for key, silent_s in stale.items():
+            subject = subject_of(key)  # type: ignore[arg-type]
+            self.requests.ask_about(subject)
+            if subject in self.requests.standings.words:
+                continue  # it has been told why, and a renewal would bring nothing
+            self.renewal.set()
             self.count["stale_streams"] += 1
             self.stale.add(key)  # type: ignore[arg-type]
             limit_s = self.freshness.limit_s(self.freshness.pulses[key])
@@ -368,8 +373,6 @@ class Line:
                 "warning", "stale_stream", topic_of(key),  # type: ignore[arg-type]
                 f"silent for {silent_s:.1f} s on a connection that is heard", f"renewed; patience is now {limit_s:.0f} s",
             )  # fmt: skip
-        if stale:
-            self.renewal.set()
         for key in self.freshness.unheard(now_s):
             if subject_of(key) in self.requests.standings.words:  # type: ignore[arg-type]
                 continue  # it has been told why

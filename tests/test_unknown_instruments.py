@@ -12,7 +12,7 @@ from aiohttp import web
 from feed_run import line, said, until
 from test_feed import trade
 
-from bus.config import Instrument, load
+from bus.config import Feed, Instrument, load
 from bus.schema import Kind
 from nodes import venues
 from nodes.feeding.standing import UNKNOWN, Standings
@@ -77,6 +77,47 @@ def test_an_answer_says_whether_an_instrument_is_traded_halted_unknown_or_nothin
     with pytest.raises(FrameError) as refused:
         adapter.decode_definition(b"{", 1, one)
     assert not isinstance(refused.value, (Unknown, Unwell))
+
+
+# adapter → symbols, and the questions for all of them: path and what names them
+QUESTIONS = {
+    "binance": (["AUSDT", "BUSDT"], [("/api/v3/exchangeInfo", {"symbols": '["AUSDT","BUSDT"]'})]),
+    "binance_usdm": (["AUSDT", "BUSDT"], [("/fapi/v1/exchangeInfo", {})]),
+    "coinbase": (["A-USD", "B-USD"], [("/products", {})]),
+    "kraken": (["BTC/USD", "DOGE/USD"], [("/0/public/AssetPairs", {"pair": "XBTUSD,XDGUSD"})]),
+    "kraken_v1": (["XBT/USD", "ETH/USD"], [("/0/public/AssetPairs", {"pair": "XBTUSD,ETHUSD"})]),
+    "okx": (
+        ["A-USDT", "B-USDT", "A-USD-SWAP", "A-USD-260626", "A-USD-260626-1000-C", "A-USD-260626-1000-P"],
+        [("/api/v5/public/instruments", {"instType": "SPOT"}),
+         ("/api/v5/public/instruments", {"instType": "SWAP", "instId": "A-USD-SWAP"}),
+         ("/api/v5/public/instruments", {"instType": "FUTURES", "instId": "A-USD-260626"}),
+         ("/api/v5/public/instruments", {"instType": "OPTION", "instFamily": "A-USD"})],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_as_few_questions_as_can_be_have_the_definitions_of_all(name):
+    symbols, expected = QUESTIONS[name]
+    many = [Instrument(symbol=symbol, venue=name) for symbol in symbols]
+    asked = list(venues.module(name).definitions(many))
+    assert [(one.request.path, one.request.query) for one in asked] == expected
+    assert [one.symbol for question in asked for one in question.instruments] == symbols
+
+
+@pytest.mark.parametrize("name", ["coinbase", "okx"])
+def test_a_subscription_names_one_instrument_where_a_bad_one_may_cost_the_message(name):
+    many = [Instrument(symbol=f"A{k}-USD", venue=name) for k in range(40)]
+    messages = list(venues.module(name).subscribe(many, Feed()))
+    assert [[one.symbol for one in many if f'"{one.symbol}"' in message] for message in messages] == [[m.symbol] for m in many]
+
+
+def test_a_name_in_small_letters_subscribes_to_nobody_else_s_streams():
+    for name in ("binance", "binance_usdm"):
+        both = [Instrument(symbol="btcusdt", venue=name), Instrument(symbol="ETHUSDT", venue=name)]
+        (message,) = venues.module(name).subscribe(both, Feed())
+        assert {stream.partition("@")[0] for stream in json.loads(message)["params"]} == {"ethusdt"}
+    assert "in capitals" in Standings().hear("binance.btcusdt", UNKNOWN).why
 
 
 def test_what_is_news_of_an_instrument_is_told_once():
@@ -183,9 +224,10 @@ def test_a_stream_that_never_spoke_is_named_once_and_renews_nothing(tmp_path):
 
     def rest(request):
         if request.path.endswith("exchangeInfo"):
-            if request.query["symbol"] == "FOOUSDT":
+            asked = json.loads(request.query.get("symbols", "[]")) or [request.query["symbol"]]
+            if "FOOUSDT" in asked:
                 return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
-            return {"symbols": [{"symbol": request.query["symbol"], "status": "TRADING", "filters": []}]}
+            return {"symbols": [{"symbol": symbol, "status": "TRADING", "filters": []} for symbol in asked]}
         if request.path.endswith("time"):
             return {"serverTime": int(time.time() * 1000)}
         return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
@@ -221,5 +263,56 @@ def test_one_list_of_all_symbols_serves_every_instrument_of_a_line(tmp_path):
             await until(lambda: len({event.subject for event in said(ctx, Kind.instrument)}) == 39)
             await until(lambda: alerts(ctx, "unknown_instrument") == [("unknown_instrument", "binance_usdm.COIN0USDT")])
             assert Counter(ctx.asked)["/fapi/v1/exchangeInfo"] == 1
+
+    asyncio.run(go())
+
+
+def test_one_that_the_venue_halts_is_named_and_renews_nothing(tmp_path):
+    """It is asked about when it falls silent. An unknown one among many costs no other its answer."""
+    status, ids = dict.fromkeys((f"COIN{k}USDT" for k in range(9)), "TRADING"), iter((1, 10**6, 2 * 10**6))
+
+    async def socket(ws, words):
+        await ws.send_json({"result": None, "id": words["id"]})
+        for number in range(next(ids), 1 << 40):
+            for symbol in ("COIN1USDT", "COIN2USDT"):
+                if status[symbol] == "TRADING":
+                    await ws.send_str(trade(number).replace("BTCUSDT", symbol).replace("btcusdt", symbol.lower()))
+            await asyncio.sleep(0.02)
+
+    questions = []
+
+    def rest(request):
+        if request.path.endswith("exchangeInfo"):
+            asked = json.loads(request.query.get("symbols", "[]")) or [request.query["symbol"]]
+            questions.append(asked)
+            if not status.keys() >= set(asked):
+                return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+            return {"symbols": [{"symbol": symbol, "status": status[symbol], "filters": []} for symbol in asked]}
+        if request.path.endswith("time"):
+            return {"serverTime": int(time.time() * 1000)}
+        return {"lastUpdateId": 1, "bids": [], "asks": []}
+
+    async def go():
+        names = [*status, "FOOUSDT"]
+        async with beside(tmp_path, "binance", names, socket, rest, fresh_times=5.0, overlap_s=0.3) as ctx:
+            await until(lambda: len({event.subject for event in said(ctx, Kind.instrument)}) == 9)
+            await until(lambda: alerts(ctx, "unknown_instrument") == [("unknown_instrument", "binance.FOOUSDT")])
+            assert len(questions) <= 2 * 5, "in halves, down to the unknown one"
+            await until(lambda: len(said(ctx, Kind.trade)) > 50)
+            status["COIN1USDT"] = "BREAK"
+            await until(lambda: alerts(ctx, "halted_instrument") == [("halted_instrument", "binance.COIN1USDT")])
+            await until(
+                lambda: len(ctx.sockets) == 2 and ctx.counters["renewals"] == 1, what="its silence was not explained yet"
+            )
+            before = len(said(ctx, Kind.trade))
+            await until(lambda: len(said(ctx, Kind.trade)) > before + 100)
+            assert ctx.counters["renewals"] == 1, "but is now"
+
+            def heard():
+                return sum(event.subject == "binance.COIN1USDT" for event in said(ctx, Kind.trade))
+
+            before, status["COIN1USDT"] = heard(), "TRADING"
+            await until(lambda: alerts(ctx, "instrument_back") == [("instrument_back", "binance.COIN1USDT")])
+            await until(lambda: heard() > before)
 
     asyncio.run(go())

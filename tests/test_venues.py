@@ -460,7 +460,9 @@ def test_an_adapter_has_every_member_of_the_contract(name):
     assert requests and all(one.symbol.lower() in json.dumps(request).lower() for request in requests)
     again = list(adapter.resubscribe(one, SETTINGS))
     assert bool(again) == (adapter.BOOK != "rest")
-    for request in (adapter.definition(one), adapter.clock(), adapter.snapshot(one, 1000), adapter.history(one, 5, 10**18)):
+    (asked,) = adapter.definitions([one])
+    assert asked.instruments == (one,)
+    for request in (asked.request, adapter.clock(), adapter.snapshot(one, 1000), adapter.history(one, 5, 10**18)):
         assert request is None or (isinstance(request, Request) and request.path.startswith("/") and request.weight > 0)
     assert all(isinstance(status, int) and isinstance(code, int) for status, code in adapter.UNKNOWN)
     book = adapter.book(one, SETTINGS)

@@ -13,6 +13,7 @@ from bus.segments import LogError
 from bus.space import PLENTY, Room, free_of, judge, short
 from bus.topics import TABLE, Lane
 from bus.wire import Event
+from nodes.feeding.lines import line_of
 from nodes.feeding.standing import UNKNOWN
 from nodes.transport.supervisord import Away, ShuttingDown, Supervisord
 from nodes.watching.restarts import Restarts
@@ -104,27 +105,32 @@ def status() -> dict:
 
 
 def unheard(config: Config, window: Window) -> list[dict]:
-    """Configured instruments of which something does not come: `why`, in words, as the feeds' health says."""
+    """Configured instruments of which something does not come: `why`, in words, as the health of its lines says."""
     standing: dict[str, str] = {}
-    silent: dict[str, set[str]] = {}
+    silent: dict[str, list[set[str]]] = {}  # of each venue: topics that each of its lines has never heard
     for event in window.health.values():
-        beat = event.map()
-        standing.update(beat.get("not_trading", {}))
-        for topic in beat.get("never_heard", ()):
-            kind, _, subject = topic.partition(".")
-            silent.setdefault(subject, set()).add(kind)
+        if event.subject.startswith("feed-"):
+            beat = event.map()
+            standing.update(beat.get("not_trading", {}))
+            venue, _ = line_of(config, event.subject.removeprefix("feed-"))
+            silent.setdefault(venue, []).append(set(beat.get("never_heard", ())))
     out = []
-    for subject in (instrument.subject for instrument in config.instruments):
+    for instrument in config.instruments:
+        subject, lines = instrument.subject, silent.get(instrument.venue, [])
         word = standing.get(subject, "")
-        if word == UNKNOWN:
+        topics = set.intersection(*lines) if lines else set()
+        kinds = sorted(one.partition(".")[0] for one in topics if one.partition(".")[2] == subject)
+        if window.health and not lines:
+            why = f"no line of {instrument.venue} runs: supervisor.conf needs its feeds (docs/operations.md)"
+        elif word == UNKNOWN:
             why = "the venue does not know it"
         elif word:
             why = f"the venue does not trade it: {word}"
-        elif subject in silent:
-            why = f"never heard since the feed began: {', '.join(sorted(silent[subject]))}"
+        elif kinds:
+            why = f"never heard since the feed began: {', '.join(kinds)}"
         else:
             continue
-        out.append({"instrument": subject, "standing": word, "never_heard": sorted(silent.get(subject, ())), "why": why})
+        out.append({"instrument": subject, "standing": word, "never_heard": kinds, "why": why})
     return out
 
 

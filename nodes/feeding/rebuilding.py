@@ -28,9 +28,12 @@ def rebuild_line(
             reception, sources = Reception("", adapter, instruments, settings), {}
         if channel == "open":
             sources[number], said = reception.open(number, now_ns, [topics[one.decode()] for one in frames])
-        elif channel.startswith("rest "):
-            _, what, subject = channel.split(" ", 2)
-            said = (reception.definition if what == "definition" else reception.snapshot)(subject, now_ns, frames[0])
+        elif channel == "rest definitions":
+            said, _ = reception.definitions_of([subject.decode() for subject in frames[1:]], now_ns, frames[0])
+        elif channel.startswith("rest definition "):  # of a log from before several were asked for at once
+            said, _ = reception.definitions_of([channel.split(" ", 2)[2]], now_ns, frames[0])
+        elif channel.startswith("rest snapshot "):
+            said = reception.snapshot(channel.split(" ", 2)[2], now_ns, frames[0])
         elif channel == "images":
             said = reception.images(now_ns)
         elif number not in sources:  # raw frames were left out until now

@@ -7,7 +7,7 @@ Two connections at most bring something: the current one, and its successor whil
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -174,19 +174,23 @@ class Reception:
             source.flowing = any(stream.events for stream in streams.values())
         return said
 
-    def definition(self, subject: str, recv_ns: int, body: bytes) -> list[bytearray]:
-        """The answer to the adapter's `definition` request; said when it is news."""
-        said = self._heard(0, f"rest definition {subject}", recv_ns, [body])
-        try:
-            event = self.adapter.decode_definition(body, recv_ns, self.instruments[subject])
-        except FrameError as error:
-            self._not_understood((str(error), body))
-            return said
-        known = self.definitions.get(subject)
-        if known is None or event[HEADER_SIZE:] != known[HEADER_SIZE:]:
-            self.definitions[subject] = bytearray(event)
-            said.append(event)
-        return said
+    def definitions_of(
+        self, subjects: Sequence[str], recv_ns: int, body: bytes
+    ) -> tuple[list[bytearray], dict[str, FrameError | None]]:
+        """The answer to one of the adapter's `definitions` questions: (what is news of it, why it says nothing of whom)."""
+        said = self._heard(0, "rest definitions", recv_ns, [body, *(subject.encode() for subject in subjects)])
+        outcome: dict[str, FrameError | None] = dict.fromkeys(subjects)
+        for subject in subjects:
+            try:
+                event = self.adapter.decode_definition(body, recv_ns, self.instruments[subject])
+            except FrameError as error:
+                outcome[subject] = error
+                continue
+            known = self.definitions.get(subject)
+            if known is None or event[HEADER_SIZE:] != known[HEADER_SIZE:]:
+                self.definitions[subject] = bytearray(event)
+                said.append(event)
+        return said, outcome
 
     def snapshot(self, subject: str, recv_ns: int, body: bytes) -> list[bytearray]:
         """The answer to the adapter's `snapshot` request."""

@@ -49,7 +49,13 @@ class BinanceAccount:
         return venue.report_of_order(venue.decode_order(body), instrument, client_order_id)
 
     async def open_orders(self, instrument: Instrument) -> list[Report]:
-        body = await self._get("/api/v3/openOrders", symbol=instrument.symbol)
+        """None of a symbol that the venue does not know: one such costs the others nothing."""
+        try:
+            body = await self._get("/api/v3/openOrders", symbol=instrument.symbol)
+        except RestError as error:
+            if error.code == venue.NO_SUCH_SYMBOL:
+                return []
+            raise
         return [venue.report_of_order(order, instrument) for order in venue.decode_orders(body)]
 
     async def trades_of(self, instrument: Instrument, order_id: int) -> list[Fill]:

@@ -37,8 +37,9 @@ async def _synthetic(running: Running) -> None:
                 flow.skip(now)  # stopped, or suspended
             flow.run(now)
         if now >= depth_ms or depth_ms - now > BEHIND_MS_MAX:
-            for market in running.core.markets.values():
-                market.flush_depth(running.now_ms())
+            for symbol, market in running.core.markets.items():
+                if symbol not in running.core.desk.unknown:
+                    market.flush_depth(running.now_ms())
             publish_derived(running)
             depth_ms = max(depth_ms + 100, now) if now >= depth_ms else now + 100
         running.publish(running.commit())

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from bus.clock import now_ns
-from bus.config import Feed
+from bus.config import Feed, Instrument
 from nodes.feeding.reception import Reception
 from nodes.feeding.standing import UNKNOWN, Standings
 from nodes.transport import venue_clock
@@ -21,7 +21,7 @@ from nodes.transport.budget import Budget
 from nodes.transport.endpoints import Hopping
 from nodes.transport.live import Patience
 from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
-from nodes.venues.dialect import FrameError, Request, Unknown
+from nodes.venues.dialect import Asked, FrameError, Request, Unknown, Unwell
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again
@@ -58,80 +58,103 @@ class LineRequests:
         self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
         self.back = back
         self.standings = Standings()
-        self.define = asyncio.Event()  # a connection is new: definitions may have changed
+        self._due: dict[str, float] = {}  # subject → when to ask about it (monotonic seconds)
+        self._vain: dict[str, Backoff] = {}  # of those that have to be asked about again
+        self._told: dict[str, str] = {}  # what could not be understood of whom: said once
+        self._look = asyncio.Event()  # `_due` has changed
         self.wanted = asyncio.Event()  # a book may want a snapshot
         self._offset_alert = False
 
     async def keep_definitions(self) -> None:
-        """Asks for each instrument's definition whenever `define` is set, and again where that was in vain."""
-        due: dict[str, float] = {}  # subject → when to ask (monotonic)
-        patience: dict[str, Backoff] = {}
+        """Asks for the definitions that are due: at a connection, again where that was in vain, and now and then."""
         while True:
-            wait_s = max(0.0, min(due.values()) - time.monotonic()) if due else None
+            wait_s = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self.define.wait()
-            if self.define.is_set():
-                self.define.clear()
-                due = dict.fromkeys(self.reception.instruments, 0.0)
-                patience = {}
-            now_s = time.monotonic()
-            for subjects, request in self._requests([subject for subject, at_s in due.items() if at_s <= now_s]):
-                answer = await self._ask_whole(request)
-                for subject in subjects:
-                    settled = self._hear_definition(subject, answer)
-                    if settled and subject not in self.standings.words:
-                        del due[subject]
-                        continue
-                    bounds_s = self.settings.standing_s if settled else self.settings.backoff_s
-                    backoff = patience.get(subject)
-                    if backoff is None or backoff.bounds_s != bounds_s:
-                        backoff = patience[subject] = Backoff(bounds_s)
-                    due[subject] = time.monotonic() + backoff.wait_s()
+                    await self._look.wait()
+            self._look.clear()
+            asked_s = time.monotonic()
+            subjects = [subject for subject, due_s in self._due.items() if due_s <= asked_s]
+            questions = list(self.adapter.definitions([self.reception.instruments[subject] for subject in subjects]))
+            while questions:
+                questions += await self._define(questions.pop(0), asked_s)
 
-    def _requests(self, subjects: list[str]) -> list[tuple[list[str], Request]]:
-        """What to ask for these instruments, each question once: where a venue tells of all at once, it is asked once."""
-        groups: dict[tuple, tuple[list[str], Request]] = {}
-        for subject in subjects:
-            request = self.adapter.definition(self.reception.instruments[subject])
-            key = (request.path, *sorted(request.query.items()))
-            groups.setdefault(key, ([], request))[0].append(subject)
-        return list(groups.values())
+    def ask_about_all(self) -> None:
+        """A connection is new: definitions may have changed."""
+        self._due = dict.fromkeys(self.reception.instruments, 0.0)
+        self._vain.clear()
+        self._look.set()
 
-    def _hear_definition(self, subject: str, answer: bytes | RestError | None) -> bool:
-        """Whether the venue has said what there is to know of an instrument."""
-        instrument = self.reception.instruments[subject]
-        if isinstance(answer, RestError):
-            known = (answer.status, answer.code) not in self.adapter.UNKNOWN
-            return not known and self._stands(subject, UNKNOWN)
-        if answer is None:
-            return False
-        refused = len(self.reception.refused)
-        said = self.reception.definition(subject, now_ns(), answer)
-        if len(self.reception.refused) == refused:
+    def ask_about(self, subject: str) -> None:
+        """Something speaks against what is known of an instrument: it is asked about at once."""
+        self._due[subject] = 0.0
+        self._look.set()
+
+    async def _define(self, question: Asked, asked_s: float) -> list[Asked]:
+        """One question: takes what its answer says of each instrument; gives what is to be asked instead."""
+        answer = await self._ask_whole(question.request)
+        subjects = [instrument.subject for instrument in question.instruments]
+        outcome: dict[str, FrameError | None]
+        if isinstance(answer, bytes):
+            said, outcome = self.reception.definitions_of(subjects, now_ns(), answer)
             self.heard(said)
-            return self._stands(subject, self.adapter.standing(answer, instrument))
-        try:
-            self.adapter.decode_definition(answer, 0, instrument)
-        except Unknown:
-            self.reception.refused.pop()  # it is told once, by an alert
-            return self._stands(subject, UNKNOWN)
-        except FrameError:
-            pass
-        self.heard(said)
-        return False
+        elif answer is not None and (answer.status, answer.code) in self.adapter.UNKNOWN:
+            outcome = dict.fromkeys(subjects, Unknown("the venue refuses its name"))
+        else:
+            outcome = dict.fromkeys(subjects, Unwell("no answer"))
+        if all(isinstance(error, Unknown) for error in outcome.values()) and (instead := self._apart(question)):
+            return instead  # one that is unknown may have cost the answer about the others
+        for subject, error in outcome.items():
+            self._hear_definition(subject, error, answer, asked_s)
+        return []
 
-    def _stands(self, subject: str, word: str) -> bool:
+    def _apart(self, question: Asked) -> list[Asked]:
+        """The same instruments in halves, or each alone where a half is asked for as the whole is; [] where it cannot be."""
+        many = question.instruments
+        half = len(many) // 2
+        ways: tuple[tuple[tuple[Instrument, ...], ...], ...] = ((many[:half], many[half:]), tuple((one,) for one in many))
+        for parts in ways if half else ():
+            questions = [one for part in parts for one in self.adapter.definitions(part)]
+            if all(one.request != question.request for one in questions):
+                return questions
+        return []
+
+    def _hear_definition(
+        self, subject: str, error: FrameError | None, answer: bytes | RestError | None, asked_s: float
+    ) -> None:
+        """What the venue says of an instrument, and when it is asked about again."""
+        word = ""
+        if error is None:
+            assert isinstance(answer, bytes)
+            word = self.adapter.standing(answer, self.reception.instruments[subject])
+        if error is None or isinstance(error, Unknown):
+            self._stands(subject, word if error is None else UNKNOWN, str(error or ""))
+        elif isinstance(answer, bytes) and self._told.get(subject) != str(error):
+            self._told[subject] = str(error)
+            self.reception.refused.append((str(error), answer))
+            self.heard([])
+        if error is None and not word:
+            self._vain.pop(subject, None)
+            self._told.pop(subject, None)
+            self._due[subject] = asked_s + self.settings.define_s
+            return
+        settled = error is None or isinstance(error, Unknown)
+        bounds_s = self.settings.standing_s if settled else self.settings.backoff_s
+        backoff = self._vain.get(subject)
+        if backoff is None or backoff.bounds_s != bounds_s:
+            backoff = self._vain[subject] = Backoff(bounds_s)
+        self._due[subject] = time.monotonic() + backoff.wait_s()
+
+    def _stands(self, subject: str, word: str, why: str) -> None:
         """Takes the venue's word on an instrument, and tells what is news."""
         was_unknown = subject in self.standings.unknown
-        news = self.standings.hear(subject, word)
+        news = self.standings.hear(subject, word, why)
         self.count["not_trading"] = dict(self.standings.words)
         if news is not None:
             self.alert(news.level, news.what, subject, news.why, news.action)
             self.wanted.set()
             if was_unknown:
                 self.back(subject)
-        return True
 
     async def keep_books(self) -> None:
         """Asks for snapshots while books want them."""

@@ -1,14 +1,26 @@
 """Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 
 from bus.clock import now_ns
 from bus.config import Instrument
 from bus.schema import Status
 from nodes.transport.binance_account import BinanceAccount
+from nodes.transport.rest import RestError
 from nodes.venues.account import Account, Order
-from nodes.venues.binance_orders import Fill, Report
+from nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
 from nodes.venues.private import balance_event
+
+
+@contextlib.contextmanager
+def known_symbol() -> Iterator[None]:
+    """What the venue refuses because it does not know the symbol is left as it is."""
+    try:
+        yield
+    except RestError as error:
+        if error.code != NO_SUCH_SYMBOL:
+            raise
 
 
 class Reconciler:
@@ -47,7 +59,8 @@ class Reconciler:
         for order in self.account.open():
             await self.settle(order)
         for subject, instrument in self.instruments.items():
-            await self.trades(subject, instrument)
+            with known_symbol():
+                await self.trades(subject, instrument)
         self.say(balance_event("binance", await self.venue.balances(), 0, now_ns()))
         self.count["reconciles"] += 1
 
@@ -59,7 +72,14 @@ class Reconciler:
         self.count["reconciles"] += 1
 
     async def settle(self, order: Order) -> None:
-        """Asks for one order. Absence is believed only when nothing can still be on its way."""
+        """Asks for one order. Absence is believed only when nothing can still be on its way.
+
+        One of a symbol that the venue does not know (any more) stays as it is, and holds up no other.
+        """
+        with known_symbol():
+            await self._settle(order)
+
+    async def _settle(self, order: Order) -> None:
         instrument = self.instruments.get(order.subject)
         if instrument is None:
             return

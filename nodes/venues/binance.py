@@ -5,7 +5,8 @@ data endpoints" (depth), "General endpoints" and "Filters" (exchangeInfo). All p
 ids and times are JSON integers.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -17,7 +18,7 @@ from nodes.venues import binance_streams, writer
 from nodes.venues.binance_streams import to_ns as to_ns
 from nodes.venues.booksync import BookSync
 from nodes.venues.decimals import mantissa
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unknown
+from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, Request, Routes, Unknown, batched
 from nodes.venues.writer import Writer
 
 VENUE = "binance"
@@ -30,9 +31,10 @@ CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
 HISTORY_BY_TIME = False
-UNKNOWN = ((400, -1121),)
+UNKNOWN = ((400, -1121), (400, -1100))  # no such symbol; characters that no symbol has
 BOOK = "rest"
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit
+SYMBOLS_PER_QUESTION = 100  # in one exchangeInfo
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
 
 
@@ -72,7 +74,12 @@ _START = b'{"stream":"'
 
 
 def streams(instrument: Instrument) -> dict[str, Kind]:
-    """The streams to subscribe for an instrument, and the kind each gives. Symbols are in lower case there."""
+    """The streams to subscribe for an instrument, and the kind each gives. Symbols are in lower case there.
+
+    None for a symbol that is not in capitals: the venue has none such, and its streams would be another symbol's.
+    """
+    if instrument.symbol != instrument.symbol.upper():
+        return {}
     symbol = instrument.symbol.lower()
     return {f"{symbol}@trade": Kind.trade, f"{symbol}@bookTicker": Kind.quote, f"{symbol}@depth@100ms": Kind.depth}
 
@@ -232,14 +239,26 @@ class Symbol(msgspec.Struct):
 
 
 class ExchangeInfo(msgspec.Struct):
-    symbols: list[Symbol] = []
+    symbols: list[msgspec.Raw] = []
+
+
+class Named(msgspec.Struct):
+    symbol: str
 
 
 _exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
+_named = msgspec.json.Decoder(Named).decode
+_symbol = msgspec.json.Decoder(Symbol).decode
 
 
-def definition(instrument: Instrument) -> Request:
-    return Request("/api/v3/exchangeInfo", {"symbol": instrument.symbol}, 20)
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+    """One question for a hundred symbols. It is refused if one of them is unknown."""
+    for many in batched(instruments, SYMBOLS_PER_QUESTION):
+        names = [instrument.symbol for instrument in many]
+        query: dict[str, object] = {"symbols": msgspec.json.encode(names).decode()}
+        if len(names) == 1:
+            query = {"symbol": names[0]}
+        yield Asked(Request("/api/v3/exchangeInfo", query, 20), many)
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
@@ -249,10 +268,11 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
     0 where the venue has no such rule.
     """
     try:
-        symbols = [symbol for symbol in _exchange_info(body).symbols if symbol.symbol == instrument.symbol]
-        if not symbols:
+        row = symbols(body).get(instrument.symbol)
+        if row is None:
             raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
-        rules = {rule.kind: rule for rule in symbols[0].filters}
+        symbol = _symbol(row)
+        rules = {rule.kind: rule for rule in symbol.filters}
         nothing = Filter(kind="")
         price, lot = rules.get("PRICE_FILTER", nothing), rules.get("LOT_SIZE", nothing)
         notional = rules.get("NOTIONAL") or rules.get("MIN_NOTIONAL", nothing)
@@ -270,9 +290,15 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
     return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)
 
 
+@lru_cache(maxsize=1)
+def symbols(body: bytes) -> dict[str, msgspec.Raw]:
+    """By name, each unread: one answer has the definitions of many instruments, and an odd one costs no other."""
+    return {_named(row).symbol: row for row in _exchange_info(body).symbols}
+
+
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's word where the symbol is not traded (HALT, BREAK, END_OF_DAY, …), of a body that has its definition."""
-    status = next(symbol.status for symbol in _exchange_info(body).symbols if symbol.symbol == instrument.symbol)
+    status = _symbol(symbols(body)[instrument.symbol]).status
     return "" if status in ("", "TRADING") else status
 
 

@@ -5,8 +5,7 @@ data". Unlike spot: depth ids are counted over all symbols, each change names th
 old trades by id want an API key (X-MBX-APIKEY), which a feed has not, so a gap in `history` may be refused.
 """
 
-from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -15,7 +14,7 @@ from bus.schema import Flag
 from nodes.venues import binance, binance_streams, writer
 from nodes.venues.binance_streams import to_ns
 from nodes.venues.booksync import BookSync
-from nodes.venues.dialect import UNREADABLE, FrameError, Request, Routes, Unknown
+from nodes.venues.dialect import UNREADABLE, Asked, FrameError, Request, Routes, Unknown, Unwell
 from nodes.venues.writer import Writer
 
 VENUE = "binance_usdm"
@@ -56,10 +55,6 @@ class Symbol(msgspec.Struct):
     filters: list[Filter] = []
 
 
-class ExchangeInfo(msgspec.Struct):
-    symbols: list[Symbol] = []
-
-
 class Snapshot(msgspec.Struct):
     """`GET /fapi/v1/depth`: as on spot, with times."""
 
@@ -83,7 +78,7 @@ class Time(msgspec.Struct):
     serverTime: int  # noqa: N815
 
 
-_exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
+_symbol = msgspec.json.Decoder(Symbol).decode
 _snapshot = msgspec.json.Decoder(Snapshot).decode
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _row = msgspec.json.Decoder(Row).decode
@@ -99,7 +94,8 @@ def path(instruments: Iterable[Instrument], settings: Feed) -> str:
 
 def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
     """SUBSCRIBE messages; the answer says nothing about whether a stream exists."""
-    names = [f"{instrument.symbol.lower()}@{channel}" for instrument in instruments for channel in SUBSCRIBED]
+    named = [instrument.symbol for instrument in instruments if instrument.symbol == instrument.symbol.upper()]
+    names = [f"{symbol.lower()}@{channel}" for symbol in named for channel in SUBSCRIBED]
     for number, start in enumerate(range(0, len(names), binance.STREAMS_PER_SUBSCRIBE), 1):
         request = {"method": "SUBSCRIBE", "params": names[start : start + binance.STREAMS_PER_SUBSCRIBE], "id": number}
         yield msgspec.json.encode(request).decode()
@@ -118,38 +114,35 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
     return binance_streams.routes(instruments, CHANNELS)
 
 
-def definition(instrument: Instrument) -> Request:
-    """Of all symbols: the venue does not tell of one."""
-    return Request("/fapi/v1/exchangeInfo")
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+    """Of all symbols at once: the venue does not tell of one."""
+    yield Asked(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """Raises FrameError."""
     try:
-        symbol = _symbols(body).get(instrument.symbol)
-        if symbol is None:
+        known = binance.symbols(body)
+        if not known:
+            raise Unwell("exchangeInfo has no symbol at all")
+        if instrument.symbol not in known:
             raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
+        symbol = _symbol(known[instrument.symbol])
         rules = {rule.kind: rule for rule in symbol.filters}
         price, lot = rules.get("PRICE_FILTER", Filter("")), rules.get("LOT_SIZE", Filter(""))
         return writer.definition(
             instrument, recv_ns, tick_size=price.tickSize, lot_size=lot.stepSize, min_quantity=lot.minQty,
             min_notional=rules.get("MIN_NOTIONAL", Filter("")).notional,
         )  # fmt: skip
-    except Unknown:
+    except (Unknown, Unwell):
         raise
     except UNREADABLE as error:
         raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
 
 
-@lru_cache(maxsize=1)
-def _symbols(body: bytes) -> dict[str, Symbol]:
-    """By name. One list of all symbols is asked for, and has the definitions of every instrument of a line."""
-    return {symbol.symbol: symbol for symbol in _exchange_info(body).symbols}
-
-
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's word where the contract is not traded (PENDING_TRADING, SETTLING, CLOSE, …)."""
-    status = _symbols(body)[instrument.symbol].status
+    status = _symbol(binance.symbols(body)[instrument.symbol]).status
     return "" if status in ("", "TRADING") else status
 
 

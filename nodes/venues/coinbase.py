@@ -6,7 +6,9 @@ the taker's (both proven on recorded traffic).
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from urllib.parse import quote
 
 import msgspec
 
@@ -14,7 +16,7 @@ from bus.config import Feed, Instrument
 from bus.schema import Flag
 from nodes.venues import writer
 from nodes.venues.decimals import DecimalError
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, Request, Routes, Unknown, Unwell
 from nodes.venues.levels import EMPTY_CHANGE
 from nodes.venues.streamed import StreamedBook
 from nodes.venues.times import rfc3339_ns
@@ -96,6 +98,10 @@ class Product(msgspec.Struct):
     trading_disabled: bool = False
 
 
+class Named(msgspec.Struct):
+    id: str
+
+
 class Time(msgspec.Struct):
     iso: str
 
@@ -116,6 +122,7 @@ _book = msgspec.json.Decoder(Snapshot).decode
 _update = msgspec.json.Decoder(Update).decode
 _message = msgspec.json.Decoder(Message).decode
 _product = msgspec.json.Decoder(Product).decode
+_named = msgspec.json.Decoder(Named).decode
 _time = msgspec.json.Decoder(Time).decode
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _row = msgspec.json.Decoder(Row).decode
@@ -228,27 +235,41 @@ _EVENTS = {
 }
 
 
-def definition(instrument: Instrument) -> Request:
-    return Request(f"/products/{instrument.symbol}")
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+    """Of one product, or of all at once."""
+    path = f"/products/{quote(instruments[0].symbol, safe='')}" if len(instruments) == 1 else "/products"
+    yield Asked(Request(path), tuple(instruments))
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """Raises FrameError."""
     try:
-        data = _product(body)
-        if data.id != instrument.symbol:
-            raise DecimalError(f"it is about {data.id!r}")
+        known = _products(body)
+        if not known:
+            raise Unwell("the list of products is empty")
+        if instrument.symbol not in known:
+            raise Unknown(f"the venue has no product {instrument.symbol}")
+        data = _product(known[instrument.symbol])
         return writer.definition(
             instrument, recv_ns, tick_size=data.quote_increment, lot_size=data.base_increment,
             min_quantity=data.base_min_size, min_notional=data.min_market_funds,
         )  # fmt: skip
+    except (Unknown, Unwell):
+        raise
     except UNREADABLE as error:
         raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
 
 
+@lru_cache(maxsize=1)
+def _products(body: bytes) -> dict[str, msgspec.Raw]:
+    """By id, each unread, of the answer about one product or about all: an odd one costs no other."""
+    rows = _rows(body) if body[:1] == b"[" else [msgspec.Raw(body)]
+    return {_named(row).id: row for row in rows}
+
+
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's word where the product is not traded (delisted, …)."""
-    product = _product(body)
+    product = _product(_products(body)[instrument.symbol])
     if product.status != "online":
         return product.status
     return "trading_disabled" if product.trading_disabled else ""

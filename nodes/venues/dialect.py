@@ -1,10 +1,13 @@
 """The words that every venue adapter uses (docs/new-venue.md)."""
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
+
+from bus.config import Instrument
 
 Routes = dict  # what an adapter's `decode` has to know; its own business
 
@@ -39,6 +42,19 @@ class Request:
     path: str
     query: dict[str, object] = field(default_factory=dict)
     weight: float = 1.0
+
+
+class Asked(NamedTuple):
+    """A question for definitions, and the instruments that its answer is about."""
+
+    request: Request
+    instruments: tuple[Instrument, ...]
+
+
+def batched(instruments: Sequence[Instrument], most: int) -> Iterator[tuple[Instrument, ...]]:
+    """In order, at most so many at once."""
+    for start in range(0, len(instruments), most):
+        yield tuple(instruments[start : start + most])
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ pair's full precision, so the instrument's exponents must be those precisions (`
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -18,7 +19,7 @@ from bus.wire import stamp_checksum
 from nodes.venues import writer
 from nodes.venues.checked import CheckedBook, crc
 from nodes.venues.decimals import DecimalError, plain
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unknown, Unwell
+from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, Request, Routes, Unknown, Unwell, batched
 from nodes.venues.levels import Levels
 from nodes.venues.times import rfc3339_ns, seconds_ns
 from nodes.venues.writer import Writer, book_named
@@ -35,10 +36,13 @@ WEIGHT_PER_MINUTE = 60  # about one request a second of an address
 HISTORY_BY_TIME = True
 UNKNOWN = ()  # it says so inside a 200
 BOOK = "checksum"
+PAIRS_PER_QUESTION = 100
+NO_PAIR = "EQuery:Unknown asset pair"
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKED_LEVELS = 10
 SIDES = {"buy": 1, "sell": -1}
 REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}  # REST's older names of assets
+NAMES_TODAY = {old: new for new, old in REST_NAMES.items()}
 
 
 class Level(msgspec.Struct, gc=False):
@@ -110,7 +114,11 @@ class Pair(msgspec.Struct):
 
 class Pairs(msgspec.Struct):
     error: list[str]
-    result: dict[str, Pair] = {}
+    result: dict[str, msgspec.Raw] = {}
+
+
+class Named(msgspec.Struct):
+    altname: str
 
 
 class Rows(msgspec.Struct):
@@ -135,6 +143,8 @@ _trade = msgspec.json.Decoder(TradeMessage).decode
 _ticker = msgspec.json.Decoder(TickerMessage).decode
 _message = msgspec.json.Decoder(Message).decode
 _pairs = msgspec.json.Decoder(Pairs).decode
+_pair_of = msgspec.json.Decoder(Pair).decode
+_named = msgspec.json.Decoder(Named).decode
 _rows = msgspec.json.Decoder(Rows).decode
 _pair_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _row = msgspec.json.Decoder(tuple[str, str, msgspec.Raw, str, str, str, int]).decode
@@ -269,13 +279,19 @@ def rest_name(symbol: str) -> str:
     return "".join(REST_NAMES.get(asset, asset) for asset in symbol.split("/"))
 
 
-def definition(instrument: Instrument) -> Request:
-    return Request("/0/public/AssetPairs", {"pair": rest_name(instrument.symbol)})
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+    """One question for a hundred pairs. It is refused if one of them is unknown."""
+    for many in batched(instruments, PAIRS_PER_QUESTION):
+        pairs = ",".join(rest_name(instrument.symbol) for instrument in many)
+        yield Asked(Request("/0/public/AssetPairs", {"pair": pairs}), many)
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """Raises FrameError, also where the exponents are not the pair's precisions."""
     pair = _pair(body, instrument)
+    today = "/".join(NAMES_TODAY.get(asset, asset) for asset in instrument.symbol.split("/"))
+    if today != instrument.symbol:
+        raise Unknown(f"the venue calls {instrument.symbol} {today} here")
     seen, needed = (instrument.price_exponent, instrument.quantity_exponent), (-pair.pair_decimals, -pair.lot_decimals)
     if seen != needed:
         raise FrameError(
@@ -298,16 +314,23 @@ def definition_event(body: bytes, recv_ns: int, instrument: Instrument) -> bytea
 
 
 def _pair(body: bytes, instrument: Instrument) -> Pair:
+    name = rest_name(instrument.symbol)
     try:
-        answer = _pairs(body)
+        known, errors = _known_pairs(body)
+        if name in known:
+            return _pair_of(known[name])
     except UNREADABLE as error:
         raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
-    for pair in answer.result.values():
-        if pair.altname == rest_name(instrument.symbol):
-            return pair
-    if answer.error and "EQuery:Unknown asset pair" not in answer.error:
-        raise Unwell(f"the venue answers {answer.error}")
-    raise Unknown(f"the venue has no pair {rest_name(instrument.symbol)}")
+    if [error for error in errors if not error.startswith(NO_PAIR)]:
+        raise Unwell(f"the venue answers {errors}")
+    raise Unknown(f"the venue has no pair {name}")
+
+
+@lru_cache(maxsize=1)
+def _known_pairs(body: bytes) -> tuple[dict[str, msgspec.Raw], list[str]]:
+    """(by altname, each unread: an odd one costs no other; the venue's errors)."""
+    answer = _pairs(body)
+    return {_named(row).altname: row for row in answer.result.values()}, answer.error
 
 
 def standing(body: bytes, instrument: Instrument) -> str:

@@ -15,7 +15,7 @@ from bus.wire import stamp_checksum
 from nodes.venues import kraken
 from nodes.venues.checked import CheckedBook, crc
 from nodes.venues.decimals import DecimalError, integer
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Routes
 from nodes.venues.times import seconds_ns
 from nodes.venues.writer import Writer, book_named
 
@@ -193,10 +193,6 @@ def _pair(level: list[str], out: Writer) -> tuple[str, str]:
 _EVENTS = {"trade": _trade_event, "ticker": _ticker_event, "spread": _spread_event}
 
 
-def definition(instrument: Instrument) -> Request:
-    return kraken.definition(instrument)
-
-
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """The precision is not that of REST here, so it is not compared. Raises FrameError."""
     return kraken.definition_event(body, recv_ns, instrument)
@@ -210,6 +206,7 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> None:
     """Trades have no ids here, so there is nothing that could be asked for."""
 
 
+definitions = kraken.definitions
 clock = kraken.clock
 standing = kraken.standing
 decode_clock = kraken.decode_clock

@@ -7,7 +7,8 @@ the fills of one taker order at one price: `count` ids, the last of which is its
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -18,7 +19,7 @@ from nodes.venues import writer
 from nodes.venues.chained import ChainedBook
 from nodes.venues.checked import crc
 from nodes.venues.decimals import DecimalError, integer, text
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unknown, Unwell
+from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, Request, Routes, Unknown, Unwell, batched
 from nodes.venues.levels import Levels
 from nodes.venues.times import milliseconds_ns
 from nodes.venues.writer import Writer, book_named
@@ -30,14 +31,14 @@ QUIET_S = 30.0
 PING, PING_S = "ping", 15.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = 0
-MESSAGES_PER_S = 3.0
+MESSAGES_PER_S = 10.0  # it is by the hour that they are counted
 WEIGHT_PER_MINUTE = 600  # trades of the past: 20 requests in 2 s, the least of those used here
 HISTORY_BY_TIME = False
 UNKNOWN = ()  # it says so inside a 200
 NO_INSTRUMENT = "51001"
 BOOK = "chain"
 CHANNELS = ("trades", "bbo-tbt", "books")
-ARGUMENTS_PER_SUBSCRIBE = 300  # a message may have 64 KB
+SUBSCRIBES_MAX = 240  # of 480 an hour and connection that the venue takes; the rest is for books that are asked for anew
 CLOSING_SOON = "64008"  # notice: the connection will be closed for an upgrade
 SIDES = {"buy": 1, "sell": -1}
 CHECKED_LEVELS = 25
@@ -107,7 +108,11 @@ class Definitions(msgspec.Struct):
 
     code: str = "0"
     msg: str = ""
-    data: list[Definition] = []
+    data: list[msgspec.Raw] = []
+
+
+class Named(msgspec.Struct):
+    instId: str  # noqa: N815
 
 
 class Trades(msgspec.Struct):
@@ -141,6 +146,8 @@ _trades = msgspec.json.Decoder(list[Trade]).decode
 _books = msgspec.json.Decoder(list[Book]).decode
 _tickers = msgspec.json.Decoder(list[Ticker]).decode
 _definitions = msgspec.json.Decoder(Definitions).decode
+_named = msgspec.json.Decoder(Named).decode
+_of_definition = msgspec.json.Decoder(Definition).decode
 _history = msgspec.json.Decoder(History).decode
 _row = msgspec.json.Decoder(Trade).decode
 _rest_books = msgspec.json.Decoder(Books).decode
@@ -152,9 +159,10 @@ def path(instruments: Iterable[Instrument], settings: Feed) -> str:
 
 
 def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
-    arguments = [_argument(channel, instrument) for instrument in instruments for channel in CHANNELS]
-    for start in range(0, len(arguments), ARGUMENTS_PER_SUBSCRIBE):
-        yield _request("subscribe", arguments[start : start + ARGUMENTS_PER_SUBSCRIBE])
+    """One message an instrument, so that one that the venue refuses costs no other; more where it would be too many."""
+    many = list(instruments)
+    for some in batched(many, -(-len(many) // SUBSCRIBES_MAX)) if many else ():
+        yield _request("subscribe", [_argument(channel, instrument) for instrument in some for channel in CHANNELS])
 
 
 def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
@@ -283,8 +291,16 @@ def _ticker_events(message: Message, recv_ns: int, out: Writer) -> list[bytearra
 _EVENTS = {"trades": _trade_events, "books": _depth_events, "bbo-tbt": _best_events, "tickers": _ticker_events}
 
 
-def definition(instrument: Instrument) -> Request:
-    return Request("/api/v5/public/instruments", {"instType": _type(instrument.symbol), "instId": instrument.symbol})
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+    """Of one instrument by its name; of several of a type (options: of a family) all that there are."""
+    groups: dict[tuple[tuple[str, str], ...], list[Instrument]] = {}
+    for instrument in instruments:
+        kind = _type(instrument.symbol)
+        family = {"instFamily": "-".join(instrument.symbol.split("-")[:2])} if kind == "OPTION" else {}
+        groups.setdefault(tuple({"instType": kind, **family}.items()), []).append(instrument)
+    for query, many in groups.items():
+        one = {"instId": many[0].symbol} if len(many) == 1 else {}
+        yield Asked(Request("/api/v5/public/instruments", {**dict(query), **one}), tuple(many))
 
 
 def _type(symbol: str) -> str:
@@ -304,15 +320,23 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 
 def _definition(body: bytes, instrument: Instrument) -> Definition:
     try:
-        answer = _definitions(body)
+        known, code, why = _known_instruments(body)
+        if code not in ("0", NO_INSTRUMENT):
+            raise Unwell(f"the venue answers {code} {why}")
+        if instrument.symbol not in known:
+            raise Unknown(f"the venue has no instrument {instrument.symbol}")
+        return _of_definition(known[instrument.symbol])
+    except (Unknown, Unwell):
+        raise
     except UNREADABLE as error:
         raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
-    if answer.code not in ("0", NO_INSTRUMENT):
-        raise Unwell(f"the venue answers {answer.code} {answer.msg}")
-    for data in answer.data:
-        if data.instId == instrument.symbol:
-            return data
-    raise Unknown(f"the venue has no instrument {instrument.symbol}")
+
+
+@lru_cache(maxsize=1)
+def _known_instruments(body: bytes) -> tuple[dict[str, msgspec.Raw], str, str]:
+    """(by instId, each unread: an odd one costs no other; code, message)."""
+    answer = _definitions(body)
+    return {_named(row).instId: row for row in answer.data}, answer.code, answer.msg
 
 
 def standing(body: bytes, instrument: Instrument) -> str:

@@ -1,0 +1,143 @@
+"""Instruments that are not heard, through real processes: who says it, and what it costs the others."""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections import Counter
+
+import mesh_run as run
+import pytest
+from aiohttp import web
+from scripted import Processes, Scripted
+
+from bus.schema import Kind
+
+pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
+
+TWO = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "FOOUSDT"\n'
+DENIED = '[feed]\nfresh_min_s = 5.0\nstanding_s = [0.2, 1.0]\n[exchange]\nfaults = "faults.toml"\n'
+
+
+def alerts(events) -> Counter:
+    return Counter((e.map()["what"], e.map()["target"]) for e in events if e.kind == Kind.alert)
+
+
+def test_a_symbol_that_the_venue_does_not_know_is_named_everywhere_and_taken_up_when_it_is_listed(make_root):
+    root = make_root(TWO + DENIED)
+    (root / "faults.toml").write_text('[[faults]]\nkind = "unknown"\nsymbol = "FOOUSDT"\n')
+    up = run.ok(root, "mesh", "up").stdout
+    assert "binance.FOOUSDT: the venue does not know it" in up
+
+    def status():
+        return run.ok_json(root, "mesh", "status")["instruments"]
+
+    assert [(one["instrument"], one["standing"]) for one in status()] == [("binance.FOOUSDT", "unknown")]
+    covered = run.ok_json(root, "mesh", "coverage")
+    assert covered["unheard"] == ["binance.FOOUSDT"]
+    run.until(lambda: status()[0]["never_heard"] == ["depth", "quote", "trade"], "its streams are known never to have spoken")
+    events = run.events(root)
+    named = alerts(events)
+    assert named["unknown_instrument", "binance.FOOUSDT"] == 2, "once a line"
+    assert not [what for what, target in named if what in ("stale_stream", "never_heard") and "FOO" in target]
+    beats = [e.map() for e in events if e.kind == Kind.health and e.subject.startswith("feed-")]
+    assert beats and all(beat["renewals"] == beat["reconnects"] == 0 for beat in beats), "nothing was renewed for it"
+
+    exchange = json.loads((root / "run/exchange.json").read_text())["rest"]
+    (fault,) = [f for f in json.loads(urllib.request.urlopen(f"{exchange}/tickmesh/v1/faults").read())["faults"]]
+    ended = urllib.request.Request(f"{exchange}/tickmesh/v1/faults?id={fault['id']}", method="DELETE")
+    assert urllib.request.urlopen(ended).status == 200
+    heard = {"trade.binance.FOOUSDT", "quote.binance.FOOUSDT", "depth.binance.FOOUSDT"}
+    run.until(lambda: heard <= {e.topic for e in run.events(root, Kind.trade, Kind.quote, Kind.depth)}, "it is taken up")
+    run.until(lambda: alerts(run.events(root))["instrument_back", "binance.FOOUSDT"] == 2, "and that is said")
+    run.until(lambda: status() == [], "nothing is named any more")
+    pids = {e.map()["pid"] for e in run.events(root, Kind.run) if e.subject.startswith("feed-")}
+    assert len(pids) == 2, "without a restart"
+
+
+# Coinbase: a subscription that names an unknown product is refused whole, and one who has none after 5 s is cut.
+
+GOOD, BAD = "BTC-USD", "XRP-EUR"
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + ".500000Z"
+
+
+async def coinbase(ws):
+    subscribed, began, number = False, time.monotonic(), int(time.time() * 10)
+
+    async def read():
+        nonlocal subscribed
+        async for message in ws:
+            words = json.loads(message.data)
+            if BAD in words.get("product_ids", ()):
+                reason = f"{BAD} is not a valid product"
+                await ws.send_json({"type": "error", "message": "Failed to subscribe", "reason": reason})
+            elif words.get("type") == "subscribe":
+                await ws.send_json({"type": "subscriptions", "channels": []})
+                book = {"bids": [["100.00", "1.5"]], "asks": [["101.00", "2.5"]]}
+                await ws.send_json({"type": "snapshot", "product_id": GOOD, **book})
+                subscribed = True
+
+    reading = asyncio.ensure_future(read())
+    try:
+        while not ws.closed and (subscribed or time.monotonic() - began < 5):
+            await asyncio.sleep(0.05)
+            if subscribed and int(time.time() * 10) > number:
+                number += 1
+                match = {"type": "match", "trade_id": number, "sequence": number, "time": now(), "product_id": GOOD}
+                await ws.send_json({**match, "size": "0.1", "price": "100.5", "side": "buy"})
+    finally:
+        reading.cancel()
+
+
+def coinbase_rest(request):
+    if request.path == "/time":
+        return {"iso": now(), "epoch": time.time()}
+    if request.path in (f"/products/{GOOD}", "/products"):
+        one = {"id": GOOD, "quote_increment": "0.01", "base_increment": "0.00000001", "status": "online"}
+        return [one, {"id": "ODD-ONE", "quote_increment": None}] if request.path == "/products" else one
+    return web.json_response({"message": "NotFound"}, status=404)
+
+
+def test_a_product_that_coinbase_refuses_costs_the_others_nothing(tmp_path):
+    settings = "[feed]\nstanding_s = [0.2, 1.0]\n"
+    with Scripted(coinbase, coinbase_rest) as server:
+        with Processes(tmp_path, "coinbase", server, [(BAD, -8, -8), (GOOD, -8, -8)], settings) as mesh:
+            mesh.until(lambda: len(mesh.events(Kind.trade)) > 60, "trades of the other one", 30)
+            mesh.until(lambda: alerts(mesh.events(Kind.alert))["unknown_instrument", f"coinbase.{BAD}"] == 2, "it is named")
+        ids = [e.last_id for e in mesh.events(Kind.trade)]
+        assert ids == list(range(ids[0], ids[0] + len(ids))), "no hole: nobody was cut"
+        assert not [e for e in mesh.events(Kind.health) if e.map().get("reconnects")]
+        covered = json.loads(mesh.command("coverage", "--json").stdout)
+        assert covered["ok"] and covered["unheard"] == [f"coinbase.{BAD}"]
+
+
+# USD-M: one list has all symbols.
+
+
+def test_forty_instruments_cost_one_list_a_line(tmp_path):
+    names = [f"COIN{k}USDT" for k in range(40)]
+
+    async def socket(ws):
+        async for message in ws:
+            await ws.send_json({"result": None, "id": json.loads(message.data).get("id")})
+
+    def rest(request):
+        if request.path.endswith("exchangeInfo"):
+            odd = [{"symbol": "ODDUSDT", "filters": [{"filterType": "NEW_ONE", "notional": 5}]}]
+            return {"symbols": odd + [{"symbol": s, "status": "TRADING", "filters": []} for s in names]}
+        if request.path.endswith("time"):
+            return {"serverTime": int(time.time() * 1000)}
+        return {"lastUpdateId": 1, "bids": [], "asks": []}
+
+    with Scripted(socket, rest) as server:
+        with Processes(tmp_path, "binance_usdm", server, [(name, -8, -8) for name in names]) as mesh:
+
+            def defined():
+                return {(e.producer, e.subject) for e in mesh.events(Kind.instrument)}
+
+            mesh.until(lambda: len({subject for _, subject in defined()}) == 40, "all are defined")
+            mesh.until(lambda: Counter(server.asked)["/fapi/v1/depth"] > 40, "and their books are asked for")
+            assert Counter(server.asked)["/fapi/v1/exchangeInfo"] == 2, "one list a line"
