@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from bus.clock import now_ns
+from bus.config import Instrument
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
@@ -31,7 +32,7 @@ from nodes.transport.conversation import Conversation
 from nodes.transport.endpoints import Hopping
 from nodes.transport.line_requests import LineRequests
 from nodes.transport.live import Live
-from nodes.transport.websocket import Disconnected
+from nodes.transport.websocket import Disconnected, Oversize
 
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.raw)
@@ -49,7 +50,7 @@ CONNECTION_WINDOW_S = 300.0
 COUNTERS = (
     "frames", "events", "connections", "reconnects", "renewals", "shutdowns", "refused_frames", "resyncs", "resubscriptions",
     "snapshots", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
-    "raw_left_out",
+    "raw_left_out", "oversize",
 )  # fmt: skip
 
 
@@ -62,6 +63,9 @@ class Line:
         venue, number = line_of(ctx.config, ctx.instance)
         self.adapter = adapter = venues.module(venue)
         self.instruments = [i for i in ctx.config.instruments if i.venue == venue]
+        self.subscribed = self.instruments[: adapter.INSTRUMENTS_MAX or None]
+        self.given_up: dict[str, str] = {}  # subject → why its book, or all of it, is not asked for
+        self.oversize_s = -CALM_S
         self.count = ctx.counters
         self.count.update(dict.fromkeys(COUNTERS, 0), last_frame_age=-1.0)
         self.reception = Reception(ctx.name, adapter, self.instruments, settings, raw=settings.raw)
@@ -124,6 +128,7 @@ class Line:
         live.flowed_s = time.monotonic()
         self.requests.wanted.set()
         self.ctx.ready()
+        self.leave_out()
 
     def attend(self, live: Live) -> None:
         """What frames brought beside events."""
@@ -147,7 +152,7 @@ class Line:
     def came_back(self, subject: str) -> None:
         """The venue has come to know an instrument: its streams were refused, or are silent."""
         for live in self.lives:
-            live.send(self.adapter.subscribe([self.reception.instruments[subject]], self.settings))
+            self.subscribe(live, [self.reception.instruments[subject]])
 
     def heard_by_rest(self, said: list[bytearray]) -> None:
         self.say(said)
@@ -205,19 +210,28 @@ class Line:
         quiet_s = min(settings.stale_s, adapter.QUIET_S)
         live = Live(at_once)
         on_frames = partial(self.on_frames, live)
-        live.connection = await websocket.connect(url, on_frames, quiet_s, local_addr=self.local_addr)
+        live.connection = await websocket.connect(
+            url, on_frames, quiet_s, local_addr=self.local_addr, bytes_max=adapter.FRAME_BYTES_MAX
+        )
         if live.source is None:
             self.begin(live)
         if self.unsaid:
             live.pause()
         ping_s = adapter.PING_S if adapter.PING else settings.ping_s
         live.talk(Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s), self.ctx.own)
-        live.send(adapter.subscribe(self.instruments, settings))
+        self.subscribe(live, self.subscribed)
         now_s = time.monotonic()
         life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
         live.due_s = now_s + life_s * random.uniform(0.9, 1.0)
         live.expect_books(self.instruments, RESUBSCRIBE_S, now_s + 5 * RESUBSCRIBE_S[0])
         return live
+
+    def subscribe(self, live: Live, instruments: list[Instrument]) -> None:
+        """All of their streams, but books that are given up."""
+        for books in (True, False):
+            some = [one for one in instruments if (one.subject in self.given_up) is not books]
+            if some:
+                live.send(self.adapter.subscribe(some, self.settings, books))
 
     async def serve(self, live: Live) -> Live:
         """Until the connection is replaced: gives the one that speaks now. Raises Disconnected when it broke."""
@@ -238,6 +252,8 @@ class Line:
         """Replaces a connection by a new one that runs beside it until both are known to bring the same."""
         at_once, self.stale = self.stale, set()
         self.renewal.clear()
+        if time.monotonic() >= old.due_s:
+            self.take_up_again()
         if time.monotonic() - self.renewed_s > CALM_S:
             self.renewal_backoff.reset()
         else:
@@ -312,6 +328,37 @@ class Line:
                 self.ctx.fail(live.connection.failure)
             if live.source is not None:
                 self.say(self.reception.close(live.source, now_ns()))
+            if live.connection is not None and live.connection.oversize is not None:
+                self.give_up(live.connection.oversize)
+
+    def give_up(self, message: Oversize) -> None:
+        """A message beyond the bound ended a connection. A book that is so large is not asked for again: it would cost the
+        other streams their connection each time."""
+        self.count["oversize"] += 1
+        subject = self.adapter.book_of(message.head, self.reception.routes)
+        why = f"a message of {message.size} bytes came, {self.adapter.FRAME_BYTES_MAX} are allowed"
+        if subject and subject not in self.given_up:
+            self.given_up[subject] = f"its book is given up: {why}"
+            action = "its book is given up, the other streams go on; a planned renewal asks for it again"
+            self.alert("critical", "oversize", f"depth.{subject}", why, action)
+        elif time.monotonic() - self.oversize_s > CALM_S:
+            self.oversize_s = time.monotonic()
+            action = "connected anew, after waits that grow"
+            self.alert("critical", "oversize", self.adapter.VENUE, f"{why}; it begins {message.head[:64]!r}", action)
+
+    def take_up_again(self) -> None:
+        """Books that were given up are asked for on the next connection, while the old one goes on."""
+        for one in self.subscribed:
+            self.given_up.pop(one.subject, None)
+
+    def leave_out(self) -> None:
+        """Instruments beyond what the venue takes on one connection."""
+        for one in self.instruments[len(self.subscribed) :]:
+            if one.subject in self.given_up:
+                continue
+            why = f"the venue takes {len(self.subscribed)} instruments a connection"
+            self.given_up[one.subject] = f"left out: {why}"
+            self.alert("critical", "left_out", one.subject, why, "nothing of it is recorded: name fewer in mesh.toml")
 
     def drop(self, live: Live, why: str) -> str:
         """Says goodbye to a connection that is not wanted any more."""
@@ -363,7 +410,7 @@ class Line:
         for key, silent_s in stale.items():
             subject = subject_of(key)  # type: ignore[arg-type]
             self.requests.ask_about(subject)
-            if subject in self.requests.standings.words:
+            if subject in self.requests.standings.words or subject in self.given_up:
                 continue  # it has been told why, and a renewal would bring nothing
             self.renewal.set()
             self.count["stale_streams"] += 1
@@ -374,7 +421,8 @@ class Line:
                 f"silent for {silent_s:.1f} s on a connection that is heard", f"renewed; patience is now {limit_s:.0f} s",
             )  # fmt: skip
         for key in self.freshness.unheard(now_s):
-            if subject_of(key) in self.requests.standings.words:  # type: ignore[arg-type]
+            subject = subject_of(key)  # type: ignore[arg-type]
+            if subject in self.requests.standings.words or subject in self.given_up:
                 continue  # it has been told why
             self.alert(
                 "warning", "never_heard", topic_of(key),  # type: ignore[arg-type]
@@ -408,6 +456,7 @@ class Line:
         self.count["depth_left_out"] = self.reception.left_out
         self.count["raw_left_out"] = self.reception.raw_left_out
         self.count["hops"] = self.hopping.hops
+        self.count["given_up"] = dict(self.given_up)
         connection = self.lives[0].connection if self.lives else None
         if connection is not None and connection.round_trip_s is not None:
             self.count["ping_ms"] = round(connection.round_trip_s * 1e3, 3)

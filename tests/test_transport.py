@@ -125,16 +125,31 @@ def test_a_bug_in_the_receiver_is_kept_for_its_owner():
     serve(socket(script), play)
 
 
-def test_a_message_beyond_the_bound_ends_the_connection():
+@pytest.mark.parametrize("size", [70_000, 1_000_001])
+@pytest.mark.parametrize("how", ["whole", "after others", "in parts"])
+def test_a_message_beyond_the_bound_ends_the_connection_and_says_its_size_and_how_it_begins(size, how):
     async def script(ws):
-        await ws.send_str("x" * (websocket.MESSAGE_BYTES_MAX + 1))
+        for _ in range(3 if how == "after others" else 0):
+            await ws.send_str("y" * 50_000)
+        text = '{"type":"snapshot","product_id":"BTC-USD"' + "x" * size
+        if how == "in parts":
+            parts = [text[at : at + 40_000].encode() for at in range(0, len(text), 40_000)]
+            for number, part in enumerate(parts):
+                first = (number == 0) | (number == len(parts) - 1) << 7
+                ws._req.transport.write(bytes((first, 126)) + len(part).to_bytes(2, "big") + part)
+        else:
+            await ws.send_str(text)
         await asyncio.sleep(10)
 
     async def play(port):
         got = []
-        connection = await websocket.connect(f"ws://127.0.0.1:{port}/stream", lambda ns, m: got.append(m), 5.0)
+        url = f"ws://127.0.0.1:{port}/stream"
+        connection = await websocket.connect(url, lambda ns, m: got.extend(m), 5.0, bytes_max=60_000)
         reason = await asyncio.wait_for(connection.closed, 5)
-        assert not got and reason
+        assert len(got) == (3 if how == "after others" else 0)
+        assert connection.oversize.head.startswith(b'{"type":"snapshot","product_id":"BTC-USD"')
+        assert connection.oversize.size > 60_000 and f"{connection.oversize.size} bytes came, 60000 are allowed" in reason
+        assert how == "in parts" or connection.oversize.size == size + 41
 
     serve(socket(script), play)
 

@@ -141,3 +141,61 @@ def test_forty_instruments_cost_one_list_a_line(tmp_path):
             mesh.until(lambda: len({subject for _, subject in defined()}) == 40, "all are defined")
             mesh.until(lambda: Counter(server.asked)["/fapi/v1/depth"] > 40, "and their books are asked for")
             assert Counter(server.asked)["/fapi/v1/exchangeInfo"] == 2, "one list a line"
+
+
+# A book that is larger than a message may be.
+
+
+def test_a_book_beyond_the_bound_is_given_up_by_name_and_costs_the_others_one_connection(tmp_path):
+    """The one of 17 MiB is; the one of 9 MiB is none of them."""
+    level = '["100.00000000","1.50000000"],'
+    sizes = {"BTC-USD": 17 << 20, "ETH-USD": 9 << 20, "XRP-USD": 1000}
+    books = {product: (level * (size // len(level)))[:-1] for product, size in sizes.items()}
+    connections = []
+
+    async def socket(ws):
+        connections.append(ws)
+
+        async def trades(product):
+            while True:
+                await asyncio.sleep(0.1)
+                number = int(time.time() * 10)
+                match = {"type": "match", "trade_id": number, "sequence": number, "time": now(), "product_id": product}
+                await ws.send_json({**match, "size": "0.1", "price": "100.5", "side": "buy"})
+
+        async with asyncio.TaskGroup() as group:
+            async for message in ws:
+                words = json.loads(message.data)
+                (product,) = words["product_ids"]
+                await ws.send_json({"type": "subscriptions", "channels": []})
+                if "matches" in words["channels"]:
+                    group.create_task(trades(product))
+                if "level2_batch" in words["channels"]:
+                    asks = '"asks":[["101.00000000","2.50000000"]]'
+                    await ws.send_str(f'{{"type":"snapshot","product_id":"{product}",{asks},"bids":[{books[product]}]}}')
+            raise ConnectionError
+
+    def rest(request):
+        if request.path == "/time":
+            return {"iso": now(), "epoch": time.time()}
+        return [{"id": p, "quote_increment": "0.01", "base_increment": "0.00000001"} for p in sizes]
+
+    with Scripted(socket, rest) as server:
+        with Processes(tmp_path, "coinbase", server, [(product, -8, -8) for product in sizes], lines=1) as mesh:
+            mesh.until(lambda: alerts(mesh.events(Kind.alert))["oversize", "depth.coinbase.BTC-USD"], "it is named")
+            mesh.until(
+                lambda: {e.subject for e in mesh.events(Kind.depth)} == {"coinbase.ETH-USD", "coinbase.XRP-USD"}, "others"
+            )
+            asked = len([e for e in mesh.events(Kind.trade) if e.subject == "coinbase.BTC-USD"])
+            mesh.until(
+                lambda: len([e for e in mesh.events(Kind.trade) if e.subject == "coinbase.BTC-USD"]) > asked + 30, "its trades"
+            )
+        assert len(connections) == 2, "one that broke, and one without that book"
+        (alert,) = [e.map() for e in mesh.events(Kind.alert) if e.map()["what"] == "oversize"]
+        assert alert["level"] == "critical" and "16777216 are allowed" in alert["why"]
+        beat = (
+            mesh.events(Kind.health)[-1:] and [e.map() for e in mesh.events(Kind.health) if e.subject == "feed-coinbase-1"][-1]
+        )
+        assert beat["oversize"] == 1 and "its book is given up" in beat["given_up"]["coinbase.BTC-USD"]
+        (whole,) = {e.count for e in mesh.events(Kind.depth) if e.subject == "coinbase.ETH-USD" and e.producer}
+        assert whole > 300_000

@@ -107,11 +107,13 @@ def status() -> dict:
 def unheard(config: Config, window: Window) -> list[dict]:
     """Configured instruments of which something does not come: `why`, in words, as the health of its lines says."""
     standing: dict[str, str] = {}
+    given_up: dict[str, str] = {}
     silent: dict[str, list[set[str]]] = {}  # of each venue: topics that each of its lines has never heard
     for event in window.health.values():
         if event.subject.startswith("feed-"):
             beat = event.map()
             standing.update(beat.get("not_trading", {}))
+            given_up.update(beat.get("given_up", {}))
             venue, _ = line_of(config, event.subject.removeprefix("feed-"))
             silent.setdefault(venue, []).append(set(beat.get("never_heard", ())))
     out = []
@@ -126,6 +128,8 @@ def unheard(config: Config, window: Window) -> list[dict]:
             why = "the venue does not know it"
         elif word:
             why = f"the venue does not trade it: {word}"
+        elif subject in given_up:
+            why = given_up[subject]
         elif kinds:
             why = f"never heard since the feed began: {', '.join(kinds)}"
         else:

@@ -10,10 +10,11 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidHandshake, InvalidURI
+from websockets.exceptions import InvalidHandshake, InvalidURI, PayloadTooBig
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import OPEN
@@ -21,8 +22,9 @@ from websockets.uri import parse_uri
 
 from bus.clock import now_ns
 
-# The largest messages known are whole books of 50 000 levels a side on a stream (about 3 MB); more than this is an attack.
-MESSAGE_BYTES_MAX = 8 << 20
+MESSAGE_BYTES_MAX = 8 << 20  # where a venue's adapter says no other: far above any message but a whole book
+HEAD_BYTES = 512  # that are kept of a message beyond the bound, to know what it was about
+FRAME_HEAD_BYTES = 10  # of a server's frame: opcode and size
 CLOSE_S = 1.0  # for the closing handshake, then the socket is cut
 
 OnFrames = Callable[[int, list[bytes]], None]
@@ -32,15 +34,25 @@ class Disconnected(ConnectionError):
     """A connection that could not be made, or that ended: a sentence with the reason."""
 
 
+class Oversize(NamedTuple):
+    """A message beyond the bound: its size so far known, and how it begins."""
+
+    size: int
+    head: bytes
+
+
 class Connection(asyncio.Protocol):
     """Made by `connect`. `on_frames(recv_ns, messages)` is called for what arrives; raising there ends it.
 
     `closed`: a future that becomes the reason, a sentence, when the connection is over. `round_trip_s`: of the last `ping`
-    that was answered; None before.
+    that was answered; None before. `oversize`: the message of more than `bytes_max` that ended it; None if none did.
     """
 
-    def __init__(self, url: str, on_frames: OnFrames, stale_s: float):
-        self._protocol = ClientProtocol(parse_uri(url), max_size=MESSAGE_BYTES_MAX)
+    def __init__(self, url: str, on_frames: OnFrames, stale_s: float, bytes_max: int):
+        self._protocol = ClientProtocol(parse_uri(url), max_size=bytes_max)
+        self._bytes_max = bytes_max
+        self._read_before = b""  # the end of the read before: a frame's head may be in two
+        self.oversize: Oversize | None = None
         self._on_frames = on_frames
         self._stale_s = stale_s
         self._loop = asyncio.get_running_loop()
@@ -78,6 +90,9 @@ class Connection(asyncio.Protocol):
                     self.opened.set_result(None)
                 else:
                     self.opened.set_exception(Disconnected(f"refused by the server: {protocol.handshake_exc}"))
+        if isinstance(protocol.parser_exc, PayloadTooBig):
+            self._measure(protocol.parser_exc, data)
+        self._read_before = data[-FRAME_HEAD_BYTES:]
         self._flush()
         if messages:
             try:
@@ -99,6 +114,11 @@ class Connection(asyncio.Protocol):
         reason = self._reason or (str(error) if error else "")
         if not reason and protocol.close_rcvd is not None:
             reason = f"the server closed: {protocol.close_rcvd.code} {protocol.close_rcvd.reason}".rstrip()
+        if self.oversize is not None:
+            reason = (
+                f"a message of {self.oversize.size} bytes came, {self._bytes_max} are allowed; "
+                f"it begins {self.oversize.head[:64]!r}"
+            )
         if not reason and protocol.parser_exc is not None:
             reason = f"protocol: {protocol.parser_exc}"
         reason = reason or "the connection was cut"
@@ -167,7 +187,7 @@ class Connection(asyncio.Protocol):
             if frame.fin and not self._fragments:
                 messages.append(bytes(frame.data))
                 return
-            self._fragments.append(bytes(frame.data))  # the core bounds the sum by MESSAGE_BYTES_MAX
+            self._fragments.append(bytes(frame.data))  # the core bounds the sum
             if frame.fin:
                 messages.append(b"".join(self._fragments))
                 self._fragments.clear()
@@ -175,6 +195,20 @@ class Connection(asyncio.Protocol):
             self.round_trip_s = time.monotonic() - self._pinged[1]
             self._pinged = (b"", 0.0)
         # Pings were answered by the core; `_flush` sends the pongs.
+
+    def _measure(self, error: PayloadTooBig, data: bytes) -> None:
+        """What is known of the message beyond the bound: the core has left its bytes unread."""
+        if self.oversize is not None:
+            self.oversize = Oversize(self.oversize.size, (self.oversize.head + data)[:HEAD_BYTES])
+            return
+        size = error.size or 0
+        head = b"".join(self._fragments)[:HEAD_BYTES]
+        if not head:
+            mark = b"\x7f" + size.to_bytes(8, "big") if size >= 1 << 16 else b"\x7e" + size.to_bytes(2, "big")
+            read = self._read_before + data
+            at = read.rfind(mark)  # the frame is the last one of this read
+            head = read[at + len(mark) :][:HEAD_BYTES] if at >= 0 else b""
+        self.oversize = Oversize(size + (error.current_size or 0), head)
 
     def _flush(self) -> None:
         transport = self._transport
@@ -198,8 +232,15 @@ class Connection(asyncio.Protocol):
         self._watch = self._loop.call_later(max(0.01, min(self._stale_s - silent_s, 1.0)), self._look)
 
 
-async def connect(url: str, on_frames: OnFrames, stale_s: float, open_s: float = 10.0, local_addr: str = "") -> Connection:
-    """An open connection, from the address `local_addr` if that is not empty. Raises Disconnected.
+async def connect(
+    url: str,
+    on_frames: OnFrames,
+    stale_s: float,
+    open_s: float = 10.0,
+    local_addr: str = "",
+    bytes_max: int = MESSAGE_BYTES_MAX,
+) -> Connection:
+    """An open connection, from the address `local_addr` if that is not empty. `bytes_max`: of a message. Raises Disconnected.
 
     Compression is not offered: it costs latency and the links are short.
     """
@@ -211,7 +252,7 @@ async def connect(url: str, on_frames: OnFrames, stale_s: float, open_s: float =
     try:
         async with asyncio.timeout(open_s):
             _, connection = await loop.create_connection(
-                lambda: Connection(url, on_frames, stale_s),
+                lambda: Connection(url, on_frames, stale_s, bytes_max),
                 parts.hostname or "",
                 parts.port or (443 if secure else 80),
                 ssl=context,

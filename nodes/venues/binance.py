@@ -32,6 +32,8 @@ MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
 HISTORY_BY_TIME = False
 UNKNOWN = ((400, -1121), (400, -1100))  # no such symbol; characters that no symbol has
+INSTRUMENTS_MAX = 341  # of three streams each; a connection may have 1024
+FRAME_BYTES_MAX = 8 << 20  # of a message
 BOOK = "rest"
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit
 SYMBOLS_PER_QUESTION = 100  # in one exchangeInfo
@@ -103,12 +105,14 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
     return binance_streams.routes(instruments, CHANNELS)
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
     """SUBSCRIBE messages for all streams.
 
     The answer is `{"result":null,"id":n}` also when a stream does not exist.
     """
-    names = [stream for instrument in instruments for stream in streams(instrument)]
+    names = [
+        stream for instrument in instruments for stream, kind in streams(instrument).items() if books or kind != Kind.depth
+    ]  # fmt: skip
     for number, start in enumerate(range(0, len(names), STREAMS_PER_SUBSCRIBE), 1):
         request = {"method": "SUBSCRIBE", "params": names[start : start + STREAMS_PER_SUBSCRIBE], "id": number}
         yield msgspec.json.encode(request).decode()
@@ -141,6 +145,13 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     except UNREADABLE as error:
         lost = route[1].book if route else getattr(error, "subject", "")
         raise FrameError(f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}", lost) from None
+
+
+def book_of(head: bytes, known: Routes) -> str:
+    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
+    stream = head[len(_START) : head.find(b'"', len(_START))].decode("utf-8", "replace") if head.startswith(_START) else ""
+    route = known.get(stream)
+    return route[1].book if route else ""
 
 
 def control(frame: bytes) -> Control:

@@ -28,6 +28,8 @@ MESSAGES_PER_S = 5.0  # of 10 allowed
 WEIGHT_PER_MINUTE = 2400
 HISTORY_BY_TIME = False
 UNKNOWN = ((400, -1121),)
+INSTRUMENTS_MAX = 341  # likewise
+FRAME_BYTES_MAX = 8 << 20
 BOOK = "rest"
 SUBSCRIBED = ("trade", "bookTicker", "depth@100ms")
 # Of these `decode` makes events: other speeds and aggregates are in captures.
@@ -86,16 +88,18 @@ _time = msgspec.json.Decoder(Time).decode
 
 decode = binance.decode
 control = binance.control
+book_of = binance.book_of
 
 
 def path(instruments: Iterable[Instrument], settings: Feed) -> str:
     return "/stream"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
     """SUBSCRIBE messages; the answer says nothing about whether a stream exists."""
     named = [instrument.symbol for instrument in instruments if instrument.symbol == instrument.symbol.upper()]
-    names = [f"{symbol.lower()}@{channel}" for symbol in named for channel in SUBSCRIBED]
+    channels = [channel for channel in SUBSCRIBED if books or not channel.startswith("depth")]
+    names = [f"{symbol.lower()}@{channel}" for symbol in named for channel in channels]
     for number, start in enumerate(range(0, len(names), binance.STREAMS_PER_SUBSCRIBE), 1):
         request = {"method": "SUBSCRIBE", "params": names[start : start + binance.STREAMS_PER_SUBSCRIBE], "id": number}
         yield msgspec.json.encode(request).decode()

@@ -33,6 +33,8 @@ MESSAGES_PER_S = 10.0
 WEIGHT_PER_MINUTE = 600  # 10 requests a second of an address
 HISTORY_BY_TIME = False
 UNKNOWN = ((404, 0),)
+INSTRUMENTS_MAX = 0
+FRAME_BYTES_MAX = 16 << 20  # a whole book; as an event it is about as large, and may have as much (bus.wire)
 BOOK = "stream"
 CHANNELS = ("matches", "ticker", "level2_batch", "heartbeat")
 AGGRESSOR = {"buy": -1, "sell": 1}  # the maker bought: the aggressor sold
@@ -132,10 +134,10 @@ def path(instruments: Iterable[Instrument], settings: Feed) -> str:
     return "/"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
     """One message a product: one that names a product which the venue does not know is refused whole. The first within 5 s."""
     for instrument in instruments:
-        yield _request("subscribe", [instrument.symbol], CHANNELS)
+        yield _request("subscribe", [instrument.symbol], CHANNELS if books else [c for c in CHANNELS if c != "level2_batch"])
 
 
 def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
@@ -169,6 +171,11 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         return [event_of(frame, recv_ns, known)]
     except UNREADABLE as error:
         raise FrameError(f"not a Coinbase message: {error}", book_named(frame, _BOOK_OF, known)) from None
+
+
+def book_of(head: bytes, known: Routes) -> str:
+    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
+    return book_named(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:

@@ -35,6 +35,8 @@ MESSAGES_PER_S = 5.0
 WEIGHT_PER_MINUTE = 60  # about one request a second of an address
 HISTORY_BY_TIME = True
 UNKNOWN = ()  # it says so inside a 200
+INSTRUMENTS_MAX = 0
+FRAME_BYTES_MAX = 8 << 20  # a book of 1000 levels a side has 150 kB
 BOOK = "checksum"
 PAIRS_PER_QUESTION = 100
 NO_PAIR = "EQuery:Unknown asset pair"
@@ -155,12 +157,13 @@ def path(instruments: Iterable[Instrument], settings: Feed) -> str:
     return "/v2"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
     """One message a channel, answered once for each symbol. The last 50 trades come first: they close a short hole."""
     symbols = [instrument.symbol for instrument in instruments]
     yield _request("subscribe", {"channel": "trade", "symbol": symbols, "snapshot": True})
     yield _request("subscribe", {"channel": "ticker", "symbol": symbols, "event_trigger": "bbo", "snapshot": True})
-    yield _request("subscribe", {"channel": "book", "symbol": symbols, "depth": depth(settings), "snapshot": True})
+    if books:
+        yield _request("subscribe", {"channel": "book", "symbol": symbols, "depth": depth(settings), "snapshot": True})
 
 
 def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
@@ -206,6 +209,11 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         return events_of(frame, recv_ns, known)
     except UNREADABLE as error:
         raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
+
+
+def book_of(head: bytes, known: Routes) -> str:
+    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
+    return book_named(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:

@@ -30,6 +30,8 @@ MESSAGES_PER_S = kraken.MESSAGES_PER_S
 WEIGHT_PER_MINUTE = kraken.WEIGHT_PER_MINUTE
 HISTORY_BY_TIME = True
 UNKNOWN = kraken.UNKNOWN
+INSTRUMENTS_MAX = 0
+FRAME_BYTES_MAX = kraken.FRAME_BYTES_MAX
 BOOK = "checksum"
 SIDES = {"b": 1, "s": -1}
 
@@ -74,9 +76,9 @@ def path(instruments: Iterable[Instrument], settings: Feed) -> str:
     return "/"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
     pairs = [instrument.symbol for instrument in instruments]
-    for subscription in ({"name": "trade"}, {"name": "spread"}, {"name": "book", "depth": kraken.depth(settings)}):
+    for subscription in ({"name": "trade"}, {"name": "spread"}, {"name": "book", "depth": kraken.depth(settings)})[: 2 + books]:
         yield _request("subscribe", pairs, subscription)
 
 
@@ -122,6 +124,11 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         return [event_of(payloads[0], recv_ns, out)]
     except UNREADABLE as error:
         raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
+
+
+def book_of(head: bytes, known: Routes) -> str:
+    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
+    return book_named(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:

@@ -36,6 +36,8 @@ WEIGHT_PER_MINUTE = 600  # trades of the past: 20 requests in 2 s, the least of 
 HISTORY_BY_TIME = False
 UNKNOWN = ()  # it says so inside a 200
 NO_INSTRUMENT = "51001"
+INSTRUMENTS_MAX = 0
+FRAME_BYTES_MAX = 8 << 20  # a book of 400 levels a side has 30 kB
 BOOK = "chain"
 CHANNELS = ("trades", "bbo-tbt", "books")
 SUBSCRIBES_MAX = 240  # of 480 an hour and connection that the venue takes; the rest is for books that are asked for anew
@@ -158,11 +160,12 @@ def path(instruments: Iterable[Instrument], settings: Feed) -> str:
     return "/ws/v5/public"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
     """One message an instrument, so that one that the venue refuses costs no other; more where it would be too many."""
     many = list(instruments)
     for some in batched(many, -(-len(many) // SUBSCRIBES_MAX)) if many else ():
-        yield _request("subscribe", [_argument(channel, instrument) for instrument in some for channel in CHANNELS])
+        channels = [channel for channel in CHANNELS if books or channel != "books"]
+        yield _request("subscribe", [_argument(channel, instrument) for instrument in some for channel in channels])
 
 
 def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
@@ -216,6 +219,11 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         return events_of(message, recv_ns, out)
     except UNREADABLE as error:
         raise FrameError(f"not an OKX message: {error}", book_named(frame, _BOOK_OF, known)) from None
+
+
+def book_of(head: bytes, known: Routes) -> str:
+    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
+    return book_named(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
