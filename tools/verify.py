@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from bus.config import Config, load
-from tools.judge import archive, capture, checks, compare, coverage, eras, ledger, ledger_compare, log, recent
+from tools.judge import archive, capture, checks, compare, coverage, eras, ledger, ledger_compare, log, overlays, recent
 from tools.judge.findings import Findings
 from tools.judge.known import Known
 from tools.terminal import Failure, out
@@ -92,7 +92,8 @@ def _alone(config: Config, findings: Findings) -> dict:
     if first > upto + 1:
         findings.fault("lost", f"the log begins with seq {first}, the archive ends with {upto}")
     watching = checks.Checks(findings, 1)
-    archived = watching.watch(archive.read(config.archive_dir, upto, findings))
+    strayed = overlays.Overlays(config.archive_dir)
+    archived = strayed.watch(watching.watch(archive.read(config.archive_dir, upto, findings)))
     logged = log.read(config.log_dir, findings, after=0)
     last = 0
     everything = _joined(archived, logged, first, watching, findings)
@@ -102,6 +103,7 @@ def _alone(config: Config, findings: Findings) -> dict:
     for event in covering.watch(agreed):
         last = event.seq
     covering.judge(config.archive_dir, findings)
+    strayed.judge(findings)
     if watching.archived_seq > archive.watermark(config.archive_dir):
         findings.fault("watermark", f"the log says that {watching.archived_seq} is archived; the archive does not")
     return {
