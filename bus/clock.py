@@ -201,8 +201,11 @@ def unpack(raw: bytes) -> tuple[bytes, Segment] | None:
 class ClockWriter:
     """The sequencer's: a MeshClock on this machine's clocks, written beside the log at every look."""
 
-    def __init__(self, folder: Path, least_ns: int):
-        """`least_ns`: of the last event in the log. Raises OSError when the file cannot be made."""
+    def __init__(self, folder: Path, least_ns: int, steady: bool = True):
+        """`least_ns`: of the last event in the log. Raises OSError when the file cannot be made.
+
+        `steady` False: the larger of the wall clock and the last time, as it was once (config.Log.steady_clock)."""
+        self._steady = steady
         self._boot = boot_bytes()
         self._fd = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         known = unpack(os.pread(self._fd, _FILE.size, 0))
@@ -214,9 +217,13 @@ class ClockWriter:
             if boot == self._boot and segment.elapsed_ns <= reading.elapsed_ns:
                 kept = segment
         self.clock = MeshClock(first_segment(reading, kept, least_ns), reading)
+        self._last_ns = least_ns
         self._write()
 
     def now_ns(self) -> int:
+        if not self._steady:
+            self._last_ns = max(wall_ns(), self._last_ns)
+            return self._last_ns
         return self.clock.at(elapsed_ns())
 
     @property
@@ -225,6 +232,8 @@ class ClockWriter:
         return self.clock.segment.offset_ns
 
     def look(self) -> list[Correction]:
+        if not self._steady:
+            return []
         said = self.clock.look(read())
         self._write()
         return said

@@ -50,6 +50,7 @@ class Log(Section, frozen=True):
     contradictions: bool = True  # jumps out of proportion are held, and ids that their line takes back gone back from; likewise
     eras: bool = True  # ids that begin anew lower are followed; likewise
     unsynced: bool = True  # changes of a book without a snapshot are logged; likewise
+    steady_clock: bool = True  # seq_ns goes on with the steady clock; likewise
 
 
 class Feed(Section, frozen=True):
@@ -67,6 +68,7 @@ class Feed(Section, frozen=True):
     renew_s: float = 82_800.0  # a connection is replaced by a new one after so long (less up to a tenth): venues cut at 24 h
     overlap_s: float = 10.0  # for so long at most the old and the new one run side by side
     ping_s: float = 15.0  # our own ping, for the round trip
+    check_instruments: bool = True  # instruments are checked against the venue's definitions; off only in tests, as above
     standing_s: tuple[float, float] = (5.0, 300.0)  # between two questions after an instrument that is unknown or halted
     define_s: float = 3600.0  # between two looks at the venue's definitions of instruments that are traded
     clock_s: float = 60.0  # between two looks at the venue's clock

@@ -62,6 +62,7 @@ class LogWriter:
         self.last = 0
         self._fd = self._durable_fd = -1
         self._size = 0
+        self._bare_at = 0  # first number of a segment whose head has no state though its writer has one; 0: it has
         self._torn = False  # behind `_size` lies what a refused append left, and it could not be cut yet
         self._rolled: deque[int] = deque()  # file descriptors of full segments that are still to be synced
         self._sync_error: Exception | None = None
@@ -133,6 +134,7 @@ class LogWriter:
             if index > start and first != self.last + 1:
                 break
             log_id = preamble.log_id
+            self._bare_at = first if self.state is not None and not preamble.state else 0
             data = path.read_bytes()
             end = preamble.size
             self.last = first - 1
@@ -175,7 +177,8 @@ class LogWriter:
 
     def _roll(self) -> None:
         """Starts the segment of the next number. It is visible only when its head is whole."""
-        head = head_bytes(self.log_id, self.last + 1, self.boot, self.state() if self.state else b"", self.identities)
+        state = self.state() if self.state else b""
+        head = head_bytes(self.log_id, self.last + 1, self.boot, state, self.identities)
         path = self.folder / f"{self.last + 1:020d}.seg"
         fresh = path.with_suffix(".new")
         fd = -1
@@ -195,10 +198,15 @@ class LogWriter:
         elif self._fd >= 0:
             os.close(self._fd)  # nobody syncs an outbox; left open, a released segment would keep its memory
         self._fd, self._size = fd, len(head)
+        self._bare_at = self.last + 1 if self.state is not None and not state else 0
 
     def roll_if_full(self) -> None:
-        """Begins a new segment if this one has reached its size. Raises LogFull."""
-        if self._size > self.segment_bytes:
+        """Begins a new segment if this one has reached its size, or was begun without a state. Raises LogFull.
+
+        A new identity begins one before its writer has found its state in those before: they may be released, whatever is in
+        their heads, so the state is written into another head at once.
+        """
+        if self._size > self.segment_bytes or 0 < self._bare_at <= self.last:
             self._roll()
 
     def append(self, first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> None:

@@ -57,7 +57,7 @@ class Sequencer:
         )
         self._recover()
         try:
-            self.clock = ClockWriter(config.log_dir, self.position.seq_ns)
+            self.clock = ClockWriter(config.log_dir, self.position.seq_ns, log.steady_clock)
         except OSError as error:
             self.log.close()
             raise LogError(

@@ -8,7 +8,7 @@ is. Tables:
     times   topic id (u4), seq_ns (u8)  → seq of the first event of that topic in a stretch of 10 ms
     latest  topic                       → the newest event, kept however old it is
     topics  topic                       → topic id (u4)
-    meta    recent_seq, log_id
+    meta    recent_seq, log_id, whole_after (every later event was put)
 """
 
 import contextlib
@@ -22,7 +22,7 @@ import lmdb
 from bus.files import boot_id, write_file
 from bus.space import free_of, refusal
 from bus.wire import Event, decode
-from storage.environment import Environment, RecentError, close_environment, open_environment, present_environment
+from storage.environment import Environment, RecentError, close_environment, open_environment, present_environment, reading
 
 STRETCH_NS = 10_000_000  # a time is found by its stretch and a short walk: a hundredth of the index
 PRUNE_EVENTS = 20_000  # per step: a commit stays within some ms
@@ -55,6 +55,7 @@ class RecentWriter:
         self.wiped = False
         self.ahead = ""
         self._last = last
+        self.began = True  # the next commit is the first of what follows without a hole
         self._opened: Environment | None = None
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -85,6 +86,7 @@ class RecentWriter:
                     if seq := txn.get(b"recent_seq"):
                         self.recent_seq = _U8.unpack(seq)[0]
                         if self._last is None or self.recent_seq <= self._last:
+                            self.began = self.recent_seq == 0
                             return
                         self.ahead = f"{self.folder} holds events up to seq {self.recent_seq}, and its log ends at {self._last}"
                         self.recent_seq = 0
@@ -104,6 +106,7 @@ class RecentWriter:
     def _wipe(self) -> None:
         """Removes the files: nothing in a damaged store is to be trusted. Readers notice by the inode."""
         self._let_go()
+        self.began = True
         for name in ("owner", "data.mdb", "lock.mdb"):
             with contextlib.suppress(FileNotFoundError):
                 (self.folder / name).unlink()
@@ -123,8 +126,9 @@ class RecentWriter:
             return {name.decode(): _U4.unpack(value)[0] for name, value in txn.cursor()}
 
     def start_after(self, seq: int) -> None:
-        """The store begins behind `seq`: what is older stays in the archive and the log."""
-        self.recent_seq = max(self.recent_seq, seq)
+        """The store begins behind `seq`: what is older stays in the archive and the log. The next commit notes it."""
+        if seq > self.recent_seq:
+            self.recent_seq, self.began = seq, True
 
     def put(self, events: Iterable[Event]) -> None:
         """Takes events with seq > `recent_seq`; older ones are there already. The caller commits, before there are many."""
@@ -180,7 +184,10 @@ class RecentWriter:
             txn.cursor(tables[b"times"]).putmulti(sorted(times.items()), overwrite=False)
             for name, raw in latest.items():
                 txn.put(name.encode(), raw, db=tables[b"latest"])
+            if self.began:
+                txn.put(b"whole_after", _U8.pack(self.recent_seq), db=tables[b"meta"])
             txn.put(b"recent_seq", _U8.pack(seq), db=tables[b"meta"])
+        self.began = False
 
     def prune(self, before_ns: int, most: int = PRUNE_EVENTS) -> int:
         """Deletes events with seq_ns < `before_ns`, at most `most` at once; the latest of each topic stays known.
@@ -259,10 +266,11 @@ class RecentReader:
 
     @contextlib.contextmanager
     def _view(self) -> Iterator[tuple[lmdb.Transaction, dict]]:
-        environment = self._opened = present_environment(self.folder)
         try:
-            with environment.env.begin() as txn:
-                yield txn, environment.tables
+            with reading():
+                environment = self._opened = present_environment(self.folder)
+                with environment.env.begin() as txn:
+                    yield txn, environment.tables
         except lmdb.Error as error:
             raise RecentError(f"{self.folder} cannot be read: {error}; the recorder rebuilds it at its next start") from None
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import h5py
 import numpy as np
@@ -64,6 +64,11 @@ def folder_of(kind: int, subject: str) -> str:
         return SYSTEM
     venue, _, instrument = subject.partition(".")
     return f"{_plain(venue)}/{_plain(instrument)}"
+
+
+def subject_of(folder: str) -> str:
+    """The `venue.instrument` of an instrument's folder."""
+    return ".".join("" if part == "%00" else unquote(part) for part in folder.split("/", 1))
 
 
 def of_instrument(folder: str) -> bool:

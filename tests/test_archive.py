@@ -368,15 +368,20 @@ def test_a_writer_killed_at_any_moment_leaves_a_whole_archive(tmp_path):
 # -- the page
 
 
-def test_the_example_of_the_page_runs(tmp_path):
+@pytest.mark.parametrize("subject", ["binance.BTCUSDT", "kraken.BTC/USD", "other.a%2Fb é.c"])
+def test_the_example_of_the_page_runs(tmp_path, subject):
     market = Market()
-    archive(tmp_path, [market.instrument(), *market.mixed(300)])
+    archive(tmp_path, [market.instrument(subject=subject), *[market.trade(subject=subject) for _ in range(20)]])
     page = (ROOT / "docs" / "archive.md").read_text()
     code = re.search(r"```python\n(.*?)```", page, re.S)[1]
     assert "storage" not in code  # h5py and hdf5plugin only
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     shown = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-c", code, str(tmp_path), *subject.split(".", 1)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
     ).stdout
     assert "61837.6" in shown
 

@@ -167,6 +167,19 @@ def test_copies_that_come_late_are_no_new_era(kind):
     assert lines.ids(kind) == list(range(1, 4 * doubts.ERA_HOLDS + 1)) and lines.gaps() == []
 
 
+@pytest.mark.parametrize("newer", [True, False])
+def test_at_a_clean_stop_copies_are_dropped_and_what_may_be_a_new_era_waits(newer):
+    lines = Lines()
+    for i in range(1000, 1010):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.say("a", Kind.quote, i)
+    for i in range(1, 4):
+        lines.say_raw("b", Kind.depth, later(Kind.depth, i, 2000 + i if newer else i))
+        lines.say("b", Kind.quote, i)
+    lines.arbiter.end()
+    assert sorted(lines.arbiter.held_numbers("b")) == ([1, 2, 3, 4, 5, 6] if newer else [])
+
+
 def test_quotes_without_a_time_follow_their_book_into_its_new_era():
     lines = Lines()
     for i in range(1000, 1010):

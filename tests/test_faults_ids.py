@@ -10,7 +10,11 @@ import pytest
 from test_exchange_orders import limit, listening, venue
 from test_faults_wire import BUSY, FAULTS, end, gone, ids, plan, rows, scene
 
-from bus.config import ConfigError
+from bus.config import ConfigError, Instrument
+from nodes.transport.binance_account import BinanceAccount
+from nodes.transport.endpoints import Endpoints
+from nodes.transport.rest import RestError
+from nodes.transport.venue_clock import VenueTime
 
 TWO = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n' + BUSY
 FIELDS = {"trade": "t", "bookTicker": "u", "depth@100ms": "u"}
@@ -183,6 +187,34 @@ def test_a_symbol_that_the_venue_does_not_know(tmp_path):
         assert [row[3:] for row in rows(tmp_path, "status")] == [["ETHUSDT", "UNKNOWN"], ["ETHUSDT", "TRADING"]]
 
     scene(body, tmp_path, TWO + 'faults = "faults.toml"\n')
+
+
+def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path):
+    """It is asked for all instruments before the first order; one that is misspelt must not keep it from the others."""
+
+    async def body(rest, ws, ctx):
+        _, order = await rest.order(**limit("BUY", "50000"))
+        account = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime())
+        account.where = Endpoints(rest.base, ws)
+        known, other = Instrument(symbol="BTCUSDT"), Instrument(symbol="ETHUSDT")
+        try:
+            number = await plan(rest, kind="unknown", symbol="ETHUSDT")
+            assert len(await account.open_orders(known)) == 1
+            assert (
+                await account.open_orders(other)
+                == await account.trades_of(other, 1)
+                == await account.trades_from(other, 1)
+                == []
+            )
+            assert await account.order(other, "mine") is None
+            await end(rest, number)
+            await plan(rest, kind="answer", status=503, endpoint="GET *")
+            with pytest.raises(RestError):  # that is no word on orders
+                await account.open_orders(other)
+        finally:
+            await account.rest.close()
+
+    scene(body, tmp_path, TWO)
 
 
 @pytest.mark.parametrize("fault", [{"kind": "refuse"}, {"kind": "refuse", "status": 503}, {"kind": "answer", "status": 503}])

@@ -86,7 +86,9 @@ def test_nexo_as_fast_as_the_machine_can(make_root, data):
     assert result["ok"], result
     assert (result["trades"], result["quotes"], result["depth_events"]) == (12280 + 178, 33000 + 437, 66994 + 1188)
     assert (result["lost"], result["duplicated"], result["different"]) == (0, 0, 0)
-    assert (result["book_expected"], result["book_checks"], result["book_equal"]) == (12198, 12198, 12198)
+    # The stored book begins with the fetched snapshot, brought up to the stream: at full speed that is some changes later.
+    assert result["book_expected"] == 12198 and result["book_checks"] == result["book_equal"] > 12000
+    assert result["snapshots_compared"] >= 1 and result["lines"] == result["lines_compared"]
     run.ok(root, "mesh", "down")
     assert run.ok_json(root, "mesh", "verify")["ok"]
 

@@ -218,3 +218,10 @@ def test_an_archive_and_a_log_of_two_meshes_are_never_read_as_one(tmp_path):
     write_log(config.log_dir, raws)
     with pytest.raises(ReadError, match="not of one mesh: the archive ends at seq 300; it is of log .* has never been that"):
         list(reader.events(config))
+
+
+@pytest.mark.parametrize("when", ["9999-01-01", "0001-01-01", 2**63, -(2**63), datetime(2262, 4, 12, tzinfo=UTC)])
+def test_a_time_beyond_64_bits_is_a_sentence(when):
+    with pytest.raises(ReadError, match="beyond what nanoseconds of 64 bits can say; allowed is 1677-09-22 to 2262-04-11"):
+        reader.to_ns(when)
+    assert reader.to_ns("2262-04-11") == 9223286400 * 10**9

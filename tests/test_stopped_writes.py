@@ -38,8 +38,8 @@ STEPS = {
         "releasing": "release of Intake.release",
     },
     "recorder": {
-        "archiving": "place of ArchiveWriter._write of ArchiveWriter.archive: write .N-N.h5",
-        "naming": "ArchiveWriter.archive: rename N-N.h5",
+        "archiving": "place of ArchiveWriter._write of ArchiveWriter._archive: write .N-N.h5",
+        "naming": "ArchiveWriter._archive: rename N-N.h5",
         "manifest": "ArchiveWriter.publish of ArchiveWriter._write: rename watermark.json",
         "committing": "RecentWriter._commit: commit",
         "releasing": "release of Recorder.release",
@@ -101,7 +101,7 @@ SEQUENCER = [
     ("LogWriter._roll of LogWriter.roll_if_full of Sequencer.tick: rename N.seg", 2, "after"),
 ]
 RECORDER = [
-    ("place of ArchiveWriter._write of ArchiveWriter.archive: write .N-N.h5.tmp", 2, "inside"),
+    ("place of ArchiveWriter._write of ArchiveWriter._archive: write .N-N.h5.tmp", 2, "inside"),
     ("RecentWriter._commit: commit", 5, "before"),
     ("place of ArchiveWriter.publish of ArchiveWriter._write: rename watermark.json", 2, "before"),
     ("release of Recorder.release of Recorder.cut: unlink N.seg", 1, "after"),

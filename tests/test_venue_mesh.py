@@ -16,7 +16,7 @@ from captures import needs
 from test_venue_captures import heard, instruments
 from venue_server import VenueServer
 
-from bus.config import load
+from bus.config import Instrument, load
 from bus.log import LogReader
 from bus.schema import Flag, Kind
 from bus.wire import checksum
@@ -77,6 +77,10 @@ def archived(folder, venue: str, messages, many, bodies=None, expected=0):
                     process.wait(60)
             log.close()
             shutil.rmtree(config.outbox_dir, ignore_errors=True)
+    words = [sys.executable, "-m", "tools.cli", "verify", "--json"]
+    verdict = json.loads(subprocess.run(words, cwd=folder, env=environment, capture_output=True, check=False).stdout)
+    assert verdict["ok"] and verdict["coverage_checked"] and not verdict["coverage_not_judged"], verdict
+    assert not verdict["not_heard"]
     reader = ArchiveReader(config.archive_dir)
     assert reader.archived_seq == LogReader(config.log_dir).last, "the whole log is in the archive"
     by_kind = {kind: [] for kind in Kind}
@@ -190,3 +194,43 @@ def test_binance_samples(tmp_path, venue):
     assert got == {kind: want[kind] for kind in MARKET}
     books_begun = {event.subject for event in by_kind[Kind.depth] if event.flags & Flag.SNAPSHOT}
     assert books_begun == {one.subject for one in many}, "each book was joined to its recorded snapshot"
+
+
+def kraken_v2(number: int, count: int = 40):
+    """Frames of one pair as Kraken's second protocol sends them: a book with checksums, tickers, trades."""
+    bids, asks = {60_000 - i: 10 + i for i in range(12)}, {60_001 + i: 20 + i for i in range(12)}  # price in 0.1, size in 10^-8
+    sides = {"bids": bids, "asks": asks}
+
+    def frame(channel, kind, *data):
+        text_of = json.dumps({"channel": channel, "type": kind, "data": list(data)}, separators=(",", ":"))
+        return captures.Message(number + len(out), "wss://ws.kraken.com/v2", "received", text_of.encode())
+
+    def levels(side, prices):
+        return [{"price": price / 10, "qty": float(f"{sides[side][price]}e-8")} for price in prices]
+
+    def book(kind, **changed):
+        stamp = f"2024-08-09T00:00:{len(out) % 60:02}.000000Z"
+        body = {side: levels(side, changed.get(side, ())) for side in sides}
+        return frame("book", kind, {"symbol": "BTC/USD", **body, "checksum": kraken_crc(bids, asks), "timestamp": stamp})
+
+    out: list = []
+    out.append(book("snapshot", bids=bids, asks=asks))
+    for step in range(count):
+        price = 60_000 - step % 5
+        bids[price] += 7
+        out.append(book("update", bids=[price]))
+        quote = {"bid": 6000.0, "bid_qty": 1e-6, "ask": 6000.1, "ask_qty": 2e-6, "timestamp": "2024-08-09T00:00:01.000000Z"}
+        out.append(frame("ticker", "update", {"symbol": "BTC/USD", **quote}))
+        trade = {"side": "buy", "price": 6000.1, "qty": 1e-6, "ord_type": "limit", "trade_id": 1000 + step}
+        out.append(frame("trade", "update", {"symbol": "BTC/USD", **trade, "timestamp": "2024-08-09T00:00:01.000000Z"}))
+    return out
+
+
+def test_a_pair_with_a_slash_in_its_name(tmp_path):
+    """`archived` lets the judge look at it: the folder's name is encoded."""
+    pair = Instrument(symbol="BTC/USD", venue="kraken", price_exponent=-1, quantity_exponent=-8)
+    pairs = {"error": [], "result": {"XXBTZUSD": {"altname": "XBTUSD", "pair_decimals": 1, "lot_decimals": 8}}}
+    bodies = {"/0/public/AssetPairs": json.dumps(pairs).encode()}
+    by_kind = archived(tmp_path, "kraken", kraken_v2(1), [pair], bodies, expected=120)
+    assert [len(by_kind[kind]) for kind in (Kind.trade, Kind.quote)] == [40, 40] and len(changes(by_kind)) == 40
+    assert (load(tmp_path).archive_dir / "kraken/BTC%2FUSD").is_dir()

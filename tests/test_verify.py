@@ -43,6 +43,7 @@ class Scene:
         self.market = Market()
         self.events: list[bytes] = []
         self.update_id = 100
+        self.book = False
 
     def trade(self, n: int) -> None:
         ms = 1_723_161_600_000 + n
@@ -66,7 +67,8 @@ class Scene:
         )  # fmt: skip
         record = np.zeros(1, DTYPES[Kind.depth])
         record[0] = (bid, lots, 1, b"")
-        self._log(Kind.depth, record, first_id=first, last_id=last, venue_ns=ms * 10**6)
+        flags = 0 if self.book else Flag.UNSYNCED
+        self._log(Kind.depth, record, first_id=first, last_id=last, venue_ns=ms * 10**6, flags=flags)
         self.update_id = last
         self.lines.append(
             frame(ms, "bookTicker", {"u": last, "s": "BTCUSDT", "b": price(bid), "B": price(lots),
@@ -77,6 +79,7 @@ class Scene:
         self._log(Kind.quote, record, last_id=last)
 
     def snapshot(self) -> None:
+        self.book = True
         levels = [(60_000 * SCALE, SCALE, 1), (70_000 * SCALE, SCALE, -1)]
         self.lines.append("1723161600000 " + json.dumps({
             "lastUpdateId": self.update_id, "bids": [[price(60_000 * SCALE), price(SCALE)]],
@@ -308,9 +311,9 @@ def test_the_judge_imports_nothing_of_what_it_judges(root):
 
 @pytest.mark.data
 def test_the_books_of_the_real_capture_are_the_venue_s(data):
-    stream = capture.read([data / "hftbacktest/spot/btcusdt_20240808.gz"])["BTCUSDT"]
-    assert len(stream.trades) == 9757
-    checks = book.check(book.of_capture(stream.snapshots, stream.changes), stream.quotes)
+    stream = capture.read([data / "hftbacktest/spot/btcusdt_20240808.gz"]).streams["binance.BTCUSDT"]
+    assert len(stream.trades.values) == 9757
+    checks = book.check(book.of_capture(stream.snapshots, stream.changes), stream.quotes.values)
     assert (len(checks), sum(checks.values())) == (564, 564)
 
 

@@ -8,7 +8,7 @@ from test_coverage import STEPS, SUBJECT, SUBJECTS, Scene, play, shown, tables, 
 
 from bus.config import load
 from bus.log import LogReader
-from bus.schema import DTYPES, Coverage, Evidence, GapState, Kind, Reason
+from bus.schema import DTYPES, Coverage, Evidence, Flag, GapState, Kind, Reason
 from bus.wire import Event
 from storage.cut import ArchiveWriter
 from storage.intervals import of_tables
@@ -29,7 +29,13 @@ def scene() -> Scene:
     made.lost(Kind.trade, 8, 11).trades(*range(12, 16))
     made.lost(Kind.depth, 106, 109, GapState.unrecoverable, Reason.no_history).change(110, 112).book(113).change(113, 120)
     made.trades(8, 9, repaired=True).trades(*range(16, 21)).lost(Kind.trade, 8, 9, GapState.repaired)
-    return made.lost(Kind.trade, 10, 11, GapState.unrecoverable, Reason.retention)
+    made.lost(Kind.trade, 10, 11, GapState.unrecoverable, Reason.retention)
+    # 121 is sure, 122 to 140 are taken back; then the ids begin anew, and the newest change waits for a neighbour
+    made.change(121, 140).lost(Kind.depth, 122, 124, GapState.unrecoverable, Reason.contradiction).change(125, 126)
+    made.lost(Kind.quote, 105, 106, GapState.unrecoverable, Reason.contradiction).quotes(107)
+    made.lost(Kind.trade, 21, 21, GapState.unrecoverable, Reason.reset).trades(1, reset=True).trades(2, 3)
+    made.lost(Kind.depth, 127, 127, GapState.unrecoverable, Reason.reset).change(1, 4, reset=True)
+    return made.book(4).change(5, 9).change(10, 14)
 
 
 def said(made: Scene, rows: np.ndarray, upto: int) -> None:
@@ -41,9 +47,23 @@ def said(made: Scene, rows: np.ndarray, upto: int) -> None:
     made.raws.append(made.event(Kind.watermark, "recorder", record, producer=b"recorder"))
 
 
+def marked(raws: list[bytes]) -> list[bytes]:
+    """As a sequencer marks them: changes without a book are UNSYNCED."""
+    out, book = [], False
+    for raw in raws:
+        event = Event(raw)
+        if event.kind == Kind.gap and event.records["stream"][0] == Kind.depth:
+            book = False
+        elif event.kind == Kind.depth:
+            book = bool(event.flags & Flag.SNAPSHOT) or (book and not event.flags & Flag.RESET)
+            raw = raw[:10] + bytes([event.flags | (0 if book else Flag.UNSYNCED)]) + raw[11:]
+        out.append(raw)
+    return out
+
+
 def store(root, made: Scene, cut_events: int = 9, upto: int | None = None) -> None:
     config = load(root)
-    write_log(config.log_dir, made.raws)
+    write_log(config.log_dir, marked(made.raws))
     reader = LogReader(config.log_dir)
     writer = ArchiveWriter(config.archive_dir)
     writer.archive_log(reader, reader.last if upto is None else upto, cut_events)
@@ -85,8 +105,31 @@ FAULTS = {
         change(nth("trade", "missing"), state=Coverage.repaired, evidence=Evidence.ids, reason=0), "coverage_false",
     ),
     "a missing book called complete": (
-        change(nth("depth", "missing", 1), state=Coverage.complete, evidence=Evidence.ids, reason=0), "coverage_false",
+        change(nth("depth", "missing"), state=Coverage.complete, evidence=Evidence.ids, reason=0), "coverage_false",
     ),
+    "changes without a book called complete": (
+        change(nth("depth", "unproven"), state=Coverage.complete, evidence=Evidence.ids, reason=0), "coverage_false",
+    ),
+    "what was taken back called complete": (
+        change(nth("depth", "unproven", 1), state=Coverage.complete, evidence=Evidence.ids, reason=0), "coverage_false",
+    ),
+    "the newest change called complete": (
+        change(nth("depth", "complete", -1), last_id=lambda n: n + 4), "coverage_false",
+    ),
+    "an absurd id called complete": (
+        change(nth("depth", "complete", 1), last_id=lambda n: n + 10**12), "coverage_false",
+    ),
+    "changes without a book left out": (lambda rows: np.delete(rows, nth("depth", "unproven", 2)), "coverage_unaccounted"),
+    "a wrong reason of what has no book": (
+        change(nth("depth", "unproven"), reason=Reason.contradiction), "coverage_reason",
+    ),
+    "a contradiction called a hole": (change(nth("depth", "unproven", 1), state=Coverage.missing), "coverage_hidden"),
+    "a contradiction of quotes not said": (
+        change(nth("quote", "unproven", 1), reason=Reason.conflated), "coverage_reason",
+    ),
+    "trades of a new era in the old one": (change(nth("trade", "complete", -1), era=0), "coverage_unaccounted"),
+    "a new era of depth left out": (lambda rows: rows[rows["era"] == 0], "coverage_unaccounted"),
+    "the end of an era left out": (lambda rows: np.delete(rows, nth("trade", "missing", -1)), "coverage_unaccounted"),
     "present trades called missing": (change(nth("trade", "complete"), state=Coverage.missing), "coverage_hidden"),
     "a present book called missing": (change(nth("depth", "complete"), state=Coverage.missing), "coverage_hidden"),
     "repaired trades called complete": (change(nth("trade", "repaired"), state=Coverage.complete), "coverage_false"),
@@ -162,3 +205,12 @@ def test_the_judge_s_own_arithmetic_agrees_with_what_is_stored(steps, subject):
         claim = tuple(int(row[name]) for name in ("first_id", "last_id", "state", "evidence", "reason"))
         stored.setdefault((int(row["stream"]), int(row["era"])), []).append(claim)
     assert mine == stored
+
+
+@pytest.mark.parametrize("cut_events", [2, 1000])
+def test_ids_that_were_taken_back_may_stand_in_an_older_file_as_unproven(root, cut_events):
+    """A change without a book is stated at once. When its line takes it back, an earlier cut has it in its ledger for good."""
+    made = Scene().change(1, 4).change(5, 900).lost(Kind.depth, 5, 6, GapState.unrecoverable, Reason.contradiction)
+    store(root, made.change(7, 9), cut_events)
+    result = command.verify([])
+    assert result["ok"] and result.get("coverage_taken_back", 0) == (cut_events == 2), result

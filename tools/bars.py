@@ -4,7 +4,6 @@ import sys
 import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,7 +18,7 @@ from storage.bargaps import handed
 from storage.gaps import CoverageWarning
 from storage.reader import exponents, to_ns
 from storage.runs import Window
-from storage.segment import SYSTEM
+from storage.segment import of_instrument, subject_of
 from tools.terminal import Failure, Usage, config, err, out
 
 CANDLES_MAX = 20_000
@@ -76,7 +75,7 @@ def bars(
 def find(mesh: Config, name: str) -> str:
     """The subject that a person means by `BTCUSDT` or `binance.BTCUSDT`. Raises Failure with what is there."""
     known = {instrument.subject for instrument in mesh.instruments if mesh.log_dir.is_dir()}
-    known |= {_subject(file.folder) for file in ArchiveReader(mesh.archive_dir).files if file.folder != SYSTEM}
+    known |= {subject_of(file.folder) for file in ArchiveReader(mesh.archive_dir).files if of_instrument(file.folder)}
     meant = name.casefold()
     found = sorted(one for one in known if meant in (one.casefold(), one.partition(".")[2].casefold()))
     if len(found) == 1:
@@ -87,11 +86,6 @@ def find(mesh: Config, name: str) -> str:
     raise Failure(f"{name} was not recorded in {mesh.source_dir}; there is {there}")
 
 
-def _subject(folder: str) -> str:
-    venue, _, symbol = folder.partition("/")
-    return f"{unquote(venue)}.{unquote(symbol)}"
-
-
 def _range(start: str | None, end: str | None) -> str:
     words = [f"from {start}"] if start else []
     return " ".join(words + [f"to {end}"] if end else words) or "at all"
@@ -100,7 +94,7 @@ def _range(start: str | None, end: str | None) -> str:
 def _there(mesh: Config, subject: str, source: str) -> str:
     """What a person could ask for instead."""
     archive = ArchiveReader(mesh.archive_dir)
-    days = sorted({file.day for file in archive.files if _subject(file.folder) == subject})
+    days = sorted({file.day for file in archive.files if subject_of(file.folder) == subject})
     if not days:
         return "it has no archived day"
     named = days[0] if len(days) == 1 else f"{len(days)} days from {days[0]} to {days[-1]}"

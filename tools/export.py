@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -26,7 +25,7 @@ from storage import coverage
 from storage.archive import DAY_NS, PRUNED_KINDS, ArchiveReader, day_of
 from storage.prune import mark_exported
 from storage.reader import to_ns
-from storage.segment import SYSTEM, ArchiveGone, folder_of, make_folders, place
+from storage.segment import SYSTEM, ArchiveGone, folder_of, make_folders, place, subject_of
 from tools.terminal import Failure, Usage, err, out
 from tools.topics import matches
 
@@ -221,11 +220,6 @@ class Export:
 
     def _save(self) -> None:
         place(self.folder / MANIFEST, json.dumps(self.manifest, indent=1, sort_keys=True).encode() + b"\n", 0o644)
-
-
-def subject_of(folder: str) -> str:
-    """venue.instrument of the archive's venue/instrument."""
-    return ".".join(unquote(part) for part in folder.split("/", 1))
 
 
 def read_manifest(folder: Path) -> dict:

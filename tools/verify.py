@@ -6,9 +6,12 @@ from itertools import chain
 from pathlib import Path
 
 from bus.config import Config, load
-from tools.judge import archive, capture, checks, compare, coverage, eras, ledger, ledger_compare, log, recent
+from tools.judge import archive, capture, checks, compare, coverage, eras, ledger, ledger_compare, log, overlays, recent
 from tools.judge.findings import Findings
+from tools.judge.known import Known
 from tools.terminal import Failure, out
+
+INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 
 
 def verify(captures: list[Path]) -> dict:
@@ -23,20 +26,35 @@ def verify(captures: list[Path]) -> dict:
         result = _against_ledger(config, captures, findings)
     else:
         result = _against(config, captures, findings) if captures else _alone(config, findings)
-    return {"ok": findings.ok, "source": config.source, **result, **findings.as_dict()}
+    return {"ok": findings.ok, "verdict": findings.verdict, "source": config.source, **result, **findings.as_dict()}
+
+
+def _not_heard(config: Config, heard: Iterable[str]) -> list[str]:
+    """Configured instruments of which nothing is stored: no fault of what is, and a person should know."""
+    return sorted({instrument.subject for instrument in config.instruments} - set(heard))
 
 
 def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
     """The archive, and the log for what is not archived yet, compared with the captures."""
-    try:
-        captured = capture.read(captures)
-    except (OSError, EOFError, ValueError) as error:
-        raise Failure(f"a capture cannot be read: {error}") from None
+    for path in captures:
+        if not path.is_file():
+            raise Failure(f"{path} is no capture: there is no such file")
+    known = Known()
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
-    compare.against(captured, stored, findings)
-    return {"captures": [str(path) for path in captures], "archived_seq": upto, "compared": compare.COMPARED}
+    stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond), known)
+    try:
+        captured = capture.read(captures, known)
+    except OSError as error:
+        raise Failure(f"a capture cannot be read: {error}") from None
+    compare.against(captured, stored, known, findings, config.feed.depth_limit)
+    return {
+        "captures": [str(path) for path in captures],
+        "named": {why: f"{count} lines, first {captured.examples[why]}" for why, count in captured.named.items()},
+        "archived_seq": upto,
+        "not_heard": _not_heard(config, stored),
+        "compared": compare.COMPARED,
+    }
 
 
 def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> dict:
@@ -57,7 +75,13 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     ledger_compare.against(truth, pairs, findings, begun_ms, config.feed.depth_limit)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.against(truth, claimed, pairs, findings)
-    return {"ledger": str(folders[0]), "ledger_rows": truth.rows, "archived_seq": upto, "compared": ledger_compare.COMPARED}
+    return {
+        "ledger": str(folders[0]),
+        "ledger_rows": truth.rows,
+        "archived_seq": upto,
+        "not_heard": _not_heard(config, stored),
+        "compared": ledger_compare.COMPARED,
+    }
 
 
 def _alone(config: Config, findings: Findings) -> dict:
@@ -68,18 +92,27 @@ def _alone(config: Config, findings: Findings) -> dict:
     if first > upto + 1:
         findings.fault("lost", f"the log begins with seq {first}, the archive ends with {upto}")
     watching = checks.Checks(findings, 1)
-    archived = watching.watch(archive.read(config.archive_dir, upto, findings))
+    strayed = overlays.Overlays(config.archive_dir)
+    archived = strayed.watch(watching.watch(archive.read(config.archive_dir, upto, findings)))
     logged = log.read(config.log_dir, findings, after=0)
     last = 0
     everything = _joined(archived, logged, first, watching, findings)
     covering = coverage.Watch(upto)
-    agreed = recent.agree(config.recent_dir, log.description(config.log_dir), everything, findings)
+    rules = recent.Rules(int(config.recorder.recent_hours * 3600e9), config.recorder.recent_bytes_max)
+    agreed = recent.agree(config.recent_dir, config.log_dir, rules, everything, findings)
     for event in covering.watch(agreed):
         last = event.seq
     covering.judge(config.archive_dir, findings)
+    strayed.judge(findings)
     if watching.archived_seq > archive.watermark(config.archive_dir):
         findings.fault("watermark", f"the log says that {watching.archived_seq} is archived; the archive does not")
-    return {"first_seq": 1 if upto else first, "last_seq": last, "log_first_seq": first, "archived_seq": upto}
+    return {
+        "first_seq": 1 if upto else first,
+        "last_seq": last,
+        "log_first_seq": first,
+        "archived_seq": upto,
+        "not_heard": _not_heard(config, watching.streams.heard),
+    }
 
 
 def _joined(archived: Iterable, logged: Iterator, first: int, watching: checks.Checks, findings: Findings) -> Iterator:
@@ -105,11 +138,14 @@ def _joined(archived: Iterable, logged: Iterator, first: int, watching: checks.C
 
 def show(result: dict) -> None:
     """For a person."""
-    skip = ("ok", "faults", "sentences", "compared", "captures")
+    skip = ("ok", "verdict", "faults", "sentences", "compared", "captures", "named")
     for name, value in result.items():
-        if name not in skip:
-            out.print(f"{name:<20} {value}")
+        if name not in skip and value != []:
+            out.print(f"{name:<20} {', '.join(value) if isinstance(value, list) else value}")
+    for why, where in result.get("named", {}).items():
+        out.print(f"  - cannot be read: {why} ({where})")
     for sentence in result["sentences"]:
         out.print(f"  ! {sentence}")
     faults = ", ".join(f"{count} × {name}" for name, count in result["faults"].items())
-    out.print("ok: every check holds." if result["ok"] else f"NOT ok: {faults}.")
+    ends = {"ok": "ok: every check holds.", "wrong": f"NOT ok: {faults}.", "incomplete": INCOMPLETE}
+    out.print(ends[result["verdict"]])

@@ -119,10 +119,21 @@ class Arbiter:
         return out
 
     def end(self) -> list[bytearray]:
-        """At a clean stop: holes are given up. What is in doubt stays in its outbox, and is looked at again."""
+        """At a clean stop: holes are given up, copies dropped. What may be more stays in its outbox, and is looked at again."""
         out: list[bytearray] = []
+        for key in sorted(self._doubting):
+            stream = self.streams[key]
+            for line, run in sorted(stream.doubts.runs.items()):
+                if not (stream.above_sure(run.offers[0].first_id) or self._may_be_anew(key[1], line)):
+                    for one in stream.doubts.runs.pop(line).offers:
+                        self._copy(stream, one, out)
         self._give_up_holes(out, lambda deadline, one, stream: not stream.doubtful(one))
         return out
+
+    def _may_be_anew(self, subject: str, line: str) -> bool:
+        """Whether the line says lower ids of the instrument that are later than all that is known: those are no copies."""
+        runs = [stream.doubts.runs.get(line) for (_, name), stream in self.streams.items() if name == subject]
+        return any(run is not None and run.newer and run.count for run in runs)
 
     def declare(self, subject: str, line: str, records: Iterable) -> list[bytearray]:
         """Backfill's word that ids will not come: said of those that are still missing, with its reason."""

@@ -147,6 +147,8 @@ class Core:
         self.desk.halted, self.desk.unknown = halted, unknown
         for flow in self.flows:
             flow.halted = flow.market.spec.symbol in halted | unknown
+            if flow.halted:
+                flow.market.begin_silent()
         for symbol, market in self.markets.items():
             status = "UNKNOWN" if symbol in unknown else "BREAK" if symbol in halted else "TRADING"
             if status != self.status[symbol]:

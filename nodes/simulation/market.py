@@ -101,6 +101,12 @@ class Market:
             if frame:
                 self.frames.append((changes.stream, frame))
 
+    def begin_silent(self) -> None:
+        """If nothing has been said of the book yet, how it came about is nobody's business: REST has it."""
+        if not self._flushes:
+            for changes in (self._fast, self._slow):
+                changes.update_id, changes.levels = self.book.update_id, {1: {}, -1: {}}
+
     def image(self) -> list[tuple[int, int, int]]:
         """The whole book: (side, price, quantity)."""
         return [(side, price, quantity) for side in (1, -1) for price, quantity in self.book.levels(side)]

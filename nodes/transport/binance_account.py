@@ -31,6 +31,15 @@ class BinanceAccount:
                 self._venue_time.wrong()
             raise
 
+    async def _rows(self, path: str, **parameters: object) -> bytes:
+        """A list of something of one symbol: of one that the venue does not know, the empty one."""
+        try:
+            return await self._get(path, **parameters)
+        except RestError as error:
+            if error.code != venue.NO_SUCH_SYMBOL:
+                raise
+            return b"[]"
+
     async def time_ns(self) -> int | None:
         """The venue's clock; None where it did not say."""
         try:
@@ -43,24 +52,18 @@ class BinanceAccount:
         try:
             body = await self._get("/api/v3/order", symbol=instrument.symbol, origClientOrderId=client_order_id)
         except RestError as error:
-            if error.code == venue.NO_SUCH_ORDER:
+            if error.code in (venue.NO_SUCH_ORDER, venue.NO_SUCH_SYMBOL):
                 return None
             raise
         return venue.report_of_order(venue.decode_order(body), instrument, client_order_id)
 
     async def open_orders(self, instrument: Instrument) -> list[Report]:
-        """None of a symbol that the venue does not know: one such costs the others nothing."""
-        try:
-            body = await self._get("/api/v3/openOrders", symbol=instrument.symbol)
-        except RestError as error:
-            if error.code == venue.NO_SUCH_SYMBOL:
-                return []
-            raise
+        body = await self._rows("/api/v3/openOrders", symbol=instrument.symbol)
         return [venue.report_of_order(order, instrument) for order in venue.decode_orders(body)]
 
     async def trades_of(self, instrument: Instrument, order_id: int) -> list[Fill]:
         """Every own trade of one order."""
-        body = await self._get("/api/v3/myTrades", symbol=instrument.symbol, orderId=order_id, limit=TRADES_PAGE)
+        body = await self._rows("/api/v3/myTrades", symbol=instrument.symbol, orderId=order_id, limit=TRADES_PAGE)
         return [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
 
     async def trades_from(self, instrument: Instrument, from_id: int) -> list[Fill]:
@@ -71,7 +74,7 @@ class BinanceAccount:
         """
         fills: list[Fill] = []
         while True:
-            body = await self._get("/api/v3/myTrades", symbol=instrument.symbol, fromId=from_id, limit=TRADES_PAGE)
+            body = await self._rows("/api/v3/myTrades", symbol=instrument.symbol, fromId=from_id, limit=TRADES_PAGE)
             page = [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
             fills += page
             if len(page) < TRADES_PAGE:

@@ -147,6 +147,8 @@ class LineRequests:
 
     def _stands(self, subject: str, word: str, why: str) -> None:
         """Takes the venue's word on an instrument, and tells what is news."""
+        if not self.settings.check_instruments:
+            return
         was_unknown = subject in self.standings.unknown
         news = self.standings.hear(subject, word, why)
         self.count["not_trading"] = dict(self.standings.words)

@@ -128,9 +128,10 @@ class Mesh:
             pass
 
     def step(self) -> None:
-        for event in LogReader(self.config.log_dir).events(self.runner.seq):
-            if said := self.runner.live([event]):
-                self.model.say(said)
+        for some in history(self.config, self.runner.seq, self.runner.lanes):  # what the log has released, the archive has
+            for event in some:
+                if said := self.runner.live([event]):
+                    self.model.say(said)
 
     def sync(self) -> None:
         self.core.log._sync_now()
@@ -143,7 +144,7 @@ class Mesh:
     def record(self) -> None:
         self.recorder.put([Event(self.said[seq]) for seq in range(self.recorder.recent.recent_seq + 1, self.core.log.last + 1)])
         self.recorder.commit()
-        asyncio.run(self.recorder.cut(self.recorder.log.durable))
+        asyncio.run(self.recorder.cut(self.recorder.log.durable, bool))  # it never stops
 
     def live(self, rng: random.Random, steps: int) -> None:
         deeds = [self.speak] * 12 + [self.take] * 6 + [self.core.tick] * 4 + [self.step] * 4

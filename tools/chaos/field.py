@@ -1,5 +1,6 @@
 """The mesh that a sweep is about: in a folder of its own, started and ended as any other, struck as the plan says."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,8 +14,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bus import clock
+from bus.clock_faults import ClockFaults, read_fault
 from bus.config import Config, load
-from tools.chaos.plan import Strike, length_s
+from tools.chaos.plan import INSTRUMENTS, Strike, length_s
 from tools.terminal import Failure
 
 UP_S = 180.0
@@ -25,6 +28,7 @@ JSON = {"Content-Type": "application/json"}
 
 # A sweep's connections come and go by the dozen, and its outages have to fit into seconds.
 SETTINGS = """
+{instruments}
 [feed]
 stale_s = 2.0
 backoff_s = [0.05, 0.5]
@@ -36,11 +40,16 @@ renew = {renew}
 renew_s = 5.0
 resync = {resync}
 lines = {lines}
+check_instruments = {check_instruments}
 
 [log]
 outbox_read = {outbox_read}
 log_read = {log_read}
 check_numbers = {check_numbers}
+contradictions = {contradictions}
+eras = {eras}
+unsynced = {unsynced}
+steady_clock = {steady_clock}
 segment_bytes = 262144
 keep_segments = 100000
 
@@ -59,6 +68,7 @@ segment_s = 3.0
 seed = {seed}
 trades_per_s = 40.0
 life_s = 30.0
+faults = "faults.toml"
 
 [exchange.limits]
 connections_per_5_minutes = 1000000
@@ -66,10 +76,20 @@ weight_per_minute = 1000000
 raw_per_5_minutes = 100000000
 messages_per_s = 1000
 """
+STANDING = """
+[[faults]]
+kind = "halt"
+symbol = "{halted}"
+[[faults]]
+kind = "unknown"
+symbol = "{unknown}"
+"""
+MESH = ("sequencer", "recorder", "backfill", "sentinel", "feed", "model", "executor", "session")  # whose clock may be wrong
+STOPPED_S = 0.7  # how long a sleep is for those who sleep
 
 
 class Kill(NamedTuple):
-    """One SIGKILL. `killed_ns`: wall clock; `ready_s`: until its successor said that it works (None: it was killed again)."""
+    """One SIGKILL. `killed_ns`: the mesh's time; `ready_s`: until its successor said that it works (None: killed again)."""
 
     name: str
     killed_ns: int
@@ -92,16 +112,26 @@ class Field:
             "outbox_read": True,
             "log_read": True,
             "check_numbers": True,
+            "contradictions": True,
+            "eras": True,
+            "unsynced": True,
+            "steady_clock": True,
+            "check_instruments": True,
             "backfill": True,
             **switches,
         }
-        text = SETTINGS.format_map({name: json.dumps(value) for name, value in words.items()})
-        (folder / "mesh.toml").write_text(text)
+        settings = {name: json.dumps(value) for name, value in words.items()}
+        settings["instruments"] = "\n".join(f'[[instruments]]\nsymbol = "{symbol}"' for symbol in INSTRUMENTS)
+        (folder / "mesh.toml").write_text(SETTINGS.format_map(settings))
+        _traded, halted, unknown = INSTRUMENTS
+        (folder / "faults.toml").write_text(STANDING.format(halted=halted, unknown=unknown))
+        self.clock = ClockFaults(folder / "clock-faults.json")
         shutil.copy(here / "supervisor.conf", folder)
         (folder / ".venv").symlink_to(sys.prefix)
         self.kills: list[Kill] = []
-        self._waiting: list[tuple[str, int, int]] = []  # name, old pid, killed_ns
+        self._waiting: list[tuple[str, int, int, int]] = []  # name, old pid, killed_ns, and by the true clock
         self.faults = 0
+        self.clock_faults = 0
 
     @property
     def config(self) -> Config:
@@ -109,7 +139,7 @@ class Field:
 
     def command(self, *words: str, timeout_s: float) -> str:
         """A `mesh` command in the sweep's folder. Raises Failure with what it said."""
-        environment = {**os.environ, "TICKMESH_ROOT": str(self.root)}
+        environment = {**os.environ, "TICKMESH_ROOT": str(self.root), **self.clock.environment}
         try:
             done = subprocess.run(
                 [str(self.root / ".venv/bin/mesh"), *words],
@@ -138,7 +168,9 @@ class Field:
                 time.sleep(min(left, LOOK_S))
             if one.kill:
                 self._kill(one.kill)
-            else:
+            if one.clock:
+                self.set_clock(**one.clock)
+            if one.fault:
                 self.fault(one.fault)
             told(one)
         time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
@@ -161,20 +193,20 @@ class Field:
                 time.sleep(LOOK_S)
             pids[name] = pid
         for name, pid in pids.items():
-            killed_ns = time.time_ns()
+            killed_ns, true_ns = self.now_ns(), time.time_ns()
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:  # it died of itself a moment ago: its successor is to be ready as well
                 pass
-            self._waiting.append((name, pid, killed_ns))
+            self._waiting.append((name, pid, killed_ns, true_ns))
 
     def _look_for_ready(self) -> None:
         for one in tuple(self._waiting):
-            name, pid, killed_ns = one
+            name, pid, killed_ns, true_ns = one
             now = self._ready(name)
             if now and now["pid"] != pid:
                 self._waiting.remove(one)
-                self.kills.append(Kill(name, killed_ns, (now["wall_ns"] - killed_ns) / 1e9))
+                self.kills.append(Kill(name, killed_ns, (now["wall_ns"] - true_ns) / 1e9))
 
     def _ready(self, name: str) -> dict:
         try:
@@ -185,19 +217,57 @@ class Field:
     def ready_pid(self, name: str) -> int:
         return self._ready(name).get("pid", 0)
 
+    # The clocks of the mesh's processes; the exchange plays another machine.
+
+    def now_ns(self) -> int:
+        """The mesh's time, as every process of it computes it (bus/clock.py)."""
+        known = clock.unpack((self.config.log_dir / clock.NAME).read_bytes())
+        if known is None:
+            raise Failure("the mesh's clock cannot be read")
+        return known[1].at(clock.machine_elapsed_ns() + read_fault(self.clock.path).asleep_ns)
+
+    def set_clock(self, step_s: float | None = None, suspend_s: float = 0.0) -> None:
+        """The wall clock is so far off from now on; or everybody sleeps, and does not notice but by the clocks."""
+        self.clock_faults += 1
+        if suspend_s:
+            self._sleep(suspend_s)
+        elif step_s is not None:
+            self.clock.heal()
+            if step_s:
+                self.clock.step(int(step_s * 1e9))
+
+    def _sleep(self, seconds: float) -> None:
+        stopped = []
+        try:
+            for path in sorted((self.root / "run/ready").glob("*.json")):
+                pid = self.ready_pid(path.stem)
+                if path.stem.partition("-")[0] in MESH and pid:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGSTOP)
+                        stopped.append(pid)
+            time.sleep(STOPPED_S)
+            self.clock.suspend(int(seconds * 1e9))
+        finally:
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def fault(self, fault: dict[str, Any]) -> None:
-        self._ask("POST", json.dumps(fault).encode())
+        self._ask("POST", body=json.dumps(fault).encode())
         self.faults += 1
 
     def end_faults(self) -> None:
-        self._ask("DELETE")
+        """All but those that are about symbols: who is unknown stays so."""
+        for one in self._ask("GET")["faults"]:
+            if one["state"] != "ended" and one["fault"]["kind"] not in ("halt", "unknown"):
+                self._ask("DELETE", f"?id={one['id']}")
 
-    def _ask(self, method: str, body: bytes | None = None) -> None:
+    def _ask(self, method: str, query: str = "", body: bytes | None = None) -> dict[str, Any]:
         where = json.loads((self.root / "run/exchange.json").read_text())["rest"]
-        request = urllib.request.Request(f"{where}/tickmesh/v1/faults", body, JSON, method=method)
+        request = urllib.request.Request(f"{where}/tickmesh/v1/faults{query}", body, JSON, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                answer.read()
+                return json.loads(answer.read())
         except urllib.error.HTTPError as error:
             raise Failure(f"the exchange refused a fault: {error.read().decode(errors='replace')}") from None
         except OSError as error:

@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from bus.schema import Flag, GapState, Kind
+from bus.schema import Flag, GapState, Kind, Reason
 from bus.wire import Event
 from tools.chaos.field import Kill
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
+EARLY_NS = 250_000_000  # clocks that are read at two moments of a busy machine differ by less
+LATE_NS = 60_000_000_000  # longer than anything holds up an event in a sweep
+WINDOW_NS = 5_000_000_000
 
 # Recovery path → the counters in `health` that show its use. Counters begin anew with each process.
 COUNTERS: dict[str, tuple[str, ...]] = {
@@ -23,7 +26,41 @@ COUNTERS: dict[str, tuple[str, ...]] = {
     "respawn": ("respawns",),  # a sentinel saw a death at once
 }
 
-SEEN = ("frame_refused", "repair", "other_line", "restart")  # paths that the log itself shows
+# Paths that the log itself shows.
+SEEN = ("frame_refused", "repair", "other_line", "restart", "contradiction", "era", "unsynced", "clock", "unknown")
+
+
+class Pace:
+    """Whether the log's time goes at the pace of the venue's, which is true in a sweep, but for what it says of itself.
+
+    Both stand in every live event. The log's is later by the event's way, never earlier, and in the long run not by much.
+    """
+
+    def __init__(self) -> None:
+        self.moved_ns = 0  # said so far
+        self.wrong: list[str] = []
+        self._least_ns: int | None = None  # by which the log was behind, of late
+        self._until_ns = 0  # of the venue's time: until then a larger one may be a hold-up
+        self._now: list[int] = []
+
+    def heard(self, event: Event) -> None:
+        if event.kind == Kind.quote or not event.venue_ns or event.flags & (Flag.REPAIRED | Flag.SNAPSHOT):
+            return
+        behind_ns = event.seq_ns - event.venue_ns - self.moved_ns
+        if self._least_ns is not None and behind_ns < self._least_ns - EARLY_NS:
+            self._tell(f"went {(self._least_ns - behind_ns) / 1e9:.3f} s less than the venue's by seq {event.seq}")
+            self._least_ns = behind_ns
+        self._now.append(behind_ns)
+        if event.venue_ns > self._until_ns:
+            least_ns = min(self._now)
+            if self._least_ns is not None and least_ns > self._least_ns + LATE_NS:
+                self._tell(f"went {(least_ns - self._least_ns) / 1e9:.3f} s more than the venue's by seq {event.seq}")
+            self._least_ns = least_ns if self._least_ns is None else min(least_ns, self._least_ns + EARLY_NS)
+            self._until_ns, self._now = event.venue_ns + WINDOW_NS, []
+
+    def _tell(self, what: str) -> None:
+        if len(self.wrong) < 5:
+            self.wrong.append(f"the log's time {what}, and nothing says so")
 
 
 class Figures:
@@ -37,6 +74,7 @@ class Figures:
         self._most: dict[tuple[str, int, str], int] = {}
         self._unanswered = list(self.kills)
         self._runs: Counter[str] = Counter()
+        self.pace = Pace()
         self._dead = [
             (kill.killed_ns, kill.killed_ns + int((kill.ready_s or 0.0) * 1e9), kill.name)
             for kill in self.kills
@@ -50,6 +88,9 @@ class Figures:
 
     def take(self, event: Event) -> None:
         if event.kind in MARKET:
+            self.pace.heard(event)
+            self.paths["unsynced"] += bool(event.flags & Flag.UNSYNCED)
+            self.paths["era"] += bool(event.flags & Flag.RESET)
             while self._unanswered and event.seq_ns > self._unanswered[0].killed_ns:
                 self.next_s.append((event.seq_ns - self._unanswered.pop(0).killed_ns) / 1e9)
             self.paths["repair"] += bool(event.flags & Flag.REPAIRED)
@@ -64,6 +105,23 @@ class Figures:
             self.paths["restart"] += self._runs[event.subject] > 1
         elif event.kind == Kind.gap:
             self._gap(event)
+            self.paths["contradiction"] += any(record["reason"] == Reason.contradiction for record in event.records)
+        elif event.kind == Kind.clock:
+            self._moved(int(event.records["correction_ns"][0]), event.seq_ns)
+        elif event.kind == Kind.alert:
+            content = event.map()
+            self.paths["unknown"] += content["what"] == "unknown_instrument"
+            if content["what"] == "clock_suspend":
+                self._moved(content["size_ns"], event.seq_ns)
+            self.paths["clock"] += content["what"] in ("clock_step", "clock_suspend")
+
+    def _moved(self, ns: int, now_ns: int) -> None:
+        """The mesh's time moved by so much and said so, now: what is measured by it, and began before, moves with it."""
+        self.pace.moved_ns += ns
+        for place, kill in enumerate(self._unanswered):
+            if kill.killed_ns > now_ns - ns:
+                break
+            self._unanswered[place] = kill._replace(killed_ns=kill.killed_ns + ns)
 
     def _carried_on(self, event: Event) -> None:
         """What one line brought while another one was dead."""

@@ -11,6 +11,10 @@ PAUSE_S = (0.3, 1.6)  # between two strikes
 FAULT_EVERY = 2  # strikes with kills, on average, for one fault
 CALM_S = 2.0  # before the first strike
 OUTAGE_S = 4.0  # a stall that every line's deadline notices
+CLOCK_EVERY = 12  # strikes, on average, for one of the clock
+REST_DEAD_S = 6.0  # longer than feeds live that are killed meanwhile
+ERA_EVERY_S = 20.0  # a venue does not begin anew again before the last time is dealt with
+INSTRUMENTS = ("BTCUSDT", "ETHUSDT", "FOOUSDT")  # one that is traded, one that is halted, one that the venue does not know
 
 # Each kind at least once in every sweep. Without `connection` a fault concerns both lines: what they miss together is a gap.
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -27,33 +31,60 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "skip", "length_s": 1.0, "stream": "*@depth*"},
     {"kind": "delay", "length_s": 2.0, "delay_ms": 300, "probability": 0.3},
     {"kind": "answer", "length_s": 3.0, "endpoint": "GET /api/v3/*", "status": 429, "retry_after_s": 1, "probability": 0.7},
+    {"kind": "refuse", "length_s": REST_DEAD_S, "endpoint": "GET /api/v3/*"},
+    # Absurd ids: out of all proportion, said to all lines or to one; and such as could be true. The frame's stream by chance.
+    {"kind": "jump", "length_s": 1.0, "times": 2},
+    {"kind": "jump", "length_s": 1.0, "times": 1},
+    {"kind": "jump", "length_s": 1.0, "times": 2, "by": 5000},
+    {"kind": "halt", "length_s": 2.0, "symbol": INSTRUMENTS[0]},
 )
+ANEW = {"kind": "anew", "length_s": 0.5}
+
+# The clocks of the mesh's processes, not the venue's: the wall clock is set so far off, or the machine sleeps (all of them are
+# stopped for a moment, and when they go on it is later).
+CLOCKS: tuple[dict[str, float], ...] = ({"step_s": 3600.0}, {"step_s": -3600.0}, {"step_s": 0.0}, {"suspend_s": 20.0})
 
 CODA_S = 3.0  # between the last faults
 
 
 class Strike(NamedTuple):
-    """At `at_s` these processes are killed together, or this fault is commanded."""
+    """At `at_s` these processes are killed together, or this fault is commanded, or this is done to the clock."""
 
     at_s: float
     kill: tuple[str, ...] = ()
     fault: dict[str, Any] = {}
+    clock: dict[str, float] = {}
 
 
 # The last faults, whatever the seed, on a mesh that has come back whole: they meet every line, and nothing that comes after
-# them could make them good by chance.
-CODA = tuple(
-    Strike(CODA_S * place, fault=fault)
-    for place, fault in enumerate(
-        (
-            {"kind": "cut", "length_s": 0.1},
-            {"kind": "garbage", "length_s": 1.0, "probability": 0.5},
-            {"kind": "shutdown", "length_s": 2.0},
-            {"kind": "skip", "length_s": 1.0, "stream": "*@trade"},
-            {"kind": "skip", "length_s": 1.0, "stream": "*@depth*"},
-        )
-    )
+# them could make them good by chance. Those of the clock go on beside others.
+_FAULTS = (
+    {"kind": "cut", "length_s": 0.1},
+    {"kind": "garbage", "length_s": 1.0, "probability": 0.5},
+    {"kind": "shutdown", "length_s": 2.0},
+    {"kind": "skip", "length_s": 1.0, "stream": "*@trade"},
+    {"kind": "skip", "length_s": 1.0, "stream": "*@depth*"},
 )
+_AFTER_S = CODA_S * len(_FAULTS)
+CODA = (
+    *(Strike(CODA_S * place, fault=fault) for place, fault in enumerate(_FAULTS)),
+    Strike(_AFTER_S, fault={"kind": "refuse", "length_s": REST_DEAD_S, "endpoint": "GET /api/v3/*"}),
+    Strike(_AFTER_S + 0.5, kill=FEEDS),  # what they say without a book must not die with them
+    Strike(_AFTER_S + 1.0, clock={"step_s": -3600.0}),
+    Strike(_AFTER_S + 3.5, kill=FEEDS),
+    *(
+        Strike(_AFTER_S + 8.0, fault={"kind": "jump", "length_s": 1.0, "times": 2, "stream": stream})
+        for stream in ("*@trade", "*@bookTicker", "*@depth*")
+    ),
+    Strike(_AFTER_S + 8.0, clock={"step_s": 3600.0}),
+    Strike(_AFTER_S + 11.0, clock={"suspend_s": 20.0}),
+    Strike(_AFTER_S + 12.0, fault=ANEW),
+)
+
+
+def coda(victims: Sequence[str]) -> list[Strike]:
+    """The coda of a mesh that has these processes."""
+    return [one._replace(kill=tuple(name for name in one.kill if name in victims)) for one in CODA]
 
 
 def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike]:
@@ -63,17 +94,24 @@ def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike
     """
     draw = random.Random(seed)
     groups = _groups(kills, draw, victims)
-    faults = list(FAULTS)
+    all_faults = (*FAULTS, ANEW)
+    faults = list(all_faults)
     draw.shuffle(faults)
-    faults += [draw.choice(FAULTS) for _ in range(len(groups) // FAULT_EVERY - len(faults))]
-    acts: list[tuple[str, ...] | dict[str, Any]] = [*groups, *faults]
+    faults += [draw.choice(all_faults) for _ in range(len(groups) // FAULT_EVERY - len(faults))]
+    clocks = list(CLOCKS)
+    clocks += [draw.choice(CLOCKS) for _ in range((len(groups) + len(faults)) // CLOCK_EVERY - len(clocks))]
+    acts = [Strike(0.0, kill=group) for group in groups] + [Strike(0.0, clock=clock) for clock in clocks]
+    acts += [Strike(0.0, fault=fault) for fault in faults]
     draw.shuffle(acts)
-    strikes, at_s = [], CALM_S
+    strikes, at_s, anew_s = [], CALM_S, -ERA_EVERY_S
     for act in acts:
-        if isinstance(act, tuple):
-            strikes.append(Strike(round(at_s, 3), kill=act))
-        else:
-            strikes.append(Strike(round(at_s, 3), fault={**act, "seed": draw.randrange(1 << 30)}))
+        if act.fault.get("kind") == "anew":
+            if at_s < anew_s + ERA_EVERY_S:
+                act = act._replace(fault=draw.choice(FAULTS))
+            else:
+                anew_s = at_s
+        fault = {**act.fault, "seed": draw.randrange(1 << 30)} if act.fault else {}
+        strikes.append(act._replace(at_s=round(at_s, 3), fault=fault))
         at_s += draw.uniform(*PAUSE_S)
     return strikes
 
@@ -95,6 +133,7 @@ def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tup
 def paths(strikes: Sequence[Strike]) -> set[str]:
     """The recovery paths that these strikes and the coda cannot go without (figures.py)."""
     wanted = {"book_resync", "frame_refused", "reconnect", "renewal", "shutdown", "repair"}
+    wanted |= {"contradiction", "era", "unsynced", "clock", "unknown"}
     killed = [strike.kill for strike in strikes if strike.kill]
     if killed:
         wanted |= {"respawn", "restart"}

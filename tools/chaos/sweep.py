@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bus.log import LogReader
 from tools.chaos.field import Field
 from tools.chaos.figures import Figures
-from tools.chaos.plan import CODA, FEEDS, VICTIMS, Strike, length_s, paths, plan
+from tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, paths, plan
 from tools.terminal import Failure, Usage, err, out
 
 SETTLE_S = 60.0  # for the last repairs
@@ -33,6 +33,11 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "line": {"lines": 1},
     "renewal": {"renew": False},  # connections live until the venue ends them
     "respawn": {"respawns": 0},  # the dead wait for supervisord's second
+    "contradiction": {"contradictions": False},  # an id is believed whatever comes after it
+    "era": {"eras": False},  # lower ids are copies, for ever
+    "unsynced": {"unsynced": False},  # changes of a book that has no snapshot are not said
+    "clock": {"steady_clock": False},  # seq_ns is the larger of the wall clock and its last value
+    "unknown": {"check_instruments": False},  # nobody asks the venue whether it knows an instrument
 }
 
 
@@ -48,7 +53,7 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> d
     place = folder or Path(tempfile.mkdtemp(prefix="tickmesh-chaos-"))
     field = Field(place, seed, SWITCHES[off] if off else {})
     try:
-        result = _run(field, strikes, seed, off)
+        result = _run(field, strikes, coda(victims), seed, off)
     except BaseException:
         with contextlib.suppress(Failure):
             field.down()
@@ -60,15 +65,15 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> d
     return result
 
 
-def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
+def _run(field: Field, strikes: list[Strike], last: list[Strike], seed: int, off: str) -> dict:
     begun = time.monotonic()
     settled, wrong = False, []
-    with _progress(len(strikes) + len(CODA), length_s(strikes) + length_s(CODA)) as step:
+    with _progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
         try:
             step("up")
             field.up()
             step("striking")
-            for some in (strikes, CODA):
+            for some in (strikes, last):
                 field.strike(some, lambda one: step(_words(one), 1))
             step("settling")
             field.end_faults()
@@ -84,6 +89,7 @@ def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
     unused = [name for name in sorted(paths(strikes)) if not shown["paths"][name]]
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
+    wrong += figures.pace.wrong
     wrong += _ends(field)
     wrong += _looked_at(judged["alone"], judged["ledger"])
     if not settled:
@@ -95,6 +101,7 @@ def _run(field: Field, strikes: list[Strike], seed: int, off: str) -> dict:
         "seed": seed,
         "off": off,
         "faults": field.faults,
+        "clock_faults": field.clock_faults,
         "seconds": round(time.monotonic() - begun, 1),
         **shown,
         "judged": judged,
@@ -139,12 +146,19 @@ def _settle(field: Field, patience_s: float) -> bool:
 def _ends(field: Field) -> list[str]:
     """A mesh that has recovered ends with what it can prove: the ledger of trades without a hole, every book in step."""
     shown = json.loads(field.command("coverage", "--json", timeout_s=120))
+    _traded, *silent = (f"binance.{symbol}" for symbol in INSTRUMENTS)
     wrong = []
+    if silent != shown["unheard"]:
+        wrong.append(f"{silent} are halted and unknown; coverage names {shown['unheard']} as what was never heard")
     for stream in shown["streams"]:
+        if stream["subject"] in silent:
+            continue
         where = f"{stream['kind']}.{stream['subject']}"
         last = stream["intervals"][-1] if stream["intervals"] else {"state": "absent", "first_id": 0, "reason": "no snapshot"}
-        if stream["kind"] == "trade" and stream["missing_intervals"]:
-            wrong.append(f"{where}: {stream['ids']['missing']} ids are missing in the end, though the venue has them all")
+        lost = [one for one in stream["intervals"] if one["state"] == "missing" and one["reason"] != "reset"]
+        if stream["kind"] == "trade" and lost:
+            ids = sum(one["last_id"] - one["first_id"] + 1 for one in lost)
+            wrong.append(f"{where}: {ids} ids are missing in the end, though the venue has them all")
         if stream["kind"] == "depth" and last["state"] != "complete":
             wrong.append(f"{where}: the book was not in step any more after id {last['first_id']}: {last['reason']}")
     return wrong
@@ -162,7 +176,9 @@ def _judge(field: Field, *words: str) -> dict:
 
 
 def _words(strike: Strike) -> str:
-    return f"kill {' '.join(strike.kill)}" if strike.kill else f"fault {strike.fault['kind']}"
+    if strike.kill:
+        return f"kill {' '.join(strike.kill)}"
+    return f"fault {strike.fault['kind']}" if strike.fault else f"clock {next(iter(strike.clock))}"
 
 
 @contextlib.contextmanager
@@ -177,7 +193,8 @@ def show(result: dict) -> None:
     """For a person."""
     killed = ", ".join(f"{name} {count}" for name, count in sorted(result["killed"].items()))
     out.print(
-        f"{result['kills']} kills ({killed}), {result['faults']} venue faults, seed {result['seed']}, {result['seconds']} s"
+        f"{result['kills']} kills ({killed}), {result['faults']} venue faults, {result['clock_faults']} of the clock, "
+        f"seed {result['seed']}, {result['seconds']} s"
     )
     for name, what in (("next_event_s", "kill → next market event in the log"), ("ready_s", "kill → process ready")):
         times = "  ".join(f"{q} {s * 1000:.0f} ms" for q, s in result[name].items())

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
@@ -28,6 +29,13 @@ def _manifest(folder: Path) -> dict:
         return {"archived_seq": 0}
 
 
+def sealed(folder: Path) -> tuple[int, dict[tuple[int, int], list[str]]]:
+    """Up to which seq days are sealed, and the folders of each span (first seq, last seq) that were pruned."""
+    tree = _manifest(folder)
+    pruned = {(int(p["first_seq"]), int(p["last_seq"])): p["folders"] for p in tree.get("pruned", {}).values()}
+    return int(tree.get("sealed_seq", 0)), pruned
+
+
 def watermark(folder: Path) -> int:
     """Everything up to this seq is said to be in the files; 0 where there is no archive."""
     return int(_manifest(folder)["archived_seq"])
@@ -35,23 +43,26 @@ def watermark(folder: Path) -> int:
 
 def cuts(folder: Path, upto: int) -> list[tuple[int, int, list[Path]]]:
     """(first seq, last seq, files) of every cut or sealed day up to the watermark, in order."""
-    tree = _manifest(folder)
-    sealed = int(tree.get("sealed_seq", 0))
-    pruned = {(int(p["first_seq"]), int(p["last_seq"])): p["folders"] for p in tree.get("pruned", {}).values()}
+    sealed_seq, pruned = sealed(folder)
     found: dict[tuple[int, int], list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("*/*/*/*.h5")):
         if match := NAME.fullmatch(path.name):
             first, last = int(match[1]), int(match[2])
             gone = "/".join(path.parts[-4:-2]) in pruned.get((first, last), ())
-            day = last <= sealed and gone == (match[3] == ".rest")
-            if last <= upto and (day if match[3] else first > sealed):
+            day = last <= sealed_seq and gone == (match[3] == ".rest")
+            if last <= upto and (day if match[3] else first > sealed_seq):
                 found[first, last].append(path)
     return [(first, last, files) for (first, last), files in sorted(found.items())]
 
 
+def subject_of(path: Path) -> str:
+    """The instrument of a file: the folders' names are percent-encoded, `%00` is an empty one."""
+    return ".".join("" if part == "%00" else unquote(part) for part in path.parts[-4:-2])
+
+
 def read(folder: Path, upto: int, findings: Findings) -> Iterator[Event]:
     """Every event up to the watermark `upto`, by seq; reports damaged, missing and doubled ones."""
-    pruned = [(int(p["first_seq"]), int(p["last_seq"])) for p in _manifest(folder).get("pruned", {}).values()]
+    _, pruned = sealed(folder)
     expected = 1
     while True:
         rest = [cut for cut in cuts(folder, upto) if cut[0] >= expected]  # again and again: a mesh may seal meanwhile
@@ -73,7 +84,7 @@ def _span(first: int, last: int, files: list[Path], pruned: bool, findings: Find
     if pruned:
         findings.count("pruned_days")
     before, strange = first - 1, 0
-    streams = [stream for path in files for stream in _streams(path, findings)]
+    streams = [stream for path in files for stream in events_of(path, findings)]
     # Stable: rows that were swapped within a file stay swapped where their seq was swapped with them.
     for one in heapq.merge(*streams, key=lambda event: event.seq):
         if not strange and not (first <= one.seq <= last and (before < one.seq if pruned else one.seq == before + 1)):
@@ -86,7 +97,7 @@ def _span(first: int, last: int, files: list[Path], pruned: bool, findings: Find
         findings.fault("archive_seq", f"{files[0].name}: seq {strange} is missing, doubled or out of place")
 
 
-def _streams(path: Path, findings: Findings) -> list[Iterator[Event]]:
+def events_of(path: Path, findings: Findings) -> list[Iterator[Event]]:
     """The events of each kind of a file, each by seq. Compares the checksum first; of a large file that is a reading more."""
     findings.count("archive_files")
     small: list[Event] = []

@@ -1,6 +1,6 @@
 """A naive order book, and its check against best bid and ask at every update id that both have."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
 
 # (first id U, last id u, is snapshot, [(price, quantity, side), …])
 Change = tuple[int, int, bool, list[tuple]]
@@ -45,6 +45,14 @@ def check(changes: Iterable[Change], quotes: dict[int, tuple]) -> dict[int, bool
     return {
         change[1]: book.best() == tuple(quotes[change[1]]) for change in changes if book.apply(change) and change[1] in quotes
     }
+
+
+def at(changes: Iterable[Change], wanted: Set[int]) -> Iterator[tuple[int, dict[int, dict[int, int]]]]:
+    """(id, sides) wherever the book is valid at one of the wanted ids."""
+    book = Book()
+    for change in changes:
+        if book.apply(change) and change[1] in wanted:
+            yield change[1], book.sides
 
 
 def of_capture(snapshots: list[tuple[int, list]], changes: dict[tuple[int, int], tuple]) -> list[Change]:

@@ -1,101 +1,322 @@
-"""A naive parser of raw captures in the Binance spot dialect: json and Decimal, nothing clever."""
+"""A naive parser of raw captures in Binance's dialects: json and Decimal, nothing clever. Every line is read, or named.
+
+A line is `<receive time> <JSON>`: a frame of a combined stream, or a REST depth snapshot. What each of them came to is counted
+in `Capture`: compared, repeated, named with the reason why it cannot be read, or not compared because nothing here records its
+stream.
+"""
 
 import gzip
 import json
+import re
+import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-EXPONENT = 8  # Binance spot sends eight decimals
+from tools.judge.known import Known
+
+LINE_MAX = 16 << 20  # bytes; a whole book of a REST snapshot has some MB
+EXPONENTS = (-8, -8)  # of price and quantity where the log tells none: Binance spot sends eight decimals
+TEXT_MAX = 64
+INTEGER_MAX = (1 << 63) - 1
+NUMBER = re.compile(r"\d+(\.\d+)?", re.ASCII)
+DIFFERENCES = re.compile(r"depth(@\d+ms)?")  # depth5 and the like are partial books, not changes
+COIN_M = re.compile(r".*USD_(PERP|\d{6})")
+UNREADABLE = (EOFError, zlib.error, gzip.BadGzipFile)
+
+
+class Named(Exception):
+    """A line that cannot be compared, and why."""
+
+
+@dataclass
+class Table:
+    """Ids of one stream are keys; a line that repeats an id (overlapping files) counts once.
+
+    `again`: the same id with another value: ids that began anew, or a venue that contradicts itself. `refused`: keys of lines
+    that the mesh has kept as refusals.
+    """
+
+    values: dict[Any, tuple] = field(default_factory=dict)
+    again: list[tuple[Any, tuple]] = field(default_factory=list)
+    refused: set[Any] = field(default_factory=set)
+    repeated: int = 0
+
+    def add(self, key: Any, value: tuple, refused: bool) -> None:
+        if refused:
+            self.refused.add(key)
+        if key not in self.values:
+            self.values[key] = value
+        elif self.values[key] == value or (key, value) in self.again[-64:]:
+            self.repeated += 1
+        else:
+            self.again.append((key, value))
 
 
 @dataclass
 class Stream:
-    """What a capture has of one instrument. Ids are keys; a line that repeats an id (overlapping files) counts once.
+    """What a capture has of one instrument. Mantissas, ns.
 
-    trades: id → (price, quantity, trade time, event time, side); quotes: id → (bid, bid quantity, ask, ask quantity);
-    changes: (U, u) → (event time, [(price, quantity, side), …]); snapshots: [(id, levels)]. Mantissas, ns.
+    trades: id → (price, quantity, trade time, event time, side), and a word where it stands for several ids; quotes: id → (bid,
+    bid quantity, ask, ask quantity); depths: name of the stream → (first id, last id) → (event time, levels: price, quantity,
+    side); snapshots: [(id, levels)].
     """
 
-    trades: dict[int, tuple] = field(default_factory=dict)
-    quotes: dict[int, tuple] = field(default_factory=dict)
-    changes: dict[tuple[int, int], tuple] = field(default_factory=dict)
+    trades: Table = field(default_factory=Table)
+    aggregates: Table = field(default_factory=Table)
+    quotes: Table = field(default_factory=Table)
+    depths: dict[str, Table] = field(default_factory=dict)
     snapshots: list[tuple[int, list]] = field(default_factory=list)
-    repeated: int = 0
+    voids: set[int] = field(default_factory=set)  # ids that stand for no trade; the next trade's event covers them
+    spans: dict[int, int] = field(default_factory=dict)  # last id of an aggregate → its first
+
+    @property
+    def changes(self) -> dict[tuple[int, int], tuple]:
+        """Of the depth stream with the most."""
+        return max((table.values for table in self.depths.values()), key=len, default={})
+
+    @property
+    def repeated(self) -> int:
+        return sum(table.repeated for table in (self.trades, self.aggregates, self.quotes, *self.depths.values()))
 
 
-def mantissa(text: str) -> int:
-    value = Decimal(text).scaleb(EXPONENT)
+@dataclass
+class Capture:
+    """streams: subject → Stream. `heard`: name of a stream → how many of its lines were taken; `foreign`: … that nothing here
+    records; `named`: why lines cannot be read → how many, `examples` where the first is."""
+
+    streams: dict[str, Stream] = field(default_factory=dict)
+    heard: Counter[str] = field(default_factory=Counter)
+    spoilt: Counter[str] = field(default_factory=Counter)  # name of a stream → lines of it that cannot be read
+    foreign: Counter[str] = field(default_factory=Counter)
+    named: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+    lines: int = 0
+    snapshots: int = 0
+    refused: int = 0  # of the named ones: the mesh has kept their bytes as a refusal
+
+
+def mantissa(text: Any, exponent: int = -8) -> int:
+    """Raises Named for what no venue sends, or what the exponent cannot hold."""
+    if not isinstance(text, str) or len(text) > TEXT_MAX or not NUMBER.fullmatch(text):
+        raise Named("a price or quantity is no plain decimal number")
+    value = Decimal(text).scaleb(-exponent)
     if value != int(value):
-        raise ValueError(f"{text} has more than {EXPONENT} decimals")
+        raise Named(f"a price or quantity has more than {-exponent} decimals")
+    if value > INTEGER_MAX:
+        raise Named("a price or quantity is beyond 64 bits")
     return int(value)
 
 
-def nanoseconds(stamp: int) -> int:
-    """Binance spot sends milliseconds; microseconds since 2025 where asked for."""
-    return stamp * (1_000 if stamp > 10**14 else 1_000_000)
+def whole(message: dict, name: str) -> int:
+    value = message.get(name)
+    if type(value) is not int:
+        raise Named(f"{name} is no whole number")
+    if not 0 <= value <= INTEGER_MAX:
+        raise Named(f"{name} is beyond 64 bits" if value > 0 else f"{name} is negative")
+    return value
 
 
-def levels(message: dict) -> list[tuple[int, int, int]]:
+def nanoseconds(message: dict, name: str) -> int:
+    """Binance sends milliseconds; spot microseconds since 2025 where asked for."""
+    stamp = whole(message, name)
+    ns = stamp * (1_000 if stamp >= 10**14 else 1_000_000)
+    if ns > INTEGER_MAX:
+        raise Named(f"{name} is beyond 64 bits in ns")
+    return ns
+
+
+def side_of(message: dict) -> int:
+    if type(message.get("m")) is not bool:
+        raise Named("m is neither true nor false")
+    return -1 if message["m"] else 1
+
+
+class Reader:
+    """Reads one capture after the other. `known`: what the log says besides, instruments' exponents and refusals."""
+
+    def __init__(self, known: Known) -> None:
+        self.known = known
+        self.capture = Capture()
+        self.subject = ""  # of the last stream: a REST answer names no instrument
+        self.unnamed: list[tuple[dict, str]] = []  # snapshots before the first stream, and where they are
+        self.name = ""  # of the line's stream
+        self.place = ""
+
+    def line(self, line: bytes, place: str) -> None:
+        self.capture.lines += 1
+        self.name, self.place = "", place
+        stamp, _, payload = line.partition(b" ")
+        try:
+            if not stamp.isdigit():
+                raise Named("no receive time before it")
+            self._message(payload.strip(), self._parsed(payload))
+        except Named as reason:
+            self.named(str(reason), payload.strip(), place)
+            if self.name:
+                self.capture.spoilt[self.name] += 1
+
+    def named(self, why: str, payload: bytes, place: str) -> None:
+        self.capture.named[why] += 1
+        self.capture.examples.setdefault(why, place)
+        self.capture.refused += self.known.refused_frame(payload)
+
+    @staticmethod
+    def _parsed(payload: bytes) -> dict:
+        try:
+            message = json.loads(payload)
+        except RecursionError:
+            raise Named("nested too deep") from None
+        except ValueError:
+            raise Named("no JSON, or half of it") from None
+        if not isinstance(message, dict):
+            raise Named("JSON, but no object")
+        return message
+
+    def _message(self, payload: bytes, message: dict) -> None:
+        if "lastUpdateId" in message:
+            self._snapshot(message)
+        elif "stream" in message:
+            if not isinstance(message["stream"], str) or "@" not in message["stream"]:
+                raise Named("the stream has no name")
+            self.name = message["stream"]
+            if not isinstance(message.get("data"), dict):
+                raise Named("data is no object")
+            self._frame(payload, message["data"])
+        elif "result" in message or "error" in message or "code" in message:
+            raise Named("an answer to a request")
+        else:
+            self.capture.foreign[f"messages without a stream (e = {str(message.get('e', 'none'))[:20]})"] += 1
+
+    def _frame(self, payload: bytes, data: dict) -> None:
+        """One message of the stream that `name` says."""
+        symbol, _, channel = self.name.partition("@")
+        take = {"trade": self._trade, "aggTrade": self._aggregate, "bookTicker": self._quote}.get(channel)
+        if take is None and DIFFERENCES.fullmatch(channel):
+            take = self._depth
+        if take is None:
+            self.capture.foreign[self.name] += 1
+            return
+        if data.get("s") != symbol.upper():
+            raise Named("the symbol is not its stream's")
+        subject = f"{venue_of(data)}.{symbol.upper()}"
+        fresh = subject not in self.capture.streams
+        stream = self.capture.streams.setdefault(subject, Stream())
+        exponents = self.known.exponents.get(subject, EXPONENTS)
+        self.subject = subject
+        if fresh:
+            unnamed, self.unnamed = self.unnamed, []
+            for message, place in unnamed:
+                try:
+                    self._snapshot(message)
+                except Named as reason:
+                    self.named(str(reason), b"", place)
+        take(stream, data, exponents, self.known.refused_frame(payload))
+        self.capture.heard[self.name] += 1
+
+    def _trade(self, stream: Stream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+        number = whole(data, "t")
+        quantity = mantissa(data.get("q"), exponents[1])
+        if data.get("X", "MARKET") != "MARKET" and not quantity:
+            stream.voids.add(number)
+            return
+        stream.trades.add(number, (*self._fill(data, exponents), side_of(data)), refused)
+
+    def _aggregate(self, stream: Stream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+        first, last = whole(data, "f"), whole(data, "l")
+        if first > last:
+            raise Named("f is beyond l")
+        stream.spans[last] = first
+        stream.aggregates.add(last, (*self._fill(data, exponents), side_of(data)), refused)
+
+    @staticmethod
+    def _fill(data: dict, exponents: tuple[int, int]) -> tuple[int, int, int, int]:
+        price, quantity = mantissa(data.get("p"), exponents[0]), mantissa(data.get("q"), exponents[1])
+        if not price or not quantity:
+            raise Named("a trade's price or quantity is 0")
+        return price, quantity, nanoseconds(data, "T"), nanoseconds(data, "E")
+
+    @staticmethod
+    def _quote(stream: Stream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+        best = tuple(mantissa(data.get(name), exponents[name in "BA"]) for name in ("b", "B", "a", "A"))
+        stream.quotes.add(whole(data, "u"), best, refused)
+
+    def _depth(self, stream: Stream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+        first, last = whole(data, "U"), whole(data, "u")
+        if first > last:
+            raise Named("U is beyond u")
+        if "pu" in data:  # futures: ids are counted over all symbols, so the change begins behind the one before it
+            if (before := whole(data, "pu")) >= first:
+                raise Named("pu is not before U")
+            first = before + 1
+        table = stream.depths.setdefault(self.name, Table())
+        table.add((first, last), (nanoseconds(data, "E"), tuple(levels(data, ("b", "a"), exponents))), refused)
+
+    def _snapshot(self, message: dict) -> None:
+        if not self.subject:
+            self.unnamed.append((message, self.place))
+            return
+        exponents = self.known.exponents.get(self.subject, EXPONENTS)
+        book = (whole(message, "lastUpdateId"), levels(message, ("bids", "asks"), exponents))
+        self.capture.streams[self.subject].snapshots.append(book)
+        self.capture.snapshots += 1
+
+
+def venue_of(data: dict) -> str:
+    """Spot, USD-M and COIN-M differ in the fields that they send."""
+    if "ps" in data or COIN_M.fullmatch(str(data.get("s"))):
+        return "binance_coinm"
+    kind = data.get("e")
+    futures = kind == "bookTicker" or "pu" in data or "X" in data or (kind == "aggTrade" and "M" not in data)
+    return "binance_usdm" if futures else "binance"
+
+
+def levels(message: dict, names: tuple[str, str], exponents: tuple[int, int]) -> list[tuple[int, int, int]]:
     """Bids first, as they came; an empty change is one row of zeros."""
-    bids = message.get("b", message.get("bids", []))
-    asks = message.get("a", message.get("asks", []))
-    rows = [(mantissa(p), mantissa(q), 1) for p, q in bids] + [(mantissa(p), mantissa(q), -1) for p, q in asks]
+    rows = []
+    for name, side in zip(names, (1, -1)):
+        many = message.get(name)
+        if not isinstance(many, list):
+            raise Named(f"{name} is no list")
+        for level in many:
+            if not isinstance(level, list) or len(level) < 2:
+                raise Named(f"a level of {name} is no pair")
+            rows.append((mantissa(level[0], exponents[0]), mantissa(level[1], exponents[1]), side))
     return rows or [(0, 0, 0)]
 
 
-def read(files: Iterable[Path]) -> dict[str, Stream]:
-    """symbol → Stream, of several captures in their order. Raises ValueError with file and line."""
-    streams: dict[str, Stream] = {}
-    symbol = ""
-    unnamed: list[tuple[int, list]] = []
+def read(files: Iterable[Path], known: Known | None = None) -> Capture:
+    """Everything that several captures have, in their order. Raises OSError where a file cannot be opened."""
+    reader = Reader(known or Known())
     for path in files:
-        for number, line in _lines(path):
-            try:
-                message = json.loads(line.split(b" ", 1)[1])
-                if "stream" in message:
-                    symbol = message["stream"].split("@")[0].upper()
-                    stream = streams.setdefault(symbol, Stream())
-                    stream.snapshots += unnamed
-                    unnamed.clear()
-                    _take(stream, message["data"])
-                elif "lastUpdateId" in message:
-                    # A REST answer names no instrument: a capture has one instrument, whose stream may begin after it.
-                    taken = streams[symbol].snapshots if symbol else unnamed
-                    taken.append((message["lastUpdateId"], levels(message)))
-            except (ValueError, KeyError, IndexError, TypeError, ArithmeticError) as error:
-                raise ValueError(f"{path}, line {number} cannot be read: {error!r}") from None
-    return streams
+        place = f"{path.name}, line"
+        number = 0
+        try:
+            for number, line in enumerate(_lines(path), 1):
+                if len(line) > LINE_MAX:
+                    reader.capture.lines += 1
+                    reader.named(f"longer than {LINE_MAX} bytes", b"", f"{place} {number}")
+                elif line.strip():
+                    reader.line(line, f"{place} {number}")
+        except UNREADABLE:
+            reader.capture.lines += 1
+            reader.named("the gzip file is cut off or damaged here", b"", f"{place} {number + 1}")
+    for _, place in reader.unnamed:
+        reader.named("a REST snapshot, but no stream that it could be of", b"", place)
+    return reader.capture
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                yield number, line
-
-
-def _take(stream: Stream, message: dict) -> None:
-    kind = message.get("e", "bookTicker")
-    key: Any
-    table: dict
-    if kind == "trade":
-        key, table = message["t"], stream.trades
-        value: tuple = (
-            mantissa(message["p"]), mantissa(message["q"]), nanoseconds(message["T"]), nanoseconds(message["E"]),
-            -1 if message["m"] else 1,
-        )  # fmt: skip
-    elif kind == "bookTicker":
-        key, table = message["u"], stream.quotes
-        value = tuple(mantissa(message[name]) for name in ("b", "B", "a", "A"))
-    elif kind == "depthUpdate":
-        key, table = (message["U"], message["u"]), stream.changes
-        value = (nanoseconds(message["E"]), levels(message))
-    else:
-        return
-    if key in table:
-        stream.repeated += 1
-    else:
-        table[key] = value
+def _lines(path: Path) -> Iterator[bytes]:
+    """Lines of a gzip or plain file; of one that is too long its beginning, longer than LINE_MAX."""
+    with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        source: BinaryIO = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+        while line := source.readline(LINE_MAX + 1):
+            yield line
+            while len(line) > LINE_MAX and not line.endswith(b"\n"):
+                if not (line := source.readline(LINE_MAX + 1)):
+                    return

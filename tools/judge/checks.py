@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator
 import msgpack
 
 from tools.judge.findings import Findings
-from tools.judge.log import KINDS, REPAIRED, SNAPSHOT, Event
+from tools.judge.log import Event
+from tools.judge.pace import Pace
+from tools.judge.streams import Streams
 
-NUMBERS = {name: number for number, name in KINDS.items()}
 # Of what several lines bring, the log has one copy: numbers of the others are not in it.
 SEVERAL = ("feed", "backfill")
 
@@ -26,8 +27,8 @@ class Checks:
         self.derived: set[tuple] = set()
         self.intents: set[bytes] = set()
         self.fills: set[tuple] = set()
-        self.last_ids: dict[tuple[str, str], int] = {}
-        self.holes: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
+        self.streams = Streams(findings)
+        self.pace = Pace(findings)
         self.archived_seq = 0
         self.recent_seq = 0
         self.newest: dict[tuple[str, int], int] = {}  # number of each producer's epoch
@@ -41,12 +42,9 @@ class Checks:
         self.findings.count("events")
         self._order(event)
         self._number(event)
-        if event.kind in ("trade", "quote", "depth"):
-            self._ids(event)
-        elif event.kind == "gap":
-            for first, last, stream, *_ in event.records:
-                self.holes[stream, event.subject].append((first, last))
-                self.findings.count("gaps")
+        self.pace.look(event)
+        if event.kind in ("trade", "quote", "depth", "gap"):
+            self.streams.look(event)
         elif event.kind in ("signal", "intent"):
             self._derived(event)
         elif event.kind == "fill":
@@ -87,29 +85,6 @@ class Checks:
             )
         self.newest[event.producer, event.epoch] = max(before, event.number)
         seen[event.number] = 1
-
-    def _ids(self, event: Event) -> None:
-        """Venue ids rise; what they skip is stated as a gap."""
-        self.findings.count({"trade": "trades", "quote": "quotes", "depth": "depth_events"}[event.kind])
-        if event.kind == "depth":
-            self.findings.count("depth_levels", len(event.records))
-        topic = (event.kind, event.subject)
-        if event.flags & REPAIRED:
-            return
-        last = self.last_ids.get(topic)
-        if event.flags & SNAPSHOT:  # moves no id: the next change may straddle it, and has to follow on the one before
-            return
-        self.last_ids[topic] = max(event.last_id, last or event.last_id)
-        if last is None:
-            return
-        if event.last_id <= last:
-            self.findings.fault("id", f"seq {event.seq}: {event.kind} id {event.last_id} comes after {last}")
-        elif event.kind != "quote" and event.first_id > last + 1:  # quotes are conflated: their ids skip
-            hole = (last + 1, event.first_id - 1)
-            if not any(a <= hole[0] and hole[1] <= b for a, b in self.holes[NUMBERS[event.kind], event.subject]):
-                self.findings.fault(
-                    "hole", f"seq {event.seq}: {event.kind} ids {hole[0]} to {hole[1]} are missing and no gap says so"
-                )
 
     def _derived(self, event: Event) -> None:
         self.findings.count(f"{event.kind}s")

@@ -1,10 +1,13 @@
 """What the mesh has stored against what a capture has: every trade, quote and depth change, field by field."""
 
-from collections.abc import Iterable, Set
+from collections import Counter
+from collections.abc import Iterable
 
 from tools.judge import book
-from tools.judge.capture import Stream
+from tools.judge.capture import Capture, Stream, Table
 from tools.judge.findings import Findings
+from tools.judge.intervals import RESET
+from tools.judge.known import Known
 from tools.judge.log import REPAIRED, SNAPSHOT, Event
 
 COMPARED = {
@@ -23,17 +26,13 @@ class Stored:
         self.changes: list[tuple[tuple[int, int], tuple]] = []
         self.depth: list[book.Change] = []  # snapshots too
         self.repaired: set[int] = set()  # trade ids that came late, from a line or over REST: in any order
+        self.anew: set[str] = set()  # kinds whose ids began anew: the same id may come again
 
     def take(self, event: Event) -> None:
+        if event.flags & RESET:
+            self.anew.add(event.kind)
         if event.kind == "trade":
-            for trade_id, price, quantity, trade_ns, event_ns, side in event.records:
-                # The header's ids are compared as part of the key: they must all be the trade's id.
-                value: tuple = (price, quantity, trade_ns, event_ns, side)
-                if not event.first_id == event.last_id == trade_id:
-                    value = (*value, f"header ids {event.first_id}, {event.last_id}")
-                self.trades.append((trade_id, value))
-                if event.flags & REPAIRED:
-                    self.repaired.add(trade_id)
+            self._trades(event)
         elif event.kind == "quote":
             for update_id, *best, _venue_ns in event.records:
                 value = tuple(best) if event.last_id == update_id else (*best, f"header id {event.last_id}")
@@ -42,76 +41,160 @@ class Stored:
             snapshot = bool(event.flags & SNAPSHOT)
             self.depth.append((event.first_id, event.last_id, snapshot, event.records))
             if not snapshot:
-                self.changes.append(((event.first_id, event.last_id), (event.venue_ns, list(event.records))))
+                self.changes.append(((event.first_id, event.last_id), (event.venue_ns, tuple(event.records))))
+
+    def _trades(self, event: Event) -> None:
+        """The header's ids are compared as part of the value: of one trade they are its id, or it stands for several."""
+        ids = [record[0] for record in event.records]
+        run = len(ids) > 1 and (event.first_id, event.last_id) == (ids[0], ids[-1])
+        for trade_id, price, quantity, trade_ns, event_ns, side in event.records:
+            value: tuple = (price, quantity, trade_ns, event_ns, side)
+            if not run and not event.first_id == event.last_id == trade_id:
+                value = (*value, stands_for(event.first_id, event.last_id))
+            self.trades.append((trade_id, value))
+            if event.flags & REPAIRED:
+                self.repaired.add(trade_id)
 
 
-def gather(events: Iterable[Event]) -> dict[str, Stored]:
-    """subject → what is stored of it."""
+def stands_for(first: int, last: int) -> str:
+    return f"header ids {first}, {last}"
+
+
+def gather(events: Iterable[Event], known: Known | None = None) -> dict[str, Stored]:
+    """subject → what is stored of it; `known` takes what the log says besides."""
     out: dict[str, Stored] = {}
     for event in events:
         if event.kind in COMPARED:
             out.setdefault(event.subject, Stored()).take(event)
+        elif known is not None:
+            known.take(event)
     return out
 
 
-def against(captured: dict[str, Stream], stored: dict[str, Stored], findings: Findings) -> None:
-    """Fills the findings; every difference is a fault."""
+def against(capture: Capture, stored: dict[str, Stored], known: Known, findings: Findings, asked: int = 1000) -> None:
+    """Fills the findings; every difference is a fault, and every kind of line that was not compared.
+
+    `asked`: levels that a snapshot was asked for."""
     for name in ("trades", "quotes", "depth_events", "depth_levels", "book_expected", "book_checks", "book_equal"):
         findings.count(name, 0)
-    for name in ("lost", "duplicated", "different", "invented", "out_of_order"):
+    for name in ("lost", "duplicated", "different", "invented", "out_of_order", "refused", "snapshots_compared"):
         findings.count(name, 0)
-    for symbol, stream in captured.items():
-        subject = f"binance.{symbol}"
+    for subject, stream in capture.streams.items():
         mine = stored.get(subject, Stored())
-        _compare(f"trade.{subject}", stream.trades, mine.trades, findings, mine.repaired)
-        _compare(f"quote.{subject}", stream.quotes, mine.quotes, findings)
-        _compare(f"depth.{subject}", stream.changes, mine.changes, findings)
+        comparison = Comparison(subject, known, findings)
+        comparison.of("trade", _trades_of(stream, capture), mine.trades, mine)
+        comparison.of("quote", stream.quotes, mine.quotes, mine)
+        comparison.of("depth", _changes_of(stream, mine, capture), mine.changes, mine)
         findings.count("trades", len(mine.trades))
         findings.count("quotes", len(mine.quotes))
         findings.count("depth_events", len(mine.changes))
         findings.count("depth_levels", sum(len(levels) for _, (_, levels) in mine.changes))
         findings.count("repeated_in_capture", stream.repeated)
-        _check_book(subject, stream, mine, findings)
-    for subject in stored.keys() - {f"binance.{symbol}" for symbol in captured}:
+        _check_book(subject, stream, mine, findings, asked)
+    for subject in stored.keys() - capture.streams.keys():
         findings.fault("invented", f"{subject} is stored, but no capture has it")
+    _account(capture, findings)
 
 
-def _compare(topic: str, captured: dict, stored: list[tuple], findings: Findings, repaired: Set[int] = frozenset()) -> None:
-    """`repaired`: keys that may stand anywhere; REST does not tell their event time."""
-    place = {key: i for i, key in enumerate(captured)}
-    seen: set = set()
-    last = -1
-    for key, value in stored:
-        if key in seen:
-            _add(findings, "duplicated", f"{topic}: {key} is stored twice")
-            continue
-        seen.add(key)
-        if key not in place:
-            _add(findings, "invented", f"{topic}: {key} is stored, but not in the capture")
-            continue
-        told = captured[key]
-        if key in repaired:
-            findings.count("repaired")
-            value, told = _without_event_time(value), _without_event_time(told)
-        if value != told:
-            _add(findings, "different", f"{topic}: {key} is {_short(value)}, in the capture {_short(told)}")
-        if key in repaired:
-            continue
-        if place[key] < last:
-            _add(findings, "out_of_order", f"{topic}: {key} is stored after what came later")
-        last = max(last, place[key])
-    for key in captured:
-        if key not in seen:
-            _add(findings, "lost", f"{topic}: {key} is in the capture, but not stored")
+def _trades_of(stream: Stream, capture: Capture) -> Table:
+    """The single trades; where a capture has none, the aggregates, each with the ids that it stands for."""
+    table = stream.trades
+    if not table.values:
+        table = stream.aggregates
+        for last, first in stream.spans.items():
+            if first != last:
+                table.values[last] = (*table.values[last], stands_for(first, last))
+        return table
+    if untold := [last for last, first in stream.spans.items() if not table.values.keys() >= set(_span(first, last))]:
+        capture.foreign[f"aggTrade, of ids that no @trade line has (first {untold[0]})"] += len(untold)
+    for last in table.values.keys() & {void + 1 for void in stream.voids}:  # the run of void ids before it
+        first = last
+        while first - 1 in stream.voids:
+            first -= 1
+        table.values[last] = (*table.values[last], stands_for(first, last))
+    return table
+
+
+def _span(first: int, last: int) -> range:
+    return range(first, min(last, first + 10_000) + 1)  # no taker's order has more fills
+
+
+def _changes_of(stream: Stream, mine: Stored, capture: Capture) -> Table:
+    """The depth stream that the mesh has; others of the same instrument cut the same ids in another way."""
+    if not stream.depths:
+        return Table()
+    keys = {key for key, _ in mine.changes}
+    ranked = sorted(stream.depths.items(), key=lambda item: (len(keys & item[1].values.keys()), len(item[1].values)))
+    for name, table in ranked[:-1]:
+        if rest := len(table.values.keys() - ranked[-1][1].values.keys()):
+            capture.foreign[f"{name}, beside {ranked[-1][0]}"] += rest
+            capture.heard[name] -= rest
+    return ranked[-1][1]
+
+
+class Comparison:
+    """One instrument's streams, one after the other."""
+
+    def __init__(self, subject: str, known: Known, findings: Findings):
+        self.subject, self.known, self.findings = subject, known, findings
+
+    def of(self, kind: str, captured: Table, stored: list[tuple], mine: Stored) -> None:
+        repaired = mine.repaired if kind == "trade" else set()  # they may stand anywhere; REST does not tell their event time
+        topic = f"{kind}.{self.subject}"
+        place = {key: i for i, key in enumerate(captured.values)}
+        again = Counter(captured.again)
+        seen: set = set()
+        last = -1
+        for key, value in stored:
+            if key in seen:
+                if again[key, value] > 0:
+                    again[key, value] -= 1
+                else:
+                    self._add("duplicated", f"{topic}: {key} is stored twice")
+                continue
+            seen.add(key)
+            if key not in place:
+                self._add("invented", f"{topic}: {key} is stored, but not in the capture")
+                continue
+            told = captured.values[key]
+            if key in repaired:
+                self.findings.count("repaired")
+                value, told = _without_event_time(value), _without_event_time(told)
+            if value != told and again[key, value] > 0:
+                again[key, value] -= 1
+                again[key, told] += 1
+            elif value != told:
+                self._add("different", f"{topic}: {key} is {_short(value)}, in the capture {_short(told)}")
+            if key in repaired:
+                continue
+            if place[key] < last:
+                self._add("out_of_order", f"{topic}: {key} is stored after what came later")
+            last = max(last, place[key])
+        self._lost(kind, topic, captured, seen)
+        if rest := sum(again.values()):
+            if kind in mine.anew:
+                self.findings.count("lost", rest)
+                self.findings.fault("lost", f"{topic}: {rest} of the ids that began anew are in the capture, but not stored")
+            else:
+                self.findings.count("said_otherwise", rest)
+
+    def _lost(self, kind: str, topic: str, captured: Table, seen: set) -> None:
+        for key in captured.values:
+            if key in seen:
+                continue
+            ids = key if isinstance(key, tuple) else (key, key)
+            if key in captured.refused or self.known.refused_event(kind, self.subject, *ids):
+                self.findings.count("refused")
+            else:
+                self._add("lost", f"{topic}: {key} is in the capture, but not stored")
+
+    def _add(self, name: str, sentence: str) -> None:
+        self.findings.count(name)
+        self.findings.fault(name, sentence)
 
 
 def _without_event_time(trade: tuple) -> tuple:
     return (*trade[:3], *trade[4:])
-
-
-def _add(findings: Findings, name: str, sentence: str) -> None:
-    findings.count(name)
-    findings.fault(name, sentence)
 
 
 def _short(value: tuple) -> str:
@@ -119,13 +202,14 @@ def _short(value: tuple) -> str:
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
-def _check_book(subject: str, stream: Stream, mine: Stored, findings: Findings) -> None:
-    """The stored book against the capture's quotes, wherever the capture's own book meets them.
+def _check_book(subject: str, stream: Stream, mine: Stored, findings: Findings, asked: int) -> None:
+    """The stored book against the capture's quotes, wherever the capture's own book meets them; then its snapshots.
 
     `book_expected` is all of those; the stored book begins with the snapshot that a feed fetched, perhaps some ids later.
     """
-    expected = book.check(book.of_capture(stream.snapshots, stream.changes), stream.quotes)
-    checks = book.check(mine.depth, stream.quotes)
+    own = book.of_capture(stream.snapshots, stream.changes)
+    expected = book.check(own, stream.quotes.values)
+    checks = book.check(mine.depth, stream.quotes.values)
     wrong = [update_id for update_id, equal in checks.items() if not equal]
     findings.count("book_expected", len(expected))
     findings.count("book_checks", len(checks))
@@ -136,3 +220,67 @@ def _check_book(subject: str, stream: Stream, mine: Stored, findings: Findings) 
     missed = [update_id for update_id in expected if update_id >= begins and update_id not in checks]
     if missed:
         findings.fault("book", f"{subject}: no valid book at {len(missed)} ids of quotes, first {missed[0]}")
+    compared = _check_snapshots(subject, own, mine, findings, asked) if all(expected.values()) else 0
+    if stream.snapshots and not compared and not checks:
+        why = f"{subject}: {len(stream.snapshots)} REST snapshots of the capture met nothing that is stored"
+        findings.fault("not_compared", why)
+
+
+def _check_snapshots(subject: str, own: list[book.Change], mine: Stored, findings: Findings, asked: int) -> int:
+    """Each logged snapshot against the capture's own book at its id. How many could be.
+
+    One that was fetched has the levels that were asked for, with the changes since: all of them are in the book, and its best
+    ones are all there.
+    """
+    images: dict[int, list[list[tuple]]] = {}
+    for _, last, snapshot, rows in mine.depth:
+        if snapshot:
+            images.setdefault(last, []).append(rows)
+    compared = 0
+    for update_id, sides in book.at(own, images.keys()):
+        for rows in images.pop(update_id, ()):
+            compared += 1
+            wrong = _unequal(rows, sides, asked // 10)
+            if wrong:
+                findings.count("different")
+                findings.fault(
+                    "different", f"depth.{subject}: the snapshot of {update_id} differs from the capture's book: {wrong}"
+                )
+    findings.count("snapshots_compared", compared)
+    return compared
+
+
+def _unequal(rows: list[tuple], sides: dict[int, dict[int, int]], least: int) -> str:
+    image: dict[int, dict[int, int]] = {1: {}, -1: {}}
+    for price, quantity, side in rows:
+        if side:
+            image[side][price] = quantity
+    for side, name in ((1, "bid"), (-1, "ask")):
+        for price, quantity in image[side].items():
+            if sides[side].get(price, 0) != quantity:
+                return f"{name} {price} has {quantity}, there {sides[side].get(price, 0)}"
+        best = sorted(sides[side], reverse=side > 0)[:least]
+        if missing := [price for price in best if price not in image[side]]:
+            return f"{name} {missing[0]} is missing"
+    return ""
+
+
+def _account(capture: Capture, findings: Findings) -> None:
+    """Every line of the capture came to something; a stream of which none was compared takes the verdict with it."""
+    repeated = sum(stream.repeated for stream in capture.streams.values())
+    spoilt, foreign = sum(capture.named.values()), sum(capture.foreign.values())
+    findings.count("lines", capture.lines)
+    findings.count("lines_compared", capture.lines - repeated - spoilt - foreign)
+    findings.count("lines_repeated", repeated)
+    findings.count("lines_named", spoilt)
+    findings.count("lines_refused", capture.refused)
+    findings.count("lines_not_compared", foreign)
+    for name, count in capture.foreign.items():
+        findings.fault(
+            "not_compared", f"{count} lines of {name} are in the capture and were not compared: nothing here records them"
+        )
+    for name, count in capture.spoilt.items():
+        if not capture.heard[name]:
+            findings.fault("not_compared", f"none of the {count} lines of {name} can be read, so the stream was not compared")
+    if not capture.streams and not capture.foreign:
+        findings.fault("not_compared", f"nothing in {capture.lines} lines of the capture can be compared")

@@ -14,6 +14,7 @@ from tools.judge.intervals import COMPLETE, DEPTH, MISSING, REPAIRED_STATE, STAT
 from tools.judge.log import Event
 
 NAMES = {number: name for name, number in STREAMS.items()}
+RESET_REASON = 6
 BEST = 10  # levels a side that a stored book is compared in: a snapshot may hold no more than the venue gives
 
 
@@ -59,13 +60,11 @@ class Watch:
         stored, silent = read(folder, self.archived_seq, findings)
         findings.count("coverage_not_judged", len(silent))
         for subject in sorted((stored.keys() | self.archived.keys()) - silent):
-            truth = self.archived.get(subject, Truth(subject)).painted()
-            compare(f"archive, {subject}", stored.get(subject, {}), truth, findings)
+            compare(f"archive, {subject}", stored.get(subject, {}), self.archived.get(subject, Truth(subject)), findings)
         if self.spoken:  # an older recorder says nothing
             for subject in sorted((self.spoken.keys() | self.vouched.keys()) - silent):
                 said = paint(self.spoken.get(subject, {}))
-                truth = self.vouched.get(subject, Truth(subject)).painted()
-                compare(f"log, {subject}", said, truth, findings)
+                compare(f"log, {subject}", said, self.vouched.get(subject, Truth(subject)), findings)
                 findings.count("coverage_said", sum(map(len, said.values())))
         return stored
 
@@ -84,9 +83,9 @@ def read(folder: Path, upto: int, findings: Findings) -> tuple[dict[str, Painted
     claims: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(lambda: defaultdict(list))
     for _, _, files in archive.cuts(folder, upto):
         for path in files:
-            subject = ".".join(path.parts[-4:-2])
-            if subject == "mesh.system" or subject.startswith("raw."):
+            if path.parts[-4:-2] == ("mesh", "system") or path.parts[-4] == "raw":
                 continue
+            subject = archive.subject_of(path)
             try:
                 rows = rows_of(path)
             except archive.FAULTS as error:
@@ -114,13 +113,16 @@ def rows_of(path: Path) -> list[tuple] | None:
         return archive.ledger_rows(file)
 
 
-def compare(where: str, claimed: Painted, true: Painted, findings: Findings) -> None:
+def compare(where: str, claimed: Painted, truth: Truth, findings: Findings) -> None:
     """Every id that is true or claimed, once: what differs is a fault, one sentence for each run of ids."""
+    true = truth.painted()
     for key in sorted(claimed.keys() | true.keys()):
         name = f"{where}: {NAMES.get(key[0], key[0])}"
         for first, last, mine, real in _side_by_side(claimed.get(key, []), true.get(key, [])):
             findings.count("coverage_checked")
-            if mine is None or real is None or mine.state != real.state:
+            if real is None and mine is not None and truth.was_taken_back(key, first, last, mine):
+                findings.count("coverage_taken_back")
+            elif mine is None or real is None or mine.state != real.state:
                 says = "nothing is stated" if mine is None else f"stated {STATES.get(mine.state, mine.state)}"
                 fact = "nothing was ever seen of them" if real is None else f"truly {STATES[real.state]}"
                 findings.fault(_fault(mine, real), f"{name} ids {first} to {last}: {says}, {fact}")
@@ -187,7 +189,10 @@ def _printed(subject: str, claims: list[Claim], truth: ledger.Truth, printed: le
         findings.count("coverage_ids", place - start)
         if claim.state == MISSING:
             findings.count("coverage_missing_ids", place - start)
-        if place - start != claim.last - claim.first + 1 and (printed.complete or (numbers and claim.first >= numbers[0])):
+        short = claim.last - claim.first + 1 - (place - start)
+        if claim.state == MISSING and claim.reason == RESET_REASON:
+            short -= short == 1  # the id after an era's last stands for what nobody knows
+        if short and (printed.complete or (numbers and claim.first >= numbers[0])):
             ids = f"{claim.first} to {claim.last}"
             sentence = f"trade.{subject}: {ids} are {STATES[claim.state]}; the exchange printed {place - start} of them"
             findings.fault("coverage_false", sentence)

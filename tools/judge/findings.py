@@ -25,5 +25,12 @@ class Findings:
     def ok(self) -> bool:
         return not self.faults
 
+    @property
+    def verdict(self) -> str:
+        """ "ok", "incomplete" (what was compared holds, and not all could be) or "wrong"."""
+        if self.ok:
+            return "ok"
+        return "wrong" if self.faults.keys() - {"not_compared"} else "incomplete"
+
     def as_dict(self) -> dict:
         return {"ok": self.ok, **dict(self.counts), "faults": dict(self.faults), "sentences": self.sentences}

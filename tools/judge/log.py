@@ -102,14 +102,23 @@ def read(folder: Path, findings: Findings, after: int = 0) -> Iterator[Event]:
                 yield found
 
 
-def description(folder: Path) -> dict[str, tuple]:
-    """The fields of header and records, of the newest segment; {} where there is no whole one."""
+def head(folder: Path) -> dict[str, Any]:
+    """`fields` (of header and records) and `log_id`, of the newest segment that has a whole head; {} where there is none."""
     for path in reversed(segment_files(folder)):
         with open(path, "rb") as file:
-            head = file.read(16)
-            if len(head) == 16 and head[:8] == MAGIC:
-                return _fields(msgpack.unpackb(file.read(struct.unpack_from("<I", head, 8)[0])))
+            start = file.read(16)
+            if len(start) == 16 and start[:8] == MAGIC:
+                tree = msgpack.unpackb(file.read(struct.unpack_from("<I", start, 8)[0]))
+                return {"fields": _fields(tree), "log_id": int(tree.get("log_id", 0))}
     return {}
+
+
+def segment(path: Path, findings: Findings) -> Iterator[Event]:
+    """The events of the newest segment, as far as it can be read."""
+    try:
+        yield from _segment(path, path.read_bytes(), True, findings)
+    except FileNotFoundError:  # released while we came to it
+        return
 
 
 def _fields(head: dict) -> dict[str, tuple]:

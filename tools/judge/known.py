@@ -1,0 +1,57 @@
+"""What a log says besides the market: the exponents of each instrument, and what was refused, with its bytes."""
+
+import struct
+
+import msgpack
+
+from tools.judge.log import KINDS, Event
+
+# The header of docs/messages.md: size, count, kind, flags, k, producer, subject, epoch … cause_seq, first_id, last_id, …
+HEADER = struct.Struct("<IIHHI16s32s5Q6qQ")
+
+
+class Known:
+    """Fed with every event; the market's own are left out."""
+
+    def __init__(self) -> None:
+        self.exponents: dict[str, tuple[int, int]] = {}  # by subject: those that the first definition states
+        self.refusals = 0
+        self._frames: set[tuple[bytes, int]] = set()  # beginning and length of what was refused
+        self._events: set[tuple[str, str, int, int]] = set()  # kind, subject, first and last id of refused events
+        self._kept = 0  # bytes that a refusal keeps at most, as seen
+
+    def take(self, event: Event) -> None:
+        if event.kind == "instrument":
+            for record in event.records:
+                self.exponents.setdefault(event.subject, (record[0], record[1]))
+        elif event.kind == "refusal":
+            self._refusal(event.records)
+
+    def _refusal(self, packed: bytes) -> None:
+        try:
+            content = msgpack.unpackb(packed)
+        except ValueError:
+            return  # another check's finding
+        raw = content.get("raw") if isinstance(content, dict) else None
+        if not isinstance(raw, bytes) or not raw:
+            return
+        self.refusals += 1
+        size = content.get("raw_bytes", len(raw))
+        self._frames.add((raw, size))
+        self._kept = max(self._kept, len(raw))
+        if len(raw) >= HEADER.size:
+            head = HEADER.unpack_from(raw)
+            if head[0] == size and head[2] in KINDS:
+                subject = head[6].rstrip(b"\0").decode(errors="replace")
+                self._events.add((KINDS[head[2]], subject, head[12], head[13]))
+
+    def refused_frame(self, payload: bytes) -> bool:
+        """Whether the mesh has refused this frame."""
+        if not self._frames:
+            return False
+        size = len(payload)
+        return any((payload[:kept], size) in self._frames for kept in {min(size, self._kept), size})
+
+    def refused_event(self, kind: str, subject: str, first: int, last: int) -> bool:
+        """… an event with these ids: the sequencer did, since its line took them back."""
+        return (kind, subject, first, last) in self._events
