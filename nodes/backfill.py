@@ -39,7 +39,7 @@ class Source:
     def __init__(self, config: Config, adapter: ModuleType):
         self.adapter = adapter
         self.hopping = Hopping(config, adapter, 1)
-        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, config.backfill.weight_share)
+        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, config.backfill.weight_share, adapter.REQUESTS_PER_S)
         self.backoff = Backoff(config.backfill.backoff_s)
         self.not_before = 0.0  # monotonic seconds
         self.rest = Rest()

@@ -199,3 +199,24 @@ def test_a_book_beyond_the_bound_is_given_up_by_name_and_costs_the_others_one_co
         assert beat["oversize"] == 1 and "its book is given up" in beat["given_up"]["coinbase.BTC-USD"]
         (whole,) = {e.count for e in mesh.events(Kind.depth) if e.subject == "coinbase.ETH-USD" and e.producer}
         assert whole > 300_000
+
+
+def test_a_venue_that_counts_by_the_second_is_asked_by_the_second(tmp_path):
+    """Kraken: about one request a second; two lines of a venue share half of it, and ask the time four times at their start."""
+    asked = []
+
+    async def socket(ws):
+        async for _ in ws:
+            await ws.send_json({"method": "subscribe", "success": True})
+
+    def rest(request):
+        asked.append(time.monotonic())
+        if request.path.endswith("Time"):
+            return {"error": [], "result": {"unixtime": int(time.time())}}
+        return {"error": [], "result": {"X": {"altname": "XBTUSD", "pair_decimals": 1, "lot_decimals": 8}}}
+
+    with Scripted(socket, rest) as server:
+        with Processes(tmp_path, "kraken", server, [("BTC/USD", -1, -8)], "[feed]\nweight_share = 1.0\n", lines=1) as mesh:
+            mesh.until(lambda: len(asked) >= 4, "four requests")
+    gaps = [after - one for one, after in zip(asked, asked[1:], strict=False)]
+    assert min(gaps) > 0.9 * 2, "half of the venue's second for each of two lines"

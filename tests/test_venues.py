@@ -454,7 +454,13 @@ def test_counted_ids_always_rise(moments):
 def test_an_adapter_has_every_member_of_the_contract(name):
     adapter, one = venues.module(name), instrument(name)
     assert name == adapter.VENUE and adapter.WS[0].startswith("wss://") and adapter.REST[0].startswith("https://")
-    assert adapter.QUIET_S > 0 and adapter.MESSAGES_PER_S > 0 and adapter.WEIGHT_PER_MINUTE > 0 and adapter.LIFE_S >= 0
+    assert (
+        adapter.QUIET_S > 0
+        and adapter.MESSAGES_PER_S > 0
+        and adapter.WEIGHT_PER_MINUTE > 0
+        and adapter.REQUESTS_PER_S >= 0
+        and adapter.LIFE_S >= 0
+    )
     assert adapter.BOOK in ("rest", "chain", "checksum", "stream")
     assert adapter.path([one], SETTINGS).startswith("/")
     requests = [json.loads(text) for text in adapter.subscribe([one], SETTINGS)]

@@ -30,6 +30,7 @@ LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
+REQUESTS_PER_S = 0.0  # counted by the minute only
 HISTORY = "forward"
 UNKNOWN = ((400, -1121), (400, -1100))  # no such symbol; characters that no symbol has
 INSTRUMENTS_MAX = 341  # of three streams each; a connection may have 1024
