@@ -522,7 +522,10 @@ def test_a_row_of_history_that_cannot_be_read_costs_no_other(name):
 @pytest.mark.parametrize(
     "name,body",
     [("kraken", b'{"error":["EService:Unavailable"]}'), ("kraken", b'{"error":["EGeneral:Too many requests"],"result":{}}'),
-     ("okx", b'{"code":"50001","msg":"Service temporarily unavailable","data":[]}')],
+     ("okx", b'{"code":"50001","msg":"Service temporarily unavailable","data":[]}'),
+     ("binance", b'{"code":-1008,"msg":"Server is currently overloaded with other requests."}'),
+     ("binance_usdm", b'{"code":-1008,"msg":"Server is currently overloaded with other requests."}'),
+     ("coinbase", b'{"message":"temporarily unavailable"}')],
 )  # fmt: skip
 def test_a_venue_that_is_unwell_says_nothing_of_its_history(name, body):
     with pytest.raises(Unwell, match="the venue answers"):

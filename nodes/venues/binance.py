@@ -221,6 +221,7 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
 
     Raises FrameError; its `readable` has the events of a page of which some rows could not be read.
     """
+    writer.well(body, instrument)
     try:
         rows = _rows(body)
     except UNREADABLE as error:
@@ -253,7 +254,7 @@ class Symbol(msgspec.Struct):
 
 
 class ExchangeInfo(msgspec.Struct):
-    symbols: list[msgspec.Raw] = []
+    symbols: list[msgspec.Raw]
 
 
 class Named(msgspec.Struct):

@@ -173,6 +173,7 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
     """Raises FrameError."""
+    writer.well(body, instrument)
     try:
         rows = _rows(body)
     except UNREADABLE as error:

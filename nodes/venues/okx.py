@@ -109,9 +109,9 @@ class Definition(msgspec.Struct):
 class Definitions(msgspec.Struct):
     """The code "0" is well."""
 
-    code: str = "0"
+    code: str
+    data: list[msgspec.Raw]
     msg: str = ""
-    data: list[msgspec.Raw] = []
 
 
 class Named(msgspec.Struct):

@@ -11,7 +11,7 @@ from bus.config import Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode, many_records, one_record
 from nodes.venues.decimals import DecimalError, level_words, level_words_at_once, reader
-from nodes.venues.dialect import UNREADABLE, FrameError, OddRows
+from nodes.venues.dialect import UNREADABLE, FrameError, OddRows, Unwell
 from nodes.venues.levels import EMPTY_CHANGE
 from nodes.venues.rising import Rising
 
@@ -108,6 +108,12 @@ def told(events: list[bytearray], odd: list[str]) -> list[bytearray]:
     if odd:
         raise OddRows(odd, events)
     return events
+
+
+def well(body: bytes, instrument: Instrument) -> None:
+    """Raises Unwell for an object where a list of rows is due: the venue says why it has none now."""
+    if body.lstrip()[:1] == b"{":
+        raise Unwell(f"no trades of {instrument.symbol}: the venue answers {body[:200].decode('utf-8', 'replace')}")
 
 
 def page(rows: Iterable[Any], read: Callable[[Any], Fill], events: Callable[[list[Fill]], list[bytearray]]) -> list[bytearray]:
