@@ -67,10 +67,10 @@ def test_another_line_that_has_the_true_event_leaves_no_gap(kind):
 def test_a_jump_that_the_line_s_next_event_confirms_was_one(kind):
     lines = Lines()
     lines.say("a", kind, 1)
-    lines.say("a", kind, ABSURD)
-    lines.say("a", kind, ABSURD + 1)
+    for i in range(4):
+        lines.say("a", kind, ABSURD + i)
     lines.wait(HOLD + 1)
-    assert lines.ids(kind) == [1, ABSURD, ABSURD + 1] and refusals(lines) == [] and contradictions(lines) == []
+    assert lines.ids(kind) == [1, *range(ABSURD, ABSURD + 4)] and refusals(lines) == [] and contradictions(lines) == []
 
 
 @pytest.mark.parametrize("kind", STREAMS)
@@ -120,6 +120,47 @@ def test_jumps_of_two_lines_at_once_are_each_decided(kind):
     lines.say("b", kind, ABSURD + 1)
     lines.wait((doubts_holds() + 1) * HOLD)
     assert set(lines.ids(kind)) == {1, ABSURD, ABSURD + 1, 2 * ABSURD}
+
+
+def test_a_trade_that_was_overtaken_on_its_line_is_taken_in_its_place():
+    lines = Lines()
+    for i in (1, 2, 4, 5, 3, 6, 8, 9, 7, 10):
+        lines.say("a", Kind.trade, i)
+    assert lines.ids() == list(range(1, 11)) and lines.gaps() == []
+
+
+def test_a_quote_that_comes_too_late_for_its_place_is_refused_with_its_bytes():
+    lines = Lines()
+    for i in (10, 20, 40, 30, 50, 60):
+        lines.say("a", Kind.quote, i)
+    for i in (10, 20, 40, 50):
+        lines.say("b", Kind.quote, i)
+    lines.wait(10 * HOLD)
+    (refusal,) = refusals(lines)
+    assert "30" in refusal["why"] and lines.ids(Kind.quote) == [10, 20, 40, 50, 60]
+
+
+def test_trades_that_came_late_are_kept_when_the_id_that_opened_their_gap_is_taken_back():
+    lines = Lines()
+    for i in range(1, 6):
+        lines.say("a", Kind.trade, i)
+    lines.say("b", Kind.trade, 5006)
+    lines.wait(HOLD + 1)  # believed: a hole in proportion
+    for i in (6, 7, 9):
+        lines.say("a", Kind.trade, i)
+    for i in (10, 11, 12):  # its own line goes on below it
+        lines.say("b", Kind.trade, i)
+    taken = lines.ids()
+    assert taken == [1, 2, 3, 4, 5, 5006, 6, 7, 9, 10, 11, 12]
+    assert lines.arbiter.streams[Kind.trade, SUBJECT].gaps.missing(1, 6000) == [(8, 8)], "what nobody brought, and no more"
+    lines.say_raw("backfill", Kind.trade, repaired(8))
+    assert lines.gaps()[-1] == (8, 8, GapState.repaired)
+
+
+def repaired(i):
+    raw = event(Kind.trade, i, i)
+    raw[10] = Flag.REPAIRED
+    return raw
 
 
 def test_one_event_that_was_overtaken_is_no_contradiction():
@@ -266,8 +307,10 @@ def test_whatever_ids_are_absurd_every_other_event_is_in_the_log(rng, kind):
     """Absurd ids anywhere, on one line or on all of them: what is not absurd is taken, once, in order."""
     lines = Lines()
     names = "ab"[: rng.randint(1, 2)]
-    sizes = rng.sample((10**6, 10**9, 10**12, 10**15), 3)  # two that are absurd alike confirm one another
-    wrong = {rng.randrange(5, 50): sizes[k] for k in range(rng.randint(0, 3))}
+    size = rng.choice((10**6, 10**9, 10**12, 10**15))
+    alike = rng.random() < 0.5  # two in a row that are absurd alike do not confirm one another
+    at = rng.randrange(5, 50)
+    wrong = {at: size, at + 1: size} if alike else {rng.randrange(5, 50): size * 10**k for k in range(rng.randint(0, 3))}
     on = {i: rng.choice((names, "a")) for i in wrong}
     at = dict.fromkeys(names, 1)
     while min(at.values()) < 60:

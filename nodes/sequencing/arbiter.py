@@ -20,12 +20,13 @@ from bus.schema import GAP, GapState, Kind, Reason
 from bus.wire import encode, set_flags
 from nodes.sequencing import clipping, doubts, exclusive, lines
 from nodes.sequencing.gaps import Gap, Run
-from nodes.sequencing.stream import JUMP, REPAIRED, RESET, SNAPSHOT, Offer, Stream, offer_of
+from nodes.sequencing.stream import CONFIRM, DISORDER, JUMP, REPAIRED, RESET, SNAPSHOT, Offer, Stream, offer_of
 
 ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
 MISSING_MAX = 1000  # open gaps remembered per stream; the oldest beyond them is declared unrecoverable
 HELD_MAX = 50_000  # events held per stream; beyond it the oldest hole is given up at once
 UNUSUAL = REPAIRED | RESET
+OVERTAKEN_MAX = 64  # places by which an event may have been overtaken on its own line
 DOUBT_HOLDS = 10  # a jump out of proportion that nothing confirms or contradicts is believed after so many holds
 DEAF_HOLDS = 30  # for so long a stream drops all that it hears, and nobody is told
 ALERT_HOLDS = 10  # between two alerts about the same of one stream
@@ -334,20 +335,35 @@ class Arbiter:
                         if stream.trusted.get(one.line) == one.number:  # it waits for a hole alone now
                             deadline = min(deadline, self.now + self.hold_ns)
                         queue.appendleft((deadline, one))
-                        break
+                        if not self._overtaken(stream, queue, out):
+                            break
                     moved = True
                 if not stream.held.get(line):
                     stream.held.pop(line, None)
+
+    def _overtaken(self, stream: Stream, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
+        """What fills the hole may have been overtaken on its own line: then it stands behind what waits for it."""
+        if not stream.numbered or stream.last is None:
+            return False
+        wanted = stream.last + 1
+        for place in range(1, min(len(queue), OVERTAKEN_MAX)):
+            one = queue[place][1]
+            if one.first_id <= wanted <= one.last_id and not one.flags and not stream.doubtful(one):
+                del queue[place]
+                return self._settle(stream, one, out)
+        return False
 
     def _look_behind(self, stream: Stream, one: Offer, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
         """What its line's next events say of an id that is out of proportion. True if it is refused."""
         if not queue or not self._held_back(stream, one):
             return False
+        near = 0
         for _, behind in queue:
             if behind.last_id < one.last_id:
                 self._refute(stream, one, behind, out)
                 return True
-            if 0 < behind.last_id - one.last_id <= stream.proportion:  # farther above it confirms nothing
+            near += 0 < behind.last_id - one.last_id <= stream.proportion  # farther above it confirms nothing
+            if near == CONFIRM:
                 stream.trusted[one.line] = one.number
                 return False
         return False
@@ -365,6 +381,11 @@ class Arbiter:
     def _give_up(self, stream: Stream, heads: list[Offer], out: list[bytearray]) -> None:
         """The held event with the smallest id goes on; what is before it is a gap."""
         one = min(heads, key=lambda one: (one.first_id, one.line))
+        if self.check_ids and (behind := self._below(stream, one)) is not None:
+            stream.held[one.line].popleft()
+            self._refute(stream, one, behind, out)
+            self._drain(stream, out)
+            return
         if self._held_back(stream, one):
             stream.trusted[one.line] = one.number
             why = f"{stream.topic} jumps from {stream.last} to {one.last_id}; nothing confirmed or contradicted that in time"
@@ -377,6 +398,14 @@ class Arbiter:
             if low <= high:
                 self._give_up_ids(stream, low, high, one.venue_ns, out)
         self._drain(stream, out)
+
+    @staticmethod
+    def _below(stream: Stream, one: Offer) -> Offer | None:
+        """The first of two events of its line that go on below an event behind a hole; None where that is mere disorder."""
+        if not stream.numbered or stream.last is None or one.first_id - stream.last <= DISORDER:
+            return None
+        below = [behind for _, behind in stream.held[one.line] if stream.last < behind.last_id < one.first_id]
+        return below[0] if len(below) > 1 and below[0].last_id < below[1].last_id else None
 
     def _give_up_ids(self, stream: Stream, low: int, high: int, after_ns: int, out: list[bytearray]) -> None:
         self.gaps += 1
@@ -409,8 +438,12 @@ class Arbiter:
         return bool(stream.gaps) and one.first_id <= stream.gaps.high and self._repair(stream, one, out)
 
     def _copy(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
-        if not self._fills(stream, one, out):
-            self._drop(stream, one)
+        if self._fills(stream, one, out):
+            return
+        if stream.overtaken(one):
+            why = f"{stream.topic} says id {one.last_id} after {stream.last}: it was overtaken, and its place is gone"
+            out.append(self._refusal(stream, one, why))
+        self._drop(stream, one)
 
     def _decide(self, stream: Stream, line: str, out: list[bytearray]) -> None:
         run = stream.doubts.runs.get(line)
@@ -418,6 +451,8 @@ class Arbiter:
             return
         above = stream.above_sure(run.offers[0].first_id)
         verdict = stream.doubts.verdict(line, above, line == stream.teller, self.now, self.hold_ns)
+        if verdict is doubts.Verdict.copies and run.at == stream.last and self._may_be_anew(stream.subject, line):
+            return  # its book's ids are later than all that is known: what becomes of that decides
         if verdict is doubts.Verdict.copies or run.at != stream.last:
             for one in stream.doubts.runs.pop(line).offers:
                 self._copy(stream, one, out)
@@ -436,12 +471,16 @@ class Arbiter:
         stream.refused.append(key)
         stream.refuted = stream.last
         why = f"{stream.topic} says id {one.last_id} after {stream.last}, and its line goes on with {behind.first_id}"
-        content = {"node": "sequencer", "why": why, "raw": bytes(one.event[:REFUSED_BYTES]), "raw_bytes": len(one.event)}
-        out.append(encode(Kind.refusal, stream.subject, content))
+        out.append(self._refusal(stream, one, why))
         self._alert("warning", "contradiction", stream, why, "the event is refused, what lies between is a gap", out)
         if stream.rule == "rising" and behind.last_id > (stream.last or 0):
             low, high = (stream.last or 0) + 1, behind.last_id - 1
             self._say(stream, [(low, high)], GapState.unrecoverable, Reason.contradiction, behind.venue_ns, out)
+
+    @staticmethod
+    def _refusal(stream: Stream, one: Offer, why: str) -> bytearray:
+        content = {"node": "sequencer", "why": why, "raw": bytes(one.event[:REFUSED_BYTES]), "raw_bytes": len(one.event)}
+        return encode(Kind.refusal, stream.subject, content)
 
     def _go_back(self, stream: Stream, out: list[bytearray]) -> None:
         """The last id was absurd, and is in the log: from the last confirmed one on nothing is known up to what goes on."""
@@ -455,17 +494,35 @@ class Arbiter:
         first = min(above, key=lambda one: one.first_id if stream.rule == "contiguous" else one.last_id)
         high = (first.first_id if stream.rule == "contiguous" else first.last_id) - 1
         low = (high if sure is None else sure) + 1
+        runs, state = [(low, high)], GapState.unrecoverable
+        if stream.kind == Kind.trade and low <= high:  # some of it may have come late meanwhile
+            runs, state = self._still_missing(stream, low, high, first.venue_ns, out), GapState.open
+            low = runs[0][0]
         self.contradictions += 1
         why = f"{stream.topic} said id {absurd}, and goes on with {high + 1}: nothing is known above {low - 1}"
         self._alert("critical", "contradiction", stream, why, "what lies between is a gap, ids above it come again", out)
         stream.go_back(low - 1, high)
-        state = GapState.unrecoverable
-        if stream.kind == Kind.trade and low <= high:
-            stream.gaps.open(low, high, 0, first.venue_ns)
-            state = GapState.open
-        self._say(stream, [(low, high)], state, Reason.contradiction, first.venue_ns, out, before_ns=0)
+        for run in runs if state is GapState.open else ():
+            stream.gaps.open(*run, 0, first.venue_ns)
+        self._say(stream, runs, state, Reason.contradiction, first.venue_ns, out, before_ns=0)
         self._hold(stream, above, before=True)
         self._drain(stream, out)
+
+    def _still_missing(self, stream: Stream, low: int, high: int, after_ns: int, out: list[bytearray]) -> list[Run]:
+        """Of the trades `low` to `high`: runs that nobody has brought, the last one up to `high`, if with nothing in it.
+        What was repaired of a gap that an absurd id opened is said."""
+        missing, at = [], low
+        for gap in stream.gaps.touched(low, high):
+            repaired = [(max(first, low), min(last, high)) for first, last in gap.repaired() if first <= high and last >= low]
+            if repaired:
+                self._say(stream, repaired, GapState.repaired, Reason.none, after_ns, out, gap.before_ns)
+            missing += gap.overlap(low, high)
+            at = gap.high + 1
+        if at <= high:
+            missing.append((at, high))
+        if not missing or missing[-1][1] < high:
+            missing.append((high + 1, high))
+        return missing
 
     def _begin_era(self, stream: Stream, line: str, out: list[bytearray]) -> None:
         """The venue's ids began anew without its word: all that is said is lower, and goes on."""

@@ -18,6 +18,8 @@ MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per
 JUMP = 100_000  # ids: a smaller step is in proportion for any stream
 DISORDER = 1000  # trades: ids that lie so near below a jump are late, not a contradiction
 WIDER = 16  # a step of more than so many times the widest of late is out of proportion, until a neighbour confirms it
+CONFIRM = 3  # events of its line, each near and above, that confirm an id out of proportion: a venue may be wrong twice
+RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
 FADE = 8  # the widest fades by 2^-FADE with every event
 _IDS = struct.Struct("<qqqq")  # first_id, last_id, venue_ns, recv_ns at 104 of an event
 
@@ -62,6 +64,7 @@ class Stream:
         self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
         self.refused: deque[tuple[int, int]] = deque(maxlen=16)  # ids of such events: other lines bring copies
+        self.recent: dict[int, None] = {}  # rising: the newest ids taken, in order
         self.synced = False  # depth: a snapshot has been taken and the chain is whole since
         self.unsynced = Unsynced()  # depth, while it is not: the changes that a snapshot has to be brought up with
         self.gaps = Gaps()  # trades: those that are open
@@ -111,6 +114,7 @@ class Stream:
         last = self.last
         chained = last is not None and first_id <= last + 1 and not self.jumped
         if not self.numbered:
+            self.remember(last_id)
             step, self.sure = (0 if last is None else last_id - last), last
         else:
             step = last_id - first_id + 1
@@ -121,6 +125,15 @@ class Stream:
         self.widest = max(step, self.widest - (self.widest >> FADE))
         self.teller = "" if self.sure == last_id else line
         self.last, self.venue_ns, self.jumped = last_id, venue_ns, False
+
+    def remember(self, last_id: int) -> None:
+        self.recent[last_id] = None
+        if len(self.recent) > RECENT_MAX:
+            del self.recent[next(iter(self.recent))]
+
+    def overtaken(self, one: Offer) -> bool:
+        """Whether it is no copy of anything: a rising id that comes too late to have its place."""
+        return self.rule == "rising" and one.last_id not in self.recent and one.last_id > next(iter(self.recent), one.last_id)
 
     def advance_whole(self, last_id: int, venue_ns: int) -> None:
         """A snapshot is taken: it needs no neighbour."""
@@ -197,6 +210,7 @@ class Stream:
         self.crossed = {line: number}
         self.joined, self.marks = set(), {}
         self.sure, self.teller, self.jumped, self.widest = None, "", False, 0
+        self.recent.clear()
         self.synced = False
         self.unsynced.clear()
         if self.kind != Kind.depth:  # the snapshot that says so sets it there
