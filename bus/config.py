@@ -38,7 +38,7 @@ class Instrument(Section, frozen=True):
 class Log(Section, frozen=True):
     segment_bytes: int = 4 << 20  # recovery scans one segment: 4 MiB take less than 0.1 s
     sync_ms: int = 50  # fdatasync interval: what a power cut may cost
-    keep_segments: int = 256  # released when archived and beyond this many, so tools can look back without the archive
+    keep_segments: int = 256  # beyond what waits for the archive (recorder.segment_bytes), so tools can look back without it
     outbox_segment_bytes: int = 4 << 20
     outbox_bytes_max: int = 1 << 30  # RAM a producer may fill while the sequencer is away
     clock_ms: int = 100  # silence after which a clock event is said
@@ -67,6 +67,7 @@ class Feed(Section, frozen=True):
     renew_s: float = 82_800.0  # a connection is replaced by a new one after so long (less up to a tenth): venues cut at 24 h
     overlap_s: float = 10.0  # for so long at most the old and the new one run side by side
     ping_s: float = 15.0  # our own ping, for the round trip
+    standing_s: tuple[float, float] = (5.0, 300.0)  # between two questions after an instrument that is unknown or halted
     clock_s: float = 60.0  # between two looks at the venue's clock
     fresh_min_s: float = 30.0  # a stream may always be silent for so long …
     fresh_times: float = 100.0  # … and so many times its own usual interval; then the connection is renewed
@@ -90,10 +91,15 @@ class Backfill(Section, frozen=True):
 
 
 class Disk(Section, frozen=True):
-    """Free space of the disk with `data`. Below `low_bytes` raw frames are no longer kept, below `critical_bytes` depth."""
+    """Free space of the disk with `data`. Below `low_bytes` raw frames are no longer kept, below `critical_bytes` depth.
+
+    Inodes that run short are said; leaving something out would not bring them back.
+    """
 
     low_bytes: int = 2 << 30
     critical_bytes: int = 512 << 20
+    low_inodes: int = 20_000  # ten days of archive files, before days are sealed
+    critical_inodes: int = 2000
     prune: Literal["never", "exported"] = "never"  # "exported": below low_bytes the oldest sealed days that `mesh export` has
     look_s: float = 5.0
 
@@ -206,8 +212,10 @@ class Session(Section, frozen=True):
 
 class Recorder(Section, frozen=True):
     commit_ms: int = 100  # recent store transaction
-    segment_s: float = 60.0  # archive files are cut at least this often
-    segment_events: int = 500_000
+    segment_s: float = 0.0  # the archive is cut so often; 0: as often as segment_files_per_day allows, once a minute at most
+    segment_files_per_day: int = 1600  # a cut makes a file an instrument: of 100 instruments it is made every 92 minutes
+    segment_bytes: int = 4 << 30  # the log never waits with more than this for the archive: it is cut at once
+    segment_events: int = 50_000_000  # of one cut
     recent_hours: float = 4.0
     recent_bytes_max: int = 8 << 30  # LMDB map: address space, not disk
     seal: bool = True  # merge each UTC day's files into one of each instrument when the day is over
@@ -416,6 +424,8 @@ def _check(mesh: Mesh, path: Path) -> None:
                 )
     need(mesh.disk.critical_bytes <= mesh.disk.low_bytes, "disk.critical_bytes", mesh.disk.critical_bytes,
          f"disk.low_bytes = {mesh.disk.low_bytes} or less")  # fmt: skip
+    need(0 <= mesh.disk.critical_inodes <= mesh.disk.low_inodes, "disk.critical_inodes", mesh.disk.critical_inodes,
+         f"0 to disk.low_inodes = {mesh.disk.low_inodes}")  # fmt: skip
     for key in ("stale_s", "lag_s", "last_s", "lag_events", "memory_bytes"):
         need(getattr(mesh.sentinel, key) > 0, f"sentinel.{key}", getattr(mesh.sentinel, key), "more than 0")
     need(
@@ -464,7 +474,10 @@ def _check(mesh: Mesh, path: Path) -> None:
         text = getattr(mesh.executor, key)
         plain_decimal = bool(re.fullmatch(r"\d{1,12}(\.\d{1,18})?", text)) and float(text) > 0
         need(plain_decimal, f"executor.{key}", text, "a plain decimal above 0 like '0.001'")
-    need(mesh.recorder.segment_s > 0, "recorder.segment_s", mesh.recorder.segment_s, "more than 0")
+    need(mesh.recorder.segment_s >= 0, "recorder.segment_s", mesh.recorder.segment_s, "0 (by segment_files_per_day) or more")
+    per_day = mesh.recorder.segment_files_per_day
+    need(per_day >= 1, "recorder.segment_files_per_day", per_day, "1 or more")
+    need(mesh.recorder.segment_bytes >= 1 << 20, "recorder.segment_bytes", mesh.recorder.segment_bytes, "1 MiB or more")
     need(1 <= mesh.recorder.commit_ms <= 10_000, "recorder.commit_ms", mesh.recorder.commit_ms, "1 to 10000")
     need(mesh.recorder.segment_events >= 1000, "recorder.segment_events", mesh.recorder.segment_events, "1000 or more")
     need(

@@ -13,13 +13,7 @@ def converter(description: dict) -> Callable[[memoryview], memoryview]:
     Fields are matched by name; one that the old schema had not is 0.
     """
     header = np.dtype([(name, code) for name, code in description["header"]])
-    dtypes = {}
-    for kind, dtype in DTYPES.items():
-        fields = description.get(kind.name)
-        if fields is None or dtype.names is None:
-            dtypes[kind] = dtype
-        else:
-            dtypes[kind] = np.dtype([(name, code) for name, code in fields])
+    dtypes = {kind: dtype_of(description, kind) for kind in DTYPES}
 
     def convert(body: memoryview) -> memoryview:
         out = bytearray()
@@ -28,8 +22,8 @@ def converter(description: dict) -> Callable[[memoryview], memoryview]:
             old = np.frombuffer(body, header, 1, offset)
             kind = Kind(int(old["kind"][0]))
             count = int(old["count"][0])
-            records = _recast(np.frombuffer(body, dtypes[kind], count, offset + header.itemsize), DTYPES[kind])
-            fresh = _recast(old, HEADER)
+            records = recast(np.frombuffer(body, dtypes[kind], count, offset + header.itemsize), DTYPES[kind])
+            fresh = recast(old, HEADER)
             fresh["size"] = HEADER.itemsize + records.nbytes
             out += fresh.tobytes() + records.tobytes()
             offset += int(old["size"][0])
@@ -38,7 +32,16 @@ def converter(description: dict) -> Callable[[memoryview], memoryview]:
     return convert
 
 
-def _recast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def dtype_of(description: dict, kind: Kind) -> np.dtype:
+    """What one record of a kind was in a file of that description; today's for a kind that it does not have."""
+    fields = description.get(kind.name)
+    if fields is None or DTYPES[kind].names is None:
+        return DTYPES[kind]
+    return np.dtype([(name, code) for name, code in fields])
+
+
+def recast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The same rows with the fields of `dtype`, by name; a field that they do not have is 0."""
     if array.dtype == dtype:
         return array.copy()
     fresh = np.zeros(len(array), dtype)

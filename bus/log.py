@@ -12,6 +12,7 @@ from bus.segments import (
     LogCorrupt,
     LogReleased,
     batch_size,
+    identities,
     read_durable,
     read_preamble,
     scan,
@@ -158,6 +159,24 @@ class LogReader:
     @property
     def durable(self) -> int:
         return read_durable(self.folder)
+
+    def foreign(self, seq: int, log_id: int = 0) -> str:
+        """Why something that was kept of all events up to `seq`, when the log was `log_id`, is not of this log; "" if it is.
+
+        It is, where the log has been `log_id` and has not lost `seq` since (docs/power-cuts.md). 0: not known.
+        """
+        last, known = self.last, identities(self.folder)
+        ends = dict(zip((one.log_id for one in known), [*(one.first - 1 for one in known[1:]), last]))
+        if log_id and log_id not in ends:
+            now = f"is {known[-1].log_id:016x} and has never been that" if known else "is empty"
+            return f"it is of log {log_id:016x}, and {self.folder} {now}"
+        if seq > last:
+            return f"it goes up to seq {seq}, and {self.folder} ends at {last}"
+        if log_id and seq > ends[log_id]:
+            return (
+                f"it goes up to seq {seq} of log {log_id:016x}, of which {self.folder} has only what came up to {ends[log_id]}"
+            )
+        return ""
 
     def batches(self, after: int = 0, until: int | None = None) -> Iterator[Batch]:
         """Batches from the one that holds `after` + 1 on, to the present end or the one that holds `until`."""

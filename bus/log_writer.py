@@ -15,6 +15,8 @@ from pathlib import Path
 
 from bus.files import boot_id, make_folders, sync_folder, write_file
 from bus.segments import (
+    IDENTITIES_MAX,
+    Identity,
     LogCorrupt,
     LogError,
     LogFull,
@@ -22,11 +24,13 @@ from bus.segments import (
     batch_bytes,
     durable_bytes,
     head_bytes,
+    identities,
     read_durable,
     read_preamble,
     scan,
     segments,
 )  # fmt: skip
+from bus.space import refusal
 
 
 class LogWriter:
@@ -58,9 +62,10 @@ class LogWriter:
         self.last = 0
         self._fd = self._durable_fd = -1
         self._size = 0
+        self._bare_at = 0  # first number of a segment whose head has no state though its writer has one; 0: it has
         self._torn = False  # behind `_size` lies what a refused append left, and it could not be cut yet
         self._rolled: deque[int] = deque()  # file descriptors of full segments that are still to be synced
-        self._sync_error: OSError | None = None
+        self._sync_error: Exception | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
         self._lock = -1
@@ -105,6 +110,10 @@ class LogWriter:
             log_id = self._cut(found, start, durable)
             if same and log_id:
                 self.log_id = log_id
+        self.identities = identities(self.folder)
+        if not self.identities or self.identities[-1].log_id != self.log_id:
+            stayed = [identity for identity in self.identities if identity.first <= self.last + 1]
+            self.identities = [*stayed[1 - IDENTITIES_MAX :], Identity(self.log_id, self.last + 1)]
         # First the new identity's segment, then this boot owns the log: when we die between, the next start finds the old
         # owner and takes a new identity again.
         if not same or not segments(self.folder):
@@ -125,6 +134,7 @@ class LogWriter:
             if index > start and first != self.last + 1:
                 break
             log_id = preamble.log_id
+            self._bare_at = first if self.state is not None and not preamble.state else 0
             data = path.read_bytes()
             end = preamble.size
             self.last = first - 1
@@ -167,7 +177,8 @@ class LogWriter:
 
     def _roll(self) -> None:
         """Starts the segment of the next number. It is visible only when its head is whole."""
-        head = head_bytes(self.log_id, self.last + 1, self.boot, self.state() if self.state else b"")
+        state = self.state() if self.state else b""
+        head = head_bytes(self.log_id, self.last + 1, self.boot, state, self.identities)
         path = self.folder / f"{self.last + 1:020d}.seg"
         fresh = path.with_suffix(".new")
         fd = -1
@@ -187,17 +198,25 @@ class LogWriter:
         elif self._fd >= 0:
             os.close(self._fd)  # nobody syncs an outbox; left open, a released segment would keep its memory
         self._fd, self._size = fd, len(head)
+        self._bare_at = self.last + 1 if self.state is not None and not state else 0
 
     def roll_if_full(self) -> None:
-        """Begins a new segment if this one has reached its size. Raises LogFull."""
-        if self._size > self.segment_bytes:
+        """Begins a new segment if this one has reached its size, or was begun without a state. Raises LogFull.
+
+        A new identity begins one before its writer has found its state in those before: they may be released, whatever is in
+        their heads, so the state is written into another head at once.
+        """
+        if self._size > self.segment_bytes or 0 < self._bare_at <= self.last:
             self._roll()
 
     def append(self, first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> None:
         """One batch: events numbered `first`, `first` + 1, … Whole or not at all.
 
-        Raises LogFull when the disk takes no more (the log is as before), ValueError when `first` is not the next number.
+        Raises LogFull when the disk takes no more (the log is as before), ValueError when `first` is not the next number, or
+        the log has been closed.
         """
+        if self._fd < 0:
+            raise ValueError(f"{self.folder} has been closed; number {first} comes too late")
         if first != self.last + 1:
             raise ValueError(f"number {first} is not the next one of {self.folder}; that is {self.last + 1}")
         if self._sync_error is not None:
@@ -239,8 +258,11 @@ class LogWriter:
 
     def _sync_loop(self, interval: float) -> None:
         while not self._closing.wait(interval):
-            if self.last > self.durable:
-                self._sync_now()
+            try:
+                if self.last > self.durable:
+                    self._sync_now()
+            except Exception as error:  # noqa: BLE001 - nobody joins this thread: who appends next raises it
+                self._sync_error = error
             if self._sync_error is not None:
                 return
 
@@ -320,4 +342,4 @@ def _lock(folder: Path) -> int:
 
 
 def _full(folder: Path, error: OSError) -> LogFull:
-    return LogFull(f"{folder} takes no more data: {error.strerror or error}; free space or repair it, nothing was lost")
+    return LogFull(f"{folder} takes no more data: {refusal(error, folder)}. Nothing was lost")

@@ -11,16 +11,20 @@ import json
 import os
 import signal
 import struct
+import sys
 import time
 import zlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from bus import clock
 from bus.config import Config
 from bus.files import make_folders, write_file
+from bus.log import LogReader
 from bus.schema import SCHEMA_HASH, Kind
 from bus.sockets import OutboxFull, Producer, Subscriber
+from bus.space import refusal
 from bus.topics import lanes_of
 from bus.wire import Event, encode
 
@@ -42,28 +46,51 @@ def die_with_parent() -> None:
         raise SystemExit("the parent died before this process was up")
 
 
+class Loaded(NamedTuple):
+    """What a node goes on from. `unused`: why a checkpoint that is there is none, a sentence; then seq is 0."""
+
+    seq: int = 0
+    state: bytes = b""
+    unused: str = ""
+
+
 class Checkpoint:
-    """A node's state at a seq, in one file that is either the old one or the new one."""
+    """A node's state at a seq, in one file that is either the old one or the new one, with the log's identity at that time."""
 
     def __init__(self, folder: Path, name: str):
         self.path = folder / f"{name}.checkpoint"
 
-    def save(self, seq: int, state: bytes, log_id: int = 0) -> None:
+    def save(self, seq: int, state: bytes, log_id: int) -> None:
         make_folders(self.path.parent, 0o700)
         head = _CHECKPOINT.pack(b"tickmesh", log_id, seq, len(state), zlib.crc32(state))
         write_file(self.path, head + state)
 
-    def load(self, last_seq: int | None = None) -> tuple[int, bytes] | None:
-        """(seq, state); None where there is none that is whole, or it is another log's: beyond `last_seq`, this one's end."""
+    def load(self, log: LogReader) -> Loaded:
+        """The state, if it is whole and of this log; seq 0 without `unused` where there is none."""
         try:
             data = self.path.read_bytes()
-            magic, _log_id, seq, size, crc = _CHECKPOINT.unpack_from(data)
-        except (OSError, struct.error):
-            return None
+            written_ns = self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return Loaded()
+        except OSError as error:
+            return Loaded(unused=f"{self.path} cannot be read: {error.strerror}")
+        try:
+            magic, log_id, seq, size, crc = _CHECKPOINT.unpack_from(data)
+        except struct.error:
+            return Loaded(unused=f"{self.path} is torn")
         state = data[_CHECKPOINT.size :]
         if magic != b"tickmesh" or len(state) != size or zlib.crc32(state) != crc:
-            return None
-        return None if last_seq is not None and seq > last_seq else (seq, state)
+            return Loaded(unused=f"{self.path} is torn")
+        why = log.foreign(seq, log_id) or (_older(log, written_ns) if not log_id else "")
+        return Loaded(unused=f"{self.path} is not used: {why}") if why else Loaded(seq, state)
+
+
+def _older(log: LogReader, written_ns: int) -> str:
+    """For a checkpoint of an older version, which has no identity: it is of another log if it was written before this began."""
+    began = next(log.events(), None) if log.first == 1 else None  # else its beginning is released: it is old enough
+    if began is not None and written_ns < began.seq_ns:
+        return f"it has no log_id, and was written before {log.folder} began"
+    return ""
 
 
 class Subscription:
@@ -129,6 +156,7 @@ class Context:
         self.config = config
         self.name = name
         self.instance = instance
+        clock.follow(config.log_dir)
         self.stop = asyncio.Event()
         self.counters: dict[str, Any] = {}
         self.checkpoint = Checkpoint(config.checkpoint_dir, name)
@@ -136,7 +164,37 @@ class Context:
         self._subscriptions: list[Any] = []
         self._ready = False
         self._refusals = 0
-        self._tasks: list[asyncio.Task] = []
+        self._tasks: set[asyncio.Task] = set()
+        self.failure: BaseException | None = None  # what ends this process: the first fault that nobody else saw
+
+    def own(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task:
+        """Runs `work` beside the node. A fault in it ends the process; at `close` it is cancelled."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+        return task
+
+    def _over(self, task: asyncio.Task) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends the node because of a fault in one of its tasks or callbacks; whoever runs it raises `failure` then."""
+        if self.failure is None:
+            self.failure = error
+        self.stop.set()
+
+    def guard(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A fault in a callback of the loop (a timer, a socket's reader) ends the process too; what networks do does not."""
+
+        def on_fault(loop: asyncio.AbstractEventLoop, what: dict[str, Any]) -> None:
+            loop.default_exception_handler(what)
+            error = what.get("exception")
+            if error is not None and not isinstance(error, OSError | asyncio.CancelledError):
+                self.fail(error)
+
+        loop.set_exception_handler(on_fault)
 
     @property
     def producer(self) -> Any:
@@ -161,6 +219,24 @@ class Context:
         with contextlib.suppress(OutboxFull):
             self.say([encode(Kind.refusal, subject, content)])
 
+    def resume(self) -> tuple[int, bytes] | None:
+        """Where this node left off: seq and state. None: it begins with the log's first event; told if it has to."""
+        loaded = self.checkpoint.load(LogReader(self.config.log_dir))
+        self.tell_unused(loaded.unused)
+        return (loaded.seq, loaded.state) if loaded.seq else None
+
+    def tell_unused(self, why: str) -> None:
+        """Of a checkpoint that is there and not used, in this process's own log and as an alert; nothing if `why` is empty."""
+        if why:
+            self.alert("warning", "checkpoint not used", why, "the log is read from its first event on")
+
+    def alert(self, level: str, what: str, why: str, action: str) -> None:
+        """What a person should know of this node. Never raises."""
+        print(f"{self.name}: {what}: {why}; {action}", file=sys.stderr, flush=True)
+        alert = {"level": level, "what": what, "target": self.name, "why": why, "action": action}
+        with contextlib.suppress(OutboxFull):
+            self.say([encode(Kind.alert, self.name, alert)])
+
     def ready(self, **more: Any) -> None:
         """The node does its job from now on."""
         if self._ready:
@@ -170,14 +246,15 @@ class Context:
         fresh = folder / f"{self.name}.new"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            fresh.write_text(json.dumps({"pid": os.getpid(), "ready_ns": time.time_ns()}))
+            said = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
+            fresh.write_text(json.dumps(said))
             fresh.rename(folder / f"{self.name}.json")
         except OSError as error:
-            raise NodeFault(f"{fresh} cannot be written: {error.strerror}; make room or permit it") from None
+            raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None
         content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
             self.say([encode(Kind.run, self.name, content)])
-        self._tasks.append(asyncio.create_task(self._heartbeat()))
+        self.own(self._heartbeat(), "heartbeat")
 
     def health(self) -> dict:
         content = {"node": self.name, "pid": os.getpid(), "refusals": self._refusals, **self.counters}
@@ -197,8 +274,8 @@ class Context:
             await asyncio.sleep(HEALTH_S)
 
     async def close(self) -> None:
-        for task in self._tasks:
+        for task in (tasks := tuple(self._tasks)):
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._producer is not None:
             self._producer.close()

@@ -256,7 +256,7 @@ FILL = np.dtype(
 
 BALANCE = np.dtype([("asset", "S16"), ("free", "<i8"), ("locked", "<i8"), ("venue_ns", "<i8"), ("reserved", "<i8")])
 
-CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8")])
+CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8"), ("correction_ns", "<i8")])
 
 CURSOR = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("number", "<u8"), ("duplicates", "<u8"), ("held", "<u8")])
 

@@ -20,6 +20,7 @@ _BATCH = struct.Struct("<IIQII")  # size, crc, first number, count, reserved
 _COVERED = struct.Struct("<QII")  # what the CRC covers before the body
 _DURABLE = struct.Struct("<QQI")  # number, log_id, crc
 BATCH_HEAD = _BATCH.size
+IDENTITIES_MAX = 1000  # kept in a segment's head, the newest: one for each power cut
 
 
 class LogError(Exception):
@@ -66,6 +67,14 @@ class Preamble(NamedTuple):
     schema_version: int
     schema_hash: str
     description: dict
+    identities: list[list[int]]  # [log_id, first number] of each that the log has had, oldest first; [] in older files
+
+
+class Identity(NamedTuple):
+    """What the log is called from the number `first` on; what was before stayed as it was, and belongs to it too."""
+
+    log_id: int
+    first: int
 
 
 def segments(folder: Path) -> list[tuple[int, Path]]:
@@ -93,10 +102,29 @@ def read_preamble(path: Path) -> Preamble:
             f"{path} was written with schema version {tree['schema_version']}; this program knows up to "
             f"{SCHEMA_VERSION}. Use the newer program, or another data folder"
         )
+    tree.setdefault("identities", [])
     return Preamble(len(head) + size, **{key: tree[key] for key in Preamble._fields[1:]})
 
 
-def head_bytes(log_id: int, first: int, boot: str, state: bytes) -> bytes:
+def identities(folder: Path) -> list[Identity]:
+    """Every identity that the log has had, oldest first: the newest segment's head has them. [] for an empty log.
+
+    In a log of an older version, whose heads do not have them: those of the segments that are still there.
+    """
+    found = segments(folder)
+    if not found:
+        return []
+    known = [Identity(*pair) for pair in read_preamble(found[-1][1]).identities]
+    if not known:
+        for first, path in found:
+            with contextlib.suppress(FileNotFoundError):  # released between two looks
+                log_id = read_preamble(path).log_id
+                if not known or known[-1].log_id != log_id:
+                    known.append(Identity(log_id, first))
+    return known
+
+
+def head_bytes(log_id: int, first: int, boot: str, state: bytes, known: Sequence[Identity]) -> bytes:
     """What stands before the batches of a new segment."""
     tree = {
         "log_id": log_id,
@@ -106,6 +134,7 @@ def head_bytes(log_id: int, first: int, boot: str, state: bytes) -> bytes:
         "schema_version": SCHEMA_VERSION,
         "schema_hash": SCHEMA_HASH,
         "description": DESCRIPTION,
+        "identities": [list(identity) for identity in known],
     }
     packed = msgpack.packb(tree)
     return MAGIC + _SIZE_CRC.pack(len(packed), zlib.crc32(packed)) + packed
@@ -179,9 +208,13 @@ def release(folder: Path, upto: int, keep: int = 1) -> int:
     return gone
 
 
-def used_bytes(folder: Path) -> int:
+def used_bytes(folder: Path, after: int = 0) -> int:
+    """Of the segments with numbers > `after`; the first of them may hold older ones as well."""
     total = 0
-    for _, path in segments(folder):
+    found = segments(folder)
+    for index, (_, path) in enumerate(found):
+        if index + 1 < len(found) and found[index + 1][0] <= after + 1:
+            continue
         with contextlib.suppress(FileNotFoundError):
             total += path.stat().st_size
     return total

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import zmq
 
+from bus.clock import now_ns
 from bus.config import Config
 from bus.log import Tail
 from bus.log_writer import LogWriter
 from bus.segments import LogError, LogFull, used_bytes
+from bus.space import refusal
 from bus.topics import LANE_OF_KIND, Lane
 from bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
 
@@ -47,7 +49,7 @@ class Places:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise LogError(f"{folder}, for the sockets, cannot be made: {error.strerror}; make room or permit it") from None
+            raise LogError(f"{folder}, for the sockets, cannot be made: {refusal(error, folder)}") from None
         self.intake = f"ipc:///proc/self/fd/{self._fd}/intake"
         self.log = f"ipc:///proc/self/fd/{self._fd}/log"
 
@@ -75,7 +77,7 @@ class Producer:
         self._raw = producer_bytes(name)
         self._bytes_max = config.log.outbox_bytes_max
         self.folder = config.outbox_dir / name
-        self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=time.time_ns)
+        self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=now_ns)
         self.epoch = self._outbox.log_id
         self._used = used_bytes(self.folder)
         self._places = Places(config)
@@ -98,7 +100,7 @@ class Producer:
                     f"{self.folder} holds {self._used} bytes that the sequencer has not taken; "
                     f"log.outbox_bytes_max allows {self._bytes_max}. Is the sequencer running?"
                 )
-        now = time.time_ns()
+        now = now_ns()
         first = self._outbox.last + 1
         number = first
         for event in said:

@@ -79,6 +79,7 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
     module = importlib.import_module(f"nodes.{node}")
     ctx = Context(config, name_of(node, instance), instance)
     _stop_on_signal(ctx.stop)
+    ctx.guard(asyncio.get_running_loop())
     try:
         if node in STEPS:
             from nodes.running.step import run_step
@@ -88,6 +89,8 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
             await module.run(ctx)
     finally:
         await ctx.close()
+        if ctx.failure is not None:
+            raise ctx.failure
 
 
 async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
@@ -97,6 +100,7 @@ async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
 
     ctx = sequencer.SequencerContext(config, "sequencer")
     _stop_on_signal(ctx.stop)
+    ctx.guard(asyncio.get_running_loop())
     stop_guests = asyncio.Event()
     tasks: list[asyncio.Task] = []
     contexts: list[HostedContext] = []
@@ -105,35 +109,29 @@ async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
         claim(config, (name_of(*guest) for guest in guests))
         host = Host(core)
         for node, instance in guests:
-            guest = HostedContext(config, name_of(node, instance), instance, host, stop_guests)
+            guest = HostedContext(config, name_of(node, instance), instance, host, stop_guests, ctx.fail)
             contexts.append(guest)
             module = importlib.import_module(f"nodes.{node}")
             work = host_step(guest, module) if node in STEPS else module.run(guest)
-            task = asyncio.create_task(work, name=guest.name)
-            task.add_done_callback(lambda done: _fail_loud(done, ctx.stop))
-            tasks.append(task)
+            tasks.append(ctx.own(work, guest.name))  # a guest's bug ends the whole process: supervisord brings all of it back
 
-    ctx.on_started = start_guests if guests else None
-    ctx.guests_stop = stop_guests
-    ctx.guests = tasks
-    try:
-        await sequencer.run(ctx)
-    finally:
-        for task in tasks:
-            task.cancel()
+    async def end_guests() -> None:
+        stop_guests.set()
         await asyncio.gather(*tasks, return_exceptions=True)
         for guest in contexts:
             await guest.close()
+
+    ctx.on_started = start_guests if guests else None
+    ctx.end_guests = end_guests
+    try:
+        await sequencer.run(ctx)
+    finally:
+        for task in tasks:  # where the sequencer failed they are still there
+            task.cancel()
+        await end_guests()
         await ctx.close()
-    for task in tasks:
-        if not task.cancelled() and (error := task.exception()):
-            raise error
-
-
-def _fail_loud(task: asyncio.Task, stop: asyncio.Event) -> None:
-    """A guest's bug ends the whole process: supervisord brings all of it back, in a known state."""
-    if not task.cancelled() and task.exception() is not None:
-        stop.set()
+        if ctx.failure is not None:
+            raise ctx.failure
 
 
 def _stop_on_signal(stop: asyncio.Event) -> None:

@@ -9,8 +9,8 @@ import contextlib
 import time
 from types import ModuleType
 
+from bus.clock import now_ns
 from bus.config import Config, ConfigError, Instrument
-from bus.log import LogReader
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
@@ -67,7 +67,7 @@ class Backfill:
     # -- the log
 
     def restore(self) -> None:
-        if (loaded := self.ctx.checkpoint.load(LogReader(self.config.log_dir).last)) is not None:
+        if (loaded := self.ctx.resume()) is not None:
             self.seq, state = loaded
             self.plan.restore(state)
 
@@ -85,14 +85,14 @@ class Backfill:
         if events:
             self.seq = events[-1].seq
 
-    async def keep(self, durable_seq: int) -> None:
+    async def keep(self, durable_seq: int, log_id: int) -> None:
         """A checkpoint now and then, never beyond what is durable."""
         now = time.monotonic()
         if self.kept is None and now - self.kept_at >= self.config.checkpoint_s:
             self.kept = (self.seq, self.plan.state())
         if self.kept is not None and durable_seq >= self.kept[0]:
             with contextlib.suppress(OSError):  # a full disk: the next one
-                await asyncio.to_thread(self.ctx.checkpoint.save, *self.kept)
+                await asyncio.to_thread(self.ctx.checkpoint.save, *self.kept, log_id)
             self.kept, self.kept_at = None, now
 
     # -- the venue
@@ -129,7 +129,7 @@ class Backfill:
         source = self.source(instrument.venue)
         first = effort.first_missing()
         assert first is not None  # or it would not be its turn
-        request = source.adapter.history(instrument, first, effort.since_ns)
+        request = source.adapter.history(instrument, first, effort.from_ns)
         if request is None:
             await self.say(effort, self.plan.no_history(effort))
             return
@@ -163,7 +163,8 @@ class Backfill:
                 source.hopping.hop_rest()
                 return
             source.backoff.reset()
-            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic()))
+            by_time = source.adapter.HISTORY_BY_TIME
+            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic(), by_time))
         finally:
             source.budget.seen(source.rest.used_weight)
 
@@ -175,7 +176,7 @@ class Backfill:
         """(events of a page, whether some of it could not be read). Raises Unwell."""
         unreadable = False
         try:
-            events = adapter.decode_history(body, time.time_ns(), instrument)
+            events = adapter.decode_history(body, now_ns(), instrument)
         except Unwell:
             raise
         except FrameError as error:
@@ -201,7 +202,7 @@ class Backfill:
         opened = [effort.opened_ns for effort in efforts if effort.opened_ns]
         self.ctx.counters.update(
             open_gaps=len(efforts),
-            oldest_gap_s=round((time.time_ns() - min(opened)) / 1e9, 3) if opened else 0.0,
+            oldest_gap_s=round((now_ns() - min(opened)) / 1e9, 3) if opened else 0.0,
             requests=self.plan.requests,
             repaired=self.plan.repaired,
             unrecoverable=self.plan.unrecoverable,
@@ -226,7 +227,7 @@ async def run(ctx: Context) -> None:
     try:
         async for events in subscription:
             backfill.observe(events)
-            await backfill.keep(subscription.durable_seq)
+            await backfill.keep(subscription.durable_seq, subscription.log_id)
     finally:
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError):

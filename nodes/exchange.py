@@ -14,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from bus.config import ConfigError
+from nodes.transport.exchange_callers import guard
 from nodes.transport.exchange_faults import plug, run_faults
 from nodes.transport.exchange_files import State
 from nodes.transport.exchange_pace import run_derived, run_market
@@ -82,6 +83,8 @@ async def run(ctx: Any) -> None:
                     group.create_task(run_faults(running)),
                     group.create_task(run_derived(running)),
                 ]
+                if scan:
+                    tasks.append(group.create_task(seen(scan)))  # what it raises ends the exchange, now and not at its end
                 await ctx.stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -97,6 +100,11 @@ async def run(ctx: Any) -> None:
             raise ConfigError(running.failure)
     finally:
         running.close()
+
+
+async def seen(work: asyncio.Future) -> None:
+    """Waits for what runs in a thread; cancelled, it leaves it alone."""
+    await asyncio.shield(work)
 
 
 async def run_upkeep(running: Running) -> None:
@@ -124,7 +132,7 @@ async def run_upkeep(running: Running) -> None:
 async def listen(running: Running) -> web.AppRunner:
     """Opens the doors and says where they are, in run/exchange.json."""
     rest, sockets = RestDoor(running), SocketDoors(running)
-    app = web.Application(client_max_size=MESSAGE_BYTES_MAX)
+    app = web.Application(client_max_size=MESSAGE_BYTES_MAX, middlewares=[guard(running.exchange.host)])
     for path in ("/ws", "/ws/{tail:.*}", "/stream", "/stream/{tail:.*}"):
         app.router.add_get(path, sockets.market)
     app.router.add_get("/ws-api/v3", sockets.orders)
@@ -147,6 +155,8 @@ async def listen(running: Running) -> web.AppRunner:
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     where.parent.mkdir(parents=True, exist_ok=True)
     fresh = where.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
     fresh.write_text(json.dumps({"rest": f"http{s}://{address}", "ws": f"ws{s}://{address}", "pid": os.getpid()}))
     fresh.replace(where)
     return runner

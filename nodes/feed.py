@@ -8,22 +8,22 @@ when the sequencer is away, its outbox fills, and at the bound it stops reading 
 
 import asyncio
 import contextlib
-import os
 import random
 import time
 from collections.abc import Iterable
 from functools import partial
 
+from bus.clock import now_ns
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
+from bus.space import Room, Space, free_of, judge, short
 from bus.wire import encode
 from nodes import venues
 from nodes.feeding.freshness import Freshness
 from nodes.feeding.lines import line_of
 from nodes.feeding.reception import Reception
-from nodes.feeding.sources import Key, Source, topic_of
-from nodes.feeding.space import Space, judge
+from nodes.feeding.sources import Key, Source, subject_of, topic_of
 from nodes.transport import websocket
 from nodes.transport.backoff import Backoff
 from nodes.transport.budget import Attempts
@@ -68,7 +68,15 @@ class Line:
         self.hopping = Hopping(ctx.config, adapter, number)
         self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
         self.requests = LineRequests(
-            adapter, self.reception, self.hopping, settings, self.count, self.heard_by_rest, self.alert, self.local_addr
+            adapter,
+            self.reception,
+            self.hopping,
+            settings,
+            self.count,
+            self.heard_by_rest,
+            self.alert,
+            self.came_back,
+            self.local_addr,
         )
         self.attempts = Attempts(settings.connections_per_5_minutes, CONNECTION_WINDOW_S)
         self.backoff = Backoff(settings.backoff_s)
@@ -77,9 +85,8 @@ class Line:
         self.renewed_s = -CALM_S
         self.stale: set[Key] = set()
         self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
-        self.space = Space.ample
+        self.room = Room()
         self.lives: list[Live] = []  # that are open
-        self.closing: set[asyncio.Task] = set()
         self.unsaid: list[bytearray] = []  # at most what one read of each socket brought
         self.heard_ns = 0
 
@@ -107,7 +114,7 @@ class Line:
         if not self.lives:
             self.freshness.began(time.monotonic())
             self.requests.define.set()
-        live.source, said = self.reception.open(self.count["connections"], time.time_ns(), live.at_once)
+        live.source, said = self.reception.open(self.count["connections"], now_ns(), live.at_once)
         self.lives.append(live)
         self.say(said)
         return live.source
@@ -136,6 +143,11 @@ class Line:
         for why, raw in refused:
             self.count["refused_frames"] += 1
             self.ctx.refuse(self.ctx.name, why, raw)
+
+    def came_back(self, subject: str) -> None:
+        """The venue has come to know an instrument: its streams were refused, or are silent."""
+        for live in self.lives:
+            live.send(self.adapter.subscribe([self.reception.instruments[subject]], self.settings))
 
     def heard_by_rest(self, said: list[bytearray]) -> None:
         self.say(said)
@@ -199,7 +211,7 @@ class Line:
         if self.unsaid:
             live.pause()
         ping_s = adapter.PING_S if adapter.PING else settings.ping_s
-        live.talk(Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s))
+        live.talk(Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s), self.ctx.own)
         live.send(adapter.subscribe(self.instruments, settings))
         now_s = time.monotonic()
         life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
@@ -269,7 +281,7 @@ class Line:
         if old.over:
             self.end(old)
         elif self.reception.successor is not None:
-            self.say(self.reception.hand_over(time.time_ns()))
+            self.say(self.reception.hand_over(now_ns()))
             self.drop(old, "replaced")
         self.freshness.began(time.monotonic())
         self.requests.define.set()
@@ -296,16 +308,16 @@ class Line:
         if live in self.lives:
             self.lives.remove(live)
             live.hush()
+            if live.connection is not None and live.connection.failure is not None:
+                self.ctx.fail(live.connection.failure)
             if live.source is not None:
-                self.say(self.reception.close(live.source, time.time_ns()))
+                self.say(self.reception.close(live.source, now_ns()))
 
     def drop(self, live: Live, why: str) -> str:
         """Says goodbye to a connection that is not wanted any more."""
         self.end(live)
         assert live.connection is not None
-        task = asyncio.create_task(live.connection.close())
-        self.closing.add(task)
-        task.add_done_callback(self.closing.discard)
+        self.ctx.own(live.connection.close())
         return why
 
     def failed(self, error: Disconnected) -> None:
@@ -340,7 +352,7 @@ class Line:
                 self.look_at_streams(self.lives[0], now_s)
             if now_s - imaged_s >= IMAGE_S and not self.unsaid:  # a whole book is not to wait in memory
                 imaged_s = now_s
-                self.say(self.reception.images(time.time_ns()))
+                self.say(self.reception.images(now_ns()))
             self.resubscribe()
             self.show()
             await asyncio.sleep(min(WATCH_S, self.settings.fresh_min_s / 4))
@@ -358,27 +370,37 @@ class Line:
             )  # fmt: skip
         if stale:
             self.renewal.set()
+        for key in self.freshness.unheard(now_s):
+            if subject_of(key) in self.requests.standings.words:  # type: ignore[arg-type]
+                continue  # it has been told why
+            self.alert(
+                "warning", "never_heard", topic_of(key),  # type: ignore[arg-type]
+                f"nothing of it has come for {self.settings.fresh_min_s:.0f} s, since this process began", "none: others go on",
+            )  # fmt: skip
+        self.count["never_heard"] = [topic_of(key) for key in self.freshness.never]  # type: ignore[arg-type]
 
     def look_at_disk(self) -> None:
         disk, folder = self.ctx.config.disk, self.ctx.config.source_dir
-        while not folder.exists():
-            folder = folder.parent
-        free = os.statvfs(folder)
-        free_bytes = free.f_bavail * free.f_frsize
-        before, self.space = self.space, judge(self.space, free_bytes, disk.low_bytes, disk.critical_bytes)
-        self.count["disk"], self.count["free_bytes"] = self.space.name, free_bytes
-        if self.space == before:
+        try:
+            free = free_of(folder)
+        except OSError:  # looked at again in a moment
+            return
+        before, self.room = self.room, judge(self.room, free, disk)
+        space = self.room.bytes  # what is left out brings bytes back, never inodes: those are the recorder's to tell
+        self.count["disk"], self.count["free_bytes"] = space.name, free.bytes
+        if space == before.bytes:
             return
         self.count["disk_steps"] = self.count.get("disk_steps", 0) + 1
-        action = ("everything is said", "raw frames are left out", "raw frames and depth are left out")[self.space]
-        level = ("info", "warning", "critical")[self.space]
-        self.alert(level, "disk", str(folder), f"{free_bytes} bytes are free: {self.space.name}", action)
-        self.say(self.reception.leave_out_depth(self.space == Space.critical))
-        self.say(self.reception.keep_raw(self.settings.raw and self.space == Space.ample, time.time_ns()))
+        action = ("everything is said", "raw frames are left out", "raw frames and depth are left out")[space]
+        level = ("info", "warning", "critical")[space]
+        why = short(Room(space), free, disk) or f"{free} are free again"
+        self.alert(level, "disk", str(folder), why, action)
+        self.say(self.reception.leave_out_depth(space == Space.critical))
+        self.say(self.reception.keep_raw(self.settings.raw and space == Space.enough, now_ns()))
         self.requests.wanted.set()
 
     def show(self) -> None:
-        self.count["last_frame_age"] = round((time.time_ns() - self.heard_ns) / 1e9, 3) if self.heard_ns else -1.0
+        self.count["last_frame_age"] = round((now_ns() - self.heard_ns) / 1e9, 3) if self.heard_ns else -1.0
         self.count["resyncs"] = self.reception.resyncs
         self.count["depth_left_out"] = self.reception.left_out
         self.count["raw_left_out"] = self.reception.raw_left_out
@@ -393,7 +415,7 @@ async def run(ctx: Context) -> None:
     line = Line(ctx)
     requests = line.requests
     jobs = (line.keep_connected, line.watch, requests.keep_definitions, requests.keep_books, requests.keep_time)
-    work = [asyncio.create_task(job()) for job in jobs]
+    work = [ctx.own(job()) for job in jobs]
     stopped = asyncio.create_task(ctx.stop.wait())
     try:
         done, _ = await asyncio.wait((*work, stopped), return_when=asyncio.FIRST_COMPLETED)

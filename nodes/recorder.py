@@ -6,22 +6,27 @@ archives it reads from the log itself, never beyond what is durable, so the arch
 
 import asyncio
 import contextlib
+import re
 import sys
 import time
 
 import numpy as np
 
+from bus.clock import now_ns
 from bus.log import LogReader
 from bus.process import Context
 from bus.schema import WATERMARK, Kind
-from bus.segments import LogError, LogReleased, release
+from bus.segments import LogError, LogReleased, release, used_bytes
 from bus.sockets import OutboxFull
 from bus.wire import Event, encode
+from nodes.recording.cutting import Waiting, due, files_expected
 from nodes.recording.days import Days, keep_days, keep_space
+from nodes.recording.space import Alert
 from storage import coverage
 from storage.catalog import DAY_NS
 from storage.cut import ArchiveWriter
 from storage.environment import RecentError
+from storage.merge import Interrupted, Stop
 from storage.recent import RecentFull, RecentWriter
 from storage.segment import ArchiveError, ArchiveFull
 
@@ -33,6 +38,8 @@ RETRY_S = 2.0  # after a full disk
 CHUNK_EVENTS = 5000  # of one LMDB transaction: some 20 ms
 ROWS_MAX = 1000  # of one coverage event
 DURABLE_WAIT_S = 2.0  # at the end, for the sequencer's last sync
+FINISH_S = 40.0  # at the end, for the last cut: supervisord waits for 60
+BYTES_LOOK_S = 1.0  # how often the log's size is looked at
 
 
 class Recorder:
@@ -46,10 +53,13 @@ class Recorder:
         self.archive = ArchiveWriter(ctx.config.archive_dir)
         try:
             self._check_continuity()
-            self.recent = RecentWriter(ctx.config.recent_dir, self.log_id, ctx.config.recorder.recent_bytes_max)
+            bytes_max = ctx.config.recorder.recent_bytes_max
+            self.recent = RecentWriter(ctx.config.recent_dir, self.log_id, bytes_max, last=self.log.last)
         except LogError:
             self.archive.close()
             raise
+        if self.recent.ahead:
+            ctx.alert("warning", "recent store not used", self.recent.ahead, "it is filled again from the log")
         self.recent.start_after(self._recent_start())
         self.days = Days(ctx, self.archive)
         self.told: dict[str, str] = {}  # by store: its present trouble is told once, not at every retry
@@ -57,6 +67,7 @@ class Recorder:
         self.newest_ns = 0
         self.oldest_ns = 0  # seq_ns of the first event that is not archived; 0 = to be looked up
         self.cut_at = time.monotonic()
+        self.waiting_bytes, self.sized_at = 0, 0.0
         ctx.counters.update(archive_failures=0, recent_failures=0, release_failures=0)
         ctx.counters.update(pruned=0, strays_removed=self.archive.removed)
         self.said_seq: int | None = None  # the coverage up to here is in the log; None = to be looked up
@@ -68,17 +79,17 @@ class Recorder:
                 f"{self.config.archive_dir} ends at seq {archived} and {self.config.log_dir} begins at {first}: what lies "
                 "between is missing. Restore it from a copy, or move both folders away to begin anew"
             )
-        if archived > self.log.last:
+        if archived and (why := self.log.foreign(archived, self.archive.log_id)):
             raise ArchiveError(
-                f"{self.config.archive_dir} ends at seq {archived}, but {self.config.log_dir} ends at {self.log.last}: "
-                "they are not of one mesh. Move the archive away, or bring its log back"
+                f"{self.config.archive_dir} and {self.config.log_dir} are not of one mesh: the archive ends at seq {archived}; "
+                f"{why}. Move the archive away, or bring its log back"
             )
 
     def _recent_start(self) -> int:
         """Events older than `recent_hours`, or no longer in the log, are not put into a store that begins anew."""
         start = self.log.first - 1
         if self.recent.recent_seq == 0:
-            start = max(start, self.log.seq_at(time.time_ns() - self._recent_ns()))
+            start = max(start, self.log.seq_at(now_ns() - self._recent_ns()))
         return start
 
     def _recent_ns(self) -> int:
@@ -108,10 +119,20 @@ class Recorder:
         self._trouble("recent", error)
 
     def _trouble(self, store: str, error: LogError) -> None:
+        """Counted; an alert when it begins and when its cause changes (numbers in it do not count)."""
         self.ctx.counters[f"{store}_failures"] += 1
-        if self.told.get(store) != str(error):
-            self.told[store] = str(error)
-            tell(str(error))
+        cause = re.sub(r"\d+", "0", str(error))
+        if self.told.get(store) != cause:
+            self.told[store] = cause
+            self.days.say(Alert("critical", store, self._place(store), str(error), "tried again; the log keeps everything"))
+
+    def _settled(self, store: str) -> None:
+        if self.told.pop(store, None) is not None:
+            self.days.say(Alert("info", store, self._place(store), "it goes on again", "nothing was lost"))
+
+    def _place(self, store: str) -> str:
+        places = {"archive": self.config.archive_dir, "recent": self.config.recent_dir, "release": self.config.log_dir}
+        return str(places[store])
 
     async def refill(self) -> None:
         """Puts what the recent store has not yet, from the log; afterwards `put` goes on from there."""
@@ -125,7 +146,7 @@ class Recorder:
                         await asyncio.sleep(0)
                 self.recent.commit()
                 self.behind = False
-                self.told.pop("recent", None)
+                self._settled("recent")
                 return
             except LogReleased:
                 self.recent.start_after(self.log.first - 1)
@@ -134,7 +155,7 @@ class Recorder:
                 return
 
     def prune(self) -> None:
-        before = min(self.newest_ns, time.time_ns()) - self._recent_ns()
+        before = min(self.newest_ns, now_ns()) - self._recent_ns()
         try:
             self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
         except RecentFull as error:
@@ -142,35 +163,48 @@ class Recorder:
 
     # -- the archive
 
-    def due(self, durable: int) -> bool:
-        """Time, size, or a UTC midnight between the first event that is not archived and the newest."""
-        settings = self.config.recorder
+    def due(self, durable: int) -> str:
+        """Why it is to be cut now ("" = not yet); nodes/recording/cutting.py decides."""
         if durable <= self.archive.archived_seq:
-            return False
+            return ""
         if not self.oldest_ns:
             first = next(self.log.events(self.archive.archived_seq), None)
             self.oldest_ns = first.seq_ns if first is not None else 0
-        return (
-            time.monotonic() - self.cut_at >= settings.segment_s
-            or durable - self.archive.archived_seq >= settings.segment_events
-            or self.newest_ns // DAY_NS > self.oldest_ns // DAY_NS > 0
+        now = time.monotonic()
+        if now - self.sized_at >= BYTES_LOOK_S:
+            self.sized_at = now
+            self.waiting_bytes = used_bytes(self.config.log_dir, self.archive.archived_seq)
+        age_s = max(now - self.cut_at, (self.newest_ns - self.oldest_ns) / 1e9 if self.oldest_ns else 0.0)
+        return due(
+            self.config.recorder,
+            max(self.archive.files_of_cut, files_expected(self.config)),
+            Waiting(
+                durable - self.archive.archived_seq,
+                self.waiting_bytes,
+                age_s,
+                midnight=self.newest_ns // DAY_NS > self.oldest_ns // DAY_NS > 0,
+                low=self.days.is_low,
+            ),
         )
 
-    async def cut(self, durable: int) -> bool:
-        """Archives up to `durable` in a thread. False when the disk refused; the log keeps everything."""
+    async def cut(self, durable: int, stop: Stop) -> bool:
+        """Archives up to `durable` in a thread. False when the disk refused or `stop()`; the log keeps everything."""
         before = self.archive.archived_seq
+        settings = self.config.recorder
         try:
             await asyncio.to_thread(
-                self.archive.archive_log, self.log, durable, self.config.recorder.segment_events
+                self.archive.archive_log, self.log, durable, settings.segment_events, settings.segment_bytes, stop
             )  # fmt: skip
         except ArchiveFull as error:
             self._trouble("archive", error)
             return False
+        except Interrupted:
+            return False
         finally:
-            self.oldest_ns = 0
+            self.oldest_ns, self.sized_at = 0, 0.0
             if self.archive.archived_seq > before:
                 self.release()
-        self.told.pop("archive", None)
+        self._settled("archive")
         self.cut_at = time.monotonic()
         return True
 
@@ -182,6 +216,7 @@ class Recorder:
         upto = archived if self.behind else min(archived, self.recent.recent_seq)
         try:
             release(self.config.log_dir, upto, self.config.log.keep_segments)
+            self._settled("release")
         except LogError as error:
             self._trouble("release", error)
 
@@ -195,7 +230,8 @@ class Recorder:
             self.said_seq = await asyncio.to_thread(coverage.said, self.config)
         proven, damaged = await asyncio.to_thread(coverage.added, self.config, self.said_seq, until)
         for sentence in damaged:  # what such a file proves is not said; nobody dies of it
-            self._trouble("archive", ArchiveError(sentence))
+            self.ctx.counters["archive_failures"] += 1
+            tell(sentence)
         record = np.zeros(1, WATERMARK)
         record["archived_seq"], record["recent_seq"] = until, self.recent.recent_seq
         words = [
@@ -216,6 +252,7 @@ class Recorder:
             recent_seq=self.recent.recent_seq,
             archive_files=self.archive.files,
             archive_bytes=self.archive.bytes,
+            waiting_bytes=self.waiting_bytes,
         )
 
 
@@ -252,6 +289,10 @@ async def begin(ctx: Context) -> Recorder | None:
                 if str(error) != told:
                     told = str(error)
                     tell(told)
+                    place = str(ctx.config.source_dir)
+                    alert = Alert("critical", "recorder", place, told, "tried again; the log keeps everything")
+                    with contextlib.suppress(OutboxFull):
+                        ctx.say([encode(Kind.alert, ctx.name, alert._asdict())])
         if ctx.stop.is_set():
             return None
         with contextlib.suppress(TimeoutError):
@@ -284,9 +325,9 @@ async def keep_archive(ctx: Context, recorder: Recorder) -> None:
         durable = recorder.log.durable
         if not recorder.due(durable):
             await asyncio.sleep(LOOK_S)
-        elif await recorder.cut(durable):
+        elif await recorder.cut(durable, ctx.stop.is_set):
             await recorder.say_archived()
-        else:
+        elif not ctx.stop.is_set():
             await asyncio.sleep(RETRY_S)
 
 
@@ -297,7 +338,12 @@ async def finish(recorder: Recorder) -> None:
     deadline = time.monotonic() + DURABLE_WAIT_S
     while recorder.log.durable < last and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
-    await recorder.cut(recorder.log.durable)
+    durable, ends = recorder.log.durable, time.monotonic() + FINISH_S
+    if not await recorder.cut(durable, lambda: time.monotonic() > ends) and "archive" not in recorder.told:
+        tell(
+            f"seq {recorder.archive.archived_seq + 1} to {durable} stay in the log, there was no time to archive them in "
+            f"{FINISH_S:g} s; the next start does"
+        )
     recorder.recent.close()
     recorder.archive.close()
 

@@ -10,19 +10,21 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from bus import clock
 from bus.config import Config
 from bus.log import LogReader
 from bus.process import Context
 from bus.schema import Kind
 from bus.sockets import OutboxFull
+from bus.space import free_of
 from bus.wire import encode
-from nodes.transport.processes import Watch, holds
+from nodes.recording.cutting import files_expected, interval_s
+from nodes.transport.processes import Watch, age_ns, holds
 from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from nodes.watching.deaths import Budget, CrashLoops, came_to_an_end, left_alone
 from nodes.watching.judge import Judge, Process, Verdict
@@ -44,7 +46,7 @@ class Opinion:
 
     def __init__(self, ctx: Context):
         self.ctx = ctx
-        self.judge = Judge(ctx.config.sentinel, ctx.config.recorder.segment_s)
+        self.judge = Judge(ctx.config.sentinel, interval_s(ctx.config.recorder, files_expected(ctx.config)))
         self.restarts = Restarts(ctx.config.sentinel)
         self.known = False  # the alerts of the last hour: nothing is restarted before
 
@@ -52,26 +54,27 @@ class Opinion:
         """Until the node ends. The alerts of the last hour are looked up first, what follows is heard."""
         after = await asyncio.to_thread(self._remember)
         self.known = True
-        self.restarts.take_over(time.time_ns())
+        self.restarts.take_over(clock.now_ns())
         async for events in self.ctx.subscribe(READS, after):
             self.judge.hear(events)
             self.restarts.hear(events)
 
     def _remember(self) -> int:
         last = LogReader(self.ctx.config.log_dir).last
-        self.restarts.hear(lately(self.ctx.config, Kind.alert, NAMES, time.time_ns() - HOUR_NS))
+        self.restarts.hear(lately(self.ctx.config, Kind.alert, NAMES, clock.now_ns() - HOUR_NS))
         return last
 
     def of(self, infos: list[dict]) -> list[Decision]:
         """What is to be done about the processes that supervisord says run."""
         running = [info for info in infos if info["state"] == ProcessStates.RUNNING and info["name"] != self.ctx.name]
-        processes = [self._observe(info["name"], info["pid"], info["start"] * 10**9) for info in running]
-        now_ns = time.time_ns()
+        processes = [self._observe(info["name"], info["pid"]) for info in running]
+        now_ns = clock.now_ns()
         verdicts = self.judge.look(now_ns, processes, self._log_end(), self._disk_full())
         working = frozenset(process.name for process in processes if self.judge.works(process))
         return self.restarts.decide(verdicts, processes, working, now_ns) if self.known else []
 
-    def _observe(self, name: str, pid: int, since_ns: int) -> Process:
+    def _observe(self, name: str, pid: int) -> Process:
+        since_ns = clock.now_ns() - age_ns(pid)  # in the log's time, which everything is compared in
         memory_bytes, stopped = holds(pid)
         return Process(name, pid, since_ns, memory_bytes, stopped, ready_ns(self.ctx.config, name, pid))
 
@@ -81,11 +84,13 @@ class Opinion:
             return newest.name, newest.stat().st_size
         return None
 
-    def _disk_full(self) -> bool:
+    def _disk_full(self) -> str:
+        """What the log's disk lacks for one more segment; "" where nothing is short."""
         try:
-            return shutil.disk_usage(self.ctx.config.log_dir).free < self.ctx.config.log.segment_bytes
+            free = free_of(self.ctx.config.log_dir)
         except OSError:
-            return False
+            return ""
+        return f"{free} are free" if free.bytes < self.ctx.config.log.segment_bytes or not free.inodes else ""
 
 
 class Sentinel:
@@ -155,7 +160,7 @@ class Sentinel:
                 self.counters["takeovers"] += not first
                 self.counters["leader"] = 1
                 self.watch.forget("leader")
-                self.opinion.restarts.take_over(time.time_ns())
+                self.opinion.restarts.take_over(clock.now_ns())
                 return
             first = False
             seen = os.pread(self.lock, 30, 0)
@@ -173,10 +178,10 @@ class Sentinel:
         """Ends a sentinel that has the lock and does not act."""
         for info in await self.ask(self.supervisord.processes) or ():
             if info["pid"] == pid and info["state"] == ProcessStates.RUNNING and self.opinion.known:
-                leader = Process(info["name"], pid, info["start"] * 10**9)
+                leader = Process(info["name"], pid, clock.now_ns() - age_ns(pid))
                 why = f"it has the lock and has not acted for {silent_s:.0f} s"
                 verdict = Verdict(leader.name, "heartbeat missing", why)
-                for decision in self.opinion.restarts.decide([verdict], [leader], frozenset(), time.time_ns()):
+                for decision in self.opinion.restarts.decide([verdict], [leader], frozenset(), clock.now_ns()):
                     await self.carry_out(decision)
 
     # -- the dead
@@ -207,7 +212,7 @@ class Sentinel:
                 await self.judge_death(name, before, now)
             self.watch.see(name, pid)
             return False
-        worked_ns = ready_ns(self.ctx.config, name)
+        worked_ns = worked_wall_ns(self.ctx.config, name)
         if left_alone(info, worked_ns):
             self.watch.died.pop(name, None)
             return False
@@ -230,7 +235,7 @@ class Sentinel:
     async def judge_death(self, name: str, pid: int, now: float) -> None:
         """Whether it dies in a loop: told once; a step that cannot get past an event is stopped."""
         since_ns = ready_ns(self.ctx.config, name, pid)
-        alerts, hopeless = self.loops.died(name, (time.time_ns() - since_ns) / 1e9 if since_ns else None, now)
+        alerts, hopeless = self.loops.died(name, (clock.now_ns() - since_ns) / 1e9 if since_ns else None, now)
         for alert in alerts:
             self.say(alert)
         if hopeless:
@@ -270,12 +275,25 @@ class Sentinel:
             await self.pause(POLL_S)
 
 
-def ready_ns(config: Config, name: str, pid: int = 0) -> int:
-    """When this life of a process (without `pid`: its last one) became ready; 0 if it has not."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
+def ready_ns(config: Config, name: str, pid: int) -> int:
+    """When this life of a process became ready, in the mesh's time; 0 if it has not.
+
+    A node that is hosted works in another process: the one of its own name had nothing to do, and has never been ready.
+    """
+    said = _ready(config, name)
+    return said["ready_ns"] if said.get("pid") == pid else 0
+
+
+def worked_wall_ns(config: Config, name: str) -> int:
+    """When its last life that was ready became it, by the wall clock, as supervisord says when it started it; 0: none was."""
+    return _ready(config, name).get("wall_ns", 0)
+
+
+def _ready(config: Config, name: str) -> dict:
+    with contextlib.suppress(OSError, ValueError):
         said = json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
-        return said["ready_ns"] if pid in (0, said["pid"]) else 0
-    return 0
+        return {} if said.get("hosted") else said
+    return {}
 
 
 async def run(ctx: Context) -> None:

@@ -9,20 +9,22 @@ import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import numpy as np
 
+from bus.clock import ClockWriter, Correction
 from bus.config import Config
 from bus.intake import Intake, Taken
 from bus.log import LogReader
 from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.schema import CLOCK, Kind
-from bus.segments import LogFull, read_preamble, segments
+from bus.segments import LogError, LogFull, read_preamble, segments
 from bus.sockets import Publisher
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from nodes.sequencing.arbiter import ARBITRATED, MISSING_MAX, Arbiter
+from nodes.sequencing.corrections import alert
 from nodes.sequencing.cursors import NAME, Position
 
 READS: tuple[Kind, ...] = ()
@@ -35,6 +37,7 @@ CURSOR_NS = 1000 * MILLISECOND
 LINE_NS = 10 * CURSOR_NS
 RETRY_S = 0.5
 BATCH_EVENTS = 4096
+CORRECTIONS_MAX = 100  # of the clock, that wait for room on the disk: the oldest are said in sum only
 
 
 class Sequencer:
@@ -53,6 +56,15 @@ class Sequencer:
             state=self._state,
         )
         self._recover()
+        try:
+            self.clock = ClockWriter(config.log_dir, self.position.seq_ns)
+        except OSError as error:
+            self.log.close()
+            raise LogError(
+                f"the clock beside {config.log_dir} cannot be written: {error.strerror}; make room or permit it"
+            ) from None
+        self.corrections: deque[Correction] = deque(maxlen=CORRECTIONS_MAX)  # not said yet
+        self._corrected_ns = 0  # as it stands in the log
         self.intake = Intake(config, self.position.cursors)
         self.publisher = Publisher(config, self.log, self.position.previous)
         self._recovered = True
@@ -141,7 +153,7 @@ class Sequencer:
 
     def _append(self, batch: list[bytearray]) -> None:
         first = seq = self.log.last + 1
-        seq_ns = max(time.time_ns(), self.position.seq_ns)
+        seq_ns = self.clock.now_ns()
         links = self.position.links
         undo: list[tuple[tuple[int, str], int]] = []
         number = self.position.number
@@ -177,10 +189,13 @@ class Sequencer:
     def tick(self) -> None:
         """What time alone brings: lost rings, holes given up, the clock, cursors. While the disk is full: nothing new."""
         now = time.monotonic_ns()
+        self.corrections += self.clock.look()
         if self.waiting:
             self.append([])
         if self.waiting:
             return
+        while self.corrections and not self.waiting:  # first of all: a step is said with the first event that it moves
+            self._say_clock([encode(Kind.alert, NAME, alert(self.corrections.popleft(), self.clock.offset_ns))])
         with contextlib.suppress(LogFull):  # the next append tells
             self.log.roll_if_full()  # only here: everything taken is in the log or held, as the segment's head says
         if now - self._last_sweep >= SWEEP_NS:
@@ -197,12 +212,17 @@ class Sequencer:
                 self.intake.release({r["producer"].decode(): int(r["number"]) for r in records})
         if now - self._last_line >= LINE_NS and not self.waiting:
             self._last_line = now
-            self.append(self.arbiter.line_reports(max(time.time_ns(), self.position.seq_ns)))
+            self.append(self.arbiter.line_reports(self.clock.now_ns()))
         if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
-            record = np.zeros(1, CLOCK)
-            record[0] = (max(time.time_ns(), self.position.seq_ns), self.log.durable)
-            self.append([encode(Kind.clock, NAME, record)])
+            self._say_clock([])
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
+
+    def _say_clock(self, alerts: list[bytearray]) -> None:
+        corrected_ns = self.clock.clock.corrected_ns
+        record = np.zeros(1, CLOCK)
+        record[0] = (self.clock.now_ns(), self.log.durable, corrected_ns - self._corrected_ns)
+        self._corrected_ns = corrected_ns
+        self.append([encode(Kind.clock, NAME, record), *alerts])
 
     def _tell_forgotten(self) -> None:
         self.told_forgotten = self.arbiter.forgotten
@@ -216,6 +236,7 @@ class Sequencer:
         self.intake.close()
         self.publisher.close()
         self.log.close()
+        self.clock.close()
 
 
 def _subject(event: bytearray) -> str:
@@ -231,8 +252,7 @@ class SequencerContext(Context):
 
     sequencer: Sequencer
     on_started: Callable[[Sequencer], None] | None = None  # a host starts its guests
-    guests_stop: asyncio.Event | None = None
-    guests: list[asyncio.Task] = []
+    end_guests: Callable[[], Awaitable[None]] | None = None  # afterwards they say nothing more
 
     def say(self, events: list[bytearray]) -> None:
         sequencer = self.sequencer
@@ -262,6 +282,11 @@ class SequencerContext(Context):
             "eras": s.arbiter.eras,
             "brought_up": s.arbiter.brought_up,
             "duplicates": dict(s.arbiter.duplicates),
+            "clock_offset_ms": round(s.clock.offset_ns / 1e6, 3),
+            "clock_corrected_ms": round(s.clock.clock.corrected_ns / 1e6, 3),
+            "clock_steps": s.clock.clock.steps,
+            "clock_slews": s.clock.clock.slews,
+            "clock_suspends": s.clock.clock.suspends,
         }
 
 
@@ -305,9 +330,8 @@ async def run(ctx: SequencerContext) -> None:
                     await ctx.stop.wait()
         if failure:
             raise failure[0]
-        if ctx.guests_stop is not None:  # guests end while the log still takes what they say last
-            ctx.guests_stop.set()
-            await asyncio.gather(*ctx.guests, return_exceptions=True)
+        if ctx.end_guests is not None:  # while the log still takes what they say last
+            await ctx.end_guests()
         clean = True
     finally:
         loop.remove_reader(sequencer.intake.fd)
@@ -327,6 +351,6 @@ def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) ->
             time.sleep(0.002)
     sequencer.take_outboxes()
     sequencer.append(sequencer.arbiter.end())
-    sequencer.append(sequencer.arbiter.line_reports(max(time.time_ns(), sequencer.position.seq_ns)))
+    sequencer.append(sequencer.arbiter.line_reports(sequencer.clock.now_ns()))
     if sequencer.position.cursors:
         sequencer.append([encode(Kind.cursor, NAME, sequencer.position.records())])

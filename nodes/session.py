@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from bus.clock import now_ns
 from bus.log import LogReader
 from bus.process import Context, NodeFault
 from bus.schema import Action, Kind, Status
@@ -30,13 +31,14 @@ from nodes.transport.binance_account import BinanceAccount
 from nodes.transport.order_requests import Asked, OrderRequests
 from nodes.transport.reconciliation import Reconciler
 from nodes.transport.rest import RestError, RestUnreachable
+from nodes.transport.venue_clock import VenueTime
 from nodes.venues import binance_orders as venue
 from nodes.venues.account import Account, Order
 from nodes.venues.binance_orders import Report
 from nodes.venues.decimals import DecimalError
 from nodes.venues.private import read_private
 
-READS = (Kind.intent, Kind.update, Kind.fill, Kind.run)
+READS = (Kind.intent, Kind.update, Kind.fill, Kind.run, Kind.clock)
 WRITES = (Kind.update, Kind.fill, Kind.balance)
 
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
@@ -60,10 +62,12 @@ class Session:
         self.by_symbol = {i.symbol: i for i in self.instruments.values()}
         self.account = Account()  # what has been said
         self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
+        self.log_ns = 0  # seq_ns of the last event heard
         account = config.exchange.api_key, config.exchange.api_secret
+        self.venue_time = VenueTime()
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
-        self.venue = BinanceAccount(*account, *limits)
-        self.requests = OrderRequests(*account, *limits)
+        self.venue = BinanceAccount(*account, *limits, self.venue_time)
+        self.requests = OrderRequests(*account, *limits, self.venue_time)
         self.reconciler = self.new_reconciler()
         self.trading = False  # connected, subscribed and reconciled
         self.limited_until = 0.0  # monotonic seconds: the venue asked us to wait
@@ -72,6 +76,7 @@ class Session:
         self.unsaid: list[bytearray] = []
         self.kept: tuple[int, bytes] | None = None  # a checkpoint that waits to be durable
         self.kept_at = 0.0
+        self.saving: asyncio.Task | None = None
         self.count = ctx.counters
         self.count.update(
             {
@@ -84,7 +89,13 @@ class Session:
 
     def new_reconciler(self) -> Reconciler:
         patience_ns = int(self.settings.recv_window_ms * 1e6 + self.settings.absence_margin_s * 1e9)
-        return Reconciler(self.account, self.venue, self.instruments, self.say, self.in_flight, patience_ns, self.ctx.counters)
+        return Reconciler(
+            self.account, self.venue, self.instruments, self.say, self.in_flight, patience_ns, self.age_ns, self.ctx.counters
+        )
+
+    def age_ns(self, order: Order) -> int:
+        """How long ago an order was sent, by the log; a step of its time makes nothing older."""
+        return self.log_ns - max(order.sent_ns, self.logged.state.stepped_ns)
 
     def in_flight(self, order: Order) -> bool:
         return self.requests.in_flight(order.client_order_id)
@@ -116,12 +127,17 @@ class Session:
 
         The outbox holds what the sequencer has not taken, and is read first: what it releases meanwhile is in the log.
         """
-        loaded = self.ctx.checkpoint.load()
-        after = 0
-        if loaded is not None:
-            with contextlib.suppress(msgspec.DecodeError, msgspec.ValidationError):  # of another version: all of the log
-                self.account, self.logged = Account(loaded[1]), Account(loaded[1])
-                after = loaded[0]
+        loaded = self.ctx.checkpoint.load(LogReader(self.ctx.config.log_dir))
+        unused, after = loaded.unused, 0
+        if loaded.seq:
+            try:
+                self.account, self.logged = Account(loaded.state), Account(loaded.state)
+                after = loaded.seq
+            except msgspec.DecodeError as error:
+                unused = f"{self.ctx.checkpoint.path} is of another version: {error}"
+        if unused:
+            action = "all of the log is read; orders that this log does not know are not this session's: look at the venue"
+            self.ctx.alert("critical", "checkpoint not used", unused, action)
         for event in self.outbox_tail():
             self.account.read(event)
         self.reconciler = self.new_reconciler()
@@ -133,7 +149,7 @@ class Session:
             await asyncio.sleep(0)
         subscription = self.ctx.subscribe(READS, after)
         for order in self.account.open():
-            self.say(self.account.tell(order, Status.Unknown, "restarted before the answer came", time.time_ns()))
+            self.say(self.account.tell(order, Status.Unknown, "restarted before the answer came", now_ns()))
         return self.follow(subscription)
 
     def outbox_tail(self) -> list[Event]:
@@ -151,6 +167,7 @@ class Session:
                 continue  # between two looks
 
     def take_logged(self, event: Event) -> None:
+        self.log_ns = event.seq_ns
         self.logged.read(event)
         if event.producer == self.ctx.name:
             self.logged.state.producer = (event.epoch, event.number)
@@ -168,17 +185,18 @@ class Session:
     def keep(self, seq: int) -> None:
         """A checkpoint holds only what is in the log, and is written when that is on disk."""
         now = time.monotonic()
-        if self.kept is not None and self.subscription.durable_seq >= self.kept[0]:
+        kept, saved = self.kept, self.saving is None or self.saving.done()
+        if kept is not None and saved and self.subscription.durable_seq >= kept[0]:
             # In a thread: it is synced to disk, and a hosted session shares its loop with the sequencer.
-            asyncio.get_running_loop().run_in_executor(None, self.save, *self.kept)
+            self.saving = self.ctx.own(asyncio.to_thread(self.save, *kept, self.subscription.log_id))
             self.kept = None
         if self.kept is None and now - self.kept_at >= self.ctx.config.checkpoint_s:
             self.kept_at = now
             self.kept = (seq, self.logged.pack())
 
-    def save(self, seq: int, state: bytes) -> None:
+    def save(self, seq: int, state: bytes, log_id: int) -> None:
         with contextlib.suppress(OSError):  # a full disk: the next one
-            self.ctx.checkpoint.save(seq, state)
+            self.ctx.checkpoint.save(seq, state, log_id)
 
     # Intents
 
@@ -188,7 +206,7 @@ class Session:
         client_order_id = record["client_order_id"].decode()
         if client_order_id not in self.account.state.waiting or not intent.subject.startswith(f"{VENUE}."):
             return
-        if 0 < record["expires_ns"] < time.time_ns():
+        if 0 < record["expires_ns"] < now_ns():
             self.refuse(intent, "the intent expired before the session could act on it")
         elif intent.subject not in self.instruments:
             self.refuse(intent, f"{intent.subject} is not in mesh.toml")
@@ -198,7 +216,7 @@ class Session:
             self.place(intent, client_order_id)
 
     def refuse(self, intent: Event, reason: str) -> None:
-        event = self.account.refuse(intent, reason, time.time_ns())
+        event = self.account.refuse(intent, reason, now_ns())
         self.count["refused_intents"] += 1
         self.say([event])
         self.account.read(decode(event))
@@ -210,7 +228,7 @@ class Session:
             self.refuse(intent, str(error))
             return
         asked = self.requests.prepare(method, params, client_order_id)
-        pending = self.account.begin(intent, time.time_ns())
+        pending = self.account.begin(intent, now_ns())
         try:
             self.ctx.say([pending])  # on file before it is sent
         except OutboxFull:
@@ -245,7 +263,7 @@ class Session:
         order = self.account.order(client_order_id)
         if order is not None:
             self.count["rejects"] += status == Status.Rejected
-            self.say(self.account.tell(order, status, reason, time.time_ns(), origin))
+            self.say(self.account.tell(order, status, reason, now_ns(), origin))
 
     def act_on_waiting(self) -> None:
         for intent in self.account.waiting():
@@ -298,8 +316,10 @@ class Session:
     def on_error(self, asked: Asked, status: int, error: venue.Error, recv_ns: int) -> list[bytearray]:
         self.count["last_error"] = f"{asked.method}: {error.code} {error.msg}"[:200]
         if status in (418, 429):
-            retry = venue.decode_retry(error.data).retryAfter / 1000 - time.time() if bytes(error.data) else 1.0
-            self.limited_until = time.monotonic() + max(0.1, retry)
+            wait_ms = venue.decode_retry(error.data).retryAfter - self.venue_time.now_ms() if bytes(error.data) else 1000
+            self.limited_until = time.monotonic() + max(0.1, wait_ms / 1000)
+        if error.code == venue.WRONG_TIME:
+            self.venue_time.wrong()
         order = self.account.order(asked.client_order_id)
         if order is None:
             if self.requests.connection is not None:
@@ -313,7 +333,7 @@ class Session:
         return self.unknown(order, f"{error.code} {error.msg}") if asked.method == "order.place" else []
 
     def unknown(self, order: Order, reason: str) -> list[bytearray]:
-        said = self.account.tell(order, Status.Unknown, reason, time.time_ns())
+        said = self.account.tell(order, Status.Unknown, reason, now_ns())
         self.count["unknowns"] += len(said)
         if said:
             self.unresolved.set()
@@ -342,6 +362,8 @@ class Session:
             await asyncio.sleep(backoff.wait_s())
 
     async def one_connection(self, where: endpoints.Endpoints, backoff: Backoff) -> None:
+        if not self.venue_time.known:
+            await self.venue_time.measure(self.venue.time_ns)
         connection = await websocket.connect(f"{where.ws}{venue.WS_PATH}", self.on_frames, self.settings.stale_s)
         try:
             self.requests.connection = connection
@@ -362,9 +384,15 @@ class Session:
             connection.abort("this session ends it")
             self.requests.connection = None
             self.unanswered(self.requests.lost(), "the connection broke before the answer came")
+            if connection.failure is not None:
+                self.ctx.fail(connection.failure)
         if connection.failure is not None:
             raise connection.failure
         raise websocket.Disconnected(connection.closed.result())
+
+    async def keep_time(self) -> None:
+        """Follows the venue's clock, which judges our timestamps."""
+        await self.venue_time.keep(self.venue.time_ns)
 
     async def keep_reconciled(self) -> None:
         """Every `reconcile_s`, and soon after something was left open."""
@@ -416,9 +444,9 @@ async def run(ctx: Context) -> None:
     try:
         following = await session.rebuild()
         work: list[Callable[[], Coroutine[Any, Any, None]]] = [
-            session.keep_connected, session.keep_reconciled, session.watch_deadlines,
+            session.keep_connected, session.keep_reconciled, session.watch_deadlines, session.keep_time,
         ]  # fmt: skip
-        tasks = [asyncio.create_task(following), *(asyncio.create_task(job()) for job in work)]
+        tasks = [ctx.own(following), *(ctx.own(job()) for job in work)]
         stopped = asyncio.create_task(ctx.stop.wait())
         tasks.append(stopped)
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -9,7 +9,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from storage.catalog import (
     visible,
 )
 from storage.columns import Table, TableReader, to_bytes, windows
+from storage.eras import NONE, era_of, eras_in
 from storage.rows import By, check_order, in_id_order, row_dtype, rows_of, segment_rows
 from storage.segment import ArchiveError, ArchiveGone, Segment, folder_of
 
@@ -38,6 +39,13 @@ __all__ = [
 ]  # fmt: skip
 
 Result = TypeVar("Result")
+
+
+class Found(NamedTuple):
+    """Rows (dtype row_dtype), and the era of each (int64)."""
+
+    rows: np.ndarray
+    eras: np.ndarray
 
 
 class PrunedWarning(UserWarning):
@@ -180,41 +188,86 @@ class ArchiveReader:
         with Segment(files[0].path) as segment:
             return [name for name in json.loads(segment.attributes["files"]) if not (self.folder / name).exists()]
 
+    def by_venue(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[Found, int]:
+        """As `columns`, by venue time, but in no order and with the era of each row; and the era after the archive's end."""
+        folder, days = self._asked(kind, subject, start_ns, end_ns)
+        return self._lasting(
+            lambda: (self._by_venue(kind, subject, folder, start_ns, end_ns, days), self.era_after(kind, subject))
+        )
+
     def columns(
         self, kind: Kind, subject: str, start_ns: int | None = None, end_ns: int | None = None, by: By = "seq"
     ) -> np.ndarray:
         """One row a record with start_ns ≤ seq_ns < end_ns, in order; dtype `row_dtype(kind)`.
 
-        `by` "venue" (trades): with start_ns ≤ venue_ns < end_ns, in order of trade_id, each once: repaired trades are where
-        they belong, whenever they came. Warns (PrunedWarning) where a day of them has been pruned.
+        `by` "venue" (trades): with start_ns ≤ venue_ns < end_ns, era by era in order of trade_id, each once: repaired trades
+        are where they belong, whenever they came. Warns (PrunedWarning) where a day of them has been pruned.
         """
         check_order(kind, by)
+        folder, days = self._asked(kind, subject, start_ns, end_ns)
+        if by == "venue":
+            found = self._lasting(lambda: self._by_venue(kind, subject, folder, start_ns, end_ns, days))
+            return in_id_order(found.rows, found.eras)
+
+        def gather() -> list[np.ndarray]:
+            parts = []
+            for file in self.files:
+                if file.folder == folder and days[0] <= file.day <= days[1]:
+                    with Segment(file.path) as segment:
+                        if kind in segment.kinds:
+                            parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, by))
+            return parts
+
+        parts = self._lasting(gather)
+        return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+
+    def _asked(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[str, tuple[str, str]]:
+        """Folder and days of a request; warns of those that were pruned."""
         folder = folder_of(kind, subject)
         days = (day_of(start_ns) if start_ns is not None else "", day_of(end_ns) if end_ns is not None else "9999")
         for pruned in self.mark.pruned:
             if kind in PRUNED_KINDS and folder in pruned.folders and days[0] <= pruned.day <= days[1]:
-                self._warn(pruned.day)
+                self._warn(pruned.day, 5)
+        return folder, days
 
-        def gather() -> list[np.ndarray]:
-            chosen = [f for f in self.files if f.folder == folder and days[0] <= f.day <= days[1]]
-            if by == "venue":  # of cuts the stray trades have no overlay yet
-                chosen += [f for f in self.overlays if f.folder == folder and days[0] <= f.day <= days[1]]
-                chosen += [f for f in self.files if f.folder == folder and f.part == "cut" and f not in chosen]
-            parts = []
-            for file in chosen:
+    def _by_venue(
+        self, kind: Kind, subject: str, folder: str, start_ns: int | None, end_ns: int | None, days: tuple[str, str]
+    ) -> Found:
+        """In no order."""
+        chosen = [f for f in (*self.files, *self.overlays) if f.folder == folder and days[0] <= f.day <= days[1]]
+        # Of cuts the stray trades have no overlay yet.
+        chosen += [f for f in self.files if f.folder == folder and f.part == "cut" and f not in chosen]
+        parts, eras = [np.zeros(0, row_dtype(kind))], [NONE[:0]]
+        for file in chosen:
+            with Segment(file.path) as segment:
+                if kind in segment.kinds:
+                    parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, "venue"))
+                    eras.append(era_of(self.eras(file, kind), parts[-1]["seq"]))
+        return Found(np.concatenate(parts), np.concatenate(eras))
+
+    def eras(self, file: File, kind: Kind) -> np.ndarray:
+        """The eras that a file's events of one kind belong to; an overlay's are those of the day that it was made of."""
+        if file.part == OVERLAY:
+            whole = [f for f in self.files if f.folder == file.folder and f.span == file.span]
+            return self.eras(whole[0], kind) if whole else NONE
+        with Segment(file.path) as segment:
+            ledger = segment.ledger()
+            return NONE if ledger is None else eras_in(ledger.rows, kind)
+
+    def era_after(self, kind: Kind, subject: str) -> int:
+        """The era of one stream with which the archive ends."""
+        for file in reversed(self.files):
+            if file.folder == folder_of(kind, subject):
                 with Segment(file.path) as segment:
-                    if kind in segment.kinds:
-                        parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, by))
-            return parts
+                    ledger = segment.ledger()
+                    if ledger is not None and (ledger.rows["stream"] == kind).any():
+                        return int(eras_in(ledger.rows, kind)[-1])
+        return 0
 
-        parts = self._lasting(gather)
-        rows = np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
-        return in_id_order(rows) if by == "venue" else rows
-
-    def _warn(self, day: str) -> None:
+    def _warn(self, day: str, stacklevel: int = 3) -> None:
         warnings.warn(
             f"trades, quotes and depth of {day} were removed from {self.folder} after their export; read them there",
-            PrunedWarning, stacklevel=3,
+            PrunedWarning, stacklevel=stacklevel,
         )  # fmt: skip
 
     def exponents(self, subject: str, before: str = "9999") -> tuple[int, int] | None:

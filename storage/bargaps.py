@@ -1,4 +1,4 @@
-"""What bars are told of the coverage ledger: which of them a missing interval touches."""
+"""What bars are told of the coverage ledger: which of them an interval touches that is missing or in doubt."""
 
 import warnings
 from typing import get_args
@@ -28,7 +28,7 @@ def handed(config: Config, subject: str, window: Window, bars: np.ndarray, gaps:
     if gaps == "ignore":
         return out
     ledger = coverage.read(config, subject, list(STREAMS), window.start_ns, window.end_ns)
-    lost = coverage.missing(ledger)
+    lost = coverage.lacking(ledger)
     for kind in STREAMS:
         own = lost[lost["stream"] == kind]
         if len(own) and gaps == "raise":

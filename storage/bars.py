@@ -1,7 +1,8 @@
 """Bars: what happened to one instrument in one bucket of venue time; rows of the same bucket merge, whoever saw what.
 
 Merging is associative, and where the venue numbers its trades and quotes it does not depend on the order either: the open is
-that of the lowest trade id, the close of the highest, the last quote that of the highest update id. So a trade that was
+that of the lowest trade id, the close of the highest, the last quote that of the highest update id; where a venue began its
+ids anew, of the lowest in the first of these eras, and of the highest in the last. So a trade that was
 repaired into a later day's file just merges in. Buckets are aligned to the Unix epoch in UTC. docs/bars.md has the fields.
 """
 
@@ -40,11 +41,14 @@ BAR = np.dtype(
         ("buy_volume_lots_high", "<i8"),
         ("notional_high", "<i8"),
         ("spread_sum_ticks_high", "<i8"),
+        ("first_era", "<i8"),
+        ("last_era", "<i8"),
+        ("quote_era", "<i8"),
     ]
 )
 SUMS = ("volume_lots", "buy_volume_lots", "notional", "spread_sum_ticks")
 COUNTS = ("count", "quotes", "spreads", "changes")
-LAST_QUOTE = ("quote_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
+LAST_QUOTE = ("quote_era", "quote_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
 
 
 def none() -> np.ndarray:
@@ -113,10 +117,12 @@ def _merge_trades(bars: np.ndarray, out: np.ndarray) -> None:
     starts = _starts(bars["begin_ns"])
     rows = np.searchsorted(out["begin_ns"], bars["begin_ns"][starts])
     ends = np.append(starts[1:], len(bars)) - 1
-    opening = bars[np.lexsort((bars["first_id"], bars["begin_ns"]))][starts]
-    closing = bars[np.lexsort((bars["last_id"], bars["begin_ns"]))][ends]
-    out["first_id"][rows], out["open_ticks"][rows] = opening["first_id"], opening["open_ticks"]
-    out["last_id"][rows], out["close_ticks"][rows] = closing["last_id"], closing["close_ticks"]
+    opening = bars[np.lexsort((bars["first_id"], bars["first_era"], bars["begin_ns"]))][starts]
+    closing = bars[np.lexsort((bars["last_id"], bars["last_era"], bars["begin_ns"]))][ends]
+    for name in ("first_era", "first_id", "open_ticks"):
+        out[name][rows] = opening[name]
+    for name in ("last_era", "last_id", "close_ticks"):
+        out[name][rows] = closing[name]
     out["high_ticks"][rows] = np.maximum.reduceat(bars["high_ticks"], starts)
     out["low_ticks"][rows] = np.minimum.reduceat(bars["low_ticks"], starts)
 
@@ -127,7 +133,7 @@ def _merge_quotes(bars: np.ndarray, out: np.ndarray) -> None:
     starts = _starts(bars["begin_ns"])
     rows = np.searchsorted(out["begin_ns"], bars["begin_ns"][starts])
     ends = np.append(starts[1:], len(bars)) - 1
-    last = bars[np.lexsort((bars["quote_id"], bars["begin_ns"]))][ends]
+    last = bars[np.lexsort((bars["quote_id"], bars["quote_era"], bars["begin_ns"]))][ends]
     for name in LAST_QUOTE:
         out[name][rows] = last[name]
     bars = bars[bars["spreads"] > 0]

@@ -19,6 +19,7 @@ I8 = np.dtype("<i8")
 U4 = np.dtype("<u4")
 WINDOW = 1 << 17  # rows that are read at once
 WINDOW_BYTES = 32 << 20  # and, about, the bytes of their events
+WHOLE_BYTES = 256 << 20  # of events that may be read in one piece
 
 PLAIN = ("seq", "seq_ns", "count", "flags", "k", "last_id", "venue_ns", "reserved")
 
@@ -132,10 +133,14 @@ class TableReader:
         return low
 
     @property
+    def bytes(self) -> int:
+        """Of its events as they lay in the log."""
+        return self.events * HEADER_SIZE + self.records * self.dtype.itemsize
+
+    @property
     def window(self) -> int:
         """Rows that take some 32 MB as events."""
-        size = self.events * HEADER_SIZE + self.records * self.dtype.itemsize
-        return max(1, min(WINDOW, WINDOW_BYTES * self.events // max(size, 1)))
+        return max(1, min(WINDOW, WINDOW_BYTES * self.events // max(self.bytes, 1)))
 
     def seek(self, row: int) -> None:
         """The next window begins at `row`, which is not before the present one."""
@@ -245,8 +250,9 @@ def windows(
 ) -> Iterator[dict[Key, Table]]:
     """The readers' events with after < seq ≤ until, one span of `seq` after the other: of each reader a bounded table.
 
-    `whole`: all in one span, for files that are small by nature.
+    `whole`: all in one span, where that is at most WHOLE_BYTES: for files that are small by nature.
     """
+    whole = whole and sum(reader.bytes for reader in readers.values()) <= WHOLE_BYTES
     ends = {key: r.events if until is None else r.first_row("seq", until + 1) for key, r in readers.items()}
     if after:
         for reader in readers.values():

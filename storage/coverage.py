@@ -22,6 +22,7 @@ from storage.times import ReadError, Time, to_ns
 
 __all__ = ["COVERED", "added", "described", "look", "merge", "missing", "of_tables", "read", "said", "share", "subjects"]
 
+DOUBTED = (Reason.no_snapshot, Reason.contradiction)  # unproven for what was heard, not by a stream's nature
 CHUNK_EVENTS = 50_000  # of the log that are looked at at once
 
 
@@ -61,13 +62,13 @@ def _kind(kind: Kind | str) -> Kind:
 
 def look(config: Config, subject: str) -> Look:
     """The whole ledger of one instrument. Looks again when what it reads was archived or sealed meanwhile."""
-    return _lasting(config, lambda: _look(config, subject))
+    return lasting(config, lambda: _look(config, subject))
 
 
 Result = TypeVar("Result")
 
 
-def _lasting(config: Config, work: Callable[[], Result]) -> Result:
+def lasting(config: Config, work: Callable[[], Result]) -> Result:
     """`work`, done again when what it reads was archived, sealed or pruned under it."""
     while True:
         before = _moment(config)
@@ -141,7 +142,7 @@ def subjects(config: Config) -> list[str]:
         names.update(event.subject for event in logged if event.kind in COVERED)
         return sorted(names)
 
-    return _lasting(config, found)
+    return lasting(config, found)
 
 
 def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -162,7 +163,7 @@ def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray]
                     damaged.append(str(error))
         return {subject: merge(own) for subject, own in sorted(parts.items())}, damaged
 
-    return _lasting(config, found)
+    return lasting(config, found)
 
 
 def said(config: Config) -> int:
@@ -186,7 +187,7 @@ def said(config: Config) -> int:
                     continue  # an older one says less: then more is said again, which changes nothing
         return max(found, default=0)
 
-    return _lasting(config, newest)
+    return lasting(config, newest)
 
 
 # -- what to say about rows
@@ -194,6 +195,19 @@ def said(config: Config) -> int:
 
 def missing(rows: np.ndarray) -> np.ndarray:
     return rows[rows["state"] == Coverage.missing]
+
+
+def is_lacking(rows: np.ndarray) -> np.ndarray:
+    """Whether a row says that something is lacking (bool): what is missing, changes without a book, ids that were taken back.
+
+    What a venue conflates or does not number lacks nothing that is known of.
+    """
+    doubted = (rows["state"] == Coverage.unproven) & np.isin(rows["reason"], DOUBTED)
+    return (rows["state"] == Coverage.missing) | doubted
+
+
+def lacking(rows: np.ndarray) -> np.ndarray:
+    return rows[is_lacking(rows)]
 
 
 def share(rows: np.ndarray) -> tuple[float, float]:

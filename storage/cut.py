@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from bus.files import make_folders
 from bus.log import LogReader
 from bus.schema import Kind
 from bus.segments import Batch
+from bus.space import refusal
 from bus.wire import sizes
 from storage.book import Book
 from storage.catalog import (
@@ -35,7 +36,7 @@ from storage.catalog import (
 from storage.columns import Table, from_bytes
 from storage.intervals import BEGINNING, State, of_tables
 from storage.ledger import Ledger
-from storage.merge import ASIDE
+from storage.merge import ASIDE, Interrupted, Stop, merge_cut
 from storage.segment import (
     TEMPORARY,
     ArchiveError,
@@ -50,16 +51,24 @@ from storage.segment import (
     place,
 )
 
-CUT_BYTES_MAX = 256 << 20  # of raw events in one cut: what the writer holds in memory
+CUT_BYTES_MAX = 4 << 30  # of raw events in one cut
+HELD_BYTES_MAX = 256 << 20  # of them in memory: beyond it the largest folders' are laid aside in pieces
+KEPT_SHARE = 4  # of what is held a quarter may stay in memory then
+PIECE = ".piece"
+Part = tuple[list[memoryview], list[int]]
 
 
 class Cut:
-    """Events of one day, one after the other, sorted into kinds and folders."""
+    """Events of one day, one after the other, sorted into kinds and folders.
+
+    `held`: bytes in memory. `pieces`: by folder, files in which its earlier events were laid aside.
+    """
 
     def __init__(self, first: int, day: int):
         self.first, self.last, self.day = first, first - 1, day
-        self.bytes = 0
-        self.parts: dict[tuple[int, bytes], tuple[list[memoryview], list[int]]] = {}
+        self.bytes = self.held = 0
+        self.parts: dict[tuple[int, bytes], Part] = {}
+        self.pieces: dict[str, list[Path]] = {}
 
     def add(self, seq: int, raw: memoryview) -> None:
         key = (raw[8] | raw[9] << 8, bytes(raw[32:64]))
@@ -70,13 +79,37 @@ class Cut:
         part[1].append(len(raw))
         self.last = seq
         self.bytes += len(raw)
+        self.held += len(raw)
 
-    def folders(self) -> dict[str, dict[Kind, Table]]:
-        grouped: dict[str, dict[Kind, list]] = {}
+    def folders(self) -> dict[str, dict[Kind, list[Part]]]:
+        """What is in memory, by folder and kind."""
+        grouped: dict[str, dict[Kind, list[Part]]] = {}
         for (kind, subject), part in self.parts.items():
             folder = folder_of(kind, subject.rstrip(b"\0").decode())
             grouped.setdefault(folder, {}).setdefault(Kind(kind), []).append(part)
-        return {f: {kind: _table(kind, parts) for kind, parts in kinds.items()} for f, kinds in grouped.items()}
+        return grouped
+
+    def largest(self) -> list[str]:
+        """The folders that have to go for the rest to be at most a quarter of HELD_BYTES_MAX."""
+        held = {
+            folder: sum(sum(lengths) for parts in kinds.values() for _, lengths in parts)
+            for folder, kinds in self.folders().items()
+        }
+        chosen, rest = [], self.held
+        for folder in sorted(held, key=held.__getitem__, reverse=True):
+            if rest <= HELD_BYTES_MAX // KEPT_SHARE:
+                break
+            chosen.append(folder)
+            rest -= held[folder]
+        return chosen
+
+    def forget(self, folders: set[str]) -> None:
+        """They are laid aside; what stays is copied, or it would keep the log's blocks that it lies in."""
+        kept = {
+            key: part for key, part in self.parts.items() if folder_of(key[0], key[1].rstrip(b"\0").decode()) not in folders
+        }
+        self.parts = {key: ([memoryview(bytes(raw)) for raw in raws], lengths) for key, (raws, lengths) in kept.items()}
+        self.held = sum(sum(lengths) for _, lengths in self.parts.values())
 
 
 def _table(kind: Kind, parts: list[tuple[list[memoryview], list[int]]]) -> Table:
@@ -107,13 +140,13 @@ class ArchiveWriter:
             make_folders(self.folder)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise ArchiveFull(f"{self.folder} cannot be written: {error.strerror}; make it writable") from None
+            raise ArchiveFull(f"{self.folder} cannot be written: {refusal(error, self.folder)}") from None
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._lock)
             raise ArchiveError(f"{self.folder} is written by another process; stop that one first") from None
-        self.files = 0
+        self.files = self.files_of_cut = 0  # in all, and of the last cut
         self.bytes = 0
         self.mark = Watermark(0, 0)
         self.settled = True  # whether the manifest is on disk under its name: before that no log segment may go
@@ -125,6 +158,8 @@ class ArchiveWriter:
         try:
             self._resume()
             self.removed = self._tidy()
+            spans = [file.span for file in self.visible() if file.part == "cut"]
+            self.files_of_cut = spans.count(spans[-1]) if spans else 0
         except ArchiveError:
             os.close(self._lock)
             raise
@@ -199,20 +234,41 @@ class ArchiveWriter:
     def _waits(self, file: File) -> bool:
         return file.part in ("day", OVERLAY) and self.mark.sealed_seq < file.first and file.last <= self.mark.archived_seq
 
-    def archive_log(self, log: LogReader, upto: int, cut_events: int) -> int:
+    def archive_log(
+        self, log: LogReader, upto: int, cut_events: int, cut_bytes: int = CUT_BYTES_MAX, stop: Stop = lambda: False
+    ) -> int:
         """Archives everything after the watermark up to `upto` (durable, the caller says). Returns the new watermark.
 
-        Cuts at UTC days, at `cut_events` events and at CUT_BYTES_MAX. Raises ArchiveFull: what was cut before stays.
+        Cuts at UTC days, at `cut_events` events and at `cut_bytes` of them; HELD_BYTES_MAX are in memory. Raises ArchiveFull,
+        Interrupted: what was cut before stays.
         """
         if upto > self.archived_seq:
-            self.archive(log.batches(self.archived_seq, upto), upto, cut_events, log.log_id)
+            self.archive(log.batches(self.archived_seq, upto), upto, cut_events, log.log_id, cut_bytes, stop)
         return self.archived_seq
 
-    def archive(self, batches: Iterable[Batch], upto: int, cut_events: int, log_id: int) -> None:
+    def archive(
+        self, batches: Iterable[Batch], upto: int, cut_events: int, log_id: int, cut_bytes: int = CUT_BYTES_MAX,
+        stop: Stop = lambda: False,
+    ) -> None:  # fmt: skip
         """As `archive_log`, from any batches that hold the events after the watermark."""
+        cuts: list[Cut] = []
+        try:
+            self._archive(cuts, batches, upto, cut_events, log_id, cut_bytes, stop)
+        except BaseException:
+            with self.lock:
+                self._resume()  # whatever was laid aside is read again from the log; the manifest may have become visible
+            remove(piece for cut in cuts for pieces in cut.pieces.values() for piece in pieces)
+            raise
+
+    def _archive(
+        self, cuts: list[Cut], batches: Iterable[Batch], upto: int, cut_events: int, log_id: int, cut_bytes: int, stop: Stop
+    ) -> None:
+        """`cuts` gets the one that is being made."""
         cut: Cut | None = None
         expected = self.archived_seq + 1
         for batch in batches:
+            if stop():
+                raise Interrupted
             body = memoryview(batch.body).toreadonly()
             for seq, (offset, size) in enumerate(sizes(body), batch.first):
                 if seq < expected:
@@ -223,49 +279,68 @@ class ArchiveWriter:
                 if seq != expected or int.from_bytes(raw[80:88], "little") != seq:
                     raise ArchiveError(f"seq {expected} was to be archived next, but the log gave {seq}; nothing was written")
                 day = int.from_bytes(raw[144:152], "little", signed=True) // DAY_NS
-                if cut is not None and (day != cut.day or seq - cut.first >= cut_events or cut.bytes + size > CUT_BYTES_MAX):
-                    self._write(cut, log_id)
+                if cut is not None and (day != cut.day or seq - cut.first >= cut_events or cut.bytes + size > cut_bytes):
+                    self._write(cut, log_id, stop)
                     cut = None
                 if cut is None:
                     cut = Cut(seq, day)
+                    cuts[:] = [cut]
+                if cut.held + size > HELD_BYTES_MAX:
+                    self._lay_aside(cut, cut.largest(), log_id)
                 cut.add(seq, raw)
                 expected += 1
         if cut is not None:
-            self._write(cut, log_id)
+            self._write(cut, log_id, stop)
 
-    def _write(self, cut: Cut, log_id: int) -> None:
-        """All files of a cut, then the manifest."""
+    def _lay_aside(self, cut: Cut, folders: list[str], log_id: int) -> None:
+        """What the cut holds of these folders goes into hidden files: pieces of what will be one file each."""
+        held = cut.folders()
+        day = day_of(cut.day * DAY_NS)
+        for folder in folders:
+            pieces = cut.pieces.setdefault(folder, [])
+            path = self.folder / folder / day / f".{cut.first:020d}.{len(pieces)}{PIECE}{TEMPORARY}"
+            pieces.append(path)  # before it is there: it is removed whatever happens
+            place(path, self._built(folder, held[folder], _attributes(cut, folder, log_id, "[]")))
+        cut.forget(set(folders))
+
+    def _built(self, folder: str, held: dict[Kind, list[Part]], attributes: dict) -> bytes:
+        """A file of some of a folder's events; book and ledger are behind them then."""
+        tables = {kind: _table(kind, parts) for kind, parts in held.items()}
+        self._know(folder, tables)
+        ledger = None
+        if of_instrument(folder):
+            ledger = Ledger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
+            self._states[folder] = ledger.after
+        data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)
+        follow(self._books.get(folder), tables)
+        return data
+
+    def _write(self, cut: Cut, log_id: int, stop: Stop) -> None:
+        """All files of a cut, then the manifest. What fails is undone by `archive`."""
+        held = cut.folders()
+        self._lay_aside(cut, [folder for folder in cut.pieces if folder in held], log_id)
         day = day_of(cut.day * DAY_NS)
         name = f"{cut.first:020d}-{cut.last:020d}.h5"
-        tables_of = cut.folders()
-        paths = {folder: self.folder / folder / day / name for folder in sorted(tables_of)}
+        paths = {folder: self.folder / folder / day / name for folder in sorted(held | cut.pieces)}
         names = names_of(paths.values(), self.folder)
-        states: dict[str, State] = {}
         try:
             for folder, path in paths.items():
-                tables = tables_of[folder]
-                self._know(folder, tables)
-                attributes = {
-                    "log_id": f"{log_id:016x}", "first_seq": np.uint64(cut.first), "last_seq": np.uint64(cut.last),
-                    "folder": folder, "day": day, "files": names,
-                }  # fmt: skip
-                ledger = None
-                if of_instrument(folder):
-                    ledger = Ledger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
-                    states[folder] = ledger.after
-                data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)
-                place(path, data)
-                self.bytes += len(data)
+                attributes = _attributes(cut, folder, log_id, names)
+                if folder in cut.pieces:
+                    self.bytes += merge_cut(cut.pieces[folder], path, attributes, stop)
+                else:
+                    data = self._built(folder, held[folder], attributes)
+                    place(path, data)
+                    self.bytes += len(data)
             self.publish(archived_seq=cut.last, log_id=log_id)
-        except ArchiveFull:
+        except (ArchiveFull, Interrupted):
             with self.lock:
                 self._resume()  # the manifest may or may not have become visible
             remove(path for path in paths.values() if cut.last > self.archived_seq)
             raise
-        for folder, tables in tables_of.items():
-            follow(self._books.get(folder), tables)
-        self._states |= states
+        remove(piece for pieces in cut.pieces.values() for piece in pieces)
         self.files += len(paths)
+        self.files_of_cut = len(paths)
 
     def _know(self, folder: str, tables: dict[Kind, Table]) -> None:
         """Book, exponents and ledger of an instrument, from its last file after a restart, and from new instrument records."""
@@ -302,6 +377,13 @@ class ArchiveWriter:
 
     def close(self) -> None:
         os.close(self._lock)
+
+
+def _attributes(cut: Cut, folder: str, log_id: int, names: str) -> dict[str, Any]:
+    return {
+        "log_id": f"{log_id:016x}", "first_seq": np.uint64(cut.first), "last_seq": np.uint64(cut.last),
+        "folder": folder, "day": day_of(cut.day * DAY_NS), "files": names,
+    }  # fmt: skip
 
 
 def remove(paths: Iterable[Path]) -> int:

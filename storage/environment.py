@@ -36,13 +36,31 @@ class Environment:
             raise RecentError(f"{path} is no whole recent store yet: {error}; the recorder builds it") from None
 
 
-_opened: dict[tuple[int, str], Environment] = {}  # by process (a fork must not share one) and path
-_lock = threading.RLock()
+_opened: dict[str, Environment] = {}  # of this process, by path
+_lock = threading.RLock()  # held while one is read, too: a fork in the middle of a transaction would end the parent's
+
+
+def _forked() -> None:
+    """In a child: what it inherited is its parent's. It is let go of, and whoever reads opens one of his own."""
+    global _lock
+    inherited = list(_opened.values())
+    _opened.clear()
+    _lock = threading.RLock()
+    for environment in inherited:
+        environment.env.close()
+
+
+def reading() -> threading.RLock:
+    """The lock that is to be held while an environment is read."""
+    return _lock
+
+
+os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _lock.release(), after_in_child=_forked)
 
 
 def open_environment(path: Path, writer: bool, bytes_max: int = 0) -> Environment:
     """The environment of `path`, shared; a reader takes the writer's map size. Raises RecentError."""
-    key = (os.getpid(), os.path.realpath(path))
+    key = os.path.realpath(path)
     with _lock:
         there = _opened.get(key)
         if there is not None and (there.writer or not writer) and _current(path, there):
@@ -71,7 +89,7 @@ def _current(path: Path, environment: Environment) -> bool:
 def present_environment(path: Path) -> Environment:
     """For one who has it open: the same, or the one that was made anew meanwhile. Raises RecentError."""
     with _lock:
-        there = _opened.get((os.getpid(), os.path.realpath(path)))
+        there = _opened.get(os.path.realpath(path))
         if there is not None and _current(path, there):
             return there
         fresh = open_environment(path, False)
@@ -81,7 +99,7 @@ def present_environment(path: Path) -> Environment:
 
 def close_environment(path: Path) -> None:
     """One user less; the last one closes it."""
-    key = (os.getpid(), os.path.realpath(path))
+    key = os.path.realpath(path)
     with _lock:
         there = _opened.get(key)
         if there is not None:

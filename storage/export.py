@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from bus.config import Config
 from bus.schema import SCHEMA_HASH, SCHEMA_VERSION, Kind
 from bus.segments import LogError
+from bus.space import refusal
 from storage import reader
 from storage.archive import DAY_NS, ArchiveReader, File, rows_of
 from storage.arrow import ContentSum, Decimals, schema, schema_of, table
@@ -228,7 +229,7 @@ def write(path: Path, shape: pa.Schema, parts: Iterable[pa.Table], format: Forma
         _sync(path.parent)
         return written, size, file_sum
     except (OSError, pa.ArrowException) as error:
-        why = getattr(error, "strerror", None) or error
+        why = refusal(error, path.parent) if isinstance(error, OSError) else error
         raise ExportError(f"{path} cannot be written: {why}; what is finished stays, run it again to go on") from None
     finally:
         with contextlib.suppress(OSError):

@@ -10,10 +10,11 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from bus.config import Config
-from bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind
+from bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind, Reason
 from bus.segments import LogError
-from storage.catalog import day_of
-from storage.coverage import COVERED, Look, described, look, missing, read
+from storage.catalog import DAY_NS, day_of, day_start_ns
+from storage.coverage import COVERED, Look, described, is_lacking, lacking, lasting, look, read
+from storage.eras import era_of, eras_in
 from storage.rows import By
 from storage.segment import Segment
 from storage.times import ReadError
@@ -21,15 +22,16 @@ from storage.times import ReadError
 Gaps = Literal["warn", "raise", "mask", "ignore"]
 SHOWN_MAX = 5  # intervals that a warning names; `coverage` has all
 NO_STRETCH = -1
+COVERAGE_NONE = np.zeros(0, COVERAGE)
 CHUNK_ROWS = 4096  # of a file that are looked at for the event at the edge of a request
 
 
 class CoverageWarning(UserWarning):
-    """What was asked for touches a missing interval."""
+    """What was asked for touches an interval that is missing, or whose ids or book are in doubt (`coverage.is_lacking`)."""
 
 
 class CoverageError(LogError):
-    """What was asked for touches a missing interval. `intervals`: COVERAGE rows."""
+    """What was asked for touches such an interval. `intervals`: COVERAGE rows."""
 
     def __init__(self, sentence: str, intervals: np.ndarray):
         super().__init__(sentence)
@@ -77,7 +79,7 @@ def handed(
         ledger = touched(config, kind, subject, start_ns, end_ns)
     else:
         ledger = read(config, subject, [kind], start_ns, end_ns)
-    lost = missing(ledger)
+    lost = lacking(ledger)
     if len(lost) and gaps == "raise":
         raise CoverageError(sentence(kind, subject, lost), lost)
     if len(lost) and gaps == "warn":
@@ -89,15 +91,33 @@ def handed(
 
 
 def sentence(kind: Kind, subject: str, lost: np.ndarray) -> str:
+    """`lost`: rows that `coverage.is_lacking`."""
     named = [
-        f"ids {row['first_id']} to {row['last_id']}, {row['begin'] or 'unknown'} to {row['end'] or 'now'} ({row['reason']})"
+        f"ids {row['first_id']} to {row['last_id']}, {row['begin'] or 'unknown'} to {row['end'] or 'now'} ({_why(row)})"
         for row in described(lost[:SHOWN_MAX])
     ]
     more = f"; and {len(lost) - SHOWN_MAX} more" if len(lost) > SHOWN_MAX else ""
+    gone = int((lost["state"] == Coverage.missing).sum())
+    what = [f"is missing {_intervals(gone)}"] if gone else []
+    what += [f"cannot be proven in {_intervals(len(lost) - gone)}"] if gone < len(lost) else []
     return (
-        f"{kind.name}.{subject} is missing {len(lost)} interval{'s' if len(lost) > 1 else ''} of what was asked for: "
+        f"{kind.name}.{subject} {' and '.join(what)} of what was asked for: "
         f'{"; ".join(named)}{more}. gaps= "raise", "mask" or "ignore" chooses what happens then; `mesh coverage` shows all'
     )
+
+
+WORDS = {
+    Reason.no_snapshot.name: "no_snapshot: changes are there, but no book to apply them to",
+    Reason.contradiction.name: "contradiction: ids were said that their own line took back",
+}
+
+
+def _why(row: dict) -> str:
+    return WORDS.get(row["reason"], row["reason"])
+
+
+def _intervals(count: int) -> str:
+    return f"{count} interval{'s' if count > 1 else ''}"
 
 
 def touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> np.ndarray:
@@ -107,24 +127,23 @@ def touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_
     """
     if kind not in COVERED:
         return np.zeros(0, COVERAGE)
+    return lasting(config, lambda: _touched(config, kind, subject, start_ns, end_ns))
+
+
+def _touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> np.ndarray:
     seen = look(config, subject)
     rows = seen.rows[seen.rows["stream"] == kind]
     if not len(rows) or (start_ns is None and end_ns is None):
         return rows
     keep = np.ones(len(rows), bool)
+    eras = eras_in(rows, kind)
     if start_ns is not None and (edge := _edge(seen, kind, start_ns, forward=False)) is not None:
-        era = _eras(rows, edge.seq)
+        era = era_of(eras, edge.seq)
         keep &= (rows["era"] > era) | ((rows["era"] == era) & (rows["last_id"] > edge.last_id))
     if end_ns is not None and (edge := _edge(seen, kind, end_ns, forward=True)) is not None:
-        era = _eras(rows, edge.seq)
+        era = era_of(eras, edge.seq)
         keep &= (rows["era"] < era) | ((rows["era"] == era) & (rows["first_id"] < edge.first_id))
     return rows[keep]
-
-
-def _eras(ledger: np.ndarray, seqs: np.ndarray | int) -> np.ndarray:
-    """The era that each seq belongs to: an era is named by the seq with which it began."""
-    eras = np.unique(ledger["era"])
-    return eras[np.maximum(np.searchsorted(eras, seqs, "right") - 1, 0)]
 
 
 class Edge(NamedTuple):
@@ -155,7 +174,7 @@ def _edge(seen: Look, kind: Kind, ns: int, forward: bool) -> Edge | None:
 def _edge_of_file(path: Path, kind: Kind, ns: int, forward: bool) -> Edge | None:
     with Segment(path) as segment:
         if kind not in segment.kinds:
-            return None
+            return _edge_of_pruned(segment, kind, ns, forward)
         reader = segment.reader(kind)
         at = reader.first_row("seq_ns", ns)
         rows = range(at, reader.events, CHUNK_ROWS) if forward else range(at, 0, -CHUNK_ROWS)
@@ -169,6 +188,22 @@ def _edge_of_file(path: Path, kind: Kind, ns: int, forward: bool) -> Edge | None
     return None
 
 
+def _edge_of_pruned(segment: Segment, kind: Kind, ns: int, forward: bool) -> Edge | None:
+    """Of a pruned day that lies wholly on the asked side: the first or last id that its ledger names, its events are gone."""
+    begin_ns = day_start_ns(segment.attributes["day"])
+    if segment.part != "rest" or not (begin_ns >= ns if forward else begin_ns + DAY_NS <= ns):
+        return None
+    ledger = segment.ledger()
+    rows = COVERAGE_NONE if ledger is None else ledger.rows[ledger.rows["stream"] == kind]
+    rows = rows[~is_lacking(rows)]
+    if not len(rows):
+        return None
+    era = rows["era"].min() if forward else rows["era"].max()
+    own = rows[rows["era"] == era]
+    seq = int(segment.attributes["first_seq" if forward else "last_seq"])
+    return Edge(max(seq, int(era)), int(own["first_id"].min()), int(own["last_id"].max()))
+
+
 def _nearest(headers: np.ndarray, forward: bool) -> Edge | None:
     chosen = headers[(headers["flags"] & (Flag.REPAIRED | Flag.SNAPSHOT)) == 0]
     if not len(chosen):
@@ -180,25 +215,30 @@ def _nearest(headers: np.ndarray, forward: bool) -> Edge | None:
 def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:
     """`rows` with one more field `stretch` (i4): rows of one number have nothing missing between them.
 
-    −1 in a missing interval, and before the ledger begins. `ledger`: COVERAGE rows of the rows' stream, as `merge` orders them.
+    −1 in an interval that is missing or in doubt, and before the ledger begins. `ledger`: COVERAGE rows of the rows' stream, as
+    `merge` orders them.
     """
     out = np.zeros(len(rows), np.dtype([*rows.dtype.descr, ("stretch", "<i4")]))
     for name in rows.dtype.names or ():
         out[name] = rows[name]
     if not len(ledger):
         return out
-    gone = ledger["state"] == Coverage.missing
+    gone = is_lacking(ledger)
     follows = (ledger["era"][1:] == ledger["era"][:-1]) & (ledger["first_id"][1:] == ledger["last_id"][:-1] + 1)
     broken = np.concatenate([[False], ~follows | gone[:-1]])
-    numbers = np.where(gone, NO_STRETCH, np.cumsum(broken & ~gone))
+    counted = np.cumsum(broken & ~gone)
+    numbers = np.where(gone, NO_STRETCH, counted - counted[~gone].min(initial=len(counted)))
     out["stretch"] = NO_STRETCH
-    eras = _eras(ledger, rows["seq"])
+    eras = era_of(eras_in(ledger, ledger["stream"][0]), rows["seq"])
     for era in np.unique(ledger["era"]):
         own, chosen = ledger["era"] == era, eras == era
-        ids, first, last = rows["last_id"][chosen], ledger["first_id"][own], ledger["last_id"][own]
+        first, last = ledger["first_id"][own], ledger["last_id"][own]
+        ids = rows["last_id"][chosen]
         place = np.maximum(np.searchsorted(first, ids, "right") - 1, 0)
         inside = (first[place] <= ids) & (ids <= last[place])
-        out["stretch"][chosen] = np.where(inside, numbers[own][place], NO_STRETCH)
+        newest = (ids > last[-1]) & (rows["first_id"][chosen] <= last[-1] + 1)  # of a change that nothing has confirmed yet
+        stretch = np.where(inside | newest, numbers[own][place], NO_STRETCH)
+        out["stretch"][chosen] = stretch
     return out
 
 

@@ -1,8 +1,8 @@
 """What was said of a rare topic lately: by the recent store's index, and from the log where that ends."""
 
-import time
 from collections.abc import Iterable
 
+from bus.clock import now_ns
 from bus.config import Config
 from bus.log import LogReader
 from bus.schema import Kind
@@ -26,7 +26,7 @@ def lately(config: Config, kind: Kind, subjects: Iterable[str], since_ns: int) -
     log = LogReader(config.log_dir)
     found: list[Event] = []
     after = 0
-    if since_ns + MINUTE_NS >= time.time_ns() - int(config.recorder.recent_hours * HOUR_NS):
+    if since_ns + MINUTE_NS >= now_ns() - int(config.recorder.recent_hours * HOUR_NS):
         try:
             with RecentReader(config.recent_dir) as recent:
                 if recent.log_id == log.log_id:

@@ -17,12 +17,13 @@ import numpy as np
 
 from bus.files import sync_folder
 from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from bus.space import refusal
 from storage import pyramid
 from storage.book import Book
 from storage.columns import Table, to_bytes
 from storage.encoding import TableWriter
 from storage.intervals import merge as union
-from storage.ledger import GROUP, Ledger, write_ledger
+from storage.ledger import GROUP, Ledger, read_ledger, write_ledger
 from storage.segment import (
     FORMAT,
     HDF5_VERSIONS,
@@ -64,7 +65,7 @@ class Spool:
 
     def _full(self, error: OSError) -> ArchiveFull:
         return ArchiveFull(
-            f"{self.path.parent} takes no archive file: {error.strerror or error}; free space or make it writable. "
+            f"{self.path.parent} takes no archive file: {refusal(error, self.path.parent)}. "
             "Nothing is lost: what was to be merged stays as it is, and it is tried again"
         )
 
@@ -122,12 +123,14 @@ def merge(
     images: bool = True,
     derive: bool = True,
     book: Book | None = None,
+    cut: bool = False,
     stop: Stop = lambda: False,
 ) -> dict[str, int]:
     """Makes the file `target` of the events of `sources`, which follow one another; returns events by kind.
 
     `kinds`, `choose`: only these, and of each table only what `choose` gives. `images`: the book at the start and at the first
-    change of every hour; else `book`, that after the last event, if given. The sources are checked before they are believed,
+    change of every hour; else `book`, that after the last event, if given. `cut`: a file as storage.segment.build makes it, its
+    `book` that before the first event. The sources are checked before they are believed,
     and what was written is read back before it gets its name. Raises ArchiveError for a damaged source, ArchiveFull,
     Interrupted; then no file is left.
     """
@@ -136,14 +139,24 @@ def merge(
         make_folders(target.parent)
         spool = Spool(aside)
         try:
-            return _merge(_Work(sources, frozenset(kinds), choose, stop), spool, target, attributes, images, derive, book)
+            return _merge(_Work(sources, frozenset(kinds), choose, stop), spool, target, attributes, images, derive, book, cut)
         finally:
             spool.file.close()
     except OSError as error:
-        raise ArchiveFull(f"{target.parent} takes no archive file: {error.strerror or error}; free space") from None
+        raise ArchiveFull(f"{target.parent} takes no archive file: {refusal(error, target.parent)}") from None
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+def merge_cut(pieces: list[Path], target: Path, attributes: dict[str, Any], stop: Stop = lambda: False) -> int:
+    """One folder's file of a cut that was too large for memory, of its pieces; returns its bytes. Raises as `merge`."""
+    book = None
+    for piece in pieces:  # one without depth has none; before the first depth event it is an empty one
+        with Segment(piece) as segment:
+            book = book or segment.book()
+    merge(pieces, target, attributes, images=False, derive=False, book=book, cut=True, stop=stop)
+    return target.stat().st_size
 
 
 class _Work:
@@ -172,7 +185,7 @@ class _Work:
 
 
 def _merge(
-    work: _Work, spool: Spool, target: Path, attributes: dict, images: bool, derive: bool, book: Book | None
+    work: _Work, spool: Spool, target: Path, attributes: dict, images: bool, derive: bool, book: Book | None, cut: bool
 ) -> dict[str, int]:
     writers: dict[Kind, TableWriter] = {}
     digests: dict[Kind, Any] = {}
@@ -197,7 +210,8 @@ def _merge(
             for name, image, before in books.found(Kind.depth in writers) if images else [("book", book, end)]:
                 if image is not None:
                     group = file.create_group(name)
-                    group.attrs["before_seq"] = np.uint64(before)
+                    if not cut:
+                        group.attrs["before_seq"] = np.uint64(before)
                     data = write_book(group, image).tobytes()
                     sums[name] = group.attrs["content_sha256"] = hashlib.sha256(data).hexdigest()
             for segment in work.segments():
@@ -216,7 +230,7 @@ def _merge(
             file.attrs.update(
                 {
                     "format": FORMAT, "software": SOFTWARE, "schema_version": SCHEMA_VERSION, "schema_hash": SCHEMA_HASH,
-                    "content_sha256": sum_of(more | sums), **attributes,
+                    "content_sha256": _sum_of_cut(file, work, book) if cut else sum_of(more | sums), **attributes,
                 }
             )  # fmt: skip
             file.create_dataset("schema", data=json.dumps(DESCRIPTION))
@@ -229,6 +243,22 @@ def _merge(
     os.rename(spool.path, target)
     sync_folder(target.parent)
     return {kind.name: writer.events for kind, writer in writers.items()}
+
+
+def _sum_of_cut(file: h5py.File, work: _Work, book: Book | None) -> str:
+    """Over everything in one, kind by kind: the sources are read once more for it."""
+    digest = hashlib.sha256()
+    for kind in Kind:
+        if kind.name in file:
+            for segment in work.segments():
+                for tables in segment.windows((kind,)):
+                    work.look()
+                    digest.update(to_bytes(tables[kind])[0])
+    if book is not None:
+        digest.update(book.levels().tobytes())
+    if (ledger := read_ledger(file)) is not None:
+        digest.update(ledger.rows.tobytes())
+    return digest.hexdigest()
 
 
 class Images:

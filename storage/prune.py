@@ -7,7 +7,6 @@ then the day goes.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,12 +44,6 @@ def mark_exported(folder: Path, day: str, target: Path) -> None:
     marks = read_exported(folder) | {day: Exported(str(target), day_sha256(folder, day))}
     tree = {name: one._asdict() for name, one in sorted(marks.items())}
     place(Path(folder) / EXPORTED, json.dumps(tree, indent=1).encode() + b"\n", 0o644)
-
-
-def free_bytes(folder: Path) -> int:
-    """What the disk of `folder` has left for us."""
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize
 
 
 def prunable(archive: ArchiveWriter) -> str | None:

@@ -12,14 +12,17 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from bus.schema import QUOTE, Kind
+from bus.schema import Kind
 from storage.bars import BAR, I8, LEVELS_S, SECOND_NS, coarsen, none
 from storage.packing import CHUNK_BYTES, CHUNK_ROWS, FILTER_BYTES, ZSTD_LEVEL, pack
 from storage.runs import Window
-from storage.ticks import CHANGE, Seen, bars_of, stored
+from storage.ticks import Seen, bars_of, stored
+from storage.timing import CHANGE, OPEN, Edges
 
 GROUP = "bars"
-VERSION = 1  # of the fields' meaning: another one's pyramid is not read, the ticks are
+VERSION = 2  # of the fields' meaning: another one's pyramid is not read, the ticks are
+FIRST = 1  # but the first one is: it knew no era, and no quote at its beginning whose change ended the file before
+ENDLESS = 1 << 40  # more changes than any file has: how many the first version had it did not say
 KINDS = (Kind.trade, Kind.quote, Kind.depth)
 
 
@@ -43,7 +46,9 @@ def write(group: Any, seen: Seen) -> None:
     group.attrs["version"], group.attrs["timeless"] = VERSION, seen.timeless
     if len(bars):
         group.attrs["begin_ns"], group.attrs["end_ns"] = bars["begin_ns"][0], bars["begin_ns"][-1] + SECOND_NS
-    for name, rows in (("waiting", seen.waiting), ("opening", seen.opening)):
+    edges = seen.edges
+    group.attrs["changes"], group.attrs["last_changes"], group.attrs["broken"] = edges.first, edges.last, edges.broken
+    for name, rows in (("waiting", edges.quotes), ("opening", edges.opening), ("closing", edges.closing)):
         if len(rows):
             group.create_dataset(name, data=rows)
     for level in LEVELS_S:
@@ -87,7 +92,7 @@ def read(group: Any, level_s: int, start_ns: int | None = None, end_ns: int | No
 
 
 def has_pyramid(file: Any) -> bool:
-    return GROUP in file and file[GROUP].attrs.get("version") == VERSION
+    return GROUP in file and file[GROUP].attrs.get("version") in (FIRST, VERSION)
 
 
 def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: Any = None) -> Seen:
@@ -100,9 +105,26 @@ def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: An
         else:
             parts.append(bars_of(stored(file, kernels), Window(window.every_ns, start_ns, end_ns), pool).bars)
     bars = coarsen(np.concatenate([none(), *parts]), window.every_ns)
-    waiting = group["waiting"][:] if "waiting" in group else np.zeros(0, QUOTE)
-    opening = group["opening"][:] if "opening" in group else np.zeros(0, CHANGE)
-    return Seen(bars, waiting, opening, int(group.attrs["timeless"]))
+    return Seen(bars, _edges(group), int(group.attrs["timeless"]))
+
+
+def _edges(group: Any) -> Edges:
+    """As `write` was given them."""
+
+    def rows(name: str, dtype: np.dtype) -> np.ndarray:
+        out = np.zeros(len(group[name]) if name in group else 0, dtype)
+        if name in group:
+            old = group[name][:]
+            for field in old.dtype.names:
+                out[field] = old[field]
+        return out
+
+    waiting, opening, closing = rows("waiting", OPEN), rows("opening", CHANGE), rows("closing", CHANGE)
+    if group.attrs["version"] == FIRST:
+        waiting["at"] = ENDLESS
+        return Edges(opening, closing, ENDLESS, ENDLESS, False, waiting)
+    first, last = int(group.attrs["changes"]), int(group.attrs["last_changes"])
+    return Edges(opening, closing, first, last, bool(group.attrs["broken"]), waiting)
 
 
 def cover(window: Window, begin_ns: int | None, end_ns: int | None) -> Iterator[tuple[int, int, int]]:

@@ -12,17 +12,19 @@ import numpy as np
 
 from bus.config import Config
 from bus.log import LogReader, Tail
-from bus.schema import Kind
+from bus.schema import Flag, Kind
 from bus.segments import LogReleased
 from bus.wire import Event
 from bus.wire import events as events_of
 from storage.archive import DAY_NS, ArchiveReader, day_of, read_watermark
+from storage.catalog import Watermark
 from storage.columns import from_bytes
 from storage.coverage import described
 from storage.environment import RecentError
+from storage.eras import era_of
 from storage.gaps import Gaps, coverage_of, handed
 from storage.recent import RecentReader
-from storage.rows import By, check_order, in_id_order, row_dtype, rows_of
+from storage.rows import By, check_order, in_id_order, rows_of
 from storage.times import ReadError, Time, to_ns
 
 __all__ = ["ReadError", "Time", "arrays", "events", "exponents", "frame", "last", "latest", "parse_topic", "scaled", "to_ns"]
@@ -55,17 +57,19 @@ def events(
     """Events with after < seq ≤ until in order of `seq`, each once, the same bytes wherever they lie.
 
     With `follow` it waits at the end for more until `stop()`. Raises ReadError when neither archive nor log has a
-    number in between, ArchiveError or LogError when files are damaged.
+    number in between or they are not of one mesh, ArchiveError or LogError when files are damaged.
     """
     wanted = None if kinds is None else frozenset(kinds)
     position = after
     while until is None or position < until:
-        archived = read_watermark(config.archive_dir).archived_seq
+        mark = read_watermark(config.archive_dir)
+        archived = mark.archived_seq
         if archived > position:
             reader = ArchiveReader(config.archive_dir)
             yield from reader.events(position, until, wanted, subject)
             position = reader.archived_seq
             continue
+        _check_one_mesh(config, mark)
         try:
             for event in _from_log(config, position, until, follow, stop):
                 position = event.seq
@@ -79,6 +83,16 @@ def events(
                 f"seq {position + 1} is neither in {config.archive_dir}, which ends at {archived}, nor in "
                 f"{config.log_dir}, which begins at {LogReader(config.log_dir).first}; restore the missing part from a copy"
             ) from None
+
+
+def _check_one_mesh(config: Config, mark: Watermark) -> None:
+    """Raises ReadError where the log does not go on with what the archive holds. One without the other is read alone."""
+    log = LogReader(config.log_dir)
+    if mark.archived_seq and log.first and (why := log.foreign(mark.archived_seq, mark.log_id)):
+        raise ReadError(
+            f"{config.archive_dir} and {config.log_dir} are not of one mesh: the archive ends at seq {mark.archived_seq}; "
+            f"{why}. Move the archive away, or bring its log back"
+        )
 
 
 def _from_log(config: Config, after: int, until: int | None, follow: bool, stop: Callable[[], bool]) -> Iterator[Event]:
@@ -114,7 +128,7 @@ def arrays(
     """One row a record of the topic with start ≤ seq_ns < end, in order, up to this moment.
 
     `order` "seq": as it was heard, which is what a model saw. "id" (trades): with start ≤ venue_ns < end in order of trade_id,
-    each once, what was repaired later in its place; where a venue began its ids anew, ask for the times before and after.
+    each once, what was repaired later in its place; where a venue began its ids anew, all of one era before all of the next.
 
     dtype: `storage.archive.row_dtype(kind)`: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event (u8, i8 ns, UTC),
     then the record's own fields; prices and quantities are mantissas. A depth event with n levels gives n rows.
@@ -135,23 +149,34 @@ def arrays(
 def _gathered(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:
     check_order(kind, by)
     archive = ArchiveReader(config.archive_dir)
-    parts = [archive.columns(kind, subject, start_ns, end_ns, by)]
+    era, eras = 0, []
+    if by == "venue":
+        found, era = archive.by_venue(kind, subject, start_ns, end_ns)
+        parts, eras = [found.rows], [found.eras]
+    else:
+        parts = [archive.columns(kind, subject, start_ns, end_ns)]
     position = archive.archived_seq
     if start_ns is not None and by == "seq":
         position = max(position, LogReader(config.log_dir).seq_at(start_ns))
     raws: list[bytes] = []
+    resets: list[int] = []
     for event in events(config, position):
         if end_ns is not None and by == "seq" and event.seq_ns >= end_ns:
             break
         if event.kind == kind and event.subject == subject:
             raws.append(bytes(event.raw))
+            if by == "venue" and event.flags & Flag.RESET:
+                resets.append(event.seq)
             if len(raws) >= ROWS_BATCH:
                 parts.append(_rows(kind, subject, raws, start_ns, end_ns, by))
                 raws = []
     if raws:
         parts.append(_rows(kind, subject, raws, start_ns, end_ns, by))
-    rows = np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
-    return in_id_order(rows) if by == "venue" else rows
+    rows = np.concatenate(parts)
+    if by == "seq":
+        return rows
+    logged = era_of(np.array([era, *resets], "i8"), rows["seq"][len(parts[0]) :])
+    return in_id_order(rows, np.concatenate([*eras, logged]))
 
 
 def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:

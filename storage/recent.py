@@ -20,8 +20,9 @@ from pathlib import Path
 import lmdb
 
 from bus.files import boot_id, write_file
+from bus.space import free_of, refusal
 from bus.wire import Event, decode
-from storage.environment import Environment, RecentError, close_environment, open_environment, present_environment
+from storage.environment import Environment, RecentError, close_environment, open_environment, present_environment, reading
 
 STRETCH_NS = 10_000_000  # a time is found by its stretch and a short walk: a hundredth of the index
 PRUNE_EVENTS = 20_000  # per step: a commit stays within some ms
@@ -39,16 +40,21 @@ class RecentFull(RecentError):
 class RecentWriter:
     """Fills the store. One process does (the recorder, which holds the archive's lock).
 
-    A store of another boot or another log is removed and begun anew: `recent_seq` is 0 then. Raises RecentError.
+    A store of another boot or another log is removed and begun anew: `recent_seq` is 0 then. `last`: where the log ends; a
+    store that goes on beyond it is of another one, and `ahead` says so, a sentence. Raises RecentError.
     """
 
-    def __init__(self, folder: Path, log_id: int = 0, bytes_max: int = 8 << 30, boot: str | None = None):
+    def __init__(
+        self, folder: Path, log_id: int = 0, bytes_max: int = 8 << 30, boot: str | None = None, last: int | None = None
+    ):
         self.folder = Path(folder)
         self.bytes_max = max(bytes_max // 4096 * 4096, 1 << 20)  # LMDB wants whole pages
         self.boot = boot_id() if boot is None else boot
         self.log_id = log_id
         self.pending: list[Event] = []
         self.wiped = False
+        self.ahead = ""
+        self._last = last
         self.began = True  # the next commit is the first of what follows without a hole
         self._opened: Environment | None = None
         try:
@@ -79,8 +85,11 @@ class RecentWriter:
                 with self._env.begin(db=self._tables[b"meta"]) as txn:
                     if seq := txn.get(b"recent_seq"):
                         self.recent_seq = _U8.unpack(seq)[0]
-                        self.began = self.recent_seq == 0
-                        return
+                        if self._last is None or self.recent_seq <= self._last:
+                            self.began = self.recent_seq == 0
+                            return
+                        self.ahead = f"{self.folder} holds events up to seq {self.recent_seq}, and its log ends at {self._last}"
+                        self.recent_seq = 0
             except (RecentError, lmdb.Error):
                 pass  # damaged: it is a cache
         self.wiped = there
@@ -150,8 +159,7 @@ class RecentWriter:
     def _full(self, error: Exception) -> RecentFull:
         self._topics = self._load_topics()  # those of the failed transaction are not there
         return RecentFull(
-            f"{self.folder} takes no more: {error}; free space or raise recorder.recent_bytes_max. Nothing is lost: the "
-            "log has it, and it is tried again"
+            f"{self.folder} takes no more: {_why(error, self.folder)}. Nothing is lost: the log has it, and it is tried again"
         )
 
     def _commit(self, events: list[Event], seq: int) -> None:
@@ -258,10 +266,11 @@ class RecentReader:
 
     @contextlib.contextmanager
     def _view(self) -> Iterator[tuple[lmdb.Transaction, dict]]:
-        environment = self._opened = present_environment(self.folder)
         try:
-            with environment.env.begin() as txn:
-                yield txn, environment.tables
+            with reading():
+                environment = self._opened = present_environment(self.folder)
+                with environment.env.begin() as txn:
+                    yield txn, environment.tables
         except lmdb.Error as error:
             raise RecentError(f"{self.folder} cannot be read: {error}; the recorder rebuilds it at its next start") from None
 
@@ -354,3 +363,11 @@ class RecentReader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _why(error: Exception, folder: Path) -> str:
+    if isinstance(error, OSError):
+        return refusal(error, folder)
+    if isinstance(error, lmdb.MapFullError):
+        return f"{error}; raise recorder.recent_bytes_max"
+    return f"{error}; {free_of(folder)} are free there"

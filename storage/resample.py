@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from bus.config import Config
-from bus.log import LogReader
 from bus.schema import Kind
 from storage import pyramid, reader
 from storage.archive import DAY_NS, ArchiveReader, File, PrunedWarning, day_of
 from storage.bargaps import handed
-from storage.bars import BAR, SECOND_NS, between, merge
+from storage.bars import BAR, LAST_QUOTE, SECOND_NS, between, merge
 from storage.catalog import OVERLAY, day_start_ns
 from storage.columns import from_bytes
 from storage.gaps import Gaps, outside
@@ -34,12 +33,12 @@ if TYPE_CHECKING:
 Source = Literal["auto", "pyramid", "ticks"]
 Every = int | str | timedelta
 Progress = Callable[[int, int], None]
+Before = dict[Kind, int]  # by kind: the era before some events
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 ROWS_BATCH = 50_000  # events of the log that are turned into rows at once
 COMPILED_TICKS = 2_000_000  # of one file: loading numba takes half a second, or two when there is nothing in its cache
 FILLED_MAX = 20_000_000  # bars: 4 GB
 THREADS = min(4, os.cpu_count() or 1)
-CARRIED = ("quote_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
 
 
 def seconds(every: Every) -> int:
@@ -112,9 +111,9 @@ def seen(
     if source == "pyramid" and any(edge is not None and edge % SECOND_NS for edge in window[1:]):
         raise ReadError("a pyramid holds whole seconds; give a start and an end of whole seconds, or another source")
     with ThreadPoolExecutor(THREADS, "bars") as pool:
-        archived, parts = _archived(config, subject, window, source, progress, pool)
+        archived, before, parts = _archived(config, subject, window, source, progress, pool)
         if source != "pyramid":
-            parts += _logged(config, subject, window, archived)
+            parts += _logged(config, subject, window, archived, before)
     joined = join(parts, window)
     first = None if window.start_ns is None else window.start_ns // window.every_ns * window.every_ns
     return joined._replace(bars=between(joined.bars, first, window.end_ns))
@@ -122,8 +121,8 @@ def seen(
 
 def _archived(
     config: Config, subject: str, window: Window, source: Source, progress: Progress, pool: Executor
-) -> tuple[int, list[Seen]]:
-    """(seq up to which it is), from the archive's files; again when they were sealed away meanwhile."""
+) -> tuple[int, Before, list[Seen]]:
+    """(seq up to which it is, eras after it, what it says) of the archive; again when files were sealed away meanwhile."""
     archive = ArchiveReader(config.archive_dir)
     while True:
         try:
@@ -131,14 +130,15 @@ def _archived(
             parts = []
             for number, file in enumerate(files):
                 progress(number, len(files))
-                if (part := _of_file(file, window, source, pool)) is not None:
+                if (part := _of_file(file, window, source, pool, archive)) is not None:
                     parts.append(part)
             progress(len(files), len(files))
-            return archive.archived_seq, parts
+            before = {kind: archive.era_after(kind, subject) for kind in (Kind.trade, Kind.quote)}
+            return archive.archived_seq, before, parts
         except ArchiveGone:
-            before = archive.files
+            known = archive.files
             archive.refresh()
-            if archive.files == before:
+            if archive.files == known:
                 raise
 
 
@@ -169,8 +169,10 @@ def kernels_for(file: Any) -> Any:
     return bar_kernels
 
 
-def _of_file(file: File, window: Window, source: Source, pool: Executor) -> Seen | None:
+def _of_file(file: File, window: Window, source: Source, pool: Executor, archive: ArchiveReader) -> Seen | None:
+    eras = None
     if file.part == OVERLAY:  # whole events: those with trades of two days lie in the overlays of both
+        eras = {kind: archive.eras(file, kind) for kind in (Kind.trade, Kind.quote)}
         begin_ns = day_start_ns(file.day)
         window = window.within(begin_ns, begin_ns + DAY_NS)
     with Segment(file.path) as segment:
@@ -184,7 +186,7 @@ def _of_file(file: File, window: Window, source: Source, pool: Executor) -> Seen
                 return pyramid.seen_in(segment.file, window, pool, kernels)
             if source == "pyramid" and file.part != OVERLAY:  # which belongs to a sealed day, and has none
                 return None
-            return bars_of(stored(segment.file, kernels), window, pool)
+            return bars_of(stored(segment.file, kernels, eras), window, pool)
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
             raise ArchiveError(f"{file.path} is damaged: {error}; restore it from a copy or rebuild it") from None
 
@@ -199,26 +201,28 @@ def _warn_pruned(file: File, window: Window) -> None:
         )  # fmt: skip
 
 
-def _logged(config: Config, subject: str, window: Window, archived: int) -> list[Seen]:
+def _logged(config: Config, subject: str, window: Window, archived: int, before: Before) -> list[Seen]:
     """From the log, what is not archived."""
-    position = archived
-    if window.start_ns is not None:
-        position = max(position, LogReader(config.log_dir).seq_at(window.start_ns - DAY_NS))
     parts: list[Seen] = []
     raws: dict[Kind, list[bytes]] = {}
-    waiting = 0
-    for event in reader.events(config, position, kinds=pyramid.KINDS, subject=subject):
+    waiting, eras = 0, dict(before)
+    for event in reader.events(config, archived, kinds=pyramid.KINDS, subject=subject):
         raws.setdefault(Kind(event.kind), []).append(bytes(event.raw))
         waiting += 1
         if waiting >= ROWS_BATCH:
-            parts.append(_of_raws(raws, window))
+            parts.append(_of_raws(raws, window, eras))
             raws, waiting = {}, 0
-    return [*parts, _of_raws(raws, window)] if raws else parts
+    return [*parts, _of_raws(raws, window, eras)] if raws else parts
 
 
-def _of_raws(raws: dict[Kind, list[bytes]], window: Window) -> Seen:
+def _of_raws(raws: dict[Kind, list[bytes]], window: Window, eras: dict[Kind, int]) -> Seen:
+    """`eras`: before the events, and afterwards behind them."""
     tables = {kind: from_bytes(kind, b"".join(own), np.array([len(raw) for raw in own], "i8")) for kind, own in raws.items()}
-    return bars_of(held(tables), window)
+    ticks = held(tables, eras)
+    for kind, column in ((Kind.trade, ticks.trades), (Kind.quote, ticks.quotes)):
+        if kind in tables:
+            eras[kind] = column.eras[-1][1]
+    return bars_of(ticks, window)
 
 
 def filled(bars: np.ndarray, window: Window) -> np.ndarray:
@@ -242,7 +246,7 @@ def filled(bars: np.ndarray, window: Window) -> np.ndarray:
     for name in ("open_ticks", "high_ticks", "low_ticks", "close_ticks"):
         out[name] = np.where(out["count"] > 0, out[name], np.where(before >= 0, out["close_ticks"][before], 0))
     before = _row_before(out["quotes"] > 0)
-    for name in CARRIED:
+    for name in LAST_QUOTE:
         out[name] = np.where(before >= 0, out[name][before], 0)
     return out
 

@@ -29,9 +29,14 @@ def check_order(kind: Kind, by: By) -> None:
         )
 
 
-def in_id_order(rows: np.ndarray) -> np.ndarray:
-    """Trades by trade_id, each once: a trade that strayed lies in its overlay and in the day it was sequenced."""
-    rows = rows[np.lexsort((rows["seq"], rows["trade_id"]))]
+def in_id_order(rows: np.ndarray, eras: np.ndarray) -> np.ndarray:
+    """Trades era by era by trade_id, each once: one that strayed lies in its overlay and in the day it was sequenced.
+
+    What is the same is told by seq and id: an id that came again (its line took it back, docs/messages.md) is another trade,
+    and stands beside the first one in order of seq.
+    """
+    order = np.lexsort((rows["seq"], rows["trade_id"], eras))
+    rows = rows[order]
     again = np.zeros(len(rows), bool)
     again[1:] = (rows["trade_id"][1:] == rows["trade_id"][:-1]) & (rows["seq"][1:] == rows["seq"][:-1])
     return rows[~again] if again.any() else rows

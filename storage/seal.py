@@ -4,12 +4,12 @@ The order makes a crash harmless: every file of the day and of its overlays is o
 before the manifest says `sealed_seq`; only then the cuts are removed. What a crash leaves is finished at the next attempt.
 """
 
-import time
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
+from bus import clock
 from bus.schema import Kind
 from storage.catalog import DAY_NS, OVERLAY, File, day_of, day_start_ns, list_files
 from storage.columns import Table
@@ -36,7 +36,7 @@ class Sealer:
             return None
         day = min(days)
         over = day_start_ns(day) + DAY_NS + self.after_ns
-        return day if (time.time_ns() if now_ns is None else now_ns) >= over else None
+        return day if (clock.now_ns() if now_ns is None else now_ns) >= over else None
 
     def seal(self, day: str, stop: Stop = lambda: False) -> None:
         """Raises ArchiveFull (tried again), Interrupted (done again later), ArchiveError when a cut is missing or damaged.

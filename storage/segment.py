@@ -12,9 +12,11 @@ from urllib.parse import quote, unquote
 import h5py
 import numpy as np
 
+from bus.evolution import dtype_of, recast
 from bus.files import make_folders, sync_folder
-from bus.schema import DEPTH, DESCRIPTION, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from bus.schema import DEPTH, DESCRIPTION, DTYPES, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from bus.segments import LogError
+from bus.space import refusal
 from bus.topics import TABLE, Lane
 from storage.book import Book
 from storage.columns import Table, TableReader, read_table, to_bytes, windows
@@ -146,7 +148,7 @@ def place(path: Path, data: bytes, mode: int = 0o444) -> None:
         with contextlib.suppress(OSError):
             aside.unlink()
         raise ArchiveFull(
-            f"{path.parent} takes no archive file: {error.strerror or error}; free space or make it writable. "
+            f"{path.parent} takes no archive file: {refusal(error, path.parent)}. "
             "Nothing is lost: the log keeps everything until it is archived, and it is tried again"
         ) from None
 
@@ -298,6 +300,15 @@ class Segment:
         """The book after the last event: the one that the next segment opens with."""
         return self.book_at(1 << 62)
 
+    def _as_written(self, kind: Kind, table: Table) -> Table:
+        """With the records that the file's own schema has: its checksum is of those."""
+        dtype = dtype_of(self.description, kind)
+        if dtype == DTYPES[kind]:
+            return table
+        headers = table.headers.copy()
+        headers["size"] = HEADER.itemsize + headers["count"] * dtype.itemsize
+        return Table(headers, recast(table.records, dtype))
+
     def check(self) -> None:
         """Decodes everything and compares with the checksum. Raises ArchiveError."""
         digest = hashlib.sha256()
@@ -305,7 +316,7 @@ class Segment:
         for kind in self.kinds:
             own = hashlib.sha256()
             for tables in self.windows((kind,)):
-                data, _ = to_bytes(tables[kind])
+                data, _ = to_bytes(self._as_written(kind, tables[kind]))
                 digest.update(data)
                 own.update(data)
             sums[kind.name] = own.hexdigest()

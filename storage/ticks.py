@@ -1,6 +1,6 @@
 """Ticks to bars: trades, quotes and depth changes of one archive file, or of events in memory."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, NamedTuple
 
@@ -10,12 +10,11 @@ from bus.schema import QUOTE, Flag, Kind
 from storage.bars import BAR, I8, LAST_QUOTE, floor, merge, none, set_whole
 from storage.chunks import Chunked, Held, Packed
 from storage.columns import Table
-from storage.packing import CHUNK_ROWS, U8
+from storage.eras import eras_of_events, eras_of_file
+from storage.packing import CHUNK_ROWS
 from storage.runs import Window, inside, reduce, runs_of, sorted_runs
+from storage.timing import CHANGE, OPEN, OPEN_MAX, Changes, Clock, Edges, Seam, edges_of
 
-CHANGE = np.dtype([("first_id", "<i8"), ("last_id", "<i8"), ("venue_ns", "<i8")])
-WAITING_MAX = 4096  # quotes at a file's end that the next file's first changes may give a time
-OPENING_MAX = 64  # and how many of those changes are looked at
 TRADE_COLUMNS = ("trade_id", "price_ticks", "quantity_lots", "venue_ns", "side")
 QUOTE_COLUMNS = QUOTE.names or ()
 NEVER = np.iinfo("i8").max
@@ -24,163 +23,161 @@ NEVER = np.iinfo("i8").max
 class Seen(NamedTuple):
     """What a stretch of the log says of bars.
 
-    `bars`: dtype BAR, merged. `waiting`: dtype QUOTE, quotes at its end that have no time before a later stretch brings the
-    change that covers them. `opening`: dtype CHANGE, its first depth changes. `timeless`: trades and quotes that no time can
-    be given; they are in no bar.
+    `bars`: dtype BAR, merged. `edges`: what its neighbours need of it (storage/timing.py). `timeless`: trades and quotes that
+    no time can be given; they are in no bar.
     """
 
     bars: np.ndarray
-    waiting: np.ndarray
-    opening: np.ndarray
+    edges: Edges
     timeless: int
 
 
-class Clock:
-    """Gives a quote without a time that of the depth change which covers its update id; never this machine's.
+class Column(NamedTuple):
+    """Columns of one kind, all of the same length. `eras`: (row at which it begins, era), in order, the first at row 0."""
 
-    `changes`: dtype CHANGE, in order of the log. `began`: rows at which the venue's ids began anew, `began_seq` their seq.
-    """
+    columns: Mapping[str, Chunked]
+    eras: list[tuple[int, int]]
+    seqs: Callable[[], np.ndarray]
 
-    def __init__(self, changes: np.ndarray, began: np.ndarray | None = None, began_seq: np.ndarray | None = None):
-        self.changes = changes
-        self.began_seq = np.zeros(0, U8) if began_seq is None else began_seq
-        bounds = [0, *(() if began is None else began.tolist()), len(changes)]
-        self.parts = [changes[a:b] for a, b in zip(bounds, bounds[1:])]
-        self.tops = [np.maximum.accumulate(part["last_id"]) for part in self.parts]
-
-    def times(self, ids: np.ndarray, seqs: np.ndarray | None = None) -> np.ndarray:
-        """Venue time for each update id, 0 where no change covers it. `seqs` only matter where ids began anew."""
-        out = np.zeros(len(ids), I8)
-        which = np.searchsorted(self.began_seq, seqs, "right") if seqs is not None else np.zeros(len(ids), "i8")
-        for number, (part, tops) in enumerate(zip(self.parts, self.tops)):
-            if not len(part):
-                continue
-            rows = np.flatnonzero(which == number) if len(self.parts) > 1 else slice(None)
-            own = ids[rows]
-            place = np.searchsorted(tops, own)
-            change = part[np.minimum(place, len(part) - 1)]
-            covered = (place < len(part)) & (change["first_id"] <= own) & (own <= change["last_id"])
-            out[rows] = np.where(covered, change["venue_ns"], 0)
+    def pieces(self, name: str) -> list[tuple[int, slice, int]]:
+        """(number of a chunk, rows in it, era): of one era each. `name`: of any column."""
+        rows = self.columns[name].rows
+        ends = [start for start, _ in self.eras[1:]] + [rows]
+        out = []
+        for number in range(-(-rows // CHUNK_ROWS)):
+            begin = number * CHUNK_ROWS
+            for (start, era), end in zip(self.eras, ends):
+                low, high = max(start, begin), min(end, begin + CHUNK_ROWS)
+                if low < high:
+                    out.append((number, slice(low - begin, high - begin), era))
         return out
-
-    def is_behind(self, ids: np.ndarray, seqs: np.ndarray | None = None) -> np.ndarray:
-        """Whether an id is beyond every change so far: a later one may cover it."""
-        latest = seqs is None or len(self.began_seq) == 0 or seqs >= self.began_seq[-1]
-        return latest & (ids > (self.tops[-1][-1] if len(self.tops[-1]) else -1))
 
 
 class Ticks(NamedTuple):
-    """Columns of one stretch of the log; each kind's all of the same length. `quote_seqs` only where `clock` needs them."""
+    """One stretch of the log."""
 
-    trades: Mapping[str, Chunked]
-    quotes: Mapping[str, Chunked]
-    changes: np.ndarray
+    trades: Column
+    quotes: Column
+    changes: Changes
     clock: Clock
-    quote_seqs: np.ndarray | None
     kernels: Any = None
 
 
-def stored(file: Any, kernels: Any = None) -> Ticks:
-    """Of an archive file of one instrument, open in h5py. `kernels`: storage.bar_kernels, or None for numpy alone."""
+Eras = Mapping[Kind, np.ndarray]
 
-    def columns(kind: Kind, names: tuple[str, ...]) -> dict[str, Chunked]:
+
+def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
+    """Of an archive file of one instrument, open in h5py. `kernels`: storage.bar_kernels, or None for numpy alone.
+
+    `eras`: of trades and quotes, where the file's own ledger does not say (an overlay has none).
+    """
+
+    def column(kind: Kind, names: tuple[str, ...]) -> Column:
         if kind.name not in file:
-            return {name: Held(np.zeros(0, I8)) for name in names}
+            return _nothing(names)
         group = file[kind.name]
-        return {name: Chunked(group["records"], name, int(group.attrs["records"]), kernels) for name in names}
+        columns = {name: Chunked(group["records"], name, int(group.attrs["records"]), kernels) for name in names}
 
-    changes, flags, seqs = np.zeros(0, CHANGE), np.zeros(0, I8), None
+        def seqs() -> np.ndarray:
+            events, rows = group["events"], int(group.attrs["events"])
+            own = Chunked(events, "seq", rows).values()
+            return own if rows == columns[names[0]].rows else np.repeat(own, Chunked(events, "count", rows).values())
+
+        return _column(columns, eras_of_file(file, kind) if eras is None else eras[kind], seqs)
+
+    changes = Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
     if "depth" in file:
         group, rows = file["depth/events"], int(file["depth"].attrs["events"])
-        changes = np.zeros(rows, CHANGE)
-        changes["last_id"] = Chunked(group, "last_id", rows).values()
-        changes["first_id"] = changes["last_id"] - Chunked(group, "id_span", rows).values()
-        changes["venue_ns"] = Chunked(group, "venue_ns", rows).values()
-        flags = Chunked(group, "flags", rows).values()
-        seqs = Chunked(group, "seq", rows)
-    quotes = columns(Kind.quote, QUOTE_COLUMNS)
-
-    def quote_seqs() -> np.ndarray:
-        group = file["quote/events"]
-        rows = int(file["quote"].attrs["events"])
-        return np.repeat(Chunked(group, "seq", rows).values(), Chunked(group, "count", rows).values())
-
-    return _ticks(columns(Kind.trade, TRADE_COLUMNS), quotes, changes, flags, seqs, quote_seqs)._replace(kernels=kernels)
+        own = np.zeros(rows, CHANGE)
+        own["last_id"] = Chunked(group, "last_id", rows).values()
+        own["first_id"] = own["last_id"] - Chunked(group, "id_span", rows).values()
+        own["venue_ns"] = Chunked(group, "venue_ns", rows).values()
+        changes = _changes_of(own, Chunked(group, "flags", rows).values(), Chunked(group, "seq", rows).values())
+    trades, quotes = column(Kind.trade, TRADE_COLUMNS), column(Kind.quote, QUOTE_COLUMNS)
+    return Ticks(trades, quotes, changes, Clock(changes), kernels)
 
 
-def held(tables: Mapping[Kind, Table]) -> Ticks:
-    """Of events in memory: one instrument's tables of trades, quotes and depth, those that there are."""
+def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None) -> Ticks:
+    """Of events in memory: one instrument's tables of trades, quotes and depth, those that there are.
 
-    def columns(kind: Kind, names: tuple[str, ...]) -> dict[str, Chunked]:
+    `before`: the eras of trades and quotes before them; none is 0.
+    """
+
+    def column(kind: Kind, names: tuple[str, ...]) -> Column:
         if kind not in tables:
-            return {name: Held(np.zeros(0, I8)) for name in names}
-        return {name: Held(np.ascontiguousarray(tables[kind].records[name])) for name in names}
+            return _nothing(names)
+        headers, records = tables[kind]
+        columns = {name: Held(np.ascontiguousarray(records[name])) for name in names}
+        eras = eras_of_events(headers, (before or {}).get(kind, 0))
+        return _column(columns, eras, lambda: np.repeat(headers["seq"].astype(I8), headers["count"]))
 
-    changes, flags, seqs = np.zeros(0, CHANGE), np.zeros(0, I8), None
+    changes = Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
     if Kind.depth in tables:
         headers = tables[Kind.depth].headers
-        changes = np.zeros(len(headers), CHANGE)
+        own = np.zeros(len(headers), CHANGE)
         for name in CHANGE.names or ():
-            changes[name] = headers[name]
-        flags, seqs = headers["flags"].astype(I8), Held(headers["seq"].astype(I8))
-
-    def quote_seqs() -> np.ndarray:
-        headers = tables[Kind.quote].headers
-        return np.repeat(headers["seq"], headers["count"])
-
-    return _ticks(columns(Kind.trade, TRADE_COLUMNS), columns(Kind.quote, QUOTE_COLUMNS), changes, flags, seqs, quote_seqs)
+            own[name] = headers[name]
+        changes = _changes_of(own, headers["flags"].astype(I8), headers["seq"].astype(I8))
+    trades, quotes = column(Kind.trade, TRADE_COLUMNS), column(Kind.quote, QUOTE_COLUMNS)
+    return Ticks(trades, quotes, changes, Clock(changes))
 
 
-def _ticks(trades: dict, quotes: dict, changes: np.ndarray, flags: np.ndarray, seqs: Any, quote_seqs: Any) -> Ticks:
+def _nothing(names: tuple[str, ...]) -> Column:
+    return Column({name: Held(np.zeros(0, I8)) for name in names}, [(0, 0)], lambda: np.zeros(0, I8))
+
+
+def _column(columns: Mapping[str, Chunked], eras: np.ndarray, seqs: Callable[[], np.ndarray]) -> Column:
+    starts = [0] if len(eras) == 1 else [0, *np.searchsorted(seqs(), eras[1:]).tolist()]
+    return Column(columns, list(zip(starts, eras.tolist())), seqs)
+
+
+def _changes_of(rows: np.ndarray, flags: np.ndarray, seqs: np.ndarray) -> Changes:
     """A snapshot is no change: it is what we asked for, and some venues give it no time."""
-    is_change = (flags & Flag.SNAPSHOT == 0) & (changes["venue_ns"] != 0)
-    began = np.flatnonzero(flags & Flag.RESET)
-    kept = changes[is_change]
-    if not len(began):
-        return Ticks(trades, quotes, kept, Clock(kept), None)
-    rows = np.cumsum(is_change)[began] - is_change[began]
-    clock = Clock(kept, rows, seqs.values()[began])
-    return Ticks(trades, quotes, kept, clock, quote_seqs().astype(I8) if quotes["update_id"].rows else None)
+    kept = (flags & Flag.SNAPSHOT == 0) & (rows["venue_ns"] != 0)
+    return Changes(rows[kept], seqs[kept], seqs[flags & Flag.RESET != 0])
 
 
 def bars_of(ticks: Ticks, window: Window, pool: Executor | None = None) -> Seen:
     """All that `ticks` say of the window; on the pool's threads, a chunk of rows each."""
-    jobs: list[tuple] = [(_trades, number) for number in _pieces(ticks.trades["trade_id"])]
-    jobs += [(_quotes, number) for number in _pieces(ticks.quotes["update_id"])]
-    done = (pool.map if pool and len(jobs) > 1 else map)(lambda job: job[0](ticks, job[1], window), jobs)
-    parts, waiting, timeless = [_changes(ticks.changes, window)], [], 0
+    quotes = _Quotes(ticks)
+    jobs: list[tuple] = [(_trades, ticks, piece) for piece in ticks.trades.pieces("trade_id")]
+    jobs += [(_quotes, quotes, piece) for piece in ticks.quotes.pieces("update_id")]
+    done = (pool.map if pool and len(jobs) > 1 else map)(lambda job: job[0](*job[1:], window), jobs)
+    parts, waiting, timeless = [_changes(ticks.changes.rows, window)], [np.zeros(0, OPEN)], 0
     for bars, wait, lost in done:
         parts.append(bars)
         waiting.append(wait)
         timeless += lost
-    rest = np.concatenate(waiting) if waiting else np.zeros(0, QUOTE)
-    timeless += max(len(rest) - WAITING_MAX, 0)
-    return Seen(merge(np.concatenate(parts)), rest[-WAITING_MAX:], ticks.changes[:OPENING_MAX], timeless)
+    rest = np.concatenate(waiting)
+    if len(rest) > OPEN_MAX:  # those nearest to the edges
+        timeless += len(rest) - OPEN_MAX
+        rest = np.concatenate([rest[: OPEN_MAX // 2], rest[-OPEN_MAX // 2 :]])
+    return Seen(merge(np.concatenate(parts)), edges_of(ticks.changes, rest), timeless)
 
 
-def _pieces(column: Chunked) -> range:
-    return range(-(-column.rows // CHUNK_ROWS))
+Piece = tuple[int, slice, int]  # number of a chunk, rows in it, era
 
 
 def _none(lost: int = 0) -> tuple[np.ndarray, np.ndarray, int]:
-    return none(), np.zeros(0, QUOTE), lost
+    return none(), np.zeros(0, OPEN), lost
 
 
-def _trades(ticks: Ticks, number: int, window: Window) -> tuple[np.ndarray, np.ndarray, int]:
-    columns = ticks.trades
-    times, ids = columns["venue_ns"].piece(number), columns["trade_id"].piece(number)
+def _trades(ticks: Ticks, piece: Piece, window: Window) -> tuple[np.ndarray, np.ndarray, int]:
+    (number, own, era), columns = piece, ticks.trades.columns
+    times, ids = columns["venue_ns"].piece(number).take(own), columns["trade_id"].piece(number).take(own)
     runs = runs_of(times, ids, window)
     if runs is None or not len(runs.starts):
         return _none(runs.timeless if runs else 0)
-    prices = columns["price_ticks"].piece(number).take(runs.rows).narrowed()
-    quantities = columns["quantity_lots"].piece(number).take(runs.rows).narrowed()
-    sides = columns["side"].piece(number).stored[runs.rows].astype("i1", copy=False)  # a byte is never packed
+    prices = columns["price_ticks"].piece(number).take(own).take(runs.rows).narrowed()
+    quantities = columns["quantity_lots"].piece(number).take(own).take(runs.rows).narrowed()
+    sides = columns["side"].piece(number).stored[own][runs.rows].astype("i1", copy=False)  # a byte is never packed
     starts, ids = runs.starts, ids.take(runs.rows)
     ends = np.append(starts[1:], len(sides)) - 1
     out = np.zeros(len(starts), BAR)
     out["begin_ns"] = runs.begin_ns
     out["count"] = ends + 1 - starts
     out["first_id"], out["last_id"] = ids.at(starts), ids.at(ends)
+    out["first_era"] = out["last_era"] = era
     out["open_ticks"], out["close_ticks"] = prices.at(starts), prices.at(ends)
     reduced = reduce(prices, quantities, sides, starts, ticks.kernels)
     out["low_ticks"] = prices._replace(stored=reduced.low).values()
@@ -191,40 +188,49 @@ def _trades(ticks: Ticks, number: int, window: Window) -> tuple[np.ndarray, np.n
     set_whole(out, "buy_volume_lots", reduced.bought * scale + reduced.buys * offset)
     products = reduced.product * (prices.scale * scale) + reduced.price * (prices.scale * offset)
     set_whole(out, "notional", products + volume * prices.offset)
-    return out, np.zeros(0, QUOTE), runs.timeless
+    return out, np.zeros(0, OPEN), runs.timeless
 
 
-def _quotes(ticks: Ticks, number: int, window: Window) -> tuple[np.ndarray, np.ndarray, int]:
-    columns = ticks.quotes
-    ids = columns["update_id"].piece(number)
-    times, waiting, lost = columns["venue_ns"].piece(number), np.zeros(0, QUOTE), 0
-    if columns["venue_ns"].least in (0, None) and (without := np.flatnonzero(times.values() == 0)).size:
-        values, own = times.values().copy(), ids.at(without)
-        start = number * CHUNK_ROWS
-        seqs = None if ticks.quote_seqs is None else ticks.quote_seqs[start : start + len(values)][without]
-        values[without] = ticks.clock.times(own, seqs)
+class _Quotes:
+    """A stretch's quotes; their seqs are read when one of them has no time."""
+
+    def __init__(self, ticks: Ticks):
+        self.columns, self.clock = ticks.quotes.columns, ticks.clock
+        timeless = self.columns["venue_ns"].least in (0, None)
+        self.seqs = ticks.quotes.seqs() if timeless and self.columns["venue_ns"].rows else np.zeros(0, I8)
+
+
+def _quotes(quotes: _Quotes, piece: Piece, window: Window) -> tuple[np.ndarray, np.ndarray, int]:
+    (number, own, era), columns = piece, quotes.columns
+    ids = columns["update_id"].piece(number).take(own)
+    times, waiting, lost = columns["venue_ns"].piece(number).take(own), np.zeros(0, OPEN), 0
+    if len(quotes.seqs) and (without := np.flatnonzero(times.values() == 0)).size:
+        values = times.values().copy()
+        seqs = quotes.seqs[number * CHUNK_ROWS + own.start + without]
+        values[without], part, at = quotes.clock.times(ids.at(without), seqs)
         times = Packed(values)
-        unknown = values[without] == 0
-        wait = without[unknown & ticks.clock.is_behind(own, seqs)]
-        waiting = np.zeros(len(wait), QUOTE)
+        wait = np.flatnonzero(part >= 0)
+        waiting = np.zeros(len(wait), OPEN)
         for name in QUOTE_COLUMNS if len(wait) else ():
-            waiting[name] = columns[name].piece(number).at(wait)
-        lost = int(unknown.sum()) - len(wait)
+            waiting[name] = columns[name].piece(number).take(own).at(without[wait])
+        waiting["era"], waiting["part"], waiting["at"] = era, part[wait], at[wait]
+        lost = int((values[without] == 0).sum()) - len(wait)
     runs = runs_of(times, ids, window)
     if runs is None or not len(runs.starts):
         return none(), waiting, lost
-    values_of = {name: columns[name].piece(number).take(runs.rows).values() for name in LAST_QUOTE[1:]}
+    values_of = {name: columns[name].piece(number).take(own).take(runs.rows).values() for name in LAST_QUOTE[2:]}
     values_of["quote_id"] = ids.take(runs.rows).values()
-    return _quote_bars(values_of, runs.starts, runs.begin_ns), waiting, lost
+    return _quote_bars(values_of, era, runs.starts, runs.begin_ns), waiting, lost
 
 
-def _quote_bars(values: Mapping[str, np.ndarray], starts: np.ndarray, begin_ns: np.ndarray) -> np.ndarray:
-    """`values`: LAST_QUOTE's columns, int64, bucket by bucket in order of update id."""
+def _quote_bars(values: Mapping[str, np.ndarray], era: int, starts: np.ndarray, begin_ns: np.ndarray) -> np.ndarray:
+    """`values`: LAST_QUOTE's columns but the era, int64, bucket by bucket in order of update id."""
     ends = np.append(starts[1:], len(values["quote_id"])) - 1
     out = np.zeros(len(starts), BAR)
     out["begin_ns"] = begin_ns
     out["quotes"] = ends + 1 - starts
-    for name in LAST_QUOTE:
+    out["quote_era"] = era
+    for name in LAST_QUOTE[1:]:
         out[name] = values[name][ends]
     two_sided = (values["bid_lots"] > 0) & (values["ask_lots"] > 0)
     spread = np.where(two_sided, values["ask_ticks"] - values["bid_ticks"], 0)
@@ -247,26 +253,21 @@ def _changes(changes: np.ndarray, window: Window) -> np.ndarray:
 
 
 def join(stretches: list[Seen], window: Window) -> Seen:
-    """Bars of stretches that follow one another in the log; quotes at the end of one get their time from the next."""
-    parts, timeless = [none()], 0
-    waiting = np.zeros(0, QUOTE)
+    """Bars of stretches that follow one another in the log; quotes at the edge of one get their time from its neighbours.
+
+    What nothing that follows can give a time is counted `timeless`; the rest waits, in `edges.quotes`.
+    """
+    seam = Seam()
     for seen in stretches:
-        parts.append(seen.bars)
-        timeless += seen.timeless
-        if len(waiting) and len(seen.opening):
-            times = Clock(seen.opening).times(waiting["update_id"])
-            timeless += int((times == 0).sum())
-            runs = sorted_runs(times, waiting["update_id"], window)
-            if len(runs.starts):
-                values = {name: waiting[name][runs.rows] for name in LAST_QUOTE[1:]}
-                values["quote_id"] = waiting["update_id"][runs.rows]
-                parts.append(_quote_bars(values, runs.starts, runs.begin_ns))
-            waiting = waiting[:0]
-        waiting = np.concatenate([waiting, seen.waiting])
-    timeless += max(len(waiting) - WAITING_MAX, 0)
-    return Seen(
-        merge(np.concatenate(parts)),
-        waiting[-WAITING_MAX:],
-        stretches[0].opening if stretches else np.zeros(0, CHANGE),
-        timeless,
-    )
+        seam.add(seen.edges)
+    quotes, times, waiting = seam.settled()
+    parts = [none(), *(seen.bars for seen in stretches)]
+    for era in np.unique(quotes["era"]).tolist():
+        own, own_ns = quotes[quotes["era"] == era], times[quotes["era"] == era]
+        runs = sorted_runs(own_ns, own["update_id"], window)
+        if len(runs.starts):
+            values = {name: own[name][runs.rows] for name in LAST_QUOTE[2:]} | {"quote_id": own["update_id"][runs.rows]}
+            parts.append(_quote_bars(values, era, runs.starts, runs.begin_ns))
+    still_open = sum(len(seen.edges.quotes) for seen in stretches) - len(quotes) - len(waiting)
+    nothing = edges_of(Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8)), waiting)
+    return Seen(merge(np.concatenate(parts)), nothing, sum(seen.timeless for seen in stretches) + still_open)

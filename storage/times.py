@@ -6,6 +6,7 @@ import numpy as np
 
 from bus.segments import LogError
 
+LEAST_NS, MOST_NS = -(2**63) + 1, 2**63 - 1
 Time = int | str | datetime | None
 
 
@@ -16,10 +17,17 @@ class ReadError(LogError):
 def to_ns(when: Time) -> int | None:
     """Nanoseconds since the epoch from an int (those already), an ISO 8601 text (UTC where it names no zone) or a datetime.
 
-    Raises ReadError for anything else.
+    Raises ReadError for anything else, and for a time that 64 bits of nanoseconds cannot hold.
     """
-    if when is None or isinstance(when, (int, np.integer)):
-        return None if when is None else int(when)
+    if when is None:
+        return None
+    ns = int(when) if isinstance(when, (int, np.integer)) else _of_text(when)
+    if not LEAST_NS <= ns <= MOST_NS:
+        raise ReadError(f"{when!r} is beyond what nanoseconds of 64 bits can say; allowed is 1677-09-22 to 2262-04-11")
+    return ns
+
+
+def _of_text(when: str | datetime) -> int:
     try:
         if isinstance(when, datetime):
             zoned = when if when.tzinfo else when.replace(tzinfo=UTC)
@@ -30,7 +38,7 @@ def to_ns(when: Time) -> int | None:
         zoned = datetime.fromisoformat(head + tail[len(digits) :])
         zoned = zoned if zoned.tzinfo else zoned.replace(tzinfo=UTC)
         return int(zoned.timestamp()) * 1_000_000_000 + int(digits.ljust(9, "0")[:9] or 0)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ReadError(
             f"{when!r} is no time; allowed are nanoseconds as an integer, or like 2024-08-09 or 2024-08-09T12:30:00.5"
         ) from None

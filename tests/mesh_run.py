@@ -98,7 +98,7 @@ class Killer:
             lambda: (now := ready(self.root, name)).get("pid", pid) != pid and now,
             lambda: f"{name} did not come back\n{logs(self.root)}", patience_s,
         )  # fmt: skip
-        self.ready_s.setdefault(name, []).append(info["ready_ns"] / 1e9 - killed)
+        self.ready_s.setdefault(name, []).append(info["wall_ns"] / 1e9 - killed)
         with contextlib.suppress(OSError):
             self.respawn_s.append(born(info["pid"]) - killed_boot)
 

@@ -124,7 +124,8 @@ class Mesh:
 
     def fault(self, **fault):
         where = json.loads((self.root / "run/exchange.json").read_text())["rest"] + "/tickmesh/v1/faults"
-        with urllib.request.urlopen(urllib.request.Request(where, json.dumps([fault]).encode(), method="POST")) as answer:
+        body, head = json.dumps([fault]).encode(), {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(where, body, head, method="POST")) as answer:
             assert len(json.loads(answer.read())["added"]) == 1
 
     def end_faults(self):

@@ -196,8 +196,9 @@ def test_a_quote_without_a_time_takes_that_of_the_change_that_covers_it():
     got = seen(Window(SECOND_NS), (), quotes, changes)
     assert {b // SECOND_NS: bar.get("quotes") for b, bar in as_dicts(got.bars).items()} == {2: 1, 5: 1, 7: 1}
     assert got.bars["changes"].tolist() == [1, 1, 1]  # the snapshot is none
-    assert got.timeless == 2  # 3 was before the first change, 10 in a hole of the changes
-    assert got.waiting["update_id"].tolist() == [21]
+    whole = join([got], Window(SECOND_NS))
+    assert whole.bars.tobytes() == got.bars.tobytes()
+    assert whole.timeless == 0 and whole.edges.quotes["update_id"].tolist() == [3, 10, 21], "a later change may know them"
 
 
 def test_ids_that_began_anew_are_not_mistaken_for_old_ones():
@@ -208,7 +209,7 @@ def test_ids_that_began_anew_are_not_mistaken_for_old_ones():
     changes.headers["seq"] = 3, 4, 7
     got = bars_of(held({Kind.quote: quotes, Kind.depth: changes}), Window(SECOND_NS))
     assert got.bars[["begin_ns", "quote_id"]].tolist() == [(3 * SECOND_NS, 105), (9 * SECOND_NS, 5)]
-    assert got.waiting["update_id"].tolist() == [106] and got.timeless == 0
+    assert got.edges.quotes["update_id"].tolist() == [106] and got.timeless == 0
 
 
 @given(st.integers(1, 30), st.lists(st.integers(1, 8), min_size=40, max_size=40))
@@ -223,7 +224,7 @@ def test_stretches_joined_know_what_the_whole_knows(cut, lengths):
     second = seen(window, (), [q for q in quotes if q[0] >= cut_id], changes[cut:])
     joined, expected = join([first, second], window), seen(window, (), quotes, changes)
     assert joined.bars.tobytes() == expected.bars.tobytes()
-    assert (joined.timeless, len(joined.waiting)) == (expected.timeless, len(expected.waiting)) == (0, 0)
+    assert (joined.timeless, len(joined.edges.quotes)) == (0, 0) and not len(expected.edges.quotes)
 
 
 def test_a_trade_without_a_time_is_counted_and_in_no_bar():

@@ -340,7 +340,36 @@ def test_a_real_day(nexo, every):
         got["changes"] = 0
         assert {begin: bar for begin, bar in as_dicts(got).items() if bar} == expected
     seen = resample.seen(config, "binance.NEXOUSDT", resample.Window(MINUTE))
-    assert seen.timeless + len(seen.waiting) == 33_437 - len(quotes), "what has no time is counted"
+    assert seen.timeless + len(seen.edges.quotes) == 33_437 - len(quotes), "what has no time is counted"
+
+
+@pytest.mark.data
+def test_quotes_whose_change_ended_the_file_before_are_in_their_bars(nexo, tmp_path):
+    """The real day has 90 quotes that come after the change that covers them: it is cut between each of them and its change."""
+    config, _, quotes = nexo
+    log, late, changed = LogReader(config.log_dir), [], 0
+    for event in log.events():
+        if event.kind == Kind.depth and not event.flags & Flag.SNAPSHOT:
+            changed, covered = event.seq, event.last_id
+        elif event.kind == Kind.quote and changed and event.last_id <= covered:
+            late.append(changed)
+    cuts = sorted(set(late))
+    assert (len(late), len(cuts)) == (90, 83)
+    writer = ArchiveWriter(tmp_path / "cut")
+    for upto in [*cuts, log.last]:
+        writer.archive_log(log, upto, 10**9)
+    cut = Config(Mesh(data=str(tmp_path / "data")), tmp_path)
+    cut.source_dir.mkdir(parents=True)
+    (tmp_path / "cut").rename(cut.archive_dir)
+    before = resample.seen(cut, "binance.NEXOUSDT", resample.Window(MINUTE))
+    assert before.bars["quotes"].sum() == len(quotes) == 33_437 and before.timeless == 0
+    expected = resample.seen(config, "binance.NEXOUSDT", resample.Window(MINUTE), "ticks")
+    assert before.bars.tobytes() == expected.bars.tobytes()
+    writer.folder = cut.archive_dir
+    Sealer(writer).seal("2024-07-23")
+    writer.close()
+    for source in ("auto", "ticks"):
+        assert resample.seen(cut, "binance.NEXOUSDT", resample.Window(MINUTE), source).bars.tobytes() == before.bars.tobytes()
 
 
 @pytest.mark.data
@@ -375,4 +404,4 @@ def test_a_damaged_day_is_a_sentence(nexo, tmp_path):
     wrong = tmp_path / file.path.name
     wrong.write_bytes(raw)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ArchiveError, match="is damaged: .*; restore it from a copy"):
-        resample._of_file(file._replace(path=wrong), resample.Window(MINUTE), "ticks", pool)
+        resample._of_file(file._replace(path=wrong), resample.Window(MINUTE), "ticks", pool, ArchiveReader(config.archive_dir))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from bus.config import Config, load
-from bus.process import Checkpoint
 from bus.schema import SIGNAL, TRADE, Kind
 from bus.wire import Event, encode, stamp_sent, stamp_sequenced
 from nodes.running.step import StepRunner
@@ -23,6 +22,12 @@ class Echo:
         def step(self, events: list[Event]) -> list[bytearray]:
             self.seen += len(events)
             return [encode(Kind.signal, "binance.BTCUSDT", np.zeros(1, SIGNAL), cause_seq=event.seq) for event in events]
+
+        def identity(self) -> dict:
+            return {}
+
+        def counters(self) -> dict:
+            return {"seen": self.seen}
 
         def save(self) -> bytes:
             return bytes([self.seen])
@@ -90,11 +95,3 @@ def test_a_restart_that_finds_all_it_said_may_write_at_once(runner):
     assert runner.rest() == []
     assert runner.checkpoint_due(1) is None
     assert runner.checkpoint_due(2) == (2, b"\x01")
-
-
-def test_a_checkpoint_of_another_log_is_none(tmp_path):
-    """The log was moved away to begin anew, and its checkpoints were not."""
-    checkpoint = Checkpoint(tmp_path, "backfill")
-    checkpoint.save(5000, b"state")
-    assert checkpoint.load() == (5000, b"state") == checkpoint.load(5000)
-    assert checkpoint.load(24) is None

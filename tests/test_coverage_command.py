@@ -14,6 +14,7 @@ from test_coverage_read import scene
 
 from bus.config import load
 from bus.log import LogReader
+from bus.schema import GapState, Kind, Reason
 from storage.cut import ArchiveWriter
 from tools import coverage as command
 
@@ -53,7 +54,10 @@ def test_shows_every_interval_and_says_that_something_is_missing(root):
     assert re.search(r"trade\.binance\.BTCUSDT.* ids 1 to 20, .*: 90 % of ids", done.stdout)
     assert re.search(r"repaired +8 +9 +2 .*ids", done.stdout)
     assert re.search(r"missing +10 +11 +2 .*retention", done.stdout)
-    assert done.stdout.splitlines()[-1] == "MISSING: 9 ids in 3 intervals. 1 of 3 streams cannot be proven by their nature."
+    assert done.stdout.splitlines()[-1] == (
+        "MISSING: 6 ids in 2 intervals; 3 ids of depth.binance.BTCUSDT (no_snapshot: no book to apply them to). "
+        "1 of 3 streams cannot be proven by their nature."
+    )
     assert mesh(root, "--missing").returncode == 1
     assert mesh(root, "--missing", "--kind", "quote").returncode == 0
 
@@ -63,6 +67,27 @@ def test_says_clearly_that_nothing_is_missing(root):
     store(root, whole())
     done = mesh(root, "--missing")
     assert (done.returncode, done.stdout) == (0, "Nothing is missing. 1 of 3 streams cannot be proven by their nature.\n")
+
+
+def test_what_is_in_doubt_is_not_called_plainly_there(root):
+    made = Scene().trades(1, 2, 3).change(90, 98).change(99, 104).book(104).change(105, 110).quotes(103)
+    store(root, made.lost(Kind.quote, 104, 120, GapState.unrecoverable, Reason.contradiction))
+    done = mesh(root, "--missing")
+    last = done.stdout.splitlines()[-1]
+    assert done.returncode == 0, "--missing is for what is missing only"
+    assert last.startswith("UNPROVEN: 14 ids of depth.binance.BTCUSDT (no_snapshot: no book to apply them to); ")
+    assert "17 ids of quote.binance.BTCUSDT (contradiction: ids were said that their own line took back)" in last
+    assert last.endswith(". Nothing else is missing. 1 of 3 streams cannot be proven by their nature.")
+    assert json.loads(mesh(root, "--json", "--kind", "depth").stdout)["streams"][0]["unproven"] == {"no_snapshot": 14}
+
+
+def test_an_era_is_shown_where_there_are_two(root):
+    store(
+        root,
+        Scene().trades(1000, 1001).lost(Kind.trade, 1002, 1002, GapState.unrecoverable, Reason.reset).trades(1, reset=True),
+    )
+    shown = mesh(root, "--kind", "trade").stdout
+    assert re.search(r"reason +era", shown) and re.search(r"complete +1 +1 +1 .* 4 *\n", shown)
 
 
 def test_the_json_has_totals_and_all_intervals(root):

@@ -13,11 +13,12 @@ from bus.config import Config, Mesh
 from bus.log import LogReader
 from bus.schema import GapState, Kind, Reason
 from bus.segments import release
-from storage import coverage, reader
-from storage.archive import ArchiveReader
+from storage import coverage, gaps, reader
+from storage.archive import ArchiveReader, PrunedWarning
 from storage.cut import ArchiveWriter
 from storage.gaps import CoverageError, CoverageWarning, coverage_of
 from storage.intervals import of_tables
+from storage.prune import prune
 from storage.seal import Sealer
 from storage.segment import ArchiveError, Segment
 from storage.times import ReadError
@@ -134,7 +135,7 @@ def test_a_request_that_touches_what_is_missing_says_so_loudly(tmp_path):
     assert len(rows.coverage) == 4
     with pytest.warns(CoverageWarning):
         frame = reader.frame(config, DEPTH)
-    assert [row["state"] for row in frame.attrs["coverage"]] == ["complete", "missing", "missing", "complete"]
+    assert [row["state"] for row in frame.attrs["coverage"]] == ["complete", "missing", "unproven", "complete"]
     with pytest.raises(CoverageError, match="ids 106 to 109") as error:
         reader.frame(config, DEPTH, gaps="raise")
     assert error.value.intervals["first_id"].tolist() == [106, 110]
@@ -180,6 +181,77 @@ def test_a_mask_numbers_the_stretches_between_which_something_is_missing(tmp_pat
 def test_books_before_their_first_snapshot_are_in_no_stretch(tmp_path):
     config = mesh(tmp_path, Scene().change(90, 98).book(100).change(99, 104), 1)
     assert reader.arrays(config, DEPTH, gaps="mask")["stretch"].tolist() == [-1, 0, 0]
+
+
+def test_changes_without_a_book_and_ids_taken_back_are_told_like_missing_ones(tmp_path):
+    made = Scene().change(90, 98).change(99, 99).book(100).change(101, 104).change(105, 108)
+    config = mesh(tmp_path, made, 2)
+    with pytest.raises(CoverageError, match="cannot be proven in 1 interval of .*no_snapshot: changes are there, but no book"):
+        reader.arrays(config, DEPTH, gaps="raise")
+    with pytest.warns(CoverageWarning, match="ids 90 to 99, .*no_snapshot"):
+        reader.arrays(config, DEPTH)
+    assert reader.arrays(config, DEPTH, gaps="mask")["stretch"].tolist() == [-1, -1, 0, 0, 0]
+    assert len(reader.arrays(config, DEPTH, seq_ns(made, 4), gaps="raise")) == 2, "behind the book nothing is in doubt"
+    quotes = Scene().quotes(5, 900).lost(Kind.quote, 6, 899, GapState.unrecoverable, Reason.contradiction).quotes(7, 8)
+    config = mesh(tmp_path / "quotes", quotes, 2)
+    with pytest.raises(CoverageError, match="contradiction: ids were said that their own line took back"):
+        reader.arrays(config, QUOTE, gaps="raise")
+    both = Scene().trades(1, 2, 5).book(100).lost(Kind.depth, 101, 101).change(102, 105)
+    config = mesh(tmp_path / "both", both, 0)
+    with pytest.raises(CoverageError, match="depth.* is missing 1 interval and cannot be proven in 1 interval of"):
+        reader.arrays(config, DEPTH, gaps="raise")
+
+
+def pruned_days(folder: Path) -> tuple[Config, list[int]]:
+    """Three days, each with a hole in its trades; the middle one is pruned. And where each begins, seq_ns."""
+    made, begins, number = Scene(), [], 1
+    for day in range(3):
+        made.seq_ns = START + day * DAY + MILLISECOND
+        begins.append(made.seq_ns)
+        made.trades(number, number + 1).lost(Kind.trade, number + 2, number + 3).trades(number + 4, number + 5)
+        number += 6
+    config = mesh(folder, made, len(made.raws), cut_events=100)
+    writer = ArchiveWriter(config.archive_dir)
+    for day in ("2024-08-09", "2024-08-10"):
+        Sealer(writer).seal(day)
+    prune(writer, "2024-08-10")
+    writer.close()
+    return config, begins
+
+
+def test_beside_a_pruned_day_its_holes_are_not_named(tmp_path):
+    config, begins = pruned_days(tmp_path)
+    with pytest.raises(CoverageError) as error:
+        reader.arrays(config, TRADE, begins[2] - MILLISECOND, gaps="raise")
+    assert error.value.intervals[["first_id", "last_id"]].tolist() == [(15, 16)], "the day's own"
+    with pytest.raises(CoverageError) as error:
+        reader.arrays(config, TRADE, None, START + DAY, gaps="raise")
+    assert error.value.intervals[["first_id", "last_id"]].tolist() == [(3, 4)]
+    with pytest.warns(PrunedWarning), pytest.raises(CoverageError) as error:
+        reader.arrays(config, TRADE, START + DAY // 2, gaps="raise")
+    assert error.value.intervals[["first_id", "last_id"]].tolist() == [(9, 10), (15, 16)], (
+        "of a request that touches it they are"
+    )
+
+
+@pytest.mark.parametrize("name", ["_edge_of_file", "look"])
+def test_a_day_that_is_sealed_while_edges_are_looked_up_is_looked_at_again(tmp_path, monkeypatch, name):
+    made = scene(START + DAY - 12 * MILLISECOND)
+    config = mesh(tmp_path, made, len(made.raws), cut_events=3)
+    original, sealed = getattr(gaps, name), []
+
+    def sealing(*args):
+        found = original(*args) if name == "look" else None
+        if not sealed:  # between the ledger and its edges, or when the first file is to be opened
+            sealed.append(True)
+            writer = ArchiveWriter(config.archive_dir)
+            Sealer(writer).seal("2024-08-09")
+            writer.close()
+        return found if name == "look" else original(*args)
+
+    monkeypatch.setattr(gaps, name, sealing)
+    rows = gaps.touched(config, Kind.trade, SUBJECT, START + DAY - 8 * MILLISECOND, START + DAY + 5 * MILLISECOND)
+    assert sealed and len(rows)
 
 
 def test_ids_that_began_anew_are_told_apart(tmp_path):

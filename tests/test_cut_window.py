@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.timeout(600)]
 
 NEXO = ("hftbt_playground/raw/spot/nexousdt_20240723.dat.gz", "hftbt_playground/raw/spot/nexousdt_20240724.dat.gz")
 WINDOW_MS = 30_000
+JSON = {"Content-Type": "application/json"}
 TRADES_MIN = 5  # a window with so many trades is worth cutting
 SETTINGS = '[exchange]\nfaults = "faults.json"\n[executor]\nenabled = false\n'
 
@@ -98,7 +99,7 @@ def cut_one_line(root, low, high):
     with urllib.request.urlopen(where) as answer:
         feeds = [one["connection"] for one in json.loads(answer.read())["connections"] if one["streams"]]
     fault = {"kind": "skip", "connection": min(feeds), "from_ms": low, "to_ms": high}
-    with urllib.request.urlopen(urllib.request.Request(where, json.dumps(fault).encode(), method="POST")) as answer:
+    with urllib.request.urlopen(urllib.request.Request(where, json.dumps(fault).encode(), JSON, method="POST")) as answer:
         assert answer.status == 200
 
 

@@ -112,6 +112,16 @@ def test_an_absurd_id_in_proportion_is_gone_back_from_and_nothing_after_it_is_lo
         assert flags[12] & Flag.UNSYNCED, "what follows belongs to no book until a snapshot is there"
 
 
+@pytest.mark.parametrize("kind", STREAMS)
+def test_jumps_of_two_lines_at_once_are_each_decided(kind):
+    lines = Lines()
+    lines.say("a", kind, 1), lines.say("b", kind, 1)
+    lines.say("b", kind, ABSURD), lines.say("a", kind, 2 * ABSURD)
+    lines.say("b", kind, ABSURD + 1)
+    lines.wait((doubts_holds() + 1) * HOLD)
+    assert set(lines.ids(kind)) == {1, ABSURD, ABSURD + 1, 2 * ABSURD}
+
+
 def test_one_event_that_was_overtaken_is_no_contradiction():
     lines = Lines()
     for i in (10, 20, 40, 30, 50, 60):
@@ -157,6 +167,19 @@ def test_copies_that_come_late_are_no_new_era(kind):
     assert lines.ids(kind) == list(range(1, 4 * doubts.ERA_HOLDS + 1)) and lines.gaps() == []
 
 
+@pytest.mark.parametrize("newer", [True, False])
+def test_at_a_clean_stop_copies_are_dropped_and_what_may_be_a_new_era_waits(newer):
+    lines = Lines()
+    for i in range(1000, 1010):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.say("a", Kind.quote, i)
+    for i in range(1, 4):
+        lines.say_raw("b", Kind.depth, later(Kind.depth, i, 2000 + i if newer else i))
+        lines.say("b", Kind.quote, i)
+    lines.arbiter.end()
+    assert sorted(lines.arbiter.held_numbers("b")) == ([1, 2, 3, 4, 5, 6] if newer else [])
+
+
 def test_quotes_without_a_time_follow_their_book_into_its_new_era():
     lines = Lines()
     for i in range(1000, 1010):
@@ -168,6 +191,28 @@ def test_quotes_without_a_time_follow_their_book_into_its_new_era():
         lines.say("a", Kind.quote, i)
         lines.wait(HOLD)
     assert lines.ids(Kind.quote) == [*range(1000, 1010), *range(1, 3 * doubts.ERA_HOLDS)]
+
+
+@pytest.mark.parametrize("by_rest", [False, True])
+def test_the_snapshot_of_the_new_era_is_its_book(by_rest):
+    lines = Lines()
+    lines.say("a", Kind.depth, 1001, 1000, snapshot=True)
+    for i in range(1001, 1010):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+    lines.connect("a")
+    for i in range(5, 5 + 3 * doubts.ERA_HOLDS):
+        if i == 5 and not by_rest:  # the stream begins with it
+            lines.say("a", Kind.depth, 5, 4, snapshot=True)
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 2000 + i))
+        if i == 7 and by_rest:  # asked for when the stream flows
+            lines.say("a", Kind.depth, 7, 6, snapshot=True)
+        lines.wait(HOLD)
+    new = [one for one in lines.out if one.kind == Kind.depth][10:]
+    said = [(one.last_id, one.flags) for one in new]
+    if by_rest:
+        assert said[:5] == [(5, Flag.RESET | Flag.UNSYNCED), (6, Flag.UNSYNCED), (7, Flag.UNSYNCED), (7, Flag.SNAPSHOT), (8, 0)]
+    else:
+        assert said[:3] == [(4, Flag.RESET | Flag.SNAPSHOT), (5, 0), (6, 0)]
 
 
 def test_a_line_that_connected_before_another_one_saw_the_new_era_belongs_to_it():

@@ -67,7 +67,7 @@ class Tape:
 
     def clock(self, pass_ms: float) -> Event:
         self.now_ns += int(pass_ms * MS)
-        row = np.array([(self.now_ns, 0)], DTYPES[Kind.clock])
+        row = np.array([(self.now_ns, 0, 0)], DTYPES[Kind.clock])
         return self.log(encode(Kind.clock, "sequencer", row), "sequencer")
 
     def opened(self, step: executor.Step, **instrument) -> "Tape":

@@ -405,7 +405,7 @@ def test_the_endpoint_explains_itself_and_refuses_in_sentences(tmp_path):
         async with listening(ws + TRADES):
             status, view = await rest("GET", FAULTS)
             assert status == 200 and "outage" in view["kinds"] and view["connections"][0]["streams"] == ["btcusdt@trade"]
-        async with rest.session.post(rest.base + FAULTS, data='{"kind":"nonsense"}') as answer:
+        async with rest.session.post(rest.base + FAULTS, json={"kind": "nonsense"}) as answer:
             assert answer.status == 400 and "kinds: cut" in (await answer.json())["error"]
         async with rest.session.delete(rest.base + FAULTS + "?id=99") as answer:
             assert answer.status == 404

@@ -227,7 +227,7 @@ def test_a_chained_book_sees_by_itself_that_a_refused_change_was_missed():
 def test_a_clock_that_is_rounded_down_is_not_behind():
     alerts = []
     reception = Reception("feed-1", kraken, [Instrument("BTC/USD", "kraken", -1)], Feed())
-    requests = LineRequests(kraken, reception, None, Feed(), {}, lambda said: None, lambda *words: alerts.append(words))
+    requests = LineRequests(kraken, reception, None, Feed(), {}, lambda said: None, lambda *words: alerts.append(words), print)
     for late_ms in range(0, 1000, 50):  # the same clock, asked at any moment of a second
         requests._judge(Sample(-late_ms * 1_000_000, 10_000_000))
     assert alerts == []

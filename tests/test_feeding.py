@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_feed import depth, trade
 
-from bus.config import ConfigError, Feed, Instrument, load
+from bus.config import ConfigError, Disk, Feed, Instrument, load
 from bus.schema import Flag, Kind
+from bus.space import Free, Room, Space, judge
 from bus.wire import decode, encode
 from nodes.feeding.freshness import Freshness
 from nodes.feeding.lines import idle_because, line_of
@@ -16,7 +17,6 @@ from nodes.feeding.overlap import HELD_MAX, Overlap
 from nodes.feeding.rebuilding import rebuild_line
 from nodes.feeding.reception import Reception
 from nodes.feeding.sources import key_of
-from nodes.feeding.space import Space, judge
 from nodes.venues import binance
 
 BTC = Instrument(symbol="BTCUSDT")
@@ -233,13 +233,26 @@ def test_a_stream_is_stale_by_its_own_rate():
 
 def test_a_quiet_market_is_asked_ever_more_seldom_and_one_event_is_enough():
     fresh, found = Freshness(1.0, 10.0), []
-    fresh.look(0.0, {"never": 0})
+    fresh.look(0.0, {"quiet": 0})
+    fresh.look(0.05, {"quiet": 1})
     for tick in range(1, 700):
-        found += [tick / 10 for _ in fresh.look(tick / 10, {"never": 0})]
+        found += [tick / 10 for _ in fresh.look(tick / 10, {"quiet": 1})]
     gaps = [round(after - one) for one, after in zip(found, found[1:], strict=False)]
     assert round(found[0]) == 1 and gaps[:4] == [2, 4, 8, 16]
-    fresh.look(70.0, {"never": 1})
-    assert fresh.pulses["never"].patience == 1
+    fresh.look(70.0, {"quiet": 2})
+    assert fresh.pulses["quiet"].patience == 1
+
+
+def test_a_stream_that_has_never_spoken_renews_nothing_and_is_told_once():
+    fresh = Freshness(1.0, 10.0)
+    for tick in range(100):
+        assert fresh.look(tick * 0.1, {"never": 0, "heard": tick}) == {}
+        assert fresh.unheard(tick * 0.1) == (["never"] if tick == 11 else [])
+    fresh.began(50.0)
+    assert fresh.look(60.0, {"never": 0, "heard": 0}) == {"heard": 10.0} and fresh.unheard(60.0) == []
+    assert fresh.never == ["never"]
+    fresh.look(60.1, {"never": 1, "heard": 1})
+    assert fresh.never == [] and fresh.look(5000.0, {"never": 1, "heard": 1})["never"] > 0, "from now on its silence counts"
 
 
 def test_a_new_connection_and_a_held_socket_begin_every_silence_anew():
@@ -253,11 +266,15 @@ def test_a_new_connection_and_a_held_socket_begin_every_silence_anew():
 
 
 def test_space_goes_down_at_once_and_up_with_hysteresis():
-    step, seen = Space.ample, []
-    for free in (300, 199, 205, 219, 220, 99, 105, 111, 50, 500):
-        step = judge(step, free, 200, 100)
-        seen.append(step.name)
-    assert seen == ["ample", "low", "low", "low", "ample", "critical", "critical", "low", "critical", "ample"]
+    room, seen = Room(), []
+    marks = Disk(low_bytes=200, critical_bytes=100, low_inodes=200, critical_inodes=100)
+    for free in (300, 199, 205, 209, 210, 99, 104, 105, 50, 500):
+        of_bytes, of_inodes = judge(room, Free(free, 1000), marks), judge(room, Free(1000, free), marks)
+        assert (of_bytes.inodes, of_inodes.bytes) == (Space.enough, Space.enough), "each is judged for itself"
+        room = Room(of_bytes.bytes, of_inodes.inodes)
+        assert room.bytes == room.inodes == room.worst
+        seen.append(room.worst.name)
+    assert seen == ["enough", "low", "low", "low", "enough", "critical", "critical", "low", "critical", "enough"]
 
 
 def test_a_line_is_named_by_its_number_or_by_venue_and_number(tmp_path):

@@ -1,5 +1,6 @@
 """A disk that is really full, under a real sequencer: it says so, loses nothing, and goes on when there is room."""
 
+import errno
 import json
 import os
 import subprocess
@@ -9,24 +10,55 @@ import time
 import numpy as np
 import pytest
 
-from bus.config import load
+from bus.config import Disk, load
 from bus.log import LogReader
 from bus.schema import TRADE, Kind
 from bus.sockets import Producer
+from bus.space import PLENTY, Free, Room, Space, free_of, judge, refusal, short
 from bus.wire import encode
+from storage import reader
+from storage.archive import read_watermark
+from tools import status
 
 pytestmark = pytest.mark.mesh
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A mesh's folder whose data/ is a file system of 2 MiB; only root may mount one."""
-    data = tmp_path / "data"
+def mount(folder, options):
+    """A mesh's folder whose data/ is a file system of its own; only root may mount one."""
+    data = folder / "data"
     data.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", data], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", data], capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("a small file system cannot be mounted here (needs root)")
+    return data
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    data = mount(tmp_path, "size=2m")
     (tmp_path / "mesh.toml").write_text("[log]\nsegment_bytes = 262144\n")
+    yield tmp_path
+    subprocess.run(["umount", "-l", data], check=True)
+
+
+FEW_FILES = """
+[recorder]
+segment_s = 0.3
+[log]
+segment_bytes = 262144
+[disk]
+low_bytes = 1048576
+critical_bytes = 1048576
+low_inodes = 30
+critical_inodes = 4
+look_s = 0.2
+"""
+
+
+@pytest.fixture
+def few_inodes(tmp_path):
+    data = mount(tmp_path, "size=64m,nr_inodes=70")
+    (tmp_path / "mesh.toml").write_text(FEW_FILES)
     yield tmp_path
     subprocess.run(["umount", "-l", data], check=True)
 
@@ -74,3 +106,80 @@ def test_a_full_disk_loses_nothing(small_disk):
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def alerts(config):
+    return [event.map() for event in LogReader(config.log_dir).events() if event.kind == Kind.alert]
+
+
+def test_a_disk_without_inodes_is_said_by_name(few_inodes):
+    """Megabytes are free, no file can be made: alerts, status and the restarting sequencer say so; nothing is lost."""
+    config = load(few_inodes)
+    processes, errors = {}, few_inodes / "errors"
+
+    def start(name):
+        with open(errors, "a") as stderr:
+            processes[name] = subprocess.Popen([sys.executable, "-m", "nodes", name], cwd=few_inodes, stderr=stderr)
+
+    def is_ready(name):
+        file = few_inodes / f"run/ready/{name}.json"
+        return file.exists() and json.loads(file.read_text())["pid"] == processes[name].pid
+
+    try:
+        for name in ("sequencer", "recorder"):
+            start(name)
+        until(lambda: all(map(is_ready, processes)), lambda: errors.read_text())
+        producer = Producer(config, "feed-1")
+        producer.say([trade(1)])
+        until(lambda: read_watermark(config.archive_dir).archived_seq, "the first cut")
+        made = 0
+        try:
+            while True:
+                (few_inodes / f"data/ballast-{made}").touch()
+                made += 1
+        except OSError:
+            pass
+        producer.say([trade(2)])
+        until(lambda: any(a["what"] == "archive" for a in alerts(config)), lambda: f"{alerts(config)} {errors.read_text()}")
+        said = next(a for a in alerts(config) if a["what"] == "archive")
+        assert said["level"] == "critical" and "no inodes are left, though" in said["why"] and "free space" not in said["why"]
+        until(lambda: any("inodes are free" in a["why"] for a in alerts(config)), lambda: f"{alerts(config)}")
+        critical = next(a for a in alerts(config) if a["what"] == "disk")
+        assert "(every file takes one)" in critical["why"] and critical["action"] == "everything is kept"
+        room = free_of(config.source_dir)
+        assert room.inodes == 0 and room.bytes > 40 << 20
+        assert "inodes are free" in status.disk(config)["short"]
+        processes["sequencer"].kill()
+        processes["sequencer"].wait()
+        errors.write_text("")
+        start("sequencer")
+        until(lambda: processes["sequencer"].poll() is not None, "it cannot begin")
+        assert "no inodes are left" in errors.read_text() and "; free space" not in errors.read_text()
+        for number in range(made):
+            (few_inodes / f"data/ballast-{number}").unlink()
+        start("sequencer")
+        until(lambda: is_ready("sequencer"), lambda: errors.read_text())
+        producer.say([trade(3)])
+        until(lambda: any(a["level"] == "info" and a["what"] == "archive" for a in alerts(config)), lambda: f"{alerts(config)}")
+        for name in ("sequencer", "recorder"):
+            processes[name].terminate()
+            processes[name].wait(30)
+        stored = [event.last_id for event in reader.events(config, kinds=[Kind.trade])]
+        assert stored == [1, 2, 3]
+    finally:
+        for process in processes.values():
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def test_what_is_short_is_named(tmp_path):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    assert "bytes" in refusal(full, tmp_path) and "free space" in refusal(full, tmp_path)
+    assert "quota" in refusal(OSError(errno.EDQUOT, "Disk quota exceeded"), tmp_path)
+    assert refusal(OSError(errno.EACCES, "Permission denied"), tmp_path) == "Permission denied; repair it or make it writable"
+    disk = Disk(low_bytes=100, critical_bytes=10, low_inodes=50, critical_inodes=5)
+    both = judge(Room(), Free(99, 4), disk)
+    assert both == (Space.low, Space.critical) and "99 bytes" in short(both, Free(99, 4), disk)
+    assert "4 inodes are free, less than 5" in short(both, Free(99, 4), disk)
+    assert judge(Room(), Free(1000, PLENTY), disk) == (Space.enough, Space.enough), "some file systems do not count inodes"

@@ -18,7 +18,7 @@ from nodes.simulation.protocol import Params, VenueError
 from nodes.simulation.tampering import text_frame
 from nodes.simulation.tape import Tape
 from nodes.transport.exchange_ledger import LedgerFiles
-from tools.judge import compare, ledger, ledger_compare
+from tools.judge import compare, eras, ledger, ledger_compare
 from tools.judge.findings import Findings
 
 START = 1_700_000_000_000
@@ -110,7 +110,7 @@ def test_every_kind_of_row_is_in_the_documented_format(tmp_path):
 
 
 def test_the_judge_imports_nothing_of_what_it_judges():
-    for name in ("ledger", "ledger_compare"):
+    for name in ("ledger", "ledger_compare", "eras", "listening"):
         text = (Path(__file__).parent.parent / f"tools/judge/{name}.py").read_text()
         for package in ("nodes", "storage", "bus"):
             assert f"from {package}" not in text and f"import {package}" not in text
@@ -246,9 +246,16 @@ def recorded(tmp_path_factory):
     return folder / "data/sim/exchange", frames, snapshots[0]
 
 
+def pairs_of(truth: ledger.Ledger, stored: dict[str, compare.Stored]) -> list[eras.Pair]:
+    """Where ids never began anew."""
+    kinds = [(kind, 0) for kind in compare.COMPARED]
+    return [eras.Pair(name, truth.symbols[name.partition(".")[2]], mine, kinds) for name, mine in stored.items()]
+
+
 def judged(folder: Path, stored: dict) -> Findings:
     findings = Findings()
-    ledger_compare.against(ledger.gather(folder, findings), stored, findings, float("inf"))  # the client left before the end
+    truth = ledger.gather(folder, findings)
+    ledger_compare.against(truth, pairs_of(truth, stored), findings, float("inf"))  # the client left before the end
     return findings
 
 
@@ -322,7 +329,7 @@ def test_a_wrong_snapshot_is_found(recorded):
     assert judged(folder, stored_of(frames, short)).faults["different"] == 1, "a book that ends too soon"
     ten, findings = {**short, "asks": snapshot["asks"][:10]}, Findings()
     truth = ledger.gather(folder, findings)
-    ledger_compare.against(truth, stored_of(frames, ten), findings, float("inf"), 10)
+    ledger_compare.against(truth, pairs_of(truth, stored_of(frames, ten)), findings, float("inf"), 10)
     assert not findings.faults["different"], "no more were asked for"
     elsewhere = {**snapshot, "lastUpdateId": 10**12}
     assert judged(folder, stored_of(frames, elsewhere)).faults["invented"] == 1, "a book of an id that never was"
@@ -358,7 +365,8 @@ def written(folder: Path) -> tuple[Path, compare.Stored]:
 def test_what_is_missing_at_the_end_is_found_when_the_mesh_is_down(tmp_path):
     def verdict(stored, begun_ms=0.0):
         findings = Findings()
-        ledger_compare.against(ledger.gather(folder, findings), {"binance.BTCUSDT": stored}, findings, begun_ms)
+        truth = ledger.gather(folder, findings)
+        ledger_compare.against(truth, pairs_of(truth, {"binance.BTCUSDT": stored}), findings, begun_ms)
         return findings
 
     folder, whole = written(tmp_path / "ledger")

@@ -127,6 +127,10 @@ def test_kills_under_load_at_speed_2(make_root, data, tmp_path, settings):
     assert result["ok"], result
     status = run.ok_json(root, "mesh", "status")
     assert all(node["state"] in ("RUNNING", "HOSTED") for node in status["nodes"]), status["nodes"]
+    if settings:  # the processes of their names found nothing to do, once, and are not taken for dead
+        started = (root / "run/supervisord.log").read_text()
+        hosted = ("model-imbalance", "model-flow", "executor", "session")
+        assert {name: started.count(f"spawned: '{name}'") for name in hosted} == dict.fromkeys(hosted, 1)
     run.ok(root, "mesh", "down")
     assert verify(root, [capture], 0)["ok"]
     whole = run.ok_json(root, "mesh", "verify")

@@ -45,7 +45,10 @@ def test_a_default_run_is_complete_from_the_first_id(make_root):
     trades, depth = ids(root, Kind.trade), [e for e in run.events(root, Kind.depth) if e.subject == SUBJECT]
     first_book = next(event.last_id for event in depth if event.flags & 1)
     assert spans(seen["trade"]) == [("complete", trades[0], trades[-1])]
-    assert spans(seen["depth"]) == [("complete", first_book, depth[-1].last_id)]
+    unproven, complete = spans(seen["depth"])
+    assert unproven == ("unproven", depth[0].first_id, first_book - 1), "changes before the first snapshot are there"
+    assert complete[:2] == ("complete", first_book)
+    assert depth[-1].first_id <= complete[2] <= depth[-1].last_id, "the newest change counts up to its first id"
     assert {row["state"] for row in seen["quote"]["intervals"]} == {"unproven"}
     assert seen["trade"]["share_of_ids"] == seen["trade"]["share_of_time"] == 1
     assert run.command(root, "mesh", "coverage", "--missing").returncode == 0

@@ -8,7 +8,8 @@ import pytest
 
 from bus.config import Disk, load
 from bus.schema import Kind
-from nodes.recording.space import Space, Watch
+from bus.space import Free, Space
+from nodes.recording.space import Watch
 from storage.archive import ArchiveReader, PrunedWarning
 from storage.catalog import list_files
 from storage.cut import ArchiveWriter
@@ -179,11 +180,11 @@ def test_mesh_rebuild_tells_a_difference(copied, tmp_path, monkeypatch):
 
 def test_the_disk_is_told_of_when_its_state_changes_and_does_not_flap():
     watch = Watch(Disk(low_bytes=1000, critical_bytes=100), "data")
-    assert watch.look(1001) is None
-    low = watch.look(999)
+    assert watch.look(Free(1001)) is None
+    low = watch.look(Free(999))
     assert low.level == "warning" and "raw" in low.action and "never" in low.action
-    assert watch.look(998) is None and watch.look(1010) is None, "no more than a little above the mark"
-    assert watch.look(50).level == "critical"
-    assert watch.look(104) is None and watch.space is Space.critical
-    assert watch.look(106).level == "warning"
-    assert watch.look(2000).level == "info" and watch.space is Space.enough
+    assert watch.look(Free(998)) is None and watch.look(Free(1010)) is None, "no more than a little above the mark"
+    assert watch.look(Free(50)).level == "critical"
+    assert watch.look(Free(104)) is None and watch.room.worst is Space.critical
+    assert watch.look(Free(106)).level == "warning"
+    assert watch.look(Free(2000)).level == "info" and watch.room.worst is Space.enough

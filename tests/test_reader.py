@@ -1,5 +1,6 @@
 """Archive and log read as one stream, whatever moved from one to the other meanwhile."""
 
+import shutil
 import threading
 import time
 from datetime import UTC, datetime
@@ -206,3 +207,21 @@ def test_a_mesh_that_never_ran_is_empty(tmp_path):
     config = Config(Mesh(), tmp_path)
     assert list(reader.events(config)) == []
     assert len(reader.frame(config, TRADE)) == 0
+
+
+def test_an_archive_and_a_log_of_two_meshes_are_never_read_as_one(tmp_path):
+    raws = Market().mixed(400)
+    config = mesh(tmp_path, raws, 300)
+    assert raw(reader.events(config)) == raws
+    shutil.rmtree(config.log_dir)
+    assert raw(reader.events(config)) == raws[:300], "an archive without its log is read alone"
+    write_log(config.log_dir, raws)
+    with pytest.raises(ReadError, match="not of one mesh: the archive ends at seq 300; it is of log .* has never been that"):
+        list(reader.events(config))
+
+
+@pytest.mark.parametrize("when", ["9999-01-01", "0001-01-01", 2**63, -(2**63), datetime(2262, 4, 12, tzinfo=UTC)])
+def test_a_time_beyond_64_bits_is_a_sentence(when):
+    with pytest.raises(ReadError, match="beyond what nanoseconds of 64 bits can say; allowed is 1677-09-22 to 2262-04-11"):
+        reader.to_ns(when)
+    assert reader.to_ns("2262-04-11") == 9223286400 * 10**9

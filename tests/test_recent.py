@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bus.wire import Event
+from bus.config import Config, Mesh
+from bus.wire import Event, decode
 from storage.environment import RecentError
 from storage.recent import RecentFull, RecentReader, RecentWriter
 from tests.stored import START, Market
@@ -229,3 +230,53 @@ def test_a_killed_writer_leaves_whole_transactions(tmp_path):
             seen = reader.recent_seq
             assert raw(reader.read(TRADE, limit=1 << 30)) == of_topic(raws[:seen], TRADE)
     assert seen > 0
+
+
+FORKED = """
+import multiprocessing as mp, sys, threading
+from pathlib import Path
+from bus.config import Config, Mesh
+from storage import reader
+from storage.recent import RecentReader
+
+config, topic = Config(Mesh(), Path({root!r})), "trade.binance.BTCUSDT"
+inherited = RecentReader(config.recent_dir)
+
+
+def work(_):
+    with RecentReader(config.recent_dir) as own:
+        return reader.latest(config, topic).seq, own.recent_seq, inherited.recent_seq
+
+
+def busy():
+    while not done:
+        inherited.last(topic, 50)
+
+
+done = []
+threads = [threading.Thread(target=busy, daemon=True) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(3):
+    with mp.get_context("fork").Pool(2) as pool:
+        print(*pool.map(work, range(4)))
+done.append(True)
+for thread in threads:
+    thread.join()
+print(work(0))
+"""
+
+
+def test_a_process_forked_while_the_store_is_open_opens_its_own(tmp_path):
+    config = Config(Mesh(), tmp_path)
+    writer: RecentWriter | None = RecentWriter(config.recent_dir, 5, 1 << 26)
+    writer.put([decode(raw) for raw in Market().mixed(500)])
+    writer.commit()
+    code = FORKED.format(root=str(tmp_path))
+    for _ in range(2):  # while the recorder has it open in another process, and when none has
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        answers = done.stdout.strip().replace(") (", ")\n(").splitlines()
+        assert done.returncode == 0 and len(answers) == 13 and set(answers) == {"(500, 500, 500)"}, done
+        if writer is not None:
+            writer.close()
+            writer = None

@@ -14,7 +14,7 @@ from bus.schema import GAP, Flag, GapState, Kind, Reason
 from bus.wire import decode, encode
 from nodes.repairing.plan import REFUSALS, Plan
 from nodes.sequencing.arbiter import Arbiter
-from nodes.venues import binance
+from nodes.venues import binance, kraken
 from nodes.venues.dialect import FrameError
 
 SUBJECT = "binance.BTCUSDT"
@@ -293,3 +293,46 @@ def test_gaps_of_other_kinds_are_none_of_its_business():
         record[0] = (1, 9, stream, GapState.open, 0, 0, 0, 0, 0)
         plan.observe(decode(encode(Kind.gap, SUBJECT, record)))
     assert plan.efforts == {} and plan.next(0.0, always) is None
+
+
+class FakeKraken:
+    """Trades by time only, 1000 a page, compared to the nanosecond and printed as it likes."""
+
+    def __init__(self, fills, begins=0, digits=9):
+        self.fills, self.begins, self.digits = fills, begins, digits  # (id, ns), ascending
+        self.asked = 0
+
+    def page(self, since_ns):
+        self.asked += 1
+        rows = [(i, ns) for i, ns in self.fills if ns > since_ns and i >= self.begins][:1000]
+        unit = 10 ** (9 - self.digits)
+        rows = [["1.0", "1.0", -(-ns // unit) * unit, "b", "l", "", i] for i, ns in rows]  # rounded up
+        text = ", ".join(f'["1.0", "1.0", {ns // 10**9}.{ns % 10**9:09}, "b", "l", "", {i}]' for _, _, ns, *_, i in rows)
+        return f'{{"error": [], "result": {{"XXBTZUSD": [{text}], "last": "0"}}}}'.encode()
+
+
+@pytest.mark.parametrize("digits", [9, 4])
+@pytest.mark.parametrize("shared", [1, 30, 400, 999])
+@pytest.mark.parametrize("begins", [0, 700])
+def test_trades_that_share_an_instant_are_no_price_of_paging_by_time(digits, shared, begins):
+    """A page may end among them, and what it prints may be later than what the venue compares."""
+    pair = Instrument(symbol="BTC/USD", venue="kraken", price_exponent=-1, quantity_exponent=-8)
+    at = 1_700_000_000_123_456_789
+    venue = FakeKraken([(i, at + i // shared * 1_234_567) for i in range(1, 1700)], begins, digits)
+    plan = Plan(PATIENCE, lambda: lambda: 1.0)
+    record = np.zeros(1, GAP)
+    record[0] = (50, 1649, Kind.trade, GapState.open, Reason.skipped, 0, at + 49 // shared * 1_234_567 // 1000 * 1000, 0, 0)
+    opened = encode(Kind.gap, "kraken.BTC/USD", record, first_id=50, last_id=1649)
+    plan.observe(decode(bytes(opened)))
+    repaired, lost = [], []
+    while (effort := plan.next(0.0, always)) is not None and venue.asked < 40:
+        plan.ask(effort)
+        request = kraken.history(pair, effort.first_missing(), effort.from_ns)
+        events = kraken.decode_history(venue.page(request.query["since"]), 1, pair)
+        for event in map(decode, plan.page(effort, events, False, 0.0, kraken.HISTORY_BY_TIME)):
+            if event.kind == Kind.trade:
+                repaired += event.records["trade_id"].tolist()
+            else:
+                lost += [(r["first_id"], r["last_id"], r["reason"]) for r in event.records]
+    assert lost == ([(50, 699, Reason.retention)] if begins else [])
+    assert repaired == list(range(max(50, begins), 1650))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bus.config import Config, load
+from bus.log import LogReader
 from bus.schema import FILL, INSTRUMENT, INTENT, QUOTE, TRADE, UPDATE, Action, Kind, Status
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from storage.cut import ArchiveWriter
@@ -109,7 +110,7 @@ def mesh(tmp_path_factory) -> tuple[Config, list[bytes]]:
     raws = LiveMesh(config, crash_at=EVENTS // 3).live()
     write_log(config.log_dir, raws)
     writer = ArchiveWriter(config.archive_dir)
-    writer.archive(batches(raws), len(raws), 1000, 5)
+    writer.archive(batches(raws), len(raws), 1000, LogReader(config.log_dir).log_id)
     writer.close()
     return config, raws
 

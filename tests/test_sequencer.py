@@ -16,7 +16,7 @@ from bus.config import load
 from bus.log import LogReader
 from bus.process import Context
 from bus.schema import QUOTE, SIGNAL, TRADE, Kind
-from bus.segments import segments
+from bus.segments import read_preamble, release, segments
 from bus.sockets import Producer
 from bus.wire import encode
 from nodes.running.step import run_step
@@ -188,6 +188,40 @@ def test_a_second_sequencer_is_refused_with_a_sentence(tmp_path, started):
     )
     assert second.returncode == 1
     assert "another process" in second.stderr and "Traceback" not in second.stderr
+
+
+def test_a_kill_after_a_power_cut_keeps_what_only_released_segments_said(tmp_path, started):
+    """keep_segments = 1: a new identity's first segment is alone when all before it is archived; a kill must find its state."""
+    config = make(tmp_path)
+    sequencer = Sequencer(tmp_path)
+    started(sequencer)
+    producer = Producer(config, "feed-1")
+    for i in range(100, 120):
+        producer.say([quote(i)])
+    until(lambda: ids(config, Kind.quote)[-1:] == [119], "taken")
+    sequencer.kill()
+    owner = config.log_dir / "owner"
+    owner.write_text(json.dumps({**json.loads(owner.read_text()), "boot": "another", "clean": False}))
+    sequencer.start()
+    producer.say([trade(1)])
+    until(lambda: ids(config, Kind.trade) == [1], "taken by the new identity")
+    until(lambda: read_preamble(segments(config.log_dir)[-1][1]).state, "a segment whose head has the state")
+    before = next(event for event in reversed(list(LogReader(config.log_dir).events())) if event.kind == Kind.quote)
+    assert release(config.log_dir, LogReader(config.log_dir).last, keep=1) >= 1
+    sequencer.kill()
+
+    def quotes():
+        log = LogReader(config.log_dir)
+        return [event for event in log.events(log.first - 1) if event.kind == Kind.quote]
+
+    assert not quotes(), "what knew of them is gone"
+    sequencer.start()
+    for i in (118, 119, 120):
+        producer.say([quote(i)])
+    until(lambda: [event.last_id for event in quotes()][-1:] == [120], "a quote after it")
+    sequencer.stop()
+    assert [event.last_id for event in quotes()] == [120], "older ones are known"
+    assert quotes()[0].link == before.seq
 
 
 def test_silence_has_a_clock(tmp_path, started):

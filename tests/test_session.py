@@ -140,6 +140,8 @@ class Venue:
             await self.emit(order, "NEW")
 
     async def rest(self, request):
+        if request.path == "/api/v3/time":
+            return web.json_response({"serverTime": time.time_ns() // 10**6})
         query = dict(parse_qsl(request.query_string))
         unsigned, _, signature = request.query_string.rpartition("&signature=")
         assert signature == binance_orders.sign("local-secret", unsigned)
@@ -233,6 +235,7 @@ def scenario(tmp_path, play, started=True, **settings):
         sequencing = asyncio.create_task(sequencer.run(log))
         await asyncio.sleep(0.05)
         mesh = Mesh(config, venue)
+        mesh.log = log
         if started:
             mesh.start()
         try:
@@ -323,6 +326,24 @@ def test_an_order_that_never_arrived_is_rejected_only_after_the_window(tmp_path)
         assert mesh.states("a") == ["PendingNew", "Unknown", "Rejected"]
         assert mesh.said(Kind.update, "a")[-1]["reason"] == b"never reached the venue"
         assert venue.received == [("place", "a")]
+
+    scenario(tmp_path, play)
+
+
+def test_a_step_of_the_time_makes_no_order_older(tmp_path):
+    """An hour forward while an order may still be on its way: that the venue does not know it proves nothing yet."""
+
+    async def play(mesh, venue):
+        venue.mood["a"] = "swallowed"
+        began = time.monotonic()
+        mesh.intend("a")
+        await until(lambda: mesh.states("a"))
+        clock = mesh.log.sequencer.clock.clock
+        clock.segment = clock.segment._replace(time_ns=clock.segment.time_ns + 3600 * 10**9)
+        await until(lambda: mesh.states("a")[-1:] == ["Rejected"])
+        assert time.monotonic() - began >= 0.8  # recv_window + margin
+        corrected = [e.records["correction_ns"][0] for e in LogReader(mesh.config.log_dir).events() if e.kind == Kind.clock]
+        assert max(corrected) == pytest.approx(3600 * 10**9, abs=10**7)
 
     scenario(tmp_path, play)
 

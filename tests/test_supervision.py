@@ -16,7 +16,8 @@ from nodes.transport.supervisord import Away, ProcessStates, Supervisord, is_fre
 from nodes.watching.deaths import Budget, left_alone
 
 PROJECT = Path(__file__).resolve().parent.parent
-# Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow says that it is hosted.
+# Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow is hosted by the sequencer, which
+# has it ready a second after the process of its name has ended.
 STAND_IN = f"""
 import json, os, pathlib, runpy, signal, sys, time
 if sys.argv[1] == "sentinel":
@@ -26,9 +27,14 @@ die_with_parent()
 if sys.argv[1:] == ["model", "flow"]:
     sys.exit(0)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-name = "-".join(sys.argv[1:])
-pathlib.Path("run/ready").mkdir(exist_ok=True)
-pathlib.Path("run/ready", name + ".json").write_text(json.dumps(dict(pid=os.getpid(), ready_ns=time.time_ns())))
+def ready(name, hosted):
+    said = dict(pid=os.getpid(), ready_ns=time.time_ns(), wall_ns=time.time_ns(), hosted=hosted)
+    pathlib.Path("run/ready").mkdir(exist_ok=True)
+    pathlib.Path("run/ready", name + ".json").write_text(json.dumps(said))
+ready("-".join(sys.argv[1:]), False)
+if sys.argv[1] == "sequencer":
+    time.sleep(1)
+    ready("model-flow", True)
 while True:
     time.sleep(60)
 """
@@ -148,9 +154,11 @@ def test_what_an_operator_stops_stays_down(mesh):
 
 def test_what_had_nothing_to_do_stays_down_and_what_was_ended_comes_back(mesh):
     assert mesh.info("model-flow")["state"] == ProcessStates.EXITED
+    mesh.until((mesh.root / "run/ready/model-flow.json").exists, "its host has it ready")
     time.sleep(2)
     mesh.kill("session", how=signal.SIGTERM)
     assert mesh.info("model-flow")["state"] == ProcessStates.EXITED
+    assert mesh.log.read_text().count("spawned: 'model-flow'") == 1, "what works in its host is not started beside it"
 
 
 def test_a_killed_supervisord_takes_its_children_along_and_can_be_started_anew(mesh):

@@ -462,6 +462,7 @@ def test_an_adapter_has_every_member_of_the_contract(name):
     assert bool(again) == (adapter.BOOK != "rest")
     for request in (adapter.definition(one), adapter.clock(), adapter.snapshot(one, 1000), adapter.history(one, 5, 10**18)):
         assert request is None or (isinstance(request, Request) and request.path.startswith("/") and request.weight > 0)
+    assert all(isinstance(status, int) and isinstance(code, int) for status, code in adapter.UNKNOWN)
     book = adapter.book(one, SETTINGS)
     assert (book.resyncs, book.disconnected()) == (0, [])
     followed = {rules.rule(kind, one.subject) for kind in (Kind.trade, Kind.quote, Kind.depth)}

@@ -263,7 +263,7 @@ def test_a_full_disk_is_told_and_nobody_is_killed_for_it():
     found = []
     for _ in range(30):
         world.second(looks=False)
-        found += world.judge.look(world.now, list(world.processes.values()), disk_full=True)
+        found += world.judge.look(world.now, list(world.processes.values()), disk_full="3 bytes are free")
     assert {(v.target, v.what, v.curable) for v in found} == {("sequencer", "disk full", False)}
 
 

@@ -14,6 +14,7 @@ from tools.terminal import Failure, Usage, config, out
 
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
 STYLES = {"complete": "green", "repaired": "blue", "missing": "bold red", "unproven": "dim"}
+TOPICS_MAX = 3  # that the last line names
 ROWS_MAX = 40  # intervals of one stream that a person is shown; --json has all
 
 
@@ -32,7 +33,9 @@ def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> di
     except LogError as error:
         raise Failure(str(error)) from None
     lost = sum(stream["missing_intervals"] for stream in streams)
-    return {"ok": not lost, "source": settings.source, "missing_intervals": lost, "streams": streams}
+    heard = {stream["subject"] for stream in streams if stream["begins"] is not None}
+    unheard = sorted({stream["subject"] for stream in streams if stream["subject"] in configured} - heard)
+    return {"ok": not lost, "source": settings.source, "missing_intervals": lost, "unheard": unheard, "streams": streams}
 
 
 def _kind(name: str) -> Kind:
@@ -55,6 +58,7 @@ def _stream(subject: str, kind: Kind, rows: np.ndarray, only_missing: bool) -> d
     lost = ledger.missing(rows)
     by_ids, by_time = ledger.share(rows)
     known = rows[rows["begin_ns"] > 0]
+    doubted = rows[rows["state"] == Coverage.unproven]
     return {
         "subject": subject,
         "kind": kind.name,
@@ -65,6 +69,7 @@ def _stream(subject: str, kind: Kind, rows: np.ndarray, only_missing: bool) -> d
         "ids": {state.name: _ids(rows[rows["state"] == state]) for state in Coverage},
         "share_of_ids": round(by_ids, 9),
         "share_of_time": round(by_time, 9),
+        "unproven": {reason.name: ids for reason in ledger.DOUBTED if (ids := _ids(doubted[doubted["reason"] == reason]))},
         "missing_intervals": len(lost),
         "intervals": ledger.described(lost if only_missing else rows),
     }
@@ -75,7 +80,7 @@ def _ids(rows: np.ndarray) -> int:
 
 
 def show(result: dict, only_missing: bool) -> None:
-    """For a person: a table for each stream that has anything, and a sentence at the end."""
+    """For a person: a table for each stream that has anything, a line for each instrument that has nothing, and a sentence."""
     for stream in result["streams"]:
         if stream["begins"] is None or (only_missing and not stream["intervals"]):
             continue
@@ -84,17 +89,31 @@ def show(result: dict, only_missing: bool) -> None:
             f"{_when(stream['begin'])} to {_when(stream['end'])}: {_percent(stream['share_of_ids'])} of ids and "
             f"{_percent(stream['share_of_time'])} of time complete or repaired"
         )
-        table = Table("state", "first id", "last id", "ids", "from (UTC)", "to (UTC)", "evidence", "reason", box=None)
+        eras = any(row["era"] for row in stream["intervals"])  # else the column says nothing
+        names = (
+            "state",
+            "first id",
+            "last id",
+            "ids",
+            "from (UTC)",
+            "to (UTC)",
+            "evidence",
+            "reason",
+            *(("era",) if eras else ()),
+        )
+        table = Table(*names, box=None)
         for row in stream["intervals"][:ROWS_MAX]:
             table.add_row(
                 Text(row["state"], STYLES[row["state"]]), str(row["first_id"]), str(row["last_id"]),
                 str(row["last_id"] - row["first_id"] + 1), _when(row["begin"]), _when(row["end"]),
-                row["evidence"].replace("none", "-"), row["reason"].replace("none", "-"),
+                row["evidence"].replace("none", "-"), row["reason"].replace("none", "-"), *((str(row["era"]),) if eras else ()),
             )  # fmt: skip
         out.print(table)
         if len(stream["intervals"]) > ROWS_MAX:
             out.print(f"… and {len(stream['intervals']) - ROWS_MAX} more; --json has all of them")
         out.print()
+    for subject in result["unheard"] if any(stream["begins"] is not None for stream in result["streams"]) else ():
+        out.print(f"[bold]{subject}[/bold]  is configured, and nothing of it was ever recorded: `mesh status` may say why")
     out.print(_verdict(result))
 
 
@@ -102,13 +121,33 @@ def _verdict(result: dict) -> str:
     seen = [stream for stream in result["streams"] if stream["begins"] is not None]
     if not seen:
         return f"Nothing is stored yet (source {result['source']})."
-    unproven = sum(stream["ids"]["unproven"] > 0 for stream in seen)
-    more = f" {unproven} of {len(seen)} streams cannot be proven by their nature." if unproven else ""
-    if result["ok"]:
-        repaired = sum(stream["ids"]["repaired"] for stream in seen)
-        return f"Nothing is missing{f'; {repaired} ids were repaired' if repaired else ''}.{more}"
-    lost = sum(stream["ids"]["missing"] for stream in seen)
-    return f"MISSING: {lost} ids in {result['missing_intervals']} intervals.{more}"
+    doubts = _doubts(seen)
+    by_nature = sum(stream["ids"]["unproven"] > sum(stream["unproven"].values()) for stream in seen)
+    more = f" {by_nature} of {len(seen)} streams cannot be proven by their nature." if by_nature else ""
+    if not result["ok"]:
+        lost = sum(stream["ids"]["missing"] for stream in seen)
+        return f"MISSING: {lost} ids in {result['missing_intervals']} intervals{f'; {doubts}' if doubts else ''}.{more}"
+    repaired = sum(stream["ids"]["repaired"] for stream in seen)
+    known = f"; {repaired} ids were repaired" if repaired else ""
+    if doubts:
+        return f"UNPROVEN: {doubts}. Nothing else is missing{known}.{more}"
+    return f"Nothing is missing{known}.{more}"
+
+
+WHY = {"no_snapshot": "no book to apply them to", "contradiction": "ids were said that their own line took back"}
+
+
+def _doubts(streams: list[dict]) -> str:
+    """What is unproven for what was heard, and why; "" where nothing is."""
+    named = []
+    for reason, why in WHY.items():
+        own = [stream for stream in streams if stream["unproven"].get(reason)]
+        if own:
+            ids = sum(stream["unproven"][reason] for stream in own)
+            topics = ", ".join(f"{stream['kind']}.{stream['subject']}" for stream in own[:TOPICS_MAX])
+            rest = f" and {len(own) - TOPICS_MAX} more" if len(own) > TOPICS_MAX else ""
+            named.append(f"{ids} ids of {topics}{rest} ({reason}: {why})")
+    return "; ".join(named)
 
 
 def _when(iso: str | None) -> str:

@@ -1,17 +1,19 @@
 """`mesh status`: what supervisord says of the processes, what the log's tail says of them and of every topic, and alerts."""
 
 import contextlib
-import time
 from dataclasses import dataclass, field
 
 from rich.table import Table
 
+from bus.clock import follow, now_ns
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.schema import Kind
 from bus.segments import LogError
+from bus.space import PLENTY, Room, free_of, judge, short
 from bus.topics import TABLE, Lane
 from bus.wire import Event
+from nodes.feeding.standing import UNKNOWN
 from nodes.transport.supervisord import Away, ShuttingDown, Supervisord
 from nodes.watching.restarts import Restarts
 from storage.archive import ArchiveError, read_watermark
@@ -62,16 +64,18 @@ class Window:
 def status() -> dict:
     """`running`, `nodes`, `topics`, `log`, `alerts` (the newest last). Raises Failure for a log that cannot be read."""
     config = load()
+    follow(config.log_dir)  # ages are in the log's time
     processes = _processes(config)
     if processes is None:
-        return {"running": False, "source": config.source, "nodes": [], "topics": [], "log": {}, "alerts": []}
+        nothing: dict[str, list] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
+        return {"running": False, "source": config.source, **nothing, "log": {}, "disk": {}}
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
         alerts = _alerts(config, [process["name"] for process in processes])
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
-    now = time.time_ns()
+    now = now_ns()
     beating = {name for name in window.health if name.partition("-")[0] in config.host}
     hosted = beating - {process["name"] for process in processes if process["pid"]}
     restarts = Restarts(config.sentinel)
@@ -85,6 +89,7 @@ def status() -> dict:
         "running": True,
         "source": config.source,
         "nodes": nodes,
+        "instruments": unheard(config, window),
         "alerts": [_alert(event, now) for event in alerts[-ALERTS_SHOWN:]],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
@@ -94,7 +99,44 @@ def status() -> dict:
             "rate": round(_rate(window.last_seq - window.first_seq, window), 1),
             "age_s": round((now - window.last_ns) / SECOND, 3) if window.last_ns else None,
         },
+        "disk": disk(config),
     }
+
+
+def unheard(config: Config, window: Window) -> list[dict]:
+    """Configured instruments of which something does not come: `why`, in words, as the feeds' health says."""
+    standing: dict[str, str] = {}
+    silent: dict[str, set[str]] = {}
+    for event in window.health.values():
+        beat = event.map()
+        standing.update(beat.get("not_trading", {}))
+        for topic in beat.get("never_heard", ()):
+            kind, _, subject = topic.partition(".")
+            silent.setdefault(subject, set()).add(kind)
+    out = []
+    for subject in (instrument.subject for instrument in config.instruments):
+        word = standing.get(subject, "")
+        if word == UNKNOWN:
+            why = "the venue does not know it"
+        elif word:
+            why = f"the venue does not trade it: {word}"
+        elif subject in silent:
+            why = f"never heard since the feed began: {', '.join(sorted(silent[subject]))}"
+        else:
+            continue
+        out.append({"instrument": subject, "standing": word, "never_heard": sorted(silent.get(subject, ())), "why": why})
+    return out
+
+
+def disk(config: Config) -> dict:
+    """Looked at here: a disk that is full keeps the log from saying so."""
+    try:
+        free = free_of(config.source_dir)
+    except OSError as error:
+        return {"short": f"{config.source_dir} cannot be looked at: {error.strerror}"}
+    inodes = free.inodes if free.inodes < PLENTY else None
+    what = short(judge(Room(), free, config.disk), free, config.disk)
+    return {"free_bytes": free.bytes, "free_inodes": inodes, "short": what}
 
 
 def _processes(config: Config) -> list[dict] | None:
@@ -113,7 +155,7 @@ def read_window(config: Config) -> Window:
     log = LogReader(config.log_dir)
     window = Window()
     last = log.last
-    since = time.time_ns() - WINDOW_S * SECOND
+    since = now_ns() - WINDOW_S * SECOND
     for event in log.events(max(last - LOOK_BACK_EVENTS, log.first - 1)):
         if event.seq_ns >= since:
             window.add(event)
@@ -145,7 +187,7 @@ def _node(process: dict, window: Window, hosted: set[str], now: int) -> dict:
 
 def _alerts(config: Config, names: list[str]) -> list[Event]:
     """Of the hours that the recent store keeps, or of the last one."""
-    return lately(config, Kind.alert, names, time.time_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
+    return lately(config, Kind.alert, names, now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
 
 
 def _alert(event: Event, now: int) -> dict:
@@ -197,9 +239,13 @@ def show(result: dict) -> None:
             f"{topic['age_s']:.1f} s" + (" STALE" if topic["stale"] else ""),
         )  # fmt: skip
     out.print(table)
+    for one in result["instruments"]:
+        out.print(f"\n{one['instrument']}: {one['why']}", style="bold", markup=False)
     for alert in result["alerts"]:
         out.print()
         out.print("{level}, {age_s:.0f} s ago: {target}: {what}: {why}; {action}".format(**alert), markup=False)
+    if result["disk"]["short"]:
+        out.print(f"\nDISK: {result['disk']['short']}", markup=False)
     log = result["log"]
     out.print(
         f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "

@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from bus.clock import follow as of_the_log
+from bus.clock import now_ns
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.schema import DTYPES, Flag, Kind, Status
@@ -42,6 +44,7 @@ def tap(
 ) -> None:
     """Show events of the topics that begin so; all without one."""
     config = load()
+    of_the_log(config.log_dir)
     wanted = prefixes or []
     kinds = kinds_of(wanted, config)
     running = is_running(config)
@@ -61,7 +64,7 @@ def is_running(config: Config) -> bool:
     with contextlib.suppress(LogError):
         log = LogReader(config.log_dir)
         last = next(log.events(log.last - 1), None)
-    return last is not None and time.time_ns() - last.seq_ns < FRESH_S * SECOND
+    return last is not None and now_ns() - last.seq_ns < FRESH_S * SECOND
 
 
 def follow(config: Config, kinds: tuple[Kind, ...], prefixes: list[str], since: str, live: bool) -> Iterator[list[Event]]:
@@ -114,20 +117,20 @@ def show_rates(batches: Iterator[list[Event]], count: int, json: bool) -> None:
     lag: dict[str, float] = {}
     begun, reports = time.monotonic(), 0
     for events in batches:
-        now_ns = time.time_ns()
+        at_ns = now_ns()
         for event in events:
             seen[event.topic] += 1
-            lag[event.topic] = (now_ns - event.seq_ns) / 1e6
+            lag[event.topic] = (at_ns - event.seq_ns) / 1e6
         elapsed = time.monotonic() - begun
         if elapsed < 1:
             continue
         rates = {topic: round(n / elapsed, 1) for topic, n in sorted(seen.items())}
         if json:
             topics = [{"topic": topic, "rate": value, "lag_ms": round(lag[topic], 3)} for topic, value in rates.items()]
-            terminal.print_json({"time_ns": now_ns, "topics": topics})
+            terminal.print_json({"time_ns": at_ns, "topics": topics})
         else:
             shown = "   ".join(f"{topic} {value:g}/s ({lag[topic]:.1f} ms)" for topic, value in rates.items())
-            terminal.out.print(f"{clock(now_ns)}  {shown or 'nothing'}")
+            terminal.out.print(f"{clock(at_ns)}  {shown or 'nothing'}")
         seen.clear()
         begun, reports = time.monotonic(), reports + 1
         if count and reports >= count:
@@ -137,7 +140,7 @@ def show_rates(batches: Iterator[list[Event]], count: int, json: bool) -> None:
 def as_dict(event: Event) -> dict[str, Any]:
     """Header and records with the names of docs/messages.md. Integers are exact."""
     head = {name: getattr(event, name) for name in Event.__slots__ if name not in ("raw", "_records", "reserved", "size")}
-    head |= {"topic": event.topic, "kind": Kind(event.kind).name, "lag_ms": (time.time_ns() - event.seq_ns) / 1e6}
+    head |= {"topic": event.topic, "kind": Kind(event.kind).name, "lag_ms": (now_ns() - event.seq_ns) / 1e6}
     if DTYPES[Kind(event.kind)].names is None:
         return {**head, "records": [event.map()]}
     names = [name for name in event.records.dtype.names or () if not name.startswith("reserved")]
@@ -155,7 +158,7 @@ def clock(ns: int) -> str:
 
 def line(config: Config, event: Event) -> Text:
     """For a person: time, seq, topic, what it says, and how long ago it was sequenced."""
-    lag_ms = (time.time_ns() - event.seq_ns) / 1e6
+    lag_ms = (now_ns() - event.seq_ns) / 1e6
     return Text.assemble(
         (clock(event.seq_ns), "dim"), f"  {event.seq:>9}  ", (f"{event.topic:<26}", "bold"), f" {say(config, event)}  ",
         (f"lag {lag_ms:.2f} ms", "dim"),

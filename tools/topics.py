@@ -1,10 +1,10 @@
 """Topic prefixes and places in the log, as people write them."""
 
 import re
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bus.clock import now_ns
 from bus.config import Config
 from bus.log import LogReader
 from bus.schema import Kind
@@ -49,7 +49,7 @@ def place(text: str, log: LogReader) -> tuple[int, int]:
     if text.isdigit():
         return max(int(text) - 1, 0), 0
     if match := AGO.fullmatch(text):
-        since_ns = time.time_ns() - int(float(match[1]) * UNITS_NS[match[2]])
+        since_ns = now_ns() - int(float(match[1]) * UNITS_NS[match[2]])
         return log.seq_at(since_ns), since_ns
     try:
         moment = datetime.fromisoformat(text)

@@ -6,7 +6,6 @@ Proof is the log: a trade, a quote, a depth change, a signal, an intent and a fi
 import contextlib
 import fcntl
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,13 +18,16 @@ from bus.config import Config, find_root, load
 from bus.log import LogReader, Tail
 from bus.schema import Kind
 from bus.segments import LogError
+from bus.space import free_of, refusal
 from bus.wire import events
 from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tools import sources
+from tools.status import read_window, unheard
 from tools.terminal import Failure, err, out
 
 PROOF = (Kind.trade, Kind.quote, Kind.depth, Kind.signal, Kind.intent, Kind.fill)
 FREE_BYTES_MIN = 256 << 20  # a log segment, an outbox segment each, and an archive file, with room to notice
+FREE_INODES_MIN = 200  # each of these files takes one, and each instrument's of a cut
 LOOK_S = 0.1
 RATES_S = 1.0  # rates are what comes in so long, once everything is there
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
@@ -51,6 +53,7 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> dict:
         "running": True,
         "already": False,
         "source": config.source,
+        "instruments": unheard(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
         "rates": {kind.name: round(counts[kind] / seconds, 1) for kind in proof(config)},
     }
@@ -100,11 +103,12 @@ def check_places(config: Config) -> None:
         probe.write_bytes(b"x")
         probe.unlink()
     except OSError as error:
-        raise Failure(f"the data folder {config.source_dir} cannot be written: {error.strerror}") from None
-    free = shutil.disk_usage(config.source_dir).free
-    if free < FREE_BYTES_MIN:
+        raise Failure(f"the data folder {config.source_dir} cannot be written: {refusal(error, config.source_dir)}") from None
+    free = free_of(config.source_dir)
+    if free.bytes < FREE_BYTES_MIN or free.inodes < FREE_INODES_MIN:
         raise Failure(
-            f"the disk of {config.source_dir} has {free >> 20} MiB free; at least {FREE_BYTES_MIN >> 20} MiB are needed"
+            f"the disk of {config.source_dir} has {free} free; at least {FREE_BYTES_MIN} bytes and {FREE_INODES_MIN} inodes "
+            "are needed"
         )
     if port := config.exchange.port:
         with socket.socket() as probe_socket:
@@ -119,7 +123,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise Failure(f"the folder {folder} cannot be made: {error.strerror}") from None
+        raise Failure(f"the folder {folder} cannot be made: {refusal(error, folder)}") from None
 
 
 @contextlib.contextmanager
@@ -128,7 +132,7 @@ def _alone(path: Path) -> Iterator[None]:
     try:
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise Failure(f"{path} cannot be written: {error.strerror}") from None
+        raise Failure(f"{path} cannot be written: {refusal(error, path)}") from None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -225,6 +229,8 @@ def show(result: dict) -> None:
     rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
     out.print(f"In the log, per second: {rates}.")
+    for one in result["instruments"]:
+        out.print(f"{one['instrument']}: {one['why']}", style="bold", markup=False)
     out.print("Next:")
     for command, what in (
         (".venv/bin/tap trade", "trades as they come (tap quote, tap signal, tap fill …; --rate for rates)"),

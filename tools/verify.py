@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 from bus.config import Config, load
-from tools.judge import archive, capture, checks, compare, coverage, ledger, ledger_compare, log, overlays, recent
+from tools.judge import archive, capture, checks, compare, coverage, eras, ledger, ledger_compare, log, overlays, recent
 from tools.judge.findings import Findings
 from tools.judge.known import Known
 from tools.terminal import Failure, out
@@ -69,11 +69,12 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     begun_ms = time.time() * 1000 if (config.run_dir / "exchange.json").exists() else 0.0
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
+    stored = eras.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
     truth = ledger.gather(folders[0], findings)
-    ledger_compare.against(truth, stored, findings, begun_ms, config.feed.depth_limit)
+    pairs = eras.pairs(truth, stored, findings)
+    ledger_compare.against(truth, pairs, findings, begun_ms, config.feed.depth_limit)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
-    coverage.against(truth, claimed, {subject: mine.depth for subject, mine in stored.items()}, findings)
+    coverage.against(truth, claimed, pairs, findings)
     return {
         "ledger": str(folders[0]),
         "ledger_rows": truth.rows,

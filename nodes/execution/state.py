@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nodes.execution import orders, positions
+from nodes.execution import fills, orders, positions
 from nodes.execution.orders import Order
 from nodes.execution.positions import Position
 from nodes.execution.risk import Bucket, Rules
@@ -23,7 +23,7 @@ class State(msgspec.Struct):
     orders: dict[str, Order] = {}  # what may still change the position, by client order id, oldest first
     closed: dict[str, Order] = {}
     cancel_ids: dict[str, str] = {}  # client id of a cancel → of the order
-    fill_ids: dict[str, bool] = {}  # order/trade of the fills in the position
+    fill_ids: dict[str, int] = {}  # the fills in the position: see fills.py
     position: Position = msgspec.field(default_factory=Position)
     bucket: Bucket = msgspec.field(default_factory=Bucket)
     marks: list[tuple[int, int]] = []  # (seq, seq_ns), oldest first: how old an event of the last stale_ms is
@@ -50,10 +50,8 @@ class State(msgspec.Struct):
 
     def fill(self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str) -> None:
         """Counts a fill into the position, whoever's order it was, once."""
-        key = f"{client_order_id}/{trade_id}"
-        if key in self.fill_ids:
+        if not fills.learn(self.fill_ids, client_order_id, trade_id, FILL_IDS):
             return
-        _remember(self.fill_ids, key, True, FILL_IDS)
         positions.apply(self.position, side, price_ticks, lots, fee, asset)
         if (order := self.find(client_order_id)) is not None:
             orders.fill(order, lots)

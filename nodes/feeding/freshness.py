@@ -17,6 +17,9 @@ class Pulse:
     """One stream. `interval_s`: its usual interval, 0 before it is known. `patience`: times the usual limit it has."""
 
     heard_s: float
+    begun_s: float = 0.0
+    spoken: bool = False  # ever, in this process: one that has not renews nothing
+    told: bool = False  # that it has never spoken
     count: int = 0
     interval_s: float = 0.0
     patience: int = 1
@@ -51,16 +54,28 @@ class Freshness:
         for key, count in counts.items():
             pulse = self.pulses.get(key)
             if pulse is None:
-                pulse = self.pulses[key] = Pulse(now_s)
+                pulse = self.pulses[key] = Pulse(now_s, now_s)
             silent_s = now_s - pulse.heard_s
             if count > pulse.count:
                 kept = max(0.0, 1 - silent_s / MEMORY_S)
                 pulse.seconds = pulse.seconds * kept + silent_s
                 pulse.events = pulse.events * kept + count - pulse.count
                 pulse.interval_s = pulse.seconds / pulse.events
-                pulse.heard_s, pulse.count, pulse.patience = now_s, count, 1
-            elif silent_s > self.limit_s(pulse):
+                pulse.heard_s, pulse.count, pulse.patience, pulse.spoken = now_s, count, 1, True
+            elif pulse.spoken and silent_s > self.limit_s(pulse):
                 stale[key] = silent_s
                 pulse.heard_s = now_s
                 pulse.patience = min(pulse.patience * 2, PATIENCE_MAX)
         return stale
+
+    def unheard(self, now_s: float) -> list[Hashable]:
+        """Streams that have never spoken, and of which that has not been told yet."""
+        silent = [k for k, p in self.pulses.items() if not (p.spoken or p.told) and now_s - p.begun_s > self.least_s]
+        for key in silent:
+            self.pulses[key].told = True
+        return silent
+
+    @property
+    def never(self) -> list[Hashable]:
+        """Streams of which it has been told that they never spoke, and that have not since."""
+        return [key for key, pulse in self.pulses.items() if pulse.told and not pulse.spoken]

@@ -10,11 +10,12 @@ from bus.process import Context
 from bus.schema import Kind
 from bus.segments import LogError
 from bus.sockets import OutboxFull
+from bus.space import PLENTY, free_of
 from bus.wire import encode
-from nodes.recording.space import Alert, Space, Watch
+from nodes.recording.space import Alert, Watch
 from storage.cut import ArchiveWriter
 from storage.merge import Interrupted, Stop
-from storage.prune import free_bytes, prunable, prune
+from storage.prune import prunable, prune
 from storage.seal import Sealer
 
 SEAL_LOOK_S = 10.0  # how often it is asked whether a day is over
@@ -31,6 +32,11 @@ class Days:
         self.told: dict[str, str] = {}  # by work: its present trouble is told once
         ctx.counters.update(sealed_days=0, overlays=0, pruned_days=0, seal_failures=0, prune_failures=0, free_bytes=0)
 
+    @property
+    def is_low(self) -> bool:
+        """Whether the disk is short of bytes."""
+        return bool(self.watch.room.bytes)
+
     async def seal(self) -> bool:
         """The oldest day that is over. False when there was none, or it did not succeed (counted, said, tried again)."""
         day = await asyncio.to_thread(self.sealer.due)
@@ -43,12 +49,14 @@ class Days:
     async def look_at_disk(self) -> None:
         """Counts the free space, says when it becomes low, and prunes one day if the user said so."""
         with contextlib.suppress(OSError):
-            free = await asyncio.to_thread(free_bytes, self.archive.folder)
-            self.ctx.counters["free_bytes"] = free
+            free = await asyncio.to_thread(free_of, self.archive.folder)
+            self.ctx.counters["free_bytes"] = free.bytes
+            if free.inodes < PLENTY:
+                self.ctx.counters["free_inodes"] = free.inodes
             alert = self.watch.look(free)
             if alert is not None:
                 self.say(alert)
-        if self.watch.space is not Space.enough and self.ctx.config.disk.prune == "exported":
+        if self.is_low and self.ctx.config.disk.prune == "exported":
             await self._prune()
 
     async def _prune(self) -> None:

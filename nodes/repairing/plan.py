@@ -16,6 +16,9 @@ from nodes.sequencing.gaps import Gap, Gaps
 
 REPAIRED = int(Flag.REPAIRED)
 REFUSALS = 3  # the same refusal so often is an answer
+# Where a venue knows its past by time only, a page begins this long before the last known instant: trades share instants, and
+# a venue prints its times more coarsely than it compares them. One that still begins too late is asked from further back.
+BACK_NS, BACK_TIMES, BACK_NS_MAX = 1_000_000, 100, 1_000_000_000_000
 
 
 class Effort:
@@ -27,12 +30,30 @@ class Effort:
         self.next_id = gap.low
         self.said_number = 0  # of our own events: the last one that was about this gap
         self.since_ns = gap.before_ns  # venue time of the last trade known before `next_id`
+        self.back_ns, self.back_ns_max = BACK_NS, BACK_NS_MAX
         self.asked = 0  # by the plan's count of requests
         self.not_before = 0.0
         self.in_vain_since: float | None = None
         self.hole_at: int | None = None  # the venue has what is before this id and after, but not this
         self.refusals = 0
         self.wait_s = wait_s
+
+    @property
+    def from_ns(self) -> int:
+        """The venue time from which to ask; 0 where none is known."""
+        return max(1, self.since_ns - self.back_ns) if self.since_ns else 0
+
+    def looks_back(self) -> bool:
+        """A page began behind what is missing: whether to ask from further back. Ids join what comes twice."""
+        self.back_ns *= BACK_TIMES
+        self.not_before = 0.0
+        return self.back_ns <= self.back_ns_max
+
+    def comes_closer(self) -> bool:
+        """A page ended before what is missing: whether to ask from nearer to it."""
+        self.back_ns_max = self.back_ns = self.back_ns // BACK_TIMES
+        self.not_before = 0.0
+        return self.back_ns > 0
 
     def first_missing(self) -> int | None:
         """The id to ask for; None if all has been said."""
@@ -107,12 +128,15 @@ class Plan:
         self.requests += 1
         effort.asked = self.requests
 
-    def page(self, effort: Effort, events: Iterable[bytearray], unreadable: bool, now: float) -> list[bytearray]:
+    def page(
+        self, effort: Effort, events: Iterable[bytearray], unreadable: bool, now: float, by_time: bool = False
+    ) -> list[bytearray]:
         """What is to be said because of a page of history, ascending by id, asked for from `first_missing` on.
 
         A page that begins later than asked proves that the venue has no more of what is before (it answers an old id with
         the oldest it has). One that begins lower, or ends before the gap does, is a venue whose history lags: it is asked
         again, and only after our patience the rest is declared. Inside a page ids have to follow one another.
+        `by_time`: it was asked for by time; that it begins later proves something only of one asked for from far back.
         `unreadable`: rows are not here because they could not be read; a page of which nothing could be read says something of
         the id that was asked for, and nothing of others.
         """
@@ -126,6 +150,10 @@ class Plan:
         moved = max((row.venue_ns for row in page if row.last_id < at), default=0)
         if not rows and moved > effort.since_ns:  # asked by time, it begins with what is known: further on the next time
             effort.since_ns, effort.not_before = moved, 0.0
+            return []
+        if by_time and not rows and lower and effort.comes_closer():
+            return []
+        if by_time and rows and rows[0].first_id > at and not lower and effort.looks_back():
             return []
         begins = min(rows[0].first_id, gap.high + 1) if rows else at + 1 if unreadable else gap.high + 1
         if begins > at:

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import shutil
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
+from bus.clock import now_ns
 from bus.config import Config
 from bus.intake import Cursor
 from bus.log_writer import LogWriter
@@ -19,6 +19,7 @@ from bus.topics import LANE_OF_KIND, Lane, lanes_of
 from bus.wire import Event, decode, stamp_sent
 from nodes.running.step import StepRunner, history
 
+Fail = Callable[[BaseException], None]
 QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead
 
 
@@ -29,7 +30,7 @@ class HostedProducer:
 
     def __init__(self, name: str):
         self.raw = producer_bytes(name)
-        self.epoch = time.time_ns()
+        self.epoch = now_ns()
         self.number = 0
 
     def close(self) -> None:
@@ -60,13 +61,13 @@ class Host:
             self._running = False
 
     def say(self, producer: HostedProducer, name: str, events: list[bytearray]) -> None:
-        """In the log when it returns. Raises OutboxFull when the disk takes no more; then nothing of it was said."""
+        """In the log when it returns. Raises OutboxFull when the log takes no more; then nothing of it was said."""
         sequencer = self.sequencer
-        if sequencer.waiting:
+        if sequencer.waiting or sequencer.closed:
             raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
         cursor = sequencer.position.cursors.setdefault(name, Cursor())
         before = (producer.number, cursor.epoch, cursor.number)
-        now = time.time_ns()
+        now = now_ns()
         for event in events:
             producer.number += 1
             stamp_sent(event, producer.raw, producer.epoch, producer.number, now)
@@ -162,11 +163,16 @@ class LocalSubscription:
 class HostedContext(Context):
     hosted = True
 
-    def __init__(self, config: Config, name: str, instance: str, host: Host, stop: asyncio.Event):
+    def __init__(self, config: Config, name: str, instance: str, host: Host, stop: asyncio.Event, fail: Fail):
         super().__init__(config, name, instance)
         self.stop = stop
+        self._fail = fail
         self._host = host
         self._producer = HostedProducer(name)  # type: ignore[assignment]
+
+    def fail(self, error: BaseException) -> None:
+        """What ends a guest ends its host."""
+        self._fail(error)
 
     def say(self, events: list[bytearray]) -> None:
         if events:
@@ -212,6 +218,7 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
 
     host.handlers.append(handle)
     say_all()
+    ctx.tell_unused(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     try:
         while not ctx.stop.is_set():
@@ -219,7 +226,7 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
             ctx.counters.update(runner.step.counters())
             if not unsaid and (due := runner.checkpoint_due(host.sequencer.log.durable)):
                 with contextlib.suppress(OSError):
-                    await asyncio.to_thread(runner.checkpoint.save, *due)
+                    await asyncio.to_thread(runner.checkpoint.save, *due, host.sequencer.log.log_id)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.25):
                     await ctx.stop.wait()

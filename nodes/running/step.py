@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from bus.clock import now_ns
 from bus.config import Config
 from bus.log import LogReader
 from bus.process import Checkpoint, Context
@@ -51,11 +52,12 @@ class StepRunner:
         self.checkpoint = Checkpoint(config.checkpoint_dir, name)
         self.step = module.Step(config, instance)
         self.seq = 0
-        loaded = self.checkpoint.load(LogReader(config.log_dir).last)
-        if loaded is not None:
+        loaded = self.checkpoint.load(LogReader(config.log_dir))
+        self.unused = loaded.unused  # why there is a checkpoint and it is none, for `Context.tell_unused`
+        if loaded.seq:
             try:
-                self.step.load(loaded[1])
-                self.seq = loaded[0]
+                self.step.load(loaded.state)
+                self.seq = loaded.seq
             except ValueError:  # other code or parameters: from the beginning
                 self.step = module.Step(config, instance)
         self.said = (0, -1)  # by the outbox or by the log
@@ -118,7 +120,7 @@ class StepRunner:
         self.seq = events[-1].seq
         if not mine:
             return []
-        recv_ns = time.time_ns()
+        recv_ns = now_ns()
         said = self._step(mine)
         for own in said:
             stamp_received(own, recv_ns)
@@ -179,6 +181,7 @@ async def run_step(ctx: Context, module: ModuleType) -> None:
         runner.replay(events)
     unsaid = runner.rest()
     ctx.say(unsaid)
+    ctx.tell_unused(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     async for events in subscription:
         said = runner.live(events)
@@ -191,4 +194,4 @@ async def run_step(ctx: Context, module: ModuleType) -> None:
         ctx.counters.update(runner.step.counters())
         if due := runner.checkpoint_due(subscription.durable_seq):
             with contextlib.suppress(OSError):  # a full disk: the next one
-                await asyncio.to_thread(runner.checkpoint.save, *due)
+                await asyncio.to_thread(runner.checkpoint.save, *due, subscription.log_id)

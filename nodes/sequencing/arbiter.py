@@ -119,10 +119,21 @@ class Arbiter:
         return out
 
     def end(self) -> list[bytearray]:
-        """At a clean stop: holes are given up. What is in doubt stays in its outbox, and is looked at again."""
+        """At a clean stop: holes are given up, copies dropped. What may be more stays in its outbox, and is looked at again."""
         out: list[bytearray] = []
+        for key in sorted(self._doubting):
+            stream = self.streams[key]
+            for line, run in sorted(stream.doubts.runs.items()):
+                if not (stream.above_sure(run.offers[0].first_id) or self._may_be_anew(key[1], line)):
+                    for one in stream.doubts.runs.pop(line).offers:
+                        self._copy(stream, one, out)
         self._give_up_holes(out, lambda deadline, one, stream: not stream.doubtful(one))
         return out
+
+    def _may_be_anew(self, subject: str, line: str) -> bool:
+        """Whether the line says lower ids of the instrument that are later than all that is known: those are no copies."""
+        runs = [stream.doubts.runs.get(line) for (_, name), stream in self.streams.items() if name == subject]
+        return any(run is not None and run.newer and run.count for run in runs)
 
     def declare(self, subject: str, line: str, records: Iterable) -> list[bytearray]:
         """Backfill's word that ids will not come: said of those that are still missing, with its reason."""
@@ -171,15 +182,12 @@ class Arbiter:
 
     def _held_back(self, stream: Stream, one: Offer) -> bool:
         """Whether its ids are out of proportion, and nothing has confirmed them yet."""
-        return self.check_ids and stream.doubtful(one) and stream.trusted != (one.line, one.number)
+        return self.check_ids and stream.doubtful(one) and stream.trusted.get(one.line) != one.number
 
     def _settle_snapshot(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """A book that is known already needs none. One that is not: the snapshot with the changes since applied to it."""
         if stream.synced:
-            if one.line in stream.doubts.runs:  # of the book that its line's lower ids are of
-                self._doubt(stream, one, last, out)
-            else:
-                self._drop(stream, one)
+            self._doubt(stream, one, last, out)  # where ids begin anew lower, the book that they are of
             return
         image = stream.unsynced.brought_up(one.event, one.last_id, last, max(one.venue_ns, stream.venue_ns))
         if image is None:
@@ -323,7 +331,7 @@ class Arbiter:
                 while queue := stream.held.get(line):
                     deadline, one = queue.popleft()
                     if not (self._look_behind(stream, one, queue, out) or self._settle(stream, one, out)):
-                        if stream.trusted == (one.line, one.number):  # it waits for a hole alone now
+                        if stream.trusted.get(one.line) == one.number:  # it waits for a hole alone now
                             deadline = min(deadline, self.now + self.hold_ns)
                         queue.appendleft((deadline, one))
                         break
@@ -340,7 +348,7 @@ class Arbiter:
                 self._refute(stream, one, behind, out)
                 return True
             if 0 < behind.last_id - one.last_id <= stream.proportion:  # farther above it confirms nothing
-                stream.trusted = (one.line, one.number)
+                stream.trusted[one.line] = one.number
                 return False
         return False
 
@@ -358,7 +366,7 @@ class Arbiter:
         """The held event with the smallest id goes on; what is before it is a gap."""
         one = min(heads, key=lambda one: (one.first_id, one.line))
         if self._held_back(stream, one):
-            stream.trusted = (one.line, one.number)
+            stream.trusted[one.line] = one.number
             why = f"{stream.topic} jumps from {stream.last} to {one.last_id}; nothing confirmed or contradicted that in time"
             self._alert("warning", "unconfirmed_jump", stream, why, "it is believed until something contradicts it", out)
         if stream.rule == "rising":

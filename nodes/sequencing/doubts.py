@@ -37,18 +37,21 @@ class Verdict(Enum):
 class Run:
     """Events of one line at or below `at`, the stream's last id, in rising order. Times are a monotonic clock's, ns."""
 
-    __slots__ = ("at", "offers", "begun", "newest", "newer")
+    __slots__ = ("at", "offers", "count", "begun", "newest", "newer")
 
     def __init__(self, at: int, begun: int):
         self.at = at
         self.offers: list[Offer] = []
+        self.count = 0  # of them that are no snapshots: those say what is known, not what is new
         self.begun = self.newest = begun
         self.newer = True  # all of them later, by the venue's time, than what is known
 
     def add(self, one: "Offer", now: int, known_ns: int) -> None:
         self.offers.append(one)
         self.newest = now
-        self.newer = self.newer and one.venue_ns > known_ns > 0
+        if not one.snapshot:
+            self.count += 1
+            self.newer = self.newer and one.venue_ns > known_ns > 0
 
 
 class Doubts:
@@ -88,10 +91,10 @@ class Doubts:
     def verdict(self, line: str, above: bool, told: bool, now: int, hold_ns: int) -> Verdict:
         """Of one line's run. `above`: it begins above what a neighbour confirms; `told`: the line said the last id itself."""
         run = self.runs[line]
-        count, lasted, silent = len(run.offers), now - run.begun, now - run.newest
+        count, lasted, silent = run.count, now - run.begun, now - run.newest
         if above and count > 1 and (told or lasted > OTHER_HOLDS * hold_ns):
             return Verdict.contradiction
-        if run.newer:
+        if run.newer and count:
             if count >= RUN_MIN and (lasted > ERA_HOLDS * hold_ns or count >= RUN_MAX):
                 return Verdict.era
             return Verdict.copies if lasted > KEPT_HOLDS * hold_ns else Verdict.wait

@@ -5,7 +5,7 @@ from enum import Enum
 from bus.schema import Kind
 from nodes.sequencing.stream import Offer, Stream
 
-AWAY_HOLDS = 10  # after so many holds without the line, another is taken even if its clock-made ids are lower
+AWAY_HOLDS = 3  # after so many holds without the line, another is taken even if its clock-made ids are lower
 
 
 class Verdict(Enum):
@@ -20,6 +20,7 @@ def judge(stream: Stream, one: Offer, now: int, hold_ns: int) -> Verdict:
     Another line takes over with something whole (a snapshot, any quote or trade) once the line that is taken has gone, or has
     been silent for longer than `hold_ns` about what another has brought. A quiet market is no silent line: what came
     within `hold_ns` of the line's last word is taken for a copy of it.
+    The line itself, when it comes back with ids that are lower, has begun anew: its clock was lost (docs/decisions/time.md).
     """
     if stream.heard_at is None:  # the first since a restart: the clock of silence begins
         stream.heard_at = now
@@ -35,8 +36,8 @@ def judge(stream: Stream, one: Offer, now: int, hold_ns: int) -> Verdict:
         stream.owes_since = now
     if not (whole and (stream.away or silent)):
         return Verdict.drop
-    if one.last_id <= stream.last and now - stream.heard_at <= AWAY_HOLDS * hold_ns:
-        return Verdict.drop  # made before what is known already; the next one will not be
+    if one.last_id <= stream.last and one.line != stream.owner and now - stream.heard_at <= AWAY_HOLDS * hold_ns:
+        return Verdict.drop  # another line's, made before what is known already; the next one will not be
     stream.owner, stream.away = one.line, False
     stream.heard_at, stream.owes_since = now, None
     return Verdict.take_over

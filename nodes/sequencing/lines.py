@@ -5,6 +5,8 @@ The memory is the last `SLOTS` ids of a stream; a copy that comes later than tha
 """
 
 import math
+from collections import deque
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -17,7 +19,7 @@ SAMPLES = 1024  # leads and lags kept of an interval: the newest
 class Line:
     """One line's counts since the last report. `highest`: the largest id it ever brought."""
 
-    __slots__ = ("name", "highest", "firsts", "duplicates", "repeated", "disordered", "leads", "lags", "timed")
+    __slots__ = ("name", "highest", "firsts", "duplicates", "repeated", "disordered", "leads", "lags")
 
     def __init__(self, name: str):
         self.name = name
@@ -26,9 +28,8 @@ class Line:
 
     def begin(self) -> None:
         self.firsts = self.duplicates = self.repeated = self.disordered = 0
-        self.leads: list[int] = []
-        self.lags: list[int] = []
-        self.timed = 0
+        self.leads: deque[int] = deque(maxlen=SAMPLES)
+        self.lags: deque[int] = deque(maxlen=SAMPLES)
 
 
 class Lines:
@@ -65,18 +66,10 @@ class Lines:
             line.repeated += 1
             return
         line.duplicates += 1
-        self._time(line.lags, line, recv_ns - first_ns)
+        line.lags.append(recv_ns - first_ns)
         if leader is not None:
-            self._time(leader.leads, leader, recv_ns - first_ns)
+            leader.leads.append(recv_ns - first_ns)
             self.slots[slot] = (ident, first_ns, None)
-
-    @staticmethod
-    def _time(samples: list[int], line: Line, ns: int) -> None:
-        if len(samples) < SAMPLES:
-            samples.append(ns)
-        else:
-            samples[line.timed % SAMPLES] = ns
-            line.timed += 1
 
     def begin_anew(self) -> None:
         """The venue's ids began anew."""
@@ -100,11 +93,11 @@ class Lines:
         return out
 
 
-def quantiles(samples: list[int]) -> tuple[int, int]:
+def quantiles(samples: Iterable[int]) -> tuple[int, int]:
     """(median, 99th percentile): the smallest sample that so many are not above; 0 for no samples."""
-    if not samples:
-        return 0, 0
     ordered = sorted(samples)
+    if not ordered:
+        return 0, 0
     return ordered[math.ceil(0.5 * len(ordered)) - 1], ordered[math.ceil(0.99 * len(ordered)) - 1]
 
 

@@ -59,7 +59,7 @@ class Stream:
         self.jumped = False  # `last` was given up to, not taken
         self.widest = 0  # ids from one event to the next, of late
         self.doubts = Doubts()
-        self.trusted = ("", 0)  # line and number of the held event that its line's next one confirms
+        self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
         self.refused: deque[tuple[int, int]] = deque(maxlen=16)  # ids of such events: other lines bring copies
         self.synced = False  # depth: a snapshot has been taken and the chain is whole since

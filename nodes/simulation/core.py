@@ -38,11 +38,17 @@ class Done(NamedTuple):
     happened: list[tuple] = []  # rows of the ledger (nodes/simulation/ledger.py), in order
 
 
+def era_of(lines: Iterable[Line]) -> int:
+    return max((line.era for line in lines), default=0)
+
+
 class Core:
     """`markets` by symbol; `flows` is empty when a capture is replayed."""
 
-    def __init__(self, config: Config, markets: dict[str, Any], lines: list[Line]):
+    def __init__(self, config: Config, markets: dict[str, Any], lines: list[Line], era: int = 0):
         self.exchange = config.exchange
+        self.era = era  # how often all ids have begun anew
+        self.status = dict.fromkeys(markets, "TRADING")
         self.markets = markets
         self.flows: list[Flow] = []
         self.reserved: dict[str, int] = {}
@@ -61,13 +67,14 @@ class Core:
     @classmethod
     def synthetic(cls, config: Config, lines: list[Line], tape: Callable[[str], Tape], now_ms: float) -> "Core":
         reserved: dict[str, int] = {}
+        era = era_of(lines)
         for line in lines:
             reserved.update(line.reserved)
         markets = {}
         for instrument in config.instruments:
             known = spec(instrument.symbol)
-            markets[known.symbol] = Market(known, reserved.get(known.symbol, 0), tape(known.symbol))
-        return cls(config, markets, lines)
+            markets[known.symbol] = Market(known, reserved.get(known.symbol, 0), tape(known.symbol), era)
+        return cls(config, markets, lines, era)
 
     @classmethod
     def recorded(cls, config: Config, heads: list[list[str]], lines: list[Line], snapshot_ahead: Callable[[], bool]) -> "Core":
@@ -124,7 +131,8 @@ class Core:
         for symbol in in_order({symbol: one.follows for symbol, one in shapes.items()}):
             market = self.markets[symbol]
             last = market.tape.last_id
-            seed = f"{exchange.seed}/{last}" if last else exchange.seed  # a restart does not repeat itself
+            # neither a restart nor a new era repeats what was
+            seed = f"{exchange.seed}/{last}/{self.era}" if self.era else f"{exchange.seed}/{last}" if last else exchange.seed
             flows[symbol] = Flow(market, shapes[symbol], seed, now_ms, flows.get(shapes[symbol].follows))
         self.flows = list(flows.values())
 
@@ -133,6 +141,17 @@ class Core:
         self.desk.overloaded = on
         for flow in self.flows:
             flow.cut_off = on
+
+    def halt(self, halted: set[str], unknown: set[str]) -> None:
+        """Symbols that are not traded, and those that the venue does not know; all others are traded."""
+        self.desk.halted, self.desk.unknown = halted, unknown
+        for flow in self.flows:
+            flow.halted = flow.market.spec.symbol in halted | unknown
+        for symbol, market in self.markets.items():
+            status = "UNKNOWN" if symbol in unknown else "BREAK" if symbol in halted else "TRADING"
+            if status != self.status[symbol]:
+                self.status[symbol] = status
+                market.happened.append(("status", symbol, status))
 
     def lose_orders(self, now_ms: int) -> None:
         """Forgets what stood in the books: the orders are expired, and nobody is told."""
@@ -159,7 +178,13 @@ class Core:
     def whole(self) -> Line:
         """Everything that a restart needs, as one line."""
         line = self.desk.whole()
-        line.reserved = dict(self.reserved)
+        line.reserved, line.era = dict(self.reserved), self.era
+        return line
+
+    def whole_anew(self) -> Line:
+        """Likewise, of an exchange whose ids begin again from 1: orders and accounts are what they were."""
+        line = self.whole()
+        line.reserved, line.era = {}, self.era + 1
         return line
 
     def _deposits(self, known: Spec) -> dict[str, int]:

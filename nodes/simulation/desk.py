@@ -21,6 +21,7 @@ OWNER = 1  # the one account of the local venue
 OPEN = (NEW, PARTIALLY_FILLED)
 CLOSED_KEPT = 20_000  # closed orders that can still be queried
 TRADES_KEPT = 50_000
+CLOSED = "Market is closed."
 OVERLOADED = VenueError(-1008, "Server is currently overloaded with other requests. Please try again in a few minutes.", 503)
 
 
@@ -41,6 +42,8 @@ class Desk:
         self.next_order = 1
         self.executions = 0
         self.overloaded = False  # a fault: only market orders get through
+        self.halted: set[str] = set()  # faults: symbols that are not traded
+        self.unknown: set[str] = set()  # and those that the venue does not know
         self.on_first_fill: Callable[[bool, int], None] = lambda maker, now_ms: None
         self._line = Line()
         self._changed: set[str] = set()
@@ -52,6 +55,8 @@ class Desk:
     def check(self, params: Params) -> Terms:
         """What does not depend on the account's money: parameters and filters. Raises VenueError; nothing has happened."""
         terms = read(self._market(params), params, OWNER)
+        if terms.market.spec.symbol in self.halted:
+            raise VenueError(-2010, CLOSED)
         if self.overloaded and terms.type != "MARKET":
             raise OVERLOADED
         spec: Spec = terms.market.spec
@@ -101,6 +106,8 @@ class Desk:
         order = self.find(params)
         if order is None or order.status not in OPEN:
             raise VenueError(-2011, "Unknown order sent.")
+        if order.symbol in self.halted:
+            raise VenueError(-2011, CLOSED)
         if only not in ("NONE", f"ONLY_{order.status}"):
             raise VenueError(-2011, "Order was not canceled due to cancel restrictions.")
         cancel_id = cancel_id or f"cancel{order.id}"
@@ -198,8 +205,9 @@ class Desk:
     # ---- inside
 
     def _market(self, params: Params) -> Any:
-        market = self.markets.get(params.text("symbol"))
-        if market is None:
+        symbol = params.text("symbol")
+        market = self.markets.get(symbol)
+        if market is None or symbol in self.unknown:
             raise VenueError(-1121, "Invalid symbol.")
         return market
 

@@ -9,6 +9,7 @@ Kind = Literal[
     "cut", "shutdown", "refuse", "stall", "drip",
     "skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale",
     "clock", "answer", "timeout_before", "timeout_after", "restart", "outage", "forget",
+    "jump", "anew", "halt", "unknown",
 ]  # fmt: skip
 # What each does while it lasts, and which of the fields below it reads beside those that all have.
 KINDS: dict[str, str] = {
@@ -33,9 +34,14 @@ KINDS: dict[str, str] = {
     "restart": "all connections are cut, and everything is refused until its end; `lose_orders` forgets what stood in the book",
     "outage": "overload: makers are cut off, and only market orders get through",
     "forget": "trade histories over REST begin at `to_ms`; older ids are answered from there on, without a word",
+    "jump": "a frame's id is `by` too high: `u` of a book's change or a quote, `t` of a trade; the true ids go on after it",
+    "anew": "all connections are closed, everything is refused until its end; then every id begins again from 1",
+    "halt": "`symbol` is in BREAK: no trade, no change of its book, orders and cancels are refused",
+    "unknown": "the venue does not know `symbol`: −1121, not in exchangeInfo; streams are acknowledged, and silent",
 }  # fmt: skip
-MOMENTARY = ("cut", "restart")  # have a meaning with length 0
-FRAMES = ("skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale")
+MOMENTARY = ("cut", "restart", "anew")  # have a meaning with length 0
+DOWN = ("restart", "anew")  # while they last nobody gets in
+FRAMES = ("skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale", "jump")
 REQUESTS = ("answer", "timeout_before", "timeout_after")
 ORDERS = ("POST /api/v3/order", "order.place")  # what the timeouts act on unless `endpoint` says otherwise
 LENGTH_S_MAX = 86_400.0
@@ -50,8 +56,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
     kind: Kind
     start_s: float = 0.0
-    length_s: float = 0.0  # 0: until it is ended by hand; cut and restart: one moment
+    length_s: float = 0.0  # 0: until it is ended by hand; cut, restart and anew: one moment
     probability: float = 1.0  # of each chance: a frame, a request, a connection
+    times: int = 0  # so many chances are taken at most; 0: no bound
     seed: int = 0
     connection: int = 0  # the n-th websocket since the exchange began; 0: any
     stream: str = ""  # pattern, e.g. "btcusdt@trade", "*@depth*", "user"; default: market streams, all for stall and drip
@@ -69,12 +76,14 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     offset_ms: float = 0.0
     skew_ppm: float = 0.0
     lose_orders: bool = False
+    by: int = 10**12
+    symbol: str = ""  # pattern, e.g. "BTCUSDT"; default: every one
 
     def check(self) -> "Fault":
         for name, low, high in (
             ("start_s", 0, LENGTH_S_MAX), ("length_s", 0, LENGTH_S_MAX), ("probability", 0, 1), ("connection", 0, 1 << 31),
             ("retry_after_s", 0, 1 << 20), ("delay_ms", 0, 600_000), ("bytes_per_s", 1, 1e9), ("skew_ppm", -1e5, 1e5),
-            ("offset_ms", -1e10, 1e10), ("from_ms", 0, 1e14), ("to_ms", 0, 1e14),
+            ("offset_ms", -1e10, 1e10), ("from_ms", 0, 1e14), ("to_ms", 0, 1e14), ("times", 0, 1 << 31), ("by", 1, 1 << 62),
         ):  # fmt: skip
             value = getattr(self, name)
             if not low <= value <= high:
@@ -83,8 +92,8 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
             raise FaultError(f"a fault's status = {self.status} is impossible; allowed: 400 to 599, or 0 for the kind's own")
         if self.to_ms and self.to_ms <= self.from_ms:
             raise FaultError(f"a fault from_ms = {self.from_ms:g} to_ms = {self.to_ms:g} has no length; to_ms must be later")
-        if self.kind == "restart" and self.probability < 1:
-            raise FaultError("a restart has no probability: it happens once, when it starts")
+        if self.kind in (*DOWN, "halt", "unknown") and self.probability < 1:
+            raise FaultError(f"{self.kind} has no probability: it happens once, when it starts")
         return self
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from nodes.simulation import hooks, tampering
 from nodes.simulation.fault_answers import body, headers
-from nodes.simulation.fault_plan import FRAMES, MOMENTARY, ORDERS, REQUESTS, Fault, FaultError
+from nodes.simulation.fault_plan import DOWN, FRAMES, MOMENTARY, ORDERS, REQUESTS, Fault, FaultError
 from nodes.simulation.latency import Latency
 
 DELAYED = (*ORDERS, "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /api/v3/order/cancelReplace", "order.cancel",
@@ -39,6 +39,8 @@ class Planned:
         self.chance = random.Random(f"{fault.seed} {fault.kind} {fault.start_s}")
 
     def takes(self) -> bool:
+        if self.fault.times and self.taken >= self.fault.times:
+            return False
         if self.fault.probability >= 1 or self.chance.random() < self.fault.probability:
             self.taken += 1
             return True
@@ -46,7 +48,7 @@ class Planned:
 
 
 class Change(NamedTuple):
-    """A fault that has begun or ended, for the shell to act on: cut, shutdown, restart, outage."""
+    """A fault that has begun or ended, for the shell to act on: cut, shutdown, restart, anew, outage, halt, unknown."""
 
     planned: Planned
     began: bool
@@ -61,6 +63,7 @@ class Faults:
         self.planned: dict[int, Planned] = {}  # planned and active, by number
         self.ended: deque[Planned] = deque(maxlen=ENDED_KEPT)
         self.active: list[Planned] = []
+        self.impossible: dict[str, str] = {}  # kinds that this market cannot have, and why
         self.connection_bytes_max = 4 << 20  # a dripping connection whose backlog exceeds it is cut, as a slow one
         self.latency: Callable[[], Latency] | None = None  # of our orders in a recorded market, nodes/simulation/latency.py
         self._next = 1
@@ -74,7 +77,9 @@ class Faults:
     # ---- on command
 
     def add(self, fault: Fault, since_s: float = 0.0) -> int:
-        """Plans a fault whose times began `since_s` ago; its number. Raises FaultError when there are too many."""
+        """Plans a fault whose times began `since_s` ago; its number. Raises FaultError: too many, or not with this market."""
+        if fault.kind in self.impossible:
+            raise FaultError(f"{fault.kind} is impossible here: {self.impossible[fault.kind]}")
         if len(self.planned) >= FAULTS_MAX:
             raise FaultError(f"{FAULTS_MAX} faults are planned already; end some first")
         number, self._next = self._next, self._next + 1
@@ -139,6 +144,14 @@ class Faults:
     def outage(self) -> bool:
         return any(p.fault.kind == "outage" for p in self.active)
 
+    def down(self) -> bool:
+        return any(p.fault.kind in DOWN for p in self.active)
+
+    def struck(self, kind: str, symbols: Iterable[str]) -> set[str]:
+        """Symbols that are halted, or unknown."""
+        patterns = [p.fault.symbol or "*" for p in self.active if p.fault.kind == kind]
+        return {symbol for symbol in symbols if any(fnmatchcase(symbol, pattern) for pattern in patterns)}
+
     # ---- frames
 
     def on_send(self, client: Any, stream: str, frame: bytes) -> bool:
@@ -197,6 +210,8 @@ class Faults:
             other = tampering.garbage(frame, planned.chance)
         elif kind == "truncate":
             other = tampering.truncated(frame)
+        elif kind == "jump":
+            other = tampering.jumped(frame, stream, planned.fault.by)
         else:
             other = tampering.crossed(frame)
         if other != frame:
@@ -255,7 +270,7 @@ class Faults:
     def on_request(self, asked: hooks.Asked) -> hooks.Fault | None:
         for planned in self.active:
             fault = planned.fault
-            if fault.kind in ("refuse", "restart") and self._refuses(fault, asked) and planned.takes():
+            if fault.kind in ("refuse", *DOWN) and self._refuses(fault, asked) and planned.takes():
                 self._request(planned, asked, "refused", fault.status)
                 return hooks.Fault(status=fault.status, cut=not fault.status, body=b"")
             if fault.kind in REQUESTS and self._answers(fault, asked) and planned.takes():
@@ -283,8 +298,8 @@ class Faults:
         self.record("client", client.number, "closed", "")
 
     def cut_all(self, planned: Planned, clients: Iterable[Any]) -> None:
-        """A cut or a restart has begun."""
-        for client in list(clients) if planned.fault.kind == "restart" else self.concerned(planned, clients):
+        """A cut, or one of those that take everybody, has begun."""
+        for client in list(clients) if planned.fault.kind in DOWN else self.concerned(planned, clients):
             self._cut(planned, client)
 
     def concerned(self, planned: Planned, clients: Iterable[Any]) -> list[Any]:
@@ -296,7 +311,7 @@ class Faults:
         self.cut(client)
 
     def _refuses(self, fault: Fault, asked: hooks.Asked) -> bool:
-        if fault.kind == "restart":
+        if fault.kind in DOWN:
             return True
         if not fault.endpoint:
             return asked.door in ("ws", "ws-api-connect")
@@ -337,6 +352,8 @@ class Faults:
         if fault.connection and client.number != fault.connection:
             return False
         if (fault.from_ms or fault.to_ms) and not fault.from_ms <= self.market_ms() < (fault.to_ms or float("inf")):
+            return False
+        if fault.kind == "jump" and not tampering.id_of(stream):
             return False
         return fnmatchcase(stream, fault.stream or "*@*")
 

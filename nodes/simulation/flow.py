@@ -67,6 +67,7 @@ class Flow:
         self.slots: dict[tuple[int, int], int] = {}  # (side, place) → order id
         self.places: dict[int, tuple[int, int]] = {}  # the inverse
         self.skew_ms = 0.0  # what the venue's clock is off by: its stamps, not the pace
+        self.halted = False  # nothing is traded
         self.cut_off = False  # an outage: makers do not get through, takers only with market orders
         for place in range(NEAR + FAR):
             self._requote(1, place)
@@ -75,6 +76,8 @@ class Flow:
 
     def run(self, until_ms: float) -> int:
         """Acts until the given time; the number of actions."""
+        if self.halted and self.due_ms <= until_ms:
+            self.skip(until_ms)
         count = 0
         while self.due_ms <= until_ms:
             self._pass(self.due_ms)

@@ -12,16 +12,18 @@ from typing import Any
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
 BATCH = struct.Struct("<IIQI")  # bytes of rows, CRC-32 of what follows these 8 bytes, number of the first row, rows
 FIELDS: dict[str, tuple[str, ...]] = {
     # every row begins with: number (from 1, no hole), kind, time_ms (the exchange's clock)
-    "head": ("format", "market", "fields"),  # first row of a file; market: "synthetic" or "replay"
-    "start": ("symbol", "update_id", "trade_id"),  # a process began: empty book at update_id; later trades were never told
+    "head": ("format", "market", "fields", "era"),  # first row of a file; market: "synthetic" or "replay"
+    # a process began: empty book at update_id; later trades of this era were never told. A higher era: all ids began anew
+    "start": ("symbol", "update_id", "trade_id", "era"),
     "book": ("symbol", "update_id", "levels"),  # the whole book: [[side, price, quantity], …], side +1 bid, −1 ask
     "depth": ("symbol", "first_id", "last_id", "levels"),  # levels changed; synthetic: one update id each, in order
     "quote": ("symbol", "update_id", "bid", "bid_quantity", "ask", "ask_quantity"),  # of a replay; else the book says it
     "trade": ("symbol", "id", "price", "quantity", "side", "trade_ms"),  # side of the aggressor
+    "status": ("symbol", "status"),  # TRADING (also without this row), BREAK, UNKNOWN
     "event": ("text",),  # an event of the account, as the user stream says it
     "client": ("connection", "what", "detail"),  # opened, closed, cut
     "fault": ("fault", "what", "detail"),  # added, started, ended
@@ -51,9 +53,9 @@ class Ledger:
         for kind, *values in rows:
             self.add(kind, time_ms, *values)
 
-    def head(self, books: Iterable[tuple[str, int, list]], time_ms: int) -> None:
+    def head(self, books: Iterable[tuple[str, int, list]], time_ms: int, era: int = 0) -> None:
         """What a file begins with, so that it can be read without those before it."""
-        self.add("head", time_ms, FORMAT, self.market, FIELDS)
+        self.add("head", time_ms, FORMAT, self.market, FIELDS, era)
         for symbol, update_id, levels in books:
             self.add("book", time_ms, symbol, update_id, levels)
 

@@ -49,13 +49,13 @@ class Changes:
 class Market:
     """`frames` and `printed` collect what happened until someone takes them (`drain`)."""
 
-    def __init__(self, spec: Spec, update_id: int, tape: Tape):
+    def __init__(self, spec: Spec, update_id: int, tape: Tape, era: int = 0):
         self.spec = spec
         self.tape = tape
         self.book = Book(update_id)
         self.frames: list[tuple[str, str]] = []  # stream, data
         self.printed: list[Print] = []
-        self.happened: list[tuple] = [("start", spec.symbol, update_id, tape.last_id)]  # rows of the ledger, until `drain`
+        self.happened: list[tuple] = [("start", spec.symbol, update_id, tape.last_id, era)]  # rows of the ledger, until `drain`
         self.on_fill: Callable[[int, Execution, int], None] | None = None  # one of our resting orders was filled
         self.on_expire: Callable[[int, int], None] | None = None
         lower = spec.symbol.lower()

@@ -29,14 +29,14 @@ def exchange_info(venue: Venue, params: Params, now_ms: int) -> dict:
         "serverTime": now_ms,
         "rateLimits": venue.limits.rows(),
         "exchangeFilters": [],
-        "symbols": [symbol_view(venue.markets[name].spec) for name in chosen],
+        "symbols": [symbol_view(venue.markets[name].spec, name in venue.desk.halted) for name in chosen],
     }
 
 
-def symbol_view(spec: Spec) -> dict:
+def symbol_view(spec: Spec, halted: bool = False) -> dict:
     return {
         "symbol": spec.symbol,
-        "status": "TRADING",
+        "status": "BREAK" if halted else "TRADING",
         "baseAsset": spec.base,
         "baseAssetPrecision": 8,
         "quoteAsset": spec.quote,

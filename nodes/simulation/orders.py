@@ -53,6 +53,7 @@ class Line(msgspec.Struct, omit_defaults=True):
     next_order: int = 0
     executions: int = 0
     reserved: dict[str, int] = {}  # update ids up to here may have been said, by symbol
+    era: int = 0  # how often all ids have begun anew
     started: int = 0  # starts of this exchange so far
 
 

@@ -213,7 +213,7 @@ class RecordedMarket:
 
     def standing(self) -> list[tuple]:
         """Rows of the ledger that say where this market stands, for one that begins or goes on here."""
-        rows: list[tuple] = [("start", self.spec.symbol, self.book_id, self.tape.last_id)]
+        rows: list[tuple] = [("start", self.spec.symbol, self.book_id, self.tape.last_id, 0)]
         return rows + ([("book", self.spec.symbol, self.book_id, self.image())] if self.book_id >= 0 else [])
 
     def image(self) -> list[tuple[int, int, int]]:

@@ -2,10 +2,12 @@
 
 import random
 import string
+from typing import Any
 
 import msgspec
 
 GARBAGE_MAX = 400
+IDS = {"trade": "t", "bookTicker": "u", "depth": "u", "depth@100ms": "u"}  # part of a stream's name after `symbol@` → its id
 LETTERS = string.ascii_letters + string.digits + '{}[]":,@# '
 _encode = msgspec.json.Encoder().encode
 
@@ -37,14 +39,35 @@ def truncated(frame: bytes) -> bytes:
     return text_frame(payload[: len(payload) // 2].decode(errors="ignore").encode())
 
 
-def crossed(frame: bytes) -> bytes:
-    """Bids and asks exchanged; a frame without both stays as it is."""
+def id_of(stream: str) -> str:
+    """The field with the id of a stream's frames; "" for a stream without one that follows from frame to frame."""
+    return IDS.get(stream.partition("@")[2], "")
+
+
+def _opened(frame: bytes) -> tuple[Any, dict]:
+    """A frame's JSON, and in it what the stream says; ({}, {}) for one that is something else."""
     try:
         message = msgspec.json.decode(payload_of(frame))
     except msgspec.DecodeError:
-        return frame
+        return {}, {}
     data = message.get("data", message) if isinstance(message, dict) else None
-    if not isinstance(data, dict):
+    return (message, data) if isinstance(data, dict) else ({}, {})
+
+
+def jumped(frame: bytes, stream: str, by: int) -> bytes:
+    """The frame with its id too high; one without stays as it is."""
+    message, data = _opened(frame)
+    field = id_of(stream)
+    if not isinstance(data.get(field), int):
+        return frame
+    data[field] += by
+    return text_frame(_encode(message))
+
+
+def crossed(frame: bytes) -> bytes:
+    """Bids and asks exchanged; a frame without both stays as it is."""
+    message, data = _opened(frame)
+    if not data:
         return frame
     for bid, ask in (("b", "a"), ("B", "A"), ("bids", "asks")):
         if bid in data and ask in data:

@@ -14,12 +14,18 @@ class Venue:
     def __init__(
         self, markets: dict[str, Any], desk: Desk, api_key: str, api_secret: str, limits: ExchangeLimits | None = None
     ):
-        self.markets = markets
+        self._markets = markets
         self.desk = desk
         self.api_key = api_key
         self.api_secret = api_secret
         self.limits = Limits(limits or ExchangeLimits())
         desk.on_first_fill = lambda maker, now_ms: self.limits.first_fill(OWNER, maker, now_ms)
+
+    @property
+    def markets(self) -> dict[str, Any]:
+        """Those that the venue admits to have."""
+        unknown = self.desk.unknown
+        return {symbol: m for symbol, m in self._markets.items() if symbol not in unknown} if unknown else self._markets
 
     def market(self, params: Params) -> Any:
         market = self.markets.get(params.text("symbol"))

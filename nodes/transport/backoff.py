@@ -10,7 +10,7 @@ class Backoff:
     """
 
     def __init__(self, bounds_s: tuple[float, float]):
-        self._shortest, self._longest = bounds_s
+        self.bounds_s = self._shortest, self._longest = bounds_s
         self._next = self._shortest
 
     def reset(self) -> None:

@@ -1,12 +1,13 @@
 """Signed questions about one Binance spot account over REST. "Trading endpoints", "Account endpoints" of the API pages."""
 
-import time
-
 from bus.config import Instrument
 from nodes.transport.endpoints import Endpoints
-from nodes.transport.rest import Rest, RestError
+from nodes.transport.rest import Rest, RestError, RestUnreachable
+from nodes.transport.venue_clock import VenueTime
+from nodes.venues import binance
 from nodes.venues import binance_orders as venue
 from nodes.venues.binance_orders import Fill, Report
+from nodes.venues.dialect import FrameError
 
 TRADES_PAGE = 1000  # the venue's largest page
 
@@ -14,15 +15,28 @@ TRADES_PAGE = 1000  # the venue's largest page
 class BinanceAccount:
     """Each call asks once. Raises RestError, RestUnreachable; DecimalError or msgspec.DecodeError for nonsense."""
 
-    def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float):
+    def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime):
         self._secret = secret
         self._recv_window_ms = recv_window_ms
+        self._venue_time = venue_time
         self.rest = Rest(timeout_s, api_key)
         self.where = Endpoints("", "")
 
     async def _get(self, path: str, **parameters: object) -> bytes:
-        query = venue.signed_query(parameters, self._secret, time.time_ns() // 1_000_000, self._recv_window_ms)
-        return await self.rest.get(self.where.rest, path, query)
+        query = venue.signed_query(parameters, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
+        try:
+            return await self.rest.get(self.where.rest, path, query)
+        except RestError as error:
+            if error.code == venue.WRONG_TIME:
+                self._venue_time.wrong()
+            raise
+
+    async def time_ns(self) -> int | None:
+        """The venue's clock; None where it did not say."""
+        try:
+            return binance.decode_clock(await self.rest.get(self.where.rest, binance.clock().path))
+        except (RestError, RestUnreachable, FrameError):
+            return None
 
     async def order(self, instrument: Instrument, client_order_id: str) -> Report | None:
         """The order's state, or None when the venue says that it has none of this id (now)."""
@@ -44,7 +58,11 @@ class BinanceAccount:
         return [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
 
     async def trades_from(self, instrument: Instrument, from_id: int) -> list[Fill]:
-        """Every own trade with an id ≥ `from_id`, page by page."""
+        """Every own trade with an id ≥ `from_id`, page by page.
+
+        The next page begins with the last id of the one before: of a self-trade, which is two own trades of one id, the
+        other may be there. So what is at a seam comes twice.
+        """
         fills: list[Fill] = []
         while True:
             body = await self._get("/api/v3/myTrades", symbol=instrument.symbol, fromId=from_id, limit=TRADES_PAGE)
@@ -52,7 +70,8 @@ class BinanceAccount:
             fills += page
             if len(page) < TRADES_PAGE:
                 return fills
-            from_id = max(fill.trade_id for fill in page) + 1
+            newest = max(fill.trade_id for fill in page)
+            from_id = newest if newest > from_id else newest + 1
 
     async def balances(self) -> list[tuple[str, str, str]]:
         """(asset, free, locked) of the assets that there are any of."""

@@ -1,9 +1,8 @@
 """Faults plugged into a running exchange: the schedule file, the endpoint that adds and ends them, and what they do to the
-venue as a whole (cut, shutdown, restart, outage). The decisions are in nodes/simulation/faults.py."""
+venue as a whole (cut, shutdown, restart, anew, outage, halt, unknown). The decisions are in nodes/simulation/faults.py."""
 
 import asyncio
 import hashlib
-import ipaddress
 import json
 import time
 from pathlib import Path
@@ -12,14 +11,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from bus.clock import machine_elapsed_ns
 from bus.config import ConfigError
 from nodes.simulation import latency
-from nodes.simulation.fault_plan import KINDS, MOMENTARY, FaultError, asked, schedule
+from nodes.simulation.fault_plan import DOWN, KINDS, MOMENTARY, FaultError, asked, schedule
 from nodes.simulation.faults import Change, Faults
+from nodes.transport.exchange_callers import is_loopback
 from nodes.transport.exchange_running import Running
 from nodes.transport.exchange_sockets import close, warn
 
 PATH = "/tickmesh/v1/faults"
+JSON = "application/json"
 BUSY_S, IDLE_S = 0.002, 0.02  # between two looks: while a fault lasts, while one is planned
 
 
@@ -30,6 +32,8 @@ def plug(running: Running) -> None:
     faults.connection_bytes_max = running.exchange.client_bytes_max
     faults.market_ms = lambda: running.replay.recv_ns / 1e6 if running.capture else running.now_ms()
     running.faults = faults
+    if running.capture:
+        faults.impossible["anew"] = "a capture has ids of its own"
     _latency(running, faults)
     if not running.exchange.faults:
         return
@@ -41,6 +45,8 @@ def plug(running: Running) -> None:
             momentary = fault.kind in MOMENTARY or fault.length_s
             if not momentary or fault.start_s + fault.length_s >= since_s:  # else it was over before this process
                 faults.add(fault, since_s)
+        for change in faults.tick():  # what is due from the start on holds before anybody can ask
+            _act(running, faults, change)
     except OSError as error:
         raise ConfigError(f"exchange.faults: {path} cannot be read: {error.strerror}") from None
     except FaultError as error:
@@ -67,11 +73,12 @@ def _since_s(where: Path, text: bytes) -> float:
     identity = hashlib.sha256(text).hexdigest()
     try:
         known = json.loads(where.read_text())
-        if known["schedule"] == identity:
-            return max(time.time() - known["began_s"], 0.0)
+        since_s = machine_elapsed_ns() / 1e9 - known["began_elapsed_s"]
+        if known["schedule"] == identity and since_s >= 0:  # else it is of before a reboot
+            return since_s
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    where.write_text(json.dumps({"schedule": identity, "began_s": time.time()}))
+    where.write_text(json.dumps({"schedule": identity, "began_elapsed_s": machine_elapsed_ns() / 1e9}))
     return 0.0
 
 
@@ -88,21 +95,27 @@ async def run_faults(running: Running) -> None:
 
 def _act(running: Running, faults: Faults, change: Change) -> None:
     fault = change.planned.fault
-    if fault.kind in ("cut", "restart") and change.began:
+    if fault.kind in ("cut", *DOWN) and change.began:
         faults.cut_all(change.planned, running.hub.clients)
     if fault.kind == "shutdown":
         _shut_down(running, faults, change)
-    if fault.kind == "outage":
-        running.core.overload(faults.outage())
-    if fault.kind == "forget":
-        for market in running.core.markets.values():
-            market.tape.forgotten_ms = faults.forgotten_ms
-    if fault.kind == "restart":
-        if change.began:
-            running.down = True
-        else:
-            running.restart(fault.lose_orders)
-            running.core.overload(faults.outage())
+    if fault.kind in DOWN and change.began:
+        running.down = True
+    elif fault.kind in DOWN:
+        running.begin_anew() if fault.kind == "anew" else running.restart(fault.lose_orders)
+        running.down = faults.down()
+    if not change.began or fault.kind not in DOWN:
+        _stand(running, faults)
+
+
+def _stand(running: Running, faults: Faults) -> None:
+    """What lasts of faults that are about the market itself: also about one that has just begun again."""
+    core = running.core
+    if core.desk.overloaded != faults.outage():
+        core.overload(faults.outage())
+    core.halt(faults.struck("halt", core.markets), faults.struck("unknown", core.markets))
+    for market in core.markets.values():
+        market.tape.forgotten_ms = faults.forgotten_ms
 
 
 def _shut_down(running: Running, faults: Faults, change: Change) -> None:
@@ -118,15 +131,18 @@ def _shut_down(running: Running, faults: Faults, change: Change) -> None:
 
 
 class FaultsDoor:
-    """`GET` lists, `POST` adds (one object or a list), `DELETE ?id=n` ends one, `DELETE` all. From this machine only."""
+    """`GET` lists, `POST` adds (one object or a list), `DELETE ?id=n` ends one, `DELETE` all. From this machine only, and
+    what changes something as JSON: no page can send that to another site without asking first."""
 
     def __init__(self, running: Running):
         self.running = running
 
     async def answer(self, request: web.Request) -> web.Response:
         faults: Any = self.running.faults
-        if not _local(request):
+        if not is_loopback(request.remote or ""):
             return _say(403, {"error": f"{PATH} answers this machine only, not {request.remote}"})
+        if (request.method == "POST" or request.can_read_body) and request.content_type != JSON:
+            return _say(415, {"error": f"Content-Type is {request.content_type!r}; {PATH} takes {JSON}"})
         try:
             if request.method == "POST":
                 planned = asked(await request.read())
@@ -153,14 +169,5 @@ class FaultsDoor:
         return _say(200, {"ended": ended, "faults": faults.view()})
 
 
-def _local(request: web.Request) -> bool:
-    try:
-        address = ipaddress.ip_address(request.remote or "")
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
-
-
 def _say(status: int, body: dict) -> web.Response:
-    return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type=JSON)

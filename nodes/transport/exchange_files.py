@@ -33,6 +33,7 @@ class State:
             raise ConfigError(f"another exchange runs on {folder}; one state can have only one exchange") from None
         self._fd = -1
         self.appended_bytes = 0  # since the last rewrite
+        self.era = 0  # of the tapes: whose ids are in them
         self._tapes: dict[str, tuple[int, int]] = {}  # symbol → file descriptor, rows in the file
         self._position = -1
 
@@ -73,7 +74,9 @@ class State:
     def tape(self, symbol: str) -> Tape:
         """The trades before this start; the file is two generations of `2 × trades_kept` rows at most."""
         tape = Tape(self.trades_kept)
-        path = self.folder / f"trades-{symbol}.bin"
+        path = self._tape_path(symbol)
+        for gone in self._of_other_eras(symbol):
+            gone.unlink()
         old = path.with_suffix(".old")
         for file in (old, path):
             if file.exists():
@@ -88,11 +91,19 @@ class State:
         fd, rows = self._tapes[symbol]
         if rows >= 2 * self.trades_kept:
             os.close(fd)
-            path = self.folder / f"trades-{symbol}.bin"
+            path = self._tape_path(symbol)
             path.replace(path.with_suffix(".old"))
             fd, rows = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 0
         _write(fd, b"".join([trade.packed() for trade in trades]))
         self._tapes[symbol] = (fd, rows + len(trades))
+
+    def _tape_path(self, symbol: str) -> Path:
+        return self.folder / (f"trades-{symbol}.{self.era}.bin" if self.era else f"trades-{symbol}.bin")
+
+    def _of_other_eras(self, symbol: str) -> list[Path]:
+        """Tapes whose ids mean nothing any more."""
+        mine = self._tape_path(symbol)
+        return [p for p in self.folder.glob("trades-*") if p.name.split(".")[0] == f"trades-{symbol}" and p.stem != mine.stem]
 
     def position(self, identity: str) -> int:
         """How many lines of this capture were taken by its clients before; 0 for another capture."""

@@ -22,6 +22,7 @@ class LedgerFiles:
         self.folder, self.bytes_max, self.clock_ms = folder, bytes_max, clock_ms
         self.file_bytes_max = min(FILE_BYTES_MAX, bytes_max // 4)
         self.books: Callable[[], list[tuple[str, int, list]]] = list
+        self.era = 0  # of those books
         self.bytes = 0  # of the file that is open
         self.removed = 0  # files, since this start
         self._fd = -1
@@ -64,7 +65,7 @@ class LedgerFiles:
         path = self.folder / f"ledger-{self.ledger.number:020d}.bin"
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         self.bytes = 0
-        self.ledger.head(self.books(), self.clock_ms())
+        self.ledger.head(self.books(), self.clock_ms(), self.era)
         self._flush()
         files = self._files()
         total = sum(file.stat().st_size for file in files)

@@ -26,15 +26,15 @@ async def run_market(running: Running) -> None:
 
 async def _synthetic(running: Running) -> None:
     await _lines_subscribed(running, SUBSCRIBERS_S)
-    depth_ms = time.time() * 1000
+    depth_ms = running.true_ms()
     while not running.ctx.stop.is_set():
         if not await _up(running):
             return
-        now = time.time() * 1000
+        now = running.true_ms()
         for flow in running.core.flows:
             flow.skew_ms = running.skew_ms
             if now - flow.due_ms > BEHIND_MS_MAX or flow.due_ms - now > 60_000:
-                flow.skip(now)  # stopped, or the clock was set
+                flow.skip(now)  # stopped, or suspended
             flow.run(now)
         if now >= depth_ms or depth_ms - now > BEHIND_MS_MAX:
             for market in running.core.markets.values():
@@ -43,13 +43,15 @@ async def _synthetic(running: Running) -> None:
             depth_ms = max(depth_ms + 100, now) if now >= depth_ms else now + 100
         running.publish(running.commit())
         due = min(depth_ms, *(flow.due_ms for flow in running.core.flows))
-        await asyncio.sleep(max(due / 1000 - time.time(), 0.001))
+        await asyncio.sleep(max((due - running.true_ms()) / 1000, 0.001))
 
 
 def publish_derived(running: Running) -> None:
     """Partial depth, klines and tickers, every 100 ms, for those who listen."""
     now_ms = running.now_ms()
     for symbol, derived in running.core.derived.items():
+        if symbol in running.core.desk.unknown:
+            continue
         for stream, data in derived.frames(now_ms, running.hub.wanted(symbol)):
             running.hub.publish(stream, data)
 

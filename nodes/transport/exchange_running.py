@@ -8,8 +8,9 @@ import time
 from itertools import islice
 from typing import Any
 
+from bus.clock import machine_elapsed_ns, machine_wall_ns
 from bus.config import Config
-from nodes.simulation.core import Core, Told
+from nodes.simulation.core import Core, Told, era_of
 from nodes.simulation.hooks import Faults
 from nodes.simulation.protocol import VenueError
 from nodes.simulation.streams import Client, Hub
@@ -27,6 +28,7 @@ class Running:
         self.ctx = ctx
         self.config: Config = ctx.config
         self.exchange = self.config.exchange
+        self._began_ns = machine_wall_ns() - machine_elapsed_ns()
         self.faults: Faults | None = None  # set before the doors open; see nodes/simulation/hooks.py
         self.capture: Capture | None = None
         if self.exchange.replay:
@@ -51,7 +53,8 @@ class Running:
     def _restore(self, lose_orders: bool = False) -> None:
         """What was written before, the markets around it, and a fresh state file that says all of it."""
         lines = list(self.state.lines())
-        now_ms = time.time() * 1000
+        self.state.era = era_of(lines)
+        now_ms = self.true_ms()
         if self.capture:
             self.core = Core.recorded(self.config, self.capture.heads, lines, self._snapshot_ahead)
             wanted = self.state.position(self.capture.identity())
@@ -63,6 +66,8 @@ class Running:
             self.core.lose_orders(int(now_ms))
         self.core.start(now_ms)
         self.state.rewrite(self.core.whole())
+        if self.ledger is not None:
+            self.ledger.era = self.core.era
         self.commit()
 
     def _snapshot_ahead(self) -> bool:
@@ -82,7 +87,11 @@ class Running:
 
     def now_ms(self) -> int:
         """The venue's clock: what it stamps and what it judges timestamps by."""
-        return int(time.time() * 1000 + self.skew_ms)
+        return int(self.true_ms() + self.skew_ms)
+
+    def true_ms(self) -> float:
+        """The venue stands for another machine: what is done to this one's wall clock meanwhile is not its business."""
+        return (self._began_ns + machine_elapsed_ns()) / 1e6
 
     @property
     def skew_ms(self) -> float:
@@ -108,6 +117,16 @@ class Running:
                 self.core.lose_orders(now_ms)
             return
         self.commit()
+        self._reopen(lose_orders)
+
+    def begin_anew(self) -> None:
+        """All ids begin again from 1; orders and accounts stay."""
+        self.down = False
+        self.commit()
+        self.state.rewrite(self.core.whole_anew())  # the one step: before it the old ids hold, after it the new ones
+        self._reopen()
+
+    def _reopen(self, lose_orders: bool = False) -> None:
         self.state.close()
         self.state = State(self.config.exchange_dir, self.exchange.trades_kept)
         self._restore(lose_orders)

@@ -65,7 +65,7 @@ class SocketDoors:
         if fault is None:
             self._usual(client, text)
         elif fault.enter_s:
-            asyncio.get_running_loop().call_later(fault.enter_s, self._faulty, fault, client, text)
+            asyncio.get_running_loop().call_later(fault.enter_s, self._faulty_later, fault, client, text)
         else:
             self._faulty(fault, client, text)
 
@@ -79,6 +79,13 @@ class SocketDoors:
             client.send(user_frame(event, client.ended, client.micro), "user")
             client.ended = None
         running.publish(told)
+
+    def _faulty_later(self, fault: Fault, client: Client, text: str) -> None:
+        """Nobody waits for it: what `_converse` does with an exchange that goes down is done here."""
+        try:
+            self._faulty(fault, client, text)
+        except VenueError:
+            client.transport.abort()
 
     def _faulty(self, fault: Fault, client: Client, text: str) -> None:
         real: list[bytes] = []

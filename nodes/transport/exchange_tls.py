@@ -7,9 +7,9 @@ import datetime
 import ipaddress
 import ssl
 import subprocess
-import time
 from pathlib import Path
 
+from bus.clock import machine_wall_ns
 from bus.config import ConfigError
 
 DAYS = 365
@@ -19,7 +19,11 @@ RENEW_S = 7 * 86400.0
 def server_context(folder: Path, host: str) -> ssl.SSLContext:
     """`exchange.crt` (for clients to trust) and `exchange.key` in `folder`. ConfigError when they cannot be made."""
     certificate, key = folder / "exchange.crt", folder / "exchange.key"
-    if not key.exists() or not certificate.exists() or time.time() - certificate.stat().st_mtime > DAYS * 86400 - RENEW_S:
+    if (
+        not key.exists()
+        or not certificate.exists()
+        or machine_wall_ns() / 1e9 - certificate.stat().st_mtime > DAYS * 86400 - RENEW_S
+    ):
         folder.mkdir(parents=True, exist_ok=True)
         key.unlink(missing_ok=True)
         key.touch(mode=0o600)
@@ -43,7 +47,7 @@ def _make(certificate: Path, key: Path, host: str) -> None:
 
     private = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tickmesh local exchange")])
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.datetime.fromtimestamp(machine_wall_ns() / 1e9, datetime.UTC)
     names: list[x509.GeneralName] = [x509.DNSName("localhost")]
     for address in {host, "127.0.0.1", "::1"}:
         names.append(x509.IPAddress(ipaddress.ip_address(address)) if _is_ip(address) else x509.DNSName(address))

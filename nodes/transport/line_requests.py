@@ -5,27 +5,31 @@ after a wait that grows.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from bus.clock import now_ns
 from bus.config import Feed
 from nodes.feeding.reception import Reception
+from nodes.feeding.standing import UNKNOWN, Standings
 from nodes.transport import venue_clock
 from nodes.transport.backoff import Backoff
 from nodes.transport.budget import Budget
 from nodes.transport.endpoints import Hopping
 from nodes.transport.live import Patience
 from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
-from nodes.venues.dialect import FrameError, Request
+from nodes.venues.dialect import FrameError, Request, Unknown
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again
 
 
 class LineRequests:
-    """`heard(events)` is called for what an answer makes; `alert(level, what, target, why, action)` says one.
+    """`heard(events)` is called for what an answer makes; `alert(level, what, target, why, action)` says one; `back(subject)`:
+    the venue has come to know an instrument.
 
     `counters`: those of the process; here snapshots, rest_failures, used_weight, clock_offset_ms, clock_rtt_ms.
     """
@@ -39,6 +43,7 @@ class LineRequests:
         counters: dict[str, Any],
         heard: Callable[[list[bytearray]], None],
         alert: Callable[[str, str, str, str, str], None],
+        back: Callable[[str], None],
         local_addr: str = "",
     ):
         self.adapter = adapter
@@ -51,33 +56,87 @@ class LineRequests:
         self.rest = Rest(local_addr=local_addr)
         self.budget = Budget(adapter.WEIGHT_PER_MINUTE, settings.weight_share / settings.lines)
         self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
+        self.back = back
+        self.standings = Standings()
         self.define = asyncio.Event()  # a connection is new: definitions may have changed
         self.wanted = asyncio.Event()  # a book may want a snapshot
         self._offset_alert = False
 
     async def keep_definitions(self) -> None:
-        """Asks for each instrument's definition whenever `define` is set."""
+        """Asks for each instrument's definition whenever `define` is set, and again where that was in vain."""
+        due: dict[str, float] = {}  # subject → when to ask (monotonic)
+        patience: dict[str, Backoff] = {}
         while True:
-            await self.define.wait()
-            self.define.clear()
-            backoff = Backoff(self.settings.backoff_s)
-            missing = list(self.reception.instruments)
-            while missing:
-                for subject in tuple(missing):
-                    body = await self.ask(self.adapter.definition(self.reception.instruments[subject]))
-                    if body is not None:
-                        refused = len(self.reception.refused)
-                        said = self.reception.definition(subject, time.time_ns(), body)
-                        if len(self.reception.refused) == refused:
-                            missing.remove(subject)
-                        self.heard(said)
-                if missing:
-                    await asyncio.sleep(backoff.wait_s())
+            wait_s = max(0.0, min(due.values()) - time.monotonic()) if due else None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self.define.wait()
+            if self.define.is_set():
+                self.define.clear()
+                due = dict.fromkeys(self.reception.instruments, 0.0)
+                patience = {}
+            now_s = time.monotonic()
+            for subjects, request in self._requests([subject for subject, at_s in due.items() if at_s <= now_s]):
+                answer = await self._ask_whole(request)
+                for subject in subjects:
+                    settled = self._hear_definition(subject, answer)
+                    if settled and subject not in self.standings.words:
+                        del due[subject]
+                        continue
+                    bounds_s = self.settings.standing_s if settled else self.settings.backoff_s
+                    backoff = patience.get(subject)
+                    if backoff is None or backoff.bounds_s != bounds_s:
+                        backoff = patience[subject] = Backoff(bounds_s)
+                    due[subject] = time.monotonic() + backoff.wait_s()
+
+    def _requests(self, subjects: list[str]) -> list[tuple[list[str], Request]]:
+        """What to ask for these instruments, each question once: where a venue tells of all at once, it is asked once."""
+        groups: dict[tuple, tuple[list[str], Request]] = {}
+        for subject in subjects:
+            request = self.adapter.definition(self.reception.instruments[subject])
+            key = (request.path, *sorted(request.query.items()))
+            groups.setdefault(key, ([], request))[0].append(subject)
+        return list(groups.values())
+
+    def _hear_definition(self, subject: str, answer: bytes | RestError | None) -> bool:
+        """Whether the venue has said what there is to know of an instrument."""
+        instrument = self.reception.instruments[subject]
+        if isinstance(answer, RestError):
+            known = (answer.status, answer.code) not in self.adapter.UNKNOWN
+            return not known and self._stands(subject, UNKNOWN)
+        if answer is None:
+            return False
+        refused = len(self.reception.refused)
+        said = self.reception.definition(subject, now_ns(), answer)
+        if len(self.reception.refused) == refused:
+            self.heard(said)
+            return self._stands(subject, self.adapter.standing(answer, instrument))
+        try:
+            self.adapter.decode_definition(answer, 0, instrument)
+        except Unknown:
+            self.reception.refused.pop()  # it is told once, by an alert
+            return self._stands(subject, UNKNOWN)
+        except FrameError:
+            pass
+        self.heard(said)
+        return False
+
+    def _stands(self, subject: str, word: str) -> bool:
+        """Takes the venue's word on an instrument, and tells what is news."""
+        was_unknown = subject in self.standings.unknown
+        news = self.standings.hear(subject, word)
+        self.count["not_trading"] = dict(self.standings.words)
+        if news is not None:
+            self.alert(news.level, news.what, subject, news.why, news.action)
+            self.wanted.set()
+            if was_unknown:
+                self.back(subject)
+        return True
 
     async def keep_books(self) -> None:
         """Asks for snapshots while books want them."""
         while True:
-            wanting = self.reception.wanted_snapshots()
+            wanting = [s for s in self.reception.wanted_snapshots() if s not in self.standings.unknown]
             if not wanting:
                 self.wanted.clear()
                 await self.wanted.wait()
@@ -97,7 +156,7 @@ class LineRequests:
         if body is None:
             return
         refused = len(self.reception.refused)
-        said = self.reception.snapshot(subject, time.time_ns(), body)
+        said = self.reception.snapshot(subject, now_ns(), body)
         if len(self.reception.refused) == refused:
             self.count["snapshots"] += 1
         if subject not in self.reception.wanted_snapshots():
@@ -108,7 +167,7 @@ class LineRequests:
         """Measures the venue's clock now and then."""
         while True:
             await self.budget.spend(venue_clock.SAMPLES * self.adapter.clock().weight)
-            sample = await venue_clock.measure(self._venue_ns)
+            sample = await venue_clock.measure(self._venue_ns, now_ns)
             if sample is not None:
                 self._judge(sample)
             await asyncio.sleep(self.settings.clock_s)
@@ -138,11 +197,21 @@ class LineRequests:
 
     async def ask(self, request: Request) -> bytes | None:
         """The body, once the budget allows; None when the venue did not give one: counted, to be asked again."""
+        answer = await self._ask_whole(request)
+        return answer if isinstance(answer, bytes) else None
+
+    async def _ask_whole(self, request: Request) -> bytes | RestError | None:
+        """The body, the venue's refusal, or None where it gave neither."""
         await self.budget.spend(request.weight)
-        return await self._get(request)
+        return await self._answer(request)
 
     async def _get(self, request: Request) -> bytes | None:
+        answer = await self._answer(request)
+        return answer if isinstance(answer, bytes) else None
+
+    async def _answer(self, request: Request) -> bytes | RestError | None:
         base = await self.hopping.rest()
+        refusal: RestError | None = None
         try:
             body = await self.rest.get(base, request.path, request.query)
             self.budget.seen(self.rest.used_weight)
@@ -151,6 +220,7 @@ class LineRequests:
             self.count["last_error"] = str(error)[:200]
             self.hopping.hop_rest()
         except RestError as error:
+            refusal = error
             self.count["last_error"] = str(error)[:200]
             if isinstance(error, RestLimited):
                 await asyncio.sleep(error.wait_s)
@@ -161,4 +231,4 @@ class LineRequests:
             self.count["limited"] = self.rest.limited
             self.count["budget_waited_s"] = round(self.budget.waited_s, 3)
         self.count["rest_failures"] += 1
-        return None
+        return refusal

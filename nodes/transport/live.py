@@ -1,7 +1,7 @@
 """One connection of a line, with what is said on it and when it is to be replaced."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable
 
 from bus.config import Instrument
 from nodes.feeding.sources import Key, Source
@@ -45,9 +45,10 @@ class Live:
         assert self.connection is not None
         return self.connection.closed
 
-    def talk(self, conversation: Conversation) -> None:
+    def talk(self, conversation: Conversation, own: Callable[[Coroutine], asyncio.Task]) -> None:
+        """`own` runs it, and sees what it raises."""
         self.conversation = conversation
-        self._talk = asyncio.create_task(conversation.run())
+        self._talk = own(conversation.run())
 
     def send(self, texts: Iterable[str]) -> None:
         """At the venue's pace."""

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from nodes.transport.venue_clock import VenueTime
 from nodes.transport.websocket import Connection, Disconnected
 from nodes.venues import binance_orders as venue
 
@@ -24,10 +25,11 @@ class OrderRequests:
     Bounded by the deadline: what is not answered after `timeout_s` is given up by `overdue`.
     """
 
-    def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float):
+    def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime):
         self._api_key, self._secret = api_key, secret
         self._recv_window_ms = recv_window_ms
         self._timeout_s = timeout_s
+        self._venue_time = venue_time
         self._numbers = 0
         self._asked: dict[str, Asked] = {}
         self.connection: Connection | None = None
@@ -35,7 +37,7 @@ class OrderRequests:
     def prepare(self, method: str, params: dict, client_order_id: str) -> Asked:
         """Signed and ready to be sent."""
         self._numbers += 1
-        signed = venue.signed_params(params, self._api_key, self._secret, time.time_ns() // 1_000_000, self._recv_window_ms)
+        signed = venue.signed_params(params, self._api_key, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
         number = str(self._numbers)
         message = venue.request(number, method, signed)
         return Asked(number, method, client_order_id, message, time.monotonic() + self._timeout_s)

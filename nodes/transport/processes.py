@@ -7,6 +7,10 @@ from collections.abc import Callable
 
 import psutil
 
+from bus.clock import machine_elapsed_ns
+
+SECOND = 10**9
+
 
 class Watch:
     """Which processes live, which have died, and when: pidfds in the event loop."""
@@ -45,6 +49,19 @@ class Watch:
     def close(self) -> None:
         for name in list(self._fds):
             self.forget(name)
+
+
+def age_ns(pid: int) -> int:
+    """How long ago a process began, whatever was done to the wall clock since; 0 for one that has ended.
+
+    supervisord and psutil reckon with the wall clock; the kernel says the ticks from the machine's start (proc(5), stat, 22).
+    """
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+    return max(machine_elapsed_ns() - ticks * SECOND // os.sysconf("SC_CLK_TCK"), 0)
 
 
 def holds(pid: int) -> tuple[int, bool]:

@@ -1,8 +1,8 @@
 """Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
 
-import time
 from collections.abc import Callable, Mapping
 
+from bus.clock import now_ns
 from bus.config import Instrument
 from bus.schema import Status
 from nodes.transport.binance_account import BinanceAccount
@@ -14,7 +14,8 @@ from nodes.venues.private import balance_event
 class Reconciler:
     """Says what the venue's answers add. `in_flight(order)`: whether a request about it is unanswered.
 
-    `patience_ns`: for so long after PendingNew "Order does not exist" is no proof that the order will not arrive.
+    `patience_ns`: for so long after an order was sent "Order does not exist" is no proof that it will not arrive;
+    `age_ns(order)`: for how long it certainly was.
     `count` gets `resolved` and `reconciles`.
     """
 
@@ -26,6 +27,7 @@ class Reconciler:
         say: Callable[[list[bytearray]], None],
         in_flight: Callable[[Order], bool],
         patience_ns: int,
+        age_ns: Callable[[Order], int],
         count: dict,
     ):
         self.account = account
@@ -34,6 +36,7 @@ class Reconciler:
         self.say = say
         self.in_flight = in_flight
         self.patience_ns = patience_ns
+        self.age_ns = age_ns
         self.count = count
 
     async def everything(self) -> None:
@@ -45,7 +48,7 @@ class Reconciler:
             await self.settle(order)
         for subject, instrument in self.instruments.items():
             await self.trades(subject, instrument)
-        self.say(balance_event("binance", await self.venue.balances(), 0, time.time_ns()))
+        self.say(balance_event("binance", await self.venue.balances(), 0, now_ns()))
         self.count["reconciles"] += 1
 
     async def what_is_open(self) -> None:
@@ -61,46 +64,45 @@ class Reconciler:
         if instrument is None:
             return
         if not order.final:
-            asked_ns = time.time_ns()
+            age_ns = self.age_ns(order)  # when it was asked
             report = await self.venue.order(instrument, order.client_order_id)
             if report is not None:
                 self.take(report)
             else:
-                self.absent(order, asked_ns - order.sent_ns)
+                self.absent(order, age_ns)
         if order.fills_missing and order.order_id:
             fills = await self.venue.trades_of(instrument, order.order_id)
-            self.say(self.account.fills(order, fills, "reconcile", time.time_ns()))
+            self.say(self.account.fills(order, fills, "reconcile", now_ns()))
 
     def absent(self, order: Order, age_ns: int) -> None:
-        """The venue said that it has no such order, when its PendingNew was `age_ns` old."""
-        now_ns = time.time_ns()
+        """The venue said that it has no such order, when `age_ns` had passed since it was sent."""
         if age_ns < self.patience_ns or self.in_flight(order):
-            self.say(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns))
+            self.say(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns()))
             return
         self.count["resolved"] += 1
         if order.order_id:
-            said = self.account.tell(order, Status.Expired, "the venue no longer knows it", now_ns, "reconcile")
+            said = self.account.tell(order, Status.Expired, "the venue no longer knows it", now_ns(), "reconcile")
         else:
             self.count["rejects"] += 1
-            said = self.account.tell(order, Status.Rejected, "never reached the venue", now_ns, "reconcile")
+            said = self.account.tell(order, Status.Rejected, "never reached the venue", now_ns(), "reconcile")
         self.say(said)
 
     def take(self, report: Report) -> None:
         order = self.account.order(report.client_order_id)
         was_unknown = order is not None and order.status == Status.Unknown
         quiet = order is not None and not self.in_flight(order)
-        self.say(self.account.report(report, "reconcile", time.time_ns(), cancel_failed=quiet))
+        self.say(self.account.report(report, "reconcile", now_ns(), cancel_failed=quiet))
         if was_unknown and order is not None and order.status != Status.Unknown:
             self.count["resolved"] += 1
 
     async def trades(self, subject: str, instrument: Instrument) -> None:
         """Own trades since the last time that all of them were known; else since the newest known one."""
-        known = self.account.state.trades.get(subject)
+        known = self.account.state.fills.get(subject)
         if not known:
             return  # each order's fills are compared with its filled quantity in `settle`
-        floor = self.account.state.trade_floor.get(subject, max(known))
-        newest = max(known)
-        for fill in await self.venue.trades_from(instrument, floor + 1):
+        newest = max(known.values())
+        floor = self.account.state.trade_floor.get(subject, newest)
+        for fill in await self.venue.trades_from(instrument, floor):  # with it: of a self-trade one side may be known
             newest = max(newest, fill.trade_id)
             self.traded(fill)
         self.account.complete_trades(subject, newest)
@@ -110,4 +112,4 @@ class Reconciler:
         if order is None:
             self.account.foreign += 1
         else:
-            self.say(self.account.fills(order, [fill], "reconcile", time.time_ns()))
+            self.say(self.account.fills(order, [fill], "reconcile", now_ns()))

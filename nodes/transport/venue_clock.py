@@ -1,14 +1,19 @@
-"""How far the venue's clock is from this machine's.
+"""How far the venue's clock is from this machine's, and what time it is at the venue.
 
 As NTP does it: of several questions the one with the shortest round trip says most, since its answer was under way for
 the least time; the error is at most half of that round trip (RFC 5905, section 10: the clock filter).
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from bus.clock import elapsed_ns, now_ns
+
 SAMPLES = 4
+MEASURE_S = 600.0  # clocks that nobody disciplines drift apart by 0.1 ms a second at most: 60 ms of the venue's 1,000
+AGAIN_S = 1.0  # between two measurements that something asked for
 
 
 class Sample(NamedTuple):
@@ -18,13 +23,59 @@ class Sample(NamedTuple):
     round_trip_ns: int
 
 
-async def measure(ask: Callable[[], Awaitable[int | None]]) -> Sample | None:
+async def measure(ask: Callable[[], Awaitable[int | None]], local_ns: Callable[[], int]) -> Sample | None:
     """`ask`: the venue's time in ns, or None where there was no answer. None when none of the questions was answered."""
     samples = []
     for _ in range(SAMPLES):
-        wall, begin = time.time_ns(), time.perf_counter_ns()
+        local, begin = local_ns(), time.perf_counter_ns()
         venue_ns = await ask()
         round_trip_ns = time.perf_counter_ns() - begin
         if venue_ns is not None:
-            samples.append(Sample(venue_ns - wall - round_trip_ns // 2, round_trip_ns))
+            samples.append(Sample(venue_ns - local - round_trip_ns // 2, round_trip_ns))
     return min(samples, key=lambda sample: sample.round_trip_ns, default=None)
+
+
+class VenueTime:
+    """The venue's clock as a session signs by it. It stands on elapsed time, so it does not see this machine's wall clock step.
+
+    `wrong()`: the venue refused a timestamp; it is measured anew, at once and then at most every AGAIN_S.
+    """
+
+    def __init__(self) -> None:
+        self.offset_ns: int | None = None  # of the venue's clock from elapsed time; None: never measured
+        self.measured = 0
+        self._wanted = asyncio.Event()
+
+    def now_ns(self) -> int:
+        """The mesh's time before the first measurement."""
+        return now_ns() if self.offset_ns is None else elapsed_ns() + self.offset_ns
+
+    def now_ms(self) -> int:
+        return self.now_ns() // 1_000_000
+
+    def wrong(self) -> None:
+        self._wanted.set()
+
+    @property
+    def known(self) -> bool:
+        """It was measured, and nothing has contradicted it since."""
+        return self.offset_ns is not None and not self._wanted.is_set()
+
+    async def measure(self, ask: Callable[[], Awaitable[int | None]]) -> None:
+        """What was known holds where the venue does not answer."""
+        self._wanted.clear()
+        sample = await measure(ask, elapsed_ns)
+        if sample is not None:
+            self.offset_ns = sample.offset_ns
+            self.measured += 1
+
+    async def keep(self, ask: Callable[[], Awaitable[int | None]]) -> None:
+        """Measures every MEASURE_S, and when something was refused."""
+        while True:
+            try:
+                async with asyncio.timeout(MEASURE_S):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+            await self.measure(ask)
+            await asyncio.sleep(AGAIN_S)

@@ -19,6 +19,8 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
+from bus.clock import now_ns
+
 # The largest messages known are whole books of 50 000 levels a side on a stream (about 3 MB); more than this is an attack.
 MESSAGE_BYTES_MAX = 8 << 20
 CLOSE_S = 1.0  # for the closing handshake, then the socket is cut
@@ -63,7 +65,7 @@ class Connection(asyncio.Protocol):
         self._look()
 
     def data_received(self, data: bytes) -> None:
-        recv_ns = time.time_ns()  # first of all: this is the receive time of everything in `data`
+        recv_ns = now_ns()  # first of all: this is the receive time of everything in `data`
         self.heard = time.monotonic()
         protocol = self._protocol
         protocol.receive_data(data)

@@ -1,7 +1,7 @@
 """What a session knows of its orders: rebuilt from the log, moved on by the venue's reports, never backwards. Sans I/O.
 
 The venue tells the same thing up to four times (reply, user stream, open orders, own trades) in any order. Each fill is
-said once, by its trade id; an order's cumulative quantity never falls; a final state stays.
+said once (nodes/execution/fills.py says which is which); an order's cumulative quantity never falls; a final state stays.
 """
 
 from collections.abc import Iterable
@@ -9,13 +9,15 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
+from bus.clock import STEP_NS
 from bus.schema import DTYPES, Action, Kind, Status
 from bus.wire import Event, decode, encode
+from nodes.execution import fills
 from nodes.venues.binance_orders import Fill, Report, values
 
 FINAL = frozenset({Status.Filled, Status.Canceled, Status.Rejected, Status.Expired})
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
-TRADES_KEPT = 50_000  # trade ids remembered per instrument: far more than are under way at any time
+FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
 
 class Order(msgspec.Struct):
@@ -43,14 +45,15 @@ class Order(msgspec.Struct):
         return self.fill_lots < self.filled_lots
 
 
-class State(msgspec.Struct):
-    """Everything that an Account remembers."""
+class State(msgspec.Struct, kw_only=True):
+    """Everything that an Account remembers. `fills` has no default: a state of before fills were known by order is none."""
 
+    fills: dict[str, dict[str, int]]  # by instrument: see nodes/execution/fills.py
     orders: dict[str, Order] = {}
     waiting: dict[str, bytes] = {}  # intents that nothing has been said about yet: client id → event
-    trades: dict[str, dict[int, None]] = {}
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
+    stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
 
 
 class Account:
@@ -60,7 +63,7 @@ class Account:
     """
 
     def __init__(self, state: bytes = b""):
-        self.state = msgspec.msgpack.decode(state, type=State) if state else State()
+        self.state = msgspec.msgpack.decode(state, type=State) if state else State(fills={})
         self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
         self.foreign = 0
         self.contradictions = 0
@@ -78,7 +81,7 @@ class Account:
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of kind intent, update or fill; others are of no interest."""
+        """Takes in an event of kind intent, update, fill or clock; others are of no interest."""
         if event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
@@ -86,6 +89,8 @@ class Account:
         elif event.kind == Kind.fill:
             for record in event.records:
                 self._read_fill(event.subject, record)
+        elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
+            self.state.stepped_ns = event.seq_ns
 
     def _read_intent(self, event: Event) -> None:
         record = event.records[0]
@@ -118,14 +123,12 @@ class Account:
             self._move(order, status, max(order.filled_lots, int(record["filled_lots"])), int(record["order_id"]))
 
     def _read_fill(self, subject: str, record: np.void) -> bool:
-        known = self.state.trades.setdefault(subject, {})
-        trade_id = int(record["trade_id"])
-        if trade_id in known:
+        """Whether it is new."""
+        client_order_id = record["client_order_id"].decode()
+        known = self.state.fills.setdefault(subject, {})
+        if not fills.learn(known, client_order_id, int(record["trade_id"]), FILLS_KEPT):
             return False
-        known[trade_id] = None
-        if len(known) > TRADES_KEPT:
-            del known[next(iter(known))]
-        order = self.state.orders.get(record["client_order_id"].decode())
+        order = self.state.orders.get(client_order_id)
         if order is not None:
             order.fill_lots += int(record["quantity_lots"])
         return True
@@ -223,10 +226,10 @@ class Account:
         news = status != order.status or filled_lots > order.filled_lots or (report.order_id and not order.order_id)
         return status if news else None
 
-    def fills(self, order: Order, fills: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
+    def fills(self, order: Order, told: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
         """Events for those of the order's fills that have not been said."""
         said = []
-        for fill in fills:
+        for fill in told:
             record = np.zeros(1, DTYPES[Kind.fill])
             for name in ("side", "maker", "order_id", "trade_id", "price_ticks", "quantity_lots", "fee", "venue_ns"):
                 record[name] = getattr(fill, name)

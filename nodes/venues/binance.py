@@ -17,7 +17,7 @@ from nodes.venues import binance_streams, writer
 from nodes.venues.binance_streams import to_ns as to_ns
 from nodes.venues.booksync import BookSync
 from nodes.venues.decimals import mantissa
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unknown
 from nodes.venues.writer import Writer
 
 VENUE = "binance"
@@ -29,6 +29,8 @@ LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
+HISTORY_BY_TIME = False
+UNKNOWN = ((400, -1121),)
 BOOK = "rest"
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
@@ -249,7 +251,7 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
     try:
         symbols = [symbol for symbol in _exchange_info(body).symbols if symbol.symbol == instrument.symbol]
         if not symbols:
-            raise FrameError(f"exchangeInfo has no symbol {instrument.symbol}")
+            raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
         rules = {rule.kind: rule for rule in symbols[0].filters}
         nothing = Filter(kind="")
         price, lot = rules.get("PRICE_FILTER", nothing), rules.get("LOT_SIZE", nothing)
@@ -261,9 +263,17 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
         record["lot_size"] = mantissa(lot.stepSize, instrument.quantity_exponent)
         record["min_quantity"] = mantissa(lot.minQty, instrument.quantity_exponent)
         record["min_notional"] = mantissa(notional.minNotional, instrument.price_exponent)
+    except Unknown:
+        raise
     except UNREADABLE as error:
         raise FrameError(f"not an exchangeInfo of {instrument.symbol}: {error}") from None
     return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)
+
+
+def standing(body: bytes, instrument: Instrument) -> str:
+    """The venue's word where the symbol is not traded (HALT, BREAK, END_OF_DAY, …), of a body that has its definition."""
+    status = next(symbol.status for symbol in _exchange_info(body).symbols if symbol.symbol == instrument.symbol)
+    return "" if status in ("", "TRADING") else status
 
 
 class Time(msgspec.Struct):

@@ -6,6 +6,7 @@ old trades by id want an API key (X-MBX-APIKEY), which a feed has not, so a gap 
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 import msgspec
 
@@ -14,7 +15,7 @@ from bus.schema import Flag
 from nodes.venues import binance, binance_streams, writer
 from nodes.venues.binance_streams import to_ns
 from nodes.venues.booksync import BookSync
-from nodes.venues.dialect import UNREADABLE, FrameError, Request, Routes
+from nodes.venues.dialect import UNREADABLE, FrameError, Request, Routes, Unknown
 from nodes.venues.writer import Writer
 
 VENUE = "binance_usdm"
@@ -26,6 +27,8 @@ LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # of 10 allowed
 WEIGHT_PER_MINUTE = 2400
+HISTORY_BY_TIME = False
+UNKNOWN = ((400, -1121),)
 BOOK = "rest"
 SUBSCRIBED = ("trade", "bookTicker", "depth@100ms")
 # Of these `decode` makes events: other speeds and aggregates are in captures.
@@ -49,6 +52,7 @@ class Filter(msgspec.Struct, rename={"kind": "filterType"}):
 
 class Symbol(msgspec.Struct):
     symbol: str
+    status: str = ""
     filters: list[Filter] = []
 
 
@@ -122,17 +126,31 @@ def definition(instrument: Instrument) -> Request:
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """Raises FrameError."""
     try:
-        for symbol in _exchange_info(body).symbols:
-            if symbol.symbol == instrument.symbol:
-                rules = {rule.kind: rule for rule in symbol.filters}
-                price, lot = rules.get("PRICE_FILTER", Filter("")), rules.get("LOT_SIZE", Filter(""))
-                return writer.definition(
-                    instrument, recv_ns, tick_size=price.tickSize, lot_size=lot.stepSize, min_quantity=lot.minQty,
-                    min_notional=rules.get("MIN_NOTIONAL", Filter("")).notional,
-                )  # fmt: skip
+        symbol = _symbols(body).get(instrument.symbol)
+        if symbol is None:
+            raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
+        rules = {rule.kind: rule for rule in symbol.filters}
+        price, lot = rules.get("PRICE_FILTER", Filter("")), rules.get("LOT_SIZE", Filter(""))
+        return writer.definition(
+            instrument, recv_ns, tick_size=price.tickSize, lot_size=lot.stepSize, min_quantity=lot.minQty,
+            min_notional=rules.get("MIN_NOTIONAL", Filter("")).notional,
+        )  # fmt: skip
+    except Unknown:
+        raise
     except UNREADABLE as error:
         raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
-    raise FrameError(f"exchangeInfo has no symbol {instrument.symbol}")
+
+
+@lru_cache(maxsize=1)
+def _symbols(body: bytes) -> dict[str, Symbol]:
+    """By name. One list of all symbols is asked for, and has the definitions of every instrument of a line."""
+    return {symbol.symbol: symbol for symbol in _exchange_info(body).symbols}
+
+
+def standing(body: bytes, instrument: Instrument) -> str:
+    """The venue's word where the contract is not traded (PENDING_TRADING, SETTLING, CLOSE, …)."""
+    status = _symbols(body)[instrument.symbol].status
+    return "" if status in ("", "TRADING") else status
 
 
 def snapshot(instrument: Instrument, limit: int) -> Request:

@@ -29,6 +29,8 @@ LIFE_S = 0.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 10.0
 WEIGHT_PER_MINUTE = 600  # 10 requests a second of an address
+HISTORY_BY_TIME = False
+UNKNOWN = ((404, 0),)
 BOOK = "stream"
 CHANNELS = ("matches", "ticker", "level2_batch", "heartbeat")
 AGGRESSOR = {"buy": -1, "sell": 1}  # the maker bought: the aggressor sold
@@ -90,6 +92,8 @@ class Product(msgspec.Struct):
     base_increment: str
     base_min_size: str = "0"
     min_market_funds: str = "0"
+    status: str = "online"
+    trading_disabled: bool = False
 
 
 class Time(msgspec.Struct):
@@ -122,8 +126,9 @@ def path(instruments: Iterable[Instrument], settings: Feed) -> str:
 
 
 def subscribe(instruments: Iterable[Instrument], settings: Feed) -> Iterator[str]:
-    """One message; the venue wants it within 5 s."""
-    yield _request("subscribe", [instrument.symbol for instrument in instruments], CHANNELS)
+    """One message a product: one that names a product which the venue does not know is refused whole. The first within 5 s."""
+    for instrument in instruments:
+        yield _request("subscribe", [instrument.symbol], CHANNELS)
 
 
 def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
@@ -239,6 +244,14 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
         )  # fmt: skip
     except UNREADABLE as error:
         raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
+
+
+def standing(body: bytes, instrument: Instrument) -> str:
+    """The venue's word where the product is not traded (delisted, …)."""
+    product = _product(body)
+    if product.status != "online":
+        return product.status
+    return "trading_disabled" if product.trading_disabled else ""
 
 
 def snapshot(instrument: Instrument, limit: int) -> None:

@@ -20,6 +20,10 @@ class FrameError(ValueError):
         self.subject = subject
 
 
+class Unknown(FrameError):
+    """The venue's own definitions have no instrument of this name."""
+
+
 class Unwell(FrameError):
     """An answer in form, but the venue says that it cannot answer now: no evidence of anything, to be asked again."""
 

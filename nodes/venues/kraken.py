@@ -18,7 +18,7 @@ from bus.wire import stamp_checksum
 from nodes.venues import writer
 from nodes.venues.checked import CheckedBook, crc
 from nodes.venues.decimals import DecimalError, plain
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unwell
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unknown, Unwell
 from nodes.venues.levels import Levels
 from nodes.venues.times import rfc3339_ns, seconds_ns
 from nodes.venues.writer import Writer, book_named
@@ -32,6 +32,8 @@ LIFE_S = 0.0
 CLOCK_STEP_NS = 1_000_000_000  # whole seconds, rounded down
 MESSAGES_PER_S = 5.0
 WEIGHT_PER_MINUTE = 60  # about one request a second of an address
+HISTORY_BY_TIME = True
+UNKNOWN = ()  # it says so inside a 200
 BOOK = "checksum"
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKED_LEVELS = 10
@@ -103,6 +105,7 @@ class Pair(msgspec.Struct):
     tick_size: str = ""
     ordermin: str = "0"
     costmin: str = "0"
+    status: str = "online"
 
 
 class Pairs(msgspec.Struct):
@@ -302,7 +305,15 @@ def _pair(body: bytes, instrument: Instrument) -> Pair:
     for pair in answer.result.values():
         if pair.altname == rest_name(instrument.symbol):
             return pair
-    raise FrameError(f"the venue has no pair {rest_name(instrument.symbol)} {answer.error}")
+    if answer.error and "EQuery:Unknown asset pair" not in answer.error:
+        raise Unwell(f"the venue answers {answer.error}")
+    raise Unknown(f"the venue has no pair {rest_name(instrument.symbol)}")
+
+
+def standing(body: bytes, instrument: Instrument) -> str:
+    """The venue's word where the pair is not traded (cancel_only, maintenance, delisted, …)."""
+    status = _pair(body, instrument).status
+    return status if status in ("cancel_only", "delisted", "maintenance", "work_in_progress") else ""
 
 
 def _step(decimals: int) -> str:

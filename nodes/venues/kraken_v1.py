@@ -28,6 +28,8 @@ LIFE_S = 0.0
 CLOCK_STEP_NS = kraken.CLOCK_STEP_NS
 MESSAGES_PER_S = kraken.MESSAGES_PER_S
 WEIGHT_PER_MINUTE = kraken.WEIGHT_PER_MINUTE
+HISTORY_BY_TIME = True
+UNKNOWN = kraken.UNKNOWN
 BOOK = "checksum"
 SIDES = {"b": 1, "s": -1}
 
@@ -209,4 +211,5 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> None:
 
 
 clock = kraken.clock
+standing = kraken.standing
 decode_clock = kraken.decode_clock

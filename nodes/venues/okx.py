@@ -18,7 +18,7 @@ from nodes.venues import writer
 from nodes.venues.chained import ChainedBook
 from nodes.venues.checked import crc
 from nodes.venues.decimals import DecimalError, integer, text
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unwell
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, Request, Routes, Unknown, Unwell
 from nodes.venues.levels import Levels
 from nodes.venues.times import milliseconds_ns
 from nodes.venues.writer import Writer, book_named
@@ -32,6 +32,9 @@ LIFE_S = 0.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 3.0
 WEIGHT_PER_MINUTE = 600  # trades of the past: 20 requests in 2 s, the least of those used here
+HISTORY_BY_TIME = False
+UNKNOWN = ()  # it says so inside a 200
+NO_INSTRUMENT = "51001"
 BOOK = "chain"
 CHANNELS = ("trades", "bbo-tbt", "books")
 ARGUMENTS_PER_SUBSCRIBE = 300  # a message may have 64 KB
@@ -96,10 +99,15 @@ class Definition(msgspec.Struct):
     tickSz: str = "0"  # noqa: N815
     lotSz: str = "0"  # noqa: N815
     minSz: str = "0"  # noqa: N815
+    state: str = "live"
 
 
 class Definitions(msgspec.Struct):
-    data: list[Definition]
+    """The code "0" is well."""
+
+    code: str = "0"
+    msg: str = ""
+    data: list[Definition] = []
 
 
 class Trades(msgspec.Struct):
@@ -287,15 +295,30 @@ def _type(symbol: str) -> str:
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """Sizes of derivatives are in contracts. Raises FrameError."""
+    data = _definition(body, instrument)
     try:
-        for data in _definitions(body).data:
-            if data.instId == instrument.symbol:
-                return writer.definition(
-                    instrument, recv_ns, tick_size=data.tickSz, lot_size=data.lotSz, min_quantity=data.minSz
-                )  # fmt: skip
+        return writer.definition(instrument, recv_ns, tick_size=data.tickSz, lot_size=data.lotSz, min_quantity=data.minSz)
     except UNREADABLE as error:
         raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
-    raise FrameError(f"the venue has no instrument {instrument.symbol}")
+
+
+def _definition(body: bytes, instrument: Instrument) -> Definition:
+    try:
+        answer = _definitions(body)
+    except UNREADABLE as error:
+        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
+    if answer.code not in ("0", NO_INSTRUMENT):
+        raise Unwell(f"the venue answers {answer.code} {answer.msg}")
+    for data in answer.data:
+        if data.instId == instrument.symbol:
+            return data
+    raise Unknown(f"the venue has no instrument {instrument.symbol}")
+
+
+def standing(body: bytes, instrument: Instrument) -> str:
+    """The venue's word where the instrument is not traded (suspend, preopen, …)."""
+    state = _definition(body, instrument).state
+    return "" if state in ("live", "") else state
 
 
 def snapshot(instrument: Instrument, limit: int) -> Request:

@@ -4,7 +4,8 @@
 class Rising:
     """Ids that rise within a line and mean nothing on another one: the receive time in µs, but always above the last one.
 
-    So they go on rising after a restart, without anything being remembered.
+    So they go on rising after a restart, without anything being remembered: receive times are of the mesh's time, which
+    does not go back when the wall clock does (bus/clock.py).
     """
 
     def __init__(self) -> None:

@@ -84,8 +84,8 @@ def _alert(name: str, what: str, why: str, action: str) -> dict:
 def came_to_an_end(info: dict, ready_ns: int) -> bool:
     """Whether a process exited 0 after real work: somebody sent it SIGTERM behind supervisord's back.
 
-    `ready_ns`: when it was last ready, in whatever life; 0: never. supervisord leaves it so (0 is what a hosted program says,
-    before it would be ready); it is brought back all the same.
+    `ready_ns`: when it was last ready, in whatever life, by supervisord's wall clock; 0: never. supervisord leaves it
+    so (0 is what a hosted program says, before it would be ready); it is brought back all the same.
     """
     return info["state"] == ProcessStates.EXITED and info["exitstatus"] == 0 and ready_ns >= info["start"] * 10**9
 

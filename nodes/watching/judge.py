@@ -16,7 +16,7 @@ START_S = 120.0  # a process that is not ready by then is told of; one that wait
 SEQUENCER_START_S = 30.0  # and the sequencer, which nothing has to wait for, begins again
 STALE_SIGNS = 3  # reports in which a sibling has brought something, before a feed that has not is stale
 MEMORY_LOOKS = 3  # in a row over the bound
-WATERMARK_CUTS = 10  # times recorder.segment_s without a cut, and the recorder is stuck
+WATERMARK_GRACE = 9  # minutes (or intervals of cuts, if less) after one was due, and the recorder is stuck
 WORK_LEAST = 0.25  # share of sentinel.lag_events that a reader works off in lag_s, unless it is crippled
 
 
@@ -50,7 +50,7 @@ class Verdict:
 class Judge:
     """`hear` what the log says, `look` now and then; the same events and looks give the same verdicts.
 
-    `segment_s`: recorder.segment_s.
+    `segment_s`: after how long the recorder cuts for age alone.
     """
 
     def __init__(self, settings: Sentinel, segment_s: float = 60.0):
@@ -65,8 +65,10 @@ class Judge:
         """Events of the log, in their order."""
         self.heard.hear(events)
 
-    def look(self, now_ns: int, processes: Iterable[Process], log_end: object = None, disk_full: bool = False) -> list[Verdict]:
-        """What is wrong now. Called every second or so; `now_ns` is the caller's clock, `disk_full` of the log's disk.
+    def look(self, now_ns: int, processes: Iterable[Process], log_end: object = None, disk_full: str = "") -> list[Verdict]:
+        """What is wrong now. Called every second or so; `now_ns` is the caller's clock.
+
+        `disk_full`: what the log's disk has left, where that is too little.
 
         `log_end`: something that differs when the log's file has grown, for a caller that may not have heard of it.
         """
@@ -105,7 +107,7 @@ class Judge:
     def _begun_later(self, process: Process | None, share: LineShare) -> bool:
         return process is not None and process.since_ns > share.since_ns > 0
 
-    def _silence(self, now_ns: int, sequencer: Process | None, disk_full: bool) -> Verdict | None:
+    def _silence(self, now_ns: int, sequencer: Process | None, disk_full: str) -> Verdict | None:
         """A clock is said in every silence of 100 ms, so a log without any event is one whose writer hangs."""
         if sequencer is None or not self.silent_ns:
             return None
@@ -116,8 +118,8 @@ class Judge:
             return None
         why = f"nothing has come into the log for {silent_s:.0f} s, not even a clock event; {bound_s:g} s are allowed"
         if disk_full:
-            return Verdict(SEQUENCER, "disk full", f"{why}. The log's disk is full: free space, and it goes on by itself",
-                           "critical", curable=False)  # fmt: skip
+            why = f"{why}. The log's disk is full ({disk_full}): make room, and it goes on by itself"
+            return Verdict(SEQUENCER, "disk full", why, "critical", curable=False)
         return Verdict(SEQUENCER, "log still", why, "critical")
 
     def _starting(self, process: Process, now_ns: int) -> Iterator[Verdict]:
@@ -204,11 +206,11 @@ class Judge:
         if recorder is None or not waiting:
             return []
         still_s = (self.heard.log_ns - max(waiting, recorder.since_ns)) / SECOND
-        bound_s = WATERMARK_CUTS * self.segment_s
+        bound_s = self.segment_s + WATERMARK_GRACE * min(self.segment_s, 60.0)
         if still_s < bound_s:
             return []
         why = (
             f"the archive has ended at seq {self.heard.archive.archived_seq} for {still_s:.0f} s, and the log has gone on to "
-            f"{self.heard.archive.durable_seq}; {WATERMARK_CUTS} times recorder.segment_s = {bound_s:g} s are allowed"
+            f"{self.heard.archive.durable_seq}; a cut is due after {self.segment_s:g} s, and {bound_s:g} s are allowed"
         )
         return [Verdict(RECORDER, "watermark still", why)]

@@ -137,7 +137,7 @@ class Mesh:
 
     def checkpoint(self) -> None:
         if due := self.runner.checkpoint_due(self.core.log.durable):
-            self.runner.checkpoint.save(*due)
+            self.runner.checkpoint.save(*due, self.core.log.log_id)
             self.saved = due[0]
 
     def record(self) -> None:

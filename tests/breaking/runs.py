@@ -240,14 +240,20 @@ def check_both_stores(root: Path, told: Told) -> None:
 # -- small files
 
 
+def prepare_a_short_log(root: Path) -> None:
+    write_log(config_of(root).log_dir, EVENTS[:20])
+
+
 def save_checkpoints(root: Path, told: Told) -> None:
     checkpoint = Checkpoint(root / "data" / "checkpoints", "model-x")
-    loaded = checkpoint.load()
-    seq = loaded[0] if loaded else 0
-    assert seq >= told["saved"]
+    log = LogReader(config_of(root).log_dir)
+    log_id = log.log_id
+    loaded = checkpoint.load(log)
+    seq = loaded.seq
+    assert seq >= told["saved"] and not loaded.unused
     while seq < 20:
         seq += 1
-        patiently(lambda: checkpoint.save(seq, state_at(seq)), OSError)  # noqa: B023 - its callers suppress it and try again
+        patiently(lambda: checkpoint.save(seq, state_at(seq), log_id), OSError)  # noqa: B023 - its callers suppress it and try again
         told["saved"] = seq
 
 
@@ -256,7 +262,8 @@ def state_at(seq: int) -> bytes:
 
 
 def check_checkpoints(root: Path, told: Told) -> None:
-    assert Checkpoint(root / "data" / "checkpoints", "model-x").load() == (20, state_at(20))
+    log = LogReader(config_of(root).log_dir)
+    assert Checkpoint(root / "data" / "checkpoints", "model-x").load(log) == (20, state_at(20), "")
 
 
 # -- an outbox on a disk, through a power cut
@@ -296,7 +303,7 @@ RUNS = {
         Run("log", write_the_log, check_the_log, ("appended", "durable")),
         Run("sequencer", sequence, check_the_sequence, ("rung", "feed-1", "feed-2")),
         Run("recorder", record, check_both_stores, ("archived",), prepare_a_log, count_lmdb, ("LogWriter",)),
-        Run("checkpoint", save_checkpoints, check_checkpoints, ("saved",)),
+        Run("checkpoint", save_checkpoints, check_checkpoints, ("saved",), prepare_a_short_log, elsewhere=("LogWriter",)),
         Run("outbox", speak_through_a_power_cut, check_the_outbox, ("first", "second")),
     )
 }

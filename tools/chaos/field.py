@@ -21,6 +21,7 @@ UP_S = 180.0
 DOWN_S = 180.0
 READY_S = 30.0  # a killed process that is not ready again after so long is lost
 LOOK_S = 0.01
+JSON = {"Content-Type": "application/json"}
 
 # A sweep's connections come and go by the dozen, and its outages have to fit into seconds.
 SETTINGS = """
@@ -173,7 +174,7 @@ class Field:
             now = self._ready(name)
             if now and now["pid"] != pid:
                 self._waiting.remove(one)
-                self.kills.append(Kill(name, killed_ns, (now["ready_ns"] - killed_ns) / 1e9))
+                self.kills.append(Kill(name, killed_ns, (now["wall_ns"] - killed_ns) / 1e9))
 
     def _ready(self, name: str) -> dict:
         try:
@@ -193,7 +194,7 @@ class Field:
 
     def _ask(self, method: str, body: bytes | None = None) -> None:
         where = json.loads((self.root / "run/exchange.json").read_text())["rest"]
-        request = urllib.request.Request(f"{where}/tickmesh/v1/faults", body, method=method)
+        request = urllib.request.Request(f"{where}/tickmesh/v1/faults", body, JSON, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 answer.read()

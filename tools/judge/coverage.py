@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 
 from tools.judge import archive, book, ledger
+from tools.judge.eras import Pair
 from tools.judge.findings import Findings
 from tools.judge.intervals import COMPLETE, DEPTH, MISSING, REPAIRED_STATE, STATES, STREAMS, TRADE, Claim, Painted, Truth, paint
 from tools.judge.log import Event
@@ -159,17 +160,20 @@ def _side_by_side(mine: list[Claim], real: list[Claim]) -> Iterator[tuple[int, i
 
 
 def against(
-    printed: ledger.Ledger, claimed: dict[str, Painted], depth: dict[str, list[book.Change]], findings: Findings
-) -> None:
+    printed: ledger.Ledger, claimed: dict[str, Painted], pairs: Iterable[Pair], findings: Findings
+) -> None:  # fmt: skip
     """What is claimed of trades against what was printed, and every book that is claimed against the one that was."""
     for name in ("coverage_ids", "coverage_missing_ids", "coverage_books"):
         findings.count(name, 0)
-    for symbol, truth in printed.symbols.items():
-        subject = f"binance.{symbol}"
-        claims = claimed.get(subject, {})
-        _printed(subject, claims.get((TRADE, 0), []), truth, printed, findings)
-        books = [claim for (stream, _), rows in claims.items() if stream == DEPTH for claim in rows]
-        _books(subject, books, truth, depth.get(subject, []), findings)
+    for pair in pairs:
+        claims = claimed.get(pair.subject, {})
+        mine = {stream: _of_era(claims, stream, pair) for stream in (TRADE, DEPTH)}
+        _printed(pair.subject, mine[TRADE], pair.truth, printed, findings)
+        _books(pair.subject, mine[DEPTH], pair.truth, pair.mine.depth, findings)
+
+
+def _of_era(claims: Painted, stream: int, pair: Pair) -> list[Claim]:
+    return [claim for kind, seq in pair.seqs if STREAMS[kind] == stream for claim in claims.get((stream, seq), [])]
 
 
 def _printed(subject: str, claims: list[Claim], truth: ledger.Truth, printed: ledger.Ledger, findings: Findings) -> None:

@@ -1,7 +1,9 @@
 """A naive reader of the local exchange's ledger, from docs/ledger.md: what truly happened, by instrument."""
 
+import json
 import struct
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -12,7 +14,8 @@ import msgpack
 from tools.judge.findings import Findings
 
 HEAD = struct.Struct("<IIQI")
-FORMAT = 1
+FORMATS = (1, 2)  # the first knew no eras
+IDS = {"trade": "t", "bookTicker": "u", "depth": "u", "depth@100ms": "u"}  # streams whose frames have an id → its field
 
 
 def files(folder: Path) -> list[Path]:
@@ -43,21 +46,23 @@ def read(folder: Path, findings: Findings) -> Iterator[list[Any]]:
             if first != number or [row[0] for row in rows] != list(range(first, first + count)):
                 findings.fault("ledger_number", f"{path.name}: the batch at byte {offset} does not begin with row {number}")
             for row in rows:
-                if row[1] == "head" and row[3] != FORMAT:
-                    findings.fault("ledger_format", f"{path.name} has format {row[3]}, this judge reads {FORMAT}")
+                if row[1] == "head" and row[3] not in FORMATS:
+                    findings.fault("ledger_format", f"{path.name} has format {row[3]}, this judge reads {FORMATS}")
                 yield row
             number, offset = first + count, end
         expected = number
 
 
 class Truth:
-    """One instrument as the ledger has it. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
+    """One era of an instrument as the ledger has it. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
 
     trades: id → (price, quantity, trade ms, side). `steps`: ("book", id, 0, levels) and ("depth", first, last, levels),
     in order. quotes: those of a replayed capture, id → best bid, quantity, ask, quantity.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, era: int = 0, began_ms: int = 0) -> None:
+        self.era = era
+        self.began_ms = began_ms
         self.trades: dict[int, tuple[int, int, int, int]] = {}
         self.quotes: dict[int, tuple[int, int, int, int]] = {}
         self.steps: list[tuple[str, int, int, list]] = []
@@ -76,12 +81,26 @@ class Truth:
         self.steps.append(step)
         self.times.append(time_ms)
 
+    @property
+    def ended_ms(self) -> int:
+        """When something last happened in it."""
+        newest = next(reversed(self.trades.values()))[2] if self.trades else 0
+        return max(self.began_ms, newest, self.times[-1] if self.times else 0)
+
 
 class Ledger:
-    """Everything the ledger says. `first_file` is False when older files were removed."""
+    """Everything the ledger says. `complete` is False when older files were removed.
+
+    eras: of each symbol, in order. clients: (ms, connection, what, detail). withheld: rows of frames and requests; absurd: ids
+    that frames were given in place of theirs, by stream.
+    """
 
     def __init__(self) -> None:
-        self.symbols: dict[str, Truth] = {}
+        self.eras: dict[str, list[Truth]] = {}
+        self.clients: list[tuple[int, int, str, str]] = []
+        self.absurd: dict[str, set[int]] = defaultdict(set)
+        self._by: dict[int, int] = {}  # faults that make ids absurd → by how much
+        self._era = 0  # of a file's books
         self.market = ""
         self.complete = True
         self.last_ms = 0
@@ -96,13 +115,40 @@ class Ledger:
         self.last_ms = time_ms
         if kind == "head":
             self.market = values[1]
+            self._era = values[3] if len(values) > 3 else 0
         elif kind in ("frame", "request"):
             self.withheld.append(row)
+            if kind == "frame" and values[0] in self._by:
+                self._absurd(*values)
+        elif kind == "client":
+            self.clients.append((time_ms, *values))
+        elif kind == "fault" and values[1] == "added":
+            fault = json.loads(values[2])
+            self._by.pop(values[0], None)
+            if fault.get("kind") == "jump":
+                self._by[values[0]] = fault.get("by", 10**12)
         elif kind in ("start", "book", "depth", "trade", "quote"):
             self._market(kind, values, time_ms)
 
+    @property
+    def symbols(self) -> dict[str, Truth]:
+        """The newest era of each."""
+        return {symbol: truths[-1] for symbol, truths in self.eras.items()}
+
+    def _absurd(self, fault: int, _connection: int, stream: str, what: str, text: str) -> None:
+        message = json.loads(text)
+        field = IDS.get(stream.partition("@")[2])
+        if what == "altered" and field:
+            self.absurd[stream].add(message.get("data", message)[field] + self._by[fault])
+
     def _market(self, kind: str, values: list[Any], time_ms: int) -> None:
-        truth = self.symbols.setdefault(values[0], Truth())
+        truths = self.eras.setdefault(values[0], [])
+        era = (values[3] if len(values) > 3 else 0) if kind == "start" else truths[-1].era if truths else self._era
+        while truths and truths[-1].era > era:
+            truths.pop()  # its beginning was written, and never told
+        if not truths or truths[-1].era < era:
+            truths.append(Truth(era, time_ms))
+        truth = truths[-1]
         if kind == "start":
             truth.start(values[1], values[2])
         elif kind == "book":
@@ -122,7 +168,7 @@ def gather(folder: Path, findings: Findings) -> Ledger:
     ledger = Ledger()
     for row in read(folder, findings):
         ledger.take(row)
-    for symbol, truth in ledger.symbols.items():
-        for trade_id in truth.doubled:
+    for symbol, truths in ledger.eras.items():
+        for trade_id in (number for truth in truths for number in truth.doubled):
             findings.fault("ledger_doubled", f"{symbol}: the ledger has trade {trade_id} twice, with different values")
     return ledger

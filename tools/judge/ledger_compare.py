@@ -3,15 +3,20 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
+from tools.judge import listening
 from tools.judge.book import Change
 from tools.judge.compare import Stored
+from tools.judge.eras import Pair
 from tools.judge.findings import Findings
 from tools.judge.ledger import Ledger, Truth
+from tools.judge.listening import Listening
 
 # What was printed so late may not be stored yet: of a mesh that runs it is on its way; of one that was brought down (the
 # exchange first) only what that said while it ended.
 ON_ITS_WAY_MS = 5000
 LAST_WORDS_MS = 500
+ERA_MS = 20_000  # before its ids begin anew: what a mesh had not got or repaired by then is gone, and nobody has it any more
+HEARING_MS = 3000  # after a connection is open in a new era: from then on everything is there
 STEP_MS = 1000  # between a change of the book and the last depth frame that could have told it
 SNAPSHOT_LEAST = 100  # levels of a side that no snapshot is without, where the book has them and as many were asked for
 COMPARED = {
@@ -22,8 +27,8 @@ COMPARED = {
 NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
 
 
-def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings, begun_ms: float = 0.0, asked: int = 1000) -> None:
-    """Fills the findings; every difference is a fault.
+def against(ledger: Ledger, pairs: Iterable[Pair], findings: Findings, begun_ms: float = 0.0, asked: int = 1000) -> None:
+    """Fills the findings, era by era; every difference is a fault.
 
     `begun_ms`: since when a mesh that runs is looked at; 0: it is down. `asked`: levels that a snapshot was asked for.
     """
@@ -33,24 +38,27 @@ def against(ledger: Ledger, stored: dict[str, Stored], findings: Findings, begun
         "quotes_checked",
         "depth_checked",
         "books_checked",
+        "changes_checked",
         "before_listening",
         "on_its_way",
+        "gone_with_era",
         "repaired",
     ):
         findings.count(name, 0)
     findings.count("withheld", len(ledger.withheld))
-    for symbol, truth in ledger.symbols.items():
-        subject = f"binance.{symbol}"
-        mine = stored.get(subject, Stored())
-        findings.count("void_in_ledger", truth.void)
-        late_ms = min(begun_ms, ledger.last_ms) - ON_ITS_WAY_MS if begun_ms else ledger.last_ms - LAST_WORDS_MS
-        _trades(subject, truth, mine, ledger, late_ms, findings)
-        _books(subject, truth, mine, ledger, late_ms, min(asked, SNAPSHOT_LEAST), findings)
-    for subject in sorted(stored.keys() - {f"binance.{symbol}" for symbol in ledger.symbols}):
-        _fault(findings, "invented", f"{subject} is stored, but the exchange never had it")
+    lines = Listening(ledger)
+    late_ms = min(begun_ms, ledger.last_ms) - ON_ITS_WAY_MS if begun_ms else ledger.last_ms - LAST_WORDS_MS
+    for pair in pairs:
+        findings.count("void_in_ledger", pair.truth.void)
+        findings.count("eras", int(bool(pair.mine.trades)))
+        _trades(pair, ledger, lines, late_ms, findings)
+        _books(pair, ledger, late_ms if pair.last else pair.truth.ended_ms - ERA_MS, min(asked, SNAPSHOT_LEAST), findings)
+        if ledger.market == "synthetic":
+            listening.changes(pair.subject, pair.truth, pair.mine, lines, findings)
 
 
-def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: float, findings: Findings) -> None:
+def _trades(pair: Pair, ledger: Ledger, lines: Listening, late_ms: float, findings: Findings) -> None:
+    subject, truth, mine = pair.subject, pair.truth, pair.mine
     seen: set[int] = set()
     last = 0
     floor = min(truth.trades, default=0)
@@ -77,21 +85,23 @@ def _trades(subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: f
         elif wrong:
             _fault(findings, "different", f"trade.{subject}: {trade_id} has {wrong[0]}")
     first = min(seen, default=0)
+    heard_ms = lines.since(truth.began_ms) + HEARING_MS if truth.era else float("inf")
     for trade_id, told in truth.trades.items():
         if trade_id in seen:
             continue
-        if first and trade_id < first:
+        if first and trade_id < first and told[2] < heard_ms:
             findings.count("before_listening")
+        elif not pair.last and told[2] > truth.ended_ms - ERA_MS:
+            findings.count("gone_with_era")
         elif trade_id > last and told[2] > late_ms:
             findings.count("on_its_way")
         else:
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
 
 
-def _books(
-    subject: str, truth: Truth, mine: Stored, ledger: Ledger, late_ms: float, least: int, findings: Findings
-) -> None:  # fmt: skip
+def _books(pair: Pair, ledger: Ledger, late_ms: float, least: int, findings: Findings) -> None:
     """Walks the true book once, and looks at every id that something stored speaks of."""
+    subject, truth, mine = pair.subject, pair.truth, pair.mine
     quotes: dict[int, list[tuple]] = {}
     for update_id, best in mine.quotes:
         quotes.setdefault(update_id, []).append(best)

@@ -1,0 +1,96 @@
+"""What a file system has left, bytes and inodes, and what of it is short: one judgement for all who ask."""
+
+import errno
+import os
+from enum import IntEnum
+from pathlib import Path
+from typing import NamedTuple
+
+from bus.config import Disk
+
+AGAIN = 20  # a mark and its twentieth part have to be free before a step is taken back: it shall not flap
+PLENTY = 1 << 62
+
+
+class Space(IntEnum):
+    """How much room there is; the marks are in `disk` of mesh.toml."""
+
+    enough = 0
+    low = 1
+    critical = 2
+
+
+class Free(NamedTuple):
+    """What is left for us. A file system that makes inodes as it needs them has PLENTY."""
+
+    bytes: int
+    inodes: int = PLENTY
+
+    def __str__(self) -> str:
+        return f"{self.bytes} bytes" + (f" and {self.inodes} inodes" if self.inodes < PLENTY else "")
+
+
+class Room(NamedTuple):
+    """The judgement, of bytes and of inodes: who writes few files minds bytes alone."""
+
+    bytes: Space = Space.enough
+    inodes: Space = Space.enough
+
+    @property
+    def worst(self) -> Space:
+        return max(self)
+
+
+def free_of(place: Path) -> Free:
+    """Of the file system that `place` is on, or will be: the nearest folder above that is there. Raises OSError."""
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    disk = os.statvfs(place)
+    return Free(disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else PLENTY)
+
+
+def judge(before: Room, free: Free, disk: Disk) -> Room:
+    """The steps that are right for what is free, after those of the look before."""
+    return Room(
+        _step(before.bytes, free.bytes, disk.low_bytes, disk.critical_bytes),
+        _step(before.inodes, free.inodes, disk.low_inodes, disk.critical_inodes),
+    )
+
+
+def _step(before: Space, free: int, low: int, critical: int) -> Space:
+    step = Space.enough
+    for at, mark in ((Space.low, low), (Space.critical, critical)):
+        if free < mark + (mark // AGAIN if before >= at else 0):
+            step = at
+    return step
+
+
+def short(room: Room, free: Free, disk: Disk) -> str:
+    """What is short, in words; "" where nothing is."""
+    named = []
+    if room.bytes:
+        mark = disk.critical_bytes if room.bytes is Space.critical else disk.low_bytes
+        named.append(f"{free.bytes} bytes are free, less than {mark}")
+    if room.inodes:
+        mark = disk.critical_inodes if room.inodes is Space.critical else disk.low_inodes
+        named.append(f"{free.inodes} inodes are free, less than {mark} (every file takes one)")
+    return ", and ".join(named)
+
+
+def refusal(error: OSError, place: Path) -> str:
+    """Why the disk refused, and what helps: `No inodes left …; remove files …`. `place`: where it was to be written."""
+    said = error.strerror or str(error)
+    if error.errno == errno.EDQUOT:
+        return f"{said}: the quota of this user is used up, of bytes or of files; remove files of his, or raise it"
+    if error.errno != errno.ENOSPC:
+        return f"{said}; repair it or make it writable"
+    try:
+        free = free_of(place)
+    except OSError:
+        return f"{said}; free space"
+    if free.inodes == 0:
+        return (
+            f"no inodes are left, though {free.bytes} bytes are free: a file system has room for only so many files; remove "
+            "files that nobody needs, or move the folder to one with more inodes"
+        )
+    return f"{said}: {free} are free; free space"

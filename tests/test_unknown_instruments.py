@@ -1,0 +1,225 @@
+"""Instruments that a venue does not know or does not trade: named, never silence, and never the price of the others."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import time
+from collections import Counter
+
+import pytest
+from aiohttp import web
+from feed_run import line, said, until
+from test_feed import trade
+
+from bus.config import Instrument, load
+from bus.schema import Kind
+from nodes import venues
+from nodes.feeding.standing import UNKNOWN, Standings
+from nodes.venues.dialect import FrameError, Unknown, Unwell
+
+# adapter → symbol, answer about one that is traded, that is not, that is unknown, and of a venue that is unwell
+ANSWERS = {
+    "binance": (
+        "BTCUSDT",
+        {"symbols": [{"symbol": "BTCUSDT", "status": "TRADING", "filters": []}]},
+        {"symbols": [{"symbol": "BTCUSDT", "status": "BREAK", "filters": []}]},
+        {"symbols": []},
+        None,
+    ),
+    "binance_usdm": (
+        "BTCUSDT",
+        {"symbols": [{"symbol": "BTCUSDT", "status": "TRADING", "filters": []}]},
+        {"symbols": [{"symbol": "BTCUSDT", "status": "SETTLING", "filters": []}]},
+        {"symbols": [{"symbol": "ETHUSDT", "status": "TRADING", "filters": []}]},
+        None,
+    ),
+    "coinbase": (
+        "BTC-USD",
+        {"id": "BTC-USD", "quote_increment": "0.01", "base_increment": "0.00000001", "status": "online"},
+        {"id": "BTC-USD", "quote_increment": "0.01", "base_increment": "0.00000001", "status": "delisted"},
+        None,
+        None,
+    ),
+    "okx": (
+        "BTC-USDT",
+        {
+            "code": "0",
+            "data": [{"instId": "BTC-USDT", "tickSz": "0.1", "lotSz": "0.1", "minSz": "1", "state": "live"}],
+        },
+        {"code": "0", "data": [{"instId": "BTC-USDT", "tickSz": "0.1", "lotSz": "0.1", "minSz": "1", "state": "suspend"}]},
+        {"code": "51001", "msg": "Instrument ID does not exist", "data": []},
+        {"code": "50011", "msg": "Too Many Requests", "data": []},
+    ),
+    "kraken_v1": (
+        "XBT/USD",
+        {"error": [], "result": {"XXBTZUSD": {"altname": "XBTUSD", "pair_decimals": 1, "lot_decimals": 8}}},
+        {"error": [], "result": {"X": {"altname": "XBTUSD", "pair_decimals": 1, "lot_decimals": 8, "status": "delisted"}}},
+        {"error": ["EQuery:Unknown asset pair"]},
+        {"error": ["EService:Unavailable"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_an_answer_says_whether_an_instrument_is_traded_halted_unknown_or_nothing(name):
+    adapter = venues.module(name)
+    symbol, traded, halted, unknown, unwell = ANSWERS[name]
+    one = Instrument(symbol=symbol, venue=name)
+    for body, word in ((traded, ""), (halted, "something")):
+        text = json.dumps(body).encode()
+        assert adapter.decode_definition(text, 1, one)
+        assert bool(adapter.standing(text, one)) == bool(word)
+    for body, error in ((unknown, Unknown), (unwell, Unwell)):
+        if body is not None:
+            with pytest.raises(error):
+                adapter.decode_definition(json.dumps(body).encode(), 1, one)
+    with pytest.raises(FrameError) as refused:
+        adapter.decode_definition(b"{", 1, one)
+    assert not isinstance(refused.value, (Unknown, Unwell))
+
+
+def test_what_is_news_of_an_instrument_is_told_once():
+    standings = Standings()
+    assert standings.hear("binance.A", "") is None
+    assert standings.hear("binance.A", UNKNOWN).what == "unknown_instrument" and standings.unknown == {"binance.A"}
+    assert standings.hear("binance.A", UNKNOWN) is None
+    assert standings.hear("binance.A", "BREAK").what == "halted_instrument" and standings.unknown == set()
+    assert standings.hear("binance.A", "").what == "instrument_back" and standings.words == {}
+
+
+# A line beside a venue that answers as it is told to.
+
+
+@contextlib.asynccontextmanager
+async def beside(folder, venue, symbols, socket, rest, exponent=-8, **settings):
+    """A running feed of one venue: `socket(ws, words)` is given each message, `rest(request)` gives a body or a Response."""
+    sockets = []
+
+    async def answer(request):
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            asked.append(request.path)
+            body = rest(request)
+            return body if isinstance(body, web.Response) else web.json_response(body)
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        sockets.append(ws)
+        async for message in ws:
+            await socket(ws, json.loads(message.data))
+        return ws
+
+    asked = []
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    (folder / "mesh.toml").write_text("")
+    instruments = [{"venue": venue, "symbol": s, "price_exponent": exponent, "quantity_exponent": exponent} for s in symbols]
+    places = {"ws": [f"ws://127.0.0.1:{port}"], "rest": [f"http://127.0.0.1:{port}"]}
+    feed_settings = {"lines": 1, "fresh_min_s": 0.4, "backoff_s": [0.05, 0.2], **settings}
+    config = load(folder, {"instruments": instruments, "venues": {venue: places}, "feed": feed_settings})
+    try:
+        async with line(config, f"{venue.removeprefix('binance_')}-1" if venue != "binance" else "1") as ctx:
+            ctx.asked, ctx.sockets = asked, sockets
+            yield ctx
+    finally:
+        shutil.rmtree(config.outbox_dir, ignore_errors=True)
+        await runner.cleanup()
+
+
+def alerts(ctx, *names):
+    found = [(event.map()["what"], event.map()["target"]) for event in said(ctx, Kind.alert)]
+    return [one for one in found if not names or one[0] in names]
+
+
+def test_one_product_that_the_venue_refuses_costs_the_others_nothing(tmp_path):
+    known = {"BTC-USD"}
+
+    async def socket(ws, words):
+        if words["type"] != "subscribe":
+            return
+        if bad := [one for one in words["product_ids"] if one not in known]:
+            await ws.send_json(
+                {"type": "error", "message": "Failed to subscribe", "reason": f"{bad[0]} is not a valid product"}
+            )
+            return
+        await ws.send_json({"type": "subscriptions", "channels": []})
+        for product in words["product_ids"]:
+            await ws.send_json({"type": "snapshot", "product_id": product, "bids": [["100", "1"]], "asks": [["101", "1"]]})
+
+    def rest(request):
+        symbol = request.path.rpartition("/")[2]
+        if symbol in known:
+            return {"id": symbol, "quote_increment": "0.01", "base_increment": "0.00000001", "status": "online"}
+        if request.path == "/time":
+            return {"iso": "2026-01-01T00:00:00Z", "epoch": time.time()}
+        return web.json_response({"message": "NotFound"}, status=404)
+
+    def products(ctx):
+        return [event.subject for event in said(ctx, Kind.depth)]
+
+    async def go():
+        symbols = ["AAA-EUR", "BTC-USD", "XRP-EUR"]
+        async with beside(tmp_path, "coinbase", symbols, socket, rest, standing_s=[0.05, 0.2]) as ctx:
+            await until(lambda: len(alerts(ctx, "unknown_instrument")) == 2 and products(ctx))
+            assert products(ctx) == ["coinbase.BTC-USD"]
+            assert ctx.counters["not_trading"] == {"coinbase.AAA-EUR": UNKNOWN, "coinbase.XRP-EUR": UNKNOWN}
+            known.add("XRP-EUR")  # it is listed now, and taken up without a restart
+            await until(lambda: "coinbase.XRP-EUR" in products(ctx))
+            await until(lambda: alerts(ctx, "instrument_back") == [("instrument_back", "coinbase.XRP-EUR")])
+            assert len(ctx.sockets) == 1, "all of it on one connection"
+
+    asyncio.run(go())
+
+
+def test_a_stream_that_never_spoke_is_named_once_and_renews_nothing(tmp_path):
+    async def socket(ws, words):
+        await ws.send_json({"result": None, "id": words["id"]})
+        for number in range(1, 400):
+            await ws.send_str(trade(number))
+            await asyncio.sleep(0.02)
+
+    def rest(request):
+        if request.path.endswith("exchangeInfo"):
+            if request.query["symbol"] == "FOOUSDT":
+                return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+            return {"symbols": [{"symbol": request.query["symbol"], "status": "TRADING", "filters": []}]}
+        if request.path.endswith("time"):
+            return {"serverTime": int(time.time() * 1000)}
+        return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
+
+    async def go():
+        async with beside(tmp_path, "binance", ["BTCUSDT", "FOOUSDT", "DEADUSDT"], socket, rest) as ctx:
+            await until(lambda: len(alerts(ctx, "never_heard")) == 5)
+            await until(lambda: len(said(ctx, Kind.trade)) > 120)
+            counted = Counter(target for _, target in alerts(ctx, "never_heard"))
+            assert set(counted.values()) == {1} and not any("FOOUSDT" in target for target in counted)
+            assert alerts(ctx, "unknown_instrument") == [("unknown_instrument", "binance.FOOUSDT")]
+            assert alerts(ctx, "stale_stream") == [] and len(ctx.sockets) == 1
+            assert "trade.binance.DEADUSDT" in ctx.counters["never_heard"]
+
+    asyncio.run(go())
+
+
+def test_one_list_of_all_symbols_serves_every_instrument_of_a_line(tmp_path):
+    names = [f"COIN{k}USDT" for k in range(40)]
+
+    async def socket(ws, words):
+        await ws.send_json({"result": None, "id": words["id"]})
+
+    def rest(request):
+        if request.path.endswith("exchangeInfo"):
+            return {"symbols": [{"symbol": s, "status": "TRADING", "filters": []} for s in names[1:]]}
+        if request.path.endswith("time"):
+            return {"serverTime": int(time.time() * 1000)}
+        return {"lastUpdateId": 1, "bids": [], "asks": []}
+
+    async def go():
+        async with beside(tmp_path, "binance_usdm", names, socket, rest) as ctx:
+            await until(lambda: len({event.subject for event in said(ctx, Kind.instrument)}) == 39)
+            await until(lambda: alerts(ctx, "unknown_instrument") == [("unknown_instrument", "binance_usdm.COIN0USDT")])
+            assert Counter(ctx.asked)["/fapi/v1/exchangeInfo"] == 1
+
+    asyncio.run(go())

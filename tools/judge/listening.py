@@ -1,0 +1,86 @@
+"""What the lines must have heard, from the exchange's ledger: when connections were open, and which frames it withheld.
+
+A mesh may lack what nobody could bring it, and must say so. It may not lack what was sent to a connection that stayed open,
+whatever its coverage says: what a socket brought is stored.
+"""
+
+from bisect import bisect_left, bisect_right
+
+from tools.judge.compare import Stored
+from tools.judge.findings import Findings
+from tools.judge.ledger import Ledger, Truth
+
+MARGIN_MS = 1500  # so near to the end of a connection, or to a frame that was withheld, nothing is certain
+MARKET = ("/ws", "/stream")
+
+
+class Listening:
+    """`open_ms`: stretches of time, disjoint and in order, in which at least one connection for market data was open."""
+
+    def __init__(self, ledger: Ledger):
+        self.open_ms = _stretches(ledger)
+        self._begins = [begin for begin, _ in self.open_ms]
+        self.withheld: dict[str, list[int]] = {}
+        for _number, kind, time_ms, *values in ledger.withheld:
+            if kind == "frame" and values[3] in ("dropped", "altered"):
+                self.withheld.setdefault(values[2], []).append(time_ms)
+
+    def since(self, ms: float) -> float:
+        """When a connection for market data was first open, at or after this; inf: never."""
+        place = bisect_right(self._begins, ms) - 1
+        if place >= 0 and self.open_ms[place][1] > ms:
+            return ms
+        return self.open_ms[place + 1][0] if place + 1 < len(self.open_ms) else float("inf")
+
+    def surely(self, stream: str, ms: int) -> bool:
+        """Whether what the stream said at this moment was sent to somebody who heard it."""
+        place = bisect_right(self._begins, ms - MARGIN_MS) - 1
+        if place < 0 or self.open_ms[place][1] < ms + MARGIN_MS:
+            return False
+        times = self.withheld.get(stream, ())
+        near = bisect_left(times, ms - MARGIN_MS)
+        return near == len(times) or times[near] > ms + MARGIN_MS
+
+
+def _stretches(ledger: Ledger) -> list[tuple[float, float]]:
+    out: list[tuple[float, float]] = []
+    open_now: set[int] = set()
+    begin = 0.0
+    for time_ms, connection, what, detail in ledger.clients:
+        if what == "opened" and detail.startswith(MARKET) and not detail.startswith("/ws-api"):
+            begin = begin if open_now else time_ms
+            open_now.add(connection)
+        elif what in ("closed", "cut") and connection in open_now:
+            open_now.discard(connection)
+            if not open_now:
+                out.append((begin, time_ms))
+    return [*out, (begin, float("inf"))] if open_now else out
+
+
+def changes(subject: str, truth: Truth, mine: Stored, listening: Listening, findings: Findings) -> None:
+    """Every change of a book that surely was heard, between the first and the last that are stored, is stored, book or not."""
+    told = sorted((first, last) for first, last, snapshot, _ in mine.depth if not snapshot)
+    if not told:
+        return
+    findings.count("changes_checked", 0)
+    stream = f"{subject.partition('.')[2].lower()}@depth@100ms"
+    begins: list[int] = []
+    reached: list[int] = []  # ids up to it are stored from each `begins` on, without a hole
+    for first, last in told:
+        if reached and first <= reached[-1] + 1:
+            reached[-1] = max(reached[-1], last)
+        else:
+            begins.append(first)
+            reached.append(last)
+    lost: list[int] = []
+    for (kind, first, last, _), time_ms in zip(truth.steps, truth.times):
+        if kind != "depth" or first < begins[0] or last > reached[-1]:
+            continue
+        findings.count("changes_checked")
+        place = bisect_right(begins, first) - 1
+        if last > reached[place] and listening.surely(stream, time_ms):
+            lost.append(last)
+    if lost:
+        findings.count("lost", len(lost))
+        what = f"depth.{subject}: {len(lost)} changes, of ids {lost[0]} to {lost[-1]}"
+        findings.fault("lost", f"{what}, were sent to open connections and are not stored")
