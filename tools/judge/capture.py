@@ -248,7 +248,7 @@ class Reader:
         table.add((first, last), (nanoseconds(data, "E"), tuple(levels(data, ("b", "a"), exponents))), refused)
 
     def finish(self) -> None:
-        """A REST answer names no instrument: it is of the one whose changes have its id, else of the stream before it, or the first."""
+        """A REST answer names no instrument: it is of the one whose changes have its id, else of the stream before it."""
         for message, subject, place in self.snapshots:
             try:
                 self._snapshot(message, subject)
