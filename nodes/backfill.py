@@ -39,7 +39,7 @@ class Source:
     def __init__(self, config: Config, adapter: ModuleType):
         self.adapter = adapter
         self.hopping = Hopping(config, adapter, 1)
-        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, config.backfill.weight_share)
+        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, config.backfill.weight_share, adapter.REQUESTS_PER_S)
         self.backoff = Backoff(config.backfill.backoff_s)
         self.not_before = 0.0  # monotonic seconds
         self.rest = Rest()
@@ -129,7 +129,7 @@ class Backfill:
         source = self.source(instrument.venue)
         first = effort.first_missing()
         assert first is not None  # or it would not be its turn
-        request = source.adapter.history(instrument, first, effort.from_ns)
+        request = source.adapter.history(instrument, first, effort.from_ns, effort.until_id)
         if request is None:
             await self.say(effort, self.plan.no_history(effort))
             return
@@ -163,8 +163,7 @@ class Backfill:
                 source.hopping.hop_rest()
                 return
             source.backoff.reset()
-            by_time = source.adapter.HISTORY_BY_TIME
-            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic(), by_time))
+            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
         finally:
             source.budget.seen(source.rest.used_weight)
 

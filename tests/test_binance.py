@@ -85,7 +85,7 @@ def test_the_largest_number_that_the_venue_shows_fits():
 def test_many_levels_at_once_are_the_same_as_one_by_one(levels):
     pairs = [(f"{p // 10**8}.{p % 10**8:08d}", f"{q // 10**8}.{q % 10**8:08d}") for p, q in levels]
     at_once = decimals.level_words_at_once(json.dumps(pairs, separators=(",", ":")).encode(), -8, -8, -1)
-    assert at_once.ravel().tolist() == decimals.level_words(pairs, -8, -8, -1)
+    assert at_once.ravel().tolist() == decimals.level_words(pairs, -8, -8, -1, [])
 
 
 @given(st.data())
@@ -96,7 +96,7 @@ def test_many_levels_of_fewer_decimals_are_the_same_too(data):
     pairs = [(decimals_text(price, p), decimals_text(quantity, q)) for price, quantity in levels]
     at_once = decimals.level_words_at_once(json.dumps(pairs, separators=(",", ":")).encode(), -8, -8, 1)
     if at_once is not None:
-        assert at_once.ravel().tolist() == decimals.level_words(pairs, -8, -8, 1)
+        assert at_once.ravel().tolist() == decimals.level_words(pairs, -8, -8, 1, [])
     else:
         assert max(max(level) for level in levels) * 10 ** (8 - min(p, q)) >= 10**17, "only what might not fit"
 

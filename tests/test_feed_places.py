@@ -13,7 +13,7 @@ from test_feed import INFO, depth, trade
 
 from bus.config import load
 from bus.schema import Flag, Kind
-from nodes.transport.budget import Attempts
+from nodes.transport.budget import Attempts, Budget
 
 
 class Server:
@@ -138,6 +138,19 @@ def test_attempts_are_counted_in_their_window():
         return time.monotonic() - begin
 
     assert asyncio.run(go()) >= 0.6
+
+
+def test_a_budget_by_the_second_is_spent_one_after_the_other():
+    async def go(per_s):
+        budget, begin, at = Budget(60.0, 0.5, per_s), time.monotonic(), []
+        for _ in range(5):
+            await budget.spend(1)
+            at.append(time.monotonic() - begin)
+        return at
+
+    assert asyncio.run(go(0.0))[-1] < 0.1, "a minute's worth may be spent at once"
+    at = asyncio.run(go(20.0))
+    assert all(after - one >= 0.099 for one, after in zip(at, at[1:], strict=False)), "half of twenty a second"
 
 
 def test_snapshots_of_many_instruments_stay_within_the_weight_budget(tmp_path):

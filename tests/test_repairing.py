@@ -14,7 +14,7 @@ from bus.schema import GAP, Flag, GapState, Kind, Reason
 from bus.wire import decode, encode
 from nodes.repairing.plan import REFUSALS, Plan
 from nodes.sequencing.arbiter import Arbiter
-from nodes.venues import binance, kraken
+from nodes.venues import binance, coinbase, kraken
 from nodes.venues.dialect import FrameError
 
 SUBJECT = "binance.BTCUSDT"
@@ -329,10 +329,66 @@ def test_trades_that_share_an_instant_are_no_price_of_paging_by_time(digits, sha
         plan.ask(effort)
         request = kraken.history(pair, effort.first_missing(), effort.from_ns)
         events = kraken.decode_history(venue.page(request.query["since"]), 1, pair)
-        for event in map(decode, plan.page(effort, events, False, 0.0, kraken.HISTORY_BY_TIME)):
+        for event in map(decode, plan.page(effort, events, False, 0.0, kraken.HISTORY)):
             if event.kind == Kind.trade:
                 repaired += event.records["trade_id"].tolist()
             else:
                 lost += [(r["first_id"], r["last_id"], r["reason"]) for r in event.records]
     assert lost == ([(50, 699, Reason.retention)] if begins else [])
     assert repaired == list(range(max(50, begins), 1650))
+
+
+class FakeBackward:
+    """Trades before an id, newest first, at most `rows` of them whatever is asked for."""
+
+    def __init__(self, ids, rows):
+        self.ids, self.rows, self.asked = sorted(ids), rows, 0
+
+    def page(self, after):
+        self.asked += 1
+        found = [i for i in self.ids if i < after][-self.rows :]
+        rows = [
+            {"trade_id": i, "side": "buy", "size": "1", "price": "1", "time": "2026-01-01T00:00:00Z"} for i in reversed(found)
+        ]
+        return json.dumps(rows).encode()
+
+
+def backward(venue, low, high):
+    """(ids repaired, runs lost) of the gap `low` to `high`, at most 200 requests."""
+    product = Instrument(symbol="BTC-USD", venue="coinbase")
+    plan = Plan(PATIENCE, lambda: lambda: 1.0)
+    record = np.zeros(1, GAP)
+    record[0] = (low, high, Kind.trade, GapState.open, Reason.skipped, 0, 5, 0, 0)
+    plan.observe(decode(bytes(encode(Kind.gap, "coinbase.BTC-USD", record, first_id=low, last_id=high))))
+    repaired, lost, now = [], [], 0.0
+    while (effort := plan.next(now, always)) is not None and venue.asked < 200:
+        plan.ask(effort)
+        request = coinbase.history(product, effort.first_missing(), effort.from_ns, effort.until_id)
+        events = coinbase.decode_history(venue.page(request.query["after"]), 1, product)
+        for event in map(decode, plan.page(effort, events, False, now, coinbase.HISTORY)):
+            if event.kind == Kind.trade:
+                repaired += event.records["trade_id"].tolist()
+            else:
+                lost += [(int(r["first_id"]), int(r["last_id"]), Reason(r["reason"])) for r in event.records]
+        now += 2.0
+    return repaired, lost
+
+
+@pytest.mark.parametrize("rows", [1000, 300, 100])
+def test_a_page_that_is_shorter_than_asked_is_no_retention(rows):
+    venue = FakeBackward(range(1, 6000), rows)
+    assert backward(venue, 50, 3049) == (list(range(50, 3050)), [])
+    assert venue.asked <= 3000 // rows + 2 * (1000 // rows) + 2, "and is not asked for in vain again and again"
+
+
+@pytest.mark.parametrize("rows", [1000, 100])
+def test_what_is_before_the_oldest_trade_that_a_venue_has_is_lost_by_retention(rows):
+    venue = FakeBackward(range(700, 6000), rows)
+    assert backward(venue, 50, 1649) == (list(range(700, 1650)), [(50, 699, Reason.retention)])
+    assert backward(FakeBackward(range(5000, 6000), rows), 50, 1649) == ([], [(50, 1649, Reason.refused)]), "no page says so"
+
+
+@pytest.mark.parametrize("rows", [1000, 100])
+def test_a_hole_in_a_venue_s_own_history_is_no_retention(rows):
+    venue = FakeBackward(set(range(1, 6000)) - set(range(400, 420)), rows)
+    assert backward(venue, 50, 1649) == ([*range(50, 400), *range(420, 1650)], [(400, 419, Reason.skipped)])

@@ -32,14 +32,14 @@ ANSWERS = {
         {"symbols": [{"symbol": "BTCUSDT", "status": "TRADING", "filters": []}]},
         {"symbols": [{"symbol": "BTCUSDT", "status": "SETTLING", "filters": []}]},
         {"symbols": [{"symbol": "ETHUSDT", "status": "TRADING", "filters": []}]},
-        None,
+        {"symbols": []},
     ),
     "coinbase": (
         "BTC-USD",
         {"id": "BTC-USD", "quote_increment": "0.01", "base_increment": "0.00000001", "status": "online"},
         {"id": "BTC-USD", "quote_increment": "0.01", "base_increment": "0.00000001", "status": "delisted"},
-        None,
-        None,
+        [{"id": "ETH-USD", "quote_increment": "0.01", "base_increment": "0.00000001"}],
+        [],
     ),
     "okx": (
         "BTC-USDT",
@@ -74,9 +74,10 @@ def test_an_answer_says_whether_an_instrument_is_traded_halted_unknown_or_nothin
         if body is not None:
             with pytest.raises(error):
                 adapter.decode_definition(json.dumps(body).encode(), 1, one)
-    with pytest.raises(FrameError) as refused:
-        adapter.decode_definition(b"{", 1, one)
-    assert not isinstance(refused.value, (Unknown, Unwell))
+    for body in (b"{", b'{"code":-1000,"msg":"An unknown error occurred"}', b'{"message":"busy"}'):
+        with pytest.raises(FrameError) as refused:
+            adapter.decode_definition(body, 1, one)
+        assert not isinstance(refused.value, Unknown), "an error is no evidence"
 
 
 # adapter → symbols, and the questions for all of them: path and what names them

@@ -163,17 +163,19 @@ def test_a_book_beyond_the_bound_is_given_up_by_name_and_costs_the_others_one_co
                 match = {"type": "match", "trade_id": number, "sequence": number, "time": now(), "product_id": product}
                 await ws.send_json({**match, "size": "0.1", "price": "100.5", "side": "buy"})
 
-        async with asyncio.TaskGroup() as group:
-            async for message in ws:
-                words = json.loads(message.data)
-                (product,) = words["product_ids"]
-                await ws.send_json({"type": "subscriptions", "channels": []})
-                if "matches" in words["channels"]:
-                    group.create_task(trades(product))
-                if "level2_batch" in words["channels"]:
-                    asks = '"asks":[["101.00000000","2.50000000"]]'
-                    await ws.send_str(f'{{"type":"snapshot","product_id":"{product}",{asks},"bids":[{books[product]}]}}')
-            raise ConnectionError
+        telling = []
+        async for message in ws:
+            words = json.loads(message.data)
+            (product,) = words["product_ids"]
+            await ws.send_json({"type": "subscriptions", "channels": []})
+            if "matches" in words["channels"]:
+                telling.append(asyncio.ensure_future(trades(product)))
+            if "level2_batch" in words["channels"]:
+                asks = '"asks":[["101.00000000","2.50000000"]]'
+                await ws.send_str(f'{{"type":"snapshot","product_id":"{product}",{asks},"bids":[{books[product]}]}}')
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
 
     def rest(request):
         if request.path == "/time":
@@ -197,5 +199,26 @@ def test_a_book_beyond_the_bound_is_given_up_by_name_and_costs_the_others_one_co
             mesh.events(Kind.health)[-1:] and [e.map() for e in mesh.events(Kind.health) if e.subject == "feed-coinbase-1"][-1]
         )
         assert beat["oversize"] == 1 and "its book is given up" in beat["given_up"]["coinbase.BTC-USD"]
-        (whole,) = {e.count for e in mesh.events(Kind.depth) if e.subject == "coinbase.ETH-USD" and e.producer}
+        (whole,) = {e.count for e in mesh.events(Kind.depth) if e.subject == "coinbase.ETH-USD"}
         assert whole > 300_000
+
+
+def test_a_venue_that_counts_by_the_second_is_asked_by_the_second(tmp_path):
+    """Kraken: about one request a second; two lines of a venue share half of it, and ask the time four times at their start."""
+    asked = []
+
+    async def socket(ws):
+        async for _ in ws:
+            await ws.send_json({"method": "subscribe", "success": True})
+
+    def rest(request):
+        asked.append(time.monotonic())
+        if request.path.endswith("Time"):
+            return {"error": [], "result": {"unixtime": int(time.time())}}
+        return {"error": [], "result": {"X": {"altname": "XBTUSD", "pair_decimals": 1, "lot_decimals": 8}}}
+
+    with Scripted(socket, rest) as server:
+        with Processes(tmp_path, "kraken", server, [("BTC/USD", -1, -8)], "[feed]\nweight_share = 1.0\n", lines=1) as mesh:
+            mesh.until(lambda: len(asked) >= 4, "four requests")
+    gaps = [after - one for one, after in zip(asked, asked[1:], strict=False)]
+    assert min(gaps) > 0.9 * 2, "half of the venue's second for each of two lines"

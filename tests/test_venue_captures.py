@@ -19,7 +19,7 @@ from nodes import venues
 from nodes.sequencing.arbiter import Arbiter
 from nodes.venues import binance
 from nodes.venues.booksync import Answer, BookSync
-from nodes.venues.dialect import FrameError
+from nodes.venues.dialect import FrameError, OddRows
 from nodes.venues.levels import Levels
 from nodes.venues.times import doubt
 
@@ -437,9 +437,9 @@ def faults(name, twin):
             found.append(("received on another day", message.recv_ns))
         try:
             (event,) = binance.decode(message.frame, message.recv_ns, routes)
-        except FrameError as error:
-            found.append(("unreadable", str(error)))
-            continue
+        except OddRows as error:
+            found.append(("odd", str(error)))
+            (event,) = error.readable
         head = event_of(event)
         # The recorder's clock was the venue's to within a millisecond; nothing came later than a minute.
         if sentence := doubt(head.venue_ns, message.recv_ns, ahead_ns=10**6, behind_ns=60 * 10**9):
@@ -475,10 +475,10 @@ def test_the_faulty_twin_has_exactly_the_faults_that_were_injected_into_its_trad
 @needs(captures.LASOTA)
 def test_the_faulty_twin_has_exactly_the_faults_that_were_injected_into_its_depth():
     """The diff: one level with price −1 and time 0, one message with U + 1 and an event time after its receipt, the
-    last one on the next day. The message that is refused for its price is the file's first, so no id is missing before the
-    next one."""
+    last one on the next day. The odd price costs its level only."""
     assert faults("difference_depth", "negative") == [
-        ("unreadable", "trxusdt@depth@100ms: '-1' is not a plain decimal number"),
+        ("odd", "a level's price '-1' is below 0"),
+        ("the venue's time is 0", 5434434566),
         ("the venue's time is 0.001001 s after the receipt; 0.001000 s are allowed", 5434434571),
         ("skipped", (5434434570, 5434434570)),
         ("received on another day", 1_741_132_800 * 10**9),

@@ -183,7 +183,7 @@ def test_okx_checksums_are_those_of_its_documents():
     out = writer.Writer(btc)
     for expected, (bids, asks) in cases.items():
         levels = Levels()
-        levels.apply(out.snapshot(out.levels(bids, 1) + out.levels(asks, -1), 1, 0, 0))
+        levels.apply(out.snapshot(out.levels(bids, 1, []) + out.levels(asks, -1, []), 1, 0, 0))
         assert okx.digest(levels, btc) == expected & 0xFFFFFFFF
 
 
@@ -386,7 +386,8 @@ def test_a_refused_change_of_a_book_names_the_book_and_a_refused_trade_none(name
     adapter, depth = venues.module(name), 0
     for frame in SAMPLES[name]:
         (kind,) = {event.kind for event in said(name, frame)}
-        digits = max(place for place in range(len(frame)) if frame[place : place + 1].isdigit())
+        times = [frame.find(word) for word in (b'"time"', b'"timestamp"') if word in frame and kind == Kind.depth]
+        digits = max(place for place in range(min(times, default=len(frame))) if frame[place : place + 1].isdigit())
         broken = frame[:digits] + b"x" + frame[digits:] if name != "kraken_v1" else frame.replace(b"0.0", b"0.x")
         broken = broken.replace(b'"as":[]', b'"as":[1]')
         with pytest.raises(FrameError) as refusal:
@@ -453,7 +454,13 @@ def test_counted_ids_always_rise(moments):
 def test_an_adapter_has_every_member_of_the_contract(name):
     adapter, one = venues.module(name), instrument(name)
     assert name == adapter.VENUE and adapter.WS[0].startswith("wss://") and adapter.REST[0].startswith("https://")
-    assert adapter.QUIET_S > 0 and adapter.MESSAGES_PER_S > 0 and adapter.WEIGHT_PER_MINUTE > 0 and adapter.LIFE_S >= 0
+    assert (
+        adapter.QUIET_S > 0
+        and adapter.MESSAGES_PER_S > 0
+        and adapter.WEIGHT_PER_MINUTE > 0
+        and adapter.REQUESTS_PER_S >= 0
+        and adapter.LIFE_S >= 0
+    )
     assert adapter.BOOK in ("rest", "chain", "checksum", "stream")
     assert adapter.path([one], SETTINGS).startswith("/")
     requests = [json.loads(text) for text in adapter.subscribe([one], SETTINGS)]
@@ -515,7 +522,10 @@ def test_a_row_of_history_that_cannot_be_read_costs_no_other(name):
 @pytest.mark.parametrize(
     "name,body",
     [("kraken", b'{"error":["EService:Unavailable"]}'), ("kraken", b'{"error":["EGeneral:Too many requests"],"result":{}}'),
-     ("okx", b'{"code":"50001","msg":"Service temporarily unavailable","data":[]}')],
+     ("okx", b'{"code":"50001","msg":"Service temporarily unavailable","data":[]}'),
+     ("binance", b'{"code":-1008,"msg":"Server is currently overloaded with other requests."}'),
+     ("binance_usdm", b'{"code":-1008,"msg":"Server is currently overloaded with other requests."}'),
+     ("coinbase", b'{"message":"temporarily unavailable"}')],
 )  # fmt: skip
 def test_a_venue_that_is_unwell_says_nothing_of_its_history(name, body):
     with pytest.raises(Unwell, match="the venue answers"):

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from stored import Market, write_log
 from test_verify import SCALE, Scene, frame, price, renumbered, scene
 
-from bus.config import load
+from bus.config import Instrument, load
 from bus.schema import DTYPES, Flag, GapState, Kind, Reason
+from nodes.venues import binance
+from nodes.venues.dialect import OddRows
 from tools import verify as command
 from tools.judge import capture
 
@@ -436,3 +438,20 @@ def test_no_line_stops_the_judge_and_each_is_accounted_for(tmp_path_factory, lin
     written = [line for line in path.read_bytes().split(b"\n") if line.strip()]
     assert seen.lines == len(written)
     assert taken + sum(seen.named.values()) + sum(seen.foreign.values()) == seen.lines and repeated <= taken
+
+
+@pytest.mark.parametrize("odd", [["-1", "2"], ["0", "2"], ["9" * 30, "2"], ["5", "-2"], ["5", "9" * 30], None])
+def test_a_change_is_compared_without_the_level_or_the_time_that_nobody_can_hold(root, odd):
+    """The feed's own event: what the two leave out is the same, and nothing else is."""
+    data = {"e": "depthUpdate", "E": 10**30, "s": "ETHUSDT", "U": 1, "u": 1, "b": [["7", "2"]], "a": [["8", "3"]]}
+    if odd is not None:
+        data |= {"E": 1723161600000, "b": [["7", "2"], odd]}
+    payload = json.dumps({"stream": "ethusdt@depth@100ms", "data": data}, separators=(",", ":"))
+    with pytest.raises(OddRows) as refusal:
+        binance.decode(payload.encode(), 1, binance.routes([Instrument(symbol="ETHUSDT")]))
+    made, line, stored = scene(), f"1723161600000 {payload}", [bytes(event) for event in refusal.value.readable]
+    result = judged([*made.lines, line], [*made.events, *stored])
+    assert result["ok"] and not result["named"], result
+    for log in load().log_dir.glob("*"):
+        log.unlink()
+    assert not judged([*made.lines, line.replace('["7","2"]', '["7","4"]')], [*made.events, *stored])["ok"]

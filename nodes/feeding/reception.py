@@ -17,7 +17,7 @@ from bus.wire import HEADER_SIZE, IDS_AT, set_flags
 from nodes.feeding.overlap import FLAGS_AT, Overlap, ids
 from nodes.feeding.raws import raw_event
 from nodes.feeding.sources import KEY_AT, KINDS, Key, Source, Stream, key_in, key_of, subject_of, topic_of
-from nodes.venues.dialect import FrameError
+from nodes.venues.dialect import FrameError, OddRows
 from nodes.venues.rules import rule
 
 K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
@@ -154,6 +154,11 @@ class Reception:
         for frame in frames:
             try:
                 events = decode(frame, recv_ns, routes)
+            except OddRows as error:
+                self._not_understood((str(error), frame))
+                events = list(error.readable)
+                if not events:
+                    continue
             except FrameError as error:
                 said += self._refuse(source, error, frame)
                 continue
@@ -198,6 +203,10 @@ class Reception:
         for source, book in self._books_of(subject):
             try:
                 last_id, event = self.adapter.decode_snapshot(body, recv_ns, self.instruments[subject])
+            except OddRows as error:
+                self._not_understood((str(error), body))
+                (event,) = error.readable
+                last_id = ids(event)[1]
             except FrameError as error:
                 self._not_understood((str(error), body))
                 return said

@@ -31,6 +31,7 @@ class Effort:
         self.said_number = 0  # of our own events: the last one that was about this gap
         self.since_ns = gap.before_ns  # venue time of the last trade known before `next_id`
         self.back_ns, self.back_ns_max = BACK_NS, BACK_NS_MAX
+        self.until_id = 0  # ask for what is before this id; 0: for as much as a page may have
         self.asked = 0  # by the plan's count of requests
         self.not_before = 0.0
         self.in_vain_since: float | None = None
@@ -129,14 +130,15 @@ class Plan:
         effort.asked = self.requests
 
     def page(
-        self, effort: Effort, events: Iterable[bytearray], unreadable: bool, now: float, by_time: bool = False
+        self, effort: Effort, events: Iterable[bytearray], unreadable: bool, now: float, how: str = "forward"
     ) -> list[bytearray]:
         """What is to be said because of a page of history, ascending by id, asked for from `first_missing` on.
 
         A page that begins later than asked proves that the venue has no more of what is before (it answers an old id with
         the oldest it has). One that begins lower, or ends before the gap does, is a venue whose history lags: it is asked
         again, and only after our patience the rest is declared. Inside a page ids have to follow one another.
-        `by_time`: it was asked for by time; that it begins later proves something only of one asked for from far back.
+        `how` it was asked for. By `time`: that it begins later proves something only of one asked for from far back.
+        `backward`, before an id: that it begins later proves nothing, it may be short; that none is before it does.
         `unreadable`: rows are not here because they could not be read; a page of which nothing could be read says something of
         the id that was asked for, and nothing of others.
         """
@@ -151,18 +153,26 @@ class Plan:
         if not rows and moved > effort.since_ns:  # asked by time, it begins with what is known: further on the next time
             effort.since_ns, effort.not_before = moved, 0.0
             return []
-        if by_time and not rows and lower and effort.comes_closer():
+        if how == "time" and not rows and lower and effort.comes_closer():
             return []
-        if by_time and rows and rows[0].first_id > at and not lower and effort.looks_back():
+        late = bool(rows) and rows[0].first_id > at and not lower
+        if how == "time" and late and effort.looks_back():
             return []
-        begins = min(rows[0].first_id, gap.high + 1) if rows else at + 1 if unreadable else gap.high + 1
+        if how == "backward" and late and not unreadable:
+            effort.until_id, effort.not_before = rows[0].first_id, 0.0
+            return []
+        nothing_before = how == "backward" and effort.until_id > at and not page and not unreadable
+        begins = min(rows[0].first_id if rows else effort.until_id or gap.high + 1, gap.high + 1)
+        if unreadable and not rows:
+            begins = at + 1
         if begins > at:
-            if rows and not unreadable and effort.hole_at != at and not lower:
+            if nothing_before or (rows and not unreadable and effort.hole_at != at and not lower):
                 reason = Reason.retention
             elif not self._tired(effort, now):
                 return []
             else:
-                reason = Reason.unreadable if unreadable else Reason.skipped if rows else Reason.refused
+                around = bool(rows) or (lower and effort.until_id > at)
+                reason = Reason.unreadable if unreadable else Reason.skipped if around else Reason.refused
             said += self.declare(effort, at, begins - 1, reason)
             at = begins
         for row in rows:
@@ -176,6 +186,8 @@ class Plan:
                     said.append(part)
                     self.repaired += high - low + 1
             at, effort.since_ns = row.last_id + 1, row.venue_ns
+        # A venue whose pages are shorter than asked for: the next one is asked for as short as this one was.
+        effort.until_id = at + len(range(rows[0].first_id, rows[-1].last_id)) + 1 if rows and effort.until_id else 0
         effort.next_id = max(effort.next_id, at)
         effort.in_vain_since, effort.not_before, effort.refusals = None, 0.0, 0
         effort.wait_s = self.new_wait()

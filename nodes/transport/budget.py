@@ -9,10 +9,16 @@ MINUTE_S = 60.0
 
 class Budget:
     """At most `share` of `weight_per_minute` in any minute, counted here; and nothing while the venue's own count is above
-    its limit less that share, since others use the same address. `spend` waits; one at a time, in order."""
+    its limit less that share, since others use the same address. `spend` waits; one at a time, in order.
 
-    def __init__(self, weight_per_minute: float, share: float):
+    `per_s`: what the venue allows in a second, 0 where it counts by the minute only. Of it the same share, one after the other:
+    a minute's worth at once would be refused.
+    """
+
+    def __init__(self, weight_per_minute: float, share: float, per_s: float = 0.0):
         self.limit = weight_per_minute * share
+        self._gap_s = 1.0 / (per_s * share) if per_s else 0.0  # for a weight of 1
+        self._not_before = 0.0
         self.ceiling = weight_per_minute * (1 - share / 2)
         self.used = 0.0  # as the venue last said, of the running minute
         self._used_at = 0.0
@@ -27,6 +33,8 @@ class Budget:
     def wait_s(self, weight: float) -> float:
         """How long until `weight` may be spent; 0 if now. A request above the whole share is let through alone."""
         now = time.monotonic()
+        if now < self._not_before:
+            return self._not_before - now
         while self._spent and now - self._spent[0][0] >= MINUTE_S:
             self._spent.popleft()
         if self.used + weight > self.ceiling and now - self._used_at < MINUTE_S:
@@ -45,7 +53,9 @@ class Budget:
             while (wait_s := self.wait_s(weight)) > 0:
                 self.waited_s += wait_s
                 await asyncio.sleep(wait_s)
-            self._spent.append((time.monotonic(), weight))
+            now = time.monotonic()
+            self._spent.append((now, weight))
+            self._not_before = now + self._gap_s * weight
 
 
 class Attempts:

@@ -54,7 +54,7 @@ class LineRequests:
         self.heard = heard
         self.alert = alert
         self.rest = Rest(local_addr=local_addr)
-        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, settings.weight_share / settings.lines)
+        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, settings.weight_share / settings.lines, adapter.REQUESTS_PER_S)
         self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
         self.back = back
         self.standings = Standings()
@@ -191,8 +191,7 @@ class LineRequests:
     async def keep_time(self) -> None:
         """Measures the venue's clock now and then."""
         while True:
-            await self.budget.spend(venue_clock.SAMPLES * self.adapter.clock().weight)
-            sample = await venue_clock.measure(self._venue_ns, now_ns)
+            sample = await venue_clock.measure(self._venue_ns, now_ns, lambda: self.budget.spend(self.adapter.clock().weight))
             if sample is not None:
                 self._judge(sample)
             await asyncio.sleep(self.settings.clock_s)

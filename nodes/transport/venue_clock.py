@@ -23,10 +23,17 @@ class Sample(NamedTuple):
     round_trip_ns: int
 
 
-async def measure(ask: Callable[[], Awaitable[int | None]], local_ns: Callable[[], int]) -> Sample | None:
-    """`ask`: the venue's time in ns, or None where there was no answer. None when none of the questions was answered."""
+async def measure(
+    ask: Callable[[], Awaitable[int | None]],
+    local_ns: Callable[[], int],
+    turn: Callable[[], Awaitable[None]] | None = None,
+) -> Sample | None:
+    """`ask`: the venue's time in ns, or None where there was no answer. None when none of the questions was answered.
+    `turn`: waits, before each question, until it may be asked; that is no part of its round trip."""
     samples = []
     for _ in range(SAMPLES):
+        if turn is not None:
+            await turn()
         local, begin = local_ns(), time.perf_counter_ns()
         venue_ns = await ask()
         round_trip_ns = time.perf_counter_ns() - begin

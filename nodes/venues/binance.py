@@ -18,7 +18,7 @@ from nodes.venues import binance_streams, writer
 from nodes.venues.binance_streams import to_ns as to_ns
 from nodes.venues.booksync import BookSync
 from nodes.venues.decimals import mantissa
-from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, Request, Routes, Unknown, batched
+from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, batched
 from nodes.venues.writer import Writer
 
 VENUE = "binance"
@@ -30,7 +30,8 @@ LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
-HISTORY_BY_TIME = False
+REQUESTS_PER_S = 0.0  # counted by the minute only
+HISTORY = "forward"
 UNKNOWN = ((400, -1121), (400, -1100))  # no such symbol; characters that no symbol has
 INSTRUMENTS_MAX = 341  # of three streams each; a connection may have 1024
 FRAME_BYTES_MAX = 8 << 20  # of a message
@@ -142,6 +143,8 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             return _unusual(frame, recv_ns, known)
         event = route[0](frame, recv_ns, route[1])
         return [event] if event is not None else []
+    except OddRows:
+        raise
     except UNREADABLE as error:
         lost = route[1].book if route else getattr(error, "subject", "")
         raise FrameError(f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}", lost) from None
@@ -184,14 +187,14 @@ def snapshot(instrument: Instrument, limit: int) -> Request:
 
 
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
-    """(L, event) of `GET /api/v3/depth`: a depth event, flag SNAPSHOT, ids L = lastUpdateId. Raises FrameError."""
+    """(L, event) of `GET /api/v3/depth`: a depth event, flag SNAPSHOT, ids L = lastUpdateId. Raises FrameError, OddRows."""
     try:
         data = _snapshot(body)
-        out, last = Writer(instrument), data.lastUpdateId
-        event = out.snapshot(out.side(bytes(data.bids), 1) + out.side(bytes(data.asks), -1), last, 0, recv_ns)
+        out, last, odd = Writer(instrument), data.lastUpdateId, list[str]()
+        event = out.snapshot(out.side(bytes(data.bids), 1, odd) + out.side(bytes(data.asks), -1, odd), last, 0, recv_ns)
     except UNREADABLE as error:
         raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
-    return last, event
+    return last, writer.told([event], odd)[0]
 
 
 class HistoricalTrade(msgspec.Struct):
@@ -208,7 +211,7 @@ _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _row = msgspec.json.Decoder(HistoricalTrade).decode
 
 
-def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
+def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
     """The thousand trades from `first_id` on, inclusive. Of an older one than the venue keeps: from the oldest it has."""
     return Request("/api/v3/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 1000}, 25)
 
@@ -218,6 +221,7 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
 
     Raises FrameError; its `readable` has the events of a page of which some rows could not be read.
     """
+    writer.well(body, instrument)
     try:
         rows = _rows(body)
     except UNREADABLE as error:
@@ -250,7 +254,7 @@ class Symbol(msgspec.Struct):
 
 
 class ExchangeInfo(msgspec.Struct):
-    symbols: list[msgspec.Raw] = []
+    symbols: list[msgspec.Raw]
 
 
 class Named(msgspec.Struct):

@@ -14,7 +14,8 @@ import msgspec
 from bus.config import Instrument
 from nodes.venues.decimals import DecimalError
 from nodes.venues.levels import EMPTY_CHANGE
-from nodes.venues.writer import Writer
+from nodes.venues.times import held, moment
+from nodes.venues.writer import Writer, told
 
 # A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
 MILLISECONDS_BELOW = 100_000_000_000_000
@@ -254,9 +255,14 @@ def _depth_event(data: DepthUpdate, first_id: int, recv_ns: int, stream: Stream)
     stream.same(data.s)
     if not 0 <= data.U <= data.u:
         raise DecimalError(f"a depth change of ids U={data.U} to u={data.u}; U ≤ u is needed")
-    out = stream.out
-    records = out.side(bytes(data.b), 1) + out.side(bytes(data.a), -1)
-    return out.depth(records or EMPTY_CHANGE, first_id, data.u, to_ns(data.E), recv_ns)
+    out, odd = stream.out, list[str]()
+    records = out.side(bytes(data.b), 1, odd) + out.side(bytes(data.a), -1, odd)
+    event = out.depth(records or EMPTY_CHANGE, first_id, data.u, moment(_held_ns, data.E, odd), recv_ns)
+    return told([event], odd)[0]
+
+
+def _held_ns(stamp: int) -> int:
+    return held(to_ns(stamp), stamp)
 
 
 def to_ns(stamp: int) -> int:

@@ -26,7 +26,8 @@ LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # of 10 allowed
 WEIGHT_PER_MINUTE = 2400
-HISTORY_BY_TIME = False
+REQUESTS_PER_S = 0.0
+HISTORY = "forward"
 UNKNOWN = ((400, -1121),)
 INSTRUMENTS_MAX = 341  # likewise
 FRAME_BYTES_MAX = 8 << 20
@@ -158,19 +159,21 @@ def snapshot(instrument: Instrument, limit: int) -> Request:
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
     """(L, depth event flagged SNAPSHOT). Raises FrameError."""
     try:
-        data, out = _snapshot(body), Writer(instrument)
-        records = out.side(bytes(data.bids), 1) + out.side(bytes(data.asks), -1)
-        return data.lastUpdateId, out.snapshot(records, data.lastUpdateId, to_ns(data.E), recv_ns)
+        data, out, odd = _snapshot(body), Writer(instrument), list[str]()
+        records = out.side(bytes(data.bids), 1, odd) + out.side(bytes(data.asks), -1, odd)
+        event = out.snapshot(records, data.lastUpdateId, to_ns(data.E), recv_ns)
     except UNREADABLE as error:
         raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
+    return data.lastUpdateId, writer.told([event], odd)[0]
 
 
-def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
+def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
     return Request("/fapi/v1/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 500}, 20.0)
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
     """Raises FrameError."""
+    writer.well(body, instrument)
     try:
         rows = _rows(body)
     except UNREADABLE as error:

@@ -16,10 +16,10 @@ from bus.config import Feed, Instrument
 from bus.schema import Flag
 from nodes.venues import writer
 from nodes.venues.decimals import DecimalError
-from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, Request, Routes, Unknown, Unwell
+from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, Unwell
 from nodes.venues.levels import EMPTY_CHANGE
 from nodes.venues.streamed import StreamedBook
-from nodes.venues.times import rfc3339_ns
+from nodes.venues.times import moment, rfc3339_ns
 from nodes.venues.writer import Writer, book_named
 
 VENUE = "coinbase"
@@ -30,8 +30,10 @@ PING, PING_S = None, 0.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 10.0
-WEIGHT_PER_MINUTE = 600  # 10 requests a second of an address
-HISTORY_BY_TIME = False
+WEIGHT_PER_MINUTE = 600
+REQUESTS_PER_S = 10.0  # of an address
+HISTORY = "backward"
+HISTORY_ROWS = 1000
 UNKNOWN = ((404, 0),)
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = 16 << 20  # a whole book; as an event it is about as large, and may have as much (bus.wire)
@@ -161,6 +163,7 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     """The event of one frame, or none. Raises FrameError when it cannot be understood."""
+    start = b""
     try:
         # The type stands at the front, so the frame is parsed once, into the one type that it must have.
         start = frame[9 : frame.find(b'"', 9)] if frame.startswith(b'{"type":"') else _message(frame).type.encode()
@@ -169,8 +172,13 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             _message(frame)
             return []
         return [event_of(frame, recv_ns, known)]
+    except OddRows:
+        raise
     except UNREADABLE as error:
-        raise FrameError(f"not a Coinbase message: {error}", book_named(frame, _BOOK_OF, known)) from None
+        why = f"not a Coinbase message: {error}"
+        if start in (b"match", b"last_match", b"ticker"):  # no book's
+            raise OddRows([why]) from None
+        raise FrameError(why, book_named(frame, _BOOK_OF, known)) from None
 
 
 def book_of(head: bytes, known: Routes) -> str:
@@ -211,26 +219,29 @@ def _trade_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
 def _quote_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
     data = _ticker(frame)
     out = _product_of(known, data.product_id)
-    at = rfc3339_ns(data.time) if data.time else 0
-    return out.quote(
+    odd: list[str] = []
+    at = moment(rfc3339_ns, data.time, odd)
+    event = out.quote(
         data.sequence, data.sequence, at, recv_ns, data.sequence, out.price(data.best_bid), out.quantity(data.best_bid_size),
         out.price(data.best_ask), out.quantity(data.best_ask_size), at,
     )  # fmt: skip
+    return writer.told([event], odd)[0]
 
 
 def _snapshot_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
     data = _book(frame)
-    out = _product_of(known, data.product_id)
-    records = out.side(bytes(data.bids), 1) + out.side(bytes(data.asks), -1)
-    return out.snapshot(records, out.depth_ids.take(recv_ns), rfc3339_ns(data.time) if data.time else 0, recv_ns)
+    out, odd = _product_of(known, data.product_id), list[str]()
+    records = out.side(bytes(data.bids), 1, odd) + out.side(bytes(data.asks), -1, odd)
+    event = out.snapshot(records, out.depth_ids.take(recv_ns), moment(rfc3339_ns, data.time, odd), recv_ns)
+    return writer.told([event], odd)[0]
 
 
 def _change_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
     data = _update(frame)
-    out = _product_of(known, data.product_id)
-    records = b"".join(out.levels(((price, size),), _side(LEVEL_SIDE, side)) for side, price, size in data.changes)
-    at, number = rfc3339_ns(data.time) if data.time else 0, out.depth_ids.take(recv_ns)
-    return out.depth(records or EMPTY_CHANGE, number, number, at, recv_ns)
+    out, odd = _product_of(known, data.product_id), list[str]()
+    records = b"".join(out.levels(((price, size),), _side(LEVEL_SIDE, side), odd) for side, price, size in data.changes)
+    at, number = moment(rfc3339_ns, data.time, odd), out.depth_ids.take(recv_ns)
+    return writer.told([out.depth(records or EMPTY_CHANGE, number, number, at, recv_ns)], odd)[0]
 
 
 _EVENTS = {
@@ -286,13 +297,18 @@ def snapshot(instrument: Instrument, limit: int) -> None:
     """It comes on the stream."""
 
 
-def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
-    """The 1000 ids from there on: `after` is older than an id, newest first. Near the end it begins below `first_id`."""
-    return Request(f"/products/{instrument.symbol}/trades", {"limit": 1000, "after": first_id + 1000})
+def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
+    """The 1000 ids from there on: `after` is older than an id, newest first. Near the end it begins below `first_id`.
+
+    `until_id`: those before this one instead.
+    """
+    after = until_id or first_id + HISTORY_ROWS
+    return Request(f"/products/{instrument.symbol}/trades", {"limit": HISTORY_ROWS, "after": after})
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
     """Raises FrameError."""
+    writer.well(body, instrument)
     try:
         rows = _rows(body)
     except UNREADABLE as error:

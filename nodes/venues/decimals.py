@@ -19,6 +19,11 @@ class DecimalError(ValueError):
     """Text that is no plain decimal number, or one that the exponent cannot hold exactly."""
 
 
+class Unholdable(DecimalError):
+    """A number that no price or size of a market has, or that 64 bits do not hold at this exponent: by itself odd, whatever
+    stands beside it."""
+
+
 POWERS = tuple(10**n for n in range(19))
 
 
@@ -40,8 +45,10 @@ def mantissa(text: str, exponent: int) -> int:
 
 
 def _careful(text: str, exponent: int) -> int:
-    whole, dot, fraction = text.partition(".")
+    whole, dot, fraction = text.removeprefix("-").partition(".")
     plain = text.isascii() and whole.isdigit() and (fraction.isdigit() if dot else True)
+    if plain and len(text) <= TEXT_MAX and text.startswith("-"):
+        raise Unholdable(f"{text!r} is below 0")
     if not plain or len(text) > TEXT_MAX:
         raise DecimalError(f"{text[:TEXT_MAX]!r} is not a plain decimal number")
     decimals = -exponent
@@ -51,7 +58,7 @@ def _careful(text: str, exponent: int) -> int:
         fraction = fraction[:decimals]
     value = int(whole + fraction.ljust(decimals, "0"))
     if value > MANTISSA_MAX:
-        raise DecimalError(f"{text!r} is beyond {MANTISSA_MAX} × 10^{exponent}")
+        raise Unholdable(f"{text!r} is beyond {MANTISSA_MAX} × 10^{exponent}")
     return value
 
 
@@ -87,19 +94,31 @@ def integer(text: str) -> int:
     return int(text)
 
 
-def level_words(pairs: Iterable[tuple[str, str]], price_exponent: int, quantity_exponent: int, side: int) -> list[int]:
+def level_words(
+    pairs: Iterable[tuple[str, str]], price_exponent: int, quantity_exponent: int, side: int, odd: list[str]
+) -> list[int]:
     """Three 64-bit words a level (price, quantity, side as its low byte): the little-endian image of `depth` records.
 
-    A quantity of 0 is allowed and removes the level; a price of 0 raises DecimalError.
+    A quantity of 0 removes the level. A level that cannot be held is named in `odd`: at an odd price it is left out, one of an
+    odd quantity is removed.
     """
     side_word = side & 0xFF
     price_of, quantity_of = reader(price_exponent), reader(quantity_exponent)
     words: list[int] = []
     for price_text, quantity_text in pairs:
-        price = price_of(price_text)
+        try:
+            price = price_of(price_text)
+        except Unholdable as error:
+            odd.append(f"a level's price {error}")
+            continue
         if not price:
-            raise DecimalError("a level at price 0; prices are above 0")
-        words += (price, quantity_of(quantity_text), side_word)
+            odd.append("a level at price 0; prices are above 0")
+            continue
+        try:
+            words += (price, quantity_of(quantity_text), side_word)
+        except Unholdable as error:
+            odd.append(f"the quantity of the level at {price_text}: {error}")
+            words += (price, 0, side_word)
     return words
 
 
@@ -144,9 +163,7 @@ def level_words_at_once(raw: bytes, price_exponent: int, quantity_exponent: int,
     words = np.empty((len(numbers), 3), np.int64)
     np.multiply(numbers, _powers(*missing), out=words[:, :2])
     words[:, 2] = side & 0xFF
-    if not words[:, 0].all():
-        raise DecimalError("a level at price 0; prices are above 0")
-    return words
+    return words if words[:, 0].all() else None  # a price of 0 is to be named
 
 
 def text(value: int, exponent: int) -> str:

@@ -23,6 +23,15 @@ class FrameError(ValueError):
         self.subject = subject
 
 
+class OddRows(FrameError):
+    """Rows of a frame that nobody can hold; `readable` has the events of all the others. No book lost a change by it."""
+
+    def __init__(self, odd: Sequence[str], readable: Sequence[bytearray] = ()):
+        more = f" (and {len(odd) - 1} more)" if len(odd) > 1 else ""
+        super().__init__(f"{odd[0]}{more}")
+        self.readable = readable
+
+
 class Unknown(FrameError):
     """The venue's own definitions have no instrument of this name."""
 

@@ -19,9 +19,9 @@ from bus.wire import stamp_checksum
 from nodes.venues import writer
 from nodes.venues.checked import CheckedBook, crc
 from nodes.venues.decimals import DecimalError, plain
-from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, Request, Routes, Unknown, Unwell, batched
+from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, Unwell, batched
 from nodes.venues.levels import Levels
-from nodes.venues.times import rfc3339_ns, seconds_ns
+from nodes.venues.times import moment, rfc3339_ns, seconds_ns
 from nodes.venues.writer import Writer, book_named
 
 VENUE = "kraken"
@@ -32,8 +32,9 @@ PING, PING_S = None, 0.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = 1_000_000_000  # whole seconds, rounded down
 MESSAGES_PER_S = 5.0
-WEIGHT_PER_MINUTE = 60  # about one request a second of an address
-HISTORY_BY_TIME = True
+WEIGHT_PER_MINUTE = 60
+REQUESTS_PER_S = 1.0  # about, of an address
+HISTORY = "time"
 UNKNOWN = ()  # it says so inside a 200
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = 8 << 20  # a book of 1000 levels a side has 150 kB
@@ -85,12 +86,10 @@ class BookMessage(msgspec.Struct):
     data: list[Book]
 
 
-class TradeMessage(msgspec.Struct):
-    data: list[Trade]
+class Several(msgspec.Struct):
+    """Of trades or tickers, each to be read by itself."""
 
-
-class TickerMessage(msgspec.Struct):
-    data: list[Ticker]
+    data: list[msgspec.Raw]
 
 
 class Message(msgspec.Struct):
@@ -141,8 +140,9 @@ class Time(msgspec.Struct):
 # For refusals: a book's message, and its pair.
 _BOOK_OF = re.compile(rb'"channel": ?"book".*?"symbol": ?"([^"]+)"', re.DOTALL)
 _book = msgspec.json.Decoder(BookMessage).decode
-_trade = msgspec.json.Decoder(TradeMessage).decode
-_ticker = msgspec.json.Decoder(TickerMessage).decode
+_several = msgspec.json.Decoder(Several).decode
+_trade = msgspec.json.Decoder(Trade).decode
+_ticker = msgspec.json.Decoder(Ticker).decode
 _message = msgspec.json.Decoder(Message).decode
 _pairs = msgspec.json.Decoder(Pairs).decode
 _pair_of = msgspec.json.Decoder(Pair).decode
@@ -207,6 +207,8 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             _message(frame)
             return []
         return events_of(frame, recv_ns, known)
+    except OddRows:
+        raise
     except UNREADABLE as error:
         raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
 
@@ -235,8 +237,11 @@ def _text(number: msgspec.Raw) -> str:
 
 
 def _trade_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    fills: dict[str, list[tuple[int, bytes, int]]] = {}
-    for trade in _trade(frame).data:
+    fills: dict[str, list[writer.Fill]] = {}
+    odd: list[str] = []
+
+    def read(row: msgspec.Raw) -> None:
+        trade = _trade(row)
         if trade.side not in SIDES:
             raise DecimalError(f"side {trade.side!r}; buy or sell is needed")
         at = rfc3339_ns(trade.timestamp)
@@ -244,39 +249,45 @@ def _trade_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             trade.trade_id, _text(trade.price), _text(trade.qty), at, at, SIDES[trade.side]
         )  # fmt: skip
         fills.setdefault(trade.symbol, []).append((trade.trade_id, record, at))
-    return [event for symbol, some in fills.items() for event in known[symbol].runs(some, recv_ns)]
+
+    writer.each(_several(frame).data, read, odd)
+    return writer.told([event for symbol, some in fills.items() for event in known[symbol].runs(some, recv_ns)], odd)
 
 
 def _quote_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    events = []
-    for data in _ticker(frame).data:
+    odd: list[str] = []
+
+    def read(row: msgspec.Raw) -> bytearray:
+        data = _ticker(row)
         out = _known(known, data.symbol)
-        at, number = rfc3339_ns(data.timestamp) if data.timestamp else 0, out.quote_ids.take(recv_ns)
+        at = moment(rfc3339_ns, data.timestamp, odd)
         prices = (
             out.price(_text(data.bid)), out.quantity(_text(data.bid_qty)),
             out.price(_text(data.ask)), out.quantity(_text(data.ask_qty)),
         )  # fmt: skip
-        events.append(out.quote(number, number, at, recv_ns, number, *prices, at))
-    return events
+        number = out.quote_ids.take(recv_ns)
+        return out.quote(number, number, at, recv_ns, number, *prices, at)
+
+    return writer.told(writer.each(_several(frame).data, read, odd), odd)
 
 
 def _depth_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     message = _book(frame)
     if message.type not in ("snapshot", "update"):
         raise DecimalError(f"type {message.type!r}; snapshot or update is needed")
-    events = []
+    events, odd = [], list[str]()
     for data in message.data:
         out = _known(known, data.symbol)
-        bids = out.levels(((_text(level.price), _text(level.qty)) for level in data.bids), 1)
-        records = bids + out.levels(((_text(level.price), _text(level.qty)) for level in data.asks), -1)
-        at, number = rfc3339_ns(data.timestamp) if data.timestamp else 0, out.depth_ids.take(recv_ns)
+        bids = out.levels(((_text(level.price), _text(level.qty)) for level in data.bids), 1, odd)
+        records = bids + out.levels(((_text(level.price), _text(level.qty)) for level in data.asks), -1, odd)
+        at, number = moment(rfc3339_ns, data.timestamp, odd), out.depth_ids.take(recv_ns)
         if message.type == "snapshot":
             event = out.snapshot(records, number, at, recv_ns)
         else:
             event = out.change(records, number, number, at, recv_ns)
         stamp_checksum(event, crc(data.checksum))
         events.append(event)
-    return events
+    return writer.told(events, odd)
 
 
 _EVENTS = {"trade": _trade_events, "ticker": _quote_events, "book": _depth_events}
@@ -356,7 +367,7 @@ def snapshot(instrument: Instrument, limit: int) -> None:
     """It comes on the stream."""
 
 
-def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request | None:
+def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request | None:
     """The venue knows its past by time only: from just before `since_ns`, the time of the last trade before the hole."""
     if not since_ns:
         return None

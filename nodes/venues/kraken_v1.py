@@ -12,11 +12,11 @@ import msgspec
 
 from bus.config import Feed, Instrument
 from bus.wire import stamp_checksum
-from nodes.venues import kraken
+from nodes.venues import kraken, writer
 from nodes.venues.checked import CheckedBook, crc
 from nodes.venues.decimals import DecimalError, integer
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, Routes
-from nodes.venues.times import seconds_ns
+from nodes.venues.dialect import UNREADABLE, Control, FrameError, OddRows, Routes
+from nodes.venues.times import moment, seconds_ns
 from nodes.venues.writer import Writer, book_named
 
 VENUE = "kraken_v1"
@@ -28,7 +28,8 @@ LIFE_S = 0.0
 CLOCK_STEP_NS = kraken.CLOCK_STEP_NS
 MESSAGES_PER_S = kraken.MESSAGES_PER_S
 WEIGHT_PER_MINUTE = kraken.WEIGHT_PER_MINUTE
-HISTORY_BY_TIME = True
+REQUESTS_PER_S = kraken.REQUESTS_PER_S
+HISTORY = "time"
 UNKNOWN = kraken.UNKNOWN
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = kraken.FRAME_BYTES_MAX
@@ -66,7 +67,8 @@ _BOOK_OF = re.compile(rb'"book-[0-9]+", ?"([^"]+)"')
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _name = msgspec.json.Decoder(str).decode
 _book = msgspec.json.Decoder(Book).decode
-_trades = msgspec.json.Decoder(list[tuple[str, str, str, str, str, str]]).decode
+_trades = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_trade = msgspec.json.Decoder(tuple[str, str, str, str, str, str]).decode
 _ticker = msgspec.json.Decoder(Ticker).decode
 _spread = msgspec.json.Decoder(tuple[str, str, str, str, str]).decode
 _message = msgspec.json.Decoder(Message).decode
@@ -117,11 +119,13 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
             raise DecimalError(f"{pair!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
         payloads = parts[1:-2]
         if channel.startswith("book-"):
-            return [_depth_event([_book(payload) for payload in payloads], recv_ns, out)]
+            return _depth_event([_book(payload) for payload in payloads], recv_ns, out)
         event_of = _EVENTS.get(channel)
         if event_of is None or len(payloads) != 1:
             raise DecimalError(f"channel {channel!r} of {len(payloads)} payloads was not subscribed")
-        return [event_of(payloads[0], recv_ns, out)]
+        return event_of(payloads[0], recv_ns, out)
+    except OddRows:
+        raise
     except UNREADABLE as error:
         raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
 
@@ -139,27 +143,36 @@ def control(frame: bytes) -> Control:
     return Control(acknowledged=message.event == "subscriptionStatus" and message.status == "subscribed")
 
 
-def _trade_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> bytearray:
-    rows = _trades(payload)
-    number = first_id = out.trade_ids.take(recv_ns, len(rows))
-    body, at = b"", 0
-    for price, volume, time, side, _, _ in rows:
+def _trade_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> list[bytearray]:
+    odd: list[str] = []
+
+    def read(row: msgspec.Raw) -> tuple[str, str, int, int]:
+        price, volume, time, side, _, _ = _trade(row)
         if side not in SIDES:
             raise DecimalError(f"side {side!r}; b or s is needed")
         at = seconds_ns(time)
-        body += out.fill(number, price, volume, at, at, SIDES[side])
-        number += 1
-    return out.trades(body, first_id, number - 1, at, recv_ns)
+        out.fill(0, price, volume, at, at, SIDES[side])
+        return price, volume, at, SIDES[side]
+
+    rows = writer.each(_trades(payload), read, odd)
+    if not rows:
+        return writer.told([], odd)
+    number = first_id = out.trade_ids.take(recv_ns, len(rows))
+    body = b""
+    for number, (price, volume, at, side) in enumerate(rows, first_id):  # noqa: B020
+        body += out.fill(number, price, volume, at, at, side)
+    return writer.told([out.trades(body, first_id, number, rows[-1][2], recv_ns)], odd)
 
 
-def _ticker_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> bytearray:
+def _ticker_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> list[bytearray]:
     data = _ticker(payload)
-    return _quote(out, recv_ns, data.b[0], data.b[2], data.a[0], data.a[2], 0)
+    return [_quote(out, recv_ns, data.b[0], data.b[2], data.a[0], data.a[2], 0)]
 
 
-def _spread_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> bytearray:
+def _spread_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> list[bytearray]:
+    odd: list[str] = []
     bid, ask, time, bid_volume, ask_volume = _spread(payload)
-    return _quote(out, recv_ns, bid, bid_volume, ask, ask_volume, seconds_ns(time))
+    return writer.told([_quote(out, recv_ns, bid, bid_volume, ask, ask_volume, moment(seconds_ns, time, odd))], odd)
 
 
 def _quote(out: Writer, recv_ns: int, bid: str, bid_volume: str, ask: str, ask_volume: str, at: int) -> bytearray:
@@ -168,19 +181,21 @@ def _quote(out: Writer, recv_ns: int, bid: str, bid_volume: str, ask: str, ask_v
     return out.quote(number, number, at, recv_ns, number, *prices, at)
 
 
-def _depth_event(parts: list[Book], recv_ns: int, out: Writer) -> bytearray:
+def _depth_event(parts: list[Book], recv_ns: int, out: Writer) -> list[bytearray]:
     whole = parts[0].asks is not None and parts[0].bids is not None
     bids = [level for part in parts for level in (part.bids or part.b)]
     asks = [level for part in parts for level in (part.asks or part.a)]
     if not (whole or bids or asks):
         raise DecimalError("a book message with none of as and bs, a, b")
-    records = out.levels((_pair(level, out) for level in bids), 1) + out.levels((_pair(level, out) for level in asks), -1)
-    at = max((seconds_ns(level[2]) for level in (*bids, *asks)), default=0)
+    odd: list[str] = []
+    records = out.levels((_pair(level, out) for level in bids), 1, odd)
+    records += out.levels((_pair(level, out) for level in asks), -1, odd)
+    at = max((moment(seconds_ns, level[2], odd) for level in (*bids, *asks)), default=0)
     number = out.depth_ids.take(recv_ns)
     event = out.snapshot(records, number, at, recv_ns) if whole else out.change(records, number, number, at, recv_ns)
     if parts[-1].c:
         stamp_checksum(event, crc(integer(parts[-1].c)))
-    return event
+    return writer.told([event], odd)
 
 
 def _pair(level: list[str], out: Writer) -> tuple[str, str]:
@@ -209,7 +224,7 @@ def snapshot(instrument: Instrument, limit: int) -> None:
     """It comes on the stream."""
 
 
-def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> None:
+def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> None:
     """Trades have no ids here, so there is nothing that could be asked for."""
 
 

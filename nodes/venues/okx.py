@@ -19,9 +19,9 @@ from nodes.venues import writer
 from nodes.venues.chained import ChainedBook
 from nodes.venues.checked import crc
 from nodes.venues.decimals import DecimalError, integer, text
-from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, Request, Routes, Unknown, Unwell, batched
+from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, Unwell, batched
 from nodes.venues.levels import Levels
-from nodes.venues.times import milliseconds_ns
+from nodes.venues.times import milliseconds_ns, moment
 from nodes.venues.writer import Writer, book_named
 
 VENUE = "okx"
@@ -32,8 +32,9 @@ PING, PING_S = "ping", 15.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 10.0  # it is by the hour that they are counted
-WEIGHT_PER_MINUTE = 600  # trades of the past: 20 requests in 2 s, the least of those used here
-HISTORY_BY_TIME = False
+WEIGHT_PER_MINUTE = 600
+REQUESTS_PER_S = 10.0  # trades of the past: 20 in 2 s, the least of those used here
+HISTORY = "backward"
 UNKNOWN = ()  # it says so inside a 200
 NO_INSTRUMENT = "51001"
 INSTRUMENTS_MAX = 0
@@ -108,9 +109,9 @@ class Definition(msgspec.Struct):
 class Definitions(msgspec.Struct):
     """The code "0" is well."""
 
-    code: str = "0"
+    code: str
+    data: list[msgspec.Raw]
     msg: str = ""
-    data: list[msgspec.Raw] = []
 
 
 class Named(msgspec.Struct):
@@ -144,9 +145,10 @@ class Stamps(msgspec.Struct):
 # For refusals: a book's message, and its instrument.
 _BOOK_OF = re.compile(rb'"channel": ?"books", ?"instId": ?"([^"]+)"')
 _message = msgspec.json.Decoder(Message).decode
-_trades = msgspec.json.Decoder(list[Trade]).decode
+_several = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _books = msgspec.json.Decoder(list[Book]).decode
-_tickers = msgspec.json.Decoder(list[Ticker]).decode
+_one_book = msgspec.json.Decoder(Book).decode
+_ticker = msgspec.json.Decoder(Ticker).decode
 _definitions = msgspec.json.Decoder(Definitions).decode
 _named = msgspec.json.Decoder(Named).decode
 _of_definition = msgspec.json.Decoder(Definition).decode
@@ -217,6 +219,8 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         if out is None:
             raise DecimalError(f"{message.arg.instId!r} was not subscribed; known: {', '.join(sorted(known)[:12])}")
         return events_of(message, recv_ns, out)
+    except OddRows:
+        raise
     except UNREADABLE as error:
         raise FrameError(f"not an OKX message: {error}", book_named(frame, _BOOK_OF, known)) from None
 
@@ -240,7 +244,10 @@ def control(frame: bytes) -> Control:
 
 
 def _trade_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
-    return out.runs([_fill(trade, out, streamed=True) for trade in _trades(message.data)], recv_ns)
+    odd: list[str] = []
+    return writer.told(
+        out.runs(writer.each(_several(message.data), lambda row: _fill(_row(row), out, streamed=True), odd), recv_ns), odd
+    )
 
 
 def _fill(trade: Trade, out: Writer, streamed: bool) -> tuple[int, bytes, int]:
@@ -253,9 +260,9 @@ def _fill(trade: Trade, out: Writer, streamed: bool) -> tuple[int, bytes, int]:
 def _depth_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
     if message.action not in ("snapshot", "update"):
         raise DecimalError(f"action {message.action!r}; snapshot or update is needed")
-    events = []
+    events, odd = [], list[str]()
     for data in _books(message.data):
-        at, records = milliseconds_ns(data.ts), _records(data, out)
+        at, records = moment(milliseconds_ns, data.ts, odd), _records(data, out, odd)
         last_id, previous = data.seqId or 0, data.prevSeqId
         if message.action == "snapshot":
             event = out.snapshot(records, last_id, at, recv_ns)
@@ -264,36 +271,43 @@ def _depth_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray
         if data.checksum:
             stamp_checksum(event, crc(data.checksum))
         events.append(event)
-    return events
+    return writer.told(events, odd)
 
 
-def _records(data: Book, out: Writer) -> bytes:
-    bids = out.levels(((level[0], level[1]) for level in data.bids), 1)
-    return bids + out.levels(((level[0], level[1]) for level in data.asks), -1)
+def _records(data: Book, out: Writer, odd: list[str]) -> bytes:
+    bids = out.levels(((level[0], level[1]) for level in data.bids), 1, odd)
+    return bids + out.levels(((level[0], level[1]) for level in data.asks), -1, odd)
 
 
 def _best_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
-    events = []
-    for data in _books(message.data):
-        at = milliseconds_ns(data.ts)
+    odd: list[str] = []
+
+    def read(row: msgspec.Raw) -> bytearray:
+        data = _one_book(row)
+        at = moment(milliseconds_ns, data.ts, odd)
         bid, ask = data.bids[0][:2] if data.bids else ("0", "0"), data.asks[0][:2] if data.asks else ("0", "0")
-        number = data.seqId if data.seqId is not None else out.quote_ids.take(recv_ns)
         prices = out.price(bid[0]), out.quantity(bid[1]), out.price(ask[0]), out.quantity(ask[1])
-        events.append(out.quote(number, number, at, recv_ns, number, *prices, at))
-    return events
+        number = data.seqId if data.seqId is not None else out.quote_ids.take(recv_ns)
+        return out.quote(number, number, at, recv_ns, number, *prices, at)
+
+    return writer.told(writer.each(_several(message.data), read, odd), odd)
 
 
 def _ticker_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
     """Of captures; tickers have no ids, and come ten times as seldom as `bbo-tbt`."""
-    events = []
-    for data in _tickers(message.data):
-        at, number = milliseconds_ns(data.ts), out.quote_ids.take(recv_ns)
+    odd: list[str] = []
+
+    def read(row: msgspec.Raw) -> bytearray:
+        data = _ticker(row)
+        at = moment(milliseconds_ns, data.ts, odd)
         prices = (
             out.price(data.bidPx or "0"), out.quantity(data.bidSz or "0"),
             out.price(data.askPx or "0"), out.quantity(data.askSz or "0"),
         )  # fmt: skip
-        events.append(out.quote(number, number, at, recv_ns, number, *prices, at))
-    return events
+        number = out.quote_ids.take(recv_ns)
+        return out.quote(number, number, at, recv_ns, number, *prices, at)
+
+    return writer.told(writer.each(_several(message.data), read, odd), odd)
 
 
 _EVENTS = {"trades": _trade_events, "books": _depth_events, "bbo-tbt": _best_events, "tickers": _ticker_events}
@@ -364,15 +378,20 @@ def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[
         (data,) = _rest_books(body).data
         if data.seqId is None:
             raise DecimalError("it has no seqId, so the stream cannot be joined to it")
-        out = Writer(instrument)
-        return data.seqId, out.snapshot(_records(data, out), data.seqId, milliseconds_ns(data.ts), recv_ns)
+        out, odd = Writer(instrument), list[str]()
+        event = out.snapshot(_records(data, out, odd), data.seqId, moment(milliseconds_ns, data.ts, odd), recv_ns)
     except UNREADABLE as error:
         raise FrameError(f"not a book of {instrument.symbol}: {error}") from None
+    return data.seqId, writer.told([event], odd)[0]
 
 
-def history(instrument: Instrument, first_id: int, since_ns: int = 0) -> Request:
-    """The 100 ids from there on: `after` is older than an id, newest first. Near the end it begins below `first_id`."""
-    query = {"instId": instrument.symbol, "type": 1, "after": first_id + HISTORY_ROWS, "limit": HISTORY_ROWS}
+def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
+    """The 100 ids from there on: `after` is older than an id, newest first. Near the end it begins below `first_id`.
+
+    `until_id`: those before this one instead.
+    """
+    after = until_id or first_id + HISTORY_ROWS
+    query = {"instId": instrument.symbol, "type": 1, "after": after, "limit": HISTORY_ROWS}
     return Request("/api/v5/market/history-trades", query)
 
 

@@ -1,8 +1,10 @@
 """Venue times as text to nanoseconds since the Unix epoch (UTC), exactly; no float anywhere."""
 
 import re
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 
 from nodes.venues.decimals import DecimalError, integer
 
@@ -24,9 +26,10 @@ def rfc3339_ns(text: str) -> int:
         raise DecimalError(f"{text[:64]!r} is not a time like 2021-04-17T16:43:30.244075Z")
     day, time, fraction, zone = match.groups()
     try:
-        return _whole_seconds(day, time, zone) * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+        ns = _whole_seconds(day, time, zone) * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
     except (ValueError, OverflowError) as error:
         raise DecimalError(f"{text[:64]!r} is no time: {error}") from None
+    return held(ns, text)
 
 
 def seconds_ns(text: str) -> int:
@@ -34,12 +37,28 @@ def seconds_ns(text: str) -> int:
     match = _SECONDS.fullmatch(text)
     if match is None:
         raise DecimalError(f"{text[:64]!r} is not a time in seconds like 1618678142.557535")
-    return int(match[1]) * 1_000_000_000 + int((match[2] or "").ljust(9, "0"))
+    return held(int(match[1]) * 1_000_000_000 + int((match[2] or "").ljust(9, "0")), text)
 
 
 def milliseconds_ns(text: str) -> int:
     """ "1652459225464": ns. Raises DecimalError."""
-    return integer(text) * 1_000_000
+    return held(integer(text) * 1_000_000, text)
+
+
+def moment(read: Callable[[Any], int], stamp: Any, odd: list[str]) -> int:
+    """The time of a message that is worth having without one: 0 where it states none, or one that is none, named in `odd`."""
+    try:
+        return read(stamp) if stamp else 0
+    except DecimalError as error:
+        odd.append(str(error))
+        return 0
+
+
+def held(ns: int, stamp: object) -> int:
+    """`ns`, if that is a time from 1970 to 2262. Raises DecimalError."""
+    if not 0 <= ns < 1 << 63:
+        raise DecimalError(f"{stamp!r:.64} is no time from 1970 to 2262")
+    return ns
 
 
 def doubt(venue_ns: int, recv_ns: int, ahead_ns: int, behind_ns: int) -> str | None:

@@ -11,7 +11,7 @@ from bus.config import Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode, many_records, one_record
 from nodes.venues.decimals import DecimalError, level_words, level_words_at_once, reader
-from nodes.venues.dialect import UNREADABLE, FrameError
+from nodes.venues.dialect import UNREADABLE, FrameError, OddRows, Unwell
 from nodes.venues.levels import EMPTY_CHANGE
 from nodes.venues.rising import Rising
 
@@ -67,18 +67,18 @@ class Writer:
         body = b"".join(record for _, record, _ in run)
         return self.trades(body, run[0][0], _last_id(run[-1][1]), run[-1][2], recv_ns, flags)
 
-    def side(self, raw: bytes, side: int) -> bytes:
-        """`depth` records of a JSON array of ["price","quantity"], in the venue's order."""
+    def side(self, raw: bytes, side: int, odd: list[str]) -> bytes:
+        """`depth` records of a JSON array of ["price","quantity"], in the venue's order; `odd`: see `level_words`."""
         exponents = self.instrument.price_exponent, self.instrument.quantity_exponent
         if len(raw) > MANY_LEVELS_BYTES:
             many = level_words_at_once(raw, *exponents, side)
             if many is not None:
                 return many.tobytes()
-        return self.levels(_pairs(raw), side)
+        return self.levels(_pairs(raw), side, odd)
 
-    def levels(self, pairs: Iterable[tuple[str, str]], side: int) -> bytes:
-        """`depth` records of (price, quantity) texts."""
-        words = level_words(pairs, self.instrument.price_exponent, self.instrument.quantity_exponent, side)
+    def levels(self, pairs: Iterable[tuple[str, str]], side: int, odd: list[str]) -> bytes:
+        """`depth` records of (price, quantity) texts; likewise."""
+        words = level_words(pairs, self.instrument.price_exponent, self.instrument.quantity_exponent, side, odd)
         return struct.pack(f"<{len(words)}q", *words)
 
     def change(self, records: bytes, first_id: int, last_id: int, venue_ns: int, recv_ns: int) -> bytearray:
@@ -90,6 +90,30 @@ class Writer:
 
 
 Fill = tuple[int, bytes, int]  # the first id that a trade stands for, its record, its venue_ns
+
+
+def each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Any], odd: list[str]) -> list[Any]:
+    """What `read` makes of each row; one that cannot be read costs no other, and is named in `odd`."""
+    out = []
+    for row in rows:
+        try:
+            out.append(read(row))
+        except UNREADABLE as error:
+            odd.append(f"{bytes(row)!r:.200}: {error}")
+    return out
+
+
+def told(events: list[bytearray], odd: list[str]) -> list[bytearray]:
+    """The events of a frame. Raises OddRows, with them, where something is odd."""
+    if odd:
+        raise OddRows(odd, events)
+    return events
+
+
+def well(body: bytes, instrument: Instrument) -> None:
+    """Raises Unwell for an object where a list of rows is due: the venue says why it has none now."""
+    if body.lstrip()[:1] == b"{":
+        raise Unwell(f"no trades of {instrument.symbol}: the venue answers {body[:200].decode('utf-8', 'replace')}")
 
 
 def page(rows: Iterable[Any], read: Callable[[Any], Fill], events: Callable[[list[Fill]], list[bytearray]]) -> list[bytearray]:

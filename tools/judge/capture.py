@@ -245,7 +245,17 @@ class Reader:
                 raise Named("pu is not before U")
             first = before + 1
         table = stream.depths.setdefault(self.name, Table())
-        table.add((first, last), (nanoseconds(data, "E"), tuple(levels(data, ("b", "a"), exponents))), refused)
+        table.add((first, last), (self._moment(data), tuple(levels(data, ("b", "a"), exponents))), refused)
+
+    @staticmethod
+    def _moment(data: dict) -> int:
+        """Of a change, which is one without its time, too: 0 where that is before 1970, or beyond 64 bits."""
+        try:
+            return nanoseconds(data, "E")
+        except Named:
+            if type(data.get("E")) is int:
+                return 0
+            raise
 
     def finish(self) -> None:
         """A REST answer names no instrument: it is of the one whose changes have its id, else of the stream before it."""
@@ -293,8 +303,21 @@ def levels(message: dict, names: tuple[str, str], exponents: tuple[int, int]) ->
         for level in many:
             if not isinstance(level, list) or len(level) < 2:
                 raise Named(f"a level of {name} is no pair")
-            rows.append((mantissa(level[0], exponents[0]), mantissa(level[1], exponents[1]), side))
+            if price := held(level[0], exponents[0]):  # who cannot hold a level has the others all the same
+                rows.append((price, held(level[1], exponents[1]), side))
     return rows or [(0, 0, 0)]
+
+
+def held(text: Any, exponent: int) -> int:
+    """Of a level: 0 for what is below 0 or beyond 64 bits. Raises Named for what is no number, or has too many decimals."""
+    if isinstance(text, str) and text.startswith("-") and NUMBER.fullmatch(text[1:]):
+        return 0
+    try:
+        return mantissa(text, exponent)
+    except Named as reason:
+        if "beyond" in str(reason):
+            return 0
+        raise
 
 
 def read(files: Iterable[Path], known: Known | None = None) -> Capture:
