@@ -329,4 +329,4 @@ def show_capture(summary: dict) -> None:
     for reason, count in summary["not_served"].items():
         err.print(f"  {count:>9} not served: {reason}; the first: {summary['first'][reason][:200]}", style="bold", markup=False)
     if summary["jumps"]:
-        err.print(f"  {summary['jumps']} receive times go back, or on by more than an hour", markup=False)
+        err.print(f"  {summary['jumps']} receive times go back, or jump by more than an hour", markup=False)

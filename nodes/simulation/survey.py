@@ -13,6 +13,7 @@ REASONS_MAX = 50  # further ones are counted together
 SNAPSHOTS_MAX = 100_000
 RECORDED = ("trade", "bookTicker", "depth")  # what feeds subscribe to
 HOUR_NS = 3600 * 10**9
+JITTER_NS = 10**9  # a recorder of several connections writes lines a little out of order
 SPOT = "a capture of combined Binance spot streams (@trade, @bookTicker, @depth[@100ms]) can be replayed"
 
 
@@ -37,8 +38,7 @@ class Survey(msgspec.Struct):
     symbols: dict[str, Shape] = {}
     depths: dict[str, str] = {}  # symbol → the depth stream that is served
     units: dict[str, int] = {}  # lines by unit of the receive time
-    begin_ns: int = 0
-    end_ns: int = 0
+    span_ns: int = 0  # of the receive times, without the jumps
     jumps: int = 0  # receive times that go back, or on by more than an hour
     unfit: list[str] = []  # files that have no frame which can be served: a sentence each
     error: str = ""  # why the files could not be read to their end
@@ -85,7 +85,7 @@ class Survey(msgspec.Struct):
             "symbols": sorted(symbol for symbol in self.symbols),
             "streams": dict(sorted(self.streams.items())),
             "snapshots": len(self.snapshots),
-            "seconds": round((self.end_ns - self.begin_ns) / 1e9, 1),
+            "seconds": round(self.span_ns / 1e9, 1),
             "jumps": self.jumps,
             "not_served": dict(self.not_served),
             "first": dict(self.first),
@@ -174,10 +174,12 @@ class Surveyor:
         survey = self.survey
         unit = UNITS[line.index(" ")][0]
         survey.units[unit] = survey.units.get(unit, 0) + 1
-        if self._last_ns and not 0 <= at_ns - self._last_ns < HOUR_NS:
+        step = at_ns - self._last_ns if self._last_ns else 0
+        if 0 <= step < HOUR_NS:
+            survey.span_ns += step
+        elif abs(step) > JITTER_NS:
             survey.jumps += 1
-        self._last_ns = survey.end_ns = at_ns
-        survey.begin_ns = survey.begin_ns or at_ns
+        self._last_ns = at_ns
 
     def _shaped(self, frame: Frame) -> None:
         shape = self.survey.symbols.setdefault(frame.symbol, Shape())
