@@ -26,7 +26,7 @@ class Sizes:
         self._position_notional = int(Decimal(settings.position_notional) * product) if settings.position_notional else 0
 
     def order(self, price_ticks: int) -> int:
-        """The nearest multiple of the lot size, and the least that the venue takes in quantity and in value; 0 without a price."""
+        """The nearest multiple of the lot size, not below the venue's least quantity and value; 0 without a price."""
         if self._order_lots or price_ticks <= 0:
             return self._order_lots
         rules = self._rules
