@@ -193,8 +193,10 @@ class Model(Section, frozen=True):
 class Executor(Section, frozen=True):
     enabled: bool = True
     instrument: str = ""  # venue.symbol; empty: the first instrument
-    order_quantity: str = "0.001"
-    position_max: str = "0.01"
+    order_notional: str = "60"  # in the quote currency; an order is the nearest multiple of the lot size, or the venue's least
+    position_notional: str = ""  # empty: ten orders
+    order_quantity: str = ""  # in the base currency, instead of order_notional
+    position_max: str = ""  # likewise, instead of position_notional
     orders_per_s: float = 5.0  # on average, and at most so many (at least one) at once; cancels are always allowed
     signal_threshold: float = 0.6  # |value| from which a signal is acted on
     styles: tuple[Literal["market", "limit", "limit_ioc", "limit_maker"], ...] = ("limit_ioc", "limit", "market")  # in turn
@@ -473,8 +475,10 @@ def _check(mesh: Mesh, path: Path) -> None:
     need(len(mesh.executor.styles) > 0, "executor.styles", mesh.executor.styles, "at least one style")
     for key in ("stale_ms", "order_ttl_ms", "intent_ttl_ms"):
         need(1 <= getattr(mesh.executor, key) <= 86_400_000, f"executor.{key}", getattr(mesh.executor, key), "1 to 86400000")
-    for key in ("order_quantity", "position_max"):
+    for key in ("order_notional", "position_notional", "order_quantity", "position_max"):
         text = getattr(mesh.executor, key)
+        if not text and key != "order_notional":
+            continue
         plain_decimal = bool(re.fullmatch(r"\d{1,12}(\.\d{1,18})?", text)) and float(text) > 0
         need(plain_decimal, f"executor.{key}", text, "a plain decimal above 0 like '0.001'")
     need(mesh.recorder.segment_s >= 0, "recorder.segment_s", mesh.recorder.segment_s, "0 (by segment_files_per_day) or more")

@@ -68,10 +68,7 @@ async def run(ctx: Any) -> None:
         running = Running(ctx)
     except OSError as error:
         raise ConfigError(f"the exchange cannot keep its state in {ctx.config.exchange_dir}: {error}") from None
-    scan: asyncio.Future | None = None
     try:
-        if running.capture:
-            scan = asyncio.get_running_loop().run_in_executor(None, running.capture.scan)
         plug(running)
         runner = await listen(running)
         ctx.ready(market="replay" if running.capture else "synthetic")
@@ -83,8 +80,6 @@ async def run(ctx: Any) -> None:
                     group.create_task(run_faults(running)),
                     group.create_task(run_derived(running)),
                 ]
-                if scan:
-                    tasks.append(group.create_task(seen(scan)))  # what it raises ends the exchange, now and not at its end
                 await ctx.stop.wait()
                 for task in tasks:
                     task.cancel()
@@ -94,17 +89,10 @@ async def run(ctx: Any) -> None:
                 warn(running, client)
                 close(client, 1001, "going away")
             await runner.cleanup()
-            if scan:
-                await scan
         if running.failure:
             raise ConfigError(running.failure)
     finally:
         running.close()
-
-
-async def seen(work: asyncio.Future) -> None:
-    """Waits for what runs in a thread; cancelled, it leaves it alone."""
-    await asyncio.shield(work)
 
 
 async def run_upkeep(running: Running) -> None:
@@ -125,8 +113,9 @@ async def run_upkeep(running: Running) -> None:
         if running.capture:
             replay = running.replay
             running.ctx.counters.update(
-                replay_position=replay.position, replay_ended=int(running.ended), refused=replay.refused
-            )
+                replay_position=replay.position, replay_lines=running.capture.survey.lines,
+                replay_ended=int(running.ended), refused=replay.refused, not_served=dict(replay.not_served),
+            )  # fmt: skip
 
 
 async def listen(running: Running) -> web.AppRunner:

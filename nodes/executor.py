@@ -5,7 +5,6 @@ said already is not said again. It never talks to a venue: the session acts on i
 """
 
 import struct
-from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from bus.wire import HEADER_SIZE, Event, encode
 from nodes.execution import risk, styles
 from nodes.execution.orders import FINAL, Order
 from nodes.execution.risk import Refused, Rules
+from nodes.execution.sizes import Sizes
 from nodes.execution.state import State
 from nodes.execution.styles import Quote
 
@@ -63,7 +63,7 @@ class Step:
         self._ttl_ns = self.settings.order_ttl_ms * MS
         self._stale_ns = self.settings.stale_ms * MS
         self._intent_ttl_ns = self.settings.intent_ttl_ms * MS
-        self._quantity_lots = 0
+        self._sizes: Sizes | None = None
         self._limits = risk.Limits(0, 0, 0, 0)
         self._said: list[bytearray] = []
         self._k = 0
@@ -165,7 +165,7 @@ class Step:
             return
         state = self.state
         state.signals += 1
-        if state.rules is None or not state.log_id:
+        if state.rules is None or self._sizes is None or not state.log_id:
             state.refuse("not_ready")
             return
         mark_seq, mark_ns = state.marks[0]
@@ -174,9 +174,11 @@ class Step:
             return
         quote = Quote(*state.quote)
         style = self.settings.styles[state.turn % len(self.settings.styles)]
-        draft = styles.draft(style, 1 if value > 0 else -1, quote, self._quantity_lots)
+        # at the bid, the lower of both prices: what is worth enough there is worth enough wherever it is offered
+        draft = styles.draft(style, 1 if value > 0 else -1, quote, self._sizes.order(quote.bid_ticks))
+        limits = self._limits._replace(position_max_lots=self._sizes.position(quote.bid_ticks))
         answer = risk.check(
-            draft, quote, state.quote_ns, event.seq_ns, state.rules, self._limits, state.position.lots,
+            draft, quote, state.quote_ns, event.seq_ns, state.rules, limits, state.position.lots,
             state.orders.values(), state.bucket,
         )  # fmt: skip
         if isinstance(answer, Refused):
@@ -247,11 +249,10 @@ class Step:
         rules, settings = self.state.rules, self.settings
         if rules is None:
             return
-        scale = Decimal(10) ** -rules.quantity_exponent
-        self._quantity_lots = int(Decimal(settings.order_quantity) * scale)
+        self._sizes = Sizes(settings, rules)
         period_ns = round(risk.SECOND / settings.orders_per_s)
         burst = max(1, int(settings.orders_per_s))
-        self._limits = risk.Limits(int(Decimal(settings.position_max) * scale), self._stale_ns, period_ns, burst)
+        self._limits = risk.Limits(0, self._stale_ns, period_ns, burst)
 
     # For the runner
 

@@ -145,16 +145,30 @@ def test_trades_that_came_late_are_kept_when_the_id_that_opened_their_gap_is_tak
     for i in range(1, 6):
         lines.say("a", Kind.trade, i)
     lines.say("b", Kind.trade, 5006)
-    lines.wait(HOLD + 1)  # believed: a hole in proportion
-    for i in (6, 7, 9):
-        lines.say("a", Kind.trade, i)
+    lines.wait((doubts_holds() + 1) * HOLD)  # believed in the end
+    for i in (6, 7):
+        lines.say_raw("backfill", Kind.trade, repaired(i))
     for i in (10, 11, 12):  # its own line goes on below it
         lines.say("b", Kind.trade, i)
-    taken = lines.ids()
-    assert taken == [1, 2, 3, 4, 5, 5006, 6, 7, 9, 10, 11, 12]
-    assert lines.arbiter.streams[Kind.trade, SUBJECT].gaps.missing(1, 6000) == [(8, 8)], "what nobody brought, and no more"
-    lines.say_raw("backfill", Kind.trade, repaired(8))
-    assert lines.gaps()[-1] == (8, 8, GapState.repaired)
+    assert lines.ids() == [1, 2, 3, 4, 5, 5006, 6, 7, 10, 11, 12]
+    missing = lines.arbiter.streams[Kind.trade, SUBJECT].gaps.missing(1, 6000)
+    assert missing == [(8, 9)], "what nobody brought, and no more"
+    for i in (8, 9):
+        lines.say_raw("backfill", Kind.trade, repaired(i))
+    assert lines.gaps()[-1] == (8, 9, GapState.repaired) and lines.arbiter.open_gaps == 0
+
+
+def test_an_absurd_id_of_a_line_that_is_gone_is_taken_back_by_what_another_one_says():
+    lines = Lines()
+    for i in range(1, 6):
+        lines.say("a", Kind.trade, i)
+    lines.say("b", Kind.trade, 5006)
+    lines.wait((doubts_holds() + 1) * HOLD)
+    for i in range(6, 12):
+        lines.say("a", Kind.trade, i)
+        lines.wait(HOLD)
+    assert lines.ids() == [1, 2, 3, 4, 5, 5006, *range(6, 12)] and lines.arbiter.open_gaps == 0
+    assert not any(one.flags & Flag.REPAIRED for one in lines.out if one.kind == Kind.trade)
 
 
 def repaired(i):

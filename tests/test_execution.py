@@ -1,12 +1,16 @@
 """Order states under any interleaving and duplication, exact positions, and what risk refuses."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bus.config import Executor
 from bus.schema import OrderType, Status, TimeInForce
 from nodes.execution import orders, positions, risk, styles
 from nodes.execution.orders import FINAL, Order
 from nodes.execution.positions import Position
+from nodes.execution.sizes import Sizes
+from nodes.execution.styles import Quote
 
 QUANTITY = 10
 
@@ -180,3 +184,38 @@ def test_every_refusal_has_its_reason():
     assert verdict(limit(side=-1), open_orders=[resting]) == ""
     assert verdict(limit(), full_ns=10) == ""
     assert verdict(limit(), full_ns=11) == "rate"
+
+
+@pytest.mark.parametrize(
+    ("price", "lot_size", "min_quantity", "min_notional", "lots"),
+    [
+        (6_000_000_000_000, 1000, 1000, 5 * 10**8, 100_000),  # 60 at 60,000
+        (6_183_763_000_000, 1000, 1000, 5 * 10**8, 97_000),  # the nearest lot
+        (1_000_000, 100_000_000, 0, 5 * 10**8, 6000 * 10**8),  # 60 at 0.01, in whole coins
+        (1, 1, 0, 5 * 10**8, 60 * 10**16),  # the cheapest there is
+        (6_000_000_000_000, 1000, 1000, 100 * 10**8, 167_000),  # the venue takes no less than 100
+        (6_000_000_000_000, 10**7, 10**7, 0, 10**7),  # nor less than a lot
+        (6_000_000_000_000, 3000, 200_000, 0, 201_000),  # nor less than its least quantity, in whole lots
+        (10_000_000_000, 0, 0, 0, 60_000_000),  # without rules
+        (0, 1000, 1000, 0, 0),
+    ],
+)
+def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_takes(
+    price, lot_size, min_quantity, min_notional, lots
+):
+    rules = risk.Rules(-8, -8, 1, lot_size, min_quantity, min_notional)
+    sizes = Sizes(Executor(), rules)
+    assert sizes.order(price) == lots and sizes.position(price) == 10 * lots
+    draft = styles.draft("market", -1, Quote(price, 1, price + 1, 1), lots)
+    limits = risk.Limits(sizes.position(price), 1, 1, 1)
+    answer = risk.check(draft, Quote(price, 1, price + 1, 1), 0, 0, rules, limits, 0, (), risk.Bucket())
+    assert isinstance(answer, risk.Approved) or not price
+
+
+def test_sizes_that_are_set_are_taken_as_they_are():
+    rules = risk.Rules(-8, -8, 1, 1000, 1000, 5 * 10**8)
+    sizes = Sizes(Executor(order_quantity="0.5", position_max="2"), rules)
+    assert (sizes.order(7), sizes.position(7)) == (50_000_000, 200_000_000)
+    sizes = Sizes(Executor(order_notional="120", position_notional="300"), rules)
+    assert (sizes.order(6_000_000_000_000), sizes.position(6_000_000_000_000)) == (200_000, 500_000)
+    assert 0 < Sizes(Executor(order_notional="9" * 12), rules).order(1) < 1 << 62, "what an intent can say"

@@ -16,7 +16,7 @@ from nodes import executor
 SUBJECT = "binance.BTCUSDT"
 LOG_ID = "00c0ffee00c0ffee"
 BID, ASK = 6_000_000_000_000, 6_000_001_000_000
-LOT = 100_000  # order_quantity 0.001 at 10^-8
+LOT = 100_000  # 60 USDT at the bid: 0.001 at 10^-8
 MS = 1_000_000
 START_NS = 1_700_000_000 * 1_000_000_000
 
@@ -143,7 +143,7 @@ def test_only_the_sequencers_run_event_names_the_log():
     ],
 )
 def test_refusals_are_counted_by_reason(prepare, reason):
-    step, tape = make(styles=("limit_ioc",)), Tape()
+    step, tape = make(styles=("limit_ioc",), order_quantity="0.001"), Tape()
     tape.opened(step)
     assert step.step([*prepare(tape), tape.signal(1.0)]) == []
     assert step.counters()["refused"] == {reason: 1}

@@ -119,6 +119,16 @@ def test_duplicate_and_reorder():
     assert [row[-1] for row in scene.frames("repeated")] == ['{"t":1}']
 
 
+def test_absurd_ids_never_come_two_in_a_row_on_a_connection():
+    scene, one, two = Scene(), Client(1), Client(2)
+    scene.plan(kind="jump", by=100, times=3)
+    assert scene.send(one, *map(frame, range(1, 6))) == b"".join(map(frame, (101, 2, 103, 4, 105)))
+    assert scene.send(two, frame(1)) == frame(1), "three times in all"
+    scene.plan(kind="jump", by=100)
+    assert scene.send(one, frame(6)) == frame(6) and scene.send(two, frame(2)) == frame(102)
+    assert [row[-1] for row in scene.frames("altered")] == [f'{{"t":{n}}}' for n in (1, 3, 5, 2)]
+
+
 def test_delay_keeps_the_order_even_across_its_end():
     scene, client = Scene(), Client(1)
     scene.plan(kind="delay", length_s=1.0, delay_ms=500)

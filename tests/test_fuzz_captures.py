@@ -36,14 +36,14 @@ def frame(stream, data):
 
 def market(rng, count=150):
     """A small recorded market of its own: `<receive time> <frame>`."""
-    out, update, trade = [], 1000, 500
+    out, update, covered, trade = [], 1000, 1000, 500
     for k in range(count):
         now = 1_723_161_255_000 + 20 * k
         price = f"{2500 + rng.random():.8f}"
         what = rng.choice("ttqqd")
         if k == 20:
             levels = [[f"{2499 - i}.00000000", "1.00000000"] for i in range(5)]
-            body = json.dumps({"lastUpdateId": update, "bids": levels, "asks": [["2600.00000000", "1.00000000"]]}).encode()
+            body = json.dumps({"lastUpdateId": covered, "bids": levels, "asks": [["2600.00000000", "1.00000000"]]}).encode()
         elif what == "t":
             trade += 1
             body = frame("ethusdt@trade", {"e": "trade", "E": now, "s": "ETHUSDT", "t": trade, "p": price, "q": "0.10000000",
@@ -53,7 +53,8 @@ def market(rng, count=150):
             quote = {"u": update, "s": "ETHUSDT", "b": price, "B": "1.00000000", "a": "2600.00000000", "A": "2.00000000"}
             body = frame("ethusdt@bookTicker", quote)
         else:
-            first, update = update + 1, update + rng.randint(1, 20)
+            update += rng.randint(1, 20)
+            first, covered = covered + 1, update
             change = {
                 "e": "depthUpdate",
                 "E": now,
@@ -106,7 +107,6 @@ def elsewhere(rng, line):
     return rng.choice((
         lambda: line.replace(b"ETHUSDT", b"XYZUSDT").replace(b"ethusdt", b"xyzusdt"),
         lambda: line.replace(b'"s":"ETHUSDT"', b'"s":"BTCUSDT"'),
-        lambda: line.replace(b'"U":', b'"pu":7,"U":'),
         lambda: line[:20] + b'{"arg":{"channel":"books","instId":"ETH-USDT"},"action":"update","data":[]}',
         lambda: line[:20] + b'{"result":null,"id":1}',
     ))()  # fmt: skip

@@ -45,7 +45,8 @@ def test_btcusdt_twice(make_root, data):
         assert (result["lost"], result["duplicated"], result["different"], result["out_of_order"]) == (0, 0, 0, 0)
         run.ok(root, "mesh", "down")
         result = verify(root, captures, 0)
-        assert result["ok"] and (result["book_checks"], result["book_equal"]) == (564, 564), result
+        assert result["ok"] and result["book_expected"] == 564, result
+        assert result["book_checks"] == result["book_equal"] > 540  # it begins with a snapshot brought up to the stream
         assert run.ok_json(root, "mesh", "verify")["ok"]
     assert len(list((root / "data").glob("replay-*"))) == 2, "each run of the capture has its own folder"
     plain_h5py_reads_it(root)

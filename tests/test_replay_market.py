@@ -15,11 +15,12 @@ from test_exchange_orders import Rest, configure, limit, served
 from test_exchange_streams import Process, Rebuilt, compare, deaf
 
 from bus.config import ConfigError
+from nodes.simulation.captures import read
 from nodes.simulation.instruments import spec
 from nodes.simulation.market import Execution
 from nodes.simulation.matching import Order
 from nodes.simulation.protocol import NotYet, VenueError, mantissa
-from nodes.simulation.replay import RecordedMarket, Replay, parse
+from nodes.simulation.replay import RecordedMarket, Replay
 
 DATA = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parent.parent.parent / "shared" / "data")
 SPOT = DATA / "hftbacktest" / "spot" / "btcusdt_20240808.gz"
@@ -166,7 +167,7 @@ def test_a_resting_order_is_filled_when_the_opposite_quote_reaches_it():
 )
 def test_a_line_that_is_no_frame_is_refused_with_a_sentence(bad):
     with pytest.raises(ValueError):
-        parse(bad)
+        read(bad)
     replay = Replay({})
     assert replay.pass_line(bad, 0) is None
     assert replay.refused == 1 and replay.position == 1 and "line 1" in replay.error

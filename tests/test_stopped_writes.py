@@ -40,6 +40,8 @@ STEPS = {
     "recorder": {
         "archiving": "place of ArchiveWriter._write of ArchiveWriter._archive: write .N-N.h5",
         "naming": "ArchiveWriter._archive: rename N-N.h5",
+        "laying aside": "ArchiveWriter._lay_aside of ArchiveWriter._archive: write",
+        "joining": "merge_cut of ArchiveWriter._write",
         "manifest": "ArchiveWriter.publish of ArchiveWriter._write: rename watermark.json",
         "committing": "RecentWriter._commit: commit",
         "releasing": "release of Recorder.release",

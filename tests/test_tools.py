@@ -8,7 +8,6 @@ import socket
 import struct
 import subprocess
 import zlib
-from decimal import Decimal
 
 import msgpack
 import numpy as np
@@ -21,7 +20,10 @@ from bus.wire import decode
 from tools import sources, terminal, topics
 from tools.tap import as_dict, line, number
 
-LINE = '1723161253000000000 {"stream":"nexousdt@trade","data":{"e":"trade","t":1,"p":"1.25000000","q":"1.0"}}\n'
+LINE = (
+    '1723161253000000000 {"stream":"nexousdt@trade","data":{"e":"trade","E":1,"s":"NEXOUSDT","t":1,"p":"1.25000000",'
+    '"q":"1.0","T":1,"m":true}}\n'
+)
 
 
 def run(root, program, *words, **more):
@@ -94,9 +96,12 @@ def test_up_refuses_impossible_settings(make_root, settings, sentence):
     [
         (None, "there is no capture"),
         (b"", "is empty"),
-        (b"hello\n", "is not `<receive time> <JSON>`"),
-        (b'123 {"a":1}\n', "names a stream"),
-        (LINE.encode() * 3 + b"172", "line 4"),
+        (b"hello\n", "not `<receive time> <json>`"),
+        (b'123 {"a":1}\n', "neither 13 digits (ms), 16 (µs) nor 19 (ns): '123' has 3"),
+        (b'1723161253000 {"a":1}\n', "neither a frame of a combined stream nor a depth snapshot"),
+        (LINE.encode().replace(b'"m":true', b'"X":"MARKET","m":true'), "a frame of USD-M futures"),
+        (LINE.encode().replace(b"@trade", b"@aggTrade"), "@aggTrade only (1 frames)"),
+        (LINE.encode() * 3 + b"172", "middle of its last line"),
         (gzip.compress(LINE.encode() * 5000)[:-60], "is cut off"),
         (b"\x1f\x8bnonsense, but called gzip", "damaged"),
     ],
@@ -107,7 +112,7 @@ def test_up_refuses_unfit_captures(make_root, content, sentence):
     if content is not None:
         (root / name).write_bytes(content)
     assert sentence in refused_up(root, "--capture", name)
-    assert not (root / "run/overrides.json").exists()
+    assert not (root / "run/overrides.json").exists() and not list((root / "data").glob("replay-*"))
 
 
 def test_up_refuses_a_port_in_use(make_root):
@@ -205,11 +210,10 @@ def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
     one, two = root / "one.gz", root / "two.gz"
 
     def source(*files):
-        return sources.for_captures(root, list(files), 5.0).source
+        return sources.for_captures(root, list(files), 5.0)[0].source
 
     assert source(one) == source(one) == "replay-one", "an unfinished one goes on"
     assert source(one, two) == "replay-one-two"
-    (root / "data/replay-one/exchange").mkdir()
     (root / "data/replay-one/exchange/ended").touch()
     assert source(one) == source(one) == "replay-one-2"
     (root / "elsewhere").mkdir()
@@ -217,13 +221,7 @@ def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
     assert source(two) == "replay-two" and source(root / "elsewhere/two.gz") == "replay-two-2", "another file of that name"
     config = load(root)
     assert config.exchange.speed == 5.0 and config.instruments[0].symbol == "NEXOUSDT"
-    assert config.executor.order_quantity == "50", "about 60 USDT at 1.25"
     assert sources.plain(root).source == "sim" and load(root).exchange.replay == ()
-
-
-def test_amounts_of_an_instrument_that_nobody_configured():
-    assert sources.amounts(Decimal("61837.63"))["order_quantity"] == "0.001"
-    assert sources.amounts(Decimal("0.2")) == {"order_quantity": "300", "position_max": "3000"}
 
 
 def test_every_kind_is_shown(make_root):

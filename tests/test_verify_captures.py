@@ -391,6 +391,18 @@ def test_a_logged_snapshot_that_is_not_that_book_is_found(root, what):
     assert judged(made.lines, made.events)["different"] == 1
 
 
+def test_a_snapshot_is_of_the_instrument_whose_ids_it_has(root):
+    """Another one's, at the end or between its lines, does not spoil the book."""
+    made = scene()
+    other = {"e": "depthUpdate", "E": 1, "s": "ETHUSDT", "U": 7000, "u": 7009, "b": [["5.0", "1.0"]], "a": []}
+    eth = "1 " + json.dumps({"stream": "ethusdt@depth@100ms", "data": other})
+    book = "1 " + json.dumps({"lastUpdateId": 7004, "bids": [["4.0", "1.0"]], "asks": [["6.0", "1.0"]]})
+    Path("two.dat").write_text("\n".join([*made.lines[:9], book, eth, *made.lines[9:]]))
+    streams = capture.read([Path("two.dat")]).streams
+    assert [update_id for update_id, _ in streams["binance.ETHUSDT"].snapshots] == [7004]
+    assert [update_id for update_id, _ in streams["binance.BTCUSDT"].snapshots] == [103]
+
+
 # -- anything
 
 JSON = st.recursive(

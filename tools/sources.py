@@ -4,25 +4,24 @@ Every source has its own folder under data/. A capture that was replayed to its 
 (`replay-btcusdt_20240808-2`); one that was interrupted goes on where it was.
 """
 
+import contextlib
 import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
-from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
-import msgspec
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bus.config import Config, load
+from bus.config import Config, ConfigError, load
 from bus.files import write_file
-from tools.terminal import Failure
+from nodes.simulation.survey import Survey
+from nodes.transport.exchange_files import Capture
+from tools.terminal import Failure, err
 
-LINES_LOOKED_AT = 2000  # all of a capture's streams show up in its first seconds
 ENDED = "ended"  # the exchange leaves this file in its folder when a replay has come to its end
 NAME_MAX = 40
-ORDER_NOTIONAL = Decimal(60)  # what mesh.toml's 0.001 BTC were worth when its captures were made
 
 
 def overrides_path(root: Path) -> Path:
@@ -35,38 +34,46 @@ def plain(root: Path) -> Config:
     return load(root)
 
 
-def for_captures(root: Path, files: list[Path], speed: float) -> Config:
-    """Chooses the source of a replay and writes it into run/overrides.json. Raises Failure for an unfit file."""
-    paths = [str(path.resolve()) for path in files]
-    prices: dict[str, Decimal] = {}
+def for_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, Survey]:
+    """Reads the captures whole, chooses the source of their replay and writes it into run/overrides.json.
+
+    Raises Failure for files that cannot be read to their end, or of which nothing can be served.
+    """
     for path in files:
-        prices = symbols_of(path) | prices
+        check_whole(path)
+    paths = [str(path.resolve()) for path in files]
     usual = plain(root)
+    source = _folder_for(usual, paths)
+    survey = look(files, usual.root / usual.mesh.data / source)
     chosen: dict = {
-        "source": _folder_for(usual, paths),
+        "source": source,
         "exchange": {"replay": paths, "speed": speed},
-        "instruments": [{"symbol": symbol} for symbol in sorted(prices)],
+        "instruments": [{"symbol": symbol} for symbol in sorted(survey.symbols)],
     }
-    first = min(prices)
-    if first not in {instrument.symbol for instrument in usual.instruments} and prices[first]:
-        chosen["executor"] = amounts(prices[first])
     config = load(root, overrides=chosen)
-    config.source_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_file(config.source_dir / "capture.json", json.dumps({"files": paths}).encode())
     overrides_path(root).parent.mkdir(exist_ok=True, mode=0o700)
     write_file(overrides_path(root), json.dumps(chosen).encode())
-    return config
+    return config, survey
 
 
-def amounts(price: Decimal) -> dict[str, str]:
-    """Order size and position bound for an instrument that mesh.toml does not name, whose amounts are for another.
-
-    About ORDER_NOTIONAL an order, one significant digit; ten orders at most.
-    """
-    quantity = ORDER_NOTIONAL / price
-    step = Decimal(1).scaleb(quantity.adjusted())
-    order = max((quantity / step).to_integral_value() * step, Decimal(1).scaleb(-8))
-    return {"order_quantity": f"{order.normalize():f}", "position_max": f"{(10 * order).normalize():f}"}
+def look(files: list[Path], folder: Path) -> Survey:
+    """The survey of the captures, where the exchange finds it again; nothing is left behind of captures that are refused."""
+    made = [one for one in (folder / "exchange", folder) if not one.exists()]
+    columns = (TextColumn("reading {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        name = files[0].name if len(files) == 1 else f"{len(files)} captures"
+        task = progress.add_task(name, total=sum(path.stat().st_size for path in files))
+        try:
+            return Capture([path.resolve() for path in files]).read_whole(
+                folder / "exchange", lambda done: progress.update(task, completed=done)
+            )
+        except ConfigError as error:
+            (folder / "exchange" / "survey.json").unlink(missing_ok=True)
+            for one in made:
+                with contextlib.suppress(OSError):
+                    one.rmdir()
+            raise Failure(str(error).removeprefix("exchange.replay: ")) from None
 
 
 def _folder_for(config: Config, paths: list[str]) -> str:
@@ -90,47 +97,13 @@ def _files_of(folder: Path) -> list[str]:
         return []
 
 
-def symbols_of(path: Path) -> dict[str, Decimal]:
-    """Instruments of a raw capture (lines of `<receive time> <combined-stream JSON>`) → a first price, 0 for none."""
-    symbols: dict[str, Decimal] = {}
-    for number, line in enumerate(_first_lines(path), 1):
-        stamp, _, frame = line.partition(b" ")
-        try:
-            int(stamp)
-            message = msgspec.json.decode(frame)
-        except ValueError:
-            raise Failure(
-                f"{path}: line {number} is not `<receive time> <JSON>` but {line[:60]!r}; a raw capture of Binance "
-                f"spot streams is needed"
-            ) from None
-        stream = message.get("stream", "") if isinstance(message, dict) else ""
-        if "@" in stream:
-            symbol = stream.partition("@")[0].upper()
-            symbols[symbol] = symbols.get(symbol) or _price(message.get("data"))
-    if not symbols:
-        raise Failure(f"{path}: no line names a stream; a raw capture of Binance spot streams is needed")
-    return symbols
-
-
-def _price(message: object) -> Decimal:
-    """Of a trade, or the bid of a best bid and ask; 0 for anything else."""
-    if not isinstance(message, dict):
-        return Decimal(0)
-    text = message.get("p") or message.get("b")
-    try:
-        return Decimal(text) if isinstance(text, str) else Decimal(0)
-    except ArithmeticError:
-        return Decimal(0)
-
-
-def _first_lines(path: Path) -> Iterator[bytes]:
-    """Up to LINES_LOOKED_AT lines; reads the whole file, so that a truncated one is refused before anything starts."""
-    number, line = 0, b""
+def check_whole(path: Path) -> None:
+    """Reads the file to its end: a truncated or damaged one is refused before anything starts."""
+    last = b""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-            for number, line in enumerate(file, 1):
-                if number <= LINES_LOOKED_AT:
-                    yield line.rstrip(b"\n")
+            while chunk := file.read(1 << 20):
+                last = chunk
     except FileNotFoundError:
         raise Failure(f"there is no capture {path}") from None
     except EOFError:
@@ -139,7 +112,7 @@ def _first_lines(path: Path) -> Iterator[bytes]:
         raise Failure(f"{path} is damaged: {error}") from None
     except OSError as error:
         raise Failure(f"{path} cannot be read: {error.strerror or error}") from None
-    if not number:
+    if not last:
         raise Failure(f"{path} is empty")
-    if not line.endswith(b"\n"):
-        raise Failure(f"{path} is cut off in the middle of line {number}")
+    if not last.endswith(b"\n"):
+        raise Failure(f"{path} is cut off in the middle of its last line")

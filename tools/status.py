@@ -69,7 +69,7 @@ def status() -> dict:
     processes = _processes(config)
     if processes is None:
         nothing: dict[str, list] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
-        return {"running": False, "source": config.source, **nothing, "log": {}, "disk": {}}
+        return {"running": False, "source": config.source, **nothing, "replay": None, "log": {}, "disk": {}}
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
@@ -91,6 +91,7 @@ def status() -> dict:
         "source": config.source,
         "nodes": nodes,
         "instruments": unheard(config, window),
+        "replay": replay(window),
         "alerts": [_alert(event, now) for event in alerts[-ALERTS_SHOWN:]],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
@@ -136,6 +137,19 @@ def unheard(config: Config, window: Window) -> list[dict]:
             continue
         out.append({"instrument": subject, "standing": word, "never_heard": kinds, "why": why})
     return out
+
+
+def replay(window: Window) -> dict | None:
+    """How far the local exchange is in its capture, and what of it was not served, by reason; None without a capture."""
+    beat = window.health["exchange"].map() if "exchange" in window.health else {}
+    if "replay_lines" not in beat:
+        return None
+    return {
+        "position": beat["replay_position"],
+        "lines": beat["replay_lines"],
+        "ended": bool(beat["replay_ended"]),
+        "not_served": beat.get("not_served", {}),
+    }
 
 
 def disk(config: Config) -> dict:
@@ -251,6 +265,11 @@ def show(result: dict) -> None:
     out.print(table)
     for one in result["instruments"]:
         out.print(f"\n{one['instrument']}: {one['why']}", style="bold", markup=False)
+    if at := result["replay"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in at["not_served"].items())
+        left_out = f"{sum(at['not_served'].values())} not served: {reasons}" if reasons else "all served"
+        ended = "; ended" if at["ended"] else ""
+        out.print(f"\nreplay: at {at['position']} of {at['lines']} lines, {left_out}{ended}", markup=False)
     for alert in result["alerts"]:
         out.print()
         out.print("{level}, {age_s:.0f} s ago: {target}: {what}: {why}; {action}".format(**alert), markup=False)

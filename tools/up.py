@@ -1,10 +1,13 @@
 """`mesh up`: checks what can be checked, starts supervisord, and returns when it has itself seen the mesh work.
 
-Proof is the log: a trade, a quote, a depth change, a signal, an intent and a fill beyond where it ended before.
+Proof is the log beyond where it ended before, and what this configuration can show there: of the default market a trade, a
+quote, a depth change, a signal, an intent and a fill, as far as models run and the executor can trade; of a capture what it
+holds of trades, quotes and depth, however short it is.
 """
 
 import contextlib
 import fcntl
+import json
 import os
 import socket
 import subprocess
@@ -12,6 +15,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bus.config import Config, find_root, load
@@ -20,15 +24,20 @@ from bus.schema import Kind
 from bus.segments import LogError
 from bus.space import free_of, refusal
 from bus.wire import events
+from nodes.simulation.survey import Survey
 from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tools import sources
 from tools.status import read_window, unheard
 from tools.terminal import Failure, err, out
 
-PROOF = (Kind.trade, Kind.quote, Kind.depth, Kind.signal, Kind.intent, Kind.fill)
+MARKET = (Kind.trade, Kind.quote, Kind.depth)
+TRADING = (Kind.intent, Kind.fill)
+SIZES = ("quantity", "notional", "price", "position")  # refusals by which the executor says that it can send no order at all
+DEATHS_MAX = 3  # of the exchange within one `mesh up`, before that is the answer
 FREE_BYTES_MIN = 256 << 20  # a log segment, an outbox segment each, and an archive file, with room to notice
 FREE_INODES_MIN = 200  # each of these files takes one, and each instrument's of a cut
 LOOK_S = 0.1
+STREAMS_SHOWN = 12
 RATES_S = 1.0  # rates are what comes in so long, once everything is there
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
 
@@ -43,19 +52,26 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> dict:
             return _already(load(root), captures, running)
         if not (root / "supervisor.conf").is_file():
             raise Failure(f"{root} has no supervisor.conf; it belongs beside mesh.toml")
-        config = sources.for_captures(root, captures, speed) if captures else sources.plain(root)
+        survey = None
+        if captures:
+            config, survey = sources.for_captures(root, captures, speed)
+            show_capture(survey.summary())
+        else:
+            config = sources.plain(root)
         check_places(config)
         after = _end_of_log(config)
         started = time.monotonic()
         _start(root)
-        counts, seconds = _watch(config, after, started + timeout_s)
+        seen, seconds = _watch(config, survey, after, started + timeout_s)
     return {
         "running": True,
         "already": False,
         "source": config.source,
         "instruments": unheard(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
-        "rates": {kind.name: round(counts[kind] / seconds, 1) for kind in proof(config)},
+        "rates": {kind.name: round(seen.counts[kind] / seconds, 1) for kind in proof(config, survey)},
+        "not_trading": seen.cannot_trade(),
+        "capture": survey.summary() if survey else None,
     }
 
 
@@ -159,45 +175,100 @@ def _start(root: Path) -> None:
         raise Failure(f"supervisord did not start: {said[-1] if said else f'exit {code}'}")
 
 
-def _watch(config: Config, after: int, deadline: float) -> tuple[Counter, float]:
-    """Counts what is in the log beyond `after` until every kind of PROOF is among it: (events by kind, seconds)."""
-    counts: Counter = Counter()
-    wanted = proof(config)
+@dataclass
+class Seen:
+    """What the log has shown: events by kind, and what executor and exchange said of themselves last."""
+
+    executor: str
+    counts: Counter = field(default_factory=Counter)
+    beats: dict[str, dict] = field(default_factory=dict)
+    exchanges: set[int] = field(default_factory=set)  # pids that the exchange has had
+
+    def take(self, tail: Tail) -> None:
+        try:
+            while batches := tail.read():
+                for batch in batches:
+                    for event in events(batch.body):
+                        self.counts[event.kind] += 1
+                        if event.kind == Kind.health and event.subject in (self.executor, "exchange"):
+                            self.beats[event.subject] = event.map()
+        except LogError as error:
+            raise Failure(str(error)) from None
+
+    def cannot_trade(self) -> str:
+        """Why the executor has sent nothing and will send nothing, in its own words; "" if that is not so."""
+        beat = self.beats.get(self.executor, {})
+        refused = {reason: count for reason, count in beat.get("refused", {}).items() if reason in SIZES}
+        if beat.get("intents") or not refused:
+            return ""
+        return ", ".join(f"{count} refused for {reason}" for reason, count in sorted(refused.items()))
+
+
+def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -> tuple[Seen, float]:
+    """Reads the log beyond `after` until it shows all that `proof` names: (what it has shown of RATES_S, these seconds)."""
+    seen = Seen("executor")
+    wanted = proof(config, survey)
     tail = Tail(config.log_dir, after)
     client = Supervisord(config.root / "run")
     away_until = time.monotonic() + AWAY_S_MAX
     status = err.status("starting") if err.is_terminal else contextlib.nullcontext()
     with status as line, contextlib.closing(tail), contextlib.closing(client):
-        while missing := _count(tail, counts, wanted):
+        while missing := _missing(seen, tail, wanted):
             now = time.monotonic()
             if now > deadline:
                 raise Failure(_what_is_missing(config, missing, client))
             if now > away_until:
                 away_until = now + 1
                 _still_there(client)
+            _exchange_lives(config, seen, missing, client)
+            if survey and (config.exchange_dir / sources.ENDED).exists() and not _missing_in_all(config, wanted):
+                break  # it was over before we looked, or an earlier run had all but its end
             if line is not None:
                 line.update(f"waiting for {', '.join(missing)}")
             time.sleep(LOOK_S)
-        counts.clear()
+        seen.counts.clear()
         begun = time.monotonic()
         time.sleep(RATES_S)
-        _count(tail, counts, wanted)
-        return counts, time.monotonic() - begun
+        seen.take(tail)
+        _exchange_lives(config, seen, [], client)
+        return seen, time.monotonic() - begun
 
 
-def proof(config: Config) -> tuple[Kind, ...]:
-    """What has to flow; without an executor nothing is ordered."""
-    return PROOF if config.executor.enabled else PROOF[:4]
+def proof(config: Config, survey: Survey | None = None) -> tuple[Kind, ...]:
+    """What has to flow in this configuration."""
+    if survey:
+        return tuple(kind for kind in MARKET if kind.name in survey.kinds())
+    if not config.models:
+        return MARKET
+    first = config.instrument("").subject
+    heard = (config.executor.instrument or first) in {model.instrument or first for model in config.models}
+    return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and heard else ()))
 
 
-def _count(tail: Tail, counts: Counter, wanted: tuple[Kind, ...]) -> list[str]:
-    try:
-        while batches := tail.read():
-            for batch in batches:
-                counts.update(event.kind for event in events(batch.body))
-    except LogError as error:
-        raise Failure(str(error)) from None
-    return [kind.name for kind in wanted if not counts[kind]]
+def _missing(seen: Seen, tail: Tail, wanted: tuple[Kind, ...]) -> list[str]:
+    seen.take(tail)
+    missing = [kind for kind in wanted if not seen.counts[kind]]
+    if set(missing) <= set(TRADING) and seen.cannot_trade():
+        return []
+    return [kind.name for kind in missing]
+
+
+def _missing_in_all(config: Config, wanted: tuple[Kind, ...]) -> list[str]:
+    """Likewise, of the whole log of this source."""
+    found: set[int] = set()
+    with contextlib.closing(Tail(config.log_dir, 0)) as tail:
+        while len(found & set(wanted)) < len(wanted) and (batches := tail.read()):
+            found.update(event.kind for batch in batches for event in events(batch.body))
+    return [kind.name for kind in wanted if kind not in found]
+
+
+def _exchange_lives(config: Config, seen: Seen, missing: list[str], client: Supervisord) -> None:
+    """Raises Failure when the local exchange dies and begins again, over and over: what it has sent so far proves nothing."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        seen.exchanges.add(json.loads((config.root / "run" / "exchange.json").read_text())["pid"])
+    if len(seen.exchanges) > DEATHS_MAX:
+        what = f"the local exchange dies again and again ({len(seen.exchanges)} processes so far)"
+        raise Failure(f"{what}: {_what_is_missing(config, missing or ['end of that'], client)}")
 
 
 def _still_there(client: Supervisord) -> None:
@@ -229,6 +300,8 @@ def show(result: dict) -> None:
     rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
     out.print(f"In the log, per second: {rates}.")
+    if result["not_trading"]:
+        out.print(f"The executor cannot trade: {result['not_trading']} (executor.order_quantity, position_max)", style="bold")
     for one in result["instruments"]:
         out.print(f"{one['instrument']}: {one['why']}", style="bold", markup=False)
     out.print("Next:")
@@ -240,3 +313,20 @@ def show(result: dict) -> None:
         ("make down", "stop; `make up` goes on where it was"),
     ):
         out.print(f"  {command:<52} {what}")
+
+
+def show_capture(summary: dict) -> None:
+    """What a capture holds, for a person, before its replay: on stderr, so that `--json` is alone on stdout."""
+    bad = sum(summary["not_served"].values())
+    words = f"{summary['dialect']}, receive times in {summary['unit']}, {summary['lines']} lines of {summary['seconds']:g} s"
+    found = f"{len(summary['symbols'])} symbols, {summary['snapshots']} book snapshots"
+    err.print(f"Capture: {words}, {found}, {bad} lines not served.", markup=False)
+    for name, count in list(summary["streams"].items())[:STREAMS_SHOWN]:
+        note = " (sent to who asks, not recorded)" if name in summary["not_recorded"] else ""
+        err.print(f"  {count:>9} {name}{note}", markup=False)
+    if len(summary["streams"]) > STREAMS_SHOWN:
+        err.print(f"  and {len(summary['streams']) - STREAMS_SHOWN} streams more (--json has all)")
+    for reason, count in summary["not_served"].items():
+        err.print(f"  {count:>9} not served: {reason}; the first: {summary['first'][reason][:200]}", style="bold", markup=False)
+    if summary["jumps"]:
+        err.print(f"  {summary['jumps']} receive times go back, or jump by more than an hour", markup=False)

@@ -20,7 +20,7 @@ from bus.schema import GAP, GapState, Kind, Reason
 from bus.wire import encode, set_flags
 from nodes.sequencing import clipping, doubts, exclusive, lines
 from nodes.sequencing.gaps import Gap, Run
-from nodes.sequencing.stream import CONFIRM, DISORDER, JUMP, REPAIRED, RESET, SNAPSHOT, Offer, Stream, offer_of
+from nodes.sequencing.stream import CONFIRM, DISORDER, REPAIRED, RESET, SNAPSHOT, Offer, Stream, offer_of
 
 ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
 MISSING_MAX = 1000  # open gaps remembered per stream; the oldest beyond them is declared unrecoverable
@@ -165,11 +165,14 @@ class Arbiter:
                 self._drop(stream, one)  # of the time before the venue's ids began anew
                 return True
             self._cross(stream, one, out)
+        if stream.refused and (one.first_id, one.last_id) in stream.refused:
+            self._drop(stream, one)  # another line's copy of what was taken back
+            return True
         if stream.rule == "rising":
             return self._settle_rising(stream, one, out)
         if last is None:
             self._take(stream, one, out)
-        elif one.first_id > last + 1 or (one.last_id - last > JUMP and self._held_back(stream, one)):
+        elif one.first_id > last + 1 or (one.last_id - last > DISORDER and self._held_back(stream, one)):
             return False
         elif one.flags & SNAPSHOT:
             self._settle_snapshot(stream, one, last, out)
@@ -208,7 +211,7 @@ class Arbiter:
                     out.append(self._joined(stream, one))
             self._doubt(stream, one, last, out)
         elif last is None or one.line in stream.joined:
-            if last is not None and one.last_id - last > JUMP and self._held_back(stream, one):
+            if last is not None and one.last_id - last > DISORDER and self._held_back(stream, one):
                 return False
             stream.joined.add(one.line)
             self._take(stream, one, out)
@@ -252,8 +255,7 @@ class Arbiter:
         if stream.kind == Kind.depth:
             self.cross(stream.subject, one.line, one.number)
         else:
-            assert stream.crossed is not None
-            stream.crossed[one.line] = one.number
+            stream.cross(one.line, one.number)
             stream.joined.add(one.line)
         out.append(self._joined(stream, one))
 
@@ -291,8 +293,9 @@ class Arbiter:
             set_flags(one.event, flags)
         out.append(one.event)
         if stream.doubts:
+            newer = {line for line, run in stream.doubts.runs.items() if run.newer}
             for copy in stream.doubts.take_all():
-                self._copy(stream, copy, out)
+                self._copy(stream, copy, out, copy.line in newer)
 
     def _drop(self, stream: Stream, one: Offer) -> None:
         self.duplicates[one.line] = self.duplicates.get(one.line, 0) + 1
@@ -424,7 +427,7 @@ class Arbiter:
         if one.last_id == last and not (one.flags or stream.jumped):
             self._drop(stream, one)
             return
-        if not (one.line == stream.teller and stream.above_sure(one.first_id)) and self._fills(stream, one, out):
+        if not stream.above_sure(one.first_id) and self._fills(stream, one, out):
             return
         for other in stream.doubts.begins_anew(one, last):
             self._copy(stream, other, out)
@@ -437,11 +440,12 @@ class Arbiter:
     def _fills(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
         return bool(stream.gaps) and one.first_id <= stream.gaps.high and self._repair(stream, one, out)
 
-    def _copy(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+    def _copy(self, stream: Stream, one: Offer, out: list[bytearray], newer: bool = False) -> None:
+        """`newer`: by the venue's time it is later than what was known when it came, so it is no copy."""
         if self._fills(stream, one, out):
             return
-        if stream.overtaken(one):
-            why = f"{stream.topic} says id {one.last_id} after {stream.last}: it was overtaken, and its place is gone"
+        if stream.overtaken(one) or (newer and not one.snapshot):
+            why = f"{stream.topic} says id {one.last_id} after {stream.last}: it is no copy, and its place is gone"
             out.append(self._refusal(stream, one, why))
         self._drop(stream, one)
 
@@ -451,11 +455,12 @@ class Arbiter:
             return
         above = stream.above_sure(run.offers[0].first_id)
         verdict = stream.doubts.verdict(line, above, line == stream.teller, self.now, self.hold_ns)
-        if verdict is doubts.Verdict.copies and run.at == stream.last and self._may_be_anew(stream.subject, line):
+        untimed = verdict is doubts.Verdict.copies and run.at == stream.last and not run.newer
+        if untimed and self._may_be_anew(stream.subject, line):
             return  # its book's ids are later than all that is known: what becomes of that decides
         if verdict is doubts.Verdict.copies or run.at != stream.last:
             for one in stream.doubts.runs.pop(line).offers:
-                self._copy(stream, one, out)
+                self._copy(stream, one, out, newer=run.newer)
         elif verdict is doubts.Verdict.contradiction and self.check_ids:
             self._go_back(stream, out)
         elif verdict is doubts.Verdict.era and self.follow_eras:
@@ -485,7 +490,9 @@ class Arbiter:
     def _go_back(self, stream: Stream, out: list[bytearray]) -> None:
         """The last id was absurd, and is in the log: from the last confirmed one on nothing is known up to what goes on."""
         sure = stream.sure
+        assert stream.last is not None
         above, absurd = [], stream.last
+        stream.refused.append((stream.head_first, absurd))
         for one in stream.doubts.take_all():
             if sure is None or one.first_id > sure:
                 above.append(one)
@@ -550,6 +557,8 @@ class Arbiter:
         self._drain(stream, out)
         quotes = self.streams.get((int(Kind.quote), stream.subject))
         if stream.kind == Kind.depth and quotes is not None and quotes.doubts:  # their ids are of the book
+            for run in quotes.doubts.runs.values():
+                self._cross(quotes, run.offers[0], out)  # it may have said one before the book's first change
             self._hold(quotes, list(quotes.doubts.take_all()), before=True)
             self._drain(quotes, out)
 

@@ -67,7 +67,7 @@ def _joined(arbiter: Arbiter, event: Event, line: str, kind: int) -> None:
         return
     stream = arbiter.stream(kind, event.subject)
     if stream.crossed is not None:
-        stream.crossed.setdefault(line, event.last_id)
+        stream.cross(line, event.last_id)
     if kind == Kind.quote:
         stream.joined.add(line)
         stream.marks.pop(line, None)

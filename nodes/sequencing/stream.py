@@ -16,7 +16,7 @@ from nodes.venues.rules import rule
 SNAPSHOT, REPAIRED, RESET, UNSYNCED = int(Flag.SNAPSHOT), int(Flag.REPAIRED), int(Flag.RESET), int(Flag.UNSYNCED)
 MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per stream
 JUMP = 100_000  # ids: a smaller step is in proportion for any stream
-DISORDER = 1000  # trades: ids that lie so near below a jump are late, not a contradiction
+DISORDER = 1000  # trades, whose ids are counted one by one: so much is in proportion, and what lies so near below is late
 WIDER = 16  # a step of more than so many times the widest of late is out of proportion, until a neighbour confirms it
 CONFIRM = 3  # events of its line, each near and above, that confirm an id out of proportion: a venue may be wrong twice
 RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
@@ -64,7 +64,9 @@ class Stream:
         self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
         self.refused: deque[tuple[int, int]] = deque(maxlen=16)  # ids of such events: other lines bring copies
-        self.recent: dict[int, None] = {}  # rising: the newest ids taken, in order
+        self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
+        self.known_from = -1  # … all above this one
+        self.head_first = 0  # first id of the event that `last` is of
         self.synced = False  # depth: a snapshot has been taken and the chain is whole since
         self.unsynced = Unsynced()  # depth, while it is not: the changes that a snapshot has to be brought up with
         self.gaps = Gaps()  # trades: those that are open
@@ -123,17 +125,19 @@ class Stream:
             elif not self.jumped:
                 self.sure = last
         self.widest = max(step, self.widest - (self.widest >> FADE))
+        self.head_first = first_id
         self.teller = "" if self.sure == last_id else line
         self.last, self.venue_ns, self.jumped = last_id, venue_ns, False
 
     def remember(self, last_id: int) -> None:
         self.recent[last_id] = None
         if len(self.recent) > RECENT_MAX:
-            del self.recent[next(iter(self.recent))]
+            self.known_from = next(iter(self.recent))
+            del self.recent[self.known_from]
 
     def overtaken(self, one: Offer) -> bool:
         """Whether it is no copy of anything: a rising id that comes too late to have its place."""
-        return self.rule == "rising" and one.last_id not in self.recent and one.last_id > next(iter(self.recent), one.last_id)
+        return self.rule == "rising" and one.last_id > self.known_from and one.last_id not in self.recent
 
     def advance_whole(self, last_id: int, venue_ns: int) -> None:
         """A snapshot is taken: it needs no neighbour."""
@@ -166,7 +170,7 @@ class Stream:
 
     def doubtful(self, one: Offer) -> bool:
         """Whether its ids are out of proportion to what the stream has said of late."""
-        if self.last is None or one.last_id - self.last <= JUMP:
+        if self.last is None:
             return False
         if self.rule == "rising":
             return one.last_id - self.last > self.proportion
@@ -175,7 +179,7 @@ class Stream:
     @property
     def proportion(self) -> int:
         """The widest step, in ids, that needs no neighbour's word."""
-        return max(JUMP, WIDER * self.widest)
+        return max(DISORDER if self.kind == Kind.trade else JUMP, WIDER * self.widest)
 
     def mark(self, line: str, number: int) -> None:
         """The line has a new connection: its events beyond `number` need not follow on those before."""
@@ -204,6 +208,11 @@ class Stream:
             return False
         return abs(one.last_id - self.last) < abs(one.last_id - self.before)
 
+    def cross(self, line: str, number: int) -> None:
+        """The line's events from this number on are of the new era."""
+        assert self.crossed is not None
+        self.crossed[line] = min(number, self.crossed.get(line, number))
+
     def reset(self, line: str, number: int) -> None:
         """The venue began its ids anew, as this line was the first to say."""
         self.before = self.last or 0
@@ -211,6 +220,7 @@ class Stream:
         self.joined, self.marks = set(), {}
         self.sure, self.teller, self.jumped, self.widest = None, "", False, 0
         self.recent.clear()
+        self.known_from = -1
         self.synced = False
         self.unsynced.clear()
         if self.kind != Kind.depth:  # the snapshot that says so sets it there
@@ -249,6 +259,7 @@ class Stream:
         self.joined, self.marks = set(state["joined"]), state["marks"]
         self.crossed = state["crossed"]
         self.owner, self.away = state["owner"], state["away"]
+        self.known_from = -1 if self.last is None else self.last
         self.sure = state.get("sure", self.last)  # an older version confirmed nothing
         self.teller, self.jumped = state.get("teller", ""), state.get("jumped", False)
         self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)

@@ -9,13 +9,14 @@ from nodes.simulation.derived import Derived
 from nodes.simulation.desk import Desk
 from nodes.simulation.fees import SCHEDULES, Fees
 from nodes.simulation.flow import Flow
-from nodes.simulation.instruments import KNOWN, Spec, spec, step
+from nodes.simulation.instruments import KNOWN, Spec, quantity_max, spec
 from nodes.simulation.market import Market
 from nodes.simulation.orders import Line
 from nodes.simulation.population import in_order, shape
 from nodes.simulation.protocol import UNIT, mantissa
 from nodes.simulation.queue import MODELS as QUEUES
-from nodes.simulation.replay import OWN_TRADES_FROM, RecordedMarket, Replay, symbols_of
+from nodes.simulation.replay import OWN_TRADES_FROM, RecordedMarket, Replay
+from nodes.simulation.survey import Survey, step
 from nodes.simulation.tape import Print, Tape
 from nodes.simulation.venue import Venue
 
@@ -77,27 +78,23 @@ class Core:
         return cls(config, markets, lines, era)
 
     @classmethod
-    def recorded(cls, config: Config, heads: list[list[str]], lines: list[Line], snapshot_ahead: Callable[[], bool]) -> "Core":
-        """Markets for what the first lines of the captures show, and for what mesh.toml names."""
-        seen: dict[str, tuple[list[int], list[int]]] = {}
-        for head in heads:
-            for symbol, (prices, quantities) in symbols_of(head).items():
-                have = seen.setdefault(symbol, ([], []))
-                have[0].extend(prices)
-                have[1].extend(quantities)
+    def recorded(cls, config: Config, survey: Survey, lines: list[Line], snapshot_ahead: Callable[[], bool]) -> "Core":
+        """Markets for what the captures hold, and for what mesh.toml names."""
         queue = QUEUES[config.exchange.queue]()
         markets = {}
-        for symbol in dict.fromkeys([*seen, *(i.symbol for i in config.instruments)]):
-            known = spec(symbol)
-            prices, quantities = seen.get(symbol, ([], []))
-            if symbol not in KNOWN and prices:
-                known = known._replace(tick=step(prices, known.tick), lot=step(quantities, known.lot), start=prices[0])
+        for symbol in dict.fromkeys([*survey.symbols, *(i.symbol for i in config.instruments)]):
+            known, shape = spec(symbol), survey.symbols.get(symbol)
+            if symbol not in KNOWN and shape and shape.price:
+                known = known._replace(
+                    tick=step(shape.tick, known.tick), lot=step(shape.lot, known.lot), start=shape.price,
+                    quantity_max=quantity_max(shape.price),
+                )  # fmt: skip
             markets[symbol] = RecordedMarket(known, snapshot_ahead, config.exchange.trades_kept, queue)
         return cls(config, markets, lines)
 
-    def replay_to(self, lines: Iterable[str]) -> Replay:
-        """Takes a capture to where its clients had it, without telling anyone."""
-        replay = Replay(self.markets)
+    def replay_to(self, lines: Iterable[str], depths: dict[str, str] | None = None) -> Replay:
+        """Takes a capture to where its clients had it, without telling anyone. `depths`: see Replay."""
+        replay = Replay(self.markets, depths)
         for line in lines:
             replay.pass_line(line, 0)
             for market in self.markets.values():

@@ -72,6 +72,7 @@ class Faults:
         self._last_due: dict[tuple[Any, str], float] = {}
         self._order = 0
         self._stale: dict[tuple[Any, str], bytes] = {}
+        self._jumped: set[tuple[Any, str]] = set()  # client and stream whose last frame's id was absurd
         self._drips: dict[Any, list] = {}  # client → [bytes not sent, when last looked at]
 
     # ---- on command
@@ -166,6 +167,7 @@ class Faults:
             if planned.fault.kind in FRAMES and self._concerns(planned.fault, client, stream) and planned.takes():
                 self._tamper(planned, client, stream, frame)
                 return False
+        self._jumped.discard((client, stream))
         last = self._last_due.get((client, stream))
         if self.latency and stream == "user":
             last = max(last or 0.0, self.clock() + self.latency().response_s)
@@ -211,6 +213,7 @@ class Faults:
         elif kind == "truncate":
             other = tampering.truncated(frame)
         elif kind == "jump":
+            self._jumped.add((client, stream))
             other = tampering.jumped(frame, stream, planned.fault.by)
         else:
             other = tampering.crossed(frame)
@@ -290,6 +293,7 @@ class Faults:
     def closed(self, client: Any) -> None:
         self._held.pop(client, None)
         self._drips.pop(client, None)
+        self._jumped = {key for key in self._jumped if key[0] is not client}
         self._late = [row for row in self._late if row[2] is not client]
         heapq.heapify(self._late)
         for mine in (self._stale, self._last_due):
@@ -353,8 +357,8 @@ class Faults:
             return False
         if (fault.from_ms or fault.to_ms) and not fault.from_ms <= self.market_ms() < (fault.to_ms or float("inf")):
             return False
-        if fault.kind == "jump" and not tampering.id_of(stream):
-            return False
+        if fault.kind == "jump" and ((client, stream) in self._jumped or not tampering.id_of(stream)):
+            return False  # two in a row would confirm one another
         return fnmatchcase(stream, fault.stream or "*@*")
 
     def _frame(self, planned: Planned, client: Any, stream: str, what: str, frame: bytes) -> None:

@@ -46,20 +46,12 @@ def spec(symbol: str) -> Spec:
     quote = next((q for q in QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
     base = symbol[: len(symbol) - len(quote)] or symbol
     tick, lot, start = KNOWN.get(symbol, UNKNOWN)
-    # a step of a whole lot at one tick of a cheap instrument must still be worth something: cheap ones trade in millions
-    most = 9000 * UNIT if mantissa(start) >= 100 * UNIT else 9_000_000 * UNIT
-    return Spec(symbol, base, quote, mantissa(tick), mantissa(lot), mantissa(start), quantity_max=most)
+    return Spec(symbol, base, quote, mantissa(tick), mantissa(lot), mantissa(start), quantity_max=quantity_max(mantissa(start)))
 
 
-def step(mantissas: list[int], otherwise: int) -> int:
-    """The largest power of ten that divides all of them: the step that recorded prices or quantities show."""
-    power = 1
-    values = [m for m in mantissas if m]
-    if not values:
-        return otherwise
-    while power < 10**18 and all(m % (power * 10) == 0 for m in values):
-        power *= 10
-    return power
+def quantity_max(price: int) -> int:
+    """A step of a whole lot at one tick of a cheap instrument must still be worth something: cheap ones trade in millions."""
+    return (9000 if price >= 100 * UNIT else 9_000_000) * UNIT
 
 
 def check_filters(spec: Spec, order_type: str, side: int, price: int, quantity: int, reference: int) -> None:

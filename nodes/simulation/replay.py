@@ -1,96 +1,30 @@
 """A recorded market: lines of a raw capture to frames at their recorded pace, the book at the replay position, and our
 orders matched against it. Pure: lines come from whoever opened the files.
 
-A line is `<receive time> <json>`: the time is 16 digits of µs or 19 of ns; the JSON is a frame of a combined stream
-(`{"stream":…,"data":…}`), or a REST depth snapshot (`{"lastUpdateId":…}`).
-
 Our orders leave the recorded market as it is (no impact). A taker fills against the levels of the replayed book; a
 resting order fills when a recorded trade prints through its price, or at its price after the quantity that stood ahead
 of it has traded or left (nodes/simulation/queue.py says which of it leaves), or when the recorded opposite best quote
 reaches it.
 """
 
-from typing import Any, NamedTuple
+from collections import Counter
+from typing import Any
 
-import msgspec
 from sortedcontainers import SortedDict
 
-from nodes.simulation.captures import LINE, recv_ns
+from nodes.simulation.captures import Book, Changed, Frame, Quoted, Traded, Unserved, read
 from nodes.simulation.instruments import Spec
 from nodes.simulation.market import Execution, aggregate_frame, snapshot
 from nodes.simulation.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
-from nodes.simulation.protocol import NotYet, VenueError, mantissa
+from nodes.simulation.protocol import NotYet, VenueError
 from nodes.simulation.queue import Model, Place, risk_averse
+from nodes.simulation.survey import coarser
 from nodes.simulation.tape import RETAINED, Aggregate, Print, Tape
 
 PENDING_MAX = 20_000  # depth changes kept while waiting for a snapshot; a capture holds ten per second
 OWN_TRADES_FROM = 10**15  # ids of our own fills, far from the recorded ones, which stay as they were
-
-
-class _Head(msgspec.Struct):
-    stream: str = ""
-    data: msgspec.Raw = msgspec.Raw(b"")
-    lastUpdateId: int = -1
-    bids: list[tuple[str, str]] = []
-    asks: list[tuple[str, str]] = []
-
-
-class _Trade(msgspec.Struct):
-    s: str
-    t: int
-    p: str
-    q: str
-    T: int
-    m: bool
-
-
-class _Ticker(msgspec.Struct):
-    s: str
-    u: int
-    b: str
-    B: str
-    a: str
-    A: str
-
-
-class _Depth(msgspec.Struct):
-    s: str
-    U: int
-    u: int
-    b: list[tuple[str, str]]
-    a: list[tuple[str, str]]
-
-
-class Frame(NamedTuple):
-    """One line of a capture. `stream` "" = a snapshot, which was never on a stream."""
-
-    recv_ns: int
-    stream: str
-    text: str
-    head: Any
-
-    @property
-    def data(self) -> str:
-        """The payload as it was recorded, character by character."""
-        return bytes(self.head.data).decode()
-
-
-_head = msgspec.json.Decoder(_Head)
-_trade, _ticker, _depth = msgspec.json.Decoder(_Trade), msgspec.json.Decoder(_Ticker), msgspec.json.Decoder(_Depth)
-
-
-def parse(line: str) -> Frame:
-    """Raises ValueError with a sentence."""
-    match = LINE.match(line)
-    if not match:
-        raise ValueError(f"{line[:60]!r} is not `<receive time in µs or ns> <json>`")
-    try:
-        head = _head.decode(match[2])
-    except msgspec.DecodeError as error:
-        raise ValueError(f"{line[:60]!r}: {error}") from None
-    if not head.stream and head.lastUpdateId < 0:
-        raise ValueError(f"{line[:60]!r} is neither a frame of a combined stream nor a depth snapshot")
-    return Frame(recv_ns(line), head.stream, match[2], head)
+JUMP_IDS = 10**6  # an id that goes on by more counts when its successor confirms it; real changes join a few thousand
+TIME_MS_MAX = 4_102_444_800_000  # the year 2100: a venue's time beyond it is no time
 
 
 class RecordedMarket:
@@ -113,81 +47,102 @@ class RecordedMarket:
         self.happened: list[tuple] = []  # rows of the ledger, until someone takes them
         self.on_fill: Any = None
         self.on_expire: Any = None
-        self._pending: list[_Depth] = []
+        self._pending: list[Changed] = []
+        self._doubtful: Changed | None = None  # a change whose last id jumps, until its successor shows what it is
+        self._doubtful_print: Print | None = None  # likewise a trade
+        self._confirmed = False  # whether a change has gone on from the snapshot
+        self._heard = -1  # last id of the newest change, whether or not there is a book
         self._has_snapshot_ahead = has_snapshot_ahead
 
     # ---- the recorded side
 
     def apply(self, frame: Frame, now_ms: int) -> None:
-        """Moves the market on by one frame of its own. Raises ValueError (or its msgspec kind) for a malformed one."""
-        if frame.stream == "":
-            self._snapshot(frame.head)
-            return
-        kind = frame.stream.partition("@")[2]
-        if kind == "trade":
-            self._traded(_trade.decode(frame.head.data), now_ms)
-        elif kind == "bookTicker":
-            tick = _ticker.decode(frame.head.data)
-            self.ticker = (
-                tick.u,
-                {1: (mantissa(tick.b), mantissa(tick.B)), -1: (mantissa(tick.a), mantissa(tick.A))},
-            )
-            best = self.ticker[1]
-            self.happened.append(("quote", self.spec.symbol, tick.u, *best[1], *best[-1]))
-            self._crossed(now_ms)
-        elif kind == "aggTrade":
+        """Moves the market on by one frame of its own. Raises Unserved for a snapshot that cannot be of this book."""
+        row, symbol = frame.row, self.spec.symbol
+        if frame.kind == "snapshot":
+            self._snapshot(row)
+        elif frame.kind == "trade":
+            self._traded(row, now_ms)
+        elif frame.kind == "bookTicker":
+            self._quoted(row, now_ms)
+        elif frame.kind == "aggTrade":
             self.aggregates = False
-        elif kind in ("depth", "depth@100ms"):
-            change = _depth.decode(frame.head.data)
-            self.happened.append(("depth", self.spec.symbol, change.U, change.u, _levels(change.b, change.a)))
-            self._changed(change)
+        elif frame.kind == "depth":
+            self.happened.append(("depth", symbol, row.first, row.last, row.levels))
+            self._heard = row.last if abs(row.last - self._heard) <= JUMP_IDS or self._heard < 0 else self._heard
+            self._changed(row)
 
-    def _snapshot(self, head: _Head) -> None:
-        if head.lastUpdateId < self.book_id:
+    def _snapshot(self, book: Book) -> None:
+        if book.last < self.book_id:
             return  # the stream is further already
-        pending, self._pending = self._pending, []
+        if self._heard >= 0 and book.last - self._heard > JUMP_IDS:
+            raise Unserved("a snapshot out of proportion", f"lastUpdateId {book.last}, its stream is at {self._heard}")
+        pending, self._pending, self._doubtful = self._pending, [], None
         self.sides = {1: SortedDict(), -1: SortedDict()}
-        for side, rows in ((1, head.bids), (-1, head.asks)):
-            self.sides[side].update((-side * mantissa(p), mantissa(q)) for p, q in rows)
-        self.book_id = head.lastUpdateId
-        self.happened.append(("book", self.spec.symbol, self.book_id, _levels(head.bids, head.asks)))
+        for side, price, quantity in book.levels:
+            self.sides[side][-side * price] = quantity
+        self.book_id, self._confirmed = book.last, False
+        self.happened.append(("book", self.spec.symbol, self.book_id, book.levels))
         for change in pending:
-            self._changed(change)
+            if change.last > self.book_id:
+                self._changed(change)
 
-    def _changed(self, change: _Depth) -> None:
-        if self.book_id >= 0:
-            if change.u <= self.book_id:
-                return
-            if self.book_id + 1 < change.U:
-                self.book_id = -1  # a hole in the capture: what is left belongs to no book
+    def _changed(self, change: Changed) -> None:
         if self.book_id < 0:
-            self._pending.append(change)
-            if len(self._pending) > PENDING_MAX:
-                del self._pending[: PENDING_MAX // 2]
+            self._wait(change)
+            return
+        if (held := self._doubtful) is not None:
+            self._doubtful = None
+            if change.last >= held.last:
+                self._take(held)  # the ids go on above it: it was right
+            elif held.first <= self.book_id + 1 < change.first:
+                self._take(held._replace(last=change.first - 1))  # its successor says where it ends
+        if self.book_id >= 0 and change.last - self.book_id > JUMP_IDS:
+            self._doubtful = change
+        else:
+            self._take(change)
+
+    def _wait(self, change: Changed) -> None:
+        self._pending.append(change)
+        if len(self._pending) > PENDING_MAX:
+            del self._pending[: PENDING_MAX // 2]
+
+    def _take(self, change: Changed) -> None:
+        if self.book_id - change.last > JUMP_IDS and not self._confirmed:
+            self.book_id = -1  # the snapshot's id was absurd
+        elif 0 <= change.last <= self.book_id:
+            return
+        if self.book_id + 1 < change.first:
+            self.book_id = -1  # a hole in the capture: what is left belongs to no book
+        if self.book_id < 0:
+            self._wait(change)
             return
         before = {order.id: self._recorded(order) for order in self.own.values()}
-        for side, rows in ((1, change.b), (-1, change.a)):
-            levels = self.sides[side]
-            for price_text, quantity_text in rows:
-                key, quantity = -side * mantissa(price_text), mantissa(quantity_text)
-                if quantity:
-                    levels[key] = quantity
-                else:
-                    levels.pop(key, None)
-        self.book_id = change.u
+        for side, price, quantity in change.levels:
+            if quantity:
+                self.sides[side][-side * price] = quantity
+            else:
+                self.sides[side].pop(-side * price, None)
+        self.book_id, self._confirmed = change.last, True
         for order in self.own.values():
             there = self._recorded(order)
             if there != before[order.id]:
                 self.queue(self.places[order.id], before[order.id], there)
 
-    def _traded(self, row: _Trade, now_ms: int) -> None:
-        trade = Print(row.t, mantissa(row.p), mantissa(row.q), row.T, int(row.m))
-        self.tape.append(trade)
+    def _quoted(self, tick: Quoted, now_ms: int) -> None:
+        best = {1: (tick.bid, tick.bid_quantity), -1: (tick.ask, tick.ask_quantity)}
+        self.ticker = (tick.id, best)
+        self.happened.append(("quote", self.spec.symbol, tick.id, *best[1], *best[-1]))
+        self._crossed(now_ms)
+
+    def _traded(self, row: Traded, now_ms: int) -> None:
+        trade = Print(row.id, row.price, row.quantity, self._time(row.time), int(row.buyer_is_maker))
+        self._print(trade)
         if self.aggregates:
-            alone = Aggregate(row.t, trade.price, trade.quantity, row.t, row.t, row.T, int(row.m))
+            alone = Aggregate(row.id, row.price, row.quantity, row.id, row.id, row.time, trade.buyer_is_maker)
             self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", aggregate_frame(self.spec.symbol, alone)))
-        side = -1 if row.m else 1
-        self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, trade.time))
+        side = -1 if row.buyer_is_maker else 1
+        self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, row.time))
         for order in list(self.own.values()):
             beyond = (order.price - trade.price) * order.side
             if beyond > 0:
@@ -196,6 +151,23 @@ class RecordedMarket:
                 reaches = self.places[order.id].take(trade.quantity)
                 if reaches := reaches - reaches % self.spec.lot:
                     self._fill(order, min(reaches, order.remaining), now_ms)
+
+    def _print(self, trade: Print) -> None:
+        """Onto the tape; an id out of proportion only when the next trade goes on from it."""
+        if (held := self._doubtful_print) is not None:
+            self._doubtful_print = None
+            if trade.id > held.id:
+                self.tape.append(held)
+        if self.tape.prints and trade.id - self.tape.last_id > JUMP_IDS:
+            self._doubtful_print = trade
+        else:
+            self.tape.append(trade)
+
+    def _time(self, recorded: int) -> int:
+        """A trade's time for the tape, where times never fall; an impossible one is the time of the trade before."""
+        last = self.tape.prints[-1].time if self.tape.prints else 0
+        possible = recorded < (TIME_MS_MAX if recorded < 10**14 else TIME_MS_MAX * 1000)  # ms, or µs
+        return max(recorded, last) if possible else last
 
     def _recorded(self, order: Order) -> int:
         return self.sides[order.side].get(-order.side * order.price, 0)
@@ -306,31 +278,35 @@ class RecordedMarket:
         return self.next_trade - 1
 
 
-def _levels(bids: list, asks: list) -> list[tuple[int, int, int]]:
-    return [(side, mantissa(p), mantissa(q)) for side, rows in ((1, bids), (-1, asks)) for p, q in rows]
-
-
 class Replay:
     """All markets of a capture, and where it stands. `position` counts lines, `frames` those that were on a stream."""
 
-    def __init__(self, markets: dict[str, RecordedMarket]):
+    def __init__(self, markets: dict[str, RecordedMarket], depths: dict[str, str] | None = None):
         self.markets = markets
+        self.depths = depths or {}  # symbol → the depth stream that is served, where a capture has several
         self.position = 0
         self.frames = 0
-        self.refused = 0
+        self.not_served: Counter = Counter()  # lines by reason
         self.recv_ns = 0  # of the last frame
         self.error = ""
 
+    @property
+    def refused(self) -> int:
+        return self.not_served.total()
+
     def pass_line(self, line: str, now_ms: int) -> Frame | None:
-        """One line further; the frame, or None for a line that is no frame (counted, and told in `error`)."""
+        """One line further; the frame, or None for a line that is not served (counted, and told in `error`)."""
         self.position += 1
         try:
-            frame = parse(line)
+            frame = read(line)
+            served = self.depths.get(frame.symbol)
+            if frame.kind == "depth" and served and frame.stream.partition("@")[2] != served:
+                raise Unserved(coarser(served), frame.stream[:60])
             market = self._market(frame)
             if market is not None:
                 market.apply(frame, now_ms)
-        except (ValueError, msgspec.DecodeError) as error:
-            self.refused += 1
+        except Unserved as error:
+            self.not_served[error.reason] += 1
             self.error = f"line {self.position} was left out: {error}"
             return None
         self.recv_ns = frame.recv_ns
@@ -340,32 +316,7 @@ class Replay:
 
     def _market(self, frame: Frame) -> RecordedMarket | None:
         if frame.stream:
-            return self.markets.get(frame.stream.partition("@")[0].upper())
+            return self.markets.get(frame.symbol)
         # a snapshot does not say whose it is: its id is nearest to its own instrument's
-        last = frame.head.lastUpdateId
+        last = frame.row.last
         return min(self.markets.values(), key=lambda m: abs(max(m.ticker[0], m.book_id) - last), default=None)
-
-
-def symbols_of(lines: list[str]) -> dict[str, tuple[list[int], list[int]]]:
-    """Symbols in the first lines of a capture, each with prices and quantities seen: their steps follow from these."""
-    seen: dict[str, tuple[list[int], list[int]]] = {}
-    for line in lines:
-        try:
-            frame = parse(line)
-            if not frame.stream:
-                continue
-            name, _, kind = frame.stream.partition("@")
-            prices, quantities = seen.setdefault(name.upper(), ([], []))
-            if kind == "trade":
-                trade = _trade.decode(frame.head.data)
-                rows = [(trade.p, trade.q)]
-            elif kind.startswith("depth"):
-                change = _depth.decode(frame.head.data)
-                rows = change.b + change.a
-            else:
-                continue
-            prices.extend(mantissa(p) for p, _ in rows)
-            quantities.extend(mantissa(q) for _, q in rows)
-        except (ValueError, msgspec.DecodeError):
-            continue
-    return seen

@@ -4,18 +4,19 @@ import fcntl
 import logging
 import os
 import zlib
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from bus.config import ConfigError
-from nodes.simulation.captures import LINE, is_snapshot, lines_of
+from bus.files import write_file
+from nodes.simulation.captures import lines_of
 from nodes.simulation.orders import Line
+from nodes.simulation.survey import FORMAT, Survey, Surveyor
 from nodes.simulation.tape import RETAINED, ROW, Tape
 
-HEAD_LINES = 500  # of each capture: symbols and their price steps are learnt from them
+SURVEY = "survey.json"
 log = logging.getLogger("exchange")
 
 
@@ -140,42 +141,64 @@ class Capture:
     def __init__(self, paths: list[Path]):
         self.paths = paths
         self.error = ""
-        self.snapshots: list[int] = []  # line numbers of depth snapshots, found by `scan`
-        self.scanned = False
-        self.heads = [self._head(path) for path in paths]
-
-    def _head(self, path: Path) -> list[str]:
-        """The first lines, or ConfigError: what is no capture is refused before anything is served."""
-        head: list[str] = []
-        reason = ""
-        try:
-            with path.open("rb") as file:
-                head.extend(islice(lines_of(file), HEAD_LINES))
-        except (OSError, zlib.error, EOFError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-        if not head and reason:
-            raise ConfigError(f"exchange.replay: {path} cannot be read: {reason}")
-        if not LINE.match(head[0] if head else ""):
-            raise ConfigError(
-                f"exchange.replay: {path} is not a capture: its first line is {''.join(head[:1])[:60]!r}, "
-                "expected `<receive time in µs or ns> <json>`"
-            )
-        return head
+        self.survey = Survey()
 
     def lines(self) -> Iterator[str]:
         for path in self.paths:
-            try:
-                with path.open("rb") as file:
-                    yield from lines_of(file)
-            except (OSError, zlib.error, EOFError) as error:
-                if not self.error:
-                    self.error = f"{path} ends early: {error}; what could be read before that is served"
-                    log.error(self.error)
+            yield from self._lines_of(path)
+
+    def _lines_of(self, path: Path, tell: Callable[[int], object] = lambda done: None) -> Iterator[str]:
+        try:
+            with path.open("rb") as file:
+                for number, line in enumerate(lines_of(file)):
+                    if number % 1000 == 0:
+                        tell(file.tell())
+                    yield line
+        except (OSError, zlib.error, EOFError) as error:
+            if not self.error:
+                self.error = f"{path} ends early: {error}; what could be read before that is served"
+                log.error(self.error)
 
     def identity(self) -> str:
         return " ".join(f"{path.name}:{path.stat().st_size}" for path in self.paths)[:4000]
 
-    def scan(self) -> None:
-        """Finds the snapshots, so that a request for depth knows whether waiting helps. Runs in a thread."""
-        found = [n for n, line in enumerate(self.lines(), 1) if is_snapshot(line)]
-        self.snapshots, self.scanned = found, True
+    def read_whole(self, folder: Path, tell: Callable[[int], object] = lambda done: None) -> Survey:
+        """The survey of all lines, which is kept in `folder` for the next start. `tell`: bytes of the files read so far.
+
+        Raises ConfigError for files that cannot be read, or of which nothing can be served.
+        """
+        try:
+            stamps = " ".join(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths)
+        except OSError as error:
+            raise ConfigError(f"exchange.replay: a capture cannot be read: {error}") from None
+        survey = _kept(folder / SURVEY, stamps)
+        if survey is None:
+            survey = self._survey(tell)
+            survey.identity = stamps
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_file(folder / SURVEY, msgspec.json.encode(survey))
+        if why := survey.refusal():
+            raise ConfigError(f"exchange.replay: {why}")
+        self.survey, self.error = survey, survey.error
+        return survey
+
+    def _survey(self, tell: Callable[[int], object]) -> Survey:
+        surveyor = Surveyor()
+        before = 0
+        for path in self.paths:
+            self.error, earlier = "", self.error
+            surveyor.take(f"the capture {path}", self._lines_of(path, lambda done, before=before: tell(before + done)))  # type: ignore[misc]
+            if self.error and path.is_file() and not surveyor.survey.lines or not path.is_file():
+                raise ConfigError(f"exchange.replay: a capture cannot be read: {self.error}")
+            self.error = earlier or self.error
+            before += path.stat().st_size
+        return surveyor.end(self.error)
+
+
+def _kept(path: Path, identity: str) -> Survey | None:
+    """A survey made before, if it is of just these files and of this version."""
+    try:
+        survey = msgspec.json.decode(path.read_bytes(), type=Survey)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return survey if survey.format == FORMAT and survey.identity == identity else None

@@ -5,12 +5,14 @@ import logging
 import math
 import time
 
-from nodes.simulation.captures import is_snapshot, recv_ns
+from nodes.simulation.captures import SERVED_DEPTH, is_snapshot, recv_ns
+from nodes.simulation.pace import Pace
 from nodes.simulation.protocol import VenueError
 from nodes.transport.exchange_running import GONE, Running
 
 SNAPSHOT_S = 2.0  # a replay waits so long at the capture's first snapshot for every line to ask for it
 SUBSCRIBERS_S = 5.0  # a market waits so long for what its lines have to do first, and then goes on without them
+TOLD_MAX = 20  # lines left out that are told one by one; all are counted, by reason
 BATCH_FRAMES = 256  # of a replay between two looks at the clients
 BEHIND_MS_MAX = 1000.0  # a process that was away for longer goes on from now
 log = logging.getLogger("exchange")
@@ -81,7 +83,12 @@ async def _replay(running: Running) -> None:
     running.ended = not running.ctx.stop.is_set()
     if running.ended:
         running.replay.error = running.capture.error or running.replay.error
-        log.info("the capture has ended after %d frames; %s", running.replay.frames, running.replay.error or "no error")
+        log.info(
+            "the capture has ended after %d lines, %d frames; %s",
+            running.replay.position, running.replay.frames, running.replay.error or "no error",
+        )  # fmt: skip
+        for reason, count in running.replay.not_served.most_common():
+            log.warning("%d of its lines were not served: %s", count, reason)
         running.wake()
         await _taken(running, 0)
         running.state.mark_ended()
@@ -99,18 +106,14 @@ async def _lines_subscribed(running: Running, patience_s: float) -> None:
 async def _replay_from(running: Running, line: str | None) -> None:
     """Passes lines on at their pace until the capture ends or the node is stopped."""
     speed, limit = running.exchange.speed, running.exchange.client_bytes_max
-    first_ns, first_s = 0, 0.0
-    last_ns = 0
+    pace, first_s = Pace(), time.monotonic()
     sent = 0
     opened = False
     while line is not None and await _up(running):
-        at_ns = recv_ns(line) or last_ns
-        if not last_ns or not 0 <= at_ns - last_ns < 3600 * 10**9:
-            # the beginning, or files that do not follow one another: the pace begins anew
-            first_ns, first_s = at_ns, time.monotonic()
-        last_ns = at_ns
+        following = next(running.lines, None)
+        elapsed_ns = pace.elapsed(recv_ns(line), recv_ns(following) if following else 0)
         if speed:
-            wait_s = first_s + (at_ns - first_ns) / 1e9 / speed - time.monotonic()
+            wait_s = first_s + elapsed_ns / 1e9 / speed - time.monotonic()
             if wait_s > 0:
                 await _taken(running, limit)
                 if not await running.sleep(wait_s):
@@ -118,10 +121,10 @@ async def _replay_from(running: Running, line: str | None) -> None:
         if not opened and is_snapshot(line):
             opened = True
             await _open_book(running, line)
-            last_ns = 0
+            pace, first_s = Pace(), time.monotonic()
         else:
             _pass(running, line)
-        line = next(running.lines, None)
+        line = following
         sent += 1
         if sent % BATCH_FRAMES == 0:
             await _taken(running, limit if speed else 0)
@@ -142,10 +145,15 @@ def _pass(running: Running, line: str) -> None:
     frame = running.replay.pass_line(line, running.now_ms())
     running.publish(running.commit())
     if frame is None:
-        log.warning(running.replay.error)
+        if running.replay.refused <= TOLD_MAX:
+            log.warning(running.replay.error)
     elif frame.stream:
         # at its own pace a client can keep up, and is cut off if it does not; a faster replay waits for all of them
-        running.hub.publish(frame.stream, frame.data, cut=0 < running.exchange.speed <= 1, whole=frame.text)
+        cut = 0 < running.exchange.speed <= 1
+        running.hub.publish(frame.stream, frame.data, cut=cut, whole=frame.text)
+        name = f"{frame.symbol.lower()}@{SERVED_DEPTH}"
+        if frame.kind == "depth" and frame.stream != name:
+            running.hub.publish(name, frame.data, cut=cut)
     else:
         running.wake()
 

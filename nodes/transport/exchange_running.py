@@ -34,6 +34,8 @@ class Running:
         if self.exchange.replay:
             self.capture = Capture([self.config.root / path for path in self.exchange.replay])
         self.state = State(self.config.exchange_dir, self.exchange.trades_kept)
+        if self.capture:
+            self.capture.read_whole(self.config.exchange_dir)
         self.ledger: LedgerFiles | None = None
         self.hub = Hub(self.exchange.client_bytes_max)
         self.moved = asyncio.Event()  # set and replaced when an answer that waited may be known
@@ -56,10 +58,11 @@ class Running:
         self.state.era = era_of(lines)
         now_ms = self.true_ms()
         if self.capture:
-            self.core = Core.recorded(self.config, self.capture.heads, lines, self._snapshot_ahead)
+            survey = self.capture.survey
+            self.core = Core.recorded(self.config, survey, lines, self._snapshot_ahead)
             wanted = self.state.position(self.capture.identity())
             self.lines = self.capture.lines()
-            self.replay = self.core.replay_to(islice(self.lines, wanted))
+            self.replay = self.core.replay_to(islice(self.lines, wanted), survey.depths)
         else:
             self.core = Core.synthetic(self.config, lines, self.state.tape, now_ms)
         if lose_orders:
@@ -72,9 +75,7 @@ class Running:
 
     def _snapshot_ahead(self) -> bool:
         assert self.capture is not None
-        if not self.capture.scanned:
-            return True
-        return not self.ended and any(n > self.replay.position for n in self.capture.snapshots)
+        return not self.ended and any(n > self.replay.position for n in self.capture.survey.snapshots)
 
     def books(self) -> list[tuple[str, int, list]]:
         """Every book as it stands, for the head of a file of the ledger."""
@@ -191,9 +192,11 @@ class Running:
         return {
             "mode": "replay",
             "position": self.replay.position,
+            "lines": self.capture.survey.lines,
             "frames": self.replay.frames,
             "ended": self.ended,
             "clients": len(self.hub.subscribed()),
             "refused": self.replay.refused,
+            "not_served": dict(self.replay.not_served),
             "error": self.replay.error or self.capture.error,
         }

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+import storage.cut
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.log_writer import LogWriter
@@ -187,6 +188,7 @@ class Ear(Context):
 def record(root: Path, told: Told) -> None:
     """Fills both stores, cuts at midnight and at 40 events, releases the log; the last events come meanwhile."""
     recorder.RETRY_S = recorder.LOOK_S = 0.01
+    storage.cut.HELD_BYTES_MAX = 3000  # a cut has more: it is laid aside in pieces
     config = config_of(root)
     if config.archive_dir.exists():
         assert read_watermark(config.archive_dir).archived_seq >= told["archived"]

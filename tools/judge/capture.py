@@ -142,7 +142,7 @@ class Reader:
         self.known = known
         self.capture = Capture()
         self.subject = ""  # of the last stream: a REST answer names no instrument
-        self.unnamed: list[tuple[dict, str]] = []  # snapshots before the first stream, and where they are
+        self.snapshots: list[tuple[dict, str, str]] = []  # message, subject of the stream before it, and where it is
         self.name = ""  # of the line's stream
         self.place = ""
 
@@ -178,7 +178,7 @@ class Reader:
 
     def _message(self, payload: bytes, message: dict) -> None:
         if "lastUpdateId" in message:
-            self._snapshot(message)
+            self.snapshots.append((message, self.subject, self.place))
         elif "stream" in message:
             if not isinstance(message["stream"], str) or "@" not in message["stream"]:
                 raise Named("the stream has no name")
@@ -203,17 +203,9 @@ class Reader:
         if data.get("s") != symbol.upper():
             raise Named("the symbol is not its stream's")
         subject = f"{venue_of(data)}.{symbol.upper()}"
-        fresh = subject not in self.capture.streams
         stream = self.capture.streams.setdefault(subject, Stream())
         exponents = self.known.exponents.get(subject, EXPONENTS)
         self.subject = subject
-        if fresh:
-            unnamed, self.unnamed = self.unnamed, []
-            for message, place in unnamed:
-                try:
-                    self._snapshot(message)
-                except Named as reason:
-                    self.named(str(reason), b"", place)
         take(stream, data, exponents, self.known.refused_frame(payload))
         self.capture.heard[self.name] += 1
 
@@ -265,14 +257,31 @@ class Reader:
                 return 0
             raise
 
-    def _snapshot(self, message: dict) -> None:
-        if not self.subject:
-            self.unnamed.append((message, self.place))
-            return
-        exponents = self.known.exponents.get(self.subject, EXPONENTS)
-        book = (whole(message, "lastUpdateId"), levels(message, ("bids", "asks"), exponents))
-        self.capture.streams[self.subject].snapshots.append(book)
+    def finish(self) -> None:
+        """A REST answer names no instrument: it is of the one whose changes have its id, else of the stream before it."""
+        for message, subject, place in self.snapshots:
+            try:
+                self._snapshot(message, subject)
+            except Named as reason:
+                self.named(str(reason), b"", place)
+
+    def _snapshot(self, message: dict, subject: str) -> None:
+        update_id = whole(message, "lastUpdateId")
+        streams = self.capture.streams
+        subject = subject or next(iter(streams), "")
+        if not subject:
+            raise Named("a REST snapshot, but no stream that it could be of")
+        if not _spans(streams[subject], update_id):
+            subject = next((other for other, stream in streams.items() if _spans(stream, update_id)), subject)
+        exponents = self.known.exponents.get(subject, EXPONENTS)
+        streams[subject].snapshots.append((update_id, levels(message, ("bids", "asks"), exponents)))
         self.capture.snapshots += 1
+
+
+def _spans(stream: Stream, update_id: int) -> bool:
+    """Whether an id lies among those of the depth changes."""
+    keys = stream.changes.keys()
+    return bool(keys) and min(first for first, _ in keys) - 1 <= update_id <= max(last for _, last in keys)
 
 
 def venue_of(data: dict) -> str:
@@ -327,8 +336,7 @@ def read(files: Iterable[Path], known: Known | None = None) -> Capture:
         except UNREADABLE:
             reader.capture.lines += 1
             reader.named("the gzip file is cut off or damaged here", b"", f"{place} {number + 1}")
-    for _, place in reader.unnamed:
-        reader.named("a REST snapshot, but no stream that it could be of", b"", place)
+    reader.finish()
     return reader.capture
 
 
