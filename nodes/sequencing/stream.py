@@ -66,6 +66,7 @@ class Stream:
         self.refused: deque[tuple[int, int]] = deque(maxlen=16)  # ids of such events: other lines bring copies
         self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
         self.known_from = -1  # … all above this one
+        self.base: int | None = None  # the first id of the era
         self.head_first = 0  # first id of the event that `last` is of
         self.synced = False  # depth: a snapshot has been taken and the chain is whole since
         self.unsynced = Unsynced()  # depth, while it is not: the changes that a snapshot has to be brought up with
@@ -92,6 +93,8 @@ class Stream:
     def took(self, line: str, first_id: int, last_id: int, flags: int, venue_ns: int, event: bytearray | memoryview) -> int:
         """An event of the stream is in the log, or about to be; gives its flags there."""
         self.drops, last = 0, self.last
+        if self.base is None:
+            self.base = first_id
         if self.kind == Kind.depth and flags & SNAPSHOT:
             self.advance_whole(last_id, venue_ns)
             self.synced = True
@@ -136,7 +139,9 @@ class Stream:
             del self.recent[self.known_from]
 
     def overtaken(self, one: Offer) -> bool:
-        """Whether it is no copy of anything: a rising id that comes too late to have its place."""
+        """Whether it is no copy of anything: an id below all of the era, or a rising one that comes too late for its place."""
+        if self.base is not None and one.last_id < self.base:
+            return True
         return self.rule == "rising" and one.last_id > self.known_from and one.last_id not in self.recent
 
     def advance_whole(self, last_id: int, venue_ns: int) -> None:
@@ -220,7 +225,7 @@ class Stream:
         self.joined, self.marks = set(), {}
         self.sure, self.teller, self.jumped, self.widest = None, "", False, 0
         self.recent.clear()
-        self.known_from = -1
+        self.known_from, self.base = -1, None
         self.synced = False
         self.unsynced.clear()
         if self.kind != Kind.depth:  # the snapshot that says so sets it there
@@ -235,6 +240,7 @@ class Stream:
             "teller": self.teller,
             "jumped": self.jumped,
             "widest": self.widest,
+            "base": self.base,
             "synced": self.synced,
             "unsynced": self.unsynced.state(),
             "gaps": self.gaps.state(),
@@ -259,6 +265,7 @@ class Stream:
         self.joined, self.marks = set(state["joined"]), state["marks"]
         self.crossed = state["crossed"]
         self.owner, self.away = state["owner"], state["away"]
+        self.base = state.get("base")
         self.known_from = -1 if self.last is None else self.last
         self.sure = state.get("sure", self.last)  # an older version confirmed nothing
         self.teller, self.jumped = state.get("teller", ""), state.get("jumped", False)
