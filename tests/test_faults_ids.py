@@ -206,7 +206,8 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
                 == await account.trades_from(other, 1)
                 == []
             )
-            assert await account.order(other, "mine") is None
+            with pytest.raises(RestError, match="-1121"):  # that is no proof that an order of it is gone
+                await account.order(other, "mine")
             await end(rest, number)
             await plan(rest, kind="answer", status=503, endpoint="GET *")
             with pytest.raises(RestError):  # that is no word on orders

@@ -52,7 +52,7 @@ class BinanceAccount:
         try:
             body = await self._get("/api/v3/order", symbol=instrument.symbol, origClientOrderId=client_order_id)
         except RestError as error:
-            if error.code in (venue.NO_SUCH_ORDER, venue.NO_SUCH_SYMBOL):
+            if error.code == venue.NO_SUCH_ORDER:
                 return None
             raise
         return venue.report_of_order(venue.decode_order(body), instrument, client_order_id)

@@ -1,7 +1,6 @@
 """Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 from bus.clock import now_ns
 from bus.config import Instrument
@@ -11,16 +10,6 @@ from nodes.transport.rest import RestError
 from nodes.venues.account import Account, Order
 from nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
 from nodes.venues.private import balance_event
-
-
-@contextlib.contextmanager
-def known_symbol() -> Iterator[None]:
-    """What the venue refuses because it does not know the symbol is left as it is."""
-    try:
-        yield
-    except RestError as error:
-        if error.code != NO_SUCH_SYMBOL:
-            raise
 
 
 class Reconciler:
@@ -59,8 +48,7 @@ class Reconciler:
         for order in self.account.open():
             await self.settle(order)
         for subject, instrument in self.instruments.items():
-            with known_symbol():
-                await self.trades(subject, instrument)
+            await self.trades(subject, instrument)
         self.say(balance_event("binance", await self.venue.balances(), 0, now_ns()))
         self.count["reconciles"] += 1
 
@@ -76,8 +64,11 @@ class Reconciler:
 
         One of a symbol that the venue does not know (any more) stays as it is, and holds up no other.
         """
-        with known_symbol():
+        try:
             await self._settle(order)
+        except RestError as error:
+            if error.code != NO_SUCH_SYMBOL:  # no proof that the order is gone: a symbol may be listed again
+                raise
 
     async def _settle(self, order: Order) -> None:
         instrument = self.instruments.get(order.subject)
