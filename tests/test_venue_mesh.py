@@ -37,7 +37,7 @@ ADAPTERS = {
 }
 
 
-def archived(folder, venue: str, messages, many, bodies=None, expected=0):
+def archived(folder, venue: str, messages, many, bodies=None, expected=0, books=0):
     """The archive after two lines have brought the whole capture and everything has ended; lists of events by kind."""
     with VenueServer(messages, 2, bodies) as server:
         # Books without ids are taken from one line; here the other may be seconds behind, as no venue would be.
@@ -60,13 +60,15 @@ def archived(folder, venue: str, messages, many, bodies=None, expected=0):
         feeds = [start("feed", f"{venue.removeprefix('binance_')}-{number}") for number in (1, 2)]
         try:
             run.until(lambda: server.served >= 2, lambda: f"both lines take all\n{said(folder)}", 120)
-            reader, seen = LogReader(config.log_dir), [0, 0]
+            reader, seen, begun = LogReader(config.log_dir), [0, 0], set()
 
             def all_there():
                 for event in reader.events(seen[0]):
                     seen[0] = event.seq
                     seen[1] += event.kind in MARKET and not event.flags & Flag.SNAPSHOT
-                return seen[1] >= expected
+                    if event.flags & Flag.SNAPSHOT:
+                        begun.add(event.subject)
+                return seen[1] >= expected and len(begun) >= books
 
             run.until(all_there, lambda: f"{seen[1]} of {expected} events in the log\n{said(folder)}", 60)
         finally:
@@ -189,7 +191,7 @@ def test_coinbase(tmp_path):
 @pytest.mark.parametrize("venue", ["BINANCE", "BINANCE_FUTURES"])
 def test_binance_samples(tmp_path, venue):
     many, want = instruments(venue), decoded(venue)
-    by_kind = archived(tmp_path, ADAPTERS[venue], captures.sample(venue), many, expected=sum(want.values()))
+    by_kind = archived(tmp_path, ADAPTERS[venue], captures.sample(venue), many, expected=sum(want.values()), books=len(many))
     got = {kind: len(by_kind[kind]) for kind in (Kind.trade, Kind.quote)} | {Kind.depth: len(changes(by_kind))}
     assert got == {kind: want[kind] for kind in MARKET}
     books_begun = {event.subject for event in by_kind[Kind.depth] if event.flags & Flag.SNAPSHOT}
