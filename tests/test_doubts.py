@@ -215,7 +215,7 @@ def test_one_event_out_of_order_does_not_end_what_may_be_a_new_era():
         lines.say("a", Kind.quote, i)
     lines.connect("a")
     for i in range(1, 3 * doubts.LATE_HOLDS):
-        for k in ((i + 1, i, i) if i % 10 == 5 else () if i % 10 == 6 else (i,)):
+        for k in (i + 1, i, i) if i % 10 == 5 else () if i % 10 == 6 else (i,):
             lines.say("a", Kind.quote, k)
         lines.wait(HOLD)
     taken = lines.ids(Kind.quote)[10:]
