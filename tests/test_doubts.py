@@ -209,6 +209,20 @@ def test_ids_that_begin_anew_lower_are_followed_as_a_new_era_and_none_is_lost(ki
     assert lines.reasons() == [Reason.reset] and "ids_began_anew" in alerts(lines)
 
 
+def test_one_event_out_of_order_does_not_end_what_may_be_a_new_era():
+    lines = Lines()
+    for i in range(1000, 1010):
+        lines.say("a", Kind.quote, i)
+    lines.connect("a")
+    for i in range(1, 3 * doubts.LATE_HOLDS):
+        for k in (i + 1, i, i) if i % 10 == 5 else () if i % 10 == 6 else (i,):
+            lines.say("a", Kind.quote, k)
+        lines.wait(HOLD)
+    taken = lines.ids(Kind.quote)[10:]
+    assert set(range(1, 3 * doubts.LATE_HOLDS - 5)) - set(taken) <= {i for i in range(1000) if i % 10 == 5}
+    assert [one.last_id for one in lines.out if one.flags & Flag.RESET] == [1]
+
+
 @pytest.mark.parametrize("kind", STREAMS)
 def test_copies_that_come_late_are_no_new_era(kind):
     """A line that lags far behind another one that has gone: what it brings is known."""

@@ -429,8 +429,14 @@ class Arbiter:
             return
         if not stream.above_sure(one.first_id) and self._fills(stream, one, out):
             return
-        for other in stream.doubts.begins_anew(one, last):
+        for other in stream.doubts.ended(one, last):
             self._copy(stream, other, out)
+        if stream.doubts.astray(one):
+            if stream.doubts.has(one):
+                self._drop(stream, one)
+            else:
+                self._copy(stream, one, out)
+            return
         if not stream.drops:
             stream.dropping_since = self.now
         stream.doubts.add(one, last, self.now, stream.venue_ns)

@@ -69,12 +69,22 @@ class Doubts:
         run = self.runs.get(line)
         return [one.number for one in run.offers] if run is not None else []
 
-    def begins_anew(self, one: "Offer", at: int) -> list["Offer"]:
-        """Events of the line's run that ends because this one does not go on from it."""
+    def ended(self, one: "Offer", at: int) -> list["Offer"]:
+        """Events of the line's run that ends because this one lies below it, or the stream has gone on."""
         run = self.runs.get(one.line)
-        if run is None or (run.at == at and (one.snapshot or one.last_id > run.offers[-1].last_id)):
+        if run is None or (run.at == at and (one.snapshot or one.last_id >= run.offers[0].last_id)):
             return []
         return self.runs.pop(one.line).offers
+
+    def astray(self, one: "Offer") -> bool:
+        """Whether it was overtaken within the line's run, or is a copy of something in it: it does not go on from it."""
+        run = self.runs.get(one.line)
+        return run is not None and not one.snapshot and one.last_id <= run.offers[-1].last_id
+
+    def has(self, one: "Offer") -> bool:
+        """Whether the line's run has this id."""
+        run = self.runs.get(one.line)
+        return run is not None and any(other.last_id == one.last_id for other in run.offers)
 
     def add(self, one: "Offer", at: int, now: int, known_ns: int) -> None:
         run = self.runs.get(one.line)

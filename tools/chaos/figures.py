@@ -39,7 +39,7 @@ class Pace:
     def __init__(self) -> None:
         self.moved_ns = 0  # said so far
         self.wrong: list[str] = []
-        self._least_ns: int | None = None  # by which the log was behind, of late
+        self._least_ns = 0  # by which the log was behind: both begin with the same clock
         self._until_ns = 0  # of the venue's time: until then a larger one may be a hold-up
         self._now: list[int] = []
 
@@ -47,15 +47,15 @@ class Pace:
         if event.kind == Kind.quote or not event.venue_ns or event.flags & (Flag.REPAIRED | Flag.SNAPSHOT):
             return
         behind_ns = event.seq_ns - event.venue_ns - self.moved_ns
-        if self._least_ns is not None and behind_ns < self._least_ns - EARLY_NS:
+        if behind_ns < self._least_ns - EARLY_NS:
             self._tell(f"went {(self._least_ns - behind_ns) / 1e9:.3f} s less than the venue's by seq {event.seq}")
             self._least_ns = behind_ns
         self._now.append(behind_ns)
         if event.venue_ns > self._until_ns:
             least_ns = min(self._now)
-            if self._least_ns is not None and least_ns > self._least_ns + LATE_NS:
+            if least_ns > self._least_ns + LATE_NS:
                 self._tell(f"went {(least_ns - self._least_ns) / 1e9:.3f} s more than the venue's by seq {event.seq}")
-            self._least_ns = least_ns if self._least_ns is None else min(least_ns, self._least_ns + EARLY_NS)
+                self._least_ns = least_ns
             self._until_ns, self._now = event.venue_ns + WINDOW_NS, []
 
     def _tell(self, what: str) -> None:
