@@ -11,7 +11,7 @@ from bus.wire import Event
 from tools.chaos.field import Kill
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
-EARLY_NS = 250_000_000  # clocks that are read at two moments of a busy machine differ by less
+EARLY_NS = 1_000_000_000  # a slew of 1 % is said with the next clock event, and a busy log has few
 LATE_NS = 60_000_000_000  # longer than anything holds up an event in a sweep
 WINDOW_NS = 5_000_000_000
 
