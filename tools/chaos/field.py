@@ -36,6 +36,7 @@ connections_per_5_minutes = 100000
 fresh_min_s = 3.0
 fresh_times = 60.0
 clock_s = 5.0
+depth_limit = 100
 renew = {renew}
 renew_s = 5.0
 resync = {resync}
@@ -56,7 +57,7 @@ keep_segments = 100000
 [backfill]
 enabled = {backfill}
 backoff_s = [0.1, 1.0]
-weight_share = 1.0
+weight_share = 0.5
 
 [sentinel]
 respawns_per_minute = {respawns}
