@@ -429,6 +429,11 @@ class Arbiter:
             return
         if not stream.above_sure(one.first_id) and self._fills(stream, one, out):
             return
+        if stream.doubts.lower_again(one, last) and self.follow_eras:
+            self._begin_era(stream, one.line, out)
+            if not self._settle(stream, one, out):
+                self._hold(stream, [one])
+            return
         for other in stream.doubts.ended(one, last):
             self._copy(stream, other, out)
         if stream.doubts.astray(one):
@@ -612,6 +617,9 @@ class Arbiter:
         Of an event that lies across several holes only the part in the first one is: an event is one run of ids.
         """
         for low, high in stream.gaps.missing(one.first_id, one.last_id):
+            (gap,) = stream.gaps.touched(low, high)
+            if one.venue_ns > gap.after_ns > 0:
+                continue  # later than what stands behind the hole: it means something else
             event = clipping.clip(one.event, low, high)
             if event is not None:
                 part = offer_of(one.line, one.number, event)
@@ -619,6 +627,8 @@ class Arbiter:
                 stream.gaps.fill(part.first_id, part.last_id)
                 self.late += 1
                 out.append(event)
+                if not one.flags:
+                    stream.doubts.wait_anew(self.now)  # the stream lives: others may be late as well
                 self._close(stream, out)
                 return True
         return False

@@ -69,6 +69,18 @@ class Doubts:
         run = self.runs.get(line)
         return [one.number for one in run.offers] if run is not None else []
 
+    def wait_anew(self, now: int) -> None:
+        """Something of the stream has come in its place: what is in doubt lasts from here on."""
+        for run in self.runs.values():
+            run.begun = now
+
+    def lower_again(self, one: "Offer", at: int) -> bool:
+        """Whether the line goes below a run that is later than all that was known, and is later still: that run was an era."""
+        run = self.runs.get(one.line)
+        if run is None or run.at != at or one.snapshot or not run.newer or run.count < RUN_MIN:
+            return False
+        return one.last_id < run.offers[0].last_id and one.venue_ns > run.offers[-1].venue_ns > 0
+
     def ended(self, one: "Offer", at: int) -> list["Offer"]:
         """Events of the line's run that ends because this one lies below it, or the stream has gone on."""
         run = self.runs.get(one.line)

@@ -54,7 +54,7 @@ class Stream:
         self.rule = rule(kind, subject)
         self.numbered = self.rule == "contiguous"
         self.last: int | None = None  # the highest id taken, or given up; None: nothing yet
-        self.venue_ns = 0
+        self.venue_ns = 0  # the latest that was taken
         # What is known of `last`: the highest id that a neighbour confirms, and who said more ("": nobody; then it is `last`).
         self.sure: int | None = None
         self.teller = ""
@@ -102,7 +102,9 @@ class Stream:
             return flags
         if self.numbered and first_id == last_id and first_id - 1 == last and not self.jumped:  # the usual case, in few words
             self.last = self.sure = last_id
-            self.teller, self.venue_ns = "", venue_ns
+            self.teller = ""
+            if venue_ns > self.venue_ns:
+                self.venue_ns = venue_ns
             if self.widest > 1:
                 self.widest -= self.widest >> FADE
         else:
@@ -130,7 +132,8 @@ class Stream:
         self.widest = max(step, self.widest - (self.widest >> FADE))
         self.head_first = first_id
         self.teller = "" if self.sure == last_id else line
-        self.last, self.venue_ns, self.jumped = last_id, venue_ns, False
+        self.last, self.jumped = last_id, False
+        self.venue_ns = max(self.venue_ns, venue_ns)
 
     def remember(self, last_id: int) -> None:
         self.recent[last_id] = None
@@ -147,7 +150,8 @@ class Stream:
     def advance_whole(self, last_id: int, venue_ns: int) -> None:
         """A snapshot is taken: it needs no neighbour."""
         self.last = self.sure = last_id
-        self.teller, self.venue_ns, self.jumped = "", venue_ns, False
+        self.teller, self.jumped = "", False
+        self.venue_ns = max(self.venue_ns, venue_ns)
 
     def give_up_to(self, high: int) -> None:
         """Ids up to this one will not come in their place: what was last is confirmed by what comes behind."""
