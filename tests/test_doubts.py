@@ -96,7 +96,7 @@ def doubts_holds():
 
 
 @pytest.mark.parametrize("kind", [Kind.quote, Kind.depth])
-@pytest.mark.parametrize("jump", [5, 500, 5000])
+@pytest.mark.parametrize("jump", [70, 500, 5000])
 def test_an_absurd_id_in_proportion_is_gone_back_from_and_nothing_after_it_is_lost(kind, jump):
     lines = Lines()
     for i in range(1, 11):
@@ -175,6 +175,16 @@ def repaired(i):
     raw = event(Kind.trade, i, i)
     raw[10] = Flag.REPAIRED
     return raw
+
+
+def test_quotes_that_two_connections_bring_in_turn_are_no_contradiction():
+    """While a connection is replaced the new one may be ahead, and the old one's come behind what it has said."""
+    lines = Lines()
+    for i in (10, 20, 30, 60, 40, 50, 70, 80):
+        lines.say("a", Kind.quote, i)
+    lines.wait(10 * HOLD)
+    assert contradictions(lines) == [] and lines.ids(Kind.quote) == [10, 20, 30, 60, 70, 80]
+    assert len(refusals(lines)) == 2, "both are named"
 
 
 def test_one_event_that_was_overtaken_is_no_contradiction():

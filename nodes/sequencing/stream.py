@@ -18,6 +18,7 @@ MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per
 JUMP = 100_000  # ids: a smaller step is in proportion for any stream
 DISORDER = 1000  # trades, whose ids are counted one by one: so much is in proportion, and what lies so near below is late
 WIDER = 16  # a step of more than so many times the widest of late is out of proportion, until a neighbour confirms it
+IN_TURN = 64  # quotes: likewise, and eight times the usual step
 CONFIRM = 3  # events of its line, each near and above, that confirm an id out of proportion: a venue may be wrong twice
 RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
 FADE = 8  # the widest fades by 2^-FADE with every event
@@ -59,7 +60,7 @@ class Stream:
         self.sure: int | None = None
         self.teller = ""
         self.jumped = False  # `last` was given up to, not taken
-        self.widest = 0  # ids from one event to the next, of late
+        self.widest = self.usual = 0  # ids from one event to the next, of late; before `last`
         self.doubts = Doubts()
         self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
@@ -129,6 +130,7 @@ class Stream:
                 self.sure = min(max(first_id, last or 0) + told - 1, last_id)
             elif not self.jumped:
                 self.sure = last
+        self.usual = self.widest
         self.widest = max(step, self.widest - (self.widest >> FADE))
         self.head_first = first_id
         self.teller = "" if self.sure == last_id else line
@@ -169,13 +171,14 @@ class Stream:
         self.gaps.take_back(sure)
 
     def above_sure(self, first_id: int) -> bool:
-        """Whether an id below the last one is above all that a neighbour confirms. Of trades only where that is more than
-        disorder: what is late fills its gap."""
+        """Whether an id below the last one is above all that a neighbour confirms, and that is more than disorder: a late
+        trade fills its gap, and two connections bring quotes in turn."""
         if not self.teller or self.last is None:
             return False
         if self.sure is None:
-            return self.kind != Kind.trade
-        return first_id > self.sure and (self.kind != Kind.trade or self.last - self.sure > DISORDER)
+            return self.kind == Kind.depth
+        disorder = {Kind.trade: DISORDER, Kind.quote: max(IN_TURN, 8 * self.usual)}.get(Kind(self.kind), 0)
+        return first_id > self.sure and self.last - self.sure > disorder
 
     def doubtful(self, one: Offer) -> bool:
         """Whether its ids are out of proportion to what the stream has said of late."""
@@ -227,7 +230,7 @@ class Stream:
         self.before = self.last or 0
         self.crossed = {line: number}
         self.joined, self.marks = set(), {}
-        self.sure, self.teller, self.jumped, self.widest = None, "", False, 0
+        self.sure, self.teller, self.jumped, self.widest, self.usual = None, "", False, 0, 0
         self.recent.clear()
         self.known_from, self.base = -1, None
         self.synced = False
@@ -244,6 +247,7 @@ class Stream:
             "teller": self.teller,
             "jumped": self.jumped,
             "widest": self.widest,
+            "usual": self.usual,
             "base": self.base,
             "synced": self.synced,
             "unsynced": self.unsynced.state(),
@@ -274,5 +278,6 @@ class Stream:
         self.sure = state.get("sure", self.last)  # an older version confirmed nothing
         self.teller, self.jumped = state.get("teller", ""), state.get("jumped", False)
         self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)
+        self.usual = state.get("usual", self.widest)
         if "unsynced" in state:
             self.unsynced.restore(state["unsynced"])

@@ -36,7 +36,6 @@ connections_per_5_minutes = 100000
 fresh_min_s = 3.0
 fresh_times = 60.0
 clock_s = 5.0
-depth_limit = 100
 renew = {renew}
 renew_s = 5.0
 resync = {resync}
