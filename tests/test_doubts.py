@@ -177,6 +177,17 @@ def repaired(i):
     return raw
 
 
+def test_a_trade_id_that_is_a_little_too_high_is_taken_back_by_later_ones():
+    lines = Lines()
+    for i, at in ((1, 1), (2, 2), (6, 3), (4, 4), (5, 5), (6, 6), (7, 7)):  # 6 for 3
+        raw = later(Kind.trade, i, at)
+        raw[168] = at  # a price of its own
+        lines.say_raw("a", Kind.trade, raw)
+        if i == 6:
+            lines.wait(HOLD + 1)
+    assert lines.ids() == [1, 2, 6, 4, 5, 6, 7] and contradictions(lines) == [(3, 3)]
+
+
 def test_quotes_that_two_connections_bring_in_turn_are_no_contradiction():
     """While a connection is replaced the new one may be ahead, and the old one's come behind what it has said."""
     lines = Lines()

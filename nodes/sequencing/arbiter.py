@@ -20,7 +20,7 @@ from bus.schema import GAP, GapState, Kind, Reason
 from bus.wire import encode, set_flags
 from nodes.sequencing import clipping, doubts, exclusive, lines
 from nodes.sequencing.gaps import Gap, Run
-from nodes.sequencing.stream import CONFIRM, DISORDER, REPAIRED, RESET, SNAPSHOT, Offer, Stream, offer_of
+from nodes.sequencing.stream import CONFIRM, DISORDER, REPAIRED, RESET, SNAPSHOT, Offer, Stream, key_of, offer_of
 
 ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
 MISSING_MAX = 1000  # open gaps remembered per stream; the oldest beyond them is declared unrecoverable
@@ -125,7 +125,7 @@ class Arbiter:
         for key in sorted(self._doubting):
             stream = self.streams[key]
             for line, run in sorted(stream.doubts.runs.items()):
-                if not (stream.above_sure(run.offers[0].first_id) or self._may_be_anew(key[1], line)):
+                if not (stream.above_sure(run.offers[0]) or self._may_be_anew(key[1], line)):
                     for one in stream.doubts.runs.pop(line).offers:
                         self._copy(stream, one, out)
         self._give_up_holes(out, lambda deadline, one, stream: not stream.doubtful(one))
@@ -165,7 +165,7 @@ class Arbiter:
                 self._drop(stream, one)  # of the time before the venue's ids began anew
                 return True
             self._cross(stream, one, out)
-        if stream.refused and (one.first_id, one.last_id) in stream.refused:
+        if stream.refused and key_of(one.first_id, one.last_id, one.event) in stream.refused:
             self._drop(stream, one)  # another line's copy of what was taken back
             return True
         if stream.rule == "rising":
@@ -427,7 +427,7 @@ class Arbiter:
         if one.last_id == last and not (one.flags or stream.jumped):
             self._drop(stream, one)
             return
-        if not stream.above_sure(one.first_id) and self._fills(stream, one, out):
+        if not stream.above_sure(one) and self._fills(stream, one, out):
             return
         if stream.doubts.lower_again(one, last) and self.follow_eras:
             self._begin_era(stream, one.line, out)
@@ -464,7 +464,7 @@ class Arbiter:
         run = stream.doubts.runs.get(line)
         if run is None:
             return
-        above = stream.above_sure(run.offers[0].first_id)
+        above = stream.above_sure(run.offers[0])
         verdict = stream.doubts.verdict(line, above, line == stream.teller, self.now, self.hold_ns)
         untimed = verdict is doubts.Verdict.copies and run.at == stream.last and not run.newer
         if untimed and self._may_be_anew(stream.subject, line):
@@ -479,7 +479,7 @@ class Arbiter:
 
     def _refute(self, stream: Stream, one: Offer, behind: Offer, out: list[bytearray]) -> None:
         """An event whose line goes on below its id is refused with its bytes; it was held, so nothing was built on it."""
-        key = (one.first_id, one.last_id)
+        key = key_of(one.first_id, one.last_id, one.event)
         if key in stream.refused:  # another line's copy
             self._drop(stream, one)
             return
@@ -503,7 +503,7 @@ class Arbiter:
         sure = stream.sure
         assert stream.last is not None
         above, absurd = [], stream.last
-        stream.refused.append((stream.head_first, absurd))
+        stream.refused.append(stream.head)
         for one in stream.doubts.take_all():
             if sure is None or one.first_id > sure:
                 above.append(one)

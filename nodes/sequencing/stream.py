@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from bus.schema import Flag, Kind
 from bus.topics import topic
+from bus.wire import HEADER_SIZE
 from nodes.sequencing.doubts import Doubts
 from nodes.sequencing.gaps import Gaps
 from nodes.sequencing.lines import Lines
@@ -47,6 +48,13 @@ def offer_of(line: str, number: int, event: bytearray) -> Offer:
     return Offer(line, number, first_id, last_id, event[10], venue_ns, recv_ns, event)
 
 
+Key = tuple[int, int, bytes]  # what two lines' copies of an event have in common: ids, and how its first record begins
+
+
+def key_of(first_id: int, last_id: int, event: bytearray | memoryview) -> Key:
+    return first_id, last_id, bytes(event[HEADER_SIZE : HEADER_SIZE + 40])
+
+
 class Stream:
     """One topic's state. What `state` packs follows from the log alone; times and what is held do not."""
 
@@ -64,11 +72,11 @@ class Stream:
         self.doubts = Doubts()
         self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
-        self.refused: deque[tuple[int, int]] = deque(maxlen=16)  # ids of such events: other lines bring copies
+        self.refused: deque[Key] = deque(maxlen=16)  # such events: other lines bring copies
         self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
         self.known_from = -1  # … all above this one
         self.base: int | None = None  # the first id of the era
-        self.head_first = 0  # first id of the event that `last` is of
+        self.head: Key = (0, 0, b"")  # the event that `last` is of, where nobody has confirmed it
         self.synced = False  # depth: a snapshot has been taken and the chain is whole since
         self.unsynced = Unsynced()  # depth, while it is not: the changes that a snapshot has to be brought up with
         self.gaps = Gaps()  # trades: those that are open
@@ -111,6 +119,7 @@ class Stream:
         else:
             told = int.from_bytes(event[4:8], "little") if self.kind == Kind.trade else 1  # ids that have a record of their own
             self.advance(line, first_id, last_id, venue_ns, told)
+            self.head = key_of(first_id, last_id, event)
         if self.kind != Kind.depth or self.synced:
             return flags
         if self.numbered:
@@ -132,7 +141,6 @@ class Stream:
                 self.sure = last
         self.usual = self.widest
         self.widest = max(step, self.widest - (self.widest >> FADE))
-        self.head_first = first_id
         self.teller = "" if self.sure == last_id else line
         self.last, self.jumped = last_id, False
         self.venue_ns = max(self.venue_ns, venue_ns)
@@ -170,15 +178,16 @@ class Stream:
         self.unsynced.clear()
         self.gaps.take_back(sure)
 
-    def above_sure(self, first_id: int) -> bool:
+    def above_sure(self, one: Offer) -> bool:
         """Whether an id below the last one is above all that a neighbour confirms, and that is more than disorder: a late
-        trade fills its gap, and two connections bring quotes in turn."""
+        trade fills its gap (one that is later by the venue's time is not late), and two connections bring quotes in turn."""
         if not self.teller or self.last is None:
             return False
         if self.sure is None:
             return self.kind == Kind.depth
         disorder = {Kind.trade: DISORDER, Kind.quote: max(IN_TURN, 8 * self.usual)}.get(Kind(self.kind), 0)
-        return first_id > self.sure and self.last - self.sure > disorder
+        later = self.kind == Kind.trade and one.venue_ns > self.venue_ns > 0
+        return one.first_id > self.sure and (later or self.last - self.sure > disorder)
 
     def doubtful(self, one: Offer) -> bool:
         """Whether its ids are out of proportion to what the stream has said of late."""
