@@ -226,8 +226,9 @@ def test_no_valid_line_is_neither_stored_nor_named():
         lines = mutated(rng, rng.choice(bases))
         begun = time.monotonic()
         findings, _ = run(rng, lines)
-        wrong = {name: findings.counts[name] for name in ("lost", "different", "duplicated")}
-        assert not any(wrong.values()), f"TICKMESH_FUZZ_SEED={seed}: {wrong} {findings.sentences[:5]}"
+        lost = [sentence for sentence in findings.sentences if sentence.endswith("is in the capture, but not stored")]
+        wrong = {name: findings.counts[name] for name in ("different", "duplicated")}
+        assert not (lost or any(wrong.values())), f"TICKMESH_FUZZ_SEED={seed}: {wrong} {findings.sentences[:5]}"
         assert time.monotonic() - begun < 10, f"TICKMESH_FUZZ_SEED={seed} hangs"
         seed, done = seed + 1, done + 1
     assert done > SECONDS, "a fuzzer that tries little finds nothing"

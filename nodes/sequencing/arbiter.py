@@ -455,7 +455,8 @@ class Arbiter:
         """`newer`: by the venue's time it is later than what was known when it came, so it is no copy."""
         if self._fills(stream, one, out):
             return
-        if stream.overtaken(one) or (newer and not one.snapshot):
+        unfilled = stream.gaps and stream.gaps.missing(one.first_id, one.last_id)  # its time is not that of the hole
+        if stream.overtaken(one) or unfilled or (newer and not one.snapshot):
             why = f"{stream.topic} says id {one.last_id} after {stream.last}: it is no copy, and its place is gone"
             out.append(self._refusal(stream, one, why))
         self._drop(stream, one)
