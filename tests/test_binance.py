@@ -276,6 +276,22 @@ def test_a_snapshot_ahead_is_held_and_one_behind_is_asked_for_again():
     assert book.snapshot(*image(10))[0] is Answer.USED  # U = L + 1 is contiguous
 
 
+@pytest.mark.parametrize("absurd", [False, True])
+def test_two_lower_changes_that_go_on_begin_a_book_anew(absurd):
+    book = BookSync()
+    book.change(*change(501, 510))
+    book.snapshot(*image(510))
+    assert book.synced
+    if absurd:  # one id out of all proportion: the true ones after it are lower, too
+        book.change(*change(10**12, 10**12 + 5))
+    book.change(*change(499, 500))
+    assert book.synced is not absurd, "one late copy says nothing"
+    book.change(*change(11, 20))
+    book.change(*change(21, 25))
+    assert book.wants_snapshot
+    assert book.snapshot(*image(22))[0] is Answer.USED
+
+
 def test_a_snapshot_that_the_stream_does_not_reach_is_given_up():
     book = BookSync()
     book.change(*change(11, 20))

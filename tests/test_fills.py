@@ -16,6 +16,7 @@ from bus.schema import INTENT, Action, Kind, Status
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from nodes import executor
 from nodes.transport.binance_account import TRADES_PAGE, BinanceAccount
+from nodes.transport.venue_clock import VenueTime
 from nodes.venues.account import Account
 from nodes.venues.binance_orders import Fill, Report
 
@@ -140,7 +141,7 @@ def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkey
     instrument = Config(Mesh(), Path("/nonexistent")).instrument("binance.BTCUSDT")
 
     async def ask():
-        account = BinanceAccount("", "", 1000, 1.0)
+        account = BinanceAccount("", "", 1000, 1.0, VenueTime())
         try:
             return await account.trades_from(instrument, 1)
         finally:

@@ -81,8 +81,8 @@ class Arbiter:
         stream = self.streams.get((kind, subject)) or self.stream(kind, subject)
         one = offer_of(line, number, event)
         last = stream.last
-        if not one.flags:
-            stream.lines.note(line, one.last_id, one.recv_ns, last)
+        if not one.flags and stream.lines.note(line, one.last_id, one.recv_ns, last):
+            one = one._replace(behind=True)
         out: list[bytearray] = []
         if stream.rule == "exclusive":
             self._settle_exclusive(stream, one, now, out)

@@ -44,15 +44,17 @@ class Lines:
         self.slots: list[tuple[int, int, Line | None]] = [(-1, 0, None)] * SLOTS
         self.begin_ns = 0
 
-    def note(self, name: str, ident: int, recv_ns: int, last: int | None) -> None:
-        """An event has come. `last`: the highest id that the stream had before."""
+    def note(self, name: str, ident: int, recv_ns: int, last: int | None) -> bool:
+        """An event has come. `last`: the highest id that the stream had before. True where its own line is beyond it."""
         line = self.lines.get(name)
         if line is None:
             line = self.lines[name] = Line(name)
+        behind = False
         if ident > line.highest:
             line.highest = ident
         else:
             line.disordered += 1
+            behind = last is not None and ident < line.highest <= last
         slot = ident % SLOTS
         known, first_ns, leader = self.slots[slot]
         if known != ident:
@@ -61,15 +63,16 @@ class Lines:
                 self.slots[slot] = (ident, recv_ns, line)
             else:
                 line.duplicates += 1
-            return
+            return behind
         if leader is line:
             line.repeated += 1
-            return
+            return behind
         line.duplicates += 1
         line.lags.append(recv_ns - first_ns)
         if leader is not None:
             leader.leads.append(recv_ns - first_ns)
             self.slots[slot] = (ident, first_ns, None)
+        return behind
 
     def begin_anew(self) -> None:
         """The venue's ids began anew."""

@@ -11,7 +11,7 @@ from nodes.sequencing.doubts import Doubts
 from nodes.sequencing.gaps import Gaps
 from nodes.sequencing.lines import Lines
 from nodes.sequencing.unsynced import Unsynced
-from nodes.venues.rules import rule
+from nodes.venues.rules import rule, shared_ids
 
 # Plain integers: an IntFlag's & costs as much as the rest of a decision.
 SNAPSHOT, REPAIRED, RESET, UNSYNCED = int(Flag.SNAPSHOT), int(Flag.REPAIRED), int(Flag.RESET), int(Flag.UNSYNCED)
@@ -37,6 +37,7 @@ class Offer(NamedTuple):
     venue_ns: int
     recv_ns: int
     event: bytearray
+    behind: bool = False  # its own line has said higher ids before
 
     @property
     def snapshot(self) -> bool:
@@ -62,6 +63,7 @@ class Stream:
         self.kind, self.subject, self.topic = kind, subject, topic(kind, subject)
         self.rule = rule(kind, subject)
         self.numbered = self.rule == "contiguous"
+        self.shared_ids = shared_ids(subject)
         self.last: int | None = None  # the highest id taken, or given up; None: nothing yet
         self.venue_ns = 0  # the latest that was taken
         # What is known of `last`: the highest id that a neighbour confirms, and who said more ("": nobody; then it is `last`).
@@ -152,7 +154,10 @@ class Stream:
             del self.recent[self.known_from]
 
     def overtaken(self, one: Offer) -> bool:
-        """Whether it is no copy of anything: an id below all of the era, or a rising one that comes too late for its place."""
+        """Whether it is no copy of anything: an id below all of the era, or a rising one that comes too late for its place.
+        Where lines merely number the same events differently, none has said more before."""
+        if not (one.behind or self.shared_ids):
+            return False
         if self.base is not None and one.last_id < self.base:
             return True
         return self.rule == "rising" and one.last_id > self.known_from and one.last_id not in self.recent

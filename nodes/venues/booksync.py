@@ -41,6 +41,7 @@ class BookSync:
         self.synced = False
         self._start: int | None = None  # `U` of the first change of the chain; None before there is one
         self._chain = 0  # `u` of its last change
+        self._lower = 0  # `u` of the last change below the chain
         self._held: tuple[int, bytearray] | None = None  # a snapshot that the stream's next change decides about
 
     @property
@@ -55,6 +56,12 @@ class BookSync:
             self._start, self._chain = first_id, last_id
         elif last_id > self._chain:
             self._chain = last_id
+        elif first_id == self._lower + 1 and last_id < self._chain:  # two in a row that go on: the venue's ids began anew
+            self.resyncs += 1
+            self.synced, self._held = False, None
+            self._start, self._chain = first_id, last_id
+        else:
+            self._lower = last_id
         said = self._join()
         if self._held is not None and _recv_ns(event) - _recv_ns(self._held[1]) > HELD_NS:
             self._held = None
@@ -73,7 +80,7 @@ class BookSync:
     def disconnected(self) -> list[bytearray]:
         """The line broke; the next connection starts afresh."""
         self.synced = False
-        self._start, self._chain, self._held = None, 0, None
+        self._start, self._chain, self._lower, self._held = None, 0, 0, None
         return []
 
     def begin_anew(self) -> list[bytearray]:

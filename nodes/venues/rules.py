@@ -13,6 +13,14 @@ UNUSUAL: dict[tuple[str, Kind], str] = {
     ("kraken_v1", Kind.quote): "exclusive",
     ("coinbase", Kind.depth): "exclusive",
 }
+# Quotes whose ids are the venue's own: on every line the same, so that one nobody took was never said. Others are counted
+# by the feed that heard them.
+VENUE_IDS = {"binance", "binance_usdm"}
+
+
+def shared_ids(subject: str) -> bool:
+    """Whether every line says the same ids for the same quotes of venue.instrument."""
+    return subject.partition(".")[0] in VENUE_IDS
 
 
 def rule(kind: int, subject: str) -> str:

@@ -14,12 +14,13 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bus.log import LogReader
+from bus.schema import Flag, Kind
 from tools.chaos.field import Field
 from tools.chaos.figures import Figures
 from tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, paths, plan
 from tools.terminal import Failure, Usage, err, out
 
-SETTLE_S = 60.0  # for the last repairs
+SETTLE_S = 90.0  # for the last repairs, and snapshots that wait for the venue's next minute
 SETTLE_OFF_S = 10.0  # when what would repair is switched off
 QUIET_S = 2.0  # so long nothing is open before the sweep ends
 
@@ -67,17 +68,24 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> d
 
 def _run(field: Field, strikes: list[Strike], last: list[Strike], seed: int, off: str) -> dict:
     begun = time.monotonic()
-    settled, wrong = False, []
+    settled, wrong, anew_seq = False, [], 0
     with _progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
+
+        def struck(one: Strike) -> None:
+            nonlocal anew_seq
+            step(_words(one), 1)
+            if one.fault.get("kind") == "anew":
+                anew_seq = LogReader(field.config.log_dir).last
+
         try:
             step("up")
             field.up()
             step("striking")
             for some in (strikes, last):
-                field.strike(some, lambda one: step(_words(one), 1))
+                field.strike(some, struck)
             step("settling")
             field.end_faults()
-            settled = _settle(field, SETTLE_OFF_S if off else SETTLE_S)
+            settled = _settle(field, anew_seq, SETTLE_OFF_S if off else SETTLE_S)
         except Failure as error:  # a mesh that does not come up or back has failed; what it stored is judged all the same
             wrong.append(str(error))
         step("down")
@@ -125,17 +133,21 @@ def _looked_at(alone: dict, ledger: dict) -> list[str]:
     return wrong
 
 
-def _settle(field: Field, patience_s: float) -> bool:
-    """Waits until no gap has been open for QUIET_S, and every book is in step."""
+def _settle(field: Field, anew_seq: int, patience_s: float) -> bool:
+    """Waits until no gap has been open for QUIET_S, and every book is in step: in the era that the venue began last, after
+    `anew_seq` of the log. Until that is noticed, the old one looks whole."""
     reader = LogReader(field.config.log_dir)
     figures = Figures([])
-    seq, quiet_since = 0, time.monotonic()
+    seq, quiet_since, followed, in_step = 0, time.monotonic(), not anew_seq, False
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         for event in reader.events(seq):
             figures.take(event)
             seq = event.seq
-        if figures.still_open:
+            if event.kind == Kind.depth:
+                followed = followed or bool(event.flags & Flag.RESET and seq > anew_seq)
+                in_step = not event.flags & Flag.UNSYNCED
+        if figures.still_open or not (followed and in_step):
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since > QUIET_S and not _ends(field):
             return True
