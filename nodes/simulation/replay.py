@@ -70,7 +70,7 @@ class RecordedMarket:
             self.aggregates = False
         elif frame.kind == "depth":
             self.happened.append(("depth", symbol, row.first, row.last, row.levels))
-            if self._newest >= 0 and abs(row.last - self._newest) <= JUMP_IDS:
+            if 0 <= self._newest and abs(row.last - self._newest) <= JUMP_IDS:
                 self._heard = row.last
             self._newest = row.last
             self._changed(row)
