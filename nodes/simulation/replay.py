@@ -51,8 +51,7 @@ class RecordedMarket:
         self._doubtful: Changed | None = None  # a change whose last id jumps, until its successor shows what it is
         self._doubtful_print: Print | None = None  # likewise a trade
         self._confirmed = False  # whether a change has gone on from the snapshot
-        self._newest = -1  # last id of the newest change, whether or not there is a book …
-        self._heard = -1  # … and of the newest that the one before it confirms
+        self._heard = -1  # last id of the newest change, whether or not there is a book
         self._has_snapshot_ahead = has_snapshot_ahead
 
     # ---- the recorded side
@@ -70,9 +69,7 @@ class RecordedMarket:
             self.aggregates = False
         elif frame.kind == "depth":
             self.happened.append(("depth", symbol, row.first, row.last, row.levels))
-            if 0 <= self._newest and abs(row.last - self._newest) <= JUMP_IDS:
-                self._heard = row.last
-            self._newest = row.last
+            self._heard = row.last if abs(row.last - self._heard) <= JUMP_IDS or self._heard < 0 else self._heard
             self._changed(row)
 
     def _snapshot(self, book: Book) -> None:
