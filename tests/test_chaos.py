@@ -82,7 +82,6 @@ def test_a_log_whose_time_does_not_go_as_the_venue_s_is_found():
     assert not pace.wrong, "what is fetched says nothing of the time"
 
 
-@pytest.mark.xfail(strict=False, reason="fails now and then beside other tests; see issue 9")
 @pytest.mark.mesh
 def test_nothing_is_lost_and_the_ledger_is_true(tmp_path):
     code, result = sweep(tmp_path, "--kills", KILLS, "--seed", 1)

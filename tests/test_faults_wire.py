@@ -224,7 +224,6 @@ def test_a_torn_frame_ends_the_connection(tmp_path):
     scene(body, tmp_path)
 
 
-@pytest.mark.xfail(strict=False, reason="fails now and then beside other tests; see issue 9")
 def test_crossed_and_stale_quotes(tmp_path):
     async def quotes(socket, count: int) -> list[dict]:
         return [json.loads(await asyncio.wait_for(socket.recv(), 10)) for _ in range(count)]

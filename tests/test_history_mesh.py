@@ -17,7 +17,6 @@ FILLS = 600
 SHARED = 45  # fills of one instant
 
 
-@pytest.mark.xfail(strict=False, reason="fails now and then beside other tests; see issue 9")
 def test_fills_of_one_instant_at_a_page_s_edge_are_not_lost(tmp_path):
     """Kraken knows its past by time: pages end among fills of one instant, which it compares finer than it prints."""
     begin_ns = time.time_ns() - 60 * 10**9
