@@ -20,12 +20,12 @@ def event(kind, first, last, snapshot=False, reset=False, subject=SUBJECT, recv_
     return encode(kind, subject, records, first_id=first, last_id=last, flags=flags, recv_ns=recv_ns)
 
 
-def trades(*ids, flags=0):
+def trades(*ids, flags=0, venue_ns=0):
     """One event of several trades; an id that is a pair is a trade that stands for all ids from the one to the other."""
     spans = [one if isinstance(one, tuple) else (one, one) for one in ids]
     records = np.zeros(len(spans), TRADE)
     records["trade_id"] = [last for _, last in spans]
-    return encode(Kind.trade, SUBJECT, records, first_id=spans[0][0], last_id=spans[-1][1], flags=flags)
+    return encode(Kind.trade, SUBJECT, records, first_id=spans[0][0], last_id=spans[-1][1], flags=flags, venue_ns=venue_ns)
 
 
 def unrecoverable(first, last, reason=Reason.retention, stream=Kind.trade):

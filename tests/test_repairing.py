@@ -28,13 +28,13 @@ def always(subject):
 class Loop:
     """A sequencer's arbiter and a plan that hear one another through a log."""
 
-    def __init__(self, *brought):
+    def __init__(self, *brought, venue_ns=0):
         self.arbiter = Arbiter(0)
         self.plan = Plan(PATIENCE, lambda: lambda: 1.0)
         self.now, self.seq, self.number = 0.0, 0, 0
         self.log = []
         for n, i in enumerate(brought, 1):
-            self.append(self.arbiter.offer(Kind.trade, SUBJECT, "a", n, trades(i), 0))
+            self.append(self.arbiter.offer(Kind.trade, SUBJECT, "a", n, trades(i, venue_ns=venue_ns), 0))
             self.append(self.arbiter.due(1))
 
     def append(self, out):
@@ -194,6 +194,30 @@ def test_what_was_said_and_did_not_arrive_is_asked_for_again():
     assert loop.plan.next(0.0, always) is None
     loop.plan.taken(7)
     assert loop.plan.next(0.0, always).first_missing() == 2
+
+
+SECOND = 10**9
+
+
+@pytest.mark.parametrize(("later_ns", "repaired"), [(SECOND // 10_000, True), (60 * SECOND, False)])
+def test_a_history_prints_its_times_otherwise_and_does_not_lie_in_another_minute(later_ns, repaired):
+    """Later than what stands behind the hole by rounding: repaired. By a minute: another meaning of the same ids."""
+    loop = Loop(1, 4, venue_ns=1000 * SECOND)
+    for _ in range(REFUSALS + 2):
+        if (effort := loop.plan.next(loop.now, always)) is None:
+            break
+        page = [trades(i, flags=Flag.REPAIRED, venue_ns=1000 * SECOND + later_ns) for i in (2, 3)]
+        loop.hear(loop.plan.page(effort, page, False, loop.now))
+        effort.said_number = loop.number
+        loop.plan.taken(loop.number)
+        loop.now += 1
+    refused = [e for e in loop.log if e.kind == Kind.refusal]
+    if repaired:
+        assert loop.ids() == [1, 2, 3, 4] and not refused and not loop.lost()
+    else:
+        assert loop.ids() == [1, 4] and len(refused) > 1
+        assert loop.lost() == {2: Reason.contradiction, 3: Reason.contradiction}
+    assert not loop.plan.efforts
 
 
 def test_the_state_is_what_the_log_says():

@@ -29,6 +29,7 @@ class Effort:
         self.opened_ns = opened_ns  # seq_ns
         self.next_id = gap.low
         self.said_number = 0  # of our own events: the last one that was about this gap
+        self.untaken, self.untaken_times = 0, 0  # the id that was said and is missing all the same, and how often
         self.since_ns = gap.before_ns  # venue time of the last trade known before `next_id`
         self.back_ns, self.back_ns_max = BACK_NS, BACK_NS_MAX
         self.until_id = 0  # ask for what is before this id; 0: for as much as a page may have
@@ -115,6 +116,8 @@ class Plan:
                 first = effort.gap.missing[0][0]
                 if first < effort.next_id:
                     effort.next_id, effort.since_ns = first, effort.gap.before_ns
+                    effort.untaken_times = effort.untaken_times + 1 if effort.untaken == first else 1
+                    effort.untaken = first
                 effort.said_number = 0
 
     def next(self, now: float, may: Callable[[str], bool]) -> Effort | None:
@@ -139,6 +142,7 @@ class Plan:
         again, and only after our patience the rest is declared. Inside a page ids have to follow one another.
         `how` it was asked for. By `time`: that it begins later proves something only of one asked for from far back.
         `backward`, before an id: that it begins later proves nothing, it may be short; that none is before it does.
+        What the sequencer does not take, however often it is said, contradicts what it knows: that is declared, too.
         `unreadable`: rows are not here because they could not be read; a page of which nothing could be read says something of
         the id that was asked for, and nothing of others.
         """
@@ -175,14 +179,17 @@ class Plan:
                 reason = Reason.unreadable if unreadable else Reason.skipped if around else Reason.refused
             said += self.declare(effort, at, begins - 1, reason)
             at = begins
+        in_vain = effort.untaken == at and effort.untaken_times >= REFUSALS
         for row in rows:
             if at > gap.high:
                 break
             if row.first_id > at:
                 effort.hole_at = at
                 break
+            if in_vain:
+                said += self.declare(effort, at, min(row.last_id, gap.high), Reason.contradiction)
             for low, high in gap.overlap(at, row.last_id):
-                if (part := clip(bytearray(row.raw), low, high)) is not None:
+                if not in_vain and (part := clip(bytearray(row.raw), low, high)) is not None:
                     said.append(part)
                     self.repaired += high - low + 1
             at, effort.since_ns = row.last_id + 1, row.venue_ns

@@ -30,6 +30,7 @@ OVERTAKEN_MAX = 64  # places by which an event may have been overtaken on its ow
 DOUBT_HOLDS = 10  # a jump out of proportion that nothing confirms or contradicts is believed after so many holds
 DEAF_HOLDS = 30  # for so long a stream drops all that it hears, and nobody is told
 ALERT_HOLDS = 10  # between two alerts about the same of one stream
+HISTORY_NS = 1_000_000_000  # a history may print its times so much later than the feed did, which prints them finer
 REFUSED_BYTES = 4096  # of an absurd event that its refusal keeps
 
 
@@ -158,6 +159,7 @@ class Arbiter:
             if one.flags & RESET:
                 self._settle_reset(stream, one, out)
             elif last is None or not self._repair(stream, one, out):
+                self._refuse_unfilled(stream, one, out)
                 self._drop(stream, one)
             return True
         if not stream.counts(one):
@@ -455,11 +457,18 @@ class Arbiter:
         """`newer`: by the venue's time it is later than what was known when it came, so it is no copy."""
         if self._fills(stream, one, out):
             return
-        unfilled = stream.gaps and stream.gaps.missing(one.first_id, one.last_id)  # its time is not that of the hole
-        if stream.overtaken(one) or unfilled or (newer and not one.snapshot):
+        if not self._refuse_unfilled(stream, one, out) and (stream.overtaken(one) or (newer and not one.snapshot)):
             why = f"{stream.topic} says id {one.last_id} after {stream.last}: it is no copy, and its place is gone"
             out.append(self._refusal(stream, one, why))
         self._drop(stream, one)
+
+    def _refuse_unfilled(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
+        """Whether its id lies in a hole that it does not fill: by its time it is something else."""
+        if not (stream.gaps and stream.gaps.missing(one.first_id, one.last_id)):
+            return False
+        why = f"{stream.topic} says id {one.last_id}, which is missing, but is later than what stands behind the hole"
+        out.append(self._refusal(stream, one, why))
+        return True
 
     def _decide(self, stream: Stream, line: str, out: list[bytearray]) -> None:
         run = stream.doubts.runs.get(line)
@@ -619,7 +628,7 @@ class Arbiter:
         """
         for low, high in stream.gaps.missing(one.first_id, one.last_id):
             (gap,) = stream.gaps.touched(low, high)
-            if one.venue_ns > gap.after_ns > 0:
+            if one.venue_ns - (one.flags and HISTORY_NS) > gap.after_ns > 0:
                 continue  # later than what stands behind the hole: it means something else
             event = clipping.clip(one.event, low, high)
             if event is not None:
