@@ -52,7 +52,9 @@ class Lines:
         return self.say_raw(line, kind, raw, subject)
 
     def say_raw(self, line, kind, raw, subject=SUBJECT):
-        said = list(map(decode, self.arbiter.offer(kind, subject, line, self.next(line), raw, self.now)))
+        number = self.next(line)
+        raw[72:80] = number.to_bytes(8, "little")
+        said = list(map(decode, self.arbiter.offer(kind, subject, line, number, raw, self.now)))
         self.out += said
         return said
 

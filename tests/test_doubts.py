@@ -283,6 +283,32 @@ def test_quotes_without_a_time_follow_their_book_into_its_new_era():
     assert lines.ids(Kind.quote) == [*range(1000, 1010), *range(1, 3 * doubts.ERA_HOLDS)]
 
 
+@pytest.mark.parametrize("kind", [Kind.trade, Kind.quote])
+@pytest.mark.parametrize("renewed", [False, True])
+def test_an_id_that_its_own_connection_takes_back_is_none_of_the_era_before(kind, renewed):
+    """Ids had begun anew unheard; the first one heard is absurd, and above those of the old era, in proportion."""
+    lines = Lines()
+    for i in range(100_000, 100_010):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.say_raw("a", kind, later(kind, i, i))
+    lines.connect("a")
+    jump = 8 * 64 if kind == Kind.quote else 2000
+    lines.say_raw("a", kind, later(kind, 100_009 + jump, 200_000))
+    if kind == Kind.trade:
+        lines.wait(10 * HOLD + 1)  # it has waited for what lies between
+    if renewed:
+        lines.connect("a")
+    for i in range(1, 4 * doubts.ERA_HOLDS):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 200_000 + i))
+        lines.say_raw("a", kind, later(kind, i, 200_000 + i))
+        lines.wait(HOLD)
+    assert lines.ids(kind)[10:13] == [100_009 + jump, 1, 2]
+    assert contradictions(lines) == ([] if renewed else [(100_010, 100_009)])
+    resets = [r.tolist() for one in lines.out if one.kind == Kind.gap for r in one.records if r["reason"] == Reason.reset]
+    after = 100_010 + (jump if renewed else 0)
+    assert (after, after) in [row[:2] for row in resets if row[2] == kind]
+
+
 @pytest.mark.parametrize("by_rest", [False, True])
 def test_the_snapshot_of_the_new_era_is_its_book(by_rest):
     lines = Lines()

@@ -230,9 +230,20 @@ class Arbiter:
             self._drop(stream, one)
             return
         if stream.last is not None and crossed != {}:
+            self._disown(stream, out)
             self._say_reset(stream, stream.last, one.venue_ns, out)
         self.reset(stream.subject, one.line, one.number)
         self._take(stream, one, out)
+
+    def _disown(self, stream: Stream, out: list[bytearray]) -> None:
+        """Before ids begin anew: a last id that its own line took back counts for nothing, here and in the book's quotes."""
+        for kind in (stream.kind, Kind.quote) if stream.kind == Kind.depth else (stream.kind,):
+            one = self.streams.get((int(kind), stream.subject))
+            if one is not None and one.disowned() and self.check_ids:
+                assert one.sure is not None
+                self.contradictions += 1
+                self._say(one, [(one.sure + 1, one.sure)], GapState.unrecoverable, Reason.contradiction, 0, out, before_ns=0)
+                one.go_back(one.sure, one.sure)
 
     def _say_reset(self, stream: Stream, last: int, after_ns: int, out: list[bytearray]) -> None:
         """Before the first event of a new era: what the old one still had after its last id is unknown."""
@@ -554,6 +565,7 @@ class Arbiter:
 
     def _begin_era(self, stream: Stream, line: str, out: list[bytearray]) -> None:
         """The venue's ids began anew without its word: all that is said is lower, and goes on."""
+        self._disown(stream, out)
         assert stream.last is not None
         self.eras += 1
         runs = {other: [one.number for one in run.offers] for other, run in stream.doubts.runs.items()}

@@ -69,6 +69,7 @@ class Stream:
         # What is known of `last`: the highest id that a neighbour confirms, and who said more ("": nobody; then it is `last`).
         self.sure: int | None = None
         self.teller = ""
+        self.told_number = 0  # … the number of the teller's event
         self.jumped = False  # `last` was given up to, not taken
         self.widest = self.usual = 0  # ids from one event to the next, of late; before `last`
         self.doubts = Doubts()
@@ -86,6 +87,7 @@ class Stream:
         # rising: lines that overlap with what is known, and the numbers of the marks of connections not yet begun
         self.joined: set[str] = set()
         self.marks: dict[str, list[int]] = {}
+        self.connections: dict[str, list[int]] = {}  # line → the numbers after which it had a new one, the last few
         # lines that are behind the venue's last beginning of new ids, and from which of their numbers on; None: there was none
         self.crossed: dict[str, int] | None = None
         self.before = 0  # the last id before that
@@ -121,6 +123,7 @@ class Stream:
         else:
             told = int.from_bytes(event[4:8], "little") if self.kind == Kind.trade else 1  # ids that have a record of their own
             self.advance(line, first_id, last_id, venue_ns, told)
+            self.told_number = int.from_bytes(event[72:80], "little")
             self.head = key_of(first_id, last_id, event)
         if self.kind != Kind.depth or self.synced:
             return flags
@@ -190,9 +193,25 @@ class Stream:
             return False
         if self.sure is None:
             return self.kind == Kind.depth
-        disorder = {Kind.trade: DISORDER, Kind.quote: max(IN_TURN, 8 * self.usual)}.get(Kind(self.kind), 0)
         later = self.kind == Kind.trade and one.venue_ns > self.venue_ns > 0
-        return one.first_id > self.sure and (later or self.last - self.sure > disorder)
+        return one.first_id > self.sure and (later or self.last - self.sure > self.disorder)
+
+    @property
+    def disorder(self) -> int:
+        """By so many ids the last one may be ahead of what is confirmed, and the lower ones are late."""
+        return {Kind.trade: DISORDER, Kind.quote: max(IN_TURN, 8 * self.usual)}.get(Kind(self.kind), 0)
+
+    def disowned(self) -> bool:
+        """Whether the last id is ahead of what is confirmed by more than disorder, and the line that said it has gone on with
+        lower ones on the same connection. Where ids began anew, it is not one of those before."""
+        run = self.doubts.runs.get(self.teller) if self.teller else None
+        if run is None or self.last is None or self.sure is None or self.last - self.sure <= self.disorder:
+            return False
+        if any(gap.repaired() for gap in self.gaps.touched(self.sure + 1, self.last)):
+            return False  # the venue itself has what lies between
+        number = run.offers[0].number
+        renewed = any(self.told_number <= mark < number for mark in self.connections.get(self.teller, ()))
+        return number > self.told_number and not renewed
 
     def doubtful(self, one: Offer) -> bool:
         """Whether its ids are out of proportion to what the stream has said of late."""
@@ -211,6 +230,7 @@ class Stream:
         """The line has a new connection: its events beyond `number` need not follow on those before."""
         if self.crossed is not None:
             self.crossed[line] = number
+        self.connections[line] = [*self.connections.get(line, [])[1 - MARKS_MAX :], number]
         if self.rule == "exclusive":
             self.away = self.away or line == self.owner
         elif self.rule == "rising":
@@ -259,6 +279,8 @@ class Stream:
             "venue_ns": self.venue_ns,
             "sure": self.sure,
             "teller": self.teller,
+            "told_number": self.told_number,
+            "connections": {line: list(numbers) for line, numbers in sorted(self.connections.items())},
             "jumped": self.jumped,
             "widest": self.widest,
             "usual": self.usual,
@@ -291,6 +313,8 @@ class Stream:
         self.known_from = -1 if self.last is None else self.last
         self.sure = state.get("sure", self.last)  # an older version confirmed nothing
         self.teller, self.jumped = state.get("teller", ""), state.get("jumped", False)
+        self.told_number = state.get("told_number", 0)
+        self.connections = state.get("connections", {self.teller: [self.told_number]})  # an older version kept none
         self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)
         self.usual = state.get("usual", self.widest)
         if "unsynced" in state:
