@@ -205,6 +205,18 @@ def test_one_event_that_was_overtaken_is_no_contradiction():
     assert lines.ids(Kind.quote) == [10, 20, 40, 50, 60] and contradictions(lines) == []
 
 
+@pytest.mark.parametrize("kind", [Kind.trade, Kind.depth])
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_was_overtaken_behind_a_hole_is_no_part_of_it(kind, count):
+    lines = Lines()
+    for first in (1, 2, 3, 10, 7, 13):
+        for line in "ab"[:count]:
+            lines.say(line, kind, first, first if first < 7 else first + 2)
+    lines.wait(HOLD + 1)
+    assert lines.ids(kind) == [1, 2, 3, 9, 12, 15]
+    assert [gap[:2] for gap in lines.gaps()] == [(4, 6)] and refusals(lines) == []
+
+
 def later(kind, first, seconds):
     raw = event(kind, first, first)
     raw[120:128] = int(seconds * 1e9).to_bytes(8, "little")

@@ -11,6 +11,7 @@ on below one that was taken are a contradiction, or a new era (doubts.py, docs/d
 All that a decision depends on, but time, is in the log: recovery.py finds it there again after a crash.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -410,10 +411,17 @@ class Arbiter:
             stream.begin(one)
             stream.joined.add(one.line)  # whether quotes are missing cannot be known from ids with holes
         elif stream.counts(one):  # else it is dropped
-            low, high = (stream.last or 0) + 1, one.first_id - 1
+            low, high = (stream.last or 0) + 1, self._overtaken_least(stream, one) - 1
             if low <= high:
                 self._give_up_ids(stream, low, high, one.venue_ns, out)
         self._drain(stream, out)
+
+    @staticmethod
+    def _overtaken_least(stream: Stream, one: Offer) -> int:
+        """The smallest id that waits behind a hole: what `one` has overtaken on its own line stands behind it."""
+        queues = (itertools.islice(queue, OVERTAKEN_MAX) for queue in stream.held.values())
+        ids = [other.first_id for queue in queues for _, other in queue if not (other.flags or stream.doubtful(other))]
+        return min([one.first_id, *(first_id for first_id in ids if first_id > (stream.last or 0))])
 
     @staticmethod
     def _below(stream: Stream, one: Offer) -> Offer | None:
