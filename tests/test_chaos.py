@@ -2,18 +2,21 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+import mesh_run as run
 import pytest
 
 from bus.schema import Flag, Kind
 from tools.chaos.figures import Figures, Pace
 from tools.chaos.plan import ANEW, CLOCKS, CODA, ERA_EVERY_S, FAULTS, FEEDS, VICTIMS, coda, paths, plan
 from tools.chaos.sweep import SWITCHES
+from tools.cli import OFF
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -45,6 +48,27 @@ def test_a_plan_is_a_function_of_the_seed():
     assert {name for strike in coda(["feed-1"]) for name in strike.kill} == {"feed-1"}
     begun = [strike.at_s for strike in plan(1000, 7) if strike.fault.get("kind") == "anew"]
     assert len(begun) > 5 and min(later - before for before, later in pairwise(begun)) >= ERA_EVERY_S
+
+
+def test_the_help_names_every_switch():
+    assert OFF.split(", ") == list(SWITCHES)
+
+
+@pytest.mark.mesh
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_sweep_that_is_ended_leaves_no_mesh(tmp_path, number):
+    folder = tmp_path / "mesh"
+    process = subprocess.Popen([MESH, "chaos", "--folder", str(folder)], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        run.until(lambda: run.ready(folder, "feed-1") and run.ready(folder, "recorder"), "the sweep's mesh runs", 60)
+        pids = [int(path.read_text()) for path in folder.glob("run/*.pid")]
+        pids += [int(json.loads(path.read_text())["pid"]) for path in folder.glob("run/ready/*.json")]
+        process.send_signal(number)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
+    assert len(pids) > 3
+    run.until(lambda: not [pid for pid in pids if Path(f"/proc/{pid}").exists()], "supervisord is the last to go", 20)
 
 
 class Said(NamedTuple):

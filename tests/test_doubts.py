@@ -321,6 +321,20 @@ def test_an_id_that_its_own_connection_takes_back_is_none_of_the_era_before(kind
     assert (after, after) in [row[:2] for row in resets if row[2] == kind]
 
 
+def test_the_last_change_of_an_era_is_taken_back_by_no_new_one():
+    """It stands for several ids, nothing has confirmed them yet, and the same connection goes on from 1."""
+    lines = Lines()
+    for i in range(100_000, 100_010):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+    raw = event(Kind.depth, 100_010, 100_017)
+    raw[120:128] = (100_010 * 10**9).to_bytes(8, "little")
+    lines.say_raw("a", Kind.depth, raw)
+    for i in range(1, 4 * doubts.ERA_HOLDS):
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 200_000 + i))
+        lines.wait(HOLD)
+    assert lines.ids(Kind.depth)[10:13] == [100_017, 1, 2] and contradictions(lines) == []
+
+
 @pytest.mark.parametrize("by_rest", [False, True])
 def test_the_snapshot_of_the_new_era_is_its_book(by_rest):
     lines = Lines()

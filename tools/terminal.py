@@ -1,7 +1,9 @@
 """What every command shares: a fault is one sentence on stderr and an exit code (1 failed, 2 wrongly called)."""
 
 import os
+import signal
 import sys
+from types import FrameType
 from typing import Any, NoReturn
 
 import msgspec
@@ -62,8 +64,17 @@ def _end(name: str, sentence: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
+def _as_ctrl_c(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: what was begun is being cleaned up
+    raise KeyboardInterrupt
+
+
 def run(commands: typer.Typer, name: str) -> NoReturn:
-    """Runs a command line; never shows a traceback for a fault that was foreseen."""
+    """Runs a command line; never shows a traceback for a fault that was foreseen. A SIGTERM or a closed terminal
+    is a Ctrl-C: whatever a command has begun it ends."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, as under nohup
+            signal.signal(number, _as_ctrl_c)
     try:
         code = commands(standalone_mode=False, prog_name=name)
         sys.stdout.flush()

@@ -199,13 +199,18 @@ class Stream:
     @property
     def disorder(self) -> int:
         """By so many ids the last one may be ahead of what is confirmed, and the lower ones are late."""
-        return {Kind.trade: DISORDER, Kind.quote: max(IN_TURN, 8 * self.usual)}.get(Kind(self.kind), 0)
+        return 0 if self.kind == Kind.depth else self.in_proportion
+
+    @property
+    def in_proportion(self) -> int:
+        """Such a step is nothing to wonder at."""
+        return DISORDER if self.kind == Kind.trade else max(IN_TURN, 8 * self.usual)
 
     def disowned(self) -> bool:
-        """Whether the last id is ahead of what is confirmed by more than disorder, and the line that said it has gone on with
+        """Whether the last id is out of proportion to what is confirmed, and the line that said it has gone on with
         lower ones on the same connection. Where ids began anew, it is not one of those before."""
         run = self.doubts.runs.get(self.teller) if self.teller else None
-        if run is None or self.last is None or self.sure is None or self.last - self.sure <= self.disorder:
+        if run is None or self.last is None or self.sure is None or self.last - self.sure <= self.in_proportion:
             return False
         if any(gap.repaired() for gap in self.gaps.touched(self.sure + 1, self.last)):
             return False  # the venue itself has what lies between
