@@ -321,6 +321,23 @@ def test_an_id_that_its_own_connection_takes_back_is_none_of_the_era_before(kind
     assert (after, after) in [row[:2] for row in resets if row[2] == kind]
 
 
+@pytest.mark.parametrize("kind", STREAMS)
+def test_a_copy_of_the_old_era_is_none_of_the_new_one(kind):
+    """It comes again while it is not decided yet that ids began anew, and lies above all that the new ones say."""
+    lines = Lines()
+    for i in range(1000, 1010):
+        lines.say_raw("a", kind, later(kind, i, 0 if kind == Kind.quote else i))
+        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+    lines.connect("a")
+    for i in range(1, 4 * doubts.ERA_HOLDS):
+        for one in sorted({kind, Kind.depth}):
+            lines.say_raw("a", one, later(one, i, 0 if one == Kind.quote else 2000 + i))
+        if i == 4:
+            lines.say_raw("a", kind, later(kind, 1005, 0 if kind == Kind.quote else 1005))
+        lines.wait(HOLD)
+    assert lines.ids(kind).count(1005) == 1 and lines.ids(kind)[10:] == list(range(1, 4 * doubts.ERA_HOLDS))
+
+
 def test_the_last_change_of_an_era_is_taken_back_by_no_new_one():
     """It stands for several ids, nothing has confirmed them yet, and the same connection goes on from 1."""
     lines = Lines()

@@ -445,7 +445,7 @@ class Arbiter:
 
     def _doubt(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """An id at or below the last one: a copy of what is known, or more than that."""
-        if one.last_id == last and not (one.flags or stream.jumped):
+        if (one.last_id == last and not (one.flags or stream.jumped)) or stream.taken(one):
             self._drop(stream, one)
             return
         if not stream.above_sure(one) and self._fills(stream, one, out):
@@ -457,7 +457,7 @@ class Arbiter:
             return
         for other in stream.doubts.ended(one, last):
             self._copy(stream, other, out)
-        if stream.doubts.astray(one):
+        if stream.doubts.astray(one, stream.venue_ns):
             if stream.doubts.has(one):
                 self._drop(stream, one)
             else:

@@ -88,10 +88,13 @@ class Doubts:
             return []
         return self.runs.pop(one.line).offers
 
-    def astray(self, one: "Offer") -> bool:
-        """Whether it was overtaken within the line's run, or is a copy of something in it: it does not go on from it."""
+    def astray(self, one: "Offer", known_ns: int) -> bool:
+        """Whether it was overtaken within the line's run, or is a copy of something in it, or, by the venue's time, of what
+        was known before: it does not go on from it."""
         run = self.runs.get(one.line)
-        return run is not None and not one.snapshot and one.last_id <= run.offers[-1].last_id
+        if run is None or one.snapshot:
+            return False
+        return one.last_id <= run.offers[-1].last_id or (run.newer and run.count > 0 and 0 < one.venue_ns <= known_ns)
 
     def has(self, one: "Offer") -> bool:
         """Whether the line's run has this id."""

@@ -76,7 +76,7 @@ class Stream:
         self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
         self.refused: deque[Key] = deque(maxlen=16)  # such events: other lines bring copies
-        self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
+        self.recent: dict[int, int] = {}  # rising: the newest of the ids taken, in order, and a hash of what each said
         self.known_from = -1  # … all above this one
         self.base: int | None = None  # the first id of the era
         self.head: Key = (0, 0, b"")  # the event that `last` is of, where nobody has confirmed it
@@ -125,6 +125,8 @@ class Stream:
             self.advance(line, first_id, last_id, venue_ns, told)
             self.told_number = int.from_bytes(event[72:80], "little")
             self.head = key_of(first_id, last_id, event)
+            if not self.numbered:
+                self.remember(last_id, hash(self.head[2]))
         if self.kind != Kind.depth or self.synced:
             return flags
         if self.numbered:
@@ -136,7 +138,6 @@ class Stream:
         last = self.last
         chained = last is not None and first_id <= last + 1 and not self.jumped
         if not self.numbered:
-            self.remember(last_id)
             step, self.sure = (0 if last is None else last_id - last), last
         else:
             step = last_id - first_id + 1
@@ -150,11 +151,16 @@ class Stream:
         self.last, self.jumped = last_id, False
         self.venue_ns = max(self.venue_ns, venue_ns)
 
-    def remember(self, last_id: int) -> None:
-        self.recent[last_id] = None
+    def remember(self, last_id: int, said: int) -> None:
+        self.recent[last_id] = said
         if len(self.recent) > RECENT_MAX:
             self.known_from = next(iter(self.recent))
             del self.recent[self.known_from]
+
+    def taken(self, one: Offer) -> bool:
+        """Whether just this, and not only its id, is known of late."""
+        said = self.recent.get(one.last_id)
+        return said is not None and said == hash(key_of(0, 0, one.event)[2])
 
     def overtaken(self, one: Offer) -> bool:
         """Whether it is no copy of anything: an id below all of the era, or a rising one that comes too late for its place.
