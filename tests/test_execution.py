@@ -216,6 +216,8 @@ def test_sizes_that_are_set_are_taken_as_they_are():
     rules = risk.Rules(-8, -8, 1, 1000, 1000, 5 * 10**8)
     sizes = Sizes(Executor(order_quantity="0.5", position_max="2"), rules)
     assert (sizes.order(7), sizes.position(7)) == (50_000_000, 200_000_000)
+    sizes = Sizes(Executor(order_quantity="0.000000001", position_max="0.000000001"), rules)
+    assert (sizes.order(7), sizes.position(7)) == (0, 0), "below the smallest unit is nothing, not the default"
     sizes = Sizes(Executor(order_notional="120", position_notional="300"), rules)
     assert (sizes.order(6_000_000_000_000), sizes.position(6_000_000_000_000)) == (200_000, 500_000)
     assert 0 < Sizes(Executor(order_notional="9" * 12), rules).order(1) < 1 << 62, "what an intent can say"

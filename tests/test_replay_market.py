@@ -104,6 +104,14 @@ def test_the_book_is_not_known_before_its_snapshot_and_never_without_one():
     assert refusal.value.status == 503
 
 
+@pytest.mark.parametrize("absurd", [(1, 2), (50_000_000_001, 10**15)])
+def test_a_first_change_with_an_absurd_id_costs_no_snapshot(absurd):
+    at = 50_000_000_000
+    chain = [depth(at + 3 * n + 1, at + 3 * n + 3, bids=[(100, 1 + n)]) for n in range(6)]
+    market, replay, _ = market_of(depth(*absurd), *chain[:3], snapshot(at + 3, [(99, 1)], [(101, 1)]), *chain[3:])
+    assert market.book_id == at + 18 and not replay.refused
+
+
 def test_a_hole_in_the_recorded_changes_ends_the_book():
     market, _, _ = market_of(SNAPSHOT, depth(11, 11), depth(13, 13))
     with pytest.raises(VenueError):

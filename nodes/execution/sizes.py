@@ -18,8 +18,9 @@ class Sizes:
     def __init__(self, settings: Executor, rules: Rules):
         self._rules = rules
         scale = Decimal(10) ** -rules.quantity_exponent
-        self._order_lots = int(Decimal(settings.order_quantity) * scale) if settings.order_quantity else 0
-        self._position_lots = int(Decimal(settings.position_max) * scale) if settings.position_max else 0
+        # None where it is not set: a quantity below the smallest is one of 0, which risk refuses
+        self._order_lots = int(Decimal(settings.order_quantity) * scale) if settings.order_quantity else None
+        self._position_lots = int(Decimal(settings.position_max) * scale) if settings.position_max else None
         # of a notional in quote units: price ticks × lots
         product = Decimal(10) ** -(rules.price_exponent + rules.quantity_exponent)
         self._notional = int(Decimal(settings.order_notional) * product)
@@ -27,8 +28,10 @@ class Sizes:
 
     def order(self, price_ticks: int) -> int:
         """The nearest multiple of the lot size, not below the venue's least quantity and value; 0 without a price."""
-        if self._order_lots or price_ticks <= 0:
+        if self._order_lots is not None:
             return self._order_lots
+        if price_ticks <= 0:
+            return 0
         rules = self._rules
         lot = max(rules.lot_size, 1)
         lots = (2 * self._notional + price_ticks * lot) // (2 * price_ticks * lot) * lot
@@ -37,7 +40,7 @@ class Sizes:
 
     def position(self, price_ticks: int) -> int:
         """A bound that is set is never exceeded; else it is so many orders."""
-        if self._position_lots:
+        if self._position_lots is not None:
             return self._position_lots
         if self._position_notional:
             return self._position_notional // price_ticks if price_ticks > 0 else 0

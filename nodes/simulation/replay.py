@@ -52,6 +52,7 @@ class RecordedMarket:
         self._doubtful_print: Print | None = None  # likewise a trade
         self._confirmed = False  # whether a change has gone on from the snapshot
         self._heard = -1  # last id of the newest change, whether or not there is a book
+        self._heard_twice = False  # whether a second change was near: one that is far from both is absurd
         self._has_snapshot_ahead = has_snapshot_ahead
 
     # ---- the recorded side
@@ -69,7 +70,9 @@ class RecordedMarket:
             self.aggregates = False
         elif frame.kind == "depth":
             self.happened.append(("depth", symbol, row.first, row.last, row.levels))
-            self._heard = row.last if abs(row.last - self._heard) <= JUMP_IDS or self._heard < 0 else self._heard
+            near = self._heard >= 0 and abs(row.last - self._heard) <= JUMP_IDS
+            if near or not self._heard_twice:
+                self._heard, self._heard_twice = row.last, near
             self._changed(row)
 
     def _snapshot(self, book: Book) -> None:
