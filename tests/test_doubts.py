@@ -321,6 +321,25 @@ def test_an_id_that_its_own_connection_takes_back_is_none_of_the_era_before(kind
     assert (after, after) in [row[:2] for row in resets if row[2] == kind]
 
 
+@pytest.mark.parametrize("kind", [Kind.trade, Kind.depth])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_a_copy_beside_a_contradiction_costs_nothing(kind, at):
+    """One absurd id was believed, and while its line takes it back, something old comes again."""
+    lines = Lines()
+    for i in range(1000, 1010):
+        lines.say_raw("a", kind, later(kind, i, i))
+    raw = event(kind, 1010, 6010)
+    raw[120:128] = (1010 * 10**9).to_bytes(8, "little")
+    lines.say_raw("a", kind, raw)
+    for i in range(1011, 1020):
+        if i == 1011 + at:
+            lines.say_raw("a", kind, later(kind, 1005, 1005))
+        lines.say_raw("a", kind, later(kind, i, i))
+        lines.wait(HOLD)
+    lines.wait(10 * HOLD)
+    assert [i for i in lines.ids(kind) if i != 6010] == [*range(1000, 1010), *range(1011, 1020)]
+
+
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_copy_of_the_old_era_is_none_of_the_new_one(kind):
     """It comes again while it is not decided yet that ids began anew, and lies above all that the new ones say."""

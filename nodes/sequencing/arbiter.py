@@ -455,9 +455,12 @@ class Arbiter:
             if not self._settle(stream, one, out):
                 self._hold(stream, [one])
             return
-        for other in stream.doubts.ended(one, last):
+        if stream.doubts.older(one, stream.venue_ns):
+            self._copy(stream, one, out)
+            return
+        for other in stream.doubts.ended(one, last, stream.venue_ns):
             self._copy(stream, other, out)
-        if stream.doubts.astray(one, stream.venue_ns):
+        if stream.doubts.astray(one):
             if stream.doubts.has(one):
                 self._drop(stream, one)
             else:

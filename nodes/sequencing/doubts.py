@@ -81,20 +81,24 @@ class Doubts:
             return False
         return one.last_id < run.offers[0].last_id and one.venue_ns > run.offers[-1].venue_ns > 0
 
-    def ended(self, one: "Offer", at: int) -> list["Offer"]:
-        """Events of the line's run that ends because this one lies below it, or the stream has gone on."""
+    def older(self, one: "Offer", known_ns: int) -> bool:
+        """Whether the line's run is later than all that was known, and this one is not: it is no part of the run."""
         run = self.runs.get(one.line)
-        if run is None or (run.at == at and (one.snapshot or one.last_id >= run.offers[0].last_id)):
-            return []
-        return self.runs.pop(one.line).offers
+        return run is not None and not one.snapshot and run.newer and run.count > 0 and 0 < one.venue_ns <= known_ns
 
-    def astray(self, one: "Offer", known_ns: int) -> bool:
-        """Whether it was overtaken within the line's run, or is a copy of something in it, or, by the venue's time, of what
-        was known before: it does not go on from it."""
+    def ended(self, one: "Offer", at: int, known_ns: int) -> list["Offer"]:
+        """Events of the line's run that ends because this one lies below it, or is the first that is later than all that was
+        known, or the stream has gone on."""
         run = self.runs.get(one.line)
-        if run is None or one.snapshot:
-            return False
-        return one.last_id <= run.offers[-1].last_id or (run.newer and run.count > 0 and 0 < one.venue_ns <= known_ns)
+        if run is None:
+            return []
+        goes_on = one.snapshot or (one.last_id >= run.offers[0].last_id and (run.newer or not one.venue_ns > known_ns > 0))
+        return [] if run.at == at and goes_on else self.runs.pop(one.line).offers
+
+    def astray(self, one: "Offer") -> bool:
+        """Whether it was overtaken within the line's run, or is a copy of something in it: it does not go on from it."""
+        run = self.runs.get(one.line)
+        return run is not None and not one.snapshot and one.last_id <= run.offers[-1].last_id
 
     def has(self, one: "Offer") -> bool:
         """Whether the line's run has this id."""
