@@ -152,20 +152,21 @@ def test_frames_are_said_in_order_and_a_bad_one_is_refused_with_its_bytes(tmp_pa
 
 
 def test_the_snapshot_stands_between_the_changes_before_and_after_it(tmp_path):
+    feeds = []
+
     async def script(ws, number):
-        for first in range(11, 41, 10):
+        await ws.send_str(depth(11, 20))
+        await until(lambda: feeds and ("snapshot", 20) in changes(feeds[0]))
+        for first in range(21, 51, 10):
             await ws.send_str(depth(first, first + 9))
-            await asyncio.sleep(0.05)
-        await ws.send_str(depth(41, 50))
 
     venue = Venue(script, [20])
 
     async def go():
         async with running(venue, tmp_path) as ctx:
+            feeds.append(ctx)
             await until(lambda: len(changes(ctx)) == 5)
-            said = changes(ctx)  # where among them the answer to a request comes is the venue's and the network's
-            assert [one for one in said if one[0] != "snapshot"] == [(11, 20), (21, 30), (31, 40), (41, 50)]
-            assert ("snapshot", 20) in said[1:]
+            assert changes(ctx) == [(11, 20), ("snapshot", 20), (21, 30), (31, 40), (41, 50)]
 
     asyncio.run(go())
     assert not venue.asked_before_subscribed
