@@ -341,6 +341,29 @@ def test_a_copy_beside_a_contradiction_costs_nothing(kind, at):
 
 
 @pytest.mark.parametrize("kind", STREAMS)
+@pytest.mark.parametrize("last", [False, True])
+def test_the_same_id_with_something_else_in_it_is_named_and_a_copy_is_not(kind, last):
+    lines = Lines()
+
+    def say(line, i, size=0):
+        raw = event(kind, i, i)
+        raw[168:176] = size.to_bytes(8, "little")  # of its first record
+        lines.say_raw(line, kind, raw)
+
+    for i in range(1, 10):
+        say("a", i), say("b", i)
+    for line in "ab":
+        say(line, 9 if last else 7, size=5)
+        lines.wait(HOLD)
+    for i in range(10, 12):
+        say("a", i), say("b", i)
+    lines.wait(doubts.KEPT_HOLDS * HOLD)
+    assert lines.ids(kind) == list(range(1, 12)) and contradictions(lines) == []
+    (refusal,) = refusals(lines)
+    assert "something else" in refusal["why"] and refusal["raw"][168] == 5
+
+
+@pytest.mark.parametrize("kind", STREAMS)
 def test_a_copy_of_the_old_era_is_none_of_the_new_one(kind):
     """It comes again while it is not decided yet that ids began anew, and lies above all that the new ones say."""
     lines = Lines()

@@ -445,7 +445,8 @@ class Arbiter:
 
     def _doubt(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """An id at or below the last one: a copy of what is known, or more than that."""
-        if (one.last_id == last and not (one.flags or stream.jumped)) or stream.taken(one):
+        same = stream.same(one)
+        if same or (same is None and one.last_id == last and not (one.flags or stream.jumped)):
             self._drop(stream, one)
             return
         if not stream.above_sure(one) and self._fills(stream, one, out):
@@ -479,7 +480,13 @@ class Arbiter:
         """`newer`: by the venue's time it is later than what was known when it came, so it is no copy."""
         if self._fills(stream, one, out):
             return
-        if not self._refuse_unfilled(stream, one, out) and (stream.overtaken(one) or (newer and not one.snapshot)):
+        if stream.same(one) is False:
+            key = key_of(one.first_id, one.last_id, one.event)
+            if key not in stream.refused:  # else another line's copy of it
+                stream.refused.append(key)
+                why = f"{stream.topic} says id {one.last_id} again, with something else in it: the first is kept"
+                out.append(self._refusal(stream, one, why))
+        elif not self._refuse_unfilled(stream, one, out) and (stream.overtaken(one) or (newer and not one.snapshot)):
             why = f"{stream.topic} says id {one.last_id} after {stream.last}: it is no copy, and its place is gone"
             out.append(self._refusal(stream, one, why))
         self._drop(stream, one)

@@ -10,6 +10,7 @@ from bus.wire import HEADER_SIZE
 from nodes.sequencing.doubts import Doubts
 from nodes.sequencing.gaps import Gaps
 from nodes.sequencing.lines import Lines
+from nodes.sequencing.taken import Taken
 from nodes.sequencing.unsynced import Unsynced
 from nodes.venues.rules import rule, shared_ids
 
@@ -76,7 +77,8 @@ class Stream:
         self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
         self.refused: deque[Key] = deque(maxlen=16)  # such events: other lines bring copies
-        self.recent: dict[int, int] = {}  # rising: the newest of the ids taken, in order, and a hash of what each said
+        self.taken = Taken()
+        self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
         self.known_from = -1  # … all above this one
         self.base: int | None = None  # the first id of the era
         self.head: Key = (0, 0, b"")  # the event that `last` is of, where nobody has confirmed it
@@ -106,6 +108,7 @@ class Stream:
     def took(self, line: str, first_id: int, last_id: int, flags: int, venue_ns: int, event: bytearray | memoryview) -> int:
         """An event of the stream is in the log, or about to be; gives its flags there."""
         self.drops, last = 0, self.last
+        self.taken.add(first_id, last_id, event)
         if self.base is None:
             self.base = first_id
         if self.kind == Kind.depth and flags & SNAPSHOT:
@@ -125,8 +128,6 @@ class Stream:
             self.advance(line, first_id, last_id, venue_ns, told)
             self.told_number = int.from_bytes(event[72:80], "little")
             self.head = key_of(first_id, last_id, event)
-            if not self.numbered:
-                self.remember(last_id, hash(self.head[2]))
         if self.kind != Kind.depth or self.synced:
             return flags
         if self.numbered:
@@ -138,6 +139,7 @@ class Stream:
         last = self.last
         chained = last is not None and first_id <= last + 1 and not self.jumped
         if not self.numbered:
+            self.remember(last_id)
             step, self.sure = (0 if last is None else last_id - last), last
         else:
             step = last_id - first_id + 1
@@ -151,16 +153,17 @@ class Stream:
         self.last, self.jumped = last_id, False
         self.venue_ns = max(self.venue_ns, venue_ns)
 
-    def remember(self, last_id: int, said: int) -> None:
-        self.recent[last_id] = said
+    def remember(self, last_id: int) -> None:
+        self.recent[last_id] = None
         if len(self.recent) > RECENT_MAX:
             self.known_from = next(iter(self.recent))
             del self.recent[self.known_from]
 
-    def taken(self, one: Offer) -> bool:
-        """Whether just this, and not only its id, is known of late."""
-        said = self.recent.get(one.last_id)
-        return said is not None and said == hash(key_of(0, 0, one.event)[2])
+    def same(self, one: Offer) -> bool | None:
+        """Whether just this was taken; False: its ids, with something else in them; None: it is not known."""
+        if one.flags or not (self.numbered or self.shared_ids):
+            return None
+        return self.taken.same(one.first_id, one.last_id, one.event)
 
     def overtaken(self, one: Offer) -> bool:
         """Whether it is no copy of anything: an id below all of the era, or a rising one that comes too late for its place.
@@ -276,6 +279,7 @@ class Stream:
         self.crossed = {line: number}
         self.joined, self.marks = set(), {}
         self.sure, self.teller, self.jumped, self.widest, self.usual = None, "", False, 0, 0
+        self.taken.clear()
         self.recent.clear()
         self.known_from, self.base = -1, None
         self.synced = False
