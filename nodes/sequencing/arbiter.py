@@ -420,8 +420,9 @@ class Arbiter:
     def _overtaken_least(stream: Stream, one: Offer) -> int:
         """The smallest id that waits behind a hole: what `one` has overtaken on its own line stands behind it."""
         queues = (itertools.islice(queue, OVERTAKEN_MAX) for queue in stream.held.values())
-        ids = [other.first_id for queue in queues for _, other in queue if not (other.flags or stream.doubtful(other))]
-        return min([one.first_id, *(first_id for first_id in ids if first_id > (stream.last or 0))])
+        others = [other for queue in queues for _, other in queue if not (other.flags or stream.doubtful(other))]
+        before = [other.first_id for other in others if (stream.last or 0) < other.first_id <= other.last_id < one.first_id]
+        return min(before, default=one.first_id)
 
     @staticmethod
     def _below(stream: Stream, one: Offer) -> Offer | None:
@@ -462,7 +463,10 @@ class Arbiter:
         for other in stream.doubts.ended(one, last, stream.venue_ns):
             self._copy(stream, other, out)
         if stream.doubts.astray(one):
-            if stream.doubts.has(one):
+            same = stream.doubts.same(one)
+            if same is False:
+                self._refuse_otherwise(stream, one, out)
+            if same is not None:
                 self._drop(stream, one)
             else:
                 self._copy(stream, one, out)
@@ -481,15 +485,18 @@ class Arbiter:
         if self._fills(stream, one, out):
             return
         if stream.same(one) is False:
-            key = key_of(one.first_id, one.last_id, one.event)
-            if key not in stream.refused:  # else another line's copy of it
-                stream.refused.append(key)
-                why = f"{stream.topic} says id {one.last_id} again, with something else in it: the first is kept"
-                out.append(self._refusal(stream, one, why))
+            self._refuse_otherwise(stream, one, out)
         elif not self._refuse_unfilled(stream, one, out) and (stream.overtaken(one) or (newer and not one.snapshot)):
             why = f"{stream.topic} says id {one.last_id} after {stream.last}: it is no copy, and its place is gone"
             out.append(self._refusal(stream, one, why))
         self._drop(stream, one)
+
+    def _refuse_otherwise(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+        key = key_of(one.first_id, one.last_id, one.event)
+        if key not in stream.refused:  # else another line's copy of it
+            stream.refused.append(key)
+            why = f"{stream.topic} says id {one.last_id} again, with something else in it: the first is kept"
+            out.append(self._refusal(stream, one, why))
 
     def _refuse_unfilled(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
         """Whether its id lies in a hole that it does not fill: by its time it is something else."""

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from bus.wire import HEADER_SIZE
+
 if TYPE_CHECKING:
     from nodes.sequencing.stream import Offer
 
@@ -100,10 +102,11 @@ class Doubts:
         run = self.runs.get(one.line)
         return run is not None and not one.snapshot and one.last_id <= run.offers[-1].last_id
 
-    def has(self, one: "Offer") -> bool:
-        """Whether the line's run has this id."""
+    def same(self, one: "Offer") -> bool | None:
+        """Whether the line's run has just this; False: its ids, with something else in them; None: it has not."""
         run = self.runs.get(one.line)
-        return run is not None and any(other.last_id == one.last_id for other in run.offers)
+        found = [other for other in run.offers if other.last_id == one.last_id] if run is not None else []
+        return any(other.event[HEADER_SIZE:] == one.event[HEADER_SIZE:] for other in found) if found else None
 
     def add(self, one: "Offer", at: int, now: int, known_ns: int) -> None:
         run = self.runs.get(one.line)

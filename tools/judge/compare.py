@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from tools.judge import book
 from tools.judge.capture import Capture, Stream, Table
@@ -171,6 +172,8 @@ class Comparison:
                 self._add("out_of_order", f"{topic}: {key} is stored after what came later")
             last = max(last, place[key])
         self._lost(kind, topic, captured, seen)
+        if kind in mine.anew:
+            self._refused_again(kind, again)
         if rest := sum(again.values()):
             if kind in mine.anew:
                 self.findings.count("lost", rest)
@@ -178,12 +181,21 @@ class Comparison:
             else:
                 self.findings.count("said_otherwise", rest)
 
+    def _refused_again(self, kind: str, again: Counter) -> None:
+        """Of ids that were said with more than one value: those values that the mesh has refused."""
+        for key in {key for key, _ in again}:
+            refused = self.known.refused_events(kind, self.subject, *_ids(key))
+            for value in [value for other, value in again if other == key]:
+                named = min(again[key, value], refused)
+                again[key, value] -= named
+                refused -= named
+                self.findings.count("refused", named)
+
     def _lost(self, kind: str, topic: str, captured: Table, seen: set) -> None:
         for key in captured.values:
             if key in seen:
                 continue
-            ids = key if isinstance(key, tuple) else (key, key)
-            if key in captured.refused or self.known.refused_event(kind, self.subject, *ids):
+            if key in captured.refused or self.known.refused_events(kind, self.subject, *_ids(key)):
                 self.findings.count("refused")
             else:
                 self._add("lost", f"{topic}: {key} is in the capture, but not stored")
@@ -191,6 +203,10 @@ class Comparison:
     def _add(self, name: str, sentence: str) -> None:
         self.findings.count(name)
         self.findings.fault(name, sentence)
+
+
+def _ids(key: Any) -> tuple[int, int]:
+    return key if isinstance(key, tuple) else (key, key)
 
 
 def _without_event_time(trade: tuple) -> tuple:

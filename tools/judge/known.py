@@ -1,6 +1,7 @@
 """What a log says besides the market: the exponents of each instrument, and what was refused, with its bytes."""
 
 import struct
+from collections import Counter
 
 import msgpack
 
@@ -17,7 +18,7 @@ class Known:
         self.exponents: dict[str, tuple[int, int]] = {}  # by subject: those that the first definition states
         self.refusals = 0
         self._frames: set[tuple[bytes, int]] = set()  # beginning and length of what was refused
-        self._events: set[tuple[str, str, int, int]] = set()  # kind, subject, first and last id of refused events
+        self._events: Counter[tuple[str, str, int, int]] = Counter()  # kind, subject, first and last id of refused events
         self._kept = 0  # bytes that a refusal keeps at most, as seen
 
     def take(self, event: Event) -> None:
@@ -43,7 +44,7 @@ class Known:
             head = HEADER.unpack_from(raw)
             if head[0] == size and head[2] in KINDS:
                 subject = head[6].rstrip(b"\0").decode(errors="replace")
-                self._events.add((KINDS[head[2]], subject, head[12], head[13]))
+                self._events[KINDS[head[2]], subject, head[12], head[13]] += 1
 
     def refused_frame(self, payload: bytes) -> bool:
         """Whether the mesh has refused this frame."""
@@ -52,6 +53,6 @@ class Known:
         size = len(payload)
         return any((payload[:kept], size) in self._frames for kept in {min(size, self._kept), size})
 
-    def refused_event(self, kind: str, subject: str, first: int, last: int) -> bool:
-        """… an event with these ids: the sequencer did, since its line took them back."""
-        return (kind, subject, first, last) in self._events
+    def refused_events(self, kind: str, subject: str, first: int, last: int) -> int:
+        """How many events with these ids the sequencer has refused: their line took them back, or they were said otherwise."""
+        return self._events[kind, subject, first, last]
