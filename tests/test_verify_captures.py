@@ -355,6 +355,26 @@ def test_ids_that_begin_anew_are_compared_in_both_eras(root):
     assert lost["lost"] == 1, lost
 
 
+@pytest.mark.parametrize(("said", "refused"), [(1, 1), (2, 1), (1, 0)])
+def test_of_ids_that_began_anew_what_was_refused_is_not_lost_and_no_more(root, said, refused):
+    made = Scene()
+    made.trade(1)
+    record = np.zeros(1, DTYPES[Kind.trade])
+    record[0] = (501, 7 * SCALE, SCALE, 9_000_000, 9_000_000, -1, b"")
+    fields = {"first_id": 501, "last_id": 501, "venue_ns": 9_000_000, "flags": Flag.RESET}
+    made.lines.append(bad_trade(t=501, p=price(7 * SCALE), E=9, T=9))
+    made.events.append(made.market.event(Kind.trade, "binance.BTCUSDT", record, **fields))
+    for n in range(said):  # the same id with other prices
+        made.lines.append(bad_trade(t=501, p=price((8 + n) * SCALE), E=10, T=10))
+    record["price_ticks"] = 8 * SCALE
+    raw = made.market.event(Kind.trade, "binance.BTCUSDT", record, **{**fields, "flags": 0})
+    content = {"node": "sequencer", "why": "something else", "raw": raw, "raw_bytes": len(raw)}
+    for _ in range(refused):
+        made.events.append(made.market.event(Kind.refusal, "binance.BTCUSDT", content, producer=b"sequencer"))
+    result = judged(made.lines, made.events)
+    assert result["refused"] == refused and result["lost"] == said - refused, result
+
+
 # -- snapshots
 
 
