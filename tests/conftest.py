@@ -39,6 +39,14 @@ def deep(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with an empty mesh.toml; it is the working folder meanwhile."""
+    (tmp_path / "mesh.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def make_root(deep: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
     """Makes a folder that `mesh up` works in: this project's code and table of processes, settings and data of its own.
 

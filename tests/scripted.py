@@ -1,17 +1,16 @@
 """A scripted venue on loopback, and real processes beside it: sequencer, recorder, backfill, two lines."""
 
-import asyncio
 import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import mesh_run as run
 from aiohttp import web
+from server_thread import ServerThread
 
 from bus.config import load
 from bus.log import LogReader
@@ -19,39 +18,20 @@ from bus.log import LogReader
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-class Scripted:
-    """`socket(ws)` has each websocket for as long as it lives, `rest(request)` gives JSON or a Response. `asked`: the paths."""
+class Scripted(ServerThread):
+    """`socket(ws)` has each websocket for as long as it lives, `answer(request)` gives JSON or a Response; `asked`: paths."""
 
-    def __init__(self, socket, rest):
-        self.socket, self.rest = socket, rest
+    shutdown_s = 0.2
+
+    def __init__(self, socket, answer):
+        super().__init__()
+        self.socket, self.answer = socket, answer
         self.asked: list[str] = []
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-
-    def __enter__(self) -> "Scripted":
-        self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(10)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(20)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _begin(self) -> int:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=0.2, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        return site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":
             self.asked.append(request.path)
-            answer = self.rest(request)
+            answer = self.answer(request)
             return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
         ws = web.WebSocketResponse(max_msg_size=0, compress=False)
         await ws.prepare(request)
@@ -64,8 +44,8 @@ class Processes:
     """Of one venue; instruments as (symbol, price exponent, quantity exponent). Use as a context manager."""
 
     def __init__(self, folder: Path, venue: str, server: Scripted, instruments, settings: str = "", lines: int = 2):
-        text = settings + f'\n[venues.{venue}]\nws = ["ws://127.0.0.1:{server.port}"]\n'
-        text += f'rest = ["http://127.0.0.1:{server.port}"]\n'
+        text = settings + f'\n[venues.{venue}]\nws = ["{server.ws}"]\n'
+        text += f'rest = ["{server.rest}"]\n'
         for symbol, price, quantity in instruments:
             text += f'[[instruments]]\nvenue = "{venue}"\nsymbol = "{symbol}"\n'
             text += f"price_exponent = {price}\nquantity_exponent = {quantity}\n"

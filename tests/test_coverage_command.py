@@ -21,13 +21,6 @@ from tools import coverage as command
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def store(root: Path, made: Scene) -> None:
     config = load(root)
     write_log(config.log_dir, made.raws)

@@ -118,13 +118,6 @@ def store(root: Path, events: list[bytes], upto: int | None = None) -> None:
 
 
 @pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
 def captured(root):
     path = root / "capture.gz"
     path.write_bytes(gzip.compress("\n".join(scene().lines).encode() + b"\n"))

@@ -23,13 +23,6 @@ from tools.judge import capture
 PROJECT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def judged(lines: list, events: list[bytes], name: str = "capture.dat") -> dict:
     path = Path(name)
     data = b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in lines)

@@ -17,13 +17,6 @@ from tools.judge import intervals
 from tools.judge.log import Event as Judged
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def scene() -> Scene:
     made = Scene().trades(1, 2).book(100).change(101, 105).trades(3, 4, 5, 6, 7).quotes(104)
     made.lost(Kind.trade, 8, 11).trades(*range(12, 16))

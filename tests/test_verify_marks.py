@@ -14,13 +14,6 @@ SUBJECT = "binance.BTCUSDT"
 SECOND = 1_000_000_000
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 class Log:
     """Events of one instrument as a sequencer logs them."""
 

@@ -18,13 +18,6 @@ NAMES = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 @pytest.mark.parametrize("subject", NAMES)
 def test_a_name_survives_its_folder(subject):
     folder = folder_of(Kind.trade, subject)

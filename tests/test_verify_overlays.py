@@ -3,7 +3,6 @@
 import shutil
 
 import numpy as np
-import pytest
 from stored import DAY, START, write_log
 from test_verify_marks import SUBJECT, Log
 
@@ -15,13 +14,6 @@ from storage.seal import Sealer
 from tools import verify as command
 
 PLACE = "binance/BTCUSDT/2024-08-09/overlay"
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def late(log: Log, *ids: int) -> None:

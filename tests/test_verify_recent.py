@@ -16,13 +16,6 @@ from tools import verify as command
 TRADE = "trade.binance.BTCUSDT"
 
 
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    (tmp_path / "mesh.toml").write_text("")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def market(count: int = 300) -> list[bytes]:
     """Trades of two instruments, health of two nodes, a clock: 1 ms apart."""
     made, out = Market(), []

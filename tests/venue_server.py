@@ -2,20 +2,21 @@
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Iterable
 from urllib.parse import parse_qsl, urlsplit
 
 from aiohttp import WSCloseCode, web
 from captures import Message
+from server_thread import ServerThread
 
 SUBSCRIBE_S = 0.1  # a client that has sent nothing for so long has sent all its subscriptions
 
 
-class VenueServer:
+class VenueServer(ServerThread):
     """Frames leave when `clients` connections have subscribed. Use as a context manager; `ws` and `rest` are its addresses."""
 
     def __init__(self, messages: Iterable[Message], clients: int, bodies: dict[str, bytes] | None = None):
+        super().__init__()
         messages = sorted(messages, key=lambda message: message.recv_ns)
         self.frames = [m.frame for m in messages if m.direction == "received"]
         self.bodies = {_key(m.connection): m.frame for m in messages if m.direction == "rest"} | (bodies or {})
@@ -23,30 +24,9 @@ class VenueServer:
         self.served = 0  # clients that have got everything
         self.asked: list[str] = []
         self._subscribed = 0
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def __enter__(self) -> "VenueServer":
-        self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(10)
-        self.ws, self.rest = f"ws://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.port}"
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(20)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-    async def _begin(self) -> int:
+    def _begun(self) -> None:
         self._all_there = asyncio.Event()
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=1.0)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        return site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket":

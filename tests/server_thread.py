@@ -1,0 +1,45 @@
+"""A server on loopback in a thread of its own, for as long as a test needs it."""
+
+import asyncio
+import threading
+from typing import Self
+
+from aiohttp import web
+
+
+class ServerThread:
+    """`_answer` has every request; `_begun` is called in its loop. Use as a context manager; `ws`, `rest`: its addresses."""
+
+    shutdown_s = 1.0
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self.port = asyncio.run_coroutine_threadsafe(self._begin(), self._loop).result(10)
+        self.ws, self.rest = f"ws://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.port}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(20)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    async def _begin(self) -> int:
+        self._begun()
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        self._runner = web.AppRunner(app, shutdown_timeout=self.shutdown_s, handler_cancellation=True)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        return site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+
+    def _begun(self) -> None:
+        pass
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        raise NotImplementedError
