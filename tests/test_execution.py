@@ -194,8 +194,10 @@ def test_every_refusal_has_its_reason():
         (1_000_000, 100_000_000, 0, 5 * 10**8, 6000 * 10**8),  # 60 at 0.01, in whole coins
         (1, 1, 0, 5 * 10**8, 60 * 10**16),  # the cheapest there is
         (6_000_000_000_000, 1000, 1000, 100 * 10**8, 167_000),  # the venue takes no less than 100
-        (6_000_000_000_000, 10**7, 10**7, 0, 10**7),  # nor less than a lot
-        (6_000_000_000_000, 3000, 200_000, 0, 201_000),  # nor less than its least quantity, in whole lots
+        (6_000_000_000_000, 180_000, 0, 0, 180_000),  # nor less than a lot
+        (6_000_000_000_000, 3000, 160_000, 0, 162_000),  # nor less than its least quantity, in whole lots
+        (6_000_000_000_000, 10**7, 10**7, 0, 0),  # 6,000 is not what was asked for
+        (6_000_000_000_000, 1000, 1000, 121 * 10**8, 0),  # nor is more than twice as much
         (10_000_000_000, 0, 0, 0, 60_000_000),  # without rules
         (0, 1000, 1000, 0, 0),
     ],
@@ -209,7 +211,7 @@ def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_tak
     draft = styles.draft("market", -1, Quote(price, 1, price + 1, 1), lots)
     limits = risk.Limits(sizes.position(price), 1, 1, 1)
     answer = risk.check(draft, Quote(price, 1, price + 1, 1), 0, 0, rules, limits, 0, (), risk.Bucket())
-    assert isinstance(answer, risk.Approved) or not price
+    assert isinstance(answer, risk.Approved) == (lots > 0)
 
 
 def test_sizes_that_are_set_are_taken_as_they_are():

@@ -64,7 +64,7 @@ def check(
     stale_quote  no quote for longer than limits.stale_ns
     quote        a side of the book is empty, or the book is crossed
     price        no multiple of the tick size
-    quantity     below the least quantity, or no multiple of the lot size
+    quantity     below the least quantity, or no multiple of the lot size; or the venue's least is far above order_notional
     notional     price × quantity is too small for the venue
     own_order    it would meet an order of ours that rests on the other side
     position     if everything outstanding on this side were filled, the position would be beyond its limit

@@ -9,6 +9,7 @@ from bus.config import Executor
 from nodes.execution.risk import Rules
 
 LOTS_MAX = 1 << 60  # what an intent can say, with room for ten of them
+RAISED_MAX = 2  # an order is raised to the venue's least up to so many times what the settings say, and not made beyond
 POSITION_ORDERS = 10  # a position's bound, in orders, where the settings name none
 
 
@@ -27,7 +28,8 @@ class Sizes:
         self._position_notional = int(Decimal(settings.position_notional) * product) if settings.position_notional else 0
 
     def order(self, price_ticks: int) -> int:
-        """The nearest multiple of the lot size, not below the venue's least quantity and value; 0 without a price."""
+        """The nearest multiple of the lot size, not below the venue's least quantity and value; 0, which risk refuses, without
+        a price or where that least is far more than was asked for."""
         if self._order_lots is not None:
             return self._order_lots
         if price_ticks <= 0:
@@ -36,7 +38,8 @@ class Sizes:
         lot = max(rules.lot_size, 1)
         lots = (2 * self._notional + price_ticks * lot) // (2 * price_ticks * lot) * lot
         least = -(-rules.min_notional * 10**-rules.quantity_exponent // price_ticks)
-        return min(max(lots, -(-max(least, rules.min_quantity, 1) // lot) * lot), LOTS_MAX // lot * lot)
+        lots = min(max(lots, -(-max(least, rules.min_quantity, 1) // lot) * lot), LOTS_MAX // lot * lot)
+        return lots if lots * price_ticks <= RAISED_MAX * self._notional else 0
 
     def position(self, price_ticks: int) -> int:
         """A bound that is set is never exceeded; else it is so many orders."""
