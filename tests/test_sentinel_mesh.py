@@ -21,7 +21,7 @@ def alerts(root, action: str = "") -> list[dict]:
 
 
 def freeze(root, name: str) -> int:
-    pid = run.ready(root, name)["pid"]
+    pid = run.until(lambda: run.ready(root, name), f"{name} is ready")["pid"]
     os.kill(pid, signal.SIGSTOP)
     return pid
 
