@@ -226,6 +226,7 @@ async def run(ctx: Context) -> None:
     try:
         async for events in subscription:
             backfill.observe(events)
+            backfill.count()  # also while a request waits for its turn
             await backfill.keep(subscription.durable_seq, subscription.log_id)
     finally:
         work.cancel()

@@ -26,11 +26,13 @@ READY_S = 30.0  # a killed process that is not ready again after so long is lost
 LOOK_S = 0.01
 JSON = {"Content-Type": "application/json"}
 
-# A sweep's connections come and go by the dozen, and its outages have to fit into seconds.
+# A sweep's connections come and go by the dozen, and its outages have to fit into seconds. Its snapshots have the whole book for
+# half of the weight: where the venue's minute is used up, repairs wait for the next one, and ids may begin anew before.
 SETTINGS = """
 {instruments}
 [feed]
 stale_s = 2.0
+depth_limit = 500
 backoff_s = [0.05, 0.5]
 connections_per_5_minutes = 100000
 fresh_min_s = 3.0
