@@ -26,7 +26,7 @@ READY_S = 30.0  # a killed process that is not ready again after so long is lost
 LOOK_S = 0.01
 JSON = {"Content-Type": "application/json"}
 
-# A sweep's connections come and go by the dozen, and its outages have to fit into seconds. Its snapshots have the whole book for
+# A sweep's connections come and go by the dozen, and its outages have to fit into seconds. Its snapshots have the whole book at
 # half of the weight: where the venue's minute is used up, repairs wait for the next one, and ids may begin anew before.
 SETTINGS = """
 {instruments}
