@@ -36,7 +36,7 @@ class Scene:
         self.stored = [row for row in self.stored if row[:2] != (kind, era) or not low <= row[2] <= high]
 
     def write(self) -> None:
-        rows = [(ms, "client", 1, what, "/stream?streams=x") for ms, what in self.clients]
+        rows = [(ms, "client", *(number or [1]), what, "/stream?streams=x") for ms, what, *number in self.clients]
         for era in (0, 1):
             rows.append((at_ms(era, -15), "start", "BTCUSDT", 0, 0, era))
             for n in range(1, ERA + 1):
@@ -124,6 +124,10 @@ def test_changes_that_an_open_connection_was_sent_are_stored(scene):
     scene.without("depth", 1, 500, 900)
     scene.clients += [(at_ms(1, 510), "cut"), (at_ms(1, 890), "opened")]
     assert scene.verdict().ok
+    scene.__init__(scene.folder)
+    scene.without("depth", 1, 700, 710)
+    scene.clients += [(at_ms(1, 695), "opened", 2), (at_ms(1, 715), "closed")]
+    assert scene.verdict().ok, "of a line that was killed the end is seen when its successor is there already"
 
 
 def test_only_what_was_absurd_is_taken_back(scene):

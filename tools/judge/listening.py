@@ -5,6 +5,8 @@ whatever its coverage says: what a socket brought is stored.
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
 
 from tools.judge.compare import Stored
 from tools.judge.findings import Findings
@@ -18,8 +20,11 @@ class Listening:
     """`open_ms`: stretches of time, disjoint and in order, in which at least one connection for market data was open."""
 
     def __init__(self, ledger: Ledger):
-        self.open_ms = _stretches(ledger)
+        lives = sorted(_lives(ledger))
+        self.open_ms = _stretches(lives)
         self._begins = [begin for begin, _ in self.open_ms]
+        self._opened = [begin for begin, _ in lives]
+        self._until = list(accumulate((end for _, end in lives), max))  # of the connections opened so far, the last to end
         self.withheld: dict[str, list[int]] = {}
         for _number, kind, time_ms, *values in ledger.withheld:
             if kind == "frame" and values[3] in ("dropped", "altered"):
@@ -33,28 +38,36 @@ class Listening:
         return self.open_ms[place + 1][0] if place + 1 < len(self.open_ms) else float("inf")
 
     def surely(self, stream: str, ms: int) -> bool:
-        """Whether what the stream said at this moment was sent to somebody who heard it."""
-        place = bisect_right(self._begins, ms - MARGIN_MS) - 1
-        if place < 0 or self.open_ms[place][1] < ms + MARGIN_MS:
+        """Whether what the stream said at this moment was sent to somebody who heard it: a connection that was open before and
+        after. One that ends where another begins is none: of a process that was killed the end is seen late."""
+        place = bisect_right(self._opened, ms - MARGIN_MS) - 1
+        if place < 0 or self._until[place] < ms + MARGIN_MS:
             return False
         times = self.withheld.get(stream, ())
         near = bisect_left(times, ms - MARGIN_MS)
         return near == len(times) or times[near] > ms + MARGIN_MS
 
 
-def _stretches(ledger: Ledger) -> list[tuple[float, float]]:
-    out: list[tuple[float, float]] = []
-    open_now: set[int] = set()
-    begin = 0.0
+def _lives(ledger: Ledger) -> Iterator[tuple[float, float]]:
+    """(opened, closed) of each connection for market data."""
+    opened: dict[int, float] = {}
     for time_ms, connection, what, detail in ledger.clients:
         if what == "opened" and detail.startswith(MARKET) and not detail.startswith("/ws-api"):
-            begin = begin if open_now else time_ms
-            open_now.add(connection)
-        elif what in ("closed", "cut") and connection in open_now:
-            open_now.discard(connection)
-            if not open_now:
-                out.append((begin, time_ms))
-    return [*out, (begin, float("inf"))] if open_now else out
+            opened[connection] = time_ms
+        elif what in ("closed", "cut") and connection in opened:
+            yield opened.pop(connection), time_ms
+    yield from ((begin, float("inf")) for begin in opened.values())
+
+
+def _stretches(lives: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The union of these, which are in order of their beginning."""
+    out: list[tuple[float, float]] = []
+    for begin, end in lives:
+        if out and begin <= out[-1][1]:
+            out[-1] = out[-1][0], max(out[-1][1], end)
+        else:
+            out.append((begin, end))
+    return out
 
 
 def changes(subject: str, truth: Truth, mine: Stored, listening: Listening, findings: Findings) -> None:
