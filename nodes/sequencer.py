@@ -30,6 +30,7 @@ from nodes.sequencing.cursors import NAME, Position
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.gap, Kind.clock, Kind.cursor, Kind.line)
 
+OF_THE_LOG = frozenset((int(Kind.watermark), int(Kind.coverage)))  # they speak of one log, by its seq
 MILLISECOND = 1_000_000
 TICK_S = 0.02
 SWEEP_NS = 250 * MILLISECOND
@@ -63,6 +64,8 @@ class Sequencer:
             raise LogError(
                 f"the clock beside {config.log_dir} cannot be written: {error.strerror}; make room or permit it"
             ) from None
+        # Of a new log: what outboxes still hold of an older one that was moved away is said before this.
+        self._begun_ns = 0 if self.log.last else self.clock.now_ns()
         self.corrections: deque[Correction] = deque(maxlen=CORRECTIONS_MAX)  # not said yet
         self._corrected_ns = 0  # as it stands in the log
         self.intake = Intake(config, self.position.cursors)
@@ -116,7 +119,7 @@ class Sequencer:
                 out += self.arbiter.offer(kind, _subject(event), producer, number, event, now)
             elif kind == Kind.gap:  # backfill's word: what it changes, the arbiter says
                 out += self.arbiter.declare(_subject(event), producer, decode(event).records)
-            else:
+            elif kind not in OF_THE_LOG or int.from_bytes(event[136:144], "little") >= self._begun_ns:
                 if kind == Kind.instrument:  # with an id it begins a connection; `run` begins a process
                     if (head := decode(event)).last_id:
                         self.arbiter.connected(producer, number, head.subject, head.k)

@@ -15,7 +15,7 @@ import pytest
 from bus.config import load
 from bus.log import LogReader
 from bus.process import Context
-from bus.schema import QUOTE, SIGNAL, TRADE, Kind
+from bus.schema import COVERAGE, QUOTE, SIGNAL, TRADE, WATERMARK, Kind
 from bus.segments import read_preamble, release, segments
 from bus.sockets import Producer
 from bus.wire import encode
@@ -178,6 +178,25 @@ def test_a_clean_stop_takes_what_was_said_last_and_a_start_goes_on(tmp_path, sta
     sequencer.stop()
     judge(config)
     assert ids(config, Kind.trade) == list(range(1, 201))
+
+
+def test_what_was_said_of_a_log_that_was_moved_away_is_not_said_of_its_successor(tmp_path, started):
+    """The outbox of a recorder that was not taken to its end still has the old log's watermarks; feeds' events are nobody's."""
+    config = make(tmp_path)
+    recorder, feed = Producer(config, "recorder"), Producer(config, "feed-1")
+
+    def of_the_log():
+        coverage = encode(Kind.coverage, "binance.BTCUSDT", np.zeros(1, COVERAGE))
+        return [coverage, encode(Kind.watermark, "recorder", np.zeros(1, WATERMARK))]
+
+    recorder.say(of_the_log())
+    feed.say([trade(1)])
+    started(Sequencer(tmp_path))
+    until(lambda: ids(config, Kind.trade) == [1], "what is no log's is taken")
+    assert not ids(config, Kind.watermark) + ids(config, Kind.coverage)
+    recorder.say(of_the_log())
+    until(lambda: len(ids(config, Kind.watermark) + ids(config, Kind.coverage)) == 2, "what is said of this log")
+    judge(config)
 
 
 def test_a_second_sequencer_is_refused_with_a_sentence(tmp_path, started):
