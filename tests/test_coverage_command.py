@@ -62,6 +62,14 @@ def test_says_clearly_that_nothing_is_missing(root):
     assert (done.returncode, done.stdout) == (0, "Nothing is missing. 1 of 3 streams cannot be proven by their nature.\n")
 
 
+def test_nothing_is_missing_is_not_said_beside_what_was_never_heard(root):
+    (root / "mesh.toml").write_text('[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "FOOUSDT"\n')
+    store(root, whole())
+    last = mesh(root, "--missing").stdout.splitlines()[-1]
+    assert last.startswith("Nothing is missing of what was heard. ")
+    assert last.endswith(" Never heard, and nothing is known of it: binance.FOOUSDT.")
+
+
 def test_what_is_in_doubt_is_not_called_plainly_there(root):
     made = Scene().trades(1, 2, 3).change(90, 98).change(99, 104).book(104).change(105, 110).quotes(103)
     store(root, made.lost(Kind.quote, 104, 120, GapState.unrecoverable, Reason.contradiction))

@@ -35,6 +35,8 @@ def test_a_symbol_that_the_venue_does_not_know_is_named_everywhere_and_taken_up_
     assert [(one["instrument"], one["standing"]) for one in status()] == [("binance.FOOUSDT", "unknown")]
     covered = run.ok_json(root, "mesh", "coverage")
     assert covered["unheard"] == ["binance.FOOUSDT"]
+    said = run.command(root, "mesh", "coverage", "--missing").stdout
+    assert "Never heard, and nothing is known of it: binance.FOOUSDT." in said and "Nothing is missing." not in said
     run.until(lambda: status()[0]["never_heard"] == ["depth", "quote", "trade"], "its streams are known never to have spoken")
     events = run.events(root)
     named = alerts(events)

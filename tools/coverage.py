@@ -124,14 +124,17 @@ def _verdict(result: dict) -> str:
     doubts = _doubts(seen)
     by_nature = sum(stream["ids"]["unproven"] > sum(stream["unproven"].values()) for stream in seen)
     more = f" {by_nature} of {len(seen)} streams cannot be proven by their nature." if by_nature else ""
+    if unheard := result["unheard"]:
+        more += f" Never heard, and nothing is known of it: {', '.join(unheard)}."
     if not result["ok"]:
         lost = sum(stream["ids"]["missing"] for stream in seen)
         return f"MISSING: {lost} ids in {result['missing_intervals']} intervals{f'; {doubts}' if doubts else ''}.{more}"
     repaired = sum(stream["ids"]["repaired"] for stream in seen)
     known = f"; {repaired} ids were repaired" if repaired else ""
     if doubts:
-        return f"UNPROVEN: {doubts}. Nothing else is missing{known}.{more}"
-    return f"Nothing is missing{known}.{more}"
+        return f"UNPROVEN: {doubts}. Nothing else is missing{' of what was heard' if unheard else ''}{known}.{more}"
+    of = " of what was heard" if unheard else ""
+    return f"Nothing is missing{of}{known}.{more}"
 
 
 WHY = {"no_snapshot": "no book to apply them to", "contradiction": "ids were said that their own line took back"}
