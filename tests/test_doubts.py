@@ -217,6 +217,19 @@ def test_what_was_overtaken_behind_a_hole_is_no_part_of_it(kind, count):
     assert [gap[:2] for gap in lines.gaps()] == [(4, 6)] and refusals(lines) == []
 
 
+def test_a_change_that_comes_when_its_hole_was_given_up_is_refused_with_its_bytes():
+    """No book goes back for it, and the ledger calls it missing; but it was heard."""
+    lines = Lines()
+    for i in (1, 2, 3, 6, 7):
+        lines.say("a", Kind.depth, i)
+    lines.wait(HOLD + 1)
+    for i in range(1, 8):
+        lines.say("b", Kind.depth, i), lines.say("c", Kind.depth, i)
+    lines.say("a", Kind.depth, 8)
+    assert lines.ids(Kind.depth) == [1, 2, 3, 6, 7, 8] and [gap[:2] for gap in lines.gaps()] == [(4, 5)]
+    assert [refusal["why"].split(",")[0].rpartition(" ")[2] for refusal in refusals(lines)] == ["4", "5"]
+
+
 def later(kind, first, seconds):
     raw = event(kind, first, first)
     raw[120:128] = int(seconds * 1e9).to_bytes(8, "little")

@@ -487,24 +487,25 @@ class Arbiter:
         if stream.same(one) is False:
             self._refuse_otherwise(stream, one, out)
         elif not self._refuse_unfilled(stream, one, out) and (stream.overtaken(one) or (newer and not one.snapshot)):
-            why = f"{stream.topic} says id {one.last_id} after {stream.last}: it is no copy, and its place is gone"
-            out.append(self._refusal(stream, one, why))
+            self._refuse_once(stream, one, f" after {stream.last}: it is no copy, and its place is gone", out)
         self._drop(stream, one)
 
     def _refuse_otherwise(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+        self._refuse_once(stream, one, " again, with something else in it: the first is kept", out)
+
+    def _refuse_unfilled(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
+        """Whether its id lies in a hole that it does not fill: by its time it is something else, or a book has gone on."""
+        if not stream.missing(one):
+            return False
+        why = "but the book has gone on without it" if stream.kind == Kind.depth else "but is later than what stands behind it"
+        self._refuse_once(stream, one, f", which is missing, {why}", out)
+        return True
+
+    def _refuse_once(self, stream: Stream, one: Offer, why: str, out: list[bytearray]) -> None:
         key = key_of(one.first_id, one.last_id, one.event)
         if key not in stream.refused:  # else another line's copy of it
             stream.refused.append(key)
-            why = f"{stream.topic} says id {one.last_id} again, with something else in it: the first is kept"
-            out.append(self._refusal(stream, one, why))
-
-    def _refuse_unfilled(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
-        """Whether its id lies in a hole that it does not fill: by its time it is something else."""
-        if not (stream.gaps and stream.gaps.missing(one.first_id, one.last_id)):
-            return False
-        why = f"{stream.topic} says id {one.last_id}, which is missing, but is later than what stands behind the hole"
-        out.append(self._refusal(stream, one, why))
-        return True
+            out.append(self._refusal(stream, one, f"{stream.topic} says id {one.last_id}{why}"))
 
     def _decide(self, stream: Stream, line: str, out: list[bytearray]) -> None:
         run = stream.doubts.runs.get(line)

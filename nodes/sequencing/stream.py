@@ -22,6 +22,7 @@ DISORDER = 1000  # trades, whose ids are counted one by one: so much is in propo
 WIDER = 16  # a step of more than so many times the widest of late is out of proportion, until a neighbour confirms it
 IN_TURN = 64  # quotes: likewise, and eight times the usual step
 CONFIRM = 3  # events of its line, each near and above, that confirm an id out of proportion: a venue may be wrong twice
+HOLES_MAX = 16
 RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
 FADE = 8  # the widest fades by 2^-FADE with every event
 _IDS = struct.Struct("<qqqq")  # first_id, last_id, venue_ns, recv_ns at 104 of an event
@@ -85,6 +86,7 @@ class Stream:
         self.synced = False  # depth: a snapshot has been taken and the chain is whole since
         self.unsynced = Unsynced()  # depth, while it is not: the changes that a snapshot has to be brought up with
         self.gaps = Gaps()  # trades: those that are open
+        self.holes: deque[tuple[int, int]] = deque(maxlen=HOLES_MAX)  # depth: ids that were given up of late
         self.held: dict[str, deque[tuple[int, Offer]]] = {}  # line → (deadline, offer), in the line's order
         # rising: lines that overlap with what is known, and the numbers of the marks of connections not yet begun
         self.joined: set[str] = set()
@@ -165,6 +167,12 @@ class Stream:
             return None
         return self.taken.same(one.first_id, one.last_id, one.event)
 
+    def missing(self, one: Offer) -> bool:
+        """Whether its ids lie in a hole: of trades that are open, or of a book's changes that were given up of late."""
+        if self.gaps and self.gaps.missing(one.first_id, one.last_id):
+            return True
+        return not one.snapshot and any(low <= one.first_id and one.last_id <= high for low, high in self.holes)
+
     def overtaken(self, one: Offer) -> bool:
         """Whether it is no copy of anything: an id below all of the era, or a rising one that comes too late for its place.
         Where lines merely number the same events differently, none has said more before."""
@@ -184,6 +192,8 @@ class Stream:
         """Ids up to this one will not come in their place: what was last is confirmed by what comes behind."""
         if not self.jumped:
             self.sure = self.last
+        if self.kind == Kind.depth:
+            self.holes.append(((self.last or 0) + 1, high))
         self.last, self.jumped, self.teller = high, True, ""
         self.synced = False
         self.unsynced.clear()
@@ -280,6 +290,7 @@ class Stream:
         self.joined, self.marks = set(), {}
         self.sure, self.teller, self.jumped, self.widest, self.usual = None, "", False, 0, 0
         self.taken.clear()
+        self.holes.clear()
         self.recent.clear()
         self.known_from, self.base = -1, None
         self.synced = False
