@@ -503,8 +503,8 @@ class Arbiter:
 
     def _refuse_once(self, stream: Stream, one: Offer, why: str, out: list[bytearray]) -> None:
         key = key_of(one.first_id, one.last_id, one.event)
-        if key not in stream.refused:  # else another line's copy of it
-            stream.refused.append(key)
+        if key not in stream.named:  # else another line's copy of it
+            stream.named.append(key)
             out.append(self._refusal(stream, one, f"{stream.topic} says id {one.last_id}{why}"))
 
     def _decide(self, stream: Stream, line: str, out: list[bytearray]) -> None:

@@ -78,6 +78,7 @@ class Stream:
         self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
         self.refused: deque[Key] = deque(maxlen=16)  # such events: other lines bring copies
+        self.named: deque[Key] = deque(maxlen=64)  # what else was refused, with its bytes once for all lines
         self.taken = Taken()
         self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
         self.known_from = -1  # … all above this one
