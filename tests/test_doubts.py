@@ -217,6 +217,18 @@ def test_what_was_overtaken_behind_a_hole_is_no_part_of_it(kind, count):
     assert [gap[:2] for gap in lines.gaps()] == [(4, 6)] and refusals(lines) == []
 
 
+def test_a_change_that_ends_elsewhere_than_the_one_that_was_taken_is_named():
+    """The absurd one of the two was first, in proportion, and was gone back from."""
+    lines = Lines()
+    for first, last in ((1, 3), (4, 6), (7, 507), (10, 12), (13, 15), (16, 18), (7, 9), (19, 21)):
+        lines.say("a", Kind.depth, first, last), lines.say("b", Kind.depth, first, last)
+        lines.wait(HOLD // 10)
+    lines.wait(doubts.KEPT_HOLDS * HOLD)
+    assert lines.ids(Kind.depth) == [3, 6, 507, 12, 15, 18, 21]
+    (refusal,) = refusals(lines)
+    assert "says id 9 again" in refusal["why"]
+
+
 def test_a_change_that_comes_when_its_hole_was_given_up_is_refused_with_its_bytes():
     """No book goes back for it, and the ledger calls it missing; but it was heard."""
     lines = Lines()

@@ -447,7 +447,9 @@ class Arbiter:
     def _doubt(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
         """An id at or below the last one: a copy of what is known, or more than that."""
         same = stream.same(one)
-        if same or (same is None and one.last_id == last and not (one.flags or stream.jumped)):
+        if same is None and one.last_id == last and stream.kind != Kind.depth:
+            same = not (one.flags or stream.jumped)
+        if same:
             self._drop(stream, one)
             return
         if not stream.above_sure(one) and self._fills(stream, one, out):

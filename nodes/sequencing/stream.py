@@ -166,7 +166,7 @@ class Stream:
         """Whether just this was taken; False: its ids, with something else in them; None: it is not known."""
         if one.flags or not (self.numbered or self.shared_ids):
             return None
-        return self.taken.same(one.first_id, one.last_id, one.event)
+        return self.taken.same(one.first_id, one.last_id, one.event, self.kind == Kind.depth)
 
     def missing(self, one: Offer) -> bool:
         """Whether its ids lie in a hole: of trades that are open, or of a book's changes that were given up of late."""

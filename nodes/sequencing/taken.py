@@ -12,24 +12,29 @@ SAID = HEADER_SIZE + 40  # so far into an event what it says is compared, and it
 
 
 class Taken:
-    """A ring of the last events, by their last ids."""
+    """A ring of the last events, by their first ids: where ids are contiguous, no other event that was taken begins there."""
 
-    __slots__ = ("lasts", "firsts", "sums")
+    __slots__ = ("firsts", "lasts", "sums")
 
     def __init__(self) -> None:
-        self.lasts, self.firsts, self.sums = [-1] * SIZE, [0] * SIZE, [0] * SIZE
+        self.firsts, self.lasts, self.sums = [-1] * SIZE, [0] * SIZE, [0] * SIZE
 
     def add(self, first_id: int, last_id: int, event: bytearray | memoryview) -> None:
-        place = last_id & (SIZE - 1)
-        self.lasts[place], self.firsts[place] = last_id, first_id
+        place = first_id & (SIZE - 1)
+        self.firsts[place], self.lasts[place] = first_id, last_id
         self.sums[place] = crc32(event[HEADER_SIZE:SAID], len(event))
 
-    def same(self, first_id: int, last_id: int, event: bytearray | memoryview) -> bool | None:
-        """Whether just this was taken; False: the same ids with something else; None: it is not known."""
-        place = last_id & (SIZE - 1)
-        if self.lasts[place] != last_id or self.firsts[place] != first_id:
+    def same(self, first_id: int, last_id: int, event: bytearray | memoryview, whole: bool) -> bool | None:
+        """Whether just this was taken; False: the same ids with something else; None: it is not known.
+
+        `whole`: lines cut their ids alike, so that what ends elsewhere is something else, too.
+        """
+        place = first_id & (SIZE - 1)
+        if self.firsts[place] != first_id:
             return None
+        if self.lasts[place] != last_id:
+            return False if whole else None
         return self.sums[place] == crc32(event[HEADER_SIZE:SAID], len(event))
 
     def clear(self) -> None:
-        self.lasts = [-1] * SIZE
+        self.firsts = [-1] * SIZE
