@@ -164,6 +164,22 @@ def play(sequencing, script, numbers):
             getattr(sequencing, what)(*arguments)
 
 
+@pytest.mark.parametrize("kind", ["trade", "quote", "depth"])
+@pytest.mark.parametrize("absurd", [2000, 5000, 10**12])
+def test_a_crash_after_a_contradiction_forgets_no_gap(kind, absurd):
+    def say(i):
+        return trades(i) if kind == "trade" else event(Kind[kind], i, i)
+
+    ids = [1, 2, 3, 4, 4 + absurd, 6, 7, 8, 10, 11]
+    script = [step for i in ids for line in "ab" for step in (("say", line, say(i)), ("wait", HOLD + 1))]
+    live, numbers = Sequencing(), {}
+    for step in script:
+        play(live, [step], numbers)
+        again = recovered(live.log)
+        assert again.arbiter.state() == live.arbiter.state()
+    assert kind == "quote" or live.arbiter.state()[f"{int(Kind[kind])} {SUBJECTS[kind]}"]["last"] == 11
+
+
 @settings(max_examples=400)
 @given(rngs, st.sampled_from(["trade", "quote", "depth"]))
 def test_a_crash_at_any_event_changes_nothing(rng, kind):

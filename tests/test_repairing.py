@@ -196,6 +196,17 @@ def test_what_was_said_and_did_not_arrive_is_asked_for_again():
     assert loop.plan.next(0.0, always).first_missing() == 2
 
 
+def test_what_was_missing_of_an_era_is_not_asked_for_in_the_next():
+    loop = Loop(1, 4)
+    loop.append([trades(1, flags=Flag.RESET)])
+    assert not loop.plan.efforts and loop.plan.next(0.0, always) is None
+    loop.append(loop.arbiter.due(10**12))
+    record = np.zeros(1, GAP)
+    record[0] = (2, 2, Kind.trade, GapState.open, Reason.skipped, 0, 0, 0, 0)
+    loop.append([encode(Kind.gap, SUBJECT, record, first_id=2, last_id=2)])
+    assert [effort.gap.low for effort in loop.plan.efforts.values()] == [2], "below all that was missing before"
+
+
 SECOND = 10**9
 
 

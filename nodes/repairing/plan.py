@@ -14,7 +14,7 @@ from bus.wire import Event, encode
 from nodes.sequencing.clipping import clip
 from nodes.sequencing.gaps import Gap, Gaps
 
-REPAIRED = int(Flag.REPAIRED)
+REPAIRED, RESET = int(Flag.REPAIRED), int(Flag.RESET)
 REFUSALS = 3  # the same refusal so often is an answer
 # Where a venue knows its past by time only, a page begins this long before the last known instant: trades share instants, and
 # a venue prints its times more coarsely than it compares them. One that still begins too late is asked from further back.
@@ -78,6 +78,8 @@ class Plan:
     def observe(self, event: Event) -> None:
         """One event of the log: gaps open, are filled, are decided."""
         if event.kind == Kind.trade:
+            if event.flags & RESET and event.subject in self.gaps:  # what was still missing of the era before is gone with it
+                self._follow(event.subject, Gaps(), event.seq_ns)
             if event.flags & REPAIRED and (gaps := self.gaps.get(event.subject)) is not None:
                 gaps.observe(event)
         elif event.kind == Kind.gap:
@@ -86,6 +88,7 @@ class Plan:
             self._follow(event.subject, gaps, event.seq_ns)
 
     def _follow(self, subject: str, gaps: Gaps, seq_ns: int) -> None:
+        self.gaps[subject] = gaps
         lows = {gap.low for gap in gaps.all}
         for key in [key for key in self.efforts if key[0] == subject and key[1] not in lows]:
             del self.efforts[key]

@@ -541,6 +541,7 @@ class Arbiter:
         if stream.rule == "rising" and behind.last_id > (stream.last or 0):
             low, high = (stream.last or 0) + 1, behind.last_id - 1
             self._say(stream, [(low, high)], GapState.unrecoverable, Reason.contradiction, behind.venue_ns, out)
+            stream.go_back(low - 1, high)
 
     @staticmethod
     def _refusal(stream: Stream, one: Offer, why: str) -> bytearray:

@@ -46,19 +46,17 @@ def _taken(arbiter: Arbiter, stream: Stream, event: Event) -> None:
 def _gap(arbiter: Arbiter, subject: str, record: tuple) -> None:
     first, last, kind, state, reason, _, before_ns, after_ns, _ = record
     stream = arbiter.stream(kind, subject)
+    if reason == Reason.contradiction:  # first, since it takes back what is known above it
+        stream.go_back(first - 1, last)
     if kind == Kind.trade and stream.rule != "exclusive":
         stream.gaps.observe_record(first, last, kind, state, reason, before_ns, after_ns)
         arbiter.undecided.add((kind, subject))
     if reason == Reason.reset:  # the event that says so comes next
         if not stream.anew:
             stream.crossed = {}
-    elif reason == Reason.contradiction:
-        stream.go_back(first - 1, last)
-    elif kind != Kind.trade or stream.rule == "exclusive":
+    elif reason != Reason.contradiction and (kind != Kind.trade or stream.rule == "exclusive" or state == GapState.open):
         stream.give_up_to(last)
         stream.away = stream.rule == "exclusive"
-    elif state == GapState.open:
-        stream.give_up_to(last)
 
 
 def _joined(arbiter: Arbiter, event: Event, line: str, kind: int) -> None:
