@@ -35,7 +35,7 @@ SUSPEND_NS = 1 * SECOND  # a machine that slept for less has hardly slept
 TIGHT_NS = 100_000  # two clocks that were read within so long were read at one moment
 LOOK_NS = 1 * SECOND  # a follower looks so often whether there is a (new) file
 NAME = "clock"  # of the file, in the log's folder
-_FILE = struct.Struct("<8s16sqqqI")  # magic, boot, elapsed_ns, time_ns, offset_ns, crc
+_FILE = struct.Struct("<8s16sqqqqI")  # magic, boot, elapsed_ns, time_ns, offset_ns, unsaid_ns, crc
 _MAGIC = b"meshtime"
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # counts a suspend, which CLOCK_MONOTONIC does not
 
@@ -106,12 +106,12 @@ class Correction(NamedTuple):
 
 
 class MeshClock:
-    """The writer's side, pure: time comes in as readings. `begin`: see `first_segment`."""
+    """The writer's side, pure: time comes in as readings. `begin`: see `first_segment`; `owed_ns`: corrections before it."""
 
-    def __init__(self, begin: Segment, reading: Reading):
+    def __init__(self, begin: Segment, reading: Reading, owed_ns: int = 0):
         self.segment = begin
-        self.begun = begin
-        self.corrected_ns = 0  # by how much the time has been moved against the elapsed time since it began
+        self.begun = begin._replace(time_ns=begin.time_ns - owed_ns)
+        self.corrected_ns = owed_ns  # by how much the time has been moved against the elapsed time since it began
         self.steps = self.slews = self.suspends = 0
         self._asleep_ns = reading.elapsed_ns - reading.awake_ns
         self._ahead: tuple[int, int] | None = None  # since which elapsed_ns the wall clock is far ahead, and seen how often
@@ -185,17 +185,18 @@ def boot_bytes() -> bytes:
     return bytes(16)
 
 
-def pack(segment: Segment, boot: bytes) -> bytes:
-    head = _FILE.pack(_MAGIC, boot, *segment, 0)[:-4]
+def pack(segment: Segment, boot: bytes, unsaid_ns: int = 0) -> bytes:
+    """`unsaid_ns`: corrections up to the segment that are in no event of the log yet."""
+    head = _FILE.pack(_MAGIC, boot, *segment, unsaid_ns, 0)[:-4]
     return head + zlib.crc32(head).to_bytes(4, "little")
 
 
-def unpack(raw: bytes) -> tuple[bytes, Segment] | None:
-    """(boot, segment); None for what is no such file, or half written."""
+def unpack(raw: bytes) -> tuple[bytes, Segment, int] | None:
+    """(boot, segment, unsaid_ns); None for what is no such file, or half written."""
     if len(raw) != _FILE.size or zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "little") or raw[:8] != _MAGIC:
         return None
-    _, boot, elapsed, time_ns, offset_ns, _ = _FILE.unpack(raw)
-    return boot, Segment(elapsed, time_ns, offset_ns)
+    _, boot, elapsed, time_ns, offset_ns, unsaid_ns, _ = _FILE.unpack(raw)
+    return boot, Segment(elapsed, time_ns, offset_ns), unsaid_ns
 
 
 class ClockWriter:
@@ -210,13 +211,15 @@ class ClockWriter:
         self._fd = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         known = unpack(os.pread(self._fd, _FILE.size, 0))
         reading = read()
-        kept = None
+        kept, owed_ns = None, 0
         if known is not None:
-            boot, segment = known
+            boot, segment, unsaid_ns = known
             least_ns = max(least_ns, segment.time_ns)
             if boot == self._boot and segment.elapsed_ns <= reading.elapsed_ns:
-                kept = segment
-        self.clock = MeshClock(first_segment(reading, kept, least_ns), reading)
+                kept = segment  # it went on while nobody was there to say so
+                owed_ns = unsaid_ns + kept.at(reading.elapsed_ns) - kept.time_ns - (reading.elapsed_ns - kept.elapsed_ns)
+        self.clock = MeshClock(first_segment(reading, kept, least_ns), reading, owed_ns)
+        self._said_ns = 0  # of the clock's corrections: what is in the log
         self._last_ns = least_ns
         self._write()
 
@@ -238,9 +241,19 @@ class ClockWriter:
         self._write()
         return said
 
+    @property
+    def unsaid_ns(self) -> int:
+        """By how much the time has been corrected since that was said."""
+        return self.clock.corrected_ns - self._said_ns
+
+    def said(self, corrected_ns: int) -> None:
+        """So much of it stands in the log now: a sequencer that comes after this one says the rest."""
+        self._said_ns += corrected_ns
+        self._write()
+
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # a full disk: those who follow go on from what they know
-            os.pwrite(self._fd, pack(self.clock.segment, self._boot), 0)
+            os.pwrite(self._fd, pack(self.clock.segment, self._boot, self.unsaid_ns), 0)
 
     def close(self) -> None:
         if self._fd >= 0:
@@ -288,7 +301,7 @@ class Follower:
         if known is None:
             return  # half written: what is known holds
         self._raw = raw
-        boot, segment = known
+        boot, segment, _ = known
         if boot == self._boot:
             self._segment = segment
         elif segment.time_ns > self._last[0]:  # before a reboot: time is not below that, more is not known

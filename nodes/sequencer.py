@@ -67,7 +67,6 @@ class Sequencer:
         # Of a new log: what outboxes still hold of an older one that was moved away is said before this.
         self._begun_ns = 0 if self.log.last else self.clock.now_ns()
         self.corrections: deque[Correction] = deque(maxlen=CORRECTIONS_MAX)  # not said yet
-        self._corrected_ns = 0  # as it stands in the log
         self.intake = Intake(config, self.position.cursors)
         self.publisher = Publisher(config, self.log, self.position.previous)
         self._recovered = True
@@ -221,11 +220,11 @@ class Sequencer:
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
 
     def _say_clock(self, alerts: list[bytearray]) -> None:
-        corrected_ns = self.clock.clock.corrected_ns
+        unsaid_ns = self.clock.unsaid_ns
         record = np.zeros(1, CLOCK)
-        record[0] = (self.clock.now_ns(), self.log.durable, corrected_ns - self._corrected_ns)
-        self._corrected_ns = corrected_ns
+        record[0] = (self.clock.now_ns(), self.log.durable, unsaid_ns)
         self.append([encode(Kind.clock, NAME, record), *alerts])
+        self.clock.said(unsaid_ns)
 
     def _tell_forgotten(self) -> None:
         self.told_forgotten = self.arbiter.forgotten

@@ -168,6 +168,29 @@ def test_every_process_computes_the_same_and_so_does_the_next_sequencer(tmp_path
     again.close()
 
 
+def test_corrections_add_up_over_every_death_of_the_sequencer(tmp_path, monkeypatch):
+    """The time is slewed also while nobody is there, and what was not said before a death is said after it."""
+    elapsed = [10**12]
+    monkeypatch.setattr(clock, "elapsed_ns", lambda: elapsed[0])
+    monkeypatch.setattr(clock, "wall_ns", lambda: elapsed[0] + START - HOUR - 10**12)
+    writer = ClockWriter(tmp_path, START)
+    begun, said = (writer.now_ns(), elapsed[0]), 0
+    for _ in range(5):
+        for turn in range(50):
+            elapsed[0] += SECOND // 50
+            writer.look()
+            if turn % 20 == 0:
+                said += writer.unsaid_ns
+                writer.said(writer.unsaid_ns)
+        writer.close()
+        elapsed[0] += 2 * SECOND
+        writer = ClockWriter(tmp_path, START)
+    corrected = writer.now_ns() - begun[0] - (elapsed[0] - begun[1])
+    assert abs(corrected + (elapsed[0] - begun[1]) // 100) < SECOND // 100, "a hundredth slower"
+    assert abs(said + writer.unsaid_ns - corrected) < 100
+    writer.close()
+
+
 def test_without_a_file_time_goes_on_from_the_wall_clock_and_one_of_before_a_reboot_is_a_floor(tmp_path):
     follower = Follower()
     follower.follow(tmp_path)
