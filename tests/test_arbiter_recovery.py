@@ -180,6 +180,37 @@ def test_a_crash_after_a_contradiction_forgets_no_gap(kind, absurd):
     assert kind == "quote" or live.arbiter.state()[f"{int(Kind[kind])} {SUBJECTS[kind]}"]["last"] == 11
 
 
+@pytest.mark.parametrize("kind", ["trade", "depth"])
+def test_what_waits_to_be_an_era_outlives_its_line_s_new_connection_and_a_crash(kind, monkeypatch):
+    """Ids had begun anew once before, and do again: both lines say so, one is started anew meanwhile."""
+    live, numbers, said = Sequencing(), {}, []
+
+    def say(*ids):
+        for i in ids:
+            for line in "ab":
+                raw = trades(i) if kind == "trade" else event(Kind[kind], i, i)
+                raw[120:128] = (1 + len(said)).to_bytes(8, "little")  # the venue's time goes on
+                said.append(("say", line, raw))
+                play(live, said[-1:], numbers)
+
+    say(900, 901, 902)
+    with monkeypatch.context() as patch:
+        patch.setattr(doubts, "ERA_HOLDS", 0)
+        say(500, 501, 502, 503)
+        live.wait(1)
+        say(504)
+    assert [one.last_id for one in live.log if one.flags & Flag.RESET] == [500]
+    say(3, 4, 5)  # lower again; it is too soon to say what that means
+    said.append(("say", "a", definition()))
+    play(live, said[-1:], numbers)
+    say(6)
+    waiting = {line: live.arbiter.held_numbers(line) for line in "ab"}
+    assert all(len(held) == 4 for held in waiting.values()), waiting
+    again, numbers = recovered(live.log), {}
+    play(again, said, numbers)
+    assert {line: again.arbiter.held_numbers(line) for line in "ab"} == waiting
+
+
 @settings(max_examples=400)
 @given(rngs, st.sampled_from(["trade", "quote", "depth"]))
 def test_a_crash_at_any_event_changes_nothing(rng, kind):

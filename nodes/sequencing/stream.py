@@ -254,7 +254,7 @@ class Stream:
     def mark(self, line: str, number: int) -> None:
         """The line has a new connection: its events beyond `number` need not follow on those before."""
         if self.crossed is not None:
-            self.crossed[line] = number
+            self.crossed.setdefault(line, number)  # what it said before and still waits counts as before
         self.connections[line] = [*self.connections.get(line, [])[1 - MARKS_MAX :], number]
         if self.rule == "exclusive":
             self.away = self.away or line == self.owner
