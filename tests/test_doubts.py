@@ -217,6 +217,24 @@ def test_what_was_overtaken_behind_a_hole_is_no_part_of_it(kind, count):
     assert [gap[:2] for gap in lines.gaps()] == [(4, 6)] and refusals(lines) == []
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_an_absurd_quote_of_a_line_that_waits_to_join_is_refused_by_what_stands_behind_it(both):
+    """Lines are back after a silence: each has an absurd id of its own in proportion, near the other's."""
+    lines = Lines()
+    for i in range(100, 110):
+        lines.say("a", Kind.quote, i), lines.say("b", Kind.quote, i)
+    for line in "ab"[: 1 + both]:
+        lines.connect(line)
+        lines.say(line, Kind.quote, 5000 + ord(line))
+        for i in (200, 201, 203):
+            lines.say(line, Kind.quote, i)
+    lines.wait(HOLD + 1)
+    lines.say("a", Kind.quote, 204), lines.say("b", Kind.quote, 204)
+    lines.wait(10 * HOLD)
+    assert lines.ids(Kind.quote) == [*range(100, 110), 200, 201, 203, 204]
+    assert len(refusals(lines)) == 1 + both
+
+
 def test_a_change_that_ends_elsewhere_than_the_one_that_was_taken_is_named():
     """The absurd one of the two was first, in proportion, and was gone back from."""
     lines = Lines()

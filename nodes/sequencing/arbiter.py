@@ -372,6 +372,9 @@ class Arbiter:
 
     def _look_behind(self, stream: Stream, one: Offer, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
         """What its line's next events say of an id that is out of proportion. True if it is refused."""
+        if queue and self.check_ids and not stream.numbered and (below := self._below(stream, one)) is not None:
+            self._refute(stream, one, below, out)
+            return True
         if not queue or not self._held_back(stream, one):
             return False
         near = 0
@@ -427,7 +430,8 @@ class Arbiter:
     @staticmethod
     def _below(stream: Stream, one: Offer) -> Offer | None:
         """The first of two events of its line that go on below an event behind a hole; None where that is mere disorder."""
-        if not stream.numbered or stream.last is None or one.first_id - stream.last <= DISORDER:
+        disorder = DISORDER if stream.numbered else stream.in_proportion
+        if stream.last is None or one.first_id - stream.last <= disorder:
             return None
         below = [behind for _, behind in stream.held[one.line] if stream.last < behind.last_id < one.first_id]
         return below[0] if len(below) > 1 and below[0].last_id < below[1].last_id else None
