@@ -289,7 +289,8 @@ def venue_of(data: dict) -> str:
     if "ps" in data or COIN_M.fullmatch(str(data.get("s"))):
         return "binance_coinm"
     kind = data.get("e")
-    futures = kind == "bookTicker" or "pu" in data or "X" in data or (kind == "aggTrade" and "M" not in data)
+    futures = kind == "bookTicker" or "pu" in data
+    futures = futures or (kind == "trade" and "X" in data) or (kind == "aggTrade" and "M" not in data)
     return "binance_usdm" if futures else "binance"
 
 
