@@ -285,6 +285,22 @@ def test_ids_that_begin_anew_lower_are_followed_as_a_new_era_and_none_is_lost(ki
     assert lines.reasons() == [Reason.reset] and "ids_began_anew" in alerts(lines)
 
 
+@pytest.mark.parametrize("kind", [Kind.trade, Kind.depth])
+def test_a_new_era_begins_with_the_line_that_has_heard_most_of_it(kind):
+    """One line was away when ids began anew, and it is the one whose run is looked at first."""
+    lines = Lines()
+    for i in range(1000, 1010):
+        for line in "ab":
+            lines.say_raw(line, kind, later(kind, i, i))
+    for line in "ab":
+        lines.connect(line)
+    for i in range(1, 4 * doubts.ERA_HOLDS):
+        for line in "ab" if i >= 5 else "b":
+            lines.say_raw(line, kind, later(kind, i, 2000 + i))
+        lines.wait(HOLD if i > 5 else 1)
+    assert lines.ids(kind)[10:] == list(range(1, 4 * doubts.ERA_HOLDS)) and refusals(lines) == []
+
+
 def test_one_event_out_of_order_does_not_end_what_may_be_a_new_era():
     lines = Lines()
     for i in range(1000, 1010):

@@ -459,7 +459,7 @@ class Arbiter:
         if not stream.above_sure(one) and self._fills(stream, one, out):
             return
         if stream.doubts.lower_again(one, last) and self.follow_eras:
-            self._begin_era(stream, one.line, out)
+            self._begin_era(stream, stream.doubts.earliest(one.line), out)
             if not self._settle(stream, one, out):
                 self._hold(stream, [one])
             return
@@ -528,7 +528,7 @@ class Arbiter:
         elif verdict is doubts.Verdict.contradiction and self.check_ids:
             self._go_back(stream, out)
         elif verdict is doubts.Verdict.era and self.follow_eras:
-            self._begin_era(stream, line, out)
+            self._begin_era(stream, stream.doubts.earliest(line), out)
 
     def _refute(self, stream: Stream, one: Offer, behind: Offer, out: list[bytearray]) -> None:
         """An event whose line goes on below its id is refused with its bytes; it was held, so nothing was built on it."""

@@ -114,6 +114,15 @@ class Doubts:
             run = self.runs[one.line] = Run(at, now)
         run.add(one, now, known_ns)
 
+    def earliest(self, line: str) -> str:
+        """Of the lines that say what this one's run says, an era, the one that has heard most of its beginning."""
+        run = self.runs[line]
+        alike = [
+            name for name, other in self.runs.items()
+            if other.newer == run.newer and other.at == run.at and other.count and not other.offers[0].snapshot
+        ]  # fmt: skip
+        return min(alike, key=lambda name: (self.runs[name].offers[0].last_id, name), default=line)
+
     def take_all(self) -> Iterator["Offer"]:
         """Every event of every run, each line's in order; there are no runs afterwards."""
         runs, self.runs = self.runs, {}
