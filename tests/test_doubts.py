@@ -453,6 +453,23 @@ def test_the_last_change_of_an_era_is_taken_back_by_no_new_one():
     assert lines.ids(Kind.depth)[10:13] == [100_017, 1, 2] and contradictions(lines) == []
 
 
+def test_quotes_of_a_new_era_that_only_one_line_has_are_taken_in_their_place():
+    """While it is not decided that ids began anew, each line is away for a while."""
+    lines = Lines()
+    for i in range(1000, 1010):
+        for line in "ab":
+            lines.say_raw(line, Kind.depth, later(Kind.depth, i, i))
+            lines.say(line, Kind.quote, i)
+    for line in "ab":
+        lines.connect(line)
+    for i in range(1, 4 * doubts.ERA_HOLDS):
+        for line in "a" if i % 4 == 0 else "b" if i % 4 == 2 else "ab":
+            lines.say_raw(line, Kind.depth, later(Kind.depth, i, 2000 + i))
+            lines.say(line, Kind.quote, i)
+        lines.wait(HOLD // 2)
+    assert lines.ids(Kind.quote)[10:] == list(range(1, 4 * doubts.ERA_HOLDS)) and refusals(lines) == []
+
+
 @pytest.mark.parametrize("by_rest", [False, True])
 def test_the_snapshot_of_the_new_era_is_its_book(by_rest):
     lines = Lines()

@@ -341,11 +341,12 @@ class Arbiter:
         self._holding.add((stream.kind, stream.subject))
 
     def _drain(self, stream: Stream, out: list[bytearray]) -> None:
-        """Held events that are decided now; each line in its own order."""
+        """Held events that are decided now; each line in its own order. Where holes mean nothing, the lowest id of all is next:
+        what only one line has must not come behind what another has said since."""
         moved = True
         while moved:
             moved = False
-            for line in sorted(stream.held):
+            for line in sorted(stream.held, key=lambda line: (0 if stream.numbered else stream.held[line][0][1].last_id, line)):
                 while queue := stream.held.get(line):
                     deadline, one = queue.popleft()
                     if not (self._look_behind(stream, one, queue, out) or self._settle(stream, one, out)):
@@ -355,8 +356,12 @@ class Arbiter:
                         if not self._overtaken(stream, queue, out):
                             break
                     moved = True
+                    if not stream.numbered:
+                        break
                 if not stream.held.get(line):
                     stream.held.pop(line, None)
+                if moved and not stream.numbered:
+                    break
 
     def _overtaken(self, stream: Stream, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
         """What fills the hole may have been overtaken on its own line: then it stands behind what waits for it."""
