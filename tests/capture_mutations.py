@@ -111,15 +111,15 @@ Draw = Callable[[st.SearchStrategy], object]
 
 
 def _at(draw: Draw, lines: Lines) -> int:
-    return draw(st.integers(0, max(len(lines) - 1, 0)))  # type: ignore[return-value]
+    return draw(st.integers(0, max(len(lines) - 1, 0)))
 
 
 def _replace(draw: Draw, lines: Lines, pattern: re.Pattern, group: int, texts: tuple) -> None:
     at = _at(draw, lines)
     found = list(pattern.finditer(lines[at]))
     if found:
-        begin, end = found[draw(st.integers(0, len(found) - 1))].span(group)  # type: ignore[index]
-        lines[at] = lines[at][:begin] + draw(st.sampled_from(texts)) + lines[at][end:]  # type: ignore[operator]
+        begin, end = found[draw(st.integers(0, len(found) - 1))].span(group)
+        lines[at] = lines[at][:begin] + draw(st.sampled_from(texts)) + lines[at][end:]
 
 
 def flip(draw: Draw, lines: Lines) -> None:
@@ -128,19 +128,19 @@ def flip(draw: Draw, lines: Lines) -> None:
     if lines[at]:
         byte = draw(st.integers(0, len(lines[at]) - 1))
         changed = bytearray(lines[at])
-        changed[byte] = draw(st.integers(0, 255).filter(lambda value: value != 10))  # type: ignore[index,call-overload]
+        changed[byte] = draw(st.integers(0, 255).filter(lambda value: value != 10))
         lines[at] = bytes(changed)
 
 
 def cut_line(draw: Draw, lines: Lines) -> None:
     at = _at(draw, lines)
-    lines[at] = lines[at][: draw(st.integers(0, len(lines[at])))]  # type: ignore[misc]
+    lines[at] = lines[at][: draw(st.integers(0, len(lines[at])))]
 
 
 def duplicate(draw: Draw, lines: Lines) -> None:
     """A block, once more: at once or later."""
     at, count = _at(draw, lines), draw(st.integers(1, 30))
-    block = lines[at : at + count]  # type: ignore[operator]
+    block = lines[at : at + count]
     to = _at(draw, lines)
     lines[to:to] = block
 
@@ -148,25 +148,25 @@ def duplicate(draw: Draw, lines: Lines) -> None:
 def move(draw: Draw, lines: Lines) -> None:
     """A block somewhere else: lines out of order."""
     at, count = _at(draw, lines), draw(st.sampled_from((1, 1, 1, 2, 5, 20)))
-    block = lines[at : at + count]  # type: ignore[operator]
-    del lines[at : at + count]  # type: ignore[operator]
-    to = min(max(at + draw(st.integers(-25, 25)), 0), len(lines))  # type: ignore[operator]
+    block = lines[at : at + count]
+    del lines[at : at + count]
+    to = min(max(at + draw(st.integers(-25, 25)), 0), len(lines))
     lines[to:to] = block
 
 
 def drop(draw: Draw, lines: Lines) -> None:
     at = _at(draw, lines)
-    del lines[at : at + draw(st.sampled_from((1, 1, 3, 20)))]  # type: ignore[operator]
+    del lines[at : at + draw(st.sampled_from((1, 1, 3, 20)))]
 
 
 def jump(draw: Draw, lines: Lines) -> None:
     """An id of one line, or all ids from a line on, far higher or lower."""
     at, alone = _at(draw, lines), draw(st.booleans())
-    by = draw(st.sampled_from((-1, 1))) * 10 ** draw(st.integers(0, 24))  # type: ignore[operator]
+    by = draw(st.sampled_from((-1, 1))) * 10 ** draw(st.integers(0, 24))
     fields = draw(st.sampled_from(((b"t",), (b"u",), (b"U",), (b"u", b"U"), (b"t", b"u", b"U"))))
 
     def moved(match: re.Match) -> bytes:
-        return b'"%s":%d' % (match[1], int(match[2]) + by) if match[1] in fields else match[0]  # type: ignore[operator]
+        return b'"%s":%d' % (match[1], int(match[2]) + by) if match[1] in fields else match[0]
 
     for number in (at,) if alone else range(at, len(lines)):
         lines[number] = ID.sub(moved, lines[number])
@@ -179,13 +179,13 @@ def odd_value(draw: Draw, lines: Lines) -> None:
 def nest(draw: Draw, lines: Lines) -> None:
     depth = draw(st.sampled_from((3, 400, 2000, 50_000)))
     opened, closed = draw(st.sampled_from(((b"[", b"]"), (b'{"a":', b"}"))))
-    _replace(draw, lines, VALUE, 1, (opened * depth + b"1" + closed * depth,))  # type: ignore[operator]
+    _replace(draw, lines, VALUE, 1, (opened * depth + b"1" + closed * depth,))
 
 
 def stamp(draw: Draw, lines: Lines) -> None:
     """A receive time that is none, in another unit, or far off."""
     at = _at(draw, lines)
-    lines[at] = draw(st.sampled_from(STAMPS)) + b" " + lines[at].partition(b" ")[2]  # type: ignore[operator]
+    lines[at] = draw(st.sampled_from(STAMPS)) + b" " + lines[at].partition(b" ")[2]
 
 
 def rename(draw: Draw, lines: Lines) -> None:
@@ -195,9 +195,9 @@ def rename(draw: Draw, lines: Lines) -> None:
     if match:
         symbol, channel = match[1], match[2]
         if draw(st.booleans()):
-            symbol = draw(st.sampled_from(SYMBOLS))  # type: ignore[assignment]
+            symbol = draw(st.sampled_from(SYMBOLS))
         else:
-            channel = draw(st.sampled_from(STREAMS))  # type: ignore[assignment]
+            channel = draw(st.sampled_from(STREAMS))
         lines[at] = lines[at].replace(match[0], b'"stream":"%s@%s"' % (symbol, channel))
         if draw(st.booleans()):
             lines[at] = lines[at].replace(b'"s":"%s"' % match[1].upper(), b'"s":"%s"' % symbol.upper())
@@ -205,7 +205,7 @@ def rename(draw: Draw, lines: Lines) -> None:
 
 def foreign(draw: Draw, lines: Lines) -> None:
     """Lines of another dialect, answers, and what is no market data."""
-    for _ in range(draw(st.sampled_from((1, 1, 5, 60)))):  # type: ignore[call-overload]
+    for _ in range(draw(st.sampled_from((1, 1, 5, 60)))):
         text = draw(st.sampled_from(FOREIGN))
         at = _at(draw, lines)
         lines[at:at] = [b"%d %s" % (T0_NS + at, text)]
@@ -234,19 +234,19 @@ KINDS = (flip, cut_line, duplicate, move, drop, jump, odd_value, nest, stamp, re
 def damaged(draw: Draw, bases: list[list[bytes]], lines_max: int = 160, least: int = 0, most: int = 6) -> Damaged:
     """A piece of one of `bases` with `least` to `most` things done to it."""
     base = draw(st.sampled_from(bases))
-    begin = draw(st.integers(0, max(len(base) - lines_max, 0)))  # type: ignore[arg-type]
-    lines = list(base[begin : begin + lines_max])  # type: ignore[index,operator]
+    begin = draw(st.integers(0, max(len(base) - lines_max, 0)))
+    lines = list(base[begin : begin + lines_max])
     kinds = draw(st.lists(st.sampled_from(KINDS), min_size=least, max_size=most))
-    for kind in kinds:  # type: ignore[attr-defined]
+    for kind in kinds:
         if lines:
             kind(draw, lines)
     data = b"\n".join(lines) + b"\n" if lines else b""
     way = draw(st.sampled_from(("whole", "whole", "no newline", "cut", "gzip", "gzip cut", "members")))
-    done = [*(kind.__name__ for kind in kinds), way]  # type: ignore[attr-defined,list-item]
+    done = [*(kind.__name__ for kind in kinds), way]
     if way == "no newline":
         data = data[:-1]
     elif way == "cut":
-        data = data[: draw(st.integers(0, len(data)))]  # type: ignore[misc]
+        data = data[: draw(st.integers(0, len(data)))]
     kept = [line for line in data.split(b"\n") if line]
     if way == "gzip" or not data:
         return Damaged(gzip.compress(data, 1), kept, done)
@@ -255,7 +255,7 @@ def damaged(draw: Draw, bases: list[list[bytes]], lines_max: int = 160, least: i
         return Damaged(gzip.compress(data[:half], 1) + gzip.compress(data[half:], 1), kept, done)
     if way == "gzip cut":
         packed = gzip.compress(data, 1)
-        packed = packed[: draw(st.integers(11, len(packed) - 1))]  # type: ignore[misc]
+        packed = packed[: draw(st.integers(11, len(packed) - 1))]
         whole = zlib.decompressobj(31).decompress(packed).split(b"\n")[:-1]
         return Damaged(packed, [line for line in whole if line], done)
     return Damaged(data, kept, done)

@@ -2,13 +2,14 @@
 
 import asyncio
 import threading
+from abc import ABC, abstractmethod
 from typing import Self
 
 from aiohttp import web
 
 
-class ServerThread:
-    """`_answer` has every request; `_begun` is called in its loop. Use as a context manager; `ws`, `rest`: its addresses."""
+class ServerThread(ABC):
+    """`_answer` has every request. Use as a context manager; `ws`, `rest`: its addresses."""
 
     shutdown_s = 1.0
 
@@ -29,7 +30,6 @@ class ServerThread:
         self._loop.close()
 
     async def _begin(self) -> int:
-        self._begun()
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=self.shutdown_s, handler_cancellation=True)
@@ -38,8 +38,6 @@ class ServerThread:
         await site.start()
         return site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
 
-    def _begun(self) -> None:
-        pass
-
+    @abstractmethod
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        raise NotImplementedError
+        """Of one request, websockets included."""

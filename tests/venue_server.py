@@ -24,8 +24,6 @@ class VenueServer(ServerThread):
         self.served = 0  # clients that have got everything
         self.asked: list[str] = []
         self._subscribed = 0
-
-    def _begun(self) -> None:
         self._all_there = asyncio.Event()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

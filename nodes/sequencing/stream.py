@@ -79,6 +79,7 @@ class Stream:
         self.refuted: int | None = None  # `last` when an absurd event behind it was refused
         self.refused: deque[Key] = deque(maxlen=16)  # such events: other lines bring copies
         self.named: deque[Key] = deque(maxlen=64)  # what else was refused, with its bytes once for all lines
+        self.comparable = self.numbered or self.shared_ids  # the same ids mean the same on every line
         self.taken = Taken()
         self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
         self.known_from = -1  # … all above this one
@@ -111,7 +112,8 @@ class Stream:
     def took(self, line: str, first_id: int, last_id: int, flags: int, venue_ns: int, event: bytearray | memoryview) -> int:
         """An event of the stream is in the log, or about to be; gives its flags there."""
         self.drops, last = 0, self.last
-        self.taken.add(first_id, last_id, event)
+        if self.comparable:
+            self.taken.add(first_id, last_id, event)
         if self.base is None:
             self.base = first_id
         if self.kind == Kind.depth and flags & SNAPSHOT:
@@ -164,7 +166,7 @@ class Stream:
 
     def same(self, one: Offer) -> bool | None:
         """Whether just this was taken; False: its ids, with something else in them; None: it is not known."""
-        if one.flags or not (self.numbered or self.shared_ids):
+        if one.flags or not self.comparable:
             return None
         return self.taken.same(one.first_id, one.last_id, one.event, self.kind == Kind.depth)
 
