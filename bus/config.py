@@ -80,10 +80,11 @@ class Feed(Section, frozen=True):
 
 
 class Venue(Section, frozen=True):
-    """Where a venue is, where it is not where its adapter says: base addresses, tried in turn, line n begins with the n-th."""
+    """What is otherwise at a venue than its adapter says. Base addresses are tried in turn, line n begins with the n-th."""
 
     ws: tuple[str, ...] = ()
     rest: tuple[str, ...] = ()
+    weight_per_minute: int = 0  # what it allows this address, or what is left beside other programs; 0: as the adapter says
 
 
 class Backfill(Section, frozen=True):
@@ -419,6 +420,7 @@ def _check(mesh: Mesh, path: Path) -> None:
     for name, share in (("feed", mesh.feed.weight_share), ("backfill", mesh.backfill.weight_share)):
         need(0 < share <= 1, f"{name}.weight_share", share, "above 0 to 1")
     for name, venue in mesh.venues.items():
+        need(venue.weight_per_minute >= 0, f"venues.{name}.weight_per_minute", venue.weight_per_minute, "0 or more")
         for key, scheme in (("ws", "ws"), ("rest", "http")):
             for url in getattr(venue, key):
                 need(

@@ -19,7 +19,7 @@ from bus.wire import Event
 from nodes.repairing.plan import Effort, Plan
 from nodes.running.step import history
 from nodes.transport.backoff import Backoff
-from nodes.transport.budget import Budget
+from nodes.transport.budget import budget_of
 from nodes.transport.endpoints import Hopping
 from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
 from nodes.venues import module
@@ -39,7 +39,7 @@ class Source:
     def __init__(self, config: Config, adapter: ModuleType):
         self.adapter = adapter
         self.hopping = Hopping(config, adapter, 1)
-        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, config.backfill.weight_share, adapter.REQUESTS_PER_S)
+        self.budget = budget_of(config, adapter, config.backfill.weight_share)
         self.backoff = Backoff(config.backfill.backoff_s)
         self.not_before = 0.0  # monotonic seconds
         self.rest = Rest()

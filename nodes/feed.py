@@ -27,7 +27,7 @@ from nodes.feeding.reception import Reception
 from nodes.feeding.sources import Key, Source, subject_of, topic_of
 from nodes.transport import websocket
 from nodes.transport.backoff import Backoff
-from nodes.transport.budget import Attempts
+from nodes.transport.budget import Attempts, budget_of
 from nodes.transport.conversation import Conversation
 from nodes.transport.endpoints import Hopping
 from nodes.transport.line_requests import LineRequests
@@ -76,6 +76,7 @@ class Line:
             self.reception,
             self.hopping,
             settings,
+            budget_of(ctx.config, adapter, settings.weight_share / settings.lines),
             self.count,
             self.heard_by_rest,
             self.alert,

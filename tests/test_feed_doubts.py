@@ -17,6 +17,7 @@ from nodes import feed
 from nodes.feeding.reception import Reception
 from nodes.feeding.sources import key_of
 from nodes.sequencing.arbiter import Arbiter
+from nodes.transport.budget import Budget
 from nodes.transport.line_requests import LineRequests
 from nodes.transport.live import Live
 from nodes.transport.venue_clock import Sample
@@ -227,7 +228,9 @@ def test_a_chained_book_sees_by_itself_that_a_refused_change_was_missed():
 def test_a_clock_that_is_rounded_down_is_not_behind():
     alerts = []
     reception = Reception("feed-1", kraken, [Instrument("BTC/USD", "kraken", -1)], Feed())
-    requests = LineRequests(kraken, reception, None, Feed(), {}, lambda said: None, lambda *words: alerts.append(words), print)
+    requests = LineRequests(
+        kraken, reception, None, Feed(), Budget(60.0, 0.5), {}, lambda said: None, lambda *words: alerts.append(words), print
+    )
     for late_ms in range(0, 1000, 50):  # the same clock, asked at any moment of a second
         requests._judge(Sample(-late_ms * 1_000_000, 10_000_000))
     assert alerts == []

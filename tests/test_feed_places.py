@@ -7,13 +7,15 @@ import socket
 import time
 
 import msgspec
+import pytest
 from aiohttp import web
 from feed_run import beside_exchange, ids, line, said, until
 from test_feed import INFO, depth, trade
 
-from bus.config import load
+from bus.config import ConfigError, load
 from bus.schema import Flag, Kind
-from nodes.transport.budget import Attempts, Budget
+from nodes.transport.budget import Attempts, Budget, budget_of
+from nodes.venues import binance, kraken
 
 
 class Server:
@@ -151,6 +153,16 @@ def test_a_budget_by_the_second_is_spent_one_after_the_other():
     assert asyncio.run(go(0.0))[-1] < 0.1, "a minute's worth may be spent at once"
     at = asyncio.run(go(20.0))
     assert all(after - one >= 0.099 for one, after in zip(at, at[1:], strict=False)), "half of twenty a second"
+
+
+def test_what_a_venue_allows_is_as_its_adapter_says_or_as_mesh_toml_does(tmp_path):
+    (tmp_path / "mesh.toml").write_text("[venues.kraken]\nweight_per_minute = 240\n")
+    config = load(tmp_path)
+    assert budget_of(config, kraken, 0.25).limit == 60.0
+    assert budget_of(config, binance, 0.25).limit == 1500.0
+    (tmp_path / "mesh.toml").write_text("[venues.kraken]\nweight_per_minute = -1\n")
+    with pytest.raises(ConfigError, match=r"venues\.kraken\.weight_per_minute = -1.*0 or more"):
+        load(tmp_path)
 
 
 def test_snapshots_of_many_instruments_stay_within_the_weight_budget(tmp_path):

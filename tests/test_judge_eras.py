@@ -31,6 +31,7 @@ class Scene:
         self.gaps: dict[tuple[str, int, int], tuple] = {}  # before which row → the record
         self.clients = [(900, "opened"), (at_ms(1, -20), "closed"), (at_ms(1, -10), "opened")]
         self.altered: list[tuple[str, str]] = []
+        self.dropped: list[int] = []  # frames of trades
 
     def without(self, kind: str, era: int, low: int, high: int) -> None:
         self.stored = [row for row in self.stored if row[:2] != (kind, era) or not low <= row[2] <= high]
@@ -42,6 +43,7 @@ class Scene:
             for n in range(1, ERA + 1):
                 rows.append((at_ms(era, n), "trade", "BTCUSDT", n, 100 + era, 5, 1, at_ms(era, n)))
                 rows.append((at_ms(era, n), "depth", "BTCUSDT", n, n, [(1, 90 + era, n)]))
+        rows += [(ms, "frame", 1, 1, "btcusdt@trade", "dropped", "") for ms in self.dropped]
         for ms, kind, *values in sorted(rows, key=lambda row: row[0]):
             self.book.add(kind, ms, *values)
         self.book.add("fault", at_ms(1, ERA), 1, "added", json.dumps({"kind": "jump", "by": 5000}))
@@ -96,25 +98,35 @@ def test_an_era_that_the_exchange_did_not_begin_is_found(scene):
 
 def test_what_went_with_an_era_is_counted_but_only_its_end(scene):
     scene.without("trade", 0, ERA - 99, ERA)
+    assert scene.verdict().faults == {"lost": 60}, "all but the last second was surely sent"
+    scene.__init__(scene.folder)
+    scene.without("trade", 0, ERA - 99, ERA)
+    scene.clients[1] = at_ms(0, ERA - 99), "cut"
     findings = scene.verdict()
     assert findings.ok and findings.counts["gone_with_era"] == 100
     scene.__init__(scene.folder)
     scene.without("trade", 0, ERA - 999, ERA)
+    scene.clients[1] = at_ms(0, ERA - 999), "cut"
     assert scene.verdict().faults["lost"] == 1000 - ledger_compare.ERA_MS // PACE_MS
 
 
 def test_the_beginning_of_an_era_is_there_from_the_first_connection_on(scene):
-    scene.without("trade", 1, 1, 50)
-    scene.resets.add(("trade", 1, 51))
+    scene.without("trade", 1, 1, 49)
+    scene.resets.add(("trade", 1, 50))
     findings = scene.verdict()
-    assert findings.ok and findings.counts["before_listening"] == 50
+    assert findings.ok and findings.counts["before_listening"] == 49
     scene.__init__(scene.folder)
     scene.without("trade", 1, 1, 400)
     scene.resets.add(("trade", 1, 401))
     findings = scene.verdict()
-    assert findings.faults["lost"] == 291 and findings.counts["before_listening"] == 109, (
-        "3 s after it, by the exchange's clock"
+    assert findings.faults["lost"] == 351 and findings.counts["before_listening"] == 49, (
+        "1.5 s after it, by the exchange's clock"
     )
+    scene.__init__(scene.folder)
+    scene.without("trade", 1, 1, 400)
+    scene.resets.add(("trade", 1, 401))
+    scene.dropped = [at_ms(1, n) for n in range(1, 341)]
+    assert scene.verdict().ok, "the exchange sent none of them"
 
 
 def test_changes_that_an_open_connection_was_sent_are_stored(scene):

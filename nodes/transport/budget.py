@@ -3,6 +3,10 @@
 import asyncio
 import time
 from collections import deque
+from types import ModuleType
+
+from bus.config import Config
+from bus.config import Venue as Named
 
 MINUTE_S = 60.0
 
@@ -56,6 +60,12 @@ class Budget:
             now = time.monotonic()
             self._spent.append((now, weight))
             self._not_before = now + self._gap_s * weight
+
+
+def budget_of(config: Config, adapter: ModuleType, share: float) -> Budget:
+    """A share of what the venue allows: by `[venues.<name>]` of mesh.toml, else by its adapter."""
+    named = config.venues.get(adapter.VENUE, Named())
+    return Budget(named.weight_per_minute or adapter.WEIGHT_PER_MINUTE, share, adapter.REQUESTS_PER_S)
 
 
 class Attempts:

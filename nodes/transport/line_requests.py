@@ -40,6 +40,7 @@ class LineRequests:
         reception: Reception,
         hopping: Hopping,
         settings: Feed,
+        budget: Budget,
         counters: dict[str, Any],
         heard: Callable[[list[bytearray]], None],
         alert: Callable[[str, str, str, str, str], None],
@@ -54,7 +55,7 @@ class LineRequests:
         self.heard = heard
         self.alert = alert
         self.rest = Rest(local_addr=local_addr)
-        self.budget = Budget(adapter.WEIGHT_PER_MINUTE, settings.weight_share / settings.lines, adapter.REQUESTS_PER_S)
+        self.budget = budget
         self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
         self.back = back
         self.standings = Standings()

@@ -26,13 +26,12 @@ READY_S = 30.0  # a killed process that is not ready again after so long is lost
 LOOK_S = 0.01
 JSON = {"Content-Type": "application/json"}
 
-# A sweep's connections come and go by the dozen, and its outages have to fit into seconds. Its snapshots have the whole book at
-# half of the weight: where the venue's minute is used up, repairs wait for the next one, and ids may begin anew before.
+# A sweep's connections come and go by the dozen, and its outages have to fit into seconds. It asks the venue as often in a
+# minute as others do in an hour: were the venue's minute used up, repairs would wait for the next one, and ids begin anew
 SETTINGS = """
 {instruments}
 [feed]
 stale_s = 2.0
-depth_limit = 500
 backoff_s = [0.05, 0.5]
 connections_per_5_minutes = 100000
 fresh_min_s = 3.0
@@ -58,7 +57,9 @@ keep_segments = 100000
 [backfill]
 enabled = {backfill}
 backoff_s = [0.1, 1.0]
-weight_share = 0.5
+
+[venues.binance]
+weight_per_minute = 1000000
 
 [sentinel]
 respawns_per_minute = {respawns}

@@ -16,7 +16,6 @@ from tools.judge.listening import Listening
 ON_ITS_WAY_MS = 5000
 LAST_WORDS_MS = 500
 ERA_MS = 20_000  # before its ids begin anew: what a mesh had not got or repaired by then is gone, and nobody has it any more
-HEARING_MS = 3000  # after a connection is open in a new era: from then on everything is there
 STEP_MS = 1000  # between a change of the book and the last depth frame that could have told it
 SNAPSHOT_LEAST = 100  # levels of a side that no snapshot is without, where the book has them and as many were asked for
 COMPARED = {
@@ -85,13 +84,14 @@ def _trades(pair: Pair, ledger: Ledger, lines: Listening, late_ms: float, findin
         elif wrong:
             _fault(findings, "different", f"trade.{subject}: {trade_id} has {wrong[0]}")
     first = min(seen, default=0)
-    heard_ms = lines.since(truth.began_ms) + HEARING_MS if truth.era else float("inf")
+    stream = f"{subject.partition('.')[2].lower()}@trade"
     for trade_id, told in truth.trades.items():
         if trade_id in seen:
             continue
-        if first and trade_id < first and told[2] < heard_ms:
+        sent = lines.surely(stream, told[2])
+        if first and trade_id < first and not sent:
             findings.count("before_listening")
-        elif not pair.last and told[2] > truth.ended_ms - ERA_MS:
+        elif not pair.last and told[2] > truth.ended_ms - ERA_MS and not sent:
             findings.count("gone_with_era")
         elif trade_id > last and told[2] > late_ms:
             findings.count("on_its_way")

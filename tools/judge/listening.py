@@ -17,25 +17,14 @@ MARKET = ("/ws", "/stream")
 
 
 class Listening:
-    """`open_ms`: stretches of time, disjoint and in order, in which at least one connection for market data was open."""
-
     def __init__(self, ledger: Ledger):
         lives = sorted(_lives(ledger))
-        self.open_ms = _stretches(lives)
-        self._begins = [begin for begin, _ in self.open_ms]
         self._opened = [begin for begin, _ in lives]
         self._until = list(accumulate((end for _, end in lives), max))  # of the connections opened so far, the last to end
         self.withheld: dict[str, list[int]] = {}
         for _number, kind, time_ms, *values in ledger.withheld:
             if kind == "frame" and values[3] in ("dropped", "altered"):
                 self.withheld.setdefault(values[2], []).append(time_ms)
-
-    def since(self, ms: float) -> float:
-        """When a connection for market data was first open, at or after this; inf: never."""
-        place = bisect_right(self._begins, ms) - 1
-        if place >= 0 and self.open_ms[place][1] > ms:
-            return ms
-        return self.open_ms[place + 1][0] if place + 1 < len(self.open_ms) else float("inf")
 
     def surely(self, stream: str, ms: int) -> bool:
         """Whether what the stream said at this moment was sent to somebody who heard it: a connection that was open before and
@@ -57,17 +46,6 @@ def _lives(ledger: Ledger) -> Iterator[tuple[float, float]]:
         elif what in ("closed", "cut") and connection in opened:
             yield opened.pop(connection), time_ms
     yield from ((begin, float("inf")) for begin in opened.values())
-
-
-def _stretches(lives: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The union of these, which are in order of their beginning."""
-    out: list[tuple[float, float]] = []
-    for begin, end in lives:
-        if out and begin <= out[-1][1]:
-            out[-1] = out[-1][0], max(out[-1][1], end)
-        else:
-            out.append((begin, end))
-    return out
 
 
 def changes(subject: str, truth: Truth, mine: Stored, listening: Listening, findings: Findings) -> None:
