@@ -2,12 +2,14 @@
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_arbiter import HOLD, SUBJECT, Lines, event
 
-from bus.schema import Flag, GapState, Kind, Reason
+from bus.schema import QUOTE, Flag, GapState, Kind, Reason
+from bus.wire import encode
 from nodes.sequencing import doubts
 
 STREAMS = [Kind.trade, Kind.quote, Kind.depth]
@@ -138,6 +140,27 @@ def test_a_quote_that_comes_too_late_for_its_place_is_refused_with_its_bytes():
     lines.wait(10 * HOLD)
     (refusal,) = refusals(lines)
     assert "30" in refusal["why"] and lines.ids(Kind.quote) == [10, 20, 40, 50, 60]
+
+
+@pytest.mark.parametrize(("subject", "refused"), [("binance.BTCUSDT", [2, 3]), ("okx.BTC-USDT", [])])
+def test_what_each_line_numbers_by_itself_is_no_news_because_its_id_is_lower(subject, refused):
+    """Line b heard the same quotes sooner, and brings them later: a, whose ids are higher, has them still before it."""
+    lines = Lines()
+
+    def say(line, i, venue_ns):
+        raw = encode(Kind.quote, subject, np.zeros(1, QUOTE), first_id=i, last_id=i, venue_ns=venue_ns)
+        lines.say_raw(line, Kind.quote, raw, subject)
+
+    for line in "ab":
+        say(line, 1, 1)
+    say("a", 1000, 2)
+    for i in (2, 3):
+        say("b", i, i + 1)
+    for i in (1001, 1002):
+        say("a", i, i - 998)
+    lines.wait(10 * HOLD)
+    assert lines.ids(Kind.quote) == [1, 1000, 1001, 1002]
+    assert [int(one["why"].split(" says id ")[1].split()[0]) for one in refusals(lines)] == refused
 
 
 def test_trades_that_came_late_are_kept_when_the_id_that_opened_their_gap_is_taken_back():

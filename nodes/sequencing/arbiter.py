@@ -492,12 +492,14 @@ class Arbiter:
         return bool(stream.gaps) and one.first_id <= stream.gaps.high and self._repair(stream, one, out)
 
     def _copy(self, stream: Stream, one: Offer, out: list[bytearray], newer: bool = False) -> None:
-        """`newer`: by the venue's time it is later than what was known when it came, so it is no copy."""
+        """`newer`: by the venue's time it is later than what was known when it came, so it is no copy. Where each line numbers
+        the same events by itself it may be one: another line says it with a higher id."""
+        newer = newer and stream.comparable and not one.snapshot
         if self._fills(stream, one, out):
             return
         if stream.same(one) is False:
             self._refuse_otherwise(stream, one, out)
-        elif not self._refuse_unfilled(stream, one, out) and (stream.overtaken(one) or (newer and not one.snapshot)):
+        elif not self._refuse_unfilled(stream, one, out) and (newer or stream.overtaken(one)):
             self._refuse_once(stream, one, f" after {stream.last}: it is no copy, and its place is gone", out)
         self._drop(stream, one)
 
