@@ -135,7 +135,7 @@ def log_rates() -> None:
 
 
 def sequencer_rates() -> None:
-    from nodes.sequencer import Sequencer
+    from nodes.sequencer.node import Sequencer
 
     config = throw_away_mesh()
     sequencer = Sequencer(config)

@@ -21,7 +21,7 @@ from bus.config import Feed, Instrument
 from bus.schema import Flag, Kind
 from bus.wire import IDS_AT
 from nodes import venues
-from nodes.transport import websocket
+from nodes.net import websocket
 from nodes.venues import binance, binance_streams, coinbase, kraken, okx
 
 DATA = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")

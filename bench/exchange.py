@@ -23,12 +23,12 @@ import psutil
 from aiohttp import web
 
 from bench.floor import line, microseconds
-from nodes.simulation.desk import Desk
-from nodes.simulation.instruments import spec
-from nodes.simulation.market import Market
-from nodes.simulation.matching import Book, Order
-from nodes.simulation.protocol import UNIT, Params, sign, ws_payload
-from nodes.simulation.tape import Tape
+from nodes.exchange.market.instruments import spec
+from nodes.exchange.market.market import Market
+from nodes.exchange.market.matching import Book, Order
+from nodes.exchange.market.tape import Tape
+from nodes.exchange.orders.desk import Desk
+from nodes.exchange.protocol import UNIT, Params, sign, ws_payload
 
 REPO = Path(__file__).resolve().parent.parent
 ORDERS = 200_000

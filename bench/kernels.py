@@ -13,7 +13,8 @@ import numpy as np
 from bench.floor import line, throw_away_mesh
 from bus.schema import DTYPES, QUOTE, SIGNAL, TRADE, Kind
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes import executor, model
+from nodes.executor import node as executor
+from nodes.model import node as model
 from nodes.models.interface import OUT, ROW, SAID_PER_EVENT
 
 EVENTS = 40_000

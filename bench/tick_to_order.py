@@ -60,8 +60,8 @@ class Exchange:
     """The real one, with a watch at both ends of its wire."""
 
     def __init__(self, config: Config):
-        from nodes import exchange
-        from nodes.simulation import streams, ws_api
+        from nodes.exchange import node as exchange
+        from nodes.exchange.api import streams, ws_api
 
         self.sent: dict[int, int] = {}  # update id of a bookTicker → ns
         self.arrived: dict[str, int] = {}  # client order id → ns

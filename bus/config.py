@@ -136,7 +136,7 @@ class ExchangeLimits(Section, frozen=True):
 
 
 class Population(Section, frozen=True):
-    """Who trades one synthetic instrument. 0 or empty: what the preset says (nodes/simulation/population.py)."""
+    """Who trades one synthetic instrument. 0 or empty: what the preset says (nodes/exchange/market/population.py)."""
 
     preset: Literal["liquid", "quiet"] = "liquid"
     trades_per_s: float = 0.0
@@ -163,7 +163,9 @@ class Exchange(Section, frozen=True):
     lines: int = 2  # the market starts when so many connections have subscribed
     maker_fee_ppm: int = 1000  # 0.1 %, parts per million of what is received
     taker_fee_ppm: int = 1000
-    fees: Literal["", "spot", "spot_discount", "free"] = ""  # a named schedule (nodes/simulation/fees.py) instead of the two
+    fees: Literal["", "spot", "spot_discount", "free"] = (
+        ""  # a named schedule (nodes/exchange/market/fees.py) instead of the two
+    )
     balances: dict[str, str] = {}  # asset: what the account starts with; others start with a useful amount
     population: dict[str, Population] = {}  # by symbol; others are as liquid as the rates above say
     client_bytes_max: int = 4 << 20  # unsent bytes beyond which a slow client is cut off

@@ -14,7 +14,7 @@ from bus.config import Config, ConfigError, load
 from bus.process import Context, NodeFault, die_with_parent
 from bus.segments import LogError
 from bus.sockets import OutboxFull
-from nodes.feeding import lines
+from nodes.feed import line_names
 
 NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
@@ -61,7 +61,7 @@ def idle_because(config: Config, node: str, instance: str) -> str:
     if node in config.host and node in HOSTABLE:
         return "hosted by the sequencer (host in mesh.toml)"
     if node == "feed":
-        return lines.idle_because(config, instance)
+        return line_names.idle_because(config, instance)
     if node == "backfill" and not config.backfill.enabled:
         return "backfill.enabled is false in mesh.toml"
     if node == "model" and instance not in {m.name for m in config.models}:
@@ -76,13 +76,13 @@ def name_of(node: str, instance: str) -> str:
 
 
 async def run_alone(config: Config, node: str, instance: str) -> None:
-    module = importlib.import_module(f"nodes.{node}")
+    module = importlib.import_module(f"nodes.{node}.node")
     ctx = Context(config, name_of(node, instance), instance)
     _stop_on_signal(ctx.stop)
     ctx.guard(asyncio.get_running_loop())
     try:
         if node in STEPS:
-            from nodes.running.step import run_step
+            from nodes.runner.step import run_step
 
             await run_step(ctx, module)
         else:
@@ -95,8 +95,8 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
 
 async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
     """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
-    from nodes import sequencer
-    from nodes.running.hosting import Host, HostedContext, claim, host_step
+    from nodes.runner.hosting import Host, HostedContext, claim, host_step
+    from nodes.sequencer import node as sequencer
 
     ctx = sequencer.SequencerContext(config, "sequencer")
     _stop_on_signal(ctx.stop)
@@ -111,7 +111,7 @@ async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
         for node, instance in guests:
             guest = HostedContext(config, name_of(node, instance), instance, host, stop_guests, ctx.fail)
             contexts.append(guest)
-            module = importlib.import_module(f"nodes.{node}")
+            module = importlib.import_module(f"nodes.{node}.node")
             work = host_step(guest, module) if node in STEPS else module.run(guest)
             tasks.append(ctx.own(work, guest.name))  # a guest's bug ends the whole process: supervisord brings all of it back
 
@@ -153,7 +153,7 @@ def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, s
 
 
 def help_of(node: str) -> str:
-    module: ModuleType = importlib.import_module(f"nodes.{node}")
+    module: ModuleType = importlib.import_module(f"nodes.{node}.node")
     reads = ", ".join(k.name for k in getattr(module, "READS", ())) or "nothing"
     writes = ", ".join(k.name for k in getattr(module, "WRITES", ())) or "nothing"
     return f"{node}: {module.__doc__}\nreads {reads}; writes {writes}\n{getattr(module, 'HELP', '')}"

@@ -18,7 +18,7 @@ from storage.columns import Table
 COVERED = (Kind.trade, Kind.quote, Kind.depth)  # the streams that have a ledger
 
 
-# Streams whose ids a feed counts itself: they follow one another with holes. nodes/venues/rules.py calls them exclusive.
+# Streams whose ids a feed counts itself: they follow one another with holes. bus/id_rules.py calls them exclusive.
 UNNUMBERED = frozenset(
     {
         ("kraken", Kind.quote),

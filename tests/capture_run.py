@@ -14,14 +14,14 @@ import msgspec
 from bus.config import ConfigError, load
 from bus.schema import Flag, Kind, Reason
 from bus.wire import decode
-from nodes.feeding.reception import Reception
-from nodes.sequencing.arbiter import ARBITRATED, Arbiter
-from nodes.simulation import api, control
-from nodes.simulation.protocol import NotYet, Params, VenueError
-from nodes.simulation.survey import Survey
-from nodes.transport.exchange_files import Capture
-from nodes.transport.exchange_pace import _pass
-from nodes.transport.exchange_running import Running
+from nodes.exchange.api import api, control
+from nodes.exchange.market.survey import Survey
+from nodes.exchange.protocol import NotYet, Params, VenueError
+from nodes.exchange.server.files import Capture
+from nodes.exchange.server.pace import _pass
+from nodes.exchange.server.running import Running
+from nodes.feed.reception import Reception
+from nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from nodes.venues import binance
 
 MS = 1_000_000

@@ -13,9 +13,10 @@ from bus.config import load
 from bus.log import LogReader
 from bus.process import Context
 from bus.schema import Flag, Kind
-from nodes import feed, venues
-from nodes.feeding.lines import line_of
-from nodes.feeding.rebuilding import rebuild_line
+from nodes import venues
+from nodes.feed import node as feed
+from nodes.feed.line_names import line_of
+from nodes.feed.rebuilding import rebuild_line
 
 BUSY = {"trades_per_s": 200, "quotes_per_s": 300, "lines": 0}
 MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth)

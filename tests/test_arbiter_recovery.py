@@ -12,9 +12,9 @@ from test_arbiter import event, trades, unrecoverable
 from bus.intake import Cursor
 from bus.schema import INSTRUMENT, Flag, GapState, Kind
 from bus.wire import decode, encode, stamp_sent, stamp_sequenced
-from nodes.sequencing import doubts
-from nodes.sequencing.arbiter import ARBITRATED, Arbiter
-from nodes.sequencing.cursors import NAME, Position
+from nodes.sequencer import doubts
+from nodes.sequencer.arbiter import ARBITRATED, Arbiter
+from nodes.sequencer.cursors import NAME, Position
 
 HOLD = 100
 

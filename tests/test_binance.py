@@ -16,9 +16,10 @@ from bus.config import Instrument
 from bus.schema import DTYPES, INTENT, Action, Flag, Kind, OrderType, Status, TimeInForce
 from bus.wire import decode as event_of
 from bus.wire import encode
-from nodes.sequencing.arbiter import Arbiter
-from nodes.venues import binance, binance_orders, decimals
-from nodes.venues.booksync import HELD_NS, RECV_NS_AT, Answer, BookSync
+from nodes.sequencer.arbiter import Arbiter
+from nodes.venues import binance, binance_orders
+from nodes.venues.books.booksync import HELD_NS, RECV_NS_AT, Answer, BookSync
+from nodes.venues.parsing import decimals
 from nodes.venues.private import read_private
 
 DATA = Path(os.environ.get("TICKMESH_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -6,7 +6,7 @@ import pytest
 from bus.config import Config, load
 from bus.schema import SIGNAL, TRADE, Kind
 from bus.wire import Event, encode, stamp_sent, stamp_sequenced
-from nodes.running.step import StepRunner
+from nodes.runner.step import StepRunner
 
 
 class Echo:

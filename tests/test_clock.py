@@ -16,7 +16,7 @@ from bus.clock import SECOND, ClockWriter, Follower, MeshClock, Reading, Segment
 from bus.clock_faults import ClockFaults, FaultyClocks
 from bus.schema import QUOTE, Flag, Kind
 from bus.wire import decode, encode
-from nodes.sequencing.arbiter import Arbiter
+from nodes.sequencer.arbiter import Arbiter
 
 PROJECT = Path(__file__).resolve().parent.parent
 HOUR = 3600 * SECOND

@@ -22,9 +22,9 @@ from bus.process import Context
 from bus.schema import INSTRUMENT, INTENT, QUOTE, SIGNAL, Action, Kind, OrderType, Status, TimeInForce
 from bus.sockets import Producer
 from bus.wire import encode
-from nodes.sentinel import Opinion
-from nodes.transport.processes import age_ns
-from nodes.transport.supervisord import ProcessStates
+from nodes.sentinel.node import Opinion
+from nodes.sentinel.processes import age_ns
+from nodes.sentinel.supervisord import ProcessStates
 
 pytestmark = pytest.mark.mesh
 

@@ -262,7 +262,7 @@ def test_where_a_feed_counts_itself_holes_in_the_ids_mean_nothing():
 
 
 def test_the_streams_without_ids_are_those_of_the_venues_rules():
-    from nodes.venues.rules import UNUSUAL
+    from bus.id_rules import UNUSUAL
 
     assert {key for key, rule in UNUSUAL.items() if rule == "exclusive"} == UNNUMBERED
 

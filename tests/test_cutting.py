@@ -15,8 +15,8 @@ import storage.cut
 import storage.segment
 from bus.config import Instrument, Log, Mesh, Recorder, load
 from bus.segments import segments, used_bytes
-from nodes.recording import cutting
-from nodes.recording.cutting import DAY_S, Waiting, due, interval_s
+from nodes.recorder import cutting
+from nodes.recorder.cutting import DAY_S, Waiting, due, interval_s
 from storage import coverage, reader
 from storage.archive import ArchiveReader, list_files, read_watermark
 from storage.cut import ArchiveWriter

@@ -9,7 +9,7 @@ import pytest
 import websockets
 from test_exchange_orders import configure, limit, served, signed
 
-from nodes.transport.exchange_callers import foreign, name_of, stranger
+from nodes.exchange.server.callers import foreign, name_of, stranger
 
 FAULTS = "/tickmesh/v1/faults"
 FAULT = b'{"kind": "skip", "length_s": 60}'

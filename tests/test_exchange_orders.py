@@ -12,8 +12,8 @@ import pytest
 import websockets
 
 from bus.config import Config, load
-from nodes import exchange
-from nodes.simulation.protocol import sign, ws_payload
+from nodes.exchange import node as exchange
+from nodes.exchange.protocol import sign, ws_payload
 
 
 def configure(folder: Path, toml: str = "") -> Config:

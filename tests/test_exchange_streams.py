@@ -16,8 +16,8 @@ import websockets
 from test_exchange_orders import Rest, configure, limit, listening, served, venue
 
 from bus.config import ConfigError
-from nodes import exchange
-from nodes.simulation.tape import RETAINED, Print
+from nodes.exchange import node as exchange
+from nodes.exchange.market.tape import RETAINED, Print
 
 REPO = Path(__file__).resolve().parent.parent
 

@@ -12,7 +12,7 @@ import websockets
 from test_exchange_orders import configure, limit, served, signed
 
 from bus.config import ConfigError
-from nodes.transport import exchange_tls
+from nodes.exchange.server import tls
 
 
 def test_a_client_that_trusts_the_certificate_trades_over_tls(tmp_path):
@@ -42,15 +42,15 @@ def test_either_maker_will_do_and_its_certificate_is_kept(tmp_path, monkeypatch,
     if not MAKERS[maker]:
         pytest.skip(f"{maker} is not here")
     if maker == "openssl":
-        monkeypatch.setattr(exchange_tls, "_make", lambda *_: (_ for _ in ()).throw(ImportError()))
-    exchange_tls.server_context(tmp_path, "127.0.0.1")
+        monkeypatch.setattr(tls, "_make", lambda *_: (_ for _ in ()).throw(ImportError()))
+    tls.server_context(tmp_path, "127.0.0.1")
     made = (tmp_path / "exchange.crt").read_bytes()
-    exchange_tls.server_context(tmp_path, "127.0.0.1")
+    tls.server_context(tmp_path, "127.0.0.1")
     assert (tmp_path / "exchange.crt").read_bytes() == made
 
 
 def test_without_either_there_is_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(exchange_tls, "_make", lambda *_: (_ for _ in ()).throw(ImportError()))
+    monkeypatch.setattr(tls, "_make", lambda *_: (_ for _ in ()).throw(ImportError()))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match="neither the Python package `cryptography` nor the program"):
-        exchange_tls.server_context(tmp_path, "127.0.0.1")
+        tls.server_context(tmp_path, "127.0.0.1")

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from bus.config import Executor
 from bus.schema import OrderType, Status, TimeInForce
-from nodes.execution import orders, positions, risk, styles
-from nodes.execution.orders import FINAL, Order
-from nodes.execution.positions import Position
-from nodes.execution.sizes import Sizes
-from nodes.execution.styles import Quote
+from nodes.executor import orders, positions, risk, styles
+from nodes.executor.orders import FINAL, Order
+from nodes.executor.positions import Position
+from nodes.executor.sizes import Sizes
+from nodes.executor.styles import Quote
 
 QUANTITY = 10
 

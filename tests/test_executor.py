@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bus.config import Config, Executor, Mesh
 from bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Action, Kind, OrderType, Status
 from bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes import executor
+from nodes.executor import node as executor
 
 SUBJECT = "binance.BTCUSDT"
 LOG_ID = "00c0ffee00c0ffee"

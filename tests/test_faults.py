@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from nodes.simulation.fault_plan import KINDS, Fault, FaultError, asked, schedule
-from nodes.simulation.faults import FAULTS_MAX, Faults
-from nodes.simulation.hooks import Asked
-from nodes.simulation.tampering import payload_of, text_frame
+from nodes.exchange.faults.fault_plan import KINDS, Fault, FaultError, asked, schedule
+from nodes.exchange.faults.faults import FAULTS_MAX, Faults
+from nodes.exchange.faults.hooks import Asked
+from nodes.exchange.faults.tampering import payload_of, text_frame
 
 QUOTE = text_frame(b'{"u":7,"s":"BTCUSDT","b":"1.0","B":"2.0","a":"3.0","A":"4.0"}')
 

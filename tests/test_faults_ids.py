@@ -11,10 +11,10 @@ from test_exchange_orders import limit, listening, venue
 from test_faults_wire import BUSY, FAULTS, end, gone, ids, plan, rows, scene
 
 from bus.config import ConfigError, Instrument
-from nodes.transport.binance_account import BinanceAccount
-from nodes.transport.endpoints import Endpoints
-from nodes.transport.rest import RestError
-from nodes.transport.venue_clock import VenueTime
+from nodes.feed.venue_clock import VenueTime
+from nodes.net.endpoints import Endpoints
+from nodes.net.rest import RestError
+from nodes.session.binance_rest import BinanceAccount
 
 TWO = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n' + BUSY
 FIELDS = {"trade": "t", "bookTicker": "u", "depth@100ms": "u"}

@@ -12,7 +12,7 @@ import websockets
 from test_exchange_orders import Rest, limit, listening, served, signed, venue
 
 from bus.config import ConfigError
-from nodes.simulation.protocol import sign, ws_payload
+from nodes.exchange.protocol import sign, ws_payload
 from tools.judge import ledger
 from tools.judge.findings import Findings
 

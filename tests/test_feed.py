@@ -13,7 +13,7 @@ from bus.log import LogReader
 from bus.process import Context
 from bus.schema import Flag, Kind
 from bus.sockets import OutboxFull
-from nodes import feed
+from nodes.feed import node as feed
 
 INFO = {
     "symbols": [

@@ -13,15 +13,15 @@ from bus.config import Feed, Instrument, load
 from bus.schema import Flag, GapState, Kind
 from bus.sockets import OutboxFull
 from bus.wire import decode, encode
-from nodes import feed
-from nodes.feeding.reception import Reception
-from nodes.feeding.sources import key_of
-from nodes.sequencing.arbiter import Arbiter
-from nodes.transport.budget import Budget
-from nodes.transport.line_requests import LineRequests
-from nodes.transport.live import Live
-from nodes.transport.venue_clock import Sample
-from nodes.transport.websocket import Disconnected
+from nodes.feed import node as feed
+from nodes.feed.connection import Live
+from nodes.feed.reception import Reception
+from nodes.feed.rest_requests import LineRequests
+from nodes.feed.streams import key_of
+from nodes.feed.venue_clock import Sample
+from nodes.net.budget import Budget
+from nodes.net.websocket import Disconnected
+from nodes.sequencer.arbiter import Arbiter
 from nodes.venues import binance, binance_usdm, coinbase, kraken, okx
 
 SECOND = 1_000_000_000

@@ -14,7 +14,7 @@ from test_feed import INFO, depth, trade
 
 from bus.config import ConfigError, load
 from bus.schema import Flag, Kind
-from nodes.transport.budget import Attempts, Budget, budget_of
+from nodes.net.budget import Attempts, Budget, budget_of
 from nodes.venues import binance, kraken
 
 

@@ -11,12 +11,12 @@ from bus.config import ConfigError, Disk, Feed, Instrument, load
 from bus.schema import Flag, Kind
 from bus.space import Free, Room, Space, judge
 from bus.wire import decode, encode
-from nodes.feeding.freshness import Freshness
-from nodes.feeding.lines import idle_because, line_of
-from nodes.feeding.overlap import HELD_MAX, Overlap
-from nodes.feeding.rebuilding import rebuild_line
-from nodes.feeding.reception import Reception
-from nodes.feeding.sources import key_of
+from nodes.feed.freshness import Freshness
+from nodes.feed.line_names import idle_because, line_of
+from nodes.feed.overlap import HELD_MAX, Overlap
+from nodes.feed.rebuilding import rebuild_line
+from nodes.feed.reception import Reception
+from nodes.feed.streams import key_of
 from nodes.venues import binance
 
 BTC = Instrument(symbol="BTCUSDT")

@@ -14,10 +14,10 @@ from bus.config import Config, Executor, Mesh
 from bus.log import LogReader
 from bus.schema import INTENT, Action, Kind, Status
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes import executor
-from nodes.transport.binance_account import TRADES_PAGE, BinanceAccount
-from nodes.transport.venue_clock import VenueTime
-from nodes.venues.account import Account
+from nodes.executor import node as executor
+from nodes.feed.venue_clock import VenueTime
+from nodes.session.account import Account
+from nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
 from nodes.venues.binance_orders import Fill, Report
 
 LOTS = 100_000_000

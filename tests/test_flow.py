@@ -6,12 +6,12 @@ from statistics import correlation, mean
 import pytest
 
 from bus.config import Population
-from nodes.simulation.flow import FAR, NEAR, Flow
-from nodes.simulation.instruments import spec
-from nodes.simulation.market import Market
-from nodes.simulation.population import in_order, shape
-from nodes.simulation.protocol import UNIT
-from nodes.simulation.tape import Tape
+from nodes.exchange.market.flow import FAR, NEAR, Flow
+from nodes.exchange.market.instruments import spec
+from nodes.exchange.market.market import Market
+from nodes.exchange.market.population import in_order, shape
+from nodes.exchange.market.tape import Tape
+from nodes.exchange.protocol import UNIT
 
 START = 1_700_000_000_000
 

@@ -17,8 +17,8 @@ from captures import DATA
 from bus.config import Feed, Instrument
 from bus.schema import DESCRIPTION, Kind
 from bus.wire import decode, encode
-from nodes.feeding.reception import Reception
-from nodes.sequencing.arbiter import ARBITRATED, Arbiter
+from nodes.feed.reception import Reception
+from nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from nodes.venues import binance
 from tools.judge import capture, compare, log
 from tools.judge.findings import Findings

@@ -24,7 +24,7 @@ from captures import DATA
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from nodes.transport.exchange_files import Capture
+from nodes.exchange.server.files import Capture
 
 SECONDS = float(os.environ.get("TICKMESH_FUZZ_S") or 0)
 SEED = int(os.environ.get("TICKMESH_FUZZ_SEED") or 0)

@@ -23,9 +23,11 @@ from bus.process import Checkpoint, Context
 from bus.schema import INTENT, TRADE, Action, Kind, Status
 from bus.segments import identities, read_preamble, release, segments
 from bus.wire import Event, decode, encode, stamp_sequenced
-from nodes import backfill, recorder, session
-from nodes.running.step import run_step
-from nodes.venues.account import Account
+from nodes.backfill import node as backfill
+from nodes.recorder import node as recorder
+from nodes.runner.step import run_step
+from nodes.session import node as session
+from nodes.session.account import Account
 from storage.recent import RecentWriter
 from tests.stored import write_log
 from tests.test_checkpoints import Echo
@@ -205,7 +207,7 @@ def state_of(name: str) -> bytes:
     if name == "model-x":
         return bytes([7])
     if name == "backfill":
-        from nodes.repairing.plan import Plan
+        from nodes.backfill.plan import Plan
 
         return Plan(1.0, lambda: 1.0).state()
     account = Account()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from nodes.simulation.ledger import Ledger
+from nodes.exchange.ledger import Ledger
 from tools.judge import eras, ledger, ledger_compare
 from tools.judge.findings import Findings
 from tools.judge.log import Event

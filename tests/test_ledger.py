@@ -10,14 +10,14 @@ import pytest
 import websockets
 from test_exchange_orders import configure, limit, venue
 
-from nodes.simulation.core import Core
-from nodes.simulation.fault_plan import Fault
-from nodes.simulation.faults import Faults
-from nodes.simulation.ledger import FIELDS, Ledger, whole
-from nodes.simulation.protocol import Params, VenueError
-from nodes.simulation.tampering import text_frame
-from nodes.simulation.tape import Tape
-from nodes.transport.exchange_ledger import LedgerFiles
+from nodes.exchange.core import Core
+from nodes.exchange.faults.fault_plan import Fault
+from nodes.exchange.faults.faults import Faults
+from nodes.exchange.faults.tampering import text_frame
+from nodes.exchange.ledger import FIELDS, Ledger, whole
+from nodes.exchange.market.tape import Tape
+from nodes.exchange.protocol import Params, VenueError
+from nodes.exchange.server.ledger import LedgerFiles
 from tools.judge import compare, eras, ledger, ledger_compare
 from tools.judge.findings import Findings
 
@@ -138,7 +138,7 @@ def test_files_go_on_after_a_start_and_stay_within_their_bound(tmp_path):
     assert numbers(tmp_path) == list(range(1, 7))
     files = files_of(tmp_path)
     files.books = lambda: [("BTCUSDT", 7, [(1, 100, 5)])]
-    from nodes.simulation.core import Done, Told
+    from nodes.exchange.core import Done, Told
 
     for _ in range(300):
         files.take(Done([], [], Told([], ["x" * 10_000])), 5)

@@ -6,8 +6,8 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.sequencing import lines
-from nodes.sequencing.lines import Lines
+from nodes.sequencer import line_quality
+from nodes.sequencer.line_quality import Lines
 
 SAMPLES = 4  # small, so that a short run renews the whole ring
 NAMES = ("feed-1", "feed-2", "feed-3")
@@ -50,7 +50,7 @@ arrivals = st.lists(
 def test_leads_and_lags_are_those_of_the_newest_samples(ids):
     """For every id the lines bring a copy in another order: any mixture of leads and lags."""
     naive, now = Naive(), 0
-    with mock.patch.object(lines, "SAMPLES", SAMPLES):
+    with mock.patch.object(line_quality, "SAMPLES", SAMPLES):
         judged = Lines(2)
         for ident, (order, pauses, copies) in enumerate(ids):
             last = ident - 1 if ident else None
@@ -69,8 +69,8 @@ def test_leads_and_lags_are_those_of_the_newest_samples(ids):
 def test_a_line_that_leads_and_lags_in_turn_renews_both_rings_wholly():
     """The figure that the fault showed: half of each ring stayed as it was at the interval's beginning."""
     judged, now = Lines(2), 0
-    for ident in range(4 * lines.SAMPLES):
-        pause = 1_000 if ident < 2 * lines.SAMPLES else 5
+    for ident in range(4 * line_quality.SAMPLES):
+        pause = 1_000 if ident < 2 * line_quality.SAMPLES else 5
         first, second = ("feed-1", "feed-2") if ident % 2 else ("feed-2", "feed-1")
         judged.note(first, ident, now, ident - 1 if ident else None)
         judged.note(second, ident, now + pause, ident)

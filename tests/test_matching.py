@@ -9,25 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.simulation.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
-from nodes.simulation.desk import OWNER, Desk
-from nodes.simulation.instruments import spec
-from nodes.simulation.market import Market
-from nodes.simulation.matching import Book, Order
-from nodes.simulation.orders import Line
-from nodes.simulation.protocol import (
-    UNIT,
-    Params,
-    VenueError,
-    check_window,
-    form,
-    mantissa,
-    rest_payload,
-    sign,
-    text,
-    ws_payload,
-)
-from nodes.simulation.tape import Tape
+from nodes.exchange.market.instruments import spec
+from nodes.exchange.market.market import Market
+from nodes.exchange.market.matching import Book, Order
+from nodes.exchange.market.tape import Tape
+from nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
+from nodes.exchange.orders.desk import OWNER, Desk
+from nodes.exchange.orders.orders import Line
+from nodes.exchange.protocol import UNIT, Params, VenueError, check_window, form, mantissa, rest_payload, sign, text, ws_payload
 
 DATA = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parent.parent.parent / "shared" / "data")
 VECTORS = DATA / "vectors" / "signing_and_checksum_vectors.json"

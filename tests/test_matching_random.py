@@ -15,13 +15,13 @@ import msgspec
 import pytest
 
 from bus.config import load
-from nodes.simulation.core import Core
-from nodes.simulation.desk import OWNER, Desk
-from nodes.simulation.instruments import spec
-from nodes.simulation.market import Market
-from nodes.simulation.matching import Book, Order
-from nodes.simulation.protocol import UNIT, Params, VenueError, text
-from nodes.simulation.tape import Tape
+from nodes.exchange.core import Core
+from nodes.exchange.market.instruments import spec
+from nodes.exchange.market.market import Market
+from nodes.exchange.market.matching import Book, Order
+from nodes.exchange.market.tape import Tape
+from nodes.exchange.orders.desk import OWNER, Desk
+from nodes.exchange.protocol import UNIT, Params, VenueError, text
 
 ORDERS = int(os.environ.get("TICKMESH_ORDERS", "200000"))
 SEED = int(os.environ.get("TICKMESH_SEED", "0"))

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from bus.config import Config, ConfigError, Mesh, Model
 from bus.schema import DTYPES, GAP, QUOTE, SIGNAL, TRADE, Flag, GapState, Kind
 from bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sequenced
-from nodes import model
+from nodes.model import node as model
 from nodes.models import loading
 from nodes.models.decay import decay
 

@@ -10,8 +10,8 @@ from bus.config import Feed, Instrument
 from bus.schema import Flag, Kind
 from bus.wire import decode as event_of
 from nodes import venues
-from nodes.feeding.reception import Reception
-from nodes.venues.dialect import FrameError, OddRows
+from nodes.feed.reception import Reception
+from nodes.venues.parsing.dialect import FrameError, OddRows
 
 SYMBOLS = {"binance": "BTCUSDT", "binance_usdm": "BTCUSDT", "coinbase": "BTC-USD", "kraken": "BTC/USD", "kraken_v1": "XBT/USD",
            "okx": "BTC-USDT"}  # fmt: skip

@@ -5,11 +5,11 @@ from statistics import mean, median
 import pytest
 
 from bus.config import Population
-from nodes.simulation.flow import Flow
-from nodes.simulation.instruments import spec
-from nodes.simulation.market import Market
-from nodes.simulation.population import shape
-from nodes.simulation.tape import Tape
+from nodes.exchange.market.flow import Flow
+from nodes.exchange.market.instruments import spec
+from nodes.exchange.market.market import Market
+from nodes.exchange.market.population import shape
+from nodes.exchange.market.tape import Tape
 from tools.outage import outage
 
 START = 1_700_000_000_000

@@ -16,8 +16,8 @@ from bus.config import load
 from bus.log_writer import LogWriter
 from bus.process import Context
 from bus.segments import LogError
-from nodes import feed
-from nodes.transport.conversation import Conversation
+from nodes.feed import node as feed
+from nodes.feed.pacing import Conversation
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ import pytest
 from bus.config import Disk, load
 from bus.schema import Kind
 from bus.space import Free, Space
-from nodes.recording.space import Watch
+from nodes.runner.disk_space import Watch
 from storage.archive import ArchiveReader, PrunedWarning
 from storage.catalog import list_files
 from storage.cut import ArchiveWriter

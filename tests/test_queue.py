@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from test_exchange_orders import Rest, configure, limit, served
 from test_replay_market import depth, line, market_of, snapshot, trade
 
-from nodes.simulation import latency
-from nodes.simulation.fees import SCHEDULES, Fees
-from nodes.simulation.matching import Order
-from nodes.simulation.protocol import UNIT
-from nodes.simulation.queue import MODELS, Place, logarithm, power, risk_averse
+from nodes.exchange.market import latency
+from nodes.exchange.market.fees import SCHEDULES, Fees
+from nodes.exchange.market.matching import Order
+from nodes.exchange.market.queue import MODELS, Place, logarithm, power, risk_averse
+from nodes.exchange.protocol import UNIT
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -23,7 +23,7 @@ from bus.process import Context
 from bus.schema import DTYPES, Kind
 from bus.sockets import Publisher
 from bus.wire import Event
-from nodes import recorder
+from nodes.recorder import node as recorder
 from storage import coverage
 from storage.archive import ArchiveReader, list_files, read_watermark
 from storage.cut import ArchiveWriter

@@ -12,10 +12,10 @@ from test_arbiter import trades
 from bus.config import Instrument
 from bus.schema import GAP, Flag, GapState, Kind, Reason
 from bus.wire import decode, encode
-from nodes.repairing.plan import REFUSALS, Plan
-from nodes.sequencing.arbiter import Arbiter
+from nodes.backfill.plan import REFUSALS, Plan
+from nodes.sequencer.arbiter import Arbiter
 from nodes.venues import binance, coinbase, kraken
-from nodes.venues.dialect import FrameError
+from nodes.venues.parsing.dialect import FrameError
 
 SUBJECT = "binance.BTCUSDT"
 PATIENCE = 60.0

@@ -15,12 +15,12 @@ from test_exchange_orders import Rest, configure, limit, served
 from test_exchange_streams import Process, Rebuilt, compare, deaf
 
 from bus.config import ConfigError
-from nodes.simulation.captures import read
-from nodes.simulation.instruments import spec
-from nodes.simulation.market import Execution
-from nodes.simulation.matching import Order
-from nodes.simulation.protocol import NotYet, VenueError, mantissa
-from nodes.simulation.replay import RecordedMarket, Replay
+from nodes.exchange.market.captures import read
+from nodes.exchange.market.instruments import spec
+from nodes.exchange.market.market import Execution
+from nodes.exchange.market.matching import Order
+from nodes.exchange.market.replay import RecordedMarket, Replay
+from nodes.exchange.protocol import NotYet, VenueError, mantissa
 
 DATA = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parent.parent.parent / "shared" / "data")
 SPOT = DATA / "hftbacktest" / "spot" / "btcusdt_20240808.gz"

@@ -19,7 +19,7 @@ from bus.schema import COVERAGE, QUOTE, SIGNAL, TRADE, WATERMARK, Kind
 from bus.segments import read_preamble, release, segments
 from bus.sockets import Producer
 from bus.wire import encode
-from nodes.running.step import run_step
+from nodes.runner.step import run_step
 
 pytestmark = pytest.mark.mesh
 

@@ -19,9 +19,10 @@ from bus.process import Context
 from bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
 from bus.segments import release
 from bus.wire import decode, encode
-from nodes import sequencer, session
+from nodes.sequencer import node as sequencer
+from nodes.session import node as session
+from nodes.session.account import Account
 from nodes.venues import binance_orders
-from nodes.venues.account import Account
 
 SUBJECT = "binance.BTCUSDT"
 

@@ -12,8 +12,8 @@ from statistics import median
 
 import pytest
 
-from nodes.transport.supervisord import Away, ProcessStates, Supervisord, is_free
-from nodes.watching.deaths import Budget, left_alone
+from nodes.sentinel.deaths import Budget, left_alone
+from nodes.sentinel.supervisord import Away, ProcessStates, Supervisord, is_free
 
 PROJECT = Path(__file__).resolve().parent.parent
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow is hosted by the sequencer, which

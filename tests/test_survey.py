@@ -5,10 +5,10 @@ import json
 import pytest
 from test_replay_market import FEW, SNAPSHOT, T0, depth, line, market_of, ticker, trade
 
-from nodes.simulation.captures import Unserved, read
-from nodes.simulation.pace import SILENCE_NS_MAX, Pace
-from nodes.simulation.replay import JUMP_IDS, Replay
-from nodes.simulation.survey import Survey, Surveyor
+from nodes.exchange.market.captures import Unserved, read
+from nodes.exchange.market.pace import SILENCE_NS_MAX, Pace
+from nodes.exchange.market.replay import JUMP_IDS, Replay
+from nodes.exchange.market.survey import Survey, Surveyor
 
 SECOND = 10**9
 ODD = {

@@ -8,9 +8,9 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from bus.config import load
-from nodes.transport import endpoints, websocket
-from nodes.transport.backoff import Backoff
-from nodes.transport.rest import Rest, RestError, RestLimited, RestUnreachable
+from nodes.net import endpoints, websocket
+from nodes.net.backoff import Backoff
+from nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 
 
 def serve(handler, play, path="/stream"):

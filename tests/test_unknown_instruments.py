@@ -15,8 +15,8 @@ from test_feed import trade
 from bus.config import Feed, Instrument, load
 from bus.schema import Kind
 from nodes import venues
-from nodes.feeding.standing import UNKNOWN, Standings
-from nodes.venues.dialect import FrameError, Unknown, Unwell
+from nodes.feed.standing import UNKNOWN, Standings
+from nodes.venues.parsing.dialect import FrameError, Unknown, Unwell
 
 # adapter → symbol, answer about one that is traded, that is not, that is unknown, and of a venue that is unwell
 ANSWERS = {

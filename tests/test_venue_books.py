@@ -9,11 +9,11 @@ from bus.config import Instrument
 from bus.schema import Flag, Kind
 from bus.wire import decode as event_of
 from nodes.venues import kraken
-from nodes.venues.booksync import Answer
-from nodes.venues.chained import ChainedBook
-from nodes.venues.checked import CheckedBook
-from nodes.venues.levels import EMPTY_CHANGE, RECORD, Levels
-from nodes.venues.streamed import StreamedBook
+from nodes.venues.books.booksync import Answer
+from nodes.venues.books.chained import ChainedBook
+from nodes.venues.books.checked import CheckedBook
+from nodes.venues.books.levels import EMPTY_CHANGE, RECORD, Levels
+from nodes.venues.books.streamed import StreamedBook
 
 PAIR = Instrument(symbol="BTC/USD", venue="kraken")
 MAKE = wire.many_records(Kind.depth, PAIR.subject)

@@ -16,12 +16,12 @@ from bus.schema import GAP, Flag, Kind
 from bus.wire import checksum
 from bus.wire import decode as event_of
 from nodes import venues
-from nodes.sequencing.arbiter import Arbiter
+from nodes.sequencer.arbiter import Arbiter
 from nodes.venues import binance
-from nodes.venues.booksync import Answer, BookSync
-from nodes.venues.dialect import FrameError, OddRows
-from nodes.venues.levels import Levels
-from nodes.venues.times import doubt
+from nodes.venues.books.booksync import Answer, BookSync
+from nodes.venues.books.levels import Levels
+from nodes.venues.parsing.dialect import FrameError, OddRows
+from nodes.venues.parsing.times import doubt
 
 pytestmark = pytest.mark.data
 SYMBOLS = {

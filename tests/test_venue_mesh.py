@@ -17,12 +17,12 @@ from test_venue_captures import heard, instruments
 from venue_server import VenueServer
 
 from bus.config import Instrument, load
+from bus.id_rules import rule
 from bus.log import LogReader
 from bus.schema import Flag, Kind
 from bus.wire import checksum
 from bus.wire import decode as event_of
-from nodes.venues.decimals import text
-from nodes.venues.rules import rule
+from nodes.venues.parsing.decimals import text
 from storage.archive import ArchiveReader
 
 pytestmark = [pytest.mark.data, pytest.mark.mesh, pytest.mark.timeout(300)]

@@ -11,16 +11,17 @@ from captures import VECTORS, needs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import wire
+from bus import id_rules, wire
 from bus.config import Feed, Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import decode as event_of
 from nodes import venues
-from nodes.venues import binance, binance_streams, coinbase, decimals, kraken, okx, rules, times, writer
-from nodes.venues.decimals import DecimalError
-from nodes.venues.dialect import FrameError, Request, Unwell
-from nodes.venues.levels import RECORD, Levels
-from nodes.venues.rising import Rising
+from nodes.venues import binance, binance_streams, coinbase, kraken, okx
+from nodes.venues.books.levels import RECORD, Levels
+from nodes.venues.parsing import decimals, times, writer
+from nodes.venues.parsing.decimals import DecimalError
+from nodes.venues.parsing.dialect import FrameError, Request, Unwell
+from nodes.venues.parsing.rising import Rising
 
 SETTINGS = Feed()
 NAMES = ("binance", "binance_usdm", "coinbase", "kraken", "kraken_v1", "okx")
@@ -474,7 +475,7 @@ def test_an_adapter_has_every_member_of_the_contract(name):
     assert all(isinstance(status, int) and isinstance(code, int) for status, code in adapter.UNKNOWN)
     book = adapter.book(one, SETTINGS)
     assert (book.resyncs, book.disconnected()) == (0, [])
-    followed = {rules.rule(kind, one.subject) for kind in (Kind.trade, Kind.quote, Kind.depth)}
+    followed = {id_rules.rule(kind, one.subject) for kind in (Kind.trade, Kind.quote, Kind.depth)}
     assert followed <= {"contiguous", "rising", "exclusive"}
 
 

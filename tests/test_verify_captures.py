@@ -16,7 +16,7 @@ from test_verify import SCALE, Scene, frame, price, renumbered, scene
 from bus.config import Instrument, load
 from bus.schema import DTYPES, Flag, GapState, Kind, Reason
 from nodes.venues import binance
-from nodes.venues.dialect import OddRows
+from nodes.venues.parsing.dialect import OddRows
 from tools import verify as command
 from tools.judge import capture
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from bus.config import Sentinel
 from bus.schema import CLOCK, CURSOR, LINE, WATERMARK, Kind
 from bus.wire import decode, encode, stamp_sequenced
-from nodes.watching.deaths import HOPELESS_DEATHS, LOOP_DEATHS, CrashLoops
-from nodes.watching.judge import Judge, Process, Verdict
-from nodes.watching.restarts import HOUR_NS, RESTART, Restarts
+from nodes.sentinel.deaths import HOPELESS_DEATHS, LOOP_DEATHS, CrashLoops
+from nodes.sentinel.judge import Judge, Process, Verdict
+from nodes.sentinel.restarts import HOUR_NS, RESTART, Restarts
 
 SECOND = 10**9
 BEGIN = 1_700_000_000 * SECOND

@@ -12,7 +12,7 @@ from bus.config import Config, find_root, load
 from bus.log import LogReader
 from bus.schema import Kind
 from bus.segments import LogError
-from nodes.transport.supervisord import Away, ShuttingDown, Supervisord
+from nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tools.terminal import Failure, out
 
 WAIT_S = 240.0  # supervisor.conf kills each process after its stopwaitsecs; their sum is less

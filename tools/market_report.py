@@ -61,11 +61,11 @@ def captured(path: Path) -> Market:
 
 def simulated(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Literal["liquid", "quiet"] = "liquid") -> Market:
     """The exchange's own market, driven by a fake clock."""
-    from nodes.simulation.flow import Flow
-    from nodes.simulation.instruments import spec
-    from nodes.simulation.market import Market as Book
-    from nodes.simulation.population import shape
-    from nodes.simulation.tape import Tape
+    from nodes.exchange.market.flow import Flow
+    from nodes.exchange.market.instruments import spec
+    from nodes.exchange.market.market import Market as Book
+    from nodes.exchange.market.population import shape
+    from nodes.exchange.market.tape import Tape
 
     start = 1_700_000_000_000
     book = Book(spec(symbol), 0, Tape())

@@ -15,9 +15,9 @@ from bus.schema import Kind
 from bus.segments import Batch
 from bus.wire import Event, decode, stamp_sent, stamp_sequenced
 from nodes import venues
-from nodes.feeding.lines import line_of
-from nodes.feeding.rebuilding import rebuild_line
-from nodes.sequencing.arbiter import ARBITRATED, Arbiter
+from nodes.feed.line_names import line_of
+from nodes.feed.rebuilding import rebuild_line
+from nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from storage import reader
 from storage.cut import ArchiveWriter
 from tools.terminal import Failure

@@ -15,7 +15,8 @@ import numpy as np
 from bus.config import Config
 from bus.schema import DTYPES, Kind
 from bus.wire import HEADER_SIZE, Event, decode
-from nodes import executor, model
+from nodes.executor import node as executor
+from nodes.model import node as model
 from tools import terminal
 
 SOURCES = ("all", "log", "archive")

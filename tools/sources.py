@@ -16,8 +16,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from bus.config import Config, ConfigError, load
 from bus.files import write_file
-from nodes.simulation.survey import Survey
-from nodes.transport.exchange_files import Capture
+from nodes.exchange.market.survey import Survey
+from nodes.exchange.server.files import Capture
 from tools.terminal import Failure, err
 
 ENDED = "ended"  # the exchange leaves this file in its folder when a replay has come to its end

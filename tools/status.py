@@ -13,10 +13,10 @@ from bus.segments import LogError
 from bus.space import PLENTY, Room, free_of, judge, short
 from bus.topics import TABLE, Lane
 from bus.wire import Event
-from nodes.feeding.lines import line_of
-from nodes.feeding.standing import UNKNOWN
-from nodes.transport.supervisord import Away, ShuttingDown, Supervisord
-from nodes.watching.restarts import Restarts
+from nodes.feed.line_names import line_of
+from nodes.feed.standing import UNKNOWN
+from nodes.sentinel.restarts import Restarts
+from nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from storage.archive import ArchiveError, read_watermark
 from storage.lately import lately
 from tools.terminal import Failure, out

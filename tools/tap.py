@@ -21,7 +21,7 @@ from bus.segments import LogError
 from bus.sockets import Subscriber
 from bus.topics import lanes_of
 from bus.wire import Event
-from nodes.transport.supervisord import is_free
+from nodes.sentinel.supervisord import is_free
 from storage import reader
 from storage.segment import ArchiveError
 from tools import terminal

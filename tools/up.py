@@ -24,8 +24,8 @@ from bus.schema import Kind
 from bus.segments import LogError
 from bus.space import free_of, refusal
 from bus.wire import events
-from nodes.simulation.survey import Survey
-from nodes.transport.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
+from nodes.exchange.market.survey import Survey
+from nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tools import sources
 from tools.status import read_window, unheard
 from tools.terminal import Failure, err, out

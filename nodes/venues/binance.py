@@ -14,12 +14,13 @@ import numpy as np
 from bus.config import Feed, Instrument
 from bus.schema import DTYPES, Flag, Kind
 from bus.wire import encode
-from nodes.venues import binance_streams, writer
+from nodes.venues import binance_streams
 from nodes.venues.binance_streams import to_ns as to_ns
-from nodes.venues.booksync import BookSync
-from nodes.venues.decimals import mantissa
-from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, batched
-from nodes.venues.writer import Writer
+from nodes.venues.books.booksync import BookSync
+from nodes.venues.parsing import writer
+from nodes.venues.parsing.decimals import mantissa
+from nodes.venues.parsing.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, batched
+from nodes.venues.parsing.writer import Writer
 
 VENUE = "binance"
 WS = ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision")

@@ -18,7 +18,7 @@ import numpy as np
 from bus.config import Instrument
 from bus.schema import Action, OrderType, Status, TimeInForce
 from nodes.venues.binance import to_ns
-from nodes.venues.decimals import DecimalError, mantissa, text
+from nodes.venues.parsing.decimals import DecimalError, mantissa, text
 
 WS_PATH = "/ws-api/v3"
 FEE_EXPONENT = -8  # of fees and balances, whatever the asset

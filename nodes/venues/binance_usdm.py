@@ -11,11 +11,12 @@ import msgspec
 
 from bus.config import Feed, Instrument
 from bus.schema import Flag
-from nodes.venues import binance, binance_streams, writer
+from nodes.venues import binance, binance_streams
 from nodes.venues.binance_streams import to_ns
-from nodes.venues.booksync import BookSync
-from nodes.venues.dialect import UNREADABLE, Asked, FrameError, Request, Routes, Unknown, Unwell
-from nodes.venues.writer import Writer
+from nodes.venues.books.booksync import BookSync
+from nodes.venues.parsing import writer
+from nodes.venues.parsing.dialect import UNREADABLE, Asked, FrameError, Request, Routes, Unknown, Unwell
+from nodes.venues.parsing.writer import Writer
 
 VENUE = "binance_usdm"
 WS = ("wss://fstream.binance.com",)

@@ -14,13 +14,13 @@ import msgspec
 
 from bus.config import Feed, Instrument
 from bus.schema import Flag
-from nodes.venues import writer
-from nodes.venues.decimals import DecimalError
-from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, Unwell
-from nodes.venues.levels import EMPTY_CHANGE
-from nodes.venues.streamed import StreamedBook
-from nodes.venues.times import moment, rfc3339_ns
-from nodes.venues.writer import Writer, book_named
+from nodes.venues.books.levels import EMPTY_CHANGE
+from nodes.venues.books.streamed import StreamedBook
+from nodes.venues.parsing import writer
+from nodes.venues.parsing.decimals import DecimalError
+from nodes.venues.parsing.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, Unwell
+from nodes.venues.parsing.times import moment, rfc3339_ns
+from nodes.venues.parsing.writer import Writer, book_named
 
 VENUE = "coinbase"
 WS = ("wss://ws-feed.exchange.coinbase.com",)

@@ -16,13 +16,24 @@ import msgspec
 from bus.config import Feed, Instrument
 from bus.schema import Flag
 from bus.wire import stamp_checksum
-from nodes.venues import writer
-from nodes.venues.checked import CheckedBook, crc
-from nodes.venues.decimals import DecimalError, plain
-from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, Unwell, batched
-from nodes.venues.levels import Levels
-from nodes.venues.times import moment, rfc3339_ns, seconds_ns
-from nodes.venues.writer import Writer, book_named
+from nodes.venues.books.checked import CheckedBook, crc
+from nodes.venues.books.levels import Levels
+from nodes.venues.parsing import writer
+from nodes.venues.parsing.decimals import DecimalError, plain
+from nodes.venues.parsing.dialect import (
+    UNREADABLE,
+    Asked,
+    Control,
+    FrameError,
+    OddRows,
+    Request,
+    Routes,
+    Unknown,
+    Unwell,
+    batched,
+)
+from nodes.venues.parsing.times import moment, rfc3339_ns, seconds_ns
+from nodes.venues.parsing.writer import Writer, book_named
 
 VENUE = "kraken"
 WS = ("wss://ws.kraken.com",)

@@ -12,12 +12,13 @@ import msgspec
 
 from bus.config import Feed, Instrument
 from bus.wire import stamp_checksum
-from nodes.venues import kraken, writer
-from nodes.venues.checked import CheckedBook, crc
-from nodes.venues.decimals import DecimalError, integer
-from nodes.venues.dialect import UNREADABLE, Control, FrameError, OddRows, Routes
-from nodes.venues.times import moment, seconds_ns
-from nodes.venues.writer import Writer, book_named
+from nodes.venues import kraken
+from nodes.venues.books.checked import CheckedBook, crc
+from nodes.venues.parsing import writer
+from nodes.venues.parsing.decimals import DecimalError, integer
+from nodes.venues.parsing.dialect import UNREADABLE, Control, FrameError, OddRows, Routes
+from nodes.venues.parsing.times import moment, seconds_ns
+from nodes.venues.parsing.writer import Writer, book_named
 
 VENUE = "kraken_v1"
 WS = kraken.WS

@@ -15,14 +15,25 @@ import msgspec
 from bus.config import Feed, Instrument
 from bus.schema import Flag
 from bus.wire import stamp_checksum
-from nodes.venues import writer
-from nodes.venues.chained import ChainedBook
-from nodes.venues.checked import crc
-from nodes.venues.decimals import DecimalError, integer, text
-from nodes.venues.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, Unwell, batched
-from nodes.venues.levels import Levels
-from nodes.venues.times import milliseconds_ns, moment
-from nodes.venues.writer import Writer, book_named
+from nodes.venues.books.chained import ChainedBook
+from nodes.venues.books.checked import crc
+from nodes.venues.books.levels import Levels
+from nodes.venues.parsing import writer
+from nodes.venues.parsing.decimals import DecimalError, integer, text
+from nodes.venues.parsing.dialect import (
+    UNREADABLE,
+    Asked,
+    Control,
+    FrameError,
+    OddRows,
+    Request,
+    Routes,
+    Unknown,
+    Unwell,
+    batched,
+)
+from nodes.venues.parsing.times import milliseconds_ns, moment
+from nodes.venues.parsing.writer import Writer, book_named
 
 VENUE = "okx"
 WS = ("wss://ws.okx.com:443",)

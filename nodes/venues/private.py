@@ -10,7 +10,7 @@ from bus.wire import encode
 from nodes.venues import binance_orders as venue
 from nodes.venues.binance import to_ns
 from nodes.venues.binance_orders import FEE_EXPONENT, Report
-from nodes.venues.decimals import mantissa
+from nodes.venues.parsing.decimals import mantissa
 
 
 def read_private(

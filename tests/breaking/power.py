@@ -24,8 +24,9 @@ from bus.process import Context
 from bus.schema import SIGNAL, Kind
 from bus.sockets import Producer
 from bus.wire import Event, encode, events
-from nodes import recorder, sequencer
-from nodes.running.step import StepRunner, history
+from nodes.recorder import node as recorder
+from nodes.runner.step import StepRunner, history
+from nodes.sequencer import node as sequencer
 from storage.archive import ArchiveReader
 from storage.columns import to_bytes
 from storage.recent import RecentReader

@@ -22,7 +22,8 @@ from bus.schema import TRADE, Kind
 from bus.segments import LogFull, read_preamble, release, segments
 from bus.sockets import LANES, OutboxFull, Producer, Publisher
 from bus.wire import Event, encode
-from nodes import recorder, sequencer
+from nodes.recorder import node as recorder
+from nodes.sequencer import node as sequencer
 from storage.archive import ArchiveReader, read_watermark
 from storage.environment import Environment
 from storage.recent import RecentReader, RecentWriter

@@ -1,0 +1,236 @@
+"""Repairs gaps of trades: asks the venue's history for the missing ids, says them flagged REPAIRED, or says why they are lost.
+
+One request at a time within its share of the venue's budget, the oldest gap first, then in turn. When it dies it finds the open
+gaps again in the log and asks for what is missing there; what it had said already, the sequencer knows as a duplicate.
+"""
+
+import asyncio
+import contextlib
+import time
+from types import ModuleType
+
+from bus.clock import now_ns
+from bus.config import Config, ConfigError, Instrument
+from bus.process import Context
+from bus.schema import Kind
+from bus.sockets import OutboxFull
+from bus.topics import lanes_of
+from bus.wire import Event
+from nodes.backfill.plan import Effort, Plan
+from nodes.net.backoff import Backoff
+from nodes.net.budget import budget_of
+from nodes.net.endpoints import Hopping
+from nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from nodes.runner.step import history
+from nodes.venues import module
+from nodes.venues.parsing.dialect import FrameError, Unwell
+
+READS = (Kind.trade, Kind.gap, Kind.cursor)
+WRITES = (Kind.trade, Kind.gap)
+
+LOOK_S = 0.5  # between two looks for work that only time brings
+FULL_LOOK_S = 0.1
+FINAL = frozenset((400, 401, 404, 410, 422))  # refusals that mean the request, not the moment
+
+
+class Source:
+    """One venue's history: its adapter, its addresses, our share of its budget, and how long it is left alone."""
+
+    def __init__(self, config: Config, adapter: ModuleType):
+        self.adapter = adapter
+        self.hopping = Hopping(config, adapter, 1)
+        self.budget = budget_of(config, adapter, config.backfill.weight_share)
+        self.backoff = Backoff(config.backfill.backoff_s)
+        self.not_before = 0.0  # monotonic seconds
+        self.rest = Rest()
+
+    def pause(self, wait_s: float) -> None:
+        self.not_before = time.monotonic() + wait_s
+
+
+class Backfill:
+    """The plan, and the venue's side of it. `ctx`: see bus/process.py."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.config = ctx.config
+        settings = ctx.config.backfill
+        self.plan = Plan(settings.patience_s, lambda: Backoff(settings.backoff_s).wait_s)
+        self.sources: dict[str, Source] = {}  # by venue
+        self.changed = asyncio.Event()
+        self.seq = 0
+        self.kept_at = time.monotonic()
+        self.kept: tuple[int, bytes] | None = None
+        ctx.counters.update(requests=0, repaired=0, unrecoverable=0, refused_rows=0, failures=0, limited=0, last_error="")
+        self.count()
+
+    # -- the log
+
+    def restore(self) -> None:
+        if (loaded := self.ctx.resume()) is not None:
+            self.seq, state = loaded
+            self.plan.restore(state)
+
+    def observe(self, events: list[Event]) -> None:
+        for event in events:
+            if event.kind == Kind.cursor:
+                for row in event.records:
+                    if row["producer"].decode() == self.ctx.name and int(row["epoch"]) == self.ctx.producer.epoch:
+                        self.plan.taken(int(row["number"]))
+                        self.changed.set()
+            else:
+                self.plan.observe(event)
+                if event.kind == Kind.gap:
+                    self.changed.set()
+        if events:
+            self.seq = events[-1].seq
+
+    async def keep(self, durable_seq: int, log_id: int) -> None:
+        """A checkpoint now and then, never beyond what is durable."""
+        now = time.monotonic()
+        if self.kept is None and now - self.kept_at >= self.config.checkpoint_s:
+            self.kept = (self.seq, self.plan.state())
+        if self.kept is not None and durable_seq >= self.kept[0]:
+            with contextlib.suppress(OSError):  # a full disk: the next one
+                await asyncio.to_thread(self.ctx.checkpoint.save, *self.kept, log_id)
+            self.kept, self.kept_at = None, now
+
+    # -- the venue
+
+    async def work(self) -> None:
+        """For ever: whose turn it is, one request after the other."""
+        while True:
+            self.count()
+            self.changed.clear()
+            effort = self.plan.next(time.monotonic(), self.may)
+            if effort is None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self.changed.wait()
+            else:
+                await self.repair(effort)
+
+    def may(self, subject: str) -> bool:
+        """Whether the subject's venue may be asked now. What is no longer in mesh.toml stays open."""
+        try:
+            return self.source(self.config.instrument(subject).venue).not_before <= time.monotonic()
+        except (ConfigError, KeyError):
+            return False
+
+    def source(self, venue: str) -> Source:
+        found = self.sources.get(venue)
+        if found is None:
+            found = self.sources[venue] = Source(self.config, module(venue))
+        return found
+
+    async def repair(self, effort: Effort) -> None:
+        """One request for a gap, and all that follows from the answer."""
+        instrument = self.config.instrument(effort.subject)
+        source = self.source(instrument.venue)
+        first = effort.first_missing()
+        assert first is not None  # or it would not be its turn
+        request = source.adapter.history(instrument, first, effort.from_ns, effort.until_id)
+        if request is None:
+            await self.say(effort, self.plan.no_history(effort))
+            return
+        await source.budget.spend(request.weight)
+        base = await source.hopping.rest()
+        if effort.first_missing() != first:  # another line has brought it meanwhile
+            return
+        self.plan.ask(effort)
+        try:
+            body = await source.rest.get(base, request.path, request.query)
+        except RestLimited as error:
+            self.ctx.counters["limited"] += 1
+            self.failed(error)
+            self.plan.unanswered(effort)
+            source.pause(error.wait_s)
+        except (RestError, RestUnreachable) as error:
+            self.failed(error)
+            if isinstance(error, RestError) and error.status in FINAL:
+                await self.say(effort, self.plan.refused(effort, time.monotonic()))
+            else:
+                self.plan.unanswered(effort)
+                source.pause(source.backoff.wait_s())
+            source.hopping.hop_rest()
+        else:
+            try:
+                events, unreadable = self.read(effort, source.adapter, instrument, body)
+            except Unwell as error:
+                self.failed(error)
+                self.plan.unanswered(effort)
+                source.pause(source.backoff.wait_s())
+                source.hopping.hop_rest()
+                return
+            source.backoff.reset()
+            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
+        finally:
+            source.budget.seen(source.rest.used_weight)
+
+    def failed(self, error: Exception) -> None:
+        self.ctx.counters["failures"] += 1
+        self.ctx.counters["last_error"] = str(error)[:200]
+
+    def read(self, effort: Effort, adapter: ModuleType, instrument: Instrument, body: bytes) -> tuple[list[bytearray], bool]:
+        """(events of a page, whether some of it could not be read). Raises Unwell."""
+        unreadable = False
+        try:
+            events = adapter.decode_history(body, now_ns(), instrument)
+        except Unwell:
+            raise
+        except FrameError as error:
+            unreadable = True
+            events = error.readable
+            self.ctx.counters["refused_rows"] += 1
+            self.ctx.counters["last_error"] = str(error)[:200]
+            self.ctx.refuse(effort.subject, str(error), body)
+        return events, unreadable
+
+    async def say(self, effort: Effort, events: list[bytearray]) -> None:
+        """Waits while the outbox is full: the gap is in the log and does not run away."""
+        while events:
+            try:
+                self.ctx.say(events)
+                effort.said_number = self.ctx.producer.number
+                break
+            except OutboxFull:
+                await asyncio.sleep(FULL_LOOK_S)
+
+    def count(self) -> None:
+        efforts = self.plan.efforts.values()
+        opened = [effort.opened_ns for effort in efforts if effort.opened_ns]
+        self.ctx.counters.update(
+            open_gaps=len(efforts),
+            oldest_gap_s=round((now_ns() - min(opened)) / 1e9, 3) if opened else 0.0,
+            requests=self.plan.requests,
+            repaired=self.plan.repaired,
+            unrecoverable=self.plan.unrecoverable,
+            used_weight=max((source.rest.used_weight for source in self.sources.values()), default=0),
+        )
+
+
+async def run(ctx: Context) -> None:
+    backfill = Backfill(ctx)
+    backfill.restore()
+    for events in history(ctx.config, backfill.seq, lanes_of(READS)):
+        backfill.observe(events)
+        if ctx.stop.is_set():
+            return
+    subscription = ctx.subscribe(READS, backfill.seq)
+    for events in subscription.backlog():
+        backfill.observe(events)
+    backfill.count()
+    ctx.ready(open_gaps=len(backfill.plan.efforts), resumed_seq=backfill.seq)
+    work = asyncio.create_task(backfill.work())
+    work.add_done_callback(lambda _: ctx.stop.set())  # it ends by a fault, or with us
+    try:
+        async for events in subscription:
+            backfill.observe(events)
+            backfill.count()  # also while a request waits for its turn
+            await backfill.keep(subscription.durable_seq, subscription.log_id)
+    finally:
+        work.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await work
+        for source in backfill.sources.values():
+            await source.rest.close()

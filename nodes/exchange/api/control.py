@@ -1,0 +1,80 @@
+"""What a client of the market streams may say: its URL, and SUBSCRIBE and its kin (venues.md §1.2). Pure."""
+
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from nodes.exchange.api.streams import Client, Hub
+
+_decode = msgspec.json.Decoder().decode
+_encode = msgspec.json.Encoder().encode
+ID_MIN, ID_MAX = -(1 << 63), (1 << 63) - 1
+
+
+def opening(path: str, query: dict[str, str]) -> tuple[bool, list[str]]:
+    """What a market connection's URL asks for: (wrapped, streams). `/ws/<anything>` is accepted, as ccxt needs it."""
+    head, _, tail = path.strip("/").partition("/")
+    if head == "stream":
+        return True, [name for name in query.get("streams", "").split("/") if name]
+    return False, [name for name in unquote(tail).split("/") if "@" in name]
+
+
+def answer(hub: Hub, client: Client, message: str, streams_max: int) -> bytes:
+    """The reply to one message. Nothing is acknowledged per stream: an unknown one is accepted, and silent."""
+    try:
+        request = _decode(message)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return _error(3, "Invalid JSON: expected value", None)
+    if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+        return _error(2, "Invalid request: missing field `method`", None)
+    ident, method, params = request.get("id"), request["method"], request.get("params", [])
+    if not _legal(ident):
+        return _error(2, "Invalid request: request ID must be an unsigned integer, a string of 36 or null", None)
+    if method == "LIST_SUBSCRIPTIONS":
+        return _encode({"result": list(client.streams), "id": ident})
+    if not isinstance(params, list):
+        return _error(1, "Invalid value type: expected sequence", ident)
+    if method in ("SUBSCRIBE", "UNSUBSCRIBE"):
+        return _subscribe(hub, client, method, params, ident, streams_max)
+    if method in ("SET_PROPERTY", "GET_PROPERTY"):
+        return _property(client, method, params, ident)
+    return _error(2, f"Invalid request: unknown variant `{method[:40]}`", ident)
+
+
+def _subscribe(hub: Hub, client: Client, method: str, params: list, ident: Any, streams_max: int) -> bytes:
+    if not params or not all(isinstance(name, str) for name in params):
+        return _error(1, "Invalid value type: expected non-empty array of strings", ident)
+    if method == "UNSUBSCRIBE":
+        for name in params:
+            hub.unsubscribe(client, name)
+    elif len(client.streams.keys() | set(params)) > streams_max:
+        return _error(2, f"Invalid request: more than {streams_max} streams", ident)
+    else:
+        for name in params:
+            hub.subscribe(client, name)
+    return _encode({"result": None, "id": ident})
+
+
+def _property(client: Client, method: str, params: list, ident: Any) -> bytes:
+    if params[:1] != ["combined"]:
+        return _error(0, "Unknown property", ident)
+    if method == "GET_PROPERTY":
+        return _encode({"result": client.wrapped, "id": ident})
+    if len(params) != 2 or not isinstance(params[1], bool):
+        return _error(1, "Invalid value type: expected Boolean", ident)
+    client.wrapped = params[1]
+    return _encode({"result": None, "id": ident})
+
+
+def _legal(ident: Any) -> bool:
+    if isinstance(ident, bool):
+        return False
+    if isinstance(ident, int):
+        return ID_MIN <= ident <= ID_MAX
+    return ident is None or isinstance(ident, str) and len(ident) <= 36
+
+
+def _error(code: int, words: str, ident: Any) -> bytes:
+    body: dict[str, Any] = {"code": code, "msg": words}
+    return _encode(body if ident is None else {**body, "id": ident})

@@ -1,0 +1,205 @@
+"""What the local venue answers about orders and the account.
+
+Pure: (venue, params, now_ms) → what becomes JSON; text is JSON already.
+"""
+
+from collections.abc import Callable
+
+from nodes.exchange.api.venue import Venue
+from nodes.exchange.orders.desk import OWNER
+from nodes.exchange.orders.reports import canceled_view, order_view, own_trade_view, placed_view
+from nodes.exchange.protocol import UNIT, Params, VenueError, text
+
+DAY_MS = 86_400_000
+ZERO = text(0)
+NO_EXTRA_COMMISSION = {
+    "taxCommissionForOrder": {"maker": ZERO, "taker": ZERO},
+    "discount": {"enabledForAccount": False, "enabledForSymbol": False, "discountAsset": "BNB", "discount": ZERO},
+}
+
+
+def _response_type(params: Params) -> str:
+    words = "Illegal characters found in parameter 'newOrderRespType'; legal range is 'ACK|RESULT|FULL'."
+    default = "FULL" if str(params.values.get("type")) in ("MARKET", "LIMIT") else "ACK"
+    return params.choice("newOrderRespType", ("ACK", "RESULT", "FULL"), -1100, words, default)
+
+
+def place(venue: Venue, params: Params, now_ms: int) -> dict:
+    answer = _response_type(params)
+    terms = venue.desk.check(params)
+    venue.limits.order(OWNER, now_ms)
+    placed = venue.desk.enter(terms, now_ms)
+    assert placed is not None
+    return placed_view(placed.order, placed.trades, answer)
+
+
+def place_test(venue: Venue, params: Params, now_ms: int) -> dict:
+    rates = params.flag("computeCommissionRates")
+    _response_type(params)
+    venue.desk.place(params, now_ms, test=True)
+    if not rates:
+        return {}
+    maker, taker = (text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
+    return {"standardCommissionForOrder": {"maker": maker, "taker": taker}, **NO_EXTRA_COMMISSION}
+
+
+def cancel(venue: Venue, params: Params, now_ms: int) -> dict:
+    return canceled_view(*venue.desk.cancel(params, now_ms))
+
+
+def cancel_replace(venue: Venue, params: Params, now_ms: int) -> dict:
+    """venues.md §3.5. Parameters and filters of the new order are judged before anything happens."""
+    words = "Mandatory parameter 'cancelReplaceMode' was not sent, was empty/null, or malformed."
+    mode = params.choice("cancelReplaceMode", ("STOP_ON_FAILURE", "ALLOW_FAILURE"), -1102, words)
+    words = "Data sent for parameter 'orderRateLimitExceededMode' is not valid."
+    over = params.choice("orderRateLimitExceededMode", ("DO_NOTHING", "CANCEL_ONLY"), -1130, words, "DO_NOTHING")
+    answer = _response_type(params)
+    terms = venue.desk.check(params)
+    limited: VenueError | None = None
+    try:
+        venue.limits.order(OWNER, now_ms)
+    except VenueError as error:
+        if over == "DO_NOTHING":
+            raise
+        limited = error
+    canceled, cancel_response = _leg(lambda: cancel(venue, _cancel_part(params), now_ms))
+    if not canceled and mode == "STOP_ON_FAILURE":
+        data = {"cancelResult": "FAILURE", "newOrderResult": "NOT_ATTEMPTED", "cancelResponse": cancel_response}
+        raise VenueError(-2022, "Order cancel-replace failed.", 400, data={**data, "newOrderResponse": None})
+
+    def enter() -> dict:
+        if limited is not None:
+            raise limited
+        placed = venue.desk.enter(terms, now_ms)
+        assert placed is not None
+        return placed_view(placed.order, placed.trades, answer)
+
+    entered, order_response = _leg(enter)
+    data = {
+        "cancelResult": "SUCCESS" if canceled else "FAILURE",
+        "newOrderResult": "SUCCESS" if entered else "FAILURE",
+        "cancelResponse": cancel_response,
+        "newOrderResponse": order_response,
+    }
+    if canceled and entered:
+        return data
+    if canceled or entered:
+        raise VenueError(-2021, "Order cancel-replace partially failed.", 409, data=data)
+    raise VenueError(-2022, "Order cancel-replace failed.", 400, data=data)
+
+
+def _leg(act: Callable[[], dict]) -> tuple[bool, dict]:
+    try:
+        return True, act()
+    except VenueError as error:
+        return False, error.body()
+
+
+def _cancel_part(params: Params) -> Params:
+    names = {"symbol": "symbol", "cancelOrderId": "orderId", "cancelOrigClientOrderId": "origClientOrderId",
+             "cancelNewClientOrderId": "newClientOrderId", "cancelRestrictions": "cancelRestrictions"}  # fmt: skip
+    return Params({ours: params.values[theirs] for theirs, ours in names.items() if theirs in params})
+
+
+def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+    symbol = venue.market(params).spec.symbol
+    found = [order for order in venue.desk.open.values() if order.symbol == symbol]
+    if not found:
+        raise VenueError(-2011, "Unknown order sent.")
+    asked = ({"symbol": symbol, "orderId": order.id} for order in found)
+    return [canceled_view(*venue.desk.cancel(Params(one), now_ms)) for one in asked]
+
+
+def order_status(venue: Venue, params: Params, now_ms: int) -> dict:
+    order = venue.desk.find(params)
+    if order is None:
+        raise VenueError(-2013, "Order does not exist.")
+    return order_view(order)
+
+
+def open_orders(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+    symbol = venue.market(params).spec.symbol if "symbol" in params else None
+    return [order_view(o) for o in list(venue.desk.open.values()) if symbol in (None, o.symbol)]
+
+
+def all_orders(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+    symbol, limit = venue.market(params).spec.symbol, min(params.integer("limit", 500, low=1), 1000)
+    start, end = _day(params)
+    rows = sorted((o for o in venue.desk.orders.values() if o.symbol == symbol), key=lambda o: o.id)
+    first = params.integer("orderId") if "orderId" in params else None
+    rows = [
+        o for o in rows
+        if (first is None or o.id >= first) and (start is None or o.time >= start) and (end is None or o.time <= end)
+    ]  # fmt: skip
+    return [order_view(o) for o in (rows[:limit] if first is not None or start is not None else rows[-limit:])]
+
+
+def _day(params: Params) -> tuple[int | None, int | None]:
+    """startTime and endTime, at most a day apart."""
+    start, end = params.moment("startTime"), params.moment("endTime")
+    if start is not None and end is not None and end - start > DAY_MS:
+        raise VenueError(-1127, "More than 24 hours between startTime and endTime.")
+    return start, end
+
+
+def my_trades(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+    symbol, limit = venue.market(params).spec.symbol, min(params.integer("limit", 500, low=1), 1000)
+    order = params.integer("orderId") if "orderId" in params else None
+    first = params.integer("fromId") if "fromId" in params else None
+    start, end = _day(params)
+    if first is not None and (start is not None or end is not None):
+        raise VenueError(-1128, "Combination of optional parameters invalid.")
+    oldest_first = first is not None or start is not None
+    rows = []
+    for trade in reversed(venue.desk.trades):  # from the newest back: a client that polls asks for the last few
+        if trade.symbol != symbol:
+            continue
+        if (first is not None and trade.trade_id < first) or (start is not None and trade.time < start):
+            break
+        if (order is None or trade.order_id == order) and (end is None or trade.time <= end):
+            rows.append(trade)
+            if len(rows) == limit and not oldest_first:
+                break
+    rows.reverse()
+    return [own_trade_view(t) for t in rows[:limit]]
+
+
+def commission(venue: Venue, params: Params, now_ms: int) -> dict:
+    maker, taker = (text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
+    none = {"maker": ZERO, "taker": ZERO, "buyer": ZERO, "seller": ZERO}
+    return {
+        "symbol": venue.market(params).spec.symbol,
+        "standardCommission": none | {"maker": maker, "taker": taker},
+        "specialCommission": none,
+        "taxCommission": none,
+        "discount": NO_EXTRA_COMMISSION["discount"],
+    }
+
+
+def account(venue: Venue, params: Params, now_ms: int) -> dict:
+    maker, taker = (text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
+    zero = "0.00000000"
+    omit = params.flag("omitZeroBalances")
+    balances = venue.desk.accounts.balances.get(OWNER, {})
+    return {
+        "makerCommission": venue.desk.maker_ppm // 100,
+        "takerCommission": venue.desk.taker_ppm // 100,
+        "buyerCommission": 0,
+        "sellerCommission": 0,
+        "commissionRates": {"maker": maker, "taker": taker, "buyer": zero, "seller": zero},
+        "canTrade": True,
+        "canWithdraw": False,
+        "canDeposit": False,
+        "brokered": False,
+        "requireSelfTradePrevention": False,
+        "preventSor": False,
+        "updateTime": now_ms,
+        "accountType": "SPOT",
+        "balances": [
+            {"asset": asset, "free": text(free), "locked": text(locked)}
+            for asset, (free, locked) in sorted(balances.items())
+            if free or locked or not omit
+        ],
+        "permissions": ["SPOT"],
+        "uid": OWNER,
+    }

@@ -1,0 +1,44 @@
+"""The state behind all answers of the local venue, and who may ask. Pure."""
+
+from typing import Any
+
+from bus.config import ExchangeLimits
+from nodes.exchange.api.limits import Limits
+from nodes.exchange.orders.desk import OWNER, Desk
+from nodes.exchange.protocol import Params, VenueError, check_signed
+
+
+class Venue:
+    """One account, one key."""
+
+    def __init__(
+        self, markets: dict[str, Any], desk: Desk, api_key: str, api_secret: str, limits: ExchangeLimits | None = None
+    ):
+        self._markets = markets
+        self.desk = desk
+        self.api_key = api_key
+        self.api_secret = api_secret
+        self.limits = Limits(limits or ExchangeLimits())
+        desk.on_first_fill = lambda maker, now_ms: self.limits.first_fill(OWNER, maker, now_ms)
+
+    @property
+    def markets(self) -> dict[str, Any]:
+        """Those that the venue admits to have."""
+        unknown = self.desk.unknown
+        return {symbol: m for symbol, m in self._markets.items() if symbol not in unknown} if unknown else self._markets
+
+    def market(self, params: Params) -> Any:
+        market = self.markets.get(params.text("symbol"))
+        if market is None:
+            raise VenueError(-1121, "Invalid symbol.")
+        return market
+
+    def check_key(self, key: str) -> None:
+        if not key:
+            raise VenueError(-2014, "API-key format invalid.", 401)
+        if key != self.api_key:
+            raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+
+    def check_signed(self, params: Params, key: str, payload: str, now_ms: int) -> None:
+        self.check_key(key)
+        check_signed(params, payload, self.api_secret, now_ms)

@@ -1,0 +1,169 @@
+"""WS-API requests of one connection (venues.md §4): one text in, one reply out. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from nodes.exchange.api import api, time_units
+from nodes.exchange.api.streams import Client
+from nodes.exchange.api.venue import Venue
+from nodes.exchange.orders.desk import OWNER
+from nodes.exchange.protocol import NotYet, Params, VenueError, missing, ws_payload
+
+SUBSCRIPTIONS_MAX = 65_535  # over the life of a connection
+CONNECT_WEIGHT = 2
+_decode = msgspec.json.Decoder(float_hook=str).decode  # numbers keep their text: a signature covers it
+_encode = msgspec.json.Encoder().encode
+
+
+def parse(message: str) -> Any:
+    """The JSON of a message; None when it is none."""
+    try:
+        return _decode(message)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+        return None
+
+
+def method_of(message: str) -> str:
+    """The method that a message asks for; "" when it is no request."""
+    request = parse(message)
+    method = request.get("method") if isinstance(request, dict) else None
+    return method if isinstance(method, str) else ""
+
+
+def fault_reply(message: str, status: int, error: bytes) -> bytes:
+    """The shape of an error that did not come from the request; `error` is `{"code","msg"}`."""
+    request = parse(message)
+    ident = request.get("id") if isinstance(request, dict) else None
+    return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % status + error + b"}"
+
+
+def answer(venue: Venue, client: Client, message: str, now_ms: int) -> bytes:
+    """The reply, whatever the message is."""
+    ident: Any = None
+    limits = client.limits
+    operation: api.Operation | None = None
+    try:
+        ident, method, params = _request(message)
+        limits = limits and params.values.get("returnRateLimits") is not False
+        operation = api.WS.get(method)
+        weight = operation.weight_of(params) if operation else 2
+        venue.limits.admit(client.address, weight, now_ms)
+        result = _call(venue, client, operation, method, params, now_ms)
+        if operation and operation.free:
+            venue.limits.weight.add(client.address, -weight, now_ms)
+        body = result.encode() if isinstance(result, str) else _encode(result)
+        body = time_units.answer(body) if client.micro else body
+        reply = b'{"id":' + _encode(ident) + b',"status":200,"result":' + body
+    except NotYet:
+        reply = _refusal(ident, VenueError(-1008, "The book is not known yet; please try again.", 503), now_ms)
+    except BadRequest as error:
+        reply = _refusal(error.ident, error, now_ms)
+        venue.limits.weight.add(client.address, 1, now_ms)
+    except VenueError as error:
+        reply = _refusal(ident, error, now_ms)
+    if limits:
+        rows = venue.limits.order_rows(OWNER, now_ms) if operation and operation.order else []
+        reply += b',"rateLimits":' + _encode([*rows, venue.limits.weight_row(client.address, now_ms)])
+    return reply + b"}"
+
+
+class BadRequest(VenueError):
+    """Not a request at all. `ident`: its id, where that could be read."""
+
+    def __init__(self, message: str, ident: Any = None):
+        super().__init__(-1135, message)
+        self.ident = ident
+
+
+def _request(message: str) -> tuple[Any, str, Params]:
+    request = parse(message)
+    if request is None:
+        raise BadRequest("Invalid JSON request.")
+    if not isinstance(request, dict):
+        raise BadRequest("Invalid JSON request; expected an object.")
+    ident = request.get("id")
+    if isinstance(ident, bool) or not isinstance(ident, (int, str, type(None))) or len(str(ident)) > 36:
+        raise BadRequest("Invalid 'id' in JSON request; expected an integer, a string (max. 36) or null.")
+    if not isinstance(request.get("method"), str):
+        raise BadRequest("Invalid 'method' in JSON request; expected a string.", ident)
+    values = request.get("params", {})
+    if not isinstance(values, dict):
+        raise BadRequest("Invalid 'params' in JSON request; expected an object.", ident)
+    return ident, request["method"], Params(values)
+
+
+def _refusal(ident: Any, error: VenueError, now_ms: int) -> bytes:
+    body = error.body()
+    if error.retry_at_ms:
+        # a moment in ms here, not seconds as in the HTTP header
+        body["data"] = {"serverTime": now_ms, "retryAfter": error.retry_at_ms}
+    return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % error.status + _encode(body)
+
+
+def _call(venue: Venue, client: Client, operation: api.Operation | None, method: str, params: Params, now_ms: int) -> Any:
+    if operation is None:
+        session = SESSION.get(method)
+        if session is None:
+            raise VenueError(-1020, f"This operation is not supported: {method[:100]}")
+        return session(venue, client, params, now_ms)
+    if operation.signed:
+        _check_signed(venue, params, now_ms)
+    return operation.call(venue, params, now_ms)
+
+
+def _check_signed(venue: Venue, params: Params, now_ms: int) -> None:
+    if "apiKey" not in params:
+        raise missing("apiKey")
+    venue.check_signed(params, params.text("apiKey"), ws_payload(params.values), now_ms)
+
+
+# ---- what belongs to the connection
+
+
+def _subscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+    _check_signed(venue, params, now_ms)
+    if client.subscription is not None:
+        raise VenueError(-2035, "User Data Stream subscription is already active.")
+    if client.subscriptions_made >= SUBSCRIPTIONS_MAX:
+        raise VenueError(-2042, "Maximum subscription ID reached for this connection.")
+    client.subscription = client.subscriptions_made
+    client.subscriptions_made += 1
+    return {"subscriptionId": client.subscription}
+
+
+def _subscribe_session(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+    raise VenueError(-2015, "Invalid API-key, IP, or permissions for action: session.logon comes first.", 401)
+
+
+def _unsubscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+    wanted = params.integer("subscriptionId") if "subscriptionId" in params else client.subscription
+    if client.subscription is None or wanted != client.subscription:
+        raise VenueError(-2036, "User Data Stream subscription is not active.")
+    client.ended = client.subscription
+    client.subscription = None
+    return {}
+
+
+def _subscriptions(venue: Venue, client: Client, params: Params, now_ms: int) -> list[dict]:
+    return [] if client.subscription is None else [{"subscriptionId": client.subscription}]
+
+
+def _status(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+    return {"apiKey": None, "authorizedSince": None, "connectedSince": client.opened_ms, "returnRateLimits": client.limits,
+            "serverTime": now_ms}  # fmt: skip
+
+
+def _logon(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+    raise VenueError(-4056, "HMAC_SHA256 API key is not supported.")
+
+
+SESSION = {
+    "userDataStream.subscribe.signature": _subscribe,
+    "userDataStream.subscribe": _subscribe_session,
+    "userDataStream.unsubscribe": _unsubscribe,
+    "session.subscriptions": _subscriptions,
+    "session.status": _status,
+    "session.logout": _status,
+    "session.logon": _logon,
+}

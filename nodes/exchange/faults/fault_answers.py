@@ -1,0 +1,30 @@
+"""What a faulty venue answers, in its own words (venues.md §2.2, §2.3) or in those of a proxy before it. Pure."""
+
+import msgspec
+
+from nodes.exchange.faults.fault_plan import Fault
+
+MESSAGES = {
+    -1003: "Too much request weight used; current limit is 6000 request weight per 1 MINUTE.",
+    -1006: "An unexpected response was received from the message bus. Execution status unknown.",
+    -1007: "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+    -1008: "Server is currently overloaded with other requests. Please try again in a few minutes.",
+    -1015: "Too many new orders; current limit is 50 orders per 10 SECOND.",
+    -1001: "Internal error; unable to process your request. Please try again.",
+}
+HTML = b"<html>\r\n<head><title>%d %s</title></head>\r\n<body>\r\n<center><h1>%d %s</h1></center>\r\n</body>\r\n</html>\r\n"
+REASONS = {403: b"Forbidden", 418: b"I'm a teapot", 429: b"Too Many Requests", 502: b"Bad Gateway",
+           503: b"Service Unavailable", 504: b"Gateway Time-out"}  # fmt: skip
+
+
+def body(fault: Fault, status: int, code: int) -> bytes:
+    if fault.html:
+        reason = REASONS.get(status, b"Error")
+        return HTML % (status, reason, status, reason)
+    message = fault.message or MESSAGES.get(code, "Unknown error, please check your request or try again later.")
+    return msgspec.json.encode({"code": code, "msg": message})
+
+
+def headers(fault: Fault, status: int) -> dict[str, str]:
+    retry = fault.retry_after_s or (30 if status in (418, 429) else 0)
+    return {"Retry-After": str(retry)} if retry else {}

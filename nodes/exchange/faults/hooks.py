@@ -1,0 +1,61 @@
+"""Where faults and the ledger plug into the exchange. Pure: what is asked and answered, no behaviour.
+
+Three choke points, and nothing goes around them:
+- everything that is sent to a websocket client goes through `Client.send` (nodes/exchange/api/streams.py), which asks
+  `faults.on_send`;
+- every REST request, WS-API request and websocket handshake is an `Asked`, which `faults.on_request` sees first
+  (nodes/exchange/server/rest.py and exchange_sockets.py);
+- everything that happens is a `Done`, taken from the core in one place, `Running.commit`
+  (nodes/exchange/server/running.py), which gives it to `ledger.take` before any of it is told.
+
+All clocks of the exchange are `Running.now_ms`, which adds `faults.skew_ms`.
+"""
+
+from typing import Any, NamedTuple, Protocol
+
+
+class Asked(NamedTuple):
+    """One request. `door` is "rest", "ws-api", "ws" (handshake of a market socket) or "ws-api-connect"."""
+
+    door: str
+    operation: str  # "POST /api/v3/order", "order.place", or the path of a handshake
+    address: str  # the client's IP
+    client: Any = None  # the `Client` of a WS-API request
+
+
+class Fault(NamedTuple):
+    """What happens instead of the usual answer."""
+
+    execute: bool = False  # carry the request out first (a lost acknowledgement), or not at all
+    delay_s: float = 0.0  # before answering
+    enter_s: float = 0.0  # before carrying it out
+    status: int = 0  # 0: the real answer (`execute`), only late; else `body` under this status
+    body: bytes = b""  # JSON `{"code","msg"}`, or whatever a broken venue sends; the WS-API wraps it as its `error`
+    content_type: str = "application/json"
+    headers: dict[str, str] = {}
+    cut: bool = False  # no answer at all: the connection is cut
+
+
+class Faults(Protocol):
+    @property
+    def skew_ms(self) -> float:
+        """What the venue's clock is off by."""
+
+    def on_request(self, asked: Asked) -> Fault | None:
+        """None: answer as usual."""
+
+    def on_send(self, client: Any, stream: str, frame: bytes) -> bool:
+        """True: send `frame` as it is. False: it was taken; what is sent instead, now or later, goes to `client.write`.
+
+        `stream` is the market stream's name, or "user", "reply", "ping", "pong", "close"."""
+
+    def opened(self, client: Any, detail: str = "") -> None:
+        """A websocket has opened; its `number` counts from 1 since the exchange began."""
+
+    def closed(self, client: Any) -> None:
+        """It has closed, whoever closed it."""
+
+
+class Ledger(Protocol):
+    def take(self, done: Any, now_ms: int) -> None:
+        """A `Done` of nodes/exchange/core.py, before anyone hears of it. OSError stops the exchange."""

@@ -1,0 +1,117 @@
+"""What the local venue knows of its instruments: assets, steps, and where a synthetic market starts."""
+
+from typing import NamedTuple
+
+from nodes.exchange.protocol import UNIT, VenueError, mantissa, text
+
+QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "BTC", "ETH", "BNB")
+# symbol: tick, lot, price a synthetic market starts at
+KNOWN = {
+    "BTCUSDT": ("0.01", "0.00001", "60000"),
+    "ETHUSDT": ("0.01", "0.0001", "2500"),
+    "BNBUSDT": ("0.01", "0.001", "550"),
+    "SOLUSDT": ("0.01", "0.001", "150"),
+    "XRPUSDT": ("0.0001", "0.1", "0.6"),
+    "NEXOUSDT": ("0.001", "0.01", "1.2"),
+}
+UNKNOWN = ("0.01", "0.001", "100")
+ORDERS_MAX = 200  # open orders per symbol and account, as the venue's MAX_NUM_ORDERS
+
+
+class Spec(NamedTuple):
+    """All numbers are mantissas at 10^−8."""
+
+    symbol: str
+    base: str
+    quote: str
+    tick: int
+    lot: int
+    start: int
+    quantity_max: int = 9000 * UNIT
+    price_max: int = 1_000_000 * UNIT
+    notional_min: int = 5 * UNIT
+    notional_max: int = 9_000_000 * UNIT
+    notional_filter: str = "NOTIONAL"  # or MIN_NOTIONAL, which older instruments of the venue have
+    market_quantity_min: int = 0
+    market_quantity_max: int = 9_000_000 * UNIT
+    bid_up: int = 5 * UNIT  # PERCENT_PRICE_BY_SIDE: multiples of the last price
+    bid_down: int = UNIT // 5
+    ask_up: int = 5 * UNIT
+    ask_down: int = UNIT // 5
+    orders_max: int = ORDERS_MAX
+    position_max: int = 0  # 0: no such filter
+
+
+def spec(symbol: str) -> Spec:
+    quote = next((q for q in QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
+    base = symbol[: len(symbol) - len(quote)] or symbol
+    tick, lot, start = KNOWN.get(symbol, UNKNOWN)
+    return Spec(symbol, base, quote, mantissa(tick), mantissa(lot), mantissa(start), quantity_max=quantity_max(mantissa(start)))
+
+
+def quantity_max(price: int) -> int:
+    """A step of a whole lot at one tick of a cheap instrument must still be worth something: cheap ones trade in millions."""
+    return (9000 if price >= 100 * UNIT else 9_000_000) * UNIT
+
+
+def check_filters(spec: Spec, order_type: str, side: int, price: int, quantity: int, reference: int) -> None:
+    """venues.md §3.6, in the order of exchangeInfo. `reference` 0 = no price is known: what needs one is off."""
+    market = order_type == "MARKET"
+    if not market:
+        if not spec.tick <= price <= spec.price_max or price % spec.tick:
+            raise VenueError(-1013, "Filter failure: PRICE_FILTER")
+        up, down = (spec.bid_up, spec.bid_down) if side > 0 else (spec.ask_up, spec.ask_down)
+        if reference and not reference * down <= price * UNIT <= reference * up:
+            raise VenueError(-1013, "Filter failure: PERCENT_PRICE_BY_SIDE")
+    if not spec.lot <= quantity <= spec.quantity_max or quantity % spec.lot:
+        raise VenueError(-1013, "Filter failure: LOT_SIZE")
+    if market and not spec.market_quantity_min <= quantity <= spec.market_quantity_max:
+        raise VenueError(-1013, "Filter failure: MARKET_LOT_SIZE")
+    if market and not reference:
+        return
+    worth = (reference if market else price) * quantity // UNIT
+    if worth < spec.notional_min:
+        raise VenueError(-1013, f"Filter failure: {spec.notional_filter}")
+    if not market and spec.notional_filter == "NOTIONAL" and worth > spec.notional_max:
+        raise VenueError(-1013, "Filter failure: NOTIONAL")
+
+
+def filters(spec: Spec) -> list[dict]:
+    """The `filters` of exchangeInfo; PRICE_FILTER comes first because old clients read `filters[0]`."""
+    notional = {
+        "filterType": "NOTIONAL", "minNotional": text(spec.notional_min), "applyMinToMarket": True,
+        "maxNotional": text(spec.notional_max), "applyMaxToMarket": False, "avgPriceMins": 0,
+    }  # fmt: skip
+    if spec.notional_filter == "MIN_NOTIONAL":
+        notional = {
+            "filterType": "MIN_NOTIONAL", "minNotional": text(spec.notional_min), "applyToMarket": True, "avgPriceMins": 0,
+        }  # fmt: skip
+    rows: list[dict] = [
+        {
+            "filterType": "PRICE_FILTER", "minPrice": text(spec.tick), "maxPrice": text(spec.price_max),
+            "tickSize": text(spec.tick),
+        },
+        {"filterType": "LOT_SIZE", "minQty": text(spec.lot), "maxQty": text(spec.quantity_max), "stepSize": text(spec.lot)},
+        {"filterType": "ICEBERG_PARTS", "limit": 100},
+        {
+            "filterType": "MARKET_LOT_SIZE", "minQty": text(spec.market_quantity_min),
+            "maxQty": text(spec.market_quantity_max), "stepSize": text(0),
+        },
+        {
+            "filterType": "PERCENT_PRICE_BY_SIDE", "bidMultiplierUp": _short(spec.bid_up),
+            "bidMultiplierDown": _short(spec.bid_down), "askMultiplierUp": _short(spec.ask_up),
+            "askMultiplierDown": _short(spec.ask_down), "avgPriceMins": 0,
+        },
+        notional,
+        {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": spec.orders_max},
+        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
+        {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": 10},
+    ]  # fmt: skip
+    if spec.position_max:
+        rows.append({"filterType": "MAX_POSITION", "maxPosition": text(spec.position_max)})
+    return rows
+
+
+def _short(multiplier: int) -> str:
+    return text(multiplier).rstrip("0").rstrip(".")

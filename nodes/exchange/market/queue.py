@@ -1,0 +1,74 @@
+"""Where our order stands in the queue of a recorded level, of which only the total quantity is known.
+
+A trade at the price takes from the front. Any other decrease of the level is a cancel, before us or behind us: that is what
+the models guess. Sources: R. Almgren's and E. Rigtorp's descriptions ("Estimating order queue position", rigtorp.se, 2013;
+quant.stackexchange.com/questions/3782), and the models of hftbacktest by the names that it gives them
+(hftbacktest.readthedocs.io, "Order Fill"): RiskAverseQueueModel, PowerProbQueueModel, LogProbQueueModel.
+Quantities are mantissas at 10^−8, positions floats of the same unit.
+"""
+
+import math
+from collections.abc import Callable
+
+from nodes.exchange.protocol import UNIT
+
+
+class Place:
+    """`ahead` stands before us; `traded` has traded at the price since the level's last change."""
+
+    __slots__ = ("ahead", "traded")
+
+    def __init__(self, ahead: float):
+        self.ahead = ahead
+        self.traded = 0
+
+    def take(self, quantity: int) -> int:
+        """A trade at our price; what of it reaches us."""
+        self.traded += quantity
+        left = quantity - self.ahead
+        self.ahead = max(-left, 0.0)
+        return max(math.floor(left), 0)
+
+
+Model = Callable[[Place, int, int], None]  # the level's quantity went from … to …
+
+
+def risk_averse(place: Place, before: int, after: int) -> None:
+    """All cancels are behind us, as long as there is anyone behind: the least fills."""
+    place.traded = 0
+    place.ahead = min(place.ahead, after)
+
+
+def _probability(weight: Callable[[float], float]) -> Model:
+    """Cancels are before us with the probability f(ahead) ÷ (f(ahead) + f(behind))."""
+
+    def changed(place: Place, before: int, after: int) -> None:
+        # the trades that we have seen are part of the decrease: only the rest are cancels
+        canceled = before - after - place.traded
+        place.traded = 0
+        if canceled > 0 and place.ahead > 0:
+            behind = max(before - place.ahead, 0.0)
+            front, back = weight(place.ahead / UNIT), weight(behind / UNIT)
+            share = front / (front + back) if front + back else 1.0
+            # more cancels behind us than there are orders can only have been before us
+            place.ahead -= share * canceled + max((1 - share) * canceled - behind, 0.0)
+        place.ahead = min(max(place.ahead, 0.0), after)
+
+    return changed
+
+
+def power(n: float = 3.0) -> Model:
+    """f(x) = xⁿ: the greater n, the more it is the larger part that cancels."""
+    return _probability(lambda x: x**n)
+
+
+def logarithm() -> Model:
+    """f(x) = log(1 + x): in between, and dependent on how much there is."""
+    return _probability(math.log1p)
+
+
+MODELS: dict[str, Callable[[], Model]] = {
+    "risk_averse": lambda: risk_averse,
+    "probability_power": power,
+    "probability_log": logarithm,
+}

@@ -1,0 +1,325 @@
+"""A recorded market: lines of a raw capture to frames at their recorded pace, the book at the replay position, and our
+orders matched against it. Pure: lines come from whoever opened the files.
+
+Our orders leave the recorded market as it is (no impact). A taker fills against the levels of the replayed book; a
+resting order fills when a recorded trade prints through its price, or at its price after the quantity that stood ahead
+of it has traded or left (nodes/exchange/market/queue.py says which of it leaves), or when the recorded opposite best quote
+reaches it.
+"""
+
+from collections import Counter
+from typing import Any
+
+from sortedcontainers import SortedDict
+
+from nodes.exchange.market.captures import Book, Changed, Frame, Quoted, Traded, Unserved, read
+from nodes.exchange.market.instruments import Spec
+from nodes.exchange.market.market import Execution, aggregate_frame, snapshot
+from nodes.exchange.market.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
+from nodes.exchange.market.queue import Model, Place, risk_averse
+from nodes.exchange.market.survey import coarser
+from nodes.exchange.market.tape import RETAINED, Aggregate, Print, Tape
+from nodes.exchange.protocol import NotYet, VenueError
+
+PENDING_MAX = 20_000  # depth changes kept while waiting for a snapshot; a capture holds ten per second
+OWN_TRADES_FROM = 10**15  # ids of our own fills, far from the recorded ones, which stay as they were
+JUMP_IDS = 10**6  # an id that goes on by more counts when its successor confirms it; real changes join a few thousand
+TIME_MS_MAX = 4_102_444_800_000  # the year 2100: a venue's time beyond it is no time
+
+
+class RecordedMarket:
+    """One instrument of a capture, as far as it has been replayed."""
+
+    def __init__(
+        self, spec: Spec, has_snapshot_ahead: Any = lambda: False, trades_kept: int = RETAINED, queue: Model = risk_averse
+    ):
+        self.spec = spec
+        self.tape = Tape(trades_kept)
+        self.aggregates = True  # makes aggTrade frames, until the capture shows its own
+        self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}  # −side × price → quantity
+        self.book_id = -1  # −1: no book yet, or lost to a hole in the capture
+        self.ticker: tuple[int, dict[int, tuple[int, int]]] = (-1, {1: (0, 0), -1: (0, 0)})
+        self.own: dict[int, Order] = {}
+        self.queue = queue
+        self.places: dict[int, Place] = {}  # order id → where it stands among the recorded quantity at its price
+        self.next_trade = OWN_TRADES_FROM
+        self.frames: list = []
+        self.happened: list[tuple] = []  # rows of the ledger, until someone takes them
+        self.on_fill: Any = None
+        self.on_expire: Any = None
+        self._pending: list[Changed] = []
+        self._doubtful: Changed | None = None  # a change whose last id jumps, until its successor shows what it is
+        self._doubtful_print: Print | None = None  # likewise a trade
+        self._confirmed = False  # whether a change has gone on from the snapshot
+        self._heard = -1  # last id of the newest change, whether or not there is a book
+        self._heard_twice = False  # whether a second change was near: one that is far from both is absurd
+        self._has_snapshot_ahead = has_snapshot_ahead
+
+    # ---- the recorded side
+
+    def apply(self, frame: Frame, now_ms: int) -> None:
+        """Moves the market on by one frame of its own. Raises Unserved for a snapshot that cannot be of this book."""
+        row, symbol = frame.row, self.spec.symbol
+        if frame.kind == "snapshot":
+            self._snapshot(row)
+        elif frame.kind == "trade":
+            self._traded(row, now_ms)
+        elif frame.kind == "bookTicker":
+            self._quoted(row, now_ms)
+        elif frame.kind == "aggTrade":
+            self.aggregates = False
+        elif frame.kind == "depth":
+            self.happened.append(("depth", symbol, row.first, row.last, row.levels))
+            near = self._heard >= 0 and abs(row.last - self._heard) <= JUMP_IDS
+            if near or not self._heard_twice:
+                self._heard, self._heard_twice = row.last, near
+            self._changed(row)
+
+    def _snapshot(self, book: Book) -> None:
+        if book.last < self.book_id:
+            return  # the stream is further already
+        if self._heard >= 0 and book.last - self._heard > JUMP_IDS:
+            raise Unserved("a snapshot out of proportion", f"lastUpdateId {book.last}, its stream is at {self._heard}")
+        pending, self._pending, self._doubtful = self._pending, [], None
+        self.sides = {1: SortedDict(), -1: SortedDict()}
+        for side, price, quantity in book.levels:
+            self.sides[side][-side * price] = quantity
+        self.book_id, self._confirmed = book.last, False
+        self.happened.append(("book", self.spec.symbol, self.book_id, book.levels))
+        for change in pending:
+            if change.last > self.book_id:
+                self._changed(change)
+
+    def _changed(self, change: Changed) -> None:
+        if self.book_id < 0:
+            self._wait(change)
+            return
+        if (held := self._doubtful) is not None:
+            self._doubtful = None
+            if change.last >= held.last:
+                self._take(held)  # the ids go on above it: it was right
+            elif held.first <= self.book_id + 1 < change.first:
+                self._take(held._replace(last=change.first - 1))  # its successor says where it ends
+        if self.book_id >= 0 and change.last - self.book_id > JUMP_IDS:
+            self._doubtful = change
+        else:
+            self._take(change)
+
+    def _wait(self, change: Changed) -> None:
+        self._pending.append(change)
+        if len(self._pending) > PENDING_MAX:
+            del self._pending[: PENDING_MAX // 2]
+
+    def _take(self, change: Changed) -> None:
+        if self.book_id - change.last > JUMP_IDS and not self._confirmed:
+            self.book_id = -1  # the snapshot's id was absurd
+        elif 0 <= change.last <= self.book_id:
+            return
+        if self.book_id + 1 < change.first:
+            self.book_id = -1  # a hole in the capture: what is left belongs to no book
+        if self.book_id < 0:
+            self._wait(change)
+            return
+        before = {order.id: self._recorded(order) for order in self.own.values()}
+        for side, price, quantity in change.levels:
+            if quantity:
+                self.sides[side][-side * price] = quantity
+            else:
+                self.sides[side].pop(-side * price, None)
+        self.book_id, self._confirmed = change.last, True
+        for order in self.own.values():
+            there = self._recorded(order)
+            if there != before[order.id]:
+                self.queue(self.places[order.id], before[order.id], there)
+
+    def _quoted(self, tick: Quoted, now_ms: int) -> None:
+        best = {1: (tick.bid, tick.bid_quantity), -1: (tick.ask, tick.ask_quantity)}
+        self.ticker = (tick.id, best)
+        self.happened.append(("quote", self.spec.symbol, tick.id, *best[1], *best[-1]))
+        self._crossed(now_ms)
+
+    def _traded(self, row: Traded, now_ms: int) -> None:
+        trade = Print(row.id, row.price, row.quantity, self._time(row.time), int(row.buyer_is_maker))
+        self._print(trade)
+        if self.aggregates:
+            alone = Aggregate(row.id, row.price, row.quantity, row.id, row.id, row.time, trade.buyer_is_maker)
+            self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", aggregate_frame(self.spec.symbol, alone)))
+        side = -1 if row.buyer_is_maker else 1
+        self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, row.time))
+        for order in list(self.own.values()):
+            beyond = (order.price - trade.price) * order.side
+            if beyond > 0:
+                self._fill(order, order.remaining, now_ms)
+            elif beyond == 0 and (trade.buyer_is_maker == 1) == (order.side > 0):
+                reaches = self.places[order.id].take(trade.quantity)
+                if reaches := reaches - reaches % self.spec.lot:
+                    self._fill(order, min(reaches, order.remaining), now_ms)
+
+    def _print(self, trade: Print) -> None:
+        """Onto the tape; an id out of proportion only when the next trade goes on from it."""
+        if (held := self._doubtful_print) is not None:
+            self._doubtful_print = None
+            if trade.id > held.id:
+                self.tape.append(held)
+        if self.tape.prints and trade.id - self.tape.last_id > JUMP_IDS:
+            self._doubtful_print = trade
+        else:
+            self.tape.append(trade)
+
+    def _time(self, recorded: int) -> int:
+        """A trade's time for the tape, where times never fall; an impossible one is the time of the trade before."""
+        last = self.tape.prints[-1].time if self.tape.prints else 0
+        possible = recorded < (TIME_MS_MAX if recorded < 10**14 else TIME_MS_MAX * 1000)  # ms, or µs
+        return max(recorded, last) if possible else last
+
+    def _recorded(self, order: Order) -> int:
+        return self.sides[order.side].get(-order.side * order.price, 0)
+
+    def _crossed(self, now_ms: int) -> None:
+        for order in list(self.own.values()):
+            if self.crosses(order.side, order.price):
+                self._fill(order, order.remaining, now_ms)
+
+    def _fill(self, order: Order, quantity: int, now_ms: int) -> None:
+        order.remaining -= quantity
+        if not order.remaining:
+            del self.own[order.id], self.places[order.id]
+        self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
+
+    def standing(self) -> list[tuple]:
+        """Rows of the ledger that say where this market stands, for one that begins or goes on here."""
+        rows: list[tuple] = [("start", self.spec.symbol, self.book_id, self.tape.last_id, 0)]
+        return rows + ([("book", self.spec.symbol, self.book_id, self.image())] if self.book_id >= 0 else [])
+
+    def image(self) -> list[tuple[int, int, int]]:
+        """The whole recorded book: (side, price, quantity)."""
+        return [(side, abs(key), quantity) for side in (1, -1) for key, quantity in self.sides[side].items()]
+
+    # ---- our side: what a synthetic market offers too
+
+    @property
+    def last_price(self) -> int:
+        return self.tape.last_price
+
+    def best(self, side: int) -> tuple[int, int]:
+        return next(self.levels(side), (0, 0))
+
+    def levels(self, side: int, owner: int = 0):
+        """(price, quantity) from the best on. A bookTicker that is ahead of the depth stream decides where it begins."""
+        update_id, best = self.ticker
+        top = 0
+        if update_id > self.book_id:
+            top, quantity = best[side]
+            if top:
+                yield top, quantity
+        if self.book_id < 0:
+            return
+        for key, quantity in self.sides[side].items():
+            price = abs(key)
+            if not top or (top - price) * side > 0:
+                yield price, quantity
+
+    def crosses(self, side: int, price: int) -> bool:
+        opposite = self.best(-side)[0]
+        return opposite != 0 and (opposite - price) * side <= 0
+
+    def submit(self, order: Order, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
+        crossing = order_type == "MARKET" or self.crosses(order.side, order.price)
+        if order_type == "LIMIT_MAKER" and crossing:
+            return REJECTED, []
+        executions = []
+        if crossing:
+            reachable = []
+            wanted = order.remaining
+            for price, quantity in self.levels(-order.side):
+                if not wanted or order_type != "MARKET" and (price - order.price) * order.side > 0:
+                    break
+                reachable.append((price, min(quantity, wanted)))
+                wanted -= reachable[-1][1]
+            if wanted and time_in_force == "FOK":
+                return EXPIRED, []
+            order.remaining = wanted
+            executions = [Execution(self._trade_id(), price, quantity, False) for price, quantity in reachable]
+        elif time_in_force == "FOK":
+            return EXPIRED, []
+        if not order.remaining:
+            return FILLED, executions
+        if order_type == "MARKET" or time_in_force != "GTC":
+            return EXPIRED, executions
+        self.own[order.id] = order
+        self.places[order.id] = Place(self._standing(order.side, order.price))
+        return PARTIALLY_FILLED if executions else NEW, executions
+
+    def cancel(self, order_id: int, now_ms: int) -> bool:
+        self.places.pop(order_id, None)
+        return self.own.pop(order_id, None) is not None
+
+    def snapshot(self, limit: int) -> str:
+        """The book at the replay position, every level that is known. NotYet before the capture's snapshot."""
+        if self.book_id < 0:
+            if self._has_snapshot_ahead():
+                raise NotYet
+            raise VenueError(
+                -1000, f"The capture holds no depth snapshot of {self.spec.symbol} that leads to this position.", 503
+            )
+        sides = (((abs(k), q) for k, q in self.sides[side].items()) for side in (1, -1))
+        return snapshot(self.book_id, next(sides), next(sides), limit)
+
+    def drain(self) -> tuple[list, list]:
+        """Nothing of ours is public here: the recorded frames are sent on as they are, but for aggTrades that it lacks."""
+        frames, self.frames = self.frames, []
+        return [], frames
+
+    def _standing(self, side: int, price: int) -> int:
+        update_id, best = self.ticker
+        if update_id > self.book_id and best[side][0] == price:
+            return best[side][1]
+        return self.sides[side].get(-side * price, 0) if self.book_id >= 0 else 0
+
+    def _trade_id(self) -> int:
+        self.next_trade += 1
+        return self.next_trade - 1
+
+
+class Replay:
+    """All markets of a capture, and where it stands. `position` counts lines, `frames` those that were on a stream."""
+
+    def __init__(self, markets: dict[str, RecordedMarket], depths: dict[str, str] | None = None):
+        self.markets = markets
+        self.depths = depths or {}  # symbol → the depth stream that is served, where a capture has several
+        self.position = 0
+        self.frames = 0
+        self.not_served: Counter = Counter()  # lines by reason
+        self.recv_ns = 0  # of the last frame
+        self.error = ""
+
+    @property
+    def refused(self) -> int:
+        return self.not_served.total()
+
+    def pass_line(self, line: str, now_ms: int) -> Frame | None:
+        """One line further; the frame, or None for a line that is not served (counted, and told in `error`)."""
+        self.position += 1
+        try:
+            frame = read(line)
+            served = self.depths.get(frame.symbol)
+            if frame.kind == "depth" and served and frame.stream.partition("@")[2] != served:
+                raise Unserved(coarser(served), frame.stream[:60])
+            market = self._market(frame)
+            if market is not None:
+                market.apply(frame, now_ms)
+        except Unserved as error:
+            self.not_served[error.reason] += 1
+            self.error = f"line {self.position} was left out: {error}"
+            return None
+        self.recv_ns = frame.recv_ns
+        if frame.stream:
+            self.frames += 1
+        return frame
+
+    def _market(self, frame: Frame) -> RecordedMarket | None:
+        if frame.stream:
+            return self.markets.get(frame.symbol)
+        # a snapshot does not say whose it is: its id is nearest to its own instrument's
+        last = frame.row.last
+        return min(self.markets.values(), key=lambda m: abs(max(m.ticker[0], m.book_id) - last), default=None)

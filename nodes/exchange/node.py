@@ -1,0 +1,160 @@
+"""The local venue: the Binance spot dialect over REST and websocket, with a synthetic market or a replayed capture.
+
+When it dies: its state is on disk (written before anything is said), so trade, update and order ids go on, balances and
+resting orders stand, and a replay goes on where it was. Clients reconnect, as with any venue.
+"""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from bus.config import ConfigError
+from nodes.exchange.server.callers import guard
+from nodes.exchange.server.faults import plug, run_faults
+from nodes.exchange.server.files import State
+from nodes.exchange.server.pace import run_derived, run_market
+from nodes.exchange.server.rest import RestDoor
+from nodes.exchange.server.running import Running
+from nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketDoors, close, keep_alive, warn
+from nodes.exchange.server.tls import server_context
+
+__all__ = ["HELP", "READS", "WRITES", "State", "run"]
+READS: tuple = ()
+WRITES: tuple = ()
+
+HELP = """The local venue: a real exchange server on loopback that speaks the Binance spot dialect.
+
+Its address is in run/exchange.json ({"rest", "ws", "pid"}); [exchange] in mesh.toml sets port, seed, rates, keys, tls.
+docs/exchange.md teaches it; alone, in any folder:   touch mesh.toml; python -m nodes exchange
+
+REST     GET  /api/v3/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades,klines,avgPrice}
+         GET  /api/v3/ticker/{24hr,price,bookTicker}
+         POST /api/v3/order[/test|/cancelReplace]  GET|DELETE /api/v3/order  GET|DELETE /api/v3/openOrders
+         GET  /api/v3/{allOrders,myTrades,account,account/commission,rateLimit/order}
+              (signed: X-MBX-APIKEY, timestamp, signature; microseconds: X-MBX-TIME-UNIT: MICROSECOND)
+Streams  /ws, /ws/<stream>/…, /stream?streams=a/b[&timeUnit=MICROSECOND]
+         btcusdt@trade  @aggTrade  @bookTicker  @depth[@100ms]  @depth5|10|20[@100ms]  @kline_1s…1M
+         @miniTicker  @ticker  @avgPrice   SUBSCRIBE UNSUBSCRIBE LIST_SUBSCRIPTIONS SET_PROPERTY GET_PROPERTY
+WS-API   /ws-api/v3   order.place .test .cancel .cancelReplace .status  openOrders.status .cancelAll
+         allOrders  myTrades  account.status .commission .rateLimits.orders  depth  klines  ticker.*  trades.*
+         exchangeInfo  time  ping  userDataStream.subscribe.signature  userDataStream.unsubscribe  session.*
+State    GET /tickmesh/v1/replay   {"position", "frames", "ended", "clients", "error", …}
+Faults   GET|POST|DELETE /tickmesh/v1/faults           cuts, stalls, lost acknowledgements, outages: docs/faults.md
+
+Orders: LIMIT (GTC, IOC, FOK), MARKET (quantity or quoteOrderQty), LIMIT_MAKER; one account, fees, every filter.
+Limits: [exchange.limits] in mesh.toml; the venue's own by default: 429, then 418, with Retry-After.
+Keys: `api_key` and `api_secret` of [exchange] (default local-key / local-secret), HMAC-SHA256.
+
+ccxt:    B, W = "http://127.0.0.1:PORT", "ws://127.0.0.1:PORT"
+         ex = ccxt.pro.binance({"apiKey": "local-key", "secret": "local-secret",
+           "options": {"defaultType": "spot", "fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False,
+                       "fetchMargins": False},
+           "urls": {"api": {"public": B + "/api/v3", "private": B + "/api/v3", "v1": B + "/api/v1",
+                            "sapi": B + "/sapi/v1",
+                            "ws": {"spot": W + "/ws", "margin": W + "/ws", "ws-api": {"spot": W + "/ws-api/v3"}}}}})
+
+Market:  synthetic (seed, trades_per_s, quotes_per_s), or `replay = ["capture.gz", …]` with speed (0 = as fast as its
+         clients take it) and lines (connections that must have subscribed before it starts).
+"""
+
+
+async def run(ctx: Any) -> None:
+    try:
+        running = Running(ctx)
+    except OSError as error:
+        raise ConfigError(f"the exchange cannot keep its state in {ctx.config.exchange_dir}: {error}") from None
+    try:
+        plug(running)
+        runner = await listen(running)
+        ctx.ready(market="replay" if running.capture else "synthetic")
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(run_market(running)),
+                    group.create_task(run_upkeep(running)),
+                    group.create_task(run_faults(running)),
+                    group.create_task(run_derived(running)),
+                ]
+                await ctx.stop.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            running.wake()
+            for client in list(running.hub.clients):
+                warn(running, client)
+                close(client, 1001, "going away")
+            await runner.cleanup()
+        if running.failure:
+            raise ConfigError(running.failure)
+    finally:
+        running.close()
+
+
+async def run_upkeep(running: Running) -> None:
+    """Pings, cut-offs and counters."""
+    exchange = running.exchange
+    pinged = time.monotonic()
+    while await running.sleep(min(0.5, exchange.ping_s, exchange.pong_s, exchange.life_s / 4)):
+        now = time.monotonic()
+        due = now - pinged >= exchange.ping_s
+        pinged = now if due else pinged
+        keep_alive(running, now, due)
+        desk, hub = running.core.desk, running.hub
+        running.ctx.counters.update(
+            clients=len(hub.clients), frames=hub.frames, cut_off=hub.cut_off,
+            limited=running.core.venue.limits.refused,
+            orders=desk.next_order - 1, open_orders=len(desk.open), own_trades=len(desk.trades),
+        )  # fmt: skip
+        if running.capture:
+            replay = running.replay
+            running.ctx.counters.update(
+                replay_position=replay.position, replay_lines=running.capture.survey.lines,
+                replay_ended=int(running.ended), refused=replay.refused, not_served=dict(replay.not_served),
+            )  # fmt: skip
+
+
+async def listen(running: Running) -> web.AppRunner:
+    """Opens the doors and says where they are, in run/exchange.json."""
+    rest, sockets = RestDoor(running), SocketDoors(running)
+    app = web.Application(client_max_size=MESSAGE_BYTES_MAX, middlewares=[guard(running.exchange.host)])
+    for path in ("/ws", "/ws/{tail:.*}", "/stream", "/stream/{tail:.*}"):
+        app.router.add_get(path, sockets.market)
+    app.router.add_get("/ws-api/v3", sockets.orders)
+    app.router.add_route("*", "/{tail:.*}", rest.answer)
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    await runner.setup()
+    exchange = running.exchange
+    where = running.config.run_dir / "exchange.json"
+    host, port = exchange.host, exchange.port or _port_before(where)
+    tls = server_context(running.config.run_dir, host) if exchange.tls else None
+    s = "s" if tls else ""
+    try:
+        await web.TCPSite(runner, host, port, ssl_context=tls).start()
+    except OSError as error:
+        if exchange.port:
+            reason = error.strerror or error
+            raise ConfigError(f"exchange.port = {port} on {host} cannot be listened on: {reason}") from None
+        await web.TCPSite(runner, host, 0, ssl_context=tls).start()
+    port = runner.addresses[0][1]
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    where.parent.mkdir(parents=True, exist_ok=True)
+    fresh = where.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    fresh.touch(mode=0o600)
+    fresh.write_text(json.dumps({"rest": f"http{s}://{address}", "ws": f"ws{s}://{address}", "pid": os.getpid()}))
+    fresh.replace(where)
+    return runner
+
+
+def _port_before(where: Path) -> int:
+    """The port of the last run, so that a restart is found where it was; 0 if there was none or it is taken."""
+    try:
+        port = int(json.loads(where.read_text())["rest"].rpartition(":")[2])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+    return port if 0 < port < 65536 else 0

@@ -1,0 +1,1 @@
+"""Accounts and orders at the local venue, and what is reported of them. Pure."""

@@ -1,0 +1,1 @@
+"""The sockets and files of the local venue."""

@@ -1,0 +1,173 @@
+"""Faults plugged into a running exchange: the schedule file, the endpoint that adds and ends them, and what they do to the
+venue as a whole (cut, shutdown, restart, anew, outage, halt, unknown). The decisions are in nodes/exchange/faults/faults.py."""
+
+import asyncio
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from bus.clock import machine_elapsed_ns
+from bus.config import ConfigError
+from nodes.exchange.faults.fault_plan import DOWN, KINDS, MOMENTARY, FaultError, asked, schedule
+from nodes.exchange.faults.faults import Change, Faults
+from nodes.exchange.market import latency
+from nodes.exchange.server.callers import is_loopback
+from nodes.exchange.server.running import Running
+from nodes.exchange.server.sockets import close, warn
+
+PATH = "/tickmesh/v1/faults"
+JSON = "application/json"
+BUSY_S, IDLE_S = 0.002, 0.02  # between two looks: while a fault lasts, while one is planned
+
+
+def plug(running: Running) -> None:
+    """Gives the exchange its faults, and those of its schedule. ConfigError for a schedule that cannot be read."""
+    assert running.ledger is not None
+    faults = Faults(time.monotonic, running.ledger.record, running.cut)
+    faults.connection_bytes_max = running.exchange.client_bytes_max
+    faults.market_ms = lambda: running.replay.recv_ns / 1e6 if running.capture else running.now_ms()
+    running.faults = faults
+    if running.capture:
+        faults.impossible["anew"] = "a capture has ids of its own"
+    _latency(running, faults)
+    if not running.exchange.faults:
+        return
+    path = running.config.root / running.exchange.faults
+    try:
+        text = path.read_bytes()
+        since_s = _since_s(running.config.exchange_dir / "faults.json", text)
+        for fault in schedule(text, path.name):
+            momentary = fault.kind in MOMENTARY or fault.length_s
+            if not momentary or fault.start_s + fault.length_s >= since_s:  # else it was over before this process
+                faults.add(fault, since_s)
+        for change in faults.tick():  # what is due from the start on holds before anybody can ask
+            _act(running, faults, change)
+    except OSError as error:
+        raise ConfigError(f"exchange.faults: {path} cannot be read: {error.strerror}") from None
+    except FaultError as error:
+        raise ConfigError(f"exchange.faults: {error}") from None
+
+
+def _latency(running: Running, faults: Faults) -> None:
+    """In a recorded market orders and their answers take the time that the settings give them."""
+    exchange = running.exchange
+    if not running.capture or not (exchange.latencies or exchange.entry_ms or exchange.response_ms):
+        return
+    model: latency.Model = latency.Constant(exchange.entry_ms, exchange.response_ms)
+    if exchange.latencies:
+        path = running.config.root / exchange.latencies
+        try:
+            model = latency.read(path.read_text(), exchange.seed)
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"exchange.latencies: {path} cannot be read: {error}") from None
+    faults.latency = lambda: model.at(running.replay.recv_ns)
+
+
+def _since_s(where: Path, text: bytes) -> float:
+    """Seconds since this schedule began: a process that is killed meanwhile does not begin it anew."""
+    identity = hashlib.sha256(text).hexdigest()
+    try:
+        known = json.loads(where.read_text())
+        since_s = machine_elapsed_ns() / 1e9 - known["began_elapsed_s"]
+        if known["schedule"] == identity and since_s >= 0:  # else it is of before a reboot
+            return since_s
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    where.write_text(json.dumps({"schedule": identity, "began_elapsed_s": machine_elapsed_ns() / 1e9}))
+    return 0.0
+
+
+async def run_faults(running: Running) -> None:
+    """Starts and ends faults in time."""
+    faults = running.faults
+    assert isinstance(faults, Faults)
+    while not running.ctx.stop.is_set():
+        for change in faults.tick():
+            _act(running, faults, change)
+        running.ctx.counters.update(faults=len(faults.active))
+        await asyncio.sleep(BUSY_S if faults.active or faults.due else IDLE_S)
+
+
+def _act(running: Running, faults: Faults, change: Change) -> None:
+    fault = change.planned.fault
+    if fault.kind in ("cut", *DOWN) and change.began:
+        faults.cut_all(change.planned, running.hub.clients)
+    if fault.kind == "shutdown":
+        _shut_down(running, faults, change)
+    if fault.kind in DOWN and change.began:
+        running.down = True
+    elif fault.kind in DOWN:
+        running.begin_anew() if fault.kind == "anew" else running.restart(fault.lose_orders)
+        running.down = faults.down()
+    if not change.began or fault.kind not in DOWN:
+        _stand(running, faults)
+
+
+def _stand(running: Running, faults: Faults) -> None:
+    """What lasts of faults that are about the market itself: also about one that has just begun again."""
+    core = running.core
+    if core.desk.overloaded != faults.outage():
+        core.overload(faults.outage())
+    core.halt(faults.struck("halt", core.markets), faults.struck("unknown", core.markets))
+    for market in core.markets.values():
+        market.tape.forgotten_ms = faults.forgotten_ms
+
+
+def _shut_down(running: Running, faults: Faults, change: Change) -> None:
+    """Connections are told that they will end, and end; who connects meanwhile is not concerned."""
+    planned = change.planned
+    if change.began:
+        planned.clients = faults.concerned(planned, running.hub.clients)
+        for client in planned.clients:
+            warn(running, client)
+    else:
+        for client in planned.clients:
+            close(client, 1001, "going away")
+
+
+class FaultsDoor:
+    """`GET` lists, `POST` adds (one object or a list), `DELETE ?id=n` ends one, `DELETE` all. From this machine only, and
+    what changes something as JSON: no page can send that to another site without asking first."""
+
+    def __init__(self, running: Running):
+        self.running = running
+
+    async def answer(self, request: web.Request) -> web.Response:
+        faults: Any = self.running.faults
+        if not is_loopback(request.remote or ""):
+            return _say(403, {"error": f"{PATH} answers this machine only, not {request.remote}"})
+        if (request.method == "POST" or request.can_read_body) and request.content_type != JSON:
+            return _say(415, {"error": f"Content-Type is {request.content_type!r}; {PATH} takes {JSON}"})
+        try:
+            if request.method == "POST":
+                planned = asked(await request.read())
+                added = [faults.add(fault) for fault in planned]
+                return _say(200, {"added": added, "faults": faults.view()})
+            if request.method == "DELETE":
+                return self._end(faults, request.query.get("id", ""))
+            if request.method == "GET":
+                clients = [
+                    {"connection": c.number, "streams": list(c.streams)[:20], "user": c.user} for c in self.running.hub.clients
+                ]
+                return _say(200, {"faults": faults.view(), "connections": clients, "kinds": KINDS})
+        except FaultError as error:
+            return _say(400, {"error": str(error)})
+        return _say(405, {"error": f"{request.method} is not for {PATH}; there are GET, POST and DELETE"})
+
+    def _end(self, faults: Faults, ident: str) -> web.Response:
+        numbers = [int(ident)] if ident.isdigit() else [] if ident else list(faults.planned)
+        ended = [number for number in numbers if faults.end(number)]
+        if ident and not ended:
+            return _say(404, {"error": f"there is no fault {ident[:20]!r} that is planned or lasts"})
+        for change in faults.tick():
+            _act(self.running, faults, change)
+        return _say(200, {"ended": ended, "faults": faults.view()})
+
+
+def _say(status: int, body: dict) -> web.Response:
+    return web.Response(status=status, body=msgspec.json.encode(body), content_type=JSON)

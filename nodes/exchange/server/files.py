@@ -1,0 +1,204 @@
+"""The files behind the local venue: its state, its tape, a replay's position; and the captures that it replays."""
+
+import fcntl
+import logging
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from bus.config import ConfigError
+from bus.files import write_file
+from nodes.exchange.market.captures import lines_of
+from nodes.exchange.market.survey import FORMAT, Survey, Surveyor
+from nodes.exchange.market.tape import RETAINED, ROW, Tape
+from nodes.exchange.orders.orders import Line
+
+SURVEY = "survey.json"
+log = logging.getLogger("exchange")
+
+
+class State:
+    """The files behind the exchange: own orders and balances (`state.jsonl`), trades, and the replay's position."""
+
+    def __init__(self, folder: Path, trades_kept: int = RETAINED):
+        self.folder = folder
+        self.trades_kept = trades_kept
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f"another exchange runs on {folder}; one state can have only one exchange") from None
+        self._fd = -1
+        self.appended_bytes = 0  # since the last rewrite
+        self.era = 0  # of the tapes: whose ids are in them
+        self._tapes: dict[str, tuple[int, int]] = {}  # symbol → file descriptor, rows in the file
+        self._position = -1
+
+    def lines(self) -> Iterator[Line]:
+        """What was written, up to a torn end. ConfigError for damage further up: ids must not be given twice."""
+        path = self.folder / "state.jsonl"
+        torn = 0
+        for number, raw in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else (), 1):
+            try:
+                line = msgspec.json.decode(raw, type=Line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                torn = torn or number
+                continue
+            if torn:
+                break
+            yield line
+        else:
+            if torn != 1:
+                return
+        raise ConfigError(f"{path}: line {torn} is damaged; move the folder away to begin with a new exchange")
+
+    def rewrite(self, line: Line) -> None:
+        """Starts the state file anew with one line that says everything."""
+        path = self.folder / "state.jsonl"
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(msgspec.json.encode(line) + b"\n")
+        fresh.replace(path)
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self.appended_bytes = 0
+
+    def append(self, line: Line) -> None:
+        data = msgspec.json.encode(line) + b"\n"
+        _write(self._fd, data)
+        self.appended_bytes += len(data)
+
+    def tape(self, symbol: str) -> Tape:
+        """The trades before this start; the file is two generations of `2 × trades_kept` rows at most."""
+        tape = Tape(self.trades_kept)
+        path = self._tape_path(symbol)
+        for gone in self._of_other_eras(symbol):
+            gone.unlink()
+        old = path.with_suffix(".old")
+        for file in (old, path):
+            if file.exists():
+                tape.load(file.read_bytes())
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        rows = os.fstat(fd).st_size // ROW.size
+        os.ftruncate(fd, rows * ROW.size)
+        self._tapes[symbol] = (fd, rows)
+        return tape
+
+    def print(self, symbol: str, trades: list) -> None:
+        fd, rows = self._tapes[symbol]
+        if rows >= 2 * self.trades_kept:
+            os.close(fd)
+            path = self._tape_path(symbol)
+            path.replace(path.with_suffix(".old"))
+            fd, rows = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 0
+        _write(fd, b"".join([trade.packed() for trade in trades]))
+        self._tapes[symbol] = (fd, rows + len(trades))
+
+    def _tape_path(self, symbol: str) -> Path:
+        return self.folder / (f"trades-{symbol}.{self.era}.bin" if self.era else f"trades-{symbol}.bin")
+
+    def _of_other_eras(self, symbol: str) -> list[Path]:
+        """Tapes whose ids mean nothing any more."""
+        mine = self._tape_path(symbol)
+        return [p for p in self.folder.glob("trades-*") if p.name.split(".")[0] == f"trades-{symbol}" and p.stem != mine.stem]
+
+    def position(self, identity: str) -> int:
+        """How many lines of this capture were taken by its clients before; 0 for another capture."""
+        self._position = os.open(self.folder / "position", os.O_RDWR | os.O_CREAT, 0o600)
+        number, _, whose = os.pread(self._position, 4096, 0).decode(errors="replace").rstrip("\n").partition(" ")
+        found = int(number) if whose == identity and number.isdigit() else 0
+        os.ftruncate(self._position, 0)
+        os.pwrite(self._position, f"{found:020d} {identity}\n".encode(), 0)
+        return found
+
+    def save_position(self, position: int) -> None:
+        os.pwrite(self._position, b"%020d" % position, 0)
+
+    def mark_ended(self) -> None:
+        """Tells `mesh up` that this replay is over: the next one of the capture begins in a folder of its own."""
+        (self.folder / "ended").touch()
+
+    def close(self) -> None:
+        for fd in (self._fd, self._position, self._lock, *(fd for fd, _ in self._tapes.values())):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _write(fd: int, data: bytes) -> None:
+    """All of it, or OSError: a full disk stops the exchange rather than letting it say what it cannot remember."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class Capture:
+    """The lines of chained files, gzip or plain, as far as they can be read; `error` says why not further."""
+
+    def __init__(self, paths: list[Path]):
+        self.paths = paths
+        self.error = ""
+        self.survey = Survey()
+
+    def lines(self) -> Iterator[str]:
+        for path in self.paths:
+            yield from self._lines_of(path)
+
+    def _lines_of(self, path: Path, tell: Callable[[int], object] = lambda done: None) -> Iterator[str]:
+        try:
+            with path.open("rb") as file:
+                for number, line in enumerate(lines_of(file)):
+                    if number % 1000 == 0:
+                        tell(file.tell())
+                    yield line
+        except (OSError, zlib.error, EOFError) as error:
+            if not self.error:
+                self.error = f"{path} ends early: {error}; what could be read before that is served"
+                log.error(self.error)
+
+    def identity(self) -> str:
+        return " ".join(f"{path.name}:{path.stat().st_size}" for path in self.paths)[:4000]
+
+    def read_whole(self, folder: Path, tell: Callable[[int], object] = lambda done: None) -> Survey:
+        """The survey of all lines, which is kept in `folder` for the next start. `tell`: bytes of the files read so far.
+
+        Raises ConfigError for files that cannot be read, or of which nothing can be served.
+        """
+        try:
+            stamps = " ".join(f"{path}:{path.stat().st_size}:{path.stat().st_mtime_ns}" for path in self.paths)
+        except OSError as error:
+            raise ConfigError(f"exchange.replay: a capture cannot be read: {error}") from None
+        survey = _kept(folder / SURVEY, stamps)
+        if survey is None:
+            survey = self._survey(tell)
+            survey.identity = stamps
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            write_file(folder / SURVEY, msgspec.json.encode(survey))
+        if why := survey.refusal():
+            raise ConfigError(f"exchange.replay: {why}")
+        self.survey, self.error = survey, survey.error
+        return survey
+
+    def _survey(self, tell: Callable[[int], object]) -> Survey:
+        surveyor = Surveyor()
+        before = 0
+        for path in self.paths:
+            self.error, earlier = "", self.error
+            surveyor.take(f"the capture {path}", self._lines_of(path, lambda done, before=before: tell(before + done)))  # type: ignore[misc]
+            if self.error and path.is_file() and not surveyor.survey.lines or not path.is_file():
+                raise ConfigError(f"exchange.replay: a capture cannot be read: {self.error}")
+            self.error = earlier or self.error
+            before += path.stat().st_size
+        return surveyor.end(self.error)
+
+
+def _kept(path: Path, identity: str) -> Survey | None:
+    """A survey made before, if it is of just these files and of this version."""
+    try:
+        survey = msgspec.json.decode(path.read_bytes(), type=Survey)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return survey if survey.format == FORMAT and survey.identity == identity else None

@@ -1,0 +1,83 @@
+"""The ledger's files: append-only, one after the other, the oldest removed beyond a bound. Written before anything is told.
+
+Each file `ledger-<number of its first row>.bin` begins with the format and the books as they stand, so it can be read
+without those before it. A start begins a new file; what a crash left half written at the end of the last one is cut off.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nodes.exchange.core import Done
+from nodes.exchange.ledger import Ledger, whole
+
+FILE_BYTES_MAX = 32 << 20
+
+
+class LedgerFiles:
+    """`clock_ms` is the exchange's clock; `books`, set later, gives (symbol, update id, levels) of every book."""
+
+    def __init__(self, folder: Path, market: str, bytes_max: int, clock_ms: Callable[[], int]):
+        self.folder, self.bytes_max, self.clock_ms = folder, bytes_max, clock_ms
+        self.file_bytes_max = min(FILE_BYTES_MAX, bytes_max // 4)
+        self.books: Callable[[], list[tuple[str, int, list]]] = list
+        self.era = 0  # of those books
+        self.bytes = 0  # of the file that is open
+        self.removed = 0  # files, since this start
+        self._fd = -1
+        self.ledger = Ledger(market, self._next_number())
+        self._open()
+
+    def take(self, done: Done, now_ms: int) -> None:
+        """hooks.Ledger: what has happened, before anyone hears of it. OSError stops the exchange."""
+        self.ledger.happened(done.happened, now_ms)
+        for text in done.told.events:
+            self.ledger.add("event", now_ms, text)
+        self._flush()
+        if self.bytes > self.file_bytes_max:
+            self._open()  # here the books are what the rows have made of them
+
+    def record(self, kind: str, *values: Any) -> None:
+        """A row of its own, at once: what a fault is about to do."""
+        self.ledger.add(kind, self.clock_ms(), *values)
+        self._flush()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("ledger-*.bin"))
+
+    def _next_number(self) -> int:
+        for path in reversed(self._files()):
+            size, number = whole(path.read_bytes())
+            os.truncate(path, size)
+            if number:
+                return number
+            path.unlink()  # nothing whole is in it
+        return 1
+
+    def _open(self) -> None:
+        self.close()
+        path = self.folder / f"ledger-{self.ledger.number:020d}.bin"
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
+        self.bytes = 0
+        self.ledger.head(self.books(), self.clock_ms(), self.era)
+        self._flush()
+        files = self._files()
+        total = sum(file.stat().st_size for file in files)
+        for file in files[:-1]:
+            if total <= self.bytes_max - self.file_bytes_max:
+                break
+            total -= file.stat().st_size
+            file.unlink()
+            self.removed += 1
+
+    def _flush(self) -> None:
+        view = memoryview(self.ledger.batch())
+        self.bytes += len(view)
+        while view:
+            view = view[os.write(self._fd, view) :]

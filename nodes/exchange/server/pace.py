@@ -1,0 +1,174 @@
+"""The local venue's market in time: a synthetic one by the clock, a replayed one at its own pace."""
+
+import asyncio
+import logging
+import math
+import time
+
+from nodes.exchange.market.captures import SERVED_DEPTH, is_snapshot, recv_ns
+from nodes.exchange.market.pace import Pace
+from nodes.exchange.protocol import VenueError
+from nodes.exchange.server.running import GONE, Running
+
+SNAPSHOT_S = 2.0  # a replay waits so long at the capture's first snapshot for every line to ask for it
+SUBSCRIBERS_S = 5.0  # a market waits so long for what its lines have to do first, and then goes on without them
+TOLD_MAX = 20  # lines left out that are told one by one; all are counted, by reason
+BATCH_FRAMES = 256  # of a replay between two looks at the clients
+BEHIND_MS_MAX = 1000.0  # a process that was away for longer goes on from now
+log = logging.getLogger("exchange")
+
+
+async def run_market(running: Running) -> None:
+    try:
+        await (_replay(running) if running.capture else _synthetic(running))
+    except VenueError as error:
+        if error is not GONE:
+            raise
+
+
+async def _synthetic(running: Running) -> None:
+    await _lines_subscribed(running, SUBSCRIBERS_S)
+    depth_ms = running.true_ms()
+    while not running.ctx.stop.is_set():
+        if not await _up(running):
+            return
+        now = running.true_ms()
+        for flow in running.core.flows:
+            flow.skew_ms = running.skew_ms
+            if now - flow.due_ms > BEHIND_MS_MAX or flow.due_ms - now > 60_000:
+                flow.skip(now)  # stopped, or suspended
+            flow.run(now)
+        if now >= depth_ms or depth_ms - now > BEHIND_MS_MAX:
+            for symbol, market in running.core.markets.items():
+                if symbol not in running.core.desk.unknown:
+                    market.flush_depth(running.now_ms())
+            publish_derived(running)
+            depth_ms = max(depth_ms + 100, now) if now >= depth_ms else now + 100
+        running.publish(running.commit())
+        due = min(depth_ms, *(flow.due_ms for flow in running.core.flows))
+        await asyncio.sleep(max((due - running.true_ms()) / 1000, 0.001))
+
+
+def publish_derived(running: Running) -> None:
+    """Partial depth, klines and tickers, every 100 ms, for those who listen."""
+    now_ms = running.now_ms()
+    for symbol, derived in running.core.derived.items():
+        if symbol in running.core.desk.unknown:
+            continue
+        for stream, data in derived.frames(now_ms, running.hub.wanted(symbol)):
+            running.hub.publish(stream, data)
+
+
+async def run_derived(running: Running) -> None:
+    """In a replay; a synthetic market publishes them with its depth."""
+    while running.capture and await running.sleep(0.1):
+        publish_derived(running)
+
+
+async def _up(running: Running) -> bool:
+    """Waits while the exchange is down (a fault); False when the node was stopped."""
+    while running.down and not running.ctx.stop.is_set():
+        await asyncio.sleep(0.01)
+    return not running.ctx.stop.is_set()
+
+
+async def _replay(running: Running) -> None:
+    assert running.capture is not None
+    line = next(running.lines, None)
+    if line is not None:
+        await _lines_subscribed(running, math.inf)
+    if running.ctx.stop.is_set():
+        return
+    await _replay_from(running, line)
+    running.ended = not running.ctx.stop.is_set()
+    if running.ended:
+        running.replay.error = running.capture.error or running.replay.error
+        log.info(
+            "the capture has ended after %d lines, %d frames; %s",
+            running.replay.position, running.replay.frames, running.replay.error or "no error",
+        )  # fmt: skip
+        for reason, count in running.replay.not_served.most_common():
+            log.warning("%d of its lines were not served: %s", count, reason)
+        running.wake()
+        await _taken(running, 0)
+        running.state.mark_ended()
+
+
+async def _lines_subscribed(running: Running, patience_s: float) -> None:
+    """Waits until as many connections as there are lines have subscribed, so that none misses the beginning."""
+    deadline = time.monotonic() + patience_s
+    while len(running.hub.subscribed()) < running.exchange.lines and not running.ctx.stop.is_set():
+        if time.monotonic() > deadline:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def _replay_from(running: Running, line: str | None) -> None:
+    """Passes lines on at their pace until the capture ends or the node is stopped."""
+    speed, limit = running.exchange.speed, running.exchange.client_bytes_max
+    pace, first_s = Pace(), time.monotonic()
+    sent = 0
+    opened = False
+    while line is not None and await _up(running):
+        following = next(running.lines, None)
+        elapsed_ns = pace.elapsed(recv_ns(line), recv_ns(following) if following else 0)
+        if speed:
+            wait_s = first_s + elapsed_ns / 1e9 / speed - time.monotonic()
+            if wait_s > 0:
+                await _taken(running, limit)
+                if not await running.sleep(wait_s):
+                    return
+        if not opened and is_snapshot(line):
+            opened = True
+            await _open_book(running, line)
+            pace, first_s = Pace(), time.monotonic()
+        else:
+            _pass(running, line)
+        line = following
+        sent += 1
+        if sent % BATCH_FRAMES == 0:
+            await _taken(running, limit if speed else 0)
+
+
+async def _open_book(running: Running, line: str) -> None:
+    """Passes the capture's first snapshot when every line has asked for one, as its recorder had: so each gets it as
+    it was recorded, and no change after it is missing before it."""
+    deadline = time.monotonic() + SNAPSHOT_S
+    while running.depth_waiting < running.exchange.lines and time.monotonic() < deadline and not running.ctx.stop.is_set():
+        await asyncio.sleep(0.001)
+    _pass(running, line)
+    while running.depth_waiting and time.monotonic() < deadline:
+        await asyncio.sleep(0)
+
+
+def _pass(running: Running, line: str) -> None:
+    frame = running.replay.pass_line(line, running.now_ms())
+    running.publish(running.commit())
+    if frame is None:
+        if running.replay.refused <= TOLD_MAX:
+            log.warning(running.replay.error)
+    elif frame.stream:
+        # at its own pace a client can keep up, and is cut off if it does not; a faster replay waits for all of them
+        cut = 0 < running.exchange.speed <= 1
+        running.hub.publish(frame.stream, frame.data, cut=cut, whole=frame.text)
+        name = f"{frame.symbol.lower()}@{SERVED_DEPTH}"
+        if frame.kind == "depth" and frame.stream != name:
+            running.hub.publish(name, frame.data, cut=cut)
+    else:
+        running.wake()
+
+
+async def _taken(running: Running, bytes_max: int) -> None:
+    """Waits until no client has more than so much unsent; at speed 0, until there is a client at all.
+
+    The position is written when nothing is unsent: after a kill the replay repeats what nobody had, which clients
+    recognise by the ids."""
+    await asyncio.sleep(0)
+    while not running.ctx.stop.is_set():
+        clients = running.hub.subscribed()
+        waiting = max((c.waiting_bytes for c in clients), default=0)
+        if not waiting:
+            running.state.save_position(running.replay.position)
+        if waiting <= bytes_max and (clients or running.exchange.speed or running.ended):
+            return
+        await asyncio.sleep(0.001)

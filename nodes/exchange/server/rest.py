@@ -1,0 +1,112 @@
+"""The local venue's REST door: HTTP in and out around the pure operations of nodes/exchange/api/api.py."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from nodes.exchange.api import api, time_units
+from nodes.exchange.faults.hooks import Asked, Fault
+from nodes.exchange.orders.desk import OWNER
+from nodes.exchange.protocol import NotYet, Params, VenueError, form, rest_payload
+from nodes.exchange.server.faults import PATH as FAULTS
+from nodes.exchange.server.faults import FaultsDoor
+from nodes.exchange.server.running import Running
+
+REPLAY = "/tickmesh/v1/replay"
+
+
+class RestDoor:
+    def __init__(self, running: Running):
+        self.running = running
+        self.faults_door = FaultsDoor(running)
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """The one place where every REST request arrives; the fault layer sees it first."""
+        path, _, query = request.raw_path.partition("?")
+        if path == REPLAY and request.method == "GET":
+            return reply(200, msgspec.json.encode(self.running.progress()))
+        if path == FAULTS:
+            return await self.faults_door.answer(request)
+        faults = self.running.faults
+        fault = faults.on_request(Asked("rest", f"{request.method} {path}", request.remote or "")) if faults else None
+        if fault is None:
+            return await self._usual(request, path, query)
+        return await self._faulty(fault, request, path, query)
+
+    async def _usual(self, request: web.Request, path: str, query: str) -> web.Response:
+        running, address = self.running, request.remote or ""
+        limits = running.core.venue.limits
+        more: dict[str, str] = {}
+        micro = False
+        try:
+            body = (await request.read()).decode() if request.method != "GET" and request.can_read_body else ""
+            micro = time_units.microseconds(request.headers.get("X-MBX-TIME-UNIT"))
+            operation, params = self._asked(request.method, path, query, body, address)
+            key = request.headers.get("X-MBX-APIKEY", "")
+            status, answer = 200, await self._call(operation, params, rest_payload(query, body), key)
+            if operation.free:
+                limits.weight.add(address, -operation.weight_of(params), running.now_ms())
+            if operation.order:
+                more = limits.order_headers(OWNER, running.now_ms())
+        except VenueError as error:
+            status, answer = error.status, msgspec.json.encode(error.body())
+            self._commit_half(error)
+            if error.retry_at_ms:
+                more = {"Retry-After": str(max(-(-(error.retry_at_ms - running.now_ms()) // 1000), 1))}
+        except UnicodeDecodeError:
+            status, answer = 400, b'{"code":-1100,"msg":"Illegal characters found in a parameter."}'
+        except web.HTTPRequestEntityTooLarge:
+            status, answer = 413, b'{"code":-1100,"msg":"The request body is too large."}'
+        answer = time_units.answer(answer) if micro else answer
+        return reply(status, answer, limits.weight_headers(address, running.now_ms()) | more)
+
+    def _asked(self, method: str, path: str, query: str, body: str, address: str) -> tuple[api.Operation, Params]:
+        """Which operation, with which parameters, once it is within the limits. What is no request weighs 1."""
+        limits, now_ms = self.running.core.venue.limits, self.running.now_ms()
+        try:
+            operation, params = api.find(method, path), Params(form(query, body))
+        except VenueError:
+            limits.admit(address, 1, now_ms)
+            raise
+        limits.admit(address, operation.weight_of(params), now_ms)
+        return operation, params
+
+    async def _call(self, operation: api.Operation, params: Params, payload: str, key: str) -> bytes:
+        running = self.running
+        while True:
+            try:
+                result = api.answer(running.core.venue, operation, params, payload, key, running.now_ms())
+                break
+            except NotYet:
+                await running.market_moved()
+        told = running.commit()
+        answer = result.encode() if isinstance(result, str) else msgspec.json.encode(result)
+        running.publish(told)
+        return answer
+
+    def _commit_half(self, error: VenueError) -> None:
+        """A cancelReplace that half succeeded has happened, although it is answered as an error."""
+        if error.data is not None:
+            self.running.publish(self.running.commit())
+
+    async def _faulty(self, fault: Fault, request: web.Request, path: str, query: str) -> web.StreamResponse:
+        answer = web.Response(status=200)
+        if fault.enter_s:
+            await asyncio.sleep(fault.enter_s)
+        if fault.execute:
+            answer = await self._usual(request, path, query)
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
+        if fault.cut:
+            if request.transport is not None:
+                request.transport.abort()
+            return answer
+        if not fault.status:
+            return answer
+        return web.Response(status=fault.status, body=fault.body, content_type=fault.content_type, headers=fault.headers)
+
+
+def reply(status: int, body: bytes, headers: Any = None) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json", headers=headers)

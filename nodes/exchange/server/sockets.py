@@ -1,0 +1,186 @@
+"""The local venue's websocket doors: market streams and the WS-API, around nodes/exchange/api/streams.py."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from aiohttp import WSMsgType, web
+
+from nodes.exchange.api import control, time_units, ws_api
+from nodes.exchange.api.streams import Client, control_frame, user_frame
+from nodes.exchange.faults.hooks import Asked, Fault
+from nodes.exchange.protocol import VenueError
+from nodes.exchange.server.running import Running
+
+MESSAGE_BYTES_MAX = 1 << 16  # of a client's message
+CLOSING_S = 5.0
+
+
+class SocketDoors:
+    def __init__(self, running: Running):
+        self.running = running
+
+    async def market(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := await self._refused(request, "ws")) is not None:
+            return refusal
+        wrapped, wanted = control.opening(request.path, dict(request.query))
+        opened = await self._open(request, "ws", wrapped)
+        if opened is None:
+            return web.Response(status=400)
+        ws, client = opened
+        hub, streams_max = self.running.hub, self.running.exchange.limits.streams_max
+        for stream in wanted[:streams_max]:
+            hub.subscribe(client, stream)
+        self._opened(client, request.path)
+        await self._converse(ws, client, lambda text: client.say(control.answer(hub, client, text, streams_max)))
+        return ws
+
+    async def orders(self, request: web.Request) -> web.StreamResponse:
+        if (refusal := await self._refused(request, "ws-api-connect")) is not None:
+            return refusal
+        opened = await self._open(request, "ws-api", False)
+        if opened is None:
+            return web.Response(status=400)
+        ws, client = opened
+        client.limits = request.query.get("returnRateLimits", "true") != "false"
+        self._opened(client, request.path)
+        await self._converse(ws, client, lambda text: self._order_request(client, text))
+        return ws
+
+    async def _open(self, request: web.Request, door: str, wrapped: bool) -> tuple[web.WebSocketResponse, Client] | None:
+        """The upgrade; None when the client has gone meanwhile. Deflate is negotiated for those who compress what they
+        send; what they get is not compressed, which the extension permits, so a frame is encoded once for all."""
+        ws = web.WebSocketResponse(autoping=False, compress=True, max_msg_size=MESSAGE_BYTES_MAX)
+        await ws.prepare(request)
+        if request.transport is None:
+            return None
+        client = self.running.client(request.transport, door, wrapped, request.remote or "")
+        client.micro = time_units.microseconds(request.query.get("timeUnit"))
+        return ws, client
+
+    def _order_request(self, client: Client, text: str) -> None:
+        """The one place where every WS-API request arrives; the fault layer sees it first."""
+        faults = self.running.faults
+        fault = faults.on_request(Asked("ws-api", ws_api.method_of(text), client.address, client)) if faults else None
+        if fault is None:
+            self._usual(client, text)
+        elif fault.enter_s:
+            asyncio.get_running_loop().call_later(fault.enter_s, self._faulty_later, fault, client, text)
+        else:
+            self._faulty(fault, client, text)
+
+    def _usual(self, client: Client, text: str, say: Callable[[bytes], None] | None = None) -> None:
+        running = self.running
+        answer = ws_api.answer(running.core.venue, client, text, running.now_ms())
+        told = running.commit()
+        (say or client.say)(answer)
+        if client.ended is not None:
+            event = f'{{"e":"eventStreamTerminated","E":{running.now_ms()}}}'
+            client.send(user_frame(event, client.ended, client.micro), "user")
+            client.ended = None
+        running.publish(told)
+
+    def _faulty_later(self, fault: Fault, client: Client, text: str) -> None:
+        """Nobody waits for it: what `_converse` does with an exchange that goes down is done here."""
+        try:
+            self._faulty(fault, client, text)
+        except VenueError:
+            client.transport.abort()
+
+    def _faulty(self, fault: Fault, client: Client, text: str) -> None:
+        real: list[bytes] = []
+        if fault.execute:
+            self._usual(client, text, real.append)
+        if fault.cut:
+            client.transport.abort()
+            return
+        answers = [ws_api.fault_reply(text, fault.status, fault.body)] if fault.status else real
+        for answer in answers:
+            if fault.delay_s:
+                asyncio.get_running_loop().call_later(fault.delay_s, client.say, answer)
+            else:
+                client.say(answer)
+
+    async def _refused(self, request: web.Request, door: str) -> web.StreamResponse | None:
+        """What a handshake is answered instead of an upgrade; None to let it in."""
+        faults, address = self.running.faults, request.remote or ""
+        fault = faults.on_request(Asked(door, request.path, address)) if faults else None
+        if fault is None:
+            return self._beyond_limits(request, door, address)
+        if fault.delay_s:
+            await asyncio.sleep(fault.delay_s)
+        if not fault.cut and not fault.status:
+            return None
+        if fault.cut and request.transport is not None:
+            request.transport.abort()
+        return web.Response(status=fault.status or 503, body=fault.body, content_type=fault.content_type, headers=fault.headers)
+
+    def _beyond_limits(self, request: web.Request, door: str, address: str) -> web.Response | None:
+        limits, now_ms = self.running.core.venue.limits, self.running.now_ms()
+        try:
+            time_units.microseconds(request.query.get("timeUnit"))
+            limits.connect(address, now_ms)
+            if door == "ws-api-connect":
+                limits.admit(address, ws_api.CONNECT_WEIGHT, now_ms)
+        except VenueError as error:
+            retry = {"Retry-After": str(max(-(-(error.retry_at_ms - now_ms) // 1000), 1))} if error.retry_at_ms else None
+            return web.json_response(error.body(), status=error.status, headers=retry)
+        return None
+
+    def _opened(self, client: Client, path: str) -> None:
+        if self.running.faults:
+            self.running.faults.opened(client, path)
+
+    async def _converse(self, ws: web.WebSocketResponse, client: Client, answer: Callable[[str], None]) -> None:
+        """Hands every text message to `answer`, inside the message's own turn: no task, no queue."""
+        messages_max = self.running.exchange.limits.messages_per_s if client.door == "ws" else 0
+        try:
+            async for message in ws:
+                if messages_max and client.messages_this_second(time.monotonic()) > messages_max:
+                    # pings and pongs count too (venues.md §1.2)
+                    close(client, 1008, "Too many requests")
+                    break
+                if message.type is WSMsgType.TEXT:
+                    answer(message.data)
+                elif message.type is WSMsgType.PING:
+                    client.send(control_frame(0xA, bytes(message.data)), "pong")
+                elif message.type is WSMsgType.PONG:
+                    client.ponged(bytes(message.data))
+                elif message.type is WSMsgType.BINARY:
+                    answer("binary")
+        except VenueError:
+            client.transport.abort()  # the exchange is going down: no answer is the honest one
+        finally:
+            self.running.hub.remove(client)
+            if self.running.faults:
+                self.running.faults.closed(client)
+
+
+def close(client: Client, code: int, reason: str = "") -> None:
+    """A close frame, then the end of the connection once what waits has left."""
+    client.send(control_frame(8, code.to_bytes(2) + reason.encode()), "close")
+    client.dead = True
+    client.transport.close()
+    asyncio.get_running_loop().call_later(CLOSING_S, client.transport.abort)  # for who does not take what waits
+
+
+def keep_alive(running: Running, now_s: float, ping: bool) -> None:
+    """Pings whoever is due, ends whoever never answers or has lived for too long."""
+    exchange = running.exchange
+    for client in list(running.hub.clients):
+        if client.dead:
+            continue
+        age_s = now_s - client.opened_s
+        if client.silent_s(now_s) > exchange.pong_s:
+            running.hub.cut(client)
+        elif age_s >= exchange.life_s:
+            close(client, 1008, "Disconnected: the connection has reached its maximum life")
+        elif age_s >= exchange.life_s - exchange.notice_s and not client.warned:
+            warn(running, client)
+        if ping and not client.dead:
+            client.ping(str(running.now_ms()).encode(), now_s)
+
+
+def warn(running: Running, client: Client) -> None:
+    client.warned = True
+    client.say(client.shutdown_event(running.now_ms()))

@@ -1,0 +1,1 @@
+"""Turns signals into intents: state, sizes, risk. A pure function of the log, and the node around it."""

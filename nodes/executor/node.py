@@ -1,0 +1,307 @@
+"""Signals in, order intents out: styles propose, risk approves or refuses, orders and position follow from the log.
+
+When it dies: the checkpoint is loaded and the log replayed from there; the same intents come out again, and what was
+said already is not said again. It never talks to a venue: the session acts on intents that it reads in the log.
+"""
+
+import struct
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from bus.config import Config
+from bus.schema import DTYPES, Action, Kind
+from bus.wire import HEADER_SIZE, Event, encode
+from nodes.executor import risk, styles
+from nodes.executor.orders import FINAL, Order
+from nodes.executor.risk import Refused, Rules
+from nodes.executor.sizes import Sizes
+from nodes.executor.state import State
+from nodes.executor.styles import Quote
+
+READS = (
+    Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run,
+)  # fmt: skip
+WRITES = (Kind.intent,)
+
+MS = 1_000_000
+CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
+MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
+
+# The same fields in the same order as in schema.py; a test compares them.
+INSTRUMENT = struct.Struct("<iiqqqqq")
+QUOTE = struct.Struct("<qqqqqq")
+SIGNAL = struct.Struct("<16sddqq")
+INTENT = struct.Struct("<36s36sBbBBIqqqq")
+UPDATE = struct.Struct("<36sIqBbBBiqqqq16s80s")
+FILL = struct.Struct("<36sbBHqqqqq8sq16s")
+STRUCTS = {
+    Kind.instrument: INSTRUMENT, Kind.quote: QUOTE, Kind.signal: SIGNAL, Kind.intent: INTENT, Kind.update: UPDATE,
+    Kind.fill: FILL,
+}  # fmt: skip
+assert all(DTYPES[kind].itemsize == layout.size for kind, layout in STRUCTS.items())
+
+
+def code_hash() -> str:
+    """16 hex digits over the sources that decide: this folder's, and those of nodes/orders."""
+    folder = Path(__file__).parent
+    digest = sha256()
+    for path in (*sorted(folder.glob("*.py")), *sorted((folder.parent / "orders").glob("*.py"))):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+class Step:
+    """Pure: the intents and the state follow from the events of READS alone, however they are cut into lists."""
+
+    def __init__(self, config: Config, instance: str = ""):
+        self.settings = config.executor
+        self.subject = config.instrument(self.settings.instrument).subject
+        self.name = f"executor-{instance}" if instance else "executor"
+        self.state = State()
+        self._code = code_hash()
+        self._ttl_ns = self.settings.order_ttl_ms * MS
+        self._stale_ns = self.settings.stale_ms * MS
+        self._intent_ttl_ns = self.settings.intent_ttl_ms * MS
+        self._sizes: Sizes | None = None
+        self._limits = risk.Limits(0, 0, 0, 0)
+        self._said: list[bytearray] = []
+        self._k = 0
+        self._handlers = {
+            int(Kind.quote): self._on_quote,
+            int(Kind.signal): self._on_signal,
+            int(Kind.update): self._on_update,
+            int(Kind.fill): self._on_fill,
+            int(Kind.intent): self._on_intent,
+            int(Kind.instrument): self._on_instrument,
+        }
+        self._reads = frozenset(int(kind) for kind in READS)
+
+    def step(self, events: list[Event]) -> list[bytearray]:
+        """The intents that `events` cause, in order."""
+        self._said = []
+        state, mark_ns = self.state, self._stale_ns // MARKS
+        for event in events:
+            if event.kind not in self._reads:
+                continue
+            self._k = 0
+            now_ns = event.seq_ns
+            if not state.marks or now_ns - state.marks[-1][1] >= mark_ns:
+                self._mark(event.seq, now_ns)
+            if event.kind == Kind.run:
+                self._on_run(event)
+            elif event.subject == self.subject and (handler := self._handlers.get(event.kind)):
+                handler(event)
+            if state.due_ns and now_ns >= state.due_ns:
+                self._cancel_due(event)
+        return self._said
+
+    # What the log tells
+
+    def _on_run(self, event: Event) -> None:
+        if event.producer == "sequencer":
+            self.state.log_id = str(event.map().get("log_id", self.state.log_id))[:16]
+
+    def _on_instrument(self, event: Event) -> None:
+        self.state.rules = Rules(*INSTRUMENT.unpack_from(event.raw, HEADER_SIZE)[:6])
+        self._prepare()
+
+    def _on_quote(self, event: Event) -> None:
+        last = HEADER_SIZE + (event.count - 1) * QUOTE.size
+        self.state.quote = QUOTE.unpack_from(event.raw, last)[1:5]
+        self.state.quote_ns = event.seq_ns
+
+    def _on_intent(self, event: Event) -> None:
+        """Ours, or of an executor with other settings that ran before: its orders are in the world all the same."""
+        for at in range(HEADER_SIZE, event.size, INTENT.size):
+            intent_id, target, action, side, order_type, force, _, price, lots, _, _ = INTENT.unpack_from(event.raw, at)
+            client_order_id = _text(intent_id)
+            if event.producer == self.name:
+                for phantom in self.state.phantoms(event.cause_seq, event.k):
+                    self.state.forget(phantom)
+            if action == Action.CANCEL:
+                if (cancelled := self.state.find(_text(target))) is not None:
+                    self.state.remember_cancel(client_order_id, cancelled)
+                continue
+            order = self.state.find(client_order_id)
+            if order is None:
+                order = self._adopt(client_order_id, side, order_type, force, price, lots, event.seq_ns)
+            order.confirmed = True
+
+    def _on_update(self, event: Event) -> None:
+        for at in range(HEADER_SIZE, event.size, UPDATE.size):
+            (raw_id, _, order_id, status, side, order_type, force, _, price, lots, filled, *_) = UPDATE.unpack_from(
+                event.raw, at
+            )
+            client_order_id = _text(raw_id)
+            if client_order_id in self.state.cancel_ids:
+                continue  # a refused cancel says nothing of the order; it is asked again in time
+            order = self.state.find(client_order_id)
+            if order is None:
+                if status in FINAL or lots <= 0:
+                    continue
+                order = self._adopt(client_order_id, side, order_type, force, price, lots, event.seq_ns)
+            order.confirmed = True
+            self.state.update(order, status, filled, order_id)
+
+    def _adopt(self, client_order_id: str, side: int, order_type: int, force: int, price: int, lots: int, now_ns: int) -> Order:
+        """An order that we did not make in this life: after other settings, or of a tail that a power cut took."""
+        order = Order(
+            client_order_id, side, order_type, force, price, lots, now_ns, cancel_ns=now_ns + self._ttl_ns, confirmed=True
+        )
+        self.state.add(order)
+        return order
+
+    def _on_fill(self, event: Event) -> None:
+        for at in range(HEADER_SIZE, event.size, FILL.size):
+            raw_id, side, _, _, _, trade_id, price, lots, fee, asset, *_ = FILL.unpack_from(event.raw, at)
+            self.state.fill(_text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+
+    # What we do
+
+    def _on_signal(self, event: Event) -> None:
+        _, value, _, _, _ = SIGNAL.unpack_from(event.raw, event.size - SIGNAL.size)
+        if not abs(value) >= self.settings.signal_threshold:  # NaN too
+            return
+        state = self.state
+        state.signals += 1
+        if state.rules is None or self._sizes is None or not state.log_id:
+            state.refuse("not_ready")
+            return
+        mark_seq, mark_ns = state.marks[0]
+        if event.cause_seq < mark_seq and event.seq_ns - mark_ns >= self._stale_ns:
+            state.refuse("stale_signal")
+            return
+        quote = Quote(*state.quote)
+        style = self.settings.styles[state.turn % len(self.settings.styles)]
+        # at the bid, the lower of both prices: what is worth enough there is worth enough wherever it is offered
+        draft = styles.draft(style, 1 if value > 0 else -1, quote, self._sizes.order(quote.bid_ticks))
+        limits = self._limits._replace(position_max_lots=self._sizes.position(quote.bid_ticks))
+        answer = risk.check(
+            draft, quote, state.quote_ns, event.seq_ns, state.rules, limits, state.position.lots,
+            state.orders.values(), state.bucket,
+        )  # fmt: skip
+        if isinstance(answer, Refused):
+            state.refuse(answer.reason)
+            if answer.reason == "own_order":
+                self._make_way(draft.side, event.seq_ns)
+            return
+        state.turn += 1
+        k = self._k
+        side, order_type, force, price_ticks, lots, _ = answer.draft
+        client_order_id = self._say(event, b"", Action.NEW, side, order_type, force, price_ticks, lots)
+        order = Order(client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, event.seq, k)
+        order.cancel_ns = event.seq_ns + self._ttl_ns
+        state.add(order)
+
+    def _make_way(self, side: int, now_ns: int) -> None:
+        """The signal has turned: what rests on the other side is cancelled now, not when its time is over."""
+        for order in self.state.orders.values():
+            if order.side == -side and order.resting and not order.cancels:
+                order.cancel_ns = now_ns
+                self.state.due_ns = now_ns
+
+    def _cancel_due(self, event: Event) -> None:
+        """Orders beyond their time, in whatever state: a cancel makes the session find out. Again, ever more rarely."""
+        state, now_ns = self.state, event.seq_ns
+        due_ns = 0
+        for order in state.orders.values():
+            if order.final:
+                continue
+            if order.cancel_ns <= now_ns and self._is_ours(order):
+                pause_ns = max(self._ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
+                order.cancels += 1
+                order.cancel_ns = now_ns + pause_ns
+                target = order.client_order_id.encode()
+                cancel_id = self._say(event, target, Action.CANCEL, order.side, order.order_type, 0, 0, 0)
+                state.remember_cancel(cancel_id, order)
+                state.cancels += 1
+            if order.cancel_ns > now_ns:
+                due_ns = min(due_ns or order.cancel_ns, order.cancel_ns)
+        state.due_ns = due_ns
+
+    def _is_ours(self, order: Order) -> bool:
+        """Somebody's own orders on this account count in the exposure, but are theirs to cancel."""
+        return bool(self.state.log_id) and order.client_order_id[:1] == "t" and order.client_order_id[17:18] == "-"
+
+    def _say(
+        self, cause: Event, target: bytes, action: int, side: int, order_type: int, force: int, price: int, lots: int
+    ) -> str:
+        client_order_id = f"t{self.state.log_id}-{cause.seq:x}-{self._k}"
+        record = INTENT.pack(
+            client_order_id.encode(), target, action, side, order_type, force, 0, price, lots,
+            cause.seq_ns + self._intent_ttl_ns, 0,
+        )  # fmt: skip
+        self._said.append(encode(Kind.intent, self.subject, record, k=self._k, cause_seq=cause.seq))
+        self._k += 1
+        self.state.intents += 1
+        return client_order_id
+
+    def _mark(self, seq: int, now_ns: int) -> None:
+        """Keeps one mark that is older than stale_ns, if there is one, and those after it."""
+        marks = self.state.marks
+        marks.append((seq, now_ns))
+        while len(marks) > 1 and now_ns - marks[1][1] >= self._stale_ns:
+            del marks[0]
+
+    def _prepare(self) -> None:
+        """What follows from settings and instrument, so it is not part of the state."""
+        rules, settings = self.state.rules, self.settings
+        if rules is None:
+            return
+        self._sizes = Sizes(settings, rules)
+        period_ns = round(risk.SECOND / settings.orders_per_s)
+        burst = max(1, int(settings.orders_per_s))
+        self._limits = risk.Limits(0, self._stale_ns, period_ns, burst)
+
+    # For the runner
+
+    def counters(self) -> dict:
+        """Money in units of the quote currency, quantities in units of the base: for people."""
+        state, rules = self.state, self.state.rules
+        price_unit = 10.0**rules.price_exponent if rules else 0.0
+        quantity_unit = 10.0**rules.quantity_exponent if rules else 0.0
+        position, quote = state.position, Quote(*state.quote)
+        mid_ticks = (quote.bid_ticks + quote.ask_ticks) // 2 if quote.whole else 0
+        unrealised = position.unrealised(mid_ticks) if mid_ticks else 0
+        return {
+            "position": position.lots * quantity_unit,
+            "average_price": position.average_ticks * price_unit,
+            "realised": position.realised * price_unit * quantity_unit,
+            "unrealised": unrealised * price_unit * quantity_unit,
+            "fees": {asset: mantissa * 1e-8 for asset, mantissa in position.fees.items()},
+            "fills": position.fills,
+            "open_orders": sum(not order.final for order in state.orders.values()),
+            "intents": state.intents,
+            "cancels": state.cancels,
+            "signals": state.signals,
+            "refused": dict(state.refusals),
+        }
+
+    def identity(self) -> dict:
+        parameters = msgspec.json.decode(msgspec.json.encode(self.settings))  # plain lists and dicts
+        return {"code": self._code, "instrument": self.subject, "parameters": parameters}
+
+    def save(self) -> bytes:
+        return msgspec.json.encode({"identity": self.identity(), "state": self.state})
+
+    def load(self, state: bytes) -> None:
+        """Goes on where `save` was called. Raises ValueError for a state of other code or parameters."""
+        try:
+            saved = msgspec.json.decode(state, type=Saved)
+        except msgspec.DecodeError as error:
+            raise ValueError(f"the executor's state cannot be read: {error}; replay the log") from None
+        if saved.identity != self.identity():
+            raise ValueError("the executor's state was made by other code or parameters; replay the log")
+        self.state = saved.state
+        self._prepare()
+
+
+class Saved(msgspec.Struct):
+    identity: dict
+    state: State
+
+
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode("ascii", "replace")

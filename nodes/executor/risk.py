@@ -1,0 +1,95 @@
+"""May this order be sent? Approved(draft) or Refused(draft, reason): an unchecked draft cannot become an intent."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from nodes.executor.orders import Order
+from nodes.executor.styles import Draft, Quote
+
+SECOND = 1_000_000_000
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What the venue asks of an order, from the `instrument` record; 0 = no rule."""
+
+    price_exponent: int
+    quantity_exponent: int
+    tick_size: int
+    lot_size: int
+    min_quantity: int
+    min_notional: int  # mantissa at 10^price_exponent
+
+
+class Limits(NamedTuple):
+    """What we allow ourselves."""
+
+    position_max_lots: int
+    stale_ns: int
+    order_period_ns: int  # one order per so long on average …
+    order_burst: int  # … and so many at once
+
+
+class Bucket(msgspec.Struct):
+    """Token bucket as one number (GCRA, ITU-T I.371): when the bucket would be full again."""
+
+    full_ns: int = 0
+
+    def allows(self, now_ns: int, period_ns: int, burst: int) -> bool:
+        return max(self.full_ns, now_ns) - now_ns <= (burst - 1) * period_ns
+
+    def take(self, now_ns: int, period_ns: int) -> None:
+        self.full_ns = max(self.full_ns, now_ns) + period_ns
+
+
+class Approved(NamedTuple):
+    draft: Draft
+
+
+class Refused(NamedTuple):
+    draft: Draft
+    reason: str  # one of REASONS
+
+
+REASONS = ("stale_quote", "quote", "price", "quantity", "notional", "own_order", "position", "rate")
+
+
+def check(
+    draft: Draft, quote: Quote, quote_ns: int, now_ns: int, rules: Rules, limits: Limits, position_lots: int,
+    orders: Iterable[Order], bucket: Bucket,
+) -> Approved | Refused:  # fmt: skip
+    """`orders`: all that may still change the position. An approval takes a token from `bucket`; a refusal takes none.
+
+    stale_quote  no quote for longer than limits.stale_ns
+    quote        a side of the book is empty, or the book is crossed
+    price        no multiple of the tick size
+    quantity     below the least quantity, or no multiple of the lot size; or the venue's least is far above order_notional
+    notional     price × quantity is too small for the venue
+    own_order    it would meet an order of ours that rests on the other side
+    position     if everything outstanding on this side were filled, the position would be beyond its limit
+    rate         too many orders
+    """
+    if now_ns - quote_ns > limits.stale_ns:
+        return Refused(draft, "stale_quote")
+    if not quote.whole:
+        return Refused(draft, "quote")
+    if rules.tick_size and draft.price_ticks % rules.tick_size:
+        return Refused(draft, "price")
+    lots = draft.quantity_lots
+    if lots <= 0 or lots < rules.min_quantity or (rules.lot_size and lots % rules.lot_size):
+        return Refused(draft, "quantity")
+    if draft.worst_ticks * lots < rules.min_notional * 10**-rules.quantity_exponent:
+        return Refused(draft, "notional")
+    exposed = lots
+    for order in orders:
+        if order.side == draft.side:
+            exposed += order.outstanding_lots
+        elif order.resting:
+            return Refused(draft, "own_order")
+    if draft.side * position_lots + exposed > limits.position_max_lots:
+        return Refused(draft, "position")
+    if not bucket.allows(now_ns, limits.order_period_ns, limits.order_burst):
+        return Refused(draft, "rate")
+    bucket.take(now_ns, limits.order_period_ns)
+    return Approved(draft)

@@ -1,0 +1,1 @@
+"""One line of a venue: its connections, what it receives, and what it asks over REST."""

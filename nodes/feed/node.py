@@ -1,0 +1,488 @@
+"""One line of a venue's market data: subscribe, receive, parse exactly, say.
+
+Every frame is said in the order of its coming and nothing is dropped; a frame that cannot be understood is a refusal
+with its bytes. Depth changes wait for their snapshot. Connections are replaced with overlap before the venue ends them,
+and when one of their streams falls silent. When it dies the other lines carry on, and it comes back with fresh snapshots;
+when the sequencer is away, its outbox fills, and at the bound it stops reading the sockets.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Iterable
+from functools import partial
+
+from bus.clock import now_ns
+from bus.config import Instrument
+from bus.process import Context
+from bus.schema import Kind
+from bus.sockets import OutboxFull
+from bus.space import Room, Space, free_of, judge, short
+from bus.wire import encode
+from nodes import venues
+from nodes.feed.connection import Live
+from nodes.feed.freshness import Freshness
+from nodes.feed.line_names import line_of
+from nodes.feed.pacing import Conversation
+from nodes.feed.reception import Reception
+from nodes.feed.rest_requests import LineRequests
+from nodes.feed.streams import Key, Source, subject_of, topic_of
+from nodes.net import websocket
+from nodes.net.backoff import Backoff
+from nodes.net.budget import Attempts, budget_of
+from nodes.net.endpoints import Hopping
+from nodes.net.websocket import Disconnected, Oversize
+
+READS: tuple[Kind, ...] = ()
+WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.raw)
+
+FULL_LOOK_S = 0.02  # between two tries to say what the full outbox did not take
+SAY_EVENTS = 128  # a read under load brings over a thousand frames: the first need not wait for the last
+END_S = 2.0  # for the tasks to end; then the process ends without them
+WATCH_S = 0.5
+OVERLAP_LOOK_S = 0.01
+CALM_S = 60.0  # renewals farther apart than this are no series
+RENEWAL_BACKOFF_S = (1.0, 60.0)
+RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its time
+IMAGE_S = 5.0  # between two images of books that another line cannot go on with
+CONNECTION_WINDOW_S = 300.0
+COUNTERS = (
+    "frames", "events", "connections", "reconnects", "renewals", "shutdowns", "refused_frames", "resyncs", "resubscriptions",
+    "snapshots", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
+    "raw_left_out", "oversize",
+)  # fmt: skip
+
+
+class Line:
+    """The connections for all instruments of a venue, kept up for ever."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.settings = settings = ctx.config.feed
+        venue, number = line_of(ctx.config, ctx.instance)
+        self.adapter = adapter = venues.module(venue)
+        self.instruments = [i for i in ctx.config.instruments if i.venue == venue]
+        self.subscribed = self.instruments[: adapter.INSTRUMENTS_MAX or None]
+        self.given_up: dict[str, str] = {}  # subject → why its book, or all of it, is not asked for
+        self.oversize_s = -CALM_S
+        self.count = ctx.counters
+        self.count.update(dict.fromkeys(COUNTERS, 0), last_frame_age=-1.0)
+        self.reception = Reception(ctx.name, adapter, self.instruments, settings, raw=settings.raw)
+        self.hopping = Hopping(ctx.config, adapter, number)
+        self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
+        self.requests = LineRequests(
+            adapter,
+            self.reception,
+            self.hopping,
+            settings,
+            budget_of(ctx.config, adapter, settings.weight_share / settings.lines),
+            self.count,
+            self.heard_by_rest,
+            self.alert,
+            self.came_back,
+            self.local_addr,
+        )
+        self.attempts = Attempts(settings.connections_per_5_minutes, CONNECTION_WINDOW_S)
+        self.backoff = Backoff(settings.backoff_s)
+        self.renewal_backoff = Backoff(RENEWAL_BACKOFF_S)
+        self.renewal = asyncio.Event()
+        self.renewed_s = -CALM_S
+        self.stale: set[Key] = set()
+        self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
+        self.room = Room()
+        self.lives: list[Live] = []  # that are open
+        self.unsaid: list[bytearray] = []  # at most what one read of each socket brought
+        self.heard_ns = 0
+
+    # The way of a frame: socket → reception → outbox, in one call.
+
+    def on_frames(self, live: Live, recv_ns: int, frames: list[bytes]) -> None:
+        """All that one read of a socket brought, said as one batch, or as several where it brought a lot."""
+        source, reception = live.source or self.begin(live), self.reception
+        for start in range(0, len(frames), SAY_EVENTS):
+            part = frames if len(frames) <= SAY_EVENTS else frames[start : start + SAY_EVENTS]
+            said = reception.frames(source, recv_ns, part)
+            if reception.attention or not live.flowed:
+                self.attend(live)  # before what it brought: a `run` event stands before the first of its process
+            if said:
+                self.say(said)
+        self.count["frames"] += len(frames)
+        self.heard_ns = recv_ns
+
+    def begin(self, live: Live) -> Source:
+        """The connection is open: what it brings is heard from now on."""
+        for other in tuple(self.lives):
+            if other.over:
+                self.end(other)
+        self.count["connections"] += 1
+        if not self.lives:
+            self.freshness.began(time.monotonic())
+            self.requests.ask_about_all()
+        live.source, said = self.reception.open(self.count["connections"], now_ns(), live.at_once)
+        self.lives.append(live)
+        self.say(said)
+        return live.source
+
+    def begin_flow(self, live: Live) -> None:
+        live.flowed = True
+        live.flowed_s = time.monotonic()
+        self.requests.wanted.set()
+        self.ctx.ready()
+        self.leave_out()
+
+    def attend(self, live: Live) -> None:
+        """What frames brought beside events."""
+        self.reception.attention = False
+        if live.source is not None and live.source.flowing and not live.flowed:
+            self.begin_flow(live)
+        self.tell_refused()
+        self.requests.wanted.set()
+        self.resubscribe()
+        if live.source is not None and live.source.shutdown and not live.warned:
+            live.warned = True
+            self.count["shutdowns"] += 1
+            self.renewal.set()
+
+    def tell_refused(self) -> None:
+        refused, self.reception.refused = self.reception.refused, []
+        for why, raw in refused:
+            self.count["refused_frames"] += 1
+            self.ctx.refuse(self.ctx.name, why, raw)
+
+    def came_back(self, subject: str) -> None:
+        """The venue has come to know an instrument: its streams were refused, or are silent."""
+        for live in self.lives:
+            self.subscribe(live, [self.reception.instruments[subject]])
+
+    def heard_by_rest(self, said: list[bytearray]) -> None:
+        self.say(said)
+        self.tell_refused()
+        for live in self.lives:
+            self.attend(live)
+
+    def say(self, events: list[bytearray]) -> None:
+        """Never raises and never drops: what the full outbox does not take stops the sockets until it does."""
+        if self.unsaid:
+            self.unsaid += events
+            return
+        try:
+            self.ctx.say(events)
+            self.count["events"] += len(events)
+        except OutboxFull:
+            self.count["outbox_full"] += 1
+            self.unsaid += events
+            for live in self.lives:
+                live.pause()
+            asyncio.get_running_loop().call_later(FULL_LOOK_S, self.say_again)
+
+    def say_again(self) -> None:
+        events, self.unsaid = self.unsaid, []
+        self.say(events)
+        if not self.unsaid:
+            self.freshness.excuse(time.monotonic())
+            for live in self.lives:
+                live.resume()
+
+    def alert(self, level: str, what: str, target: str, why: str, action: str) -> None:
+        content = {"level": level, "what": what, "target": target, "why": why, "action": action}
+        self.say([encode(Kind.alert, self.ctx.name, content)])
+
+    # Connections.
+
+    async def keep_connected(self) -> None:
+        live: Live | None = None
+        while True:
+            try:
+                live = await (self.connect(()) if live is None else self.serve(live))
+            except Disconnected as error:
+                live = None
+                self.stale.clear()  # both were about the connection that is gone
+                self.renewal.clear()
+                self.failed(error)
+                self.count["reconnects"] += 1
+                await asyncio.sleep(self.backoff.wait_s())
+
+    async def connect(self, at_once: Iterable[Key]) -> Live:
+        """An open connection, with its subscriptions under way. Raises Disconnected."""
+        await self.attempts.take()
+        adapter, settings = self.adapter, self.settings
+        url = await self.hopping.ws() + adapter.path(self.instruments, settings)
+        quiet_s = min(settings.stale_s, adapter.QUIET_S)
+        live = Live(at_once)
+        on_frames = partial(self.on_frames, live)
+        live.connection = await websocket.connect(
+            url, on_frames, quiet_s, local_addr=self.local_addr, bytes_max=adapter.FRAME_BYTES_MAX
+        )
+        if live.source is None:
+            self.begin(live)
+        if self.unsaid:
+            live.pause()
+        ping_s = adapter.PING_S if adapter.PING else settings.ping_s
+        live.talk(Conversation(live.connection, adapter.MESSAGES_PER_S, adapter.PING, ping_s), self.ctx.own)
+        self.subscribe(live, self.subscribed)
+        now_s = time.monotonic()
+        life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
+        live.due_s = now_s + life_s * random.uniform(0.9, 1.0)
+        live.expect_books(self.instruments, RESUBSCRIBE_S, now_s + 5 * RESUBSCRIBE_S[0])
+        return live
+
+    def subscribe(self, live: Live, instruments: list[Instrument]) -> None:
+        """All of their streams, but books that are given up."""
+        for books in (True, False):
+            some = [one for one in instruments if (one.subject in self.given_up) is not books]
+            if some:
+                live.send(self.adapter.subscribe(some, self.settings, books))
+
+    async def serve(self, live: Live) -> Live:
+        """Until the connection is replaced: gives the one that speaks now. Raises Disconnected when it broke."""
+        if not self.settings.renew:
+            await asyncio.wait((live.closed,))
+            raise self.broken(live)
+        wanted = asyncio.create_task(self.renewal.wait())
+        wait_s = max(0.0, live.due_s - time.monotonic())
+        try:
+            await asyncio.wait((live.closed, wanted), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wanted.cancel()
+        if live.over:
+            raise self.broken(live)
+        return await self.renew(live)
+
+    async def renew(self, old: Live) -> Live:
+        """Replaces a connection by a new one that runs beside it until both are known to bring the same."""
+        at_once, self.stale = self.stale, set()
+        self.renewal.clear()
+        if time.monotonic() >= old.due_s:
+            self.take_up_again()
+        if time.monotonic() - self.renewed_s > CALM_S:
+            self.renewal_backoff.reset()
+        else:
+            await asyncio.wait((old.closed,), timeout=self.renewal_backoff.wait_s())
+        self.renewed_s = time.monotonic()
+        self.count["renewals"] += 1
+        if old.source is not None and old.source.shutdown:
+            self.hopping.hop_ws()  # where there is another server, it is not this one that is about to end
+        connecting = asyncio.create_task(self.connect(at_once))
+        try:
+            await asyncio.wait((connecting, old.closed), return_when=asyncio.FIRST_COMPLETED)
+            if old.over:
+                self.end(old)
+            new = await connecting
+        except Disconnected as error:
+            if old.over:
+                raise
+            self.failed(error)
+            return self.try_later(old, at_once)
+        finally:
+            connecting.cancel()
+        return await self.overlap(old, new)
+
+    async def overlap(self, old: Live, new: Live) -> Live:
+        """Both connections run. Gives the one that speaks afterwards."""
+        begin_s = time.monotonic()
+        end_s = begin_s + self.settings.overlap_s
+        while not (old.over or new.over or self.reception.joined or time.monotonic() > end_s):
+            await asyncio.sleep(OVERLAP_LOOK_S)
+        self.count["overlap_s"] = round(time.monotonic() - begin_s, 3)
+        if new.over or not (old.over or new.flowed):
+            if old.over:
+                self.end(old)
+                raise self.broken(new)
+            self.failed(self.broken(new) if new.over else Disconnected(self.drop(new, "nothing came on it in time")))
+            return self.try_later(old, new.at_once)
+        mute = self.reception.mute
+        if mute and not old.over and not (old.source and old.source.shutdown):
+            self.failed(Disconnected(self.drop(new, f"it does not bring {', '.join(map(topic_of, mute))}")))
+            return self.try_later(old, new.at_once)
+        if old.over:
+            self.end(old)
+        elif self.reception.successor is not None:
+            self.say(self.reception.hand_over(now_ns()))
+            self.drop(old, "replaced")
+        self.freshness.began(time.monotonic())
+        self.requests.ask_about_all()
+        return new
+
+    def try_later(self, old: Live, at_once: Iterable[Key]) -> Live:
+        """The renewal failed, and the old connection still works."""
+        self.stale |= set(at_once)
+        old.due_s = time.monotonic() + self.renewal_backoff.wait_s()
+        return old
+
+    def broken(self, live: Live) -> Disconnected:
+        """Ends it; the reason. Raises what a bug in here raised."""
+        self.end(live)
+        assert live.connection is not None
+        if live.flowed and time.monotonic() - live.flowed_s >= self.settings.backoff_s[1]:
+            self.backoff.reset()  # one that is acknowledged and closed again and again is no success
+        if live.connection.failure is not None:
+            raise live.connection.failure
+        return Disconnected(live.closed.result())
+
+    def end(self, live: Live) -> None:
+        """The connection is over, or is not heard any more."""
+        if live in self.lives:
+            self.lives.remove(live)
+            live.hush()
+            if live.connection is not None and live.connection.failure is not None:
+                self.ctx.fail(live.connection.failure)
+            if live.source is not None:
+                self.say(self.reception.close(live.source, now_ns()))
+            if live.connection is not None and live.connection.oversize is not None:
+                self.give_up(live.connection.oversize)
+
+    def give_up(self, message: Oversize) -> None:
+        """A message beyond the bound ended a connection. A book that is so large is not asked for again: it would cost the
+        other streams their connection each time."""
+        self.count["oversize"] += 1
+        subject = self.adapter.book_of(message.head, self.reception.routes)
+        why = f"a message of {message.size} bytes came, {self.adapter.FRAME_BYTES_MAX} are allowed"
+        if subject and subject not in self.given_up:
+            self.given_up[subject] = f"its book is given up: {why}"
+            action = "its book is given up, the other streams go on; a planned renewal asks for it again"
+            self.alert("critical", "oversize", f"depth.{subject}", why, action)
+        elif time.monotonic() - self.oversize_s > CALM_S:
+            self.oversize_s = time.monotonic()
+            action = "connected anew, after waits that grow"
+            self.alert("critical", "oversize", self.adapter.VENUE, f"{why}; it begins {message.head[:64]!r}", action)
+
+    def take_up_again(self) -> None:
+        """Books that were given up are asked for on the next connection, while the old one goes on."""
+        for one in self.subscribed:
+            self.given_up.pop(one.subject, None)
+
+    def leave_out(self) -> None:
+        """Instruments beyond what the venue takes on one connection."""
+        for one in self.instruments[len(self.subscribed) :]:
+            if one.subject in self.given_up:
+                continue
+            why = f"the venue takes {len(self.subscribed)} instruments a connection"
+            self.given_up[one.subject] = f"left out: {why}"
+            self.alert("critical", "left_out", one.subject, why, "nothing of it is recorded: name fewer in mesh.toml")
+
+    def drop(self, live: Live, why: str) -> str:
+        """Says goodbye to a connection that is not wanted any more."""
+        self.end(live)
+        assert live.connection is not None
+        self.ctx.own(live.connection.close())
+        return why
+
+    def failed(self, error: Disconnected) -> None:
+        self.count["last_error"] = str(error)[:200]
+        self.hopping.hop_ws()
+
+    # What time brings.
+
+    def resubscribe(self) -> None:
+        """Asks for fresh books on the stream, each with its own patience."""
+        for live in self.lives:
+            if live.source is None:
+                continue
+            for instrument in self.reception.wanted_resubscriptions(live.source):
+                patience = live.patience.get(instrument.subject)
+                if patience is not None and time.monotonic() >= patience.not_before:
+                    patience.not_before = time.monotonic() + patience.backoff.wait_s()
+                    self.count["resubscriptions"] += 1
+                    live.send(self.adapter.resubscribe(instrument, self.settings))
+
+    async def watch(self) -> None:
+        """Freshness, the disk, counters."""
+        looked_s, imaged_s = -self.ctx.config.disk.look_s, time.monotonic()
+        while True:
+            now_s = time.monotonic()
+            if now_s - looked_s >= self.ctx.config.disk.look_s:
+                looked_s = now_s
+                self.look_at_disk()
+            if self.unsaid:
+                self.freshness.excuse(now_s)
+            elif len(self.lives) == 1:
+                self.look_at_streams(self.lives[0], now_s)
+            if now_s - imaged_s >= IMAGE_S and not self.unsaid:  # a whole book is not to wait in memory
+                imaged_s = now_s
+                self.say(self.reception.images(now_ns()))
+            self.resubscribe()
+            self.show()
+            await asyncio.sleep(min(WATCH_S, self.settings.fresh_min_s / 4))
+
+    def look_at_streams(self, live: Live, now_s: float) -> None:
+        assert live.source is not None
+        stale = self.freshness.look(now_s, {key: stream.events for key, stream in live.source.streams.items()})
+        for key, silent_s in stale.items():
+            subject = subject_of(key)  # type: ignore[arg-type]
+            self.requests.ask_about(subject)
+            if subject in self.requests.standings.words or subject in self.given_up:
+                continue  # it has been told why, and a renewal would bring nothing
+            self.renewal.set()
+            self.count["stale_streams"] += 1
+            self.stale.add(key)  # type: ignore[arg-type]
+            limit_s = self.freshness.limit_s(self.freshness.pulses[key])
+            self.alert(
+                "warning", "stale_stream", topic_of(key),  # type: ignore[arg-type]
+                f"silent for {silent_s:.1f} s on a connection that is heard", f"renewed; patience is now {limit_s:.0f} s",
+            )  # fmt: skip
+        for key in self.freshness.unheard(now_s):
+            subject = subject_of(key)  # type: ignore[arg-type]
+            if subject in self.requests.standings.words or subject in self.given_up:
+                continue  # it has been told why
+            self.alert(
+                "warning", "never_heard", topic_of(key),  # type: ignore[arg-type]
+                f"nothing of it has come for {self.settings.fresh_min_s:.0f} s, since this process began", "none: others go on",
+            )  # fmt: skip
+        self.count["never_heard"] = [topic_of(key) for key in self.freshness.never]  # type: ignore[arg-type]
+
+    def look_at_disk(self) -> None:
+        disk, folder = self.ctx.config.disk, self.ctx.config.source_dir
+        try:
+            free = free_of(folder)
+        except OSError:  # looked at again in a moment
+            return
+        before, self.room = self.room, judge(self.room, free, disk)
+        space = self.room.bytes  # what is left out brings bytes back, never inodes: those are the recorder's to tell
+        self.count["disk"], self.count["free_bytes"] = space.name, free.bytes
+        if space == before.bytes:
+            return
+        self.count["disk_steps"] = self.count.get("disk_steps", 0) + 1
+        action = ("everything is said", "raw frames are left out", "raw frames and depth are left out")[space]
+        level = ("info", "warning", "critical")[space]
+        why = short(Room(space), free, disk) or f"{free} are free again"
+        self.alert(level, "disk", str(folder), why, action)
+        self.say(self.reception.leave_out_depth(space == Space.critical))
+        self.say(self.reception.keep_raw(self.settings.raw and space == Space.enough, now_ns()))
+        self.requests.wanted.set()
+
+    def show(self) -> None:
+        self.count["last_frame_age"] = round((now_ns() - self.heard_ns) / 1e9, 3) if self.heard_ns else -1.0
+        self.count["resyncs"] = self.reception.resyncs
+        self.count["depth_left_out"] = self.reception.left_out
+        self.count["raw_left_out"] = self.reception.raw_left_out
+        self.count["hops"] = self.hopping.hops
+        self.count["given_up"] = dict(self.given_up)
+        connection = self.lives[0].connection if self.lives else None
+        if connection is not None and connection.round_trip_s is not None:
+            self.count["ping_ms"] = round(connection.round_trip_s * 1e3, 3)
+
+
+async def run(ctx: Context) -> None:
+    """Until the context stops. Raises what a bug raises; what venues and networks do is survived."""
+    line = Line(ctx)
+    requests = line.requests
+    jobs = (line.keep_connected, line.watch, requests.keep_definitions, requests.keep_books, requests.keep_time)
+    work = [ctx.own(job()) for job in jobs]
+    stopped = asyncio.create_task(ctx.stop.wait())
+    try:
+        done, _ = await asyncio.wait((*work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in (*work, stopped):
+            task.cancel()
+        await asyncio.wait((*work, stopped), timeout=END_S)
+        for live in tuple(line.lives):
+            line.end(live)
+            if live.connection is not None:
+                live.connection.abort("this line ends it")
+        if line.unsaid:
+            with contextlib.suppress(OutboxFull):
+                ctx.say(line.unsaid)
+        await requests.rest.close()

@@ -1,0 +1,259 @@
+"""What a line asks a venue over REST: definitions, snapshots of books, the time. Within the budget, one at a time of each.
+
+A reconnect of many instruments must not spend the venue's whole budget at once, and a venue that refuses is asked again
+after a wait that grows.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from bus.clock import now_ns
+from bus.config import Feed, Instrument
+from nodes.feed import venue_clock
+from nodes.feed.connection import Patience
+from nodes.feed.reception import Reception
+from nodes.feed.standing import UNKNOWN, Standings
+from nodes.net.backoff import Backoff
+from nodes.net.budget import Budget
+from nodes.net.endpoints import Hopping
+from nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from nodes.venues.parsing.dialect import Asked, FrameError, Request, Unknown, Unwell
+
+OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
+OFFSET_AGAIN = 0.8  # of that: from there on it is well again
+
+
+class LineRequests:
+    """`heard(events)` is called for what an answer makes; `alert(level, what, target, why, action)` says one; `back(subject)`:
+    the venue has come to know an instrument.
+
+    `counters`: those of the process; here snapshots, rest_failures, used_weight, clock_offset_ms, clock_rtt_ms.
+    """
+
+    def __init__(
+        self,
+        adapter: ModuleType,
+        reception: Reception,
+        hopping: Hopping,
+        settings: Feed,
+        budget: Budget,
+        counters: dict[str, Any],
+        heard: Callable[[list[bytearray]], None],
+        alert: Callable[[str, str, str, str, str], None],
+        back: Callable[[str], None],
+        local_addr: str = "",
+    ):
+        self.adapter = adapter
+        self.reception = reception
+        self.hopping = hopping
+        self.settings = settings
+        self.count = counters
+        self.heard = heard
+        self.alert = alert
+        self.rest = Rest(local_addr=local_addr)
+        self.budget = budget
+        self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
+        self.back = back
+        self.standings = Standings()
+        self._due: dict[str, float] = {}  # subject → when to ask about it (monotonic seconds)
+        self._vain: dict[str, Backoff] = {}  # of those that have to be asked about again
+        self._told: dict[str, str] = {}  # what could not be understood of whom: said once
+        self._look = asyncio.Event()  # `_due` has changed
+        self.wanted = asyncio.Event()  # a book may want a snapshot
+        self._offset_alert = False
+
+    async def keep_definitions(self) -> None:
+        """Asks for the definitions that are due: at a connection, again where that was in vain, and now and then."""
+        while True:
+            wait_s = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._look.wait()
+            self._look.clear()
+            asked_s = time.monotonic()
+            subjects = [subject for subject, due_s in self._due.items() if due_s <= asked_s]
+            questions = list(self.adapter.definitions([self.reception.instruments[subject] for subject in subjects]))
+            while questions:
+                questions += await self._define(questions.pop(0), asked_s)
+
+    def ask_about_all(self) -> None:
+        """A connection is new: definitions may have changed."""
+        self._due = dict.fromkeys(self.reception.instruments, 0.0)
+        self._vain.clear()
+        self._look.set()
+
+    def ask_about(self, subject: str) -> None:
+        """Something speaks against what is known of an instrument: it is asked about at once."""
+        self._due[subject] = 0.0
+        self._look.set()
+
+    async def _define(self, question: Asked, asked_s: float) -> list[Asked]:
+        """One question: takes what its answer says of each instrument; gives what is to be asked instead."""
+        answer = await self._ask_whole(question.request)
+        subjects = [instrument.subject for instrument in question.instruments]
+        outcome: dict[str, FrameError | None]
+        if isinstance(answer, bytes):
+            said, outcome = self.reception.definitions_of(subjects, now_ns(), answer)
+            self.heard(said)
+        elif answer is not None and (answer.status, answer.code) in self.adapter.UNKNOWN:
+            outcome = dict.fromkeys(subjects, Unknown("the venue refuses its name"))
+        else:
+            outcome = dict.fromkeys(subjects, Unwell("no answer"))
+        if all(isinstance(error, Unknown) for error in outcome.values()) and (instead := self._apart(question)):
+            return instead  # one that is unknown may have cost the answer about the others
+        for subject, error in outcome.items():
+            self._hear_definition(subject, error, answer, asked_s)
+        return []
+
+    def _apart(self, question: Asked) -> list[Asked]:
+        """The same instruments in halves, or each alone where a half is asked for as the whole is; [] where it cannot be."""
+        many = question.instruments
+        half = len(many) // 2
+        ways: tuple[tuple[tuple[Instrument, ...], ...], ...] = ((many[:half], many[half:]), tuple((one,) for one in many))
+        for parts in ways if half else ():
+            questions = [one for part in parts for one in self.adapter.definitions(part)]
+            if all(one.request != question.request for one in questions):
+                return questions
+        return []
+
+    def _hear_definition(
+        self, subject: str, error: FrameError | None, answer: bytes | RestError | None, asked_s: float
+    ) -> None:
+        """What the venue says of an instrument, and when it is asked about again."""
+        word = ""
+        if error is None:
+            assert isinstance(answer, bytes)
+            word = self.adapter.standing(answer, self.reception.instruments[subject])
+        if error is None or isinstance(error, Unknown):
+            self._stands(subject, word if error is None else UNKNOWN, str(error or ""))
+        elif isinstance(answer, bytes) and self._told.get(subject) != str(error):
+            self._told[subject] = str(error)
+            self.reception.refused.append((str(error), answer))
+            self.heard([])
+        if error is None and not word:
+            self._vain.pop(subject, None)
+            self._told.pop(subject, None)
+            self._due[subject] = asked_s + self.settings.define_s
+            return
+        settled = error is None or isinstance(error, Unknown)
+        bounds_s = self.settings.standing_s if settled else self.settings.backoff_s
+        backoff = self._vain.get(subject)
+        if backoff is None or backoff.bounds_s != bounds_s:
+            backoff = self._vain[subject] = Backoff(bounds_s)
+        self._due[subject] = time.monotonic() + backoff.wait_s()
+
+    def _stands(self, subject: str, word: str, why: str) -> None:
+        """Takes the venue's word on an instrument, and tells what is news."""
+        if not self.settings.check_instruments:
+            return
+        was_unknown = subject in self.standings.unknown
+        news = self.standings.hear(subject, word, why)
+        self.count["not_trading"] = dict(self.standings.words)
+        if news is not None:
+            self.alert(news.level, news.what, subject, news.why, news.action)
+            self.wanted.set()
+            if was_unknown:
+                self.back(subject)
+
+    async def keep_books(self) -> None:
+        """Asks for snapshots while books want them."""
+        while True:
+            wanting = [s for s in self.reception.wanted_snapshots() if s not in self.standings.unknown]
+            if not wanting:
+                self.wanted.clear()
+                await self.wanted.wait()
+                continue
+            subject = min(wanting, key=lambda subject: self.patience[subject].not_before)
+            wait_s = self.patience[subject].not_before - time.monotonic()
+            if wait_s > 0:
+                await asyncio.sleep(min(wait_s, 0.1))  # meanwhile another one may want its own
+                continue
+            await self._fetch(subject)
+
+    async def _fetch(self, subject: str) -> None:
+        patience = self.patience[subject]
+        request = self.adapter.snapshot(self.reception.instruments[subject], self.settings.depth_limit)
+        body = await self.ask(request) if request is not None else None
+        patience.not_before = time.monotonic() + patience.backoff.wait_s()
+        if body is None:
+            return
+        refused = len(self.reception.refused)
+        said = self.reception.snapshot(subject, now_ns(), body)
+        if len(self.reception.refused) == refused:
+            self.count["snapshots"] += 1
+        if subject not in self.reception.wanted_snapshots():
+            patience.backoff.reset()
+        self.heard(said)
+
+    async def keep_time(self) -> None:
+        """Measures the venue's clock now and then."""
+        while True:
+            sample = await venue_clock.measure(self._venue_ns, now_ns, lambda: self.budget.spend(self.adapter.clock().weight))
+            if sample is not None:
+                self._judge(sample)
+            await asyncio.sleep(self.settings.clock_s)
+
+    async def _venue_ns(self) -> int | None:
+        body = await self._get(self.adapter.clock())
+        try:
+            return None if body is None else self.adapter.decode_clock(body)
+        except FrameError as error:
+            self.reception.refused.append((str(error), body or b""))
+            self.heard([])
+            return None
+
+    def _judge(self, sample: venue_clock.Sample) -> None:
+        step_ns = self.adapter.CLOCK_STEP_NS  # the venue rounds its answer down to these
+        offset_ms, round_trip_ms = (sample.offset_ns + step_ns // 2) / 1e6, sample.round_trip_ns / 1e6
+        self.count["clock_offset_ms"], self.count["clock_rtt_ms"] = round(offset_ms, 3), round(round_trip_ms, 3)
+        limit = OFFSET_MS_MAX * (OFFSET_AGAIN if self._offset_alert else 1) + step_ns / 2e6
+        if (abs(offset_ms) > limit) != self._offset_alert:
+            self._offset_alert = not self._offset_alert
+            self.alert(
+                "warning" if self._offset_alert else "info", "clock_offset", self.adapter.VENUE,
+                f"the venue's clock is {offset_ms:+.1f} ms from ours, to ±{round_trip_ms / 2 + step_ns / 2e6:.1f} ms; "
+                f"{OFFSET_MS_MAX:.0f} ms are usual",
+                "none: times of the venue are kept as they are",
+            )  # fmt: skip
+
+    async def ask(self, request: Request) -> bytes | None:
+        """The body, once the budget allows; None when the venue did not give one: counted, to be asked again."""
+        answer = await self._ask_whole(request)
+        return answer if isinstance(answer, bytes) else None
+
+    async def _ask_whole(self, request: Request) -> bytes | RestError | None:
+        """The body, the venue's refusal, or None where it gave neither."""
+        await self.budget.spend(request.weight)
+        return await self._answer(request)
+
+    async def _get(self, request: Request) -> bytes | None:
+        answer = await self._answer(request)
+        return answer if isinstance(answer, bytes) else None
+
+    async def _answer(self, request: Request) -> bytes | RestError | None:
+        base = await self.hopping.rest()
+        refusal: RestError | None = None
+        try:
+            body = await self.rest.get(base, request.path, request.query)
+            self.budget.seen(self.rest.used_weight)
+            return body
+        except RestUnreachable as error:
+            self.count["last_error"] = str(error)[:200]
+            self.hopping.hop_rest()
+        except RestError as error:
+            refusal = error
+            self.count["last_error"] = str(error)[:200]
+            if isinstance(error, RestLimited):
+                await asyncio.sleep(error.wait_s)
+            elif error.status >= 500 or error.status == 403:  # 403: the venue's firewall
+                self.hopping.hop_rest()
+        finally:
+            self.count["used_weight"] = self.rest.used_weight
+            self.count["limited"] = self.rest.limited
+            self.count["budget_waited_s"] = round(self.budget.waited_s, 3)
+        self.count["rest_failures"] += 1
+        return refusal

@@ -1,0 +1,75 @@
+"""A line's connections as its reception sees them: what each brings of every stream."""
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+from bus.schema import Kind
+from nodes.feed.overlap import Overlap
+
+KINDS = (Kind.trade, Kind.quote, Kind.depth)
+# Kind and subject, at KEY_AT of an event: the key of its stream.
+key_in = struct.Struct("<H22x32s").unpack_from
+KEY_AT = 8
+
+Key = tuple[int, bytes]  # of a stream: kind, subject as in the header
+
+
+def key_of(kind: int, subject: str) -> Key:
+    return int(kind), subject.encode().ljust(32, b"\0")
+
+
+def subject_of(key: Key) -> str:
+    return key[1].rstrip(b"\0").decode()
+
+
+def topic_of(key: Key) -> str:
+    return f"{Kind(key[0]).name}.{subject_of(key)}"
+
+
+class Stream:
+    """One stream on one connection. `plain`: its events are said as they come.
+
+    `events`: brought since it was opened; `newest`: the last of them, as the venue sent it.
+    """
+
+    __slots__ = ("key", "rule", "book", "overlap", "events", "newest", "plain", "highest", "below")
+
+    def __init__(self, key: Key, how: str, book: Any):
+        self.key = key
+        self.rule = how
+        self.book = book
+        self.overlap: Overlap | None = None
+        self.events = 0
+        self.newest: bytearray | None = None
+        self.highest = self.below = -1  # ids: the highest that this connection brought, and the last one below it
+        self.between(None)
+
+    def between(self, overlap: Overlap | None) -> None:
+        self.overlap = overlap
+        self.plain = self.book is None and overlap is None
+
+    def went_below(self, last_id: int) -> bool:
+        """Whether the ids of this connection go on below one that it brought before: two in a row, rising. One alone may
+        have been overtaken on its way."""
+        if last_id > self.highest:
+            self.highest, self.below = last_id, -1
+            return False
+        rising = -1 < self.below < last_id < self.highest
+        self.below = last_id if last_id < self.highest else self.below
+        if rising:
+            self.highest, self.below = last_id, -1
+        return rising
+
+
+class Source:
+    """One connection. `flowing`: the venue acknowledged, or a first event came. `shutdown`: it said that it will close."""
+
+    def __init__(self, number: int, streams: dict[Key, Stream]):
+        self.number = number
+        self.streams = streams
+        self.flowing = False
+        self.shutdown = False
+
+    def books(self) -> Iterator[tuple[Key, Any]]:
+        return ((key, stream.book) for key, stream in self.streams.items() if stream.book is not None)

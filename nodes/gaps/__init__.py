@@ -1,0 +1,1 @@
+"""The life of a gap, shared by sequencer and backfill."""

@@ -1,0 +1,1 @@
+"""Runs one kernel of nodes/models over the log, and publishes its signals."""

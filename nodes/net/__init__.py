@@ -1,0 +1,1 @@
+"""Websocket and REST clients, and what they may spend: pacing, budgets, addresses."""

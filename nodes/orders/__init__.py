@@ -1,0 +1,1 @@
+"""What orders and fills are, shared by executor and session."""

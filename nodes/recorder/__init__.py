@@ -1,0 +1,1 @@
+"""Writes the log into the recent store and the archive, and makes the archive tidy."""

@@ -1,0 +1,352 @@
+"""Follows the log into the recent store (LMDB) and the archive (HDF5), seals days, and releases log segments that are archived.
+
+When it dies the log waits: it resumes from the two watermarks, removes what an interrupted cut left, and goes on. What it
+archives it reads from the log itself, never beyond what is durable, so the archive is a function of the log alone.
+"""
+
+import asyncio
+import contextlib
+import re
+import sys
+import time
+
+import numpy as np
+
+from bus.clock import now_ns
+from bus.log import LogReader
+from bus.process import Context
+from bus.schema import WATERMARK, Kind
+from bus.segments import LogError, LogReleased, release, used_bytes
+from bus.sockets import OutboxFull
+from bus.wire import Event, encode
+from nodes.recorder.cutting import Waiting, due, files_expected
+from nodes.recorder.days import Days, keep_days, keep_space
+from nodes.runner.disk_space import Alert
+from storage import coverage
+from storage.catalog import DAY_NS
+from storage.cut import ArchiveWriter
+from storage.environment import RecentError
+from storage.merge import Interrupted, Stop
+from storage.recent import RecentFull, RecentWriter
+from storage.segment import ArchiveError, ArchiveFull
+
+READS: tuple[Kind, ...] = tuple(Kind)
+WRITES = (Kind.watermark, Kind.coverage)
+
+LOOK_S = 0.1  # how often it is asked whether a cut is due
+RETRY_S = 2.0  # after a full disk
+CHUNK_EVENTS = 5000  # of one LMDB transaction: some 20 ms
+ROWS_MAX = 1000  # of one coverage event
+DURABLE_WAIT_S = 2.0  # at the end, for the sequencer's last sync
+FINISH_S = 40.0  # at the end, for the last cut: supervisord waits for 60
+BYTES_LOOK_S = 1.0  # how often the log's size is looked at
+
+
+class Recorder:
+    """The two stores and how far they are. `ctx`: see bus/process.py."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.config = ctx.config
+        self.log = LogReader(ctx.config.log_dir)
+        self.log_id = self.log.log_id
+        self.archive = ArchiveWriter(ctx.config.archive_dir)
+        try:
+            self._check_continuity()
+            bytes_max = ctx.config.recorder.recent_bytes_max
+            self.recent = RecentWriter(ctx.config.recent_dir, self.log_id, bytes_max, last=self.log.last)
+        except LogError:
+            self.archive.close()
+            raise
+        if self.recent.ahead:
+            ctx.alert("warning", "recent store not used", self.recent.ahead, "it is filled again from the log")
+        self.recent.start_after(self._recent_start())
+        self.days = Days(ctx, self.archive)
+        self.told: dict[str, str] = {}  # by store: its present trouble is told once, not at every retry
+        self.behind = False  # the recent store refused a commit: it is filled from the log later
+        self.newest_ns = 0
+        self.oldest_ns = 0  # seq_ns of the first event that is not archived; 0 = to be looked up
+        self.cut_at = time.monotonic()
+        self.waiting_bytes, self.sized_at = 0, 0.0
+        ctx.counters.update(archive_failures=0, recent_failures=0, release_failures=0)
+        ctx.counters.update(pruned=0, strays_removed=self.archive.removed)
+        self.said_seq: int | None = None  # the coverage up to here is in the log; None = to be looked up
+
+    def _check_continuity(self) -> None:
+        archived, first = self.archive.archived_seq, self.log.first
+        if first > archived + 1:
+            raise ArchiveError(
+                f"{self.config.archive_dir} ends at seq {archived} and {self.config.log_dir} begins at {first}: what lies "
+                "between is missing. Restore it from a copy, or move both folders away to begin anew"
+            )
+        if archived and (why := self.log.foreign(archived, self.archive.log_id)):
+            raise ArchiveError(
+                f"{self.config.archive_dir} and {self.config.log_dir} are not of one mesh: the archive ends at seq {archived}; "
+                f"{why}. Move the archive away, or bring its log back"
+            )
+
+    def _recent_start(self) -> int:
+        """Events older than `recent_hours`, or no longer in the log, are not put into a store that begins anew."""
+        start = self.log.first - 1
+        if self.recent.recent_seq == 0:
+            start = max(start, self.log.seq_at(now_ns() - self._recent_ns()))
+        return start
+
+    def _recent_ns(self) -> int:
+        return int(self.config.recorder.recent_hours * 3600e9)
+
+    # -- the recent store
+
+    def put(self, events: list[Event]) -> None:
+        if events:
+            self.newest_ns = max(self.newest_ns, events[-1].seq_ns)
+        for start in range(0, len(events), CHUNK_EVENTS):
+            if self.behind:
+                return
+            self.recent.put(events[start : start + CHUNK_EVENTS])
+            if len(self.recent.pending) >= CHUNK_EVENTS:
+                self.commit()
+
+    def commit(self) -> None:
+        """One transaction; a refusal is said and counted, and made good by `refill`."""
+        try:
+            self.recent.commit()
+        except RecentFull as error:
+            self._recent_refused(error)
+
+    def _recent_refused(self, error: RecentFull) -> None:
+        self.behind = True
+        self._trouble("recent", error)
+
+    def _trouble(self, store: str, error: LogError) -> None:
+        """Counted; an alert when it begins and when its cause changes (numbers in it do not count)."""
+        self.ctx.counters[f"{store}_failures"] += 1
+        cause = re.sub(r"\d+", "0", str(error))
+        if self.told.get(store) != cause:
+            self.told[store] = cause
+            self.days.say(Alert("critical", store, self._place(store), str(error), "tried again; the log keeps everything"))
+
+    def _settled(self, store: str) -> None:
+        if self.told.pop(store, None) is not None:
+            self.days.say(Alert("info", store, self._place(store), "it goes on again", "nothing was lost"))
+
+    def _place(self, store: str) -> str:
+        places = {"archive": self.config.archive_dir, "recent": self.config.recent_dir, "release": self.config.log_dir}
+        return str(places[store])
+
+    async def refill(self) -> None:
+        """Puts what the recent store has not yet, from the log; afterwards `put` goes on from there."""
+        while True:
+            try:
+                for count, event in enumerate(self.log.events(self.recent.recent_seq), 1):
+                    self.recent.put([event])
+                    if count % CHUNK_EVENTS == 0:
+                        self.recent.commit()
+                        self.behind = True  # what comes meanwhile is read from the log as well
+                        await asyncio.sleep(0)
+                self.recent.commit()
+                self.behind = False
+                self._settled("recent")
+                return
+            except LogReleased:
+                self.recent.start_after(self.log.first - 1)
+            except RecentFull as error:
+                self._recent_refused(error)
+                return
+
+    def prune(self) -> None:
+        before = min(self.newest_ns, now_ns()) - self._recent_ns()
+        try:
+            self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
+        except RecentFull as error:
+            self._trouble("recent", error)
+
+    # -- the archive
+
+    def due(self, durable: int) -> str:
+        """Why it is to be cut now ("" = not yet); nodes/recorder/cutting.py decides."""
+        if durable <= self.archive.archived_seq:
+            return ""
+        if not self.oldest_ns:
+            first = next(self.log.events(self.archive.archived_seq), None)
+            self.oldest_ns = first.seq_ns if first is not None else 0
+        now = time.monotonic()
+        if now - self.sized_at >= BYTES_LOOK_S:
+            self.sized_at = now
+            self.waiting_bytes = used_bytes(self.config.log_dir, self.archive.archived_seq)
+        age_s = max(now - self.cut_at, (self.newest_ns - self.oldest_ns) / 1e9 if self.oldest_ns else 0.0)
+        return due(
+            self.config.recorder,
+            max(self.archive.files_of_cut, files_expected(self.config)),
+            Waiting(
+                durable - self.archive.archived_seq,
+                self.waiting_bytes,
+                age_s,
+                midnight=self.newest_ns // DAY_NS > self.oldest_ns // DAY_NS > 0,
+                low=self.days.is_low,
+            ),
+        )
+
+    async def cut(self, durable: int, stop: Stop) -> bool:
+        """Archives up to `durable` in a thread. False when the disk refused or `stop()`; the log keeps everything."""
+        before = self.archive.archived_seq
+        settings = self.config.recorder
+        try:
+            await asyncio.to_thread(
+                self.archive.archive_log, self.log, durable, settings.segment_events, settings.segment_bytes, stop
+            )  # fmt: skip
+        except ArchiveFull as error:
+            self._trouble("archive", error)
+            return False
+        except Interrupted:
+            return False
+        finally:
+            self.oldest_ns, self.sized_at = 0, 0.0
+            if self.archive.archived_seq > before:
+                self.release()
+        self._settled("archive")
+        self.cut_at = time.monotonic()
+        return True
+
+    def release(self) -> None:
+        """Log segments that both stores have; a recent store that takes nothing does not hold them."""
+        if not self.archive.settled:
+            return
+        archived = self.archive.archived_seq
+        upto = archived if self.behind else min(archived, self.recent.recent_seq)
+        try:
+            release(self.config.log_dir, upto, self.config.log.keep_segments)
+            self._settled("release")
+        except LogError as error:
+            self._trouble("release", error)
+
+    async def say_archived(self) -> None:
+        """The watermark, and before it what the files since the last watermark prove: a watermark in the log vouches for both.
+
+        After a crash it is said again at worst: the ledger is a union.
+        """
+        until = self.archive.archived_seq
+        if self.said_seq is None:
+            self.said_seq = await asyncio.to_thread(coverage.said, self.config)
+        proven, damaged = await asyncio.to_thread(coverage.added, self.config, self.said_seq, until)
+        for sentence in damaged:  # what such a file proves is not said; nobody dies of it
+            self.ctx.counters["archive_failures"] += 1
+            tell(sentence)
+        record = np.zeros(1, WATERMARK)
+        record["archived_seq"], record["recent_seq"] = until, self.recent.recent_seq
+        words = [
+            encode(Kind.coverage, subject, rows[start : start + ROWS_MAX])
+            for subject, rows in proven.items()
+            for start in range(0, len(rows), ROWS_MAX)
+        ]
+        try:
+            self.ctx.say([*words, encode(Kind.watermark, self.ctx.name, record)])
+            self.said_seq = until
+        except OutboxFull as error:  # both are said again at the next cut
+            tell(str(error))
+
+    def count(self) -> None:
+        self.ctx.counters.update(
+            archived_seq=self.archive.archived_seq,
+            sealed_seq=self.archive.sealed_seq,
+            recent_seq=self.recent.recent_seq,
+            archive_files=self.archive.files,
+            archive_bytes=self.archive.bytes,
+            waiting_bytes=self.waiting_bytes,
+        )
+
+
+async def run(ctx: Context) -> None:
+    recorder = await begin(ctx)
+    if recorder is None:
+        return
+    subscription = ctx.subscribe(READS, recorder.recent.recent_seq)
+    ctx.ready(archived_seq=recorder.archive.archived_seq, recent_seq=recorder.recent.recent_seq)
+    tasks = [asyncio.create_task(keep(ctx, recorder)) for keep in (keep_recent, keep_archive)]
+    tasks += [asyncio.create_task(keep(ctx, recorder.days)) for keep in (keep_days, keep_space)]
+    for task in tasks:  # all end when we are stopped; one that ends by a fault ends us
+        task.add_done_callback(lambda _: ctx.stop.set())
+    try:
+        async for events in subscription:
+            recorder.put(events)
+            if subscription.log_id not in (0, recorder.log_id):
+                raise LogError("the log has a new identity; the recorder begins again with it")
+    finally:
+        ctx.stop.set()
+        await asyncio.gather(*tasks)
+    await finish(recorder)
+
+
+async def begin(ctx: Context) -> Recorder | None:
+    """Waits for the log's first segment, which the sequencer makes, and for a folder that can be written."""
+    log = LogReader(ctx.config.log_dir)
+    told = ""
+    while True:  # once even when stopped already: what is in the log shall be in the archive
+        if log.first:
+            try:
+                return Recorder(ctx)
+            except (ArchiveFull, RecentError) as error:
+                if str(error) != told:
+                    told = str(error)
+                    tell(told)
+                    place = str(ctx.config.source_dir)
+                    alert = Alert("critical", "recorder", place, told, "tried again; the log keeps everything")
+                    with contextlib.suppress(OutboxFull):
+                        ctx.say([encode(Kind.alert, ctx.name, alert._asdict())])
+        if ctx.stop.is_set():
+            return None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ctx.stop.wait(), RETRY_S if told else LOOK_S)
+
+
+async def keep_recent(ctx: Context, recorder: Recorder) -> None:
+    """Commits, prunes, and fills up after a refusal."""
+    pruned_at = time.monotonic()
+    retry_at = 0.0
+    while not ctx.stop.is_set():
+        await asyncio.sleep(ctx.config.recorder.commit_ms / 1000)
+        now = time.monotonic()
+        if recorder.behind and now >= retry_at:
+            await recorder.refill()
+            retry_at = now + RETRY_S
+        else:
+            recorder.commit()
+        if now - pruned_at >= 1.0:
+            pruned_at = now
+            recorder.prune()
+        recorder.count()
+
+
+async def keep_archive(ctx: Context, recorder: Recorder) -> None:
+    """Cuts when it is due, and says so in the log: also what was cut last before a crash or a stop."""
+    if recorder.archive.archived_seq:
+        await recorder.say_archived()
+    while not ctx.stop.is_set():
+        durable = recorder.log.durable
+        if not recorder.due(durable):
+            await asyncio.sleep(LOOK_S)
+        elif await recorder.cut(durable, ctx.stop.is_set):
+            await recorder.say_archived()
+        elif not ctx.stop.is_set():
+            await asyncio.sleep(RETRY_S)
+
+
+async def finish(recorder: Recorder) -> None:
+    """The sequencer has stopped before: both stores take the log to its very end."""
+    await recorder.refill()
+    last = recorder.log.last
+    deadline = time.monotonic() + DURABLE_WAIT_S
+    while recorder.log.durable < last and time.monotonic() < deadline:
+        await asyncio.sleep(0.02)
+    durable, ends = recorder.log.durable, time.monotonic() + FINISH_S
+    if not await recorder.cut(durable, lambda: time.monotonic() > ends) and "archive" not in recorder.told:
+        tell(
+            f"seq {recorder.archive.archived_seq + 1} to {durable} stay in the log, there was no time to archive them in "
+            f"{FINISH_S:g} s; the next start does"
+        )
+    recorder.recent.close()
+    recorder.archive.close()
+
+
+def tell(sentence: str) -> None:
+    print(f"recorder: {sentence}", file=sys.stderr, flush=True)

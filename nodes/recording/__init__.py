@@ -1,1 +1,0 @@
-"""What the recorder decides without I/O."""

@@ -1,0 +1,234 @@
+"""Steps and the session in the sequencer's own process: the same code and the same log, without sockets between them."""
+
+import asyncio
+import contextlib
+import shutil
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from types import ModuleType
+from typing import Any
+
+from bus.clock import now_ns
+from bus.config import Config
+from bus.intake import Cursor
+from bus.log_writer import LogWriter
+from bus.process import Context
+from bus.schema import Kind
+from bus.sockets import OutboxFull, producer_bytes
+from bus.topics import LANE_OF_KIND, Lane, lanes_of
+from bus.wire import Event, decode, stamp_sent
+from nodes.runner.step import StepRunner, history
+
+Fail = Callable[[BaseException], None]
+QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead
+
+
+class HostedProducer:
+    """Stands where a process has its outbox: here an event is in the log when `say` returns."""
+
+    rings_lost = 0
+
+    def __init__(self, name: str):
+        self.raw = producer_bytes(name)
+        self.epoch = now_ns()
+        self.number = 0
+
+    def close(self) -> None:
+        pass
+
+
+class Host:
+    """Hands every logged batch to the hosted nodes, in order, and logs what they say, until nothing more is said."""
+
+    def __init__(self, sequencer: Any):
+        self.sequencer = sequencer
+        self.handlers: list[Callable[[list[Event]], None]] = []
+        self._queue: deque[list[bytearray]] = deque()
+        self._running = False
+        sequencer.publisher.listeners.append(lambda batch, _seq_ns: self._queue.append(batch))
+        sequencer.after_append = self.pump
+
+    def pump(self) -> None:
+        if self._running:
+            return
+        self._running = True
+        try:
+            while self._queue:
+                events = [decode(event) for event in self._queue.popleft()]
+                for handler in tuple(self.handlers):
+                    handler(events)
+        finally:
+            self._running = False
+
+    def say(self, producer: HostedProducer, name: str, events: list[bytearray]) -> None:
+        """In the log when it returns. Raises OutboxFull when the log takes no more; then nothing of it was said."""
+        sequencer = self.sequencer
+        if sequencer.waiting or sequencer.closed:
+            raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
+        cursor = sequencer.position.cursors.setdefault(name, Cursor())
+        before = (producer.number, cursor.epoch, cursor.number)
+        now = now_ns()
+        for event in events:
+            producer.number += 1
+            stamp_sent(event, producer.raw, producer.epoch, producer.number, now)
+        cursor.epoch, cursor.number = producer.epoch, producer.number
+        at = sequencer.log.last
+        sequencer.append(events)
+        if sequencer.waiting and sequencer.log.last == at:
+            sequencer.waiting.clear()  # only these: it was empty before
+            producer.number, cursor.epoch, cursor.number = before
+            raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
+
+
+def claim(config: Config, names: Iterable[str]) -> None:
+    """Ends the time of the guests' own processes: their outboxes, taken to the end before, go.
+
+    Raises LogLocked when such a process runs: one of each.
+    """
+    for name in names:
+        folder = config.outbox_dir / name
+        if folder.is_dir():
+            LogWriter(folder, sync_ms=0).close()
+            shutil.rmtree(folder)
+
+
+class LocalSubscription:
+    """What `Subscription` is to a process of its own: the log's backlog, then what the host hands over."""
+
+    catch_ups = caught_up = 0
+    deaf_s = 0.0  # a guest is judged by the process that hosts it
+
+    def __init__(self, host: Host, config: Config, lanes: frozenset[Lane], after: int, stop: asyncio.Event):
+        self._host = host
+        self._config = config
+        self._lanes = lanes
+        self._stop = stop
+        self._queue: deque[list[Event]] = deque()
+        self._queued = 0
+        self._behind = True
+        self._wake = asyncio.Event()
+        self.seq = after
+        self._heard = after
+
+    durable_seq = property(lambda self: self._host.sequencer.log.durable)
+    log_id = property(lambda self: self._host.sequencer.log.log_id)
+    lag = property(lambda self: self._host.sequencer.log.last - self.seq if self._queue else 0)
+
+    def backlog(self) -> Iterator[list[Event]]:
+        last = self._host.sequencer.log.last
+        for events in history(self._config, self.seq, self._lanes, last):
+            self.seq = events[-1].seq
+            yield events
+        self.seq = max(self.seq, last)
+
+    def hear(self, events: list[Event]) -> None:
+        mine = [event for event in events if LANE_OF_KIND[event.kind] in self._lanes]
+        if mine and not self._behind:
+            self._queue.append(mine)
+            self._queued += len(mine)
+            if self._queued > QUEUE_EVENTS:
+                self._behind = True
+        if mine:
+            self._wake.set()
+
+    async def __aiter__(self) -> AsyncIterator[list[Event]]:
+        self._host.handlers.append(self.hear)
+        stopped = asyncio.create_task(self._stop.wait())
+        stopped.add_done_callback(lambda _: self._wake.set())
+        try:
+            while not self._stop.is_set():
+                if self._behind:
+                    self._queue.clear()
+                    self._queued = 0
+                    for events in self.backlog():
+                        yield events
+                        await asyncio.sleep(0)
+                    self._behind = self.seq < self._host.sequencer.log.last
+                    continue
+                self._wake.clear()
+                while self._queue:
+                    events = self._queue.popleft()
+                    self._queued -= len(events)
+                    if events[-1].seq > self.seq:
+                        fresh = [event for event in events if event.seq > self.seq]
+                        self.seq = events[-1].seq
+                        yield fresh
+                if not self._behind:
+                    await self._wake.wait()
+        finally:
+            stopped.cancel()
+            self._host.handlers.remove(self.hear)
+
+
+class HostedContext(Context):
+    hosted = True
+
+    def __init__(self, config: Config, name: str, instance: str, host: Host, stop: asyncio.Event, fail: Fail):
+        super().__init__(config, name, instance)
+        self.stop = stop
+        self._fail = fail
+        self._host = host
+        self._producer = HostedProducer(name)  # type: ignore[assignment]
+
+    def fail(self, error: BaseException) -> None:
+        """What ends a guest ends its host."""
+        self._fail(error)
+
+    def say(self, events: list[bytearray]) -> None:
+        if events:
+            self._host.say(self.producer, self.name, events)
+
+    def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> LocalSubscription:
+        subscription = LocalSubscription(self._host, self.config, lanes_of(tuple(kinds)), after_seq, self.stop)
+        self._subscriptions.append(subscription)
+        return subscription
+
+
+async def host_step(ctx: HostedContext, module: ModuleType) -> None:
+    """Loads and warms a step beside the running sequencer, then lets it take part in every append."""
+    host, config = ctx._host, ctx.config
+
+    def load() -> StepRunner:
+        runner = StepRunner(module, config, ctx.name, ctx.instance)
+        for events in history(config, runner.seq, runner.lanes):
+            runner.replay(events)
+        return runner
+
+    runner = await asyncio.to_thread(load)
+    for events in history(config, runner.seq, runner.lanes, host.sequencer.log.last):  # what came meanwhile
+        runner.replay(events)
+    runner.seq = max(runner.seq, host.sequencer.log.last)
+
+    unsaid = runner.rest()  # what a full disk has not taken; said before anything newer
+
+    def say_all() -> None:
+        nonlocal unsaid
+        if unsaid:
+            said, unsaid = unsaid, []
+            try:
+                ctx.say(said)
+            except OutboxFull:
+                unsaid = said + unsaid
+
+    def handle(events: list[Event]) -> None:
+        fresh = [event for event in events if event.seq > runner.seq]
+        if fresh:
+            unsaid.extend(runner.live(fresh))
+            say_all()
+
+    host.handlers.append(handle)
+    say_all()
+    ctx.tell_unused(runner.unused)
+    ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
+    try:
+        while not ctx.stop.is_set():
+            say_all()
+            ctx.counters.update(runner.step.counters())
+            if not unsaid and (due := runner.checkpoint_due(host.sequencer.log.durable)):
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(runner.checkpoint.save, *due, host.sequencer.log.log_id)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.25):
+                    await ctx.stop.wait()
+    finally:
+        host.handlers.remove(handle)

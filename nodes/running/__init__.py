@@ -1,1 +1,0 @@
-"""How steps and nodes are run: alone, or hosted in the sequencer's process."""

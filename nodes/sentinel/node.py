@@ -1,0 +1,315 @@
+"""Has supervisord bring a dead process back at once, instead of within a second, and restarts what is alive but wrong.
+
+Two of them run: one acts, under a lock; the other watches that one and takes its place. Both follow the log, so the budget
+of restarts and what was told already are known to either. It decides nothing about what should run (that is supervisord's,
+and its operator's). When both die, supervisord alone brings everything back, more slowly. Nothing depends on a sentinel.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from bus import clock
+from bus.config import Config
+from bus.log import LogReader
+from bus.process import Context
+from bus.schema import Kind
+from bus.sockets import OutboxFull
+from bus.space import free_of
+from bus.wire import encode
+from nodes.recorder.cutting import files_expected, interval_s
+from nodes.sentinel.deaths import Budget, CrashLoops, came_to_an_end, left_alone
+from nodes.sentinel.judge import Judge, Process, Verdict
+from nodes.sentinel.processes import Watch, age_ns, holds
+from nodes.sentinel.restarts import HOUR_NS, Decision, Restarts
+from nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
+from storage.lately import lately
+
+READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert)
+WRITES = (Kind.health, Kind.alert)
+
+NAMES = ("sentinel-1", "sentinel-2")
+POLL_S = 0.5  # processes that operators have started or restarted are found within this
+LOOK_S = 1.0  # between two judgements of the living
+PROD_S = 0.001  # between two requests while a dead process is not yet back
+PROD_S_MAX = 2.0  # supervisord brings it back itself after a second
+
+
+class Opinion:
+    """What the log says of the living, and what was done about it before; both sentinels keep one."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.judge = Judge(ctx.config.sentinel, interval_s(ctx.config.recorder, files_expected(ctx.config)))
+        self.restarts = Restarts(ctx.config.sentinel)
+        self.known = False  # the alerts of the last hour: nothing is restarted before
+
+    async def follow(self) -> None:
+        """Until the node ends. The alerts of the last hour are looked up first, what follows is heard."""
+        after = await asyncio.to_thread(self._remember)
+        self.known = True
+        self.restarts.take_over(clock.now_ns())
+        async for events in self.ctx.subscribe(READS, after):
+            self.judge.hear(events)
+            self.restarts.hear(events)
+
+    def _remember(self) -> int:
+        last = LogReader(self.ctx.config.log_dir).last
+        self.restarts.hear(lately(self.ctx.config, Kind.alert, NAMES, clock.now_ns() - HOUR_NS))
+        return last
+
+    def of(self, infos: list[dict]) -> list[Decision]:
+        """What is to be done about the processes that supervisord says run."""
+        running = [info for info in infos if info["state"] == ProcessStates.RUNNING and info["name"] != self.ctx.name]
+        processes = [self._observe(info["name"], info["pid"]) for info in running]
+        now_ns = clock.now_ns()
+        verdicts = self.judge.look(now_ns, processes, self._log_end(), self._disk_full())
+        working = frozenset(process.name for process in processes if self.judge.works(process))
+        return self.restarts.decide(verdicts, processes, working, now_ns) if self.known else []
+
+    def _observe(self, name: str, pid: int) -> Process:
+        since_ns = clock.now_ns() - age_ns(pid)  # in the log's time, which everything is compared in
+        memory_bytes, stopped = holds(pid)
+        return Process(name, pid, since_ns, memory_bytes, stopped, ready_ns(self.ctx.config, name, pid))
+
+    def _log_end(self) -> tuple[str, int] | None:
+        with contextlib.suppress(OSError, ValueError):
+            newest = max(self.ctx.config.log_dir.glob("*.seg"))
+            return newest.name, newest.stat().st_size
+        return None
+
+    def _disk_full(self) -> str:
+        """What the log's disk lacks for one more segment; "" where nothing is short."""
+        try:
+            free = free_of(self.ctx.config.log_dir)
+        except OSError:
+            return ""
+        return f"{free} are free" if free.bytes < self.ctx.config.log.segment_bytes or not free.inodes else ""
+
+
+class Sentinel:
+    """What the two sentinels do: the one that has the lock for all processes, the other for that one."""
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.counters = ctx.counters
+        for name in ("respawns", "beyond_budget", "restarts", "supervisord_away", "takeovers", "leader"):
+            self.counters.setdefault(name, 0)
+        self.counters.setdefault("respawn_ms_last", 0.0)
+        self.counters.setdefault("respawn_ms_max", 0.0)
+        self.wake = asyncio.Event()
+        self.budget = Budget(ctx.config.sentinel.respawns_per_minute)
+        self.watch = Watch(self.wake.set if self.budget.limit else lambda: None)
+        self.loops = CrashLoops()
+        self.opinion = Opinion(ctx)
+        self.supervisord = Supervisord(ctx.config.root / "run")
+        self.thread = ThreadPoolExecutor(1)
+        self.lock = os.open(ctx.config.run_dir / "sentinel.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.infos: list[dict] | None = None  # what supervisord said last
+
+    def close(self) -> None:
+        self.watch.close()
+        self.thread.shutdown(wait=False)
+        self.supervisord.close()
+        os.close(self.lock)
+
+    async def ask(self, call: Callable, *arguments):
+        """A blocking request, away from the loop. None when supervisord is away or ending."""
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self.thread, call, *arguments)
+        except Away:
+            self.counters["supervisord_away"] += 1
+        except ShuttingDown:
+            pass
+        return None
+
+    async def pause(self, seconds: float) -> None:
+        """Until a watched process dies, it is time to end, or so long."""
+        try:
+            await asyncio.wait_for(self.wake.wait(), seconds)
+        except TimeoutError:
+            pass
+        self.wake.clear()
+
+    # -- one of two
+
+    def try_lock(self) -> bool:
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self.beat()
+        return True
+
+    def beat(self) -> None:
+        """The one that acts says so in the lock's file: pid, and when."""
+        os.pwrite(self.lock, f"{os.getpid():<10}{time.monotonic_ns():<20}".encode(), 0)
+
+    async def stand_by(self) -> None:
+        """Returns once this is the sentinel that acts."""
+        first = True
+        beat, patience = b"", 0.0
+        while not self.ctx.stop.is_set():
+            if self.try_lock():
+                self.counters["takeovers"] += not first
+                self.counters["leader"] = 1
+                self.watch.forget("leader")
+                self.opinion.restarts.take_over(clock.now_ns())
+                return
+            first = False
+            seen = os.pread(self.lock, 30, 0)
+            patience = patience + POLL_S if seen == beat else 0.0  # rounds, not time: this one may have been stopped itself
+            beat = seen
+            if (leader := seen[:10].strip()).isdigit():
+                self.watch.see("leader", int(leader))
+                if patience >= self.ctx.config.sentinel.heartbeat_s:
+                    await self.replace(int(leader), patience)
+                    patience = 0.0
+            await self.pause(POLL_S)
+        self.watch.close()
+
+    async def replace(self, pid: int, silent_s: float) -> None:
+        """Ends a sentinel that has the lock and does not act."""
+        for info in await self.ask(self.supervisord.processes) or ():
+            if info["pid"] == pid and info["state"] == ProcessStates.RUNNING and self.opinion.known:
+                leader = Process(info["name"], pid, clock.now_ns() - age_ns(pid))
+                why = f"it has the lock and has not acted for {silent_s:.0f} s"
+                verdict = Verdict(leader.name, "heartbeat missing", why)
+                for decision in self.opinion.restarts.decide([verdict], [leader], frozenset(), clock.now_ns()):
+                    await self.carry_out(decision)
+
+    # -- the dead
+
+    async def round(self) -> bool:
+        """One look at all processes; True while one of them has to come back at once."""
+        self.infos = await self.ask(self.supervisord.processes)
+        if self.infos is None:
+            self.watch.died.clear()
+            return False
+        now = time.monotonic()
+        waiting = False
+        for info in self.infos:
+            waiting |= await self.look(info, now)
+        return waiting
+
+    async def look(self, info: dict, now: float) -> bool:
+        """Watches the process, counts it back, or (True) says that it is not back yet."""
+        name, pid = info["name"], info["pid"]
+        dead_pid, since = self.watch.died.get(name, (0, now))
+        if pid and pid != dead_pid:
+            if dead_pid:
+                del self.watch.died[name]
+                if self.budget.limit:
+                    self.count(name, now, (now - since) * 1000)
+                await self.judge_death(name, dead_pid, now)
+            elif (before := self.watch.pids.get(name, pid)) != pid:  # it died and came back between two looks
+                await self.judge_death(name, before, now)
+            self.watch.see(name, pid)
+            return False
+        worked_ns = worked_wall_ns(self.ctx.config, name)
+        if left_alone(info, worked_ns):
+            self.watch.died.pop(name, None)
+            return False
+        if not self.budget.allows(name, now) or self.loops.looping(name, now) or now - since > PROD_S_MAX:
+            if self.watch.died.pop(name, None):
+                self.counters["beyond_budget"] += 1
+                await self.judge_death(name, dead_pid, now)
+            return False
+        if came_to_an_end(info, worked_ns):
+            await self.ask(self.supervisord.start, name)
+        self.watch.died.setdefault(name, (pid or -1, now))
+        return True
+
+    def count(self, name: str, now: float, respawn_ms: float) -> None:
+        self.budget.spend(name, now)
+        self.counters["respawns"] += 1
+        self.counters["respawn_ms_last"] = round(respawn_ms, 3)
+        self.counters["respawn_ms_max"] = max(self.counters["respawn_ms_max"], round(respawn_ms, 3))
+
+    async def judge_death(self, name: str, pid: int, now: float) -> None:
+        """Whether it dies in a loop: told once; a step that cannot get past an event is stopped."""
+        since_ns = ready_ns(self.ctx.config, name, pid)
+        alerts, hopeless = self.loops.died(name, (clock.now_ns() - since_ns) / 1e9 if since_ns else None, now)
+        for alert in alerts:
+            self.say(alert)
+        if hopeless:
+            await self.ask(self.supervisord.stop, name)
+
+    # -- the living
+
+    async def examine(self) -> None:
+        """Restarts what is alive but wrong, and says so."""
+        if self.infos is not None:
+            for decision in self.opinion.of(self.infos):
+                await self.carry_out(decision)
+
+    async def carry_out(self, decision: Decision) -> None:
+        """Said first: an alert whose restart did not happen costs a restart of the budget, and never the other way round."""
+        self.say(decision.alert)
+        if decision.restart and await self.ask(self.supervisord.kill, decision.target):
+            self.counters["restarts"] += 1
+
+    def say(self, alert: dict) -> None:
+        """In the log, and in this process's own for the time when the log stands still."""
+        print("{level}: {target}: {what}: {why}; {action}".format(**alert), file=sys.stderr, flush=True)
+        with contextlib.suppress(OutboxFull):
+            self.ctx.say([encode(Kind.alert, self.ctx.name, alert)])
+
+    async def act(self) -> None:
+        examined = 0.0
+        while not self.ctx.stop.is_set():
+            waiting = await self.round()
+            self.beat()
+            if waiting:
+                await asyncio.sleep(PROD_S)
+                continue
+            if time.monotonic() - examined >= LOOK_S:
+                examined = time.monotonic()
+                await self.examine()
+            await self.pause(POLL_S)
+
+
+def ready_ns(config: Config, name: str, pid: int) -> int:
+    """When this life of a process became ready, in the mesh's time; 0 if it has not.
+
+    A node that is hosted works in another process: the one of its own name had nothing to do, and has never been ready.
+    """
+    said = _ready(config, name)
+    return said["ready_ns"] if said.get("pid") == pid else 0
+
+
+def worked_wall_ns(config: Config, name: str) -> int:
+    """When its last life that was ready became it, by the wall clock, as supervisord says when it started it; 0: none was."""
+    return _ready(config, name).get("wall_ns", 0)
+
+
+def _ready(config: Config, name: str) -> dict:
+    with contextlib.suppress(OSError, ValueError):
+        said = json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
+        return {} if said.get("hosted") else said
+    return {}
+
+
+async def run(ctx: Context) -> None:
+    sentinel = Sentinel(ctx)
+    ending = asyncio.create_task(ctx.stop.wait())
+    ending.add_done_callback(lambda _: sentinel.wake.set())
+    following = asyncio.create_task(sentinel.opinion.follow())
+    following.add_done_callback(lambda _: ctx.stop.set())  # at the end, or by a fault, which ends us
+    ctx.ready()
+    try:
+        await sentinel.stand_by()
+        await sentinel.act()
+    finally:
+        ctx.stop.set()
+        ending.cancel()
+        try:
+            await following
+        finally:
+            sentinel.close()

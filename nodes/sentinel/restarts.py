@@ -1,0 +1,129 @@
+"""What is done about a verdict: a restart while the budget lasts, an alert in any case, once an episode.
+
+What was done before is known from the `alert` events in the log alone, so the sentinel that takes over goes on with the same
+budget, and one that comes back finds it there.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from bus.config import Sentinel
+from bus.schema import Kind
+from bus.wire import Event
+from nodes.sentinel.heard import SECOND, is_feed, venue_of
+from nodes.sentinel.judge import Process, Verdict
+
+HOUR_NS = 3600 * SECOND
+RESTART = "restart"  # the `action` of an alert that tells of one
+RELAPSE_NS = 60 * SECOND  # what has not been wrong for so long is a new episode when it comes again
+LINE_PAUSE_NS = 5 * SECOND  # after a line's restart, before another of the same venue
+LINE_WAIT_NS = 30 * SECOND  # at most, when the first one does not come back
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`alert` is said first, and then, if `restart`, the process `pid` is killed, so that supervisord starts it anew."""
+
+    target: str
+    pid: int
+    restart: bool
+    alert: dict
+
+
+@dataclass
+class Restarts:
+    """The restarts of the last hour, and which episodes a person has been told of."""
+
+    settings: Sentinel
+    done: dict[str, dict[int, str]] = field(default_factory=dict)  # target → when (ns) → why, in a word
+    told: dict[tuple[str, str], int] = field(default_factory=dict)  # (target, what) → when it was last wrong
+
+    def hear(self, events: Iterable[Event]) -> None:
+        """Alerts of any sentinel, in any order, also those said here."""
+        for event in events:
+            if event.kind == Kind.alert:
+                self._learn(event.map(), event.seq_ns)
+
+    def take_over(self, now_ns: int) -> None:
+        """From now on this one decides: an episode that was told of before may still go on, and is not told of again."""
+        self.told = dict.fromkeys(self.told, now_ns)
+
+    def _learn(self, alert: dict, seen_ns: int) -> None:
+        if "at_ns" not in alert:  # not a verdict's: somebody else's alert
+            return
+        target, what = alert["target"], alert["what"]
+        if alert["action"] == RESTART:
+            self.done.setdefault(target, {})[alert["at_ns"]] = what
+        else:
+            self.told[target, what] = max(seen_ns, self.told.get((target, what), 0))
+
+    def left(self, target: str, now_ns: int) -> int:
+        """Restarts that the budget still allows."""
+        return max(self.settings.restarts_per_hour - len(self._recent(target, now_ns)), 0)
+
+    def _recent(self, target: str, now_ns: int) -> dict[int, str]:
+        done = self.done.get(target, {})
+        for at in [at for at in done if now_ns - at >= HOUR_NS]:
+            del done[at]
+        return done
+
+    def decide(
+        self, verdicts: Sequence[Verdict], processes: Sequence[Process], working: frozenset[str], now_ns: int
+    ) -> list[Decision]:
+        """At most one restart of each process. `working`: those that the log has heard of since their start."""
+        out: list[Decision] = []
+        pids = {process.name: process.pid for process in processes}
+        for verdict in verdicts:
+            if verdict.target not in pids or any(d.restart and d.target == verdict.target for d in out):
+                continue
+            refused = self._refusal(verdict, now_ns)
+            if not refused and self._must_wait(verdict.target, pids, working, now_ns):
+                continue
+            if refused and (verdict.target, verdict.what) in self.told:
+                self.told[verdict.target, verdict.what] = now_ns
+                continue
+            decision = self._decision(verdict, pids[verdict.target], refused, now_ns)
+            self._learn(decision.alert, now_ns)
+            out.append(decision)
+        self.told = {key: at for key, at in self.told.items() if now_ns - at < RELAPSE_NS}
+        return out
+
+    def _refusal(self, verdict: Verdict, now_ns: int) -> str:
+        """Why there is no restart; empty if there is one."""
+        if not verdict.curable:
+            return "none: a restart would not help"
+        recent = self._recent(verdict.target, now_ns)
+        limit = self.settings.restarts_per_hour
+        if len(recent) >= limit:
+            if not limit:
+                return "none: sentinel.restarts_per_hour is 0"
+            until = datetime.fromtimestamp((min(recent) + HOUR_NS) // SECOND, UTC)
+            return f"none: {limit} restarts in the last hour are all that the budget allows; the next from {until:%H:%M:%S} UTC"
+        if not verdict.often and verdict.what in recent.values():
+            return "none: it was restarted for this within the last hour"
+        return ""
+
+    def _must_wait(self, target: str, pids: dict[str, int], working: frozenset[str], now_ns: int) -> bool:
+        """Never two lines of a venue at once: the other one has to be back first."""
+        if not is_feed(target):
+            return False
+        for other in pids:
+            if other == target or not is_feed(other) or venue_of(other) != venue_of(target):
+                continue
+            since_ns = now_ns - max(self.done.get(other, {0: ""}), default=0)
+            if since_ns < LINE_PAUSE_NS or (since_ns < LINE_WAIT_NS and other not in working):
+                return True
+        return False
+
+    def _decision(self, verdict: Verdict, pid: int, refused: str, now_ns: int) -> Decision:
+        alert = {
+            "level": "critical" if refused and verdict.curable and verdict.often else verdict.level,
+            "what": verdict.what,
+            "target": verdict.target,
+            "why": verdict.why,
+            "action": refused or RESTART,
+            "pid": pid,
+            "at_ns": now_ns,
+        }
+        return Decision(verdict.target, pid, not refused, alert)

@@ -1,0 +1,1 @@
+"""Puts what producers publish into one totally ordered, durable log."""

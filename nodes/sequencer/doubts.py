@@ -1,0 +1,146 @@
+"""When ids contradict one another: events at or below the highest id that may be more than copies. No I/O.
+
+A copy that another line brings late looks the same at first: an id at or below the last one. What tells them apart is what
+comes next. Each line's events of that kind are kept as a *run* of rising ids, for as long as nothing is taken of the stream;
+the first event that is taken shows that they were copies. Otherwise
+
+- a run of the line that said the last id itself, or one that lasts, above everything that a neighbour confirms: that last
+  id was absurd (`contradiction`: the stream goes back to the last confirmed one, and on with the run);
+- a run below what is confirmed that goes on and on, while nobody says anything higher: the ids have begun anew (`era`).
+
+Runs are not in the log: the cursors of their producers stay before them, and a restart reads them again from the outboxes.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from bus.wire import HEADER_SIZE
+
+if TYPE_CHECKING:
+    from nodes.sequencer.stream import Offer
+
+# In holds (`log.hold_ms`, 1 s): for so long nobody says a higher id, and the lower ones go on.
+OTHER_HOLDS = 3  # lines that did not say the absurd id themselves
+ERA_HOLDS = 5  # lower ids, later by the venue's own time than all that is known: no copy can be that
+LATE_HOLDS = 30  # lower ids whose time says nothing, or speaks against it
+KEPT_HOLDS = 120  # a stream as slow as that is not judged by a run
+RUN_MIN = 3  # events of a run that is an era
+RUN_MAX = 5000  # beyond it a run is decided at once
+
+
+class Verdict(Enum):
+    wait = 1
+    copies = 2  # they are dropped, or fill a gap
+    contradiction = 3
+    era = 4
+
+
+class Run:
+    """Events of one line at or below `at`, the stream's last id, in rising order. Times are a monotonic clock's, ns."""
+
+    __slots__ = ("at", "offers", "count", "begun", "newest", "newer")
+
+    def __init__(self, at: int, begun: int):
+        self.at = at
+        self.offers: list[Offer] = []
+        self.count = 0  # of them that are no snapshots: those say what is known, not what is new
+        self.begun = self.newest = begun
+        self.newer = True  # all of them later, by the venue's time, than what is known
+
+    def add(self, one: "Offer", now: int, known_ns: int) -> None:
+        self.offers.append(one)
+        self.newest = now
+        if not one.snapshot:
+            self.count += 1
+            self.newer = self.newer and one.venue_ns > known_ns > 0
+
+
+class Doubts:
+    """The runs of one stream."""
+
+    __slots__ = ("runs",)
+
+    def __init__(self) -> None:
+        self.runs: dict[str, Run] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.runs)
+
+    def numbers(self, line: str) -> list[int]:
+        run = self.runs.get(line)
+        return [one.number for one in run.offers] if run is not None else []
+
+    def wait_anew(self, now: int) -> None:
+        """Something of the stream has come in its place: what is in doubt lasts from here on."""
+        for run in self.runs.values():
+            run.begun = now
+
+    def lower_again(self, one: "Offer", at: int) -> bool:
+        """Whether the line goes below a run that is later than all that was known, and is later still: that run was an era."""
+        run = self.runs.get(one.line)
+        if run is None or run.at != at or one.snapshot or not run.newer or run.count < RUN_MIN:
+            return False
+        return one.last_id < run.offers[0].last_id and one.venue_ns > run.offers[-1].venue_ns > 0
+
+    def older(self, one: "Offer", known_ns: int) -> bool:
+        """Whether the line's run is later than all that was known, and this one is not: it is no part of the run."""
+        run = self.runs.get(one.line)
+        return run is not None and not one.snapshot and run.newer and run.count > 0 and 0 < one.venue_ns <= known_ns
+
+    def ended(self, one: "Offer", at: int, known_ns: int) -> list["Offer"]:
+        """Events of the line's run that ends because this one lies below it, or is the first that is later than all that was
+        known, or the stream has gone on."""
+        run = self.runs.get(one.line)
+        if run is None:
+            return []
+        goes_on = one.snapshot or (one.last_id >= run.offers[0].last_id and (run.newer or not one.venue_ns > known_ns > 0))
+        return [] if run.at == at and goes_on else self.runs.pop(one.line).offers
+
+    def astray(self, one: "Offer") -> bool:
+        """Whether it was overtaken within the line's run, or is a copy of something in it: it does not go on from it."""
+        run = self.runs.get(one.line)
+        return run is not None and not one.snapshot and one.last_id <= run.offers[-1].last_id
+
+    def same(self, one: "Offer") -> bool | None:
+        """Whether the line's run has just this; False: its ids, with something else in them; None: it has not."""
+        run = self.runs.get(one.line)
+        found = [other for other in run.offers if other.last_id == one.last_id] if run is not None else []
+        return any(other.event[HEADER_SIZE:] == one.event[HEADER_SIZE:] for other in found) if found else None
+
+    def add(self, one: "Offer", at: int, now: int, known_ns: int) -> None:
+        run = self.runs.get(one.line)
+        if run is None:
+            run = self.runs[one.line] = Run(at, now)
+        run.add(one, now, known_ns)
+
+    def earliest(self, line: str) -> str:
+        """Of the lines that say what this one's run says, an era, the one that has heard most of its beginning."""
+        run = self.runs[line]
+        alike = [
+            name for name, other in self.runs.items()
+            if other.newer == run.newer and other.at == run.at and other.count and not other.offers[0].snapshot
+        ]  # fmt: skip
+        return min(alike, key=lambda name: (self.runs[name].offers[0].last_id, name), default=line)
+
+    def take_all(self) -> Iterator["Offer"]:
+        """Every event of every run, each line's in order; there are no runs afterwards."""
+        runs, self.runs = self.runs, {}
+        for _, run in sorted(runs.items()):
+            yield from run.offers
+
+    def verdict(self, line: str, above: bool, told: bool, now: int, hold_ns: int) -> Verdict:
+        """Of one line's run. `above`: it begins above what a neighbour confirms; `told`: the line said the last id itself."""
+        run = self.runs[line]
+        count, lasted, silent = run.count, now - run.begun, now - run.newest
+        if above and count > 1 and (told or lasted > OTHER_HOLDS * hold_ns):
+            return Verdict.contradiction
+        if run.newer and count:
+            if count >= RUN_MIN and (lasted > ERA_HOLDS * hold_ns or count >= RUN_MAX):
+                return Verdict.era
+            return Verdict.copies if lasted > KEPT_HOLDS * hold_ns else Verdict.wait
+        if count >= RUN_MAX or silent > ERA_HOLDS * hold_ns:
+            return Verdict.copies
+        if count >= RUN_MIN and run.newest - run.begun > LATE_HOLDS * hold_ns:
+            return Verdict.era
+        return Verdict.wait

@@ -1,0 +1,43 @@
+"""Streams whose ids mean nothing on another line (books without ids): one line is taken at a time. No I/O."""
+
+from enum import Enum
+
+from bus.schema import Kind
+from nodes.sequencer.stream import Offer, Stream
+
+AWAY_HOLDS = 3  # after so many holds without the line, another is taken even if its clock-made ids are lower
+
+
+class Verdict(Enum):
+    take = 1
+    drop = 2
+    take_over = 3  # and what lies between is a hole
+
+
+def judge(stream: Stream, one: Offer, now: int, hold_ns: int) -> Verdict:
+    """What to do with one event of an exclusive stream; keeps the time of who was heard when.
+
+    Another line takes over with something whole (a snapshot, any quote or trade) once the line that is taken has gone, or has
+    been silent for longer than `hold_ns` about what another has brought. A quiet market is no silent line: what came
+    within `hold_ns` of the line's last word is taken for a copy of it.
+    The line itself, when it comes back with ids that are lower, has begun anew: its clock was lost (docs/decisions/time.md).
+    """
+    if stream.heard_at is None:  # the first since a restart: the clock of silence begins
+        stream.heard_at = now
+    if stream.last is None:
+        stream.owner, stream.heard_at = one.line, now
+        return Verdict.take
+    whole = one.snapshot or stream.kind != Kind.depth
+    if one.line == stream.owner and not stream.away:
+        stream.heard_at, stream.owes_since = now, None
+        return Verdict.take if one.last_id > stream.last else Verdict.drop
+    silent = stream.owes_since is not None and now - stream.owes_since > hold_ns
+    if stream.owes_since is None and not one.snapshot and now - stream.heard_at > hold_ns:
+        stream.owes_since = now
+    if not (whole and (stream.away or silent)):
+        return Verdict.drop
+    if one.last_id <= stream.last and one.line != stream.owner and now - stream.heard_at <= AWAY_HOLDS * hold_ns:
+        return Verdict.drop  # another line's, made before what is known already; the next one will not be
+    stream.owner, stream.away = one.line, False
+    stream.heard_at, stream.owes_since = now, None
+    return Verdict.take_over

@@ -1,0 +1,358 @@
+"""Puts everything into one durable, totally ordered log: takes each producer's next event, arbitrates, numbers, appends, rings.
+
+When it dies, producers go on into their outboxes; it resumes from the log's last segment and reads what it missed.
+It can host steps and the session in its own process (`host` in mesh.toml): same code, same log, fewer hops.
+"""
+
+import asyncio
+import contextlib
+import sys
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+
+from bus.clock import ClockWriter, Correction
+from bus.config import Config
+from bus.intake import Intake, Taken
+from bus.log import LogReader
+from bus.log_writer import LogWriter
+from bus.process import Context
+from bus.schema import CLOCK, Kind
+from bus.segments import LogError, LogFull, read_preamble, segments
+from bus.sockets import Publisher
+from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from nodes.sequencer.arbiter import ARBITRATED, MISSING_MAX, Arbiter
+from nodes.sequencer.corrections import alert
+from nodes.sequencer.cursors import NAME, Position
+
+READS: tuple[Kind, ...] = ()
+WRITES = (Kind.gap, Kind.clock, Kind.cursor, Kind.line)
+
+OF_THE_LOG = frozenset((int(Kind.watermark), int(Kind.coverage)))  # they speak of one log, by its seq
+MILLISECOND = 1_000_000
+TICK_S = 0.02
+SWEEP_NS = 250 * MILLISECOND
+CURSOR_NS = 1000 * MILLISECOND
+LINE_NS = 10 * CURSOR_NS
+RETRY_S = 0.5
+BATCH_EVENTS = 4096
+CORRECTIONS_MAX = 100  # of the clock, that wait for room on the disk: the oldest are said in sum only
+
+
+class Sequencer:
+    """The log's writer. `turn()` does what there is to do; an event loop calls it when the intake has something."""
+
+    def __init__(self, config: Config):
+        self.config = config
+        log = config.log
+        self.arbiter = Arbiter(log.hold_ms * MILLISECOND, log.contradictions, log.eras, log.unsynced)
+        self.position = Position(self.arbiter)
+        self._recovered = False
+        self.log = LogWriter(
+            config.log_dir,
+            segment_bytes=config.log.segment_bytes,
+            sync_ms=config.log.sync_ms,
+            state=self._state,
+        )
+        self._recover()
+        try:
+            self.clock = ClockWriter(config.log_dir, self.position.seq_ns, log.steady_clock)
+        except OSError as error:
+            self.log.close()
+            raise LogError(
+                f"the clock beside {config.log_dir} cannot be written: {error.strerror}; make room or permit it"
+            ) from None
+        # Of a new log: what outboxes still hold of an older one that was moved away is said before this.
+        self._begun_ns = 0 if self.log.last else self.clock.now_ns()
+        self.corrections: deque[Correction] = deque(maxlen=CORRECTIONS_MAX)  # not said yet
+        self.intake = Intake(config, self.position.cursors)
+        self.publisher = Publisher(config, self.log, self.position.previous)
+        self._recovered = True
+        self.waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
+        self.after_append: Callable[[], None] | None = None  # a host runs its nodes here
+        self._epoch = self.log.log_id
+        self._producer = NAME.encode().ljust(16, b"\0")
+        self._last_append = self._last_sweep = self._last_cursor = self._last_line = time.monotonic_ns()
+        self.closed = False
+        self.refused = 0  # tries that a full disk has turned down in a row
+        self.batches = 0
+        self.batch_max = 0
+        self.told_forgotten = 0
+
+    def _state(self) -> bytes:
+        """For the head of a new segment: true when everything taken is in the log or held."""
+        if not self._recovered:  # a new identity's first segment, before the old ones have been read
+            return b""
+        self.position.previous = self.publisher.previous
+        return self.position.pack()
+
+    def _recover(self) -> None:
+        """Replays the segments since the last whole state; a segment begun by a new identity has none of its own."""
+        found = segments(self.config.log_dir)
+        start = len(found) - 1
+        while start > 0 and not read_preamble(found[start][1]).state:
+            start -= 1
+        first, path = found[start]
+        self.position.restore(read_preamble(path).state)
+        self.position.replay(LogReader(self.config.log_dir).events(first - 1))
+
+    # -- taking
+
+    def turn(self, messages: int = 256) -> bool:
+        """Takes what has come and logs it. True if there may be more."""
+        if self.waiting:
+            return False
+        taken = self.intake.receive(messages)
+        if taken:
+            self.sequence(taken)
+        return bool(taken)
+
+    def sequence(self, taken: list[Taken]) -> None:
+        now = time.monotonic_ns()
+        out: list[bytearray] = []
+        for producer, _epoch, number, event in taken:
+            kind = event[8] | event[9] << 8
+            if kind in ARBITRATED:
+                out += self.arbiter.offer(kind, _subject(event), producer, number, event, now)
+            elif kind == Kind.gap:  # backfill's word: what it changes, the arbiter says
+                out += self.arbiter.declare(_subject(event), producer, decode(event).records)
+            elif kind not in OF_THE_LOG or int.from_bytes(event[136:144], "little") >= self._begun_ns:
+                if kind == Kind.instrument:  # with an id it begins a connection; `run` begins a process
+                    if (head := decode(event)).last_id:
+                        self.arbiter.connected(producer, number, head.subject, head.k)
+                elif kind == Kind.run:
+                    self.arbiter.connected(producer, number)
+                out.append(event)
+        self.append(out)
+
+    def take_outboxes(self) -> None:
+        """What is in the outboxes now, part by part: to the end, or until the disk takes no more."""
+        self.sequence(self.intake.sweep(0))
+        while self.intake.behind and not self.waiting:
+            self.turn()
+
+    def append(self, out: list[bytearray]) -> None:
+        """Numbers, appends, rings; in batches of a bounded size. A full disk is retried, nothing is lost."""
+        for start in range(0, len(out), BATCH_EVENTS):
+            self.waiting.append(out[start : start + BATCH_EVENTS])
+        while self.waiting:
+            batch = self.waiting[0]
+            try:
+                self._append(batch)
+            except LogFull as error:
+                if not self.refused:
+                    print(f"sequencer: {error}; retrying, producers keep their events", file=sys.stderr, flush=True)
+                self.refused += 1
+                return
+            self.waiting.popleft()
+        if self.refused:
+            print(f"sequencer: the log takes data again after {self.refused} tries", file=sys.stderr, flush=True)
+            self.refused = 0
+        if self.after_append is not None:
+            self.after_append()
+
+    def _append(self, batch: list[bytearray]) -> None:
+        first = seq = self.log.last + 1
+        seq_ns = self.clock.now_ns()
+        links = self.position.links
+        undo: list[tuple[tuple[int, str], int]] = []
+        number = self.position.number
+        for event in batch:
+            topic = (event[8] | event[9] << 8, _subject(event))
+            link = links.get(topic, 0)
+            undo.append((topic, link))
+            if event[16] == 0:  # the sequencer's own: no outbox has stamped it
+                number += 1
+                stamp_sent(event, self._producer, self._epoch, number, seq_ns)
+            stamp_sequenced(event, seq, link, seq_ns)
+            links[topic] = seq
+            seq += 1
+        try:
+            self.publisher.publish(first, batch)
+        except LogFull:
+            for topic, link in reversed(undo):
+                links[topic] = link
+            for event in batch:
+                if bytes(event[16:32]) == self._producer:
+                    event[16:32] = bytes(16)
+            raise
+        self.position.number = number
+        self.position.seq_ns = seq_ns
+        self._last_append = time.monotonic_ns()
+        self.batches += 1
+        self.batch_max = max(self.batch_max, len(batch))
+        for listener in self.publisher.listeners:
+            listener(batch, seq_ns)
+
+    # -- time
+
+    def tick(self) -> None:
+        """What time alone brings: lost rings, holes given up, the clock, cursors. While the disk is full: nothing new."""
+        now = time.monotonic_ns()
+        self.corrections += self.clock.look()
+        if self.waiting:
+            self.append([])
+        if self.waiting:
+            return
+        while self.corrections and not self.waiting:  # first of all: a step is said with the first event that it moves
+            self._say_clock([encode(Kind.alert, NAME, alert(self.corrections.popleft(), self.clock.offset_ns))])
+        with contextlib.suppress(LogFull):  # the next append tells
+            self.log.roll_if_full()  # only here: everything taken is in the log or held, as the segment's head says
+        if now - self._last_sweep >= SWEEP_NS:
+            self._last_sweep = now
+            self.sequence(self.intake.sweep(SWEEP_NS))
+        self.append(self.arbiter.due(now))
+        if self.arbiter.forgotten > self.told_forgotten:
+            self._tell_forgotten()
+        if now - self._last_cursor >= CURSOR_NS and self.position.cursors and not self.waiting:
+            self._last_cursor = now
+            records = self.position.records()
+            self.append([encode(Kind.cursor, NAME, records)])
+            if not self.waiting:  # outboxes are released when the log has what was in them
+                self.intake.release({r["producer"].decode(): int(r["number"]) for r in records})
+        if now - self._last_line >= LINE_NS and not self.waiting:
+            self._last_line = now
+            self.append(self.arbiter.line_reports(self.clock.now_ns()))
+        if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
+            self._say_clock([])
+        self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
+
+    def _say_clock(self, alerts: list[bytearray]) -> None:
+        unsaid_ns = self.clock.unsaid_ns
+        record = np.zeros(1, CLOCK)
+        record[0] = (self.clock.now_ns(), self.log.durable, unsaid_ns)
+        self.append([encode(Kind.clock, NAME, record), *alerts])
+        self.clock.said(unsaid_ns)
+
+    def _tell_forgotten(self) -> None:
+        self.told_forgotten = self.arbiter.forgotten
+        why = f"more than {MISSING_MAX} gaps of a stream are open: {self.arbiter.forgotten} of the oldest are given up for good"
+        action = "declared unrecoverable; is backfill running?"
+        alert = {"level": "critical", "what": "gaps_forgotten", "target": NAME, "why": why, "action": action}
+        self.append([encode(Kind.alert, NAME, alert)])
+
+    def close(self) -> None:
+        self.closed = True
+        self.intake.close()
+        self.publisher.close()
+        self.log.close()
+        self.clock.close()
+
+
+def _subject(event: bytearray) -> str:
+    return event[32:64].rstrip(b"\0").decode()
+
+
+def as_events(batch: list[bytearray]) -> list[Event]:
+    return [decode(event) for event in batch]
+
+
+class SequencerContext(Context):
+    """What the sequencer says itself goes straight into the log: the log is its outbox."""
+
+    sequencer: Sequencer
+    on_started: Callable[[Sequencer], None] | None = None  # a host starts its guests
+    end_guests: Callable[[], Awaitable[None]] | None = None  # afterwards they say nothing more
+
+    def say(self, events: list[bytearray]) -> None:
+        sequencer = self.sequencer
+        if events and not sequencer.refused and not sequencer.closed:  # a full disk: what it would say of itself can wait
+            sequencer.append(events)
+
+    def health(self) -> dict:
+        s = self.sequencer
+        return {
+            **super().health(),
+            "seq": s.log.last,
+            "durable_seq": s.log.durable,
+            "batches": s.batches,
+            "batch_max": s.batch_max,
+            "outbox_catch_ups": s.intake.catch_ups,
+            "outbox_caught_up": s.intake.caught_up,
+            "unreadable": s.intake.unreadable,
+            "unreleased": s.intake.unreleased,
+            "repeated": s.intake.repeated,
+            "gaps": s.arbiter.gaps,
+            "open_gaps": s.arbiter.open_gaps,
+            "gaps_forgotten": s.arbiter.forgotten,
+            "late": s.arbiter.late,
+            "taken_over": s.arbiter.taken_over,
+            "stale_snapshots": s.arbiter.stale_snapshots,
+            "contradictions": s.arbiter.contradictions,
+            "eras": s.arbiter.eras,
+            "brought_up": s.arbiter.brought_up,
+            "duplicates": dict(s.arbiter.duplicates),
+            "clock_offset_ms": round(s.clock.offset_ns / 1e6, 3),
+            "clock_corrected_ms": round(s.clock.clock.corrected_ns / 1e6, 3),
+            "clock_steps": s.clock.clock.steps,
+            "clock_slews": s.clock.clock.slews,
+            "clock_suspends": s.clock.clock.suspends,
+        }
+
+
+async def run(ctx: SequencerContext) -> None:
+    sequencer = ctx.sequencer = Sequencer(ctx.config)
+    loop = asyncio.get_running_loop()
+    failure: list[BaseException] = []
+    scheduled = False
+
+    def on_readable() -> None:
+        # Drain until nothing comes (ZeroMQ's descriptor is edge-triggered), but let the loop breathe between turns.
+        nonlocal scheduled
+        try:
+            more = not failure and sequencer.turn()
+        except Exception as error:  # noqa: BLE001 - the loop would swallow it: the process ends with it instead
+            failure.append(error)
+            ctx.stop.set()
+            return
+        if more and not scheduled:
+            scheduled = True
+            loop.call_soon(again)
+
+    def again() -> None:
+        nonlocal scheduled
+        scheduled = False
+        on_readable()
+
+    loop.add_reader(sequencer.intake.fd, on_readable)
+    clean = False
+    try:
+        ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
+        sequencer.take_outboxes()
+        while not ctx.stop.is_set():
+            if ctx.on_started is not None and not sequencer.waiting and not sequencer.intake.behind:
+                ctx.on_started(sequencer)  # only now: it removes the guests' outboxes, and all of it must be in the log
+                ctx.on_started = None
+            sequencer.tick()
+            on_readable()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await ctx.stop.wait()
+        if failure:
+            raise failure[0]
+        if ctx.end_guests is not None:  # while the log still takes what they say last
+            await ctx.end_guests()
+        clean = True
+    finally:
+        loop.remove_reader(sequencer.intake.fd)
+        if clean:  # after a failure nothing more is taken: it is in the outboxes, and the next start finds it there
+            drain(sequencer)
+        sequencer.close()
+
+
+def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) -> None:
+    """A clean stop takes what producers have still said, and gives up holes. What they go on saying waits in outboxes."""
+    end = time.monotonic() + at_most_s
+    quiet = time.monotonic() + quiet_s
+    while time.monotonic() < min(quiet, end):
+        if sequencer.turn():
+            quiet = time.monotonic() + quiet_s
+        else:
+            time.sleep(0.002)
+    sequencer.take_outboxes()
+    sequencer.append(sequencer.arbiter.end())
+    sequencer.append(sequencer.arbiter.line_reports(sequencer.clock.now_ns()))
+    if sequencer.position.cursors:
+        sequencer.append([encode(Kind.cursor, NAME, sequencer.position.records())])

@@ -1,0 +1,350 @@
+"""One stream as arbitration knows it: how far it is, which lines count, what waits. No I/O."""
+
+import struct
+from collections import deque
+from typing import NamedTuple
+
+from bus.id_rules import rule, shared_ids
+from bus.schema import Flag, Kind
+from bus.topics import topic
+from bus.wire import HEADER_SIZE
+from nodes.gaps.gaps import Gaps
+from nodes.sequencer.doubts import Doubts
+from nodes.sequencer.line_quality import Lines
+from nodes.sequencer.taken import Taken
+from nodes.sequencer.unsynced import Unsynced
+
+# Plain integers: an IntFlag's & costs as much as the rest of a decision.
+SNAPSHOT, REPAIRED, RESET, UNSYNCED = int(Flag.SNAPSHOT), int(Flag.REPAIRED), int(Flag.RESET), int(Flag.UNSYNCED)
+MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per stream
+JUMP = 100_000  # ids: a smaller step is in proportion for any stream
+DISORDER = 1000  # trades, whose ids are counted one by one: so much is in proportion, and what lies so near below is late
+WIDER = 16  # a step of more than so many times the widest of late is out of proportion, until a neighbour confirms it
+IN_TURN = 64  # quotes: likewise, and eight times the usual step
+CONFIRM = 3  # events of its line, each near and above, that confirm an id out of proportion: a venue may be wrong twice
+HOLES_MAX = 16
+RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
+FADE = 8  # the widest fades by 2^-FADE with every event
+_IDS = struct.Struct("<qqqq")  # first_id, last_id, venue_ns, recv_ns at 104 of an event
+
+
+class Offer(NamedTuple):
+    """One event of one line, with what arbitration needs of its header."""
+
+    line: str
+    number: int  # of the line's own events
+    first_id: int
+    last_id: int
+    flags: int
+    venue_ns: int
+    recv_ns: int
+    event: bytearray
+    behind: bool = False  # its own line has said higher ids before
+
+    @property
+    def snapshot(self) -> bool:
+        return self.flags & SNAPSHOT != 0
+
+
+def offer_of(line: str, number: int, event: bytearray) -> Offer:
+    first_id, last_id, venue_ns, recv_ns = _IDS.unpack_from(event, 104)
+    return Offer(line, number, first_id, last_id, event[10], venue_ns, recv_ns, event)
+
+
+Key = tuple[int, int, bytes]  # what two lines' copies of an event have in common: ids, and how its first record begins
+
+
+def key_of(first_id: int, last_id: int, event: bytearray | memoryview) -> Key:
+    return first_id, last_id, bytes(event[HEADER_SIZE : HEADER_SIZE + 40])
+
+
+class Stream:
+    """One topic's state. What `state` packs follows from the log alone; times and what is held do not."""
+
+    def __init__(self, kind: int, subject: str):
+        self.kind, self.subject, self.topic = kind, subject, topic(kind, subject)
+        self.rule = rule(kind, subject)
+        self.numbered = self.rule == "contiguous"
+        self.shared_ids = shared_ids(subject)
+        self.last: int | None = None  # the highest id taken, or given up; None: nothing yet
+        self.venue_ns = 0  # the latest that was taken
+        # What is known of `last`: the highest id that a neighbour confirms, and who said more ("": nobody; then it is `last`).
+        self.sure: int | None = None
+        self.teller = ""
+        self.told_number = 0  # … the number of the teller's event
+        self.jumped = False  # `last` was given up to, not taken
+        self.widest = self.usual = 0  # ids from one event to the next, of late; before `last`
+        self.doubts = Doubts()
+        self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
+        self.refuted: int | None = None  # `last` when an absurd event behind it was refused
+        self.refused: deque[Key] = deque(maxlen=16)  # such events: other lines bring copies
+        self.named: deque[Key] = deque(maxlen=64)  # what else was refused, with its bytes once for all lines
+        self.comparable = self.numbered or self.shared_ids  # the same ids mean the same on every line
+        self.taken = Taken()
+        self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
+        self.known_from = -1  # … all above this one
+        self.base: int | None = None  # the first id of the era
+        self.head: Key = (0, 0, b"")  # the event that `last` is of, where nobody has confirmed it
+        self.synced = False  # depth: a snapshot has been taken and the chain is whole since
+        self.unsynced = Unsynced()  # depth, while it is not: the changes that a snapshot has to be brought up with
+        self.gaps = Gaps()  # trades: those that are open
+        self.holes: deque[tuple[int, int]] = deque(maxlen=HOLES_MAX)  # depth: ids that were given up of late
+        self.held: dict[str, deque[tuple[int, Offer]]] = {}  # line → (deadline, offer), in the line's order
+        # rising: lines that overlap with what is known, and the numbers of the marks of connections not yet begun
+        self.joined: set[str] = set()
+        self.marks: dict[str, list[int]] = {}
+        self.connections: dict[str, list[int]] = {}  # line → the numbers after which it had a new one, the last few
+        # lines that are behind the venue's last beginning of new ids, and from which of their numbers on; None: there was none
+        self.crossed: dict[str, int] | None = None
+        self.before = 0  # the last id before that
+        self.anew = False  # its ids began anew with its book's, and it has said nothing since
+        # exclusive: the line that is taken, whether it is gone, when it was heard, since when it owes what another brings
+        self.owner = ""
+        self.away = False
+        self.heard_at: int | None = None
+        self.owes_since: int | None = None
+        self.lines = Lines(kind)
+        # drops since something was last taken: how many, since when and until when; whether that has been told
+        self.drops = 0
+        self.dropping_since = self.dropped_at = 0
+        self.told_deaf = False
+
+    def took(self, line: str, first_id: int, last_id: int, flags: int, venue_ns: int, event: bytearray | memoryview) -> int:
+        """An event of the stream is in the log, or about to be; gives its flags there."""
+        self.drops, last = 0, self.last
+        if self.comparable:
+            self.taken.add(first_id, last_id, event)
+        if self.base is None:
+            self.base = first_id
+        if self.kind == Kind.depth and flags & SNAPSHOT:
+            self.advance_whole(last_id, venue_ns)
+            self.synced = True
+            self.unsynced.clear()
+            return flags
+        if self.numbered and first_id == last_id and first_id - 1 == last and not self.jumped:  # the usual case, in few words
+            self.last = self.sure = last_id
+            self.teller = ""
+            if venue_ns > self.venue_ns:
+                self.venue_ns = venue_ns
+            if self.widest > 1:
+                self.widest -= self.widest >> FADE
+        else:
+            told = int.from_bytes(event[4:8], "little") if self.kind == Kind.trade else 1  # ids that have a record of their own
+            self.advance(line, first_id, last_id, venue_ns, told)
+            self.told_number = int.from_bytes(event[72:80], "little")
+            self.head = key_of(first_id, last_id, event)
+        if self.kind != Kind.depth or self.synced:
+            return flags
+        if self.numbered:
+            self.unsynced.add(first_id, last_id, event)
+        return flags | UNSYNCED
+
+    def advance(self, line: str, first_id: int, last_id: int, venue_ns: int, told: int = 1) -> None:
+        """An event of the stream itself is taken: `last` moves to its end, and it confirms what it goes on from."""
+        last = self.last
+        chained = last is not None and first_id <= last + 1 and not self.jumped
+        if not self.numbered:
+            self.remember(last_id)
+            step, self.sure = (0 if last is None else last_id - last), last
+        else:
+            step = last_id - first_id + 1
+            if chained:
+                self.sure = min(max(first_id, last or 0) + told - 1, last_id)
+            elif not self.jumped:
+                self.sure = last
+        self.usual = self.widest
+        self.widest = max(step, self.widest - (self.widest >> FADE))
+        self.teller = "" if self.sure == last_id else line
+        self.last, self.jumped = last_id, False
+        self.venue_ns = max(self.venue_ns, venue_ns)
+
+    def remember(self, last_id: int) -> None:
+        self.recent[last_id] = None
+        if len(self.recent) > RECENT_MAX:
+            self.known_from = next(iter(self.recent))
+            del self.recent[self.known_from]
+
+    def same(self, one: Offer) -> bool | None:
+        """Whether just this was taken; False: its ids, with something else in them; None: it is not known."""
+        if one.flags or not self.comparable:
+            return None
+        return self.taken.same(one.first_id, one.last_id, one.event, self.kind == Kind.depth)
+
+    def missing(self, one: Offer) -> bool:
+        """Whether its ids lie in a hole: of trades that are open, or of a book's changes that were given up of late."""
+        if self.gaps and self.gaps.missing(one.first_id, one.last_id):
+            return True
+        return not one.snapshot and any(low <= one.first_id and one.last_id <= high for low, high in self.holes)
+
+    def overtaken(self, one: Offer) -> bool:
+        """Whether it is no copy of anything: an id below all of the era, or a rising one that comes too late for its place.
+        Where lines merely number the same events differently, none has said more before."""
+        if not (one.behind or self.shared_ids):
+            return False
+        if self.base is not None and one.last_id < self.base:
+            return True
+        return self.rule == "rising" and one.last_id > self.known_from and one.last_id not in self.recent
+
+    def advance_whole(self, last_id: int, venue_ns: int) -> None:
+        """A snapshot is taken: it needs no neighbour."""
+        self.last = self.sure = last_id
+        self.teller, self.jumped = "", False
+        self.venue_ns = max(self.venue_ns, venue_ns)
+
+    def give_up_to(self, high: int) -> None:
+        """Ids up to this one will not come in their place: what was last is confirmed by what comes behind."""
+        if not self.jumped:
+            self.sure = self.last
+        if self.kind == Kind.depth:
+            self.holes.append(((self.last or 0) + 1, high))
+        self.last, self.jumped, self.teller = high, True, ""
+        self.synced = False
+        self.unsynced.clear()
+
+    def go_back(self, sure: int, high: int) -> None:
+        """What was said above `sure` is contradicted; the stream goes on above `high`."""
+        self.sure, self.last, self.jumped, self.teller = sure, high, high > sure, ""
+        self.synced = False
+        self.unsynced.clear()
+        self.gaps.take_back(sure)
+
+    def above_sure(self, one: Offer) -> bool:
+        """Whether an id below the last one is above all that a neighbour confirms, and that is more than disorder: a late
+        trade fills its gap (one that is later by the venue's time is not late), and two connections bring quotes in turn."""
+        if not self.teller or self.last is None:
+            return False
+        if self.sure is None:
+            return self.kind == Kind.depth
+        later = self.kind == Kind.trade and one.venue_ns > self.venue_ns > 0
+        return one.first_id > self.sure and (later or self.last - self.sure > self.disorder)
+
+    @property
+    def disorder(self) -> int:
+        """By so many ids the last one may be ahead of what is confirmed, and the lower ones are late."""
+        return 0 if self.kind == Kind.depth else self.in_proportion
+
+    @property
+    def in_proportion(self) -> int:
+        """Such a step is nothing to wonder at."""
+        return DISORDER if self.kind == Kind.trade else max(IN_TURN, 8 * self.usual)
+
+    def disowned(self) -> bool:
+        """Whether the last id is out of proportion to what is confirmed, and the line that said it has gone on with
+        lower ones on the same connection. Where ids began anew, it is not one of those before."""
+        run = self.doubts.runs.get(self.teller) if self.teller else None
+        if run is None or self.last is None or self.sure is None or self.last - self.sure <= self.in_proportion:
+            return False
+        if any(gap.repaired() for gap in self.gaps.touched(self.sure + 1, self.last)):
+            return False  # the venue itself has what lies between
+        number = run.offers[0].number
+        renewed = any(self.told_number <= mark < number for mark in self.connections.get(self.teller, ()))
+        return number > self.told_number and not renewed
+
+    def doubtful(self, one: Offer) -> bool:
+        """Whether its ids are out of proportion to what the stream has said of late."""
+        if self.last is None:
+            return False
+        if self.rule == "rising":
+            return one.last_id - self.last > self.proportion
+        return max(one.last_id - one.first_id, one.first_id - self.last) > self.proportion
+
+    @property
+    def proportion(self) -> int:
+        """The widest step, in ids, that needs no neighbour's word."""
+        return max(DISORDER if self.kind == Kind.trade else JUMP, WIDER * self.widest)
+
+    def mark(self, line: str, number: int) -> None:
+        """The line has a new connection: its events beyond `number` need not follow on those before."""
+        if self.crossed is not None:
+            self.crossed.setdefault(line, number)  # what it said before and still waits counts as before
+        self.connections[line] = [*self.connections.get(line, [])[1 - MARKS_MAX :], number]
+        if self.rule == "exclusive":
+            self.away = self.away or line == self.owner
+        elif self.rule == "rising":
+            marks = self.marks.setdefault(line, [])
+            marks[:] = [known for known in marks if known < number][1 - MARKS_MAX :] + [number]
+
+    def begin(self, one: Offer) -> None:
+        """If this is the first event of a connection, the line has to overlap again before it counts."""
+        marks = self.marks.get(one.line)
+        if marks and marks[0] < one.number:
+            self.marks[one.line] = [number for number in marks if number > one.number]
+            self.joined.discard(one.line)
+
+    def counts(self, one: Offer) -> bool:
+        """False for an event of the time before the venue's ids began anew: they mean something else now."""
+        return self.crossed is None or one.number >= self.crossed.get(one.line, one.number + 1)
+
+    def crosses(self, one: Offer) -> bool:
+        """Whether a line that has not said so is behind the new beginning, too: its id is nearer to the new ones."""
+        if self.last is None or self.crossed is None or one.line in self.crossed:
+            return False
+        return abs(one.last_id - self.last) < abs(one.last_id - self.before)
+
+    def cross(self, line: str, number: int) -> None:
+        """The line's events from this number on are of the new era."""
+        assert self.crossed is not None
+        self.crossed[line] = min(number, self.crossed.get(line, number))
+
+    def reset(self, line: str, number: int) -> None:
+        """The venue began its ids anew, as this line was the first to say."""
+        self.before = self.last or 0
+        self.crossed = {line: number}
+        self.joined, self.marks = set(), {}
+        self.sure, self.teller, self.jumped, self.widest, self.usual = None, "", False, 0, 0
+        self.taken.clear()
+        self.holes.clear()
+        self.recent.clear()
+        self.known_from, self.base = -1, None
+        self.synced = False
+        self.unsynced.clear()
+        if self.kind != Kind.depth:  # the snapshot that says so sets it there
+            self.last = None
+        self.lines.begin_anew()
+
+    def state(self) -> dict:
+        return {
+            "last": self.last,
+            "venue_ns": self.venue_ns,
+            "sure": self.sure,
+            "teller": self.teller,
+            "told_number": self.told_number,
+            "connections": {line: list(numbers) for line, numbers in sorted(self.connections.items())},
+            "jumped": self.jumped,
+            "widest": self.widest,
+            "usual": self.usual,
+            "base": self.base,
+            "synced": self.synced,
+            "unsynced": self.unsynced.state(),
+            "gaps": self.gaps.state(),
+            "joined": sorted(line for line in self.joined if not self.marks.get(line)),
+            "marks": {line: marks for line, marks in sorted(self.marks.items()) if marks},
+            "crossed": None if self.crossed is None else dict(sorted(self.crossed.items())),
+            "before": self.before,
+            "anew": self.anew,
+            "owner": self.owner,
+            "away": self.away,
+        }
+
+    def restore(self, state: dict | list) -> None:
+        if isinstance(state, list):  # as the first version wrote it
+            self.last, self.venue_ns, self.synced, joined, missing = state
+            self.joined = set(joined)
+            for low, high in missing if self.kind == Kind.trade else ():
+                self.gaps.open(low, high)
+            return
+        self.last, self.venue_ns, self.synced = state["last"], state["venue_ns"], state["synced"]
+        self.gaps.restore(state["gaps"])
+        self.joined, self.marks = set(state["joined"]), state["marks"]
+        self.crossed = state["crossed"]
+        self.owner, self.away = state["owner"], state["away"]
+        self.base = state.get("base")
+        self.known_from = -1 if self.last is None else self.last
+        self.sure = state.get("sure", self.last)  # an older version confirmed nothing
+        self.teller, self.jumped = state.get("teller", ""), state.get("jumped", False)
+        self.told_number = state.get("told_number", 0)
+        self.connections = state.get("connections", {self.teller: [self.told_number]})  # an older version kept none
+        self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)
+        self.usual = state.get("usual", self.widest)
+        if "unsynced" in state:
+            self.unsynced.restore(state["unsynced"])

@@ -1,0 +1,1 @@
+"""The order session at a venue: sends intents, reports what became of them, reconciles."""

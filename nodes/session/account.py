@@ -1,0 +1,289 @@
+"""What a session knows of its orders: rebuilt from the log, moved on by the venue's reports, never backwards. Sans I/O.
+
+The venue tells the same thing up to four times (reply, user stream, open orders, own trades) in any order. Each fill is
+said once (nodes/orders/fills.py says which is which); an order's cumulative quantity never falls; a final state stays.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from bus.clock import STEP_NS
+from bus.schema import DTYPES, Action, Kind, Status
+from bus.wire import Event, decode, encode
+from nodes.orders import fills
+from nodes.venues.binance_orders import Fill, Report, values
+
+FINAL = frozenset({Status.Filled, Status.Canceled, Status.Rejected, Status.Expired})
+FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
+FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
+
+
+class Order(msgspec.Struct):
+    """One order. Quantities and prices are the instrument's mantissas; `sent_ns`: when PendingNew was said."""
+
+    client_order_id: str
+    subject: str
+    side: int
+    order_type: int
+    time_in_force: int
+    price_ticks: int
+    quantity_lots: int
+    sent_ns: int = 0
+    order_id: int = 0
+    status: int = Status.PendingNew
+    filled_lots: int = 0
+    fill_lots: int = 0  # sum of the fills known; filled_lots is what the venue's states say
+
+    @property
+    def final(self) -> bool:
+        return self.status in FINAL
+
+    @property
+    def fills_missing(self) -> bool:
+        return self.fill_lots < self.filled_lots
+
+
+class State(msgspec.Struct, kw_only=True):
+    """Everything that an Account remembers. `fills` has no default: a state of before fills were known by order is none."""
+
+    fills: dict[str, dict[str, int]]  # by instrument: see nodes/orders/fills.py
+    orders: dict[str, Order] = {}
+    waiting: dict[str, bytes] = {}  # intents that nothing has been said about yet: client id → event
+    trade_floor: dict[str, int] = {}  # own trades up to this id are complete
+    producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
+    stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
+
+
+class Account:
+    """`read` follows the log; `begin`, `report`, … give the events to say and take them in at once.
+
+    `foreign`: reports of orders that are not ours. `contradictions`: reports against a final state.
+    """
+
+    def __init__(self, state: bytes = b""):
+        self.state = msgspec.msgpack.decode(state, type=State) if state else State(fills={})
+        self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
+        self.foreign = 0
+        self.contradictions = 0
+
+    def pack(self) -> bytes:
+        return msgspec.msgpack.encode(self.state)
+
+    def order(self, client_order_id: str) -> Order | None:
+        return self.state.orders.get(client_order_id)
+
+    def open(self) -> list[Order]:
+        """Orders that are not final, or that lack fills."""
+        return [order for order in self.state.orders.values() if not order.final or order.fills_missing]
+
+    # The log
+
+    def read(self, event: Event) -> None:
+        """Takes in an event of kind intent, update, fill or clock; others are of no interest."""
+        if event.kind == Kind.intent:
+            self._read_intent(event)
+        elif event.kind == Kind.update:
+            self._read_update(event)
+        elif event.kind == Kind.fill:
+            for record in event.records:
+                self._read_fill(event.subject, record)
+        elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
+            self.state.stepped_ns = event.seq_ns
+
+    def _read_intent(self, event: Event) -> None:
+        record = event.records[0]
+        client_order_id = record["client_order_id"].decode()
+        if client_order_id in self.state.orders:
+            return
+        if record["action"] == Action.CANCEL:
+            target = self.state.orders.get(record["target_id"].decode())
+            if target is not None and (target.final or target.status == Status.PendingCancel):
+                return
+        self.state.waiting[client_order_id] = bytes(event.raw)
+
+    def _read_update(self, event: Event) -> None:
+        for record in event.records:
+            client_order_id = record["client_order_id"].decode()
+            waiting = self.state.waiting.pop(client_order_id, None)
+            if waiting is not None and decode(waiting).records[0]["action"] == Action.CANCEL:
+                continue  # the refusal of a cancel is no order
+            order = self.state.orders.get(client_order_id)
+            if order is None:
+                if record["quantity_lots"] == 0:
+                    continue  # likewise, read again
+                order = _order(record, event.subject, event.sent_ns or event.recv_ns)
+                self.state.orders[client_order_id] = order
+            if order.final:
+                continue
+            status = Status(int(record["status"]))
+            if status in (Status.PendingNew, Status.Unknown) and order.status not in (Status.PendingNew, Status.Unknown):
+                continue
+            self._move(order, status, max(order.filled_lots, int(record["filled_lots"])), int(record["order_id"]))
+
+    def _read_fill(self, subject: str, record: np.void) -> bool:
+        """Whether it is new."""
+        client_order_id = record["client_order_id"].decode()
+        known = self.state.fills.setdefault(subject, {})
+        if not fills.learn(known, client_order_id, int(record["trade_id"]), FILLS_KEPT):
+            return False
+        order = self.state.orders.get(client_order_id)
+        if order is not None:
+            order.fill_lots += int(record["quantity_lots"])
+        return True
+
+    def _move(self, order: Order, status: Status, filled_lots: int, order_id: int) -> None:
+        order.status = status
+        order.filled_lots = filled_lots
+        if order_id and not order.order_id:
+            order.order_id = order_id
+            self.by_order_id[order_id] = order
+        if order.final:
+            self._forget_cancels(order.client_order_id)
+            self._forget_oldest()
+        elif status == Status.PendingCancel:
+            self._forget_cancels(order.client_order_id)
+
+    def _forget_cancels(self, target_id: str) -> None:
+        for client_order_id, raw in list(self.state.waiting.items()):
+            record = decode(raw).records[0]
+            if record["action"] == Action.CANCEL and record["target_id"].decode() == target_id:
+                del self.state.waiting[client_order_id]
+
+    def _forget_oldest(self) -> None:
+        if len(self.state.orders) <= FINAL_KEPT:
+            return
+        for client_order_id, order in self.state.orders.items():
+            if order.final and not order.fills_missing:
+                del self.state.orders[client_order_id]
+                self.by_order_id.pop(order.order_id, None)
+                return
+
+    # What to say
+
+    def begin(self, intent: Event, now_ns: int) -> bytearray:
+        """The PendingNew that has to be on file before the order is sent."""
+        order = _order(intent.records[0], intent.subject, now_ns)
+        return _update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
+
+    def refuse(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
+        """The Rejected of an intent that is not sent. Of a cancel: under the cancel's own id, with quantity 0."""
+        record = intent.records[0]
+        order = _order(record, intent.subject, recv_ns)
+        if record["action"] == Action.CANCEL:
+            order.quantity_lots = 0
+        return _update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
+
+    def tell(self, order: Order, status: Status, reason: str, recv_ns: int, origin: str = "session") -> list[bytearray]:
+        """PendingCancel, Unknown, or a final state that the session concludes itself; [] where it would go back."""
+        if order.final or (status == Status.Unknown and order.status != Status.PendingNew):
+            return []
+        if status == order.status:
+            return []
+        event = _update(order, status, origin, reason=reason, recv_ns=recv_ns)
+        self.read(decode(event))
+        return [event]
+
+    def report(
+        self, report: Report, origin: str, recv_ns: int, *, code: int = 0, cancel_failed: bool = False
+    ) -> list[bytearray]:
+        """What a report of the venue adds to what has been said: new fills, then the order's state if it moved.
+
+        `cancel_failed`: it is known that no cancel is under way, so an open order is no longer PendingCancel.
+        """
+        order = self.state.orders.get(report.client_order_id) or self.by_order_id.get(report.order_id)
+        if order is None:
+            self.foreign += 1
+            return []
+        said = self.fills(order, report.fills, origin, recv_ns)
+        status = self._next(order, report, cancel_failed)
+        if status is not None:
+            event = _update(
+                order, status, origin, reason=report.reason, recv_ns=recv_ns, code=code,
+                order_id=report.order_id, filled_lots=report.filled_lots, venue_ns=report.venue_ns,
+            )  # fmt: skip
+            self.read(decode(event))
+            said.append(event)
+        return said
+
+    def _next(self, order: Order, report: Report, cancel_failed: bool) -> Status | None:
+        """The state to say, or None where the report is old news."""
+        status, filled_lots = report.status, report.filled_lots
+        if order.final:
+            if status not in FINAL and not order.order_id:  # alive at the venue, but said to be rejected
+                self.contradictions += 1
+            return None
+        if filled_lots < order.filled_lots:
+            return None
+        if status in FINAL:
+            return status
+        if status == Status.PendingNew or status == Status.Unknown:
+            return None
+        status = Status.PartiallyFilled if filled_lots else Status.New
+        if order.status == Status.PendingCancel and not cancel_failed:
+            status = Status.PendingCancel
+        news = status != order.status or filled_lots > order.filled_lots or (report.order_id and not order.order_id)
+        return status if news else None
+
+    def fills(self, order: Order, told: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
+        """Events for those of the order's fills that have not been said."""
+        said = []
+        for fill in told:
+            record = np.zeros(1, DTYPES[Kind.fill])
+            for name in ("side", "maker", "order_id", "trade_id", "price_ticks", "quantity_lots", "fee", "venue_ns"):
+                record[name] = getattr(fill, name)
+            record["client_order_id"] = order.client_order_id.encode()
+            record["fee_asset"] = fill.fee_asset.encode()[:8]
+            record["origin"] = origin.encode()
+            if self._read_fill(order.subject, record[0]):
+                said.append(
+                    encode(
+                        Kind.fill, order.subject, record,
+                        first_id=fill.trade_id, last_id=fill.trade_id, venue_ns=fill.venue_ns, recv_ns=recv_ns,
+                    )
+                )  # fmt: skip
+        return said
+
+    def complete_trades(self, subject: str, upto: int) -> None:
+        """Own trades of the instrument are all known up to this id."""
+        self.state.trade_floor[subject] = max(upto, self.state.trade_floor.get(subject, 0))
+
+    def waiting(self) -> list[Event]:
+        """Intents that nothing has been said about, in the order of the log."""
+        return sorted((decode(raw) for raw in self.state.waiting.values()), key=lambda event: event.seq)
+
+
+def _order(record: np.void, subject: str, sent_ns: int) -> Order:
+    """From an intent or an update: the fields of the same names."""
+    of = values(record)
+    return Order(
+        of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
+        of["quantity_lots"], sent_ns,
+    )  # fmt: skip
+
+
+def _update(
+    order: Order,
+    status: Status,
+    origin: str,
+    *,
+    reason: str = "",
+    recv_ns: int = 0,
+    code: int = 0,
+    order_id: int = 0,
+    filled_lots: int = 0,
+    venue_ns: int = 0,
+) -> bytearray:
+    record = np.zeros(1, DTYPES[Kind.update])
+    for name in ("side", "order_type", "time_in_force", "price_ticks", "quantity_lots"):
+        record[name] = getattr(order, name)
+    record["client_order_id"] = order.client_order_id.encode()
+    record["order_id"] = order_id or order.order_id
+    record["status"] = status
+    record["code"] = code
+    record["filled_lots"] = max(filled_lots, order.filled_lots)
+    record["venue_ns"] = venue_ns
+    record["origin"] = origin.encode()
+    record["reason"] = reason.encode()[:80]
+    return encode(Kind.update, order.subject, record, venue_ns=venue_ns, recv_ns=recv_ns)

@@ -1,0 +1,176 @@
+"""A book whose changes name the one before them (OKX prevSeqId), with a checksum where the venue still sends one. Sans I/O.
+
+OKX v5, "Order book channel": the stream begins with a snapshot; a change's prevSeqId is the seqId before it. In a quiet minute
+comes an empty change with seqId = prevSeqId; after maintenance comes once a seqId below its prevSeqId, and goes on from there.
+The venue has announced to leave the snapshot out: a stream that begins with a change is joined to a REST snapshot (`BookSync`).
+
+Ids of an event are prevSeqId + 1 … seqId. Captures from before there were any have 0: the venue's time in ms is their id.
+"""
+
+import struct
+from collections import deque
+from collections.abc import Callable
+
+from bus.config import Instrument
+from bus.schema import Flag, Kind
+from bus.wire import IDS_AT, many_records, set_flags
+from nodes.venues.books.booksync import Answer, BookSync
+from nodes.venues.books.checked import proven
+from nodes.venues.books.levels import Levels
+
+_IDS = struct.Struct("<qq")
+_VENUE_NS_AT, _RECV_NS_AT = IDS_AT + 16, IDS_AT + 24
+_I8 = struct.Struct("<q")
+RECENT_MAX = 4096  # changes said already that a REST snapshot may be older than; at ten a second that is over six minutes
+
+
+class ChainedBook:
+    """One instrument's book on one connection. Every change that goes in comes out, once and in order.
+
+    `digest`: the venue's checksum of a book, unsigned. `checked`: messages whose checksum was right;
+    `resyncs`: breaks of the chain and wrong checksums.
+    """
+
+    def __init__(self, instrument: Instrument, digest: Callable[[Levels], int]):
+        self.digest = digest
+        self.checked = 0
+        self.levels = Levels()
+        self._by_rest: BookSync | None = None
+        self._breaks = 0
+        self._recent: deque[bytearray] = deque(maxlen=RECENT_MAX)  # by REST, before its snapshot: a copy, for the levels here
+        self._synced = False
+        self._begun = False  # this connection's stream has said something
+        self._following = False  # by REST: the snapshot has been applied, and every change since
+        self._chain = 0
+        self._reset = False  # the next snapshot must replace a book whose ids say that nothing is wrong with it
+        self._depth_event = many_records(Kind.depth, instrument.subject)
+
+    @property
+    def synced(self) -> bool:
+        return self._by_rest.synced if self._by_rest else self._synced
+
+    @property
+    def resyncs(self) -> int:
+        return self._breaks + (self._by_rest.resyncs if self._by_rest else 0)
+
+    @property
+    def wants_snapshot(self) -> bool:
+        return self._by_rest is not None and self._by_rest.wants_snapshot
+
+    @property
+    def wants_resubscription(self) -> bool:
+        """A fresh snapshot is needed. True until one has come; ask, wait, and only then ask again."""
+        return self._by_rest is None and self._begun and not self._synced
+
+    def change(self, event: bytearray, first_id: int, last_id: int) -> list[bytearray]:
+        first_id, last_id = self._numbered(event, first_id, last_id)
+        if not self._begun:
+            self._begun, self._by_rest = True, BookSync()
+        if self._by_rest is not None:
+            return self._follow(self._by_rest.change(event, first_id, last_id))
+        if not self._synced:
+            self._reset |= last_id < first_id - 1  # the venue's ids have begun anew: the snapshot that comes is of the new ones
+            return [event]
+        if last_id <= self._chain and first_id <= last_id:
+            return [event]  # repeated
+        if first_id != self._chain + 1:
+            self._break()
+            return [event]
+        self._chain = last_id
+        self.levels.apply(event)
+        self._check(event)
+        if last_id < first_id - 1 and self._synced:  # the venue's ids have begun anew, lower: the book goes on with them
+            image = self.image(_I8.unpack_from(event, _RECV_NS_AT)[0])
+            assert image is not None
+            set_flags(image, Flag.SNAPSHOT | Flag.RESET)
+            return [event, image]
+        return [event]
+
+    def snapshot(self, event: bytearray, last_id: int) -> tuple[Answer, list[bytearray]]:
+        """The stream's own, or the REST one that `wants_snapshot` asked for."""
+        if self._by_rest is not None:
+            answer, said = self._by_rest.snapshot(event, last_id)
+            return answer, self._follow(said)
+        _, self._chain = self._numbered(event, last_id, last_id)
+        self._begun = self._synced = True
+        _I8.pack_into(event, IDS_AT, self._chain + 1)  # tells the sequencer from where on this line is whole
+        self._mark_reset(event)
+        self.levels.replace(event)
+        self._check(event)
+        return Answer.USED, [event]
+
+    def disconnected(self) -> list[bytearray]:
+        """Nothing waits here; the next connection starts afresh."""
+        self._breaks, self._by_rest = self.resyncs, None
+        self._synced = self._begun = self._following = False
+        self._recent.clear()
+        return []
+
+    def begin_anew(self) -> list[bytearray]:
+        """The book is in doubt though the stream goes on: a fresh snapshot is wanted, from where the first one came."""
+        if self._by_rest is not None or not self._begun:
+            return self.disconnected()
+        self._synced = False
+        return []
+
+    def image(self, recv_ns: int) -> bytearray | None:
+        """The book as a SNAPSHOT as of the last change, for whoever joins in between; None while it is not proven."""
+        if not self.synced:
+            return None
+        return self._depth_event(self.levels.records(), self._chain + 1, self._chain, 0, recv_ns, Flag.SNAPSHOT)
+
+    def _numbered(self, event: bytearray, first_id: int, last_id: int) -> tuple[int, int]:
+        if last_id:
+            return first_id, last_id
+        (venue_ns,) = _I8.unpack_from(event, _VENUE_NS_AT)
+        last_id = max(self._chain + 1, venue_ns // 1_000_000)
+        first_id = self._chain + 1 if self._synced else last_id
+        _IDS.pack_into(event, IDS_AT, first_id, last_id)
+        return first_id, last_id
+
+    def _follow(self, said: list[bytearray]) -> list[bytearray]:
+        """Applies what BookSync lets out, so that checksums are looked at and `image` is the book."""
+        self._following = self._following and self.synced
+        for event in said:
+            first_id, last_id = _IDS.unpack_from(event, IDS_AT)
+            if event[10] & Flag.SNAPSHOT:
+                self._mark_reset(event)
+                self._begin(event, last_id)
+            elif not self._following:
+                self._recent.append(event)
+            elif last_id > self._chain:
+                self.levels.apply(event)
+                self._chain = last_id
+                self._check(event)
+            elif last_id < first_id - 1:  # the ids have begun anew: only a new snapshot can follow them
+                self._reset = True
+                self._break()
+        return said
+
+    def _begin(self, snapshot: bytearray, last_id: int) -> None:
+        """The book as of the newest change, though the snapshot is older than some."""
+        self.levels.replace(snapshot)
+        self._following, self._chain = True, last_id
+        for event in self._recent:
+            if (newest := _IDS.unpack_from(event, IDS_AT)[1]) > self._chain:
+                self.levels.apply(event)
+                self._chain = newest
+        self._recent.clear()
+
+    def _mark_reset(self, snapshot: bytearray) -> None:
+        if self._reset:
+            set_flags(snapshot, Flag.SNAPSHOT | Flag.RESET)
+            self._reset = False
+
+    def _break(self) -> None:
+        self._breaks += 1
+        self._synced = False
+        if self._by_rest is not None:
+            self._by_rest.synced = False
+
+    def _check(self, event: bytearray) -> None:
+        right = proven(event, lambda: self.digest(self.levels))
+        self.checked += right is True
+        if right is False:
+            self._reset = True
+            self._break()

@@ -1,0 +1,76 @@
+"""A book that nothing proves (Coinbase level2): a snapshot on the stream, then changes without ids or checksum. Sans I/O.
+
+What can be told is only that it is wrong: a book that is crossed after a whole message has lost a change.
+"""
+
+from bus.config import Instrument
+from bus.schema import Flag, Kind
+from bus.wire import many_records
+from nodes.venues.books.booksync import Answer
+from nodes.venues.books.levels import Levels
+
+
+class StreamedBook:
+    """One instrument's book on one connection. Every change that goes in comes out, once, in order and as it was.
+
+    `resyncs`: times the book was crossed.
+    """
+
+    wants_snapshot = False  # none by REST: it comes on the stream
+
+    def __init__(self, instrument: Instrument):
+        self.resyncs = 0
+        self.synced = False
+        self.levels = Levels()
+        self._broken = False
+        self._last_id = 0
+        self._depth_event = many_records(Kind.depth, instrument.subject)
+
+    @property
+    def wants_resubscription(self) -> bool:
+        """A fresh snapshot is needed. True until one has come; ask, wait, and only then ask again."""
+        return self._broken
+
+    def change(self, event: bytearray, first_id: int, last_id: int) -> list[bytearray]:
+        if not self.synced:
+            self._broken = True
+            return [event]
+        self._last_id = last_id
+        self.levels.apply(event)
+        event = self._completed(event)
+        self._look(event)
+        return [event]
+
+    def snapshot(self, event: bytearray, last_id: int) -> tuple[Answer, list[bytearray]]:
+        self.levels.replace(event)
+        self.synced, self._broken, self._last_id = True, False, last_id
+        self._look(event)
+        return Answer.USED, [event]
+
+    def disconnected(self) -> list[bytearray]:
+        """Nothing waits here; the next connection begins with its own snapshot."""
+        self.synced = self._broken = False
+        return []
+
+    def begin_anew(self) -> list[bytearray]:
+        """The book is in doubt though the stream goes on: with its next change a snapshot is wanted."""
+        return self.disconnected()
+
+    def image(self, recv_ns: int) -> bytearray | None:
+        """The book as a SNAPSHOT as of the last change, for whoever joins in between; None while it is in doubt."""
+        if not self.synced:
+            return None
+        return self._depth_event(self.levels.records(), self._last_id, self._last_id, 0, recv_ns, Flag.SNAPSHOT)
+
+    def _completed(self, event: bytearray) -> bytearray:
+        """The change with what it leaves unsaid; here that is nothing."""
+        return event
+
+    def _look(self, event: bytearray) -> None:
+        """After a message: does what can be told of the book speak against it?"""
+        if self.levels.crossed:
+            self._break()
+
+    def _break(self) -> None:
+        self.resyncs += 1
+        self.synced, self._broken = False, True

@@ -1,0 +1,1 @@
+"""What the adapters of venues have in common: decimals, times, the writer of events. Pure."""

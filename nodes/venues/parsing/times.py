@@ -1,0 +1,76 @@
+"""Venue times as text to nanoseconds since the Unix epoch (UTC), exactly; no float anywhere."""
+
+import re
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from nodes.venues.parsing.decimals import DecimalError, integer
+
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+_SECONDS = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9})0*)?")
+
+
+@lru_cache(256)
+def _whole_seconds(day: str, time: str, zone: str) -> int:
+    return int(datetime.fromisoformat(f"{day}T{time}{zone.replace('Z', '+00:00')}").timestamp())
+
+
+def rfc3339_ns(text: str) -> int:
+    """ "2021-04-17T16:43:30.244075Z": ns, from no fraction to nine digits of it. Raises DecimalError."""
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise DecimalError(f"{text[:64]!r} is not a time like 2021-04-17T16:43:30.244075Z")
+    day, time, fraction, zone = match.groups()
+    try:
+        ns = _whole_seconds(day, time, zone) * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+    except (ValueError, OverflowError) as error:
+        raise DecimalError(f"{text[:64]!r} is no time: {error}") from None
+    return held(ns, text)
+
+
+def seconds_ns(text: str) -> int:
+    """ "1618678142.557535": ns. Raises DecimalError."""
+    match = _SECONDS.fullmatch(text)
+    if match is None:
+        raise DecimalError(f"{text[:64]!r} is not a time in seconds like 1618678142.557535")
+    return held(int(match[1]) * 1_000_000_000 + int((match[2] or "").ljust(9, "0")), text)
+
+
+def milliseconds_ns(text: str) -> int:
+    """ "1652459225464": ns. Raises DecimalError."""
+    return held(integer(text) * 1_000_000, text)
+
+
+def moment(read: Callable[[Any], int], stamp: Any, odd: list[str]) -> int:
+    """The time of a message that is worth having without one: 0 where it states none, or one that is none, named in `odd`."""
+    try:
+        return read(stamp) if stamp else 0
+    except DecimalError as error:
+        odd.append(str(error))
+        return 0
+
+
+def held(ns: int, stamp: object) -> int:
+    """`ns`, if that is a time from 1970 to 2262. Raises DecimalError."""
+    if not 0 <= ns < 1 << 63:
+        raise DecimalError(f"{stamp!r:.64} is no time from 1970 to 2262")
+    return ns
+
+
+def doubt(venue_ns: int, recv_ns: int, ahead_ns: int, behind_ns: int) -> str | None:
+    """A sentence when a message's venue time cannot be right: none, after its receipt by more than `ahead_ns`, or long before.
+
+    Clocks differ, so the bounds must be well beyond the known offset of the two; nothing is dropped for a doubt.
+    """
+    if venue_ns <= 0:
+        return "the venue's time is 0"
+    lag = recv_ns - venue_ns
+    if lag < -ahead_ns:
+        return f"the venue's time is {-lag / 1e9:.6f} s after the receipt; {ahead_ns / 1e9:.6f} s are allowed"
+    if lag > behind_ns:
+        return f"the venue's time is {lag / 1e9:.6f} s before the receipt; {behind_ns / 1e9:.6f} s are allowed"
+    return None

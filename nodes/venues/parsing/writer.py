@@ -1,0 +1,173 @@
+"""The events of one instrument, from the texts of its venue: exact numbers, ready-made headers."""
+
+import re
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from bus.config import Instrument
+from bus.schema import DTYPES, Flag, Kind
+from bus.wire import encode, many_records, one_record
+from nodes.venues.books.levels import EMPTY_CHANGE
+from nodes.venues.parsing.decimals import DecimalError, level_words, level_words_at_once, reader
+from nodes.venues.parsing.dialect import UNREADABLE, FrameError, OddRows, Unwell
+from nodes.venues.parsing.rising import Rising
+
+# The records as schema.TRADE and schema.QUOTE have them; a test compares.
+TRADE, QUOTE, INSTRUMENT = "qqqqqb7x", "qqqqqq", "iiqqqqq"
+_TRADE = struct.Struct("<" + TRADE)
+MANY_LEVELS_BYTES = 250  # JSON text of a side, about 8 levels: from there numpy wins over the loop
+
+_pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
+
+
+class Writer:
+    """Makes the events of one instrument; one for each instrument and line.
+
+    `price`, `quantity`: text → mantissa, raising DecimalError. `trade` (first_id, last_id, venue_ns, recv_ns, trade_id, price,
+    quantity, trade's venue_ns, event_ns, side), `quote` (first_id, last_id, venue_ns, recv_ns, update_id, bid, lots, ask, lots,
+    venue_ns) and `depth` (records, first_id, last_id, venue_ns, recv_ns, flags=0) give events.
+    `depth_ids`, `quote_ids`, `trade_ids`: for streams without.
+    """
+
+    def __init__(self, instrument: Instrument):
+        self.instrument = instrument
+        subject = instrument.subject
+        self.price = reader(instrument.price_exponent)
+        self.quantity = reader(instrument.quantity_exponent)
+        self.trade = one_record(Kind.trade, subject, TRADE)
+        self.quote = one_record(Kind.quote, subject, QUOTE)
+        self.depth = many_records(Kind.depth, subject)
+        self.trades = many_records(Kind.trade, subject)
+        self.depth_ids, self.quote_ids, self.trade_ids = Rising(), Rising(), Rising()
+
+    def fill(self, trade_id: int, price: str | bytes, quantity: str | bytes, venue_ns: int, event_ns: int, side: int) -> bytes:
+        """One trade's record. Raises DecimalError for a price or a quantity of 0."""
+        price_ticks, quantity_lots = self.price(price), self.quantity(quantity)
+        if not (price_ticks and quantity_lots and trade_id >= 0):
+            raise DecimalError(f"trade {trade_id} of {quantity!r} at {price!r}; all three must be above 0")
+        return _TRADE.pack(trade_id, price_ticks, quantity_lots, venue_ns, event_ns, side)
+
+    def runs(self, fills: Sequence[tuple[int, bytes, int]], recv_ns: int, flags: int = 0) -> list[bytearray]:
+        """Trades of one message, as few events as their ids allow; each (first id that it covers, record, venue_ns)."""
+        events: list[bytearray] = []
+        run: list[tuple[int, bytes, int]] = []
+        for one in fills:
+            if run and one[0] != _last_id(run[-1][1]) + 1:
+                events.append(self._run(run, recv_ns, flags))
+                run = []
+            run.append(one)
+        if run:
+            events.append(self._run(run, recv_ns, flags))
+        return events
+
+    def _run(self, run: Sequence[tuple[int, bytes, int]], recv_ns: int, flags: int) -> bytearray:
+        body = b"".join(record for _, record, _ in run)
+        return self.trades(body, run[0][0], _last_id(run[-1][1]), run[-1][2], recv_ns, flags)
+
+    def side(self, raw: bytes, side: int, odd: list[str]) -> bytes:
+        """`depth` records of a JSON array of ["price","quantity"], in the venue's order; `odd`: see `level_words`."""
+        exponents = self.instrument.price_exponent, self.instrument.quantity_exponent
+        if len(raw) > MANY_LEVELS_BYTES:
+            many = level_words_at_once(raw, *exponents, side)
+            if many is not None:
+                return many.tobytes()
+        return self.levels(_pairs(raw), side, odd)
+
+    def levels(self, pairs: Iterable[tuple[str, str]], side: int, odd: list[str]) -> bytes:
+        """`depth` records of (price, quantity) texts; likewise."""
+        words = level_words(pairs, self.instrument.price_exponent, self.instrument.quantity_exponent, side, odd)
+        return struct.pack(f"<{len(words)}q", *words)
+
+    def change(self, records: bytes, first_id: int, last_id: int, venue_ns: int, recv_ns: int) -> bytearray:
+        """A depth change; one that changes nothing has one record without a side."""
+        return self.depth(records or EMPTY_CHANGE, first_id, last_id, venue_ns, recv_ns)
+
+    def snapshot(self, records: bytes, last_id: int, venue_ns: int, recv_ns: int) -> bytearray:
+        return self.depth(records or EMPTY_CHANGE, last_id, last_id, venue_ns, recv_ns, Flag.SNAPSHOT)
+
+
+Fill = tuple[int, bytes, int]  # the first id that a trade stands for, its record, its venue_ns
+
+
+def each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Any], odd: list[str]) -> list[Any]:
+    """What `read` makes of each row; one that cannot be read costs no other, and is named in `odd`."""
+    out = []
+    for row in rows:
+        try:
+            out.append(read(row))
+        except UNREADABLE as error:
+            odd.append(f"{bytes(row)!r:.200}: {error}")
+    return out
+
+
+def told(events: list[bytearray], odd: list[str]) -> list[bytearray]:
+    """The events of a frame. Raises OddRows, with them, where something is odd."""
+    if odd:
+        raise OddRows(odd, events)
+    return events
+
+
+def well(body: bytes, instrument: Instrument) -> None:
+    """Raises Unwell for an object where a list of rows is due: the venue says why it has none now."""
+    if body.lstrip()[:1] == b"{":
+        raise Unwell(f"no trades of {instrument.symbol}: the venue answers {body[:200].decode('utf-8', 'replace')}")
+
+
+def page(rows: Iterable[Any], read: Callable[[Any], Fill], events: Callable[[list[Fill]], list[bytearray]]) -> list[bytearray]:
+    """A page of history, row by row: one that cannot be read costs no other. `events`: of fills in order of their ids.
+
+    Raises FrameError; its `readable` has the events of the others.
+    """
+    fills, unreadable, why = [], 0, ""
+    for row in rows:
+        try:
+            fills.append(read(row))
+        except UNREADABLE as error:
+            unreadable += 1
+            why = why or f"{bytes(row) if isinstance(row, msgspec.Raw) else row!r:.200}: {error}"
+    found = events(sorted(fills, key=lambda fill: fill[0]))
+    if unreadable:
+        refusal = FrameError(f"{unreadable} of {unreadable + len(fills)} trades cannot be read: {why}")
+        refusal.readable = found
+        raise refusal
+    return found
+
+
+def _last_id(record: bytes) -> int:
+    return int.from_bytes(record[:8], "little")
+
+
+def book_named(frame: bytes, pattern: re.Pattern[bytes], known: Mapping[str, Writer]) -> str:
+    """The subject whose book a refused message would have changed, where it can be told; else "".
+
+    `pattern` finds the instrument's name as its group in what is a book's message beyond doubt.
+    """
+    match = pattern.search(frame)
+    out = known.get(match[1].decode("utf-8", "replace")) if match else None
+    return out.instrument.subject if out else ""
+
+
+def definition(
+    instrument: Instrument, recv_ns: int, *, tick_size: str, lot_size: str, min_quantity: str = "0", min_notional: str = "0"
+) -> bytearray:
+    """An `instrument` event from a venue's texts. Raises DecimalError, with the exponent that would do."""
+    price, quantity = instrument.price_exponent, instrument.quantity_exponent
+    record = struct.pack(
+        "<" + INSTRUMENT, price, quantity, reader(price)(tick_size), reader(quantity)(lot_size),
+        _at_least(min_quantity, quantity), _at_least(min_notional, price), 0,
+    )  # fmt: skip
+    assert len(record) == DTYPES[Kind.instrument].itemsize
+    return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)
+
+
+def _at_least(text: str, exponent: int) -> int:
+    """A bound, rounded up where the exponent cannot hold it: what is refused below it is refused below the rounded one."""
+    whole, _, fraction = text.partition(".")
+    kept, left_out = fraction[: -exponent or None] if exponent else "", fraction[-exponent:]
+    value = reader(exponent)(f"{whole}.{kept}" if kept else whole)
+    if left_out and not left_out.isdigit():
+        raise DecimalError(f"{text!r} is not a plain decimal number")
+    return value + (1 if left_out.strip("0") else 0)
