@@ -19,16 +19,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bus.schema import DESCRIPTION, HEADER, SCHEMA_HASH, SCHEMA_VERSION, TRADE, Kind
-from storage import bar_kernels, pyramid
-from storage.bars import SECOND_NS
-from storage.chunks import Chunked
-from storage.columns import Table
-from storage.encoding import TableWriter
-from storage.packing import CHUNK_ROWS
-from storage.resample import THREADS
-from storage.runs import Window
-from storage.segment import FORMAT, HDF5_VERSIONS, Segment
-from storage.ticks import TRADE_COLUMNS, bars_of, stored
+from storage.archive.file import FORMAT, HDF5_VERSIONS, Segment
+from storage.bars import kernels, pyramid
+from storage.bars.bar import SECOND_NS
+from storage.bars.runs import Window
+from storage.bars.ticks import TRADE_COLUMNS, bars_of, stored
+from storage.hdf5.chunks import Chunked
+from storage.hdf5.columns import Table
+from storage.hdf5.encoding import TableWriter
+from storage.hdf5.packing import CHUNK_ROWS
+from storage.query.bars import THREADS
 
 TRADES = 20_000_000
 WINDOW = 1 << 20
@@ -99,14 +99,14 @@ def read_columns(path: Path) -> int:
     """The floor: the same columns decoded, and nothing done with them."""
     with Segment(path) as segment, ThreadPoolExecutor(THREADS) as pool:
         rows = int(segment.file["trade"].attrs["records"])
-        columns = [Chunked(segment.file["trade/records"], name, rows, bar_kernels) for name in TRADE_COLUMNS]
+        columns = [Chunked(segment.file["trade/records"], name, rows, kernels) for name in TRADE_COLUMNS]
         pieces = range(-(-rows // CHUNK_ROWS))
         return sum(pool.map(lambda piece: sum(len(column.piece(piece).stored) for column in columns), pieces)) // len(columns)
 
 
 def from_ticks(path: Path) -> np.ndarray:
     with Segment(path) as segment, ThreadPoolExecutor(THREADS) as pool:
-        return bars_of(stored(segment.file, bar_kernels), Window(MINUTE), pool).bars
+        return bars_of(stored(segment.file, kernels), Window(MINUTE), pool).bars
 
 
 def from_pyramid(path: Path) -> np.ndarray:

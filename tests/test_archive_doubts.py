@@ -10,15 +10,17 @@ from stored import DAY, START, Market, batches, write_log
 from bus.config import load
 from bus.log import LogReader
 from bus.schema import TRADE, Flag, Kind
-from storage import cut, reader
-from storage import segment as segment_module
-from storage.archive import ArchiveReader
-from storage.bars import SECOND_NS
-from storage.catalog import MANIFEST
-from storage.cut import ArchiveWriter
-from storage.prune import mark_exported, prune, read_exported
-from storage.seal import Sealer
-from storage.segment import ArchiveError, ArchiveFull, Segment
+from storage.archive import file as segment_module
+from storage.archive import writer as cut
+from storage.archive.catalog import MANIFEST
+from storage.archive.file import ArchiveError, ArchiveFull, Segment
+from storage.archive.prune import mark_exported, prune, read_exported
+from storage.archive.reader import ArchiveReader
+from storage.archive.seal import Sealer
+from storage.archive.writer import ArchiveWriter
+from storage.bars.bar import SECOND_NS
+from storage.query import bars as resample
+from storage.query import reader
 from tools import export
 from tools.terminal import Failure
 
@@ -143,7 +145,7 @@ def test_a_repaired_event_over_a_midnight_is_in_each_bar_once(tmp_path):
     seal_all(writer)
     assert [file.day for file in ArchiveReader(config.archive_dir).overlays] == ["2024-08-09", "2024-08-10"]
     for source in ("auto", "ticks"):
-        bars = reader.bars(
+        bars = resample.bars(
             config, SUBJECT, "10m", START + DAY - 3600 * SECOND_NS, START + DAY + 3600 * SECOND_NS, source=source, gaps="ignore"
         )
         assert bars["count"].tolist() == [1, 1, 1, 1], source
@@ -229,8 +231,8 @@ def test_prices_are_scaled_by_the_definition_that_was_in_force(tmp_path, monkeyp
     assert reader.frame(config, TOPIC, *first, gaps="ignore")["price"].tolist() == [123.45] * (5 if second_day else 10)
     assert reader.frame(config, TOPIC, START + 2 * DAY, gaps="ignore")["price"].tolist() == [123.45]
     with pytest.raises(reader.ReadError, match="no common scale"):
-        reader.bar_frame(config, SUBJECT, "1h", gaps="ignore")
-    assert set(reader.bar_frame(config, SUBJECT, "1h", START + 2 * DAY, gaps="ignore")["close"]) == {123.45}
+        resample.frame(config, SUBJECT, "1h", gaps="ignore")
+    assert set(resample.frame(config, SUBJECT, "1h", START + 2 * DAY, gaps="ignore")["close"]) == {123.45}
     if stage == "log":
         return
     result = exported(config, monkeypatch, tmp_path / "export")
@@ -262,7 +264,7 @@ def test_a_late_repair_is_in_the_bars_of_a_pyramid_whatever_is_asked_for(tmp_pat
     seal_all(writer)
     for span in ((START, START + DAY), (None, None)):
         for source in ("pyramid", "auto", "ticks"):
-            bars = reader.bars(config, SUBJECT, "1d", *span, source=source, gaps="ignore")
+            bars = resample.bars(config, SUBJECT, "1d", *span, source=source, gaps="ignore")
             assert bars["count"][0] == 2, (span, source)
 
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.schema import HEADER, QUOTE, TRADE, Flag, Kind
-from storage import bar_kernels, pyramid
-from storage.bars import BAR, LEVELS_S, SECOND_NS, SUMS, as_float, between, coarsen, level_for, merge, whole
-from storage.columns import Table
-from storage.runs import Window
-from storage.ticks import Seen, bars_of, held, join
+from storage.bars import kernels, pyramid
+from storage.bars.bar import BAR, LEVELS_S, SECOND_NS, SUMS, as_float, between, coarsen, level_for, merge, whole
+from storage.bars.runs import Window
+from storage.bars.ticks import Seen, bars_of, held, join
+from storage.hdf5.columns import Table
 
 QUOTE_SIDES = ("bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
 HUGE = 1 << 62
@@ -51,7 +51,7 @@ def seen(window: Window, trades=(), quotes=(), changes=()) -> Seen:
     """By numpy, and the same by the compiled kernels."""
     ticks = held({Kind.trade: trades_of(trades), Kind.quote: quotes_of(quotes), Kind.depth: changes_of(changes)})
     out = bars_of(ticks, window)
-    assert bars_of(ticks._replace(kernels=bar_kernels), window).bars.tobytes() == out.bars.tobytes()
+    assert bars_of(ticks._replace(kernels=kernels), window).bars.tobytes() == out.bars.tobytes()
     return out
 
 

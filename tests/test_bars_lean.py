@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from bus.schema import TRADE, Kind
-from storage.bars import BAR, SECOND_NS, coarsen
-from storage.columns import Table
-from storage.runs import Window
-from storage.ticks import bars_of, held
+from storage.bars.bar import BAR, SECOND_NS, coarsen
+from storage.bars.runs import Window
+from storage.bars.ticks import bars_of, held
+from storage.hdf5.columns import Table
 from tests.test_bars import headers
 
 pytestmark = pytest.mark.data

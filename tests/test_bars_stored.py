@@ -17,17 +17,19 @@ from bus.log import LogReader
 from bus.log_writer import LogWriter
 from bus.schema import TRADE, Coverage, Flag, Kind
 from bus.wire import decode, sizes
-from storage import bar_kernels, pyramid, reader, resample
-from storage.archive import ArchiveReader, PrunedWarning
-from storage.bars import BAR, LEVELS_S, SECOND_NS, coarsen, level_for
-from storage.chunks import Chunked, fletcher32_agrees
-from storage.cut import ArchiveWriter
-from storage.gaps import CoverageError, CoverageWarning
-from storage.packing import put
-from storage.prune import prune
-from storage.reader import ReadError
-from storage.seal import Sealer
-from storage.segment import ArchiveError, Segment
+from storage.archive.file import ArchiveError, Segment
+from storage.archive.prune import prune
+from storage.archive.reader import ArchiveReader, PrunedWarning
+from storage.archive.seal import Sealer
+from storage.archive.writer import ArchiveWriter
+from storage.bars import kernels as bar_kernels
+from storage.bars import pyramid
+from storage.bars.bar import BAR, LEVELS_S, SECOND_NS, coarsen, level_for
+from storage.hdf5.chunks import Chunked, fletcher32_agrees
+from storage.hdf5.packing import put
+from storage.query import bars as resample
+from storage.query.gaps import CoverageError, CoverageWarning
+from storage.query.reader import ReadError
 from tests.stored import DAY, START, Market, write_log
 from tests.test_bars import as_dicts, naive, without_zeros
 
@@ -83,17 +85,17 @@ def days(tmp_path_factory) -> tuple[Config, list[tuple]]:
 @pytest.mark.parametrize("source", ["auto", "ticks"])
 def test_all_of_it_is_what_a_loop_says(days, every, source):
     config, rows = days
-    got = reader.bars(config, SUBJECT, every, source=source)
+    got = resample.bars(config, SUBJECT, every, source=source)
     assert as_dicts(got) == without_zeros(naive(rows, [], resample.seconds(every) * SECOND_NS))
 
 
 def test_a_busy_day_is_compiled_and_the_same(days, monkeypatch):
     config, rows = days
-    expected = reader.bars(config, SUBJECT, "5m", source="ticks")
+    expected = resample.bars(config, SUBJECT, "5m", source="ticks")
     monkeypatch.setattr(resample, "COMPILED_TICKS", 1)
     loaded = []
     monkeypatch.setattr(bar_kernels, "reduce_trades", lambda *of: (loaded.append(1), KERNEL(*of))[1])
-    assert reader.bars(config, SUBJECT, "5m", source="ticks").tobytes() == expected.tobytes() and loaded
+    assert resample.bars(config, SUBJECT, "5m", source="ticks").tobytes() == expected.tobytes() and loaded
 
 
 def test_any_range_is_the_same_from_pyramid_and_ticks(days):
@@ -107,12 +109,12 @@ def test_any_range_is_the_same_from_pyramid_and_ticks(days):
         inside = [row for row in rows if start <= row[3] < end]
         expected = without_zeros(naive(inside, [], every * SECOND_NS))
         for source in ("auto", "ticks"):
-            assert as_dicts(reader.bars(config, SUBJECT, every, start, end, source=source)) == expected, (start, end, every)
+            assert as_dicts(resample.bars(config, SUBJECT, every, start, end, source=source)) == expected, (start, end, every)
 
 
 def test_a_trade_repaired_days_later_is_in_the_bar_of_its_time(days):
     config, rows = days
-    got = reader.bars(config, SUBJECT, "1m", "2024-08-09T00:16:00", "2024-08-09T00:17:00")
+    got = resample.bars(config, SUBJECT, "1m", "2024-08-09T00:16:00", "2024-08-09T00:17:00")
     own = [row for row in rows if MINUTE * 16 <= row[3] - START < MINUTE * 17]
     assert len(got) == 1 and got["count"][0] == len(own)
     assert (got["low_ticks"][0], got["last_id"][0]) == (7 * 3000, 6500), "one came a day later, one is only in the log"
@@ -120,31 +122,31 @@ def test_a_trade_repaired_days_later_is_in_the_bar_of_its_time(days):
 
 def test_the_pyramid_alone_knows_the_sealed_days_only(days):
     config, rows = days
-    got = reader.bars(config, SUBJECT, "1h", source="pyramid")
+    got = resample.bars(config, SUBJECT, "1h", source="pyramid")
     assert got["begin_ns"][-1] < START + 3 * DAY
     with pytest.raises(ReadError, match="a pyramid holds whole seconds"):
-        reader.bars(config, SUBJECT, "1h", START + 1, source="pyramid")
+        resample.bars(config, SUBJECT, "1h", START + 1, source="pyramid")
 
 
 def test_a_fill_has_every_bucket(days):
     config, rows = days
     start, end = START - 60 * SECOND_NS, START + 200 * SECOND_NS
-    got = reader.bars(config, SUBJECT, 10, start, end, fill=True)
+    got = resample.bars(config, SUBJECT, 10, start, end, fill=True)
     assert got["begin_ns"].tolist() == list(range(start, end, 10 * SECOND_NS))
-    plain = reader.bars(config, SUBJECT, 10, start, end)
+    plain = resample.bars(config, SUBJECT, 10, start, end)
     assert (got[got["count"] > 0] == plain).all() and 0 < len(plain) < len(got)
     empty = got[(got["count"] == 0) & (got["begin_ns"] > START + 60 * SECOND_NS)]
     assert len(empty) and (empty["open_ticks"] == empty["close_ticks"]).all() and (empty["close_ticks"] > 0).all()
     assert not empty["volume_lots"].any()
-    frame = reader.bar_frame(config, SUBJECT, 10, start, end, fill=True)
+    frame = resample.frame(config, SUBJECT, 10, start, end, fill=True)
     assert np.isnan(frame["close"].iloc[0]) and frame["close"].iloc[-1] == got["close_ticks"][-1] / 1e8
     with pytest.raises(ReadError, match="at most 20000000"):
-        reader.bars(config, SUBJECT, 1, "1990-01-01", fill=True)
+        resample.bars(config, SUBJECT, 1, "1990-01-01", fill=True)
 
 
 def test_decimals_are_those_of_the_instrument(days):
     config, rows = days
-    frame = reader.bar_frame(config, SUBJECT, "1d")
+    frame = resample.frame(config, SUBJECT, "1d")
     first = [row for row in rows if START <= row[3] < START + DAY]
     assert frame["volume"].iloc[0] == pytest.approx(sum(row[2] for row in first) / 1e8, rel=1e-15)
     notional = sum(row[1] * row[2] for row in first)
@@ -156,7 +158,7 @@ def test_decimals_are_those_of_the_instrument(days):
 @pytest.mark.parametrize("every", ["0s", "1.5s", "soon", 0, -60, "10y"])
 def test_no_length_is_a_sentence(days, every):
     with pytest.raises(ReadError, match="is no length of a bar; allowed are whole seconds"):
-        reader.bars(days[0], SUBJECT, every)
+        resample.bars(days[0], SUBJECT, every)
 
 
 def test_a_sealed_day_says_its_bars_with_plain_h5py(days):
@@ -191,15 +193,15 @@ def test_a_pruned_day_keeps_its_bars(tmp_path):
     raws = [market.trade(6_183_763_000_000 + i, step_ns=40 * SECOND_NS) for i in range(2 * 2160 + 500)]
     write_log(config.log_dir, raws, segment_bytes=1 << 20)
     assert archive(config, len(raws) - 100, 2000) == ["2024-08-09", "2024-08-10"]
-    before = {every: reader.bars(config, SUBJECT, every) for every in ("1s", "1m", "1d")}
+    before = {every: resample.bars(config, SUBJECT, every) for every in ("1s", "1m", "1d")}
     assert len(before["1m"]) > 3000
     writer = ArchiveWriter(config.archive_dir)
     assert prune(writer, "2024-08-09") > 0
     writer.close()
     for every, bars in before.items():
-        assert reader.bars(config, SUBJECT, every).tobytes() == bars.tobytes()
+        assert resample.bars(config, SUBJECT, every).tobytes() == bars.tobytes()
     with pytest.warns(PrunedWarning, match="the ticks of 2024-08-09 were removed"):
-        left = reader.bars(config, SUBJECT, "1d", source="ticks")
+        left = resample.bars(config, SUBJECT, "1d", source="ticks")
     assert left["count"][0] == 1, "a trade that was sequenced on the next day lies in an overlay, which stays"
     assert left[1:].tobytes() == before["1d"][1:].tobytes()
 
@@ -215,19 +217,19 @@ def test_bars_say_what_is_missing(tmp_path):
     write_log(config.log_dir, raws)
     lost = (START + 99 * SECOND_NS, START + 120 * SECOND_NS)
     with pytest.warns(CoverageWarning, match=f"{SUBJECT} is missing 1 interval"):
-        plain = reader.bars(config, SUBJECT, 10)
+        plain = resample.bars(config, SUBJECT, 10)
     assert plain.coverage["state"].tolist().count(Coverage.missing) == 1
     with pytest.raises(CoverageError):
-        reader.bars(config, SUBJECT, 10, gaps="raise")
-    masked = reader.bars(config, SUBJECT, 10, gaps="mask", fill=True)
+        resample.bars(config, SUBJECT, 10, gaps="raise")
+    masked = resample.bars(config, SUBJECT, 10, gaps="mask", fill=True)
     begin = masked["begin_ns"]
     assert (masked["missing"] == ((begin + 10 * SECOND_NS > lost[0]) & (begin <= lost[1]))).all()
     assert 3 <= masked["missing"].sum() < len(masked)
-    early = reader.bars(config, SUBJECT, 10, end=START + 60 * SECOND_NS, gaps="raise")
+    early = resample.bars(config, SUBJECT, 10, end=START + 60 * SECOND_NS, gaps="raise")
     assert len(early) == 6, "what is missing later does not matter here"
-    assert reader.bar_frame(config, SUBJECT, 10, gaps="mask")["missing"].sum() == 2
+    assert resample.frame(config, SUBJECT, 10, gaps="mask")["missing"].sum() == 2
     with pytest.raises(ReadError, match="gaps='hide' is unknown"):
-        reader.bars(config, SUBJECT, 10, gaps="hide")
+        resample.bars(config, SUBJECT, 10, gaps="hide")
 
 
 COLUMNS = {
@@ -336,7 +338,7 @@ def test_a_real_day(nexo, every):
     assert len(trades) == 12_280 + 178
     expected = without_zeros(naive(trades, quotes, resample.seconds(every) * SECOND_NS))
     for source in ("auto", "ticks"):
-        got = reader.bars(config, "binance.NEXOUSDT", every, source=source)
+        got = resample.bars(config, "binance.NEXOUSDT", every, source=source)
         got["changes"] = 0
         assert {begin: bar for begin, bar in as_dicts(got).items() if bar} == expected
     seen = resample.seen(config, "binance.NEXOUSDT", resample.Window(MINUTE))

@@ -10,8 +10,8 @@ from stored import START, Market
 
 from bus.schema import COVERAGE, DTYPES, Coverage, Evidence, Flag, GapState, Kind, Reason
 from bus.wire import Event, stamp_checksum
-from storage.columns import from_bytes
-from storage.intervals import UNNUMBERED, State, merge, of_tables
+from storage.coverage.intervals import UNNUMBERED, State, merge, of_tables
+from storage.hdf5.columns import from_bytes
 
 SUBJECT = "binance.BTCUSDT"
 SECOND = 1_000_000_000

@@ -15,7 +15,7 @@ from test_coverage_read import scene
 from bus.config import load
 from bus.log import LogReader
 from bus.schema import GapState, Kind, Reason
-from storage.cut import ArchiveWriter
+from storage.archive.writer import ArchiveWriter
 from tools import coverage as command
 
 PROJECT = Path(__file__).resolve().parent.parent

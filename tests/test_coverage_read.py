@@ -13,15 +13,15 @@ from bus.config import Config, Mesh
 from bus.log import LogReader
 from bus.schema import GapState, Kind, Reason
 from bus.segments import release
-from storage import coverage, gaps, reader
-from storage.archive import ArchiveReader, PrunedWarning
-from storage.cut import ArchiveWriter
-from storage.gaps import CoverageError, CoverageWarning, coverage_of
-from storage.intervals import of_tables
-from storage.prune import prune
-from storage.seal import Sealer
-from storage.segment import ArchiveError, Segment
-from storage.times import ReadError
+from storage.archive.file import ArchiveError, Segment
+from storage.archive.prune import prune
+from storage.archive.reader import ArchiveReader, PrunedWarning
+from storage.archive.seal import Sealer
+from storage.archive.writer import ArchiveWriter
+from storage.coverage.intervals import of_tables
+from storage.query import coverage, gaps, reader
+from storage.query.gaps import CoverageError, CoverageWarning, coverage_of
+from storage.query.times import ReadError
 
 TRADE, DEPTH, QUOTE = (f"{name}.{SUBJECT}" for name in ("trade", "depth", "quote"))
 MILLISECOND = 1_000_000

@@ -11,17 +11,18 @@ from bus.config import Config, Mesh
 from bus.log import LogReader
 from bus.schema import DEPTH, GAP, QUOTE, TRADE, Coverage, Flag, GapState, Kind, Reason
 from bus.wire import decode
-from storage import coverage, reader, resample
-from storage.archive import ArchiveReader
-from storage.bars import SECOND_NS
-from storage.cut import ArchiveWriter
-from storage.eras import era_of, eras_in
-from storage.gaps import CoverageError
-from storage.prune import prune
-from storage.rebuild import rebuild_day
-from storage.rows import in_id_order, row_dtype
-from storage.runs import Window
-from storage.seal import Sealer
+from storage.archive.eras import era_of, eras_in
+from storage.archive.prune import prune
+from storage.archive.reader import ArchiveReader
+from storage.archive.rebuild import rebuild_day
+from storage.archive.rows import in_id_order, row_dtype
+from storage.archive.seal import Sealer
+from storage.archive.writer import ArchiveWriter
+from storage.bars.bar import SECOND_NS
+from storage.bars.runs import Window
+from storage.query import bars as resample
+from storage.query import coverage, reader
+from storage.query.gaps import CoverageError
 from tests.stored import DAY, START, Market, write_log
 
 SUBJECT = "binance.BTCUSDT"
@@ -222,7 +223,7 @@ def seen(config: Config, every: int, source: str) -> resample.Seen:
 def test_a_window_behind_the_change_knows_its_era(eras):
     raws, made = eras
     for name, config in made.items():
-        bars = reader.bars(config, SUBJECT, "1h", START + 2 * DAY + DAY // 8, gaps="ignore")
+        bars = resample.bars(config, SUBJECT, "1h", START + 2 * DAY + DAY // 8, gaps="ignore")
         assert set(bars["last_era"].tolist()) == {max(one[0] for one in rows_of(raws, Kind.trade))}, name
 
 

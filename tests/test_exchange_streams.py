@@ -180,8 +180,8 @@ import asyncio, sys
 from pathlib import Path
 from types import SimpleNamespace
 from bus.config import load
-from nodes import exchange
-from nodes.simulation.tape import RETAINED, Print
+from nodes.exchange import node as exchange
+from nodes.exchange.market.tape import RETAINED, Print
 
 async def main():
     stop = asyncio.Event()

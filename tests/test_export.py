@@ -20,11 +20,11 @@ import pytest
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.schema import DTYPES, Kind
-from storage import coverage, reader
-from storage.arrow import is_moment
-from storage.cut import ArchiveWriter
-from storage.prune import prune, read_exported
-from storage.seal import Sealer
+from storage.archive.prune import prune, read_exported
+from storage.archive.seal import Sealer
+from storage.archive.writer import ArchiveWriter
+from storage.query import coverage, reader
+from storage.query.arrow import is_moment
 from tests.stored import DAY, START, Market, write_log
 
 PROJECT = Path(__file__).resolve().parent.parent

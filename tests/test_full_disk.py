@@ -16,8 +16,8 @@ from bus.schema import TRADE, Kind
 from bus.sockets import Producer
 from bus.space import PLENTY, Free, Room, Space, free_of, judge, refusal, short
 from bus.wire import encode
-from storage import reader
-from storage.archive import read_watermark
+from storage.archive.reader import read_watermark
+from storage.query import reader
 from tools import status
 
 pytestmark = pytest.mark.mesh

@@ -28,7 +28,7 @@ from nodes.recorder import node as recorder
 from nodes.runner.step import run_step
 from nodes.session import node as session
 from nodes.session.account import Account
-from storage.recent import RecentWriter
+from storage.recent.store import RecentWriter
 from tests.stored import write_log
 from tests.test_checkpoints import Echo
 

@@ -13,7 +13,7 @@ from bus.topics import TABLE
 
 PROJECT = Path(__file__).resolve().parent.parent
 ORDER = ("bus", "storage", "nodes", "tools")
-NODES = sorted(path.stem for path in (PROJECT / "nodes").glob("*.py") if not path.stem.startswith("__"))
+NODES = sorted(path.parent.name for path in (PROJECT / "nodes").glob("*/node.py"))
 SAID_BY_ALL = {Kind.run, Kind.health, Kind.refusal, Kind.alert}
 
 
@@ -39,18 +39,19 @@ def test_imports_run_one_way(package):
 def test_no_node_imports_another():
     """But the runner and the sequencer, which host."""
     for name in set(NODES) - {"sequencer"}:
-        for node in ast.walk(ast.parse((PROJECT / f"nodes/{name}.py").read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module == "nodes":
-                assert not {alias.name for alias in node.names} & set(NODES), f"nodes/{name}.py imports another node"
-            if isinstance(node, ast.ImportFrom) and node.module:
-                assert node.module not in {f"nodes.{other}" for other in NODES}, f"nodes/{name}.py: {node.module}"
+        for path in (PROJECT / "nodes" / name).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("nodes."):
+                    whole = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+                    others = {f"nodes.{other}.node" for other in NODES if other != name}
+                    assert not whole & others, f"{path.relative_to(PROJECT)} imports another node"
 
 
 @pytest.mark.parametrize("name", NODES)
 def test_a_node_says_what_it_reads_and_writes(name):
-    module = importlib.import_module(f"nodes.{name}")
+    module = importlib.import_module(f"nodes.{name}.node")
     lines = (module.__doc__ or "").strip().splitlines()
-    assert lines and lines[0].endswith("."), f"nodes/{name}.py needs a docstring whose first line is a sentence"
+    assert lines and lines[0].endswith("."), f"nodes/{name}/node.py needs a docstring whose first line is a sentence"
     for kind in set(module.WRITES) - SAID_BY_ALL:
         assert name in TABLE[kind].writers, f"{name} writes {kind.name}, bus/topics.py says {TABLE[kind].writers} do"
     for kind in set(module.READS) - SAID_BY_ALL:
@@ -60,7 +61,7 @@ def test_a_node_says_what_it_reads_and_writes(name):
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in SAID_BY_ALL], ids=lambda kind: kind.name)
 def test_every_kind_has_the_writers_that_the_table_names(kind):
     for writer in set(TABLE[kind].writers) & set(NODES):
-        assert kind in importlib.import_module(f"nodes.{writer}").WRITES, f"{writer} does not write {kind.name}"
+        assert kind in importlib.import_module(f"nodes.{writer}.node").WRITES, f"{writer} does not write {kind.name}"
 
 
 @pytest.fixture(scope="module")

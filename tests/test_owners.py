@@ -26,7 +26,7 @@ NODE = """
 import sys
 from pathlib import Path
 import bus.config, bus.process, nodes.__main__ as runner
-from nodes import sequencer
+from nodes.sequencer import node as sequencer
 root = Path(sys.argv[1])
 runner.load = lambda: bus.config.load(root)
 def boom(*_):

@@ -10,14 +10,14 @@ from bus.config import Disk, load
 from bus.schema import Kind
 from bus.space import Free, Space
 from nodes.runner.disk_space import Watch
-from storage.archive import ArchiveReader, PrunedWarning
-from storage.catalog import list_files
-from storage.cut import ArchiveWriter
-from storage.merge import Interrupted
-from storage.prune import mark_exported, prunable, prune
-from storage.rebuild import rebuild_day
-from storage.seal import Sealer
-from storage.segment import ArchiveError, Segment
+from storage.archive.catalog import list_files
+from storage.archive.file import ArchiveError, Segment
+from storage.archive.merge import Interrupted
+from storage.archive.prune import mark_exported, prunable, prune
+from storage.archive.reader import ArchiveReader, PrunedWarning
+from storage.archive.rebuild import rebuild_day
+from storage.archive.seal import Sealer
+from storage.archive.writer import ArchiveWriter
 from tests.stored import batches, write_log
 from tests.test_seal import DAYS, SUBJECT, archive, three_days
 from tools import rebuild as command
@@ -133,7 +133,7 @@ def test_a_prune_that_was_killed_leaves_the_one_or_the_other(copied, step, monke
     if step == "before the manifest":
         monkeypatch.setattr(writer, "publish", die)
     else:
-        monkeypatch.setattr("storage.prune.remove", die)
+        monkeypatch.setattr("storage.archive.prune.remove", die)
     with pytest.raises(KeyboardInterrupt):
         prune(writer, DAYS[0])
     writer.close()

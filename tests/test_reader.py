@@ -15,15 +15,16 @@ from bus.log import LogReader
 from bus.schema import Kind
 from bus.segments import release
 from bus.wire import Event
-from storage import reader
-from storage.archive import ArchiveReader
-from storage.cut import ArchiveWriter
-from storage.reader import ReadError, to_ns
-from storage.recent import RecentWriter
+from storage.archive.reader import ArchiveReader
+from storage.archive.writer import ArchiveWriter
+from storage.query import reader
+from storage.query.reader import ReadError, to_ns
+from storage.query.scales import scaled
+from storage.recent.store import RecentWriter
 from tests.stored import START, Market, write_log
 
 # The made-up trades share their numbers with other events: many ids are missing. tests/test_gaps.py has what is said of it.
-pytestmark = pytest.mark.filterwarnings("ignore::storage.gaps.CoverageWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::storage.query.gaps.CoverageWarning")
 
 TRADE = "trade.binance.BTCUSDT"
 MILLISECOND = 1_000_000
@@ -154,8 +155,8 @@ def test_exponents_are_in_the_archive_too(tmp_path):
 
 def test_scaling_is_correctly_rounded():
     mantissas = np.array([6183763000000, 1, 2**53 - 1, -5])
-    assert reader.scaled(mantissas, -8).tolist() == [61837.63, 1e-8, 90071992.54740991, -5e-8]
-    assert reader.scaled(np.array([7]), 2).tolist() == [700.0]
+    assert scaled(mantissas, -8).tolist() == [61837.63, 1e-8, 90071992.54740991, -5e-8]
+    assert scaled(np.array([7]), 2).tolist() == [700.0]
 
 
 def test_latest_and_last(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from stored import Market, write_log
 
 from bus.schema import Kind
-from storage.archive import ArchiveReader
+from storage.archive.reader import ArchiveReader
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 

@@ -11,8 +11,8 @@ import pytest
 
 from bus.config import Config, Mesh
 from bus.wire import Event, decode
-from storage.environment import RecentError
-from storage.recent import RecentFull, RecentReader, RecentWriter
+from storage.recent.environment import RecentError
+from storage.recent.store import RecentFull, RecentReader, RecentWriter
 from tests.stored import START, Market
 
 ROOT = Path(__file__).parents[1]
@@ -204,7 +204,7 @@ WRITER = """
 import sys; sys.path[:0] = [{root!r}]
 from pathlib import Path
 from bus.wire import Event
-from storage.recent import RecentWriter
+from storage.recent.store import RecentWriter
 from tests.stored import Market
 raws = Market().mixed(20000)
 writer = RecentWriter(Path({folder!r}), 5, boot="b")
@@ -236,8 +236,8 @@ FORKED = """
 import multiprocessing as mp, sys, threading
 from pathlib import Path
 from bus.config import Config, Mesh
-from storage import reader
-from storage.recent import RecentReader
+from storage.query import reader
+from storage.recent.store import RecentReader
 
 config, topic = Config(Mesh(), Path({root!r})), "trade.binance.BTCUSDT"
 inherited = RecentReader(config.recent_dir)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import storage.segment
+import storage.archive.file
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.log_writer import LogWriter
@@ -24,12 +24,12 @@ from bus.schema import DTYPES, Kind
 from bus.sockets import Publisher
 from bus.wire import Event
 from nodes.recorder import node as recorder
-from storage import coverage
-from storage.archive import ArchiveReader, list_files, read_watermark
-from storage.cut import ArchiveWriter
-from storage.intervals import merge
-from storage.recent import RecentReader
-from storage.segment import ArchiveError
+from storage.archive.file import ArchiveError
+from storage.archive.reader import ArchiveReader, list_files, read_watermark
+from storage.archive.writer import ArchiveWriter
+from storage.coverage.intervals import merge
+from storage.query import coverage
+from storage.recent.store import RecentReader
 from tests.stored import DAY, START, Market, write_log
 
 ROOT = Path(__file__).parents[1]
@@ -197,7 +197,7 @@ def test_a_full_disk_is_told_counted_and_made_good(config, monkeypatch, capsys, 
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             real_fsync(fd)
 
-        monkeypatch.setattr(storage.segment.os, "fsync", fsync)
+        monkeypatch.setattr(storage.archive.file.os, "fsync", fsync)
     else:
         real_commit = recorder.RecentWriter._commit
 
@@ -265,7 +265,7 @@ def test_the_recent_store_is_filled_again_after_a_reboot(config):
     raws = now_market().mixed(500)
     write_log(config.log_dir, raws)
     run_until(config, lambda ctx: True)
-    from storage.recent import RecentWriter
+    from storage.recent.store import RecentWriter
 
     RecentWriter(config.recent_dir, LogReader(config.log_dir).log_id, boot="another boot").close()
     run_until(config, lambda ctx: True)

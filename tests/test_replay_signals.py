@@ -15,7 +15,7 @@ from bus.config import Config, load
 from bus.log import LogReader
 from bus.schema import FILL, INSTRUMENT, INTENT, QUOTE, TRADE, UPDATE, Action, Kind, Status
 from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from storage.cut import ArchiveWriter
+from storage.archive.writer import ArchiveWriter
 from tests.stored import batches, write_log
 from tools import replay
 

@@ -15,7 +15,7 @@ from bus.config import load
 from bus.log import LogReader
 from bus.schema import Kind
 from bus.sockets import Producer
-from storage.archive import ArchiveReader
+from storage.archive.reader import ArchiveReader
 from tests.breaking.runs import trade
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bus.schema import DEPTH, HEADER, QUOTE, TRADE, Flag, Kind
-from storage import timing
-from storage.bars import SECOND_NS
-from storage.columns import Table
-from storage.runs import Window
-from storage.ticks import Seen, bars_of, held, join
+from storage.bars import timing
+from storage.bars.bar import SECOND_NS
+from storage.bars.runs import Window
+from storage.bars.ticks import Seen, bars_of, held, join
+from storage.hdf5.columns import Table
 
 WINDOW = Window(SECOND_NS)
 NEAR = 3

@@ -23,7 +23,7 @@ from bus.schema import Flag, Kind
 from bus.wire import checksum
 from bus.wire import decode as event_of
 from nodes.venues.parsing.decimals import text
-from storage.archive import ArchiveReader
+from storage.archive.reader import ArchiveReader
 
 pytestmark = [pytest.mark.data, pytest.mark.mesh, pytest.mark.timeout(300)]
 

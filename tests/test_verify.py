@@ -17,7 +17,7 @@ from stored import Market, write_log
 from bus.config import load
 from bus.log import LogReader
 from bus.schema import DTYPES, Flag, Kind
-from storage.cut import ArchiveWriter
+from storage.archive.writer import ArchiveWriter
 from tools import verify as command
 from tools.judge import book, capture, compare, log
 from tools.judge.findings import Findings

@@ -10,8 +10,8 @@ from bus.config import load
 from bus.log import LogReader
 from bus.schema import DTYPES, Coverage, Evidence, Flag, GapState, Kind, Reason
 from bus.wire import Event
-from storage.cut import ArchiveWriter
-from storage.intervals import of_tables
+from storage.archive.writer import ArchiveWriter
+from storage.coverage.intervals import of_tables
 from tools import verify as command
 from tools.judge import intervals
 from tools.judge.log import Event as Judged
@@ -147,7 +147,7 @@ def test_finds_what_a_file_states_falsely(root, monkeypatch, name):
         rows, state = of_tables(*arguments)
         return plant(rows), state
 
-    monkeypatch.setattr("storage.cut.of_tables", false)
+    monkeypatch.setattr("storage.archive.writer.of_tables", false)
     store(root, scene(), 1000)
     result = command.verify([])
     assert not result["ok"] and finding in result["faults"], result

@@ -7,7 +7,7 @@ from stored import DAY, Market, write_log
 from bus.config import load
 from bus.log import LogReader
 from bus.schema import DTYPES, Flag, GapState, Kind, Reason
-from storage.cut import ArchiveWriter
+from storage.archive.writer import ArchiveWriter
 from tools import verify as command
 
 SUBJECT = "binance.BTCUSDT"

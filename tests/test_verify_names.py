@@ -8,8 +8,8 @@ from test_verify_coverage import marked
 from bus.config import load
 from bus.log import LogReader
 from bus.schema import Kind
-from storage.cut import ArchiveWriter
-from storage.segment import folder_of, subject_of
+from storage.archive.file import folder_of, subject_of
+from storage.archive.writer import ArchiveWriter
 from tools import verify as command
 
 NAMES = [
@@ -39,9 +39,11 @@ def test_the_archive_of_any_name_is_judged(root, subject):
 
 
 def test_what_is_false_is_said_of_the_name_as_it_is(root, monkeypatch):
-    from storage.intervals import of_tables
+    from storage.coverage.intervals import of_tables
 
-    monkeypatch.setattr("storage.cut.of_tables", lambda *arguments: (of_tables(*arguments)[0][1:], of_tables(*arguments)[1]))
+    monkeypatch.setattr(
+        "storage.archive.writer.of_tables", lambda *arguments: (of_tables(*arguments)[0][1:], of_tables(*arguments)[1])
+    )
     test = "kraken.BTC/USD"
     with pytest.raises(AssertionError):
         test_the_archive_of_any_name_is_judged(root, test)

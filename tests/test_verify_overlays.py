@@ -9,8 +9,8 @@ from test_verify_marks import SUBJECT, Log
 from bus.config import load
 from bus.log import LogReader
 from bus.schema import DTYPES, Flag, GapState, Kind, Reason
-from storage.cut import ArchiveWriter
-from storage.seal import Sealer
+from storage.archive.seal import Sealer
+from storage.archive.writer import ArchiveWriter
 from tools import verify as command
 
 PLACE = "binance/BTCUSDT/2024-08-09/overlay"

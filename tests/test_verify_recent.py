@@ -9,8 +9,8 @@ from stored import START, Market, write_log
 from bus.config import load
 from bus.log import LogReader
 from bus.wire import Event
-from storage.cut import ArchiveWriter
-from storage.recent import RecentWriter
+from storage.archive.writer import ArchiveWriter
+from storage.recent.store import RecentWriter
 from tools import verify as command
 
 TRADE = "trade.binance.BTCUSDT"

@@ -11,14 +11,14 @@ from rich.table import Table
 
 from bus.config import Config
 from bus.segments import LogError
-from storage import resample
-from storage.archive import ArchiveReader, PrunedWarning
-from storage.barframe import frame_of
-from storage.bargaps import handed
-from storage.gaps import CoverageWarning
-from storage.reader import exponents, to_ns
-from storage.runs import Window
-from storage.segment import of_instrument, subject_of
+from storage.archive.file import of_instrument, subject_of
+from storage.archive.reader import ArchiveReader, PrunedWarning
+from storage.bars.runs import Window
+from storage.query import bars as resample
+from storage.query.bar_frame import frame_of
+from storage.query.bar_gaps import handed
+from storage.query.gaps import CoverageWarning
+from storage.query.reader import exponents, to_ns
 from tools.terminal import Failure, Usage, config, err, out
 
 CANDLES_MAX = 20_000

@@ -9,7 +9,7 @@ from rich.text import Text
 from bus.config import Config
 from bus.schema import Coverage, Kind
 from bus.segments import LogError
-from storage import coverage as ledger
+from storage.query import coverage as ledger
 from tools.terminal import Failure, Usage, config, out
 
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}

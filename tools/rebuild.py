@@ -10,9 +10,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.segments import LogError
-from storage.archive import ArchiveReader
-from storage.rebuild import rebuild_day
-from storage.segment import ArchiveError
+from storage.archive.file import ArchiveError
+from storage.archive.reader import ArchiveReader
+from storage.archive.rebuild import rebuild_day
 from tools import rebuild_raw
 from tools.terminal import Failure, Usage, err, out
 

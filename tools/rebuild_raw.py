@@ -18,8 +18,8 @@ from nodes import venues
 from nodes.feed.line_names import line_of
 from nodes.feed.rebuilding import rebuild_line
 from nodes.sequencer.arbiter import ARBITRATED, Arbiter
-from storage import reader
-from storage.cut import ArchiveWriter
+from storage.archive.writer import ArchiveWriter
+from storage.query import reader
 from tools.terminal import Failure
 
 MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)

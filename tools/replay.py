@@ -167,7 +167,8 @@ def source_events(config: Config, source: str) -> Iterable[Event]:
         from bus.log import LogReader
 
         return LogReader(config.log_dir).events()
-    from storage import archive, reader
+    from storage.archive import reader as archive
+    from storage.query import reader
 
     if source == "archive":
         return archive.ArchiveReader(config.archive_dir).events()
@@ -181,8 +182,8 @@ def replay(source: str = "all", batch: int = 4096) -> dict:
     if batch < 1:
         raise terminal.Usage(f"a batch of {batch} events is impossible; 1 or more are")
     from bus.segments import LogError
-    from storage.reader import ReadError
-    from storage.segment import ArchiveError
+    from storage.archive.file import ArchiveError
+    from storage.query.reader import ReadError
 
     config = terminal.config()
     try:

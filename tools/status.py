@@ -17,8 +17,8 @@ from nodes.feed.line_names import line_of
 from nodes.feed.standing import UNKNOWN
 from nodes.sentinel.restarts import Restarts
 from nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
-from storage.archive import ArchiveError, read_watermark
-from storage.lately import lately
+from storage.archive.reader import ArchiveError, read_watermark
+from storage.recent.lately import lately
 from tools.terminal import Failure, out
 from tools.topics import programs
 

@@ -22,8 +22,8 @@ from bus.sockets import Subscriber
 from bus.topics import lanes_of
 from bus.wire import Event
 from nodes.sentinel.supervisord import is_free
-from storage import reader
-from storage.segment import ArchiveError
+from storage.archive.file import ArchiveError
+from storage.query import reader
 from tools import terminal
 from tools.topics import kinds_of, matches, place
 

@@ -13,10 +13,10 @@ from bus.sockets import OutboxFull
 from bus.space import PLENTY, free_of
 from bus.wire import encode
 from nodes.runner.disk_space import Alert, Watch
-from storage.cut import ArchiveWriter
-from storage.merge import Interrupted, Stop
-from storage.prune import prunable, prune
-from storage.seal import Sealer
+from storage.archive.merge import Interrupted, Stop
+from storage.archive.prune import prunable, prune
+from storage.archive.seal import Sealer
+from storage.archive.writer import ArchiveWriter
 
 SEAL_LOOK_S = 10.0  # how often it is asked whether a day is over
 RETRY_S = 30.0  # after a seal or a prune that failed

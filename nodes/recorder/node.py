@@ -22,13 +22,13 @@ from bus.wire import Event, encode
 from nodes.recorder.cutting import Waiting, due, files_expected
 from nodes.recorder.days import Days, keep_days, keep_space
 from nodes.runner.disk_space import Alert
-from storage import coverage
-from storage.catalog import DAY_NS
-from storage.cut import ArchiveWriter
-from storage.environment import RecentError
-from storage.merge import Interrupted, Stop
-from storage.recent import RecentFull, RecentWriter
-from storage.segment import ArchiveError, ArchiveFull
+from storage.archive.catalog import DAY_NS
+from storage.archive.file import ArchiveError, ArchiveFull
+from storage.archive.merge import Interrupted, Stop
+from storage.archive.writer import ArchiveWriter
+from storage.query import coverage
+from storage.recent.environment import RecentError
+from storage.recent.store import RecentFull, RecentWriter
 
 READS: tuple[Kind, ...] = tuple(Kind)
 WRITES = (Kind.watermark, Kind.coverage)

@@ -149,7 +149,7 @@ def history(config: Config, after: int, lanes: Iterable[Any], until: int | None 
             yield chunk
             after = chunk[-1].seq
     except LogReleased:  # also in the middle, when the recorder releases what is being read
-        from storage import reader  # heavy, and rarely needed
+        from storage.query import reader  # heavy, and rarely needed
 
         yield from _chunks(reader.events(config, after, until), wanted)
 

@@ -29,7 +29,7 @@ from nodes.sentinel.judge import Judge, Process, Verdict
 from nodes.sentinel.processes import Watch, age_ns, holds
 from nodes.sentinel.restarts import HOUR_NS, Decision, Restarts
 from nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
-from storage.lately import lately
+from storage.recent.lately import lately
 
 READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert)
 WRITES = (Kind.health, Kind.alert)

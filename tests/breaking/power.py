@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 import bus.log_writer
-import storage.recent
+import storage.recent.store
 from bus.config import Config
 from bus.log import LogReader
 from bus.process import Context
@@ -27,10 +27,10 @@ from bus.wire import Event, encode, events
 from nodes.recorder import node as recorder
 from nodes.runner.step import StepRunner, history
 from nodes.sequencer import node as sequencer
-from storage.archive import ArchiveReader
-from storage.columns import to_bytes
-from storage.recent import RecentReader
-from storage.segment import Segment
+from storage.archive.file import Segment
+from storage.archive.reader import ArchiveReader
+from storage.hdf5.columns import to_bytes
+from storage.recent.store import RecentReader
 from tests.breaking.disk import Change, Disk
 from tests.breaking.runs import config_of, trade
 from tests.breaking.watch import Watch
@@ -84,7 +84,7 @@ class Mesh:
     """One boot of it. `said` are all events of its log, by seq."""
 
     def __init__(self, root: Path, boot: str):
-        bus.log_writer.boot_id = storage.recent.boot_id = lambda: boot  # put back by `booted`
+        bus.log_writer.boot_id = storage.recent.store.boot_id = lambda: boot  # put back by `booted`
         config = config_of(root)
         self.config = Config(
             msgspec.structs.replace(config.mesh, log=msgspec.structs.replace(config.mesh.log, sync_ms=NEVER_MS)), root
@@ -172,7 +172,7 @@ class Mesh:
 
 @contextlib.contextmanager
 def booted(root: Path, boot: str) -> Iterator[Mesh]:
-    before: Any = bus.log_writer.boot_id, storage.recent.boot_id, sequencer.CURSOR_NS, sequencer.SWEEP_NS
+    before: Any = bus.log_writer.boot_id, storage.recent.store.boot_id, sequencer.CURSOR_NS, sequencer.SWEEP_NS
     try:
         mesh = Mesh(root, boot)
         try:
@@ -180,7 +180,7 @@ def booted(root: Path, boot: str) -> Iterator[Mesh]:
         finally:
             mesh.close()
     finally:
-        bus.log_writer.boot_id, storage.recent.boot_id, sequencer.CURSOR_NS, sequencer.SWEEP_NS = before
+        bus.log_writer.boot_id, storage.recent.store.boot_id, sequencer.CURSOR_NS, sequencer.SWEEP_NS = before
 
 
 class Recording:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-import storage.cut
+import storage.archive.writer
 from bus.config import Config, load
 from bus.log import LogReader
 from bus.log_writer import LogWriter
@@ -24,9 +24,9 @@ from bus.sockets import LANES, OutboxFull, Producer, Publisher
 from bus.wire import Event, encode
 from nodes.recorder import node as recorder
 from nodes.sequencer import node as sequencer
-from storage.archive import ArchiveReader, read_watermark
-from storage.environment import Environment
-from storage.recent import RecentReader, RecentWriter
+from storage.archive.reader import ArchiveReader, read_watermark
+from storage.recent.environment import Environment
+from storage.recent.store import RecentReader, RecentWriter
 from tests.breaking.stops import Run, Told
 from tests.breaking.watch import Watch
 from tests.stored import DAY, START, Market, write_log
@@ -189,7 +189,7 @@ class Ear(Context):
 def record(root: Path, told: Told) -> None:
     """Fills both stores, cuts at midnight and at 40 events, releases the log; the last events come meanwhile."""
     recorder.RETRY_S = recorder.LOOK_S = 0.01
-    storage.cut.HELD_BYTES_MAX = 3000  # a cut has more: it is laid aside in pieces
+    storage.archive.writer.HELD_BYTES_MAX = 3000  # a cut has more: it is laid aside in pieces
     config = config_of(root)
     if config.archive_dir.exists():
         assert read_watermark(config.archive_dir).archived_seq >= told["archived"]

@@ -1,4 +1,4 @@
-"""A naive look into the recent store, from storage/recent.py's tables: is all there that has to be, and nothing else?
+"""A naive look into the recent store, from storage/recent/store.py's tables: is all there that has to be, and nothing else?
 
 Everything from the retention edge (`recorder.recent_hours` before the log's end, and never before `whole_after`, where the
 store began) to `recent_seq` has to be there, equal to log and archive; so has the newest event of every topic, and the index by

@@ -1,0 +1,333 @@
+"""The archive: a folder of immutable HDF5 files, and a manifest that says up to which `seq` they are complete.
+
+A *cut* writes the events of one range of `seq` of one UTC day, one file a subject; a *sealed* day is one file a subject.
+What of them a reader sees is decided by `watermark.json` (storage/archive/catalog.py). Writers: storage/archive/writer.py,
+seal.py, prune.py.
+"""
+
+import contextlib
+import json
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from bus.schema import Kind
+from bus.wire import Event
+from storage.archive.catalog import (
+    DAY_NS,
+    MANIFEST,
+    OVERLAY,
+    PRUNED_KINDS,
+    File,
+    Watermark,
+    day_of,
+    list_files,
+    manifest,
+    read_watermark,
+    visible,
+)
+from storage.archive.eras import NONE, era_of, eras_in
+from storage.archive.file import ArchiveError, ArchiveGone, Segment, folder_of
+from storage.archive.rows import By, check_order, in_id_order, row_dtype, rows_of, segment_rows
+from storage.hdf5.columns import Table, TableReader, to_bytes, windows
+
+__all__ = [
+    "DAY_NS", "MANIFEST", "ArchiveError", "ArchiveReader", "File", "PrunedWarning", "Watermark", "day_of", "list_files",
+    "manifest", "read_watermark", "row_dtype", "rows_of",
+]  # fmt: skip
+
+Result = TypeVar("Result")
+
+
+class Found(NamedTuple):
+    """Rows (dtype row_dtype), and the era of each (int64)."""
+
+    rows: np.ndarray
+    eras: np.ndarray
+
+
+class PrunedWarning(UserWarning):
+    """What was asked for touches a day that was removed after its export."""
+
+
+class ArchiveReader:
+    """The archive up to its watermark at the moment of opening (`refresh` moves on)."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Manifest and files, of one moment: a seal in between would hide both the day and its cuts."""
+        mark = read_watermark(self.folder)
+        while True:
+            files = list_files(self.folder)
+            again = read_watermark(self.folder)
+            if again[2:] == mark[2:]:
+                break
+            mark = again
+        self.mark = mark
+        self.archived_seq = mark.archived_seq
+        self.log_id = mark.log_id
+        seen = visible(files, mark)
+        self.files = [f for f in seen if f.part != OVERLAY]
+        self.overlays = [f for f in seen if f.part == OVERLAY]
+
+    def _moved(self) -> bool:
+        """Whether a file that is gone has been sealed or pruned meanwhile; the list is a new one then.
+
+        It goes up to the new `archived_seq`: a day that was half archived when it was listed is one file now.
+        """
+        before = self.mark
+        self.refresh()
+        for pruned in set(self.mark.pruned) - set(before.pruned):
+            self._warn(pruned.day)
+        return self.mark[2:] != before[2:]
+
+    def _lasting(self, work: Callable[[], Result]) -> Result:
+        """`work`, done again when files were sealed away under it."""
+        while True:
+            try:
+                return work()
+            except ArchiveGone:
+                if not self._moved():
+                    raise
+
+    def cuts(self, after: int = 0, until: int | None = None, folders: set[str] | None = None) -> Iterator[list[File]]:
+        """The files of one cut or day after the other. Raises ArchiveError when a whole one is missing in between."""
+        last = min(self.archived_seq, until if until is not None else self.archived_seq)
+        chosen = [f for f in self.files if f.last > after and f.first <= last]
+        position = 0
+        expected = after + 1
+        while position < len(chosen):
+            first, end = chosen[position].first, chosen[position].last
+            cut = []
+            while position < len(chosen) and chosen[position].first == first:
+                cut.append(chosen[position])
+                position += 1
+            self._bridge(expected, first - 1)
+            expected = end + 1
+            yield [f for f in cut if folders is None or f.folder in folders]
+        self._bridge(expected, last)
+
+    def _bridge(self, first: int, last: int) -> None:
+        """Raises ArchiveError when the seq between are not accounted for by pruned days."""
+        for pruned in sorted(self.mark.pruned, key=lambda one: one.first):
+            if pruned.first <= first <= pruned.last:
+                first = pruned.last + 1
+        if first <= last:
+            raise ArchiveError(
+                f"{self.folder} has no file with seq {first} to {last}, although {MANIFEST} says it holds everything up to "
+                f"{self.archived_seq}; restore the files from a copy"
+            )
+
+    def events(
+        self,
+        after: int = 0,
+        until: int | None = None,
+        kinds: Iterable[Kind] | None = None,
+        subject: str | None = None,
+    ) -> Iterator[Event]:
+        """Events with after < seq ≤ until in order, the same bytes as in the log. One cut, or a part of a day, is in memory.
+
+        Raises ArchiveError for a damaged file, and for a missing one when nothing is filtered out. Over a pruned day it warns,
+        and gives what that day has kept.
+        """
+        wanted = frozenset(Kind) if kinds is None else frozenset(kinds)
+        folders = None if subject is None else {folder_of(kind, subject) for kind in wanted}
+        whole = subject is None and kinds is None
+        for pruned in self.mark.pruned:
+            if wanted & PRUNED_KINDS and pruned.last > after and (until is None or pruned.first <= until):
+                self._warn(pruned.day)
+        position = after
+        while True:
+            try:
+                for files in self.cuts(position, until, folders):
+                    for event in self._events(files, wanted, subject, position, until, whole):
+                        position = event.seq
+                        yield event
+                return
+            except ArchiveGone:
+                if not self._moved():
+                    raise
+
+    def _events(
+        self, files: list[File], wanted: frozenset[Kind], subject: str | None, after: int, until: int | None, whole: bool
+    ) -> Iterator[Event]:
+        """Of one cut or one day."""
+        with contextlib.ExitStack() as stack:
+            readers: dict[tuple[int, Kind], TableReader] = {}
+            segments = [stack.enter_context(Segment(file.path)) for file in files]
+            for index, segment in enumerate(segments):
+                for kind in segment.kinds:
+                    if kind in wanted:
+                        readers[index, kind] = segment.reader(kind)
+            if whole:
+                self._count(files, sum(reader.events for reader in readers.values()))
+            try:
+                for tables in windows(readers, after, until, files[0].part == "cut" if files else True):
+                    yield from _in_order(list(tables.values()), subject)
+            except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
+                for segment in segments:
+                    segment.check()  # says which one it is
+                raise ArchiveError(f"{self.folder} cannot be read: {error!r}") from None
+
+    def _count(self, files: list[File], events: int) -> None:
+        span = files[0].span
+        if events == span[1] - span[0] + 1 or any((one.first, one.last) == span for one in self.mark.pruned):
+            return
+        missing = ", ".join(self._missing(files)) or "unknown which"
+        raise ArchiveGone(
+            f"the files {files[0].path.name} hold {events} events; {span[1] - span[0] + 1} belong there. "
+            f"One is missing: {missing}; restore it from a copy"
+        )
+
+    def _missing(self, files: list[File]) -> list[str]:
+        with Segment(files[0].path) as segment:
+            return [name for name in json.loads(segment.attributes["files"]) if not (self.folder / name).exists()]
+
+    def by_venue(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[Found, int]:
+        """As `columns`, by venue time, but in no order and with the era of each row; and the era after the archive's end."""
+        folder, days = self._asked(kind, subject, start_ns, end_ns)
+        return self._lasting(
+            lambda: (self._by_venue(kind, subject, folder, start_ns, end_ns, days), self.era_after(kind, subject))
+        )
+
+    def columns(
+        self, kind: Kind, subject: str, start_ns: int | None = None, end_ns: int | None = None, by: By = "seq"
+    ) -> np.ndarray:
+        """One row a record with start_ns ≤ seq_ns < end_ns, in order; dtype `row_dtype(kind)`.
+
+        `by` "venue" (trades): with start_ns ≤ venue_ns < end_ns, era by era in order of trade_id, each once: repaired trades
+        are where they belong, whenever they came. Warns (PrunedWarning) where a day of them has been pruned.
+        """
+        check_order(kind, by)
+        folder, days = self._asked(kind, subject, start_ns, end_ns)
+        if by == "venue":
+            found = self._lasting(lambda: self._by_venue(kind, subject, folder, start_ns, end_ns, days))
+            return in_id_order(found.rows, found.eras)
+
+        def gather() -> list[np.ndarray]:
+            parts = []
+            for file in self.files:
+                if file.folder == folder and days[0] <= file.day <= days[1]:
+                    with Segment(file.path) as segment:
+                        if kind in segment.kinds:
+                            parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, by))
+            return parts
+
+        parts = self._lasting(gather)
+        return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+
+    def _asked(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[str, tuple[str, str]]:
+        """Folder and days of a request; warns of those that were pruned."""
+        folder = folder_of(kind, subject)
+        days = (day_of(start_ns) if start_ns is not None else "", day_of(end_ns) if end_ns is not None else "9999")
+        for pruned in self.mark.pruned:
+            if kind in PRUNED_KINDS and folder in pruned.folders and days[0] <= pruned.day <= days[1]:
+                self._warn(pruned.day, 5)
+        return folder, days
+
+    def _by_venue(
+        self, kind: Kind, subject: str, folder: str, start_ns: int | None, end_ns: int | None, days: tuple[str, str]
+    ) -> Found:
+        """In no order."""
+        chosen = [f for f in (*self.files, *self.overlays) if f.folder == folder and days[0] <= f.day <= days[1]]
+        # Of cuts the stray trades have no overlay yet.
+        chosen += [f for f in self.files if f.folder == folder and f.part == "cut" and f not in chosen]
+        parts, eras = [np.zeros(0, row_dtype(kind))], [NONE[:0]]
+        for file in chosen:
+            with Segment(file.path) as segment:
+                if kind in segment.kinds:
+                    parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, "venue"))
+                    eras.append(era_of(self.eras(file, kind), parts[-1]["seq"]))
+        return Found(np.concatenate(parts), np.concatenate(eras))
+
+    def eras(self, file: File, kind: Kind) -> np.ndarray:
+        """The eras that a file's events of one kind belong to; an overlay's are those of the day that it was made of."""
+        if file.part == OVERLAY:
+            whole = [f for f in self.files if f.folder == file.folder and f.span == file.span]
+            return self.eras(whole[0], kind) if whole else NONE
+        with Segment(file.path) as segment:
+            ledger = segment.ledger()
+            return NONE if ledger is None else eras_in(ledger.rows, kind)
+
+    def era_after(self, kind: Kind, subject: str) -> int:
+        """The era of one stream with which the archive ends."""
+        for file in reversed(self.files):
+            if file.folder == folder_of(kind, subject):
+                with Segment(file.path) as segment:
+                    ledger = segment.ledger()
+                    if ledger is not None and (ledger.rows["stream"] == kind).any():
+                        return int(eras_in(ledger.rows, kind)[-1])
+        return 0
+
+    def _warn(self, day: str, stacklevel: int = 3) -> None:
+        warnings.warn(
+            f"trades, quotes and depth of {day} were removed from {self.folder} after their export; read them there",
+            PrunedWarning, stacklevel=stacklevel,
+        )  # fmt: skip
+
+    def exponents(self, subject: str, before: str = "9999") -> tuple[int, int] | None:
+        """(price_exponent, quantity_exponent) of the newest file of an instrument that knows them; of days before `before`."""
+
+        def newest() -> tuple[int, int] | None:
+            for file in reversed(self.files):
+                if file.folder == folder_of(Kind.trade, subject) and file.day < before:
+                    with Segment(file.path) as segment:
+                        if segment.exponents is not None:
+                            return segment.exponents
+            return None
+
+        return self._lasting(newest)
+
+    def check(self) -> list[str]:
+        """Reads every file and every event once. Sentences about what is wrong; [] when all is well."""
+        wrong = []
+        for file in (*self.files, *self.overlays):
+            try:
+                with Segment(file.path) as segment:
+                    segment.check()
+            except ArchiveError as error:
+                wrong.append(str(error))
+        if not wrong:
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", PrunedWarning)
+                    wrong += self._check_order()
+            except ArchiveError as error:
+                wrong.append(str(error))
+        return wrong
+
+    def _check_order(self) -> list[str]:
+        """A sentence on the first event that does not follow the one before; over a pruned day some are left out."""
+        before = 0
+        spans = [(one.first, one.last) for one in self.mark.pruned]
+        for event in self.events():
+            gone = any(first - 1 <= before and event.seq <= last + 1 for first, last in spans)
+            if event.seq != before + 1 and not (gone and event.seq > before):
+                return [f"seq {event.seq} follows {before} in {self.folder}"]
+            before = event.seq
+        return []
+
+
+def _in_order(tables: list[Table], subject: str | None) -> Iterator[Event]:
+    """The tables' events by seq, of one subject or all."""
+    buffers: list[memoryview] = []
+    seqs: list[np.ndarray] = []
+    places: list[np.ndarray] = []
+    for table in tables:
+        data, starts = to_bytes(table)
+        keep = np.ones(len(starts), bool)
+        if subject is not None:
+            keep = table.headers["subject"] == subject.encode()
+        places.append(np.stack([np.full(keep.sum(), len(buffers)), starts[keep]]))
+        seqs.append(table.headers["seq"][keep])
+        buffers.append(memoryview(data).toreadonly())
+    order = np.argsort(np.concatenate(seqs), kind="stable")
+    which, start = np.concatenate(places, axis=1)[:, order].tolist()
+    for buffer, offset in zip(which, start):
+        yield Event(buffers[buffer], offset)

@@ -1,0 +1,114 @@
+"""Records with their event's fields beside them: what research is handed, from a file or from events in memory."""
+
+from typing import Literal
+
+import numpy as np
+
+from bus.schema import DTYPES, HEADER, Kind
+from storage.archive.file import ArchiveError, Segment
+from storage.hdf5.columns import Table, TableReader
+
+By = Literal["seq", "venue"]
+_ROW_HEADER = ("seq", "seq_ns", "recv_ns", "flags", "first_id", "last_id", "venue_ns")
+
+
+def row_dtype(kind: Kind) -> np.dtype:
+    """seq, seq_ns, recv_ns, flags, first_id, last_id, venue_ns of the event, then the record's own fields (which win)."""
+    own = DTYPES[kind]
+    fields = [(name, own[name].str) for name in own.names or () if not name.startswith("reserved")]
+    fields = fields or [("msgpack", own.str)]
+    names = {name for name, _ in fields}
+    return np.dtype([(name, HEADER[name].str) for name in _ROW_HEADER if name not in names] + fields)
+
+
+def check_order(kind: Kind, by: By) -> None:
+    """Raises ArchiveError for rows that cannot be had by venue time."""
+    if by == "venue" and kind is not Kind.trade:
+        raise ArchiveError(
+            f"{kind.name} cannot be read in order of the venue's ids; trades can, and every kind in order of seq"
+        )
+
+
+def in_id_order(rows: np.ndarray, eras: np.ndarray) -> np.ndarray:
+    """Trades era by era by trade_id, each once: one that strayed lies in its overlay and in the day it was sequenced.
+
+    What is the same is told by seq and id: an id that came again (its line took it back, docs/messages.md) is another trade,
+    and stands beside the first one in order of seq.
+    """
+    order = np.lexsort((rows["seq"], rows["trade_id"], eras))
+    rows = rows[order]
+    again = np.zeros(len(rows), bool)
+    again[1:] = (rows["trade_id"][1:] == rows["trade_id"][:-1]) & (rows["seq"][1:] == rows["seq"][:-1])
+    return rows[~again] if again.any() else rows
+
+
+def segment_rows(
+    segment: Segment, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By = "seq"
+) -> np.ndarray:
+    """As `rows_of`, from a file: only the rows and columns that are wanted are read. Raises ArchiveError for damage."""
+    reader = segment.reader(kind)
+    if len(reader.subjects) != 1 or by == "venue":
+        parts = [rows_of(kind, tables[kind], subject, start_ns, end_ns, by) for tables in segment.windows((kind,))]
+        return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
+    if reader.subjects[0] != subject.encode():
+        return np.zeros(0, row_dtype(kind))
+    try:
+        start = 0 if start_ns is None else reader.first_row("seq_ns", start_ns)
+        stop = reader.events if end_ns is None else reader.first_row("seq_ns", end_ns, start)
+        return _rows(reader, start, stop)
+    except (KeyError, ValueError, IndexError, OSError, RuntimeError):
+        segment.check()
+        raise
+
+
+def _rows(reader: TableReader, start: int, stop: int) -> np.ndarray:
+    """Events start…stop of a reader as rows."""
+    dtype = row_dtype(reader.kind)
+    first, last = reader.record_range(start, stop)
+    out = np.zeros(last - first, dtype)
+    own = reader.dtype.names or ("msgpack",)
+    counts = None if last - first == stop - start else reader.column("count", start, stop).astype("i8")
+    for name in dtype.names or ():
+        if name in own:
+            out[name] = reader.record_column(name, first, last)
+        else:
+            values = reader.header_column(name, start, stop)
+            out[name] = values if counts is None else np.repeat(values, counts)
+    return out
+
+
+def rows_of(
+    kind: Kind, table: Table, subject: str, start_ns: int | None = None, end_ns: int | None = None, by: By = "seq"
+) -> np.ndarray:
+    """A table's records with their event's fields beside them, dtype `row_dtype(kind)`; of a span of `seq_ns` or venue time."""
+    headers, records = table
+    keep = headers["subject"] == subject.encode()
+    if by == "seq":
+        if start_ns is not None:
+            keep &= headers["seq_ns"] >= start_ns
+        if end_ns is not None:
+            keep &= headers["seq_ns"] < end_ns
+    counts = headers["count"].astype("i8")
+    if not keep.all():
+        records = records[np.repeat(keep, counts)]
+        headers, counts = headers[keep], counts[keep]
+    dtype = row_dtype(kind)
+    out = np.zeros(len(records), dtype)
+    single = len(headers) == len(records)
+    own = records.dtype.names or ()
+    for name in dtype.names or ():
+        if name in own:
+            out[name] = records[name]
+        elif name == "msgpack":
+            out[name] = records
+        else:
+            out[name] = headers[name] if single else np.repeat(headers[name], counts)
+    if by == "venue":
+        times = np.where(out["venue_ns"] != 0, out["venue_ns"], out["seq_ns"])
+        inside = np.ones(len(out), bool)
+        if start_ns is not None:
+            inside &= times >= start_ns
+        if end_ns is not None:
+            inside &= times < end_ns
+        out = out[inside]
+    return out

@@ -1,0 +1,396 @@
+"""Writes the archive: takes events after its watermark from the log, sorts them into one file a subject, and places them.
+
+The order makes a crash harmless: every file of a cut is on disk under its name before the manifest says so.
+"""
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bus.files import make_folders
+from bus.log import LogReader
+from bus.schema import Kind
+from bus.segments import Batch
+from bus.space import refusal
+from bus.wire import sizes
+from storage.archive.book import Book
+from storage.archive.catalog import (
+    DAY_NS,
+    MANIFEST,
+    OVERLAY,
+    File,
+    Pruned,
+    Watermark,
+    day_of,
+    list_files,
+    manifest,
+    read_watermark,
+    visible,
+)
+from storage.archive.file import (
+    TEMPORARY,
+    ArchiveError,
+    ArchiveFull,
+    Content,
+    Segment,
+    build,
+    folder_of,
+    follow,
+    names_of,
+    of_instrument,
+    place,
+)
+from storage.archive.merge import ASIDE, Interrupted, Stop, merge_cut
+from storage.coverage.intervals import BEGINNING, State, of_tables
+from storage.coverage.ledger import Ledger
+from storage.hdf5.columns import Table, from_bytes
+
+CUT_BYTES_MAX = 4 << 30  # of raw events in one cut
+HELD_BYTES_MAX = 256 << 20  # of them in memory: beyond it the largest folders' are laid aside in pieces
+KEPT_SHARE = 4  # of what is held a quarter may stay in memory then
+PIECE = ".piece"
+Part = tuple[list[memoryview], list[int]]
+
+
+class Cut:
+    """Events of one day, one after the other, sorted into kinds and folders.
+
+    `held`: bytes in memory. `pieces`: by folder, files in which its earlier events were laid aside.
+    """
+
+    def __init__(self, first: int, day: int):
+        self.first, self.last, self.day = first, first - 1, day
+        self.bytes = self.held = 0
+        self.parts: dict[tuple[int, bytes], Part] = {}
+        self.pieces: dict[str, list[Path]] = {}
+
+    def add(self, seq: int, raw: memoryview) -> None:
+        key = (raw[8] | raw[9] << 8, bytes(raw[32:64]))
+        part = self.parts.get(key)
+        if part is None:
+            part = self.parts[key] = ([], [])
+        part[0].append(raw)
+        part[1].append(len(raw))
+        self.last = seq
+        self.bytes += len(raw)
+        self.held += len(raw)
+
+    def folders(self) -> dict[str, dict[Kind, list[Part]]]:
+        """What is in memory, by folder and kind."""
+        grouped: dict[str, dict[Kind, list[Part]]] = {}
+        for (kind, subject), part in self.parts.items():
+            folder = folder_of(kind, subject.rstrip(b"\0").decode())
+            grouped.setdefault(folder, {}).setdefault(Kind(kind), []).append(part)
+        return grouped
+
+    def largest(self) -> list[str]:
+        """The folders that have to go for the rest to be at most a quarter of HELD_BYTES_MAX."""
+        held = {
+            folder: sum(sum(lengths) for parts in kinds.values() for _, lengths in parts)
+            for folder, kinds in self.folders().items()
+        }
+        chosen, rest = [], self.held
+        for folder in sorted(held, key=held.__getitem__, reverse=True):
+            if rest <= HELD_BYTES_MAX // KEPT_SHARE:
+                break
+            chosen.append(folder)
+            rest -= held[folder]
+        return chosen
+
+    def forget(self, folders: set[str]) -> None:
+        """They are laid aside; what stays is copied, or it would keep the log's blocks that it lies in."""
+        kept = {
+            key: part for key, part in self.parts.items() if folder_of(key[0], key[1].rstrip(b"\0").decode()) not in folders
+        }
+        self.parts = {key: ([memoryview(bytes(raw)) for raw in raws], lengths) for key, (raws, lengths) in kept.items()}
+        self.held = sum(sum(lengths) for _, lengths in self.parts.values())
+
+
+def _table(kind: Kind, parts: list[tuple[list[memoryview], list[int]]]) -> Table:
+    """One kind's events in order of seq; several nodes' events are merged."""
+    blobs = [blob for part in parts for blob in part[0]]
+    if len(parts) > 1:
+        blobs.sort(key=lambda blob: int.from_bytes(blob[80:88], "little"))
+    return from_bytes(kind, b"".join(blobs), np.array([len(blob) for blob in blobs], "i8"))
+
+
+class Opening(NamedTuple):
+    """What is known of an instrument before a cut: its book, exponents, and how far its ledger is."""
+
+    book: Book | None = None
+    exponents: tuple[int, int] | None = None
+    ledger: State = BEGINNING
+
+
+class ArchiveWriter:
+    """The archive's only writer (flock). Opening it removes what an interrupted cut left behind.
+
+    Raises ArchiveError when another process writes it, ArchiveFull when the folder takes no files.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        try:
+            make_folders(self.folder)
+            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ArchiveFull(f"{self.folder} cannot be written: {refusal(error, self.folder)}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._lock)
+            raise ArchiveError(f"{self.folder} is written by another process; stop that one first") from None
+        self.files = self.files_of_cut = 0  # in all, and of the last cut
+        self.bytes = 0
+        self.mark = Watermark(0, 0)
+        self.settled = True  # whether the manifest is on disk under its name: before that no log segment may go
+        self.lock = threading.RLock()  # days are sealed in another thread than the one that cuts
+        self._books: dict[str, Book] = {}
+        self._exponents: dict[str, tuple[int, int]] = {}
+        self._states: dict[str, State] = {}  # how far each instrument's coverage ledger is
+        self._known: set[str] = set()  # folders whose last book, exponents and ledger have been looked up
+        try:
+            self._resume()
+            self.removed = self._tidy()
+            spans = [file.span for file in self.visible() if file.part == "cut"]
+            self.files_of_cut = spans.count(spans[-1]) if spans else 0
+        except ArchiveError:
+            os.close(self._lock)
+            raise
+
+    @property
+    def archived_seq(self) -> int:
+        return self.mark.archived_seq
+
+    @property
+    def log_id(self) -> int:
+        return self.mark.log_id
+
+    @property
+    def sealed_seq(self) -> int:
+        return self.mark.sealed_seq
+
+    def visible(self) -> list[File]:
+        """What readers see at this moment."""
+        return visible(list_files(self.folder), self.mark)
+
+    def publish(
+        self,
+        archived_seq: int | None = None,
+        log_id: int | None = None,
+        sealed_seq: int | None = None,
+        pruned: tuple[Pruned, ...] | None = None,
+    ) -> None:
+        """A new manifest: from here on readers see what it says. Raises ArchiveFull; it may have become visible then."""
+        new = (archived_seq, log_id, sealed_seq, pruned)
+        with self.lock:
+            changes = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
+            mark = self.mark._replace(**changes)  # type: ignore[arg-type]
+            try:
+                place(self.folder / MANIFEST, manifest(mark), 0o644)
+            except ArchiveFull:
+                before, self.mark = self.mark, read_watermark(self.folder)
+                self.settled = self.settled and self.mark == before
+                raise
+            self.mark, self.settled = mark, True
+
+    def _resume(self) -> None:
+        """Believes only what is on disk: the manifest, and the files that it makes visible."""
+        self.mark = read_watermark(self.folder)
+        self._books, self._exponents, self._states, self._known = {}, {}, {}, set()
+
+    def _tidy(self) -> int:
+        """Removes what no reader sees. Returns how many files.
+
+        Not the files of a day that was being sealed: they have their names, so they are whole, and the seal goes on with them.
+        """
+        files = list_files(self.folder)
+        self._believe(files)
+        seen = set(visible(files, self.mark))
+        strays = [f.path for f in files if f not in seen and not self._waits(f)]
+        strays += [p for end in (TEMPORARY, ASIDE) for p in self.folder.rglob(f".*{end}")]
+        return remove(strays)
+
+    def _believe(self, files: list[File]) -> None:
+        """Raises ArchiveError when the manifest is older than the files, or missing beside them: nothing is removed then.
+
+        Work that was interrupted leaves one cut beyond it, never more, and no day.
+        """
+        beyond = [f for f in files if f.last > self.mark.archived_seq]
+        days = [f for f in beyond if f.part != "cut"]
+        if days or len({f.span for f in beyond}) > 1:
+            seen = f"holds files up to seq {max(f.last for f in beyond)}"
+            raise ArchiveError(
+                f"{self.folder} {seen}, but {MANIFEST} is missing or says {self.mark.archived_seq}: it is not theirs. "
+                "Restore it from a copy, or move the folder away to begin anew; nothing was removed"
+            )
+
+    def _waits(self, file: File) -> bool:
+        return file.part in ("day", OVERLAY) and self.mark.sealed_seq < file.first and file.last <= self.mark.archived_seq
+
+    def archive_log(
+        self, log: LogReader, upto: int, cut_events: int, cut_bytes: int = CUT_BYTES_MAX, stop: Stop = lambda: False
+    ) -> int:
+        """Archives everything after the watermark up to `upto` (durable, the caller says). Returns the new watermark.
+
+        Cuts at UTC days, at `cut_events` events and at `cut_bytes` of them; HELD_BYTES_MAX are in memory. Raises ArchiveFull,
+        Interrupted: what was cut before stays.
+        """
+        if upto > self.archived_seq:
+            self.archive(log.batches(self.archived_seq, upto), upto, cut_events, log.log_id, cut_bytes, stop)
+        return self.archived_seq
+
+    def archive(
+        self, batches: Iterable[Batch], upto: int, cut_events: int, log_id: int, cut_bytes: int = CUT_BYTES_MAX,
+        stop: Stop = lambda: False,
+    ) -> None:  # fmt: skip
+        """As `archive_log`, from any batches that hold the events after the watermark."""
+        cuts: list[Cut] = []
+        try:
+            self._archive(cuts, batches, upto, cut_events, log_id, cut_bytes, stop)
+        except BaseException:
+            with self.lock:
+                self._resume()  # whatever was laid aside is read again from the log; the manifest may have become visible
+            remove(piece for cut in cuts for pieces in cut.pieces.values() for piece in pieces)
+            raise
+
+    def _archive(
+        self, cuts: list[Cut], batches: Iterable[Batch], upto: int, cut_events: int, log_id: int, cut_bytes: int, stop: Stop
+    ) -> None:
+        """`cuts` gets the one that is being made."""
+        cut: Cut | None = None
+        expected = self.archived_seq + 1
+        for batch in batches:
+            if stop():
+                raise Interrupted
+            body = memoryview(batch.body).toreadonly()
+            for seq, (offset, size) in enumerate(sizes(body), batch.first):
+                if seq < expected:
+                    continue
+                if seq > upto:
+                    break
+                raw = body[offset : offset + size]
+                if seq != expected or int.from_bytes(raw[80:88], "little") != seq:
+                    raise ArchiveError(f"seq {expected} was to be archived next, but the log gave {seq}; nothing was written")
+                day = int.from_bytes(raw[144:152], "little", signed=True) // DAY_NS
+                if cut is not None and (day != cut.day or seq - cut.first >= cut_events or cut.bytes + size > cut_bytes):
+                    self._write(cut, log_id, stop)
+                    cut = None
+                if cut is None:
+                    cut = Cut(seq, day)
+                    cuts[:] = [cut]
+                if cut.held + size > HELD_BYTES_MAX:
+                    self._lay_aside(cut, cut.largest(), log_id)
+                cut.add(seq, raw)
+                expected += 1
+        if cut is not None:
+            self._write(cut, log_id, stop)
+
+    def _lay_aside(self, cut: Cut, folders: list[str], log_id: int) -> None:
+        """What the cut holds of these folders goes into hidden files: pieces of what will be one file each."""
+        held = cut.folders()
+        day = day_of(cut.day * DAY_NS)
+        for folder in folders:
+            pieces = cut.pieces.setdefault(folder, [])
+            path = self.folder / folder / day / f".{cut.first:020d}.{len(pieces)}{PIECE}{TEMPORARY}"
+            pieces.append(path)  # before it is there: it is removed whatever happens
+            place(path, self._built(folder, held[folder], _attributes(cut, folder, log_id, "[]")))
+        cut.forget(set(folders))
+
+    def _built(self, folder: str, held: dict[Kind, list[Part]], attributes: dict) -> bytes:
+        """A file of some of a folder's events; book and ledger are behind them then."""
+        tables = {kind: _table(kind, parts) for kind, parts in held.items()}
+        self._know(folder, tables)
+        ledger = None
+        if of_instrument(folder):
+            ledger = Ledger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
+            self._states[folder] = ledger.after
+        data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)
+        follow(self._books.get(folder), tables)
+        return data
+
+    def _write(self, cut: Cut, log_id: int, stop: Stop) -> None:
+        """All files of a cut, then the manifest. What fails is undone by `archive`."""
+        held = cut.folders()
+        self._lay_aside(cut, [folder for folder in cut.pieces if folder in held], log_id)
+        day = day_of(cut.day * DAY_NS)
+        name = f"{cut.first:020d}-{cut.last:020d}.h5"
+        paths = {folder: self.folder / folder / day / name for folder in sorted(held | cut.pieces)}
+        names = names_of(paths.values(), self.folder)
+        try:
+            for folder, path in paths.items():
+                attributes = _attributes(cut, folder, log_id, names)
+                if folder in cut.pieces:
+                    self.bytes += merge_cut(cut.pieces[folder], path, attributes, stop)
+                else:
+                    data = self._built(folder, held[folder], attributes)
+                    place(path, data)
+                    self.bytes += len(data)
+            self.publish(archived_seq=cut.last, log_id=log_id)
+        except (ArchiveFull, Interrupted):
+            with self.lock:
+                self._resume()  # the manifest may or may not have become visible
+            remove(path for path in paths.values() if cut.last > self.archived_seq)
+            raise
+        remove(piece for pieces in cut.pieces.values() for piece in pieces)
+        self.files += len(paths)
+        self.files_of_cut = len(paths)
+
+    def _know(self, folder: str, tables: dict[Kind, Table]) -> None:
+        """Book, exponents and ledger of an instrument, from its last file after a restart, and from new instrument records."""
+        if folder not in self._known:
+            self._known.add(folder)
+            with self.lock:  # or the file might be sealed away while it is read
+                newest = [f for f in self.visible() if f.folder == folder and f.part != OVERLAY][-1:]
+                for file in newest:
+                    with Segment(file.path) as segment:
+                        if (exponents := segment.exponents) is not None:
+                            self._exponents[folder] = exponents
+                        if (book := segment.book_after()) is not None:
+                            self._books[folder] = book
+                        if (ledger := segment.ledger()) is not None:
+                            self._states[folder] = ledger.after
+        if Kind.instrument in tables:
+            record = tables[Kind.instrument].records[-1]
+            self._exponents[folder] = int(record["price_exponent"]), int(record["quantity_exponent"])
+        if Kind.depth in tables:
+            self._books.setdefault(folder, Book())
+
+    def begin_at(self, first: int, opening: dict[str, Opening]) -> None:
+        """Makes an empty archive begin with seq `first`. `opening`: by folder."""
+        if self.archived_seq:
+            raise ArchiveError(f"{self.folder} holds seq 1 to {self.archived_seq} already; a rebuilt day needs an empty folder")
+        self.publish(archived_seq=first - 1, sealed_seq=first - 1)
+        for folder, known in opening.items():
+            self._known.add(folder)
+            self._states[folder] = known.ledger
+            if known.book is not None:
+                self._books[folder] = known.book
+            if known.exponents is not None:
+                self._exponents[folder] = known.exponents
+
+    def close(self) -> None:
+        os.close(self._lock)
+
+
+def _attributes(cut: Cut, folder: str, log_id: int, names: str) -> dict[str, Any]:
+    return {
+        "log_id": f"{log_id:016x}", "first_seq": np.uint64(cut.first), "last_seq": np.uint64(cut.last),
+        "folder": folder, "day": day_of(cut.day * DAY_NS), "files": names,
+    }  # fmt: skip
+
+
+def remove(paths: Iterable[Path]) -> int:
+    """Returns how many are gone; a folder that cannot be written is told of when a file is placed."""
+    gone = 0
+    for path in paths:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            gone += 1
+    return gone

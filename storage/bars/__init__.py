@@ -1,0 +1,1 @@
+"""Bars of ticks: how they are counted, merged, and kept beside sealed days."""

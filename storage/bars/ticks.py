@@ -1,0 +1,273 @@
+"""Ticks to bars: trades, quotes and depth changes of one archive file, or of events in memory."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bus.schema import QUOTE, Flag, Kind
+from storage.archive.eras import eras_of_events, eras_of_file
+from storage.bars.bar import BAR, I8, LAST_QUOTE, floor, merge, none, set_whole
+from storage.bars.runs import Window, inside, reduce, runs_of, sorted_runs
+from storage.bars.timing import CHANGE, OPEN, OPEN_MAX, Changes, Clock, Edges, Seam, edges_of
+from storage.hdf5.chunks import Chunked, Held, Packed
+from storage.hdf5.columns import Table
+from storage.hdf5.packing import CHUNK_ROWS
+
+TRADE_COLUMNS = ("trade_id", "price_ticks", "quantity_lots", "venue_ns", "side")
+QUOTE_COLUMNS = QUOTE.names or ()
+NEVER = np.iinfo("i8").max
+
+
+class Seen(NamedTuple):
+    """What a stretch of the log says of bars.
+
+    `bars`: dtype BAR, merged. `edges`: what its neighbours need of it (storage/bars/timing.py). `timeless`: trades and quotes
+    that no time can be given; they are in no bar.
+    """
+
+    bars: np.ndarray
+    edges: Edges
+    timeless: int
+
+
+class Column(NamedTuple):
+    """Columns of one kind, all of the same length. `eras`: (row at which it begins, era), in order, the first at row 0."""
+
+    columns: Mapping[str, Chunked]
+    eras: list[tuple[int, int]]
+    seqs: Callable[[], np.ndarray]
+
+    def pieces(self, name: str) -> list[tuple[int, slice, int]]:
+        """(number of a chunk, rows in it, era): of one era each. `name`: of any column."""
+        rows = self.columns[name].rows
+        ends = [start for start, _ in self.eras[1:]] + [rows]
+        out = []
+        for number in range(-(-rows // CHUNK_ROWS)):
+            begin = number * CHUNK_ROWS
+            for (start, era), end in zip(self.eras, ends):
+                low, high = max(start, begin), min(end, begin + CHUNK_ROWS)
+                if low < high:
+                    out.append((number, slice(low - begin, high - begin), era))
+        return out
+
+
+class Ticks(NamedTuple):
+    """One stretch of the log."""
+
+    trades: Column
+    quotes: Column
+    changes: Changes
+    clock: Clock
+    kernels: Any = None
+
+
+Eras = Mapping[Kind, np.ndarray]
+
+
+def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
+    """Of an archive file of one instrument, open in h5py. `kernels`: storage.bars.kernels, or None for numpy alone.
+
+    `eras`: of trades and quotes, where the file's own ledger does not say (an overlay has none).
+    """
+
+    def column(kind: Kind, names: tuple[str, ...]) -> Column:
+        if kind.name not in file:
+            return _nothing(names)
+        group = file[kind.name]
+        columns = {name: Chunked(group["records"], name, int(group.attrs["records"]), kernels) for name in names}
+
+        def seqs() -> np.ndarray:
+            events, rows = group["events"], int(group.attrs["events"])
+            own = Chunked(events, "seq", rows).values()
+            return own if rows == columns[names[0]].rows else np.repeat(own, Chunked(events, "count", rows).values())
+
+        return _column(columns, eras_of_file(file, kind) if eras is None else eras[kind], seqs)
+
+    changes = Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
+    if "depth" in file:
+        group, rows = file["depth/events"], int(file["depth"].attrs["events"])
+        own = np.zeros(rows, CHANGE)
+        own["last_id"] = Chunked(group, "last_id", rows).values()
+        own["first_id"] = own["last_id"] - Chunked(group, "id_span", rows).values()
+        own["venue_ns"] = Chunked(group, "venue_ns", rows).values()
+        changes = _changes_of(own, Chunked(group, "flags", rows).values(), Chunked(group, "seq", rows).values())
+    trades, quotes = column(Kind.trade, TRADE_COLUMNS), column(Kind.quote, QUOTE_COLUMNS)
+    return Ticks(trades, quotes, changes, Clock(changes), kernels)
+
+
+def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None) -> Ticks:
+    """Of events in memory: one instrument's tables of trades, quotes and depth, those that there are.
+
+    `before`: the eras of trades and quotes before them; none is 0.
+    """
+
+    def column(kind: Kind, names: tuple[str, ...]) -> Column:
+        if kind not in tables:
+            return _nothing(names)
+        headers, records = tables[kind]
+        columns = {name: Held(np.ascontiguousarray(records[name])) for name in names}
+        eras = eras_of_events(headers, (before or {}).get(kind, 0))
+        return _column(columns, eras, lambda: np.repeat(headers["seq"].astype(I8), headers["count"]))
+
+    changes = Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
+    if Kind.depth in tables:
+        headers = tables[Kind.depth].headers
+        own = np.zeros(len(headers), CHANGE)
+        for name in CHANGE.names or ():
+            own[name] = headers[name]
+        changes = _changes_of(own, headers["flags"].astype(I8), headers["seq"].astype(I8))
+    trades, quotes = column(Kind.trade, TRADE_COLUMNS), column(Kind.quote, QUOTE_COLUMNS)
+    return Ticks(trades, quotes, changes, Clock(changes))
+
+
+def _nothing(names: tuple[str, ...]) -> Column:
+    return Column({name: Held(np.zeros(0, I8)) for name in names}, [(0, 0)], lambda: np.zeros(0, I8))
+
+
+def _column(columns: Mapping[str, Chunked], eras: np.ndarray, seqs: Callable[[], np.ndarray]) -> Column:
+    starts = [0] if len(eras) == 1 else [0, *np.searchsorted(seqs(), eras[1:]).tolist()]
+    return Column(columns, list(zip(starts, eras.tolist())), seqs)
+
+
+def _changes_of(rows: np.ndarray, flags: np.ndarray, seqs: np.ndarray) -> Changes:
+    """A snapshot is no change: it is what we asked for, and some venues give it no time."""
+    kept = (flags & Flag.SNAPSHOT == 0) & (rows["venue_ns"] != 0)
+    return Changes(rows[kept], seqs[kept], seqs[flags & Flag.RESET != 0])
+
+
+def bars_of(ticks: Ticks, window: Window, pool: Executor | None = None) -> Seen:
+    """All that `ticks` say of the window; on the pool's threads, a chunk of rows each."""
+    quotes = _Quotes(ticks)
+    jobs: list[tuple] = [(_trades, ticks, piece) for piece in ticks.trades.pieces("trade_id")]
+    jobs += [(_quotes, quotes, piece) for piece in ticks.quotes.pieces("update_id")]
+    done = (pool.map if pool and len(jobs) > 1 else map)(lambda job: job[0](*job[1:], window), jobs)
+    parts, waiting, timeless = [_changes(ticks.changes.rows, window)], [np.zeros(0, OPEN)], 0
+    for bars, wait, lost in done:
+        parts.append(bars)
+        waiting.append(wait)
+        timeless += lost
+    rest = np.concatenate(waiting)
+    if len(rest) > OPEN_MAX:  # those nearest to the edges
+        timeless += len(rest) - OPEN_MAX
+        rest = np.concatenate([rest[: OPEN_MAX // 2], rest[-OPEN_MAX // 2 :]])
+    return Seen(merge(np.concatenate(parts)), edges_of(ticks.changes, rest), timeless)
+
+
+Piece = tuple[int, slice, int]  # number of a chunk, rows in it, era
+
+
+def _none(lost: int = 0) -> tuple[np.ndarray, np.ndarray, int]:
+    return none(), np.zeros(0, OPEN), lost
+
+
+def _trades(ticks: Ticks, piece: Piece, window: Window) -> tuple[np.ndarray, np.ndarray, int]:
+    (number, own, era), columns = piece, ticks.trades.columns
+    times, ids = columns["venue_ns"].piece(number).take(own), columns["trade_id"].piece(number).take(own)
+    runs = runs_of(times, ids, window)
+    if runs is None or not len(runs.starts):
+        return _none(runs.timeless if runs else 0)
+    prices = columns["price_ticks"].piece(number).take(own).take(runs.rows).narrowed()
+    quantities = columns["quantity_lots"].piece(number).take(own).take(runs.rows).narrowed()
+    sides = columns["side"].piece(number).stored[own][runs.rows].astype("i1", copy=False)  # a byte is never packed
+    starts, ids = runs.starts, ids.take(runs.rows)
+    ends = np.append(starts[1:], len(sides)) - 1
+    out = np.zeros(len(starts), BAR)
+    out["begin_ns"] = runs.begin_ns
+    out["count"] = ends + 1 - starts
+    out["first_id"], out["last_id"] = ids.at(starts), ids.at(ends)
+    out["first_era"] = out["last_era"] = era
+    out["open_ticks"], out["close_ticks"] = prices.at(starts), prices.at(ends)
+    reduced = reduce(prices, quantities, sides, starts, ticks.kernels)
+    out["low_ticks"] = prices._replace(stored=reduced.low).values()
+    out["high_ticks"] = prices._replace(stored=reduced.high).values()
+    scale, offset = quantities.scale, quantities.offset
+    volume = reduced.quantity * scale + out["count"].astype(object) * offset
+    set_whole(out, "volume_lots", volume)
+    set_whole(out, "buy_volume_lots", reduced.bought * scale + reduced.buys * offset)
+    products = reduced.product * (prices.scale * scale) + reduced.price * (prices.scale * offset)
+    set_whole(out, "notional", products + volume * prices.offset)
+    return out, np.zeros(0, OPEN), runs.timeless
+
+
+class _Quotes:
+    """A stretch's quotes; their seqs are read when one of them has no time."""
+
+    def __init__(self, ticks: Ticks):
+        self.columns, self.clock = ticks.quotes.columns, ticks.clock
+        timeless = self.columns["venue_ns"].least in (0, None)
+        self.seqs = ticks.quotes.seqs() if timeless and self.columns["venue_ns"].rows else np.zeros(0, I8)
+
+
+def _quotes(quotes: _Quotes, piece: Piece, window: Window) -> tuple[np.ndarray, np.ndarray, int]:
+    (number, own, era), columns = piece, quotes.columns
+    ids = columns["update_id"].piece(number).take(own)
+    times, waiting, lost = columns["venue_ns"].piece(number).take(own), np.zeros(0, OPEN), 0
+    if len(quotes.seqs) and (without := np.flatnonzero(times.values() == 0)).size:
+        values = times.values().copy()
+        seqs = quotes.seqs[number * CHUNK_ROWS + own.start + without]
+        values[without], part, at = quotes.clock.times(ids.at(without), seqs)
+        times = Packed(values)
+        wait = np.flatnonzero(part >= 0)
+        waiting = np.zeros(len(wait), OPEN)
+        for name in QUOTE_COLUMNS if len(wait) else ():
+            waiting[name] = columns[name].piece(number).take(own).at(without[wait])
+        waiting["era"], waiting["part"], waiting["at"] = era, part[wait], at[wait]
+        lost = int((values[without] == 0).sum()) - len(wait)
+    runs = runs_of(times, ids, window)
+    if runs is None or not len(runs.starts):
+        return none(), waiting, lost
+    values_of = {name: columns[name].piece(number).take(own).take(runs.rows).values() for name in LAST_QUOTE[2:]}
+    values_of["quote_id"] = ids.take(runs.rows).values()
+    return _quote_bars(values_of, era, runs.starts, runs.begin_ns), waiting, lost
+
+
+def _quote_bars(values: Mapping[str, np.ndarray], era: int, starts: np.ndarray, begin_ns: np.ndarray) -> np.ndarray:
+    """`values`: LAST_QUOTE's columns but the era, int64, bucket by bucket in order of update id."""
+    ends = np.append(starts[1:], len(values["quote_id"])) - 1
+    out = np.zeros(len(starts), BAR)
+    out["begin_ns"] = begin_ns
+    out["quotes"] = ends + 1 - starts
+    out["quote_era"] = era
+    for name in LAST_QUOTE[1:]:
+        out[name] = values[name][ends]
+    two_sided = (values["bid_lots"] > 0) & (values["ask_lots"] > 0)
+    spread = np.where(two_sided, values["ask_ticks"] - values["bid_ticks"], 0)
+    out["spreads"] = np.add.reduceat(two_sided, starts, dtype=I8)
+    upper, lower = np.add.reduceat(spread >> 32, starts), np.add.reduceat(spread & 0xFFFFFFFF, starts)
+    set_whole(out, "spread_sum_ticks", upper.astype(object) * (1 << 32) + lower.astype(object))
+    some = out["spreads"] > 0
+    out["spread_min_ticks"] = np.where(some, np.minimum.reduceat(np.where(two_sided, spread, NEVER), starts), 0)
+    out["spread_max_ticks"] = np.where(some, np.maximum.reduceat(np.where(two_sided, spread, -NEVER), starts), 0)
+    return out
+
+
+def _changes(changes: np.ndarray, window: Window) -> np.ndarray:
+    times = changes["venue_ns"]
+    times = times[inside(times, window)]
+    begin, counts = np.unique(floor(times, window.every_ns), return_counts=True)
+    out = np.zeros(len(begin), BAR)
+    out["begin_ns"], out["changes"] = begin, counts
+    return out
+
+
+def join(stretches: list[Seen], window: Window) -> Seen:
+    """Bars of stretches that follow one another in the log; quotes at the edge of one get their time from its neighbours.
+
+    What nothing that follows can give a time is counted `timeless`; the rest waits, in `edges.quotes`.
+    """
+    seam = Seam()
+    for seen in stretches:
+        seam.add(seen.edges)
+    quotes, times, waiting = seam.settled()
+    parts = [none(), *(seen.bars for seen in stretches)]
+    for era in np.unique(quotes["era"]).tolist():
+        own, own_ns = quotes[quotes["era"] == era], times[quotes["era"] == era]
+        runs = sorted_runs(own_ns, own["update_id"], window)
+        if len(runs.starts):
+            values = {name: own[name][runs.rows] for name in LAST_QUOTE[2:]} | {"quote_id": own["update_id"][runs.rows]}
+            parts.append(_quote_bars(values, era, runs.starts, runs.begin_ns))
+    still_open = sum(len(seen.edges.quotes) for seen in stretches) - len(quotes) - len(waiting)
+    nothing = edges_of(Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8)), waiting)
+    return Seen(merge(np.concatenate(parts)), nothing, sum(seen.timeless for seen in stretches) + still_open)

@@ -1,0 +1,1 @@
+"""The coverage ledger: what is known of every stored interval."""

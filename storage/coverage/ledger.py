@@ -1,0 +1,48 @@
+"""The group `ledger` of an archive file: what its events prove. docs/archive.md has the layout."""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bus.schema import COVERAGE
+from storage.coverage.intervals import BEGINNING, State
+from storage.hdf5.packing import get, put
+
+GROUP = "ledger"
+
+
+class Ledger(NamedTuple):
+    """COVERAGE rows in canonical order, and how far the ledger is after them."""
+
+    rows: np.ndarray
+    after: State
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.rows.tobytes()).hexdigest()
+
+
+def write_ledger(file: Any, ledger: Ledger) -> None:
+    """Makes the group in an HDF5 file (or group) that has none."""
+    group = file.create_group(GROUP)
+    for name in COVERAGE.names or ():
+        if ledger.rows[name].any():
+            put(group, name, np.ascontiguousarray(ledger.rows[name]))
+    group.attrs["rows"] = len(ledger.rows)
+    for name, value in ledger.after._asdict().items():
+        if value is not None:
+            group.attrs[f"after_{name}"] = np.int64(value)
+
+
+def read_ledger(file: Any) -> Ledger | None:
+    """None where the file was written without it. Raises KeyError, ValueError, OSError or RuntimeError for damage."""
+    if GROUP not in file:
+        return None
+    group = file[GROUP]
+    rows = np.zeros(int(group.attrs["rows"]), COVERAGE)
+    for name in COVERAGE.names or ():
+        rows[name] = get(group, name, len(rows), COVERAGE[name])
+    names = [name for name in State._fields if f"after_{name}" in group.attrs]
+    after: dict[str, Any] = {name: int(group.attrs[f"after_{name}"]) for name in names}
+    return Ledger(rows, BEGINNING._replace(**after))

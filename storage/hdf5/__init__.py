@@ -1,0 +1,1 @@
+"""How columns lie in an HDF5 file."""

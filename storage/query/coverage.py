@@ -1,0 +1,247 @@
+"""The coverage ledger: what is known of every interval of ids of every stored stream, from archive and log as one.
+
+Each archive file says what its events prove; what is not archived yet is computed from the log. docs/coverage.md explains.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from bus.config import Config
+from bus.log import LogReader
+from bus.schema import Coverage, Evidence, Kind, Reason
+from bus.segments import LogReleased
+from storage.archive.file import SYSTEM, ArchiveError, ArchiveGone, Segment, folder_of, of_instrument
+from storage.archive.reader import ArchiveReader
+from storage.coverage.intervals import BEGINNING, COVERED, merge, of_tables
+from storage.hdf5.columns import Table, from_bytes
+from storage.query.times import ReadError, Time, to_ns
+
+__all__ = ["COVERED", "added", "described", "look", "merge", "missing", "of_tables", "read", "said", "share", "subjects"]
+
+DOUBTED = (Reason.no_snapshot, Reason.contradiction)  # unproven for what was heard, not by a stream's nature
+CHUNK_EVENTS = 50_000  # of the log that are looked at at once
+
+
+class Look(NamedTuple):
+    """One instrument's ledger at one moment, and where its events are: archive files in order, then the log's tables."""
+
+    rows: np.ndarray
+    files: list[Path]
+    tail: list[dict[Kind, Table]]
+
+
+def read(
+    config: Config, subject: str, kinds: Iterable[Kind | str] | None = None, start: Time = None, end: Time = None
+) -> np.ndarray:
+    """The ledger of one instrument (`venue.instrument`), up to this moment: COVERAGE rows by stream, era and id.
+
+    `start`, `end`: only intervals that touch start ≤ venue time < end; one whose time is not known is always among them.
+    Raises ArchiveError, LogError or ReadError with a sentence.
+    """
+    wanted = COVERED if kinds is None else [_kind(kind) for kind in kinds]
+    rows = look(config, subject).rows
+    keep = np.isin(rows["stream"], wanted)
+    start_ns, end_ns = to_ns(start), to_ns(end)
+    if start_ns is not None:
+        keep &= (rows["end_ns"] >= start_ns) | (rows["end_ns"] == 0)
+    if end_ns is not None:
+        keep &= rows["begin_ns"] < end_ns
+    return rows[keep]
+
+
+def _kind(kind: Kind | str) -> Kind:
+    found = Kind.__members__.get(kind) if isinstance(kind, str) else kind
+    if found not in COVERED:
+        raise ReadError(f"{kind} has no coverage; it should be one of {', '.join(one.name for one in COVERED)}")
+    return Kind(found)
+
+
+def look(config: Config, subject: str) -> Look:
+    """The whole ledger of one instrument. Looks again when what it reads was archived or sealed meanwhile."""
+    return lasting(config, lambda: _look(config, subject))
+
+
+Result = TypeVar("Result")
+
+
+def lasting(config: Config, work: Callable[[], Result]) -> Result:
+    """`work`, done again when what it reads was archived, sealed or pruned under it."""
+    while True:
+        before = _moment(config)
+        try:
+            return work()
+        except (ArchiveError, LogReleased) as error:
+            if _moment(config) != before:
+                continue
+            if isinstance(error, ArchiveError):
+                raise
+            raise ReadError(
+                f"{config.archive_dir} ends before {config.log_dir} begins ({error}); restore the missing part from a copy"
+            ) from None
+
+
+def _moment(config: Config) -> tuple[int, list[Path]]:
+    archive = ArchiveReader(config.archive_dir)
+    return archive.archived_seq, [file.path for file in archive.files]
+
+
+def _look(config: Config, subject: str) -> Look:
+    archive = ArchiveReader(config.archive_dir)
+    folder = folder_of(Kind.trade, subject)
+    parts, state = [], BEGINNING
+    files = [file.path for file in archive.files if file.folder == folder]
+    for number, path in enumerate(files):
+        with Segment(path) as segment:
+            if (ledger := segment.ledger(state if number else None)) is not None:
+                parts.append(ledger.rows)
+                state = ledger.after
+    tail = []
+    for tables in _tables_of_log(config, archive.archived_seq, subject):
+        rows, state = of_tables(tables, subject, state)
+        parts.append(rows)
+        tail.append(tables)
+    return Look(merge(parts), files, tail)
+
+
+def _tables_of_log(config: Config, after: int, subject: str) -> Iterator[dict[Kind, Table]]:
+    """One instrument's events in the log with seq > `after`, some at a time."""
+    kinds = (*COVERED, Kind.gap)
+    raws: dict[Kind, list[bytes]] = defaultdict(list)
+    held = 0
+    for event in LogReader(config.log_dir).events(after):
+        if event.kind in kinds and event.subject == subject:
+            raws[Kind(event.kind)].append(bytes(event.raw))
+            held += 1
+            if held >= CHUNK_EVENTS:
+                yield _tables(raws)
+                raws.clear()
+                held = 0
+    if held:
+        yield _tables(raws)
+
+
+def _tables(raws: dict[Kind, list[bytes]]) -> dict[Kind, Table]:
+    return {kind: from_bytes(kind, b"".join(own), np.array([len(raw) for raw in own], "i8")) for kind, own in raws.items()}
+
+
+def subjects(config: Config) -> list[str]:
+    """Every instrument of which anything is stored, or that is configured."""
+
+    def found() -> list[str]:
+        archive = ArchiveReader(config.archive_dir)
+        names = {instrument.subject for instrument in config.instruments}
+        newest = {file.folder: file.path for file in archive.files if of_instrument(file.folder)}
+        for path in newest.values():
+            with Segment(path) as segment:
+                names.update(segment.subjects())
+        logged = LogReader(config.log_dir).events(archive.archived_seq)
+        names.update(event.subject for event in logged if event.kind in COVERED)
+        return sorted(names)
+
+    return lasting(config, found)
+
+
+def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray], list[str]]:
+    """subject → what the archive files with `after` < last seq ≤ `until` state; and a sentence for each damaged one."""
+
+    def found() -> tuple[dict[str, np.ndarray], list[str]]:
+        parts: dict[str, list[np.ndarray]] = defaultdict(list)
+        damaged: list[str] = []
+        for file in ArchiveReader(config.archive_dir).files:
+            if after < file.last <= until and of_instrument(file.folder):
+                try:
+                    with Segment(file.path) as segment:
+                        if (ledger := segment.ledger()) is not None and len(ledger.rows):
+                            parts[segment.subjects()[0]].append(ledger.rows)
+                except ArchiveGone:
+                    raise  # sealed meanwhile: look again
+                except ArchiveError as error:
+                    damaged.append(str(error))
+        return {subject: merge(own) for subject, own in sorted(parts.items())}, damaged
+
+    return lasting(config, found)
+
+
+def said(config: Config) -> int:
+    """Up to which seq the files' statements are in the log, too: the recorder's newest watermark, which it says after them."""
+
+    def newest() -> int:
+        archive = ArchiveReader(config.archive_dir)
+        logged = LogReader(config.log_dir).events(archive.archived_seq)
+        found = [int(event.records["archived_seq"][-1]) for event in logged if event.kind == Kind.watermark]
+        for file in reversed(archive.files):
+            if found:
+                break
+            if file.folder == SYSTEM:
+                try:
+                    with Segment(file.path) as segment:
+                        if Kind.watermark in segment.kinds:
+                            found = segment.table(Kind.watermark).records["archived_seq"].tolist()
+                except ArchiveGone:
+                    raise
+                except ArchiveError:
+                    continue  # an older one says less: then more is said again, which changes nothing
+        return max(found, default=0)
+
+    return lasting(config, newest)
+
+
+# -- what to say about rows
+
+
+def missing(rows: np.ndarray) -> np.ndarray:
+    return rows[rows["state"] == Coverage.missing]
+
+
+def is_lacking(rows: np.ndarray) -> np.ndarray:
+    """Whether a row says that something is lacking (bool): what is missing, changes without a book, ids that were taken back.
+
+    What a venue conflates or does not number lacks nothing that is known of.
+    """
+    doubted = (rows["state"] == Coverage.unproven) & np.isin(rows["reason"], DOUBTED)
+    return (rows["state"] == Coverage.missing) | doubted
+
+
+def lacking(rows: np.ndarray) -> np.ndarray:
+    return rows[is_lacking(rows)]
+
+
+def share(rows: np.ndarray) -> tuple[float, float]:
+    """(of ids, of time) that is complete or repaired, 0…1, of rows of one stream; (0, 0) of none."""
+    if not len(rows):
+        return 0.0, 0.0
+    proven = np.isin(rows["state"], (Coverage.complete, Coverage.repaired))
+    ids = rows["last_id"] - rows["first_id"] + 1
+    begin, end = rows["begin_ns"], rows["end_ns"]
+    known = (begin > 0) & (end >= begin)
+    whole = int(end[known].max() - begin[known].min()) if known.any() else 0
+    lost = int((end - begin)[known & ~proven].sum())
+    by_time = 1 - min(lost / whole, 1.0) if whole else float(proven.all())
+    return float(ids[proven].sum() / ids.sum()), by_time
+
+
+def described(rows: np.ndarray) -> list[dict]:
+    """Rows as plain values: names for numbers, ISO 8601 times (UTC) or None where the time is not known."""
+    return [
+        {
+            "kind": Kind(row["stream"]).name,
+            "state": Coverage(row["state"]).name,
+            "first_id": int(row["first_id"]),
+            "last_id": int(row["last_id"]),
+            "begin": iso(int(row["begin_ns"])),
+            "end": iso(int(row["end_ns"])),
+            "evidence": Evidence(row["evidence"]).name,
+            "reason": Reason(row["reason"]).name,
+            "era": int(row["era"]),
+        }
+        for row in rows
+    ]
+
+
+def iso(ns: int) -> str | None:
+    """2024-08-09T00:00:00.123456789Z, without zeros at the end; None for 0, which is not known."""
+    return f"{str(np.datetime64(ns, 'ns')).rstrip('0').rstrip('.')}Z" if ns else None

@@ -1,0 +1,250 @@
+"""What a request for data is told about what is missing: nothing that is not proven is handed out in silence."""
+
+import sys
+import warnings
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+
+from bus.config import Config
+from bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind, Reason
+from bus.segments import LogError
+from storage.archive.catalog import DAY_NS, day_of, day_start_ns
+from storage.archive.eras import era_of, eras_in
+from storage.archive.file import Segment
+from storage.archive.rows import By
+from storage.query.coverage import COVERED, Look, described, is_lacking, lacking, lasting, look, read
+from storage.query.times import ReadError
+
+Gaps = Literal["warn", "raise", "mask", "ignore"]
+SHOWN_MAX = 5  # intervals that a warning names; `coverage` has all
+NO_STRETCH = -1
+COVERAGE_NONE = np.zeros(0, COVERAGE)
+CHUNK_ROWS = 4096  # of a file that are looked at for the event at the edge of a request
+
+
+class CoverageWarning(UserWarning):
+    """What was asked for touches an interval that is missing, or whose ids or book are in doubt (`coverage.is_lacking`)."""
+
+
+class CoverageError(LogError):
+    """What was asked for touches such an interval. `intervals`: COVERAGE rows."""
+
+    def __init__(self, sentence: str, intervals: np.ndarray):
+        super().__init__(sentence)
+        self.intervals = intervals
+
+
+class Rows(np.ndarray):
+    """An array that knows how far it can be trusted: `coverage`, COVERAGE rows that the request touched (None: not asked).
+
+    Views and slices keep those of the whole request.
+    """
+
+    coverage: np.ndarray | None
+
+    def __array_finalize__(self, other: Any) -> None:
+        self.coverage = getattr(other, "coverage", None)
+
+
+def coverage_of(rows: np.ndarray) -> np.ndarray:
+    """What an array carries; no rows where it carries nothing."""
+    carried = getattr(rows, "coverage", None)
+    return np.zeros(0, COVERAGE) if carried is None else carried
+
+
+def handed(
+    config: Config,
+    kind: Kind,
+    subject: str,
+    start_ns: int | None,
+    end_ns: int | None,
+    rows: np.ndarray,
+    gaps: Gaps,
+    by: By = "seq",
+) -> Rows:
+    """`rows` (dtype row_dtype) of start_ns ≤ seq_ns < end_ns with their coverage; warns, raises or masks as `gaps` says.
+
+    `by` "venue": of start_ns ≤ venue time < end_ns. Raises CoverageError, and ReadError for another word than the four.
+    """
+    if gaps not in get_args(Gaps):
+        raise ReadError(f"gaps={gaps!r} is unknown; it should be one of {', '.join(map(repr, get_args(Gaps)))}")
+    out = rows.view(Rows)
+    if gaps == "ignore":
+        return out
+    if by == "seq":
+        ledger = touched(config, kind, subject, start_ns, end_ns)
+    else:
+        ledger = read(config, subject, [kind], start_ns, end_ns)
+    lost = lacking(ledger)
+    if len(lost) and gaps == "raise":
+        raise CoverageError(sentence(kind, subject, lost), lost)
+    if len(lost) and gaps == "warn":
+        warnings.warn(sentence(kind, subject, lost), CoverageWarning, stacklevel=outside())
+    if gaps == "mask":
+        out = with_stretch(rows, ledger).view(Rows)
+    out.coverage = ledger
+    return out
+
+
+def sentence(kind: Kind, subject: str, lost: np.ndarray) -> str:
+    """`lost`: rows that `coverage.is_lacking`."""
+    named = [
+        f"ids {row['first_id']} to {row['last_id']}, {row['begin'] or 'unknown'} to {row['end'] or 'now'} ({_why(row)})"
+        for row in described(lost[:SHOWN_MAX])
+    ]
+    more = f"; and {len(lost) - SHOWN_MAX} more" if len(lost) > SHOWN_MAX else ""
+    gone = int((lost["state"] == Coverage.missing).sum())
+    what = [f"is missing {_intervals(gone)}"] if gone else []
+    what += [f"cannot be proven in {_intervals(len(lost) - gone)}"] if gone < len(lost) else []
+    return (
+        f"{kind.name}.{subject} {' and '.join(what)} of what was asked for: "
+        f'{"; ".join(named)}{more}. gaps= "raise", "mask" or "ignore" chooses what happens then; `mesh coverage` shows all'
+    )
+
+
+WORDS = {
+    Reason.no_snapshot.name: "no_snapshot: changes are there, but no book to apply them to",
+    Reason.contradiction.name: "contradiction: ids were said that their own line took back",
+}
+
+
+def _why(row: dict) -> str:
+    return WORDS.get(row["reason"], row["reason"])
+
+
+def _intervals(count: int) -> str:
+    return f"{count} interval{'s' if count > 1 else ''}"
+
+
+def touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> np.ndarray:
+    """The ledger's rows of a stream between the last event before `start_ns` and the first at or after `end_ns` (seq_ns).
+
+    By ids, so what is missing at the edges of a request, or in all of it, is found whatever the venue's clock says.
+    """
+    if kind not in COVERED:
+        return np.zeros(0, COVERAGE)
+    return lasting(config, lambda: _touched(config, kind, subject, start_ns, end_ns))
+
+
+def _touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> np.ndarray:
+    seen = look(config, subject)
+    rows = seen.rows[seen.rows["stream"] == kind]
+    if not len(rows) or (start_ns is None and end_ns is None):
+        return rows
+    keep = np.ones(len(rows), bool)
+    eras = eras_in(rows, kind)
+    if start_ns is not None and (edge := _edge(seen, kind, start_ns, forward=False)) is not None:
+        era = era_of(eras, edge.seq)
+        keep &= (rows["era"] > era) | ((rows["era"] == era) & (rows["last_id"] > edge.last_id))
+    if end_ns is not None and (edge := _edge(seen, kind, end_ns, forward=True)) is not None:
+        era = era_of(eras, edge.seq)
+        keep &= (rows["era"] < era) | ((rows["era"] == era) & (rows["first_id"] < edge.first_id))
+    return rows[keep]
+
+
+class Edge(NamedTuple):
+    seq: int
+    first_id: int
+    last_id: int
+
+
+def _edge(seen: Look, kind: Kind, ns: int, forward: bool) -> Edge | None:
+    """The first event with seq_ns ≥ `ns`, or the last before it; what was repaired late is out of place."""
+
+    def archived() -> Iterator[Edge | None]:
+        day = day_of(ns)
+        for path in seen.files if forward else seen.files[::-1]:  # archive/venue/instrument/day/file
+            if path.parent.name >= day if forward else path.parent.name <= day:
+                yield _edge_of_file(path, kind, ns, forward)
+
+    def logged() -> Iterator[Edge | None]:
+        for tables in seen.tail if forward else seen.tail[::-1]:
+            if kind in tables:
+                headers = tables[kind].headers
+                yield _nearest(headers[(headers["seq_ns"] >= ns) == forward], forward)
+
+    places = chain(archived(), logged()) if forward else chain(logged(), archived())
+    return next((edge for edge in places if edge is not None), None)
+
+
+def _edge_of_file(path: Path, kind: Kind, ns: int, forward: bool) -> Edge | None:
+    with Segment(path) as segment:
+        if kind not in segment.kinds:
+            return _edge_of_pruned(segment, kind, ns, forward)
+        reader = segment.reader(kind)
+        at = reader.first_row("seq_ns", ns)
+        rows = range(at, reader.events, CHUNK_ROWS) if forward else range(at, 0, -CHUNK_ROWS)
+        for row in rows:
+            start, stop = (row, min(row + CHUNK_ROWS, reader.events)) if forward else (max(row - CHUNK_ROWS, 0), row)
+            headers = np.zeros(stop - start, HEADER)
+            for name in ("seq", "flags", "first_id", "last_id"):
+                headers[name] = reader.header_column(name, start, stop)
+            if (edge := _nearest(headers, forward)) is not None:
+                return edge
+    return None
+
+
+def _edge_of_pruned(segment: Segment, kind: Kind, ns: int, forward: bool) -> Edge | None:
+    """Of a pruned day that lies wholly on the asked side: the first or last id that its ledger names, its events are gone."""
+    begin_ns = day_start_ns(segment.attributes["day"])
+    if segment.part != "rest" or not (begin_ns >= ns if forward else begin_ns + DAY_NS <= ns):
+        return None
+    ledger = segment.ledger()
+    rows = COVERAGE_NONE if ledger is None else ledger.rows[ledger.rows["stream"] == kind]
+    rows = rows[~is_lacking(rows)]
+    if not len(rows):
+        return None
+    era = rows["era"].min() if forward else rows["era"].max()
+    own = rows[rows["era"] == era]
+    seq = int(segment.attributes["first_seq" if forward else "last_seq"])
+    return Edge(max(seq, int(era)), int(own["first_id"].min()), int(own["last_id"].max()))
+
+
+def _nearest(headers: np.ndarray, forward: bool) -> Edge | None:
+    chosen = headers[(headers["flags"] & (Flag.REPAIRED | Flag.SNAPSHOT)) == 0]
+    if not len(chosen):
+        return None
+    header = chosen[0 if forward else -1]
+    return Edge(int(header["seq"]), int(header["first_id"]), int(header["last_id"]))
+
+
+def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:
+    """`rows` with one more field `stretch` (i4): rows of one number have nothing missing between them.
+
+    −1 in an interval that is missing or in doubt, and before the ledger begins. `ledger`: COVERAGE rows of the rows' stream, as
+    `merge` orders them.
+    """
+    out = np.zeros(len(rows), np.dtype([*rows.dtype.descr, ("stretch", "<i4")]))
+    for name in rows.dtype.names or ():
+        out[name] = rows[name]
+    if not len(ledger):
+        return out
+    gone = is_lacking(ledger)
+    follows = (ledger["era"][1:] == ledger["era"][:-1]) & (ledger["first_id"][1:] == ledger["last_id"][:-1] + 1)
+    broken = np.concatenate([[False], ~follows | gone[:-1]])
+    counted = np.cumsum(broken & ~gone)
+    numbers = np.where(gone, NO_STRETCH, counted - counted[~gone].min(initial=len(counted)))
+    out["stretch"] = NO_STRETCH
+    eras = era_of(eras_in(ledger, ledger["stream"][0]), rows["seq"])
+    for era in np.unique(ledger["era"]):
+        own, chosen = ledger["era"] == era, eras == era
+        first, last = ledger["first_id"][own], ledger["last_id"][own]
+        ids = rows["last_id"][chosen]
+        place = np.maximum(np.searchsorted(first, ids, "right") - 1, 0)
+        inside = (first[place] <= ids) & (ids <= last[place])
+        newest = (ids > last[-1]) & (rows["first_id"][chosen] <= last[-1] + 1)  # of a change that nothing has confirmed yet
+        stretch = np.where(inside | newest, numbers[own][place], NO_STRETCH)
+        out["stretch"][chosen] = stretch
+    return out
+
+
+def outside() -> int:
+    """How many frames up the caller of storage is: the line that a warning should point at."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("storage."):
+        frame, level = frame.f_back, level + 1
+    return level

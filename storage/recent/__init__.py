@@ -1,0 +1,1 @@
+"""The recent store: the last hours, by topic, seq and time (LMDB)."""
