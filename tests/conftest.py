@@ -11,11 +11,12 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.places import PROJECT
+
 # Machines are noisy and speed is measured in bench/, so no example has a deadline. Examples are the same in every run.
 hypothesis.settings.register_profile("tickmesh", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tickmesh")
 
-PROJECT = Path(__file__).resolve().parent.parent
 DEEP = "a-rather-long-folder-name-so-that-socket-paths-are-not-short/and another one below it with spaces"
 
 

@@ -10,8 +10,8 @@ import pytest
 from bus.config import Mesh
 from bus.schema import Kind
 from bus.topics import TABLE
+from tests.support.places import PROJECT
 
-PROJECT = Path(__file__).resolve().parent.parent
 ORDER = ("bus", "storage", "nodes", "tools")
 NODES = sorted(path.parent.name for path in (PROJECT / "nodes").glob("*/node.py"))
 SAID_BY_ALL = {Kind.run, Kind.health, Kind.refusal, Kind.alert}
@@ -110,6 +110,7 @@ def test_every_test_that_the_page_of_coverage_names_is_there():
     assert len(named) > 30
     for cell in named:
         file, _, tests = cell.partition(":")
-        text = (PROJECT / "tests" / f"test_{file.strip()}.py").read_text()
+        (path,) = (PROJECT / "tests").rglob(f"test_{file.strip()}.py")
+        text = path.read_text()
         for test in tests.split(",") if tests else ():
             assert f"def test_{test.strip()}(" in text, f"test_{file}.py has no test_{test.strip()}"

@@ -1,0 +1,128 @@
+"""The default mesh, as a user meets it: up, look, kill, hosted, down, up again."""
+
+import json
+import time
+
+import pytest
+
+import tests.support.mesh_run as run
+from bus.schema import Kind
+
+pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
+
+HOSTED = 'host = ["model", "executor", "session"]\n'
+KILLED = [
+    "feed-1",
+    "feed-2",
+    "sequencer",
+    "backfill",
+    "recorder",
+    "model-imbalance",
+    "executor",
+    "session",
+    "sentinel-1",
+    "sentinel-2",
+]
+
+
+def check_log(root) -> None:
+    """What must hold of the log whatever happened."""
+    seqs, trades, causes, clients, fills = [], {}, set(), set(), set()
+    for e in run.events(root):
+        seqs.append(e.seq)
+        if e.kind == Kind.trade:
+            trades.setdefault(e.subject, []).append(e.last_id)
+        elif e.kind == Kind.signal or e.kind == Kind.intent:
+            key = (e.producer, e.cause_seq, e.k)
+            assert key not in causes, f"said twice: {key}"
+            causes.add(key)
+        if e.kind == Kind.intent:
+            client = bytes(e.records["client_order_id"][0])
+            assert client not in clients, f"order twice: {client}"
+            clients.add(client)
+        elif e.kind == Kind.health and e.subject == "exchange":
+            assert not e.map().get("limited"), "the default mesh has met a limit of its venue"
+        elif e.kind == Kind.fill:
+            for record in e.records:
+                key = (e.subject, int(record["trade_id"]), bytes(record["client_order_id"]))
+                assert key not in fills, f"fill twice: {key}"
+                fills.add(key)
+    assert seqs == list(range(seqs[0], seqs[0] + len(seqs)))
+    for subject, ids in trades.items():
+        assert ids == list(range(ids[0], ids[0] + len(ids))), f"trades of {subject} have a hole or a double"
+
+
+def test_up_look_down_and_up_again(make_root):
+    root = make_root()
+    first = run.ok_json(root, "mesh", "up")
+    assert first["running"] and not first["already"]
+    assert list(first["rates"]) == ["trade", "quote", "depth", "signal", "intent", "fill"]
+    assert first["rates"]["quote"] > 0, "of the second after everything was seen"
+    assert {Kind[name] for name in first["rates"]} <= {event.kind for event in run.events(root)}
+    again = run.ok_json(root, "mesh", "up")
+    assert again["already"]
+
+    shown = run.ok(root, "tap", "trade", "--count", "5", "--json").stdout.splitlines()
+    assert len(shown) == 5
+    assert all(json.loads(line)["topic"].startswith("trade.") for line in shown)
+    status = run.ok_json(root, "mesh", "status")
+    names = {node["name"] for node in status["nodes"]}
+    assert names >= set(KILLED) | {"exchange", "model-flow"}
+    assert all(node["state"] == "RUNNING" for node in status["nodes"]), status["nodes"]
+    assert all({"name", "state", "pid", "uptime_s", "heartbeat_age_s"} <= set(node) for node in status["nodes"])
+    assert {"topic", "last_seq", "rate"} <= set(status["topics"][0])
+    assert run.ok_json(root, "mesh", "verify")["ok"]
+
+    run.ok(root, "mesh", "down")
+    end = run.events(root)[-1].seq
+    down = run.ok_json(root, "mesh", "verify")
+    assert down["ok"], down
+    watermark = json.loads((run.config_of(root).archive_dir / "watermark.json").read_text())
+    assert watermark["archived_seq"] == end, "a stop leaves a complete archive"
+
+    run.ok(root, "mesh", "up")
+    run.ok(root, "mesh", "down")
+    check_log(root)
+    assert run.events(root)[-1].seq > end
+    assert not run.config_of(root).outbox_dir.exists()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("settings", ["", HOSTED], ids=["separate", "hosted"])
+def test_kills_under_load(make_root, settings):
+    root = make_root(settings + "[exchange]\ntrades_per_s = 100\nquotes_per_s = 300\n")
+    run.ok(root, "mesh", "up")
+    killer = run.Killer(root, seed=7)
+    hosted = ("model-imbalance", "executor", "session") if settings else ()
+    names = [name for name in KILLED if name not in hosted]
+    for name in names:
+        run.until(lambda name=name: run.ready(root, name), f"{name} is ready")
+    for _ in range(2):
+        killer.round(names)
+    seen = run.events(root)[-1].seq
+    run.until(lambda: len(run.events(root, Kind.fill, after=seen)) > 2, "fills go on")
+    status = run.ok_json(root, "mesh", "status")
+    assert all(node["state"] in ("RUNNING", "HOSTED") for node in status["nodes"]), status["nodes"]
+    run.ok(root, "mesh", "down")
+    check_log(root)
+    verified = run.ok_json(root, "mesh", "verify")
+    assert verified["ok"], verified
+    print(killer.report(root))
+    killer.judge()
+
+
+def test_stop_and_start_single_processes_while_data_flows(make_root):
+    root = make_root()
+    run.ok(root, "mesh", "up")
+    for name in ("feed-1", "sequencer", "recorder"):
+        begun = time.monotonic()
+        run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", name)
+        assert time.monotonic() - begun < 10, f"{name} does not stop while data flows"
+        time.sleep(0.3)
+        run.ok(root, "supervisorctl", "-c", "supervisor.conf", "start", name)
+    run.ok(root, "supervisorctl", "-c", "supervisor.conf", "restart", "executor")
+    seen = run.events(root)[-1].seq
+    run.until(lambda: len(run.events(root, Kind.fill, after=seen)) > 0, "fills go on")
+    run.ok(root, "mesh", "down")
+    check_log(root)
+    assert run.ok_json(root, "mesh", "verify")["ok"]

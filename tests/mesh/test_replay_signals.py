@@ -1,0 +1,260 @@
+"""Replaying the log, or the archive alone, in a fresh process with a cold kernel cache gives what was said live."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import deque
+
+import numpy as np
+import pytest
+
+from bus.config import Config, load
+from bus.log import LogReader
+from bus.schema import FILL, INSTRUMENT, INTENT, QUOTE, TRADE, UPDATE, Action, Kind, Status
+from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from storage.archive.writer import ArchiveWriter
+from tests.support.places import PROJECT
+from tests.support.stored import batches, write_log
+from tools import replay
+
+SUBJECT = "binance.BTCUSDT"
+EVENTS = 4000
+
+
+class LiveMesh:
+    """A mesh in miniature: a sequencer, the real steps one event at a time, a session that fills; every hop is late."""
+
+    def __init__(self, config: Config, seed: int = 1, crash_at: int = 0):
+        self.config, self.crash_at = config, crash_at
+        self.random = random.Random(seed)
+        self.now_ns = 1_700_000_000 * 1_000_000_000
+        self.events: list[Event] = []
+        self.steps = replay.steps(config)
+        self.waiting: deque[tuple[bytearray, str]] = deque()
+
+    def log(self, raw: bytearray, producer: str) -> None:
+        self.now_ns += self.random.randrange(20_000_000)
+        stamp_sent(raw, producer.encode().ljust(16, b"\0"), 1, 1, self.now_ns)
+        stamp_sequenced(raw, len(self.events) + 1, 0, self.now_ns)
+        event = decode(bytes(raw))
+        self.events.append(event)
+        for name, step in self.steps.items():
+            self.waiting.extend((said, name) for said in step.step([event]))
+        if event.kind == Kind.intent:
+            self.waiting.extend((said, "session") for said in self.acted(event.records[0]))
+
+    def acted(self, intent: np.void) -> list[bytearray]:
+        update = np.zeros(1, UPDATE)
+        if intent["action"] == Action.CANCEL:
+            update["client_order_id"], update["status"] = intent["target_id"], Status.Canceled
+            return [encode(Kind.update, SUBJECT, update)]
+        for field in ("client_order_id", "side", "order_type", "time_in_force", "price_ticks", "quantity_lots"):
+            update[field] = intent[field]
+        if intent["time_in_force"] == 1 and intent["price_ticks"]:
+            update["status"] = Status.New
+            return [encode(Kind.update, SUBJECT, update)]
+        update["status"], update["filled_lots"] = Status.Filled, intent["quantity_lots"]
+        fill = np.zeros(1, FILL)
+        for field in ("client_order_id", "side", "quantity_lots"):
+            fill[field] = intent[field]
+        fill["price_ticks"], fill["trade_id"] = 6_000_000_000_000, len(self.events)
+        return [encode(Kind.update, SUBJECT, update), encode(Kind.fill, SUBJECT, fill)]
+
+    def market(self) -> bytearray:
+        pick = self.random.randrange
+        if pick(4):
+            bid = 6_000_000_000_000 + pick(5) * 1_000_000
+            row = np.array([(pick(1000), bid, pick(10**8), bid + 1_000_000, 1 + pick(10**8), 0)], QUOTE)
+            return encode(Kind.quote, SUBJECT, row)
+        row = np.array([(pick(1000), 6_000_000_000_000, 1 + pick(10**7), 0, 0, 2 * pick(2) - 1, b"")], TRADE)
+        return encode(Kind.trade, SUBJECT, row)
+
+    def run_events(self) -> None:
+        for name, step in self.steps.items():
+            self.waiting.append((encode(Kind.run, name, {"node": name, **step.identity()}), name))
+
+    def live(self) -> list[bytes]:
+        self.log(encode(Kind.run, "sequencer", {"node": "sequencer", "log_id": "00c0ffee00c0ffee"}), "sequencer")
+        row = np.array([(-8, -8, 1_000_000, 1000, 1000, 0, 0)], INSTRUMENT)
+        self.log(encode(Kind.instrument, SUBJECT, row), "feed-1")
+        self.run_events()
+        while len(self.events) < EVENTS:
+            if self.crash_at and len(self.events) >= self.crash_at and not self.waiting:
+                self.crash()
+            if self.waiting and self.random.randrange(2):
+                self.log(*self.waiting.popleft())
+            else:
+                self.log(self.market(), "feed-1")
+        while self.waiting:  # all that was in the outboxes
+            self.log(*self.waiting.popleft())
+        return [bytes(event.raw) for event in self.events]
+
+    def crash(self) -> None:
+        """Everything that computes dies and is rebuilt from the log, in lists of any length."""
+        self.crash_at = 0
+        self.steps = replay.steps(self.config)
+        for step in self.steps.values():
+            for i in range(0, len(self.events), 37):
+                step.step(self.events[i : i + 37])
+        self.run_events()
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory) -> tuple[Config, list[bytes]]:
+    """A folder with a log and an archive of the same events."""
+    root = tmp_path_factory.mktemp("mesh")
+    (root / "mesh.toml").write_text("[executor]\nsignal_threshold = 0.25\n")
+    config = load(root)
+    raws = LiveMesh(config, crash_at=EVENTS // 3).live()
+    write_log(config.log_dir, raws)
+    writer = ArchiveWriter(config.archive_dir)
+    writer.archive(batches(raws), len(raws), 1000, LogReader(config.log_dir).log_id)
+    writer.close()
+    return config, raws
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+from bus.config import load
+from tools import replay
+config = load(Path(sys.argv[1]))
+answers = [replay.compare(config, replay.source_events(config, sys.argv[2]), batch) for batch in (1, 7, 4096)]
+print(json.dumps(answers))
+"""
+
+
+@pytest.mark.parametrize("source", ["log", "archive", "all"])
+def test_a_fresh_process_with_a_cold_cache_says_the_same(mesh, tmp_path, source):
+    config, raws = mesh
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cold")}
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(config.root), source],
+        cwd=PROJECT, env=environment, capture_output=True, text=True, timeout=170,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "cold").rglob("*.nbc")), "it compiled"
+    for answer in json.loads(done.stdout):
+        assert answer["ok"] and answer["events"] == len(raws), answer
+        for verdict in (*answer["models"].values(), answer["executor"]):
+            assert verdict["live"] == verdict["equal"] == verdict["replayed"] > 20, verdict
+            assert verdict["first_difference"] is None and verdict["same_code"] and verdict["unsaid"] == 0
+
+
+def changed(raws: list[bytes], kind: Kind, change) -> list[Event]:
+    """The events, with the twentieth of a kind changed, doubled or dropped."""
+    seen, out = 0, []
+    for raw in raws:
+        event = decode(raw)
+        if event.kind == kind:
+            seen += 1
+            if seen == 20:
+                out += change(bytearray(raw))
+                continue
+        out.append(event)
+    return out
+
+
+def flip(raw: bytearray) -> list[Event]:
+    raw[160 + 16] ^= 1  # the last bit of a signal's value
+    return [decode(bytes(raw))]
+
+
+def later(raw: bytearray) -> list[Event]:
+    raw[96] += 1  # cause_seq
+    return [decode(bytes(raw))]
+
+
+@pytest.mark.parametrize(
+    ("change", "counts"),
+    [
+        (flip, {"equal": -1}),
+        (later, {"equal": -1}),
+        (lambda raw: [], {"equal": -1, "live": -1}),
+        (lambda raw: [decode(bytes(raw)), decode(bytes(raw))], {"live": 1, "twice": 1}),
+    ],
+)
+def test_every_difference_is_found(mesh, change, counts):
+    config, raws = mesh
+    whole = replay.compare(config, [decode(raw) for raw in raws])
+    answer = replay.compare(config, changed(raws, Kind.signal, change))
+    assert whole["ok"] and not answer["ok"]
+    found = [name for name, verdict in answer["models"].items() if not verdict["ok"]]
+    assert len(found) == 1
+    before, after = whole["models"][found[0]], answer["models"][found[0]]
+    for key in ("equal", "live", "twice"):
+        assert after[key] - before[key] == counts.get(key, 0), key
+    assert (after["first_difference"] is None) == ("twice" in counts)
+
+
+def test_a_changed_market_changes_the_signals(mesh):
+    config, raws = mesh
+
+    def other(raw: bytearray) -> list[Event]:
+        raw[160 + 16 : 160 + 24] = (10**12).to_bytes(8, "little")  # bid_lots
+        return [decode(bytes(raw))]
+
+    assert not replay.compare(config, changed(raws, Kind.quote, other))["ok"]
+
+
+def test_what_is_not_said_yet_is_no_difference_and_counted(mesh):
+    config, raws = mesh
+    last = max(i for i, raw in enumerate(raws) if decode(raw).kind == Kind.signal)
+    answer = replay.compare(config, [decode(raw) for raw in raws[:last]])
+    assert answer["ok"] and sum(verdict["unsaid"] for verdict in answer["models"].values()) == 1
+
+
+def test_a_model_that_never_spoke_is_a_difference(mesh):
+    config, raws = mesh
+    events = [event for event in map(decode, raws) if event.producer != "model-flow"]
+    answer = replay.compare(config, events)
+    assert not answer["ok"] and not answer["models"]["flow"]["ok"] and answer["models"]["imbalance"]["ok"]
+
+
+def test_other_parameters_are_compared_from_their_start_on(tmp_path):
+    """mesh.toml was changed in the middle: what the old parameters said is not judged by the new ones."""
+    (tmp_path / "mesh.toml").write_text('[[models]]\nname = "m"\nkernel = "trade_flow"\n[executor]\nenabled = false\n')
+    config = load(tmp_path)
+    old = load(tmp_path, {"models": [{"name": "m", "kernel": "trade_flow", "parameters": {"fast_ms": 100.0}}]})
+    first = LiveMesh(old, crash_at=EVENTS // 2)
+    first.config = config  # what the crash brings up
+    events = [decode(raw) for raw in first.live()]
+    answer = replay.compare(config, events)
+    verdict = answer["models"]["m"]
+    assert answer["ok"] and verdict["other"] > 20 and verdict["equal"] == verdict["live"] > 20 and verdict["same_code"]
+    assert not replay.compare(old, events)["models"]["m"]["same_code"]
+
+
+def test_signals_are_a_function_of_the_events_alone(mesh):
+    config, raws = mesh
+    live = sorted(
+        replay.Said(event.cause_seq, event.k, event.producer, bytes(event.raw[160:]))
+        for event in map(decode, raws)
+        if event.kind == Kind.signal
+    )
+    assert replay.signals(config, (decode(raw) for raw in raws), 64) == live
+    assert any(decode(raw).kind == Kind.intent and len(raw) == 160 + INTENT.itemsize for raw in raws)
+
+
+def test_a_history_without_its_beginning_is_refused(mesh):
+    config, raws = mesh
+    with pytest.raises(replay.terminal.Failure, match="seq 2; a replay needs the whole history"):
+        replay.compare(config, map(decode, raws[1:]))
+
+
+def test_the_command_speaks_in_sentences(mesh, tmp_path, monkeypatch, capsys):
+    config, raws = mesh
+    monkeypatch.setenv("TICKMESH_ROOT", str(config.root))
+    result = replay.replay(source="log", batch=4096)
+    assert result["ok"] and result["source"] == "log" and json.dumps(result)
+    replay.show(result)
+    for source, batch in (("tape", 1), ("log", 0)):
+        with pytest.raises(replay.terminal.Usage):
+            replay.replay(source, batch)
+    (tmp_path / "mesh.toml").write_text("")
+    monkeypatch.setenv("TICKMESH_ROOT", str(tmp_path))
+    for source in replay.SOURCES:
+        with pytest.raises(replay.terminal.Failure, match="there is no event in .*; (start|it is cut)"):
+            replay.replay(source)

@@ -1,0 +1,295 @@
+"""The real ccxt client against `python -m nodes exchange`: nothing of ours but the URL (venues.md §10.1)."""
+
+import asyncio
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.places import PROJECT
+
+ccxt = pytest.importorskip("ccxt", reason="ccxt is not installed; the dev extra has it")
+importlib.import_module("ccxt.async_support")
+importlib.import_module("ccxt.pro")
+
+SYMBOL = "BTC/USDT"
+
+
+def start(folder: Path, settings: str = ""):
+    """A venue in a folder of its own: (process, base URL)."""
+    (folder / "mesh.toml").write_text("[exchange]\ntrades_per_s = 100\nquotes_per_s = 300\n" + settings)
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TICKMESH_ROOT": str(folder)}
+    child = subprocess.Popen([sys.executable, "-m", "nodes", "exchange"], cwd=folder, env=environment)
+    where = folder / "run" / "exchange.json"
+    deadline = time.monotonic() + 30
+    while not where.exists():
+        assert child.poll() is None and time.monotonic() < deadline, "the exchange has not opened its doors"
+        time.sleep(0.05)
+    return child, json.loads(where.read_text())["rest"]
+
+
+def stop(child: subprocess.Popen) -> None:
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(15) == 0
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    child, base = start(tmp_path_factory.mktemp("venue"))
+    yield base
+    stop(child)
+
+
+def settings(base: str, **more) -> dict:
+    """What a stranger writes: the ten lines of docs/exchange.md."""
+    ws = base.replace("http", "ws")
+    return {
+        "apiKey": "local-key",
+        "secret": "local-secret",
+        "enableRateLimit": False,
+        "options": {
+            "defaultType": "spot", "fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False, "fetchMargins": False,
+        },
+        "urls": {
+            "api": {
+                "public": base + "/api/v3", "private": base + "/api/v3", "v1": base + "/api/v1", "sapi": base + "/sapi/v1",
+                "ws": {"spot": ws + "/ws", "margin": ws + "/ws", "ws-api": {"spot": ws + "/ws-api/v3"}},
+            }
+        },
+        **more,
+    }  # fmt: skip
+
+
+class AsInProduction(ccxt.binance):
+    """ccxt chooses the spot venue's own error map by the address https://api.binance.com: here for any."""
+
+    def get_exceptions_by_url(self, url, exactOrBroad):
+        return self.exceptions["spot"].get(exactOrBroad, {})
+
+
+def far_below(book: dict) -> float:
+    return round(book["bids"][0][0] * 0.8, 2)
+
+
+def test_the_sync_client_trades(url):
+    venue = ccxt.binance(settings(url))
+    markets = venue.load_markets()
+    market = markets[SYMBOL]
+    assert market["active"] and market["spot"] and market["precision"] == {
+        "amount": 0.00001, "price": 0.01, "base": 1e-8, "quote": 1e-8,
+    }, market["precision"]  # fmt: skip
+    assert market["limits"]["cost"]["min"] == 5.0 and abs(venue.fetch_time() - time.time() * 1000) < 5000
+
+    before = venue.fetch_balance()
+    assert before["USDT"]["free"] == 10_000_000 and before["BTC"]["total"] == 100
+    book = venue.fetch_order_book(SYMBOL, 20)
+    assert len(book["bids"]) == 20 and book["bids"][0][0] < book["asks"][0][0]
+    low = far_below(book)
+
+    order = venue.create_order(SYMBOL, "limit", "buy", 0.01, low)
+    assert order["status"] == "open" and order["filled"] == 0 and order["price"] == low
+    assert venue.fetch_balance()["USDT"]["used"] == pytest.approx(low * 0.01)
+    assert [o["id"] for o in venue.fetch_open_orders(SYMBOL)] == [order["id"]]
+    seen = venue.fetch_order(order["id"], SYMBOL)
+    assert seen["status"] == "open" and seen["clientOrderId"] == order["clientOrderId"] and seen["remaining"] == 0.01
+
+    edited = venue.edit_order(order["id"], SYMBOL, "limit", "buy", 0.02, low - 10)
+    assert edited["id"] != order["id"] and edited["amount"] == 0.02 and edited["price"] == low - 10
+    assert venue.fetch_order(order["id"], SYMBOL)["status"] == "canceled"
+    gone = venue.cancel_order(edited["id"], SYMBOL)
+    assert gone["status"] == "canceled" and venue.fetch_open_orders(SYMBOL) == []
+
+    bought = venue.create_order(SYMBOL, "market", "buy", 0.5)
+    assert bought["status"] == "closed" and bought["filled"] == 0.5 and bought["trades"] and bought["average"] > 0
+    assert bought["fees"] and bought["fees"][0]["currency"] == "BTC"
+    spent = venue.create_market_buy_order_with_cost(SYMBOL, 1000)
+    assert spent["status"] == "closed" and 990 < spent["cost"] <= 1000
+    passive = venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"postOnly": True})
+    assert venue.fetch_order(passive["id"], SYMBOL)["status"] == "open"
+    venue.cancel_order(passive["id"], SYMBOL)
+    ioc = venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"timeInForce": "IOC"})
+    fok = venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"timeInForce": "FOK"})
+    assert [ioc["status"], fok["status"]] == ["expired", "expired"]
+    high = round(venue.fetch_order_book(SYMBOL)["asks"][0][0] * 1.01, 2)
+    taken = venue.create_order(SYMBOL, "limit", "buy", 0.01, high, {"timeInForce": "FOK"})
+    assert taken["status"] == "closed" and taken["filled"] == 0.01
+
+    for _ in range(3):
+        venue.create_order(SYMBOL, "limit", "buy", 0.01, low)
+    assert len(venue.cancel_all_orders(SYMBOL)) == 3
+    closed = venue.fetch_closed_orders(SYMBOL)
+    assert {bought["id"], spent["id"], taken["id"]} <= {o["id"] for o in closed}
+    mine = venue.fetch_my_trades(SYMBOL)
+    assert {bought["id"], spent["id"], taken["id"]} == {t["order"] for t in mine}
+    assert sum(t["amount"] for t in mine if t["order"] == bought["id"]) == pytest.approx(0.5)
+    after = venue.fetch_balance()
+    fees = sum(t["fee"]["cost"] for t in mine)
+    amount, cost = sum(t["amount"] for t in mine), sum(t["cost"] for t in mine)
+    assert after["BTC"]["total"] == pytest.approx(100 + amount - fees, abs=1e-7)
+    assert after["USDT"]["total"] == pytest.approx(10_000_000 - cost, abs=1e-4)
+
+    trades = venue.fetch_trades(SYMBOL, limit=5)
+    assert len(trades) == 5 and trades == sorted(trades, key=lambda t: t["timestamp"])
+    candles = venue.fetch_ohlcv(SYMBOL, "1m", limit=5)
+    assert candles and all(low_ <= open_ <= high_ for _, open_, high_, low_, _, _ in candles)
+    ticker = venue.fetch_ticker(SYMBOL)
+    assert ticker["bid"] < ticker["ask"] and ticker["last"] > 0
+
+
+def test_refusals_become_the_right_exceptions(url):
+    venue = ccxt.binance(settings(url))
+    venue.load_markets()
+    book = venue.fetch_order_book(SYMBOL)
+    low, high = far_below(book), round(book["asks"][0][0] * 1.01, 2)
+    with pytest.raises(ccxt.InsufficientFunds):
+        venue.create_order(SYMBOL, "limit", "sell", 101, high)
+    # ccxt's own map: −1013 with NOTIONAL is BadRequest, at the real venue too
+    for kind, name, price, amount in (
+        (ccxt.InvalidOrder, "PRICE_FILTER", 2_000_000, 0.01), (ccxt.InvalidOrder, "LOT_SIZE", low, 10_000),
+        (ccxt.BadRequest, "NOTIONAL", low, 0.00001), (ccxt.InvalidOrder, "PERCENT_PRICE_BY_SIDE", round(low / 10, 2), 0.01),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=f"Filter failure: {name}"):
+            venue.create_order(SYMBOL, "limit", "buy", amount, price)
+    order = venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"newClientOrderId": "twice"})
+    with pytest.raises(ccxt.InvalidOrder, match="Duplicate order sent"):
+        venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"newClientOrderId": "twice"})
+    with pytest.raises(ccxt.OrderImmediatelyFillable):
+        venue.create_order(SYMBOL, "limit", "buy", 0.01, high, {"postOnly": True})
+    venue.cancel_order(order["id"], SYMBOL)
+    with pytest.raises(ccxt.OrderNotFound):
+        venue.cancel_order(order["id"], SYMBOL)
+    with pytest.raises(ccxt.OrderNotFound):
+        venue.fetch_order("999999", SYMBOL)
+    production = AsInProduction(settings(url))
+    production.load_markets()
+    for both, wanted in (("999999", low), (order["id"], low)):
+        with pytest.raises(ccxt.BadResponse, match="-2022"):
+            production.edit_order(both, SYMBOL, "limit", "buy", 0.01, wanted)
+    order = venue.create_order(SYMBOL, "limit", "buy", 0.01, low)
+    with pytest.raises(ccxt.BadResponse, match="-2021.*cancelResult.*SUCCESS.*FAILURE"):
+        production.edit_order(order["id"], SYMBOL, "limit", "sell", 120, high)
+    with pytest.raises(ccxt.BadSymbol):
+        venue.public_get_depth({"symbol": "NOPE"})
+    with pytest.raises(ccxt.AuthenticationError):
+        ccxt.binance(settings(url, secret="wrong")).fetch_balance()
+    with pytest.raises(ccxt.AuthenticationError):
+        ccxt.binance(settings(url, apiKey="stranger")).fetch_balance()
+    late = ccxt.binance(settings(url))
+    late.options["timeDifference"] = 60_000  # its clock is a minute behind
+    with pytest.raises(ccxt.InvalidNonce):
+        late.fetch_balance()
+    late.options["timeDifference"] = -60_000
+    with pytest.raises(ccxt.InvalidNonce):
+        late.fetch_balance()
+
+
+def test_limits_are_ddos_protection_for_it(tmp_path):
+    child, base = start(tmp_path, "[exchange.limits]\nweight_per_minute = 60\norders_per_10_s = 2\nban_after = 3\n")
+    try:
+        time.sleep(10.1 - time.time() % 10)  # a fresh window of ten seconds, and mostly of the minute
+        venue = ccxt.binance(settings(base))
+        venue.load_markets()
+        low = far_below(venue.fetch_order_book(SYMBOL, 5))
+        venue.create_order(SYMBOL, "limit", "buy", 0.01, low)
+        venue.create_order(SYMBOL, "limit", "buy", 0.01, low)
+        with pytest.raises(ccxt.DDoSProtection, match="-1015"):
+            venue.create_order(SYMBOL, "limit", "buy", 0.01, low)
+        with pytest.raises(ccxt.DDoSProtection, match="429.*-1003"):
+            for _ in range(5):
+                venue.fetch_balance()
+        with pytest.raises(ccxt.DDoSProtection, match="418.*banned until"):
+            for _ in range(5):
+                try:
+                    venue.fetch_balance()
+                except ccxt.DDoSProtection as error:
+                    if "418" in str(error):
+                        raise
+    finally:
+        stop(child)
+
+
+def test_the_async_client_trades(url):
+    async def scene():
+        venue = ccxt.async_support.binance(settings(url))
+        try:
+            await venue.load_markets()
+            book, balance, trades = await asyncio.gather(
+                venue.fetch_order_book(SYMBOL), venue.fetch_balance(), venue.fetch_trades(SYMBOL, limit=5)
+            )
+            assert book["bids"] and balance["USDT"]["free"] > 0 and len(trades) == 5
+            low = far_below(book)
+            orders = await asyncio.gather(*(venue.create_order(SYMBOL, "limit", "buy", 0.001, low - n) for n in range(10)))
+            assert len({o["id"] for o in orders}) == 10
+            assert {o["id"] for o in await venue.fetch_open_orders(SYMBOL)} == {o["id"] for o in orders}
+            await asyncio.gather(*(venue.cancel_order(o["id"], SYMBOL) for o in orders))
+            sold = await venue.create_order(SYMBOL, "market", "sell", 0.1)
+            assert sold["status"] == "closed" and sold["filled"] == 0.1
+            with pytest.raises(ccxt.OrderNotFound):
+                await venue.cancel_order(orders[0]["id"], SYMBOL)
+        finally:
+            await venue.close()
+
+    asyncio.run(scene())
+
+
+async def until(watch, found, timeout_s: float = 30.0):
+    """Watches until something is found; it is returned."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            seen = await watch()
+            for one in seen if isinstance(seen, list) else [seen]:
+                if found(one):
+                    return one
+
+
+def test_the_pro_client_watches_while_orders_fill(url):
+    async def scene():
+        venue = ccxt.pro.binance(settings(url))
+        try:
+            await venue.load_markets()
+            trades = await venue.watch_trades(SYMBOL)
+            assert trades[0]["symbol"] == SYMBOL
+            book = await venue.watch_order_book(SYMBOL)
+            for _ in range(10):
+                book = await venue.watch_order_book(SYMBOL)
+                assert book["bids"][0][0] < book["asks"][0][0]
+            rest = await venue.fetch_order_book(SYMBOL, 5)
+            assert abs(book["bids"][0][0] / rest["bids"][0][0] - 1) < 0.01
+
+            orders = asyncio.create_task(until(lambda: venue.watch_orders(SYMBOL), lambda o: o["status"] == "closed"))
+            balance = asyncio.create_task(until(venue.watch_balance, lambda b: b["BTC"]["total"] is not None))
+            mine = asyncio.create_task(until(lambda: venue.watch_my_trades(SYMBOL), lambda t: t["side"] == "buy"))
+            await asyncio.sleep(1)
+            bought = await venue.create_order(SYMBOL, "market", "buy", 0.2)
+            seen = await orders
+            assert seen["id"] == bought["id"] and seen["filled"] == 0.2 and seen["clientOrderId"] == bought["clientOrderId"]
+            assert (await balance)["BTC"]["total"] > 99
+            assert (await mine)["order"] == bought["id"]
+            public = await until(lambda: venue.watch_trades(SYMBOL), lambda t: t["id"] in {f["id"] for f in bought["trades"]})
+            assert public["side"] == "buy"
+
+            low = round(book["bids"][0][0] * 0.8, 2)
+            resting = await venue.create_order_ws(SYMBOL, "limit", "buy", 0.01, low)
+            assert resting["status"] == "open"
+            canceled = asyncio.create_task(until(lambda: venue.watch_orders(SYMBOL), lambda o: o["status"] == "canceled"))
+            await asyncio.sleep(0)
+            edited = await venue.edit_order_ws(resting["id"], SYMBOL, "limit", "buy", 0.02, low)
+            assert (await canceled)["id"] == resting["id"]
+            assert [o["id"] for o in await venue.fetch_open_orders_ws(SYMBOL)] == [edited["id"]]
+            await venue.cancel_order_ws(edited["id"], SYMBOL)
+            with pytest.raises(ccxt.OrderNotFound):
+                await venue.cancel_order_ws(edited["id"], SYMBOL)
+            ohlcv = await venue.watch_ohlcv(SYMBOL, "1m")
+            ticker = await venue.watch_ticker(SYMBOL)
+            top = await venue.watch_bids_asks([SYMBOL])
+            assert ohlcv and ticker["last"] > 0 and top[SYMBOL]["bid"] < top[SYMBOL]["ask"]
+        finally:
+            await venue.close()
+
+    asyncio.run(scene())

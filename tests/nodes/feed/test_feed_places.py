@@ -1,0 +1,240 @@
+"""Where a line connects to and from, what it may spend there, and what it says when the disk is full."""
+
+import asyncio
+import contextlib
+import shutil
+import socket
+import time
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from bus.config import ConfigError, load
+from bus.schema import Flag, Kind
+from nodes.net.budget import Attempts, Budget, budget_of
+from nodes.venues import binance, kraken
+from tests.support.feed_frames import INFO, depth, trade
+from tests.support.feed_run import beside_exchange, ids, line, said, until
+
+
+class Server:
+    """A venue's server: sends trades, answers requests, remembers who came and what was asked."""
+
+    def __init__(self, first, symbols=("BTCUSDT",), refuse=False):
+        self.at = first
+        self.symbols = symbols
+        self.refuse = refuse
+        self.peers = []
+        self.asked = []  # (time, path)
+        self.port = 0
+
+    async def stream(self, request):
+        self.peers.append(request.transport.get_extra_info("peername")[0])
+        if self.refuse:
+            return web.Response(status=503, text="<html>busy</html>")
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        await ws.receive()
+        await ws.send_str('{"result":null,"id":1}')
+        with contextlib.suppress(ConnectionError):
+            while not ws.closed:
+                self.at += 1
+                await ws.send_str(trade(self.at))
+                for symbol in self.symbols:
+                    text = depth(self.at, self.at).replace("BTCUSDT", symbol).replace("btcusdt", symbol.lower())
+                    await ws.send_str(text)
+                await asyncio.sleep(0.05)
+        return ws
+
+    async def rest(self, request):
+        self.peers.append(request.remote)
+        self.asked.append((time.monotonic(), request.path))
+        if self.refuse:
+            return web.Response(status=502, text="<html>bad gateway</html>", content_type="text/html")
+        if request.path.endswith("/depth"):
+            return web.json_response({"lastUpdateId": self.at, "bids": [], "asks": []})
+        if request.path.endswith("/time"):
+            return web.json_response({"serverTime": time.time_ns() // 10**6})
+        return web.json_response({"symbols": [{**INFO["symbols"][0], "symbol": symbol} for symbol in self.symbols]})
+
+
+@contextlib.asynccontextmanager
+async def serving(*servers):
+    async with contextlib.AsyncExitStack() as stack:
+        for server in servers:
+            app = web.Application()
+            app.router.add_get("/stream", server.stream)
+            app.router.add_get("/{tail:.*}", server.rest)
+            runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+            await runner.setup()
+            stack.push_async_callback(runner.cleanup)
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            server.port = runner.addresses[0][1]
+        yield
+
+
+@contextlib.asynccontextmanager
+async def line_to(folder, servers, instance="1", feed=None, **more):
+    (folder / "mesh.toml").write_text("")
+    where = {"ws": [f"ws://127.0.0.1:{s.port}" for s in servers], "rest": [f"http://127.0.0.1:{s.port}" for s in servers]}
+    settings = {"feed": {"backoff_s": [0.01, 0.05], **(feed or {})}, "venues": {"binance": where}, **more}
+    config = load(folder, settings)
+    try:
+        async with line(config, instance) as ctx:
+            yield ctx
+    finally:
+        shutil.rmtree(config.outbox_dir, ignore_errors=True)
+
+
+def test_a_line_begins_with_its_own_endpoint_and_hops_to_the_next_when_that_fails(tmp_path):
+    bad, good, third = Server(100, refuse=True), Server(200), Server(300)
+
+    async def go():
+        async with serving(bad, good, third):
+            async with line_to(tmp_path, [bad, good, third]) as ctx:
+                await until(lambda: ids(ctx, Kind.trade) and said(ctx, Kind.instrument))
+                assert 200 < ids(ctx, Kind.trade)[0] < 300, "the second one's trades"
+                assert bad.peers and not ctx.counters["refused_frames"]
+                assert "503" in ctx.counters["last_error"] or "502" in ctx.counters["last_error"]
+                await until(lambda: ctx.counters["hops"] >= 2)
+            async with line_to(tmp_path, [bad, good, third], "3", {"lines": 3}) as ctx:
+                await until(lambda: ids(ctx, Kind.trade))
+                assert ids(ctx, Kind.trade)[0] > 300, "line 3 begins with the third"
+
+    asyncio.run(go())
+
+
+def test_a_line_s_own_source_address_is_used_for_both_doors(tmp_path):
+    server = Server(1)
+
+    async def go():
+        async with serving(server), line_to(tmp_path, [server], "2", {"local_addr": ["127.0.0.1", "127.0.0.2"]}) as ctx:
+            await until(lambda: ids(ctx, Kind.trade) and said(ctx, Kind.instrument))
+            assert set(server.peers) == {"127.0.0.2"} and len(server.peers) >= 2
+
+    asyncio.run(go())
+
+
+def test_nobody_there_costs_no_more_than_the_connection_budget_allows(tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        nobody = Server(0)
+        nobody.port = unused.getsockname()[1]
+
+        async def go():
+            async with line_to(tmp_path, [nobody], feed={"connections_per_5_minutes": 4}) as ctx:
+                await until(lambda: ctx.counters["reconnects"] == 4)
+                await asyncio.sleep(0.5)
+                assert ctx.counters["reconnects"] == 4 and ctx.counters["connections"] == 0
+
+        asyncio.run(go())
+
+
+def test_attempts_are_counted_in_their_window():
+    async def go():
+        attempts = Attempts(2, 0.3)
+        begin = time.monotonic()
+        for _ in range(5):
+            await attempts.take()
+        return time.monotonic() - begin
+
+    assert asyncio.run(go()) >= 0.6
+
+
+def test_a_budget_by_the_second_is_spent_one_after_the_other():
+    async def go(per_s):
+        budget, begin, at = Budget(60.0, 0.5, per_s), time.monotonic(), []
+        for _ in range(5):
+            await budget.spend(1)
+            at.append(time.monotonic() - begin)
+        return at
+
+    assert asyncio.run(go(0.0))[-1] < 0.1, "a minute's worth may be spent at once"
+    at = asyncio.run(go(20.0))
+    assert all(after - one >= 0.099 for one, after in zip(at, at[1:], strict=False)), "half of twenty a second"
+
+
+def test_what_a_venue_allows_is_as_its_adapter_says_or_as_mesh_toml_does(tmp_path):
+    (tmp_path / "mesh.toml").write_text("[venues.kraken]\nweight_per_minute = 240\n")
+    config = load(tmp_path)
+    assert budget_of(config, kraken, 0.25).limit == 60.0
+    assert budget_of(config, binance, 0.25).limit == 1500.0
+    (tmp_path / "mesh.toml").write_text("[venues.kraken]\nweight_per_minute = -1\n")
+    with pytest.raises(ConfigError, match=r"venues\.kraken\.weight_per_minute = -1.*0 or more"):
+        load(tmp_path)
+
+
+def test_snapshots_of_many_instruments_stay_within_the_weight_budget(tmp_path):
+    symbols = tuple(f"A{n}USDT" for n in range(40))
+    server = Server(1, symbols)
+    weight = {"/api/v3/depth": 50, "/api/v3/exchangeInfo": 20, "/api/v3/time": 1}
+
+    async def go():
+        instruments = [{"symbol": symbol} for symbol in symbols]
+        async with serving(server), line_to(tmp_path, [server], feed={"weight_share": 0.2}, instruments=instruments) as ctx:
+            await until(lambda: sum(weight[path] for _, path in server.asked) > 500)
+            await asyncio.sleep(1.0)
+            assert sum(weight[path] for _, path in server.asked) <= 600, (
+                "of a fifth of 6000 in a minute, one of two lines has half"
+            )
+            assert said(ctx, Kind.depth) and ctx.counters["reconnects"] == 0
+
+    asyncio.run(go())
+
+
+def test_short_of_disk_raw_frames_go_first_then_depth_and_all_of_it_comes_back(tmp_path):
+    async def go():
+        disk = {"low_bytes": 1, "critical_bytes": 1, "look_s": 0.1}
+        async with beside_exchange(tmp_path, disk=disk) as mesh:
+            feed = mesh.feed
+            count = lambda kind: len(said(feed, kind))  # noqa: E731
+            await until(lambda: count(Kind.trade) > 20 and count(Kind.depth) and count(Kind.raw))
+
+            set_marks(feed.config, low=1 << 62, critical=1)
+            await until(lambda: feed.counters["disk"] == "low")
+            raws, changes = count(Kind.raw), count(Kind.depth)
+            await until(lambda: count(Kind.depth) > changes + 5)
+            assert count(Kind.raw) == raws, "raw frames are the first to go"
+
+            set_marks(feed.config, low=1 << 62, critical=1 << 62)
+            await until(lambda: feed.counters["disk"] == "critical")
+            changes, trades, quotes = count(Kind.depth), count(Kind.trade), count(Kind.quote)
+            await until(lambda: count(Kind.trade) > trades + 50 and count(Kind.quote) > quotes + 50)
+            await until(lambda: feed.counters["depth_left_out"] > 3)
+            assert count(Kind.depth) == changes, "then depth"
+
+            set_marks(feed.config, low=1, critical=1)
+            await until(lambda: any(event.flags & Flag.SNAPSHOT for event in said(feed, Kind.depth)[changes:]))
+            await until(lambda: count(Kind.raw) > raws)
+            steps = [event.map() for event in said(feed, Kind.alert)]
+            assert [(step["what"], step["level"]) for step in steps] == [
+                ("disk", "warning"),
+                ("disk", "critical"),
+                ("disk", "info"),
+            ]
+            assert feed.counters["disk_steps"] == 3
+            trades = ids(feed, Kind.trade)
+            assert trades == list(range(trades[0], trades[0] + len(trades))), "trades never"
+            set_marks(feed.config, low=1, critical=1, raw=False)  # what was left out cannot be made again
+
+    asyncio.run(go())
+
+
+def set_marks(config, low, critical, raw=True):
+    """As if the disk had filled: the marks move, since its free space cannot."""
+    disk = msgspec.structs.replace(config.disk, low_bytes=low, critical_bytes=critical)
+    feed = msgspec.structs.replace(config.feed, raw=raw)
+    config.mesh = msgspec.structs.replace(config.mesh, disk=disk, feed=feed)
+
+
+def test_two_endpoints_and_a_renewal_between_them(tmp_path):
+    """A renewal stays where it is; only what broke goes elsewhere."""
+    one, two = Server(100), Server(100)
+
+    async def go():
+        async with serving(one, two), line_to(tmp_path, [one, two], feed={"renew_s": 0.5, "overlap_s": 0.5}) as ctx:
+            await until(lambda: ctx.counters["renewals"] >= 1 and ctx.counters["connections"] >= 2)
+            assert not two.peers and ctx.counters["reconnects"] == 0
+
+    asyncio.run(go())

@@ -1,0 +1,151 @@
+"""What one fill is: of a self-trade both sides count, each once, whoever tells it, however often, and after any restart."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bus.config import Config, Executor, Mesh
+from bus.log import LogReader
+from bus.schema import INTENT, Action, Kind, Status
+from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from nodes.executor import node as executor
+from nodes.feed.venue_clock import VenueTime
+from nodes.session.account import Account
+from nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
+from nodes.venues.binance_orders import Fill, Report
+from tests.support.session_scene import SUBJECT, scenario, until
+
+LOTS = 100_000_000
+ORIGINS = ("reply", "stream", "reconcile")
+SIDES = {"a": 1, "b": -1}
+
+
+def step() -> executor.Step:
+    return executor.Step(Config(Mesh(executor=Executor()), Path("/nonexistent")), "")
+
+
+def both(venue, trade_id: int, lots: int) -> dict:
+    """The venue trades our `a` with our `b`: one trade id, an own trade of each order."""
+    sides = {}
+    for cid in SIDES:
+        order = venue.orders[cid]
+        order["filled"] += lots
+        order["status"] = "FILLED" if order["filled"] == order["lots"] else "PARTIALLY_FILLED"
+        sides[cid] = {
+            "id": trade_id, "orderId": order["id"], "price": "100.00000000", "qty": f"0.{lots:08d}", "commission": "0.00100000",
+            "commissionAsset": "USDT", "time": 1_700_000_000_000, "isBuyer": cid == "a", "isMaker": cid == "a",
+        }  # fmt: skip
+        venue.trades.append(sides[cid])
+    return sides
+
+
+@pytest.mark.parametrize("heard", ["", "a", "b", "ab"], ids=["neither", "one side", "the other", "both"])
+def test_both_sides_of_a_self_trade_are_in_the_log_and_in_the_position_once(tmp_path, heard):
+    """The stream brings none, one or both sides before the session is killed; its next life asks the venue."""
+
+    async def play(mesh, venue):
+        for cid, side in SIDES.items():
+            mesh.intend(cid, side=side)
+        await until(lambda: all(mesh.states(cid)[-1:] == ["New"] for cid in SIDES))
+        for cid, trade in both(venue, 7001, 40_000_000).items():
+            if cid in heard:
+                await venue.emit(venue.orders[cid], "TRADE", trade)
+        await until(lambda: all(mesh.fills(cid) == [7001] for cid in heard))
+        await mesh.kill()
+        mesh.start()
+        await until(lambda: all(mesh.fills(cid) == [7001] for cid in SIDES))
+        for cid, trade in both(venue, 7002, 20_000_000).items():  # later ones are heard by whoever speaks first
+            await venue.emit(venue.orders[cid], "TRADE", trade)
+            await venue.emit(venue.orders[cid], "TRADE", trade)
+        await until(lambda: all(mesh.fills(cid) == [7001, 7002] for cid in SIDES))
+        await mesh.kill()
+        mesh.start()
+        await until(lambda: mesh.ctx.counters.get("reconciles", 0) > 1)
+        assert all(mesh.fills(cid) == [7001, 7002] for cid in SIDES)
+        judged = step()
+        for event in LogReader(mesh.config.log_dir).events():
+            judged.step([event])
+            again = step()
+            again.load(judged.save())  # a restart after every event
+            judged = again
+        position = judged.state.position
+        assert (position.fills, position.bought_lots, position.sold_lots) == (4, 60_000_000, 60_000_000)
+
+    scenario(tmp_path, play)
+
+
+def opened() -> tuple[Account, list[bytearray]]:
+    """An account with both orders at the venue."""
+    account, said = Account(), []
+    for number, (cid, side) in enumerate(SIDES.items(), 1):
+        record = np.zeros(1, INTENT)
+        record["client_order_id"], record["action"], record["side"], record["quantity_lots"] = (
+            cid.encode(),
+            Action.NEW,
+            side,
+            LOTS,
+        )
+        intent = encode(Kind.intent, SUBJECT, record)
+        account.read(decode(intent))
+        pending = account.begin(decode(intent), 7)
+        account.read(decode(pending))
+        said += [intent, pending, *account.report(Report(cid, number, Status.New, 0, 0), "reply", 7)]
+    return account, said
+
+
+tellings = st.lists(
+    st.tuples(st.sampled_from("ab"), st.integers(1, 4), st.sampled_from(ORIGINS), st.booleans()), max_size=30
+)  # whose side of which trade is told, by whom, and whether the session begins anew before
+
+
+@given(tellings)
+def test_session_and_executor_agree_with_a_set_of_sides(told):
+    account, said = opened()
+    sides = set()
+    for cid, trade_id, origin, restart in told:
+        if restart:
+            account = Account(account.pack())
+        order = account.order(cid)
+        fill = Fill(trade_id, SIDES[cid], 5, 10, 0, "USDT", False, 0, order.order_id)
+        said += account.fills(order, [fill], origin, 7)
+        sides.add((cid, trade_id))
+    judged = step()
+    for seq, event in enumerate(said, 1):
+        stamp_sent(event, b"session".ljust(16, b"\0"), 1, seq, seq)
+        stamp_sequenced(event, seq, 0, seq)
+        judged.step([Event(event), Event(event)])  # and copies of it change nothing
+    fills = [Event(event) for event in said if event[8] == Kind.fill]
+    assert sorted((f.records[0]["client_order_id"].decode(), f.last_id) for f in fills) == sorted(sides)
+    position = judged.state.position
+    assert (position.bought_lots, position.sold_lots) == tuple(10 * sum(cid == one for cid, _ in sides) for one in "ab")
+    assert all(account.order(cid).fill_lots == 10 * sum(cid == one for one, _ in sides) for cid in SIDES)
+
+
+def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkeypatch):
+    trades = [(i, 1) for i in range(1, TRADES_PAGE)] + [(TRADES_PAGE, 1), (TRADES_PAGE, 2), (TRADES_PAGE + 1, 1)]
+
+    async def page(self, path, *, fromId, limit, **_):  # noqa: N803 - the venue's own word
+        rows = [
+            {"id": i, "orderId": order, "price": "1", "qty": "1", "commission": "0", "commissionAsset": "BTC", "time": 1,
+             "isBuyer": True, "isMaker": True}
+            for i, order in trades if i >= fromId
+        ]  # fmt: skip
+        return msgspec.json.encode(rows[:limit])
+
+    monkeypatch.setattr(BinanceAccount, "_get", page)
+    instrument = Config(Mesh(), Path("/nonexistent")).instrument("binance.BTCUSDT")
+
+    async def ask():
+        account = BinanceAccount("", "", 1000, 1.0, VenueTime())
+        try:
+            return await account.trades_from(instrument, 1)
+        finally:
+            await account.rest.close()
+
+    got = [(fill.trade_id, fill.order_id) for fill in asyncio.run(ask())]
+    assert sorted(set(got)) == sorted(trades) and len(got) <= len(trades) + 2

@@ -1,0 +1,79 @@
+"""An arbiter fed from several lines."""
+
+import numpy as np
+
+from bus.schema import DEPTH, GAP, QUOTE, TRADE, Flag, GapState, Kind, Reason
+from bus.wire import decode, encode
+from nodes.sequencer.arbiter import Arbiter
+
+SUBJECT = "binance.BTCUSDT"
+
+
+HOLD = 100
+
+
+def event(kind, first, last, snapshot=False, reset=False, subject=SUBJECT, recv_ns=0):
+    records = np.zeros(1, {Kind.trade: TRADE, Kind.quote: QUOTE, Kind.depth: DEPTH}[kind])
+    if kind == Kind.trade:
+        records["trade_id"] = last
+    flags = snapshot * Flag.SNAPSHOT | reset * Flag.RESET
+    return encode(kind, subject, records, first_id=first, last_id=last, flags=flags, recv_ns=recv_ns)
+
+
+def trades(*ids, flags=0, venue_ns=0):
+    """One event of several trades; an id that is a pair is a trade that stands for all ids from the one to the other."""
+    spans = [one if isinstance(one, tuple) else (one, one) for one in ids]
+    records = np.zeros(len(spans), TRADE)
+    records["trade_id"] = [last for _, last in spans]
+    return encode(Kind.trade, SUBJECT, records, first_id=spans[0][0], last_id=spans[-1][1], flags=flags, venue_ns=venue_ns)
+
+
+def unrecoverable(first, last, reason=Reason.retention, stream=Kind.trade):
+    record = np.zeros(1, GAP)
+    record[0] = (first, last, stream, GapState.unrecoverable, reason, 0, 0, 0, 0)
+    return record
+
+
+class Lines:
+    """Feeds an arbiter from several lines and keeps what comes out."""
+
+    def __init__(self):
+        self.arbiter = Arbiter(HOLD)
+        self.out = []
+        self.now = 0
+        self.number = {}
+
+    def next(self, line):
+        self.number[line] = self.number.get(line, 0) + 1
+        return self.number[line]
+
+    def say(self, line, kind, first, last=None, snapshot=False, reset=False, subject=SUBJECT):
+        raw = event(kind, first, first if last is None else last, snapshot, reset, subject, recv_ns=self.now)
+        return self.say_raw(line, kind, raw, subject)
+
+    def say_raw(self, line, kind, raw, subject=SUBJECT):
+        number = self.next(line)
+        raw[72:80] = number.to_bytes(8, "little")
+        said = list(map(decode, self.arbiter.offer(kind, subject, line, number, raw, self.now)))
+        self.out += said
+        return said
+
+    def declare(self, records):
+        self.next("backfill")
+        self.out += map(decode, self.arbiter.declare(SUBJECT, "backfill", records))
+
+    def connect(self, line):
+        self.arbiter.connected(line, self.next(line), SUBJECT)
+
+    def wait(self, ns):
+        self.now += ns
+        self.out += map(decode, self.arbiter.due(self.now))
+
+    def ids(self, kind=Kind.trade):
+        return [e.last_id for e in self.out if e.kind == kind]
+
+    def gaps(self):
+        return [tuple(r.tolist()[i] for i in (0, 1, 3)) for e in self.out if e.kind == Kind.gap for r in e.records]
+
+    def reasons(self):
+        return [Reason(int(r["reason"])) for e in self.out if e.kind == Kind.gap for r in e.records]

@@ -1,0 +1,41 @@
+"""What a whole local exchange does with random orders, as one hash."""
+
+import hashlib
+import random
+from pathlib import Path
+
+import msgspec
+
+from bus.config import load
+from nodes.exchange.core import Core
+from nodes.exchange.market.tape import Tape
+from nodes.exchange.protocol import Params, VenueError
+
+
+def history(folder: Path) -> str:
+    """The digest of all that a seeded exchange said and wrote in three simulated seconds with a script of requests."""
+    (folder / "mesh.toml").write_text('[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n')
+    core = Core.synthetic(load(folder), [], lambda symbol: Tape(), 1_700_000_000_000)
+    core.start(1_700_000_000_000)
+    rand, digest = random.Random(7), hashlib.sha256()
+    for now in range(1_700_000_000_000, 1_700_000_003_000, 10):
+        for flow in core.flows:
+            flow.run(now)
+        if now % 100 == 0:
+            for symbol, market in core.markets.items():
+                market.flush_depth(now)
+                for frame in core.derived[symbol].frames(now, ["depth5", "kline_1m", "ticker"]):
+                    digest.update(repr(frame).encode())
+        values = {"symbol": rand.choice(list(core.markets)), "side": rand.choice(("BUY", "SELL")), "type": "MARKET"}
+        try:
+            core.desk.place(Params({**values, "quantity": "0.1"}), now)
+        except VenueError as error:
+            digest.update(error.message.encode())
+        done = core.take()
+        for printed in done.printed:
+            digest.update(repr(printed).encode())
+        for line in done.lines:
+            digest.update(msgspec.json.encode(line))
+        digest.update(repr((done.told, done.happened)).encode())
+    digest.update(msgspec.json.encode(core.whole()))
+    return digest.hexdigest()

@@ -1,0 +1,58 @@
+"""The local venue, asked to commit faults, and its clients."""
+
+import asyncio
+import contextlib
+import json
+
+import websockets
+
+from tests.support.exchange_clients import Rest, venue
+from tools.judge import ledger
+from tools.judge.findings import Findings
+
+BUSY = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 300\nlines = 1\n"
+
+
+FAULTS = "/tickmesh/v1/faults"
+
+
+async def plan(rest: Rest, **fault) -> int:
+    async with rest.session.post(rest.base + FAULTS, json=fault) as answer:
+        assert answer.status == 200, await answer.text()
+        (number,) = (await answer.json())["added"]
+    await asyncio.sleep(0.05)
+    return number
+
+
+async def end(rest: Rest, number: int) -> None:
+    async with rest.session.delete(f"{rest.base}{FAULTS}?id={number}") as answer:
+        assert answer.status == 200 and (await answer.json())["ended"] == [number]
+
+
+def rows(folder, *kinds: str) -> list[list]:
+    findings = Findings()
+    found = [row for row in ledger.read(folder / "data/sim/exchange", findings) if row[1] in kinds]
+    assert findings.ok, findings.sentences
+    return found
+
+
+async def ids(socket, count: int) -> list[int]:
+    return [json.loads(await asyncio.wait_for(socket.recv(), 10))["t"] for _ in range(count)]
+
+
+async def gone(socket) -> bool:
+    with contextlib.suppress(TimeoutError):
+        while True:
+            try:
+                await asyncio.wait_for(socket.recv(), 5)
+            except websockets.ConnectionClosed:
+                return True
+    return False
+
+
+def scene(body, folder, toml: str = BUSY):
+    async def run():
+        async with venue(folder, toml) as (rest, ws, ctx):
+            await body(rest, ws, ctx)
+
+    asyncio.run(run())

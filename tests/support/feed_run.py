@@ -1,0 +1,107 @@
+"""A feed beside the local exchange, in one loop but over real sockets, and what its outbox must show afterwards."""
+
+import asyncio
+import contextlib
+import shutil
+import time
+from types import SimpleNamespace
+
+import aiohttp
+
+from bus.config import load
+from bus.log import LogReader
+from bus.process import Context
+from bus.schema import Flag, Kind
+from nodes import venues
+from nodes.feed import node as feed
+from nodes.feed.line_names import line_of
+from nodes.feed.rebuilding import rebuild_line
+from tests.support.exchange_clients import Rest, served
+
+BUSY = {"trades_per_s": 200, "quotes_per_s": 300, "lines": 0}
+MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth)
+STAMPS = ((16, 32), (64, 80), (136, 144))  # producer; epoch, number; sent_ns
+
+
+async def until(condition, timeout_s=20.0, what="it"):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+@contextlib.asynccontextmanager
+async def line(config, instance="1"):
+    """A running feed; its context. What it raised is raised."""
+    ctx = Context(config, f"feed-{instance}", instance)
+    task = asyncio.create_task(feed.run(ctx))
+    await until(lambda: ctx.counters or task.done(), what="its start")
+    try:
+        yield ctx
+        assert not task.done(), task.exception()
+    finally:
+        ctx.stop.set()
+        await asyncio.wait_for(task, 10)
+        await ctx.close()
+
+
+@contextlib.asynccontextmanager
+async def beside_exchange(folder, settings=None, exchange=None, **more):
+    """(feed's context, exchange's context, its REST) with feed and exchange running."""
+    (folder / "mesh.toml").write_text("")
+    raw = {"raw": True, "backoff_s": [0.01, 0.1]}
+    config = load(folder, {"feed": {**raw, **(settings or {})}, "exchange": {**BUSY, **(exchange or {})}, **more})
+    try:
+        async with served(config) as (base, _, venue), aiohttp.ClientSession() as session:
+            async with line(config) as ctx:
+                yield SimpleNamespace(feed=ctx, exchange=venue, rest=Rest(base, session), config=config)
+            same_again(ctx)
+    finally:
+        shutil.rmtree(config.outbox_dir, ignore_errors=True)
+
+
+async def fault(rest, **terms):
+    async with rest.session.post(rest.base + "/tickmesh/v1/faults", json=terms) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+def said(ctx, *kinds):
+    return [event for event in LogReader(ctx.config.outbox_dir / ctx.name).events() if event.kind in kinds]
+
+
+def ids(ctx, kind):
+    return [event.last_id for event in said(ctx, kind)]
+
+
+def changes(ctx):
+    """(U, u) of the depth changes, without the snapshots."""
+    return [(e.first_id, e.last_id) for e in said(ctx, Kind.depth) if not e.flags & Flag.SNAPSHOT]
+
+
+def nothing_lost(ctx, trades=10):
+    """Every trade and every change of the book once and in order; quotes rise."""
+    found = ids(ctx, Kind.trade)
+    assert len(found) >= trades and found == list(range(found[0], found[0] + len(found)))
+    chain = changes(ctx)
+    assert all(one[1] + 1 == next_[0] for one, next_ in zip(chain, chain[1:], strict=False))
+    quotes = ids(ctx, Kind.quote)
+    assert quotes == sorted(set(quotes))
+
+
+def bare(raw):
+    event = bytearray(raw)
+    for begin, end in STAMPS:
+        event[begin:end] = bytes(end - begin)
+    return bytes(event)
+
+
+def same_again(ctx):
+    """The raw frames make the same market events again, in the same order, byte for byte but for the outbox's stamps."""
+    if not ctx.config.feed.raw:
+        return
+    adapter = venues.module(line_of(ctx.config, ctx.instance)[0])
+    instruments = [i for i in ctx.config.instruments if i.venue == adapter.VENUE]
+    raws = said(ctx, Kind.raw)
+    again = [bare(one) for made in rebuild_line(raws, adapter, instruments, ctx.config.feed) for one in made]
+    live = [bare(event.raw) for event in said(ctx, *MARKET)]
+    assert live and again == live

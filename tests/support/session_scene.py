@@ -1,0 +1,253 @@
+"""A session against a scripted venue."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import time
+from urllib.parse import parse_qsl
+
+import numpy as np
+from aiohttp import web
+
+from bus.config import load
+from bus.log import LogReader
+from bus.process import Context
+from bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
+from bus.wire import encode
+from nodes.sequencer import node as sequencer
+from nodes.session import node as session
+from nodes.venues import binance_orders
+
+SUBJECT = "binance.BTCUSDT"
+
+
+def quantity(lots: int) -> str:
+    return f"{lots // 10**8}.{lots % 10**8:08d}"
+
+
+class Venue:
+    """Orders rest until the test fills them. `mood[client id]`: what becomes of the request of that id.
+
+    lost: done, but not answered · swallowed: not done, not answered · timeout: done, answered with −1007 ·
+    refused: −2010 · cut: done, and the connection is cut.
+    """
+
+    def __init__(self):
+        self.orders = {}
+        self.trades = []
+        self.mood = {}
+        self.received = []
+        self.sockets = []
+        self.muted = False  # the user stream says nothing
+        self.reply_last = False  # the stream's events come before the answer
+        self.down = False
+
+    def view(self, order):
+        return {"symbol": "BTCUSDT", "orderId": order["id"], "clientOrderId": order["cid"], "status": order["status"],
+                "side": order["side"], "executedQty": quantity(order["filled"]), "transactTime": 1_700_000_000_000,
+                "fills": []}  # fmt: skip
+
+    async def emit(self, order, what, trade=None, c=None):
+        if self.muted:
+            return
+        event = {"e": "executionReport", "E": 1_700_000_000_000, "s": "BTCUSDT", "c": c or order["cid"],
+                 "C": order["cid"] if c else "", "S": order["side"], "x": what, "X": order["status"], "i": order["id"],
+                 "l": "0", "L": "0", "z": quantity(order["filled"]), "T": 1_700_000_000_000, "t": -1, "r": "NONE",
+                 "n": "0", "N": None, "m": False}  # fmt: skip
+        if trade:
+            event |= {"l": trade["qty"], "L": trade["price"], "t": trade["id"], "n": trade["commission"], "N": "USDT",
+                      "m": True}  # fmt: skip
+        for ws in list(self.sockets):
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
+
+    async def fill(self, cid, lots, quiet=False):
+        order = self.orders[cid]
+        order["filled"] += lots
+        order["status"] = "FILLED" if order["filled"] == order["lots"] else "PARTIALLY_FILLED"
+        trade = {"id": 1000 + len(self.trades), "orderId": order["id"], "price": "100.00000000", "qty": quantity(lots),
+                 "commission": "0.00100000", "commissionAsset": "USDT", "time": 1_700_000_000_000,
+                 "isBuyer": order["side"] == "BUY", "isMaker": True}  # fmt: skip
+        self.trades.append(trade)
+        if not quiet:
+            await self.emit(order, "TRADE", trade)
+        return trade
+
+    async def socket(self, request):
+        if self.down:
+            return web.Response(status=503)
+        ws = web.WebSocketResponse()
+        await ws.prepare(request)
+        async for message in ws:
+            asked = json.loads(message.data)
+            params = asked["params"]
+            expected = binance_orders.sign("local-secret", binance_orders.ws_payload(params))
+            assert params["signature"] == expected
+            await self.answer(ws, asked, params)
+        if ws in self.sockets:
+            self.sockets.remove(ws)
+        return ws
+
+    async def answer(self, ws, asked, params):
+        async def reply(status, **content):
+            await ws.send_str(json.dumps({"id": asked["id"], "status": status, **content}))
+
+        if asked["method"] == "userDataStream.subscribe.signature":
+            self.sockets.append(ws)
+            await reply(200, result={"subscriptionId": 0})
+            return
+        if asked["method"] == "order.cancel":
+            cid = params["origClientOrderId"]
+            self.received.append(("cancel", cid))
+            order = self.orders.get(cid)
+            if order is None or order["status"] not in ("NEW", "PARTIALLY_FILLED"):
+                await reply(400, error={"code": -2011, "msg": "Unknown order sent."})
+                return
+            order["status"] = "CANCELED"
+            await self.emit(order, "CANCELED", c="the-cancel")
+            await reply(200, result=self.view(order) | {"origClientOrderId": cid, "clientOrderId": "the-cancel"})
+            return
+        cid = params["newClientOrderId"]
+        self.received.append(("place", cid))
+        mood = self.mood.get(cid, "")
+        if mood == "swallowed":
+            return
+        if mood == "refused":
+            await reply(400, error={"code": -2010, "msg": "Account has insufficient balance for requested action."})
+            return
+        lots = binance_orders.mantissa(params["quantity"], -8)
+        order = {"cid": cid, "id": 500 + len(self.orders), "lots": lots, "filled": 0, "status": "NEW",
+                 "side": params["side"]}  # fmt: skip
+        self.orders[cid] = order
+        placed = self.view(order)
+        if self.reply_last:
+            await self.emit(order, "NEW")
+            await self.fill(cid, lots)
+            await asyncio.sleep(0.05)
+            placed["status"] = "NEW"  # an answer made before the fill, and late
+            await reply(200, result=placed)
+        elif mood == "timeout":
+            await reply(503, error={"code": -1007, "msg": "Timeout waiting for response from backend server."})
+        elif mood == "cut":
+            await ws.close()
+        elif mood != "lost":
+            await reply(200, result=placed)
+            await self.emit(order, "NEW")
+
+    async def rest(self, request):
+        if request.path == "/api/v3/time":
+            return web.json_response({"serverTime": time.time_ns() // 10**6})
+        query = dict(parse_qsl(request.query_string))
+        unsigned, _, signature = request.query_string.rpartition("&signature=")
+        assert signature == binance_orders.sign("local-secret", unsigned)
+        if request.path == "/api/v3/openOrders":
+            return web.json_response([self.view(o) for o in self.orders.values() if o["status"] in ("NEW", "PARTIALLY_FILLED")])
+        if request.path == "/api/v3/order":
+            order = self.orders.get(query["origClientOrderId"])
+            if order is None:
+                return web.json_response({"code": -2013, "msg": "Order does not exist."}, status=400)
+            return web.json_response(self.view(order))
+        if request.path == "/api/v3/myTrades":
+            wanted = [
+                t for t in self.trades
+                if t["id"] >= int(query.get("fromId", 0)) and query.get("orderId", str(t["orderId"])) == str(t["orderId"])
+            ]  # fmt: skip
+            return web.json_response(wanted)
+        return web.json_response({"balances": [{"asset": "USDT", "free": "5.00000000", "locked": "0.00000000"}]})
+
+
+class Mesh:
+    """Sequencer, an intent writer, and a session that can be killed and started."""
+
+    def __init__(self, config, venue):
+        self.config, self.venue = config, venue
+        self.executor = Context(config, "executor")
+        self.ctx = None
+        self.task = None
+
+    def start(self, context=Context):
+        self.ctx = context(self.config, "session")
+        self.task = asyncio.create_task(session.run(self.ctx))
+
+    async def kill(self):
+        """As SIGKILL would: nothing is said on the way out."""
+        self.ctx.say = lambda events: None
+        self.ctx.stop.set()
+        self.task.cancel()
+        await asyncio.gather(self.task, return_exceptions=True)
+        await self.ctx.close()
+
+    def intend(self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1):
+        record = np.zeros(1, INTENT)
+        record["client_order_id"], record["target_id"] = cid.encode(), target.encode()
+        record["action"] = Action.CANCEL if target else Action.NEW
+        record["side"], record["order_type"], record["time_in_force"] = side, kind, TimeInForce.GTC
+        record["price_ticks"], record["quantity_lots"] = 10_000_000_000, lots
+        record["expires_ns"] = time.time_ns() + int(ttl_s * 1e9)
+        self.executor.say([encode(Kind.intent, SUBJECT, record)])
+
+    def said(self, kind, cid=""):
+        records = [
+            record for event in LogReader(self.config.log_dir).events() if event.kind == kind for record in event.records
+        ]  # fmt: skip
+        return [record for record in records if record["client_order_id"].decode() == cid]
+
+    def states(self, cid):
+        return [Status(int(record["status"])).name for record in self.said(Kind.update, cid)]
+
+    def fills(self, cid):
+        return [int(record["trade_id"]) for record in self.said(Kind.fill, cid)]
+
+
+async def until(condition, timeout_s=6.0):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+def scenario(tmp_path, play, started=True, **settings):
+    """Plays `play(mesh, venue)` on a running mesh."""
+    (tmp_path / "mesh.toml").write_text("")
+    quick = {"request_timeout_s": 0.4, "reconcile_s": 0.3, "recv_window_ms": 300, "absence_margin_s": 0.5,
+             "backoff_s": [0.01, 0.05], **settings}  # fmt: skip
+    config = load(tmp_path, {"session": quick, "checkpoint_s": 0.1})
+
+    async def go():
+        venue = Venue()
+        app = web.Application()
+        app.router.add_get("/ws-api/v3", venue.socket)
+        app.router.add_get("/{tail:.*}", venue.rest)
+        runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        port = runner.addresses[0][1]
+        config.run_dir.mkdir(exist_ok=True)
+        (config.run_dir / "exchange.json").write_text(
+            json.dumps({"rest": f"http://127.0.0.1:{port}", "ws": f"ws://127.0.0.1:{port}", "pid": 1})
+        )
+        log = sequencer.SequencerContext(config, "sequencer")
+        sequencing = asyncio.create_task(sequencer.run(log))
+        await asyncio.sleep(0.05)
+        mesh = Mesh(config, venue)
+        mesh.log = log
+        if started:
+            mesh.start()
+        try:
+            await play(mesh, venue)
+        finally:
+            if mesh.task is not None:
+                mesh.ctx.stop.set()
+                await asyncio.wait_for(asyncio.gather(mesh.task, return_exceptions=True), 5)
+                await mesh.ctx.close()
+            await mesh.executor.close()
+            log.stop.set()
+            await asyncio.wait_for(sequencing, 5)
+            await log.close()
+            await runner.cleanup()
+            shutil.rmtree(config.outbox_dir, ignore_errors=True)
+        if mesh.task is not None and not mesh.task.cancelled() and mesh.task.exception():
+            raise mesh.task.exception()
+
+    asyncio.run(go())

@@ -1,0 +1,76 @@
+"""A log with chosen events, for the judge."""
+
+import numpy as np
+
+from bus.config import load
+from bus.log import LogReader
+from bus.schema import DTYPES, GapState, Kind, Reason
+from storage.archive.writer import ArchiveWriter
+from tests.support.stored import Market, write_log
+from tools import verify as command
+
+SUBJECT = "binance.BTCUSDT"
+
+
+SECOND = 1_000_000_000
+
+
+class Log:
+    """Events of one instrument as a sequencer logs them."""
+
+    def __init__(self) -> None:
+        self.market = Market()
+        self.events: list[bytes] = []
+
+    def say(self, kind: Kind, record, subject: str = SUBJECT, **fields) -> None:
+        self.events.append(self.market.event(kind, subject, record, **fields))
+
+    def trades(self, *ids: int, **fields) -> "Log":
+        for number in ids:
+            record = np.zeros(1, DTYPES[Kind.trade])
+            record["trade_id"], record["venue_ns"] = number, self.market.seq_ns
+            self.say(Kind.trade, record, first_id=number, last_id=number, **fields)
+        return self
+
+    def quotes(self, *ids: int, **fields) -> "Log":
+        for number in ids:
+            record = np.zeros(1, DTYPES[Kind.quote])
+            record["update_id"] = number
+            self.say(Kind.quote, record, first_id=number, last_id=number, **fields)
+        return self
+
+    def depth(self, first: int, last: int, flags: int = 0) -> "Log":
+        self.say(Kind.depth, np.zeros(1, DTYPES[Kind.depth]), first_id=first, last_id=last, flags=flags)
+        return self
+
+    def gap(self, kind: Kind, first: int, last: int, reason: Reason, state: GapState = GapState.unrecoverable) -> "Log":
+        record = np.zeros(1, DTYPES[Kind.gap])
+        record[0] = (first, last, kind, state, reason, 0, 0, 0, 0)
+        self.say(Kind.gap, record, producer=b"sequencer", first_id=first, last_id=last)
+        return self
+
+    def lines(self, kind: Kind, events: int, lasted_s: float = 10.0) -> "Log":
+        record = np.zeros(1, DTYPES[Kind.line])
+        record["line"], record["stream"], record["events"], record["duplicates"] = b"feed-1", kind, events, events
+        step_ns = int(lasted_s * SECOND)
+        record["begin_ns"], record["end_ns"] = self.market.seq_ns, self.market.seq_ns + step_ns
+        self.say(Kind.line, record, producer=b"sequencer", step_ns=step_ns)
+        return self
+
+    def alert(self, what: str, target: str) -> "Log":
+        self.say(Kind.alert, {"level": "critical", "what": what, "target": target, "why": "", "action": ""}, "sequencer")
+        return self
+
+    def clock(self, step_ns: int) -> "Log":
+        self.events.append(self.market.clock(step_ns))
+        return self
+
+    def faults(self, archived: bool = False) -> dict:
+        config = load()
+        write_log(config.log_dir, self.events)
+        if archived:
+            reader = LogReader(config.log_dir)
+            writer = ArchiveWriter(config.archive_dir)
+            writer.archive_log(reader, reader.last, 7)
+            writer.close()
+        return command.verify([])["faults"]

@@ -1,0 +1,141 @@
+"""`mesh coverage` as a person calls it, and the examples of its page."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bus.config import load
+from bus.log import LogReader
+from bus.schema import GapState, Kind, Reason
+from storage.archive.writer import ArchiveWriter
+from tests.support.coverage_scene import Scene
+from tests.support.coverage_stored import scene
+from tests.support.places import PROJECT
+from tests.support.stored import write_log
+from tools import coverage as command
+
+
+def store(root: Path, made: Scene) -> None:
+    config = load(root)
+    write_log(config.log_dir, made.raws)
+    writer = ArchiveWriter(config.archive_dir)
+    writer.archive_log(LogReader(config.log_dir), 10, 4)
+    writer.close()
+
+
+def whole() -> Scene:
+    return Scene().trades(1, 2, 3).book(100).change(99, 105).quotes(103).trades(4, 5, 6, 7, 8)
+
+
+def mesh(root: Path, *words: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TICKMESH_ROOT": str(root)}
+    return subprocess.run(
+        [sys.executable, "-m", "tools.cli", "coverage", *words], cwd=root, env=environment, capture_output=True, text=True
+    )
+
+
+def test_shows_every_interval_and_says_that_something_is_missing(root):
+    store(root, scene())
+    done = mesh(root)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"trade\.binance\.BTCUSDT.* ids 1 to 20, .*: 90 % of ids", done.stdout)
+    assert re.search(r"repaired +8 +9 +2 .*ids", done.stdout)
+    assert re.search(r"missing +10 +11 +2 .*retention", done.stdout)
+    assert done.stdout.splitlines()[-1] == (
+        "MISSING: 6 ids in 2 intervals; 3 ids of depth.binance.BTCUSDT (no_snapshot: no book to apply them to). "
+        "1 of 3 streams cannot be proven by their nature."
+    )
+    assert mesh(root, "--missing").returncode == 1
+    assert mesh(root, "--missing", "--kind", "quote").returncode == 0
+
+
+def test_says_clearly_that_nothing_is_missing(root):
+    assert mesh(root).stdout == "Nothing is stored yet (source sim).\n"
+    store(root, whole())
+    done = mesh(root, "--missing")
+    assert (done.returncode, done.stdout) == (0, "Nothing is missing. 1 of 3 streams cannot be proven by their nature.\n")
+
+
+def test_nothing_is_missing_is_not_said_beside_what_was_never_heard(root):
+    (root / "mesh.toml").write_text('[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "FOOUSDT"\n')
+    store(root, whole())
+    last = mesh(root, "--missing").stdout.splitlines()[-1]
+    assert last.startswith("Nothing is missing of what was heard. ")
+    assert last.endswith(" Never heard, and nothing is known of it: binance.FOOUSDT.")
+
+
+def test_what_is_in_doubt_is_not_called_plainly_there(root):
+    made = Scene().trades(1, 2, 3).change(90, 98).change(99, 104).book(104).change(105, 110).quotes(103)
+    store(root, made.lost(Kind.quote, 104, 120, GapState.unrecoverable, Reason.contradiction))
+    done = mesh(root, "--missing")
+    last = done.stdout.splitlines()[-1]
+    assert done.returncode == 0, "--missing is for what is missing only"
+    assert last.startswith("UNPROVEN: 14 ids of depth.binance.BTCUSDT (no_snapshot: no book to apply them to); ")
+    assert "17 ids of quote.binance.BTCUSDT (contradiction: ids were said that their own line took back)" in last
+    assert last.endswith(". Nothing else is missing. 1 of 3 streams cannot be proven by their nature.")
+    assert json.loads(mesh(root, "--json", "--kind", "depth").stdout)["streams"][0]["unproven"] == {"no_snapshot": 14}
+
+
+def test_an_era_is_shown_where_there_are_two(root):
+    store(
+        root,
+        Scene().trades(1000, 1001).lost(Kind.trade, 1002, 1002, GapState.unrecoverable, Reason.reset).trades(1, reset=True),
+    )
+    shown = mesh(root, "--kind", "trade").stdout
+    assert re.search(r"reason +era", shown) and re.search(r"complete +1 +1 +1 .* 4 *\n", shown)
+
+
+def test_the_json_has_totals_and_all_intervals(root):
+    store(root, scene())
+    result = json.loads(mesh(root, "btcusdt", "--kind", "trade", "--json").stdout)
+    (stream,) = result["streams"]
+    assert (result["ok"], result["missing_intervals"]) == (False, 1)
+    assert stream["ids"] == {"complete": 16, "repaired": 2, "missing": 2, "unproven": 0}
+    assert stream["share_of_ids"] == 0.9
+    assert [(row["first_id"], row["last_id"], row["state"]) for row in stream["intervals"]] == [
+        (1, 7, "complete"), (8, 9, "repaired"), (10, 11, "missing"), (12, 20, "complete"),
+    ]  # fmt: skip
+    assert stream["intervals"][2]["begin"] == "1970-01-01T00:00:09Z" and stream["intervals"][2]["reason"] == "retention"
+
+
+@pytest.mark.parametrize(
+    "words, code, sentence",
+    [
+        (["DOGEUSDT"], 1, "nothing of DOGEUSDT is stored in .*; known are binance.BTCUSDT"),
+        (["--kind", "fill"], 2, "--kind fill is unknown; it should be one of trade, quote, depth"),
+    ],
+)
+def test_a_wrong_word_is_a_sentence(root, words, code, sentence):
+    store(root, whole())
+    done = mesh(root, *words)
+    assert done.returncode == code and re.search(sentence, done.stderr) and "Traceback" not in done.stderr
+
+
+def test_a_share_is_never_rounded_up(root):
+    assert [command._percent(share) for share in (1, 0.9999999999, 0.5, 0)] == ["100 %", "99.9999 %", "50 %", "0 %"]
+
+
+def test_the_timeline_is_drawn(root):
+    pytest.importorskip("matplotlib")
+    store(root, scene())
+    assert mesh(root, "--plot", "coverage.png").returncode == 0
+    assert (root / "coverage.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_examples_of_the_page_run(root, capsys, monkeypatch):
+    monkeypatch.delenv("TICKMESH_ROOT", raising=False)
+    store(root, whole())
+    page = (PROJECT / "docs/coverage.md").read_text()
+    examples = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert len(examples) == 2
+    names: dict = {}
+    for example in examples:
+        exec(example, names)  # noqa: S102
+    assert "100.0000% of ids" in capsys.readouterr().out
+    for words in re.findall(r"^mesh coverage(.*?)(?:#.*)?$", page, re.M):
+        assert mesh(root, *words.split()).returncode == 0, words

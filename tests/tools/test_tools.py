@@ -1,0 +1,238 @@
+"""The commands from outside: a fault is one sentence on stderr and an exit code, and never a traceback."""
+
+import gzip
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import zlib
+
+import msgpack
+import numpy as np
+import pytest
+
+from bus.config import load
+from bus.schema import DTYPES, SCHEMA_VERSION, Kind
+from bus.wire import decode
+from tests.support.stored import Market, write_log
+from tools import sources, terminal, topics
+from tools.tap import as_dict, line, number
+
+LINE = (
+    '1723161253000000000 {"stream":"nexousdt@trade","data":{"e":"trade","E":1,"s":"NEXOUSDT","t":1,"p":"1.25000000",'
+    '"q":"1.0","T":1,"m":true}}\n'
+)
+
+
+def run(root, program, *words, **more):
+    return subprocess.run([root / ".venv/bin" / program, *words], cwd=root, capture_output=True, text=True, timeout=60, **more)
+
+
+def refused(root, code, *words, program="mesh"):
+    """The sentence."""
+    done = run(root, program, *words)
+    assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    assert done.stderr.startswith(f"{program}: ") and done.stderr.count("\n") == 1, done.stderr
+    return done.stderr
+
+
+def test_wrong_calls(make_root):
+    root = make_root()
+    assert "No such command" in refused(root, 2, "frobnicate")
+    assert "No such option" in refused(root, 2, "up", "--frobnicate")
+    assert "--capture FILE" in refused(root, 2, "up", "some.gz")
+    assert "--speed" in refused(root, 2, "up", "--speed", "3")
+    assert "there is no topic 'frob'" in refused(root, 2, "frob", program="tap")
+    assert "binance.BTCUSDT" in refused(root, 2, "trade.kraken.XBTUSD", program="tap")
+    assert "there is no topic 'health.nobody'" in refused(root, 2, "health.nobody", program="tap")
+    assert "No such option" in refused(root, 2, "trade", "--frob", program="tap")
+    assert "neither a sequence number" in refused(root, 2, "trade", "--from", "yesterday", program="tap")
+
+
+def test_no_running_mesh(make_root):
+    root = make_root()
+    assert "not running" in refused(root, 1, "trade", program="tap")
+    status = run(root, "mesh", "status")
+    assert (status.returncode, "not running" in status.stdout) == (1, True)
+    status = run(root, "mesh", "status", "--json")
+    assert status.returncode == 1 and json.loads(status.stdout)["running"] is False
+    down = run(root, "mesh", "down", "--json")
+    assert down.returncode == 0 and json.loads(down.stdout)["was_running"] is False
+
+
+def test_outside_of_any_mesh(make_root, tmp_path):
+    root = make_root()
+    done = subprocess.run([root / ".venv/bin/mesh", "status"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "no mesh.toml" in done.stderr
+
+
+def refused_up(root, *words):
+    sentence = refused(root, 1, "up", *words)
+    assert not (root / "run/supervisord.pid").exists(), "nothing has been started"
+    return sentence
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ("frob = 1", "unknown field `frob`"),
+        ("[log]\nsync_mms = 5", "sync_mms"),
+        ("[log]\nsync_ms = 0", "allowed: 1 to 10000"),
+        ('mode = "live"', "live trading"),
+        ("not toml", "not TOML"),
+        ('[[models]]\nname = "x"\nkernel = "trade_flow"', "no [program:model-x]"),
+        ('run = "elsewhere"', "supervisor.conf keeps its files in run/"),
+    ],
+)
+def test_up_refuses_impossible_settings(make_root, settings, sentence):
+    assert sentence in refused_up(make_root(settings))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (None, "there is no capture"),
+        (b"", "is empty"),
+        (b"hello\n", "not `<receive time> <json>`"),
+        (b'123 {"a":1}\n', "neither 13 digits (ms), 16 (µs) nor 19 (ns): '123' has 3"),
+        (b'1723161253000 {"a":1}\n', "neither a frame of a combined stream nor a depth snapshot"),
+        (LINE.encode().replace(b'"m":true', b'"X":"MARKET","m":true'), "a frame of USD-M futures"),
+        (LINE.encode().replace(b"@trade", b"@aggTrade"), "@aggTrade only (1 frames)"),
+        (LINE.encode() * 3 + b"172", "middle of its last line"),
+        (gzip.compress(LINE.encode() * 5000)[:-60], "is cut off"),
+        (b"\x1f\x8bnonsense, but called gzip", "damaged"),
+    ],
+)
+def test_up_refuses_unfit_captures(make_root, content, sentence):
+    root = make_root()
+    name = "capture.gz" if content is not None and content[:2] == b"\x1f\x8b" else "capture.txt"
+    if content is not None:
+        (root / name).write_bytes(content)
+    assert sentence in refused_up(root, "--capture", name)
+    assert not (root / "run/overrides.json").exists() and not list((root / "data").glob("replay-*"))
+
+
+def test_up_refuses_a_port_in_use(make_root):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert "already in use" in refused_up(make_root(f"[exchange]\nport = {port}")).lower()
+
+
+def test_up_refuses_a_log_of_a_newer_schema(make_root):
+    root = make_root()
+    write_log(load(root).log_dir, Market().mixed(10))
+    path = next(load(root).log_dir.glob("*.seg"))
+    data = path.read_bytes()
+    size = struct.unpack_from("<I", data, 8)[0]
+    packed = msgpack.packb({**msgpack.unpackb(data[16 : 16 + size]), "schema_version": SCHEMA_VERSION + 1})
+    path.write_bytes(b"tickmesh" + struct.pack("<II", len(packed), zlib.crc32(packed)) + packed + data[16 + size :])
+    assert f"schema version {SCHEMA_VERSION + 1}" in refused_up(root)
+
+
+def test_up_refuses_a_data_folder_that_is_a_file(make_root):
+    root = make_root()
+    (root / "data").write_text("")
+    assert "cannot be made" in refused_up(root)
+
+
+def test_tap_reads_the_log_of_a_mesh_that_is_down(make_root):
+    root = make_root()
+    write_log(load(root).log_dir, Market().mixed(40))
+    done = run(root, "tap", "trade.binance", "--from", "1", "--count", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["topic"].split(".")[0] for row in rows] == ["trade"] * 3
+    assert rows[1]["records"][0]["price_ticks"] == 6_183_767_000_000 and rows[0]["seq"] < rows[1]["seq"]
+    assert set(rows[0]) >= {"venue_ns", "recv_ns", "sent_ns", "seq_ns", "lag_ms", "cause_seq", "producer", "number"}
+    later = run(root, "tap", "--from", "21", "--json").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in later] == list(range(21, 41)), "every kind, to the end"
+    human = run(root, "tap", "trade", "--from", "1")
+    assert "0.02 @ 61837.68" in human.stdout and "lag" in human.stdout
+
+
+def test_tap_ends_quietly_when_its_reader_does(make_root):
+    root = make_root()
+    write_log(load(root).log_dir, Market().mixed(5000))
+    with subprocess.Popen(
+        [root / ".venv/bin/tap", "--from", "1", "--json"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as tap:
+        assert tap.stdout.readline().startswith(b"{")
+        tap.stdout.close()
+        assert tap.wait(20) == 0 and tap.stderr.read() == b""
+
+
+def test_ctrl_c_is_no_traceback(make_root):
+    root = make_root()
+    (root / "capture.txt").write_text(LINE)
+    os.mkfifo(root / "fifo.txt")  # a capture that never comes
+    with subprocess.Popen([root / ".venv/bin/mesh", "up", "--capture", "fifo.txt"], cwd=root, stderr=subprocess.PIPE) as up:
+        with open(root / "fifo.txt", "w"):
+            up.send_signal(signal.SIGINT)
+            assert up.wait(20) == 130
+        assert b"Traceback" not in up.stderr.read()
+
+
+def test_topics_match_by_whole_words():
+    assert topics.matches("trade.binance.BTCUSDT", "trade")
+    assert topics.matches("trade.binance.BTCUSDT", "trade.binance")
+    assert not topics.matches("trade.binance.BTCUSDT", "trade.bin")
+    with pytest.raises(terminal.Usage, match="begins with one of instrument, trade"):
+        topics.kinds_of(["trad"], None)
+
+
+def test_places_in_the_log(make_root):
+    root = make_root()
+    market = Market()
+    write_log(load(root).log_dir, market.mixed(40))
+    log = topics.LogReader(load(root).log_dir)
+    assert topics.place("17", log) == (16, 0)
+    assert topics.place("2024-08-09", log)[0] == 0
+    assert topics.place("2024-08-09T00:00:00.0105", log)[0] == 10
+    assert topics.place("5m", log)[0] == 40, "long after"
+
+
+def test_decimals_are_exact():
+    assert number(6_183_763_000_000, -8) == "61837.63"
+    assert number(1, -8) == "0.00000001"
+    assert number(500_000_000_000, -8) == "5000"
+    assert number(-5, 0) == "-5"
+
+
+def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
+    root = make_root()
+    for name in ("one.gz", "two.gz"):
+        (root / name).write_bytes(gzip.compress(LINE.encode()))
+    one, two = root / "one.gz", root / "two.gz"
+
+    def source(*files):
+        return sources.for_captures(root, list(files), 5.0)[0].source
+
+    assert source(one) == source(one) == "replay-one", "an unfinished one goes on"
+    assert source(one, two) == "replay-one-two"
+    (root / "data/replay-one/exchange/ended").touch()
+    assert source(one) == source(one) == "replay-one-2"
+    (root / "elsewhere").mkdir()
+    (root / "elsewhere/two.gz").write_bytes(gzip.compress(LINE.encode()))
+    assert source(two) == "replay-two" and source(root / "elsewhere/two.gz") == "replay-two-2", "another file of that name"
+    config = load(root)
+    assert config.exchange.speed == 5.0 and config.instruments[0].symbol == "NEXOUSDT"
+    assert sources.plain(root).source == "sim" and load(root).exchange.replay == ()
+
+
+def test_every_kind_is_shown(make_root):
+    """`tap` has words for whatever flows."""
+    root = make_root()
+    market = Market()
+    for kind in Kind:
+        dtype = DTYPES[kind]
+        records = {"node": "x"} if dtype.names is None else np.zeros(1, dtype)
+        if kind is Kind.update:
+            records["status"] = 1
+        event = decode(market.event(kind, "binance.BTCUSDT", records))
+        assert kind.name in line(load(root), event).plain
+        assert json.loads(json.dumps(as_dict(event)))["kind"] == kind.name
