@@ -21,14 +21,14 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from bus.schema import DTYPES, Flag, Kind  # noqa: E402
-from bus.segments import Batch  # noqa: E402
-from bus.wire import encode, stamp_sent, stamp_sequenced  # noqa: E402
-from storage.archive.file import Segment  # noqa: E402
-from storage.archive.merge import merge  # noqa: E402
-from storage.archive.reader import ArchiveReader  # noqa: E402
-from storage.archive.writer import ArchiveWriter  # noqa: E402
-from storage.hdf5.columns import Table  # noqa: E402
+from tickmesh.bus.schema import DTYPES, Flag, Kind  # noqa: E402
+from tickmesh.bus.segments import Batch  # noqa: E402
+from tickmesh.bus.wire import encode, stamp_sent, stamp_sequenced  # noqa: E402
+from tickmesh.storage.archive.file import Segment  # noqa: E402
+from tickmesh.storage.archive.merge import merge  # noqa: E402
+from tickmesh.storage.archive.reader import ArchiveReader  # noqa: E402
+from tickmesh.storage.archive.writer import ArchiveWriter  # noqa: E402
+from tickmesh.storage.hdf5.columns import Table  # noqa: E402
 
 SUBJECT = "binance.BTCUSDT"
 CAPTURES = ("usdm/btcusdt_20240808.gz", "spot/btcusdt_20240808.gz")

@@ -18,17 +18,17 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bus.schema import DESCRIPTION, HEADER, SCHEMA_HASH, SCHEMA_VERSION, TRADE, Kind
-from storage.archive.file import FORMAT, HDF5_VERSIONS, Segment
-from storage.bars import kernels, pyramid
-from storage.bars.bar import SECOND_NS
-from storage.bars.runs import Window
-from storage.bars.ticks import TRADE_COLUMNS, bars_of, stored
-from storage.hdf5.chunks import Chunked
-from storage.hdf5.columns import Table
-from storage.hdf5.encoding import TableWriter
-from storage.hdf5.packing import CHUNK_ROWS
-from storage.query.bars import THREADS
+from tickmesh.bus.schema import DESCRIPTION, HEADER, SCHEMA_HASH, SCHEMA_VERSION, TRADE, Kind
+from tickmesh.storage.archive.file import FORMAT, HDF5_VERSIONS, Segment
+from tickmesh.storage.bars import kernels, pyramid
+from tickmesh.storage.bars.bar import SECOND_NS
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.bars.ticks import TRADE_COLUMNS, bars_of, stored
+from tickmesh.storage.hdf5.chunks import Chunked
+from tickmesh.storage.hdf5.columns import Table
+from tickmesh.storage.hdf5.encoding import TableWriter
+from tickmesh.storage.hdf5.packing import CHUNK_ROWS
+from tickmesh.storage.query.bars import THREADS
 
 TRADES = 20_000_000
 WINDOW = 1 << 20

@@ -13,13 +13,13 @@ import numpy as np
 import zmq
 
 from bench.floor import line, microseconds, throw_away_mesh
-from bus.intake import Cursor, Intake, Taken
-from bus.log import LogReader
-from bus.log_writer import LogWriter
-from bus.schema import QUOTE, Kind
-from bus.sockets import Places, Producer, Publisher, Subscriber
-from bus.topics import Lane
-from bus.wire import encode, stamp_sequenced
+from tickmesh.bus.intake import Cursor, Intake, Taken
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.schema import QUOTE, Kind
+from tickmesh.bus.sockets import Places, Producer, Publisher, Subscriber
+from tickmesh.bus.topics import Lane
+from tickmesh.bus.wire import encode, stamp_sequenced
 
 EVENTS = 3000
 
@@ -41,7 +41,7 @@ def pace(count: int, per_s: float):
 
 
 def _hop_publisher(root: str, per_s: float, count: int) -> None:
-    from bus.config import load
+    from tickmesh.bus.config import load
 
     config = load(root)
     log = LogWriter(config.log_dir)
@@ -135,7 +135,7 @@ def log_rates() -> None:
 
 
 def sequencer_rates() -> None:
-    from nodes.sequencer.node import Sequencer
+    from tickmesh.nodes.sequencer.node import Sequencer
 
     config = throw_away_mesh()
     sequencer = Sequencer(config)

@@ -18,10 +18,10 @@ import msgspec
 import psutil
 
 from bench.floor import line
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import Kind
-from tools.chaos.field import Field
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.tools.chaos.field import Field
 
 STEADY_S = 12.0
 MARKET = (Kind.trade, Kind.quote, Kind.depth)

@@ -17,12 +17,12 @@ import msgspec
 from aiohttp import web
 
 from bench.floor import line
-from bus.config import Feed, Instrument
-from bus.schema import Flag, Kind
-from bus.wire import IDS_AT
-from nodes import venues
-from nodes.net import websocket
-from nodes.venues import binance, binance_streams, coinbase, kraken, okx
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import IDS_AT
+from tickmesh.nodes import venues
+from tickmesh.nodes.net import websocket
+from tickmesh.nodes.venues import binance, binance_streams, coinbase, kraken, okx
 
 DATA = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
 USDM = DATA / "hftbacktest/usdm/btcusdt_20240808.gz"

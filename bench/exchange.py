@@ -23,12 +23,12 @@ import psutil
 from aiohttp import web
 
 from bench.floor import line, microseconds
-from nodes.exchange.market.instruments import spec
-from nodes.exchange.market.market import Market
-from nodes.exchange.market.matching import Book, Order
-from nodes.exchange.market.tape import Tape
-from nodes.exchange.orders.desk import Desk
-from nodes.exchange.protocol import UNIT, Params, sign, ws_payload
+from tickmesh.nodes.exchange.market.instruments import spec
+from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.matching import Book, Order
+from tickmesh.nodes.exchange.market.tape import Tape
+from tickmesh.nodes.exchange.orders.desk import Desk
+from tickmesh.nodes.exchange.protocol import UNIT, Params, sign, ws_payload
 
 REPO = Path(__file__).resolve().parent.parent
 ORDERS = 200_000
@@ -80,7 +80,7 @@ async def exchange(settings: str) -> AsyncIterator[tuple[str, str, psutil.Proces
     folder = Path(tempfile.mkdtemp(prefix="tickmesh-bench-"))
     (folder / "mesh.toml").write_text(settings)
     environment = {**os.environ, "PYTHONPATH": str(REPO), "TICKMESH_ROOT": str(folder)}
-    child = subprocess.Popen([sys.executable, "-m", "nodes", "exchange"], cwd=folder, env=environment)
+    child = subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", "exchange"], cwd=folder, env=environment)
     where = folder / "run" / "exchange.json"
     while not where.exists():
         await asyncio.sleep(0.05)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bus.config import Config, load
+from tickmesh.bus.config import Config, load
 
 
 def microseconds(samples_ns) -> tuple[float, float]:

@@ -11,11 +11,11 @@ from collections.abc import Callable
 import numpy as np
 
 from bench.floor import line, throw_away_mesh
-from bus.schema import DTYPES, QUOTE, SIGNAL, TRADE, Kind
-from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes.executor import node as executor
-from nodes.model import node as model
-from nodes.models.interface import OUT, ROW, SAID_PER_EVENT
+from tickmesh.bus.schema import DTYPES, QUOTE, SIGNAL, TRADE, Kind
+from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.executor import node as executor
+from tickmesh.nodes.model import node as model
+from tickmesh.nodes.models.interface import OUT, ROW, SAID_PER_EVENT
 
 EVENTS = 40_000
 SUBJECT = "binance.BTCUSDT"

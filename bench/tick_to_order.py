@@ -20,10 +20,10 @@ from pathlib import Path
 import msgspec
 
 from bench.floor import line, microseconds
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import Kind
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
 
 SECONDS = 12.0
 SEPARATE = (
@@ -60,8 +60,8 @@ class Exchange:
     """The real one, with a watch at both ends of its wire."""
 
     def __init__(self, config: Config):
-        from nodes.exchange import node as exchange
-        from nodes.exchange.api import streams, ws_api
+        from tickmesh.nodes.exchange import node as exchange
+        from tickmesh.nodes.exchange.api import streams, ws_api
 
         self.sent: dict[int, int] = {}  # update id of a bookTicker → ns
         self.arrived: dict[str, int] = {}  # client order id → ns
@@ -114,7 +114,7 @@ async def through_the_mesh(quotes: float, processes: tuple) -> list[int]:
     try:
         async with Exchange(config) as exchange:
             for words in processes:
-                children.append(subprocess.Popen([sys.executable, "-m", "nodes", *words], cwd=root))
+                children.append(subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", *words], cwd=root))
             await until(lambda: len(exchange.arrived) > 20, 60)
             exchange.arrived.clear()
             await asyncio.sleep(SECONDS)

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from bus.clock_faults import VARIABLE, FaultyClocks
-from bus.files import boot_id
+from tickmesh.bus.clock_faults import VARIABLE, FaultyClocks
+from tickmesh.bus.files import boot_id
 
 MILLISECOND = 1_000_000
 SECOND = 1_000 * MILLISECOND

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bus.schema import DTYPES, HEADER, Kind
+from tickmesh.bus.schema import DTYPES, HEADER, Kind
 
 
 def converter(description: dict) -> Callable[[memoryview], memoryview]:

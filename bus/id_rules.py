@@ -1,6 +1,6 @@
 """How the ids of each venue's streams follow one another: what arbitration has to know of a venue, and nothing more."""
 
-from bus.schema import Kind
+from tickmesh.bus.schema import Kind
 
 # contiguous: each event begins at the last one's id + 1, a jump is a hole. rising: ids rise, holes mean nothing.
 # exclusive: ids mean nothing on another line, so one line is taken at a time.

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import zmq
 
-from bus.config import Config
-from bus.log import LogReader, Tail
-from bus.segments import LogError, release, segments
-from bus.sockets import PRODUCER_RING, Places, open_socket
-from bus.wire import sizes
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import LogReader, Tail
+from tickmesh.bus.segments import LogError, release, segments
+from tickmesh.bus.sockets import PRODUCER_RING, Places, open_socket
+from tickmesh.bus.wire import sizes
 
 READ_BYTES = 1 << 20  # of an outbox in one turn: after a long outage the loop still breathes, and memory stays bounded
 

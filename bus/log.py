@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from bus.schema import SCHEMA_HASH
-from bus.segments import (
+from tickmesh.bus.schema import SCHEMA_HASH
+from tickmesh.bus.segments import (  # fmt: skip
     BATCH_HEAD,
     Batch,
     LogCorrupt,
@@ -17,8 +17,8 @@ from bus.segments import (
     read_preamble,
     scan,
     segments,
-)  # fmt: skip
-from bus.wire import Event, events
+)
+from tickmesh.bus.wire import Event, events
 
 READ_BYTES = 1 << 20
 
@@ -91,7 +91,7 @@ class Tail:
         self._first = first
         self.log_id = preamble.log_id
         if preamble.schema_hash != SCHEMA_HASH:
-            from bus.evolution import converter  # rarely needed
+            from tickmesh.bus.evolution import converter  # rarely needed
 
             self._convert = converter(preamble.description)
         else:

@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bus.files import boot_id, make_folders, sync_folder, write_file
-from bus.segments import (
+from tickmesh.bus.files import boot_id, make_folders, sync_folder, write_file
+from tickmesh.bus.segments import (  # fmt: skip
     IDENTITIES_MAX,
     Identity,
     LogCorrupt,
@@ -29,8 +29,8 @@ from bus.segments import (
     read_preamble,
     scan,
     segments,
-)  # fmt: skip
-from bus.space import refusal
+)
+from tickmesh.bus.space import refusal
 
 
 class LogWriter:

@@ -18,15 +18,15 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bus import clock
-from bus.config import Config
-from bus.files import make_folders, write_file
-from bus.log import LogReader
-from bus.schema import SCHEMA_HASH, Kind
-from bus.sockets import OutboxFull, Producer, Subscriber
-from bus.space import refusal
-from bus.topics import lanes_of
-from bus.wire import Event, encode
+from tickmesh.bus import clock
+from tickmesh.bus.config import Config
+from tickmesh.bus.files import make_folders, write_file
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import SCHEMA_HASH, Kind
+from tickmesh.bus.sockets import OutboxFull, Producer, Subscriber
+from tickmesh.bus.space import refusal
+from tickmesh.bus.topics import lanes_of
+from tickmesh.bus.wire import Event, encode
 
 HEALTH_S = 1.0
 REFUSAL_BYTES = 4096  # of the raw input that a refusal keeps; the length is kept as well

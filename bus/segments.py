@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import msgpack
 
-from bus.files import sync_folder
-from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION
+from tickmesh.bus.files import sync_folder
+from tickmesh.bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION
 
 MAGIC = b"tickmesh"
 _SIZE_CRC = struct.Struct("<II")

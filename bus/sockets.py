@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import zmq
 
-from bus.clock import now_ns
-from bus.config import Config
-from bus.log import Tail
-from bus.log_writer import LogWriter
-from bus.segments import LogError, LogFull, used_bytes
-from bus.space import refusal
-from bus.topics import LANE_OF_KIND, Lane
-from bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import Tail
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.segments import LogError, LogFull, used_bytes
+from tickmesh.bus.space import refusal
+from tickmesh.bus.topics import LANE_OF_KIND, Lane
+from tickmesh.bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
 
 PRODUCER_RING = struct.Struct("<16sQQII")  # producer, epoch, first number, count, reserved
 LOG_RING = struct.Struct("<c7xQQQQQQQ")  # lane, log_id, first seq, last seq, durable seq, previous seq of each lane

@@ -7,7 +7,7 @@ Everything that depends on a kind (ringing lane, queue bounds, recording, stalen
 from dataclasses import dataclass
 from enum import IntEnum
 
-from bus.schema import Kind
+from tickmesh.bus.schema import Kind
 
 
 class Lane(IntEnum):

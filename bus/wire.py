@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import msgpack
 import numpy as np
 
-from bus.schema import DTYPES, HEADER, Kind
-from bus.topics import topic
+from tickmesh.bus.schema import DTYPES, HEADER, Kind
+from tickmesh.bus.topics import topic
 
 HEADER_SIZE = HEADER.itemsize
 # The same fields in the same order as schema.HEADER; a test compares the two.

@@ -1,0 +1,1 @@
+"""The processes, each a folder of its name, and what several of them share."""

@@ -1,4 +1,4 @@
-"""The one runner: `python -m nodes feed 1`, `python -m nodes sequencer model executor session`.
+"""The one runner: `python -m tickmesh.nodes feed 1`, `python -m tickmesh.nodes sequencer model executor session`.
 
 It reads mesh.toml, gives the node its Context, ends it on SIGTERM or SIGINT, and turns faults into sentences.
 """
@@ -10,28 +10,28 @@ import signal
 import sys
 from types import ModuleType
 
-from bus.config import Config, ConfigError, load
-from bus.process import Context, NodeFault, die_with_parent
-from bus.segments import LogError
-from bus.sockets import OutboxFull
-from nodes.feed import line_names
+from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.process import Context, NodeFault, die_with_parent
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.nodes.feed import line_names
 
 NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
 HOSTABLE = ("model", "executor", "session")
 USAGE = """\
-usage: python -m nodes NODE [INSTANCE] [NODE [INSTANCE] …]
+usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]
 
 Runs one node of the mesh in this process; `sequencer` can host model, executor and session beside itself.
 
-  python -m nodes exchange            the local venue
-  python -m nodes feed 1              line 1 of the market data of feed.venue
-  python -m nodes feed kraken-1       line 1 of another venue's
-  python -m nodes model imbalance     the model of that name in mesh.toml
-  python -m nodes sequencer model executor session
+  python -m tickmesh.nodes exchange            the local venue
+  python -m tickmesh.nodes feed 1              line 1 of the market data of feed.venue
+  python -m tickmesh.nodes feed kraken-1       line 1 of another venue's
+  python -m tickmesh.nodes model imbalance     the model of that name in mesh.toml
+  python -m tickmesh.nodes sequencer model executor session
 
 nodes: {nodes}
-`python -m nodes NODE --help` tells what one does. supervisord starts them all: see supervisor.conf.
+`python -m tickmesh.nodes NODE --help` tells what one does. supervisord starts them all: see supervisor.conf.
 """
 
 
@@ -76,13 +76,13 @@ def name_of(node: str, instance: str) -> str:
 
 
 async def run_alone(config: Config, node: str, instance: str) -> None:
-    module = importlib.import_module(f"nodes.{node}.node")
+    module = importlib.import_module(f"tickmesh.nodes.{node}.node")
     ctx = Context(config, name_of(node, instance), instance)
     _stop_on_signal(ctx.stop)
     ctx.guard(asyncio.get_running_loop())
     try:
         if node in STEPS:
-            from nodes.runner.step import run_step
+            from tickmesh.nodes.runner.step import run_step
 
             await run_step(ctx, module)
         else:
@@ -95,8 +95,8 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
 
 async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
     """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
-    from nodes.runner.hosting import Host, HostedContext, claim, host_step
-    from nodes.sequencer import node as sequencer
+    from tickmesh.nodes.runner.hosting import Host, HostedContext, claim, host_step
+    from tickmesh.nodes.sequencer import node as sequencer
 
     ctx = sequencer.SequencerContext(config, "sequencer")
     _stop_on_signal(ctx.stop)
@@ -111,7 +111,7 @@ async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
         for node, instance in guests:
             guest = HostedContext(config, name_of(node, instance), instance, host, stop_guests, ctx.fail)
             contexts.append(guest)
-            module = importlib.import_module(f"nodes.{node}.node")
+            module = importlib.import_module(f"tickmesh.nodes.{node}.node")
             work = host_step(guest, module) if node in STEPS else module.run(guest)
             tasks.append(ctx.own(work, guest.name))  # a guest's bug ends the whole process: supervisord brings all of it back
 
@@ -153,7 +153,7 @@ def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, s
 
 
 def help_of(node: str) -> str:
-    module: ModuleType = importlib.import_module(f"nodes.{node}.node")
+    module: ModuleType = importlib.import_module(f"tickmesh.nodes.{node}.node")
     reads = ", ".join(k.name for k in getattr(module, "READS", ())) or "nothing"
     writes = ", ".join(k.name for k in getattr(module, "WRITES", ())) or "nothing"
     return f"{node}: {module.__doc__}\nreads {reads}; writes {writes}\n{getattr(module, 'HELP', '')}"

@@ -1,116 +1,170 @@
-"""The architecture, checked: imports run one way, every node says what it reads and writes, and every node is started."""
+"""The layout, checked (docs/decisions/layout.md): where a line may lie, what it may import, and which files may do I/O."""
 
 import ast
-import configparser
-import importlib
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from bus.config import Mesh
-from bus.schema import Kind
-from bus.topics import TABLE
 from tests.support.places import PROJECT
 
 ORDER = ("bus", "storage", "nodes", "tools")
 NODES = sorted(path.parent.name for path in (PROJECT / "nodes").glob("*/node.py"))
-SAID_BY_ALL = {Kind.run, Kind.health, Kind.refusal, Kind.alert}
+FILES = {
+    path.relative_to(PROJECT): ast.parse(path.read_text()) for package in ORDER for path in (PROJECT / package).rglob("*.py")
+}
+
+# Every other file in nodes/ but node.py is pure: it is given what it needs, time too, and gives back what follows.
+IO = """
+__main__
+exchange/server/callers exchange/server/faults exchange/server/files exchange/server/ledger exchange/server/pace
+exchange/server/rest exchange/server/running exchange/server/sockets exchange/server/tls
+feed/connection feed/pacing feed/rest_requests feed/venue_clock
+models/cache models/loading
+net/budget net/endpoints net/rest net/websocket
+recorder/days
+runner/hosting runner/step
+sentinel/processes sentinel/supervisord
+session/binance_rest session/reconciliation session/requests
+""".split()
+MACHINE = {
+    "aiohttp", "asyncio", "fcntl", "os", "pathlib", "psutil", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",
+    "threading", "time", "uvloop", "websockets", "zmq",
+}  # fmt: skip
+OURS = {  # what of bus and storage reads or writes files, sockets, clocks; None: all of it
+    "bus.clock": {
+        "now_ns", "wall_ns", "elapsed_ns", "follow", "ClockWriter", "Follower", "machine_wall_ns", "machine_elapsed_ns",
+    },
+    "bus.files": None, "bus.log": None, "bus.log_writer": None, "bus.process": None,
+    "bus.intake": {"Intake"}, "bus.sockets": {"Producer", "Publisher", "Subscriber", "open_socket"}, "bus.space": {"free_of"},
+    "storage.archive": None, "storage.recent": None, "storage.query": None,
+    "nodes.net.rest": {"Rest"}, "nodes.net.websocket": None,
+}  # fmt: skip
 
 
-def imports(path: Path) -> set[str]:
-    """Top-level packages that a file imports, anywhere in it."""
-    out = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def module_of(path: Path) -> str:
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): tree for path, tree in FILES.items()}
+
+
+def imported(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """(module, name) of every import anywhere in it; modules of ours without their first `tickmesh.`, where a name is a module
+    of ours it is part of the module."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            out |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            out.add(node.module.partition(".")[0])
-    return out
+            yield from ((alias.name.removeprefix("tickmesh."), "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module and not node.level, "imports name the whole module"
+            base = node.module.removeprefix("tickmesh.")
+            for alias in node.names:
+                whole = f"{base}.{alias.name}"
+                yield (whole, "") if whole in MODULES else (base, alias.name)
 
 
 @pytest.mark.parametrize("package", ORDER)
 def test_imports_run_one_way(package):
-    allowed = ORDER[: ORDER.index(package) + 1]
-    for path in (PROJECT / package).rglob("*.py"):
-        wrong = imports(path) & set(ORDER) - set(allowed)
-        assert not wrong, f"{path.relative_to(PROJECT)} imports {wrong}; {package} may import {allowed}"
+    above = set(ORDER[ORDER.index(package) + 1 :])
+    for module, tree in MODULES.items():
+        wrong = {name for name, _ in imported(tree) if name.partition(".")[0] in above}
+        assert module.partition(".")[0] != package or not wrong, f"{module} imports {wrong}"
+
+
+def test_everything_is_imported_by_its_installed_name():
+    """Not as bus, nodes … from the folder that happens to be the working one: two names would be two modules."""
+    for path in [
+        *FILES,
+        *(path.relative_to(PROJECT) for path in (*PROJECT.glob("tests/**/*.py"), *PROJECT.glob("bench/*.py"))),
+    ]:
+        for node in ast.walk(ast.parse((PROJECT / path).read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.partition(".")[0] for name in names} & set(ORDER), f"{path}: {names}"
+
+
+def test_no_import_goes_round():
+    graph = {module: {name for name, _ in imported(tree) if name in MODULES} - {module} for module, tree in MODULES.items()}
+    state: dict[str, int] = {}
+
+    def visit(module: str, way: tuple[str, ...]) -> None:
+        assert state.get(module) != 1, " → ".join((*way[way.index(module) :], module))
+        if module not in state:
+            state[module] = 1
+            for other in sorted(graph[module]):
+                visit(other, (*way, module))
+            state[module] = 2
+
+    for module in sorted(graph):
+        visit(module, ())
 
 
 def test_no_node_imports_another():
-    """But the runner and the sequencer, which host."""
-    for name in set(NODES) - {"sequencer"}:
-        for path in (PROJECT / "nodes" / name).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("nodes."):
-                    whole = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
-                    others = {f"nodes.{other}.node" for other in NODES if other != name}
-                    assert not whole & others, f"{path.relative_to(PROJECT)} imports another node"
+    """But the sequencer, which hosts, and what looks at all of them (tools/)."""
+    for module, tree in MODULES.items():
+        if module.startswith("nodes.") and not module.startswith(("nodes.sequencer.", "nodes.__main__")):
+            own = ".".join(module.split(".")[:2]) + ".node"
+            wrong = {name for name, _ in imported(tree) if name.endswith(".node")} - {own}
+            assert not wrong, f"{module} imports {wrong}"
 
 
-@pytest.mark.parametrize("name", NODES)
-def test_a_node_says_what_it_reads_and_writes(name):
-    module = importlib.import_module(f"nodes.{name}.node")
-    lines = (module.__doc__ or "").strip().splitlines()
-    assert lines and lines[0].endswith("."), f"nodes/{name}/node.py needs a docstring whose first line is a sentence"
-    for kind in set(module.WRITES) - SAID_BY_ALL:
-        assert name in TABLE[kind].writers, f"{name} writes {kind.name}, bus/topics.py says {TABLE[kind].writers} do"
-    for kind in set(module.READS) - SAID_BY_ALL:
-        assert name in TABLE[kind].readers, f"{name} reads {kind.name}, bus/topics.py says {TABLE[kind].readers} do"
+def touches(tree: ast.AST) -> set[str]:
+    """What of the machine a file can reach by its own imports."""
+    found = set()
+    for module, name in imported(tree):
+        if module.partition(".")[0] in MACHINE:
+            found.add(module)
+        for ours, names in OURS.items():
+            if (module == ours or module.startswith(f"{ours}.")) and (names is None or name in names):
+                found.add(f"{module}.{name}")
+    return found
 
 
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind not in SAID_BY_ALL], ids=lambda kind: kind.name)
-def test_every_kind_has_the_writers_that_the_table_names(kind):
-    for writer in set(TABLE[kind].writers) & set(NODES):
-        assert kind in importlib.import_module(f"nodes.{writer}.node").WRITES, f"{writer} does not write {kind.name}"
+def test_what_does_io_is_named():
+    for path, tree in FILES.items():
+        inside = path.with_suffix("").as_posix().removeprefix("nodes/")
+        if path.parts[0] != "nodes" or path.name in ("node.py", "__init__.py"):
+            continue
+        if inside in IO:
+            assert touches(tree), f"{path} is on the list of files that do I/O, and does none"
+        else:
+            assert not touches(tree), f"{path} should be pure, and imports {touches(tree)}"
+    assert set(IO) <= {path.with_suffix("").as_posix().removeprefix("nodes/") for path in FILES}
 
 
-@pytest.fixture(scope="module")
-def table():
-    parser = configparser.RawConfigParser()
-    parser.read(PROJECT / "supervisor.conf")
-    return {name.removeprefix("program:"): parser[name] for name in parser.sections() if name.startswith("program:")}
+def test_a_process_is_a_folder_and_says_what_it_is():
+    for path in FILES:
+        assert path.parts[0] != "nodes" or len(path.parts) > 2 or path.name in ("__init__.py", "__main__.py"), path
+    for folder in {path.parent for path in FILES}:
+        text = ast.get_docstring(FILES[folder / "__init__.py"]) or ""
+        assert text.endswith("."), f"{folder}/__init__.py says in a sentence what the folder is"
 
 
-def test_supervisor_conf_has_every_process_in_data_flow_order(table):
-    mesh = Mesh()
-    expected = ["exchange", "sequencer", "recorder"]
-    expected += [f"feed-{line}" for line in range(1, mesh.feed.lines + 1)]
-    expected += ["backfill"]
-    expected += [f"model-{model.name}" for model in mesh.models]
-    expected += ["executor", "session", "sentinel-1", "sentinel-2"]
-    assert list(table) == expected
-    assert {name.partition("-")[0] for name in table} == set(NODES)
+def test_tests_mirror_the_tree():
+    """A test lies where what it tests lies; tests of several processes in tests/mesh, helpers in tests/support."""
+    folders = {path.parent for path in FILES}
+    for path in PROJECT.glob("tests/**/*.py"):
+        place = path.relative_to(PROJECT / "tests")
+        if place.parts[0] in ("mesh", "support") or len(place.parts) == 1:
+            continue
+        assert place.parent in folders, f"tests/{place} mirrors no folder"
+        assert path.name.startswith("test_"), f"tests/{place} is no test: helpers lie in tests/support"
+    for path in PROJECT.glob("tests/**/*.py"):
+        for module, _ in imported(ast.parse(path.read_text())):
+            assert not module.startswith("tests.") or module.startswith("tests.support"), f"{path} imports {module}"
 
 
-def test_every_program_runs_the_node_of_its_name(table):
-    for name, program in table.items():
-        assert program["command"] == f'"%(here)s/.venv/bin/python" -m nodes {name.replace("-", " ", 1)}'
-        assert program["directory"] == "%(here)s"
+def test_a_name_is_one_class():
+    defined: dict[str, list[str]] = defaultdict(list)
+    for module, tree in MODULES.items():
+        for node in ast.iter_child_nodes(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                defined[node.name].append(module)
+    for name, modules in defined.items():
+        assert len(modules) == 1 or name in TWICE, f"class {name}: {', '.join(modules)}"
+    for name in TWICE:
+        assert len(defined[name]) > 1, f"class {name} is allowed to be there twice, and is not"
 
 
-def test_shutdown_goes_against_the_data(table):
-    """supervisord stops the highest priority first."""
-    first_to_last = sorted(table, key=lambda name: -int(table[name]["priority"]))
-    kinds = list(dict.fromkeys(name.partition("-")[0] for name in first_to_last))
-    assert kinds == ["sentinel", "exchange", "feed", "backfill", "model", "executor", "session", "sequencer", "recorder"]
-
-
-def test_no_program_can_end_fatal(table):
-    """startsecs=0: a quick death is no failed start; only a failed start counts against startretries."""
-    for name, program in table.items():
-        assert (program["startsecs"], program["autorestart"]) == ("0", "unexpected"), name
-        assert int(program["startretries"]) >= 1_000_000, name
-
-
-def test_every_test_that_the_page_of_coverage_names_is_there():
-    """Its table says of each way in which data can be absent which test shows what the ledger says of it."""
-    rows = [line.split("|")[4] for line in (PROJECT / "docs" / "coverage.md").read_text().splitlines() if line.count("|") == 5]
-    cells = [part.strip() for row in rows for part in row.split(";")]
-    named = [cell for cell in cells if cell not in ("", "shown by", "the sweep") and not cell.startswith("---")]
-    assert len(named) > 30
-    for cell in named:
-        file, _, tests = cell.partition(":")
-        (path,) = (PROJECT / "tests").rglob(f"test_{file.strip()}.py")
-        text = path.read_text()
-        for test in tests.split(",") if tests else ():
-            assert f"def test_{test.strip()}(" in text, f"test_{file}.py has no test_{test.strip()}"
+TWICE: dict[str, str] = {}

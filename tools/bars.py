@@ -9,17 +9,17 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bus.config import Config
-from bus.segments import LogError
-from storage.archive.file import of_instrument, subject_of
-from storage.archive.reader import ArchiveReader, PrunedWarning
-from storage.bars.runs import Window
-from storage.query import bars as resample
-from storage.query.bar_frame import frame_of
-from storage.query.bar_gaps import handed
-from storage.query.gaps import CoverageWarning
-from storage.query.reader import exponents, to_ns
-from tools.terminal import Failure, Usage, config, err, out
+from tickmesh.bus.config import Config
+from tickmesh.bus.segments import LogError
+from tickmesh.storage.archive.file import of_instrument, subject_of
+from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.query import bars as resample
+from tickmesh.storage.query.bar_frame import frame_of
+from tickmesh.storage.query.bar_gaps import handed
+from tickmesh.storage.query.gaps import CoverageWarning
+from tickmesh.storage.query.reader import exponents, to_ns
+from tickmesh.tools.terminal import Failure, Usage, config, err, out
 
 CANDLES_MAX = 20_000
 COLUMNS = ("time", "open", "high", "low", "close", "volume")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tools import terminal
+from tickmesh.tools import terminal
 
 commands = terminal.app("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -22,7 +22,7 @@ def up(
     json: Json = False,
 ) -> None:
     """Start everything; return when the mesh has been seen working."""
-    from tools import up as command
+    from tickmesh.tools import up as command
 
     captures = [*(capture or []), *(files or [])]
     if files and not capture:
@@ -36,7 +36,7 @@ def up(
 @commands.command()
 def down(json: Json = False) -> None:
     """Stop everything, in order; leave no process and a complete archive."""
-    from tools import down as command
+    from tickmesh.tools import down as command
 
     result = command.down()
     terminal.print_json(result) if json else command.show(result)
@@ -45,7 +45,7 @@ def down(json: Json = False) -> None:
 @commands.command()
 def status(json: Json = False) -> None:
     """Show processes and topics."""
-    from tools import status as command
+    from tickmesh.tools import status as command
 
     result = command.status()
     terminal.print_json(result) if json else command.show(result)
@@ -63,7 +63,7 @@ def verify(
     json: Json = False,
 ) -> None:
     """Check log, recent store and archive; or both against captures, or against what the local exchange did."""
-    from tools import verify as command
+    from tickmesh.tools import verify as command
 
     if files and not against:
         raise terminal.Usage(f"what is {files[0]} for? Captures are given with --against FILE")
@@ -82,7 +82,7 @@ def coverage(
     json: Json = False,
 ) -> None:
     """Show what is known of every stored interval: complete, repaired, missing or unproven, and why."""
-    from tools import coverage as command
+    from tickmesh.tools import coverage as command
 
     result = command.coverage(instrument, kind or [], missing)
     if plot is not None:
@@ -102,7 +102,7 @@ def outage(
     json: Json = False,
 ) -> None:
     """Overload a local exchange: makers cut off, only market orders get through. Plots trades, bid and ask."""
-    from tools import outage as command
+    from tickmesh.tools import outage as command
 
     result = command.outage(plot, calm, length, after, running)
     terminal.print_json(result) if json else command.show(result)
@@ -117,7 +117,7 @@ def replay(
     json: Json = False,
 ) -> None:
     """Run the models over what was recorded; they must say what they said live, to the bit."""
-    from tools import replay as command
+    from tickmesh.tools import replay as command
 
     result = command.replay(source, batch)
     terminal.print_json(result) if json else command.show(result)
@@ -136,7 +136,7 @@ def chaos(
     json: Json = False,
 ) -> None:
     """Run a mesh of its own under random kills and venue faults, and judge every event it stored by the exchange's ledger."""
-    from tools.chaos import sweep as command
+    from tickmesh.tools.chaos import sweep as command
 
     result = command.chaos(kills, seed, off, folder)
     terminal.print_json(result) if json else command.show(result)
@@ -152,7 +152,7 @@ def rebuild(
     json: Json = False,
 ) -> None:
     """Make a sealed day again, or all market data from raw frames, and compare with what is stored."""
-    from tools import rebuild as command
+    from tickmesh.tools import rebuild as command
 
     result = command.rebuild(day, into, source, json)
     terminal.print_json(result) if json else command.show(result)
@@ -177,7 +177,7 @@ def bars(
     json: Json = False,
 ) -> None:
     """Show bars of an instrument, from archive and log, up to this moment."""
-    from tools import bars as command
+    from tickmesh.tools import bars as command
 
     result = command.bars(instrument, every, start, end, source, fill, gaps)
     for path, write in ((csv, command.write_csv), (plot, command.draw)):
@@ -206,7 +206,7 @@ def export(
     json: Json = False,
 ) -> None:
     """Write finished days as Parquet or Arrow files. Interrupted, it goes on at the next call."""
-    from tools import export as command
+    from tickmesh.tools import export as command
 
     result = command.export(topic or [], start, end, format, decimals, to, partial)
     terminal.print_json(result) if json else command.show(result)

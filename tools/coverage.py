@@ -6,11 +6,11 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from bus.config import Config
-from bus.schema import Coverage, Kind
-from bus.segments import LogError
-from storage.query import coverage as ledger
-from tools.terminal import Failure, Usage, config, out
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Coverage, Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.storage.query import coverage as ledger
+from tickmesh.tools.terminal import Failure, Usage, config, out
 
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
 STYLES = {"complete": "green", "repaired": "blue", "missing": "bold red", "unproven": "dim"}

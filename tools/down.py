@@ -8,12 +8,12 @@ import shutil
 import time
 from pathlib import Path
 
-from bus.config import Config, find_root, load
-from bus.log import LogReader
-from bus.schema import Kind
-from bus.segments import LogError
-from nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
-from tools.terminal import Failure, out
+from tickmesh.bus.config import Config, find_root, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
+from tickmesh.tools.terminal import Failure, out
 
 WAIT_S = 240.0  # supervisor.conf kills each process after its stopwaitsecs; their sum is less
 PROD_S = 0.02  # supervisord looks after its children once a second unless it is asked something

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.schema import DTYPES, Kind
-from bus.segments import LogError
-from bus.topics import TABLE, Lane
-from storage.archive.file import SYSTEM, ArchiveGone, folder_of, make_folders, place, subject_of
-from storage.archive.prune import mark_exported
-from storage.archive.reader import DAY_NS, PRUNED_KINDS, ArchiveReader, day_of
-from storage.query import coverage
-from storage.query.reader import to_ns
-from tools.terminal import Failure, Usage, err, out
-from tools.topics import matches
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.topics import TABLE, Lane
+from tickmesh.storage.archive.file import SYSTEM, ArchiveGone, folder_of, make_folders, place, subject_of
+from tickmesh.storage.archive.prune import mark_exported
+from tickmesh.storage.archive.reader import DAY_NS, PRUNED_KINDS, ArchiveReader, day_of
+from tickmesh.storage.query import coverage
+from tickmesh.storage.query.reader import to_ns
+from tickmesh.tools.terminal import Failure, Usage, err, out
+from tickmesh.tools.topics import matches
 
 if TYPE_CHECKING:
-    from storage.query.export import Day
+    from tickmesh.storage.query.export import Day
 
 MANIFEST = "manifest.json"
 FORMAT = "tickmesh export 2"
@@ -44,7 +44,7 @@ class Export:
     """One run: the plan, the manifest, and what became of it."""
 
     def __init__(self, config: Config, folder: Path, format: Any, decimals: Any):
-        from storage.query import export as files  # pyarrow is heavy, and an extra
+        from tickmesh.storage.query import export as files  # pyarrow is heavy, and an extra
 
         self.files = files
         self.config = config

@@ -1,6 +1,6 @@
 """How believable the default market is: its stylised facts beside those of a real capture, as numbers and as plots.
 
-`python -m tools.market_report [--seconds N] [--folder docs/exchange-market]` reads the capture from TICKMESH_DATA and
+`python -m tickmesh.tools.market_report [--seconds N] [--folder docs/exchange-market]` reads the capture from TICKMESH_DATA and
 writes the plots that docs/exchange-market.md shows, and the table on stdout. Facts as in R. Cont, "Empirical properties of
 asset returns: stylized facts and statistical issues", Quantitative Finance 1 (2001), and for the signs of trades F. Lillo and
 J. D. Farmer, "The long memory of the efficient market", Studies in Nonlinear Dynamics & Econometrics 8:3 (2004).
@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from bus.config import Population
+from tickmesh.bus.config import Population
 
 CAPTURE = "hftbacktest/spot/btcusdt_20240808.gz"
 LAGS = 50
@@ -61,11 +61,11 @@ def captured(path: Path) -> Market:
 
 def simulated(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Literal["liquid", "quiet"] = "liquid") -> Market:
     """The exchange's own market, driven by a fake clock."""
-    from nodes.exchange.market.flow import Flow
-    from nodes.exchange.market.instruments import spec
-    from nodes.exchange.market.market import Market as Book
-    from nodes.exchange.market.population import shape
-    from nodes.exchange.market.tape import Tape
+    from tickmesh.nodes.exchange.market.flow import Flow
+    from tickmesh.nodes.exchange.market.instruments import spec
+    from tickmesh.nodes.exchange.market.market import Market as Book
+    from tickmesh.nodes.exchange.market.population import shape
+    from tickmesh.nodes.exchange.market.tape import Tape
 
     start = 1_700_000_000_000
     book = Book(spec(symbol), 0, Tape())

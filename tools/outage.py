@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from tools.terminal import Failure, config, out
+from tickmesh.tools.terminal import Failure, config, out
 
 START_S = 20.0
 SETTLE_S = 5.0  # after the overload, before the market is judged as calm again
@@ -46,7 +46,7 @@ def _alone(folder: Path, calm_s: float, length_s: float, after_s: float) -> dict
     log = folder / "exchange.log"
     with log.open("wb") as file:
         child = subprocess.Popen(
-            [sys.executable, "-m", "nodes", "exchange"], cwd=folder, env=environment, stderr=file, stdout=file
+            [sys.executable, "-m", "tickmesh.nodes", "exchange"], cwd=folder, env=environment, stderr=file, stdout=file
         )
     try:
         where = folder / "run/exchange.json"

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.segments import LogError
-from storage.archive.file import ArchiveError
-from storage.archive.reader import ArchiveReader
-from storage.archive.rebuild import rebuild_day
-from tools import rebuild_raw
-from tools.terminal import Failure, Usage, err, out
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.segments import LogError
+from tickmesh.storage.archive.file import ArchiveError
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.archive.rebuild import rebuild_day
+from tickmesh.tools import rebuild_raw
+from tickmesh.tools.terminal import Failure, Usage, err, out
 
 SOURCES = ("events", "raw")
 

@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bus.config import Config
-from bus.schema import Kind
-from bus.segments import Batch
-from bus.wire import Event, decode, stamp_sent, stamp_sequenced
-from nodes import venues
-from nodes.feed.line_names import line_of
-from nodes.feed.rebuilding import rebuild_line
-from nodes.sequencer.arbiter import ARBITRATED, Arbiter
-from storage.archive.writer import ArchiveWriter
-from storage.query import reader
-from tools.terminal import Failure
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import Batch
+from tickmesh.bus.wire import Event, decode, stamp_sent, stamp_sequenced
+from tickmesh.nodes import venues
+from tickmesh.nodes.feed.line_names import line_of
+from tickmesh.nodes.feed.rebuilding import rebuild_line
+from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.query import reader
+from tickmesh.tools.terminal import Failure
 
 MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
 WANTED = (*MARKET, Kind.raw, Kind.run)

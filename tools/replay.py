@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bus.config import Config
-from bus.schema import DTYPES, Kind
-from bus.wire import HEADER_SIZE, Event, decode
-from nodes.executor import node as executor
-from nodes.model import node as model
-from tools import terminal
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.wire import HEADER_SIZE, Event, decode
+from tickmesh.nodes.executor import node as executor
+from tickmesh.nodes.model import node as model
+from tickmesh.tools import terminal
 
 SOURCES = ("all", "log", "archive")
 
@@ -164,11 +164,11 @@ def _plain(value: Any) -> Any:
 def source_events(config: Config, source: str) -> Iterable[Event]:
     """all: the archive, then the log; log: the log alone; archive: the archive alone."""
     if source == "log":
-        from bus.log import LogReader
+        from tickmesh.bus.log import LogReader
 
         return LogReader(config.log_dir).events()
-    from storage.archive import reader as archive
-    from storage.query import reader
+    from tickmesh.storage.archive import reader as archive
+    from tickmesh.storage.query import reader
 
     if source == "archive":
         return archive.ArchiveReader(config.archive_dir).events()
@@ -181,9 +181,9 @@ def replay(source: str = "all", batch: int = 4096) -> dict:
         raise terminal.Usage(f"{source!r} is no source of events; there are {', '.join(SOURCES)}")
     if batch < 1:
         raise terminal.Usage(f"a batch of {batch} events is impossible; 1 or more are")
-    from bus.segments import LogError
-    from storage.archive.file import ArchiveError
-    from storage.query.reader import ReadError
+    from tickmesh.bus.segments import LogError
+    from tickmesh.storage.archive.file import ArchiveError
+    from tickmesh.storage.query.reader import ReadError
 
     config = terminal.config()
     try:

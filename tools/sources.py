@@ -14,11 +14,11 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from bus.config import Config, ConfigError, load
-from bus.files import write_file
-from nodes.exchange.market.survey import Survey
-from nodes.exchange.server.files import Capture
-from tools.terminal import Failure, err
+from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.files import write_file
+from tickmesh.nodes.exchange.market.survey import Survey
+from tickmesh.nodes.exchange.server.files import Capture
+from tickmesh.tools.terminal import Failure, err
 
 ENDED = "ended"  # the exchange leaves this file in its folder when a replay has come to its end
 NAME_MAX = 40

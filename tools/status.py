@@ -5,22 +5,22 @@ from dataclasses import dataclass, field
 
 from rich.table import Table
 
-from bus.clock import follow, now_ns
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.schema import Kind
-from bus.segments import LogError
-from bus.space import PLENTY, Room, free_of, judge, short
-from bus.topics import TABLE, Lane
-from bus.wire import Event
-from nodes.feed.line_names import line_of
-from nodes.feed.standing import UNKNOWN
-from nodes.sentinel.restarts import Restarts
-from nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
-from storage.archive.reader import ArchiveError, read_watermark
-from storage.recent.lately import lately
-from tools.terminal import Failure, out
-from tools.topics import programs
+from tickmesh.bus.clock import follow, now_ns
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.space import PLENTY, Room, free_of, judge, short
+from tickmesh.bus.topics import TABLE, Lane
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.feed.line_names import line_of
+from tickmesh.nodes.feed.standing import UNKNOWN
+from tickmesh.nodes.sentinel.restarts import Restarts
+from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
+from tickmesh.storage.archive.reader import ArchiveError, read_watermark
+from tickmesh.storage.recent.lately import lately
+from tickmesh.tools.terminal import Failure, out
+from tickmesh.tools.topics import programs
 
 SECOND = 1_000_000_000
 WINDOW_S = 10  # rates and the freshest health are read from the log's last so many seconds

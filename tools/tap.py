@@ -12,20 +12,20 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from bus.clock import follow as of_the_log
-from bus.clock import now_ns
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.schema import DTYPES, Flag, Kind, Status
-from bus.segments import LogError
-from bus.sockets import Subscriber
-from bus.topics import lanes_of
-from bus.wire import Event
-from nodes.sentinel.supervisord import is_free
-from storage.archive.file import ArchiveError
-from storage.query import reader
-from tools import terminal
-from tools.topics import kinds_of, matches, place
+from tickmesh.bus.clock import follow as of_the_log
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DTYPES, Flag, Kind, Status
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.sockets import Subscriber
+from tickmesh.bus.topics import lanes_of
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.sentinel.supervisord import is_free
+from tickmesh.storage.archive.file import ArchiveError
+from tickmesh.storage.query import reader
+from tickmesh.tools import terminal
+from tickmesh.tools.topics import kinds_of, matches, place
 
 commands = terminal.app("Shows the mesh's events as they happen.", no_args_is_help=False)
 SECOND = 1_000_000_000

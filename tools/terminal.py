@@ -10,7 +10,7 @@ import msgspec
 import typer
 from rich.console import Console
 
-from bus.config import Config, ConfigError, load
+from tickmesh.bus.config import Config, ConfigError, load
 
 # The parser's own exception, wherever this version of typer keeps it.
 UsageError: Any = typer.BadParameter.__base__

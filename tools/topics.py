@@ -4,12 +4,12 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bus.clock import now_ns
-from bus.config import Config
-from bus.log import LogReader
-from bus.schema import Kind
-from bus.topics import TABLE, Lane
-from tools.terminal import Usage
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.topics import TABLE, Lane
+from tickmesh.tools.terminal import Usage
 
 UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")

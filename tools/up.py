@@ -18,17 +18,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bus.config import Config, find_root, load
-from bus.log import LogReader, Tail
-from bus.schema import Kind
-from bus.segments import LogError
-from bus.space import free_of, refusal
-from bus.wire import events
-from nodes.exchange.market.survey import Survey
-from nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
-from tools import sources
-from tools.status import read_window, unheard
-from tools.terminal import Failure, err, out
+from tickmesh.bus.config import Config, find_root, load
+from tickmesh.bus.log import LogReader, Tail
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.space import free_of, refusal
+from tickmesh.bus.wire import events
+from tickmesh.nodes.exchange.market.survey import Survey
+from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
+from tickmesh.tools import sources
+from tickmesh.tools.status import read_window, unheard
+from tickmesh.tools.terminal import Failure, err, out
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
 TRADING = (Kind.intent, Kind.fill)

@@ -5,11 +5,23 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 
-from bus.config import Config, load
-from tools.judge import archive, capture, checks, compare, coverage, eras, ledger, ledger_compare, log, overlays, recent
-from tools.judge.findings import Findings
-from tools.judge.known import Known
-from tools.terminal import Failure, out
+from tickmesh.bus.config import Config, load
+from tickmesh.tools.judge import (
+    archive,
+    capture,
+    checks,
+    compare,
+    coverage,
+    eras,
+    ledger,
+    ledger_compare,
+    log,
+    overlays,
+    recent,
+)
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.known import Known
+from tickmesh.tools.terminal import Failure, out
 
 INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 

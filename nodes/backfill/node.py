@@ -9,21 +9,21 @@ import contextlib
 import time
 from types import ModuleType
 
-from bus.clock import now_ns
-from bus.config import Config, ConfigError, Instrument
-from bus.process import Context
-from bus.schema import Kind
-from bus.sockets import OutboxFull
-from bus.topics import lanes_of
-from bus.wire import Event
-from nodes.backfill.plan import Effort, Plan
-from nodes.net.backoff import Backoff
-from nodes.net.budget import budget_of
-from nodes.net.endpoints import Hopping
-from nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
-from nodes.runner.step import history
-from nodes.venues import module
-from nodes.venues.parsing.dialect import FrameError, Unwell
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Config, ConfigError, Instrument
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.topics import lanes_of
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.backfill.plan import Effort, Plan
+from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.net.budget import budget_of
+from tickmesh.nodes.net.endpoints import Hopping
+from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from tickmesh.nodes.runner.step import history
+from tickmesh.nodes.venues import module
+from tickmesh.nodes.venues.parsing.dialect import FrameError, Unwell
 
 READS = (Kind.trade, Kind.gap, Kind.cursor)
 WRITES = (Kind.trade, Kind.gap)

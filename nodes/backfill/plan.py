@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 import msgpack
 import numpy as np
 
-from bus.schema import GAP, Flag, GapState, Kind, Reason
-from bus.wire import Event, encode
-from nodes.gaps.clipping import clip
-from nodes.gaps.gaps import Gap, Gaps
+from tickmesh.bus.schema import GAP, Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import Event, encode
+from tickmesh.nodes.gaps.clipping import clip
+from tickmesh.nodes.gaps.gaps import Gap, Gaps
 
 REPAIRED, RESET = int(Flag.REPAIRED), int(Flag.RESET)
 REFUSALS = 3  # the same refusal so often is an answer

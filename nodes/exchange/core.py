@@ -4,21 +4,21 @@ what has happened since, to be written and then told."""
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from bus.config import Config, Population
-from nodes.exchange.api.venue import Venue
-from nodes.exchange.market.derived import Derived
-from nodes.exchange.market.fees import SCHEDULES, Fees
-from nodes.exchange.market.flow import Flow
-from nodes.exchange.market.instruments import KNOWN, Spec, quantity_max, spec
-from nodes.exchange.market.market import Market
-from nodes.exchange.market.population import in_order, shape
-from nodes.exchange.market.queue import MODELS as QUEUES
-from nodes.exchange.market.replay import OWN_TRADES_FROM, RecordedMarket, Replay
-from nodes.exchange.market.survey import Survey, step
-from nodes.exchange.market.tape import Print, Tape
-from nodes.exchange.orders.desk import Desk
-from nodes.exchange.orders.orders import Line
-from nodes.exchange.protocol import UNIT, mantissa
+from tickmesh.bus.config import Config, Population
+from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.market.derived import Derived
+from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
+from tickmesh.nodes.exchange.market.flow import Flow
+from tickmesh.nodes.exchange.market.instruments import KNOWN, Spec, quantity_max, spec
+from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.population import in_order, shape
+from tickmesh.nodes.exchange.market.queue import MODELS as QUEUES
+from tickmesh.nodes.exchange.market.replay import OWN_TRADES_FROM, RecordedMarket, Replay
+from tickmesh.nodes.exchange.market.survey import Survey, step
+from tickmesh.nodes.exchange.market.tape import Print, Tape
+from tickmesh.nodes.exchange.orders.desk import Desk
+from tickmesh.nodes.exchange.orders.orders import Line
+from tickmesh.nodes.exchange.protocol import UNIT, mantissa
 
 RESERVED_IDS = 100_000  # update ids set aside in one write: what a kill may skip, never repeat
 

@@ -13,15 +13,15 @@ from typing import Any
 
 from aiohttp import web
 
-from bus.config import ConfigError
-from nodes.exchange.server.callers import guard
-from nodes.exchange.server.faults import plug, run_faults
-from nodes.exchange.server.files import State
-from nodes.exchange.server.pace import run_derived, run_market
-from nodes.exchange.server.rest import RestDoor
-from nodes.exchange.server.running import Running
-from nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketDoors, close, keep_alive, warn
-from nodes.exchange.server.tls import server_context
+from tickmesh.bus.config import ConfigError
+from tickmesh.nodes.exchange.server.callers import guard
+from tickmesh.nodes.exchange.server.faults import plug, run_faults
+from tickmesh.nodes.exchange.server.files import State
+from tickmesh.nodes.exchange.server.pace import run_derived, run_market
+from tickmesh.nodes.exchange.server.rest import RestDoor
+from tickmesh.nodes.exchange.server.running import Running
+from tickmesh.nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketDoors, close, keep_alive, warn
+from tickmesh.nodes.exchange.server.tls import server_context
 
 __all__ = ["HELP", "READS", "WRITES", "State", "run"]
 READS: tuple = ()
@@ -30,7 +30,7 @@ WRITES: tuple = ()
 HELP = """The local venue: a real exchange server on loopback that speaks the Binance spot dialect.
 
 Its address is in run/exchange.json ({"rest", "ws", "pid"}); [exchange] in mesh.toml sets port, seed, rates, keys, tls.
-docs/exchange.md teaches it; alone, in any folder:   touch mesh.toml; python -m nodes exchange
+docs/exchange.md teaches it; alone, in any folder:   touch mesh.toml; python -m tickmesh.nodes exchange
 
 REST     GET  /api/v3/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades,klines,avgPrice}
          GET  /api/v3/ticker/{24hr,price,bookTicker}

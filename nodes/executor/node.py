@@ -10,15 +10,15 @@ from pathlib import Path
 
 import msgspec
 
-from bus.config import Config
-from bus.schema import DTYPES, Action, Kind
-from bus.wire import HEADER_SIZE, Event, encode
-from nodes.executor import risk, styles
-from nodes.executor.orders import FINAL, Order
-from nodes.executor.risk import Refused, Rules
-from nodes.executor.sizes import Sizes
-from nodes.executor.state import State
-from nodes.executor.styles import Quote
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import DTYPES, Action, Kind
+from tickmesh.bus.wire import HEADER_SIZE, Event, encode
+from tickmesh.nodes.executor import risk, styles
+from tickmesh.nodes.executor.orders import FINAL, Order
+from tickmesh.nodes.executor.risk import Refused, Rules
+from tickmesh.nodes.executor.sizes import Sizes
+from tickmesh.nodes.executor.state import State
+from tickmesh.nodes.executor.styles import Quote
 
 READS = (
     Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run,

@@ -7,7 +7,7 @@ from the venue. An order that is not final, Unknown above all, counts as if it c
 
 import msgspec
 
-from bus.schema import Status, TimeInForce
+from tickmesh.bus.schema import Status, TimeInForce
 
 PENDING_NEW, NEW, PARTIALLY_FILLED, FILLED = 1, 2, 3, 4  # Status; plain integers compare faster
 PENDING_CANCEL, CANCELED, REJECTED, EXPIRED, UNKNOWN = 5, 6, 7, 8, 9

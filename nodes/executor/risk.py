@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from nodes.executor.orders import Order
-from nodes.executor.styles import Draft, Quote
+from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.styles import Draft, Quote
 
 SECOND = 1_000_000_000
 

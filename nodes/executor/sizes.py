@@ -5,8 +5,8 @@ Settings name an amount of the quote currency, so that they fit every instrument
 
 from decimal import Decimal
 
-from bus.config import Executor
-from nodes.executor.risk import Rules
+from tickmesh.bus.config import Executor
+from tickmesh.nodes.executor.risk import Rules
 
 LOTS_MAX = 1 << 60  # what an intent can say, with room for ten of them
 RAISED_MAX = 2  # an order is raised to the venue's least up to so many times what the settings say, and not made beyond

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from nodes.executor import orders, positions
-from nodes.executor.orders import Order
-from nodes.executor.positions import Position
-from nodes.executor.risk import Bucket, Rules
-from nodes.orders import fills
+from tickmesh.nodes.executor import orders, positions
+from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.positions import Position
+from tickmesh.nodes.executor.risk import Bucket, Rules
+from tickmesh.nodes.orders import fills
 
 # How many finished things are remembered, so that a late copy is known as one.
 CLOSED_ORDERS = 256

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from bus.schema import OrderType, TimeInForce
+from tickmesh.bus.schema import OrderType, TimeInForce
 
 Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
 

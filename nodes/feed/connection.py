@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 
-from bus.config import Instrument
-from nodes.feed.pacing import Conversation
-from nodes.feed.streams import Key, Source
-from nodes.net.backoff import Backoff
-from nodes.net.websocket import Connection
+from tickmesh.bus.config import Instrument
+from tickmesh.nodes.feed.pacing import Conversation
+from tickmesh.nodes.feed.streams import Key, Source
+from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.net.websocket import Connection
 
 
 class Patience:

@@ -1,7 +1,7 @@
 """The name of a line: which venue's it is, and which of them. `1` is line 1 of feed.venue, `kraken-1` line 1 of kraken."""
 
-from bus.config import Config, ConfigError
-from nodes.venues import MODULES
+from tickmesh.bus.config import Config, ConfigError
+from tickmesh.nodes.venues import MODULES
 
 NAME_BYTES_MAX = 16  # of a producer
 

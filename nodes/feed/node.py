@@ -13,26 +13,26 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
-from bus.clock import now_ns
-from bus.config import Instrument
-from bus.process import Context
-from bus.schema import Kind
-from bus.sockets import OutboxFull
-from bus.space import Room, Space, free_of, judge, short
-from bus.wire import encode
-from nodes import venues
-from nodes.feed.connection import Live
-from nodes.feed.freshness import Freshness
-from nodes.feed.line_names import line_of
-from nodes.feed.pacing import Conversation
-from nodes.feed.reception import Reception
-from nodes.feed.rest_requests import LineRequests
-from nodes.feed.streams import Key, Source, subject_of, topic_of
-from nodes.net import websocket
-from nodes.net.backoff import Backoff
-from nodes.net.budget import Attempts, budget_of
-from nodes.net.endpoints import Hopping
-from nodes.net.websocket import Disconnected, Oversize
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.space import Room, Space, free_of, judge, short
+from tickmesh.bus.wire import encode
+from tickmesh.nodes import venues
+from tickmesh.nodes.feed.connection import Live
+from tickmesh.nodes.feed.freshness import Freshness
+from tickmesh.nodes.feed.line_names import line_of
+from tickmesh.nodes.feed.pacing import Conversation
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.feed.rest_requests import LineRequests
+from tickmesh.nodes.feed.streams import Key, Source, subject_of, topic_of
+from tickmesh.nodes.net import websocket
+from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.net.budget import Attempts, budget_of
+from tickmesh.nodes.net.endpoints import Hopping
+from tickmesh.nodes.net.websocket import Disconnected, Oversize
 
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.raw)

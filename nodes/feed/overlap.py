@@ -10,7 +10,7 @@ What waits before that waits for `feed.overlap_s` at most (docs/decisions/waitin
 
 import struct
 
-from bus.schema import Flag, Kind
+from tickmesh.bus.schema import Flag, Kind
 
 HELD_MAX = 20_000  # events of a new connection that wait for the old one; beyond it the new one takes over
 SAID_MAX = 200_000  # ids remembered; beyond it they are forgotten, and what is said twice the sequencer knows as a duplicate

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Iterable
 
-from nodes.net.websocket import Connection, Disconnected
+from tickmesh.nodes.net.websocket import Connection, Disconnected
 
 # Venues count by their own seconds, and count the pongs that the connection sends by itself, too: stay below.
 ROOM = 1.25

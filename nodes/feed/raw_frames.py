@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from bus.schema import Kind
-from bus.wire import EVENT_SIZE_MAX, encode
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import EVENT_SIZE_MAX, encode
 
 MARGIN_BYTES = 4096  # of header, map and lengths of the frames
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from bus.config import Feed, Instrument
-from bus.wire import Event
-from nodes.feed.reception import Reception
-from nodes.feed.streams import Source, topic_of
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.feed.streams import Source, topic_of
 
 
 def rebuild_line(

@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-from bus.config import Feed, Instrument
-from bus.id_rules import rule
-from bus.schema import Flag, Kind
-from bus.wire import HEADER_SIZE, IDS_AT, set_flags
-from nodes.feed.overlap import FLAGS_AT, Overlap, ids
-from nodes.feed.raw_frames import raw_event
-from nodes.feed.streams import KEY_AT, KINDS, Key, Source, Stream, key_in, key_of, subject_of, topic_of
-from nodes.venues.parsing.dialect import FrameError, OddRows
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.id_rules import rule
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import HEADER_SIZE, IDS_AT, set_flags
+from tickmesh.nodes.feed.overlap import FLAGS_AT, Overlap, ids
+from tickmesh.nodes.feed.raw_frames import raw_event
+from tickmesh.nodes.feed.streams import KEY_AT, KINDS, Key, Source, Stream, key_in, key_of, subject_of, topic_of
+from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
 
 K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
 BEGINS = struct.pack("<qq", 1, 1)  # first_id and last_id of a definition that marks a connection

@@ -11,17 +11,17 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from bus.clock import now_ns
-from bus.config import Feed, Instrument
-from nodes.feed import venue_clock
-from nodes.feed.connection import Patience
-from nodes.feed.reception import Reception
-from nodes.feed.standing import UNKNOWN, Standings
-from nodes.net.backoff import Backoff
-from nodes.net.budget import Budget
-from nodes.net.endpoints import Hopping
-from nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
-from nodes.venues.parsing.dialect import Asked, FrameError, Request, Unknown, Unwell
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.nodes.feed import venue_clock
+from tickmesh.nodes.feed.connection import Patience
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.feed.standing import UNKNOWN, Standings
+from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.net.budget import Budget
+from tickmesh.nodes.net.endpoints import Hopping
+from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from tickmesh.nodes.venues.parsing.dialect import Asked, FrameError, Request, Unknown, Unwell
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again

@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-from bus.schema import Kind
-from nodes.feed.overlap import Overlap
+from tickmesh.bus.schema import Kind
+from tickmesh.nodes.feed.overlap import Overlap
 
 KINDS = (Kind.trade, Kind.quote, Kind.depth)
 # Kind and subject, at KEY_AT of an event: the key of its stream.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from bus.clock import elapsed_ns, now_ns
+from tickmesh.bus.clock import elapsed_ns, now_ns
 
 SAMPLES = 4
 MEASURE_S = 600.0  # clocks that nobody disciplines drift apart by 0.1 ms a second at most: 60 ms of the venue's 1,000

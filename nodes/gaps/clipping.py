@@ -4,8 +4,8 @@ import struct
 
 import numpy as np
 
-from bus.schema import DTYPES, Kind
-from bus.wire import HEADER_SIZE
+from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.wire import HEADER_SIZE
 
 _HEAD = struct.Struct("<II")  # size, count at 0
 _IDS = struct.Struct("<qq")  # first_id, last_id at 104

@@ -5,8 +5,8 @@ The sequencer keeps them to know a late event from a duplicate, backfill to know
 
 from bisect import bisect_left
 
-from bus.schema import GAP, Flag, GapState, Kind, Reason
-from bus.wire import Event
+from tickmesh.bus.schema import GAP, Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import Event
 
 Run = tuple[int, int]  # ids, inclusive
 

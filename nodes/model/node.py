@@ -9,10 +9,10 @@ from hashlib import sha256
 
 import numpy as np
 
-from bus.config import Config, ConfigError
-from bus.schema import DTYPES, GapState, Kind
-from bus.wire import HEADER_SIZE, Event, encode
-from nodes.models.interface import OUT, ROW, SAID_PER_EVENT
+from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.schema import DTYPES, GapState, Kind
+from tickmesh.bus.wire import HEADER_SIZE, Event, encode
+from tickmesh.nodes.models.interface import OUT, ROW, SAID_PER_EVENT
 
 READS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
 WRITES = (Kind.signal,)
@@ -60,7 +60,7 @@ class Step:
 
     def __init__(self, config: Config, instance: str):
         model = config.model(instance)
-        from nodes.models import cache, loading  # numba takes 0.4 s to import: only who computes pays for it
+        from tickmesh.nodes.models import cache, loading  # numba takes 0.4 s to import: only who computes pays for it
 
         cache.use(config)
         module = loading.load(model.kernel)

@@ -15,10 +15,10 @@ was smoothed.
 import numpy as np
 from numba import njit
 
-from bus.schema import Kind
-from nodes.models.decay import decay
-from nodes.models.interface import GAP, QUOTE, Parameter
-from nodes.models.speaking import SPEAKING, due
+from tickmesh.bus.schema import Kind
+from tickmesh.nodes.models.decay import decay
+from tickmesh.nodes.models.interface import GAP, QUOTE, Parameter
+from tickmesh.nodes.models.speaking import SPEAKING, due
 
 KINDS = (Kind.quote,)
 HORIZON_NS = 1_000_000_000

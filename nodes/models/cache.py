@@ -11,8 +11,8 @@ import platform
 import shutil
 from pathlib import Path
 
-from bus.config import Config
-from bus.schema import SCHEMA_HASH, Flag, Kind
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import SCHEMA_HASH, Flag, Kind
 
 KEEP_FOLDERS = 4  # of other sources or versions: going back and forth between two branches costs no compilation
 

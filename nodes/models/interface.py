@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bus.schema import Flag, Kind
+from tickmesh.bus.schema import Flag, Kind
 
 # Plain integers: numba freezes globals into the machine code, and the cache folder is keyed by them (cache.py).
 TRADE = int(Kind.trade)

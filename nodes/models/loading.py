@@ -8,8 +8,8 @@ from types import ModuleType
 
 import numpy as np
 
-from bus.config import ConfigError
-from nodes.models.interface import Parameter
+from tickmesh.bus.config import ConfigError
+from tickmesh.nodes.models.interface import Parameter
 
 
 def names() -> list[str]:
@@ -22,7 +22,7 @@ def load(name: str) -> ModuleType:
     """The module nodes/models/<name>.py; imports numba. Raises ConfigError when there is none."""
     if name not in names():
         raise ConfigError(f"kernel {name!r} is no file of nodes/models; there are {', '.join(names())}")
-    return importlib.import_module(f"nodes.models.{name}")
+    return importlib.import_module(f"tickmesh.nodes.models.{name}")
 
 
 def parameters(module: ModuleType, given: Mapping[str, float]) -> np.ndarray:

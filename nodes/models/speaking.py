@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from nodes.models.interface import Parameter
+from tickmesh.nodes.models.interface import Parameter
 
 SPEAKING = {
     "step": Parameter(0.2, 0.0, 2.0, "a value that moved so far since the last signal is said"),

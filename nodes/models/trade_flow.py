@@ -14,10 +14,10 @@ late to tell of now and are left out.
 import numpy as np
 from numba import njit
 
-from bus.schema import Kind
-from nodes.models.decay import decay
-from nodes.models.interface import GAP, QUOTE, REPAIRED, TRADE, Parameter
-from nodes.models.speaking import SPEAKING, due
+from tickmesh.bus.schema import Kind
+from tickmesh.nodes.models.decay import decay
+from tickmesh.nodes.models.interface import GAP, QUOTE, REPAIRED, TRADE, Parameter
+from tickmesh.nodes.models.speaking import SPEAKING, due
 
 KINDS = (Kind.trade, Kind.quote)
 HORIZON_NS = 1_000_000_000

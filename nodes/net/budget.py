@@ -5,8 +5,8 @@ import time
 from collections import deque
 from types import ModuleType
 
-from bus.config import Config
-from bus.config import Venue as Named
+from tickmesh.bus.config import Config
+from tickmesh.bus.config import Venue as Named
 
 MINUTE_S = 60.0
 

@@ -6,8 +6,8 @@ from types import ModuleType
 
 import msgspec
 
-from bus.config import Config
-from bus.config import Venue as Addresses
+from tickmesh.bus.config import Config
+from tickmesh.bus.config import Venue as Addresses
 
 LOOK_S = 0.05  # between two looks for a file that is not there yet
 LOCAL = "binance"  # the dialect that the local exchange speaks

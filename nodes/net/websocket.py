@@ -20,7 +20,7 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from bus.clock import now_ns
+from tickmesh.bus.clock import now_ns
 
 MESSAGE_BYTES_MAX = 8 << 20  # where a venue's adapter says no other: far above any message but a whole book
 HEAD_BYTES = 512  # that are kept of a message beyond the bound, to know what it was about

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from bus.config import Config, Recorder
+from tickmesh.bus.config import Config, Recorder
 
 DAY_S = 86_400
 LEAST_S = 60.0  # between two cuts for their age

@@ -6,17 +6,17 @@ import sys
 import time
 from collections.abc import Callable
 
-from bus.process import Context
-from bus.schema import Kind
-from bus.segments import LogError
-from bus.sockets import OutboxFull
-from bus.space import PLENTY, free_of
-from bus.wire import encode
-from nodes.runner.disk_space import Alert, Watch
-from storage.archive.merge import Interrupted, Stop
-from storage.archive.prune import prunable, prune
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.space import PLENTY, free_of
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.runner.disk_space import Alert, Watch
+from tickmesh.storage.archive.merge import Interrupted, Stop
+from tickmesh.storage.archive.prune import prunable, prune
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
 
 SEAL_LOOK_S = 10.0  # how often it is asked whether a day is over
 RETRY_S = 30.0  # after a seal or a prune that failed

@@ -12,23 +12,23 @@ import time
 
 import numpy as np
 
-from bus.clock import now_ns
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import WATERMARK, Kind
-from bus.segments import LogError, LogReleased, release, used_bytes
-from bus.sockets import OutboxFull
-from bus.wire import Event, encode
-from nodes.recorder.cutting import Waiting, due, files_expected
-from nodes.recorder.days import Days, keep_days, keep_space
-from nodes.runner.disk_space import Alert
-from storage.archive.catalog import DAY_NS
-from storage.archive.file import ArchiveError, ArchiveFull
-from storage.archive.merge import Interrupted, Stop
-from storage.archive.writer import ArchiveWriter
-from storage.query import coverage
-from storage.recent.environment import RecentError
-from storage.recent.store import RecentFull, RecentWriter
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import WATERMARK, Kind
+from tickmesh.bus.segments import LogError, LogReleased, release, used_bytes
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.wire import Event, encode
+from tickmesh.nodes.recorder.cutting import Waiting, due, files_expected
+from tickmesh.nodes.recorder.days import Days, keep_days, keep_space
+from tickmesh.nodes.runner.disk_space import Alert
+from tickmesh.storage.archive.catalog import DAY_NS
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFull
+from tickmesh.storage.archive.merge import Interrupted, Stop
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.query import coverage
+from tickmesh.storage.recent.environment import RecentError
+from tickmesh.storage.recent.store import RecentFull, RecentWriter
 
 READS: tuple[Kind, ...] = tuple(Kind)
 WRITES = (Kind.watermark, Kind.coverage)

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from bus.config import Disk
-from bus.space import Free, Room, Space, judge, short
+from tickmesh.bus.config import Disk
+from tickmesh.bus.space import Free, Room, Space, judge, short
 
 LEVELS = {Space.enough: "info", Space.low: "warning", Space.critical: "critical"}
 KEPT = {

@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
-from bus.clock import now_ns
-from bus.config import Config
-from bus.intake import Cursor
-from bus.log_writer import LogWriter
-from bus.process import Context
-from bus.schema import Kind
-from bus.sockets import OutboxFull, producer_bytes
-from bus.topics import LANE_OF_KIND, Lane, lanes_of
-from bus.wire import Event, decode, stamp_sent
-from nodes.runner.step import StepRunner, history
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Config
+from tickmesh.bus.intake import Cursor
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.sockets import OutboxFull, producer_bytes
+from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
+from tickmesh.bus.wire import Event, decode, stamp_sent
+from tickmesh.nodes.runner.step import StepRunner, history
 
 Fail = Callable[[BaseException], None]
 QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from bus.clock import now_ns
-from bus.config import Config
-from bus.log import LogReader
-from bus.process import Checkpoint, Context
-from bus.segments import LogReleased
-from bus.sockets import OutboxFull
-from bus.topics import LANE_OF_KIND, lanes_of
-from bus.wire import Event, stamp_received
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Checkpoint, Context
+from tickmesh.bus.segments import LogReleased
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.topics import LANE_OF_KIND, lanes_of
+from tickmesh.bus.wire import Event, stamp_received
 
 _K = struct.Struct("<I")
 _CAUSE = struct.Struct("<Q")
@@ -149,7 +149,7 @@ def history(config: Config, after: int, lanes: Iterable[Any], until: int | None 
             yield chunk
             after = chunk[-1].seq
     except LogReleased:  # also in the middle, when the recorder releases what is being read
-        from storage.query import reader  # heavy, and rarely needed
+        from tickmesh.storage.query import reader  # heavy, and rarely needed
 
         yield from _chunks(reader.events(config, after, until), wanted)
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from bus.config import Sentinel
-from bus.schema import Kind
-from bus.wire import Event
+from tickmesh.bus.config import Sentinel
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import Event
 
 SECOND = 1_000_000_000
 PAUSE_NS = 3 * SECOND  # without an event: the log stood still, and nobody is late for it

@@ -8,9 +8,9 @@ deadline after the log has stood still.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from bus.config import Sentinel
-from bus.wire import Event
-from nodes.sentinel.heard import PAUSE_NS, RECORDER, SECOND, SEQUENCER, Heard, Life, LineShare, is_feed
+from tickmesh.bus.config import Sentinel
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.sentinel.heard import PAUSE_NS, RECORDER, SECOND, SEQUENCER, Heard, Life, LineShare, is_feed
 
 START_S = 120.0  # a process that is not ready by then is told of; one that waits for its venue helps no one by a restart
 SEQUENCER_START_S = 30.0  # and the sequencer, which nothing has to wait for, begins again

@@ -15,21 +15,21 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from bus import clock
-from bus.config import Config
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import Kind
-from bus.sockets import OutboxFull
-from bus.space import free_of
-from bus.wire import encode
-from nodes.recorder.cutting import files_expected, interval_s
-from nodes.sentinel.deaths import Budget, CrashLoops, came_to_an_end, left_alone
-from nodes.sentinel.judge import Judge, Process, Verdict
-from nodes.sentinel.processes import Watch, age_ns, holds
-from nodes.sentinel.restarts import HOUR_NS, Decision, Restarts
-from nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
-from storage.recent.lately import lately
+from tickmesh.bus import clock
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.space import free_of
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.recorder.cutting import files_expected, interval_s
+from tickmesh.nodes.sentinel.deaths import Budget, CrashLoops, came_to_an_end, left_alone
+from tickmesh.nodes.sentinel.judge import Judge, Process, Verdict
+from tickmesh.nodes.sentinel.processes import Watch, age_ns, holds
+from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts
+from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
+from tickmesh.storage.recent.lately import lately
 
 READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert)
 WRITES = (Kind.health, Kind.alert)

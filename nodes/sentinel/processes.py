@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import psutil
 
-from bus.clock import machine_elapsed_ns
+from tickmesh.bus.clock import machine_elapsed_ns
 
 SECOND = 10**9
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from bus.config import Sentinel
-from bus.schema import Kind
-from bus.wire import Event
-from nodes.sentinel.heard import SECOND, is_feed, venue_of
-from nodes.sentinel.judge import Process, Verdict
+from tickmesh.bus.config import Sentinel
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.sentinel.heard import SECOND, is_feed, venue_of
+from tickmesh.nodes.sentinel.judge import Process, Verdict
 
 HOUR_NS = 3600 * SECOND
 RESTART = "restart"  # the `action` of an alert that tells of one

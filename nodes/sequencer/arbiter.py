@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from bus.schema import GAP, GapState, Kind, Reason
-from bus.wire import encode, set_flags
-from nodes.gaps import clipping
-from nodes.gaps.gaps import Gap, Run
-from nodes.sequencer import doubts, exclusive, line_quality
-from nodes.sequencer.stream import CONFIRM, DISORDER, REPAIRED, RESET, SNAPSHOT, Offer, Stream, key_of, offer_of
+from tickmesh.bus.schema import GAP, GapState, Kind, Reason
+from tickmesh.bus.wire import encode, set_flags
+from tickmesh.nodes.gaps import clipping
+from tickmesh.nodes.gaps.gaps import Gap, Run
+from tickmesh.nodes.sequencer import doubts, exclusive, line_quality
+from tickmesh.nodes.sequencer.offer import REPAIRED, RESET, SNAPSHOT, Offer, key_of, offer_of
+from tickmesh.nodes.sequencer.stream import CONFIRM, DISORDER, Stream
 
 ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
 MISSING_MAX = 1000  # open gaps remembered per stream; the oldest beyond them is declared unrecoverable

@@ -1,7 +1,7 @@
 """What is said of the clock's corrections (docs/decisions/time.md). No I/O."""
 
-from bus.clock import SECOND, SLEW_DIVISOR, Correction
-from nodes.sequencer.cursors import NAME
+from tickmesh.bus.clock import SECOND, SLEW_DIVISOR, Correction
+from tickmesh.nodes.sequencer.cursors import NAME
 
 PACE = f"{100 // SLEW_DIVISOR} %"
 

@@ -8,13 +8,13 @@ from collections.abc import Iterable
 import msgpack
 import numpy as np
 
-from bus.intake import Cursor
-from bus.schema import CURSOR, Kind
-from bus.sockets import LANES
-from bus.topics import LANE_OF_KIND
-from bus.wire import Event
-from nodes.sequencer.arbiter import Arbiter
-from nodes.sequencer.recovery import observe
+from tickmesh.bus.intake import Cursor
+from tickmesh.bus.schema import CURSOR, Kind
+from tickmesh.bus.sockets import LANES
+from tickmesh.bus.topics import LANE_OF_KIND
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.sequencer.arbiter import Arbiter
+from tickmesh.nodes.sequencer.recovery import observe
 
 NAME = "sequencer"
 

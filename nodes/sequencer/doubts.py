@@ -13,12 +13,9 @@ Runs are not in the log: the cursors of their producers stay before them, and a 
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import TYPE_CHECKING
 
-from bus.wire import HEADER_SIZE
-
-if TYPE_CHECKING:
-    from nodes.sequencer.stream import Offer
+from tickmesh.bus.wire import HEADER_SIZE
+from tickmesh.nodes.sequencer.offer import Offer
 
 # In holds (`log.hold_ms`, 1 s): for so long nobody says a higher id, and the lower ones go on.
 OTHER_HOLDS = 3  # lines that did not say the absurd id themselves
@@ -48,7 +45,7 @@ class Run:
         self.begun = self.newest = begun
         self.newer = True  # all of them later, by the venue's time, than what is known
 
-    def add(self, one: "Offer", now: int, known_ns: int) -> None:
+    def add(self, one: Offer, now: int, known_ns: int) -> None:
         self.offers.append(one)
         self.newest = now
         if not one.snapshot:
@@ -76,19 +73,19 @@ class Doubts:
         for run in self.runs.values():
             run.begun = now
 
-    def lower_again(self, one: "Offer", at: int) -> bool:
+    def lower_again(self, one: Offer, at: int) -> bool:
         """Whether the line goes below a run that is later than all that was known, and is later still: that run was an era."""
         run = self.runs.get(one.line)
         if run is None or run.at != at or one.snapshot or not run.newer or run.count < RUN_MIN:
             return False
         return one.last_id < run.offers[0].last_id and one.venue_ns > run.offers[-1].venue_ns > 0
 
-    def older(self, one: "Offer", known_ns: int) -> bool:
+    def older(self, one: Offer, known_ns: int) -> bool:
         """Whether the line's run is later than all that was known, and this one is not: it is no part of the run."""
         run = self.runs.get(one.line)
         return run is not None and not one.snapshot and run.newer and run.count > 0 and 0 < one.venue_ns <= known_ns
 
-    def ended(self, one: "Offer", at: int, known_ns: int) -> list["Offer"]:
+    def ended(self, one: Offer, at: int, known_ns: int) -> list[Offer]:
         """Events of the line's run that ends because this one lies below it, or is the first that is later than all that was
         known, or the stream has gone on."""
         run = self.runs.get(one.line)
@@ -97,18 +94,18 @@ class Doubts:
         goes_on = one.snapshot or (one.last_id >= run.offers[0].last_id and (run.newer or not one.venue_ns > known_ns > 0))
         return [] if run.at == at and goes_on else self.runs.pop(one.line).offers
 
-    def astray(self, one: "Offer") -> bool:
+    def astray(self, one: Offer) -> bool:
         """Whether it was overtaken within the line's run, or is a copy of something in it: it does not go on from it."""
         run = self.runs.get(one.line)
         return run is not None and not one.snapshot and one.last_id <= run.offers[-1].last_id
 
-    def same(self, one: "Offer") -> bool | None:
+    def same(self, one: Offer) -> bool | None:
         """Whether the line's run has just this; False: its ids, with something else in them; None: it has not."""
         run = self.runs.get(one.line)
         found = [other for other in run.offers if other.last_id == one.last_id] if run is not None else []
         return any(other.event[HEADER_SIZE:] == one.event[HEADER_SIZE:] for other in found) if found else None
 
-    def add(self, one: "Offer", at: int, now: int, known_ns: int) -> None:
+    def add(self, one: Offer, at: int, now: int, known_ns: int) -> None:
         run = self.runs.get(one.line)
         if run is None:
             run = self.runs[one.line] = Run(at, now)
@@ -123,7 +120,7 @@ class Doubts:
         ]  # fmt: skip
         return min(alike, key=lambda name: (self.runs[name].offers[0].last_id, name), default=line)
 
-    def take_all(self) -> Iterator["Offer"]:
+    def take_all(self) -> Iterator[Offer]:
         """Every event of every run, each line's in order; there are no runs afterwards."""
         runs, self.runs = self.runs, {}
         for _, run in sorted(runs.items()):

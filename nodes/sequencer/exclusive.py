@@ -2,8 +2,9 @@
 
 from enum import Enum
 
-from bus.schema import Kind
-from nodes.sequencer.stream import Offer, Stream
+from tickmesh.bus.schema import Kind
+from tickmesh.nodes.sequencer.offer import Offer
+from tickmesh.nodes.sequencer.stream import Stream
 
 AWAY_HOLDS = 3  # after so many holds without the line, another is taken even if its clock-made ids are lower
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from bus.schema import LINE
+from tickmesh.bus.schema import LINE
 
 SLOTS = 2048  # a power of two; two seconds of a thousand events
 SAMPLES = 1024  # leads and lags kept of an interval: the newest

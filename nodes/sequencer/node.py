@@ -13,19 +13,19 @@ from collections.abc import Awaitable, Callable
 
 import numpy as np
 
-from bus.clock import ClockWriter, Correction
-from bus.config import Config
-from bus.intake import Intake, Taken
-from bus.log import LogReader
-from bus.log_writer import LogWriter
-from bus.process import Context
-from bus.schema import CLOCK, Kind
-from bus.segments import LogError, LogFull, read_preamble, segments
-from bus.sockets import Publisher
-from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes.sequencer.arbiter import ARBITRATED, MISSING_MAX, Arbiter
-from nodes.sequencer.corrections import alert
-from nodes.sequencer.cursors import NAME, Position
+from tickmesh.bus.clock import ClockWriter, Correction
+from tickmesh.bus.config import Config
+from tickmesh.bus.intake import Intake, Taken
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import CLOCK, Kind
+from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
+from tickmesh.bus.sockets import Publisher
+from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.sequencer.arbiter import ARBITRATED, MISSING_MAX, Arbiter
+from tickmesh.nodes.sequencer.corrections import alert
+from tickmesh.nodes.sequencer.cursors import NAME, Position
 
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.gap, Kind.clock, Kind.cursor, Kind.line)

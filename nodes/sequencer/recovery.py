@@ -1,9 +1,10 @@
 """What arbitration knew, found again in the log: each event changes its state as saying it did. No I/O."""
 
-from bus.schema import Flag, GapState, Kind, Reason
-from bus.wire import Event
-from nodes.sequencer.arbiter import ARBITRATED, Arbiter
-from nodes.sequencer.stream import Offer, Stream
+from tickmesh.bus.schema import Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
+from tickmesh.nodes.sequencer.offer import Offer
+from tickmesh.nodes.sequencer.stream import Stream
 
 
 def observe(arbiter: Arbiter, event: Event) -> None:

@@ -1,21 +1,17 @@
 """One stream as arbitration knows it: how far it is, which lines count, what waits. No I/O."""
 
-import struct
 from collections import deque
-from typing import NamedTuple
 
-from bus.id_rules import rule, shared_ids
-from bus.schema import Flag, Kind
-from bus.topics import topic
-from bus.wire import HEADER_SIZE
-from nodes.gaps.gaps import Gaps
-from nodes.sequencer.doubts import Doubts
-from nodes.sequencer.line_quality import Lines
-from nodes.sequencer.taken import Taken
-from nodes.sequencer.unsynced import Unsynced
+from tickmesh.bus.id_rules import rule, shared_ids
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.topics import topic
+from tickmesh.nodes.gaps.gaps import Gaps
+from tickmesh.nodes.sequencer.doubts import Doubts
+from tickmesh.nodes.sequencer.line_quality import Lines
+from tickmesh.nodes.sequencer.offer import SNAPSHOT, UNSYNCED, Key, Offer, key_of
+from tickmesh.nodes.sequencer.taken import Taken
+from tickmesh.nodes.sequencer.unsynced import Unsynced
 
-# Plain integers: an IntFlag's & costs as much as the rest of a decision.
-SNAPSHOT, REPAIRED, RESET, UNSYNCED = int(Flag.SNAPSHOT), int(Flag.REPAIRED), int(Flag.RESET), int(Flag.UNSYNCED)
 MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per stream
 JUMP = 100_000  # ids: a smaller step is in proportion for any stream
 DISORDER = 1000  # trades, whose ids are counted one by one: so much is in proportion, and what lies so near below is late
@@ -25,37 +21,6 @@ CONFIRM = 3  # events of its line, each near and above, that confirm an id out o
 HOLES_MAX = 16
 RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
 FADE = 8  # the widest fades by 2^-FADE with every event
-_IDS = struct.Struct("<qqqq")  # first_id, last_id, venue_ns, recv_ns at 104 of an event
-
-
-class Offer(NamedTuple):
-    """One event of one line, with what arbitration needs of its header."""
-
-    line: str
-    number: int  # of the line's own events
-    first_id: int
-    last_id: int
-    flags: int
-    venue_ns: int
-    recv_ns: int
-    event: bytearray
-    behind: bool = False  # its own line has said higher ids before
-
-    @property
-    def snapshot(self) -> bool:
-        return self.flags & SNAPSHOT != 0
-
-
-def offer_of(line: str, number: int, event: bytearray) -> Offer:
-    first_id, last_id, venue_ns, recv_ns = _IDS.unpack_from(event, 104)
-    return Offer(line, number, first_id, last_id, event[10], venue_ns, recv_ns, event)
-
-
-Key = tuple[int, int, bytes]  # what two lines' copies of an event have in common: ids, and how its first record begins
-
-
-def key_of(first_id: int, last_id: int, event: bytearray | memoryview) -> Key:
-    return first_id, last_id, bytes(event[HEADER_SIZE : HEADER_SIZE + 40])
 
 
 class Stream:

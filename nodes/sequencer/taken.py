@@ -5,7 +5,7 @@ The same ids with something else in them are no copy: a venue or a line contradi
 
 from zlib import crc32
 
-from bus.wire import HEADER_SIZE
+from tickmesh.bus.wire import HEADER_SIZE
 
 SIZE = 1024  # events; a power of two
 SAID = HEADER_SIZE + 40  # so far into an event what it says is compared, and its length

@@ -8,8 +8,8 @@ comes after it.
 import struct
 from collections import deque
 
-from bus.wire import HEADER_SIZE, IDS_AT
-from nodes.venues.books.levels import Levels
+from tickmesh.bus.wire import HEADER_SIZE, IDS_AT
+from tickmesh.nodes.venues.books.levels import Levels
 
 EVENTS_MAX = 20_000  # over half an hour at one per 100 ms: a snapshot that is older than that is fetched anew
 BYTES_MAX = 4 << 20  # of one stream; a sequencer with a hundred books without a snapshot stays below half a gigabyte

@@ -9,11 +9,11 @@ from collections.abc import Iterable
 import msgspec
 import numpy as np
 
-from bus.clock import STEP_NS
-from bus.schema import DTYPES, Action, Kind, Status
-from bus.wire import Event, decode, encode
-from nodes.orders import fills
-from nodes.venues.binance_orders import Fill, Report, values
+from tickmesh.bus.clock import STEP_NS
+from tickmesh.bus.schema import DTYPES, Action, Kind, Status
+from tickmesh.bus.wire import Event, decode, encode
+from tickmesh.nodes.orders import fills
+from tickmesh.nodes.venues.binance_orders import Fill, Report, values
 
 FINAL = frozenset({Status.Filled, Status.Canceled, Status.Rejected, Status.Expired})
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late

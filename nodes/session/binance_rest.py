@@ -1,13 +1,13 @@
 """Signed questions about one Binance spot account over REST. "Trading endpoints", "Account endpoints" of the API pages."""
 
-from bus.config import Instrument
-from nodes.feed.venue_clock import VenueTime
-from nodes.net.endpoints import Endpoints
-from nodes.net.rest import Rest, RestError, RestUnreachable
-from nodes.venues import binance
-from nodes.venues import binance_orders as venue
-from nodes.venues.binance_orders import Fill, Report
-from nodes.venues.parsing.dialect import FrameError
+from tickmesh.bus.config import Instrument
+from tickmesh.nodes.feed.venue_clock import VenueTime
+from tickmesh.nodes.net.endpoints import Endpoints
+from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable
+from tickmesh.nodes.venues import binance
+from tickmesh.nodes.venues import binance_orders as venue
+from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.venues.parsing.dialect import FrameError
 
 TRADES_PAGE = 1000  # the venue's largest page
 

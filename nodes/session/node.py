@@ -16,27 +16,27 @@ from typing import Any
 
 import msgspec
 
-from bus.clock import now_ns
-from bus.log import LogReader
-from bus.process import Context, NodeFault
-from bus.schema import Action, Kind, Status
-from bus.segments import LogReleased, segments
-from bus.sockets import OutboxFull
-from bus.topics import lanes_of
-from bus.wire import Event, decode
-from nodes.feed.venue_clock import VenueTime
-from nodes.net import endpoints, websocket
-from nodes.net.backoff import Backoff
-from nodes.net.rest import RestError, RestUnreachable
-from nodes.runner.step import history
-from nodes.session.account import Account, Order
-from nodes.session.binance_rest import BinanceAccount
-from nodes.session.reconciliation import Reconciler
-from nodes.session.requests import Asked, OrderRequests
-from nodes.venues import binance_orders as venue
-from nodes.venues.binance_orders import Report
-from nodes.venues.parsing.decimals import DecimalError
-from nodes.venues.private import read_private
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context, NodeFault
+from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.segments import LogReleased, segments
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.topics import lanes_of
+from tickmesh.bus.wire import Event, decode
+from tickmesh.nodes.feed.venue_clock import VenueTime
+from tickmesh.nodes.net import endpoints, websocket
+from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.net.rest import RestError, RestUnreachable
+from tickmesh.nodes.runner.step import history
+from tickmesh.nodes.session.account import Account, Order
+from tickmesh.nodes.session.binance_rest import BinanceAccount
+from tickmesh.nodes.session.reconciliation import Reconciler
+from tickmesh.nodes.session.requests import Asked, OrderRequests
+from tickmesh.nodes.venues import binance_orders as venue
+from tickmesh.nodes.venues.binance_orders import Report
+from tickmesh.nodes.venues.parsing.decimals import DecimalError
+from tickmesh.nodes.venues.private import read_private
 
 READS = (Kind.intent, Kind.update, Kind.fill, Kind.run, Kind.clock)
 WRITES = (Kind.update, Kind.fill, Kind.balance)

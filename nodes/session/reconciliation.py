@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping
 
-from bus.clock import now_ns
-from bus.config import Instrument
-from bus.schema import Status
-from nodes.net.rest import RestError
-from nodes.session.account import Account, Order
-from nodes.session.binance_rest import BinanceAccount
-from nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
-from nodes.venues.private import balance_event
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import Status
+from tickmesh.nodes.net.rest import RestError
+from tickmesh.nodes.session.account import Account, Order
+from tickmesh.nodes.session.binance_rest import BinanceAccount
+from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
+from tickmesh.nodes.venues.private import balance_event
 
 
 class Reconciler:

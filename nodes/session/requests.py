@@ -3,9 +3,9 @@
 import time
 from dataclasses import dataclass
 
-from nodes.feed.venue_clock import VenueTime
-from nodes.net.websocket import Connection, Disconnected
-from nodes.venues import binance_orders as venue
+from tickmesh.nodes.feed.venue_clock import VenueTime
+from tickmesh.nodes.net.websocket import Connection, Disconnected
+from tickmesh.nodes.venues import binance_orders as venue
 
 
 @dataclass

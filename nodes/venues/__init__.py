@@ -17,4 +17,4 @@ def module(venue: str) -> ModuleType:
     """The adapter of a venue. Raises KeyError with the venues there are."""
     if venue not in MODULES:
         raise KeyError(f"no adapter for venue {venue!r}; there are {', '.join(sorted(MODULES))} (docs/new-venue.md)")
-    return importlib.import_module(f"nodes.venues.{MODULES[venue]}")
+    return importlib.import_module(f"tickmesh.nodes.venues.{MODULES[venue]}")

@@ -11,16 +11,26 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from bus.config import Feed, Instrument
-from bus.schema import DTYPES, Flag, Kind
-from bus.wire import encode
-from nodes.venues import binance_streams
-from nodes.venues.binance_streams import to_ns as to_ns
-from nodes.venues.books.booksync import BookSync
-from nodes.venues.parsing import writer
-from nodes.venues.parsing.decimals import mantissa
-from nodes.venues.parsing.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, batched
-from nodes.venues.parsing.writer import Writer
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.venues import binance_streams
+from tickmesh.nodes.venues.binance_streams import to_ns as to_ns
+from tickmesh.nodes.venues.books.booksync import BookSync
+from tickmesh.nodes.venues.parsing import writer
+from tickmesh.nodes.venues.parsing.decimals import mantissa
+from tickmesh.nodes.venues.parsing.dialect import (
+    UNREADABLE,
+    Asked,
+    Control,
+    FrameError,
+    OddRows,
+    Request,
+    Routes,
+    Unknown,
+    batched,
+)
+from tickmesh.nodes.venues.parsing.writer import Writer
 
 VENUE = "binance"
 WS = ("wss://stream.binance.com:9443", "wss://stream.binance.com:443", "wss://data-stream.binance.vision")

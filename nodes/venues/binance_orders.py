@@ -15,10 +15,10 @@ from urllib.parse import urlencode
 import msgspec
 import numpy as np
 
-from bus.config import Instrument
-from bus.schema import Action, OrderType, Status, TimeInForce
-from nodes.venues.binance import to_ns
-from nodes.venues.parsing.decimals import DecimalError, mantissa, text
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import Action, OrderType, Status, TimeInForce
+from tickmesh.nodes.venues.binance import to_ns
+from tickmesh.nodes.venues.parsing.decimals import DecimalError, mantissa, text
 
 WS_PATH = "/ws-api/v3"
 FEE_EXPONENT = -8  # of fees and balances, whatever the asset

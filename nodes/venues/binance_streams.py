@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from bus.config import Instrument
-from nodes.venues.books.levels import EMPTY_CHANGE
-from nodes.venues.parsing.decimals import DecimalError
-from nodes.venues.parsing.times import held, moment
-from nodes.venues.parsing.writer import Writer, told
+from tickmesh.bus.config import Instrument
+from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
+from tickmesh.nodes.venues.parsing.decimals import DecimalError
+from tickmesh.nodes.venues.parsing.times import held, moment
+from tickmesh.nodes.venues.parsing.writer import Writer, told
 
 # A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
 MILLISECONDS_BELOW = 100_000_000_000_000

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from bus.config import Feed, Instrument
-from bus.schema import Flag
-from nodes.venues import binance, binance_streams
-from nodes.venues.binance_streams import to_ns
-from nodes.venues.books.booksync import BookSync
-from nodes.venues.parsing import writer
-from nodes.venues.parsing.dialect import UNREADABLE, Asked, FrameError, Request, Routes, Unknown, Unwell
-from nodes.venues.parsing.writer import Writer
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import Flag
+from tickmesh.nodes.venues import binance, binance_streams
+from tickmesh.nodes.venues.binance_streams import to_ns
+from tickmesh.nodes.venues.books.booksync import BookSync
+from tickmesh.nodes.venues.parsing import writer
+from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, Asked, FrameError, Request, Routes, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.writer import Writer
 
 VENUE = "binance_usdm"
 WS = ("wss://fstream.binance.com",)

@@ -12,15 +12,25 @@ from urllib.parse import quote
 
 import msgspec
 
-from bus.config import Feed, Instrument
-from bus.schema import Flag
-from nodes.venues.books.levels import EMPTY_CHANGE
-from nodes.venues.books.streamed import StreamedBook
-from nodes.venues.parsing import writer
-from nodes.venues.parsing.decimals import DecimalError
-from nodes.venues.parsing.dialect import UNREADABLE, Asked, Control, FrameError, OddRows, Request, Routes, Unknown, Unwell
-from nodes.venues.parsing.times import moment, rfc3339_ns
-from nodes.venues.parsing.writer import Writer, book_named
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import Flag
+from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
+from tickmesh.nodes.venues.books.streamed import StreamedBook
+from tickmesh.nodes.venues.parsing import writer
+from tickmesh.nodes.venues.parsing.decimals import DecimalError
+from tickmesh.nodes.venues.parsing.dialect import (
+    UNREADABLE,
+    Asked,
+    Control,
+    FrameError,
+    OddRows,
+    Request,
+    Routes,
+    Unknown,
+    Unwell,
+)
+from tickmesh.nodes.venues.parsing.times import moment, rfc3339_ns
+from tickmesh.nodes.venues.parsing.writer import Writer, book_named
 
 VENUE = "coinbase"
 WS = ("wss://ws-feed.exchange.coinbase.com",)

@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from bus.config import Feed, Instrument
-from bus.wire import stamp_checksum
-from nodes.venues import kraken
-from nodes.venues.books.checked import CheckedBook, crc
-from nodes.venues.parsing import writer
-from nodes.venues.parsing.decimals import DecimalError, integer
-from nodes.venues.parsing.dialect import UNREADABLE, Control, FrameError, OddRows, Routes
-from nodes.venues.parsing.times import moment, seconds_ns
-from nodes.venues.parsing.writer import Writer, book_named
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.wire import stamp_checksum
+from tickmesh.nodes.venues import kraken
+from tickmesh.nodes.venues.books.checked import CheckedBook, crc
+from tickmesh.nodes.venues.parsing import writer
+from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer
+from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, Control, FrameError, OddRows, Routes
+from tickmesh.nodes.venues.parsing.times import moment, seconds_ns
+from tickmesh.nodes.venues.parsing.writer import Writer, book_named
 
 VENUE = "kraken_v1"
 WS = kraken.WS

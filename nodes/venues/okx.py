@@ -12,15 +12,15 @@ from functools import lru_cache
 
 import msgspec
 
-from bus.config import Feed, Instrument
-from bus.schema import Flag
-from bus.wire import stamp_checksum
-from nodes.venues.books.chained import ChainedBook
-from nodes.venues.books.checked import crc
-from nodes.venues.books.levels import Levels
-from nodes.venues.parsing import writer
-from nodes.venues.parsing.decimals import DecimalError, integer, text
-from nodes.venues.parsing.dialect import (
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import Flag
+from tickmesh.bus.wire import stamp_checksum
+from tickmesh.nodes.venues.books.chained import ChainedBook
+from tickmesh.nodes.venues.books.checked import crc
+from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.parsing import writer
+from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer, text
+from tickmesh.nodes.venues.parsing.dialect import (
     UNREADABLE,
     Asked,
     Control,
@@ -32,8 +32,8 @@ from nodes.venues.parsing.dialect import (
     Unwell,
     batched,
 )
-from nodes.venues.parsing.times import milliseconds_ns, moment
-from nodes.venues.parsing.writer import Writer, book_named
+from tickmesh.nodes.venues.parsing.times import milliseconds_ns, moment
+from tickmesh.nodes.venues.parsing.writer import Writer, book_named
 
 VENUE = "okx"
 WS = ("wss://ws.okx.com:443",)

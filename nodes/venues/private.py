@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from bus.config import Instrument
-from bus.schema import DTYPES, Kind
-from bus.wire import encode
-from nodes.venues import binance_orders as venue
-from nodes.venues.binance import to_ns
-from nodes.venues.binance_orders import FEE_EXPONENT, Report
-from nodes.venues.parsing.decimals import mantissa
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.venues import binance_orders as venue
+from tickmesh.nodes.venues.binance import to_ns
+from tickmesh.nodes.venues.binance_orders import FEE_EXPONENT, Report
+from tickmesh.nodes.venues.parsing.decimals import mantissa
 
 
 def read_private(

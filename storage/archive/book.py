@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from bus.schema import DEPTH, GAP, Flag, Kind
+from tickmesh.bus.schema import DEPTH, GAP, Flag, Kind
 
 
 class Book:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bus.schema import Kind
-from storage.archive.file import ArchiveError
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.archive.file import ArchiveError
 
 DAY_NS = 86_400 * 1_000_000_000
 MANIFEST = "watermark.json"

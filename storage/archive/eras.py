@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bus.schema import Flag
-from storage.coverage.ledger import read_ledger
+from tickmesh.bus.schema import Flag
+from tickmesh.storage.coverage.ledger import read_ledger
 
 I8 = np.dtype("<i8")
 NONE = np.zeros(1, I8)  # the era before the first reset, alone

@@ -12,19 +12,19 @@ from urllib.parse import quote, unquote
 import h5py
 import numpy as np
 
-from bus.evolution import dtype_of, recast
-from bus.files import make_folders, sync_folder
-from bus.schema import DEPTH, DESCRIPTION, DTYPES, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
-from bus.segments import LogError
-from bus.space import refusal
-from bus.topics import TABLE, Lane
-from storage.archive.book import Book
-from storage.coverage.intervals import BEGINNING, COVERED, State, of_tables
-from storage.coverage.intervals import merge as union
-from storage.coverage.ledger import GROUP, Ledger, read_ledger, write_ledger
-from storage.hdf5.columns import Table, TableReader, read_table, to_bytes, windows
-from storage.hdf5.encoding import write_table
-from storage.hdf5.packing import get, put
+from tickmesh.bus.evolution import dtype_of, recast
+from tickmesh.bus.files import make_folders, sync_folder
+from tickmesh.bus.schema import DEPTH, DESCRIPTION, DTYPES, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.space import refusal
+from tickmesh.bus.topics import TABLE, Lane
+from tickmesh.storage.archive.book import Book
+from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, State, of_tables
+from tickmesh.storage.coverage.intervals import merge as union
+from tickmesh.storage.coverage.ledger import GROUP, Ledger, read_ledger, write_ledger
+from tickmesh.storage.hdf5.columns import Table, TableReader, read_table, to_bytes, windows
+from tickmesh.storage.hdf5.encoding import write_table
+from tickmesh.storage.hdf5.packing import get, put
 
 FORMAT = "tickmesh archive 1"
 SOFTWARE = "tickmesh 0.1.0"

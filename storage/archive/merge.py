@@ -15,11 +15,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from bus.files import sync_folder
-from bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
-from bus.space import refusal
-from storage.archive.book import Book
-from storage.archive.file import (
+from tickmesh.bus.files import sync_folder
+from tickmesh.bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
+from tickmesh.bus.space import refusal
+from tickmesh.storage.archive.book import Book
+from tickmesh.storage.archive.file import (
     FORMAT,
     HDF5_VERSIONS,
     SOFTWARE,
@@ -31,11 +31,11 @@ from storage.archive.file import (
     sum_of,
     write_book,
 )
-from storage.bars import pyramid
-from storage.coverage.intervals import merge as union
-from storage.coverage.ledger import GROUP, Ledger, read_ledger, write_ledger
-from storage.hdf5.columns import Table, to_bytes
-from storage.hdf5.encoding import TableWriter
+from tickmesh.storage.bars import pyramid
+from tickmesh.storage.coverage.intervals import merge as union
+from tickmesh.storage.coverage.ledger import GROUP, Ledger, read_ledger, write_ledger
+from tickmesh.storage.hdf5.columns import Table, to_bytes
+from tickmesh.storage.hdf5.encoding import TableWriter
 
 HOUR_NS = 3_600_000_000_000
 ASIDE = ".merge"  # end of the name of a file that is being made
@@ -129,8 +129,8 @@ def merge(
     """Makes the file `target` of the events of `sources`, which follow one another; returns events by kind.
 
     `kinds`, `choose`: only these, and of each table only what `choose` gives. `images`: the book at the start and at the first
-    change of every hour; else `book`, that after the last event, if given. `cut`: a file as storage.archive.file.build makes
-    it, its
+    change of every hour; else `book`, that after the last event, if given. `cut`: a file as
+    tickmesh.storage.archive.file.build makes it, its
     `book` that before the first event. The sources are checked before they are believed,
     and what was written is read back before it gets its name. Raises ArchiveError for a damaged source, ArchiveFull,
     Interrupted; then no file is left.

@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from bus.schema import Kind
-from storage.archive.catalog import PRUNED_KINDS, File, Pruned
-from storage.archive.file import ArchiveError, Segment, place
-from storage.archive.merge import Stop, merge
-from storage.archive.seal import day_sha256
-from storage.archive.writer import ArchiveWriter, remove
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.archive.catalog import PRUNED_KINDS, File, Pruned
+from tickmesh.storage.archive.file import ArchiveError, Segment, place
+from tickmesh.storage.archive.merge import Stop, merge
+from tickmesh.storage.archive.seal import day_sha256
+from tickmesh.storage.archive.writer import ArchiveWriter, remove
 
 EXPORTED = "exported.json"
 

@@ -14,9 +14,9 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from bus.schema import Kind
-from bus.wire import Event
-from storage.archive.catalog import (
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import Event
+from tickmesh.storage.archive.catalog import (
     DAY_NS,
     MANIFEST,
     OVERLAY,
@@ -29,10 +29,10 @@ from storage.archive.catalog import (
     read_watermark,
     visible,
 )
-from storage.archive.eras import NONE, era_of, eras_in
-from storage.archive.file import ArchiveError, ArchiveGone, Segment, folder_of
-from storage.archive.rows import By, check_order, in_id_order, row_dtype, rows_of, segment_rows
-from storage.hdf5.columns import Table, TableReader, to_bytes, windows
+from tickmesh.storage.archive.eras import NONE, era_of, eras_in
+from tickmesh.storage.archive.file import ArchiveError, ArchiveGone, Segment, folder_of
+from tickmesh.storage.archive.rows import By, check_order, in_id_order, row_dtype, rows_of, segment_rows
+from tickmesh.storage.hdf5.columns import Table, TableReader, to_bytes, windows
 
 __all__ = [
     "DAY_NS", "MANIFEST", "ArchiveError", "ArchiveReader", "File", "PrunedWarning", "Watermark", "day_of", "list_files",

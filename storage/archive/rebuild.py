@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from bus.log import LogReader
-from bus.segments import Batch
-from storage.archive.catalog import File, list_files
-from storage.archive.file import ArchiveError, Segment
-from storage.archive.reader import ArchiveReader
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter, Opening
-from storage.coverage.intervals import BEGINNING
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.segments import Batch
+from tickmesh.storage.archive.catalog import File, list_files
+from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter, Opening
+from tickmesh.storage.coverage.intervals import BEGINNING
 
 CUT_EVENTS = 200_000
 BATCH_EVENTS = 500

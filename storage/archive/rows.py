@@ -4,9 +4,9 @@ from typing import Literal
 
 import numpy as np
 
-from bus.schema import DTYPES, HEADER, Kind
-from storage.archive.file import ArchiveError, Segment
-from storage.hdf5.columns import Table, TableReader
+from tickmesh.bus.schema import DTYPES, HEADER, Kind
+from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.hdf5.columns import Table, TableReader
 
 By = Literal["seq", "venue"]
 _ROW_HEADER = ("seq", "seq_ns", "recv_ns", "flags", "first_id", "last_id", "venue_ns")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bus import clock
-from bus.schema import Kind
-from storage.archive.catalog import DAY_NS, OVERLAY, File, day_of, day_start_ns, list_files
-from storage.archive.file import ArchiveError, ArchiveGone, Segment, names_of
-from storage.archive.merge import Choose, Interrupted, Stop, merge
-from storage.archive.writer import ArchiveWriter, remove
-from storage.hdf5.columns import Table
+from tickmesh.bus import clock
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.archive.catalog import DAY_NS, OVERLAY, File, day_of, day_start_ns, list_files
+from tickmesh.storage.archive.file import ArchiveError, ArchiveGone, Segment, names_of
+from tickmesh.storage.archive.merge import Choose, Interrupted, Stop, merge
+from tickmesh.storage.archive.writer import ArchiveWriter, remove
+from tickmesh.storage.hdf5.columns import Table
 
 __all__ = ["Interrupted", "Sealer", "day_sha256"]
 
@@ -155,7 +155,7 @@ def day_sha256(folder: Path, day: str) -> str:
 
     Over the lines "folder content_sha256" of its day files in order. Raises ArchiveError when there is no such day.
     """
-    from storage.archive.file import sum_of
+    from tickmesh.storage.archive.file import sum_of
 
     sums = {}
     for file in list_files(folder):

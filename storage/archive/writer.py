@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bus.files import make_folders
-from bus.log import LogReader
-from bus.schema import Kind
-from bus.segments import Batch
-from bus.space import refusal
-from bus.wire import sizes
-from storage.archive.book import Book
-from storage.archive.catalog import (
+from tickmesh.bus.files import make_folders
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import Batch
+from tickmesh.bus.space import refusal
+from tickmesh.bus.wire import sizes
+from tickmesh.storage.archive.book import Book
+from tickmesh.storage.archive.catalog import (
     DAY_NS,
     MANIFEST,
     OVERLAY,
@@ -33,7 +33,7 @@ from storage.archive.catalog import (
     read_watermark,
     visible,
 )
-from storage.archive.file import (
+from tickmesh.storage.archive.file import (
     TEMPORARY,
     ArchiveError,
     ArchiveFull,
@@ -46,10 +46,10 @@ from storage.archive.file import (
     of_instrument,
     place,
 )
-from storage.archive.merge import ASIDE, Interrupted, Stop, merge_cut
-from storage.coverage.intervals import BEGINNING, State, of_tables
-from storage.coverage.ledger import Ledger
-from storage.hdf5.columns import Table, from_bytes
+from tickmesh.storage.archive.merge import ASIDE, Interrupted, Stop, merge_cut
+from tickmesh.storage.coverage.intervals import BEGINNING, State, of_tables
+from tickmesh.storage.coverage.ledger import Ledger
+from tickmesh.storage.hdf5.columns import Table, from_bytes
 
 CUT_BYTES_MAX = 4 << 30  # of raw events in one cut
 HELD_BYTES_MAX = 256 << 20  # of them in memory: beyond it the largest folders' are laid aside in pieces

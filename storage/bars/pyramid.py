@@ -12,12 +12,12 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from bus.schema import Kind
-from storage.bars.bar import BAR, I8, LEVELS_S, SECOND_NS, coarsen, none
-from storage.bars.runs import Window
-from storage.bars.ticks import Seen, bars_of, stored
-from storage.bars.timing import CHANGE, OPEN, Edges
-from storage.hdf5.packing import CHUNK_BYTES, CHUNK_ROWS, FILTER_BYTES, ZSTD_LEVEL, pack
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.bars.bar import BAR, I8, LEVELS_S, SECOND_NS, coarsen, none
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.bars.ticks import Seen, bars_of, stored
+from tickmesh.storage.bars.timing import CHANGE, OPEN, Edges
+from tickmesh.storage.hdf5.packing import CHUNK_BYTES, CHUNK_ROWS, FILTER_BYTES, ZSTD_LEVEL, pack
 
 GROUP = "bars"
 VERSION = 2  # of the fields' meaning: another one's pyramid is not read, the ticks are

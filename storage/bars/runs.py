@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from storage.bars.bar import I8, floor
-from storage.hdf5.chunks import Packed
-from storage.hdf5.packing import CHUNK_ROWS, U8
+from tickmesh.storage.bars.bar import I8, floor
+from tickmesh.storage.hdf5.chunks import Packed
+from tickmesh.storage.hdf5.packing import CHUNK_ROWS, U8
 
 LOW_HALF = U8.type(0xFFFFFFFF)
 _thread = threading.local()
@@ -159,7 +159,9 @@ class Reduced(NamedTuple):
 
 
 def reduce(prices: Packed, quantities: Packed, sides: np.ndarray, starts: np.ndarray, kernels: Any = None) -> Reduced:
-    """Of a chunk's `narrowed` columns in order. `sides`: int8. `kernels`: storage.bars.kernels, or None for numpy alone."""
+    """Of a chunk's `narrowed` columns in order. `sides`: int8. `kernels`: tickmesh.storage.bars.kernels, or None for numpy
+    alone.
+    """
     if kernels and prices.stored.dtype.itemsize <= 4 and quantities.stored.dtype.itemsize <= 4:
         return _by_kernel(prices.stored, quantities.stored, sides, starts, kernels)
     p, q, bought = parts_of(prices.stored, "price"), parts_of(quantities.stored, "quantity"), sides > 0

@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bus.schema import QUOTE, Flag, Kind
-from storage.archive.eras import eras_of_events, eras_of_file
-from storage.bars.bar import BAR, I8, LAST_QUOTE, floor, merge, none, set_whole
-from storage.bars.runs import Window, inside, reduce, runs_of, sorted_runs
-from storage.bars.timing import CHANGE, OPEN, OPEN_MAX, Changes, Clock, Edges, Seam, edges_of
-from storage.hdf5.chunks import Chunked, Held, Packed
-from storage.hdf5.columns import Table
-from storage.hdf5.packing import CHUNK_ROWS
+from tickmesh.bus.schema import QUOTE, Flag, Kind
+from tickmesh.storage.archive.eras import eras_of_events, eras_of_file
+from tickmesh.storage.bars.bar import BAR, I8, LAST_QUOTE, floor, merge, none, set_whole
+from tickmesh.storage.bars.runs import Window, inside, reduce, runs_of, sorted_runs
+from tickmesh.storage.bars.timing import CHANGE, OPEN, OPEN_MAX, Changes, Clock, Edges, Seam, edges_of
+from tickmesh.storage.hdf5.chunks import Chunked, Held, Packed
+from tickmesh.storage.hdf5.columns import Table
+from tickmesh.storage.hdf5.packing import CHUNK_ROWS
 
 TRADE_COLUMNS = ("trade_id", "price_ticks", "quantity_lots", "venue_ns", "side")
 QUOTE_COLUMNS = QUOTE.names or ()
@@ -67,7 +67,7 @@ Eras = Mapping[Kind, np.ndarray]
 
 
 def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
-    """Of an archive file of one instrument, open in h5py. `kernels`: storage.bars.kernels, or None for numpy alone.
+    """Of an archive file of one instrument, open in h5py. `kernels`: tickmesh.storage.bars.kernels, or None for numpy alone.
 
     `eras`: of trades and quotes, where the file's own ledger does not say (an overlay has none).
     """

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bus.schema import QUOTE
+from tickmesh.bus.schema import QUOTE
 
 I8 = np.dtype("<i8")
 NEAR = 256  # changes: some 25 seconds of Binance's

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bus.schema import COVERAGE, DTYPES, HEADER, Coverage, Evidence, Flag, GapState, Kind, Reason
-from bus.wire import CHECKED
-from storage.hdf5.columns import Table
+from tickmesh.bus.schema import COVERAGE, DTYPES, HEADER, Coverage, Evidence, Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import CHECKED
+from tickmesh.storage.hdf5.columns import Table
 
 COVERED = (Kind.trade, Kind.quote, Kind.depth)  # the streams that have a ledger
 

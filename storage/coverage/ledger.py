@@ -5,9 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bus.schema import COVERAGE
-from storage.coverage.intervals import BEGINNING, State
-from storage.hdf5.packing import get, put
+from tickmesh.bus.schema import COVERAGE
+from tickmesh.storage.coverage.intervals import BEGINNING, State
+from tickmesh.storage.hdf5.packing import get, put
 
 GROUP = "ledger"
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import zstandard
 
-from storage.hdf5.packing import CHUNK_ROWS, U8
+from tickmesh.storage.hdf5.packing import CHUNK_ROWS, U8
 
 SHUFFLE, FLETCHER32, ZSTD = 2, 3, 32015  # HDF5's numbers of the filters
 SUM_WORDS = 1 << 13  # of a checksum at once: they stay in the cache, and far from overflowing 64 bits

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from bus.schema import DTYPES, HEADER, Kind
-from bus.wire import HEADER_SIZE
-from storage.hdf5.packing import U8, Column
+from tickmesh.bus.schema import DTYPES, HEADER, Kind
+from tickmesh.bus.wire import HEADER_SIZE
+from tickmesh.storage.hdf5.packing import U8, Column
 
 SOURCE = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("first_number", "<u8")])
 I8 = np.dtype("<i8")

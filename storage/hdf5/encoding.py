@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from bus.schema import HEADER, Kind
-from storage.hdf5.columns import I8, PLAIN, SOURCE, U4, Table, dictionary, previous, records_name
-from storage.hdf5.packing import U8, Sink, Span
+from tickmesh.bus.schema import HEADER, Kind
+from tickmesh.storage.hdf5.columns import I8, PLAIN, SOURCE, U4, Table, dictionary, previous, records_name
+from tickmesh.storage.hdf5.packing import U8, Sink, Span
 
 PAIR = np.dtype([("producer", "S16"), ("epoch", "<u8")])
 # Header columns that may hold the same values as a record column: one dataset with two names then.

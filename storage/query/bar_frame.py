@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from storage.bars.bar import as_float
-from storage.query.coverage import described
-from storage.query.gaps import coverage_of
-from storage.query.scales import scaled
+from tickmesh.storage.bars.bar import as_float
+from tickmesh.storage.query.coverage import described
+from tickmesh.storage.query.gaps import coverage_of
+from tickmesh.storage.query.scales import scaled
 
 if TYPE_CHECKING:
     import pandas
@@ -21,7 +21,7 @@ def frame_of(bars: np.ndarray, price_exponent: int, quantity_exponent: int) -> "
     Columns: open high low close volume buy_volume notional vwap count first_id last_id (of trades), bid_price bid_quantity
     ask_price ask_quantity quotes (the last quote, how many there were), spread_mean spread_min spread_max, changes (of depth),
     and `missing` where it was asked for. What is not known is NaN: prices before the first trade, vwap of a bar without one,
-    spreads without a two-sided quote. attrs["coverage"] is the ledger, as `storage.query.coverage.described` gives it.
+    spreads without a two-sided quote. attrs["coverage"] is the ledger, as `tickmesh.storage.query.coverage.described` gives it.
     """
     import pandas as pd
 

@@ -5,12 +5,12 @@ from typing import get_args
 
 import numpy as np
 
-from bus.config import Config
-from bus.schema import Kind
-from storage.bars.runs import Window
-from storage.query import coverage
-from storage.query.gaps import CoverageError, CoverageWarning, Gaps, Rows, outside, sentence
-from storage.query.times import ReadError
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.query import coverage
+from tickmesh.storage.query.gaps import CoverageError, CoverageWarning, Gaps, Rows, outside, sentence
+from tickmesh.storage.query.times import ReadError
 
 STREAMS = {Kind.trade: 1, Kind.quote: 2}  # bit of a stream in the field `missing`
 FOREVER = np.iinfo("i8").max

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from bus.config import Config
-from bus.schema import Kind
-from storage.archive.catalog import OVERLAY, day_start_ns
-from storage.archive.file import ArchiveError, ArchiveGone, Segment, folder_of
-from storage.archive.reader import DAY_NS, ArchiveReader, File, PrunedWarning, day_of
-from storage.bars import pyramid
-from storage.bars.bar import BAR, LAST_QUOTE, SECOND_NS, between, merge
-from storage.bars.runs import Window
-from storage.bars.ticks import Seen, bars_of, held, join, stored
-from storage.hdf5.columns import from_bytes
-from storage.query import reader
-from storage.query.bar_gaps import handed
-from storage.query.gaps import Gaps, outside
-from storage.query.reader import ReadError, Time
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.archive.catalog import OVERLAY, day_start_ns
+from tickmesh.storage.archive.file import ArchiveError, ArchiveGone, Segment, folder_of
+from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, File, PrunedWarning, day_of
+from tickmesh.storage.bars import pyramid
+from tickmesh.storage.bars.bar import BAR, LAST_QUOTE, SECOND_NS, between, merge
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.bars.ticks import Seen, bars_of, held, join, stored
+from tickmesh.storage.hdf5.columns import from_bytes
+from tickmesh.storage.query import reader
+from tickmesh.storage.query.bar_gaps import handed
+from tickmesh.storage.query.gaps import Gaps, outside
+from tickmesh.storage.query.reader import ReadError, Time
 
 if TYPE_CHECKING:
     import pandas
@@ -67,7 +67,8 @@ def bars(
     gaps: Gaps = "warn",
     progress: Progress = lambda done, of: None,
 ) -> np.ndarray:
-    """Bars of what happened at start ≤ venue time < end, in order, dtype `storage.bars.bar.BAR`; prices and sums are mantissas.
+    """Bars of what happened at start ≤ venue time < end, in order, dtype `tickmesh.storage.bars.bar.BAR`; prices and sums are
+    mantissas.
 
     Buckets are aligned to the Unix epoch (weeks begin on Thursday); the first and the last hold only what is in the range.
     A bucket in which nothing happened is absent, with `fill` it repeats the close and the quote before it.
@@ -92,7 +93,7 @@ def frame(
     progress: Progress = lambda done, of: None,
 ) -> "pandas.DataFrame":
     """As `bars`, as a DataFrame with decimal columns (storage/query/bar_frame.py names them) and a UTC index `time`."""
-    from storage.query.bar_frame import frame_of
+    from tickmesh.storage.query.bar_frame import frame_of
 
     rows = bars(config, subject, every, start, end, source, fill, gaps, progress)
     known = reader.definitions(config, subject, start, end)
@@ -160,12 +161,12 @@ def chosen(archive: ArchiveReader, folder: str, window: Window, source: Source =
 
 
 def kernels_for(file: Any) -> Any:
-    """storage.bars.kernels for a file with so many ticks that it is worth loading; None for numpy alone."""
+    """tickmesh.storage.bars.kernels for a file with so many ticks that it is worth loading; None for numpy alone."""
     ticks = sum(int(file[kind.name].attrs["records"]) for kind in (Kind.trade, Kind.quote) if kind.name in file)
     if ticks < COMPILED_TICKS:
         return None
     try:
-        from storage.bars import kernels as bar_kernels
+        from tickmesh.storage.bars import kernels as bar_kernels
     except RuntimeError:
         return None  # numba finds no folder that it could write its cache into
     return bar_kernels

@@ -10,15 +10,15 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from bus.config import Config
-from bus.log import LogReader
-from bus.schema import Coverage, Evidence, Kind, Reason
-from bus.segments import LogReleased
-from storage.archive.file import SYSTEM, ArchiveError, ArchiveGone, Segment, folder_of, of_instrument
-from storage.archive.reader import ArchiveReader
-from storage.coverage.intervals import BEGINNING, COVERED, merge, of_tables
-from storage.hdf5.columns import Table, from_bytes
-from storage.query.times import ReadError, Time, to_ns
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Coverage, Evidence, Kind, Reason
+from tickmesh.bus.segments import LogReleased
+from tickmesh.storage.archive.file import SYSTEM, ArchiveError, ArchiveGone, Segment, folder_of, of_instrument
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, merge, of_tables
+from tickmesh.storage.hdf5.columns import Table, from_bytes
+from tickmesh.storage.query.times import ReadError, Time, to_ns
 
 __all__ = ["COVERED", "added", "described", "look", "merge", "missing", "of_tables", "read", "said", "share", "subjects"]
 

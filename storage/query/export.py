@@ -12,16 +12,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bus.config import Config
-from bus.schema import SCHEMA_HASH, SCHEMA_VERSION, Kind
-from bus.segments import LogError
-from bus.space import refusal
-from storage.archive.file import SOFTWARE, Segment, folder_of, make_folders
-from storage.archive.reader import DAY_NS, ArchiveReader, File, rows_of
-from storage.hdf5.columns import from_bytes
-from storage.query import reader
-from storage.query.arrow import ContentSum, Decimals, schema, schema_of, table
-from storage.query.coverage import COVERED
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import SCHEMA_HASH, SCHEMA_VERSION, Kind
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.space import refusal
+from tickmesh.storage.archive.file import SOFTWARE, Segment, folder_of, make_folders
+from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, File, rows_of
+from tickmesh.storage.hdf5.columns import from_bytes
+from tickmesh.storage.query import reader
+from tickmesh.storage.query.arrow import ContentSum, Decimals, schema, schema_of, table
+from tickmesh.storage.query.coverage import COVERED
 
 Format = Literal["parquet", "arrow"]
 ROWS_EACH = 1 << 17  # of a row group: some MB, and the same however the archive was cut
@@ -110,14 +110,14 @@ def exponents_of(config: Config, archive: ArchiveReader, day: Day) -> tuple[int,
     if len(known) > 1:
         raise NoScale(
             f"{day.topic} of {day.day} has exponents {known[0][1:]} and {known[1][1:]}: the venue's definition changed on that "
-            "day, and one file has room for one; read it with storage.query.reader instead"
+            "day, and one file has room for one; read it with tickmesh.storage.query.reader instead"
         )
     return known[0][1:]
 
 
 def rows(config: Config, archive: ArchiveReader, day: Day) -> Iterator[np.ndarray]:
-    """The day's rows in order, as `storage.query.reader.arrays` gives them, some at a time; of an open day the log's as
-    well.
+    """The day's rows in order, as `tickmesh.storage.query.reader.arrays` gives them, some at a time; of an open day the log's
+    as well.
     """
     start_ns, end_ns = day.span_ns
     for file in files_of(archive, folder_of(day.kind, day.subject), day.day):

@@ -9,15 +9,15 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
-from bus.config import Config
-from bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind, Reason
-from bus.segments import LogError
-from storage.archive.catalog import DAY_NS, day_of, day_start_ns
-from storage.archive.eras import era_of, eras_in
-from storage.archive.file import Segment
-from storage.archive.rows import By
-from storage.query.coverage import COVERED, Look, described, is_lacking, lacking, lasting, look, read
-from storage.query.times import ReadError
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind, Reason
+from tickmesh.bus.segments import LogError
+from tickmesh.storage.archive.catalog import DAY_NS, day_of, day_start_ns
+from tickmesh.storage.archive.eras import era_of, eras_in
+from tickmesh.storage.archive.file import Segment
+from tickmesh.storage.archive.rows import By
+from tickmesh.storage.query.coverage import COVERED, Look, described, is_lacking, lacking, lasting, look, read
+from tickmesh.storage.query.times import ReadError
 
 Gaps = Literal["warn", "raise", "mask", "ignore"]
 SHOWN_MAX = 5  # intervals that a warning names; `coverage` has all

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from bus.config import Config
-from bus.log import LogReader, Tail
-from bus.schema import Flag, Kind
-from bus.segments import LogReleased
-from bus.wire import Event
-from bus.wire import events as events_of
-from storage.archive.catalog import Watermark
-from storage.archive.eras import era_of
-from storage.archive.reader import DAY_NS, ArchiveReader, day_of, read_watermark
-from storage.archive.rows import By, check_order, in_id_order, rows_of
-from storage.hdf5.columns import from_bytes
-from storage.query.coverage import described
-from storage.query.gaps import Gaps, coverage_of, handed
-from storage.query.scales import decimal_name, scaled
-from storage.query.times import ReadError, Time, to_ns
-from storage.recent.environment import RecentError
-from storage.recent.store import RecentReader
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import LogReader, Tail
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.segments import LogReleased
+from tickmesh.bus.wire import Event
+from tickmesh.bus.wire import events as events_of
+from tickmesh.storage.archive.catalog import Watermark
+from tickmesh.storage.archive.eras import era_of
+from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of, read_watermark
+from tickmesh.storage.archive.rows import By, check_order, in_id_order, rows_of
+from tickmesh.storage.hdf5.columns import from_bytes
+from tickmesh.storage.query.coverage import described
+from tickmesh.storage.query.gaps import Gaps, coverage_of, handed
+from tickmesh.storage.query.scales import decimal_name, scaled
+from tickmesh.storage.query.times import ReadError, Time, to_ns
+from tickmesh.storage.recent.environment import RecentError
+from tickmesh.storage.recent.store import RecentReader
 
 __all__ = ["ReadError", "Time", "arrays", "events", "exponents", "frame", "last", "latest", "parse_topic", "to_ns"]
 
@@ -131,8 +131,8 @@ def arrays(
     `order` "seq": as it was heard, which is what a model saw. "id" (trades): with start ≤ venue_ns < end in order of trade_id,
     each once, what was repaired later in its place; where a venue began its ids anew, all of one era before all of the next.
 
-    dtype: `storage.archive.reader.row_dtype(kind)`: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event (u8, i8 ns,
-    UTC), then the record's own fields; prices and quantities are mantissas. A depth event with n levels gives n rows.
+    dtype: `tickmesh.storage.archive.reader.row_dtype(kind)`: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event (u8,
+    i8 ns, UTC), then the record's own fields; prices and quantities are mantissas. A depth event with n levels gives n rows.
 
     Its attribute `coverage` has the ledger's rows that the request touches. What is to be done where one of them is missing
     says `gaps`: "warn" (CoverageWarning), "raise" (CoverageError), "mask" (one more field `stretch`, i4: rows between which
@@ -189,7 +189,7 @@ def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps
     """As `arrays`, as a DataFrame with a UTC index `time` (of seq_ns), and mantissas scaled to decimal floats.
 
     `price_ticks` becomes `price`, `quantity_lots` `quantity`, `bid_ticks` `bid_price`, `bid_lots` `bid_quantity`, and so on.
-    `gaps` as there; `attrs["coverage"]` is the ledger as `storage.query.coverage.described` gives it.
+    `gaps` as there; `attrs["coverage"]` is the ledger as `tickmesh.storage.query.coverage.described` gives it.
     """
     import pandas as pd
 

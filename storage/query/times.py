@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from bus.segments import LogError
+from tickmesh.bus.segments import LogError
 
 LEAST_NS, MOST_NS = -(2**63) + 1, 2**63 - 1
 Time = int | str | datetime | None

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import lmdb
 
-from bus.segments import LogError
+from tickmesh.bus.segments import LogError
 
 TABLES = (b"events", b"times", b"latest", b"topics", b"meta")
 

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 
-from bus.clock import now_ns
-from bus.config import Config
-from bus.log import LogReader
-from bus.schema import Kind
-from bus.segments import LogReleased
-from bus.topics import topic
-from bus.wire import Event
-from storage.recent.environment import RecentError
-from storage.recent.store import RecentReader
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import LogReleased
+from tickmesh.bus.topics import topic
+from tickmesh.bus.wire import Event
+from tickmesh.storage.recent.environment import RecentError
+from tickmesh.storage.recent.store import RecentReader
 
 EVENTS_MAX = 10_000  # of one topic
 MINUTE_NS = 60 * 1_000_000_000

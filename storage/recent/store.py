@@ -19,10 +19,10 @@ from pathlib import Path
 
 import lmdb
 
-from bus.files import boot_id, write_file
-from bus.space import free_of, refusal
-from bus.wire import Event, decode
-from storage.recent.environment import (
+from tickmesh.bus.files import boot_id, write_file
+from tickmesh.bus.space import free_of, refusal
+from tickmesh.bus.wire import Event, decode
+from tickmesh.storage.recent.environment import (
     Environment,
     RecentError,
     close_environment,

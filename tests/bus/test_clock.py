@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import clock
-from bus.clock import SECOND, ClockWriter, Follower, MeshClock, Reading, Segment, first_segment, pack
-from bus.clock_faults import ClockFaults, FaultyClocks
-from bus.schema import QUOTE, Flag, Kind
-from bus.wire import decode, encode
-from nodes.sequencer.arbiter import Arbiter
 from tests.support.places import PROJECT
+from tickmesh.bus import clock
+from tickmesh.bus.clock import SECOND, ClockWriter, Follower, MeshClock, Reading, Segment, first_segment, pack
+from tickmesh.bus.clock_faults import ClockFaults, FaultyClocks
+from tickmesh.bus.schema import QUOTE, Flag, Kind
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.sequencer.arbiter import Arbiter
 
 HOUR = 3600 * SECOND
 TICK = SECOND // 50

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bus import segments as segments_module
-from bus.log import LogReader, Tail
-from bus.log_writer import LogWriter
-from bus.schema import DESCRIPTION, TRADE, Kind
-from bus.segments import LogCorrupt, LogFull, LogLocked, LogNewer, LogReleased, read_preamble, release, segments
-from bus.wire import encode, events, stamp_sequenced
 from tests.support.log_filling import fill, quote
 from tests.support.places import PROJECT
+from tickmesh.bus import segments as segments_module
+from tickmesh.bus.log import LogReader, Tail
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.schema import DESCRIPTION, TRADE, Kind
+from tickmesh.bus.segments import LogCorrupt, LogFull, LogLocked, LogNewer, LogReleased, read_preamble, release, segments
+from tickmesh.bus.wire import encode, events, stamp_sequenced
 
 
 def seqs(folder, after=0, until=None):
@@ -154,7 +154,7 @@ def test_a_start_after_a_power_cut_that_was_interrupted_leaves_the_old_owner(tmp
 def test_a_kill_keeps_the_identity_and_everything_appended(tmp_path):
     program = (
         "import sys; sys.path.insert(0, sys.argv[2])\n"
-        "from bus.log_writer import LogWriter; from tests.support.log_filling import *\n"
+        "from tickmesh.bus.log_writer import LogWriter; from tests.support.log_filling import *\n"
         "w = LogWriter(sys.argv[1], segment_bytes=30000)\n"
         "while True:\n"
         "    fill(w, 7, 7); print(w.last, flush=True)\n"

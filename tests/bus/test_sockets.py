@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import zmq
 
-from bus import intake as intake_module
-from bus.config import load
-from bus.intake import Cursor, Intake
-from bus.log_writer import LogWriter
-from bus.schema import CLOCK, QUOTE, SIGNAL, Kind
-from bus.sockets import OutboxFull, Places, Producer, Publisher, Subscriber
-from bus.topics import Lane
-from bus.wire import encode, stamp_sequenced
+from tickmesh.bus import intake as intake_module
+from tickmesh.bus.config import load
+from tickmesh.bus.intake import Cursor, Intake
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.schema import CLOCK, QUOTE, SIGNAL, Kind
+from tickmesh.bus.sockets import OutboxFull, Places, Producer, Publisher, Subscriber
+from tickmesh.bus.topics import Lane
+from tickmesh.bus.wire import encode, stamp_sequenced
 
 
 @pytest.fixture

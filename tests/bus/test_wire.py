@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import schema, wire
-from bus.schema import DTYPES, HEADER, Flag, Kind
-from bus.topics import LANE_OF_KIND, TABLE
 from tests.support.places import PROJECT
+from tickmesh.bus import schema, wire
+from tickmesh.bus.schema import DTYPES, HEADER, Flag, Kind
+from tickmesh.bus.topics import LANE_OF_KIND, TABLE
 
 RECORD_KINDS = [kind for kind in Kind if DTYPES[kind].names]
 i8 = st.integers(-(2**63), 2**63 - 1)

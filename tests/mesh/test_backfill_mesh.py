@@ -10,11 +10,11 @@ import urllib.request
 
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import Flag, GapState, Kind, Reason
-from tools.judge import ledger
-from tools.judge.findings import Findings
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Flag, GapState, Kind, Reason
+from tickmesh.tools.judge import ledger
+from tickmesh.tools.judge.findings import Findings
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 SETTINGS = """
@@ -42,7 +42,7 @@ class Mesh:
         for name in names:
             (self.root / f"run/ready/{name}.json").unlink(missing_ok=True)
             words = name.split("-")
-            self.processes[name] = subprocess.Popen([sys.executable, "-m", "nodes", *words], cwd=self.root)
+            self.processes[name] = subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", *words], cwd=self.root)
         for name in names:
             self.until(lambda name=name: self.is_ready(name), f"{name} is ready")
 
@@ -225,7 +225,9 @@ def test_retention_shorter_than_the_outage_loses_exactly_what_the_venue_forgot(m
 def test_switched_off_a_gap_stays_open_until_it_is_switched_on(make, tmp_path):
     mesh = make(backfill="enabled = false")
     mesh.start("exchange", "sequencer", *FEEDS)
-    off = subprocess.run([sys.executable, "-m", "nodes", "backfill"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    off = subprocess.run(
+        [sys.executable, "-m", "tickmesh.nodes", "backfill"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
     assert off.returncode == 0 and "backfill.enabled is false" in off.stdout
     mesh.flows()
     mesh.outage()

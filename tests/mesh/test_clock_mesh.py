@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 
 import tests.support.mesh_run as run
-from bus import clock
-from bus.clock_faults import ClockFaults
-from bus.config import load
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import INSTRUMENT, INTENT, QUOTE, SIGNAL, Action, Kind, OrderType, Status, TimeInForce
-from bus.sockets import Producer
-from bus.wire import encode
-from nodes.sentinel.node import Opinion
-from nodes.sentinel.processes import age_ns
-from nodes.sentinel.supervisord import ProcessStates
+from tickmesh.bus import clock
+from tickmesh.bus.clock_faults import ClockFaults
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import INSTRUMENT, INTENT, QUOTE, SIGNAL, Action, Kind, OrderType, Status, TimeInForce
+from tickmesh.bus.sockets import Producer
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.sentinel.node import Opinion
+from tickmesh.nodes.sentinel.processes import age_ns
+from tickmesh.nodes.sentinel.supervisord import ProcessStates
 
 pytestmark = pytest.mark.mesh
 
@@ -48,7 +48,7 @@ class Mesh:
             ready = self.config.run_dir / f"ready/{name}.json"
             ready.unlink(missing_ok=True)
             node, _, instance = name.partition("-")
-            words = [sys.executable, "-m", "nodes", node, *([instance] if instance else [])]
+            words = [sys.executable, "-m", "tickmesh.nodes", node, *([instance] if instance else [])]
             environment = {**os.environ, **self.faults.environment}
             self.processes[name] = subprocess.Popen(words, cwd=self.root, env=environment)
             until(ready.exists, f"{name} ready")

@@ -7,9 +7,9 @@ import urllib.request
 import pytest
 
 import tests.support.mesh_run as run
-from bus.schema import Flag, GapState, Kind
-from tools.judge import ledger
-from tools.judge.findings import Findings
+from tickmesh.bus.schema import Flag, GapState, Kind
+from tickmesh.tools.judge import ledger
+from tickmesh.tools.judge.findings import Findings
 
 pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.timeout(600)]
 

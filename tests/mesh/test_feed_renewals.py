@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import Kind
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
 
 SETTINGS = """
 [feed]
@@ -33,7 +33,7 @@ def processes(root, lines):
     try:
         for words in named:
             out = open(root / f"{'-'.join(words)}.txt", "w")  # noqa: SIM115
-            running.append(subprocess.Popen([sys.executable, "-m", "nodes", *words], cwd=root, stdout=out, stderr=out))
+            running.append(subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", *words], cwd=root, stdout=out, stderr=out))
         yield running
         assert all(process.poll() is None for process in running), [p.read_text()[-2000:] for p in root.glob("*.txt")]
     finally:

@@ -10,15 +10,15 @@ import time
 import numpy as np
 import pytest
 
-from bus.config import Disk, load
-from bus.log import LogReader
-from bus.schema import TRADE, Kind
-from bus.sockets import Producer
-from bus.space import PLENTY, Free, Room, Space, free_of, judge, refusal, short
-from bus.wire import encode
-from storage.archive.reader import read_watermark
-from storage.query import reader
-from tools import status
+from tickmesh.bus.config import Disk, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import TRADE, Kind
+from tickmesh.bus.sockets import Producer
+from tickmesh.bus.space import PLENTY, Free, Room, Space, free_of, judge, refusal, short
+from tickmesh.bus.wire import encode
+from tickmesh.storage.archive.reader import read_watermark
+from tickmesh.storage.query import reader
+from tickmesh.tools import status
 
 pytestmark = pytest.mark.mesh
 
@@ -85,7 +85,7 @@ def test_a_full_disk_loses_nothing(small_disk):
     errors = small_disk / "errors"
     ready = small_disk / "run/ready/sequencer.json"
     with open(errors, "w") as stderr:
-        process = subprocess.Popen([sys.executable, "-m", "nodes", "sequencer"], cwd=small_disk, stderr=stderr)
+        process = subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", "sequencer"], cwd=small_disk, stderr=stderr)
     try:
         until(lambda: ready.exists() and json.loads(ready.read_text())["pid"] == process.pid, "ready")
         producer = Producer(config, "feed-1")
@@ -119,7 +119,7 @@ def test_a_disk_without_inodes_is_said_by_name(few_inodes):
 
     def start(name):
         with open(errors, "a") as stderr:
-            processes[name] = subprocess.Popen([sys.executable, "-m", "nodes", name], cwd=few_inodes, stderr=stderr)
+            processes[name] = subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", name], cwd=few_inodes, stderr=stderr)
 
     def is_ready(name):
         file = few_inodes / f"run/ready/{name}.json"

@@ -13,16 +13,16 @@ import time
 
 import pytest
 
-from bus.config import Feed, Instrument
-from bus.schema import DESCRIPTION, Kind
-from bus.wire import decode, encode
-from nodes.feed.reception import Reception
-from nodes.sequencer.arbiter import ARBITRATED, Arbiter
-from nodes.venues import binance
 from tests.support.captures import DATA
-from tools.judge import capture, compare, log
-from tools.judge.findings import Findings
-from tools.judge.known import Known
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import DESCRIPTION, Kind
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
+from tickmesh.nodes.venues import binance
+from tickmesh.tools.judge import capture, compare, log
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.known import Known
 
 SECONDS = float(os.environ.get("TICKMESH_FUZZ_S", "0"))  # so long at least, and then beyond the usual seeds
 SEEDS = 400

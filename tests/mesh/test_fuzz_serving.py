@@ -20,11 +20,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import tests.support.mesh_run as run
-from nodes.exchange.server.files import Capture
 from tests.support.capture_claims import FATES, account
 from tests.support.capture_mutations import Damaged, damaged, small
 from tests.support.capture_run import Outcome, run_capture
 from tests.support.captures import DATA
+from tickmesh.nodes.exchange.server.files import Capture
 
 SECONDS = float(os.environ.get("TICKMESH_FUZZ_S") or 0)
 SEED = int(os.environ.get("TICKMESH_FUZZ_SEED") or 0)

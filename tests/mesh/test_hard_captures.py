@@ -9,9 +9,9 @@ import urllib.request
 import pytest
 
 import tests.support.mesh_run as run
-from bus.schema import Flag, Kind, Reason
 from tests.support.odd_lines import ODD
 from tests.support.replay_lines import FEW, line
+from tickmesh.bus.schema import Flag, Kind, Reason
 
 pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.timeout(180)]
 

@@ -7,8 +7,8 @@ import time
 import pytest
 from aiohttp import web
 
-from bus.schema import Kind
 from tests.support.scripted import Processes, Scripted
+from tickmesh.bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(200)]
 

@@ -10,7 +10,7 @@ import hdf5plugin  # noqa: F401
 import pytest
 
 import tests.support.mesh_run as run
-from bus.schema import Kind
+from tickmesh.bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.timeout(600)]
 

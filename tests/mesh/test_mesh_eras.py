@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 import tests.support.mesh_run as run
-from bus.schema import Flag, Kind
+from tickmesh.bus.schema import Flag, Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 

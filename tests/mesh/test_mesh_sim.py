@@ -6,7 +6,7 @@ import time
 import pytest
 
 import tests.support.mesh_run as run
-from bus.schema import Kind
+from tickmesh.bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
 

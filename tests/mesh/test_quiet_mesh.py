@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from bus.schema import Kind, Reason
 from tests.support.scripted import Processes, Scripted
+from tickmesh.bus.schema import Kind, Reason
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(120)]
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import tests.support.mesh_run as run
-from bus.schema import Kind
-from storage.archive.reader import ArchiveReader
 from tests.support.stored import Market, write_log
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.archive.reader import ArchiveReader
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 

@@ -10,14 +10,14 @@ from collections import deque
 import numpy as np
 import pytest
 
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.schema import FILL, INSTRUMENT, INTENT, QUOTE, TRADE, UPDATE, Action, Kind, Status
-from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from storage.archive.writer import ArchiveWriter
 from tests.support.places import PROJECT
 from tests.support.stored import batches, write_log
-from tools import replay
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import FILL, INSTRUMENT, INTENT, QUOTE, TRADE, UPDATE, Action, Kind, Status
+from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.tools import replay
 
 SUBJECT = "binance.BTCUSDT"
 EVENTS = 4000
@@ -118,8 +118,8 @@ def mesh(tmp_path_factory) -> tuple[Config, list[bytes]]:
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from bus.config import load
-from tools import replay
+from tickmesh.bus.config import load
+from tickmesh.tools import replay
 config = load(Path(sys.argv[1]))
 answers = [replay.compare(config, replay.source_events(config, sys.argv[2]), batch) for batch in (1, 7, 4096)]
 print(json.dumps(answers))

@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 import tests.support.mesh_run as run
-from bus.log import LogReader
-from bus.schema import Kind
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(500)]
 SETTINGS = "[sentinel]\nheartbeat_s = 5.0\n"

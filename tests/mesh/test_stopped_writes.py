@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import Kind
-from bus.sockets import Producer
-from storage.archive.reader import ArchiveReader
 from tests.support.breaking.runs import trade
 from tests.support.places import PROJECT
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.sockets import Producer
+from tickmesh.storage.archive.reader import ArchiveReader
 
 LONG = bool(os.environ.get("TICKMESH_LONG"))  # every call of every run with every fate, instead of a sample with every site
 
@@ -172,7 +172,11 @@ def test_whole_processes_that_die_in_their_writes(tmp_path):
     assert [e.last_id for e in archive.events() if e.kind == Kind.trade] == list(range(1, last + 1))
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TICKMESH_ROOT": str(tmp_path)}
     judge = subprocess.run(
-        [sys.executable, "-m", "tools.cli", "verify", "--json"], cwd=tmp_path, capture_output=True, text=True, env=environment
+        [sys.executable, "-m", "tickmesh.tools.cli", "verify", "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert judge.returncode == 0, judge.stdout + judge.stderr
 

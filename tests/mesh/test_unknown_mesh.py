@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 import tests.support.mesh_run as run
-from bus.schema import Kind
 from tests.support.scripted import Processes, Scripted
+from tickmesh.bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
 

@@ -12,18 +12,18 @@ from collections import Counter
 import pytest
 
 import tests.support.mesh_run as run
-from bus.config import Instrument, load
-from bus.id_rules import rule
-from bus.log import LogReader
-from bus.schema import Flag, Kind
-from bus.wire import checksum
-from bus.wire import decode as event_of
-from nodes.venues.parsing.decimals import text
-from storage.archive.reader import ArchiveReader
 from tests.support import captures
 from tests.support.captures import needs
 from tests.support.heard_captures import heard, instruments
 from tests.support.venue_server import VenueServer
+from tickmesh.bus.config import Instrument, load
+from tickmesh.bus.id_rules import rule
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import checksum
+from tickmesh.bus.wire import decode as event_of
+from tickmesh.nodes.venues.parsing.decimals import text
+from tickmesh.storage.archive.reader import ArchiveReader
 
 pytestmark = [pytest.mark.data, pytest.mark.mesh, pytest.mark.timeout(300)]
 
@@ -53,7 +53,7 @@ def archived(folder, venue: str, messages, many, bodies=None, expected=0, books=
 
         def start(*words):
             return subprocess.Popen(
-                [sys.executable, "-m", "nodes", *words], cwd=folder, env=environment, stderr=log, stdout=log
+                [sys.executable, "-m", "tickmesh.nodes", *words], cwd=folder, env=environment, stderr=log, stdout=log
             )
 
         core = [start("sequencer"), start("recorder")]
@@ -79,7 +79,7 @@ def archived(folder, venue: str, messages, many, bodies=None, expected=0, books=
                     process.wait(60)
             log.close()
             shutil.rmtree(config.outbox_dir, ignore_errors=True)
-    words = [sys.executable, "-m", "tools.cli", "verify", "--json"]
+    words = [sys.executable, "-m", "tickmesh.tools.cli", "verify", "--json"]
     verdict = json.loads(subprocess.run(words, cwd=folder, env=environment, capture_output=True, check=False).stdout)
     assert verdict["ok"] and verdict["coverage_checked"] and not verdict["coverage_not_judged"], verdict
     assert not verdict["not_heard"]

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bus.schema import DEPTH, GAP, QUOTE, TRADE, Flag, GapState, Kind, Reason
-from bus.wire import decode, encode
-from nodes.sequencer.arbiter import Arbiter
+from tickmesh.bus.schema import DEPTH, GAP, QUOTE, TRADE, Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.sequencer.arbiter import Arbiter
 
 SUBJECT = "binance.BTCUSDT"
 

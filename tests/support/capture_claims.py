@@ -10,8 +10,8 @@ from collections import Counter
 from decimal import Decimal
 from typing import NamedTuple
 
-from bus.schema import Reason
 from tests.support.capture_run import Outcome
+from tickmesh.bus.schema import Reason
 
 LINE = re.compile(rb"([0-9]{13}|[0-9]{16}|[0-9]{19}) (\{.*\})\s*", re.DOTALL)
 NUMBER = re.compile(r"[0-9]{1,10}(\.[0-9]{1,8})?")

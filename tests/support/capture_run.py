@@ -11,18 +11,18 @@ from typing import Any
 
 import msgspec
 
-from bus.config import ConfigError, load
-from bus.schema import Flag, Kind, Reason
-from bus.wire import decode
-from nodes.exchange.api import api, control
-from nodes.exchange.market.survey import Survey
-from nodes.exchange.protocol import NotYet, Params, VenueError
-from nodes.exchange.server.files import Capture
-from nodes.exchange.server.pace import _pass
-from nodes.exchange.server.running import Running
-from nodes.feed.reception import Reception
-from nodes.sequencer.arbiter import ARBITRATED, Arbiter
-from nodes.venues import binance
+from tickmesh.bus.config import ConfigError, load
+from tickmesh.bus.schema import Flag, Kind, Reason
+from tickmesh.bus.wire import decode
+from tickmesh.nodes.exchange.api import api, control
+from tickmesh.nodes.exchange.market.survey import Survey
+from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError
+from tickmesh.nodes.exchange.server.files import Capture
+from tickmesh.nodes.exchange.server.pace import _pass
+from tickmesh.nodes.exchange.server.running import Running
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
+from tickmesh.nodes.venues import binance
 
 MS = 1_000_000
 HOLD_NS = 1000 * MS

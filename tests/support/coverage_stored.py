@@ -1,8 +1,8 @@
 """A stored market with holes."""
 
-from bus.schema import GapState, Kind, Reason
 from tests.support.coverage_scene import Scene
 from tests.support.stored import START
+from tickmesh.bus.schema import GapState, Kind, Reason
 
 MILLISECOND = 1_000_000
 

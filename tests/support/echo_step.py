@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bus.config import Config
-from bus.schema import SIGNAL, Kind
-from bus.wire import Event, encode
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import SIGNAL, Kind
+from tickmesh.bus.wire import Event, encode
 
 
 class Echo:

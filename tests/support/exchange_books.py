@@ -74,9 +74,9 @@ CHILD = """
 import asyncio, sys
 from pathlib import Path
 from types import SimpleNamespace
-from bus.config import load
-from nodes.exchange import node as exchange
-from nodes.exchange.market.tape import RETAINED, Print
+from tickmesh.bus.config import load
+from tickmesh.nodes.exchange import node as exchange
+from tickmesh.nodes.exchange.market.tape import RETAINED, Print
 
 async def main():
     stop = asyncio.Event()

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 import aiohttp
 import websockets
 
-from bus.config import Config, load
-from nodes.exchange import node as exchange
-from nodes.exchange.protocol import sign, ws_payload
+from tickmesh.bus.config import Config, load
+from tickmesh.nodes.exchange import node as exchange
+from tickmesh.nodes.exchange.protocol import sign, ws_payload
 
 
 def configure(folder: Path, toml: str = "") -> Config:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from bus.config import load
-from nodes.exchange.core import Core
-from nodes.exchange.market.tape import Tape
-from nodes.exchange.protocol import Params, VenueError
+from tickmesh.bus.config import load
+from tickmesh.nodes.exchange.core import Core
+from tickmesh.nodes.exchange.market.tape import Tape
+from tickmesh.nodes.exchange.protocol import Params, VenueError
 
 
 def history(folder: Path) -> str:

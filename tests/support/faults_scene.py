@@ -7,8 +7,8 @@ import json
 import websockets
 
 from tests.support.exchange_clients import Rest, venue
-from tools.judge import ledger
-from tools.judge.findings import Findings
+from tickmesh.tools.judge import ledger
+from tickmesh.tools.judge.findings import Findings
 
 BUSY = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 300\nlines = 1\n"
 

@@ -8,15 +8,15 @@ from types import SimpleNamespace
 
 import aiohttp
 
-from bus.config import load
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import Flag, Kind
-from nodes import venues
-from nodes.feed import node as feed
-from nodes.feed.line_names import line_of
-from nodes.feed.rebuilding import rebuild_line
 from tests.support.exchange_clients import Rest, served
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.nodes import venues
+from tickmesh.nodes.feed import node as feed
+from tickmesh.nodes.feed.line_names import line_of
+from tickmesh.nodes.feed.rebuilding import rebuild_line
 
 BUSY = {"trades_per_s": 200, "quotes_per_s": 300, "lines": 0}
 MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth)

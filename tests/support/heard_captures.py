@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from bus.config import Instrument
-from nodes import venues
-from nodes.venues.parsing.dialect import FrameError
 from tests.support import captures
+from tickmesh.bus.config import Instrument
+from tickmesh.nodes import venues
+from tickmesh.nodes.venues.parsing.dialect import FrameError
 
 SYMBOLS = {
     "COINBASE": [

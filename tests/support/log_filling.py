@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from bus.log_writer import LogWriter
-from bus.schema import QUOTE, Kind
-from bus.wire import encode, stamp_sequenced
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.schema import QUOTE, Kind
+from tickmesh.bus.wire import encode, stamp_sequenced
 
 
 def quote(seq: int, update_id: int = 0) -> bytearray:

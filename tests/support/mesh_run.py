@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.schema import Kind
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
 
 
 def command(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bus.config import Config, Mesh, Model
-from bus.schema import DTYPES, SIGNAL, Kind
-from bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sequenced
-from nodes.model import node as model
+from tickmesh.bus.config import Config, Mesh, Model
+from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
+from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sequenced
+from tickmesh.nodes.model import node as model
 
 SUBJECT = "binance.BTCUSDT"
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from bus.schema import HEADER
-from storage.bars.bar import BAR, SUMS, whole
+from tickmesh.bus.schema import HEADER
+from tickmesh.storage.bars.bar import BAR, SUMS, whole
 
 
 def headers(count: int) -> np.ndarray:

@@ -4,9 +4,9 @@ import gzip
 import json
 from pathlib import Path
 
-from nodes.exchange.market.instruments import spec
-from nodes.exchange.market.market import Execution
-from nodes.exchange.market.replay import RecordedMarket, Replay
+from tickmesh.nodes.exchange.market.instruments import spec
+from tickmesh.nodes.exchange.market.market import Execution
+from tickmesh.nodes.exchange.market.replay import RecordedMarket, Replay
 
 T0 = 1_700_000_000_000_000_000
 

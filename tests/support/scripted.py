@@ -11,10 +11,10 @@ from pathlib import Path
 from aiohttp import web
 
 import tests.support.mesh_run as run
-from bus.config import load
-from bus.log import LogReader
 from tests.support.places import PROJECT
 from tests.support.server_thread import ServerThread
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
 
 
 class Scripted(ServerThread):
@@ -58,7 +58,7 @@ class Processes:
         self._log = open(self.folder / "nodes.log", "wb")  # noqa: SIM115
         self.processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "nodes", *words], cwd=self.folder, env=self.environment,
+                [sys.executable, "-m", "tickmesh.nodes", *words], cwd=self.folder, env=self.environment,
                 stdout=self._log, stderr=self._log,
             )
             for words in self.names
@@ -95,5 +95,9 @@ class Processes:
 
     def command(self, *words: str) -> subprocess.CompletedProcess:
         return subprocess.run(
-            [sys.executable, "-m", "tools.cli", *words], cwd=self.folder, env=self.environment, capture_output=True, text=True
+            [sys.executable, "-m", "tickmesh.tools.cli", *words],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
         )

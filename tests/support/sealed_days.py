@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bus.schema import DTYPES, Flag, Kind
-from storage.archive.writer import ArchiveWriter
 from tests.support.stored import DAY, START, Market, batches
+from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.storage.archive.writer import ArchiveWriter
 
 SUBJECT = "binance.BTCUSDT"
 

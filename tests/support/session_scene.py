@@ -10,14 +10,14 @@ from urllib.parse import parse_qsl
 import numpy as np
 from aiohttp import web
 
-from bus.config import load
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
-from bus.wire import encode
-from nodes.sequencer import node as sequencer
-from nodes.session import node as session
-from nodes.venues import binance_orders
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.sequencer import node as sequencer
+from tickmesh.nodes.session import node as session
+from tickmesh.nodes.venues import binance_orders
 
 SUBJECT = "binance.BTCUSDT"
 

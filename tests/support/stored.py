@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bus.log_writer import LogWriter
-from bus.schema import DTYPES, Flag, Kind
-from bus.segments import Batch
-from bus.wire import encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.segments import Batch
+from tickmesh.bus.wire import encode, stamp_sent, stamp_sequenced
 
 DAY = 86_400 * 1_000_000_000
 START = 1_723_161_600 * 1_000_000_000  # 2024-08-09 00:00 UTC

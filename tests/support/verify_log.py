@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import DTYPES, GapState, Kind, Reason
-from storage.archive.writer import ArchiveWriter
 from tests.support.stored import Market, write_log
-from tools import verify as command
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DTYPES, GapState, Kind, Reason
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.tools import verify as command
 
 SUBJECT = "binance.BTCUSDT"
 

@@ -1,7 +1,7 @@
 """Archives whose coverage says something false."""
 
-from bus.schema import Flag, Kind
-from bus.wire import Event
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import Event
 
 
 def marked(raws: list[bytes]) -> list[bytes]:

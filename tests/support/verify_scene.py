@@ -5,8 +5,8 @@ import json
 import hdf5plugin  # noqa: F401
 import numpy as np
 
-from bus.schema import DTYPES, Flag, Kind
 from tests.support.stored import Market
+from tickmesh.bus.schema import DTYPES, Flag, Kind
 
 SUBJECT = "binance.BTCUSDT"
 

@@ -7,15 +7,19 @@ import sys
 
 import pytest
 
-from bus.config import Config, Mesh
 from tests.support.stored import Market, write_log
+from tickmesh.bus.config import Config, Mesh
 
 SECOND_NS = 1_000_000_000
 
 
 def mesh(root, *words):
     return subprocess.run(
-        [sys.executable, "-m", "tools.cli", "bars", *map(str, words)], cwd=root, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "tickmesh.tools.cli", "bars", *map(str, words)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 

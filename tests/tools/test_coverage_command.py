@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import GapState, Kind, Reason
-from storage.archive.writer import ArchiveWriter
 from tests.support.coverage_scene import Scene
 from tests.support.coverage_stored import scene
 from tests.support.places import PROJECT
 from tests.support.stored import write_log
-from tools import coverage as command
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import GapState, Kind, Reason
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.tools import coverage as command
 
 
 def store(root: Path, made: Scene) -> None:
@@ -35,7 +35,11 @@ def whole() -> Scene:
 def mesh(root: Path, *words: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TICKMESH_ROOT": str(root)}
     return subprocess.run(
-        [sys.executable, "-m", "tools.cli", "coverage", *words], cwd=root, env=environment, capture_output=True, text=True
+        [sys.executable, "-m", "tickmesh.tools.cli", "coverage", *words],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
     )
 
 

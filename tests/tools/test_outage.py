@@ -4,13 +4,13 @@ from statistics import mean, median
 
 import pytest
 
-from bus.config import Population
-from nodes.exchange.market.flow import Flow
-from nodes.exchange.market.instruments import spec
-from nodes.exchange.market.market import Market
-from nodes.exchange.market.population import shape
-from nodes.exchange.market.tape import Tape
-from tools.outage import outage
+from tickmesh.bus.config import Population
+from tickmesh.nodes.exchange.market.flow import Flow
+from tickmesh.nodes.exchange.market.instruments import spec
+from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.population import shape
+from tickmesh.nodes.exchange.market.tape import Tape
+from tickmesh.tools.outage import outage
 
 START = 1_700_000_000_000
 

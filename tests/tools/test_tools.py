@@ -13,12 +13,12 @@ import msgpack
 import numpy as np
 import pytest
 
-from bus.config import load
-from bus.schema import DTYPES, SCHEMA_VERSION, Kind
-from bus.wire import decode
 from tests.support.stored import Market, write_log
-from tools import sources, terminal, topics
-from tools.tap import as_dict, line, number
+from tickmesh.bus.config import load
+from tickmesh.bus.schema import DTYPES, SCHEMA_VERSION, Kind
+from tickmesh.bus.wire import decode
+from tickmesh.tools import sources, terminal, topics
+from tickmesh.tools.tap import as_dict, line, number
 
 LINE = (
     '1723161253000000000 {"stream":"nexousdt@trade","data":{"e":"trade","E":1,"s":"NEXOUSDT","t":1,"p":"1.25000000",'

@@ -14,11 +14,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bus import clock
-from bus.clock_faults import ClockFaults, read_fault
-from bus.config import Config, load
-from tools.chaos.plan import INSTRUMENTS, Strike, length_s
-from tools.terminal import Failure
+from tickmesh.bus import clock
+from tickmesh.bus.clock_faults import ClockFaults, read_fault
+from tickmesh.bus.config import Config, load
+from tickmesh.tools.chaos.plan import INSTRUMENTS, Strike, length_s
+from tickmesh.tools.terminal import Failure
 
 UP_S = 180.0
 DOWN_S = 180.0

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from bus.schema import Flag, GapState, Kind, Reason
-from bus.wire import Event
-from tools.chaos.field import Kill
+from tickmesh.bus.schema import Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import Event
+from tickmesh.tools.chaos.field import Kill
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
 EARLY_NS = 1_000_000_000  # a slew of 1 % is said with the next clock event, and a busy log has few

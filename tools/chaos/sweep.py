@@ -13,12 +13,12 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bus.log import LogReader
-from bus.schema import Flag, Kind
-from tools.chaos.field import Field
-from tools.chaos.figures import Figures
-from tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, paths, plan
-from tools.terminal import Failure, Usage, err, out
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.tools.chaos.field import Field
+from tickmesh.tools.chaos.figures import Figures
+from tickmesh.tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, paths, plan
+from tickmesh.tools.terminal import Failure, Usage, err, out
 
 SETTLE_S = 90.0  # for the last repairs, and snapshots that wait for the venue's next minute
 SETTLE_OFF_S = 10.0  # when what would repair is switched off

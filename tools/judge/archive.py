@@ -13,8 +13,8 @@ from urllib.parse import unquote
 import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
 
-from tools.judge.findings import Findings
-from tools.judge.log import KINDS, PACKED, Event, event, layout, plain
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.log import KINDS, PACKED, Event, event, layout, plain
 
 NAME = re.compile(r"(\d{20})-(\d{20})(\.day|\.rest)?\.h5")
 SIDES = ("price_ticks", "quantity_lots", "side")

@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tools.judge.known import Known
+from tickmesh.tools.judge.known import Known
 
 LINE_MAX = 16 << 20  # bytes; a whole book of a REST snapshot has some MB
 EXPONENTS = (-8, -8)  # of price and quantity where the log tells none: Binance spot sends eight decimals

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 
 import msgpack
 
-from tools.judge.findings import Findings
-from tools.judge.log import Event
-from tools.judge.pace import Pace
-from tools.judge.streams import Streams
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.log import Event
+from tickmesh.tools.judge.pace import Pace
+from tickmesh.tools.judge.streams import Streams
 
 # Of what several lines bring, the log has one copy: numbers of the others are not in it.
 SEVERAL = ("feed", "backfill")

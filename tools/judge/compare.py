@@ -4,12 +4,12 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from tools.judge import book
-from tools.judge.capture import Capture, Stream, Table
-from tools.judge.findings import Findings
-from tools.judge.intervals import RESET
-from tools.judge.known import Known
-from tools.judge.log import REPAIRED, SNAPSHOT, Event
+from tickmesh.tools.judge import book
+from tickmesh.tools.judge.capture import Capture, Stream, Table
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.intervals import RESET
+from tickmesh.tools.judge.known import Known
+from tickmesh.tools.judge.log import REPAIRED, SNAPSHOT, Event
 
 COMPARED = {
     "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "event_ns", "side", "first_id", "last_id"],

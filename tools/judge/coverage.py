@@ -7,11 +7,23 @@ from pathlib import Path
 
 import h5py
 
-from tools.judge import archive, book, ledger
-from tools.judge.eras import Pair
-from tools.judge.findings import Findings
-from tools.judge.intervals import COMPLETE, DEPTH, MISSING, REPAIRED_STATE, STATES, STREAMS, TRADE, Claim, Painted, Truth, paint
-from tools.judge.log import Event
+from tickmesh.tools.judge import archive, book, ledger
+from tickmesh.tools.judge.eras import Pair
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.intervals import (
+    COMPLETE,
+    DEPTH,
+    MISSING,
+    REPAIRED_STATE,
+    STATES,
+    STREAMS,
+    TRADE,
+    Claim,
+    Painted,
+    Truth,
+    paint,
+)
+from tickmesh.tools.judge.log import Event
 
 NAMES = {number: name for name, number in STREAMS.items()}
 RESET_REASON = 6

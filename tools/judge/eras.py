@@ -7,11 +7,11 @@ put together by the exchange's own clock, which stands in both; quotes, which ha
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tools.judge.compare import COMPARED, Stored
-from tools.judge.findings import Findings
-from tools.judge.intervals import RESET
-from tools.judge.ledger import Ledger, Truth
-from tools.judge.log import SNAPSHOT, Event
+from tickmesh.tools.judge.compare import COMPARED, Stored
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.intervals import RESET
+from tickmesh.tools.judge.ledger import Ledger, Truth
+from tickmesh.tools.judge.log import SNAPSHOT, Event
 
 CONTRADICTION = 12
 KINDS = {2: "trade", 3: "quote", 4: "depth"}

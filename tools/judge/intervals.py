@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import NamedTuple
 
-from tools.judge.log import REPAIRED, SNAPSHOT, Event
+from tickmesh.tools.judge.log import REPAIRED, SNAPSHOT, Event
 
 RESET = 4
 TRADE, QUOTE, DEPTH = 2, 3, 4

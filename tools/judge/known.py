@@ -5,7 +5,7 @@ from collections import Counter
 
 import msgpack
 
-from tools.judge.log import KINDS, Event
+from tickmesh.tools.judge.log import KINDS, Event
 
 # The header of docs/messages.md: size, count, kind, flags, k, producer, subject, epoch … cause_seq, first_id, last_id, …
 HEADER = struct.Struct("<IIHHI16s32s5Q6qQ")

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from tools.judge.findings import Findings
+from tickmesh.tools.judge.findings import Findings
 
 HEAD = struct.Struct("<IIQI")
 FORMATS = (1, 2)  # the first knew no eras

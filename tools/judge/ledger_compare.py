@@ -3,13 +3,13 @@
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
-from tools.judge import listening
-from tools.judge.book import Change
-from tools.judge.compare import Stored
-from tools.judge.eras import Pair
-from tools.judge.findings import Findings
-from tools.judge.ledger import Ledger, Truth
-from tools.judge.listening import Listening
+from tickmesh.tools.judge import listening
+from tickmesh.tools.judge.book import Change
+from tickmesh.tools.judge.compare import Stored
+from tickmesh.tools.judge.eras import Pair
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.ledger import Ledger, Truth
+from tickmesh.tools.judge.listening import Listening
 
 # What was printed so late may not be stored yet: of a mesh that runs it is on its way; of one that was brought down (the
 # exchange first) only what that said while it ended.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from tools.judge.findings import Findings
+from tickmesh.tools.judge.findings import Findings
 
 KINDS = {
     1: "instrument", 2: "trade", 3: "quote", 4: "depth", 5: "gap", 6: "signal", 7: "intent", 8: "update", 9: "fill",

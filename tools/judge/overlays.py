@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tools.judge import archive
-from tools.judge.findings import Findings
-from tools.judge.log import Event
+from tickmesh.tools.judge import archive
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.log import Event
 
 DAY_NS = 86_400_000_000_000
 VENUE_NS = 3  # place of the trade time in a record

@@ -4,9 +4,9 @@ from typing import Any
 
 import msgpack
 
-from tools.judge.findings import Findings
-from tools.judge.intervals import STREAMS
-from tools.judge.log import Event
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.intervals import STREAMS
+from tickmesh.tools.judge.log import Event
 
 SECOND = 1_000_000_000
 STANDS_NS = 10 * SECOND  # received meanwhile, while seq_ns does not go on by a tenth of it

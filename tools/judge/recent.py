@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import lmdb
 
-from tools.judge import log
-from tools.judge.findings import Findings
-from tools.judge.log import Event
+from tickmesh.tools.judge import log
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.log import Event
 
 TABLES = (b"events", b"times", b"latest", b"topics", b"meta")
 STRETCH_NS = 10_000_000

@@ -2,9 +2,9 @@
 
 from bisect import bisect_left, bisect_right
 
-from tools.judge.findings import Findings
-from tools.judge.intervals import CONTRADICTION, COUNTED, DEPTH, GAP_REPAIRED, RESET, STREAMS, TRADE
-from tools.judge.log import REPAIRED, SNAPSHOT, Event
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.intervals import CONTRADICTION, COUNTED, DEPTH, GAP_REPAIRED, RESET, STREAMS, TRADE
+from tickmesh.tools.judge.log import REPAIRED, SNAPSHOT, Event
 
 UNSYNCED = 8
 COUNTS = {"trade": "trades", "quote": "quotes", "depth": "depth_events"}

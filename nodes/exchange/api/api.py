@@ -7,11 +7,11 @@ NotYet when the answer has to wait for the market.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from nodes.exchange.api import market_answers as market
-from nodes.exchange.api import order_answers as orders
-from nodes.exchange.api.venue import Venue
-from nodes.exchange.orders.desk import OWNER
-from nodes.exchange.protocol import Params, VenueError
+from tickmesh.nodes.exchange.api import market_answers as market
+from tickmesh.nodes.exchange.api import order_answers as orders
+from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.orders.desk import OWNER
+from tickmesh.nodes.exchange.protocol import Params, VenueError
 
 
 class Operation(NamedTuple):

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 
 import msgspec
 
-from nodes.exchange.api.streams import Client, Hub
+from tickmesh.nodes.exchange.api.streams import Client, Hub
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode

@@ -5,8 +5,8 @@ Over a limit: 429 until the window ends. Who goes on regardless is banned: 418, 
 Bounded: so many addresses are known at once, the longest unseen ones are forgotten.
 """
 
-from bus.config import ExchangeLimits
-from nodes.exchange.protocol import VenueError
+from tickmesh.bus.config import ExchangeLimits
+from tickmesh.nodes.exchange.protocol import VenueError
 
 ADDRESSES_MAX = 10_000
 BAN_S_MAX = 3 * 86400.0

@@ -5,13 +5,13 @@ Pure: (venue, params, now_ms) → what becomes JSON; text is JSON already.
 
 from typing import Any
 
-from nodes.exchange.api.venue import Venue
-from nodes.exchange.market.candles import candles, check_interval, kline_row
-from nodes.exchange.market.derived import average_price, day
-from nodes.exchange.market.instruments import Spec, filters
-from nodes.exchange.orders.reports import aggregate_view, print_view
-from nodes.exchange.orders.terms import ALLOWED_PREVENTIONS, TYPES
-from nodes.exchange.protocol import Params, VenueError, text
+from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.market.candles import candles, check_interval, kline_row
+from tickmesh.nodes.exchange.market.derived import average_price, day
+from tickmesh.nodes.exchange.market.instruments import Spec, filters
+from tickmesh.nodes.exchange.orders.reports import aggregate_view, print_view
+from tickmesh.nodes.exchange.orders.terms import ALLOWED_PREVENTIONS, TYPES
+from tickmesh.nodes.exchange.protocol import Params, VenueError, text
 
 
 def ping(venue: Venue, params: Params, now_ms: int) -> dict:

@@ -5,10 +5,10 @@ Pure: (venue, params, now_ms) → what becomes JSON; text is JSON already.
 
 from collections.abc import Callable
 
-from nodes.exchange.api.venue import Venue
-from nodes.exchange.orders.desk import OWNER
-from nodes.exchange.orders.reports import canceled_view, order_view, own_trade_view, placed_view
-from nodes.exchange.protocol import UNIT, Params, VenueError, text
+from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.orders.desk import OWNER
+from tickmesh.nodes.exchange.orders.reports import canceled_view, order_view, own_trade_view, placed_view
+from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError, text
 
 DAY_MS = 86_400_000
 ZERO = text(0)

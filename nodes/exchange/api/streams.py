@@ -6,8 +6,8 @@ Pure but for the transports it is given to write to.
 import struct
 from typing import Any
 
-from nodes.exchange.api import time_units
-from nodes.exchange.faults.hooks import Faults
+from tickmesh.nodes.exchange.api import time_units
+from tickmesh.nodes.exchange.faults.hooks import Faults
 
 PINGS_KEPT = 8  # unanswered ones that an answer may belong to
 

@@ -5,7 +5,7 @@ The exchange's own clock is in ms; who asks for µs gets the same moments in the
 
 import re
 
-from nodes.exchange.protocol import VenueError
+from tickmesh.nodes.exchange.protocol import VenueError
 
 _EVENT = re.compile(r'"e":"([A-Za-z0-9]+)"')
 _TIMES = {  # event → its keys that are times

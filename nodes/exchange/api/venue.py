@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from bus.config import ExchangeLimits
-from nodes.exchange.api.limits import Limits
-from nodes.exchange.orders.desk import OWNER, Desk
-from nodes.exchange.protocol import Params, VenueError, check_signed
+from tickmesh.bus.config import ExchangeLimits
+from tickmesh.nodes.exchange.api.limits import Limits
+from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.protocol import Params, VenueError, check_signed
 
 
 class Venue:

@@ -4,11 +4,11 @@ from typing import Any
 
 import msgspec
 
-from nodes.exchange.api import api, time_units
-from nodes.exchange.api.streams import Client
-from nodes.exchange.api.venue import Venue
-from nodes.exchange.orders.desk import OWNER
-from nodes.exchange.protocol import NotYet, Params, VenueError, missing, ws_payload
+from tickmesh.nodes.exchange.api import api, time_units
+from tickmesh.nodes.exchange.api.streams import Client
+from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.orders.desk import OWNER
+from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError, missing, ws_payload
 
 SUBSCRIPTIONS_MAX = 65_535  # over the life of a connection
 CONNECT_WEIGHT = 2

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from nodes.exchange.faults.fault_plan import Fault
+from tickmesh.nodes.exchange.faults.fault_plan import Fault
 
 MESSAGES = {
     -1003: "Too much request weight used; current limit is 6000 request weight per 1 MINUTE.",

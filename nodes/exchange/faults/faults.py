@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
-from nodes.exchange.faults import hooks, tampering
-from nodes.exchange.faults.fault_answers import body, headers
-from nodes.exchange.faults.fault_plan import DOWN, FRAMES, MOMENTARY, ORDERS, REQUESTS, Fault, FaultError
-from nodes.exchange.market.latency import Latency
+from tickmesh.nodes.exchange.faults import hooks, tampering
+from tickmesh.nodes.exchange.faults.fault_answers import body, headers
+from tickmesh.nodes.exchange.faults.fault_plan import DOWN, FRAMES, MOMENTARY, ORDERS, REQUESTS, Fault, FaultError
+from tickmesh.nodes.exchange.market.latency import Latency
 
 DELAYED = (*ORDERS, "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /api/v3/order/cancelReplace", "order.cancel",
            "order.cancelReplace", "openOrders.cancelAll")  # fmt: skip

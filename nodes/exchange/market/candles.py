@@ -7,8 +7,8 @@ trades do.
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from nodes.exchange.market.tape import Print, Tape
-from nodes.exchange.protocol import UNIT, VenueError, text
+from tickmesh.nodes.exchange.market.tape import Print, Tape
+from tickmesh.nodes.exchange.protocol import UNIT, VenueError, text
 
 INTERVALS = {
     "1s": 1000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000,

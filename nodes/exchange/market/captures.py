@@ -12,7 +12,7 @@ from typing import Annotated, Any, BinaryIO, NamedTuple
 
 import msgspec
 
-from nodes.exchange.protocol import DECIMAL, MANTISSA_MAX, mantissa
+from tickmesh.nodes.exchange.protocol import DECIMAL, MANTISSA_MAX, mantissa
 
 LINE = re.compile(r"^([0-9]+) (\{.*\})\s*$", re.DOTALL)
 UNITS = {13: ("ms", 10**6), 16: ("µs", 10**3), 19: ("ns", 1)}  # digits of a receive time → unit, ns of one

@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from nodes.exchange.market.candles import INTERVALS, bounds, candle, kline_event
-from nodes.exchange.protocol import UNIT, NotYet, VenueError, text
+from tickmesh.nodes.exchange.market.candles import INTERVALS, bounds, candle, kline_event
+from tickmesh.nodes.exchange.protocol import UNIT, NotYet, VenueError, text
 
 PARTIAL = re.compile(r"^depth(5|10|20)(@100ms)?$")
 SLOW_EVERY = 10  # of the 100 ms: what is sent once a second

@@ -17,10 +17,10 @@ import random
 from bisect import bisect_right
 from collections import deque
 
-from nodes.exchange.market.market import Market
-from nodes.exchange.market.matching import Order
-from nodes.exchange.market.population import Shape
-from nodes.exchange.protocol import UNIT
+from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.matching import Order
+from tickmesh.nodes.exchange.market.population import Shape
+from tickmesh.nodes.exchange.protocol import UNIT
 
 NEAR = 14  # makers per side at the touch and just behind it
 FAR = 110  # makers per side further out

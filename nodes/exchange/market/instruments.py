@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from nodes.exchange.protocol import UNIT, VenueError, mantissa, text
+from tickmesh.nodes.exchange.protocol import UNIT, VenueError, mantissa, text
 
 QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "BTC", "ETH", "BNB")
 # symbol: tick, lot, price a synthetic market starts at

@@ -7,10 +7,10 @@ so a client that rebuilds the book holds exactly the bookTicker's best levels at
 from collections.abc import Callable
 from typing import NamedTuple
 
-from nodes.exchange.market.instruments import Spec
-from nodes.exchange.market.matching import ANYONE, Book, Fill, Order, Result
-from nodes.exchange.market.tape import Aggregate, Print, Tape
-from nodes.exchange.protocol import text
+from tickmesh.nodes.exchange.market.instruments import Spec
+from tickmesh.nodes.exchange.market.matching import ANYONE, Book, Fill, Order, Result
+from tickmesh.nodes.exchange.market.tape import Aggregate, Print, Tape
+from tickmesh.nodes.exchange.protocol import text
 
 SLOW_EVERY = 10  # every tenth flush of the 100 ms depth stream is one of the 1000 ms stream
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from bus.config import Population
+from tickmesh.bus.config import Population
 
 
 class Shape(NamedTuple):

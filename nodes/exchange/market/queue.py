@@ -10,7 +10,7 @@ Quantities are mantissas at 10^−8, positions floats of the same unit.
 import math
 from collections.abc import Callable
 
-from nodes.exchange.protocol import UNIT
+from tickmesh.nodes.exchange.protocol import UNIT
 
 
 class Place:

@@ -12,14 +12,14 @@ from typing import Any
 
 from sortedcontainers import SortedDict
 
-from nodes.exchange.market.captures import Book, Changed, Frame, Quoted, Traded, Unserved, read
-from nodes.exchange.market.instruments import Spec
-from nodes.exchange.market.market import Execution, aggregate_frame, snapshot
-from nodes.exchange.market.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
-from nodes.exchange.market.queue import Model, Place, risk_averse
-from nodes.exchange.market.survey import coarser
-from nodes.exchange.market.tape import RETAINED, Aggregate, Print, Tape
-from nodes.exchange.protocol import NotYet, VenueError
+from tickmesh.nodes.exchange.market.captures import Book, Changed, Frame, Quoted, Traded, Unserved, read
+from tickmesh.nodes.exchange.market.instruments import Spec
+from tickmesh.nodes.exchange.market.market import Execution, aggregate_frame, snapshot
+from tickmesh.nodes.exchange.market.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
+from tickmesh.nodes.exchange.market.queue import Model, Place, risk_averse
+from tickmesh.nodes.exchange.market.survey import coarser
+from tickmesh.nodes.exchange.market.tape import RETAINED, Aggregate, Print, Tape
+from tickmesh.nodes.exchange.protocol import NotYet, VenueError
 
 PENDING_MAX = 20_000  # depth changes kept while waiting for a snapshot; a capture holds ten per second
 OWN_TRADES_FROM = 10**15  # ids of our own fills, far from the recorded ones, which stay as they were

@@ -6,7 +6,7 @@ from math import gcd
 
 import msgspec
 
-from nodes.exchange.market.captures import DEPTHS, UNITS, Frame, Unserved, read
+from tickmesh.nodes.exchange.market.captures import DEPTHS, UNITS, Frame, Unserved, read
 
 FORMAT = 1
 REASONS_MAX = 50  # further ones are counted together

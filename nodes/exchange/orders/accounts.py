@@ -4,7 +4,7 @@ Nothing is made or lost: what an account pays, the outside world or the fee acco
 synthetic population, or the recorded market) has unlimited credit; everyone else can only spend what is locked.
 """
 
-from nodes.exchange.market.fees import share
+from tickmesh.nodes.exchange.market.fees import share
 
 OUTSIDE = 0
 FEES = -1

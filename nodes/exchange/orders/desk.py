@@ -8,14 +8,14 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from nodes.exchange.market.instruments import Spec
-from nodes.exchange.market.market import Execution
-from nodes.exchange.market.matching import CANCELED, EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
-from nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts
-from nodes.exchange.orders.orders import Line, OwnOrder, OwnTrade, Placed
-from nodes.exchange.orders.reports import account_position, execution_report
-from nodes.exchange.orders.terms import Terms, cost, read
-from nodes.exchange.protocol import UNIT, Params, VenueError
+from tickmesh.nodes.exchange.market.instruments import Spec
+from tickmesh.nodes.exchange.market.market import Execution
+from tickmesh.nodes.exchange.market.matching import CANCELED, EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
+from tickmesh.nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts
+from tickmesh.nodes.exchange.orders.orders import Line, OwnOrder, OwnTrade, Placed
+from tickmesh.nodes.exchange.orders.reports import account_position, execution_report
+from tickmesh.nodes.exchange.orders.terms import Terms, cost, read
+from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
 
 OWNER = 1  # the one account of the local venue
 OPEN = (NEW, PARTIALLY_FILLED)

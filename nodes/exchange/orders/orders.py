@@ -2,7 +2,7 @@
 
 import msgspec
 
-from nodes.exchange.market.matching import NEW
+from tickmesh.nodes.exchange.market.matching import NEW
 
 
 class OwnOrder(msgspec.Struct, omit_defaults=True):

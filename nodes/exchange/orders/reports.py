@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from nodes.exchange.protocol import text
+from tickmesh.nodes.exchange.protocol import text
 
 SIDE = {1: "BUY", -1: "SELL"}
 ENCODE = msgspec.json.Encoder().encode

@@ -3,8 +3,8 @@ and §3.6). Pure."""
 
 from typing import Any, NamedTuple
 
-from nodes.exchange.market.instruments import check_filters
-from nodes.exchange.protocol import UNIT, Params, VenueError
+from tickmesh.nodes.exchange.market.instruments import check_filters
+from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
 
 TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")
 ELSEWHERE = {  # types that the real venue has and this one does not

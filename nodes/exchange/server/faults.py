@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from bus.clock import machine_elapsed_ns
-from bus.config import ConfigError
-from nodes.exchange.faults.fault_plan import DOWN, KINDS, MOMENTARY, FaultError, asked, schedule
-from nodes.exchange.faults.faults import Change, Faults
-from nodes.exchange.market import latency
-from nodes.exchange.server.callers import is_loopback
-from nodes.exchange.server.running import Running
-from nodes.exchange.server.sockets import close, warn
+from tickmesh.bus.clock import machine_elapsed_ns
+from tickmesh.bus.config import ConfigError
+from tickmesh.nodes.exchange.faults.fault_plan import DOWN, KINDS, MOMENTARY, FaultError, asked, schedule
+from tickmesh.nodes.exchange.faults.faults import Change, Faults
+from tickmesh.nodes.exchange.market import latency
+from tickmesh.nodes.exchange.server.callers import is_loopback
+from tickmesh.nodes.exchange.server.running import Running
+from tickmesh.nodes.exchange.server.sockets import close, warn
 
 PATH = "/tickmesh/v1/faults"
 JSON = "application/json"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from bus.config import ConfigError
-from bus.files import write_file
-from nodes.exchange.market.captures import lines_of
-from nodes.exchange.market.survey import FORMAT, Survey, Surveyor
-from nodes.exchange.market.tape import RETAINED, ROW, Tape
-from nodes.exchange.orders.orders import Line
+from tickmesh.bus.config import ConfigError
+from tickmesh.bus.files import write_file
+from tickmesh.nodes.exchange.market.captures import lines_of
+from tickmesh.nodes.exchange.market.survey import FORMAT, Survey, Surveyor
+from tickmesh.nodes.exchange.market.tape import RETAINED, ROW, Tape
+from tickmesh.nodes.exchange.orders.orders import Line
 
 SURVEY = "survey.json"
 log = logging.getLogger("exchange")

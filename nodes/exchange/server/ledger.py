@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from nodes.exchange.core import Done
-from nodes.exchange.ledger import Ledger, whole
+from tickmesh.nodes.exchange.core import Done
+from tickmesh.nodes.exchange.ledger import Ledger, whole
 
 FILE_BYTES_MAX = 32 << 20
 

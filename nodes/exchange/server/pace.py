@@ -5,10 +5,10 @@ import logging
 import math
 import time
 
-from nodes.exchange.market.captures import SERVED_DEPTH, is_snapshot, recv_ns
-from nodes.exchange.market.pace import Pace
-from nodes.exchange.protocol import VenueError
-from nodes.exchange.server.running import GONE, Running
+from tickmesh.nodes.exchange.market.captures import SERVED_DEPTH, is_snapshot, recv_ns
+from tickmesh.nodes.exchange.market.pace import Pace
+from tickmesh.nodes.exchange.protocol import VenueError
+from tickmesh.nodes.exchange.server.running import GONE, Running
 
 SNAPSHOT_S = 2.0  # a replay waits so long at the capture's first snapshot for every line to ask for it
 SUBSCRIBERS_S = 5.0  # a market waits so long for what its lines have to do first, and then goes on without them

@@ -6,13 +6,13 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from nodes.exchange.api import api, time_units
-from nodes.exchange.faults.hooks import Asked, Fault
-from nodes.exchange.orders.desk import OWNER
-from nodes.exchange.protocol import NotYet, Params, VenueError, form, rest_payload
-from nodes.exchange.server.faults import PATH as FAULTS
-from nodes.exchange.server.faults import FaultsDoor
-from nodes.exchange.server.running import Running
+from tickmesh.nodes.exchange.api import api, time_units
+from tickmesh.nodes.exchange.faults.hooks import Asked, Fault
+from tickmesh.nodes.exchange.orders.desk import OWNER
+from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError, form, rest_payload
+from tickmesh.nodes.exchange.server.faults import PATH as FAULTS
+from tickmesh.nodes.exchange.server.faults import FaultsDoor
+from tickmesh.nodes.exchange.server.running import Running
 
 REPLAY = "/tickmesh/v1/replay"
 

@@ -8,14 +8,14 @@ import time
 from itertools import islice
 from typing import Any
 
-from bus.clock import machine_elapsed_ns, machine_wall_ns
-from bus.config import Config
-from nodes.exchange.api.streams import Client, Hub
-from nodes.exchange.core import Core, Told, era_of
-from nodes.exchange.faults.hooks import Faults
-from nodes.exchange.protocol import VenueError
-from nodes.exchange.server.files import Capture, State
-from nodes.exchange.server.ledger import LedgerFiles
+from tickmesh.bus.clock import machine_elapsed_ns, machine_wall_ns
+from tickmesh.bus.config import Config
+from tickmesh.nodes.exchange.api.streams import Client, Hub
+from tickmesh.nodes.exchange.core import Core, Told, era_of
+from tickmesh.nodes.exchange.faults.hooks import Faults
+from tickmesh.nodes.exchange.protocol import VenueError
+from tickmesh.nodes.exchange.server.files import Capture, State
+from tickmesh.nodes.exchange.server.ledger import LedgerFiles
 
 STATE_BYTES_MAX = 16 << 20  # appended, before the state file is written anew
 GONE = VenueError(-1016, "This service is no longer available.", 503)

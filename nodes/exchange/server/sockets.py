@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
 
-from nodes.exchange.api import control, time_units, ws_api
-from nodes.exchange.api.streams import Client, control_frame, user_frame
-from nodes.exchange.faults.hooks import Asked, Fault
-from nodes.exchange.protocol import VenueError
-from nodes.exchange.server.running import Running
+from tickmesh.nodes.exchange.api import control, time_units, ws_api
+from tickmesh.nodes.exchange.api.streams import Client, control_frame, user_frame
+from tickmesh.nodes.exchange.faults.hooks import Asked, Fault
+from tickmesh.nodes.exchange.protocol import VenueError
+from tickmesh.nodes.exchange.server.running import Running
 
 MESSAGE_BYTES_MAX = 1 << 16  # of a client's message
 CLOSING_S = 5.0

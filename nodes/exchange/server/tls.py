@@ -9,8 +9,8 @@ import ssl
 import subprocess
 from pathlib import Path
 
-from bus.clock import machine_wall_ns
-from bus.config import ConfigError
+from tickmesh.bus.clock import machine_wall_ns
+from tickmesh.bus.config import ConfigError
 
 DAYS = 365
 RENEW_S = 7 * 86400.0

@@ -12,7 +12,7 @@ stream has reached it; it is older than the changes before it, and the sequencer
 import struct
 from enum import Enum
 
-from bus.schema import HEADER
+from tickmesh.bus.schema import HEADER
 
 FIRST_ID_AT = HEADER.fields["first_id"][1]  # type: ignore[index]
 RECV_NS_AT = HEADER.fields["recv_ns"][1]  # type: ignore[index]

@@ -11,12 +11,12 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from bus.config import Instrument
-from bus.schema import Flag, Kind
-from bus.wire import IDS_AT, many_records, set_flags
-from nodes.venues.books.booksync import Answer, BookSync
-from nodes.venues.books.checked import proven
-from nodes.venues.books.levels import Levels
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import IDS_AT, many_records, set_flags
+from tickmesh.nodes.venues.books.booksync import Answer, BookSync
+from tickmesh.nodes.venues.books.checked import proven
+from tickmesh.nodes.venues.books.levels import Levels
 
 _IDS = struct.Struct("<qq")
 _VENUE_NS_AT, _RECV_NS_AT = IDS_AT + 16, IDS_AT + 24

@@ -7,11 +7,11 @@ added to the change that pushed them out, so that whoever applies the events has
 
 from collections.abc import Callable
 
-from bus.config import Instrument
-from bus.wire import checksum, extended, stamp_checksum
-from nodes.venues.books.levels import Levels
-from nodes.venues.books.streamed import StreamedBook
-from nodes.venues.parsing.decimals import DecimalError
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.wire import checksum, extended, stamp_checksum
+from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.books.streamed import StreamedBook
+from tickmesh.nodes.venues.parsing.decimals import DecimalError
 
 
 def crc(number: int) -> int:

@@ -4,8 +4,8 @@ import struct
 from bisect import bisect_left, insort
 from itertools import chain
 
-from bus.schema import Flag
-from bus.wire import HEADER_SIZE
+from tickmesh.bus.schema import Flag
+from tickmesh.bus.wire import HEADER_SIZE
 
 RECORD = struct.Struct("<qqb7x")  # a depth record; a test compares with the schema
 EMPTY_CHANGE = bytes(RECORD.size)  # the one record of a change that changes nothing

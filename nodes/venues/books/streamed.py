@@ -3,11 +3,11 @@
 What can be told is only that it is wrong: a book that is crossed after a whole message has lost a change.
 """
 
-from bus.config import Instrument
-from bus.schema import Flag, Kind
-from bus.wire import many_records
-from nodes.venues.books.booksync import Answer
-from nodes.venues.books.levels import Levels
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import many_records
+from tickmesh.nodes.venues.books.booksync import Answer
+from tickmesh.nodes.venues.books.levels import Levels
 
 
 class StreamedBook:

@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from bus.config import Instrument
-from bus.schema import DTYPES, Flag, Kind
-from bus.wire import encode, many_records, one_record
-from nodes.venues.books.levels import EMPTY_CHANGE
-from nodes.venues.parsing.decimals import DecimalError, level_words, level_words_at_once, reader
-from nodes.venues.parsing.dialect import UNREADABLE, FrameError, OddRows, Unwell
-from nodes.venues.parsing.rising import Rising
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.wire import encode, many_records, one_record
+from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
+from tickmesh.nodes.venues.parsing.decimals import DecimalError, level_words, level_words_at_once, reader
+from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, OddRows, Unwell
+from tickmesh.nodes.venues.parsing.rising import Rising
 
 # The records as schema.TRADE and schema.QUOTE have them; a test compares.
 TRADE, QUOTE, INSTRUMENT = "qqqqqb7x", "qqqqqq", "iiqqqqq"

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.config import Instrument
-from bus.schema import GAP, Flag, GapState, Kind, Reason
-from bus.wire import decode, encode
-from nodes.backfill.plan import REFUSALS, Plan
-from nodes.sequencer.arbiter import Arbiter
-from nodes.venues import binance, coinbase, kraken
-from nodes.venues.parsing.dialect import FrameError
 from tests.support.arbitration import trades
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import GAP, Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.backfill.plan import REFUSALS, Plan
+from tickmesh.nodes.sequencer.arbiter import Arbiter
+from tickmesh.nodes.venues import binance, coinbase, kraken
+from tickmesh.nodes.venues.parsing.dialect import FrameError
 
 SUBJECT = "binance.BTCUSDT"
 PATIENCE = 60.0

@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 import websockets
 
-from nodes.exchange.server.callers import foreign, name_of, stranger
 from tests.support.exchange_clients import configure, limit, served, signed
+from tickmesh.nodes.exchange.server.callers import foreign, name_of, stranger
 
 FAULTS = "/tickmesh/v1/faults"
 FAULT = b'{"kind": "skip", "length_s": 60}'

@@ -1,4 +1,4 @@
-"""The real ccxt client against `python -m nodes exchange`: nothing of ours but the URL (venues.md §10.1)."""
+"""The real ccxt client against `python -m tickmesh.nodes exchange`: nothing of ours but the URL (venues.md §10.1)."""
 
 import asyncio
 import importlib
@@ -25,7 +25,7 @@ def start(folder: Path, settings: str = ""):
     """A venue in a folder of its own: (process, base URL)."""
     (folder / "mesh.toml").write_text("[exchange]\ntrades_per_s = 100\nquotes_per_s = 300\n" + settings)
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TICKMESH_ROOT": str(folder)}
-    child = subprocess.Popen([sys.executable, "-m", "nodes", "exchange"], cwd=folder, env=environment)
+    child = subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", "exchange"], cwd=folder, env=environment)
     where = folder / "run" / "exchange.json"
     deadline = time.monotonic() + 30
     while not where.exists():

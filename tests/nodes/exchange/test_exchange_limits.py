@@ -10,15 +10,15 @@ import time
 import pytest
 import websockets
 
-from bus.config import ExchangeLimits
-from nodes.exchange.api.limits import Limits
-from nodes.exchange.market.instruments import spec
-from nodes.exchange.market.market import Market
-from nodes.exchange.market.matching import Order
-from nodes.exchange.market.tape import Tape
-from nodes.exchange.orders.desk import OWNER, Desk
-from nodes.exchange.protocol import UNIT, Params, VenueError
 from tests.support.exchange_clients import WsApi, limit, signed, venue
+from tickmesh.bus.config import ExchangeLimits
+from tickmesh.nodes.exchange.api.limits import Limits
+from tickmesh.nodes.exchange.market.instruments import spec
+from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.matching import Order
+from tickmesh.nodes.exchange.market.tape import Tape
+from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
 
 SEED = int(os.environ.get("TICKMESH_SEED", "0"))
 
@@ -182,7 +182,7 @@ def test_every_filter_refuses_in_its_own_name(changes, terms, name):
 
 
 def test_what_a_filter_names_is_in_exchange_info():
-    from nodes.exchange.market.instruments import filters
+    from tickmesh.nodes.exchange.market.instruments import filters
 
     names = {row["filterType"] for kind in ("NOTIONAL", "MIN_NOTIONAL") for row in filters(
         spec("BTCUSDT")._replace(notional_filter=kind, position_max=1))}  # fmt: skip
@@ -213,7 +213,7 @@ def nonsense(rand: random.Random) -> dict:
 def test_no_request_over_rest_ever_gets_a_500(tmp_path):
     from urllib.parse import quote_plus
 
-    from nodes.exchange.api.api import REST
+    from tickmesh.nodes.exchange.api.api import REST
 
     rand = random.Random(SEED)
     paths = [*REST, ("GET", "/"), ("PUT", "/api/v3/order"), ("PATCH", "/api/v3/ping"), ("GET", "/api/v3/" + "x" * 3000)]
@@ -244,8 +244,8 @@ def test_no_request_over_rest_ever_gets_a_500(tmp_path):
 
 
 def test_no_message_on_a_socket_is_left_without_the_venues_answer(tmp_path):
-    from nodes.exchange.api.api import WS
-    from nodes.exchange.api.ws_api import SESSION
+    from tickmesh.nodes.exchange.api.api import WS
+    from tickmesh.nodes.exchange.api.ws_api import SESSION
 
     rand = random.Random(SEED)
     methods = [*WS, *SESSION, "order.nothing", "", 1, None, ["a"]]

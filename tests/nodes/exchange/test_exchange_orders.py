@@ -7,8 +7,8 @@ import time
 import pytest
 import websockets
 
-from nodes.exchange.protocol import sign
 from tests.support.exchange_clients import WsApi, limit, signed, venue
+from tickmesh.nodes.exchange.protocol import sign
 
 
 def test_a_limit_order_rests_is_seen_and_is_cancelled(tmp_path):

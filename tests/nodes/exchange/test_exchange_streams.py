@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 import websockets
 
-from bus.config import ConfigError
-from nodes.exchange import node as exchange
-from nodes.exchange.market.tape import RETAINED, Print
 from tests.support.exchange_books import ALL, Process, Rebuilt, compare, deaf
 from tests.support.exchange_clients import Rest, configure, limit, listening, served, venue
+from tickmesh.bus.config import ConfigError
+from tickmesh.nodes.exchange import node as exchange
+from tickmesh.nodes.exchange.market.tape import RETAINED, Print
 
 
 def test_a_book_rebuilt_from_rest_and_diffs_is_the_book_tickers_at_every_equal_id(tmp_path):

@@ -10,9 +10,9 @@ import aiohttp
 import pytest
 import websockets
 
-from bus.config import ConfigError
-from nodes.exchange.server import tls
 from tests.support.exchange_clients import configure, limit, served, signed
+from tickmesh.bus.config import ConfigError
+from tickmesh.nodes.exchange.server import tls
 
 
 def test_a_client_that_trusts_the_certificate_trades_over_tls(tmp_path):

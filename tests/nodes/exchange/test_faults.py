@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from nodes.exchange.faults.fault_plan import KINDS, Fault, FaultError, asked, schedule
-from nodes.exchange.faults.faults import FAULTS_MAX, Faults
-from nodes.exchange.faults.hooks import Asked
-from nodes.exchange.faults.tampering import payload_of, text_frame
+from tickmesh.nodes.exchange.faults.fault_plan import KINDS, Fault, FaultError, asked, schedule
+from tickmesh.nodes.exchange.faults.faults import FAULTS_MAX, Faults
+from tickmesh.nodes.exchange.faults.hooks import Asked
+from tickmesh.nodes.exchange.faults.tampering import payload_of, text_frame
 
 QUOTE = text_frame(b'{"u":7,"s":"BTCUSDT","b":"1.0","B":"2.0","a":"3.0","A":"4.0"}')
 

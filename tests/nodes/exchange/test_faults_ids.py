@@ -8,13 +8,13 @@ import time
 import aiohttp
 import pytest
 
-from bus.config import ConfigError, Instrument
-from nodes.feed.venue_clock import VenueTime
-from nodes.net.endpoints import Endpoints
-from nodes.net.rest import RestError
-from nodes.session.binance_rest import BinanceAccount
 from tests.support.exchange_clients import limit, listening, venue
 from tests.support.faults_scene import BUSY, FAULTS, end, gone, ids, plan, rows, scene
+from tickmesh.bus.config import ConfigError, Instrument
+from tickmesh.nodes.feed.venue_clock import VenueTime
+from tickmesh.nodes.net.endpoints import Endpoints
+from tickmesh.nodes.net.rest import RestError
+from tickmesh.nodes.session.binance_rest import BinanceAccount
 
 TWO = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n' + BUSY
 FIELDS = {"trade": "t", "bookTicker": "u", "depth@100ms": "u"}

@@ -10,10 +10,10 @@ import aiohttp
 import pytest
 import websockets
 
-from bus.config import ConfigError
-from nodes.exchange.protocol import sign, ws_payload
 from tests.support.exchange_clients import limit, listening, served, signed
 from tests.support.faults_scene import FAULTS, end, gone, ids, plan, rows, scene
+from tickmesh.bus.config import ConfigError
+from tickmesh.nodes.exchange.protocol import sign, ws_payload
 
 TRADES = "/ws/btcusdt@trade"
 
@@ -405,7 +405,7 @@ def test_a_schedule_begins_with_the_exchange_and_a_restart_does_not_begin_it_ane
 def test_a_schedule_that_cannot_be_read_is_a_sentence(tmp_path):
     async def run(toml: str):
         (tmp_path / "mesh.toml").write_text(toml)
-        from bus.config import load
+        from tickmesh.bus.config import load
 
         async with served(load(tmp_path)):
             pass

@@ -5,13 +5,13 @@ from statistics import correlation, mean
 
 import pytest
 
-from bus.config import Population
-from nodes.exchange.market.flow import FAR, NEAR, Flow
-from nodes.exchange.market.instruments import spec
-from nodes.exchange.market.market import Market
-from nodes.exchange.market.population import in_order, shape
-from nodes.exchange.market.tape import Tape
-from nodes.exchange.protocol import UNIT
+from tickmesh.bus.config import Population
+from tickmesh.nodes.exchange.market.flow import FAR, NEAR, Flow
+from tickmesh.nodes.exchange.market.instruments import spec
+from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.population import in_order, shape
+from tickmesh.nodes.exchange.market.tape import Tape
+from tickmesh.nodes.exchange.protocol import UNIT
 
 START = 1_700_000_000_000
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import websockets
 
-from nodes.exchange.core import Core
-from nodes.exchange.faults.fault_plan import Fault
-from nodes.exchange.faults.faults import Faults
-from nodes.exchange.faults.tampering import text_frame
-from nodes.exchange.ledger import FIELDS, Ledger, whole
-from nodes.exchange.market.tape import Tape
-from nodes.exchange.protocol import Params, VenueError
-from nodes.exchange.server.ledger import LedgerFiles
 from tests.support.exchange_clients import configure, limit, venue
 from tests.support.places import PROJECT
-from tools.judge import compare, eras, ledger, ledger_compare
-from tools.judge.findings import Findings
+from tickmesh.nodes.exchange.core import Core
+from tickmesh.nodes.exchange.faults.fault_plan import Fault
+from tickmesh.nodes.exchange.faults.faults import Faults
+from tickmesh.nodes.exchange.faults.tampering import text_frame
+from tickmesh.nodes.exchange.ledger import FIELDS, Ledger, whole
+from tickmesh.nodes.exchange.market.tape import Tape
+from tickmesh.nodes.exchange.protocol import Params, VenueError
+from tickmesh.nodes.exchange.server.ledger import LedgerFiles
+from tickmesh.tools.judge import compare, eras, ledger, ledger_compare
+from tickmesh.tools.judge.findings import Findings
 
 START = 1_700_000_000_000
 FOLLOWING = """
@@ -139,7 +139,7 @@ def test_files_go_on_after_a_start_and_stay_within_their_bound(tmp_path):
     assert numbers(tmp_path) == list(range(1, 7))
     files = files_of(tmp_path)
     files.books = lambda: [("BTCUSDT", 7, [(1, 100, 5)])]
-    from nodes.exchange.core import Done, Told
+    from tickmesh.nodes.exchange.core import Done, Told
 
     for _ in range(300):
         files.take(Done([], [], Told([], ["x" * 10_000])), 5)

@@ -7,15 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nodes.exchange.market.instruments import spec
-from nodes.exchange.market.market import Market
-from nodes.exchange.market.matching import Book, Order
-from nodes.exchange.market.tape import Tape
-from nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
-from nodes.exchange.orders.desk import OWNER, Desk
-from nodes.exchange.orders.orders import Line
-from nodes.exchange.protocol import UNIT, Params, VenueError, check_window, form, mantissa, rest_payload, sign, text, ws_payload
 from tests.support.places import DATA
+from tickmesh.nodes.exchange.market.instruments import spec
+from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.matching import Book, Order
+from tickmesh.nodes.exchange.market.tape import Tape
+from tickmesh.nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
+from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.orders.orders import Line
+from tickmesh.nodes.exchange.protocol import (
+    UNIT,
+    Params,
+    VenueError,
+    check_window,
+    form,
+    mantissa,
+    rest_payload,
+    sign,
+    text,
+    ws_payload,
+)
 
 VECTORS = DATA / "vectors" / "signing_and_checksum_vectors.json"
 

@@ -11,14 +11,14 @@ from bisect import insort
 
 import pytest
 
-from nodes.exchange.market.instruments import spec
-from nodes.exchange.market.market import Market
-from nodes.exchange.market.matching import Book, Order
-from nodes.exchange.market.tape import Tape
-from nodes.exchange.orders.desk import OWNER, Desk
-from nodes.exchange.protocol import UNIT, Params, VenueError, text
 from tests.support.exchange_history import history
 from tests.support.places import PROJECT
+from tickmesh.nodes.exchange.market.instruments import spec
+from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.matching import Book, Order
+from tickmesh.nodes.exchange.market.tape import Tape
+from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError, text
 
 ORDERS = int(os.environ.get("TICKMESH_ORDERS", "200000"))
 SEED = int(os.environ.get("TICKMESH_SEED", "0"))

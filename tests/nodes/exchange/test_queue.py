@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.exchange.market import latency
-from nodes.exchange.market.fees import SCHEDULES, Fees
-from nodes.exchange.market.matching import Order
-from nodes.exchange.market.queue import MODELS, Place, logarithm, power, risk_averse
-from nodes.exchange.protocol import UNIT
 from tests.support.exchange_clients import Rest, configure, limit, served
 from tests.support.replay_lines import depth, line, market_of, snapshot, trade
+from tickmesh.nodes.exchange.market import latency
+from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
+from tickmesh.nodes.exchange.market.matching import Order
+from tickmesh.nodes.exchange.market.queue import MODELS, Place, logarithm, power, risk_averse
+from tickmesh.nodes.exchange.protocol import UNIT
 
 
 @pytest.mark.parametrize("name", MODELS)

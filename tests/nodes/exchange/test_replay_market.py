@@ -11,16 +11,16 @@ import aiohttp
 import pytest
 import websockets
 
-from bus.config import ConfigError
-from nodes.exchange.market.captures import read
-from nodes.exchange.market.instruments import spec
-from nodes.exchange.market.matching import Order
-from nodes.exchange.market.replay import RecordedMarket, Replay
-from nodes.exchange.protocol import NotYet, VenueError, mantissa
 from tests.support.exchange_books import Process, Rebuilt, compare, deaf
 from tests.support.exchange_clients import Rest, configure, limit, served
 from tests.support.places import DATA
 from tests.support.replay_lines import FEW, SNAPSHOT, depth, line, market_of, snapshot, ticker, trade, write
+from tickmesh.bus.config import ConfigError
+from tickmesh.nodes.exchange.market.captures import read
+from tickmesh.nodes.exchange.market.instruments import spec
+from tickmesh.nodes.exchange.market.matching import Order
+from tickmesh.nodes.exchange.market.replay import RecordedMarket, Replay
+from tickmesh.nodes.exchange.protocol import NotYet, VenueError, mantissa
 
 SPOT = DATA / "hftbacktest" / "spot" / "btcusdt_20240808.gz"
 NEXO = [DATA / "hftbt_playground" / "raw" / "spot" / f"nexousdt_202407{day}.dat.gz" for day in (23, 24)]

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from nodes.exchange.market.captures import Unserved, read
-from nodes.exchange.market.pace import SILENCE_NS_MAX, Pace
-from nodes.exchange.market.replay import JUMP_IDS, Replay
-from nodes.exchange.market.survey import Survey, Surveyor
 from tests.support.odd_lines import ODD, SECOND
 from tests.support.replay_lines import FEW, SNAPSHOT, T0, depth, line, market_of, ticker, trade
+from tickmesh.nodes.exchange.market.captures import Unserved, read
+from tickmesh.nodes.exchange.market.pace import SILENCE_NS_MAX, Pace
+from tickmesh.nodes.exchange.market.replay import JUMP_IDS, Replay
+from tickmesh.nodes.exchange.market.survey import Survey, Surveyor
 
 
 def surveyed(*lines: str, name: str = "one") -> Survey:

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.config import Executor
-from bus.schema import OrderType, Status, TimeInForce
-from nodes.executor import orders, positions, risk, styles
-from nodes.executor.orders import FINAL, Order
-from nodes.executor.positions import Position
-from nodes.executor.sizes import Sizes
-from nodes.executor.styles import Quote
+from tickmesh.bus.config import Executor
+from tickmesh.bus.schema import OrderType, Status, TimeInForce
+from tickmesh.nodes.executor import orders, positions, risk, styles
+from tickmesh.nodes.executor.orders import FINAL, Order
+from tickmesh.nodes.executor.positions import Position
+from tickmesh.nodes.executor.sizes import Sizes
+from tickmesh.nodes.executor.styles import Quote
 
 QUANTITY = 10
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bus.config import Config, Executor, Mesh
-from bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Action, Kind, OrderType, Status
-from bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes.executor import node as executor
+from tickmesh.bus.config import Config, Executor, Mesh
+from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Action, Kind, OrderType, Status
+from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.executor import node as executor
 
 SUBJECT = "binance.BTCUSDT"
 LOG_ID = "00c0ffee00c0ffee"

@@ -8,13 +8,13 @@ import time
 import pytest
 from aiohttp import WSMsgType, web
 
-from bus.config import load
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import Flag, Kind
-from bus.sockets import OutboxFull
-from nodes.feed import node as feed
 from tests.support.feed_frames import INFO, depth, trade
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.nodes.feed import node as feed
 
 
 class Venue:

@@ -8,21 +8,21 @@ from types import SimpleNamespace
 
 import pytest
 
-from bus.config import Feed, Instrument, load
-from bus.schema import Flag, GapState, Kind
-from bus.sockets import OutboxFull
-from bus.wire import decode, encode
-from nodes.feed import node as feed
-from nodes.feed.connection import Live
-from nodes.feed.reception import Reception
-from nodes.feed.rest_requests import LineRequests
-from nodes.feed.streams import key_of
-from nodes.feed.venue_clock import Sample
-from nodes.net.budget import Budget
-from nodes.net.websocket import Disconnected
-from nodes.sequencer.arbiter import Arbiter
-from nodes.venues import binance, binance_usdm, coinbase, kraken, okx
 from tests.support.feed_frames import depth, trade
+from tickmesh.bus.config import Feed, Instrument, load
+from tickmesh.bus.schema import Flag, GapState, Kind
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.feed import node as feed
+from tickmesh.nodes.feed.connection import Live
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.feed.rest_requests import LineRequests
+from tickmesh.nodes.feed.streams import key_of
+from tickmesh.nodes.feed.venue_clock import Sample
+from tickmesh.nodes.net.budget import Budget
+from tickmesh.nodes.net.websocket import Disconnected
+from tickmesh.nodes.sequencer.arbiter import Arbiter
+from tickmesh.nodes.venues import binance, binance_usdm, coinbase, kraken, okx
 
 SECOND = 1_000_000_000
 

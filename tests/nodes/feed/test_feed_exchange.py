@@ -7,8 +7,8 @@ import asyncio
 
 import pytest
 
-from bus.schema import Flag, Kind
 from tests.support.feed_run import beside_exchange, changes, fault, ids, nothing_lost, said, until
+from tickmesh.bus.schema import Flag, Kind
 
 
 def snapshots(ctx):

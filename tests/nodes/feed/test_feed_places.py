@@ -10,12 +10,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from bus.config import ConfigError, load
-from bus.schema import Flag, Kind
-from nodes.net.budget import Attempts, Budget, budget_of
-from nodes.venues import binance, kraken
 from tests.support.feed_frames import INFO, depth, trade
 from tests.support.feed_run import beside_exchange, ids, line, said, until
+from tickmesh.bus.config import ConfigError, load
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.nodes.net.budget import Attempts, Budget, budget_of
+from tickmesh.nodes.venues import binance, kraken
 
 
 class Server:

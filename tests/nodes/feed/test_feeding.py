@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.config import ConfigError, Disk, Feed, Instrument, load
-from bus.schema import Flag, Kind
-from bus.space import Free, Room, Space, judge
-from bus.wire import decode, encode
-from nodes.feed.freshness import Freshness
-from nodes.feed.line_names import idle_because, line_of
-from nodes.feed.overlap import HELD_MAX, Overlap
-from nodes.feed.rebuilding import rebuild_line
-from nodes.feed.reception import Reception
-from nodes.feed.streams import key_of
-from nodes.venues import binance
 from tests.support.feed_frames import depth, trade
+from tickmesh.bus.config import ConfigError, Disk, Feed, Instrument, load
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.space import Free, Room, Space, judge
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.feed.freshness import Freshness
+from tickmesh.nodes.feed.line_names import idle_because, line_of
+from tickmesh.nodes.feed.overlap import HELD_MAX, Overlap
+from tickmesh.nodes.feed.rebuilding import rebuild_line
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.feed.streams import key_of
+from tickmesh.nodes.venues import binance
 
 BTC = Instrument(symbol="BTCUSDT")
 TRADES = key_of(Kind.trade, BTC.subject)

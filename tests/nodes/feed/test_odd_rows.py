@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.config import Feed, Instrument
-from bus.schema import Flag, Kind
-from bus.wire import decode as event_of
-from nodes import venues
-from nodes.feed.reception import Reception
-from nodes.venues.parsing.dialect import FrameError, OddRows
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import decode as event_of
+from tickmesh.nodes import venues
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
 
 SYMBOLS = {"binance": "BTCUSDT", "binance_usdm": "BTCUSDT", "coinbase": "BTC-USD", "kraken": "BTC/USD", "kraken_v1": "XBT/USD",
            "okx": "BTC-USDT"}  # fmt: skip

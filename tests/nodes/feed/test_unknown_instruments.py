@@ -10,13 +10,13 @@ from collections import Counter
 import pytest
 from aiohttp import web
 
-from bus.config import Feed, Instrument, load
-from bus.schema import Kind
-from nodes import venues
-from nodes.feed.standing import UNKNOWN, Standings
-from nodes.venues.parsing.dialect import FrameError, Unknown, Unwell
 from tests.support.feed_frames import trade
 from tests.support.feed_run import line, said, until
+from tickmesh.bus.config import Feed, Instrument, load
+from tickmesh.bus.schema import Kind
+from tickmesh.nodes import venues
+from tickmesh.nodes.feed.standing import UNKNOWN, Standings
+from tickmesh.nodes.venues.parsing.dialect import FrameError, Unknown, Unwell
 
 # adapter → symbol, answer about one that is traded, that is not, that is unknown, and of a venue that is unwell
 ANSWERS = {

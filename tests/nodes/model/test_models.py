@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.config import ConfigError
-from bus.schema import GAP, QUOTE, TRADE, Flag, GapState, Kind
-from bus.wire import Event, decode, encode, stamp_sequenced
-from nodes.model import node as model
-from nodes.models import loading
-from nodes.models.decay import decay
 from tests.support.model_steps import START_NS, SUBJECT, log, make, quote, values
 from tests.support.places import PROJECT
+from tickmesh.bus.config import ConfigError
+from tickmesh.bus.schema import GAP, QUOTE, TRADE, Flag, GapState, Kind
+from tickmesh.bus.wire import Event, decode, encode, stamp_sequenced
+from tickmesh.nodes.model import node as model
+from tickmesh.nodes.models import loading
+from tickmesh.nodes.models.decay import decay
 
 
 def trade(ms: int, side: int, lots: int, flags: int = 0) -> tuple:
@@ -247,10 +247,10 @@ def test_every_kernel_keeps_to_the_interface(root):
 SCRIPT = """
 import sys
 from pathlib import Path
-from bus.config import Config, Mesh, Model
+from tickmesh.bus.config import Config, Mesh, Model
 from tests.support.model_steps import log, quote, make, values
 if len(sys.argv) > 2:  # as numba would have it: one folder, whatever the sources
-    from nodes.models import cache
+    from tickmesh.nodes.models import cache
     cache.folder_name = lambda: sys.argv[2]
 step = make(Path(sys.argv[1]), "book_imbalance", step=0.0, interval_ms=0.0)
 print(values(step.step(log([quote(1, 900, 100), quote(50, 100, 900)])))[-1][1])
@@ -282,7 +282,7 @@ def test_a_changed_callee_is_seen(tmp_path):
 
 
 def test_old_cache_folders_are_removed(tmp_path):
-    from nodes.models import cache
+    from tickmesh.nodes.models import cache
 
     for i in range(9):
         (tmp_path / f"{i:016x}").mkdir()

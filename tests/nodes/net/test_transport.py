@@ -7,10 +7,10 @@ import time
 import pytest
 from aiohttp import WSMsgType, web
 
-from bus.config import load
-from nodes.net import endpoints, websocket
-from nodes.net.backoff import Backoff
-from nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from tickmesh.bus.config import load
+from tickmesh.nodes.net import endpoints, websocket
+from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 
 
 def serve(handler, play, path="/stream"):

@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import storage.archive.file
-import storage.archive.writer
-from bus.config import Instrument, Log, Mesh, Recorder, load
-from bus.segments import segments, used_bytes
-from nodes.recorder import cutting
-from nodes.recorder.cutting import DAY_S, Waiting, due, interval_s
-from storage.archive.file import ArchiveFull, Segment
-from storage.archive.merge import Interrupted
-from storage.archive.reader import ArchiveReader, list_files, read_watermark
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
-from storage.query import coverage, reader
+import tickmesh.storage.archive.file
+import tickmesh.storage.archive.writer
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market, batches, write_log
+from tickmesh.bus.config import Instrument, Log, Mesh, Recorder, load
+from tickmesh.bus.segments import segments, used_bytes
+from tickmesh.nodes.recorder import cutting
+from tickmesh.nodes.recorder.cutting import DAY_S, Waiting, due, interval_s
+from tickmesh.storage.archive.file import ArchiveFull, Segment
+from tickmesh.storage.archive.merge import Interrupted
+from tickmesh.storage.archive.reader import ArchiveReader, list_files, read_watermark
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.query import coverage, reader
 
 STEP_S = 10
 
@@ -124,7 +124,7 @@ def test_a_cut_that_does_not_fit_into_memory_is_the_same(tmp_path, monkeypatch, 
     raws = many(1500)
     whole = ArchiveWriter(tmp_path / "whole")
     whole.archive(batches(raws), 1500, 1000, 5)
-    monkeypatch.setattr(storage.archive.writer, "HELD_BYTES_MAX", held)
+    monkeypatch.setattr(tickmesh.storage.archive.writer, "HELD_BYTES_MAX", held)
     aside, laid = [], ArchiveWriter._lay_aside
     monkeypatch.setattr(ArchiveWriter, "_lay_aside", lambda *args: (aside.extend(args[2]), laid(*args)))
     pieces = ArchiveWriter(tmp_path / "pieces")
@@ -143,14 +143,14 @@ def test_a_cut_that_does_not_fit_into_memory_is_the_same(tmp_path, monkeypatch, 
 
 
 def test_memory_is_bounded_however_long_a_cut_is(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage.archive.writer, "HELD_BYTES_MAX", 60_000)
-    most, add = [0], storage.archive.writer.Cut.add
+    monkeypatch.setattr(tickmesh.storage.archive.writer, "HELD_BYTES_MAX", 60_000)
+    most, add = [0], tickmesh.storage.archive.writer.Cut.add
 
     def measured(cut, seq, raw):
         add(cut, seq, raw)
         most[0] = max(most[0], sum(len(raw) for raws, _ in cut.parts.values() for raw in raws))
 
-    monkeypatch.setattr(storage.archive.writer.Cut, "add", measured)
+    monkeypatch.setattr(tickmesh.storage.archive.writer.Cut, "add", measured)
     writer = ArchiveWriter(tmp_path)
     writer.archive(batches(many(2000)), 2000, 10**9, 5)
     writer.close()
@@ -159,11 +159,11 @@ def test_memory_is_bounded_however_long_a_cut_is(tmp_path, monkeypatch):
 
 def test_a_large_cut_that_fails_anywhere_is_made_again(tmp_path, monkeypatch):
     raws = many(500)
-    monkeypatch.setattr(storage.archive.writer, "HELD_BYTES_MAX", 20_000)
+    monkeypatch.setattr(tickmesh.storage.archive.writer, "HELD_BYTES_MAX", 20_000)
     writer = ArchiveWriter(tmp_path / "whole")
     writer.archive(batches(raws), 500, 300, 5)
     wanted = contents(tmp_path / "whole")
-    place, calls = storage.archive.file.place, [0]
+    place, calls = tickmesh.storage.archive.file.place, [0]
     for failing in range(1, 400, 9):
         calls[0] = 0
 
@@ -175,13 +175,13 @@ def test_a_large_cut_that_fails_anywhere_is_made_again(tmp_path, monkeypatch):
 
         folder = tmp_path / f"{failing}"
         writer = ArchiveWriter(folder)
-        monkeypatch.setattr(storage.archive.writer, "place", failing_place)
+        monkeypatch.setattr(tickmesh.storage.archive.writer, "place", failing_place)
         try:
             writer.archive(batches(raws), 500, 300, 5)
         except ArchiveFull:
             hidden = [path for path in folder.rglob(".*") if path.is_file()]
             assert not hidden and {file.last for file in list_files(folder)} <= {writer.archived_seq}
-            monkeypatch.setattr(storage.archive.writer, "place", place)
+            monkeypatch.setattr(tickmesh.storage.archive.writer, "place", place)
             writer.archive(batches(raws), 500, 300, 5)
         else:
             assert calls[0] < failing
@@ -195,7 +195,7 @@ def test_a_large_cut_that_fails_anywhere_is_made_again(tmp_path, monkeypatch):
 
 
 def test_a_cut_that_is_asked_to_stop_leaves_everything_to_the_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(storage.archive.writer, "HELD_BYTES_MAX", 40_000)
+    monkeypatch.setattr(tickmesh.storage.archive.writer, "HELD_BYTES_MAX", 40_000)
     raws, asked = many(1500), [0]
 
     def stop():
@@ -220,9 +220,9 @@ segment_bytes = 65536
 keep_segments = 2
 """
 KILLED = """
-import storage.archive.writer
-storage.archive.writer.HELD_BYTES_MAX = 100_000
-from nodes.__main__ import main
+import tickmesh.storage.archive.writer
+tickmesh.storage.archive.writer.HELD_BYTES_MAX = 100_000
+from tickmesh.nodes.__main__ import main
 main(["recorder"])
 """
 

@@ -15,23 +15,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import storage.archive.file
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.log_writer import LogWriter
-from bus.process import Context
-from bus.schema import DTYPES, Kind
-from bus.sockets import Publisher
-from bus.wire import Event
-from nodes.recorder import node as recorder
-from storage.archive.file import ArchiveError
-from storage.archive.reader import ArchiveReader, list_files, read_watermark
-from storage.archive.writer import ArchiveWriter
-from storage.coverage.intervals import merge
-from storage.query import coverage
-from storage.recent.store import RecentReader
+import tickmesh.storage.archive.file
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market, write_log
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.sockets import Publisher
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.recorder import node as recorder
+from tickmesh.storage.archive.file import ArchiveError
+from tickmesh.storage.archive.reader import ArchiveReader, list_files, read_watermark
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.coverage.intervals import merge
+from tickmesh.storage.query import coverage
+from tickmesh.storage.recent.store import RecentReader
 
 SETTINGS = """
 [recorder]
@@ -197,7 +197,7 @@ def test_a_full_disk_is_told_counted_and_made_good(config, monkeypatch, capsys, 
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             real_fsync(fd)
 
-        monkeypatch.setattr(storage.archive.file.os, "fsync", fsync)
+        monkeypatch.setattr(tickmesh.storage.archive.file.os, "fsync", fsync)
     else:
         real_commit = recorder.RecentWriter._commit
 
@@ -265,7 +265,7 @@ def test_the_recent_store_is_filled_again_after_a_reboot(config):
     raws = now_market().mixed(500)
     write_log(config.log_dir, raws)
     run_until(config, lambda ctx: True)
-    from storage.recent.store import RecentWriter
+    from tickmesh.storage.recent.store import RecentWriter
 
     RecentWriter(config.recent_dir, LogReader(config.log_dir).log_id, boot="another boot").close()
     run_until(config, lambda ctx: True)
@@ -320,7 +320,7 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(config, tmp_path):
     rng = np.random.default_rng(3)
 
     def start() -> subprocess.Popen:
-        return subprocess.Popen([sys.executable, "-m", "nodes", "recorder"], env=environment, cwd=PROJECT)
+        return subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", "recorder"], env=environment, cwd=PROJECT)
 
     ready = config.run_dir / "ready" / "recorder.json"
     process, kills, sent = start(), 0, 0

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from bus.config import load
-from bus.schema import SIGNAL, TRADE, Kind
-from bus.wire import Event, encode, stamp_sent, stamp_sequenced
-from nodes.runner.step import StepRunner
 from tests.support.echo_step import Echo
+from tickmesh.bus.config import load
+from tickmesh.bus.schema import SIGNAL, TRADE, Kind
+from tickmesh.bus.wire import Event, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.runner.step import StepRunner
 
 
 def trade(seq: int) -> Event:

@@ -15,22 +15,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus import segments as segments_module
-from bus.config import load
-from bus.log import LogReader
-from bus.log_writer import LogWriter
-from bus.process import Checkpoint, Context
-from bus.schema import INTENT, TRADE, Action, Kind, Status
-from bus.segments import identities, read_preamble, release, segments
-from bus.wire import Event, decode, encode, stamp_sequenced
-from nodes.backfill import node as backfill
-from nodes.recorder import node as recorder
-from nodes.runner.step import run_step
-from nodes.session import node as session
-from nodes.session.account import Account
-from storage.recent.store import RecentWriter
 from tests.support.echo_step import Echo
 from tests.support.stored import write_log
+from tickmesh.bus import segments as segments_module
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.process import Checkpoint, Context
+from tickmesh.bus.schema import INTENT, TRADE, Action, Kind, Status
+from tickmesh.bus.segments import identities, read_preamble, release, segments
+from tickmesh.bus.wire import Event, decode, encode, stamp_sequenced
+from tickmesh.nodes.backfill import node as backfill
+from tickmesh.nodes.recorder import node as recorder
+from tickmesh.nodes.runner.step import run_step
+from tickmesh.nodes.session import node as session
+from tickmesh.nodes.session.account import Account
+from tickmesh.storage.recent.store import RecentWriter
 
 SUBJECT = "binance.BTCUSDT"
 
@@ -207,7 +207,7 @@ def state_of(name: str) -> bytes:
     if name == "model-x":
         return bytes([7])
     if name == "backfill":
-        from nodes.backfill.plan import Plan
+        from tickmesh.nodes.backfill.plan import Plan
 
         return Plan(1.0, lambda: 1.0).state()
     account = Account()

@@ -10,39 +10,39 @@ from pathlib import Path
 
 import pytest
 
-from bus.config import load
-from bus.log_writer import LogWriter
-from bus.process import Context
-from bus.segments import LogError
-from nodes.feed import node as feed
-from nodes.feed.pacing import Conversation
 from tests.support.exchange_clients import served
 from tests.support.feed_run import until
 from tests.support.places import PROJECT
+from tickmesh.bus.config import load
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.process import Context
+from tickmesh.bus.segments import LogError
+from tickmesh.nodes.feed import node as feed
+from tickmesh.nodes.feed.pacing import Conversation
 
 # A real process of the runner's, with one thing broken in it before it starts.
 NODE = """
 import sys
 from pathlib import Path
-import bus.config, bus.process, nodes.__main__ as runner
-from nodes.sequencer import node as sequencer
+import tickmesh.bus.config as config, tickmesh.bus.process as process, tickmesh.nodes.__main__ as runner
+from tickmesh.nodes.sequencer import node as sequencer
 root = Path(sys.argv[1])
-runner.load = lambda: bus.config.load(root)
+runner.load = lambda: config.load(root)
 def boom(*_):
     raise ZeroDivisionError("a bug of this test")
 {broken}
 sys.exit(runner.main(sys.argv[2:]))
 """
-HEARTBEAT = "bus.process.Context.health = boom; sequencer.SequencerContext.health = boom"
+HEARTBEAT = "process.Context.health = boom; sequencer.SequencerContext.health = boom"
 CALLBACK = """
 import asyncio
-whole = bus.process.Context.ready
+whole = process.Context.ready
 def ready(self, **more):
     whole(self, **more)
     asyncio.get_running_loop().call_later(0.05, boom)
-bus.process.Context.ready = ready
+process.Context.ready = ready
 """
-EAGER = "bus.process.HEALTH_S = 0.0005"
+EAGER = "process.HEALTH_S = 0.0005"
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from statistics import median
 
 import pytest
 
-from nodes.sentinel.deaths import Budget, left_alone
-from nodes.sentinel.supervisord import Away, ProcessStates, Supervisord, is_free
 from tests.support.places import PROJECT
+from tickmesh.nodes.sentinel.deaths import Budget, left_alone
+from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, Supervisord, is_free
 
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow is hosted by the sequencer, which
 # has it ready a second after the process of its name has ended.
@@ -22,7 +22,7 @@ STAND_IN = f"""
 import json, os, pathlib, runpy, signal, sys, time
 if sys.argv[1] == "sentinel":
     runpy.run_path({str(PROJECT / "nodes/__main__.py")!r}, run_name="__main__")
-from bus.process import die_with_parent
+from tickmesh.bus.process import die_with_parent
 die_with_parent()
 if sys.argv[1:] == ["model", "flow"]:
     sys.exit(0)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.config import Sentinel
-from bus.schema import CLOCK, CURSOR, LINE, WATERMARK, Kind
-from bus.wire import decode, encode, stamp_sequenced
-from nodes.sentinel.deaths import HOPELESS_DEATHS, LOOP_DEATHS, CrashLoops
-from nodes.sentinel.judge import Judge, Process, Verdict
-from nodes.sentinel.restarts import HOUR_NS, RESTART, Restarts
+from tickmesh.bus.config import Sentinel
+from tickmesh.bus.schema import CLOCK, CURSOR, LINE, WATERMARK, Kind
+from tickmesh.bus.wire import decode, encode, stamp_sequenced
+from tickmesh.nodes.sentinel.deaths import HOPELESS_DEATHS, LOOP_DEATHS, CrashLoops
+from tickmesh.nodes.sentinel.judge import Judge, Process, Verdict
+from tickmesh.nodes.sentinel.restarts import HOUR_NS, RESTART, Restarts
 
 SECOND = 10**9
 BEGIN = 1_700_000_000 * SECOND

@@ -3,10 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.schema import Flag, GapState, Kind, Reason
-from bus.wire import decode
-from nodes.sequencer.arbiter import Arbiter
 from tests.support.arbitration import HOLD, SUBJECT, Lines, event, trades, unrecoverable
+from tickmesh.bus.schema import Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import decode
+from tickmesh.nodes.sequencer.arbiter import Arbiter
 
 
 @settings(max_examples=150, deadline=None)
@@ -210,7 +210,7 @@ def test_a_gap_of_depth_cannot_be_repaired():
 
 
 def test_too_many_open_gaps_are_not_forgotten_silently(monkeypatch):
-    monkeypatch.setattr("nodes.sequencer.arbiter.MISSING_MAX", 2)
+    monkeypatch.setattr("tickmesh.nodes.sequencer.arbiter.MISSING_MAX", 2)
     lines = holed(1, 4, 6, 8)
     assert lines.gaps() == []
     lines = Lines()
@@ -317,7 +317,7 @@ def test_the_first_is_who_came_first_even_if_it_had_to_wait():
 
 
 def test_statistics_are_bounded(monkeypatch):
-    monkeypatch.setattr("nodes.sequencer.line_quality.SAMPLES", 16)
+    monkeypatch.setattr("tickmesh.nodes.sequencer.line_quality.SAMPLES", 16)
     lines = Lines()
     for i in range(1, 5001):
         lines.now = i
@@ -342,7 +342,7 @@ def test_trades_without_ids_go_on_after_their_line_has_connected_anew():
 
 
 def test_the_oldest_gap_that_was_repaired_just_before_a_crash_is_not_lost_again(monkeypatch):
-    monkeypatch.setattr("nodes.sequencer.arbiter.MISSING_MAX", 2)
+    monkeypatch.setattr("tickmesh.nodes.sequencer.arbiter.MISSING_MAX", 2)
     lines = Lines()
     lines.say("feed-1", Kind.trade, 1)
     for i in (3, 5):

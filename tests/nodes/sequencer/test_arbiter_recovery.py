@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.intake import Cursor
-from bus.schema import INSTRUMENT, Flag, GapState, Kind
-from bus.wire import decode, encode, stamp_sent, stamp_sequenced
-from nodes.sequencer import doubts
-from nodes.sequencer.arbiter import ARBITRATED, Arbiter
-from nodes.sequencer.cursors import NAME, Position
 from tests.support.arbitration import event, trades, unrecoverable
+from tickmesh.bus.intake import Cursor
+from tickmesh.bus.schema import INSTRUMENT, Flag, GapState, Kind
+from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.sequencer import doubts
+from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
+from tickmesh.nodes.sequencer.cursors import NAME, Position
 
 HOLD = 100
 

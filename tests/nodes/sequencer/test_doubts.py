@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.schema import QUOTE, Flag, GapState, Kind, Reason
-from bus.wire import encode
-from nodes.sequencer import doubts
 from tests.support.arbitration import HOLD, SUBJECT, Lines, event
+from tickmesh.bus.schema import QUOTE, Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.sequencer import doubts
 
 STREAMS = [Kind.trade, Kind.quote, Kind.depth]
 ABSURD = 10**12
@@ -92,7 +92,7 @@ def test_a_jump_that_nothing_confirms_is_believed_in_the_end_with_an_alert_and_g
 
 
 def doubts_holds():
-    from nodes.sequencer.arbiter import DOUBT_HOLDS
+    from tickmesh.nodes.sequencer.arbiter import DOUBT_HOLDS
 
     return DOUBT_HOLDS
 

@@ -6,8 +6,8 @@ from unittest import mock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.sequencer import line_quality
-from nodes.sequencer.line_quality import Lines
+from tickmesh.nodes.sequencer import line_quality
+from tickmesh.nodes.sequencer.line_quality import Lines
 
 SAMPLES = 4  # small, so that a short run renews the whole ring
 NAMES = ("feed-1", "feed-2", "feed-3")

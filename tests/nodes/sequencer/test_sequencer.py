@@ -12,14 +12,14 @@ import time
 import numpy as np
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import COVERAGE, QUOTE, SIGNAL, TRADE, WATERMARK, Kind
-from bus.segments import read_preamble, release, segments
-from bus.sockets import Producer
-from bus.wire import encode
-from nodes.runner.step import run_step
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import COVERAGE, QUOTE, SIGNAL, TRADE, WATERMARK, Kind
+from tickmesh.bus.segments import read_preamble, release, segments
+from tickmesh.bus.sockets import Producer
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.runner.step import run_step
 
 pytestmark = pytest.mark.mesh
 
@@ -40,7 +40,7 @@ class Sequencer:
     def start(self):
         ready = self.root / "run/ready/sequencer.json"
         ready.unlink(missing_ok=True)
-        self.process = subprocess.Popen([sys.executable, "-m", "nodes", "sequencer"], cwd=self.root)
+        self.process = subprocess.Popen([sys.executable, "-m", "tickmesh.nodes", "sequencer"], cwd=self.root)
         until(lambda: ready.exists() and json.loads(ready.read_text())["pid"] == self.process.pid, "ready")
 
     def kill(self):
@@ -203,7 +203,7 @@ def test_a_second_sequencer_is_refused_with_a_sentence(tmp_path, started):
     make(tmp_path)
     started(Sequencer(tmp_path))
     second = subprocess.run(
-        [sys.executable, "-m", "nodes", "sequencer"], cwd=tmp_path, capture_output=True, text=True, timeout=30
+        [sys.executable, "-m", "tickmesh.nodes", "sequencer"], cwd=tmp_path, capture_output=True, text=True, timeout=30
     )
     assert second.returncode == 1
     assert "another process" in second.stderr and "Traceback" not in second.stderr

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.config import Config, Executor, Mesh
-from bus.log import LogReader
-from bus.schema import INTENT, Action, Kind, Status
-from bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from nodes.executor import node as executor
-from nodes.feed.venue_clock import VenueTime
-from nodes.session.account import Account
-from nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
-from nodes.venues.binance_orders import Fill, Report
 from tests.support.session_scene import SUBJECT, scenario, until
+from tickmesh.bus.config import Config, Executor, Mesh
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import INTENT, Action, Kind, Status
+from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.executor import node as executor
+from tickmesh.nodes.feed.venue_clock import VenueTime
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
+from tickmesh.nodes.venues.binance_orders import Fill, Report
 
 LOTS = 100_000_000
 ORIGINS = ("reply", "stream", "reconcile")

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.config import load
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import INTENT, Action, Kind, Status
-from bus.segments import release
-from bus.wire import decode, encode
-from nodes.session import node as session
-from nodes.session.account import Account
-from nodes.venues import binance_orders
 from tests.support.session_scene import SUBJECT, scenario, until
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import INTENT, Action, Kind, Status
+from tickmesh.bus.segments import release
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.session import node as session
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.venues import binance_orders
 
 
 def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tmp_path):

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.config import Instrument
-from bus.schema import DTYPES, INTENT, Action, Flag, Kind, OrderType, Status, TimeInForce
-from bus.wire import decode as event_of
-from bus.wire import encode
-from nodes.sequencer.arbiter import Arbiter
-from nodes.venues import binance, binance_orders
-from nodes.venues.books.booksync import HELD_NS, RECV_NS_AT, Answer, BookSync
-from nodes.venues.parsing import decimals
-from nodes.venues.private import read_private
 from tests.support.places import DATA
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import DTYPES, INTENT, Action, Flag, Kind, OrderType, Status, TimeInForce
+from tickmesh.bus.wire import decode as event_of
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.sequencer.arbiter import Arbiter
+from tickmesh.nodes.venues import binance, binance_orders
+from tickmesh.nodes.venues.books.booksync import HELD_NS, RECV_NS_AT, Answer, BookSync
+from tickmesh.nodes.venues.parsing import decimals
+from tickmesh.nodes.venues.private import read_private
 
 BTC_08 = DATA / "hftbacktest/spot/btcusdt_20240808.gz"
 BTC_09 = DATA / "hftbacktest/spot/btcusdt_20240809.gz"

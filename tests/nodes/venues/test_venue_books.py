@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import wire
-from bus.config import Instrument
-from bus.schema import Flag, Kind
-from bus.wire import decode as event_of
-from nodes.venues import kraken
-from nodes.venues.books.booksync import Answer
-from nodes.venues.books.chained import ChainedBook
-from nodes.venues.books.checked import CheckedBook
-from nodes.venues.books.levels import EMPTY_CHANGE, RECORD, Levels
-from nodes.venues.books.streamed import StreamedBook
+from tickmesh.bus import wire
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import decode as event_of
+from tickmesh.nodes.venues import kraken
+from tickmesh.nodes.venues.books.booksync import Answer
+from tickmesh.nodes.venues.books.chained import ChainedBook
+from tickmesh.nodes.venues.books.checked import CheckedBook
+from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE, RECORD, Levels
+from tickmesh.nodes.venues.books.streamed import StreamedBook
 
 PAIR = Instrument(symbol="BTC/USD", venue="kraken")
 MAKE = wire.many_records(Kind.depth, PAIR.subject)

@@ -8,20 +8,20 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from bus.config import Feed, Instrument
-from bus.schema import GAP, Flag, Kind
-from bus.wire import checksum
-from bus.wire import decode as event_of
-from nodes import venues
-from nodes.sequencer.arbiter import Arbiter
-from nodes.venues import binance
-from nodes.venues.books.booksync import Answer, BookSync
-from nodes.venues.books.levels import Levels
-from nodes.venues.parsing.dialect import FrameError, OddRows
-from nodes.venues.parsing.times import doubt
 from tests.support import captures
 from tests.support.captures import needs
 from tests.support.heard_captures import ADAPTERS, KRAKEN_DECIMALS, SYMBOLS, heard, instruments
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import GAP, Flag, Kind
+from tickmesh.bus.wire import checksum
+from tickmesh.bus.wire import decode as event_of
+from tickmesh.nodes import venues
+from tickmesh.nodes.sequencer.arbiter import Arbiter
+from tickmesh.nodes.venues import binance
+from tickmesh.nodes.venues.books.booksync import Answer, BookSync
+from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
+from tickmesh.nodes.venues.parsing.times import doubt
 
 pytestmark = pytest.mark.data
 BTC = Instrument(symbol="BTCUSDT", venue="binance_usdm")

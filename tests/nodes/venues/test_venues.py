@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus import id_rules, wire
-from bus.config import Feed, Instrument
-from bus.schema import DTYPES, Flag, Kind
-from bus.wire import decode as event_of
-from nodes import venues
-from nodes.venues import binance, binance_streams, coinbase, kraken, okx
-from nodes.venues.books.levels import RECORD, Levels
-from nodes.venues.parsing import decimals, times, writer
-from nodes.venues.parsing.decimals import DecimalError
-from nodes.venues.parsing.dialect import FrameError, Request, Unwell
-from nodes.venues.parsing.rising import Rising
 from tests.support.captures import VECTORS, needs
+from tickmesh.bus import id_rules, wire
+from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.wire import decode as event_of
+from tickmesh.nodes import venues
+from tickmesh.nodes.venues import binance, binance_streams, coinbase, kraken, okx
+from tickmesh.nodes.venues.books.levels import RECORD, Levels
+from tickmesh.nodes.venues.parsing import decimals, times, writer
+from tickmesh.nodes.venues.parsing.decimals import DecimalError
+from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unwell
+from tickmesh.nodes.venues.parsing.rising import Rising
 
 SETTINGS = Feed()
 NAMES = ("binance", "binance_usdm", "coinbase", "kraken", "kraken_v1", "okx")

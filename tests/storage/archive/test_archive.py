@@ -16,18 +16,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import storage.archive.file
-from bus.schema import DTYPES, HEADER, Kind
-from bus.wire import HEADER_SIZE
-from storage.archive.catalog import Pruned, Watermark, day_of, list_files, manifest, read_watermark
-from storage.archive.file import ArchiveError, ArchiveFull, Segment
-from storage.archive.reader import ArchiveReader
-from storage.archive.writer import ArchiveWriter
-from storage.hdf5.columns import from_bytes, read_table, to_bytes
-from storage.hdf5.encoding import write_table
-from storage.hdf5.packing import pack, put
+import tickmesh.storage.archive.file
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market, batches
+from tickmesh.bus.schema import DTYPES, HEADER, Kind
+from tickmesh.bus.wire import HEADER_SIZE
+from tickmesh.storage.archive.catalog import Pruned, Watermark, day_of, list_files, manifest, read_watermark
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFull, Segment
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.hdf5.columns import from_bytes, read_table, to_bytes
+from tickmesh.storage.hdf5.encoding import write_table
+from tickmesh.storage.hdf5.packing import pack, put
 
 SUBJECT = "binance.BTCUSDT"
 
@@ -73,7 +73,7 @@ def test_every_kind_comes_back_bit_for_bit(kind, shapes, one):
     table = from_bytes(kind, b"".join(raws), np.array([len(raw) for raw in raws]))
     with h5py.File("m", "w", driver="core", backing_store=False) as file:
         write_table(file.create_group(kind.name), table)
-        back, starts = to_bytes(read_table(file[kind.name], kind, storage.archive.file.DESCRIPTION))
+        back, starts = to_bytes(read_table(file[kind.name], kind, tickmesh.storage.archive.file.DESCRIPTION))
     assert bytes(back) == b"".join(raws)
     assert starts.tolist() == np.cumsum([0, *(len(raw) for raw in raws[:-1])]).tolist()
 
@@ -255,7 +255,7 @@ def test_a_full_disk_loses_nothing(tmp_path, monkeypatch):
         real(fd)
 
     writer = ArchiveWriter(tmp_path)
-    monkeypatch.setattr(storage.archive.file.os, "fsync", failing)
+    monkeypatch.setattr(tickmesh.storage.archive.file.os, "fsync", failing)
     for budget in range(12):
         left[0] = budget
         before = writer.archived_seq
@@ -331,9 +331,9 @@ def test_a_hole_in_what_is_given_is_refused(tmp_path):
 WRITER = """
 import sys; sys.path[:0] = [{root!r}]
 from pathlib import Path
-from storage.archive.writer import ArchiveWriter
-from storage.hdf5.encoding import write_table
-from storage.hdf5.packing import pack, put
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.hdf5.encoding import write_table
+from tickmesh.storage.hdf5.packing import pack, put
 from tests.support.stored import Market, batches
 raws = Market().mixed(4000)
 writer = ArchiveWriter(Path({folder!r}))

@@ -6,23 +6,23 @@ import warnings
 import numpy as np
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import TRADE, Flag, Kind
-from storage.archive import file as segment_module
-from storage.archive import writer as cut
-from storage.archive.catalog import MANIFEST
-from storage.archive.file import ArchiveError, ArchiveFull, Segment
-from storage.archive.prune import mark_exported, prune, read_exported
-from storage.archive.reader import ArchiveReader
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
-from storage.bars.bar import SECOND_NS
-from storage.query import bars as resample
-from storage.query import reader
 from tests.support.stored import DAY, START, Market, batches, write_log
-from tools import export
-from tools.terminal import Failure
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import TRADE, Flag, Kind
+from tickmesh.storage.archive import file as segment_module
+from tickmesh.storage.archive import writer as cut
+from tickmesh.storage.archive.catalog import MANIFEST
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFull, Segment
+from tickmesh.storage.archive.prune import mark_exported, prune, read_exported
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.bars.bar import SECOND_NS
+from tickmesh.storage.query import bars as resample
+from tickmesh.storage.query import reader
+from tickmesh.tools import export
+from tickmesh.tools.terminal import Failure
 
 SUBJECT = "binance.BTCUSDT"
 TOPIC = f"trade.{SUBJECT}"

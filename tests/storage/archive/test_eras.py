@@ -7,23 +7,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.config import Config, Mesh
-from bus.log import LogReader
-from bus.schema import DEPTH, GAP, QUOTE, TRADE, Coverage, Flag, GapState, Kind, Reason
-from bus.wire import decode
-from storage.archive.eras import era_of, eras_in
-from storage.archive.prune import prune
-from storage.archive.reader import ArchiveReader
-from storage.archive.rebuild import rebuild_day
-from storage.archive.rows import in_id_order, row_dtype
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
-from storage.bars.bar import SECOND_NS
-from storage.bars.runs import Window
-from storage.query import bars as resample
-from storage.query import coverage, reader
-from storage.query.gaps import CoverageError
 from tests.support.stored import DAY, START, Market, write_log
+from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DEPTH, GAP, QUOTE, TRADE, Coverage, Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import decode
+from tickmesh.storage.archive.eras import era_of, eras_in
+from tickmesh.storage.archive.prune import prune
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.archive.rebuild import rebuild_day
+from tickmesh.storage.archive.rows import in_id_order, row_dtype
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.bars.bar import SECOND_NS
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.query import bars as resample
+from tickmesh.storage.query import coverage, reader
+from tickmesh.storage.query.gaps import CoverageError
 
 SUBJECT = "binance.BTCUSDT"
 STEP_NS = 40 * SECOND_NS

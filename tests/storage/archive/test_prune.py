@@ -6,24 +6,24 @@ import warnings
 
 import pytest
 
-from bus.config import Disk, load
-from bus.schema import Kind
-from bus.space import Free, Space
-from nodes.runner.disk_space import Watch
-from storage.archive.catalog import list_files
-from storage.archive.file import ArchiveError, Segment
-from storage.archive.merge import Interrupted
-from storage.archive.prune import mark_exported, prunable, prune
-from storage.archive.reader import ArchiveReader, PrunedWarning
-from storage.archive.rebuild import rebuild_day
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
 from tests.support.sealed_days import DAYS, SUBJECT, archive, three_days
 from tests.support.stored import batches, write_log
-from tools import rebuild as command
-from tools import terminal
-from tools.judge import archive as judge
-from tools.judge.findings import Findings
+from tickmesh.bus.config import Disk, load
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.space import Free, Space
+from tickmesh.nodes.runner.disk_space import Watch
+from tickmesh.storage.archive.catalog import list_files
+from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.merge import Interrupted
+from tickmesh.storage.archive.prune import mark_exported, prunable, prune
+from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
+from tickmesh.storage.archive.rebuild import rebuild_day
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.tools import rebuild as command
+from tickmesh.tools import terminal
+from tickmesh.tools.judge import archive as judge
+from tickmesh.tools.judge.findings import Findings
 
 LOST = (Kind.trade, Kind.quote, Kind.depth, Kind.raw)
 
@@ -133,7 +133,7 @@ def test_a_prune_that_was_killed_leaves_the_one_or_the_other(copied, step, monke
     if step == "before the manifest":
         monkeypatch.setattr(writer, "publish", die)
     else:
-        monkeypatch.setattr("storage.archive.prune.remove", die)
+        monkeypatch.setattr("tickmesh.storage.archive.prune.remove", die)
     with pytest.raises(KeyboardInterrupt):
         prune(writer, DAYS[0])
     writer.close()

@@ -15,16 +15,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import storage.archive.merge
-from bus.schema import DESCRIPTION, DTYPES, Flag, Kind
-from storage.archive.catalog import day_of, list_files, read_watermark
-from storage.archive.file import ArchiveError, ArchiveFull, Segment
-from storage.archive.reader import ArchiveReader
-from storage.archive.seal import Interrupted, Sealer, day_sha256
-from storage.archive.writer import ArchiveWriter
+import tickmesh.storage.archive.merge
 from tests.support.places import PROJECT
 from tests.support.sealed_days import DAYS, SUBJECT, archive, three_days
 from tests.support.stored import DAY, START, Market, batches
+from tickmesh.bus.schema import DESCRIPTION, DTYPES, Flag, Kind
+from tickmesh.storage.archive.catalog import day_of, list_files, read_watermark
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFull, Segment
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.archive.seal import Interrupted, Sealer, day_sha256
+from tickmesh.storage.archive.writer import ArchiveWriter
 
 
 def seal(folder: Path, most: int = 99) -> list[str]:
@@ -91,7 +91,7 @@ def test_a_sealed_day_is_one_file_a_folder_and_gives_the_same_events(tmp_path):
 )
 def test_it_does_not_depend_on_cuts_interruptions_and_windows(seed, cuts, stops, window):
     """However the log was cut, whenever sealing was stopped, and however few rows are looked at once: the same content."""
-    import storage.hdf5.columns
+    import tickmesh.storage.hdf5.columns
 
     raws = three_days(seed, 150)
     with tempfile.TemporaryDirectory() as scratch:
@@ -105,7 +105,7 @@ def test_it_does_not_depend_on_cuts_interruptions_and_windows(seed, cuts, stops,
             position = upto
             if index % 2:
                 seal(other, 1)
-        before, storage.hdf5.columns.WINDOW = storage.hdf5.columns.WINDOW, window
+        before, tickmesh.storage.hdf5.columns.WINDOW = tickmesh.storage.hdf5.columns.WINDOW, window
         try:
             for budget in stops:
                 left = [budget]
@@ -127,7 +127,7 @@ def test_it_does_not_depend_on_cuts_interruptions_and_windows(seed, cuts, stops,
             seal(other)
             assert read(other) == raws
         finally:
-            storage.hdf5.columns.WINDOW = before
+            tickmesh.storage.hdf5.columns.WINDOW = before
         assert sums(other) == sums(plain)
 
 
@@ -167,8 +167,8 @@ def test_the_book_is_at_the_days_start_and_at_every_hours_first_change(tmp_path)
 KILLED = """
 import sys; sys.path[:0] = [{root!r}]
 from pathlib import Path
-from storage.archive.writer import ArchiveWriter
-from storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.archive.seal import Sealer
 from tests.support.stored import batches
 from tests.support.sealed_days import three_days
 raws = three_days(3, 90)
@@ -226,7 +226,7 @@ def test_a_full_disk_leaves_the_cuts_and_is_tried_again(tmp_path, monkeypatch):
     raws = three_days()
     archive(tmp_path, raws, 60)
     left = [0]
-    real = storage.archive.merge.Spool.write
+    real = tickmesh.storage.archive.merge.Spool.write
 
     def write(self, data) -> int:
         left[0] -= len(memoryview(data).cast("B"))
@@ -234,7 +234,7 @@ def test_a_full_disk_leaves_the_cuts_and_is_tried_again(tmp_path, monkeypatch):
             self.error = OSError(28, os.strerror(28))
         return len(memoryview(data).cast("B")) if self.error else real(self, data)
 
-    monkeypatch.setattr(storage.archive.merge.Spool, "write", write)
+    monkeypatch.setattr(tickmesh.storage.archive.merge.Spool, "write", write)
     writer = ArchiveWriter(tmp_path)
     sealer = Sealer(writer)
     failures = 0

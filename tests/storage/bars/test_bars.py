@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.schema import QUOTE, TRADE, Flag, Kind
-from storage.bars import kernels, pyramid
-from storage.bars.bar import LEVELS_S, SECOND_NS, as_float, between, coarsen, level_for, merge, whole
-from storage.bars.runs import Window
-from storage.bars.ticks import Seen, bars_of, held, join
-from storage.hdf5.columns import Table
 from tests.support.naive_bars import as_dicts, headers, naive, without_zeros
+from tickmesh.bus.schema import QUOTE, TRADE, Flag, Kind
+from tickmesh.storage.bars import kernels, pyramid
+from tickmesh.storage.bars.bar import LEVELS_S, SECOND_NS, as_float, between, coarsen, level_for, merge, whole
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.bars.ticks import Seen, bars_of, held, join
+from tickmesh.storage.hdf5.columns import Table
 
 QUOTE_SIDES = ("bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
 HUGE = 1 << 62

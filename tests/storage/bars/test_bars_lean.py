@@ -7,12 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from bus.schema import TRADE, Kind
-from storage.bars.bar import BAR, SECOND_NS, coarsen
-from storage.bars.runs import Window
-from storage.bars.ticks import bars_of, held
-from storage.hdf5.columns import Table
 from tests.support.naive_bars import headers
+from tickmesh.bus.schema import TRADE, Kind
+from tickmesh.storage.bars.bar import BAR, SECOND_NS, coarsen
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.bars.ticks import bars_of, held
+from tickmesh.storage.hdf5.columns import Table
 
 pytestmark = pytest.mark.data
 DAYS = ("20161007", "20161008", "20161009")

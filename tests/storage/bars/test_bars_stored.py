@@ -12,26 +12,26 @@ import numpy as np
 import pytest
 
 from bench.archive import captured, sequenced
-from bus.config import Config, Mesh
-from bus.log import LogReader
-from bus.log_writer import LogWriter
-from bus.schema import TRADE, Coverage, Flag, Kind
-from bus.wire import decode, sizes
-from storage.archive.file import ArchiveError, Segment
-from storage.archive.prune import prune
-from storage.archive.reader import ArchiveReader, PrunedWarning
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
-from storage.bars import kernels as bar_kernels
-from storage.bars import pyramid
-from storage.bars.bar import BAR, LEVELS_S, SECOND_NS, coarsen, level_for
-from storage.hdf5.chunks import Chunked, fletcher32_agrees
-from storage.hdf5.packing import put
-from storage.query import bars as resample
-from storage.query.gaps import CoverageError, CoverageWarning
-from storage.query.reader import ReadError
 from tests.support.naive_bars import as_dicts, naive, without_zeros
 from tests.support.stored import DAY, START, Market, write_log
+from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.schema import TRADE, Coverage, Flag, Kind
+from tickmesh.bus.wire import decode, sizes
+from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.prune import prune
+from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.bars import kernels as bar_kernels
+from tickmesh.storage.bars import pyramid
+from tickmesh.storage.bars.bar import BAR, LEVELS_S, SECOND_NS, coarsen, level_for
+from tickmesh.storage.hdf5.chunks import Chunked, fletcher32_agrees
+from tickmesh.storage.hdf5.packing import put
+from tickmesh.storage.query import bars as resample
+from tickmesh.storage.query.gaps import CoverageError, CoverageWarning
+from tickmesh.storage.query.reader import ReadError
 
 SUBJECT = "binance.BTCUSDT"
 MINUTE = 60 * SECOND_NS
@@ -378,7 +378,7 @@ def test_quotes_whose_change_ended_the_file_before_are_in_their_bars(nexo, tmp_p
 def test_the_command_says_the_same(nexo):
     config, trades, _ = nexo
     done = subprocess.run(
-        [sys.executable, "-m", "tools.cli", "bars", "nexousdt", "--every", "1m", "--json"],
+        [sys.executable, "-m", "tickmesh.tools.cli", "bars", "nexousdt", "--every", "1m", "--json"],
         cwd=config.root, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

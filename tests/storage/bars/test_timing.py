@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.schema import DEPTH, HEADER, QUOTE, TRADE, Flag, Kind
-from storage.bars import timing
-from storage.bars.bar import SECOND_NS
-from storage.bars.runs import Window
-from storage.bars.ticks import Seen, bars_of, held, join
-from storage.hdf5.columns import Table
+from tickmesh.bus.schema import DEPTH, HEADER, QUOTE, TRADE, Flag, Kind
+from tickmesh.storage.bars import timing
+from tickmesh.storage.bars.bar import SECOND_NS
+from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.bars.ticks import Seen, bars_of, held, join
+from tickmesh.storage.hdf5.columns import Table
 
 WINDOW = Window(SECOND_NS)
 NEAR = 3

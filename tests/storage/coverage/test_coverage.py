@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bus.schema import COVERAGE, DTYPES, Coverage, GapState, Kind, Reason
-from bus.wire import Event
-from storage.coverage.intervals import UNNUMBERED, State, merge, of_tables
 from tests.support.coverage_scene import SECOND, STEPS, SUBJECTS, Scene, play, shown, tables, whole
+from tickmesh.bus.schema import COVERAGE, DTYPES, Coverage, GapState, Kind, Reason
+from tickmesh.bus.wire import Event
+from tickmesh.storage.coverage.intervals import UNNUMBERED, State, merge, of_tables
 
 
 def in_cuts(scene: Scene, bounds: list[int]) -> list[np.ndarray]:
@@ -186,7 +186,7 @@ def test_where_a_feed_counts_itself_holes_in_the_ids_mean_nothing():
 
 
 def test_the_streams_without_ids_are_those_of_the_venues_rules():
-    from bus.id_rules import UNUSUAL
+    from tickmesh.bus.id_rules import UNUSUAL
 
     assert {key for key, rule in UNUSUAL.items() if rule == "exclusive"} == UNNUMBERED
 

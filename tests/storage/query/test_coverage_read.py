@@ -7,22 +7,22 @@ from pathlib import Path
 import h5py
 import pytest
 
-from bus.config import Config, Mesh
-from bus.log import LogReader
-from bus.schema import GapState, Kind, Reason
-from bus.segments import release
-from storage.archive.file import ArchiveError, Segment
-from storage.archive.prune import prune
-from storage.archive.reader import ArchiveReader, PrunedWarning
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
-from storage.coverage.intervals import of_tables
-from storage.query import coverage, gaps, reader
-from storage.query.gaps import CoverageError, CoverageWarning, coverage_of
-from storage.query.times import ReadError
 from tests.support.coverage_scene import SUBJECT, Scene, shown, tables, whole
 from tests.support.coverage_stored import MILLISECOND, scene, seq_ns
 from tests.support.stored import DAY, START, write_log
+from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import GapState, Kind, Reason
+from tickmesh.bus.segments import release
+from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.prune import prune
+from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.coverage.intervals import of_tables
+from tickmesh.storage.query import coverage, gaps, reader
+from tickmesh.storage.query.gaps import CoverageError, CoverageWarning, coverage_of
+from tickmesh.storage.query.times import ReadError
 
 TRADE, DEPTH, QUOTE = (f"{name}.{SUBJECT}" for name in ("trade", "depth", "quote"))
 

@@ -17,16 +17,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.schema import DTYPES, Kind
-from storage.archive.prune import prune, read_exported
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
-from storage.query import coverage, reader
-from storage.query.arrow import is_moment
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market, write_log
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.storage.archive.prune import prune, read_exported
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.query import coverage, reader
+from tickmesh.storage.query.arrow import is_moment
 
 SUBJECT = "binance.BTCUSDT"
 DAYS = ("2024-08-09", "2024-08-10", "2024-08-11")
@@ -66,7 +66,7 @@ def mesh(root: Path, *words: str, check: bool = True) -> dict:
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "tools.cli", "export", "--json", *words]
+    return [sys.executable, "-m", "tickmesh.tools.cli", "export", "--json", *words]
 
 
 @pytest.fixture(autouse=True)

@@ -10,22 +10,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bus.config import Config, Mesh
-from bus.log import LogReader
-from bus.schema import Kind
-from bus.segments import release
-from bus.wire import Event
-from storage.archive.reader import ArchiveReader
-from storage.archive.writer import ArchiveWriter
-from storage.query import reader
-from storage.query.reader import ReadError, to_ns
-from storage.query.scales import scaled
-from storage.recent.store import RecentWriter
 from tests.support.stored import START, Market, write_log
+from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.segments import release
+from tickmesh.bus.wire import Event
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.query import reader
+from tickmesh.storage.query.reader import ReadError, to_ns
+from tickmesh.storage.query.scales import scaled
+from tickmesh.storage.recent.store import RecentWriter
 
 # The made-up trades share their numbers with other events: many ids are missing. tests/storage/query/test_coverage_read.py has
 # what is said of it.
-pytestmark = pytest.mark.filterwarnings("ignore::storage.query.gaps.CoverageWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::tickmesh.storage.query.gaps.CoverageWarning")
 
 TRADE = "trade.binance.BTCUSDT"
 MILLISECOND = 1_000_000

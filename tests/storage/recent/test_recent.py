@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from bus.config import Config, Mesh
-from bus.wire import Event, decode
-from storage.recent.environment import RecentError
-from storage.recent.store import RecentFull, RecentReader, RecentWriter
 from tests.support.places import PROJECT
 from tests.support.stored import START, Market
+from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.wire import Event, decode
+from tickmesh.storage.recent.environment import RecentError
+from tickmesh.storage.recent.store import RecentFull, RecentReader, RecentWriter
 
 TRADE = "trade.binance.BTCUSDT"
 
@@ -202,8 +202,8 @@ def test_a_batch_beyond_the_bound_is_refused_with_a_sentence(tmp_path):
 WRITER = """
 import sys; sys.path[:0] = [{root!r}]
 from pathlib import Path
-from bus.wire import Event
-from storage.recent.store import RecentWriter
+from tickmesh.bus.wire import Event
+from tickmesh.storage.recent.store import RecentWriter
 from tests.support.stored import Market
 raws = Market().mixed(20000)
 writer = RecentWriter(Path({folder!r}), 5, boot="b")
@@ -234,9 +234,9 @@ def test_a_killed_writer_leaves_whole_transactions(tmp_path):
 FORKED = """
 import multiprocessing as mp, sys, threading
 from pathlib import Path
-from bus.config import Config, Mesh
-from storage.query import reader
-from storage.recent.store import RecentReader
+from tickmesh.bus.config import Config, Mesh
+from tickmesh.storage.query import reader
+from tickmesh.storage.recent.store import RecentReader
 
 config, topic = Config(Mesh(), Path({root!r})), "trade.binance.BTCUSDT"
 inherited = RecentReader(config.recent_dir)

@@ -8,9 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-from nodes.__main__ import main
 from tests.support.breaking.runs import count_lmdb
 from tests.support.breaking.watch import Fate, Step, Watch
+from tickmesh.nodes.__main__ import main
 
 
 def run(root: Path, site: str, nth: int, fate: str, words: list[str]) -> int:

@@ -16,24 +16,24 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-import bus.log_writer
-import storage.recent.store
-from bus.config import Config
-from bus.log import LogReader
-from bus.process import Context
-from bus.schema import SIGNAL, Kind
-from bus.sockets import Producer
-from bus.wire import Event, encode, events
-from nodes.recorder import node as recorder
-from nodes.runner.step import StepRunner, history
-from nodes.sequencer import node as sequencer
-from storage.archive.file import Segment
-from storage.archive.reader import ArchiveReader
-from storage.hdf5.columns import to_bytes
-from storage.recent.store import RecentReader
+import tickmesh.bus.log_writer
+import tickmesh.storage.recent.store
 from tests.support.breaking.disk import Change, Disk
 from tests.support.breaking.runs import config_of, trade
 from tests.support.breaking.watch import Watch
+from tickmesh.bus.config import Config
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import SIGNAL, Kind
+from tickmesh.bus.sockets import Producer
+from tickmesh.bus.wire import Event, encode, events
+from tickmesh.nodes.recorder import node as recorder
+from tickmesh.nodes.runner.step import StepRunner, history
+from tickmesh.nodes.sequencer import node as sequencer
+from tickmesh.storage.archive.file import Segment
+from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.hdf5.columns import to_bytes
+from tickmesh.storage.recent.store import RecentReader
 
 TMPFS = "shm"  # where outboxes are: it does not outlive the power
 NEVER_MS = 3_600_000  # the test says when the log is synced
@@ -84,7 +84,7 @@ class Mesh:
     """One boot of it. `said` are all events of its log, by seq."""
 
     def __init__(self, root: Path, boot: str):
-        bus.log_writer.boot_id = storage.recent.store.boot_id = lambda: boot  # put back by `booted`
+        tickmesh.bus.log_writer.boot_id = tickmesh.storage.recent.store.boot_id = lambda: boot  # put back by `booted`
         config = config_of(root)
         self.config = Config(
             msgspec.structs.replace(config.mesh, log=msgspec.structs.replace(config.mesh.log, sync_ms=NEVER_MS)), root
@@ -172,7 +172,12 @@ class Mesh:
 
 @contextlib.contextmanager
 def booted(root: Path, boot: str) -> Iterator[Mesh]:
-    before: Any = bus.log_writer.boot_id, storage.recent.store.boot_id, sequencer.CURSOR_NS, sequencer.SWEEP_NS
+    before: Any = (
+        tickmesh.bus.log_writer.boot_id,
+        tickmesh.storage.recent.store.boot_id,
+        sequencer.CURSOR_NS,
+        sequencer.SWEEP_NS,
+    )
     try:
         mesh = Mesh(root, boot)
         try:
@@ -180,7 +185,7 @@ def booted(root: Path, boot: str) -> Iterator[Mesh]:
         finally:
             mesh.close()
     finally:
-        bus.log_writer.boot_id, storage.recent.store.boot_id, sequencer.CURSOR_NS, sequencer.SWEEP_NS = before
+        tickmesh.bus.log_writer.boot_id, tickmesh.storage.recent.store.boot_id, sequencer.CURSOR_NS, sequencer.SWEEP_NS = before
 
 
 class Recording:

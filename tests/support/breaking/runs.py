@@ -13,23 +13,23 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-import storage.archive.writer
-from bus.config import Config, load
-from bus.log import LogReader
-from bus.log_writer import LogWriter
-from bus.process import Checkpoint, Context
-from bus.schema import TRADE, Kind
-from bus.segments import LogFull, read_preamble, release, segments
-from bus.sockets import LANES, OutboxFull, Producer, Publisher
-from bus.wire import Event, encode
-from nodes.recorder import node as recorder
-from nodes.sequencer import node as sequencer
-from storage.archive.reader import ArchiveReader, read_watermark
-from storage.recent.environment import Environment
-from storage.recent.store import RecentReader, RecentWriter
+import tickmesh.storage.archive.writer
 from tests.support.breaking.stops import Run, Told
 from tests.support.breaking.watch import Watch
 from tests.support.stored import DAY, START, Market, write_log
+from tickmesh.bus.config import Config, load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.process import Checkpoint, Context
+from tickmesh.bus.schema import TRADE, Kind
+from tickmesh.bus.segments import LogFull, read_preamble, release, segments
+from tickmesh.bus.sockets import LANES, OutboxFull, Producer, Publisher
+from tickmesh.bus.wire import Event, encode
+from tickmesh.nodes.recorder import node as recorder
+from tickmesh.nodes.sequencer import node as sequencer
+from tickmesh.storage.archive.reader import ArchiveReader, read_watermark
+from tickmesh.storage.recent.environment import Environment
+from tickmesh.storage.recent.store import RecentReader, RecentWriter
 
 TRIES = 50  # of a call that a full disk refuses, before the run ends with the refusal
 LOG = dict(segment_bytes=9000, outbox_segment_bytes=4000, sync_ms=2, keep_segments=2)
@@ -189,7 +189,7 @@ class Ear(Context):
 def record(root: Path, told: Told) -> None:
     """Fills both stores, cuts at midnight and at 40 events, releases the log; the last events come meanwhile."""
     recorder.RETRY_S = recorder.LOOK_S = 0.01
-    storage.archive.writer.HELD_BYTES_MAX = 3000  # a cut has more: it is laid aside in pieces
+    tickmesh.storage.archive.writer.HELD_BYTES_MAX = 3000  # a cut has more: it is laid aside in pieces
     config = config_of(root)
     if config.archive_dir.exists():
         assert read_watermark(config.archive_dir).archived_seq >= told["archived"]
@@ -275,12 +275,12 @@ def check_checkpoints(root: Path, told: Told) -> None:
 def speak_through_a_power_cut(root: Path, told: Told) -> None:
     """40 events in one boot; in the next one the outbox begins anew, with 30 others."""
     config = config_of(root)
-    import bus.log_writer
+    import tickmesh.bus.log_writer
 
     if told["first"] < 40:
-        bus.log_writer.boot_id = lambda: "before the power cut"
+        tickmesh.bus.log_writer.boot_id = lambda: "before the power cut"
         speak(config, told, "first", 40)
-    bus.log_writer.boot_id = lambda: "after it"
+    tickmesh.bus.log_writer.boot_id = lambda: "after it"
     speak(config, told, "second", 30)
 
 

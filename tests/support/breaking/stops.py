@@ -19,10 +19,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bus.process import NodeFault
-from bus.segments import LogError
-from bus.sockets import OutboxFull
 from tests.support.breaking.watch import KILLS, Call, Fate, Step, Watch
+from tickmesh.bus.process import NodeFault
+from tickmesh.bus.segments import LogError
+from tickmesh.bus.sockets import OutboxFull
 
 PATIENCE_S = 20.0
 SENTENCES = (LogError, OutboxFull, NodeFault)

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import pytest
 
 import tests.support.mesh_run as run
-from bus.schema import Flag, Kind
-from tools.chaos.figures import Figures, Pace
-from tools.chaos.plan import ANEW, CLOCKS, CODA, ERA_EVERY_S, FAULTS, FEEDS, VICTIMS, coda, paths, plan
-from tools.chaos.sweep import SWITCHES
-from tools.cli import OFF
+from tickmesh.bus.schema import Flag, Kind
+from tickmesh.tools.chaos.figures import Figures, Pace
+from tickmesh.tools.chaos.plan import ANEW, CLOCKS, CODA, ERA_EVERY_S, FAULTS, FEEDS, VICTIMS, coda, paths, plan
+from tickmesh.tools.chaos.sweep import SWITCHES
+from tickmesh.tools.cli import OFF
 
 pytestmark = pytest.mark.timeout(600)
 

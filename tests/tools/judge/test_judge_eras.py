@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from nodes.exchange.ledger import Ledger
-from tools.judge import eras, ledger, ledger_compare
-from tools.judge.findings import Findings
-from tools.judge.log import Event
+from tickmesh.nodes.exchange.ledger import Ledger
+from tickmesh.tools.judge import eras, ledger, ledger_compare
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.log import Event
 
 SUBJECT = "binance.BTCUSDT"
 RESET = 4

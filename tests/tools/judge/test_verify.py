@@ -13,16 +13,16 @@ import hdf5plugin  # noqa: F401
 import numpy as np
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import DTYPES, Kind
-from storage.archive.writer import ArchiveWriter
 from tests.support.places import PROJECT
 from tests.support.stored import Market, write_log
 from tests.support.verify_scene import SUBJECT, renumbered, scene
-from tools import verify as command
-from tools.judge import book, capture, compare, log
-from tools.judge.findings import Findings
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.tools import verify as command
+from tickmesh.tools.judge import book, capture, compare, log
+from tickmesh.tools.judge.findings import Findings
 
 
 def store(root: Path, events: list[bytes], upto: int | None = None) -> None:
@@ -165,14 +165,14 @@ def test_a_torn_tail_is_no_fault(root):
 
 
 def test_says_so_when_there_is_nothing_to_judge(root):
-    done = subprocess.run([sys.executable, "-m", "tools.cli", "verify"], cwd=root, capture_output=True, text=True,
+    done = subprocess.run([sys.executable, "-m", "tickmesh.tools.cli", "verify"], cwd=root, capture_output=True, text=True,
                           env={"PYTHONPATH": str(PROJECT)})  # fmt: skip
     assert done.returncode == 1 and "neither a log nor an archive" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_exit_code_is_the_verdict(root, captured):
     store(root, renumbered(mantissa_changed(scene().events)))
-    words = [sys.executable, "-m", "tools.cli", "verify", "--json"]
+    words = [sys.executable, "-m", "tickmesh.tools.cli", "verify", "--json"]
     env = {"PYTHONPATH": str(PROJECT)}
     good = subprocess.run(words, cwd=root, capture_output=True, env=env)
     bad = subprocess.run([*words, "--against", captured.name], cwd=root, capture_output=True, env=env)
@@ -193,7 +193,7 @@ def test_the_judge_imports_nothing_of_what_it_judges(root):
     store(root, scene().events)
     code = f"""if True:
         import sys
-        from tools import cli
+        from tickmesh.tools import cli
         sys.argv = ["mesh", "verify", "--json"]
         try:
             cli.main()

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bus.config import Instrument, load
-from bus.schema import DTYPES, Flag, GapState, Kind, Reason
-from nodes.venues import binance
-from nodes.venues.parsing.dialect import OddRows
 from tests.support.places import PROJECT
 from tests.support.stored import Market, write_log
 from tests.support.verify_scene import SCALE, Scene, frame, price, renumbered, scene
-from tools import verify as command
-from tools.judge import capture
+from tickmesh.bus.config import Instrument, load
+from tickmesh.bus.schema import DTYPES, Flag, GapState, Kind, Reason
+from tickmesh.nodes.venues import binance
+from tickmesh.nodes.venues.parsing.dialect import OddRows
+from tickmesh.tools import verify as command
+from tickmesh.tools.judge import capture
 
 
 def judged(lines: list, events: list[bytes], name: str = "capture.dat") -> dict:
@@ -140,8 +140,8 @@ def test_incomplete_is_said_and_is_an_exit_code(root):
     made = scene()
     judged([*made.lines, foreign("markPrice")], made.events)
     done = subprocess.run(
-        [sys.executable, "-m", "tools.cli", "verify", "--against", "capture.dat"], cwd=root, capture_output=True, text=True,
-        env={"PYTHONPATH": str(PROJECT), "COLUMNS": "200"},
+        [sys.executable, "-m", "tickmesh.tools.cli", "verify", "--against", "capture.dat"],
+        cwd=root, capture_output=True, text=True, env={"PYTHONPATH": str(PROJECT), "COLUMNS": "200"},
     )  # fmt: skip
     assert done.returncode == 1 and "btcusdt@markPrice" in done.stdout and "incomplete" in done.stdout, done.stdout
 

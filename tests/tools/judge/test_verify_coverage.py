@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import DTYPES, Coverage, Evidence, GapState, Kind, Reason
-from bus.wire import Event
-from storage.archive.writer import ArchiveWriter
-from storage.coverage.intervals import of_tables
 from tests.support.coverage_scene import STEPS, SUBJECT, SUBJECTS, Scene, play, shown, tables, whole
 from tests.support.stored import write_log
 from tests.support.verify_marked import marked
-from tools import verify as command
-from tools.judge import intervals
-from tools.judge.log import Event as Judged
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DTYPES, Coverage, Evidence, GapState, Kind, Reason
+from tickmesh.bus.wire import Event
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.coverage.intervals import of_tables
+from tickmesh.tools import verify as command
+from tickmesh.tools.judge import intervals
+from tickmesh.tools.judge.log import Event as Judged
 
 
 def scene() -> Scene:
@@ -134,7 +134,7 @@ def test_finds_what_a_file_states_falsely(root, monkeypatch, name):
         rows, state = of_tables(*arguments)
         return plant(rows), state
 
-    monkeypatch.setattr("storage.archive.writer.of_tables", false)
+    monkeypatch.setattr("tickmesh.storage.archive.writer.of_tables", false)
     store(root, scene(), 1000)
     result = command.verify([])
     assert not result["ok"] and finding in result["faults"], result

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from bus.schema import DTYPES, Flag, GapState, Kind, Reason
 from tests.support.stored import DAY
 from tests.support.verify_log import SECOND, SUBJECT, Log
-from tools import verify as command
+from tickmesh.bus.schema import DTYPES, Flag, GapState, Kind, Reason
+from tickmesh.tools import verify as command
 
 
 @pytest.mark.parametrize("archived", [False, True], ids=["log", "archive"])

@@ -2,15 +2,15 @@
 
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import Kind
-from storage.archive.file import folder_of, subject_of
-from storage.archive.writer import ArchiveWriter
 from tests.support.coverage_scene import Scene
 from tests.support.stored import write_log
 from tests.support.verify_marked import marked
-from tools import verify as command
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+from tickmesh.storage.archive.file import folder_of, subject_of
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.tools import verify as command
 
 NAMES = [
     "kraken.BTC/USD", "kraken_v1.XBT/USD", "binance.BRK.B", "binance..X", "other...", "other.a%2Fb", "other.%", "other.é ü",
@@ -39,10 +39,10 @@ def test_the_archive_of_any_name_is_judged(root, subject):
 
 
 def test_what_is_false_is_said_of_the_name_as_it_is(root, monkeypatch):
-    from storage.coverage.intervals import of_tables
+    from tickmesh.storage.coverage.intervals import of_tables
 
     monkeypatch.setattr(
-        "storage.archive.writer.of_tables", lambda *arguments: (of_tables(*arguments)[0][1:], of_tables(*arguments)[1])
+        "tickmesh.storage.archive.writer.of_tables", lambda *arguments: (of_tables(*arguments)[0][1:], of_tables(*arguments)[1])
     )
     test = "kraken.BTC/USD"
     with pytest.raises(AssertionError):

@@ -4,14 +4,14 @@ import shutil
 
 import numpy as np
 
-from bus.config import load
-from bus.log import LogReader
-from bus.schema import DTYPES, Flag, GapState, Kind, Reason
-from storage.archive.seal import Sealer
-from storage.archive.writer import ArchiveWriter
 from tests.support.stored import DAY, START, write_log
 from tests.support.verify_log import SUBJECT, Log
-from tools import verify as command
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import DTYPES, Flag, GapState, Kind, Reason
+from tickmesh.storage.archive.seal import Sealer
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.tools import verify as command
 
 PLACE = "binance/BTCUSDT/2024-08-09/overlay"
 

@@ -5,13 +5,13 @@ import struct
 import lmdb
 import pytest
 
-from bus.config import load
-from bus.log import LogReader
-from bus.wire import Event
-from storage.archive.writer import ArchiveWriter
-from storage.recent.store import RecentWriter
 from tests.support.stored import START, Market, write_log
-from tools import verify as command
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.wire import Event
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.recent.store import RecentWriter
+from tickmesh.tools import verify as command
 
 TRADE = "trade.binance.BTCUSDT"
 

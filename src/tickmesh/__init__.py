@@ -1,0 +1,1 @@
+"""tickmesh: an entry-level high-frequency trading mesh for crypto venues."""
