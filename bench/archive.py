@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from tickmesh.bus.schema import DTYPES, Flag, Kind  # noqa: E402
 from tickmesh.bus.segments import Batch  # noqa: E402
 from tickmesh.bus.wire import encode, stamp_sent, stamp_sequenced  # noqa: E402
-from tickmesh.storage.archive.file import Segment  # noqa: E402
+from tickmesh.storage.archive.file import ArchiveFile  # noqa: E402
 from tickmesh.storage.archive.merge import merge  # noqa: E402
 from tickmesh.storage.archive.reader import ArchiveReader  # noqa: E402
 from tickmesh.storage.archive.writer import ArchiveWriter  # noqa: E402
@@ -210,7 +210,7 @@ def header_columns(kind: Kind, table: Table) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(table.headers[name]) for name in names}
 
 
-def stored_bytes(segment: Segment, kind: Kind) -> tuple[int, int]:
+def stored_bytes(segment: ArchiveFile, kind: Kind) -> tuple[int, int]:
     """(record columns, header columns) in the file; a column with two names counts once, as a record column."""
     group = segment.file[kind.name]
     body = group["levels" if kind is Kind.depth else "records"]
@@ -275,7 +275,7 @@ def run(name: str, events: Iterator[tuple[int, bytearray]]) -> None:
         print(f"  {'':<12} {'archive':>8} {'parquet':>8} {'best':>6} {'ratio':>7}   {'archive':>8} {'parquet':>8} {'best':>6}")
         kinds = {}
         for file in archive.files:
-            with Segment(file.path) as segment:
+            with ArchiveFile(file.path) as segment:
                 kinds |= {kind: (segment.table(kind), stored_bytes(segment, kind)) for kind in segment.kinds}
         for kind, label in SHOWN.items():
             if kind not in kinds:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tickmesh.bus.schema import DESCRIPTION, HEADER, SCHEMA_HASH, SCHEMA_VERSION, TRADE, Kind
-from tickmesh.storage.archive.file import FORMAT, HDF5_VERSIONS, Segment
+from tickmesh.storage.archive.file import FORMAT, HDF5_VERSIONS, ArchiveFile
 from tickmesh.storage.bars import kernels, pyramid
 from tickmesh.storage.bars.bar import SECOND_NS
 from tickmesh.storage.bars.runs import Window
@@ -97,7 +97,7 @@ def make(folder: Path) -> tuple[Path, Path]:
 
 def read_columns(path: Path) -> int:
     """The floor: the same columns decoded, and nothing done with them."""
-    with Segment(path) as segment, ThreadPoolExecutor(THREADS) as pool:
+    with ArchiveFile(path) as segment, ThreadPoolExecutor(THREADS) as pool:
         rows = int(segment.file["trade"].attrs["records"])
         columns = [Chunked(segment.file["trade/records"], name, rows, kernels) for name in TRADE_COLUMNS]
         pieces = range(-(-rows // CHUNK_ROWS))
@@ -105,12 +105,12 @@ def read_columns(path: Path) -> int:
 
 
 def from_ticks(path: Path) -> np.ndarray:
-    with Segment(path) as segment, ThreadPoolExecutor(THREADS) as pool:
+    with ArchiveFile(path) as segment, ThreadPoolExecutor(THREADS) as pool:
         return bars_of(stored(segment.file, kernels), Window(MINUTE), pool).bars
 
 
 def from_pyramid(path: Path) -> np.ndarray:
-    with Segment(path) as segment:
+    with ArchiveFile(path) as segment:
         return pyramid.seen_in(segment.file, Window(MINUTE)).bars
 
 

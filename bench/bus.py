@@ -13,7 +13,7 @@ import numpy as np
 import zmq
 
 from bench.floor import line, microseconds, throw_away_mesh
-from tickmesh.bus.intake import Cursor, Intake, Taken
+from tickmesh.bus.intake import Cursor, Intake, Received
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.schema import QUOTE, Kind
@@ -143,7 +143,7 @@ def sequencer_rates() -> None:
     sequencer.position.cursors["feed-1"] = Cursor(1, 0)
     figures = []
     for per_batch in (1, 200):
-        taken = [Taken("feed-1", 1, i, quote(per_batch * 10_000_000 + i)) for i in range(count)]
+        taken = [Received("feed-1", 1, i, quote(per_batch * 10_000_000 + i)) for i in range(count)]
         start = time.perf_counter()
         for i in range(0, count, per_batch):
             sequencer.sequence(taken[i : i + per_batch])

@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 
 from bench.floor import line
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.wire import IDS_AT
 from tickmesh.nodes import venues
@@ -52,7 +52,7 @@ class LevelsFrame(msgspec.Struct):
 
 
 class OkxBooks(msgspec.Struct):
-    data: list[okx.Book]
+    data: list[okx.OkxBook]
 
 
 class OkxTrades(msgspec.Struct):
@@ -186,7 +186,7 @@ def with_book(venue: str, messages: Iterable[bytes], instruments: list[Instrumen
     best = 0.0
     for _ in range(TURNS):
         known = adapter.routes(instruments)
-        books = {i.subject.encode().ljust(32, b"\0"): adapter.book(i, Feed()) for i in instruments}
+        books = {i.subject.encode().ljust(32, b"\0"): adapter.book(i, FeedSettings()) for i in instruments}
         count, start = 0, time.process_time()
         for frame in messages:
             for event in adapter.decode(frame, RECV_NS, known):

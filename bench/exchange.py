@@ -25,7 +25,7 @@ from aiohttp import web
 from bench.floor import line, microseconds
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import Book, Order
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.desk import Desk
 from tickmesh.nodes.exchange.protocol import UNIT, Params, sign, ws_payload
@@ -41,11 +41,11 @@ HIGH = "[exchange.limits]\norders_per_10_s = 1000000\norders_per_day = 10000000\
 
 def matching() -> None:
     rand = random.Random(1)
-    book = Book()
+    book = OrderBook()
     script = []
     for ident in range(1, ORDERS + 1):
         side = rand.choice((1, -1))
-        script.append((Order(ident, 0, side, 100_000 - side * 5 + rand.randrange(-20, 21), rand.randrange(1, 50)),
+        script.append((ExchangeOrder(ident, 0, side, 100_000 - side * 5 + rand.randrange(-20, 21), rand.randrange(1, 50)),
                        rand.choice(("GTC", "GTC", "IOC"))))  # fmt: skip
     began = time.perf_counter()
     for order, tif in script:

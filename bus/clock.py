@@ -79,7 +79,7 @@ def read() -> Reading:
     return reading
 
 
-class Segment(NamedTuple):
+class ClockSegment(NamedTuple):
     """The mesh's time from one look on: `time_ns` then, and `offset_ns` of the wall clock from it, which is slewed away."""
 
     elapsed_ns: int
@@ -108,7 +108,7 @@ class Correction(NamedTuple):
 class MeshClock:
     """The writer's side, pure: time comes in as readings. `begin`: see `first_segment`; `owed_ns`: corrections before it."""
 
-    def __init__(self, begin: Segment, reading: Reading, owed_ns: int = 0):
+    def __init__(self, begin: ClockSegment, reading: Reading, owed_ns: int = 0):
         self.segment = begin
         self.begun = begin._replace(time_ns=begin.time_ns - owed_ns)
         self.corrected_ns = owed_ns  # by how much the time has been moved against the elapsed time since it began
@@ -138,7 +138,7 @@ class MeshClock:
             said.append(Correction("clock_step", step_ns))
         passed_ns = max(reading.elapsed_ns, self.segment.elapsed_ns) - self.begun.elapsed_ns
         self.corrected_ns = now_ns - self.begun.time_ns - passed_ns
-        self.segment = Segment(max(reading.elapsed_ns, self.segment.elapsed_ns), now_ns, offset_ns)
+        self.segment = ClockSegment(max(reading.elapsed_ns, self.segment.elapsed_ns), now_ns, offset_ns)
         return said + self._slewed(offset_ns, bool(said) and said[-1].what == "clock_step")
 
     def _slept(self, reading: Reading) -> list[Correction]:
@@ -168,14 +168,14 @@ class MeshClock:
         return [] if stepped else [Correction("clock_slew_end", moved_ns)]
 
 
-def first_segment(reading: Reading, kept: Segment | None, floor_ns: int) -> Segment:
+def first_segment(reading: Reading, kept: ClockSegment | None, floor_ns: int) -> ClockSegment:
     """Where a clock that starts begins.
 
     `kept`: of the sequencer before it, since the machine started: its time has gone on meanwhile, exactly.
     Without one: the wall clock. In no case below `floor_ns`, the last time that was given to anything.
     """
     time_ns = reading.wall_ns if kept is None else kept.at(reading.elapsed_ns)
-    return Segment(reading.elapsed_ns, max(time_ns, floor_ns + 1), 0)
+    return ClockSegment(reading.elapsed_ns, max(time_ns, floor_ns + 1), 0)
 
 
 def boot_bytes() -> bytes:
@@ -185,18 +185,18 @@ def boot_bytes() -> bytes:
     return bytes(16)
 
 
-def pack(segment: Segment, boot: bytes, unsaid_ns: int = 0) -> bytes:
+def pack(segment: ClockSegment, boot: bytes, unsaid_ns: int = 0) -> bytes:
     """`unsaid_ns`: corrections up to the segment that are in no event of the log yet."""
     head = _FILE.pack(_MAGIC, boot, *segment, unsaid_ns, 0)[:-4]
     return head + zlib.crc32(head).to_bytes(4, "little")
 
 
-def unpack(raw: bytes) -> tuple[bytes, Segment, int] | None:
+def unpack(raw: bytes) -> tuple[bytes, ClockSegment, int] | None:
     """(boot, segment, unsaid_ns); None for what is no such file, or half written."""
     if len(raw) != _FILE.size or zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "little") or raw[:8] != _MAGIC:
         return None
     _, boot, elapsed, time_ns, offset_ns, unsaid_ns, _ = _FILE.unpack(raw)
-    return boot, Segment(elapsed, time_ns, offset_ns), unsaid_ns
+    return boot, ClockSegment(elapsed, time_ns, offset_ns), unsaid_ns
 
 
 class ClockWriter:
@@ -270,7 +270,7 @@ class Follower:
         self._map: mmap.mmap | None = None
         self._inode = 0
         self._raw = b""
-        self._segment: Segment | None = None
+        self._segment: ClockSegment | None = None
         self._look_ns = 0
         self._last = (0, 0)  # what was given last, and at which elapsed_ns
 

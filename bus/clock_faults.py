@@ -15,7 +15,7 @@ VARIABLE = "TICKMESH_CLOCK_FAULTS"
 
 
 @dataclass(frozen=True)
-class Fault:
+class ClockFault:
     """Wall clock = the true one + `offset_ns` + `drift_ppm` of the time since `since_ns`, or `frozen_ns` while that is set.
 
     `asleep_ns` is added to wall clock and elapsed time: so much of it the machine was suspended. `since_ns` is elapsed time.
@@ -41,7 +41,7 @@ class FaultyClocks:
         self._path = path
         self._wall_ns, self._elapsed_ns = wall_ns, elapsed_ns
         self._seen = (0, 0)
-        self._fault = Fault()
+        self._fault = ClockFault()
 
     def wall_ns(self) -> int:
         return self._now().wall_ns(self._wall_ns(), self._elapsed_ns())
@@ -49,7 +49,7 @@ class FaultyClocks:
     def elapsed_ns(self) -> int:
         return self._elapsed_ns() + self._now().asleep_ns
 
-    def _now(self) -> Fault:
+    def _now(self) -> ClockFault:
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
@@ -61,12 +61,12 @@ class FaultyClocks:
         return self._fault
 
 
-def read_fault(path: Path) -> Fault:
+def read_fault(path: Path) -> ClockFault:
     """What the file says; no fault where there is none."""
     try:
-        return Fault(**json.loads(path.read_bytes()))
+        return ClockFault(**json.loads(path.read_bytes()))
     except FileNotFoundError:
-        return Fault()
+        return ClockFault()
 
 
 class ClockFaults:
@@ -101,14 +101,14 @@ class ClockFaults:
     def heal(self) -> None:
         """The wall clock is right again, at once, and runs at its pace."""
         fault = self._fault  # elapsed time does not go back
-        self._write(Fault(offset_ns=-fault.asleep_ns, asleep_ns=fault.asleep_ns))
+        self._write(ClockFault(offset_ns=-fault.asleep_ns, asleep_ns=fault.asleep_ns))
 
     def wall_ns(self) -> int:
         """What the processes' wall clock says now."""
         return self._fault.wall_ns(time.time_ns(), self._elapsed_ns())
 
     @property
-    def _fault(self) -> Fault:
+    def _fault(self) -> ClockFault:
         return read_fault(self.path)
 
     @staticmethod
@@ -118,9 +118,9 @@ class ClockFaults:
     def _rebase(self, ns: int, drift_ppm: float) -> None:
         fault, true_ns, elapsed_ns = self._fault, time.time_ns(), self._elapsed_ns()
         offset_ns = fault.wall_ns(true_ns, elapsed_ns) - true_ns - fault.asleep_ns + ns
-        self._write(Fault(offset_ns, drift_ppm, elapsed_ns, 0, fault.asleep_ns))
+        self._write(ClockFault(offset_ns, drift_ppm, elapsed_ns, 0, fault.asleep_ns))
 
-    def _write(self, fault: Fault) -> None:
+    def _write(self, fault: ClockFault) -> None:
         fresh = self.path.with_name(self.path.name + ".new")
         fresh.write_text(json.dumps(asdict(fault)))
         os.rename(fresh, self.path)

@@ -35,7 +35,7 @@ class Instrument(Section, frozen=True):
         return f"{self.venue}.{self.symbol}"
 
 
-class Log(Section, frozen=True):
+class LogSettings(Section, frozen=True):
     segment_bytes: int = 4 << 20  # recovery scans one segment: 4 MiB take less than 0.1 s
     sync_ms: int = 50  # fdatasync interval: what a power cut may cost
     keep_segments: int = 256  # beyond what waits for the archive (recorder.segment_bytes), so tools can look back without it
@@ -53,7 +53,7 @@ class Log(Section, frozen=True):
     steady_clock: bool = True  # seq_ns goes on with the steady clock; likewise
 
 
-class Feed(Section, frozen=True):
+class FeedSettings(Section, frozen=True):
     """Settings of every line; `venue` is that of a line whose name says none (feed-1; feed-kraken-1 says kraken)."""
 
     venue: str = "binance"
@@ -79,7 +79,7 @@ class Feed(Section, frozen=True):
     resync: bool = True  # fetch a snapshot when a book's chain breaks; switched off only by the test that shows it is needed
 
 
-class Venue(Section, frozen=True):
+class VenueSettings(Section, frozen=True):
     """What is otherwise at a venue than its adapter says. Base addresses are tried in turn, line n begins with the n-th."""
 
     ws: tuple[str, ...] = ()
@@ -87,14 +87,14 @@ class Venue(Section, frozen=True):
     weight_per_minute: int = 0  # what it allows this address, or what is left beside other programs; 0: as the adapter says
 
 
-class Backfill(Section, frozen=True):
+class BackfillSettings(Section, frozen=True):
     enabled: bool = True  # switched off, gaps stay open
     weight_share: float = 0.25  # of the venue's request budget
     patience_s: float = 60.0  # a venue whose history ends before the gap's end is asked again for so long
     backoff_s: tuple[float, float] = (0.2, 10.0)
 
 
-class Disk(Section, frozen=True):
+class DiskSettings(Section, frozen=True):
     """Free space of the disk with `data`. Below `low_bytes` raw frames are no longer kept, below `critical_bytes` depth.
 
     Inodes that run short are said; leaving something out would not bring them back.
@@ -108,7 +108,7 @@ class Disk(Section, frozen=True):
     look_s: float = 5.0
 
 
-class Sentinel(Section, frozen=True):
+class SentinelSettings(Section, frozen=True):
     """What is alive but wrong is restarted: judged from the log, by the sentinel that acts."""
 
     heartbeat_s: float = 10.0  # no health event for so long
@@ -135,7 +135,7 @@ class ExchangeLimits(Section, frozen=True):
     ban_s: float = 120.0  # twice as long at every further ban
 
 
-class Population(Section, frozen=True):
+class PopulationSettings(Section, frozen=True):
     """Who trades one synthetic instrument. 0 or empty: what the preset says (nodes/exchange/market/population.py)."""
 
     preset: Literal["liquid", "quiet"] = "liquid"
@@ -148,7 +148,7 @@ class Population(Section, frozen=True):
     correlation: float = 0.0  # of their moves
 
 
-class Exchange(Section, frozen=True):
+class ExchangeSettings(Section, frozen=True):
     """The local venue. `seed` and the rates shape the synthetic market."""
 
     host: str = "127.0.0.1"
@@ -167,7 +167,7 @@ class Exchange(Section, frozen=True):
         ""  # a named schedule (nodes/exchange/market/fees.py) instead of the two
     )
     balances: dict[str, str] = {}  # asset: what the account starts with; others start with a useful amount
-    population: dict[str, Population] = {}  # by symbol; others are as liquid as the rates above say
+    population: dict[str, PopulationSettings] = {}  # by symbol; others are as liquid as the rates above say
     client_bytes_max: int = 4 << 20  # unsent bytes beyond which a slow client is cut off
     faults: str = ""  # a schedule of faults (TOML or JSON, docs/faults.md); its times begin with the exchange's first start
     ledger_bytes_max: int = 1 << 30  # of what the exchange remembers of everything it did: about a day of the default market
@@ -184,7 +184,7 @@ class Exchange(Section, frozen=True):
     limits: ExchangeLimits = ExchangeLimits()
 
 
-class Model(Section, frozen=True):
+class ModelSettings(Section, frozen=True):
     """One kernel on one instrument. `name` is the process name's second half, `kernel` a file in nodes/models."""
 
     name: str
@@ -193,7 +193,7 @@ class Model(Section, frozen=True):
     parameters: dict[str, float] = {}  # of the kernel: PARAMETERS in its file gives names, defaults and ranges
 
 
-class Executor(Section, frozen=True):
+class ExecutorSettings(Section, frozen=True):
     enabled: bool = True
     instrument: str = ""  # venue.symbol; empty: the first instrument
     order_notional: str = "60"  # in the quote currency, in whole lots; raised to the venue's least up to twice that
@@ -208,7 +208,7 @@ class Executor(Section, frozen=True):
     intent_ttl_ms: int = 5000  # an intent that the session has not acted on for so long is refused
 
 
-class Session(Section, frozen=True):
+class SessionSettings(Section, frozen=True):
     recv_window_ms: int = 2000  # a small one narrows the time in which an unanswered order may still arrive
     request_timeout_s: float = 10.0  # the venue itself gives up after 10 s; then the outcome is Unknown
     reconcile_s: float = 5.0  # open orders are compared with the venue's so often
@@ -218,7 +218,7 @@ class Session(Section, frozen=True):
     backoff_s: tuple[float, float] = (0.1, 10.0)
 
 
-class Recorder(Section, frozen=True):
+class RecorderSettings(Section, frozen=True):
     commit_ms: int = 100  # recent store transaction
     segment_s: float = 0.0  # the archive is cut so often; 0: as often as segment_files_per_day allows, once a minute at most
     segment_files_per_day: int = 1600  # a cut makes a file an instrument: of 100 instruments it is made every 92 minutes
@@ -240,20 +240,20 @@ class Mesh(Section, frozen=True):
     host: tuple[str, ...] = ()
     checkpoint_s: float = 2.0
     instruments: tuple[Instrument, ...] = (Instrument(symbol="BTCUSDT"),)
-    log: Log = Log()
-    feed: Feed = Feed()
-    venues: dict[str, Venue] = {}
-    backfill: Backfill = Backfill()
-    disk: Disk = Disk()
-    sentinel: Sentinel = Sentinel()
-    exchange: Exchange = Exchange()
-    models: tuple[Model, ...] = (
-        Model(name="imbalance", kernel="book_imbalance"),
-        Model(name="flow", kernel="trade_flow"),
+    log: LogSettings = LogSettings()
+    feed: FeedSettings = FeedSettings()
+    venues: dict[str, VenueSettings] = {}
+    backfill: BackfillSettings = BackfillSettings()
+    disk: DiskSettings = DiskSettings()
+    sentinel: SentinelSettings = SentinelSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
+    models: tuple[ModelSettings, ...] = (
+        ModelSettings(name="imbalance", kernel="book_imbalance"),
+        ModelSettings(name="flow", kernel="trade_flow"),
     )
-    executor: Executor = Executor()
-    session: Session = Session()
-    recorder: Recorder = Recorder()
+    executor: ExecutorSettings = ExecutorSettings()
+    session: SessionSettings = SessionSettings()
+    recorder: RecorderSettings = RecorderSettings()
 
 
 class Config:
@@ -315,7 +315,7 @@ class Config:
         known = ", ".join(i.subject for i in self.mesh.instruments)
         raise ConfigError(f"instrument {subject!r} is not in mesh.toml; there: {known}")
 
-    def model(self, name: str) -> Model:
+    def model(self, name: str) -> ModelSettings:
         for model in self.mesh.models:
             if model.name == name:
                 return model
@@ -367,9 +367,10 @@ def merge(tree: dict, more: dict) -> None:
 
 
 _SECTIONS: dict[str, type[Section]] = {
-    "": Mesh, "instruments": Instrument, "log": Log, "feed": Feed, "exchange": Exchange, "exchange.limits": ExchangeLimits,
-    "models": Model, "executor": Executor, "session": Session, "recorder": Recorder,
-    "venues": Venue, "backfill": Backfill, "disk": Disk, "sentinel": Sentinel,
+    "": Mesh, "instruments": Instrument, "log": LogSettings, "feed": FeedSettings,
+    "exchange": ExchangeSettings, "exchange.limits": ExchangeLimits,
+    "models": ModelSettings, "executor": ExecutorSettings, "session": SessionSettings, "recorder": RecorderSettings,
+    "venues": VenueSettings, "backfill": BackfillSettings, "disk": DiskSettings, "sentinel": SentinelSettings,
 }  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from tickmesh.bus.wire import sizes
 READ_BYTES = 1 << 20  # of an outbox in one turn: after a long outage the loop still breathes, and memory stays bounded
 
 
-class Taken(NamedTuple):
+class Received(NamedTuple):
     """An event that is the next one of its producer."""
 
     producer: str
@@ -61,12 +61,12 @@ class Intake:
         """Whether an outbox is known to hold more than was taken; `receive` goes on with it."""
         return bool(self._behind)
 
-    def receive(self, messages: int = 256) -> list[Taken]:
+    def receive(self, messages: int = 256) -> list[Received]:
         """What has come since, at most so many messages, and about READ_BYTES of each outbox that is behind.
 
         [] when there is nothing more.
         """
-        out: list[Taken] = []
+        out: list[Received] = []
         for name in tuple(self._behind):
             self._read(name, self.cursors[name], out)
         for _ in range(messages):
@@ -78,7 +78,7 @@ class Intake:
             self._take(raw.rstrip(b"\0").decode(), epoch, first, count, memoryview(ring)[PRODUCER_RING.size :], out)
         return out
 
-    def _take(self, name: str, epoch: int, first: int, count: int, body: memoryview, out: list[Taken]) -> None:
+    def _take(self, name: str, epoch: int, first: int, count: int, body: memoryview, out: list[Received]) -> None:
         cursor = self.cursors.setdefault(name, Cursor())
         cursor.heard_ns = time.monotonic_ns()
         if epoch != cursor.epoch:
@@ -103,7 +103,7 @@ class Intake:
         if (tail := self._behind.pop(name, None)) is not None:
             tail.close()
 
-    def _accept(self, name: str, cursor: Cursor, first: int, body: memoryview, out: list[Taken]) -> None:
+    def _accept(self, name: str, cursor: Cursor, first: int, body: memoryview, out: list[Received]) -> None:
         number = first
         for offset, size in sizes(body):
             if number <= cursor.number and self._check:
@@ -113,10 +113,10 @@ class Intake:
                 if number in cursor.skip:
                     cursor.skip.discard(number)
                 else:
-                    out.append(Taken(name, cursor.epoch, number, bytearray(body[offset : offset + size])))
+                    out.append(Received(name, cursor.epoch, number, bytearray(body[offset : offset + size])))
             number += 1
 
-    def _read(self, name: str, cursor: Cursor, out: list[Taken]) -> None:
+    def _read(self, name: str, cursor: Cursor, out: list[Received]) -> None:
         """Takes from the outbox file what is beyond the cursor, READ_BYTES of it; `behind` until nothing more is there."""
         before = len(out)
         tail = self._behind.get(name)
@@ -139,9 +139,9 @@ class Intake:
         if not batches:
             self._forget(name)
 
-    def sweep(self, silent_ns: int) -> list[Taken]:
+    def sweep(self, silent_ns: int) -> list[Received]:
         """Begins to read the outboxes of producers that have been silent for so long: their last ring may be lost."""
-        out: list[Taken] = []
+        out: list[Received] = []
         if not self._outbox_read or not self._outboxes.is_dir():
             return out
         now = time.monotonic_ns()

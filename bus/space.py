@@ -6,7 +6,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from tickmesh.bus.config import Disk
+from tickmesh.bus.config import DiskSettings
 
 AGAIN = 20  # a mark and its twentieth part have to be free before a step is taken back: it shall not flap
 PLENTY = 1 << 62
@@ -49,7 +49,7 @@ def free_of(place: Path) -> Free:
     return Free(disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else PLENTY)
 
 
-def judge(before: Room, free: Free, disk: Disk) -> Room:
+def judge(before: Room, free: Free, disk: DiskSettings) -> Room:
     """The steps that are right for what is free, after those of the look before."""
     return Room(
         _step(before.bytes, free.bytes, disk.low_bytes, disk.critical_bytes),
@@ -65,7 +65,7 @@ def _step(before: Space, free: int, low: int, critical: int) -> Space:
     return step
 
 
-def short(room: Room, free: Free, disk: Disk) -> str:
+def short(room: Room, free: Free, disk: DiskSettings) -> str:
     """What is short, in words; "" where nothing is."""
     named = []
     if room.bytes:

@@ -24,7 +24,7 @@ class Lane(IntEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class TopicRow:
     """One kind's row. `stale_after_ns`: an older latest event of the topic is shown as stale (0 = never)."""
 
     kind: Kind
@@ -38,41 +38,41 @@ class Row:
 SECOND = 1_000_000_000
 EVERY = ("*",)
 
-TABLE: dict[Kind, Row] = {
+TABLE: dict[Kind, TopicRow] = {
     row.kind: row
     for row in (
-        Row(Kind.instrument, Lane.market, ("feed",), ("model", "executor", "session", "recorder")),
-        Row(
+        TopicRow(Kind.instrument, Lane.market, ("feed",), ("model", "executor", "session", "recorder")),
+        TopicRow(
             Kind.trade,
             Lane.market,
             ("feed", "backfill"),
             ("model", "executor", "backfill", "recorder"),
             stale_after_ns=60 * SECOND,
         ),
-        Row(Kind.quote, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=30 * SECOND),
-        Row(Kind.depth, Lane.market, ("feed",), ("model", "recorder"), stale_after_ns=30 * SECOND),
-        Row(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "backfill", "recorder")),
-        Row(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
-        Row(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
-        Row(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
-        Row(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
-        Row(Kind.balance, Lane.order, ("session",), ("recorder",)),
-        Row(
+        TopicRow(Kind.quote, Lane.market, ("feed",), ("model", "executor", "recorder"), stale_after_ns=30 * SECOND),
+        TopicRow(Kind.depth, Lane.market, ("feed",), ("model", "recorder"), stale_after_ns=30 * SECOND),
+        TopicRow(Kind.gap, Lane.market, ("sequencer", "backfill"), ("model", "backfill", "recorder")),
+        TopicRow(Kind.signal, Lane.order, ("model",), ("executor", "recorder")),
+        TopicRow(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
+        TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
+        TopicRow(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
+        TopicRow(Kind.balance, Lane.order, ("session",), ("recorder",)),
+        TopicRow(
             Kind.clock,
             Lane.system,
             ("sequencer",),
             ("model", "executor", "session", "recorder", "sentinel"),
             stale_after_ns=SECOND,
         ),
-        Row(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "backfill", "recorder", "sentinel")),
-        Row(Kind.run, Lane.system, EVERY, ("recorder",)),
-        Row(Kind.health, Lane.system, EVERY, ("recorder", "sentinel"), stale_after_ns=5 * SECOND),
-        Row(Kind.refusal, Lane.system, EVERY, ("recorder",)),
-        Row(Kind.watermark, Lane.system, ("recorder",), ("recorder", "sentinel")),
-        Row(Kind.coverage, Lane.system, ("recorder",), ("recorder",)),
-        Row(Kind.line, Lane.system, ("sequencer",), ("sentinel", "recorder")),
-        Row(Kind.raw, Lane.system, ("feed",), ("recorder",)),
-        Row(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel")),
+        TopicRow(Kind.cursor, Lane.system, ("sequencer",), ("sequencer", "backfill", "recorder", "sentinel")),
+        TopicRow(Kind.run, Lane.system, EVERY, ("recorder",)),
+        TopicRow(Kind.health, Lane.system, EVERY, ("recorder", "sentinel"), stale_after_ns=5 * SECOND),
+        TopicRow(Kind.refusal, Lane.system, EVERY, ("recorder",)),
+        TopicRow(Kind.watermark, Lane.system, ("recorder",), ("recorder", "sentinel")),
+        TopicRow(Kind.coverage, Lane.system, ("recorder",), ("recorder",)),
+        TopicRow(Kind.line, Lane.system, ("sequencer",), ("sentinel", "recorder")),
+        TopicRow(Kind.raw, Lane.system, ("feed",), ("recorder",)),
+        TopicRow(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel")),
     )
 }
 

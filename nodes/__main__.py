@@ -35,7 +35,7 @@ nodes: {nodes}
 """
 
 
-class Usage(ValueError):
+class UsageError(ValueError):
     """A command line that names no node."""
 
 
@@ -48,11 +48,11 @@ def parse(words: list[str]) -> list[tuple[str, str]]:
         elif out and not out[-1][1]:
             out[-1] = (out[-1][0], word)
         else:
-            raise Usage(f"{word!r} is no node; there are {', '.join(NODES)}")
+            raise UsageError(f"{word!r} is no node; there are {', '.join(NODES)}")
     if not out:
-        raise Usage("which node?")
+        raise UsageError("which node?")
     if len(out) > 1 and (out[0][0] != "sequencer" or any(node not in HOSTABLE for node, _ in out[1:])):
-        raise Usage(f"only `sequencer` hosts others, and only {', '.join(HOSTABLE)}")
+        raise UsageError(f"only `sequencer` hosts others, and only {', '.join(HOSTABLE)}")
     return out
 
 
@@ -181,7 +181,7 @@ def main(words: list[str]) -> int:
             uvloop.run(run_hosting(config, guests_of(config, named[1:])))
         else:
             uvloop.run(run_alone(config, node, instance))
-    except Usage as error:
+    except UsageError as error:
         print(f"{error}\n\n{USAGE.format(nodes=', '.join(NODES))}", file=sys.stderr)
         return 2
     except (ConfigError, LogError, OutboxFull, NodeFault) as error:

@@ -19,7 +19,7 @@ from tickmesh.storage.query.bar_frame import frame_of
 from tickmesh.storage.query.bar_gaps import handed
 from tickmesh.storage.query.gaps import CoverageWarning
 from tickmesh.storage.query.reader import exponents, to_ns
-from tickmesh.tools.terminal import Failure, Usage, config, err, out
+from tickmesh.tools.terminal import Failure, UsageFailure, config, err, out
 
 CANDLES_MAX = 20_000
 COLUMNS = ("time", "open", "high", "low", "close", "volume")
@@ -29,7 +29,7 @@ DATE = "%Y-%m-%d %H:%M:%S"
 BODY = 0.7  # share of a bar's length that its candle fills
 
 
-class Result(NamedTuple):
+class BarsResult(NamedTuple):
     subject: str
     every_s: int
     source: str
@@ -46,15 +46,15 @@ def bars(
     source: str = "auto",
     fill: bool = False,
     gaps: str = "warn",
-) -> Result:
-    """Raises Failure or Usage with a sentence."""
+) -> BarsResult:
+    """Raises Failure or UsageFailure with a sentence."""
     mesh = config()
     subject = find(mesh, instrument)
     try:
         every_s = resample.seconds(every)
         window = Window(every_s * resample.SECOND_NS, to_ns(start), to_ns(end))
         if window.start_ns is not None and window.end_ns is not None and window.start_ns >= window.end_ns:
-            raise Usage(f"the start {start} is not before the end {end}")
+            raise UsageFailure(f"the start {start} is not before the end {end}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with _progress() as progress:
@@ -69,7 +69,7 @@ def bars(
     said = [str(one.message) for one in caught if issubclass(one.category, (CoverageWarning, PrunedWarning))]
     for sentence in said:
         err.print(f"mesh: {sentence}")
-    return Result(subject, every_s, source, frame, seen.timeless, said)
+    return BarsResult(subject, every_s, source, frame, seen.timeless, said)
 
 
 def find(mesh: Config, name: str) -> str:
@@ -116,7 +116,7 @@ class _progress:
         self.shown.stop()
 
 
-def as_json(result: Result) -> dict:
+def as_json(result: BarsResult) -> dict:
     """Times as ISO 8601; what is not known is null."""
     rows = result.frame.reset_index()
     rows["time"] = [time.isoformat() for time in rows["time"]]
@@ -131,7 +131,7 @@ def as_json(result: Result) -> dict:
     }
 
 
-def write_csv(result: Result, path: Path) -> None:
+def write_csv(result: BarsResult, path: Path) -> None:
     try:
         result.frame.to_csv(path)
     except OSError as error:
@@ -139,7 +139,7 @@ def write_csv(result: Result, path: Path) -> None:
     err.print(f"{len(result.frame):,} bars in {path}")
 
 
-def show(result: Result, rows: int) -> None:
+def show(result: BarsResult, rows: int) -> None:
     """The last bars, for a person; on a narrow terminal fewer columns."""
     frame = result.frame
     wide = not out.is_terminal or out.width >= WIDE
@@ -173,7 +173,7 @@ def _number(value: float, digits: int = 10) -> str:
     return "" if value != value else f"{value:,.{digits}g}"
 
 
-def draw(result: Result, path: Path) -> None:
+def draw(result: BarsResult, path: Path) -> None:
     """Candles with the best bid and ask at each bar's end, the volume that was bought and sold, and the spread."""
     try:
         import matplotlib

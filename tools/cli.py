@@ -26,9 +26,9 @@ def up(
 
     captures = [*(capture or []), *(files or [])]
     if files and not capture:
-        raise terminal.Usage(f"what is {files[0]} for? Captures are given with --capture FILE")
+        raise terminal.UsageFailure(f"what is {files[0]} for? Captures are given with --capture FILE")
     if speed is not None and not captures:
-        raise terminal.Usage("--speed is the speed of a replay; give its --capture FILE too")
+        raise terminal.UsageFailure("--speed is the speed of a replay; give its --capture FILE too")
     result = command.up(captures, 1.0 if speed is None else speed, timeout)
     terminal.print_json(result) if json else command.show(result)
 
@@ -66,7 +66,7 @@ def verify(
     from tickmesh.tools import verify as command
 
     if files and not against:
-        raise terminal.Usage(f"what is {files[0]} for? Captures are given with --against FILE")
+        raise terminal.UsageFailure(f"what is {files[0]} for? Captures are given with --against FILE")
     result = command.verify([*(against or []), *(files or [])])
     terminal.print_json(result) if json else command.show(result)
     if not result["ok"]:

@@ -10,7 +10,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Coverage, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.query import coverage as ledger
-from tickmesh.tools.terminal import Failure, Usage, config, out
+from tickmesh.tools.terminal import Failure, UsageFailure, config, out
 
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
 STYLES = {"complete": "green", "repaired": "blue", "missing": "bold red", "unproven": "dim"}
@@ -40,7 +40,7 @@ def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> di
 
 def _kind(name: str) -> Kind:
     if name not in [kind.name for kind in ledger.COVERED]:
-        raise Usage(f"--kind {name} is unknown; it should be one of {', '.join(kind.name for kind in ledger.COVERED)}")
+        raise UsageFailure(f"--kind {name} is unknown; it should be one of {', '.join(kind.name for kind in ledger.COVERED)}")
     return Kind[name]
 
 

@@ -26,7 +26,7 @@ from tickmesh.storage.archive.prune import mark_exported
 from tickmesh.storage.archive.reader import DAY_NS, PRUNED_KINDS, ArchiveReader, day_of
 from tickmesh.storage.query import coverage
 from tickmesh.storage.query.reader import to_ns
-from tickmesh.tools.terminal import Failure, Usage, err, out
+from tickmesh.tools.terminal import Failure, UsageFailure, err, out
 from tickmesh.tools.topics import matches
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ def _check(topics: list[str]) -> None:
     market = [kind.name for kind in Kind if TABLE[kind].lane is not Lane.system and DTYPES[kind].names]
     for topic in topics:
         if topic.partition(".")[0] not in market:
-            raise Usage(f"{topic!r} cannot be exported; a topic begins with one of {', '.join(market)}")
+            raise UsageFailure(f"{topic!r} cannot be exported; a topic begins with one of {', '.join(market)}")
 
 
 @contextlib.contextmanager

@@ -16,14 +16,14 @@ from typing import Literal
 
 import numpy as np
 
-from tickmesh.bus.config import Population
+from tickmesh.bus.config import PopulationSettings
 
 CAPTURE = "hftbacktest/spot/btcusdt_20240808.gz"
 LAGS = 50
 
 
 @dataclass
-class Market:
+class ObservedMarket:
     """What was seen of one market. Times in seconds from its beginning; signs +1 for a taker who bought."""
 
     name: str
@@ -38,7 +38,7 @@ class Market:
     ask_sizes: np.ndarray
 
 
-def captured(path: Path) -> Market:
+def captured(path: Path) -> ObservedMarket:
     """A capture of combined streams in the Binance spot dialect.
 
     Quotes have no time but the recorder's; trades have their own, moved by the median difference of the two clocks."""
@@ -59,7 +59,9 @@ def captured(path: Path) -> Market:
     return _market(f"real: {path.name}", [(t + clock_s, *more) for t, *more in trades], quotes)
 
 
-def simulated(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Literal["liquid", "quiet"] = "liquid") -> Market:
+def simulated(
+    seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Literal["liquid", "quiet"] = "liquid"
+) -> ObservedMarket:
     """The exchange's own market, driven by a fake clock."""
     from tickmesh.nodes.exchange.market.flow import Flow
     from tickmesh.nodes.exchange.market.instruments import spec
@@ -69,7 +71,7 @@ def simulated(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Lite
 
     start = 1_700_000_000_000
     book = Book(spec(symbol), 0, Tape())
-    flow = Flow(book, shape(Population(preset=preset), 20.0, 60.0), seed, start)
+    flow = Flow(book, shape(PopulationSettings(preset=preset), 20.0, 60.0), seed, start)
     trades, quotes = [], []
     best: tuple = ()
     for step in range(1, seconds * 1000 + 1):
@@ -86,13 +88,13 @@ def simulated(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Lite
     return _market(f"tickmesh: {preset}", trades, quotes)
 
 
-def _market(name: str, trades: list, quotes: list) -> Market:
+def _market(name: str, trades: list, quotes: list) -> ObservedMarket:
     t, q = np.array(trades, float).T, np.array(quotes, float).T
     begin = min(t[0].min(), q[0].min())
-    return Market(name, t[0] - begin, t[1], t[2], t[3], q[0] - begin, q[1], q[2], q[3], q[4])
+    return ObservedMarket(name, t[0] - begin, t[1], t[2], t[3], q[0] - begin, q[1], q[2], q[3], q[4])
 
 
-def returns(market: Market, step_s: float = 1.0) -> np.ndarray:
+def returns(market: ObservedMarket, step_s: float = 1.0) -> np.ndarray:
     """Log returns of the mid over steps, in ppm."""
     grid = np.arange(market.quote_s[0], market.quote_s[-1], step_s)
     mids = (market.bids + market.asks) / 2
@@ -109,14 +111,14 @@ def autocorrelation(values: np.ndarray, lags: int = LAGS) -> np.ndarray:
     return np.array([centred[:-lag] @ centred[lag:] / variance for lag in range(1, lags + 1)])
 
 
-def takers(market: Market) -> np.ndarray:
+def takers(market: ObservedMarket) -> np.ndarray:
     """Indexes of the first trade of each taker: several fills of one order share time and sign."""
     new = np.ones(len(market.trade_s), bool)
     new[1:] = (np.diff(market.trade_s) > 1e-9) | (np.diff(market.signs) != 0)
     return np.flatnonzero(new)
 
 
-def predictability(market: Market, horizon_s: float = 1.0) -> float:
+def predictability(market: ObservedMarket, horizon_s: float = 1.0) -> float:
     """Correlation of the best levels' imbalance with the mid's move over the horizon after it, every 100 ms."""
     grid = np.arange(market.quote_s[0], market.quote_s[-1] - horizon_s, 0.1)
     mids = (market.bids + market.asks) / 2
@@ -127,7 +129,7 @@ def predictability(market: Market, horizon_s: float = 1.0) -> float:
     return float(np.corrcoef(imbalance[now], moves)[0, 1]) if moves.std() else 0.0
 
 
-def facts(market: Market) -> dict[str, float]:
+def facts(market: ObservedMarket) -> dict[str, float]:
     """The table's column."""
     spread_ppm = (market.asks - market.bids) / market.bids * 1e6
     stay = np.diff(market.quote_s, append=market.quote_s[-1])
@@ -163,7 +165,7 @@ def facts(market: Market) -> dict[str, float]:
     }
 
 
-def table(markets: list[Market]) -> list[str]:
+def table(markets: list[ObservedMarket]) -> list[str]:
     """A Markdown table, one row per fact."""
     columns = [facts(market) for market in markets]
     lines = ["| | " + " | ".join(market.name for market in markets) + " |", "|---" * (len(markets) + 1) + "|"]
@@ -172,7 +174,7 @@ def table(markets: list[Market]) -> list[str]:
     return lines
 
 
-def draw(markets: list[Market], folder: Path) -> None:
+def draw(markets: list[ObservedMarket], folder: Path) -> None:
     """Two pictures: a minute of each market, and the distributions and autocorrelations over each other."""
     import matplotlib
 
@@ -217,7 +219,7 @@ def draw(markets: list[Market], folder: Path) -> None:
     pyplot.close(figure)
 
 
-def _tape(axis, market: Market, begin: float, end: float) -> None:
+def _tape(axis, market: ObservedMarket, begin: float, end: float) -> None:
     quotes = (market.quote_s >= begin) & (market.quote_s < end)
     trades = (market.trade_s >= begin) & (market.trade_s < end)
     axis.step(market.quote_s[quotes] - begin, market.bids[quotes], where="post", color="tab:blue", linewidth=0.7)

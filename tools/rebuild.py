@@ -14,7 +14,7 @@ from tickmesh.storage.archive.file import ArchiveError
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.archive.rebuild import rebuild_day
 from tickmesh.tools import rebuild_raw
-from tickmesh.tools.terminal import Failure, Usage, err, out
+from tickmesh.tools.terminal import Failure, UsageFailure, err, out
 
 SOURCES = ("events", "raw")
 
@@ -23,23 +23,23 @@ def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> dic
     """The verdict, as `--json` prints it. Raises Usage and Failure with a sentence."""
     config = load()
     if source not in SOURCES:
-        raise Usage(f"--from {source} is unknown; allowed: {', '.join(SOURCES)}")
+        raise UsageFailure(f"--from {source} is unknown; allowed: {', '.join(SOURCES)}")
     if into is not None and into.exists() and any(into.iterdir()):
         raise Failure(
             f"{into} is not empty; what is rebuilt needs an empty folder, or none: then it is compared and thrown away"
         )
     if source == "raw":
         if day is not None:
-            raise Usage(
+            raise UsageFailure(
                 "--day is for --from events; raw frames are read from their first to their last, or books have no beginning"
             )
         return _from_raw(config, into, quiet)
     if day is None:
-        raise Usage("which day? --day 2024-08-09; or --from raw for all that raw frames tell")
+        raise UsageFailure("which day? --day 2024-08-09; or --from raw for all that raw frames tell")
     try:
         day = str(np.datetime64(day, "D"))
     except ValueError:
-        raise Usage(f"--day {day} is no day; it should be like 2024-08-09") from None
+        raise UsageFailure(f"--day {day} is no day; it should be like 2024-08-09") from None
     with _progress(quiet) as bar, tempfile.TemporaryDirectory() as scratch:
         task = bar.add_task(f"rebuilding {day}", total=None)
         target = into or Path(scratch) / "archive"

@@ -28,7 +28,7 @@ CUT_EVENTS = 200_000
 MILLISECOND = 1_000_000
 
 
-class Rebuilt(NamedTuple):
+class RebuiltTopic(NamedTuple):
     """One topic: events stored and made anew, and whether they are the same ones in the same order."""
 
     topic: str
@@ -50,7 +50,7 @@ class Digest:
         self.sum.update(event.records.tobytes())
 
 
-class Line:
+class RebuiltLine:
     """One feed's raw events become what it said, one after the other."""
 
     def __init__(self, config: Config, producer: str):
@@ -78,7 +78,7 @@ class Remaking:
     def __init__(self, config: Config):
         self.config = config
         self.arbiter = Arbiter(config.log.hold_ms * MILLISECOND)
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, RebuiltLine] = {}
         self.links: dict[tuple[int, str], int] = {}
         self.seq = self.own = self.raws = 0
 
@@ -86,7 +86,9 @@ class Remaking:
         out = self.arbiter.due(event.seq_ns)
         if event.kind == Kind.raw:
             self.raws += 1
-            line = self.lines.get(event.producer) or self.lines.setdefault(event.producer, Line(self.config, event.producer))
+            line = self.lines.get(event.producer) or self.lines.setdefault(
+                event.producer, RebuiltLine(self.config, event.producer)
+            )
             for said in line.said(event):
                 out += self._offer(said, event.producer, line.number, event.seq_ns)
         elif event.kind == Kind.run and event.producer in self.lines:
@@ -120,7 +122,7 @@ def _kind(event: bytearray) -> int:
     return event[8] | event[9] << 8
 
 
-def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], None]) -> list[Rebuilt]:
+def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], None]) -> list[RebuiltTopic]:
     """Makes the archive `into` (an empty folder) from all raw frames that are stored; one row a topic. Raises Failure."""
     made: dict[str, Digest] = {}
     stored: dict[str, Digest] = {}
@@ -156,8 +158,8 @@ def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], N
     return [_row(topic, stored.get(topic, Digest()), made.get(topic, Digest())) for topic in sorted(stored | made)]
 
 
-def _row(topic: str, stored: Digest, made: Digest) -> Rebuilt:
-    return Rebuilt(topic, stored.count, made.count, stored.sum.digest() == made.sum.digest())
+def _row(topic: str, stored: Digest, made: Digest) -> RebuiltTopic:
+    return RebuiltTopic(topic, stored.count, made.count, stored.sum.digest() == made.sum.digest())
 
 
 def _archive(writer: ArchiveWriter, block: list[bytearray], log_id: int) -> None:

@@ -22,7 +22,7 @@ from tickmesh.tools import terminal
 SOURCES = ("all", "log", "archive")
 
 
-class Said(NamedTuple):
+class Published(NamedTuple):
     """What one step said: in order of (cause_seq, k) per node."""
 
     cause_seq: int
@@ -33,23 +33,23 @@ class Said(NamedTuple):
 
 def steps(config: Config, with_executor: bool = True) -> dict[str, Any]:
     """Fresh steps by node name, as the mesh runs them."""
-    out: dict[str, Any] = {f"model-{one.name}": model.Step(config, one.name) for one in config.models}
+    out: dict[str, Any] = {f"model-{one.name}": model.ModelStep(config, one.name) for one in config.models}
     if with_executor and config.executor.enabled:
-        out["executor"] = executor.Step(config, "")
+        out["executor"] = executor.ExecutorStep(config, "")
     return out
 
 
-def said(one_steps: dict[str, Any], events: Iterable[Event], batch: int) -> Iterator[Said]:
+def said(one_steps: dict[str, Any], events: Iterable[Event], batch: int) -> Iterator[Published]:
     """Everything that the steps say about `events`, handed to them in lists of `batch`."""
     iterator = iter(events)
     while chunk := list(islice(iterator, batch)):
         for node, step in one_steps.items():
             for raw in step.step(chunk):
                 event = decode(raw)
-                yield Said(event.cause_seq, event.k, node, bytes(event.raw[HEADER_SIZE:]))
+                yield Published(event.cause_seq, event.k, node, bytes(event.raw[HEADER_SIZE:]))
 
 
-def signals(config: Config, events: Iterable[Event], batch: int = 4096) -> list[Said]:
+def signals(config: Config, events: Iterable[Event], batch: int = 4096) -> list[Published]:
     """The signals of every model in mesh.toml over `events`, in order of (cause_seq, k, node).
 
     `events`: from seq 1 on, in order, of any source: the log, the archive, a list. The answer does not depend on `batch`.
@@ -57,12 +57,12 @@ def signals(config: Config, events: Iterable[Event], batch: int = 4096) -> list[
     return sorted(said(steps(config, with_executor=False), events, batch))
 
 
-class Live:
+class LiveOutput:
     """What one node said live, as the events tell: from the start of its present code and parameters on."""
 
     def __init__(self, identity: dict):
         self.identity = identity
-        self.said: list[Said] = []
+        self.said: list[Published] = []
         self.others = 0  # said by other code or parameters
         self.after = (0, -1)  # the last of those
         self.same_code = True  # the last run event names our own
@@ -77,14 +77,14 @@ class Live:
                 self.said = []
             self.same_code = same
         elif event.kind in (Kind.signal, Kind.intent):
-            self.said.append(Said(event.cause_seq, event.k, event.producer, bytes(event.raw[HEADER_SIZE:])))
+            self.said.append(Published(event.cause_seq, event.k, event.producer, bytes(event.raw[HEADER_SIZE:])))
 
 
 def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> dict:
     """{"ok", "events", "models": {node: …}, "executor": …}; each … as `_verdict` gives it. `events` begin with seq 1."""
     fresh = steps(config)
-    lives = {node: Live(step.identity()) for node, step in fresh.items()}
-    replayed: dict[str, list[Said]] = {node: [] for node in fresh}
+    lives = {node: LiveOutput(step.identity()) for node, step in fresh.items()}
+    replayed: dict[str, list[Published]] = {node: [] for node in fresh}
     seen = [0, 0]
 
     def listen() -> Iterator[Event]:
@@ -108,7 +108,7 @@ def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> dict:
     return result | ({"executor": verdicts["executor"]} if "executor" in verdicts else {})
 
 
-def _verdict(node: str, live: Live, replayed: list[Said]) -> dict:
+def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> dict:
     """
     live, replayed     how many there are to compare
     equal              how many are the same in cause_seq, k and every byte
@@ -178,9 +178,9 @@ def source_events(config: Config, source: str) -> Iterable[Event]:
 def replay(source: str = "all", batch: int = 4096) -> dict:
     """The command: this folder's mesh. Raises terminal.Failure with a sentence."""
     if source not in SOURCES:
-        raise terminal.Usage(f"{source!r} is no source of events; there are {', '.join(SOURCES)}")
+        raise terminal.UsageFailure(f"{source!r} is no source of events; there are {', '.join(SOURCES)}")
     if batch < 1:
-        raise terminal.Usage(f"a batch of {batch} events is impossible; 1 or more are")
+        raise terminal.UsageFailure(f"a batch of {batch} events is impossible; 1 or more are")
     from tickmesh.bus.segments import LogError
     from tickmesh.storage.archive.file import ArchiveError
     from tickmesh.storage.query.reader import ReadError

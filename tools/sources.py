@@ -17,7 +17,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
 from tickmesh.nodes.exchange.market.survey import Survey
-from tickmesh.nodes.exchange.server.files import Capture
+from tickmesh.nodes.exchange.server.files import CaptureFiles
 from tickmesh.tools.terminal import Failure, err
 
 ENDED = "ended"  # the exchange leaves this file in its folder when a replay has come to its end
@@ -65,7 +65,7 @@ def look(files: list[Path], folder: Path) -> Survey:
         name = files[0].name if len(files) == 1 else f"{len(files)} captures"
         task = progress.add_task(name, total=sum(path.stat().st_size for path in files))
         try:
-            return Capture([path.resolve() for path in files]).read_whole(
+            return CaptureFiles([path.resolve() for path in files]).read_whole(
                 folder / "exchange", lambda done: progress.update(task, completed=done)
             )
         except ConfigError as error:

@@ -41,7 +41,7 @@ class Topic:
 
 
 @dataclass
-class Window:
+class LogWindow:
     """The log's last seconds."""
 
     first_seq: int = 0
@@ -105,7 +105,7 @@ def status() -> dict:
     }
 
 
-def unheard(config: Config, window: Window) -> list[dict]:
+def unheard(config: Config, window: LogWindow) -> list[dict]:
     """Configured instruments of which something does not come: `why`, in words, as the health of its lines says."""
     standing: dict[str, str] = {}
     given_up: dict[str, str] = {}
@@ -139,7 +139,7 @@ def unheard(config: Config, window: Window) -> list[dict]:
     return out
 
 
-def replay(window: Window) -> dict | None:
+def replay(window: LogWindow) -> dict | None:
     """How far the local exchange is in its capture, and what of it was not served, by reason; None without a capture."""
     beat = window.health["exchange"].map() if "exchange" in window.health else {}
     if "replay_lines" not in beat:
@@ -174,10 +174,10 @@ def _processes(config: Config) -> list[dict] | None:
     return sorted(found, key=lambda p: order.index(p["name"]) if p["name"] in order else len(order))
 
 
-def read_window(config: Config) -> Window:
+def read_window(config: Config) -> LogWindow:
     """The last WINDOW_S seconds of the log."""
     log = LogReader(config.log_dir)
-    window = Window()
+    window = LogWindow()
     last = log.last
     since = now_ns() - WINDOW_S * SECOND
     for event in log.events(max(last - LOOK_BACK_EVENTS, log.first - 1)):
@@ -188,12 +188,12 @@ def read_window(config: Config) -> Window:
     return window
 
 
-def _rate(events: int, window: Window) -> float:
+def _rate(events: int, window: LogWindow) -> float:
     seconds = (window.last_ns - window.first_ns) / SECOND
     return events / seconds if seconds > 0 and window.first_seq else 0.0
 
 
-def _node(process: dict, window: Window, hosted: set[str], now: int) -> dict:
+def _node(process: dict, window: LogWindow, hosted: set[str], now: int) -> dict:
     name = process["name"]
     health = window.health.get(name)
     beat = health.map() if health is not None else {}
@@ -220,7 +220,7 @@ def _alert(event: Event, now: int) -> dict:
     return {"seq": event.seq, "by": event.subject, "age_s": round((now - event.seq_ns) / SECOND, 1), **words}
 
 
-def _topic(name: str, topic: Topic, window: Window, now: int) -> dict:
+def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> dict:
     """`lag_ms`: from the frame's arrival here to its place in the log, of the newest event. `age_s`: since then."""
     stale_after = TABLE[topic.kind].stale_after_ns
     # A clock is said in silences only: what may not be old is the log.

@@ -35,7 +35,7 @@ class Failure(Exception):
     code = 1
 
 
-class Usage(Failure):
+class UsageFailure(Failure):
     """The command was called wrongly."""
 
     code = 2

@@ -9,7 +9,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import TABLE, Lane
-from tickmesh.tools.terminal import Usage
+from tickmesh.tools.terminal import UsageFailure
 
 UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
@@ -27,11 +27,11 @@ def kinds_of(prefixes: list[str], config: Config) -> tuple[Kind, ...]:
     for prefix in prefixes:
         name, dot, subject = prefix.partition(".")
         if name not in Kind.__members__:
-            raise Usage(f"there is no topic {prefix!r}; a topic begins with one of {', '.join(k.name for k in Kind)}")
+            raise UsageFailure(f"there is no topic {prefix!r}; a topic begins with one of {', '.join(k.name for k in Kind)}")
         kind = Kind[name]
         known = programs(config.root) if TABLE[kind].lane is Lane.system else [i.subject for i in config.instruments]
         if dot and not any(matches(f"{name}.{other}", prefix) for other in known):
-            raise Usage(f"there is no topic {prefix!r}; the subjects of {name} are {', '.join(known)}")
+            raise UsageFailure(f"there is no topic {prefix!r}; the subjects of {name} are {', '.join(known)}")
         kinds.append(kind)
     return tuple(dict.fromkeys(kinds)) or tuple(Kind)
 
@@ -54,7 +54,7 @@ def place(text: str, log: LogReader) -> tuple[int, int]:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise Usage(
+        raise UsageFailure(
             f"--from {text!r} is neither a sequence number (4711), nor a time (2026-01-31T12:00:00), nor so long ago (30s)"
         ) from None
     if moment.tzinfo is None:

@@ -176,7 +176,7 @@ def _start(root: Path) -> None:
 
 
 @dataclass
-class Seen:
+class Observed:
     """What the log has shown: events by kind, and what executor and exchange said of themselves last."""
 
     executor: str
@@ -204,9 +204,9 @@ class Seen:
         return ", ".join(f"{count} refused for {reason}" for reason, count in sorted(refused.items()))
 
 
-def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -> tuple[Seen, float]:
+def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -> tuple[Observed, float]:
     """Reads the log beyond `after` until it shows all that `proof` names: (what it has shown of RATES_S, these seconds)."""
-    seen = Seen("executor")
+    seen = Observed("executor")
     wanted = proof(config, survey)
     tail = Tail(config.log_dir, after)
     client = Supervisord(config.root / "run")
@@ -245,7 +245,7 @@ def proof(config: Config, survey: Survey | None = None) -> tuple[Kind, ...]:
     return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and heard else ()))
 
 
-def _missing(seen: Seen, tail: Tail, wanted: tuple[Kind, ...]) -> list[str]:
+def _missing(seen: Observed, tail: Tail, wanted: tuple[Kind, ...]) -> list[str]:
     seen.take(tail)
     missing = [kind for kind in wanted if not seen.counts[kind]]
     if set(missing) <= set(TRADING) and seen.cannot_trade():
@@ -262,7 +262,7 @@ def _missing_in_all(config: Config, wanted: tuple[Kind, ...]) -> list[str]:
     return [kind.name for kind in wanted if kind not in found]
 
 
-def _exchange_lives(config: Config, seen: Seen, missing: list[str], client: Supervisord) -> None:
+def _exchange_lives(config: Config, seen: Observed, missing: list[str], client: Supervisord) -> None:
     """Raises Failure when the local exchange dies and begins again, over and over: what it has sent so far proves nothing."""
     with contextlib.suppress(OSError, ValueError, KeyError):
         seen.exchanges.add(json.loads((config.root / "run" / "exchange.json").read_text())["pid"])

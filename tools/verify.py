@@ -109,8 +109,8 @@ def _alone(config: Config, findings: Findings) -> dict:
     logged = log.read(config.log_dir, findings, after=0)
     last = 0
     everything = _joined(archived, logged, first, watching, findings)
-    covering = coverage.Watch(upto)
-    rules = recent.Rules(int(config.recorder.recent_hours * 3600e9), config.recorder.recent_bytes_max)
+    covering = coverage.CoverageWatch(upto)
+    rules = recent.RetentionRules(int(config.recorder.recent_hours * 3600e9), config.recorder.recent_bytes_max)
     agreed = recent.agree(config.recent_dir, config.log_dir, rules, everything, findings)
     for event in covering.watch(agreed):
         last = event.seq

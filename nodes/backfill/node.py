@@ -33,7 +33,7 @@ FULL_LOOK_S = 0.1
 FINAL = frozenset((400, 401, 404, 410, 422))  # refusals that mean the request, not the moment
 
 
-class Source:
+class VenueHistory:
     """One venue's history: its adapter, its addresses, our share of its budget, and how long it is left alone."""
 
     def __init__(self, config: Config, adapter: ModuleType):
@@ -56,7 +56,7 @@ class Backfill:
         self.config = ctx.config
         settings = ctx.config.backfill
         self.plan = Plan(settings.patience_s, lambda: Backoff(settings.backoff_s).wait_s)
-        self.sources: dict[str, Source] = {}  # by venue
+        self.sources: dict[str, VenueHistory] = {}  # by venue
         self.changed = asyncio.Event()
         self.seq = 0
         self.kept_at = time.monotonic()
@@ -117,10 +117,10 @@ class Backfill:
         except (ConfigError, KeyError):
             return False
 
-    def source(self, venue: str) -> Source:
+    def source(self, venue: str) -> VenueHistory:
         found = self.sources.get(venue)
         if found is None:
-            found = self.sources[venue] = Source(self.config, module(venue))
+            found = self.sources[venue] = VenueHistory(self.config, module(venue))
         return found
 
     async def repair(self, effort: Effort) -> None:

@@ -4,7 +4,7 @@ what has happened since, to be written and then told."""
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from tickmesh.bus.config import Config, Population
+from tickmesh.bus.config import Config, PopulationSettings
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.market.derived import Derived
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
@@ -17,7 +17,7 @@ from tickmesh.nodes.exchange.market.replay import OWN_TRADES_FROM, RecordedMarke
 from tickmesh.nodes.exchange.market.survey import Survey, step
 from tickmesh.nodes.exchange.market.tape import Print, Tape
 from tickmesh.nodes.exchange.orders.desk import Desk
-from tickmesh.nodes.exchange.orders.orders import Line
+from tickmesh.nodes.exchange.orders.orders import StateLine
 from tickmesh.nodes.exchange.protocol import UNIT, mantissa
 
 RESERVED_IDS = 100_000  # update ids set aside in one write: what a kill may skip, never repeat
@@ -34,19 +34,19 @@ class Done(NamedTuple):
     """What has happened: trades and state lines to write first, then what to tell."""
 
     printed: list[tuple[str, list[Print]]]
-    lines: list[Line]
+    lines: list[StateLine]
     told: Told
     happened: list[tuple] = []  # rows of the ledger (nodes/exchange/ledger.py), in order
 
 
-def era_of(lines: Iterable[Line]) -> int:
+def era_of(lines: Iterable[StateLine]) -> int:
     return max((line.era for line in lines), default=0)
 
 
 class Core:
     """`markets` by symbol; `flows` is empty when a capture is replayed."""
 
-    def __init__(self, config: Config, markets: dict[str, Any], lines: list[Line], era: int = 0):
+    def __init__(self, config: Config, markets: dict[str, Any], lines: list[StateLine], era: int = 0):
         self.exchange = config.exchange
         self.era = era  # how often all ids have begun anew
         self.status = dict.fromkeys(markets, "TRADING")
@@ -66,7 +66,7 @@ class Core:
         self.desk.take_line()  # the state file is written anew at every start, with all of it
 
     @classmethod
-    def synthetic(cls, config: Config, lines: list[Line], tape: Callable[[str], Tape], now_ms: float) -> "Core":
+    def synthetic(cls, config: Config, lines: list[StateLine], tape: Callable[[str], Tape], now_ms: float) -> "Core":
         reserved: dict[str, int] = {}
         era = era_of(lines)
         for line in lines:
@@ -78,7 +78,7 @@ class Core:
         return cls(config, markets, lines, era)
 
     @classmethod
-    def recorded(cls, config: Config, survey: Survey, lines: list[Line], snapshot_ahead: Callable[[], bool]) -> "Core":
+    def recorded(cls, config: Config, survey: Survey, lines: list[StateLine], snapshot_ahead: Callable[[], bool]) -> "Core":
         """Markets for what the captures hold, and for what mesh.toml names."""
         queue = QUEUES[config.exchange.queue]()
         markets = {}
@@ -122,7 +122,7 @@ class Core:
         flows: dict[str, Flow] = {}
         exchange = self.exchange
         shapes = {
-            symbol: shape(exchange.population.get(symbol, Population()), exchange.trades_per_s, exchange.quotes_per_s)
+            symbol: shape(exchange.population.get(symbol, PopulationSettings()), exchange.trades_per_s, exchange.quotes_per_s)
             for symbol in self.reserved
         }
         for symbol in in_order({symbol: one.follows for symbol, one in shapes.items()}):
@@ -168,19 +168,19 @@ class Core:
             frames += said
             if symbol in self.reserved and market.book.update_id > self.reserved[symbol] - RESERVED_IDS // 4:
                 self.reserved[symbol] = market.book.update_id + RESERVED_IDS
-                lines.append(Line(reserved={symbol: self.reserved[symbol]}))
+                lines.append(StateLine(reserved={symbol: self.reserved[symbol]}))
         if (line := self.desk.take_line()) is not None:
             lines.append(line)
         events, self.desk.events = self.desk.events, []
         return Done(printed, lines, Told(frames, events), happened)
 
-    def whole(self) -> Line:
+    def whole(self) -> StateLine:
         """Everything that a restart needs, as one line."""
         line = self.desk.whole()
         line.reserved, line.era = dict(self.reserved), self.era
         return line
 
-    def whole_anew(self) -> Line:
+    def whole_anew(self) -> StateLine:
         """Likewise, of an exchange whose ids begin again from 1: orders and accounts are what they were."""
         line = self.whole()
         line.reserved, line.era = {}, self.era + 1

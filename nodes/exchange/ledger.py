@@ -34,7 +34,7 @@ MANTISSA_EXPONENT = -8  # of prices and quantities
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Ledger:
+class ExchangeLedger:
     """Rows in, batches of bytes out. `number` is that of the next row."""
 
     def __init__(self, market: str, number: int = 1):

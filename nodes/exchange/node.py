@@ -16,14 +16,14 @@ from aiohttp import web
 from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange.server.callers import guard
 from tickmesh.nodes.exchange.server.faults import plug, run_faults
-from tickmesh.nodes.exchange.server.files import State
+from tickmesh.nodes.exchange.server.files import ExchangeFiles
 from tickmesh.nodes.exchange.server.pace import run_derived, run_market
 from tickmesh.nodes.exchange.server.rest import RestDoor
 from tickmesh.nodes.exchange.server.running import Running
 from tickmesh.nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketDoors, close, keep_alive, warn
 from tickmesh.nodes.exchange.server.tls import server_context
 
-__all__ = ["HELP", "READS", "WRITES", "State", "run"]
+__all__ = ["HELP", "READS", "WRITES", "ExchangeFiles", "run"]
 READS: tuple = ()
 WRITES: tuple = ()
 

@@ -15,9 +15,9 @@ from tickmesh.bus.schema import DTYPES, Action, Kind
 from tickmesh.bus.wire import HEADER_SIZE, Event, encode
 from tickmesh.nodes.executor import risk, styles
 from tickmesh.nodes.executor.orders import FINAL, Order
-from tickmesh.nodes.executor.risk import Refused, Rules
+from tickmesh.nodes.executor.risk import InstrumentRules, Refused
 from tickmesh.nodes.executor.sizes import Sizes
-from tickmesh.nodes.executor.state import State
+from tickmesh.nodes.executor.state import ExecutorState
 from tickmesh.nodes.executor.styles import Quote
 
 READS = (
@@ -52,20 +52,20 @@ def code_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-class Step:
+class ExecutorStep:
     """Pure: the intents and the state follow from the events of READS alone, however they are cut into lists."""
 
     def __init__(self, config: Config, instance: str = ""):
         self.settings = config.executor
         self.subject = config.instrument(self.settings.instrument).subject
         self.name = f"executor-{instance}" if instance else "executor"
-        self.state = State()
+        self.state = ExecutorState()
         self._code = code_hash()
         self._ttl_ns = self.settings.order_ttl_ms * MS
         self._stale_ns = self.settings.stale_ms * MS
         self._intent_ttl_ns = self.settings.intent_ttl_ms * MS
         self._sizes: Sizes | None = None
-        self._limits = risk.Limits(0, 0, 0, 0)
+        self._limits = risk.RiskLimits(0, 0, 0, 0)
         self._said: list[bytearray] = []
         self._k = 0
         self._handlers = {
@@ -104,7 +104,7 @@ class Step:
             self.state.log_id = str(event.map().get("log_id", self.state.log_id))[:16]
 
     def _on_instrument(self, event: Event) -> None:
-        self.state.rules = Rules(*INSTRUMENT.unpack_from(event.raw, HEADER_SIZE)[:6])
+        self.state.rules = InstrumentRules(*INSTRUMENT.unpack_from(event.raw, HEADER_SIZE)[:6])
         self._prepare()
 
     def _on_quote(self, event: Event) -> None:
@@ -253,7 +253,7 @@ class Step:
         self._sizes = Sizes(settings, rules)
         period_ns = round(risk.SECOND / settings.orders_per_s)
         burst = max(1, int(settings.orders_per_s))
-        self._limits = risk.Limits(0, self._stale_ns, period_ns, burst)
+        self._limits = risk.RiskLimits(0, self._stale_ns, period_ns, burst)
 
     # For the runner
 
@@ -300,7 +300,7 @@ class Step:
 
 class Saved(msgspec.Struct):
     identity: dict
-    state: State
+    state: ExecutorState
 
 
 def _text(raw: bytes) -> str:

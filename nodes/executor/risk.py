@@ -11,7 +11,7 @@ from tickmesh.nodes.executor.styles import Draft, Quote
 SECOND = 1_000_000_000
 
 
-class Rules(msgspec.Struct, frozen=True):
+class InstrumentRules(msgspec.Struct, frozen=True):
     """What the venue asks of an order, from the `instrument` record; 0 = no rule."""
 
     price_exponent: int
@@ -22,7 +22,7 @@ class Rules(msgspec.Struct, frozen=True):
     min_notional: int  # mantissa at 10^price_exponent
 
 
-class Limits(NamedTuple):
+class RiskLimits(NamedTuple):
     """What we allow ourselves."""
 
     position_max_lots: int
@@ -56,7 +56,7 @@ REASONS = ("stale_quote", "quote", "price", "quantity", "notional", "own_order",
 
 
 def check(
-    draft: Draft, quote: Quote, quote_ns: int, now_ns: int, rules: Rules, limits: Limits, position_lots: int,
+    draft: Draft, quote: Quote, quote_ns: int, now_ns: int, rules: InstrumentRules, limits: RiskLimits, position_lots: int,
     orders: Iterable[Order], bucket: Bucket,
 ) -> Approved | Refused:  # fmt: skip
     """`orders`: all that may still change the position. An approval takes a token from `bucket`; a refusal takes none.

@@ -5,8 +5,8 @@ Settings name an amount of the quote currency, so that they fit every instrument
 
 from decimal import Decimal
 
-from tickmesh.bus.config import Executor
-from tickmesh.nodes.executor.risk import Rules
+from tickmesh.bus.config import ExecutorSettings
+from tickmesh.nodes.executor.risk import InstrumentRules
 
 LOTS_MAX = 1 << 60  # what an intent can say, with room for ten of them
 RAISED_MAX = 2  # an order is raised to the venue's least up to so many times what the settings say, and not made beyond
@@ -16,7 +16,7 @@ POSITION_ORDERS = 10  # a position's bound, in orders, where the settings name n
 class Sizes:
     """Prepared once for an instrument; `order` and `position` are in lots, at a price in ticks."""
 
-    def __init__(self, settings: Executor, rules: Rules):
+    def __init__(self, settings: ExecutorSettings, rules: InstrumentRules):
         self._rules = rules
         scale = Decimal(10) ** -rules.quantity_exponent
         # None where it is not set: a quantity below the smallest is one of 0, which risk refuses

@@ -7,7 +7,7 @@ import msgspec
 from tickmesh.nodes.executor import orders, positions
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
-from tickmesh.nodes.executor.risk import Bucket, Rules
+from tickmesh.nodes.executor.risk import Bucket, InstrumentRules
 from tickmesh.nodes.orders import fills
 
 # How many finished things are remembered, so that a late copy is known as one.
@@ -16,9 +16,9 @@ CANCEL_IDS = 256
 FILL_IDS = 1024
 
 
-class State(msgspec.Struct):
+class ExecutorState(msgspec.Struct):
     log_id: str = ""  # 16 hex digits, from the sequencer's `run` event; client order ids contain it
-    rules: Rules | None = None
+    rules: InstrumentRules | None = None
     quote: tuple[int, int, int, int] = (0, 0, 0, 0)
     quote_ns: int = 0
     orders: dict[str, Order] = {}  # what may still change the position, by client order id, oldest first

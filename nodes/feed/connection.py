@@ -18,7 +18,7 @@ class Patience:
         self.not_before = not_before  # monotonic seconds
 
 
-class Live:
+class LineConnection:
     """`source`: None until the first frame or the end of the handshake. `at_once`: streams for which it is made.
 
     `due_s`: monotonic time at which it is to be replaced. `flowed`, `warned`: what has been seen to, the first at `flowed_s`.

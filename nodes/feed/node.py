@@ -21,7 +21,7 @@ from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import Room, Space, free_of, judge, short
 from tickmesh.bus.wire import encode
 from tickmesh.nodes import venues
-from tickmesh.nodes.feed.connection import Live
+from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.freshness import Freshness
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.pacing import Conversation
@@ -91,13 +91,13 @@ class Line:
         self.stale: set[Key] = set()
         self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
         self.room = Room()
-        self.lives: list[Live] = []  # that are open
+        self.lives: list[LineConnection] = []  # that are open
         self.unsaid: list[bytearray] = []  # at most what one read of each socket brought
         self.heard_ns = 0
 
     # The way of a frame: socket → reception → outbox, in one call.
 
-    def on_frames(self, live: Live, recv_ns: int, frames: list[bytes]) -> None:
+    def on_frames(self, live: LineConnection, recv_ns: int, frames: list[bytes]) -> None:
         """All that one read of a socket brought, said as one batch, or as several where it brought a lot."""
         source, reception = live.source or self.begin(live), self.reception
         for start in range(0, len(frames), SAY_EVENTS):
@@ -110,7 +110,7 @@ class Line:
         self.count["frames"] += len(frames)
         self.heard_ns = recv_ns
 
-    def begin(self, live: Live) -> Source:
+    def begin(self, live: LineConnection) -> Source:
         """The connection is open: what it brings is heard from now on."""
         for other in tuple(self.lives):
             if other.over:
@@ -124,14 +124,14 @@ class Line:
         self.say(said)
         return live.source
 
-    def begin_flow(self, live: Live) -> None:
+    def begin_flow(self, live: LineConnection) -> None:
         live.flowed = True
         live.flowed_s = time.monotonic()
         self.requests.wanted.set()
         self.ctx.ready()
         self.leave_out()
 
-    def attend(self, live: Live) -> None:
+    def attend(self, live: LineConnection) -> None:
         """What frames brought beside events."""
         self.reception.attention = False
         if live.source is not None and live.source.flowing and not live.flowed:
@@ -191,7 +191,7 @@ class Line:
     # Connections.
 
     async def keep_connected(self) -> None:
-        live: Live | None = None
+        live: LineConnection | None = None
         while True:
             try:
                 live = await (self.connect(()) if live is None else self.serve(live))
@@ -203,13 +203,13 @@ class Line:
                 self.count["reconnects"] += 1
                 await asyncio.sleep(self.backoff.wait_s())
 
-    async def connect(self, at_once: Iterable[Key]) -> Live:
+    async def connect(self, at_once: Iterable[Key]) -> LineConnection:
         """An open connection, with its subscriptions under way. Raises Disconnected."""
         await self.attempts.take()
         adapter, settings = self.adapter, self.settings
         url = await self.hopping.ws() + adapter.path(self.instruments, settings)
         quiet_s = min(settings.stale_s, adapter.QUIET_S)
-        live = Live(at_once)
+        live = LineConnection(at_once)
         on_frames = partial(self.on_frames, live)
         live.connection = await websocket.connect(
             url, on_frames, quiet_s, local_addr=self.local_addr, bytes_max=adapter.FRAME_BYTES_MAX
@@ -227,14 +227,14 @@ class Line:
         live.expect_books(self.instruments, RESUBSCRIBE_S, now_s + 5 * RESUBSCRIBE_S[0])
         return live
 
-    def subscribe(self, live: Live, instruments: list[Instrument]) -> None:
+    def subscribe(self, live: LineConnection, instruments: list[Instrument]) -> None:
         """All of their streams, but books that are given up."""
         for books in (True, False):
             some = [one for one in instruments if (one.subject in self.given_up) is not books]
             if some:
                 live.send(self.adapter.subscribe(some, self.settings, books))
 
-    async def serve(self, live: Live) -> Live:
+    async def serve(self, live: LineConnection) -> LineConnection:
         """Until the connection is replaced: gives the one that speaks now. Raises Disconnected when it broke."""
         if not self.settings.renew:
             await asyncio.wait((live.closed,))
@@ -249,7 +249,7 @@ class Line:
             raise self.broken(live)
         return await self.renew(live)
 
-    async def renew(self, old: Live) -> Live:
+    async def renew(self, old: LineConnection) -> LineConnection:
         """Replaces a connection by a new one that runs beside it until both are known to bring the same."""
         at_once, self.stale = self.stale, set()
         self.renewal.clear()
@@ -278,7 +278,7 @@ class Line:
             connecting.cancel()
         return await self.overlap(old, new)
 
-    async def overlap(self, old: Live, new: Live) -> Live:
+    async def overlap(self, old: LineConnection, new: LineConnection) -> LineConnection:
         """Both connections run. Gives the one that speaks afterwards."""
         begin_s = time.monotonic()
         end_s = begin_s + self.settings.overlap_s
@@ -304,13 +304,13 @@ class Line:
         self.requests.ask_about_all()
         return new
 
-    def try_later(self, old: Live, at_once: Iterable[Key]) -> Live:
+    def try_later(self, old: LineConnection, at_once: Iterable[Key]) -> LineConnection:
         """The renewal failed, and the old connection still works."""
         self.stale |= set(at_once)
         old.due_s = time.monotonic() + self.renewal_backoff.wait_s()
         return old
 
-    def broken(self, live: Live) -> Disconnected:
+    def broken(self, live: LineConnection) -> Disconnected:
         """Ends it; the reason. Raises what a bug in here raised."""
         self.end(live)
         assert live.connection is not None
@@ -320,7 +320,7 @@ class Line:
             raise live.connection.failure
         return Disconnected(live.closed.result())
 
-    def end(self, live: Live) -> None:
+    def end(self, live: LineConnection) -> None:
         """The connection is over, or is not heard any more."""
         if live in self.lives:
             self.lives.remove(live)
@@ -361,7 +361,7 @@ class Line:
             self.given_up[one.subject] = f"left out: {why}"
             self.alert("critical", "left_out", one.subject, why, "nothing of it is recorded: name fewer in mesh.toml")
 
-    def drop(self, live: Live, why: str) -> str:
+    def drop(self, live: LineConnection, why: str) -> str:
         """Says goodbye to a connection that is not wanted any more."""
         self.end(live)
         assert live.connection is not None
@@ -405,7 +405,7 @@ class Line:
             self.show()
             await asyncio.sleep(min(WATCH_S, self.settings.fresh_min_s / 4))
 
-    def look_at_streams(self, live: Live, now_s: float) -> None:
+    def look_at_streams(self, live: LineConnection, now_s: float) -> None:
         assert live.source is not None
         stale = self.freshness.look(now_s, {key: stream.events for key, stream in live.source.streams.items()})
         for key, silent_s in stale.items():

@@ -3,14 +3,14 @@
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.streams import Source, topic_of
 
 
 def rebuild_line(
-    raws: Iterable[Event], adapter: ModuleType, instruments: Iterable[Instrument], settings: Feed
+    raws: Iterable[Event], adapter: ModuleType, instruments: Iterable[Instrument], settings: FeedSettings
 ) -> Iterator[list[bytearray]]:
     """The market events of one line, made again from its `raw` events in their order: one list for each of them.
 

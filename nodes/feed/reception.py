@@ -11,13 +11,13 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.wire import HEADER_SIZE, IDS_AT, set_flags
 from tickmesh.nodes.feed.overlap import FLAGS_AT, Overlap, ids
 from tickmesh.nodes.feed.raw_frames import raw_event
-from tickmesh.nodes.feed.streams import KEY_AT, KINDS, Key, Source, Stream, key_in, key_of, subject_of, topic_of
+from tickmesh.nodes.feed.streams import KEY_AT, KINDS, FeedStream, Key, Source, key_in, key_of, subject_of, topic_of
 from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
 
 K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
@@ -30,7 +30,9 @@ class Reception:
     `left_out`: depth events that were not said for want of space (`leave_out_depth`).
     """
 
-    def __init__(self, line: str, adapter: ModuleType, instruments: Iterable[Instrument], settings: Feed, raw: bool = False):
+    def __init__(
+        self, line: str, adapter: ModuleType, instruments: Iterable[Instrument], settings: FeedSettings, raw: bool = False
+    ):
         self.line = line
         self.adapter = adapter
         self.settings = settings
@@ -282,12 +284,12 @@ class Reception:
         """Of the streams."""
         return [key_of(kind, subject) for subject in self.instruments for kind in KINDS]
 
-    def _stream(self, key: Key) -> Stream:
+    def _stream(self, key: Key) -> FeedStream:
         subject = subject_of(key)
         book = None
         if key[0] == Kind.depth:
             book = self.shared.get(subject) or self.adapter.book(self.instruments[subject], self.settings)
-        return Stream(key, rule(key[0], subject), book)
+        return FeedStream(key, rule(key[0], subject), book)
 
     def _books_of(self, subject: str) -> list[tuple[Source | None, Any]]:
         """Of each connection; the one that is the line's, with None."""
@@ -331,7 +333,7 @@ class Reception:
         if not self.shared:
             self._resyncs += sum(book.resyncs for _, book in source.books())
 
-    def _special(self, source: Source, stream: Stream, event: bytearray) -> list[bytearray]:
+    def _special(self, source: Source, stream: FeedStream, event: bytearray) -> list[bytearray]:
         """An event of a book, of a stream without ids, or while the connection is being replaced."""
         if stream.book is None:
             return self._merge(source, stream, event)
@@ -355,7 +357,7 @@ class Reception:
             self.attention = True
         return missed + [one for change in events for one in self._merge(source, stream, change)]
 
-    def _marks_if_missed(self, stream: Stream) -> list[bytearray]:
+    def _marks_if_missed(self, stream: FeedStream) -> list[bytearray]:
         """Of a book that was silent: nothing, where the new connection's snapshot is the book that was known; else a mark."""
         self._silent.discard(stream.key)
         assert self.current is not None
@@ -371,7 +373,7 @@ class Reception:
             return False
         return last_id < ids(before)[1] and _venue_ns(event) > _venue_ns(before)
 
-    def _shared_change(self, stream: Stream, event: bytearray) -> list[bytearray]:
+    def _shared_change(self, stream: FeedStream, event: bytearray) -> list[bytearray]:
         if not self.shared or stream.book is None:
             return [event]
         first_id, last_id = ids(event)
@@ -383,7 +385,7 @@ class Reception:
             self.attention = True
         return said
 
-    def _merge(self, source: Source, stream: Stream, event: bytearray) -> list[bytearray]:
+    def _merge(self, source: Source, stream: FeedStream, event: bytearray) -> list[bytearray]:
         overlap = stream.overlap
         if overlap is None:
             return [event]
@@ -407,7 +409,7 @@ class Reception:
                 said += self._restart(key, stream)
         return said
 
-    def _restart(self, key: Key, stream: Stream) -> list[bytearray]:
+    def _restart(self, key: Key, stream: FeedStream) -> list[bytearray]:
         self.attention = True
         waiting = stream.book.begin_anew()
         if self.shared or stream.overlap is None:

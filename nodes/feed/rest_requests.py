@@ -12,16 +12,16 @@ from types import ModuleType
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.nodes.feed import venue_clock
 from tickmesh.nodes.feed.connection import Patience
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
 from tickmesh.nodes.net.backoff import Backoff
-from tickmesh.nodes.net.budget import Budget
+from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import Hopping
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
-from tickmesh.nodes.venues.parsing.dialect import Asked, FrameError, Request, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.dialect import FrameError, Question, Request, Unknown, Unwell
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again
@@ -39,8 +39,8 @@ class LineRequests:
         adapter: ModuleType,
         reception: Reception,
         hopping: Hopping,
-        settings: Feed,
-        budget: Budget,
+        settings: FeedSettings,
+        budget: RequestBudget,
         counters: dict[str, Any],
         heard: Callable[[list[bytearray]], None],
         alert: Callable[[str, str, str, str, str], None],
@@ -91,7 +91,7 @@ class LineRequests:
         self._due[subject] = 0.0
         self._look.set()
 
-    async def _define(self, question: Asked, asked_s: float) -> list[Asked]:
+    async def _define(self, question: Question, asked_s: float) -> list[Question]:
         """One question: takes what its answer says of each instrument; gives what is to be asked instead."""
         answer = await self._ask_whole(question.request)
         subjects = [instrument.subject for instrument in question.instruments]
@@ -109,7 +109,7 @@ class LineRequests:
             self._hear_definition(subject, error, answer, asked_s)
         return []
 
-    def _apart(self, question: Asked) -> list[Asked]:
+    def _apart(self, question: Question) -> list[Question]:
         """The same instruments in halves, or each alone where a half is asked for as the whole is; [] where it cannot be."""
         many = question.instruments
         half = len(many) // 2

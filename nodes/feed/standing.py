@@ -5,7 +5,7 @@ from typing import NamedTuple
 UNKNOWN = "unknown"
 
 
-class Said(NamedTuple):
+class StandingNews(NamedTuple):
     """An alert in the making."""
 
     level: str
@@ -24,7 +24,7 @@ class Standings:
     def unknown(self) -> set[str]:
         return {subject for subject, word in self.words.items() if word == UNKNOWN}
 
-    def hear(self, subject: str, word: str, why: str = "") -> Said | None:
+    def hear(self, subject: str, word: str, why: str = "") -> StandingNews | None:
         """The venue's word, "" where the instrument is traded; gives what is news. `why`: more of an unknown one."""
         before = self.words.get(subject, "")
         if word == before:
@@ -32,10 +32,16 @@ class Standings:
         self.words[subject] = word
         if not word:
             del self.words[subject]
-            return Said("info", "instrument_back", f"the venue trades it again; it was {before}", "it is heard from now on")
+            return StandingNews(
+                "info", "instrument_back", f"the venue trades it again; it was {before}", "it is heard from now on"
+            )
         if word == UNKNOWN:
             why = f"the venue's definitions have no instrument of this name{': ' + why if why else ''}"
             if subject != subject.partition(".")[0] + subject[subject.index(".") :].upper():
                 why += "; the names that it has are mostly in capitals"
-            return Said("critical", "unknown_instrument", why, "nothing of it is recorded; correct mesh.toml if it is a slip")
-        return Said("warning", "halted_instrument", f"the venue says {word}", "nothing of it comes until it is traded again")
+            return StandingNews(
+                "critical", "unknown_instrument", why, "nothing of it is recorded; correct mesh.toml if it is a slip"
+            )
+        return StandingNews(
+            "warning", "halted_instrument", f"the venue says {word}", "nothing of it comes until it is traded again"
+        )

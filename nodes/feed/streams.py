@@ -27,7 +27,7 @@ def topic_of(key: Key) -> str:
     return f"{Kind(key[0]).name}.{subject_of(key)}"
 
 
-class Stream:
+class FeedStream:
     """One stream on one connection. `plain`: its events are said as they come.
 
     `events`: brought since it was opened; `newest`: the last of them, as the venue sent it.
@@ -65,7 +65,7 @@ class Stream:
 class Source:
     """One connection. `flowing`: the venue acknowledged, or a first event came. `shutdown`: it said that it will close."""
 
-    def __init__(self, number: int, streams: dict[Key, Stream]):
+    def __init__(self, number: int, streams: dict[Key, FeedStream]):
         self.number = number
         self.streams = streams
         self.flowing = False

@@ -6,12 +6,12 @@ from collections import deque
 from types import ModuleType
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.config import Venue as Named
+from tickmesh.bus.config import VenueSettings as Named
 
 MINUTE_S = 60.0
 
 
-class Budget:
+class RequestBudget:
     """At most `share` of `weight_per_minute` in any minute, counted here; and nothing while the venue's own count is above
     its limit less that share, since others use the same address. `spend` waits; one at a time, in order.
 
@@ -62,10 +62,10 @@ class Budget:
             self._not_before = now + self._gap_s * weight
 
 
-def budget_of(config: Config, adapter: ModuleType, share: float) -> Budget:
+def budget_of(config: Config, adapter: ModuleType, share: float) -> RequestBudget:
     """A share of what the venue allows: by `[venues.<name>]` of mesh.toml, else by its adapter."""
     named = config.venues.get(adapter.VENUE, Named())
-    return Budget(named.weight_per_minute or adapter.WEIGHT_PER_MINUTE, share, adapter.REQUESTS_PER_S)
+    return RequestBudget(named.weight_per_minute or adapter.WEIGHT_PER_MINUTE, share, adapter.REQUESTS_PER_S)
 
 
 class Attempts:

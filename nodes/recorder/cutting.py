@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tickmesh.bus.config import Config, Recorder
+from tickmesh.bus.config import Config, RecorderSettings
 
 DAY_S = 86_400
 LEAST_S = 60.0  # between two cuts for their age
@@ -25,12 +25,12 @@ def files_expected(config: Config) -> int:
     return len(config.instruments) + lines + 2
 
 
-def interval_s(settings: Recorder, files: int) -> float:
+def interval_s(settings: RecorderSettings, files: int) -> float:
     """The age at which a cut is due that makes so many files."""
     return settings.segment_s or max(LEAST_S, files * DAY_S / settings.segment_files_per_day)
 
 
-def due(settings: Recorder, files: int, waiting: Waiting) -> str:
+def due(settings: RecorderSettings, files: int, waiting: Waiting) -> str:
     """Why a cut that makes `files` files is due now: midnight, events, bytes, space or age; "" when none is."""
     if waiting.events <= 0:
         return ""

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tickmesh.bus.config import Disk
+from tickmesh.bus.config import DiskSettings
 from tickmesh.bus.space import Free, Room, Space, judge, short
 
 LEVELS = {Space.enough: "info", Space.low: "warning", Space.critical: "critical"}
@@ -23,10 +23,10 @@ class Alert(NamedTuple):
     action: str
 
 
-class Watch:
+class DiskWatch:
     """Judges one look after the other; a state is told when it begins and when it ends."""
 
-    def __init__(self, disk: Disk, place: str):
+    def __init__(self, disk: DiskSettings, place: str):
         self.disk, self.place = disk, place
         self.room = Room()
 

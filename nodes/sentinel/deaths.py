@@ -12,7 +12,7 @@ HOPELESS_DEATHS = 20  # in a row without once being ready: a step replays the lo
 STEPS = ("model", "executor")  # pure functions of the log: what killed them is there at every start
 
 
-class Budget:
+class RespawnBudget:
     """At most `limit` respawns per minute and process; 0: none."""
 
     def __init__(self, limit: int):

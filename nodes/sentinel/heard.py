@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tickmesh.bus.config import Sentinel
+from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 
@@ -68,7 +68,7 @@ def is_feed(name: str) -> bool:
 class Heard:
     """What the log has said of every process, by the name of its subject."""
 
-    settings: Sentinel
+    settings: SentinelSettings
     begun_ns: int = 0  # of the first event
     log_ns: int = 0  # of the newest
     last_seq: int = 0  # of it

@@ -8,7 +8,7 @@ deadline after the log has stood still.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tickmesh.bus.config import Sentinel
+from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.sentinel.heard import PAUSE_NS, RECORDER, SECOND, SEQUENCER, Heard, Life, LineShare, is_feed
 
@@ -36,7 +36,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Diagnosis:
     """What is wrong with one process. `curable`: by a restart; `often`: at every relapse, else once per hour."""
 
     target: str
@@ -53,7 +53,7 @@ class Judge:
     `segment_s`: after how long the recorder cuts for age alone.
     """
 
-    def __init__(self, settings: Sentinel, segment_s: float = 60.0):
+    def __init__(self, settings: SentinelSettings, segment_s: float = 60.0):
         self.settings = settings
         self.segment_s = segment_s
         self.heard = Heard(settings)
@@ -65,7 +65,7 @@ class Judge:
         """Events of the log, in their order."""
         self.heard.hear(events)
 
-    def look(self, now_ns: int, processes: Iterable[Process], log_end: object = None, disk_full: str = "") -> list[Verdict]:
+    def look(self, now_ns: int, processes: Iterable[Process], log_end: object = None, disk_full: str = "") -> list[Diagnosis]:
         """What is wrong now. Called every second or so; `now_ns` is the caller's clock.
 
         `disk_full`: what the log's disk has left, where that is too little.
@@ -80,7 +80,7 @@ class Judge:
             return [silent, *self._memory(running)]
         if self.silent_ns and now_ns - self.silent_ns >= PAUSE_NS:
             return self._memory(running)  # nothing is known of the others before the log goes on
-        out: list[Verdict] = []
+        out: list[Diagnosis] = []
         for name, process in running.items():
             if self.works(process):
                 out += self._living(process, self.heard.lives[name])
@@ -107,7 +107,7 @@ class Judge:
     def _begun_later(self, process: Process | None, share: LineShare) -> bool:
         return process is not None and process.since_ns > share.since_ns > 0
 
-    def _silence(self, now_ns: int, sequencer: Process | None, disk_full: str) -> Verdict | None:
+    def _silence(self, now_ns: int, sequencer: Process | None, disk_full: str) -> Diagnosis | None:
         """A clock is said in every silence of 100 ms, so a log without any event is one whose writer hangs."""
         if sequencer is None or not self.silent_ns:
             return None
@@ -119,10 +119,10 @@ class Judge:
         why = f"nothing has come into the log for {silent_s:.0f} s, not even a clock event; {bound_s:g} s are allowed"
         if disk_full:
             why = f"{why}. The log's disk is full ({disk_full}): make room, and it goes on by itself"
-            return Verdict(SEQUENCER, "disk full", why, "critical", curable=False)
-        return Verdict(SEQUENCER, "log still", why, "critical")
+            return Diagnosis(SEQUENCER, "disk full", why, "critical", curable=False)
+        return Diagnosis(SEQUENCER, "log still", why, "critical")
 
-    def _starting(self, process: Process, now_ns: int) -> Iterator[Verdict]:
+    def _starting(self, process: Process, now_ns: int) -> Iterator[Diagnosis]:
         """One that has not been heard of: it starts, or hung before anybody listened."""
         age_s = (now_ns - process.since_ns) / SECOND
         if process.ready_ns:  # a start may have taken long: silence counts from when it was over
@@ -130,30 +130,30 @@ class Judge:
                 yield from self._beating(process.name, max(self.heard.begun_ns, process.since_ns, process.ready_ns))
             return
         if process.stopped and age_s >= self.settings.heartbeat_s:
-            yield Verdict(process.name, "stopped", f"it was stopped by a signal in its start, {age_s:.0f} s ago")
+            yield Diagnosis(process.name, "stopped", f"it was stopped by a signal in its start, {age_s:.0f} s ago")
         elif age_s >= START_S:
             why = f"started {age_s:.0f} s ago, it is not ready yet; its log in run/logs may say what it waits for"
-            yield Verdict(process.name, "not ready", why, curable=False)
+            yield Diagnosis(process.name, "not ready", why, curable=False)
 
-    def _living(self, process: Process, life: Life) -> Iterator[Verdict]:
+    def _living(self, process: Process, life: Life) -> Iterator[Diagnosis]:
         name, allowed_s = process.name, self.settings.lag_s
         yield from self._beating(name, life.sign_ns)
         if life.deaf_s >= allowed_s:
             why = f"it has not read the log for {life.deaf_s:.1f} s; sentinel.lag_s allows {allowed_s:g}"
-            yield Verdict(name, "deaf", why)
+            yield Diagnosis(name, "deaf", why)
         yield from self._lagging(name, life)
         if is_feed(name):
             yield from self._stale(name, life)
             yield from self._last(name)
 
-    def _beating(self, name: str, sign_ns: int) -> Iterator[Verdict]:
+    def _beating(self, name: str, sign_ns: int) -> Iterator[Diagnosis]:
         allowed_s = self.settings.heartbeat_s
         silent_s = (self.heard.log_ns - max(sign_ns, self.heard.resumed_ns)) / SECOND
         if silent_s >= allowed_s:
             why = f"no health event for {silent_s:.1f} s; sentinel.heartbeat_s allows {allowed_s:g}"
-            yield Verdict(name, "heartbeat missing", why)
+            yield Diagnosis(name, "heartbeat missing", why)
 
-    def _lagging(self, name: str, life: Life) -> Iterator[Verdict]:
+    def _lagging(self, name: str, life: Life) -> Iterator[Diagnosis]:
         grown_s = (self.heard.log_ns - life.lag_since_ns) / SECOND if life.lag_since_ns else 0.0
         if grown_s < self.settings.lag_s:
             return
@@ -163,11 +163,11 @@ class Judge:
             f"sentinel.lag_events allows {self.settings.lag_events}"
         )
         if read < self.settings.lag_events * WORK_LEAST * grown_s / self.settings.lag_s:
-            yield Verdict(name, "lag growing", why)
+            yield Diagnosis(name, "lag growing", why)
         else:  # it works as fast as it can: a restart would only throw it back further
-            yield Verdict(name, "overloaded", why, curable=False)
+            yield Diagnosis(name, "overloaded", why, curable=False)
 
-    def _stale(self, name: str, life: Life) -> Iterator[Verdict]:
+    def _stale(self, name: str, life: Life) -> Iterator[Diagnosis]:
         if not life.overtaken_ns or life.overtaken_signs < STALE_SIGNS:
             return
         stale_s = (self.heard.log_ns - life.overtaken_ns) / SECOND
@@ -175,9 +175,9 @@ class Judge:
         if stale_s >= self.settings.stale_s and quiet_s < self.settings.stale_s / 2:
             allowed_s = self.settings.stale_s
             why = f"it has brought nothing for {stale_s:.0f} s, and another line has; sentinel.stale_s allows {allowed_s:g}"
-            yield Verdict(name, "stream stale", why)
+            yield Diagnosis(name, "stream stale", why)
 
-    def _last(self, name: str) -> Iterator[Verdict]:
+    def _last(self, name: str) -> Iterator[Diagnosis]:
         share = self.heard.lines.get(name)
         if share is None or not share.duplicates:
             return
@@ -185,9 +185,9 @@ class Judge:
         if last_s >= self.settings.last_s:
             allowed_s = self.settings.last_s
             why = f"last with each of {share.duplicates} events for {last_s:.0f} s; sentinel.last_s allows {allowed_s:g}"
-            yield Verdict(name, "always last", why, "info", often=False)
+            yield Diagnosis(name, "always last", why, "info", often=False)
 
-    def _memory(self, running: dict[str, Process]) -> list[Verdict]:
+    def _memory(self, running: dict[str, Process]) -> list[Diagnosis]:
         out = []
         bound = self.settings.memory_bytes
         for process in running.values():
@@ -197,10 +197,10 @@ class Judge:
             life.over_memory = life.over_memory + 1 if process.memory_bytes > bound else 0
             if life.over_memory >= MEMORY_LOOKS:
                 why = f"it holds {process.memory_bytes >> 20} MiB; sentinel.memory_bytes allows {bound >> 20}"
-                out.append(Verdict(process.name, "memory", why))
+                out.append(Diagnosis(process.name, "memory", why))
         return out
 
-    def _watermark(self, running: dict[str, Process]) -> list[Verdict]:
+    def _watermark(self, running: dict[str, Process]) -> list[Diagnosis]:
         waiting = self.heard.archive.waiting_ns
         recorder = running.get(RECORDER)
         if recorder is None or not waiting:
@@ -213,4 +213,4 @@ class Judge:
             f"the archive has ended at seq {self.heard.archive.archived_seq} for {still_s:.0f} s, and the log has gone on to "
             f"{self.heard.archive.durable_seq}; a cut is due after {self.segment_s:g} s, and {bound_s:g} s are allowed"
         )
-        return [Verdict(RECORDER, "watermark still", why)]
+        return [Diagnosis(RECORDER, "watermark still", why)]

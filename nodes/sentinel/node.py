@@ -24,9 +24,9 @@ from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import free_of
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.recorder.cutting import files_expected, interval_s
-from tickmesh.nodes.sentinel.deaths import Budget, CrashLoops, came_to_an_end, left_alone
-from tickmesh.nodes.sentinel.judge import Judge, Process, Verdict
-from tickmesh.nodes.sentinel.processes import Watch, age_ns, holds
+from tickmesh.nodes.sentinel.deaths import CrashLoops, RespawnBudget, came_to_an_end, left_alone
+from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
+from tickmesh.nodes.sentinel.processes import ProcessWatch, age_ns, holds
 from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.storage.recent.lately import lately
@@ -104,8 +104,8 @@ class Sentinel:
         self.counters.setdefault("respawn_ms_last", 0.0)
         self.counters.setdefault("respawn_ms_max", 0.0)
         self.wake = asyncio.Event()
-        self.budget = Budget(ctx.config.sentinel.respawns_per_minute)
-        self.watch = Watch(self.wake.set if self.budget.limit else lambda: None)
+        self.budget = RespawnBudget(ctx.config.sentinel.respawns_per_minute)
+        self.watch = ProcessWatch(self.wake.set if self.budget.limit else lambda: None)
         self.loops = CrashLoops()
         self.opinion = Opinion(ctx)
         self.supervisord = Supervisord(ctx.config.root / "run")
@@ -180,7 +180,7 @@ class Sentinel:
             if info["pid"] == pid and info["state"] == ProcessStates.RUNNING and self.opinion.known:
                 leader = Process(info["name"], pid, clock.now_ns() - age_ns(pid))
                 why = f"it has the lock and has not acted for {silent_s:.0f} s"
-                verdict = Verdict(leader.name, "heartbeat missing", why)
+                verdict = Diagnosis(leader.name, "heartbeat missing", why)
                 for decision in self.opinion.restarts.decide([verdict], [leader], frozenset(), clock.now_ns()):
                     await self.carry_out(decision)
 

@@ -12,7 +12,7 @@ from tickmesh.bus.clock import machine_elapsed_ns
 SECOND = 10**9
 
 
-class Watch:
+class ProcessWatch:
     """Which processes live, which have died, and when: pidfds in the event loop."""
 
     def __init__(self, on_death: Callable[[], None]):

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tickmesh.bus.config import Sentinel
+from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.sentinel.heard import SECOND, is_feed, venue_of
-from tickmesh.nodes.sentinel.judge import Process, Verdict
+from tickmesh.nodes.sentinel.judge import Diagnosis, Process
 
 HOUR_NS = 3600 * SECOND
 RESTART = "restart"  # the `action` of an alert that tells of one
@@ -35,7 +35,7 @@ class Decision:
 class Restarts:
     """The restarts of the last hour, and which episodes a person has been told of."""
 
-    settings: Sentinel
+    settings: SentinelSettings
     done: dict[str, dict[int, str]] = field(default_factory=dict)  # target → when (ns) → why, in a word
     told: dict[tuple[str, str], int] = field(default_factory=dict)  # (target, what) → when it was last wrong
 
@@ -69,7 +69,7 @@ class Restarts:
         return done
 
     def decide(
-        self, verdicts: Sequence[Verdict], processes: Sequence[Process], working: frozenset[str], now_ns: int
+        self, verdicts: Sequence[Diagnosis], processes: Sequence[Process], working: frozenset[str], now_ns: int
     ) -> list[Decision]:
         """At most one restart of each process. `working`: those that the log has heard of since their start."""
         out: list[Decision] = []
@@ -89,7 +89,7 @@ class Restarts:
         self.told = {key: at for key, at in self.told.items() if now_ns - at < RELAPSE_NS}
         return out
 
-    def _refusal(self, verdict: Verdict, now_ns: int) -> str:
+    def _refusal(self, verdict: Diagnosis, now_ns: int) -> str:
         """Why there is no restart; empty if there is one."""
         if not verdict.curable:
             return "none: a restart would not help"
@@ -116,7 +116,7 @@ class Restarts:
                 return True
         return False
 
-    def _decision(self, verdict: Verdict, pid: int, refused: str, now_ns: int) -> Decision:
+    def _decision(self, verdict: Diagnosis, pid: int, refused: str, now_ns: int) -> Decision:
         alert = {
             "level": "critical" if refused and verdict.curable and verdict.often else verdict.level,
             "what": verdict.what,

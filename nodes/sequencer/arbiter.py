@@ -23,7 +23,7 @@ from tickmesh.nodes.gaps import clipping
 from tickmesh.nodes.gaps.gaps import Gap, Run
 from tickmesh.nodes.sequencer import doubts, exclusive, line_quality
 from tickmesh.nodes.sequencer.offer import REPAIRED, RESET, SNAPSHOT, Offer, key_of, offer_of
-from tickmesh.nodes.sequencer.stream import CONFIRM, DISORDER, Stream
+from tickmesh.nodes.sequencer.stream import CONFIRM, DISORDER, ArbitratedStream
 
 ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
 MISSING_MAX = 1000  # open gaps remembered per stream; the oldest beyond them is declared unrecoverable
@@ -47,7 +47,7 @@ class Arbiter:
         self.hold_ns = hold_ns
         self.check_ids, self.follow_eras, self.keep_unsynced = contradictions, eras, unsynced
         self.now = 0  # of the last call
-        self.streams: dict[tuple[int, str], Stream] = {}
+        self.streams: dict[tuple[int, str], ArbitratedStream] = {}
         self.duplicates: dict[str, int] = {}
         self.stale_snapshots = 0
         self.gaps = 0  # holes given up
@@ -63,11 +63,11 @@ class Arbiter:
         self._looked = 0
         self.undecided: set[tuple[int, str]] = set()  # found in the log: what became of a gap may still be to be said
 
-    def stream(self, kind: int, subject: str) -> Stream:
+    def stream(self, kind: int, subject: str) -> ArbitratedStream:
         key = (int(kind), subject)
         stream = self.streams.get(key)
         if stream is None:
-            stream = self.streams[key] = Stream(*key)
+            stream = self.streams[key] = ArbitratedStream(*key)
         return stream
 
     def connected(self, line: str, number: int, subject: str = "", kind: int = 0) -> None:
@@ -155,7 +155,7 @@ class Arbiter:
             self._close(stream, out)
         return out
 
-    def _settle(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
+    def _settle(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> bool:
         """Takes or drops the event if that is decided; False if it has to wait."""
         last = stream.last
         if one.flags & UNUSUAL:
@@ -189,11 +189,11 @@ class Arbiter:
             self._take(stream, one, out)
         return True
 
-    def _held_back(self, stream: Stream, one: Offer) -> bool:
+    def _held_back(self, stream: ArbitratedStream, one: Offer) -> bool:
         """Whether its ids are out of proportion, and nothing has confirmed them yet."""
         return self.check_ids and stream.doubtful(one) and stream.trusted.get(one.line) != one.number
 
-    def _settle_snapshot(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
+    def _settle_snapshot(self, stream: ArbitratedStream, one: Offer, last: int, out: list[bytearray]) -> None:
         """A book that is known already needs none. One that is not: the snapshot with the changes since applied to it."""
         if stream.synced:
             self._doubt(stream, one, last, out)  # where ids begin anew lower, the book that they are of
@@ -206,7 +206,7 @@ class Arbiter:
             self.brought_up += one.last_id < last
             self._take(stream, offer_of(one.line, one.number, image), out)
 
-    def _settle_rising(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
+    def _settle_rising(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> bool:
         stream.begin(one)
         last = stream.last
         if last is not None and one.last_id <= last:
@@ -224,7 +224,7 @@ class Arbiter:
             return False
         return True
 
-    def _settle_reset(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+    def _settle_reset(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
         """The venue began its ids anew. The first line to say so is followed, the others from their own word of it on."""
         crossed = stream.crossed
         if crossed and one.number <= crossed.get(one.line, one.number):
@@ -238,7 +238,7 @@ class Arbiter:
         self.reset(stream.subject, one.line, one.number)
         self._take(stream, one, out)
 
-    def _disown(self, stream: Stream, out: list[bytearray]) -> None:
+    def _disown(self, stream: ArbitratedStream, out: list[bytearray]) -> None:
         """Before ids begin anew: a last id that its own line took back counts for nothing, here and in the book's quotes."""
         for kind in (stream.kind, Kind.quote) if stream.kind == Kind.depth else (stream.kind,):
             one = self.streams.get((int(kind), stream.subject))
@@ -248,7 +248,7 @@ class Arbiter:
                 self._say(one, [(one.sure + 1, one.sure)], GapState.unrecoverable, Reason.contradiction, 0, out, before_ns=0)
                 one.go_back(one.sure, one.sure)
 
-    def _say_reset(self, stream: Stream, last: int, after_ns: int, out: list[bytearray]) -> None:
+    def _say_reset(self, stream: ArbitratedStream, last: int, after_ns: int, out: list[bytearray]) -> None:
         """Before the first event of a new era: what the old one still had after its last id is unknown."""
         self._say(stream, [(last + 1, last + 1)], GapState.unrecoverable, Reason.reset, after_ns, out)
 
@@ -267,7 +267,7 @@ class Arbiter:
             if stream is not None and stream.crossed is not None:
                 stream.crossed[line] = number
 
-    def _cross(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+    def _cross(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
         if stream.kind == Kind.depth:
             self.cross(stream.subject, one.line, one.number)
         else:
@@ -275,12 +275,12 @@ class Arbiter:
             stream.joined.add(one.line)
         out.append(self._joined(stream, one))
 
-    def _settle_exclusive(self, stream: Stream, one: Offer, now: int, out: list[bytearray]) -> None:
+    def _settle_exclusive(self, stream: ArbitratedStream, one: Offer, now: int, out: list[bytearray]) -> None:
         verdict = exclusive.judge(stream, one, now, self.hold_ns)
-        if verdict is exclusive.Verdict.drop:
+        if verdict is exclusive.OwnerVerdict.drop:
             self._drop(stream, one)
             return
-        if verdict is exclusive.Verdict.take_over:
+        if verdict is exclusive.OwnerVerdict.take_over:
             self.taken_over += 1
             low, high = (stream.last or 0) + 1, one.last_id - 1
             if one.last_id <= (stream.last or 0):
@@ -291,11 +291,11 @@ class Arbiter:
         self._take(stream, one, out)
 
     @staticmethod
-    def _joined(stream: Stream, one: Offer) -> bytearray:
+    def _joined(stream: ArbitratedStream, one: Offer) -> bytearray:
         record = line_quality.joined(one.line, stream.kind, one.recv_ns)
         return encode(Kind.line, stream.subject, record, first_id=one.number, last_id=one.number)
 
-    def _take(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+    def _take(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
         flags = one.flags
         if not self.keep_unsynced and stream.kind == Kind.depth and not (stream.synced or flags & SNAPSHOT):
             self._drop(stream, one)
@@ -313,14 +313,14 @@ class Arbiter:
             for copy in stream.doubts.take_all():
                 self._copy(stream, copy, out, copy.line in newer)
 
-    def _drop(self, stream: Stream, one: Offer) -> None:
+    def _drop(self, stream: ArbitratedStream, one: Offer) -> None:
         self.duplicates[one.line] = self.duplicates.get(one.line, 0) + 1
         stream.dropped_at = self.now
         if not stream.drops:
             stream.dropping_since = self.now
         stream.drops += 1
 
-    def _take_rest(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
+    def _take_rest(self, stream: ArbitratedStream, one: Offer, last: int, out: list[bytearray]) -> None:
         """Trades of which the first are known. One that stands for known and new ids is not taken: its new ids are a gap."""
         rest = clipping.clip(one.event, last + 1, one.last_id)
         if rest is None:
@@ -334,7 +334,7 @@ class Arbiter:
 
     # -- waiting
 
-    def _hold(self, stream: Stream, offers: list[Offer], before: bool = False) -> None:
+    def _hold(self, stream: ArbitratedStream, offers: list[Offer], before: bool = False) -> None:
         """Events that wait, each behind what its line said before; `before`: they come first."""
         for one in reversed(offers) if before else offers:
             queue = stream.held.setdefault(one.line, deque())
@@ -342,7 +342,7 @@ class Arbiter:
             (queue.appendleft if before else queue.append)((self.now + holds * self.hold_ns, one))
         self._holding.add((stream.kind, stream.subject))
 
-    def _drain(self, stream: Stream, out: list[bytearray]) -> None:
+    def _drain(self, stream: ArbitratedStream, out: list[bytearray]) -> None:
         """Held events that are decided now; each line in its own order. Where holes mean nothing, the lowest id of all is next:
         what only one line has must not come behind what another has said since."""
         moved = True
@@ -365,7 +365,7 @@ class Arbiter:
                 if moved and not stream.numbered:
                     break
 
-    def _overtaken(self, stream: Stream, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
+    def _overtaken(self, stream: ArbitratedStream, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
         """What fills the hole may have been overtaken on its own line: then it stands behind what waits for it."""
         if not stream.numbered or stream.last is None:
             return False
@@ -377,7 +377,7 @@ class Arbiter:
                 return self._settle(stream, one, out)
         return False
 
-    def _look_behind(self, stream: Stream, one: Offer, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
+    def _look_behind(self, stream: ArbitratedStream, one: Offer, queue: deque[tuple[int, Offer]], out: list[bytearray]) -> bool:
         """What its line's next events say of an id that is out of proportion. True if it is refused."""
         if queue and self.check_ids and not stream.numbered and (below := self._below(stream, one)) is not None:
             self._refute(stream, one, below, out)
@@ -395,7 +395,7 @@ class Arbiter:
                 return False
         return False
 
-    def _give_up_holes(self, out: list[bytearray], over: Callable[[int, Offer, Stream], bool]) -> None:
+    def _give_up_holes(self, out: list[bytearray], over: Callable[[int, Offer, ArbitratedStream], bool]) -> None:
         """`over`: whether a deadline, an event that waits first on its line, and its stream mean that it waits no longer."""
         for key in sorted(self._holding):
             stream = self.streams[key]
@@ -405,7 +405,7 @@ class Arbiter:
             if not stream.held:
                 self._holding.discard(key)
 
-    def _give_up(self, stream: Stream, heads: list[Offer], out: list[bytearray]) -> None:
+    def _give_up(self, stream: ArbitratedStream, heads: list[Offer], out: list[bytearray]) -> None:
         """The held event with the smallest id goes on; what is before it is a gap."""
         one = min(heads, key=lambda one: (one.first_id, one.line))
         if self.check_ids and (behind := self._below(stream, one)) is not None:
@@ -427,7 +427,7 @@ class Arbiter:
         self._drain(stream, out)
 
     @staticmethod
-    def _overtaken_least(stream: Stream, one: Offer) -> int:
+    def _overtaken_least(stream: ArbitratedStream, one: Offer) -> int:
         """The smallest id that waits behind a hole: what `one` has overtaken on its own line stands behind it."""
         queues = (itertools.islice(queue, OVERTAKEN_MAX) for queue in stream.held.values())
         others = [other for queue in queues for _, other in queue if not (other.flags or stream.doubtful(other))]
@@ -435,7 +435,7 @@ class Arbiter:
         return min(before, default=one.first_id)
 
     @staticmethod
-    def _below(stream: Stream, one: Offer) -> Offer | None:
+    def _below(stream: ArbitratedStream, one: Offer) -> Offer | None:
         """The first of two events of its line that go on below an event behind a hole; None where that is mere disorder."""
         disorder = DISORDER if stream.numbered else stream.in_proportion
         if stream.last is None or one.first_id - stream.last <= disorder:
@@ -443,7 +443,7 @@ class Arbiter:
         below = [behind for _, behind in stream.held[one.line] if stream.last < behind.last_id < one.first_id]
         return below[0] if len(below) > 1 and below[0].last_id < below[1].last_id else None
 
-    def _give_up_ids(self, stream: Stream, low: int, high: int, after_ns: int, out: list[bytearray]) -> None:
+    def _give_up_ids(self, stream: ArbitratedStream, low: int, high: int, after_ns: int, out: list[bytearray]) -> None:
         self.gaps += 1
         absurd = stream.refuted is not None and stream.refuted == stream.last
         if stream.kind == Kind.trade:
@@ -455,7 +455,7 @@ class Arbiter:
 
     # -- doubts
 
-    def _doubt(self, stream: Stream, one: Offer, last: int, out: list[bytearray]) -> None:
+    def _doubt(self, stream: ArbitratedStream, one: Offer, last: int, out: list[bytearray]) -> None:
         """An id at or below the last one: a copy of what is known, or more than that."""
         same = stream.same(one)
         if same is None and one.last_id == last and stream.kind != Kind.depth:
@@ -490,10 +490,10 @@ class Arbiter:
         self._doubting.add((stream.kind, stream.subject))
         self._decide(stream, one.line, out)
 
-    def _fills(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
+    def _fills(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> bool:
         return bool(stream.gaps) and one.first_id <= stream.gaps.high and self._repair(stream, one, out)
 
-    def _copy(self, stream: Stream, one: Offer, out: list[bytearray], newer: bool = False) -> None:
+    def _copy(self, stream: ArbitratedStream, one: Offer, out: list[bytearray], newer: bool = False) -> None:
         """`newer`: by the venue's time it is later than what was known when it came, so it is no copy. Where each line numbers
         the same events by itself it may be one: another line says it with a higher id."""
         newer = newer and stream.comparable and not one.snapshot
@@ -505,10 +505,10 @@ class Arbiter:
             self._refuse_once(stream, one, f" after {stream.last}: it is no copy, and its place is gone", out)
         self._drop(stream, one)
 
-    def _refuse_otherwise(self, stream: Stream, one: Offer, out: list[bytearray]) -> None:
+    def _refuse_otherwise(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
         self._refuse_once(stream, one, " again, with something else in it: the first is kept", out)
 
-    def _refuse_unfilled(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
+    def _refuse_unfilled(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> bool:
         """Whether its id lies in a hole that it does not fill: by its time it is something else, or a book has gone on."""
         if not stream.missing(one):
             return False
@@ -516,30 +516,30 @@ class Arbiter:
         self._refuse_once(stream, one, f", which is missing, {why}", out)
         return True
 
-    def _refuse_once(self, stream: Stream, one: Offer, why: str, out: list[bytearray]) -> None:
+    def _refuse_once(self, stream: ArbitratedStream, one: Offer, why: str, out: list[bytearray]) -> None:
         key = key_of(one.first_id, one.last_id, one.event)
         if key not in stream.named:  # else another line's copy of it
             stream.named.append(key)
             out.append(self._refusal(stream, one, f"{stream.topic} says id {one.last_id}{why}"))
 
-    def _decide(self, stream: Stream, line: str, out: list[bytearray]) -> None:
+    def _decide(self, stream: ArbitratedStream, line: str, out: list[bytearray]) -> None:
         run = stream.doubts.runs.get(line)
         if run is None:
             return
         above = stream.above_sure(run.offers[0])
         verdict = stream.doubts.verdict(line, above, line == stream.teller, self.now, self.hold_ns)
-        untimed = verdict is doubts.Verdict.copies and run.at == stream.last and not run.newer
+        untimed = verdict is doubts.DoubtVerdict.copies and run.at == stream.last and not run.newer
         if untimed and self._may_be_anew(stream.subject, line):
             return  # its book's ids are later than all that is known: what becomes of that decides
-        if verdict is doubts.Verdict.copies or run.at != stream.last:
+        if verdict is doubts.DoubtVerdict.copies or run.at != stream.last:
             for one in stream.doubts.runs.pop(line).offers:
                 self._copy(stream, one, out, newer=run.newer)
-        elif verdict is doubts.Verdict.contradiction and self.check_ids:
+        elif verdict is doubts.DoubtVerdict.contradiction and self.check_ids:
             self._go_back(stream, out)
-        elif verdict is doubts.Verdict.era and self.follow_eras:
+        elif verdict is doubts.DoubtVerdict.era and self.follow_eras:
             self._begin_era(stream, stream.doubts.earliest(line), out)
 
-    def _refute(self, stream: Stream, one: Offer, behind: Offer, out: list[bytearray]) -> None:
+    def _refute(self, stream: ArbitratedStream, one: Offer, behind: Offer, out: list[bytearray]) -> None:
         """An event whose line goes on below its id is refused with its bytes; it was held, so nothing was built on it."""
         key = key_of(one.first_id, one.last_id, one.event)
         if key in stream.refused:  # another line's copy
@@ -557,11 +557,11 @@ class Arbiter:
             stream.go_back(low - 1, high)
 
     @staticmethod
-    def _refusal(stream: Stream, one: Offer, why: str) -> bytearray:
+    def _refusal(stream: ArbitratedStream, one: Offer, why: str) -> bytearray:
         content = {"node": "sequencer", "why": why, "raw": bytes(one.event[:REFUSED_BYTES]), "raw_bytes": len(one.event)}
         return encode(Kind.refusal, stream.subject, content)
 
-    def _go_back(self, stream: Stream, out: list[bytearray]) -> None:
+    def _go_back(self, stream: ArbitratedStream, out: list[bytearray]) -> None:
         """The last id was absurd, and is in the log: from the last confirmed one on nothing is known up to what goes on."""
         sure = stream.sure
         assert stream.last is not None
@@ -589,7 +589,7 @@ class Arbiter:
         self._hold(stream, above, before=True)
         self._drain(stream, out)
 
-    def _still_missing(self, stream: Stream, low: int, high: int, after_ns: int, out: list[bytearray]) -> list[Run]:
+    def _still_missing(self, stream: ArbitratedStream, low: int, high: int, after_ns: int, out: list[bytearray]) -> list[Run]:
         """Of the trades `low` to `high`: runs that nobody has brought, the last one up to `high`, if with nothing in it.
         What was repaired of a gap that an absurd id opened is said."""
         missing, at = [], low
@@ -605,7 +605,7 @@ class Arbiter:
             missing.append((high + 1, high))
         return missing
 
-    def _begin_era(self, stream: Stream, line: str, out: list[bytearray]) -> None:
+    def _begin_era(self, stream: ArbitratedStream, line: str, out: list[bytearray]) -> None:
         """The venue's ids began anew without its word: all that is said is lower, and goes on."""
         self._disown(stream, out)
         assert stream.last is not None
@@ -651,7 +651,7 @@ class Arbiter:
                 why = f"{stream.topic} is at id {stream.last}; all {stream.drops} events of {seconds:.0f} s were dropped"
                 self._alert("critical", "stream_deaf", stream, why, "none: look at what its lines say (tap line)", out)
 
-    def _alert(self, level: str, what: str, stream: Stream, why: str, action: str, out: list[bytearray]) -> None:
+    def _alert(self, level: str, what: str, stream: ArbitratedStream, why: str, action: str, out: list[bytearray]) -> None:
         key = (what, stream.kind, stream.subject)
         if self.now - self._alerted.get(key, self.now - ALERT_HOLDS * self.hold_ns) >= ALERT_HOLDS * self.hold_ns:
             self._alerted[key] = self.now
@@ -661,7 +661,8 @@ class Arbiter:
     # -- gaps
 
     def _open(
-        self, stream: Stream, low: int, high: int, after_ns: int, out: list[bytearray], reason: Reason = Reason.skipped
+        self, stream: ArbitratedStream, low: int, high: int, after_ns: int, out: list[bytearray],
+        reason: Reason = Reason.skipped,
     ) -> None:  # fmt: skip
         """Trades that are not there. `last` moves to the end of them, in the log too: a restart says no gap twice."""
         stream.gaps.open(low, high, stream.venue_ns, after_ns)
@@ -675,7 +676,7 @@ class Arbiter:
             self._lose(stream, oldest, list(oldest.missing), Reason.skipped, out)
             self._close(stream, out)
 
-    def _repair(self, stream: Stream, one: Offer, out: list[bytearray]) -> bool:
+    def _repair(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> bool:
         """A late event, or one of backfill, with ids of an open gap: taken after all, flagged.
 
         Of an event that lies across several holes only the part in the first one is: an event is one run of ids.
@@ -697,12 +698,12 @@ class Arbiter:
                 return True
         return False
 
-    def _lose(self, stream: Stream, gap: Gap, runs: list[Run], reason: Reason, out: list[bytearray]) -> None:
+    def _lose(self, stream: ArbitratedStream, gap: Gap, runs: list[Run], reason: Reason, out: list[bytearray]) -> None:
         for low, high in runs:
             stream.gaps.lose(low, high)
         self._say(stream, runs, GapState.unrecoverable, reason, gap.after_ns, out, gap.before_ns)
 
-    def _close(self, stream: Stream, out: list[bytearray]) -> None:
+    def _close(self, stream: ArbitratedStream, out: list[bytearray]) -> None:
         """Gaps of which every id is decided: what was repaired is said, what was lost has been."""
         for gap in stream.gaps.pop_decided():
             if runs := gap.repaired():
@@ -710,7 +711,7 @@ class Arbiter:
 
     @staticmethod
     def _say(
-        stream: Stream, runs: list[Run], state: GapState, reason: Reason, after_ns: int, out: list[bytearray],
+        stream: ArbitratedStream, runs: list[Run], state: GapState, reason: Reason, after_ns: int, out: list[bytearray],
         before_ns: int | None = None,
     ) -> None:  # fmt: skip
         """One gap event, a record for each run."""

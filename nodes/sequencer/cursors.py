@@ -19,7 +19,7 @@ from tickmesh.nodes.sequencer.recovery import observe
 NAME = "sequencer"
 
 
-class Position:
+class LogPosition:
     """Links, lanes, time and every producer's cursor. `number`: of the sequencer's own events."""
 
     def __init__(self, arbiter: Arbiter):

@@ -26,7 +26,7 @@ RUN_MIN = 3  # events of a run that is an era
 RUN_MAX = 5000  # beyond it a run is decided at once
 
 
-class Verdict(Enum):
+class DoubtVerdict(Enum):
     wait = 1
     copies = 2  # they are dropped, or fill a gap
     contradiction = 3
@@ -126,18 +126,18 @@ class Doubts:
         for _, run in sorted(runs.items()):
             yield from run.offers
 
-    def verdict(self, line: str, above: bool, told: bool, now: int, hold_ns: int) -> Verdict:
+    def verdict(self, line: str, above: bool, told: bool, now: int, hold_ns: int) -> DoubtVerdict:
         """Of one line's run. `above`: it begins above what a neighbour confirms; `told`: the line said the last id itself."""
         run = self.runs[line]
         count, lasted, silent = run.count, now - run.begun, now - run.newest
         if above and count > 1 and (told or lasted > OTHER_HOLDS * hold_ns):
-            return Verdict.contradiction
+            return DoubtVerdict.contradiction
         if run.newer and count:
             if count >= RUN_MIN and (lasted > ERA_HOLDS * hold_ns or count >= RUN_MAX):
-                return Verdict.era
-            return Verdict.copies if lasted > KEPT_HOLDS * hold_ns else Verdict.wait
+                return DoubtVerdict.era
+            return DoubtVerdict.copies if lasted > KEPT_HOLDS * hold_ns else DoubtVerdict.wait
         if count >= RUN_MAX or silent > ERA_HOLDS * hold_ns:
-            return Verdict.copies
+            return DoubtVerdict.copies
         if count >= RUN_MIN and run.newest - run.begun > LATE_HOLDS * hold_ns:
-            return Verdict.era
-        return Verdict.wait
+            return DoubtVerdict.era
+        return DoubtVerdict.wait

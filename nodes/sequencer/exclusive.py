@@ -4,18 +4,18 @@ from enum import Enum
 
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.sequencer.offer import Offer
-from tickmesh.nodes.sequencer.stream import Stream
+from tickmesh.nodes.sequencer.stream import ArbitratedStream
 
 AWAY_HOLDS = 3  # after so many holds without the line, another is taken even if its clock-made ids are lower
 
 
-class Verdict(Enum):
+class OwnerVerdict(Enum):
     take = 1
     drop = 2
     take_over = 3  # and what lies between is a hole
 
 
-def judge(stream: Stream, one: Offer, now: int, hold_ns: int) -> Verdict:
+def judge(stream: ArbitratedStream, one: Offer, now: int, hold_ns: int) -> OwnerVerdict:
     """What to do with one event of an exclusive stream; keeps the time of who was heard when.
 
     Another line takes over with something whole (a snapshot, any quote or trade) once the line that is taken has gone, or has
@@ -27,18 +27,18 @@ def judge(stream: Stream, one: Offer, now: int, hold_ns: int) -> Verdict:
         stream.heard_at = now
     if stream.last is None:
         stream.owner, stream.heard_at = one.line, now
-        return Verdict.take
+        return OwnerVerdict.take
     whole = one.snapshot or stream.kind != Kind.depth
     if one.line == stream.owner and not stream.away:
         stream.heard_at, stream.owes_since = now, None
-        return Verdict.take if one.last_id > stream.last else Verdict.drop
+        return OwnerVerdict.take if one.last_id > stream.last else OwnerVerdict.drop
     silent = stream.owes_since is not None and now - stream.owes_since > hold_ns
     if stream.owes_since is None and not one.snapshot and now - stream.heard_at > hold_ns:
         stream.owes_since = now
     if not (whole and (stream.away or silent)):
-        return Verdict.drop
+        return OwnerVerdict.drop
     if one.last_id <= stream.last and one.line != stream.owner and now - stream.heard_at <= AWAY_HOLDS * hold_ns:
-        return Verdict.drop  # another line's, made before what is known already; the next one will not be
+        return OwnerVerdict.drop  # another line's, made before what is known already; the next one will not be
     stream.owner, stream.away = one.line, False
     stream.heard_at, stream.owes_since = now, None
-    return Verdict.take_over
+    return OwnerVerdict.take_over

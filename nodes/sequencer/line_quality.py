@@ -16,7 +16,7 @@ SLOTS = 2048  # a power of two; two seconds of a thousand events
 SAMPLES = 1024  # leads and lags kept of an interval: the newest
 
 
-class Line:
+class LineCounts:
     """One line's counts since the last report. `highest`: the largest id it ever brought."""
 
     __slots__ = ("name", "highest", "firsts", "duplicates", "repeated", "disordered", "leads", "lags")
@@ -39,16 +39,16 @@ class Lines:
 
     def __init__(self, stream: int):
         self.stream = stream
-        self.lines: dict[str, Line] = {}
+        self.lines: dict[str, LineCounts] = {}
         # id modulo SLOTS → (id, recv_ns of the first copy, its line, or None when a second copy has been timed against it)
-        self.slots: list[tuple[int, int, Line | None]] = [(-1, 0, None)] * SLOTS
+        self.slots: list[tuple[int, int, LineCounts | None]] = [(-1, 0, None)] * SLOTS
         self.begin_ns = 0
 
     def note(self, name: str, ident: int, recv_ns: int, last: int | None) -> bool:
         """An event has come. `last`: the highest id that the stream had before. True where its own line is beyond it."""
         line = self.lines.get(name)
         if line is None:
-            line = self.lines[name] = Line(name)
+            line = self.lines[name] = LineCounts(name)
         behind = False
         if ident > line.highest:
             line.highest = ident

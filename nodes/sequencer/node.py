@@ -15,7 +15,7 @@ import numpy as np
 
 from tickmesh.bus.clock import ClockWriter, Correction
 from tickmesh.bus.config import Config
-from tickmesh.bus.intake import Intake, Taken
+from tickmesh.bus.intake import Intake, Received
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.process import Context
@@ -25,7 +25,7 @@ from tickmesh.bus.sockets import Publisher
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, MISSING_MAX, Arbiter
 from tickmesh.nodes.sequencer.corrections import alert
-from tickmesh.nodes.sequencer.cursors import NAME, Position
+from tickmesh.nodes.sequencer.cursors import NAME, LogPosition
 
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.gap, Kind.clock, Kind.cursor, Kind.line)
@@ -48,7 +48,7 @@ class Sequencer:
         self.config = config
         log = config.log
         self.arbiter = Arbiter(log.hold_ms * MILLISECOND, log.contradictions, log.eras, log.unsynced)
-        self.position = Position(self.arbiter)
+        self.position = LogPosition(self.arbiter)
         self._recovered = False
         self.log = LogWriter(
             config.log_dir,
@@ -109,7 +109,7 @@ class Sequencer:
             self.sequence(taken)
         return bool(taken)
 
-    def sequence(self, taken: list[Taken]) -> None:
+    def sequence(self, taken: list[Received]) -> None:
         now = time.monotonic_ns()
         out: list[bytearray] = []
         for producer, _epoch, number, event in taken:

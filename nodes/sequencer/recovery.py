@@ -4,7 +4,7 @@ from tickmesh.bus.schema import Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.sequencer.offer import Offer
-from tickmesh.nodes.sequencer.stream import Stream
+from tickmesh.nodes.sequencer.stream import ArbitratedStream
 
 
 def observe(arbiter: Arbiter, event: Event) -> None:
@@ -25,7 +25,7 @@ def observe(arbiter: Arbiter, event: Event) -> None:
                 _joined(arbiter, event, record["line"].decode(), int(record["stream"]))
 
 
-def _taken(arbiter: Arbiter, stream: Stream, event: Event) -> None:
+def _taken(arbiter: Arbiter, stream: ArbitratedStream, event: Event) -> None:
     if stream.kind == Kind.trade and event.flags & Flag.REPAIRED:
         stream.gaps.observe(event)
         arbiter.undecided.add((stream.kind, stream.subject))

@@ -9,7 +9,7 @@ from tickmesh.nodes.gaps.gaps import Gaps
 from tickmesh.nodes.sequencer.doubts import Doubts
 from tickmesh.nodes.sequencer.line_quality import Lines
 from tickmesh.nodes.sequencer.offer import SNAPSHOT, UNSYNCED, Key, Offer, key_of
-from tickmesh.nodes.sequencer.taken import Taken
+from tickmesh.nodes.sequencer.taken import TakenRing
 from tickmesh.nodes.sequencer.unsynced import Unsynced
 
 MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per stream
@@ -23,7 +23,7 @@ RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
 FADE = 8  # the widest fades by 2^-FADE with every event
 
 
-class Stream:
+class ArbitratedStream:
     """One topic's state. What `state` packs follows from the log alone; times and what is held do not."""
 
     def __init__(self, kind: int, subject: str):
@@ -45,7 +45,7 @@ class Stream:
         self.refused: deque[Key] = deque(maxlen=16)  # such events: other lines bring copies
         self.named: deque[Key] = deque(maxlen=64)  # what else was refused, with its bytes once for all lines
         self.comparable = self.numbered or self.shared_ids  # the same ids mean the same on every line
-        self.taken = Taken()
+        self.taken = TakenRing()
         self.recent: dict[int, None] = {}  # rising: the ids taken, in order, the newest of them
         self.known_from = -1  # … all above this one
         self.base: int | None = None  # the first id of the era

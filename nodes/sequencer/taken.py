@@ -11,7 +11,7 @@ SIZE = 1024  # events; a power of two
 SAID = HEADER_SIZE + 40  # so far into an event what it says is compared, and its length
 
 
-class Taken:
+class TakenRing:
     """A ring of the last events, by their first ids: where ids are contiguous, no other event that was taken begins there."""
 
     __slots__ = ("firsts", "lasts", "sums")

@@ -20,7 +20,7 @@ FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
 
-class Order(msgspec.Struct):
+class SessionOrder(msgspec.Struct):
     """One order. Quantities and prices are the instrument's mantissas; `sent_ns`: when PendingNew was said."""
 
     client_order_id: str
@@ -45,11 +45,11 @@ class Order(msgspec.Struct):
         return self.fill_lots < self.filled_lots
 
 
-class State(msgspec.Struct, kw_only=True):
+class AccountState(msgspec.Struct, kw_only=True):
     """Everything that an Account remembers. `fills` has no default: a state of before fills were known by order is none."""
 
     fills: dict[str, dict[str, int]]  # by instrument: see nodes/orders/fills.py
-    orders: dict[str, Order] = {}
+    orders: dict[str, SessionOrder] = {}
     waiting: dict[str, bytes] = {}  # intents that nothing has been said about yet: client id → event
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
@@ -63,7 +63,7 @@ class Account:
     """
 
     def __init__(self, state: bytes = b""):
-        self.state = msgspec.msgpack.decode(state, type=State) if state else State(fills={})
+        self.state = msgspec.msgpack.decode(state, type=AccountState) if state else AccountState(fills={})
         self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
         self.foreign = 0
         self.contradictions = 0
@@ -71,10 +71,10 @@ class Account:
     def pack(self) -> bytes:
         return msgspec.msgpack.encode(self.state)
 
-    def order(self, client_order_id: str) -> Order | None:
+    def order(self, client_order_id: str) -> SessionOrder | None:
         return self.state.orders.get(client_order_id)
 
-    def open(self) -> list[Order]:
+    def open(self) -> list[SessionOrder]:
         """Orders that are not final, or that lack fills."""
         return [order for order in self.state.orders.values() if not order.final or order.fills_missing]
 
@@ -133,7 +133,7 @@ class Account:
             order.fill_lots += int(record["quantity_lots"])
         return True
 
-    def _move(self, order: Order, status: Status, filled_lots: int, order_id: int) -> None:
+    def _move(self, order: SessionOrder, status: Status, filled_lots: int, order_id: int) -> None:
         order.status = status
         order.filled_lots = filled_lots
         if order_id and not order.order_id:
@@ -175,7 +175,7 @@ class Account:
             order.quantity_lots = 0
         return _update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
 
-    def tell(self, order: Order, status: Status, reason: str, recv_ns: int, origin: str = "session") -> list[bytearray]:
+    def tell(self, order: SessionOrder, status: Status, reason: str, recv_ns: int, origin: str = "session") -> list[bytearray]:
         """PendingCancel, Unknown, or a final state that the session concludes itself; [] where it would go back."""
         if order.final or (status == Status.Unknown and order.status != Status.PendingNew):
             return []
@@ -207,7 +207,7 @@ class Account:
             said.append(event)
         return said
 
-    def _next(self, order: Order, report: Report, cancel_failed: bool) -> Status | None:
+    def _next(self, order: SessionOrder, report: Report, cancel_failed: bool) -> Status | None:
         """The state to say, or None where the report is old news."""
         status, filled_lots = report.status, report.filled_lots
         if order.final:
@@ -226,7 +226,7 @@ class Account:
         news = status != order.status or filled_lots > order.filled_lots or (report.order_id and not order.order_id)
         return status if news else None
 
-    def fills(self, order: Order, told: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
+    def fills(self, order: SessionOrder, told: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
         """Events for those of the order's fills that have not been said."""
         said = []
         for fill in told:
@@ -254,17 +254,17 @@ class Account:
         return sorted((decode(raw) for raw in self.state.waiting.values()), key=lambda event: event.seq)
 
 
-def _order(record: np.void, subject: str, sent_ns: int) -> Order:
+def _order(record: np.void, subject: str, sent_ns: int) -> SessionOrder:
     """From an intent or an update: the fields of the same names."""
     of = values(record)
-    return Order(
+    return SessionOrder(
         of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
         of["quantity_lots"], sent_ns,
     )  # fmt: skip
 
 
 def _update(
-    order: Order,
+    order: SessionOrder,
     status: Status,
     origin: str,
     *,

@@ -29,10 +29,10 @@ from tickmesh.nodes.net import endpoints, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.runner.step import history
-from tickmesh.nodes.session.account import Account, Order
+from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
 from tickmesh.nodes.session.reconciliation import Reconciler
-from tickmesh.nodes.session.requests import Asked, OrderRequests
+from tickmesh.nodes.session.requests import OrderRequests, PendingRequest
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance_orders import Report
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
@@ -93,11 +93,11 @@ class Session:
             self.account, self.venue, self.instruments, self.say, self.in_flight, patience_ns, self.age_ns, self.ctx.counters
         )
 
-    def age_ns(self, order: Order) -> int:
+    def age_ns(self, order: SessionOrder) -> int:
         """How long ago an order was sent, by the log; a step of its time makes nothing older."""
         return self.log_ns - max(order.sent_ns, self.logged.state.stepped_ns)
 
-    def in_flight(self, order: Order) -> bool:
+    def in_flight(self, order: SessionOrder) -> bool:
         return self.requests.in_flight(order.client_order_id)
 
     # Saying
@@ -302,7 +302,7 @@ class Session:
             self.requests.connection.abort("the venue ends the user stream")
         return balances + (self.account.report(report, "stream", recv_ns) if report is not None else [])
 
-    def on_success(self, asked: Asked, result: bytes, recv_ns: int) -> list[bytearray]:
+    def on_success(self, asked: PendingRequest, result: bytes, recv_ns: int) -> list[bytearray]:
         if not asked.client_order_id:
             self.subscribed.set()
             return []
@@ -313,7 +313,7 @@ class Session:
         report = venue.report_of_order(venue.decode_order(result), instrument, asked.client_order_id)
         return self.account.report(report, "reply", recv_ns)
 
-    def on_error(self, asked: Asked, status: int, error: venue.Error, recv_ns: int) -> list[bytearray]:
+    def on_error(self, asked: PendingRequest, status: int, error: venue.Error, recv_ns: int) -> list[bytearray]:
         self.count["last_error"] = f"{asked.method}: {error.code} {error.msg}"[:200]
         if status in (418, 429):
             wait_ms = venue.decode_retry(error.data).retryAfter - self.venue_time.now_ms() if bytes(error.data) else 1000
@@ -332,14 +332,14 @@ class Session:
         self.unresolved.set()
         return self.unknown(order, f"{error.code} {error.msg}") if asked.method == "order.place" else []
 
-    def unknown(self, order: Order, reason: str) -> list[bytearray]:
+    def unknown(self, order: SessionOrder, reason: str) -> list[bytearray]:
         said = self.account.tell(order, Status.Unknown, reason, now_ns())
         self.count["unknowns"] += len(said)
         if said:
             self.unresolved.set()
         return said
 
-    def unanswered(self, given_up: list[Asked], reason: str) -> None:
+    def unanswered(self, given_up: list[PendingRequest], reason: str) -> None:
         for asked in given_up:
             order = self.account.order(asked.client_order_id)
             if order is not None and asked.method == "order.place":

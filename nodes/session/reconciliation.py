@@ -6,7 +6,7 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Status
 from tickmesh.nodes.net.rest import RestError
-from tickmesh.nodes.session.account import Account, Order
+from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
 from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
 from tickmesh.nodes.venues.private import balance_event
@@ -26,9 +26,9 @@ class Reconciler:
         venue: BinanceAccount,
         instruments: Mapping[str, Instrument],
         say: Callable[[list[bytearray]], None],
-        in_flight: Callable[[Order], bool],
+        in_flight: Callable[[SessionOrder], bool],
         patience_ns: int,
-        age_ns: Callable[[Order], int],
+        age_ns: Callable[[SessionOrder], int],
         count: dict,
     ):
         self.account = account
@@ -59,7 +59,7 @@ class Reconciler:
                 await self.settle(order)
         self.count["reconciles"] += 1
 
-    async def settle(self, order: Order) -> None:
+    async def settle(self, order: SessionOrder) -> None:
         """Asks for one order. Absence is believed only when nothing can still be on its way.
 
         One of a symbol that the venue does not know (any more) stays as it is, and holds up no other.
@@ -70,7 +70,7 @@ class Reconciler:
             if error.code != NO_SUCH_SYMBOL:  # no proof that the order is gone: a symbol may be listed again
                 raise
 
-    async def _settle(self, order: Order) -> None:
+    async def _settle(self, order: SessionOrder) -> None:
         instrument = self.instruments.get(order.subject)
         if instrument is None:
             return
@@ -85,7 +85,7 @@ class Reconciler:
             fills = await self.venue.trades_of(instrument, order.order_id)
             self.say(self.account.fills(order, fills, "reconcile", now_ns()))
 
-    def absent(self, order: Order, age_ns: int) -> None:
+    def absent(self, order: SessionOrder, age_ns: int) -> None:
         """The venue said that it has no such order, when `age_ns` had passed since it was sent."""
         if age_ns < self.patience_ns or self.in_flight(order):
             self.say(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns()))

@@ -9,7 +9,7 @@ from tickmesh.nodes.venues import binance_orders as venue
 
 
 @dataclass
-class Asked:
+class PendingRequest:
     """A request whose answer has not come. `client_order_id`: the order it is about; empty for the user stream."""
 
     number: str
@@ -31,41 +31,41 @@ class OrderRequests:
         self._timeout_s = timeout_s
         self._venue_time = venue_time
         self._numbers = 0
-        self._asked: dict[str, Asked] = {}
+        self._asked: dict[str, PendingRequest] = {}
         self.connection: Connection | None = None
 
-    def prepare(self, method: str, params: dict, client_order_id: str) -> Asked:
+    def prepare(self, method: str, params: dict, client_order_id: str) -> PendingRequest:
         """Signed and ready to be sent."""
         self._numbers += 1
         signed = venue.signed_params(params, self._api_key, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
         number = str(self._numbers)
         message = venue.request(number, method, signed)
-        return Asked(number, method, client_order_id, message, time.monotonic() + self._timeout_s)
+        return PendingRequest(number, method, client_order_id, message, time.monotonic() + self._timeout_s)
 
-    def send(self, asked: Asked) -> None:
+    def send(self, asked: PendingRequest) -> None:
         """Raises Disconnected when there is no connection: then certainly nothing was sent."""
         if self.connection is None:
             raise Disconnected("there is no connection")
         self.connection.send(asked.message)
         self._asked[asked.number] = asked
 
-    def answered(self, number: str | int | None) -> Asked | None:
+    def answered(self, number: str | int | None) -> PendingRequest | None:
         """The request that this answer belongs to; None for an answer to nothing (any more)."""
         return self._asked.pop(str(number), None)
 
     def in_flight(self, client_order_id: str) -> bool:
         return any(asked.client_order_id == client_order_id for asked in self._asked.values())
 
-    def overdue(self) -> list[Asked]:
+    def overdue(self) -> list[PendingRequest]:
         """Requests given up now."""
         now = time.monotonic()
         return self._give_up([asked for asked in self._asked.values() if asked.deadline <= now])
 
-    def lost(self) -> list[Asked]:
+    def lost(self) -> list[PendingRequest]:
         """All that is open, given up because the connection is over."""
         return self._give_up(list(self._asked.values()))
 
-    def _give_up(self, them: list[Asked]) -> list[Asked]:
+    def _give_up(self, them: list[PendingRequest]) -> list[PendingRequest]:
         for asked in them:
             del self._asked[asked.number]
         return them

@@ -11,7 +11,7 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.venues import binance_streams
@@ -21,10 +21,10 @@ from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import mantissa
 from tickmesh.nodes.venues.parsing.dialect import (
     UNREADABLE,
-    Asked,
     Control,
     FrameError,
     OddRows,
+    Question,
     Request,
     Routes,
     Unknown,
@@ -73,7 +73,7 @@ class Other(msgspec.Struct):
         return self.e == "serverShutdown" or self.stream == "!serverShutdown"
 
 
-class Snapshot(msgspec.Struct):
+class _Snapshot(msgspec.Struct):
     """`GET /api/v3/depth`."""
 
     lastUpdateId: int  # noqa: N815 (the venue's name)
@@ -82,7 +82,7 @@ class Snapshot(msgspec.Struct):
 
 
 _other = msgspec.json.Decoder(Other).decode
-_snapshot = msgspec.json.Decoder(Snapshot).decode
+_snapshot = msgspec.json.Decoder(_Snapshot).decode
 
 _START = b'{"stream":"'
 
@@ -107,7 +107,7 @@ CHANNELS = (
 )
 
 
-def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
     """Combined streams, so that every message names its own; with times in µs where they are asked for."""
     return "/stream?timeUnit=MICROSECOND" if settings.microseconds else "/stream"
 
@@ -117,7 +117,7 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
     return binance_streams.routes(instruments, CHANNELS)
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
     """SUBSCRIBE messages for all streams.
 
     The answer is `{"result":null,"id":n}` also when a stream does not exist.
@@ -130,12 +130,12 @@ def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = T
         yield msgspec.json.encode(request).decode()
 
 
-def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
     """Nothing: a fresh snapshot comes by REST."""
     return iter(())
 
 
-def book(instrument: Instrument, settings: Feed) -> BookSync:
+def book(instrument: Instrument, settings: FeedSettings) -> BookSync:
     """The rule by which an instrument's depth changes become a book."""
     return BookSync()
 
@@ -250,7 +250,7 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
     return writer.page(rows, read, events)
 
 
-class Filter(msgspec.Struct, rename={"kind": "filterType"}):
+class _Filter(msgspec.Struct, rename={"kind": "filterType"}):
     kind: str
     tickSize: str = "0"  # noqa: N815
     stepSize: str = "0"  # noqa: N815
@@ -258,33 +258,33 @@ class Filter(msgspec.Struct, rename={"kind": "filterType"}):
     minNotional: str = "0"  # noqa: N815
 
 
-class Symbol(msgspec.Struct):
+class _Symbol(msgspec.Struct):
     symbol: str
     status: str = ""
-    filters: list[Filter] = []
+    filters: list[_Filter] = []
 
 
 class ExchangeInfo(msgspec.Struct):
     symbols: list[msgspec.Raw]
 
 
-class Named(msgspec.Struct):
+class _Named(msgspec.Struct):
     symbol: str
 
 
 _exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
-_named = msgspec.json.Decoder(Named).decode
-_symbol = msgspec.json.Decoder(Symbol).decode
+_named = msgspec.json.Decoder(_Named).decode
+_symbol = msgspec.json.Decoder(_Symbol).decode
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
     """One question for a hundred symbols. It is refused if one of them is unknown."""
     for many in batched(instruments, SYMBOLS_PER_QUESTION):
         names = [instrument.symbol for instrument in many]
         query: dict[str, object] = {"symbols": msgspec.json.encode(names).decode()}
         if len(names) == 1:
             query = {"symbol": names[0]}
-        yield Asked(Request("/api/v3/exchangeInfo", query, 20), many)
+        yield Question(Request("/api/v3/exchangeInfo", query, 20), many)
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
@@ -299,7 +299,7 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
             raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
         symbol = _symbol(row)
         rules = {rule.kind: rule for rule in symbol.filters}
-        nothing = Filter(kind="")
+        nothing = _Filter(kind="")
         price, lot = rules.get("PRICE_FILTER", nothing), rules.get("LOT_SIZE", nothing)
         notional = rules.get("NOTIONAL") or rules.get("MIN_NOTIONAL", nothing)
         record = np.zeros(1, DTYPES[Kind.instrument])
@@ -328,11 +328,11 @@ def standing(body: bytes, instrument: Instrument) -> str:
     return "" if status in ("", "TRADING") else status
 
 
-class Time(msgspec.Struct):
+class _Time(msgspec.Struct):
     serverTime: int  # noqa: N815
 
 
-_time = msgspec.json.Decoder(Time).decode
+_time = msgspec.json.Decoder(_Time).decode
 
 
 def clock() -> Request:

@@ -210,7 +210,7 @@ class Error(msgspec.Struct):
     data: msgspec.Raw = msgspec.Raw()
 
 
-class Message(msgspec.Struct):
+class _Message(msgspec.Struct):
     """Anything on a WS-API connection: the answer to a request (`id`), or a user event (`event`)."""
 
     id: str | int | None = None
@@ -232,7 +232,7 @@ class ReplyFill(msgspec.Struct):
     tradeId: int  # noqa: N815
 
 
-class Order(msgspec.Struct):
+class _OrderAnswer(msgspec.Struct):
     """The answer to placing, cancelling and asking. On a cancel `origClientOrderId` is the order's id."""
 
     orderId: int  # noqa: N815
@@ -269,12 +269,12 @@ class AccountInfo(msgspec.Struct):
     updateTime: int = 0  # noqa: N815
 
 
-decode_message = msgspec.json.Decoder(Message).decode
+decode_message = msgspec.json.Decoder(_Message).decode
 decode_event_type = msgspec.json.Decoder(EventType).decode
 decode_execution = msgspec.json.Decoder(ExecutionReport).decode
 decode_position = msgspec.json.Decoder(AccountPosition).decode
-decode_order = msgspec.json.Decoder(Order).decode
-decode_orders = msgspec.json.Decoder(list[Order]).decode
+decode_order = msgspec.json.Decoder(_OrderAnswer).decode
+decode_orders = msgspec.json.Decoder(list[_OrderAnswer]).decode
 decode_trades = msgspec.json.Decoder(list[MyTrade]).decode
 decode_account = msgspec.json.Decoder(AccountInfo).decode
 decode_retry = msgspec.json.Decoder(Retry).decode
@@ -314,7 +314,7 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
     return report
 
 
-def report_of_order(order: Order, instrument: Instrument, client_order_id: str = "") -> Report:
+def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id: str = "") -> Report:
     """The answer to order.place, order.cancel or an order query.
 
     `client_order_id`: the order's, where the caller knows it (after a cancel some answers carry the cancel's id).

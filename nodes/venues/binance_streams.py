@@ -22,7 +22,7 @@ MILLISECONDS_BELOW = 100_000_000_000_000
 VOIDS_KEPT = 1024
 
 
-class Trade(msgspec.Struct, gc=False):
+class _Trade(msgspec.Struct, gc=False):
     """`<symbol>@trade`: one message per fill. `m`: the buyer is the maker, so the taker sold. `X`: USD-M only."""
 
     E: int
@@ -74,7 +74,7 @@ class DepthUpdate(msgspec.Struct, gc=False):
 
 
 class TradeFrame(msgspec.Struct, gc=False):
-    data: Trade
+    data: _Trade
 
 
 class AggregateTradeFrame(msgspec.Struct, gc=False):
@@ -110,7 +110,7 @@ SPOT_QUOTE = b'"u":' + NUMBER + PRICES
 USDM_QUOTE = b'"e":"bookTicker","u":' + NUMBER + PRICES + b',"T":' + NUMBER + b',"E":' + NUMBER
 
 
-class Stream:
+class StreamReader:
     """One stream of one instrument: what reading its frames takes.
 
     `usual`: matches a whole frame in the venue's own spelling. `voids`: ids that stand for no trade, each with the first of the
@@ -137,7 +137,7 @@ class Stream:
             raise DecimalError(f"symbol {symbol!r} on the stream of {self.symbol}")
 
 
-Routes = dict[str, tuple[Callable[[bytes, int, Stream], bytearray | None], Stream]]
+Routes = dict[str, tuple[Callable[[bytes, int, StreamReader], bytearray | None], StreamReader]]
 
 
 def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, Callable, bytes]]) -> Routes:
@@ -146,11 +146,11 @@ def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, Call
     for instrument in instruments:
         for channel, function, form in channels:
             name = f"{instrument.symbol.lower()}@{channel}"
-            known[name] = (function, Stream(name, instrument, form))
+            known[name] = (function, StreamReader(name, instrument, form))
     return known
 
 
-def spot_trade(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
+def spot_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     usual = stream.usual(frame)
     if usual is None:
         return _other_trade(frame, recv_ns, stream)[0]
@@ -158,7 +158,7 @@ def spot_trade(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
     return _trade_event(stream, int(trade_id), price, quantity, int(event_time), int(time), maker_bought == b"true", recv_ns)
 
 
-def usdm_trade(frame: bytes, recv_ns: int, stream: Stream) -> bytearray | None:
+def usdm_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray | None:
     """None for an id that stands for no trade (X is not MARKET and all is 0); the next trade's event covers it."""
     usual = stream.usual(frame)
     if usual is None:
@@ -168,7 +168,7 @@ def usdm_trade(frame: bytes, recv_ns: int, stream: Stream) -> bytearray | None:
     return _trade_event(stream, int(trade_id), price, quantity, int(event_time), int(time), maker_bought == b"true", recv_ns)
 
 
-def _other_trade(frame: bytes, recv_ns: int, stream: Stream) -> list[bytearray]:
+def _other_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> list[bytearray]:
     data = _trade(frame).data
     stream.same(data.s)
     if data.X != "MARKET" and not stream.out.quantity(data.q):
@@ -178,7 +178,7 @@ def _other_trade(frame: bytes, recv_ns: int, stream: Stream) -> list[bytearray]:
 
 
 def _trade_event(
-    stream: Stream, trade_id: int, price: bytes | str, quantity: bytes | str, event_time: int, time: int, sold: bool,
+    stream: StreamReader, trade_id: int, price: bytes | str, quantity: bytes | str, event_time: int, time: int, sold: bool,
     recv_ns: int,
 ) -> bytearray:  # fmt: skip
     out = stream.out
@@ -193,7 +193,7 @@ def _trade_event(
     )
 
 
-def aggregate_trade(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
+def aggregate_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     """One record for the fills f…l: its id is the last one's, the event covers all."""
     data = _aggregate_trade(frame).data
     stream.same(data.s)
@@ -205,7 +205,7 @@ def aggregate_trade(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
     return out.trade(data.f, data.l, event_ns, recv_ns, data.l, price, quantity, to_ns(data.T), event_ns, -1 if data.m else 1)
 
 
-def spot_quote(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
+def spot_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     usual = stream.usual(frame)
     if usual is None:
         return _other_quote(frame, recv_ns, stream)
@@ -215,7 +215,7 @@ def spot_quote(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
     return out.quote(last_id, last_id, 0, recv_ns, last_id, price(bid), quantity(bid_size), price(ask), quantity(ask_size), 0)
 
 
-def usdm_quote(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
+def usdm_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     usual = stream.usual(frame)
     if usual is None:
         return _other_quote(frame, recv_ns, stream)
@@ -228,7 +228,7 @@ def usdm_quote(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
     )  # fmt: skip
 
 
-def _other_quote(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
+def _other_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     data = _book_ticker(frame).data
     stream.same(data.s)
     out = stream.out
@@ -238,12 +238,12 @@ def _other_quote(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
     )  # fmt: skip
 
 
-def spot_depth(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
+def spot_depth(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     data = _depth(frame).data
     return _depth_event(data, data.U, recv_ns, stream)
 
 
-def usdm_depth(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
+def usdm_depth(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     """U is not the last u + 1 there, since ids are counted over all symbols: the event's ids begin after `pu`."""
     data = _depth(frame).data
     if data.pu is None or not data.pu < data.U:
@@ -251,7 +251,7 @@ def usdm_depth(frame: bytes, recv_ns: int, stream: Stream) -> bytearray:
     return _depth_event(data, max(data.pu + 1, 0), recv_ns, stream)
 
 
-def _depth_event(data: DepthUpdate, first_id: int, recv_ns: int, stream: Stream) -> bytearray:
+def _depth_event(data: DepthUpdate, first_id: int, recv_ns: int, stream: StreamReader) -> bytearray:
     stream.same(data.s)
     if not 0 <= data.U <= data.u:
         raise DecimalError(f"a depth change of ids U={data.U} to u={data.u}; U ≤ u is needed")

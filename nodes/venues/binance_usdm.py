@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag
 from tickmesh.nodes.venues import binance, binance_streams
 from tickmesh.nodes.venues.binance_streams import to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.parsing import writer
-from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, Asked, FrameError, Request, Routes, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Routes, Unknown, Unwell
 from tickmesh.nodes.venues.parsing.writer import Writer
 
 VENUE = "binance_usdm"
@@ -45,7 +45,7 @@ CHANNELS = (
 DEPTH_WEIGHTS = ((50, 2.0), (100, 5.0), (500, 10.0), (1000, 20.0))  # limits that the venue takes
 
 
-class Filter(msgspec.Struct, rename={"kind": "filterType"}):
+class _Filter(msgspec.Struct, rename={"kind": "filterType"}):
     kind: str
     tickSize: str = "0"  # noqa: N815
     stepSize: str = "0"  # noqa: N815
@@ -53,13 +53,13 @@ class Filter(msgspec.Struct, rename={"kind": "filterType"}):
     notional: str = "0"
 
 
-class Symbol(msgspec.Struct):
+class _Symbol(msgspec.Struct):
     symbol: str
     status: str = ""
-    filters: list[Filter] = []
+    filters: list[_Filter] = []
 
 
-class Snapshot(msgspec.Struct):
+class _Snapshot(msgspec.Struct):
     """`GET /fapi/v1/depth`: as on spot, with times."""
 
     lastUpdateId: int  # noqa: N815
@@ -68,7 +68,7 @@ class Snapshot(msgspec.Struct):
     E: int = 0
 
 
-class Row(msgspec.Struct):
+class _HistoryRow(msgspec.Struct):
     """One of `GET /fapi/v1/historicalTrades`."""
 
     id: int
@@ -78,26 +78,26 @@ class Row(msgspec.Struct):
     isBuyerMaker: bool  # noqa: N815
 
 
-class Time(msgspec.Struct):
+class _Time(msgspec.Struct):
     serverTime: int  # noqa: N815
 
 
-_symbol = msgspec.json.Decoder(Symbol).decode
-_snapshot = msgspec.json.Decoder(Snapshot).decode
+_symbol = msgspec.json.Decoder(_Symbol).decode
+_snapshot = msgspec.json.Decoder(_Snapshot).decode
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_row = msgspec.json.Decoder(Row).decode
-_time = msgspec.json.Decoder(Time).decode
+_row = msgspec.json.Decoder(_HistoryRow).decode
+_time = msgspec.json.Decoder(_Time).decode
 
 decode = binance.decode
 control = binance.control
 book_of = binance.book_of
 
 
-def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
     return "/stream"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
     """SUBSCRIBE messages; the answer says nothing about whether a stream exists."""
     named = [instrument.symbol for instrument in instruments if instrument.symbol == instrument.symbol.upper()]
     channels = [channel for channel in SUBSCRIBED if books or not channel.startswith("depth")]
@@ -107,11 +107,11 @@ def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = T
         yield msgspec.json.encode(request).decode()
 
 
-def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
     return iter(())
 
 
-def book(instrument: Instrument, settings: Feed) -> BookSync:
+def book(instrument: Instrument, settings: FeedSettings) -> BookSync:
     return BookSync()
 
 
@@ -120,9 +120,9 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
     return binance_streams.routes(instruments, CHANNELS)
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
     """Of all symbols at once: the venue does not tell of one."""
-    yield Asked(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
+    yield Question(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
@@ -135,10 +135,10 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
             raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
         symbol = _symbol(known[instrument.symbol])
         rules = {rule.kind: rule for rule in symbol.filters}
-        price, lot = rules.get("PRICE_FILTER", Filter("")), rules.get("LOT_SIZE", Filter(""))
+        price, lot = rules.get("PRICE_FILTER", _Filter("")), rules.get("LOT_SIZE", _Filter(""))
         return writer.definition(
             instrument, recv_ns, tick_size=price.tickSize, lot_size=lot.stepSize, min_quantity=lot.minQty,
-            min_notional=rules.get("MIN_NOTIONAL", Filter("")).notional,
+            min_notional=rules.get("MIN_NOTIONAL", _Filter("")).notional,
         )  # fmt: skip
     except (Unknown, Unwell):
         raise

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.books.streamed import StreamedBook
@@ -20,10 +20,10 @@ from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.dialect import (
     UNREADABLE,
-    Asked,
     Control,
     FrameError,
     OddRows,
+    Question,
     Request,
     Routes,
     Unknown,
@@ -77,7 +77,7 @@ class Ticker(msgspec.Struct, gc=False):
     best_ask_size: str = "0"
 
 
-class Snapshot(msgspec.Struct):
+class _Snapshot(msgspec.Struct):
     product_id: str
     bids: msgspec.Raw
     asks: msgspec.Raw
@@ -92,7 +92,7 @@ class Update(msgspec.Struct, gc=False):
     time: str = ""
 
 
-class Message(msgspec.Struct):
+class _Message(msgspec.Struct):
     """What else comes."""
 
     type: str
@@ -112,15 +112,15 @@ class Product(msgspec.Struct):
     trading_disabled: bool = False
 
 
-class Named(msgspec.Struct):
+class _Named(msgspec.Struct):
     id: str
 
 
-class Time(msgspec.Struct):
+class _Time(msgspec.Struct):
     iso: str
 
 
-class Row(msgspec.Struct):
+class _Row(msgspec.Struct):
     trade_id: int
     side: str
     size: str
@@ -132,27 +132,27 @@ class Row(msgspec.Struct):
 _BOOK_OF = re.compile(rb'"type": ?"(?:snapshot|l2update)".*?"product_id": ?"([^"]+)"', re.DOTALL)
 _match = msgspec.json.Decoder(Match).decode
 _ticker = msgspec.json.Decoder(Ticker).decode
-_book = msgspec.json.Decoder(Snapshot).decode
+_book = msgspec.json.Decoder(_Snapshot).decode
 _update = msgspec.json.Decoder(Update).decode
-_message = msgspec.json.Decoder(Message).decode
+_message = msgspec.json.Decoder(_Message).decode
 _product = msgspec.json.Decoder(Product).decode
-_named = msgspec.json.Decoder(Named).decode
-_time = msgspec.json.Decoder(Time).decode
+_named = msgspec.json.Decoder(_Named).decode
+_time = msgspec.json.Decoder(_Time).decode
 _rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_row = msgspec.json.Decoder(Row).decode
+_row = msgspec.json.Decoder(_Row).decode
 
 
-def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
     return "/"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
     """One message a product: one that names a product which the venue does not know is refused whole. The first within 5 s."""
     for instrument in instruments:
         yield _request("subscribe", [instrument.symbol], CHANNELS if books else [c for c in CHANNELS if c != "level2_batch"])
 
 
-def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
     """The book's channel again: it begins with a snapshot."""
     yield _request("unsubscribe", [instrument.symbol], ("level2_batch",))
     yield _request("subscribe", [instrument.symbol], ("level2_batch",))
@@ -162,7 +162,7 @@ def _request(kind: str, symbols: list[str], channels: Iterable[str]) -> str:
     return msgspec.json.encode({"type": kind, "product_ids": symbols, "channels": list(channels)}).decode()
 
 
-def book(instrument: Instrument, settings: Feed) -> StreamedBook:
+def book(instrument: Instrument, settings: FeedSettings) -> StreamedBook:
     return StreamedBook(instrument)
 
 
@@ -263,10 +263,10 @@ _EVENTS = {
 }
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
     """Of one product, or of all at once."""
     path = f"/products/{quote(instruments[0].symbol, safe='')}" if len(instruments) == 1 else "/products"
-    yield Asked(Request(path), tuple(instruments))
+    yield Question(Request(path), tuple(instruments))
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:

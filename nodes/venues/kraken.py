@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import msgspec
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
@@ -22,10 +22,10 @@ from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, plain
 from tickmesh.nodes.venues.parsing.dialect import (
     UNREADABLE,
-    Asked,
     Control,
     FrameError,
     OddRows,
+    Question,
     Request,
     Routes,
     Unknown,
@@ -59,20 +59,20 @@ REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}  # REST's older names of assets
 NAMES_TODAY = {old: new for new, old in REST_NAMES.items()}
 
 
-class Level(msgspec.Struct, gc=False):
+class _Level(msgspec.Struct, gc=False):
     price: msgspec.Raw
     qty: msgspec.Raw
 
 
-class Book(msgspec.Struct):
+class _Book(msgspec.Struct):
     symbol: str
-    bids: list[Level]
-    asks: list[Level]
+    bids: list[_Level]
+    asks: list[_Level]
     checksum: int
     timestamp: str = ""
 
 
-class Trade(msgspec.Struct, gc=False):
+class _Trade(msgspec.Struct, gc=False):
     """`side` is the taker's."""
 
     symbol: str
@@ -83,7 +83,7 @@ class Trade(msgspec.Struct, gc=False):
     timestamp: str
 
 
-class Ticker(msgspec.Struct, gc=False):
+class _Ticker(msgspec.Struct, gc=False):
     symbol: str
     bid: msgspec.Raw
     bid_qty: msgspec.Raw
@@ -94,7 +94,7 @@ class Ticker(msgspec.Struct, gc=False):
 
 class BookMessage(msgspec.Struct):
     type: str
-    data: list[Book]
+    data: list[_Book]
 
 
 class Several(msgspec.Struct):
@@ -103,7 +103,7 @@ class Several(msgspec.Struct):
     data: list[msgspec.Raw]
 
 
-class Message(msgspec.Struct):
+class _Message(msgspec.Struct):
     """What else comes: heartbeat, status, and answers, which have a method."""
 
     channel: str = ""
@@ -112,7 +112,7 @@ class Message(msgspec.Struct):
     error: str = ""
 
 
-class Pair(msgspec.Struct):
+class _Pair(msgspec.Struct):
     """One of `GET /0/public/AssetPairs`."""
 
     altname: str
@@ -129,11 +129,11 @@ class Pairs(msgspec.Struct):
     result: dict[str, msgspec.Raw] = {}
 
 
-class Named(msgspec.Struct):
+class _Named(msgspec.Struct):
     altname: str
 
 
-class Rows(msgspec.Struct):
+class _History(msgspec.Struct):
     """`GET /0/public/Trades`: for the key of the pair [price, volume, time, b or s, l or m, misc, id]…; and `last`."""
 
     error: list[str]
@@ -144,7 +144,7 @@ class Unixtime(msgspec.Struct):
     unixtime: int
 
 
-class Time(msgspec.Struct):
+class _Time(msgspec.Struct):
     result: Unixtime
 
 
@@ -152,23 +152,23 @@ class Time(msgspec.Struct):
 _BOOK_OF = re.compile(rb'"channel": ?"book".*?"symbol": ?"([^"]+)"', re.DOTALL)
 _book = msgspec.json.Decoder(BookMessage).decode
 _several = msgspec.json.Decoder(Several).decode
-_trade = msgspec.json.Decoder(Trade).decode
-_ticker = msgspec.json.Decoder(Ticker).decode
-_message = msgspec.json.Decoder(Message).decode
+_trade = msgspec.json.Decoder(_Trade).decode
+_ticker = msgspec.json.Decoder(_Ticker).decode
+_message = msgspec.json.Decoder(_Message).decode
 _pairs = msgspec.json.Decoder(Pairs).decode
-_pair_of = msgspec.json.Decoder(Pair).decode
-_named = msgspec.json.Decoder(Named).decode
-_rows = msgspec.json.Decoder(Rows).decode
+_pair_of = msgspec.json.Decoder(_Pair).decode
+_named = msgspec.json.Decoder(_Named).decode
+_rows = msgspec.json.Decoder(_History).decode
 _pair_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _row = msgspec.json.Decoder(tuple[str, str, msgspec.Raw, str, str, str, int]).decode
-_time = msgspec.json.Decoder(Time).decode
+_time = msgspec.json.Decoder(_Time).decode
 
 
-def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
     return "/v2"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
     """One message a channel, answered once for each symbol. The last 50 trades come first: they close a short hole."""
     symbols = [instrument.symbol for instrument in instruments]
     yield _request("subscribe", {"channel": "trade", "symbol": symbols, "snapshot": True})
@@ -177,7 +177,7 @@ def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = T
         yield _request("subscribe", {"channel": "book", "symbol": symbols, "depth": depth(settings), "snapshot": True})
 
 
-def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
     """The book again: it begins with a snapshot."""
     channel = {"channel": "book", "symbol": [instrument.symbol], "depth": depth(settings)}
     yield _request("unsubscribe", channel)
@@ -188,7 +188,7 @@ def _request(method: str, parameters: dict[str, object]) -> str:
     return msgspec.json.encode({"method": method, "params": parameters}).decode()
 
 
-def depth(settings: Feed) -> int:
+def depth(settings: FeedSettings) -> int:
     """The least that the venue offers and that is not below `depth_limit`."""
     return next((offered for offered in DEPTHS if offered >= settings.depth_limit), DEPTHS[-1])
 
@@ -199,7 +199,7 @@ def digest(levels: Levels) -> int:
     return zlib.crc32("".join(f"{price}{lots}" for price, lots in best).encode())
 
 
-def book(instrument: Instrument, settings: Feed) -> CheckedBook:
+def book(instrument: Instrument, settings: FeedSettings) -> CheckedBook:
     return CheckedBook(instrument, digest, depth(settings))
 
 
@@ -309,11 +309,11 @@ def rest_name(symbol: str) -> str:
     return "".join(REST_NAMES.get(asset, asset) for asset in symbol.split("/"))
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
     """One question for a hundred pairs. It is refused if one of them is unknown."""
     for many in batched(instruments, PAIRS_PER_QUESTION):
         pairs = ",".join(rest_name(instrument.symbol) for instrument in many)
-        yield Asked(Request("/0/public/AssetPairs", {"pair": pairs}), many)
+        yield Question(Request("/0/public/AssetPairs", {"pair": pairs}), many)
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
@@ -343,7 +343,7 @@ def definition_event(body: bytes, recv_ns: int, instrument: Instrument) -> bytea
         raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
 
 
-def _pair(body: bytes, instrument: Instrument) -> Pair:
+def _pair(body: bytes, instrument: Instrument) -> _Pair:
     name = rest_name(instrument.symbol)
     try:
         known, errors = _known_pairs(body)

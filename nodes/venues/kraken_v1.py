@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues import kraken
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
@@ -38,7 +38,7 @@ BOOK = "checksum"
 SIDES = {"b": 1, "s": -1}
 
 
-class Book(msgspec.Struct):
+class _Book(msgspec.Struct):
     """`as` and `bs` make a snapshot; `a` or `b` or, in two maps of one message, both make an update, with `c` in the last."""
 
     asks: list[list[str]] | None = msgspec.field(default=None, name="as")
@@ -48,14 +48,14 @@ class Book(msgspec.Struct):
     c: str = ""
 
 
-class Ticker(msgspec.Struct):
+class _Ticker(msgspec.Struct):
     """Best ask and bid as [price, whole lots, lots], among much else."""
 
     a: tuple[str, int, str]
     b: tuple[str, int, str]
 
 
-class Message(msgspec.Struct):
+class _Message(msgspec.Struct):
     """heartbeat, systemStatus, subscriptionStatus."""
 
     event: str
@@ -67,25 +67,25 @@ class Message(msgspec.Struct):
 _BOOK_OF = re.compile(rb'"book-[0-9]+", ?"([^"]+)"')
 _array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _name = msgspec.json.Decoder(str).decode
-_book = msgspec.json.Decoder(Book).decode
+_book = msgspec.json.Decoder(_Book).decode
 _trades = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _trade = msgspec.json.Decoder(tuple[str, str, str, str, str, str]).decode
-_ticker = msgspec.json.Decoder(Ticker).decode
+_ticker = msgspec.json.Decoder(_Ticker).decode
 _spread = msgspec.json.Decoder(tuple[str, str, str, str, str]).decode
-_message = msgspec.json.Decoder(Message).decode
+_message = msgspec.json.Decoder(_Message).decode
 
 
-def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
     return "/"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
     pairs = [instrument.symbol for instrument in instruments]
     for subscription in ({"name": "trade"}, {"name": "spread"}, {"name": "book", "depth": kraken.depth(settings)})[: 2 + books]:
         yield _request("subscribe", pairs, subscription)
 
 
-def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
     """The book again: it begins with a snapshot."""
     subscription = {"name": "book", "depth": kraken.depth(settings)}
     yield _request("unsubscribe", [instrument.symbol], subscription)
@@ -96,7 +96,7 @@ def _request(event: str, pairs: list[str], subscription: Mapping[str, object]) -
     return msgspec.json.encode({"event": event, "pair": pairs, "subscription": subscription}).decode()
 
 
-def book(instrument: Instrument, settings: Feed) -> CheckedBook:
+def book(instrument: Instrument, settings: FeedSettings) -> CheckedBook:
     return CheckedBook(instrument, kraken.digest, kraken.depth(settings))
 
 
@@ -182,7 +182,7 @@ def _quote(out: Writer, recv_ns: int, bid: str, bid_volume: str, ask: str, ask_v
     return out.quote(number, number, at, recv_ns, number, *prices, at)
 
 
-def _depth_event(parts: list[Book], recv_ns: int, out: Writer) -> list[bytearray]:
+def _depth_event(parts: list[_Book], recv_ns: int, out: Writer) -> list[bytearray]:
     whole = parts[0].asks is not None and parts[0].bids is not None
     bids = [level for part in parts for level in (part.bids or part.b)]
     asks = [level for part in parts for level in (part.asks or part.a)]

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import msgspec
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues.books.chained import ChainedBook
@@ -22,10 +22,10 @@ from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer, text
 from tickmesh.nodes.venues.parsing.dialect import (
     UNREADABLE,
-    Asked,
     Control,
     FrameError,
     OddRows,
+    Question,
     Request,
     Routes,
     Unknown,
@@ -64,7 +64,7 @@ class Argument(msgspec.Struct, frozen=True, gc=False):
     instId: str = ""  # noqa: N815 (the venue's name)
 
 
-class Message(msgspec.Struct, gc=False):
+class _Message(msgspec.Struct, gc=False):
     """Every JSON message: pushed data, or an answer with `event`."""
 
     arg: Argument = Argument()
@@ -86,7 +86,7 @@ class Trade(msgspec.Struct, gc=False):
     count: str = "1"
 
 
-class Book(msgspec.Struct):
+class OkxBook(msgspec.Struct):
     """One of `books` or `bbo-tbt`, or the REST book. Levels are [price, size, "0", orders]; size 0 removes."""
 
     asks: list[tuple[str, str, str, str]]
@@ -97,7 +97,7 @@ class Book(msgspec.Struct):
     seqId: int | None = None  # noqa: N815
 
 
-class Ticker(msgspec.Struct, gc=False):
+class _Ticker(msgspec.Struct, gc=False):
     """One of `tickers`: best bid and ask among much else; an empty text where a side is empty."""
 
     bidPx: str  # noqa: N815
@@ -125,7 +125,7 @@ class Definitions(msgspec.Struct):
     msg: str = ""
 
 
-class Named(msgspec.Struct):
+class _Named(msgspec.Struct):
     instId: str  # noqa: N815
 
 
@@ -142,7 +142,7 @@ class History(msgspec.Struct):
 
 
 class Books(msgspec.Struct):
-    data: list[Book]
+    data: list[OkxBook]
 
 
 class Stamp(msgspec.Struct):
@@ -155,13 +155,13 @@ class Stamps(msgspec.Struct):
 
 # For refusals: a book's message, and its instrument.
 _BOOK_OF = re.compile(rb'"channel": ?"books", ?"instId": ?"([^"]+)"')
-_message = msgspec.json.Decoder(Message).decode
+_message = msgspec.json.Decoder(_Message).decode
 _several = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_books = msgspec.json.Decoder(list[Book]).decode
-_one_book = msgspec.json.Decoder(Book).decode
-_ticker = msgspec.json.Decoder(Ticker).decode
+_books = msgspec.json.Decoder(list[OkxBook]).decode
+_one_book = msgspec.json.Decoder(OkxBook).decode
+_ticker = msgspec.json.Decoder(_Ticker).decode
 _definitions = msgspec.json.Decoder(Definitions).decode
-_named = msgspec.json.Decoder(Named).decode
+_named = msgspec.json.Decoder(_Named).decode
 _of_definition = msgspec.json.Decoder(Definition).decode
 _history = msgspec.json.Decoder(History).decode
 _row = msgspec.json.Decoder(Trade).decode
@@ -169,11 +169,11 @@ _rest_books = msgspec.json.Decoder(Books).decode
 _stamps = msgspec.json.Decoder(Stamps).decode
 
 
-def path(instruments: Iterable[Instrument], settings: Feed) -> str:
+def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
     return "/ws/v5/public"
 
 
-def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = True) -> Iterator[str]:
+def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
     """One message an instrument, so that one that the venue refuses costs no other; more where it would be too many."""
     many = list(instruments)
     for some in batched(many, -(-len(many) // SUBSCRIBES_MAX)) if many else ():
@@ -181,7 +181,7 @@ def subscribe(instruments: Iterable[Instrument], settings: Feed, books: bool = T
         yield _request("subscribe", [_argument(channel, instrument) for instrument in some for channel in channels])
 
 
-def resubscribe(instrument: Instrument, settings: Feed) -> Iterator[str]:
+def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
     """The book's channel again: it begins with a snapshot."""
     yield _request("unsubscribe", [_argument("books", instrument)])
     yield _request("subscribe", [_argument("books", instrument)])
@@ -206,7 +206,7 @@ def digest(levels: Levels, instrument: Instrument) -> int:
     return zlib.crc32(":".join(texts).encode())
 
 
-def book(instrument: Instrument, settings: Feed) -> ChainedBook:
+def book(instrument: Instrument, settings: FeedSettings) -> ChainedBook:
     return ChainedBook(instrument, lambda levels: digest(levels, instrument))
 
 
@@ -254,7 +254,7 @@ def control(frame: bytes) -> Control:
     )  # fmt: skip
 
 
-def _trade_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
+def _trade_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearray]:
     odd: list[str] = []
     return writer.told(
         out.runs(writer.each(_several(message.data), lambda row: _fill(_row(row), out, streamed=True), odd), recv_ns), odd
@@ -268,7 +268,7 @@ def _fill(trade: Trade, out: Writer, streamed: bool) -> tuple[int, bytes, int]:
     return last_id - count + 1, out.fill(last_id, trade.px, trade.sz, at, at if streamed else 0, SIDES[trade.side]), at
 
 
-def _depth_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
+def _depth_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearray]:
     if message.action not in ("snapshot", "update"):
         raise DecimalError(f"action {message.action!r}; snapshot or update is needed")
     events, odd = [], list[str]()
@@ -285,12 +285,12 @@ def _depth_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray
     return writer.told(events, odd)
 
 
-def _records(data: Book, out: Writer, odd: list[str]) -> bytes:
+def _records(data: OkxBook, out: Writer, odd: list[str]) -> bytes:
     bids = out.levels(((level[0], level[1]) for level in data.bids), 1, odd)
     return bids + out.levels(((level[0], level[1]) for level in data.asks), -1, odd)
 
 
-def _best_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
+def _best_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearray]:
     odd: list[str] = []
 
     def read(row: msgspec.Raw) -> bytearray:
@@ -304,7 +304,7 @@ def _best_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]
     return writer.told(writer.each(_several(message.data), read, odd), odd)
 
 
-def _ticker_events(message: Message, recv_ns: int, out: Writer) -> list[bytearray]:
+def _ticker_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearray]:
     """Of captures; tickers have no ids, and come ten times as seldom as `bbo-tbt`."""
     odd: list[str] = []
 
@@ -324,7 +324,7 @@ def _ticker_events(message: Message, recv_ns: int, out: Writer) -> list[bytearra
 _EVENTS = {"trades": _trade_events, "books": _depth_events, "bbo-tbt": _best_events, "tickers": _ticker_events}
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
+def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
     """Of one instrument by its name; of several of a type (options: of a family) all that there are."""
     groups: dict[tuple[tuple[str, str], ...], list[Instrument]] = {}
     for instrument in instruments:
@@ -333,7 +333,7 @@ def definitions(instruments: Sequence[Instrument]) -> Iterator[Asked]:
         groups.setdefault(tuple({"instType": kind, **family}.items()), []).append(instrument)
     for query, many in groups.items():
         one = {"instId": many[0].symbol} if len(many) == 1 else {}
-        yield Asked(Request("/api/v5/public/instruments", {**dict(query), **one}), tuple(many))
+        yield Question(Request("/api/v5/public/instruments", {**dict(query), **one}), tuple(many))
 
 
 def _type(symbol: str) -> str:

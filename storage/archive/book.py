@@ -5,7 +5,7 @@ import numpy as np
 from tickmesh.bus.schema import DEPTH, GAP, Flag, Kind
 
 
-class Book:
+class ArchivedBook:
     """Absolute quantities by price mantissa, per side. Valid between a SNAPSHOT and the next `gap` of depth."""
 
     def __init__(self) -> None:

@@ -18,10 +18,10 @@ from tickmesh.bus.schema import DEPTH, DESCRIPTION, DTYPES, GAP, HEADER, SCHEMA_
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
 from tickmesh.bus.topics import TABLE, Lane
-from tickmesh.storage.archive.book import Book
-from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, State, of_tables
+from tickmesh.storage.archive.book import ArchivedBook
+from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, LedgerPosition, of_tables
 from tickmesh.storage.coverage.intervals import merge as union
-from tickmesh.storage.coverage.ledger import GROUP, Ledger, read_ledger, write_ledger
+from tickmesh.storage.coverage.ledger import GROUP, CoverageLedger, read_ledger, write_ledger
 from tickmesh.storage.hdf5.columns import Table, TableReader, read_table, to_bytes, windows
 from tickmesh.storage.hdf5.encoding import write_table
 from tickmesh.storage.hdf5.packing import get, put
@@ -51,9 +51,9 @@ class Content(NamedTuple):
     """What a file holds: a table for each kind, and the book before its first event (None where there is none)."""
 
     tables: dict[Kind, Table]
-    book: Book | None
+    book: ArchivedBook | None
     exponents: tuple[int, int] | None
-    ledger: Ledger | None = None
+    ledger: CoverageLedger | None = None
 
 
 def folder_of(kind: int, subject: str) -> str:
@@ -123,7 +123,7 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
         return file.id.get_file_image()
 
 
-def write_book(group: Any, book: Book) -> np.ndarray:
+def write_book(group: Any, book: ArchivedBook) -> np.ndarray:
     """An image of the book; returns its rows, dtype schema.DEPTH."""
     levels = book.levels()
     group.attrs["valid"], group.attrs["last_update_id"] = book.valid, np.int64(book.last_update_id)
@@ -153,7 +153,7 @@ def place(path: Path, data: bytes, mode: int = 0o444) -> None:
         ) from None
 
 
-class Segment:
+class ArchiveFile:
     """An archive file, open for reading; use it as a context manager. Raises ArchiveError with a sentence."""
 
     def __init__(self, path: Path):
@@ -182,7 +182,7 @@ class Segment:
             self.file.close()
             raise
 
-    def __enter__(self) -> "Segment":
+    def __enter__(self) -> "ArchiveFile":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,7 +231,7 @@ class Segment:
         """What it is: cut, day, rest or overlay (storage/archive/catalog.py)."""
         return str(self.attributes.get("part", "cut"))
 
-    def book(self, name: str = "book") -> Book | None:
+    def book(self, name: str = "book") -> ArchivedBook | None:
         """The book before the first event, or None in a file without depth. `name`: of another image, `books/13`."""
         if name not in self.file:
             return None
@@ -240,7 +240,7 @@ class Segment:
             levels = np.zeros(len(group["side"]), DEPTH)
             for column in ("price_ticks", "quantity_lots", "side"):
                 levels[column] = get(group, column, len(levels), DEPTH[column])
-            book = Book()
+            book = ArchivedBook()
             book.load(bool(group.attrs["valid"]), int(group.attrs["last_update_id"]), levels)
         except (KeyError, ValueError, OSError, RuntimeError) as error:
             raise self._damaged(error) from None
@@ -253,7 +253,7 @@ class Segment:
             found.append((int(self.file[f"books/{hour}"].attrs["before_seq"]), f"books/{hour}"))
         return found
 
-    def ledger(self, before: State | None = None) -> Ledger | None:
+    def ledger(self, before: LedgerPosition | None = None) -> CoverageLedger | None:
         """What the file's events prove; None where nodes have their events, and in an overlay.
 
         A file that was written without it is computed, from `before` (the state of the file before), or from its book image.
@@ -265,18 +265,18 @@ class Segment:
         except (KeyError, ValueError, OSError, RuntimeError) as error:
             raise self._damaged(error) from None
 
-    def _computed(self, before: State | None) -> Ledger:
+    def _computed(self, before: LedgerPosition | None) -> CoverageLedger:
         state = before
         if state is None:
             book = self.book()
             begun = book is not None and (book.valid or book.last_update_id)
-            state = State(depth_id=book.last_update_id, book=book.valid) if book is not None and begun else BEGINNING
+            state = LedgerPosition(depth_id=book.last_update_id, book=book.valid) if book is not None and begun else BEGINNING
         parts = []
         kinds = [kind for kind in (*COVERED, Kind.gap) if kind in self.kinds]
         for tables in self.windows(kinds):
             rows, state = of_tables(tables, self.attributes["folder"].replace("/", "."), state)
             parts.append(rows)
-        return Ledger(union(parts), state)
+        return CoverageLedger(union(parts), state)
 
     @property
     def exponents(self) -> tuple[int, int] | None:
@@ -285,7 +285,7 @@ class Segment:
             return None
         return int(self.attributes["price_exponent"]), int(self.attributes["quantity_exponent"])
 
-    def book_at(self, seq: int) -> Book | None:
+    def book_at(self, seq: int) -> ArchivedBook | None:
         """The book before the event `seq`: the nearest image, and what followed it. None in a file without depth."""
         nearest = [image for image in self.images() if image[0] <= seq]
         if not nearest:
@@ -296,7 +296,7 @@ class Segment:
             follow(book, tables)
         return book
 
-    def book_after(self) -> Book | None:
+    def book_after(self) -> ArchivedBook | None:
         """The book after the last event: the one that the next segment opens with."""
         return self.book_at(1 << 62)
 
@@ -346,7 +346,7 @@ def sum_of(sums: dict[str, str]) -> str:
     return hashlib.sha256(lines.encode()).hexdigest()
 
 
-def follow(book: Book | None, tables: dict[Kind, Table]) -> None:
+def follow(book: ArchivedBook | None, tables: dict[Kind, Table]) -> None:
     """Brings `book` to the end of a segment's tables."""
     if book is not None:
         none = Table(np.zeros(0, HEADER), np.zeros(0, GAP))

@@ -18,14 +18,14 @@ import numpy as np
 from tickmesh.bus.files import sync_folder
 from tickmesh.bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from tickmesh.bus.space import refusal
-from tickmesh.storage.archive.book import Book
+from tickmesh.storage.archive.book import ArchivedBook
 from tickmesh.storage.archive.file import (
     FORMAT,
     HDF5_VERSIONS,
     SOFTWARE,
     ArchiveError,
+    ArchiveFile,
     ArchiveFull,
-    Segment,
     follow,
     make_folders,
     sum_of,
@@ -33,7 +33,7 @@ from tickmesh.storage.archive.file import (
 )
 from tickmesh.storage.bars import pyramid
 from tickmesh.storage.coverage.intervals import merge as union
-from tickmesh.storage.coverage.ledger import GROUP, Ledger, read_ledger, write_ledger
+from tickmesh.storage.coverage.ledger import GROUP, CoverageLedger, read_ledger, write_ledger
 from tickmesh.storage.hdf5.columns import Table, to_bytes
 from tickmesh.storage.hdf5.encoding import TableWriter
 
@@ -122,7 +122,7 @@ def merge(
     choose: Choose | None = None,
     images: bool = True,
     derive: bool = True,
-    book: Book | None = None,
+    book: ArchivedBook | None = None,
     cut: bool = False,
     stop: Stop = lambda: False,
 ) -> dict[str, int]:
@@ -154,7 +154,7 @@ def merge_cut(pieces: list[Path], target: Path, attributes: dict[str, Any], stop
     """One folder's file of a cut that was too large for memory, of its pieces; returns its bytes. Raises as `merge`."""
     book = None
     for piece in pieces:  # one without depth has none; before the first depth event it is an empty one
-        with Segment(piece) as segment:
+        with ArchiveFile(piece) as segment:
             book = book or segment.book()
     merge(pieces, target, attributes, images=False, derive=False, book=book, cut=True, stop=stop)
     return target.stat().st_size
@@ -166,13 +166,13 @@ class _Work:
     def __init__(self, sources: list[Path], kinds: frozenset[Kind], choose: Choose | None, stop: Stop):
         self.sources, self.kinds, self.choose, self.stop = sources, kinds, choose, stop
 
-    def segments(self) -> Iterator[Segment]:
+    def segments(self) -> Iterator[ArchiveFile]:
         for path in self.sources:
             self.look()
-            with Segment(path) as segment:
+            with ArchiveFile(path) as segment:
                 yield segment
 
-    def tables(self, segment: Segment) -> Iterator[tuple[Kind, Table]]:
+    def tables(self, segment: ArchiveFile) -> Iterator[tuple[Kind, Table]]:
         for tables in segment.windows([kind for kind in segment.kinds if kind in self.kinds]):
             self.look()
             for kind, table in tables.items():
@@ -186,7 +186,7 @@ class _Work:
 
 
 def _merge(
-    work: _Work, spool: Spool, target: Path, attributes: dict, images: bool, derive: bool, book: Book | None, cut: bool
+    work: _Work, spool: Spool, target: Path, attributes: dict, images: bool, derive: bool, book: ArchivedBook | None, cut: bool
 ) -> dict[str, int]:
     writers: dict[Kind, TableWriter] = {}
     digests: dict[Kind, Any] = {}
@@ -239,14 +239,14 @@ def _merge(
         spool.check()
         raise ArchiveError(f"{target} could not be made: {error}; this is a bug, report it") from None
     spool.finish()
-    with Segment(spool.path) as written:
+    with ArchiveFile(spool.path) as written:
         written.check()
     os.rename(spool.path, target)
     sync_folder(target.parent)
     return {kind.name: writer.events for kind, writer in writers.items()}
 
 
-def _sum_of_cut(file: h5py.File, work: _Work, book: Book | None) -> str:
+def _sum_of_cut(file: h5py.File, work: _Work, book: ArchivedBook | None) -> str:
     """Over everything in one, kind by kind: the sources are read once more for it."""
     digest = hashlib.sha256()
     for kind in Kind:
@@ -266,27 +266,27 @@ class Images:
     """The book before the first event of the day, and before the first change (or gap) of every hour that has one."""
 
     def __init__(self) -> None:
-        self.start: Book | None = None
-        self.hours: dict[int, tuple[Book, int]] = {}
+        self.start: ArchivedBook | None = None
+        self.hours: dict[int, tuple[ArchivedBook, int]] = {}
         self.looked = False
 
-    def look(self, segment: Segment, breathe: Callable[[], None] = lambda: None) -> None:
+    def look(self, segment: ArchiveFile, breathe: Callable[[], None] = lambda: None) -> None:
         """The next segment of the day."""
         if not self.looked:
             self.start, self.looked = segment.book(), True
         book = segment.book()
         after = 0
         for hour, seq in self._first_of_hours(segment):
-            book = book or Book()
+            book = book or ArchivedBook()
             for tables in segment.windows((Kind.depth, Kind.gap), after, seq - 1):
                 breathe()
                 follow(book, tables)
-            image = Book()
+            image = ArchivedBook()
             image.load(book.valid, book.last_update_id, book.levels())
             self.hours[hour] = image, seq
             after = seq - 1
 
-    def _first_of_hours(self, segment: Segment) -> list[tuple[int, int]]:
+    def _first_of_hours(self, segment: ArchiveFile) -> list[tuple[int, int]]:
         """(hour since the epoch, seq of its first depth or gap event) of hours that have not been met."""
         found: dict[int, int] = {}
         for kind in (Kind.depth, Kind.gap):
@@ -301,11 +301,11 @@ class Images:
                 row = reader.first_row("seq_ns", (hour + 1) * HOUR_NS, row)
         return sorted((hour, seq) for hour, seq in found.items() if hour not in self.hours)
 
-    def found(self, depth: bool) -> list[tuple[str, Book | None, int]]:
+    def found(self, depth: bool) -> list[tuple[str, ArchivedBook | None, int]]:
         """(name, image, seq of the event it precedes); none where the instrument never had depth. `depth`: has some now."""
         if self.start is None and not depth:
             return []
-        out: list[tuple[str, Book | None, int]] = [("book", self.start or Book(), 0)]
+        out: list[tuple[str, ArchivedBook | None, int]] = [("book", self.start or ArchivedBook(), 0)]
         for hour, (image, seq) in sorted(self.hours.items()):
             out.append((f"books/{hour % 24:02d}", image, seq))
         return out
@@ -316,13 +316,13 @@ def ledger_of_day(file: h5py.File, sources: list[Path]) -> None:
     parts: list[np.ndarray] = []
     state = None
     for path in sources:
-        with Segment(path) as segment:
+        with ArchiveFile(path) as segment:
             ledger = segment.ledger(state)
         if ledger is None:  # nodes' events, an overlay
             return
         parts.append(ledger.rows)
         state = ledger.after
     if state is not None:
-        whole = Ledger(union(parts), state)
+        whole = CoverageLedger(union(parts), state)
         write_ledger(file, whole)
         file[GROUP].attrs["content_sha256"] = whole.sha256

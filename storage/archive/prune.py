@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tickmesh.bus.schema import Kind
 from tickmesh.storage.archive.catalog import PRUNED_KINDS, File, Pruned
-from tickmesh.storage.archive.file import ArchiveError, Segment, place
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, place
 from tickmesh.storage.archive.merge import Stop, merge
 from tickmesh.storage.archive.seal import day_sha256
 from tickmesh.storage.archive.writer import ArchiveWriter, remove
@@ -67,7 +67,7 @@ def prune(archive: ArchiveWriter, day: str, stop: Stop = lambda: False) -> int:
     kept = 0
     for file in chosen:
         rest = file.path.with_name(file.path.name.replace(".day.h5", ".rest.h5"))
-        with Segment(file.path) as segment:
+        with ArchiveFile(file.path) as segment:
             same = {key: segment.attributes[key] for key in ("log_id", "first_seq", "last_seq", "folder", "day", "files")}
             book = segment.book_after()
         kinds = [kind for kind in Kind if kind not in PRUNED_KINDS]
@@ -81,5 +81,5 @@ def prune(archive: ArchiveWriter, day: str, stop: Stop = lambda: False) -> int:
 
 
 def _has_market_data(file: File) -> bool:
-    with Segment(file.path) as segment:
+    with ArchiveFile(file.path) as segment:
         return bool(PRUNED_KINDS & set(segment.kinds))

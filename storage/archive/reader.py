@@ -30,7 +30,7 @@ from tickmesh.storage.archive.catalog import (
     visible,
 )
 from tickmesh.storage.archive.eras import NONE, era_of, eras_in
-from tickmesh.storage.archive.file import ArchiveError, ArchiveGone, Segment, folder_of
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveGone, folder_of
 from tickmesh.storage.archive.rows import By, check_order, in_id_order, row_dtype, rows_of, segment_rows
 from tickmesh.storage.hdf5.columns import Table, TableReader, to_bytes, windows
 
@@ -160,7 +160,7 @@ class ArchiveReader:
         """Of one cut or one day."""
         with contextlib.ExitStack() as stack:
             readers: dict[tuple[int, Kind], TableReader] = {}
-            segments = [stack.enter_context(Segment(file.path)) for file in files]
+            segments = [stack.enter_context(ArchiveFile(file.path)) for file in files]
             for index, segment in enumerate(segments):
                 for kind in segment.kinds:
                     if kind in wanted:
@@ -186,7 +186,7 @@ class ArchiveReader:
         )
 
     def _missing(self, files: list[File]) -> list[str]:
-        with Segment(files[0].path) as segment:
+        with ArchiveFile(files[0].path) as segment:
             return [name for name in json.loads(segment.attributes["files"]) if not (self.folder / name).exists()]
 
     def by_venue(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[Found, int]:
@@ -214,7 +214,7 @@ class ArchiveReader:
             parts = []
             for file in self.files:
                 if file.folder == folder and days[0] <= file.day <= days[1]:
-                    with Segment(file.path) as segment:
+                    with ArchiveFile(file.path) as segment:
                         if kind in segment.kinds:
                             parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, by))
             return parts
@@ -240,7 +240,7 @@ class ArchiveReader:
         chosen += [f for f in self.files if f.folder == folder and f.part == "cut" and f not in chosen]
         parts, eras = [np.zeros(0, row_dtype(kind))], [NONE[:0]]
         for file in chosen:
-            with Segment(file.path) as segment:
+            with ArchiveFile(file.path) as segment:
                 if kind in segment.kinds:
                     parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, "venue"))
                     eras.append(era_of(self.eras(file, kind), parts[-1]["seq"]))
@@ -251,7 +251,7 @@ class ArchiveReader:
         if file.part == OVERLAY:
             whole = [f for f in self.files if f.folder == file.folder and f.span == file.span]
             return self.eras(whole[0], kind) if whole else NONE
-        with Segment(file.path) as segment:
+        with ArchiveFile(file.path) as segment:
             ledger = segment.ledger()
             return NONE if ledger is None else eras_in(ledger.rows, kind)
 
@@ -259,7 +259,7 @@ class ArchiveReader:
         """The era of one stream with which the archive ends."""
         for file in reversed(self.files):
             if file.folder == folder_of(kind, subject):
-                with Segment(file.path) as segment:
+                with ArchiveFile(file.path) as segment:
                     ledger = segment.ledger()
                     if ledger is not None and (ledger.rows["stream"] == kind).any():
                         return int(eras_in(ledger.rows, kind)[-1])
@@ -277,7 +277,7 @@ class ArchiveReader:
         def newest() -> tuple[int, int] | None:
             for file in reversed(self.files):
                 if file.folder == folder_of(Kind.trade, subject) and file.day < before:
-                    with Segment(file.path) as segment:
+                    with ArchiveFile(file.path) as segment:
                         if segment.exponents is not None:
                             return segment.exponents
             return None
@@ -289,7 +289,7 @@ class ArchiveReader:
         wrong = []
         for file in (*self.files, *self.overlays):
             try:
-                with Segment(file.path) as segment:
+                with ArchiveFile(file.path) as segment:
                     segment.check()
             except ArchiveError as error:
                 wrong.append(str(error))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.segments import Batch
 from tickmesh.storage.archive.catalog import File, list_files
-from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.archive.seal import Sealer
 from tickmesh.storage.archive.writer import ArchiveWriter, Opening
@@ -20,7 +20,7 @@ CUT_EVENTS = 200_000
 BATCH_EVENTS = 500
 
 
-class Rebuilt(NamedTuple):
+class RebuiltFile(NamedTuple):
     """One file of the day: its checksum in the archive and anew ("" where there is none)."""
 
     folder: str
@@ -34,7 +34,7 @@ class Rebuilt(NamedTuple):
 
 def rebuild_day(
     archive: Path, log: Path, day: str, into: Path, progress: Callable[[int, int], None] = lambda done, total: None
-) -> tuple[str, list[Rebuilt]]:
+) -> tuple[str, list[RebuiltFile]]:
     """Seals `day` anew in the empty folder `into`; ("log" or "archive", one row a folder). `progress`: events done, of all.
 
     Raises ArchiveError for a day that is not sealed or was pruned, and for damage.
@@ -57,7 +57,7 @@ def rebuild_day(
     finally:
         writer.close()
     made = {f.folder: f for f in list_files(into) if f.part == "day"}
-    rows = [Rebuilt(folder, _sum(files.get(folder)), _sum(made.get(folder))) for folder in sorted(files | made)]
+    rows = [RebuiltFile(folder, _sum(files.get(folder)), _sum(made.get(folder))) for folder in sorted(files | made)]
     return "log" if held else "archive", rows
 
 
@@ -66,7 +66,7 @@ def _opening(files: list[File], folder: str, first: int) -> Opening:
     before = [f for f in files if f.folder == folder and f.last < first]
     if not before:
         return Opening()
-    with Segment(before[-1].path) as segment:
+    with ArchiveFile(before[-1].path) as segment:
         ledger = segment.ledger()
         return Opening(segment.book_after(), segment.exponents, BEGINNING if ledger is None else ledger.after)
 
@@ -89,5 +89,5 @@ def _told(batches: Iterator[Batch], first: int, last: int, progress: Callable[[i
 def _sum(file: File | None) -> str:
     if file is None:
         return ""
-    with Segment(file.path) as segment:
+    with ArchiveFile(file.path) as segment:
         return str(segment.attributes["content_sha256"])

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
-from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.hdf5.columns import Table, TableReader
 
 By = Literal["seq", "venue"]
@@ -43,7 +43,7 @@ def in_id_order(rows: np.ndarray, eras: np.ndarray) -> np.ndarray:
 
 
 def segment_rows(
-    segment: Segment, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By = "seq"
+    segment: ArchiveFile, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By = "seq"
 ) -> np.ndarray:
     """As `rows_of`, from a file: only the rows and columns that are wanted are read. Raises ArchiveError for damage."""
     reader = segment.reader(kind)

@@ -12,7 +12,7 @@ import numpy as np
 from tickmesh.bus import clock
 from tickmesh.bus.schema import Kind
 from tickmesh.storage.archive.catalog import DAY_NS, OVERLAY, File, day_of, day_start_ns, list_files
-from tickmesh.storage.archive.file import ArchiveError, ArchiveGone, Segment, names_of
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveGone, names_of
 from tickmesh.storage.archive.merge import Choose, Interrupted, Stop, merge
 from tickmesh.storage.archive.writer import ArchiveWriter, remove
 from tickmesh.storage.hdf5.columns import Table
@@ -85,7 +85,7 @@ class Sealer:
 
     def _seal(self, files: list[File], target: Path, span: tuple[int, int], names: str, stop: Stop) -> int:
         files = sorted(files)
-        with Segment(files[-1].path) as newest:
+        with ArchiveFile(files[-1].path) as newest:
             log_id = newest.attributes["log_id"]
         attributes = {
             "part": "day", "folder": files[0].folder, "day": files[0].day, "files": names, "log_id": log_id,
@@ -100,7 +100,7 @@ class Sealer:
             overlay = self.archive.folder / folder / other / OVERLAY / name
             if overlay.exists():
                 continue
-            with Segment(target) as segment:
+            with ArchiveFile(target) as segment:
                 same = {key: segment.attributes[key] for key in ("log_id", "first_seq", "last_seq", "folder")}
             attributes = {**same, "part": OVERLAY, "day": other, "sequenced_day": day}
             merge(
@@ -118,7 +118,7 @@ def trade_ns(table: Table) -> np.ndarray:
 def strayed_days(path: Path, day: str) -> list[str]:
     """The days other than `day` that trades of a file belong to by venue time."""
     found: set[int] = set()
-    with Segment(path) as segment:
+    with ArchiveFile(path) as segment:
         if Kind.trade not in segment.kinds:
             return []
         reader = segment.reader(Kind.trade)
@@ -145,7 +145,7 @@ def of_day(day: str) -> Choose:
 
 def _whole(path: Path) -> int:
     """Events of a file that an interrupted seal has left; it has its name, so it is whole, and is checked all the same."""
-    with Segment(path) as segment:
+    with ArchiveFile(path) as segment:
         segment.check()
         return sum(segment.reader(kind).events for kind in segment.kinds)
 
@@ -160,7 +160,7 @@ def day_sha256(folder: Path, day: str) -> str:
     sums = {}
     for file in list_files(folder):
         if file.day == day and file.part == "day":
-            with Segment(file.path) as segment:
+            with ArchiveFile(file.path) as segment:
                 sums[file.folder] = str(segment.attributes["content_sha256"])
     if not sums:
         raise ArchiveGone(f"{folder} has no sealed day {day}")

@@ -19,7 +19,7 @@ from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import Batch
 from tickmesh.bus.space import refusal
 from tickmesh.bus.wire import sizes
-from tickmesh.storage.archive.book import Book
+from tickmesh.storage.archive.book import ArchivedBook
 from tickmesh.storage.archive.catalog import (
     DAY_NS,
     MANIFEST,
@@ -36,9 +36,9 @@ from tickmesh.storage.archive.catalog import (
 from tickmesh.storage.archive.file import (
     TEMPORARY,
     ArchiveError,
+    ArchiveFile,
     ArchiveFull,
     Content,
-    Segment,
     build,
     folder_of,
     follow,
@@ -47,8 +47,8 @@ from tickmesh.storage.archive.file import (
     place,
 )
 from tickmesh.storage.archive.merge import ASIDE, Interrupted, Stop, merge_cut
-from tickmesh.storage.coverage.intervals import BEGINNING, State, of_tables
-from tickmesh.storage.coverage.ledger import Ledger
+from tickmesh.storage.coverage.intervals import BEGINNING, LedgerPosition, of_tables
+from tickmesh.storage.coverage.ledger import CoverageLedger
 from tickmesh.storage.hdf5.columns import Table, from_bytes
 
 CUT_BYTES_MAX = 4 << 30  # of raw events in one cut
@@ -123,9 +123,9 @@ def _table(kind: Kind, parts: list[tuple[list[memoryview], list[int]]]) -> Table
 class Opening(NamedTuple):
     """What is known of an instrument before a cut: its book, exponents, and how far its ledger is."""
 
-    book: Book | None = None
+    book: ArchivedBook | None = None
     exponents: tuple[int, int] | None = None
-    ledger: State = BEGINNING
+    ledger: LedgerPosition = BEGINNING
 
 
 class ArchiveWriter:
@@ -151,9 +151,9 @@ class ArchiveWriter:
         self.mark = Watermark(0, 0)
         self.settled = True  # whether the manifest is on disk under its name: before that no log segment may go
         self.lock = threading.RLock()  # days are sealed in another thread than the one that cuts
-        self._books: dict[str, Book] = {}
+        self._books: dict[str, ArchivedBook] = {}
         self._exponents: dict[str, tuple[int, int]] = {}
-        self._states: dict[str, State] = {}  # how far each instrument's coverage ledger is
+        self._states: dict[str, LedgerPosition] = {}  # how far each instrument's coverage ledger is
         self._known: set[str] = set()  # folders whose last book, exponents and ledger have been looked up
         try:
             self._resume()
@@ -309,7 +309,7 @@ class ArchiveWriter:
         self._know(folder, tables)
         ledger = None
         if of_instrument(folder):
-            ledger = Ledger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
+            ledger = CoverageLedger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
             self._states[folder] = ledger.after
         data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)
         follow(self._books.get(folder), tables)
@@ -343,13 +343,15 @@ class ArchiveWriter:
         self.files_of_cut = len(paths)
 
     def _know(self, folder: str, tables: dict[Kind, Table]) -> None:
-        """Book, exponents and ledger of an instrument, from its last file after a restart, and from new instrument records."""
+        """ArchivedBook, exponents and ledger of an instrument, from its last file after a restart, and from new instrument
+        records.
+        """
         if folder not in self._known:
             self._known.add(folder)
             with self.lock:  # or the file might be sealed away while it is read
                 newest = [f for f in self.visible() if f.folder == folder and f.part != OVERLAY][-1:]
                 for file in newest:
-                    with Segment(file.path) as segment:
+                    with ArchiveFile(file.path) as segment:
                         if (exponents := segment.exponents) is not None:
                             self._exponents[folder] = exponents
                         if (book := segment.book_after()) is not None:
@@ -360,7 +362,7 @@ class ArchiveWriter:
             record = tables[Kind.instrument].records[-1]
             self._exponents[folder] = int(record["price_exponent"]), int(record["quantity_exponent"])
         if Kind.depth in tables:
-            self._books.setdefault(folder, Book())
+            self._books.setdefault(folder, ArchivedBook())
 
     def begin_at(self, first: int, opening: dict[str, Opening]) -> None:
         """Makes an empty archive begin with seq `first`. `opening`: by folder."""

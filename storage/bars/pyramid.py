@@ -15,7 +15,7 @@ import numpy as np
 from tickmesh.bus.schema import Kind
 from tickmesh.storage.bars.bar import BAR, I8, LEVELS_S, SECOND_NS, coarsen, none
 from tickmesh.storage.bars.runs import Window
-from tickmesh.storage.bars.ticks import Seen, bars_of, stored
+from tickmesh.storage.bars.ticks import BarPart, bars_of, stored
 from tickmesh.storage.bars.timing import CHANGE, OPEN, Edges
 from tickmesh.storage.hdf5.packing import CHUNK_BYTES, CHUNK_ROWS, FILTER_BYTES, ZSTD_LEVEL, pack
 
@@ -40,7 +40,7 @@ def derive(file: Any, sources: list[Path] | None = None) -> None:
                 one.copy(GROUP, file)
 
 
-def write(group: Any, seen: Seen) -> None:
+def write(group: Any, seen: BarPart) -> None:
     """Into an empty HDF5 group. `seen.bars`: of one second."""
     bars = seen.bars
     group.attrs["version"], group.attrs["timeless"] = VERSION, seen.timeless
@@ -95,7 +95,7 @@ def has_pyramid(file: Any) -> bool:
     return GROUP in file and file[GROUP].attrs.get("version") in (FIRST, VERSION)
 
 
-def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: Any = None) -> Seen:
+def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: Any = None) -> BarPart:
     """What the file's pyramid says of a window, of ticks only the fractions of a second at its edges."""
     group = file[GROUP]
     parts = []
@@ -105,7 +105,7 @@ def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: An
         else:
             parts.append(bars_of(stored(file, kernels), Window(window.every_ns, start_ns, end_ns), pool).bars)
     bars = coarsen(np.concatenate([none(), *parts]), window.every_ns)
-    return Seen(bars, _edges(group), int(group.attrs["timeless"]))
+    return BarPart(bars, _edges(group), int(group.attrs["timeless"]))
 
 
 def _edges(group: Any) -> Edges:

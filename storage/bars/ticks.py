@@ -10,7 +10,7 @@ from tickmesh.bus.schema import QUOTE, Flag, Kind
 from tickmesh.storage.archive.eras import eras_of_events, eras_of_file
 from tickmesh.storage.bars.bar import BAR, I8, LAST_QUOTE, floor, merge, none, set_whole
 from tickmesh.storage.bars.runs import Window, inside, reduce, runs_of, sorted_runs
-from tickmesh.storage.bars.timing import CHANGE, OPEN, OPEN_MAX, Changes, Clock, Edges, Seam, edges_of
+from tickmesh.storage.bars.timing import CHANGE, OPEN, OPEN_MAX, Clock, Edges, Seam, TimedChanges, edges_of
 from tickmesh.storage.hdf5.chunks import Chunked, Held, Packed
 from tickmesh.storage.hdf5.columns import Table
 from tickmesh.storage.hdf5.packing import CHUNK_ROWS
@@ -20,7 +20,7 @@ QUOTE_COLUMNS = QUOTE.names or ()
 NEVER = np.iinfo("i8").max
 
 
-class Seen(NamedTuple):
+class BarPart(NamedTuple):
     """What a stretch of the log says of bars.
 
     `bars`: dtype BAR, merged. `edges`: what its neighbours need of it (storage/bars/timing.py). `timeless`: trades and quotes
@@ -32,7 +32,7 @@ class Seen(NamedTuple):
     timeless: int
 
 
-class Column(NamedTuple):
+class KindColumns(NamedTuple):
     """Columns of one kind, all of the same length. `eras`: (row at which it begins, era), in order, the first at row 0."""
 
     columns: Mapping[str, Chunked]
@@ -56,9 +56,9 @@ class Column(NamedTuple):
 class Ticks(NamedTuple):
     """One stretch of the log."""
 
-    trades: Column
-    quotes: Column
-    changes: Changes
+    trades: KindColumns
+    quotes: KindColumns
+    changes: TimedChanges
     clock: Clock
     kernels: Any = None
 
@@ -72,7 +72,7 @@ def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
     `eras`: of trades and quotes, where the file's own ledger does not say (an overlay has none).
     """
 
-    def column(kind: Kind, names: tuple[str, ...]) -> Column:
+    def column(kind: Kind, names: tuple[str, ...]) -> KindColumns:
         if kind.name not in file:
             return _nothing(names)
         group = file[kind.name]
@@ -85,7 +85,7 @@ def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
 
         return _column(columns, eras_of_file(file, kind) if eras is None else eras[kind], seqs)
 
-    changes = Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
+    changes = TimedChanges(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
     if "depth" in file:
         group, rows = file["depth/events"], int(file["depth"].attrs["events"])
         own = np.zeros(rows, CHANGE)
@@ -103,7 +103,7 @@ def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None)
     `before`: the eras of trades and quotes before them; none is 0.
     """
 
-    def column(kind: Kind, names: tuple[str, ...]) -> Column:
+    def column(kind: Kind, names: tuple[str, ...]) -> KindColumns:
         if kind not in tables:
             return _nothing(names)
         headers, records = tables[kind]
@@ -111,7 +111,7 @@ def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None)
         eras = eras_of_events(headers, (before or {}).get(kind, 0))
         return _column(columns, eras, lambda: np.repeat(headers["seq"].astype(I8), headers["count"]))
 
-    changes = Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
+    changes = TimedChanges(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
     if Kind.depth in tables:
         headers = tables[Kind.depth].headers
         own = np.zeros(len(headers), CHANGE)
@@ -122,22 +122,22 @@ def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None)
     return Ticks(trades, quotes, changes, Clock(changes))
 
 
-def _nothing(names: tuple[str, ...]) -> Column:
-    return Column({name: Held(np.zeros(0, I8)) for name in names}, [(0, 0)], lambda: np.zeros(0, I8))
+def _nothing(names: tuple[str, ...]) -> KindColumns:
+    return KindColumns({name: Held(np.zeros(0, I8)) for name in names}, [(0, 0)], lambda: np.zeros(0, I8))
 
 
-def _column(columns: Mapping[str, Chunked], eras: np.ndarray, seqs: Callable[[], np.ndarray]) -> Column:
+def _column(columns: Mapping[str, Chunked], eras: np.ndarray, seqs: Callable[[], np.ndarray]) -> KindColumns:
     starts = [0] if len(eras) == 1 else [0, *np.searchsorted(seqs(), eras[1:]).tolist()]
-    return Column(columns, list(zip(starts, eras.tolist())), seqs)
+    return KindColumns(columns, list(zip(starts, eras.tolist())), seqs)
 
 
-def _changes_of(rows: np.ndarray, flags: np.ndarray, seqs: np.ndarray) -> Changes:
+def _changes_of(rows: np.ndarray, flags: np.ndarray, seqs: np.ndarray) -> TimedChanges:
     """A snapshot is no change: it is what we asked for, and some venues give it no time."""
     kept = (flags & Flag.SNAPSHOT == 0) & (rows["venue_ns"] != 0)
-    return Changes(rows[kept], seqs[kept], seqs[flags & Flag.RESET != 0])
+    return TimedChanges(rows[kept], seqs[kept], seqs[flags & Flag.RESET != 0])
 
 
-def bars_of(ticks: Ticks, window: Window, pool: Executor | None = None) -> Seen:
+def bars_of(ticks: Ticks, window: Window, pool: Executor | None = None) -> BarPart:
     """All that `ticks` say of the window; on the pool's threads, a chunk of rows each."""
     quotes = _Quotes(ticks)
     jobs: list[tuple] = [(_trades, ticks, piece) for piece in ticks.trades.pieces("trade_id")]
@@ -152,7 +152,7 @@ def bars_of(ticks: Ticks, window: Window, pool: Executor | None = None) -> Seen:
     if len(rest) > OPEN_MAX:  # those nearest to the edges
         timeless += len(rest) - OPEN_MAX
         rest = np.concatenate([rest[: OPEN_MAX // 2], rest[-OPEN_MAX // 2 :]])
-    return Seen(merge(np.concatenate(parts)), edges_of(ticks.changes, rest), timeless)
+    return BarPart(merge(np.concatenate(parts)), edges_of(ticks.changes, rest), timeless)
 
 
 Piece = tuple[int, slice, int]  # number of a chunk, rows in it, era
@@ -252,7 +252,7 @@ def _changes(changes: np.ndarray, window: Window) -> np.ndarray:
     return out
 
 
-def join(stretches: list[Seen], window: Window) -> Seen:
+def join(stretches: list[BarPart], window: Window) -> BarPart:
     """Bars of stretches that follow one another in the log; quotes at the edge of one get their time from its neighbours.
 
     What nothing that follows can give a time is counted `timeless`; the rest waits, in `edges.quotes`.
@@ -269,5 +269,5 @@ def join(stretches: list[Seen], window: Window) -> Seen:
             values = {name: own[name][runs.rows] for name in LAST_QUOTE[2:]} | {"quote_id": own["update_id"][runs.rows]}
             parts.append(_quote_bars(values, era, runs.starts, runs.begin_ns))
     still_open = sum(len(seen.edges.quotes) for seen in stretches) - len(quotes) - len(waiting)
-    nothing = edges_of(Changes(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8)), waiting)
-    return Seen(merge(np.concatenate(parts)), nothing, sum(seen.timeless for seen in stretches) + still_open)
+    nothing = edges_of(TimedChanges(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8)), waiting)
+    return BarPart(merge(np.concatenate(parts)), nothing, sum(seen.timeless for seen in stretches) + still_open)

@@ -21,7 +21,7 @@ CHANGE = np.dtype([("first_id", "<i8"), ("last_id", "<i8"), ("venue_ns", "<i8")]
 OPEN = np.dtype([*QUOTE.descr, ("era", "<i8"), ("part", "<i8"), ("at", "<i8")])
 
 
-class Changes(NamedTuple):
+class TimedChanges(NamedTuple):
     """Depth changes of a stretch that have a time, in order of the log: `rows` (CHANGE), `seqs`; `resets`: of RESET events."""
 
     rows: np.ndarray
@@ -49,7 +49,7 @@ class Edges(NamedTuple):
     quotes: np.ndarray
 
 
-def edges_of(changes: Changes, quotes: np.ndarray) -> Edges:
+def edges_of(changes: TimedChanges, quotes: np.ndarray) -> Edges:
     """`quotes`: OPEN."""
     bounds = changes.bounds
     first, last = changes.rows[: bounds[1]], changes.rows[bounds[-2] :]
@@ -81,7 +81,7 @@ class Cover:
 class Clock:
     """Gives the quotes of one stretch their time, as far as its own changes know it."""
 
-    def __init__(self, changes: Changes):
+    def __init__(self, changes: TimedChanges):
         self.changes = changes
         self.bounds = changes.bounds
         self.covers = [

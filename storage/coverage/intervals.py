@@ -31,7 +31,7 @@ UNNUMBERED = frozenset(
 )
 
 
-class State(NamedTuple):
+class LedgerPosition(NamedTuple):
     """How far each stream's ledger is, before or after a stretch. None: nothing has been stated of it yet."""
 
     trade_id: int | None = None
@@ -45,10 +45,10 @@ class State(NamedTuple):
     depth_head_ns: int = 0  # its time
 
 
-BEGINNING = State()
+BEGINNING = LedgerPosition()
 
 
-class Row(NamedTuple):
+class Interval(NamedTuple):
     """One statement, as a record of COVERAGE says it."""
 
     first: int
@@ -65,7 +65,9 @@ class Row(NamedTuple):
         return self.state, self.evidence, self.reason
 
 
-def of_tables(tables: Mapping[Kind, Table], subject: str, state: State = BEGINNING) -> tuple[np.ndarray, State]:
+def of_tables(
+    tables: Mapping[Kind, Table], subject: str, state: LedgerPosition = BEGINNING
+) -> tuple[np.ndarray, LedgerPosition]:
     """What a stretch's events prove: COVERAGE rows in canonical order, and the state after it.
 
     `tables`: events of one instrument by kind, each in order of seq; others than trade, quote, depth and gap are ignored.
@@ -83,14 +85,14 @@ def of_tables(tables: Mapping[Kind, Table], subject: str, state: State = BEGINNI
     book.follow(depth.headers, gaps)
     parts = (_array(kind, rows) for kind, rows in zip(COVERED, (traded, quoted, book.rows)))
     pending = (book.head, book.head_ns) if book.head != book.id else (None, 0)
-    return merge(parts), State(trade_id, quote_id, book.id, book.valid, book.era, trade_era, quote_era, *pending)
+    return merge(parts), LedgerPosition(trade_id, quote_id, book.id, book.valid, book.era, trade_era, quote_era, *pending)
 
 
 def _table(tables: Mapping[Kind, Table], kind: Kind) -> Table:
     return tables.get(kind, Table(np.zeros(0, HEADER), np.zeros(0, DTYPES[kind])))
 
 
-def _array(kind: int, rows: list[Row]) -> np.ndarray:
+def _array(kind: int, rows: list[Interval]) -> np.ndarray:
     out = np.zeros(len(rows), COVERAGE)
     names = ("first_id", "last_id", "begin_ns", "end_ns", "state", "evidence", "reason", "era")
     for name, values in zip(names, zip(*rows)):
@@ -107,23 +109,23 @@ def _gap_rows(gaps: Table, kind: Kind) -> Iterator[tuple[int, np.void]]:
             yield seq, gap
 
 
-def _missing(first: int, last: int, reason: int, era: int = 0) -> Row:
-    return Row(first, last, 0, 0, Coverage.missing, reason=reason, era=era)
+def _missing(first: int, last: int, reason: int, era: int = 0) -> Interval:
+    return Interval(first, last, 0, 0, Coverage.missing, reason=reason, era=era)
 
 
 Told = list[tuple[int, np.void]]  # gap records of one stream, each with its event's seq
 
 
 def _of_eras(
-    rows_of: Callable[[Table, Told, Kind, int | None], tuple[list[Row], int | None]],
+    rows_of: Callable[[Table, Told, Kind, int | None], tuple[list[Interval], int | None]],
     table: Table, gaps: Table, kind: Kind, at: int | None, era: int,
-) -> tuple[list[Row], int | None, int]:  # fmt: skip
+) -> tuple[list[Interval], int | None, int]:  # fmt: skip
     """A stream's rows era by era, and how far it is afterwards, in which era."""
     told = list(_gap_rows(gaps, kind))
     headers, records = table
     begins = np.flatnonzero((headers["flags"] & Flag.RESET) != 0).tolist()
     ends = np.cumsum(headers["count"].astype("i8"))
-    rows: list[Row] = []
+    rows: list[Interval] = []
     start = 0
     for stop in [*begins, len(headers)]:
         until = headers["seq"][stop] if stop < len(headers) else None
@@ -141,7 +143,7 @@ def _of_eras(
 # -- trades: every id is there, or is missing
 
 
-def _trades(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Row], int | None]:
+def _trades(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
     rows = [
         _missing(int(gap["first_id"]), int(gap["last_id"]), int(gap["reason"]) or Reason.skipped)
         for _, gap in told
@@ -156,7 +158,7 @@ def _trades(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[
     repaired = (headers["flags"] & Flag.REPAIRED) != 0
     for coverage, chosen in ((Coverage.complete, ~repaired), (Coverage.repaired, repaired)):
         for first, last, begin, end in _runs(headers[chosen], begin_ns[chosen], end_ns[chosen]):
-            rows.append(Row(first, last, begin, end, coverage, Evidence.ids))
+            rows.append(Interval(first, last, begin, end, coverage, Evidence.ids))
     ordinary = headers[~repaired]
     backs = [(int(np.searchsorted(ordinary["seq"], seq)), int(gap["last_id"])) for seq, gap in told if _takes_back(gap)]
     start = 0
@@ -181,7 +183,7 @@ def _taken_back(told: Told, at: int | None) -> int | None:
     return at
 
 
-def _holes(headers: np.ndarray, at: int | None) -> tuple[list[Row], int | None]:
+def _holes(headers: np.ndarray, at: int | None) -> tuple[list[Interval], int | None]:
     """Holes that are missing whether a gap tells of them or not, and the highest id."""
     if not len(headers):
         return [], at
@@ -208,17 +210,17 @@ def _runs(headers: np.ndarray, begin_ns: np.ndarray, end_ns: np.ndarray) -> Iter
 # -- quotes, and trades without ids: what is there may be all there was
 
 
-def _conflated(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Row], int | None]:
+def _conflated(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
     return _unproven(table, told, at, Reason.conflated)
 
 
-def _without_ids(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Row], int | None]:
+def _without_ids(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
     return _unproven(table, told, at, Reason.no_ids)
 
 
-def _unproven(table: Table, told: Told, at: int | None, reason: Reason) -> tuple[list[Row], int | None]:
+def _unproven(table: Table, told: Told, at: int | None, reason: Reason) -> tuple[list[Interval], int | None]:
     """Ids rise with holes that mean nothing: one interval, but for what a gap says."""
-    rows: list[Row] = []
+    rows: list[Interval] = []
     headers = table.headers
     places: list[tuple[int, np.void | None]] = [(int(np.searchsorted(headers["seq"], seq)), gap) for seq, gap in told]
     position = 0
@@ -228,7 +230,7 @@ def _unproven(table: Table, told: Told, at: int | None, reason: Reason) -> tuple
             low, last = int(part["last_id"].min()), int(part["last_id"].max())
             times = _times(part)
             first = low if at is None else min(low, at + 1)
-            rows.append(Row(first, last, int(times.min()), int(times.max()), Coverage.unproven, reason=reason))
+            rows.append(Interval(first, last, int(times.min()), int(times.max()), Coverage.unproven, reason=reason))
             at = last if at is None else max(at, last)
         if gap is not None and at is not None:
             first_id, last_id = int(gap["first_id"]), int(gap["last_id"])
@@ -243,8 +245,8 @@ def _unproven(table: Table, told: Told, at: int | None, reason: Reason) -> tuple
     return rows, at
 
 
-def _contradicted(first: int, last: int, era: int = 0) -> Row:
-    return Row(first, last, 0, 0, Coverage.unproven, reason=Reason.contradiction, era=era)
+def _contradicted(first: int, last: int, era: int = 0) -> Interval:
+    return Interval(first, last, 0, 0, Coverage.unproven, reason=Reason.contradiction, era=era)
 
 
 def _times(headers: np.ndarray) -> np.ndarray:
@@ -261,12 +263,12 @@ class _Book:
     `id`: the highest id of which something is stated; `head`: the newest change's last one, which the next must confirm.
     """
 
-    def __init__(self, state: State, numbered: bool):
+    def __init__(self, state: LedgerPosition, numbered: bool):
         self.id, self.valid, self.era = state.depth_id, state.book, state.era
         self.head = state.depth_id if state.depth_head is None else state.depth_head
         self.head_ns = state.depth_head_ns
         self.numbered = numbered
-        self.rows: list[Row] = []
+        self.rows: list[Interval] = []
 
     def follow(self, headers: np.ndarray, gaps: Table) -> None:
         """`headers`: of depth events in order of seq; `gaps`: of any stream."""
@@ -290,9 +292,9 @@ class _Book:
         """`checked`: the book had the venue's checksum."""
         if checked or self.numbered:
             evidence = Evidence.checksum if checked else Evidence.ids
-            self.rows.append(Row(first, last, *times, Coverage.complete, evidence, era=self.era))
+            self.rows.append(Interval(first, last, *times, Coverage.complete, evidence, era=self.era))
         else:
-            self.rows.append(Row(first, last, *times, Coverage.unproven, reason=Reason.no_ids, era=self.era))
+            self.rows.append(Interval(first, last, *times, Coverage.unproven, reason=Reason.no_ids, era=self.era))
 
     def _confirm(self) -> None:
         """Something goes on after the newest change: its last id was true."""
@@ -395,7 +397,7 @@ class _Book:
             first, last = int(firsts[start]), int(reached[new[stop - 1] + 1])
             if self.id is not None:
                 self._lost(first - 1, Reason.none)
-            self.rows.append(Row(first, last, begin, end, Coverage.unproven, reason=Reason.no_snapshot, era=self.era))
+            self.rows.append(Interval(first, last, begin, end, Coverage.unproven, reason=Reason.no_snapshot, era=self.era))
             self.id = self.head = last
 
     def _chained(self, headers: np.ndarray, reached: np.ndarray) -> None:
@@ -439,10 +441,10 @@ def merge(parts: Iterable[np.ndarray]) -> np.ndarray:
     order. Times of missing rows are those of the rows next to them.
     """
     rows = np.concatenate([np.zeros(0, COVERAGE), *parts])
-    groups: dict[tuple[int, int], list[Row]] = {}
+    groups: dict[tuple[int, int], list[Interval]] = {}
     for row in rows.tolist():
         first, last, begin, end, stream, state, evidence, reason, era = row
-        groups.setdefault((stream, era), []).append(Row(first, last, begin, end, state, evidence, reason, era))
+        groups.setdefault((stream, era), []).append(Interval(first, last, begin, end, state, evidence, reason, era))
     out = [_array(stream, _with_times(_united(group))) for (stream, _), group in sorted(groups.items())]
     return np.concatenate([np.zeros(0, COVERAGE), *out])
 
@@ -458,9 +460,9 @@ def _rank(claim: tuple) -> tuple[int, int, int]:
     return _STATES[state], evidence, _VAGUE.get(reason, reason)
 
 
-def _united(rows: list[Row]) -> list[Row]:
+def _united(rows: list[Interval]) -> list[Interval]:
     """Disjoint rows in order of id."""
-    claims: dict[tuple[int, int, int], list[Row]] = {}
+    claims: dict[tuple[int, int, int], list[Interval]] = {}
     for row in sorted(rows):
         runs = claims.setdefault(row.claim, [])
         if runs and row.first <= runs[-1].last + 1:
@@ -472,7 +474,7 @@ def _united(rows: list[Row]) -> list[Row]:
         return ranked[0]
     bounds = sorted({bound for runs in ranked for row in runs for bound in (row.first, row.last + 1)})
     places = [0] * len(ranked)
-    out: list[Row] = []
+    out: list[Interval] = []
     for low, high in pairwise(bounds):
         for claim, runs in enumerate(ranked):
             while places[claim] < len(runs) and runs[places[claim]].last < low:
@@ -487,7 +489,7 @@ def _united(rows: list[Row]) -> list[Row]:
     return out
 
 
-def _joined(one: Row, other: Row) -> Row:
+def _joined(one: Interval, other: Interval) -> Interval:
     """Two rows of one claim, next to one another. A time of 0 is not known."""
     begin_ns = min(one.begin_ns, other.begin_ns) or max(one.begin_ns, other.begin_ns)
     return one._replace(
@@ -498,7 +500,7 @@ def _joined(one: Row, other: Row) -> Row:
     )
 
 
-def _with_times(rows: list[Row]) -> list[Row]:
+def _with_times(rows: list[Interval]) -> list[Interval]:
     """A missing row begins when what is before it ended, and ends when what is after it began; 0 where that is not stated."""
     begins, ends = [row.begin_ns for row in rows], [row.end_ns for row in rows]
     missing = [row.state == Coverage.missing for row in rows]

@@ -6,24 +6,24 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tickmesh.bus.schema import COVERAGE
-from tickmesh.storage.coverage.intervals import BEGINNING, State
+from tickmesh.storage.coverage.intervals import BEGINNING, LedgerPosition
 from tickmesh.storage.hdf5.packing import get, put
 
 GROUP = "ledger"
 
 
-class Ledger(NamedTuple):
+class CoverageLedger(NamedTuple):
     """COVERAGE rows in canonical order, and how far the ledger is after them."""
 
     rows: np.ndarray
-    after: State
+    after: LedgerPosition
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.rows.tobytes()).hexdigest()
 
 
-def write_ledger(file: Any, ledger: Ledger) -> None:
+def write_ledger(file: Any, ledger: CoverageLedger) -> None:
     """Makes the group in an HDF5 file (or group) that has none."""
     group = file.create_group(GROUP)
     for name in COVERAGE.names or ():
@@ -35,7 +35,7 @@ def write_ledger(file: Any, ledger: Ledger) -> None:
             group.attrs[f"after_{name}"] = np.int64(value)
 
 
-def read_ledger(file: Any) -> Ledger | None:
+def read_ledger(file: Any) -> CoverageLedger | None:
     """None where the file was written without it. Raises KeyError, ValueError, OSError or RuntimeError for damage."""
     if GROUP not in file:
         return None
@@ -43,6 +43,6 @@ def read_ledger(file: Any) -> Ledger | None:
     rows = np.zeros(int(group.attrs["rows"]), COVERAGE)
     for name in COVERAGE.names or ():
         rows[name] = get(group, name, len(rows), COVERAGE[name])
-    names = [name for name in State._fields if f"after_{name}" in group.attrs]
+    names = [name for name in LedgerPosition._fields if f"after_{name}" in group.attrs]
     after: dict[str, Any] = {name: int(group.attrs[f"after_{name}"]) for name in names}
-    return Ledger(rows, BEGINNING._replace(**after))
+    return CoverageLedger(rows, BEGINNING._replace(**after))

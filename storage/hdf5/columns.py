@@ -12,7 +12,7 @@ import numpy as np
 
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.bus.wire import HEADER_SIZE
-from tickmesh.storage.hdf5.packing import U8, Column
+from tickmesh.storage.hdf5.packing import U8, StoredColumn
 
 SOURCE = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("first_number", "<u8")])
 I8 = np.dtype("<i8")
@@ -75,14 +75,14 @@ class Columns:
     def __init__(self, group: Any, count: int):
         self.group, self.count = group, count
         self.names = frozenset(group)
-        self.opened: dict[str, Column] = {}
+        self.opened: dict[str, StoredColumn] = {}
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
-    def get(self, name: str) -> Column | None:
+    def get(self, name: str) -> StoredColumn | None:
         if name not in self.opened and name in self.names:
-            self.opened[name] = Column(self.group[name], self.count)
+            self.opened[name] = StoredColumn(self.group[name], self.count)
         return self.opened.get(name)
 
 
@@ -100,8 +100,8 @@ class TableReader:
         self.link_rows, self.link_values = np.zeros(0, I8), np.zeros(0, U8)
         if "link_rows" in rows:
             exceptions = len(rows["link_rows"])
-            self.link_rows = Column(rows["link_rows"], exceptions).read(0, exceptions, I8)
-            self.link_values = Column(rows["link_values"], exceptions).read(0, exceptions, U8)
+            self.link_rows = StoredColumn(rows["link_rows"], exceptions).read(0, exceptions, I8)
+            self.link_values = StoredColumn(rows["link_values"], exceptions).read(0, exceptions, U8)
         self._begin()
 
     def _begin(self) -> None:

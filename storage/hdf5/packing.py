@@ -137,7 +137,7 @@ def put(group: Any, name: str, values: np.ndarray) -> None:
     sink.close()
 
 
-class Column:
+class StoredColumn:
     """A stored column, opened once and read in parts. Raises ValueError when it has not `count` rows."""
 
     def __init__(self, dataset: Any, count: int):
@@ -162,4 +162,4 @@ class Column:
 
 def get(group: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
     """A whole column of `count` rows, as `dtype`; zeros where it is absent."""
-    return Column(group[name], count).read(0, count, dtype) if name in group else np.zeros(count, dtype)
+    return StoredColumn(group[name], count).read(0, count, dtype) if name in group else np.zeros(count, dtype)

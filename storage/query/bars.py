@@ -16,12 +16,12 @@ import numpy as np
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.storage.archive.catalog import OVERLAY, day_start_ns
-from tickmesh.storage.archive.file import ArchiveError, ArchiveGone, Segment, folder_of
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveGone, folder_of
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, File, PrunedWarning, day_of
 from tickmesh.storage.bars import pyramid
 from tickmesh.storage.bars.bar import BAR, LAST_QUOTE, SECOND_NS, between, merge
 from tickmesh.storage.bars.runs import Window
-from tickmesh.storage.bars.ticks import Seen, bars_of, held, join, stored
+from tickmesh.storage.bars.ticks import BarPart, bars_of, held, join, stored
 from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query import reader
 from tickmesh.storage.query.bar_gaps import handed
@@ -107,7 +107,7 @@ def frame(
 
 def seen(
     config: Config, subject: str, window: Window, source: Source = "auto", progress: Progress = lambda done, of: None
-) -> Seen:
+) -> BarPart:
     """As `bars`, with the count of what no time can be given (`timeless`, of all files that were looked at)."""
     if source not in get_args(Source):
         raise ReadError(f"{source!r} is no source of bars; allowed: {', '.join(get_args(Source))}")
@@ -124,7 +124,7 @@ def seen(
 
 def _archived(
     config: Config, subject: str, window: Window, source: Source, progress: Progress, pool: Executor
-) -> tuple[int, Before, list[Seen]]:
+) -> tuple[int, Before, list[BarPart]]:
     """(seq up to which it is, eras after it, what it says) of the archive; again when files were sealed away meanwhile."""
     archive = ArchiveReader(config.archive_dir)
     while True:
@@ -172,13 +172,13 @@ def kernels_for(file: Any) -> Any:
     return bar_kernels
 
 
-def _of_file(file: File, window: Window, source: Source, pool: Executor, archive: ArchiveReader) -> Seen | None:
+def _of_file(file: File, window: Window, source: Source, pool: Executor, archive: ArchiveReader) -> BarPart | None:
     eras = None
     if file.part == OVERLAY:  # whole events: those with trades of two days lie in the overlays of both
         eras = {kind: archive.eras(file, kind) for kind in (Kind.trade, Kind.quote)}
         begin_ns = day_start_ns(file.day)
         window = window.within(begin_ns, begin_ns + DAY_NS)
-    with Segment(file.path) as segment:
+    with ArchiveFile(file.path) as segment:
         try:
             has_pyramid = source != "ticks" and pyramid.has_pyramid(segment.file)
             from_pyramid = has_pyramid and all((edge or 0) % SECOND_NS == 0 for edge in window[1:])
@@ -204,9 +204,9 @@ def _warn_pruned(file: File, window: Window) -> None:
         )  # fmt: skip
 
 
-def _logged(config: Config, subject: str, window: Window, archived: int, before: Before) -> list[Seen]:
+def _logged(config: Config, subject: str, window: Window, archived: int, before: Before) -> list[BarPart]:
     """From the log, what is not archived."""
-    parts: list[Seen] = []
+    parts: list[BarPart] = []
     raws: dict[Kind, list[bytes]] = {}
     waiting, eras = 0, dict(before)
     for event in reader.events(config, archived, kinds=pyramid.KINDS, subject=subject):
@@ -218,7 +218,7 @@ def _logged(config: Config, subject: str, window: Window, archived: int, before:
     return [*parts, _of_raws(raws, window, eras)] if raws else parts
 
 
-def _of_raws(raws: dict[Kind, list[bytes]], window: Window, eras: dict[Kind, int]) -> Seen:
+def _of_raws(raws: dict[Kind, list[bytes]], window: Window, eras: dict[Kind, int]) -> BarPart:
     """`eras`: before the events, and afterwards behind them."""
     tables = {kind: from_bytes(kind, b"".join(own), np.array([len(raw) for raw in own], "i8")) for kind, own in raws.items()}
     ticks = held(tables, eras)

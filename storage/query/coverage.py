@@ -14,7 +14,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Coverage, Evidence, Kind, Reason
 from tickmesh.bus.segments import LogReleased
-from tickmesh.storage.archive.file import SYSTEM, ArchiveError, ArchiveGone, Segment, folder_of, of_instrument
+from tickmesh.storage.archive.file import SYSTEM, ArchiveError, ArchiveFile, ArchiveGone, folder_of, of_instrument
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, merge, of_tables
 from tickmesh.storage.hdf5.columns import Table, from_bytes
@@ -95,7 +95,7 @@ def _look(config: Config, subject: str) -> Look:
     parts, state = [], BEGINNING
     files = [file.path for file in archive.files if file.folder == folder]
     for number, path in enumerate(files):
-        with Segment(path) as segment:
+        with ArchiveFile(path) as segment:
             if (ledger := segment.ledger(state if number else None)) is not None:
                 parts.append(ledger.rows)
                 state = ledger.after
@@ -136,7 +136,7 @@ def subjects(config: Config) -> list[str]:
         names = {instrument.subject for instrument in config.instruments}
         newest = {file.folder: file.path for file in archive.files if of_instrument(file.folder)}
         for path in newest.values():
-            with Segment(path) as segment:
+            with ArchiveFile(path) as segment:
                 names.update(segment.subjects())
         logged = LogReader(config.log_dir).events(archive.archived_seq)
         names.update(event.subject for event in logged if event.kind in COVERED)
@@ -154,7 +154,7 @@ def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray]
         for file in ArchiveReader(config.archive_dir).files:
             if after < file.last <= until and of_instrument(file.folder):
                 try:
-                    with Segment(file.path) as segment:
+                    with ArchiveFile(file.path) as segment:
                         if (ledger := segment.ledger()) is not None and len(ledger.rows):
                             parts[segment.subjects()[0]].append(ledger.rows)
                 except ArchiveGone:
@@ -178,7 +178,7 @@ def said(config: Config) -> int:
                 break
             if file.folder == SYSTEM:
                 try:
-                    with Segment(file.path) as segment:
+                    with ArchiveFile(file.path) as segment:
                         if Kind.watermark in segment.kinds:
                             found = segment.table(Kind.watermark).records["archived_seq"].tolist()
                 except ArchiveGone:

@@ -16,7 +16,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import SCHEMA_HASH, SCHEMA_VERSION, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
-from tickmesh.storage.archive.file import SOFTWARE, Segment, folder_of, make_folders
+from tickmesh.storage.archive.file import SOFTWARE, ArchiveFile, folder_of, make_folders
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, File, rows_of
 from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query import reader
@@ -88,7 +88,7 @@ def kinds_of(archive: ArchiveReader, folder: str, day: str) -> list[Kind]:
     """Kinds that an instrument's day has events of."""
     found: set[Kind] = set()
     for file in files_of(archive, folder, day):
-        with Segment(file.path) as segment:
+        with ArchiveFile(file.path) as segment:
             found.update(segment.kinds)
     return sorted(found)
 
@@ -97,7 +97,7 @@ def log_id_of(archive: ArchiveReader, folder: str, day: str) -> str:
     """Of the log that a folder's day was made from: of its last file, which a sealed day inherits. "" where there is none."""
     if not (files := files_of(archive, folder, day)):
         return ""
-    with Segment(files[-1].path) as segment:
+    with ArchiveFile(files[-1].path) as segment:
         return str(segment.attributes["log_id"])
 
 
@@ -121,7 +121,7 @@ def rows(config: Config, archive: ArchiveReader, day: Day) -> Iterator[np.ndarra
     """
     start_ns, end_ns = day.span_ns
     for file in files_of(archive, folder_of(day.kind, day.subject), day.day):
-        with Segment(file.path) as segment:
+        with ArchiveFile(file.path) as segment:
             if day.kind in segment.kinds:
                 for tables in segment.windows((day.kind,)):
                     yield rows_of(day.kind, tables[day.kind], day.subject, start_ns, end_ns)

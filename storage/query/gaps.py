@@ -14,7 +14,7 @@ from tickmesh.bus.schema import COVERAGE, HEADER, Coverage, Flag, Kind, Reason
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.archive.catalog import DAY_NS, day_of, day_start_ns
 from tickmesh.storage.archive.eras import era_of, eras_in
-from tickmesh.storage.archive.file import Segment
+from tickmesh.storage.archive.file import ArchiveFile
 from tickmesh.storage.archive.rows import By
 from tickmesh.storage.query.coverage import COVERED, Look, described, is_lacking, lacking, lasting, look, read
 from tickmesh.storage.query.times import ReadError
@@ -172,7 +172,7 @@ def _edge(seen: Look, kind: Kind, ns: int, forward: bool) -> Edge | None:
 
 
 def _edge_of_file(path: Path, kind: Kind, ns: int, forward: bool) -> Edge | None:
-    with Segment(path) as segment:
+    with ArchiveFile(path) as segment:
         if kind not in segment.kinds:
             return _edge_of_pruned(segment, kind, ns, forward)
         reader = segment.reader(kind)
@@ -188,7 +188,7 @@ def _edge_of_file(path: Path, kind: Kind, ns: int, forward: bool) -> Edge | None
     return None
 
 
-def _edge_of_pruned(segment: Segment, kind: Kind, ns: int, forward: bool) -> Edge | None:
+def _edge_of_pruned(segment: ArchiveFile, kind: Kind, ns: int, forward: bool) -> Edge | None:
     """Of a pruned day that lies wholly on the asked side: the first or last id that its ledger names, its events are gone."""
     begin_ns = day_start_ns(segment.attributes["day"])
     if segment.part != "rest" or not (begin_ns >= ns if forward else begin_ns + DAY_NS <= ns):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.places import PROJECT
 from tickmesh.bus import clock
-from tickmesh.bus.clock import SECOND, ClockWriter, Follower, MeshClock, Reading, Segment, first_segment, pack
+from tickmesh.bus.clock import SECOND, ClockSegment, ClockWriter, Follower, MeshClock, Reading, first_segment, pack
 from tickmesh.bus.clock_faults import ClockFaults, FaultyClocks
 from tickmesh.bus.schema import QUOTE, Flag, Kind
 from tickmesh.bus.wire import decode, encode
@@ -86,7 +86,7 @@ def test_it_never_goes_back_nor_stands_still_and_leaves_its_pace_only_by_steps_t
 
 @given(st.integers(-HOUR, HOUR), st.lists(st.integers(0, SECOND), min_size=2, max_size=50))
 def test_between_two_looks_it_only_rises(offset, reads):
-    segment = Segment(0, START, offset)
+    segment = ClockSegment(0, START, offset)
     at = 0
     for passed in reads:
         assert segment.at(at + passed) - segment.at(at) >= passed - passed // 100 - 2
@@ -147,7 +147,7 @@ def test_a_clock_that_drifts_little_is_followed_without_a_word():
 
 def test_a_start_goes_on_exactly_and_never_below_the_log():
     reading = Reading(100 * SECOND, 100 * SECOND, START)
-    kept = Segment(90 * SECOND, START + HOUR, 0)
+    kept = ClockSegment(90 * SECOND, START + HOUR, 0)
     assert first_segment(reading, kept, 0).time_ns == START + HOUR + 10 * SECOND, "the wall clock says an hour less"
     assert first_segment(reading, None, START + HOUR).time_ns == START + HOUR + 1, "after a reboot: from the log's last"
     assert first_segment(reading, None, START - HOUR).time_ns == START
@@ -196,7 +196,7 @@ def test_without_a_file_time_goes_on_from_the_wall_clock_and_one_of_before_a_reb
     first = follower.now_ns()
     assert abs(first - time.time_ns()) < SECOND
     ahead = time.time_ns() + HOUR
-    (tmp_path / clock.NAME).write_bytes(pack(Segment(5, ahead, 0), b"another boot, 16"))
+    (tmp_path / clock.NAME).write_bytes(pack(ClockSegment(5, ahead, 0), b"another boot, 16"))
     fresh = Follower()
     fresh.follow(tmp_path)
     one, two = fresh.now_ns(), fresh.now_ns()

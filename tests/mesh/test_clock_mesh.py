@@ -239,7 +239,7 @@ def test_a_sentinel_reckons_a_process_s_age_in_the_log_s_time(tmp_path, off_ns):
     (tmp_path / "mesh.toml").write_text("")
     config = load(tmp_path)
     config.log_dir.mkdir(parents=True)
-    segment = clock.Segment(clock.elapsed_ns(), clock.wall_ns() + off_ns, 0)
+    segment = clock.ClockSegment(clock.elapsed_ns(), clock.wall_ns() + off_ns, 0)
     (config.log_dir / clock.NAME).write_bytes(clock.pack(segment, clock.boot_bytes()))
     try:
         opinion = Opinion(Context(config, "sentinel-1"))

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from tickmesh.bus.config import Disk, load
+from tickmesh.bus.config import DiskSettings, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import TRADE, Kind
 from tickmesh.bus.sockets import Producer
@@ -178,7 +178,7 @@ def test_what_is_short_is_named(tmp_path):
     assert "bytes" in refusal(full, tmp_path) and "free space" in refusal(full, tmp_path)
     assert "quota" in refusal(OSError(errno.EDQUOT, "Disk quota exceeded"), tmp_path)
     assert refusal(OSError(errno.EACCES, "Permission denied"), tmp_path) == "Permission denied; repair it or make it writable"
-    disk = Disk(low_bytes=100, critical_bytes=10, low_inodes=50, critical_inodes=5)
+    disk = DiskSettings(low_bytes=100, critical_bytes=10, low_inodes=50, critical_inodes=5)
     both = judge(Room(), Free(99, 4), disk)
     assert both == (Space.low, Space.critical) and "99 bytes" in short(both, Free(99, 4), disk)
     assert "4 inodes are free, less than 5" in short(both, Free(99, 4), disk)

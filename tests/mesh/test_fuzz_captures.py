@@ -14,7 +14,7 @@ import time
 import pytest
 
 from tests.support.captures import DATA
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import DESCRIPTION, Kind
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.feed.reception import Reception
@@ -161,7 +161,7 @@ class Mesh:
         self.arbiter = Arbiter(SECOND_NS)
         self.now, self.out = SECOND_NS, []
         instruments = [Instrument(symbol=symbol) for symbol in SYMBOLS]
-        self.lines = {name: Reception(name, binance, instruments, Feed()) for name in ("feed-1", "feed-2")}
+        self.lines = {name: Reception(name, binance, instruments, FeedSettings()) for name in ("feed-1", "feed-2")}
         self.sources = {name: line.open(1, 0)[0] for name, line in self.lines.items()}
         self.numbers = dict.fromkeys(self.lines, 0)
 

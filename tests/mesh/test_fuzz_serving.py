@@ -24,7 +24,7 @@ from tests.support.capture_claims import FATES, account
 from tests.support.capture_mutations import Damaged, damaged, small
 from tests.support.capture_run import Outcome, run_capture
 from tests.support.captures import DATA
-from tickmesh.nodes.exchange.server.files import Capture
+from tickmesh.nodes.exchange.server.files import CaptureFiles
 
 SECONDS = float(os.environ.get("TICKMESH_FUZZ_S") or 0)
 SEED = int(os.environ.get("TICKMESH_FUZZ_SEED") or 0)
@@ -107,7 +107,7 @@ def test_the_same_holds_through_real_processes(make_root):
     (root / "damaged.dat").write_bytes(file.data)
     run.ok(root, "mesh", "up", "--capture", "damaged.dat", "--speed", "0")
     run.until(lambda: run.replay_ended(root), lambda: f"the capture's end\n{run.logs(root)}")
-    survey = Capture([root / "damaged.dat"]).read_whole(root / "survey")
+    survey = CaptureFiles([root / "damaged.dat"]).read_whole(root / "survey")
 
     def fates() -> Counter | None:
         outcome = Outcome()

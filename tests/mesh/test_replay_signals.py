@@ -230,7 +230,7 @@ def test_other_parameters_are_compared_from_their_start_on(tmp_path):
 def test_signals_are_a_function_of_the_events_alone(mesh):
     config, raws = mesh
     live = sorted(
-        replay.Said(event.cause_seq, event.k, event.producer, bytes(event.raw[160:]))
+        replay.Published(event.cause_seq, event.k, event.producer, bytes(event.raw[160:]))
         for event in map(decode, raws)
         if event.kind == Kind.signal
     )

@@ -17,7 +17,7 @@ from tickmesh.bus.wire import decode
 from tickmesh.nodes.exchange.api import api, control
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError
-from tickmesh.nodes.exchange.server.files import Capture
+from tickmesh.nodes.exchange.server.files import CaptureFiles
 from tickmesh.nodes.exchange.server.pace import _pass
 from tickmesh.nodes.exchange.server.running import Running
 from tickmesh.nodes.feed.reception import Reception
@@ -160,7 +160,7 @@ def run_capture(folder: Path, data: bytes, pauses_ms: tuple[int, ...] = (0,), ba
     path = folder / ("capture.gz" if data[:2] == b"\x1f\x8b" else "capture.dat")
     path.write_bytes(data)
     try:
-        outcome.survey = Capture([path]).read_whole(folder)
+        outcome.survey = CaptureFiles([path]).read_whole(folder)
     except ConfigError as error:
         outcome.unfit = str(error)
         return outcome

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tickmesh.bus.config import Config, Mesh, Model
+from tickmesh.bus.config import Config, Mesh, ModelSettings
 from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
 from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sequenced
 from tickmesh.nodes.model import node as model
@@ -24,8 +24,8 @@ def root(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("mesh")
 
 
-def make(root: Path, kernel: str, **parameters: float) -> model.Step:
-    return model.Step(Config(Mesh(models=(Model("m", kernel, parameters=parameters),)), root), "m")
+def make(root: Path, kernel: str, **parameters: float) -> model.ModelStep:
+    return model.ModelStep(Config(Mesh(models=(ModelSettings("m", kernel, parameters=parameters),)), root), "m")
 
 
 def log(rows: list[tuple[Kind, int, tuple, int]], subject: str = SUBJECT) -> list[Event]:

@@ -181,7 +181,7 @@ def test_topics_match_by_whole_words():
     assert topics.matches("trade.binance.BTCUSDT", "trade")
     assert topics.matches("trade.binance.BTCUSDT", "trade.binance")
     assert not topics.matches("trade.binance.BTCUSDT", "trade.bin")
-    with pytest.raises(terminal.Usage, match="begins with one of instrument, trade"):
+    with pytest.raises(terminal.UsageFailure, match="begins with one of instrument, trade"):
         topics.kinds_of(["trad"], None)
 
 

@@ -30,7 +30,7 @@ COUNTERS: dict[str, tuple[str, ...]] = {
 SEEN = ("frame_refused", "repair", "other_line", "restart", "contradiction", "era", "unsynced", "clock", "unknown")
 
 
-class Pace:
+class LogPace:
     """Whether the log's time goes at the pace of the venue's, which is true in a sweep, but for what it says of itself.
 
     Both stand in every live event. The log's is later by the event's way, never earlier, and in the long run not by much.
@@ -74,7 +74,7 @@ class Figures:
         self._most: dict[tuple[str, int, str], int] = {}
         self._unanswered = list(self.kills)
         self._runs: Counter[str] = Counter()
-        self.pace = Pace()
+        self.pace = LogPace()
         self._dead = [
             (kill.killed_ns, kill.killed_ns + int((kill.ready_s or 0.0) * 1e9), kill.name)
             for kill in self.kills

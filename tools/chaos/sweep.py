@@ -18,7 +18,7 @@ from tickmesh.bus.schema import Flag, Kind
 from tickmesh.tools.chaos.field import Field
 from tickmesh.tools.chaos.figures import Figures
 from tickmesh.tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, paths, plan
-from tickmesh.tools.terminal import Failure, Usage, err, out
+from tickmesh.tools.terminal import Failure, UsageFailure, err, out
 
 SETTLE_S = 90.0  # for the last repairs, and snapshots that wait for the venue's next minute
 SETTLE_OFF_S = 10.0  # when what would repair is switched off
@@ -45,9 +45,9 @@ SWITCHES: dict[str, dict[str, Any]] = {
 def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> dict:
     """The result as `--json` prints it. Raises Failure when the mesh could not even be run."""
     if off and off not in SWITCHES:
-        raise Usage(f"--off {off}: there is {', '.join(SWITCHES)}")
+        raise UsageFailure(f"--off {off}: there is {', '.join(SWITCHES)}")
     if folder is not None and folder.exists() and any(folder.iterdir()):
-        raise Usage(f"{folder} is not empty; a sweep makes a mesh of its own there")
+        raise UsageFailure(f"{folder} is not empty; a sweep makes a mesh of its own there")
     victims = [name for name in VICTIMS if not (off == "line" and name == FEEDS[1]) and not (off == "backfill" == name)]
     strikes = plan(kills, seed, victims)
     own = folder is None

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Set
 Change = tuple[int, int, bool, list[tuple]]
 
 
-class Book:
+class NaiveBook:
     """The last snapshot with the later changes applied in order; those that it holds already are left out."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Book:
 
 def check(changes: Iterable[Change], quotes: dict[int, tuple]) -> dict[int, bool]:
     """Update ids that book and quotes share → whether best bid and ask are equal there, in price and quantity."""
-    book = Book()
+    book = NaiveBook()
     return {
         change[1]: book.best() == tuple(quotes[change[1]]) for change in changes if book.apply(change) and change[1] in quotes
     }
@@ -49,7 +49,7 @@ def check(changes: Iterable[Change], quotes: dict[int, tuple]) -> dict[int, bool
 
 def at(changes: Iterable[Change], wanted: Set[int]) -> Iterator[tuple[int, dict[int, dict[int, int]]]]:
     """(id, sides) wherever the book is valid at one of the wanted ids."""
-    book = Book()
+    book = NaiveBook()
     for change in changes:
         if book.apply(change) and change[1] in wanted:
             yield change[1], book.sides

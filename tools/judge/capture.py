@@ -1,8 +1,8 @@
 """A naive parser of raw captures in Binance's dialects: json and Decimal, nothing clever. Every line is read, or named.
 
 A line is `<receive time> <JSON>`: a frame of a combined stream, or a REST depth snapshot. What each of them came to is counted
-in `Capture`: compared, repeated, named with the reason why it cannot be read, or not compared because nothing here records its
-stream.
+in `CaptureContents`: compared, repeated, named with the reason why it cannot be read, or not compared because nothing here
+records its stream.
 """
 
 import gzip
@@ -28,12 +28,12 @@ COIN_M = re.compile(r".*USD_(PERP|\d{6})")
 UNREADABLE = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
-class Named(Exception):
+class NotComparable(Exception):
     """A line that cannot be compared, and why."""
 
 
 @dataclass
-class Table:
+class CapturedTable:
     """Ids of one stream are keys; a line that repeats an id (overlapping files) counts once.
 
     `again`: the same id with another value: ids that began anew, or a venue that contradicts itself. `refused`: keys of lines
@@ -57,7 +57,7 @@ class Table:
 
 
 @dataclass
-class Stream:
+class CapturedStream:
     """What a capture has of one instrument. Mantissas, ns.
 
     trades: id → (price, quantity, trade time, event time, side), and a word where it stands for several ids; quotes: id → (bid,
@@ -65,10 +65,10 @@ class Stream:
     side); snapshots: [(id, levels)].
     """
 
-    trades: Table = field(default_factory=Table)
-    aggregates: Table = field(default_factory=Table)
-    quotes: Table = field(default_factory=Table)
-    depths: dict[str, Table] = field(default_factory=dict)
+    trades: CapturedTable = field(default_factory=CapturedTable)
+    aggregates: CapturedTable = field(default_factory=CapturedTable)
+    quotes: CapturedTable = field(default_factory=CapturedTable)
+    depths: dict[str, CapturedTable] = field(default_factory=dict)
     snapshots: list[tuple[int, list]] = field(default_factory=list)
     voids: set[int] = field(default_factory=set)  # ids that stand for no trade; the next trade's event covers them
     spans: dict[int, int] = field(default_factory=dict)  # last id of an aggregate → its first
@@ -84,11 +84,11 @@ class Stream:
 
 
 @dataclass
-class Capture:
+class CaptureContents:
     """streams: subject → Stream. `heard`: name of a stream → how many of its lines were taken; `foreign`: … that nothing here
     records; `named`: why lines cannot be read → how many, `examples` where the first is."""
 
-    streams: dict[str, Stream] = field(default_factory=dict)
+    streams: dict[str, CapturedStream] = field(default_factory=dict)
     heard: Counter[str] = field(default_factory=Counter)
     spoilt: Counter[str] = field(default_factory=Counter)  # name of a stream → lines of it that cannot be read
     foreign: Counter[str] = field(default_factory=Counter)
@@ -100,23 +100,23 @@ class Capture:
 
 
 def mantissa(text: Any, exponent: int = -8) -> int:
-    """Raises Named for what no venue sends, or what the exponent cannot hold."""
+    """Raises NotComparable for what no venue sends, or what the exponent cannot hold."""
     if not isinstance(text, str) or len(text) > TEXT_MAX or not NUMBER.fullmatch(text):
-        raise Named("a price or quantity is no plain decimal number")
+        raise NotComparable("a price or quantity is no plain decimal number")
     value = Decimal(text).scaleb(-exponent)
     if value != int(value):
-        raise Named(f"a price or quantity has more than {-exponent} decimals")
+        raise NotComparable(f"a price or quantity has more than {-exponent} decimals")
     if value > INTEGER_MAX:
-        raise Named("a price or quantity is beyond 64 bits")
+        raise NotComparable("a price or quantity is beyond 64 bits")
     return int(value)
 
 
 def whole(message: dict, name: str) -> int:
     value = message.get(name)
     if type(value) is not int:
-        raise Named(f"{name} is no whole number")
+        raise NotComparable(f"{name} is no whole number")
     if not 0 <= value <= INTEGER_MAX:
-        raise Named(f"{name} is beyond 64 bits" if value > 0 else f"{name} is negative")
+        raise NotComparable(f"{name} is beyond 64 bits" if value > 0 else f"{name} is negative")
     return value
 
 
@@ -125,13 +125,13 @@ def nanoseconds(message: dict, name: str) -> int:
     stamp = whole(message, name)
     ns = stamp * (1_000 if stamp >= 10**14 else 1_000_000)
     if ns > INTEGER_MAX:
-        raise Named(f"{name} is beyond 64 bits in ns")
+        raise NotComparable(f"{name} is beyond 64 bits in ns")
     return ns
 
 
 def side_of(message: dict) -> int:
     if type(message.get("m")) is not bool:
-        raise Named("m is neither true nor false")
+        raise NotComparable("m is neither true nor false")
     return -1 if message["m"] else 1
 
 
@@ -140,7 +140,7 @@ class Reader:
 
     def __init__(self, known: Known) -> None:
         self.known = known
-        self.capture = Capture()
+        self.capture = CaptureContents()
         self.subject = ""  # of the last stream: a REST answer names no instrument
         self.snapshots: list[tuple[dict, str, str]] = []  # message, subject of the stream before it, and where it is
         self.name = ""  # of the line's stream
@@ -152,9 +152,9 @@ class Reader:
         stamp, _, payload = line.partition(b" ")
         try:
             if not stamp.isdigit():
-                raise Named("no receive time before it")
+                raise NotComparable("no receive time before it")
             self._message(payload.strip(), self._parsed(payload))
-        except Named as reason:
+        except NotComparable as reason:
             self.named(str(reason), payload.strip(), place)
             if self.name:
                 self.capture.spoilt[self.name] += 1
@@ -169,11 +169,11 @@ class Reader:
         try:
             message = json.loads(payload)
         except RecursionError:
-            raise Named("nested too deep") from None
+            raise NotComparable("nested too deep") from None
         except ValueError:
-            raise Named("no JSON, or half of it") from None
+            raise NotComparable("no JSON, or half of it") from None
         if not isinstance(message, dict):
-            raise Named("JSON, but no object")
+            raise NotComparable("JSON, but no object")
         return message
 
     def _message(self, payload: bytes, message: dict) -> None:
@@ -181,13 +181,13 @@ class Reader:
             self.snapshots.append((message, self.subject, self.place))
         elif "stream" in message:
             if not isinstance(message["stream"], str) or "@" not in message["stream"]:
-                raise Named("the stream has no name")
+                raise NotComparable("the stream has no name")
             self.name = message["stream"]
             if not isinstance(message.get("data"), dict):
-                raise Named("data is no object")
+                raise NotComparable("data is no object")
             self._frame(payload, message["data"])
         elif "result" in message or "error" in message or "code" in message:
-            raise Named("an answer to a request")
+            raise NotComparable("an answer to a request")
         else:
             self.capture.foreign[f"messages without a stream (e = {str(message.get('e', 'none'))[:20]})"] += 1
 
@@ -201,15 +201,15 @@ class Reader:
             self.capture.foreign[self.name] += 1
             return
         if data.get("s") != symbol.upper():
-            raise Named("the symbol is not its stream's")
+            raise NotComparable("the symbol is not its stream's")
         subject = f"{venue_of(data)}.{symbol.upper()}"
-        stream = self.capture.streams.setdefault(subject, Stream())
+        stream = self.capture.streams.setdefault(subject, CapturedStream())
         exponents = self.known.exponents.get(subject, EXPONENTS)
         self.subject = subject
         take(stream, data, exponents, self.known.refused_frame(payload))
         self.capture.heard[self.name] += 1
 
-    def _trade(self, stream: Stream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+    def _trade(self, stream: CapturedStream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
         number = whole(data, "t")
         quantity = mantissa(data.get("q"), exponents[1])
         if data.get("X", "MARKET") != "MARKET" and not quantity:
@@ -217,10 +217,10 @@ class Reader:
             return
         stream.trades.add(number, (*self._fill(data, exponents), side_of(data)), refused)
 
-    def _aggregate(self, stream: Stream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+    def _aggregate(self, stream: CapturedStream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
         first, last = whole(data, "f"), whole(data, "l")
         if first > last:
-            raise Named("f is beyond l")
+            raise NotComparable("f is beyond l")
         stream.spans[last] = first
         stream.aggregates.add(last, (*self._fill(data, exponents), side_of(data)), refused)
 
@@ -228,23 +228,23 @@ class Reader:
     def _fill(data: dict, exponents: tuple[int, int]) -> tuple[int, int, int, int]:
         price, quantity = mantissa(data.get("p"), exponents[0]), mantissa(data.get("q"), exponents[1])
         if not price or not quantity:
-            raise Named("a trade's price or quantity is 0")
+            raise NotComparable("a trade's price or quantity is 0")
         return price, quantity, nanoseconds(data, "T"), nanoseconds(data, "E")
 
     @staticmethod
-    def _quote(stream: Stream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+    def _quote(stream: CapturedStream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
         best = tuple(mantissa(data.get(name), exponents[name in "BA"]) for name in ("b", "B", "a", "A"))
         stream.quotes.add(whole(data, "u"), best, refused)
 
-    def _depth(self, stream: Stream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+    def _depth(self, stream: CapturedStream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
         first, last = whole(data, "U"), whole(data, "u")
         if first > last:
-            raise Named("U is beyond u")
+            raise NotComparable("U is beyond u")
         if "pu" in data:  # futures: ids are counted over all symbols, so the change begins behind the one before it
             if (before := whole(data, "pu")) >= first:
-                raise Named("pu is not before U")
+                raise NotComparable("pu is not before U")
             first = before + 1
-        table = stream.depths.setdefault(self.name, Table())
+        table = stream.depths.setdefault(self.name, CapturedTable())
         table.add((first, last), (self._moment(data), tuple(levels(data, ("b", "a"), exponents))), refused)
 
     @staticmethod
@@ -252,7 +252,7 @@ class Reader:
         """Of a change, which is one without its time, too: 0 where that is before 1970, or beyond 64 bits."""
         try:
             return nanoseconds(data, "E")
-        except Named:
+        except NotComparable:
             if type(data.get("E")) is int:
                 return 0
             raise
@@ -262,7 +262,7 @@ class Reader:
         for message, subject, place in self.snapshots:
             try:
                 self._snapshot(message, subject)
-            except Named as reason:
+            except NotComparable as reason:
                 self.named(str(reason), b"", place)
 
     def _snapshot(self, message: dict, subject: str) -> None:
@@ -270,7 +270,7 @@ class Reader:
         streams = self.capture.streams
         subject = subject or next(iter(streams), "")
         if not subject:
-            raise Named("a REST snapshot, but no stream that it could be of")
+            raise NotComparable("a REST snapshot, but no stream that it could be of")
         if not _spans(streams[subject], update_id):
             subject = next((other for other, stream in streams.items() if _spans(stream, update_id)), subject)
         exponents = self.known.exponents.get(subject, EXPONENTS)
@@ -278,7 +278,7 @@ class Reader:
         self.capture.snapshots += 1
 
 
-def _spans(stream: Stream, update_id: int) -> bool:
+def _spans(stream: CapturedStream, update_id: int) -> bool:
     """Whether an id lies among those of the depth changes."""
     keys = stream.changes.keys()
     return bool(keys) and min(first for first, _ in keys) - 1 <= update_id <= max(last for _, last in keys)
@@ -300,10 +300,10 @@ def levels(message: dict, names: tuple[str, str], exponents: tuple[int, int]) ->
     for name, side in zip(names, (1, -1)):
         many = message.get(name)
         if not isinstance(many, list):
-            raise Named(f"{name} is no list")
+            raise NotComparable(f"{name} is no list")
         for level in many:
             if not isinstance(level, list) or len(level) < 2:
-                raise Named(f"a level of {name} is no pair")
+                raise NotComparable(f"a level of {name} is no pair")
             if price := held(level[0], exponents[0]):  # who cannot hold a level has the others all the same
                 rows.append((price, held(level[1], exponents[1]), side))
     return rows or [(0, 0, 0)]
@@ -315,13 +315,13 @@ def held(text: Any, exponent: int) -> int:
         return 0
     try:
         return mantissa(text, exponent)
-    except Named as reason:
+    except NotComparable as reason:
         if "beyond" in str(reason):
             return 0
         raise
 
 
-def read(files: Iterable[Path], known: Known | None = None) -> Capture:
+def read(files: Iterable[Path], known: Known | None = None) -> CaptureContents:
     """Everything that several captures have, in their order. Raises OSError where a file cannot be opened."""
     reader = Reader(known or Known())
     for path in files:

@@ -7,7 +7,7 @@ import msgpack
 
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
-from tickmesh.tools.judge.pace import Pace
+from tickmesh.tools.judge.pace import PaceCheck
 from tickmesh.tools.judge.streams import Streams
 
 # Of what several lines bring, the log has one copy: numbers of the others are not in it.
@@ -28,7 +28,7 @@ class Checks:
         self.intents: set[bytes] = set()
         self.fills: set[tuple] = set()
         self.streams = Streams(findings)
-        self.pace = Pace(findings)
+        self.pace = PaceCheck(findings)
         self.archived_seq = 0
         self.recent_seq = 0
         self.newest: dict[tuple[str, int], int] = {}  # number of each producer's epoch

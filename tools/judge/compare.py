@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tickmesh.tools.judge import book
-from tickmesh.tools.judge.capture import Capture, Stream, Table
+from tickmesh.tools.judge.capture import CaptureContents, CapturedStream, CapturedTable
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import RESET
 from tickmesh.tools.judge.known import Known
@@ -72,7 +72,7 @@ def gather(events: Iterable[Event], known: Known | None = None) -> dict[str, Sto
     return out
 
 
-def against(capture: Capture, stored: dict[str, Stored], known: Known, findings: Findings, asked: int = 1000) -> None:
+def against(capture: CaptureContents, stored: dict[str, Stored], known: Known, findings: Findings, asked: int = 1000) -> None:
     """Fills the findings; every difference is a fault, and every kind of line that was not compared.
 
     `asked`: levels that a snapshot was asked for."""
@@ -97,7 +97,7 @@ def against(capture: Capture, stored: dict[str, Stored], known: Known, findings:
     _account(capture, findings)
 
 
-def _trades_of(stream: Stream, capture: Capture) -> Table:
+def _trades_of(stream: CapturedStream, capture: CaptureContents) -> CapturedTable:
     """The single trades; where a capture has none, the aggregates, each with the ids that it stands for."""
     table = stream.trades
     if not table.values:
@@ -120,10 +120,10 @@ def _span(first: int, last: int) -> range:
     return range(first, min(last, first + 10_000) + 1)  # no taker's order has more fills
 
 
-def _changes_of(stream: Stream, mine: Stored, capture: Capture) -> Table:
+def _changes_of(stream: CapturedStream, mine: Stored, capture: CaptureContents) -> CapturedTable:
     """The depth stream that the mesh has; others of the same instrument cut the same ids in another way."""
     if not stream.depths:
-        return Table()
+        return CapturedTable()
     keys = {key for key, _ in mine.changes}
     ranked = sorted(stream.depths.items(), key=lambda item: (len(keys & item[1].values.keys()), len(item[1].values)))
     for name, table in ranked[:-1]:
@@ -139,7 +139,7 @@ class Comparison:
     def __init__(self, subject: str, known: Known, findings: Findings):
         self.subject, self.known, self.findings = subject, known, findings
 
-    def of(self, kind: str, captured: Table, stored: list[tuple], mine: Stored) -> None:
+    def of(self, kind: str, captured: CapturedTable, stored: list[tuple], mine: Stored) -> None:
         repaired = mine.repaired if kind == "trade" else set()  # they may stand anywhere; REST does not tell their event time
         topic = f"{kind}.{self.subject}"
         place = {key: i for i, key in enumerate(captured.values)}
@@ -191,7 +191,7 @@ class Comparison:
                 refused -= named
                 self.findings.count("refused", named)
 
-    def _lost(self, kind: str, topic: str, captured: Table, seen: set) -> None:
+    def _lost(self, kind: str, topic: str, captured: CapturedTable, seen: set) -> None:
         for key in captured.values:
             if key in seen:
                 continue
@@ -218,7 +218,7 @@ def _short(value: tuple) -> str:
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
-def _check_book(subject: str, stream: Stream, mine: Stored, findings: Findings, asked: int) -> None:
+def _check_book(subject: str, stream: CapturedStream, mine: Stored, findings: Findings, asked: int) -> None:
     """The stored book against the capture's quotes, wherever the capture's own book meets them; then its snapshots.
 
     `book_expected` is all of those; the stored book begins with the snapshot that a feed fetched, perhaps some ids later.
@@ -281,7 +281,7 @@ def _unequal(rows: list[tuple], sides: dict[int, dict[int, int]], least: int) ->
     return ""
 
 
-def _account(capture: Capture, findings: Findings) -> None:
+def _account(capture: CaptureContents, findings: Findings) -> None:
     """Every line of the capture came to something; a stream of which none was compared takes the verdict with it."""
     repeated = sum(stream.repeated for stream in capture.streams.values())
     spoilt, foreign = sum(capture.named.values()), sum(capture.foreign.values())

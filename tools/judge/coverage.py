@@ -20,7 +20,7 @@ from tickmesh.tools.judge.intervals import (
     TRADE,
     Claim,
     Painted,
-    Truth,
+    ProvenIntervals,
     paint,
 )
 from tickmesh.tools.judge.log import Event
@@ -30,13 +30,13 @@ RESET_REASON = 6
 BEST = 10  # levels a side that a stored book is compared in: a snapshot may hold no more than the venue gives
 
 
-class Watch:
+class CoverageWatch:
     """Looks at every event once, in order, and passes it on; afterwards `judge` says whether the ledger is true."""
 
     def __init__(self, archived_seq: int):
         self.archived_seq = archived_seq
-        self.archived: dict[str, Truth] = {}  # what is true of the archive
-        self.vouched: dict[str, Truth] = {}  # … and of what the log's newest watermark speaks of
+        self.archived: dict[str, ProvenIntervals] = {}  # what is true of the archive
+        self.vouched: dict[str, ProvenIntervals] = {}  # … and of what the log's newest watermark speaks of
         self.later: list[Event] = []  # after that watermark's archived_seq, so far
         self.vouched_seq = 0
         self.spoken: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(lambda: defaultdict(list))
@@ -50,7 +50,7 @@ class Watch:
     def look(self, event: Event) -> None:
         if event.kind in STREAMS or event.kind == "gap":
             if event.seq <= self.archived_seq:
-                self.archived.setdefault(event.subject, Truth(event.subject)).take(event)
+                self.archived.setdefault(event.subject, ProvenIntervals(event.subject)).take(event)
             self.later.append(event)
         elif event.kind == "coverage":
             self.pending += [(event.subject, row) for row in event.records]
@@ -64,7 +64,7 @@ class Watch:
         self.pending.clear()
         self.vouched_seq = max(self.vouched_seq, upto)
         for event in [event for event in self.later if event.seq <= self.vouched_seq]:
-            self.vouched.setdefault(event.subject, Truth(event.subject)).take(event)
+            self.vouched.setdefault(event.subject, ProvenIntervals(event.subject)).take(event)
         self.later = [event for event in self.later if event.seq > self.vouched_seq]
 
     def judge(self, folder: Path, findings: Findings) -> dict[str, Painted]:
@@ -72,11 +72,13 @@ class Watch:
         stored, silent = read(folder, self.archived_seq, findings)
         findings.count("coverage_not_judged", len(silent))
         for subject in sorted((stored.keys() | self.archived.keys()) - silent):
-            compare(f"archive, {subject}", stored.get(subject, {}), self.archived.get(subject, Truth(subject)), findings)
+            compare(
+                f"archive, {subject}", stored.get(subject, {}), self.archived.get(subject, ProvenIntervals(subject)), findings
+            )
         if self.spoken:  # an older recorder says nothing
             for subject in sorted((self.spoken.keys() | self.vouched.keys()) - silent):
                 said = paint(self.spoken.get(subject, {}))
-                compare(f"log, {subject}", said, self.vouched.get(subject, Truth(subject)), findings)
+                compare(f"log, {subject}", said, self.vouched.get(subject, ProvenIntervals(subject)), findings)
                 findings.count("coverage_said", sum(map(len, said.values())))
         return stored
 
@@ -125,7 +127,7 @@ def rows_of(path: Path) -> list[tuple] | None:
         return archive.ledger_rows(file)
 
 
-def compare(where: str, claimed: Painted, truth: Truth, findings: Findings) -> None:
+def compare(where: str, claimed: Painted, truth: ProvenIntervals, findings: Findings) -> None:
     """Every id that is true or claimed, once: what differs is a fault, one sentence for each run of ids."""
     true = truth.painted()
     for key in sorted(claimed.keys() | true.keys()):
@@ -173,7 +175,7 @@ def _side_by_side(mine: list[Claim], real: list[Claim]) -> Iterator[tuple[int, i
 
 
 def against(
-    printed: ledger.Ledger, claimed: dict[str, Painted], pairs: Iterable[Pair], findings: Findings
+    printed: ledger.LedgerContents, claimed: dict[str, Painted], pairs: Iterable[Pair], findings: Findings
 ) -> None:  # fmt: skip
     """What is claimed of trades against what was printed, and every book that is claimed against the one that was."""
     for name in ("coverage_ids", "coverage_missing_ids", "coverage_books"):
@@ -189,7 +191,9 @@ def _of_era(claims: Painted, stream: int, pair: Pair) -> list[Claim]:
     return [claim for kind, seq in pair.seqs if STREAMS[kind] == stream for claim in claims.get((stream, seq), [])]
 
 
-def _printed(subject: str, claims: list[Claim], truth: ledger.Truth, printed: ledger.Ledger, findings: Findings) -> None:
+def _printed(
+    subject: str, claims: list[Claim], truth: ledger.TrueEra, printed: ledger.LedgerContents, findings: Findings
+) -> None:
     numbers = sorted(truth.trades)
     place = 0
     for claim in claims:
@@ -210,10 +214,10 @@ def _printed(subject: str, claims: list[Claim], truth: ledger.Truth, printed: le
             findings.fault("coverage_false", sentence)
 
 
-def _books(subject: str, claims: list[Claim], truth: ledger.Truth, depth: list[book.Change], findings: Findings) -> None:
+def _books(subject: str, claims: list[Claim], truth: ledger.TrueEra, depth: list[book.Change], findings: Findings) -> None:
     """The stored book beside the true one, in their best levels, at every id up to which a stored change or snapshot goes."""
     known = sorted(claim for claim in claims if claim.state in (COMPLETE, REPAIRED_STATE))
-    mine = book.Book()
+    mine = book.NaiveBook()
     stored = iter(sorted(depth, key=lambda change: (change[1], not change[2])))
     change = next(stored, None)
     place = 0
@@ -232,7 +236,7 @@ def _books(subject: str, claims: list[Claim], truth: ledger.Truth, depth: list[b
             )
 
 
-def _images(truth: ledger.Truth, wanted: set[int]) -> Iterator[tuple[int, tuple]]:
+def _images(truth: ledger.TrueEra, wanted: set[int]) -> Iterator[tuple[int, tuple]]:
     """(id, best levels) of the true book at every wanted id, in order."""
     sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
     for kind, first, last, levels in truth.steps:

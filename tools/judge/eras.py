@@ -10,14 +10,14 @@ from typing import NamedTuple
 from tickmesh.tools.judge.compare import COMPARED, Stored
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import RESET
-from tickmesh.tools.judge.ledger import Ledger, Truth
+from tickmesh.tools.judge.ledger import LedgerContents, TrueEra
 from tickmesh.tools.judge.log import SNAPSHOT, Event
 
 CONTRADICTION = 12
 KINDS = {2: "trade", 3: "quote", 4: "depth"}
 
 
-class Segment:
+class EraSegment:
     """What is stored of one stream of one instrument, between two beginnings of its ids."""
 
     def __init__(self, kind: str, seq: int):
@@ -41,18 +41,18 @@ class Segment:
         mine.depth = [row for row in mine.depth if row[1] <= above]
 
 
-Segments = dict[str, list[Segment]]  # subject → in order of seq
+Segments = dict[str, list[EraSegment]]  # subject → in order of seq
 
 
 def gather(events: Iterable[Event]) -> Segments:
     """What is stored, stream by stream and era by era."""
     out: Segments = {}
-    current: dict[tuple[str, str], Segment] = {}
+    current: dict[tuple[str, str], EraSegment] = {}
     for event in events:
         key = (event.subject, event.kind)
         if event.kind in COMPARED:
             if key not in current or event.flags & RESET:
-                current[key] = Segment(event.kind, event.seq if event.flags & RESET else 0)
+                current[key] = EraSegment(event.kind, event.seq if event.flags & RESET else 0)
                 out.setdefault(event.subject, []).append(current[key])
             current[key].take(event)
         elif event.kind == "gap":
@@ -67,18 +67,18 @@ class Pair(NamedTuple):
     """One era of one instrument, and what is stored of it. `seqs`: (kind, seq) of the stored segments."""
 
     subject: str
-    truth: Truth
+    truth: TrueEra
     mine: Stored
     seqs: list[tuple[str, int]]
     last: bool = True  # the exchange is in this era still
 
 
-def pairs(ledger: Ledger, segments: Segments, findings: Findings) -> list[Pair]:
+def pairs(ledger: LedgerContents, segments: Segments, findings: Findings) -> list[Pair]:
     """Every era of every instrument that the ledger has. A segment too many is a fault, one from before the ledger counted."""
     out = []
     for symbol, truths in ledger.eras.items():
         subject = f"binance.{symbol}"
-        mine: dict[int, list[Segment]] = {}
+        mine: dict[int, list[EraSegment]] = {}
         for segment, place in _places(segments.get(subject, []), truths, ledger):
             if place is None:
                 findings.count("before_ledger")
@@ -98,7 +98,9 @@ def pairs(ledger: Ledger, segments: Segments, findings: Findings) -> list[Pair]:
     return out
 
 
-def _places(segments: list[Segment], truths: list[Truth], ledger: Ledger) -> Iterable[tuple[Segment, int | None]]:
+def _places(
+    segments: list[EraSegment], truths: list[TrueEra], ledger: LedgerContents
+) -> Iterable[tuple[EraSegment, int | None]]:
     """Each segment with the index of the era in which it begins; None: it is older than the ledger."""
     kinds = [segment.kind for segment in segments]
     if ledger.market != "synthetic" or len(truths) == 1 and len(set(kinds)) == len(kinds):
@@ -115,13 +117,13 @@ def _places(segments: list[Segment], truths: list[Truth], ledger: Ledger) -> Ite
         yield segment, place
 
 
-def _place(venue_ms: float, truths: list[Truth], ledger: Ledger) -> int | None:
+def _place(venue_ms: float, truths: list[TrueEra], ledger: LedgerContents) -> int | None:
     if venue_ms and ledger.complete and venue_ms < truths[0].began_ms - 1000:
         return None
     return next((place for place, truth in enumerate(truths[:-1]) if venue_ms <= truth.ended_ms), len(truths) - 1)
 
 
-def _together(segments: list[Segment]) -> Stored:
+def _together(segments: list[EraSegment]) -> Stored:
     out = Stored()
     for segment in segments:
         out.trades += segment.mine.trades
@@ -131,7 +133,7 @@ def _together(segments: list[Segment]) -> Stored:
     return out
 
 
-def _taken_back(subject: str, segment: Segment, ledger: Ledger, findings: Findings) -> None:
+def _taken_back(subject: str, segment: EraSegment, ledger: LedgerContents, findings: Findings) -> None:
     """Only what the exchange was made to say wrongly may be taken back."""
     stream = {"trade": "@trade", "quote": "@bookTicker", "depth": "@depth@100ms"}[segment.kind]
     absurd = ledger.absurd.get(f"{subject.partition('.')[2].lower()}{stream}", set())

@@ -65,7 +65,7 @@ def _belief(claim: Claim) -> tuple[int, int, int]:
     return BELIEVED.get(claim.state, -1), claim.evidence, VAGUE.get(claim.reason, claim.reason)
 
 
-class Truth:
+class ProvenIntervals:
     """What one instrument's events prove, one event after the other.
 
     Trades: each id is there or missing. Quotes and what a feed counts itself: one interval that rises. Depth: `at` is the

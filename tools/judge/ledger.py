@@ -53,7 +53,7 @@ def read(folder: Path, findings: Findings) -> Iterator[list[Any]]:
         expected = number
 
 
-class Truth:
+class TrueEra:
     """One era of an instrument as the ledger has it. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
 
     trades: id → (price, quantity, trade ms, side). `steps`: ("book", id, 0, levels) and ("depth", first, last, levels),
@@ -88,7 +88,7 @@ class Truth:
         return max(self.began_ms, newest, self.times[-1] if self.times else 0)
 
 
-class Ledger:
+class LedgerContents:
     """Everything the ledger says. `complete` is False when older files were removed.
 
     eras: of each symbol, in order. clients: (ms, connection, what, detail). withheld: rows of frames and requests; absurd: ids
@@ -96,7 +96,7 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self.eras: dict[str, list[Truth]] = {}
+        self.eras: dict[str, list[TrueEra]] = {}
         self.clients: list[tuple[int, int, str, str]] = []
         self.absurd: dict[str, set[int]] = defaultdict(set)
         self._by: dict[int, int] = {}  # faults that make ids absurd → by how much
@@ -131,7 +131,7 @@ class Ledger:
             self._market(kind, values, time_ms)
 
     @property
-    def symbols(self) -> dict[str, Truth]:
+    def symbols(self) -> dict[str, TrueEra]:
         """The newest era of each."""
         return {symbol: truths[-1] for symbol, truths in self.eras.items()}
 
@@ -147,7 +147,7 @@ class Ledger:
         while truths and truths[-1].era > era:
             truths.pop()  # its beginning was written, and never told
         if not truths or truths[-1].era < era:
-            truths.append(Truth(era, time_ms))
+            truths.append(TrueEra(era, time_ms))
         truth = truths[-1]
         if kind == "start":
             truth.start(values[1], values[2])
@@ -164,8 +164,8 @@ class Ledger:
             truth.trades[trade_id] = (price, quantity, trade_ms, side)
 
 
-def gather(folder: Path, findings: Findings) -> Ledger:
-    ledger = Ledger()
+def gather(folder: Path, findings: Findings) -> LedgerContents:
+    ledger = LedgerContents()
     for row in read(folder, findings):
         ledger.take(row)
     for symbol, truths in ledger.eras.items():

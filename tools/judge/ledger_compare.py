@@ -8,7 +8,7 @@ from tickmesh.tools.judge.book import Change
 from tickmesh.tools.judge.compare import Stored
 from tickmesh.tools.judge.eras import Pair
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.ledger import Ledger, Truth
+from tickmesh.tools.judge.ledger import LedgerContents, TrueEra
 from tickmesh.tools.judge.listening import Listening
 
 # What was printed so late may not be stored yet: of a mesh that runs it is on its way; of one that was brought down (the
@@ -26,7 +26,9 @@ COMPARED = {
 NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
 
 
-def against(ledger: Ledger, pairs: Iterable[Pair], findings: Findings, begun_ms: float = 0.0, asked: int = 1000) -> None:
+def against(
+    ledger: LedgerContents, pairs: Iterable[Pair], findings: Findings, begun_ms: float = 0.0, asked: int = 1000
+) -> None:
     """Fills the findings, era by era; every difference is a fault.
 
     `begun_ms`: since when a mesh that runs is looked at; 0: it is down. `asked`: levels that a snapshot was asked for.
@@ -56,7 +58,7 @@ def against(ledger: Ledger, pairs: Iterable[Pair], findings: Findings, begun_ms:
             listening.changes(pair.subject, pair.truth, pair.mine, lines, findings)
 
 
-def _trades(pair: Pair, ledger: Ledger, lines: Listening, late_ms: float, findings: Findings) -> None:
+def _trades(pair: Pair, ledger: LedgerContents, lines: Listening, late_ms: float, findings: Findings) -> None:
     subject, truth, mine = pair.subject, pair.truth, pair.mine
     seen: set[int] = set()
     last = 0
@@ -99,7 +101,7 @@ def _trades(pair: Pair, ledger: Ledger, lines: Listening, late_ms: float, findin
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
 
 
-def _books(pair: Pair, ledger: Ledger, late_ms: float, least: int, findings: Findings) -> None:
+def _books(pair: Pair, ledger: LedgerContents, late_ms: float, least: int, findings: Findings) -> None:
     """Walks the true book once, and looks at every id that something stored speaks of."""
     subject, truth, mine = pair.subject, pair.truth, pair.mine
     quotes: dict[int, list[tuple]] = {}
@@ -126,7 +128,7 @@ def _books(pair: Pair, ledger: Ledger, late_ms: float, least: int, findings: Fin
     _Walk(subject, findings, ledger.market == "synthetic", floor, least).through(truth.steps, quotes, snapshots, changes)
 
 
-def _to_the_end(subject: str, truth: Truth, mine: Stored, late_ms: float, findings: Findings) -> None:
+def _to_the_end(subject: str, truth: TrueEra, mine: Stored, late_ms: float, findings: Findings) -> None:
     """A book that fell silent for good shows nowhere else: no later id is there to miss something by."""
     due = max(
         (last for (_, _, last, _), at_ms in zip(truth.steps, truth.times) if last and at_ms <= late_ms - STEP_MS), default=0

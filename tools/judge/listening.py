@@ -10,14 +10,14 @@ from itertools import accumulate
 
 from tickmesh.tools.judge.compare import Stored
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.ledger import Ledger, Truth
+from tickmesh.tools.judge.ledger import LedgerContents, TrueEra
 
 MARGIN_MS = 1500  # so near to the end of a connection, or to a frame that was withheld, nothing is certain
 MARKET = ("/ws", "/stream")
 
 
 class Listening:
-    def __init__(self, ledger: Ledger):
+    def __init__(self, ledger: LedgerContents):
         lives = sorted(_lives(ledger))
         self._opened = [begin for begin, _ in lives]
         self._until = list(accumulate((end for _, end in lives), max))  # of the connections opened so far, the last to end
@@ -37,7 +37,7 @@ class Listening:
         return near == len(times) or times[near] > ms + MARGIN_MS
 
 
-def _lives(ledger: Ledger) -> Iterator[tuple[float, float]]:
+def _lives(ledger: LedgerContents) -> Iterator[tuple[float, float]]:
     """(opened, closed) of each connection for market data."""
     opened: dict[int, float] = {}
     for time_ms, connection, what, detail in ledger.clients:
@@ -48,7 +48,7 @@ def _lives(ledger: Ledger) -> Iterator[tuple[float, float]]:
     yield from ((begin, float("inf")) for begin in opened.values())
 
 
-def changes(subject: str, truth: Truth, mine: Stored, listening: Listening, findings: Findings) -> None:
+def changes(subject: str, truth: TrueEra, mine: Stored, listening: Listening, findings: Findings) -> None:
     """Every change of a book that surely was heard, between the first and the last that are stored, is stored, book or not."""
     told = sorted((first, last) for first, last, snapshot, _ in mine.depth if not snapshot)
     if not told:

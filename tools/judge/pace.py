@@ -15,7 +15,7 @@ DEAF_NS = 60 * SECOND  # a mesh tells of it after 30 s; statistics are of 10 s e
 NAMES = {number: name for name, number in STREAMS.items()}
 
 
-class Pace:
+class PaceCheck:
     """Looks at every event, in order."""
 
     def __init__(self, findings: Findings) -> None:

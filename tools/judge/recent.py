@@ -27,14 +27,14 @@ UNREADABLE = (struct.error, KeyError, ValueError, IndexError, StopIteration)
 FULL_SHARE = 4
 
 
-class Rules(NamedTuple):
+class RetentionRules(NamedTuple):
     """`recorder.recent_hours` in ns, and `recorder.recent_bytes_max`."""
 
     kept_ns: int
     bytes_max: int
 
 
-def agree(folder: Path, log_dir: Path, rules: Rules, stream: Iterable[Event], findings: Findings) -> Iterator[Event]:
+def agree(folder: Path, log_dir: Path, rules: RetentionRules, stream: Iterable[Event], findings: Findings) -> Iterator[Event]:
     """Passes the events on, and looks each of them up in the store as it was when this began."""
     if not (folder / "data.mdb").is_file():  # opening would make an empty one
         yield from stream
@@ -96,7 +96,7 @@ class Store:
     def _number(self, name: bytes) -> int:
         return int(struct.unpack(">Q", self.txn.get(name, bytes(8), db=self.tables[b"meta"]))[0])
 
-    def bound(self, rules: Rules, end_ns: int) -> None:
+    def bound(self, rules: RetentionRules, end_ns: int) -> None:
         """From where on everything has to be there."""
         stats = [self.txn.stat(table) for table in self.tables.values()]
         used = sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)

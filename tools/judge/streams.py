@@ -11,7 +11,7 @@ COUNTS = {"trade": "trades", "quote": "quotes", "depth": "depth_events"}
 NAMES = {number: name for name, number in STREAMS.items()}
 
 
-class Seen:
+class SeenIds:
     """Ids that were there, as runs that follow one another: a log's trades are few of them."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Streams:
         self.findings = findings
         self.last_ids: dict[tuple[str, str], int] = {}
         self.gaps: dict[tuple[str, str], list[tuple[int, int]]] = {}  # since the stream's ids last began anew
-        self.trades: dict[str, Seen] = {}
+        self.trades: dict[str, SeenIds] = {}
         self.heard: set[str] = set()
         self.books: dict[str, bool] = {}  # whether there is one that a change can be applied to
 
@@ -70,7 +70,7 @@ class Streams:
             self._once(event)
 
     def _once(self, event: Event) -> None:
-        if self.trades.setdefault(event.subject, Seen()).add(event.first_id, event.last_id):
+        if self.trades.setdefault(event.subject, SeenIds()).add(event.first_id, event.last_id):
             late = ", flagged REPAIRED," if event.flags & REPAIRED else ""
             ids = event.last_id if event.first_id == event.last_id else f"{event.first_id} to {event.last_id}"
             self.findings.fault("trade_twice", f"seq {event.seq}: trade {ids} of {event.subject}{late} is there already")

@@ -14,7 +14,7 @@ MAKER_FILL_RETURNS = 5  # orders given back by an order's first fill as maker; o
 MINUTE, FIVE_MINUTES, TEN_SECONDS, DAY = 60, 300, 10, 86400
 
 
-class Window:
+class RateWindow:
     """Counts by address or account, in windows of so many seconds."""
 
     def __init__(self, seconds: int, limit: int):
@@ -38,14 +38,14 @@ class Window:
         return (now_ms // (self.seconds * 1000) + 1) * self.seconds * 1000
 
 
-class Limits:
+class VenueLimits:
     def __init__(self, settings: ExchangeLimits):
         self.settings = settings
-        self.weight = Window(MINUTE, settings.weight_per_minute)
-        self.raw = Window(FIVE_MINUTES, settings.raw_per_5_minutes)
-        self.connections = Window(FIVE_MINUTES, settings.connections_per_5_minutes)
-        self.orders = (Window(TEN_SECONDS, settings.orders_per_10_s), Window(DAY, settings.orders_per_day))
-        self.ignored = Window(MINUTE, settings.ban_after)  # requests in spite of a 429
+        self.weight = RateWindow(MINUTE, settings.weight_per_minute)
+        self.raw = RateWindow(FIVE_MINUTES, settings.raw_per_5_minutes)
+        self.connections = RateWindow(FIVE_MINUTES, settings.connections_per_5_minutes)
+        self.orders = (RateWindow(TEN_SECONDS, settings.orders_per_10_s), RateWindow(DAY, settings.orders_per_day))
+        self.ignored = RateWindow(MINUTE, settings.ban_after)  # requests in spite of a 429
         self.banned: dict[object, int] = {}  # address → until, ms
         self.bans: dict[object, int] = {}
         self.refused = 0  # requests, orders and handshakes that were one too many

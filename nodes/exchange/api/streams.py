@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 from tickmesh.nodes.exchange.api import time_units
-from tickmesh.nodes.exchange.faults.hooks import Faults
+from tickmesh.nodes.exchange.faults.hooks import FaultHooks
 
 PINGS_KEPT = 8  # unanswered ones that an answer may belong to
 
@@ -32,7 +32,7 @@ def control_frame(opcode: int, payload: bytes) -> bytes:
 class Client:
     """One websocket. `transport` has write, close, abort, is_closing and get_write_buffer_size."""
 
-    def __init__(self, transport: Any, wrapped: bool, now_s: float, faults: Faults | None = None, door: str = "ws"):
+    def __init__(self, transport: Any, wrapped: bool, now_s: float, faults: FaultHooks | None = None, door: str = "ws"):
         self.faults = faults
         self.transport = transport
         self.door = door  # "ws" or "ws-api"

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tickmesh.bus.config import ExchangeLimits
-from tickmesh.nodes.exchange.api.limits import Limits
+from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
 from tickmesh.nodes.exchange.protocol import Params, VenueError, check_signed
 
@@ -18,7 +18,7 @@ class Venue:
         self.desk = desk
         self.api_key = api_key
         self.api_secret = api_secret
-        self.limits = Limits(limits or ExchangeLimits())
+        self.limits = VenueLimits(limits or ExchangeLimits())
         desk.on_first_fill = lambda maker, now_ms: self.limits.first_fill(OWNER, maker, now_ms)
 
     @property

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tickmesh.nodes.exchange.faults.fault_plan import Fault
+from tickmesh.nodes.exchange.faults.fault_plan import PlannedFault
 
 MESSAGES = {
     -1003: "Too much request weight used; current limit is 6000 request weight per 1 MINUTE.",
@@ -17,7 +17,7 @@ REASONS = {403: b"Forbidden", 418: b"I'm a teapot", 429: b"Too Many Requests", 5
            503: b"Service Unavailable", 504: b"Gateway Time-out"}  # fmt: skip
 
 
-def body(fault: Fault, status: int, code: int) -> bytes:
+def body(fault: PlannedFault, status: int, code: int) -> bytes:
     if fault.html:
         reason = REASONS.get(status, b"Error")
         return HTML % (status, reason, status, reason)
@@ -25,6 +25,6 @@ def body(fault: Fault, status: int, code: int) -> bytes:
     return msgspec.json.encode({"code": code, "msg": message})
 
 
-def headers(fault: Fault, status: int) -> dict[str, str]:
+def headers(fault: PlannedFault, status: int) -> dict[str, str]:
     retry = fault.retry_after_s or (30 if status in (418, 429) else 0)
     return {"Retry-After": str(retry)} if retry else {}

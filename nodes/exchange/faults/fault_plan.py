@@ -51,7 +51,7 @@ class FaultError(ValueError):
     """A sentence: which fault, what was seen, what is allowed."""
 
 
-class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """One fault on command. Times in seconds after the exchange's start (schedule) or after now (endpoint)."""
 
     kind: Kind
@@ -79,7 +79,7 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     by: int = 10**12
     symbol: str = ""  # pattern, e.g. "BTCUSDT"; default: every one
 
-    def check(self) -> "Fault":
+    def check(self) -> "PlannedFault":
         for name, low, high in (
             ("start_s", 0, LENGTH_S_MAX), ("length_s", 0, LENGTH_S_MAX), ("probability", 0, 1), ("connection", 0, 1 << 31),
             ("retry_after_s", 0, 1 << 20), ("delay_ms", 0, 600_000), ("bytes_per_s", 1, 1e9), ("skew_ppm", -1e5, 1e5),
@@ -98,10 +98,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
 
 
 class _Schedule(msgspec.Struct, forbid_unknown_fields=True):
-    faults: list[Fault]
+    faults: list[PlannedFault]
 
 
-def schedule(text: bytes, name: str) -> list[Fault]:
+def schedule(text: bytes, name: str) -> list[PlannedFault]:
     """The faults of a file: `[[faults]]` tables in TOML, or JSON `{"faults": [{…}, …]}`. Raises FaultError."""
     decode = msgspec.json.decode if name.endswith(".json") else msgspec.toml.decode
     try:
@@ -110,11 +110,11 @@ def schedule(text: bytes, name: str) -> list[Fault]:
         raise FaultError(f"{name}: {_sentence(error)}") from None
 
 
-def asked(body: bytes) -> list[Fault]:
+def asked(body: bytes) -> list[PlannedFault]:
     """The faults of a request's body: one object, or a list of them. Raises FaultError."""
     try:
         one = body.lstrip()[:1] == b"{"
-        found = [msgspec.json.decode(body, type=Fault)] if one else msgspec.json.decode(body, type=list[Fault])
+        found = [msgspec.json.decode(body, type=PlannedFault)] if one else msgspec.json.decode(body, type=list[PlannedFault])
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FaultError(_sentence(error)) from None
     return [fault.check() for fault in found]
@@ -125,5 +125,5 @@ def _sentence(error: Exception) -> str:
     if "Invalid enum value" in text:
         return f"{text}; kinds: {', '.join(KINDS)}"
     if re.search("unknown field", text):
-        return f"{text}; fields: {', '.join(Fault.__struct_fields__)}"
+        return f"{text}; fields: {', '.join(PlannedFault.__struct_fields__)}"
     return text

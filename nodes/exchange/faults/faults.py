@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from tickmesh.nodes.exchange.faults import hooks, tampering
 from tickmesh.nodes.exchange.faults.fault_answers import body, headers
-from tickmesh.nodes.exchange.faults.fault_plan import DOWN, FRAMES, MOMENTARY, ORDERS, REQUESTS, Fault, FaultError
+from tickmesh.nodes.exchange.faults.fault_plan import DOWN, FRAMES, MOMENTARY, ORDERS, REQUESTS, FaultError, PlannedFault
 from tickmesh.nodes.exchange.market.latency import Latency
 
 DELAYED = (*ORDERS, "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /api/v3/order/cancelReplace", "order.cancel",
@@ -27,7 +27,7 @@ ENDED_KEPT = 100
 class Planned:
     """One fault and where it stands."""
 
-    def __init__(self, number: int, fault: Fault, now_s: float):
+    def __init__(self, number: int, fault: PlannedFault, now_s: float):
         self.number = number
         self.fault = fault
         self.start_s = now_s + fault.start_s
@@ -79,7 +79,7 @@ class Faults:
 
     # ---- on command
 
-    def add(self, fault: Fault, since_s: float = 0.0) -> int:
+    def add(self, fault: PlannedFault, since_s: float = 0.0) -> int:
         """Plans a fault whose times began `since_s` ago; its number. Raises FaultError: too many, or not with this market."""
         if fault.kind in self.impossible:
             raise FaultError(f"{fault.kind} is impossible here: {self.impossible[fault.kind]}")
@@ -272,17 +272,17 @@ class Faults:
 
     # ---- requests and connections
 
-    def on_request(self, asked: hooks.Asked) -> hooks.Fault | None:
+    def on_request(self, asked: hooks.IncomingRequest) -> hooks.RequestFault | None:
         for planned in self.active:
             fault = planned.fault
             if fault.kind in ("refuse", *DOWN) and self._refuses(fault, asked) and planned.takes():
                 self._request(planned, asked, "refused", fault.status)
-                return hooks.Fault(status=fault.status, cut=not fault.status, body=b"")
+                return hooks.RequestFault(status=fault.status, cut=not fault.status, body=b"")
             if fault.kind in REQUESTS and self._answers(fault, asked) and planned.takes():
                 return self._answer(planned, asked)
         if self.latency and asked.operation in DELAYED:
             entry_s, response_s = self.latency()
-            return hooks.Fault(execute=True, enter_s=entry_s, delay_s=response_s)
+            return hooks.RequestFault(execute=True, enter_s=entry_s, delay_s=response_s)
         return None
 
     def opened(self, client: Any, detail: str = "") -> None:
@@ -316,37 +316,37 @@ class Faults:
         self.record("client", client.number, "cut", f"fault {planned.number}")
         self.cut(client)
 
-    def _refuses(self, fault: Fault, asked: hooks.Asked) -> bool:
+    def _refuses(self, fault: PlannedFault, asked: hooks.IncomingRequest) -> bool:
         if fault.kind in DOWN:
             return True
         if not fault.endpoint:
             return asked.door in ("ws", "ws-api-connect")
         return fnmatchcase(asked.operation, fault.endpoint)
 
-    def _answers(self, fault: Fault, asked: hooks.Asked) -> bool:
+    def _answers(self, fault: PlannedFault, asked: hooks.IncomingRequest) -> bool:
         if asked.door not in ("rest", "ws-api"):
             return False
         if fault.endpoint:
             return fnmatchcase(asked.operation, fault.endpoint)
         return fault.kind == "answer" or asked.operation in ORDERS
 
-    def _answer(self, planned: Planned, asked: hooks.Asked) -> hooks.Fault:
+    def _answer(self, planned: Planned, asked: hooks.IncomingRequest) -> hooks.RequestFault:
         fault = planned.fault
         if fault.kind == "answer":
             status = fault.status or 503
             code = fault.code or {429: -1003, 418: -1003, 403: 0}.get(status, -1001)
             self._request(planned, asked, "answered", status)
-            return hooks.Fault(status=status, body=body(fault, status, code), headers=headers(fault, status),
+            return hooks.RequestFault(status=status, body=body(fault, status, code), headers=headers(fault, status),
                                content_type="text/html" if fault.html else "application/json")  # fmt: skip
         executed = fault.kind == "timeout_after"
         status = 0 if fault.silent else fault.status or 504
         self._request(planned, asked, "executed" if executed else "ignored", status)
         text = body(fault, status, fault.code or -1007) if status else b""
-        return hooks.Fault(executed, fault.delay_ms / 1000, status=status, body=text, cut=fault.silent)
+        return hooks.RequestFault(executed, fault.delay_ms / 1000, status=status, body=text, cut=fault.silent)
 
     # ---- who, and what is written
 
-    def _meets(self, fault: Fault, client: Any) -> bool:
+    def _meets(self, fault: PlannedFault, client: Any) -> bool:
         """Whether a fault of connections is about this one."""
         if fault.connection and client.number != fault.connection:
             return False
@@ -354,7 +354,7 @@ class Faults:
             return True
         return client.user and fault.stream == "user" or any(fnmatchcase(name, fault.stream) for name in client.streams)
 
-    def _concerns(self, fault: Fault, client: Any, stream: str) -> bool:
+    def _concerns(self, fault: PlannedFault, client: Any, stream: str) -> bool:
         if fault.connection and client.number != fault.connection:
             return False
         if (fault.from_ms or fault.to_ms) and not fault.from_ms <= self.market_ms() < (fault.to_ms or float("inf")):
@@ -367,10 +367,10 @@ class Faults:
         text = tampering.payload_of(frame).decode(errors="replace")
         self.record("frame", planned.number, client.number, stream, what, text)
 
-    def _request(self, planned: Planned, asked: hooks.Asked, what: str, status: int) -> None:
+    def _request(self, planned: Planned, asked: hooks.IncomingRequest, what: str, status: int) -> None:
         number = asked.client.number if asked.client is not None else 0
         self.record("request", planned.number, number, asked.door, asked.operation, what, status)
 
-    def _say(self, number: int, what: str, fault: Fault | None) -> None:
+    def _say(self, number: int, what: str, fault: PlannedFault | None) -> None:
         detail = "" if fault is None else tampering._encode(fault).decode()
         self.record("fault", number, what, detail)

@@ -3,7 +3,7 @@
 Three choke points, and nothing goes around them:
 - everything that is sent to a websocket client goes through `Client.send` (nodes/exchange/api/streams.py), which asks
   `faults.on_send`;
-- every REST request, WS-API request and websocket handshake is an `Asked`, which `faults.on_request` sees first
+- every REST request, WS-API request and websocket handshake is an `IncomingRequest`, which `faults.on_request` sees first
   (nodes/exchange/server/rest.py and exchange_sockets.py);
 - everything that happens is a `Done`, taken from the core in one place, `Running.commit`
   (nodes/exchange/server/running.py), which gives it to `ledger.take` before any of it is told.
@@ -14,7 +14,7 @@ All clocks of the exchange are `Running.now_ms`, which adds `faults.skew_ms`.
 from typing import Any, NamedTuple, Protocol
 
 
-class Asked(NamedTuple):
+class IncomingRequest(NamedTuple):
     """One request. `door` is "rest", "ws-api", "ws" (handshake of a market socket) or "ws-api-connect"."""
 
     door: str
@@ -23,7 +23,7 @@ class Asked(NamedTuple):
     client: Any = None  # the `Client` of a WS-API request
 
 
-class Fault(NamedTuple):
+class RequestFault(NamedTuple):
     """What happens instead of the usual answer."""
 
     execute: bool = False  # carry the request out first (a lost acknowledgement), or not at all
@@ -36,12 +36,12 @@ class Fault(NamedTuple):
     cut: bool = False  # no answer at all: the connection is cut
 
 
-class Faults(Protocol):
+class FaultHooks(Protocol):
     @property
     def skew_ms(self) -> float:
         """What the venue's clock is off by."""
 
-    def on_request(self, asked: Asked) -> Fault | None:
+    def on_request(self, asked: IncomingRequest) -> RequestFault | None:
         """None: answer as usual."""
 
     def on_send(self, client: Any, stream: str, frame: bytes) -> bool:
@@ -56,6 +56,6 @@ class Faults(Protocol):
         """It has closed, whoever closed it."""
 
 
-class Ledger(Protocol):
+class LedgerHook(Protocol):
     def take(self, done: Any, now_ms: int) -> None:
         """A `Done` of nodes/exchange/core.py, before anyone hears of it. OSError stops the exchange."""

@@ -96,7 +96,7 @@ class Changed(NamedTuple):
     levels: list[tuple[int, int, int]]  # (side, price, quantity)
 
 
-class Book(NamedTuple):
+class RecordedBook(NamedTuple):
     last: int
     levels: list[tuple[int, int, int]]
 
@@ -137,7 +137,7 @@ def read(line: str) -> Frame:
             return _streamed(recv_ns(line), match[2], head)
         if head.lastUpdateId is None:
             raise Unserved("neither a frame of a combined stream nor a depth snapshot", repr(line[:60]))
-        book = Book(head.lastUpdateId, _levels(head.bids, head.asks))
+        book = RecordedBook(head.lastUpdateId, _levels(head.bids, head.asks))
         return Frame(recv_ns(line), "", "", "snapshot", match[2], head.data, book)
     except RecursionError:
         raise Unserved("nested too deeply", repr(line[:60])) from None

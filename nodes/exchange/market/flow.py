@@ -18,8 +18,8 @@ from bisect import bisect_right
 from collections import deque
 
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import Order
-from tickmesh.nodes.exchange.market.population import Shape
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder
+from tickmesh.nodes.exchange.market.population import MarketShape
 from tickmesh.nodes.exchange.protocol import UNIT
 
 NEAR = 14  # makers per side at the touch and just behind it
@@ -45,7 +45,7 @@ FAR_VALUE = 3.0  # a maker further out, compared with one at the touch
 class Flow:
     """The population of one market. `run(until_ms)` does everything that is due."""
 
-    def __init__(self, market: Market, shape: Shape, seed: int | str, now_ms: float, leader: "Flow | None" = None):
+    def __init__(self, market: Market, shape: MarketShape, seed: int | str, now_ms: float, leader: "Flow | None" = None):
         self.market = market
         self.shape = shape
         trades_per_s, quotes_per_s = shape.trades_per_s, shape.quotes_per_s
@@ -179,7 +179,7 @@ class Flow:
             return
         tilt = math.exp(0.9 * side * self.pressure) if place < NEAR else 1.0
         value = rand.lognormvariate(0, 0.9) * self.shape.depth * (1.0 if place < NEAR else FAR_VALUE) * tilt
-        order = Order(self.next_id, 0, side, price, self._lots(value))
+        order = ExchangeOrder(self.next_id, 0, side, price, self._lots(value))
         self.next_id -= 1
         status, _ = market.submit(order, "LIMIT_MAKER", "GTC", now)
         if status == "NEW":
@@ -203,7 +203,7 @@ class Flow:
             quantity = there
         limit = best + self.sign * 5 * self.market.spec.tick + self.sign * int(best * 2e-5 + self.half_spread)
         limit -= limit % self.market.spec.tick
-        order = Order(self.next_id, 0, self.sign, limit, quantity)
+        order = ExchangeOrder(self.next_id, 0, self.sign, limit, quantity)
         self.next_id -= 1
         self.market.submit(order, "MARKET" if self.cut_off else "LIMIT", "IOC", int(self.now_ms + self.skew_ms))
         # impact: what was taken is partly information

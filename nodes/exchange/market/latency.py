@@ -17,7 +17,7 @@ class Latency(NamedTuple):
     response_s: float
 
 
-class Model(Protocol):
+class LatencyModel(Protocol):
     def at(self, now_ns: int) -> Latency:
         """The latency of an order that is sent now; `now_ns` is the recorded time."""
 
@@ -64,7 +64,7 @@ class Interpolated:
         return Latency((entry0 + share * (entry1 - entry0)) / 1000, (response0 + share * (response1 - response0)) / 1000)
 
 
-def read(text: str, seed: int) -> Model:
+def read(text: str, seed: int) -> LatencyModel:
     """Rows of `entry_ms,response_ms` (drawn from) or `time_ns,entry_ms,response_ms` (interpolated). Raises ValueError."""
     rows = [line.replace(",", " ").split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     widths = {len(row) for row in rows}

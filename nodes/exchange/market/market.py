@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from tickmesh.nodes.exchange.market.instruments import Spec
-from tickmesh.nodes.exchange.market.matching import ANYONE, Book, Fill, Order, Result
+from tickmesh.nodes.exchange.market.matching import ANYONE, ExchangeOrder, MakerFill, MatchResult, OrderBook
 from tickmesh.nodes.exchange.market.tape import Aggregate, Print, Tape
 from tickmesh.nodes.exchange.protocol import text
 
@@ -24,7 +24,7 @@ class Execution(NamedTuple):
     maker: bool
 
 
-class Changes:
+class ChangedLevels:
     """The levels that changed since the last depth frame of one stream."""
 
     def __init__(self, stream: str, update_id: int):
@@ -52,7 +52,7 @@ class Market:
     def __init__(self, spec: Spec, update_id: int, tape: Tape, era: int = 0):
         self.spec = spec
         self.tape = tape
-        self.book = Book(update_id)
+        self.book = OrderBook(update_id)
         self.frames: list[tuple[str, str]] = []  # stream, data
         self.printed: list[Print] = []
         self.happened: list[tuple] = [("start", spec.symbol, update_id, tape.last_id, era)]  # rows of the ledger, until `drain`
@@ -60,7 +60,7 @@ class Market:
         self.on_expire: Callable[[int, int], None] | None = None
         lower = spec.symbol.lower()
         self._trade, self._agg_trade, self._ticker = f"{lower}@trade", f"{lower}@aggTrade", f"{lower}@bookTicker"
-        self._fast, self._slow = Changes(f"{lower}@depth@100ms", update_id), Changes(f"{lower}@depth", update_id)
+        self._fast, self._slow = ChangedLevels(f"{lower}@depth@100ms", update_id), ChangedLevels(f"{lower}@depth", update_id)
         self._best: tuple = ()
         self._flushes = 0
         self._now_ms = tape.prints[-1].time if tape.prints else 0
@@ -78,7 +78,7 @@ class Market:
     def levels(self, side: int, owner: int = ANYONE):
         return self.book.levels(side, owner)
 
-    def submit(self, order: Order, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
+    def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
         """Matches an order, prints its trades; (status, the taker's executions)."""
         # the population acts a few ms behind the wall clock, we act at it: the tape's time must not go back
         now_ms = self._now_ms = max(now_ms, self._now_ms)
@@ -124,7 +124,7 @@ class Market:
         self.printed, self.frames = [], []
         return printed, frames
 
-    def _print(self, taker: Order, result: Result, now_ms: int) -> list[Execution]:
+    def _print(self, taker: ExchangeOrder, result: MatchResult, now_ms: int) -> list[Execution]:
         executions = []
         aggregate, price, since = self.tape.last_aggregate, 0, len(self.printed)
         for fill in result.fills:
@@ -159,7 +159,7 @@ class Market:
         row = Aggregate(first.aggregate, first.price, quantity, first.id, last.id, first.time, first.buyer_is_maker)
         self.frames.append((self._agg_trade, aggregate_frame(self.spec.symbol, row)))
 
-    def _made(self, fill: Fill, trade: Print, now_ms: int) -> None:
+    def _made(self, fill: MakerFill, trade: Print, now_ms: int) -> None:
         if fill.maker.owner != ANYONE and self.on_fill:
             self.on_fill(fill.maker.id, Execution(trade.id, fill.price, fill.quantity, True), now_ms)
 

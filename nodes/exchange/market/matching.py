@@ -15,7 +15,7 @@ CANCELED, REJECTED, EXPIRED = "CANCELED", "REJECTED", "EXPIRED"
 ANYONE = 0  # owner of orders that may trade with one another (the population)
 
 
-class Order:
+class ExchangeOrder:
     """A live order. `side` +1 buys, −1 sells; `price` is ignored for MARKET; `owner` never trades with itself."""
 
     __slots__ = ("id", "owner", "side", "price", "quantity", "remaining")
@@ -29,38 +29,38 @@ class Order:
         self.remaining = quantity
 
 
-class Level:
+class PriceLevel:
     __slots__ = ("price", "quantity", "orders")
 
     def __init__(self, price: int):
         self.price = price
         self.quantity = 0
-        self.orders: OrderedDict[int, Order] = OrderedDict()  # first in, first matched; O(1) cancel
+        self.orders: OrderedDict[int, ExchangeOrder] = OrderedDict()  # first in, first matched; O(1) cancel
 
 
-class Fill(NamedTuple):
+class MakerFill(NamedTuple):
     """One maker's part of a match, at the maker's price."""
 
-    maker: Order
+    maker: ExchangeOrder
     price: int
     quantity: int
 
 
-class Result(NamedTuple):
+class MatchResult(NamedTuple):
     """What became of a taker: `status`, its fills, and makers of the same owner that were expired instead of matched."""
 
     status: str
-    fills: list[Fill]
-    expired: list[Order]
+    fills: list[MakerFill]
+    expired: list[ExchangeOrder]
 
 
-class Book:
+class OrderBook:
     """Price-time priority. Keys of a side are `−side × price`, so the best level is always the first."""
 
     def __init__(self, update_id: int = 0):
         self.update_id = update_id
         self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}
-        self.orders: dict[int, Order] = {}
+        self.orders: dict[int, ExchangeOrder] = {}
         self.touched: list[tuple[int, int, int]] = []  # side, price, quantity now
 
     def best(self, side: int) -> tuple[int, int]:
@@ -87,7 +87,7 @@ class Book:
         opposite = self.best(-side)[0]
         return opposite != 0 and (opposite - price) * side <= 0
 
-    def submit(self, order: Order, order_type: str = "LIMIT", time_in_force: str = "GTC") -> Result:
+    def submit(self, order: ExchangeOrder, order_type: str = "LIMIT", time_in_force: str = "GTC") -> MatchResult:
         """Match, then rest what is left if the order is one that rests.
 
         LIMIT (GTC, IOC, FOK), MARKET (by quantity), LIMIT_MAKER (REJECTED if it would trade at once).
@@ -98,28 +98,28 @@ class Book:
             raise ValueError(f"order {order.id}: quantity {order.quantity} and side {order.side} must be positive and ±1")
         if order_type == "LIMIT_MAKER":
             if self.crosses(order.side, order.price):
-                return Result(REJECTED, [], [])
+                return MatchResult(REJECTED, [], [])
             self._rest(order)
-            return Result(NEW, [], [])
+            return MatchResult(NEW, [], [])
         limit = None if order_type == "MARKET" else order.price
         if time_in_force == "FOK" and limit is not None and not self._fillable(order):
-            return Result(EXPIRED, [], [])
+            return MatchResult(EXPIRED, [], [])
         fills, expired = self._match(order, limit)
         if not order.remaining:
-            return Result(FILLED, fills, expired)
+            return MatchResult(FILLED, fills, expired)
         if order_type == "MARKET" or time_in_force != "GTC":
-            return Result(EXPIRED, fills, expired)
+            return MatchResult(EXPIRED, fills, expired)
         self._rest(order)
-        return Result(PARTIALLY_FILLED if fills else NEW, fills, expired)
+        return MatchResult(PARTIALLY_FILLED if fills else NEW, fills, expired)
 
-    def cancel(self, order_id: int) -> Order | None:
+    def cancel(self, order_id: int) -> ExchangeOrder | None:
         """Takes the order out; None when there is no such order (any more)."""
         order = self.orders.get(order_id)
         if order is not None:
             self._remove(order)
         return order
 
-    def _fillable(self, order: Order) -> bool:
+    def _fillable(self, order: ExchangeOrder) -> bool:
         wanted = order.quantity
         for price, quantity in self.levels(-order.side, order.owner):
             if (price - order.price) * order.side > 0:
@@ -129,9 +129,9 @@ class Book:
                 return True
         return False
 
-    def _match(self, taker: Order, limit: int | None) -> tuple[list[Fill], list[Order]]:
-        fills: list[Fill] = []
-        expired: list[Order] = []
+    def _match(self, taker: ExchangeOrder, limit: int | None) -> tuple[list[MakerFill], list[ExchangeOrder]]:
+        fills: list[MakerFill] = []
+        expired: list[ExchangeOrder] = []
         opposite = self.sides[-taker.side]
         while taker.remaining and opposite:
             key, level = opposite.peekitem(0)
@@ -147,7 +147,7 @@ class Book:
                     quantity = min(taker.remaining, maker.remaining)
                     taker.remaining -= quantity
                     maker.remaining -= quantity
-                    fills.append(Fill(maker, level.price, quantity))
+                    fills.append(MakerFill(maker, level.price, quantity))
                 level.quantity -= quantity
                 if not maker.remaining or maker.owner and maker.owner == taker.owner:
                     del level.orders[maker.id]
@@ -157,18 +157,18 @@ class Book:
             self._touch(-taker.side, level)
         return fills, expired
 
-    def _rest(self, order: Order) -> None:
+    def _rest(self, order: ExchangeOrder) -> None:
         side = self.sides[order.side]
         key = -order.side * order.price
         level = side.get(key)
         if level is None:
-            level = side[key] = Level(order.price)
+            level = side[key] = PriceLevel(order.price)
         level.orders[order.id] = order
         level.quantity += order.remaining
         self.orders[order.id] = order
         self._touch(order.side, level)
 
-    def _remove(self, order: Order) -> None:
+    def _remove(self, order: ExchangeOrder) -> None:
         side = self.sides[order.side]
         key = -order.side * order.price
         level = side[key]
@@ -179,6 +179,6 @@ class Book:
             del side[key]
         self._touch(order.side, level)
 
-    def _touch(self, side: int, level: Level) -> None:
+    def _touch(self, side: int, level: PriceLevel) -> None:
         self.update_id += 1
         self.touched.append((side, level.price, level.quantity))

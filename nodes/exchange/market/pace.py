@@ -3,7 +3,7 @@
 SILENCE_NS_MAX = 300 * 10**9  # a longer one is passed over: files that do not follow one another, or a time out of order
 
 
-class Pace:
+class ReceivePace:
     """Receive times in, the time that has passed out: it never goes back, and never stands for longer than SILENCE_NS_MAX."""
 
     def __init__(self) -> None:

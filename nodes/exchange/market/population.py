@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from tickmesh.bus.config import Population
+from tickmesh.bus.config import PopulationSettings
 
 
-class Shape(NamedTuple):
+class MarketShape(NamedTuple):
     """The parameters of one market. Rates per second; sizes in quote units; moves of the fair price in ppm."""
 
     trades_per_s: float
@@ -20,12 +20,12 @@ class Shape(NamedTuple):
 
 # A pair that trades all the time with a spread of a tick or two, and one where seconds pass between trades.
 PRESETS = {
-    "liquid": Shape(trades_per_s=20.0, quotes_per_s=60.0, spread_ppm=0.2, depth=4000.0, volatility=18.0, taker=150.0),
-    "quiet": Shape(trades_per_s=0.5, quotes_per_s=4.0, spread_ppm=600.0, depth=800.0, volatility=25.0, taker=60.0),
+    "liquid": MarketShape(trades_per_s=20.0, quotes_per_s=60.0, spread_ppm=0.2, depth=4000.0, volatility=18.0, taker=150.0),
+    "quiet": MarketShape(trades_per_s=0.5, quotes_per_s=4.0, spread_ppm=600.0, depth=800.0, volatility=25.0, taker=60.0),
 }
 
 
-def shape(population: Population, trades_per_s: float, quotes_per_s: float) -> Shape:
+def shape(population: PopulationSettings, trades_per_s: float, quotes_per_s: float) -> MarketShape:
     """A preset with what was said otherwise; the rates are those of a liquid market unless it says its own."""
     preset = PRESETS[population.preset]
     if population.preset == "liquid":

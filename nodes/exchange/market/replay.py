@@ -12,10 +12,10 @@ from typing import Any
 
 from sortedcontainers import SortedDict
 
-from tickmesh.nodes.exchange.market.captures import Book, Changed, Frame, Quoted, Traded, Unserved, read
+from tickmesh.nodes.exchange.market.captures import Changed, Frame, Quoted, RecordedBook, Traded, Unserved, read
 from tickmesh.nodes.exchange.market.instruments import Spec
 from tickmesh.nodes.exchange.market.market import Execution, aggregate_frame, snapshot
-from tickmesh.nodes.exchange.market.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
+from tickmesh.nodes.exchange.market.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, ExchangeOrder
 from tickmesh.nodes.exchange.market.queue import Model, Place, risk_averse
 from tickmesh.nodes.exchange.market.survey import coarser
 from tickmesh.nodes.exchange.market.tape import RETAINED, Aggregate, Print, Tape
@@ -39,7 +39,7 @@ class RecordedMarket:
         self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}  # −side × price → quantity
         self.book_id = -1  # −1: no book yet, or lost to a hole in the capture
         self.ticker: tuple[int, dict[int, tuple[int, int]]] = (-1, {1: (0, 0), -1: (0, 0)})
-        self.own: dict[int, Order] = {}
+        self.own: dict[int, ExchangeOrder] = {}
         self.queue = queue
         self.places: dict[int, Place] = {}  # order id → where it stands among the recorded quantity at its price
         self.next_trade = OWN_TRADES_FROM
@@ -75,7 +75,7 @@ class RecordedMarket:
                 self._heard, self._heard_twice = row.last, near
             self._changed(row)
 
-    def _snapshot(self, book: Book) -> None:
+    def _snapshot(self, book: RecordedBook) -> None:
         if book.last < self.book_id:
             return  # the stream is further already
         if self._heard >= 0 and book.last - self._heard > JUMP_IDS:
@@ -172,7 +172,7 @@ class RecordedMarket:
         possible = recorded < (TIME_MS_MAX if recorded < 10**14 else TIME_MS_MAX * 1000)  # ms, or µs
         return max(recorded, last) if possible else last
 
-    def _recorded(self, order: Order) -> int:
+    def _recorded(self, order: ExchangeOrder) -> int:
         return self.sides[order.side].get(-order.side * order.price, 0)
 
     def _crossed(self, now_ms: int) -> None:
@@ -180,7 +180,7 @@ class RecordedMarket:
             if self.crosses(order.side, order.price):
                 self._fill(order, order.remaining, now_ms)
 
-    def _fill(self, order: Order, quantity: int, now_ms: int) -> None:
+    def _fill(self, order: ExchangeOrder, quantity: int, now_ms: int) -> None:
         order.remaining -= quantity
         if not order.remaining:
             del self.own[order.id], self.places[order.id]
@@ -223,7 +223,7 @@ class RecordedMarket:
         opposite = self.best(-side)[0]
         return opposite != 0 and (opposite - price) * side <= 0
 
-    def submit(self, order: Order, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
+    def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
         crossing = order_type == "MARKET" or self.crosses(order.side, order.price)
         if order_type == "LIMIT_MAKER" and crossing:
             return REJECTED, []

@@ -17,7 +17,7 @@ JITTER_NS = 10**9  # a recorder of several connections writes lines a little out
 SPOT = "a capture of combined Binance spot streams (@trade, @bookTicker, @depth[@100ms]) can be replayed"
 
 
-class Shape(msgspec.Struct):
+class SymbolShape(msgspec.Struct):
     """What lines show of a symbol: its greatest common steps, and the first price, as mantissas at 10^−8; 0: not seen."""
 
     tick: int = 0
@@ -35,7 +35,7 @@ class Survey(msgspec.Struct):
     snapshots: list[int] = []  # their line numbers
     not_served: dict[str, int] = {}
     first: dict[str, str] = {}
-    symbols: dict[str, Shape] = {}
+    symbols: dict[str, SymbolShape] = {}
     depths: dict[str, str] = {}  # symbol → the depth stream that is served
     units: dict[str, int] = {}  # lines by unit of the receive time
     span_ns: int = 0  # of the receive times, without the jumps
@@ -182,7 +182,7 @@ class Surveyor:
         self._last_ns = at_ns
 
     def _shaped(self, frame: Frame) -> None:
-        shape = self.survey.symbols.setdefault(frame.symbol, Shape())
+        shape = self.survey.symbols.setdefault(frame.symbol, SymbolShape())
         if frame.kind == "depth":
             for _, price, quantity in frame.row.levels:
                 shape.tick, shape.lot = gcd(shape.tick, price), gcd(shape.lot, quantity)

@@ -10,9 +10,9 @@ from typing import Any
 
 from tickmesh.nodes.exchange.market.instruments import Spec
 from tickmesh.nodes.exchange.market.market import Execution
-from tickmesh.nodes.exchange.market.matching import CANCELED, EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, Order
+from tickmesh.nodes.exchange.market.matching import CANCELED, EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, ExchangeOrder
 from tickmesh.nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts
-from tickmesh.nodes.exchange.orders.orders import Line, OwnOrder, OwnTrade, Placed
+from tickmesh.nodes.exchange.orders.orders import OwnOrder, OwnTrade, Placed, StateLine
 from tickmesh.nodes.exchange.orders.reports import account_position, execution_report
 from tickmesh.nodes.exchange.orders.terms import Terms, cost, read
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
@@ -45,7 +45,7 @@ class Desk:
         self.halted: set[str] = set()  # faults: symbols that are not traded
         self.unknown: set[str] = set()  # and those that the venue does not know
         self.on_first_fill: Callable[[bool, int], None] = lambda maker, now_ms: None
-        self._line = Line()
+        self._line = StateLine()
         self._changed: set[str] = set()
         for market in markets.values():
             market.on_fill, market.on_expire = self.filled, self.expired
@@ -148,9 +148,9 @@ class Desk:
 
     # ---- state
 
-    def take_line(self) -> Line | None:
+    def take_line(self) -> StateLine | None:
         """What has changed since the last call, to be written before any of it is told to anyone."""
-        line, self._line = self._line, Line()
+        line, self._line = self._line, StateLine()
         for asset in sorted(self._changed):
             line.balances[asset] = {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
         self._changed.clear()
@@ -160,15 +160,15 @@ class Desk:
         line.next_order, line.executions = self.next_order, self.executions
         return line
 
-    def whole(self) -> Line:
+    def whole(self) -> StateLine:
         """Everything, as one line: what a compacted state file starts with."""
         orders = [*self.closed, *self.open.values()]
         balances = {
             asset: {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)} for asset in self.accounts.deposited
         }
-        return Line(orders, self.trades, balances, self.accounts.deposited, self.next_order, self.executions)
+        return StateLine(orders, self.trades, balances, self.accounts.deposited, self.next_order, self.executions)
 
-    def apply(self, line: Line) -> None:
+    def apply(self, line: StateLine) -> None:
         """One line of the state file."""
         for order in line.orders:
             self._forget(order.id)
@@ -198,7 +198,7 @@ class Desk:
     def restore(self, now_ms: int) -> None:
         """Puts the orders that stood back into the markets, in their old order of time."""
         for own in sorted(self.open.values(), key=lambda o: o.id):
-            order = Order(own.id, OWNER, own.side, own.price, own.quantity - own.filled)
+            order = ExchangeOrder(own.id, OWNER, own.side, own.price, own.quantity - own.filled)
             if own.symbol in self.markets:
                 self.markets[own.symbol].submit(order, "LIMIT", "GTC", now_ms)
 
@@ -215,7 +215,7 @@ class Desk:
         self._remember(own)
         self._report(own, "NEW", now_ms)
         before = len(self.trades)
-        order = Order(own.id, OWNER, own.side, own.price, own.quantity)
+        order = ExchangeOrder(own.id, OWNER, own.side, own.price, own.quantity)
         status, executions = market.submit(order, own.type, own.time_in_force, now_ms)
         assert status != REJECTED, f"order {own.id}: refused by the book after its check"
         for execution in executions:

@@ -43,7 +43,7 @@ class OwnTrade(msgspec.Struct):
     maker: bool
 
 
-class Line(msgspec.Struct, omit_defaults=True):
+class StateLine(msgspec.Struct, omit_defaults=True):
     """One step of the state, applied whole or not at all. Later lines override earlier ones."""
 
     orders: list[OwnOrder] = []

@@ -58,7 +58,7 @@ def _latency(running: Running, faults: Faults) -> None:
     exchange = running.exchange
     if not running.capture or not (exchange.latencies or exchange.entry_ms or exchange.response_ms):
         return
-    model: latency.Model = latency.Constant(exchange.entry_ms, exchange.response_ms)
+    model: latency.LatencyModel = latency.Constant(exchange.entry_ms, exchange.response_ms)
     if exchange.latencies:
         path = running.config.root / exchange.latencies
         try:

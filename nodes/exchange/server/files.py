@@ -14,13 +14,13 @@ from tickmesh.bus.files import write_file
 from tickmesh.nodes.exchange.market.captures import lines_of
 from tickmesh.nodes.exchange.market.survey import FORMAT, Survey, Surveyor
 from tickmesh.nodes.exchange.market.tape import RETAINED, ROW, Tape
-from tickmesh.nodes.exchange.orders.orders import Line
+from tickmesh.nodes.exchange.orders.orders import StateLine
 
 SURVEY = "survey.json"
 log = logging.getLogger("exchange")
 
 
-class State:
+class ExchangeFiles:
     """The files behind the exchange: own orders and balances (`state.jsonl`), trades, and the replay's position."""
 
     def __init__(self, folder: Path, trades_kept: int = RETAINED):
@@ -38,13 +38,13 @@ class State:
         self._tapes: dict[str, tuple[int, int]] = {}  # symbol → file descriptor, rows in the file
         self._position = -1
 
-    def lines(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[StateLine]:
         """What was written, up to a torn end. ConfigError for damage further up: ids must not be given twice."""
         path = self.folder / "state.jsonl"
         torn = 0
         for number, raw in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else (), 1):
             try:
-                line = msgspec.json.decode(raw, type=Line)
+                line = msgspec.json.decode(raw, type=StateLine)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 torn = torn or number
                 continue
@@ -56,7 +56,7 @@ class State:
                 return
         raise ConfigError(f"{path}: line {torn} is damaged; move the folder away to begin with a new exchange")
 
-    def rewrite(self, line: Line) -> None:
+    def rewrite(self, line: StateLine) -> None:
         """Starts the state file anew with one line that says everything."""
         path = self.folder / "state.jsonl"
         fresh = path.with_suffix(".new")
@@ -67,7 +67,7 @@ class State:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND)
         self.appended_bytes = 0
 
-    def append(self, line: Line) -> None:
+    def append(self, line: StateLine) -> None:
         data = msgspec.json.encode(line) + b"\n"
         _write(self._fd, data)
         self.appended_bytes += len(data)
@@ -135,7 +135,7 @@ def _write(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-class Capture:
+class CaptureFiles:
     """The lines of chained files, gzip or plain, as far as they can be read; `error` says why not further."""
 
     def __init__(self, paths: list[Path]):

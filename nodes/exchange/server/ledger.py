@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tickmesh.nodes.exchange.core import Done
-from tickmesh.nodes.exchange.ledger import Ledger, whole
+from tickmesh.nodes.exchange.ledger import ExchangeLedger, whole
 
 FILE_BYTES_MAX = 32 << 20
 
@@ -26,7 +26,7 @@ class LedgerFiles:
         self.bytes = 0  # of the file that is open
         self.removed = 0  # files, since this start
         self._fd = -1
-        self.ledger = Ledger(market, self._next_number())
+        self.ledger = ExchangeLedger(market, self._next_number())
         self._open()
 
     def take(self, done: Done, now_ms: int) -> None:

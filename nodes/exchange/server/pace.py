@@ -6,7 +6,7 @@ import math
 import time
 
 from tickmesh.nodes.exchange.market.captures import SERVED_DEPTH, is_snapshot, recv_ns
-from tickmesh.nodes.exchange.market.pace import Pace
+from tickmesh.nodes.exchange.market.pace import ReceivePace
 from tickmesh.nodes.exchange.protocol import VenueError
 from tickmesh.nodes.exchange.server.running import GONE, Running
 
@@ -106,7 +106,7 @@ async def _lines_subscribed(running: Running, patience_s: float) -> None:
 async def _replay_from(running: Running, line: str | None) -> None:
     """Passes lines on at their pace until the capture ends or the node is stopped."""
     speed, limit = running.exchange.speed, running.exchange.client_bytes_max
-    pace, first_s = Pace(), time.monotonic()
+    pace, first_s = ReceivePace(), time.monotonic()
     sent = 0
     opened = False
     while line is not None and await _up(running):
@@ -121,7 +121,7 @@ async def _replay_from(running: Running, line: str | None) -> None:
         if not opened and is_snapshot(line):
             opened = True
             await _open_book(running, line)
-            pace, first_s = Pace(), time.monotonic()
+            pace, first_s = ReceivePace(), time.monotonic()
         else:
             _pass(running, line)
         line = following

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 
 from tickmesh.nodes.exchange.api import api, time_units
-from tickmesh.nodes.exchange.faults.hooks import Asked, Fault
+from tickmesh.nodes.exchange.faults.hooks import IncomingRequest, RequestFault
 from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError, form, rest_payload
 from tickmesh.nodes.exchange.server.faults import PATH as FAULTS
@@ -30,7 +30,7 @@ class RestDoor:
         if path == FAULTS:
             return await self.faults_door.answer(request)
         faults = self.running.faults
-        fault = faults.on_request(Asked("rest", f"{request.method} {path}", request.remote or "")) if faults else None
+        fault = faults.on_request(IncomingRequest("rest", f"{request.method} {path}", request.remote or "")) if faults else None
         if fault is None:
             return await self._usual(request, path, query)
         return await self._faulty(fault, request, path, query)
@@ -91,7 +91,7 @@ class RestDoor:
         if error.data is not None:
             self.running.publish(self.running.commit())
 
-    async def _faulty(self, fault: Fault, request: web.Request, path: str, query: str) -> web.StreamResponse:
+    async def _faulty(self, fault: RequestFault, request: web.Request, path: str, query: str) -> web.StreamResponse:
         answer = web.Response(status=200)
         if fault.enter_s:
             await asyncio.sleep(fault.enter_s)

@@ -12,9 +12,9 @@ from tickmesh.bus.clock import machine_elapsed_ns, machine_wall_ns
 from tickmesh.bus.config import Config
 from tickmesh.nodes.exchange.api.streams import Client, Hub
 from tickmesh.nodes.exchange.core import Core, Told, era_of
-from tickmesh.nodes.exchange.faults.hooks import Faults
+from tickmesh.nodes.exchange.faults.hooks import FaultHooks
 from tickmesh.nodes.exchange.protocol import VenueError
-from tickmesh.nodes.exchange.server.files import Capture, State
+from tickmesh.nodes.exchange.server.files import CaptureFiles, ExchangeFiles
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
 
 STATE_BYTES_MAX = 16 << 20  # appended, before the state file is written anew
@@ -29,11 +29,11 @@ class Running:
         self.config: Config = ctx.config
         self.exchange = self.config.exchange
         self._began_ns = machine_wall_ns() - machine_elapsed_ns()
-        self.faults: Faults | None = None  # set before the doors open; see nodes/exchange/faults/hooks.py
-        self.capture: Capture | None = None
+        self.faults: FaultHooks | None = None  # set before the doors open; see nodes/exchange/faults/hooks.py
+        self.capture: CaptureFiles | None = None
         if self.exchange.replay:
-            self.capture = Capture([self.config.root / path for path in self.exchange.replay])
-        self.state = State(self.config.exchange_dir, self.exchange.trades_kept)
+            self.capture = CaptureFiles([self.config.root / path for path in self.exchange.replay])
+        self.state = ExchangeFiles(self.config.exchange_dir, self.exchange.trades_kept)
         if self.capture:
             self.capture.read_whole(self.config.exchange_dir)
         self.ledger: LedgerFiles | None = None
@@ -129,7 +129,7 @@ class Running:
 
     def _reopen(self, lose_orders: bool = False) -> None:
         self.state.close()
-        self.state = State(self.config.exchange_dir, self.exchange.trades_kept)
+        self.state = ExchangeFiles(self.config.exchange_dir, self.exchange.trades_kept)
         self._restore(lose_orders)
 
     # ---- what happened: files first, then wires

@@ -8,7 +8,7 @@ from aiohttp import WSMsgType, web
 
 from tickmesh.nodes.exchange.api import control, time_units, ws_api
 from tickmesh.nodes.exchange.api.streams import Client, control_frame, user_frame
-from tickmesh.nodes.exchange.faults.hooks import Asked, Fault
+from tickmesh.nodes.exchange.faults.hooks import IncomingRequest, RequestFault
 from tickmesh.nodes.exchange.protocol import VenueError
 from tickmesh.nodes.exchange.server.running import Running
 
@@ -61,7 +61,7 @@ class SocketDoors:
     def _order_request(self, client: Client, text: str) -> None:
         """The one place where every WS-API request arrives; the fault layer sees it first."""
         faults = self.running.faults
-        fault = faults.on_request(Asked("ws-api", ws_api.method_of(text), client.address, client)) if faults else None
+        fault = faults.on_request(IncomingRequest("ws-api", ws_api.method_of(text), client.address, client)) if faults else None
         if fault is None:
             self._usual(client, text)
         elif fault.enter_s:
@@ -80,14 +80,14 @@ class SocketDoors:
             client.ended = None
         running.publish(told)
 
-    def _faulty_later(self, fault: Fault, client: Client, text: str) -> None:
+    def _faulty_later(self, fault: RequestFault, client: Client, text: str) -> None:
         """Nobody waits for it: what `_converse` does with an exchange that goes down is done here."""
         try:
             self._faulty(fault, client, text)
         except VenueError:
             client.transport.abort()
 
-    def _faulty(self, fault: Fault, client: Client, text: str) -> None:
+    def _faulty(self, fault: RequestFault, client: Client, text: str) -> None:
         real: list[bytes] = []
         if fault.execute:
             self._usual(client, text, real.append)
@@ -104,7 +104,7 @@ class SocketDoors:
     async def _refused(self, request: web.Request, door: str) -> web.StreamResponse | None:
         """What a handshake is answered instead of an upgrade; None to let it in."""
         faults, address = self.running.faults, request.remote or ""
-        fault = faults.on_request(Asked(door, request.path, address)) if faults else None
+        fault = faults.on_request(IncomingRequest(door, request.path, address)) if faults else None
         if fault is None:
             return self._beyond_limits(request, door, address)
         if fault.delay_s:

@@ -53,7 +53,7 @@ class Request:
     weight: float = 1.0
 
 
-class Asked(NamedTuple):
+class Question(NamedTuple):
     """A question for definitions, and the instruments that its answer is about."""
 
     request: Request

@@ -12,10 +12,10 @@ import websockets
 
 from tests.support.exchange_clients import WsApi, limit, signed, venue
 from tickmesh.bus.config import ExchangeLimits
-from tickmesh.nodes.exchange.api.limits import Limits
+from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import Order
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
@@ -30,7 +30,7 @@ def refused(act) -> VenueError:
 
 
 def test_weight_is_counted_in_fixed_minutes_per_address():
-    limits = Limits(ExchangeLimits(weight_per_minute=100))
+    limits = VenueLimits(ExchangeLimits(weight_per_minute=100))
     now = 60_000 * 1000
     for _ in range(4):
         limits.admit("a", 25, now + 59_999)
@@ -41,7 +41,7 @@ def test_weight_is_counted_in_fixed_minutes_per_address():
 
 
 def test_who_goes_on_is_banned_twice_as_long_every_time():
-    limits = Limits(ExchangeLimits(weight_per_minute=1, ban_after=2, ban_s=120.0))
+    limits = VenueLimits(ExchangeLimits(weight_per_minute=1, ban_after=2, ban_s=120.0))
     now, bans = 60_000 * 1000, []
     for _ in range(3):
         statuses = []
@@ -60,7 +60,7 @@ def test_who_goes_on_is_banned_twice_as_long_every_time():
 
 
 def test_orders_are_counted_per_account_and_given_back_by_a_fill():
-    limits = Limits(ExchangeLimits(orders_per_10_s=3, orders_per_day=5))
+    limits = VenueLimits(ExchangeLimits(orders_per_10_s=3, orders_per_day=5))
     now = 86_400_000 * 1000
     for _ in range(3):
         limits.order(1, now)
@@ -134,9 +134,9 @@ def desk_of(**changes) -> Desk:
     desk = Desk({"BTCUSDT": market}, 1000, 1000)
     desk.deposit("BTC", 1000 * UNIT)
     desk.deposit("USDT", 10**8 * UNIT)
-    market.submit(Order(-1, 0, -1, 60_000 * UNIT, UNIT), "LIMIT", "GTC", 1)
-    market.submit(Order(-2, 0, 1, 60_000 * UNIT, UNIT // 2), "LIMIT", "GTC", 1)  # a trade: 60000 is the last price
-    market.submit(Order(-3, 0, 1, 59_000 * UNIT, UNIT), "LIMIT", "GTC", 1)
+    market.submit(ExchangeOrder(-1, 0, -1, 60_000 * UNIT, UNIT), "LIMIT", "GTC", 1)
+    market.submit(ExchangeOrder(-2, 0, 1, 60_000 * UNIT, UNIT // 2), "LIMIT", "GTC", 1)  # a trade: 60000 is the last price
+    market.submit(ExchangeOrder(-3, 0, 1, 59_000 * UNIT, UNIT), "LIMIT", "GTC", 1)
     return desk
 
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from tickmesh.nodes.exchange.faults.fault_plan import KINDS, Fault, FaultError, asked, schedule
+from tickmesh.nodes.exchange.faults.fault_plan import KINDS, FaultError, PlannedFault, asked, schedule
 from tickmesh.nodes.exchange.faults.faults import FAULTS_MAX, Faults
-from tickmesh.nodes.exchange.faults.hooks import Asked
+from tickmesh.nodes.exchange.faults.hooks import IncomingRequest
 from tickmesh.nodes.exchange.faults.tampering import payload_of, text_frame
 
 QUOTE = text_frame(b'{"u":7,"s":"BTCUSDT","b":"1.0","B":"2.0","a":"3.0","A":"4.0"}')
@@ -31,7 +31,7 @@ class Scene:
         self.faults = Faults(lambda: self.now, lambda *row: self.rows.append(row), self.cut.append)
 
     def plan(self, **fields) -> int:
-        number = self.faults.add(Fault(**fields).check())
+        number = self.faults.add(PlannedFault(**fields).check())
         self.faults.tick()
         return number
 
@@ -204,7 +204,7 @@ def test_a_backlog_that_drips_is_bounded():
 
 def test_cut_takes_those_that_are_open_and_those_that_open():
     scene, one, two = Scene(), Client(1, "btcusdt@trade"), Client(2, user=True)
-    number = scene.faults.add(Fault(kind="cut", length_s=1.0, stream="user"))
+    number = scene.faults.add(PlannedFault(kind="cut", length_s=1.0, stream="user"))
     (change,) = scene.faults.tick()
     scene.faults.cut_all(change.planned, [one, two])
     assert scene.cut == [two]
@@ -226,18 +226,18 @@ def test_the_clock_jumps_and_drifts_until_the_end():
 def test_refuse_is_about_handshakes_unless_told_otherwise():
     scene = Scene()
     number = scene.plan(kind="refuse")
-    assert scene.faults.on_request(Asked("ws", "/ws", "127.0.0.1")).cut
-    assert scene.faults.on_request(Asked("rest", "GET /api/v3/time", "127.0.0.1")) is None
+    assert scene.faults.on_request(IncomingRequest("ws", "/ws", "127.0.0.1")).cut
+    assert scene.faults.on_request(IncomingRequest("rest", "GET /api/v3/time", "127.0.0.1")) is None
     scene.faults.end(number)
     scene.plan(kind="refuse", endpoint="GET *", status=503)
-    assert scene.faults.on_request(Asked("rest", "GET /api/v3/time", "127.0.0.1")).status == 503
-    assert scene.faults.on_request(Asked("ws", "/ws", "127.0.0.1")) is None
+    assert scene.faults.on_request(IncomingRequest("rest", "GET /api/v3/time", "127.0.0.1")).status == 503
+    assert scene.faults.on_request(IncomingRequest("ws", "/ws", "127.0.0.1")) is None
     assert [row[0] for row in scene.rows if row[0] == "request"] == ["request"] * 2
 
 
 def test_answers_in_the_venues_words():
     scene = Scene()
-    get = Asked("rest", "GET /api/v3/depth", "127.0.0.1")
+    get = IncomingRequest("rest", "GET /api/v3/depth", "127.0.0.1")
     for fields, status, code in (
         ({"status": 429, "retry_after_s": 7}, 429, -1003), ({"status": 418}, 418, -1003),
         ({"status": 500, "code": -1000, "message": "x"}, 500, -1000),
@@ -256,10 +256,10 @@ def test_answers_in_the_venues_words():
 def test_timeouts_are_about_orders(kind, execute):
     scene = Scene()
     scene.plan(kind=kind, delay_ms=20, code=-1006)
-    place = Asked("ws-api", "order.place", "127.0.0.1", Client(4))
+    place = IncomingRequest("ws-api", "order.place", "127.0.0.1", Client(4))
     answer = scene.faults.on_request(place)
     assert answer.execute is execute and answer.delay_s == 0.02 and json.loads(answer.body)["code"] == -1006
-    assert scene.faults.on_request(Asked("rest", "GET /api/v3/order", "127.0.0.1")) is None
+    assert scene.faults.on_request(IncomingRequest("rest", "GET /api/v3/order", "127.0.0.1")) is None
     row = scene.rows[-1]
     assert row == ("request", 1, 4, "ws-api", "order.place", "executed" if execute else "ignored", 504)
 
@@ -278,7 +278,7 @@ def test_a_closed_connection_leaves_nothing_behind():
 def test_schedules_are_read_and_what_is_wrong_is_a_sentence():
     toml = b'[[faults]]\nkind = "skip"\nstart_s = 3\nstream = "user"\n[[faults]]\nkind = "outage"\nlength_s = 5\n'
     assert [fault.kind for fault in schedule(toml, "a.toml")] == ["skip", "outage"]
-    assert schedule(b'{"faults":[{"kind":"cut"}]}', "a.json") == [Fault(kind="cut")]
+    assert schedule(b'{"faults":[{"kind":"cut"}]}', "a.json") == [PlannedFault(kind="cut")]
     for body, words in (
         (b'{"kind":"explode"}', "kinds: cut, shutdown, refuse"), (b'{"kind":"cut","when":1}', "fields: kind, start_s"),
         (b'{"kind":"cut","probability":2}', "allowed: 0 to 1"), (b"not json", "JSON"),
@@ -300,4 +300,4 @@ def test_there_is_a_bound_on_what_is_planned():
 
 def test_every_kind_is_explained():
     for kind in KINDS:
-        Fault(kind=kind).check()
+        PlannedFault(kind=kind).check()

@@ -5,7 +5,7 @@ from statistics import correlation, mean
 
 import pytest
 
-from tickmesh.bus.config import Population
+from tickmesh.bus.config import PopulationSettings
 from tickmesh.nodes.exchange.market.flow import FAR, NEAR, Flow
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
@@ -19,7 +19,7 @@ START = 1_700_000_000_000
 def tape_of(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", trades: float = 20, quotes: float = 60):
     """Runs the market; (market, frames, [(mid, imbalance) every 100 ms])."""
     market = Market(spec(symbol), 0, Tape())
-    flow = Flow(market, shape(Population(), trades, quotes), seed, START)
+    flow = Flow(market, shape(PopulationSettings(), trades, quotes), seed, START)
     frames, samples = [], []
     for step in range(1, seconds * 10 + 1):
         flow.run(START + step * 100)
@@ -110,7 +110,7 @@ def test_a_market_goes_on_from_its_last_price():
     market, _, _ = tape_of(5)
     tape = market.tape
     again = Market(spec("BTCUSDT"), market.book.update_id, tape)
-    Flow(again, shape(Population(), 20, 60), 9, START + 10_000)
+    Flow(again, shape(PopulationSettings(), 20, 60), 9, START + 10_000)
     assert abs(again.best(1)[0] - tape.last_price) < 20 * UNIT
     assert again.book.update_id > market.book.update_id
 
@@ -119,8 +119,8 @@ def pair(rho: float, seconds: int = 400, chunk_ms: int = 100) -> tuple[list[floa
     """Mids every five seconds of an instrument, and of a quiet one that follows it."""
     leader = Market(spec("BTCUSDT"), 0, Tape())
     follower = Market(spec("ETHUSDT"), 0, Tape())
-    first = Flow(leader, shape(Population(), 20, 60), 1, START)
-    terms = Population(preset="quiet", quotes_per_s=30, spread_ppm=5, follows="BTCUSDT", correlation=rho)
+    first = Flow(leader, shape(PopulationSettings(), 20, 60), 1, START)
+    terms = PopulationSettings(preset="quiet", quotes_per_s=30, spread_ppm=5, follows="BTCUSDT", correlation=rho)
     second = Flow(follower, shape(terms, 20, 60), 1, START, first)
     mids: tuple[list[float], list[float]] = ([], [])
     for step in range(chunk_ms, seconds * 1000 + 1, chunk_ms):
@@ -151,7 +151,7 @@ def test_how_time_is_cut_changes_nothing():
 def test_a_quiet_market_trades_seldom_with_a_wide_spread():
     quiet, liquid = Market(spec("BTCUSDT"), 0, Tape()), Market(spec("BTCUSDT"), 0, Tape())
     for market, preset in ((quiet, "quiet"), (liquid, "liquid")):
-        Flow(market, shape(Population(preset=preset), 20, 60), 1, START).run(START + 300_000)
+        Flow(market, shape(PopulationSettings(preset=preset), 20, 60), 1, START).run(START + 300_000)
     assert 20 < len(quiet.tape.prints) < 400 < len(liquid.tape.prints)
     spreads = [market.best(-1)[0] - market.best(1)[0] for market in (quiet, liquid)]
     assert spreads[0] > 20 * spreads[1]

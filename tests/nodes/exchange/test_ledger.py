@@ -12,10 +12,10 @@ import websockets
 from tests.support.exchange_clients import configure, limit, venue
 from tests.support.places import PROJECT
 from tickmesh.nodes.exchange.core import Core
-from tickmesh.nodes.exchange.faults.fault_plan import Fault
+from tickmesh.nodes.exchange.faults.fault_plan import PlannedFault
 from tickmesh.nodes.exchange.faults.faults import Faults
 from tickmesh.nodes.exchange.faults.tampering import text_frame
-from tickmesh.nodes.exchange.ledger import FIELDS, Ledger, whole
+from tickmesh.nodes.exchange.ledger import FIELDS, ExchangeLedger, whole
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.protocol import Params, VenueError
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
@@ -50,12 +50,12 @@ def drive(folder: Path, seed: int = 1, seconds: int = 20) -> tuple[bytes, bytes]
     folder.mkdir(exist_ok=True)
     config = configure(folder, FOLLOWING.replace("[exchange]", f"[exchange]\nseed = {seed}"))
     core = Core.synthetic(config, [], lambda _symbol: Tape(), START)
-    book = Ledger("synthetic")
+    book = ExchangeLedger("synthetic")
     book.head((), START)
     now = START
     client = Wire(1)
     faults = Faults(lambda: now / 1000, lambda kind, *values: book.add(kind, now, *values), lambda _client: None)
-    faults.add(Fault(kind="skip", start_s=3, length_s=5, probability=0.3, seed=seed))
+    faults.add(PlannedFault(kind="skip", start_s=3, length_s=5, probability=0.3, seed=seed))
     core.start(START)
     out = b""
     rand = random.Random(seed)
@@ -247,7 +247,7 @@ def recorded(tmp_path_factory):
     return folder / "data/sim/exchange", frames, snapshots[0]
 
 
-def pairs_of(truth: ledger.Ledger, stored: dict[str, compare.Stored]) -> list[eras.Pair]:
+def pairs_of(truth: ledger.LedgerContents, stored: dict[str, compare.Stored]) -> list[eras.Pair]:
     """Where ids never began anew."""
     kinds = [(kind, 0) for kind in compare.COMPARED]
     return [eras.Pair(name, truth.symbols[name.partition(".")[2]], mine, kinds) for name, mine in stored.items()]
@@ -348,7 +348,7 @@ def test_headers_and_times_of_trades_are_compared_to_the_last_digit(recorded):
 
 def written(folder: Path) -> tuple[Path, compare.Stored]:
     """A ledger of 50 s, and what a perfect mesh stored of it."""
-    book = Ledger("synthetic")
+    book = ExchangeLedger("synthetic")
     book.head((), 1)
     book.add("start", 1, "BTCUSDT", 0, 0)
     stored = compare.Stored()
@@ -382,7 +382,7 @@ def test_what_is_missing_at_the_end_is_found_when_the_mesh_is_down(tmp_path):
 
 
 def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):
-    book = Ledger("synthetic")
+    book = ExchangeLedger("synthetic")
     book.head((), 1)
     book.add("start", 1, "BTCUSDT", 0, 0)
     for n in (1, 2, 3):

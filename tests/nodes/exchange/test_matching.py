@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tests.support.places import DATA
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import Book, Order
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
-from tickmesh.nodes.exchange.orders.orders import Line
+from tickmesh.nodes.exchange.orders.orders import StateLine
 from tickmesh.nodes.exchange.protocol import (
     UNIT,
     Params,
@@ -101,14 +101,14 @@ actions = st.lists(
 @settings(max_examples=300, deadline=None)
 @given(actions)
 def test_the_book_does_what_the_naive_reference_does(script):
-    book, naive = Book(), Naive()
+    book, naive = OrderBook(), Naive()
     for ident, action in enumerate(script, 1):
         if action[0] == "cancel":
             assert (book.cancel(action[1]) is not None) == naive.cancel(action[1])
         else:
             _, owner, side, price, quantity, (kind, tif) = action
             before = book.update_id
-            order = Order(ident, owner, side, price, quantity)
+            order = ExchangeOrder(ident, owner, side, price, quantity)
             result = book.submit(order, kind, tif)
             fills = [(f.maker.id, f.price, f.quantity) for f in result.fills]
             assert (result.status, fills, [o.id for o in result.expired]) == naive.submit(
@@ -147,7 +147,7 @@ def test_money_is_conserved_and_a_state_file_says_all_of_it(script, maker_ppm, t
             _, owner, side, price, quantity, (kind, tif) = action
             price, quantity = price * 100, quantity * 10_000_000  # 9500…10500 USDT, 0.1…3 BTC
             if owner == 0:
-                market.submit(Order(-ident, 0, side, price * UNIT, quantity), kind, tif, ident)
+                market.submit(ExchangeOrder(-ident, 0, side, price * UNIT, quantity), kind, tif, ident)
             else:
                 values = {"symbol": "BTCUSDT", "side": "BUY" if side > 0 else "SELL", "type": kind}
                 values |= {"quantity": text(quantity)}
@@ -171,7 +171,7 @@ def test_money_is_conserved_and_a_state_file_says_all_of_it(script, maker_ppm, t
             lines.append(msgspec.json.encode(line))
     again = Desk({"BTCUSDT": market}, maker_ppm, taker_ppm)
     for line in lines:
-        again.apply(msgspec.json.decode(line, type=Line))
+        again.apply(msgspec.json.decode(line, type=StateLine))
     again.accounts.check()
     assert held(again) == held(desk)
     assert again.open == desk.open and again.orders == desk.orders and again.trades == desk.trades

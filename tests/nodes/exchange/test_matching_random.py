@@ -15,7 +15,7 @@ from tests.support.exchange_history import history
 from tests.support.places import PROJECT
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import Book, Order
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError, text
@@ -79,7 +79,7 @@ class Naive:
 
 def test_the_book_does_what_the_naive_reference_does_order_for_order():
     rand = random.Random(SEED)
-    book, naive = Book(), Naive()
+    book, naive = OrderBook(), Naive()
     standing: list[int] = []
     filled = 0
     for ident in range(1, ORDERS + 1):
@@ -89,7 +89,7 @@ def test_the_book_does_what_the_naive_reference_does_order_for_order():
         owner, side = rand.randrange(4), rand.choice((1, -1))
         price, quantity = 1000 - side * 3 + rand.randrange(-8, 9), rand.randrange(1, 40)
         kind, tif = rand.choice(KINDS)
-        result = book.submit(Order(ident, owner, side, price, quantity), kind, tif)
+        result = book.submit(ExchangeOrder(ident, owner, side, price, quantity), kind, tif)
         fills = [(f.maker.id, f.price, f.quantity) for f in result.fills]
         assert (result.status, fills, [o.id for o in result.expired]) == naive.submit(
             ident, owner, side, price, quantity, kind, tif
@@ -122,7 +122,7 @@ def test_money_is_conserved_through_all_order_types_and_cancel_replace():
         if rand.random() < 0.5:
             tif = rand.choice(("GTC", "IOC", "FOK"))
             kind = rand.choice(("LIMIT", "MARKET", "LIMIT_MAKER"))
-            market.submit(Order(-n, 0, side, price * UNIT, rand.randrange(1, 50) * UNIT // 100), kind, tif, n)
+            market.submit(ExchangeOrder(-n, 0, side, price * UNIT, rand.randrange(1, 50) * UNIT // 100), kind, tif, n)
         elif rand.random() < 0.3 and desk.open:
             desk.cancel(Params({"symbol": "BTCUSDT", "orderId": rand.choice(list(desk.open))}), n)
         else:

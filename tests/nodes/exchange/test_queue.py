@@ -12,7 +12,7 @@ from tests.support.exchange_clients import Rest, configure, limit, served
 from tests.support.replay_lines import depth, line, market_of, snapshot, trade
 from tickmesh.nodes.exchange.market import latency
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
-from tickmesh.nodes.exchange.market.matching import Order
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder
 from tickmesh.nodes.exchange.market.queue import MODELS, Place, logarithm, power, risk_averse
 from tickmesh.nodes.exchange.protocol import UNIT
 
@@ -75,7 +75,7 @@ def test_a_probability_model_fills_earlier_than_the_risk_averse_one():
     def filled(name: str) -> int:
         market, replay, fills = market_of(snapshot(7, [(99, 50)], [(101, 50)]))
         market.queue = MODELS[name]()
-        market.submit(Order(1, 1, 1, 99 * UNIT, 10 * UNIT), "LIMIT", "GTC", 0)
+        market.submit(ExchangeOrder(1, 1, 1, 99 * UNIT, 10 * UNIT), "LIMIT", "GTC", 0)
         for n, quantity in enumerate((80, 40, 70)):
             replay.pass_line(line(depth(8 + n, 8 + n, [(99, quantity)])), 0)
         replay.pass_line(line(trade(1, 99, 40, buyer_is_maker=True)), 0)

@@ -18,7 +18,7 @@ from tests.support.replay_lines import FEW, SNAPSHOT, depth, line, market_of, sn
 from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange.market.captures import read
 from tickmesh.nodes.exchange.market.instruments import spec
-from tickmesh.nodes.exchange.market.matching import Order
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder
 from tickmesh.nodes.exchange.market.replay import RecordedMarket, Replay
 from tickmesh.nodes.exchange.protocol import NotYet, VenueError, mantissa
 
@@ -31,8 +31,8 @@ ALL = "/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms"
 # ---- a capture of our own
 
 
-def order(ident: int, side: int, price: float, quantity: float) -> Order:
-    return Order(ident, 1, side, mantissa(f"{price:.8f}"), mantissa(f"{quantity:.8f}"))
+def order(ident: int, side: int, price: float, quantity: float) -> ExchangeOrder:
+    return ExchangeOrder(ident, 1, side, mantissa(f"{price:.8f}"), mantissa(f"{quantity:.8f}"))
 
 
 def units(number: float) -> int:

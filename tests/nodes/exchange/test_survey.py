@@ -7,7 +7,7 @@ import pytest
 from tests.support.odd_lines import ODD, SECOND
 from tests.support.replay_lines import FEW, SNAPSHOT, T0, depth, line, market_of, ticker, trade
 from tickmesh.nodes.exchange.market.captures import Unserved, read
-from tickmesh.nodes.exchange.market.pace import SILENCE_NS_MAX, Pace
+from tickmesh.nodes.exchange.market.pace import SILENCE_NS_MAX, ReceivePace
 from tickmesh.nodes.exchange.market.replay import JUMP_IDS, Replay
 from tickmesh.nodes.exchange.market.survey import Survey, Surveyor
 
@@ -132,7 +132,7 @@ def test_an_absurd_trade_id_or_time_leaves_the_tape_in_order():
 
 def paced(*seconds: float) -> list[float]:
     times = [int((1000 + s) * SECOND) for s in seconds]
-    pace = Pace()
+    pace = ReceivePace()
     return [pace.elapsed(at, after) / SECOND for at, after in zip(times, [*times[1:], 0])]
 
 

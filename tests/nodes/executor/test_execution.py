@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickmesh.bus.config import Executor
+from tickmesh.bus.config import ExecutorSettings
 from tickmesh.bus.schema import OrderType, Status, TimeInForce
 from tickmesh.nodes.executor import orders, positions, risk, styles
 from tickmesh.nodes.executor.orders import FINAL, Order
@@ -147,8 +147,8 @@ def test_styles_price_at_the_touch():
         assert styles.draft("limit_maker", side, quote, 5)[1:] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
 
 
-RULES = risk.Rules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities in thousandths, at least 3.00 a piece
-LIMITS = risk.Limits(position_max_lots=10_000, stale_ns=1000, order_period_ns=10, order_burst=2)
+RULES = risk.InstrumentRules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities in thousandths, at least 3.00 a piece
+LIMITS = risk.RiskLimits(position_max_lots=10_000, stale_ns=1000, order_period_ns=10, order_burst=2)
 
 
 def verdict(draft: styles.Draft, quote=(100, 1, 105, 1), now_ns=0, position=0, open_orders=(), full_ns=0) -> str:
@@ -205,21 +205,21 @@ def test_every_refusal_has_its_reason():
 def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_takes(
     price, lot_size, min_quantity, min_notional, lots
 ):
-    rules = risk.Rules(-8, -8, 1, lot_size, min_quantity, min_notional)
-    sizes = Sizes(Executor(), rules)
+    rules = risk.InstrumentRules(-8, -8, 1, lot_size, min_quantity, min_notional)
+    sizes = Sizes(ExecutorSettings(), rules)
     assert sizes.order(price) == lots and sizes.position(price) == 10 * lots
     draft = styles.draft("market", -1, Quote(price, 1, price + 1, 1), lots)
-    limits = risk.Limits(sizes.position(price), 1, 1, 1)
+    limits = risk.RiskLimits(sizes.position(price), 1, 1, 1)
     answer = risk.check(draft, Quote(price, 1, price + 1, 1), 0, 0, rules, limits, 0, (), risk.Bucket())
     assert isinstance(answer, risk.Approved) == (lots > 0)
 
 
 def test_sizes_that_are_set_are_taken_as_they_are():
-    rules = risk.Rules(-8, -8, 1, 1000, 1000, 5 * 10**8)
-    sizes = Sizes(Executor(order_quantity="0.5", position_max="2"), rules)
+    rules = risk.InstrumentRules(-8, -8, 1, 1000, 1000, 5 * 10**8)
+    sizes = Sizes(ExecutorSettings(order_quantity="0.5", position_max="2"), rules)
     assert (sizes.order(7), sizes.position(7)) == (50_000_000, 200_000_000)
-    sizes = Sizes(Executor(order_quantity="0.000000001", position_max="0.000000001"), rules)
+    sizes = Sizes(ExecutorSettings(order_quantity="0.000000001", position_max="0.000000001"), rules)
     assert (sizes.order(7), sizes.position(7)) == (0, 0), "below the smallest unit is nothing, not the default"
-    sizes = Sizes(Executor(order_notional="120", position_notional="300"), rules)
+    sizes = Sizes(ExecutorSettings(order_notional="120", position_notional="300"), rules)
     assert (sizes.order(6_000_000_000_000), sizes.position(6_000_000_000_000)) == (200_000, 500_000)
-    assert 0 < Sizes(Executor(order_notional="9" * 12), rules).order(1) < 1 << 62, "what an intent can say"
+    assert 0 < Sizes(ExecutorSettings(order_notional="9" * 12), rules).order(1) < 1 << 62, "what an intent can say"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tickmesh.bus.config import Config, Executor, Mesh
+from tickmesh.bus.config import Config, ExecutorSettings, Mesh
 from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Action, Kind, OrderType, Status
 from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
@@ -21,8 +21,8 @@ MS = 1_000_000
 START_NS = 1_700_000_000 * 1_000_000_000
 
 
-def make(**changes) -> executor.Step:
-    return executor.Step(Config(Mesh(executor=Executor(**changes)), Path("/nonexistent")), "")
+def make(**changes) -> executor.ExecutorStep:
+    return executor.ExecutorStep(Config(Mesh(executor=ExecutorSettings(**changes)), Path("/nonexistent")), "")
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Tape:
         row = np.array([(self.now_ns, 0, 0)], DTYPES[Kind.clock])
         return self.log(encode(Kind.clock, "sequencer", row), "sequencer")
 
-    def opened(self, step: executor.Step, **instrument) -> "Tape":
+    def opened(self, step: executor.ExecutorStep, **instrument) -> "Tape":
         step.step([self.run(), self.instrument(**instrument), self.quote()])
         return self
 
@@ -341,7 +341,7 @@ ACTIONS = st.lists(
 )  # fmt: skip
 
 
-def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check) -> Venue:
+def drive(step: executor.ExecutorStep, actions: list[tuple[str, int]], tape: Tape, check) -> Venue:
     """Signal, venue Acts, Matches, Tells one report, tells a Duplicate, Unknown, Quote, Clock."""
     venue = Venue()
     tape.opened(step)

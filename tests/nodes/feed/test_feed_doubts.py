@@ -9,17 +9,17 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.feed_frames import depth, trade
-from tickmesh.bus.config import Feed, Instrument, load
+from tickmesh.bus.config import FeedSettings, Instrument, load
 from tickmesh.bus.schema import Flag, GapState, Kind
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.feed import node as feed
-from tickmesh.nodes.feed.connection import Live
+from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
 from tickmesh.nodes.feed.streams import key_of
 from tickmesh.nodes.feed.venue_clock import Sample
-from tickmesh.nodes.net.budget import Budget
+from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.websocket import Disconnected
 from tickmesh.nodes.sequencer.arbiter import Arbiter
 from tickmesh.nodes.venues import binance, binance_usdm, coinbase, kraken, okx
@@ -36,7 +36,7 @@ class Line:
 
     def __init__(self, adapter, symbol):
         self.instrument = Instrument(symbol=symbol, venue=adapter.VENUE)
-        self.reception = Reception("feed-1", adapter, [self.instrument], Feed())
+        self.reception = Reception("feed-1", adapter, [self.instrument], FeedSettings())
         subject = self.instrument.subject
         self.reception.definitions[subject] = encode(Kind.instrument, subject, bytes(48))
         self.arbiter = Arbiter(SECOND)
@@ -227,9 +227,17 @@ def test_a_chained_book_sees_by_itself_that_a_refused_change_was_missed():
 
 def test_a_clock_that_is_rounded_down_is_not_behind():
     alerts = []
-    reception = Reception("feed-1", kraken, [Instrument("BTC/USD", "kraken", -1)], Feed())
+    reception = Reception("feed-1", kraken, [Instrument("BTC/USD", "kraken", -1)], FeedSettings())
     requests = LineRequests(
-        kraken, reception, None, Feed(), Budget(60.0, 0.5), {}, lambda said: None, lambda *words: alerts.append(words), print
+        kraken,
+        reception,
+        None,
+        FeedSettings(),
+        RequestBudget(60.0, 0.5),
+        {},
+        lambda said: None,
+        lambda *words: alerts.append(words),
+        print,
     )
     for late_ms in range(0, 1000, 50):  # the same clock, asked at any moment of a second
         requests._judge(Sample(-late_ms * 1_000_000, 10_000_000))
@@ -252,7 +260,7 @@ def test_nothing_piles_up_while_the_outbox_is_full(tmp_path, monkeypatch):
             config=load(tmp_path), name="feed-1", instance="1", say=full, counters={}, refuse=print, ready=print
         )
         line = feed.Line(ctx)
-        live = Live(())
+        live = LineConnection(())
         live.connection = SimpleNamespace(
             closed=asyncio.get_running_loop().create_future(), pause=lambda: None, resume=lambda: None, round_trip_s=None
         )
@@ -304,7 +312,7 @@ def test_only_a_connection_that_lasted_makes_the_next_try_quick_again(tmp_path):
         line, resets = a_line(tmp_path), []
         line.backoff = SimpleNamespace(reset=lambda: resets.append(1))
         for lived_s, expected in ((0.0, 0), (9.0, 0), (10.5, 1)):
-            live = Live(())
+            live = LineConnection(())
             closed = asyncio.get_running_loop().create_future()
             closed.set_result("cut")
             live.connection = SimpleNamespace(closed=closed, failure=None)

@@ -14,7 +14,7 @@ from tests.support.feed_frames import INFO, depth, trade
 from tests.support.feed_run import beside_exchange, ids, line, said, until
 from tickmesh.bus.config import ConfigError, load
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.nodes.net.budget import Attempts, Budget, budget_of
+from tickmesh.nodes.net.budget import Attempts, RequestBudget, budget_of
 from tickmesh.nodes.venues import binance, kraken
 
 
@@ -144,7 +144,7 @@ def test_attempts_are_counted_in_their_window():
 
 def test_a_budget_by_the_second_is_spent_one_after_the_other():
     async def go(per_s):
-        budget, begin, at = Budget(60.0, 0.5, per_s), time.monotonic(), []
+        budget, begin, at = RequestBudget(60.0, 0.5, per_s), time.monotonic(), []
         for _ in range(5):
             await budget.spend(1)
             at.append(time.monotonic() - begin)

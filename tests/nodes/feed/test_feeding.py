@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.feed_frames import depth, trade
-from tickmesh.bus.config import ConfigError, Disk, Feed, Instrument, load
+from tickmesh.bus.config import ConfigError, DiskSettings, FeedSettings, Instrument, load
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.space import Free, Room, Space, judge
 from tickmesh.bus.wire import decode, encode
@@ -110,7 +110,7 @@ def test_what_waits_is_bounded():
 
 
 def reception(**more):
-    return Reception("feed-1", binance, [BTC], Feed(), **more)
+    return Reception("feed-1", binance, [BTC], FeedSettings(), **more)
 
 
 def hear(one, source, *texts):
@@ -207,7 +207,7 @@ def test_any_history_of_connections_is_made_again_from_its_raw_frames(seed):
             out = hear(one, rng.choice(sources), *rng.sample(texts, rng.randrange(1, 4)))
         said += out
     raws = [decode(event) for event in said if decode(event).kind == Kind.raw]
-    again = [bytes(event) for made in rebuild_line(raws, binance, [BTC], Feed()) for event in made]
+    again = [bytes(event) for made in rebuild_line(raws, binance, [BTC], FeedSettings()) for event in made]
     assert again == [bytes(event) for event in said if decode(event).kind != Kind.raw]
     assert len(raws) > 3
 
@@ -267,7 +267,7 @@ def test_a_new_connection_and_a_held_socket_begin_every_silence_anew():
 
 def test_space_goes_down_at_once_and_up_with_hysteresis():
     room, seen = Room(), []
-    marks = Disk(low_bytes=200, critical_bytes=100, low_inodes=200, critical_inodes=100)
+    marks = DiskSettings(low_bytes=200, critical_bytes=100, low_inodes=200, critical_inodes=100)
     for free in (300, 199, 205, 209, 210, 99, 104, 105, 50, 500):
         of_bytes, of_inodes = judge(room, Free(free, 1000), marks), judge(room, Free(1000, free), marks)
         assert (of_bytes.inodes, of_inodes.bytes) == (Space.enough, Space.enough), "each is judged for itself"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
@@ -203,7 +203,7 @@ def test_a_snapshot_by_rest_with_an_odd_level_is_a_book_all_the_same():
 
 def test_a_line_says_the_others_and_its_books_go_on():
     adapter, one = venues.module("coinbase"), instrument("coinbase")
-    reception = Reception("feed-1", adapter, [one], Feed())
+    reception = Reception("feed-1", adapter, [one], FeedSettings())
     source, _ = reception.open(1, 1)
 
     def heard(frame):

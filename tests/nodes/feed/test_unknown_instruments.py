@@ -12,7 +12,7 @@ from aiohttp import web
 
 from tests.support.feed_frames import trade
 from tests.support.feed_run import line, said, until
-from tickmesh.bus.config import Feed, Instrument, load
+from tickmesh.bus.config import FeedSettings, Instrument, load
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes import venues
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
@@ -109,14 +109,14 @@ def test_as_few_questions_as_can_be_have_the_definitions_of_all(name):
 @pytest.mark.parametrize("name", ["coinbase", "okx"])
 def test_a_subscription_names_one_instrument_where_a_bad_one_may_cost_the_message(name):
     many = [Instrument(symbol=f"A{k}-USD", venue=name) for k in range(40)]
-    messages = list(venues.module(name).subscribe(many, Feed()))
+    messages = list(venues.module(name).subscribe(many, FeedSettings()))
     assert [[one.symbol for one in many if f'"{one.symbol}"' in message] for message in messages] == [[m.symbol] for m in many]
 
 
 def test_a_name_in_small_letters_subscribes_to_nobody_else_s_streams():
     for name in ("binance", "binance_usdm"):
         both = [Instrument(symbol="btcusdt", venue=name), Instrument(symbol="ETHUSDT", venue=name)]
-        (message,) = venues.module(name).subscribe(both, Feed())
+        (message,) = venues.module(name).subscribe(both, FeedSettings())
         assert {stream.partition("@")[0] for stream in json.loads(message)["params"]} == {"ethusdt"}
     assert "in capitals" in Standings().hear("binance.btcusdt", UNKNOWN).why
 

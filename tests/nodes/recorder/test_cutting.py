@@ -15,11 +15,11 @@ import tickmesh.storage.archive.file
 import tickmesh.storage.archive.writer
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market, batches, write_log
-from tickmesh.bus.config import Instrument, Log, Mesh, Recorder, load
+from tickmesh.bus.config import Instrument, LogSettings, Mesh, RecorderSettings, load
 from tickmesh.bus.segments import segments, used_bytes
 from tickmesh.nodes.recorder import cutting
 from tickmesh.nodes.recorder.cutting import DAY_S, Waiting, due, interval_s
-from tickmesh.storage.archive.file import ArchiveFull, Segment
+from tickmesh.storage.archive.file import ArchiveFile, ArchiveFull
 from tickmesh.storage.archive.merge import Interrupted
 from tickmesh.storage.archive.reader import ArchiveReader, list_files, read_watermark
 from tickmesh.storage.archive.seal import Sealer
@@ -29,7 +29,7 @@ from tickmesh.storage.query import coverage, reader
 STEP_S = 10
 
 
-def day_of(settings: Recorder, files: int, bytes_per_s: float) -> tuple[list[str], float]:
+def day_of(settings: RecorderSettings, files: int, bytes_per_s: float) -> tuple[list[str], float]:
     """Why it was cut, one day long; and the most bytes that have waited."""
     reasons, cut_s, most = [], 0, 0.0
     for now_s in range(STEP_S, DAY_S + STEP_S, STEP_S):
@@ -47,7 +47,7 @@ def day_of(settings: Recorder, files: int, bytes_per_s: float) -> tuple[list[str
 
 
 def test_a_hundred_instruments_make_less_than_two_thousand_files_a_day():
-    settings = Recorder()
+    settings = RecorderSettings()
     instruments = tuple(Instrument(symbol=f"S{i}") for i in range(100))
     files = cutting.files_expected(Mesh(instruments=instruments))
     assert files == 102
@@ -61,14 +61,14 @@ def test_a_hundred_instruments_make_less_than_two_thousand_files_a_day():
 
 
 def test_a_few_instruments_are_cut_every_few_minutes():
-    settings = Recorder()
+    settings = RecorderSettings()
     reasons, _ = day_of(settings, 2, 1000)
     assert 500 < len(reasons) < 900 and len(reasons) * 2 < 2000
     assert interval_s(settings, 1) == 60.0 and interval_s(settings, 60) == pytest.approx(3240)
 
 
 def test_why_it_is_cut():
-    settings = Recorder(segment_s=100.0, segment_bytes=1 << 30, segment_events=5000)
+    settings = RecorderSettings(segment_s=100.0, segment_bytes=1 << 30, segment_events=5000)
     calm = Waiting(10, 1 << 20, 5.0)
     assert due(settings, 10, calm) == ""
     assert due(settings, 10, calm._replace(age_s=100.0)) == "age"
@@ -81,7 +81,7 @@ def test_why_it_is_cut():
 
 
 def test_what_the_log_keeps_is_bounded_by_what_is_said():
-    assert Recorder().segment_bytes == 4 << 30 and Log().keep_segments * Log().segment_bytes == 1 << 30
+    assert RecorderSettings().segment_bytes == 4 << 30 and LogSettings().keep_segments * LogSettings().segment_bytes == 1 << 30
 
 
 def many(count: int, market: Market | None = None) -> list[bytes]:
@@ -109,7 +109,7 @@ def contents(folder: Path) -> dict[str, tuple]:
     """By folder and name: checksum, kinds, book before the first event, ledger with its state."""
     out = {}
     for file in list_files(folder):
-        with Segment(file.path) as segment:
+        with ArchiveFile(file.path) as segment:
             segment.check()
             book, ledger = segment.book(), segment.ledger()
             out[f"{file.folder}/{file.path.name}"] = (

@@ -13,7 +13,7 @@ from statistics import median
 import pytest
 
 from tests.support.places import PROJECT
-from tickmesh.nodes.sentinel.deaths import Budget, left_alone
+from tickmesh.nodes.sentinel.deaths import RespawnBudget, left_alone
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, Supervisord, is_free
 
 # Stands where nodes/__main__.py is: the sentinels are real, the others sleep; model-flow is hosted by the sequencer, which
@@ -194,7 +194,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_the_budget_of_quick_respawns():
-    budget = Budget(3)
+    budget = RespawnBudget(3)
     for second in range(3):
         assert budget.allows("a", second)
         budget.spend("a", second)

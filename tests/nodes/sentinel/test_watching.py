@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickmesh.bus.config import Sentinel
+from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.schema import CLOCK, CURSOR, LINE, WATERMARK, Kind
 from tickmesh.bus.wire import decode, encode, stamp_sequenced
 from tickmesh.nodes.sentinel.deaths import HOPELESS_DEATHS, LOOP_DEATHS, CrashLoops
-from tickmesh.nodes.sentinel.judge import Judge, Process, Verdict
+from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
 from tickmesh.nodes.sentinel.restarts import HOUR_NS, RESTART, Restarts
 
 SECOND = 10**9
@@ -25,7 +25,7 @@ class World:
 
     def __init__(self, seed: int = 1, **settings):
         self.random = random.Random(seed)
-        self.settings = Sentinel(**settings)
+        self.settings = SentinelSettings(**settings)
         self.judge = Judge(self.settings, segment_s=6.0)
         self.now = BEGIN
         self.seq = 0
@@ -33,7 +33,7 @@ class World:
         self.hung: set[str] = set()
         self.processes: dict[str, Process] = {}
         self.taken: dict[str, int] = {}
-        self.alerts: list[Verdict] = []
+        self.alerts: list[Diagnosis] = []
         self.restarts = Restarts(self.settings)
         self.decisions: list = []
         self.rate = 0  # market events a second
@@ -56,7 +56,7 @@ class World:
         stamp_sequenced(raw, self.seq, 0, self.now)
         self.judge.hear([decode(raw)])
 
-    def second(self, looks: bool = True) -> list[Verdict]:
+    def second(self, looks: bool = True) -> list[Diagnosis]:
         """One second: heartbeats in some order, a cursor, a clock; then a look."""
         if "sequencer" not in self.hung:
             self.seq += self.rate
@@ -93,7 +93,7 @@ class World:
                 self.start(decision.target)
         return verdicts
 
-    def run(self, seconds: int) -> list[Verdict]:
+    def run(self, seconds: int) -> list[Diagnosis]:
         return [verdict for _ in range(seconds) for verdict in self.second()]
 
 
@@ -381,13 +381,13 @@ def as_events(decisions) -> list:
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "feed-1"]), st.integers(1, 900)), max_size=40), st.randoms())
 def test_who_takes_over_decides_the_same(steps, shuffle):
     """From the alerts alone, heard in any order, also twice."""
-    settings = Sentinel(restarts_per_hour=2)
+    settings = SentinelSettings(restarts_per_hour=2)
     first = Restarts(settings)
     processes = [Process(name, 1, 0) for name in ("a", "b", "feed-1")]
     now, said = BEGIN, []
     for name, pause in steps:
         now += pause * SECOND
-        said += first.decide([Verdict(name, "memory", "why")], processes, frozenset(), now)
+        said += first.decide([Diagnosis(name, "memory", "why")], processes, frozenset(), now)
     log = as_events(said)
     heard = log + log[:3]
     shuffle.shuffle(heard)
@@ -398,17 +398,17 @@ def test_who_takes_over_decides_the_same(steps, shuffle):
         times = [d.alert["at_ns"] for d in said if d.restart and d.target == process.name]
         assert all(later - early >= HOUR_NS for early, later in zip(times, times[2:])), "never three in an hour"
     second.take_over(now)
-    wrong = [Verdict(process.name, "memory", "why") for process in processes]
+    wrong = [Diagnosis(process.name, "memory", "why") for process in processes]
     mine, theirs = (r.decide(wrong, processes, frozenset(), now) for r in (first, second))
     assert [d.target for d in theirs if d.restart] == [d.target for d in mine if d.restart]
 
 
 def test_alerts_of_others_are_no_restarts():
-    restarts = Restarts(Sentinel())
+    restarts = Restarts(SentinelSettings())
     raw = encode(Kind.alert, "recorder", {"level": "warning", "what": "disk", "target": "a", "why": "", "action": RESTART})
     stamp_sequenced(raw, 1, 0, BEGIN)
     restarts.hear([decode(raw)])
-    assert restarts.left("a", BEGIN) == Sentinel().restarts_per_hour
+    assert restarts.left("a", BEGIN) == SentinelSettings().restarts_per_hour
 
 
 # -- deaths

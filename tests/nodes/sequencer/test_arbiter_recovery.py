@@ -14,7 +14,7 @@ from tickmesh.bus.schema import INSTRUMENT, Flag, GapState, Kind
 from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.sequencer import doubts
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
-from tickmesh.nodes.sequencer.cursors import NAME, Position
+from tickmesh.nodes.sequencer.cursors import NAME, LogPosition
 
 HOLD = 100
 
@@ -36,7 +36,7 @@ class Sequencing:
 
     def __init__(self):
         self.arbiter = Arbiter(HOLD)
-        self.position = Position(self.arbiter)
+        self.position = LogPosition(self.arbiter)
         self.log = []
         self.now = 0
 

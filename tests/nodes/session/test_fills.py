@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.session_scene import SUBJECT, scenario, until
-from tickmesh.bus.config import Config, Executor, Mesh
+from tickmesh.bus.config import Config, ExecutorSettings, Mesh
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
@@ -25,8 +25,8 @@ ORIGINS = ("reply", "stream", "reconcile")
 SIDES = {"a": 1, "b": -1}
 
 
-def step() -> executor.Step:
-    return executor.Step(Config(Mesh(executor=Executor()), Path("/nonexistent")), "")
+def step() -> executor.ExecutorStep:
+    return executor.ExecutorStep(Config(Mesh(executor=ExecutorSettings()), Path("/nonexistent")), "")
 
 
 def both(venue, trade_id: int, lots: int) -> dict:

@@ -11,7 +11,7 @@ import pytest
 from tests.support import captures
 from tests.support.captures import needs
 from tests.support.heard_captures import ADAPTERS, KRAKEN_DECIMALS, SYMBOLS, heard, instruments
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import GAP, Flag, Kind
 from tickmesh.bus.wire import checksum
 from tickmesh.bus.wire import decode as event_of
@@ -93,7 +93,7 @@ def by_symbol(venue):
     return [(instrument.symbol, instrument) for instrument in instruments(venue)]
 
 
-def follow(venue, settings=Feed()):  # noqa: B008 (frozen)
+def follow(venue, settings=FeedSettings()):  # noqa: B008 (frozen)
     """(rules by subject, events as said by them) of a venue whose books come on the stream."""
     adapter = venues.module(ADAPTERS[venue])
     books = {instrument.subject: adapter.book(instrument, settings) for instrument in instruments(venue)}
@@ -156,7 +156,7 @@ def test_a_lost_change_shows_as_a_wrong_checksum_and_a_fresh_snapshot_heals_it()
     events = [(event, head) for event, head in events if head.kind == Kind.depth and head.subject == instrument.subject]
     found = 0
     for lost in range(5, 60):
-        book = adapter.book(instrument, Feed())
+        book = adapter.book(instrument, FeedSettings())
         for place, (event, head) in enumerate(events[: lost + 40]):
             if head.flags & Flag.SNAPSHOT:
                 book.snapshot(bytearray(event), head.last_id)
@@ -174,7 +174,7 @@ def test_a_lost_change_shows_as_a_wrong_checksum_and_a_fresh_snapshot_heals_it()
 def test_coinbase_sides_are_the_aggressor_s():
     """Against the book just before the trade, and against the ticker's taker side of the same trade."""
     adapter = venues.module("coinbase")
-    books = {instrument.subject: adapter.book(instrument, Feed()) for instrument in instruments("COINBASE")}
+    books = {instrument.subject: adapter.book(instrument, FeedSettings()) for instrument in instruments("COINBASE")}
     at_ask = at_bid = wrong = 0
     sides, taker = {}, {}
     for event, message in heard("COINBASE")[0]:
@@ -286,7 +286,7 @@ def test_definitions_come_from_the_venues_own_lists():
 def test_usdm_counts_chain_and_book():
     """Every message; no gap in the chain; the book is that of the book ticker at every equal update id."""
     adapter = venues.module("binance_usdm")
-    routes, book, sync = adapter.routes([BTC]), Levels(), adapter.book(BTC, Feed())
+    routes, book, sync = adapter.routes([BTC]), Levels(), adapter.book(BTC, FeedSettings())
     seen, levels, trades, last_trade = Counter(), 0, [], None
     tickers, best, compared, equal = {}, {}, 0, 0
     applied = 0
@@ -333,7 +333,7 @@ def test_usdm_counts_chain_and_book():
 @needs(captures.USDM_BTC_2023, captures.USDM_BTC_2023_BOOK)
 def test_usdm_book_at_the_end_of_the_day_is_the_published_one():
     adapter = venues.module("binance_usdm")
-    routes, book, sync = adapter.routes([BTC]), Levels(), adapter.book(BTC, Feed())
+    routes, book, sync = adapter.routes([BTC]), Levels(), adapter.book(BTC, FeedSettings())
     refused, applied = Counter(), 0
     for message in captures.stamped(captures.USDM_BTC_2023):
         if message.direction == "rest":
@@ -499,4 +499,4 @@ def test_no_message_of_any_venue_raises_anything_but_a_refusal(name):
 
 
 def test_an_empty_book_sync_is_the_rule_of_usdm():
-    assert isinstance(venues.module("binance_usdm").book(BTC, Feed()), BookSync)
+    assert isinstance(venues.module("binance_usdm").book(BTC, FeedSettings()), BookSync)

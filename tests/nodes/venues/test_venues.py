@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.captures import VECTORS, needs
 from tickmesh.bus import id_rules, wire
-from tickmesh.bus.config import Feed, Instrument
+from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
@@ -23,7 +23,7 @@ from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unwell
 from tickmesh.nodes.venues.parsing.rising import Rising
 
-SETTINGS = Feed()
+SETTINGS = FeedSettings()
 NAMES = ("binance", "binance_usdm", "coinbase", "kraken", "kraken_v1", "okx")
 NEW = NAMES[1:]
 

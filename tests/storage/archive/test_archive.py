@@ -22,7 +22,7 @@ from tests.support.stored import DAY, START, Market, batches
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.bus.wire import HEADER_SIZE
 from tickmesh.storage.archive.catalog import Pruned, Watermark, day_of, list_files, manifest, read_watermark
-from tickmesh.storage.archive.file import ArchiveError, ArchiveFull, Segment
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveFull
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.hdf5.columns import from_bytes, read_table, to_bytes
@@ -165,7 +165,7 @@ def test_the_same_events_make_the_same_content(tmp_path):
     sums = []
     for name in ("a", "b"):
         archive(tmp_path / name, raws, log_id=len(sums))
-        with Segment(list_files(tmp_path / name)[0].path) as segment:
+        with ArchiveFile(list_files(tmp_path / name)[0].path) as segment:
             sums.append(segment.attributes["content_sha256"])
     assert sums[0] == sums[1]
 
@@ -189,7 +189,7 @@ def test_each_segment_opens_with_the_book(tmp_path):
         archive(tmp_path, raws, upto=end)
     for file in list_files(tmp_path):
         if file.folder == "binance/BTCUSDT":
-            with Segment(file.path) as segment:
+            with ArchiveFile(file.path) as segment:
                 book = segment.book()
                 books.append((file.first, book.valid, book.last_update_id if book.valid else 0, book.bids, book.asks))
     assert books == [

@@ -13,7 +13,7 @@ from tickmesh.bus.schema import TRADE, Flag, Kind
 from tickmesh.storage.archive import file as segment_module
 from tickmesh.storage.archive import writer as cut
 from tickmesh.storage.archive.catalog import MANIFEST
-from tickmesh.storage.archive.file import ArchiveError, ArchiveFull, Segment
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveFull
 from tickmesh.storage.archive.prune import mark_exported, prune, read_exported
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.archive.seal import Sealer
@@ -293,7 +293,7 @@ def test_a_seal_whose_manifest_is_refused_leaves_a_cut_under_way_whole(tmp_path,
     def sums(folder):
         out = {}
         for file in ArchiveReader(folder).files:
-            with Segment(file.path) as segment:
+            with ArchiveFile(file.path) as segment:
                 out[file.folder, file.span] = segment.attributes["content_sha256"]
         return out
 

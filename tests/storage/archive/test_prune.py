@@ -8,12 +8,12 @@ import pytest
 
 from tests.support.sealed_days import DAYS, SUBJECT, archive, three_days
 from tests.support.stored import batches, write_log
-from tickmesh.bus.config import Disk, load
+from tickmesh.bus.config import DiskSettings, load
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.space import Free, Space
-from tickmesh.nodes.runner.disk_space import Watch
+from tickmesh.nodes.runner.disk_space import DiskWatch
 from tickmesh.storage.archive.catalog import list_files
-from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.merge import Interrupted
 from tickmesh.storage.archive.prune import mark_exported, prunable, prune
 from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
@@ -89,7 +89,7 @@ def test_a_pruned_day_is_gone_on_purpose_and_keeps_its_rest(copied):
 
     first = ArchiveReader(folder).files
     span = next(f.span for f in first if f.day == DAYS[1])
-    with Segment(next(f.path for f in first if f.day == DAYS[1] and f.folder == "binance/BTCUSDT")) as segment:
+    with ArchiveFile(next(f.path for f in first if f.day == DAYS[1] and f.folder == "binance/BTCUSDT")) as segment:
         book = segment.book_after()
     writer = ArchiveWriter(folder)
     with pytest.raises(Interrupted):
@@ -112,7 +112,7 @@ def test_a_pruned_day_is_gone_on_purpose_and_keeps_its_rest(copied):
         assert reader.check() == []
     seqs, findings = judged(folder)
     assert findings.ok and len(seqs) == len(kept)
-    with Segment(next(f.path for f in reader.files if f.part == "rest" and f.folder == "binance/BTCUSDT")) as segment:
+    with ArchiveFile(next(f.path for f in reader.files if f.part == "rest" and f.folder == "binance/BTCUSDT")) as segment:
         assert segment.book_after().levels().tolist() == book.levels().tolist(), "the next file's book follows from it"
         assert not set(segment.kinds) & set(LOST)
     writer = ArchiveWriter(folder)  # goes on as if nothing had been
@@ -174,12 +174,12 @@ def test_mesh_rebuild_tells_a_difference(copied, tmp_path, monkeypatch):
         command.rebuild(day, tmp_path / "kept", "events", True)
     with pytest.raises(terminal.Failure, match=f"those are: {DAYS[0]} to {DAYS[2]}"):
         command.rebuild("2020-01-01", None, "events", True)
-    with pytest.raises(terminal.Usage, match="like 2024-08-09"):
+    with pytest.raises(terminal.UsageFailure, match="like 2024-08-09"):
         command.rebuild("yesterday", None, "events", True)
 
 
 def test_the_disk_is_told_of_when_its_state_changes_and_does_not_flap():
-    watch = Watch(Disk(low_bytes=1000, critical_bytes=100), "data")
+    watch = DiskWatch(DiskSettings(low_bytes=1000, critical_bytes=100), "data")
     assert watch.look(Free(1001)) is None
     low = watch.look(Free(999))
     assert low.level == "warning" and "raw" in low.action and "never" in low.action

@@ -21,7 +21,7 @@ from tests.support.sealed_days import DAYS, SUBJECT, archive, three_days
 from tests.support.stored import DAY, START, Market, batches
 from tickmesh.bus.schema import DESCRIPTION, DTYPES, Flag, Kind
 from tickmesh.storage.archive.catalog import day_of, list_files, read_watermark
-from tickmesh.storage.archive.file import ArchiveError, ArchiveFull, Segment
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveFull
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.archive.seal import Interrupted, Sealer, day_sha256
 from tickmesh.storage.archive.writer import ArchiveWriter
@@ -48,7 +48,7 @@ def sums(folder: Path) -> dict[str, str]:
     out = {}
     for file in list_files(folder):
         if file.part in ("day", "overlay"):
-            with Segment(file.path) as segment:
+            with ArchiveFile(file.path) as segment:
                 out[str(file.path.relative_to(folder))] = segment.attributes["content_sha256"]
     return out
 
@@ -78,7 +78,7 @@ def test_a_sealed_day_is_one_file_a_folder_and_gives_the_same_events(tmp_path):
     folders = {"binance/BTCUSDT", "binance/ETHUSDT", "mesh/system", "raw/feed-1"}
     assert {key: parts for key, parts in days.items() if key[1] in DAYS} == {(f, d): ["day"] for f in folders for d in DAYS}
     assert {parts[0] for key, parts in days.items() if key[1] not in DAYS} == {"cut"}
-    with Segment(next(f.path for f in reader.files if f.folder == "binance/BTCUSDT")) as segment:
+    with ArchiveFile(next(f.path for f in reader.files if f.folder == "binance/BTCUSDT")) as segment:
         assert {Kind.line, Kind.coverage, Kind.instrument} <= set(segment.kinds), "what is said of an instrument lies with it"
 
 
@@ -137,7 +137,7 @@ def test_the_book_is_at_the_days_start_and_at_every_hours_first_change(tmp_path)
     books = {}
     for file in ArchiveReader(tmp_path).files:  # cuts: their own images, followed event by event
         if file.folder == "binance/BTCUSDT":
-            with Segment(file.path) as segment:
+            with ArchiveFile(file.path) as segment:
                 for kind in (Kind.depth, Kind.gap):
                     if kind in segment.kinds:
                         for header in segment.table(kind).headers:
@@ -151,7 +151,7 @@ def test_the_book_is_at_the_days_start_and_at_every_hours_first_change(tmp_path)
             firsts = {}
             for seq, row in mine.items():
                 firsts.setdefault(f"{row[0] // 3_600_000_000_000 % 24:02d}", seq)
-            with Segment(file.path) as segment:
+            with ArchiveFile(file.path) as segment:
                 images = segment.images()
                 assert images[0] == (0, "book")
                 assert [(seq, name) for seq, name in images[1:]] == [(seq, f"books/{hour}") for hour, seq in firsts.items()]
@@ -339,7 +339,7 @@ def test_every_part_of_a_day_has_its_checksum(tmp_path):
     with h5py.File(path, "r+") as file:
         file["gap/records/state"][0] += 1
     with pytest.raises(ArchiveError, match=r"\(gap\) does not match"):
-        Segment(path).check()
+        ArchiveFile(path).check()
     assert len(day) == 64 and day != day_sha256(tmp_path, DAYS[1])
 
 

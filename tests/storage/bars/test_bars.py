@@ -13,7 +13,7 @@ from tickmesh.bus.schema import QUOTE, TRADE, Flag, Kind
 from tickmesh.storage.bars import kernels, pyramid
 from tickmesh.storage.bars.bar import LEVELS_S, SECOND_NS, as_float, between, coarsen, level_for, merge, whole
 from tickmesh.storage.bars.runs import Window
-from tickmesh.storage.bars.ticks import Seen, bars_of, held, join
+from tickmesh.storage.bars.ticks import BarPart, bars_of, held, join
 from tickmesh.storage.hdf5.columns import Table
 
 QUOTE_SIDES = ("bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
@@ -42,7 +42,7 @@ def changes_of(rows: list[tuple]) -> Table:
     return Table(out, np.zeros(0, "u1"))
 
 
-def seen(window: Window, trades=(), quotes=(), changes=()) -> Seen:
+def seen(window: Window, trades=(), quotes=(), changes=()) -> BarPart:
     """By numpy, and the same by the compiled kernels."""
     ticks = held({Kind.trade: trades_of(trades), Kind.quote: quotes_of(quotes), Kind.depth: changes_of(changes)})
     out = bars_of(ticks, window)

@@ -19,7 +19,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.schema import TRADE, Coverage, Flag, Kind
 from tickmesh.bus.wire import decode, sizes
-from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.prune import prune
 from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
 from tickmesh.storage.archive.seal import Sealer
@@ -398,7 +398,7 @@ def test_the_command_says_the_same(nexo):
 def test_a_damaged_day_is_a_sentence(nexo, tmp_path):
     config, *_ = nexo
     file = next(f for f in ArchiveReader(config.archive_dir).files if f.part == "day" and f.day == "2024-07-23")
-    with Segment(file.path) as segment:
+    with ArchiveFile(file.path) as segment:
         dataset = segment.file["trade/records/price_ticks"]
         place = dataset.id.get_chunk_info(0).byte_offset + 50
     raw = bytearray(file.path.read_bytes())

@@ -9,7 +9,7 @@ from tickmesh.bus.schema import DEPTH, HEADER, QUOTE, TRADE, Flag, Kind
 from tickmesh.storage.bars import timing
 from tickmesh.storage.bars.bar import SECOND_NS
 from tickmesh.storage.bars.runs import Window
-from tickmesh.storage.bars.ticks import Seen, bars_of, held, join
+from tickmesh.storage.bars.ticks import BarPart, bars_of, held, join
 from tickmesh.storage.hdf5.columns import Table
 
 WINDOW = Window(SECOND_NS)
@@ -77,7 +77,7 @@ def log_of(words: list[tuple]) -> list[tuple]:
     return out
 
 
-def stretch(events: list[tuple], before: dict[Kind, int]) -> Seen:
+def stretch(events: list[tuple], before: dict[Kind, int]) -> BarPart:
     """`before`: the eras before it, and behind it afterwards."""
     tables = {}
     for kind in KINDS.values():

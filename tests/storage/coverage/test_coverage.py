@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from tests.support.coverage_scene import SECOND, STEPS, SUBJECTS, Scene, play, shown, tables, whole
 from tickmesh.bus.schema import COVERAGE, DTYPES, Coverage, GapState, Kind, Reason
 from tickmesh.bus.wire import Event
-from tickmesh.storage.coverage.intervals import UNNUMBERED, State, merge, of_tables
+from tickmesh.storage.coverage.intervals import UNNUMBERED, LedgerPosition, merge, of_tables
 
 
 def in_cuts(scene: Scene, bounds: list[int]) -> list[np.ndarray]:
     """The rows of each cut, computed one after the other, each from the state that the one before has left."""
-    state, out = State(), []
+    state, out = LedgerPosition(), []
     for low, high in pairwise([0, *sorted(bounds), len(scene.raws)]):
         rows, state = of_tables(tables(scene.raws[low:high]), scene.subject, state)
         out.append(rows)

@@ -14,7 +14,7 @@ from tickmesh.bus.config import Config, Mesh
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import GapState, Kind, Reason
 from tickmesh.bus.segments import release
-from tickmesh.storage.archive.file import ArchiveError, Segment
+from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.prune import prune
 from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
 from tickmesh.storage.archive.seal import Sealer
@@ -86,7 +86,7 @@ def test_a_sealed_day_has_the_union_of_its_cuts(tmp_path, into_the_day):
     Sealer(writer).seal("2024-08-09")
     writer.close()
     (sealed,) = config.archive_dir.glob("binance/BTCUSDT/2024-08-09/*.h5")
-    with Segment(sealed) as segment:
+    with ArchiveFile(sealed) as segment:
         assert segment.ledger().rows.tolist() == of_tables(tables(made.raws[: into_the_day - 1]), SUBJECT)[0].tolist()
     assert coverage.read(config, SUBJECT).tolist() == whole(made).tolist()
     assert ArchiveReader(config.archive_dir).check() == []

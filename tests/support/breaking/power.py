@@ -30,7 +30,7 @@ from tickmesh.bus.wire import Event, encode, events
 from tickmesh.nodes.recorder import node as recorder
 from tickmesh.nodes.runner.step import StepRunner, history
 from tickmesh.nodes.sequencer import node as sequencer
-from tickmesh.storage.archive.file import Segment
+from tickmesh.storage.archive.file import ArchiveFile
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.hdf5.columns import to_bytes
 from tickmesh.storage.recent.store import RecentReader
@@ -245,7 +245,7 @@ def archived(folder: Path) -> dict[int, bytes]:
         for file in cut:
             digest = hashlib.sha256(file.path.read_bytes()).hexdigest()
             if digest not in _read:
-                with Segment(file.path) as segment:
+                with ArchiveFile(file.path) as segment:
                     segment.check()
                     found = [e for kind in segment.kinds for e in events(memoryview(to_bytes(segment.table(kind))[0]))]
                     _read[digest] = {event.seq: bytes(event.raw) for event in found}

@@ -13,7 +13,7 @@ import pytest
 
 import tests.support.mesh_run as run
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.tools.chaos.figures import Figures, Pace
+from tickmesh.tools.chaos.figures import Figures, LogPace
 from tickmesh.tools.chaos.plan import ANEW, CLOCKS, CODA, ERA_EVERY_S, FAULTS, FEEDS, VICTIMS, coda, paths, plan
 from tickmesh.tools.chaos.sweep import SWITCHES
 from tickmesh.tools.cli import OFF
@@ -84,7 +84,7 @@ class Said(NamedTuple):
 def test_a_log_whose_time_does_not_go_as_the_venue_s_is_found():
     def heard(change, said_s: float = 0.0) -> list[str]:
         """Ten minutes of ten trades a second, 20 ms on their way; `change` is what the log's clock does after five."""
-        pace = Pace()
+        pace = LogPace()
         for tenth in range(6000):
             venue_s = 1000 + tenth / 10
             if tenth == 3000:
@@ -100,7 +100,7 @@ def test_a_log_whose_time_does_not_go_as_the_venue_s_is_found():
     assert heard(lambda passed_s: 0.0, said_s=3600.0), "one that was said and not done"
     assert heard(lambda passed_s: -passed_s), "it stands still"
     assert heard(lambda passed_s: -passed_s / 20), "it is slow"
-    pace = Pace()
+    pace = LogPace()
     for flag in (Flag.REPAIRED, Flag.SNAPSHOT):
         pace.heard(Said(10**12, 1, flags=flag))
     assert not pace.wrong, "what is fetched says nothing of the time"

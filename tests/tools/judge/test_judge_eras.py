@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tickmesh.nodes.exchange.ledger import Ledger
+from tickmesh.nodes.exchange.ledger import ExchangeLedger
 from tickmesh.tools.judge import eras, ledger, ledger_compare
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
@@ -24,7 +24,7 @@ class Scene:
 
     def __init__(self, folder):
         self.folder = folder
-        self.book = Ledger("synthetic")
+        self.book = ExchangeLedger("synthetic")
         self.book.head((), 1)
         self.stored = [(kind, era, n) for era in (0, 1) for n in range(1, ERA + 1) for kind in ("trade", "depth", "quote")]
         self.resets = {(kind, 1, 1) for kind in ("trade", "depth", "quote")}

@@ -171,7 +171,7 @@ def test_a_cut_of_which_nothing_was_said_is_a_fault(root):
 def test_the_judge_s_own_arithmetic_agrees_with_what_is_stored(steps, subject):
     """Two programs from one page: neither is tested against itself."""
     made = play(steps, subject).scene
-    truth = intervals.Truth(made.subject)
+    truth = intervals.ProvenIntervals(made.subject)
     for raw in made.raws:
         event = Event(raw)
         fields = {name: getattr(event, name) for name in Judged._fields if name not in ("kind", "records")}
