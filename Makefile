@@ -54,7 +54,7 @@ style: $(STAMP)
 	@.venv/bin/ruff format --check $(PACKAGES) tests bench >/dev/null || { echo "ruff format would change files: .venv/bin/ruff format $(PACKAGES) tests bench" >&2; exit 1; }
 
 types: $(STAMP)
-	@.venv/bin/mypy $(PACKAGES)
+	@.venv/bin/mypy -p tickmesh
 
 # Everything but data/: the installation, caches, and run/ of a mesh that is down.
 clean:

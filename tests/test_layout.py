@@ -16,18 +16,14 @@ FILES = {
 }
 
 # Every other file in nodes/ but node.py is pure: it is given what it needs, time too, and gives back what follows.
-IO = """
-__main__
-exchange/server/callers exchange/server/faults exchange/server/files exchange/server/ledger exchange/server/pace
-exchange/server/rest exchange/server/running exchange/server/sockets exchange/server/tls
-feed/connection feed/pacing feed/rest_requests feed/venue_clock
-models/cache models/loading
-net/budget net/endpoints net/rest net/websocket
-recorder/days
-runner/hosting runner/step
-sentinel/processes sentinel/supervisord
-session/binance_rest session/reconciliation session/requests
-""".split()
+IO = (
+    "__main__", "exchange/server/callers", "exchange/server/faults", "exchange/server/files", "exchange/server/ledger",
+    "exchange/server/pace", "exchange/server/rest", "exchange/server/running", "exchange/server/sockets",
+    "exchange/server/tls", "feed/connection", "feed/pacing", "feed/rest_requests", "feed/venue_clock", "models/cache",
+    "models/loading", "net/budget", "net/endpoints", "net/rest", "net/websocket", "recorder/days", "runner/hosting",
+    "runner/step", "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/reconciliation",
+    "session/requests",
+)  # fmt: skip
 MACHINE = {
     "aiohttp", "asyncio", "fcntl", "os", "pathlib", "psutil", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",
     "threading", "time", "uvloop", "websockets", "zmq",
