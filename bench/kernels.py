@@ -61,7 +61,7 @@ def rate(work: Callable[[], object], events: int) -> float:
     return best
 
 
-def bare(step: model.ModelStep, events: list[Event]) -> Callable[[], object]:
+def bare(step: model.Step, events: list[Event]) -> Callable[[], object]:
     """The step's kernel over everything in one call, into an array that is large enough."""
     wanted = [event for event in events if event.kind in (Kind.quote, Kind.trade)]
     quotes = np.concatenate([event.records for event in wanted if event.kind == Kind.quote])
@@ -99,10 +99,10 @@ def main() -> None:
         events = market()
         for one in config.models:
             start = time.perf_counter()
-            step = model.ModelStep(config, one.name)
+            step = model.Step(config, one.name)
             cold_s = time.perf_counter() - start
             start = time.perf_counter()
-            model.ModelStep(config, one.name)
+            model.Step(config, one.name)
             warm_s = time.perf_counter() - start
             floor = rate(bare(step, events), len(events))
             line(f"{one.kernel}: made, first in this process | again", f"{cold_s:.2f} s | {warm_s * 1000:.1f} ms")
@@ -115,7 +115,7 @@ def main() -> None:
         for signals, what in ((0, "quotes and trades"), (4, "a strong signal in four events")):
             tape = market(signals)
             decoding = rate(functools.partial(decode_all, tape), len(tape))
-            got = rate(in_lists(executor.ExecutorStep(config), tape, 1), len(tape))
+            got = rate(in_lists(executor.Step(config), tape, 1), len(tape))
             line(f"executor: {what}", f"{got:,.0f} events/s", f"decoding alone {decoding:,.0f}/s", decoding / got)
     finally:
         shutil.rmtree(config.root, ignore_errors=True)

@@ -20,7 +20,7 @@ SOURCES = ("events", "raw")
 
 
 def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> dict:
-    """The verdict, as `--json` prints it. Raises Usage and Failure with a sentence."""
+    """The verdict, as `--json` prints it. Raises UsageFailure and Failure with a sentence."""
     config = load()
     if source not in SOURCES:
         raise UsageFailure(f"--from {source} is unknown; allowed: {', '.join(SOURCES)}")

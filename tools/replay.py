@@ -33,9 +33,9 @@ class Published(NamedTuple):
 
 def steps(config: Config, with_executor: bool = True) -> dict[str, Any]:
     """Fresh steps by node name, as the mesh runs them."""
-    out: dict[str, Any] = {f"model-{one.name}": model.ModelStep(config, one.name) for one in config.models}
+    out: dict[str, Any] = {f"model-{one.name}": model.Step(config, one.name) for one in config.models}
     if with_executor and config.executor.enabled:
-        out["executor"] = executor.ExecutorStep(config, "")
+        out["executor"] = executor.Step(config, "")
     return out
 
 

@@ -22,7 +22,7 @@ def programs(root: Path) -> list[str]:
 
 
 def kinds_of(prefixes: list[str], config: Config) -> tuple[Kind, ...]:
-    """The kinds that the prefixes speak of; all of them for none. Raises Usage for a topic that cannot exist."""
+    """The kinds that the prefixes speak of; all of them for none. Raises UsageFailure for a topic that cannot exist."""
     kinds = []
     for prefix in prefixes:
         name, dot, subject = prefix.partition(".")

@@ -52,7 +52,7 @@ def code_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-class ExecutorStep:
+class Step:
     """Pure: the intents and the state follow from the events of READS alone, however they are cut into lists."""
 
     def __init__(self, config: Config, instance: str = ""):

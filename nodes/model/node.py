@@ -55,7 +55,7 @@ class Stage:
         return first
 
 
-class ModelStep:
+class Step:
     """Pure: what it says and the state it is left in follow from the events alone, however they are cut into lists."""
 
     def __init__(self, config: Config, instance: str):

@@ -251,7 +251,7 @@ def test_the_command_speaks_in_sentences(mesh, tmp_path, monkeypatch, capsys):
     assert result["ok"] and result["source"] == "log" and json.dumps(result)
     replay.show(result)
     for source, batch in (("tape", 1), ("log", 0)):
-        with pytest.raises(replay.terminal.Usage):
+        with pytest.raises(replay.terminal.UsageFailure):
             replay.replay(source, batch)
     (tmp_path / "mesh.toml").write_text("")
     monkeypatch.setenv("TICKMESH_ROOT", str(tmp_path))

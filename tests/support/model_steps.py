@@ -24,8 +24,8 @@ def root(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("mesh")
 
 
-def make(root: Path, kernel: str, **parameters: float) -> model.ModelStep:
-    return model.ModelStep(Config(Mesh(models=(ModelSettings("m", kernel, parameters=parameters),)), root), "m")
+def make(root: Path, kernel: str, **parameters: float) -> model.Step:
+    return model.Step(Config(Mesh(models=(ModelSettings("m", kernel, parameters=parameters),)), root), "m")
 
 
 def log(rows: list[tuple[Kind, int, tuple, int]], subject: str = SUBJECT) -> list[Event]:

@@ -21,8 +21,8 @@ MS = 1_000_000
 START_NS = 1_700_000_000 * 1_000_000_000
 
 
-def make(**changes) -> executor.ExecutorStep:
-    return executor.ExecutorStep(Config(Mesh(executor=ExecutorSettings(**changes)), Path("/nonexistent")), "")
+def make(**changes) -> executor.Step:
+    return executor.Step(Config(Mesh(executor=ExecutorSettings(**changes)), Path("/nonexistent")), "")
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Tape:
         row = np.array([(self.now_ns, 0, 0)], DTYPES[Kind.clock])
         return self.log(encode(Kind.clock, "sequencer", row), "sequencer")
 
-    def opened(self, step: executor.ExecutorStep, **instrument) -> "Tape":
+    def opened(self, step: executor.Step, **instrument) -> "Tape":
         step.step([self.run(), self.instrument(**instrument), self.quote()])
         return self
 
@@ -341,7 +341,7 @@ ACTIONS = st.lists(
 )  # fmt: skip
 
 
-def drive(step: executor.ExecutorStep, actions: list[tuple[str, int]], tape: Tape, check) -> Venue:
+def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check) -> Venue:
     """Signal, venue Acts, Matches, Tells one report, tells a Duplicate, Unknown, Quote, Clock."""
     venue = Venue()
     tape.opened(step)

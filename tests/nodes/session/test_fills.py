@@ -25,8 +25,8 @@ ORIGINS = ("reply", "stream", "reconcile")
 SIDES = {"a": 1, "b": -1}
 
 
-def step() -> executor.ExecutorStep:
-    return executor.ExecutorStep(Config(Mesh(executor=ExecutorSettings()), Path("/nonexistent")), "")
+def step() -> executor.Step:
+    return executor.Step(Config(Mesh(executor=ExecutorSettings()), Path("/nonexistent")), "")
 
 
 def both(venue, trade_id: int, lots: int) -> dict:

@@ -216,7 +216,7 @@ def test_bars_have_both_eras_and_are_the_same_from_everywhere(eras, every):
         assert (own[0][:2], own[-1][:2]) == ((bar["first_era"], bar["first_id"]), (bar["last_era"], bar["last_id"]))
 
 
-def seen(config: Config, every: int, source: str) -> resample.Seen:
+def seen(config: Config, every: int, source: str) -> BarPart:
     return resample.seen(config, SUBJECT, Window(every * SECOND_NS), source)
 
 
