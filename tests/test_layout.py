@@ -163,4 +163,7 @@ def test_a_name_is_one_class():
         assert len(defined[name]) > 1, f"class {name} is allowed to be there twice, and is not"
 
 
-TWICE = {"Event": "the judge reads events by itself, from docs/messages.md"}
+TWICE = {
+    "Event": "the judge reads events by itself, from docs/messages.md",
+    "Step": "what the runner looks for in a node that is a pure function of the log",
+}

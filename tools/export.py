@@ -26,8 +26,8 @@ from tickmesh.storage.archive.prune import mark_exported
 from tickmesh.storage.archive.reader import DAY_NS, PRUNED_KINDS, ArchiveReader, day_of
 from tickmesh.storage.query import coverage
 from tickmesh.storage.query.reader import to_ns
+from tickmesh.tools.arguments import matches
 from tickmesh.tools.terminal import Failure, UsageFailure, err, out
-from tickmesh.tools.topics import matches
 
 if TYPE_CHECKING:
     from tickmesh.storage.query.export import Day

@@ -19,8 +19,8 @@ from tickmesh.nodes.sentinel.restarts import Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
+from tickmesh.tools.arguments import programs
 from tickmesh.tools.terminal import Failure, out
-from tickmesh.tools.topics import programs
 
 SECOND = 1_000_000_000
 WINDOW_S = 10  # rates and the freshest health are read from the log's last so many seconds

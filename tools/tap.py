@@ -25,7 +25,7 @@ from tickmesh.nodes.sentinel.supervisord import is_free
 from tickmesh.storage.archive.file import ArchiveError
 from tickmesh.storage.query import reader
 from tickmesh.tools import terminal
-from tickmesh.tools.topics import kinds_of, matches, place
+from tickmesh.tools.arguments import kinds_of, matches, place
 
 commands = terminal.app("Shows the mesh's events as they happen.", no_args_is_help=False)
 SECOND = 1_000_000_000

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config, load
 from tickmesh.tools.judge import (
+    against_capture,
+    against_ledger,
     archive,
     capture,
     checks,
-    compare,
     coverage,
     eras,
-    ledger,
-    ledger_compare,
+    exchange_ledger,
     log,
     overlays,
     recent,
@@ -54,18 +54,18 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
     known = Known()
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    stored = compare.gather(chain(archive.read(config.archive_dir, upto, findings), beyond), known)
+    stored = against_capture.gather(chain(archive.read(config.archive_dir, upto, findings), beyond), known)
     try:
         captured = capture.read(captures, known)
     except OSError as error:
         raise Failure(f"a capture cannot be read: {error}") from None
-    compare.against(captured, stored, known, findings, config.feed.depth_limit)
+    against_capture.against(captured, stored, known, findings, config.feed.depth_limit)
     return {
         "captures": [str(path) for path in captures],
         "named": {why: f"{count} lines, first {captured.examples[why]}" for why, count in captured.named.items()},
         "archived_seq": upto,
         "not_heard": _not_heard(config, stored),
-        "compared": compare.COMPARED,
+        "compared": against_capture.COMPARED,
     }
 
 
@@ -76,15 +76,15 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     """
     if len(folders) != 1:
         raise Failure(f"one ledger at a time: --against was given {len(folders)} paths, one of them a folder")
-    if not ledger.files(folders[0]):
+    if not exchange_ledger.files(folders[0]):
         raise Failure(f"{folders[0]} holds no ledger (ledger-*.bin); the exchange's is in {config.exchange_dir}")
     begun_ms = time.time() * 1000 if (config.run_dir / "exchange.json").exists() else 0.0
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
     stored = eras.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
-    truth = ledger.gather(folders[0], findings)
+    truth = exchange_ledger.gather(folders[0], findings)
     pairs = eras.pairs(truth, stored, findings)
-    ledger_compare.against(truth, pairs, findings, begun_ms, config.feed.depth_limit)
+    against_ledger.against(truth, pairs, findings, begun_ms, config.feed.depth_limit)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.against(truth, claimed, pairs, findings)
     return {
@@ -92,7 +92,7 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
         "ledger_rows": truth.rows,
         "archived_seq": upto,
         "not_heard": _not_heard(config, stored),
-        "compared": ledger_compare.COMPARED,
+        "compared": against_ledger.COMPARED,
     }
 
 

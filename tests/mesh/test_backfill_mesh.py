@@ -13,7 +13,7 @@ import pytest
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, GapState, Kind, Reason
-from tickmesh.tools.judge import ledger
+from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
@@ -112,7 +112,7 @@ class Mesh:
     def printed(self):
         """The exchange's own word: id → (price, quantity, ms, side)."""
         findings = Findings()
-        (truth,) = ledger.gather(self.config.exchange_dir, findings).symbols.values()
+        (truth,) = exchange_ledger.gather(self.config.exchange_dir, findings).symbols.values()
         return truth.trades
 
     def asked(self):

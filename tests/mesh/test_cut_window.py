@@ -8,7 +8,7 @@ import pytest
 
 import tests.support.mesh_run as run
 from tickmesh.bus.schema import Flag, GapState, Kind
-from tickmesh.tools.judge import ledger
+from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 
 pytestmark = [pytest.mark.mesh, pytest.mark.data, pytest.mark.timeout(600)]
@@ -106,7 +106,7 @@ def cut_one_line(root, low, high):
 def withheld(root) -> int:
     """Frames that the exchange did not send, by its own ledger."""
     findings = Findings()
-    return sum(row[1] == "frame" for row in ledger.read(run.config_of(root).exchange_dir, findings))
+    return sum(row[1] == "frame" for row in exchange_ledger.read(run.config_of(root).exchange_dir, findings))
 
 
 def test_of_two_windows_cut_from_both_lines_the_one_that_the_venue_still_has_is_repaired(make_root, data, trades):

@@ -20,7 +20,7 @@ from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.venues import binance
-from tickmesh.tools.judge import capture, compare, log
+from tickmesh.tools.judge import against_capture, capture, log
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.known import Known
 
@@ -211,11 +211,11 @@ def run(rng, lines):
     for _ in range(150):
         mesh.pass_time(SECOND_NS)
     known, findings = Known(), Findings()
-    stored = compare.gather(mesh.events(), known)
+    stored = against_capture.gather(mesh.events(), known)
     reader = capture.Reader(known)
     for number, line in enumerate(lines, 1):
         reader.line(line, f"line {number}")
-    compare.against(reader.capture, stored, known, findings)
+    against_capture.against(reader.capture, stored, known, findings)
     return findings, mesh
 
 

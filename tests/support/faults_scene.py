@@ -7,7 +7,7 @@ import json
 import websockets
 
 from tests.support.exchange_clients import Rest, venue
-from tickmesh.tools.judge import ledger
+from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 
 BUSY = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 300\nlines = 1\n"
@@ -31,7 +31,7 @@ async def end(rest: Rest, number: int) -> None:
 
 def rows(folder, *kinds: str) -> list[list]:
     findings = Findings()
-    found = [row for row in ledger.read(folder / "data/sim/exchange", findings) if row[1] in kinds]
+    found = [row for row in exchange_ledger.read(folder / "data/sim/exchange", findings) if row[1] in kinds]
     assert findings.ok, findings.sentences
     return found
 

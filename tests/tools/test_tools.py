@@ -17,7 +17,7 @@ from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
 from tickmesh.bus.schema import DTYPES, SCHEMA_VERSION, Kind
 from tickmesh.bus.wire import decode
-from tickmesh.tools import sources, terminal, topics
+from tickmesh.tools import arguments, sources, terminal
 from tickmesh.tools.tap import as_dict, line, number
 
 LINE = (
@@ -178,22 +178,22 @@ def test_ctrl_c_is_no_traceback(make_root):
 
 
 def test_topics_match_by_whole_words():
-    assert topics.matches("trade.binance.BTCUSDT", "trade")
-    assert topics.matches("trade.binance.BTCUSDT", "trade.binance")
-    assert not topics.matches("trade.binance.BTCUSDT", "trade.bin")
+    assert arguments.matches("trade.binance.BTCUSDT", "trade")
+    assert arguments.matches("trade.binance.BTCUSDT", "trade.binance")
+    assert not arguments.matches("trade.binance.BTCUSDT", "trade.bin")
     with pytest.raises(terminal.UsageFailure, match="begins with one of instrument, trade"):
-        topics.kinds_of(["trad"], None)
+        arguments.kinds_of(["trad"], None)
 
 
 def test_places_in_the_log(make_root):
     root = make_root()
     market = Market()
     write_log(load(root).log_dir, market.mixed(40))
-    log = topics.LogReader(load(root).log_dir)
-    assert topics.place("17", log) == (16, 0)
-    assert topics.place("2024-08-09", log)[0] == 0
-    assert topics.place("2024-08-09T00:00:00.0105", log)[0] == 10
-    assert topics.place("5m", log)[0] == 40, "long after"
+    log = arguments.LogReader(load(root).log_dir)
+    assert arguments.place("17", log) == (16, 0)
+    assert arguments.place("2024-08-09", log)[0] == 0
+    assert arguments.place("2024-08-09T00:00:00.0105", log)[0] == 10
+    assert arguments.place("5m", log)[0] == 40, "long after"
 
 
 def test_decimals_are_exact():

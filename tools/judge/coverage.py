@@ -7,7 +7,7 @@ from pathlib import Path
 
 import h5py
 
-from tickmesh.tools.judge import archive, book, ledger
+from tickmesh.tools.judge import archive, book, exchange_ledger
 from tickmesh.tools.judge.eras import Pair
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import (
@@ -175,7 +175,7 @@ def _side_by_side(mine: list[Claim], real: list[Claim]) -> Iterator[tuple[int, i
 
 
 def against(
-    printed: ledger.LedgerContents, claimed: dict[str, Painted], pairs: Iterable[Pair], findings: Findings
+    printed: exchange_ledger.LedgerContents, claimed: dict[str, Painted], pairs: Iterable[Pair], findings: Findings
 ) -> None:  # fmt: skip
     """What is claimed of trades against what was printed, and every book that is claimed against the one that was."""
     for name in ("coverage_ids", "coverage_missing_ids", "coverage_books"):
@@ -192,7 +192,11 @@ def _of_era(claims: Painted, stream: int, pair: Pair) -> list[Claim]:
 
 
 def _printed(
-    subject: str, claims: list[Claim], truth: ledger.TrueEra, printed: ledger.LedgerContents, findings: Findings
+    subject: str,
+    claims: list[Claim],
+    truth: exchange_ledger.TrueEra,
+    printed: exchange_ledger.LedgerContents,
+    findings: Findings,
 ) -> None:
     numbers = sorted(truth.trades)
     place = 0
@@ -214,7 +218,9 @@ def _printed(
             findings.fault("coverage_false", sentence)
 
 
-def _books(subject: str, claims: list[Claim], truth: ledger.TrueEra, depth: list[book.Change], findings: Findings) -> None:
+def _books(
+    subject: str, claims: list[Claim], truth: exchange_ledger.TrueEra, depth: list[book.Change], findings: Findings
+) -> None:
     """The stored book beside the true one, in their best levels, at every id up to which a stored change or snapshot goes."""
     known = sorted(claim for claim in claims if claim.state in (COMPLETE, REPAIRED_STATE))
     mine = book.NaiveBook()
@@ -236,7 +242,7 @@ def _books(subject: str, claims: list[Claim], truth: ledger.TrueEra, depth: list
             )
 
 
-def _images(truth: ledger.TrueEra, wanted: set[int]) -> Iterator[tuple[int, tuple]]:
+def _images(truth: exchange_ledger.TrueEra, wanted: set[int]) -> Iterator[tuple[int, tuple]]:
     """(id, best levels) of the true book at every wanted id, in order."""
     sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
     for kind, first, last, levels in truth.steps:

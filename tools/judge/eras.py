@@ -7,10 +7,10 @@ put together by the exchange's own clock, which stands in both; quotes, which ha
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from tickmesh.tools.judge.compare import COMPARED, Stored
+from tickmesh.tools.judge.against_capture import COMPARED, Stored
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import RESET
-from tickmesh.tools.judge.ledger import LedgerContents, TrueEra
 from tickmesh.tools.judge.log import SNAPSHOT, Event
 
 CONTRADICTION = 12

@@ -8,9 +8,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 
-from tickmesh.tools.judge.compare import Stored
+from tickmesh.tools.judge.against_capture import Stored
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.ledger import LedgerContents, TrueEra
 
 MARGIN_MS = 1500  # so near to the end of a connection, or to a frame that was withheld, nothing is certain
 MARKET = ("/ws", "/stream")

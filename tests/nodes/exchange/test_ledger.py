@@ -19,7 +19,7 @@ from tickmesh.nodes.exchange.ledger import FIELDS, ExchangeLedger, whole
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.protocol import Params, VenueError
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
-from tickmesh.tools.judge import compare, eras, ledger, ledger_compare
+from tickmesh.tools.judge import against_capture, against_ledger, eras, exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 
 START = 1_700_000_000_000
@@ -100,7 +100,7 @@ def test_every_kind_of_row_is_in_the_documented_format(tmp_path):
     (tmp_path / "ledger-00000000000000000001.bin").write_bytes(data)
     findings = Findings()
     kinds = set()
-    for _number, kind, _time_ms, *values in ledger.read(tmp_path, findings):
+    for _number, kind, _time_ms, *values in exchange_ledger.read(tmp_path, findings):
         kinds.add(kind)
         assert len(values) == len(FIELDS[kind]), kind
     assert kinds >= {"head", "start", "depth", "trade", "event", "fault", "frame"}
@@ -126,7 +126,7 @@ def files_of(folder: Path, bytes_max: int = 1 << 20) -> LedgerFiles:
 
 def numbers(folder: Path) -> list[int]:
     findings = Findings()
-    found = [row[0] for row in ledger.read(folder, findings)]
+    found = [row[0] for row in exchange_ledger.read(folder, findings)]
     assert findings.ok, findings.sentences
     return found
 
@@ -144,11 +144,11 @@ def test_files_go_on_after_a_start_and_stay_within_their_bound(tmp_path):
     for _ in range(300):
         files.take(Done([], [], Told([], ["x" * 10_000])), 5)
     files.close()
-    total = sum(path.stat().st_size for path in ledger.files(tmp_path))
+    total = sum(path.stat().st_size for path in exchange_ledger.files(tmp_path))
     assert total <= (1 << 20) and files.removed > 0
     rest = numbers(tmp_path)
     assert rest == list(range(rest[0], rest[-1] + 1)) and rest[0] > 1
-    row = next(row for row in ledger.read(tmp_path, Findings()) if row[1] == "book")
+    row = next(row for row in exchange_ledger.read(tmp_path, Findings()) if row[1] == "book")
     assert row[3:] == ["BTCUSDT", 7, [[1, 100, 5]]], "a file can be read without those before it"
 
 
@@ -158,7 +158,7 @@ def test_a_torn_end_is_cut_off_and_its_numbers_are_given_again(tmp_path, cut):
     for n in range(5):
         files.record("client", n, "opened", "/ws")
     files.close()
-    (path,) = ledger.files(tmp_path)
+    (path,) = exchange_ledger.files(tmp_path)
     path.write_bytes(path.read_bytes()[:-cut])
     files_of(tmp_path).close()
     found = numbers(tmp_path)
@@ -171,12 +171,12 @@ def test_damage_is_found(tmp_path):
         files.record("client", n, "opened", "/ws")
     files.close()
     files_of(tmp_path).close()
-    path = ledger.files(tmp_path)[0]
+    path = exchange_ledger.files(tmp_path)[0]
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data)
     findings = Findings()
-    list(ledger.read(tmp_path, findings))
+    list(exchange_ledger.read(tmp_path, findings))
     assert findings.faults["ledger_crc"] == 1
 
 
@@ -197,7 +197,7 @@ def test_what_is_not_in_the_ledger_is_not_told(tmp_path, monkeypatch):
 # ---- the judge
 
 
-def stored_of(frames: list[dict], snapshot: dict | None) -> dict[str, compare.Stored]:
+def stored_of(frames: list[dict], snapshot: dict | None) -> dict[str, against_capture.Stored]:
     """What a perfect mesh would have stored of these frames."""
     from decimal import Decimal
 
@@ -207,7 +207,7 @@ def stored_of(frames: list[dict], snapshot: dict | None) -> dict[str, compare.St
     def levels(data: dict, bids: str, asks: str) -> list[tuple]:
         return [(units(p), units(q), side) for side, key in ((1, bids), (-1, asks)) for p, q in data[key]]
 
-    mine = compare.Stored()
+    mine = against_capture.Stored()
     if snapshot:
         last = snapshot["lastUpdateId"]
         mine.depth.append((last, last, True, levels(snapshot, "bids", "asks")))
@@ -247,16 +247,16 @@ def recorded(tmp_path_factory):
     return folder / "data/sim/exchange", frames, snapshots[0]
 
 
-def pairs_of(truth: ledger.LedgerContents, stored: dict[str, compare.Stored]) -> list[eras.Pair]:
+def pairs_of(truth: exchange_ledger.LedgerContents, stored: dict[str, against_capture.Stored]) -> list[eras.Pair]:
     """Where ids never began anew."""
-    kinds = [(kind, 0) for kind in compare.COMPARED]
+    kinds = [(kind, 0) for kind in against_capture.COMPARED]
     return [eras.Pair(name, truth.symbols[name.partition(".")[2]], mine, kinds) for name, mine in stored.items()]
 
 
 def judged(folder: Path, stored: dict) -> Findings:
     findings = Findings()
-    truth = ledger.gather(folder, findings)
-    ledger_compare.against(truth, pairs_of(truth, stored), findings, float("inf"))  # the client left before the end
+    truth = exchange_ledger.gather(folder, findings)
+    against_ledger.against(truth, pairs_of(truth, stored), findings, float("inf"))  # the client left before the end
     return findings
 
 
@@ -329,8 +329,8 @@ def test_a_wrong_snapshot_is_found(recorded):
     short = {**snapshot, "bids": snapshot["bids"][:10]}
     assert judged(folder, stored_of(frames, short)).faults["different"] == 1, "a book that ends too soon"
     ten, findings = {**short, "asks": snapshot["asks"][:10]}, Findings()
-    truth = ledger.gather(folder, findings)
-    ledger_compare.against(truth, pairs_of(truth, stored_of(frames, ten)), findings, float("inf"), 10)
+    truth = exchange_ledger.gather(folder, findings)
+    against_ledger.against(truth, pairs_of(truth, stored_of(frames, ten)), findings, float("inf"), 10)
     assert not findings.faults["different"], "no more were asked for"
     elsewhere = {**snapshot, "lastUpdateId": 10**12}
     assert judged(folder, stored_of(frames, elsewhere)).faults["invented"] == 1, "a book of an id that never was"
@@ -346,12 +346,12 @@ def test_headers_and_times_of_trades_are_compared_to_the_last_digit(recorded):
         assert judged(folder, stored).faults["different"] == before + 1
 
 
-def written(folder: Path) -> tuple[Path, compare.Stored]:
+def written(folder: Path) -> tuple[Path, against_capture.Stored]:
     """A ledger of 50 s, and what a perfect mesh stored of it."""
     book = ExchangeLedger("synthetic")
     book.head((), 1)
     book.add("start", 1, "BTCUSDT", 0, 0)
-    stored = compare.Stored()
+    stored = against_capture.Stored()
     for n in range(1, 2001):
         ms = 25 * n
         book.add("trade", ms, "BTCUSDT", n, 100, 5, 1, ms)
@@ -366,8 +366,8 @@ def written(folder: Path) -> tuple[Path, compare.Stored]:
 def test_what_is_missing_at_the_end_is_found_when_the_mesh_is_down(tmp_path):
     def verdict(stored, begun_ms=0.0):
         findings = Findings()
-        truth = ledger.gather(folder, findings)
-        ledger_compare.against(truth, pairs_of(truth, {"binance.BTCUSDT": stored}), findings, begun_ms)
+        truth = exchange_ledger.gather(folder, findings)
+        against_ledger.against(truth, pairs_of(truth, {"binance.BTCUSDT": stored}), findings, begun_ms)
         return findings
 
     folder, whole = written(tmp_path / "ledger")
@@ -391,7 +391,7 @@ def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):
     book.add("trade", 2, "BTCUSDT", 3, 200, 6, -1, 2)
     (tmp_path / "ledger-00000000000000000001.bin").write_bytes(book.batch())
     findings = Findings()
-    truth = ledger.gather(tmp_path, findings).symbols["BTCUSDT"]
+    truth = exchange_ledger.gather(tmp_path, findings).symbols["BTCUSDT"]
     assert truth.trades[3] == (200, 6, 2, -1) and truth.void == 1 and findings.ok
 
 

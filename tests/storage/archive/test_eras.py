@@ -21,6 +21,7 @@ from tickmesh.storage.archive.seal import Sealer
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.bars.bar import SECOND_NS
 from tickmesh.storage.bars.runs import Window
+from tickmesh.storage.bars.ticks import BarPart
 from tickmesh.storage.query import bars as resample
 from tickmesh.storage.query import coverage, reader
 from tickmesh.storage.query.gaps import CoverageError

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tickmesh.nodes.exchange.ledger import ExchangeLedger
-from tickmesh.tools.judge import eras, ledger, ledger_compare
+from tickmesh.tools.judge import against_ledger, eras, exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
 
@@ -67,9 +67,9 @@ class Scene:
     def verdict(self) -> Findings:
         self.write()
         findings = Findings()
-        truth = ledger.gather(self.folder, findings)
+        truth = exchange_ledger.gather(self.folder, findings)
         pairs = eras.pairs(truth, eras.gather(self.events()), findings)
-        ledger_compare.against(truth, pairs, findings)
+        against_ledger.against(truth, pairs, findings)
         return findings
 
 
@@ -107,7 +107,7 @@ def test_what_went_with_an_era_is_counted_but_only_its_end(scene):
     scene.__init__(scene.folder)
     scene.without("trade", 0, ERA - 999, ERA)
     scene.clients[1] = at_ms(0, ERA - 999), "cut"
-    assert scene.verdict().faults["lost"] == 1000 - ledger_compare.ERA_MS // PACE_MS
+    assert scene.verdict().faults["lost"] == 1000 - against_ledger.ERA_MS // PACE_MS
 
 
 def test_the_beginning_of_an_era_is_there_from_the_first_connection_on(scene):

@@ -21,7 +21,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.tools import verify as command
-from tickmesh.tools.judge import book, capture, compare, log
+from tickmesh.tools.judge import against_capture, book, capture, log
 from tickmesh.tools.judge.findings import Findings
 
 
@@ -270,5 +270,5 @@ def test_fields_are_read_by_the_file_s_own_description(root):
     findings = Findings()
     read = list(log.read(load(root).log_dir, findings))
     assert findings.ok and len(read) == len(scene().events)
-    stored = compare.gather(read)[SUBJECT]
+    stored = against_capture.gather(read)[SUBJECT]
     assert len(stored.trades) == 29 and stored.depth[1][2] is True

@@ -4,11 +4,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 from tickmesh.tools.judge import listening
+from tickmesh.tools.judge.against_capture import Stored
 from tickmesh.tools.judge.book import Change
-from tickmesh.tools.judge.compare import Stored
 from tickmesh.tools.judge.eras import Pair
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.ledger import LedgerContents, TrueEra
 from tickmesh.tools.judge.listening import Listening
 
 # What was printed so late may not be stored yet: of a mesh that runs it is on its way; of one that was brought down (the
