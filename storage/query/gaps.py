@@ -245,6 +245,6 @@ def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:
 def outside() -> int:
     """How many frames up the caller of storage is: the line that a warning should point at."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("storage."):
+    while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("tickmesh.storage."):
         frame, level = frame.f_back, level + 1
     return level

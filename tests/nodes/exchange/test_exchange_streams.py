@@ -174,7 +174,7 @@ def test_a_second_exchange_on_the_same_state_is_refused(tmp_path):
 
 def test_the_last_hundred_thousand_trades_are_still_there_after_a_restart(tmp_path):
     rows = 2 * RETAINED + 1000
-    state = exchange.State(tmp_path)
+    state = exchange.ExchangeFiles(tmp_path)
     tape = state.tape("BTCUSDT")
     for first in range(1, rows, 1000):
         trades = [Print(n, n, 1, n, n % 2) for n in range(first, first + 1000)]
@@ -183,13 +183,13 @@ def test_the_last_hundred_thousand_trades_are_still_there_after_a_restart(tmp_pa
             tape.append(trade)
     state.close()
     (file := tmp_path / "trades-BTCUSDT.bin").write_bytes(file.read_bytes() + b"torn")
-    again = exchange.State(tmp_path)
+    again = exchange.ExchangeFiles(tmp_path)
     kept = again.tape("BTCUSDT")
     assert kept.last_id == rows and len(kept.since(rows - 99_999, 200_000)) == 100_000
     assert kept.since(rows - 99_999, 1) == tape.since(rows - 99_999, 1) == [Print(301_001, 301_001, 1, 301_001, 1)]
     again.print("BTCUSDT", [Print(rows + 1, 5, 5, 5, 0)])
     again.close()
-    assert exchange.State(tmp_path).tape("BTCUSDT").latest(2) == [kept.prints[-1], Print(rows + 1, 5, 5, 5, 0)]
+    assert exchange.ExchangeFiles(tmp_path).tape("BTCUSDT").latest(2) == [kept.prints[-1], Print(rows + 1, 5, 5, 5, 0)]
 
 
 def test_a_torn_end_of_the_state_is_cut_and_damage_further_up_is_refused(tmp_path):
@@ -218,7 +218,7 @@ def test_what_cannot_be_written_is_not_told_and_stops_the_exchange_with_a_senten
     async def scene():
         with pytest.raises(ConfigError, match="No space left on device"):
             async with venue(tmp_path) as (rest, _, _):
-                monkeypatch.setattr(exchange.State, "append", full)
+                monkeypatch.setattr(exchange.ExchangeFiles, "append", full)
                 status, error = await rest.order(**limit("BUY", "50000"))
                 assert (status, error["code"]) == (503, -1016)
 

@@ -134,7 +134,7 @@ def test_what_was_kept_is_of_this_log_exactly_where_its_events_are(what):
 def test_identities_outlive_the_segments_and_are_found_in_logs_of_older_versions(tmp_path, monkeypatch):
     """A head of an older version has only its own log_id."""
     whole = segments_module.head_bytes
-    monkeypatch.setattr("bus.log_writer.head_bytes", lambda *words: whole(*words[:4], ()))
+    monkeypatch.setattr("tickmesh.bus.log_writer.head_bytes", lambda *words: whole(*words[:4], ()))
     log = Boots(tmp_path)
     first = log.writer.log_id
     log.append(3)
