@@ -151,9 +151,10 @@ class ArbitratedStream:
         return self.rule == "rising" and one.last_id > self.known_from and one.last_id not in self.recent
 
     def advance_whole(self, last_id: int, venue_ns: int) -> None:
-        """A snapshot is taken: it needs no neighbour."""
-        self.last = self.sure = last_id
-        self.teller, self.jumped = "", False
+        """A snapshot is taken: it needs no neighbour, unless it was brought up to a change that has none."""
+        if last_id != self.last or not self.teller:
+            self.sure, self.teller = last_id, ""
+        self.last, self.jumped = last_id, False
         self.venue_ns = max(self.venue_ns, venue_ns)
 
     def give_up_to(self, high: int) -> None:

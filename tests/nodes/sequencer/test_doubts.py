@@ -114,6 +114,27 @@ def test_an_absurd_id_in_proportion_is_gone_back_from_and_nothing_after_it_is_lo
         assert flags[12] & Flag.UNSYNCED, "what follows belongs to no book until a snapshot is there"
 
 
+@pytest.mark.parametrize("asked_at", [11, 5010])
+def test_a_snapshot_brought_up_to_an_absurd_change_does_not_confirm_it(asked_at):
+    lines = Lines()
+    for i in range(1, 11):
+        for line in "ab":
+            lines.say(line, Kind.depth, i)
+    for line in "ab":
+        lines.say(line, Kind.depth, 11, 5011)
+    lines.say("a", Kind.depth, asked_at + 1, asked_at, snapshot=True)
+    assert lines.ids(Kind.depth) == [*range(1, 11), 5011, 5011], "the book, as of the last change"
+    for i in range(12, 40):
+        for line in "ab":
+            lines.say(line, Kind.depth, i)
+    lines.say("a", Kind.depth, 40, 39, snapshot=True)
+    lines.wait(10 * HOLD)
+    assert lines.ids(Kind.depth) == [*range(1, 11), 5011, 5011, *range(12, 40), 39]
+    assert contradictions(lines) == [(12, 11)] and lines.arbiter.eras == 0
+    flags = {one.last_id: one.flags for one in lines.out if one.kind == Kind.depth}
+    assert flags[12] & Flag.UNSYNCED and flags[39] & Flag.SNAPSHOT
+
+
 @pytest.mark.parametrize("kind", STREAMS)
 def test_jumps_of_two_lines_at_once_are_each_decided(kind):
     lines = Lines()
