@@ -39,7 +39,7 @@ class LogPosition:
                 "number": self.number,
                 "cursors": {name: [c.epoch, self.low_water(name)] for name, c in self.cursors.items()},
                 "skips": {name: self.beyond(name) for name in self.cursors},
-                "duplicates": self.arbiter.duplicates,
+                "duplicates": self.arbiter.copies.duplicates,
                 "streams": self.arbiter.state(),
             }
         )
@@ -55,7 +55,7 @@ class LogPosition:
         for name, (epoch, number) in tree["cursors"].items():
             self.cursors[name] = cursor = Cursor(epoch, number)
             cursor.skip = set(tree["skips"].get(name, ()))
-        self.arbiter.duplicates = tree["duplicates"]
+        self.arbiter.copies.duplicates = tree["duplicates"]
         self.arbiter.restore(tree["streams"])
 
     def low_water(self, name: str) -> int:
@@ -103,7 +103,7 @@ class LogPosition:
             else:
                 cursor.number = max(cursor.number, number)
                 cursor.skip = {n for n in cursor.skip if n > cursor.number}
-            self.arbiter.duplicates[name] = duplicates
+            self.arbiter.copies.duplicates[name] = duplicates
 
     def records(self) -> np.ndarray:
         """One `cursor` record for each producer, shape (n,)."""
@@ -112,5 +112,5 @@ class LogPosition:
             held = len(self.arbiter.held_numbers(name))
             row["producer"] = name.encode()
             row["epoch"], row["number"] = cursor.epoch, self.low_water(name)
-            row["duplicates"], row["held"] = self.arbiter.duplicates.get(name, 0), held
+            row["duplicates"], row["held"] = self.arbiter.copies.duplicates.get(name, 0), held
         return out

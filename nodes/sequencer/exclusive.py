@@ -2,8 +2,10 @@
 
 from enum import Enum
 
-from tickmesh.bus.schema import Kind
-from tickmesh.nodes.sequencer.offer import Offer
+from tickmesh.bus.schema import GapState, Kind, Reason
+from tickmesh.bus.wire import set_flags
+from tickmesh.nodes.sequencer import statements
+from tickmesh.nodes.sequencer.offer import RESET, Offer
 from tickmesh.nodes.sequencer.stream import ArbitratedStream
 
 AWAY_HOLDS = 3  # after so many holds without the line, another is taken even if its clock-made ids are lower
@@ -42,3 +44,13 @@ def judge(stream: ArbitratedStream, one: Offer, now: int, hold_ns: int) -> Owner
     stream.owner, stream.away = one.line, False
     stream.heard_at, stream.owes_since = now, None
     return OwnerVerdict.take_over
+
+
+def hand_over(stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
+    """Another line is taken from this event on: what lies between its ids and the last one's is a gap, or a new beginning."""
+    low, high = (stream.last or 0) + 1, one.last_id - 1
+    if one.last_id <= (stream.last or 0):
+        set_flags(one.event, one.flags | RESET)
+    elif stream.kind != Kind.quote and low <= high:
+        stream.give_up_to(high)
+        out.append(statements.gap(stream, [(low, high)], GapState.unrecoverable, Reason.resync, one.venue_ns))

@@ -23,9 +23,11 @@ from tickmesh.bus.schema import CLOCK, Kind
 from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
 from tickmesh.bus.sockets import Publisher
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
-from tickmesh.nodes.sequencer.arbiter import ARBITRATED, MISSING_MAX, Arbiter
+from tickmesh.nodes.sequencer import statements
+from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.sequencer.corrections import alert
 from tickmesh.nodes.sequencer.cursors import NAME, LogPosition
+from tickmesh.nodes.sequencer.trade_gaps import MISSING_MAX
 
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.gap, Kind.clock, Kind.cursor, Kind.line)
@@ -204,7 +206,7 @@ class Sequencer:
             self._last_sweep = now
             self.sequence(self.intake.sweep(SWEEP_NS))
         self.append(self.arbiter.due(now))
-        if self.arbiter.forgotten > self.told_forgotten:
+        if self.arbiter.trade_gaps.forgotten > self.told_forgotten:
             self._tell_forgotten()
         if now - self._last_cursor >= CURSOR_NS and self.position.cursors and not self.waiting:
             self._last_cursor = now
@@ -214,7 +216,7 @@ class Sequencer:
                 self.intake.release({r["producer"].decode(): int(r["number"]) for r in records})
         if now - self._last_line >= LINE_NS and not self.waiting:
             self._last_line = now
-            self.append(self.arbiter.line_reports(self.clock.now_ns()))
+            self.append(statements.line_reports(self.arbiter.in_order(), self.clock.now_ns()))
         if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
             self._say_clock([])
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
@@ -227,8 +229,9 @@ class Sequencer:
         self.clock.said(unsaid_ns)
 
     def _tell_forgotten(self) -> None:
-        self.told_forgotten = self.arbiter.forgotten
-        why = f"more than {MISSING_MAX} gaps of a stream are open: {self.arbiter.forgotten} of the oldest are given up for good"
+        self.told_forgotten = self.arbiter.trade_gaps.forgotten
+        given_up = f"{self.told_forgotten} of the oldest are given up for good"
+        why = f"more than {MISSING_MAX} gaps of a stream are open: {given_up}"
         action = "declared unrecoverable; is backfill running?"
         alert = {"level": "critical", "what": "gaps_forgotten", "target": NAME, "why": why, "action": action}
         self.append([encode(Kind.alert, NAME, alert)])
@@ -274,16 +277,16 @@ class SequencerContext(Context):
             "unreadable": s.intake.unreadable,
             "unreleased": s.intake.unreleased,
             "repeated": s.intake.repeated,
-            "gaps": s.arbiter.gaps,
+            "gaps": s.arbiter.waiting.given_up,
             "open_gaps": s.arbiter.open_gaps,
-            "gaps_forgotten": s.arbiter.forgotten,
-            "late": s.arbiter.late,
+            "gaps_forgotten": s.arbiter.trade_gaps.forgotten,
+            "late": s.arbiter.trade_gaps.late,
             "taken_over": s.arbiter.taken_over,
             "stale_snapshots": s.arbiter.stale_snapshots,
             "contradictions": s.arbiter.contradictions,
             "eras": s.arbiter.eras,
             "brought_up": s.arbiter.brought_up,
-            "duplicates": dict(s.arbiter.duplicates),
+            "duplicates": dict(s.arbiter.copies.duplicates),
             "clock_offset_ms": round(s.clock.offset_ns / 1e6, 3),
             "clock_corrected_ms": round(s.clock.clock.corrected_ns / 1e6, 3),
             "clock_steps": s.clock.clock.steps,
@@ -353,6 +356,6 @@ def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) ->
             time.sleep(0.002)
     sequencer.take_outboxes()
     sequencer.append(sequencer.arbiter.end())
-    sequencer.append(sequencer.arbiter.line_reports(sequencer.clock.now_ns()))
+    sequencer.append(statements.line_reports(sequencer.arbiter.in_order(), sequencer.clock.now_ns()))
     if sequencer.position.cursors:
         sequencer.append([encode(Kind.cursor, NAME, sequencer.position.records())])

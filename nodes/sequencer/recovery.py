@@ -2,6 +2,7 @@
 
 from tickmesh.bus.schema import Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import Event
+from tickmesh.nodes.sequencer import eras
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.sequencer.offer import Offer
 from tickmesh.nodes.sequencer.stream import ArbitratedStream
@@ -28,13 +29,13 @@ def observe(arbiter: Arbiter, event: Event) -> None:
 def _taken(arbiter: Arbiter, stream: ArbitratedStream, event: Event) -> None:
     if stream.kind == Kind.trade and event.flags & Flag.REPAIRED:
         stream.gaps.observe(event)
-        arbiter.undecided.add((stream.kind, stream.subject))
+        arbiter.trade_gaps.undecided.add((stream.kind, stream.subject))
         return
     if stream.rule == "exclusive":
         stream.owner, stream.away = event.producer, False
     elif event.flags & Flag.RESET:
         if stream.kind == Kind.depth:
-            arbiter.reset(stream.subject, event.producer, event.number)
+            eras.begin(arbiter.streams, stream.subject, event.producer, event.number)
         elif not stream.anew:
             stream.reset(event.producer, event.number)
         stream.anew = False
@@ -51,7 +52,7 @@ def _gap(arbiter: Arbiter, subject: str, record: tuple) -> None:
         stream.go_back(first - 1, last)
     if kind == Kind.trade and stream.rule != "exclusive":
         stream.gaps.observe_record(first, last, kind, state, reason, before_ns, after_ns)
-        arbiter.undecided.add((kind, subject))
+        arbiter.trade_gaps.undecided.add((kind, subject))
     if reason == Reason.reset:  # the event that says so comes next
         if not stream.anew:
             stream.crossed = {}
@@ -62,7 +63,7 @@ def _gap(arbiter: Arbiter, subject: str, record: tuple) -> None:
 
 def _joined(arbiter: Arbiter, event: Event, line: str, kind: int) -> None:
     if kind == Kind.depth:
-        arbiter.cross(event.subject, line, event.last_id)
+        eras.cross(arbiter.streams, event.subject, line, event.last_id)
         return
     stream = arbiter.stream(kind, event.subject)
     if stream.crossed is not None:

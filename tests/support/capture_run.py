@@ -204,7 +204,7 @@ def _replay(running: Running, outcome: Outcome, pauses_ms: tuple[int, ...], batc
         turn(1)
     for line in lines:
         outcome.refused += [raw for _, raw in line.reception.refused]
-    outcome.duplicates = sum(arbiter.duplicates.values())
+    outcome.duplicates = sum(arbiter.copies.duplicates.values())
     for stream in arbiter.streams.values():
         assert not stream.held, f"{stream.topic} holds {stream.held} for ever"
         assert not stream.doubts, f"{stream.topic} doubts {stream.doubts.runs} for ever, after {stream.last}"

@@ -7,6 +7,7 @@ from tests.support.arbitration import HOLD, SUBJECT, Lines, event, trades, unrec
 from tickmesh.bus.schema import Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.sequencer.arbiter import Arbiter
+from tickmesh.nodes.sequencer.statements import line_reports
 
 
 @settings(max_examples=150, deadline=None)
@@ -68,7 +69,7 @@ def test_another_line_fills_a_hole_within_the_hold():
     assert lines.ids() == [1, 2, 3, 4, 5, 6]
     lines.wait(10 * HOLD)
     assert lines.gaps() == []
-    assert lines.arbiter.duplicates == {"b": 3}
+    assert lines.arbiter.copies.duplicates == {"b": 3}
 
 
 def test_a_book_wants_one_snapshot_and_another_after_a_break():
@@ -165,7 +166,7 @@ def test_what_backfill_says_again_changes_nothing():
     lines.say_raw("backfill", Kind.trade, trades(3, flags=Flag.REPAIRED))
     lines.say_raw("backfill", Kind.trade, trades(9, flags=Flag.REPAIRED))
     assert len(lines.out) == before
-    assert lines.arbiter.duplicates["backfill"] == 3
+    assert lines.arbiter.copies.duplicates["backfill"] == 3
     assert lines.arbiter.streams[Kind.trade, SUBJECT].last == 4, "a repair never moves the stream on"
 
 
@@ -194,7 +195,7 @@ def test_a_trade_that_stands_for_known_and_new_ids_is_not_taken_and_its_new_ids_
         (Kind.trade, 7, 8),
     ]
     lines.say_raw("backfill", Kind.trade, trades((4, 5), flags=Flag.REPAIRED))
-    assert lines.arbiter.duplicates == {"backfill": 1}
+    assert lines.arbiter.copies.duplicates == {"backfill": 1}
     lines.say_raw("backfill", Kind.trade, trades((5, 6), flags=Flag.REPAIRED))
     assert lines.gaps() == [(5, 6, GapState.open), (5, 6, GapState.repaired)]
 
@@ -210,7 +211,7 @@ def test_a_gap_of_depth_cannot_be_repaired():
 
 
 def test_too_many_open_gaps_are_not_forgotten_silently(monkeypatch):
-    monkeypatch.setattr("tickmesh.nodes.sequencer.arbiter.MISSING_MAX", 2)
+    monkeypatch.setattr("tickmesh.nodes.sequencer.trade_gaps.MISSING_MAX", 2)
     lines = holed(1, 4, 6, 8)
     assert lines.gaps() == []
     lines = Lines()
@@ -223,7 +224,7 @@ def test_too_many_open_gaps_are_not_forgotten_silently(monkeypatch):
         (7, 7, GapState.open),
         (2, 3, GapState.unrecoverable),
     ]
-    assert lines.reasons()[-1] == Reason.skipped and lines.arbiter.forgotten == 1
+    assert lines.reasons()[-1] == Reason.skipped and lines.arbiter.trade_gaps.forgotten == 1
     lines.say("b", Kind.trade, 2)
     assert 2 not in lines.ids()
 
@@ -298,13 +299,13 @@ def test_what_a_line_is_worth():
         lines.now += i
         lines.say("b", Kind.trade, i)
     lines.say("b", Kind.trade, 50)
-    (report,) = map(decode, lines.arbiter.line_reports(7))
+    (report,) = map(decode, line_reports(lines.arbiter.in_order(), 7))
     a, b = report.records
     assert (a["line"], a["events"], a["firsts"], a["duplicates"], a["disordered"]) == (b"a", 100, 100, 0, 0)
     assert (b["line"], b["events"], b["firsts"], b["duplicates"], b["disordered"]) == (b"b", 101, 0, 101, 1)
     assert (a["lead_p50_ns"], a["lead_p99_ns"], a["lag_p50_ns"]) == (50, 99, 0)
     assert b["lead_p50_ns"] == 0 and b["lag_p50_ns"] >= 50 and a["stream"] == Kind.trade
-    assert lines.arbiter.line_reports(8) == [], "nothing came since"
+    assert line_reports(lines.arbiter.in_order(), 8) == [], "nothing came since"
 
 
 def test_the_first_is_who_came_first_even_if_it_had_to_wait():
@@ -312,7 +313,7 @@ def test_the_first_is_who_came_first_even_if_it_had_to_wait():
     for line, i in (("a", 1), ("a", 3), ("b", 1), ("b", 2), ("b", 3)):
         lines.say(line, Kind.trade, i)
     assert lines.ids() == [1, 2, 3]
-    a, b = decode(lines.arbiter.line_reports(7)[0]).records
+    a, b = decode(line_reports(lines.arbiter.in_order(), 7)[0]).records
     assert (a["firsts"], a["duplicates"], b["firsts"], b["duplicates"]) == (2, 0, 1, 2)
 
 
@@ -342,7 +343,7 @@ def test_trades_without_ids_go_on_after_their_line_has_connected_anew():
 
 
 def test_the_oldest_gap_that_was_repaired_just_before_a_crash_is_not_lost_again(monkeypatch):
-    monkeypatch.setattr("tickmesh.nodes.sequencer.arbiter.MISSING_MAX", 2)
+    monkeypatch.setattr("tickmesh.nodes.sequencer.trade_gaps.MISSING_MAX", 2)
     lines = Lines()
     lines.say("feed-1", Kind.trade, 1)
     for i in (3, 5):
@@ -353,4 +354,4 @@ def test_the_oldest_gap_that_was_repaired_just_before_a_crash_is_not_lost_again(
     stream.gaps.fill(2, 2)  # it is in the log, and then came the crash: what became of the gap is not
     said = lines.say_raw("feed-1", Kind.trade, trades((5, 9)))
     states = [int(record["state"]) for one in said if one.kind == Kind.gap for record in one.records]
-    assert GapState.repaired in states and GapState.unrecoverable not in states and lines.arbiter.forgotten == 0
+    assert GapState.repaired in states and GapState.unrecoverable not in states and lines.arbiter.trade_gaps.forgotten == 0

@@ -92,7 +92,7 @@ def test_a_jump_that_nothing_confirms_is_believed_in_the_end_with_an_alert_and_g
 
 
 def doubts_holds():
-    from tickmesh.nodes.sequencer.arbiter import DOUBT_HOLDS
+    from tickmesh.nodes.sequencer.holding import DOUBT_HOLDS
 
     return DOUBT_HOLDS
 

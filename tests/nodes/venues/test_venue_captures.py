@@ -391,11 +391,11 @@ def faults(name, twin):
         # The recorder's clock was the venue's to within a millisecond; nothing came later than a minute.
         if sentence := doubt(head.venue_ns, message.recv_ns, ahead_ns=10**6, behind_ns=60 * 10**9):
             found.append((sentence, head.last_id))
-        before = arbiter.duplicates.get("one", 0)
+        before = arbiter.copies.duplicates.get("one", 0)
         said = arbiter.offer(Kind(head.kind), head.subject, "one", now, event, now) + arbiter.due(now + 5)
         refused = [event_of(one).map()["raw"] for one in said if event_of(one).kind == Kind.refusal]
         found += [("said otherwise", event_of(raw).last_id) for raw in refused]
-        if arbiter.duplicates.get("one", 0) > before + len(refused):
+        if arbiter.copies.duplicates.get("one", 0) > before + len(refused):
             found.append(("repeated", head.last_id))
         for one in said:
             gap = event_of(one)

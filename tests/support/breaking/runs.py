@@ -135,7 +135,7 @@ def sequence(root: Path, told: Told) -> None:
         core.turn()
         if feeds[0].number % 5 == 0:
             core.tick()
-    until(lambda: (core.turn(), core.tick(), core.arbiter.duplicates.get("feed-1", 0) + trades(config) >= TRADES)[2])
+    until(lambda: (core.turn(), core.tick(), core.arbiter.copies.duplicates.get("feed-1", 0) + trades(config) >= TRADES)[2])
     until(lambda: (core.tick(), not core.waiting)[1])
     sequencer.drain(core, 0.01)
     core.close()

@@ -1,0 +1,84 @@
+"""Events that arbitration itself makes: gaps, refusals with their bytes, alerts, and marks of a line that counts again.
+Pure.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tickmesh.bus.schema import GAP, GapState, Kind, Reason
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.gaps.gaps import Run
+from tickmesh.nodes.sequencer import line_quality
+from tickmesh.nodes.sequencer.offer import Offer
+from tickmesh.nodes.sequencer.stream import ArbitratedStream
+
+ALERT_HOLDS = 10  # between two alerts about the same of one stream
+DEAF_HOLDS = 30  # for so long a stream drops all that it hears, and nobody is told
+REFUSED_BYTES = 4096  # of an absurd event that its refusal keeps
+
+
+def gap(
+    stream: ArbitratedStream, runs: list[Run], state: GapState, reason: Reason, after_ns: int, before_ns: int | None = None
+) -> bytearray:
+    """One gap event, a record for each run of ids. `before_ns`, `after_ns`: venue times of its neighbours; None: of the last
+    event that was taken."""
+    records = np.zeros(len(runs), GAP)
+    before_ns = stream.venue_ns if before_ns is None else before_ns
+    for i, (low, high) in enumerate(runs):
+        records[i] = (low, high, stream.kind, state, reason, 0, before_ns, after_ns, 0)
+    return encode(Kind.gap, stream.subject, records, first_id=runs[0][0], last_id=runs[-1][1])
+
+
+def reset_gap(stream: ArbitratedStream, last: int, after_ns: int) -> bytearray:
+    """Before the first event of a new era: what the old one still had after its last id is unknown."""
+    return gap(stream, [(last + 1, last + 1)], GapState.unrecoverable, Reason.reset, after_ns)
+
+
+def refusal(stream: ArbitratedStream, one: Offer, why: str) -> bytearray:
+    """An event that is not taken, with its bytes."""
+    content = {"node": "sequencer", "why": why, "raw": bytes(one.event[:REFUSED_BYTES]), "raw_bytes": len(one.event)}
+    return encode(Kind.refusal, stream.subject, content)
+
+
+def joined(stream: ArbitratedStream, one: Offer) -> bytearray:
+    """A line counts from this event on: it overlaps with what is known, or is behind the beginning of new ids."""
+    record = line_quality.joined(one.line, stream.kind, one.recv_ns)
+    return encode(Kind.line, stream.subject, record, first_id=one.number, last_id=one.number)
+
+
+def line_reports(streams: Iterable[ArbitratedStream], now_ns: int) -> list[bytearray]:
+    """A `line` event for each subject: what its lines were worth since the last report."""
+    records: dict[str, list[np.ndarray]] = {}
+    for stream in streams:
+        if len(report := stream.lines.report(now_ns)):
+            records.setdefault(stream.subject, []).append(report)
+    return [encode(Kind.line, subject, np.concatenate(many)) for subject, many in records.items()]
+
+
+class Alerts:
+    """Alerts about streams, the same about one stream not again for ALERT_HOLDS holds."""
+
+    def __init__(self, hold_ns: int):
+        self.hold_ns = hold_ns
+        self._raised: dict[tuple[str, int, str], int] = {}
+
+    def about(self, stream: ArbitratedStream, level: str, what: str, why: str, action: str, now: int) -> list[bytearray]:
+        """The alert, if it is due."""
+        key = (what, stream.kind, stream.subject)
+        if now - self._raised.get(key, now - ALERT_HOLDS * self.hold_ns) < ALERT_HOLDS * self.hold_ns:
+            return []
+        self._raised[key] = now
+        content = {"level": level, "what": what, "target": stream.topic, "why": why, "action": action}
+        return [encode(Kind.alert, "sequencer", content)]
+
+    def deaf(self, stream: ArbitratedStream, now: int) -> list[bytearray]:
+        """Whatever the cause: a stream that drops all it hears is told of, once."""
+        lasted_ns = stream.dropped_at - stream.dropping_since if stream.drops else 0
+        if not lasted_ns:
+            stream.told_deaf = False
+        if lasted_ns <= DEAF_HOLDS * self.hold_ns or stream.told_deaf:
+            return []
+        stream.told_deaf = True
+        why = f"{stream.topic} is at id {stream.last}; all {stream.drops} events of {lasted_ns / 1e9:.0f} s were dropped"
+        return self.about(stream, "critical", "stream_deaf", why, "none: look at what its lines say (tap line)", now)
