@@ -1,10 +1,12 @@
 """What the pages say of this tree is true of it."""
 
+import re
+
 from tests.support.places import PROJECT
 
 
 def test_every_test_that_the_page_of_coverage_names_is_there():
-    """Its table says of each way in which data can be absent which test shows what the ledger says of it."""
+    """The table of docs/coverage.md says of each way in which data can be absent which test shows what the ledger says of it."""
     rows = [line.split("|")[4] for line in (PROJECT / "docs" / "coverage.md").read_text().splitlines() if line.count("|") == 5]
     cells = [part.strip() for row in rows for part in row.split(";")]
     named = [cell for cell in cells if cell not in ("", "shown by", "the sweep") and not cell.startswith("---")]
@@ -15,3 +17,21 @@ def test_every_test_that_the_page_of_coverage_names_is_there():
         text = path.read_text()
         for test in tests.split(",") if tests else ():
             assert f"def test_{test.strip()}(" in text, f"test_{file}.py has no test_{test.strip()}"
+
+
+def test_the_questions_of_the_architecture_page_are_answered_by_files_that_exist():
+    page = (PROJECT / "docs" / "architecture.md").read_text()
+    rows = [line.split("|") for line in page.partition("## Twenty questions")[2].splitlines() if line.count("|") == 3]
+    answers = [re.findall(r"`([^`]+)`", row[2]) for row in rows[2:]]
+    assert len(answers) == 20 and all(answers)
+    for name in (name for names in answers for name in names):
+        assert (PROJECT / name).is_file(), f"docs/architecture.md names {name}"
+    assert len(page.splitlines()) <= 100, "two screens"
+
+
+def test_every_file_and_folder_that_a_page_names_exists():
+    """Such as `nodes/feed/node.py`: names that begin with a folder of the tree."""
+    pages = [PROJECT / "README.md", *(PROJECT / "docs").rglob("*.md")]
+    for page in pages:
+        for name in re.findall(r"`((?:bus|storage|nodes|tools|tests|bench|docs)/[\w./-]*)`", page.read_text()):
+            assert (PROJECT / name).exists(), f"{page.relative_to(PROJECT)} names {name}"
