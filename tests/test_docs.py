@@ -6,7 +6,7 @@ from tests.support.places import PROJECT
 
 
 def test_every_test_that_the_page_of_coverage_names_is_there():
-    """The table of docs/coverage.md says of each way in which data can be absent which test shows what the ledger says of it."""
+    """The table of docs/coverage.md says of each way in which data can be absent which test shows what is said of it."""
     rows = [line.split("|")[4] for line in (PROJECT / "docs" / "coverage.md").read_text().splitlines() if line.count("|") == 5]
     cells = [part.strip() for row in rows for part in row.split(";")]
     named = [cell for cell in cells if cell not in ("", "shown by", "the sweep") and not cell.startswith("---")]

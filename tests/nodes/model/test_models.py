@@ -258,7 +258,7 @@ print(values(step.step(log([quote(1, 900, 100), quote(50, 100, 900)])))[-1][1])
 
 
 def run_copy(project: Path, *more: str) -> float:
-    environment = {**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"}
+    environment = {**os.environ, "PYTHONPATH": str(project)}
     environment.pop("NUMBA_CACHE_DIR", None)
     words = [sys.executable, "-c", SCRIPT, str(project), *more]
     done = subprocess.run(words, cwd=project, env=environment, capture_output=True, text=True, timeout=120)
@@ -269,7 +269,7 @@ def run_copy(project: Path, *more: str) -> float:
 def test_a_changed_callee_is_seen(tmp_path):
     """And it is not seen when the folder is the same: so the key is needed."""
     project = tmp_path / "project"
-    for folder in ("bus", "nodes", "src", "tests"):
+    for folder in ("bus", "nodes", "tests", "tickmesh"):
         shutil.copytree(PROJECT / folder, project / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     assert run_copy(project) == pytest.approx(0.0, abs=1e-12), "after one half life: the middle"
     assert run_copy(project, "fixed") == pytest.approx(0.0, abs=1e-12)
@@ -296,14 +296,14 @@ def test_old_cache_folders_are_removed(tmp_path):
 def test_the_example_in_the_docs_runs(tmp_path):
     """docs/research.md: the kernel as printed there, in a project of its own."""
     project = tmp_path / "project"
-    for folder in ("bus", "nodes", "src", "tests"):
+    for folder in ("bus", "nodes", "tests", "tickmesh"):
         shutil.copytree(PROJECT / folder, project / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     source = (PROJECT / "docs/research.md").read_text().split("```python\n")[1].split("```")[0]
     (project / "nodes/models/spread.py").write_text(source)
     script = SCRIPT.replace("book_imbalance", "spread").replace(
         "quote(1, 900, 100), quote(50, 100, 900)", "quote(1, 5, 5, ask=110), quote(2000, 5, 5, ask=101)"
     )
-    environment = {**os.environ, "PYTHONPATH": f"{project / 'src'}:{project}"}
+    environment = {**os.environ, "PYTHONPATH": str(project)}
     words = [sys.executable, "-c", script, str(project)]
     done = subprocess.run(words, cwd=project, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

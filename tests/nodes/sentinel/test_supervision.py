@@ -94,9 +94,10 @@ class Mesh:
 @pytest.fixture
 def mesh(make_root):
     root = make_root()
-    (root / "nodes").mkdir()
-    (root / "nodes/__init__.py").write_text(f"__path__.append({str(PROJECT / 'nodes')!r})\n")
-    (root / "nodes/__main__.py").write_text(STAND_IN)
+    for package in ("tickmesh", "tickmesh/nodes"):
+        (root / package).mkdir()
+        (root / package / "__init__.py").write_text(f"__path__.append({str(PROJECT / package)!r})\n")
+    (root / "tickmesh/nodes/__main__.py").write_text(STAND_IN)
     out = Mesh(root)
     out.start()
     return out
