@@ -11,9 +11,8 @@ from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 
 BUSY = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 300\nlines = 1\n"
-
-
 FAULTS = "/tickmesh/v1/faults"
+TRADES = "/ws/btcusdt@trade"
 
 
 async def plan(rest: Rest, **fault) -> int:
