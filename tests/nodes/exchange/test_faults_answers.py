@@ -10,7 +10,8 @@ import pytest
 import websockets
 
 from tests.support.exchange_clients import limit, listening, signed
-from tests.support.faults_scene import FAULTS, TRADES, end, gone, ids, plan, rows, scene
+from tests.support.faults_scene import FAULTS, TRADES, end, gone, ids, is_there, plan, rows, scene
+from tests.support.waiting import until
 from tickmesh.nodes.exchange.protocol import sign, ws_payload
 
 
@@ -137,7 +138,7 @@ def test_a_restart_with_and_without_the_orders_that_stood(tmp_path, lose):
             assert await gone(socket)
         with pytest.raises(aiohttp.ClientError):
             await rest("GET", "/api/v3/time")
-        await asyncio.sleep(0.6)
+        await until(lambda: is_there(rest), what="its way back")
         _, rows_open = await rest.order("GET", "/api/v3/openOrders", symbol="BTCUSDT")
         assert [r["orderId"] for r in rows_open] == ([] if lose else [order["orderId"]])
         _, seen = await rest.order("GET", symbol="BTCUSDT", orderId=order["orderId"])

@@ -7,7 +7,8 @@ import pytest
 
 from tests.support.exchange_clients import listening, served
 from tests.support.faults_scene import FAULTS, TRADES, scene
-from tickmesh.bus.config import ConfigError
+from tests.support.waiting import until
+from tickmesh.bus.config import ConfigError, load
 
 
 def test_the_endpoint_explains_itself_and_refuses_in_sentences(tmp_path):
@@ -32,10 +33,11 @@ def test_a_schedule_begins_with_the_exchange_and_a_restart_does_not_begin_it_ane
     toml = '[exchange]\nfaults = "faults.toml"\nlines = 1\n'
 
     async def first(rest, ws, ctx):
-        await asyncio.sleep(0.1)
-        assert (await rest("GET", "/api/v3/ping"))[0] == 503
-        await asyncio.sleep(0.7)
-        assert (await rest("GET", "/api/v3/ping"))[0] == 200
+        async def answers(status):
+            return (await rest("GET", "/api/v3/ping"))[0] == status
+
+        await until(lambda: answers(503), what="the first fault")
+        await until(lambda: answers(200), what="its end")
 
     async def second(rest, ws, ctx):
         await asyncio.sleep(0.1)
@@ -49,8 +51,6 @@ def test_a_schedule_begins_with_the_exchange_and_a_restart_does_not_begin_it_ane
 def test_a_schedule_that_cannot_be_read_is_a_sentence(tmp_path):
     async def run(toml: str):
         (tmp_path / "mesh.toml").write_text(toml)
-        from tickmesh.bus.config import load
-
         async with served(load(tmp_path)):
             pass
 

@@ -10,7 +10,8 @@ import pytest
 import websockets
 
 from tests.support.exchange_clients import listening
-from tests.support.faults_scene import TRADES, end, gone, ids, plan, rows, scene
+from tests.support.faults_scene import TRADES, come, end, frames, gone, ids, plan, rows, scene
+from tests.support.waiting import until
 
 
 def test_skipped_frames_are_a_jump_of_ids_that_the_ledger_explains(tmp_path):
@@ -48,8 +49,7 @@ def test_cut_refuse_and_the_way_back(tmp_path):
         await end(rest, number)
         async with listening(ws + TRADES) as socket:
             await ids(socket, 3)
-        await asyncio.sleep(0.05)
-        assert [row[4] for row in rows(tmp_path, "client")] == ["opened", "cut", "closed", "opened", "closed"]
+        await until(lambda: [row[4] for row in rows(tmp_path, "client")] == ["opened", "cut", "closed", "opened", "closed"])
         assert [row[7] for row in rows(tmp_path, "request")] == ["refused", "refused"]
 
     scene(body, tmp_path)
@@ -112,26 +112,24 @@ def test_drip(tmp_path):
 
 
 def test_duplicate_reorder_and_delay(tmp_path):
+    def whole(found: deque) -> bool:
+        return [trade["t"] for trade in found] == list(range(found[0]["t"], found[0]["t"] + len(found)))
+
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES) as socket:
             number = await plan(rest, kind="duplicate")
-            heard = await ids(socket, 60)
-            assert max(heard.count(n) for n in heard) == 2
+            await come(socket, 2, lambda found: found[0]["t"] == found[1]["t"])
             await end(rest, number)
+            await come(socket, 40, whole)
             number = await plan(rest, kind="reorder")
-            heard = await ids(socket, 120)
-            assert heard != sorted(heard)
+            await come(socket, 2, lambda found: found[0]["t"] > found[1]["t"])
             await end(rest, number)
-            await ids(socket, 40)
+            await come(socket, 40, whole)
             number = await plan(rest, kind="delay", delay_ms=700)
-            stamps = []
-            for _ in range(150):
-                row = json.loads(await asyncio.wait_for(socket.recv(), 10))
-                stamps.append(time.time() * 1000 - row["T"])
-            assert max(stamps) > 650
+            await come(socket, 1, lambda found: time.time() * 1000 - found[0]["T"] > 650)
             await end(rest, number)
-            heard = await ids(socket, 200)
-            assert heard == sorted(set(heard)) and len(set(heard)) == 200
+            after = await ids(socket, 200)
+            assert after == sorted(set(after)) and len(after) == 200
         assert {row[6] for row in rows(tmp_path, "frame")} == {"repeated", "late"}
 
     scene(body, tmp_path)
@@ -151,7 +149,6 @@ def test_frames_that_cannot_be_read(tmp_path, kind):
                     bad += 1
             assert 10 < bad < 70
             await end(rest, number)
-            await asyncio.sleep(0.1)
             while True:
                 with contextlib.suppress(ValueError, KeyError):
                     await ids(socket, 20)
@@ -176,29 +173,16 @@ def test_a_torn_frame_ends_the_connection(tmp_path):
 
 
 def test_crossed_and_stale_quotes(tmp_path):
-    async def quotes(socket, count: int) -> list[dict]:
-        return [json.loads(await asyncio.wait_for(socket.recv(), 10)) for _ in range(count)]
-
-    async def come(socket, count: int, right) -> None:
-        """Reads until the last `count` quotes are right: how many were on their way before is the machine's load."""
-        found = deque(await quotes(socket, count), count)
-        for _ in range(5000):
-            if right(found):
-                return
-            found.extend(await quotes(socket, 1))
-        raise AssertionError(f"the last {count} of 5,000 quotes: {list(found)[-3:]}")
-
     def crossed(quote: dict) -> bool:
         return float(quote["b"]) >= float(quote["a"])
 
     async def body(rest, ws, ctx):
         async with websockets.connect(ws + "/ws/btcusdt@bookTicker") as socket:
-            await quotes(socket, 5)
+            await frames(socket, 5)
             number = await plan(rest, kind="crossed")
-            found = await quotes(socket, 100)
-            assert any(float(q["b"]) > float(q["a"]) for q in found)
+            await come(socket, 1, lambda found: float(found[0]["b"]) > float(found[0]["a"]))
             await end(rest, number)
-            await quotes(socket, 60)
+            await frames(socket, 60)
             number = await plan(rest, kind="stale")
             await come(socket, 30, lambda found: len({q["u"] for q in found}) == 1)
             await end(rest, number)
