@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import json
+from collections import deque
 
+import aiohttp
 import websockets
 
 from tests.support.exchange_clients import Rest, venue
@@ -11,9 +13,8 @@ from tickmesh.tools.judge import exchange_ledger
 from tickmesh.tools.judge.findings import Findings
 
 BUSY = "[exchange]\ntrades_per_s = 200\nquotes_per_s = 300\nlines = 1\n"
-
-
 FAULTS = "/tickmesh/v1/faults"
+TRADES = "/ws/btcusdt@trade"
 
 
 async def plan(rest: Rest, **fault) -> int:
@@ -36,8 +37,29 @@ def rows(folder, *kinds: str) -> list[list]:
     return found
 
 
+async def frames(socket, count: int) -> list[dict]:
+    return [json.loads(await asyncio.wait_for(socket.recv(), 10)) for _ in range(count)]
+
+
+async def come(socket, count: int, right) -> None:
+    """Reads until the last `count` frames are right: how many were on their way before is the machine's load."""
+    found = deque(await frames(socket, count), count)
+    for _ in range(5000):
+        if right(found):
+            return
+        found.extend(await frames(socket, 1))
+    raise AssertionError(f"the last {count} of 5,000 frames: {list(found)[-3:]}")
+
+
 async def ids(socket, count: int) -> list[int]:
-    return [json.loads(await asyncio.wait_for(socket.recv(), 10))["t"] for _ in range(count)]
+    return [frame["t"] for frame in await frames(socket, count)]
+
+
+async def is_there(rest: Rest) -> bool:
+    """Whether it answers, and does not refuse connections because it is down."""
+    with contextlib.suppress(aiohttp.ClientError):
+        return (await rest("GET", "/api/v3/time"))[0] == 200
+    return False
 
 
 async def gone(socket) -> bool:

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import shutil
-import time
 from types import SimpleNamespace
 
 import aiohttp
 
 from tests.support.exchange_clients import Rest, served
+from tests.support.waiting import until
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
@@ -21,13 +21,6 @@ from tickmesh.nodes.feed.rebuilding import rebuild_line
 BUSY = {"trades_per_s": 200, "quotes_per_s": 300, "lines": 0}
 MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth)
 STAMPS = ((16, 32), (64, 80), (136, 144))  # producer; epoch, number; sent_ns
-
-
-async def until(condition, timeout_s=20.0, what="it"):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen in time"
-        await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

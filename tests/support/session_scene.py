@@ -200,13 +200,6 @@ class Mesh:
         return [int(record["trade_id"]) for record in self.said(Kind.fill, cid)]
 
 
-async def until(condition, timeout_s=6.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
 def scenario(tmp_path, play, started=True, **settings):
     """Plays `play(mesh, venue)` on a running mesh."""
     (tmp_path / "mesh.toml").write_text("")

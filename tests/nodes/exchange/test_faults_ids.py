@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from tests.support.exchange_clients import limit, listening, venue
-from tests.support.faults_scene import BUSY, FAULTS, end, gone, ids, plan, rows, scene
+from tests.support.faults_scene import BUSY, FAULTS, end, gone, ids, is_there, plan, rows, scene
+from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError, Instrument
 from tickmesh.nodes.feed.venue_clock import VenueTime
 from tickmesh.nodes.net.endpoints import Endpoints
@@ -89,7 +90,7 @@ def test_all_ids_begin_anew_and_the_account_stays(tmp_path):
             assert await gone(socket)
         with pytest.raises(aiohttp.ClientError):
             await rest("GET", "/api/v3/time")
-        await asyncio.sleep(0.6)
+        await until(lambda: is_there(rest), what="its way back")
         async with listening(path) as socket:
             after = [row["data"] for row in await heard(socket, 60)]
         for symbol in ("BTCUSDT", "ETHUSDT"):

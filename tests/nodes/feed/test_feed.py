@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import json
-import time
 
 import pytest
 from aiohttp import WSMsgType, web
 
 from tests.support.feed_frames import INFO, depth, trade
+from tests.support.waiting import still, until
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
@@ -86,13 +86,6 @@ def said(ctx, *kinds):
     return [event for event in LogReader(ctx.config.outbox_dir / "feed-1").events() if event.kind in kinds]
 
 
-async def until(condition, timeout_s=20.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.01)
-
-
 def changes(ctx):
     """What was said of the book: ("snapshot", L) and (U, u), in order."""
     return [
@@ -149,15 +142,18 @@ def test_the_snapshot_stands_between_the_changes_before_and_after_it(tmp_path):
 
 
 def test_a_skipped_change_is_followed_by_a_new_snapshot_and_no_change_is_lost(tmp_path):
+    feeds = []
+
     async def script(ws, number):
         await ws.send_str(depth(11, 20))
-        await asyncio.sleep(0.15)
+        await until(lambda: feeds and ("snapshot", 15) in changes(feeds[0]))
         await ws.send_str(depth(31, 40))
-        await asyncio.sleep(0.3)
+        await until(lambda: ("snapshot", 35) in changes(feeds[0]))
         await ws.send_str(depth(41, 50))
 
     async def go():
         async with running(Venue(script, [15, 18, 35]), tmp_path) as ctx:
+            feeds.append(ctx)
             await until(lambda: len(changes(ctx)) == 5)
             assert changes(ctx) == [(11, 20), ("snapshot", 15), (31, 40), ("snapshot", 35), (41, 50)], "nothing waits"
             await until(lambda: ctx.counters.get("resyncs") == 1)
@@ -166,10 +162,12 @@ def test_a_skipped_change_is_followed_by_a_new_snapshot_and_no_change_is_lost(tm
 
 
 def test_it_reconnects_after_a_disconnect_and_synchronises_again(tmp_path):
+    feeds = []
+
     async def script(ws, number):
         await ws.send_str(trade(number))
         await ws.send_str(depth(number * 100, number * 100 + 9))
-        await asyncio.sleep(0.1)
+        await until(lambda: feeds and ("snapshot", number * 100 + 5) in changes(feeds[0]))
         if number < 3:
             await ws.close()
 
@@ -177,6 +175,7 @@ def test_it_reconnects_after_a_disconnect_and_synchronises_again(tmp_path):
 
     async def go():
         async with running(Venue(script, [105, refused, 205, 305]), tmp_path) as ctx:
+            feeds.append(ctx)
             await until(lambda: ctx.counters.get("reconnects", 0) >= 2 and (300, 309) in changes(ctx))
             assert [event.last_id for event in said(ctx, Kind.trade)] == [1, 2, 3]
             ids = [change for change in changes(ctx) if change[0] != "snapshot"]
@@ -221,10 +220,7 @@ def test_a_full_outbox_stops_the_socket_and_loses_nothing(tmp_path):
     async def go():
         async with running(Venue(script, [1]), tmp_path, context=Full) as ctx:
             await until(lambda: ctx.counters.get("outbox_full", 0) >= 3)
-            await asyncio.sleep(0.3)
-            stopped = progress["sent"]
-            await asyncio.sleep(0.2)
-            assert progress["sent"] == stopped < total  # the venue itself is held back
+            assert await still(lambda: progress["sent"]) < total, "the venue itself is held back"
             ctx.full = False
             await until(lambda: progress["sent"] == total, 30)
             await until(lambda: len(said(ctx, Kind.trade)) == total, 30)

@@ -7,7 +7,8 @@ import asyncio
 
 import pytest
 
-from tests.support.feed_run import beside_exchange, changes, fault, ids, nothing_lost, said, until
+from tests.support.feed_run import beside_exchange, changes, fault, ids, nothing_lost, said
+from tests.support.waiting import until
 from tickmesh.bus.schema import Flag, Kind
 
 
@@ -131,7 +132,12 @@ def test_frames_repeated_and_out_of_order_are_said_as_they_came(tmp_path):
                 return trades != sorted(trades)
 
             await until(disordered, what="a trade before its predecessor")
-            await asyncio.sleep(2.5)  # the fault's end: what was kept back has come
+
+            def in_order():
+                trades = ids(mesh.feed, Kind.trade)[-100:]
+                return trades == list(range(trades[0], trades[0] + 100))
+
+            await until(in_order, what="the fault's end")
             trades = sorted(set(ids(mesh.feed, Kind.trade)))
             assert trades == list(range(trades[0], trades[0] + len(trades)))
             assert mesh.feed.counters["reconnects"] == 0

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from tests.support.feed_frames import INFO, depth, trade
-from tests.support.feed_run import beside_exchange, ids, line, said, until
+from tests.support.feed_run import beside_exchange, ids, line, said
+from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError, load
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.nodes.net.budget import Attempts, RequestBudget, budget_of

@@ -11,7 +11,8 @@ import pytest
 from aiohttp import web
 
 from tests.support.feed_frames import trade
-from tests.support.feed_run import line, said, until
+from tests.support.feed_run import line, said
+from tests.support.waiting import until
 from tickmesh.bus.config import FeedSettings, Instrument, load
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes import venues

@@ -7,6 +7,7 @@ import time
 import pytest
 from aiohttp import WSMsgType, web
 
+from tests.support.waiting import still, until
 from tickmesh.bus.config import load
 from tickmesh.nodes.net import endpoints, websocket
 from tickmesh.nodes.net.backoff import Backoff
@@ -38,13 +39,6 @@ def socket(script, **settings):
         return ws
 
     return handler
-
-
-async def until(condition, timeout_s=5.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        await asyncio.sleep(0.005)
 
 
 def test_messages_arrive_whole_and_in_order_with_the_time_of_the_read():
@@ -178,10 +172,7 @@ def test_a_paused_connection_brings_nothing_until_it_is_resumed():
         connection = await websocket.connect(f"ws://127.0.0.1:{port}/stream", lambda ns, m: got.extend(m), 5.0)
         await until(lambda: got)
         connection.pause()
-        await asyncio.sleep(0.05)
-        seen = len(got)
-        await asyncio.sleep(0.2)
-        assert len(got) == seen < 20_000
+        assert await still(lambda: len(got)) < 20_000
         connection.resume()
         await until(lambda: len(got) == 20_000, 20)
         assert got == [str(i).encode() for i in range(20_000)]

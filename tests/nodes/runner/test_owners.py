@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.exchange_clients import served
-from tests.support.feed_run import until
 from tests.support.places import PROJECT
+from tests.support.waiting import until
 from tickmesh.bus.config import load
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.process import Context

@@ -21,7 +21,7 @@ HOLD = 100
 
 @pytest.fixture(autouse=True, scope="module")
 def no_doubt_is_decided_by_time():
-    """Everything but time is in the log: after a crash a doubt lasts anew. What time decides is tested in test_doubts.py."""
+    """Everything but time is in the log: after a crash a doubt lasts anew. What time decides: test_absurd_ids.py."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("OTHER_HOLDS", "ERA_HOLDS", "LATE_HOLDS", "KEPT_HOLDS"):
             patch.setattr(doubts, name, 10**9)

@@ -306,7 +306,10 @@ def test_a_step_knows_what_it_said_although_its_heartbeat_came_later(tmp_path, s
 
     asyncio.run(again())
     sequencer.start()
-    time.sleep(0.5)
+
+    def signals():
+        return [event.cause_seq for event in LogReader(config.log_dir).events() if event.kind == Kind.signal]
+
+    until(lambda: len(signals()) >= len(causes), "the signals")
     sequencer.stop()
-    signals = [event.cause_seq for event in LogReader(config.log_dir).events() if event.kind == Kind.signal]
-    assert signals == causes
+    assert signals() == causes

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.session_scene import SUBJECT, scenario, until
+from tests.support.session_scene import SUBJECT, scenario
+from tests.support.waiting import until
 from tickmesh.bus.config import Config, ExecutorSettings, Mesh
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import INTENT, Action, Kind, Status

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.session_scene import SUBJECT, scenario, until
+from tests.support.session_scene import SUBJECT, scenario
+from tests.support.waiting import until
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
@@ -174,7 +175,8 @@ def test_what_happened_while_it_was_dead_is_found_at_the_next_start(tmp_path):
         for cid in "abc":
             mesh.intend(cid)
         await until(lambda: all(mesh.states(cid)[-1:] == ["New"] for cid in "abc"))
-        await asyncio.sleep(0.3)  # a checkpoint
+        said = [event.seq for event in LogReader(mesh.config.log_dir).events() if event.kind == Kind.update]
+        await until(lambda: mesh.ctx.checkpoint.load(LogReader(mesh.config.log_dir)).seq >= said[-1], what="a checkpoint")
         await mesh.kill()
         await venue.fill("a", 100_000_000)
         await venue.fill("b", 30_000_000)

@@ -89,13 +89,19 @@ def test_following_gives_what_is_appended_later(tmp_path):
     stop, seen = threading.Event(), []
 
     def follow() -> None:
-        seen.extend(raw(reader.events(config, 50, follow=True, stop=stop.is_set)))
+        for event in reader.events(config, 50, follow=True, stop=stop.is_set):
+            seen.append(bytes(event.raw))
+
+    def wait_for(count: int) -> None:
+        deadline = time.monotonic() + 10
+        while len(seen) < count and time.monotonic() < deadline:
+            time.sleep(0.005)
 
     thread = threading.Thread(target=follow)
     thread.start()
-    time.sleep(0.1)
+    wait_for(150)
     write_log(config.log_dir, raws[200:])
-    time.sleep(0.1)
+    wait_for(350)
     stop.set()
     thread.join(10)
     assert seen == raws[50:]

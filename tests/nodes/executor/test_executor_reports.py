@@ -1,0 +1,153 @@
+"""The executor's limit and state hold against a venue that reports late, twice and out of order."""
+
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.executor_tape import LOT, Tape, make
+from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.wire import HEADER_SIZE
+from tickmesh.nodes.executor import node as executor
+
+
+class Venue:
+    """Acts on intents when it likes, matches what it likes, and queues its reports to be told in any order."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.waiting: list[np.void] = []
+        self.orders: dict[bytes, list] = {}  # id → [side, quantity, filled, open]
+        self.reports: list[tuple] = []
+        self.trade_id = 0
+
+    def act(self, index: int) -> None:
+        if not self.waiting:
+            return
+        intent = self.waiting.pop(index % len(self.waiting))
+        if intent["action"] == Action.CANCEL:
+            order = self.orders.get(intent["target_id"])
+            if order is None or not order[3]:
+                self.reports.append(("update", intent["client_order_id"], Status.Rejected, 0, 1, 0))
+                return
+            order[3] = False
+            self._report(intent["target_id"], Status.Canceled)
+        else:
+            side, lots = int(intent["side"]), int(intent["quantity_lots"])
+            if index % 5 == 0:
+                self.orders[intent["client_order_id"]] = [side, lots, 0, False]
+                self._report(intent["client_order_id"], Status.Rejected)
+                return
+            self.orders[intent["client_order_id"]] = [side, lots, 0, True]
+            self._report(intent["client_order_id"], Status.New)
+
+    def match(self, index: int) -> None:
+        alive = [name for name, order in self.orders.items() if order[3]]
+        if not alive:
+            return
+        name = alive[index % len(alive)]
+        order = self.orders[name]
+        lots = min(order[1] - order[2], LOT // 2)
+        order[2] += lots
+        self.position += order[0] * lots
+        self.trade_id += 1
+        order[3] = order[2] < order[1]
+        self.reports.append(("fill", name, self.trade_id, lots, order[0]))
+        self._report(name, Status.PartiallyFilled if order[3] else Status.Filled)
+
+    def doubt(self, index: int) -> None:
+        if self.orders:
+            name = list(self.orders)[index % len(self.orders)]
+            if self.orders[name][3]:
+                self._report(name, Status.Unknown)
+
+    def _report(self, name: bytes, status: Status) -> None:
+        side, lots, filled, _ = self.orders[name]
+        self.reports.append(("update", name, status, filled, side, lots))
+
+    def most(self) -> tuple[int, int]:
+        """How short and how long we could be if it matched everything it has now."""
+        open_lots = [(o[0], o[1] - o[2]) for o in self.orders.values() if o[3]]
+        return (
+            self.position - sum(lots for side, lots in open_lots if side < 0),
+            self.position + sum(lots for side, lots in open_lots if side > 0),
+        )
+
+
+ACTIONS = st.lists(
+    st.tuples(st.sampled_from("SSSAAAMMMTTTTDUQC"), st.integers(0, 1000)), min_size=20, max_size=150
+)  # fmt: skip
+
+
+def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check) -> Venue:
+    """Signal, venue Acts, Matches, Tells one report, tells a Duplicate, Unknown, Quote, Clock."""
+    venue = Venue()
+    tape.opened(step)
+    for what, n in actions:
+        event = None
+        if what == "S":
+            event = tape.signal(1.0 if n % 3 else -1.0)
+        elif what == "A":
+            venue.act(n)
+        elif what == "M":
+            venue.match(n)
+        elif what == "U":
+            venue.doubt(n)
+        elif what in "TD" and venue.reports:
+            index = n % len(venue.reports)
+            report = venue.reports[index] if what == "D" else venue.reports.pop(index)
+            if report[0] == "fill":
+                event = tape.fill(report[1], report[2], report[3], side=report[4])
+            else:
+                event = tape.update(report[1], report[2], report[3], side=report[4], lots=report[5])
+        elif what == "Q":
+            event = tape.quote()
+        elif what == "C":
+            event = tape.clock(n)
+        if event is not None:
+            for raw in step.step([event]):
+                own = tape.log(raw, "executor")
+                venue.waiting.append(own.records[0])
+                assert step.step([own]) == []
+        check(step, venue)
+    return venue
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ACTIONS)
+def test_the_position_limit_holds_whatever_the_order_of_reports(actions):
+    limit = 3 * LOT
+
+    def check(step, venue):
+        least, most = venue.most()
+        assert -limit <= least and most <= limit
+
+    step, tape = make(position_max="0.003", orders_per_s=1000.0), Tape()
+    venue = drive(step, actions, tape, check)
+    for report in venue.reports:  # in the end all is told
+        if report[0] == "fill":
+            step.step([tape.fill(report[1], report[2], report[3], side=report[4])])
+        else:
+            step.step([tape.update(report[1], report[2], report[3], side=report[4], lots=report[5])])
+    assert step.state.position.lots == venue.position
+    for name, (_, _, filled, alive) in venue.orders.items():
+        order = step.state.find(name.decode())
+        assert order is not None and order.final == (not alive) and order.filled_lots == filled
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(ACTIONS, st.data())
+def test_a_checkpoint_anywhere_and_any_cut_into_lists_gives_the_same(actions, data):
+    tape = Tape()
+    drive(make(), actions, tape, lambda step, venue: None)
+    whole = make()
+    said = [event for one in tape.events for event in whole.step([one])]
+    assert whole.state.intents == len(said)
+    cut = data.draw(st.integers(0, len(tape.events)))
+    first, second = make(), make()
+    again = first.step(tape.events[:cut])
+    second.load(first.save())
+    again = again + second.step(tape.events[cut:])
+    assert [bytes(e) for e in again] == [bytes(e) for e in said]
+    assert second.save() == whole.save()
+    logged = [e.raw[HEADER_SIZE:] for e in tape.events if e.kind == Kind.intent]
+    assert [bytes(e[HEADER_SIZE:]) for e in said] == [bytes(raw) for raw in logged]

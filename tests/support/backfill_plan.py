@@ -1,0 +1,7 @@
+"""What tests give to a plan of backfill: how long it waits for a history that lags, and a venue that may always be asked."""
+
+PATIENCE = 60.0
+
+
+def always(subject):
+    return True

@@ -1,0 +1,31 @@
+"""What tests of doubted ids ask of an arbiter's output, and events of a later time or of a repair."""
+
+from tests.support.arbitration import event
+from tickmesh.bus.schema import Flag, Kind, Reason
+
+STREAMS = [Kind.trade, Kind.quote, Kind.depth]
+
+
+def refusals(lines):
+    return [one.map() for one in lines.out if one.kind == Kind.refusal]
+
+
+def alerts(lines):
+    return [one.map()["what"] for one in lines.out if one.kind == Kind.alert]
+
+
+def contradictions(lines):
+    found = [record for one in lines.out if one.kind == Kind.gap for record in one.records.tolist()]
+    return [record[:2] for record in found if record[4] == Reason.contradiction]
+
+
+def repaired(i):
+    raw = event(Kind.trade, i, i)
+    raw[10] = Flag.REPAIRED
+    return raw
+
+
+def later(kind, first, seconds):
+    raw = event(kind, first, first)
+    raw[120:128] = int(seconds * 1e9).to_bytes(8, "little")
+    return raw
