@@ -1,7 +1,8 @@
 # make up             start the mesh on the local exchange's own market; make down ends it
 # make up CAPTURE="a.gz b.gz" SPEED=20    replay raw captures instead (SPEED=0: as fast as the machine can)
 # make chaos          200 SIGKILLs and venue faults, judged; KILLS=1000 SEED=7 for another sweep
-# make test bench style types
+# make test bench style types; make fast: what takes a minute
+# make lock           choose the newest allowed versions of everything, with their hashes
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
@@ -12,20 +13,24 @@ CAPTURE ?=
 SPEED ?=
 KILLS ?= 200
 SEED ?= 1
-.PHONY: help venv up down status test chaos bench style types clean
+# Tests without processes and captures, for a quick answer and for other Pythons (.ci/run).
+FAST := tests/test_*.py tests/bus/test_wire.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues tests/nodes/executor \
+	tests/nodes/backfill tests/nodes/model tests/storage/coverage tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
+.PHONY: help venv up down status test fast lock chaos bench style types clean
 
 help:
 	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
 
 venv: $(STAMP)
 
-# Again only when the list of packages has changed.
-$(STAMP): setup.cfg pyproject.toml
+# Again only when the list of packages has changed. Versions and hashes are those of requirements.lock.
+$(STAMP): setup.cfg pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or newer: none of python3, python3.11 … is; \
 	install one, or say make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "installing into .venv with $(PYTHON) (once, a minute or two) …"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
+	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
 	@touch $@
 
 up: $(STAMP)
@@ -41,6 +46,16 @@ status: $(STAMP)
 # Three at a time: most tests wait for real processes rather than work.
 test: $(STAMP)
 	@.venv/bin/python -m pytest -n 3 --dist worksteal
+
+fast: $(STAMP)
+	@.venv/bin/python -m pytest -n 3 --dist worksteal -m "not mesh and not data" $(wildcard $(FAST))
+
+lock: $(STAMP)
+	@.venv/bin/python -m venv run/lock
+	@run/lock/bin/python -m pip install -q --disable-pip-version-check 'pip-tools>=7,<8'
+	@run/lock/bin/pip-compile -q --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host \
+	--no-emit-find-links --extra dev --output-file requirements.lock setup.cfg
+	@rm -rf run/lock
 
 # A mesh of its own in a temporary folder; the one that runs here is not touched.
 chaos: $(STAMP)
