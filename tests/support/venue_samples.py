@@ -14,6 +14,8 @@ SAMPLES = {
         b'"a":"61837.64000000","A":"1.54698000"}}',
         b'{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1616176861895,"s":"BTCUSDT","a":640283266,'
         b'"p":"58942.01000000","q":"0.00035600","f":716849523,"l":716849525,"T":1616176861893,"m":false,"M":true}}',
+        b'{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1723161255208,"s":"BTCUSDT","U":7,"u":9,'
+        b'"b":[["1.00000000","2.00000000"]],"a":[]}}',
     ],
     "binance_usdm": [
         b'{"stream":"btcusdt@trade","data":{"e":"trade","E":1723161256322,"T":1723161256321,"s":"BTCUSDT","t":5266583935,'

@@ -58,7 +58,8 @@ def test_control_messages_and_their_errors(tmp_path):
                 ):  # fmt: skip
                     answer = await ask(socket, message)
                     assert answer["code"] == code and answer["msg"], (message, answer)
-                assert (await ask(socket, {"method": "LIST_SUBSCRIPTIONS", "id": 9}))["id"] == 9, "it is still open"
+                listed = await ask(socket, {"method": "LIST_SUBSCRIPTIONS", "id": 9})
+                assert listed == {"result": ["nope@nothing"], "id": 9}, "it is still open, without what was unsubscribed"
 
     run(scene)
 

@@ -8,7 +8,6 @@ import time
 
 import aiohttp
 import pytest
-import websockets
 
 from tests.support.exchange_books import ALL, Process, Rebuilt, compare, deaf
 from tests.support.exchange_clients import Rest, configure, limit, listening, served, venue
@@ -36,27 +35,6 @@ def test_a_book_rebuilt_from_rest_and_diffs_is_the_book_tickers_at_every_equal_i
                 assert ids == list(range(ids[0], ids[0] + len(ids))) and len(ids) > 20
                 _, rows = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=ids[0], limit=5)
                 assert [r["id"] for r in rows] == ids[:5]
-
-    asyncio.run(scene())
-
-
-def test_subscriptions_are_acknowledged_before_data_and_listed(tmp_path):
-    async def scene():
-        async with venue(tmp_path) as (_, ws, _):
-            async with websockets.connect(ws + "/ws/1") as socket:
-                await socket.send('{"method":"SUBSCRIBE","params":["btcusdt@trade","btcusdt@bookTicker"],"id":"a"}')
-                assert json.loads(await socket.recv()) == {"result": None, "id": "a"}
-                first = json.loads(await socket.recv())
-                assert "stream" not in first and first["s"] == "BTCUSDT"
-                await socket.send('{"method":"UNSUBSCRIBE","params":["btcusdt@bookTicker"],"id":7}')
-                await socket.send('{"method":"LIST_SUBSCRIPTIONS","id":8}')
-                while (message := json.loads(await socket.recv())).get("id") != 8:
-                    pass
-                assert message["result"] == ["btcusdt@trade"]
-                await socket.send("not json")
-                while "code" not in (message := json.loads(await socket.recv())):
-                    pass
-                assert message["code"] == 3
 
     asyncio.run(scene())
 

@@ -141,13 +141,18 @@ def test_frames_that_cannot_be_read(tmp_path, kind):
         async with listening(ws + TRADES) as socket:
             await ids(socket, 2)
             number = await plan(rest, kind=kind, probability=0.5)
-            bad = 0
-            for _ in range(80):
-                try:
-                    json.loads(await asyncio.wait_for(socket.recv(), 5))
-                except ValueError:
-                    bad += 1
-            assert 10 < bad < 70
+
+            async def readable() -> bool:
+                with contextlib.suppress(ValueError):
+                    await frames(socket, 1)
+                    return True
+                return False
+
+            for _ in range(5000):  # how many were on their way before it began is the machine's load
+                if not await readable():
+                    break
+            good = [await readable() for _ in range(80)]
+            assert 10 < sum(good) < 70
             await end(rest, number)
             while True:
                 with contextlib.suppress(ValueError, KeyError):
