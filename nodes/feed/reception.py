@@ -9,7 +9,7 @@ Two connections at most bring something: the current one, and its successor whil
 import struct
 from collections.abc import Iterable, Sequence
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.id_rules import rule
@@ -24,8 +24,19 @@ K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
 BEGINS = struct.pack("<qq", 1, 1)  # first_id and last_id of a definition that marks a connection
 
 
+class Arrived(NamedTuple):
+    """What something that arrived has made: the events to say now, and (why, bytes) of what was not understood.
+
+    `attention`: it brought more than events, or a book may want something now.
+    """
+
+    said: list[bytearray]
+    refused: Sequence[tuple[str, bytes]] = ()
+    attention: bool = False
+
+
 class Reception:
-    """`refused`: (why, bytes) of what was not understood, to be taken by the caller. `attention`: a book may want something.
+    """What arrives gives a `Arrived`; what happens to connections gives events, and books may want something afterwards.
 
     `left_out`: depth events that were not said for want of space (`leave_out_depth`).
     """
@@ -44,8 +55,8 @@ class Reception:
         self.definitions: dict[str, bytearray] = {}
         self.current: Source | None = None
         self.successor: Source | None = None
-        self.refused: list[tuple[str, bytes]] = []
-        self.attention = False
+        self._refused: list[tuple[str, bytes]] = []  # by the call that is under way
+        self._attention = False  # … likewise
         self.depth_left_out = False
         self.left_out = 0
         self.raw_left_out = 0
@@ -146,10 +157,11 @@ class Reception:
 
     # What arrives.
 
-    def frames(self, source: Source, recv_ns: int, frames: list[bytes]) -> list[bytearray]:
+    def frames(self, source: Source, recv_ns: int, frames: list[bytes]) -> Arrived:
         """Messages that one read of the connection's socket brought."""
         if source is not self.current and source is not self.successor:
-            return []  # a connection that was replaced
+            return Arrived([])  # a connection that was replaced
+        self._begin()
         said = self._heard(source.number, "ws", recv_ns, frames) if self.raw else []
         decode, routes, streams = self.adapter.decode, self.routes, source.streams
         key_of_event, at, stream_of = key_in, KEY_AT, streams.get  # looked up once: this is the way of every tick
@@ -179,7 +191,7 @@ class Reception:
                     said += self._special(source, stream, event)
         if not source.flowing:
             source.flowing = any(stream.events for stream in streams.values())
-        return said
+        return Arrived(said, self._refused, self._attention)
 
     def definitions_of(
         self, subjects: Sequence[str], recv_ns: int, body: bytes
@@ -199,8 +211,9 @@ class Reception:
                 said.append(event)
         return said, outcome
 
-    def snapshot(self, subject: str, recv_ns: int, body: bytes) -> list[bytearray]:
+    def snapshot(self, subject: str, recv_ns: int, body: bytes) -> Arrived:
         """The answer to the adapter's `snapshot` request."""
+        self._begin()
         said = self._heard(0, f"rest snapshot {subject}", recv_ns, [body])
         for source, book in self._books_of(subject):
             try:
@@ -211,7 +224,7 @@ class Reception:
                 last_id = ids(event)[1]
             except FrameError as error:
                 self._not_understood((str(error), body))
-                return said
+                break
             if not self.depth_left_out and book.wants_snapshot:
                 events = book.snapshot(event, last_id)[1]
                 if source is not None:
@@ -219,7 +232,7 @@ class Reception:
                     events = [one for event in events for one in self._merge(source, stream, event)]
                 said += events
                 self._look(subject, book)
-        return said
+        return Arrived(said, self._refused, self._attention)
 
     def images(self, now_ns: int) -> list[bytearray]:
         """The proven books of streams whose ids mean nothing on another line, for those that have to change to this one."""
@@ -276,9 +289,12 @@ class Reception:
 
     # Inner works.
 
+    def _begin(self) -> None:
+        self._refused, self._attention = [], False
+
     def _not_understood(self, refusal: tuple[str, bytes]) -> None:
-        self.refused.append(refusal)
-        self.attention = True
+        self._refused.append(refusal)
+        self._attention = True
 
     def stream_keys(self) -> list[Key]:
         """Of the streams."""
@@ -354,7 +370,7 @@ class Reception:
         else:
             events = stream.book.change(event, first_id, last_id)
         if stream.book.wants_resubscription or stream.book.wants_snapshot:
-            self.attention = True
+            self._attention = True
         return missed + [one for change in events for one in self._merge(source, stream, change)]
 
     def _marks_if_missed(self, stream: FeedStream) -> list[bytearray]:
@@ -382,7 +398,7 @@ class Reception:
             stream.book.begin_anew()
         said = stream.book.change(event, first_id, last_id)
         if stream.book.wants_snapshot:
-            self.attention = True
+            self._attention = True
         return said
 
     def _merge(self, source: Source, stream: FeedStream, event: bytearray) -> list[bytearray]:
@@ -410,7 +426,7 @@ class Reception:
         return said
 
     def _restart(self, key: Key, stream: FeedStream) -> list[bytearray]:
-        self.attention = True
+        self._attention = True
         waiting = stream.book.begin_anew()
         if self.shared or stream.overlap is None:
             return waiting
@@ -428,7 +444,7 @@ class Reception:
 
     def _look(self, subject: str, book: Any) -> None:
         if book.wants_snapshot:
-            self.attention = True
+            self._attention = True
         else:
             self._stepped.add(subject)
 
@@ -437,7 +453,7 @@ class Reception:
         if message.acknowledged:
             source.flowing = True
         elif message.shutdown:
-            source.shutdown = self.attention = True
+            source.shutdown = self._attention = True
         elif message.refused:
             self._not_understood((f"the venue refused a request: {message.code} {message.msg}", frame))
 
