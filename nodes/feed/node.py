@@ -21,11 +21,12 @@ from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import Room, Space, free_of, judge, short
 from tickmesh.bus.wire import encode
 from tickmesh.nodes import venues
+from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.freshness import Freshness
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.pacing import Conversation
-from tickmesh.nodes.feed.reception import Arrived, Reception
+from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
 from tickmesh.nodes.feed.streams import Key, Source, subject_of, topic_of
 from tickmesh.nodes.net import websocket

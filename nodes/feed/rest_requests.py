@@ -14,8 +14,9 @@ from typing import Any
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.nodes.feed import venue_clock
+from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import Patience
-from tickmesh.nodes.feed.reception import Arrived, Reception
+from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import RequestBudget

@@ -20,7 +20,8 @@ from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles
 from tickmesh.nodes.exchange.server.pace import _pass
 from tickmesh.nodes.exchange.server.running import Running
-from tickmesh.nodes.feed.reception import Arrived, Reception
+from tickmesh.nodes.feed.arrived import Arrived
+from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.venues import binance
 

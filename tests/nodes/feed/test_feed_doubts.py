@@ -38,7 +38,7 @@ class Line:
         self.instrument = Instrument(symbol=symbol, venue=adapter.VENUE)
         self.reception = Reception("feed-1", adapter, [self.instrument], FeedSettings())
         subject = self.instrument.subject
-        self.reception.definitions[subject] = encode(Kind.instrument, subject, bytes(48))
+        self.reception.definitions.known[subject] = encode(Kind.instrument, subject, bytes(48))
         self.arbiter = Arbiter(SECOND)
         self.sources, self.number, self.now_ns, self.logged, self.refused = {}, 0, SECOND, [], []
 

@@ -146,7 +146,7 @@ def test_a_successor_that_breaks_leaves_the_old_one_whole():
 
 def test_when_the_old_one_breaks_first_the_successor_goes_on_and_says_that_something_may_be_missing():
     one = reception()
-    one.definitions[BTC.subject] = encode(Kind.instrument, BTC.subject, bytes(48))
+    one.definitions.known[BTC.subject] = encode(Kind.instrument, BTC.subject, bytes(48))
     old, _ = one.open(1, 0)
     hear(one, old, trade(1))
     new, _ = one.open(2, 0)
