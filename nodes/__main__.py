@@ -8,6 +8,7 @@ import importlib
 import os
 import signal
 import sys
+from functools import partial
 from types import ModuleType
 
 from tickmesh.bus.config import Config, ConfigError, load
@@ -75,8 +76,12 @@ def name_of(node: str, instance: str) -> str:
     return f"{node}-{instance}" if instance else node
 
 
+def module_of(node: str) -> ModuleType:
+    return importlib.import_module(f"tickmesh.nodes.{node}.node")
+
+
 async def run_alone(config: Config, node: str, instance: str) -> None:
-    module = importlib.import_module(f"tickmesh.nodes.{node}.node")
+    module = module_of(node)
     ctx = Context(config, name_of(node, instance), instance)
     _stop_on_signal(ctx.stop)
     ctx.guard(asyncio.get_running_loop())
@@ -93,42 +98,22 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
             raise ctx.failure
 
 
-async def run_hosting(config: Config, guests: list[tuple[str, str]]) -> None:
+async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
     """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
-    from tickmesh.nodes.runner.hosting import Host, HostedContext, claim, host_step
+    from tickmesh.nodes.runner.hosting import Guest, HostedNodes
     from tickmesh.nodes.sequencer import node as sequencer
 
     ctx = sequencer.SequencerContext(config, "sequencer")
     _stop_on_signal(ctx.stop)
     ctx.guard(asyncio.get_running_loop())
-    stop_guests = asyncio.Event()
-    tasks: list[asyncio.Task] = []
-    contexts: list[HostedContext] = []
-
-    def start_guests(core: sequencer.Sequencer) -> None:
-        claim(config, (name_of(*guest) for guest in guests))
-        host = Host(core)
-        for node, instance in guests:
-            guest = HostedContext(config, name_of(node, instance), instance, host, stop_guests, ctx.fail)
-            contexts.append(guest)
-            module = importlib.import_module(f"tickmesh.nodes.{node}.node")
-            work = host_step(guest, module) if node in STEPS else module.run(guest)
-            tasks.append(ctx.own(work, guest.name))  # a guest's bug ends the whole process: supervisord brings all of it back
-
-    async def end_guests() -> None:
-        stop_guests.set()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for guest in contexts:
-            await guest.close()
-
-    ctx.on_started = start_guests if guests else None
-    ctx.end_guests = end_guests
+    guests = [Guest(name_of(node, instance), instance, partial(module_of, node), node in STEPS) for node, instance in named]
+    hosted = HostedNodes(ctx, guests) if guests else None
     try:
-        await sequencer.run(ctx)
+        await sequencer.run(ctx, hosted)
     finally:
-        for task in tasks:  # where the sequencer failed they are still there
-            task.cancel()
-        await end_guests()
+        if hosted is not None:
+            hosted.cancel()
+            await hosted.end()
         await ctx.close()
         if ctx.failure is not None:
             raise ctx.failure
@@ -153,7 +138,7 @@ def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, s
 
 
 def help_of(node: str) -> str:
-    module: ModuleType = importlib.import_module(f"tickmesh.nodes.{node}.node")
+    module = module_of(node)
     reads = ", ".join(k.name for k in getattr(module, "READS", ())) or "nothing"
     writes = ", ".join(k.name for k in getattr(module, "WRITES", ())) or "nothing"
     return f"{node}: {module.__doc__}\nreads {reads}; writes {writes}\n{getattr(module, 'HELP', '')}"

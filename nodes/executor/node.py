@@ -12,8 +12,9 @@ import msgspec
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, Action, Kind
-from tickmesh.bus.wire import HEADER_SIZE, Event, encode
+from tickmesh.bus.wire import HEADER_SIZE, Event
 from tickmesh.nodes.executor import risk, styles
+from tickmesh.nodes.executor.intents import INTENT, IntentPlace, build_cancel, build_intent
 from tickmesh.nodes.executor.orders import FINAL, Order
 from tickmesh.nodes.executor.risk import InstrumentRules, Refused
 from tickmesh.nodes.executor.sizes import Sizes
@@ -33,7 +34,6 @@ MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
 INSTRUMENT = struct.Struct("<iiqqqqq")
 QUOTE = struct.Struct("<qqqqqq")
 SIGNAL = struct.Struct("<16sddqq")
-INTENT = struct.Struct("<36s36sBbBBIqqqq")
 UPDATE = struct.Struct("<36sIqBbBBiqqqq16s80s")
 FILL = struct.Struct("<36sbBHqqqqq8sq16s")
 STRUCTS = {
@@ -188,10 +188,10 @@ class Step:
                 self._make_way(draft.side, event.seq_ns)
             return
         state.turn += 1
-        k = self._k
+        place = self._place(event)
+        self._say(build_intent(answer, place))
         side, order_type, force, price_ticks, lots, _ = answer.draft
-        client_order_id = self._say(event, b"", Action.NEW, side, order_type, force, price_ticks, lots)
-        order = Order(client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, event.seq, k)
+        order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, place.cause_seq, place.k)
         order.cancel_ns = event.seq_ns + self._ttl_ns
         state.add(order)
 
@@ -213,9 +213,9 @@ class Step:
                 pause_ns = max(self._ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
                 order.cancels += 1
                 order.cancel_ns = now_ns + pause_ns
-                target = order.client_order_id.encode()
-                cancel_id = self._say(event, target, Action.CANCEL, order.side, order.order_type, 0, 0, 0)
-                state.remember_cancel(cancel_id, order)
+                place = self._place(event)
+                self._say(build_cancel(order, place))
+                state.remember_cancel(place.client_order_id, order)
                 state.cancels += 1
             if order.cancel_ns > now_ns:
                 due_ns = min(due_ns or order.cancel_ns, order.cancel_ns)
@@ -225,18 +225,14 @@ class Step:
         """Somebody's own orders on this account count in the exposure, but are theirs to cancel."""
         return bool(self.state.log_id) and order.client_order_id[:1] == "t" and order.client_order_id[17:18] == "-"
 
-    def _say(
-        self, cause: Event, target: bytes, action: int, side: int, order_type: int, force: int, price: int, lots: int
-    ) -> str:
-        client_order_id = f"t{self.state.log_id}-{cause.seq:x}-{self._k}"
-        record = INTENT.pack(
-            client_order_id.encode(), target, action, side, order_type, force, 0, price, lots,
-            cause.seq_ns + self._intent_ttl_ns, 0,
-        )  # fmt: skip
-        self._said.append(encode(Kind.intent, self.subject, record, k=self._k, cause_seq=cause.seq))
+    def _place(self, cause: Event) -> IntentPlace:
+        """Of the next intent that `cause` brings about."""
+        return IntentPlace(self.subject, self.state.log_id, cause.seq, self._k, cause.seq_ns + self._intent_ttl_ns)
+
+    def _say(self, intent: bytearray) -> None:
+        self._said.append(intent)
         self._k += 1
         self.state.intents += 1
-        return client_order_id
 
     def _mark(self, seq: int, now_ns: int) -> None:
         """Keeps one mark that is older than stale_ns, if there is one, and those after it."""

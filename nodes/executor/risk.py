@@ -1,4 +1,8 @@
-"""May this order be sent? Approved(draft) or Refused(draft, reason): an unchecked draft cannot become an intent."""
+"""May this order be sent? `check` takes a draft and gives Approved(draft) or Refused(reason).
+
+An intent to send is made of an Approved only (`intents.build_intent`), and nothing but `check` makes an Approved; a test holds
+both, so an unchecked draft cannot become an intent.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -44,11 +48,14 @@ class Bucket(msgspec.Struct):
 
 
 class Approved(NamedTuple):
+    """A draft that `check` has seen. Nothing else makes one."""
+
     draft: Draft
 
 
 class Refused(NamedTuple):
-    draft: Draft
+    """Why a draft is not sent."""
+
     reason: str  # one of REASONS
 
 
@@ -71,25 +78,25 @@ def check(
     rate         too many orders
     """
     if now_ns - quote_ns > limits.stale_ns:
-        return Refused(draft, "stale_quote")
+        return Refused("stale_quote")
     if not quote.whole:
-        return Refused(draft, "quote")
+        return Refused("quote")
     if rules.tick_size and draft.price_ticks % rules.tick_size:
-        return Refused(draft, "price")
+        return Refused("price")
     lots = draft.quantity_lots
     if lots <= 0 or lots < rules.min_quantity or (rules.lot_size and lots % rules.lot_size):
-        return Refused(draft, "quantity")
+        return Refused("quantity")
     if draft.worst_ticks * lots < rules.min_notional * 10**-rules.quantity_exponent:
-        return Refused(draft, "notional")
+        return Refused("notional")
     exposed = lots
     for order in orders:
         if order.side == draft.side:
             exposed += order.outstanding_lots
         elif order.resting:
-            return Refused(draft, "own_order")
+            return Refused("own_order")
     if draft.side * position_lots + exposed > limits.position_max_lots:
-        return Refused(draft, "position")
+        return Refused("position")
     if not bucket.allows(now_ns, limits.order_period_ns, limits.order_burst):
-        return Refused(draft, "rate")
+        return Refused("rate")
     bucket.take(now_ns, limits.order_period_ns)
     return Approved(draft)

@@ -21,6 +21,7 @@ from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import Room, Space, free_of, judge, short
 from tickmesh.bus.wire import encode
 from tickmesh.nodes import venues
+from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.freshness import Freshness
 from tickmesh.nodes.feed.line_names import line_of
@@ -102,9 +103,9 @@ class Line:
         source, reception = live.source or self.begin(live), self.reception
         for start in range(0, len(frames), SAY_EVENTS):
             part = frames if len(frames) <= SAY_EVENTS else frames[start : start + SAY_EVENTS]
-            said = reception.frames(source, recv_ns, part)
-            if reception.attention or not live.flowed:
-                self.attend(live)  # before what it brought: a `run` event stands before the first of its process
+            said, refused, attention = reception.frames(source, recv_ns, part)
+            if attention or not live.flowed:
+                self.attend(live, refused)  # before what it brought: a `run` event stands before the first of its process
             if said:
                 self.say(said)
         self.count["frames"] += len(frames)
@@ -131,21 +132,23 @@ class Line:
         self.ctx.ready()
         self.leave_out()
 
-    def attend(self, live: LineConnection) -> None:
+    def attend(self, live: LineConnection, refused: Iterable[tuple[str, bytes]] = ()) -> None:
         """What frames brought beside events."""
-        self.reception.attention = False
         if live.source is not None and live.source.flowing and not live.flowed:
             self.begin_flow(live)
-        self.tell_refused()
-        self.requests.wanted.set()
-        self.resubscribe()
+        self.tell_refused(refused)
+        self.look_after_books()
         if live.source is not None and live.source.shutdown and not live.warned:
             live.warned = True
             self.count["shutdowns"] += 1
             self.renewal.set()
 
-    def tell_refused(self) -> None:
-        refused, self.reception.refused = self.reception.refused, []
+    def look_after_books(self) -> None:
+        """Some may want something now."""
+        self.requests.wanted.set()
+        self.resubscribe()
+
+    def tell_refused(self, refused: Iterable[tuple[str, bytes]]) -> None:
         for why, raw in refused:
             self.count["refused_frames"] += 1
             self.ctx.refuse(self.ctx.name, why, raw)
@@ -155,9 +158,9 @@ class Line:
         for live in self.lives:
             self.subscribe(live, [self.reception.instruments[subject]])
 
-    def heard_by_rest(self, said: list[bytearray]) -> None:
-        self.say(said)
-        self.tell_refused()
+    def heard_by_rest(self, heard: Arrived) -> None:
+        self.say(heard.said)
+        self.tell_refused(heard.refused)
         for live in self.lives:
             self.attend(live)
 
@@ -299,6 +302,7 @@ class Line:
             self.end(old)
         elif self.reception.successor is not None:
             self.say(self.reception.hand_over(now_ns()))
+            self.look_after_books()
             self.drop(old, "replaced")
         self.freshness.began(time.monotonic())
         self.requests.ask_about_all()
@@ -329,6 +333,7 @@ class Line:
                 self.ctx.fail(live.connection.failure)
             if live.source is not None:
                 self.say(self.reception.close(live.source, now_ns()))
+                self.look_after_books()
             if live.connection is not None and live.connection.oversize is not None:
                 self.give_up(live.connection.oversize)
 
@@ -449,7 +454,7 @@ class Line:
         self.alert(level, "disk", str(folder), why, action)
         self.say(self.reception.leave_out_depth(space == Space.critical))
         self.say(self.reception.keep_raw(self.settings.raw and space == Space.enough, now_ns()))
-        self.requests.wanted.set()
+        self.look_after_books()
 
     def show(self) -> None:
         self.count["last_frame_age"] = round((now_ns() - self.heard_ns) / 1e9, 3) if self.heard_ns else -1.0

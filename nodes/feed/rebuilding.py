@@ -15,7 +15,7 @@ def rebuild_line(
     """The market events of one line, made again from its `raw` events in their order: one list for each of them.
 
     Equal to what the line said, byte for byte but for what an outbox and the sequencer stamp, unless the adapter is
-    another by now. Refused frames are refused again, silently: `raw` has their bytes.
+    another by now. What was refused is refused again, silently: `raw` has their bytes.
     """
     instruments = list(instruments)
     reception = Reception("", adapter, instruments, settings)
@@ -33,20 +33,19 @@ def rebuild_line(
         elif channel.startswith("rest definition "):  # of a log from before several were asked for at once
             said, _ = reception.definitions_of([channel.split(" ", 2)[2]], now_ns, frames[0])
         elif channel.startswith("rest snapshot "):
-            said = reception.snapshot(channel.split(" ", 2)[2], now_ns, frames[0])
+            said = reception.snapshot(channel.split(" ", 2)[2], now_ns, frames[0]).said
         elif channel == "images":
             said = reception.images(now_ns)
         elif number not in sources:  # raw frames were left out until now
             reception = Reception("", adapter, instruments, settings)
             sources = {number: reception.open(number, now_ns)[0]}
-            said = [] if channel == "restart" else reception.frames(sources[number], now_ns, frames)
+            said = [] if channel == "restart" else reception.frames(sources[number], now_ns, frames).said
         elif channel == "ws":
-            said = reception.frames(sources[number], now_ns, frames)
+            said = reception.frames(sources[number], now_ns, frames).said
         elif channel in ("handover", "lost"):
             said = reception.hand_over(now_ns, lost=channel == "lost")
         elif channel == "close":
             said = reception.close(sources.pop(number), now_ns)
         else:
             said = reception.restart(now_ns)
-        reception.refused.clear()
         yield said

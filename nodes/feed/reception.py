@@ -6,7 +6,6 @@ the same calls again and so the same events, byte for byte. A venue is known by 
 Two connections at most bring something: the current one, and its successor while it is being replaced (see Overlap).
 """
 
-import struct
 from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
@@ -14,21 +13,18 @@ from typing import Any
 from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.bus.wire import HEADER_SIZE, IDS_AT, set_flags
+from tickmesh.bus.wire import set_flags
+from tickmesh.nodes.feed.arrived import Arrived
+from tickmesh.nodes.feed.beginnings import LastBrought
+from tickmesh.nodes.feed.definitions import KnownDefinitions
 from tickmesh.nodes.feed.overlap import FLAGS_AT, Overlap, ids
 from tickmesh.nodes.feed.raw_frames import raw_event
 from tickmesh.nodes.feed.streams import KEY_AT, KINDS, FeedStream, Key, Source, key_in, key_of, subject_of, topic_of
 from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
 
-K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
-BEGINS = struct.pack("<qq", 1, 1)  # first_id and last_id of a definition that marks a connection
-
 
 class Reception:
-    """`refused`: (why, bytes) of what was not understood, to be taken by the caller. `attention`: a book may want something.
-
-    `left_out`: depth events that were not said for want of space (`leave_out_depth`).
-    """
+    """What arrives gives an `Arrived`; what happens to connections gives events, and books may want something afterwards."""
 
     def __init__(
         self, line: str, adapter: ModuleType, instruments: Iterable[Instrument], settings: FeedSettings, raw: bool = False
@@ -41,19 +37,19 @@ class Reception:
         self.routes = adapter.routes(self.instruments.values())
         # With REST snapshots a book is the line's and outlives a renewal: changes of the next connection follow by id.
         self.shared = {s: adapter.book(i, settings) for s, i in self.instruments.items()} if adapter.BOOK == "rest" else {}
-        self.definitions: dict[str, bytearray] = {}
+        self.definitions = KnownDefinitions(adapter, self.instruments)
         self.current: Source | None = None
         self.successor: Source | None = None
-        self.refused: list[tuple[str, bytes]] = []
-        self.attention = False
+        self._refused: list[tuple[str, bytes]] = []  # by the call that is under way
+        self._attention = False  # … likewise
         self.depth_left_out = False
-        self.left_out = 0
+        self.left_out = 0  # depth events that were not said for want of space
         self.raw_left_out = 0
         self.restarts = 0  # books begun anew because a frame of theirs was refused
         self._silent: set[Key] = set()  # of books without ids: streams for whose silence the connection is being replaced
         self._stepped: set[str] = set()  # shared books that have been in step since the line was last without a connection
         self._resyncs = 0  # of books that are gone
-        self._left: dict[Key, bytearray] = {}  # the newest of each stream that the last connection brought
+        self._left = LastBrought()
 
     # What happens to connections.
 
@@ -67,7 +63,7 @@ class Reception:
         source = Source(number, {key: self._stream(key) for key in self.stream_keys()})
         if self.current is None:
             self.current = source
-            return source, said + self._marks(self.instruments)
+            return source, said + self.definitions.marks(self.instruments)
         assert self.successor is None, "a line has at most two connections"
         self.successor = source
         # A book without ids: whether something was missed while it was silent shows when its next snapshot is there.
@@ -81,19 +77,17 @@ class Reception:
             overlap = Overlap(stream.rule, key[0], key in heard_at_once, since)
             stream.between(overlap)
             other.between(overlap)
-        return source, said + self._marks_of(heard_at_once)
+        return source, said + self.definitions.marks_of(heard_at_once)
 
     @property
     def joined(self) -> bool:
         """Whether the successor may take over: all its streams are known to overlap with the current one's."""
-        overlaps = self._overlaps()
-        return all(overlap.joined for overlap in overlaps) or any(overlap.full for overlap in overlaps)
+        return self.successor is None or self.successor.joined
 
     @property
     def mute(self) -> list[Key]:
         """Streams that only the connection brings which is to be replaced."""
-        streams = self.successor.streams if self.successor is not None else {}
-        return [key for key, stream in streams.items() if stream.overlap is not None and stream.overlap.mute]
+        return [] if self.successor is None else self.successor.mute
 
     def hand_over(self, now_ns: int, lost: bool = False) -> list[bytearray]:
         """The successor is the current connection from now on; `lost`: because the other one broke."""
@@ -112,7 +106,7 @@ class Reception:
                     waited += self._shared_change(stream, event)
         self._forget(old)
         self.current, self.successor = new, None
-        return said + self._marks_of(marks) + waited
+        return said + self.definitions.marks_of(marks) + waited
 
     def close(self, source: Source, now_ns: int) -> list[bytearray]:
         """A connection is over. Of one that was replaced, nothing is to be said."""
@@ -134,11 +128,9 @@ class Reception:
         if self.successor is not None:
             return self.hand_over(now_ns, lost=True)
         said = self._heard(source.number, "close", now_ns)
-        for key, stream in source.streams.items():
-            if stream.newest is not None:
-                self._left[key] = stream.newest
-            if stream.book is not None:
-                said += stream.book.disconnected()
+        self._left.keep(source)
+        for _, book in source.books():
+            said += book.disconnected()
         self._forget(source)
         self._stepped.clear()
         self.current = None
@@ -146,10 +138,11 @@ class Reception:
 
     # What arrives.
 
-    def frames(self, source: Source, recv_ns: int, frames: list[bytes]) -> list[bytearray]:
+    def frames(self, source: Source, recv_ns: int, frames: list[bytes]) -> Arrived:
         """Messages that one read of the connection's socket brought."""
         if source is not self.current and source is not self.successor:
-            return []  # a connection that was replaced
+            return Arrived([])  # a connection that was replaced
+        self._begin()
         said = self._heard(source.number, "ws", recv_ns, frames) if self.raw else []
         decode, routes, streams = self.adapter.decode, self.routes, source.streams
         key_of_event, at, stream_of = key_in, KEY_AT, streams.get  # looked up once: this is the way of every tick
@@ -179,28 +172,19 @@ class Reception:
                     said += self._special(source, stream, event)
         if not source.flowing:
             source.flowing = any(stream.events for stream in streams.values())
-        return said
+        return Arrived(said, self._refused, self._attention)
 
     def definitions_of(
         self, subjects: Sequence[str], recv_ns: int, body: bytes
     ) -> tuple[list[bytearray], dict[str, FrameError | None]]:
         """The answer to one of the adapter's `definitions` questions: (what is news of it, why it says nothing of whom)."""
         said = self._heard(0, "rest definitions", recv_ns, [body, *(subject.encode() for subject in subjects)])
-        outcome: dict[str, FrameError | None] = dict.fromkeys(subjects)
-        for subject in subjects:
-            try:
-                event = self.adapter.decode_definition(body, recv_ns, self.instruments[subject])
-            except FrameError as error:
-                outcome[subject] = error
-                continue
-            known = self.definitions.get(subject)
-            if known is None or event[HEADER_SIZE:] != known[HEADER_SIZE:]:
-                self.definitions[subject] = bytearray(event)
-                said.append(event)
-        return said, outcome
+        news, outcome = self.definitions.hear(subjects, recv_ns, body)
+        return said + news, outcome
 
-    def snapshot(self, subject: str, recv_ns: int, body: bytes) -> list[bytearray]:
+    def snapshot(self, subject: str, recv_ns: int, body: bytes) -> Arrived:
         """The answer to the adapter's `snapshot` request."""
+        self._begin()
         said = self._heard(0, f"rest snapshot {subject}", recv_ns, [body])
         for source, book in self._books_of(subject):
             try:
@@ -211,15 +195,18 @@ class Reception:
                 last_id = ids(event)[1]
             except FrameError as error:
                 self._not_understood((str(error), body))
-                return said
+                break
             if not self.depth_left_out and book.wants_snapshot:
                 events = book.snapshot(event, last_id)[1]
                 if source is not None:
                     stream = source.streams[key_of(Kind.depth, subject)]
                     events = [one for event in events for one in self._merge(source, stream, event)]
                 said += events
-                self._look(subject, book)
-        return said
+                if book.wants_snapshot:
+                    self._attention = True
+                else:
+                    self._stepped.add(subject)
+        return Arrived(said, self._refused, self._attention)
 
     def images(self, now_ns: int) -> list[bytearray]:
         """The proven books of streams whose ids mean nothing on another line, for those that have to change to this one."""
@@ -276,9 +263,12 @@ class Reception:
 
     # Inner works.
 
+    def _begin(self) -> None:
+        self._refused, self._attention = [], False
+
     def _not_understood(self, refusal: tuple[str, bytes]) -> None:
-        self.refused.append(refusal)
-        self.attention = True
+        self._refused.append(refusal)
+        self._attention = True
 
     def stream_keys(self) -> list[Key]:
         """Of the streams."""
@@ -298,36 +288,12 @@ class Reception:
         key = key_of(Kind.depth, subject)
         return [(source, source.streams[key].book) for source in (self.current, self.successor) if source is not None]
 
-    def _overlaps(self) -> list[Overlap]:
-        if self.successor is None:
-            return []
-        return [stream.overlap for stream in self.successor.streams.values() if stream.overlap is not None]
-
     def _heard(self, number: int, channel: str, recv_ns: int, frames: Iterable[bytes] = ()) -> list[bytearray]:
         if not self.raw:
             return []
         event = raw_event(self.line, number, channel, recv_ns, frames)
         self.raw_left_out += event is None
         return [] if event is None else [event]
-
-    def _marks(self, subjects: Iterable[str], kind: int = 0) -> list[bytearray]:
-        """A definition with the id 1 is the mark of a new connection, which may have missed something (docs/messages.md)."""
-        marks = [bytearray(self.definitions[s]) for s in sorted(subjects) if s in self.definitions]
-        for mark in marks:
-            mark[IDS_AT : IDS_AT + 16] = BEGINS
-            mark[K_AT : K_AT + 4] = kind.to_bytes(4, "little")
-        return marks
-
-    def _marks_of(self, keys: Iterable[Key]) -> list[bytearray]:
-        """Marks of single streams; of all of an instrument's, one."""
-        kinds: dict[str, list[int]] = {}
-        for kind, subject in sorted(keys):
-            kinds.setdefault(subject_of((kind, subject)), []).append(kind)
-        whole = {subject for subject, own in kinds.items() if len(own) == len(KINDS)}
-        single = [
-            mark for subject in sorted(kinds.keys() - whole) for kind in kinds[subject] for mark in self._marks({subject}, kind)
-        ]
-        return self._marks(whole) + single
 
     def _forget(self, source: Source) -> None:
         if not self.shared:
@@ -346,7 +312,7 @@ class Reception:
         first_id, last_id = ids(event)
         missed: list[bytearray] = []
         if event[FLAGS_AT] & Flag.SNAPSHOT:
-            if self.adapter.BOOK == "chain" and self._began_anew(stream.key, last_id, event):
+            if self.adapter.BOOK == "chain" and self._left.began_anew(stream.key, last_id, event):
                 set_flags(event, Flag.SNAPSHOT | Flag.RESET)
             events = stream.book.snapshot(event, last_id)[1]
             if source is self.successor and stream.key in self._silent:
@@ -354,7 +320,7 @@ class Reception:
         else:
             events = stream.book.change(event, first_id, last_id)
         if stream.book.wants_resubscription or stream.book.wants_snapshot:
-            self.attention = True
+            self._attention = True
         return missed + [one for change in events for one in self._merge(source, stream, change)]
 
     def _marks_if_missed(self, stream: FeedStream) -> list[bytearray]:
@@ -364,14 +330,7 @@ class Reception:
         known = self.current.streams[stream.key].book
         if known.synced and known.levels == stream.book.levels:
             return []
-        return self._marks_of([stream.key])
-
-    def _began_anew(self, key: Key, last_id: int, event: bytearray) -> bool:
-        """Whether the venue's ids began anew while this line was away: lower than before, and later by the venue's time."""
-        before = self._left.pop(key, None)
-        if before is None or not last_id:
-            return False
-        return last_id < ids(before)[1] and _venue_ns(event) > _venue_ns(before)
+        return self.definitions.marks_of([stream.key])
 
     def _shared_change(self, stream: FeedStream, event: bytearray) -> list[bytearray]:
         if not self.shared or stream.book is None:
@@ -382,7 +341,7 @@ class Reception:
             stream.book.begin_anew()
         said = stream.book.change(event, first_id, last_id)
         if stream.book.wants_snapshot:
-            self.attention = True
+            self._attention = True
         return said
 
     def _merge(self, source: Source, stream: FeedStream, event: bytearray) -> list[bytearray]:
@@ -410,7 +369,7 @@ class Reception:
         return said
 
     def _restart(self, key: Key, stream: FeedStream) -> list[bytearray]:
-        self.attention = True
+        self._attention = True
         waiting = stream.book.begin_anew()
         if self.shared or stream.overlap is None:
             return waiting
@@ -426,21 +385,11 @@ class Reception:
                         said += self._restart(key, stream)
         return said
 
-    def _look(self, subject: str, book: Any) -> None:
-        if book.wants_snapshot:
-            self.attention = True
-        else:
-            self._stepped.add(subject)
-
     def _control(self, source: Source, frame: bytes) -> None:
         message = self.adapter.control(frame)
         if message.acknowledged:
             source.flowing = True
         elif message.shutdown:
-            source.shutdown = self.attention = True
+            source.shutdown = self._attention = True
         elif message.refused:
             self._not_understood((f"the venue refused a request: {message.code} {message.msg}", frame))
-
-
-def _venue_ns(event: bytearray) -> int:
-    return int.from_bytes(event[IDS_AT + 16 : IDS_AT + 24], "little")

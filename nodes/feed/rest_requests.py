@@ -14,6 +14,7 @@ from typing import Any
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.nodes.feed import venue_clock
+from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import Patience
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
@@ -28,7 +29,7 @@ OFFSET_AGAIN = 0.8  # of that: from there on it is well again
 
 
 class LineRequests:
-    """`heard(events)` is called for what an answer makes; `alert(level, what, target, why, action)` says one; `back(subject)`:
+    """`heard(arrived)` is called for every answer; `alert(level, what, target, why, action)` says one; `back(subject)`:
     the venue has come to know an instrument.
 
     `counters`: those of the process; here snapshots, rest_failures, used_weight, clock_offset_ms, clock_rtt_ms.
@@ -42,7 +43,7 @@ class LineRequests:
         settings: FeedSettings,
         budget: RequestBudget,
         counters: dict[str, Any],
-        heard: Callable[[list[bytearray]], None],
+        heard: Callable[[Arrived], None],
         alert: Callable[[str, str, str, str, str], None],
         back: Callable[[str], None],
         local_addr: str = "",
@@ -98,7 +99,7 @@ class LineRequests:
         outcome: dict[str, FrameError | None]
         if isinstance(answer, bytes):
             said, outcome = self.reception.definitions_of(subjects, now_ns(), answer)
-            self.heard(said)
+            self.heard(Arrived(said))
         elif answer is not None and (answer.status, answer.code) in self.adapter.UNKNOWN:
             outcome = dict.fromkeys(subjects, Unknown("the venue refuses its name"))
         else:
@@ -132,8 +133,7 @@ class LineRequests:
             self._stands(subject, word if error is None else UNKNOWN, str(error or ""))
         elif isinstance(answer, bytes) and self._told.get(subject) != str(error):
             self._told[subject] = str(error)
-            self.reception.refused.append((str(error), answer))
-            self.heard([])
+            self.heard(Arrived([], [(str(error), answer)]))
         if error is None and not word:
             self._vain.pop(subject, None)
             self._told.pop(subject, None)
@@ -181,13 +181,12 @@ class LineRequests:
         patience.not_before = time.monotonic() + patience.backoff.wait_s()
         if body is None:
             return
-        refused = len(self.reception.refused)
-        said = self.reception.snapshot(subject, now_ns(), body)
-        if len(self.reception.refused) == refused:
+        heard = self.reception.snapshot(subject, now_ns(), body)
+        if not heard.refused:
             self.count["snapshots"] += 1
         if subject not in self.reception.wanted_snapshots():
             patience.backoff.reset()
-        self.heard(said)
+        self.heard(heard)
 
     async def keep_time(self) -> None:
         """Measures the venue's clock now and then."""
@@ -202,8 +201,7 @@ class LineRequests:
         try:
             return None if body is None else self.adapter.decode_clock(body)
         except FrameError as error:
-            self.reception.refused.append((str(error), body or b""))
-            self.heard([])
+            self.heard(Arrived([], [(str(error), body or b"")]))
             return None
 
     def _judge(self, sample: venue_clock.Sample) -> None:

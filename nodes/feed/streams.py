@@ -73,3 +73,17 @@ class Source:
 
     def books(self) -> Iterator[tuple[Key, Any]]:
         return ((key, stream.book) for key, stream in self.streams.items() if stream.book is not None)
+
+    @property
+    def joined(self) -> bool:
+        """Whether all its streams are known to overlap with another connection's, or one cannot wait any longer."""
+        overlaps = self._overlaps()
+        return all(overlap.joined for overlap in overlaps) or any(overlap.full for overlap in overlaps)
+
+    @property
+    def mute(self) -> list[Key]:
+        """Streams that only the other connection brings."""
+        return [key for key, stream in self.streams.items() if stream.overlap is not None and stream.overlap.mute]
+
+    def _overlaps(self) -> list[Overlap]:
+        return [stream.overlap for stream in self.streams.values() if stream.overlap is not None]

@@ -6,20 +6,19 @@ import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from types import ModuleType
-from typing import Any
+from typing import NamedTuple
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
-from tickmesh.bus.intake import Cursor
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull, producer_bytes
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, decode, stamp_sent
+from tickmesh.nodes.runner.guests import OpenLog
 from tickmesh.nodes.runner.step import StepRunner, history
 
-Fail = Callable[[BaseException], None]
 QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead
 
 
@@ -40,13 +39,12 @@ class HostedProducer:
 class Host:
     """Hands every logged batch to the hosted nodes, in order, and logs what they say, until nothing more is said."""
 
-    def __init__(self, sequencer: Any):
-        self.sequencer = sequencer
+    def __init__(self, log: OpenLog):
+        self.log = log
         self.handlers: list[Callable[[list[Event]], None]] = []
         self._queue: deque[list[bytearray]] = deque()
         self._running = False
-        sequencer.publisher.listeners.append(lambda batch, _seq_ns: self._queue.append(batch))
-        sequencer.after_append = self.pump
+        log.attach(self._queue.append, self.pump)
 
     def pump(self) -> None:
         if self._running:
@@ -62,21 +60,12 @@ class Host:
 
     def say(self, producer: HostedProducer, name: str, events: list[bytearray]) -> None:
         """In the log when it returns. Raises OutboxFull when the log takes no more; then nothing of it was said."""
-        sequencer = self.sequencer
-        if sequencer.waiting or sequencer.closed:
-            raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
-        cursor = sequencer.position.cursors.setdefault(name, Cursor())
-        before = (producer.number, cursor.epoch, cursor.number)
-        now = now_ns()
+        before, now = producer.number, now_ns()
         for event in events:
             producer.number += 1
             stamp_sent(event, producer.raw, producer.epoch, producer.number, now)
-        cursor.epoch, cursor.number = producer.epoch, producer.number
-        at = sequencer.log.last
-        sequencer.append(events)
-        if sequencer.waiting and sequencer.log.last == at:
-            sequencer.waiting.clear()  # only these: it was empty before
-            producer.number, cursor.epoch, cursor.number = before
+        if not self.log.log_for(name, producer.epoch, producer.number, events):
+            producer.number = before
             raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
 
 
@@ -110,12 +99,12 @@ class LocalSubscription:
         self.seq = after
         self._heard = after
 
-    durable_seq = property(lambda self: self._host.sequencer.log.durable)
-    log_id = property(lambda self: self._host.sequencer.log.log_id)
-    lag = property(lambda self: self._host.sequencer.log.last - self.seq if self._queue else 0)
+    durable_seq = property(lambda self: self._host.log.durable)
+    log_id = property(lambda self: self._host.log.log_id)
+    lag = property(lambda self: self._host.log.last - self.seq if self._queue else 0)
 
     def backlog(self) -> Iterator[list[Event]]:
-        last = self._host.sequencer.log.last
+        last = self._host.log.last
         for events in history(self._config, self.seq, self._lanes, last):
             self.seq = events[-1].seq
             yield events
@@ -143,7 +132,7 @@ class LocalSubscription:
                     for events in self.backlog():
                         yield events
                         await asyncio.sleep(0)
-                    self._behind = self.seq < self._host.sequencer.log.last
+                    self._behind = self.seq < self._host.log.last
                     continue
                 self._wake.clear()
                 while self._queue:
@@ -163,30 +152,30 @@ class LocalSubscription:
 class HostedContext(Context):
     hosted = True
 
-    def __init__(self, config: Config, name: str, instance: str, host: Host, stop: asyncio.Event, fail: Fail):
+    def __init__(self, config: Config, name: str, instance: str, host: Host, stop: asyncio.Event, owner: Context):
         super().__init__(config, name, instance)
         self.stop = stop
-        self._fail = fail
-        self._host = host
+        self._owner = owner
+        self.host = host
         self._producer = HostedProducer(name)  # type: ignore[assignment]
 
     def fail(self, error: BaseException) -> None:
         """What ends a guest ends its host."""
-        self._fail(error)
+        self._owner.fail(error)
 
     def say(self, events: list[bytearray]) -> None:
         if events:
-            self._host.say(self.producer, self.name, events)
+            self.host.say(self.producer, self.name, events)
 
     def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> LocalSubscription:
-        subscription = LocalSubscription(self._host, self.config, lanes_of(tuple(kinds)), after_seq, self.stop)
+        subscription = LocalSubscription(self.host, self.config, lanes_of(tuple(kinds)), after_seq, self.stop)
         self._subscriptions.append(subscription)
         return subscription
 
 
 async def host_step(ctx: HostedContext, module: ModuleType) -> None:
     """Loads and warms a step beside the running sequencer, then lets it take part in every append."""
-    host, config = ctx._host, ctx.config
+    host, config = ctx.host, ctx.config
 
     def load() -> StepRunner:
         runner = StepRunner(module, config, ctx.name, ctx.instance)
@@ -195,9 +184,9 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
         return runner
 
     runner = await asyncio.to_thread(load)
-    for events in history(config, runner.seq, runner.lanes, host.sequencer.log.last):  # what came meanwhile
+    for events in history(config, runner.seq, runner.lanes, host.log.last):  # what came meanwhile
         runner.replay(events)
-    runner.seq = max(runner.seq, host.sequencer.log.last)
+    runner.seq = max(runner.seq, host.log.last)
 
     unsaid = runner.rest()  # what a full disk has not taken; said before anything newer
 
@@ -224,11 +213,57 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
         while not ctx.stop.is_set():
             say_all()
             ctx.counters.update(runner.step.counters())
-            if not unsaid and (due := runner.checkpoint_due(host.sequencer.log.durable)):
+            if not unsaid and (due := runner.checkpoint_due(host.log.durable)):
                 with contextlib.suppress(OSError):
-                    await asyncio.to_thread(runner.checkpoint.save, *due, host.sequencer.log.log_id)
+                    await asyncio.to_thread(runner.checkpoint.save, *due, host.log.log_id)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.25):
                     await ctx.stop.wait()
     finally:
         host.handlers.remove(handle)
+
+
+class Guest(NamedTuple):
+    """A node to be hosted; `load` imports it, which takes its time and is done when it begins."""
+
+    name: str
+    instance: str
+    load: Callable[[], ModuleType]
+    is_step: bool
+
+
+class HostedNodes:
+    """The sequencer's guests (`Guests`). `owner`: the sequencer's context.
+
+    A guest's bug ends the whole process: supervisord brings all of it back.
+    """
+
+    def __init__(self, owner: Context, guests: list[Guest]):
+        self._owner = owner
+        self._guests = guests
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task] = []
+        self._contexts: list[HostedContext] = []
+
+    def start(self, log: OpenLog) -> None:
+        """Takes over from the guests' own processes. Raises LogLocked when such a process runs."""
+        owner = self._owner
+        claim(owner.config, (guest.name for guest in self._guests))
+        host = Host(log)
+        for guest in self._guests:
+            ctx = HostedContext(owner.config, guest.name, guest.instance, host, self._stop, owner)
+            self._contexts.append(ctx)
+            module = guest.load()
+            work = host_step(ctx, module) if guest.is_step else module.run(ctx)
+            self._tasks.append(owner.own(work, guest.name))
+
+    def cancel(self) -> None:
+        """Where the sequencer failed they are still there, and have no log."""
+        for task in self._tasks:
+            task.cancel()
+
+    async def end(self) -> None:
+        self._stop.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for ctx in self._contexts:
+            await ctx.close()

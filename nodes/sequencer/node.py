@@ -9,20 +9,21 @@ import contextlib
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import numpy as np
 
 from tickmesh.bus.clock import ClockWriter, Correction
 from tickmesh.bus.config import Config
-from tickmesh.bus.intake import Intake, Received
+from tickmesh.bus.intake import Cursor, Intake, Received
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import CLOCK, Kind
 from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
 from tickmesh.bus.sockets import Publisher
-from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.runner.guests import Guests
 from tickmesh.nodes.sequencer import statements
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.sequencer.corrections import alert
@@ -73,7 +74,7 @@ class Sequencer:
         self.publisher = Publisher(config, self.log, self.position.previous)
         self._recovered = True
         self.waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
-        self.after_append: Callable[[], None] | None = None  # a host runs its nodes here
+        self._appended: list[Callable[[], None]] = []  # told when an append is over: guests answer then
         self._epoch = self.log.log_id
         self._producer = NAME.encode().ljust(16, b"\0")
         self._last_append = self._last_sweep = self._last_cursor = self._last_line = time.monotonic_ns()
@@ -152,8 +153,8 @@ class Sequencer:
         if self.refused:
             print(f"sequencer: the log takes data again after {self.refused} tries", file=sys.stderr, flush=True)
             self.refused = 0
-        if self.after_append is not None:
-            self.after_append()
+        for appended in self._appended:
+            appended()
 
     def _append(self, batch: list[bytearray]) -> None:
         first = seq = self.log.last + 1
@@ -187,6 +188,39 @@ class Sequencer:
         self.batch_max = max(self.batch_max, len(batch))
         for listener in self.publisher.listeners:
             listener(batch, seq_ns)
+
+    # -- for the nodes in this process (nodes/runner/guests.py)
+
+    @property
+    def last(self) -> int:
+        return self.log.last
+
+    @property
+    def durable(self) -> int:
+        return self.log.durable
+
+    @property
+    def log_id(self) -> int:
+        return self.log.log_id
+
+    def attach(self, logged: Callable[[list[bytearray]], None], appended: Callable[[], None]) -> None:
+        """See OpenLog."""
+        self.publisher.listeners.append(lambda batch, _seq_ns: logged(batch))
+        self._appended.append(appended)
+
+    def log_for(self, producer: str, epoch: int, number: int, events: list[bytearray]) -> bool:
+        """See OpenLog."""
+        if self.waiting or self.closed:
+            return False
+        cursor = self.position.cursors.setdefault(producer, Cursor())
+        before, at = (cursor.epoch, cursor.number), self.log.last
+        cursor.epoch, cursor.number = epoch, number
+        self.append(events)
+        if self.waiting and self.log.last == at:
+            self.waiting.clear()  # only these: it was empty before
+            cursor.epoch, cursor.number = before
+            return False
+        return True
 
     # -- time
 
@@ -248,16 +282,10 @@ def _subject(event: bytearray) -> str:
     return event[32:64].rstrip(b"\0").decode()
 
 
-def as_events(batch: list[bytearray]) -> list[Event]:
-    return [decode(event) for event in batch]
-
-
 class SequencerContext(Context):
     """What the sequencer says itself goes straight into the log: the log is its outbox."""
 
     sequencer: Sequencer
-    on_started: Callable[[Sequencer], None] | None = None  # a host starts its guests
-    end_guests: Callable[[], Awaitable[None]] | None = None  # afterwards they say nothing more
 
     def say(self, events: list[bytearray]) -> None:
         sequencer = self.sequencer
@@ -295,7 +323,8 @@ class SequencerContext(Context):
         }
 
 
-async def run(ctx: SequencerContext) -> None:
+async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
+    """Writes the log until the context stops, and hosts `guests`. Raises what a bug raises, and what ends the log."""
     sequencer = ctx.sequencer = Sequencer(ctx.config)
     loop = asyncio.get_running_loop()
     failure: list[BaseException] = []
@@ -324,10 +353,11 @@ async def run(ctx: SequencerContext) -> None:
     try:
         ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
         sequencer.take_outboxes()
+        waiting_guests = guests
         while not ctx.stop.is_set():
-            if ctx.on_started is not None and not sequencer.waiting and not sequencer.intake.behind:
-                ctx.on_started(sequencer)  # only now: it removes the guests' outboxes, and all of it must be in the log
-                ctx.on_started = None
+            if waiting_guests is not None and not sequencer.waiting and not sequencer.intake.behind:
+                waiting_guests.start(sequencer)  # only now: it removes their outboxes, and all of it must be in the log
+                waiting_guests = None
             sequencer.tick()
             on_readable()
             with contextlib.suppress(TimeoutError):
@@ -335,8 +365,8 @@ async def run(ctx: SequencerContext) -> None:
                     await ctx.stop.wait()
         if failure:
             raise failure[0]
-        if ctx.end_guests is not None:  # while the log still takes what they say last
-            await ctx.end_guests()
+        if guests is not None:  # while the log still takes what they say last
+            await guests.end()
         clean = True
     finally:
         loop.remove_reader(sequencer.intake.fd)

@@ -171,12 +171,11 @@ class Mesh:
         if not stamp.isdigit():
             return  # whoever serves a capture refuses it
         if b'{"lastUpdateId"' in payload[:36]:
-            said = line.snapshot("binance.ETHUSDT", self.now, payload)
+            heard = line.snapshot("binance.ETHUSDT", self.now, payload)
         else:
-            said = line.frames(self.sources[name], self.now, [payload.strip()])
-        self.say(name, said)
-        refused, line.refused = line.refused, []
-        for why, raw in refused:
+            heard = line.frames(self.sources[name], self.now, [payload.strip()])
+        self.say(name, heard.said)
+        for why, raw in heard.refused:
             self.out.append(encode(Kind.refusal, name, {"node": name, "why": why, "raw": raw[:4096], "raw_bytes": len(raw)}))
 
     def say(self, name, said):

@@ -20,6 +20,7 @@ from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles
 from tickmesh.nodes.exchange.server.pace import _pass
 from tickmesh.nodes.exchange.server.running import Running
+from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.venues import binance
@@ -63,6 +64,7 @@ class Line:
             control.answer(running.hub, client, message, 1 << 20)
         self.reception = Reception(name, binance, config.instruments, config.feed)
         self.source, self.said = self.reception.open(1, RECV_NS)
+        self.refused: list[bytes] = []  # what it did not understand
         for request, many in binance.definitions(config.instruments):
             body = self._ask(request.path, request.query)
             assert body is not None
@@ -83,11 +85,15 @@ class Line:
         """Takes what has come on the socket, and the snapshots that its books want."""
         frames, self.transport.frames = self.transport.frames, []
         if frames:
-            self.said += self.reception.frames(self.source, now_ns, frames)
+            self._take(self.reception.frames(self.source, now_ns, frames))
         for subject in self.reception.wanted_snapshots():
             request = binance.snapshot(self.reception.instruments[subject], 5000)
             if (body := self._ask(request.path, request.query)) is not None:
-                self.said += self.reception.snapshot(subject, now_ns, body)
+                self._take(self.reception.snapshot(subject, now_ns, body))
+
+    def _take(self, heard: Arrived) -> None:
+        self.said += heard.said
+        self.refused += [raw for _, raw in heard.refused]
 
     def take(self) -> Iterator[tuple[int, bytearray]]:
         """(number, event) of what it has said since."""
@@ -203,7 +209,7 @@ def _replay(running: Running, outcome: Outcome, pauses_ms: tuple[int, ...], batc
         now += HOLD_NS
         turn(1)
     for line in lines:
-        outcome.refused += [raw for _, raw in line.reception.refused]
+        outcome.refused += line.refused
     outcome.duplicates = sum(arbiter.copies.duplicates.values())
     for stream in arbiter.streams.values():
         assert not stream.held, f"{stream.topic} holds {stream.held} for ever"

@@ -38,9 +38,9 @@ class Line:
         self.instrument = Instrument(symbol=symbol, venue=adapter.VENUE)
         self.reception = Reception("feed-1", adapter, [self.instrument], FeedSettings())
         subject = self.instrument.subject
-        self.reception.definitions[subject] = encode(Kind.instrument, subject, bytes(48))
+        self.reception.definitions.known[subject] = encode(Kind.instrument, subject, bytes(48))
         self.arbiter = Arbiter(SECOND)
-        self.sources, self.number, self.now_ns, self.logged = {}, 0, SECOND, []
+        self.sources, self.number, self.now_ns, self.logged, self.refused = {}, 0, SECOND, [], []
 
     def take(self, said):
         """Arbitrates what was said; returns its events."""
@@ -59,11 +59,10 @@ class Line:
         return self.take(said)
 
     def hears(self, number, *frames):
-        return self.take(
-            self.reception.frames(
-                self.sources[number], self.now_ns, [f if isinstance(f, bytes) else f.encode() for f in frames]
-            )
-        )
+        raw = [frame if isinstance(frame, bytes) else frame.encode() for frame in frames]
+        heard = self.reception.frames(self.sources[number], self.now_ns, raw)
+        self.refused += heard.refused
+        return self.take(heard.said)
 
     def log(self, *kinds):
         """(kind, first_id, last_id, flags) of all that was logged, holes given up."""
@@ -220,7 +219,7 @@ def test_a_chained_book_sees_by_itself_that_a_refused_change_was_missed():
     line.open(1)
     line.hears(1, books("snapshot", -1, 1000, 0), books("update", 1000, 1010, 1, "1x"))
     (book,) = (book for _, book in line.sources[1].books())
-    assert len(line.reception.refused) == 1 and not book.wants_resubscription
+    assert len(line.refused) == 1 and not book.wants_resubscription
     assert len(line.hears(1, books("update", 1010, 1020, 2))) == 1, "said at once, for whoever can use it"
     assert book.wants_resubscription and not book.wants_snapshot, "from where the first one came"
 

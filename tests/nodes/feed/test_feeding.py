@@ -114,7 +114,7 @@ def reception(**more):
 
 
 def hear(one, source, *texts):
-    return one.frames(source, 1, [text.encode() for text in texts])
+    return one.frames(source, 1, [text.encode() for text in texts]).said
 
 
 def test_a_successor_speaks_only_from_where_it_overlaps_and_the_book_goes_on():
@@ -146,7 +146,7 @@ def test_a_successor_that_breaks_leaves_the_old_one_whole():
 
 def test_when_the_old_one_breaks_first_the_successor_goes_on_and_says_that_something_may_be_missing():
     one = reception()
-    one.definitions[BTC.subject] = encode(Kind.instrument, BTC.subject, bytes(48))
+    one.definitions.known[BTC.subject] = encode(Kind.instrument, BTC.subject, bytes(48))
     old, _ = one.open(1, 0)
     hear(one, old, trade(1))
     new, _ = one.open(2, 0)
@@ -169,13 +169,13 @@ def test_depth_is_left_out_and_comes_back_with_a_fresh_snapshot():
     one = reception()
     source, _ = one.open(1, 0)
     hear(one, source, depth(11, 20))
-    assert ids(one.snapshot(BTC.subject, 1, b'{"lastUpdateId":20,"bids":[],"asks":[]}')) == [20]
+    assert ids(one.snapshot(BTC.subject, 1, b'{"lastUpdateId":20,"bids":[],"asks":[]}').said) == [20]
     assert one.leave_out_depth(True) == []
     assert ids(hear(one, source, depth(21, 30), trade(1))) == [1] and one.left_out == 1
     assert one.wanted_snapshots() == []
     one.leave_out_depth(False)
     assert one.wanted_snapshots() == [BTC.subject] and ids(hear(one, source, depth(31, 40))) == [40]
-    said = one.snapshot(BTC.subject, 1, b'{"lastUpdateId":40,"bids":[],"asks":[]}')
+    said = one.snapshot(BTC.subject, 1, b'{"lastUpdateId":40,"bids":[],"asks":[]}').said
     assert [bool(decode(event).flags & Flag.SNAPSHOT) for event in said] == [True]
 
 
@@ -198,7 +198,7 @@ def test_any_history_of_connections_is_made_again_from_its_raw_frames(seed):
             out = one.hand_over(8)
             sources.pop(0)
         elif deed < 0.25:
-            out = one.snapshot(BTC.subject, 9, b'{"lastUpdateId":%d,"bids":[],"asks":[]}' % (at + rng.randrange(-5, 5)))
+            out = one.snapshot(BTC.subject, 9, b'{"lastUpdateId":%d,"bids":[],"asks":[]}' % (at + rng.randrange(-5, 5))).said
         elif deed < 0.28:
             out = one.restart(9)
         else:

@@ -205,15 +205,18 @@ def test_a_line_says_the_others_and_its_books_go_on():
     adapter, one = venues.module("coinbase"), instrument("coinbase")
     reception = Reception("feed-1", adapter, [one], FeedSettings())
     source, _ = reception.open(1, 1)
+    refused = []
 
     def heard(frame):
-        return [event_of(event) for event in reception.frames(source, 10**18, [frame])]
+        outcome = reception.frames(source, 10**18, [frame])
+        refused.extend(outcome.refused)
+        return [event_of(event) for event in outcome.said]
 
     (book,) = heard(coinbase_book([["100.0", "1.0"], ["-1.0", "1.0"]], "0001-01-01T00:00:00Z"))
-    assert book.count == 2 and book.flags & Flag.SNAPSHOT and len(reception.refused) == 1
+    assert book.count == 2 and book.flags & Flag.SNAPSHOT and len(refused) == 1
     match = {"type": "match", "trade_id": 5, "product_id": "BTC-USD", "size": "1", "price": "-1", "side": "buy",
              "time": "2026-01-01T00:00:00Z"}  # fmt: skip
-    assert heard(compact(match)) == [] and "below 0" in reception.refused[1][0]
+    assert heard(compact(match)) == [] and "below 0" in refused[1][0]
     (change,) = heard(coinbase_change([["99.0", "1.0"], ["0", "1"]], "2026-01-01T00:00:00Z"))
     assert change.kind == Kind.depth and change.count == 2
     assert reception.resyncs == 0 and reception.wanted_resubscriptions(source) == []

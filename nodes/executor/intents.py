@@ -1,0 +1,45 @@
+"""The executor's words: an intent to send an order that risk has approved, and an intent to cancel one that was sent."""
+
+import struct
+from typing import NamedTuple
+
+from tickmesh.bus.schema import Action, Kind
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.risk import Approved
+
+INTENT = struct.Struct("<36s36sBbBBIqqqq")  # the same fields in the same order as in schema.py; a test compares them
+
+
+class IntentPlace(NamedTuple):
+    """Where an intent stands in the log's order of causes, and how long it may be acted on."""
+
+    subject: str
+    log_id: str
+    cause_seq: int
+    k: int  # the number of this answer among those to the same cause
+    expires_ns: int
+
+    @property
+    def client_order_id(self) -> str:
+        """Follows from the log alone, so that a replay names the same order."""
+        return f"t{self.log_id}-{self.cause_seq:x}-{self.k}"
+
+
+def build_intent(approved: Approved, place: IntentPlace) -> bytearray:
+    """The intent event of a new order: the only way to make one, and it takes nothing but what `risk.check` approved."""
+    side, order_type, force, price_ticks, lots, _ = approved.draft
+    return _event(place, b"", Action.NEW, side, order_type, force, price_ticks, lots)
+
+
+def build_cancel(order: Order, place: IntentPlace) -> bytearray:
+    """The intent event that asks to cancel an order; it can add nothing to the position, so risk is not asked."""
+    return _event(place, order.client_order_id.encode(), Action.CANCEL, order.side, order.order_type, 0, 0, 0)
+
+
+def _event(
+    place: IntentPlace, target: bytes, action: int, side: int, order_type: int, force: int, price_ticks: int, lots: int
+) -> bytearray:
+    name = place.client_order_id.encode()
+    record = INTENT.pack(name, target, action, side, order_type, force, 0, price_ticks, lots, place.expires_ns, 0)
+    return encode(Kind.intent, place.subject, record, k=place.k, cause_seq=place.cause_seq)

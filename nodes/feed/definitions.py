@@ -1,0 +1,56 @@
+"""The instruments' definitions as a line knows them, and the marks that are made of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import ModuleType
+
+from tickmesh.bus.config import Instrument
+from tickmesh.bus.wire import HEADER_SIZE, IDS_AT
+from tickmesh.nodes.feed.streams import KINDS, Key, subject_of
+from tickmesh.nodes.venues.parsing.dialect import FrameError
+
+K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
+BEGINS = (1).to_bytes(8, "little") * 2  # first_id and last_id of a definition that marks a connection
+
+
+class KnownDefinitions:
+    """`known`: subject → its newest `instrument` event."""
+
+    def __init__(self, adapter: ModuleType, instruments: Mapping[str, Instrument]):
+        self.adapter = adapter
+        self.instruments = instruments
+        self.known: dict[str, bytearray] = {}
+
+    def hear(self, subjects: Sequence[str], recv_ns: int, body: bytes) -> tuple[list[bytearray], dict[str, FrameError | None]]:
+        """The answer to one of the adapter's `definitions` questions: (what is news of it, why it says nothing of whom)."""
+        news: list[bytearray] = []
+        outcome: dict[str, FrameError | None] = dict.fromkeys(subjects)
+        for subject in subjects:
+            try:
+                event = self.adapter.decode_definition(body, recv_ns, self.instruments[subject])
+            except FrameError as error:
+                outcome[subject] = error
+                continue
+            known = self.known.get(subject)
+            if known is None or event[HEADER_SIZE:] != known[HEADER_SIZE:]:
+                self.known[subject] = bytearray(event)
+                news.append(event)
+        return news, outcome
+
+    def marks(self, subjects: Iterable[str], kind: int = 0) -> list[bytearray]:
+        """A definition with the id 1 is the mark of a new connection, which may have missed something (docs/messages.md)."""
+        marks = [bytearray(self.known[s]) for s in sorted(subjects) if s in self.known]
+        for mark in marks:
+            mark[IDS_AT : IDS_AT + 16] = BEGINS
+            mark[K_AT : K_AT + 4] = kind.to_bytes(4, "little")
+        return marks
+
+    def marks_of(self, keys: Iterable[Key]) -> list[bytearray]:
+        """Marks of single streams; of all of an instrument's, one."""
+        kinds: dict[str, list[int]] = {}
+        for kind, subject in sorted(keys):
+            kinds.setdefault(subject_of((kind, subject)), []).append(kind)
+        whole = {subject for subject, own in kinds.items() if len(own) == len(KINDS)}
+        single = [
+            mark for subject in sorted(kinds.keys() - whole) for kind in kinds[subject] for mark in self.marks({subject}, kind)
+        ]
+        return self.marks(whole) + single
