@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import HEADER_SIZE, IDS_AT, set_flags
 from tickmesh.nodes.feed.overlap import FLAGS_AT, Overlap, ids
 from tickmesh.nodes.feed.raw_frames import raw_event

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.arbitration import trades
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import GAP, Flag, GapState, Kind, Reason
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.backfill.plan import REFUSALS, Plan
 from tickmesh.nodes.sequencer.arbiter import Arbiter

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tickmesh.bus.config import Config, ExecutorSettings, Mesh
+from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Action, Kind, OrderType, Status
+from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.schema import CLOCK, CURSOR, LINE, WATERMARK, Kind
+from tickmesh.bus.settings import SentinelSettings
 from tickmesh.bus.wire import decode, encode, stamp_sequenced
 from tickmesh.nodes.sentinel.deaths import HOPELESS_DEATHS, LOOP_DEATHS, CrashLoops
 from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process

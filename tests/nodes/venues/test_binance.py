@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.places import DATA
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import DTYPES, INTENT, Action, Flag, Kind, OrderType, Status, TimeInForce
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.sequencer.arbiter import Arbiter

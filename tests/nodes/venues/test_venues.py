@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.captures import VECTORS, needs
 from tickmesh.bus import id_rules, wire
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 from tickmesh.nodes.venues import binance, binance_streams, coinbase, kraken, okx

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests.support.places import PROJECT
 from tests.support.stored import Market, write_log
 from tests.support.verify_scene import SCALE, Scene, frame, price, renumbered, scene
-from tickmesh.bus.config import Instrument, load
+from tickmesh.bus.config import load
 from tickmesh.bus.schema import DTYPES, Flag, GapState, Kind, Reason
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues.parsing.dialect import OddRows
 from tickmesh.tools import verify as command
