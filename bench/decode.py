@@ -17,8 +17,8 @@ import msgspec
 from aiohttp import web
 
 from bench.floor import line
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import IDS_AT
 from tickmesh.nodes import venues
 from tickmesh.nodes.net import websocket

@@ -6,7 +6,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
-from tickmesh.bus.config import DiskSettings
+from tickmesh.bus.settings import DiskSettings
 
 AGAIN = 20  # a mark and its twentieth part have to be free before a step is taken back: it shall not flap
 PLENTY = 1 << 62

@@ -6,8 +6,8 @@ import importlib
 import pytest
 
 from tests.support.places import PROJECT
-from tickmesh.bus.config import Mesh
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import Mesh
 from tickmesh.bus.topics import TABLE
 
 NODES = sorted(path.parent.name for path in (PROJECT / "nodes").glob("*/node.py"))

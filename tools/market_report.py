@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from tickmesh.bus.config import PopulationSettings
+from tickmesh.bus.settings import PopulationSettings
 
 CAPTURE = "hftbacktest/spot/btcusdt_20240808.gz"
 LAGS = 50

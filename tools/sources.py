@@ -44,7 +44,7 @@ def for_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, S
     paths = [str(path.resolve()) for path in files]
     usual = plain(root)
     source = _folder_for(usual, paths)
-    survey = look(files, usual.root / usual.mesh.data / source)
+    survey = look(files, usual.root / usual.data / source)
     chosen: dict = {
         "source": source,
         "exchange": {"replay": paths, "speed": speed},
@@ -82,7 +82,7 @@ def _folder_for(config: Config, paths: list[str]) -> str:
     base = f"replay-{re.sub(r'[^A-Za-z0-9._-]', '_', stems)[:NAME_MAX]}"
     for number in count(1):
         name = base if number == 1 else f"{base}-{number}"
-        folder = config.root / config.mesh.data / name
+        folder = config.root / config.data / name
         if not folder.exists():
             return name
         if _files_of(folder) == paths and not (folder / "exchange" / ENDED).exists():

@@ -10,9 +10,10 @@ import time
 from types import ModuleType
 
 from tickmesh.bus.clock import now_ns
-from tickmesh.bus.config import Config, ConfigError, Instrument
+from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event

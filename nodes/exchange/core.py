@@ -4,7 +4,8 @@ what has happened since, to be written and then told."""
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from tickmesh.bus.config import Config, PopulationSettings
+from tickmesh.bus.config import Config
+from tickmesh.bus.settings import PopulationSettings
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.market.derived import Derived
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees

@@ -5,7 +5,7 @@ Settings name an amount of the quote currency, so that they fit every instrument
 
 from decimal import Decimal
 
-from tickmesh.bus.config import ExecutorSettings
+from tickmesh.bus.settings import ExecutorSettings
 from tickmesh.nodes.executor.risk import InstrumentRules
 
 LOTS_MAX = 1 << 60  # what an intent can say, with room for ten of them

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 
-from tickmesh.bus.config import Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.feed.pacing import Conversation
 from tickmesh.nodes.feed.streams import Key, Source
 from tickmesh.nodes.net.backoff import Backoff

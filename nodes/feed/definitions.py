@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
-from tickmesh.bus.config import Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import HEADER_SIZE, IDS_AT
 from tickmesh.nodes.feed.streams import KINDS, Key, subject_of
 from tickmesh.nodes.venues.parsing.dialect import FrameError

@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from functools import partial
 
 from tickmesh.bus.clock import now_ns
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import Room, Space, free_of, judge, short
 from tickmesh.bus.wire import encode

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from types import ModuleType
 
-from tickmesh.bus.config import FeedSettings, Instrument
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.streams import Source, topic_of

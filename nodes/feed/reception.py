@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import set_flags
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.beginnings import LastBrought

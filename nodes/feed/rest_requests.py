@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
-from tickmesh.bus.config import FeedSettings, Instrument
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes.feed import venue_clock
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import Patience

@@ -6,7 +6,7 @@ from collections import deque
 from types import ModuleType
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.config import VenueSettings as Named
+from tickmesh.bus.settings import VenueSettings as Named
 
 MINUTE_S = 60.0
 

@@ -7,7 +7,7 @@ from types import ModuleType
 import msgspec
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.config import VenueSettings as Addresses
+from tickmesh.bus.settings import VenueSettings as Addresses
 
 LOOK_S = 0.05  # between two looks for a file that is not there yet
 LOCAL = "binance"  # the dialect that the local exchange speaks

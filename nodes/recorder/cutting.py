@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from tickmesh.bus.config import Config, RecorderSettings
+from tickmesh.bus.config import Config
+from tickmesh.bus.settings import RecorderSettings
 
 DAY_S = 86_400
 LEAST_S = 60.0  # between two cuts for their age

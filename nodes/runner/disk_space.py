@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tickmesh.bus.config import DiskSettings
+from tickmesh.bus.settings import DiskSettings
 from tickmesh.bus.space import Free, Room, Space, judge, short
 
 LEVELS = {Space.enough: "info", Space.low: "warning", Space.critical: "critical"}

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import SentinelSettings
 from tickmesh.bus.wire import Event
 
 SECOND = 1_000_000_000

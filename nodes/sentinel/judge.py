@@ -8,7 +8,7 @@ deadline after the log has stood still.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tickmesh.bus.config import SentinelSettings
+from tickmesh.bus.settings import SentinelSettings
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.sentinel.heard import PAUSE_NS, RECORDER, SECOND, SEQUENCER, Heard, Life, LineShare, is_feed
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import SentinelSettings
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.sentinel.heard import SECOND, is_feed, venue_of
 from tickmesh.nodes.sentinel.judge import Diagnosis, Process

@@ -1,6 +1,6 @@
 """Signed questions about one Binance spot account over REST. "Trading endpoints", "Account endpoints" of the API pages."""
 
-from tickmesh.bus.config import Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.feed.venue_clock import VenueTime
 from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from tickmesh.bus.clock import now_ns
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Status
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.rest import RestError
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount

@@ -11,8 +11,8 @@ from functools import lru_cache
 import msgspec
 import numpy as np
 
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.venues import binance_streams
 from tickmesh.nodes.venues.binance_streams import to_ns as to_ns

@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 import msgspec
 import numpy as np
 
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Action, OrderType, Status, TimeInForce
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.binance import to_ns
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, mantissa, text
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from tickmesh.bus.config import Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.times import held, moment

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes.venues import binance, binance_streams
 from tickmesh.nodes.venues.binance_streams import to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import msgspec
 
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.books.streamed import StreamedBook
 from tickmesh.nodes.venues.parsing import writer

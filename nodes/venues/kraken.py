@@ -13,8 +13,8 @@ from functools import lru_cache
 
 import msgspec
 
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.books.levels import Levels

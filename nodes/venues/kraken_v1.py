@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from tickmesh.bus.config import FeedSettings, Instrument
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues import kraken
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc

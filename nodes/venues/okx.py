@@ -12,8 +12,8 @@ from functools import lru_cache
 
 import msgspec
 
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues.books.chained import ChainedBook
 from tickmesh.nodes.venues.books.checked import crc

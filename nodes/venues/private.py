@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance import to_ns

@@ -10,9 +10,10 @@ import time
 import numpy as np
 import pytest
 
-from tickmesh.bus.config import DiskSettings, load
+from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import TRADE, Kind
+from tickmesh.bus.settings import DiskSettings
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.space import PLENTY, Free, Room, Space, free_of, judge, refusal, short
 from tickmesh.bus.wire import encode

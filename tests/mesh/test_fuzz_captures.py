@@ -14,8 +14,8 @@ import time
 import pytest
 
 from tests.support.captures import DATA
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import DESCRIPTION, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter

@@ -16,10 +16,11 @@ from tests.support import captures
 from tests.support.captures import needs
 from tests.support.heard_captures import heard, instruments
 from tests.support.venue_server import VenueServer
-from tickmesh.bus.config import Instrument, load
+from tickmesh.bus.config import load
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import checksum
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.venues.parsing.decimals import text

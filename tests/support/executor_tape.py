@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tickmesh.bus.config import Config, ExecutorSettings, Mesh
+from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Kind, OrderType, Status
+from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 

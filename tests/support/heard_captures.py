@@ -3,7 +3,7 @@
 from functools import cache
 
 from tests.support import captures
-from tickmesh.bus.config import Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes import venues
 from tickmesh.nodes.venues.parsing.dialect import FrameError
 

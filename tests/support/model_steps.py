@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tickmesh.bus.config import Config, Mesh, ModelSettings
+from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
+from tickmesh.bus.settings import Mesh, ModelSettings
 from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sequenced
 from tickmesh.nodes.model import node as model
 

@@ -1,6 +1,6 @@
 """A sample of every message of every venue, and what the venue's adapter says of one."""
 
-from tickmesh.bus.config import Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 

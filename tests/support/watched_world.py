@@ -4,8 +4,8 @@ import random
 
 import numpy as np
 
-from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.schema import CLOCK, CURSOR, LINE, WATERMARK, Kind
+from tickmesh.bus.settings import SentinelSettings
 from tickmesh.bus.wire import decode, encode, stamp_sequenced
 from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
 from tickmesh.nodes.sentinel.restarts import Restarts

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from tests.support.stored import Market, write_log
-from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.config import Config
+from tickmesh.bus.settings import Mesh
 
 SECOND_NS = 1_000_000_000
 

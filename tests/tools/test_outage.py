@@ -4,7 +4,7 @@ from statistics import mean, median
 
 import pytest
 
-from tickmesh.bus.config import PopulationSettings
+from tickmesh.bus.settings import PopulationSettings
 from tickmesh.nodes.exchange.market.flow import Flow
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market

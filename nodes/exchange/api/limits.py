@@ -5,7 +5,7 @@ Over a limit: 429 until the window ends. Who goes on regardless is banned: 418, 
 Bounded: so many addresses are known at once, the longest unseen ones are forgotten.
 """
 
-from tickmesh.bus.config import ExchangeLimits
+from tickmesh.bus.settings import ExchangeLimits
 from tickmesh.nodes.exchange.protocol import VenueError
 
 ADDRESSES_MAX = 10_000

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tickmesh.bus.config import ExchangeLimits
+from tickmesh.bus.settings import ExchangeLimits
 from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
 from tickmesh.nodes.exchange.protocol import Params, VenueError, check_signed

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tickmesh.bus.config import PopulationSettings
+from tickmesh.bus.settings import PopulationSettings
 
 
 class MarketShape(NamedTuple):

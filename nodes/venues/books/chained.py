@@ -11,8 +11,8 @@ import struct
 from collections import deque
 from collections.abc import Callable
 
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import IDS_AT, many_records, set_flags
 from tickmesh.nodes.venues.books.booksync import Answer, BookSync
 from tickmesh.nodes.venues.books.checked import proven

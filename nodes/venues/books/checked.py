@@ -7,7 +7,7 @@ added to the change that pushed them out, so that whoever applies the events has
 
 from collections.abc import Callable
 
-from tickmesh.bus.config import Instrument
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import checksum, extended, stamp_checksum
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.books.streamed import StreamedBook

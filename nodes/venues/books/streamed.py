@@ -3,8 +3,8 @@
 What can be told is only that it is wrong: a book that is crossed after a whole message has lost a change.
 """
 
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import many_records
 from tickmesh.nodes.venues.books.booksync import Answer
 from tickmesh.nodes.venues.books.levels import Levels

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tickmesh.bus.config import Instrument
+from tickmesh.bus.settings import Instrument
 
 Routes = dict  # what an adapter's `decode` has to know; its own business
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import encode, many_records, one_record
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, level_words, level_words_at_once, reader

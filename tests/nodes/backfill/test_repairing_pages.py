@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.backfill_plan import PATIENCE, always
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import GAP, Flag, GapState, Kind, Reason
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.backfill.plan import Plan
 from tickmesh.nodes.venues import binance, coinbase, kraken

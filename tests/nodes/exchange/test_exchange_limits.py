@@ -11,7 +11,7 @@ import pytest
 import websockets
 
 from tests.support.exchange_clients import WsApi, limit, signed, venue
-from tickmesh.bus.config import ExchangeLimits
+from tickmesh.bus.settings import ExchangeLimits
 from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market

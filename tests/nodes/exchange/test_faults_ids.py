@@ -11,7 +11,8 @@ import pytest
 from tests.support.exchange_clients import limit, listening, venue
 from tests.support.faults_scene import BUSY, FAULTS, end, gone, ids, is_there, plan, rows, scene
 from tests.support.waiting import until
-from tickmesh.bus.config import ConfigError, Instrument
+from tickmesh.bus.config import ConfigError
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.feed.venue_clock import VenueTime
 from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import RestError

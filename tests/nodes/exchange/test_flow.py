@@ -5,7 +5,7 @@ from statistics import correlation, mean
 
 import pytest
 
-from tickmesh.bus.config import PopulationSettings
+from tickmesh.bus.settings import PopulationSettings
 from tickmesh.nodes.exchange.market.flow import FAR, NEAR, Flow
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickmesh.bus.config import ExecutorSettings
 from tickmesh.bus.schema import OrderType, Status, TimeInForce
+from tickmesh.bus.settings import ExecutorSettings
 from tickmesh.nodes.executor import orders, positions, risk, styles
 from tickmesh.nodes.executor.orders import FINAL, Order
 from tickmesh.nodes.executor.positions import Position

@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.feed_frames import depth, trade
-from tickmesh.bus.config import FeedSettings, Instrument, load
+from tickmesh.bus.config import load
 from tickmesh.bus.schema import Flag, GapState, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.feed import node as feed

@@ -224,9 +224,8 @@ def test_short_of_disk_raw_frames_go_first_then_depth_and_all_of_it_comes_back(t
 
 def set_marks(config, low, critical, raw=True):
     """As if the disk had filled: the marks move, since its free space cannot."""
-    disk = msgspec.structs.replace(config.disk, low_bytes=low, critical_bytes=critical)
-    feed = msgspec.structs.replace(config.feed, raw=raw)
-    config.mesh = msgspec.structs.replace(config.mesh, disk=disk, feed=feed)
+    config.disk = msgspec.structs.replace(config.disk, low_bytes=low, critical_bytes=critical)
+    config.feed = msgspec.structs.replace(config.feed, raw=raw)
 
 
 def test_two_endpoints_and_a_renewal_between_them(tmp_path):

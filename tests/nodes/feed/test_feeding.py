@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.feed_frames import depth, trade
-from tickmesh.bus.config import ConfigError, DiskSettings, FeedSettings, Instrument, load
+from tickmesh.bus.config import ConfigError, load
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import DiskSettings, FeedSettings, Instrument
 from tickmesh.bus.space import Free, Room, Space, judge
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.feed.freshness import Freshness

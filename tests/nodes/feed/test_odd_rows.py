@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 from tickmesh.nodes.feed.reception import Reception

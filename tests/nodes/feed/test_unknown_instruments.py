@@ -13,8 +13,9 @@ from aiohttp import web
 from tests.support.feed_frames import trade
 from tests.support.feed_run import line, said
 from tests.support.waiting import until
-from tickmesh.bus.config import FeedSettings, Instrument, load
+from tickmesh.bus.config import load
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes import venues
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Unknown, Unwell

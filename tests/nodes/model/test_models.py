@@ -247,7 +247,8 @@ def test_every_kernel_keeps_to_the_interface(root):
 SCRIPT = """
 import sys
 from pathlib import Path
-from tickmesh.bus.config import Config, Mesh, ModelSettings
+from tickmesh.bus.config import Config
+from tickmesh.bus.settings import Mesh, ModelSettings
 from tests.support.model_steps import log, quote, make, values
 if len(sys.argv) > 2:  # as numba would have it: one folder, whatever the sources
     from tickmesh.nodes.models import cache

@@ -15,8 +15,9 @@ import tickmesh.storage.archive.file
 import tickmesh.storage.archive.writer
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market, batches, write_log
-from tickmesh.bus.config import Instrument, LogSettings, Mesh, RecorderSettings, load
+from tickmesh.bus.config import load
 from tickmesh.bus.segments import segments, used_bytes
+from tickmesh.bus.settings import Instrument, LogSettings, Mesh, RecorderSettings
 from tickmesh.nodes.recorder import cutting
 from tickmesh.nodes.recorder.cutting import DAY_S, Waiting, due, interval_s
 from tickmesh.storage.archive.file import ArchiveFile, ArchiveFull

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.watched_world import BEGIN, FEEDS, SECOND, World
-from tickmesh.bus.config import SentinelSettings
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import SentinelSettings
 from tickmesh.bus.wire import decode, encode, stamp_sequenced
 from tickmesh.nodes.sentinel.deaths import HOPELESS_DEATHS, LOOP_DEATHS, CrashLoops
 from tickmesh.nodes.sentinel.judge import Diagnosis, Process

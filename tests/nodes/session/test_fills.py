@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.support.session_scene import SUBJECT, scenario
 from tests.support.waiting import until
-from tickmesh.bus.config import Config, ExecutorSettings, Mesh
+from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
+from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.feed.venue_clock import VenueTime

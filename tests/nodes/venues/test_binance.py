@@ -8,8 +8,8 @@ import pytest
 
 from tests.support.captures import SPOT_BTC, needs
 from tests.support.places import DATA
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.sequencer.arbiter import Arbiter
 from tickmesh.nodes.venues import binance

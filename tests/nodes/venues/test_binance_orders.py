@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.support.captures import VECTORS, needs
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import INTENT, Action, OrderType, Status, TimeInForce
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.venues import binance_orders
 from tickmesh.nodes.venues.parsing import decimals

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support import captures
 from tests.support.captures import needs
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import GAP, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.sequencer.arbiter import Arbiter
 from tickmesh.nodes.venues import binance

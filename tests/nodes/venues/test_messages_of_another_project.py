@@ -6,8 +6,8 @@ import pytest
 
 from tests.support import captures
 from tests.support.captures import needs
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 from tickmesh.nodes.venues.parsing.dialect import FrameError

@@ -7,8 +7,8 @@ import pytest
 
 from tests.support import captures
 from tests.support.captures import needs
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 from tickmesh.nodes.venues.books.booksync import Answer, BookSync

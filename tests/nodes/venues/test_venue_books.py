@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickmesh.bus import wire
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.venues import kraken
 from tickmesh.nodes.venues.books.booksync import Answer

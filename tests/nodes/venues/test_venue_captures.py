@@ -11,8 +11,8 @@ import pytest
 from tests.support import captures
 from tests.support.captures import needs
 from tests.support.heard_captures import ADAPTERS, KRAKEN_DECIMALS, SYMBOLS, heard, instruments
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import checksum
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.venue_samples import NAMES, SAMPLES, instrument, said
-from tickmesh.bus.config import Instrument
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 from tickmesh.nodes.venues.parsing.dialect import FrameError

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tests.support.captures import VECTORS, needs
 from tests.support.venue_samples import SAMPLES, instrument, said
 from tickmesh.bus import wire
-from tickmesh.bus.config import FeedSettings
 from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.settings import FeedSettings
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 from tickmesh.nodes.venues import binance, binance_streams, okx

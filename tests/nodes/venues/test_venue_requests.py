@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.venue_samples import NAMES, instrument
 from tickmesh.bus import id_rules
-from tickmesh.bus.config import FeedSettings, Instrument
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 from tickmesh.nodes.venues import coinbase, kraken, okx

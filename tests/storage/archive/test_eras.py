@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.stored import DAY, START, Market, write_log
-from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DEPTH, GAP, QUOTE, TRADE, Coverage, Flag, GapState, Kind, Reason
+from tickmesh.bus.settings import Mesh
 from tickmesh.bus.wire import decode
 from tickmesh.storage.archive.eras import era_of, eras_in
 from tickmesh.storage.archive.prune import prune

@@ -8,8 +8,9 @@ import pytest
 
 from tests.support.sealed_days import DAYS, SUBJECT, archive, three_days
 from tests.support.stored import batches, write_log
-from tickmesh.bus.config import DiskSettings, load
+from tickmesh.bus.config import load
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import DiskSettings
 from tickmesh.bus.space import Free, Space
 from tickmesh.nodes.runner.disk_space import DiskWatch
 from tickmesh.storage.archive.catalog import list_files

@@ -14,10 +14,11 @@ import pytest
 from bench.archive import captured, sequenced
 from tests.support.naive_bars import as_dicts, naive, without_zeros
 from tests.support.stored import DAY, START, Market, write_log
-from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.schema import TRADE, Coverage, Flag, Kind
+from tickmesh.bus.settings import Mesh
 from tickmesh.bus.wire import decode, sizes
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.prune import prune

@@ -10,10 +10,11 @@ import pytest
 from tests.support.coverage_scene import SUBJECT, Scene, shown, tables, whole
 from tests.support.coverage_stored import MILLISECOND, scene, seq_ns
 from tests.support.stored import DAY, START, write_log
-from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import GapState, Kind, Reason
 from tickmesh.bus.segments import release
+from tickmesh.bus.settings import Mesh
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.prune import prune
 from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning

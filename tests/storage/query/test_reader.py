@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 
 from tests.support.stored import START, Market, write_log
-from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import release
+from tickmesh.bus.settings import Mesh
 from tickmesh.bus.wire import Event
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.archive.writer import ArchiveWriter

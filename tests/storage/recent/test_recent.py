@@ -10,7 +10,8 @@ import pytest
 
 from tests.support.places import PROJECT
 from tests.support.stored import START, Market
-from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.config import Config
+from tickmesh.bus.settings import Mesh
 from tickmesh.bus.wire import Event, decode
 from tickmesh.storage.recent.environment import RecentError
 from tickmesh.storage.recent.store import RecentFull, RecentReader, RecentWriter
@@ -234,7 +235,8 @@ def test_a_killed_writer_leaves_whole_transactions(tmp_path):
 FORKED = """
 import multiprocessing as mp, sys, threading
 from pathlib import Path
-from tickmesh.bus.config import Config, Mesh
+from tickmesh.bus.config import Config
+from tickmesh.bus.settings import Mesh
 from tickmesh.storage.query import reader
 from tickmesh.storage.recent.store import RecentReader
 

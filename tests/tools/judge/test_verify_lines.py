@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.support.stored import Market, write_log
 from tests.support.verify_capture import DATA_NULL, bad_trade, judged
 from tests.support.verify_scene import frame, scene
-from tickmesh.bus.config import Instrument, load
+from tickmesh.bus.config import load
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues.parsing.dialect import OddRows
 from tickmesh.tools import verify as command

@@ -1,0 +1,303 @@
+"""The sections of `mesh.toml` as frozen structs: every key with its type, its bounds, its default and the reason for it.
+
+A bound concerns one key alone; `description` says what is allowed where the numbers by themselves do not say it well.
+bus/config.py loads the file, checks what concerns several keys and makes sentences of what is wrong.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Share = Annotated[float, Meta(gt=0, le=1)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0)]
+ZeroOrMore = Annotated[float, Meta(ge=0)]
+PositiveInt = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Exponent = Annotated[int, Meta(ge=-18, le=0)]
+FeePpm = Annotated[int, Meta(ge=0, le=999_999)]
+ByPreset = Annotated[float, Meta(ge=0, description="0 (the preset's) or more")]
+LatencyMs = Annotated[float, Meta(ge=0, le=60_000)]
+IntervalMs = Annotated[int, Meta(ge=1, le=10_000)]
+OrderMs = Annotated[int, Meta(ge=1, le=86_400_000)]
+BufferBytes = Annotated[int, Meta(ge=1 << 16)]
+MebibyteOrMore = Annotated[int, Meta(ge=1 << 20, description="1 MiB or more")]
+SourceName = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!\.*\Z)[^/]+\Z",
+        description="a plain name of letters, digits, '.', '_' and '-', up to 64",
+    ),
+]
+WebsocketAddress = Annotated[str, Meta(pattern=r"^wss?://[^/]", description="ws:// or wss://, and a host")]
+RestAddress = Annotated[str, Meta(pattern=r"^https?://[^/]", description="http:// or https://, and a host")]
+Balance = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,8})?\Z", description="a decimal of at most 8 places")]
+_AMOUNT = r"(?=.*[1-9])[0-9]{1,12}(\.[0-9]{1,18})?"
+Amount = Annotated[str, Meta(pattern=rf"^{_AMOUNT}\Z", description="a plain decimal above 0 like '0.001'")]
+AmountOrNone = Annotated[
+    str, Meta(pattern=rf"^({_AMOUNT})?\Z", description="a plain decimal above 0 like '0.001', or '' for none")
+]
+Mode = Literal["sim", "paper", "live"]
+Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
+Hostable = Literal["sequencer", "model", "executor", "session"]
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of every section."""
+
+
+class Instrument(Section, frozen=True):
+    """An instrument to capture. Exponents: value = mantissa × 10^exponent (Binance spot: −8, eight decimals)."""
+
+    symbol: str
+    venue: str = "binance"
+    price_exponent: Exponent = -8
+    quantity_exponent: Exponent = -8
+
+    @property
+    def subject(self) -> str:
+        return f"{self.venue}.{self.symbol}"
+
+
+class LogSettings(Section, frozen=True):
+    segment_bytes: BufferBytes = 4 << 20  # recovery scans one segment: 4 MiB take less than 0.1 s
+    sync_ms: IntervalMs = 50  # fdatasync interval: what a power cut may cost
+    # Beyond what waits for the archive (recorder.segment_bytes), so tools can look back without it
+    keep_segments: PositiveInt = 256
+    outbox_segment_bytes: BufferBytes = 4 << 20
+    outbox_bytes_max: int = 1 << 30  # RAM a producer may fill while the sequencer is away
+    clock_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100  # silence after which a clock event is said
+    # How long a skipped venue id may be filled by another line before it is called a gap
+    hold_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1000
+    # ZeroMQ's bound; beyond it messages are dropped and read from the file
+    ring_messages: Annotated[int, Meta(ge=1, le=1 << 20)] = 10_000
+    outbox_read: bool = True  # the sequencer reads what it did not hear; switched off only by tests that show it is needed
+    log_read: bool = True  # and so do the readers of the log; likewise
+    check_numbers: bool = True  # likewise
+    contradictions: bool = True  # jumps out of proportion are held, and ids that their line takes back gone back from; likewise
+    eras: bool = True  # ids that begin anew lower are followed; likewise
+    unsynced: bool = True  # changes of a book without a snapshot are logged; likewise
+    steady_clock: bool = True  # seq_ns goes on with the steady clock; likewise
+
+
+class FeedSettings(Section, frozen=True):
+    """Settings of every line; `venue` is that of a line whose name says none (feed-1; feed-kraken-1 says kraken)."""
+
+    venue: str = "binance"
+    lines: Annotated[int, Meta(ge=1, le=9)] = 2  # of every venue
+    depth_limit: int = 1000  # levels of a REST snapshot
+    stale_s: float = 60.0  # no frame for so long: reconnect (Binance pings every 20 s); a venue's own deadline may be less
+    backoff_s: tuple[float, float] = (0.1, 10.0)
+    local_addr: tuple[str, ...] = ()  # source addresses; line n takes the n-th, in turn
+    microseconds: bool = False  # ask for times in µs where the venue offers it (Binance spot)
+    raw: bool = False  # keep every frame as it came, too: `mesh rebuild` makes the archive again with a later parser
+    renew: bool = True  # connections are replaced before they end, and when they are stale; off only by a test that shows it
+    # A connection is replaced by a new one after so long (less up to a tenth): venues cut at 24 h
+    renew_s: PositiveSeconds = 82_800.0
+    overlap_s: PositiveSeconds = 10.0  # for so long at most the old and the new one run side by side
+    ping_s: PositiveSeconds = 15.0  # our own ping, for the round trip
+    check_instruments: bool = True  # instruments are checked against the venue's definitions; off only in tests, as above
+    standing_s: tuple[float, float] = (5.0, 300.0)  # between two questions after an instrument that is unknown or halted
+    define_s: float = 3600.0  # between two looks at the venue's definitions of instruments that are traded
+    clock_s: PositiveSeconds = 60.0  # between two looks at the venue's clock
+    fresh_min_s: PositiveSeconds = 30.0  # a stream may always be silent for so long …
+    fresh_times: Positive = 100.0  # … and so many times its own usual interval; then the connection is renewed
+    connections_per_5_minutes: PositiveInt = 60  # of one line; Binance allows 300 of an address
+    weight_share: Share = 0.5  # of the venue's request budget that all lines together may use
+    resync: bool = True  # fetch a snapshot when a book's chain breaks; switched off only by the test that shows it is needed
+
+
+class VenueSettings(Section, frozen=True):
+    """What is otherwise at a venue than its adapter says. Base addresses are tried in turn, line n begins with the n-th."""
+
+    ws: tuple[WebsocketAddress, ...] = ()
+    rest: tuple[RestAddress, ...] = ()
+    weight_per_minute: Count = 0  # what it allows this address, or what is left beside other programs; 0: as the adapter says
+
+
+class BackfillSettings(Section, frozen=True):
+    enabled: bool = True  # switched off, gaps stay open
+    weight_share: Share = 0.25  # of the venue's request budget
+    patience_s: float = 60.0  # a venue whose history ends before the gap's end is asked again for so long
+    backoff_s: tuple[float, float] = (0.2, 10.0)
+
+
+class DiskSettings(Section, frozen=True):
+    """Free space of the disk with `data`. Below `low_bytes` raw frames are no longer kept, below `critical_bytes` depth.
+
+    Inodes that run short are said; leaving something out would not bring them back.
+    """
+
+    low_bytes: int = 2 << 30
+    critical_bytes: int = 512 << 20
+    low_inodes: int = 20_000  # ten days of archive files, before days are sealed
+    critical_inodes: Count = 2000
+    prune: Literal["never", "exported"] = "never"  # "exported": below low_bytes the oldest sealed days that `mesh export` has
+    look_s: float = 5.0
+
+
+class SentinelSettings(Section, frozen=True):
+    """What is alive but wrong is restarted: judged from the log, by the sentinel that acts."""
+
+    # No health event for so long
+    heartbeat_s: Annotated[float, Meta(ge=2, description="2 or more: health is said every second")] = 10.0
+    stale_s: PositiveSeconds = 30.0  # a feed whose sibling brings events, and that brings none for so long
+    lag_s: PositiveSeconds = 10.0  # a reader whose lag has grown for so long
+    lag_events: PositiveInt = 20_000  # and is above this
+    last_s: PositiveSeconds = 600.0  # a line that was last with every event for so long
+    memory_bytes: PositiveInt = 2 << 30  # resident set of one process, without mapped files
+    respawns_per_minute: int = 30  # of one process that died; beyond it supervisord's own pace of a second. 0: always
+    # Of one process, for any of these reasons; beyond it only an alert is raised. 0: alerts only
+    restarts_per_hour: Annotated[int, Meta(ge=0, description="0 (only alerts) or more")] = 4
+
+
+class ExchangeLimits(Section, frozen=True):
+    """What the local venue lets a client do: the real venue's limits, far above what a default mesh asks."""
+
+    weight_per_minute: PositiveInt = 6000  # per address
+    raw_per_5_minutes: PositiveInt = 300_000
+    orders_per_10_s: PositiveInt = 100  # per account; unfilled ones count
+    orders_per_day: PositiveInt = 200_000
+    connections_per_5_minutes: PositiveInt = 300  # handshakes per address
+    messages_per_s: PositiveInt = 5  # on a market socket, pings and pongs too; beyond: disconnected
+    streams_max: PositiveInt = 1024  # subscriptions of one connection
+    ban_after: PositiveInt = 20  # requests in a minute in spite of a 429, before 418
+    ban_s: PositiveSeconds = 120.0  # twice as long at every further ban
+
+
+class PopulationSettings(Section, frozen=True):
+    """Who trades one synthetic instrument. 0 or empty: what the preset says (nodes/exchange/market/population.py)."""
+
+    preset: Literal["liquid", "quiet"] = "liquid"
+    trades_per_s: ByPreset = 0.0
+    quotes_per_s: ByPreset = 0.0
+    spread_ppm: ByPreset = 0.0  # of the price: the distance between the makers' best bid and ask
+    depth: ByPreset = 0.0  # value of a maker's order at the touch, in the quote asset
+    volatility: ByPreset = 0.0  # standard deviation of the fair price over a second, in ppm
+    follows: str = ""  # symbol of the instrument whose fair price this one's moves with
+    correlation: Annotated[float, Meta(ge=-1, le=1)] = 0.0  # of their moves
+
+
+class ExchangeSettings(Section, frozen=True):
+    """The local venue. `seed` and the rates shape the synthetic market."""
+
+    host: str = "127.0.0.1"
+    # 0: a free one, kept in the run folder
+    port: Annotated[int, Meta(ge=0, le=65_535, description="0 (any free one) to 65535")] = 0
+    seed: int = 1
+    trades_per_s: Annotated[float, Meta(gt=0, le=2000)] = 20.0  # per instrument, on average
+    quotes_per_s: Annotated[float, Meta(gt=0, le=5000)] = 60.0
+    api_key: str = "local-key"  # the local venue's only account: not a secret
+    api_secret: str = "local-secret"
+    replay: tuple[str, ...] = ()  # capture files instead of the synthetic market
+    # Of the replay; 0 = as fast as its clients take it
+    speed: Annotated[float, Meta(ge=0, description="0 (as fast as possible) or more")] = 1.0
+    # The market starts when so many connections have subscribed
+    lines: Annotated[int, Meta(ge=0, le=1000, description="0 (waits for nobody) to 1000")] = 2
+    maker_fee_ppm: FeePpm = 1000  # 0.1 %, parts per million of what is received
+    taker_fee_ppm: FeePpm = 1000
+    fees: Literal["", "spot", "spot_discount", "free"] = (
+        ""  # a named schedule (nodes/exchange/market/fees.py) instead of the two
+    )
+    balances: dict[str, Balance] = {}  # asset: what the account starts with; others start with a useful amount
+    population: dict[str, PopulationSettings] = {}  # by symbol; others are as liquid as the rates above say
+    client_bytes_max: BufferBytes = 4 << 20  # unsent bytes beyond which a slow client is cut off
+    faults: str = ""  # a schedule of faults (TOML or JSON, docs/faults.md); its times begin with the exchange's first start
+    # Of what the exchange remembers of everything it did: about a day of the default market
+    ledger_bytes_max: MebibyteOrMore = 1 << 30
+    queue: Literal["risk_averse", "probability_power", "probability_log"] = "risk_averse"  # our orders in a replayed book
+    entry_ms: LatencyMs = 0.0  # latency of our orders in a replayed book: until the exchange has them
+    response_ms: LatencyMs = 0.0  # until we have its answer
+    latencies: str = ""  # a file of measured ones instead: rows of entry_ms,response_ms (drawn) or time_ns,entry_ms,response_ms
+    ping_s: PositiveSeconds = 20.0  # server pings, as the venue
+    pong_s: PositiveSeconds = 60.0  # no answer to a ping for so long: cut off
+    life_s: PositiveSeconds = 86_400.0  # of a connection; then it is closed
+    notice_s: ZeroOrMore = 10.0  # before that, `serverShutdown` is said
+    # Per instrument: an older fromId is answered from the oldest that is kept
+    trades_kept: Annotated[int, Meta(ge=1, le=10_000_000)] = 200_000
+    tls: bool = False  # https and wss, with a certificate of its own making in the run folder
+    limits: ExchangeLimits = ExchangeLimits()
+
+
+class ModelSettings(Section, frozen=True):
+    """One kernel on one instrument. `name` is the process name's second half, `kernel` a file in nodes/models."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=10, description="1 to 10 characters")]
+    kernel: str
+    instrument: str = ""  # venue.symbol; empty: the first instrument
+    parameters: dict[str, float] = {}  # of the kernel: PARAMETERS in its file gives names, defaults and ranges
+
+
+class ExecutorSettings(Section, frozen=True):
+    enabled: bool = True
+    instrument: str = ""  # venue.symbol; empty: the first instrument
+    order_notional: Amount = "60"  # in the quote currency, in whole lots; raised to the venue's least up to twice that
+    position_notional: AmountOrNone = ""  # empty: ten orders
+    order_quantity: AmountOrNone = ""  # in the base currency, instead of order_notional
+    position_max: AmountOrNone = ""  # likewise, instead of position_notional
+    # On average, and at most so many (at least one) at once; cancels are always allowed
+    orders_per_s: Annotated[float, Meta(gt=0, le=1000)] = 5.0
+    signal_threshold: ZeroOrMore = 0.6  # |value| from which a signal is acted on
+    # Taken in turn
+    styles: Annotated[tuple[Style, ...], Meta(min_length=1, description="at least one style")] = (
+        "limit_ioc",
+        "limit",
+        "market",
+    )
+    stale_ms: OrderMs = 2000  # no quote for so long, or a signal whose cause is so old (by seq_ns): no new order
+    order_ttl_ms: OrderMs = 2000  # a resting order is cancelled after so long
+    intent_ttl_ms: OrderMs = 5000  # an intent that the session has not acted on for so long is refused
+
+
+class SessionSettings(Section, frozen=True):
+    recv_window_ms: int = 2000  # a small one narrows the time in which an unanswered order may still arrive
+    request_timeout_s: float = 10.0  # the venue itself gives up after 10 s; then the outcome is Unknown
+    reconcile_s: float = 5.0  # open orders are compared with the venue's so often
+    # "Order does not exist" proves it only after recv_window plus this: the venue's own limit, its databases' lag.
+    absence_margin_s: float = 10.0
+    stale_s: float = 60.0  # no message, not even a ping, for so long: reconnect
+    backoff_s: tuple[float, float] = (0.1, 10.0)
+
+
+class RecorderSettings(Section, frozen=True):
+    commit_ms: IntervalMs = 100  # recent store transaction
+    # The archive is cut so often; 0: as often as segment_files_per_day allows, once a minute at most
+    segment_s: Annotated[float, Meta(ge=0, description="0 (by segment_files_per_day) or more")] = 0.0
+    # A cut makes a file an instrument: of 100 instruments it is made every 92 minutes
+    segment_files_per_day: PositiveInt = 1600
+    segment_bytes: MebibyteOrMore = 4 << 30  # the log never waits with more than this for the archive: it is cut at once
+    segment_events: Annotated[int, Meta(ge=1000)] = 50_000_000  # of one cut
+    recent_hours: Positive = 4.0
+    # LMDB map: address space, not disk
+    recent_bytes_max: Annotated[int, Meta(ge=1 << 24, description="16 MiB or more")] = 8 << 30
+    seal: bool = True  # merge each UTC day's files into one of each instrument when the day is over
+    seal_after_s: float = 60.0  # after midnight
+
+
+class Mesh(Section, frozen=True):
+    """The whole file. `host`: nodes that the sequencer's process runs itself, fewest hops for least latency."""
+
+    mode: Mode = "sim"
+    source: SourceName = "sim"  # name of the log folder under data/; one per source of market
+    data: str = "data"
+    run: str = "run"
+    host: tuple[Hostable, ...] = ()
+    checkpoint_s: PositiveSeconds = 2.0
+    instruments: Annotated[tuple[Instrument, ...], Meta(min_length=1, description="at least one")] = (
+        Instrument(symbol="BTCUSDT"),
+    )
+    log: LogSettings = LogSettings()
+    feed: FeedSettings = FeedSettings()
+    venues: dict[str, VenueSettings] = {}
+    backfill: BackfillSettings = BackfillSettings()
+    disk: DiskSettings = DiskSettings()
+    sentinel: SentinelSettings = SentinelSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
+    models: tuple[ModelSettings, ...] = (
+        ModelSettings(name="imbalance", kernel="book_imbalance"),
+        ModelSettings(name="flow", kernel="trade_flow"),
+    )
+    executor: ExecutorSettings = ExecutorSettings()
+    session: SessionSettings = SessionSettings()
+    recorder: RecorderSettings = RecorderSettings()
