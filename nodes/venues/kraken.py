@@ -8,8 +8,7 @@ pair's full precision, so the instrument's exponents must be those precisions (`
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -18,6 +17,7 @@ from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.kraken_definitions import decode_definition, definition_event, definitions, rest_name, standing
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, plain
 from tickmesh.nodes.venues.parsing.dialect import (
@@ -25,15 +25,14 @@ from tickmesh.nodes.venues.parsing.dialect import (
     Control,
     FrameError,
     OddRows,
-    Question,
     Request,
     Routes,
-    Unknown,
     Unwell,
-    batched,
 )
 from tickmesh.nodes.venues.parsing.times import moment, rfc3339_ns, seconds_ns
 from tickmesh.nodes.venues.parsing.writer import Writer, book_named
+
+__all__ = ["decode_definition", "definition_event", "definitions", "standing"]  # of the adapter, beside what is here
 
 VENUE = "kraken"
 WS = ("wss://ws.kraken.com",)
@@ -50,13 +49,9 @@ UNKNOWN = ()  # it says so inside a 200
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = 8 << 20  # a book of 1000 levels a side has 150 kB
 BOOK = "checksum"
-PAIRS_PER_QUESTION = 100
-NO_PAIR = "EQuery:Unknown asset pair"
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKED_LEVELS = 10
 SIDES = {"buy": 1, "sell": -1}
-REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}  # REST's older names of assets
-NAMES_TODAY = {old: new for new, old in REST_NAMES.items()}
 
 
 class _Level(msgspec.Struct, gc=False):
@@ -112,27 +107,6 @@ class _Message(msgspec.Struct):
     error: str = ""
 
 
-class _Pair(msgspec.Struct):
-    """One of `GET /0/public/AssetPairs`."""
-
-    altname: str
-    pair_decimals: int
-    lot_decimals: int
-    tick_size: str = ""
-    ordermin: str = "0"
-    costmin: str = "0"
-    status: str = "online"
-
-
-class Pairs(msgspec.Struct):
-    error: list[str]
-    result: dict[str, msgspec.Raw] = {}
-
-
-class _Named(msgspec.Struct):
-    altname: str
-
-
 class _History(msgspec.Struct):
     """`GET /0/public/Trades`: for the key of the pair [price, volume, time, b or s, l or m, misc, id]…; and `last`."""
 
@@ -155,9 +129,6 @@ _several = msgspec.json.Decoder(Several).decode
 _trade = msgspec.json.Decoder(_Trade).decode
 _ticker = msgspec.json.Decoder(_Ticker).decode
 _message = msgspec.json.Decoder(_Message).decode
-_pairs = msgspec.json.Decoder(Pairs).decode
-_pair_of = msgspec.json.Decoder(_Pair).decode
-_named = msgspec.json.Decoder(_Named).decode
 _rows = msgspec.json.Decoder(_History).decode
 _pair_rows = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _row = msgspec.json.Decoder(tuple[str, str, msgspec.Raw, str, str, str, int]).decode
@@ -302,76 +273,6 @@ def _depth_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 
 _EVENTS = {"trade": _trade_events, "ticker": _quote_events, "book": _depth_events}
-
-
-def rest_name(symbol: str) -> str:
-    """BTC/USD is XBTUSD there."""
-    return "".join(REST_NAMES.get(asset, asset) for asset in symbol.split("/"))
-
-
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """One question for a hundred pairs. It is refused if one of them is unknown."""
-    for many in batched(instruments, PAIRS_PER_QUESTION):
-        pairs = ",".join(rest_name(instrument.symbol) for instrument in many)
-        yield Question(Request("/0/public/AssetPairs", {"pair": pairs}), many)
-
-
-def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """Raises FrameError, also where the exponents are not the pair's precisions."""
-    pair = _pair(body, instrument)
-    today = "/".join(NAMES_TODAY.get(asset, asset) for asset in instrument.symbol.split("/"))
-    if today != instrument.symbol:
-        raise Unknown(f"the venue calls {instrument.symbol} {today} here")
-    seen, needed = (instrument.price_exponent, instrument.quantity_exponent), (-pair.pair_decimals, -pair.lot_decimals)
-    if seen != needed:
-        raise FrameError(
-            f"{instrument.symbol} has price_exponent {seen[0]} and quantity_exponent {seen[1]}; its checksums are made at "
-            f"full precision and need {needed[0]} and {needed[1]}"
-        )
-    return definition_event(body, recv_ns, instrument)
-
-
-def definition_event(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """The definition at any exponents that can hold it. Raises FrameError."""
-    pair = _pair(body, instrument)
-    try:
-        return writer.definition(
-            instrument, recv_ns, tick_size=pair.tick_size or _step(pair.pair_decimals), lot_size=_step(pair.lot_decimals),
-            min_quantity=pair.ordermin, min_notional=pair.costmin,
-        )  # fmt: skip
-    except UNREADABLE as error:
-        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
-
-
-def _pair(body: bytes, instrument: Instrument) -> _Pair:
-    name = rest_name(instrument.symbol)
-    try:
-        known, errors = _known_pairs(body)
-        if name in known:
-            return _pair_of(known[name])
-    except UNREADABLE as error:
-        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
-    if [error for error in errors if not error.startswith(NO_PAIR)]:
-        raise Unwell(f"the venue answers {errors}")
-    raise Unknown(f"the venue has no pair {name}")
-
-
-@lru_cache(maxsize=1)
-def _known_pairs(body: bytes) -> tuple[dict[str, msgspec.Raw], list[str]]:
-    """(by altname, each unread: an odd one costs no other; the venue's errors)."""
-    answer = _pairs(body)
-    return {_named(row).altname: row for row in answer.result.values()}, answer.error
-
-
-def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where the pair is not traded (cancel_only, maintenance, delisted, …)."""
-    status = _pair(body, instrument).status
-    return status if status in ("cancel_only", "delisted", "maintenance", "work_in_progress") else ""
-
-
-def _step(decimals: int) -> str:
-    """3 is "0.001"."""
-    return f"0.{'1':0>{decimals}}" if decimals > 0 else "1"
 
 
 def snapshot(instrument: Instrument, limit: int) -> None:

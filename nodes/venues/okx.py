@@ -7,8 +7,7 @@ the fills of one taker order at one price: `count` ids, the last of which is its
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -18,6 +17,7 @@ from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues.books.chained import ChainedBook
 from tickmesh.nodes.venues.books.checked import crc
 from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.okx_definitions import decode_definition, definitions, standing
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer, text
 from tickmesh.nodes.venues.parsing.dialect import (
@@ -25,15 +25,15 @@ from tickmesh.nodes.venues.parsing.dialect import (
     Control,
     FrameError,
     OddRows,
-    Question,
     Request,
     Routes,
-    Unknown,
     Unwell,
     batched,
 )
 from tickmesh.nodes.venues.parsing.times import milliseconds_ns, moment
 from tickmesh.nodes.venues.parsing.writer import Writer, book_named
+
+__all__ = ["decode_definition", "definitions", "standing"]  # of the adapter, beside what is here
 
 VENUE = "okx"
 WS = ("wss://ws.okx.com:443",)
@@ -47,7 +47,6 @@ WEIGHT_PER_MINUTE = 600
 REQUESTS_PER_S = 10.0  # trades of the past: 20 in 2 s, the least of those used here
 HISTORY = "backward"
 UNKNOWN = ()  # it says so inside a 200
-NO_INSTRUMENT = "51001"
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = 8 << 20  # a book of 400 levels a side has 30 kB
 BOOK = "chain"
@@ -107,28 +106,6 @@ class _Ticker(msgspec.Struct, gc=False):
     ts: str
 
 
-class Definition(msgspec.Struct):
-    """`GET /api/v5/public/instruments`."""
-
-    instId: str  # noqa: N815
-    tickSz: str = "0"  # noqa: N815
-    lotSz: str = "0"  # noqa: N815
-    minSz: str = "0"  # noqa: N815
-    state: str = "live"
-
-
-class Definitions(msgspec.Struct):
-    """The code "0" is well."""
-
-    code: str
-    data: list[msgspec.Raw]
-    msg: str = ""
-
-
-class _Named(msgspec.Struct):
-    instId: str  # noqa: N815
-
-
 class Trades(msgspec.Struct):
     data: list[Trade]
 
@@ -160,9 +137,6 @@ _several = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _books = msgspec.json.Decoder(list[OkxBook]).decode
 _one_book = msgspec.json.Decoder(OkxBook).decode
 _ticker = msgspec.json.Decoder(_Ticker).decode
-_definitions = msgspec.json.Decoder(Definitions).decode
-_named = msgspec.json.Decoder(_Named).decode
-_of_definition = msgspec.json.Decoder(Definition).decode
 _history = msgspec.json.Decoder(History).decode
 _row = msgspec.json.Decoder(Trade).decode
 _rest_books = msgspec.json.Decoder(Books).decode
@@ -322,60 +296,6 @@ def _ticker_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearr
 
 
 _EVENTS = {"trades": _trade_events, "books": _depth_events, "bbo-tbt": _best_events, "tickers": _ticker_events}
-
-
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """Of one instrument by its name; of several of a type (options: of a family) all that there are."""
-    groups: dict[tuple[tuple[str, str], ...], list[Instrument]] = {}
-    for instrument in instruments:
-        kind = _type(instrument.symbol)
-        family = {"instFamily": "-".join(instrument.symbol.split("-")[:2])} if kind == "OPTION" else {}
-        groups.setdefault(tuple({"instType": kind, **family}.items()), []).append(instrument)
-    for query, many in groups.items():
-        one = {"instId": many[0].symbol} if len(many) == 1 else {}
-        yield Question(Request("/api/v5/public/instruments", {**dict(query), **one}), tuple(many))
-
-
-def _type(symbol: str) -> str:
-    """BTC-USDT, BTC-USDT-SWAP, BTC-USD-220527, BTC-USD-220527-30000-C."""
-    parts = symbol.split("-")
-    return {2: "SPOT", 5: "OPTION"}.get(len(parts), "SWAP" if parts[-1] == "SWAP" else "FUTURES")
-
-
-def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """Sizes of derivatives are in contracts. Raises FrameError."""
-    data = _definition(body, instrument)
-    try:
-        return writer.definition(instrument, recv_ns, tick_size=data.tickSz, lot_size=data.lotSz, min_quantity=data.minSz)
-    except UNREADABLE as error:
-        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
-
-
-def _definition(body: bytes, instrument: Instrument) -> Definition:
-    try:
-        known, code, why = _known_instruments(body)
-        if code not in ("0", NO_INSTRUMENT):
-            raise Unwell(f"the venue answers {code} {why}")
-        if instrument.symbol not in known:
-            raise Unknown(f"the venue has no instrument {instrument.symbol}")
-        return _of_definition(known[instrument.symbol])
-    except (Unknown, Unwell):
-        raise
-    except UNREADABLE as error:
-        raise FrameError(f"not the definition of {instrument.symbol}: {error}") from None
-
-
-@lru_cache(maxsize=1)
-def _known_instruments(body: bytes) -> tuple[dict[str, msgspec.Raw], str, str]:
-    """(by instId, each unread: an odd one costs no other; code, message)."""
-    answer = _definitions(body)
-    return {_named(row).instId: row for row in answer.data}, answer.code, answer.msg
-
-
-def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where the instrument is not traded (suspend, preopen, …)."""
-    state = _definition(body, instrument).state
-    return "" if state in ("live", "") else state
 
 
 def snapshot(instrument: Instrument, limit: int) -> Request:
