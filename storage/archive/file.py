@@ -120,7 +120,8 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
             if hashlib.sha256(back).digest() != seen:
                 raise ArchiveError(f"{kind.name} of {attributes} would not read back as it was; this is a bug, report it")
         file.flush()
-        return file.id.get_file_image()
+        image: bytes = file.id.get_file_image()
+        return image
 
 
 def write_book(group: Any, book: ArchivedBook) -> np.ndarray:

@@ -190,8 +190,8 @@ class ArchiveWriter:
         """A new manifest: from here on readers see what it says. Raises ArchiveFull; it may have become visible then."""
         new = (archived_seq, log_id, sealed_seq, pruned)
         with self.lock:
-            changes = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
-            mark = self.mark._replace(**changes)  # type: ignore[arg-type]
+            changes: dict[str, Any] = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
+            mark = self.mark._replace(**changes)
             try:
                 place(self.folder / MANIFEST, manifest(mark), 0o644)
             except ArchiveFull:
@@ -303,7 +303,7 @@ class ArchiveWriter:
             place(path, self._built(folder, held[folder], _attributes(cut, folder, log_id, "[]")))
         cut.forget(set(folders))
 
-    def _built(self, folder: str, held: dict[Kind, list[Part]], attributes: dict) -> bytes:
+    def _built(self, folder: str, held: dict[Kind, list[Part]], attributes: dict[str, Any]) -> bytes:
         """A file of some of a folder's events; book and ledger are behind them then."""
         tables = {kind: _table(kind, parts) for kind, parts in held.items()}
         self._know(folder, tables)

@@ -449,12 +449,12 @@ def merge(parts: Iterable[np.ndarray]) -> np.ndarray:
     return np.concatenate([np.zeros(0, COVERAGE), *out])
 
 
-_STATES = {Coverage.missing: 0, Coverage.unproven: 1, Coverage.repaired: 2, Coverage.complete: 3}
+_STATES: dict[int, int] = {Coverage.missing: 0, Coverage.unproven: 1, Coverage.repaired: 2, Coverage.complete: 3}
 # Why something is missing: what was asked for and refused says more than that it was skipped.
-_VAGUE = {Reason.none: -3, Reason.skipped: -2, Reason.resync: -1}
+_VAGUE: dict[int, int] = {Reason.none: -3, Reason.skipped: -2, Reason.resync: -1}
 
 
-def _rank(claim: tuple) -> tuple[int, int, int]:
+def _rank(claim: tuple[int, int, int]) -> tuple[int, int, int]:
     """Of state, evidence, reason: the greatest is believed."""
     state, evidence, reason = claim
     return _STATES[state], evidence, _VAGUE.get(reason, reason)
