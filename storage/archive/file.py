@@ -19,9 +19,11 @@ from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
 from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.storage.archive.book import ArchivedBook
-from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, LedgerPosition, of_tables
+from tickmesh.storage.coverage.intervals import COVERED
 from tickmesh.storage.coverage.intervals import merge as union
 from tickmesh.storage.coverage.ledger import GROUP, CoverageLedger, read_ledger, write_ledger
+from tickmesh.storage.coverage.position import BEGINNING, LedgerPosition
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.hdf5.columns import Table, TableReader, read_table, to_bytes, windows
 from tickmesh.storage.hdf5.encoding import write_table
 from tickmesh.storage.hdf5.packing import get, put

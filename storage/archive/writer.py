@@ -47,8 +47,9 @@ from tickmesh.storage.archive.file import (
     place,
 )
 from tickmesh.storage.archive.merge import ASIDE, Interrupted, Stop, merge_cut
-from tickmesh.storage.coverage.intervals import BEGINNING, LedgerPosition, of_tables
 from tickmesh.storage.coverage.ledger import CoverageLedger
+from tickmesh.storage.coverage.position import BEGINNING, LedgerPosition
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.hdf5.columns import Table, from_bytes
 
 CUT_BYTES_MAX = 4 << 30  # of raw events in one cut

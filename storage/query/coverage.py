@@ -16,7 +16,9 @@ from tickmesh.bus.schema import Coverage, Evidence, Kind, Reason
 from tickmesh.bus.segments import LogReleased
 from tickmesh.storage.archive.file import SYSTEM, ArchiveError, ArchiveFile, ArchiveGone, folder_of, of_instrument
 from tickmesh.storage.archive.reader import ArchiveReader
-from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, merge, of_tables
+from tickmesh.storage.coverage.intervals import COVERED, merge
+from tickmesh.storage.coverage.position import BEGINNING
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.hdf5.columns import Table, from_bytes
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 
