@@ -1,13 +1,14 @@
 """Old files stay readable: events of an older schema, rewritten with today's fields (docs/messages.md, "Evolution")."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 
 
-def converter(description: dict) -> Callable[[memoryview], memoryview]:
+def converter(description: dict[str, Any]) -> Callable[[memoryview], memoryview]:
     """A function from a body of whole events of the described schema to the same events of this one.
 
     Fields are matched by name; one that the old schema had not is 0.
@@ -32,7 +33,7 @@ def converter(description: dict) -> Callable[[memoryview], memoryview]:
     return convert
 
 
-def dtype_of(description: dict, kind: Kind) -> np.dtype:
+def dtype_of(description: dict[str, Any], kind: Kind) -> np.dtype:
     """What one record of a kind was in a file of that description; today's for a kind that it does not have."""
     fields = description.get(kind.name)
     if fields is None or DTYPES[kind].names is None:

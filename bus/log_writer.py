@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from tickmesh.bus.files import boot_id, make_folders, sync_folder, write_file
 from tickmesh.bus.segments import (  # fmt: skip
@@ -165,9 +166,10 @@ class LogWriter:
             os.close(self._fd)
         return os.open(path, os.O_WRONLY | os.O_APPEND)
 
-    def _read_owner(self) -> dict:
+    def _read_owner(self) -> dict[str, Any]:
         try:
-            return json.loads((self.folder / "owner").read_bytes())
+            owner: dict[str, Any] = json.loads((self.folder / "owner").read_bytes())
+            return owner
         except (OSError, ValueError):
             return {}
 

@@ -164,17 +164,17 @@ class Context:
         self._subscriptions: list[Any] = []
         self._ready = False
         self._refusals = 0
-        self._tasks: set[asyncio.Task] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.failure: BaseException | None = None  # what ends this process: the first fault that nobody else saw
 
-    def own(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task:
+    def own(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
         """Runs `work` beside the node. A fault in it ends the process; at `close` it is cancelled."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._over)
         return task
 
-    def _over(self, task: asyncio.Task) -> None:
+    def _over(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(error)
@@ -256,7 +256,7 @@ class Context:
             self.say([encode(Kind.run, self.name, content)])
         self.own(self._heartbeat(), "heartbeat")
 
-    def health(self) -> dict:
+    def health(self) -> dict[str, Any]:
         content = {"node": self.name, "pid": os.getpid(), "refusals": self._refusals, **self.counters}
         if self._producer is not None:
             content["rings_lost"] = self._producer.rings_lost

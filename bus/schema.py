@@ -322,7 +322,7 @@ DTYPES: dict[Kind, np.dtype] = {
 }
 
 # Old files are read by their own description; this one is written into every new file and hello.
-DESCRIPTION: dict[str, list[list]] = {
+DESCRIPTION: dict[str, list[list[str]]] = {
     "header": [[name, HEADER[name].str] for name in HEADER.names or ()],
     **{
         kind.name: [[name, dtype[name].str] for name in dtype.names] if dtype.names else [["msgpack", dtype.str]]

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -66,7 +66,7 @@ class Preamble(NamedTuple):
     state: bytes
     schema_version: int
     schema_hash: str
-    description: dict
+    description: dict[str, Any]
     identities: list[list[int]]  # [log_id, first number] of each that the log has had, oldest first; [] in older files
 
 
@@ -136,7 +136,7 @@ def head_bytes(log_id: int, first: int, boot: str, state: bytes, known: Sequence
         "description": DESCRIPTION,
         "identities": [list(identity) for identity in known],
     }
-    packed = msgpack.packb(tree)
+    packed: bytes = msgpack.packb(tree)
     return MAGIC + _SIZE_CRC.pack(len(packed), zlib.crc32(packed)) + packed
 
 
@@ -150,10 +150,11 @@ def batch_bytes(first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> 
 
 def batch_size(head: bytes) -> int:
     """Bytes of the body that a batch's head announces."""
-    return _BATCH.unpack_from(head)[0]
+    size: int = _BATCH.unpack_from(head)[0]
+    return size
 
 
-def scan(buffer, offset: int = 0) -> Iterator[tuple[int, Batch]]:
+def scan(buffer: bytes | bytearray | memoryview, offset: int = 0) -> Iterator[tuple[int, Batch]]:
     """(end offset, batch) of every whole batch with a right CRC, up to the first that is not."""
     end = len(buffer)
     view = memoryview(buffer)

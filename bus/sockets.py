@@ -57,8 +57,8 @@ class Places:
         os.close(self._fd)
 
 
-def open_socket(kind: int, bound: int) -> zmq.Socket:
-    sock: zmq.Socket = zmq.Context.instance().socket(kind)
+def open_socket(kind: int, bound: int) -> zmq.Socket[bytes]:
+    sock: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     sock.linger = 0
     sock.sndhwm = sock.rcvhwm = bound
     sock.reconnect_ivl = 5  # ms: a restarted peer is back on the ring at once

@@ -6,6 +6,7 @@ An event is built once with `encode`, stamped in place by its producer (`stamp_s
 
 import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -31,6 +32,9 @@ HAS_CHECKSUM, CHECKED = 1 << 32, 1 << 33
 EVENT_SIZE_MAX = 16 << 20  # a full snapshot of 5000 levels a side is 240 kB; anything near this is a fault
 
 assert _HEADER.size == HEADER_SIZE == 160
+
+
+Bytes = bytes | bytearray | memoryview  # what an event is read from
 
 
 class WireError(ValueError):
@@ -69,7 +73,7 @@ class Event:
     reserved: int
     raw: memoryview
 
-    def __init__(self, buffer, offset: int = 0):
+    def __init__(self, buffer: Bytes, offset: int = 0):
         (
             self.size, self.count, self.kind, self.flags, self.k, producer, subject, self.epoch, self.number,
             self.seq, self.link, self.cause_seq, self.first_id, self.last_id, self.venue_ns, self.recv_ns,
@@ -91,9 +95,10 @@ class Event:
     def topic(self) -> str:
         return topic(self.kind, self.subject)
 
-    def map(self) -> dict:
+    def map(self) -> dict[str, Any]:
         """The content of a msgpack kind (run, health, refusal)."""
-        return msgpack.unpackb(self.raw[HEADER_SIZE:])
+        content: dict[str, Any] = msgpack.unpackb(self.raw[HEADER_SIZE:])
+        return content
 
     def __repr__(self) -> str:
         return f"<{self.topic} seq={self.seq} {self.producer}#{self.number} ×{self.count}>"
@@ -102,7 +107,7 @@ class Event:
 def encode(
     kind: Kind,
     subject: str,
-    records: np.ndarray | dict | bytes,
+    records: np.ndarray | dict[str, Any] | bytes,
     *,
     flags: int = 0,
     k: int = 0,
@@ -227,13 +232,13 @@ def set_flags(event: bytearray, flags: int) -> None:
     struct.pack_into("<H", event, 10, flags)
 
 
-def decode(buffer, offset: int = 0) -> Event:
+def decode(buffer: Bytes, offset: int = 0) -> Event:
     """The event at `offset`. Raises WireError when the bytes there cannot be one."""
     available = len(buffer) - offset
     if available < HEADER_SIZE:
         raise WireError(f"{available} bytes are too few for a header of {HEADER_SIZE}")
     event = Event(buffer, offset)
-    dtype = DTYPES.get(event.kind)  # type: ignore[call-overload]
+    dtype = DTYPES.get(event.kind)  # type: ignore[call-overload]  # a number from outside may be no Kind
     if dtype is None:
         raise WireError(f"kind {event.kind} is unknown; {min(Kind)} to {max(Kind)} are known")
     expected = HEADER_SIZE + event.count * dtype.itemsize
@@ -245,7 +250,7 @@ def decode(buffer, offset: int = 0) -> Event:
     return event
 
 
-def events(buffer, offset: int = 0) -> Iterator[Event]:
+def events(buffer: Bytes, offset: int = 0) -> Iterator[Event]:
     """Every event in a buffer of whole events."""
     end = len(buffer)
     while offset < end:
@@ -254,7 +259,7 @@ def events(buffer, offset: int = 0) -> Iterator[Event]:
         offset += event.size
 
 
-def sizes(buffer, offset: int = 0) -> Iterator[tuple[int, int]]:
+def sizes(buffer: Bytes, offset: int = 0) -> Iterator[tuple[int, int]]:
     """(offset, size) of every event, without decoding it."""
     end = len(buffer)
     while offset < end:

@@ -13,6 +13,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.archive.file import of_instrument, subject_of
 from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
+from tickmesh.storage.bars.bar import SECOND_NS
 from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.query import bars as resample
 from tickmesh.storage.query.bar_frame import frame_of
@@ -52,7 +53,7 @@ def bars(
     subject = find(mesh, instrument)
     try:
         every_s = resample.seconds(every)
-        window = Window(every_s * resample.SECOND_NS, to_ns(start), to_ns(end))
+        window = Window(every_s * SECOND_NS, to_ns(start), to_ns(end))
         if window.start_ns is not None and window.end_ns is not None and window.start_ns >= window.end_ns:
             raise UsageFailure(f"the start {start} is not before the end {end}")
         with warnings.catch_warnings(record=True) as caught:

@@ -17,13 +17,15 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tickmesh.bus.config import Config, load
+from tickmesh.bus.files import make_folders
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.topics import TABLE, Lane
-from tickmesh.storage.archive.file import SYSTEM, ArchiveGone, folder_of, make_folders, place, subject_of
+from tickmesh.storage.archive.catalog import PRUNED_KINDS
+from tickmesh.storage.archive.file import SYSTEM, ArchiveGone, folder_of, place, subject_of
 from tickmesh.storage.archive.prune import mark_exported
-from tickmesh.storage.archive.reader import DAY_NS, PRUNED_KINDS, ArchiveReader, day_of
+from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of
 from tickmesh.storage.query import coverage
 from tickmesh.storage.query.reader import to_ns
 from tickmesh.tools.arguments import matches

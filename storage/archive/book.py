@@ -56,7 +56,7 @@ class ArchivedBook:
             else:
                 self.asks = book
 
-    def follow(self, depth_headers: np.ndarray, depth_records: np.ndarray, gap_headers: np.ndarray, gaps: np.ndarray):
+    def follow(self, depth_headers: np.ndarray, depth_records: np.ndarray, gap_headers: np.ndarray, gaps: np.ndarray) -> None:
         """Applies a segment's depth events and gaps in order of `seq`. Headers: schema.HEADER; gaps: schema.GAP."""
         if depth_headers.dtype.names is None or gaps.dtype != GAP:
             raise TypeError("headers and gap records are wanted as their structured arrays")

@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -77,7 +77,7 @@ def read_watermark(folder: Path) -> Watermark:
 
 def manifest(mark: Watermark) -> bytes:
     """The bytes of watermark.json."""
-    tree: dict = {"archived_seq": mark.archived_seq, "log_id": f"{mark.log_id:016x}", "sealed_seq": mark.sealed_seq}
+    tree: dict[str, Any] = {"archived_seq": mark.archived_seq, "log_id": f"{mark.log_id:016x}", "sealed_seq": mark.sealed_seq}
     if mark.pruned:
         tree["pruned"] = {
             one.day: {"first_seq": one.first, "last_seq": one.last, "folders": sorted(one.folders)} for one in mark.pruned
@@ -114,7 +114,7 @@ def _files(path: str, folder: str, day: str, part: str = "") -> Iterator[File]:
                 yield from _files(entry.path, folder, day, OVERLAY)
 
 
-def _folders(path: str) -> list[os.DirEntry]:
+def _folders(path: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
             return [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=True)]

@@ -19,9 +19,11 @@ from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
 from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.storage.archive.book import ArchivedBook
-from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, LedgerPosition, of_tables
+from tickmesh.storage.coverage.intervals import COVERED
 from tickmesh.storage.coverage.intervals import merge as union
 from tickmesh.storage.coverage.ledger import GROUP, CoverageLedger, read_ledger, write_ledger
+from tickmesh.storage.coverage.position import BEGINNING, LedgerPosition
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.hdf5.columns import Table, TableReader, read_table, to_bytes, windows
 from tickmesh.storage.hdf5.encoding import write_table
 from tickmesh.storage.hdf5.packing import get, put
@@ -120,7 +122,8 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
             if hashlib.sha256(back).digest() != seen:
                 raise ArchiveError(f"{kind.name} of {attributes} would not read back as it was; this is a bug, report it")
         file.flush()
-        return file.id.get_file_image()
+        image: bytes = file.id.get_file_image()
+        return image
 
 
 def write_book(group: Any, book: ArchivedBook) -> np.ndarray:

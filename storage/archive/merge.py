@@ -15,7 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from tickmesh.bus.files import sync_folder
+from tickmesh.bus.files import make_folders, sync_folder
 from tickmesh.bus.schema import DESCRIPTION, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from tickmesh.bus.space import refusal
 from tickmesh.storage.archive.book import ArchivedBook
@@ -27,7 +27,6 @@ from tickmesh.storage.archive.file import (
     ArchiveFile,
     ArchiveFull,
     follow,
-    make_folders,
     sum_of,
     write_book,
 )
@@ -186,7 +185,14 @@ class _Work:
 
 
 def _merge(
-    work: _Work, spool: Spool, target: Path, attributes: dict, images: bool, derive: bool, book: ArchivedBook | None, cut: bool
+    work: _Work,
+    spool: Spool,
+    target: Path,
+    attributes: dict[str, Any],
+    images: bool,
+    derive: bool,
+    book: ArchivedBook | None,
+    cut: bool,
 ) -> dict[str, int]:
     writers: dict[Kind, TableWriter] = {}
     digests: dict[Kind, Any] = {}

@@ -14,7 +14,7 @@ from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.archive.seal import Sealer
 from tickmesh.storage.archive.writer import ArchiveWriter, Opening
-from tickmesh.storage.coverage.intervals import BEGINNING
+from tickmesh.storage.coverage.position import BEGINNING
 
 CUT_EVENTS = 200_000
 BATCH_EVENTS = 500

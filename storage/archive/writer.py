@@ -47,8 +47,9 @@ from tickmesh.storage.archive.file import (
     place,
 )
 from tickmesh.storage.archive.merge import ASIDE, Interrupted, Stop, merge_cut
-from tickmesh.storage.coverage.intervals import BEGINNING, LedgerPosition, of_tables
 from tickmesh.storage.coverage.ledger import CoverageLedger
+from tickmesh.storage.coverage.position import BEGINNING, LedgerPosition
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.hdf5.columns import Table, from_bytes
 
 CUT_BYTES_MAX = 4 << 30  # of raw events in one cut
@@ -190,8 +191,8 @@ class ArchiveWriter:
         """A new manifest: from here on readers see what it says. Raises ArchiveFull; it may have become visible then."""
         new = (archived_seq, log_id, sealed_seq, pruned)
         with self.lock:
-            changes = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
-            mark = self.mark._replace(**changes)  # type: ignore[arg-type]
+            changes: dict[str, Any] = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
+            mark = self.mark._replace(**changes)
             try:
                 place(self.folder / MANIFEST, manifest(mark), 0o644)
             except ArchiveFull:
@@ -303,7 +304,7 @@ class ArchiveWriter:
             place(path, self._built(folder, held[folder], _attributes(cut, folder, log_id, "[]")))
         cut.forget(set(folders))
 
-    def _built(self, folder: str, held: dict[Kind, list[Part]], attributes: dict) -> bytes:
+    def _built(self, folder: str, held: dict[Kind, list[Part]], attributes: dict[str, Any]) -> bytes:
         """A file of some of a folder's events; book and ledger are behind them then."""
         tables = {kind: _table(kind, parts) for kind, parts in held.items()}
         self._know(folder, tables)

@@ -57,7 +57,8 @@ def none() -> np.ndarray:
 
 def whole(bars: np.ndarray, name: str) -> np.ndarray:
     """A sum (one of SUMS) as Python integers, exact: dtype object."""
-    return bars[f"{name}_high"].astype(object) * WORD + bars[name].astype(object)
+    out: np.ndarray = bars[f"{name}_high"].astype(object) * WORD + bars[name].astype(object)
+    return out
 
 
 def set_whole(bars: np.ndarray, name: str, values: np.ndarray) -> None:
@@ -68,7 +69,8 @@ def set_whole(bars: np.ndarray, name: str, values: np.ndarray) -> None:
 
 def as_float(bars: np.ndarray, name: str) -> np.ndarray:
     """A sum as float64, within 2^−52 of its value."""
-    return bars[f"{name}_high"] * float(WORD) + bars[name]
+    out: np.ndarray = bars[f"{name}_high"] * float(WORD) + bars[name]
+    return out
 
 
 def floor(times_ns: np.ndarray, every_ns: int) -> np.ndarray:

@@ -12,7 +12,7 @@ BLOCK = 4096  # words between two reductions of a checksum's sums: 64 bits hold 
 
 
 @njit(nogil=True, cache=True)
-def join2(plain, out):
+def join2(plain: np.ndarray, out: np.ndarray) -> None:
     """HDF5's shuffle undone. plain: (2n,) u1, all low bytes first; out: (n,) u2."""
     n = len(out)
     for i in range(n):
@@ -20,7 +20,7 @@ def join2(plain, out):
 
 
 @njit(nogil=True, cache=True)
-def join4(plain, out):
+def join4(plain: np.ndarray, out: np.ndarray) -> None:
     """plain: (4n,) u1; out: (n,) u4."""
     n = len(out)
     for i in range(n):
@@ -29,7 +29,7 @@ def join4(plain, out):
 
 
 @njit(nogil=True, cache=True)
-def fletcher32(words):
+def fletcher32(words: np.ndarray) -> tuple[np.uint64, np.uint64]:
     """The two sums of Fletcher-32 of (n,) u2 words as they lie, modulo 65,535."""
     first, second = U8(0), U8(0)
     for start in range(0, len(words), BLOCK):
@@ -42,7 +42,7 @@ def fletcher32(words):
 
 
 @njit(nogil=True, cache=True)
-def reduce_trades(prices, quantities, sides, starts, out):
+def reduce_trades(prices: np.ndarray, quantities: np.ndarray, sides: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
     """Extremes and sums of each run of rows, of stored values. The run r is rows starts[r] to starts[r + 1].
 
     prices, quantities: (n,) u1, u2 or u4, n ≤ 2^16; sides: (n,) i1; starts: (runs + 1,) i8, the last is n.

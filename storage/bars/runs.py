@@ -108,7 +108,8 @@ def _scratch(name: str, rows: int) -> np.ndarray:
     buffers = _thread.__dict__
     if name not in buffers:
         buffers[name] = np.empty(CHUNK_ROWS, U8)
-    return buffers[name][:rows]
+    whole: np.ndarray = buffers[name]
+    return whole[:rows]
 
 
 def parts_of(stored: np.ndarray, name: str) -> list[Part]:

@@ -140,7 +140,7 @@ def _changes_of(rows: np.ndarray, flags: np.ndarray, seqs: np.ndarray) -> TimedC
 def bars_of(ticks: Ticks, window: Window, pool: Executor | None = None) -> BarPart:
     """All that `ticks` say of the window; on the pool's threads, a chunk of rows each."""
     quotes = _Quotes(ticks)
-    jobs: list[tuple] = [(_trades, ticks, piece) for piece in ticks.trades.pieces("trade_id")]
+    jobs: list[tuple[Any, ...]] = [(_trades, ticks, piece) for piece in ticks.trades.pieces("trade_id")]
     jobs += [(_quotes, quotes, piece) for piece in ticks.quotes.pieces("update_id")]
     done = (pool.map if pool and len(jobs) > 1 else map)(lambda job: job[0](*job[1:], window), jobs)
     parts, waiting, timeless = [_changes(ticks.changes.rows, window)], [np.zeros(0, OPEN)], 0

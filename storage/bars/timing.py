@@ -113,7 +113,8 @@ class Seam:
     """Joins stretches that follow one another in the log: what was open at their edges gets its time, or is given up."""
 
     def __init__(self) -> None:
-        self.books: list[tuple[list, list, list]] = [([], [], [])]  # of each era of the book: changes, their places, quotes
+        # Of each era of the book: changes, their places, quotes.
+        self.books: list[tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]] = [([], [], [])]
         self.place = 0  # of the next change in the present one
 
     def add(self, edges: Edges) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tickmesh.bus.schema import COVERAGE
-from tickmesh.storage.coverage.intervals import BEGINNING, LedgerPosition
+from tickmesh.storage.coverage.position import BEGINNING, LedgerPosition
 from tickmesh.storage.hdf5.packing import get, put
 
 GROUP = "ledger"

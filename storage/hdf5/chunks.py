@@ -146,10 +146,11 @@ def unshuffled(plain: bytes, dtype: np.dtype, kernels: Any = None) -> np.ndarray
         joined = np.empty(len(plain) // dtype.itemsize, f"<u{dtype.itemsize}")
         join(np.frombuffer(plain, "u1"), joined)
         return joined.view(dtype)
-    planes = np.frombuffer(plain, "u1").reshape(dtype.itemsize, -1)
+    planes: np.ndarray = np.frombuffer(plain, "u1").reshape(dtype.itemsize, -1)
     if dtype.itemsize == 1:
-        return planes[0].view(dtype)
-    out = planes[-1].astype(f"<u{dtype.itemsize}")
+        only: np.ndarray = planes[0].view(dtype)
+        return only
+    out: np.ndarray = planes[-1].astype(f"<u{dtype.itemsize}")
     for plane in planes[-2::-1]:
         out <<= 8
         out |= plane

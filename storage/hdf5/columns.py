@@ -89,7 +89,7 @@ class Columns:
 class TableReader:
     """Reads one kind's group, from any row on, in windows of any size. Raises KeyError, ValueError, OSError for damage."""
 
-    def __init__(self, group: Any, kind: Kind, description: dict):
+    def __init__(self, group: Any, kind: Kind, description: dict[str, Any]):
         self.kind, self.dtype = kind, DTYPES[kind]
         self.events, self.records = int(group.attrs["events"]), int(group.attrs["records"])
         body, rows = group[records_name(group)], group["events"]
@@ -172,12 +172,16 @@ class TableReader:
         """One header field of the rows, of those that need no row before."""
         if name in PLAIN:
             return self.column(name, start, stop)
+        out: np.ndarray
         if name == "first_id":
-            return self.column("last_id", start, stop) - self.column("id_span", start, stop, I8)
+            out = self.column("last_id", start, stop) - self.column("id_span", start, stop, I8)
+            return out
         if name == "sent_ns":
-            return self.column("seq_ns", start, stop) - self.column("sent_to_seq_ns", start, stop, I8)
+            out = self.column("seq_ns", start, stop) - self.column("sent_to_seq_ns", start, stop, I8)
+            return out
         if name == "recv_ns":
-            return self.header_column("sent_ns", start, stop) - self.column("recv_to_sent_ns", start, stop, I8)
+            out = self.header_column("sent_ns", start, stop) - self.column("recv_to_sent_ns", start, stop, I8)
+            return out
         if name == "cause_seq":
             if "cause_seq" in self.rows:
                 return self.column(name, start, stop)
@@ -186,7 +190,8 @@ class TableReader:
             back = self.column("cause_back", start, stop, U8)
             return np.where(back != 0, self.column("seq", start, stop) - back, U8.type(0))
         if name == "subject":
-            return self.subjects[self.column("subject", start, stop, U4)]
+            out = self.subjects[self.column("subject", start, stop, U4)]
+            return out
         raise ValueError(f"{name} is not a header field that stands in one row")
 
     def record_range(self, start: int, stop: int) -> tuple[int, int]:
@@ -236,7 +241,7 @@ class TableReader:
         return Table(headers, records)
 
 
-def read_table(group: Any, kind: Kind, description: dict) -> Table:
+def read_table(group: Any, kind: Kind, description: dict[str, Any]) -> Table:
     """What `write_table` was given."""
     reader = TableReader(group, kind, description)
     return reader.read(reader.events)

@@ -150,7 +150,7 @@ class StoredColumn:
         self.offset = int(attributes.get("add_offset", 0)) % (1 << 64)
 
     def read(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:
-        stored = self.dataset[start:stop]
+        stored: np.ndarray = self.dataset[start:stop]
         if self.plain:
             return stored if stored.dtype == dtype else stored.astype(dtype)
         wide = stored.astype(U8)

@@ -104,9 +104,11 @@ class ContentSum:
 
 def _bytes(array: pa.Array) -> bytes:
     if pa.types.is_timestamp(array.type):
-        return array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False).tobytes()
+        array = array.cast(pa.int64()).fill_null(0)
     if pa.types.is_string(array.type):
         return "".join(f"{len(text)} {text}" for text in array.to_pylist()).encode()
     if pa.types.is_decimal(array.type):
-        return array.buffers()[1].to_pybytes()[array.offset * 16 : (array.offset + len(array)) * 16]
-    return array.to_numpy(zero_copy_only=False).tobytes()
+        words: bytes = array.buffers()[1].to_pybytes()
+        return words[array.offset * 16 : (array.offset + len(array)) * 16]
+    numbers: bytes = array.to_numpy(zero_copy_only=False).tobytes()
+    return numbers

@@ -1,5 +1,6 @@
 """Bars for people: decimal columns of a DataFrame, by the instrument's exponents."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,5 +61,5 @@ def frame_of(bars: np.ndarray, price_exponent: int, quantity_exponent: int) -> "
     return frame
 
 
-def _unit(exponent: int):
+def _unit(exponent: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda values: scaled(values, exponent)

@@ -6,7 +6,7 @@ Each archive file says what its events prove; what is not archived yet is comput
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,9 @@ from tickmesh.bus.schema import Coverage, Evidence, Kind, Reason
 from tickmesh.bus.segments import LogReleased
 from tickmesh.storage.archive.file import SYSTEM, ArchiveError, ArchiveFile, ArchiveGone, folder_of, of_instrument
 from tickmesh.storage.archive.reader import ArchiveReader
-from tickmesh.storage.coverage.intervals import BEGINNING, COVERED, merge, of_tables
+from tickmesh.storage.coverage.intervals import COVERED, merge
+from tickmesh.storage.coverage.position import BEGINNING
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.hdf5.columns import Table, from_bytes
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 
@@ -194,7 +196,8 @@ def said(config: Config) -> int:
 
 
 def missing(rows: np.ndarray) -> np.ndarray:
-    return rows[rows["state"] == Coverage.missing]
+    out: np.ndarray = rows[rows["state"] == Coverage.missing]
+    return out
 
 
 def is_lacking(rows: np.ndarray) -> np.ndarray:
@@ -203,11 +206,13 @@ def is_lacking(rows: np.ndarray) -> np.ndarray:
     What a venue conflates or does not number lacks nothing that is known of.
     """
     doubted = (rows["state"] == Coverage.unproven) & np.isin(rows["reason"], DOUBTED)
-    return (rows["state"] == Coverage.missing) | doubted
+    out: np.ndarray = (rows["state"] == Coverage.missing) | doubted
+    return out
 
 
 def lacking(rows: np.ndarray) -> np.ndarray:
-    return rows[is_lacking(rows)]
+    out: np.ndarray = rows[is_lacking(rows)]
+    return out
 
 
 def share(rows: np.ndarray) -> tuple[float, float]:
@@ -224,7 +229,7 @@ def share(rows: np.ndarray) -> tuple[float, float]:
     return float(ids[proven].sum() / ids.sum()), by_time
 
 
-def described(rows: np.ndarray) -> list[dict]:
+def described(rows: np.ndarray) -> list[dict[str, Any]]:
     """Rows as plain values: names for numbers, ISO 8601 times (UTC) or None where the time is not known."""
     return [
         {

@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.files import make_folders
 from tickmesh.bus.schema import SCHEMA_HASH, SCHEMA_VERSION, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import refusal
-from tickmesh.storage.archive.file import SOFTWARE, ArchiveFile, folder_of, make_folders
+from tickmesh.storage.archive.file import SOFTWARE, ArchiveFile, folder_of
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, File, rows_of
 from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query import reader
@@ -148,7 +149,8 @@ def _rows_of_raws(day: Day, raws: list[bytes]) -> np.ndarray:
 def of_day(ledger: np.ndarray, day: Day) -> np.ndarray:
     """Of an instrument's whole ledger the rows that touch the day; those whose time is not known are always among them."""
     start_ns, end_ns = day.span_ns
-    return ledger[((ledger["end_ns"] >= start_ns) | (ledger["end_ns"] == 0)) & (ledger["begin_ns"] < end_ns)]
+    rows: np.ndarray = ledger[((ledger["end_ns"] >= start_ns) | (ledger["end_ns"] == 0)) & (ledger["begin_ns"] < end_ns)]
+    return rows
 
 
 def described(rows: np.ndarray, kind: Kind) -> str:
@@ -157,7 +159,7 @@ def described(rows: np.ndarray, kind: Kind) -> str:
     return json.dumps([{name: row[name].item() for name in own.dtype.names or ()} for row in own])
 
 
-def write_ledger(folder: Path, day: Day, rows: np.ndarray, format: Format, known: dict | None) -> Written | None:
+def write_ledger(folder: Path, day: Day, rows: np.ndarray, format: Format, known: dict[str, Any] | None) -> Written | None:
     """The instrument's coverage of the day, as a file beside its topics. None when it is there, as `known` says, already."""
     path = folder / day.ledger_path(format)
     shape = schema_of(rows.dtype)

@@ -112,8 +112,9 @@ WORDS = {
 }
 
 
-def _why(row: dict) -> str:
-    return WORDS.get(row["reason"], row["reason"])
+def _why(row: dict[str, Any]) -> str:
+    reason: str = row["reason"]
+    return WORDS.get(reason, reason)
 
 
 def _intervals(count: int) -> str:
@@ -132,7 +133,7 @@ def touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_
 
 def _touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> np.ndarray:
     seen = look(config, subject)
-    rows = seen.rows[seen.rows["stream"] == kind]
+    rows: np.ndarray = seen.rows[seen.rows["stream"] == kind]
     if not len(rows) or (start_ns is None and end_ns is None):
         return rows
     keep = np.ones(len(rows), bool)

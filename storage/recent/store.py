@@ -16,6 +16,7 @@ import json
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lmdb
 
@@ -79,7 +80,7 @@ class RecentWriter:
         return self._opened.env
 
     @property
-    def _tables(self) -> dict:
+    def _tables(self) -> dict[bytes, Any]:
         assert self._opened is not None, "closed"
         return self._opened.tables
 
@@ -257,7 +258,8 @@ class RecentWriter:
 
 
 def _topic_of(key: bytes | memoryview) -> int:
-    return _U4.unpack_from(key)[0]
+    topic: int = _U4.unpack_from(key)[0]
+    return topic
 
 
 class RecentReader:
@@ -272,7 +274,7 @@ class RecentReader:
         self._closed = False
 
     @contextlib.contextmanager
-    def _view(self) -> Iterator[tuple[lmdb.Transaction, dict]]:
+    def _view(self) -> Iterator[tuple[lmdb.Transaction, dict[bytes, Any]]]:
         try:
             with reading():
                 environment = self._opened = present_environment(self.folder)
@@ -285,12 +287,14 @@ class RecentReader:
     def recent_seq(self) -> int:
         """Every event up to here has been put (older ones may be pruned)."""
         with self._view() as (txn, tables):
-            return _U8.unpack(txn.get(b"recent_seq", b"\0" * 8, db=tables[b"meta"]))[0]
+            seq: int = _U8.unpack(txn.get(b"recent_seq", b"\0" * 8, db=tables[b"meta"]))[0]
+            return seq
 
     @property
     def log_id(self) -> int:
         with self._view() as (txn, tables):
-            return _U8.unpack(txn.get(b"log_id", b"\0" * 8, db=tables[b"meta"]))[0]
+            log_id: int = _U8.unpack(txn.get(b"log_id", b"\0" * 8, db=tables[b"meta"]))[0]
+            return log_id
 
     def topics(self) -> list[str]:
         with self._view() as (txn, tables):
@@ -348,16 +352,17 @@ class RecentReader:
         kept = self.read(topic, limit=1)
         return kept[0].seq if kept else 0
 
-    def _number(self, txn: lmdb.Transaction, tables: dict, topic: str) -> int:
+    def _number(self, txn: lmdb.Transaction, tables: dict[bytes, Any], topic: str) -> int:
         raw = txn.get(topic.encode(), db=tables[b"topics"])
         return _U4.unpack(raw)[0] if raw is not None else 0
 
-    def _first_since(self, txn: lmdb.Transaction, tables: dict, number: int, since_ns: int) -> int:
+    def _first_since(self, txn: lmdb.Transaction, tables: dict[bytes, Any], number: int, since_ns: int) -> int:
         """A seq at or before the first event of the topic that is not older than `since_ns`."""
         cursor = txn.cursor(tables[b"times"])
         stretch = max(since_ns, 0) // STRETCH_NS * STRETCH_NS
         if cursor.set_range(_KEY.pack(number, stretch)) and _topic_of(cursor.key()) == number:
-            return _U8.unpack(cursor.value())[0]
+            seq: int = _U8.unpack(cursor.value())[0]
+            return seq
         return _U8_MAX  # nothing so new
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.support.stored import START, Market
 from tickmesh.bus.schema import DTYPES, Coverage, Evidence, Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import Event, stamp_checksum
-from tickmesh.storage.coverage.intervals import of_tables
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.hdf5.columns import from_bytes
 
 SUBJECT = "binance.BTCUSDT"

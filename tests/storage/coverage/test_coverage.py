@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from tests.support.coverage_scene import SECOND, STEPS, SUBJECTS, Scene, play, shown, tables, whole
 from tickmesh.bus.schema import COVERAGE, DTYPES, Coverage, GapState, Kind, Reason
 from tickmesh.bus.wire import Event
-from tickmesh.storage.coverage.intervals import UNNUMBERED, LedgerPosition, merge, of_tables
+from tickmesh.storage.coverage.intervals import merge
+from tickmesh.storage.coverage.position import LedgerPosition
+from tickmesh.storage.coverage.stretch import UNNUMBERED, of_tables
 
 
 def in_cuts(scene: Scene, bounds: list[int]) -> list[np.ndarray]:

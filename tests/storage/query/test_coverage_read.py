@@ -20,7 +20,7 @@ from tickmesh.storage.archive.prune import prune
 from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
 from tickmesh.storage.archive.seal import Sealer
 from tickmesh.storage.archive.writer import ArchiveWriter
-from tickmesh.storage.coverage.intervals import of_tables
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.query import coverage, gaps, reader
 from tickmesh.storage.query.gaps import CoverageError, CoverageWarning, coverage_of
 from tickmesh.storage.query.times import ReadError

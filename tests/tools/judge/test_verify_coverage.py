@@ -12,7 +12,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Coverage, Evidence, GapState, Kind, Reason
 from tickmesh.bus.wire import Event
 from tickmesh.storage.archive.writer import ArchiveWriter
-from tickmesh.storage.coverage.intervals import of_tables
+from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.tools import verify as command
 from tickmesh.tools.judge import intervals
 from tickmesh.tools.judge.log import Event as Judged

@@ -39,7 +39,7 @@ def test_the_archive_of_any_name_is_judged(root, subject):
 
 
 def test_what_is_false_is_said_of_the_name_as_it_is(root, monkeypatch):
-    from tickmesh.storage.coverage.intervals import of_tables
+    from tickmesh.storage.coverage.stretch import of_tables
 
     monkeypatch.setattr(
         "tickmesh.storage.archive.writer.of_tables", lambda *arguments: (of_tables(*arguments)[0][1:], of_tables(*arguments)[1])
