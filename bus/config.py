@@ -11,8 +11,6 @@ from typing import Literal
 
 import msgspec
 
-SOURCE_NAME = r"^[A-Za-z0-9._-]{1,64}$"
-
 
 class ConfigError(ValueError):
     """A sentence for the person who wrote the file."""

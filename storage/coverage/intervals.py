@@ -11,24 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import COVERAGE, DTYPES, HEADER, Coverage, Evidence, Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import CHECKED
 from tickmesh.storage.hdf5.columns import Table
 
 COVERED = (Kind.trade, Kind.quote, Kind.depth)  # the streams that have a ledger
-
-
-# Streams whose ids a feed counts itself: they follow one another with holes. bus/id_rules.py calls them exclusive.
-UNNUMBERED = frozenset(
-    {
-        ("kraken", Kind.quote),
-        ("kraken", Kind.depth),
-        ("kraken_v1", Kind.trade),
-        ("kraken_v1", Kind.quote),
-        ("kraken_v1", Kind.depth),
-        ("coinbase", Kind.depth),
-    }
-)
 
 
 class LedgerPosition(NamedTuple):
@@ -74,7 +62,7 @@ def of_tables(
     `state`: what the stretch before came to; the default is that of a log's beginning.
     """
     trades, quotes, depth, gaps = (_table(tables, kind) for kind in (*COVERED, Kind.gap))
-    numbered = {kind: (subject.partition(".")[0], kind) not in UNNUMBERED for kind in COVERED}
+    numbered = {kind: rule(kind, subject) != "exclusive" for kind in COVERED}  # else a feed counts the ids itself
     traded, trade_id, trade_era = _of_eras(
         _trades if numbered[Kind.trade] else _without_ids, trades, gaps, Kind.trade, state.trade_id, state.trade_era
     )
