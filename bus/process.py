@@ -1,7 +1,7 @@
 """What a process on the bus is: a name, a voice, an ear, a heartbeat, a checkpoint and a decent end.
 
 A node's `run` is given a `Context`. The same node runs alone, with an outbox and sockets, or hosted by the sequencer's
-process, where `HostedContext` in nodes/sequencer/node.py gives it the log itself.
+process, where `HostedContext` in nodes/runner/hosting.py gives it the log itself.
 """
 
 import asyncio

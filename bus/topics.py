@@ -1,7 +1,7 @@
-"""The topic table: what flows, who writes it, on which lane it rings, and whether it is kept.
+"""The topic table: what flows, who writes and reads it, on which lane it rings, and when it is stale.
 
 A topic is `kind.subject`; market and order kinds have `venue.instrument` as their subject, system kinds a node's name.
-Everything that depends on a kind (ringing lane, queue bounds, recording, staleness) is read from its row here.
+Lanes and staleness are read from here; tests compare writers and readers with what the nodes say of themselves.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,6 @@ class TopicRow:
     lane: Lane
     writers: tuple[str, ...]
     readers: tuple[str, ...]
-    recorded: bool = True
     stale_after_ns: int = 0
 
 

@@ -1,10 +1,8 @@
 """How a signal becomes an order: which type, at which price. A style decides nothing about whether it is allowed."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from tickmesh.bus.schema import OrderType, TimeInForce
-
-Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
 
 
 class Quote(NamedTuple):

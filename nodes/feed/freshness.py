@@ -5,8 +5,10 @@ the streams of a connection. A market that is merely quiet must not cost a renew
 renewal did not help may be silent for twice as long the next time.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from tickmesh.nodes.feed.streams import Key
 
 MEMORY_S = 600.0  # over which a stream's usual interval is taken
 PATIENCE_MAX = 64
@@ -33,7 +35,7 @@ class Freshness:
     def __init__(self, least_s: float, times: float):
         self.least_s = least_s
         self.times = times
-        self.pulses: dict[Hashable, Pulse] = {}
+        self.pulses: dict[Key, Pulse] = {}
 
     def began(self, now_s: float) -> None:
         """A connection began: every stream's silence begins here, and counts from 0."""
@@ -48,7 +50,7 @@ class Freshness:
     def limit_s(self, pulse: Pulse) -> float:
         return max(self.least_s, self.times * pulse.interval_s) * pulse.patience
 
-    def look(self, now_s: float, counts: Mapping[Hashable, int]) -> dict[Hashable, float]:
+    def look(self, now_s: float, counts: Mapping[Key, int]) -> dict[Key, float]:
         """Streams that have just become stale → seconds of silence. `counts`: events since the connection began."""
         stale = {}
         for key, count in counts.items():
@@ -68,7 +70,7 @@ class Freshness:
                 pulse.patience = min(pulse.patience * 2, PATIENCE_MAX)
         return stale
 
-    def unheard(self, now_s: float) -> list[Hashable]:
+    def unheard(self, now_s: float) -> list[Key]:
         """Streams that have never spoken, and of which that has not been told yet."""
         silent = [k for k, p in self.pulses.items() if not (p.spoken or p.told) and now_s - p.begun_s > self.least_s]
         for key in silent:
@@ -76,6 +78,6 @@ class Freshness:
         return silent
 
     @property
-    def never(self) -> list[Hashable]:
+    def never(self) -> list[Key]:
         """Streams of which it has been told that they never spoke, and that have not since."""
         return [key for key, pulse in self.pulses.items() if pulse.told and not pulse.spoken]

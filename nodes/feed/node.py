@@ -18,16 +18,18 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.bus.space import Room, Space, free_of, judge, short
+from tickmesh.bus.space import Space, free_of
 from tickmesh.bus.wire import encode
 from tickmesh.nodes import venues
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.freshness import Freshness
+from tickmesh.nodes.feed.given_up import GivenUp
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.pacing import Conversation
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
+from tickmesh.nodes.feed.space_left import SpaceLeft
 from tickmesh.nodes.feed.streams import Key, Source, subject_of, topic_of
 from tickmesh.nodes.net import websocket
 from tickmesh.nodes.net.backoff import Backoff
@@ -65,8 +67,7 @@ class Line:
         self.adapter = adapter = venues.module(venue)
         self.instruments = [i for i in ctx.config.instruments if i.venue == venue]
         self.subscribed = self.instruments[: adapter.INSTRUMENTS_MAX or None]
-        self.given_up: dict[str, str] = {}  # subject → why its book, or all of it, is not asked for
-        self.oversize_s = -CALM_S
+        self.given_up = GivenUp(adapter.VENUE, adapter.FRAME_BYTES_MAX)
         self.count = ctx.counters
         self.count.update(dict.fromkeys(COUNTERS, 0), last_frame_age=-1.0)
         self.reception = Reception(ctx.name, adapter, self.instruments, settings, raw=settings.raw)
@@ -91,7 +92,7 @@ class Line:
         self.renewed_s = -CALM_S
         self.stale: set[Key] = set()
         self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
-        self.room = Room()
+        self.disk = SpaceLeft(str(ctx.config.source_dir))
         self.lives: list[LineConnection] = []  # that are open
         self.unsaid: list[bytearray] = []  # at most what one read of each socket brought
         self.heard_ns = 0
@@ -130,7 +131,8 @@ class Line:
         live.flowed_s = time.monotonic()
         self.requests.wanted.set()
         self.ctx.ready()
-        self.leave_out()
+        for alert in self.given_up.leave_out(self.instruments[len(self.subscribed) :], len(self.subscribed)):
+            self.alert(*alert)
 
     def attend(self, live: LineConnection, refused: Iterable[tuple[str, bytes]] = ()) -> None:
         """What frames brought beside events."""
@@ -233,7 +235,7 @@ class Line:
     def subscribe(self, live: LineConnection, instruments: list[Instrument]) -> None:
         """All of their streams, but books that are given up."""
         for books in (True, False):
-            some = [one for one in instruments if (one.subject in self.given_up) is not books]
+            some = [one for one in instruments if (one.subject in self.given_up.why) is not books]
             if some:
                 live.send(self.adapter.subscribe(some, self.settings, books))
 
@@ -257,7 +259,7 @@ class Line:
         at_once, self.stale = self.stale, set()
         self.renewal.clear()
         if time.monotonic() >= old.due_s:
-            self.take_up_again()
+            self.given_up.take_up_again(self.subscribed)
         if time.monotonic() - self.renewed_s > CALM_S:
             self.renewal_backoff.reset()
         else:
@@ -338,33 +340,11 @@ class Line:
                 self.give_up(live.connection.oversize)
 
     def give_up(self, message: Oversize) -> None:
-        """A message beyond the bound ended a connection. A book that is so large is not asked for again: it would cost the
-        other streams their connection each time."""
+        """A message beyond the bound ended a connection."""
         self.count["oversize"] += 1
         subject = self.adapter.book_of(message.head, self.reception.routes)
-        why = f"a message of {message.size} bytes came, {self.adapter.FRAME_BYTES_MAX} are allowed"
-        if subject and subject not in self.given_up:
-            self.given_up[subject] = f"its book is given up: {why}"
-            action = "its book is given up, the other streams go on; a planned renewal asks for it again"
-            self.alert("critical", "oversize", f"depth.{subject}", why, action)
-        elif time.monotonic() - self.oversize_s > CALM_S:
-            self.oversize_s = time.monotonic()
-            action = "connected anew, after waits that grow"
-            self.alert("critical", "oversize", self.adapter.VENUE, f"{why}; it begins {message.head[:64]!r}", action)
-
-    def take_up_again(self) -> None:
-        """Books that were given up are asked for on the next connection, while the old one goes on."""
-        for one in self.subscribed:
-            self.given_up.pop(one.subject, None)
-
-    def leave_out(self) -> None:
-        """Instruments beyond what the venue takes on one connection."""
-        for one in self.instruments[len(self.subscribed) :]:
-            if one.subject in self.given_up:
-                continue
-            why = f"the venue takes {len(self.subscribed)} instruments a connection"
-            self.given_up[one.subject] = f"left out: {why}"
-            self.alert("critical", "left_out", one.subject, why, "nothing of it is recorded: name fewer in mesh.toml")
+        if (alert := self.given_up.oversize(subject, message.size, message.head, time.monotonic())) is not None:
+            self.alert(*alert)
 
     def drop(self, live: LineConnection, why: str) -> str:
         """Says goodbye to a connection that is not wanted any more."""
@@ -414,44 +394,37 @@ class Line:
         assert live.source is not None
         stale = self.freshness.look(now_s, {key: stream.events for key, stream in live.source.streams.items()})
         for key, silent_s in stale.items():
-            subject = subject_of(key)  # type: ignore[arg-type]
-            self.requests.ask_about(subject)
-            if subject in self.requests.standings.words or subject in self.given_up:
-                continue  # it has been told why, and a renewal would bring nothing
+            self.requests.ask_about(subject_of(key))
+            if self.has_been_told(key):  # and a renewal would bring nothing
+                continue
             self.renewal.set()
             self.count["stale_streams"] += 1
-            self.stale.add(key)  # type: ignore[arg-type]
+            self.stale.add(key)
             limit_s = self.freshness.limit_s(self.freshness.pulses[key])
-            self.alert(
-                "warning", "stale_stream", topic_of(key),  # type: ignore[arg-type]
-                f"silent for {silent_s:.1f} s on a connection that is heard", f"renewed; patience is now {limit_s:.0f} s",
-            )  # fmt: skip
+            why = f"silent for {silent_s:.1f} s on a connection that is heard"
+            self.alert("warning", "stale_stream", topic_of(key), why, f"renewed; patience is now {limit_s:.0f} s")
         for key in self.freshness.unheard(now_s):
-            subject = subject_of(key)  # type: ignore[arg-type]
-            if subject in self.requests.standings.words or subject in self.given_up:
-                continue  # it has been told why
-            self.alert(
-                "warning", "never_heard", topic_of(key),  # type: ignore[arg-type]
-                f"nothing of it has come for {self.settings.fresh_min_s:.0f} s, since this process began", "none: others go on",
-            )  # fmt: skip
-        self.count["never_heard"] = [topic_of(key) for key in self.freshness.never]  # type: ignore[arg-type]
+            if not self.has_been_told(key):
+                why = f"nothing of it has come for {self.settings.fresh_min_s:.0f} s, since this process began"
+                self.alert("warning", "never_heard", topic_of(key), why, "none: others go on")
+        self.count["never_heard"] = [topic_of(key) for key in self.freshness.never]
+
+    def has_been_told(self, key: Key) -> bool:
+        """Why the stream is silent."""
+        subject = subject_of(key)
+        return subject in self.requests.standings.words or subject in self.given_up.why
 
     def look_at_disk(self) -> None:
-        disk, folder = self.ctx.config.disk, self.ctx.config.source_dir
         try:
-            free = free_of(folder)
+            free = free_of(self.ctx.config.source_dir)
         except OSError:  # looked at again in a moment
             return
-        before, self.room = self.room, judge(self.room, free, disk)
-        space = self.room.bytes  # what is left out brings bytes back, never inodes: those are the recorder's to tell
+        alert, space = self.disk.look(free, self.ctx.config.disk), self.disk.space
         self.count["disk"], self.count["free_bytes"] = space.name, free.bytes
-        if space == before.bytes:
+        if alert is None:
             return
         self.count["disk_steps"] = self.count.get("disk_steps", 0) + 1
-        action = ("everything is said", "raw frames are left out", "raw frames and depth are left out")[space]
-        level = ("info", "warning", "critical")[space]
-        why = short(Room(space), free, disk) or f"{free} are free again"
-        self.alert(level, "disk", str(folder), why, action)
+        self.alert(*alert)
         self.say(self.reception.leave_out_depth(space == Space.critical))
         self.say(self.reception.keep_raw(self.settings.raw and space == Space.enough, now_ns()))
         self.look_after_books()
@@ -462,7 +435,7 @@ class Line:
         self.count["depth_left_out"] = self.reception.left_out
         self.count["raw_left_out"] = self.reception.raw_left_out
         self.count["hops"] = self.hopping.hops
-        self.count["given_up"] = dict(self.given_up)
+        self.count["given_up"] = dict(self.given_up.why)
         connection = self.lives[0].connection if self.lives else None
         if connection is not None and connection.round_trip_s is not None:
             self.count["ping_ms"] = round(connection.round_trip_s * 1e3, 3)

@@ -1,1 +1,1 @@
-"""Writes the log into the recent store and the archive, and makes the archive tidy."""
+"""Writes the log into the recent store and the archive, seals and prunes days, and releases log segments that are archived."""

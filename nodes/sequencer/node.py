@@ -39,7 +39,6 @@ TICK_S = 0.02
 SWEEP_NS = 250 * MILLISECOND
 CURSOR_NS = 1000 * MILLISECOND
 LINE_NS = 10 * CURSOR_NS
-RETRY_S = 0.5
 BATCH_EVENTS = 4096
 CORRECTIONS_MAX = 100  # of the clock, that wait for room on the disk: the oldest are said in sum only
 

@@ -41,11 +41,6 @@ ASIDE = ".merge"  # end of the name of a file that is being made
 Stop = Callable[[], bool]
 Choose = Callable[[Table], Table]
 
-# Groups that are computed from a finished day's columns and its sources: functions of (file, source paths), called when the
-# columns are there. The bar pyramid (`bars`) plugs in here. A group that sets `content_sha256`
-# on itself is part of the file's; one that may get a new version later (`bars`) does not.
-DERIVATIONS: list[Callable[[h5py.File, list[Path]], None]] = [pyramid.derive]
-
 
 class Interrupted(Exception):
     """It was asked to stop; nothing is left of it, and it is done again later."""
@@ -229,8 +224,8 @@ def _merge(
                 writer.close()
             if work.choose is None:
                 ledger_of_day(file, work.sources)
-            for derivation in DERIVATIONS if derive else ():
-                derivation(file, work.sources)
+            if derive:  # its `bars` may get a new version later: they are no part of the file's sum
+                pyramid.derive(file, work.sources)
             if exponents is not None:
                 file.attrs["price_exponent"], file.attrs["quantity_exponent"] = exponents
             more = {n: str(g.attrs["content_sha256"]) for n, g in file.items() if "content_sha256" in g.attrs}

@@ -8,24 +8,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.storage.coverage.books import BookCoverage
 from tickmesh.storage.coverage.intervals import COVERED, array_of, merge
 from tickmesh.storage.coverage.position import BEGINNING, LedgerPosition
 from tickmesh.storage.coverage.ticks import by_era, of_conflated, of_trades, of_unnumbered
 from tickmesh.storage.hdf5.columns import Table
-
-# Streams whose ids a feed counts itself: they follow one another with holes. bus/id_rules.py calls them exclusive.
-UNNUMBERED = frozenset(
-    {
-        ("kraken", Kind.quote),
-        ("kraken", Kind.depth),
-        ("kraken_v1", Kind.trade),
-        ("kraken_v1", Kind.quote),
-        ("kraken_v1", Kind.depth),
-        ("coinbase", Kind.depth),
-    }
-)
 
 
 def of_tables(
@@ -37,7 +26,7 @@ def of_tables(
     `state`: what the stretch before came to; the default is that of a log's beginning.
     """
     trades, quotes, depth, gaps = (_table(tables, kind) for kind in (*COVERED, Kind.gap))
-    numbered = {kind: (subject.partition(".")[0], kind) not in UNNUMBERED for kind in COVERED}
+    numbered = {kind: rule(kind, subject) != "exclusive" for kind in COVERED}  # else a feed counts the ids itself
     traded, trade_id, trade_era = by_era(
         of_trades if numbered[Kind.trade] else of_unnumbered, trades, gaps, Kind.trade, state.trade_id, state.trade_era
     )

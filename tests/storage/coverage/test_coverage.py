@@ -12,7 +12,7 @@ from tickmesh.bus.schema import COVERAGE, DTYPES, Coverage, GapState, Kind, Reas
 from tickmesh.bus.wire import Event
 from tickmesh.storage.coverage.intervals import merge
 from tickmesh.storage.coverage.position import LedgerPosition
-from tickmesh.storage.coverage.stretch import UNNUMBERED, of_tables
+from tickmesh.storage.coverage.stretch import of_tables
 
 
 def in_cuts(scene: Scene, bounds: list[int]) -> list[np.ndarray]:
@@ -185,15 +185,6 @@ def test_where_a_feed_counts_itself_holes_in_the_ids_mean_nothing():
         ("trade", 7, 20, "unproven", "no_ids"), ("trade", 21, 24, "missing", "resync"), ("trade", 25, 30, "unproven", "no_ids"),
         ("quote", 5, 9, "unproven", "no_ids"),
     ]  # fmt: skip
-
-
-def test_the_streams_without_ids_are_those_of_the_venues_rules():
-    from tickmesh.bus.id_rules import UNUSUAL
-
-    assert {key for key, rule in UNUSUAL.items() if rule == "exclusive"} == UNNUMBERED
-
-
-# -- properties
 
 
 def painted(rows: np.ndarray) -> dict[tuple, tuple[str, int]]:
