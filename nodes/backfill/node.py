@@ -222,8 +222,7 @@ async def run(ctx: Context) -> None:
         backfill.observe(events)
     backfill.count()
     ctx.ready(open_gaps=len(backfill.plan.efforts), resumed_seq=backfill.seq)
-    work = asyncio.create_task(backfill.work())
-    work.add_done_callback(lambda _: ctx.stop.set())  # it ends by a fault, or with us
+    work = ctx.own(backfill.work(), "work")
     try:
         async for events in subscription:
             backfill.observe(events)

@@ -446,16 +446,15 @@ async def run(ctx: Context) -> None:
     line = Line(ctx)
     requests = line.requests
     jobs = (line.keep_connected, line.watch, requests.keep_definitions, requests.keep_books, requests.keep_time)
-    work = [ctx.own(job()) for job in jobs]
-    stopped = asyncio.create_task(ctx.stop.wait())
+    tasks = [*(ctx.own(job()) for job in jobs), ctx.own(ctx.stop.wait())]
     try:
-        done, _ = await asyncio.wait((*work, stopped), return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
-        for task in (*work, stopped):
+        for task in tasks:
             task.cancel()
-        await asyncio.wait((*work, stopped), timeout=END_S)
+        await asyncio.wait(tasks, timeout=END_S)
         for live in tuple(line.lives):
             line.end(live)
             if live.connection is not None:

@@ -262,10 +262,8 @@ async def run(ctx: Context) -> None:
         return
     subscription = ctx.subscribe(READS, recorder.recent.recent_seq)
     ctx.ready(archived_seq=recorder.archive.archived_seq, recent_seq=recorder.recent.recent_seq)
-    tasks = [asyncio.create_task(keep(ctx, recorder)) for keep in (keep_recent, keep_archive)]
-    tasks += [asyncio.create_task(keep(ctx, recorder.days)) for keep in (keep_days, keep_space)]
-    for task in tasks:  # all end when we are stopped; one that ends by a fault ends us
-        task.add_done_callback(lambda _: ctx.stop.set())
+    tasks = [ctx.own(keep(ctx, recorder)) for keep in (keep_recent, keep_archive)]  # all end when we are stopped
+    tasks += [ctx.own(keep(ctx, recorder.days)) for keep in (keep_days, keep_space)]
     try:
         async for events in subscription:
             recorder.put(events)

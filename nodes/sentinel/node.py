@@ -298,10 +298,9 @@ def _ready(config: Config, name: str) -> dict:
 
 async def run(ctx: Context) -> None:
     sentinel = Sentinel(ctx)
-    ending = asyncio.create_task(ctx.stop.wait())
+    ending = ctx.own(ctx.stop.wait())
     ending.add_done_callback(lambda _: sentinel.wake.set())
-    following = asyncio.create_task(sentinel.opinion.follow())
-    following.add_done_callback(lambda _: ctx.stop.set())  # at the end, or by a fault, which ends us
+    following = ctx.own(sentinel.opinion.follow(), "following")
     ctx.ready()
     try:
         await sentinel.stand_by()

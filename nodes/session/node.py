@@ -446,9 +446,7 @@ async def run(ctx: Context) -> None:
         work: list[Callable[[], Coroutine[Any, Any, None]]] = [
             session.keep_connected, session.keep_reconciled, session.watch_deadlines, session.keep_time,
         ]  # fmt: skip
-        tasks = [ctx.own(following), *(ctx.own(job()) for job in work)]
-        stopped = asyncio.create_task(ctx.stop.wait())
-        tasks.append(stopped)
+        tasks = [ctx.own(following), *(ctx.own(job()) for job in work), ctx.own(ctx.stop.wait())]
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()

@@ -1,5 +1,6 @@
 """Every task and every callback has an owner: a fault in one ends its process, with the fault as its last word."""
 
+import ast
 import asyncio
 import shutil
 import signal
@@ -140,3 +141,24 @@ def test_a_sync_thread_that_dies_of_a_bug_is_heard_of(tmp_path, monkeypatch):
             writer.append(writer.last + 1, [b"\0" * 160])
             time.sleep(0.01)
     writer._let_go()
+
+
+def test_a_task_is_owned_by_its_context_or_ended_by_the_function_that_made_it():
+    """Else a fault in it is heard of by nobody, or late. A group's tasks are the group's."""
+    makers = ("asyncio.create_task", "asyncio.ensure_future", "loop.create_task")
+    found = 0
+    for path in sorted([*(PROJECT / "bus").rglob("*.py"), *(PROJECT / "nodes").rglob("*.py")]):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef) or function.name == "own":
+                continue
+            made = [node for node in ast.walk(function) if isinstance(node, ast.Call) and ast.unparse(node.func) in makers]
+            named = {
+                ast.unparse(node.targets[0])
+                for node in ast.walk(function)
+                if isinstance(node, ast.Assign) and node.value in made
+            }
+            ended = {ast.unparse(last) for node in ast.walk(function) if isinstance(node, ast.Try) for last in node.finalbody}
+            assert len(named) == len(made), f"{path}: {function.name}"
+            assert {f"{name}.cancel()" for name in named} <= ended, f"{path}: {function.name}"
+            found += len(made)
+    assert found
