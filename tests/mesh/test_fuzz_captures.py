@@ -19,6 +19,7 @@ from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
+from tickmesh.nodes.sequencer.holding import HeldEvents
 from tickmesh.nodes.venues import binance
 from tickmesh.tools.judge import against_capture, capture, log
 from tickmesh.tools.judge.findings import Findings
@@ -241,7 +242,7 @@ def test_the_fuzzer_finds_what_is_lost(monkeypatch):
     at = next(k for k, line in enumerate(lines) if b"@bookTicker" in line and k > 60)
     lines[at] = jump_by(lines[at], 10**12)
     assert run(random.Random(1), lines)[0].counts["lost"] == 0
-    monkeypatch.setattr(Arbiter, "_held_back", lambda *_: False)
+    monkeypatch.setattr(HeldEvents, "unconfirmed", lambda *_: False)
     monkeypatch.setattr(Arbiter, "_decide", lambda *_: None)
     assert run(random.Random(1), lines)[0].counts["lost"] > 10
 
