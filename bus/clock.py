@@ -117,10 +117,6 @@ class MeshClock:
         self._ahead: tuple[int, int] | None = None  # since which elapsed_ns the wall clock is far ahead, and seen how often
         self._slew_from: int | None = None  # `corrected_ns` when the slew that was said began
 
-    @property
-    def slewing(self) -> bool:
-        return self._slew_from is not None
-
     def at(self, elapsed_ns: int) -> int:
         return self.segment.at(elapsed_ns)
 

@@ -30,7 +30,6 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "frame": ("fault", "connection", "stream", "what", "text"),  # dropped, altered, repeated, late; text: the frame due
     "request": ("fault", "connection", "door", "operation", "what", "status"),  # refused, answered, executed, late
 }
-MANTISSA_EXPONENT = -8  # of prices and quantities
 _encode = msgspec.msgpack.Encoder().encode
 
 

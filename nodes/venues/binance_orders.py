@@ -50,7 +50,6 @@ UNKNOWN_OUTCOME = frozenset({-1000, -1001, -1006, -1007, -1008})
 NO_SUCH_ORDER = -2013
 NO_SUCH_SYMBOL = -1121
 WRONG_TIME = -1021  # our timestamp is too old, or ahead of the venue's clock: nothing was done
-CANCEL_REJECTED = -2011  # also "already filled": the order has to be asked for
 DUPLICATE = "Duplicate order sent."
 
 

@@ -50,7 +50,6 @@ FRAME_BYTES_MAX = 16 << 20  # a whole book; as an event it is about as large, an
 BOOK = "stream"
 CHANNELS = ("matches", "ticker", "level2_batch", "heartbeat")
 AGGRESSOR = {"buy": -1, "sell": 1}  # the maker bought: the aggressor sold
-TAKER = {"buy": 1, "sell": -1}
 LEVEL_SIDE = {"buy": 1, "sell": -1}
 
 

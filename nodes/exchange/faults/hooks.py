@@ -4,7 +4,7 @@ Three choke points, and nothing goes around them:
 - everything that is sent to a websocket client goes through `Client.send` (nodes/exchange/api/streams.py), which asks
   `faults.on_send`;
 - every REST request, WS-API request and websocket handshake is an `IncomingRequest`, which `faults.on_request` sees first
-  (nodes/exchange/server/rest.py and exchange_sockets.py);
+  (nodes/exchange/server/rest.py and sockets.py);
 - everything that happens is a `Done`, taken from the core in one place, `Running.commit`
   (nodes/exchange/server/running.py), which gives it to `ledger.take` before any of it is told.
 
@@ -54,8 +54,3 @@ class FaultHooks(Protocol):
 
     def closed(self, client: Any) -> None:
         """It has closed, whoever closed it."""
-
-
-class LedgerHook(Protocol):
-    def take(self, done: Any, now_ms: int) -> None:
-        """A `Done` of nodes/exchange/core.py, before anyone hears of it. OSError stops the exchange."""

@@ -29,7 +29,7 @@ class Survey(msgspec.Struct):
     """`streams`: frames served, by stream. `not_served`: lines by reason; `first`: the first of them, in a sentence."""
 
     format: int = FORMAT
-    identity: str = ""  # of the files, see exchange_files.py
+    identity: str = ""  # of the files, see nodes/exchange/server/files.py
     lines: int = 0
     streams: dict[str, int] = {}
     snapshots: list[int] = []  # their line numbers

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 RETAINED = 200_000
 ROW = struct.Struct("<qqqqq")  # id, price, quantity, time in ms, twice the aggregate's id + 1 if the buyer was the maker
-TRADE_HEAD = '{"e":"trade","E":'
 
 
 class Print(NamedTuple):

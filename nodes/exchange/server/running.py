@@ -1,6 +1,6 @@
 """A running local venue: its pure core, who listens to it, and the files that are written before anyone hears.
 
-Shared by the doors (exchange_rest.py, exchange_sockets.py) and the pace (exchange_pace.py); nodes/exchange/node.py starts all.
+Shared by the doors (rest.py, sockets.py) and the pace (pace.py); nodes/exchange/node.py starts all.
 """
 
 import asyncio
