@@ -27,7 +27,7 @@ SourceName = Annotated[
     str,
     Meta(
         pattern=r"^(?!\.*\Z)[^/]+\Z",
-        description="a plain name of letters, digits, '.', '_' and '-', up to 64",
+        description="the name of one folder: no '/', and not dots alone",
     ),
 ]
 WebsocketAddress = Annotated[str, Meta(pattern=r"^wss?://[^/]", description="ws:// or wss://, and a host")]
@@ -197,9 +197,8 @@ class ExchangeSettings(Section, frozen=True):
     lines: Annotated[int, Meta(ge=0, le=1000, description="0 (waits for nobody) to 1000")] = 2
     maker_fee_ppm: FeePpm = 1000  # 0.1 %, parts per million of what is received
     taker_fee_ppm: FeePpm = 1000
-    fees: Literal["", "spot", "spot_discount", "free"] = (
-        ""  # a named schedule (nodes/exchange/market/fees.py) instead of the two
-    )
+    # A named schedule (nodes/exchange/market/fees.py) instead of the two
+    fees: Literal["", "spot", "spot_discount", "free"] = ""
     balances: dict[str, Balance] = {}  # asset: what the account starts with; others start with a useful amount
     population: dict[str, PopulationSettings] = {}  # by symbol; others are as liquid as the rates above say
     client_bytes_max: BufferBytes = 4 << 20  # unsent bytes beyond which a slow client is cut off

@@ -1,9 +1,9 @@
 """One line of a venue's market data: subscribe, receive, parse exactly, say.
 
-Every frame is said in the order of its coming and nothing is dropped; a frame that cannot be understood is a refusal
-with its bytes. Depth changes wait for their snapshot. Connections are replaced with overlap before the venue ends them,
-and when one of their streams falls silent. When it dies the other lines carry on, and it comes back with fresh snapshots;
-when the sequencer is away, its outbox fills, and at the bound it stops reading the sockets.
+Every frame is said in the order of its coming and nothing is dropped; a frame that cannot be understood is a refusal with its
+bytes. Depth changes are said as they come, with a book or without. Connections are replaced with overlap before the venue ends
+them, and when one of their streams falls silent. When it dies the other lines carry on, and it comes back with fresh
+snapshots; when the sequencer is away, its outbox fills, and at the bound it stops reading the sockets.
 """
 
 import asyncio

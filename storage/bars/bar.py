@@ -159,8 +159,3 @@ def between(bars: np.ndarray, start_ns: int | None, end_ns: int | None) -> np.nd
     first = 0 if start_ns is None else int(np.searchsorted(begin, start_ns))
     last = len(bars) if end_ns is None else int(np.searchsorted(begin, end_ns))
     return bars[first:last]
-
-
-def level_for(every_s: int) -> int:
-    """The largest level of the pyramid, in seconds, that divides `every_s`."""
-    return max(level for level in LEVELS_S if every_s % level == 0)

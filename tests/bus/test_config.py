@@ -52,8 +52,8 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
         ("[feed]\nbackoff_s = [1]", "feed.backoff_s = [1] is impossible; allowed: a list of 2, each a number"),
         ("[feed]\nbackoff_s = [1, 'x']", "feed.backoff_s[1] = 'x' is impossible; allowed: a number"),
         ("log = 5", "log = 5 is impossible; allowed: a table"),
-        ("source = '..'", "source = '..' is impossible; allowed: a plain name of"),
-        ("source = 'a/b'", "source = 'a/b' is impossible; allowed: a plain name of"),
+        ("source = '..'", "source = '..' is impossible; allowed: the name of one folder"),
+        ("source = 'a/b'", "source = 'a/b' is impossible; allowed: the name of one folder"),
         ("instruments = []", "instruments = [] is impossible; allowed: at least one"),
         ("host = ['feed']", "host[0] = 'feed' is impossible; allowed: 'executor' or 'model' or 'sequencer' or 'session'"),
         (

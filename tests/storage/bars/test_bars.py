@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.support.naive_bars import as_dicts, headers, naive, without_zeros
 from tickmesh.bus.schema import QUOTE, TRADE, Flag, Kind
 from tickmesh.storage.bars import kernels, pyramid
-from tickmesh.storage.bars.bar import LEVELS_S, SECOND_NS, as_float, between, coarsen, level_for, merge, whole
+from tickmesh.storage.bars.bar import LEVELS_S, SECOND_NS, as_float, between, coarsen, merge, whole
 from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.bars.ticks import BarPart, bars_of, held, join
 from tickmesh.storage.hdf5.columns import Table
@@ -198,8 +198,3 @@ def test_the_pyramid_reads_back_at_every_level(trades, quotes):
             assert pyramid.read(file, level).tobytes() == expected.tobytes()
             part = pyramid.read(file, level, 3 * SECOND_NS, 120 * SECOND_NS)
             assert part.tobytes() == between(expected, 3 * SECOND_NS, 120 * SECOND_NS).tobytes()
-
-
-def test_the_level_is_the_largest_that_divides():
-    asked = {1: 1, 7: 1, 30: 10, 60: 60, 90: 10, 300: 60, 1800: 600, 7200: 3600, 86_400: 86_400, 604_800: 86_400}
-    assert {every: level_for(every) for every in asked} == asked
