@@ -32,7 +32,7 @@ class SocketDoors:
         for stream in wanted[:streams_max]:
             hub.subscribe(client, stream)
         self._opened(client, request.path)
-        await self._converse(ws, client, lambda text: client.say(control.answer(hub, client, text, streams_max)))
+        await self._converse(ws, client, lambda text: client.send_text(control.answer(hub, client, text, streams_max)))
         return ws
 
     async def orders(self, request: web.Request) -> web.StreamResponse:
@@ -99,7 +99,7 @@ class SocketDoors:
             if fault.delay_s:
                 asyncio.get_running_loop().call_later(fault.delay_s, client.say, answer)
             else:
-                client.say(answer)
+                client.send_text(answer)
 
     async def _refused(self, request: web.Request, door: str) -> web.StreamResponse | None:
         """What a handshake is answered instead of an upgrade; None to let it in."""
@@ -183,4 +183,4 @@ def keep_alive(running: Running, now_s: float, ping: bool) -> None:
 
 def warn(running: Running, client: Client) -> None:
     client.warned = True
-    client.say(client.shutdown_event(running.now_ms()))
+    client.send_text(client.shutdown_event(running.now_ms()))
