@@ -73,7 +73,7 @@ class SocketDoors:
         running = self.running
         answer = ws_api.answer(running.core.venue, client, text, running.now_ms())
         told = running.commit()
-        (say or client.say)(answer)
+        (say or client.send_text)(answer)
         if client.ended is not None:
             event = f'{{"e":"eventStreamTerminated","E":{running.now_ms()}}}'
             client.send(user_frame(event, client.ended, client.micro), "user")
@@ -97,7 +97,7 @@ class SocketDoors:
         answers = [ws_api.fault_reply(text, fault.status, fault.body)] if fault.status else real
         for answer in answers:
             if fault.delay_s:
-                asyncio.get_running_loop().call_later(fault.delay_s, client.say, answer)
+                asyncio.get_running_loop().call_later(fault.delay_s, client.send_text, answer)
             else:
                 client.send_text(answer)
 
