@@ -171,7 +171,7 @@ def producer_cost() -> None:
     bare.close()
     start = time.perf_counter()
     for i in range(count):
-        producer.say([quote(i)])
+        producer.publish([quote(i)])
     ours = (time.perf_counter() - start) / count * 1e6
     line("producer: encode, append to outbox, ring", f"{ours:.1f} µs", f"{floor:.1f} µs a bare PUSH", ours / floor)
     intake.close()

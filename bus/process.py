@@ -202,10 +202,10 @@ class Context:
             self._producer = Producer(self.config, self.name)
         return self._producer
 
-    def say(self, events: list[bytearray]) -> None:
+    def publish(self, events: list[bytearray]) -> None:
         """Appends to the outbox, then rings. On file when it returns. Raises OutboxFull."""
         if events:
-            self.producer.say(events)
+            self.producer.publish(events)
 
     def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> Any:
         subscription = Subscription(Subscriber(self.config, lanes_of(tuple(kinds)), after_seq), self.stop)
@@ -217,7 +217,7 @@ class Context:
         self._refusals += 1
         content = {"node": self.name, "why": why, "raw": bytes(raw[:REFUSAL_BYTES]), "raw_bytes": len(raw)}
         with contextlib.suppress(OutboxFull):
-            self.say([encode(Kind.refusal, subject, content)])
+            self.publish([encode(Kind.refusal, subject, content)])
 
     def resume(self) -> tuple[int, bytes] | None:
         """Where this node left off: seq and state. None: it begins with the log's first event; told if it has to."""
@@ -235,7 +235,7 @@ class Context:
         print(f"{self.name}: {what}: {why}; {action}", file=sys.stderr, flush=True)
         alert = {"level": level, "what": what, "target": self.name, "why": why, "action": action}
         with contextlib.suppress(OutboxFull):
-            self.say([encode(Kind.alert, self.name, alert)])
+            self.publish([encode(Kind.alert, self.name, alert)])
 
     def ready(self, **more: Any) -> None:
         """The node does its job from now on."""
@@ -253,7 +253,7 @@ class Context:
             raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None
         content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
-            self.say([encode(Kind.run, self.name, content)])
+            self.publish([encode(Kind.run, self.name, content)])
         self.own(self._heartbeat(), "heartbeat")
 
     def health(self) -> dict[str, Any]:
@@ -270,7 +270,7 @@ class Context:
     async def _heartbeat(self) -> None:
         while True:
             with contextlib.suppress(OutboxFull):
-                self.say([encode(Kind.health, self.name, self.health())])
+                self.publish([encode(Kind.health, self.name, self.health())])
             await asyncio.sleep(HEALTH_S)
 
     async def close(self) -> None:

@@ -89,7 +89,7 @@ class Producer:
     def number(self) -> int:
         return self._outbox.last
 
-    def say(self, said: Sequence[bytearray]) -> None:
+    def publish(self, said: Sequence[bytearray]) -> None:
         """Stamps, appends, rings. The events are on file when it returns. Raises OutboxFull."""
         if not said:
             return

@@ -67,7 +67,7 @@ class Export:
 
     def plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
         """Every topic's every day that is wanted, oldest first."""
-        return self._lasting(lambda: self._plan(topics, start_ns, end_ns, partial))
+        return self._retried(lambda: self._plan(topics, start_ns, end_ns, partial))
 
     def _plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
         days, last = self.files.archived_days(self.archive)
@@ -139,7 +139,7 @@ class Export:
             return self.files.write_day(self.config, self.archive, day, self.folder, self.format, self.decimals, ledger, rows)
 
         try:
-            written = self._lasting(write)
+            written = self._retried(write)
         except self.files.NoScale as error:
             self.failed.append(str(error))
             return
@@ -171,10 +171,10 @@ class Export:
 
     def _log_id(self, folder: str, day: str) -> str:
         if (folder, day) not in self._log_ids:
-            self._log_ids[folder, day] = self._lasting(lambda: self.files.log_id_of(self.archive, folder, day))
+            self._log_ids[folder, day] = self._retried(lambda: self.files.log_id_of(self.archive, folder, day))
         return self._log_ids[folder, day]
 
-    def _lasting(self, work: Callable[[], Result]) -> Result:
+    def _retried(self, work: Callable[[], Result]) -> Result:
         """`work`, done again when the recorder has sealed a day meanwhile and removed the files that were about to be read."""
         for _ in range(RETRIES):
             try:

@@ -160,7 +160,7 @@ def line(config: Config, event: Event) -> Text:
     """For a person: time, seq, topic, what it says, and how long ago it was sequenced."""
     lag_ms = (now_ns() - event.seq_ns) / 1e6
     return Text.assemble(
-        (clock(event.seq_ns), "dim"), f"  {event.seq:>9}  ", (f"{event.topic:<26}", "bold"), f" {say(config, event)}  ",
+        (clock(event.seq_ns), "dim"), f"  {event.seq:>9}  ", (f"{event.topic:<26}", "bold"), f" {content_of(config, event)}  ",
         (f"lag {lag_ms:.2f} ms", "dim"),
     )  # fmt: skip
 
@@ -171,8 +171,8 @@ def number(mantissa: int, exponent: int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def say(config: Config, event: Event) -> str:
-    """The content in a few words."""
+def content_of(config: Config, event: Event) -> str:
+    """What an event says, in a few words."""
     kind = Kind(event.kind)
     if kind is Kind.alert:
         told = {**dict.fromkeys(("level", "target", "what", "why", "action"), "?"), **event.map()}

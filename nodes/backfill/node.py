@@ -132,7 +132,7 @@ class Backfill:
         assert first is not None  # or it would not be its turn
         request = source.adapter.history(instrument, first, effort.from_ns, effort.until_id)
         if request is None:
-            await self.say(effort, self.plan.no_history(effort))
+            await self.publish(effort, self.plan.no_history(effort))
             return
         await source.budget.spend(request.weight)
         base = await source.hopping.rest()
@@ -149,7 +149,7 @@ class Backfill:
         except (RestError, RestUnreachable) as error:
             self.failed(error)
             if isinstance(error, RestError) and error.status in FINAL:
-                await self.say(effort, self.plan.refused(effort, time.monotonic()))
+                await self.publish(effort, self.plan.refused(effort, time.monotonic()))
             else:
                 self.plan.unanswered(effort)
                 source.pause(source.backoff.wait_s())
@@ -164,7 +164,7 @@ class Backfill:
                 source.hopping.hop_rest()
                 return
             source.backoff.reset()
-            await self.say(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
+            await self.publish(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
         finally:
             source.budget.seen(source.rest.used_weight)
 
@@ -187,11 +187,11 @@ class Backfill:
             self.ctx.refuse(effort.subject, str(error), body)
         return events, unreadable
 
-    async def say(self, effort: Effort, events: list[bytearray]) -> None:
+    async def publish(self, effort: Effort, events: list[bytearray]) -> None:
         """Waits while the outbox is full: the gap is in the log and does not run away."""
         while events:
             try:
-                self.ctx.say(events)
+                self.ctx.publish(events)
                 effort.said_number = self.ctx.producer.number
                 break
             except OutboxFull:

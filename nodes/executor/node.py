@@ -118,8 +118,8 @@ class Step:
             intent_id, target, action, side, order_type, force, _, price, lots, _, _ = INTENT.unpack_from(event.raw, at)
             client_order_id = _text(intent_id)
             if event.producer == self.name:
-                for phantom in self.state.phantoms(event.cause_seq, event.k):
-                    self.state.forget(phantom)
+                for never_sent in self.state.orders_never_sent(event.cause_seq, event.k):
+                    self.state.forget(never_sent)
             if action == Action.CANCEL:
                 if (cancelled := self.state.find(_text(target))) is not None:
                     self.state.remember_cancel(client_order_id, cancelled)

@@ -62,7 +62,7 @@ class ExecutorState(msgspec.Struct):
         """An intent that the log never showed: it was not said."""
         self.orders.pop(order.client_order_id, None)
 
-    def phantoms(self, cause_seq: int, k: int) -> Iterator[Order]:
+    def orders_never_sent(self, cause_seq: int, k: int) -> Iterator[Order]:
         """Intents before (cause_seq, k) that the log has not shown. It shows them in order, so they were never said."""
         for order in tuple(self.orders.values()):
             if not order.confirmed and (order.cause_seq, order.k) < (cause_seq, k):

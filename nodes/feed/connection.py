@@ -55,8 +55,8 @@ class LineConnection:
         assert self.conversation is not None
         self.conversation.send(texts)
 
-    def hush(self) -> None:
-        """Nothing more is said on it."""
+    def stop_sending(self) -> None:
+        """Ends the conversation: no further subscription is sent on this connection."""
         if self._talk is not None:
             self._talk.cancel()
 

@@ -106,9 +106,11 @@ class Line:
             part = frames if len(frames) <= SAY_EVENTS else frames[start : start + SAY_EVENTS]
             said, refused, attention = reception.frames(source, recv_ns, part)
             if attention or not live.flowed:
-                self.attend(live, refused)  # before what it brought: a `run` event stands before the first of its process
+                self.act_on_frames(
+                    live, refused
+                )  # before what it brought: a `run` event stands before the first of its process
             if said:
-                self.say(said)
+                self.publish(said)
         self.count["frames"] += len(frames)
         self.heard_ns = recv_ns
 
@@ -123,7 +125,7 @@ class Line:
             self.requests.ask_about_all()
         live.source, said = self.reception.open(self.count["connections"], now_ns(), live.at_once)
         self.lives.append(live)
-        self.say(said)
+        self.publish(said)
         return live.source
 
     def begin_flow(self, live: LineConnection) -> None:
@@ -134,11 +136,11 @@ class Line:
         for alert in self.given_up.leave_out(self.instruments[len(self.subscribed) :], len(self.subscribed)):
             self.alert(*alert)
 
-    def attend(self, live: LineConnection, refused: Iterable[tuple[str, bytes]] = ()) -> None:
-        """What frames brought beside events."""
+    def act_on_frames(self, live: LineConnection, refused: Iterable[tuple[str, bytes]] = ()) -> None:
+        """Takes in what frames brought beside events: that a connection flows, refusals, wishes of books, an announced end."""
         if live.source is not None and live.source.flowing and not live.flowed:
             self.begin_flow(live)
-        self.tell_refused(refused)
+        self.publish_refusals(refused)
         self.look_after_books()
         if live.source is not None and live.source.shutdown and not live.warned:
             live.warned = True
@@ -150,7 +152,7 @@ class Line:
         self.requests.wanted.set()
         self.resubscribe()
 
-    def tell_refused(self, refused: Iterable[tuple[str, bytes]]) -> None:
+    def publish_refusals(self, refused: Iterable[tuple[str, bytes]]) -> None:
         for why, raw in refused:
             self.count["refused_frames"] += 1
             self.ctx.refuse(self.ctx.name, why, raw)
@@ -161,29 +163,29 @@ class Line:
             self.subscribe(live, [self.reception.instruments[subject]])
 
     def heard_by_rest(self, heard: Arrived) -> None:
-        self.say(heard.said)
-        self.tell_refused(heard.refused)
+        self.publish(heard.said)
+        self.publish_refusals(heard.refused)
         for live in self.lives:
-            self.attend(live)
+            self.act_on_frames(live)
 
-    def say(self, events: list[bytearray]) -> None:
+    def publish(self, events: list[bytearray]) -> None:
         """Never raises and never drops: what the full outbox does not take stops the sockets until it does."""
         if self.unsaid:
             self.unsaid += events
             return
         try:
-            self.ctx.say(events)
+            self.ctx.publish(events)
             self.count["events"] += len(events)
         except OutboxFull:
             self.count["outbox_full"] += 1
             self.unsaid += events
             for live in self.lives:
                 live.pause()
-            asyncio.get_running_loop().call_later(FULL_LOOK_S, self.say_again)
+            asyncio.get_running_loop().call_later(FULL_LOOK_S, self.publish_again)
 
-    def say_again(self) -> None:
+    def publish_again(self) -> None:
         events, self.unsaid = self.unsaid, []
-        self.say(events)
+        self.publish(events)
         if not self.unsaid:
             self.freshness.excuse(time.monotonic())
             for live in self.lives:
@@ -191,7 +193,7 @@ class Line:
 
     def alert(self, level: str, what: str, target: str, why: str, action: str) -> None:
         content = {"level": level, "what": what, "target": target, "why": why, "action": action}
-        self.say([encode(Kind.alert, self.ctx.name, content)])
+        self.publish([encode(Kind.alert, self.ctx.name, content)])
 
     # Connections.
 
@@ -303,7 +305,7 @@ class Line:
         if old.over:
             self.end(old)
         elif self.reception.successor is not None:
-            self.say(self.reception.hand_over(now_ns()))
+            self.publish(self.reception.hand_over(now_ns()))
             self.look_after_books()
             self.drop(old, "replaced")
         self.freshness.began(time.monotonic())
@@ -330,11 +332,11 @@ class Line:
         """The connection is over, or is not heard any more."""
         if live in self.lives:
             self.lives.remove(live)
-            live.hush()
+            live.stop_sending()
             if live.connection is not None and live.connection.failure is not None:
                 self.ctx.fail(live.connection.failure)
             if live.source is not None:
-                self.say(self.reception.close(live.source, now_ns()))
+                self.publish(self.reception.close(live.source, now_ns()))
                 self.look_after_books()
             if live.connection is not None and live.connection.oversize is not None:
                 self.give_up(live.connection.oversize)
@@ -385,7 +387,7 @@ class Line:
                 self.look_at_streams(self.lives[0], now_s)
             if now_s - imaged_s >= IMAGE_S and not self.unsaid:  # a whole book is not to wait in memory
                 imaged_s = now_s
-                self.say(self.reception.images(now_ns()))
+                self.publish(self.reception.images(now_ns()))
             self.resubscribe()
             self.show()
             await asyncio.sleep(min(WATCH_S, self.settings.fresh_min_s / 4))
@@ -425,8 +427,8 @@ class Line:
             return
         self.count["disk_steps"] = self.count.get("disk_steps", 0) + 1
         self.alert(*alert)
-        self.say(self.reception.leave_out_depth(space == Space.critical))
-        self.say(self.reception.keep_raw(self.settings.raw and space == Space.enough, now_ns()))
+        self.publish(self.reception.leave_out_depth(space == Space.critical))
+        self.publish(self.reception.keep_raw(self.settings.raw and space == Space.enough, now_ns()))
         self.look_after_books()
 
     def show(self) -> None:
@@ -461,5 +463,5 @@ async def run(ctx: Context) -> None:
                 live.connection.abort("this line ends it")
         if line.unsaid:
             with contextlib.suppress(OutboxFull):
-                ctx.say(line.unsaid)
+                ctx.publish(line.unsaid)
         await requests.rest.close()

@@ -55,7 +55,7 @@ class Days:
                 self.ctx.counters["free_inodes"] = free.inodes
             alert = self.watch.look(free)
             if alert is not None:
-                self.say(alert)
+                self.raise_alert(alert)
         if self.is_low and self.ctx.config.disk.prune == "exported":
             await self._prune()
 
@@ -71,7 +71,7 @@ class Days:
         pruned: list[Alert] = []
         await self._work("prune", work)
         for alert in pruned:
-            self.say(alert)
+            self.raise_alert(alert)
 
     async def _work(self, name: str, work: Callable[[Stop], object]) -> bool:
         """In a thread, which is asked to stop when we are."""
@@ -84,16 +84,18 @@ class Days:
             self.ctx.counters[f"{name}_failures"] += 1
             if self.told.get(name) != str(error):
                 self.told[name] = str(error)
-                self.say(Alert("critical", name, str(self.archive.folder), str(error), "tried again; nothing was removed"))
+                self.raise_alert(
+                    Alert("critical", name, str(self.archive.folder), str(error), "tried again; nothing was removed")
+                )
             return False
         self.told.pop(name, None)
         return True
 
-    def say(self, alert: Alert) -> None:
+    def raise_alert(self, alert: Alert) -> None:
         """Into the log, and to the terminal."""
         print(f"{self.ctx.name}: {alert.what}: {alert.why}; {alert.action}", file=sys.stderr, flush=True)
         with contextlib.suppress(OutboxFull):
-            self.ctx.say([encode(Kind.alert, self.ctx.name, alert._asdict())])
+            self.ctx.publish([encode(Kind.alert, self.ctx.name, alert._asdict())])
 
 
 class NothingToPrune(LogError):

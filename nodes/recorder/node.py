@@ -124,11 +124,13 @@ class Recorder:
         cause = re.sub(r"\d+", "0", str(error))
         if self.told.get(store) != cause:
             self.told[store] = cause
-            self.days.say(Alert("critical", store, self._place(store), str(error), "tried again; the log keeps everything"))
+            self.days.raise_alert(
+                Alert("critical", store, self._place(store), str(error), "tried again; the log keeps everything")
+            )
 
     def _settled(self, store: str) -> None:
         if self.told.pop(store, None) is not None:
-            self.days.say(Alert("info", store, self._place(store), "it goes on again", "nothing was lost"))
+            self.days.raise_alert(Alert("info", store, self._place(store), "it goes on again", "nothing was lost"))
 
     def _place(self, store: str) -> str:
         places = {"archive": self.config.archive_dir, "recent": self.config.recent_dir, "release": self.config.log_dir}
@@ -220,7 +222,7 @@ class Recorder:
         except LogError as error:
             self._trouble("release", error)
 
-    async def say_archived(self) -> None:
+    async def publish_archived(self) -> None:
         """The watermark, and before it what the files since the last watermark prove: a watermark in the log vouches for both.
 
         After a crash it is said again at worst: the ledger is a union.
@@ -240,7 +242,7 @@ class Recorder:
             for start in range(0, len(rows), ROWS_MAX)
         ]
         try:
-            self.ctx.say([*words, encode(Kind.watermark, self.ctx.name, record)])
+            self.ctx.publish([*words, encode(Kind.watermark, self.ctx.name, record)])
             self.said_seq = until
         except OutboxFull as error:  # both are said again at the next cut
             tell(str(error))
@@ -290,7 +292,7 @@ async def begin(ctx: Context) -> Recorder | None:
                     place = str(ctx.config.source_dir)
                     alert = Alert("critical", "recorder", place, told, "tried again; the log keeps everything")
                     with contextlib.suppress(OutboxFull):
-                        ctx.say([encode(Kind.alert, ctx.name, alert._asdict())])
+                        ctx.publish([encode(Kind.alert, ctx.name, alert._asdict())])
         if ctx.stop.is_set():
             return None
         with contextlib.suppress(TimeoutError):
@@ -318,13 +320,13 @@ async def keep_recent(ctx: Context, recorder: Recorder) -> None:
 async def keep_archive(ctx: Context, recorder: Recorder) -> None:
     """Cuts when it is due, and says so in the log: also what was cut last before a crash or a stop."""
     if recorder.archive.archived_seq:
-        await recorder.say_archived()
+        await recorder.publish_archived()
     while not ctx.stop.is_set():
         durable = recorder.log.durable
         if not recorder.due(durable):
             await asyncio.sleep(LOOK_S)
         elif await recorder.cut(durable, ctx.stop.is_set):
-            await recorder.say_archived()
+            await recorder.publish_archived()
         elif not ctx.stop.is_set():
             await asyncio.sleep(RETRY_S)
 

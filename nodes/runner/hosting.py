@@ -23,7 +23,7 @@ QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the l
 
 
 class HostedProducer:
-    """Stands where a process has its outbox: here an event is in the log when `say` returns."""
+    """Stands where a process has its outbox: here an event is in the log when `publish` returns."""
 
     rings_lost = 0
 
@@ -58,7 +58,7 @@ class Host:
         finally:
             self._running = False
 
-    def say(self, producer: HostedProducer, name: str, events: list[bytearray]) -> None:
+    def publish(self, producer: HostedProducer, name: str, events: list[bytearray]) -> None:
         """In the log when it returns. Raises OutboxFull when the log takes no more; then nothing of it was said."""
         before, now = producer.number, now_ns()
         for event in events:
@@ -163,9 +163,9 @@ class HostedContext(Context):
         """What ends a guest ends its host."""
         self._owner.fail(error)
 
-    def say(self, events: list[bytearray]) -> None:
+    def publish(self, events: list[bytearray]) -> None:
         if events:
-            self.host.say(self.producer, self.name, events)
+            self.host.publish(self.producer, self.name, events)
 
     def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> LocalSubscription:
         subscription = LocalSubscription(self.host, self.config, lanes_of(tuple(kinds)), after_seq, self.stop)
@@ -190,12 +190,12 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
 
     unsaid = runner.rest()  # what a full disk has not taken; said before anything newer
 
-    def say_all() -> None:
+    def publish_all() -> None:
         nonlocal unsaid
         if unsaid:
             said, unsaid = unsaid, []
             try:
-                ctx.say(said)
+                ctx.publish(said)
             except OutboxFull:
                 unsaid = said + unsaid
 
@@ -203,15 +203,15 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
         fresh = [event for event in events if event.seq > runner.seq]
         if fresh:
             unsaid.extend(runner.live(fresh))
-            say_all()
+            publish_all()
 
     host.handlers.append(handle)
-    say_all()
+    publish_all()
     ctx.tell_unused(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     try:
         while not ctx.stop.is_set():
-            say_all()
+            publish_all()
             ctx.counters.update(runner.step.counters())
             if not unsaid and (due := runner.checkpoint_due(host.log.durable)):
                 with contextlib.suppress(OSError):

@@ -180,14 +180,14 @@ async def run_step(ctx: Context, module: ModuleType) -> None:
     for events in subscription.backlog():
         runner.replay(events)
     unsaid = runner.rest()
-    ctx.say(unsaid)
+    ctx.publish(unsaid)
     ctx.tell_unused(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     async for events in subscription:
         said = runner.live(events)
         while said and not ctx.stop.is_set():
             try:
-                ctx.say(said)
+                ctx.publish(said)
                 break
             except OutboxFull:  # a derived producer may wait: the log does not run away
                 await asyncio.sleep(0.1)

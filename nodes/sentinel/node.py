@@ -237,7 +237,7 @@ class Sentinel:
         since_ns = ready_ns(self.ctx.config, name, pid)
         alerts, hopeless = self.loops.died(name, (clock.now_ns() - since_ns) / 1e9 if since_ns else None, now)
         for alert in alerts:
-            self.say(alert)
+            self.raise_alert(alert)
         if hopeless:
             await self.ask(self.supervisord.stop, name)
 
@@ -251,15 +251,15 @@ class Sentinel:
 
     async def carry_out(self, decision: Decision) -> None:
         """Said first: an alert whose restart did not happen costs a restart of the budget, and never the other way round."""
-        self.say(decision.alert)
+        self.raise_alert(decision.alert)
         if decision.restart and await self.ask(self.supervisord.kill, decision.target):
             self.counters["restarts"] += 1
 
-    def say(self, alert: dict) -> None:
+    def raise_alert(self, alert: dict) -> None:
         """In the log, and in this process's own for the time when the log stands still."""
         print("{level}: {target}: {what}: {why}; {action}".format(**alert), file=sys.stderr, flush=True)
         with contextlib.suppress(OutboxFull):
-            self.ctx.say([encode(Kind.alert, self.ctx.name, alert)])
+            self.ctx.publish([encode(Kind.alert, self.ctx.name, alert)])
 
     async def act(self) -> None:
         examined = 0.0

@@ -32,17 +32,17 @@ def judge(stream: ArbitratedStream, one: Offer, now: int, hold_ns: int) -> Owner
         return OwnerVerdict.take
     whole = one.snapshot or stream.kind != Kind.depth
     if one.line == stream.owner and not stream.away:
-        stream.heard_at, stream.owes_since = now, None
+        stream.heard_at, stream.behind_since = now, None
         return OwnerVerdict.take if one.last_id > stream.last else OwnerVerdict.drop
-    silent = stream.owes_since is not None and now - stream.owes_since > hold_ns
-    if stream.owes_since is None and not one.snapshot and now - stream.heard_at > hold_ns:
-        stream.owes_since = now
+    silent = stream.behind_since is not None and now - stream.behind_since > hold_ns
+    if stream.behind_since is None and not one.snapshot and now - stream.heard_at > hold_ns:
+        stream.behind_since = now
     if not (whole and (stream.away or silent)):
         return OwnerVerdict.drop
     if one.last_id <= stream.last and one.line != stream.owner and now - stream.heard_at <= AWAY_HOLDS * hold_ns:
         return OwnerVerdict.drop  # another line's, made before what is known already; the next one will not be
     stream.owner, stream.away = one.line, False
-    stream.heard_at, stream.owes_since = now, None
+    stream.heard_at, stream.behind_since = now, None
     return OwnerVerdict.take_over
 
 

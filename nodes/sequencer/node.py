@@ -286,7 +286,7 @@ class SequencerContext(Context):
 
     sequencer: Sequencer
 
-    def say(self, events: list[bytearray]) -> None:
+    def publish(self, events: list[bytearray]) -> None:
         sequencer = self.sequencer
         if events and not sequencer.refused and not sequencer.closed:  # a full disk: what it would say of itself can wait
             sequencer.append(events)

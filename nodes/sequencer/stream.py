@@ -67,7 +67,7 @@ class ArbitratedStream:
         self.owner = ""
         self.away = False
         self.heard_at: int | None = None
-        self.owes_since: int | None = None
+        self.behind_since: int | None = None
         self.lines = Lines(kind)
         # drops since something was last taken: how many, since when and until when; whether that has been told
         self.drops = 0

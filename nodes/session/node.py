@@ -90,7 +90,14 @@ class Session:
     def new_reconciler(self) -> Reconciler:
         patience_ns = int(self.settings.recv_window_ms * 1e6 + self.settings.absence_margin_s * 1e9)
         return Reconciler(
-            self.account, self.venue, self.instruments, self.say, self.in_flight, patience_ns, self.age_ns, self.ctx.counters
+            self.account,
+            self.venue,
+            self.instruments,
+            self.publish,
+            self.in_flight,
+            patience_ns,
+            self.age_ns,
+            self.ctx.counters,
         )
 
     def age_ns(self, order: SessionOrder) -> int:
@@ -102,14 +109,14 @@ class Session:
 
     # Saying
 
-    def say(self, events: list[bytearray]) -> None:
+    def publish(self, events: list[bytearray]) -> None:
         """Facts of the venue are kept until the outbox takes them; until then no order is sent and the socket waits."""
         if not events and not self.unsaid:
             return
         events = self.unsaid + events
         self.unsaid = []
         try:
-            self.ctx.say(events)
+            self.ctx.publish(events)
         except OutboxFull:
             self.count["outbox_full"] += 1
             self.unsaid = events
@@ -149,7 +156,7 @@ class Session:
             await asyncio.sleep(0)
         subscription = self.ctx.subscribe(READS, after)
         for order in self.account.open():
-            self.say(self.account.tell(order, Status.Unknown, "restarted before the answer came", now_ns()))
+            self.publish(self.account.tell(order, Status.Unknown, "restarted before the answer came", now_ns()))
         return self.follow(subscription)
 
     def outbox_tail(self) -> list[Event]:
@@ -218,7 +225,7 @@ class Session:
     def refuse(self, intent: Event, reason: str) -> None:
         event = self.account.refuse(intent, reason, now_ns())
         self.count["refused_intents"] += 1
-        self.say([event])
+        self.publish([event])
         self.account.read(decode(event))
 
     def place(self, intent: Event, client_order_id: str) -> None:
@@ -230,7 +237,7 @@ class Session:
         asked = self.requests.prepare(method, params, client_order_id)
         pending = self.account.begin(intent, now_ns())
         try:
-            self.ctx.say([pending])  # on file before it is sent
+            self.ctx.publish([pending])  # on file before it is sent
         except OutboxFull:
             self.count["outbox_full"] += 1
             return
@@ -252,7 +259,7 @@ class Session:
             return
         _, params = venue.order_request(intent.records[0], self.instruments[intent.subject])
         asked = self.requests.prepare("order.cancel", params, target_id)
-        self.say(self.account.tell(order, Status.PendingCancel, "", intent.recv_ns))
+        self.publish(self.account.tell(order, Status.PendingCancel, "", intent.recv_ns))
         try:
             self.requests.send(asked)
             self.count["cancels_sent"] += 1
@@ -263,7 +270,7 @@ class Session:
         order = self.account.order(client_order_id)
         if order is not None:
             self.count["rejects"] += status == Status.Rejected
-            self.say(self.account.tell(order, status, reason, now_ns(), origin))
+            self.publish(self.account.tell(order, status, reason, now_ns(), origin))
 
     def act_on_waiting(self) -> None:
         for intent in self.account.waiting():
@@ -280,7 +287,7 @@ class Session:
                 self.count["last_error"] = str(error)[:200]
                 self.ctx.refuse(self.ctx.name, f"not a message of the order connection: {error}", frame)
                 self.unresolved.set()
-        self.say(said)
+        self.publish(said)
         self.count["foreign"], self.count["contradictions"] = self.account.foreign, self.account.contradictions
 
     def on_message(self, recv_ns: int, frame: bytes) -> list[bytearray]:
@@ -343,7 +350,7 @@ class Session:
         for asked in given_up:
             order = self.account.order(asked.client_order_id)
             if order is not None and asked.method == "order.place":
-                self.say(self.unknown(order, reason))
+                self.publish(self.unknown(order, reason))
             self.unresolved.set()
 
     # The connection
@@ -418,7 +425,7 @@ class Session:
     async def watch_deadlines(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self.say([])
+            self.publish([])
             self.unanswered(self.requests.overdue(), f"no answer in {self.settings.request_timeout_s} s")
             if self.account.state.waiting:
                 self.act_on_waiting()

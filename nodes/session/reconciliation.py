@@ -25,7 +25,7 @@ class Reconciler:
         account: Account,
         venue: BinanceAccount,
         instruments: Mapping[str, Instrument],
-        say: Callable[[list[bytearray]], None],
+        publish: Callable[[list[bytearray]], None],
         in_flight: Callable[[SessionOrder], bool],
         patience_ns: int,
         age_ns: Callable[[SessionOrder], int],
@@ -34,7 +34,7 @@ class Reconciler:
         self.account = account
         self.venue = venue
         self.instruments = instruments
-        self.say = say
+        self.publish = publish
         self.in_flight = in_flight
         self.patience_ns = patience_ns
         self.age_ns = age_ns
@@ -49,7 +49,7 @@ class Reconciler:
             await self.settle(order)
         for subject, instrument in self.instruments.items():
             await self.trades(subject, instrument)
-        self.say(balance_event("binance", await self.venue.balances(), 0, now_ns()))
+        self.publish(balance_event("binance", await self.venue.balances(), 0, now_ns()))
         self.count["reconciles"] += 1
 
     async def what_is_open(self) -> None:
@@ -83,12 +83,12 @@ class Reconciler:
                 self.absent(order, age_ns)
         if order.fills_missing and order.order_id:
             fills = await self.venue.trades_of(instrument, order.order_id)
-            self.say(self.account.fills(order, fills, "reconcile", now_ns()))
+            self.publish(self.account.fills(order, fills, "reconcile", now_ns()))
 
     def absent(self, order: SessionOrder, age_ns: int) -> None:
         """The venue said that it has no such order, when `age_ns` had passed since it was sent."""
         if age_ns < self.patience_ns or self.in_flight(order):
-            self.say(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns()))
+            self.publish(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns()))
             return
         self.count["resolved"] += 1
         if order.order_id:
@@ -96,13 +96,13 @@ class Reconciler:
         else:
             self.count["rejects"] += 1
             said = self.account.tell(order, Status.Rejected, "never reached the venue", now_ns(), "reconcile")
-        self.say(said)
+        self.publish(said)
 
     def take(self, report: Report) -> None:
         order = self.account.order(report.client_order_id)
         was_unknown = order is not None and order.status == Status.Unknown
         quiet = order is not None and not self.in_flight(order)
-        self.say(self.account.report(report, "reconcile", now_ns(), cancel_failed=quiet))
+        self.publish(self.account.report(report, "reconcile", now_ns(), cancel_failed=quiet))
         if was_unknown and order is not None and order.status != Status.Unknown:
             self.count["resolved"] += 1
 
@@ -123,4 +123,4 @@ class Reconciler:
         if order is None:
             self.account.foreign += 1
         else:
-            self.say(self.account.fills(order, [fill], "reconcile", now_ns()))
+            self.publish(self.account.fills(order, [fill], "reconcile", now_ns()))

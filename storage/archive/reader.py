@@ -87,7 +87,7 @@ class ArchiveReader:
             self._warn(pruned.day)
         return self.mark[2:] != before[2:]
 
-    def _lasting(self, work: Callable[[], Result]) -> Result:
+    def _retried(self, work: Callable[[], Result]) -> Result:
         """`work`, done again when files were sealed away under it."""
         while True:
             try:
@@ -192,7 +192,7 @@ class ArchiveReader:
     def by_venue(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[Found, int]:
         """As `columns`, by venue time, but in no order and with the era of each row; and the era after the archive's end."""
         folder, days = self._asked(kind, subject, start_ns, end_ns)
-        return self._lasting(
+        return self._retried(
             lambda: (self._by_venue(kind, subject, folder, start_ns, end_ns, days), self.era_after(kind, subject))
         )
 
@@ -207,7 +207,7 @@ class ArchiveReader:
         check_order(kind, by)
         folder, days = self._asked(kind, subject, start_ns, end_ns)
         if by == "venue":
-            found = self._lasting(lambda: self._by_venue(kind, subject, folder, start_ns, end_ns, days))
+            found = self._retried(lambda: self._by_venue(kind, subject, folder, start_ns, end_ns, days))
             return in_id_order(found.rows, found.eras)
 
         def gather() -> list[np.ndarray]:
@@ -219,7 +219,7 @@ class ArchiveReader:
                             parts.append(segment_rows(segment, kind, subject, start_ns, end_ns, by))
             return parts
 
-        parts = self._lasting(gather)
+        parts = self._retried(gather)
         return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
 
     def _asked(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[str, tuple[str, str]]:
@@ -282,7 +282,7 @@ class ArchiveReader:
                             return segment.exponents
             return None
 
-        return self._lasting(newest)
+        return self._retried(newest)
 
     def check(self) -> list[str]:
         """Reads every file and every event once. Sentences about what is wrong; [] when all is well."""

@@ -64,8 +64,8 @@ class TestIntake:
         intake = Intake(config, {})
         one, two = Producer(config, "feed-1"), Producer(config, "feed-2")
         for i in range(50):
-            one.say([quote(i), quote(i)])
-            two.say([quote(i)])
+            one.publish([quote(i), quote(i)])
+            two.publish([quote(i)])
         taken = take(intake, 150)
         assert [t.number for t in taken if t.producer == "feed-1"] == list(range(1, 101))
         assert [t.number for t in taken if t.producer == "feed-2"] == list(range(1, 51))
@@ -74,13 +74,13 @@ class TestIntake:
     def test_reads_the_outbox_when_rings_were_lost(self, config):
         intake = Intake(config, {})
         producer = Producer(config, "feed-1")
-        producer.say([quote(1)])
+        producer.publish([quote(1)])
         take(intake, 1)
         push, producer._push = producer._push, Mute()
         for i in range(2, 30):
-            producer.say([quote(i)])
+            producer.publish([quote(i)])
         producer._push = push
-        producer.say([quote(30)])
+        producer.publish([quote(30)])
         assert [t.number for t in take(intake, 29)] == list(range(2, 31))
         assert intake.catch_ups == 1 and intake.caught_up == 29
 
@@ -88,12 +88,12 @@ class TestIntake:
         config = make_config(tmp_path, outbox_read=False)
         intake = Intake(config, {})
         producer = Producer(config, "feed-1")
-        producer.say([quote(1)])
+        producer.publish([quote(1)])
         take(intake, 1)
         push, producer._push = producer._push, Mute()
-        producer.say([quote(2)])
+        producer.publish([quote(2)])
         producer._push = push
-        producer.say([quote(3)])
+        producer.publish([quote(3)])
         assert [t.number for t in take(intake, 1)] == [3]
 
     def test_sweep_finds_the_last_event_of_a_dead_producer(self, config):
@@ -101,7 +101,7 @@ class TestIntake:
         producer = Producer(config, "feed-1")
         producer._push.close()
         producer._push = Mute()
-        producer.say([quote(1), quote(2)])
+        producer.publish([quote(1), quote(2)])
         assert intake.receive() == []
         assert [t.number for t in intake.sweep(0)] == [1, 2]
         assert intake.sweep(0) == []
@@ -113,13 +113,13 @@ class TestIntake:
         producer = Producer(config, "feed-1")
         push, producer._push = producer._push, Mute()
         for i in range(1, 1001):
-            producer.say([quote(i)])
+            producer.publish([quote(i)])
         parts = [intake.sweep(0)]
         assert intake.behind
         producer._push = push
         while intake.behind:
             if producer.number < 1100:
-                producer.say([quote(producer.number + 1)])
+                producer.publish([quote(producer.number + 1)])
             parts.append(intake.receive())
         assert max(sum(len(t.event) for t in part) for part in parts) < 30_000
         assert len(parts) > 10 and intake.sweep(0) == []
@@ -142,7 +142,7 @@ class TestIntake:
 
         producer._push = Twice()
         for i in range(5):
-            producer.say([quote(i)])
+            producer.publish([quote(i)])
         taken = take(intake, 5)
         until(lambda: taken.extend(intake.receive()) or intake.repeated == 5, "repeats")
         assert [t.number for t in taken] == [1, 2, 3, 4, 5]
@@ -151,7 +151,7 @@ class TestIntake:
         config = make_config(tmp_path, check_numbers=False)
         intake = Intake(config, {})
         producer = Producer(config, "feed-1")
-        producer.say([quote(1)])
+        producer.publish([quote(1)])
         push = zmq.Context.instance().socket(zmq.PUSH)
         push.connect(Places(config).intake)
         taken = take(intake, 1)
@@ -162,17 +162,17 @@ class TestIntake:
     def test_a_restarted_producer_goes_on_counting(self, config):
         intake = Intake(config, {})
         producer = Producer(config, "feed-1")
-        producer.say([quote(1), quote(2)])
+        producer.publish([quote(1), quote(2)])
         producer.close()
         producer = Producer(config, "feed-1")
         assert producer.number == 2
-        producer.say([quote(3)])
+        producer.publish([quote(3)])
         assert [t.number for t in take(intake, 3, sweep=True)] == [1, 2, 3]
 
     def test_a_recovered_sequencer_takes_only_what_is_not_in_the_log(self, config):
         producer = Producer(config, "feed-1")
         for i in range(1, 9):
-            producer.say([quote(i)])
+            producer.publish([quote(i)])
         cursor = Cursor(producer.epoch, 3)
         cursor.skip = {5, 6}
         intake = Intake(config, {"feed-1": cursor})
@@ -181,7 +181,7 @@ class TestIntake:
     def test_an_outbox_of_an_earlier_clock_is_taken_and_an_old_ring_is_not(self, config):
         intake = Intake(config, {"feed-1": Cursor(1 << 62, 5)})  # the clock was far ahead before
         producer = Producer(config, "feed-1")
-        producer.say([quote(1)])
+        producer.publish([quote(1)])
         assert [t.number for t in take(intake, 1)] == [1]
         old_ring = bytes(quote(7))
         intake._take("feed-1", 17, 1, 1, memoryview(old_ring), late := [])
@@ -190,7 +190,7 @@ class TestIntake:
     def test_what_was_released_without_being_taken_is_counted(self, config):
         producer = Producer(config, "feed-1")
         for i in range(1000):
-            producer.say([quote(i)])
+            producer.publish([quote(i)])
         Intake(config, {}).release({"feed-1": 900})
         intake = Intake(config, {})
         taken = intake.sweep(0)
@@ -201,10 +201,10 @@ class TestIntake:
         producer = Producer(config, "feed-1")
         with pytest.raises(OutboxFull, match="Is the sequencer running"):
             for i in range(2000):
-                producer.say([quote(i)])
+                producer.publish([quote(i)])
         intake = Intake(config, {})
         intake.release({"feed-1": producer.number})
-        producer.say([quote(0)])
+        producer.publish([quote(0)])
 
 
 class Mesh:

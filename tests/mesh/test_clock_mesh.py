@@ -174,16 +174,16 @@ def test_an_order_s_time_ends_though_the_wall_clock_goes_back(make):
         contextlib.closing(Producer(mesh.config, "feed-1")) as feed,
         contextlib.closing(Producer(mesh.config, "model-m")) as model,
     ):
-        feed.say([encode(Kind.instrument, SUBJECT, np.array([(-8, -8, 10**6, 1000, 1000, 0, 0)], INSTRUMENT))])
+        feed.publish([encode(Kind.instrument, SUBJECT, np.array([(-8, -8, 10**6, 1000, 1000, 0, 0)], INSTRUMENT))])
         mesh.faults.step(-HOUR)
         until(lambda: mesh.alerts("clock_slew"), "the step is seen")
         at = mesh.last()
         bid = 6_000_000_000_000
-        feed.say(
+        feed.publish(
             [encode(Kind.quote, SUBJECT, np.array([(1, bid, 10**9, bid + 10**6, 10**9, 0)], QUOTE), first_id=1, last_id=1)]
         )
         until(lambda: mesh.events(Kind.quote), "a quote")
-        model.say([encode(Kind.signal, SUBJECT, np.array([(b"m", 0.9, np.nan, 0, bid)], SIGNAL), cause_seq=mesh.last())])
+        model.publish([encode(Kind.signal, SUBJECT, np.array([(b"m", 0.9, np.nan, 0, bid)], SIGNAL), cause_seq=mesh.last())])
         (new,) = until(lambda: mesh.events(Kind.intent, after=at), "an intent")
         _, cancel = until(lambda: len(both := mesh.events(Kind.intent, after=at)) > 1 and both[:2], "its cancel", 5)
         assert new.records["action"][0] == Action.NEW and cancel.records["action"][0] == Action.CANCEL
@@ -205,7 +205,7 @@ def test_a_session_follows_the_venue_s_clock(make):
             row = np.zeros(1, INTENT)
             row["client_order_id"], row["action"], row["side"], row["order_type"] = name, Action.NEW, 1, kind
             row["time_in_force"], row["price_ticks"], row["quantity_lots"] = TimeInForce.GTC, 30_000 * 10**8, LOT
-            executor.say([encode(Kind.intent, SUBJECT, row)])
+            executor.publish([encode(Kind.intent, SUBJECT, row)])
 
             def told():
                 rows = [r for e in mesh.events(Kind.update) for r in e.records if r["client_order_id"] == name]

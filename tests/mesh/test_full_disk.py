@@ -93,7 +93,7 @@ def test_a_full_disk_loses_nothing(small_disk):
         ballast = small_disk / "data/ballast"
         ballast.write_bytes(bytes(1 << 20))
         for i in range(1, 6001):  # 1.4 MB of events into less than 1 MB
-            producer.say([trade(i)])
+            producer.publish([trade(i)])
         until(lambda: "takes no more data" in errors.read_text(), lambda: errors.read_text() + str(process.poll()))
         assert process.poll() is None, "it waits for room instead of ending"
         assert "Traceback" not in errors.read_text()
@@ -131,7 +131,7 @@ def test_a_disk_without_inodes_is_said_by_name(few_inodes):
             start(name)
         until(lambda: all(map(is_ready, processes)), lambda: errors.read_text())
         producer = Producer(config, "feed-1")
-        producer.say([trade(1)])
+        producer.publish([trade(1)])
         until(lambda: read_watermark(config.archive_dir).archived_seq, "the first cut")
         made = 0
         try:
@@ -140,7 +140,7 @@ def test_a_disk_without_inodes_is_said_by_name(few_inodes):
                 made += 1
         except OSError:
             pass
-        producer.say([trade(2)])
+        producer.publish([trade(2)])
         until(lambda: any(a["what"] == "archive" for a in alerts(config)), lambda: f"{alerts(config)} {errors.read_text()}")
         said = next(a for a in alerts(config) if a["what"] == "archive")
         assert said["level"] == "critical" and "no inodes are left, though" in said["why"] and "free space" not in said["why"]
@@ -160,7 +160,7 @@ def test_a_disk_without_inodes_is_said_by_name(few_inodes):
             (few_inodes / f"data/ballast-{number}").unlink()
         start("sequencer")
         until(lambda: is_ready("sequencer"), lambda: errors.read_text())
-        producer.say([trade(3)])
+        producer.publish([trade(3)])
         until(lambda: any(a["level"] == "info" and a["what"] == "archive" for a in alerts(config)), lambda: f"{alerts(config)}")
         for name in ("sequencer", "recorder"):
             processes[name].terminate()

@@ -147,7 +147,7 @@ def test_whole_processes_that_die_in_their_writes(tmp_path):
         deadline = time.monotonic() + 90
         while any(node.steps for node in nodes):
             assert time.monotonic() < deadline, [node.steps for node in nodes]
-            producer.say([trade(producer.number + 1)])
+            producer.publish([trade(producer.number + 1)])
             time.sleep(0.002)
             for node in nodes:
                 node.look()

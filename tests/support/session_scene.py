@@ -172,7 +172,7 @@ class Mesh:
 
     async def kill(self):
         """As SIGKILL would: nothing is said on the way out."""
-        self.ctx.say = lambda events: None
+        self.ctx.publish = lambda events: None
         self.ctx.stop.set()
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
@@ -185,7 +185,7 @@ class Mesh:
         record["side"], record["order_type"], record["time_in_force"] = side, kind, TimeInForce.GTC
         record["price_ticks"], record["quantity_lots"] = 10_000_000_000, lots
         record["expires_ns"] = time.time_ns() + int(ttl_s * 1e9)
-        self.executor.say([encode(Kind.intent, SUBJECT, record)])
+        self.executor.publish([encode(Kind.intent, SUBJECT, record)])
 
     def said(self, kind, cid=""):
         records = [

@@ -61,7 +61,8 @@ class Client:
         if not self.dead and not self.transport.is_closing():
             self.transport.write(frame)
 
-    def say(self, text: bytes | str) -> None:
+    def send_text(self, text: bytes | str) -> None:
+        """Sends one text frame."""
         self.send(text_frame(text.encode() if isinstance(text, str) else text))
 
     @property

@@ -32,7 +32,7 @@ class SocketDoors:
         for stream in wanted[:streams_max]:
             hub.subscribe(client, stream)
         self._opened(client, request.path)
-        await self._converse(ws, client, lambda text: client.say(control.answer(hub, client, text, streams_max)))
+        await self._converse(ws, client, lambda text: client.send_text(control.answer(hub, client, text, streams_max)))
         return ws
 
     async def orders(self, request: web.Request) -> web.StreamResponse:
@@ -73,7 +73,7 @@ class SocketDoors:
         running = self.running
         answer = ws_api.answer(running.core.venue, client, text, running.now_ms())
         told = running.commit()
-        (say or client.say)(answer)
+        (say or client.send_text)(answer)
         if client.ended is not None:
             event = f'{{"e":"eventStreamTerminated","E":{running.now_ms()}}}'
             client.send(user_frame(event, client.ended, client.micro), "user")
@@ -97,9 +97,9 @@ class SocketDoors:
         answers = [ws_api.fault_reply(text, fault.status, fault.body)] if fault.status else real
         for answer in answers:
             if fault.delay_s:
-                asyncio.get_running_loop().call_later(fault.delay_s, client.say, answer)
+                asyncio.get_running_loop().call_later(fault.delay_s, client.send_text, answer)
             else:
-                client.say(answer)
+                client.send_text(answer)
 
     async def _refused(self, request: web.Request, door: str) -> web.StreamResponse | None:
         """What a handshake is answered instead of an upgrade; None to let it in."""
@@ -183,4 +183,4 @@ def keep_alive(running: Running, now_s: float, ping: bool) -> None:
 
 def warn(running: Running, client: Client) -> None:
     client.warned = True
-    client.say(client.shutdown_event(running.now_ms()))
+    client.send_text(client.shutdown_event(running.now_ms()))

@@ -207,10 +207,10 @@ def test_a_full_outbox_stops_the_socket_and_loses_nothing(tmp_path):
     class Full(Context):
         full = True
 
-        def say(self, events):
+        def publish(self, events):
             if self.full and any(event[8] == Kind.trade for event in events):
                 raise OutboxFull("the test says so")
-            super().say(events)
+            super().publish(events)
 
     async def script(ws, number):
         for t in range(total):

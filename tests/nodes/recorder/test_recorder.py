@@ -76,7 +76,7 @@ class Ear(Context):
         super().__init__(config, "recorder")
         self.said: list[Event] = []
 
-    def say(self, events: list[bytearray]) -> None:
+    def publish(self, events: list[bytearray]) -> None:
         self.said += [Event(event) for event in events]
 
     def watermarks(self) -> list[tuple[int, int]]:

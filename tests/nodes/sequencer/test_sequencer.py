@@ -108,10 +108,10 @@ def talk(config, sequencer, kills, rng, steps=3000):
     back = 0  # it is away for some steps: what is said meanwhile waits in the outbox and in the socket
     for i in range(1, steps + 1):
         both = [trade(i), quote(10 * i)]
-        one.say(both)
-        two.say([trade(i), quote(10 * i)])
+        one.publish(both)
+        two.publish([trade(i), quote(10 * i)])
         if i % 7 == 0:
-            model.say([signal_event(i, 0), signal_event(i, 1)])
+            model.publish([signal_event(i, 0), signal_event(i, 1)])
         if at and i == at[0]:
             at.pop(0)
             if back:
@@ -168,11 +168,11 @@ def test_a_clean_stop_takes_what_was_said_last_and_a_start_goes_on(tmp_path, sta
     started(sequencer)
     producer = Producer(config, "feed-1")
     for i in range(1, 101):
-        producer.say([trade(i)])
+        producer.publish([trade(i)])
     sequencer.stop()
     assert ids(config, Kind.trade) == list(range(1, 101))
     for i in range(101, 201):
-        producer.say([trade(i)])
+        producer.publish([trade(i)])
     sequencer.start()
     until(lambda: ids(config, Kind.trade)[-1] == 200, "the rest")
     sequencer.stop()
@@ -189,12 +189,12 @@ def test_what_was_said_of_a_log_that_was_moved_away_is_not_said_of_its_successor
         coverage = encode(Kind.coverage, "binance.BTCUSDT", np.zeros(1, COVERAGE))
         return [coverage, encode(Kind.watermark, "recorder", np.zeros(1, WATERMARK))]
 
-    recorder.say(of_the_log())
-    feed.say([trade(1)])
+    recorder.publish(of_the_log())
+    feed.publish([trade(1)])
     started(Sequencer(tmp_path))
     until(lambda: ids(config, Kind.trade) == [1], "what is no log's is taken")
     assert not ids(config, Kind.watermark) + ids(config, Kind.coverage)
-    recorder.say(of_the_log())
+    recorder.publish(of_the_log())
     until(lambda: len(ids(config, Kind.watermark) + ids(config, Kind.coverage)) == 2, "what is said of this log")
     judge(config)
 
@@ -216,13 +216,13 @@ def test_a_kill_after_a_power_cut_keeps_what_only_released_segments_said(tmp_pat
     started(sequencer)
     producer = Producer(config, "feed-1")
     for i in range(100, 120):
-        producer.say([quote(i)])
+        producer.publish([quote(i)])
     until(lambda: ids(config, Kind.quote)[-1:] == [119], "taken")
     sequencer.kill()
     owner = config.log_dir / "owner"
     owner.write_text(json.dumps({**json.loads(owner.read_text()), "boot": "another", "clean": False}))
     sequencer.start()
-    producer.say([trade(1)])
+    producer.publish([trade(1)])
     until(lambda: ids(config, Kind.trade) == [1], "taken by the new identity")
     until(lambda: read_preamble(segments(config.log_dir)[-1][1]).state, "a segment whose head has the state")
     before = next(event for event in reversed(list(LogReader(config.log_dir).events())) if event.kind == Kind.quote)
@@ -236,7 +236,7 @@ def test_a_kill_after_a_power_cut_keeps_what_only_released_segments_said(tmp_pat
     assert not quotes(), "what knew of them is gone"
     sequencer.start()
     for i in (118, 119, 120):
-        producer.say([quote(i)])
+        producer.publish([quote(i)])
     until(lambda: [event.last_id for event in quotes()][-1:] == [120], "a quote after it")
     sequencer.stop()
     assert [event.last_id for event in quotes()] == [120], "older ones are known"
@@ -287,13 +287,13 @@ def test_a_step_knows_what_it_said_although_its_heartbeat_came_later(tmp_path, s
     sequencer = Sequencer(tmp_path)
     started(sequencer)
     feed = Producer(config, "feed-1")
-    feed.say([trade(1), trade(2)])
+    feed.publish([trade(1), trade(2)])
     until(lambda: ids(config, Kind.trade) == [1, 2], "the trades")
     sequencer.kill()
     causes = [event.seq for event in LogReader(config.log_dir).events() if event.kind == Kind.trade]
     model = Producer(config, "model-x")
-    model.say([signal_event(seq, 0) for seq in causes])
-    model.say([encode(Kind.health, "model-x", {"alive": True})])
+    model.publish([signal_event(seq, 0) for seq in causes])
+    model.publish([encode(Kind.health, "model-x", {"alive": True})])
     model.close()
 
     async def again():

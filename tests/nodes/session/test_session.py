@@ -131,8 +131,8 @@ def test_a_cancel_is_pending_then_canceled_and_one_that_lost_the_race_ends_fille
 
 def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_without_resending(tmp_path):
     class Dies(Context):
-        def say(self, events):
-            super().say(events)
+        def publish(self, events):
+            super().publish(events)
             if any(event[8] == Kind.update for event in events):
                 raise KeyboardInterrupt  # nothing after the append happens
 
@@ -149,7 +149,7 @@ def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_witho
             try:
                 place(intent, cid)
             except KeyboardInterrupt:
-                ctx.say = lambda events: None
+                ctx.publish = lambda events: None
                 died.set()
 
         doomed.place = dying
@@ -284,7 +284,7 @@ def test_what_it_said_and_the_log_does_not_have_yet_is_read_from_its_outbox(tmp_
             record["client_order_id"], record["action"], record["side"] = f"id-{i}".encode(), Action.NEW, 1
             record["quantity_lots"] = 1
             intents.append(decode(encode(Kind.intent, SUBJECT, record)))
-            ctx.say([first.account.begin(intents[-1], time.time_ns())])
+            ctx.publish([first.account.begin(intents[-1], time.time_ns())])
         await ctx.close()
         assert release(config.outbox_dir / "session", 250) > 0
         ctx = Context(config, "session")

@@ -68,7 +68,7 @@ class Counting:
 class Ear(Context):
     """The recorder's words stay here: nothing of this test depends on them."""
 
-    def say(self, events: list[bytearray]) -> None:
+    def publish(self, events: list[bytearray]) -> None:
         pass
 
 
@@ -100,7 +100,7 @@ class Mesh:
         self.resumed_seq = self.runner.seq
         for some in history(self.config, self.runner.seq, self.runner.lanes):
             self.runner.replay(some)
-        self.model.say(self.runner.rest())
+        self.model.publish(self.runner.rest())
         self.recorder = recorder.Recorder(Ear(self.config, "recorder"))
         self.saved = self.resumed_seq
         self.trades = max((event.last_id for event in map(Event, self.said.values()) if event.kind == Kind.trade), default=0)
@@ -121,7 +121,7 @@ class Mesh:
     def speak(self) -> None:
         self.trades += 1
         for feed in self.feeds:
-            feed.say([trade(self.trades)])
+            feed.publish([trade(self.trades)])
 
     def take(self) -> None:
         self.core.sequence(self.core.intake.sweep(0))
@@ -132,7 +132,7 @@ class Mesh:
         for some in history(self.config, self.runner.seq, self.runner.lanes):  # what the log has released, the archive has
             for event in some:
                 if said := self.runner.live([event]):
-                    self.model.say(said)
+                    self.model.publish(said)
 
     def sync(self) -> None:
         self.core.log._sync_now()

@@ -130,7 +130,7 @@ def sequence(root: Path, told: Told) -> None:
     while any(feed.number < TRADES for feed in feeds):
         for feed in feeds:
             if feed.number < TRADES:
-                patiently(lambda: feed.say([trade(feed.number + 1)]), OutboxFull)  # noqa: B023 - called at once
+                patiently(lambda: feed.publish([trade(feed.number + 1)]), OutboxFull)  # noqa: B023 - called at once
                 told[feed.name] = feed.number
         core.turn()
         if feeds[0].number % 5 == 0:
@@ -180,7 +180,7 @@ class Ear(Context):
         super().__init__(config, "recorder")
         self.told = told
 
-    def say(self, events: list[bytearray]) -> None:
+    def publish(self, events: list[bytearray]) -> None:
         for event in map(Event, events):
             if event.kind == Kind.watermark:
                 self.told.more("archived", int(event.records["archived_seq"][0]))
@@ -288,7 +288,7 @@ def speak(config: Config, told: Told, name: str, upto: int) -> None:
     producer = Producer(config, "session")
     assert producer.number >= told[name]
     while producer.number < upto:
-        patiently(lambda: producer.say([trade(producer.number + 1)]), OutboxFull)
+        patiently(lambda: producer.publish([trade(producer.number + 1)]), OutboxFull)
         told[name] = producer.number
     producer.close()
 
