@@ -34,7 +34,7 @@ STEPS = {
     "sequencer": {
         "appending": "LogWriter.append of Publisher.publish: write",
         "rolling": "roll_if_full of Sequencer.tick: rename",
-        "outbox": "LogWriter.append of Producer.say: write",
+        "outbox": "LogWriter.append of Producer.publish: write",
         "releasing": "release of Intake.release",
     },
     "recorder": {
@@ -49,7 +49,7 @@ STEPS = {
     },
     "checkpoint": {"checkpoint": "write_file of Checkpoint.save: rename"},
     "outbox": {
-        "appending": "Producer.say: write",
+        "appending": "Producer.publish: write",
         "beginning anew": "LogWriter._recover of LogWriter.__init__ of Producer.__init__: unlink",
     },
 }

@@ -278,7 +278,9 @@ def test_nothing_piles_up_while_the_outbox_is_full(tmp_path, monkeypatch):
 
 def a_line(folder):
     (folder / "mesh.toml").write_text("[feed]\nbackoff_s = [0.01, 10.0]\n")
-    ctx = SimpleNamespace(config=load(folder), name="feed-1", instance="1", publish=print, counters={}, refuse=print, ready=print)
+    ctx = SimpleNamespace(
+        config=load(folder), name="feed-1", instance="1", publish=print, counters={}, refuse=print, ready=print
+    )
     return feed.Line(ctx)
 
 
