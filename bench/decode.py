@@ -17,9 +17,9 @@ import msgspec
 from aiohttp import web
 
 from bench.floor import line
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
-from tickmesh.bus.wire import IDS_AT
 from tickmesh.nodes import venues
 from tickmesh.nodes.net import websocket
 from tickmesh.nodes.venues import binance, binance_streams, coinbase, kraken, okx
@@ -183,6 +183,7 @@ def rate(function: Callable[[bytes], object], messages: list[bytes]) -> float:
 def with_book(venue: str, messages: Iterable[bytes], instruments: list[Instrument]) -> float:
     """Messages per second of CPU through decoder and book rule, the whole stream from its beginning."""
     adapter = venues.module(venue)
+    read = header_reader("kind", "flags", "subject", "first_id", "last_id")
     best = 0.0
     for _ in range(TURNS):
         known = adapter.routes(instruments)
@@ -190,11 +191,11 @@ def with_book(venue: str, messages: Iterable[bytes], instruments: list[Instrumen
         count, start = 0, time.process_time()
         for frame in messages:
             for event in adapter.decode(frame, RECV_NS, known):
-                if event[8] != Kind.depth:
+                kind, flags, subject, first_id, last_id = read(event)
+                if kind != Kind.depth:
                     continue
-                first_id, last_id = (int.from_bytes(event[at : at + 8], "little") for at in (IDS_AT, IDS_AT + 8))
-                book = books[bytes(event[32:64])]
-                if event[10] & Flag.SNAPSHOT:
+                book = books[subject]
+                if flags & Flag.SNAPSHOT:
                     book.snapshot(event, last_id)
                 else:
                     book.change(event, first_id, last_id)

@@ -25,7 +25,7 @@ def converter(description: dict[str, Any]) -> Callable[[memoryview], memoryview]
             count = int(old["count"][0])
             records = recast(np.frombuffer(body, dtypes[kind], count, offset + header.itemsize), DTYPES[kind])
             fresh = recast(old, HEADER)
-            fresh["size"] = HEADER.itemsize + records.nbytes
+            fresh["size"] = fresh.nbytes + records.nbytes
             out += fresh.tobytes() + records.tobytes()
             offset += int(old["size"][0])
         return memoryview(bytes(out))

@@ -14,19 +14,19 @@ import zmq
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import Tail
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.segments import LogError, LogFull, used_bytes
 from tickmesh.bus.space import refusal
 from tickmesh.bus.topics import LANE_OF_KIND, Lane
-from tickmesh.bus.wire import HEADER_SIZE, Event, events, sizes, stamp_sent
+from tickmesh.bus.wire import Event, events, kind_of, sizes, stamp_sent
 
 PRODUCER_RING = struct.Struct("<16sQQII")  # producer, epoch, first number, count, reserved
 LOG_RING = struct.Struct("<c7xQQQQQQQ")  # lane, log_id, first seq, last seq, durable seq, previous seq of each lane
 LANES = len(Lane)
 READ_BYTES = 1 << 20
-_KIND = struct.Struct("<H")
-_SEQ = struct.Struct("<Q")
+_read_kind_and_seq = header_reader("kind", "seq")
 
 
 class OutboxFull(Exception):
@@ -140,9 +140,9 @@ class Publisher:
         self._log.append(first, batch)
         start = 0
         while start < len(batch):  # runs of one lane; under load the market's are long
-            lane = LANE_OF_KIND[_KIND.unpack_from(batch[start], 8)[0]]
+            lane = LANE_OF_KIND[kind_of(batch[start])]
             stop = start + 1
-            while stop < len(batch) and LANE_OF_KIND[_KIND.unpack_from(batch[stop], 8)[0]] is lane:
+            while stop < len(batch) and LANE_OF_KIND[kind_of(batch[stop])] is lane:
                 stop += 1
             self._ring(lane, first + start, batch[start:stop])
             self.previous[lane] = first + stop - 1
@@ -251,11 +251,9 @@ class Subscriber:
             for batch in batches:
                 body = batch.body
                 for offset, _size in sizes(body):
-                    kind = _KIND.unpack_from(body, offset + 8)[0]
-                    if kind in self._kinds:
-                        seq = _SEQ.unpack_from(body, offset + 80)[0]
-                        if seq > self.seq:
-                            out.append(Event(body, offset))
+                    kind, seq = _read_kind_and_seq(body, offset)
+                    if kind in self._kinds and seq > self.seq:
+                        out.append(Event(body, offset))
                 self.seq = max(self.seq, batch.last)
             self.head = max(self.head, self.seq)
             if self.seq >= until:
@@ -266,6 +264,3 @@ class Subscriber:
         self._tail.close()
         self._sub.close()
         self._places.close()
-
-
-assert HEADER_SIZE == 160  # the offsets 8 (kind) and 80 (seq) above are those of docs/messages.md

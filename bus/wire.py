@@ -1,37 +1,47 @@
 """Header and records to bytes, and back.
 
 An event is built once with `encode`, stamped in place by its producer (`stamp_sent`) and by the sequencer
-(`stamp_sequenced`), and read with `decode` or `events`; none of them copies the records.
+(`stamp_sequenced`), and read with `decode` or `events`; none of them copies the records. Whoever needs a field or two of an
+event's bytes has `kind_of`, `ids_of` … or a reader of its own (layout.py); whoever changes one calls a `stamp_…`.
 """
 
-import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgpack
 import numpy as np
 
+from tickmesh.bus.layout import HEADER_SIZE, RECORDS, event_writer, header_reader, header_slice, header_writer, struct_of
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.bus.topics import topic
 
-HEADER_SIZE = HEADER.itemsize
-# The same fields in the same order as schema.HEADER; a test compares the two.
-_HEADER = struct.Struct("<IIHHI16s32sQQQQQqqqqqqQ")
-_SENT = struct.Struct("<QQ")  # epoch, number at 64
-_SEQUENCED = struct.Struct("<QQ")  # seq, link at 80
-_I8 = struct.Struct("<q")
-_U4 = struct.Struct("<I")
-_U8 = struct.Struct("<Q")
-_SIZE = struct.Struct("<II")  # size, count at 0
-_FLAGS = struct.Struct("<H")  # at 10
-_IDS = struct.Struct("<qqqq")  # first_id, last_id, venue_ns, recv_ns at 104
-IDS_AT, RESERVED_AT = 104, 152
+_HEADER = struct_of(HEADER, *(HEADER.names or ()))
+_read_size, _read_size_and_count = header_reader("size"), header_reader("size", "count")
+_read_kind, _read_flags = header_reader("kind"), header_reader("flags")
+_read_cause = header_reader("k", "cause_seq")
+_read_venue_ns, _read_recv_ns = header_reader("venue_ns"), header_reader("recv_ns")
+_read_reserved = header_reader("reserved")
+_write_size, _SIZE_AT = header_writer("size", "count")
+_write_flags, _FLAGS_AT = header_writer("flags")
+_write_k, _K_AT = header_writer("k")
+_write_sent, _SENT_AT = header_writer("epoch", "number")
+_write_sequenced, _SEQUENCED_AT = header_writer("seq", "link")
+_write_first_id, _FIRST_ID_AT = header_writer("first_id")
+_write_ids, _IDS_AT = header_writer("first_id", "last_id")
+_write_ids_and_times, _ = header_writer("first_id", "recv_ns")
+_write_venue_ns, _VENUE_NS_AT = header_writer("venue_ns")
+_write_recv_ns, _RECV_NS_AT = header_writer("recv_ns")
+_write_sent_ns, _SENT_NS_AT = header_writer("sent_ns")
+_write_seq_ns, _SEQ_NS_AT = header_writer("seq_ns")
+_write_reserved, _RESERVED_AT = header_writer("reserved")
+_DTYPE_OF: dict[int, np.dtype] = {int(kind): dtype for kind, dtype in DTYPES.items()}  # a number from outside may be no Kind
+_PRODUCER, _NO_PRODUCER = header_slice("producer"), bytes(HEADER["producer"].itemsize)
 # In `reserved` of a depth event: that the venue sent a checksum of the book after it (the low 32 bits), and that the
 # line's own book had the same one.
 HAS_CHECKSUM, CHECKED = 1 << 32, 1 << 33
 EVENT_SIZE_MAX = 16 << 20  # a full snapshot of 5000 levels a side is 240 kB; anything near this is a fault
 
-assert _HEADER.size == HEADER_SIZE == 160
+assert _HEADER.size == HEADER_SIZE == 160  # as docs/messages.md has it
 
 
 Bytes = bytes | bytearray | memoryview  # what an event is read from
@@ -88,8 +98,13 @@ class Event:
     def records(self) -> np.ndarray:
         """Shape (count,), dtype `schema.DTYPES[kind]`, read-only view of `raw`."""
         if self._records is None:
-            self._records = np.frombuffer(self.raw, DTYPES[Kind(self.kind)], self.count, HEADER_SIZE)
+            self._records = np.frombuffer(self.body, DTYPES[Kind(self.kind)], self.count)
         return self._records
+
+    @property
+    def body(self) -> memoryview:
+        """The records' bytes."""
+        return self.raw[RECORDS]
 
     @property
     def topic(self) -> str:
@@ -97,7 +112,7 @@ class Event:
 
     def map(self) -> dict[str, Any]:
         """The content of a msgpack kind (run, health, refusal)."""
-        content: dict[str, Any] = msgpack.unpackb(self.raw[HEADER_SIZE:])
+        content: dict[str, Any] = msgpack.unpackb(self.body)
         return content
 
     def __repr__(self) -> str:
@@ -149,31 +164,33 @@ def encode(
         event, 0, size, count, kind, flags, k, b"", name, 0, 0, 0, 0, cause_seq, first_id, last_id, venue_ns, recv_ns,
         0, 0, 0,
     )  # fmt: skip
-    event[HEADER_SIZE:] = body
+    event[RECORDS] = body
     return event
 
 
-def one_record(kind: Kind, subject: str, layout: str) -> Callable[..., bytearray]:
+def one_record(kind: Kind, subject: str) -> Callable[..., bytearray]:
     """A function that makes events of one record each, many times as fast as `encode`: what never changes is laid out once.
 
-    The function takes (first_id, last_id, venue_ns, recv_ns, *fields of the record); `layout` is the record in the
-    letters of `struct`. It raises struct.error for a number that does not fit.
+    The function takes (first_id, last_id, venue_ns, recv_ns, *fields of the record but the reserved ones). It raises
+    struct.error for a number that does not fit.
     """
     image = encode(kind, subject, bytes(DTYPES[kind].itemsize))
-    form = struct.Struct("<qqqq24x" + layout)
-    assert form.size == len(image) - IDS_AT, f"{layout} is no {kind.name} record"
-    copy, pack_into = image.copy, form.pack_into
+    form, at = event_writer(kind)
+    copy, write = image.copy, form.pack_into
 
     def make(*fields: int) -> bytearray:
         event = copy()
-        pack_into(event, IDS_AT, *fields)
+        write(event, at, *fields)
         return event
 
     return make
 
 
 def many_records(kind: Kind, subject: str) -> Callable[..., bytearray]:
-    """The same for any number of records: a function of (records as bytes, first_id, last_id, venue_ns, recv_ns, flags=0)."""
+    """A function that makes events of any number of records, many times as fast as `encode`.
+
+    The function takes (records as bytes, first_id, last_id, venue_ns, recv_ns, flags=0).
+    """
     itemsize = DTYPES[kind].itemsize
     head = encode(kind, subject, bytes(itemsize))[:HEADER_SIZE]
     most = (EVENT_SIZE_MAX - HEADER_SIZE) // itemsize
@@ -183,9 +200,9 @@ def many_records(kind: Kind, subject: str) -> Callable[..., bytearray]:
         if rest or not 0 < count <= most:
             raise WireError(f"{len(records)} bytes are no 1 to {most} {kind.name} records of {itemsize} bytes")
         event = head + records
-        _SIZE.pack_into(event, 0, HEADER_SIZE + len(records), count)
-        _FLAGS.pack_into(event, 10, flags)
-        _IDS.pack_into(event, IDS_AT, first_id, last_id, venue_ns, recv_ns)
+        _write_size(event, _SIZE_AT, HEADER_SIZE + len(records), count)
+        _write_flags(event, _FLAGS_AT, flags)
+        _write_ids_and_times(event, _IDS_AT, first_id, last_id, venue_ns, recv_ns)
         return event
 
     return make
@@ -193,43 +210,103 @@ def many_records(kind: Kind, subject: str) -> Callable[..., bytearray]:
 
 def extended(event: bytearray, records: bytes) -> bytearray:
     """The event with more records of its kind behind those that it has."""
-    size, count = _SIZE.unpack_from(event)
+    size, count = _read_size_and_count(event)
     longer = event + records
-    _SIZE.pack_into(longer, 0, size + len(records), count + len(records) // ((size - HEADER_SIZE) // count))
+    _write_size(longer, _SIZE_AT, size + len(records), count + len(records) // ((size - HEADER_SIZE) // count))
     return longer
+
+
+def with_records(event: bytearray, records: Bytes) -> bytearray:
+    """An event with the stamps of this one and other records of its kind."""
+    other = event[:HEADER_SIZE] + records
+    _write_size(other, _SIZE_AT, len(other), len(records) // DTYPES[Kind(kind_of(event))].itemsize)
+    return other
+
+
+# -- one field of an event's bytes
+
+ids_of: Callable[..., tuple[int, int]] = header_reader("first_id", "last_id")  # of an event: (first_id, last_id)
+
+
+def kind_of(event: Bytes) -> int:
+    return int(_read_kind(event)[0])
+
+
+def flags_of(event: Bytes) -> int:
+    return int(_read_flags(event)[0])
+
+
+def cause_of(event: Bytes) -> tuple[int, int]:
+    """(cause_seq, k): names an event of a derived producer."""
+    k, cause_seq = _read_cause(event)
+    return cause_seq, k
+
+
+def venue_ns_of(event: Bytes) -> int:
+    return int(_read_venue_ns(event)[0])
+
+
+def recv_ns_of(event: Bytes) -> int:
+    return int(_read_recv_ns(event)[0])
+
+
+def stamp_ids(event: bytearray, first_id: int, last_id: int) -> None:
+    """The venue's ids that the event covers."""
+    _write_ids(event, _IDS_AT, first_id, last_id)
+
+
+def stamp_first_id(event: bytearray, first_id: int) -> None:
+    """Of a snapshot: from which id on its line is whole."""
+    _write_first_id(event, _FIRST_ID_AT, first_id)
+
+
+def stamp_venue_ns(event: bytearray, venue_ns: int) -> None:
+    """The venue's own time of it."""
+    _write_venue_ns(event, _VENUE_NS_AT, venue_ns)
 
 
 def stamp_checksum(event: bytearray, checksum: int, checked: bool = False) -> None:
     """The venue's CRC-32 of the book after this event (unsigned), and whether a book on this line had it too."""
-    _U8.pack_into(event, RESERVED_AT, checksum | HAS_CHECKSUM | (CHECKED if checked else 0))
+    _write_reserved(event, _RESERVED_AT, checksum | HAS_CHECKSUM | (CHECKED if checked else 0))
 
 
 def checksum(event: bytearray) -> tuple[int | None, bool]:
     """What `stamp_checksum` wrote; (None, False) where the venue sent none."""
-    (word,) = _U8.unpack_from(event, RESERVED_AT)
+    (word,) = _read_reserved(event)
     return (word & 0xFFFFFFFF if word & HAS_CHECKSUM else None), bool(word & CHECKED)
 
 
 def stamp_sent(event: bytearray, producer: bytes, epoch: int, number: int, sent_ns: int) -> None:
     """What the outbox adds. `producer` is 16 bytes, zero-padded."""
-    event[16:32] = producer
-    _SENT.pack_into(event, 64, epoch, number)
-    _I8.pack_into(event, 136, sent_ns)
+    event[_PRODUCER] = producer
+    _write_sent(event, _SENT_AT, epoch, number)
+    _write_sent_ns(event, _SENT_NS_AT, sent_ns)
+
+
+def clear_producer(event: bytearray) -> None:
+    """Makes the event one that nobody has sent: who sends it next stamps it."""
+    event[_PRODUCER] = _NO_PRODUCER
 
 
 def stamp_received(event: bytearray, recv_ns: int) -> None:
     """When the cause left the socket; the runner adds it, since a step knows no wall clock."""
-    _I8.pack_into(event, 128, recv_ns)
+    _write_recv_ns(event, _RECV_NS_AT, recv_ns)
 
 
 def stamp_sequenced(event: bytearray, seq: int, link: int, seq_ns: int) -> None:
     """What the sequencer adds."""
-    _SEQUENCED.pack_into(event, 80, seq, link)
-    _I8.pack_into(event, 144, seq_ns)
+    _write_sequenced(event, _SEQUENCED_AT, seq, link)
+    _write_seq_ns(event, _SEQ_NS_AT, seq_ns)
+
+
+def stamp_k(event: bytearray, k: int) -> None:
+    """Which of its cause's effects it is; of a mark, the kind of the stream that it is about."""
+    _write_k(event, _K_AT, k)
 
 
 def set_flags(event: bytearray, flags: int) -> None:
-    struct.pack_into("<H", event, 10, flags)
+    """Instead of those that it has."""
+    _write_flags(event, _FLAGS_AT, flags)
 
 
 def decode(buffer: Bytes, offset: int = 0) -> Event:
@@ -238,7 +315,7 @@ def decode(buffer: Bytes, offset: int = 0) -> Event:
     if available < HEADER_SIZE:
         raise WireError(f"{available} bytes are too few for a header of {HEADER_SIZE}")
     event = Event(buffer, offset)
-    dtype = DTYPES.get(event.kind)  # type: ignore[call-overload]  # a number from outside may be no Kind
+    dtype = _DTYPE_OF.get(event.kind)
     if dtype is None:
         raise WireError(f"kind {event.kind} is unknown; {min(Kind)} to {max(Kind)} are known")
     expected = HEADER_SIZE + event.count * dtype.itemsize
@@ -263,7 +340,7 @@ def sizes(buffer: Bytes, offset: int = 0) -> Iterator[tuple[int, int]]:
     """(offset, size) of every event, without decoding it."""
     end = len(buffer)
     while offset < end:
-        (size,) = _U4.unpack_from(buffer, offset)
+        (size,) = _read_size(buffer, offset)
         if not HEADER_SIZE < size <= end - offset:
             raise WireError(f"an event at byte {offset} says it has {size} bytes; {end - offset} are there")
         yield offset, size

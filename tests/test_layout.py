@@ -169,6 +169,29 @@ TWICE = {
 }
 
 
+def test_byte_offsets_of_an_event_stand_in_two_files():
+    """bus/layout.py derives them from schema.py, bus/wire.py writes at them; others name fields.
+
+    tools/judge reads events by itself, from docs/messages.md."""
+    for path, tree in FILES.items():
+        if path in (Path("bus/layout.py"), Path("bus/wire.py")) or path.is_relative_to("tools/judge"):
+            continue
+        for node in ast.walk(tree):
+            at = f"{path}:{getattr(node, 'lineno', 0)}"
+            assert not (isinstance(node, ast.Name) and node.id == "HEADER_SIZE"), (
+                f"{at}: HEADER_SIZE is layout.py's and wire.py's"
+            )
+            if isinstance(node, ast.Subscript):
+                places = {child.value for child in ast.walk(node.slice) if isinstance(child, ast.Constant)}
+                name = getattr(node.value, "id", "") or getattr(node.value, "attr", "")
+                assert name != "fields", f"{at}: layout.py knows where fields lie"
+                assert name != "event" or not places, f"{at}: {ast.unparse(node)} is a place in an event"
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("unpack_from", "pack_into"):
+                offset = node.args[1:2] if node.func.attr == "unpack_from" else node.args[2:3]
+                places = {child.value for one in offset for child in ast.walk(one) if isinstance(child, ast.Constant)}
+                assert not places, f"{at}: {ast.unparse(node)} has a number for a place"
+
+
 def test_no_file_is_longer_than_can_be_read_at_a_sitting():
     lines = {
         path.relative_to(PROJECT).as_posix(): len(path.read_text().splitlines())

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import Batch
-from tickmesh.bus.wire import Event, decode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import Event, decode, kind_of, stamp_sent, stamp_sequenced
 from tickmesh.nodes import venues
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.rebuilding import rebuild_line
@@ -95,7 +95,7 @@ class Remaking:
             self.arbiter.connected(event.producer, self.lines[event.producer].number)
         elif event.producer == "backfill" and event.kind in MARKET:
             out += self._offer(bytearray(event.raw), event.producer, event.number, event.seq_ns)
-        yield from (self._sequenced(one, event.seq_ns) for one in out if _kind(one) in MARKET)
+        yield from (self._sequenced(one, event.seq_ns) for one in out if kind_of(one) in MARKET)
 
     def _offer(self, event: bytearray, producer: str, number: int, now_ns: int) -> list[bytearray]:
         head = decode(event)
@@ -108,18 +108,14 @@ class Remaking:
         return [event]
 
     def _sequenced(self, event: bytearray, seq_ns: int) -> bytearray:
-        if event[16] == 0:
+        head = decode(event)
+        if not head.producer:
             self.own += 1
             stamp_sent(event, b"sequencer".ljust(16, b"\0"), 0, self.own, seq_ns)
-        head = decode(event)
         self.seq += 1
         stamp_sequenced(event, self.seq, self.links.get((head.kind, head.subject), 0), seq_ns)
         self.links[head.kind, head.subject] = self.seq
         return event
-
-
-def _kind(event: bytearray) -> int:
-    return event[8] | event[9] << 8
 
 
 def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], None]) -> list[RebuiltTopic]:
@@ -137,7 +133,7 @@ def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], N
             progress(event.seq)
             end_ns = event.seq_ns
         for late in remaking.arbiter.end():
-            if _kind(late) in MARKET:
+            if kind_of(late) in MARKET:
                 yield remaking._sequenced(late, end_ns)
 
     writer = ArchiveWriter(into)

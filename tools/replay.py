@@ -14,7 +14,7 @@ import numpy as np
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, Kind
-from tickmesh.bus.wire import HEADER_SIZE, Event, decode
+from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
 from tickmesh.tools import terminal
@@ -46,7 +46,7 @@ def said(one_steps: dict[str, Any], events: Iterable[Event], batch: int) -> Iter
         for node, step in one_steps.items():
             for raw in step.step(chunk):
                 event = decode(raw)
-                yield Published(event.cause_seq, event.k, node, bytes(event.raw[HEADER_SIZE:]))
+                yield Published(event.cause_seq, event.k, node, bytes(event.body))
 
 
 def signals(config: Config, events: Iterable[Event], batch: int = 4096) -> list[Published]:
@@ -77,7 +77,7 @@ class LiveOutput:
                 self.said = []
             self.same_code = same
         elif event.kind in (Kind.signal, Kind.intent):
-            self.said.append(Published(event.cause_seq, event.k, event.producer, bytes(event.raw[HEADER_SIZE:])))
+            self.said.append(Published(event.cause_seq, event.k, event.producer, bytes(event.body)))
 
 
 def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> dict:

@@ -1,14 +1,14 @@
 """The executor's words: an intent to send an order that risk has approved, and an intent to cancel one that was sent."""
 
-import struct
 from typing import NamedTuple
 
+from tickmesh.bus.layout import record_struct
 from tickmesh.bus.schema import Action, Kind
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import Approved
 
-INTENT = struct.Struct("<36s36sBbBBIqqqq")  # the same fields in the same order as in schema.py; a test compares them
+INTENT = record_struct(Kind.intent)
 
 
 class IntentPlace(NamedTuple):
@@ -41,5 +41,5 @@ def _event(
     place: IntentPlace, target: bytes, action: int, side: int, order_type: int, force: int, price_ticks: int, lots: int
 ) -> bytearray:
     name = place.client_order_id.encode()
-    record = INTENT.pack(name, target, action, side, order_type, force, 0, price_ticks, lots, place.expires_ns, 0)
+    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, place.expires_ns)
     return encode(Kind.intent, place.subject, record, k=place.k, cause_seq=place.cause_seq)

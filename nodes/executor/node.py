@@ -4,15 +4,15 @@ When it dies: the checkpoint is loaded and the log replayed from there; the same
 said already is not said again. It never talks to a venue: the session acts on intents that it reads in the log.
 """
 
-import struct
 from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DTYPES, Action, Kind
-from tickmesh.bus.wire import HEADER_SIZE, Event
+from tickmesh.bus.layout import record_reader, record_struct
+from tickmesh.bus.schema import Action, Kind
+from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor import risk, styles
 from tickmesh.nodes.executor.intents import INTENT, IntentPlace, build_cancel, build_intent
 from tickmesh.nodes.executor.orders import FINAL, Order
@@ -30,17 +30,14 @@ MS = 1_000_000
 CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
 MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
 
-# The same fields in the same order as in schema.py; a test compares them.
-INSTRUMENT = struct.Struct("<iiqqqqq")
-QUOTE = struct.Struct("<qqqqqq")
-SIGNAL = struct.Struct("<16sddqq")
-UPDATE = struct.Struct("<36sIqBbBBiqqqq16s80s")
-FILL = struct.Struct("<36sbBHqqqqq8sq16s")
-STRUCTS = {
-    Kind.instrument: INSTRUMENT, Kind.quote: QUOTE, Kind.signal: SIGNAL, Kind.intent: INTENT, Kind.update: UPDATE,
-    Kind.fill: FILL,
-}  # fmt: skip
-assert all(DTYPES[kind].itemsize == layout.size for kind, layout in STRUCTS.items())
+_read_rules = record_reader(Kind.instrument, *InstrumentRules.__struct_fields__)
+QUOTE = record_struct(Kind.quote, "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
+SIGNAL = record_struct(Kind.signal, "value")
+UPDATE = record_struct(
+    Kind.update, "client_order_id", "order_id", "status", "side", "order_type", "time_in_force", "price_ticks", "quantity_lots",
+    "filled_lots",
+)  # fmt: skip
+FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "price_ticks", "quantity_lots", "fee", "fee_asset")
 
 
 def code_hash() -> str:
@@ -104,18 +101,16 @@ class Step:
             self.state.log_id = str(event.map().get("log_id", self.state.log_id))[:16]
 
     def _on_instrument(self, event: Event) -> None:
-        self.state.rules = InstrumentRules(*INSTRUMENT.unpack_from(event.raw, HEADER_SIZE)[:6])
+        self.state.rules = InstrumentRules(*_read_rules(event.raw))
         self._prepare()
 
     def _on_quote(self, event: Event) -> None:
-        last = HEADER_SIZE + (event.count - 1) * QUOTE.size
-        self.state.quote = QUOTE.unpack_from(event.raw, last)[1:5]
+        self.state.quote = QUOTE.unpack_from(event.raw, -QUOTE.size)  # the last one
         self.state.quote_ns = event.seq_ns
 
     def _on_intent(self, event: Event) -> None:
         """Ours, or of an executor with other settings that ran before: its orders are in the world all the same."""
-        for at in range(HEADER_SIZE, event.size, INTENT.size):
-            intent_id, target, action, side, order_type, force, _, price, lots, _, _ = INTENT.unpack_from(event.raw, at)
+        for intent_id, target, action, side, order_type, force, price, lots, _ in INTENT.iter_unpack(event.body):
             client_order_id = _text(intent_id)
             if event.producer == self.name:
                 for never_sent in self.state.orders_never_sent(event.cause_seq, event.k):
@@ -130,10 +125,7 @@ class Step:
             order.confirmed = True
 
     def _on_update(self, event: Event) -> None:
-        for at in range(HEADER_SIZE, event.size, UPDATE.size):
-            (raw_id, _, order_id, status, side, order_type, force, _, price, lots, filled, *_) = UPDATE.unpack_from(
-                event.raw, at
-            )
+        for raw_id, order_id, status, side, order_type, force, price, lots, filled in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
             if client_order_id in self.state.cancel_ids:
                 continue  # a refused cancel says nothing of the order; it is asked again in time
@@ -154,14 +146,13 @@ class Step:
         return order
 
     def _on_fill(self, event: Event) -> None:
-        for at in range(HEADER_SIZE, event.size, FILL.size):
-            raw_id, side, _, _, _, trade_id, price, lots, fee, asset, *_ = FILL.unpack_from(event.raw, at)
+        for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
             self.state.fill(_text(raw_id), trade_id, side, price, lots, fee, _text(asset))
 
     # What we do
 
     def _on_signal(self, event: Event) -> None:
-        _, value, _, _, _ = SIGNAL.unpack_from(event.raw, event.size - SIGNAL.size)
+        (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
         if not abs(value) >= self.settings.signal_threshold:  # NaN too
             return
         state = self.state

@@ -1,7 +1,6 @@
 """Whether a venue's ids began anew while a line was without a connection."""
 
-from tickmesh.bus.wire import IDS_AT
-from tickmesh.nodes.feed.overlap import ids
+from tickmesh.bus.wire import ids_of, venue_ns_of
 from tickmesh.nodes.feed.streams import Key, Source
 
 
@@ -22,8 +21,4 @@ class LastBrought:
         before = self._newest.pop(key, None)
         if before is None or not last_id:
             return False
-        return last_id < ids(before)[1] and _venue_ns(event) > _venue_ns(before)
-
-
-def _venue_ns(event: bytearray) -> int:
-    return int.from_bytes(event[IDS_AT + 16 : IDS_AT + 24], "little")
+        return last_id < ids_of(before)[1] and venue_ns_of(event) > venue_ns_of(before)

@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
 
+from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.settings import Instrument
-from tickmesh.bus.wire import HEADER_SIZE, IDS_AT
+from tickmesh.bus.wire import stamp_ids, stamp_k
 from tickmesh.nodes.feed.streams import KINDS, Key, subject_of
 from tickmesh.nodes.venues.parsing.dialect import FrameError
-
-K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
-BEGINS = (1).to_bytes(8, "little") * 2  # first_id and last_id of a definition that marks a connection
 
 
 class KnownDefinitions:
@@ -31,7 +29,7 @@ class KnownDefinitions:
                 outcome[subject] = error
                 continue
             known = self.known.get(subject)
-            if known is None or event[HEADER_SIZE:] != known[HEADER_SIZE:]:
+            if known is None or event[RECORDS] != known[RECORDS]:
                 self.known[subject] = bytearray(event)
                 news.append(event)
         return news, outcome
@@ -40,8 +38,8 @@ class KnownDefinitions:
         """A definition with the id 1 is the mark of a new connection, which may have missed something (docs/messages.md)."""
         marks = [bytearray(self.known[s]) for s in sorted(subjects) if s in self.known]
         for mark in marks:
-            mark[IDS_AT : IDS_AT + 16] = BEGINS
-            mark[K_AT : K_AT + 4] = kind.to_bytes(4, "little")
+            stamp_ids(mark, 1, 1)
+            stamp_k(mark, kind)
         return marks
 
     def marks_of(self, keys: Iterable[Key]) -> list[bytearray]:

@@ -8,21 +8,14 @@ must not silence what follows it.
 What waits before that waits for `feed.overlap_s` at most (docs/decisions/waiting.md).
 """
 
-import struct
-
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.bus.wire import flags_of, ids_of
 
 HELD_MAX = 20_000  # events of a new connection that wait for the old one; beyond it the new one takes over
 SAID_MAX = 200_000  # ids remembered; beyond it they are forgotten, and what is said twice the sequencer knows as a duplicate
 STRAYS = 64  # events of the only connection that were not said before: it needs this filter no more
-_IDS = struct.Struct("<qq")
-FIRST_ID_AT = 104  # first_id, last_id of an event
-FLAGS_AT = 10
-
-
-def ids(event: bytearray) -> tuple[int, int]:
-    """(first_id, last_id)."""
-    return _IDS.unpack_from(event, FIRST_ID_AT)
+_read_flags_and_last_id = header_reader("flags", "last_id")
 
 
 class Overlap:
@@ -68,7 +61,7 @@ class Overlap:
             return [event] if self.rule == "exclusive" else self._first(event)
         if self.rule == "exclusive":
             # Ids mean nothing here: a book is taken over where it is whole, a quote is whole by itself.
-            self.joined = not self.book or bool(event[FLAGS_AT] & Flag.SNAPSHOT)
+            self.joined = not self.book or bool(flags_of(event) & Flag.SNAPSHOT)
             return [event] if self.joined else []
         self.held.append(event)
         return self._join()
@@ -80,17 +73,17 @@ class Overlap:
 
     def alone(self, event: bytearray) -> tuple[bool, list[bytearray]]:
         """After the end: whether what comes next needs this filter no more, and what to say."""
-        if self.rule == "exclusive" or self.last is None or event[FLAGS_AT] & Flag.RESET:
+        flags, last_id = _read_flags_and_last_id(event)
+        if self.rule == "exclusive" or self.last is None or flags & Flag.RESET:
             return True, [event]
-        last_id = ids(event)[1]
         if last_id in self.said:
             return False, []
         self.strays += 1
         return last_id > self.last or self.strays > STRAYS, [event]
 
     def _first(self, event: bytearray) -> list[bytearray]:
-        last_id = ids(event)[1]
-        if event[FLAGS_AT] & Flag.RESET:
+        flags, last_id = _read_flags_and_last_id(event)
+        if flags & Flag.RESET:
             self.said.clear()
         elif last_id in self.said:
             return []
@@ -103,7 +96,7 @@ class Overlap:
     def _join(self) -> list[bytearray]:
         if self.last is None or not self.held:
             return []
-        first_id, last_id = ids(self.held[0])
+        first_id, last_id = ids_of(self.held[0])
         if (last_id if self.rule == "rising" else first_id - 1) > self.last:
             return []
         return self.end()

@@ -13,13 +13,13 @@ from typing import Any
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
-from tickmesh.bus.wire import set_flags
+from tickmesh.bus.wire import flags_of, ids_of, set_flags
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.beginnings import LastBrought
 from tickmesh.nodes.feed.definitions import KnownDefinitions
-from tickmesh.nodes.feed.overlap import FLAGS_AT, Overlap, ids
+from tickmesh.nodes.feed.overlap import Overlap
 from tickmesh.nodes.feed.raw_frames import raw_event
-from tickmesh.nodes.feed.streams import KEY_AT, KINDS, FeedStream, Key, Source, key_in, key_of, subject_of, topic_of
+from tickmesh.nodes.feed.streams import KINDS, FeedStream, Key, Source, key_in, key_of, subject_of, topic_of
 from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
 
 
@@ -73,7 +73,7 @@ class Reception:
         heard_at_once = set(at_once) - self._silent
         for key, stream in source.streams.items():
             other = self.current.streams[key]
-            since = None if other.newest is None or key in at_once else ids(other.newest)[1]
+            since = None if other.newest is None or key in at_once else ids_of(other.newest)[1]
             overlap = Overlap(stream.rule, key[0], key in heard_at_once, since)
             stream.between(overlap)
             other.between(overlap)
@@ -145,7 +145,7 @@ class Reception:
         self._begin()
         said = self._heard(source.number, "ws", recv_ns, frames) if self.raw else []
         decode, routes, streams = self.adapter.decode, self.routes, source.streams
-        key_of_event, at, stream_of = key_in, KEY_AT, streams.get  # looked up once: this is the way of every tick
+        key_of_event, stream_of = key_in, streams.get  # looked up once: this is the way of every tick
         for frame in frames:
             try:
                 events = decode(frame, recv_ns, routes)
@@ -160,7 +160,7 @@ class Reception:
             if not events:
                 self._control(source, frame)
             for event in events:
-                stream = stream_of(key_of_event(event, at))
+                stream = stream_of(key_of_event(event))
                 if stream is None:
                     said.append(event)
                     continue
@@ -192,7 +192,7 @@ class Reception:
             except OddRows as error:
                 self._not_understood((str(error), body))
                 (event,) = error.readable
-                last_id = ids(event)[1]
+                last_id = ids_of(event)[1]
             except FrameError as error:
                 self._not_understood((str(error), body))
                 break
@@ -309,9 +309,9 @@ class Reception:
         if self.shared:
             events = self._merge(source, stream, event)
             return [one for change in events for one in self._shared_change(stream, change)]
-        first_id, last_id = ids(event)
+        first_id, last_id = ids_of(event)
         missed: list[bytearray] = []
-        if event[FLAGS_AT] & Flag.SNAPSHOT:
+        if flags_of(event) & Flag.SNAPSHOT:
             if self.adapter.BOOK == "chain" and self._left.began_anew(stream.key, last_id, event):
                 set_flags(event, Flag.SNAPSHOT | Flag.RESET)
             events = stream.book.snapshot(event, last_id)[1]
@@ -335,7 +335,7 @@ class Reception:
     def _shared_change(self, stream: FeedStream, event: bytearray) -> list[bytearray]:
         if not self.shared or stream.book is None:
             return [event]
-        first_id, last_id = ids(event)
+        first_id, last_id = ids_of(event)
         if stream.went_below(last_id):  # its ids contradict one another: the chain begins again here
             self.restarts += 1
             stream.book.begin_anew()

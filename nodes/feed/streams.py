@@ -1,16 +1,14 @@
 """A line's connections as its reception sees them: what each brings of every stream."""
 
-import struct
 from collections.abc import Iterator
 from typing import Any
 
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.feed.overlap import Overlap
 
 KINDS = (Kind.trade, Kind.quote, Kind.depth)
-# Kind and subject, at KEY_AT of an event: the key of its stream.
-key_in = struct.Struct("<H22x32s").unpack_from
-KEY_AT = 8
+key_in = header_reader("kind", "subject")  # of an event: the key of its stream
 
 Key = tuple[int, bytes]  # of a stream: kind, subject as in the header
 

@@ -1,21 +1,16 @@
 """A part of an event of several trades: what is new in it, or what fills a gap. No I/O."""
 
-import struct
-
 import numpy as np
 
-from tickmesh.bus.schema import DTYPES, Kind
-from tickmesh.bus.wire import HEADER_SIZE
-
-_HEAD = struct.Struct("<II")  # size, count at 0
-_IDS = struct.Struct("<qq")  # first_id, last_id at 104
-_TRADE = DTYPES[Kind.trade]
+from tickmesh.bus.layout import RECORDS
+from tickmesh.bus.schema import TRADE
+from tickmesh.bus.wire import ids_of, stamp_ids, with_records
 
 
 def ranges(event: bytearray) -> list[tuple[int, int]]:
     """The ids that each record stands for: from the one after its predecessor's up to its own."""
-    first_id, last_id = _IDS.unpack_from(event, 104)
-    own = np.frombuffer(event, _TRADE, offset=HEADER_SIZE)["trade_id"].tolist()
+    first_id, last_id = ids_of(event)
+    own = np.frombuffer(memoryview(event)[RECORDS], TRADE)["trade_id"].tolist()
     if len(own) == 1:
         return [(first_id, last_id)]
     return list(zip([first_id, *(last + 1 for last in own[:-1])], own))
@@ -33,8 +28,6 @@ def clip(event: bytearray, low: int, high: int) -> bytearray | None:
     if len(inside) == len(spans):
         return event
     start, stop = inside[0], inside[-1] + 1
-    size = _TRADE.itemsize
-    out = event[:HEADER_SIZE] + event[HEADER_SIZE + start * size : HEADER_SIZE + stop * size]
-    _HEAD.pack_into(out, 0, len(out), stop - start)
-    _IDS.pack_into(out, 104, spans[start][0], spans[stop - 1][1])
+    out = with_records(event, event[RECORDS][start * TRADE.itemsize : stop * TRADE.itemsize])
+    stamp_ids(out, spans[start][0], spans[stop - 1][1])
     return out

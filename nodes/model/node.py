@@ -4,28 +4,23 @@ When it dies: the checkpoint is loaded and the log replayed from there; what was
 checkpoint of other code or parameters is refused, and the replay starts at the first event there is.
 """
 
-import struct
 from hashlib import sha256
 
 import numpy as np
 
 from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.layout import RECORDS, record_reader, record_struct, struct_of
 from tickmesh.bus.schema import DTYPES, GapState, Kind
-from tickmesh.bus.wire import HEADER_SIZE, Event, encode
+from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.models.interface import OUT, ROW, SAID_PER_EVENT
 
 READS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
 WRITES = (Kind.signal,)
 
 ROWS = 1024  # events handed to the kernel in one call; the result does not depend on it
-_ROW = struct.Struct("<HHHHqqq")
-_OUT = struct.Struct("<qddq")
-_SIGNAL = struct.Struct("<16sddqq")
-_INSTRUMENT = struct.Struct("<ii")
-_GAP = struct.Struct("<HH")  # stream, state
-_GAP_AT = HEADER_SIZE + DTYPES[Kind.gap].fields["stream"][1]  # type: ignore[index]
-
-assert _ROW.size == ROW.itemsize and _OUT.size == OUT.itemsize and _SIGNAL.size == DTYPES[Kind.signal].itemsize
+_ROW, _OUT, _SIGNAL = struct_of(ROW), struct_of(OUT), record_struct(Kind.signal)
+_read_exponents = record_reader(Kind.instrument, "price_exponent", "quantity_exponent")
+_read_gap = record_reader(Kind.gap, "stream", "state")
 
 
 class Stage:
@@ -50,7 +45,7 @@ class Stage:
         if end > len(self.array):
             self.grow(2 * end)
         size = self.dtype.itemsize
-        self.bytes[first * size : end * size] = event.raw[HEADER_SIZE:]
+        self.bytes[first * size : end * size] = event.raw[RECORDS]
         self.used = end
         return first
 
@@ -100,13 +95,13 @@ class Step:
             if (stage := self._wanted.get(kind)) is not None:
                 self._put(event, 0, stage.put(event), event.count)
             elif kind == Kind.gap:
-                stream, state = _GAP.unpack_from(event.raw, _GAP_AT)
+                stream, state = _read_gap(event.raw)
                 # Trades that are gone for good were open before; a gap of anything else is unrecoverable at once.
                 if state == GapState.open or (state == GapState.unrecoverable and stream != Kind.trade):
                     self._put(event, stream, 0, 0)
             elif kind == Kind.instrument:
                 self._flush(said)
-                price_exponent, quantity_exponent = _INSTRUMENT.unpack_from(event.raw, HEADER_SIZE)
+                price_exponent, quantity_exponent = _read_exponents(event.raw)
                 self._units[:] = float(f"1e{price_exponent}"), float(f"1e{quantity_exponent}")
             if len(self._causes) == ROWS:
                 self._flush(said)
@@ -115,7 +110,7 @@ class Step:
 
     def _put(self, event: Event, stream: int, first: int, count: int) -> None:
         at = len(self._causes) * _ROW.size
-        _ROW.pack_into(self._rows_bytes, at, event.kind, event.flags, stream, 0, first, count, event.seq_ns)
+        _ROW.pack_into(self._rows_bytes, at, event.kind, event.flags, stream, first, count, event.seq_ns)
         self._causes.append(event.seq)
 
     def _call(self, count: int) -> int:

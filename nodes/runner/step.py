@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import struct
 import time
 from collections.abc import Iterable, Iterator
 from types import ModuleType
@@ -15,15 +14,7 @@ from tickmesh.bus.process import Checkpoint, Context
 from tickmesh.bus.segments import LogReleased
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import LANE_OF_KIND, lanes_of
-from tickmesh.bus.wire import Event, stamp_received
-
-_K = struct.Struct("<I")
-_CAUSE = struct.Struct("<Q")
-
-
-def cause_of(event: bytearray) -> tuple[int, int]:
-    """(cause_seq, k): names an event of a derived producer."""
-    return _CAUSE.unpack_from(event, 96)[0], _K.unpack_from(event, 12)[0]
+from tickmesh.bus.wire import Event, cause_of, stamp_received
 
 
 class Kept(NamedTuple):

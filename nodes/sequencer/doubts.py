@@ -14,7 +14,7 @@ Runs are not in the log: the cursors of their producers stay before them, and a 
 from collections.abc import Iterator
 from enum import Enum
 
-from tickmesh.bus.wire import HEADER_SIZE
+from tickmesh.bus.layout import RECORDS
 from tickmesh.nodes.sequencer.offer import Offer
 
 # In holds (`log.hold_ms`, 1 s): for so long nobody says a higher id, and the lower ones go on.
@@ -103,7 +103,7 @@ class Doubts:
         """Whether the line's run has just this; False: its ids, with something else in them; None: it has not."""
         run = self.runs.get(one.line)
         found = [other for other in run.offers if other.last_id == one.last_id] if run is not None else []
-        return any(other.event[HEADER_SIZE:] == one.event[HEADER_SIZE:] for other in found) if found else None
+        return any(other.event[RECORDS] == one.event[RECORDS] for other in found) if found else None
 
     def add(self, one: Offer, at: int, now: int, known_ns: int) -> None:
         run = self.runs.get(one.line)

@@ -16,13 +16,14 @@ import numpy as np
 from tickmesh.bus.clock import ClockWriter, Correction
 from tickmesh.bus.config import Config
 from tickmesh.bus.intake import Cursor, Intake, Received
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import CLOCK, Kind
 from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
 from tickmesh.bus.sockets import Publisher
-from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import clear_producer, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.runner.guests import Guests
 from tickmesh.nodes.sequencer import statements
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
@@ -41,6 +42,8 @@ CURSOR_NS = 1000 * MILLISECOND
 LINE_NS = 10 * CURSOR_NS
 BATCH_EVENTS = 4096
 CORRECTIONS_MAX = 100  # of the clock, that wait for room on the disk: the oldest are said in sum only
+_read_taken = header_reader("kind", "subject", "sent_ns")
+_read_logged = header_reader("kind", "producer", "subject")
 
 
 class Sequencer:
@@ -115,12 +118,12 @@ class Sequencer:
         now = time.monotonic_ns()
         out: list[bytearray] = []
         for producer, _epoch, number, event in taken:
-            kind = event[8] | event[9] << 8
+            kind, raw_subject, sent_ns = _read_taken(event)
             if kind in ARBITRATED:
-                out += self.arbiter.offer(kind, _subject(event), producer, number, event, now)
+                out += self.arbiter.offer(kind, raw_subject.rstrip(b"\0").decode(), producer, number, event, now)
             elif kind == Kind.gap:  # backfill's word: what it changes, the arbiter says
-                out += self.arbiter.declare(_subject(event), producer, decode(event).records)
-            elif kind not in OF_THE_LOG or int.from_bytes(event[136:144], "little") >= self._begun_ns:
+                out += self.arbiter.declare(raw_subject.rstrip(b"\0").decode(), producer, decode(event).records)
+            elif kind not in OF_THE_LOG or sent_ns >= self._begun_ns:
                 if kind == Kind.instrument:  # with an id it begins a connection; `run` begins a process
                     if (head := decode(event)).last_id:
                         self.arbiter.connected(producer, number, head.subject, head.k)
@@ -162,10 +165,11 @@ class Sequencer:
         undo: list[tuple[tuple[int, str], int]] = []
         number = self.position.number
         for event in batch:
-            topic = (event[8] | event[9] << 8, _subject(event))
+            kind, sender, raw_subject = _read_logged(event)
+            topic = (kind, raw_subject.rstrip(b"\0").decode())
             link = links.get(topic, 0)
             undo.append((topic, link))
-            if event[16] == 0:  # the sequencer's own: no outbox has stamped it
+            if not sender[0]:  # the sequencer's own: no outbox has stamped it
                 number += 1
                 stamp_sent(event, self._producer, self._epoch, number, seq_ns)
             stamp_sequenced(event, seq, link, seq_ns)
@@ -177,8 +181,8 @@ class Sequencer:
             for topic, link in reversed(undo):
                 links[topic] = link
             for event in batch:
-                if bytes(event[16:32]) == self._producer:
-                    event[16:32] = bytes(16)
+                if _read_logged(event)[1] == self._producer:
+                    clear_producer(event)
             raise
         self.position.number = number
         self.position.seq_ns = seq_ns
@@ -275,10 +279,6 @@ class Sequencer:
         self.publisher.close()
         self.log.close()
         self.clock.close()
-
-
-def _subject(event: bytearray) -> str:
-    return event[32:64].rstrip(b"\0").decode()
 
 
 class SequencerContext(Context):

@@ -1,14 +1,14 @@
 """One event of one line, with what arbitration needs of its header. No I/O."""
 
-import struct
 from typing import NamedTuple
 
+from tickmesh.bus.layout import header_reader, records_slice
 from tickmesh.bus.schema import Flag
-from tickmesh.bus.wire import HEADER_SIZE
 
 # Plain integers: an IntFlag's & costs as much as the rest of a decision.
 SNAPSHOT, REPAIRED, RESET, UNSYNCED = int(Flag.SNAPSHOT), int(Flag.REPAIRED), int(Flag.RESET), int(Flag.UNSYNCED)
-_IDS = struct.Struct("<qqqq")  # first_id, last_id, venue_ns, recv_ns at 104 of an event
+COMPARED = records_slice(40)  # how an event's records begin: as much as tells two events of the same ids apart
+_read = header_reader("flags", "first_id", "last_id", "venue_ns", "recv_ns")
 
 
 class Offer(NamedTuple):
@@ -30,12 +30,13 @@ class Offer(NamedTuple):
 
 
 def offer_of(line: str, number: int, event: bytearray) -> Offer:
-    first_id, last_id, venue_ns, recv_ns = _IDS.unpack_from(event, 104)
-    return Offer(line, number, first_id, last_id, event[10], venue_ns, recv_ns, event)
+    """Reads what arbitration needs from the header of `event`, which is the line's own number `number`."""
+    flags, first_id, last_id, venue_ns, recv_ns = _read(event)
+    return Offer(line, number, first_id, last_id, flags, venue_ns, recv_ns, event)
 
 
 Key = tuple[int, int, bytes]  # what two lines' copies of an event have in common: ids, and how its first record begins
 
 
 def key_of(first_id: int, last_id: int, event: bytearray | memoryview) -> Key:
-    return first_id, last_id, bytes(event[HEADER_SIZE : HEADER_SIZE + 40])
+    return first_id, last_id, bytes(event[COMPARED])

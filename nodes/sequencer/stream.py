@@ -3,6 +3,7 @@
 from collections import deque
 
 from tickmesh.bus.id_rules import rule, shared_ids
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import topic
 from tickmesh.nodes.gaps.gaps import Gaps
@@ -21,6 +22,7 @@ CONFIRM = 3  # events of its line, each near and above, that confirm an id out o
 HOLES_MAX = 16
 RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
 FADE = 8  # the widest fades by 2^-FADE with every event
+_read_count_and_number = header_reader("count", "number")
 
 
 class ArbitratedStream:
@@ -94,9 +96,9 @@ class ArbitratedStream:
             if self.widest > 1:
                 self.widest -= self.widest >> FADE
         else:
-            told = int.from_bytes(event[4:8], "little") if self.kind == Kind.trade else 1  # ids that have a record of their own
+            count, self.told_number = _read_count_and_number(event)
+            told = count if self.kind == Kind.trade else 1  # ids that have a record of their own
             self.advance(line, first_id, last_id, venue_ns, told)
-            self.told_number = int.from_bytes(event[72:80], "little")
             self.head = key_of(first_id, last_id, event)
         if self.kind != Kind.depth or self.synced:
             return flags

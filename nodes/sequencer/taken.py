@@ -5,10 +5,9 @@ The same ids with something else in them are no copy: a venue or a line contradi
 
 from zlib import crc32
 
-from tickmesh.bus.wire import HEADER_SIZE
+from tickmesh.nodes.sequencer.offer import COMPARED
 
 SIZE = 1024  # events; a power of two
-SAID = HEADER_SIZE + 40  # so far into an event what it says is compared, and its length
 
 
 class TakenRing:
@@ -22,7 +21,7 @@ class TakenRing:
     def add(self, first_id: int, last_id: int, event: bytearray | memoryview) -> None:
         place = first_id & (SIZE - 1)
         self.firsts[place], self.lasts[place] = first_id, last_id
-        self.sums[place] = crc32(event[HEADER_SIZE:SAID], len(event))
+        self.sums[place] = crc32(event[COMPARED], len(event))
 
     def same(self, first_id: int, last_id: int, event: bytearray | memoryview, whole: bool) -> bool | None:
         """Whether just this was taken; False: the same ids with something else; None: it is not known.
@@ -34,7 +33,7 @@ class TakenRing:
             return None
         if self.lasts[place] != last_id:
             return False if whole else None
-        return self.sums[place] == crc32(event[HEADER_SIZE:SAID], len(event))
+        return self.sums[place] == crc32(event[COMPARED], len(event))
 
     def clear(self) -> None:
         self.firsts = [-1] * SIZE

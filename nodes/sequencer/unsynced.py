@@ -5,18 +5,14 @@ into the log is the book as of its last change, and every reader's rule stays on
 comes after it.
 """
 
-import struct
 from collections import deque
 
-from tickmesh.bus.wire import HEADER_SIZE, IDS_AT
+from tickmesh.bus.layout import RECORDS
+from tickmesh.bus.wire import stamp_ids, stamp_venue_ns, with_records
 from tickmesh.nodes.venues.books.levels import Levels
 
 EVENTS_MAX = 20_000  # over half an hour at one per 100 ms: a snapshot that is older than that is fetched anew
 BYTES_MAX = 4 << 20  # of one stream; a sequencer with a hundred books without a snapshot stays below half a gigabyte
-_SIZE = struct.Struct("<II")  # size, count at 0
-_IDS = struct.Struct("<qqq")  # first_id, last_id, venue_ns
-_RECORD = 24
-_HEAD = bytes(HEADER_SIZE)
 
 
 class Unsynced:
@@ -36,7 +32,7 @@ class Unsynced:
         """A change that was taken. Beyond the bound the oldest is forgotten: only snapshots of later ids are of use then."""
         if not self.changes:
             self.base = first_id - 1
-        records = bytes(memoryview(event)[HEADER_SIZE:])
+        records = bytes(memoryview(event)[RECORDS])
         self.changes.append((last_id, records))
         self.bytes += len(records)
         while len(self.changes) > EVENTS_MAX or self.bytes > BYTES_MAX:
@@ -58,11 +54,10 @@ class Unsynced:
             levels.replace(snapshot)
             for last_id, changed in self.changes:
                 if last_id > snapshot_id:
-                    levels.apply(_HEAD + changed)
-            records = levels.records()
-            image = snapshot[:HEADER_SIZE] + records
-            _SIZE.pack_into(image, 0, len(image), len(records) // _RECORD)
-        _IDS.pack_into(image, IDS_AT, last + 1, last, venue_ns)
+                    levels.apply_records(changed)
+            image = with_records(snapshot, levels.records())
+        stamp_ids(image, last + 1, last)
+        stamp_venue_ns(image, venue_ns)
         return image
 
     def state(self) -> list:

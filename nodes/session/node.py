@@ -23,7 +23,7 @@ from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import lanes_of
-from tickmesh.bus.wire import Event, decode
+from tickmesh.bus.wire import Event, decode, kind_of
 from tickmesh.nodes.feed.venue_clock import VenueTime
 from tickmesh.nodes.net import endpoints, websocket
 from tickmesh.nodes.net.backoff import Backoff
@@ -123,7 +123,7 @@ class Session:
             if self.requests.connection is not None:
                 self.requests.connection.pause()
             return
-        self.count["fills"] += sum(event[8] == Kind.fill for event in events)
+        self.count["fills"] += sum(kind_of(event) == Kind.fill for event in events)
         if self.requests.connection is not None:
             self.requests.connection.resume()
 

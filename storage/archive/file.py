@@ -309,7 +309,7 @@ class ArchiveFile:
         if dtype == DTYPES[kind]:
             return table
         headers = table.headers.copy()
-        headers["size"] = HEADER.itemsize + headers["count"] * dtype.itemsize
+        headers["size"] = headers.itemsize + headers["count"] * dtype.itemsize
         return Table(headers, recast(table.records, dtype))
 
     def check(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tickmesh.bus.files import make_folders
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import Batch
@@ -56,6 +57,7 @@ CUT_BYTES_MAX = 4 << 30  # of raw events in one cut
 HELD_BYTES_MAX = 256 << 20  # of them in memory: beyond it the largest folders' are laid aside in pieces
 KEPT_SHARE = 4  # of what is held a quarter may stay in memory then
 PIECE = ".piece"
+_read_topic, _read_seq_and_time = header_reader("kind", "subject"), header_reader("seq", "seq_ns")
 Part = tuple[list[memoryview], list[int]]
 
 
@@ -72,7 +74,7 @@ class Cut:
         self.pieces: dict[str, list[Path]] = {}
 
     def add(self, seq: int, raw: memoryview) -> None:
-        key = (raw[8] | raw[9] << 8, bytes(raw[32:64]))
+        key = _read_topic(raw)
         part = self.parts.get(key)
         if part is None:
             part = self.parts[key] = ([], [])
@@ -86,8 +88,7 @@ class Cut:
         """What is in memory, by folder and kind."""
         grouped: dict[str, dict[Kind, list[Part]]] = {}
         for (kind, subject), part in self.parts.items():
-            folder = folder_of(kind, subject.rstrip(b"\0").decode())
-            grouped.setdefault(folder, {}).setdefault(Kind(kind), []).append(part)
+            grouped.setdefault(folder_of(kind, subject.rstrip(b"\0").decode()), {}).setdefault(Kind(kind), []).append(part)
         return grouped
 
     def largest(self) -> list[str]:
@@ -117,7 +118,7 @@ def _table(kind: Kind, parts: list[tuple[list[memoryview], list[int]]]) -> Table
     """One kind's events in order of seq; several nodes' events are merged."""
     blobs = [blob for part in parts for blob in part[0]]
     if len(parts) > 1:
-        blobs.sort(key=lambda blob: int.from_bytes(blob[80:88], "little"))
+        blobs.sort(key=_read_seq_and_time)
     return from_bytes(kind, b"".join(blobs), np.array([len(blob) for blob in blobs], "i8"))
 
 
@@ -277,15 +278,15 @@ class ArchiveWriter:
                 if seq > upto:
                     break
                 raw = body[offset : offset + size]
-                if seq != expected or int.from_bytes(raw[80:88], "little") != seq:
+                own_seq, seq_ns = _read_seq_and_time(raw)
+                if seq != expected or own_seq != seq:
                     raise ArchiveError(f"seq {expected} was to be archived next, but the log gave {seq}; nothing was written")
-                day = int.from_bytes(raw[144:152], "little", signed=True) // DAY_NS
+                day = seq_ns // DAY_NS
                 if cut is not None and (day != cut.day or seq - cut.first >= cut_events or cut.bytes + size > cut_bytes):
                     self._write(cut, log_id, stop)
                     cut = None
                 if cut is None:
-                    cut = Cut(seq, day)
-                    cuts[:] = [cut]
+                    cuts[:] = [cut := Cut(seq, day)]
                 if cut.held + size > HELD_BYTES_MAX:
                     self._lay_aside(cut, cut.largest(), log_id)
                 cut.add(seq, raw)

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from tickmesh.bus.layout import event_dtype, event_size, header_mask
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
-from tickmesh.bus.wire import HEADER_SIZE
 from tickmesh.storage.hdf5.packing import U8, StoredColumn
 
 SOURCE = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("first_number", "<u8")])
@@ -34,38 +34,31 @@ class Table(NamedTuple):
 def from_bytes(kind: Kind, data: bytes, sizes: np.ndarray) -> Table:
     """`data`: whole events of one kind back to back; `sizes`: the bytes of each."""
     buffer = np.frombuffer(data, "u1")
-    dtype = DTYPES[kind]
     if len(sizes) and (sizes == sizes[0]).all():
-        rows = buffer.reshape(len(sizes), int(sizes[0]))
-        headers, body = rows[:, :HEADER_SIZE], rows[:, HEADER_SIZE:]
-        return Table(np.ascontiguousarray(headers).view(HEADER)[:, 0], np.ascontiguousarray(body).reshape(-1).view(dtype))
-    starts = np.cumsum(sizes) - sizes
-    places = (starts[:, None] + np.arange(HEADER_SIZE)).reshape(-1)
-    body_mask = np.ones(len(buffer), bool)
-    body_mask[places] = False
-    return Table(buffer[places].view(HEADER), buffer[body_mask].view(dtype))
+        rows = buffer.view(event_dtype(int(sizes[0])))
+        return Table(
+            np.ascontiguousarray(rows["header"]).view(HEADER), np.ascontiguousarray(rows["records"]).view(DTYPES[kind])
+        )
+    headers = header_mask(sizes)
+    return Table(buffer[headers].view(HEADER), buffer[~headers].view(DTYPES[kind]))
 
 
 def to_bytes(table: Table) -> tuple[bytearray, np.ndarray]:
     """The events back to back, and where each begins (int64)."""
     headers, records = table
-    n = len(headers)
     sizes = headers["size"].astype("i8")
     starts = np.cumsum(sizes) - sizes
     out = bytearray(int(sizes.sum()))
     buffer = np.frombuffer(out, "u1")
-    head_bytes = np.ascontiguousarray(headers).view("u1").reshape(n, HEADER_SIZE)
-    body_bytes = np.ascontiguousarray(records).view("u1")
-    if n and (sizes == sizes[0]).all():
-        rows = buffer.reshape(n, int(sizes[0]))
-        rows[:, :HEADER_SIZE] = head_bytes
-        rows[:, HEADER_SIZE:] = body_bytes.reshape(n, -1)
+    header_bytes, record_bytes = np.ascontiguousarray(headers), np.ascontiguousarray(records)
+    if len(sizes) and (sizes == sizes[0]).all():
+        rows = buffer.view(event_dtype(int(sizes[0])))
+        rows["header"] = header_bytes.view(rows.dtype["header"])
+        rows["records"] = record_bytes.view(rows.dtype["records"])
         return out, starts
-    places = (starts[:, None] + np.arange(HEADER_SIZE)).reshape(-1)
-    body_mask = np.ones(len(buffer), bool)
-    body_mask[places] = False
-    buffer[places] = head_bytes.reshape(-1)
-    buffer[body_mask] = body_bytes
+    mask = header_mask(sizes)
+    buffer[mask] = header_bytes.view("u1")
+    buffer[~mask] = record_bytes.view("u1")
     return out, starts
 
 
@@ -135,7 +128,7 @@ class TableReader:
     @property
     def bytes(self) -> int:
         """Of its events as they lay in the log."""
-        return self.events * HEADER_SIZE + self.records * self.dtype.itemsize
+        return self.events * HEADER.itemsize + self.records * self.dtype.itemsize
 
     @property
     def window(self) -> int:
@@ -220,7 +213,7 @@ class TableReader:
         headers["sent_ns"] = headers["seq_ns"] - self.column("sent_to_seq_ns", start, stop, I8)
         headers["recv_ns"] = headers["sent_ns"] - self.column("recv_to_sent_ns", start, stop, I8)
         headers["kind"] = self.kind
-        headers["size"] = HEADER_SIZE + headers["count"] * self.dtype.itemsize
+        headers["size"] = event_size(self.kind, headers["count"])
         subject = self.column("subject", start, stop, U4)
         headers["subject"] = self.subjects[subject]
         headers["link"] = previous(headers["seq"], subject, self.latest)

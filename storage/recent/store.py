@@ -21,6 +21,7 @@ from typing import Any
 import lmdb
 
 from tickmesh.bus.files import boot_id, write_file
+from tickmesh.bus.layout import header_reader
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import Event, decode
 from tickmesh.storage.recent.environment import (
@@ -37,7 +38,7 @@ PRUNE_EVENTS = 20_000  # per step: a commit stays within some ms
 _KEY = struct.Struct(">IQ")
 _U4 = struct.Struct(">I")
 _U8 = struct.Struct(">Q")
-_SEQ_NS = struct.Struct("<q")
+_read_seq_ns = header_reader("seq_ns")
 _U8_MAX = (1 << 64) - 1
 
 
@@ -215,7 +216,7 @@ class RecentWriter:
                 cursor = txn.cursor(tables[b"events"])
                 found = cursor.set_range(_KEY.pack(number, 0))
                 while found and gone < most and _topic_of(cursor.key()) == number:
-                    if _SEQ_NS.unpack_from(cursor.value(), 144)[0] >= before_ns:
+                    if _read_seq_ns(cursor.value())[0] >= before_ns:
                         break
                     found = cursor.delete()
                     gone += 1

@@ -2,7 +2,6 @@
 
 import json
 import re
-import struct
 
 import numpy as np
 import pytest
@@ -17,14 +16,6 @@ from tickmesh.bus.topics import LANE_OF_KIND, TABLE
 RECORD_KINDS = [kind for kind in Kind if DTYPES[kind].names]
 i8 = st.integers(-(2**63), 2**63 - 1)
 u8 = st.integers(0, 2**64 - 1)
-
-
-def test_header_struct_and_dtype_agree():
-    struct_fields = struct.Struct("<IIHHI16s32sQQQQQqqqqqqQ")
-    assert wire._HEADER.format == struct_fields.format
-    values = [1, 2, 3, 4, 5, b"p", b"s", *range(7, 19)]
-    packed = struct_fields.pack(*values)
-    assert list(np.frombuffer(packed, HEADER)[0].item()) == values
 
 
 def test_the_page_of_messages_has_every_field_in_order():

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Kind, OrderType, Status
 from tickmesh.bus.settings import ExecutorSettings, Mesh
-from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 
 SUBJECT = "binance.BTCUSDT"
@@ -74,4 +75,4 @@ class Tape:
 
 
 def intents(said: list[bytearray]) -> list[np.void]:
-    return [np.frombuffer(event, INTENT, 1, HEADER_SIZE)[0] for event in said]
+    return [np.frombuffer(event[RECORDS], INTENT)[0] for event in said]

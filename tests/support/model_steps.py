@@ -8,7 +8,7 @@ import pytest
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
 from tickmesh.bus.settings import Mesh, ModelSettings
-from tickmesh.bus.wire import HEADER_SIZE, Event, decode, encode, stamp_sequenced
+from tickmesh.bus.wire import Event, decode, encode, stamp_sequenced
 from tickmesh.nodes.model import node as model
 
 SUBJECT = "binance.BTCUSDT"
@@ -50,6 +50,6 @@ def values(said: list[bytearray]) -> list[tuple[int, float, float, int]]:
     out = []
     for raw in said:
         event = decode(bytes(raw))
-        row = np.frombuffer(event.raw, SIGNAL, 1, HEADER_SIZE)[0]
+        row = np.frombuffer(event.body, SIGNAL)[0]
         out.append((event.cause_seq, float(row["value"]), float(row["price"]), int(row["reference_ticks"])))
     return out

@@ -9,14 +9,10 @@ stream has reached it; it is older than the changes before it, and the sequencer
 (nodes/sequencer/unsynced.py).
 """
 
-import struct
 from enum import Enum
 
-from tickmesh.bus.schema import HEADER
+from tickmesh.bus.wire import recv_ns_of, stamp_first_id
 
-FIRST_ID_AT = HEADER.fields["first_id"][1]  # type: ignore[index]
-RECV_NS_AT = HEADER.fields["recv_ns"][1]  # type: ignore[index]
-_I8 = struct.Struct("<q")
 HELD_NS = 10_000_000_000  # a stream that has not reached a snapshot by then never will: another one is fetched
 
 
@@ -63,7 +59,7 @@ class BookSync:
         else:
             self._lower = last_id
         said = self._join()
-        if self._held is not None and _recv_ns(event) - _recv_ns(self._held[1]) > HELD_NS:
+        if self._held is not None and recv_ns_of(event) - recv_ns_of(self._held[1]) > HELD_NS:
             self._held = None
         return [event, *said]
 
@@ -98,9 +94,5 @@ class BookSync:
             return []
         self._held = None
         self.synced = True
-        _I8.pack_into(snapshot, FIRST_ID_AT, last_update_id + 1)
+        stamp_first_id(snapshot, last_update_id + 1)
         return [snapshot]
-
-
-def _recv_ns(event: bytearray) -> int:
-    return int(_I8.unpack_from(event, RECV_NS_AT)[0])

@@ -7,20 +7,16 @@ The venue has announced to leave the snapshot out: a stream that begins with a c
 Ids of an event are prevSeqId + 1 … seqId. Captures from before there were any have 0: the venue's time in ms is their id.
 """
 
-import struct
 from collections import deque
 from collections.abc import Callable
 
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
-from tickmesh.bus.wire import IDS_AT, many_records, set_flags
+from tickmesh.bus.wire import flags_of, ids_of, many_records, recv_ns_of, set_flags, stamp_first_id, stamp_ids, venue_ns_of
 from tickmesh.nodes.venues.books.booksync import Answer, BookSync
 from tickmesh.nodes.venues.books.checked import proven
 from tickmesh.nodes.venues.books.levels import Levels
 
-_IDS = struct.Struct("<qq")
-_VENUE_NS_AT, _RECV_NS_AT = IDS_AT + 16, IDS_AT + 24
-_I8 = struct.Struct("<q")
 RECENT_MAX = 4096  # changes said already that a REST snapshot may be older than; at ten a second that is over six minutes
 
 
@@ -80,7 +76,7 @@ class ChainedBook:
         self.levels.apply(event)
         self._check(event)
         if last_id < first_id - 1 and self._synced:  # the venue's ids have begun anew, lower: the book goes on with them
-            image = self.image(_I8.unpack_from(event, _RECV_NS_AT)[0])
+            image = self.image(recv_ns_of(event))
             assert image is not None
             set_flags(image, Flag.SNAPSHOT | Flag.RESET)
             return [event, image]
@@ -93,7 +89,7 @@ class ChainedBook:
             return answer, self._follow(said)
         _, self._chain = self._numbered(event, last_id, last_id)
         self._begun = self._synced = True
-        _I8.pack_into(event, IDS_AT, self._chain + 1)  # tells the sequencer from where on this line is whole
+        stamp_first_id(event, self._chain + 1)  # tells the sequencer from where on this line is whole
         self._mark_reset(event)
         self.levels.replace(event)
         self._check(event)
@@ -122,18 +118,17 @@ class ChainedBook:
     def _numbered(self, event: bytearray, first_id: int, last_id: int) -> tuple[int, int]:
         if last_id:
             return first_id, last_id
-        (venue_ns,) = _I8.unpack_from(event, _VENUE_NS_AT)
-        last_id = max(self._chain + 1, venue_ns // 1_000_000)
+        last_id = max(self._chain + 1, venue_ns_of(event) // 1_000_000)
         first_id = self._chain + 1 if self._synced else last_id
-        _IDS.pack_into(event, IDS_AT, first_id, last_id)
+        stamp_ids(event, first_id, last_id)
         return first_id, last_id
 
     def _follow(self, said: list[bytearray]) -> list[bytearray]:
         """Applies what BookSync lets out, so that checksums are looked at and `image` is the book."""
         self._following = self._following and self.synced
         for event in said:
-            first_id, last_id = _IDS.unpack_from(event, IDS_AT)
-            if event[10] & Flag.SNAPSHOT:
+            first_id, last_id = ids_of(event)
+            if flags_of(event) & Flag.SNAPSHOT:
                 self._mark_reset(event)
                 self._begin(event, last_id)
             elif not self._following:
@@ -152,7 +147,7 @@ class ChainedBook:
         self.levels.replace(snapshot)
         self._following, self._chain = True, last_id
         for event in self._recent:
-            if (newest := _IDS.unpack_from(event, IDS_AT)[1]) > self._chain:
+            if (newest := ids_of(event)[1]) > self._chain:
                 self.levels.apply(event)
                 self._chain = newest
         self._recent.clear()

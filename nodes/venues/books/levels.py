@@ -1,13 +1,14 @@
 """One instrument's book as a line knows it: levels by price, each side in order."""
 
-import struct
 from bisect import bisect_left, insort
 from itertools import chain
 
-from tickmesh.bus.schema import Flag
-from tickmesh.bus.wire import HEADER_SIZE
+from tickmesh.bus.layout import RECORDS, header_reader, record_struct
+from tickmesh.bus.schema import Flag, Kind
 
-RECORD = struct.Struct("<qqb7x")  # a depth record; a test compares with the schema
+RECORD = record_struct(Kind.depth)
+SNAPSHOT = int(Flag.SNAPSHOT)  # a plain integer: an IntFlag's & costs as much as the rest of a level
+_read_flags = header_reader("flags")
 EMPTY_CHANGE = bytes(RECORD.size)  # the one record of a change that changes nothing
 
 
@@ -41,10 +42,14 @@ class Levels:
 
     def apply(self, event: bytes | bytearray) -> None:
         """A depth event: a change, or a snapshot that replaces everything."""
-        if event[10] & Flag.SNAPSHOT:
+        if _read_flags(event)[0] & SNAPSHOT:
             self.replace(event)
-            return
-        for price, lots, side in RECORD.iter_unpack(memoryview(event)[HEADER_SIZE:]):
+        else:
+            self.apply_records(memoryview(event)[RECORDS])
+
+    def apply_records(self, records: bytes | memoryview) -> None:
+        """A change's records: each sets the quantity at one price, or removes the level where it is 0."""
+        for price, lots, side in RECORD.iter_unpack(records):
             if side > 0:
                 self.bids.set(price, lots)
             elif side < 0:
@@ -52,7 +57,7 @@ class Levels:
 
     def replace(self, event: bytes | bytearray) -> None:
         self.bids, self.asks = Side(), Side()
-        for price, lots, side in RECORD.iter_unpack(memoryview(event)[HEADER_SIZE:]):
+        for price, lots, side in RECORD.iter_unpack(memoryview(event)[RECORDS]):
             if lots and side:
                 (self.bids if side > 0 else self.asks).lots[price] = lots
         for one in (self.bids, self.asks):

@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.layout import record_struct
+from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import encode, many_records, one_record
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
@@ -15,9 +16,8 @@ from tickmesh.nodes.venues.parsing.decimals import DecimalError, level_words, le
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, OddRows, Unwell
 from tickmesh.nodes.venues.parsing.rising import Rising
 
-# The records as schema.TRADE and schema.QUOTE have them; a test compares.
-TRADE, QUOTE, INSTRUMENT = "qqqqqb7x", "qqqqqq", "iiqqqqq"
-_TRADE = struct.Struct("<" + TRADE)
+_TRADE, _INSTRUMENT = record_struct(Kind.trade), record_struct(Kind.instrument)
+_TRADE_ID = record_struct(Kind.trade, "trade_id")
 MANY_LEVELS_BYTES = 250  # JSON text of a side, about 8 levels: from there numpy wins over the loop
 
 _pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
@@ -37,8 +37,8 @@ class Writer:
         subject = instrument.subject
         self.price = reader(instrument.price_exponent)
         self.quantity = reader(instrument.quantity_exponent)
-        self.trade = one_record(Kind.trade, subject, TRADE)
-        self.quote = one_record(Kind.quote, subject, QUOTE)
+        self.trade = one_record(Kind.trade, subject)
+        self.quote = one_record(Kind.quote, subject)
         self.depth = many_records(Kind.depth, subject)
         self.trades = many_records(Kind.trade, subject)
         self.depth_ids, self.quote_ids, self.trade_ids = Rising(), Rising(), Rising()
@@ -137,7 +137,7 @@ def page(rows: Iterable[Any], read: Callable[[Any], Fill], events: Callable[[lis
 
 
 def _last_id(record: bytes) -> int:
-    return int.from_bytes(record[:8], "little")
+    return int(_TRADE_ID.unpack(record)[0])
 
 
 def book_named(frame: bytes, pattern: re.Pattern[bytes], known: Mapping[str, Writer]) -> str:
@@ -155,11 +155,10 @@ def definition(
 ) -> bytearray:
     """An `instrument` event from a venue's texts. Raises DecimalError, with the exponent that would do."""
     price, quantity = instrument.price_exponent, instrument.quantity_exponent
-    record = struct.pack(
-        "<" + INSTRUMENT, price, quantity, reader(price)(tick_size), reader(quantity)(lot_size),
-        _at_least(min_quantity, quantity), _at_least(min_notional, price), 0,
+    record = _INSTRUMENT.pack(
+        price, quantity, reader(price)(tick_size), reader(quantity)(lot_size),
+        _at_least(min_quantity, quantity), _at_least(min_notional, price),
     )  # fmt: skip
-    assert len(record) == DTYPES[Kind.instrument].itemsize
     return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)
 
 

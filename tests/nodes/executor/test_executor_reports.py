@@ -5,8 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.executor_tape import LOT, Tape, make
+from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.schema import Action, Kind, Status
-from tickmesh.bus.wire import HEADER_SIZE
 from tickmesh.nodes.executor import node as executor
 
 
@@ -149,5 +149,5 @@ def test_a_checkpoint_anywhere_and_any_cut_into_lists_gives_the_same(actions, da
     again = again + second.step(tape.events[cut:])
     assert [bytes(e) for e in again] == [bytes(e) for e in said]
     assert second.save() == whole.save()
-    logged = [e.raw[HEADER_SIZE:] for e in tape.events if e.kind == Kind.intent]
-    assert [bytes(e[HEADER_SIZE:]) for e in said] == [bytes(raw) for raw in logged]
+    logged = [e.raw[RECORDS] for e in tape.events if e.kind == Kind.intent]
+    assert [bytes(e[RECORDS]) for e in said] == [bytes(raw) for raw in logged]

@@ -5,7 +5,7 @@ from typing import get_type_hints
 
 from tests.support.places import PROJECT
 from tickmesh.bus.schema import Action, OrderType, TimeInForce
-from tickmesh.bus.wire import HEADER_SIZE, decode
+from tickmesh.bus.wire import decode
 from tickmesh.nodes.executor.intents import INTENT, IntentPlace, build_cancel, build_intent
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import Approved
@@ -17,17 +17,17 @@ DRAFT = Draft(-1, int(OrderType.LIMIT), int(TimeInForce.IOC), 100, 5, 100)
 
 def test_an_intent_says_what_was_approved():
     event = decode(build_intent(Approved(DRAFT), PLACE))
-    name, target, *rest = INTENT.unpack_from(event.raw, HEADER_SIZE)
+    name, target, *rest = INTENT.unpack(event.body)
     assert (event.subject, event.cause_seq, event.k) == ("binance.BTCUSDT", 0x2A, 1)
     assert (name.rstrip(b"\0"), target.rstrip(b"\0")) == (b"t00c0ffee00c0ffee-2a-1", b"")
-    assert rest == [Action.NEW, -1, OrderType.LIMIT, TimeInForce.IOC, 0, 100, 5, 77, 0]
+    assert rest == [Action.NEW, -1, OrderType.LIMIT, TimeInForce.IOC, 100, 5, 77]
 
 
 def test_a_cancel_names_its_order_and_asks_for_nothing():
     order = Order("t0-1-0", 1, int(OrderType.LIMIT), int(TimeInForce.GTC), 100, 10, 0)
-    _, target, *rest = INTENT.unpack_from(decode(build_cancel(order, PLACE)).raw, HEADER_SIZE)
+    _, target, *rest = INTENT.unpack(decode(build_cancel(order, PLACE)).body)
     assert target.rstrip(b"\0") == b"t0-1-0"
-    assert rest == [Action.CANCEL, 1, OrderType.LIMIT, 0, 0, 0, 0, 77, 0]
+    assert rest == [Action.CANCEL, 1, OrderType.LIMIT, 0, 0, 0, 77]
 
 
 def test_nothing_but_the_check_makes_an_approval_and_nothing_but_one_makes_an_intent():

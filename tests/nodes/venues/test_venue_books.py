@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickmesh.bus import wire
+from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
@@ -98,7 +99,7 @@ def test_a_checked_book_is_the_venue_s_or_says_so(changes, lost, depth):
         wire.stamp_checksum(event, kraken.digest(venue))
         went_in += 1
         out = book.change(event, place + 2, place + 2)
-        assert len(out) == 1 and bytes(out[0][wire.HEADER_SIZE :]).startswith(bytes(event[wire.HEADER_SIZE :]))
+        assert len(out) == 1 and bytes(out[0][RECORDS]).startswith(bytes(event[RECORDS]))
         events += out
         assert wire.checksum(out[0])[1] == (book.synced and kraken.digest(venue) == kraken.digest(book.levels))
         if place < lost:

@@ -1,7 +1,6 @@
 """What an adapter says of a message is exact: every number, time, side, id and checksum."""
 
 import json
-import struct
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from tickmesh.bus.settings import FeedSettings
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes import venues
 from tickmesh.nodes.venues import binance, binance_streams, okx
-from tickmesh.nodes.venues.books.levels import RECORD, Levels
+from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import FrameError
 from tickmesh.nodes.venues.parsing.rising import Rising
@@ -144,9 +143,9 @@ def test_kraken_v1_joins_the_two_maps_of_a_message():
 
 @given(st.sampled_from(["trade", "quote"]), st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=9, max_size=9))
 def test_a_ready_made_event_is_an_encoded_one(name, numbers):
-    kind, layout = Kind[name], {"trade": writer.TRADE, "quote": writer.QUOTE}[name]
+    kind = Kind[name]
     fields = [*numbers[4:9], 1] if name == "trade" else numbers[3:9]
-    quick = wire.one_record(kind, "binance.BTCUSDT", layout)(*numbers[:4], *fields)
+    quick = wire.one_record(kind, "binance.BTCUSDT")(*numbers[:4], *fields)
     record = np.array([(*fields, b"") if name == "trade" else tuple(fields)], DTYPES[kind])
     first_id, last_id, venue_ns, recv_ns = numbers[:4]
     slow = wire.encode(
@@ -179,9 +178,5 @@ def test_counted_ids_always_rise(moments):
         last = first + count - 1
 
 
-def test_the_adapter_s_records_have_the_schema_s_layout():
-    for layout, kind in ((writer.TRADE, Kind.trade), (writer.QUOTE, Kind.quote), (writer.INSTRUMENT, Kind.instrument)):
-        assert struct.calcsize("<" + layout) == DTYPES[kind].itemsize
-    assert RECORD.size == DTYPES[Kind.depth].itemsize
-    assert wire.HEADER_SIZE - 8 == wire.RESERVED_AT
+def test_usd_m_s_milliseconds_are_spot_s():
     assert binance_streams.to_ns(1) == 10**6 and binance.to_ns is binance_streams.to_ns

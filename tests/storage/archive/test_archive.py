@@ -15,8 +15,8 @@ import tickmesh.storage.archive.file
 from tests.support.archived import archive, read
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market
+from tickmesh.bus.layout import HEADER_SIZE, RECORDS
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
-from tickmesh.bus.wire import HEADER_SIZE
 from tickmesh.storage.archive.catalog import Pruned, Watermark, day_of, list_files, manifest
 from tickmesh.storage.archive.file import ArchiveFile
 from tickmesh.storage.archive.reader import ArchiveReader
@@ -117,7 +117,7 @@ def test_columns_are_the_records_with_their_events_fields(tmp_path):
         (int.from_bytes(raw[80:88], "little"), int(level["price_ticks"]))
         for raw in raws
         if raw[8] == Kind.depth
-        for level in np.frombuffer(raw, DTYPES[Kind.depth], offset=HEADER_SIZE)
+        for level in np.frombuffer(raw[RECORDS], DTYPES[Kind.depth])
     ]
     assert list(zip(rows["seq"].tolist(), rows["price_ticks"].tolist())) == expected
     start, end = int(rows["seq_ns"][10]), int(rows["seq_ns"][20])

@@ -1,7 +1,5 @@
 """A book whose snapshot comes over REST: changes are said at once, the snapshot when its stream has reached it."""
 
-import struct
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,8 +7,8 @@ from hypothesis import strategies as st
 
 from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.bus.wire import encode
-from tickmesh.nodes.venues.books.booksync import HELD_NS, RECV_NS_AT, Answer, BookSync
+from tickmesh.bus.wire import encode, stamp_received
+from tickmesh.nodes.venues.books.booksync import HELD_NS, Answer, BookSync
 
 
 def change(first, last):
@@ -72,7 +70,7 @@ def test_a_snapshot_that_the_stream_does_not_reach_is_given_up():
     book.change(*change(11, 20))
     assert book.snapshot(*image(10**12)) == (Answer.HELD, [])
     late, first, last = change(21, 30)
-    struct.pack_into("<q", late, RECV_NS_AT, HELD_NS + 1)
+    stamp_received(late, HELD_NS + 1)
     assert names(book.change(late, first, last)) == ["21-30"] and book.wants_snapshot
 
 
