@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.feed.pacing import Conversation
@@ -34,7 +35,7 @@ class LineConnection:
         self.flowed_s = 0.0
         self.warned = False
         self.patience: dict[str, Patience] = {}  # with books that wait for a snapshot on the stream
-        self._talk: asyncio.Task | None = None
+        self._talk: asyncio.Task[None] | None = None
 
     @property
     def over(self) -> bool:
@@ -45,7 +46,7 @@ class LineConnection:
         assert self.connection is not None
         return self.connection.closed
 
-    def talk(self, conversation: Conversation, own: Callable[[Coroutine], asyncio.Task]) -> None:
+    def talk(self, conversation: Conversation, own: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]) -> None:
         """`own` runs it, and sees what it raises."""
         self.conversation = conversation
         self._talk = own(conversation.run())

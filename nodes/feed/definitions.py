@@ -1,11 +1,11 @@
 """The instruments' definitions as a line knows them, and the marks that are made of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import ModuleType
 
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import HEADER_SIZE, IDS_AT
 from tickmesh.nodes.feed.streams import KINDS, Key, subject_of
+from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError
 
 K_AT = 12  # of a mark: the kind of the stream that it is about, 0 for all
@@ -15,7 +15,7 @@ BEGINS = (1).to_bytes(8, "little") * 2  # first_id and last_id of a definition t
 class KnownDefinitions:
     """`known`: subject → its newest `instrument` event."""
 
-    def __init__(self, adapter: ModuleType, instruments: Mapping[str, Instrument]):
+    def __init__(self, adapter: Adapter, instruments: Mapping[str, Instrument]):
         self.adapter = adapter
         self.instruments = instruments
         self.known: dict[str, bytearray] = {}

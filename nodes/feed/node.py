@@ -20,7 +20,6 @@ from tickmesh.bus.settings import Instrument
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import Space, free_of
 from tickmesh.bus.wire import encode
-from tickmesh.nodes import venues
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.freshness import Freshness
@@ -36,6 +35,7 @@ from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import Attempts, budget_of
 from tickmesh.nodes.net.endpoints import Hopping
 from tickmesh.nodes.net.websocket import Disconnected, Oversize
+from tickmesh.nodes.venues.table import adapter_of
 
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.raw)
@@ -64,7 +64,7 @@ class Line:
         self.ctx = ctx
         self.settings = settings = ctx.config.feed
         venue, number = line_of(ctx.config, ctx.instance)
-        self.adapter = adapter = venues.module(venue)
+        self.adapter = adapter = adapter_of(venue)
         self.instruments = [i for i in ctx.config.instruments if i.venue == venue]
         self.subscribed = self.instruments[: adapter.INSTRUMENTS_MAX or None]
         self.given_up = GivenUp(adapter.VENUE, adapter.FRAME_BYTES_MAX)

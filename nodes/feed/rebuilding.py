@@ -1,16 +1,16 @@
 """The market events of a line, made again from its `raw` events: what `mesh rebuild` uses with a later parser."""
 
 from collections.abc import Iterable, Iterator
-from types import ModuleType
 
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.streams import Source, topic_of
+from tickmesh.nodes.venues.adapter import Adapter
 
 
 def rebuild_line(
-    raws: Iterable[Event], adapter: ModuleType, instruments: Iterable[Instrument], settings: FeedSettings
+    raws: Iterable[Event], adapter: Adapter, instruments: Iterable[Instrument], settings: FeedSettings
 ) -> Iterator[list[bytearray]]:
     """The market events of one line, made again from its `raw` events in their order: one list for each of them.
 

@@ -7,8 +7,6 @@ Two connections at most bring something: the current one, and its successor whil
 """
 
 from collections.abc import Iterable, Sequence
-from types import ModuleType
-from typing import Any
 
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import Flag, Kind
@@ -20,6 +18,8 @@ from tickmesh.nodes.feed.definitions import KnownDefinitions
 from tickmesh.nodes.feed.overlap import FLAGS_AT, Overlap, ids
 from tickmesh.nodes.feed.raw_frames import raw_event
 from tickmesh.nodes.feed.streams import KEY_AT, KINDS, FeedStream, Key, Source, key_in, key_of, subject_of, topic_of
+from tickmesh.nodes.venues.adapter import Adapter
+from tickmesh.nodes.venues.books.rule import BookRule
 from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
 
 
@@ -27,7 +27,7 @@ class Reception:
     """What arrives gives an `Arrived`; what happens to connections gives events, and books may want something afterwards."""
 
     def __init__(
-        self, line: str, adapter: ModuleType, instruments: Iterable[Instrument], settings: FeedSettings, raw: bool = False
+        self, line: str, adapter: Adapter, instruments: Iterable[Instrument], settings: FeedSettings, raw: bool = False
     ):
         self.line = line
         self.adapter = adapter
@@ -115,10 +115,10 @@ class Reception:
             self._forget(source)
             self.successor = None
             assert self.current is not None
-            for key, stream in self.current.streams.items():
+            for stream in self.current.streams.values():
                 overlap = stream.overlap
                 if overlap is not None and overlap.joined and overlap.rule == "exclusive" and stream.book is not None:
-                    said += self._restart(key, stream)  # the reader's book was the other connection's
+                    said += self._restart(stream)  # the reader's book was the other connection's
                 if overlap is not None:
                     overlap.held.clear()
                     overlap.joined = True
@@ -215,7 +215,7 @@ class Reception:
             if stream.rule == "exclusive" and stream.book is not None and not self.depth_left_out:
                 if stream.overlap is not None and stream.overlap.joined and self.successor is not None:
                     stream = self.successor.streams[key]
-                image = stream.book.image(now_ns)
+                image = stream.book.image(now_ns) if stream.book is not None else None
                 out += [] if image is None else [image]
         return self._heard(0, "images", now_ns) + out if out else []
 
@@ -281,12 +281,16 @@ class Reception:
             book = self.shared.get(subject) or self.adapter.book(self.instruments[subject], self.settings)
         return FeedStream(key, rule(key[0], subject), book)
 
-    def _books_of(self, subject: str) -> list[tuple[Source | None, Any]]:
+    def _books_of(self, subject: str) -> list[tuple[Source | None, BookRule]]:
         """Of each connection; the one that is the line's, with None."""
         if self.shared:
             return [(None, self.shared[subject])]
         key = key_of(Kind.depth, subject)
-        return [(source, source.streams[key].book) for source in (self.current, self.successor) if source is not None]
+        found: list[tuple[Source | None, BookRule]] = []
+        for source in (self.current, self.successor):
+            if source is not None and (book := source.streams[key].book) is not None:
+                found.append((source, book))
+        return found
 
     def _heard(self, number: int, channel: str, recv_ns: int, frames: Iterable[bytes] = ()) -> list[bytearray]:
         if not self.raw:
@@ -327,8 +331,8 @@ class Reception:
         """Of a book that was silent: nothing, where the new connection's snapshot is the book that was known; else a mark."""
         self._silent.discard(stream.key)
         assert self.current is not None
-        known = self.current.streams[stream.key].book
-        if known.synced and known.levels == stream.book.levels:
+        known, new = self.current.streams[stream.key].book, stream.book
+        if known is not None and new is not None and known.synced and known.levels == new.levels:
             return []
         return self.definitions.marks_of([stream.key])
 
@@ -365,12 +369,12 @@ class Reception:
         for key, stream in source.streams.items():
             if stream.book is not None and (unprovable if not error.subject else key == key_of(Kind.depth, error.subject)):
                 self.restarts += 1
-                said += self._restart(key, stream)
+                said += self._restart(stream)
         return said
 
-    def _restart(self, key: Key, stream: FeedStream) -> list[bytearray]:
+    def _restart(self, stream: FeedStream) -> list[bytearray]:
         self._attention = True
-        waiting = stream.book.begin_anew()
+        waiting = stream.book.begin_anew() if stream.book is not None else []
         if self.shared or stream.overlap is None:
             return waiting
         return [one for event in waiting for one in (stream.overlap.alone(event)[1] if self.successor is None else ())]
@@ -380,9 +384,9 @@ class Reception:
         self._stepped.clear()
         for source in (self.current, self.successor):
             if source is not None and not (self.shared and source is self.successor):
-                for key, stream in source.streams.items():
+                for stream in source.streams.values():
                     if stream.book is not None:
-                        said += self._restart(key, stream)
+                        said += self._restart(stream)
         return said
 
     def _control(self, source: Source, frame: bytes) -> None:

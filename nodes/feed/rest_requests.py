@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
@@ -22,6 +21,7 @@ from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import Hopping
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Question, Request, Unknown, Unwell
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
@@ -37,7 +37,7 @@ class LineRequests:
 
     def __init__(
         self,
-        adapter: ModuleType,
+        adapter: Adapter,
         reception: Reception,
         hopping: Hopping,
         settings: FeedSettings,
@@ -55,7 +55,7 @@ class LineRequests:
         self.count = counters
         self.heard = heard
         self.alert = alert
-        self.rest = Rest(local_addr=local_addr)
+        self.rest = Rest(adapter.REST_RULES, local_addr=local_addr)
         self.budget = budget
         self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
         self.back = back

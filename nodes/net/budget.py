@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections import deque
-from types import ModuleType
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import VenueSettings as Named
+from tickmesh.nodes.venues.adapter import Adapter
 
 MINUTE_S = 60.0
 
@@ -62,7 +62,7 @@ class RequestBudget:
             self._not_before = now + self._gap_s * weight
 
 
-def budget_of(config: Config, adapter: ModuleType, share: float) -> RequestBudget:
+def budget_of(config: Config, adapter: Adapter, share: float) -> RequestBudget:
     """A share of what the venue allows: by `[venues.<name>]` of mesh.toml, else by its adapter."""
     named = config.venues.get(adapter.VENUE, Named())
     return RequestBudget(named.weight_per_minute or adapter.WEIGHT_PER_MINUTE, share, adapter.REQUESTS_PER_S)

@@ -14,9 +14,10 @@ from collections.abc import Callable
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import IDS_AT, many_records, set_flags
-from tickmesh.nodes.venues.books.booksync import Answer, BookSync
+from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.books.checked import proven
 from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 
 _IDS = struct.Struct("<qq")
 _VENUE_NS_AT, _RECV_NS_AT = IDS_AT + 16, IDS_AT + 24
@@ -86,7 +87,7 @@ class ChainedBook:
             return [event, image]
         return [event]
 
-    def snapshot(self, event: bytearray, last_id: int) -> tuple[Answer, list[bytearray]]:
+    def snapshot(self, event: bytearray, last_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
         """The stream's own, or the REST one that `wants_snapshot` asked for."""
         if self._by_rest is not None:
             answer, said = self._by_rest.snapshot(event, last_id)
@@ -97,7 +98,7 @@ class ChainedBook:
         self._mark_reset(event)
         self.levels.replace(event)
         self._check(event)
-        return Answer.USED, [event]
+        return SnapshotOutcome.USED, [event]
 
     def disconnected(self) -> list[bytearray]:
         """Nothing waits here; the next connection starts afresh."""
