@@ -166,7 +166,7 @@ class Backfill:
             source.backoff.reset()
             await self.publish(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
         finally:
-            source.budget.seen(source.rest.used_weight)
+            source.budget.observe_used(source.rest.used_weight)
 
     def failed(self, error: Exception) -> None:
         self.ctx.counters["failures"] += 1

@@ -20,8 +20,8 @@ class KnownDefinitions:
         self.instruments = instruments
         self.known: dict[str, bytearray] = {}
 
-    def hear(self, subjects: Sequence[str], recv_ns: int, body: bytes) -> tuple[list[bytearray], dict[str, FrameError | None]]:
-        """The answer to one of the adapter's `definitions` questions: (what is news of it, why it says nothing of whom)."""
+    def take(self, subjects: Sequence[str], recv_ns: int, body: bytes) -> tuple[list[bytearray], dict[str, FrameError | None]]:
+        """Takes the answer to a `definitions` question; gives (events of news, subject → why it has none, or None)."""
         news: list[bytearray] = []
         outcome: dict[str, FrameError | None] = dict.fromkeys(subjects)
         for subject in subjects:

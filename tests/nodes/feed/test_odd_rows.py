@@ -210,7 +210,7 @@ def test_a_line_says_the_others_and_its_books_go_on():
     def heard(frame):
         outcome = reception.frames(source, 10**18, [frame])
         refused.extend(outcome.refused)
-        return [event_of(event) for event in outcome.said]
+        return [event_of(event) for event in outcome.events]
 
     (book,) = heard(coinbase_book([["100.0", "1.0"], ["-1.0", "1.0"]], "0001-01-01T00:00:00Z"))
     assert book.count == 2 and book.flags & Flag.SNAPSHOT and len(refused) == 1
