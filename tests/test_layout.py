@@ -19,10 +19,10 @@ FILES = {
 IO = (
     "__main__", "exchange/server/callers", "exchange/server/faults", "exchange/server/files", "exchange/server/ledger",
     "exchange/server/pace", "exchange/server/rest", "exchange/server/running", "exchange/server/sockets",
-    "exchange/server/tls", "feed/connection", "feed/pacing", "feed/rest_requests", "feed/venue_clock", "models/cache",
-    "models/loading", "net/budget", "net/endpoints", "net/rest", "net/websocket", "recorder/days", "runner/hosting",
-    "runner/step", "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/reconciliation",
-    "session/requests",
+    "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
+    "feed/upkeep", "feed/venue_clock", "feed/watching", "models/cache", "models/loading",
+    "net/budget", "net/endpoints", "net/rest", "net/websocket", "recorder/days", "runner/hosting", "runner/step",
+    "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/reconciliation", "session/requests",
 )  # fmt: skip
 MACHINE = {
     "aiohttp", "asyncio", "fcntl", "os", "pathlib", "psutil", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",
@@ -207,6 +207,5 @@ def test_no_file_is_longer_than_can_be_read_at_a_sitting():
 
 LINES_MAX = 400
 LONGER = {  # to be split; path → lines allowed until then
-    "nodes/feed/node.py": 467,
     "nodes/session/node.py": 466,
 }

@@ -14,10 +14,10 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import Batch
 from tickmesh.bus.wire import Event, decode, kind_of, stamp_sent, stamp_sequenced
-from tickmesh.nodes import venues
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.rebuilding import rebuild_line
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
+from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query import reader
 from tickmesh.tools.terminal import Failure
@@ -57,7 +57,7 @@ class RebuiltLine:
         venue, _ = line_of(config, producer.removeprefix("feed-"))
         instruments = [one for one in config.instruments if one.venue == venue]
         self._next: Event | None = None
-        self._made = rebuild_line(iter(self._take, None), venues.module(venue), instruments, config.feed)
+        self._made = rebuild_line(iter(self._take, None), adapter_of(venue), instruments, config.feed)
         self.producer = producer.encode().ljust(16, b"\0")
         self.number = 0
 

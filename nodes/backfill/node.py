@@ -7,7 +7,6 @@ gaps again in the log and asks for what is missing there; what it had said alrea
 import asyncio
 import contextlib
 import time
-from types import ModuleType
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config, ConfigError
@@ -23,8 +22,9 @@ from tickmesh.nodes.net.budget import budget_of
 from tickmesh.nodes.net.endpoints import Hopping
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.runner.step import history
-from tickmesh.nodes.venues import module
+from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Unwell
+from tickmesh.nodes.venues.table import adapter_of
 
 READS = (Kind.trade, Kind.gap, Kind.cursor)
 WRITES = (Kind.trade, Kind.gap)
@@ -37,13 +37,13 @@ FINAL = frozenset((400, 401, 404, 410, 422))  # refusals that mean the request, 
 class VenueHistory:
     """One venue's history: its adapter, its addresses, our share of its budget, and how long it is left alone."""
 
-    def __init__(self, config: Config, adapter: ModuleType):
+    def __init__(self, config: Config, adapter: Adapter):
         self.adapter = adapter
         self.hopping = Hopping(config, adapter, 1)
         self.budget = budget_of(config, adapter, config.backfill.weight_share)
         self.backoff = Backoff(config.backfill.backoff_s)
         self.not_before = 0.0  # monotonic seconds
-        self.rest = Rest()
+        self.rest = Rest(adapter.REST_RULES)
 
     def pause(self, wait_s: float) -> None:
         self.not_before = time.monotonic() + wait_s
@@ -121,7 +121,7 @@ class Backfill:
     def source(self, venue: str) -> VenueHistory:
         found = self.sources.get(venue)
         if found is None:
-            found = self.sources[venue] = VenueHistory(self.config, module(venue))
+            found = self.sources[venue] = VenueHistory(self.config, adapter_of(venue))
         return found
 
     async def repair(self, effort: Effort) -> None:
@@ -166,13 +166,13 @@ class Backfill:
             source.backoff.reset()
             await self.publish(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
         finally:
-            source.budget.seen(source.rest.used_weight)
+            source.budget.observe_used(source.rest.used_weight)
 
     def failed(self, error: Exception) -> None:
         self.ctx.counters["failures"] += 1
         self.ctx.counters["last_error"] = str(error)[:200]
 
-    def read(self, effort: Effort, adapter: ModuleType, instrument: Instrument, body: bytes) -> tuple[list[bytearray], bool]:
+    def read(self, effort: Effort, adapter: Adapter, instrument: Instrument, body: bytes) -> tuple[list[bytearray], bool]:
         """(events of a page, whether some of it could not be read). Raises Unwell."""
         unreadable = False
         try:
@@ -181,7 +181,7 @@ class Backfill:
             raise
         except FrameError as error:
             unreadable = True
-            events = error.readable
+            events = list(error.readable)
             self.ctx.counters["refused_rows"] += 1
             self.ctx.counters["last_error"] = str(error)[:200]
             self.ctx.refuse(effort.subject, str(error), body)

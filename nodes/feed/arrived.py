@@ -1,15 +1,15 @@
-"""What a call that hands something to a line's reception gives back."""
+"""What a call gives back that hands something which arrived to a line's reception."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Arrived(NamedTuple):
-    """What something that arrived has made: the events to say now, and (why, bytes) of what was not understood.
+    """What became of messages that arrived: the events to publish now, and (reason, bytes) of what was not understood.
 
-    `attention`: it brought more than events, or a book may want something now.
+    `attention`: they brought more than events, or a book may want a snapshot now.
     """
 
-    said: list[bytearray]
+    events: list[bytearray]
     refused: Sequence[tuple[str, bytes]] = ()
     attention: bool = False

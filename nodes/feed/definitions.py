@@ -1,25 +1,25 @@
 """The instruments' definitions as a line knows them, and the marks that are made of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from types import ModuleType
 
 from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import stamp_ids, stamp_k
 from tickmesh.nodes.feed.streams import KINDS, Key, subject_of
+from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError
 
 
 class KnownDefinitions:
     """`known`: subject → its newest `instrument` event."""
 
-    def __init__(self, adapter: ModuleType, instruments: Mapping[str, Instrument]):
+    def __init__(self, adapter: Adapter, instruments: Mapping[str, Instrument]):
         self.adapter = adapter
         self.instruments = instruments
         self.known: dict[str, bytearray] = {}
 
-    def hear(self, subjects: Sequence[str], recv_ns: int, body: bytes) -> tuple[list[bytearray], dict[str, FrameError | None]]:
-        """The answer to one of the adapter's `definitions` questions: (what is news of it, why it says nothing of whom)."""
+    def take(self, subjects: Sequence[str], recv_ns: int, body: bytes) -> tuple[list[bytearray], dict[str, FrameError | None]]:
+        """Takes the answer to a `definitions` question; gives (events of news, subject → why it has none, or None)."""
         news: list[bytearray] = []
         outcome: dict[str, FrameError | None] = dict.fromkeys(subjects)
         for subject in subjects:

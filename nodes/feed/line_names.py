@@ -1,7 +1,7 @@
 """The name of a line: which venue's it is, and which of them. `1` is line 1 of feed.venue, `kraken-1` line 1 of kraken."""
 
 from tickmesh.bus.config import Config, ConfigError
-from tickmesh.nodes.venues import MODULES
+from tickmesh.nodes.venues.table import ADAPTERS
 
 NAME_BYTES_MAX = 16  # of a producer
 
@@ -10,11 +10,11 @@ def line_of(config: Config, instance: str) -> tuple[str, int]:
     """(venue, number from 1). A venue's last part is enough: `usdm-1` is line 1 of binance_usdm. Raises ConfigError."""
     word, dash, number = instance.rpartition("-")
     word = word if dash else config.feed.venue
-    found = [name for name in MODULES if name == word] or [name for name in MODULES if word and name.endswith(f"_{word}")]
+    found = [name for name in ADAPTERS if name == word] or [name for name in ADAPTERS if word and name.endswith(f"_{word}")]
     if not (number.isascii() and number.isdigit() and int(number) >= 1) or len(found) != 1:
         raise ConfigError(
             f"feed {instance!r} is no line; a line is a number from 1, or venue-number, as in kraken-1; "
-            f"venues: {', '.join(sorted(MODULES))}"
+            f"venues: {', '.join(sorted(ADAPTERS))}"
         )
     if len(name := f"feed-{instance}") > NAME_BYTES_MAX:
         raise ConfigError(

@@ -1,16 +1,16 @@
 """The market events of a line, made again from its `raw` events: what `mesh rebuild` uses with a later parser."""
 
 from collections.abc import Iterable, Iterator
-from types import ModuleType
 
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.streams import Source, topic_of
+from tickmesh.nodes.venues.adapter import Adapter
 
 
 def rebuild_line(
-    raws: Iterable[Event], adapter: ModuleType, instruments: Iterable[Instrument], settings: FeedSettings
+    raws: Iterable[Event], adapter: Adapter, instruments: Iterable[Instrument], settings: FeedSettings
 ) -> Iterator[list[bytearray]]:
     """The market events of one line, made again from its `raw` events in their order: one list for each of them.
 
@@ -33,15 +33,15 @@ def rebuild_line(
         elif channel.startswith("rest definition "):  # of a log from before several were asked for at once
             said, _ = reception.definitions_of([channel.split(" ", 2)[2]], now_ns, frames[0])
         elif channel.startswith("rest snapshot "):
-            said = reception.snapshot(channel.split(" ", 2)[2], now_ns, frames[0]).said
+            said = reception.snapshot(channel.split(" ", 2)[2], now_ns, frames[0]).events
         elif channel == "images":
             said = reception.images(now_ns)
         elif number not in sources:  # raw frames were left out until now
             reception = Reception("", adapter, instruments, settings)
             sources = {number: reception.open(number, now_ns)[0]}
-            said = [] if channel == "restart" else reception.frames(sources[number], now_ns, frames).said
+            said = [] if channel == "restart" else reception.frames(sources[number], now_ns, frames).events
         elif channel == "ws":
-            said = reception.frames(sources[number], now_ns, frames).said
+            said = reception.frames(sources[number], now_ns, frames).events
         elif channel in ("handover", "lost"):
             said = reception.hand_over(now_ns, lost=channel == "lost")
         elif channel == "close":

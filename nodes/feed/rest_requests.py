@@ -1,4 +1,4 @@
-"""What a line asks a venue over REST: definitions, snapshots of books, the time. Within the budget, one at a time of each.
+"""What a line asks a venue over REST: definitions, snapshots of books, the time. Within its budget, one at a time of each.
 
 A reconnect of many instruments must not spend the venue's whole budget at once, and a venue that refuses is asked again
 after a wait that grows.
@@ -8,20 +8,20 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes.feed import venue_clock
 from tickmesh.nodes.feed.arrived import Arrived
-from tickmesh.nodes.feed.connection import Patience
+from tickmesh.nodes.feed.connection import NextTry
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import Hopping
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Question, Request, Unknown, Unwell
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
@@ -29,23 +29,24 @@ OFFSET_AGAIN = 0.8  # of that: from there on it is well again
 
 
 class LineRequests:
-    """`heard(arrived)` is called for every answer; `alert(level, what, target, why, action)` says one; `back(subject)`:
-    the venue has come to know an instrument.
+    """Asks for what the line's instruments and books want, for ever, and hands each answer on.
 
-    `counters`: those of the process; here snapshots, rest_failures, used_weight, clock_offset_ms, clock_rtt_ms.
+    `take_answer(arrived)` is called for every answer, `raise_alert(level, what, target, why, action)` for what a person should
+    know, `subscribe_known(subject)` when the venue has come to know an instrument that it did not know. `counters`: those of
+    the process; here snapshots, rest_failures, used_weight, clock_offset_ms, clock_rtt_ms, not_trading.
     """
 
     def __init__(
         self,
-        adapter: ModuleType,
+        adapter: Adapter,
         reception: Reception,
         hopping: Hopping,
         settings: FeedSettings,
         budget: RequestBudget,
         counters: dict[str, Any],
-        heard: Callable[[Arrived], None],
-        alert: Callable[[str, str, str, str, str], None],
-        back: Callable[[str], None],
+        take_answer: Callable[[Arrived], None],
+        raise_alert: Callable[[str, str, str, str, str], None],
+        subscribe_known: Callable[[str], None],
         local_addr: str = "",
     ):
         self.adapter = adapter
@@ -53,18 +54,18 @@ class LineRequests:
         self.hopping = hopping
         self.settings = settings
         self.count = counters
-        self.heard = heard
-        self.alert = alert
-        self.rest = Rest(local_addr=local_addr)
+        self.take_answer = take_answer
+        self.raise_alert = raise_alert
+        self.subscribe_known = subscribe_known
+        self.rest = Rest(adapter.REST_RULES, local_addr=local_addr)
         self.budget = budget
-        self.patience = {subject: Patience(settings.backoff_s) for subject in reception.instruments}
-        self.back = back
+        self.snapshots = {subject: NextTry(settings.backoff_s) for subject in reception.instruments}
         self.standings = Standings()
         self._due: dict[str, float] = {}  # subject → when to ask about it (monotonic seconds)
-        self._vain: dict[str, Backoff] = {}  # of those that have to be asked about again
-        self._told: dict[str, str] = {}  # what could not be understood of whom: said once
-        self._look = asyncio.Event()  # `_due` has changed
-        self.wanted = asyncio.Event()  # a book may want a snapshot
+        self._backoffs: dict[str, Backoff] = {}  # subject → of those whose definition is asked for again
+        self._refused: dict[str, str] = {}  # subject → why its definition could not be understood: published once
+        self._due_changed = asyncio.Event()
+        self.books_wanted = asyncio.Event()  # a book may want a snapshot
         self._offset_alert = False
 
     async def keep_definitions(self) -> None:
@@ -73,8 +74,8 @@ class LineRequests:
             wait_s = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
-                    await self._look.wait()
-            self._look.clear()
+                    await self._due_changed.wait()
+            self._due_changed.clear()
             asked_s = time.monotonic()
             subjects = [subject for subject, due_s in self._due.items() if due_s <= asked_s]
             questions = list(self.adapter.definitions([self.reception.instruments[subject] for subject in subjects]))
@@ -82,24 +83,24 @@ class LineRequests:
                 questions += await self._define(questions.pop(0), asked_s)
 
     def ask_about_all(self) -> None:
-        """A connection is new: definitions may have changed."""
+        """Has the definitions of all instruments asked for now: a connection is new, and they may have changed."""
         self._due = dict.fromkeys(self.reception.instruments, 0.0)
-        self._vain.clear()
-        self._look.set()
+        self._backoffs.clear()
+        self._due_changed.set()
 
     def ask_about(self, subject: str) -> None:
-        """Something speaks against what is known of an instrument: it is asked about at once."""
+        """Has the definition of an instrument asked for now: something speaks against what is known of it."""
         self._due[subject] = 0.0
-        self._look.set()
+        self._due_changed.set()
 
     async def _define(self, question: Question, asked_s: float) -> list[Question]:
-        """One question: takes what its answer says of each instrument; gives what is to be asked instead."""
+        """Asks one question and takes what its answer says of each instrument; gives the questions to ask instead, if any."""
         answer = await self._ask_whole(question.request)
         subjects = [instrument.subject for instrument in question.instruments]
         outcome: dict[str, FrameError | None]
         if isinstance(answer, bytes):
-            said, outcome = self.reception.definitions_of(subjects, now_ns(), answer)
-            self.heard(Arrived(said))
+            events, outcome = self.reception.definitions_of(subjects, now_ns(), answer)
+            self.take_answer(Arrived(events))
         elif answer is not None and (answer.status, answer.code) in self.adapter.UNKNOWN:
             outcome = dict.fromkeys(subjects, Unknown("the venue refuses its name"))
         else:
@@ -107,7 +108,7 @@ class LineRequests:
         if all(isinstance(error, Unknown) for error in outcome.values()) and (instead := self._apart(question)):
             return instead  # one that is unknown may have cost the answer about the others
         for subject, error in outcome.items():
-            self._hear_definition(subject, error, answer, asked_s)
+            self._take_definition(subject, error, answer, asked_s)
         return []
 
     def _apart(self, question: Question) -> list[Question]:
@@ -121,75 +122,75 @@ class LineRequests:
                 return questions
         return []
 
-    def _hear_definition(
+    def _take_definition(
         self, subject: str, error: FrameError | None, answer: bytes | RestError | None, asked_s: float
     ) -> None:
-        """What the venue says of an instrument, and when it is asked about again."""
+        """Takes what the venue answered about one instrument (`error`: why that is no definition), and when to ask again."""
         word = ""
         if error is None:
             assert isinstance(answer, bytes)
             word = self.adapter.standing(answer, self.reception.instruments[subject])
         if error is None or isinstance(error, Unknown):
-            self._stands(subject, word if error is None else UNKNOWN, str(error or ""))
-        elif isinstance(answer, bytes) and self._told.get(subject) != str(error):
-            self._told[subject] = str(error)
-            self.heard(Arrived([], [(str(error), answer)]))
+            self._take_standing(subject, word if error is None else UNKNOWN, str(error or ""))
+        elif isinstance(answer, bytes) and self._refused.get(subject) != str(error):
+            self._refused[subject] = str(error)
+            self.take_answer(Arrived([], [(str(error), answer)]))
         if error is None and not word:
-            self._vain.pop(subject, None)
-            self._told.pop(subject, None)
+            self._backoffs.pop(subject, None)
+            self._refused.pop(subject, None)
             self._due[subject] = asked_s + self.settings.define_s
             return
         settled = error is None or isinstance(error, Unknown)
         bounds_s = self.settings.standing_s if settled else self.settings.backoff_s
-        backoff = self._vain.get(subject)
+        backoff = self._backoffs.get(subject)
         if backoff is None or backoff.bounds_s != bounds_s:
-            backoff = self._vain[subject] = Backoff(bounds_s)
+            backoff = self._backoffs[subject] = Backoff(bounds_s)
         self._due[subject] = time.monotonic() + backoff.wait_s()
 
-    def _stands(self, subject: str, word: str, why: str) -> None:
-        """Takes the venue's word on an instrument, and tells what is news."""
+    def _take_standing(self, subject: str, word: str, why: str) -> None:
+        """Takes the venue's word on an instrument ("": it is traded); raises an alert of what is news."""
         if not self.settings.check_instruments:
             return
         was_unknown = subject in self.standings.unknown
         news = self.standings.hear(subject, word, why)
         self.count["not_trading"] = dict(self.standings.words)
         if news is not None:
-            self.alert(news.level, news.what, subject, news.why, news.action)
-            self.wanted.set()
+            self.raise_alert(news.level, news.what, subject, news.why, news.action)
+            self.books_wanted.set()
             if was_unknown:
-                self.back(subject)
+                self.subscribe_known(subject)
 
     async def keep_books(self) -> None:
-        """Asks for snapshots while books want them."""
+        """Asks for the snapshots that books want, whenever one does."""
         while True:
             wanting = [s for s in self.reception.wanted_snapshots() if s not in self.standings.unknown]
             if not wanting:
-                self.wanted.clear()
-                await self.wanted.wait()
+                self.books_wanted.clear()
+                await self.books_wanted.wait()
                 continue
-            subject = min(wanting, key=lambda subject: self.patience[subject].not_before)
-            wait_s = self.patience[subject].not_before - time.monotonic()
+            subject = min(wanting, key=lambda subject: self.snapshots[subject].not_before_s)
+            wait_s = self.snapshots[subject].not_before_s - time.monotonic()
             if wait_s > 0:
                 await asyncio.sleep(min(wait_s, 0.1))  # meanwhile another one may want its own
                 continue
             await self._fetch(subject)
 
     async def _fetch(self, subject: str) -> None:
-        patience = self.patience[subject]
+        next_try = self.snapshots[subject]
         request = self.adapter.snapshot(self.reception.instruments[subject], self.settings.depth_limit)
         body = await self.ask(request) if request is not None else None
-        patience.not_before = time.monotonic() + patience.backoff.wait_s()
+        next_try.not_before_s = time.monotonic() + next_try.backoff.wait_s()
         if body is None:
             return
-        heard = self.reception.snapshot(subject, now_ns(), body)
-        if not heard.refused:
+        arrived = self.reception.snapshot(subject, now_ns(), body)
+        if not arrived.refused:
             self.count["snapshots"] += 1
         if subject not in self.reception.wanted_snapshots():
-            patience.backoff.reset()
-        self.heard(heard)
+            next_try.backoff.reset()
+        self.take_answer(arrived)
 
     async def keep_time(self) -> None:
-        """Measures the venue's clock now and then."""
+        """Measures the venue's clock against ours every `feed.clock_s`."""
         while True:
             sample = await venue_clock.measure(self._venue_ns, now_ns, lambda: self.budget.spend(self.adapter.clock().weight))
             if sample is not None:
@@ -201,7 +202,7 @@ class LineRequests:
         try:
             return None if body is None else self.adapter.decode_clock(body)
         except FrameError as error:
-            self.heard(Arrived([], [(str(error), body or b"")]))
+            self.take_answer(Arrived([], [(str(error), body or b"")]))
             return None
 
     def _judge(self, sample: venue_clock.Sample) -> None:
@@ -211,7 +212,7 @@ class LineRequests:
         limit = OFFSET_MS_MAX * (OFFSET_AGAIN if self._offset_alert else 1) + step_ns / 2e6
         if (abs(offset_ms) > limit) != self._offset_alert:
             self._offset_alert = not self._offset_alert
-            self.alert(
+            self.raise_alert(
                 "warning" if self._offset_alert else "info", "clock_offset", self.adapter.VENUE,
                 f"the venue's clock is {offset_ms:+.1f} ms from ours, to ±{round_trip_ms / 2 + step_ns / 2e6:.1f} ms; "
                 f"{OFFSET_MS_MAX:.0f} ms are usual",
@@ -219,7 +220,7 @@ class LineRequests:
             )  # fmt: skip
 
     async def ask(self, request: Request) -> bytes | None:
-        """The body, once the budget allows; None when the venue did not give one: counted, to be asked again."""
+        """Asks once the budget allows; gives the answer's body, or None (and counts it) where the venue gave none."""
         answer = await self._ask_whole(request)
         return answer if isinstance(answer, bytes) else None
 
@@ -237,7 +238,7 @@ class LineRequests:
         refusal: RestError | None = None
         try:
             body = await self.rest.get(base, request.path, request.query)
-            self.budget.seen(self.rest.used_weight)
+            self.budget.observe_used(self.rest.used_weight)
             return body
         except RestUnreachable as error:
             self.count["last_error"] = str(error)[:200]
@@ -247,7 +248,7 @@ class LineRequests:
             self.count["last_error"] = str(error)[:200]
             if isinstance(error, RestLimited):
                 await asyncio.sleep(error.wait_s)
-            elif error.status >= 500 or error.status == 403:  # 403: the venue's firewall
+            elif error.status >= 500 or error.status == 403:  # 403: a firewall before the venue
                 self.hopping.hop_rest()
         finally:
             self.count["used_weight"] = self.rest.used_weight

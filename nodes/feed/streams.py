@@ -1,11 +1,11 @@
 """A line's connections as its reception sees them: what each brings of every stream."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.feed.overlap import Overlap
+from tickmesh.nodes.venues.books.rule import BookRule
 
 KINDS = (Kind.trade, Kind.quote, Kind.depth)
 key_in = header_reader("kind", "subject")  # of an event: the key of its stream
@@ -33,7 +33,7 @@ class FeedStream:
 
     __slots__ = ("key", "rule", "book", "overlap", "events", "newest", "plain", "highest", "below")
 
-    def __init__(self, key: Key, how: str, book: Any):
+    def __init__(self, key: Key, how: str, book: BookRule | None):
         self.key = key
         self.rule = how
         self.book = book
@@ -69,7 +69,7 @@ class Source:
         self.flowing = False
         self.shutdown = False
 
-    def books(self) -> Iterator[tuple[Key, Any]]:
+    def books(self) -> Iterator[tuple[Key, BookRule]]:
         return ((key, stream.book) for key, stream in self.streams.items() if stream.book is not None)
 
     @property

@@ -2,12 +2,12 @@
 
 import asyncio
 from dataclasses import dataclass
-from types import ModuleType
 
 import msgspec
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import VenueSettings as Addresses
+from tickmesh.nodes.venues.adapter import Adapter
 
 LOOK_S = 0.05  # between two looks for a file that is not there yet
 LOCAL = "binance"  # the dialect that the local exchange speaks
@@ -52,7 +52,7 @@ class Hopping:
     and websocket hop on their own: either may fail alone.
     """
 
-    def __init__(self, config: Config, adapter: ModuleType, line: int):
+    def __init__(self, config: Config, adapter: Adapter, line: int):
         self._config = config
         named = config.venues.get(adapter.VENUE, Addresses())
         self._local = config.mode == "sim" and adapter.VENUE == LOCAL

@@ -1,7 +1,7 @@
-"""REST requests to a Binance-like venue: limits obeyed, outcomes told apart.
+"""A client for any venue's REST interface: limits obeyed, outcomes told apart. What is a venue's own is in its `RestRules`.
 
-Binance spot API documentation, "General API information": 4xx means the request did nothing; 5xx means that its
-outcome is unknown; 429 and 418 carry Retry-After in seconds, and going on after 429 leads to a ban of the address.
+4xx means that the request did nothing; 5xx, that its outcome is unknown; a refusal for too many requests (429) carries
+Retry-After in seconds, and going on after it leads to a ban of the address at every venue.
 """
 
 import time
@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from urllib.parse import urlencode
 
 import aiohttp
-import msgspec
 from yarl import URL
 
+from tickmesh.nodes.venues.parsing.dialect import RestRules
+
 BODY_BYTES_MAX = 16 << 20
-WEIGHT_HEADER = "X-MBX-USED-WEIGHT-1M"
+RETRY_AFTER_S = 5.0  # where a refusal for too many requests does not say how long to wait
 
 
 class RestError(Exception):
@@ -37,22 +38,19 @@ class RestUnreachable(Exception):
     """No answer: connection refused, broken, or too slow."""
 
 
-class _Error(msgspec.Struct):
-    code: int = 0
-    msg: str = ""
-
-
 class Rest:
-    """A session of requests, from the address `local_addr` if that is not empty.
+    """A client of one venue, whose words `rules` are; from the address `local_addr` if that is not empty.
 
-    `used_weight`: of the venue's minute budget (6000 on Binance spot), by its last answer. `limited`: 429 and 418 heard.
+    `used_weight`: what this address has used of the venue's weight a minute, by its last answer; 0 where it states none.
+    `limited`: how many requests it has refused because there were too many.
     """
 
-    def __init__(self, timeout_s: float = 10.0, api_key: str = "", local_addr: str = ""):
+    def __init__(self, rules: RestRules, timeout_s: float = 10.0, api_key: str = "", local_addr: str = ""):
+        self._rules = rules
         self._local_addr = (local_addr, 0) if local_addr else None
         self.limited = 0
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._headers = {"X-MBX-APIKEY": api_key} if api_key else {}
+        self._headers = {rules.api_key_header: api_key} if api_key and rules.api_key_header else {}
         self._session: aiohttp.ClientSession | None = None
         self._not_before = 0.0  # monotonic seconds
         self.used_weight = 0
@@ -64,7 +62,7 @@ class Rest:
         """
         wait_s = self._not_before - time.monotonic()
         if wait_s > 0:
-            raise RestLimited(429, -1003, "waiting as the venue's Retry-After asked", wait_s)
+            raise RestLimited(429, 0, "waiting as the venue's Retry-After asked", wait_s)
         if self._session is None:
             connector = aiohttp.TCPConnector(local_addr=self._local_addr)
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers, connector=connector)
@@ -89,19 +87,16 @@ class Rest:
             self._session = None
 
     def _account(self, answer: aiohttp.ClientResponse) -> None:
-        weight = answer.headers.get(WEIGHT_HEADER, "")
+        weight = answer.headers.get(self._rules.used_weight_header, "")
         if weight.isdigit():
             self.used_weight = int(weight)
 
     def _refusal(self, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
-        try:
-            error = msgspec.json.decode(body, type=_Error)
-        except (msgspec.DecodeError, UnicodeDecodeError):  # an HTML page of a proxy or a firewall
-            error = _Error(0, body[:200].decode("utf-8", "replace"))
-        if answer.status in (418, 429):
+        code, message = self._rules.decode_error(body)
+        if answer.status in self._rules.limited_statuses:
             asked = answer.headers.get("Retry-After", "")
-            wait_s = float(asked) if asked.isdigit() else 5.0
+            wait_s = float(asked) if asked.isdigit() else RETRY_AFTER_S
             self._not_before = time.monotonic() + wait_s
             self.limited += 1
-            return RestLimited(answer.status, error.code, error.msg, wait_s)
-        return RestError(answer.status, error.code, error.msg or f"body of {len(body)} bytes")
+            return RestLimited(answer.status, code, message, wait_s)
+        return RestError(answer.status, code, message or f"body of {len(body)} bytes")

@@ -10,7 +10,7 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
 from websockets.client import ClientProtocol
@@ -71,7 +71,7 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport  # type: ignore[assignment]
+        self._transport = cast(asyncio.Transport, transport)  # of a socket; uvloop's have its methods, not its class
         self._protocol.send_request(self._protocol.connect())
         self._flush()
         self._look()

@@ -19,7 +19,7 @@ class BinanceAccount:
         self._secret = secret
         self._recv_window_ms = recv_window_ms
         self._venue_time = venue_time
-        self.rest = Rest(timeout_s, api_key)
+        self.rest = Rest(binance.REST_RULES, timeout_s, api_key)
         self.where = Endpoints("", "")
 
     async def _get(self, path: str, **parameters: object) -> bytes:

@@ -15,6 +15,8 @@ from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.venues import binance_streams
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_resubscription
+from tickmesh.nodes.venues.binance_streams import Routes
 from tickmesh.nodes.venues.binance_streams import to_ns as to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.parsing import writer
@@ -26,9 +28,10 @@ from tickmesh.nodes.venues.parsing.dialect import (
     OddRows,
     Question,
     Request,
-    Routes,
+    RestRules,
     Unknown,
     batched,
+    error_text,
 )
 from tickmesh.nodes.venues.parsing.writer import Writer
 
@@ -42,14 +45,38 @@ CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
 REQUESTS_PER_S = 0.0  # counted by the minute only
-HISTORY = "forward"
+HISTORY: HistoryKind = "forward"
 UNKNOWN = ((400, -1121), (400, -1100))  # no such symbol; characters that no symbol has
 INSTRUMENTS_MAX = 341  # of three streams each; a connection may have 1024
 FRAME_BYTES_MAX = 8 << 20  # of a message
-BOOK = "rest"
+BOOK: BookKind = "rest"
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit
 SYMBOLS_PER_QUESTION = 100  # in one exchangeInfo
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
+
+
+class _Error(msgspec.Struct):
+    """The body of a REST refusal."""
+
+    code: int = 0
+    msg: str = ""
+
+
+_error = msgspec.json.Decoder(_Error).decode
+
+
+def _decode_error(body: bytes) -> tuple[int, str]:
+    try:
+        error = _error(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):  # an HTML page of a proxy or a firewall
+        return error_text(body)
+    return error.code, error.msg
+
+
+# "General API information": X-MBX-USED-WEIGHT-(interval), and 418 for an address that went on after 429.
+REST_RULES = RestRules("X-MBX-USED-WEIGHT-1M", "X-MBX-APIKEY", frozenset((418, 429)), _decode_error)
+
+resubscribe = no_resubscription
 
 
 class Other(msgspec.Struct):
@@ -130,11 +157,6 @@ def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: 
         yield msgspec.json.encode(request).decode()
 
 
-def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
-    """Nothing: a fresh snapshot comes by REST."""
-    return iter(())
-
-
 def book(instrument: Instrument, settings: FeedSettings) -> BookSync:
     """The rule by which an instrument's depth changes become a book."""
     return BookSync()
@@ -157,7 +179,7 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     except OddRows:
         raise
     except UNREADABLE as error:
-        lost = route[1].book if route else getattr(error, "subject", "")
+        lost = route[1].book if route else error.subject if isinstance(error, FrameError) else ""
         raise FrameError(f"{stream or 'not a message of Binance'}: {binance_streams.unreadable(error)}", lost) from None
 
 

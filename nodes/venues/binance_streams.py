@@ -137,10 +137,11 @@ class StreamReader:
             raise DecimalError(f"symbol {symbol!r} on the stream of {self.symbol}")
 
 
-Routes = dict[str, tuple[Callable[[bytes, int, StreamReader], bytearray | None], StreamReader]]
+FrameDecoder = Callable[[bytes, int, StreamReader], bytearray | None]  # frame, recv_ns, its stream → event
+Routes = dict[str, tuple[FrameDecoder, StreamReader]]  # by the stream's name
 
 
-def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, Callable, bytes]]) -> Routes:
+def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, FrameDecoder, bytes]]) -> Routes:
     """Stream name → (function, what it takes), for channels of (name, function, the data's usual form or b"")."""
     known: Routes = {}
     for instrument in instruments:

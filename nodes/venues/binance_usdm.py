@@ -12,15 +12,17 @@ import msgspec
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes.venues import binance, binance_streams
-from tickmesh.nodes.venues.binance_streams import to_ns
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind
+from tickmesh.nodes.venues.binance_streams import Routes, to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.parsing import writer
-from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Routes, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Unknown, Unwell
 from tickmesh.nodes.venues.parsing.writer import Writer
 
 VENUE = "binance_usdm"
 WS = ("wss://fstream.binance.com",)
 REST = ("https://fapi.binance.com",)
+REST_RULES = binance.REST_RULES
 QUIET_S = 60.0
 PING, PING_S = None, 0.0  # the server pings
 LIFE_S = 86_400.0
@@ -28,11 +30,11 @@ CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 5.0  # of 10 allowed
 WEIGHT_PER_MINUTE = 2400
 REQUESTS_PER_S = 0.0
-HISTORY = "forward"
+HISTORY: HistoryKind = "forward"
 UNKNOWN = ((400, -1121),)
 INSTRUMENTS_MAX = 341  # likewise
 FRAME_BYTES_MAX = 8 << 20
-BOOK = "rest"
+BOOK: BookKind = "rest"
 SUBSCRIBED = ("trade", "bookTicker", "depth@100ms")
 # Of these `decode` makes events: other speeds and aggregates are in captures.
 CHANNELS = (
@@ -91,6 +93,7 @@ _time = msgspec.json.Decoder(_Time).decode
 decode = binance.decode
 control = binance.control
 book_of = binance.book_of
+resubscribe = binance.resubscribe
 
 
 def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
@@ -105,10 +108,6 @@ def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: 
     for number, start in enumerate(range(0, len(names), binance.STREAMS_PER_SUBSCRIBE), 1):
         request = {"method": "SUBSCRIBE", "params": names[start : start + binance.STREAMS_PER_SUBSCRIBE], "id": number}
         yield msgspec.json.encode(request).decode()
-
-
-def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
-    return iter(())
 
 
 def book(instrument: Instrument, settings: FeedSettings) -> BookSync:

@@ -14,6 +14,7 @@ import msgspec
 
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.settings import FeedSettings, Instrument
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_snapshot, no_snapshot_answer
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.books.streamed import StreamedBook
 from tickmesh.nodes.venues.parsing import writer
@@ -25,16 +26,17 @@ from tickmesh.nodes.venues.parsing.dialect import (
     OddRows,
     Question,
     Request,
-    Routes,
+    RestRules,
     Unknown,
     Unwell,
 )
 from tickmesh.nodes.venues.parsing.times import moment, rfc3339_ns
-from tickmesh.nodes.venues.parsing.writer import Writer, book_named
+from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_named
 
 VENUE = "coinbase"
 WS = ("wss://ws-feed.exchange.coinbase.com",)
 REST = ("https://api.exchange.coinbase.com",)
+REST_RULES = RestRules()
 QUIET_S = 10.0  # a heartbeat comes every second and product
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
@@ -42,12 +44,12 @@ CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 10.0
 WEIGHT_PER_MINUTE = 600
 REQUESTS_PER_S = 10.0  # of an address
-HISTORY = "backward"
+HISTORY: HistoryKind = "backward"
 HISTORY_ROWS = 1000
 UNKNOWN = ((404, 0),)
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = 16 << 20  # a whole book; as an event it is about as large, and may have as much (bus.wire)
-BOOK = "stream"
+BOOK: BookKind = "stream"
 CHANNELS = ("matches", "ticker", "level2_batch", "heartbeat")
 AGGRESSOR = {"buy": -1, "sell": 1}  # the maker bought: the aggressor sold
 LEVEL_SIDE = {"buy": 1, "sell": -1}
@@ -302,8 +304,7 @@ def standing(body: bytes, instrument: Instrument) -> str:
     return "trading_disabled" if product.trading_disabled else ""
 
 
-def snapshot(instrument: Instrument, limit: int) -> None:
-    """It comes on the stream."""
+snapshot, decode_snapshot = no_snapshot, no_snapshot_answer
 
 
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:

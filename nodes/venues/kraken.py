@@ -15,9 +15,14 @@ import msgspec
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_snapshot, no_snapshot_answer
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.books.levels import Levels
-from tickmesh.nodes.venues.kraken_definitions import decode_definition, definition_event, definitions, rest_name, standing
+from tickmesh.nodes.venues.kraken_definitions import decode_definition as decode_definition
+from tickmesh.nodes.venues.kraken_definitions import definition_event as definition_event
+from tickmesh.nodes.venues.kraken_definitions import definitions as definitions
+from tickmesh.nodes.venues.kraken_definitions import rest_name
+from tickmesh.nodes.venues.kraken_definitions import standing as standing
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, plain
 from tickmesh.nodes.venues.parsing.dialect import (
@@ -26,17 +31,16 @@ from tickmesh.nodes.venues.parsing.dialect import (
     FrameError,
     OddRows,
     Request,
-    Routes,
+    RestRules,
     Unwell,
 )
 from tickmesh.nodes.venues.parsing.times import moment, rfc3339_ns, seconds_ns
-from tickmesh.nodes.venues.parsing.writer import Writer, book_named
-
-__all__ = ["decode_definition", "definition_event", "definitions", "standing"]  # of the adapter, beside what is here
+from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_named
 
 VENUE = "kraken"
 WS = ("wss://ws.kraken.com",)
 REST = ("https://api.kraken.com",)
+REST_RULES = RestRules()
 QUIET_S = 5.0  # a heartbeat comes every second
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
@@ -44,11 +48,11 @@ CLOCK_STEP_NS = 1_000_000_000  # whole seconds, rounded down
 MESSAGES_PER_S = 5.0
 WEIGHT_PER_MINUTE = 60
 REQUESTS_PER_S = 1.0  # about, of an address
-HISTORY = "time"
+HISTORY: HistoryKind = "time"
 UNKNOWN = ()  # it says so inside a 200
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = 8 << 20  # a book of 1000 levels a side has 150 kB
-BOOK = "checksum"
+BOOK: BookKind = "checksum"
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKED_LEVELS = 10
 SIDES = {"buy": 1, "sell": -1}
@@ -275,8 +279,7 @@ def _depth_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 _EVENTS = {"trade": _trade_events, "ticker": _quote_events, "book": _depth_events}
 
 
-def snapshot(instrument: Instrument, limit: int) -> None:
-    """It comes on the stream."""
+snapshot, decode_snapshot = no_snapshot, no_snapshot_answer
 
 
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request | None:

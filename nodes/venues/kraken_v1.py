@@ -13,16 +13,18 @@ import msgspec
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues import kraken
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_history, no_history_answer
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer
-from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, Control, FrameError, OddRows, Routes
+from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, Control, FrameError, OddRows
 from tickmesh.nodes.venues.parsing.times import moment, seconds_ns
-from tickmesh.nodes.venues.parsing.writer import Writer, book_named
+from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_named
 
 VENUE = "kraken_v1"
 WS = kraken.WS
 REST = kraken.REST
+REST_RULES = kraken.REST_RULES
 QUIET_S = kraken.QUIET_S
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
@@ -30,11 +32,11 @@ CLOCK_STEP_NS = kraken.CLOCK_STEP_NS
 MESSAGES_PER_S = kraken.MESSAGES_PER_S
 WEIGHT_PER_MINUTE = kraken.WEIGHT_PER_MINUTE
 REQUESTS_PER_S = kraken.REQUESTS_PER_S
-HISTORY = "time"
+HISTORY: HistoryKind = "time"
 UNKNOWN = kraken.UNKNOWN
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = kraken.FRAME_BYTES_MAX
-BOOK = "checksum"
+BOOK: BookKind = "checksum"
 SIDES = {"b": 1, "s": -1}
 
 
@@ -221,14 +223,8 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
     return kraken.definition_event(body, recv_ns, instrument)
 
 
-def snapshot(instrument: Instrument, limit: int) -> None:
-    """It comes on the stream."""
-
-
-def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> None:
-    """Trades have no ids here, so there is nothing that could be asked for."""
-
-
+snapshot, decode_snapshot = kraken.snapshot, kraken.decode_snapshot
+history, decode_history = no_history, no_history_answer  # trades have no ids here
 definitions = kraken.definitions
 clock = kraken.clock
 standing = kraken.standing

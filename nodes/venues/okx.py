@@ -14,10 +14,13 @@ import msgspec
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind
 from tickmesh.nodes.venues.books.chained import ChainedBook
 from tickmesh.nodes.venues.books.checked import crc
 from tickmesh.nodes.venues.books.levels import Levels
-from tickmesh.nodes.venues.okx_definitions import decode_definition, definitions, standing
+from tickmesh.nodes.venues.okx_definitions import decode_definition as decode_definition
+from tickmesh.nodes.venues.okx_definitions import definitions as definitions
+from tickmesh.nodes.venues.okx_definitions import standing as standing
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer, text
 from tickmesh.nodes.venues.parsing.dialect import (
@@ -26,18 +29,17 @@ from tickmesh.nodes.venues.parsing.dialect import (
     FrameError,
     OddRows,
     Request,
-    Routes,
+    RestRules,
     Unwell,
     batched,
 )
 from tickmesh.nodes.venues.parsing.times import milliseconds_ns, moment
-from tickmesh.nodes.venues.parsing.writer import Writer, book_named
-
-__all__ = ["decode_definition", "definitions", "standing"]  # of the adapter, beside what is here
+from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_named
 
 VENUE = "okx"
 WS = ("wss://ws.okx.com:443",)
 REST = ("https://www.okx.com",)
+REST_RULES = RestRules()
 QUIET_S = 30.0
 PING, PING_S = "ping", 15.0
 LIFE_S = 0.0
@@ -45,11 +47,11 @@ CLOCK_STEP_NS = 0
 MESSAGES_PER_S = 10.0  # it is by the hour that they are counted
 WEIGHT_PER_MINUTE = 600
 REQUESTS_PER_S = 10.0  # trades of the past: 20 in 2 s, the least of those used here
-HISTORY = "backward"
+HISTORY: HistoryKind = "backward"
 UNKNOWN = ()  # it says so inside a 200
 INSTRUMENTS_MAX = 0
 FRAME_BYTES_MAX = 8 << 20  # a book of 400 levels a side has 30 kB
-BOOK = "chain"
+BOOK: BookKind = "chain"
 CHANNELS = ("trades", "bbo-tbt", "books")
 SUBSCRIBES_MAX = 240  # of 480 an hour and connection that the venue takes; the rest is for books that are asked for anew
 CLOSING_SOON = "64008"  # notice: the connection will be closed for an upgrade

@@ -175,7 +175,7 @@ class Mesh:
             heard = line.snapshot("binance.ETHUSDT", self.now, payload)
         else:
             heard = line.frames(self.sources[name], self.now, [payload.strip()])
-        self.say(name, heard.said)
+        self.say(name, heard.events)
         for why, raw in heard.refused:
             self.out.append(encode(Kind.refusal, name, {"node": name, "why": why, "raw": raw[:4096], "raw_bytes": len(raw)}))
 

@@ -92,7 +92,7 @@ class Line:
                 self._take(self.reception.snapshot(subject, now_ns, body))
 
     def _take(self, heard: Arrived) -> None:
-        self.said += heard.said
+        self.said += heard.events
         self.refused += [raw for _, raw in heard.refused]
 
     def take(self) -> Iterator[tuple[int, bytearray]]:

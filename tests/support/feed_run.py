@@ -13,10 +13,10 @@ from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.nodes import venues
 from tickmesh.nodes.feed import node as feed
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.rebuilding import rebuild_line
+from tickmesh.nodes.venues.table import adapter_of
 
 BUSY = {"trades_per_s": 200, "quotes_per_s": 300, "lines": 0}
 MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth)
@@ -92,7 +92,7 @@ def same_again(ctx):
     """The raw frames make the same market events again, in the same order, byte for byte but for the outbox's stamps."""
     if not ctx.config.feed.raw:
         return
-    adapter = venues.module(line_of(ctx.config, ctx.instance)[0])
+    adapter = adapter_of(line_of(ctx.config, ctx.instance)[0])
     instruments = [i for i in ctx.config.instruments if i.venue == adapter.VENUE]
     raws = said(ctx, Kind.raw)
     again = [bare(one) for made in rebuild_line(raws, adapter, instruments, ctx.config.feed) for one in made]

@@ -4,8 +4,8 @@ from functools import cache
 
 from tests.support import captures
 from tickmesh.bus.settings import Instrument
-from tickmesh.nodes import venues
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.table import adapter_of
 
 SYMBOLS = {
     "COINBASE": [
@@ -50,7 +50,7 @@ def instruments(venue):
 @cache
 def heard(venue):
     """(events as decoded with their message, refusals with their sentence, control messages) of a venue's sample."""
-    adapter = venues.module(ADAPTERS[venue])
+    adapter = adapter_of(ADAPTERS[venue])
     routes, events, refused, controls = adapter.routes(instruments(venue)), [], [], []
     for message in captures.sample(venue):
         if message.direction != "received":

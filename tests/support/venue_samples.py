@@ -2,7 +2,7 @@
 
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
+from tickmesh.nodes.venues.table import adapter_of
 
 NAMES = ("binance", "binance_usdm", "coinbase", "kraken", "kraken_v1", "okx")
 
@@ -71,5 +71,5 @@ def instrument(name):
 
 
 def said(name, frame, recv_ns=7_000):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     return [event_of(event) for event in adapter.decode(frame, recv_ns, adapter.routes([instrument(name)]))]

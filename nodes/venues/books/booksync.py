@@ -9,20 +9,10 @@ stream has reached it; it is older than the changes before it, and the sequencer
 (nodes/sequencer/unsynced.py).
 """
 
-from enum import Enum
-
 from tickmesh.bus.wire import recv_ns_of, stamp_first_id
+from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 
 HELD_NS = 10_000_000_000  # a stream that has not reached a snapshot by then never will: another one is fetched
-
-
-class Answer(Enum):
-    """What became of a snapshot."""
-
-    USED = "used"
-    HELD = "the stream has not reached it yet"
-    TOO_OLD = "the stream began after it: fetch another"
-    NOT_WANTED = "the book is in step already"
 
 
 class BookSync:
@@ -31,6 +21,9 @@ class BookSync:
     `wants_snapshot`: fetch one, but only after the stream is known to flow (its acknowledgement or first message).
     `resyncs`: breaks of the id chain seen.
     """
+
+    wants_resubscription = False  # its snapshots come by REST
+    levels = None  # it compares ids, and leaves the book to whoever reads the events
 
     def __init__(self) -> None:
         self.resyncs = 0
@@ -63,15 +56,15 @@ class BookSync:
             self._held = None
         return [event, *said]
 
-    def snapshot(self, event: bytearray, last_update_id: int) -> tuple[Answer, list[bytearray]]:
+    def snapshot(self, event: bytearray, last_update_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
         """A snapshot of id L = `last_update_id` arrived; gives what became of it and what to say now."""
         if self.synced:
-            return Answer.NOT_WANTED, []
+            return SnapshotOutcome.NOT_WANTED, []
         self._held = (last_update_id, event)
         said = self._join()
         if self.synced:
-            return Answer.USED, said
-        return (Answer.HELD if self._held else Answer.TOO_OLD), said
+            return SnapshotOutcome.USED, said
+        return (SnapshotOutcome.HELD if self._held else SnapshotOutcome.TOO_OLD), said
 
     def disconnected(self) -> list[bytearray]:
         """The line broke; the next connection starts afresh."""
@@ -82,6 +75,9 @@ class BookSync:
     def begin_anew(self) -> list[bytearray]:
         """The book is in doubt though the stream goes on: its chain begins with the next change, and wants a snapshot."""
         return self.disconnected()
+
+    def image(self, recv_ns: int) -> None:
+        """None, always: no book is kept here, and the ids of its changes mean the same on every line."""
 
     def _join(self) -> list[bytearray]:
         if self._held is None or self._start is None:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import flags_of, ids_of, many_records, recv_ns_of, set_flags, stamp_first_id, stamp_ids, venue_ns_of
-from tickmesh.nodes.venues.books.booksync import Answer, BookSync
+from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.books.checked import proven
 from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 
 RECENT_MAX = 4096  # changes said already that a REST snapshot may be older than; at ten a second that is over six minutes
 
@@ -82,7 +83,7 @@ class ChainedBook:
             return [event, image]
         return [event]
 
-    def snapshot(self, event: bytearray, last_id: int) -> tuple[Answer, list[bytearray]]:
+    def snapshot(self, event: bytearray, last_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
         """The stream's own, or the REST one that `wants_snapshot` asked for."""
         if self._by_rest is not None:
             answer, said = self._by_rest.snapshot(event, last_id)
@@ -93,7 +94,7 @@ class ChainedBook:
         self._mark_reset(event)
         self.levels.replace(event)
         self._check(event)
-        return Answer.USED, [event]
+        return SnapshotOutcome.USED, [event]
 
     def disconnected(self) -> list[bytearray]:
         """Nothing waits here; the next connection starts afresh."""

@@ -6,8 +6,8 @@ What can be told is only that it is wrong: a book that is crossed after a whole 
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import many_records
-from tickmesh.nodes.venues.books.booksync import Answer
 from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 
 
 class StreamedBook:
@@ -41,11 +41,11 @@ class StreamedBook:
         self._look(event)
         return [event]
 
-    def snapshot(self, event: bytearray, last_id: int) -> tuple[Answer, list[bytearray]]:
+    def snapshot(self, event: bytearray, last_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
         self.levels.replace(event)
         self.synced, self._broken, self._last_id = True, False, last_id
         self._look(event)
-        return Answer.USED, [event]
+        return SnapshotOutcome.USED, [event]
 
     def disconnected(self) -> list[bytearray]:
         """Nothing waits here; the next connection begins with its own snapshot."""

@@ -24,7 +24,7 @@ class Unholdable(DecimalError):
     stands beside it."""
 
 
-POWERS = tuple(10**n for n in range(19))
+POWERS: tuple[int, ...] = tuple(10**n for n in range(19))
 
 
 def mantissa(text: str, exponent: int) -> int:

@@ -1,15 +1,13 @@
 """The words that every venue adapter uses (docs/new-venue.md)."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 
 from tickmesh.bus.settings import Instrument
-
-Routes = dict  # what an adapter's `decode` has to know; its own business
 
 
 class FrameError(ValueError):
@@ -51,6 +49,26 @@ class Request:
     path: str
     query: dict[str, object] = field(default_factory=dict)
     weight: float = 1.0
+
+
+def error_text(body: bytes) -> tuple[int, str]:
+    """(0, the beginning of the body) of a REST refusal that states no error code, or is not the venue's: a proxy's page."""
+    return 0, body[:200].decode("utf-8", "replace")
+
+
+@dataclass(frozen=True)
+class RestRules:
+    """What a venue's REST interface says in words of its own, for the client that all venues share (nodes/net/rest.py).
+
+    `used_weight_header`: of an answer, the weight that this address has used in the running minute; "": none states it.
+    `api_key_header`: of a request, the client's key; "": no key is known here. `limited_statuses`: HTTP statuses that mean "too
+    many requests, wait". `decode_error`: body of a refusal → (error code, 0 for none; message); it never raises.
+    """
+
+    used_weight_header: str = ""
+    api_key_header: str = ""
+    limited_statuses: frozenset[int] = frozenset((429,))
+    decode_error: Callable[[bytes], tuple[int, str]] = error_text
 
 
 class Question(NamedTuple):

@@ -89,6 +89,7 @@ class Writer:
         return self.depth(records or EMPTY_CHANGE, last_id, last_id, venue_ns, recv_ns, Flag.SNAPSHOT)
 
 
+Routes = dict[str, Writer]  # of an adapter: the writer of each instrument, by the name that the venue has for it
 Fill = tuple[int, bytes, int]  # the first id that a trade stands for, its record, its venue_ns
 
 

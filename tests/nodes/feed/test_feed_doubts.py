@@ -14,11 +14,13 @@ from tickmesh.bus.schema import Flag, GapState, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.wire import decode, encode
-from tickmesh.nodes.feed import node as feed
+from tickmesh.nodes.feed import watching
 from tickmesh.nodes.feed.connection import LineConnection
+from tickmesh.nodes.feed.line import Line as FeedLine
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
 from tickmesh.nodes.feed.streams import key_of
+from tickmesh.nodes.feed.upkeep import ConnectionUpkeep
 from tickmesh.nodes.feed.venue_clock import Sample
 from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.websocket import Disconnected
@@ -63,7 +65,7 @@ class Line:
         raw = [frame if isinstance(frame, bytes) else frame.encode() for frame in frames]
         heard = self.reception.frames(self.sources[number], self.now_ns, raw)
         self.refused += heard.refused
-        return self.take(heard.said)
+        return self.take(heard.events)
 
     def log(self, *kinds):
         """(kind, first_id, last_id, flags) of all that was logged, holes given up."""
@@ -249,8 +251,8 @@ def test_a_clock_that_is_rounded_down_is_not_behind():
 def test_nothing_piles_up_while_the_outbox_is_full(tmp_path, monkeypatch):
     """Sockets are paused then; images of books are not made."""
     (tmp_path / "mesh.toml").write_text('[[instruments]]\nsymbol = "BTC-USD"\nvenue = "coinbase"\n[feed]\nvenue = "coinbase"\n')
-    monkeypatch.setattr(feed, "IMAGE_S", 0.01)
-    monkeypatch.setattr(feed, "WATCH_S", 0.01)
+    monkeypatch.setattr(watching, "IMAGE_S", 0.01)
+    monkeypatch.setattr(watching, "WATCH_S", 0.01)
 
     def full(events):
         raise OutboxFull("full")
@@ -259,68 +261,68 @@ def test_nothing_piles_up_while_the_outbox_is_full(tmp_path, monkeypatch):
         ctx = SimpleNamespace(
             config=load(tmp_path), name="feed-1", instance="1", publish=full, counters={}, refuse=print, ready=print
         )
-        line = feed.Line(ctx)
-        live = LineConnection(())
-        live.connection = SimpleNamespace(
+        line = FeedLine(ctx)
+        connection = LineConnection(())
+        connection.websocket = SimpleNamespace(
             closed=asyncio.get_running_loop().create_future(), pause=lambda: None, resume=lambda: None, round_trip_s=None
         )
-        line.on_frames(live, 1, [BOOK])
-        waiting = len(line.unsaid)
-        watch = asyncio.create_task(line.watch())
+        line.take_frames(connection, 1, [BOOK])
+        waiting = len(line.publisher.waiting)
+        watch = asyncio.create_task(watching.LineWatch(line).watch())
         began = time.monotonic()
         while time.monotonic() - began < 0.2:
             await asyncio.sleep(0.01)
         watch.cancel()
-        assert waiting and len(line.unsaid) == waiting
+        assert waiting and len(line.publisher.waiting) == waiting
 
     asyncio.run(go())
 
 
-def a_line(folder):
+def an_upkeep(folder):
     (folder / "mesh.toml").write_text("[feed]\nbackoff_s = [0.01, 10.0]\n")
     ctx = SimpleNamespace(
         config=load(folder), name="feed-1", instance="1", publish=print, counters={}, refuse=print, ready=print
     )
-    return feed.Line(ctx)
+    return ConnectionUpkeep(FeedLine(ctx))
 
 
 def test_what_was_wanted_of_a_connection_is_forgotten_with_it(tmp_path):
     """Streams that were silent on it, and a shutdown that it announced."""
 
     async def go():
-        line, calls = a_line(tmp_path), []
+        upkeep, calls = an_upkeep(tmp_path), []
         again = asyncio.Event()
 
-        async def connect(at_once):
-            calls.append(at_once)
+        async def connect(stale):
+            calls.append(stale)
             if len(calls) == 1:
                 raise Disconnected("gone")
             again.set()
             await asyncio.Event().wait()
 
-        line.connect = connect
+        upkeep.connect, line = connect, upkeep.line
         line.stale.add(key_of(Kind.trade, "binance.BTCUSDT"))
-        line.renewal.set()
-        task = asyncio.create_task(line.keep_connected())
+        line.renewal_wanted.set()
+        task = asyncio.create_task(upkeep.keep_connected())
         await asyncio.wait_for(again.wait(), 10)
         task.cancel()
-        assert not line.stale and not line.renewal.is_set()
+        assert not line.stale and not line.renewal_wanted.is_set()
 
     asyncio.run(go())
 
 
 def test_only_a_connection_that_lasted_makes_the_next_try_quick_again(tmp_path):
     async def go():
-        line, resets = a_line(tmp_path), []
-        line.backoff = SimpleNamespace(reset=lambda: resets.append(1))
+        upkeep, resets = an_upkeep(tmp_path), []
+        upkeep.backoff = SimpleNamespace(reset=lambda: resets.append(1))
         for lived_s, expected in ((0.0, 0), (9.0, 0), (10.5, 1)):
-            live = LineConnection(())
+            connection = LineConnection(())
             closed = asyncio.get_running_loop().create_future()
             closed.set_result("cut")
-            live.connection = SimpleNamespace(closed=closed, failure=None)
-            line.begin_flow(live)
-            live.flowed_s -= lived_s
-            line.broken(live)
+            connection.websocket = SimpleNamespace(closed=closed, failure=None)
+            upkeep.line._begin_flow(connection)
+            connection.flowed_at_s -= lived_s
+            upkeep._broken(connection)
             assert len(resets) == expected, lived_s
 
     asyncio.run(go())

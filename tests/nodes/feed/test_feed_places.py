@@ -15,7 +15,7 @@ from tests.support.feed_run import beside_exchange, ids, line, said
 from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError, load
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.nodes.net.budget import Attempts, RequestBudget, budget_of
+from tickmesh.nodes.net.budget import ConnectionBudget, RequestBudget, budget_of
 from tickmesh.nodes.venues import binance, kraken
 
 
@@ -134,10 +134,10 @@ def test_nobody_there_costs_no_more_than_the_connection_budget_allows(tmp_path):
 
 def test_attempts_are_counted_in_their_window():
     async def go():
-        attempts = Attempts(2, 0.3)
+        attempts = ConnectionBudget(2, 0.3)
         begin = time.monotonic()
         for _ in range(5):
-            await attempts.take()
+            await attempts.spend()
         return time.monotonic() - begin
 
     assert asyncio.run(go()) >= 0.6
@@ -159,8 +159,8 @@ def test_a_budget_by_the_second_is_spent_one_after_the_other():
 def test_what_a_venue_allows_is_as_its_adapter_says_or_as_mesh_toml_does(tmp_path):
     (tmp_path / "mesh.toml").write_text("[venues.kraken]\nweight_per_minute = 240\n")
     config = load(tmp_path)
-    assert budget_of(config, kraken, 0.25).limit == 60.0
-    assert budget_of(config, binance, 0.25).limit == 1500.0
+    assert budget_of(config, kraken, 0.25).weight_max == 60.0
+    assert budget_of(config, binance, 0.25).weight_max == 1500.0
     (tmp_path / "mesh.toml").write_text("[venues.kraken]\nweight_per_minute = -1\n")
     with pytest.raises(ConfigError, match=r"venues\.kraken\.weight_per_minute = -1.*0 or more"):
         load(tmp_path)

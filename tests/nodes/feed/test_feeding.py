@@ -115,7 +115,7 @@ def reception(**more):
 
 
 def hear(one, source, *texts):
-    return one.frames(source, 1, [text.encode() for text in texts]).said
+    return one.frames(source, 1, [text.encode() for text in texts]).events
 
 
 def test_a_successor_speaks_only_from_where_it_overlaps_and_the_book_goes_on():
@@ -170,13 +170,13 @@ def test_depth_is_left_out_and_comes_back_with_a_fresh_snapshot():
     one = reception()
     source, _ = one.open(1, 0)
     hear(one, source, depth(11, 20))
-    assert ids(one.snapshot(BTC.subject, 1, b'{"lastUpdateId":20,"bids":[],"asks":[]}').said) == [20]
+    assert ids(one.snapshot(BTC.subject, 1, b'{"lastUpdateId":20,"bids":[],"asks":[]}').events) == [20]
     assert one.leave_out_depth(True) == []
-    assert ids(hear(one, source, depth(21, 30), trade(1))) == [1] and one.left_out == 1
+    assert ids(hear(one, source, depth(21, 30), trade(1))) == [1] and one.depth_left_out == 1
     assert one.wanted_snapshots() == []
     one.leave_out_depth(False)
     assert one.wanted_snapshots() == [BTC.subject] and ids(hear(one, source, depth(31, 40))) == [40]
-    said = one.snapshot(BTC.subject, 1, b'{"lastUpdateId":40,"bids":[],"asks":[]}').said
+    said = one.snapshot(BTC.subject, 1, b'{"lastUpdateId":40,"bids":[],"asks":[]}').events
     assert [bool(decode(event).flags & Flag.SNAPSHOT) for event in said] == [True]
 
 
@@ -199,7 +199,7 @@ def test_any_history_of_connections_is_made_again_from_its_raw_frames(seed):
             out = one.hand_over(8)
             sources.pop(0)
         elif deed < 0.25:
-            out = one.snapshot(BTC.subject, 9, b'{"lastUpdateId":%d,"bids":[],"asks":[]}' % (at + rng.randrange(-5, 5))).said
+            out = one.snapshot(BTC.subject, 9, b'{"lastUpdateId":%d,"bids":[],"asks":[]}' % (at + rng.randrange(-5, 5))).events
         elif deed < 0.28:
             out = one.restart(9)
         else:

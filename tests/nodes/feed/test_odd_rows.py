@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.venues.parsing.dialect import FrameError, OddRows
+from tickmesh.nodes.venues.table import adapter_of
 
 SYMBOLS = {"binance": "BTCUSDT", "binance_usdm": "BTCUSDT", "coinbase": "BTC-USD", "kraken": "BTC/USD", "kraken_v1": "XBT/USD",
            "okx": "BTC-USDT"}  # fmt: skip
@@ -81,7 +81,7 @@ def test_an_odd_trade_costs_no_other_of_its_message(name, data):
     field = data.draw(st.sampled_from(sorted(odds)))
     odd[field] = data.draw(st.sampled_from(odds[field]))
     at = data.draw(st.integers(0, len(good)))
-    adapter, one = venues.module(name), instrument(name)
+    adapter, one = adapter_of(name), instrument(name)
     whole = [event_of(event) for event in adapter.decode(frame(good), 10**18, adapter.routes([one]))]
     with pytest.raises(OddRows) as refusal:
         adapter.decode(frame(good[:at] + [odd] + good[at:]), 10**18, adapter.routes([one]))
@@ -160,7 +160,7 @@ ODD_LEVELS = (("-100.0", "1.00000000"), ("0.0", "1.00000000"), (f"{HUGE}.0", "1.
 def test_an_odd_level_or_time_costs_no_other_level_and_no_book(case, data):
     frame, stamp, odd_stamps = BOOKS[case]
     name = case.partition(" ")[0]
-    adapter, one = venues.module(name), instrument(name)
+    adapter, one = adapter_of(name), instrument(name)
     good = [(f"{100 + number}.0", "1.00000000") for number in range(data.draw(st.integers(1, 30)))]
     odd, at = data.draw(st.sampled_from(ODD_LEVELS)), data.draw(st.integers(0, len(good)))
     (whole,) = map(event_of, adapter.decode(frame(good, stamp), 10**18, adapter.routes([one])))
@@ -193,7 +193,7 @@ def test_a_snapshot_by_rest_with_an_odd_level_is_a_book_all_the_same():
                                        "asks": [["3", "4", "0", "1"]]}]},
     }  # fmt: skip
     for name, body in bodies.items():
-        adapter, one = venues.module(name), instrument(name)
+        adapter, one = adapter_of(name), instrument(name)
         with pytest.raises(OddRows) as refusal:
             adapter.decode_snapshot(compact(body), 1, one)
         (event,) = map(event_of, refusal.value.readable)
@@ -202,7 +202,7 @@ def test_a_snapshot_by_rest_with_an_odd_level_is_a_book_all_the_same():
 
 
 def test_a_line_says_the_others_and_its_books_go_on():
-    adapter, one = venues.module("coinbase"), instrument("coinbase")
+    adapter, one = adapter_of("coinbase"), instrument("coinbase")
     reception = Reception("feed-1", adapter, [one], FeedSettings())
     source, _ = reception.open(1, 1)
     refused = []
@@ -210,7 +210,7 @@ def test_a_line_says_the_others_and_its_books_go_on():
     def heard(frame):
         outcome = reception.frames(source, 10**18, [frame])
         refused.extend(outcome.refused)
-        return [event_of(event) for event in outcome.said]
+        return [event_of(event) for event in outcome.events]
 
     (book,) = heard(coinbase_book([["100.0", "1.0"], ["-1.0", "1.0"]], "0001-01-01T00:00:00Z"))
     assert book.count == 2 and book.flags & Flag.SNAPSHOT and len(refused) == 1

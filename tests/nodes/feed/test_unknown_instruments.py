@@ -16,9 +16,9 @@ from tests.support.waiting import until
 from tickmesh.bus.config import load
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
-from tickmesh.nodes import venues
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Unknown, Unwell
+from tickmesh.nodes.venues.table import adapter_of
 
 # adapter → symbol, answer about one that is traded, that is not, that is unknown, and of a venue that is unwell
 ANSWERS = {
@@ -65,7 +65,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_says_whether_an_instrument_is_traded_halted_unknown_or_nothing(name):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     symbol, traded, halted, unknown, unwell = ANSWERS[name]
     one = Instrument(symbol=symbol, venue=name)
     for body, word in ((traded, ""), (halted, "something")):
@@ -103,7 +103,7 @@ QUESTIONS = {
 def test_as_few_questions_as_can_be_have_the_definitions_of_all(name):
     symbols, expected = QUESTIONS[name]
     many = [Instrument(symbol=symbol, venue=name) for symbol in symbols]
-    asked = list(venues.module(name).definitions(many))
+    asked = list(adapter_of(name).definitions(many))
     assert [(one.request.path, one.request.query) for one in asked] == expected
     assert [one.symbol for question in asked for one in question.instruments] == symbols
 
@@ -111,14 +111,14 @@ def test_as_few_questions_as_can_be_have_the_definitions_of_all(name):
 @pytest.mark.parametrize("name", ["coinbase", "okx"])
 def test_a_subscription_names_one_instrument_where_a_bad_one_may_cost_the_message(name):
     many = [Instrument(symbol=f"A{k}-USD", venue=name) for k in range(40)]
-    messages = list(venues.module(name).subscribe(many, FeedSettings()))
+    messages = list(adapter_of(name).subscribe(many, FeedSettings()))
     assert [[one.symbol for one in many if f'"{one.symbol}"' in message] for message in messages] == [[m.symbol] for m in many]
 
 
 def test_a_name_in_small_letters_subscribes_to_nobody_else_s_streams():
     for name in ("binance", "binance_usdm"):
         both = [Instrument(symbol="btcusdt", venue=name), Instrument(symbol="ETHUSDT", venue=name)]
-        (message,) = venues.module(name).subscribe(both, FeedSettings())
+        (message,) = adapter_of(name).subscribe(both, FeedSettings())
         assert {stream.partition("@")[0] for stream in json.loads(message)["params"]} == {"ethusdt"}
     assert "in capitals" in Standings().hear("binance.btcusdt", UNKNOWN).why
 

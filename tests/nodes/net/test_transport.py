@@ -12,6 +12,8 @@ from tickmesh.bus.config import load
 from tickmesh.nodes.net import endpoints, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from tickmesh.nodes.venues import binance
+from tickmesh.nodes.venues.parsing.dialect import RestRules
 
 
 def serve(handler, play, path="/stream"):
@@ -202,7 +204,7 @@ def test_rest_tells_refusals_limits_and_silence_apart():
 
     async def play(port):
         base = f"http://127.0.0.1:{port}"
-        rest = Rest(timeout_s=0.3)
+        rest = Rest(binance.REST_RULES, timeout_s=0.3)
         assert json.loads(await rest.get(base, "/x", {"case": "ok"})) == {"a": 1}
         assert rest.used_weight == 77
         with pytest.raises(RestError, match="-1121.*Invalid symbol") as refused:
@@ -224,6 +226,32 @@ def test_rest_tells_refusals_limits_and_silence_apart():
         await asyncio.sleep(1.05)
         await rest.get(base, "/x", {"case": "ok"})
         await rest.close()
+
+    serve(handler, play, "/x")
+
+
+def test_what_a_venue_s_answers_call_weight_and_errors_is_the_venue_s():
+    """418 is a refusal for too many requests at Binance only, and so are its header, its key and the shape of its errors."""
+    keys = []
+
+    async def handler(request):
+        keys.append((request.headers.get("X-MBX-APIKEY"), request.headers.get("X-KEY")))
+        headers = {"X-MBX-USED-WEIGHT-1M": "77", "X-USED": "5", "Retry-After": "0"}
+        return web.json_response({"code": -1003, "msg": "banned"}, status=418, headers=headers)
+
+    async def play(port):
+        own = RestRules("X-USED", "X-KEY", decode_error=lambda body: (7, "no"))
+        for rules, error, code, words, used, key in (
+            (binance.REST_RULES, RestLimited, -1003, "banned", 77, ("k", None)),
+            (own, RestError, 7, "no", 5, (None, "k")),
+            (RestRules(), RestError, 0, '"msg"', 0, (None, None)),
+        ):
+            rest = Rest(rules, api_key="k")
+            with pytest.raises(RestError, match=words) as refused:
+                await rest.get(f"http://127.0.0.1:{port}", "/x", {})
+            assert type(refused.value) is error and refused.value.code == code
+            assert rest.used_weight == used and keys.pop() == key
+            await rest.close()
 
     serve(handler, play, "/x")
 

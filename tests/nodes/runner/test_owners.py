@@ -19,7 +19,8 @@ from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.process import Context
 from tickmesh.bus.segments import LogError
 from tickmesh.nodes.feed import node as feed
-from tickmesh.nodes.feed.pacing import Conversation
+from tickmesh.nodes.feed.line import Line
+from tickmesh.nodes.feed.pacing import PacedSender
 
 # A real process of the runner's, with one thing broken in it before it starts.
 NODE = """
@@ -102,9 +103,8 @@ def test_a_fault_in_what_is_said_on_a_connection_ends_the_feed(root, monkeypatch
             async def boom(self):
                 raise ZeroDivisionError("a bug of this test")
 
-            monkeypatch.setattr(Conversation, "_run", boom)
-            for live in (line_of(running).lives[0],):
-                live.connection.abort("the next connection speaks with the bug")
+            monkeypatch.setattr(PacedSender, "_run", boom)
+            line_of(running).connections[0].websocket.abort("the next connection sends with the bug")
             await asyncio.wait_for(asyncio.gather(running, return_exceptions=True), 20)
             await ctx.close()
             assert isinstance(ctx.failure, ZeroDivisionError)
@@ -112,7 +112,7 @@ def test_a_fault_in_what_is_said_on_a_connection_ends_the_feed(root, monkeypatch
     asyncio.run(scene())
 
 
-def line_of(running: asyncio.Task) -> feed.Line:
+def line_of(running: asyncio.Task) -> Line:
     return running.get_coro().cr_frame.f_locals["line"]
 
 

@@ -9,8 +9,8 @@ from tests.support.captures import needs
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.table import adapter_of
 
 pytestmark = pytest.mark.data
 
@@ -43,7 +43,7 @@ def raw(venue, channel, case=None):
      ("okx", "okx", "BTC-USDT", "ticker", "spot", Kind.quote, 1)],
 )  # fmt: skip
 def test_messages_of_another_project_are_read(name, venue, symbol, channel, case, kind, count):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     exponent = -5 if name == "kraken_v1" else -8
     routes = adapter.routes([Instrument(symbol=symbol, venue=name, price_exponent=exponent)])
     frames = raw(venue, channel, case)
@@ -64,7 +64,7 @@ def test_messages_of_another_project_are_read(name, venue, symbol, channel, case
 @needs(captures.RAW_MESSAGES)
 @pytest.mark.parametrize("name", ["binance", "binance_usdm", "coinbase", "kraken", "kraken_v1", "okx"])
 def test_no_message_of_any_venue_raises_anything_but_a_refusal(name):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     routes = adapter.routes([Instrument(symbol=symbol, venue=name) for symbol in ("BTCUSDT", "BTC-USD", "XBT/USD", "BTC-USDT")])
     with open(captures.RAW_MESSAGES) as file:
         for line in file:

@@ -10,10 +10,11 @@ from tests.support.captures import needs
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
-from tickmesh.nodes.venues.books.booksync import Answer, BookSync
+from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.books.levels import Levels
+from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.table import adapter_of
 
 pytestmark = pytest.mark.data
 BTC = Instrument(symbol="BTCUSDT", venue="binance_usdm")
@@ -22,7 +23,7 @@ BTC = Instrument(symbol="BTCUSDT", venue="binance_usdm")
 @needs(captures.USDM_BTC)
 def test_usdm_counts_chain_and_book():
     """Every message; no gap in the chain; the book is that of the book ticker at every equal update id."""
-    adapter = venues.module("binance_usdm")
+    adapter = adapter_of("binance_usdm")
     routes, book, sync = adapter.routes([BTC]), Levels(), adapter.book(BTC, FeedSettings())
     seen, levels, trades, last_trade = Counter(), 0, [], None
     tickers, best, compared, equal = {}, {}, 0, 0
@@ -31,7 +32,7 @@ def test_usdm_counts_chain_and_book():
         if message.direction == "rest":
             last_id, event = adapter.decode_snapshot(message.frame, message.recv_ns, BTC)
             answer, said = sync.snapshot(event, last_id)
-            assert answer in (Answer.USED, Answer.HELD)
+            assert answer in (SnapshotOutcome.USED, SnapshotOutcome.HELD)
         else:
             (event,) = adapter.decode(message.frame, message.recv_ns, routes)
             head = event_of(event)
@@ -69,7 +70,7 @@ def test_usdm_counts_chain_and_book():
 
 @needs(captures.USDM_BTC_2023, captures.USDM_BTC_2023_BOOK)
 def test_usdm_book_at_the_end_of_the_day_is_the_published_one():
-    adapter = venues.module("binance_usdm")
+    adapter = adapter_of("binance_usdm")
     routes, book, sync = adapter.routes([BTC]), Levels(), adapter.book(BTC, FeedSettings())
     refused, applied = Counter(), 0
     for message in captures.stamped(captures.USDM_BTC_2023):
@@ -107,4 +108,4 @@ def published_levels(rows):
 
 
 def test_an_empty_book_sync_is_the_rule_of_usdm():
-    assert isinstance(venues.module("binance_usdm").book(BTC, FeedSettings()), BookSync)
+    assert isinstance(adapter_of("binance_usdm").book(BTC, FeedSettings()), BookSync)

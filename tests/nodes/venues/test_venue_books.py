@@ -10,10 +10,10 @@ from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.venues import kraken
-from tickmesh.nodes.venues.books.booksync import Answer
 from tickmesh.nodes.venues.books.chained import ChainedBook
 from tickmesh.nodes.venues.books.checked import CheckedBook
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE, RECORD, Levels
+from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 from tickmesh.nodes.venues.books.streamed import StreamedBook
 
 PAIR = Instrument(symbol="BTC/USD", venue="kraken")
@@ -111,7 +111,7 @@ def test_a_checked_book_is_the_venue_s_or_says_so(changes, lost, depth):
         else:
             assert book.wants_resubscription and book.image(1) is None
     assert len(events) == went_in + 1
-    assert book.snapshot(image(99, (5, 5, 1)), 99)[0] is Answer.USED and book.synced and not book.wants_resubscription
+    assert book.snapshot(image(99, (5, 5, 1)), 99)[0] is SnapshotOutcome.USED and book.synced and not book.wants_resubscription
 
 
 def test_a_change_before_its_snapshot_asks_for_one():
@@ -153,7 +153,7 @@ def chained():
 def test_the_stream_s_snapshot_begins_the_chain():
     book = chained()
     answer, events = book.snapshot(image(10, (5, 5, 1)), 10)
-    assert answer is Answer.USED and names(events) == ["S10"] and event_of(events[0]).first_id == 11
+    assert answer is SnapshotOutcome.USED and names(events) == ["S10"] and event_of(events[0]).first_id == 11
     assert names(book.change(change(11, 15, (6, 1, 1)), 11, 15)) == ["15"]
     assert names(book.change(change(11, 15, (6, 9, 1)), 11, 15)) == ["15"], "a repetition is said and not applied"
     assert levels_of([book.image(1)]) == ({5: 5, 6: 1}, {}) and book.resyncs == 0
@@ -196,7 +196,7 @@ def test_a_stream_without_a_snapshot_is_joined_to_rest():
     assert names(book.change(change(11, 20, (5, 1, 1)), 11, 20)) == ["20"], "nothing waits"
     assert book.wants_snapshot and not book.wants_resubscription
     answer, events = book.snapshot(image(15, (4, 4, 1)), 15)
-    assert answer is Answer.USED and names(events) == ["S15"] and book.synced
+    assert answer is SnapshotOutcome.USED and names(events) == ["S15"] and book.synced
     assert names(book.change(change(21, 22, (6, 6, -1)), 21, 22)) == ["22"]
     assert levels_of([book.image(1)]) == ({4: 4, 5: 1}, {6: 6})
     assert names(book.change(change(30, 31), 30, 31)) == ["31"] and book.wants_snapshot and book.resyncs == 1

@@ -15,8 +15,8 @@ from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import checksum
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.table import adapter_of
 
 pytestmark = pytest.mark.data
 
@@ -66,7 +66,7 @@ def test_binance_messages_are_counted_as_expected(venue, depth, before, at, cand
     A change that ended exactly at the snapshot is counted as one after it on USD-M, and not on spot, by the documents' rules.
     Candles are not ours: a stream that was not subscribed is refused with its bytes.
     """
-    adapter = venues.module(ADAPTERS[venue])
+    adapter = adapter_of(ADAPTERS[venue])
     events, refused, _ = heard(venue)
     seen = counts(events)
     want = expected(venue)
@@ -89,7 +89,7 @@ def by_symbol(venue):
 
 def follow(venue, settings=FeedSettings()):  # noqa: B008 (frozen)
     """(rules by subject, events as said by them) of a venue whose books come on the stream."""
-    adapter = venues.module(ADAPTERS[venue])
+    adapter = adapter_of(ADAPTERS[venue])
     books = {instrument.subject: adapter.book(instrument, settings) for instrument in instruments(venue)}
     said = []
     for event, message in heard(venue)[0]:
@@ -144,7 +144,7 @@ def naive_crc(asks, bids):
 
 @needs(captures.SAMPLES)
 def test_a_lost_change_shows_as_a_wrong_checksum_and_a_fresh_snapshot_heals_it():
-    adapter = venues.module("kraken_v1")
+    adapter = adapter_of("kraken_v1")
     instrument = next(i for i in instruments("KRAKEN") if i.symbol == "SC/EUR")
     events = [(event, event_of(event)) for event, _ in heard("KRAKEN")[0]]
     events = [(event, head) for event, head in events if head.kind == Kind.depth and head.subject == instrument.subject]
@@ -167,7 +167,7 @@ def test_a_lost_change_shows_as_a_wrong_checksum_and_a_fresh_snapshot_heals_it()
 @needs(captures.SAMPLES)
 def test_coinbase_sides_are_the_aggressor_s():
     """Against the book just before the trade, and against the ticker's taker side of the same trade."""
-    adapter = venues.module("coinbase")
+    adapter = adapter_of("coinbase")
     books = {instrument.subject: adapter.book(instrument, FeedSettings()) for instrument in instruments("COINBASE")}
     at_ask = at_bid = wrong = 0
     sides, taker = {}, {}
@@ -245,7 +245,7 @@ def test_every_number_and_time_is_what_decimal_reads():
 
 @needs(captures.SAMPLES)
 def test_definitions_come_from_the_venues_own_lists():
-    usdm, okx, kraken_v1 = (venues.module(name) for name in ("binance_usdm", "okx", "kraken_v1"))
+    usdm, okx, kraken_v1 = (adapter_of(name) for name in ("binance_usdm", "okx", "kraken_v1"))
     rest = {
         message.connection: message for venue in ADAPTERS for message in captures.sample(venue) if message.direction == "rest"
     }
@@ -259,12 +259,12 @@ def test_definitions_come_from_the_venues_own_lists():
     pairs = bodies["https://api.kraken.com/0/public/AssetPairs"]
     xbt = Instrument(symbol="XBT/USD", venue="kraken_v1", price_exponent=-5)
     assert event_of(kraken_v1.decode_definition(pairs, 1, xbt)).records.tolist() == [(-5, -8, 10**4, 1, 20_000, 0, 0)]
-    v2 = venues.module("kraken")
+    v2 = adapter_of("kraken")
     btc = Instrument(symbol="BTC/USD", venue="kraken", price_exponent=-1)
     assert event_of(v2.decode_definition(pairs, 1, btc)).records.tolist() == [(-1, -8, 1, 1, 20_000, 0, 0)]
     with pytest.raises(FrameError, match="need -1 and -8"):
         v2.decode_definition(pairs, 1, Instrument(symbol="BTC/USD", venue="kraken"))
     products = json.loads(bodies["https://api.pro.coinbase.com/products"])
     one = json.dumps(next(product for product in products if product["id"] == "YFI-BTC")).encode()
-    said = event_of(venues.module("coinbase").decode_definition(one, 1, Instrument(symbol="YFI-BTC", venue="coinbase")))
+    said = event_of(adapter_of("coinbase").decode_definition(one, 1, Instrument(symbol="YFI-BTC", venue="coinbase")))
     assert said.records["tick_size"][0] > 0 and said.records["lot_size"][0] > 0

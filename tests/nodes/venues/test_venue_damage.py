@@ -11,15 +11,15 @@ from tests.support.venue_samples import NAMES, SAMPLES, instrument, said
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.table import adapter_of
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data())
 def test_a_damaged_frame_is_refused_or_says_what_it_says(name, data):
     """Never another exception, and never a number that is not in the frame."""
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     frame = data.draw(st.sampled_from(SAMPLES[name]))
     start, end = sorted((data.draw(st.integers(0, len(frame))), data.draw(st.integers(0, len(frame)))))
     noise = data.draw(st.binary(max_size=12) | st.text('0123456789.-e"[]{},:', max_size=6).map(str.encode))
@@ -62,7 +62,7 @@ def is_number(text):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_truncation_is_refused(name):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     for frame in SAMPLES[name]:
         for end in range(len(frame)):
             with pytest.raises(FrameError):
@@ -72,7 +72,7 @@ def test_every_truncation_is_refused(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("frame", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff\xfe", b"null", b"0", b"", b'{"type":"match"}'])
 def test_nonsense_is_refused_or_nothing(name, frame):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     try:
         assert adapter.decode(frame, 9, adapter.routes([instrument(name)])) == []
     except FrameError as error:
@@ -81,7 +81,7 @@ def test_nonsense_is_refused_or_nothing(name, frame):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_refused_change_of_a_book_names_the_book_and_a_refused_trade_none(name):
-    adapter, depth = venues.module(name), 0
+    adapter, depth = adapter_of(name), 0
     for frame in SAMPLES[name]:
         (kind,) = {event.kind for event in said(name, frame)}
         times = [frame.find(word) for word in (b'"time"', b'"timestamp"') if word in frame and kind == Kind.depth]
@@ -97,7 +97,7 @@ def test_a_refused_change_of_a_book_names_the_book_and_a_refused_trade_none(name
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_not_subscribed_is_refused(name):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     routes = adapter.routes([Instrument(symbol="OTHER", venue=name)])
     for frame in SAMPLES[name]:
         with pytest.raises(FrameError, match="not subscribed"):

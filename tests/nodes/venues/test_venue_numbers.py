@@ -13,12 +13,12 @@ from tickmesh.bus import wire
 from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.settings import FeedSettings
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
 from tickmesh.nodes.venues import binance, binance_streams, okx
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import FrameError
 from tickmesh.nodes.venues.parsing.rising import Rising
+from tickmesh.nodes.venues.table import adapter_of
 
 
 def test_usdm_trade_quote_and_depth():
@@ -35,7 +35,7 @@ def test_usdm_trade_quote_and_depth():
 
 
 def test_usdm_ids_without_a_trade_are_covered_by_the_next_trade():
-    adapter, frame = venues.module("binance_usdm"), SAMPLES["binance_usdm"][0]
+    adapter, frame = adapter_of("binance_usdm"), SAMPLES["binance_usdm"][0]
     routes = adapter.routes([instrument("binance_usdm")])
     void = frame.replace(b"MARKET", b"NA").replace(b"61800.30", b"0").replace(b"0.006", b"0")
     assert adapter.decode(void, 1, routes) == []
@@ -91,7 +91,7 @@ def test_kraken_checksum_is_that_of_its_documents():
         f'{{"channel":"book","type":"snapshot","data":[{{"symbol":"BTC/USD","bids":[{bids}],"asks":[{asks}],'
         f'"checksum":{vector["expected"]}}}]}}'
     )
-    adapter = venues.module("kraken")
+    adapter = adapter_of("kraken")
     (event,) = adapter.decode(frame.encode(), 1, adapter.routes([instrument("kraken")]))
     book = adapter.book(instrument("kraken"), FeedSettings())
     book.snapshot(event, 1)
@@ -126,7 +126,7 @@ def test_an_okx_trade_covers_its_count_of_ids():
 
 
 def test_kraken_v1_joins_the_two_maps_of_a_message():
-    adapter = venues.module("kraken_v1")
+    adapter = adapter_of("kraken_v1")
     (change,) = said("kraken_v1", SAMPLES["kraken_v1"][1])
     assert change.records.tolist() == [(388001, 3017320, 1, b""), (388000, 2203518, -1, b"")]
     assert wire.checksum(change.raw)[0] == 2479000840

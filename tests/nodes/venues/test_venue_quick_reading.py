@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from tests.support.venue_samples import SAMPLES, instrument
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.table import adapter_of
 
 DIGITS = st.decimals(0, 10**7, places=4).map(lambda value: f"{value:.4f}")
 IDS = st.integers(1, 10**13)
@@ -22,7 +22,7 @@ def spelled_otherwise(frame):
 
 
 def same_both_ways(name, frame):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     results = []
     for text in (frame, spelled_otherwise(frame)):
         try:
@@ -69,7 +69,7 @@ def test_a_best_price_is_read_the_same_quickly_and_carefully(number, texts, time
 
 def usual(name, frame):
     stream = frame[11 : frame.find(b'"', 11)].decode()
-    return venues.module(name).routes([instrument(name)])[stream][1].usual(frame)
+    return adapter_of(name).routes([instrument(name)])[stream][1].usual(frame)
 
 
 def test_the_captured_spellings_go_the_quick_way():

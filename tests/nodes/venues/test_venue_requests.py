@@ -9,9 +9,10 @@ from tickmesh.bus import id_rules
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes import venues
 from tickmesh.nodes.venues import coinbase, kraken, okx
+from tickmesh.nodes.venues.adapter import VenueAdapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unwell
+from tickmesh.nodes.venues.table import ADAPTERS, adapter_of
 
 SETTINGS = FeedSettings()
 NEW = NAMES[1:]
@@ -19,7 +20,7 @@ NEW = NAMES[1:]
 
 @pytest.mark.parametrize("name", NEW)
 def test_an_adapter_has_every_member_of_the_contract(name):
-    adapter, one = venues.module(name), instrument(name)
+    adapter, one = adapter_of(name), instrument(name)
     assert name == adapter.VENUE and adapter.WS[0].startswith("wss://") and adapter.REST[0].startswith("https://")
     assert (
         adapter.QUIET_S > 0
@@ -47,7 +48,7 @@ def test_an_adapter_has_every_member_of_the_contract(name):
 
 def test_an_unknown_venue_is_refused_with_the_known_ones():
     with pytest.raises(KeyError, match="kraken_v1"):
-        venues.module("mtgox")
+        adapter_of("mtgox")
 
 
 HISTORIES = {
@@ -65,7 +66,7 @@ HISTORIES = {
 
 @pytest.mark.parametrize("name", sorted(HISTORIES))
 def test_history_is_ascending_and_flagged_as_repaired(name):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     (event,) = map(event_of, adapter.decode_history(HISTORIES[name], 5, instrument(name)))
     assert (event.first_id, event.last_id, event.flags) == (28457, 28458, Flag.REPAIRED)
     assert event.records["side"].tolist() == [-1, 1] and event.records["quantity_lots"].tolist() == [12 * 10**8, 10**8]
@@ -81,7 +82,7 @@ def test_history_is_ascending_and_flagged_as_repaired(name):
 @pytest.mark.parametrize("name", sorted(HISTORIES))
 def test_a_row_of_history_that_cannot_be_read_costs_no_other(name):
     with pytest.raises(FrameError, match="1 of 2 trades cannot be read") as refusal:
-        venues.module(name).decode_history(HISTORIES[name].replace(b"12.00", b"1x.00"), 5, instrument(name))
+        adapter_of(name).decode_history(HISTORIES[name].replace(b"12.00", b"1x.00"), 5, instrument(name))
     (event,) = map(event_of, refusal.value.readable)
     assert (event.first_id, event.last_id, event.flags) == (28458, 28458, Flag.REPAIRED)
 
@@ -96,7 +97,7 @@ def test_a_row_of_history_that_cannot_be_read_costs_no_other(name):
 )  # fmt: skip
 def test_a_venue_that_is_unwell_says_nothing_of_its_history(name, body):
     with pytest.raises(Unwell, match="the venue answers"):
-        venues.module(name).decode_history(body, 5, instrument(name))
+        adapter_of(name).decode_history(body, 5, instrument(name))
 
 
 def test_histories_are_asked_for_where_the_ids_are():
@@ -104,7 +105,7 @@ def test_histories_are_asked_for_where_the_ids_are():
     assert okx.history(instrument("okx"), 500).query == {"instId": "BTC-USDT", "type": 1, "after": 600, "limit": 100}
     assert kraken.history(instrument("kraken"), 500) is None, "the past is known by time only"
     assert kraken.history(instrument("kraken"), 500, 10**18).query == {"pair": "XBTUSD", "since": 10**18 - 1, "count": 1000}
-    assert venues.module("kraken_v1").history(instrument("kraken_v1"), 500, 10**18) is None
+    assert adapter_of("kraken_v1").history(instrument("kraken_v1"), 500, 10**18) is None
 
 
 def test_kraken_times_of_rest_are_no_floats():
@@ -120,15 +121,38 @@ def test_kraken_times_of_rest_are_no_floats():
      ("okx", b'{"code":"0","msg":"","data":[{"ts":"1597026383085"}]}', 1597026383085 * 10**6)],
 )  # fmt: skip
 def test_the_venue_s_clock(name, body, expected):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     assert adapter.decode_clock(body) == expected
     for wrong in (b"", b"{}", b'{"data":[]}', b'{"serverTime":"x"}'):
         with pytest.raises(FrameError):
             adapter.decode_clock(wrong)
 
 
+@pytest.mark.parametrize("name", sorted(ADAPTERS))
+def test_an_adapter_has_every_member_and_its_own_name(name):
+    adapter = adapter_of(name)
+    assert name == adapter.VENUE
+    members = [member for member in vars(VenueAdapter) if not member.startswith("_")]
+    assert len(members) > 30 and [member for member in members if not hasattr(adapter, member)] == []
+
+
+@pytest.mark.parametrize("name", ["coinbase", "kraken", "kraken_v1"])
+def test_a_snapshot_that_comes_on_the_stream_is_not_asked_for_by_rest(name):
+    adapter, one = adapter_of(name), instrument(name)
+    assert adapter.snapshot(one, 1000) is None
+    with pytest.raises(FrameError, match="comes on the stream"):
+        adapter.decode_snapshot(b"{}", 5, one)
+
+
+def test_a_venue_without_ids_of_trades_has_no_past_to_ask_for():
+    adapter, one = adapter_of("kraken_v1"), instrument("kraken_v1")
+    assert adapter.history(one, 5) is None
+    with pytest.raises(FrameError, match="none to ask for"):
+        adapter.decode_history(b"[]", 5, one)
+
+
 def test_snapshots_by_rest():
-    usdm = venues.module("binance_usdm")
+    usdm = adapter_of("binance_usdm")
     body = b'{"lastUpdateId":600,"E":1626992741264,"T":1626992741261,"bids":[["7.6110","6"]],"asks":[["7.62","1"]]}'
     last_id, event = usdm.decode_snapshot(body, 5, instrument("binance_usdm"))
     assert last_id == 600 and event_of(event).flags == Flag.SNAPSHOT and event_of(event).venue_ns == 1626992741264 * 10**6
@@ -161,7 +185,7 @@ def test_snapshots_by_rest():
      ("okx", b"pong", False, False, False)],
 )  # fmt: skip
 def test_control_messages(name, frame, acknowledged, refused, shutdown):
-    adapter = venues.module(name)
+    adapter = adapter_of(name)
     assert adapter.decode(frame, 1, adapter.routes([instrument(name)])) == []
     control = adapter.control(frame)
     assert (control.acknowledged, control.refused, control.shutdown) == (acknowledged, refused, shutdown)

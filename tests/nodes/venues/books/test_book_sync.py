@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.bus.wire import encode, stamp_received
-from tickmesh.nodes.venues.books.booksync import HELD_NS, Answer, BookSync
+from tickmesh.nodes.venues.books.booksync import HELD_NS, BookSync
+from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 
 
 def change(first, last):
@@ -29,7 +30,7 @@ def test_a_change_that_ended_exactly_at_the_snapshot_is_enough():
     book = BookSync()
     assert names(book.change(*change(11, 20))) == ["11-20"]
     answer, said = book.snapshot(*image(20))
-    assert answer is Answer.USED and names(said) == ["S20"]
+    assert answer is SnapshotOutcome.USED and names(said) == ["S20"]
     assert event_of(said[-1]).first_id == 21
     assert names(book.change(*change(21, 25))) == ["21-25"]
     assert book.resyncs == 0
@@ -38,15 +39,15 @@ def test_a_change_that_ended_exactly_at_the_snapshot_is_enough():
 def test_a_snapshot_ahead_is_held_and_one_behind_is_asked_for_again():
     book = BookSync()
     book.change(*change(11, 20))
-    assert book.snapshot(*image(9)) == (Answer.TOO_OLD, [])
+    assert book.snapshot(*image(9)) == (SnapshotOutcome.TOO_OLD, [])
     assert book.wants_snapshot
-    assert book.snapshot(*image(30)) == (Answer.HELD, [])
+    assert book.snapshot(*image(30)) == (SnapshotOutcome.HELD, [])
     assert not book.wants_snapshot
     assert names(book.change(*change(21, 29))) == ["21-29"]
     assert names(book.change(*change(30, 33))) == ["30-33", "S30"], "older than the change that straddles it"
     book = BookSync()
     book.change(*change(11, 20))
-    assert book.snapshot(*image(10))[0] is Answer.USED  # U = L + 1 is contiguous
+    assert book.snapshot(*image(10))[0] is SnapshotOutcome.USED  # U = L + 1 is contiguous
 
 
 @pytest.mark.parametrize("absurd", [False, True])
@@ -62,13 +63,13 @@ def test_two_lower_changes_that_go_on_begin_a_book_anew(absurd):
     book.change(*change(11, 20))
     book.change(*change(21, 25))
     assert book.wants_snapshot
-    assert book.snapshot(*image(22))[0] is Answer.USED
+    assert book.snapshot(*image(22))[0] is SnapshotOutcome.USED
 
 
 def test_a_snapshot_that_the_stream_does_not_reach_is_given_up():
     book = BookSync()
     book.change(*change(11, 20))
-    assert book.snapshot(*image(10**12)) == (Answer.HELD, [])
+    assert book.snapshot(*image(10**12)) == (SnapshotOutcome.HELD, [])
     late, first, last = change(21, 30)
     stamp_received(late, HELD_NS + 1)
     assert names(book.change(late, first, last)) == ["21-30"] and book.wants_snapshot

@@ -1,0 +1,194 @@
+"""One line of a venue: what its connections bring becomes events, and what is asked of the venue follows from it."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.process import Context
+from tickmesh.bus.settings import Instrument
+from tickmesh.nodes.feed.arrived import Arrived
+from tickmesh.nodes.feed.connection import LineConnection
+from tickmesh.nodes.feed.freshness import Freshness
+from tickmesh.nodes.feed.given_up import GivenUp
+from tickmesh.nodes.feed.line_names import line_of
+from tickmesh.nodes.feed.publishing import LinePublisher
+from tickmesh.nodes.feed.reception import Reception
+from tickmesh.nodes.feed.rest_requests import LineRequests
+from tickmesh.nodes.feed.streams import Key, Source
+from tickmesh.nodes.net.budget import budget_of
+from tickmesh.nodes.net.endpoints import Hopping
+from tickmesh.nodes.net.websocket import Oversize
+from tickmesh.nodes.venues.table import adapter_of
+
+PUBLISH_FRAMES_MAX = 128  # a read under load brings over a thousand frames: the first need not wait for the last
+COUNTERS = (
+    "frames", "events", "connections", "reconnects", "renewals", "shutdowns", "refused_frames", "resyncs", "resubscriptions",
+    "snapshots", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
+    "raw_left_out", "oversize",
+)  # fmt: skip
+
+
+class Line:
+    """All instruments of a venue on one line. `connections`: those that are open, at most two.
+
+    `renewal_wanted`: the connection is to be replaced; `stale`: streams for whose silence. Who keeps the connections up
+    (`upkeep.py`) waits for the first and takes both back.
+    """
+
+    def __init__(self, ctx: Context):
+        self.ctx = ctx
+        self.settings = settings = ctx.config.feed
+        venue, number = line_of(ctx.config, ctx.instance)
+        self.adapter = adapter = adapter_of(venue)
+        self.instruments = [i for i in ctx.config.instruments if i.venue == venue]
+        self.subscribed = self.instruments[: adapter.INSTRUMENTS_MAX or None]
+        self.given_up = GivenUp(adapter.VENUE, adapter.FRAME_BYTES_MAX)
+        self.count = ctx.counters
+        self.count.update(dict.fromkeys(COUNTERS, 0), last_frame_age=-1.0)
+        self.connections: list[LineConnection] = []
+        self.publisher = LinePublisher(ctx, self._pause, self._resume)
+        self.reception = Reception(ctx.name, adapter, self.instruments, settings, raw=settings.raw)
+        self.hopping = Hopping(ctx.config, adapter, number)
+        self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
+        self.requests = LineRequests(
+            adapter,
+            self.reception,
+            self.hopping,
+            settings,
+            budget_of(ctx.config, adapter, settings.weight_share / settings.lines),
+            self.count,
+            self.take_answer,
+            self.publisher.raise_alert,
+            self.subscribe_known,
+            self.local_addr,
+        )
+        self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
+        self.renewal_wanted = asyncio.Event()
+        self.stale: set[Key] = set()
+        self.last_frame_ns = 0
+
+    # The way of a frame: socket → reception → outbox, in one call.
+
+    def take_frames(self, connection: LineConnection, recv_ns: int, frames: list[bytes]) -> None:
+        """Publishes what the frames of one read of a socket hold, as one batch, or as several where they are many."""
+        source, reception = connection.source or self.begin(connection), self.reception
+        for start in range(0, len(frames), PUBLISH_FRAMES_MAX):
+            part = frames if len(frames) <= PUBLISH_FRAMES_MAX else frames[start : start + PUBLISH_FRAMES_MAX]
+            events, refused, attention = reception.frames(source, recv_ns, part)
+            if attention or not connection.flowed:
+                # Before what they brought: a `run` event stands before the first of its process.
+                self.act_on(connection, refused)
+            if events:
+                self.publisher.publish(events)
+        self.count["frames"] += len(frames)
+        self.last_frame_ns = recv_ns
+
+    def act_on(self, connection: LineConnection, refused: Iterable[tuple[str, bytes]] = ()) -> None:
+        """Acts on what frames brought beside events: that a connection flows, refusals, wishes of books, an announced end."""
+        if connection.source is not None and connection.source.flowing and not connection.flowed:
+            self._begin_flow(connection)
+        self.publisher.refuse(refused)
+        self.ask_for_books()
+        if connection.source is not None and connection.source.shutdown and not connection.shutdown_noted:
+            connection.shutdown_noted = True
+            self.count["shutdowns"] += 1
+            self.renewal_wanted.set()
+
+    def take_answer(self, arrived: Arrived) -> None:
+        """Publishes what an answer over REST holds, and acts on it."""
+        self.publisher.publish(arrived.events)
+        self.publisher.refuse(arrived.refused)
+        for connection in self.connections:
+            self.act_on(connection)
+
+    def _pause(self) -> None:
+        for connection in self.connections:
+            connection.pause()
+
+    def _resume(self) -> None:
+        self.freshness.excuse(time.monotonic())
+        for connection in self.connections:
+            connection.resume()
+
+    # The beginning and the end of a connection.
+
+    def begin(self, connection: LineConnection) -> Source:
+        """Takes up a connection that is open: what it brings is published from now on."""
+        for other in tuple(self.connections):
+            if other.over:
+                self.end(other)
+        self.count["connections"] += 1
+        if not self.connections:
+            self.freshness.began(time.monotonic())
+            self.requests.ask_about_all()
+        connection.source, events = self.reception.open(self.count["connections"], now_ns(), connection.stale)
+        self.connections.append(connection)
+        self.publisher.publish(events)
+        return connection.source
+
+    def _begin_flow(self, connection: LineConnection) -> None:
+        connection.flowed = True
+        connection.flowed_at_s = time.monotonic()
+        self.requests.books_wanted.set()
+        self.ctx.ready()
+        for alert in self.given_up.leave_out(self.instruments[len(self.subscribed) :], len(self.subscribed)):
+            self.publisher.raise_alert(*alert)
+
+    def end(self, connection: LineConnection) -> None:
+        """Lets go of a connection that is over, or that is not to be read any more."""
+        if connection not in self.connections:
+            return
+        self.connections.remove(connection)
+        connection.stop_sending()
+        websocket = connection.websocket
+        if websocket is not None and websocket.failure is not None:
+            self.ctx.fail(websocket.failure)
+        if connection.source is not None:
+            self.publisher.publish(self.reception.close(connection.source, now_ns()))
+            self.ask_for_books()
+        if websocket is not None and websocket.oversize is not None:
+            self._give_up(websocket.oversize)
+
+    def _give_up(self, message: Oversize) -> None:
+        self.count["oversize"] += 1
+        subject = self.adapter.book_of(message.head, self.reception.routes)
+        if (alert := self.given_up.oversize(subject, message.size, message.head, time.monotonic())) is not None:
+            self.publisher.raise_alert(*alert)
+
+    # What is asked of the venue.
+
+    def subscribe(self, connection: LineConnection, instruments: Iterable[Instrument]) -> None:
+        """Sends the subscriptions of these instruments, without books that are given up."""
+        instruments = list(instruments)
+        for books in (True, False):
+            some = [one for one in instruments if (one.subject in self.given_up.why) is not books]
+            if some:
+                connection.send(self.adapter.subscribe(some, self.settings, books))
+
+    def subscribe_known(self, subject: str) -> None:
+        """Subscribes an instrument that the venue has come to know: its streams were refused, or are silent."""
+        for connection in self.connections:
+            self.subscribe(connection, [self.reception.instruments[subject]])
+
+    def ask_for_books(self) -> None:
+        """Asks for the snapshots that books want now, by REST or on the stream."""
+        self.requests.books_wanted.set()
+        self.resubscribe()
+
+    def resubscribe(self) -> None:
+        """Subscribes anew the depth of books that want a snapshot on the stream, each at its own next try."""
+        for connection in self.connections:
+            if connection.source is None:
+                continue
+            for instrument in self.reception.wanted_resubscriptions(connection.source):
+                next_try = connection.resubscriptions.get(instrument.subject)
+                if next_try is not None and time.monotonic() >= next_try.not_before_s:
+                    next_try.not_before_s = time.monotonic() + next_try.backoff.wait_s()
+                    self.count["resubscriptions"] += 1
+                    connection.send(self.adapter.resubscribe(instrument, self.settings))
+
+    def is_silence_explained(self, subject: str) -> bool:
+        """Whether it is known, and alerted, why nothing comes of an instrument: the venue does not trade it, or its book is
+        given up."""
+        return subject in self.requests.standings.words or subject in self.given_up.why

@@ -1,0 +1,182 @@
+"""Keeps a line connected for ever: connects anew after a break, and replaces a connection by a new one with an overlap."""
+
+import asyncio
+import random
+import time
+from collections.abc import Iterable
+from functools import partial
+
+from tickmesh.bus.clock import now_ns
+from tickmesh.nodes.feed.connection import LineConnection
+from tickmesh.nodes.feed.line import Line
+from tickmesh.nodes.feed.pacing import PacedSender
+from tickmesh.nodes.feed.streams import Key, topic_of
+from tickmesh.nodes.net import websocket
+from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.net.budget import ConnectionBudget
+from tickmesh.nodes.net.websocket import Disconnected
+
+OVERLAP_LOOK_S = 0.01
+CALM_S = 60.0  # renewals farther apart than this are no series
+RENEWAL_BACKOFF_S = (1.0, 60.0)
+RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its time
+CONNECTION_WINDOW_S = 300.0
+
+
+class ConnectionUpkeep:
+    """Opens, renews and ends the connections of one line."""
+
+    def __init__(self, line: Line):
+        self.line = line
+        self.settings = line.settings
+        self.budget = ConnectionBudget(line.settings.connections_per_5_minutes, CONNECTION_WINDOW_S)
+        self.backoff = Backoff(line.settings.backoff_s)
+        self.renewal_backoff = Backoff(RENEWAL_BACKOFF_S)
+        self.renewed_at_s = -CALM_S  # monotonic
+
+    async def keep_connected(self) -> None:
+        """For ever: connects, waits for the end of the connection or a reason to renew it, and so on."""
+        connection: LineConnection | None = None
+        while True:
+            try:
+                connection = await (self.connect(()) if connection is None else self.serve(connection))
+            except Disconnected as error:
+                connection = None
+                self.line.stale.clear()  # both were about the connection that is gone
+                self.line.renewal_wanted.clear()
+                self._failed(error)
+                self.line.count["reconnects"] += 1
+                await asyncio.sleep(self.backoff.wait_s())
+
+    async def connect(self, stale: Iterable[Key]) -> LineConnection:
+        """An open connection, with its subscriptions under way. `stale`: streams that are silent on the one that it replaces.
+
+        Raises Disconnected.
+        """
+        await self.budget.spend()
+        line, adapter, settings = self.line, self.line.adapter, self.settings
+        url = await line.hopping.ws() + adapter.path(line.instruments, settings)
+        connection = LineConnection(stale)
+        connection.websocket = await websocket.connect(
+            url,
+            partial(line.take_frames, connection),
+            min(settings.stale_s, adapter.QUIET_S),
+            local_addr=line.local_addr,
+            bytes_max=adapter.FRAME_BYTES_MAX,
+        )
+        if connection.source is None:
+            line.begin(connection)
+        if line.publisher.waiting:
+            connection.pause()
+        ping_s = adapter.PING_S if adapter.PING else settings.ping_s
+        sender = PacedSender(connection.websocket, adapter.MESSAGES_PER_S, adapter.PING, ping_s)
+        connection.start_sending(sender, line.ctx.own)
+        line.subscribe(connection, line.subscribed)
+        now_s = time.monotonic()
+        life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
+        connection.renew_at_s = now_s + life_s * random.uniform(0.9, 1.0)
+        connection.expect_books(line.instruments, RESUBSCRIBE_S, now_s + 5 * RESUBSCRIBE_S[0])
+        return connection
+
+    async def serve(self, connection: LineConnection) -> LineConnection:
+        """Waits until the connection is replaced; gives the one that is current then. Raises Disconnected when it broke."""
+        if not self.settings.renew:
+            await asyncio.wait((connection.closed,))
+            raise self._broken(connection)
+        wanted = asyncio.create_task(self.line.renewal_wanted.wait())
+        wait_s = max(0.0, connection.renew_at_s - time.monotonic())
+        try:
+            await asyncio.wait((connection.closed, wanted), timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wanted.cancel()
+        if connection.over:
+            raise self._broken(connection)
+        return await self.renew(connection)
+
+    async def renew(self, old: LineConnection) -> LineConnection:
+        """Replaces a connection by a new one that runs beside it until both are known to bring the same; gives the current one.
+
+        Raises Disconnected where neither works.
+        """
+        line = self.line
+        stale, line.stale = line.stale, set()
+        line.renewal_wanted.clear()
+        if time.monotonic() >= old.renew_at_s:
+            line.given_up.take_up_again(line.subscribed)
+        if time.monotonic() - self.renewed_at_s > CALM_S:
+            self.renewal_backoff.reset()
+        else:
+            await asyncio.wait((old.closed,), timeout=self.renewal_backoff.wait_s())
+        self.renewed_at_s = time.monotonic()
+        line.count["renewals"] += 1
+        if old.source is not None and old.source.shutdown:
+            line.hopping.hop_ws()  # where there is another server, it is not this one that is about to end
+        connecting = asyncio.create_task(self.connect(stale))
+        try:
+            await asyncio.wait((connecting, old.closed), return_when=asyncio.FIRST_COMPLETED)
+            if old.over:
+                line.end(old)
+            new = await connecting
+        except Disconnected as error:
+            if old.over:
+                raise
+            self._failed(error)
+            return self._renew_later(old, stale)
+        finally:
+            connecting.cancel()
+        return await self._overlap(old, new)
+
+    async def _overlap(self, old: LineConnection, new: LineConnection) -> LineConnection:
+        """Lets both connections run until the new one may take over, or it is too late; gives the one that is current then."""
+        line, reception = self.line, self.line.reception
+        begin_s = time.monotonic()
+        end_s = begin_s + self.settings.overlap_s
+        while not (old.over or new.over or reception.joined or time.monotonic() > end_s):
+            await asyncio.sleep(OVERLAP_LOOK_S)
+        line.count["overlap_s"] = round(time.monotonic() - begin_s, 3)
+        if new.over or not (old.over or new.flowed):
+            if old.over:
+                line.end(old)
+                raise self._broken(new)
+            self._failed(self._broken(new) if new.over else Disconnected(self._close(new, "nothing came on it in time")))
+            return self._renew_later(old, new.stale)
+        mute = reception.mute
+        if mute and not old.over and not (old.source and old.source.shutdown):
+            self._failed(Disconnected(self._close(new, f"it does not bring {', '.join(map(topic_of, mute))}")))
+            return self._renew_later(old, new.stale)
+        if old.over:
+            line.end(old)
+        elif reception.successor is not None:
+            line.publisher.publish(reception.hand_over(now_ns()))
+            line.ask_for_books()
+            self._close(old, "replaced")
+        line.freshness.began(time.monotonic())
+        line.requests.ask_about_all()
+        return new
+
+    def _renew_later(self, old: LineConnection, stale: Iterable[Key]) -> LineConnection:
+        """Keeps the old connection, which still works, because its renewal failed."""
+        self.line.stale |= set(stale)
+        old.renew_at_s = time.monotonic() + self.renewal_backoff.wait_s()
+        return old
+
+    def _broken(self, connection: LineConnection) -> Disconnected:
+        """Ends a connection that is over; gives the reason. Raises what a bug in this process raised while it was read."""
+        self.line.end(connection)
+        assert connection.websocket is not None
+        if connection.flowed and time.monotonic() - connection.flowed_at_s >= self.settings.backoff_s[1]:
+            self.backoff.reset()  # one that is acknowledged and closed again and again is no success
+        if connection.websocket.failure is not None:
+            raise connection.websocket.failure
+        return Disconnected(connection.closed.result())
+
+    def _close(self, connection: LineConnection, why: str) -> str:
+        """Ends a connection that works and is not wanted; gives `why`."""
+        self.line.end(connection)
+        assert connection.websocket is not None
+        self.line.ctx.own(connection.websocket.close())
+        return why
+
+    def _failed(self, error: Disconnected) -> None:
+        self.line.count["last_error"] = str(error)[:200]
+        self.line.hopping.hop_ws()
