@@ -3,7 +3,7 @@
 import sys
 import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,9 +18,12 @@ from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.query import bars as resample
 from tickmesh.storage.query.bar_frame import frame_of
 from tickmesh.storage.query.bar_gaps import handed
-from tickmesh.storage.query.gaps import CoverageWarning
+from tickmesh.storage.query.gaps import CoverageWarning, Gaps
 from tickmesh.storage.query.reader import exponents, to_ns
-from tickmesh.tools.terminal import Failure, UsageFailure, config, err, out
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, err, out
+
+if TYPE_CHECKING:
+    import pandas as pd  # heavy: only when there is something to show
 
 CANDLES_MAX = 20_000
 COLUMNS = ("time", "open", "high", "low", "close", "volume")
@@ -34,7 +37,7 @@ class BarsResult(NamedTuple):
     subject: str
     every_s: int
     source: str
-    frame: Any  # pandas.DataFrame
+    frame: "pd.DataFrame"
     timeless: int
     warnings: list[str]
 
@@ -59,9 +62,9 @@ def bars(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with _progress() as progress:
-                seen = resample.seen(mesh, subject, window, source, progress)  # type: ignore[arg-type]
+                seen = resample.seen(mesh, subject, window, cast(resample.Source, source), progress)
             rows = resample.filled(seen.bars, window) if fill else seen.bars
-            rows = handed(mesh, subject, window, rows, gaps)  # type: ignore[arg-type]
+            rows = handed(mesh, subject, window, rows, cast(Gaps, gaps))
         if not len(seen.bars):
             raise Failure(f"nothing is known of {subject} {_range(start, end)}; {_there(mesh, subject, source)}")
         frame = frame_of(rows, *exponents(mesh, subject))
@@ -117,7 +120,7 @@ class _progress:
         self.shown.stop()
 
 
-def as_json(result: BarsResult) -> dict:
+def as_json(result: BarsResult) -> JsonObject:
     """Times as ISO 8601; what is not known is null."""
     rows = result.frame.reset_index()
     rows["time"] = [time.isoformat() for time in rows["time"]]

@@ -10,7 +10,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Coverage, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.query import coverage as ledger
-from tickmesh.tools.terminal import Failure, UsageFailure, config, out
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, out
 
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
 STYLES = {"complete": "green", "repaired": "blue", "missing": "bold red", "unproven": "dim"}
@@ -18,7 +18,7 @@ TOPICS_MAX = 3  # that the last line names
 ROWS_MAX = 40  # intervals of one stream that a person is shown; --json has all
 
 
-def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> dict:
+def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> JsonObject:
     """The ledger of every instrument, or of one (a symbol, or venue.symbol), as `--json` prints it. Raises Failure."""
     settings = config()
     wanted = [_kind(name) for name in kinds] or list(ledger.COVERED)
@@ -54,7 +54,7 @@ def _subjects(settings: Config, instrument: str | None) -> list[str]:
     return found
 
 
-def _stream(subject: str, kind: Kind, rows: np.ndarray, only_missing: bool) -> dict:
+def _stream(subject: str, kind: Kind, rows: np.ndarray, only_missing: bool) -> JsonObject:
     lost = ledger.missing(rows)
     by_ids, by_time = ledger.share(rows)
     known = rows[rows["begin_ns"] > 0]
@@ -79,7 +79,7 @@ def _ids(rows: np.ndarray) -> int:
     return int((rows["last_id"] - rows["first_id"] + 1).sum())
 
 
-def show(result: dict, only_missing: bool) -> None:
+def show(result: JsonObject, only_missing: bool) -> None:
     """For a person: a table for each stream that has anything, a line for each instrument that has nothing, and a sentence."""
     for stream in result["streams"]:
         if stream["begins"] is None or (only_missing and not stream["intervals"]):
@@ -117,7 +117,7 @@ def show(result: dict, only_missing: bool) -> None:
     out.print(_verdict(result))
 
 
-def _verdict(result: dict) -> str:
+def _verdict(result: JsonObject) -> str:
     seen = [stream for stream in result["streams"] if stream["begins"] is not None]
     if not seen:
         return f"Nothing is stored yet (source {result['source']})."
@@ -140,7 +140,7 @@ def _verdict(result: dict) -> str:
 WHY = {"no_snapshot": "no book to apply them to", "contradiction": "ids were said that their own line took back"}
 
 
-def _doubts(streams: list[dict]) -> str:
+def _doubts(streams: list[JsonObject]) -> str:
     """What is unproven for what was heard, and why; "" where nothing is."""
     named = []
     for reason, why in WHY.items():
@@ -163,7 +163,7 @@ def _percent(share: float) -> str:
     return "100 %" if share >= 1 else f"{int(share * 1e6) / 1e4:g} %"
 
 
-def draw(result: dict, plot: Path) -> None:
+def draw(result: JsonObject, plot: Path) -> None:
     """A timeline: one lane a stream, by venue time."""
     try:
         import matplotlib
@@ -173,7 +173,7 @@ def draw(result: dict, plot: Path) -> None:
     from matplotlib import dates, pyplot
     from matplotlib.patches import Patch
 
-    def _bar(row: dict) -> tuple[float, float]:
+    def _bar(row: JsonObject) -> tuple[float, float]:
         """Begin and width in days; the edge makes a moment visible."""
         begin, end = (float(dates.date2num(np.datetime64(row[name].rstrip("Z")))) for name in ("begin", "end"))
         return begin, max(end - begin, 1e-9)

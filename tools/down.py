@@ -13,7 +13,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
-from tickmesh.tools.terminal import Failure, out
+from tickmesh.tools.terminal import Failure, JsonObject, out
 
 WAIT_S = 240.0  # supervisor.conf kills each process after its stopwaitsecs; their sum is less
 PROD_S = 0.02  # supervisord looks after its children once a second unless it is asked something
@@ -22,7 +22,7 @@ OF_THE_MOMENT = (Kind.health, Kind.run, Kind.watermark)
 TAIL_EVENTS = 20_000  # the sequencer's last words (its cursors) are among the last few
 
 
-def down() -> dict:
+def down() -> JsonObject:
     """Stops the mesh; raises Failure when something does not end."""
     root = find_root()
     config = load(root)
@@ -151,7 +151,7 @@ def _last(config: Config) -> int:
         return 0
 
 
-def show(result: dict) -> None:
+def show(result: JsonObject) -> None:
     """For a person."""
     if not result["was_running"]:
         out.print("tickmesh was not running.")

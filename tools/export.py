@@ -11,7 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -29,7 +29,7 @@ from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of
 from tickmesh.storage.query import coverage
 from tickmesh.storage.query.reader import to_ns
 from tickmesh.tools.arguments import matches
-from tickmesh.tools.terminal import Failure, UsageFailure, err, out
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 
 if TYPE_CHECKING:
     from tickmesh.storage.query.export import Day
@@ -40,6 +40,21 @@ USUAL = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)  # witho
 WHOLE = (Kind.trade, Kind.quote, Kind.depth)  # a day is exported when it has all of these that the archive has
 RETRIES = 3  # a recorder seals a day a day
 Result = TypeVar("Result")
+
+
+class DayEntry(TypedDict):
+    """What an instrument's folder has of a day that is over: the log that it was made from, and kinds."""
+
+    log_id: str
+    kinds: list[str]
+
+
+class Manifest(TypedDict):
+    """FOLDER/manifest.json. files: path → the fields of `Written`; days: day → the archive's folder → what it has."""
+
+    format: str
+    files: dict[str, JsonObject]
+    days: dict[str, dict[str, DayEntry]]
 
 
 class Export:
@@ -91,7 +106,8 @@ class Export:
         pruned = {folder for one in self.archive.mark.pruned if one.day == day for folder in one.folders}
         for folder in {file.folder for file in self.archive.files if file.day == day} - {SYSTEM}:
             log_id = self._log_id(folder, day)
-            if known.get(folder, {}).get("log_id") != log_id:
+            entry = known.get(folder)
+            if entry is None or entry["log_id"] != log_id:
                 kinds = {*self.files.kinds_of(self.archive, folder, day), *(PRUNED_KINDS if folder in pruned else ())}
                 known[folder] = {"log_id": log_id, "kinds": sorted(kind.name for kind in kinds if DTYPES[kind].names)}
         return {(Kind[name], subject_of(folder)) for folder, one in known.items() for name in one["kinds"]}
@@ -127,10 +143,10 @@ class Export:
         entry = self.manifest["files"].get(name)
         if entry and entry["complete"]:
             self._check_log(name, entry, day)
-        same = entry and entry["complete"] and entry["decimals"] == self.decimals
-        if same and self.files.is_there(self.folder / name, entry["bytes"]):
-            self.done["skipped"] += 1
-            return
+            same = entry["decimals"] == self.decimals
+            if same and self.files.is_there(self.folder / name, entry["bytes"]):
+                self.done["skipped"] += 1
+                return
         ledger = self._ledger(day.subject)
 
         def write() -> Any:
@@ -160,7 +176,7 @@ class Export:
             one.day == day.day and folder_of(day.kind, day.subject) in one.folders for one in self.archive.mark.pruned
         )
 
-    def _check_log(self, name: str, entry: dict, day: "Day") -> None:
+    def _check_log(self, name: str, entry: JsonObject, day: "Day") -> None:
         """Raises Failure for a file of another archive with the same topics: it may be the only one that is left of it."""
         here = self._log_id(folder_of(day.kind, day.subject), day.day)
         if here not in ("", entry["log_id"]):
@@ -217,17 +233,17 @@ class Export:
         if not entry or not entry["complete"] or entry["decimals"] == "float" or entry["log_id"] != self._log_id(folder, day):
             return False
         with contextlib.suppress(OSError):
-            return self.files.file_sha256(self.folder / name) == entry["file_sha256"]
+            return bool(self.files.file_sha256(self.folder / name) == entry["file_sha256"])
         return False
 
     def _save(self) -> None:
         place(self.folder / MANIFEST, json.dumps(self.manifest, indent=1, sort_keys=True).encode() + b"\n", 0o644)
 
 
-def read_manifest(folder: Path) -> dict:
+def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     try:
-        tree = json.loads(path.read_bytes())
+        tree: Manifest = json.loads(path.read_bytes())
         if tree["format"] != FORMAT:
             raise Failure(f"{path} has format {tree['format']!r}, this program writes {FORMAT!r}; export into another folder")
         return tree
@@ -239,7 +255,7 @@ def read_manifest(folder: Path) -> dict:
 
 def export(
     topics: list[str], start: str | None, end: str | None, format: str, decimals: str, to: Path | None, partial: bool
-) -> dict:
+) -> JsonObject:
     """Returns what `--json` prints. Raises Failure with a sentence; what is finished then stays."""
     config = load()
     _check(topics)
@@ -310,7 +326,7 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int
         yield lambda name: bar.update(task, description=name), went, lambda: bar.advance(task)
 
 
-def show(result: dict) -> None:
+def show(result: JsonObject) -> None:
     """For a person."""
     if not result["files"]:
         out.print("There is no finished day to export yet; --partial exports the present one as far as it is.")

@@ -12,14 +12,18 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from tickmesh.bus.settings import PopulationSettings
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 CAPTURE = "hftbacktest/spot/btcusdt_20240808.gz"
 LAGS = 50
+Row = tuple[float, ...]  # a trade: s, price, size, sign; a quote: s, bid, ask, and their sizes
 
 
 @dataclass
@@ -42,7 +46,9 @@ def captured(path: Path) -> ObservedMarket:
     """A capture of combined streams in the Binance spot dialect.
 
     Quotes have no time but the recorder's; trades have their own, moved by the median difference of the two clocks."""
-    trades, quotes, behind = [], [], []
+    trades: list[Row] = []
+    quotes: list[Row] = []
+    behind: list[float] = []
     with gzip.open(path, "rt") as file:
         for line in file:
             stamp, _, text = line.partition(" ")
@@ -72,8 +78,9 @@ def simulated(
     start = 1_700_000_000_000
     book = Book(spec(symbol), 0, Tape())
     flow = Flow(book, shape(PopulationSettings(preset=preset), 20.0, 60.0), seed, start)
-    trades, quotes = [], []
-    best: tuple = ()
+    trades: list[Row] = []
+    quotes: list[Row] = []
+    best: tuple[int, ...] = ()
     for step in range(1, seconds * 1000 + 1):
         if flow.due_ms > start + step:
             continue
@@ -88,7 +95,7 @@ def simulated(
     return _market(f"tickmesh: {preset}", trades, quotes)
 
 
-def _market(name: str, trades: list, quotes: list) -> ObservedMarket:
+def _market(name: str, trades: list[Row], quotes: list[Row]) -> ObservedMarket:
     t, q = np.array(trades, float).T, np.array(quotes, float).T
     begin = min(t[0].min(), q[0].min())
     return ObservedMarket(name, t[0] - begin, t[1], t[2], t[3], q[0] - begin, q[1], q[2], q[3], q[4])
@@ -99,7 +106,8 @@ def returns(market: ObservedMarket, step_s: float = 1.0) -> np.ndarray:
     grid = np.arange(market.quote_s[0], market.quote_s[-1], step_s)
     mids = (market.bids + market.asks) / 2
     at = np.searchsorted(market.quote_s, grid, side="right") - 1
-    return np.diff(np.log(mids[at])) * 1e6
+    out: np.ndarray = np.diff(np.log(mids[at])) * 1e6
+    return out
 
 
 def autocorrelation(values: np.ndarray, lags: int = LAGS) -> np.ndarray:
@@ -219,7 +227,7 @@ def draw(markets: list[ObservedMarket], folder: Path) -> None:
     pyplot.close(figure)
 
 
-def _tape(axis, market: ObservedMarket, begin: float, end: float) -> None:
+def _tape(axis: "Axes", market: ObservedMarket, begin: float, end: float) -> None:
     quotes = (market.quote_s >= begin) & (market.quote_s < end)
     trades = (market.trade_s >= begin) & (market.trade_s < end)
     axis.step(market.quote_s[quotes] - begin, market.bids[quotes], where="post", color="tab:blue", linewidth=0.7)
@@ -232,7 +240,7 @@ def _tape(axis, market: ObservedMarket, begin: float, end: float) -> None:
     axis.ticklabel_format(useOffset=False)
 
 
-def _tail(axis, values: np.ndarray, name: str) -> None:
+def _tail(axis: "Axes", values: np.ndarray, name: str) -> None:
     """Share of the values above each value, both logarithmic."""
     ordered = np.sort(values[values > 0])
     share = 1 - np.arange(len(ordered)) / max(len(ordered), 1)

@@ -17,14 +17,17 @@ from typing import Any
 import aiohttp
 import numpy as np
 
-from tickmesh.tools.terminal import Failure, config, out
+from tickmesh.tools.terminal import Failure, JsonObject, config, out
 
+Seen = dict[str, np.ndarray]  # "trades": s, price, sign; "quotes": s, bid, ask, of every one from the beginning on
 START_S = 20.0
 SETTLE_S = 5.0  # after the overload, before the market is judged as calm again
 OPENS = 10.0  # so many times wider, at least
 
 
-def outage(plot: Path, calm_s: float = 15.0, length_s: float = 25.0, after_s: float = 20.0, running: bool = False) -> dict:
+def outage(
+    plot: Path, calm_s: float = 15.0, length_s: float = 25.0, after_s: float = 20.0, running: bool = False
+) -> JsonObject:
     """Runs the scene and draws it; the spread before, at its widest, and after. Raises Failure."""
     if running:
         where = config().run_dir / "exchange.json"
@@ -40,7 +43,7 @@ def outage(plot: Path, calm_s: float = 15.0, length_s: float = 25.0, after_s: fl
     return {**result, "plot": str(plot)}
 
 
-def _alone(folder: Path, calm_s: float, length_s: float, after_s: float) -> dict[str, np.ndarray]:
+def _alone(folder: Path, calm_s: float, length_s: float, after_s: float) -> Seen:
     (folder / "mesh.toml").write_text("[exchange]\nlines = 1\n")
     environment = {**os.environ, "TICKMESH_ROOT": str(folder)}
     log = folder / "exchange.log"
@@ -61,10 +64,10 @@ def _alone(folder: Path, calm_s: float, length_s: float, after_s: float) -> dict
         child.wait(10)
 
 
-async def _watch(where: dict, calm_s: float, length_s: float, after_s: float) -> dict[str, np.ndarray]:
+async def _watch(where: JsonObject, calm_s: float, length_s: float, after_s: float) -> Seen:
     """Every trade and quote of the first instrument, in seconds from the beginning."""
-    trades: list[tuple] = []
-    quotes: list[tuple] = []
+    trades: list[tuple[float, float, int]] = []
+    quotes: list[tuple[float, float, float]] = []
     async with aiohttp.ClientSession() as session:
         async with session.get(where["rest"] + "/api/v3/exchangeInfo") as answer:
             symbol = (await answer.json())["symbols"][0]["symbol"].lower()
@@ -87,7 +90,7 @@ async def _watch(where: dict, calm_s: float, length_s: float, after_s: float) ->
     return {"trades": np.array(trades).reshape(-1, 3), "quotes": np.array(quotes).reshape(-1, 3)}
 
 
-def _judge(seen: dict[str, np.ndarray], calm_s: float, length_s: float) -> dict:
+def _judge(seen: Seen, calm_s: float, length_s: float) -> JsonObject:
     at, bids, asks = seen["quotes"].T
     both = (bids > 0) & (asks > 0)
     spread = np.where(both, asks - bids, np.nan)
@@ -106,7 +109,7 @@ def _judge(seen: dict[str, np.ndarray], calm_s: float, length_s: float) -> dict:
     }
 
 
-def draw(seen: dict[str, np.ndarray], plot: Path, calm_s: float, length_s: float) -> None:
+def draw(seen: Seen, plot: Path, calm_s: float, length_s: float) -> None:
     """Every trade with bid and ask, and the spread below."""
     try:
         import matplotlib
@@ -138,7 +141,7 @@ def draw(seen: dict[str, np.ndarray], plot: Path, calm_s: float, length_s: float
     pyplot.close(figure)
 
 
-def show(result: dict) -> None:
+def show(result: JsonObject) -> None:
     """For a person."""
     calm, widest, after = (result[f"spread_{when}"] for when in ("calm", "widest", "after"))
     out.print(f"spread: calm {calm:.2f}, widest {widest:.2f} ({result['opened_times']:.0f} times), after {after:.2f}")

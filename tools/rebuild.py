@@ -14,12 +14,12 @@ from tickmesh.storage.archive.file import ArchiveError
 from tickmesh.storage.archive.reader import ArchiveReader
 from tickmesh.storage.archive.rebuild import rebuild_day
 from tickmesh.tools import rebuild_raw
-from tickmesh.tools.terminal import Failure, UsageFailure, err, out
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 
 SOURCES = ("events", "raw")
 
 
-def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> dict:
+def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> JsonObject:
     """The verdict, as `--json` prints it. Raises UsageFailure and Failure with a sentence."""
     config = load()
     if source not in SOURCES:
@@ -58,7 +58,7 @@ def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> dic
     }
 
 
-def _from_raw(config: Config, into: Path | None, quiet: bool) -> dict:
+def _from_raw(config: Config, into: Path | None, quiet: bool) -> JsonObject:
     log = LogReader(config.log_dir)
     last = max(log.last, ArchiveReader(config.archive_dir).archived_seq)
     with _progress(quiet) as bar, tempfile.TemporaryDirectory() as scratch:
@@ -83,7 +83,7 @@ def _progress(quiet: bool) -> Progress:
     return Progress(*columns, console=err, disable=quiet, transient=True)
 
 
-def show(result: dict) -> None:
+def show(result: JsonObject) -> None:
     """For a person."""
     if result["from"] == "raw":
         for row in result["topics"]:

@@ -60,7 +60,7 @@ def signals(config: Config, events: Iterable[Event], batch: int = 4096) -> list[
 class LiveOutput:
     """What one node said live, as the events tell: from the start of its present code and parameters on."""
 
-    def __init__(self, identity: dict):
+    def __init__(self, identity: dict[str, Any]):
         self.identity = identity
         self.said: list[Published] = []
         self.others = 0  # said by other code or parameters
@@ -80,7 +80,7 @@ class LiveOutput:
             self.said.append(Published(event.cause_seq, event.k, event.producer, bytes(event.body)))
 
 
-def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> dict:
+def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> terminal.JsonObject:
     """{"ok", "events", "models": {node: …}, "executor": …}; each … as `_verdict` gives it. `events` begin with seq 1."""
     fresh = steps(config)
     lives = {node: LiveOutput(step.identity()) for node, step in fresh.items()}
@@ -108,7 +108,7 @@ def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> dict:
     return result | ({"executor": verdicts["executor"]} if "executor" in verdicts else {})
 
 
-def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> dict:
+def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> terminal.JsonObject:
     """
     live, replayed     how many there are to compare
     equal              how many are the same in cause_seq, k and every byte
@@ -147,7 +147,7 @@ def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> dict:
     }
 
 
-def _readable(kind: Kind, payload: bytes | None) -> dict | None:
+def _readable(kind: Kind, payload: bytes | None) -> dict[str, Any] | None:
     if payload is None:
         return None
     dtype = DTYPES[kind]
@@ -175,7 +175,7 @@ def source_events(config: Config, source: str) -> Iterable[Event]:
     return reader.events(config)
 
 
-def replay(source: str = "all", batch: int = 4096) -> dict:
+def replay(source: str = "all", batch: int = 4096) -> terminal.JsonObject:
     """The command: this folder's mesh. Raises terminal.Failure with a sentence."""
     if source not in SOURCES:
         raise terminal.UsageFailure(f"{source!r} is no source of events; there are {', '.join(SOURCES)}")
@@ -197,7 +197,7 @@ def replay(source: str = "all", batch: int = 4096) -> dict:
     return result | {"source": source}
 
 
-def show(result: dict) -> None:
+def show(result: terminal.JsonObject) -> None:
     """For people."""
     nodes = dict(result["models"])
     if "executor" in result:

@@ -18,7 +18,7 @@ from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.server.files import CaptureFiles
-from tickmesh.tools.terminal import Failure, err
+from tickmesh.tools.terminal import Failure, JsonObject, err
 
 ENDED = "ended"  # the exchange leaves this file in its folder when a replay has come to its end
 NAME_MAX = 40
@@ -45,7 +45,7 @@ def for_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, S
     usual = plain(root)
     source = _folder_for(usual, paths)
     survey = look(files, usual.root / usual.data / source)
-    chosen: dict = {
+    chosen: JsonObject = {
         "source": source,
         "exchange": {"replay": paths, "speed": speed},
         "instruments": [{"symbol": symbol} for symbol in sorted(survey.symbols)],
@@ -92,7 +92,8 @@ def _folder_for(config: Config, paths: list[str]) -> str:
 
 def _files_of(folder: Path) -> list[str]:
     try:
-        return json.loads((folder / "capture.json").read_bytes())["files"]
+        files: list[str] = json.loads((folder / "capture.json").read_bytes())["files"]
+        return files
     except (OSError, ValueError, KeyError):
         return []
 

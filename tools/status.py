@@ -1,7 +1,9 @@
 """`mesh status`: what supervisord says of the processes, what the log's tail says of them and of every topic, and alerts."""
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.table import Table
 
@@ -20,9 +22,10 @@ from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
 from tickmesh.tools.arguments import programs
-from tickmesh.tools.terminal import Failure, out
+from tickmesh.tools.terminal import Failure, JsonObject, out
 
 SECOND = 1_000_000_000
+Process = Mapping[str, Any]  # as supervisord describes it: name, state, statename, pid, exitstatus, start, now …
 WINDOW_S = 10  # rates and the freshest health are read from the log's last so many seconds
 ALERTS_SHOWN = 5
 HOUR_NS = 3600 * SECOND
@@ -62,13 +65,13 @@ class LogWindow:
             self.health[event.subject] = event
 
 
-def status() -> dict:
+def status() -> JsonObject:
     """`running`, `nodes`, `topics`, `log`, `alerts` (the newest last). Raises Failure for a log that cannot be read."""
     config = load()
     follow(config.log_dir)  # ages are in the log's time
     processes = _processes(config)
     if processes is None:
-        nothing: dict[str, list] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
+        nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
         return {"running": False, "source": config.source, **nothing, "replay": None, "log": {}, "disk": {}}
     try:
         window = read_window(config)
@@ -105,7 +108,7 @@ def status() -> dict:
     }
 
 
-def unheard(config: Config, window: LogWindow) -> list[dict]:
+def unheard(config: Config, window: LogWindow) -> list[JsonObject]:
     """Configured instruments of which something does not come: `why`, in words, as the health of its lines says."""
     standing: dict[str, str] = {}
     given_up: dict[str, str] = {}
@@ -139,7 +142,7 @@ def unheard(config: Config, window: LogWindow) -> list[dict]:
     return out
 
 
-def replay(window: LogWindow) -> dict | None:
+def replay(window: LogWindow) -> JsonObject | None:
     """How far the local exchange is in its capture, and what of it was not served, by reason; None without a capture."""
     beat = window.health["exchange"].map() if "exchange" in window.health else {}
     if "replay_lines" not in beat:
@@ -152,7 +155,7 @@ def replay(window: LogWindow) -> dict | None:
     }
 
 
-def disk(config: Config) -> dict:
+def disk(config: Config) -> JsonObject:
     """Looked at here: a disk that is full keeps the log from saying so."""
     try:
         free = free_of(config.source_dir)
@@ -163,7 +166,7 @@ def disk(config: Config) -> dict:
     return {"free_bytes": free.bytes, "free_inodes": inodes, "short": what}
 
 
-def _processes(config: Config) -> list[dict] | None:
+def _processes(config: Config) -> Sequence[Process] | None:
     """In the order of supervisor.conf's data flow; None when the mesh is not running."""
     with contextlib.closing(Supervisord(config.root / "run")) as client:
         try:
@@ -193,7 +196,7 @@ def _rate(events: int, window: LogWindow) -> float:
     return events / seconds if seconds > 0 and window.first_seq else 0.0
 
 
-def _node(process: dict, window: LogWindow, hosted: set[str], now: int) -> dict:
+def _node(process: Process, window: LogWindow, hosted: set[str], now: int) -> JsonObject:
     name = process["name"]
     health = window.health.get(name)
     beat = health.map() if health is not None else {}
@@ -214,13 +217,13 @@ def _alerts(config: Config, names: list[str]) -> list[Event]:
     return lately(config, Kind.alert, names, now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
 
 
-def _alert(event: Event, now: int) -> dict:
+def _alert(event: Event, now: int) -> JsonObject:
     said = event.map()
     words = {key: said.get(key, "") for key in ("level", "what", "target", "why", "action")}
     return {"seq": event.seq, "by": event.subject, "age_s": round((now - event.seq_ns) / SECOND, 1), **words}
 
 
-def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> dict:
+def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:
     """`lag_ms`: from the frame's arrival here to its place in the log, of the newest event. `age_s`: since then."""
     stale_after = TABLE[topic.kind].stale_after_ns
     # A clock is said in silences only: what may not be old is the log.
@@ -235,7 +238,7 @@ def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> dict:
     }
 
 
-def show(result: dict) -> None:
+def show(result: JsonObject) -> None:
     """For a person."""
     if not result["running"]:
         out.print("tickmesh is not running; `mesh up` starts it.")

@@ -15,6 +15,8 @@ from tickmesh.bus.config import Config, ConfigError, load
 # The parser's own exception, wherever this version of typer keeps it.
 UsageError: Any = typer.BadParameter.__base__
 
+JsonObject = dict[str, Any]  # what a command gives, as `--json` prints it
+
 
 class Enough(Exception):
     """Whoever reads our output has closed it (`tap | head`): no fault, and nothing more to say."""

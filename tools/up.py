@@ -14,9 +14,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.log import LogReader, Tail
@@ -27,8 +28,8 @@ from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import sources
-from tickmesh.tools.status import read_window, unheard
-from tickmesh.tools.terminal import Failure, err, out
+from tickmesh.tools.status import Process, read_window, unheard
+from tickmesh.tools.terminal import Failure, JsonObject, err, out
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
 TRADING = (Kind.intent, Kind.fill)
@@ -42,7 +43,7 @@ RATES_S = 1.0  # rates are what comes in so long, once everything is there
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
 
 
-def up(captures: list[Path], speed: float, timeout_s: float) -> dict:
+def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
     """Starts the mesh; what it returns is what `--json` prints. Raises Failure with what is missing."""
     root = find_root()
     for folder in (root / "run", root / "run" / "logs"):
@@ -75,7 +76,7 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> dict:
     }
 
 
-def is_running(root: Path) -> list[dict] | None:
+def is_running(root: Path) -> Sequence[Process] | None:
     """supervisord's processes; None when it does not run. Waits for one that is on its way out."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -91,7 +92,7 @@ def is_running(root: Path) -> list[dict] | None:
     raise Failure("the mesh has been shutting down for a minute; see run/supervisord.log")
 
 
-def _already(config: Config, captures: list[Path], processes: list[dict]) -> dict:
+def _already(config: Config, captures: list[Path], processes: Sequence[Process]) -> JsonObject:
     wanted = [str(path.resolve()) for path in captures]
     if wanted and wanted != list(config.exchange.replay):
         raise Failure(f"the mesh is up with source {config.source!r}; `mesh down` first, then up on the capture")
@@ -100,9 +101,9 @@ def _already(config: Config, captures: list[Path], processes: list[dict]) -> dic
     return {"running": True, "already": True, "source": config.source, "not_running": down}
 
 
-def is_idle(process: dict) -> bool:
+def is_idle(process: Process) -> bool:
     """Whether it said that there is nothing to do for it: hosted by the sequencer, or switched off in mesh.toml."""
-    return process["state"] == ProcessStates.EXITED and process["exitstatus"] == 0
+    return bool(process["state"] == ProcessStates.EXITED and process["exitstatus"] == 0)
 
 
 def check_places(config: Config) -> None:
@@ -180,8 +181,8 @@ class Observed:
     """What the log has shown: events by kind, and what executor and exchange said of themselves last."""
 
     executor: str
-    counts: Counter = field(default_factory=Counter)
-    beats: dict[str, dict] = field(default_factory=dict)
+    counts: Counter[int] = field(default_factory=Counter)
+    beats: dict[str, dict[str, Any]] = field(default_factory=dict)
     exchanges: set[int] = field(default_factory=set)  # pids that the exchange has had
 
     def take(self, tail: Tail) -> None:
@@ -290,7 +291,7 @@ def _what_is_missing(config: Config, missing: list[str], client: Supervisord) ->
     return "\n".join([*lines, f"  logs: {config.root / 'run' / 'logs'}"])
 
 
-def show(result: dict) -> None:
+def show(result: JsonObject) -> None:
     """For a person."""
     if result["already"]:
         out.print(f"tickmesh is up already, source {result['source']}.")
@@ -315,7 +316,7 @@ def show(result: dict) -> None:
         out.print(f"  {command:<52} {what}")
 
 
-def show_capture(summary: dict) -> None:
+def show_capture(summary: JsonObject) -> None:
     """What a capture holds, for a person, before its replay: on stderr, so that `--json` is alone on stdout."""
     bad = sum(summary["not_served"].values())
     words = f"{summary['dialect']}, receive times in {summary['unit']}, {summary['lines']} lines of {summary['seconds']:g} s"

@@ -21,12 +21,13 @@ from tickmesh.tools.judge import (
 )
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.known import Known
-from tickmesh.tools.terminal import Failure, out
+from tickmesh.tools.judge.log import Event
+from tickmesh.tools.terminal import Failure, JsonObject, out
 
 INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 
 
-def verify(captures: list[Path]) -> dict:
+def verify(captures: list[Path]) -> JsonObject:
     """The verdict, as `--json` prints it: against captures, or the folder of an exchange's ledger, or alone.
 
     Raises Failure when there is nothing to judge."""
@@ -46,7 +47,7 @@ def _not_heard(config: Config, heard: Iterable[str]) -> list[str]:
     return sorted({instrument.subject for instrument in config.instruments} - set(heard))
 
 
-def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
+def _against(config: Config, captures: list[Path], findings: Findings) -> JsonObject:
     """The archive, and the log for what is not archived yet, compared with the captures."""
     for path in captures:
         if not path.is_file():
@@ -69,7 +70,7 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> dict:
     }
 
 
-def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> dict:
+def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> JsonObject:
     """Archive and log compared with what the local exchange says it did.
 
     The ledger is read last: its rows are written before anyone is told, so nothing stored is news to it.
@@ -96,7 +97,7 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     }
 
 
-def _alone(config: Config, findings: Findings) -> dict:
+def _alone(config: Config, findings: Findings) -> JsonObject:
     """Log, archive and recent store: each by itself, then where they overlap."""
     upto = archive.watermark(config.archive_dir)
     files = log.segment_files(config.log_dir)
@@ -127,7 +128,9 @@ def _alone(config: Config, findings: Findings) -> dict:
     }
 
 
-def _joined(archived: Iterable, logged: Iterator, first: int, watching: checks.Checks, findings: Findings) -> Iterator:
+def _joined(
+    archived: Iterable[Event], logged: Iterator[Event], first: int, watching: checks.Checks, findings: Findings
+) -> Iterator[Event]:
     """The archive's events, each compared with the log's of the same seq in every field; then the rest of the log."""
     twin = None
     last = 0
@@ -148,7 +151,7 @@ def _joined(archived: Iterable, logged: Iterator, first: int, watching: checks.C
     yield from watching.watch(chain(rest, logged))
 
 
-def show(result: dict) -> None:
+def show(result: JsonObject) -> None:
     """For a person."""
     skip = ("ok", "verdict", "faults", "sentences", "compared", "captures", "named")
     for name, value in result.items():

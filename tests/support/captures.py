@@ -28,12 +28,16 @@ RAW_MESSAGES = DATA / "crypto_msg_parser/raw_messages.jsonl"
 VECTORS = DATA / "vectors/signing_and_checksum_vectors.json"
 
 
+Direction = Literal["connected", "sent", "received", "rest"]
+DIRECTIONS: dict[bytes, Direction] = {b"<->": "connected", b"<-": "sent", b"->": "rest"}  # cryptofeed's arrows
+
+
 class Message(NamedTuple):
-    """`connection`: the URL of the websocket, or of the request whose answer `frame` is (rest)."""
+    """One event of a capture. `connection`: the URL of the websocket, or of the request whose answer `frame` is (rest)."""
 
     recv_ns: int
     connection: str
-    direction: Literal["connected", "sent", "received", "rest"]
+    direction: Direction
     frame: bytes
 
 
@@ -71,8 +75,7 @@ def sample_file(path: Path) -> Iterator[Message]:
             stamp, _, frame = rest.partition(b": ")
             if arrow == b"<->":
                 connection = url.decode()
-            direction: Literal["connected", "sent", "rest"] = {b"<->": "connected", b"<-": "sent", b"->": "rest"}[arrow]  # type: ignore[assignment]
-            yield Message(nanoseconds(stamp), url.decode(), direction, frame)
+            yield Message(nanoseconds(stamp), url.decode(), DIRECTIONS[arrow], frame)
 
 
 def nanoseconds(seconds: bytes) -> int:
@@ -85,7 +88,7 @@ def stamped(path: Path, connection: str = "wss://stream/stream") -> Iterator[Mes
         for line in file:
             stamp, _, frame = line.rstrip(b"\n").partition(b" ")
             recv_ns = int(stamp) * (1 if len(stamp) > 16 else 1000)
-            direction: Literal["received", "rest"] = "rest" if b'"lastUpdateId"' in frame[:20] else "received"
+            direction: Direction = "rest" if b'"lastUpdateId"' in frame[:20] else "received"
             yield Message(recv_ns, connection, direction, frame)
 
 

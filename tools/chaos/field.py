@@ -12,13 +12,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 from tickmesh.bus import clock
 from tickmesh.bus.clock_faults import ClockFaults, read_fault
 from tickmesh.bus.config import Config, load
 from tickmesh.tools.chaos.plan import INSTRUMENTS, Strike, length_s
-from tickmesh.tools.terminal import Failure
+from tickmesh.tools.terminal import Failure, JsonObject
 
 UP_S = 180.0
 DOWN_S = 180.0
@@ -89,6 +89,13 @@ symbol = "{unknown}"
 """
 MESH = ("sequencer", "recorder", "backfill", "sentinel", "feed", "model", "executor", "session")  # whose clock may be wrong
 STOPPED_S = 0.7  # how long a sleep is for those who sleep
+
+
+class ReadyFile(TypedDict):
+    """What a process writes into run/ready once it works: its pid, and the wall clock at that moment."""
+
+    pid: int
+    wall_ns: int
 
 
 class Kill(NamedTuple):
@@ -211,14 +218,16 @@ class Field:
                 self._waiting.remove(one)
                 self.kills.append(Kill(name, killed_ns, (now["wall_ns"] - true_ns) / 1e9))
 
-    def _ready(self, name: str) -> dict:
+    def _ready(self, name: str) -> ReadyFile | None:
         try:
-            return json.loads((self.root / f"run/ready/{name}.json").read_text())
+            written: ReadyFile = json.loads((self.root / f"run/ready/{name}.json").read_text())
+            return written
         except (OSError, ValueError):
-            return {}
+            return None
 
     def ready_pid(self, name: str) -> int:
-        return self._ready(name).get("pid", 0)
+        written = self._ready(name)
+        return written["pid"] if written else 0
 
     # The clocks of the mesh's processes; the exchange plays another machine.
 
@@ -265,12 +274,13 @@ class Field:
             if one["state"] != "ended" and one["fault"]["kind"] not in ("halt", "unknown"):
                 self._ask("DELETE", f"?id={one['id']}", may_be_over=True)
 
-    def _ask(self, method: str, query: str = "", body: bytes | None = None, may_be_over: bool = False) -> dict[str, Any]:
+    def _ask(self, method: str, query: str = "", body: bytes | None = None, may_be_over: bool = False) -> JsonObject:
         where = json.loads((self.root / "run/exchange.json").read_text())["rest"]
         request = urllib.request.Request(f"{where}/tickmesh/v1/faults{query}", body, JSON, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
-                return json.loads(answer.read())
+                content: JsonObject = json.loads(answer.read())
+                return content
         except urllib.error.HTTPError as error:
             if may_be_over and error.code == 404:
                 return {}

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tickmesh.bus.schema import Flag, Kind
 from tickmesh.tools.chaos.field import Field
 from tickmesh.tools.chaos.figures import Figures
 from tickmesh.tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, paths, plan
-from tickmesh.tools.terminal import Failure, UsageFailure, err, out
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 
 SETTLE_S = 90.0  # for the last repairs, and snapshots that wait for the venue's next minute
 SETTLE_OFF_S = 10.0  # when what would repair is switched off
@@ -42,7 +42,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 
 
-def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> dict:
+def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> JsonObject:
     """The result as `--json` prints it. Raises Failure when the mesh could not even be run."""
     if off and off not in SWITCHES:
         raise UsageFailure(f"--off {off}: there is {', '.join(SWITCHES)}")
@@ -66,7 +66,7 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> d
     return result
 
 
-def _run(field: Field, strikes: list[Strike], last: list[Strike], seed: int, off: str) -> dict:
+def _run(field: Field, strikes: list[Strike], last: list[Strike], seed: int, off: str) -> JsonObject:
     begun = time.monotonic()
     settled, wrong, anew_seq = False, [], 0
     with _progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
@@ -78,19 +78,19 @@ def _run(field: Field, strikes: list[Strike], last: list[Strike], seed: int, off
                 anew_seq = LogReader(field.config.log_dir).last
 
         try:
-            step("up")
+            step("up", 0)
             field.up()
-            step("striking")
+            step("striking", 0)
             for some in (strikes, last):
                 field.strike(some, struck)
-            step("settling")
+            step("settling", 0)
             field.end_faults()
             settled = _settle(field, anew_seq, SETTLE_OFF_S if off else SETTLE_S)
         except Failure as error:  # a mesh that does not come up or back has failed; what it stored is judged all the same
             wrong.append(str(error))
-        step("down")
+        step("down", 0)
         field.down()
-        step("judging")
+        step("judging", 0)
         figures = Figures(field.kills).read(LogReader(field.config.log_dir).events())
         judged = {"alone": _judge(field), "ledger": _judge(field, "--against", str(field.config.exchange_dir))}
     shown = figures.as_dict()
@@ -117,7 +117,7 @@ def _run(field: Field, strikes: list[Strike], last: list[Strike], seed: int, off
     }
 
 
-def _looked_at(alone: dict, ledger: dict) -> list[str]:
+def _looked_at(alone: JsonObject, ledger: JsonObject) -> list[str]:
     """A verdict that looked at nothing is none."""
     wrong = []
     if alone.get("archived_seq") != alone.get("last_seq"):
@@ -176,13 +176,14 @@ def _ends(field: Field) -> list[str]:
     return wrong
 
 
-def _judge(field: Field, *words: str) -> dict:
+def _judge(field: Field, *words: str) -> JsonObject:
     """`mesh verify` in a process of its own: it shares nothing with what it judges."""
     command = [str(field.root / ".venv/bin/mesh"), "verify", "--json", *words]
     environment = {**os.environ, "TICKMESH_ROOT": str(field.root)}
     done = subprocess.run(command, cwd=field.root, env=environment, capture_output=True, text=True, timeout=1200)
     try:
-        return json.loads(done.stdout)
+        verdict: JsonObject = json.loads(done.stdout)
+        return verdict
     except ValueError:
         raise Failure(f"mesh verify {' '.join(words)} gave no verdict: {done.stderr.strip()}") from None
 
@@ -194,14 +195,14 @@ def _words(strike: Strike) -> str:
 
 
 @contextlib.contextmanager
-def _progress(strikes: int, seconds: float) -> Iterator:
+def _progress(strikes: int, seconds: float) -> Iterator[Callable[[str, int], None]]:
     columns = (TextColumn("{task.description:<32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=err, disable=not err.is_terminal, transient=True) as bar:
         task = bar.add_task(f"about {seconds + 20:.0f} s", total=strikes)
-        yield lambda words, by=0: bar.update(task, description=words, advance=by)
+        yield lambda words, by: bar.update(task, description=words, advance=by)
 
 
-def show(result: dict) -> None:
+def show(result: JsonObject) -> None:
     """For a person."""
     killed = ", ".join(f"{name} {count}" for name, count in sorted(result["killed"].items()))
     out.print(

@@ -1,11 +1,12 @@
 """What the mesh has stored against what a capture has: every trade, quote and depth change, field by field."""
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence, Set
+from typing import TypeVar
 
 from tickmesh.tools.judge import book
-from tickmesh.tools.judge.capture import CaptureContents, CapturedStream, CapturedTable
+from tickmesh.tools.judge.book import ChangeValue, QuoteValue
+from tickmesh.tools.judge.capture import CaptureContents, CapturedStream, CapturedTable, TradeValue
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import RESET
 from tickmesh.tools.judge.known import Known
@@ -17,15 +18,19 @@ COMPARED = {
     "depth": ["first_id", "last_id", "venue_ns", "price_ticks", "quantity_lots", "side", "number and order of levels"],
 }
 
+Ids = int | tuple[int, int]  # of a trade or quote; first and last of a change
+Key = TypeVar("Key", bound=Ids)
+Value = TypeVar("Value", bound=tuple[object, ...])
+
 
 class Stored:
     """What the mesh has of one instrument, in the order of `seq`, in the shape of `capture.Stream`."""
 
     def __init__(self) -> None:
-        self.trades: list[tuple[int, tuple]] = []
-        self.quotes: list[tuple[int, tuple]] = []
-        self.changes: list[tuple[tuple[int, int], tuple]] = []
-        self.depth: list[book.Change] = []  # snapshots too
+        self.trades: list[tuple[int, TradeValue]] = []
+        self.quotes: list[tuple[int, QuoteValue]] = []
+        self.changes: list[tuple[tuple[int, int], ChangeValue]] = []
+        self.depth: list[book.BookChange] = []  # snapshots too
         self.repaired: set[int] = set()  # trade ids that came late, from a line or over REST: in any order
         self.anew: set[str] = set()  # kinds whose ids began anew: the same id may come again
 
@@ -35,12 +40,12 @@ class Stored:
         if event.kind == "trade":
             self._trades(event)
         elif event.kind == "quote":
-            for update_id, *best, _venue_ns in event.records:
-                value = tuple(best) if event.last_id == update_id else (*best, f"header id {event.last_id}")
-                self.quotes.append((update_id, value))
+            for update_id, bid, bid_lots, ask, ask_lots, _venue_ns in event.records:
+                odd = () if event.last_id == update_id else (f"header id {event.last_id}",)
+                self.quotes.append((update_id, (bid, bid_lots, ask, ask_lots, *odd)))
         elif event.kind == "depth":
             snapshot = bool(event.flags & SNAPSHOT)
-            self.depth.append((event.first_id, event.last_id, snapshot, event.records))
+            self.depth.append(book.BookChange(event.first_id, event.last_id, snapshot, event.records))
             if not snapshot:
                 self.changes.append(((event.first_id, event.last_id), (event.venue_ns, tuple(event.records))))
 
@@ -49,7 +54,7 @@ class Stored:
         ids = [record[0] for record in event.records]
         run = len(ids) > 1 and (event.first_id, event.last_id) == (ids[0], ids[-1])
         for trade_id, price, quantity, trade_ns, event_ns, side in event.records:
-            value: tuple = (price, quantity, trade_ns, event_ns, side)
+            value: TradeValue = (price, quantity, trade_ns, event_ns, side)
             if not run and not event.first_id == event.last_id == trade_id:
                 value = (*value, stands_for(event.first_id, event.last_id))
             self.trades.append((trade_id, value))
@@ -97,7 +102,7 @@ def against(capture: CaptureContents, stored: dict[str, Stored], known: Known, f
     _account(capture, findings)
 
 
-def _trades_of(stream: CapturedStream, capture: CaptureContents) -> CapturedTable:
+def _trades_of(stream: CapturedStream, capture: CaptureContents) -> CapturedTable[int, TradeValue]:
     """The single trades; where a capture has none, the aggregates, each with the ids that it stands for."""
     table = stream.trades
     if not table.values:
@@ -120,7 +125,7 @@ def _span(first: int, last: int) -> range:
     return range(first, min(last, first + 10_000) + 1)  # no taker's order has more fills
 
 
-def _changes_of(stream: CapturedStream, mine: Stored, capture: CaptureContents) -> CapturedTable:
+def _changes_of(stream: CapturedStream, mine: Stored, capture: CaptureContents) -> CapturedTable[tuple[int, int], ChangeValue]:
     """The depth stream that the mesh has; others of the same instrument cut the same ids in another way."""
     if not stream.depths:
         return CapturedTable()
@@ -139,12 +144,14 @@ class Comparison:
     def __init__(self, subject: str, known: Known, findings: Findings):
         self.subject, self.known, self.findings = subject, known, findings
 
-    def of(self, kind: str, captured: CapturedTable, stored: list[tuple], mine: Stored) -> None:
-        repaired = mine.repaired if kind == "trade" else set()  # they may stand anywhere; REST does not tell their event time
+    def of(self, kind: str, captured: CapturedTable[Key, Value], stored: list[tuple[Key, Value]], mine: Stored) -> None:
+        repaired: Set[Ids] = (
+            mine.repaired if kind == "trade" else set()
+        )  # they may stand anywhere; REST does not tell their event time
         topic = f"{kind}.{self.subject}"
         place = {key: i for i, key in enumerate(captured.values)}
-        again = Counter(captured.again)
-        seen: set = set()
+        again: Counter[tuple[Ids, tuple[object, ...]]] = Counter(captured.again)
+        seen: set[Key] = set()
         last = -1
         for key, value in stored:
             if key in seen:
@@ -157,15 +164,16 @@ class Comparison:
             if key not in place:
                 self._add("invented", f"{topic}: {key} is stored, but not in the capture")
                 continue
-            told = captured.values[key]
+            compared: tuple[object, ...] = value
+            expected: tuple[object, ...] = captured.values[key]
             if key in repaired:
                 self.findings.count("repaired")
-                value, told = _without_event_time(value), _without_event_time(told)
-            if value != told and again[key, value] > 0:
-                again[key, value] -= 1
-                again[key, told] += 1
-            elif value != told:
-                self._add("different", f"{topic}: {key} is {_short(value)}, in the capture {_short(told)}")
+                compared, expected = _without_event_time(compared), _without_event_time(expected)
+            if compared != expected and again[key, compared] > 0:
+                again[key, compared] -= 1
+                again[key, expected] += 1
+            elif compared != expected:
+                self._add("different", f"{topic}: {key} is {_short(compared)}, in the capture {_short(expected)}")
             if key in repaired:
                 continue
             if place[key] < last:
@@ -181,7 +189,7 @@ class Comparison:
             else:
                 self.findings.count("said_otherwise", rest)
 
-    def _refused_again(self, kind: str, again: Counter) -> None:
+    def _refused_again(self, kind: str, again: Counter[tuple[Ids, tuple[object, ...]]]) -> None:
         """Of ids that were said with more than one value: those values that the mesh has refused."""
         for key in {key for key, _ in again}:
             refused = self.known.refused_events(kind, self.subject, *_ids(key))
@@ -191,7 +199,7 @@ class Comparison:
                 refused -= named
                 self.findings.count("refused", named)
 
-    def _lost(self, kind: str, topic: str, captured: CapturedTable, seen: set) -> None:
+    def _lost(self, kind: str, topic: str, captured: CapturedTable[Key, Value], seen: set[Key]) -> None:
         for key in captured.values:
             if key in seen:
                 continue
@@ -205,15 +213,15 @@ class Comparison:
         self.findings.fault(name, sentence)
 
 
-def _ids(key: Any) -> tuple[int, int]:
+def _ids(key: Ids) -> tuple[int, int]:
     return key if isinstance(key, tuple) else (key, key)
 
 
-def _without_event_time(trade: tuple) -> tuple:
+def _without_event_time(trade: tuple[object, ...]) -> tuple[object, ...]:
     return (*trade[:3], *trade[4:])
 
 
-def _short(value: tuple) -> str:
+def _short(value: tuple[object, ...]) -> str:
     text = str(value)
     return text if len(text) <= 120 else f"{text[:117]}…"
 
@@ -242,13 +250,13 @@ def _check_book(subject: str, stream: CapturedStream, mine: Stored, findings: Fi
         findings.fault("not_compared", why)
 
 
-def _check_snapshots(subject: str, own: list[book.Change], mine: Stored, findings: Findings, asked: int) -> int:
+def _check_snapshots(subject: str, own: list[book.BookChange], mine: Stored, findings: Findings, asked: int) -> int:
     """Each logged snapshot against the capture's own book at its id. How many could be.
 
     One that was fetched has the levels that were asked for, with the changes since: all of them are in the book, and its best
     ones are all there.
     """
-    images: dict[int, list[list[tuple]]] = {}
+    images: dict[int, list[Sequence[book.Level]]] = {}
     for _, last, snapshot, rows in mine.depth:
         if snapshot:
             images.setdefault(last, []).append(rows)
@@ -266,8 +274,8 @@ def _check_snapshots(subject: str, own: list[book.Change], mine: Stored, finding
     return compared
 
 
-def _unequal(rows: list[tuple], sides: dict[int, dict[int, int]], least: int) -> str:
-    image: dict[int, dict[int, int]] = {1: {}, -1: {}}
+def _unequal(rows: Sequence[book.Level], sides: book.Sides, least: int) -> str:
+    image: book.Sides = {1: {}, -1: {}}
     for price, quantity, side in rows:
         if side:
             image[side][price] = quantity

@@ -1,13 +1,13 @@
 """What the mesh has stored against the exchange's own ledger: every trade once and equal, every book equal at its id."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from tickmesh.tools.judge import listening
 from tickmesh.tools.judge.against_capture import Stored
-from tickmesh.tools.judge.book import Change
+from tickmesh.tools.judge.book import BookChange, Level, QuoteValue, Sides
 from tickmesh.tools.judge.eras import Pair
-from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra
+from tickmesh.tools.judge.exchange_ledger import BookStep, LedgerContents, TrueEra
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.listening import Listening
 
@@ -23,6 +23,8 @@ COMPARED = {
     "quote": ["update_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots", "last_id"],
     "depth": ["first_id", "last_id", "price_ticks", "quantity_lots", "side", "no level twice"],
 }
+Quotes = dict[int, list[QuoteValue]]  # update id → what is stored of it
+Snapshots = dict[int, list[Sequence[Level]]]
 NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
 
 
@@ -104,7 +106,7 @@ def _trades(pair: Pair, ledger: LedgerContents, lines: Listening, late_ms: float
 def _books(pair: Pair, ledger: LedgerContents, late_ms: float, least: int, findings: Findings) -> None:
     """Walks the true book once, and looks at every id that something stored speaks of."""
     subject, truth, mine = pair.subject, pair.truth, pair.mine
-    quotes: dict[int, list[tuple]] = {}
+    quotes: Quotes = {}
     for update_id, best in mine.quotes:
         quotes.setdefault(update_id, []).append(best)
     if truth.quotes:  # a replayed capture has its own quotes: a book need not be known at their ids
@@ -113,15 +115,15 @@ def _books(pair: Pair, ledger: LedgerContents, late_ms: float, least: int, findi
                 findings.count("quotes_checked")
                 _equal(findings, f"quote.{subject}: {update_id}", best, truth.quotes.get(update_id))
         quotes = {}
-    snapshots: dict[int, list[list]] = {}
-    changes: dict[int, Change] = {}
+    snapshots: Snapshots = {}
+    changes: dict[int, BookChange] = {}
     for change in mine.depth:
-        if change[2]:
-            snapshots.setdefault(change[1], []).append(change[3])
+        if change.snapshot:
+            snapshots.setdefault(change.last, []).append(change.levels)
         else:
-            if change[1] in changes:
-                _fault(findings, "duplicated", f"depth.{subject}: the change up to {change[1]} is stored twice")
-            changes[change[1]] = change
+            if change.last in changes:
+                _fault(findings, "duplicated", f"depth.{subject}: the change up to {change.last} is stored twice")
+            changes[change.last] = change
     if mine.trades:  # it listened
         _to_the_end(subject, truth, mine, late_ms, findings)
     floor = 0 if ledger.complete or not truth.steps else truth.steps[0][1]
@@ -133,7 +135,7 @@ def _to_the_end(subject: str, truth: TrueEra, mine: Stored, late_ms: float, find
     due = max(
         (last for (_, _, last, _), at_ms in zip(truth.steps, truth.times) if last and at_ms <= late_ms - STEP_MS), default=0
     )
-    last = max((row[1] for row in mine.depth), default=0)
+    last = max((change.last for change in mine.depth), default=0)
     if last < due:
         _fault(findings, "lost", f"depth.{subject} ends with {last}; the exchange had gone on to {due} by then")
 
@@ -146,11 +148,11 @@ class _Walk:
         self.floor = floor  # the ledger knows nothing before this id
         self.least = least  # levels of a side that a snapshot has, where there are so many
         self.single = single  # each level is an update id of its own
-        self.sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
+        self.sides: Sides = {1: {}, -1: {}}
         self.ids: list[int] = []  # of the steps since the last book
         self.levels: list[tuple[int, int, int]] = []  # side, price, quantity of each
 
-    def through(self, steps: Iterable, quotes: dict, snapshots: dict, changes: dict[int, Change]) -> None:
+    def through(self, steps: Iterable[BookStep], quotes: Quotes, snapshots: Snapshots, changes: dict[int, BookChange]) -> None:
         done: set[int] = set()
         for kind, first, last, levels in steps:
             if kind == "book":
@@ -179,7 +181,7 @@ class _Walk:
         for update_id in snapshots:
             self._never("depth", update_id, "a snapshot of it")
 
-    def _at(self, update_id: int, quotes: dict, snapshots: dict, changes: dict[int, Change], done: set[int]) -> None:
+    def _at(self, update_id: int, quotes: Quotes, snapshots: Snapshots, changes: dict[int, BookChange], done: set[int]) -> None:
         self._look(update_id, quotes, snapshots)
         change = changes.get(update_id)
         if change is not None and update_id not in done:
@@ -188,7 +190,7 @@ class _Walk:
         if len(self.ids) > 200_000:  # a stored change spans far less
             del self.ids[:100_000], self.levels[:100_000]
 
-    def _look(self, update_id: int, quotes: dict, snapshots: dict) -> None:
+    def _look(self, update_id: int, quotes: Quotes, snapshots: Snapshots) -> None:
         for best in quotes.pop(update_id, ()):
             self.findings.count("quotes_checked")
             bid, ask = max(self.sides[1], default=0), min(self.sides[-1], default=0)
@@ -198,7 +200,7 @@ class _Walk:
             self.findings.count("books_checked")
             self._snapshot(update_id, levels)
 
-    def _snapshot(self, update_id: int, levels: list) -> None:
+    def _snapshot(self, update_id: int, levels: Sequence[Level]) -> None:
         for side in (1, -1):
             mine = [(price, quantity) for price, quantity, s in levels if s == side]
             true = sorted(self.sides[side].items(), reverse=side > 0)[: max(len(mine), self.least)]
@@ -206,7 +208,7 @@ class _Walk:
                 self._fault("different", f"depth.{self.subject}: the book at {update_id} is not the one that was")
                 return
 
-    def _change(self, change: Change) -> None:
+    def _change(self, change: BookChange) -> None:
         first, last, _, levels = change
         if first <= self.floor:  # part of it was before the ledger
             self.findings.count("before_ledger")
@@ -231,7 +233,7 @@ class _Walk:
         _fault(self.findings, name, sentence)
 
 
-def _equal(findings: Findings, what: str, mine: tuple, true: tuple | None) -> None:
+def _equal(findings: Findings, what: str, mine: QuoteValue, true: QuoteValue | None) -> None:
     if true is None:
         _fault(findings, "invented", f"{what} is stored, but was never said")
     elif tuple(mine) != tuple(true):

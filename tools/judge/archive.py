@@ -5,16 +5,16 @@ import heapq
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import unquote
 
 import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
 
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.log import KINDS, PACKED, Event, event, layout, plain
+from tickmesh.tools.judge.log import KINDS, PACKED, Event, Layouts, Values, event, layout, plain
 
 NAME = re.compile(r"(\d{20})-(\d{20})(\.day|\.rest)?\.h5")
 SIDES = ("price_ticks", "quantity_lots", "side")
@@ -22,9 +22,26 @@ ROWS = 20_000  # events of one kind that are looked at together
 FAULTS = (OSError, KeyError, ValueError, IndexError, TypeError)
 
 
-def _manifest(folder: Path) -> dict:
+Column = list[Any]  # one field of several rows: integers, floats or bytes
+Digests = Sequence["hashlib._Hash"]
+
+
+class _Pruned(TypedDict):
+    first_seq: int
+    last_seq: int
+    folders: list[str]
+
+
+class _Manifest(TypedDict, total=False):
+    archived_seq: int
+    sealed_seq: int
+    pruned: dict[str, _Pruned]  # by day
+
+
+def _manifest(folder: Path) -> _Manifest:
     try:
-        return json.loads((folder / "watermark.json").read_bytes())
+        tree: _Manifest = json.loads((folder / "watermark.json").read_bytes())
+        return tree
     except FileNotFoundError:
         return {"archived_seq": 0}
 
@@ -131,7 +148,7 @@ def _again(path: Path, number: int, kind: str) -> Iterator[Event]:
         yield from _events(file, number, kind, ())
 
 
-def _compare_sum(file: Any, path: Path, digests: dict[str, str], whole: Any, findings: Findings) -> None:
+def _compare_sum(file: h5py.File, path: Path, digests: dict[str, str], whole: "hashlib._Hash", findings: Findings) -> None:
     """A cut's sum is over everything in one; a day's over the sums of its parts, in order of their names."""
     form, _, _ = layout(tuple(tuple(row) for row in json.loads(file["schema"][()])["depth"]))
     images = ["book"] if "book" in file else []
@@ -160,7 +177,7 @@ def _compare_sum(file: Any, path: Path, digests: dict[str, str], whole: Any, fin
         findings.fault("archive_checksum", f"{path}: its content does not match its content_sha256")
 
 
-def ledger_rows(file: Any) -> list[tuple] | None:
+def ledger_rows(file: h5py.File) -> list[Values] | None:
     """The rows of the group `ledger`, as the file describes a record of coverage; None where it has none."""
     if "ledger" not in file:
         return None
@@ -170,7 +187,7 @@ def ledger_rows(file: Any) -> list[tuple] | None:
     return list(zip(*(_column(group, name, count, code) for name, code in fields)))
 
 
-def _column(group: Any, name: str, count: int, code: str, start: int = 0, stop: int | None = None) -> list:
+def _column(group: h5py.Group, name: str, count: int, code: str, start: int = 0, stop: int | None = None) -> Column:
     """Rows of one column: stored × scale_factor + add_offset, modulo the field's size; zeros where it is absent."""
     text = code.lstrip("|").startswith("S")
     stop = count if stop is None else stop
@@ -178,7 +195,7 @@ def _column(group: Any, name: str, count: int, code: str, start: int = 0, stop: 
         return [b"" if text else 0] * (stop - start)
     if len(group[name]) != count:
         raise ValueError(f"column {group[name].name} has {len(group[name])} rows, {count} belong there")
-    values = group[name][start:stop].tolist()
+    values: Column = group[name][start:stop].tolist()
     attributes = group[name].attrs
     if "scale_factor" in attributes:
         scale, offset = int(attributes["scale_factor"]), int(attributes["add_offset"])
@@ -192,9 +209,9 @@ def _wrap(value: int, code: str) -> int:
     return value - (1 << bits) if "i" in code and value >= 1 << (bits - 1) else value
 
 
-def _events(file: Any, number: int, kind: str, digests: tuple) -> Iterator[Event]:
+def _events(file: h5py.File, number: int, kind: str, digests: Digests) -> Iterator[Event]:
     """All events of a kind, some rows at a time; what depends on the rows before is carried along."""
-    fields = {n: tuple(tuple(row) for row in rows) for n, rows in json.loads(file["schema"][()]).items()}
+    fields: Layouts = {n: tuple(tuple(row) for row in rows) for n, rows in json.loads(file["schema"][()]).items()}
     group, rows = file[kind], file[kind]["events"]
     n, m = int(group.attrs["events"]), int(group.attrs["records"])
     body = group["levels" if kind == "depth" else "records"]
@@ -229,10 +246,10 @@ def _events(file: Any, number: int, kind: str, digests: tuple) -> Iterator[Event
         raise ValueError(f"{kind} has {m} records, its events have {record}")
 
 
-def _headers(rows: Any, n: int, start: int, stop: int, number: int, codes: dict[str, str]) -> dict[str, list]:
+def _headers(rows: h5py.Group, n: int, start: int, stop: int, number: int, codes: dict[str, str]) -> dict[str, Column]:
     """The header fields of some rows that need no row before; the others as empty lists."""
 
-    def column(name: str, code: str = "") -> list:
+    def column(name: str, code: str = "") -> Column:
         return _column(rows, name, n, code or codes[name], start, stop)
 
     headers = {name: column(name) for name in ("seq", "seq_ns", "count", "flags", "k", "last_id", "venue_ns", "reserved")}
@@ -249,7 +266,7 @@ def _headers(rows: Any, n: int, start: int, stop: int, number: int, codes: dict[
     return headers | {name: [] for name in ("link", "producer", "epoch", "number")}
 
 
-def _join(kind: str, headers: dict[str, list], records: list, fields: dict, digests: tuple) -> Iterator[Event]:
+def _join(kind: str, headers: dict[str, Column], records: Column, fields: Layouts, digests: Digests) -> Iterator[Event]:
     """Headers with their records, and the checksum over the very bytes that the log holds."""
     pack_header, _, _ = layout(fields["header"])
     form, wanted, _ = layout(fields[kind]) if kind not in PACKED else (None, (), ())

@@ -1,9 +1,21 @@
 """A naive order book, and its check against best bid and ask at every update id that both have."""
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import NamedTuple
 
-# (first id U, last id u, is snapshot, [(price, quantity, side), …])
-Change = tuple[int, int, bool, list[tuple]]
+Level = tuple[int, int, int]  # price, quantity, side: +1 bid, −1 ask, 0 of a change without levels
+Sides = dict[int, dict[int, int]]  # +1 and −1 → price → quantity
+ChangeValue = tuple[int, tuple[Level, ...]]  # of a change: event time, levels
+QuoteValue = tuple[int, int, int, int, *tuple[str, ...]]  # bid, its quantity, ask, its quantity, and what is odd of the header
+
+
+class BookChange(NamedTuple):
+    """One change or snapshot of a book: first and last update id (U, u), and the levels with their new quantities."""
+
+    first: int
+    last: int
+    snapshot: bool
+    levels: Sequence[Level]
 
 
 class NaiveBook:
@@ -12,9 +24,9 @@ class NaiveBook:
     def __init__(self) -> None:
         self.id = 0
         self.valid = False
-        self.sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
+        self.sides: Sides = {1: {}, -1: {}}
 
-    def apply(self, change: Change) -> bool:
+    def apply(self, change: BookChange) -> bool:
         """Whether the book is now at the change's last id. A hole in the ids makes it invalid until a snapshot."""
         first, last, snapshot, levels = change
         if snapshot:
@@ -39,29 +51,29 @@ class NaiveBook:
         return bid, self.sides[1].get(bid, 0), ask, self.sides[-1].get(ask, 0)
 
 
-def check(changes: Iterable[Change], quotes: dict[int, tuple]) -> dict[int, bool]:
+def check(changes: Iterable[BookChange], quotes: Mapping[int, QuoteValue]) -> dict[int, bool]:
     """Update ids that book and quotes share → whether best bid and ask are equal there, in price and quantity."""
     book = NaiveBook()
     return {
-        change[1]: book.best() == tuple(quotes[change[1]]) for change in changes if book.apply(change) and change[1] in quotes
+        change.last: book.best() == quotes[change.last] for change in changes if book.apply(change) and change.last in quotes
     }
 
 
-def at(changes: Iterable[Change], wanted: Set[int]) -> Iterator[tuple[int, dict[int, dict[int, int]]]]:
+def at(changes: Iterable[BookChange], wanted: Set[int]) -> Iterator[tuple[int, Sides]]:
     """(id, sides) wherever the book is valid at one of the wanted ids."""
     book = NaiveBook()
     for change in changes:
-        if book.apply(change) and change[1] in wanted:
-            yield change[1], book.sides
+        if book.apply(change) and change.last in wanted:
+            yield change.last, book.sides
 
 
-def of_capture(snapshots: list[tuple[int, list]], changes: dict[tuple[int, int], tuple]) -> list[Change]:
+def of_capture(snapshots: list[tuple[int, list[Level]]], changes: Mapping[tuple[int, int], ChangeValue]) -> list[BookChange]:
     """A capture's own book: each snapshot goes before the first change that is beyond it."""
-    rows: list[Change] = []
+    rows: list[BookChange] = []
     waiting = list(snapshots)
     for (first, last), (_event_ns, levels) in changes.items():
         while waiting and waiting[0][0] < last:
             at, image = waiting.pop(0)
-            rows.append((at, at, True, image))
-        rows.append((first, last, False, levels))
+            rows.append(BookChange(at, at, True, image))
+        rows.append(BookChange(first, last, False, levels))
     return rows

@@ -13,10 +13,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Generic, TypeVar
 
+from tickmesh.tools.judge.book import ChangeValue, Level, QuoteValue
 from tickmesh.tools.judge.known import Known
+
+Message = dict[str, Any]  # a venue's JSON object
+TradeValue = tuple[
+    int, int, int, int, int, *tuple[str, ...]
+]  # price, quantity, trade ns, event ns, side; the ids it stands for
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 LINE_MAX = 16 << 20  # bytes; a whole book of a REST snapshot has some MB
 EXPONENTS = (-8, -8)  # of price and quantity where the log tells none: Binance spot sends eight decimals
@@ -33,19 +42,19 @@ class NotComparable(Exception):
 
 
 @dataclass
-class CapturedTable:
+class CapturedTable(Generic[Key, Value]):
     """Ids of one stream are keys; a line that repeats an id (overlapping files) counts once.
 
     `again`: the same id with another value: ids that began anew, or a venue that contradicts itself. `refused`: keys of lines
     that the mesh has kept as refusals.
     """
 
-    values: dict[Any, tuple] = field(default_factory=dict)
-    again: list[tuple[Any, tuple]] = field(default_factory=list)
-    refused: set[Any] = field(default_factory=set)
+    values: dict[Key, Value] = field(default_factory=dict)
+    again: list[tuple[Key, Value]] = field(default_factory=list)
+    refused: set[Key] = field(default_factory=set)
     repeated: int = 0
 
-    def add(self, key: Any, value: tuple, refused: bool) -> None:
+    def add(self, key: Key, value: Value, refused: bool) -> None:
         if refused:
             self.refused.add(key)
         if key not in self.values:
@@ -65,22 +74,23 @@ class CapturedStream:
     side); snapshots: [(id, levels)].
     """
 
-    trades: CapturedTable = field(default_factory=CapturedTable)
-    aggregates: CapturedTable = field(default_factory=CapturedTable)
-    quotes: CapturedTable = field(default_factory=CapturedTable)
-    depths: dict[str, CapturedTable] = field(default_factory=dict)
-    snapshots: list[tuple[int, list]] = field(default_factory=list)
+    trades: CapturedTable[int, TradeValue] = field(default_factory=CapturedTable)
+    aggregates: CapturedTable[int, TradeValue] = field(default_factory=CapturedTable)
+    quotes: CapturedTable[int, QuoteValue] = field(default_factory=CapturedTable)
+    depths: dict[str, CapturedTable[tuple[int, int], ChangeValue]] = field(default_factory=dict)
+    snapshots: list[tuple[int, list[Level]]] = field(default_factory=list)
     voids: set[int] = field(default_factory=set)  # ids that stand for no trade; the next trade's event covers them
     spans: dict[int, int] = field(default_factory=dict)  # last id of an aggregate → its first
 
     @property
-    def changes(self) -> dict[tuple[int, int], tuple]:
+    def changes(self) -> dict[tuple[int, int], ChangeValue]:
         """Of the depth stream with the most."""
         return max((table.values for table in self.depths.values()), key=len, default={})
 
     @property
     def repeated(self) -> int:
-        return sum(table.repeated for table in (self.trades, self.aggregates, self.quotes, *self.depths.values()))
+        own = self.trades.repeated + self.aggregates.repeated + self.quotes.repeated
+        return own + sum(table.repeated for table in self.depths.values())
 
 
 @dataclass
@@ -111,7 +121,7 @@ def mantissa(text: Any, exponent: int = -8) -> int:
     return int(value)
 
 
-def whole(message: dict, name: str) -> int:
+def whole(message: Message, name: str) -> int:
     value = message.get(name)
     if type(value) is not int:
         raise NotComparable(f"{name} is no whole number")
@@ -120,7 +130,7 @@ def whole(message: dict, name: str) -> int:
     return value
 
 
-def nanoseconds(message: dict, name: str) -> int:
+def nanoseconds(message: Message, name: str) -> int:
     """Binance sends milliseconds; spot microseconds since 2025 where asked for."""
     stamp = whole(message, name)
     ns = stamp * (1_000 if stamp >= 10**14 else 1_000_000)
@@ -129,7 +139,7 @@ def nanoseconds(message: dict, name: str) -> int:
     return ns
 
 
-def side_of(message: dict) -> int:
+def side_of(message: Message) -> int:
     if type(message.get("m")) is not bool:
         raise NotComparable("m is neither true nor false")
     return -1 if message["m"] else 1
@@ -142,7 +152,7 @@ class Reader:
         self.known = known
         self.capture = CaptureContents()
         self.subject = ""  # of the last stream: a REST answer names no instrument
-        self.snapshots: list[tuple[dict, str, str]] = []  # message, subject of the stream before it, and where it is
+        self.snapshots: list[tuple[Message, str, str]] = []  # message, subject of the stream before it, and where it is
         self.name = ""  # of the line's stream
         self.place = ""
 
@@ -165,7 +175,7 @@ class Reader:
         self.capture.refused += self.known.refused_frame(payload)
 
     @staticmethod
-    def _parsed(payload: bytes) -> dict:
+    def _parsed(payload: bytes) -> Message:
         try:
             message = json.loads(payload)
         except RecursionError:
@@ -176,7 +186,7 @@ class Reader:
             raise NotComparable("JSON, but no object")
         return message
 
-    def _message(self, payload: bytes, message: dict) -> None:
+    def _message(self, payload: bytes, message: Message) -> None:
         if "lastUpdateId" in message:
             self.snapshots.append((message, self.subject, self.place))
         elif "stream" in message:
@@ -191,7 +201,7 @@ class Reader:
         else:
             self.capture.foreign[f"messages without a stream (e = {str(message.get('e', 'none'))[:20]})"] += 1
 
-    def _frame(self, payload: bytes, data: dict) -> None:
+    def _frame(self, payload: bytes, data: Message) -> None:
         """One message of the stream that `name` says."""
         symbol, _, channel = self.name.partition("@")
         take = {"trade": self._trade, "aggTrade": self._aggregate, "bookTicker": self._quote}.get(channel)
@@ -209,7 +219,7 @@ class Reader:
         take(stream, data, exponents, self.known.refused_frame(payload))
         self.capture.heard[self.name] += 1
 
-    def _trade(self, stream: CapturedStream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+    def _trade(self, stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
         number = whole(data, "t")
         quantity = mantissa(data.get("q"), exponents[1])
         if data.get("X", "MARKET") != "MARKET" and not quantity:
@@ -217,7 +227,7 @@ class Reader:
             return
         stream.trades.add(number, (*self._fill(data, exponents), side_of(data)), refused)
 
-    def _aggregate(self, stream: CapturedStream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+    def _aggregate(self, stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
         first, last = whole(data, "f"), whole(data, "l")
         if first > last:
             raise NotComparable("f is beyond l")
@@ -225,18 +235,18 @@ class Reader:
         stream.aggregates.add(last, (*self._fill(data, exponents), side_of(data)), refused)
 
     @staticmethod
-    def _fill(data: dict, exponents: tuple[int, int]) -> tuple[int, int, int, int]:
+    def _fill(data: Message, exponents: tuple[int, int]) -> tuple[int, int, int, int]:
         price, quantity = mantissa(data.get("p"), exponents[0]), mantissa(data.get("q"), exponents[1])
         if not price or not quantity:
             raise NotComparable("a trade's price or quantity is 0")
         return price, quantity, nanoseconds(data, "T"), nanoseconds(data, "E")
 
     @staticmethod
-    def _quote(stream: CapturedStream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
-        best = tuple(mantissa(data.get(name), exponents[name in "BA"]) for name in ("b", "B", "a", "A"))
-        stream.quotes.add(whole(data, "u"), best, refused)
+    def _quote(stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
+        bid, bid_lots, ask, ask_lots = (mantissa(data.get(name), exponents[name in "BA"]) for name in ("b", "B", "a", "A"))
+        stream.quotes.add(whole(data, "u"), (bid, bid_lots, ask, ask_lots), refused)
 
-    def _depth(self, stream: CapturedStream, data: dict, exponents: tuple[int, int], refused: bool) -> None:
+    def _depth(self, stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
         first, last = whole(data, "U"), whole(data, "u")
         if first > last:
             raise NotComparable("U is beyond u")
@@ -248,7 +258,7 @@ class Reader:
         table.add((first, last), (self._moment(data), tuple(levels(data, ("b", "a"), exponents))), refused)
 
     @staticmethod
-    def _moment(data: dict) -> int:
+    def _moment(data: Message) -> int:
         """Of a change, which is one without its time, too: 0 where that is before 1970, or beyond 64 bits."""
         try:
             return nanoseconds(data, "E")
@@ -265,7 +275,7 @@ class Reader:
             except NotComparable as reason:
                 self.named(str(reason), b"", place)
 
-    def _snapshot(self, message: dict, subject: str) -> None:
+    def _snapshot(self, message: Message, subject: str) -> None:
         update_id = whole(message, "lastUpdateId")
         streams = self.capture.streams
         subject = subject or next(iter(streams), "")
@@ -284,7 +294,7 @@ def _spans(stream: CapturedStream, update_id: int) -> bool:
     return bool(keys) and min(first for first, _ in keys) - 1 <= update_id <= max(last for _, last in keys)
 
 
-def venue_of(data: dict) -> str:
+def venue_of(data: Message) -> str:
     """Spot, USD-M and COIN-M differ in the fields that they send."""
     if "ps" in data or COIN_M.fullmatch(str(data.get("s"))):
         return "binance_coinm"
@@ -294,7 +304,7 @@ def venue_of(data: dict) -> str:
     return "binance_usdm" if futures else "binance"
 
 
-def levels(message: dict, names: tuple[str, str], exponents: tuple[int, int]) -> list[tuple[int, int, int]]:
+def levels(message: Message, names: tuple[str, str], exponents: tuple[int, int]) -> list[Level]:
     """Bids first, as they came; an empty change is one row of zeros."""
     rows = []
     for name, side in zip(names, (1, -1)):
@@ -346,7 +356,7 @@ def _lines(path: Path) -> Iterator[bytes]:
     with open(path, "rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
-        source: BinaryIO = gzip.GzipFile(fileobj=file) if packed else file  # type: ignore[assignment]
+        source: gzip.GzipFile | BufferedReader = gzip.GzipFile(fileobj=file) if packed else file
         while line := source.readline(LINE_MAX + 1):
             yield line
             while len(line) > LINE_MAX and not line.endswith(b"\n"):

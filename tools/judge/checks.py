@@ -24,9 +24,9 @@ class Checks:
         self.seq_ns = 0
         self.links: dict[tuple[str, str], int] = {}
         self.numbers: dict[tuple[str, int], bytearray] = defaultdict(bytearray)
-        self.derived: set[tuple] = set()
+        self.derived: set[tuple[str, int, int]] = set()  # producer, cause_seq, k
         self.intents: set[bytes] = set()
-        self.fills: set[tuple] = set()
+        self.fills: set[tuple[str, int, int, bytes]] = set()  # subject, trade id, order id, client order id
         self.streams = Streams(findings)
         self.pace = PaceCheck(findings)
         self.archived_seq = 0

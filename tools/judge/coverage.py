@@ -23,9 +23,10 @@ from tickmesh.tools.judge.intervals import (
     ProvenIntervals,
     paint,
 )
-from tickmesh.tools.judge.log import Event
+from tickmesh.tools.judge.log import Event, Values
 
 NAMES = {number: name for name, number in STREAMS.items()}
+BestLevels = tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]]  # of bids and asks: price, quantity
 RESET_REASON = 6
 BEST = 10  # levels a side that a stored book is compared in: a snapshot may hold no more than the venue gives
 
@@ -40,7 +41,7 @@ class CoverageWatch:
         self.later: list[Event] = []  # after that watermark's archived_seq, so far
         self.vouched_seq = 0
         self.spoken: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(lambda: defaultdict(list))
-        self.pending: list[tuple[str, tuple]] = []  # said, but no watermark has vouched for it yet
+        self.pending: list[tuple[str, Values]] = []  # said, but no watermark has vouched for it yet
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
@@ -83,7 +84,7 @@ class CoverageWatch:
         return stored
 
 
-def _claim(row: tuple) -> tuple[tuple[int, int], Claim]:
+def _claim(row: Values) -> tuple[tuple[int, int], Claim]:
     first, last, _begin, _end, stream, state, evidence, reason, *era = row
     return (stream, era[0] if era else 0), Claim(first, last, state, evidence, reason)
 
@@ -121,7 +122,7 @@ def read(folder: Path, upto: int, findings: Findings) -> tuple[dict[str, Painted
     return {subject: paint(own) for subject, own in claims.items()}, silent
 
 
-def rows_of(path: Path) -> list[tuple] | None:
+def rows_of(path: Path) -> list[Values] | None:
     """The rows of a file's ledger; None where it has none."""
     with h5py.File(path, "r", locking=False) as file:
         return archive.ledger_rows(file)
@@ -219,16 +220,16 @@ def _printed(
 
 
 def _books(
-    subject: str, claims: list[Claim], truth: exchange_ledger.TrueEra, depth: list[book.Change], findings: Findings
+    subject: str, claims: list[Claim], truth: exchange_ledger.TrueEra, depth: list[book.BookChange], findings: Findings
 ) -> None:
     """The stored book beside the true one, in their best levels, at every id up to which a stored change or snapshot goes."""
     known = sorted(claim for claim in claims if claim.state in (COMPLETE, REPAIRED_STATE))
     mine = book.NaiveBook()
-    stored = iter(sorted(depth, key=lambda change: (change[1], not change[2])))
+    stored = iter(sorted(depth, key=lambda change: (change.last, not change.snapshot)))
     change = next(stored, None)
     place = 0
-    for update_id, best in _images(truth, {change[1] for change in depth}):
-        while change is not None and change[1] <= update_id:
+    for update_id, best in _images(truth, {change.last for change in depth}):
+        while change is not None and change.last <= update_id:
             mine.apply(change)
             change = next(stored, None)
         while place < len(known) and known[place].last < update_id:
@@ -242,9 +243,9 @@ def _books(
             )
 
 
-def _images(truth: exchange_ledger.TrueEra, wanted: set[int]) -> Iterator[tuple[int, tuple]]:
+def _images(truth: exchange_ledger.TrueEra, wanted: set[int]) -> Iterator[tuple[int, BestLevels]]:
     """(id, best levels) of the true book at every wanted id, in order."""
-    sides: dict[int, dict[int, int]] = {1: {}, -1: {}}
+    sides: book.Sides = {1: {}, -1: {}}
     for kind, first, last, levels in truth.steps:
         if kind == "book":
             sides = {1: {}, -1: {}}
@@ -263,6 +264,6 @@ def _images(truth: exchange_ledger.TrueEra, wanted: set[int]) -> Iterator[tuple[
             yield last, _best(sides)
 
 
-def _best(sides: dict[int, dict[int, int]]) -> tuple:
+def _best(sides: book.Sides) -> BestLevels:
     bids, asks = heapq.nlargest(BEST, sides[1].items()), heapq.nsmallest(BEST, sides[-1].items())
     return tuple(bids), tuple(asks)

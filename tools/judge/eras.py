@@ -35,10 +35,10 @@ class EraSegment:
     def take_back(self, above: int) -> None:
         mine = self.mine
         self.taken_back += [row[0] for row in (*mine.trades, *mine.quotes) if row[0] > above]
-        self.taken_back += [row[1] for row in mine.depth if row[1] > above]
+        self.taken_back += [change.last for change in mine.depth if change.last > above]
         mine.trades = [row for row in mine.trades if row[0] <= above]
         mine.quotes = [row for row in mine.quotes if row[0] <= above]
-        mine.depth = [row for row in mine.depth if row[1] <= above]
+        mine.depth = [change for change in mine.depth if change.last <= above]
 
 
 Segments = dict[str, list[EraSegment]]  # subject → in order of seq

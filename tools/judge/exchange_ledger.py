@@ -4,10 +4,10 @@ import json
 import struct
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -17,13 +17,24 @@ HEAD = struct.Struct("<IIQI")
 FORMATS = (1, 2)  # the first knew no eras
 IDS = {"trade": "t", "bookTicker": "u", "depth": "u", "depth@100ms": "u"}  # streams whose frames have an id → its field
 
+Row = list[Any]  # [number, kind, time_ms, …], as docs/ledger.md has it
+
+
+class BookStep(NamedTuple):
+    """One step of a true book: "book" (the whole of it at id `first`) or "depth" (a change). Levels: side, price, quantity."""
+
+    kind: str
+    first: int
+    last: int
+    levels: Sequence[Sequence[int]]
+
 
 def files(folder: Path) -> list[Path]:
     """The ledger's files in a folder, oldest first."""
     return sorted(folder.glob("ledger-*.bin"))
 
 
-def read(folder: Path, findings: Findings) -> Iterator[list[Any]]:
+def read(folder: Path, findings: Findings) -> Iterator[Row]:
     """Every row `[number, kind, time_ms, …]` in order; reports whatever is not as the page says."""
     expected = 0
     paths = files(folder)
@@ -56,8 +67,8 @@ def read(folder: Path, findings: Findings) -> Iterator[list[Any]]:
 class TrueEra:
     """One era of an instrument as the ledger has it. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
 
-    trades: id → (price, quantity, trade ms, side). `steps`: ("book", id, 0, levels) and ("depth", first, last, levels),
-    in order. quotes: those of a replayed capture, id → best bid, quantity, ask, quantity.
+    trades: id → (price, quantity, trade ms, side). steps: of its book, in order. quotes: those of a replayed capture, id → best
+    bid, quantity, ask, quantity.
     """
 
     def __init__(self, era: int = 0, began_ms: int = 0) -> None:
@@ -65,7 +76,7 @@ class TrueEra:
         self.began_ms = began_ms
         self.trades: dict[int, tuple[int, int, int, int]] = {}
         self.quotes: dict[int, tuple[int, int, int, int]] = {}
-        self.steps: list[tuple[str, int, int, list]] = []
+        self.steps: list[BookStep] = []
         self.times: list[int] = []  # of each step, ms
         self.void = 0  # trades that were never told: the exchange died between its files
         self.doubled: list[int] = []
@@ -75,9 +86,9 @@ class TrueEra:
         for number in [n for n in self.trades if n > trade_id]:
             del self.trades[number]
             self.void += 1
-        self.step(("book", update_id, 0, []), self.times[-1] if self.times else 0)
+        self.step(BookStep("book", update_id, 0, []), self.times[-1] if self.times else 0)
 
-    def step(self, step: tuple[str, int, int, list], time_ms: int) -> None:
+    def step(self, step: BookStep, time_ms: int) -> None:
         self.steps.append(step)
         self.times.append(time_ms)
 
@@ -104,10 +115,10 @@ class LedgerContents:
         self.market = ""
         self.complete = True
         self.last_ms = 0
-        self.withheld: list[list[Any]] = []
+        self.withheld: list[Row] = []
         self.rows = 0
 
-    def take(self, row: list[Any]) -> None:
+    def take(self, row: Row) -> None:
         number, kind, time_ms, *values = row
         if not self.rows:
             self.complete = number == 1
@@ -152,9 +163,9 @@ class LedgerContents:
         if kind == "start":
             truth.start(values[1], values[2])
         elif kind == "book":
-            truth.step(("book", values[1], 0, values[2]), time_ms)
+            truth.step(BookStep("book", values[1], 0, values[2]), time_ms)
         elif kind == "depth":
-            truth.step(("depth", values[1], values[2], values[3]), time_ms)
+            truth.step(BookStep("depth", values[1], values[2], values[3]), time_ms)
         elif kind == "quote":
             truth.quotes[values[1]] = (values[2], values[3], values[4], values[5])
         else:

@@ -1,6 +1,7 @@
 """What the judge has found: counts by name, and the first few sentences of each kind."""
 
 from collections import Counter
+from typing import Any
 
 SENTENCES_MAX = 5  # of one kind; the count tells the rest
 
@@ -32,5 +33,5 @@ class Findings:
             return "ok"
         return "wrong" if self.faults.keys() - {"not_compared"} else "incomplete"
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         return {"ok": self.ok, **dict(self.counts), "faults": dict(self.faults), "sentences": self.sentences}

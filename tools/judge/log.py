@@ -16,6 +16,9 @@ KINDS = {
     10: "balance", 11: "clock", 12: "cursor", 13: "run", 14: "health", 15: "refusal", 16: "watermark",
     17: "coverage", 18: "line", 19: "raw", 20: "alert",
 }  # fmt: skip
+Fields = tuple[tuple[str, str], ...]  # name and dtype of each field of a record
+Layouts = dict[str, Fields]  # "header" and each kind → its fields
+Values = tuple[Any, ...]  # of a record: integers, floats, bytes
 PACKED = ("run", "health", "refusal", "raw", "alert")
 SNAPSHOT, REPAIRED = 1, 2
 MAGIC = b"tickmesh"
@@ -58,7 +61,7 @@ def event(kind: str, header: dict[str, Any], records: Any) -> Event:
 
 
 @cache
-def layout(fields: tuple[tuple[str, str], ...]) -> tuple[struct.Struct, tuple[int, ...], tuple[str, ...]]:
+def layout(fields: Fields) -> tuple[struct.Struct, tuple[int, ...], tuple[str, ...]]:
     """Struct, indexes of the fields that carry meaning, and their names, of a described record."""
     codes = "".join(CODES.get(code) or code.lstrip("|S") + "s" for _, code in fields)
     wanted = tuple(i for i, (name, _) in enumerate(fields) if not name.startswith("reserved"))
@@ -102,15 +105,22 @@ def read(folder: Path, findings: Findings, after: int = 0) -> Iterator[Event]:
                 yield found
 
 
-def head(folder: Path) -> dict[str, Any]:
-    """`fields` (of header and records) and `log_id`, of the newest segment that has a whole head; {} where there is none."""
+class LogHead(NamedTuple):
+    """What the head of a segment says: fields of header and records, and the log's identity (0: it has none)."""
+
+    fields: Layouts
+    log_id: int
+
+
+def head(folder: Path) -> LogHead | None:
+    """What the newest segment that has a whole head says; None where there is none."""
     for path in reversed(segment_files(folder)):
         with open(path, "rb") as file:
             start = file.read(16)
             if len(start) == 16 and start[:8] == MAGIC:
                 tree = msgpack.unpackb(file.read(struct.unpack_from("<I", start, 8)[0]))
-                return {"fields": _fields(tree), "log_id": int(tree.get("log_id", 0))}
-    return {}
+                return LogHead(_fields(tree), int(tree.get("log_id", 0)))
+    return None
 
 
 def segment(path: Path, findings: Findings) -> Iterator[Event]:
@@ -121,7 +131,7 @@ def segment(path: Path, findings: Findings) -> Iterator[Event]:
         return
 
 
-def _fields(head: dict) -> dict[str, tuple]:
+def _fields(head: dict[str, Any]) -> Layouts:
     return {name: tuple((field, code) for field, code in rows) for name, rows in head["description"].items()}
 
 
@@ -164,7 +174,7 @@ def _torn(path: Path, data: bytes, offset: int, allowed: bool, findings: Finding
         findings.fault("log_crc", f"{path.name}: the batch at byte {offset} has a wrong CRC or size")
 
 
-def events(body: bytes, fields: dict[str, tuple]) -> Iterator[Event]:
+def events(body: bytes, fields: Layouts) -> Iterator[Event]:
     """The events of one batch, by the description of the file they are in."""
     header, _, _ = layout(fields["header"])
     names = [name for name, _ in fields["header"]]

@@ -75,9 +75,9 @@ def _end_ns(log_dir: Path) -> int:
 class Store:
     """One moment of the store, and how far the events that it has to hold have been found in it."""
 
-    def __init__(self, txn: lmdb.Transaction, tables: dict[bytes, Any], head: dict[str, Any], findings: Findings):
+    def __init__(self, txn: lmdb.Transaction, tables: dict[bytes, Any], head: log.LogHead | None, findings: Findings):
         self.txn, self.tables, self.findings = txn, tables, findings
-        self.fields = head.get("fields", {})
+        self.fields = head.fields if head is not None else {}
         self.upto = self._number(b"recent_seq")
         self.numbers = {bytes(key).decode(): bytes(value) for key, value in txn.cursor(tables[b"topics"])}
         self.oldest: dict[str, int] = {}  # the first seq of each topic
@@ -89,7 +89,7 @@ class Store:
         self.newest: dict[str, Event] = {}  # of each topic, up to `upto`
         self.stretches: dict[str, tuple[int, int]] = {}  # of each topic: the present stretch of time, and its first seq
         self.looked: set[str] = set()  # topics whose present stretch was looked at
-        own, known = self._number(b"log_id"), head.get("log_id", 0)
+        own, known = self._number(b"log_id"), head.log_id if head is not None else 0
         if own and known and own != known:
             findings.fault("recent", f"the recent store is of log {own:016x}, the log is {known:016x}")
 

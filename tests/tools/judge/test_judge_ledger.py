@@ -10,6 +10,7 @@ import websockets
 from tests.support.exchange_clients import limit, venue
 from tickmesh.nodes.exchange.ledger import ExchangeLedger
 from tickmesh.tools.judge import against_capture, against_ledger, eras, exchange_ledger
+from tickmesh.tools.judge.book import BookChange
 from tickmesh.tools.judge.findings import Findings
 
 
@@ -26,7 +27,7 @@ def stored_of(frames: list[dict], snapshot: dict | None) -> dict[str, against_ca
     mine = against_capture.Stored()
     if snapshot:
         last = snapshot["lastUpdateId"]
-        mine.depth.append((last, last, True, levels(snapshot, "bids", "asks")))
+        mine.depth.append(BookChange(last, last, True, levels(snapshot, "bids", "asks")))
     for frame in frames:
         data = frame["data"]
         if frame["stream"].endswith("@trade"):
@@ -36,7 +37,7 @@ def stored_of(frames: list[dict], snapshot: dict | None) -> dict[str, against_ca
         elif frame["stream"].endswith("@bookTicker"):
             mine.quotes.append((data["u"], tuple(units(data[k]) for k in ("b", "B", "a", "A"))))
         else:
-            mine.depth.append((data["U"], data["u"], False, levels(data, "b", "a")))
+            mine.depth.append(BookChange(data["U"], data["u"], False, levels(data, "b", "a")))
     return {"binance.BTCUSDT": mine}
 
 
@@ -173,7 +174,7 @@ def written(folder: Path) -> tuple[Path, against_capture.Stored]:
         book.add("trade", ms, "BTCUSDT", n, 100, 5, 1, ms)
         book.add("depth", ms, "BTCUSDT", n, n, [(1, 90, n)])
         stored.trades.append((n, (100, 5, ms * 1_000_000, 0, 1)))
-        stored.depth.append((n, n, False, [(90, n, 1)]))
+        stored.depth.append(BookChange(n, n, False, [(90, n, 1)]))
     folder.mkdir(exist_ok=True)
     (folder / "ledger-00000000000000000001.bin").write_bytes(book.batch())
     return folder, stored
