@@ -1,17 +1,18 @@
 """The whole exchange without its sockets and files: markets, desk and population, restored from what was written, and
 what has happened since, to be written and then told."""
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import PopulationSettings
 from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.ledger import LedgerRow
 from tickmesh.nodes.exchange.market.derived import Derived
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
 from tickmesh.nodes.exchange.market.flow import Flow
 from tickmesh.nodes.exchange.market.instruments import KNOWN, Spec, quantity_max, spec
-from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.market import Market, VenueMarket
 from tickmesh.nodes.exchange.market.population import in_order, shape
 from tickmesh.nodes.exchange.market.queue import MODELS as QUEUES
 from tickmesh.nodes.exchange.market.replay import OWN_TRADES_FROM, RecordedMarket, Replay
@@ -37,7 +38,7 @@ class Done(NamedTuple):
     printed: list[tuple[str, list[Print]]]
     lines: list[StateLine]
     told: Told
-    happened: list[tuple] = []  # rows of the ledger (nodes/exchange/ledger.py), in order
+    happened: list[LedgerRow] = []  # rows of the ledger (nodes/exchange/ledger.py), in order
 
 
 def era_of(lines: Iterable[StateLine]) -> int:
@@ -47,11 +48,13 @@ def era_of(lines: Iterable[StateLine]) -> int:
 class Core:
     """`markets` by symbol; `flows` is empty when a capture is replayed."""
 
-    def __init__(self, config: Config, markets: dict[str, Any], lines: list[StateLine], era: int = 0):
+    def __init__(self, config: Config, markets: Mapping[str, VenueMarket], lines: list[StateLine], era: int = 0):
         self.exchange = config.exchange
         self.era = era  # how often all ids have begun anew
         self.status = dict.fromkeys(markets, "TRADING")
         self.markets = markets
+        self.synthetic_markets = {symbol: m for symbol, m in markets.items() if isinstance(m, Market)}
+        self.recorded_markets = {symbol: m for symbol, m in markets.items() if isinstance(m, RecordedMarket)}
         self.flows: list[Flow] = []
         self.reserved: dict[str, int] = {}
         fees = SCHEDULES.get(self.exchange.fees, Fees(self.exchange.maker_fee_ppm, self.exchange.taker_fee_ppm))
@@ -95,13 +98,13 @@ class Core:
 
     def replay_to(self, lines: Iterable[str], depths: dict[str, str] | None = None) -> Replay:
         """Takes a capture to where its clients had it, without telling anyone. `depths`: see Replay."""
-        replay = Replay(self.markets, depths)
+        replay = Replay(self.recorded_markets, depths)
         for line in lines:
             replay.pass_line(line, 0)
-            for market in self.markets.values():
+            for market in self.recorded_markets.values():
                 market.happened.clear()  # it is in the ledger already, or was never told
         own = max((t.trade_id for t in self.desk.trades), default=0)
-        for number, market in enumerate(self.markets.values()):
+        for number, market in enumerate(self.recorded_markets.values()):
             # ids of one symbol must not clash; each has its own million millions
             market.next_trade = max(own + 1, OWN_TRADES_FROM + number * 10**12)
             market.happened = market.standing()
@@ -110,13 +113,11 @@ class Core:
     def start(self, now_ms: float) -> None:
         """Our orders that stood, and the population around them."""
         self.desk.restore(int(now_ms))
-        for symbol, market in self.markets.items():
-            if not isinstance(market, Market):
-                continue
+        for symbol, market in self.synthetic_markets.items():
             self.reserved[symbol] = market.book.update_id + RESERVED_IDS
         self._populate(now_ms)
         for symbol in self.reserved:
-            self.reserved[symbol] = self.markets[symbol].book.update_id + RESERVED_IDS
+            self.reserved[symbol] = self.markets[symbol].book_id + RESERVED_IDS
 
     def _populate(self, now_ms: float) -> None:
         """The population of every market; whoever is followed comes, and acts, before those who follow."""
@@ -127,7 +128,7 @@ class Core:
             for symbol in self.reserved
         }
         for symbol in in_order({symbol: one.follows for symbol, one in shapes.items()}):
-            market = self.markets[symbol]
+            market = self.synthetic_markets[symbol]
             last = market.tape.last_id
             # neither a restart nor a new era repeats what was
             seed = f"{exchange.seed}/{last}/{self.era}" if self.era else f"{exchange.seed}/{last}" if last else exchange.seed
@@ -159,21 +160,22 @@ class Core:
 
     def take(self) -> Done:
         """What has happened since the last call."""
-        printed, frames, lines, happened = [], [], [], []
+        done = Done([], [], Told([], []), [])
         for symbol, market in self.markets.items():
-            trades, said = market.drain()
-            happened += market.happened
+            trades, frames = market.drain()
+            done.happened.extend(market.happened)
             market.happened = []
             if trades:
-                printed.append((symbol, trades))
-            frames += said
-            if symbol in self.reserved and market.book.update_id > self.reserved[symbol] - RESERVED_IDS // 4:
-                self.reserved[symbol] = market.book.update_id + RESERVED_IDS
-                lines.append(StateLine(reserved={symbol: self.reserved[symbol]}))
+                done.printed.append((symbol, trades))
+            done.told.frames.extend(frames)
+            if symbol in self.reserved and market.book_id > self.reserved[symbol] - RESERVED_IDS // 4:
+                self.reserved[symbol] = market.book_id + RESERVED_IDS
+                done.lines.append(StateLine(reserved={symbol: self.reserved[symbol]}))
         if (line := self.desk.take_line()) is not None:
-            lines.append(line)
-        events, self.desk.events = self.desk.events, []
-        return Done(printed, lines, Told(frames, events), happened)
+            done.lines.append(line)
+        done.told.events.extend(self.desk.events)
+        self.desk.events = []
+        return done
 
     def whole(self) -> StateLine:
         """Everything that a restart needs, as one line."""

@@ -8,9 +8,14 @@ to a file before anyone hears what they say. The same seed and the same inputs g
 import struct
 import zlib
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeAlias
 
 import msgspec
+
+from tickmesh.nodes.exchange.protocol import Level
+
+LedgerRow: TypeAlias = tuple[str, *tuple[object, ...]]  # kind, then its values in the order of FIELDS[kind]
+BookImage: TypeAlias = tuple[str, int, list[Level]]  # symbol, update id, every level
 
 FORMAT = 2
 BATCH = struct.Struct("<IIQI")  # bytes of rows, CRC-32 of what follows these 8 bytes, number of the first row, rows
@@ -42,17 +47,17 @@ class ExchangeLedger:
         self._first = number
         self._rows: list[bytes] = []
 
-    def add(self, kind: str, time_ms: int, *values: Any) -> None:
+    def add(self, kind: str, time_ms: int, *values: object) -> None:
         """One row. `values` in the order of FIELDS[kind]."""
         self._rows.append(_encode((self.number, kind, int(time_ms), *values)))
         self.number += 1
 
-    def happened(self, rows: Iterable[tuple], time_ms: int) -> None:
+    def happened(self, rows: Iterable[LedgerRow], time_ms: int) -> None:
         """What markets did: (kind, values…) each."""
         for kind, *values in rows:
             self.add(kind, time_ms, *values)
 
-    def head(self, books: Iterable[tuple[str, int, list]], time_ms: int, era: int = 0) -> None:
+    def head(self, books: Iterable[BookImage], time_ms: int, era: int = 0) -> None:
         """What a file begins with, so that it can be read without those before it."""
         self.add("head", time_ms, FORMAT, self.market, FIELDS, era)
         for symbol, update_id, levels in books:

@@ -9,11 +9,12 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from tickmesh.bus.config import ConfigError
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
 from tickmesh.nodes.exchange.server.callers import guard
 from tickmesh.nodes.exchange.server.faults import plug, run_faults
 from tickmesh.nodes.exchange.server.files import ExchangeFiles
@@ -24,8 +25,8 @@ from tickmesh.nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketDoor
 from tickmesh.nodes.exchange.server.tls import server_context
 
 __all__ = ["HELP", "READS", "WRITES", "ExchangeFiles", "run"]
-READS: tuple = ()
-WRITES: tuple = ()
+READS: tuple[Kind, ...] = ()
+WRITES: tuple[Kind, ...] = ()
 
 HELP = """The local venue: a real exchange server on loopback that speaks the Binance spot dialect.
 
@@ -63,7 +64,7 @@ Market:  synthetic (seed, trades_per_s, quotes_per_s), or `replay = ["capture.gz
 """
 
 
-async def run(ctx: Any) -> None:
+async def run(ctx: Context) -> None:
     try:
         running = Running(ctx)
     except OSError as error:

@@ -7,7 +7,12 @@ dialect writes eight decimals everywhere.
 import hashlib
 import hmac
 import re
+from collections.abc import Mapping
+from typing import TypeAlias
 from urllib.parse import unquote_plus
+
+JsonObject: TypeAlias = dict[str, object]  # one object of the venue's JSON: field → what becomes its value
+Level: TypeAlias = tuple[int, int, int]  # one price level of a book: side (+1 bid, −1 ask), price, quantity
 
 UNIT = 10**8
 MANTISSA_MAX = 1 << 62
@@ -23,7 +28,7 @@ class VenueError(Exception):
 
     `retry_at_ms`: when a limited client may come again. `data`: what half succeeded (cancelReplace)."""
 
-    def __init__(self, code: int, message: str, status: int = 400, retry_at_ms: int = 0, data: dict | None = None):
+    def __init__(self, code: int, message: str, status: int = 400, retry_at_ms: int = 0, data: JsonObject | None = None):
         super().__init__(message)
         self.code = code
         self.message = message
@@ -31,8 +36,8 @@ class VenueError(Exception):
         self.retry_at_ms = retry_at_ms
         self.data = data
 
-    def body(self) -> dict:
-        body: dict = {"code": self.code, "msg": self.message}
+    def body(self) -> JsonObject:
+        body: JsonObject = {"code": self.code, "msg": self.message}
         return body if self.data is None else {**body, "data": self.data}
 
 
@@ -54,7 +59,8 @@ def mantissa(decimal: str) -> int:
         if fraction[8:].strip("0"):
             raise ValueError(f"{decimal!r} has more than 8 decimals")
         fraction = fraction[:8]
-    return int(whole + fraction) * 10 ** (8 - len(fraction))
+    scale: int = 10 ** (8 - len(fraction))
+    return int(whole + fraction) * scale
 
 
 def missing(name: str) -> VenueError:
@@ -68,7 +74,7 @@ def illegal(name: str, legal: str) -> VenueError:
 class Params:
     """The parameters of one request, from a query, a form body or a JSON object, with the venue's refusals."""
 
-    def __init__(self, values: dict):
+    def __init__(self, values: Mapping[str, object]):
         self.values = values
 
     def __contains__(self, name: str) -> bool:
@@ -140,7 +146,7 @@ class Params:
         return value
 
 
-def form(query: str, body: str) -> dict:
+def form(query: str, body: str) -> dict[str, str]:
     """Query string and form body to one dict; on duplicates the query wins (venues.md §2.4)."""
     values: dict[str, str] = {}
     for part in (query, body):
@@ -166,7 +172,7 @@ def _unsigned(part: str) -> str:
     return "&".join(pair for pair in part.split("&") if not pair.startswith("signature="))
 
 
-def ws_payload(values: dict) -> str:
+def ws_payload(values: Mapping[str, object]) -> str:
     """What a WS-API signature covers: all parameters sorted by name, raw UTF-8, booleans in lower case."""
     params = Params(values)
     return "&".join(f"{name}={params.text(name, '')}" for name in sorted(values) if name != "signature")

@@ -17,7 +17,7 @@ from numba import njit
 
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.models.decay import decay
-from tickmesh.nodes.models.interface import GAP, QUOTE, Parameter
+from tickmesh.nodes.models.interface import GAP, QUOTE, Floats, Parameter, Records
 from tickmesh.nodes.models.speaking import SPEAKING, due
 
 KINDS = (Kind.quote,)
@@ -38,7 +38,10 @@ STATE = np.dtype(
 
 
 @njit(cache=True)
-def kernel(state, parameters, units, rows, count, quotes, trades, levels, out):
+def kernel(
+    state: Records, parameters: Records, units: Floats, rows: Records, count: int, quotes: Records, trades: Records,
+    levels: Records, out: Records,
+) -> int:  # fmt: skip
     s = state[0]
     p = parameters[0]
     half_life_ns = p.half_life_ms * 1e6

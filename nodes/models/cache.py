@@ -50,7 +50,7 @@ def use(config: Config) -> Path:
     folder = base / folder_name()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.utime(folder)
-    numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+    vars(numba.config)["CACHE_DIR"] = str(folder)  # as numba itself sets it: its settings are globals that no line declares
     prune(base, folder)
     return folder
 

@@ -23,9 +23,10 @@ is the kind whose records are missing before the next ones; there is one when a 
 Rows with REPAIRED in their flags come late.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tickmesh.bus.schema import Flag, Kind
 
@@ -38,6 +39,9 @@ SNAPSHOT = int(Flag.SNAPSHOT)
 REPAIRED = int(Flag.REPAIRED)
 
 SAID_PER_EVENT = 4
+
+Records: TypeAlias = NDArray[np.void]  # of a structured dtype: state, parameters, rows, records of a kind, what is given out
+Floats: TypeAlias = NDArray[np.float64]
 
 ROW = np.dtype(
     [

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 
 from tickmesh.bus.config import ConfigError
-from tickmesh.nodes.models.interface import Parameter
+from tickmesh.nodes.models.interface import Parameter, Records
 
 
 def names() -> list[str]:
@@ -25,7 +25,7 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"tickmesh.nodes.models.{name}")
 
 
-def parameters(module: ModuleType, given: Mapping[str, float]) -> np.ndarray:
+def parameters(module: ModuleType, given: Mapping[str, float]) -> Records:
     """Shape (1,), one float64 field per declared parameter. Raises ConfigError with the name, the value, the range."""
     declared: dict[str, Parameter] = module.PARAMETERS
     kernel = module.__name__.rpartition(".")[2]

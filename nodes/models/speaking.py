@@ -13,7 +13,10 @@ SPEAKING = {
 
 
 @njit(cache=True)
-def due(value, now_ns, said_value, said_ns, step, threshold, interval_ns, repeat_ns):
+def due(
+    value: float, now_ns: int, said_value: float, said_ns: int, step: float, threshold: float, interval_ns: float,
+    repeat_ns: float,
+) -> bool:  # fmt: skip
     """True when `value` is to be said at `now_ns`. `said_ns` is 0 before the first signal."""
     if said_ns == 0:
         return True

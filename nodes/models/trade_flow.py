@@ -16,7 +16,7 @@ from numba import njit
 
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.models.decay import decay
-from tickmesh.nodes.models.interface import GAP, QUOTE, REPAIRED, TRADE, Parameter
+from tickmesh.nodes.models.interface import GAP, QUOTE, REPAIRED, TRADE, Floats, Parameter, Records
 from tickmesh.nodes.models.speaking import SPEAKING, due
 
 KINDS = (Kind.trade, Kind.quote)
@@ -40,7 +40,10 @@ STATE = np.dtype(
 
 
 @njit(cache=True)
-def kernel(state, parameters, units, rows, count, quotes, trades, levels, out):
+def kernel(
+    state: Records, parameters: Records, units: Floats, rows: Records, count: int, quotes: Records, trades: Records,
+    levels: Records, out: Records,
+) -> int:  # fmt: skip
     s = state[0]
     p = parameters[0]
     fast_ns = p.fast_ms * 1e6

@@ -5,17 +5,17 @@ NotYet when the answer has to wait for the market.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tickmesh.nodes.exchange.api import market_answers as market
 from tickmesh.nodes.exchange.api import order_answers as orders
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.orders.desk import OWNER
-from tickmesh.nodes.exchange.protocol import Params, VenueError
+from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError
 
 
 class Operation(NamedTuple):
-    call: Callable[[Venue, Params, int], Any]
+    call: Callable[[Venue, Params, int], object]
     weight: int = 1
     signed: bool = False
     order: bool = False  # makes a new order: its reply tells the order counts
@@ -26,7 +26,7 @@ class Operation(NamedTuple):
         return self.weigh(params) if self.weigh else self.weight
 
 
-def answer(venue: Venue, operation: Operation, params: Params, payload: str, key: str, now_ms: int) -> Any:
+def answer(venue: Venue, operation: Operation, params: Params, payload: str, key: str, now_ms: int) -> object:
     """The signature is judged first, as the venue does."""
     if operation.signed:
         venue.check_signed(params, key, payload, now_ms)
@@ -59,7 +59,7 @@ def _test_weight(params: Params) -> int:
     return 20 if str(params.values.get("computeCommissionRates", "")).lower() == "true" else 1
 
 
-def order_limits(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+def order_limits(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     """`rateLimit/order`."""
     return venue.limits.order_rows(OWNER, now_ms)
 

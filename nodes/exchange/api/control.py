@@ -1,11 +1,11 @@
 """What a client of the market streams may say: its URL, and SUBSCRIBE and its kin (venues.md §1.2). Pure."""
 
-from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 
 from tickmesh.nodes.exchange.api.streams import Client, Hub
+from tickmesh.nodes.exchange.protocol import JsonObject
 
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -42,21 +42,22 @@ def answer(hub: Hub, client: Client, message: str, streams_max: int) -> bytes:
     return _error(2, f"Invalid request: unknown variant `{method[:40]}`", ident)
 
 
-def _subscribe(hub: Hub, client: Client, method: str, params: list, ident: Any, streams_max: int) -> bytes:
-    if not params or not all(isinstance(name, str) for name in params):
+def _subscribe(hub: Hub, client: Client, method: str, params: list[object], ident: object, streams_max: int) -> bytes:
+    names = [name for name in params if isinstance(name, str)]
+    if not params or len(names) < len(params):
         return _error(1, "Invalid value type: expected non-empty array of strings", ident)
     if method == "UNSUBSCRIBE":
-        for name in params:
+        for name in names:
             hub.unsubscribe(client, name)
-    elif len(client.streams.keys() | set(params)) > streams_max:
+    elif len(client.streams.keys() | set(names)) > streams_max:
         return _error(2, f"Invalid request: more than {streams_max} streams", ident)
     else:
-        for name in params:
+        for name in names:
             hub.subscribe(client, name)
     return _encode({"result": None, "id": ident})
 
 
-def _property(client: Client, method: str, params: list, ident: Any) -> bytes:
+def _property(client: Client, method: str, params: list[object], ident: object) -> bytes:
     if params[:1] != ["combined"]:
         return _error(0, "Unknown property", ident)
     if method == "GET_PROPERTY":
@@ -67,7 +68,7 @@ def _property(client: Client, method: str, params: list, ident: Any) -> bytes:
     return _encode({"result": None, "id": ident})
 
 
-def _legal(ident: Any) -> bool:
+def _legal(ident: object) -> bool:
     if isinstance(ident, bool):
         return False
     if isinstance(ident, int):
@@ -75,6 +76,6 @@ def _legal(ident: Any) -> bool:
     return ident is None or isinstance(ident, str) and len(ident) <= 36
 
 
-def _error(code: int, words: str, ident: Any) -> bytes:
-    body: dict[str, Any] = {"code": code, "msg": words}
+def _error(code: int, words: str, ident: object) -> bytes:
+    body: JsonObject = {"code": code, "msg": words}
     return _encode(body if ident is None else {**body, "id": ident})

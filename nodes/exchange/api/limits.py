@@ -6,7 +6,7 @@ Bounded: so many addresses are known at once, the longest unseen ones are forgot
 """
 
 from tickmesh.bus.settings import ExchangeLimits
-from tickmesh.nodes.exchange.protocol import VenueError
+from tickmesh.nodes.exchange.protocol import JsonObject, VenueError
 
 ADDRESSES_MAX = 10_000
 BAN_S_MAX = 3 * 86400.0
@@ -115,23 +115,23 @@ class VenueLimits:
             f"X-MBX-ORDER-COUNT-{name}": str(window.used(account, now_ms)) for window, name in zip(self.orders, ("10S", "1D"))
         }
 
-    def rows(self) -> list[dict]:
+    def rows(self) -> list[JsonObject]:
         """`rateLimits` of exchangeInfo."""
         return [_row("REQUEST_WEIGHT", "MINUTE", 1, self.weight.limit), *self._order_rows(), self._raw_row()]
 
-    def weight_row(self, address: str, now_ms: int) -> dict:
+    def weight_row(self, address: str, now_ms: int) -> JsonObject:
         row = _row("REQUEST_WEIGHT", "MINUTE", 1, self.weight.limit)
         return {**row, "count": self.weight.used(address, now_ms)}
 
-    def order_rows(self, account: int, now_ms: int) -> list[dict]:
+    def order_rows(self, account: int, now_ms: int) -> list[JsonObject]:
         """`rateLimit/order`: each with its count."""
         return [{**row, "count": w.used(account, now_ms)} for row, w in zip(self._order_rows(), self.orders)]
 
-    def _order_rows(self) -> list[dict]:
+    def _order_rows(self) -> list[JsonObject]:
         ten_seconds, day = self.orders
         return [_row("ORDERS", "SECOND", 10, ten_seconds.limit), _row("ORDERS", "DAY", 1, day.limit)]
 
-    def _raw_row(self) -> dict:
+    def _raw_row(self) -> JsonObject:
         return _row("RAW_REQUESTS", "MINUTE", 5, self.raw.limit)
 
     def _ignored(self, address: str, now_ms: int) -> None:
@@ -147,5 +147,5 @@ class VenueLimits:
         self.refuse_banned(address, now_ms)
 
 
-def _row(kind: str, interval: str, number: int, limit: int) -> dict:
+def _row(kind: str, interval: str, number: int, limit: int) -> JsonObject:
     return {"rateLimitType": kind, "interval": interval, "intervalNum": number, "limit": limit}

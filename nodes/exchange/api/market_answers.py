@@ -3,26 +3,25 @@
 Pure: (venue, params, now_ms) → what becomes JSON; text is JSON already.
 """
 
-from typing import Any
-
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.market.candles import candles, check_interval, kline_row
 from tickmesh.nodes.exchange.market.derived import average_price, day
 from tickmesh.nodes.exchange.market.instruments import Spec, filters
+from tickmesh.nodes.exchange.market.market import VenueMarket
 from tickmesh.nodes.exchange.orders.reports import aggregate_view, print_view
 from tickmesh.nodes.exchange.orders.terms import ALLOWED_PREVENTIONS, TYPES
-from tickmesh.nodes.exchange.protocol import Params, VenueError, text
+from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError, text
 
 
-def ping(venue: Venue, params: Params, now_ms: int) -> dict:
+def ping(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     return {}
 
 
-def time(venue: Venue, params: Params, now_ms: int) -> dict:
+def time(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     return {"serverTime": now_ms}
 
 
-def exchange_info(venue: Venue, params: Params, now_ms: int) -> dict:
+def exchange_info(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     chosen = [venue.market(params).spec.symbol] if "symbol" in params else _names(venue, params)
     return {
         "timezone": "UTC",
@@ -33,7 +32,7 @@ def exchange_info(venue: Venue, params: Params, now_ms: int) -> dict:
     }
 
 
-def symbol_view(spec: Spec, halted: bool = False) -> dict:
+def symbol_view(spec: Spec, halted: bool = False) -> JsonObject:
     return {
         "symbol": spec.symbol,
         "status": "BREAK" if halted else "TRADING",
@@ -68,18 +67,18 @@ def depth(venue: Venue, params: Params, now_ms: int) -> str:
     return venue.market(params).snapshot(min(params.integer("limit", 100, low=1), 5000))
 
 
-def trades(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+def trades(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     limit = min(params.integer("limit", 500, low=1), 1000)
     return [print_view(p) for p in venue.market(params).tape.latest(limit)]
 
 
-def historical_trades(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+def historical_trades(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     tape, limit = venue.market(params).tape, min(params.integer("limit", 500, low=1), 1000)
     rows = tape.since(params.integer("fromId"), limit) if "fromId" in params else tape.latest(limit)
     return [print_view(p) for p in rows]
 
 
-def aggregate_trades(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+def aggregate_trades(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     tape, limit = venue.market(params).tape, min(params.integer("limit", 500, low=1), 1000)
     first = params.integer("fromId") if "fromId" in params else None
     start, end = params.moment("startTime"), params.moment("endTime")
@@ -88,7 +87,7 @@ def aggregate_trades(venue: Venue, params: Params, now_ms: int) -> list[dict]:
     return [aggregate_view(row) for row in tape.aggregates(limit, first, start, end)]
 
 
-def klines(venue: Venue, params: Params, now_ms: int) -> list[list]:
+def klines(venue: Venue, params: Params, now_ms: int) -> list[list[int | str]]:
     tape, limit = venue.market(params).tape, min(params.integer("limit", 500, low=1), 1000)
     interval = check_interval(params.text("interval"))
     start, end = params.moment("startTime"), params.moment("endTime")
@@ -98,11 +97,11 @@ def klines(venue: Venue, params: Params, now_ms: int) -> list[list]:
     return [kline_row(row) for row in candles(tape, interval, start, end, limit)]
 
 
-def average(venue: Venue, params: Params, now_ms: int) -> dict:
+def average(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     return average_price(venue.market(params), now_ms)
 
 
-def _chosen(venue: Venue, params: Params) -> tuple[list[Any], bool]:
+def _chosen(venue: Venue, params: Params) -> tuple[list[VenueMarket], bool]:
     """The markets that a ticker is asked for, and whether the answer is one object."""
     if "symbol" in params:
         return [venue.market(params)], True
@@ -121,22 +120,22 @@ def _names(venue: Venue, params: Params) -> list[str]:
     return names
 
 
-def ticker_day(venue: Venue, params: Params, now_ms: int) -> Any:
+def ticker_day(venue: Venue, params: Params, now_ms: int) -> JsonObject | list[JsonObject]:
     markets, one = _chosen(venue, params)
     rows = [day(market, now_ms) for market in markets]
     return rows[0] if one else rows
 
 
-def ticker_price(venue: Venue, params: Params, now_ms: int) -> Any:
+def ticker_price(venue: Venue, params: Params, now_ms: int) -> JsonObject | list[JsonObject]:
     markets, one = _chosen(venue, params)
-    rows = [{"symbol": market.spec.symbol, "price": text(market.last_price)} for market in markets]
+    rows: list[JsonObject] = [{"symbol": market.spec.symbol, "price": text(market.last_price)} for market in markets]
     return rows[0] if one else rows
 
 
-def ticker(venue: Venue, params: Params, now_ms: int) -> Any:
+def ticker(venue: Venue, params: Params, now_ms: int) -> JsonObject | list[JsonObject]:
     """`ticker/bookTicker`."""
     markets, one = _chosen(venue, params)
-    rows = []
+    rows: list[JsonObject] = []
     for market in markets:
         (bid, bid_quantity), (ask, ask_quantity) = market.best(1), market.best(-1)
         rows.append({

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.orders.reports import canceled_view, order_view, own_trade_view, placed_view
-from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError, text
+from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, Params, VenueError, text
 
 DAY_MS = 86_400_000
 ZERO = text(0)
@@ -24,7 +24,7 @@ def _response_type(params: Params) -> str:
     return params.choice("newOrderRespType", ("ACK", "RESULT", "FULL"), -1100, words, default)
 
 
-def place(venue: Venue, params: Params, now_ms: int) -> dict:
+def place(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     answer = _response_type(params)
     terms = venue.desk.check(params)
     venue.limits.order(OWNER, now_ms)
@@ -33,7 +33,7 @@ def place(venue: Venue, params: Params, now_ms: int) -> dict:
     return placed_view(placed.order, placed.trades, answer)
 
 
-def place_test(venue: Venue, params: Params, now_ms: int) -> dict:
+def place_test(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     rates = params.flag("computeCommissionRates")
     _response_type(params)
     venue.desk.place(params, now_ms, test=True)
@@ -43,11 +43,11 @@ def place_test(venue: Venue, params: Params, now_ms: int) -> dict:
     return {"standardCommissionForOrder": {"maker": maker, "taker": taker}, **NO_EXTRA_COMMISSION}
 
 
-def cancel(venue: Venue, params: Params, now_ms: int) -> dict:
+def cancel(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     return canceled_view(*venue.desk.cancel(params, now_ms))
 
 
-def cancel_replace(venue: Venue, params: Params, now_ms: int) -> dict:
+def cancel_replace(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     """venues.md §3.5. Parameters and filters of the new order are judged before anything happens."""
     words = "Mandatory parameter 'cancelReplaceMode' was not sent, was empty/null, or malformed."
     mode = params.choice("cancelReplaceMode", ("STOP_ON_FAILURE", "ALLOW_FAILURE"), -1102, words)
@@ -64,10 +64,15 @@ def cancel_replace(venue: Venue, params: Params, now_ms: int) -> dict:
         limited = error
     canceled, cancel_response = _leg(lambda: cancel(venue, _cancel_part(params), now_ms))
     if not canceled and mode == "STOP_ON_FAILURE":
-        data = {"cancelResult": "FAILURE", "newOrderResult": "NOT_ATTEMPTED", "cancelResponse": cancel_response}
-        raise VenueError(-2022, "Order cancel-replace failed.", 400, data={**data, "newOrderResponse": None})
+        data: JsonObject = {
+            "cancelResult": "FAILURE",
+            "newOrderResult": "NOT_ATTEMPTED",
+            "cancelResponse": cancel_response,
+            "newOrderResponse": None,
+        }
+        raise VenueError(-2022, "Order cancel-replace failed.", 400, data=data)
 
-    def enter() -> dict:
+    def enter() -> JsonObject:
         if limited is not None:
             raise limited
         placed = venue.desk.enter(terms, now_ms)
@@ -88,7 +93,7 @@ def cancel_replace(venue: Venue, params: Params, now_ms: int) -> dict:
     raise VenueError(-2022, "Order cancel-replace failed.", 400, data=data)
 
 
-def _leg(act: Callable[[], dict]) -> tuple[bool, dict]:
+def _leg(act: Callable[[], JsonObject]) -> tuple[bool, JsonObject]:
     try:
         return True, act()
     except VenueError as error:
@@ -101,7 +106,7 @@ def _cancel_part(params: Params) -> Params:
     return Params({ours: params.values[theirs] for theirs, ours in names.items() if theirs in params})
 
 
-def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     symbol = venue.market(params).spec.symbol
     found = [order for order in venue.desk.open.values() if order.symbol == symbol]
     if not found:
@@ -110,19 +115,19 @@ def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[dict]:
     return [canceled_view(*venue.desk.cancel(Params(one), now_ms)) for one in asked]
 
 
-def order_status(venue: Venue, params: Params, now_ms: int) -> dict:
+def order_status(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     order = venue.desk.find(params)
     if order is None:
         raise VenueError(-2013, "Order does not exist.")
     return order_view(order)
 
 
-def open_orders(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+def open_orders(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     symbol = venue.market(params).spec.symbol if "symbol" in params else None
     return [order_view(o) for o in list(venue.desk.open.values()) if symbol in (None, o.symbol)]
 
 
-def all_orders(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+def all_orders(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     symbol, limit = venue.market(params).spec.symbol, min(params.integer("limit", 500, low=1), 1000)
     start, end = _day(params)
     rows = sorted((o for o in venue.desk.orders.values() if o.symbol == symbol), key=lambda o: o.id)
@@ -142,7 +147,7 @@ def _day(params: Params) -> tuple[int | None, int | None]:
     return start, end
 
 
-def my_trades(venue: Venue, params: Params, now_ms: int) -> list[dict]:
+def my_trades(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     symbol, limit = venue.market(params).spec.symbol, min(params.integer("limit", 500, low=1), 1000)
     order = params.integer("orderId") if "orderId" in params else None
     first = params.integer("fromId") if "fromId" in params else None
@@ -164,7 +169,7 @@ def my_trades(venue: Venue, params: Params, now_ms: int) -> list[dict]:
     return [own_trade_view(t) for t in rows[:limit]]
 
 
-def commission(venue: Venue, params: Params, now_ms: int) -> dict:
+def commission(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     maker, taker = (text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
     none = {"maker": ZERO, "taker": ZERO, "buyer": ZERO, "seller": ZERO}
     return {
@@ -176,7 +181,7 @@ def commission(venue: Venue, params: Params, now_ms: int) -> dict:
     }
 
 
-def account(venue: Venue, params: Params, now_ms: int) -> dict:
+def account(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     maker, taker = (text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
     zero = "0.00000000"
     omit = params.flag("omitZeroBalances")

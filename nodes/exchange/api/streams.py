@@ -4,10 +4,10 @@ Pure but for the transports it is given to write to.
 """
 
 import struct
-from typing import Any
+from collections.abc import Iterable
+from typing import Protocol
 
 from tickmesh.nodes.exchange.api import time_units
-from tickmesh.nodes.exchange.faults.hooks import FaultHooks
 
 PINGS_KEPT = 8  # unanswered ones that an answer may belong to
 
@@ -29,10 +29,40 @@ def control_frame(opcode: int, payload: bytes) -> bytes:
     return bytes((0x80 | opcode, len(payload))) + payload
 
 
-class Client:
-    """One websocket. `transport` has write, close, abort, is_closing and get_write_buffer_size."""
+class ClientTransport(Protocol):
+    """What is used of a client's socket (asyncio.Transport has it)."""
 
-    def __init__(self, transport: Any, wrapped: bool, now_s: float, faults: FaultHooks | None = None, door: str = "ws"):
+    def write(self, data: bytes) -> None:
+        """Sends bytes, or keeps them until they can be sent."""
+
+    def close(self) -> None:
+        """Ends the connection after what was written has been sent."""
+
+    def abort(self) -> None:
+        """Ends the connection at once."""
+
+    def is_closing(self) -> bool:
+        """Whether the connection has ended, or is about to."""
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that were written and not sent yet."""
+
+
+class SendHook(Protocol):
+    """Sees every frame before it is sent to a client: the faults (nodes/exchange/faults/hooks.py)."""
+
+    def on_send(self, client: "Client", stream: str, frame: bytes) -> bool:
+        """True: send `frame` as it is. False: it was taken; what is sent instead, now or later, goes to `client.write`.
+
+        `stream` is the market stream's name, or "user", "reply", "ping", "pong", "close"."""
+
+
+class Client:
+    """One websocket connection: what it has subscribed to, its pings, and the writing of its frames."""
+
+    def __init__(
+        self, transport: ClientTransport, wrapped: bool, now_s: float, faults: SendHook | None = None, door: str = "ws"
+    ):
         self.faults = faults
         self.transport = transport
         self.door = door  # "ws" or "ws-api"
@@ -175,7 +205,7 @@ class Hub:
             if client.waiting_bytes > self.buffer_bytes_max:
                 self.cut(client)
 
-    def cut_slow(self, clients: Any) -> None:
+    def cut_slow(self, clients: Iterable[Client]) -> None:
         for client in [c for c in clients if c.waiting_bytes > self.buffer_bytes_max]:
             self.cut(client)
 

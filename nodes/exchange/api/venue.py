@@ -1,9 +1,10 @@
 """The state behind all answers of the local venue, and who may ask. Pure."""
 
-from typing import Any
+from collections.abc import Mapping
 
 from tickmesh.bus.settings import ExchangeLimits
 from tickmesh.nodes.exchange.api.limits import VenueLimits
+from tickmesh.nodes.exchange.market.market import VenueMarket
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
 from tickmesh.nodes.exchange.protocol import Params, VenueError, check_signed
 
@@ -12,7 +13,12 @@ class Venue:
     """One account, one key."""
 
     def __init__(
-        self, markets: dict[str, Any], desk: Desk, api_key: str, api_secret: str, limits: ExchangeLimits | None = None
+        self,
+        markets: Mapping[str, VenueMarket],
+        desk: Desk,
+        api_key: str,
+        api_secret: str,
+        limits: ExchangeLimits | None = None,
     ):
         self._markets = markets
         self.desk = desk
@@ -22,12 +28,12 @@ class Venue:
         desk.on_first_fill = lambda maker, now_ms: self.limits.first_fill(OWNER, maker, now_ms)
 
     @property
-    def markets(self) -> dict[str, Any]:
+    def markets(self) -> Mapping[str, VenueMarket]:
         """Those that the venue admits to have."""
         unknown = self.desk.unknown
         return {symbol: m for symbol, m in self._markets.items() if symbol not in unknown} if unknown else self._markets
 
-    def market(self, params: Params) -> Any:
+    def market(self, params: Params) -> VenueMarket:
         market = self.markets.get(params.text("symbol"))
         if market is None:
             raise VenueError(-1121, "Invalid symbol.")

@@ -1,6 +1,7 @@
 """WS-API requests of one connection (venues.md §4): one text in, one reply out. Pure."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import TypeAlias
 
 import msgspec
 
@@ -8,15 +9,16 @@ from tickmesh.nodes.exchange.api import api, time_units
 from tickmesh.nodes.exchange.api.streams import Client
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.orders.desk import OWNER
-from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError, missing, ws_payload
+from tickmesh.nodes.exchange.protocol import JsonObject, NotYet, Params, VenueError, missing, ws_payload
 
 SUBSCRIPTIONS_MAX = 65_535  # over the life of a connection
 CONNECT_WEIGHT = 2
+RequestId: TypeAlias = int | str | None
 _decode = msgspec.json.Decoder(float_hook=str).decode  # numbers keep their text: a signature covers it
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(message: str) -> Any:
+def parse(message: str) -> object:
     """The JSON of a message; None when it is none."""
     try:
         return _decode(message)
@@ -40,7 +42,7 @@ def fault_reply(message: str, status: int, error: bytes) -> bytes:
 
 def answer(venue: Venue, client: Client, message: str, now_ms: int) -> bytes:
     """The reply, whatever the message is."""
-    ident: Any = None
+    ident: RequestId = None
     limits = client.limits
     operation: api.Operation | None = None
     try:
@@ -71,12 +73,12 @@ def answer(venue: Venue, client: Client, message: str, now_ms: int) -> bytes:
 class BadRequest(VenueError):
     """Not a request at all. `ident`: its id, where that could be read."""
 
-    def __init__(self, message: str, ident: Any = None):
+    def __init__(self, message: str, ident: RequestId = None):
         super().__init__(-1135, message)
         self.ident = ident
 
 
-def _request(message: str) -> tuple[Any, str, Params]:
+def _request(message: str) -> tuple[RequestId, str, Params]:
     request = parse(message)
     if request is None:
         raise BadRequest("Invalid JSON request.")
@@ -93,7 +95,7 @@ def _request(message: str) -> tuple[Any, str, Params]:
     return ident, request["method"], Params(values)
 
 
-def _refusal(ident: Any, error: VenueError, now_ms: int) -> bytes:
+def _refusal(ident: RequestId, error: VenueError, now_ms: int) -> bytes:
     body = error.body()
     if error.retry_at_ms:
         # a moment in ms here, not seconds as in the HTTP header
@@ -101,7 +103,7 @@ def _refusal(ident: Any, error: VenueError, now_ms: int) -> bytes:
     return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % error.status + _encode(body)
 
 
-def _call(venue: Venue, client: Client, operation: api.Operation | None, method: str, params: Params, now_ms: int) -> Any:
+def _call(venue: Venue, client: Client, operation: api.Operation | None, method: str, params: Params, now_ms: int) -> object:
     if operation is None:
         session = SESSION.get(method)
         if session is None:
@@ -121,7 +123,7 @@ def _check_signed(venue: Venue, params: Params, now_ms: int) -> None:
 # ---- what belongs to the connection
 
 
-def _subscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+def _subscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> JsonObject:
     _check_signed(venue, params, now_ms)
     if client.subscription is not None:
         raise VenueError(-2035, "User Data Stream subscription is already active.")
@@ -132,11 +134,11 @@ def _subscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> dic
     return {"subscriptionId": client.subscription}
 
 
-def _subscribe_session(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+def _subscribe_session(venue: Venue, client: Client, params: Params, now_ms: int) -> JsonObject:
     raise VenueError(-2015, "Invalid API-key, IP, or permissions for action: session.logon comes first.", 401)
 
 
-def _unsubscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+def _unsubscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> JsonObject:
     wanted = params.integer("subscriptionId") if "subscriptionId" in params else client.subscription
     if client.subscription is None or wanted != client.subscription:
         raise VenueError(-2036, "User Data Stream subscription is not active.")
@@ -145,20 +147,20 @@ def _unsubscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> d
     return {}
 
 
-def _subscriptions(venue: Venue, client: Client, params: Params, now_ms: int) -> list[dict]:
+def _subscriptions(venue: Venue, client: Client, params: Params, now_ms: int) -> list[JsonObject]:
     return [] if client.subscription is None else [{"subscriptionId": client.subscription}]
 
 
-def _status(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+def _status(venue: Venue, client: Client, params: Params, now_ms: int) -> JsonObject:
     return {"apiKey": None, "authorizedSince": None, "connectedSince": client.opened_ms, "returnRateLimits": client.limits,
             "serverTime": now_ms}  # fmt: skip
 
 
-def _logon(venue: Venue, client: Client, params: Params, now_ms: int) -> dict:
+def _logon(venue: Venue, client: Client, params: Params, now_ms: int) -> JsonObject:
     raise VenueError(-4056, "HMAC_SHA256 API key is not supported.")
 
 
-SESSION = {
+SESSION: dict[str, Callable[[Venue, Client, Params, int], object]] = {
     "userDataStream.subscribe.signature": _subscribe,
     "userDataStream.subscribe": _subscribe_session,
     "userDataStream.unsubscribe": _unsubscribe,

@@ -10,12 +10,14 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from tickmesh.nodes.exchange.api.streams import Client
 from tickmesh.nodes.exchange.faults import hooks, tampering
 from tickmesh.nodes.exchange.faults.fault_answers import body, headers
 from tickmesh.nodes.exchange.faults.fault_plan import DOWN, FRAMES, MOMENTARY, ORDERS, REQUESTS, FaultError, PlannedFault
 from tickmesh.nodes.exchange.market.latency import Latency
+from tickmesh.nodes.exchange.protocol import JsonObject
 
 DELAYED = (*ORDERS, "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /api/v3/order/cancelReplace", "order.cancel",
            "order.cancelReplace", "openOrders.cancelAll")  # fmt: skip
@@ -35,7 +37,7 @@ class Planned:
         self.end_s = self.start_s if momentary else self.start_s + (fault.length_s or float("inf"))
         self.state = "planned"  # then active, ended
         self.taken = 0  # chances it took
-        self.clients: list[Any] = []  # that are to end with it
+        self.clients: list[Client] = []  # that are to end with it
         self.chance = random.Random(f"{fault.seed} {fault.kind} {fault.start_s}")
 
     def takes(self) -> bool:
@@ -45,6 +47,16 @@ class Planned:
             self.taken += 1
             return True
         return False
+
+
+class _Backlog:
+    """Bytes of a dripping connection that are not sent yet, and when some of them were sent last."""
+
+    __slots__ = ("unsent", "at_s")
+
+    def __init__(self, unsent: bytearray, at_s: float):
+        self.unsent = unsent
+        self.at_s = at_s
 
 
 class Change(NamedTuple):
@@ -57,7 +69,7 @@ class Change(NamedTuple):
 class Faults:
     """`record(kind, *values)` takes rows of the ledger (nodes/exchange/ledger.py); `cut(client)` ends a connection."""
 
-    def __init__(self, clock: Callable[[], float], record: Callable[..., None], cut: Callable[[Any], None]):
+    def __init__(self, clock: Callable[[], float], record: Callable[..., None], cut: Callable[[Client], None]):
         self.clock, self.record, self.cut = clock, record, cut
         self.market_ms: Callable[[], float] = lambda: clock() * 1000  # of the frame that is being sent
         self.planned: dict[int, Planned] = {}  # planned and active, by number
@@ -69,13 +81,13 @@ class Faults:
             None  # of our orders in a recorded market, nodes/exchange/market/latency.py
         )
         self._next = 1
-        self._held: dict[Any, tuple[float, bytes]] = {}  # client → the frame that waits for the next one
-        self._late: list[tuple[float, int, Any, str, bytes]] = []  # heap: due, order, client, stream, frame
-        self._last_due: dict[tuple[Any, str], float] = {}
+        self._held: dict[Client, tuple[float, bytes]] = {}  # client → the frame that waits for the next one
+        self._late: list[tuple[float, int, Client, str, bytes]] = []  # heap: due, order, client, stream, frame
+        self._last_due: dict[tuple[Client, str], float] = {}
         self._order = 0
-        self._stale: dict[tuple[Any, str], bytes] = {}
-        self._jumped: set[tuple[Any, str]] = set()  # client and stream whose last frame's id was absurd
-        self._drips: dict[Any, list] = {}  # client → [bytes not sent, when last looked at]
+        self._stale: dict[tuple[Client, str], bytes] = {}
+        self._jumped: set[tuple[Client, str]] = set()  # client and stream whose last frame's id was absurd
+        self._drips: dict[Client, _Backlog] = {}
 
     # ---- on command
 
@@ -127,7 +139,7 @@ class Faults:
         """Whether `tick` has to be called often."""
         return bool(self.planned or self._held or self._late or self._drips or self.latency)
 
-    def view(self) -> list[dict]:
+    def view(self) -> list[JsonObject]:
         """For the endpoint: every fault that is planned, lasts, or ended lately."""
         rows = [*self.ended, *self.planned.values()]
         return [{"id": p.number, "state": p.state, "taken": p.taken, "fault": p.fault} for p in rows]
@@ -157,7 +169,7 @@ class Faults:
 
     # ---- frames
 
-    def on_send(self, client: Any, stream: str, frame: bytes) -> bool:
+    def on_send(self, client: Client, stream: str, frame: bytes) -> bool:
         """Whether the frame goes out as it is; else it is dealt with here (hooks.Faults)."""
         if not self.active and not self._drips and not self._held and not self._late and not self.latency:
             return True
@@ -181,7 +193,7 @@ class Faults:
         self._out(client, stream, frame)
         return False
 
-    def _tamper(self, planned: Planned, client: Any, stream: str, frame: bytes) -> None:
+    def _tamper(self, planned: Planned, client: Client, stream: str, frame: bytes) -> None:
         kind, now = planned.fault.kind, self.clock()
         if kind == "skip":
             self._frame(planned, client, stream, "dropped", frame)
@@ -206,7 +218,7 @@ class Faults:
         else:
             self._alter(planned, client, stream, frame)
 
-    def _alter(self, planned: Planned, client: Any, stream: str, frame: bytes) -> None:
+    def _alter(self, planned: Planned, client: Client, stream: str, frame: bytes) -> None:
         kind = planned.fault.kind
         if kind == "stale":
             other = self._stale.setdefault((client, stream), frame)
@@ -223,7 +235,7 @@ class Faults:
             self._frame(planned, client, stream, "altered", frame)
         self._out(client, stream, other)
 
-    def _out(self, client: Any, stream: str, frame: bytes) -> None:
+    def _out(self, client: Client, stream: str, frame: bytes) -> None:
         """On the wire, or behind what drips; a frame that waited for the next one follows it."""
         _, held = self._held.pop(client, (0.0, b""))
         data = frame + held
@@ -231,19 +243,19 @@ class Faults:
         if planned is None:
             client.write(data)
             return
-        backlog = self._drips.setdefault(client, [bytearray(), self.clock()])[0]
+        backlog = self._drips.setdefault(client, _Backlog(bytearray(), self.clock())).unsent
         backlog += data
         self._frame(planned, client, stream, "late", frame)
         if len(backlog) > self.connection_bytes_max:
             self._drips.pop(client)
             self._cut(planned, client)
 
-    def _later(self, client: Any, stream: str, frame: bytes, due_s: float) -> None:
+    def _later(self, client: Client, stream: str, frame: bytes, due_s: float) -> None:
         self._order += 1
         self._last_due[client, stream] = due_s
         heapq.heappush(self._late, (due_s, self._order, client, stream, frame))
 
-    def _drip(self, client: Any, stream: str) -> Planned | None:
+    def _drip(self, client: Client, stream: str) -> Planned | None:
         return next((p for p in self.active if p.fault.kind == "drip" and self._meets(p.fault, client)), None)
 
     def _release(self, now: float) -> None:
@@ -260,13 +272,13 @@ class Faults:
                 client.write(frame)
         if not any(p.fault.kind == "stale" for p in self.active):
             self._stale.clear()
-        for client, (backlog, last) in list(self._drips.items()):
+        for client, backlog in list(self._drips.items()):
             planned = self._drip(client, "")
-            count = len(backlog) if planned is None else int((now - last) * planned.fault.bytes_per_s)
+            count = len(backlog.unsent) if planned is None else int((now - backlog.at_s) * planned.fault.bytes_per_s)
             if count:
-                client.write(bytes(backlog[:count]))
-                del backlog[:count]
-                self._drips[client][1] = now
+                client.write(bytes(backlog.unsent[:count]))
+                del backlog.unsent[:count]
+                backlog.at_s = now
             if planned is None or client.dead:
                 del self._drips[client]
 
@@ -285,14 +297,14 @@ class Faults:
             return hooks.RequestFault(execute=True, enter_s=entry_s, delay_s=response_s)
         return None
 
-    def opened(self, client: Any, detail: str = "") -> None:
+    def opened(self, client: Client, detail: str = "") -> None:
         """A websocket has opened: a cut that lasts takes it too."""
         self.record("client", client.number, "opened", detail)
         for planned in self.active:
             if planned.fault.kind == "cut" and self._meets(planned.fault, client) and planned.takes():
                 self._cut(planned, client)
 
-    def closed(self, client: Any) -> None:
+    def closed(self, client: Client) -> None:
         self._held.pop(client, None)
         self._drips.pop(client, None)
         self._jumped = {key for key in self._jumped if key[0] is not client}
@@ -303,16 +315,16 @@ class Faults:
                 del mine[key]
         self.record("client", client.number, "closed", "")
 
-    def cut_all(self, planned: Planned, clients: Iterable[Any]) -> None:
+    def cut_all(self, planned: Planned, clients: Iterable[Client]) -> None:
         """A cut, or one of those that take everybody, has begun."""
         for client in list(clients) if planned.fault.kind in DOWN else self.concerned(planned, clients):
             self._cut(planned, client)
 
-    def concerned(self, planned: Planned, clients: Iterable[Any]) -> list[Any]:
+    def concerned(self, planned: Planned, clients: Iterable[Client]) -> list[Client]:
         """Connections that a fault takes as it begins."""
         return [client for client in clients if self._meets(planned.fault, client) and planned.takes()]
 
-    def _cut(self, planned: Planned, client: Any) -> None:
+    def _cut(self, planned: Planned, client: Client) -> None:
         self.record("client", client.number, "cut", f"fault {planned.number}")
         self.cut(client)
 
@@ -346,7 +358,7 @@ class Faults:
 
     # ---- who, and what is written
 
-    def _meets(self, fault: PlannedFault, client: Any) -> bool:
+    def _meets(self, fault: PlannedFault, client: Client) -> bool:
         """Whether a fault of connections is about this one."""
         if fault.connection and client.number != fault.connection:
             return False
@@ -354,7 +366,7 @@ class Faults:
             return True
         return client.user and fault.stream == "user" or any(fnmatchcase(name, fault.stream) for name in client.streams)
 
-    def _concerns(self, fault: PlannedFault, client: Any, stream: str) -> bool:
+    def _concerns(self, fault: PlannedFault, client: Client, stream: str) -> bool:
         if fault.connection and client.number != fault.connection:
             return False
         if (fault.from_ms or fault.to_ms) and not fault.from_ms <= self.market_ms() < (fault.to_ms or float("inf")):
@@ -363,7 +375,7 @@ class Faults:
             return False  # two in a row would confirm one another
         return fnmatchcase(stream, fault.stream or "*@*")
 
-    def _frame(self, planned: Planned, client: Any, stream: str, what: str, frame: bytes) -> None:
+    def _frame(self, planned: Planned, client: Client, stream: str, what: str, frame: bytes) -> None:
         text = tampering.payload_of(frame).decode(errors="replace")
         self.record("frame", planned.number, client.number, stream, what, text)
 

@@ -11,7 +11,9 @@ Three choke points, and nothing goes around them:
 All clocks of the exchange are `Running.now_ms`, which adds `faults.skew_ms`.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
+
+from tickmesh.nodes.exchange.api.streams import Client, SendHook
 
 
 class IncomingRequest(NamedTuple):
@@ -20,7 +22,7 @@ class IncomingRequest(NamedTuple):
     door: str
     operation: str  # "POST /api/v3/order", "order.place", or the path of a handshake
     address: str  # the client's IP
-    client: Any = None  # the `Client` of a WS-API request
+    client: Client | None = None  # of a WS-API request
 
 
 class RequestFault(NamedTuple):
@@ -36,7 +38,9 @@ class RequestFault(NamedTuple):
     cut: bool = False  # no answer at all: the connection is cut
 
 
-class FaultHooks(Protocol):
+class FaultHooks(SendHook, Protocol):
+    """What the exchange asks the faults (faults.Faults), and reports to them."""
+
     @property
     def skew_ms(self) -> float:
         """What the venue's clock is off by."""
@@ -44,13 +48,8 @@ class FaultHooks(Protocol):
     def on_request(self, asked: IncomingRequest) -> RequestFault | None:
         """None: answer as usual."""
 
-    def on_send(self, client: Any, stream: str, frame: bytes) -> bool:
-        """True: send `frame` as it is. False: it was taken; what is sent instead, now or later, goes to `client.write`.
-
-        `stream` is the market stream's name, or "user", "reply", "ping", "pong", "close"."""
-
-    def opened(self, client: Any, detail: str = "") -> None:
+    def opened(self, client: Client, detail: str = "") -> None:
         """A websocket has opened; its `number` counts from 1 since the exchange began."""
 
-    def closed(self, client: Any) -> None:
+    def closed(self, client: Client) -> None:
         """It has closed, whoever closed it."""

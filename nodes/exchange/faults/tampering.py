@@ -2,7 +2,6 @@
 
 import random
 import string
-from typing import Any
 
 import msgspec
 
@@ -44,7 +43,7 @@ def id_of(stream: str) -> str:
     return IDS.get(stream.partition("@")[2], "")
 
 
-def _opened(frame: bytes) -> tuple[Any, dict]:
+def _opened(frame: bytes) -> tuple[object, dict[str, object]]:
     """A frame's JSON, and in it what the stream says; ({}, {}) for one that is something else."""
     try:
         message = msgspec.json.decode(payload_of(frame))
@@ -58,9 +57,10 @@ def jumped(frame: bytes, stream: str, by: int) -> bytes:
     """The frame with its id too high; one without stays as it is."""
     message, data = _opened(frame)
     field = id_of(stream)
-    if not isinstance(data.get(field), int):
+    number = data.get(field)
+    if not isinstance(number, int):
         return frame
-    data[field] += by
+    data[field] = number + by
     return text_frame(_encode(message))
 
 

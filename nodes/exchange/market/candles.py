@@ -5,10 +5,9 @@ trades do.
 """
 
 from datetime import UTC, datetime
-from typing import NamedTuple
 
-from tickmesh.nodes.exchange.market.tape import Print, Tape
-from tickmesh.nodes.exchange.protocol import UNIT, VenueError, text
+from tickmesh.nodes.exchange.market.tape import Candle, Print, Tape
+from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, VenueError, text
 
 INTERVALS = {
     "1s": 1000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000,
@@ -19,24 +18,6 @@ MINUTE_MS = 60_000
 MINUTES_KEPT = 1500  # a day, and some
 FEW_TRADES = 2000  # so many are simply added up
 WEEK_OFFSET_MS = 4 * 86_400_000  # 1970-01-01 was a Thursday; weeks begin on Mondays
-
-
-class Candle(NamedTuple):
-    """Prices and quantities are mantissas at 10^−8; `first` and `last` are trade ids, −1 when there were none."""
-
-    start_ms: int
-    end_ms: int  # inclusive
-    open: int
-    high: int
-    low: int
-    close: int
-    quantity: int
-    quote: int
-    trades: int
-    taker_quantity: int  # of takers who bought
-    taker_quote: int
-    first: int
-    last: int
 
 
 def check_interval(name: str) -> str:
@@ -124,13 +105,13 @@ def candles(tape: Tape, interval: str, start_ms: int | None, end_ms: int, limit:
     return rows
 
 
-def kline_row(c: Candle) -> list:
+def kline_row(c: Candle) -> list[int | str]:
     """A row of `GET /api/v3/klines`."""
     return [c.start_ms, text(c.open), text(c.high), text(c.low), text(c.close), text(c.quantity), c.end_ms, text(c.quote),
             c.trades, text(c.taker_quantity), text(c.taker_quote), "0"]  # fmt: skip
 
 
-def kline_event(c: Candle, symbol: str, interval: str, closed: bool, now_ms: int) -> dict:
+def kline_event(c: Candle, symbol: str, interval: str, closed: bool, now_ms: int) -> JsonObject:
     return {
         "e": "kline", "E": now_ms, "s": symbol,
         "k": {

@@ -8,11 +8,11 @@ A line is `<receive time> <json>`: 13 digits of ms, 16 of µs or 19 of ns; the J
 import re
 import zlib
 from collections.abc import Iterator
-from typing import Annotated, Any, BinaryIO, NamedTuple
+from typing import Annotated, BinaryIO, NamedTuple
 
 import msgspec
 
-from tickmesh.nodes.exchange.protocol import DECIMAL, MANTISSA_MAX, mantissa
+from tickmesh.nodes.exchange.protocol import DECIMAL, MANTISSA_MAX, Level, mantissa
 
 LINE = re.compile(r"^([0-9]+) (\{.*\})\s*$", re.DOTALL)
 UNITS = {13: ("ms", 10**6), 16: ("µs", 10**3), 19: ("ns", 1)}  # digits of a receive time → unit, ns of one
@@ -93,12 +93,12 @@ class Quoted(NamedTuple):
 class Changed(NamedTuple):
     first: int
     last: int
-    levels: list[tuple[int, int, int]]  # (side, price, quantity)
+    levels: list[Level]
 
 
 class RecordedBook(NamedTuple):
     last: int
-    levels: list[tuple[int, int, int]]
+    levels: list[Level]
 
 
 class Frame(NamedTuple):
@@ -110,7 +110,7 @@ class Frame(NamedTuple):
     kind: str
     text: str
     raw: msgspec.Raw
-    row: Any  # Traded, Quoted, Changed or Book; None for another stream
+    row: Traded | Quoted | Changed | RecordedBook | None  # None for another stream
 
     @property
     def data(self) -> str:
@@ -150,7 +150,7 @@ def read(line: str) -> Frame:
 def _streamed(at_ns: int, text: str, head: _Head) -> Frame:
     name, _, kind = head.stream.partition("@")
     symbol = name.upper()
-    row: Any
+    row: Traded | Quoted | Changed
     if kind == "trade":
         trade = _trade.decode(head.data)
         _own(symbol, trade.s, "USD-M" if trade.X else "")
@@ -198,7 +198,7 @@ def _amount(text: str) -> int:
     return number
 
 
-def _levels(bids: list, asks: list) -> list[tuple[int, int, int]]:
+def _levels(bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> list[Level]:
     return [(side, _amount(p), _amount(q)) for side, rows in ((1, bids), (-1, asks)) for p, q in rows]
 
 

@@ -5,12 +5,12 @@ Works on a synthetic and on a replayed market alike. Pure; whoever has the clock
 
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import msgspec
 
 from tickmesh.nodes.exchange.market.candles import INTERVALS, bounds, candle, kline_event
-from tickmesh.nodes.exchange.protocol import UNIT, NotYet, VenueError, text
+from tickmesh.nodes.exchange.market.market import VenueMarket
+from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, NotYet, VenueError, text
 
 PARTIAL = re.compile(r"^depth(5|10|20)(@100ms)?$")
 SLOW_EVERY = 10  # of the 100 ms: what is sent once a second
@@ -21,7 +21,7 @@ _encode = msgspec.json.Encoder().encode
 class Derived:
     """Of one market. `wanted` are the parts of stream names after `symbol@`."""
 
-    def __init__(self, market: Any):
+    def __init__(self, market: VenueMarket):
         self.market = market
         self.lower = market.spec.symbol.lower()
         self.flushes = 0
@@ -81,7 +81,7 @@ class Derived:
         return _encode(ticker_event(self.market, name, now_ms)).decode()
 
 
-def day(market: Any, now_ms: int) -> dict:
+def day(market: VenueMarket, now_ms: int) -> JsonObject:
     """The last 24 hours, as far as the tape goes, in the words of `GET /api/v3/ticker/24hr`."""
     tape = market.tape
     now_ms = max(now_ms, tape.prints[-1].time) if tape.prints else now_ms
@@ -113,7 +113,7 @@ def day(market: Any, now_ms: int) -> dict:
     }
 
 
-def ticker_event(market: Any, name: str, now_ms: int) -> dict:
+def ticker_event(market: VenueMarket, name: str, now_ms: int) -> JsonObject:
     row = day(market, now_ms)
     symbol = row["symbol"]
     if name == "avgPrice":
@@ -135,7 +135,7 @@ def ticker_event(market: Any, name: str, now_ms: int) -> dict:
     return {"e": "24hrTicker", "E": now_ms, "s": symbol} | {key: (mini | more)[key] for key in order.split()}
 
 
-def average_price(market: Any, now_ms: int) -> dict:
+def average_price(market: VenueMarket, now_ms: int) -> JsonObject:
     """`GET /api/v3/avgPrice`: of five minutes."""
     tape = market.tape
     now_ms = max(now_ms, tape.prints[-1].time) if tape.prints else now_ms

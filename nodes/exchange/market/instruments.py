@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tickmesh.nodes.exchange.protocol import UNIT, VenueError, mantissa, text
+from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, VenueError, mantissa, text
 
 QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "BTC", "ETH", "BNB")
 # symbol: tick, lot, price a synthetic market starts at
@@ -76,9 +76,9 @@ def check_filters(spec: Spec, order_type: str, side: int, price: int, quantity: 
         raise VenueError(-1013, "Filter failure: NOTIONAL")
 
 
-def filters(spec: Spec) -> list[dict]:
+def filters(spec: Spec) -> list[JsonObject]:
     """The `filters` of exchangeInfo; PRICE_FILTER comes first because old clients read `filters[0]`."""
-    notional = {
+    notional: JsonObject = {
         "filterType": "NOTIONAL", "minNotional": text(spec.notional_min), "applyMinToMarket": True,
         "maxNotional": text(spec.notional_max), "applyMaxToMarket": False, "avgPriceMins": 0,
     }  # fmt: skip
@@ -86,7 +86,7 @@ def filters(spec: Spec) -> list[dict]:
         notional = {
             "filterType": "MIN_NOTIONAL", "minNotional": text(spec.notional_min), "applyToMarket": True, "avgPriceMins": 0,
         }  # fmt: skip
-    rows: list[dict] = [
+    rows: list[JsonObject] = [
         {
             "filterType": "PRICE_FILTER", "minPrice": text(spec.tick), "maxPrice": text(spec.price_max),
             "tickSize": text(spec.tick),

@@ -4,13 +4,14 @@ Frames are JSON texts; the update ids of `bookTicker`, of the depth changes and 
 so a client that rebuilds the book holds exactly the bookTicker's best levels at every equal id.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol, TypeAlias
 
+from tickmesh.nodes.exchange.ledger import LedgerRow
 from tickmesh.nodes.exchange.market.instruments import Spec
 from tickmesh.nodes.exchange.market.matching import ANYONE, ExchangeOrder, MakerFill, MatchResult, OrderBook
 from tickmesh.nodes.exchange.market.tape import Aggregate, Print, Tape
-from tickmesh.nodes.exchange.protocol import text
+from tickmesh.nodes.exchange.protocol import Level, text
 
 SLOW_EVERY = 10  # every tenth flush of the 100 ms depth stream is one of the 1000 ms stream
 
@@ -22,6 +23,52 @@ class Execution(NamedTuple):
     price: int
     quantity: int
     maker: bool
+
+
+OnFill: TypeAlias = Callable[[int, Execution, int], None]  # order id, execution, time in ms
+OnExpire: TypeAlias = Callable[[int, int], None]  # order id, time in ms
+
+
+class VenueMarket(Protocol):
+    """One instrument as orders and answers need it: the synthetic `Market`, or `RecordedMarket` of a replayed capture."""
+
+    spec: Spec
+    tape: Tape
+    happened: list[LedgerRow]  # rows of the exchange ledger, until someone takes them
+    on_fill: OnFill | None  # called when one of our resting orders was filled
+    on_expire: OnExpire | None  # called when self-trade prevention took one of them out
+
+    @property
+    def last_price(self) -> int:
+        """The price of the newest trade; 0 before the first."""
+
+    @property
+    def book_id(self) -> int:
+        """The update id of the book; −1 when the book is not known."""
+
+    def best(self, side: int) -> tuple[int, int]:
+        """(price, quantity) of the best level of a side; (0, 0) when it is empty."""
+
+    def levels(self, side: int, owner: int = ANYONE) -> Iterator[tuple[int, int]]:
+        """(price, quantity) from the best level on, without the orders of `owner`."""
+
+    def crosses(self, side: int, price: int) -> bool:
+        """Whether an order of `side` at `price` would trade at once."""
+
+    def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
+        """Matches an order and rests what is left of it; gives its status and its executions as taker."""
+
+    def cancel(self, order_id: int, now_ms: int) -> bool:
+        """Takes a resting order out; False when there is no such order (any more)."""
+
+    def snapshot(self, limit: int) -> str:
+        """The answer to a REST depth request, as JSON. Raises NotYet or VenueError when the book is not known."""
+
+    def image(self) -> list[Level]:
+        """Every level of the book."""
+
+    def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
+        """The trades, and the frames as (stream, data), that came up since the last call."""
 
 
 class ChangedLevels:
@@ -55,13 +102,15 @@ class Market:
         self.book = OrderBook(update_id)
         self.frames: list[tuple[str, str]] = []  # stream, data
         self.printed: list[Print] = []
-        self.happened: list[tuple] = [("start", spec.symbol, update_id, tape.last_id, era)]  # rows of the ledger, until `drain`
-        self.on_fill: Callable[[int, Execution, int], None] | None = None  # one of our resting orders was filled
-        self.on_expire: Callable[[int, int], None] | None = None
+        self.happened: list[LedgerRow] = [
+            ("start", spec.symbol, update_id, tape.last_id, era)
+        ]  # rows of the ledger, until `drain`
+        self.on_fill: OnFill | None = None
+        self.on_expire: OnExpire | None = None
         lower = spec.symbol.lower()
         self._trade, self._agg_trade, self._ticker = f"{lower}@trade", f"{lower}@aggTrade", f"{lower}@bookTicker"
         self._fast, self._slow = ChangedLevels(f"{lower}@depth@100ms", update_id), ChangedLevels(f"{lower}@depth", update_id)
-        self._best: tuple = ()
+        self._best: tuple[int, ...] = ()
         self._flushes = 0
         self._now_ms = tape.prints[-1].time if tape.prints else 0
 
@@ -75,7 +124,7 @@ class Market:
     def crosses(self, side: int, price: int) -> bool:
         return self.book.crosses(side, price)
 
-    def levels(self, side: int, owner: int = ANYONE):
+    def levels(self, side: int, owner: int = ANYONE) -> Iterator[tuple[int, int]]:
         return self.book.levels(side, owner)
 
     def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
@@ -107,7 +156,7 @@ class Market:
             for changes in (self._fast, self._slow):
                 changes.update_id, changes.levels = self.book.update_id, {1: {}, -1: {}}
 
-    def image(self) -> list[tuple[int, int, int]]:
+    def image(self) -> list[Level]:
         """The whole book: (side, price, quantity)."""
         return [(side, price, quantity) for side in (1, -1) for price, quantity in self.book.levels(side)]
 
@@ -202,6 +251,6 @@ def aggregate_frame(symbol: str, row: Aggregate) -> str:
     )
 
 
-def snapshot(update_id: int, bids, asks, limit: int) -> str:
+def snapshot(update_id: int, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]], limit: int) -> str:
     sides = (",".join([f'["{text(p)}","{text(q)}"]' for (p, q), _ in zip(s, range(limit))]) for s in (bids, asks))
     return f'{{"lastUpdateId":{update_id},"bids":[{next(sides)}],"asks":[{next(sides)}]}}'

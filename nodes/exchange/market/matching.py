@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
+from tickmesh.nodes.exchange.protocol import Level
+
 NEW, PARTIALLY_FILLED, FILLED = "NEW", "PARTIALLY_FILLED", "FILLED"
 CANCELED, REJECTED, EXPIRED = "CANCELED", "REJECTED", "EXPIRED"
 ANYONE = 0  # owner of orders that may trade with one another (the population)
@@ -61,7 +63,7 @@ class OrderBook:
         self.update_id = update_id
         self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}
         self.orders: dict[int, ExchangeOrder] = {}
-        self.touched: list[tuple[int, int, int]] = []  # side, price, quantity now
+        self.touched: list[Level] = []  # with the quantity now
 
     def best(self, side: int) -> tuple[int, int]:
         """(price, quantity) of the best level; (0, 0) when the side is empty."""

@@ -8,18 +8,19 @@ reaches it.
 """
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 from sortedcontainers import SortedDict
 
+from tickmesh.nodes.exchange.ledger import LedgerRow
 from tickmesh.nodes.exchange.market.captures import Changed, Frame, Quoted, RecordedBook, Traded, Unserved, read
 from tickmesh.nodes.exchange.market.instruments import Spec
-from tickmesh.nodes.exchange.market.market import Execution, aggregate_frame, snapshot
+from tickmesh.nodes.exchange.market.market import Execution, OnExpire, OnFill, aggregate_frame, snapshot
 from tickmesh.nodes.exchange.market.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, ExchangeOrder
 from tickmesh.nodes.exchange.market.queue import Model, Place, risk_averse
 from tickmesh.nodes.exchange.market.survey import coarser
 from tickmesh.nodes.exchange.market.tape import RETAINED, Aggregate, Print, Tape
-from tickmesh.nodes.exchange.protocol import NotYet, VenueError
+from tickmesh.nodes.exchange.protocol import Level, NotYet, VenueError
 
 PENDING_MAX = 20_000  # depth changes kept while waiting for a snapshot; a capture holds ten per second
 OWN_TRADES_FROM = 10**15  # ids of our own fills, far from the recorded ones, which stay as they were
@@ -31,8 +32,9 @@ class RecordedMarket:
     """One instrument of a capture, as far as it has been replayed."""
 
     def __init__(
-        self, spec: Spec, has_snapshot_ahead: Any = lambda: False, trades_kept: int = RETAINED, queue: Model = risk_averse
-    ):
+        self, spec: Spec, has_snapshot_ahead: Callable[[], bool] = lambda: False, trades_kept: int = RETAINED,
+        queue: Model = risk_averse,
+    ):  # fmt: skip
         self.spec = spec
         self.tape = Tape(trades_kept)
         self.aggregates = True  # makes aggTrade frames, until the capture shows its own
@@ -43,10 +45,10 @@ class RecordedMarket:
         self.queue = queue
         self.places: dict[int, Place] = {}  # order id → where it stands among the recorded quantity at its price
         self.next_trade = OWN_TRADES_FROM
-        self.frames: list = []
-        self.happened: list[tuple] = []  # rows of the ledger, until someone takes them
-        self.on_fill: Any = None
-        self.on_expire: Any = None
+        self.frames: list[tuple[str, str]] = []
+        self.happened: list[LedgerRow] = []  # rows of the ledger, until someone takes them
+        self.on_fill: OnFill | None = None
+        self.on_expire: OnExpire | None = None
         self._pending: list[Changed] = []
         self._doubtful: Changed | None = None  # a change whose last id jumps, until its successor shows what it is
         self._doubtful_print: Print | None = None  # likewise a trade
@@ -60,15 +62,15 @@ class RecordedMarket:
     def apply(self, frame: Frame, now_ms: int) -> None:
         """Moves the market on by one frame of its own. Raises Unserved for a snapshot that cannot be of this book."""
         row, symbol = frame.row, self.spec.symbol
-        if frame.kind == "snapshot":
+        if isinstance(row, RecordedBook):
             self._snapshot(row)
-        elif frame.kind == "trade":
+        elif isinstance(row, Traded):
             self._traded(row, now_ms)
-        elif frame.kind == "bookTicker":
+        elif isinstance(row, Quoted):
             self._quoted(row, now_ms)
         elif frame.kind == "aggTrade":
             self.aggregates = False
-        elif frame.kind == "depth":
+        elif isinstance(row, Changed):
             self.happened.append(("depth", symbol, row.first, row.last, row.levels))
             near = self._heard >= 0 and abs(row.last - self._heard) <= JUMP_IDS
             if near or not self._heard_twice:
@@ -173,7 +175,8 @@ class RecordedMarket:
         return max(recorded, last) if possible else last
 
     def _recorded(self, order: ExchangeOrder) -> int:
-        return self.sides[order.side].get(-order.side * order.price, 0)
+        quantity: int = self.sides[order.side].get(-order.side * order.price, 0)
+        return quantity
 
     def _crossed(self, now_ms: int) -> None:
         for order in list(self.own.values()):
@@ -184,14 +187,15 @@ class RecordedMarket:
         order.remaining -= quantity
         if not order.remaining:
             del self.own[order.id], self.places[order.id]
-        self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
+        if self.on_fill:
+            self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
 
-    def standing(self) -> list[tuple]:
+    def standing(self) -> list[LedgerRow]:
         """Rows of the ledger that say where this market stands, for one that begins or goes on here."""
-        rows: list[tuple] = [("start", self.spec.symbol, self.book_id, self.tape.last_id, 0)]
+        rows: list[LedgerRow] = [("start", self.spec.symbol, self.book_id, self.tape.last_id, 0)]
         return rows + ([("book", self.spec.symbol, self.book_id, self.image())] if self.book_id >= 0 else [])
 
-    def image(self) -> list[tuple[int, int, int]]:
+    def image(self) -> list[Level]:
         """The whole recorded book: (side, price, quantity)."""
         return [(side, abs(key), quantity) for side in (1, -1) for key, quantity in self.sides[side].items()]
 
@@ -204,7 +208,7 @@ class RecordedMarket:
     def best(self, side: int) -> tuple[int, int]:
         return next(self.levels(side), (0, 0))
 
-    def levels(self, side: int, owner: int = 0):
+    def levels(self, side: int, owner: int = 0) -> Iterator[tuple[int, int]]:
         """(price, quantity) from the best on. A bookTicker that is ahead of the depth stream decides where it begins."""
         update_id, best = self.ticker
         top = 0
@@ -265,7 +269,7 @@ class RecordedMarket:
         sides = (((abs(k), q) for k, q in self.sides[side].items()) for side in (1, -1))
         return snapshot(self.book_id, next(sides), next(sides), limit)
 
-    def drain(self) -> tuple[list, list]:
+    def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
         """Nothing of ours is public here: the recorded frames are sent on as they are, but for aggTrades that it lacks."""
         frames, self.frames = self.frames, []
         return [], frames
@@ -274,7 +278,8 @@ class RecordedMarket:
         update_id, best = self.ticker
         if update_id > self.book_id and best[side][0] == price:
             return best[side][1]
-        return self.sides[side].get(-side * price, 0) if self.book_id >= 0 else 0
+        standing: int = self.sides[side].get(-side * price, 0) if self.book_id >= 0 else 0
+        return standing
 
     def _trade_id(self) -> int:
         self.next_trade += 1
@@ -284,12 +289,12 @@ class RecordedMarket:
 class Replay:
     """All markets of a capture, and where it stands. `position` counts lines, `frames` those that were on a stream."""
 
-    def __init__(self, markets: dict[str, RecordedMarket], depths: dict[str, str] | None = None):
+    def __init__(self, markets: Mapping[str, RecordedMarket], depths: dict[str, str] | None = None):
         self.markets = markets
         self.depths = depths or {}  # symbol → the depth stream that is served, where a capture has several
         self.position = 0
         self.frames = 0
-        self.not_served: Counter = Counter()  # lines by reason
+        self.not_served: Counter[str] = Counter()  # lines by reason
         self.recv_ns = 0  # of the last frame
         self.error = ""
 
@@ -321,5 +326,6 @@ class Replay:
         if frame.stream:
             return self.markets.get(frame.symbol)
         # a snapshot does not say whose it is: its id is nearest to its own instrument's
+        assert isinstance(frame.row, RecordedBook)
         last = frame.row.last
         return min(self.markets.values(), key=lambda m: abs(max(m.ticker[0], m.book_id) - last), default=None)

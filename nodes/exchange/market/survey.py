@@ -6,7 +6,8 @@ from math import gcd
 
 import msgspec
 
-from tickmesh.nodes.exchange.market.captures import DEPTHS, UNITS, Frame, Unserved, read
+from tickmesh.nodes.exchange.market.captures import DEPTHS, UNITS, Changed, Frame, Quoted, Traded, Unserved, read
+from tickmesh.nodes.exchange.protocol import JsonObject
 
 FORMAT = 1
 REASONS_MAX = 50  # further ones are counted together
@@ -76,7 +77,7 @@ class Survey(msgspec.Struct):
             )
         return ""
 
-    def summary(self) -> dict:
+    def summary(self) -> JsonObject:
         """For people and `--json`."""
         return {
             "dialect": self.dialect,
@@ -183,15 +184,16 @@ class Surveyor:
 
     def _shaped(self, frame: Frame) -> None:
         shape = self.survey.symbols.setdefault(frame.symbol, SymbolShape())
-        if frame.kind == "depth":
-            for _, price, quantity in frame.row.levels:
+        row = frame.row
+        if isinstance(row, Changed):
+            for _, price, quantity in row.levels:
                 shape.tick, shape.lot = gcd(shape.tick, price), gcd(shape.lot, quantity)
                 shape.price = shape.price or price
-        elif frame.kind == "trade":
-            shape.tick, shape.lot = gcd(shape.tick, frame.row.price), gcd(shape.lot, frame.row.quantity)
-            shape.price = shape.price or frame.row.price
-        else:
-            shape.price = shape.price or frame.row.bid
+        elif isinstance(row, Traded):
+            shape.tick, shape.lot = gcd(shape.tick, row.price), gcd(shape.lot, row.quantity)
+            shape.price = shape.price or row.price
+        elif isinstance(row, Quoted):
+            shape.price = shape.price or row.bid
 
 
 def coarser(served: str) -> str:

@@ -34,6 +34,24 @@ class Aggregate(NamedTuple):
     buyer_is_maker: int
 
 
+class Candle(NamedTuple):
+    """Prices and quantities are mantissas at 10^−8; `first` and `last` are trade ids, −1 when there were none."""
+
+    start_ms: int
+    end_ms: int  # inclusive
+    open: int
+    high: int
+    low: int
+    close: int
+    quantity: int
+    quote: int
+    trades: int
+    taker_quantity: int  # of takers who bought
+    taker_quote: int
+    first: int
+    last: int
+
+
 def aggregate_id(trade: Print) -> int:
     return trade.aggregate or trade.id
 
@@ -44,7 +62,7 @@ class Tape:
     def __init__(self, retained: int = RETAINED):
         self.retained = retained
         self.prints: list[Print] = []
-        self.minutes: dict = {}  # candles of past minutes: see candles.py
+        self.minutes: dict[int, Candle] = {}  # start of a past minute → its candle: see candles.py
         self.forgotten_ms = 0.0  # trades before this time are not told (a fault)
 
     def append(self, trade: Print) -> None:

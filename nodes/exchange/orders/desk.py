@@ -5,11 +5,9 @@ Pure: takes requests and executions, changes orders and accounts, and collects u
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from tickmesh.nodes.exchange.market.instruments import Spec
-from tickmesh.nodes.exchange.market.market import Execution
+from tickmesh.nodes.exchange.market.market import Execution, VenueMarket
 from tickmesh.nodes.exchange.market.matching import CANCELED, EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, ExchangeOrder
 from tickmesh.nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts
 from tickmesh.nodes.exchange.orders.orders import OwnOrder, OwnTrade, Placed, StateLine
@@ -28,7 +26,7 @@ OVERLOADED = VenueError(-1008, "Server is currently overloaded with other reques
 class Desk:
     """All orders and trades of the one account. `markets` maps symbol to a synthetic or a replayed market."""
 
-    def __init__(self, markets: dict[str, Any], maker_ppm: int, taker_ppm: int):
+    def __init__(self, markets: Mapping[str, VenueMarket], maker_ppm: int, taker_ppm: int):
         self.markets = markets
         self.maker_ppm, self.taker_ppm = maker_ppm, taker_ppm
         self.accounts = Accounts()
@@ -59,7 +57,7 @@ class Desk:
             raise VenueError(-2010, CLOSED)
         if self.overloaded and terms.type != "MARKET":
             raise OVERLOADED
-        spec: Spec = terms.market.spec
+        spec = terms.market.spec
         mine = [o for o in self.open.values() if o.symbol == spec.symbol] if len(self.open) >= spec.orders_max else []
         if len(mine) >= spec.orders_max:
             raise VenueError(-1013, "Filter failure: MAX_NUM_ORDERS")
@@ -204,14 +202,14 @@ class Desk:
 
     # ---- inside
 
-    def _market(self, params: Params) -> Any:
+    def _market(self, params: Params) -> VenueMarket:
         symbol = params.text("symbol")
         market = self.markets.get(symbol)
         if market is None or symbol in self.unknown:
             raise VenueError(-1121, "Invalid symbol.")
         return market
 
-    def _match(self, market: Any, own: OwnOrder, now_ms: int) -> Placed:
+    def _match(self, market: VenueMarket, own: OwnOrder, now_ms: int) -> Placed:
         self._remember(own)
         self._report(own, "NEW", now_ms)
         before = len(self.trades)
@@ -230,7 +228,7 @@ class Desk:
         return Placed(own, self.trades[before:])
 
     def _execute(self, order: OwnOrder, execution: Execution, now_ms: int) -> None:
-        spec: Spec = self.markets[order.symbol].spec
+        spec = self.markets[order.symbol].spec
         amount = execution.price * execution.quantity // UNIT
         if not order.filled:
             self.on_first_fill(execution.maker, now_ms)
@@ -270,7 +268,7 @@ class Desk:
 
     def _close(self, order: OwnOrder, status: str, now_ms: int) -> None:
         """A final state: what was locked is free again."""
-        spec: Spec = self.markets[order.symbol].spec
+        spec = self.markets[order.symbol].spec
         asset = spec.quote if order.side > 0 else spec.base
         if order.locked:
             self.accounts.unlock(OWNER, asset, order.locked)

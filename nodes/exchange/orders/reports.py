@@ -1,16 +1,18 @@
 """Orders, trades and balances in the venue's JSON (venues.md §3). Pure."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
-from tickmesh.nodes.exchange.protocol import text
+from tickmesh.nodes.exchange.market.tape import Aggregate, Print
+from tickmesh.nodes.exchange.orders.orders import OwnOrder, OwnTrade
+from tickmesh.nodes.exchange.protocol import JsonObject, text
 
 SIDE = {1: "BUY", -1: "SELL"}
 ENCODE = msgspec.json.Encoder().encode
 
 
-def order_view(order: Any) -> dict:
+def order_view(order: OwnOrder) -> JsonObject:
     """`GET /api/v3/order`, and one row of `openOrders`."""
     return {
         "symbol": order.symbol,
@@ -36,9 +38,9 @@ def order_view(order: Any) -> dict:
     }
 
 
-def placed_view(order: Any, trades: list, response_type: str) -> dict:
+def placed_view(order: OwnOrder, trades: Sequence[OwnTrade], response_type: str) -> JsonObject:
     """The reply to a new order: ACK, RESULT or FULL."""
-    view = {
+    view: JsonObject = {
         "symbol": order.symbol,
         "orderId": order.id,
         "orderListId": -1,
@@ -76,7 +78,7 @@ def placed_view(order: Any, trades: list, response_type: str) -> dict:
     return view
 
 
-def canceled_view(order: Any, cancel_id: str) -> dict:
+def canceled_view(order: OwnOrder, cancel_id: str) -> JsonObject:
     return {
         "symbol": order.symbol,
         "origClientOrderId": order.client_id,
@@ -97,7 +99,7 @@ def canceled_view(order: Any, cancel_id: str) -> dict:
     }
 
 
-def own_trade_view(trade: Any) -> dict:
+def own_trade_view(trade: OwnTrade) -> JsonObject:
     return {
         "symbol": trade.symbol,
         "id": trade.trade_id,
@@ -115,7 +117,7 @@ def own_trade_view(trade: Any) -> dict:
     }
 
 
-def print_view(trade: Any) -> dict:
+def print_view(trade: Print) -> JsonObject:
     """A row of `trades` and `historicalTrades`."""
     return {
         "id": trade.id,
@@ -128,7 +130,7 @@ def print_view(trade: Any) -> dict:
     }
 
 
-def aggregate_view(row: Any) -> dict:
+def aggregate_view(row: Aggregate) -> JsonObject:
     """A row of `aggTrades`."""
     return {
         "a": row.id,
@@ -142,11 +144,11 @@ def aggregate_view(row: Any) -> dict:
     }
 
 
-def execution_report(order: Any, what: str, now_ms: int, number: int, trade: Any, client_id: str) -> str:
+def execution_report(order: OwnOrder, what: str, now_ms: int, number: int, trade: OwnTrade | None, client_id: str) -> str:
     """One `executionReport`. After a cancel, `c` is the cancel's id and `C` the order's."""
     status = "NEW" if what == "NEW" else order.status
     filled = 0 if what == "NEW" else order.filled
-    report = {
+    report: JsonObject = {
         "e": "executionReport",
         "E": now_ms,
         "s": order.symbol,

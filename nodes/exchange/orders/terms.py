@@ -1,9 +1,10 @@
 """What a new order asks for, checked as far as that goes without an account: parameters, types, filters (venues.md §3.1
 and §3.6). Pure."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tickmesh.nodes.exchange.market.instruments import check_filters
+from tickmesh.nodes.exchange.market.market import VenueMarket
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
 
 TYPES = ("LIMIT", "MARKET", "LIMIT_MAKER")
@@ -22,7 +23,7 @@ STRATEGY_TYPE_MIN = 1_000_000
 class Terms(NamedTuple):
     """Numbers are mantissas at 10^−8. `spend` is a MARKET order's quote quantity, from which `quantity` follows."""
 
-    market: Any
+    market: VenueMarket
     side: int
     type: str
     time_in_force: str
@@ -34,7 +35,7 @@ class Terms(NamedTuple):
     strategy_type: int
 
 
-def read(market: Any, params: Params, owner: int) -> Terms:
+def read(market: VenueMarket, params: Params, owner: int) -> Terms:
     """Raises VenueError. Precision is judged before the filters are."""
     side = 1 if params.choice("side", ("BUY", "SELL"), -1117, "Invalid side.") == "BUY" else -1
     kind = params.choice("type", (*TYPES, *ELSEWHERE), -1116, "Invalid orderType.")
@@ -53,7 +54,7 @@ def read(market: Any, params: Params, owner: int) -> Terms:
     return Terms(market, side, kind, tif, price, quantity, spend, client_id, strategy_id, strategy_type)
 
 
-def _reference(market: Any) -> int:
+def _reference(market: VenueMarket) -> int:
     """What prices are measured by: the last one, or the middle of the book before anything has traded; 0 if neither is."""
     bid, ask = market.best(1)[0], market.best(-1)[0]
     return market.last_price or ((bid + ask) // 2 if bid and ask else 0)
@@ -95,7 +96,7 @@ def _numbers(params: Params, kind: str) -> tuple[str, int, int, int]:
     return tif, params.positive("price"), quantity, 0
 
 
-def quantity_for(market: Any, side: int, spend: int, owner: int) -> int:
+def quantity_for(market: VenueMarket, side: int, spend: int, owner: int) -> int:
     """The quantity that `spend` of the quote asset buys (or that selling for it takes) now, in whole lots."""
     quantity, left = 0, spend
     for price, there in market.levels(-side, owner):
@@ -107,7 +108,7 @@ def quantity_for(market: Any, side: int, spend: int, owner: int) -> int:
     return quantity // market.spec.lot * market.spec.lot
 
 
-def cost(market: Any, side: int, kind: str, price: int, quantity: int, owner: int) -> tuple[str, int]:
+def cost(market: VenueMarket, side: int, kind: str, price: int, quantity: int, owner: int) -> tuple[str, int]:
     """The asset and the amount that an order locks."""
     spec = market.spec
     if side < 0:

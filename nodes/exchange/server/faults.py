@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -16,6 +15,7 @@ from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange.faults.fault_plan import DOWN, KINDS, MOMENTARY, FaultError, asked, schedule
 from tickmesh.nodes.exchange.faults.faults import Change, Faults
 from tickmesh.nodes.exchange.market import latency
+from tickmesh.nodes.exchange.protocol import JsonObject
 from tickmesh.nodes.exchange.server.callers import is_loopback
 from tickmesh.nodes.exchange.server.running import Running
 from tickmesh.nodes.exchange.server.sockets import close, warn
@@ -73,7 +73,7 @@ def _since_s(where: Path, text: bytes) -> float:
     identity = hashlib.sha256(text).hexdigest()
     try:
         known = json.loads(where.read_text())
-        since_s = machine_elapsed_ns() / 1e9 - known["began_elapsed_s"]
+        since_s: float = machine_elapsed_ns() / 1e9 - known["began_elapsed_s"]
         if known["schedule"] == identity and since_s >= 0:  # else it is of before a reboot
             return since_s
     except (OSError, ValueError, KeyError, TypeError):
@@ -138,7 +138,8 @@ class FaultsDoor:
         self.running = running
 
     async def answer(self, request: web.Request) -> web.Response:
-        faults: Any = self.running.faults
+        faults = self.running.faults
+        assert isinstance(faults, Faults)
         if not is_loopback(request.remote or ""):
             return _say(403, {"error": f"{PATH} answers this machine only, not {request.remote}"})
         if (request.method == "POST" or request.can_read_body) and request.content_type != JSON:
@@ -169,5 +170,5 @@ class FaultsDoor:
         return _say(200, {"ended": ended, "faults": faults.view()})
 
 
-def _say(status: int, body: dict) -> web.Response:
+def _say(status: int, body: JsonObject) -> web.Response:
     return web.Response(status=status, body=msgspec.json.encode(body), content_type=JSON)

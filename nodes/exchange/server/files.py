@@ -13,7 +13,7 @@ from tickmesh.bus.config import ConfigError
 from tickmesh.bus.files import write_file
 from tickmesh.nodes.exchange.market.captures import lines_of
 from tickmesh.nodes.exchange.market.survey import FORMAT, Survey, Surveyor
-from tickmesh.nodes.exchange.market.tape import RETAINED, ROW, Tape
+from tickmesh.nodes.exchange.market.tape import RETAINED, ROW, Print, Tape
 from tickmesh.nodes.exchange.orders.orders import StateLine
 
 SURVEY = "survey.json"
@@ -88,7 +88,7 @@ class ExchangeFiles:
         self._tapes[symbol] = (fd, rows)
         return tape
 
-    def print(self, symbol: str, trades: list) -> None:
+    def print(self, symbol: str, trades: list[Print]) -> None:
         fd, rows = self._tapes[symbol]
         if rows >= 2 * self.trades_kept:
             os.close(fd)

@@ -7,10 +7,9 @@ without those before it. A start begins a new file; what a crash left half writt
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from tickmesh.nodes.exchange.core import Done
-from tickmesh.nodes.exchange.ledger import ExchangeLedger, whole
+from tickmesh.nodes.exchange.ledger import BookImage, ExchangeLedger, whole
 
 FILE_BYTES_MAX = 32 << 20
 
@@ -21,7 +20,7 @@ class LedgerFiles:
     def __init__(self, folder: Path, market: str, bytes_max: int, clock_ms: Callable[[], int]):
         self.folder, self.bytes_max, self.clock_ms = folder, bytes_max, clock_ms
         self.file_bytes_max = min(FILE_BYTES_MAX, bytes_max // 4)
-        self.books: Callable[[], list[tuple[str, int, list]]] = list
+        self.books: Callable[[], list[BookImage]] = list
         self.era = 0  # of those books
         self.bytes = 0  # of the file that is open
         self.removed = 0  # files, since this start
@@ -38,7 +37,7 @@ class LedgerFiles:
         if self.bytes > self.file_bytes_max:
             self._open()  # here the books are what the rows have made of them
 
-    def record(self, kind: str, *values: Any) -> None:
+    def record(self, kind: str, *values: object) -> None:
         """A row of its own, at once: what a fault is about to do."""
         self.ledger.add(kind, self.clock_ms(), *values)
         self._flush()

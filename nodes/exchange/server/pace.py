@@ -39,7 +39,7 @@ async def _synthetic(running: Running) -> None:
                 flow.skip(now)  # stopped, or suspended
             flow.run(now)
         if now >= depth_ms or depth_ms - now > BEHIND_MS_MAX:
-            for symbol, market in running.core.markets.items():
+            for symbol, market in running.core.synthetic_markets.items():
                 if symbol not in running.core.desk.unknown:
                     market.flush_depth(running.now_ms())
             publish_derived(running)

@@ -1,7 +1,7 @@
 """The local venue's REST door: HTTP in and out around the pure operations of nodes/exchange/api/api.py."""
 
 import asyncio
-from typing import Any
+from collections.abc import Mapping
 
 import msgspec
 from aiohttp import web
@@ -108,5 +108,5 @@ class RestDoor:
         return web.Response(status=fault.status, body=fault.body, content_type=fault.content_type, headers=fault.headers)
 
 
-def reply(status: int, body: bytes, headers: Any = None) -> web.Response:
+def reply(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)

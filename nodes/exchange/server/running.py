@@ -6,14 +6,14 @@ Shared by the doors (rest.py, sockets.py) and the pace (pace.py); nodes/exchange
 import asyncio
 import time
 from itertools import islice
-from typing import Any
 
 from tickmesh.bus.clock import machine_elapsed_ns, machine_wall_ns
-from tickmesh.bus.config import Config
-from tickmesh.nodes.exchange.api.streams import Client, Hub
+from tickmesh.bus.process import Context
+from tickmesh.nodes.exchange.api.streams import Client, ClientTransport, Hub
 from tickmesh.nodes.exchange.core import Core, Told, era_of
 from tickmesh.nodes.exchange.faults.hooks import FaultHooks
-from tickmesh.nodes.exchange.protocol import VenueError
+from tickmesh.nodes.exchange.ledger import BookImage
+from tickmesh.nodes.exchange.protocol import JsonObject, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles, ExchangeFiles
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
 
@@ -24,9 +24,9 @@ GONE = VenueError(-1016, "This service is no longer available.", 503)
 class Running:
     """Files around the pure parts. Whatever happens is committed to the files, then published."""
 
-    def __init__(self, ctx: Any):
+    def __init__(self, ctx: Context):
         self.ctx = ctx
-        self.config: Config = ctx.config
+        self.config = ctx.config
         self.exchange = self.config.exchange
         self._began_ns = machine_wall_ns() - machine_elapsed_ns()
         self.faults: FaultHooks | None = None  # set before the doors open; see nodes/exchange/faults/hooks.py
@@ -77,7 +77,7 @@ class Running:
         assert self.capture is not None
         return not self.ended and any(n > self.replay.position for n in self.capture.survey.snapshots)
 
-    def books(self) -> list[tuple[str, int, list]]:
+    def books(self) -> list[BookImage]:
         """Every book as it stands, for the head of a file of the ledger."""
         return [(symbol, m.book_id, m.image()) for symbol, m in self.core.markets.items() if m.book_id >= 0]
 
@@ -98,7 +98,7 @@ class Running:
     def skew_ms(self) -> float:
         return self.faults.skew_ms if self.faults else 0.0
 
-    def client(self, transport: Any, door: str, wrapped: bool, address: str) -> Client:
+    def client(self, transport: ClientTransport, door: str, wrapped: bool, address: str) -> Client:
         client = Client(transport, wrapped, time.monotonic(), self.faults, door)
         client.address, client.opened_ms = address, self.now_ms()
         self.hub.add(client)
@@ -185,7 +185,7 @@ class Running:
             await asyncio.sleep(min(left, 0.2))
         return not self.ctx.stop.is_set()
 
-    def progress(self) -> dict:
+    def progress(self) -> JsonObject:
         if not self.capture:
             return {"mode": "synthetic", "position": 0, "frames": self.hub.frames, "ended": False,
                     "clients": len(self.hub.subscribed()), "error": ""}  # fmt: skip
