@@ -19,7 +19,7 @@ from tickmesh.bus.wire import Event
 from tickmesh.nodes.backfill.plan import Effort, Plan
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import budget_of
-from tickmesh.nodes.net.endpoints import Hopping
+from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.runner.step import history
 from tickmesh.nodes.venues.adapter import Adapter
@@ -39,7 +39,7 @@ class VenueHistory:
 
     def __init__(self, config: Config, adapter: Adapter):
         self.adapter = adapter
-        self.hopping = Hopping(config, adapter, 1)
+        self.addresses = VenueAddresses(config, adapter, 1)
         self.budget = budget_of(config, adapter, config.backfill.weight_share)
         self.backoff = Backoff(config.backfill.backoff_s)
         self.not_before = 0.0  # monotonic seconds
@@ -135,7 +135,7 @@ class Backfill:
             await self.publish(effort, self.plan.no_history(effort))
             return
         await source.budget.spend(request.weight)
-        base = await source.hopping.rest()
+        base = await source.addresses.rest()
         if effort.first_missing() != first:  # another line has brought it meanwhile
             return
         self.plan.ask(effort)
@@ -153,7 +153,7 @@ class Backfill:
             else:
                 self.plan.unanswered(effort)
                 source.pause(source.backoff.wait_s())
-            source.hopping.hop_rest()
+            source.addresses.hop_rest()
         else:
             try:
                 events, unreadable = self.read(effort, source.adapter, instrument, body)
@@ -161,7 +161,7 @@ class Backfill:
                 self.failed(error)
                 self.plan.unanswered(effort)
                 source.pause(source.backoff.wait_s())
-                source.hopping.hop_rest()
+                source.addresses.hop_rest()
                 return
             source.backoff.reset()
             await self.publish(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))

@@ -11,13 +11,13 @@ class LastBrought:
         self._newest: dict[Key, bytearray] = {}
 
     def keep(self, source: Source) -> None:
-        """A connection is over."""
+        """Takes the newest event of each stream of a connection that is over."""
         for key, stream in source.streams.items():
             if stream.newest is not None:
                 self._newest[key] = stream.newest
 
     def began_anew(self, key: Key, last_id: int, event: bytearray) -> bool:
-        """Takes the stream's first event since: whether its id is lower than before, and it is later by the venue's time."""
+        """Whether a stream's ids began anew: its next event has a lower id, and a later venue time, than its last."""
         before = self._newest.pop(key, None)
         if before is None or not last_id:
             return False

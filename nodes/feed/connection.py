@@ -12,7 +12,7 @@ from tickmesh.nodes.net.websocket import Connection
 
 
 class NextTry:
-    """When the next try for one instrument may be made: not before `not_before_s`, and after it by the backoff's wait."""
+    """When the next try for one instrument may be made: from `not_before_s` on; `backoff` has the wait after it."""
 
     def __init__(self, backoff_s: tuple[float, float], not_before_s: float = 0.0):
         self.backoff = Backoff(backoff_s)

@@ -11,7 +11,7 @@ from tickmesh.nodes.venues.parsing.dialect import FrameError
 
 
 class KnownDefinitions:
-    """`known`: subject → its newest `instrument` event."""
+    """The newest definition of each instrument of a line: in `known`, subject → its `instrument` event."""
 
     def __init__(self, adapter: Adapter, instruments: Mapping[str, Instrument]):
         self.adapter = adapter
@@ -35,7 +35,7 @@ class KnownDefinitions:
         return news, outcome
 
     def marks(self, subjects: Iterable[str], kind: int = 0) -> list[bytearray]:
-        """A definition with the id 1 is the mark of a new connection, which may have missed something (docs/messages.md)."""
+        """Marks of a connection that may have missed something: each subject's definition with the id 1 (docs/messages.md)."""
         marks = [bytearray(self.known[s]) for s in sorted(subjects) if s in self.known]
         for mark in marks:
             stamp_ids(mark, 1, 1)
@@ -43,7 +43,7 @@ class KnownDefinitions:
         return marks
 
     def marks_of(self, keys: Iterable[Key]) -> list[bytearray]:
-        """Marks of single streams; of all of an instrument's, one."""
+        """Marks of these streams only; one for all of an instrument's, where all of them are named."""
         kinds: dict[str, list[int]] = {}
         for kind, subject in sorted(keys):
             kinds.setdefault(subject_of((kind, subject)), []).append(kind)

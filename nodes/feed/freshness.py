@@ -16,12 +16,12 @@ PATIENCE_MAX = 64
 
 @dataclass
 class Pulse:
-    """One stream. `interval_s`: its usual interval, 0 before it is known. `patience`: times the usual limit it has."""
+    """One stream's rate: an event every `interval_s`, 0 before it is known. `patience`: times the usual limit it has."""
 
-    heard_s: float
-    begun_s: float = 0.0
-    spoken: bool = False  # ever, in this process: one that has not renews nothing
-    told: bool = False  # that it has never spoken
+    last_event_s: float
+    first_look_s: float = 0.0
+    has_events: bool = False  # ever, in this process: one that has none renews nothing
+    reported: bool = False  # given by `newly_unheard`
     count: int = 0
     interval_s: float = 0.0
     patience: int = 1
@@ -30,54 +30,57 @@ class Pulse:
 
 
 class Freshness:
-    """A stream may be silent for `least_s`, and for `times` its usual interval. Times are of a monotonic clock, seconds."""
+    """Judges which streams are silent: beyond `least_s`, and `times` their usual interval. Times are monotonic, in seconds."""
 
     def __init__(self, least_s: float, times: float):
         self.least_s = least_s
         self.times = times
         self.pulses: dict[Key, Pulse] = {}
 
-    def began(self, now_s: float) -> None:
-        """A connection began: every stream's silence begins here, and counts from 0."""
+    def connection_began(self, now_s: float) -> None:
+        """Counts every stream's silence from `now_s` on, and its events from 0: a connection is new."""
         for pulse in self.pulses.values():
-            pulse.heard_s, pulse.count = now_s, 0
+            pulse.last_event_s, pulse.count = now_s, 0
 
     def excuse(self, now_s: float) -> None:
-        """The silence until now was not the venue's: nobody read the socket."""
+        """Counts every stream's silence from `now_s` on: nobody read the socket until then, so it was not the venue's."""
         for pulse in self.pulses.values():
-            pulse.heard_s = now_s
+            pulse.last_event_s = now_s
 
     def limit_s(self, pulse: Pulse) -> float:
+        """How long the stream may be silent now."""
         return max(self.least_s, self.times * pulse.interval_s) * pulse.patience
 
     def look(self, now_s: float, counts: Mapping[Key, int]) -> dict[Key, float]:
-        """Streams that have just become stale → seconds of silence. `counts`: events since the connection began."""
+        """Takes the `counts` of events since the connection began; gives streams just found stale → seconds of silence."""
         stale = {}
         for key, count in counts.items():
             pulse = self.pulses.get(key)
             if pulse is None:
                 pulse = self.pulses[key] = Pulse(now_s, now_s)
-            silent_s = now_s - pulse.heard_s
+            silent_s = now_s - pulse.last_event_s
             if count > pulse.count:
                 kept = max(0.0, 1 - silent_s / MEMORY_S)
                 pulse.seconds = pulse.seconds * kept + silent_s
                 pulse.events = pulse.events * kept + count - pulse.count
                 pulse.interval_s = pulse.seconds / pulse.events
-                pulse.heard_s, pulse.count, pulse.patience, pulse.spoken = now_s, count, 1, True
-            elif pulse.spoken and silent_s > self.limit_s(pulse):
+                pulse.last_event_s, pulse.count, pulse.patience, pulse.has_events = now_s, count, 1, True
+            elif pulse.has_events and silent_s > self.limit_s(pulse):
                 stale[key] = silent_s
-                pulse.heard_s = now_s
+                pulse.last_event_s = now_s
                 pulse.patience = min(pulse.patience * 2, PATIENCE_MAX)
         return stale
 
-    def unheard(self, now_s: float) -> list[Key]:
-        """Streams that have never spoken, and of which that has not been told yet."""
-        silent = [k for k, p in self.pulses.items() if not (p.spoken or p.told) and now_s - p.begun_s > self.least_s]
+    def newly_unheard(self, now_s: float) -> list[Key]:
+        """Streams that have had no event for `least_s` since this process began; each is given once."""
+        silent = [
+            k for k, p in self.pulses.items() if not (p.has_events or p.reported) and now_s - p.first_look_s > self.least_s
+        ]
         for key in silent:
-            self.pulses[key].told = True
+            self.pulses[key].reported = True
         return silent
 
     @property
-    def never(self) -> list[Key]:
-        """Streams of which it has been told that they never spoke, and that have not since."""
-        return [key for key, pulse in self.pulses.items() if pulse.told and not pulse.spoken]
+    def never_heard(self) -> list[Key]:
+        """Streams that `newly_unheard` has given, and that have had no event since."""
+        return [key for key, pulse in self.pulses.items() if pulse.reported and not pulse.has_events]

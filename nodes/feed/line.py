@@ -17,7 +17,7 @@ from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
 from tickmesh.nodes.feed.streams import Key, Source
 from tickmesh.nodes.net.budget import budget_of
-from tickmesh.nodes.net.endpoints import Hopping
+from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.websocket import Oversize
 from tickmesh.nodes.venues.table import adapter_of
 
@@ -49,12 +49,12 @@ class Line:
         self.connections: list[LineConnection] = []
         self.publisher = LinePublisher(ctx, self._pause, self._resume)
         self.reception = Reception(ctx.name, adapter, self.instruments, settings, raw=settings.raw)
-        self.hopping = Hopping(ctx.config, adapter, number)
+        self.addresses = VenueAddresses(ctx.config, adapter, number)
         self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
         self.requests = LineRequests(
             adapter,
             self.reception,
-            self.hopping,
+            self.addresses,
             settings,
             budget_of(ctx.config, adapter, settings.weight_share / settings.lines),
             self.count,
@@ -120,7 +120,7 @@ class Line:
                 self.end(other)
         self.count["connections"] += 1
         if not self.connections:
-            self.freshness.began(time.monotonic())
+            self.freshness.connection_began(time.monotonic())
             self.requests.ask_about_all()
         connection.source, events = self.reception.open(self.count["connections"], now_ns(), connection.stale)
         self.connections.append(connection)
@@ -153,7 +153,7 @@ class Line:
     def _give_up(self, message: Oversize) -> None:
         self.count["oversize"] += 1
         subject = self.adapter.book_of(message.head, self.reception.routes)
-        if (alert := self.given_up.oversize(subject, message.size, message.head, time.monotonic())) is not None:
+        if (alert := self.given_up.take_oversize(subject, message.size, message.head, time.monotonic())) is not None:
             self.publisher.raise_alert(*alert)
 
     # What is asked of the venue.
@@ -189,6 +189,5 @@ class Line:
                     connection.send(self.adapter.resubscribe(instrument, self.settings))
 
     def is_silence_explained(self, subject: str) -> bool:
-        """Whether it is known, and alerted, why nothing comes of an instrument: the venue does not trade it, or its book is
-        given up."""
+        """Whether an alert has said why nothing comes of an instrument: the venue does not trade it, or it is given up."""
         return subject in self.requests.standings.words or subject in self.given_up.why

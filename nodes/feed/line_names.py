@@ -7,7 +7,7 @@ NAME_BYTES_MAX = 16  # of a producer
 
 
 def line_of(config: Config, instance: str) -> tuple[str, int]:
-    """(venue, number from 1). A venue's last part is enough: `usdm-1` is line 1 of binance_usdm. Raises ConfigError."""
+    """(venue, number from 1) of the line that an instance names, like `kraken-1`; of a venue's name its last part will do."""
     word, dash, number = instance.rpartition("-")
     word = word if dash else config.feed.venue
     found = [name for name in ADAPTERS if name == word] or [name for name in ADAPTERS if word and name.endswith(f"_{word}")]

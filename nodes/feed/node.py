@@ -21,7 +21,7 @@ END_S = 2.0  # for the tasks to end; then the process ends without them
 
 
 async def run(ctx: Context) -> None:
-    """Until the context stops. Raises what a bug raises; what venues and networks do is survived."""
+    """Keeps one line up until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     line = Line(ctx)
     requests = line.requests
     jobs = (

@@ -1,9 +1,9 @@
-"""One stream while its line's connection is replaced: two connections bring it, each event is said once, in order of its ids.
+"""One stream while its line's connection is replaced: two connections bring it, each event is published once, in order of ids.
 
-The old connection speaks until the new one is known to overlap with it: an id of the new one follows on, or is among,
-those that were said. From then on each brings all of the stream, and whichever is first is said; either may break
-and nothing is lost. An event is left out only if its id was said meanwhile, never because a higher one was: an absurd id
-must not silence what follows it.
+The old connection's events are published until the new one is known to overlap with it: an id of the new one follows on, or
+is among, those that were published. From then on each brings all of the stream, and whichever is first is published; either
+may break and nothing is lost. An event is left out only if its id was published meanwhile, never because a higher one was: an
+absurd id must not silence what follows it.
 
 What waits before that waits for `feed.overlap_s` at most (docs/decisions/waiting.md).
 """
@@ -13,50 +13,53 @@ from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.wire import flags_of, ids_of
 
 HELD_MAX = 20_000  # events of a new connection that wait for the old one; beyond it the new one takes over
-SAID_MAX = 200_000  # ids remembered; beyond it they are forgotten, and what is said twice the sequencer knows as a duplicate
-STRAYS = 64  # events of the only connection that were not said before: it needs this filter no more
+PUBLISHED_MAX = 200_000  # ids remembered; beyond it they are forgotten, what is published twice the sequencer drops
+STRAYS = 64  # events of the only connection that were not published before: it needs this filter no more
 _read_flags_and_last_id = header_reader("flags", "last_id")
 
 
 class Overlap:
-    """`rule`: contiguous, rising or exclusive (bus/id_rules.py). `at_once`: the old connection brings nothing of it.
+    """Decides, for one stream that two connections bring, which events of each are published.
 
-    `joined`: what the new connection brings is said. `last`: the highest id said meanwhile; `since`: that before it began,
-    None where nothing was. `heard`: the old connection has brought something meanwhile.
+    `rule`: contiguous, rising or exclusive (bus/id_rules.py). `at_once`: the old connection brings nothing of it.
+
+    `joined`: what the new connection brings is published. `last`: the highest id published meanwhile; `since`: that before it
+    began, None where nothing was. `old_brought`: the old connection has brought something meanwhile.
     """
 
-    __slots__ = ("rule", "book", "joined", "last", "said", "strays", "held", "heard")
+    __slots__ = ("rule", "book", "joined", "last", "published", "strays", "held", "old_brought")
 
     def __init__(self, rule: str, kind: int, at_once: bool = False, since: int | None = None):
         self.rule = rule
         self.book = kind == Kind.depth
         self.joined = at_once
         self.last = since
-        self.said: set[int] = set() if since is None else {since}
+        self.published: set[int] = set() if since is None else {since}
         self.strays = 0
-        self.heard = False
+        self.old_brought = False
         self.held: list[bytearray] = []
 
     @property
     def mute(self) -> bool:
-        """The old connection brings something of it, and the new one does not."""
-        return self.heard and not self.joined and not self.held
+        """Whether the old connection brings something of the stream, and the new one does not."""
+        return self.old_brought and not self.joined and not self.held
 
     @property
     def full(self) -> bool:
+        """Whether as many events of the new connection wait as may wait."""
         return len(self.held) >= HELD_MAX
 
-    def old(self, event: bytearray) -> list[bytearray]:
-        """What to say because the old connection brought this."""
-        self.heard = True
+    def from_old(self, event: bytearray) -> list[bytearray]:
+        """Takes an event that the old connection brought; gives the events to publish."""
+        self.old_brought = True
         if self.rule == "exclusive":
             return [] if self.joined else [event]
         if self.joined:
             return self._first(event)
         return [*self._first(event), *self._join()]
 
-    def new(self, event: bytearray) -> list[bytearray]:
-        """What to say because the new connection brought this."""
+    def from_new(self, event: bytearray) -> list[bytearray]:
+        """Takes an event that the new connection brought; gives the events to publish."""
         if self.joined:
             return [event] if self.rule == "exclusive" else self._first(event)
         if self.rule == "exclusive":
@@ -67,16 +70,16 @@ class Overlap:
         return self._join()
 
     def end(self) -> list[bytearray]:
-        """Only one connection is left; what waited is said."""
+        """Takes notice that only one connection is left; gives the events that waited, to be published."""
         held, self.held, self.joined = self.held, [], True
         return [event for one in held for event in self._first(one)]
 
-    def alone(self, event: bytearray) -> tuple[bool, list[bytearray]]:
-        """After the end: whether what comes next needs this filter no more, and what to say."""
+    def after_end(self, event: bytearray) -> tuple[bool, list[bytearray]]:
+        """Takes an event of the only connection left; gives whether the next one needs no filter, and the events to publish."""
         flags, last_id = _read_flags_and_last_id(event)
         if self.rule == "exclusive" or self.last is None or flags & Flag.RESET:
             return True, [event]
-        if last_id in self.said:
+        if last_id in self.published:
             return False, []
         self.strays += 1
         return last_id > self.last or self.strays > STRAYS, [event]
@@ -84,12 +87,12 @@ class Overlap:
     def _first(self, event: bytearray) -> list[bytearray]:
         flags, last_id = _read_flags_and_last_id(event)
         if flags & Flag.RESET:
-            self.said.clear()
-        elif last_id in self.said:
+            self.published.clear()
+        elif last_id in self.published:
             return []
-        if len(self.said) >= SAID_MAX:
-            self.said.clear()
-        self.said.add(last_id)
+        if len(self.published) >= PUBLISHED_MAX:
+            self.published.clear()
+        self.published.add(last_id)
         self.last = last_id if self.last is None else max(self.last, last_id)
         return [event]
 

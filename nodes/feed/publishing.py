@@ -13,9 +13,10 @@ FULL_LOOK_S = 0.02  # between two tries to publish what the full outbox did not 
 
 
 class LinePublisher:
-    """`pause` is called when the outbox is full, `resume` when all that waited is in it.
+    """Publishes the events of one line; keeps in `waiting` those that a full outbox did not take, and tries again.
 
-    `waiting`: events that the full outbox did not take; at most what one read of each socket brought.
+    `pause` is called when the outbox is full, so that at most what one read of each socket brought waits; `resume` when all
+    that waited is published.
     """
 
     def __init__(self, ctx: Context, pause: Callable[[], None], resume: Callable[[], None]):

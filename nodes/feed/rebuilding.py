@@ -14,7 +14,7 @@ def rebuild_line(
 ) -> Iterator[list[bytearray]]:
     """The market events of one line, made again from its `raw` events in their order: one list for each of them.
 
-    Equal to what the line said, byte for byte but for what an outbox and the sequencer stamp, unless the adapter is
+    Equal to what the line published, byte for byte but for what an outbox and the sequencer stamp, unless the adapter is
     another by now. What was refused is refused again, silently: `raw` has their bytes.
     """
     instruments = list(instruments)
@@ -22,30 +22,30 @@ def rebuild_line(
     sources: dict[int, Source] = {}
     topics = {topic_of(key): key for key in reception.stream_keys()}
     for raw in raws:
-        told = raw.map()
-        number, channel, frames, now_ns = told["connection"], told["channel"], told["frames"], raw.recv_ns
+        call = raw.map()
+        number, channel, frames, now_ns = call["connection"], call["channel"], call["frames"], raw.recv_ns
         if channel == "open" and number == 1:  # a process began
             reception, sources = Reception("", adapter, instruments, settings), {}
         if channel == "open":
-            sources[number], said = reception.open(number, now_ns, [topics[one.decode()] for one in frames])
+            sources[number], events = reception.open(number, now_ns, [topics[one.decode()] for one in frames])
         elif channel == "rest definitions":
-            said, _ = reception.definitions_of([subject.decode() for subject in frames[1:]], now_ns, frames[0])
+            events, _ = reception.definitions_of([subject.decode() for subject in frames[1:]], now_ns, frames[0])
         elif channel.startswith("rest definition "):  # of a log from before several were asked for at once
-            said, _ = reception.definitions_of([channel.split(" ", 2)[2]], now_ns, frames[0])
+            events, _ = reception.definitions_of([channel.split(" ", 2)[2]], now_ns, frames[0])
         elif channel.startswith("rest snapshot "):
-            said = reception.snapshot(channel.split(" ", 2)[2], now_ns, frames[0]).events
+            events = reception.snapshot(channel.split(" ", 2)[2], now_ns, frames[0]).events
         elif channel == "images":
-            said = reception.images(now_ns)
+            events = reception.images(now_ns)
         elif number not in sources:  # raw frames were left out until now
             reception = Reception("", adapter, instruments, settings)
             sources = {number: reception.open(number, now_ns)[0]}
-            said = [] if channel == "restart" else reception.frames(sources[number], now_ns, frames).events
+            events = [] if channel == "restart" else reception.frames(sources[number], now_ns, frames).events
         elif channel == "ws":
-            said = reception.frames(sources[number], now_ns, frames).events
+            events = reception.frames(sources[number], now_ns, frames).events
         elif channel in ("handover", "lost"):
-            said = reception.hand_over(now_ns, lost=channel == "lost")
+            events = reception.hand_over(now_ns, lost=channel == "lost")
         elif channel == "close":
-            said = reception.close(sources.pop(number), now_ns)
+            events = reception.close(sources.pop(number), now_ns)
         else:
-            said = reception.restart(now_ns)
-        yield said
+            events = reception.restart(now_ns)
+        yield events

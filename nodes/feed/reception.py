@@ -73,8 +73,8 @@ class Reception:
             other = self.current.streams[key]
             since = None if other.newest is None or key in stale else ids_of(other.newest)[1]
             overlap = Overlap(stream.rule, key[0], key in at_once, since)
-            stream.between(overlap)
-            other.between(overlap)
+            stream.set_overlap(overlap)
+            other.set_overlap(overlap)
         return source, events + self.definitions.marks_of(at_once)
 
     @property
@@ -327,11 +327,11 @@ class Reception:
         if overlap is None:
             return [event]
         if self.successor is None:
-            over, events = overlap.alone(event)
+            over, events = overlap.after_end(event)
             if over:
-                stream.between(None)
+                stream.set_overlap(None)
             return events
-        return overlap.new(event) if source is self.successor else overlap.old(event)
+        return overlap.from_new(event) if source is self.successor else overlap.from_old(event)
 
     def _refuse(self, source: Source, error: FrameError, frame: bytes) -> list[bytearray]:
         """Refuses a frame: the book that lost a change by it starts afresh, or all, where none of this venue's would notice."""
@@ -352,7 +352,7 @@ class Reception:
         waiting = stream.book.begin_anew() if stream.book is not None else []
         if self.books.shared or stream.overlap is None:
             return waiting
-        return [one for event in waiting for one in (stream.overlap.alone(event)[1] if self.successor is None else ())]
+        return [one for event in waiting for one in (stream.overlap.after_end(event)[1] if self.successor is None else ())]
 
     def _restart_books(self) -> list[bytearray]:
         events: list[bytearray] = []

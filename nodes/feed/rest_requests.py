@@ -19,7 +19,7 @@ from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import RequestBudget
-from tickmesh.nodes.net.endpoints import Hopping
+from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Question, Request, Unknown, Unwell
@@ -40,7 +40,7 @@ class LineRequests:
         self,
         adapter: Adapter,
         reception: Reception,
-        hopping: Hopping,
+        addresses: VenueAddresses,
         settings: FeedSettings,
         budget: RequestBudget,
         counters: dict[str, Any],
@@ -51,7 +51,7 @@ class LineRequests:
     ):
         self.adapter = adapter
         self.reception = reception
-        self.hopping = hopping
+        self.addresses = addresses
         self.settings = settings
         self.count = counters
         self.take_answer = take_answer
@@ -69,7 +69,7 @@ class LineRequests:
         self._offset_alert = False
 
     async def keep_definitions(self) -> None:
-        """Asks for the definitions that are due: at a connection, again where that was in vain, and now and then."""
+        """For ever: asks for the definitions that are due: at a connection, again where that was in vain, and now and then."""
         while True:
             wait_s = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
             with contextlib.suppress(TimeoutError):
@@ -89,7 +89,7 @@ class LineRequests:
         self._due_changed.set()
 
     def ask_about(self, subject: str) -> None:
-        """Has the definition of an instrument asked for now: something speaks against what is known of it."""
+        """Has the definition of an instrument asked for now: something contradicts what is known of it."""
         self._due[subject] = 0.0
         self._due_changed.set()
 
@@ -152,7 +152,7 @@ class LineRequests:
         if not self.settings.check_instruments:
             return
         was_unknown = subject in self.standings.unknown
-        news = self.standings.hear(subject, word, why)
+        news = self.standings.take(subject, word, why)
         self.count["not_trading"] = dict(self.standings.words)
         if news is not None:
             self.raise_alert(news.level, news.what, subject, news.why, news.action)
@@ -161,7 +161,7 @@ class LineRequests:
                 self.subscribe_known(subject)
 
     async def keep_books(self) -> None:
-        """Asks for the snapshots that books want, whenever one does."""
+        """For ever: asks for the snapshots that books want, as soon as one wants one."""
         while True:
             wanting = [s for s in self.reception.wanted_snapshots() if s not in self.standings.unknown]
             if not wanting:
@@ -190,7 +190,7 @@ class LineRequests:
         self.take_answer(arrived)
 
     async def keep_time(self) -> None:
-        """Measures the venue's clock against ours every `feed.clock_s`."""
+        """For ever: measures the venue's clock against ours every `feed.clock_s`."""
         while True:
             sample = await venue_clock.measure(self._venue_ns, now_ns, lambda: self.budget.spend(self.adapter.clock().weight))
             if sample is not None:
@@ -234,7 +234,7 @@ class LineRequests:
         return answer if isinstance(answer, bytes) else None
 
     async def _answer(self, request: Request) -> bytes | RestError | None:
-        base = await self.hopping.rest()
+        base = await self.addresses.rest()
         refusal: RestError | None = None
         try:
             body = await self.rest.get(base, request.path, request.query)
@@ -242,14 +242,14 @@ class LineRequests:
             return body
         except RestUnreachable as error:
             self.count["last_error"] = str(error)[:200]
-            self.hopping.hop_rest()
+            self.addresses.hop_rest()
         except RestError as error:
             refusal = error
             self.count["last_error"] = str(error)[:200]
             if isinstance(error, RestLimited):
                 await asyncio.sleep(error.wait_s)
             elif error.status >= 500 or error.status == 403:  # 403: a firewall before the venue
-                self.hopping.hop_rest()
+                self.addresses.hop_rest()
         finally:
             self.count["used_weight"] = self.rest.used_weight
             self.count["limited"] = self.rest.limited

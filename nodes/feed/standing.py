@@ -6,7 +6,7 @@ UNKNOWN = "unknown"
 
 
 class StandingNews(NamedTuple):
-    """An alert in the making."""
+    """What to raise an alert of: that an instrument is unknown, halted, or traded again."""
 
     level: str
     what: str
@@ -15,17 +15,18 @@ class StandingNews(NamedTuple):
 
 
 class Standings:
-    """`words`: subject → UNKNOWN, or the venue's own word (HALT, delisted, …); one that is traded is not in it."""
+    """The venue's word on each instrument that is not traded: in `words`, subject → UNKNOWN, or its own (HALT, delisted, …)."""
 
     def __init__(self) -> None:
         self.words: dict[str, str] = {}
 
     @property
     def unknown(self) -> set[str]:
+        """Subjects of instruments that the venue does not know."""
         return {subject for subject, word in self.words.items() if word == UNKNOWN}
 
-    def hear(self, subject: str, word: str, why: str = "") -> StandingNews | None:
-        """The venue's word, "" where the instrument is traded; gives what is news. `why`: more of an unknown one."""
+    def take(self, subject: str, word: str, why: str = "") -> StandingNews | None:
+        """Takes the venue's word on an instrument ("": it is traded; `why`: more of it); gives what is news, or None."""
         before = self.words.get(subject, "")
         if word == before:
             return None

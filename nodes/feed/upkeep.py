@@ -55,7 +55,7 @@ class ConnectionUpkeep:
         """
         await self.budget.spend()
         line, adapter, settings = self.line, self.line.adapter, self.settings
-        url = await line.hopping.ws() + adapter.path(line.instruments, settings)
+        url = await line.addresses.ws() + adapter.path(line.instruments, settings)
         connection = LineConnection(stale)
         connection.websocket = await websocket.connect(
             url,
@@ -110,7 +110,7 @@ class ConnectionUpkeep:
         self.renewed_at_s = time.monotonic()
         line.count["renewals"] += 1
         if old.source is not None and old.source.shutdown:
-            line.hopping.hop_ws()  # where there is another server, it is not this one that is about to end
+            line.addresses.hop_ws()  # where there is another server, it is not this one that is about to end
         connecting = asyncio.create_task(self.connect(stale))
         try:
             await asyncio.wait((connecting, old.closed), return_when=asyncio.FIRST_COMPLETED)
@@ -150,7 +150,7 @@ class ConnectionUpkeep:
             line.publisher.publish(reception.hand_over(now_ns()))
             line.ask_for_books()
             self._close(old, "replaced")
-        line.freshness.began(time.monotonic())
+        line.freshness.connection_began(time.monotonic())
         line.requests.ask_about_all()
         return new
 
@@ -179,4 +179,4 @@ class ConnectionUpkeep:
 
     def _failed(self, error: Disconnected) -> None:
         self.line.count["last_error"] = str(error)[:200]
-        self.line.hopping.hop_ws()
+        self.line.addresses.hop_ws()

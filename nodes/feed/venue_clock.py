@@ -17,7 +17,7 @@ AGAIN_S = 1.0  # between two measurements that something asked for
 
 
 class Sample(NamedTuple):
-    """`offset_ns`: venue less local; `round_trip_ns`: twice its largest error."""
+    """One measurement of the venue's clock: `offset_ns`, venue less local, and `round_trip_ns`, twice its largest error."""
 
     offset_ns: int
     round_trip_ns: int
@@ -28,8 +28,11 @@ async def measure(
     local_ns: Callable[[], int],
     turn: Callable[[], Awaitable[None]] | None = None,
 ) -> Sample | None:
-    """`ask`: the venue's time in ns, or None where there was no answer. None when none of the questions was answered.
-    `turn`: waits, before each question, until it may be asked; that is no part of its round trip."""
+    """Asks SAMPLES times; gives the measurement of the shortest round trip, None when no question was answered.
+
+    `ask`: gives the venue's time in ns, or None where there was no answer. `turn`: waits, before each question, until it may
+    be asked; that is no part of its round trip.
+    """
     samples = []
     for _ in range(SAMPLES):
         if turn is not None:
@@ -43,10 +46,7 @@ async def measure(
 
 
 class VenueTime:
-    """The venue's clock as a session signs by it. It stands on elapsed time, so it does not see this machine's wall clock step.
-
-    `wrong()`: the venue refused a timestamp; it is measured anew, at once and then at most every AGAIN_S.
-    """
+    """The venue's clock as a session signs by it; it stands on elapsed time, so no step of the wall clock moves it."""
 
     def __init__(self) -> None:
         self.offset_ns: int | None = None  # of the venue's clock from elapsed time; None: never measured
@@ -54,22 +54,24 @@ class VenueTime:
         self._wanted = asyncio.Event()
 
     def now_ns(self) -> int:
-        """The mesh's time before the first measurement."""
+        """The time at the venue, ns; the mesh's time before the first measurement."""
         return now_ns() if self.offset_ns is None else elapsed_ns() + self.offset_ns
 
     def now_ms(self) -> int:
+        """The time at the venue, in whole ms."""
         return self.now_ns() // 1_000_000
 
     def wrong(self) -> None:
+        """Takes notice that the venue refused a timestamp: `keep` measures anew, at once and then at most every AGAIN_S."""
         self._wanted.set()
 
     @property
     def known(self) -> bool:
-        """It was measured, and nothing has contradicted it since."""
+        """Whether it was measured, and no timestamp was refused since."""
         return self.offset_ns is not None and not self._wanted.is_set()
 
     async def measure(self, ask: Callable[[], Awaitable[int | None]]) -> None:
-        """What was known holds where the venue does not answer."""
+        """Measures once; where the venue does not answer, what was known holds."""
         self._wanted.clear()
         sample = await measure(ask, elapsed_ns)
         if sample is not None:
@@ -77,7 +79,7 @@ class VenueTime:
             self.measured += 1
 
     async def keep(self, ask: Callable[[], Awaitable[int | None]]) -> None:
-        """Measures every MEASURE_S, and when something was refused."""
+        """For ever: measures every MEASURE_S, and when a timestamp was refused."""
         while True:
             try:
                 async with asyncio.timeout(MEASURE_S):

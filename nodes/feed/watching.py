@@ -42,7 +42,7 @@ class LineWatch:
             await asyncio.sleep(min(WATCH_S, line.settings.fresh_min_s / 4))
 
     def look_at_streams(self, connection: LineConnection, now_s: float) -> None:
-        """Raises an alert of each stream that is silent, and has the connection renewed for those that were heard before."""
+        """Raises an alert of each stream that is silent, and has the connection renewed for those that came before."""
         assert connection.source is not None
         line, freshness, raise_alert = self.line, self.line.freshness, self.line.publisher.raise_alert
         stale = freshness.look(now_s, {key: stream.events for key, stream in connection.source.streams.items()})
@@ -56,11 +56,11 @@ class LineWatch:
             limit_s = freshness.limit_s(freshness.pulses[key])
             why = f"silent for {silent_s:.1f} s on a connection that is heard"
             raise_alert("warning", "stale_stream", topic_of(key), why, f"renewed; patience is now {limit_s:.0f} s")
-        for key in freshness.unheard(now_s):
+        for key in freshness.newly_unheard(now_s):
             if not line.is_silence_explained(subject_of(key)):
                 why = f"nothing of it has come for {line.settings.fresh_min_s:.0f} s, since this process began"
                 raise_alert("warning", "never_heard", topic_of(key), why, "none: others go on")
-        line.count["never_heard"] = [topic_of(key) for key in freshness.never]
+        line.count["never_heard"] = [topic_of(key) for key in freshness.never_heard]
 
     def look_at_disk(self) -> None:
         """Leaves out raw frames, then depth, as the disk fills, and takes them up again; raises an alert of each step."""
@@ -86,7 +86,7 @@ class LineWatch:
         count["resyncs"] = line.reception.resyncs
         count["depth_left_out"] = line.reception.depth_left_out
         count["raw_left_out"] = line.reception.raw_frames.left_out
-        count["hops"] = line.hopping.hops
+        count["hops"] = line.addresses.hops
         count["given_up"] = dict(line.given_up.why)
         websocket = line.connections[0].websocket if line.connections else None
         if websocket is not None and websocket.round_trip_s is not None:

@@ -66,7 +66,7 @@ class RequestBudget:
 
 
 def budget_of(config: Config, adapter: Adapter, share: float) -> RequestBudget:
-    """A share of what the venue allows: by `[venues.<name>]` of mesh.toml, else by its adapter."""
+    """The budget of a client with this share of what the venue allows, by `[venues.<name>]` of mesh.toml, else its adapter."""
     named = config.venues.get(adapter.VENUE, Named())
     return RequestBudget(named.weight_per_minute or adapter.WEIGHT_PER_MINUTE, share, adapter.REQUESTS_PER_S)
 

@@ -15,7 +15,7 @@ LOCAL = "binance"  # the dialect that the local exchange speaks
 
 @dataclass(frozen=True)
 class Endpoints:
-    """Base addresses: `rest` before /api/v3/…, `ws` before /stream and /ws-api/v3."""
+    """The base addresses of one server: `rest` before /api/v3/…, `ws` before /stream and /ws-api/v3."""
 
     rest: str
     ws: str
@@ -39,13 +39,13 @@ def read(config: Config) -> Endpoints | None:
 
 
 async def wait(config: Config) -> Endpoints:
-    """As `read`, for as long as it takes."""
+    """The local exchange's addresses, as `read` gives them; waits until there are some."""
     while (found := read(config)) is None:
         await asyncio.sleep(LOOK_S)
     return found
 
 
-class Hopping:
+class VenueAddresses:
     """The addresses of a venue, in turn: line n begins with the n-th, and goes to the next after each failure.
 
     From `[venues.<name>]` of mesh.toml, else the local exchange's in mode sim (venue binance), else the adapter's. REST
@@ -62,18 +62,19 @@ class Hopping:
         self.hops = 0
 
     async def ws(self) -> str:
-        """The base address for the next connection. Waits for the local exchange to say where it is."""
+        """The base address for the next connection. Waits for the local exchange to state it."""
         return self._ws[self._ws_at % len(self._ws)].rstrip("/") if self._ws else (await wait(self._config)).ws
 
     async def rest(self) -> str:
-        """The base address for the next request; likewise."""
+        """The base address for the next request. Waits for the local exchange to state it."""
         return self._rest[self._rest_at % len(self._rest)].rstrip("/") if self._rest else (await wait(self._config)).rest
 
     def hop_ws(self) -> None:
-        """The connection failed or broke: the next one goes elsewhere, if there is an elsewhere."""
+        """Goes on to the next websocket address, if there is another: the connection failed or broke."""
         self._ws_at += 1
         self.hops += len(self._ws) > 1
 
     def hop_rest(self) -> None:
+        """Goes on to the next REST address, if there is another: the request failed."""
         self._rest_at += 1
         self.hops += len(self._rest) > 1

@@ -35,7 +35,7 @@ class RestLimited(RestError):
 
 
 class RestUnreachable(Exception):
-    """No answer: connection refused, broken, or too slow."""
+    """No answer came: connection refused, broken, or too slow. Whether the request did something is not known."""
 
 
 class Rest:
@@ -56,7 +56,7 @@ class Rest:
         self.used_weight = 0
 
     async def get(self, base: str, path: str, query: str | Mapping[str, object] = "") -> bytes:
-        """The body of a 200. `query`: parameters, or a signed query string, sent as it is.
+        """The body of a 200 answer to a GET. `query`: parameters, or a signed query string, which is sent as it is.
 
         Raises RestError, RestLimited (also without asking, while the venue wants us to wait) or RestUnreachable.
         """
@@ -82,6 +82,7 @@ class Rest:
             raise RestUnreachable(f"{base}{path}: {error or type(error).__name__}") from None
 
     async def close(self) -> None:
+        """Closes the connections that are kept open for the next request."""
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -31,18 +31,18 @@ OnFrames = Callable[[int, list[bytes]], None]
 
 
 class Disconnected(ConnectionError):
-    """A connection that could not be made, or that ended: a sentence with the reason."""
+    """A connection could not be made, or it ended: a sentence with the reason."""
 
 
 class Oversize(NamedTuple):
-    """A message beyond the bound: its size so far known, and how it begins."""
+    """A message beyond the bound: its size as far as it is known, and how it begins."""
 
     size: int
     head: bytes
 
 
 class Connection(asyncio.Protocol):
-    """Made by `connect`. `on_frames(recv_ns, messages)` is called for what arrives; raising there ends it.
+    """A websocket to a server, made by `connect`. `on_frames(recv_ns, messages)` is called for what arrives; raising ends it.
 
     `closed`: a future that becomes the reason, a sentence, when the connection is over. `round_trip_s`: of the last `ping`
     that was answered; None before. `oversize`: the message of more than `bytes_max` that ended it; None if none did.
@@ -64,21 +64,23 @@ class Connection(asyncio.Protocol):
         self._pinged = (b"", 0.0)  # payload and time of the ping whose answer is awaited
         self.round_trip_s: float | None = None
         self.failure: BaseException | None = None
-        self.heard = time.monotonic()  # anything at all, pings too
+        self.last_read_s = time.monotonic()  # anything at all, pings too
         self.opened: asyncio.Future[None] = self._loop.create_future()
         self.closed: asyncio.Future[str] = self._loop.create_future()
 
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the handshake: asyncio has connected the socket."""
         self._transport = cast(asyncio.Transport, transport)  # of a socket; uvloop's have its methods, not its class
         self._protocol.send_request(self._protocol.connect())
         self._flush()
         self._look()
 
     def data_received(self, data: bytes) -> None:
+        """Hands on the messages that one read of the socket brought, with its time; answers pings."""
         recv_ns = now_ns()  # first of all: this is the receive time of everything in `data`
-        self.heard = time.monotonic()
+        self.last_read_s = time.monotonic()
         protocol = self._protocol
         protocol.receive_data(data)
         messages: list[bytes] = []
@@ -104,10 +106,12 @@ class Connection(asyncio.Protocol):
             self._loop.call_later(CLOSE_S, self._transport.abort)
 
     def eof_received(self) -> None:
+        """Answers the end of what the server sends."""
         self._protocol.receive_eof()
         self._flush()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Sets `closed` (and `opened`, if it was never open) to the reason why the connection is over."""
         if self._watch is not None:
             self._watch.cancel()
         protocol = self._protocol
@@ -131,17 +135,18 @@ class Connection(asyncio.Protocol):
 
     @property
     def open(self) -> bool:
+        """Whether messages can be sent."""
         return self._protocol.state is OPEN and self._transport is not None and not self._transport.is_closing()
 
     def send(self, text: str | bytes) -> None:
-        """One text message, handed to the socket at once. Raises Disconnected when the connection is over."""
+        """Sends one text message, handed to the socket at once. Raises Disconnected when the connection is over."""
         if not self.open:
             raise Disconnected(self._reason or "the connection is closed")
         self._protocol.send_text(text.encode() if isinstance(text, str) else text)
         self._flush()
 
     def ping(self) -> None:
-        """Asks for a pong; its time is in `round_trip_s`. Raises Disconnected when the connection is over."""
+        """Sends a ping; the time to its answer is in `round_trip_s`. Raises Disconnected when the connection is over."""
         if not self.open:
             raise Disconnected(self._reason or "the connection is closed")
         now = time.monotonic()
@@ -150,15 +155,16 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     def pause(self) -> None:
-        """No more frames until `resume`; what one read brought may still come once."""
+        """Reads no more from the socket until `resume`; what one read brought may still come once."""
         if not self._paused and self._transport is not None and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
+        """Reads from the socket again; silence is counted from now on."""
         if self._paused and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-            self.heard = time.monotonic()
+            self.last_read_s = time.monotonic()
         self._paused = False
 
     def abort(self, reason: str) -> None:
@@ -168,7 +174,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     async def close(self) -> None:
-        """Says goodbye; waits at most CLOSE_S for the answer."""
+        """Ends the connection by the closing handshake; waits at most CLOSE_S for the answer, then cuts it."""
         if self.open:
             self._protocol.send_close(1000)
             self._flush()
@@ -223,7 +229,7 @@ class Connection(asyncio.Protocol):
 
     def _look(self) -> None:
         """The deadline for any message: a peer that pings every 20 s and is silent for longer is gone."""
-        silent_s = time.monotonic() - self.heard
+        silent_s = time.monotonic() - self.last_read_s
         if silent_s >= self._stale_s and not self._paused:
             self.abort(
                 f"nothing was heard for {silent_s:.1f} s; feed.stale_s and the venue's own deadline allow {self._stale_s}"
@@ -240,7 +246,7 @@ async def connect(
     local_addr: str = "",
     bytes_max: int = MESSAGE_BYTES_MAX,
 ) -> Connection:
-    """An open connection, from the address `local_addr` if that is not empty. `bytes_max`: of a message. Raises Disconnected.
+    """Opens a websocket, from the address `local_addr` if that is not empty. `bytes_max`: of a message. Raises Disconnected.
 
     Compression is not offered: it costs latency and the links are short.
     """

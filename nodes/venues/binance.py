@@ -92,11 +92,14 @@ class Other(msgspec.Struct):
 
     @property
     def acknowledged(self) -> bool:
+        """Whether it is the answer to a request that was carried out."""
+        """Whether it is the answer to a request that was carried out."""
+        """Whether it is the answer to a request that was carried out."""
         return bytes(self.result) == b"null" and self.id is not None
 
     @property
     def shutdown(self) -> bool:
-        """The server is about to close: open a new connection at once."""
+        """Whether the server announces that it is about to close: open a new connection at once."""
         return self.e == "serverShutdown" or self.stream == "!serverShutdown"
 
 
@@ -115,7 +118,7 @@ _START = b'{"stream":"'
 
 
 def streams(instrument: Instrument) -> dict[str, Kind]:
-    """The streams to subscribe for an instrument, and the kind each gives. Symbols are in lower case there.
+    """The streams to subscribe for an instrument, by name, and the kind of event that each gives.
 
     None for a symbol that is not in capitals: the venue has none such, and its streams would be another symbol's.
     """
@@ -135,17 +138,17 @@ CHANNELS = (
 
 
 def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
-    """Combined streams, so that every message names its own; with times in µs where they are asked for."""
+    """The websocket's path of combined streams, where every message names its own; times are in µs where asked for."""
     return "/stream?timeUnit=MICROSECOND" if settings.microseconds else "/stream"
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` needs to know: stream name → (function, what it takes)."""
+    """What `decode` has to know, by stream name: the function that decodes its frames, and the stream."""
     return binance_streams.routes(instruments, CHANNELS)
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
-    """SUBSCRIBE messages for all streams.
+    """SUBSCRIBE messages for the streams of all instruments, without those of depth where `books` is False.
 
     The answer is `{"result":null,"id":n}` also when a stream does not exist.
     """
@@ -158,7 +161,7 @@ def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: 
 
 
 def book(instrument: Instrument, settings: FeedSettings) -> BookSync:
-    """The rule by which an instrument's depth changes become a book."""
+    """A new rule for an instrument's book: changes joined by their ids to a snapshot by REST."""
     return BookSync()
 
 
@@ -184,14 +187,14 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
+    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
     stream = head[len(_START) : head.find(b'"', len(_START))].decode("utf-8", "replace") if head.startswith(_START) else ""
     route = known.get(stream)
     return route[1].book if route else ""
 
 
 def control(frame: bytes) -> Control:
-    """A control message, for the frames of which `decode` makes no event."""
+    """What a message means of which `decode` made no event."""
     message = _other(frame)
     refused = message.code is not None or bool(bytes(message.error))
     return Control(message.acknowledged, message.shutdown, refused, message.code or 0, message.msg)
@@ -214,20 +217,20 @@ def _unusual(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 
 def snapshot(instrument: Instrument, limit: int) -> Request:
-    """A REST snapshot of at most `limit` levels a side."""
+    """The request for a snapshot of at most `limit` levels a side."""
     weight = next((weight for most, weight in DEPTH_WEIGHTS if limit <= most), DEPTH_WEIGHTS[-1][1])
     return Request("/api/v3/depth", {"symbol": instrument.symbol, "limit": limit}, weight)
 
 
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
-    """(L, event) of `GET /api/v3/depth`: a depth event, flag SNAPSHOT, ids L = lastUpdateId. Raises FrameError, OddRows."""
+    """(lastUpdateId, depth event of that id flagged SNAPSHOT) of `GET /api/v3/depth`. Raises FrameError, OddRows."""
     try:
         data = _snapshot(body)
         out, last, odd = Writer(instrument), data.lastUpdateId, list[str]()
         event = out.snapshot(out.side(bytes(data.bids), 1, odd) + out.side(bytes(data.asks), -1, odd), last, 0, recv_ns)
     except UNREADABLE as error:
         raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
-    return last, writer.told([event], odd)[0]
+    return last, writer.unless_odd([event], odd)[0]
 
 
 class HistoricalTrade(msgspec.Struct):
@@ -245,16 +248,16 @@ _row = msgspec.json.Decoder(HistoricalTrade).decode
 
 
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
-    """The thousand trades from `first_id` on, inclusive. Of an older one than the venue keeps: from the oldest it has."""
+    """The request for the thousand trades from `first_id` on; the oldest that the venue has, where it keeps none so old."""
     return Request("/api/v3/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 1000}, 25)
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
-    """Trade events, flag REPAIRED, ascending by id; event_ns 0, since REST tells the trade's time only.
+    """The trade events of a page of `history`, flagged REPAIRED, ascending by id; event_ns 0, for REST states none.
 
     Raises FrameError; its `readable` has the events of a page of which some rows could not be read.
     """
-    writer.well(body, instrument)
+    writer.refuse_unwell(body, instrument)
     try:
         rows = _rows(body)
     except UNREADABLE as error:
@@ -269,7 +272,7 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
     def events(fills: list[writer.Fill]) -> list[bytearray]:
         return [out.trades(fill, trade_id, trade_id, at, recv_ns, Flag.REPAIRED) for trade_id, fill, at in fills]
 
-    return writer.page(rows, read, events)
+    return writer.page_events(rows, read, events)
 
 
 class _Filter(msgspec.Struct, rename={"kind": "filterType"}):
@@ -287,6 +290,8 @@ class _Symbol(msgspec.Struct):
 
 
 class ExchangeInfo(msgspec.Struct):
+    """The body of exchangeInfo: its symbols, each unread."""
+
     symbols: list[msgspec.Raw]
 
 
@@ -300,7 +305,7 @@ _symbol = msgspec.json.Decoder(_Symbol).decode
 
 
 def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """One question for a hundred symbols. It is refused if one of them is unknown."""
+    """One question for a hundred symbols. The venue refuses it if one of them is unknown."""
     for many in batched(instruments, SYMBOLS_PER_QUESTION):
         names = [instrument.symbol for instrument in many]
         query: dict[str, object] = {"symbols": msgspec.json.encode(names).decode()}
@@ -310,7 +315,7 @@ def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """The `instrument` event from `GET /api/v3/exchangeInfo?symbol=…`. Raises FrameError.
+    """The `instrument` event of one symbol in an answer of `GET /api/v3/exchangeInfo`. Raises FrameError.
 
     tickSize of PRICE_FILTER, stepSize and minQty of LOT_SIZE, minNotional of NOTIONAL or the older MIN_NOTIONAL;
     0 where the venue has no such rule.
@@ -340,12 +345,12 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 
 @lru_cache(maxsize=1)
 def symbols(body: bytes) -> dict[str, msgspec.Raw]:
-    """By name, each unread: one answer has the definitions of many instruments, and an odd one costs no other."""
+    """Each symbol's definition in an exchangeInfo, unread, by name: one that is odd costs no other."""
     return {_named(row).symbol: row for row in _exchange_info(body).symbols}
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where the symbol is not traded (HALT, BREAK, END_OF_DAY, …), of a body that has its definition."""
+    """The venue's word where it does not trade the symbol (HALT, BREAK, END_OF_DAY, …), else ""; of a body that defines it."""
     status = _symbol(symbols(body)[instrument.symbol]).status
     return "" if status in ("", "TRADING") else status
 
@@ -358,11 +363,12 @@ _time = msgspec.json.Decoder(_Time).decode
 
 
 def clock() -> Request:
+    """The request for the venue's time."""
     return Request("/api/v3/time")
 
 
 def decode_clock(body: bytes) -> int:
-    """The venue's time, ns since the epoch. Raises FrameError."""
+    """The venue's time in the answer to `clock`, ns. Raises FrameError."""
     try:
         return to_ns(_time(body).serverTime)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

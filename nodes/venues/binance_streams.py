@@ -14,8 +14,8 @@ import msgspec
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
-from tickmesh.nodes.venues.parsing.times import held, moment
-from tickmesh.nodes.venues.parsing.writer import Writer, told
+from tickmesh.nodes.venues.parsing.times import checked_time, time_or_zero
+from tickmesh.nodes.venues.parsing.writer import Writer, unless_odd
 
 # A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
 MILLISECONDS_BELOW = 100_000_000_000_000
@@ -74,18 +74,26 @@ class DepthUpdate(msgspec.Struct, gc=False):
 
 
 class TradeFrame(msgspec.Struct, gc=False):
+    """A frame of a combined stream with a trade."""
+
     data: _Trade
 
 
 class AggregateTradeFrame(msgspec.Struct, gc=False):
+    """A frame of a combined stream with an aggregate trade."""
+
     data: AggregateTrade
 
 
 class BookTickerFrame(msgspec.Struct, gc=False):
+    """A frame of a combined stream with the best prices."""
+
     data: BookTicker
 
 
 class DepthFrame(msgspec.Struct, gc=False):
+    """A frame of a combined stream with a depth change."""
+
     data: DepthUpdate
 
 
@@ -111,7 +119,7 @@ USDM_QUOTE = b'"e":"bookTicker","u":' + NUMBER + PRICES + b',"T":' + NUMBER + b'
 
 
 class StreamReader:
-    """One stream of one instrument: what reading its frames takes.
+    """What reading the frames of one stream of one instrument takes: its symbol, its usual form, the writer of its events.
 
     `usual`: matches a whole frame in the venue's own spelling. `voids`: ids that stand for no trade, each with the first of the
     run of such ids that it ends; the newest VOIDS_KEPT. `book`: the subject whose book its messages change, or "".
@@ -126,13 +134,14 @@ class StreamReader:
         self.voids: dict[int, int] = {}
         self.book = instrument.subject if "@depth" in name else ""
 
-    def void(self, trade_id: int) -> None:
-        """Only the trade that follows on covers it: what lies between is missed, not void. Two connections may tell of it."""
+    def add_void(self, trade_id: int) -> None:
+        """Takes notice of an id that stands for no trade: the next trade covers it. Two connections may bring the same."""
         self.voids[trade_id] = self.voids.get(trade_id - 1, trade_id)
         if len(self.voids) > VOIDS_KEPT:
             del self.voids[next(iter(self.voids))]
 
-    def same(self, symbol: str) -> None:
+    def check_symbol(self, symbol: str) -> None:
+        """Raises DecimalError for a message of another symbol than the stream's."""
         if symbol != self.symbol:
             raise DecimalError(f"symbol {symbol!r} on the stream of {self.symbol}")
 
@@ -142,7 +151,7 @@ Routes = dict[str, tuple[FrameDecoder, StreamReader]]  # by the stream's name
 
 
 def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, FrameDecoder, bytes]]) -> Routes:
-    """Stream name → (function, what it takes), for channels of (name, function, the data's usual form or b"")."""
+    """By stream name, (the function that decodes its frames, the stream). `channels`: (name, function, usual form or b"")."""
     known: Routes = {}
     for instrument in instruments:
         for channel, function, form in channels:
@@ -152,6 +161,7 @@ def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, Fram
 
 
 def spot_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
+    """The event of a frame of `<symbol>@trade` on spot. Raises what is in UNREADABLE."""
     usual = stream.usual(frame)
     if usual is None:
         return _other_trade(frame, recv_ns, stream)[0]
@@ -160,7 +170,7 @@ def spot_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
 
 
 def usdm_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray | None:
-    """None for an id that stands for no trade (X is not MARKET and all is 0); the next trade's event covers it."""
+    """The event of a USD-M `@trade` frame; None for an id that is no trade (X is not MARKET), which the next one covers."""
     usual = stream.usual(frame)
     if usual is None:
         events = _other_trade(frame, recv_ns, stream)
@@ -171,9 +181,9 @@ def usdm_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray | 
 
 def _other_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> list[bytearray]:
     data = _trade(frame).data
-    stream.same(data.s)
+    stream.check_symbol(data.s)
     if data.X != "MARKET" and not stream.out.quantity(data.q):
-        stream.void(data.t)
+        stream.add_void(data.t)
         return []
     return [_trade_event(stream, data.t, data.p, data.q, data.E, data.T, data.m, recv_ns)]
 
@@ -195,9 +205,9 @@ def _trade_event(
 
 
 def aggregate_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
-    """One record for the fills f…l: its id is the last one's, the event covers all."""
+    """The event of an `@aggTrade` frame: one record for the fills f…l, whose id is the last one's; the event covers all."""
     data = _aggregate_trade(frame).data
-    stream.same(data.s)
+    stream.check_symbol(data.s)
     out = stream.out
     price, quantity = out.price(data.p), out.quantity(data.q)
     if not (price and quantity and 0 <= data.f <= data.l):
@@ -207,6 +217,7 @@ def aggregate_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearr
 
 
 def spot_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
+    """The event of a frame of `<symbol>@bookTicker` on spot, which has no time. Raises what is in UNREADABLE."""
     usual = stream.usual(frame)
     if usual is None:
         return _other_quote(frame, recv_ns, stream)
@@ -217,6 +228,7 @@ def spot_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
 
 
 def usdm_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
+    """The event of a frame of `<symbol>@bookTicker` on USD-M. Raises what is in UNREADABLE."""
     usual = stream.usual(frame)
     if usual is None:
         return _other_quote(frame, recv_ns, stream)
@@ -231,7 +243,7 @@ def usdm_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
 
 def _other_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
     data = _book_ticker(frame).data
-    stream.same(data.s)
+    stream.check_symbol(data.s)
     out = stream.out
     return out.quote(
         data.u, data.u, to_ns(data.E), recv_ns,
@@ -240,12 +252,13 @@ def _other_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
 
 
 def spot_depth(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
+    """The event of a frame of `<symbol>@depth…` on spot, of the ids U…u. Raises what is in UNREADABLE, OddRows."""
     data = _depth(frame).data
     return _depth_event(data, data.U, recv_ns, stream)
 
 
 def usdm_depth(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
-    """U is not the last u + 1 there, since ids are counted over all symbols: the event's ids begin after `pu`."""
+    """The event of a USD-M `@depth…` frame. Ids are counted over all symbols there, so the event's begin after `pu`."""
     data = _depth(frame).data
     if data.pu is None or not data.pu < data.U:
         raise DecimalError(f"a depth change of ids U={data.U} to u={data.u} after pu={data.pu}; pu < U is needed")
@@ -253,17 +266,17 @@ def usdm_depth(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
 
 
 def _depth_event(data: DepthUpdate, first_id: int, recv_ns: int, stream: StreamReader) -> bytearray:
-    stream.same(data.s)
+    stream.check_symbol(data.s)
     if not 0 <= data.U <= data.u:
         raise DecimalError(f"a depth change of ids U={data.U} to u={data.u}; U ≤ u is needed")
     out, odd = stream.out, list[str]()
     records = out.side(bytes(data.b), 1, odd) + out.side(bytes(data.a), -1, odd)
-    event = out.depth(records or EMPTY_CHANGE, first_id, data.u, moment(_held_ns, data.E, odd), recv_ns)
-    return told([event], odd)[0]
+    event = out.depth(records or EMPTY_CHANGE, first_id, data.u, time_or_zero(_held_ns, data.E, odd), recv_ns)
+    return unless_odd([event], odd)[0]
 
 
 def _held_ns(stamp: int) -> int:
-    return held(to_ns(stamp), stamp)
+    return checked_time(to_ns(stamp), stamp)
 
 
 def to_ns(stamp: int) -> int:
@@ -272,5 +285,5 @@ def to_ns(stamp: int) -> int:
 
 
 def unreadable(error: Exception) -> str:
-    """The sentence for what `struct` says in its own words."""
+    """The sentence for an error of UNREADABLE; `struct` has no words of its own for a number beyond 64 bits."""
     return "an id or a time does not fit 64 bits" if isinstance(error, struct.error) else str(error)

@@ -97,11 +97,12 @@ resubscribe = binance.resubscribe
 
 
 def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
+    """The websocket's path after the base address; the same for all instruments."""
     return "/stream"
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
-    """SUBSCRIBE messages; the answer says nothing about whether a stream exists."""
+    """SUBSCRIBE messages for all streams; the answer says nothing about whether a stream exists."""
     named = [instrument.symbol for instrument in instruments if instrument.symbol == instrument.symbol.upper()]
     channels = [channel for channel in SUBSCRIBED if books or not channel.startswith("depth")]
     names = [f"{symbol.lower()}@{channel}" for symbol in named for channel in channels]
@@ -111,21 +112,22 @@ def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: 
 
 
 def book(instrument: Instrument, settings: FeedSettings) -> BookSync:
+    """A new rule for an instrument's book: changes joined by their ids to a snapshot by REST."""
     return BookSync()
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """Stream name → (function, what it takes)."""
+    """What `decode` has to know, by stream name: the function that decodes its frames, and the stream."""
     return binance_streams.routes(instruments, CHANNELS)
 
 
 def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """Of all symbols at once: the venue does not tell of one."""
+    """One question for all symbols of the venue, which does not answer about one."""
     yield Question(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """Raises FrameError."""
+    """The `instrument` event of one symbol in an answer of `GET /fapi/v1/exchangeInfo`. Raises Unknown, Unwell, FrameError."""
     try:
         known = binance.symbols(body)
         if not known:
@@ -146,34 +148,36 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where the contract is not traded (PENDING_TRADING, SETTLING, CLOSE, …)."""
+    """The venue's word where it does not trade the contract (PENDING_TRADING, SETTLING, CLOSE, …), else ""."""
     status = _symbol(binance.symbols(body)[instrument.symbol]).status
     return "" if status in ("", "TRADING") else status
 
 
 def snapshot(instrument: Instrument, limit: int) -> Request:
+    """The request for a snapshot, of the least depth that the venue offers and that has `limit` levels a side."""
     allowed, weight = next((pair for pair in DEPTH_WEIGHTS if pair[0] >= limit), DEPTH_WEIGHTS[-1])
     return Request("/fapi/v1/depth", {"symbol": instrument.symbol, "limit": allowed}, weight)
 
 
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
-    """(L, depth event flagged SNAPSHOT). Raises FrameError."""
+    """(lastUpdateId, depth event of that id flagged SNAPSHOT) of `GET /fapi/v1/depth`. Raises FrameError, OddRows."""
     try:
         data, out, odd = _snapshot(body), Writer(instrument), list[str]()
         records = out.side(bytes(data.bids), 1, odd) + out.side(bytes(data.asks), -1, odd)
         event = out.snapshot(records, data.lastUpdateId, to_ns(data.E), recv_ns)
     except UNREADABLE as error:
         raise FrameError(f"not a depth snapshot of {instrument.symbol}: {error}") from None
-    return data.lastUpdateId, writer.told([event], odd)[0]
+    return data.lastUpdateId, writer.unless_odd([event], odd)[0]
 
 
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
+    """The request for the 500 trades from `first_id` on; the venue may want an API key for old ones, and refuse."""
     return Request("/fapi/v1/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 500}, 20.0)
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
-    """Raises FrameError."""
-    writer.well(body, instrument)
+    """The trade events of a page of `history`, flagged REPAIRED, ascending by id. Raises FrameError, Unwell."""
+    writer.refuse_unwell(body, instrument)
     try:
         rows = _rows(body)
     except UNREADABLE as error:
@@ -185,15 +189,16 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         at = to_ns(row.time)
         return row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at
 
-    return writer.page(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
+    return writer.page_events(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 
 
 def clock() -> Request:
+    """The request for the venue's time."""
     return Request("/fapi/v1/time")
 
 
 def decode_clock(body: bytes) -> int:
-    """ns. Raises FrameError."""
+    """The venue's time in the answer to `clock`, ns. Raises FrameError."""
     try:
         return to_ns(_time(body).serverTime)
     except UNREADABLE as error:

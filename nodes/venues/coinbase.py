@@ -30,8 +30,8 @@ from tickmesh.nodes.venues.parsing.dialect import (
     Unknown,
     Unwell,
 )
-from tickmesh.nodes.venues.parsing.times import moment, rfc3339_ns
-from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_named
+from tickmesh.nodes.venues.parsing.times import rfc3339_ns, time_or_zero
+from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_subject
 
 VENUE = "coinbase"
 WS = ("wss://ws-feed.exchange.coinbase.com",)
@@ -56,7 +56,7 @@ LEVEL_SIDE = {"buy": 1, "sell": -1}
 
 
 class Match(msgspec.Struct, gc=False):
-    """`match`, and `last_match`: the one before the subscription."""
+    """A trade: `match`, or `last_match`, the one before the subscription. `side` is the maker's."""
 
     trade_id: int
     product_id: str
@@ -67,7 +67,7 @@ class Match(msgspec.Struct, gc=False):
 
 
 class Ticker(msgspec.Struct, gc=False):
-    """`ticker`: best bid and ask after a match. The sizes came later than the rest: 0 where there is none."""
+    """`ticker`: best bid and ask after a match; a size is 0 where it is not stated (the venue added them later)."""
 
     sequence: int
     product_id: str
@@ -86,7 +86,7 @@ class _Snapshot(msgspec.Struct):
 
 
 class Update(msgspec.Struct, gc=False):
-    """`l2update`: absolute sizes, 0 removes."""
+    """`l2update`: changes of levels as (side, price, size); sizes are absolute, 0 removes."""
 
     product_id: str
     changes: list[tuple[str, str, str]]
@@ -144,17 +144,18 @@ _row = msgspec.json.Decoder(_Row).decode
 
 
 def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
+    """The websocket's path after the base address; the same for all instruments."""
     return "/"
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
-    """One message a product: one that names a product which the venue does not know is refused whole. The first within 5 s."""
+    """One subscribe message a product, since one with an unknown product is refused whole; the first within 5 s."""
     for instrument in instruments:
         yield _request("subscribe", [instrument.symbol], CHANNELS if books else [c for c in CHANNELS if c != "level2_batch"])
 
 
 def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
-    """The book's channel again: it begins with a snapshot."""
+    """Messages that end and begin the book's channel anew: it begins with a snapshot."""
     yield _request("unsubscribe", [instrument.symbol], ("level2_batch",))
     yield _request("subscribe", [instrument.symbol], ("level2_batch",))
 
@@ -164,16 +165,17 @@ def _request(kind: str, symbols: list[str], channels: Iterable[str]) -> str:
 
 
 def book(instrument: Instrument, settings: FeedSettings) -> StreamedBook:
+    """A new rule for an instrument's book: a snapshot on the stream, then changes that nothing proves."""
     return StreamedBook(instrument)
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """Product → Writer."""
+    """What `decode` has to know: the Writer of each instrument, by its symbol."""
     return {instrument.symbol: Writer(instrument) for instrument in instruments}
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    """The event of one frame, or none. Raises FrameError when it cannot be understood."""
+    """The events of one message, one or none. Raises FrameError when it cannot be understood, OddRows."""
     start = b""
     try:
         # The type stands at the front, so the frame is parsed once, into the one type that it must have.
@@ -189,16 +191,16 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         why = f"not a Coinbase message: {error}"
         if start in (b"match", b"last_match", b"ticker"):  # no book's
             raise OddRows([why]) from None
-        raise FrameError(why, book_named(frame, _BOOK_OF, known)) from None
+        raise FrameError(why, book_subject(frame, _BOOK_OF, known)) from None
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
-    return book_named(head, _BOOK_OF, known)
+    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    return book_subject(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
-    """Of the frames of which `decode` makes no event."""
+    """What a message means of which `decode` made no event."""
     message = _message(frame)
     if message.type == "error":
         return Control(refused=True, code=message.message, msg=message.reason)
@@ -231,28 +233,28 @@ def _quote_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
     data = _ticker(frame)
     out = _product_of(known, data.product_id)
     odd: list[str] = []
-    at = moment(rfc3339_ns, data.time, odd)
+    at = time_or_zero(rfc3339_ns, data.time, odd)
     event = out.quote(
         data.sequence, data.sequence, at, recv_ns, data.sequence, out.price(data.best_bid), out.quantity(data.best_bid_size),
         out.price(data.best_ask), out.quantity(data.best_ask_size), at,
     )  # fmt: skip
-    return writer.told([event], odd)[0]
+    return writer.unless_odd([event], odd)[0]
 
 
 def _snapshot_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
     data = _book(frame)
     out, odd = _product_of(known, data.product_id), list[str]()
     records = out.side(bytes(data.bids), 1, odd) + out.side(bytes(data.asks), -1, odd)
-    event = out.snapshot(records, out.depth_ids.take(recv_ns), moment(rfc3339_ns, data.time, odd), recv_ns)
-    return writer.told([event], odd)[0]
+    event = out.snapshot(records, out.depth_ids.take(recv_ns), time_or_zero(rfc3339_ns, data.time, odd), recv_ns)
+    return writer.unless_odd([event], odd)[0]
 
 
 def _change_event(frame: bytes, recv_ns: int, known: Routes) -> bytearray:
     data = _update(frame)
     out, odd = _product_of(known, data.product_id), list[str]()
     records = b"".join(out.levels(((price, size),), _side(LEVEL_SIDE, side), odd) for side, price, size in data.changes)
-    at, number = moment(rfc3339_ns, data.time, odd), out.depth_ids.take(recv_ns)
-    return writer.told([out.depth(records or EMPTY_CHANGE, number, number, at, recv_ns)], odd)[0]
+    at, number = time_or_zero(rfc3339_ns, data.time, odd), out.depth_ids.take(recv_ns)
+    return writer.unless_odd([out.depth(records or EMPTY_CHANGE, number, number, at, recv_ns)], odd)[0]
 
 
 _EVENTS = {
@@ -265,13 +267,13 @@ _EVENTS = {
 
 
 def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """Of one product, or of all at once."""
+    """One question: for one product, or for all of the venue where several are wanted."""
     path = f"/products/{quote(instruments[0].symbol, safe='')}" if len(instruments) == 1 else "/products"
     yield Question(Request(path), tuple(instruments))
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """Raises FrameError."""
+    """The `instrument` event of one product in an answer of `GET /products`. Raises Unknown, Unwell, FrameError."""
     try:
         known = _products(body)
         if not known:
@@ -297,7 +299,7 @@ def _products(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where the product is not traded (delisted, …)."""
+    """The venue's word where it does not trade the product (delisted, …), else ""."""
     product = _product(_products(body)[instrument.symbol])
     if product.status != "online":
         return product.status
@@ -308,17 +310,17 @@ snapshot, decode_snapshot = no_snapshot, no_snapshot_answer
 
 
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
-    """The 1000 ids from there on: `after` is older than an id, newest first. Near the end it begins below `first_id`.
+    """The request for the 1000 trades from `first_id` on; near the newest one the page begins below `first_id`.
 
-    `until_id`: those before this one instead.
+    It pages backwards: `after` is older than an id, newest first. `until_id`: those before this one instead.
     """
     after = until_id or first_id + HISTORY_ROWS
     return Request(f"/products/{instrument.symbol}/trades", {"limit": HISTORY_ROWS, "after": after})
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
-    """Raises FrameError."""
-    writer.well(body, instrument)
+    """The trade events of a page of `history`, flagged REPAIRED, ascending by id. Raises FrameError, Unwell."""
+    writer.refuse_unwell(body, instrument)
     try:
         rows = _rows(body)
     except UNREADABLE as error:
@@ -330,15 +332,16 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         at = rfc3339_ns(row.time)
         return row.trade_id, out.fill(row.trade_id, row.price, row.size, at, 0, _side(AGGRESSOR, row.side)), at
 
-    return writer.page(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
+    return writer.page_events(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 
 
 def clock() -> Request:
+    """The request for the venue's time."""
     return Request("/time")
 
 
 def decode_clock(body: bytes) -> int:
-    """ns. Raises FrameError."""
+    """The venue's time in the answer to `clock`, ns. Raises FrameError."""
     try:
         return rfc3339_ns(_time(body).iso)
     except UNREADABLE as error:

@@ -34,8 +34,8 @@ from tickmesh.nodes.venues.parsing.dialect import (
     RestRules,
     Unwell,
 )
-from tickmesh.nodes.venues.parsing.times import moment, rfc3339_ns, seconds_ns
-from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_named
+from tickmesh.nodes.venues.parsing.times import rfc3339_ns, seconds_ns, time_or_zero
+from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_subject
 
 VENUE = "kraken"
 WS = ("wss://ws.kraken.com",)
@@ -92,12 +92,14 @@ class _Ticker(msgspec.Struct, gc=False):
 
 
 class BookMessage(msgspec.Struct):
+    """A message of channel `book`: a snapshot or an update, of one or more pairs."""
+
     type: str
     data: list[_Book]
 
 
 class Several(msgspec.Struct):
-    """Of trades or tickers, each to be read by itself."""
+    """A message of trades or tickers, each to be read by itself."""
 
     data: list[msgspec.Raw]
 
@@ -119,6 +121,8 @@ class _History(msgspec.Struct):
 
 
 class Unixtime(msgspec.Struct):
+    """The venue's time, in whole seconds."""
+
     unixtime: int
 
 
@@ -140,11 +144,12 @@ _time = msgspec.json.Decoder(_Time).decode
 
 
 def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
+    """The websocket's path after the base address; the same for all instruments."""
     return "/v2"
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
-    """One message a channel, answered once for each symbol. The last 50 trades come first: they close a short hole."""
+    """One subscribe message a channel, answered once a symbol. The last 50 trades come first: they close a short hole."""
     symbols = [instrument.symbol for instrument in instruments]
     yield _request("subscribe", {"channel": "trade", "symbol": symbols, "snapshot": True})
     yield _request("subscribe", {"channel": "ticker", "symbol": symbols, "event_trigger": "bbo", "snapshot": True})
@@ -153,7 +158,7 @@ def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: 
 
 
 def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
-    """The book again: it begins with a snapshot."""
+    """Messages that end and begin the book's channel anew: it begins with a snapshot."""
     channel = {"channel": "book", "symbol": [instrument.symbol], "depth": depth(settings)}
     yield _request("unsubscribe", channel)
     yield _request("subscribe", channel | {"snapshot": True})
@@ -164,27 +169,28 @@ def _request(method: str, parameters: dict[str, object]) -> str:
 
 
 def depth(settings: FeedSettings) -> int:
-    """The least that the venue offers and that is not below `depth_limit`."""
+    """The least depth of a book that the venue offers and that is not below `feed.depth_limit`."""
     return next((offered for offered in DEPTHS if offered >= settings.depth_limit), DEPTHS[-1])
 
 
 def digest(levels: Levels) -> int:
-    """CRC-32 of the best ten asks, then bids: price and size without dot and leading zeros, which a mantissa is."""
+    """The venue's CRC-32 of the best ten asks, then bids: price and size without dot and leading zeros, which a mantissa is."""
     best = (*levels.best_asks(CHECKED_LEVELS), *levels.best_bids(CHECKED_LEVELS))
     return zlib.crc32("".join(f"{price}{lots}" for price, lots in best).encode())
 
 
 def book(instrument: Instrument, settings: FeedSettings) -> CheckedBook:
+    """A new rule for an instrument's book: a snapshot on the stream, then changes that a checksum proves."""
     return CheckedBook(instrument, digest, depth(settings))
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """Symbol → Writer."""
+    """What `decode` has to know: the Writer of each instrument, by its symbol."""
     return {instrument.symbol: Writer(instrument) for instrument in instruments}
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    """The events of one frame, or none. Raises FrameError when it cannot be understood."""
+    """The events of one message, or none. Raises FrameError when it cannot be understood, OddRows."""
     try:
         # The channel stands at the front, so the frame is parsed once, into the one type that it must have.
         usual = frame.startswith(b'{"channel":"')
@@ -196,16 +202,16 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     except OddRows:
         raise
     except UNREADABLE as error:
-        raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
+        raise FrameError(f"not a Kraken message: {error}", book_subject(frame, _BOOK_OF, known)) from None
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
-    return book_named(head, _BOOK_OF, known)
+    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    return book_subject(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
-    """Of the frames of which `decode` makes no event."""
+    """What a message means of which `decode` made no event."""
     message = _message(frame)
     if not message.success:
         return Control(refused=True, msg=message.error)
@@ -236,8 +242,8 @@ def _trade_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         )  # fmt: skip
         fills.setdefault(trade.symbol, []).append((trade.trade_id, record, at))
 
-    writer.each(_several(frame).data, read, odd)
-    return writer.told([event for symbol, some in fills.items() for event in known[symbol].runs(some, recv_ns)], odd)
+    writer.read_each(_several(frame).data, read, odd)
+    return writer.unless_odd([event for symbol, some in fills.items() for event in known[symbol].runs(some, recv_ns)], odd)
 
 
 def _quote_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
@@ -246,7 +252,7 @@ def _quote_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     def read(row: msgspec.Raw) -> bytearray:
         data = _ticker(row)
         out = _known(known, data.symbol)
-        at = moment(rfc3339_ns, data.timestamp, odd)
+        at = time_or_zero(rfc3339_ns, data.timestamp, odd)
         prices = (
             out.price(_text(data.bid)), out.quantity(_text(data.bid_qty)),
             out.price(_text(data.ask)), out.quantity(_text(data.ask_qty)),
@@ -254,7 +260,7 @@ def _quote_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         number = out.quote_ids.take(recv_ns)
         return out.quote(number, number, at, recv_ns, number, *prices, at)
 
-    return writer.told(writer.each(_several(frame).data, read, odd), odd)
+    return writer.unless_odd(writer.read_each(_several(frame).data, read, odd), odd)
 
 
 def _depth_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
@@ -266,14 +272,14 @@ def _depth_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         out = _known(known, data.symbol)
         bids = out.levels(((_text(level.price), _text(level.qty)) for level in data.bids), 1, odd)
         records = bids + out.levels(((_text(level.price), _text(level.qty)) for level in data.asks), -1, odd)
-        at, number = moment(rfc3339_ns, data.timestamp, odd), out.depth_ids.take(recv_ns)
+        at, number = time_or_zero(rfc3339_ns, data.timestamp, odd), out.depth_ids.take(recv_ns)
         if message.type == "snapshot":
             event = out.snapshot(records, number, at, recv_ns)
         else:
             event = out.change(records, number, number, at, recv_ns)
         stamp_checksum(event, crc(data.checksum))
         events.append(event)
-    return writer.told(events, odd)
+    return writer.unless_odd(events, odd)
 
 
 _EVENTS = {"trade": _trade_events, "ticker": _quote_events, "book": _depth_events}
@@ -283,14 +289,14 @@ snapshot, decode_snapshot = no_snapshot, no_snapshot_answer
 
 
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request | None:
-    """The venue knows its past by time only: from just before `since_ns`, the time of the last trade before the hole."""
+    """The request for trades from just before `since_ns` on: the venue knows its past by time only. None without a time."""
     if not since_ns:
         return None
     return Request("/0/public/Trades", {"pair": rest_name(instrument.symbol), "since": since_ns - 1, "count": 1000})
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
-    """It may begin below the id that was asked for. Raises FrameError."""
+    """The trade events of a page of `history`, flagged REPAIRED, ascending by id. Raises FrameError, Unwell."""
     try:
         answer = _rows(body)
         rows = [row for key, of_pair in answer.result.items() if key != "last" for row in _pair_rows(of_pair)]
@@ -307,15 +313,16 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         at = seconds_ns(_text(time))
         return trade_id, out.fill(trade_id, price, volume, at, 0, 1 if side == "b" else -1), at
 
-    return writer.page(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
+    return writer.page_events(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 
 
 def clock() -> Request:
+    """The request for the venue's time."""
     return Request("/0/public/Time")
 
 
 def decode_clock(body: bytes) -> int:
-    """ns, of whole seconds. Raises FrameError."""
+    """The venue's time in the answer to `clock`, ns, of whole seconds. Raises FrameError."""
     try:
         return _time(body).result.unixtime * 1_000_000_000
     except UNREADABLE as error:

@@ -28,6 +28,8 @@ class _Pair(msgspec.Struct):
 
 
 class Pairs(msgspec.Struct):
+    """`GET /0/public/AssetPairs`: pairs by the venue's key, each unread."""
+
     error: list[str]
     result: dict[str, msgspec.Raw] = {}
 
@@ -42,19 +44,19 @@ _named = msgspec.json.Decoder(_Named).decode
 
 
 def rest_name(symbol: str) -> str:
-    """BTC/USD is XBTUSD there."""
+    """The name of a pair in the REST interface: of BTC/USD it is XBTUSD."""
     return "".join(REST_NAMES.get(asset, asset) for asset in symbol.split("/"))
 
 
 def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """One question for a hundred pairs. It is refused if one of them is unknown."""
+    """One question for a hundred pairs. The venue refuses it if one of them is unknown."""
     for many in batched(instruments, PAIRS_PER_QUESTION):
         pairs = ",".join(rest_name(instrument.symbol) for instrument in many)
         yield Question(Request("/0/public/AssetPairs", {"pair": pairs}), many)
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """Raises FrameError, also where the exponents are not the pair's precisions."""
+    """The `instrument` event of one pair. Raises FrameError, also where the exponents are not the pair's precisions."""
     pair = _pair(body, instrument)
     today = "/".join(NAMES_TODAY.get(asset, asset) for asset in instrument.symbol.split("/"))
     if today != instrument.symbol:
@@ -69,7 +71,7 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 
 
 def definition_event(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """The definition at any exponents that can hold it. Raises FrameError."""
+    """The `instrument` event of one pair at any exponents that can hold it. Raises FrameError."""
     pair = _pair(body, instrument)
     try:
         return writer.definition(
@@ -101,11 +103,11 @@ def _known_pairs(body: bytes) -> tuple[dict[str, msgspec.Raw], list[str]]:
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where the pair is not traded (cancel_only, maintenance, delisted, …)."""
+    """The venue's word where it does not trade the pair (cancel_only, maintenance, delisted, …), else ""."""
     status = _pair(body, instrument).status
     return status if status in ("cancel_only", "delisted", "maintenance", "work_in_progress") else ""
 
 
 def _step(decimals: int) -> str:
-    """3 is "0.001"."""
+    """The name of a pair in the REST interface: of BTC/USD it is XBTUSD."""
     return f"0.{'1':0>{decimals}}" if decimals > 0 else "1"

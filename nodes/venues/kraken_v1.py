@@ -18,8 +18,8 @@ from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, Control, FrameError, OddRows
-from tickmesh.nodes.venues.parsing.times import moment, seconds_ns
-from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_named
+from tickmesh.nodes.venues.parsing.times import seconds_ns, time_or_zero
+from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_subject
 
 VENUE = "kraken_v1"
 WS = kraken.WS
@@ -78,17 +78,19 @@ _message = msgspec.json.Decoder(_Message).decode
 
 
 def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
+    """The websocket's path after the base address; the same for all instruments."""
     return "/"
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
+    """One subscribe message a channel: trade, spread, and with `books` the book."""
     pairs = [instrument.symbol for instrument in instruments]
     for subscription in ({"name": "trade"}, {"name": "spread"}, {"name": "book", "depth": kraken.depth(settings)})[: 2 + books]:
         yield _request("subscribe", pairs, subscription)
 
 
 def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
-    """The book again: it begins with a snapshot."""
+    """Messages that end and begin the book's channel anew: it begins with a snapshot."""
     subscription = {"name": "book", "depth": kraken.depth(settings)}
     yield _request("unsubscribe", [instrument.symbol], subscription)
     yield _request("subscribe", [instrument.symbol], subscription)
@@ -99,16 +101,17 @@ def _request(event: str, pairs: list[str], subscription: Mapping[str, object]) -
 
 
 def book(instrument: Instrument, settings: FeedSettings) -> CheckedBook:
+    """A new rule for an instrument's book: a snapshot on the stream, then changes that a checksum proves."""
     return CheckedBook(instrument, kraken.digest, kraken.depth(settings))
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """Pair, as in `wsname` (XBT/USD) → Writer."""
+    """What `decode` has to know: the Writer of each instrument, by its pair as in `wsname` (XBT/USD)."""
     return {instrument.symbol: Writer(instrument) for instrument in instruments}
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    """The event of one frame, or none. Raises FrameError when it cannot be understood."""
+    """The events of one message, one or none. Raises FrameError when it cannot be understood, OddRows."""
     try:
         if frame[:1] != b"[":
             _message(frame)
@@ -130,16 +133,16 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     except OddRows:
         raise
     except UNREADABLE as error:
-        raise FrameError(f"not a Kraken message: {error}", book_named(frame, _BOOK_OF, known)) from None
+        raise FrameError(f"not a Kraken message: {error}", book_subject(frame, _BOOK_OF, known)) from None
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
-    return book_named(head, _BOOK_OF, known)
+    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    return book_subject(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
-    """Of the frames of which `decode` makes no event."""
+    """What a message means of which `decode` made no event."""
     message = _message(frame)
     if message.status == "error":
         return Control(refused=True, msg=message.errorMessage)
@@ -157,14 +160,14 @@ def _trade_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> list[bytear
         out.fill(0, price, volume, at, at, SIDES[side])
         return price, volume, at, SIDES[side]
 
-    rows = writer.each(_trades(payload), read, odd)
+    rows = writer.read_each(_trades(payload), read, odd)
     if not rows:
-        return writer.told([], odd)
+        return writer.unless_odd([], odd)
     number = first_id = out.trade_ids.take(recv_ns, len(rows))
     body = b""
     for number, (price, volume, at, side) in enumerate(rows, first_id):  # noqa: B020
         body += out.fill(number, price, volume, at, at, side)
-    return writer.told([out.trades(body, first_id, number, rows[-1][2], recv_ns)], odd)
+    return writer.unless_odd([out.trades(body, first_id, number, rows[-1][2], recv_ns)], odd)
 
 
 def _ticker_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> list[bytearray]:
@@ -175,7 +178,7 @@ def _ticker_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> list[bytea
 def _spread_event(payload: msgspec.Raw, recv_ns: int, out: Writer) -> list[bytearray]:
     odd: list[str] = []
     bid, ask, time, bid_volume, ask_volume = _spread(payload)
-    return writer.told([_quote(out, recv_ns, bid, bid_volume, ask, ask_volume, moment(seconds_ns, time, odd))], odd)
+    return writer.unless_odd([_quote(out, recv_ns, bid, bid_volume, ask, ask_volume, time_or_zero(seconds_ns, time, odd))], odd)
 
 
 def _quote(out: Writer, recv_ns: int, bid: str, bid_volume: str, ask: str, ask_volume: str, at: int) -> bytearray:
@@ -193,12 +196,12 @@ def _depth_event(parts: list[_Book], recv_ns: int, out: Writer) -> list[bytearra
     odd: list[str] = []
     records = out.levels((_pair(level, out) for level in bids), 1, odd)
     records += out.levels((_pair(level, out) for level in asks), -1, odd)
-    at = max((moment(seconds_ns, level[2], odd) for level in (*bids, *asks)), default=0)
+    at = max((time_or_zero(seconds_ns, level[2], odd) for level in (*bids, *asks)), default=0)
     number = out.depth_ids.take(recv_ns)
     event = out.snapshot(records, number, at, recv_ns) if whole else out.change(records, number, number, at, recv_ns)
     if parts[-1].c:
         stamp_checksum(event, crc(integer(parts[-1].c)))
-    return writer.told([event], odd)
+    return writer.unless_odd([event], odd)
 
 
 def _pair(level: list[str], out: Writer) -> tuple[str, str]:
@@ -219,7 +222,7 @@ _EVENTS = {"trade": _trade_event, "ticker": _ticker_event, "spread": _spread_eve
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """The precision is not that of REST here, so it is not compared. Raises FrameError."""
+    """The `instrument` event of one pair; its precision is not REST's here, so it is not compared. Raises FrameError."""
     return kraken.definition_event(body, recv_ns, instrument)
 
 

@@ -33,8 +33,8 @@ from tickmesh.nodes.venues.parsing.dialect import (
     Unwell,
     batched,
 )
-from tickmesh.nodes.venues.parsing.times import milliseconds_ns, moment
-from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_named
+from tickmesh.nodes.venues.parsing.times import milliseconds_ns, time_or_zero
+from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_subject
 
 VENUE = "okx"
 WS = ("wss://ws.okx.com:443",)
@@ -61,6 +61,8 @@ HISTORY_ROWS = 100
 
 
 class Argument(msgspec.Struct, frozen=True, gc=False):
+    """Which channel and instrument a message is about."""
+
     channel: str = ""
     instId: str = ""  # noqa: N815 (the venue's name)
 
@@ -77,7 +79,7 @@ class _Message(msgspec.Struct, gc=False):
 
 
 class Trade(msgspec.Struct, gc=False):
-    """One of `trades`, or a row of history; the taker's side."""
+    """A row of channel `trades` or of history; `side` is the taker's."""
 
     tradeId: str  # noqa: N815
     px: str
@@ -109,11 +111,13 @@ class _Ticker(msgspec.Struct, gc=False):
 
 
 class Trades(msgspec.Struct):
+    """The rows of a trades message."""
+
     data: list[Trade]
 
 
 class History(msgspec.Struct):
-    """`GET /api/v5/market/history-trades`; the code "0" is well."""
+    """`GET /api/v5/market/history-trades`, each row unread; code "0" means that it is well."""
 
     data: list[msgspec.Raw]
     code: str = ""
@@ -121,14 +125,20 @@ class History(msgspec.Struct):
 
 
 class Books(msgspec.Struct):
+    """The rows of a REST book; there is one."""
+
     data: list[OkxBook]
 
 
 class Stamp(msgspec.Struct):
+    """The venue's time, ms."""
+
     ts: str
 
 
 class Stamps(msgspec.Struct):
+    """`GET /api/v5/public/time`; there is one row."""
+
     data: list[Stamp]
 
 
@@ -146,11 +156,12 @@ _stamps = msgspec.json.Decoder(Stamps).decode
 
 
 def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
+    """The websocket's path after the base address; the same for all instruments."""
     return "/ws/v5/public"
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
-    """One message an instrument, so that one that the venue refuses costs no other; more where it would be too many."""
+    """One subscribe message an instrument, so that a refused one costs no other; fewer where that would be too many."""
     many = list(instruments)
     for some in batched(many, -(-len(many) // SUBSCRIBES_MAX)) if many else ():
         channels = [channel for channel in CHANNELS if books or channel != "books"]
@@ -158,7 +169,7 @@ def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: 
 
 
 def resubscribe(instrument: Instrument, settings: FeedSettings) -> Iterator[str]:
-    """The book's channel again: it begins with a snapshot."""
+    """Messages that end and begin the book's channel anew: it begins with a snapshot."""
     yield _request("unsubscribe", [_argument("books", instrument)])
     yield _request("subscribe", [_argument("books", instrument)])
 
@@ -172,7 +183,7 @@ def _request(operation: str, arguments: list[dict[str, str]]) -> str:
 
 
 def digest(levels: Levels, instrument: Instrument) -> int:
-    """CRC-32 of the best 25 levels: bid and ask in turn, price and size as the venue writes them, joined by colons."""
+    """The venue's CRC-32 of the best 25 levels: bid and ask in turn, price and size as texts, joined by colons."""
     price_exponent, quantity_exponent = instrument.price_exponent, instrument.quantity_exponent
     bids, asks = levels.best_bids(CHECKED_LEVELS), levels.best_asks(CHECKED_LEVELS)
     texts: list[str] = []
@@ -183,16 +194,17 @@ def digest(levels: Levels, instrument: Instrument) -> int:
 
 
 def book(instrument: Instrument, settings: FeedSettings) -> ChainedBook:
+    """A new rule for an instrument's book: a snapshot on the stream, then changes that name the one before."""
     return ChainedBook(instrument, lambda levels: digest(levels, instrument))
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """instId → Writer."""
+    """What `decode` has to know: the Writer of each instrument, by its symbol."""
     return {instrument.symbol: Writer(instrument) for instrument in instruments}
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    """The events of one frame, or none. Raises FrameError when it cannot be understood."""
+    """The events of one message, or none. Raises FrameError when it cannot be understood, OddRows."""
     if frame == b"pong":
         return []
     try:
@@ -209,16 +221,16 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
     except OddRows:
         raise
     except UNREADABLE as error:
-        raise FrameError(f"not an OKX message: {error}", book_named(frame, _BOOK_OF, known)) from None
+        raise FrameError(f"not an OKX message: {error}", book_subject(frame, _BOOK_OF, known)) from None
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message is about of which only the beginning is known; "" where it cannot be told."""
-    return book_named(head, _BOOK_OF, known)
+    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    return book_subject(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
-    """Of the frames of which `decode` makes no event."""
+    """What a message means of which `decode` made no event."""
     if frame == b"pong":
         return Control()
     message = _message(frame)
@@ -232,8 +244,8 @@ def control(frame: bytes) -> Control:
 
 def _trade_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearray]:
     odd: list[str] = []
-    return writer.told(
-        out.runs(writer.each(_several(message.data), lambda row: _fill(_row(row), out, streamed=True), odd), recv_ns), odd
+    return writer.unless_odd(
+        out.runs(writer.read_each(_several(message.data), lambda row: _fill(_row(row), out, streamed=True), odd), recv_ns), odd
     )
 
 
@@ -249,7 +261,7 @@ def _depth_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearra
         raise DecimalError(f"action {message.action!r}; snapshot or update is needed")
     events, odd = [], list[str]()
     for data in _books(message.data):
-        at, records = moment(milliseconds_ns, data.ts, odd), _records(data, out, odd)
+        at, records = time_or_zero(milliseconds_ns, data.ts, odd), _records(data, out, odd)
         last_id, previous = data.seqId or 0, data.prevSeqId
         if message.action == "snapshot":
             event = out.snapshot(records, last_id, at, recv_ns)
@@ -258,7 +270,7 @@ def _depth_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearra
         if data.checksum:
             stamp_checksum(event, crc(data.checksum))
         events.append(event)
-    return writer.told(events, odd)
+    return writer.unless_odd(events, odd)
 
 
 def _records(data: OkxBook, out: Writer, odd: list[str]) -> bytes:
@@ -271,13 +283,13 @@ def _best_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearray
 
     def read(row: msgspec.Raw) -> bytearray:
         data = _one_book(row)
-        at = moment(milliseconds_ns, data.ts, odd)
+        at = time_or_zero(milliseconds_ns, data.ts, odd)
         bid, ask = data.bids[0][:2] if data.bids else ("0", "0"), data.asks[0][:2] if data.asks else ("0", "0")
         prices = out.price(bid[0]), out.quantity(bid[1]), out.price(ask[0]), out.quantity(ask[1])
         number = data.seqId if data.seqId is not None else out.quote_ids.take(recv_ns)
         return out.quote(number, number, at, recv_ns, number, *prices, at)
 
-    return writer.told(writer.each(_several(message.data), read, odd), odd)
+    return writer.unless_odd(writer.read_each(_several(message.data), read, odd), odd)
 
 
 def _ticker_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearray]:
@@ -286,7 +298,7 @@ def _ticker_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearr
 
     def read(row: msgspec.Raw) -> bytearray:
         data = _ticker(row)
-        at = moment(milliseconds_ns, data.ts, odd)
+        at = time_or_zero(milliseconds_ns, data.ts, odd)
         prices = (
             out.price(data.bidPx or "0"), out.quantity(data.bidSz or "0"),
             out.price(data.askPx or "0"), out.quantity(data.askSz or "0"),
@@ -294,34 +306,34 @@ def _ticker_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearr
         number = out.quote_ids.take(recv_ns)
         return out.quote(number, number, at, recv_ns, number, *prices, at)
 
-    return writer.told(writer.each(_several(message.data), read, odd), odd)
+    return writer.unless_odd(writer.read_each(_several(message.data), read, odd), odd)
 
 
 _EVENTS = {"trades": _trade_events, "books": _depth_events, "bbo-tbt": _best_events, "tickers": _ticker_events}
 
 
 def snapshot(instrument: Instrument, limit: int) -> Request:
-    """For a stream that begins without one; `source` 0 is the one whose seqId is the stream's."""
+    """The request for a snapshot, for a stream that begins without one; `source` 0 is the book whose seqId is the stream's."""
     return Request("/api/v5/market/books", {"instId": instrument.symbol, "sz": min(limit, 400), "source": 0})
 
 
 def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
-    """(seqId, depth event flagged SNAPSHOT). Raises FrameError."""
+    """(seqId, depth event of that id flagged SNAPSHOT) of `GET /api/v5/market/books`. Raises FrameError, OddRows."""
     try:
         (data,) = _rest_books(body).data
         if data.seqId is None:
             raise DecimalError("it has no seqId, so the stream cannot be joined to it")
         out, odd = Writer(instrument), list[str]()
-        event = out.snapshot(_records(data, out, odd), data.seqId, moment(milliseconds_ns, data.ts, odd), recv_ns)
+        event = out.snapshot(_records(data, out, odd), data.seqId, time_or_zero(milliseconds_ns, data.ts, odd), recv_ns)
     except UNREADABLE as error:
         raise FrameError(f"not a book of {instrument.symbol}: {error}") from None
-    return data.seqId, writer.told([event], odd)[0]
+    return data.seqId, writer.unless_odd([event], odd)[0]
 
 
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
-    """The 100 ids from there on: `after` is older than an id, newest first. Near the end it begins below `first_id`.
+    """The request for the 100 trades from `first_id` on; near the newest one the page begins below `first_id`.
 
-    `until_id`: those before this one instead.
+    It pages backwards: `after` is older than an id, newest first. `until_id`: those before this one instead.
     """
     after = until_id or first_id + HISTORY_ROWS
     query = {"instId": instrument.symbol, "type": 1, "after": after, "limit": HISTORY_ROWS}
@@ -329,7 +341,7 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: 
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
-    """Raises FrameError."""
+    """The trade events of a page of `history`, flagged REPAIRED, ascending by id. Raises FrameError, Unwell."""
     try:
         answer = _history(body)
     except UNREADABLE as error:
@@ -337,17 +349,18 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
     if answer.code not in ("", "0"):
         raise Unwell(f"the venue answers {answer.code} {answer.msg}")
     out = Writer(instrument)
-    return writer.page(
+    return writer.page_events(
         answer.data, lambda row: _fill(_row(row), out, streamed=False), lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED)
     )
 
 
 def clock() -> Request:
+    """The request for the venue's time."""
     return Request("/api/v5/public/time")
 
 
 def decode_clock(body: bytes) -> int:
-    """ns. Raises FrameError."""
+    """The venue's time in the answer to `clock`, ns. Raises FrameError."""
     try:
         return milliseconds_ns(_stamps(body).data[0].ts)
     except (*UNREADABLE, IndexError) as error:

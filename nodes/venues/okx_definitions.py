@@ -13,7 +13,7 @@ NO_INSTRUMENT = "51001"
 
 
 class Definition(msgspec.Struct):
-    """`GET /api/v5/public/instruments`."""
+    """A row of `GET /api/v5/public/instruments`."""
 
     instId: str  # noqa: N815
     tickSz: str = "0"  # noqa: N815
@@ -23,7 +23,7 @@ class Definition(msgspec.Struct):
 
 
 class Definitions(msgspec.Struct):
-    """The code "0" is well."""
+    """The body of `GET /api/v5/public/instruments`, each row unread; code "0" means that it is well."""
 
     code: str
     data: list[msgspec.Raw]
@@ -40,7 +40,7 @@ _of_definition = msgspec.json.Decoder(Definition).decode
 
 
 def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """Of one instrument by its name; of several of a type (options: of a family) all that there are."""
+    """A question for one instrument by name; for several, one for each type (options: family), about all of it."""
     groups: dict[tuple[tuple[str, str], ...], list[Instrument]] = {}
     for instrument in instruments:
         kind = _type(instrument.symbol)
@@ -58,7 +58,7 @@ def _type(symbol: str) -> str:
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """Sizes of derivatives are in contracts. Raises FrameError."""
+    """The `instrument` event of one instrument; sizes of derivatives are in contracts. Raises Unknown, Unwell, FrameError."""
     data = _definition(body, instrument)
     try:
         return writer.definition(instrument, recv_ns, tick_size=data.tickSz, lot_size=data.lotSz, min_quantity=data.minSz)
@@ -88,6 +88,6 @@ def _known_instruments(body: bytes) -> tuple[dict[str, msgspec.Raw], str, str]:
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where the instrument is not traded (suspend, preopen, …)."""
+    """The venue's word where it does not trade the instrument (suspend, preopen, …), else ""."""
     state = _definition(body, instrument).state
     return "" if state in ("live", "") else state

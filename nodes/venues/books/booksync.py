@@ -1,10 +1,10 @@
-"""Joining a stream of depth changes to a REST snapshot. Sans I/O: what arrives goes in, what is to be said comes out.
+"""Joining a stream of depth changes to a REST snapshot. Sans I/O: what arrives goes in, what is to be published comes out.
 
 Binance spot, "How to manage a local order book correctly", with the acceptance rule that real recordings need: the
 first change after a snapshot L has `U <= L+1 <= u`. (The page's wording, L inside [U, u], is false whenever a change
 ended exactly at L; whoever asserts it fetches for ever on quiet symbols.)
 
-Every change that goes in comes out in the same call: nothing of the stream waits here. A snapshot is said as soon as the
+Every change that goes in comes out in the same call: nothing of the stream waits here. A snapshot comes out as soon as the
 stream has reached it; it is older than the changes before it, and the sequencer applies those to it
 (nodes/sequencer/unsynced.py).
 """
@@ -16,7 +16,7 @@ HELD_NS = 10_000_000_000  # a stream that has not reached a snapshot by then nev
 
 
 class BookSync:
-    """One instrument's book on one line.
+    """Keeps one instrument's book on one line in step by comparing ids, with snapshots that come by REST.
 
     `wants_snapshot`: fetch one, but only after the stream is known to flow (its acknowledgement or first message).
     `resyncs`: breaks of the id chain seen.
@@ -35,10 +35,11 @@ class BookSync:
 
     @property
     def wants_snapshot(self) -> bool:
+        """Whether a snapshot is to be fetched by REST: the book is out of step, and none waits for the stream to reach it."""
         return not self.synced and self._held is None
 
     def change(self, event: bytearray, first_id: int, last_id: int) -> list[bytearray]:
-        """A change with ids U = `first_id` … u = `last_id` arrived; gives what to say now."""
+        """Takes a change with ids U = `first_id` … u = `last_id`; gives it, and a snapshot that is reached with it."""
         if self._start is None or first_id > self._chain + 1:
             self.resyncs += self._start is not None
             self.synced = False
@@ -51,29 +52,29 @@ class BookSync:
             self._start, self._chain = first_id, last_id
         else:
             self._lower = last_id
-        said = self._join()
+        events = self._join()
         if self._held is not None and recv_ns_of(event) - recv_ns_of(self._held[1]) > HELD_NS:
             self._held = None
-        return [event, *said]
+        return [event, *events]
 
     def snapshot(self, event: bytearray, last_update_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
-        """A snapshot of id L = `last_update_id` arrived; gives what became of it and what to say now."""
+        """Takes a snapshot of id L = `last_update_id`; gives what became of it, and it, where the stream has reached it."""
         if self.synced:
             return SnapshotOutcome.NOT_WANTED, []
         self._held = (last_update_id, event)
-        said = self._join()
+        events = self._join()
         if self.synced:
-            return SnapshotOutcome.USED, said
-        return (SnapshotOutcome.HELD if self._held else SnapshotOutcome.TOO_OLD), said
+            return SnapshotOutcome.USED, events
+        return (SnapshotOutcome.HELD if self._held else SnapshotOutcome.TOO_OLD), events
 
     def disconnected(self) -> list[bytearray]:
-        """The line broke; the next connection starts afresh."""
+        """Forgets the stream: the connection is over, and the next one starts afresh. Nothing waits to be published."""
         self.synced = False
         self._start, self._chain, self._lower, self._held = None, 0, 0, None
         return []
 
     def begin_anew(self) -> list[bytearray]:
-        """The book is in doubt though the stream goes on: its chain begins with the next change, and wants a snapshot."""
+        """Puts the book out of step: its chain begins with the next change, and wants a snapshot. Nothing waits here."""
         return self.disconnected()
 
     def image(self, recv_ns: int) -> None:

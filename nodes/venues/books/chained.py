@@ -18,11 +18,11 @@ from tickmesh.nodes.venues.books.checked import proven
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 
-RECENT_MAX = 4096  # changes said already that a REST snapshot may be older than; at ten a second that is over six minutes
+RECENT_MAX = 4096  # changes published that a REST snapshot may be older than; at ten a second that is over six minutes
 
 
 class ChainedBook:
-    """One instrument's book on one connection. Every change that goes in comes out, once and in order.
+    """Keeps one instrument's book on one connection whose changes each name the one before.
 
     `digest`: the venue's checksum of a book, unsigned. `checked`: messages whose checksum was right;
     `resyncs`: breaks of the chain and wrong checksums.
@@ -36,30 +36,34 @@ class ChainedBook:
         self._breaks = 0
         self._recent: deque[bytearray] = deque(maxlen=RECENT_MAX)  # by REST, before its snapshot: a copy, for the levels here
         self._synced = False
-        self._begun = False  # this connection's stream has said something
+        self._begun = False  # this connection's stream has brought something
         self._following = False  # by REST: the snapshot has been applied, and every change since
         self._chain = 0
-        self._reset = False  # the next snapshot must replace a book whose ids say that nothing is wrong with it
+        self._reset = False  # the next snapshot must replace a book whose ids do not show that it is wrong
         self._depth_event = many_records(Kind.depth, instrument.subject)
 
     @property
     def synced(self) -> bool:
+        """Whether the book is in step with the venue."""
         return self._by_rest.synced if self._by_rest else self._synced
 
     @property
     def resyncs(self) -> int:
+        """How often the chain broke or a checksum was wrong."""
         return self._breaks + (self._by_rest.resyncs if self._by_rest else 0)
 
     @property
     def wants_snapshot(self) -> bool:
+        """Whether a snapshot is to be fetched by REST, for a stream that began without one."""
         return self._by_rest is not None and self._by_rest.wants_snapshot
 
     @property
     def wants_resubscription(self) -> bool:
-        """A fresh snapshot is needed. True until one has come; ask, wait, and only then ask again."""
+        """Whether the stream is to be subscribed anew, for the snapshot that it begins with; True until that has come."""
         return self._by_rest is None and self._begun and not self._synced
 
     def change(self, event: bytearray, first_id: int, last_id: int) -> list[bytearray]:
+        """Takes a change; gives it, and after ids that began anew the whole book, flagged RESET."""
         first_id, last_id = self._numbered(event, first_id, last_id)
         if not self._begun:
             self._begun, self._by_rest = True, BookSync()
@@ -84,10 +88,10 @@ class ChainedBook:
         return [event]
 
     def snapshot(self, event: bytearray, last_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
-        """The stream's own, or the REST one that `wants_snapshot` asked for."""
+        """Takes the stream's own snapshot, or the REST one that `wants_snapshot` asked for; gives what became of it, and it."""
         if self._by_rest is not None:
-            answer, said = self._by_rest.snapshot(event, last_id)
-            return answer, self._follow(said)
+            answer, events = self._by_rest.snapshot(event, last_id)
+            return answer, self._follow(events)
         _, self._chain = self._numbered(event, last_id, last_id)
         self._begun = self._synced = True
         stamp_first_id(event, self._chain + 1)  # tells the sequencer from where on this line is whole
@@ -97,21 +101,21 @@ class ChainedBook:
         return SnapshotOutcome.USED, [event]
 
     def disconnected(self) -> list[bytearray]:
-        """Nothing waits here; the next connection starts afresh."""
+        """Forgets the stream: the next connection starts afresh. Nothing waits to be published."""
         self._breaks, self._by_rest = self.resyncs, None
         self._synced = self._begun = self._following = False
         self._recent.clear()
         return []
 
     def begin_anew(self) -> list[bytearray]:
-        """The book is in doubt though the stream goes on: a fresh snapshot is wanted, from where the first one came."""
+        """Puts the book out of step until a fresh snapshot, from where the first one came. Nothing waits to be published."""
         if self._by_rest is not None or not self._begun:
             return self.disconnected()
         self._synced = False
         return []
 
     def image(self, recv_ns: int) -> bytearray | None:
-        """The book as a SNAPSHOT as of the last change, for whoever joins in between; None while it is not proven."""
+        """The whole book as of the last change, as an event flagged SNAPSHOT; None while it is not proven."""
         if not self.synced:
             return None
         return self._depth_event(self.levels.records(), self._chain + 1, self._chain, 0, recv_ns, Flag.SNAPSHOT)
@@ -124,10 +128,10 @@ class ChainedBook:
         stamp_ids(event, first_id, last_id)
         return first_id, last_id
 
-    def _follow(self, said: list[bytearray]) -> list[bytearray]:
+    def _follow(self, events: list[bytearray]) -> list[bytearray]:
         """Applies what BookSync lets out, so that checksums are looked at and `image` is the book."""
         self._following = self._following and self.synced
-        for event in said:
+        for event in events:
             first_id, last_id = ids_of(event)
             if flags_of(event) & Flag.SNAPSHOT:
                 self._mark_reset(event)
@@ -141,7 +145,7 @@ class ChainedBook:
             elif last_id < first_id - 1:  # the ids have begun anew: only a new snapshot can follow them
                 self._reset = True
                 self._break()
-        return said
+        return events
 
     def _begin(self, snapshot: bytearray, last_id: int) -> None:
         """The book as of the newest change, though the snapshot is older than some."""

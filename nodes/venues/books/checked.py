@@ -1,7 +1,7 @@
 """A book that the venue proves by a checksum with every change (Kraken). Sans I/O.
 
 The stream begins with a snapshot; changes have no ids, so a lost one shows as the first checksum that differs, if it was among
-the levels that the checksum covers. Levels that leave the subscribed depth are not said by the venue: their removals are
+the levels that the checksum covers. The venue does not say which levels leave the subscribed depth: their removals are
 added to the change that pushed them out, so that whoever applies the events has the venue's book and no stale level.
 """
 
@@ -15,14 +15,14 @@ from tickmesh.nodes.venues.parsing.decimals import DecimalError
 
 
 def crc(number: int) -> int:
-    """A CRC-32 that a venue writes as a signed or an unsigned number, unsigned. Raises DecimalError."""
+    """A venue's CRC-32 as an unsigned number, of one that it writes signed or unsigned. Raises DecimalError."""
     if not -(1 << 31) <= number < 1 << 32:
         raise DecimalError(f"checksum {number}; it has 32 bits")
     return number & 0xFFFFFFFF
 
 
 def proven(event: bytearray, compute: Callable[[], int]) -> bool | None:
-    """Whether the event's checksum is that of the book after it, stamped into the event; None where the venue sent none."""
+    """Whether an event's checksum is what `compute` gives, then marks it as proven; None where the venue sent none."""
     expected, _ = checksum(event)
     if expected is None:
         return None
@@ -33,8 +33,10 @@ def proven(event: bytearray, compute: Callable[[], int]) -> bool | None:
 
 
 class CheckedBook(StreamedBook):
-    """One instrument's book on one connection. Every change that goes in comes out, once and in order; marked where its
-    checksum was right, and completed with the removals of levels that left the depth.
+    """Keeps one instrument's book on one connection whose messages each have a checksum of the book.
+
+    Every change comes out, once and in order; marked where its checksum was right, and completed with the removals of levels
+    that left the depth.
 
     `digest`: the venue's checksum of a book, unsigned. `depth`: levels a side that were subscribed.
     `checked`: messages whose checksum was right; `resyncs`: those whose was not.

@@ -13,13 +13,14 @@ EMPTY_CHANGE = bytes(RECORD.size)  # the one record of a change that changes not
 
 
 class Side:
-    """Quantities by price; `prices` ascending."""
+    """One side of a book: quantity by price in `lots`, and `prices` ascending."""
 
     def __init__(self) -> None:
         self.lots: dict[int, int] = {}
         self.prices: list[int] = []
 
     def set(self, price: int, lots: int) -> None:
+        """Sets the quantity at a price; 0 removes the level."""
         if not lots:
             if self.lots.pop(price, None) is not None:
                 del self.prices[bisect_left(self.prices, price)]
@@ -30,7 +31,7 @@ class Side:
 
 
 class Levels:
-    """The book after every event that was applied."""
+    """The levels of one book, both sides, after every depth event that was applied."""
 
     def __init__(self) -> None:
         self.bids, self.asks = Side(), Side()
@@ -41,7 +42,7 @@ class Levels:
         return self.bids.lots == other.bids.lots and self.asks.lots == other.asks.lots
 
     def apply(self, event: bytes | bytearray) -> None:
-        """A depth event: a change, or a snapshot that replaces everything."""
+        """Applies a depth event: a change of some levels, or a snapshot that replaces them all."""
         if _read_flags(event)[0] & SNAPSHOT:
             self.replace(event)
         else:
@@ -56,6 +57,7 @@ class Levels:
                 self.asks.set(price, lots)
 
     def replace(self, event: bytes | bytearray) -> None:
+        """Replaces all levels by those of a snapshot event."""
         self.bids, self.asks = Side(), Side()
         for price, lots, side in RECORD.iter_unpack(memoryview(event)[RECORDS]):
             if lots and side:
@@ -64,7 +66,7 @@ class Levels:
             one.prices = sorted(one.lots)
 
     def truncate(self, depth: int) -> bytes:
-        """Leaves the best `depth` levels of each side; gives the others' removals as records."""
+        """Leaves the best `depth` levels of each side; gives the removals of the others as depth records."""
         removed = bytearray()
         if len(self.bids.prices) > depth:
             for price in self.bids.prices[:-depth]:
@@ -79,15 +81,16 @@ class Levels:
         return bytes(removed)
 
     def best_bids(self, count: int) -> list[tuple[int, int]]:
-        """(price, quantity), best first."""
+        """The `count` best bids as (price, quantity), best first."""
         return [(price, self.bids.lots[price]) for price in self.bids.prices[: -count - 1 : -1]]
 
     def best_asks(self, count: int) -> list[tuple[int, int]]:
+        """The `count` best asks as (price, quantity), best first."""
         return [(price, self.asks.lots[price]) for price in self.asks.prices[:count]]
 
     @property
     def crossed(self) -> bool:
-        """A bid at or above an ask: no venue's book is so between two messages."""
+        """Whether a bid is at or above an ask: no venue's book is so between two messages."""
         return bool(self.bids.prices and self.asks.prices and self.bids.prices[-1] >= self.asks.prices[0])
 
     def records(self) -> bytes:

@@ -1,6 +1,6 @@
 """A book that nothing proves (Coinbase level2): a snapshot on the stream, then changes without ids or checksum. Sans I/O.
 
-What can be told is only that it is wrong: a book that is crossed after a whole message has lost a change.
+All that can be known is that it is wrong: a book that is crossed after a whole message has lost a change.
 """
 
 from tickmesh.bus.schema import Flag, Kind
@@ -11,7 +11,7 @@ from tickmesh.nodes.venues.books.rule import SnapshotOutcome
 
 
 class StreamedBook:
-    """One instrument's book on one connection. Every change that goes in comes out, once, in order and as it was.
+    """Keeps one instrument's book on one connection whose changes nothing proves; every change comes out as it was.
 
     `resyncs`: times the book was crossed.
     """
@@ -28,10 +28,11 @@ class StreamedBook:
 
     @property
     def wants_resubscription(self) -> bool:
-        """A fresh snapshot is needed. True until one has come; ask, wait, and only then ask again."""
+        """Whether the stream is to be subscribed anew, for the snapshot that it begins with; True until that has come."""
         return self._broken
 
     def change(self, event: bytearray, first_id: int, last_id: int) -> list[bytearray]:
+        """Takes a change and gives it; one before any snapshot has the stream subscribed anew."""
         if not self.synced:
             self._broken = True
             return [event]
@@ -42,22 +43,23 @@ class StreamedBook:
         return [event]
 
     def snapshot(self, event: bytearray, last_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
+        """Takes the snapshot with which the stream begins; gives that it was used, and it."""
         self.levels.replace(event)
         self.synced, self._broken, self._last_id = True, False, last_id
         self._look(event)
         return SnapshotOutcome.USED, [event]
 
     def disconnected(self) -> list[bytearray]:
-        """Nothing waits here; the next connection begins with its own snapshot."""
+        """Forgets the stream: the next connection begins with its own snapshot. Nothing waits to be published."""
         self.synced = self._broken = False
         return []
 
     def begin_anew(self) -> list[bytearray]:
-        """The book is in doubt though the stream goes on: with its next change a snapshot is wanted."""
+        """Puts the book out of step: with its next change a snapshot is wanted. Nothing waits to be published."""
         return self.disconnected()
 
     def image(self, recv_ns: int) -> bytearray | None:
-        """The book as a SNAPSHOT as of the last change, for whoever joins in between; None while it is in doubt."""
+        """The whole book as of the last change, as an event flagged SNAPSHOT; None while it is in doubt."""
         if not self.synced:
             return None
         return self._depth_event(self.levels.records(), self._last_id, self._last_id, 0, recv_ns, Flag.SNAPSHOT)
@@ -67,7 +69,7 @@ class StreamedBook:
         return event
 
     def _look(self, event: bytearray) -> None:
-        """After a message: does what can be told of the book speak against it?"""
+        """Breaks the book where a whole message has left it crossed."""
         if self.levels.crossed:
             self._break()
 

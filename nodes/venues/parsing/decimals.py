@@ -20,8 +20,7 @@ class DecimalError(ValueError):
 
 
 class Unholdable(DecimalError):
-    """A number that no price or size of a market has, or that 64 bits do not hold at this exponent: by itself odd, whatever
-    stands beside it."""
+    """A number below 0, or beyond 64 bits at this exponent: odd by itself, while what stands beside it may be read."""
 
 
 POWERS: tuple[int, ...] = tuple(10**n for n in range(19))
@@ -64,7 +63,7 @@ def _careful(text: str, exponent: int) -> int:
 
 @lru_cache
 def reader(exponent: int) -> Callable[[str | bytes], int]:
-    """`mantissa` for one exponent, of str or ASCII bytes, with a memory: prices and sizes come again and again."""
+    """A function from text (str or ASCII bytes) to its mantissa at one exponent, that remembers: prices come again."""
 
     @lru_cache(REMEMBERED)
     def read(text: str | bytes) -> int:
@@ -97,7 +96,7 @@ def integer(text: str) -> int:
 def level_words(
     pairs: Iterable[tuple[str, str]], price_exponent: int, quantity_exponent: int, side: int, odd: list[str]
 ) -> list[int]:
-    """Three 64-bit words a level (price, quantity, side as its low byte): the little-endian image of `depth` records.
+    """The `depth` records of (price, quantity) texts, as three 64-bit words a level: price, quantity, side as its low byte.
 
     A quantity of 0 removes the level. A level that cannot be held is named in `odd`: at an odd price it is left out, one of an
     odd quantity is removed.

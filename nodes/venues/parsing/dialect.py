@@ -11,8 +11,11 @@ from tickmesh.bus.settings import Instrument
 
 
 class FrameError(ValueError):
-    """A frame that cannot be understood: a sentence for the refusal. `subject`: the instrument whose book lost a change by
-    it, where that can be told: it is synchronised anew at once. `readable`: events of what could be read all the same."""
+    """A frame that cannot be understood, with a sentence for the refusal.
+
+    `subject`: the instrument whose book lost a change by it, or "" where that is not known: it is synchronised anew at once.
+    `readable`: events of what could be read all the same.
+    """
 
     readable: Sequence[bytearray] = ()
 
@@ -31,11 +34,11 @@ class OddRows(FrameError):
 
 
 class Unknown(FrameError):
-    """The venue's own definitions have no instrument of this name."""
+    """The venue has no instrument of this name, by its own definitions."""
 
 
 class Unwell(FrameError):
-    """An answer in form, but the venue says that it cannot answer now: no evidence of anything, to be asked again."""
+    """The venue answers that it cannot answer now: no evidence of anything, to be asked again."""
 
 
 # What reading a damaged frame can raise; each becomes a FrameError. RecursionError: JSON nested a thousand deep.
@@ -79,14 +82,18 @@ class Question(NamedTuple):
 
 
 def batched(instruments: Sequence[Instrument], most: int) -> Iterator[tuple[Instrument, ...]]:
-    """In order, at most so many at once."""
+    """The instruments in order, in groups of at most `most`."""
     for start in range(0, len(instruments), most):
         yield tuple(instruments[start : start + most])
 
 
 @dataclass(frozen=True)
 class Control:
-    """A message that carries no market data. All False: nothing of interest (a heartbeat, a welcome)."""
+    """What a message means that carries no market data; all False: nothing of interest (a heartbeat, a welcome).
+
+    `acknowledged`: it confirms a subscription; `shutdown`: the venue will close the connection; `refused`: it refuses a
+    request, with its `code` and `msg`.
+    """
 
     acknowledged: bool = False
     shutdown: bool = False

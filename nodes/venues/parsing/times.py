@@ -20,7 +20,7 @@ def _whole_seconds(day: str, time: str, zone: str) -> int:
 
 
 def rfc3339_ns(text: str) -> int:
-    """ "2021-04-17T16:43:30.244075Z": ns, from no fraction to nine digits of it. Raises DecimalError."""
+    """A time like "2021-04-17T16:43:30.244075Z", of up to nine decimals, as ns. Raises DecimalError."""
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise DecimalError(f"{text[:64]!r} is not a time like 2021-04-17T16:43:30.244075Z")
@@ -29,24 +29,24 @@ def rfc3339_ns(text: str) -> int:
         ns = _whole_seconds(day, time, zone) * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
     except (ValueError, OverflowError) as error:
         raise DecimalError(f"{text[:64]!r} is no time: {error}") from None
-    return held(ns, text)
+    return checked_time(ns, text)
 
 
 def seconds_ns(text: str) -> int:
-    """ "1618678142.557535": ns. Raises DecimalError."""
+    """A time in seconds like "1618678142.557535", of up to nine decimals, as ns. Raises DecimalError."""
     match = _SECONDS.fullmatch(text)
     if match is None:
         raise DecimalError(f"{text[:64]!r} is not a time in seconds like 1618678142.557535")
-    return held(int(match[1]) * 1_000_000_000 + int((match[2] or "").ljust(9, "0")), text)
+    return checked_time(int(match[1]) * 1_000_000_000 + int((match[2] or "").ljust(9, "0")), text)
 
 
 def milliseconds_ns(text: str) -> int:
-    """ "1652459225464": ns. Raises DecimalError."""
-    return held(integer(text) * 1_000_000, text)
+    """A time in whole milliseconds like "1652459225464" as ns. Raises DecimalError."""
+    return checked_time(integer(text) * 1_000_000, text)
 
 
-def moment(read: Callable[[Any], int], stamp: Any, odd: list[str]) -> int:
-    """The time of a message that is worth having without one: 0 where it states none, or one that is none, named in `odd`."""
+def time_or_zero(read: Callable[[Any], int], stamp: Any, odd: list[str]) -> int:
+    """What `read` makes of a venue's time, ns; 0 where there is none, and where it is none, which is then added to `odd`."""
     try:
         return read(stamp) if stamp else 0
     except DecimalError as error:
@@ -54,8 +54,8 @@ def moment(read: Callable[[Any], int], stamp: Any, odd: list[str]) -> int:
         return 0
 
 
-def held(ns: int, stamp: object) -> int:
-    """`ns`, if that is a time from 1970 to 2262. Raises DecimalError."""
+def checked_time(ns: int, stamp: object) -> int:
+    """Gives `ns`, if that is a time from 1970 to 2262; else raises DecimalError with the `stamp` that the venue sent."""
     if not 0 <= ns < 1 << 63:
         raise DecimalError(f"{stamp!r:.64} is no time from 1970 to 2262")
     return ns

@@ -14,7 +14,7 @@ from tickmesh.bus.wire import encode, many_records, one_record
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, level_words, level_words_at_once, reader
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, OddRows, Unwell
-from tickmesh.nodes.venues.parsing.rising import Rising
+from tickmesh.nodes.venues.parsing.rising import RisingIds
 
 _TRADE, _INSTRUMENT = record_struct(Kind.trade), record_struct(Kind.instrument)
 _TRADE_ID = record_struct(Kind.trade, "trade_id")
@@ -41,17 +41,17 @@ class Writer:
         self.quote = one_record(Kind.quote, subject)
         self.depth = many_records(Kind.depth, subject)
         self.trades = many_records(Kind.trade, subject)
-        self.depth_ids, self.quote_ids, self.trade_ids = Rising(), Rising(), Rising()
+        self.depth_ids, self.quote_ids, self.trade_ids = RisingIds(), RisingIds(), RisingIds()
 
     def fill(self, trade_id: int, price: str | bytes, quantity: str | bytes, venue_ns: int, event_ns: int, side: int) -> bytes:
-        """One trade's record. Raises DecimalError for a price or a quantity of 0."""
+        """The record of one trade, of the venue's texts, as bytes. Raises DecimalError, also for a price or a quantity of 0."""
         price_ticks, quantity_lots = self.price(price), self.quantity(quantity)
         if not (price_ticks and quantity_lots and trade_id >= 0):
             raise DecimalError(f"trade {trade_id} of {quantity!r} at {price!r}; all three must be above 0")
         return _TRADE.pack(trade_id, price_ticks, quantity_lots, venue_ns, event_ns, side)
 
     def runs(self, fills: Sequence[tuple[int, bytes, int]], recv_ns: int, flags: int = 0) -> list[bytearray]:
-        """Trades of one message, as few events as their ids allow; each (first id that it covers, record, venue_ns)."""
+        """The events of one message's trades (`Fill`s): one event for each run of ids without a hole."""
         events: list[bytearray] = []
         run: list[tuple[int, bytes, int]] = []
         for one in fills:
@@ -68,7 +68,7 @@ class Writer:
         return self.trades(body, run[0][0], _last_id(run[-1][1]), run[-1][2], recv_ns, flags)
 
     def side(self, raw: bytes, side: int, odd: list[str]) -> bytes:
-        """`depth` records of a JSON array of ["price","quantity"], in the venue's order; `odd`: see `level_words`."""
+        """The `depth` records of a JSON array of ["price","quantity"], in the venue's order; what is odd is added to `odd`."""
         exponents = self.instrument.price_exponent, self.instrument.quantity_exponent
         if len(raw) > MANY_LEVELS_BYTES:
             many = level_words_at_once(raw, *exponents, side)
@@ -77,15 +77,16 @@ class Writer:
         return self.levels(_pairs(raw), side, odd)
 
     def levels(self, pairs: Iterable[tuple[str, str]], side: int, odd: list[str]) -> bytes:
-        """`depth` records of (price, quantity) texts; likewise."""
+        """The `depth` records of (price, quantity) texts, in the venue's order; what is odd is added to `odd`."""
         words = level_words(pairs, self.instrument.price_exponent, self.instrument.quantity_exponent, side, odd)
         return struct.pack(f"<{len(words)}q", *words)
 
     def change(self, records: bytes, first_id: int, last_id: int, venue_ns: int, recv_ns: int) -> bytearray:
-        """A depth change; one that changes nothing has one record without a side."""
+        """The event of a depth change; one that changes nothing has one record without a side."""
         return self.depth(records or EMPTY_CHANGE, first_id, last_id, venue_ns, recv_ns)
 
     def snapshot(self, records: bytes, last_id: int, venue_ns: int, recv_ns: int) -> bytearray:
+        """The event of a whole book as of the change `last_id`, flagged SNAPSHOT."""
         return self.depth(records or EMPTY_CHANGE, last_id, last_id, venue_ns, recv_ns, Flag.SNAPSHOT)
 
 
@@ -93,8 +94,8 @@ Routes = dict[str, Writer]  # of an adapter: the writer of each instrument, by t
 Fill = tuple[int, bytes, int]  # the first id that a trade stands for, its record, its venue_ns
 
 
-def each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Any], odd: list[str]) -> list[Any]:
-    """What `read` makes of each row; one that cannot be read costs no other, and is named in `odd`."""
+def read_each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Any], odd: list[str]) -> list[Any]:
+    """A list of what `read` makes of each row; a row that cannot be read costs no other, and is named in `odd`."""
     out = []
     for row in rows:
         try:
@@ -104,21 +105,25 @@ def each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Any], odd: l
     return out
 
 
-def told(events: list[bytearray], odd: list[str]) -> list[bytearray]:
-    """The events of a frame. Raises OddRows, with them, where something is odd."""
+def unless_odd(events: list[bytearray], odd: list[str]) -> list[bytearray]:
+    """Gives the events of a frame; raises OddRows with them where `odd` names what could not be held."""
     if odd:
         raise OddRows(odd, events)
     return events
 
 
-def well(body: bytes, instrument: Instrument) -> None:
-    """Raises Unwell for an object where a list of rows is due: the venue says why it has none now."""
+def refuse_unwell(body: bytes, instrument: Instrument) -> None:
+    """Raises Unwell where the body is an object, not a list of rows: the venue says why it has none now."""
     if body.lstrip()[:1] == b"{":
         raise Unwell(f"no trades of {instrument.symbol}: the venue answers {body[:200].decode('utf-8', 'replace')}")
 
 
-def page(rows: Iterable[Any], read: Callable[[Any], Fill], events: Callable[[list[Fill]], list[bytearray]]) -> list[bytearray]:
-    """A page of history, row by row: one that cannot be read costs no other. `events`: of fills in order of their ids.
+def page_events(
+    rows: Iterable[Any], read: Callable[[Any], Fill], events: Callable[[list[Fill]], list[bytearray]]
+) -> list[bytearray]:
+    """The events of a page of past trades: `read` makes a Fill of each row, `events` the events of Fills in order of ids.
+
+    A row that cannot be read costs no other.
 
     Raises FrameError; its `readable` has the events of the others.
     """
@@ -141,8 +146,8 @@ def _last_id(record: bytes) -> int:
     return int(_TRADE_ID.unpack(record)[0])
 
 
-def book_named(frame: bytes, pattern: re.Pattern[bytes], known: Mapping[str, Writer]) -> str:
-    """The subject whose book a refused message would have changed, where it can be told; else "".
+def book_subject(frame: bytes, pattern: re.Pattern[bytes], known: Mapping[str, Writer]) -> str:
+    """The subject whose book a refused message would have changed; "" where it cannot be found out.
 
     `pattern` finds the instrument's name as its group in what is a book's message beyond doubt.
     """
@@ -154,7 +159,7 @@ def book_named(frame: bytes, pattern: re.Pattern[bytes], known: Mapping[str, Wri
 def definition(
     instrument: Instrument, recv_ns: int, *, tick_size: str, lot_size: str, min_quantity: str = "0", min_notional: str = "0"
 ) -> bytearray:
-    """An `instrument` event from a venue's texts. Raises DecimalError, with the exponent that would do."""
+    """The `instrument` event of a venue's texts. Raises DecimalError for one that the instrument's exponents do not hold."""
     price, quantity = instrument.price_exponent, instrument.quantity_exponent
     record = _INSTRUMENT.pack(
         price, quantity, reader(price)(tick_size), reader(quantity)(lot_size),

@@ -56,10 +56,10 @@ def test_over_a_renewal_each_id_is_said_once_and_in_order(data, rule):
         # What the new one has already seen had also been sent to the old one, which may still be behind.
         take_old = new == len(all_ids) or (old < len(all_ids) and data.draw(st.booleans()))
         if take_old:
-            out = overlap.old(event(kind, all_ids[old]))
+            out = overlap.from_old(event(kind, all_ids[old]))
             old += 1
         else:
-            out = overlap.new(event(kind, all_ids[new]))
+            out = overlap.from_new(event(kind, all_ids[new]))
             new += 1
         said += ids(out)
         if overlap.joined and joined_at is None:
@@ -76,34 +76,34 @@ def test_after_they_joined_either_may_break_and_nothing_is_lost(data, rule, new_
     at = {"old": 0, "new": begin}
     while not overlap.joined and min(at.values()) < len(all_ids):
         name = data.draw(st.sampled_from([name for name in at if at[name] < len(all_ids)]))
-        said += ids(getattr(overlap, name)(event(kind, all_ids[at[name]])))
+        said += ids(getattr(overlap, f"from_{name}")(event(kind, all_ids[at[name]])))
         at[name] += 1
     if not overlap.joined:
         return
     for _ in range(data.draw(st.integers(0, 10))):
         name = data.draw(st.sampled_from(sorted(at)))
         if at[name] < len(all_ids):
-            said += ids(getattr(overlap, name)(event(kind, all_ids[at[name]])))
+            said += ids(getattr(overlap, f"from_{name}")(event(kind, all_ids[at[name]])))
             at[name] += 1
     survivor = "old" if new_breaks else "new"
     for one in all_ids[at[survivor] :]:
-        said += ids(overlap.alone(event(kind, one))[1])
+        said += ids(overlap.after_end(event(kind, one))[1])
     assert [one for k, one in enumerate(said) if one not in said[:k]] == all_ids
 
 
 def test_a_book_without_ids_is_taken_over_where_it_is_whole():
     overlap = Overlap("exclusive", Kind.depth)
-    assert overlap.old(event(Kind.depth, 5)) and overlap.new(event(Kind.depth, 1)) == []
+    assert overlap.from_old(event(Kind.depth, 5)) and overlap.from_new(event(Kind.depth, 1)) == []
     assert not overlap.joined
-    assert overlap.new(event(Kind.depth, 2, flags=Flag.SNAPSHOT)) and overlap.joined
-    assert overlap.old(event(Kind.depth, 6)) == [] and overlap.new(event(Kind.depth, 3))
+    assert overlap.from_new(event(Kind.depth, 2, flags=Flag.SNAPSHOT)) and overlap.joined
+    assert overlap.from_old(event(Kind.depth, 6)) == [] and overlap.from_new(event(Kind.depth, 3))
 
 
 def test_what_waits_is_bounded():
     overlap = Overlap("contiguous", Kind.trade)
     for number in range(HELD_MAX):
         assert not overlap.full
-        overlap.new(event(Kind.trade, number + 1))
+        overlap.from_new(event(Kind.trade, number + 1))
     assert overlap.full and len(overlap.end()) == HELD_MAX
 
 
@@ -248,19 +248,21 @@ def test_a_stream_that_has_never_spoken_renews_nothing_and_is_told_once():
     fresh = Freshness(1.0, 10.0)
     for tick in range(100):
         assert fresh.look(tick * 0.1, {"never": 0, "heard": tick}) == {}
-        assert fresh.unheard(tick * 0.1) == (["never"] if tick == 11 else [])
-    fresh.began(50.0)
-    assert fresh.look(60.0, {"never": 0, "heard": 0}) == {"heard": 10.0} and fresh.unheard(60.0) == []
-    assert fresh.never == ["never"]
+        assert fresh.newly_unheard(tick * 0.1) == (["never"] if tick == 11 else [])
+    fresh.connection_began(50.0)
+    assert fresh.look(60.0, {"never": 0, "heard": 0}) == {"heard": 10.0} and fresh.newly_unheard(60.0) == []
+    assert fresh.never_heard == ["never"]
     fresh.look(60.1, {"never": 1, "heard": 1})
-    assert fresh.never == [] and fresh.look(5000.0, {"never": 1, "heard": 1})["never"] > 0, "from now on its silence counts"
+    assert fresh.never_heard == [] and fresh.look(5000.0, {"never": 1, "heard": 1})["never"] > 0, (
+        "from now on its silence counts"
+    )
 
 
 def test_a_new_connection_and_a_held_socket_begin_every_silence_anew():
     fresh = Freshness(1.0, 10.0)
     fresh.look(0.0, {"a": 5})
     fresh.look(0.1, {"a": 6})
-    fresh.began(50.0)
+    fresh.connection_began(50.0)
     assert fresh.look(50.5, {"a": 0}) == {}
     fresh.excuse(60.0)
     assert fresh.look(60.5, {"a": 0}) == {} and fresh.look(200.0, {"a": 0})

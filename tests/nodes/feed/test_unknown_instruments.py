@@ -120,16 +120,16 @@ def test_a_name_in_small_letters_subscribes_to_nobody_else_s_streams():
         both = [Instrument(symbol="btcusdt", venue=name), Instrument(symbol="ETHUSDT", venue=name)]
         (message,) = adapter_of(name).subscribe(both, FeedSettings())
         assert {stream.partition("@")[0] for stream in json.loads(message)["params"]} == {"ethusdt"}
-    assert "in capitals" in Standings().hear("binance.btcusdt", UNKNOWN).why
+    assert "in capitals" in Standings().take("binance.btcusdt", UNKNOWN).why
 
 
 def test_what_is_news_of_an_instrument_is_told_once():
     standings = Standings()
-    assert standings.hear("binance.A", "") is None
-    assert standings.hear("binance.A", UNKNOWN).what == "unknown_instrument" and standings.unknown == {"binance.A"}
-    assert standings.hear("binance.A", UNKNOWN) is None
-    assert standings.hear("binance.A", "BREAK").what == "halted_instrument" and standings.unknown == set()
-    assert standings.hear("binance.A", "").what == "instrument_back" and standings.words == {}
+    assert standings.take("binance.A", "") is None
+    assert standings.take("binance.A", UNKNOWN).what == "unknown_instrument" and standings.unknown == {"binance.A"}
+    assert standings.take("binance.A", UNKNOWN) is None
+    assert standings.take("binance.A", "BREAK").what == "halted_instrument" and standings.unknown == set()
+    assert standings.take("binance.A", "").what == "instrument_back" and standings.words == {}
 
 
 # A line beside a venue that answers as it is told to.

@@ -17,7 +17,7 @@ from tickmesh.nodes.venues import binance, binance_streams, okx
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import FrameError
-from tickmesh.nodes.venues.parsing.rising import Rising
+from tickmesh.nodes.venues.parsing.rising import RisingIds
 from tickmesh.nodes.venues.table import adapter_of
 
 
@@ -171,7 +171,7 @@ def test_an_event_without_records_or_with_half_a_one_is_none():
 
 @given(st.lists(st.tuples(st.integers(0, 10**18), st.integers(1, 5)), max_size=30))
 def test_counted_ids_always_rise(moments):
-    ids, last = Rising(), 0
+    ids, last = RisingIds(), 0
     for recv_ns, count in moments:
         first = ids.take(recv_ns, count)
         assert first > last
