@@ -5,7 +5,6 @@ An append is one `write` of one batch, so it survives SIGKILL as it is; a thread
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import threading
@@ -14,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.files import boot_id, make_folders, sync_folder, write_file
 from tickmesh.bus.segments import (  # fmt: skip
     IDENTITIES_MAX,
@@ -69,10 +69,10 @@ class LogWriter:
         self._sync_error: Exception | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock = -1
+        self._lock: FileLock | None = None
         try:
             make_folders(self.folder, 0o700)
-            self._lock = _lock(self.folder)
+            self._lock = FileLock.acquired(self.folder / "lock")
             durable = read_durable(self.folder)
             self._recover(new_id, durable)
             if self._syncs:
@@ -80,6 +80,8 @@ class LogWriter:
                 self._durable_fd = os.open(self.folder / "durable", os.O_RDWR | os.O_CREAT, 0o600)
                 self._sync_before(durable)
                 self._mark(self._sync_segments())
+        except FileLocked:
+            raise LogLocked(f"{self.folder} is written by another process; stop that one first") from None
         except (OSError, LogError) as error:
             self._let_go()
             raise error if isinstance(error, LogError) else _full(self.folder, error) from None
@@ -321,26 +323,18 @@ class LogWriter:
         return LogError(f"{self.folder}: the disk failed to sync: {self._sync_error}; nothing more is accepted. Check the disk")
 
     def _let_go(self) -> None:
-        for fd in {self._fd, self._durable_fd, self._lock, *self._rolled}:
+        for fd in {self._fd, self._durable_fd, *self._rolled}:
             if fd >= 0:
                 os.close(fd)
-        self._fd = self._durable_fd = self._lock = -1
+        if self._lock is not None:
+            self._lock.close()
+        self._fd = self._durable_fd = -1
         self._rolled.clear()
 
 
 def _write(fd: int, data: bytes) -> None:
     if os.write(fd, data) < len(data):
         raise OSError(errno.ENOSPC, "the disk is full")
-
-
-def _lock(folder: Path) -> int:
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(fd)
-        raise LogLocked(f"{folder} is written by another process; stop that one first") from None
-    return fd
 
 
 def _full(folder: Path, error: OSError) -> LogFull:

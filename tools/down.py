@@ -1,7 +1,6 @@
 """`mesh down`: an orderly end (venue and feeds, models, sequencer, recorder), and nothing left behind but the data."""
 
 import contextlib
-import fcntl
 import os
 import select
 import shutil
@@ -9,6 +8,7 @@ import time
 from pathlib import Path
 
 from tickmesh.bus.config import Config, find_root, load
+from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
@@ -119,16 +119,11 @@ def _cursors(config: Config) -> dict[str, tuple[int, int]]:
 def _is_written(box: Path) -> bool:
     """Whether a process still lives on this outbox: one that supervisord no longer knows of."""
     try:
-        fd = os.open(box / "lock", os.O_RDWR)
+        lock = FileLock(box / "lock", create=False)
     except OSError:
         return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(fd)
-    return False
+    with lock:
+        return not lock.try_acquire()
 
 
 def _is_taken(box: Path, cursors: dict[str, tuple[int, int]]) -> bool:

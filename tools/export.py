@@ -5,9 +5,7 @@ exported.json, so that `disk.prune = "exported"` may remove it.
 """
 
 import contextlib
-import fcntl
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +15,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tickmesh.bus.config import Config, load
+from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.files import make_folders
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Kind
@@ -297,16 +296,14 @@ def _check(topics: list[str]) -> None:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Two exports into one folder would write the same files. What a killed one left half written is removed."""
-    lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock = FileLock.acquired(folder / ".lock")
+    except FileLocked:
+        raise Failure(f"another export into {folder} is running") from None
+    with lock:
         for left in folder.rglob(".*.tmp"):
             left.unlink()
         yield
-    except BlockingIOError:
-        raise Failure(f"another export into {folder} is running") from None
-    finally:
-        os.close(lock)
 
 
 @contextlib.contextmanager

@@ -6,9 +6,7 @@ holds of trades, quotes and depth, however short it is.
 """
 
 import contextlib
-import fcntl
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -20,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.config import Config, find_root, load
+from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
@@ -147,14 +146,12 @@ def _make(folder: Path) -> None:
 def _alone(path: Path) -> Iterator[None]:
     """Two `mesh up` at once: the second waits, and then finds the mesh up."""
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = FileLock(path)
     except OSError as error:
         raise Failure(f"{path} cannot be written: {refusal(error, path)}") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with lock:
+        lock.acquire()
         yield
-    finally:
-        os.close(lock)
 
 
 def _end_of_log(config: Config) -> int:

@@ -7,7 +7,6 @@ and its operator's). When both die, supervisord alone brings everything back, mo
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import os
 import sys
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tickmesh.bus import clock
 from tickmesh.bus.config import Config
+from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
@@ -110,14 +110,14 @@ class Sentinel:
         self.opinion = Opinion(ctx)
         self.supervisord = Supervisord(ctx.config.root / "run")
         self.thread = ThreadPoolExecutor(1)
-        self.lock = os.open(ctx.config.run_dir / "sentinel.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.lock = FileLock(ctx.config.run_dir / "sentinel.lock")
         self.infos: list[dict] | None = None  # what supervisord said last
 
     def close(self) -> None:
         self.watch.close()
         self.thread.shutdown(wait=False)
         self.supervisord.close()
-        os.close(self.lock)
+        self.lock.close()
 
     async def ask(self, call: Callable, *arguments):
         """A blocking request, away from the loop. None when supervisord is away or ending."""
@@ -140,16 +140,14 @@ class Sentinel:
     # -- one of two
 
     def try_lock(self) -> bool:
-        try:
-            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not self.lock.try_acquire():
             return False
         self.beat()
         return True
 
     def beat(self) -> None:
         """The one that acts says so in the lock's file: pid, and when."""
-        os.pwrite(self.lock, f"{os.getpid():<10}{time.monotonic_ns():<20}".encode(), 0)
+        os.pwrite(self.lock.fd, f"{os.getpid():<10}{time.monotonic_ns():<20}".encode(), 0)
 
     async def stand_by(self) -> None:
         """Returns once this is the sentinel that acts."""
@@ -163,7 +161,7 @@ class Sentinel:
                 self.opinion.restarts.take_over(clock.now_ns())
                 return
             first = False
-            seen = os.pread(self.lock, 30, 0)
+            seen = os.pread(self.lock.fd, 30, 0)
             patience = patience + POLL_S if seen == beat else 0.0  # rounds, not time: this one may have been stopped itself
             beat = seen
             if (leader := seen[:10].strip()).isdigit():

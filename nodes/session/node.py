@@ -7,8 +7,6 @@ them with the venue's, and only then sends the next order.
 
 import asyncio
 import contextlib
-import fcntl
-import os
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import Any
 import msgspec
 
 from tickmesh.bus.clock import now_ns
+from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context, NodeFault
 from tickmesh.bus.schema import Action, Kind, Status
@@ -431,21 +430,18 @@ class Session:
                 self.act_on_waiting()
 
 
-def lock(path: Path) -> int:
+def lock(path: Path) -> FileLock:
     """Held until the process ends. Raises SessionLocked: two sessions on one account would both act on an intent."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
+        return FileLock.acquired(path)
+    except FileLocked:
         raise SessionLocked(f"{path} is locked: another session works on this account; stop it first") from None
-    return descriptor
 
 
 async def run(ctx: Context) -> None:
     """Until the context stops. Raises what a bug raises; what venues and networks do is survived."""
-    descriptor = lock(ctx.config.run_dir / "session.lock")
+    held = lock(ctx.config.run_dir / "session.lock")
     session = Session(ctx)
     tasks: list[asyncio.Task] = []
     try:
@@ -463,4 +459,4 @@ async def run(ctx: Context) -> None:
         if tasks:
             await asyncio.wait(tasks, timeout=END_S)
         await session.venue.rest.close()
-        os.close(descriptor)
+        held.close()

@@ -4,8 +4,6 @@ The order makes a crash harmless: every file of a cut is on disk under its name 
 """
 
 import contextlib
-import fcntl
-import os
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.files import make_folders
 from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import LogReader
@@ -140,13 +139,10 @@ class ArchiveWriter:
         self.folder = Path(folder)
         try:
             make_folders(self.folder)
-            self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._lock = FileLock.acquired(self.folder / "lock")
         except OSError as error:
             raise ArchiveFull(f"{self.folder} cannot be written: {refusal(error, self.folder)}") from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._lock)
+        except FileLocked:
             raise ArchiveError(f"{self.folder} is written by another process; stop that one first") from None
         self.files = self.files_of_cut = 0  # in all, and of the last cut
         self.bytes = 0
@@ -163,7 +159,7 @@ class ArchiveWriter:
             spans = [file.span for file in self.visible() if file.part == "cut"]
             self.files_of_cut = spans.count(spans[-1]) if spans else 0
         except ArchiveError:
-            os.close(self._lock)
+            self._lock.close()
             raise
 
     @property
@@ -380,7 +376,7 @@ class ArchiveWriter:
                 self._exponents[folder] = known.exponents
 
     def close(self) -> None:
-        os.close(self._lock)
+        self._lock.close()
 
 
 def _attributes(cut: Cut, folder: str, log_id: int, names: str) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
         writer._thread.join()
         fill(writer, 60, 3)
         os.close(writer._fd)
-        os.close(writer._lock)
+        writer._lock.close()
         # The unsynced tail: some 512-byte blocks never reached the disk.
         synced = {first: 0 for first, _ in segments(folder)}
         for first, path in segments(folder):
@@ -135,7 +135,7 @@ def test_a_start_after_a_power_cut_that_was_interrupted_leaves_the_old_owner(tmp
     writer._closing.set()
     writer._thread.join()
     os.close(writer._fd)
-    os.close(writer._lock)
+    writer._lock.close()
 
     def interrupted(self):
         raise LogFull("full")

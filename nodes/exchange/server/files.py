@@ -1,6 +1,5 @@
 """The files behind the local venue: its state, its tape, a replay's position; and the captures that it replays."""
 
-import fcntl
 import logging
 import os
 import zlib
@@ -10,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from tickmesh.bus.config import ConfigError
+from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.files import write_file
 from tickmesh.nodes.exchange.market.captures import lines_of
 from tickmesh.nodes.exchange.market.survey import FORMAT, Survey, Surveyor
@@ -27,10 +27,9 @@ class ExchangeFiles:
         self.folder = folder
         self.trades_kept = trades_kept
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            self._lock = FileLock.acquired(folder / "lock")
+        except FileLocked:
             raise ConfigError(f"another exchange runs on {folder}; one state can have only one exchange") from None
         self._fd = -1
         self.appended_bytes = 0  # since the last rewrite
@@ -123,9 +122,10 @@ class ExchangeFiles:
         (self.folder / "ended").touch()
 
     def close(self) -> None:
-        for fd in (self._fd, self._position, self._lock, *(fd for fd, _ in self._tapes.values())):
+        for fd in (self._fd, self._position, *(fd for fd, _ in self._tapes.values())):
             if fd >= 0:
                 os.close(fd)
+        self._lock.close()
 
 
 def _write(fd: int, data: bytes) -> None:
