@@ -10,17 +10,14 @@ import ctypes
 import json
 import os
 import signal
-import struct
 import sys
 import time
-import zlib
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tickmesh.bus import clock
+from tickmesh.bus.checkpoint import Checkpoint
 from tickmesh.bus.config import Config
-from tickmesh.bus.files import make_folders, write_file
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import SCHEMA_HASH, Kind
 from tickmesh.bus.sockets import OutboxFull, Producer, Subscriber
@@ -30,7 +27,6 @@ from tickmesh.bus.wire import Event, encode
 
 HEALTH_S = 1.0
 REFUSAL_BYTES = 4096  # of the raw input that a refusal keeps; the length is kept as well
-_CHECKPOINT = struct.Struct("<8sQQII")  # magic, log_id, seq, size, crc
 
 
 class NodeFault(Exception):
@@ -44,53 +40,6 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
         raise SystemExit("the parent died before this process was up")
-
-
-class Loaded(NamedTuple):
-    """What a node goes on from. `unused`: why a checkpoint that is there is none, a sentence; then seq is 0."""
-
-    seq: int = 0
-    state: bytes = b""
-    unused: str = ""
-
-
-class Checkpoint:
-    """A node's state at a seq, in one file that is either the old one or the new one, with the log's identity at that time."""
-
-    def __init__(self, folder: Path, name: str):
-        self.path = folder / f"{name}.checkpoint"
-
-    def save(self, seq: int, state: bytes, log_id: int) -> None:
-        make_folders(self.path.parent, 0o700)
-        head = _CHECKPOINT.pack(b"tickmesh", log_id, seq, len(state), zlib.crc32(state))
-        write_file(self.path, head + state)
-
-    def load(self, log: LogReader) -> Loaded:
-        """The state, if it is whole and of this log; seq 0 without `unused` where there is none."""
-        try:
-            data = self.path.read_bytes()
-            written_ns = self.path.stat().st_mtime_ns
-        except FileNotFoundError:
-            return Loaded()
-        except OSError as error:
-            return Loaded(unused=f"{self.path} cannot be read: {error.strerror}")
-        try:
-            magic, log_id, seq, size, crc = _CHECKPOINT.unpack_from(data)
-        except struct.error:
-            return Loaded(unused=f"{self.path} is torn")
-        state = data[_CHECKPOINT.size :]
-        if magic != b"tickmesh" or len(state) != size or zlib.crc32(state) != crc:
-            return Loaded(unused=f"{self.path} is torn")
-        why = log.foreign(seq, log_id) or (_older(log, written_ns) if not log_id else "")
-        return Loaded(unused=f"{self.path} is not used: {why}") if why else Loaded(seq, state)
-
-
-def _older(log: LogReader, written_ns: int) -> str:
-    """For a checkpoint of an older version, which has no identity: it is of another log if it was written before this began."""
-    began = next(log.events(), None) if log.first == 1 else None  # else its beginning is released: it is old enough
-    if began is not None and written_ns < began.seq_ns:
-        return f"it has no log_id, and was written before {log.folder} began"
-    return ""
 
 
 class Subscription:

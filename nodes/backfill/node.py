@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 
+from tickmesh.bus.checkpoint import CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.process import Context
@@ -60,8 +61,7 @@ class Backfill:
         self.sources: dict[str, VenueHistory] = {}  # by venue
         self.changed = asyncio.Event()
         self.seq = 0
-        self.kept_at = time.monotonic()
-        self.kept: tuple[int, bytes] | None = None
+        self.checkpoints = CheckpointWriter(ctx.checkpoint, ctx.config.checkpoint_s)
         ctx.counters.update(requests=0, repaired=0, unrecoverable=0, refused_rows=0, failures=0, limited=0, last_error="")
         self.count()
 
@@ -86,15 +86,10 @@ class Backfill:
         if events:
             self.seq = events[-1].seq
 
-    async def keep(self, durable_seq: int, log_id: int) -> None:
-        """A checkpoint now and then, never beyond what is durable."""
-        now = time.monotonic()
-        if self.kept is None and now - self.kept_at >= self.config.checkpoint_s:
-            self.kept = (self.seq, self.plan.state())
-        if self.kept is not None and durable_seq >= self.kept[0]:
-            with contextlib.suppress(OSError):  # a full disk: the next one
-                await asyncio.to_thread(self.ctx.checkpoint.save, *self.kept, log_id)
-            self.kept, self.kept_at = None, now
+    def keep(self, durable_seq: int, log_id: int) -> None:
+        """A checkpoint of the plan now and then, never beyond what is durable."""
+        self.checkpoints.offer(self.seq, self.plan.state)
+        self.checkpoints.write_if_durable(durable_seq, log_id, self.ctx.own)
 
     # -- the venue
 
@@ -227,7 +222,7 @@ async def run(ctx: Context) -> None:
         async for events in subscription:
             backfill.observe(events)
             backfill.count()  # also while a request waits for its turn
-            await backfill.keep(subscription.durable_seq, subscription.log_id)
+            backfill.keep(subscription.durable_seq, subscription.log_id)
     finally:
         work.cancel()
         with contextlib.suppress(asyncio.CancelledError):

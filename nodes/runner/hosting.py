@@ -213,9 +213,9 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
         while not ctx.stop.is_set():
             publish_all()
             ctx.counters.update(runner.step.counters())
-            if not unsaid and (due := runner.checkpoint_due(host.log.durable)):
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(runner.checkpoint.save, *due, host.log.log_id)
+            if not unsaid:
+                runner.offer_checkpoint()
+                runner.checkpoints.write_if_durable(host.log.durable, host.log.log_id, ctx.own)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(0.25):
                     await ctx.stop.wait()

@@ -1,32 +1,19 @@
 """A pure step between its checkpoint and the present: what it has already said is not said again."""
 
 import asyncio
-import contextlib
-import time
 from collections.abc import Iterable, Iterator
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
+from tickmesh.bus.checkpoint import Checkpoint, CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.process import Checkpoint, Context
+from tickmesh.bus.process import Context
 from tickmesh.bus.segments import LogReleased
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import LANE_OF_KIND, lanes_of
 from tickmesh.bus.wire import Event, cause_of, stamp_received
-
-
-class Kept(NamedTuple):
-    """A snapshot that waits to be written. `told`: the last (cause_seq, k) that the step gave out before it.
-
-    `logged_seq`: where `told`, or something later, stands in the log; None while it has not been read there.
-    """
-
-    seq: int
-    state: bytes
-    told: tuple[int, int]
-    logged_seq: int | None
 
 
 class StepRunner:
@@ -40,10 +27,10 @@ class StepRunner:
         self.name = name
         self.kinds = frozenset(int(kind) for kind in module.READS)
         self.lanes = lanes_of(module.READS + module.WRITES)  # its own events too: they tell what it has said
-        self.checkpoint = Checkpoint(config.checkpoint_dir, name)
+        self.checkpoints = CheckpointWriter(Checkpoint(config.checkpoint_dir, name), config.checkpoint_s)
         self.step = module.Step(config, instance)
         self.seq = 0
-        loaded = self.checkpoint.load(LogReader(config.log_dir))
+        loaded = self.checkpoints.checkpoint.load(LogReader(config.log_dir))
         self.unused = loaded.unused  # why there is a checkpoint and it is none, for `Context.tell_unused`
         if loaded.seq:
             try:
@@ -53,11 +40,7 @@ class StepRunner:
                 self.step = module.Step(config, instance)
         self.said = (0, -1)  # by the outbox or by the log
         self._told = (0, -1)  # by the step itself, said or not
-        self._logged = (0, -1)  # by the log
         self._unsaid: list[bytearray] = []
-        self._kept: Kept | None = None
-        self._kept_at = time.monotonic()
-        self._every_s = config.checkpoint_s
         self.replayed = 0
 
     def heard(self, event: Event) -> None:
@@ -67,11 +50,10 @@ class StepRunner:
 
     def _read_back(self, event: Event) -> None:
         """One of the step's own events, in the log."""
-        self.heard(event)
         if event.cause_seq:
-            self._logged = max(self._logged, (event.cause_seq, event.k))
-            if self._kept is not None and self._kept.logged_seq is None and self._logged >= self._kept.told:
-                self._kept = self._kept._replace(logged_seq=event.seq)
+            place = event.cause_seq, event.k
+            self.said = max(self.said, place)
+            self.checkpoints.read_back(place, event.seq)
 
     def _step(self, events: list[Event]) -> list[bytearray]:
         told = self.step.step(events)
@@ -117,19 +99,9 @@ class StepRunner:
             stamp_received(own, recv_ns)
         return said
 
-    def checkpoint_due(self, durable_seq: int) -> tuple[int, bytes] | None:
-        """(seq, state) to be written, now and then: once the log is durable up to there and up to what the step said of it.
-
-        A power cut that takes the log's tail may take what was said: it must be said again then, from an older checkpoint.
-        """
-        if self._kept is None and time.monotonic() - self._kept_at >= self._every_s:
-            self._kept = Kept(self.seq, self.step.save(), self._told, self.seq if self._logged >= self._told else None)
-        kept = self._kept
-        if kept is not None and kept.logged_seq is not None and durable_seq >= max(kept.seq, kept.logged_seq):
-            self._kept = None
-            self._kept_at = time.monotonic()
-            return kept.seq, kept.state
-        return None
+    def offer_checkpoint(self) -> None:
+        """Offers the present state to the checkpoint writer, which takes a snapshot now and then."""
+        self.checkpoints.offer(self.seq, self.step.save, self._told)
 
 
 def history(config: Config, after: int, lanes: Iterable[Any], until: int | None = None) -> Iterator[list[Event]]:
@@ -183,6 +155,5 @@ async def run_step(ctx: Context, module: ModuleType) -> None:
             except OutboxFull:  # a derived producer may wait: the log does not run away
                 await asyncio.sleep(0.1)
         ctx.counters.update(runner.step.counters())
-        if due := runner.checkpoint_due(subscription.durable_seq):
-            with contextlib.suppress(OSError):  # a full disk: the next one
-                await asyncio.to_thread(runner.checkpoint.save, *due, subscription.log_id)
+        runner.offer_checkpoint()
+        runner.checkpoints.write_if_durable(subscription.durable_seq, subscription.log_id, ctx.own)

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tickmesh.bus.checkpoint import CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.log import LogReader
@@ -73,9 +74,7 @@ class Session:
         self.subscribed = asyncio.Event()
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         self.unsaid: list[bytearray] = []
-        self.kept: tuple[int, bytes] | None = None  # a checkpoint that waits to be durable
-        self.kept_at = 0.0
-        self.saving: asyncio.Task | None = None
+        self.checkpoints = CheckpointWriter(ctx.checkpoint, config.checkpoint_s)
         self.count = ctx.counters
         self.count.update(
             {
@@ -190,19 +189,8 @@ class Session:
 
     def keep(self, seq: int) -> None:
         """A checkpoint holds only what is in the log, and is written when that is on disk."""
-        now = time.monotonic()
-        kept, saved = self.kept, self.saving is None or self.saving.done()
-        if kept is not None and saved and self.subscription.durable_seq >= kept[0]:
-            # In a thread: it is synced to disk, and a hosted session shares its loop with the sequencer.
-            self.saving = self.ctx.own(asyncio.to_thread(self.save, *kept, self.subscription.log_id))
-            self.kept = None
-        if self.kept is None and now - self.kept_at >= self.ctx.config.checkpoint_s:
-            self.kept_at = now
-            self.kept = (seq, self.logged.pack())
-
-    def save(self, seq: int, state: bytes, log_id: int) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the next one
-            self.ctx.checkpoint.save(seq, state, log_id)
+        self.checkpoints.offer(seq, self.logged.pack)
+        self.checkpoints.write_if_durable(self.subscription.durable_seq, self.subscription.log_id, self.ctx.own)
 
     # Intents
 

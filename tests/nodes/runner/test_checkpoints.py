@@ -22,37 +22,44 @@ def logged(signal: bytearray, seq: int) -> Event:
     return Event(signal)
 
 
+def due(runner: StepRunner, durable_seq: int) -> tuple[int, bytes] | None:
+    """(seq, state) of the checkpoint that may be written when the log is durable up to `durable_seq`."""
+    runner.offer_checkpoint()
+    snapshot = runner.checkpoints.take(durable_seq)
+    return snapshot and (snapshot.seq, snapshot.state)
+
+
 @pytest.fixture
 def runner(tmp_path) -> StepRunner:
     (tmp_path / "mesh.toml").touch()
     runner = StepRunner(Echo, load(tmp_path), "model-x", "x")  # type: ignore[arg-type]
-    runner._every_s = 0.0  # at every turn, not every few seconds
+    runner.checkpoints.interval_s = 0.0  # at every turn, not every few seconds
     return runner
 
 
 def test_what_it_said_must_be_on_disk_too(runner):
     (signal,) = runner.live([trade(1)])
-    assert runner.checkpoint_due(1) is None, "the trade is durable, the signal may be lost yet"
+    assert due(runner, 1) is None, "the trade is durable, the signal may be lost yet"
     runner.live([trade(2)])
     runner.live([logged(signal, 3)])
-    assert runner.checkpoint_due(2) is None, "the signal is in the log, but not on disk"
-    assert runner.checkpoint_due(3) == (1, b"\x01"), "the state after the trade that the signal came of"
+    assert due(runner, 2) is None, "the signal is in the log, but not on disk"
+    assert due(runner, 3) == (1, b"\x01"), "the state after the trade that the signal came of"
 
 
 def test_what_was_said_later_proves_what_was_said_before(runner):
     runner.live([trade(1)])
-    assert runner.checkpoint_due(9) is None
+    assert due(runner, 9) is None
     (later,) = runner.live([trade(2)])
     runner.live([logged(later, 4)])
-    assert runner.checkpoint_due(3) is None
-    assert runner.checkpoint_due(4) == (1, b"\x01")
+    assert due(runner, 3) is None
+    assert due(runner, 4) == (1, b"\x01")
 
 
 def test_one_that_is_silent_waits_for_its_events_alone(runner):
     runner.step.step = lambda events: []
     runner.live([trade(5)])
-    assert runner.checkpoint_due(4) is None
-    assert runner.checkpoint_due(5) == (5, b"\x00")
+    assert due(runner, 4) is None
+    assert due(runner, 5) == (5, b"\x00")
 
 
 def test_history_counts_as_read_back(runner):
@@ -60,12 +67,12 @@ def test_history_counts_as_read_back(runner):
     signal = encode(Kind.signal, "binance.BTCUSDT", np.zeros(1, SIGNAL), cause_seq=1)
     runner.replay([trade(1), logged(signal, 2), trade(3)])
     assert [event.cause_seq for event in map(Event, runner.rest())] == [3]
-    assert runner.checkpoint_due(3) is None, "what the second trade gave rise to is not said yet"
+    assert due(runner, 3) is None, "what the second trade gave rise to is not said yet"
 
 
 def test_a_restart_that_finds_all_it_said_may_write_at_once(runner):
     signal = encode(Kind.signal, "binance.BTCUSDT", np.zeros(1, SIGNAL), cause_seq=1)
     runner.replay([trade(1), logged(signal, 2)])
     assert runner.rest() == []
-    assert runner.checkpoint_due(1) is None
-    assert runner.checkpoint_due(2) == (2, b"\x01")
+    assert due(runner, 1) is None
+    assert due(runner, 2) == (2, b"\x01")

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from tests.support.echo_step import Echo
 from tests.support.stored import write_log
 from tickmesh.bus import segments as segments_module
+from tickmesh.bus.checkpoint import Checkpoint
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
-from tickmesh.bus.process import Checkpoint, Context
+from tickmesh.bus.process import Context
 from tickmesh.bus.schema import INTENT, TRADE, Action, Kind, Status
 from tickmesh.bus.segments import identities, read_preamble, release, segments
 from tickmesh.bus.wire import Event, decode, encode, stamp_sequenced

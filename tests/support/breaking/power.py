@@ -96,7 +96,7 @@ class Mesh:
         self.feeds = [Producer(self.config, name) for name in ("feed-1", "feed-2")]
         self.model = Producer(self.config, "model-x")
         self.runner = StepRunner(cast(Any, Counting), self.config, "model-x", "x")  # a class in place of a module
-        self.runner._every_s = 0.0
+        self.runner.checkpoints.interval_s = 0.0
         self.resumed_seq = self.runner.seq
         for some in history(self.config, self.runner.seq, self.runner.lanes):
             self.runner.replay(some)
@@ -138,9 +138,10 @@ class Mesh:
         self.core.log._sync_now()
 
     def checkpoint(self) -> None:
-        if due := self.runner.checkpoint_due(self.core.log.durable):
-            self.runner.checkpoint.save(*due, self.core.log.log_id)
-            self.saved = due[0]
+        self.runner.offer_checkpoint()
+        if snapshot := self.runner.checkpoints.take(self.core.log.durable):
+            self.runner.checkpoints.checkpoint.save(snapshot.seq, snapshot.state, self.core.log.log_id)
+            self.saved = snapshot.seq
 
     def record(self) -> None:
         self.recorder.put([Event(self.said[seq]) for seq in range(self.recorder.recent.recent_seq + 1, self.core.log.last + 1)])

@@ -17,10 +17,11 @@ import tickmesh.storage.archive.writer
 from tests.support.breaking.stops import Run, Told
 from tests.support.breaking.watch import Watch
 from tests.support.stored import DAY, START, Market, write_log
+from tickmesh.bus.checkpoint import Checkpoint
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
-from tickmesh.bus.process import Checkpoint, Context
+from tickmesh.bus.process import Context
 from tickmesh.bus.schema import TRADE, Kind
 from tickmesh.bus.segments import LogFull, read_preamble, release, segments
 from tickmesh.bus.sockets import LANES, OutboxFull, Producer, Publisher
