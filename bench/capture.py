@@ -21,7 +21,7 @@ from bench.floor import line
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
-from tickmesh.tools.chaos.field import Field
+from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 
 STEADY_S = 12.0
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -47,7 +47,7 @@ def place(settings: str) -> Path:
     import tempfile
 
     root = Path(tempfile.mkdtemp(prefix="tickmesh-bench-"))
-    Field(root, 1, {})
+    SweepMesh(root, 1, {})
     (root / "mesh.toml").write_text(settings)
     return root
 

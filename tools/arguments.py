@@ -15,21 +15,21 @@ UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86
 AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 
 
-def programs(root: Path) -> list[str]:
-    """Names of the processes, in the order of supervisor.conf."""
+def program_names(root: Path) -> list[str]:
+    """Names of all processes, in the order of supervisor.conf."""
     lines = (root / "supervisor.conf").read_text().splitlines()
     return [line.strip()[len("[program:") : -1] for line in lines if line.startswith("[program:")]
 
 
 def kinds_of(prefixes: list[str], config: Config) -> tuple[Kind, ...]:
-    """The kinds that the prefixes speak of; all of them for none. Raises UsageFailure for a topic that cannot exist."""
+    """The kinds that topic prefixes name; all kinds for no prefix. Raises UsageFailure for a topic that cannot exist."""
     kinds = []
     for prefix in prefixes:
         name, dot, subject = prefix.partition(".")
         if name not in Kind.__members__:
             raise UsageFailure(f"there is no topic {prefix!r}; a topic begins with one of {', '.join(k.name for k in Kind)}")
         kind = Kind[name]
-        known = programs(config.root) if TABLE[kind].lane is Lane.system else [i.subject for i in config.instruments]
+        known = program_names(config.root) if TABLE[kind].lane is Lane.system else [i.subject for i in config.instruments]
         if dot and not any(matches(f"{name}.{other}", prefix) for other in known):
             raise UsageFailure(f"there is no topic {prefix!r}; the subjects of {name} are {', '.join(known)}")
         kinds.append(kind)
@@ -37,12 +37,12 @@ def kinds_of(prefixes: list[str], config: Config) -> tuple[Kind, ...]:
 
 
 def matches(topic: str, prefix: str) -> bool:
-    """Whole words: `trade.binance` matches `trade.binance.BTCUSDT`, `trade.bin` does not."""
+    """Whether a topic begins with a prefix of whole words: `trade.binance`, not `trade.bin`, for `trade.binance.BTCUSDT`."""
     return topic == prefix or topic.startswith(prefix + ".")
 
 
-def place(text: str, log: LogReader) -> tuple[int, int]:
-    """Where `--from` begins: (after this seq, not before this time in ns).
+def start_position(text: str, log: LogReader) -> tuple[int, int]:
+    """Where reading begins for `--from`: (after this seq, not before this time in ns).
 
     `text`: a seq, a time (UTC unless it says otherwise), or `30s` ago. A time before the log's begin is in the archive.
     """

@@ -34,6 +34,8 @@ BODY = 0.7  # share of a bar's length that its candle fills
 
 
 class BarsResult(NamedTuple):
+    """Bars of one instrument as a frame, and warnings. `timeless`: trades and quotes without a venue time, in no bar."""
+
     subject: str
     every_s: int
     source: str
@@ -51,9 +53,9 @@ def bars(
     fill: bool = False,
     gaps: str = "warn",
 ) -> BarsResult:
-    """Raises Failure or UsageFailure with a sentence."""
+    """Reads bars of an instrument from archive and log; prints warnings. Raises Failure or UsageFailure with a sentence."""
     mesh = config()
-    subject = find(mesh, instrument)
+    subject = find_subject(mesh, instrument)
     try:
         every_s = resample.seconds(every)
         window = Window(every_s * SECOND_NS, to_ns(start), to_ns(end))
@@ -61,23 +63,23 @@ def bars(
             raise UsageFailure(f"the start {start} is not before the end {end}")
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            with _progress() as progress:
+            with _ProgressBar() as progress:
                 seen = resample.seen(mesh, subject, window, cast(resample.Source, source), progress)
             rows = resample.filled(seen.bars, window) if fill else seen.bars
             rows = handed(mesh, subject, window, rows, cast(Gaps, gaps))
         if not len(seen.bars):
-            raise Failure(f"nothing is known of {subject} {_range(start, end)}; {_there(mesh, subject, source)}")
+            raise Failure(f"nothing is known of {subject} {_range(start, end)}; {_alternatives(mesh, subject, source)}")
         frame = frame_of(rows, *exponents(mesh, subject))
     except LogError as error:
         raise Failure(str(error)) from None
-    said = [str(one.message) for one in caught if issubclass(one.category, (CoverageWarning, PrunedWarning))]
-    for sentence in said:
+    sentences = [str(one.message) for one in caught if issubclass(one.category, (CoverageWarning, PrunedWarning))]
+    for sentence in sentences:
         err.print(f"mesh: {sentence}")
-    return BarsResult(subject, every_s, source, frame, seen.timeless, said)
+    return BarsResult(subject, every_s, source, frame, seen.timeless, sentences)
 
 
-def find(mesh: Config, name: str) -> str:
-    """The subject that a person means by `BTCUSDT` or `binance.BTCUSDT`. Raises Failure with what is there."""
+def find_subject(mesh: Config, name: str) -> str:
+    """The subject that a person means by `BTCUSDT` or `binance.BTCUSDT`. Raises Failure with those that are there."""
     known = {instrument.subject for instrument in mesh.instruments if mesh.log_dir.is_dir()}
     known |= {subject_of(file.folder) for file in ArchiveReader(mesh.archive_dir).files if of_instrument(file.folder)}
     meant = name.casefold()
@@ -95,7 +97,7 @@ def _range(start: str | None, end: str | None) -> str:
     return " ".join(words + [f"to {end}"] if end else words) or "at all"
 
 
-def _there(mesh: Config, subject: str, source: str) -> str:
+def _alternatives(mesh: Config, subject: str, source: str) -> str:
     """What a person could ask for instead."""
     archive = ArchiveReader(mesh.archive_dir)
     days = sorted({file.day for file in archive.files if subject_of(file.folder) == subject})
@@ -106,7 +108,7 @@ def _there(mesh: Config, subject: str, source: str) -> str:
     return f"its archive has {named}{more}"
 
 
-class _progress:
+class _ProgressBar:
     """A bar on stderr, where a person sits and the work is long enough to wonder."""
 
     def __enter__(self) -> resample.Progress:
@@ -121,7 +123,7 @@ class _progress:
 
 
 def as_json(result: BarsResult) -> JsonObject:
-    """Times as ISO 8601; what is not known is null."""
+    """The result as `--json` prints it: times as ISO 8601; what is not known is null."""
     rows = result.frame.reset_index()
     rows["time"] = [time.isoformat() for time in rows["time"]]
     return {
@@ -136,6 +138,7 @@ def as_json(result: BarsResult) -> JsonObject:
 
 
 def write_csv(result: BarsResult, path: Path) -> None:
+    """Writes all bars into a CSV file. Raises Failure with a sentence."""
     try:
         result.frame.to_csv(path)
     except OSError as error:
@@ -144,7 +147,7 @@ def write_csv(result: BarsResult, path: Path) -> None:
 
 
 def show(result: BarsResult, rows: int) -> None:
-    """The last bars, for a person; on a narrow terminal fewer columns."""
+    """Prints the last `rows` bars as a table; on a narrow terminal with fewer columns."""
     frame = result.frame
     wide = not out.is_terminal or out.width >= WIDE
     table = Table(title=f"{result.subject}, {_length(result.every_s)} bars (UTC)", title_justify="left", box=None)
@@ -178,7 +181,7 @@ def _number(value: float, digits: int = 10) -> str:
 
 
 def draw(result: BarsResult, path: Path) -> None:
-    """Candles with the best bid and ask at each bar's end, the volume that was bought and sold, and the spread."""
+    """Draws bars into a file: candles with the best bid and ask at each bar's end, volume bought and sold, and the spread."""
     try:
         import matplotlib
     except ImportError:

@@ -7,7 +7,7 @@ import typer
 
 from tickmesh.tools import terminal
 
-commands = terminal.app("Runs, shows, checks and replays this folder's mesh.")
+commands = terminal.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 OFF = "outbox, log, numbers, backfill, resync, line, renewal, respawn, contradiction, era, unsynced, clock, unknown"
 MORE_FILES = typer.Argument(help="Further files of --capture or --against.", metavar="[FILE]...", show_default=False)
@@ -215,6 +215,7 @@ def export(
 
 
 def main() -> None:
+    """The command `mesh`."""
     terminal.run(commands, "mesh")
 
 

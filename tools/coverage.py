@@ -19,7 +19,7 @@ ROWS_MAX = 40  # intervals of one stream that a person is shown; --json has all
 
 
 def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> JsonObject:
-    """The ledger of every instrument, or of one (a symbol, or venue.symbol), as `--json` prints it. Raises Failure."""
+    """Reads the coverage of all instruments, or of one (a symbol, or venue.symbol), as `--json` prints it. Raises Failure."""
     settings = config()
     wanted = [_kind(name) for name in kinds] or list(ledger.COVERED)
     configured = {one.subject for one in settings.instruments}
@@ -80,7 +80,7 @@ def _ids(rows: np.ndarray) -> int:
 
 
 def show(result: JsonObject, only_missing: bool) -> None:
-    """For a person: a table for each stream that has anything, a line for each instrument that has nothing, and a sentence."""
+    """Prints coverage for a person: a table for each stream that has anything, what has nothing, and a sentence."""
     for stream in result["streams"]:
         if stream["begins"] is None or (only_missing and not stream["intervals"]):
             continue
@@ -164,7 +164,7 @@ def _percent(share: float) -> str:
 
 
 def draw(result: JsonObject, plot: Path) -> None:
-    """A timeline: one lane a stream, by venue time."""
+    """Draws coverage into a file: one lane a stream, by venue time. Raises Failure without matplotlib or anything to draw."""
     try:
         import matplotlib
     except ImportError:

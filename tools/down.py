@@ -23,7 +23,7 @@ TAIL_EVENTS = 20_000  # the sequencer's last words (its cursors) are among the l
 
 
 def down() -> JsonObject:
-    """Stops the mesh; raises Failure when something does not end."""
+    """Stops the mesh in order and clears what only a running one needs. Raises Failure when something does not end."""
     root = find_root()
     config = load(root)
     client = Supervisord(root / "run")
@@ -147,7 +147,7 @@ def _last(config: Config) -> int:
 
 
 def show(result: JsonObject) -> None:
-    """For a person."""
+    """Prints for a person how the mesh was stopped."""
     if not result["was_running"]:
         out.print("tickmesh was not running.")
         return

@@ -42,7 +42,7 @@ Result = TypeVar("Result")
 
 
 class DayEntry(TypedDict):
-    """What an instrument's folder has of a day that is over: the log that it was made from, and kinds."""
+    """What the archive has of an instrument on a finished day: the log that it was made from, and kinds."""
 
     log_id: str
     kinds: list[str]
@@ -57,7 +57,7 @@ class Manifest(TypedDict):
 
 
 class Export:
-    """One run: the plan, the manifest, and what became of it."""
+    """One run of `mesh export`: plans which days to write, writes them, and keeps the manifest."""
 
     def __init__(self, config: Config, folder: Path, format: Any, decimals: Any):
         from tickmesh.storage.query import export as files  # pyarrow is heavy, and an extra
@@ -80,7 +80,7 @@ class Export:
     # -- the plan
 
     def plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
-        """Every topic's every day that is wanted, oldest first."""
+        """Chooses what to write: every wanted topic's every day, oldest first."""
         return self._retried(lambda: self._plan(topics, start_ns, end_ns, partial))
 
     def _plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
@@ -128,6 +128,7 @@ class Export:
     def run(
         self, plan: "list[Day]", begun: Callable[[str], None], rows: Callable[[int], None], ended: Callable[[], None]
     ) -> None:
+        """Writes the planned days and their coverage, and marks complete days. `begun`, `rows`, `ended` report progress."""
         for day in plan:
             begun(f"{day.topic} {day.day}")
             self.one(day, rows)
@@ -138,6 +139,7 @@ class Export:
             self.mark(name)
 
     def one(self, day: "Day", rows: Callable[[int], None]) -> None:
+        """Writes one topic's day, unless it is there already."""
         name = day.path(self.format)
         entry = self.manifest["files"].get(name)
         if entry and entry["complete"]:
@@ -205,7 +207,7 @@ class Export:
         return self._ledgers[subject]
 
     def cover(self, day: "Day") -> None:
-        """The day's coverage as a file of its own, which is written again when a repair has changed it."""
+        """Writes the day's coverage as a file of its own; again when a repair has changed it."""
         if len(rows := self.files.of_day(self._ledger(day.subject), day)):
             name = day.ledger_path(self.format)
             known = self.manifest["files"].get(name)
@@ -214,7 +216,7 @@ class Export:
                 self._save()
 
     def mark(self, day: str) -> None:
-        """Notes a sealed day in the archive when every file of it is here, whole, as it was written, and exact: no floats."""
+        """Notes a sealed day in the archive's exported.json when every file of it is here, whole and exact (no floats)."""
         if not any(file.day == day and file.part == "day" for file in self.archive.files):
             return
         wanted = {
@@ -240,6 +242,7 @@ class Export:
 
 
 def read_manifest(folder: Path) -> Manifest:
+    """Reads a folder's manifest.json; an empty one where there is none. Raises Failure for one that cannot be read."""
     path = folder / MANIFEST
     try:
         tree: Manifest = json.loads(path.read_bytes())
@@ -255,7 +258,7 @@ def read_manifest(folder: Path) -> Manifest:
 def export(
     topics: list[str], start: str | None, end: str | None, format: str, decimals: str, to: Path | None, partial: bool
 ) -> JsonObject:
-    """Returns what `--json` prints. Raises Failure with a sentence; what is finished then stays."""
+    """Writes finished days into a folder; gives what `--json` prints. Raises Failure; what is finished then stays."""
     config = load()
     _check(topics)
     folder = to or config.source_dir / "export"
@@ -324,7 +327,7 @@ def _progress(total: int) -> Iterator[tuple[Callable[[str], None], Callable[[int
 
 
 def show(result: JsonObject) -> None:
-    """For a person."""
+    """Prints for a person what was exported."""
     if not result["files"]:
         out.print("There is no finished day to export yet; --partial exports the present one as far as it is.")
         return

@@ -42,10 +42,11 @@ class ObservedMarket:
     ask_sizes: np.ndarray
 
 
-def captured(path: Path) -> ObservedMarket:
-    """A capture of combined streams in the Binance spot dialect.
+def observe_capture(path: Path) -> ObservedMarket:
+    """Reads a capture of combined streams in the Binance spot dialect.
 
-    Quotes have no time but the recorder's; trades have their own, moved by the median difference of the two clocks."""
+    Quotes have no time but the recorder's; trades have their own, moved by the median difference of the two clocks.
+    """
     trades: list[Row] = []
     quotes: list[Row] = []
     behind: list[float] = []
@@ -65,10 +66,10 @@ def captured(path: Path) -> ObservedMarket:
     return _market(f"real: {path.name}", [(t + clock_s, *more) for t, *more in trades], quotes)
 
 
-def simulated(
+def observe_simulation(
     seconds: int, seed: int = 1, symbol: str = "BTCUSDT", preset: Literal["liquid", "quiet"] = "liquid"
 ) -> ObservedMarket:
-    """The exchange's own market, driven by a fake clock."""
+    """Runs the exchange's own market for so many seconds of a fake clock."""
     from tickmesh.nodes.exchange.market.flow import Flow
     from tickmesh.nodes.exchange.market.instruments import spec
     from tickmesh.nodes.exchange.market.market import Market as Book
@@ -102,7 +103,7 @@ def _market(name: str, trades: list[Row], quotes: list[Row]) -> ObservedMarket:
 
 
 def returns(market: ObservedMarket, step_s: float = 1.0) -> np.ndarray:
-    """Log returns of the mid over steps, in ppm."""
+    """Log returns of the mid price over steps of `step_s`, in ppm."""
     grid = np.arange(market.quote_s[0], market.quote_s[-1], step_s)
     mids = (market.bids + market.asks) / 2
     at = np.searchsorted(market.quote_s, grid, side="right") - 1
@@ -111,7 +112,7 @@ def returns(market: ObservedMarket, step_s: float = 1.0) -> np.ndarray:
 
 
 def autocorrelation(values: np.ndarray, lags: int = LAGS) -> np.ndarray:
-    """At lags 1 to `lags`."""
+    """The autocorrelation of values at lags 1 to `lags`."""
     centred = values - values.mean()
     variance = float(centred @ centred)
     if not variance:
@@ -119,7 +120,7 @@ def autocorrelation(values: np.ndarray, lags: int = LAGS) -> np.ndarray:
     return np.array([centred[:-lag] @ centred[lag:] / variance for lag in range(1, lags + 1)])
 
 
-def takers(market: ObservedMarket) -> np.ndarray:
+def first_trades(market: ObservedMarket) -> np.ndarray:
     """Indexes of the first trade of each taker: several fills of one order share time and sign."""
     new = np.ones(len(market.trade_s), bool)
     new[1:] = (np.diff(market.trade_s) > 1e-9) | (np.diff(market.signs) != 0)
@@ -137,11 +138,11 @@ def predictability(market: ObservedMarket, horizon_s: float = 1.0) -> float:
     return float(np.corrcoef(imbalance[now], moves)[0, 1]) if moves.std() else 0.0
 
 
-def facts(market: ObservedMarket) -> dict[str, float]:
-    """The table's column."""
+def stylised_facts(market: ObservedMarket) -> dict[str, float]:
+    """Computes one column of the table: fact → figure."""
     spread_ppm = (market.asks - market.bids) / market.bids * 1e6
     stay = np.diff(market.quote_s, append=market.quote_s[-1])
-    ones = takers(market)
+    ones = first_trades(market)
     gaps = np.diff(market.trade_s[ones])
     one_second = returns(market)
     signs = autocorrelation(market.signs[ones])
@@ -173,9 +174,9 @@ def facts(market: ObservedMarket) -> dict[str, float]:
     }
 
 
-def table(markets: list[ObservedMarket]) -> list[str]:
-    """A Markdown table, one row per fact."""
-    columns = [facts(market) for market in markets]
+def facts_table(markets: list[ObservedMarket]) -> list[str]:
+    """Formats the facts of several markets as a Markdown table, one row a fact."""
+    columns = [stylised_facts(market) for market in markets]
     lines = ["| | " + " | ".join(market.name for market in markets) + " |", "|---" * (len(markets) + 1) + "|"]
     for name in columns[0]:
         lines.append(f"| {name} | " + " | ".join(f"{column[name]:.3g}" for column in columns) + " |")
@@ -183,7 +184,7 @@ def table(markets: list[ObservedMarket]) -> list[str]:
 
 
 def draw(markets: list[ObservedMarket], folder: Path) -> None:
-    """Two pictures: a minute of each market, and the distributions and autocorrelations over each other."""
+    """Draws two pictures into a folder: a minute of each market; distributions and autocorrelations over each other."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -201,9 +202,9 @@ def draw(markets: list[ObservedMarket], folder: Path) -> None:
         spread = (market.asks - market.bids) / market.bids * 1e6
         _tail(axes[0, 0], spread, market.name)
         _tail(axes[0, 1], market.sizes * market.prices, market.name)
-        _tail(axes[0, 2], np.diff(market.trade_s[takers(market)]) * 1e3, market.name)
+        _tail(axes[0, 2], np.diff(market.trade_s[first_trades(market)]) * 1e3, market.name)
         lags = np.arange(1, LAGS + 1)
-        axes[1, 0].plot(lags, autocorrelation(market.signs[takers(market)]), label=market.name)
+        axes[1, 0].plot(lags, autocorrelation(market.signs[first_trades(market)]), label=market.name)
         axes[1, 1].plot(lags[:20], autocorrelation(np.abs(returns(market)), 20), label=market.name)
         moves = returns(market)
         _tail(axes[1, 2], np.abs(moves) / moves.std(), market.name)
@@ -249,6 +250,7 @@ def _tail(axis: "Axes", values: np.ndarray, name: str) -> None:
 
 
 def main() -> None:
+    """Reads the capture, simulates, draws, and prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=1800, help="of the simulated markets")
     parser.add_argument("--folder", type=Path, default=Path("docs"), help="where the pictures go")
@@ -256,9 +258,9 @@ def main() -> None:
     path = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parents[2] / "shared/data") / CAPTURE
     if not path.exists():
         raise SystemExit(f"market_report: there is no capture {path}; TICKMESH_DATA names the folder of captures")
-    markets = [captured(path), simulated(chosen.seconds), simulated(chosen.seconds, preset="quiet")]
+    markets = [observe_capture(path), observe_simulation(chosen.seconds), observe_simulation(chosen.seconds, preset="quiet")]
     draw(markets, chosen.folder)
-    print("\n".join(table(markets)))
+    print("\n".join(facts_table(markets)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ OPENS = 10.0  # so many times wider, at least
 def outage(
     plot: Path, calm_s: float = 15.0, length_s: float = 25.0, after_s: float = 20.0, running: bool = False
 ) -> JsonObject:
-    """Runs the scene and draws it; the spread before, at its widest, and after. Raises Failure."""
+    """Overloads a local exchange and draws it; gives the spread before, at its widest, and after. Raises Failure."""
     if running:
         where = config().run_dir / "exchange.json"
         try:
@@ -110,7 +110,7 @@ def _judge(seen: Seen, calm_s: float, length_s: float) -> JsonObject:
 
 
 def draw(seen: Seen, plot: Path, calm_s: float, length_s: float) -> None:
-    """Every trade with bid and ask, and the spread below."""
+    """Draws every trade with bid and ask, and the spread below, into a file."""
     try:
         import matplotlib
     except ImportError:
@@ -142,7 +142,7 @@ def draw(seen: Seen, plot: Path, calm_s: float, length_s: float) -> None:
 
 
 def show(result: JsonObject) -> None:
-    """For a person."""
+    """Prints for a person how far the spread opened and closed."""
     calm, widest, after = (result[f"spread_{when}"] for when in ("calm", "widest", "after"))
     out.print(f"spread: calm {calm:.2f}, widest {widest:.2f} ({result['opened_times']:.0f} times), after {after:.2f}")
     out.print(f"{result['trades']} trades, {result['trades_in_outage']} of them in the overload; drawn in {result['plot']}")

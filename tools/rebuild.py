@@ -20,7 +20,7 @@ SOURCES = ("events", "raw")
 
 
 def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> JsonObject:
-    """The verdict, as `--json` prints it. Raises UsageFailure and Failure with a sentence."""
+    """Rebuilds a sealed day or all market data and compares; gives the verdict as `--json` prints it. Raises Failure."""
     config = load()
     if source not in SOURCES:
         raise UsageFailure(f"--from {source} is unknown; allowed: {', '.join(SOURCES)}")
@@ -84,7 +84,7 @@ def _progress(quiet: bool) -> Progress:
 
 
 def show(result: JsonObject) -> None:
-    """For a person."""
+    """Prints the comparison for a person."""
     if result["from"] == "raw":
         for row in result["topics"]:
             words = "same" if row["same"] else "DIFFERS"

@@ -29,7 +29,7 @@ MILLISECOND = 1_000_000
 
 
 class RebuiltTopic(NamedTuple):
-    """One topic: events stored and made anew, and whether they are the same ones in the same order."""
+    """One topic's comparison: how many events are stored and made anew, and whether they are the same in the same order."""
 
     topic: str
     stored: int
@@ -37,21 +37,22 @@ class RebuiltTopic(NamedTuple):
     same: bool
 
 
-class Digest:
-    """What the events of one topic say, in order; their stamps and numbers left out."""
+class TopicDigest:
+    """A hash over the content of one topic's events, in order; their stamps and numbers left out."""
 
     def __init__(self) -> None:
         self.count = 0
         self.sum = hashlib.sha256()
 
     def take(self, event: Event) -> None:
+        """Adds one event."""
         self.count += 1
         self.sum.update(f"{event.flags} {event.first_id} {event.last_id} {event.venue_ns} ".encode())
         self.sum.update(event.records.tobytes())
 
 
 class RebuiltLine:
-    """One feed's raw events become what it said, one after the other."""
+    """Makes one feed's market events again from its raw events, by the parser of today."""
 
     def __init__(self, config: Config, producer: str):
         venue, _ = line_of(config, producer.removeprefix("feed-"))
@@ -64,7 +65,8 @@ class RebuiltLine:
     def _take(self) -> Event | None:
         return self._next
 
-    def said(self, raw: Event) -> Iterator[bytearray]:
+    def remake(self, raw: Event) -> Iterator[bytearray]:
+        """Takes the next raw event; gives the events that its frames make, stamped as the feed would."""
         self._next = raw
         for event in next(self._made):
             self.number += 1
@@ -72,8 +74,8 @@ class RebuiltLine:
             yield event
 
 
-class Remaking:
-    """Events of the log in, market events as the sequencer would log them out."""
+class MarketRebuild:
+    """Takes events of the log and gives market events made again, as the sequencer would log them."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -83,14 +85,15 @@ class Remaking:
         self.seq = self.own = self.raws = 0
 
     def take(self, event: Event) -> Iterator[bytearray]:
+        """Takes one event of the log; gives what it makes and what was held until now."""
         out = self.arbiter.due(event.seq_ns)
         if event.kind == Kind.raw:
             self.raws += 1
             line = self.lines.get(event.producer) or self.lines.setdefault(
                 event.producer, RebuiltLine(self.config, event.producer)
             )
-            for said in line.said(event):
-                out += self._offer(said, event.producer, line.number, event.seq_ns)
+            for remade in line.remake(event):
+                out += self._offer(remade, event.producer, line.number, event.seq_ns)
         elif event.kind == Kind.run and event.producer in self.lines:
             self.arbiter.connected(event.producer, self.lines[event.producer].number)
         elif event.producer == "backfill" and event.kind in MARKET:
@@ -119,42 +122,42 @@ class Remaking:
 
 
 def rebuild(config: Config, into: Path, log_id: int, progress: Callable[[int], None]) -> list[RebuiltTopic]:
-    """Makes the archive `into` (an empty folder) from all raw frames that are stored; one row a topic. Raises Failure."""
-    made: dict[str, Digest] = {}
-    stored: dict[str, Digest] = {}
-    remaking = Remaking(config)
+    """Makes the archive `into` (an empty folder) from all raw frames stored; compares topic by topic. Raises Failure."""
+    made: dict[str, TopicDigest] = {}
+    stored: dict[str, TopicDigest] = {}
+    market = MarketRebuild(config)
 
-    def remade(events: Iterable[Event]) -> Iterator[bytearray]:
+    def rebuilt(events: Iterable[Event]) -> Iterator[bytearray]:
         end_ns = 0
         for event in events:
             if event.kind in MARKET:
-                stored.setdefault(event.topic, Digest()).take(event)
-            yield from remaking.take(event)
+                stored.setdefault(event.topic, TopicDigest()).take(event)
+            yield from market.take(event)
             progress(event.seq)
             end_ns = event.seq_ns
-        for late in remaking.arbiter.end():
+        for late in market.arbiter.end():
             if kind_of(late) in MARKET:
-                yield remaking._sequenced(late, end_ns)
+                yield market._sequenced(late, end_ns)
 
     writer = ArchiveWriter(into)
     try:
         block: list[bytearray] = []
-        for event in remade(reader.events(config, kinds=WANTED)):
+        for event in rebuilt(reader.events(config, kinds=WANTED)):
             one = decode(event)
-            made.setdefault(one.topic, Digest()).take(one)
+            made.setdefault(one.topic, TopicDigest()).take(one)
             block.append(event)
             if len(block) == CUT_EVENTS:
                 _archive(writer, block, log_id)
                 block = []
-        if not remaking.raws:
+        if not market.raws:
             raise Failure("there are no raw frames here; `raw = true` under [feed] in mesh.toml keeps them from then on")
         _archive(writer, block, log_id)
     finally:
         writer.close()
-    return [_row(topic, stored.get(topic, Digest()), made.get(topic, Digest())) for topic in sorted(stored | made)]
+    return [_row(topic, stored.get(topic, TopicDigest()), made.get(topic, TopicDigest())) for topic in sorted(stored | made)]
 
 
-def _row(topic: str, stored: Digest, made: Digest) -> RebuiltTopic:
+def _row(topic: str, stored: TopicDigest, made: TopicDigest) -> RebuiltTopic:
     return RebuiltTopic(topic, stored.count, made.count, stored.sum.digest() == made.sum.digest())
 
 

@@ -23,7 +23,7 @@ SOURCES = ("all", "log", "archive")
 
 
 class Published(NamedTuple):
-    """What one step said: in order of (cause_seq, k) per node."""
+    """One event that a step published. They sort by (cause_seq, k), then by node."""
 
     cause_seq: int
     k: int
@@ -32,56 +32,60 @@ class Published(NamedTuple):
 
 
 def steps(config: Config, with_executor: bool = True) -> dict[str, Any]:
-    """Fresh steps by node name, as the mesh runs them."""
+    """Builds the steps that mesh.toml names, fresh: node name → step."""
     out: dict[str, Any] = {f"model-{one.name}": model.Step(config, one.name) for one in config.models}
     if with_executor and config.executor.enabled:
         out["executor"] = executor.Step(config, "")
     return out
 
 
-def said(one_steps: dict[str, Any], events: Iterable[Event], batch: int) -> Iterator[Published]:
-    """Everything that the steps say about `events`, handed to them in lists of `batch`."""
+def run_steps(nodes: dict[str, Any], events: Iterable[Event], batch: int) -> Iterator[Published]:
+    """Hands events to the steps in lists of `batch`; gives everything that they publish."""
     iterator = iter(events)
     while chunk := list(islice(iterator, batch)):
-        for node, step in one_steps.items():
+        for node, step in nodes.items():
             for raw in step.step(chunk):
                 event = decode(raw)
                 yield Published(event.cause_seq, event.k, node, bytes(event.body))
 
 
 def signals(config: Config, events: Iterable[Event], batch: int = 4096) -> list[Published]:
-    """The signals of every model in mesh.toml over `events`, in order of (cause_seq, k, node).
+    """Runs every model of mesh.toml over `events`; gives the signals in order of (cause_seq, k, node).
 
     `events`: from seq 1 on, in order, of any source: the log, the archive, a list. The answer does not depend on `batch`.
     """
-    return sorted(said(steps(config, with_executor=False), events, batch))
+    return sorted(run_steps(steps(config, with_executor=False), events, batch))
 
 
 class LiveOutput:
-    """What one node said live, as the events tell: from the start of its present code and parameters on."""
+    """Collects from the log what one node published live, since it began to run its present code and parameters."""
 
     def __init__(self, identity: dict[str, Any]):
         self.identity = identity
-        self.said: list[Published] = []
+        self.published: list[Published] = []
         self.others = 0  # said by other code or parameters
         self.after = (0, -1)  # the last of those
         self.same_code = True  # the last run event names our own
 
-    def hear(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
+        """Takes one event of this node."""
         if event.kind == Kind.run:
             content = event.map()
             same = all(content.get(key) == value for key, value in self.identity.items())
             if not same or not self.same_code:  # what lies between two runs was said by the earlier one
-                self.others += len(self.said)
-                self.after = max([self.after, *(one[:2] for one in self.said)])
-                self.said = []
+                self.others += len(self.published)
+                self.after = max([self.after, *(one[:2] for one in self.published)])
+                self.published = []
             self.same_code = same
         elif event.kind in (Kind.signal, Kind.intent):
-            self.said.append(Published(event.cause_seq, event.k, event.producer, bytes(event.body)))
+            self.published.append(Published(event.cause_seq, event.k, event.producer, bytes(event.body)))
 
 
 def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> terminal.JsonObject:
-    """{"ok", "events", "models": {node: …}, "executor": …}; each … as `_verdict` gives it. `events` begin with seq 1."""
+    """Runs the steps over `events`, from seq 1 on, and compares what they publish with what they published live.
+
+    {"ok", "events", "models": {node: …}, "executor": …}; each … as `_verdict` gives it.
+    """
     fresh = steps(config)
     lives = {node: LiveOutput(step.identity()) for node, step in fresh.items()}
     replayed: dict[str, list[Published]] = {node: [] for node in fresh}
@@ -96,10 +100,10 @@ def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> termi
             seen[0], seen[1] = seen[0] + 1, event.seq
             live = lives.get(event.producer)
             if live is not None:
-                live.hear(event)
+                live.take(event)
             yield event
 
-    for one in said(fresh, listen(), batch):
+    for one in run_steps(fresh, listen(), batch):
         replayed[one.node].append(one)
     verdicts = {node: _verdict(node, lives[node], replayed[node]) for node in fresh}
     models = {node.removeprefix("model-"): verdict for node, verdict in verdicts.items() if node != "executor"}
@@ -118,11 +122,11 @@ def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> terminal
     same_code          what ran last was this code with these parameters
     first_difference   null, or cause_seq and k with the records of both sides (null where there is none)
     """
-    last = live.said[-1][:2] if live.said else (0, -1)
+    last = live.published[-1][:2] if live.published else (0, -1)
     to_compare = [one for one in replayed if one[:2] > live.after]
     mine = {one[:2]: one.payload for one in to_compare if one[:2] <= last}
-    theirs = {one[:2]: one.payload for one in live.said}
-    twice = len(live.said) - len(theirs)
+    theirs = {one[:2]: one.payload for one in live.published}
+    twice = len(live.published) - len(theirs)
     keys = sorted(mine.keys() | theirs.keys())
     different = next((key for key in keys if mine.get(key) != theirs.get(key)), None)
     equal = sum(mine.get(key) == payload for key, payload in theirs.items())
@@ -130,7 +134,7 @@ def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> terminal
     kind = Kind.intent if node == "executor" else Kind.signal
     return {
         "ok": different is None and not twice and (bool(theirs) or not to_compare),
-        "live": len(live.said),
+        "live": len(live.published),
         "replayed": len(to_compare),
         "equal": equal,
         "unsaid": unsaid,
@@ -162,7 +166,7 @@ def _plain(value: Any) -> Any:
 
 
 def source_events(config: Config, source: str) -> Iterable[Event]:
-    """all: the archive, then the log; log: the log alone; archive: the archive alone."""
+    """Reads the events of a source. all: the archive, then the log; log: the log alone; archive: the archive alone."""
     if source == "log":
         from tickmesh.bus.log import LogReader
 
@@ -176,7 +180,7 @@ def source_events(config: Config, source: str) -> Iterable[Event]:
 
 
 def replay(source: str = "all", batch: int = 4096) -> terminal.JsonObject:
-    """The command: this folder's mesh. Raises terminal.Failure with a sentence."""
+    """Replays this folder's events; gives what `--json` prints. Raises terminal.Failure with a sentence."""
     if source not in SOURCES:
         raise terminal.UsageFailure(f"{source!r} is no source of events; there are {', '.join(SOURCES)}")
     if batch < 1:
@@ -198,7 +202,7 @@ def replay(source: str = "all", batch: int = 4096) -> terminal.JsonObject:
 
 
 def show(result: terminal.JsonObject) -> None:
-    """For people."""
+    """Prints the comparison for a person."""
     nodes = dict(result["models"])
     if "executor" in result:
         nodes["executor"] = result["executor"]

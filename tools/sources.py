@@ -25,26 +25,27 @@ NAME_MAX = 40
 
 
 def overrides_path(root: Path) -> Path:
+    """The file that names the source of a replay, for every process; without it mesh.toml's counts."""
     return root / "run" / "overrides.json"
 
 
-def plain(root: Path) -> Config:
-    """The source that mesh.toml names."""
+def use_configured(root: Path) -> Config:
+    """Goes back to the source that mesh.toml names; gives its settings."""
     overrides_path(root).unlink(missing_ok=True)
     return load(root)
 
 
-def for_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, Survey]:
-    """Reads the captures whole, chooses the source of their replay and writes it into run/overrides.json.
+def use_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, Survey]:
+    """Reads captures whole, chooses the source of their replay and writes it into run/overrides.json.
 
     Raises Failure for files that cannot be read to their end, or of which nothing can be served.
     """
     for path in files:
         check_whole(path)
     paths = [str(path.resolve()) for path in files]
-    usual = plain(root)
+    usual = use_configured(root)
     source = _folder_for(usual, paths)
-    survey = look(files, usual.root / usual.data / source)
+    survey = survey_captures(files, usual.root / usual.data / source)
     chosen: JsonObject = {
         "source": source,
         "exchange": {"replay": paths, "speed": speed},
@@ -57,8 +58,8 @@ def for_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, S
     return config, survey
 
 
-def look(files: list[Path], folder: Path) -> Survey:
-    """The survey of the captures, where the exchange finds it again; nothing is left behind of captures that are refused."""
+def survey_captures(files: list[Path], folder: Path) -> Survey:
+    """Surveys captures and leaves the survey where the exchange looks for it; nothing is left of captures that are refused."""
     made = [one for one in (folder / "exchange", folder) if not one.exists()]
     columns = (TextColumn("reading {task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
@@ -99,7 +100,7 @@ def _files_of(folder: Path) -> list[str]:
 
 
 def check_whole(path: Path) -> None:
-    """Reads the file to its end: a truncated or damaged one is refused before anything starts."""
+    """Reads a capture to its end; raises Failure for a truncated or damaged one before anything starts."""
     last = b""
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:

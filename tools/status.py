@@ -21,7 +21,7 @@ from tickmesh.nodes.sentinel.restarts import Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
-from tickmesh.tools.arguments import programs
+from tickmesh.tools.arguments import program_names
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 SECOND = 1_000_000_000
@@ -34,7 +34,7 @@ LOOK_BACK_EVENTS = 50_000  # bounds the reading of a log that is written very fa
 
 @dataclass
 class Topic:
-    """What the window shows of one topic."""
+    """What the log's last seconds show of one topic."""
 
     kind: Kind
     last_seq: int = 0
@@ -45,7 +45,7 @@ class Topic:
 
 @dataclass
 class LogWindow:
-    """The log's last seconds."""
+    """What the log's last WINDOW_S seconds hold: topics, and each process's newest health event."""
 
     first_seq: int = 0
     last_seq: int = 0
@@ -55,6 +55,7 @@ class LogWindow:
     health: dict[str, Event] = field(default_factory=dict)
 
     def add(self, event: Event) -> None:
+        """Adds one event; they come in order."""
         if not self.first_seq:
             self.first_seq, self.first_ns = event.seq, event.seq_ns
         self.last_seq, self.last_ns = event.seq, event.seq_ns
@@ -66,7 +67,7 @@ class LogWindow:
 
 
 def status() -> JsonObject:
-    """`running`, `nodes`, `topics`, `log`, `alerts` (the newest last). Raises Failure for a log that cannot be read."""
+    """Looks at processes and log; gives what `--json` prints. Raises Failure for a log that cannot be read."""
     config = load()
     follow(config.log_dir)  # ages are in the log's time
     processes = _processes(config)
@@ -93,8 +94,8 @@ def status() -> JsonObject:
         "running": True,
         "source": config.source,
         "nodes": nodes,
-        "instruments": unheard(config, window),
-        "replay": replay(window),
+        "instruments": silent_instruments(config, window),
+        "replay": replay_progress(window),
         "alerts": [_alert(event, now) for event in alerts[-ALERTS_SHOWN:]],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
@@ -104,12 +105,12 @@ def status() -> JsonObject:
             "rate": round(_rate(window.last_seq - window.first_seq, window), 1),
             "age_s": round((now - window.last_ns) / SECOND, 3) if window.last_ns else None,
         },
-        "disk": disk(config),
+        "disk": disk_room(config),
     }
 
 
-def unheard(config: Config, window: LogWindow) -> list[JsonObject]:
-    """Configured instruments of which something does not come: `why`, in words, as the health of its lines says."""
+def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
+    """Configured instruments of which something does not come, and `why`, as the health of their lines says."""
     standing: dict[str, str] = {}
     given_up: dict[str, str] = {}
     silent: dict[str, list[set[str]]] = {}  # of each venue: topics that each of its lines has never heard
@@ -142,8 +143,8 @@ def unheard(config: Config, window: LogWindow) -> list[JsonObject]:
     return out
 
 
-def replay(window: LogWindow) -> JsonObject | None:
-    """How far the local exchange is in its capture, and what of it was not served, by reason; None without a capture."""
+def replay_progress(window: LogWindow) -> JsonObject | None:
+    """How far the local exchange is in its capture, and what it left out, by reason; None without a capture."""
     beat = window.health["exchange"].map() if "exchange" in window.health else {}
     if "replay_lines" not in beat:
         return None
@@ -155,8 +156,8 @@ def replay(window: LogWindow) -> JsonObject | None:
     }
 
 
-def disk(config: Config) -> JsonObject:
-    """Looked at here: a disk that is full keeps the log from saying so."""
+def disk_room(config: Config) -> JsonObject:
+    """Free bytes and inodes of the data folder. They are looked up here: a full disk keeps the log from telling."""
     try:
         free = free_of(config.source_dir)
     except OSError as error:
@@ -173,12 +174,12 @@ def _processes(config: Config) -> Sequence[Process] | None:
             found = client.processes()
         except (Away, ShuttingDown):
             return None
-    order = programs(config.root)
+    order = program_names(config.root)
     return sorted(found, key=lambda p: order.index(p["name"]) if p["name"] in order else len(order))
 
 
 def read_window(config: Config) -> LogWindow:
-    """The last WINDOW_S seconds of the log."""
+    """Reads the last WINDOW_S seconds of the log."""
     log = LogReader(config.log_dir)
     window = LogWindow()
     last = log.last
@@ -239,7 +240,7 @@ def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:
 
 
 def show(result: JsonObject) -> None:
-    """For a person."""
+    """Prints the status for a person."""
     if not result["running"]:
         out.print("tickmesh is not running; `mesh up` starts it.")
         return

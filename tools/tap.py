@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from tickmesh.bus.clock import follow as of_the_log
+from tickmesh.bus.clock import follow as follow_clock
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
@@ -25,9 +25,9 @@ from tickmesh.nodes.sentinel.supervisord import is_free
 from tickmesh.storage.archive.file import ArchiveError
 from tickmesh.storage.query import reader
 from tickmesh.tools import terminal
-from tickmesh.tools.arguments import kinds_of, matches, place
+from tickmesh.tools.arguments import kinds_of, matches, start_position
 
-commands = terminal.app("Shows the mesh's events as they happen.", no_args_is_help=False)
+commands = terminal.command_group("Shows the mesh's events as they happen.", no_args_is_help=False)
 SECOND = 1_000_000_000
 LISTEN_S = 0.25
 FRESH_S = 2.0  # a clock event is said every 100 ms: a log that has been silent for longer is nobody's
@@ -44,20 +44,21 @@ def tap(
 ) -> None:
     """Show events of the topics that begin so; all without one."""
     config = load()
-    of_the_log(config.log_dir)
+    follow_clock(config.log_dir)
     wanted = prefixes or []
     kinds = kinds_of(wanted, config)
     running = is_running(config)
     if not running and not since:
         raise terminal.Failure("the mesh is not running; `mesh up` starts it (or read its log with --from 1)")
     try:
-        events = follow(config, kinds, wanted, since, running)
+        events = wanted_events(config, kinds, wanted, since, running)
         show_rates(events, count, json) if rate else show_events(config, events, count, json)
     except (LogError, ArchiveError) as error:
         raise terminal.Failure(str(error)) from None
 
 
 def is_running(config: Config) -> bool:
+    """Whether this folder's mesh runs: supervisord answers, or the log is fresh."""
     if not is_free(config.root / "run"):
         return True
     last = None
@@ -67,10 +68,12 @@ def is_running(config: Config) -> bool:
     return last is not None and now_ns() - last.seq_ns < FRESH_S * SECOND
 
 
-def follow(config: Config, kinds: tuple[Kind, ...], prefixes: list[str], since: str, live: bool) -> Iterator[list[Event]]:
-    """Lists of the wanted events; [] now and then while nothing comes. Ends with the log when it is not `live`."""
+def wanted_events(
+    config: Config, kinds: tuple[Kind, ...], prefixes: list[str], since: str, live: bool
+) -> Iterator[list[Event]]:
+    """Gives lists of the wanted events; [] now and then while nothing comes. Ends with the log when it is not `live`."""
     log = LogReader(config.log_dir)
-    after, since_ns = place(since, log) if since else (log.last, 0)
+    after, since_ns = start_position(since, log) if since else (log.last, 0)
 
     def chosen(events: list[Event]) -> list[Event]:
         return [
@@ -102,17 +105,18 @@ def follow(config: Config, kinds: tuple[Kind, ...], prefixes: list[str], since: 
 
 
 def show_events(config: Config, batches: Iterator[list[Event]], count: int, json: bool) -> None:
+    """Prints each event on a line, until `count` are shown (0: for ever)."""
     shown = 0
     for events in batches:
         for event in events:
-            terminal.print_json(as_dict(event)) if json else terminal.out.print(line(config, event))
+            terminal.print_json(as_dict(event)) if json else terminal.out.print(event_line(config, event))
             shown += 1
             if count and shown >= count:
                 return
 
 
 def show_rates(batches: Iterator[list[Event]], count: int, json: bool) -> None:
-    """Every second: what came in it."""
+    """Prints every second how many events of each topic came, and their lag."""
     seen: Counter[str] = Counter()
     lag: dict[str, float] = {}
     begun, reports = time.monotonic(), 0
@@ -130,7 +134,7 @@ def show_rates(batches: Iterator[list[Event]], count: int, json: bool) -> None:
             terminal.print_json({"time_ns": at_ns, "topics": topics})
         else:
             shown = "   ".join(f"{topic} {value:g}/s ({lag[topic]:.1f} ms)" for topic, value in rates.items())
-            terminal.out.print(f"{clock(at_ns)}  {shown or 'nothing'}")
+            terminal.out.print(f"{time_of_day(at_ns)}  {shown or 'nothing'}")
         seen.clear()
         begun, reports = time.monotonic(), reports + 1
         if count and reports >= count:
@@ -138,7 +142,7 @@ def show_rates(batches: Iterator[list[Event]], count: int, json: bool) -> None:
 
 
 def as_dict(event: Event) -> dict[str, Any]:
-    """Header and records with the names of docs/messages.md. Integers are exact."""
+    """An event as `--json` prints it: header and records with the names of docs/messages.md. Integers are exact."""
     head = {name: getattr(event, name) for name in Event.__slots__ if name not in ("raw", "_records", "reserved", "size")}
     head |= {"topic": event.topic, "kind": Kind(event.kind).name, "lag_ms": (now_ns() - event.seq_ns) / 1e6}
     if DTYPES[Kind(event.kind)].names is None:
@@ -152,41 +156,43 @@ def _plain(value: Any) -> Any:
     return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
-def clock(ns: int) -> str:
+def time_of_day(ns: int) -> str:
+    """A time in ns as HH:MM:SS.ffffff, UTC."""
     return datetime.fromtimestamp(ns / SECOND, UTC).strftime("%H:%M:%S.%f")
 
 
-def line(config: Config, event: Event) -> Text:
-    """For a person: time, seq, topic, what it says, and how long ago it was sequenced."""
+def event_line(config: Config, event: Event) -> Text:
+    """Formats an event for a person: time, seq, topic, content, and how long ago it was sequenced."""
     lag_ms = (now_ns() - event.seq_ns) / 1e6
     return Text.assemble(
-        (clock(event.seq_ns), "dim"), f"  {event.seq:>9}  ", (f"{event.topic:<26}", "bold"), f" {content_of(config, event)}  ",
+        (time_of_day(event.seq_ns), "dim"), f"  {event.seq:>9}  ", (f"{event.topic:<26}", "bold"),
+        f" {content_of(config, event)}  ",
         (f"lag {lag_ms:.2f} ms", "dim"),
     )  # fmt: skip
 
 
-def number(mantissa: int, exponent: int) -> str:
-    """An exact decimal without trailing zeros."""
+def decimal_text(mantissa: int, exponent: int) -> str:
+    """Formats mantissa × 10^exponent as an exact decimal without trailing zeros."""
     text = f"{Decimal(int(mantissa)).scaleb(exponent):f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def content_of(config: Config, event: Event) -> str:
-    """What an event says, in a few words."""
+    """Formats the content of an event in a few words."""
     kind = Kind(event.kind)
     if kind is Kind.alert:
-        told = {**dict.fromkeys(("level", "target", "what", "why", "action"), "?"), **event.map()}
-        return "{level}: {target}: {what}: {why}; {action}".format(**told)
+        fields = {**dict.fromkeys(("level", "target", "what", "why", "action"), "?"), **event.map()}
+        return "{level}: {target}: {what}: {why}; {action}".format(**fields)
     if DTYPES[kind].names is None:
         return " ".join(f"{name}={value}" for name, value in event.map().items())
     row = event.records[0]
     market = next((i for i in config.instruments if i.subject == event.subject), config.instruments[0])
 
     def price(mantissa: int) -> str:
-        return number(mantissa, market.price_exponent)
+        return decimal_text(mantissa, market.price_exponent)
 
     def quantity(mantissa: int) -> str:
-        return number(mantissa, market.quantity_exponent)
+        return decimal_text(mantissa, market.quantity_exponent)
 
     if kind is Kind.trade:
         return f"{_side(row)} {quantity(row['quantity_lots'])} @ {price(row['price_ticks'])}  id {row['trade_id']}"
@@ -223,6 +229,7 @@ def _side(row: Any) -> str:
 
 
 def main() -> None:
+    """The command `tap`."""
     terminal.run(commands, "tap")
 
 

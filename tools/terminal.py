@@ -18,13 +18,13 @@ UsageError: Any = typer.BadParameter.__base__
 JsonObject = dict[str, Any]  # what a command gives, as `--json` prints it
 
 
-class Enough(Exception):
-    """Whoever reads our output has closed it (`tap | head`): no fault, and nothing more to say."""
+class OutputClosed(Exception):
+    """Whoever read our output has closed it (`tap | head`): the command ends, and that is no fault."""
 
 
 class _Terminal(Console):
     def on_broken_pipe(self) -> None:
-        raise Enough
+        raise OutputClosed
 
 
 out = _Terminal(highlight=False, soft_wrap=True)
@@ -32,32 +32,34 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Failure(Exception):
-    """A sentence for the person at the terminal."""
+    """The command failed: a sentence for the person at the terminal, and exit code 1."""
 
     code = 1
 
 
 class UsageFailure(Failure):
-    """The command was called wrongly."""
+    """The command was called wrongly: a sentence, and exit code 2."""
 
     code = 2
 
 
 def config() -> Config:
+    """The settings of the folder that this command is called in."""
     return load()
 
 
-def app(help: str, no_args_is_help: bool = True) -> typer.Typer:
+def command_group(help: str, no_args_is_help: bool = True) -> typer.Typer:
+    """A program's group of commands, with its help."""
     return typer.Typer(help=help, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=no_args_is_help)
 
 
 def print_json(value: object) -> None:
-    """One object on one line of stdout."""
+    """Prints an object as JSON on one line of stdout."""
     try:
         sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
         sys.stdout.buffer.flush()
     except BrokenPipeError:
-        raise Enough from None
+        raise OutputClosed from None
 
 
 def _end(name: str, sentence: str, code: int) -> NoReturn:
@@ -72,8 +74,10 @@ def _as_ctrl_c(number: int, _frame: FrameType | None) -> None:
 
 
 def run(commands: typer.Typer, name: str) -> NoReturn:
-    """Runs a command line; never shows a traceback for a fault that was foreseen. A SIGTERM or a closed terminal
-    is a Ctrl-C: whatever a command has begun it ends."""
+    """Runs a command line and exits with its code; a foreseen fault is one sentence on stderr, never a traceback.
+
+    A SIGTERM or a closed terminal is a Ctrl-C: whatever a command has begun it ends.
+    """
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, as under nohup
             signal.signal(number, _as_ctrl_c)
@@ -89,7 +93,7 @@ def run(commands: typer.Typer, name: str) -> NoReturn:
         _end(name, str(error), error.code)
     except ConfigError as error:
         _end(name, str(error), 1)
-    except Enough:
+    except OutputClosed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
     except (KeyboardInterrupt, typer.Abort):

@@ -27,7 +27,7 @@ from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import sources
-from tickmesh.tools.status import Process, read_window, unheard
+from tickmesh.tools.status import Process, read_window, silent_instruments
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -43,7 +43,7 @@ AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
 
 
 def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
-    """Starts the mesh; what it returns is what `--json` prints. Raises Failure with what is missing."""
+    """Starts the mesh and waits until it is seen working; gives what `--json` prints. Raises Failure with what is missing."""
     root = find_root()
     for folder in (root / "run", root / "run" / "logs"):
         _make(folder)
@@ -54,11 +54,11 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
             raise Failure(f"{root} has no supervisor.conf; it belongs beside mesh.toml")
         survey = None
         if captures:
-            config, survey = sources.for_captures(root, captures, speed)
+            config, survey = sources.use_captures(root, captures, speed)
             show_capture(survey.summary())
         else:
-            config = sources.plain(root)
-        check_places(config)
+            config = sources.use_configured(root)
+        check_before_start(config)
         after = _end_of_log(config)
         started = time.monotonic()
         _start(root)
@@ -67,16 +67,16 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
         "running": True,
         "already": False,
         "source": config.source,
-        "instruments": unheard(config, read_window(config)),
+        "instruments": silent_instruments(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
-        "rates": {kind.name: round(seen.counts[kind] / seconds, 1) for kind in proof(config, survey)},
+        "rates": {kind.name: round(seen.counts[kind] / seconds, 1) for kind in required_kinds(config, survey)},
         "not_trading": seen.cannot_trade(),
         "capture": survey.summary() if survey else None,
     }
 
 
 def is_running(root: Path) -> Sequence[Process] | None:
-    """supervisord's processes; None when it does not run. Waits for one that is on its way out."""
+    """Asks supervisord for its processes; None when it does not run. Waits for one that is on its way out."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         client = Supervisord(root / "run")
@@ -101,12 +101,12 @@ def _already(config: Config, captures: list[Path], processes: Sequence[Process])
 
 
 def is_idle(process: Process) -> bool:
-    """Whether it said that there is nothing to do for it: hosted by the sequencer, or switched off in mesh.toml."""
+    """Whether a process ended because there is nothing to do for it: hosted by the sequencer, or switched off in mesh.toml."""
     return bool(process["state"] == ProcessStates.EXITED and process["exitstatus"] == 0)
 
 
-def check_places(config: Config) -> None:
-    """What would stop every process is said once, and before any starts."""
+def check_before_start(config: Config) -> None:
+    """Checks what would stop every process: settings, the data folder, disk, the exchange's port. Raises Failure."""
     if config.run != "run":
         raise Failure(f"mesh.toml has run = {config.run!r}, but supervisor.conf keeps its files in run/; leave it out")
     table = (config.root / "supervisor.conf").read_text()
@@ -169,13 +169,13 @@ def _start(root: Path) -> None:
             cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, umask=0o077,
         )  # fmt: skip
     if code:
-        said = (root / "run" / "logs" / "supervisord-start.log").read_text(errors="replace").strip().splitlines()
-        raise Failure(f"supervisord did not start: {said[-1] if said else f'exit {code}'}")
+        lines_logged = (root / "run" / "logs" / "supervisord-start.log").read_text(errors="replace").strip().splitlines()
+        raise Failure(f"supervisord did not start: {lines_logged[-1] if lines_logged else f'exit {code}'}")
 
 
 @dataclass
 class Observed:
-    """What the log has shown: events by kind, and what executor and exchange said of themselves last."""
+    """What the log has shown: counts of events by kind, and the newest health of executor and exchange."""
 
     executor: str
     counts: Counter[int] = field(default_factory=Counter)
@@ -183,6 +183,7 @@ class Observed:
     exchanges: set[int] = field(default_factory=set)  # pids that the exchange has had
 
     def take(self, tail: Tail) -> None:
+        """Reads what is new in the log."""
         try:
             while batches := tail.read():
                 for batch in batches:
@@ -194,7 +195,7 @@ class Observed:
             raise Failure(str(error)) from None
 
     def cannot_trade(self) -> str:
-        """Why the executor has sent nothing and will send nothing, in its own words; "" if that is not so."""
+        """Why the executor has sent nothing and will send nothing, by its refusals; "" if that is not so."""
         beat = self.beats.get(self.executor, {})
         refused = {reason: count for reason, count in beat.get("refused", {}).items() if reason in SIZES}
         if beat.get("intents") or not refused:
@@ -203,9 +204,9 @@ class Observed:
 
 
 def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -> tuple[Observed, float]:
-    """Reads the log beyond `after` until it shows all that `proof` names: (what it has shown of RATES_S, these seconds)."""
+    """Reads the log beyond `after` until it has every required kind: (what RATES_S more have shown, how long they were)."""
     seen = Observed("executor")
-    wanted = proof(config, survey)
+    wanted = required_kinds(config, survey)
     tail = Tail(config.log_dir, after)
     client = Supervisord(config.root / "run")
     away_until = time.monotonic() + AWAY_S_MAX
@@ -232,8 +233,8 @@ def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -
         return seen, time.monotonic() - begun
 
 
-def proof(config: Config, survey: Survey | None = None) -> tuple[Kind, ...]:
-    """What has to flow in this configuration."""
+def required_kinds(config: Config, survey: Survey | None = None) -> tuple[Kind, ...]:
+    """The kinds of events that have to flow in this configuration before the mesh is up."""
     if survey:
         return tuple(kind for kind in MARKET if kind.name in survey.kinds())
     if not config.models:
@@ -252,7 +253,7 @@ def _missing(seen: Observed, tail: Tail, wanted: tuple[Kind, ...]) -> list[str]:
 
 
 def _missing_in_all(config: Config, wanted: tuple[Kind, ...]) -> list[str]:
-    """Likewise, of the whole log of this source."""
+    """Names of the wanted kinds of which the whole log of this source has no event."""
     found: set[int] = set()
     with contextlib.closing(Tail(config.log_dir, 0)) as tail:
         while len(found & set(wanted)) < len(wanted) and (batches := tail.read()):
@@ -283,13 +284,15 @@ def _what_is_missing(config: Config, missing: list[str], client: Supervisord) ->
             if process["state"] == ProcessStates.RUNNING and process["now"] - process["start"] > 5:
                 continue
             log = config.root / "run" / "logs" / f"{process['name']}.log"
-            said = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
-            lines.append(f"  {process['name']}: {process['statename']}, last said: {said[0] if said else 'nothing'}")
+            lines_logged = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
+            lines.append(
+                f"  {process['name']}: {process['statename']}, last said: {lines_logged[0] if lines_logged else 'nothing'}"
+            )
     return "\n".join([*lines, f"  logs: {config.root / 'run' / 'logs'}"])
 
 
 def show(result: JsonObject) -> None:
-    """For a person."""
+    """Prints for a person that the mesh is up, and what to do next."""
     if result["already"]:
         out.print(f"tickmesh is up already, source {result['source']}.")
         if result["not_running"]:
@@ -314,7 +317,7 @@ def show(result: JsonObject) -> None:
 
 
 def show_capture(summary: JsonObject) -> None:
-    """What a capture holds, for a person, before its replay: on stderr, so that `--json` is alone on stdout."""
+    """Prints for a person what a capture holds, before its replay: on stderr, so that `--json` is alone on stdout."""
     bad = sum(summary["not_served"].values())
     words = f"{summary['dialect']}, receive times in {summary['unit']}, {summary['lines']} lines of {summary['seconds']:g} s"
     found = f"{len(summary['symbols'])} symbols, {summary['snapshots']} book snapshots"

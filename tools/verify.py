@@ -20,15 +20,15 @@ from tickmesh.tools.judge import (
     recent,
 )
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.known import Known
 from tickmesh.tools.judge.log import Event
+from tickmesh.tools.judge.log_facts import LogFacts
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 
 
 def verify(captures: list[Path]) -> JsonObject:
-    """The verdict, as `--json` prints it: against captures, or the folder of an exchange's ledger, or alone.
+    """Judges what is stored: against captures, or the folder of an exchange's ledger, or alone. Gives what `--json` prints.
 
     Raises Failure when there is nothing to judge."""
     config = load()
@@ -42,9 +42,9 @@ def verify(captures: list[Path]) -> JsonObject:
     return {"ok": findings.ok, "verdict": findings.verdict, "source": config.source, **result, **findings.as_dict()}
 
 
-def _not_heard(config: Config, heard: Iterable[str]) -> list[str]:
+def _without_events(config: Config, stored: Iterable[str]) -> list[str]:
     """Configured instruments of which nothing is stored: no fault of what is, and a person should know."""
-    return sorted({instrument.subject for instrument in config.instruments} - set(heard))
+    return sorted({instrument.subject for instrument in config.instruments} - set(stored))
 
 
 def _against(config: Config, captures: list[Path], findings: Findings) -> JsonObject:
@@ -52,20 +52,20 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> JsonOb
     for path in captures:
         if not path.is_file():
             raise Failure(f"{path} is no capture: there is no such file")
-    known = Known()
+    facts = LogFacts()
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    stored = against_capture.gather(chain(archive.read(config.archive_dir, upto, findings), beyond), known)
+    stored = against_capture.gather_stored(chain(archive.read(config.archive_dir, upto, findings), beyond), facts)
     try:
-        captured = capture.read(captures, known)
+        captured = capture.read_captures(captures, facts)
     except OSError as error:
         raise Failure(f"a capture cannot be read: {error}") from None
-    against_capture.against(captured, stored, known, findings, config.feed.depth_limit)
+    against_capture.compare(captured, stored, facts, findings, config.feed.depth_limit)
     return {
         "captures": [str(path) for path in captures],
-        "named": {why: f"{count} lines, first {captured.examples[why]}" for why, count in captured.named.items()},
+        "named": {why: f"{count} lines, first {captured.examples[why]}" for why, count in captured.reasons.items()},
         "archived_seq": upto,
-        "not_heard": _not_heard(config, stored),
+        "not_heard": _without_events(config, stored),
         "compared": against_capture.COMPARED,
     }
 
@@ -77,22 +77,22 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     """
     if len(folders) != 1:
         raise Failure(f"one ledger at a time: --against was given {len(folders)} paths, one of them a folder")
-    if not exchange_ledger.files(folders[0]):
+    if not exchange_ledger.ledger_files(folders[0]):
         raise Failure(f"{folders[0]} holds no ledger (ledger-*.bin); the exchange's is in {config.exchange_dir}")
     begun_ms = time.time() * 1000 if (config.run_dir / "exchange.json").exists() else 0.0
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    stored = eras.gather(chain(archive.read(config.archive_dir, upto, findings), beyond))
-    truth = exchange_ledger.gather(folders[0], findings)
-    pairs = eras.pairs(truth, stored, findings)
-    against_ledger.against(truth, pairs, findings, begun_ms, config.feed.depth_limit)
+    stored = eras.gather_stored(chain(archive.read(config.archive_dir, upto, findings), beyond))
+    truth = exchange_ledger.read_contents(folders[0], findings)
+    pairs = eras.pair_eras(truth, stored, findings)
+    against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
-    coverage.against(truth, claimed, pairs, findings)
+    coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {
         "ledger": str(folders[0]),
         "ledger_rows": truth.rows,
         "archived_seq": upto,
-        "not_heard": _not_heard(config, stored),
+        "not_heard": _without_events(config, stored),
         "compared": against_ledger.COMPARED,
     }
 
@@ -104,7 +104,7 @@ def _alone(config: Config, findings: Findings) -> JsonObject:
     first = int(files[0].stem) if files else upto + 1
     if first > upto + 1:
         findings.fault("lost", f"the log begins with seq {first}, the archive ends with {upto}")
-    watching = checks.Checks(findings, 1)
+    watching = checks.LogChecks(findings, 1)
     strayed = overlays.Overlays(config.archive_dir)
     archived = strayed.watch(watching.watch(archive.read(config.archive_dir, upto, findings)))
     logged = log.read(config.log_dir, findings, after=0)
@@ -112,7 +112,7 @@ def _alone(config: Config, findings: Findings) -> JsonObject:
     everything = _joined(archived, logged, first, watching, findings)
     covering = coverage.CoverageWatch(upto)
     rules = recent.RetentionRules(int(config.recorder.recent_hours * 3600e9), config.recorder.recent_bytes_max)
-    agreed = recent.agree(config.recent_dir, config.log_dir, rules, everything, findings)
+    agreed = recent.compare(config.recent_dir, config.log_dir, rules, everything, findings)
     for event in covering.watch(agreed):
         last = event.seq
     covering.judge(config.archive_dir, findings)
@@ -124,12 +124,12 @@ def _alone(config: Config, findings: Findings) -> JsonObject:
         "last_seq": last,
         "log_first_seq": first,
         "archived_seq": upto,
-        "not_heard": _not_heard(config, watching.streams.heard),
+        "not_heard": _without_events(config, watching.streams.subjects),
     }
 
 
 def _joined(
-    archived: Iterable[Event], logged: Iterator[Event], first: int, watching: checks.Checks, findings: Findings
+    archived: Iterable[Event], logged: Iterator[Event], first: int, watching: checks.LogChecks, findings: Findings
 ) -> Iterator[Event]:
     """The archive's events, each compared with the log's of the same seq in every field; then the rest of the log."""
     twin = None
@@ -152,7 +152,7 @@ def _joined(
 
 
 def show(result: JsonObject) -> None:
-    """For a person."""
+    """Prints the verdict for a person."""
     skip = ("ok", "verdict", "faults", "sentences", "compared", "captures", "named")
     for name, value in result.items():
         if name not in skip and value != []:

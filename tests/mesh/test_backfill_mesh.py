@@ -112,7 +112,7 @@ class Mesh:
     def printed(self):
         """The exchange's own word: id → (price, quantity, ms, side)."""
         findings = Findings()
-        (truth,) = exchange_ledger.gather(self.config.exchange_dir, findings).symbols.values()
+        (truth,) = exchange_ledger.read_contents(self.config.exchange_dir, findings).newest_eras.values()
         return truth.trades
 
     def asked(self):

@@ -106,7 +106,7 @@ def cut_one_line(root, low, high):
 def withheld(root) -> int:
     """Frames that the exchange did not send, by its own ledger."""
     findings = Findings()
-    return sum(row[1] == "frame" for row in exchange_ledger.read(run.config_of(root).exchange_dir, findings))
+    return sum(row[1] == "frame" for row in exchange_ledger.read_rows(run.config_of(root).exchange_dir, findings))
 
 
 def test_of_two_windows_cut_from_both_lines_the_one_that_the_venue_still_has_is_repaired(make_root, data, trades):

@@ -149,7 +149,7 @@ def test_a_disk_without_inodes_is_said_by_name(few_inodes):
         assert "(every file takes one)" in critical["why"] and critical["action"] == "everything is kept"
         room = free_of(config.source_dir)
         assert room.inodes == 0 and room.bytes > 40 << 20
-        assert "inodes are free" in status.disk(config)["short"]
+        assert "inodes are free" in status.disk_room(config)["short"]
         processes["sequencer"].kill()
         processes["sequencer"].wait()
         errors.write_text("")

@@ -23,7 +23,7 @@ from tickmesh.nodes.sequencer.holding import HeldEvents
 from tickmesh.nodes.venues import binance
 from tickmesh.tools.judge import against_capture, capture, log
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.known import Known
+from tickmesh.tools.judge.log_facts import LogFacts
 
 SECONDS = float(os.environ.get("TICKMESH_FUZZ_S", "0"))  # so long at least, and then beyond the usual seeds
 SEEDS = 400
@@ -193,7 +193,7 @@ class Mesh:
     def events(self):
         for seq, event in enumerate(self.out, 1):
             event[80:88] = seq.to_bytes(8, "little")
-        return list(log.events(b"".join(self.out), FIELDS))
+        return list(log.decode_batch(b"".join(self.out), FIELDS))
 
 
 def run(rng, lines):
@@ -210,12 +210,12 @@ def run(rng, lines):
         mesh.hear("feed-2", line)
     for _ in range(150):
         mesh.pass_time(SECOND_NS)
-    known, findings = Known(), Findings()
-    stored = against_capture.gather(mesh.events(), known)
-    reader = capture.Reader(known)
+    known, findings = LogFacts(), Findings()
+    stored = against_capture.gather_stored(mesh.events(), known)
+    reader = capture.CaptureReader(known)
     for number, line in enumerate(lines, 1):
-        reader.line(line, f"line {number}")
-    against_capture.against(reader.capture, stored, known, findings)
+        reader.read_line(line, f"line {number}")
+    against_capture.compare(reader.capture, stored, known, findings)
     return findings, mesh
 
 

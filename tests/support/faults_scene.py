@@ -32,7 +32,7 @@ async def end(rest: Rest, number: int) -> None:
 
 def rows(folder, *kinds: str) -> list[list]:
     findings = Findings()
-    found = [row for row in exchange_ledger.read(folder / "data/sim/exchange", findings) if row[1] in kinds]
+    found = [row for row in exchange_ledger.read_rows(folder / "data/sim/exchange", findings) if row[1] in kinds]
     assert findings.ok, findings.sentences
     return found
 

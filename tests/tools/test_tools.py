@@ -18,7 +18,7 @@ from tickmesh.bus.config import load
 from tickmesh.bus.schema import DTYPES, SCHEMA_VERSION, Kind
 from tickmesh.bus.wire import decode
 from tickmesh.tools import arguments, sources, terminal
-from tickmesh.tools.tap import as_dict, line, number
+from tickmesh.tools.tap import as_dict, decimal_text, event_line
 
 LINE = (
     '1723161253000000000 {"stream":"nexousdt@trade","data":{"e":"trade","E":1,"s":"NEXOUSDT","t":1,"p":"1.25000000",'
@@ -190,17 +190,17 @@ def test_places_in_the_log(make_root):
     market = Market()
     write_log(load(root).log_dir, market.mixed(40))
     log = arguments.LogReader(load(root).log_dir)
-    assert arguments.place("17", log) == (16, 0)
-    assert arguments.place("2024-08-09", log)[0] == 0
-    assert arguments.place("2024-08-09T00:00:00.0105", log)[0] == 10
-    assert arguments.place("5m", log)[0] == 40, "long after"
+    assert arguments.start_position("17", log) == (16, 0)
+    assert arguments.start_position("2024-08-09", log)[0] == 0
+    assert arguments.start_position("2024-08-09T00:00:00.0105", log)[0] == 10
+    assert arguments.start_position("5m", log)[0] == 40, "long after"
 
 
 def test_decimals_are_exact():
-    assert number(6_183_763_000_000, -8) == "61837.63"
-    assert number(1, -8) == "0.00000001"
-    assert number(500_000_000_000, -8) == "5000"
-    assert number(-5, 0) == "-5"
+    assert decimal_text(6_183_763_000_000, -8) == "61837.63"
+    assert decimal_text(1, -8) == "0.00000001"
+    assert decimal_text(500_000_000_000, -8) == "5000"
+    assert decimal_text(-5, 0) == "-5"
 
 
 def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
@@ -210,7 +210,7 @@ def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
     one, two = root / "one.gz", root / "two.gz"
 
     def source(*files):
-        return sources.for_captures(root, list(files), 5.0)[0].source
+        return sources.use_captures(root, list(files), 5.0)[0].source
 
     assert source(one) == source(one) == "replay-one", "an unfinished one goes on"
     assert source(one, two) == "replay-one-two"
@@ -221,7 +221,7 @@ def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
     assert source(two) == "replay-two" and source(root / "elsewhere/two.gz") == "replay-two-2", "another file of that name"
     config = load(root)
     assert config.exchange.speed == 5.0 and config.instruments[0].symbol == "NEXOUSDT"
-    assert sources.plain(root).source == "sim" and load(root).exchange.replay == ()
+    assert sources.use_configured(root).source == "sim" and load(root).exchange.replay == ()
 
 
 def test_every_kind_is_shown(make_root):
@@ -234,5 +234,5 @@ def test_every_kind_is_shown(make_root):
         if kind is Kind.update:
             records["status"] = 1
         event = decode(market.event(kind, "binance.BTCUSDT", records))
-        assert kind.name in line(load(root), event).plain
+        assert kind.name in event_line(load(root), event).plain
         assert json.loads(json.dumps(as_dict(event)))["kind"] == kind.name

@@ -1,1 +1,1 @@
-"""`mesh chaos`: a mesh of its own under random kills and venue faults, then judged. plan → field → figures → verdict."""
+"""`mesh chaos`: a mesh of its own under random kills and venue faults, then judged. plan → sweep_mesh → figures → verdict."""

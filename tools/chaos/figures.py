@@ -8,7 +8,7 @@ import numpy as np
 
 from tickmesh.bus.schema import Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import Event
-from tickmesh.tools.chaos.field import Kill
+from tickmesh.tools.chaos.sweep_mesh import Kill
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
 EARLY_NS = 1_000_000_000  # a slew of 1 % is said with the next clock event, and a busy log has few
@@ -31,7 +31,7 @@ SEEN = ("frame_refused", "repair", "other_line", "restart", "contradiction", "er
 
 
 class LogPace:
-    """Whether the log's time goes at the pace of the venue's, which is true in a sweep, but for what it says of itself.
+    """Compares the log's time with the venue's, which is true in a sweep, but for what the log says of its corrections.
 
     Both stand in every live event. The log's is later by the event's way, never earlier, and in the long run not by much.
     """
@@ -43,28 +43,29 @@ class LogPace:
         self._until_ns = 0  # of the venue's time: until then a larger one may be a hold-up
         self._now: list[int] = []
 
-    def heard(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
+        """Takes one event of the market; adds a sentence to `wrong` where the log's time went off."""
         if event.kind == Kind.quote or not event.venue_ns or event.flags & (Flag.REPAIRED | Flag.SNAPSHOT):
             return
         behind_ns = event.seq_ns - event.venue_ns - self.moved_ns
         if behind_ns < self._least_ns - EARLY_NS:
-            self._tell(f"went {(self._least_ns - behind_ns) / 1e9:.3f} s less than the venue's by seq {event.seq}")
+            self._report(f"went {(self._least_ns - behind_ns) / 1e9:.3f} s less than the venue's by seq {event.seq}")
             self._least_ns = behind_ns
         self._now.append(behind_ns)
         if event.venue_ns > self._until_ns:
             least_ns = min(self._now)
             if least_ns > self._least_ns + LATE_NS:
-                self._tell(f"went {(least_ns - self._least_ns) / 1e9:.3f} s more than the venue's by seq {event.seq}")
+                self._report(f"went {(least_ns - self._least_ns) / 1e9:.3f} s more than the venue's by seq {event.seq}")
                 self._least_ns = least_ns
             self._until_ns, self._now = event.venue_ns + WINDOW_NS, []
 
-    def _tell(self, what: str) -> None:
+    def _report(self, what: str) -> None:
         if len(self.wrong) < 5:
             self.wrong.append(f"the log's time {what}, and nothing says so")
 
 
 class Figures:
-    """Takes every event of the log once, in order."""
+    """Computes from the log what a sweep has shown: times of recovery, uses of each recovery path, gaps that are open."""
 
     def __init__(self, kills: Sequence[Kill]):
         self.kills = sorted(kills, key=lambda kill: kill.killed_ns)
@@ -82,13 +83,15 @@ class Figures:
         ]
 
     def read(self, events: Iterable[Event]) -> "Figures":
+        """Takes all events; gives itself."""
         for event in events:
             self.take(event)
         return self
 
     def take(self, event: Event) -> None:
+        """Takes one event; they come in order."""
         if event.kind in MARKET:
-            self.pace.heard(event)
+            self.pace.take(event)
             self.paths["unsynced"] += bool(event.flags & Flag.UNSYNCED)
             self.paths["era"] += bool(event.flags & Flag.RESET)
             while self._unanswered and event.seq_ns > self._unanswered[0].killed_ns:
@@ -154,10 +157,11 @@ class Figures:
 
     @property
     def still_open(self) -> int:
-        """Ids of trades that are neither repaired nor declared unrecoverable."""
+        """How many ids of gaps are neither repaired nor declared unrecoverable."""
         return sum(last - first + 1 for gaps in self.open_gaps.values() for first, last in gaps)
 
     def as_dict(self) -> dict[str, Any]:
+        """The figures as `mesh chaos --json` prints them."""
         ready = [kill.ready_s for kill in self.kills if kill.ready_s is not None]
         return {
             "kills": len(self.kills),
@@ -175,7 +179,7 @@ def _without(gap: tuple[int, int], first: int, last: int) -> list[tuple[int, int
 
 
 def quantiles(seconds: Sequence[float]) -> dict[str, float]:
-    """p50, p99 and max, in seconds; empty when there is nothing."""
+    """p50, p99 and maximum of durations in seconds; empty when there are none."""
     if not seconds:
         return {}
     p50, p99 = np.percentile(seconds, [50, 99])

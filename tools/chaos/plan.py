@@ -48,7 +48,7 @@ CODA_S = 3.0  # between the last faults
 
 
 class Strike(NamedTuple):
-    """At `at_s` these processes are killed together, or this fault is commanded, or this is done to the clock."""
+    """What is done to the mesh at `at_s`: these processes are killed together, or a fault is commanded, or the clock is set."""
 
     at_s: float
     kill: tuple[str, ...] = ()
@@ -83,14 +83,14 @@ CODA = (
 
 
 def coda(victims: Sequence[str]) -> list[Strike]:
-    """The coda of a mesh that has these processes."""
+    """The closing strikes of every sweep, without kills of processes that this mesh does not have."""
     return [one._replace(kill=tuple(name for name in one.kill if name in victims)) for one in CODA]
 
 
 def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike]:
-    """`kills` SIGKILLs in all, both feeds together at least once where there are two kills, and every fault at least once.
+    """Draws the strikes of a sweep from its seed: `kills` SIGKILLs, every fault at least once, the coda not yet.
 
-    The coda comes after it.
+    Both feeds are killed together at least once where there are two kills.
     """
     draw = random.Random(seed)
     groups = _groups(kills, draw, victims)
@@ -130,8 +130,8 @@ def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tup
     return groups
 
 
-def paths(strikes: Sequence[Strike]) -> set[str]:
-    """The recovery paths that these strikes and the coda cannot go without (figures.py)."""
+def required_paths(strikes: Sequence[Strike]) -> set[str]:
+    """The recovery paths that a mesh must have used after these strikes and the coda (figures.py)."""
     wanted = {"book_resync", "frame_refused", "reconnect", "renewal", "shutdown", "repair"}
     wanted |= {"contradiction", "era", "unsynced", "clock", "unknown"}
     killed = [strike.kill for strike in strikes if strike.kill]
@@ -145,5 +145,5 @@ def paths(strikes: Sequence[Strike]) -> set[str]:
 
 
 def length_s(strikes: Sequence[Strike]) -> float:
-    """Until the last strike's fault is over."""
+    """Seconds until the last strike's fault is over."""
     return max((strike.at_s + strike.fault.get("length_s", 0.0) for strike in strikes), default=0.0)

@@ -15,16 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.tools.chaos.field import Field
 from tickmesh.tools.chaos.figures import Figures
-from tickmesh.tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, paths, plan
+from tickmesh.tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, plan, required_paths
+from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 
 SETTLE_S = 90.0  # for the last repairs, and snapshots that wait for the venue's next minute
 SETTLE_OFF_S = 10.0  # when what would repair is switched off
 QUIET_S = 2.0  # so long nothing is open before the sweep ends
 
-# What can be switched off, to see that the sweep notices: name → settings of the field.
+# What can be switched off, to see that the sweep notices: name → settings of the mesh.
 SWITCHES: dict[str, dict[str, Any]] = {
     "outbox": {"outbox_read": False},  # the sequencer does not read from a file what a ring has lost
     "log": {"log_read": False},  # nor do the readers of the log
@@ -43,7 +43,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
 
 
 def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> JsonObject:
-    """The result as `--json` prints it. Raises Failure when the mesh could not even be run."""
+    """Runs one sweep; gives the result as `--json` prints it. Raises Failure when the mesh could not even be run."""
     if off and off not in SWITCHES:
         raise UsageFailure(f"--off {off}: there is {', '.join(SWITCHES)}")
     if folder is not None and folder.exists() and any(folder.iterdir()):
@@ -52,12 +52,12 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> J
     strikes = plan(kills, seed, victims)
     own = folder is None
     place = folder or Path(tempfile.mkdtemp(prefix="tickmesh-chaos-"))
-    field = Field(place, seed, SWITCHES[off] if off else {})
+    mesh = SweepMesh(place, seed, SWITCHES[off] if off else {})
     try:
-        result = _run(field, strikes, coda(victims), seed, off)
+        result = _run(mesh, strikes, coda(victims), seed, off)
     except BaseException:
         with contextlib.suppress(Failure):
-            field.down()
+            mesh.down()
         raise
     if own and result["ok"]:
         shutil.rmtree(place, ignore_errors=True)
@@ -66,39 +66,39 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> J
     return result
 
 
-def _run(field: Field, strikes: list[Strike], last: list[Strike], seed: int, off: str) -> JsonObject:
+def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, off: str) -> JsonObject:
     begun = time.monotonic()
     settled, wrong, anew_seq = False, [], 0
     with _progress(len(strikes) + len(last), length_s(strikes) + length_s(last)) as step:
 
-        def struck(one: Strike) -> None:
+        def note_strike(one: Strike) -> None:
             nonlocal anew_seq
-            step(_words(one), 1)
+            step(_describe(one), 1)
             if one.fault.get("kind") == "anew":
-                anew_seq = LogReader(field.config.log_dir).last
+                anew_seq = LogReader(mesh.config.log_dir).last
 
         try:
             step("up", 0)
-            field.up()
+            mesh.up()
             step("striking", 0)
             for some in (strikes, last):
-                field.strike(some, struck)
+                mesh.strike(some, note_strike)
             step("settling", 0)
-            field.end_faults()
-            settled = _settle(field, anew_seq, SETTLE_OFF_S if off else SETTLE_S)
+            mesh.end_faults()
+            settled = _settle(mesh, anew_seq, SETTLE_OFF_S if off else SETTLE_S)
         except Failure as error:  # a mesh that does not come up or back has failed; what it stored is judged all the same
             wrong.append(str(error))
         step("down", 0)
-        field.down()
+        mesh.down()
         step("judging", 0)
-        figures = Figures(field.kills).read(LogReader(field.config.log_dir).events())
-        judged = {"alone": _judge(field), "ledger": _judge(field, "--against", str(field.config.exchange_dir))}
+        figures = Figures(mesh.kills).read(LogReader(mesh.config.log_dir).events())
+        judged = {"alone": _judge(mesh), "ledger": _judge(mesh, "--against", str(mesh.config.exchange_dir))}
     shown = figures.as_dict()
-    unused = [name for name in sorted(paths(strikes)) if not shown["paths"][name]]
+    unused = [name for name in sorted(required_paths(strikes)) if not shown["paths"][name]]
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
     wrong += figures.pace.wrong
-    wrong += _ends(field)
+    wrong += _ends(mesh)
     wrong += _looked_at(judged["alone"], judged["ledger"])
     if not settled:
         wrong.append(
@@ -108,8 +108,8 @@ def _run(field: Field, strikes: list[Strike], last: list[Strike], seed: int, off
         "ok": not wrong and all(verdict["ok"] for verdict in judged.values()),
         "seed": seed,
         "off": off,
-        "faults": field.faults,
-        "clock_faults": field.clock_faults,
+        "faults": mesh.faults,
+        "clock_faults": mesh.clock_faults,
         "seconds": round(time.monotonic() - begun, 1),
         **shown,
         "judged": judged,
@@ -133,10 +133,10 @@ def _looked_at(alone: JsonObject, ledger: JsonObject) -> list[str]:
     return wrong
 
 
-def _settle(field: Field, anew_seq: int, patience_s: float) -> bool:
+def _settle(mesh: SweepMesh, anew_seq: int, patience_s: float) -> bool:
     """Waits until no gap has been open for QUIET_S, and every book is in step: in the era that the venue began last, after
     `anew_seq` of the log. Until that is noticed, the old one looks whole."""
-    reader = LogReader(field.config.log_dir)
+    reader = LogReader(mesh.config.log_dir)
     figures = Figures([])
     seq, quiet_since, followed, in_step = 0, time.monotonic(), not anew_seq, False
     deadline = time.monotonic() + patience_s
@@ -149,15 +149,15 @@ def _settle(field: Field, anew_seq: int, patience_s: float) -> bool:
                 in_step = not event.flags & Flag.UNSYNCED
         if figures.still_open or not (followed and in_step):
             quiet_since = time.monotonic()
-        elif time.monotonic() - quiet_since > QUIET_S and not _ends(field):
+        elif time.monotonic() - quiet_since > QUIET_S and not _ends(mesh):
             return True
         time.sleep(0.2)
     return False
 
 
-def _ends(field: Field) -> list[str]:
+def _ends(mesh: SweepMesh) -> list[str]:
     """A mesh that has recovered ends with what it can prove: the ledger of trades without a hole, every book in step."""
-    shown = json.loads(field.command("coverage", "--json", timeout_s=120))
+    shown = json.loads(mesh.command("coverage", "--json", timeout_s=120))
     _traded, *silent = (f"binance.{symbol}" for symbol in INSTRUMENTS)
     wrong = []
     if silent != shown["unheard"]:
@@ -176,11 +176,11 @@ def _ends(field: Field) -> list[str]:
     return wrong
 
 
-def _judge(field: Field, *words: str) -> JsonObject:
+def _judge(mesh: SweepMesh, *words: str) -> JsonObject:
     """`mesh verify` in a process of its own: it shares nothing with what it judges."""
-    command = [str(field.root / ".venv/bin/mesh"), "verify", "--json", *words]
-    environment = {**os.environ, "TICKMESH_ROOT": str(field.root)}
-    done = subprocess.run(command, cwd=field.root, env=environment, capture_output=True, text=True, timeout=1200)
+    command = [str(mesh.root / ".venv/bin/mesh"), "verify", "--json", *words]
+    environment = {**os.environ, "TICKMESH_ROOT": str(mesh.root)}
+    done = subprocess.run(command, cwd=mesh.root, env=environment, capture_output=True, text=True, timeout=1200)
     try:
         verdict: JsonObject = json.loads(done.stdout)
         return verdict
@@ -188,7 +188,7 @@ def _judge(field: Field, *words: str) -> JsonObject:
         raise Failure(f"mesh verify {' '.join(words)} gave no verdict: {done.stderr.strip()}") from None
 
 
-def _words(strike: Strike) -> str:
+def _describe(strike: Strike) -> str:
     if strike.kill:
         return f"kill {' '.join(strike.kill)}"
     return f"fault {strike.fault['kind']}" if strike.fault else f"clock {next(iter(strike.clock))}"
@@ -203,7 +203,7 @@ def _progress(strikes: int, seconds: float) -> Iterator[Callable[[str, int], Non
 
 
 def show(result: JsonObject) -> None:
-    """For a person."""
+    """Prints a sweep's result for a person."""
     killed = ", ".join(f"{name} {count}" for name, count in sorted(result["killed"].items()))
     out.print(
         f"{result['kills']} kills ({killed}), {result['faults']} venue faults, {result['clock_faults']} of the clock, "

@@ -9,8 +9,8 @@ from tickmesh.tools.judge.book import ChangeValue, QuoteValue
 from tickmesh.tools.judge.capture import CaptureContents, CapturedStream, CapturedTable, TradeValue
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import RESET
-from tickmesh.tools.judge.known import Known
 from tickmesh.tools.judge.log import REPAIRED, SNAPSHOT, Event
+from tickmesh.tools.judge.log_facts import LogFacts
 
 COMPARED = {
     "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "event_ns", "side", "first_id", "last_id"],
@@ -23,8 +23,8 @@ Key = TypeVar("Key", bound=Ids)
 Value = TypeVar("Value", bound=tuple[object, ...])
 
 
-class Stored:
-    """What the mesh has of one instrument, in the order of `seq`, in the shape of `capture.Stream`."""
+class StoredMarket:
+    """What the mesh has stored of one instrument, in order of `seq`, in the shape of `capture.CapturedStream`."""
 
     def __init__(self) -> None:
         self.trades: list[tuple[int, TradeValue]] = []
@@ -32,11 +32,12 @@ class Stored:
         self.changes: list[tuple[tuple[int, int], ChangeValue]] = []
         self.depth: list[book.BookChange] = []  # snapshots too
         self.repaired: set[int] = set()  # trade ids that came late, from a line or over REST: in any order
-        self.anew: set[str] = set()  # kinds whose ids began anew: the same id may come again
+        self.restarted: set[str] = set()  # kinds whose ids began anew: the same id may come again
 
     def take(self, event: Event) -> None:
+        """Adds a trade, quote or depth event."""
         if event.flags & RESET:
-            self.anew.add(event.kind)
+            self.restarted.add(event.kind)
         if event.kind == "trade":
             self._trades(event)
         elif event.kind == "quote":
@@ -56,47 +57,51 @@ class Stored:
         for trade_id, price, quantity, trade_ns, event_ns, side in event.records:
             value: TradeValue = (price, quantity, trade_ns, event_ns, side)
             if not run and not event.first_id == event.last_id == trade_id:
-                value = (*value, stands_for(event.first_id, event.last_id))
+                value = (*value, header_ids(event.first_id, event.last_id))
             self.trades.append((trade_id, value))
             if event.flags & REPAIRED:
                 self.repaired.add(trade_id)
 
 
-def stands_for(first: int, last: int) -> str:
+def header_ids(first: int, last: int) -> str:
+    """The words that stand beside a trade whose header has other ids than its own: it stands for several."""
     return f"header ids {first}, {last}"
 
 
-def gather(events: Iterable[Event], known: Known | None = None) -> dict[str, Stored]:
-    """subject → what is stored of it; `known` takes what the log says besides."""
-    out: dict[str, Stored] = {}
+def gather_stored(events: Iterable[Event], facts: LogFacts | None = None) -> dict[str, StoredMarket]:
+    """Sorts events by instrument: subject → what is stored of it. `facts` takes every other event."""
+    out: dict[str, StoredMarket] = {}
     for event in events:
         if event.kind in COMPARED:
-            out.setdefault(event.subject, Stored()).take(event)
-        elif known is not None:
-            known.take(event)
+            out.setdefault(event.subject, StoredMarket()).take(event)
+        elif facts is not None:
+            facts.take(event)
     return out
 
 
-def against(capture: CaptureContents, stored: dict[str, Stored], known: Known, findings: Findings, asked: int = 1000) -> None:
-    """Fills the findings; every difference is a fault, and every kind of line that was not compared.
+def compare(
+    capture: CaptureContents, stored: dict[str, StoredMarket], facts: LogFacts, findings: Findings, levels_asked: int = 1000
+) -> None:
+    """Compares captures with what is stored and fills the findings: every difference, and every line not compared, is a fault.
 
-    `asked`: levels that a snapshot was asked for."""
+    `levels_asked`: how many levels the feed asks for in a REST snapshot.
+    """
     for name in ("trades", "quotes", "depth_events", "depth_levels", "book_expected", "book_checks", "book_equal"):
         findings.count(name, 0)
     for name in ("lost", "duplicated", "different", "invented", "out_of_order", "refused", "snapshots_compared"):
         findings.count(name, 0)
     for subject, stream in capture.streams.items():
-        mine = stored.get(subject, Stored())
-        comparison = Comparison(subject, known, findings)
-        comparison.of("trade", _trades_of(stream, capture), mine.trades, mine)
-        comparison.of("quote", stream.quotes, mine.quotes, mine)
-        comparison.of("depth", _changes_of(stream, mine, capture), mine.changes, mine)
+        mine = stored.get(subject, StoredMarket())
+        comparison = Comparison(subject, facts, findings)
+        comparison.compare_stream("trade", _trades_of(stream, capture), mine.trades, mine)
+        comparison.compare_stream("quote", stream.quotes, mine.quotes, mine)
+        comparison.compare_stream("depth", _changes_of(stream, mine, capture), mine.changes, mine)
         findings.count("trades", len(mine.trades))
         findings.count("quotes", len(mine.quotes))
         findings.count("depth_events", len(mine.changes))
         findings.count("depth_levels", sum(len(levels) for _, (_, levels) in mine.changes))
         findings.count("repeated_in_capture", stream.repeated)
-        _check_book(subject, stream, mine, findings, asked)
+        _check_book(subject, stream, mine, findings, levels_asked)
     for subject in stored.keys() - capture.streams.keys():
         findings.fault("invented", f"{subject} is stored, but no capture has it")
     _account(capture, findings)
@@ -109,15 +114,15 @@ def _trades_of(stream: CapturedStream, capture: CaptureContents) -> CapturedTabl
         table = stream.aggregates
         for last, first in stream.spans.items():
             if first != last:
-                table.values[last] = (*table.values[last], stands_for(first, last))
+                table.values[last] = (*table.values[last], header_ids(first, last))
         return table
-    if untold := [last for last, first in stream.spans.items() if not table.values.keys() >= set(_span(first, last))]:
-        capture.foreign[f"aggTrade, of ids that no @trade line has (first {untold[0]})"] += len(untold)
+    if uncovered := [last for last, first in stream.spans.items() if not table.values.keys() >= set(_span(first, last))]:
+        capture.unrecorded[f"aggTrade, of ids that no @trade line has (first {uncovered[0]})"] += len(uncovered)
     for last in table.values.keys() & {void + 1 for void in stream.voids}:  # the run of void ids before it
         first = last
         while first - 1 in stream.voids:
             first -= 1
-        table.values[last] = (*table.values[last], stands_for(first, last))
+        table.values[last] = (*table.values[last], header_ids(first, last))
     return table
 
 
@@ -125,7 +130,9 @@ def _span(first: int, last: int) -> range:
     return range(first, min(last, first + 10_000) + 1)  # no taker's order has more fills
 
 
-def _changes_of(stream: CapturedStream, mine: Stored, capture: CaptureContents) -> CapturedTable[tuple[int, int], ChangeValue]:
+def _changes_of(
+    stream: CapturedStream, mine: StoredMarket, capture: CaptureContents
+) -> CapturedTable[tuple[int, int], ChangeValue]:
     """The depth stream that the mesh has; others of the same instrument cut the same ids in another way."""
     if not stream.depths:
         return CapturedTable()
@@ -133,18 +140,21 @@ def _changes_of(stream: CapturedStream, mine: Stored, capture: CaptureContents) 
     ranked = sorted(stream.depths.items(), key=lambda item: (len(keys & item[1].values.keys()), len(item[1].values)))
     for name, table in ranked[:-1]:
         if rest := len(table.values.keys() - ranked[-1][1].values.keys()):
-            capture.foreign[f"{name}, beside {ranked[-1][0]}"] += rest
-            capture.heard[name] -= rest
+            capture.unrecorded[f"{name}, beside {ranked[-1][0]}"] += rest
+            capture.taken[name] -= rest
     return ranked[-1][1]
 
 
 class Comparison:
-    """One instrument's streams, one after the other."""
+    """Compares one instrument's streams, captured and stored, and adds what differs to the findings."""
 
-    def __init__(self, subject: str, known: Known, findings: Findings):
-        self.subject, self.known, self.findings = subject, known, findings
+    def __init__(self, subject: str, facts: LogFacts, findings: Findings):
+        self.subject, self.facts, self.findings = subject, facts, findings
 
-    def of(self, kind: str, captured: CapturedTable[Key, Value], stored: list[tuple[Key, Value]], mine: Stored) -> None:
+    def compare_stream(
+        self, kind: str, captured: CapturedTable[Key, Value], stored: list[tuple[Key, Value]], mine: StoredMarket
+    ) -> None:
+        """Compares one kind: order, values, what is missing, doubled or invented. `mine`: all that is stored."""
         repaired: Set[Ids] = (
             mine.repaired if kind == "trade" else set()
         )  # they may stand anywhere; REST does not tell their event time
@@ -180,10 +190,10 @@ class Comparison:
                 self._add("out_of_order", f"{topic}: {key} is stored after what came later")
             last = max(last, place[key])
         self._lost(kind, topic, captured, seen)
-        if kind in mine.anew:
+        if kind in mine.restarted:
             self._refused_again(kind, again)
         if rest := sum(again.values()):
-            if kind in mine.anew:
+            if kind in mine.restarted:
                 self.findings.count("lost", rest)
                 self.findings.fault("lost", f"{topic}: {rest} of the ids that began anew are in the capture, but not stored")
             else:
@@ -192,7 +202,7 @@ class Comparison:
     def _refused_again(self, kind: str, again: Counter[tuple[Ids, tuple[object, ...]]]) -> None:
         """Of ids that were said with more than one value: those values that the mesh has refused."""
         for key in {key for key, _ in again}:
-            refused = self.known.refused_events(kind, self.subject, *_ids(key))
+            refused = self.facts.refused_events(kind, self.subject, *_ids(key))
             for value in [value for other, value in again if other == key]:
                 named = min(again[key, value], refused)
                 again[key, value] -= named
@@ -203,7 +213,7 @@ class Comparison:
         for key in captured.values:
             if key in seen:
                 continue
-            if key in captured.refused or self.known.refused_events(kind, self.subject, *_ids(key)):
+            if key in captured.refused or self.facts.refused_events(kind, self.subject, *_ids(key)):
                 self.findings.count("refused")
             else:
                 self._add("lost", f"{topic}: {key} is in the capture, but not stored")
@@ -226,14 +236,14 @@ def _short(value: tuple[object, ...]) -> str:
     return text if len(text) <= 120 else f"{text[:117]}…"
 
 
-def _check_book(subject: str, stream: CapturedStream, mine: Stored, findings: Findings, asked: int) -> None:
+def _check_book(subject: str, stream: CapturedStream, mine: StoredMarket, findings: Findings, levels_asked: int) -> None:
     """The stored book against the capture's quotes, wherever the capture's own book meets them; then its snapshots.
 
     `book_expected` is all of those; the stored book begins with the snapshot that a feed fetched, perhaps some ids later.
     """
-    own = book.of_capture(stream.snapshots, stream.changes)
-    expected = book.check(own, stream.quotes.values)
-    checks = book.check(mine.depth, stream.quotes.values)
+    own = book.changes_of_capture(stream.snapshots, stream.changes)
+    expected = book.compare_best(own, stream.quotes.values)
+    checks = book.compare_best(mine.depth, stream.quotes.values)
     wrong = [update_id for update_id, equal in checks.items() if not equal]
     findings.count("book_expected", len(expected))
     findings.count("book_checks", len(checks))
@@ -244,13 +254,15 @@ def _check_book(subject: str, stream: CapturedStream, mine: Stored, findings: Fi
     missed = [update_id for update_id in expected if update_id >= begins and update_id not in checks]
     if missed:
         findings.fault("book", f"{subject}: no valid book at {len(missed)} ids of quotes, first {missed[0]}")
-    compared = _check_snapshots(subject, own, mine, findings, asked) if all(expected.values()) else 0
+    compared = _check_snapshots(subject, own, mine, findings, levels_asked) if all(expected.values()) else 0
     if stream.snapshots and not compared and not checks:
         why = f"{subject}: {len(stream.snapshots)} REST snapshots of the capture met nothing that is stored"
         findings.fault("not_compared", why)
 
 
-def _check_snapshots(subject: str, own: list[book.BookChange], mine: Stored, findings: Findings, asked: int) -> int:
+def _check_snapshots(
+    subject: str, own: list[book.BookChange], mine: StoredMarket, findings: Findings, levels_asked: int
+) -> int:
     """Each logged snapshot against the capture's own book at its id. How many could be.
 
     One that was fetched has the levels that were asked for, with the changes since: all of them are in the book, and its best
@@ -261,10 +273,10 @@ def _check_snapshots(subject: str, own: list[book.BookChange], mine: Stored, fin
         if snapshot:
             images.setdefault(last, []).append(rows)
     compared = 0
-    for update_id, sides in book.at(own, images.keys()):
+    for update_id, sides in book.books_at(own, images.keys()):
         for rows in images.pop(update_id, ()):
             compared += 1
-            wrong = _unequal(rows, sides, asked // 10)
+            wrong = _unequal(rows, sides, levels_asked // 10)
             if wrong:
                 findings.count("different")
                 findings.fault(
@@ -292,19 +304,19 @@ def _unequal(rows: Sequence[book.Level], sides: book.Sides, least: int) -> str:
 def _account(capture: CaptureContents, findings: Findings) -> None:
     """Every line of the capture came to something; a stream of which none was compared takes the verdict with it."""
     repeated = sum(stream.repeated for stream in capture.streams.values())
-    spoilt, foreign = sum(capture.named.values()), sum(capture.foreign.values())
+    spoilt, foreign = sum(capture.reasons.values()), sum(capture.unrecorded.values())
     findings.count("lines", capture.lines)
     findings.count("lines_compared", capture.lines - repeated - spoilt - foreign)
     findings.count("lines_repeated", repeated)
     findings.count("lines_named", spoilt)
     findings.count("lines_refused", capture.refused)
     findings.count("lines_not_compared", foreign)
-    for name, count in capture.foreign.items():
+    for name, count in capture.unrecorded.items():
         findings.fault(
             "not_compared", f"{count} lines of {name} are in the capture and were not compared: nothing here records them"
         )
-    for name, count in capture.spoilt.items():
-        if not capture.heard[name]:
+    for name, count in capture.unreadable.items():
+        if not capture.taken[name]:
             findings.fault("not_compared", f"none of the {count} lines of {name} can be read, so the stream was not compared")
-    if not capture.streams and not capture.foreign:
+    if not capture.streams and not capture.unrecorded:
         findings.fault("not_compared", f"nothing in {capture.lines} lines of the capture can be compared")

@@ -4,12 +4,12 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
 from tickmesh.tools.judge import listening
-from tickmesh.tools.judge.against_capture import Stored
+from tickmesh.tools.judge.against_capture import StoredMarket
 from tickmesh.tools.judge.book import BookChange, Level, QuoteValue, Sides
-from tickmesh.tools.judge.eras import Pair
+from tickmesh.tools.judge.eras import EraPair
 from tickmesh.tools.judge.exchange_ledger import BookStep, LedgerContents, TrueEra
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.listening import Listening
+from tickmesh.tools.judge.listening import ListeningTimes
 
 # What was printed so late may not be stored yet: of a mesh that runs it is on its way; of one that was brought down (the
 # exchange first) only what that said while it ended.
@@ -28,12 +28,12 @@ Snapshots = dict[int, list[Sequence[Level]]]
 NAMES = ("lost", "invented", "different", "duplicated", "out_of_order")
 
 
-def against(
-    ledger: LedgerContents, pairs: Iterable[Pair], findings: Findings, begun_ms: float = 0.0, asked: int = 1000
+def compare(
+    ledger: LedgerContents, pairs: Iterable[EraPair], findings: Findings, begun_ms: float = 0.0, levels_asked: int = 1000
 ) -> None:
-    """Fills the findings, era by era; every difference is a fault.
+    """Compares what is stored with the exchange's ledger, era by era, and fills the findings: every difference is a fault.
 
-    `begun_ms`: since when a mesh that runs is looked at; 0: it is down. `asked`: levels that a snapshot was asked for.
+    `begun_ms`: since when a mesh that runs is looked at; 0: it is down. `levels_asked`: of a snapshot.
     """
     for name in (
         *NAMES,
@@ -49,19 +49,21 @@ def against(
     ):
         findings.count(name, 0)
     findings.count("withheld", len(ledger.withheld))
-    lines = Listening(ledger)
+    lines = ListeningTimes(ledger)
     late_ms = min(begun_ms, ledger.last_ms) - ON_ITS_WAY_MS if begun_ms else ledger.last_ms - LAST_WORDS_MS
     for pair in pairs:
         findings.count("void_in_ledger", pair.truth.void)
-        findings.count("eras", int(bool(pair.mine.trades)))
+        findings.count("eras", int(bool(pair.stored.trades)))
         _trades(pair, ledger, lines, late_ms, findings)
-        _books(pair, ledger, late_ms if pair.last else pair.truth.ended_ms - ERA_MS, min(asked, SNAPSHOT_LEAST), findings)
+        _books(
+            pair, ledger, late_ms if pair.last else pair.truth.ended_ms - ERA_MS, min(levels_asked, SNAPSHOT_LEAST), findings
+        )
         if ledger.market == "synthetic":
-            listening.changes(pair.subject, pair.truth, pair.mine, lines, findings)
+            listening.check_changes(pair.subject, pair.truth, pair.stored, lines, findings)
 
 
-def _trades(pair: Pair, ledger: LedgerContents, lines: Listening, late_ms: float, findings: Findings) -> None:
-    subject, truth, mine = pair.subject, pair.truth, pair.mine
+def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_ms: float, findings: Findings) -> None:
+    subject, truth, mine = pair.subject, pair.truth, pair.stored
     seen: set[int] = set()
     last = 0
     floor = min(truth.trades, default=0)
@@ -92,7 +94,7 @@ def _trades(pair: Pair, ledger: LedgerContents, lines: Listening, late_ms: float
     for trade_id, told in truth.trades.items():
         if trade_id in seen:
             continue
-        sent = lines.surely(stream, told[2])
+        sent = lines.was_received(stream, told[2])
         if first and trade_id < first and not sent:
             findings.count("before_listening")
         elif not pair.last and told[2] > truth.ended_ms - ERA_MS and not sent:
@@ -103,9 +105,9 @@ def _trades(pair: Pair, ledger: LedgerContents, lines: Listening, late_ms: float
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
 
 
-def _books(pair: Pair, ledger: LedgerContents, late_ms: float, least: int, findings: Findings) -> None:
+def _books(pair: EraPair, ledger: LedgerContents, late_ms: float, least: int, findings: Findings) -> None:
     """Walks the true book once, and looks at every id that something stored speaks of."""
-    subject, truth, mine = pair.subject, pair.truth, pair.mine
+    subject, truth, mine = pair.subject, pair.truth, pair.stored
     quotes: Quotes = {}
     for update_id, best in mine.quotes:
         quotes.setdefault(update_id, []).append(best)
@@ -130,7 +132,7 @@ def _books(pair: Pair, ledger: LedgerContents, late_ms: float, least: int, findi
     _Walk(subject, findings, ledger.market == "synthetic", floor, least).through(truth.steps, quotes, snapshots, changes)
 
 
-def _to_the_end(subject: str, truth: TrueEra, mine: Stored, late_ms: float, findings: Findings) -> None:
+def _to_the_end(subject: str, truth: TrueEra, mine: StoredMarket, late_ms: float, findings: Findings) -> None:
     """A book that fell silent for good shows nowhere else: no later id is there to miss something by."""
     due = max(
         (last for (_, _, last, _), at_ms in zip(truth.steps, truth.times) if last and at_ms <= late_ms - STEP_MS), default=0

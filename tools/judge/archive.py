@@ -14,7 +14,7 @@ import h5py
 import hdf5plugin  # noqa: F401  registers the compression filters
 
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.log import KINDS, PACKED, Event, Layouts, Values, event, layout, plain
+from tickmesh.tools.judge.log import KINDS, PACKED, Event, Layouts, Values, build_event, comparable, record_layout
 
 NAME = re.compile(r"(\d{20})-(\d{20})(\.day|\.rest)?\.h5")
 SIDES = ("price_ticks", "quantity_lots", "side")
@@ -46,21 +46,21 @@ def _manifest(folder: Path) -> _Manifest:
         return {"archived_seq": 0}
 
 
-def sealed(folder: Path) -> tuple[int, dict[tuple[int, int], list[str]]]:
-    """Up to which seq days are sealed, and the folders of each span (first seq, last seq) that were pruned."""
+def read_seals(folder: Path) -> tuple[int, dict[tuple[int, int], list[str]]]:
+    """Reads from watermark.json: the seq up to which days are sealed, and (first seq, last seq) → folders that were pruned."""
     tree = _manifest(folder)
     pruned = {(int(p["first_seq"]), int(p["last_seq"])): p["folders"] for p in tree.get("pruned", {}).values()}
     return int(tree.get("sealed_seq", 0)), pruned
 
 
 def watermark(folder: Path) -> int:
-    """Everything up to this seq is said to be in the files; 0 where there is no archive."""
+    """Reads from watermark.json up to which seq everything is in the files; 0 where there is no archive."""
     return int(_manifest(folder)["archived_seq"])
 
 
 def cuts(folder: Path, upto: int) -> list[tuple[int, int, list[Path]]]:
-    """(first seq, last seq, files) of every cut or sealed day up to the watermark, in order."""
-    sealed_seq, pruned = sealed(folder)
+    """Lists what is visible up to the watermark `upto`: (first seq, last seq, files) of every cut or sealed day, in order."""
+    sealed_seq, pruned = read_seals(folder)
     found: dict[tuple[int, int], list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("*/*/*/*.h5")):
         if match := NAME.fullmatch(path.name):
@@ -73,13 +73,13 @@ def cuts(folder: Path, upto: int) -> list[tuple[int, int, list[Path]]]:
 
 
 def subject_of(path: Path) -> str:
-    """The instrument of a file: the folders' names are percent-encoded, `%00` is an empty one."""
+    """The instrument that a file is of, from its folders: they are percent-encoded, `%00` is an empty one."""
     return ".".join("" if part == "%00" else unquote(part) for part in path.parts[-4:-2])
 
 
 def read(folder: Path, upto: int, findings: Findings) -> Iterator[Event]:
-    """Every event up to the watermark `upto`, by seq; reports damaged, missing and doubled ones."""
-    _, pruned = sealed(folder)
+    """Reads every event up to the watermark `upto`, by seq; damaged, missing and doubled ones become findings."""
+    _, pruned = read_seals(folder)
     expected = 1
     while True:
         rest = [cut for cut in cuts(folder, upto) if cut[0] >= expected]  # again and again: a mesh may seal meanwhile
@@ -115,7 +115,7 @@ def _span(first: int, last: int, files: list[Path], pruned: bool, findings: Find
 
 
 def events_of(path: Path, findings: Findings) -> list[Iterator[Event]]:
-    """The events of each kind of a file, each by seq. Compares the checksum first; of a large file that is a reading more."""
+    """Reads one file: an iterator for each kind, by seq. Its checksum is compared first; a large file is read twice."""
     findings.count("archive_files")
     small: list[Event] = []
     try:
@@ -150,7 +150,7 @@ def _again(path: Path, number: int, kind: str) -> Iterator[Event]:
 
 def _compare_sum(file: h5py.File, path: Path, digests: dict[str, str], whole: "hashlib._Hash", findings: Findings) -> None:
     """A cut's sum is over everything in one; a day's over the sums of its parts, in order of their names."""
-    form, _, _ = layout(tuple(tuple(row) for row in json.loads(file["schema"][()])["depth"]))
+    form, _, _ = record_layout(tuple(tuple(row) for row in json.loads(file["schema"][()])["depth"]))
     images = ["book"] if "book" in file else []
     images += [f"books/{hour}" for hour in file.get("books", ())]
     for name in images:
@@ -163,7 +163,7 @@ def _compare_sum(file: h5py.File, path: Path, digests: dict[str, str], whole: "h
         digests[name] = own.hexdigest()
     rows = ledger_rows(file)
     if rows is not None:
-        form, _, _ = layout(tuple(tuple(row) for row in json.loads(file["schema"][()])["coverage"]))
+        form, _, _ = record_layout(tuple(tuple(row) for row in json.loads(file["schema"][()])["coverage"]))
         data = b"".join(form.pack(*row) for row in rows)
         whole.update(data)
         digests["ledger"] = hashlib.sha256(data).hexdigest()
@@ -178,7 +178,7 @@ def _compare_sum(file: h5py.File, path: Path, digests: dict[str, str], whole: "h
 
 
 def ledger_rows(file: h5py.File) -> list[Values] | None:
-    """The rows of the group `ledger`, as the file describes a record of coverage; None where it has none."""
+    """Reads the coverage ledger of an open file, as the file describes a record of it; None where it has none."""
     if "ledger" not in file:
         return None
     group = file["ledger"]
@@ -232,7 +232,7 @@ def _events(file: h5py.File, number: int, kind: str, digests: Digests) -> Iterat
         steps = _column(rows, "number_step", n, "<u8", start, stop)
         for source, step in zip(_column(rows, "source", n, "<u4", start, stop), steps):
             numbers[source] = _wrap(numbers[source] + step, "<u8")
-            headers["producer"].append(plain(sources[source][0]))
+            headers["producer"].append(comparable(sources[source][0]))
             headers["epoch"].append(sources[source][1])
             headers["number"].append(numbers[source])
         end = record + sum(headers["count"])
@@ -260,7 +260,7 @@ def _headers(rows: h5py.Group, n: int, start: int, stop: int, number: int, codes
         headers["cause_seq"] = column("cause_seq")
     else:
         headers["cause_seq"] = [s - b if b else 0 for s, b in zip(headers["seq"], column("cause_back", "<u8"))]
-    subjects = [plain(name) for name in rows["subjects"][:].tolist()]
+    subjects = [comparable(name) for name in rows["subjects"][:].tolist()]
     headers["subject"] = [subjects[i] for i in column("subject", "<u4")]
     headers["kind"] = [number] * (stop - start)
     return headers | {name: [] for name in ("link", "producer", "epoch", "number")}
@@ -268,8 +268,8 @@ def _headers(rows: h5py.Group, n: int, start: int, stop: int, number: int, codes
 
 def _join(kind: str, headers: dict[str, Column], records: Column, fields: Layouts, digests: Digests) -> Iterator[Event]:
     """Headers with their records, and the checksum over the very bytes that the log holds."""
-    pack_header, _, _ = layout(fields["header"])
-    form, wanted, _ = layout(fields[kind]) if kind not in PACKED else (None, (), ())
+    pack_header, _, _ = record_layout(fields["header"])
+    form, wanted, _ = record_layout(fields[kind]) if kind not in PACKED else (None, (), ())
     names = [name for name, _ in fields["header"] if name != "size"]
     start = 0
     for values in zip(*(headers[name] for name in names)):
@@ -282,5 +282,5 @@ def _join(kind: str, headers: dict[str, Column], records: Column, fields: Layout
         for digest in digests:
             digest.update(head)
             digest.update(body)
-        own: Any = body if form is None else [tuple(plain(record[i]) for i in wanted) for record in mine]
-        yield event(kind, row, own)
+        own: Any = body if form is None else [tuple(comparable(record[i]) for i in wanted) for record in mine]
+        yield build_event(kind, row, own)

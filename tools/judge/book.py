@@ -27,7 +27,7 @@ class NaiveBook:
         self.sides: Sides = {1: {}, -1: {}}
 
     def apply(self, change: BookChange) -> bool:
-        """Whether the book is now at the change's last id. A hole in the ids makes it invalid until a snapshot."""
+        """Applies a change; whether the book is now at its last id. A hole in the ids makes it invalid until a snapshot."""
         first, last, snapshot, levels = change
         if snapshot:
             self.valid, self.id = True, last
@@ -46,34 +46,36 @@ class NaiveBook:
         return True
 
     def best(self) -> tuple[int, int, int, int]:
-        """Bid, its quantity, ask, its quantity; zeros for an empty side."""
+        """The best levels: bid, its quantity, ask, its quantity; zeros for an empty side."""
         bid, ask = max(self.sides[1], default=0), min(self.sides[-1], default=0)
         return bid, self.sides[1].get(bid, 0), ask, self.sides[-1].get(ask, 0)
 
 
-def check(changes: Iterable[BookChange], quotes: Mapping[int, QuoteValue]) -> dict[int, bool]:
-    """Update ids that book and quotes share → whether best bid and ask are equal there, in price and quantity."""
+def compare_best(changes: Iterable[BookChange], quotes: Mapping[int, QuoteValue]) -> dict[int, bool]:
+    """Compares book and quotes: update ids that both have → whether best bid and ask are equal there, with quantities."""
     book = NaiveBook()
     return {
         change.last: book.best() == quotes[change.last] for change in changes if book.apply(change) and change.last in quotes
     }
 
 
-def at(changes: Iterable[BookChange], wanted: Set[int]) -> Iterator[tuple[int, Sides]]:
-    """(id, sides) wherever the book is valid at one of the wanted ids."""
+def books_at(changes: Iterable[BookChange], wanted: Set[int]) -> Iterator[tuple[int, Sides]]:
+    """Applies changes in order; gives (update id, sides of the book) at each of the wanted ids where the book is valid."""
     book = NaiveBook()
     for change in changes:
         if book.apply(change) and change.last in wanted:
             yield change.last, book.sides
 
 
-def of_capture(snapshots: list[tuple[int, list[Level]]], changes: Mapping[tuple[int, int], ChangeValue]) -> list[BookChange]:
-    """A capture's own book: each snapshot goes before the first change that is beyond it."""
+def changes_of_capture(
+    snapshots: list[tuple[int, list[Level]]], changes: Mapping[tuple[int, int], ChangeValue]
+) -> list[BookChange]:
+    """A capture's snapshots and changes as one list: each snapshot goes before the first change that is beyond it."""
     rows: list[BookChange] = []
     waiting = list(snapshots)
     for (first, last), (_event_ns, levels) in changes.items():
         while waiting and waiting[0][0] < last:
-            at, image = waiting.pop(0)
-            rows.append(BookChange(at, at, True, image))
+            update_id, image = waiting.pop(0)
+            rows.append(BookChange(update_id, update_id, True, image))
         rows.append(BookChange(first, last, False, levels))
     return rows

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tickmesh.tools.judge.book import ChangeValue, Level, QuoteValue
-from tickmesh.tools.judge.known import Known
+from tickmesh.tools.judge.log_facts import LogFacts
 
 Message = dict[str, Any]  # a venue's JSON object
 TradeValue = tuple[
@@ -43,7 +43,7 @@ class NotComparable(Exception):
 
 @dataclass
 class CapturedTable(Generic[Key, Value]):
-    """Ids of one stream are keys; a line that repeats an id (overlapping files) counts once.
+    """What a capture has of one stream, by id; a line that repeats an id (overlapping files) counts once.
 
     `again`: the same id with another value: ids that began anew, or a venue that contradicts itself. `refused`: keys of lines
     that the mesh has kept as refusals.
@@ -55,6 +55,7 @@ class CapturedTable(Generic[Key, Value]):
     repeated: int = 0
 
     def add(self, key: Key, value: Value, refused: bool) -> None:
+        """Adds a line's value under its id. `refused`: the mesh has kept the line as a refusal."""
         if refused:
             self.refused.add(key)
         if key not in self.values:
@@ -67,7 +68,7 @@ class CapturedTable(Generic[Key, Value]):
 
 @dataclass
 class CapturedStream:
-    """What a capture has of one instrument. Mantissas, ns.
+    """What a capture has of one instrument: tables of trades, quotes and depth changes, and REST snapshots. Mantissas, ns.
 
     trades: id → (price, quantity, trade time, event time, side), and a word where it stands for several ids; quotes: id → (bid,
     bid quantity, ask, ask quantity); depths: name of the stream → (first id, last id) → (event time, levels: price, quantity,
@@ -84,25 +85,30 @@ class CapturedStream:
 
     @property
     def changes(self) -> dict[tuple[int, int], ChangeValue]:
-        """Of the depth stream with the most."""
+        """The depth changes of the stream that has the most of them: (first id, last id) → event time, levels."""
         return max((table.values for table in self.depths.values()), key=len, default={})
 
     @property
     def repeated(self) -> int:
+        """How many lines repeated what an earlier one had, over all tables."""
         own = self.trades.repeated + self.aggregates.repeated + self.quotes.repeated
         return own + sum(table.repeated for table in self.depths.values())
 
 
 @dataclass
 class CaptureContents:
-    """streams: subject → Stream. `heard`: name of a stream → how many of its lines were taken; `foreign`: … that nothing here
-    records; `named`: why lines cannot be read → how many, `examples` where the first is."""
+    """Everything that captures have, by instrument, and what became of each of their lines.
+
+    streams: subject → CapturedStream. By name of a stream: `taken`, lines that are compared; `unreadable`, lines that cannot be
+    read; `unrecorded`, lines that nothing here records. `reasons`: why lines cannot be read → how many; `examples`: where the
+    first is.
+    """
 
     streams: dict[str, CapturedStream] = field(default_factory=dict)
-    heard: Counter[str] = field(default_factory=Counter)
-    spoilt: Counter[str] = field(default_factory=Counter)  # name of a stream → lines of it that cannot be read
-    foreign: Counter[str] = field(default_factory=Counter)
-    named: Counter[str] = field(default_factory=Counter)
+    taken: Counter[str] = field(default_factory=Counter)
+    unreadable: Counter[str] = field(default_factory=Counter)  # name of a stream → lines of it that cannot be read
+    unrecorded: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
     lines: int = 0
     snapshots: int = 0
@@ -110,7 +116,7 @@ class CaptureContents:
 
 
 def mantissa(text: Any, exponent: int = -8) -> int:
-    """Raises NotComparable for what no venue sends, or what the exponent cannot hold."""
+    """A decimal number as text → its mantissa. Raises NotComparable for what no venue sends, or the exponent cannot hold."""
     if not isinstance(text, str) or len(text) > TEXT_MAX or not NUMBER.fullmatch(text):
         raise NotComparable("a price or quantity is no plain decimal number")
     value = Decimal(text).scaleb(-exponent)
@@ -121,7 +127,8 @@ def mantissa(text: Any, exponent: int = -8) -> int:
     return int(value)
 
 
-def whole(message: Message, name: str) -> int:
+def whole_number(message: Message, name: str) -> int:
+    """A field of a message as an integer from 0 to 2^63 − 1. Raises NotComparable for any other."""
     value = message.get(name)
     if type(value) is not int:
         raise NotComparable(f"{name} is no whole number")
@@ -131,8 +138,8 @@ def whole(message: Message, name: str) -> int:
 
 
 def nanoseconds(message: Message, name: str) -> int:
-    """Binance sends milliseconds; spot microseconds since 2025 where asked for."""
-    stamp = whole(message, name)
+    """A field with a time, in ns: Binance sends milliseconds; spot microseconds since 2025 where asked for."""
+    stamp = whole_number(message, name)
     ns = stamp * (1_000 if stamp >= 10**14 else 1_000_000)
     if ns > INTEGER_MAX:
         raise NotComparable(f"{name} is beyond 64 bits in ns")
@@ -140,23 +147,25 @@ def nanoseconds(message: Message, name: str) -> int:
 
 
 def side_of(message: Message) -> int:
+    """The taker's side of a trade, from `m` (the buyer was the maker): +1 bought, −1 sold."""
     if type(message.get("m")) is not bool:
         raise NotComparable("m is neither true nor false")
     return -1 if message["m"] else 1
 
 
-class Reader:
-    """Reads one capture after the other. `known`: what the log says besides, instruments' exponents and refusals."""
+class CaptureReader:
+    """Reads captures line by line into `capture`. `facts`: exponents and refusals that the log has."""
 
-    def __init__(self, known: Known) -> None:
-        self.known = known
+    def __init__(self, facts: LogFacts) -> None:
+        self.facts = facts
         self.capture = CaptureContents()
         self.subject = ""  # of the last stream: a REST answer names no instrument
         self.snapshots: list[tuple[Message, str, str]] = []  # message, subject of the stream before it, and where it is
         self.name = ""  # of the line's stream
         self.place = ""
 
-    def line(self, line: bytes, place: str) -> None:
+    def read_line(self, line: bytes, place: str) -> None:
+        """Takes one line, `<receive time> <JSON>`. `place`: file and line number, for a person."""
         self.capture.lines += 1
         self.name, self.place = "", place
         stamp, _, payload = line.partition(b" ")
@@ -165,14 +174,15 @@ class Reader:
                 raise NotComparable("no receive time before it")
             self._message(payload.strip(), self._parsed(payload))
         except NotComparable as reason:
-            self.named(str(reason), payload.strip(), place)
+            self.count_unreadable(str(reason), payload.strip(), place)
             if self.name:
-                self.capture.spoilt[self.name] += 1
+                self.capture.unreadable[self.name] += 1
 
-    def named(self, why: str, payload: bytes, place: str) -> None:
-        self.capture.named[why] += 1
+    def count_unreadable(self, why: str, payload: bytes, place: str) -> None:
+        """Counts a line that cannot be read, with the reason, and whether the mesh has refused its bytes."""
+        self.capture.reasons[why] += 1
         self.capture.examples.setdefault(why, place)
-        self.capture.refused += self.known.refused_frame(payload)
+        self.capture.refused += self.facts.refused_frame(payload)
 
     @staticmethod
     def _parsed(payload: bytes) -> Message:
@@ -199,7 +209,7 @@ class Reader:
         elif "result" in message or "error" in message or "code" in message:
             raise NotComparable("an answer to a request")
         else:
-            self.capture.foreign[f"messages without a stream (e = {str(message.get('e', 'none'))[:20]})"] += 1
+            self.capture.unrecorded[f"messages without a stream (e = {str(message.get('e', 'none'))[:20]})"] += 1
 
     def _frame(self, payload: bytes, data: Message) -> None:
         """One message of the stream that `name` says."""
@@ -208,19 +218,19 @@ class Reader:
         if take is None and DIFFERENCES.fullmatch(channel):
             take = self._depth
         if take is None:
-            self.capture.foreign[self.name] += 1
+            self.capture.unrecorded[self.name] += 1
             return
         if data.get("s") != symbol.upper():
             raise NotComparable("the symbol is not its stream's")
         subject = f"{venue_of(data)}.{symbol.upper()}"
         stream = self.capture.streams.setdefault(subject, CapturedStream())
-        exponents = self.known.exponents.get(subject, EXPONENTS)
+        exponents = self.facts.exponents.get(subject, EXPONENTS)
         self.subject = subject
-        take(stream, data, exponents, self.known.refused_frame(payload))
-        self.capture.heard[self.name] += 1
+        take(stream, data, exponents, self.facts.refused_frame(payload))
+        self.capture.taken[self.name] += 1
 
     def _trade(self, stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
-        number = whole(data, "t")
+        number = whole_number(data, "t")
         quantity = mantissa(data.get("q"), exponents[1])
         if data.get("X", "MARKET") != "MARKET" and not quantity:
             stream.voids.add(number)
@@ -228,7 +238,7 @@ class Reader:
         stream.trades.add(number, (*self._fill(data, exponents), side_of(data)), refused)
 
     def _aggregate(self, stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
-        first, last = whole(data, "f"), whole(data, "l")
+        first, last = whole_number(data, "f"), whole_number(data, "l")
         if first > last:
             raise NotComparable("f is beyond l")
         stream.spans[last] = first
@@ -244,14 +254,14 @@ class Reader:
     @staticmethod
     def _quote(stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
         bid, bid_lots, ask, ask_lots = (mantissa(data.get(name), exponents[name in "BA"]) for name in ("b", "B", "a", "A"))
-        stream.quotes.add(whole(data, "u"), (bid, bid_lots, ask, ask_lots), refused)
+        stream.quotes.add(whole_number(data, "u"), (bid, bid_lots, ask, ask_lots), refused)
 
     def _depth(self, stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
-        first, last = whole(data, "U"), whole(data, "u")
+        first, last = whole_number(data, "U"), whole_number(data, "u")
         if first > last:
             raise NotComparable("U is beyond u")
         if "pu" in data:  # futures: ids are counted over all symbols, so the change begins behind the one before it
-            if (before := whole(data, "pu")) >= first:
+            if (before := whole_number(data, "pu")) >= first:
                 raise NotComparable("pu is not before U")
             first = before + 1
         table = stream.depths.setdefault(self.name, CapturedTable())
@@ -268,22 +278,22 @@ class Reader:
             raise
 
     def finish(self) -> None:
-        """A REST answer names no instrument: it is of the one whose changes have its id, else of the stream before it."""
+        """Gives each REST snapshot to the instrument whose changes have its id, else to that of the stream before it."""
         for message, subject, place in self.snapshots:
             try:
                 self._snapshot(message, subject)
             except NotComparable as reason:
-                self.named(str(reason), b"", place)
+                self.count_unreadable(str(reason), b"", place)
 
     def _snapshot(self, message: Message, subject: str) -> None:
-        update_id = whole(message, "lastUpdateId")
+        update_id = whole_number(message, "lastUpdateId")
         streams = self.capture.streams
         subject = subject or next(iter(streams), "")
         if not subject:
             raise NotComparable("a REST snapshot, but no stream that it could be of")
         if not _spans(streams[subject], update_id):
             subject = next((other for other, stream in streams.items() if _spans(stream, update_id)), subject)
-        exponents = self.known.exponents.get(subject, EXPONENTS)
+        exponents = self.facts.exponents.get(subject, EXPONENTS)
         streams[subject].snapshots.append((update_id, levels(message, ("bids", "asks"), exponents)))
         self.capture.snapshots += 1
 
@@ -295,7 +305,7 @@ def _spans(stream: CapturedStream, update_id: int) -> bool:
 
 
 def venue_of(data: Message) -> str:
-    """Spot, USD-M and COIN-M differ in the fields that they send."""
+    """The venue that a message comes from: spot, USD-M and COIN-M futures differ in the fields that they send."""
     if "ps" in data or COIN_M.fullmatch(str(data.get("s"))):
         return "binance_coinm"
     kind = data.get("e")
@@ -305,7 +315,7 @@ def venue_of(data: Message) -> str:
 
 
 def levels(message: Message, names: tuple[str, str], exponents: tuple[int, int]) -> list[Level]:
-    """Bids first, as they came; an empty change is one row of zeros."""
+    """The levels of a change or snapshot, bids first, as they came; one row of zeros where there are none."""
     rows = []
     for name, side in zip(names, (1, -1)):
         many = message.get(name)
@@ -314,13 +324,13 @@ def levels(message: Message, names: tuple[str, str], exponents: tuple[int, int])
         for level in many:
             if not isinstance(level, list) or len(level) < 2:
                 raise NotComparable(f"a level of {name} is no pair")
-            if price := held(level[0], exponents[0]):  # who cannot hold a level has the others all the same
-                rows.append((price, held(level[1], exponents[1]), side))
+            if price := level_value(level[0], exponents[0]):  # who cannot hold a level has the others all the same
+                rows.append((price, level_value(level[1], exponents[1]), side))
     return rows or [(0, 0, 0)]
 
 
-def held(text: Any, exponent: int) -> int:
-    """Of a level: 0 for what is below 0 or beyond 64 bits. Raises Named for what is no number, or has too many decimals."""
+def level_value(text: Any, exponent: int) -> int:
+    """A level's price or quantity as mantissa; 0 for what is below 0 or beyond 64 bits. Raises NotComparable for no number."""
     if isinstance(text, str) and text.startswith("-") and NUMBER.fullmatch(text[1:]):
         return 0
     try:
@@ -331,9 +341,9 @@ def held(text: Any, exponent: int) -> int:
         raise
 
 
-def read(files: Iterable[Path], known: Known | None = None) -> CaptureContents:
-    """Everything that several captures have, in their order. Raises OSError where a file cannot be opened."""
-    reader = Reader(known or Known())
+def read_captures(files: Iterable[Path], facts: LogFacts | None = None) -> CaptureContents:
+    """Reads several captures, in this order, into one. Raises OSError where a file cannot be opened."""
+    reader = CaptureReader(facts or LogFacts())
     for path in files:
         place = f"{path.name}, line"
         number = 0
@@ -341,12 +351,12 @@ def read(files: Iterable[Path], known: Known | None = None) -> CaptureContents:
             for number, line in enumerate(_lines(path), 1):
                 if len(line) > LINE_MAX:
                     reader.capture.lines += 1
-                    reader.named(f"longer than {LINE_MAX} bytes", b"", f"{place} {number}")
+                    reader.count_unreadable(f"longer than {LINE_MAX} bytes", b"", f"{place} {number}")
                 elif line.strip():
-                    reader.line(line, f"{place} {number}")
+                    reader.read_line(line, f"{place} {number}")
         except UNREADABLE:
             reader.capture.lines += 1
-            reader.named("the gzip file is cut off or damaged here", b"", f"{place} {number + 1}")
+            reader.count_unreadable("the gzip file is cut off or damaged here", b"", f"{place} {number + 1}")
     reader.finish()
     return reader.capture
 

@@ -8,14 +8,14 @@ import msgpack
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.pace import PaceCheck
-from tickmesh.tools.judge.streams import Streams
+from tickmesh.tools.judge.streams import StreamCheck
 
 # Of what several lines bring, the log has one copy: numbers of the others are not in it.
 SEVERAL = ("feed", "backfill")
 
 
-class Checks:
-    """Looks at every event once, in order; `watch` passes them on."""
+class LogChecks:
+    """Checks every event once, in order: seq, times, links, producers' numbers, and that nothing was published twice."""
 
     def __init__(self, findings: Findings, first_seq: int):
         self.findings = findings
@@ -27,18 +27,20 @@ class Checks:
         self.derived: set[tuple[str, int, int]] = set()  # producer, cause_seq, k
         self.intents: set[bytes] = set()
         self.fills: set[tuple[str, int, int, bytes]] = set()  # subject, trade id, order id, client order id
-        self.streams = Streams(findings)
+        self.streams = StreamCheck(findings)
         self.pace = PaceCheck(findings)
         self.archived_seq = 0
         self.recent_seq = 0
         self.newest: dict[tuple[str, int], int] = {}  # number of each producer's epoch
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Checks events and passes them on."""
         for event in events:
             self.look(event)
             yield event
 
     def look(self, event: Event) -> None:
+        """Checks one event."""
         self.findings.count("events")
         self._order(event)
         self._number(event)

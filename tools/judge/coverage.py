@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 
 from tickmesh.tools.judge import archive, book, exchange_ledger
-from tickmesh.tools.judge.eras import Pair
+from tickmesh.tools.judge.eras import EraPair
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import (
     COMPLETE,
@@ -19,9 +19,9 @@ from tickmesh.tools.judge.intervals import (
     STREAMS,
     TRADE,
     Claim,
-    Painted,
+    MergedClaims,
     ProvenIntervals,
-    paint,
+    merge_claims,
 )
 from tickmesh.tools.judge.log import Event, Values
 
@@ -32,23 +32,27 @@ BEST = 10  # levels a side that a stored book is compared in: a snapshot may hol
 
 
 class CoverageWatch:
-    """Looks at every event once, in order, and passes it on; afterwards `judge` says whether the ledger is true."""
+    """Computes from events what coverage is true, and compares it with what archive files and log claim."""
 
     def __init__(self, archived_seq: int):
         self.archived_seq = archived_seq
         self.archived: dict[str, ProvenIntervals] = {}  # what is true of the archive
-        self.vouched: dict[str, ProvenIntervals] = {}  # … and of what the log's newest watermark speaks of
+        self.confirmed: dict[str, ProvenIntervals] = {}  # … and of everything up to the log's newest watermark
         self.later: list[Event] = []  # after that watermark's archived_seq, so far
-        self.vouched_seq = 0
-        self.spoken: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(lambda: defaultdict(list))
-        self.pending: list[tuple[str, Values]] = []  # said, but no watermark has vouched for it yet
+        self.confirmed_seq = 0
+        self.logged: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(
+            lambda: defaultdict(list)
+        )  # by coverage events
+        self.pending: list[tuple[str, Values]] = []  # claimed in the log, but no watermark stands behind it yet
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Takes events in order and passes them on; `judge` comes after the last one."""
         for event in events:
             self.look(event)
             yield event
 
     def look(self, event: Event) -> None:
+        """Takes one event."""
         if event.kind in STREAMS or event.kind == "gap":
             if event.seq <= self.archived_seq:
                 self.archived.setdefault(event.subject, ProvenIntervals(event.subject)).take(event)
@@ -56,31 +60,31 @@ class CoverageWatch:
         elif event.kind == "coverage":
             self.pending += [(event.subject, row) for row in event.records]
         elif event.kind == "watermark":
-            self._vouch(event.records[-1][0])
+            self._confirm(event.records[-1][0])
 
-    def _vouch(self, upto: int) -> None:
+    def _confirm(self, upto: int) -> None:
         for subject, row in self.pending:
             key, claim = _claim(row)
-            self.spoken[subject][key].append(claim)
+            self.logged[subject][key].append(claim)
         self.pending.clear()
-        self.vouched_seq = max(self.vouched_seq, upto)
-        for event in [event for event in self.later if event.seq <= self.vouched_seq]:
-            self.vouched.setdefault(event.subject, ProvenIntervals(event.subject)).take(event)
-        self.later = [event for event in self.later if event.seq > self.vouched_seq]
+        self.confirmed_seq = max(self.confirmed_seq, upto)
+        for event in [event for event in self.later if event.seq <= self.confirmed_seq]:
+            self.confirmed.setdefault(event.subject, ProvenIntervals(event.subject)).take(event)
+        self.later = [event for event in self.later if event.seq > self.confirmed_seq]
 
-    def judge(self, folder: Path, findings: Findings) -> dict[str, Painted]:
-        """Fills the findings; returns what the archive's files claim, by subject."""
+    def judge(self, folder: Path, findings: Findings) -> dict[str, MergedClaims]:
+        """Compares claims with the truth and fills the findings; gives what the archive's files claim, by subject."""
         stored, silent = read(folder, self.archived_seq, findings)
         findings.count("coverage_not_judged", len(silent))
         for subject in sorted((stored.keys() | self.archived.keys()) - silent):
             compare(
                 f"archive, {subject}", stored.get(subject, {}), self.archived.get(subject, ProvenIntervals(subject)), findings
             )
-        if self.spoken:  # an older recorder says nothing
-            for subject in sorted((self.spoken.keys() | self.vouched.keys()) - silent):
-                said = paint(self.spoken.get(subject, {}))
-                compare(f"log, {subject}", said, self.vouched.get(subject, ProvenIntervals(subject)), findings)
-                findings.count("coverage_said", sum(map(len, said.values())))
+        if self.logged:  # an older recorder says nothing
+            for subject in sorted((self.logged.keys() | self.confirmed.keys()) - silent):
+                claimed = merge_claims(self.logged.get(subject, {}))
+                compare(f"log, {subject}", claimed, self.confirmed.get(subject, ProvenIntervals(subject)), findings)
+                findings.count("coverage_said", sum(map(len, claimed.values())))
         return stored
 
 
@@ -89,10 +93,11 @@ def _claim(row: Values) -> tuple[tuple[int, int], Claim]:
     return (stream, era[0] if era else 0), Claim(first, last, state, evidence, reason)
 
 
-def read(folder: Path, upto: int, findings: Findings) -> tuple[dict[str, Painted], set[str]]:
-    """subject → the union of what its archive files claim; a file in which an id is stated twice is a fault.
+def read(folder: Path, upto: int, findings: Findings) -> tuple[dict[str, MergedClaims], set[str]]:
+    """Reads the coverage ledgers of archive files: subject → their claims merged, and the subjects that cannot be judged.
 
-    And the subjects that cannot be judged: a file of theirs is of an older program and claims nothing, or a day was pruned.
+    A file in which an id is claimed twice is a fault. A subject cannot be judged when a file of its is of an older program and
+    claims nothing, or a day of it was pruned.
     """
     silent: set[str] = set()
     claims: dict[str, dict[tuple[int, int], list[Claim]]] = defaultdict(lambda: defaultdict(list))
@@ -119,18 +124,18 @@ def read(folder: Path, upto: int, findings: Findings) -> tuple[dict[str, Painted
                     if other.first <= one.last:
                         findings.fault("coverage_twice", f"{path}: {NAMES[key[0]]} ids from {other.first} are stated twice")
                 claims[subject][key] += mine
-    return {subject: paint(own) for subject, own in claims.items()}, silent
+    return {subject: merge_claims(own) for subject, own in claims.items()}, silent
 
 
 def rows_of(path: Path) -> list[Values] | None:
-    """The rows of a file's ledger; None where it has none."""
+    """Reads the coverage ledger of an archive file; None where it has none."""
     with h5py.File(path, "r", locking=False) as file:
         return archive.ledger_rows(file)
 
 
-def compare(where: str, claimed: Painted, truth: ProvenIntervals, findings: Findings) -> None:
-    """Every id that is true or claimed, once: what differs is a fault, one sentence for each run of ids."""
-    true = truth.painted()
+def compare(where: str, claimed: MergedClaims, truth: ProvenIntervals, findings: Findings) -> None:
+    """Compares claims with the truth, id by id, and fills the findings: one fault for each run of ids that differs."""
+    true = truth.merged()
     for key in sorted(claimed.keys() | true.keys()):
         name = f"{where}: {NAMES.get(key[0], key[0])}"
         for first, last, mine, real in _side_by_side(claimed.get(key, []), true.get(key, [])):
@@ -175,20 +180,20 @@ def _side_by_side(mine: list[Claim], real: list[Claim]) -> Iterator[tuple[int, i
 # -- against the exchange's ledger
 
 
-def against(
-    printed: exchange_ledger.LedgerContents, claimed: dict[str, Painted], pairs: Iterable[Pair], findings: Findings
+def compare_with_ledger(
+    ledger: exchange_ledger.LedgerContents, claimed: dict[str, MergedClaims], pairs: Iterable[EraPair], findings: Findings
 ) -> None:  # fmt: skip
-    """What is claimed of trades against what was printed, and every book that is claimed against the one that was."""
+    """Compares claims with the exchange's ledger: those of trades with what was printed, those of books with the true book."""
     for name in ("coverage_ids", "coverage_missing_ids", "coverage_books"):
         findings.count(name, 0)
     for pair in pairs:
         claims = claimed.get(pair.subject, {})
         mine = {stream: _of_era(claims, stream, pair) for stream in (TRADE, DEPTH)}
-        _printed(pair.subject, mine[TRADE], pair.truth, printed, findings)
-        _books(pair.subject, mine[DEPTH], pair.truth, pair.mine.depth, findings)
+        _printed(pair.subject, mine[TRADE], pair.truth, ledger, findings)
+        _books(pair.subject, mine[DEPTH], pair.truth, pair.stored.depth, findings)
 
 
-def _of_era(claims: Painted, stream: int, pair: Pair) -> list[Claim]:
+def _of_era(claims: MergedClaims, stream: int, pair: EraPair) -> list[Claim]:
     return [claim for kind, seq in pair.seqs if STREAMS[kind] == stream for claim in claims.get((stream, seq), [])]
 
 
@@ -196,7 +201,7 @@ def _printed(
     subject: str,
     claims: list[Claim],
     truth: exchange_ledger.TrueEra,
-    printed: exchange_ledger.LedgerContents,
+    ledger: exchange_ledger.LedgerContents,
     findings: Findings,
 ) -> None:
     numbers = sorted(truth.trades)
@@ -213,7 +218,7 @@ def _printed(
         short = claim.last - claim.first + 1 - (place - start)
         if claim.state == MISSING and claim.reason == RESET_REASON:
             short -= short == 1  # the id after an era's last stands for what nobody knows
-        if short and (printed.complete or (numbers and claim.first >= numbers[0])):
+        if short and (ledger.complete or (numbers and claim.first >= numbers[0])):
             ids = f"{claim.first} to {claim.last}"
             sentence = f"trade.{subject}: {ids} are {STATES[claim.state]}; the exchange printed {place - start} of them"
             findings.fault("coverage_false", sentence)

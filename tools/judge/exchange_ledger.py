@@ -29,15 +29,15 @@ class BookStep(NamedTuple):
     levels: Sequence[Sequence[int]]
 
 
-def files(folder: Path) -> list[Path]:
+def ledger_files(folder: Path) -> list[Path]:
     """The ledger's files in a folder, oldest first."""
     return sorted(folder.glob("ledger-*.bin"))
 
 
-def read(folder: Path, findings: Findings) -> Iterator[Row]:
-    """Every row `[number, kind, time_ms, …]` in order; reports whatever is not as the page says."""
+def read_rows(folder: Path, findings: Findings) -> Iterator[Row]:
+    """Reads every row `[number, kind, time_ms, …]` in order; whatever is not as docs/ledger.md says becomes a finding."""
     expected = 0
-    paths = files(folder)
+    paths = ledger_files(folder)
     for path in paths:
         data = path.read_bytes()
         offset = 0
@@ -49,7 +49,7 @@ def read(folder: Path, findings: Findings) -> Iterator[Row]:
             end = offset + HEAD.size + size
             if not count or end > len(data) or zlib.crc32(data[offset + 8 : end]) != crc:
                 if path == paths[-1]:
-                    findings.count("ledger_torn_bytes", len(data) - offset)  # being written, or cut by a crash: never told
+                    findings.count("ledger_torn_bytes", len(data) - offset)  # being written, or cut by a crash: never sent
                 else:
                     findings.fault("ledger_crc", f"{path.name}: the batch at byte {offset} has a wrong CRC or size")
                 break
@@ -65,7 +65,7 @@ def read(folder: Path, findings: Findings) -> Iterator[Row]:
 
 
 class TrueEra:
-    """One era of an instrument as the ledger has it. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
+    """What truly happened in one era of an instrument. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
 
     trades: id → (price, quantity, trade ms, side). steps: of its book, in order. quotes: those of a replayed capture, id → best
     bid, quantity, ask, quantity.
@@ -78,29 +78,30 @@ class TrueEra:
         self.quotes: dict[int, tuple[int, int, int, int]] = {}
         self.steps: list[BookStep] = []
         self.times: list[int] = []  # of each step, ms
-        self.void = 0  # trades that were never told: the exchange died between its files
+        self.void = 0  # trades that were never sent: the exchange died between its files
         self.doubled: list[int] = []
 
     def start(self, update_id: int, trade_id: int) -> None:
-        """A process began. Trades beyond `trade_id` were never told, and their ids are given again."""
+        """Notes that an exchange process began: trades beyond `trade_id` were sent to nobody, and their ids are given again."""
         for number in [n for n in self.trades if n > trade_id]:
             del self.trades[number]
             self.void += 1
-        self.step(BookStep("book", update_id, 0, []), self.times[-1] if self.times else 0)
+        self.add_step(BookStep("book", update_id, 0, []), self.times[-1] if self.times else 0)
 
-    def step(self, step: BookStep, time_ms: int) -> None:
+    def add_step(self, step: BookStep, time_ms: int) -> None:
+        """Adds a step of the book, at this time."""
         self.steps.append(step)
         self.times.append(time_ms)
 
     @property
     def ended_ms(self) -> int:
-        """When something last happened in it."""
+        """The time of the newest trade or change of the book."""
         newest = next(reversed(self.trades.values()))[2] if self.trades else 0
         return max(self.began_ms, newest, self.times[-1] if self.times else 0)
 
 
 class LedgerContents:
-    """Everything the ledger says. `complete` is False when older files were removed.
+    """All rows of an exchange's ledger, sorted. `complete` is False when older files were removed.
 
     eras: of each symbol, in order. clients: (ms, connection, what, detail). withheld: rows of frames and requests; absurd: ids
     that frames were given in place of theirs, by stream.
@@ -119,6 +120,7 @@ class LedgerContents:
         self.rows = 0
 
     def take(self, row: Row) -> None:
+        """Adds one row."""
         number, kind, time_ms, *values = row
         if not self.rows:
             self.complete = number == 1
@@ -142,8 +144,8 @@ class LedgerContents:
             self._market(kind, values, time_ms)
 
     @property
-    def symbols(self) -> dict[str, TrueEra]:
-        """The newest era of each."""
+    def newest_eras(self) -> dict[str, TrueEra]:
+        """The newest era of each symbol."""
         return {symbol: truths[-1] for symbol, truths in self.eras.items()}
 
     def _absurd(self, fault: int, _connection: int, stream: str, what: str, text: str) -> None:
@@ -156,16 +158,16 @@ class LedgerContents:
         truths = self.eras.setdefault(values[0], [])
         era = (values[3] if len(values) > 3 else 0) if kind == "start" else truths[-1].era if truths else self._era
         while truths and truths[-1].era > era:
-            truths.pop()  # its beginning was written, and never told
+            truths.pop()  # its beginning was written, and never sent
         if not truths or truths[-1].era < era:
             truths.append(TrueEra(era, time_ms))
         truth = truths[-1]
         if kind == "start":
             truth.start(values[1], values[2])
         elif kind == "book":
-            truth.step(BookStep("book", values[1], 0, values[2]), time_ms)
+            truth.add_step(BookStep("book", values[1], 0, values[2]), time_ms)
         elif kind == "depth":
-            truth.step(BookStep("depth", values[1], values[2], values[3]), time_ms)
+            truth.add_step(BookStep("depth", values[1], values[2], values[3]), time_ms)
         elif kind == "quote":
             truth.quotes[values[1]] = (values[2], values[3], values[4], values[5])
         else:
@@ -175,9 +177,10 @@ class LedgerContents:
             truth.trades[trade_id] = (price, quantity, trade_ms, side)
 
 
-def gather(folder: Path, findings: Findings) -> LedgerContents:
+def read_contents(folder: Path, findings: Findings) -> LedgerContents:
+    """Reads a folder's whole ledger; a trade that it has twice, with different values, is a fault."""
     ledger = LedgerContents()
-    for row in read(folder, findings):
+    for row in read_rows(folder, findings):
         ledger.take(row)
     for symbol, truths in ledger.eras.items():
         for trade_id in (number for truth in truths for number in truth.doubled):

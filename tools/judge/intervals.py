@@ -25,7 +25,7 @@ COUNTED = {  # streams whose ids a feed counts itself, with holes (docs/coverage
 
 
 class Claim(NamedTuple):
-    """Ids of one stream and era with one state. Evidence and reason by their numbers."""
+    """What is claimed of a run of ids of one stream and era: state, evidence and reason, by their numbers."""
 
     first: int
     last: int
@@ -34,15 +34,15 @@ class Claim(NamedTuple):
     reason: int = 0
 
 
-Painted = dict[tuple[int, int], list[Claim]]  # (stream, era) → disjoint claims in order of id
+MergedClaims = dict[tuple[int, int], list[Claim]]  # (stream, era) → disjoint claims in order of id
 
 
-def paint(claims: dict[tuple[int, int], list[Claim]]) -> Painted:
-    """Of several claims on an id the best is kept; neighbours that say the same become one."""
-    return {key: _paint(rows) for key, rows in claims.items() if rows}
+def merge_claims(claims: dict[tuple[int, int], list[Claim]]) -> MergedClaims:
+    """Merges overlapping claims: of several on an id the best is kept, equal neighbours become one."""
+    return {key: _merge(rows) for key, rows in claims.items() if rows}
 
 
-def _paint(rows: list[Claim]) -> list[Claim]:
+def _merge(rows: list[Claim]) -> list[Claim]:
     begins: dict[int, list[Claim]] = defaultdict(list)
     for row in rows:
         begins[row.first].append(row)
@@ -66,7 +66,7 @@ def _belief(claim: Claim) -> tuple[int, int, int]:
 
 
 class ProvenIntervals:
-    """What one instrument's events prove, one event after the other.
+    """Computes from one instrument's events, one after the other, which claims on its ids are true.
 
     Trades: each id is there or missing. Quotes and what a feed counts itself: one interval that rises. Depth: `at` is the
     highest id of which something is stated, `head` the newest change's last one; what lies between waits for a neighbour.
@@ -84,6 +84,7 @@ class ProvenIntervals:
         self.taken_back: dict[tuple[int, int], list[Claim]] = defaultdict(list)
 
     def take(self, event: Event) -> None:
+        """Takes one event: trade, quote, depth or gap."""
         if event.kind == "depth":
             self._depth(event)
         elif event.kind in STREAMS:
@@ -243,8 +244,9 @@ class ProvenIntervals:
         self.at = self.head = min(self.at, first - 1)
 
     def was_taken_back(self, key: tuple[int, int], first: int, last: int, claim: Claim) -> bool:
-        """Whether that was stated of these ids (all of them) before their line took them back: a ledger forgets nothing."""
+        """Whether this claim on the ids was true before their line took them back: a coverage ledger forgets nothing."""
         return claim[2:] == WITHOUT_BOOK and any(gone.first <= first and last <= gone.last for gone in self.taken_back[key])
 
-    def painted(self) -> Painted:
-        return paint(self.claims)
+    def merged(self) -> MergedClaims:
+        """The true claims, merged."""
+        return merge_claims(self.claims)

@@ -8,7 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from itertools import accumulate
 
-from tickmesh.tools.judge.against_capture import Stored
+from tickmesh.tools.judge.against_capture import StoredMarket
 from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra
 from tickmesh.tools.judge.findings import Findings
 
@@ -16,7 +16,9 @@ MARGIN_MS = 1500  # so near to the end of a connection, or to a frame that was w
 MARKET = ("/ws", "/stream")
 
 
-class Listening:
+class ListeningTimes:
+    """When connections to the exchange were open, and which frames it withheld, from its ledger."""
+
     def __init__(self, ledger: LedgerContents):
         lives = sorted(_lives(ledger))
         self._opened = [begin for begin, _ in lives]
@@ -26,9 +28,11 @@ class Listening:
             if kind == "frame" and values[3] in ("dropped", "altered"):
                 self.withheld.setdefault(values[2], []).append(time_ms)
 
-    def surely(self, stream: str, ms: int) -> bool:
-        """Whether what the stream said at this moment was sent to somebody who heard it: a connection that was open before and
-        after. One that ends where another begins is none: of a process that was killed the end is seen late."""
+    def was_received(self, stream: str, ms: int) -> bool:
+        """Whether what a stream sent at this moment surely reached a connection: one that was open before and after.
+
+        One that ends where another begins is none: of a process that was killed the end is seen late.
+        """
         place = bisect_right(self._opened, ms - MARGIN_MS) - 1
         if place < 0 or self._until[place] < ms + MARGIN_MS:
             return False
@@ -48,16 +52,16 @@ def _lives(ledger: LedgerContents) -> Iterator[tuple[float, float]]:
     yield from ((begin, float("inf")) for begin in opened.values())
 
 
-def changes(subject: str, truth: TrueEra, mine: Stored, listening: Listening, findings: Findings) -> None:
-    """Every change of a book that surely was heard, between the first and the last that are stored, is stored, book or not."""
-    told = sorted((first, last) for first, last, snapshot, _ in mine.depth if not snapshot)
-    if not told:
+def check_changes(subject: str, truth: TrueEra, mine: StoredMarket, listening: ListeningTimes, findings: Findings) -> None:
+    """Checks that every change of a book that surely was received, between the first and the last stored, is stored."""
+    logged = sorted((first, last) for first, last, snapshot, _ in mine.depth if not snapshot)
+    if not logged:
         return
     findings.count("changes_checked", 0)
     stream = f"{subject.partition('.')[2].lower()}@depth@100ms"
     begins: list[int] = []
     reached: list[int] = []  # ids up to it are stored from each `begins` on, without a hole
-    for first, last in told:
+    for first, last in logged:
         if reached and first <= reached[-1] + 1:
             reached[-1] = max(reached[-1], last)
         else:
@@ -69,7 +73,7 @@ def changes(subject: str, truth: TrueEra, mine: Stored, listening: Listening, fi
             continue
         findings.count("changes_checked")
         place = bisect_right(begins, first) - 1
-        if last > reached[place] and listening.surely(stream, time_ms):
+        if last > reached[place] and listening.was_received(stream, time_ms):
             lost.append(last)
     if lost:
         findings.count("lost", len(lost))

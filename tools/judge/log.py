@@ -55,20 +55,21 @@ class Event(NamedTuple):
     reserved: int
 
 
-def event(kind: str, header: dict[str, Any], records: Any) -> Event:
+def build_event(kind: str, header: dict[str, Any], records: Any) -> Event:
+    """Builds an Event from header fields by name, and records."""
     numbers = (header[name] for name in HEADER_INTEGERS)
-    return Event(kind, plain(header["producer"]).decode(), plain(header["subject"]).decode(), records, *numbers)
+    return Event(kind, comparable(header["producer"]).decode(), comparable(header["subject"]).decode(), records, *numbers)
 
 
 @cache
-def layout(fields: Fields) -> tuple[struct.Struct, tuple[int, ...], tuple[str, ...]]:
-    """Struct, indexes of the fields that carry meaning, and their names, of a described record."""
+def record_layout(fields: Fields) -> tuple[struct.Struct, tuple[int, ...], tuple[str, ...]]:
+    """The struct of a record with these fields, indexes of those that carry meaning, and their names."""
     codes = "".join(CODES.get(code) or code.lstrip("|S") + "s" for _, code in fields)
     wanted = tuple(i for i, (name, _) in enumerate(fields) if not name.startswith("reserved"))
     return struct.Struct("<" + codes), wanted, tuple(fields[i][0] for i in wanted)
 
 
-def plain(value: Any) -> Any:
+def comparable(value: Any) -> Any:
     """A field's value such that equal values compare equal: no padding, None for NaN."""
     if isinstance(value, bytes):
         return value.rstrip(b"\0")
@@ -76,11 +77,12 @@ def plain(value: Any) -> Any:
 
 
 def segment_files(folder: Path) -> list[Path]:
+    """The log segments in a folder, oldest first."""
     return sorted(folder.glob("*.seg"))
 
 
 def read(folder: Path, findings: Findings, after: int = 0) -> Iterator[Event]:
-    """Events with seq > `after` of every segment, in order; reports whatever is not as the page says."""
+    """Reads all log segments: events with seq > `after`, in order; what is not as docs/messages.md says becomes a finding."""
     files = segment_files(folder)
     for older, newer in zip(files, files[1:]):
         if older.stem.isdigit() and int(newer.stem) <= after + 1:
@@ -112,8 +114,8 @@ class LogHead(NamedTuple):
     log_id: int
 
 
-def head(folder: Path) -> LogHead | None:
-    """What the newest segment that has a whole head says; None where there is none."""
+def read_head(folder: Path) -> LogHead | None:
+    """Reads the head of the newest segment that has a whole one; None where there is none."""
     for path in reversed(segment_files(folder)):
         with open(path, "rb") as file:
             start = file.read(16)
@@ -123,8 +125,8 @@ def head(folder: Path) -> LogHead | None:
     return None
 
 
-def segment(path: Path, findings: Findings) -> Iterator[Event]:
-    """The events of the newest segment, as far as it can be read."""
+def read_segment(path: Path, findings: Findings) -> Iterator[Event]:
+    """Reads the events of the newest segment, as far as they are whole."""
     try:
         yield from _segment(path, path.read_bytes(), True, findings)
     except FileNotFoundError:  # released while we came to it
@@ -161,7 +163,7 @@ def _segment(path: Path, data: bytes, newest: bool, findings: Findings) -> Itera
             return
         if first != number:
             findings.fault("log_batch", f"{path.name}: a batch begins with {first}, not {number}")
-        yield from events(data[offset + 24 : end], fields)
+        yield from decode_batch(data[offset + 24 : end], fields)
         number = first + count
         offset = end
 
@@ -174,9 +176,9 @@ def _torn(path: Path, data: bytes, offset: int, allowed: bool, findings: Finding
         findings.fault("log_crc", f"{path.name}: the batch at byte {offset} has a wrong CRC or size")
 
 
-def events(body: bytes, fields: Layouts) -> Iterator[Event]:
-    """The events of one batch, by the description of the file they are in."""
-    header, _, _ = layout(fields["header"])
+def decode_batch(body: bytes, fields: Layouts) -> Iterator[Event]:
+    """Decodes the events of one batch, by the description in the head of its file."""
+    header, _, _ = record_layout(fields["header"])
     names = [name for name, _ in fields["header"]]
     offset = 0
     while offset < len(body):
@@ -187,10 +189,10 @@ def events(body: bytes, fields: Layouts) -> Iterator[Event]:
         if kind in PACKED:
             records = body[start:end]
         else:
-            form, wanted, _ = layout(fields[kind])
+            form, wanted, _ = record_layout(fields[kind])
             rows = form.iter_unpack(body[start:end])
-            records = [tuple(plain(row[i]) for i in wanted) for row in rows]
+            records = [tuple(comparable(row[i]) for i in wanted) for row in rows]
         if len(records) != values["count"]:
             raise ValueError(f"event {values['seq']} has {len(records)} records, its header says {values['count']}")
-        yield event(kind, values, records)
+        yield build_event(kind, values, records)
         offset = end

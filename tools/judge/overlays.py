@@ -14,14 +14,15 @@ VENUE_NS = 3  # place of the trade time in a record
 
 
 class Overlays:
-    """Looks at every archived event, in order, and passes it on; afterwards `judge` compares the overlays with them."""
+    """Notes from archived events which trades the overlays of sealed days have to hold; afterwards `judge` compares."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.sealed_seq, self.pruned = archive.sealed(folder)
+        self.sealed_seq, self.pruned = archive.read_seals(folder)
         self.due: dict[tuple[str, str], dict[int, int]] = defaultdict(dict)  # subject, day → seq → hash of the event
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Takes archived events in order and passes them on."""
         for event in events:
             if event.kind == "trade" and event.seq <= self.sealed_seq:
                 self._look(event)
@@ -33,6 +34,7 @@ class Overlays:
             self.due[event.subject, _day(number)][event.seq] = _sum(event)
 
     def judge(self, findings: Findings) -> None:
+        """Reads every overlay and fills the findings: a trade too many, missing or different is a fault."""
         for path in sorted(self.folder.glob("*/*/*/overlay/*.h5")):
             match = archive.NAME.fullmatch(path.name)
             place = path.parent.parent  # of the day that its trades belong to

@@ -16,7 +16,7 @@ NAMES = {number: name for name, number in STREAMS.items()}
 
 
 class PaceCheck:
-    """Looks at every event, in order."""
+    """Checks that the log's time goes on, and that a stream which takes nothing for long raises an alert."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
@@ -27,8 +27,9 @@ class PaceCheck:
         self.silent: dict[tuple[str, str], int] = {}  # … that took nothing: for how long, and told (-1) or not
 
     def look(self, event: Event) -> None:
+        """Checks one event; they come in order."""
         if event.kind in STREAMS or event.kind == "gap":
-            self._heard(event)
+            self._received(event)
         elif event.kind in ("clock", "cursor"):
             self.paced += 1
         elif event.kind == "line":
@@ -38,7 +39,7 @@ class PaceCheck:
 
     # -- time
 
-    def _heard(self, event: Event) -> None:
+    def _received(self, event: Event) -> None:
         if event.kind == "gap":
             for row in event.records:
                 if row[2] in NAMES:

@@ -28,14 +28,14 @@ FULL_SHARE = 4
 
 
 class RetentionRules(NamedTuple):
-    """`recorder.recent_hours` in ns, and `recorder.recent_bytes_max`."""
+    """How much the recent store keeps: `recorder.recent_hours` in ns, and `recorder.recent_bytes_max`."""
 
     kept_ns: int
     bytes_max: int
 
 
-def agree(folder: Path, log_dir: Path, rules: RetentionRules, stream: Iterable[Event], findings: Findings) -> Iterator[Event]:
-    """Passes the events on, and looks each of them up in the store as it was when this began."""
+def compare(folder: Path, log_dir: Path, rules: RetentionRules, stream: Iterable[Event], findings: Findings) -> Iterator[Event]:
+    """Passes events on, and compares each with what the recent store had when this began; differences become findings."""
     if not (folder / "data.mdb").is_file():  # opening would make an empty one
         yield from stream
         return
@@ -48,8 +48,8 @@ def agree(folder: Path, log_dir: Path, rules: RetentionRules, stream: Iterable[E
         with lmdb.open(str(folder), map_size=0, max_dbs=8, readonly=True, create=False, lock=True, readahead=False) as env:
             tables = {name: env.open_db(name, create=False) for name in TABLES}
             with env.begin() as txn:
-                store = Store(txn, tables, log.head(log_dir), findings)
-                store.bound(rules, _end_ns(log_dir))
+                store = StoreCheck(txn, tables, log.read_head(log_dir), findings)
+                store.set_bounds(rules, _end_ns(log_dir))
                 for event in events:
                     store.look(event)
                     yield event
@@ -69,11 +69,11 @@ def _of_another_boot(folder: Path) -> bool:
 def _end_ns(log_dir: Path) -> int:
     """The last event's seq_ns of the log; nothing is pruned by a later time."""
     newest = log.segment_files(log_dir)[-2:]
-    return max((event.seq_ns for path in newest for event in log.segment(path, Findings())), default=0)
+    return max((event.seq_ns for path in newest for event in log.read_segment(path, Findings())), default=0)
 
 
-class Store:
-    """One moment of the store, and how far the events that it has to hold have been found in it."""
+class StoreCheck:
+    """Compares the recent store, as it is at one moment, with the events that it has to hold."""
 
     def __init__(self, txn: lmdb.Transaction, tables: dict[bytes, Any], head: log.LogHead | None, findings: Findings):
         self.txn, self.tables, self.findings = txn, tables, findings
@@ -96,14 +96,14 @@ class Store:
     def _number(self, name: bytes) -> int:
         return int(struct.unpack(">Q", self.txn.get(name, bytes(8), db=self.tables[b"meta"]))[0])
 
-    def bound(self, rules: RetentionRules, end_ns: int) -> None:
-        """From where on everything has to be there."""
+    def set_bounds(self, rules: RetentionRules, end_ns: int) -> None:
+        """Computes from where on everything has to be there."""
         stats = [self.txn.stat(table) for table in self.tables.values()]
         used = sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
         self.roomy = used * FULL_SHARE < rules.bytes_max
         self.edge_ns = min(time.time_ns(), end_ns) - rules.kept_ns
-        told = self.txn.get(b"whole_after", db=self.tables[b"meta"])  # a store of an older program does not say
-        self.begins = struct.unpack(">Q", told)[0] + 1 if told is not None else min(self.oldest.values(), default=0)
+        raw = self.txn.get(b"whole_after", db=self.tables[b"meta"])  # a store of an older program does not say
+        self.begins = struct.unpack(">Q", raw)[0] + 1 if raw is not None else min(self.oldest.values(), default=0)
 
     def _needed(self, event: Event, topic: str) -> bool:
         if self.roomy:
@@ -111,6 +111,7 @@ class Store:
         return event.seq >= self.oldest.get(topic, self.upto + 1)
 
     def look(self, event: Event) -> None:
+        """Looks one event up, in the table of events and by time."""
         if event.seq > self.upto:
             return
         topic = f"{event.kind}.{event.subject}"
@@ -127,7 +128,7 @@ class Store:
 
     def _equal(self, raw: bytes, event: Event, topic: str, where: str) -> None:
         try:
-            same = next(log.events(raw, self.fields)) == event
+            same = next(log.decode_batch(raw, self.fields)) == event
         except UNREADABLE:
             same = False
         if not same:
@@ -148,7 +149,7 @@ class Store:
             self.findings.fault("recent", f"seq {event.seq} of {topic} is not found by its time in the recent store")
 
     def finish(self) -> None:
-        """The newest of each topic; and whatever is there and is in neither log nor archive."""
+        """Compares the newest event of each topic; then whatever is in the store and in neither log nor archive is a fault."""
         latest = {bytes(key).decode(errors="replace"): bytes(raw) for key, raw in self.txn.cursor(self.tables[b"latest"])}
         for topic, event in self.newest.items():
             if event.seq < self.begins:

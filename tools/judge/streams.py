@@ -12,14 +12,14 @@ NAMES = {number: name for name, number in STREAMS.items()}
 
 
 class SeenIds:
-    """Ids that were there, as runs that follow one another: a log's trades are few of them."""
+    """A set of ids, kept as runs that follow one another: a log's trades are few runs."""
 
     def __init__(self) -> None:
         self.firsts: list[int] = []
         self.lasts: list[int] = []
 
     def add(self, first: int, last: int) -> bool:
-        """Whether any of these was there before."""
+        """Adds the ids first … last; whether any of them was there before."""
         low, high = bisect_left(self.lasts, first - 1), bisect_right(self.firsts, last + 1)
         touched = range(low, high)
         known = any(self.firsts[i] <= last and first <= self.lasts[i] for i in touched)
@@ -29,7 +29,7 @@ class SeenIds:
         return known
 
     def forget_from(self, first: int) -> None:
-        """These ids come again."""
+        """Removes all ids from `first` on: they come again."""
         place = bisect_left(self.lasts, first)
         if place < len(self.lasts):
             begun = self.firsts[place] < first
@@ -38,24 +38,25 @@ class SeenIds:
                 self.lasts[place] = first - 1
 
 
-class Streams:
-    """Looks at market events and gaps, in order."""
+class StreamCheck:
+    """Checks the venue's ids: they rise, holes are declared, no trade comes twice, flags of books are true."""
 
     def __init__(self, findings: Findings) -> None:
         self.findings = findings
         self.last_ids: dict[tuple[str, str], int] = {}
         self.gaps: dict[tuple[str, str], list[tuple[int, int]]] = {}  # since the stream's ids last began anew
         self.trades: dict[str, SeenIds] = {}
-        self.heard: set[str] = set()
+        self.subjects: set[str] = set()
         self.books: dict[str, bool] = {}  # whether there is one that a change can be applied to
 
     def look(self, event: Event) -> None:
+        """Checks one trade, quote, depth event or gap; they come in order."""
         if event.kind == "gap":
             for row in event.records:
                 self._gap(event.subject, *row[:5])
             return
         self.findings.count(COUNTS[event.kind])
-        self.heard.add(event.subject)
+        self.subjects.add(event.subject)
         topic = (event.kind, event.subject)
         if event.flags & RESET:
             self.last_ids.pop(topic, None)

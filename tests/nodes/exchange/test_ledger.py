@@ -97,7 +97,7 @@ def test_every_kind_of_row_is_in_the_documented_format(tmp_path):
     (tmp_path / "ledger-00000000000000000001.bin").write_bytes(data)
     findings = Findings()
     kinds = set()
-    for _number, kind, _time_ms, *values in exchange_ledger.read(tmp_path, findings):
+    for _number, kind, _time_ms, *values in exchange_ledger.read_rows(tmp_path, findings):
         kinds.add(kind)
         assert len(values) == len(FIELDS[kind]), kind
     assert kinds >= {"head", "start", "depth", "trade", "event", "fault", "frame"}
@@ -113,7 +113,7 @@ def files_of(folder: Path, bytes_max: int = 1 << 20) -> LedgerFiles:
 
 def numbers(folder: Path) -> list[int]:
     findings = Findings()
-    found = [row[0] for row in exchange_ledger.read(folder, findings)]
+    found = [row[0] for row in exchange_ledger.read_rows(folder, findings)]
     assert findings.ok, findings.sentences
     return found
 
@@ -131,11 +131,11 @@ def test_files_go_on_after_a_start_and_stay_within_their_bound(tmp_path):
     for _ in range(300):
         files.take(Done([], [], Told([], ["x" * 10_000])), 5)
     files.close()
-    total = sum(path.stat().st_size for path in exchange_ledger.files(tmp_path))
+    total = sum(path.stat().st_size for path in exchange_ledger.ledger_files(tmp_path))
     assert total <= (1 << 20) and files.removed > 0
     rest = numbers(tmp_path)
     assert rest == list(range(rest[0], rest[-1] + 1)) and rest[0] > 1
-    row = next(row for row in exchange_ledger.read(tmp_path, Findings()) if row[1] == "book")
+    row = next(row for row in exchange_ledger.read_rows(tmp_path, Findings()) if row[1] == "book")
     assert row[3:] == ["BTCUSDT", 7, [[1, 100, 5]]], "a file can be read without those before it"
 
 
@@ -145,7 +145,7 @@ def test_a_torn_end_is_cut_off_and_its_numbers_are_given_again(tmp_path, cut):
     for n in range(5):
         files.record("client", n, "opened", "/ws")
     files.close()
-    (path,) = exchange_ledger.files(tmp_path)
+    (path,) = exchange_ledger.ledger_files(tmp_path)
     path.write_bytes(path.read_bytes()[:-cut])
     files_of(tmp_path).close()
     found = numbers(tmp_path)
@@ -158,12 +158,12 @@ def test_damage_is_found(tmp_path):
         files.record("client", n, "opened", "/ws")
     files.close()
     files_of(tmp_path).close()
-    path = exchange_ledger.files(tmp_path)[0]
+    path = exchange_ledger.ledger_files(tmp_path)[0]
     data = bytearray(path.read_bytes())
     data[-20] ^= 1
     path.write_bytes(data)
     findings = Findings()
-    list(exchange_ledger.read(tmp_path, findings))
+    list(exchange_ledger.read_rows(tmp_path, findings))
     assert findings.faults["ledger_crc"] == 1
 
 

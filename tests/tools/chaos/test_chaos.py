@@ -14,7 +14,7 @@ import pytest
 import tests.support.mesh_run as run
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.tools.chaos.figures import Figures, LogPace
-from tickmesh.tools.chaos.plan import ANEW, CLOCKS, CODA, ERA_EVERY_S, FAULTS, FEEDS, VICTIMS, coda, paths, plan
+from tickmesh.tools.chaos.plan import ANEW, CLOCKS, CODA, ERA_EVERY_S, FAULTS, FEEDS, VICTIMS, coda, plan, required_paths
 from tickmesh.tools.chaos.sweep import SWITCHES
 from tickmesh.tools.cli import OFF
 
@@ -42,7 +42,9 @@ def test_a_plan_is_a_function_of_the_seed():
     kinds = [{name: value for name, value in strike.fault.items() if name != "seed"} for strike in strikes if strike.fault]
     assert all(fault in kinds for fault in (*FAULTS, ANEW))
     assert all(clock in [strike.clock for strike in strikes] for clock in CLOCKS)
-    assert paths(strikes) == set(Figures([]).paths) > paths(plan(1, 7)) > paths([]), "30 kills use every path"
+    assert required_paths(strikes) == set(Figures([]).paths) > required_paths(plan(1, 7)) > required_paths([]), (
+        "30 kills use every path"
+    )
     assert [strike.at_s for strike in strikes] == sorted(strike.at_s for strike in strikes)
     assert all(set(strike.kill) <= {"recorder"} for strike in plan(5, 1, ["recorder"]))
     assert {name for strike in coda(["feed-1"]) for name in strike.kill} == {"feed-1"}
@@ -91,7 +93,7 @@ def test_a_log_whose_time_does_not_go_as_the_venue_s_is_found():
                 pace.moved_ns += int(said_s * 1e9)
             late_s = 8.0 if 1000 < tenth < 1040 else 0.02  # the sequencer was away
             seq_s = venue_s + late_s + (change(venue_s - 1300) if tenth >= 3000 else 0)
-            pace.heard(Said(int(seq_s * 1e9), int(venue_s * 1e9)))
+            pace.take(Said(int(seq_s * 1e9), int(venue_s * 1e9)))
         return pace.wrong
 
     assert heard(lambda passed_s: 0.0) == []
@@ -102,7 +104,7 @@ def test_a_log_whose_time_does_not_go_as_the_venue_s_is_found():
     assert heard(lambda passed_s: -passed_s / 20), "it is slow"
     pace = LogPace()
     for flag in (Flag.REPAIRED, Flag.SNAPSHOT):
-        pace.heard(Said(10**12, 1, flags=flag))
+        pace.take(Said(10**12, 1, flags=flag))
     assert not pace.wrong, "what is fetched says nothing of the time"
 
 

@@ -67,9 +67,9 @@ class Scene:
     def verdict(self) -> Findings:
         self.write()
         findings = Findings()
-        truth = exchange_ledger.gather(self.folder, findings)
-        pairs = eras.pairs(truth, eras.gather(self.events()), findings)
-        against_ledger.against(truth, pairs, findings)
+        truth = exchange_ledger.read_contents(self.folder, findings)
+        pairs = eras.pair_eras(truth, eras.gather_stored(self.events()), findings)
+        against_ledger.compare(truth, pairs, findings)
         return findings
 
 

@@ -14,7 +14,7 @@ from tickmesh.tools.judge.book import BookChange
 from tickmesh.tools.judge.findings import Findings
 
 
-def stored_of(frames: list[dict], snapshot: dict | None) -> dict[str, against_capture.Stored]:
+def stored_of(frames: list[dict], snapshot: dict | None) -> dict[str, against_capture.StoredMarket]:
     """What a perfect mesh would have stored of these frames."""
     from decimal import Decimal
 
@@ -24,7 +24,7 @@ def stored_of(frames: list[dict], snapshot: dict | None) -> dict[str, against_ca
     def levels(data: dict, bids: str, asks: str) -> list[tuple]:
         return [(units(p), units(q), side) for side, key in ((1, bids), (-1, asks)) for p, q in data[key]]
 
-    mine = against_capture.Stored()
+    mine = against_capture.StoredMarket()
     if snapshot:
         last = snapshot["lastUpdateId"]
         mine.depth.append(BookChange(last, last, True, levels(snapshot, "bids", "asks")))
@@ -64,16 +64,16 @@ def recorded(tmp_path_factory):
     return folder / "data/sim/exchange", frames, snapshots[0]
 
 
-def pairs_of(truth: exchange_ledger.LedgerContents, stored: dict[str, against_capture.Stored]) -> list[eras.Pair]:
+def pairs_of(truth: exchange_ledger.LedgerContents, stored: dict[str, against_capture.StoredMarket]) -> list[eras.EraPair]:
     """Where ids never began anew."""
     kinds = [(kind, 0) for kind in against_capture.COMPARED]
-    return [eras.Pair(name, truth.symbols[name.partition(".")[2]], mine, kinds) for name, mine in stored.items()]
+    return [eras.EraPair(name, truth.newest_eras[name.partition(".")[2]], mine, kinds) for name, mine in stored.items()]
 
 
 def judged(folder: Path, stored: dict) -> Findings:
     findings = Findings()
-    truth = exchange_ledger.gather(folder, findings)
-    against_ledger.against(truth, pairs_of(truth, stored), findings, float("inf"))  # the client left before the end
+    truth = exchange_ledger.read_contents(folder, findings)
+    against_ledger.compare(truth, pairs_of(truth, stored), findings, float("inf"))  # the client left before the end
     return findings
 
 
@@ -146,8 +146,8 @@ def test_a_wrong_snapshot_is_found(recorded):
     short = {**snapshot, "bids": snapshot["bids"][:10]}
     assert judged(folder, stored_of(frames, short)).faults["different"] == 1, "a book that ends too soon"
     ten, findings = {**short, "asks": snapshot["asks"][:10]}, Findings()
-    truth = exchange_ledger.gather(folder, findings)
-    against_ledger.against(truth, pairs_of(truth, stored_of(frames, ten)), findings, float("inf"), 10)
+    truth = exchange_ledger.read_contents(folder, findings)
+    against_ledger.compare(truth, pairs_of(truth, stored_of(frames, ten)), findings, float("inf"), 10)
     assert not findings.faults["different"], "no more were asked for"
     elsewhere = {**snapshot, "lastUpdateId": 10**12}
     assert judged(folder, stored_of(frames, elsewhere)).faults["invented"] == 1, "a book of an id that never was"
@@ -163,12 +163,12 @@ def test_headers_and_times_of_trades_are_compared_to_the_last_digit(recorded):
         assert judged(folder, stored).faults["different"] == before + 1
 
 
-def written(folder: Path) -> tuple[Path, against_capture.Stored]:
+def written(folder: Path) -> tuple[Path, against_capture.StoredMarket]:
     """A ledger of 50 s, and what a perfect mesh stored of it."""
     book = ExchangeLedger("synthetic")
     book.head((), 1)
     book.add("start", 1, "BTCUSDT", 0, 0)
-    stored = against_capture.Stored()
+    stored = against_capture.StoredMarket()
     for n in range(1, 2001):
         ms = 25 * n
         book.add("trade", ms, "BTCUSDT", n, 100, 5, 1, ms)
@@ -183,8 +183,8 @@ def written(folder: Path) -> tuple[Path, against_capture.Stored]:
 def test_what_is_missing_at_the_end_is_found_when_the_mesh_is_down(tmp_path):
     def verdict(stored, begun_ms=0.0):
         findings = Findings()
-        truth = exchange_ledger.gather(folder, findings)
-        against_ledger.against(truth, pairs_of(truth, {"binance.BTCUSDT": stored}), findings, begun_ms)
+        truth = exchange_ledger.read_contents(folder, findings)
+        against_ledger.compare(truth, pairs_of(truth, {"binance.BTCUSDT": stored}), findings, begun_ms)
         return findings
 
     folder, whole = written(tmp_path / "ledger")
@@ -208,7 +208,7 @@ def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):
     book.add("trade", 2, "BTCUSDT", 3, 200, 6, -1, 2)
     (tmp_path / "ledger-00000000000000000001.bin").write_bytes(book.batch())
     findings = Findings()
-    truth = exchange_ledger.gather(tmp_path, findings).symbols["BTCUSDT"]
+    truth = exchange_ledger.read_contents(tmp_path, findings).newest_eras["BTCUSDT"]
     assert truth.trades[3] == (200, 6, 2, -1) and truth.void == 1 and findings.ok
 
 

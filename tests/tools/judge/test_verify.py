@@ -209,9 +209,9 @@ def test_the_judge_imports_nothing_of_what_it_judges(root):
 
 @pytest.mark.data
 def test_the_books_of_the_real_capture_are_the_venue_s(data):
-    stream = capture.read([data / "hftbacktest/spot/btcusdt_20240808.gz"]).streams["binance.BTCUSDT"]
+    stream = capture.read_captures([data / "hftbacktest/spot/btcusdt_20240808.gz"]).streams["binance.BTCUSDT"]
     assert len(stream.trades.values) == 9757
-    checks = book.check(book.of_capture(stream.snapshots, stream.changes), stream.quotes.values)
+    checks = book.compare_best(book.changes_of_capture(stream.snapshots, stream.changes), stream.quotes.values)
     assert (len(checks), sum(checks.values())) == (564, 564)
 
 
@@ -271,5 +271,5 @@ def test_fields_are_read_by_the_file_s_own_description(root):
     findings = Findings()
     read = list(log.read(load(root).log_dir, findings))
     assert findings.ok and len(read) == len(scene().events)
-    stored = against_capture.gather(read)[SUBJECT]
+    stored = against_capture.gather_stored(read)[SUBJECT]
     assert len(stored.trades) == 29 and stored.depth[1][2] is True

@@ -214,6 +214,6 @@ def test_a_snapshot_is_of_the_instrument_whose_ids_it_has(root):
     eth = "1 " + json.dumps({"stream": "ethusdt@depth@100ms", "data": other})
     book = "1 " + json.dumps({"lastUpdateId": 7004, "bids": [["4.0", "1.0"]], "asks": [["6.0", "1.0"]]})
     Path("two.dat").write_text("\n".join([*made.lines[:9], book, eth, *made.lines[9:]]))
-    streams = capture.read([Path("two.dat")]).streams
+    streams = capture.read_captures([Path("two.dat")]).streams
     assert [update_id for update_id, _ in streams["binance.ETHUSDT"].snapshots] == [7004]
     assert [update_id for update_id, _ in streams["binance.BTCUSDT"].snapshots] == [103]

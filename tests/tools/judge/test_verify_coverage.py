@@ -179,7 +179,7 @@ def test_the_judge_s_own_arithmetic_agrees_with_what_is_stored(steps, subject):
         if event.kind == Kind.gap:
             records = [(*row[:5], *row[6:8]) for row in records]
         truth.take(Judged(Kind(event.kind).name, records=records, **fields))
-    mine = {key: [tuple(claim) for claim in claims] for key, claims in truth.painted().items()}
+    mine = {key: [tuple(claim) for claim in claims] for key, claims in truth.merged().items()}
     stored: dict = {}
     for row in whole(made):
         claim = tuple(int(row[name]) for name in ("first_id", "last_id", "state", "evidence", "reason"))

@@ -112,12 +112,12 @@ LINES = st.one_of(
 def test_no_line_stops_the_judge_and_each_is_accounted_for(tmp_path_factory, lines):
     path = tmp_path_factory.getbasetemp() / "any.dat"
     path.write_bytes(b"\n".join(lines))
-    seen = capture.read([path])
+    seen = capture.read_captures([path])
     repeated = sum(stream.repeated for stream in seen.streams.values())
-    taken = sum(seen.heard.values()) + seen.snapshots
+    taken = sum(seen.taken.values()) + seen.snapshots
     written = [line for line in path.read_bytes().split(b"\n") if line.strip()]
     assert seen.lines == len(written)
-    assert taken + sum(seen.named.values()) + sum(seen.foreign.values()) == seen.lines and repeated <= taken
+    assert taken + sum(seen.reasons.values()) + sum(seen.unrecorded.values()) == seen.lines and repeated <= taken
 
 
 @pytest.mark.parametrize("odd", [["-1", "2"], ["0", "2"], ["9" * 30, "2"], ["5", "-2"], ["5", "9" * 30], None])

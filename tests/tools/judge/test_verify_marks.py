@@ -120,7 +120,7 @@ def test_a_silent_venue_is_not_deaf(root):
     assert log.faults() == {}
 
 
-def heard(log: Log, recv_s: float, step_ns: int, number: int) -> None:
+def receive(log: Log, recv_s: float, step_ns: int, number: int) -> None:
     log.quotes(number, recv_ns=log.begun_ns + int(recv_s * SECOND), step_ns=step_ns)
 
 
@@ -134,7 +134,7 @@ def test_time_that_stands_still_is_found(root, clock_each, step_ns, expected):
     log = Log()
     log.begun_ns = log.market.seq_ns
     for second in range(16):
-        heard(log, second, step_ns, second + 1)
+        receive(log, second, step_ns, second + 1)
         if second % clock_each == 0:
             log.clock(step_ns)
     assert log.faults() == expected

@@ -12,7 +12,7 @@ from tests.support.verify_scene import frame, scene
 from tickmesh.bus.schema import Kind
 
 
-def foreign(channel: str) -> str:
+def unrecorded(channel: str) -> str:
     return frame(1, channel, {"e": channel, "E": 1, "s": "BTCUSDT", "p": "1.0"})
 
 
@@ -21,7 +21,7 @@ def foreign(channel: str) -> str:
 )
 def test_a_stream_that_nothing_records_makes_it_incomplete(root, channel):
     made = scene()
-    result = judged([*made.lines, foreign(channel), foreign(channel)], made.events)
+    result = judged([*made.lines, unrecorded(channel), unrecorded(channel)], made.events)
     assert (result["verdict"], result["lines_not_compared"]) == ("incomplete", 2), result
     assert f"2 lines of btcusdt@{channel}" in result["sentences"][0]
 
@@ -41,7 +41,7 @@ def test_messages_that_are_of_no_stream_make_it_incomplete(root):
 
 def test_incomplete_is_said_and_is_an_exit_code(root):
     made = scene()
-    judged([*made.lines, foreign("markPrice")], made.events)
+    judged([*made.lines, unrecorded("markPrice")], made.events)
     done = subprocess.run(
         [sys.executable, "-m", "tickmesh.tools.cli", "verify", "--against", "capture.dat"],
         cwd=root, capture_output=True, text=True, env={"PYTHONPATH": str(PROJECT), "COLUMNS": "200"},

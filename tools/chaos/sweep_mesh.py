@@ -99,15 +99,15 @@ class ReadyFile(TypedDict):
 
 
 class Kill(NamedTuple):
-    """One SIGKILL. `killed_ns`: the mesh's time; `ready_s`: until its successor said that it works (None: killed again)."""
+    """One SIGKILL. `killed_ns`: the mesh's time; `ready_s`: until its successor was ready (None: killed again)."""
 
     name: str
     killed_ns: int
     ready_s: float | None
 
 
-class Field:
-    """Use as a context manager: the mesh is down and the folder gone afterwards, unless `keep` names a place for it."""
+class SweepMesh:
+    """The mesh of one sweep, in a folder of its own: commands to it, kills, faults of its venue and its clocks."""
 
     def __init__(self, folder: Path, seed: int, switches: dict[str, Any]):
         self.root = folder
@@ -145,10 +145,11 @@ class Field:
 
     @property
     def config(self) -> Config:
+        """The mesh's settings, read anew."""
         return load(self.root)
 
     def command(self, *words: str, timeout_s: float) -> str:
-        """A `mesh` command in the sweep's folder. Raises Failure with what it said."""
+        """Runs a `mesh` command in its folder; gives what it printed. Raises Failure with its error."""
         environment = {**os.environ, "TICKMESH_ROOT": str(self.root), **self.clock.environment}
         try:
             done = subprocess.run(
@@ -162,15 +163,20 @@ class Field:
         return done.stdout
 
     def up(self) -> None:
+        """Starts it with `mesh up`. Raises Failure with its error."""
         self.command("up", timeout_s=UP_S)
 
     def down(self) -> None:
+        """Ends it with `mesh down`. Raises Failure with its error."""
         self.command("down", timeout_s=DOWN_S)
 
     # Striking.
 
-    def strike(self, strikes: Sequence[Strike], told: Callable[[Strike], None]) -> None:
-        """Strikes in time; returns when the last fault is over and everyone is ready again. Failure if someone is not."""
+    def strike(self, strikes: Sequence[Strike], on_strike: Callable[[Strike], None]) -> None:
+        """Makes the strikes in time; returns when the last fault is over and everyone is ready again, else raises Failure.
+
+        `on_strike` is called after each.
+        """
         begun = time.monotonic()
         for one in strikes:
             while (left := begun + one.at_s - time.monotonic()) > 0:
@@ -181,8 +187,8 @@ class Field:
             if one.clock:
                 self.set_clock(**one.clock)
             if one.fault:
-                self.fault(one.fault)
-            told(one)
+                self.command_fault(one.fault)
+            on_strike(one)
         time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
         deadline = time.monotonic() + READY_S
         while self._waiting:
@@ -226,20 +232,21 @@ class Field:
             return None
 
     def ready_pid(self, name: str) -> int:
+        """The pid of a process that is ready; 0 while it is not."""
         written = self._ready(name)
         return written["pid"] if written else 0
 
     # The clocks of the mesh's processes; the exchange plays another machine.
 
     def now_ns(self) -> int:
-        """The mesh's time, as every process of it computes it (bus/clock.py)."""
+        """The mesh's time at this moment, as every process of it computes it (bus/clock.py)."""
         known = clock.unpack((self.config.log_dir / clock.NAME).read_bytes())
         if known is None:
             raise Failure("the mesh's clock cannot be read")
         return known[1].at(clock.machine_elapsed_ns() + read_fault(self.clock.path).asleep_ns)
 
     def set_clock(self, step_s: float | None = None, suspend_s: float = 0.0) -> None:
-        """The wall clock is so far off from now on; or everybody sleeps, and does not notice but by the clocks."""
+        """Sets the mesh's wall clock off by `step_s` from now on, or stops all its processes as a sleeping machine would."""
         self.clock_faults += 1
         if suspend_s:
             self._sleep(suspend_s)
@@ -264,12 +271,13 @@ class Field:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
 
-    def fault(self, fault: dict[str, Any]) -> None:
+    def command_fault(self, fault: dict[str, Any]) -> None:
+        """Commands a fault from the local exchange. Raises Failure when it refuses."""
         self._ask("POST", body=json.dumps(fault).encode())
         self.faults += 1
 
     def end_faults(self) -> None:
-        """All but those that are about symbols: who is unknown stays so."""
+        """Ends all faults of the exchange but those about symbols: who is halted or unknown stays so."""
         for one in self._ask("GET")["faults"]:
             if one["state"] != "ended" and one["fault"]["kind"] not in ("halt", "unknown"):
                 self._ask("DELETE", f"?id={one['id']}", may_be_over=True)

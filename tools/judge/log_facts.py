@@ -11,8 +11,8 @@ from tickmesh.tools.judge.log import KINDS, Event
 HEADER = struct.Struct("<IIHHI16s32s5Q6qQ")
 
 
-class Known:
-    """Fed with every event; the market's own are left out."""
+class LogFacts:
+    """Collects from all events the exponents of instruments, and what was refused, by its bytes."""
 
     def __init__(self) -> None:
         self.exponents: dict[str, tuple[int, int]] = {}  # by subject: those that the first definition states
@@ -22,6 +22,7 @@ class Known:
         self._kept = 0  # bytes that a refusal keeps at most, as seen
 
     def take(self, event: Event) -> None:
+        """Takes one event; all but definitions of instruments and refusals are passed over."""
         if event.kind == "instrument":
             for record in event.records:
                 self.exponents.setdefault(event.subject, (record[0], record[1]))
@@ -54,5 +55,5 @@ class Known:
         return any((payload[:kept], size) in self._frames for kept in {min(size, self._kept), size})
 
     def refused_events(self, kind: str, subject: str, first: int, last: int) -> int:
-        """How many events with these ids the sequencer has refused: their line took them back, or they were said otherwise."""
+        """How many events with these ids the sequencer has refused: their line took them back, or they had other values."""
         return self._events[kind, subject, first, last]
