@@ -19,7 +19,7 @@ class KnownDefinitions:
         self.known: dict[str, bytearray] = {}
 
     def take(self, subjects: Sequence[str], recv_ns: int, body: bytes) -> tuple[list[bytearray], dict[str, FrameError | None]]:
-        """Takes the answer to a `definitions` question; gives (events of news, subject → why it has none, or None)."""
+        """Takes the answer to a `definitions` question; gives (events that are new, subject → why it has none, or None)."""
         news: list[bytearray] = []
         outcome: dict[str, FrameError | None] = dict.fromkeys(subjects)
         for subject in subjects:
@@ -43,7 +43,7 @@ class KnownDefinitions:
         return marks
 
     def marks_of(self, keys: Iterable[Key]) -> list[bytearray]:
-        """Marks of these streams only; one for all of an instrument's, where all of them are named."""
+        """Marks that these streams may have missed something; one for all streams of an instrument, where all are named."""
         kinds: dict[str, list[int]] = {}
         for kind, subject in sorted(keys):
             kinds.setdefault(subject_of((kind, subject)), []).append(kind)

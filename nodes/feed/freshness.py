@@ -42,7 +42,7 @@ class Freshness:
         for pulse in self.pulses.values():
             pulse.last_event_s, pulse.count = now_s, 0
 
-    def excuse(self, now_s: float) -> None:
+    def count_silence_from(self, now_s: float) -> None:
         """Counts every stream's silence from `now_s` on: nobody read the socket until then, so it was not the venue's."""
         for pulse in self.pulses.values():
             pulse.last_event_s = now_s
@@ -82,5 +82,5 @@ class Freshness:
 
     @property
     def never_heard(self) -> list[Key]:
-        """Streams that `newly_unheard` has given, and that have had no event since."""
+        """Streams that were reported (`newly_unheard`) never to have had an event, and still have none."""
         return [key for key, pulse in self.pulses.items() if pulse.reported and not pulse.has_events]

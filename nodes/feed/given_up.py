@@ -9,7 +9,7 @@ CALM_S = 60.0  # between two alerts of messages too large that name no book
 
 
 class GivenUp:
-    """What is not asked for, and why: subject → `why` its book, or all of it. Times are monotonic, in seconds."""
+    """The instruments of a line that are not asked for in full: in `why`, subject → why its book, or all of it, is given up."""
 
     def __init__(self, venue: str, bytes_max: int):
         self.venue = venue

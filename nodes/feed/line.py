@@ -96,7 +96,7 @@ class Line:
             self.renewal_wanted.set()
 
     def take_answer(self, arrived: Arrived) -> None:
-        """Publishes what an answer over REST holds, and acts on it."""
+        """Publishes the events and refusals of an answer over REST, and acts on what else it means."""
         self.publisher.publish(arrived.events)
         self.publisher.refuse(arrived.refused)
         for connection in self.connections:
@@ -107,7 +107,7 @@ class Line:
             connection.pause()
 
     def _resume(self) -> None:
-        self.freshness.excuse(time.monotonic())
+        self.freshness.count_silence_from(time.monotonic())
         for connection in self.connections:
             connection.resume()
 
@@ -177,7 +177,7 @@ class Line:
         self.resubscribe()
 
     def resubscribe(self) -> None:
-        """Subscribes anew the depth of books that want a snapshot on the stream, each at its own next try."""
+        """Subscribes anew the depth of books that want a snapshot on the stream, unless their last try is too recent."""
         for connection in self.connections:
             if connection.source is None:
                 continue

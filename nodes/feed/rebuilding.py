@@ -47,5 +47,5 @@ def rebuild_line(
         elif channel == "close":
             events = reception.close(sources.pop(number), now_ns)
         else:
-            events = reception.restart(now_ns)
+            events = reception.begin_books_anew(now_ns)
         yield events

@@ -83,9 +83,9 @@ class Reception:
         return self.successor is None or self.successor.joined
 
     @property
-    def mute(self) -> list[Key]:
+    def mute_streams(self) -> list[Key]:
         """Streams that the current connection brings and its successor does not."""
-        return [] if self.successor is None else self.successor.mute
+        return [] if self.successor is None else self.successor.mute_streams
 
     def hand_over(self, now_ns: int, lost: bool = False) -> list[bytearray]:
         """Makes the successor the current connection; `lost`: because the other one broke. Gives the events that waited."""
@@ -116,7 +116,7 @@ class Reception:
             for stream in self.current.streams.values():
                 overlap = stream.overlap
                 if overlap is not None and overlap.joined and overlap.rule == "exclusive" and stream.book is not None:
-                    events += self._restart(stream)  # the reader's book was the other connection's
+                    events += self._begin_anew(stream)  # the reader's book was the other connection's
                 if overlap is not None:
                     overlap.held.clear()
                     overlap.joined = True
@@ -239,7 +239,7 @@ class Reception:
 
     def leave_out_depth(self, out: bool) -> list[bytearray]:
         """Publishes no depth from now on, or depth again: then from a fresh snapshot on. Gives events still to publish."""
-        events = [] if out == self._leaves_out_depth else self._restart_books()
+        events = [] if out == self._leaves_out_depth else self._begin_all_anew()
         self._leaves_out_depth = out
         return events
 
@@ -248,12 +248,12 @@ class Reception:
         if keep == self.raw_frames.kept:
             return []
         self.raw_frames.kept = keep
-        return self.restart(now_ns) if keep and self.current is not None else []
+        return self.begin_books_anew(now_ns) if keep and self.current is not None else []
 
-    def restart(self, now_ns: int) -> list[bytearray]:
-        """Begins all books anew, each with its next snapshot. Gives events still to publish."""
+    def begin_books_anew(self, now_ns: int) -> list[bytearray]:
+        """Puts all books out of step, each until its next snapshot. Gives events still to publish."""
         assert self.current is not None
-        return self.raw_frames.events(self.current.number, "restart", now_ns) + self._restart_books()
+        return self.raw_frames.events(self.current.number, "restart", now_ns) + self._begin_all_anew()
 
     def stream_keys(self) -> list[Key]:
         """The keys of all streams of this line: each kind of market event of each instrument."""
@@ -343,10 +343,10 @@ class Reception:
         for key, stream in source.streams.items():
             if stream.book is not None and (unprovable if not error.subject else key == key_of(Kind.depth, error.subject)):
                 self.books.restarts += 1
-                events += self._restart(stream)
+                events += self._begin_anew(stream)
         return events
 
-    def _restart(self, stream: FeedStream) -> list[bytearray]:
+    def _begin_anew(self, stream: FeedStream) -> list[bytearray]:
         """Begins a stream's book anew; gives the events that it still had to publish."""
         self._attention = True
         waiting = stream.book.begin_anew() if stream.book is not None else []
@@ -354,14 +354,14 @@ class Reception:
             return waiting
         return [one for event in waiting for one in (stream.overlap.after_end(event)[1] if self.successor is None else ())]
 
-    def _restart_books(self) -> list[bytearray]:
+    def _begin_all_anew(self) -> list[bytearray]:
         events: list[bytearray] = []
         self.books.used_snapshots.clear()
         for source in self._sources():
             if not (self.books.shared and source is self.successor):
                 for stream in source.streams.values():
                     if stream.book is not None:
-                        events += self._restart(stream)
+                        events += self._begin_anew(stream)
         return events
 
     def _control(self, source: Source, frame: bytes) -> None:

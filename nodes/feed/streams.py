@@ -87,7 +87,7 @@ class Source:
         return all(overlap.joined for overlap in overlaps) or any(overlap.full for overlap in overlaps)
 
     @property
-    def mute(self) -> list[Key]:
+    def mute_streams(self) -> list[Key]:
         """Keys of streams that the other connection brings and this one does not."""
         return [key for key, stream in self.streams.items() if stream.overlap is not None and stream.overlap.mute]
 

@@ -140,7 +140,7 @@ class ConnectionUpkeep:
                 raise self._broken(new)
             self._failed(self._broken(new) if new.over else Disconnected(self._close(new, "nothing came on it in time")))
             return self._renew_later(old, new.stale)
-        mute = reception.mute
+        mute = reception.mute_streams
         if mute and not old.over and not (old.source and old.source.shutdown):
             self._failed(Disconnected(self._close(new, f"it does not bring {', '.join(map(topic_of, mute))}")))
             return self._renew_later(old, new.stale)

@@ -46,7 +46,7 @@ async def measure(
 
 
 class VenueTime:
-    """The venue's clock as a session signs by it; it stands on elapsed time, so no step of the wall clock moves it."""
+    """The time at the venue, by which a session signs its requests; no step of this machine's wall clock moves it."""
 
     def __init__(self) -> None:
         self.offset_ns: int | None = None  # of the venue's clock from elapsed time; None: never measured
@@ -67,11 +67,11 @@ class VenueTime:
 
     @property
     def known(self) -> bool:
-        """Whether it was measured, and no timestamp was refused since."""
+        """Whether the venue's clock was measured, and no timestamp was refused since."""
         return self.offset_ns is not None and not self._wanted.is_set()
 
     async def measure(self, ask: Callable[[], Awaitable[int | None]]) -> None:
-        """Measures once; where the venue does not answer, what was known holds."""
+        """Measures the venue's clock by `ask`; where the venue does not answer, the measurement before holds."""
         self._wanted.clear()
         sample = await measure(ask, elapsed_ns)
         if sample is not None:

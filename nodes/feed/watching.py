@@ -31,7 +31,7 @@ class LineWatch:
                 looked_at_s = now_s
                 self.look_at_disk()
             if line.publisher.waiting:
-                line.freshness.excuse(now_s)
+                line.freshness.count_silence_from(now_s)
             elif len(line.connections) == 1:
                 self.look_at_streams(line.connections[0], now_s)
             if now_s - imaged_at_s >= IMAGE_S and not line.publisher.waiting:  # a whole book is not to wait in memory

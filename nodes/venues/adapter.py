@@ -42,8 +42,7 @@ class VenueAdapter(Protocol[RoutesT]):
 
     @property
     def PING(self) -> str | None:
-        """The text message that keeps a connection alive; None: the venue wants none, and the feed measures by websocket
-        pings."""
+        """The text message that keeps a connection alive; None where the venue wants none: then websocket pings measure it."""
 
     @property
     def PING_S(self) -> float:
@@ -87,8 +86,11 @@ class VenueAdapter(Protocol[RoutesT]):
 
     @property
     def BOOK(self) -> BookKind:
-        """How a missed change shows. "rest": ids, joined to a snapshot by REST; "chain": each change names the one before,
-        after a snapshot on the stream; "checksum": one comes with each change; "stream": not at all."""
+        """How a missed change of a book shows: "rest", "chain", "checksum" or "stream".
+
+        "rest": by its ids, which are joined to a snapshot by REST; "chain": each change names the one before, after a snapshot
+        on the stream; "checksum": one comes with each change; "stream": not at all.
+        """
 
     # The stream.
 
@@ -116,10 +118,10 @@ class VenueAdapter(Protocol[RoutesT]):
         """
 
     def control(self, frame: bytes) -> Control:
-        """What a message means of which `decode` made no event."""
+        """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
 
     def book_of(self, head: bytes, known: RoutesT) -> str:
-        """The subject whose book a message is about of which only the first 512 bytes are known; "" where they do not tell."""
+        """The subject whose book a message that begins with `head` would change; "" where 512 bytes are not enough to know."""
 
     def book(self, instrument: Instrument, settings: FeedSettings) -> BookRule:
         """A new rule for the instrument's book."""
@@ -137,12 +139,16 @@ class VenueAdapter(Protocol[RoutesT]):
         """
 
     def standing(self, body: bytes, instrument: Instrument) -> str:
-        """The venue's own word where it does not trade the instrument (HALT, delisted, …), "" where it does. `body`: an answer
-        of which `decode_definition` made an event."""
+        """The venue's own word for an instrument that it does not trade (HALT, delisted, …); "" for one that it trades.
+
+        `body`: an answer of which `decode_definition` made an event.
+        """
 
     def snapshot(self, instrument: Instrument, limit: int) -> Request | None:
-        """The request for a snapshot of at least `limit` levels a side, as far as the venue sells them; `no_snapshot` where it
-        comes on the stream."""
+        """The request for a snapshot of at least `limit` levels a side, or of as many as the venue sells.
+
+        `no_snapshot` where it comes on the stream.
+        """
 
     def decode_snapshot(self, body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
         """(id of the last change that it has, depth event flagged SNAPSHOT) of the answer. Raises FrameError, OddRows."""

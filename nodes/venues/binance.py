@@ -187,14 +187,14 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    """The subject whose book a message that begins with `head` would change; "" where that is not enough to know."""
     stream = head[len(_START) : head.find(b'"', len(_START))].decode("utf-8", "replace") if head.startswith(_START) else ""
     route = known.get(stream)
     return route[1].book if route else ""
 
 
 def control(frame: bytes) -> Control:
-    """What a message means of which `decode` made no event."""
+    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
     message = _other(frame)
     refused = message.code is not None or bool(bytes(message.error))
     return Control(message.acknowledged, message.shutdown, refused, message.code or 0, message.msg)
@@ -350,7 +350,7 @@ def symbols(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where it does not trade the symbol (HALT, BREAK, END_OF_DAY, …), else ""; of a body that defines it."""
+    """The venue's own word for an instrument that it does not trade (HALT, BREAK, …); "" for one that it trades."""
     status = _symbol(symbols(body)[instrument.symbol]).status
     return "" if status in ("", "TRADING") else status
 

@@ -161,7 +161,7 @@ def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, Fram
 
 
 def spot_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
-    """The event of a frame of `<symbol>@trade` on spot. Raises what is in UNREADABLE."""
+    """The event of a frame of `<symbol>@trade` on spot. Raises one of UNREADABLE for a damaged one."""
     usual = stream.usual(frame)
     if usual is None:
         return _other_trade(frame, recv_ns, stream)[0]
@@ -217,7 +217,7 @@ def aggregate_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearr
 
 
 def spot_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
-    """The event of a frame of `<symbol>@bookTicker` on spot, which has no time. Raises what is in UNREADABLE."""
+    """The event of a frame of `<symbol>@bookTicker` on spot, which has no time. Raises one of UNREADABLE for a damaged one."""
     usual = stream.usual(frame)
     if usual is None:
         return _other_quote(frame, recv_ns, stream)
@@ -228,7 +228,7 @@ def spot_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
 
 
 def usdm_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
-    """The event of a frame of `<symbol>@bookTicker` on USD-M. Raises what is in UNREADABLE."""
+    """The event of a frame of `<symbol>@bookTicker` on USD-M. Raises one of UNREADABLE for a damaged one."""
     usual = stream.usual(frame)
     if usual is None:
         return _other_quote(frame, recv_ns, stream)
@@ -252,7 +252,7 @@ def _other_quote(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
 
 
 def spot_depth(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
-    """The event of a frame of `<symbol>@depth…` on spot, of the ids U…u. Raises what is in UNREADABLE, OddRows."""
+    """The event of a frame of `<symbol>@depth…` on spot, of ids U…u. Raises one of UNREADABLE for a damaged one, OddRows."""
     data = _depth(frame).data
     return _depth_event(data, data.U, recv_ns, stream)
 

@@ -148,7 +148,7 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where it does not trade the contract (PENDING_TRADING, SETTLING, CLOSE, …), else ""."""
+    """The venue's own word for an instrument that it does not trade (SETTLING, CLOSE, …); "" for one that it trades."""
     status = _symbol(binance.symbols(body)[instrument.symbol]).status
     return "" if status in ("", "TRADING") else status
 

@@ -149,7 +149,7 @@ def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
-    """One subscribe message a product, since one with an unknown product is refused whole; the first within 5 s."""
+    """One subscribe message a product, since an unknown product has its whole message refused; the first is due in 5 s."""
     for instrument in instruments:
         yield _request("subscribe", [instrument.symbol], CHANNELS if books else [c for c in CHANNELS if c != "level2_batch"])
 
@@ -175,7 +175,7 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    """The events of one message, one or none. Raises FrameError when it cannot be understood, OddRows."""
+    """The events of one message, one or none. Raises FrameError when it cannot be read, OddRows when some rows cannot."""
     start = b""
     try:
         # The type stands at the front, so the frame is parsed once, into the one type that it must have.
@@ -195,12 +195,12 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    """The subject whose book a message that begins with `head` would change; "" where that is not enough to know."""
     return book_subject(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
-    """What a message means of which `decode` made no event."""
+    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
     message = _message(frame)
     if message.type == "error":
         return Control(refused=True, code=message.message, msg=message.reason)
@@ -299,7 +299,7 @@ def _products(body: bytes) -> dict[str, msgspec.Raw]:
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where it does not trade the product (delisted, …), else ""."""
+    """The venue's own word for an instrument that it does not trade (delisted, …); "" for one that it trades."""
     product = _product(_products(body)[instrument.symbol])
     if product.status != "online":
         return product.status

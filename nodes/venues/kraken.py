@@ -98,8 +98,8 @@ class BookMessage(msgspec.Struct):
     data: list[_Book]
 
 
-class Several(msgspec.Struct):
-    """A message of trades or tickers, each to be read by itself."""
+class TradesOrTickers(msgspec.Struct):
+    """A message of channel `trade` or `ticker`: its rows, each unread."""
 
     data: list[msgspec.Raw]
 
@@ -133,7 +133,7 @@ class _Time(msgspec.Struct):
 # For refusals: a book's message, and its pair.
 _BOOK_OF = re.compile(rb'"channel": ?"book".*?"symbol": ?"([^"]+)"', re.DOTALL)
 _book = msgspec.json.Decoder(BookMessage).decode
-_several = msgspec.json.Decoder(Several).decode
+_several = msgspec.json.Decoder(TradesOrTickers).decode
 _trade = msgspec.json.Decoder(_Trade).decode
 _ticker = msgspec.json.Decoder(_Ticker).decode
 _message = msgspec.json.Decoder(_Message).decode
@@ -190,7 +190,7 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    """The events of one message, or none. Raises FrameError when it cannot be understood, OddRows."""
+    """The events of one message, or none. Raises FrameError when it cannot be read, OddRows when some rows cannot."""
     try:
         # The channel stands at the front, so the frame is parsed once, into the one type that it must have.
         usual = frame.startswith(b'{"channel":"')
@@ -206,12 +206,12 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    """The subject whose book a message that begins with `head` would change; "" where that is not enough to know."""
     return book_subject(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
-    """What a message means of which `decode` made no event."""
+    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
     message = _message(frame)
     if not message.success:
         return Control(refused=True, msg=message.error)

@@ -103,7 +103,7 @@ def _known_pairs(body: bytes) -> tuple[dict[str, msgspec.Raw], list[str]]:
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where it does not trade the pair (cancel_only, maintenance, delisted, …), else ""."""
+    """The venue's own word for an instrument that it does not trade (delisted, …); "" for one that it trades."""
     status = _pair(body, instrument).status
     return status if status in ("cancel_only", "delisted", "maintenance", "work_in_progress") else ""
 

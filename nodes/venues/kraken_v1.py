@@ -111,7 +111,7 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    """The events of one message, one or none. Raises FrameError when it cannot be understood, OddRows."""
+    """The events of one message, one or none. Raises FrameError when it cannot be read, OddRows when some rows cannot."""
     try:
         if frame[:1] != b"[":
             _message(frame)
@@ -137,12 +137,12 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    """The subject whose book a message that begins with `head` would change; "" where that is not enough to know."""
     return book_subject(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
-    """What a message means of which `decode` made no event."""
+    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
     message = _message(frame)
     if message.status == "error":
         return Control(refused=True, msg=message.errorMessage)

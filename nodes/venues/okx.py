@@ -125,7 +125,7 @@ class History(msgspec.Struct):
 
 
 class Books(msgspec.Struct):
-    """The rows of a REST book; there is one."""
+    """The answer about a book over REST: one row."""
 
     data: list[OkxBook]
 
@@ -204,7 +204,7 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
 
 
 def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    """The events of one message, or none. Raises FrameError when it cannot be understood, OddRows."""
+    """The events of one message, or none. Raises FrameError when it cannot be read, OddRows when some rows cannot."""
     if frame == b"pong":
         return []
     try:
@@ -225,12 +225,12 @@ def decode(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
 
 
 def book_of(head: bytes, known: Routes) -> str:
-    """The subject whose book a message changes of which only the beginning is known; "" where that does not tell."""
+    """The subject whose book a message that begins with `head` would change; "" where that is not enough to know."""
     return book_subject(head, _BOOK_OF, known)
 
 
 def control(frame: bytes) -> Control:
-    """What a message means of which `decode` made no event."""
+    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
     if frame == b"pong":
         return Control()
     message = _message(frame)

@@ -40,7 +40,7 @@ _of_definition = msgspec.json.Decoder(Definition).decode
 
 
 def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """A question for one instrument by name; for several, one for each type (options: family), about all of it."""
+    """Questions for definitions: of one instrument by its name; of several, one for all that the venue has of their type."""
     groups: dict[tuple[tuple[str, str], ...], list[Instrument]] = {}
     for instrument in instruments:
         kind = _type(instrument.symbol)
@@ -88,6 +88,6 @@ def _known_instruments(body: bytes) -> tuple[dict[str, msgspec.Raw], str, str]:
 
 
 def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's word where it does not trade the instrument (suspend, preopen, …), else ""."""
+    """The venue's own word for an instrument that it does not trade (suspend, preopen, …); "" for one that it trades."""
     state = _definition(body, instrument).state
     return "" if state in ("live", "") else state

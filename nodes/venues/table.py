@@ -1,17 +1,20 @@
-"""The venues that there are: the adapter of each, by the name that it has in mesh.toml. A new venue is a line here."""
+"""The venues that there are: the adapter of each, by the name that it has in mesh.toml. A new venue is named here."""
 
 from collections.abc import Mapping
 
 from tickmesh.nodes.venues import binance, binance_usdm, coinbase, kraken, kraken_v1, okx
 from tickmesh.nodes.venues.adapter import Adapter
 
+# Each on a line of its own: so mypy names the member that a module lacks or has of another type.
+_BINANCE: Adapter = binance
+_BINANCE_USDM: Adapter = binance_usdm
+_COINBASE: Adapter = coinbase
+_KRAKEN: Adapter = kraken
+_KRAKEN_V1: Adapter = kraken_v1
+_OKX: Adapter = okx
+
 ADAPTERS: Mapping[str, Adapter] = {
-    "binance": binance,
-    "binance_usdm": binance_usdm,
-    "coinbase": coinbase,
-    "kraken": kraken,
-    "kraken_v1": kraken_v1,
-    "okx": okx,
+    adapter.VENUE: adapter for adapter in (_BINANCE, _BINANCE_USDM, _COINBASE, _KRAKEN, _KRAKEN_V1, _OKX)
 }
 
 

@@ -55,7 +55,7 @@ class Request:
 
 
 def error_text(body: bytes) -> tuple[int, str]:
-    """(0, the beginning of the body) of a REST refusal that states no error code, or is not the venue's: a proxy's page."""
+    """(0, the beginning of a REST refusal's body as text): for a refusal that states no error code."""
     return 0, body[:200].decode("utf-8", "replace")
 
 

@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import TypeVar
 
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer
 
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
+VenueStamp = TypeVar("VenueStamp", int, str)  # a time as a venue sends it
 _SECONDS = re.compile(r"([0-9]{1,11})(?:\.([0-9]{1,9})0*)?")
 
 
@@ -45,7 +46,7 @@ def milliseconds_ns(text: str) -> int:
     return checked_time(integer(text) * 1_000_000, text)
 
 
-def time_or_zero(read: Callable[[Any], int], stamp: Any, odd: list[str]) -> int:
+def time_or_zero(read: Callable[[VenueStamp], int], stamp: VenueStamp, odd: list[str]) -> int:
     """What `read` makes of a venue's time, ns; 0 where there is none, and where it is none, which is then added to `odd`."""
     try:
         return read(stamp) if stamp else 0

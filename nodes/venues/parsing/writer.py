@@ -3,7 +3,7 @@
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeVar
 
 import msgspec
 
@@ -91,12 +91,13 @@ class Writer:
 
 
 Routes = dict[str, Writer]  # of an adapter: the writer of each instrument, by the name that the venue has for it
+Row = TypeVar("Row")  # what is made of one row of a message
 Fill = tuple[int, bytes, int]  # the first id that a trade stands for, its record, its venue_ns
 
 
-def read_each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Any], odd: list[str]) -> list[Any]:
+def read_each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Row], odd: list[str]) -> list[Row]:
     """A list of what `read` makes of each row; a row that cannot be read costs no other, and is named in `odd`."""
-    out = []
+    out: list[Row] = []
     for row in rows:
         try:
             out.append(read(row))
@@ -119,7 +120,7 @@ def refuse_unwell(body: bytes, instrument: Instrument) -> None:
 
 
 def page_events(
-    rows: Iterable[Any], read: Callable[[Any], Fill], events: Callable[[list[Fill]], list[bytearray]]
+    rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Fill], events: Callable[[list[Fill]], list[bytearray]]
 ) -> list[bytearray]:
     """The events of a page of past trades: `read` makes a Fill of each row, `events` the events of Fills in order of ids.
 
@@ -133,7 +134,7 @@ def page_events(
             fills.append(read(row))
         except UNREADABLE as error:
             unreadable += 1
-            why = why or f"{bytes(row) if isinstance(row, msgspec.Raw) else row!r:.200}: {error}"
+            why = why or f"{bytes(row)!r:.200}: {error}"
     found = events(sorted(fills, key=lambda fill: fill[0]))
     if unreadable:
         refusal = FrameError(f"{unreadable} of {unreadable + len(fills)} trades cannot be read: {why}")

@@ -171,9 +171,9 @@ def test_a_new_connection_that_does_not_bring_a_stream_does_not_take_over():
     line.open(2)
     line.hears(1, trade(101))
     line.hears(2, depth(10, 12))
-    assert line.reception.mute == [key_of(Kind.trade, line.instrument.subject)] and not line.reception.joined
+    assert line.reception.mute_streams == [key_of(Kind.trade, line.instrument.subject)] and not line.reception.joined
     line.hears(2, trade(101))
-    assert line.reception.mute == [], "it was only late"
+    assert line.reception.mute_streams == [], "it was only late"
 
 
 def books(action, previous, seq, ms, price="100"):

@@ -201,7 +201,7 @@ def test_any_history_of_connections_is_made_again_from_its_raw_frames(seed):
         elif deed < 0.25:
             out = one.snapshot(BTC.subject, 9, b'{"lastUpdateId":%d,"bids":[],"asks":[]}' % (at + rng.randrange(-5, 5))).events
         elif deed < 0.28:
-            out = one.restart(9)
+            out = one.begin_books_anew(9)
         else:
             at += rng.randrange(1, 4)
             texts = [trade(at), depth(at - 1, at), "{garbage", depth(at, at).replace('"u"', '"v"')]
@@ -264,7 +264,7 @@ def test_a_new_connection_and_a_held_socket_begin_every_silence_anew():
     fresh.look(0.1, {"a": 6})
     fresh.connection_began(50.0)
     assert fresh.look(50.5, {"a": 0}) == {}
-    fresh.excuse(60.0)
+    fresh.count_silence_from(60.0)
     assert fresh.look(60.5, {"a": 0}) == {} and fresh.look(200.0, {"a": 0})
 
 
