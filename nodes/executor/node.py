@@ -15,11 +15,12 @@ from tickmesh.bus.schema import DTYPES, Action, Kind
 from tickmesh.bus.wire import HEADER_SIZE, Event
 from tickmesh.nodes.executor import risk, styles
 from tickmesh.nodes.executor.intents import INTENT, IntentPlace, build_cancel, build_intent
-from tickmesh.nodes.executor.orders import FINAL, Order
+from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import InstrumentRules, Refused
 from tickmesh.nodes.executor.sizes import Sizes
 from tickmesh.nodes.executor.state import ExecutorState
 from tickmesh.nodes.executor.styles import Quote
+from tickmesh.nodes.orders.states import FINAL
 
 READS = (
     Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run,

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tickmesh.nodes.executor import orders, positions
+from tickmesh.nodes.executor import positions
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.risk import Bucket, InstrumentRules
-from tickmesh.nodes.orders import fills
+from tickmesh.nodes.orders import fills, states
 
 # How many finished things are remembered, so that a late copy is known as one.
 CLOSED_ORDERS = 256
@@ -46,7 +46,7 @@ class ExecutorState(msgspec.Struct):
         self.due_ns = min(self.due_ns or order.cancel_ns, order.cancel_ns)
 
     def update(self, order: Order, status: int, filled_lots: int, order_id: int) -> None:
-        orders.update(order, status, filled_lots, order_id)
+        states.apply_update(order, status, filled_lots, order_id)
         self._sort(order)
 
     def fill(self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str) -> None:
@@ -55,7 +55,8 @@ class ExecutorState(msgspec.Struct):
             return
         positions.apply(self.position, side, price_ticks, lots, fee, asset)
         if (order := self.find(client_order_id)) is not None:
-            orders.fill(order, lots)
+            order.counted_lots += lots
+            states.apply_fill(order, order.counted_lots, order.quantity_lots)
             self._sort(order)
 
     def forget(self, order: Order) -> None:

@@ -132,7 +132,8 @@ class Session:
     async def rebuild(self) -> Coroutine[Any, Any, None]:
         """From the checkpoint, the own outbox and the log to the present; gives what follows the log from there.
 
-        The outbox holds what the sequencer has not taken, and is read first: what it releases meanwhile is in the log.
+        The outbox holds what the sequencer has not taken. It is read first, for what it releases meanwhile is in the log, and
+        taken in last, without what the log turned out to have: an older copy would take back what came after it.
         """
         loaded = self.ctx.checkpoint.load(LogReader(self.ctx.config.log_dir))
         unused, after = loaded.unused, 0
@@ -145,8 +146,7 @@ class Session:
         if unused:
             action = "all of the log is read; orders that this log does not know are not this session's: look at the venue"
             self.ctx.alert("critical", "checkpoint not used", unused, action)
-        for event in self.outbox_tail():
-            self.account.read(event)
+        tail = self.outbox_tail()
         self.reconciler = self.new_reconciler()
         for events in history(self.ctx.config, after, lanes_of(READS)):
             for event in events:
@@ -154,6 +154,10 @@ class Session:
                 self.take_logged(event)
             after = events[-1].seq
             await asyncio.sleep(0)
+        epoch, number = self.logged.state.producer
+        for event in tail:
+            if event.epoch != epoch or event.number > number:
+                self.account.read(event)
         subscription = self.ctx.subscribe(READS, after)
         for order in self.account.open():
             self.publish(self.account.tell(order, Status.Unknown, "restarted before the answer came", now_ns()))
