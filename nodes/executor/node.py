@@ -254,7 +254,7 @@ class Step:
 
     # For the runner
 
-    def counters(self) -> dict:
+    def counters(self) -> dict[str, object]:
         """Money in units of the quote currency, quantities in units of the base: for people."""
         state, rules = self.state, self.state.rules
         price_unit = 10.0**rules.price_exponent if rules else 0.0
@@ -276,7 +276,7 @@ class Step:
             "refused": dict(state.refusals),
         }
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, object]:
         parameters = msgspec.json.decode(msgspec.json.encode(self.settings))  # plain lists and dicts
         return {"code": self._code, "instrument": self.subject, "parameters": parameters}
 
@@ -296,7 +296,7 @@ class Step:
 
 
 class Saved(msgspec.Struct):
-    identity: dict
+    identity: dict[str, object]
     state: ExecutorState
 
 

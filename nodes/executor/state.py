@@ -1,6 +1,7 @@
 """All that the executor remembers, in one struct: a checkpoint is its JSON, where integers have no bound."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
@@ -14,6 +15,8 @@ from tickmesh.nodes.orders import fills, states
 CLOSED_ORDERS = 256
 CANCEL_IDS = 256
 FILL_IDS = 1024
+
+_Value = TypeVar("_Value")
 
 
 class ExecutorState(msgspec.Struct):
@@ -79,7 +82,7 @@ class ExecutorState(msgspec.Struct):
             _remember(self.closed, order.client_order_id, order, CLOSED_ORDERS)
 
 
-def _remember(table: dict, key: str, value: object, most: int) -> None:
+def _remember(table: dict[str, _Value], key: str, value: _Value, kept_max: int) -> None:
     table[key] = value
-    if len(table) > most:
+    if len(table) > kept_max:
         del table[next(iter(table))]

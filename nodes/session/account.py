@@ -65,13 +65,19 @@ class Account:
     `foreign`: reports of orders that are not ours. `contradictions`: reports against a final state.
     """
 
-    def __init__(self, state: bytes = b""):
-        self.state = msgspec.msgpack.decode(state, type=AccountState) if state else AccountState(fills={})
-        self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
+    def __init__(self) -> None:
+        self.state = AccountState(fills={})
+        self.by_order_id: dict[int, SessionOrder] = {}
         self.foreign = 0
         self.contradictions = 0
 
+    def load(self, state: bytes) -> None:
+        """Goes on where `pack` was called. Raises msgspec.DecodeError for a state of another version, and changes nothing."""
+        self.state = msgspec.msgpack.decode(state, type=AccountState)
+        self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
+
     def pack(self) -> bytes:
+        """Everything that is remembered, for `load`."""
         return msgspec.msgpack.encode(self.state)
 
     def order(self, client_order_id: str) -> SessionOrder | None:

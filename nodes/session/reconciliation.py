@@ -1,6 +1,7 @@
 """Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.schema import Status
@@ -30,7 +31,7 @@ class Reconciler:
         in_flight: Callable[[SessionOrder], bool],
         patience_ns: int,
         age_ns: Callable[[SessionOrder], int],
-        count: dict,
+        count: dict[str, Any],
     ):
         self.account = account
         self.venue = venue
