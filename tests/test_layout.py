@@ -22,7 +22,8 @@ IO = (
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
     "feed/upkeep", "feed/venue_clock", "feed/watching", "models/cache", "models/loading",
     "net/budget", "net/endpoints", "net/rest", "net/websocket", "recorder/days", "runner/hosting", "runner/step",
-    "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/reconciliation", "session/requests",
+    "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/publishing", "session/reconciliation",
+    "session/requests", "session/sending", "session/venue_connection",
 )  # fmt: skip
 MACHINE = {
     "aiohttp", "asyncio", "fcntl", "os", "pathlib", "psutil", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",
@@ -208,5 +209,4 @@ def test_no_file_is_longer_than_can_be_read_at_a_sitting():
 
 LINES_MAX = 400
 LONGER = {  # to be split; path → lines allowed until then
-    "nodes/session/node.py": 466,
 }

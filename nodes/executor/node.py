@@ -15,11 +15,12 @@ from tickmesh.bus.schema import Action, Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor import risk, styles
 from tickmesh.nodes.executor.intents import INTENT, IntentPlace, build_cancel, build_intent
-from tickmesh.nodes.executor.orders import FINAL, Order
+from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import InstrumentRules, Refused
 from tickmesh.nodes.executor.sizes import Sizes
 from tickmesh.nodes.executor.state import ExecutorState
 from tickmesh.nodes.executor.styles import Quote
+from tickmesh.nodes.orders.states import FINAL
 
 READS = (
     Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run,
@@ -244,7 +245,7 @@ class Step:
 
     # For the runner
 
-    def counters(self) -> dict:
+    def counters(self) -> dict[str, object]:
         """Money in units of the quote currency, quantities in units of the base: for people."""
         state, rules = self.state, self.state.rules
         price_unit = 10.0**rules.price_exponent if rules else 0.0
@@ -266,7 +267,7 @@ class Step:
             "refused": dict(state.refusals),
         }
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, object]:
         parameters = msgspec.json.decode(msgspec.json.encode(self.settings))  # plain lists and dicts
         return {"code": self._code, "instrument": self.subject, "parameters": parameters}
 
@@ -286,7 +287,7 @@ class Step:
 
 
 class Saved(msgspec.Struct):
-    identity: dict
+    identity: dict[str, object]
     state: ExecutorState
 
 

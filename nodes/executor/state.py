@@ -1,19 +1,22 @@
 """All that the executor remembers, in one struct: a checkpoint is its JSON, where integers have no bound."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 import msgspec
 
-from tickmesh.nodes.executor import orders, positions
+from tickmesh.nodes.executor import positions
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.risk import Bucket, InstrumentRules
-from tickmesh.nodes.orders import fills
+from tickmesh.nodes.orders import fills, states
 
 # How many finished things are remembered, so that a late copy is known as one.
 CLOSED_ORDERS = 256
 CANCEL_IDS = 256
 FILL_IDS = 1024
+
+_Value = TypeVar("_Value")
 
 
 class ExecutorState(msgspec.Struct):
@@ -46,7 +49,7 @@ class ExecutorState(msgspec.Struct):
         self.due_ns = min(self.due_ns or order.cancel_ns, order.cancel_ns)
 
     def update(self, order: Order, status: int, filled_lots: int, order_id: int) -> None:
-        orders.update(order, status, filled_lots, order_id)
+        states.apply_update(order, status, filled_lots, order_id)
         self._sort(order)
 
     def fill(self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str) -> None:
@@ -55,7 +58,8 @@ class ExecutorState(msgspec.Struct):
             return
         positions.apply(self.position, side, price_ticks, lots, fee, asset)
         if (order := self.find(client_order_id)) is not None:
-            orders.fill(order, lots)
+            order.counted_lots += lots
+            states.apply_fill(order, order.counted_lots, order.quantity_lots)
             self._sort(order)
 
     def forget(self, order: Order) -> None:
@@ -78,7 +82,7 @@ class ExecutorState(msgspec.Struct):
             _remember(self.closed, order.client_order_id, order, CLOSED_ORDERS)
 
 
-def _remember(table: dict, key: str, value: object, most: int) -> None:
+def _remember(table: dict[str, _Value], key: str, value: _Value, kept_max: int) -> None:
     table[key] = value
-    if len(table) > most:
+    if len(table) > kept_max:
         del table[next(iter(table))]

@@ -12,10 +12,9 @@ import numpy as np
 from tickmesh.bus.clock import STEP_NS
 from tickmesh.bus.schema import DTYPES, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
-from tickmesh.nodes.orders import fills
+from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.venues.binance_orders import Fill, Report, values
 
-FINAL = frozenset({Status.Filled, Status.Canceled, Status.Rejected, Status.Expired})
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -38,11 +37,15 @@ class SessionOrder(msgspec.Struct):
 
     @property
     def final(self) -> bool:
-        return self.status in FINAL
+        return self.status in states.FINAL
 
     @property
     def fills_missing(self) -> bool:
         return self.fill_lots < self.filled_lots
+
+    @property
+    def fills_complete(self) -> bool:
+        return self.fill_lots >= self.quantity_lots > 0
 
 
 class AccountState(msgspec.Struct, kw_only=True):
@@ -62,13 +65,19 @@ class Account:
     `foreign`: reports of orders that are not ours. `contradictions`: reports against a final state.
     """
 
-    def __init__(self, state: bytes = b""):
-        self.state = msgspec.msgpack.decode(state, type=AccountState) if state else AccountState(fills={})
-        self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
+    def __init__(self) -> None:
+        self.state = AccountState(fills={})
+        self.by_order_id: dict[int, SessionOrder] = {}
         self.foreign = 0
         self.contradictions = 0
 
+    def load(self, state: bytes) -> None:
+        """Goes on where `pack` was called. Raises msgspec.DecodeError for a state of another version, and changes nothing."""
+        self.state = msgspec.msgpack.decode(state, type=AccountState)
+        self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
+
     def pack(self) -> bytes:
+        """Everything that is remembered, for `load`."""
         return msgspec.msgpack.encode(self.state)
 
     def order(self, client_order_id: str) -> SessionOrder | None:
@@ -115,12 +124,14 @@ class Account:
                     continue  # likewise, read again
                 order = _order(record, event.subject, event.sent_ns or event.recv_ns)
                 self.state.orders[client_order_id] = order
-            if order.final:
-                continue
-            status = Status(int(record["status"]))
-            if status in (Status.PendingNew, Status.Unknown) and order.status not in (Status.PendingNew, Status.Unknown):
-                continue
-            self._move(order, status, max(order.filled_lots, int(record["filled_lots"])), int(record["order_id"]))
+            was_final = order.final
+            states.apply_update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
+            if order.order_id:
+                self.by_order_id[order.order_id] = order
+            if order.final or order.status == Status.PendingCancel:
+                self._forget_cancels(client_order_id)
+            if order.final and not was_final:
+                self._forget_oldest()
 
     def _read_fill(self, subject: str, record: np.void) -> bool:
         """Whether it is new."""
@@ -132,18 +143,6 @@ class Account:
         if order is not None:
             order.fill_lots += int(record["quantity_lots"])
         return True
-
-    def _move(self, order: SessionOrder, status: Status, filled_lots: int, order_id: int) -> None:
-        order.status = status
-        order.filled_lots = filled_lots
-        if order_id and not order.order_id:
-            order.order_id = order_id
-            self.by_order_id[order_id] = order
-        if order.final:
-            self._forget_cancels(order.client_order_id)
-            self._forget_oldest()
-        elif status == Status.PendingCancel:
-            self._forget_cancels(order.client_order_id)
 
     def _forget_cancels(self, target_id: str) -> None:
         for client_order_id, raw in list(self.state.waiting.items()):
@@ -177,9 +176,7 @@ class Account:
 
     def tell(self, order: SessionOrder, status: Status, reason: str, recv_ns: int, origin: str = "session") -> list[bytearray]:
         """PendingCancel, Unknown, or a final state that the session concludes itself; [] where it would go back."""
-        if order.final or (status == Status.Unknown and order.status != Status.PendingNew):
-            return []
-        if status == order.status:
+        if not states.session_may_publish(order, status):
             return []
         event = _update(order, status, origin, reason=reason, recv_ns=recv_ns)
         self.read(decode(event))
@@ -197,7 +194,10 @@ class Account:
             self.foreign += 1
             return []
         said = self.fills(order, report.fills, origin, recv_ns)
-        status = self._next(order, report, cancel_failed)
+        self.contradictions += states.contradicts(order, report.status)
+        status = states.status_after_report(
+            order, report.status, report.filled_lots, report.order_id, cancel_failed=cancel_failed
+        )
         if status is not None:
             event = _update(
                 order, status, origin, reason=report.reason, recv_ns=recv_ns, code=code,
@@ -206,25 +206,6 @@ class Account:
             self.read(decode(event))
             said.append(event)
         return said
-
-    def _next(self, order: SessionOrder, report: Report, cancel_failed: bool) -> Status | None:
-        """The state to say, or None where the report is old news."""
-        status, filled_lots = report.status, report.filled_lots
-        if order.final:
-            if status not in FINAL and not order.order_id:  # alive at the venue, but said to be rejected
-                self.contradictions += 1
-            return None
-        if filled_lots < order.filled_lots:
-            return None
-        if status in FINAL:
-            return status
-        if status == Status.PendingNew or status == Status.Unknown:
-            return None
-        status = Status.PartiallyFilled if filled_lots else Status.New
-        if order.status == Status.PendingCancel and not cancel_failed:
-            status = Status.PendingCancel
-        news = status != order.status or filled_lots > order.filled_lots or (report.order_id and not order.order_id)
-        return status if news else None
 
     def fills(self, order: SessionOrder, told: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
         """Events for those of the order's fills that have not been said."""

@@ -1,11 +1,13 @@
 """Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.schema import Status
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.rest import RestError
+from tickmesh.nodes.orders.states import status_of_absent
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
 from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
@@ -29,7 +31,7 @@ class Reconciler:
         in_flight: Callable[[SessionOrder], bool],
         patience_ns: int,
         age_ns: Callable[[SessionOrder], int],
-        count: dict,
+        count: dict[str, Any],
     ):
         self.account = account
         self.venue = venue
@@ -91,12 +93,10 @@ class Reconciler:
             self.publish(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns()))
             return
         self.count["resolved"] += 1
-        if order.order_id:
-            said = self.account.tell(order, Status.Expired, "the venue no longer knows it", now_ns(), "reconcile")
-        else:
-            self.count["rejects"] += 1
-            said = self.account.tell(order, Status.Rejected, "never reached the venue", now_ns(), "reconcile")
-        self.publish(said)
+        status = status_of_absent(order, fills_complete=order.fills_complete)
+        self.count["rejects"] += status == Status.Rejected
+        reason = "never reached the venue" if status == Status.Rejected else "the venue no longer knows it"
+        self.publish(self.account.tell(order, status, reason, now_ns(), "reconcile"))
 
     def take(self, report: Report) -> None:
         order = self.account.order(report.client_order_id)

@@ -32,9 +32,20 @@ class OrderRequests:
         self._venue_time = venue_time
         self._numbers = 0
         self._asked: dict[str, PendingRequest] = {}
+        self._paused_until = 0.0  # monotonic seconds
         self.connection: Connection | None = None
+        self.trading = False  # connected, subscribed and reconciled
 
-    def prepare(self, method: str, params: dict, client_order_id: str) -> PendingRequest:
+    @property
+    def may_place(self) -> bool:
+        """Whether an order may be sent now: reconciled with the venue, and not asked by it to wait."""
+        return self.trading and time.monotonic() >= self._paused_until
+
+    def pause(self, wait_s: float) -> None:
+        """No order for so long, because the venue asked for it; cancels are sent all the same."""
+        self._paused_until = time.monotonic() + wait_s
+
+    def prepare(self, method: str, params: dict[str, object], client_order_id: str) -> PendingRequest:
         """Signed and ready to be sent."""
         self._numbers += 1
         signed = venue.signed_params(params, self._api_key, self._secret, self._venue_time.now_ms(), self._recv_window_ms)

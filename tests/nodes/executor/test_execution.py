@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 
 from tickmesh.bus.schema import OrderType, Status, TimeInForce
 from tickmesh.bus.settings import ExecutorSettings
-from tickmesh.nodes.executor import orders, positions, risk, styles
-from tickmesh.nodes.executor.orders import FINAL, Order
+from tickmesh.nodes.executor import positions, risk, styles
+from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.sizes import Sizes
+from tickmesh.nodes.executor.state import ExecutorState
 from tickmesh.nodes.executor.styles import Quote
+from tickmesh.nodes.orders.states import FINAL
 
 QUANTITY = 10
 
@@ -41,57 +43,54 @@ def venue_histories(draw) -> list[tuple]:
     return told
 
 
-def tell(one: Order, told: tuple) -> None:
+def remembered(one: Order) -> ExecutorState:
+    state = ExecutorState()
+    state.add(one)
+    return state
+
+
+def take(state: ExecutorState, one: Order, told: tuple, trade_id: int) -> None:
     if told[0] == "fill":
-        orders.fill(one, told[1])
+        state.fill(one.client_order_id, trade_id, one.side, 100, told[1], 0, "")
     else:
-        orders.update(one, int(told[1]), told[2])
+        state.update(one, int(told[1]), told[2], 0)
 
 
 @given(venue_histories(), st.data())
 def test_any_order_and_any_copies_end_in_the_same_state(history, data):
     indices = list(range(len(history)))
-    copies = data.draw(st.lists(st.sampled_from([i for i in indices if history[i][0] == "update"]), max_size=5))
+    copies = data.draw(st.lists(st.sampled_from(indices), max_size=5))
     one = order()
-    fills_before = 0
+    state = remembered(one)
     for i in data.draw(st.permutations(indices + copies)):
         was = (one.status, one.filled_lots)
-        tell(one, history[i])
+        take(state, one, history[i], i)
         assert one.filled_lots >= was[1], "cumulative quantity never goes back"
         assert was[0] not in FINAL or one.status == was[0], "a final state is final"
         assert 0 <= one.outstanding_lots <= QUANTITY
-        fills_before += history[i][1] if history[i][0] == "fill" else 0
         if one.status not in FINAL:
-            assert one.outstanding_lots == QUANTITY - fills_before
+            assert one.outstanding_lots == QUANTITY - state.position.bought_lots
     assert (one.status, one.filled_lots) == (history[-1][1], sum(t[1] for t in history if t[0] == "fill"))
     assert one.outstanding_lots == 0
 
 
-def test_states_step_by_step():
+def test_an_order_counts_whole_until_it_is_final_and_then_for_the_fills_that_are_missing():
     one = order()
+    state = remembered(one)
     assert one.status == Status.PendingNew and one.outstanding_lots == QUANTITY
-    assert orders.update(one, Status.Unknown, 0) and one.outstanding_lots == QUANTITY
-    orders.update(one, Status.PendingNew, 0)
-    assert one.status == Status.Unknown, "the session is trying: still nothing is known"
-    orders.update(one, Status.New, 0, order_id=7)
-    assert (one.status, one.order_id) == (Status.New, 7)
-    orders.update(one, Status.PartiallyFilled, 4)
-    orders.update(one, Status.New, 0)
-    assert (one.status, one.filled_lots) == (Status.PartiallyFilled, 4), "a late report"
-    orders.update(one, Status.PendingCancel, 0)
-    orders.update(one, Status.New, 0)
-    assert one.status == Status.PartiallyFilled, "the cancel was refused, and 4 stay filled"
-    orders.update(one, Status.Canceled, 4)
+    state.update(one, Status.Unknown, 0, 0)
+    assert one.outstanding_lots == QUANTITY
+    state.update(one, Status.Canceled, 4, 7)
     assert one.outstanding_lots == 4, "its fills are still to come"
-    orders.fill(one, 4)
+    state.fill(one.client_order_id, 1, 1, 100, 4, 0, "")
     assert one.outstanding_lots == 0 and one.final
-    assert not orders.update(one, Status.Canceled, 4), "a copy tells nothing new"
 
 
 def test_a_fill_beyond_a_final_state_is_kept():
     one = order()
-    orders.update(one, Status.Canceled, 0)
-    orders.fill(one, 3)
+    state = remembered(one)
+    state.update(one, Status.Canceled, 0, 0)
+    state.fill(one.client_order_id, 1, 1, 100, 3, 0, "")
     assert (one.status, one.filled_lots, one.outstanding_lots) == (Status.Canceled, 3, 0)
 
 

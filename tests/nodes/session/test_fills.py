@@ -111,7 +111,8 @@ def test_session_and_executor_agree_with_a_set_of_sides(told):
     sides = set()
     for cid, trade_id, origin, restart in told:
         if restart:
-            account = Account(account.pack())
+            state, account = account.pack(), Account()
+            account.load(state)
         order = account.order(cid)
         fill = Fill(trade_id, SIDES[cid], 5, 10, 0, "USDT", False, 0, order.order_id)
         said += account.fills(order, [fill], origin, 7)

@@ -140,10 +140,10 @@ def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_witho
         ctx = Dies(mesh.config, "session")
         doomed = session.Session(ctx)
         following = asyncio.create_task(await doomed.rebuild())
-        connecting = asyncio.create_task(doomed.keep_connected())
-        await until(lambda: doomed.trading)
+        connecting = asyncio.create_task(doomed.connection.keep_connected())
+        await until(lambda: doomed.requests.trading)
         died = asyncio.Event()
-        place = doomed.place
+        place = doomed.sender.place
 
         def dying(intent, cid):
             try:
@@ -152,7 +152,7 @@ def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_witho
                 ctx.publish = lambda events: None
                 died.set()
 
-        doomed.place = dying
+        doomed.sender.place = dying
         mesh.intend("a")
         await asyncio.wait_for(died.wait(), 5)
         ctx.stop.set()
@@ -264,7 +264,8 @@ def test_in_any_order_and_number_reports_never_move_an_order_back(steps):
     if "full" in steps:
         assert states[-1] == Status.Filled
         assert account.order("a").fills_missing == ("part" not in steps)
-    again = Account(account.pack())
+    again = Account()
+    again.load(account.pack())
     for event in events:
         again.read(event)  # the log read again changes nothing
     assert again.pack() == account.pack()
@@ -295,6 +296,52 @@ def test_what_it_said_and_the_log_does_not_have_yet_is_read_from_its_outbox(tmp_
         again.account.read(intents[399])
         assert not again.account.waiting()  # its PendingNew is known: it will not be sent
         await ctx.close()
+
+    try:
+        asyncio.run(go())
+    finally:
+        shutil.rmtree(config.outbox_dir, ignore_errors=True)
+
+
+def test_what_the_log_has_is_not_read_again_from_the_outbox(tmp_path, monkeypatch):
+    """The log ends in the middle of what was published: no older update takes an order back, no cancel is refused twice."""
+    (tmp_path / "mesh.toml").write_text("")
+    config = load(tmp_path, {})
+
+    def intend(cid: str, target: str = ""):
+        record = np.zeros(1, INTENT)
+        record["client_order_id"], record["target_id"], record["side"] = cid.encode(), target.encode(), 1
+        record["action"], record["quantity_lots"] = (Action.CANCEL, 0) if target else (Action.NEW, 100)
+        return decode(encode(Kind.intent, SUBJECT, record))
+
+    async def go():
+        ctx = Context(config, "session")
+        account = session.Session(ctx).account
+        order, cancel, unknown, again = intend("a"), intend("c", "a"), intend("d", "nothing"), intend("e", "a")
+        for intent in (order, cancel, unknown):
+            account.read(intent)
+        events = [account.begin(order, 7)]
+        account.read(decode(events[0]))
+        events += account.report(report_of("new"), "reply", 7)
+        events += account.tell(account.order("a"), Status.PendingCancel, "", 7)
+        events += account.report(report_of("query"), "reconcile", 7, cancel_failed=True)
+        events += [account.refuse(unknown, "no such order", 7)]
+        account.read(decode(events[-1]))
+        ctx.publish(events)
+        await ctx.close()
+        published = list(LogReader(config.outbox_dir / "session").events())
+        for taken in range(len(published) + 1):
+            log = [order, cancel, unknown, *published[:taken]]
+            if taken >= 4:  # another cancel, after the first failed
+                log.append(again)
+            monkeypatch.setattr(session, "history", lambda *_, log=log: iter([log]))
+            ctx = Context(config, "session")
+            rebuilt = session.Session(ctx)
+            (await rebuilt.rebuild()).close()
+            found = rebuilt.account.order("a")
+            assert (found.status, found.filled_lots, found.order_id) == (Status.PartiallyFilled, 40, 9)
+            assert set(rebuilt.account.state.waiting) == ({"e"} if taken >= 4 else set())
+            await ctx.close()
 
     try:
         asyncio.run(go())

@@ -1,0 +1,111 @@
+"""The states of an order: which may follow which, by who reports it. FIX's words, and Unknown; executor and session obey it.
+
+    PendingNew → New → PartiallyFilled → Filled, Canceled, Rejected or Expired, which are final
+
+is the line, and no order goes back along it; its filled quantity never falls, and its id at the venue never changes. Two states
+stand beside the line: PendingCancel (a cancel is under way) and Unknown (nobody knows whether the order reached the venue).
+What a report may move depends on whose it is:
+
+- the venue (`status_after_report`): a report may be older than what is known, so one of less filled quantity moves nothing, not
+  even to a final state: the order is asked for again. New and PartiallyFilled do not end PendingCancel, for they may be older
+  than the cancel; only a caller who knows that no cancel is under way passes `cancel_failed`.
+- the session itself (`session_may_publish`): Unknown only where no report of the venue has been seen (PendingNew). An order
+  that is known to stand at the venue is asked for without calling it Unknown.
+- the log (`apply_update`): the session has decided already, so PendingCancel and Unknown are taken over from every state that
+  is not final, and New ends PendingCancel. An old copy leaves an order in doubt at worst, and only until the next update.
+- a fill (`apply_fill`): proof that the order stands at the venue, but not that a cancel failed. Only the executor counts fills
+  into the state, because its risk must end with the quantity; the session publishes what the venue reports, and compares.
+"""
+
+from typing import Protocol
+
+from tickmesh.bus.schema import Status
+
+PENDING_NEW, NEW, PARTIALLY_FILLED, FILLED = 1, 2, 3, 4  # Status; plain integers compare faster
+PENDING_CANCEL, CANCELED, REJECTED, EXPIRED, UNKNOWN = 5, 6, 7, 8, 9
+FINAL = frozenset((FILLED, CANCELED, REJECTED, EXPIRED))
+OPEN = frozenset((NEW, PARTIALLY_FILLED))
+TAKEN_FROM_LOG = FINAL | {PENDING_CANCEL, UNKNOWN}  # as they are; of the open ones the further one counts
+
+assert [int(s) for s in Status] == list(range(1, 10)) and Status.Unknown == UNKNOWN and Status.Expired == EXPIRED
+
+
+class OrderState(Protocol):
+    """What the rules read and write of an order, whatever else its owner keeps of it."""
+
+    status: int
+    filled_lots: int  # cumulative
+    order_id: int  # the venue's; 0 while it is not known
+
+
+def apply_update(order: OrderState, status: int, filled_lots: int, order_id: int = 0) -> None:
+    """Moves an order by an update from the log. Copies and late updates neither lower its quantity nor reopen a final order."""
+    if filled_lots > order.filled_lots:
+        order.filled_lots = filled_lots
+    if not order.order_id:
+        order.order_id = order_id
+    present = order.status
+    if present in FINAL:
+        return
+    if status in TAKEN_FROM_LOG:
+        order.status = status
+    elif status in OPEN:
+        order.status = _open_status(present, status, order.filled_lots)
+    # PendingNew moves nothing: it is where every order begins
+
+
+def apply_fill(order: OrderState, counted_lots: int, quantity_lots: int) -> None:
+    """Moves an order of `quantity_lots` by its fills, whose sum is `counted_lots` now: Filled when they are complete."""
+    if counted_lots > order.filled_lots:
+        order.filled_lots = counted_lots
+    if order.status in FINAL:
+        return
+    if counted_lots >= quantity_lots > 0:
+        order.status = FILLED
+    elif order.status != PENDING_CANCEL:
+        order.status = PARTIALLY_FILLED
+
+
+def status_after_report(
+    order: OrderState, status: int, filled_lots: int, order_id: int = 0, *, cancel_failed: bool = False
+) -> Status | None:
+    """The status to publish after a report of the venue, or None where it tells nothing new. Leaves the order as it is.
+
+    `cancel_failed`: it is known that no cancel is under way, so an open order is no longer PendingCancel.
+    """
+    if order.status in FINAL or filled_lots < order.filled_lots:
+        return None
+    if status in FINAL:
+        return Status(status)
+    if status in (PENDING_NEW, UNKNOWN):
+        return None  # the venue has it, and has not accepted it: the session has published as much
+    following = status
+    if status != PENDING_CANCEL:
+        keep = order.status == PENDING_CANCEL and not cancel_failed
+        following = PENDING_CANCEL if keep else _open_status(order.status, status, filled_lots)
+    news = following != order.status or filled_lots > order.filled_lots or (order_id and not order.order_id)
+    return Status(following) if news else None
+
+
+def session_may_publish(order: OrderState, status: int) -> bool:
+    """Whether the session may publish this status by itself: PendingCancel, Unknown, or a final one that it concludes."""
+    if order.status in FINAL or status == order.status:
+        return False
+    return status in FINAL or status == PENDING_CANCEL or (status == UNKNOWN and order.status == PENDING_NEW)
+
+
+def status_of_absent(order: OrderState, *, fills_complete: bool) -> Status:
+    """The final status of an order that the venue, asked when nothing could be on its way, does not know (any more)."""
+    if fills_complete:
+        return Status.Filled
+    return Status.Expired if order.order_id else Status.Rejected
+
+
+def contradicts(order: OrderState, status: int) -> bool:
+    """Whether the venue reports an order as alive that ended here without ever having been known to reach the venue."""
+    return order.status in FINAL and status not in FINAL and not order.order_id
+
+
+def _open_status(present: int, status: int, filled_lots: int) -> int:
+    """New or PartiallyFilled, whichever is further of what was known, what is reported, and what the quantity proves."""
+    return PARTIALLY_FILLED if filled_lots > 0 or PARTIALLY_FILLED in (present, status) else NEW

@@ -1,0 +1,49 @@
+"""Publishing what a session learned: nothing of the venue is lost when the outbox is full."""
+
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.wire import kind_of
+from tickmesh.nodes.session.requests import OrderRequests
+
+
+class SessionPublisher:
+    """Publishes events in order; keeps those that the outbox does not take, and lets the venue's socket wait meanwhile."""
+
+    def __init__(self, ctx: Context, requests: OrderRequests):
+        self._ctx = ctx
+        self._requests = requests
+        self._count = ctx.counters
+        self._kept: list[bytearray] = []
+
+    @property
+    def behind(self) -> bool:
+        """Whether events are kept that the outbox did not take: no order is sent until it does."""
+        return bool(self._kept)
+
+    def publish(self, events: list[bytearray]) -> None:
+        """Publishes what is kept and then `events`, or keeps all of them; with [] it tries again."""
+        if not events and not self._kept:
+            return
+        events = self._kept + events
+        self._kept = []
+        try:
+            self._ctx.publish(events)
+        except OutboxFull:
+            self._count["outbox_full"] += 1
+            self._kept = events
+            if self._requests.connection is not None:
+                self._requests.connection.pause()
+            return
+        self._count["fills"] += sum(kind_of(event) == Kind.fill for event in events)
+        if self._requests.connection is not None:
+            self._requests.connection.resume()
+
+    def publish_or_drop(self, event: bytearray) -> bool:
+        """Publishes an event that may be built again; False where the outbox is full. On file when it returns True."""
+        try:
+            self._ctx.publish([event])
+        except OutboxFull:
+            self._count["outbox_full"] += 1
+            return False
+        return True

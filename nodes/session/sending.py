@@ -1,0 +1,109 @@
+"""Acting on intents: an order is sent once, and only after its PendingNew is on file."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from tickmesh.bus.clock import now_ns
+from tickmesh.bus.schema import Action, Status
+from tickmesh.bus.settings import Instrument
+from tickmesh.bus.wire import Event, decode
+from tickmesh.nodes.net.websocket import Disconnected
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.publishing import SessionPublisher
+from tickmesh.nodes.session.requests import OrderRequests
+from tickmesh.nodes.venues import binance_orders as venue
+
+VENUE = "binance"
+
+
+class IntentSender:
+    """Sends the intents of one venue, refuses them, or leaves them waiting in `account` until the venue can be spoken to.
+
+    `unresolved` is set where the venue has to be asked what became of a request; `count` is the node's counters.
+    """
+
+    def __init__(
+        self,
+        account: Account,
+        instruments: Mapping[str, Instrument],
+        requests: OrderRequests,
+        publisher: SessionPublisher,
+        unresolved: asyncio.Event,
+        count: dict[str, Any],
+    ):
+        self._account = account
+        self._instruments = instruments
+        self._requests = requests
+        self._publisher = publisher
+        self._unresolved = unresolved
+        self._count = count
+
+    def act_on_waiting(self) -> None:
+        """Acts on every intent that nothing has been published about, in the order of the log."""
+        for intent in self._account.waiting():
+            self.act(intent)
+
+    def act(self, intent: Event) -> None:
+        """Sends an intent that `account` has waiting, refuses it, or leaves it waiting."""
+        record = intent.records[0]
+        client_order_id = record["client_order_id"].decode()
+        if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{VENUE}."):
+            return
+        if 0 < record["expires_ns"] < now_ns():
+            self._refuse(intent, "the intent expired before the session could act on it")
+        elif intent.subject not in self._instruments:
+            self._refuse(intent, f"{intent.subject} is not in mesh.toml")
+        elif record["action"] == Action.CANCEL:
+            self._cancel(intent, record["target_id"].decode())
+        elif self._requests.may_place and not self._publisher.behind:
+            self.place(intent, client_order_id)
+
+    def place(self, intent: Event, client_order_id: str) -> None:
+        """Publishes PendingNew and sends the order; refuses an intent that means nothing at the venue."""
+        try:
+            method, params = venue.order_request(intent.records[0], self._instruments[intent.subject])
+        except venue.IntentError as error:
+            self._refuse(intent, str(error))
+            return
+        request = self._requests.prepare(method, params, client_order_id)
+        pending = self._account.begin(intent, now_ns())
+        if not self._publisher.publish_or_drop(pending):  # on file before it is sent
+            return
+        self._account.read(decode(pending))
+        try:
+            self._requests.send(request)
+            self._count["orders_sent"] += 1
+        except Disconnected:
+            self._reject_unsent(client_order_id)
+
+    def _cancel(self, intent: Event, target_id: str) -> None:
+        order = self._account.order(target_id)
+        if order is None and target_id in self._account.state.waiting:
+            self._refuse(decode(self._account.state.waiting[target_id]), "cancelled before it was sent")
+        if order is None:
+            self._refuse(intent, "no such order")
+            return
+        if not self._requests.trading:
+            return
+        _, params = venue.order_request(intent.records[0], self._instruments[intent.subject])
+        request = self._requests.prepare("order.cancel", params, target_id)
+        self._publisher.publish(self._account.tell(order, Status.PendingCancel, "", intent.recv_ns))
+        try:
+            self._requests.send(request)
+            self._count["cancels_sent"] += 1
+        except Disconnected:
+            self._unresolved.set()
+
+    def _refuse(self, intent: Event, reason: str) -> None:
+        event = self._account.refuse(intent, reason, now_ns())
+        self._count["refused_intents"] += 1
+        self._publisher.publish([event])
+        self._account.read(decode(event))
+
+    def _reject_unsent(self, client_order_id: str) -> None:
+        order = self._account.order(client_order_id)
+        if order is not None:
+            self._count["rejects"] += 1
+            reason = "the connection was closed; nothing was sent"
+            self._publisher.publish(self._account.tell(order, Status.Rejected, reason, now_ns()))

@@ -1,0 +1,209 @@
+"""One order's states: what the venue, the session, the log and a fill may move, in any order and with any copies."""
+
+from itertools import product
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tickmesh.bus.schema import INTENT, Action, Kind, Status
+from tickmesh.bus.wire import Event, decode, encode
+from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.state import ExecutorState
+from tickmesh.nodes.orders.states import (
+    FINAL,
+    apply_fill,
+    apply_update,
+    contradicts,
+    session_may_publish,
+    status_after_report,
+    status_of_absent,
+)
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.venues.binance_orders import Fill, Report
+
+QUANTITY = 10
+LINE = [Status.PendingNew, Status.New, Status.PartiallyFilled]  # then a final one
+CASES = list(product(Status, (0, 4, QUANTITY), (0, 7), Status, (0, 4, QUANTITY), (0, 7)))
+
+
+class Known(msgspec.Struct):
+    status: int = Status.PendingNew
+    filled_lots: int = 0
+    order_id: int = 0
+
+
+def reach(status: int) -> int | None:
+    """How far along the line a status is; None beside it."""
+    return len(LINE) if status in FINAL else LINE.index(status) if status in LINE else None
+
+
+@pytest.mark.parametrize("cancel_failed", [False, True])
+def test_an_update_is_what_every_reader_of_the_log_has_then(cancel_failed):
+    """The session publishes a status, and reads its own update: nothing else may come of it, here or at the executor."""
+    for status, filled, order_id, reported, now_filled, now_id in CASES:
+        known = Known(status, filled, order_id)
+        published = status_after_report(known, reported, now_filled, now_id, cancel_failed=cancel_failed)
+        assert known == Known(status, filled, order_id)
+        if published is not None:
+            apply_update(known, published, now_filled, now_id)
+            assert known == Known(published, now_filled, order_id or now_id) and now_filled >= filled
+            assert status_after_report(known, reported, now_filled, now_id, cancel_failed=cancel_failed) is None, "said once"
+        if session_may_publish(known := Known(status, filled, order_id), reported):
+            apply_update(known, reported, filled)
+            assert known == Known(reported, filled, order_id)
+
+
+def test_nothing_moves_a_final_order_or_an_order_back():
+    for status, filled, order_id, reported, now_filled, now_id in CASES:
+        known = Known(status, filled, order_id)
+        apply_update(known, reported, now_filled, now_id)
+        assert known.filled_lots == max(filled, now_filled) and known.order_id == (order_id or now_id)
+        if status in FINAL:
+            assert known.status == status and not session_may_publish(known, reported)
+            assert status_after_report(known, reported, QUANTITY, 7, cancel_failed=True) is None
+        before, after = reach(status), reach(known.status)
+        assert before is None or after is None or after >= before
+        assert known.status != Status.New or not known.filled_lots or reported == Status.PendingNew, "what is filled is no New"
+
+
+def test_rules_that_differ_by_who_reports():
+    # the venue's report of less than is known is old, or of another order: it is asked for again, even where it is final
+    assert status_after_report(Known(Status.PartiallyFilled, 4), Status.Canceled, 0) is None
+    known = Known(Status.PartiallyFilled, 4)
+    apply_update(known, Status.Canceled, 0)
+    assert known == Known(Status.Canceled, 4), "in the log the session has decided it"
+    # a report that the order stands may be older than the cancel
+    assert status_after_report(Known(Status.PendingCancel, 4), Status.PartiallyFilled, 4) is None
+    assert status_after_report(Known(Status.PendingCancel, 0), Status.PartiallyFilled, 4) == Status.PendingCancel
+    for filled, status in ((0, Status.New), (4, Status.PartiallyFilled)):
+        assert status_after_report(Known(Status.PendingCancel, filled), Status.New, filled, cancel_failed=True) == status
+    # the session calls unknown only what no report has been seen of; a reader of the log takes it over from wherever it comes
+    assert [s for s in Status if session_may_publish(Known(s), Status.Unknown)] == [Status.PendingNew]
+    for status in set(Status) - FINAL:
+        known = Known(status, 4, 7)
+        apply_update(known, Status.Unknown, 0)
+        assert known == Known(Status.Unknown, 4, 7)
+        apply_update(known, Status.New, 0)
+        assert known.status == Status.PartiallyFilled, "and with the next report it is where it was"
+    assert {s for s in Status if session_may_publish(Known(Status.Unknown), s)} == FINAL | {Status.PendingCancel}
+
+
+def test_what_the_old_two_machines_did_by_accident():
+    known = Known(Status.Unknown)
+    apply_update(known, Status.PendingNew, 0)
+    assert known.status == Status.Unknown, "that it is being sent says nothing of an order in doubt (a session read it back)"
+    known = Known(Status.PartiallyFilled, 4)
+    apply_update(known, Status.New, 0)
+    assert known.status == Status.PartiallyFilled, "a late New (a session went back)"
+    known = Known(Status.Rejected)
+    apply_update(known, Status.PartiallyFilled, 4, 7)
+    assert known == Known(Status.Rejected, 4, 7), "its fills are missing now, and can be asked for (a session did not see it)"
+    known = Known(Status.PendingCancel)
+    apply_fill(known, 4, QUANTITY)
+    assert known == Known(Status.PendingCancel, 4), "a fill does not end a cancel (an executor thought so)"
+    assert status_after_report(Known(Status.New), Status.PendingCancel, 0) == Status.PendingCancel, "the venue's own word"
+    assert status_of_absent(Known(Status.New, 0, 7), fills_complete=True) == Status.Filled, "not Expired"
+    assert status_of_absent(Known(Status.New, 0, 7), fills_complete=False) == Status.Expired
+    assert status_of_absent(Known(Status.Unknown), fills_complete=False) == Status.Rejected
+
+
+def test_an_order_that_never_arrived_and_is_alive_is_a_contradiction():
+    assert contradicts(Known(Status.Rejected), Status.New)
+    assert not contradicts(Known(Status.Rejected), Status.Rejected)
+    assert not contradicts(Known(Status.Canceled, 0, 7), Status.New), "late"
+    assert not contradicts(Known(Status.Unknown), Status.New)
+
+
+def test_fills_alone_complete_an_order():
+    known = Known(Status.Unknown)
+    apply_fill(known, 4, QUANTITY)
+    assert known == Known(Status.PartiallyFilled, 4)
+    apply_fill(known, QUANTITY, QUANTITY)
+    assert known == Known(Status.Filled, QUANTITY)
+    known = Known(Status.Canceled, 4)
+    apply_fill(known, QUANTITY, QUANTITY)
+    assert known == Known(Status.Canceled, QUANTITY)
+
+
+@st.composite
+def venue_reports(draw) -> list[Report]:
+    """All that a venue can tell of one order, in its order: each report with the fills that led to it."""
+    if draw(st.integers(0, 5)) == 0:
+        return [Report("a", 0, Status.Rejected, 0, 0)]
+    reports, filled = [Report("a", 7, Status.New, 0, 0)], 0
+    for trade_id, lots in enumerate(draw(st.lists(st.integers(1, 4), max_size=6)), 1):
+        lots = min(lots, QUANTITY - filled)
+        if not lots:
+            break
+        filled += lots
+        status = Status.Filled if filled == QUANTITY else Status.PartiallyFilled
+        fill = Fill(trade_id, 1, 5, lots, 0, "USDT", False, 0, 7)
+        reports.append(Report("a", 7, status, filled, 0, fills=[fill]))
+    if filled < QUANTITY:
+        reports.append(Report("a", 7, draw(st.sampled_from([Status.Canceled, Status.Expired])), filled, 0))
+    return reports
+
+
+def intended() -> Event:
+    record = np.zeros(1, INTENT)
+    record["client_order_id"], record["action"], record["side"], record["quantity_lots"] = b"a", Action.NEW, 1, QUANTITY
+    return decode(encode(Kind.intent, "binance.BTCUSDT", record))
+
+
+def executor_after(events: list[Event]) -> Order:
+    """The order at an executor that read these updates and fills."""
+    state, order = ExecutorState(), Order("a", 1, 1, 1, 5, QUANTITY, 0)
+    state.add(order)
+    for event in events:
+        for record in event.records:
+            if event.kind == Kind.update:
+                state.update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
+            elif event.kind == Kind.fill:
+                state.fill("a", int(record["trade_id"]), 1, 5, int(record["quantity_lots"]), 0, "USDT")
+    return order
+
+
+SESSION_OWN = [Status.Unknown, Status.PendingCancel]
+
+
+@given(venue_reports(), st.lists(st.sampled_from(SESSION_OWN), max_size=3), st.data())
+def test_session_and_executor_agree_whatever_the_order_and_number_of_reports(reports, own, data):
+    """Reports arrive in any order and number, the session speaks between them; its log then, in any order and number too."""
+    copies = data.draw(st.lists(st.sampled_from(reports), max_size=4))
+    account = Account()
+    intent = intended()
+    account.read(intent)
+    published = [account.begin(intent, 7)]
+    account.read(decode(published[0]))
+    order = account.order("a")
+    for what in data.draw(st.permutations([*reports, *copies, *own])):
+        before = (order.status, order.filled_lots)
+        if isinstance(what, Report):
+            cancel_failed = data.draw(st.booleans())
+            published += account.report(what, "stream", 7, cancel_failed=cancel_failed)
+        else:
+            published += account.tell(order, what, "", 7)
+        assert order.filled_lots >= before[1]
+        assert before[0] not in FINAL or order.status == before[0]
+        assert None in (reach(before[0]), reach(order.status)) or reach(order.status) >= reach(before[0])
+    assert (order.status, order.filled_lots) == (reports[-1].status, reports[-1].filled_lots)
+    assert not order.fills_missing
+
+    events = [decode(event) for event in published]
+    executed = executor_after(events)
+    assert (executed.status, executed.filled_lots, executed.order_id) == (order.status, order.filled_lots, order.order_id)
+    again = Account()
+    again.read(intent)
+    for event in events:
+        again.read(event)
+    assert again.state.orders == account.state.orders, "rebuilt from the log it is the same"
+
+    shuffled = data.draw(st.permutations([*events, *data.draw(st.lists(st.sampled_from(events), max_size=4))]))
+    executed, again = executor_after(shuffled), Account()
+    for event in [intent, *shuffled]:
+        again.read(event)
+    for one in (executed, again.order("a")):
+        assert (one.status, one.filled_lots, one.order_id) == (order.status, order.filled_lots, order.order_id)
