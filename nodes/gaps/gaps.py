@@ -9,6 +9,7 @@ from tickmesh.bus.schema import GAP, Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import Event
 
 Run = tuple[int, int]  # ids, inclusive
+PackedGap = tuple[int, int, int, int, list[Run], list[Run]]  # low, high, before_ns, after_ns, missing, lost
 
 
 class Gap:
@@ -57,13 +58,16 @@ class Gap:
             out.append((at, self.high))
         return out
 
-    def state(self) -> list:
-        return [self.low, self.high, self.before_ns, self.after_ns, list(map(list, self.missing)), list(map(list, self.lost))]
+    def state(self) -> PackedGap:
+        """What `of` makes the same gap of; plain values, for a checkpoint."""
+        return self.low, self.high, self.before_ns, self.after_ns, list(self.missing), list(self.lost)
 
     @classmethod
-    def of(cls, state: list) -> "Gap":
-        gap = cls(*state[:4])
-        gap.missing, gap.lost = ([(low, high) for low, high in runs] for runs in state[4:])
+    def of(cls, state: PackedGap) -> "Gap":
+        """The gap that `state` gave, also after msgpack made lists of its tuples."""
+        low, high, before_ns, after_ns, missing, lost = state
+        gap = cls(low, high, before_ns, after_ns)
+        gap.missing, gap.lost = ([(low, high) for low, high in runs] for runs in (missing, lost))
         return gap
 
 
@@ -153,10 +157,12 @@ class Gaps:
             self.lose(first, last)  # if nothing of the gap was repaired, there is nothing more to be said of it
             self.all = [gap for gap in self.all if gap.missing or gap.repaired()]
 
-    def state(self) -> list:
+    def state(self) -> list[PackedGap]:
+        """Plain values, for a checkpoint; `restore` takes them."""
         return [gap.state() for gap in self.all]
 
-    def restore(self, state: list) -> None:
+    def restore(self, state: list[PackedGap]) -> None:
+        """Replaces all gaps by those that `state` gave."""
         self.all = [Gap.of(one) for one in state]
 
 

@@ -9,6 +9,7 @@ import contextlib
 import re
 import sys
 import time
+from collections import deque
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from tickmesh.nodes.recorder.cutting import Waiting, due, files_expected
 from tickmesh.nodes.recorder.days import Days, keep_days, keep_space
 from tickmesh.nodes.runner.disk_space import Alert
 from tickmesh.storage.archive.catalog import DAY_NS
+from tickmesh.storage.archive.cut import CutCoverage, coverage_of
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFull
 from tickmesh.storage.archive.merge import Interrupted, Stop
 from tickmesh.storage.archive.writer import ArchiveWriter
@@ -37,6 +39,7 @@ LOOK_S = 0.1  # how often it is asked whether a cut is due
 RETRY_S = 2.0  # after a full disk
 CHUNK_EVENTS = 5000  # of one LMDB transaction: some 20 ms
 ROWS_MAX = 1000  # of one coverage event
+CUTS_MAX = 100  # whose coverage waits to be published: beyond it, it is read from their files
 DURABLE_WAIT_S = 2.0  # at the end, for the sequencer's last sync
 FINISH_S = 40.0  # at the end, for the last cut: supervisord waits for 60
 BYTES_LOOK_S = 1.0  # how often the log's size is looked at
@@ -50,7 +53,8 @@ class Recorder:
         self.config = ctx.config
         self.log = LogReader(ctx.config.log_dir)
         self.log_id = self.log.log_id
-        self.archive = ArchiveWriter(ctx.config.archive_dir)
+        self.cuts: deque[CutCoverage] = deque(maxlen=CUTS_MAX)  # what each proves, until it is published
+        self.archive = ArchiveWriter(ctx.config.archive_dir, self.cuts.append)
         try:
             self._check_continuity()
             bytes_max = ctx.config.recorder.recent_bytes_max
@@ -223,17 +227,14 @@ class Recorder:
             self._trouble("release", error)
 
     async def publish_archived(self) -> None:
-        """The watermark, and before it what the files since the last watermark prove: a watermark in the log vouches for both.
+        """Publishes what the cuts since the last watermark prove, and then the new one: it vouches in the log for both.
 
-        After a crash it is said again at worst: the ledger is a union.
+        After a crash it is published again at worst: coverage is a union.
         """
         until = self.archive.archived_seq
         if self.said_seq is None:
             self.said_seq = await asyncio.to_thread(coverage.said, self.config)
-        proven, damaged = await asyncio.to_thread(coverage.added, self.config, self.said_seq, until)
-        for sentence in damaged:  # what such a file proves is not said; nobody dies of it
-            self.ctx.counters["archive_failures"] += 1
-            tell(sentence)
+        proven = await self._proven(self.said_seq, until)
         record = np.zeros(1, WATERMARK)
         record["archived_seq"], record["recent_seq"] = until, self.recent.recent_seq
         words = [
@@ -244,8 +245,22 @@ class Recorder:
         try:
             self.ctx.publish([*words, encode(Kind.watermark, self.ctx.name, record)])
             self.said_seq = until
+            self.cuts.clear()
         except OutboxFull as error:  # both are said again at the next cut
             tell(str(error))
+
+    async def _proven(self, after: int, until: int) -> dict[str, np.ndarray]:
+        """Gives, by subject, what the cuts of seq `after` + 1 to `until` prove: as it was computed, or, where one of them was
+        made before this process began, from the archive's files.
+        """
+        known = await asyncio.to_thread(coverage_of, tuple(self.cuts), after, until)
+        if known is not None:
+            return known
+        proven, damaged = await asyncio.to_thread(coverage.added, self.config, after, until)
+        for sentence in damaged:  # what such a file proves is not published; nobody dies of it
+            self.ctx.counters["archive_failures"] += 1
+            tell(sentence)
+        return proven
 
     def count(self) -> None:
         self.ctx.counters.update(

@@ -11,7 +11,7 @@ on below one that was taken are a contradiction, or a new era (doubts.py, docs/d
 All that a decision depends on, but time, is in the log: recovery.py finds it there again after a crash.
 """
 
-from collections.abc import Iterable
+import numpy as np
 
 from tickmesh.bus.schema import GapState, Kind, Reason
 from tickmesh.bus.wire import set_flags
@@ -20,7 +20,7 @@ from tickmesh.nodes.sequencer.copies import Copies
 from tickmesh.nodes.sequencer.holding import HeldEvents
 from tickmesh.nodes.sequencer.offer import REPAIRED, RESET, SNAPSHOT, Offer, key_of, offer_of
 from tickmesh.nodes.sequencer.statements import Alerts
-from tickmesh.nodes.sequencer.stream import DISORDER, ArbitratedStream
+from tickmesh.nodes.sequencer.stream import DISORDER, ArbitratedStream, PackedStream
 from tickmesh.nodes.sequencer.trade_gaps import TradeGaps
 
 ARBITRATED = frozenset((int(Kind.trade), int(Kind.quote), int(Kind.depth)))
@@ -121,7 +121,7 @@ class Arbiter:
         self.waiting.give_up_holes(self.now, out, lambda deadline, one, stream: not stream.doubtful(one))
         return out
 
-    def declare(self, subject: str, line: str, records: Iterable) -> list[bytearray]:
+    def declare(self, subject: str, line: str, records: np.ndarray) -> list[bytearray]:
         """Backfill's word that ids will not come: said of those that are still missing, with its reason."""
         out: list[bytearray] = []
         for record in records:
@@ -388,10 +388,12 @@ class Arbiter:
         """Every stream, in order of kind and subject."""
         return [stream for _, stream in sorted(self.streams.items())]
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, PackedStream]:
+        """Every stream's state by "kind subject"; `restore` takes it."""
         return {f"{kind} {subject}": stream.state() for (kind, subject), stream in self.streams.items()}
 
-    def restore(self, state: dict) -> None:
+    def restore(self, state: dict[str, PackedStream]) -> None:
+        """Puts every stream where `state` was taken."""
         for key, value in state.items():
             kind, _, subject = key.partition(" ")
             self.stream(int(kind), subject).restore(value)

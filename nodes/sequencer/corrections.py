@@ -6,7 +6,7 @@ from tickmesh.nodes.sequencer.cursors import NAME
 PACE = f"{100 // SLEW_DIVISOR} %"
 
 
-def alert(correction: Correction, offset_ns: int) -> dict:
+def alert(correction: Correction, offset_ns: int) -> dict[str, str | int]:
     """The content of an alert. `offset_ns`: of the wall clock from the mesh's time now."""
     what, size_ns = correction
     size = f"{abs(size_ns) / SECOND:.3f} s"

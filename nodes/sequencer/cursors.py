@@ -31,7 +31,7 @@ class LogPosition:
         self.cursors: dict[str, Cursor] = {}
 
     def pack(self) -> bytes:
-        return msgpack.packb(
+        packed: bytes = msgpack.packb(
             {
                 "links": [[kind, subject, seq] for (kind, subject), seq in self.links.items()],
                 "previous": self.previous,
@@ -43,6 +43,7 @@ class LogPosition:
                 "streams": self.arbiter.state(),
             }
         )
+        return packed
 
     def restore(self, packed: bytes) -> None:
         if not packed:

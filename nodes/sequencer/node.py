@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -291,7 +292,7 @@ class SequencerContext(Context):
         if events and not sequencer.refused and not sequencer.closed:  # a full disk: what it would say of itself can wait
             sequencer.append(events)
 
-    def health(self) -> dict:
+    def health(self) -> dict[str, Any]:
         s = self.sequencer
         return {
             **super().health(),

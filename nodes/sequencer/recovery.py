@@ -45,7 +45,7 @@ def _taken(arbiter: Arbiter, stream: ArbitratedStream, event: Event) -> None:
     stream.took(event.producer, event.first_id, event.last_id, event.flags, event.venue_ns, event.raw)
 
 
-def _gap(arbiter: Arbiter, subject: str, record: tuple) -> None:
+def _gap(arbiter: Arbiter, subject: str, record: tuple[int, ...]) -> None:
     first, last, kind, state, reason, _, before_ns, after_ns, _ = record
     stream = arbiter.stream(kind, subject)
     if reason == Reason.contradiction:  # first, since it takes back what is known above it

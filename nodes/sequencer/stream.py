@@ -1,17 +1,18 @@
 """One stream as arbitration knows it: how far it is, which lines count, what waits. No I/O."""
 
 from collections import deque
+from typing import NotRequired, TypedDict
 
 from tickmesh.bus.id_rules import rule, shared_ids
 from tickmesh.bus.layout import header_reader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import topic
-from tickmesh.nodes.gaps.gaps import Gaps
+from tickmesh.nodes.gaps.gaps import Gaps, PackedGap, Run
 from tickmesh.nodes.sequencer.doubts import Doubts
 from tickmesh.nodes.sequencer.line_quality import Lines
 from tickmesh.nodes.sequencer.offer import SNAPSHOT, UNSYNCED, Key, Offer, key_of
 from tickmesh.nodes.sequencer.taken import TakenRing
-from tickmesh.nodes.sequencer.unsynced import Unsynced
+from tickmesh.nodes.sequencer.unsynced import PackedChanges, Unsynced
 
 MARKS_MAX = 16  # connections of a line that brought nothing yet, remembered per stream
 JUMP = 100_000  # ids: a smaller step is in proportion for any stream
@@ -23,6 +24,33 @@ HOLES_MAX = 16
 RECENT_MAX = 8192  # ids of a rising stream that are known to be taken
 FADE = 8  # the widest fades by 2^-FADE with every event
 _read_count_and_number = header_reader("count", "number")
+
+FirstPackedStream = tuple[int | None, int, bool, list[str], list[Run]]  # last, venue_ns, synced, joined, missing
+
+
+class PackedStream(TypedDict):
+    """What a stream's state is in the head of a log segment. What an older version did not write is not required."""
+
+    last: int | None
+    venue_ns: int
+    synced: bool
+    gaps: list[PackedGap]
+    joined: list[str]
+    marks: dict[str, list[int]]
+    crossed: dict[str, int] | None
+    owner: str
+    away: bool
+    sure: NotRequired[int | None]
+    teller: NotRequired[str]
+    told_number: NotRequired[int]
+    connections: NotRequired[dict[str, list[int]]]
+    jumped: NotRequired[bool]
+    widest: NotRequired[int]
+    usual: NotRequired[int]
+    base: NotRequired[int | None]
+    unsynced: NotRequired[PackedChanges]
+    before: NotRequired[int]
+    anew: NotRequired[bool]
 
 
 class ArbitratedStream:
@@ -270,7 +298,8 @@ class ArbitratedStream:
             self.last = None
         self.lines.begin_anew()
 
-    def state(self) -> dict:
+    def state(self) -> PackedStream:
+        """What follows from the log, as plain values for the head of a log segment; `restore` takes them."""
         return {
             "last": self.last,
             "venue_ns": self.venue_ns,
@@ -294,8 +323,9 @@ class ArbitratedStream:
             "away": self.away,
         }
 
-    def restore(self, state: dict | list) -> None:
-        if isinstance(state, list):  # as the first version wrote it
+    def restore(self, state: PackedStream | FirstPackedStream) -> None:
+        """Puts the stream where `state` was taken, also by an older version."""
+        if not isinstance(state, dict):  # as the first version wrote it
             self.last, self.venue_ns, self.synced, joined, missing = state
             self.joined = set(joined)
             for low, high in missing if self.kind == Kind.trade else ():

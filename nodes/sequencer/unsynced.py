@@ -14,6 +14,8 @@ from tickmesh.nodes.venues.books.levels import Levels
 EVENTS_MAX = 20_000  # over half an hour at one per 100 ms: a snapshot that is older than that is fetched anew
 BYTES_MAX = 4 << 20  # of one stream; a sequencer with a hundred books without a snapshot stays below half a gigabyte
 
+PackedChanges = tuple[int, list[tuple[int, bytes]]]  # base; last_id and records of each change
+
 
 class Unsynced:
     """The newest changes since the book was lost, each following on the one before."""
@@ -60,10 +62,12 @@ class Unsynced:
         stamp_venue_ns(image, venue_ns)
         return image
 
-    def state(self) -> list:
-        return [self.base, [[last_id, records] for last_id, records in self.changes]]
+    def state(self) -> PackedChanges:
+        """Plain values, for the head of a log segment; `restore` takes them."""
+        return self.base, list(self.changes)
 
-    def restore(self, state: list) -> None:
+    def restore(self, state: PackedChanges) -> None:
+        """Replaces what is kept by what `state` gave, also after msgpack made lists of its tuples."""
         self.base, changes = state
         self.changes = deque((last_id, records) for last_id, records in changes)
         self.bytes = sum(len(records) for _, records in self.changes)

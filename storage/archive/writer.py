@@ -5,7 +5,7 @@ The order makes a crash harmless: every file of a cut is on disk under its name 
 
 import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,7 @@ from tickmesh.storage.archive.catalog import (
     read_watermark,
     visible,
 )
+from tickmesh.storage.archive.cut import Cut, CutCoverage, Part, table_of
 from tickmesh.storage.archive.file import (
     TEMPORARY,
     ArchiveError,
@@ -40,7 +41,6 @@ from tickmesh.storage.archive.file import (
     ArchiveFull,
     Content,
     build,
-    folder_of,
     follow,
     names_of,
     of_instrument,
@@ -50,75 +50,13 @@ from tickmesh.storage.archive.merge import ASIDE, Interrupted, Stop, merge_cut
 from tickmesh.storage.coverage.ledger import CoverageLedger
 from tickmesh.storage.coverage.position import BEGINNING, LedgerPosition
 from tickmesh.storage.coverage.stretch import of_tables
-from tickmesh.storage.hdf5.columns import Table, from_bytes
+from tickmesh.storage.hdf5.columns import Table
 
 CUT_BYTES_MAX = 4 << 30  # of raw events in one cut
 HELD_BYTES_MAX = 256 << 20  # of them in memory: beyond it the largest folders' are laid aside in pieces
 KEPT_SHARE = 4  # of what is held a quarter may stay in memory then
 PIECE = ".piece"
-_read_topic, _read_seq_and_time = header_reader("kind", "subject"), header_reader("seq", "seq_ns")
-Part = tuple[list[memoryview], list[int]]
-
-
-class Cut:
-    """Events of one day, one after the other, sorted into kinds and folders.
-
-    `held`: bytes in memory. `pieces`: by folder, files in which its earlier events were laid aside.
-    """
-
-    def __init__(self, first: int, day: int):
-        self.first, self.last, self.day = first, first - 1, day
-        self.bytes = self.held = 0
-        self.parts: dict[tuple[int, bytes], Part] = {}
-        self.pieces: dict[str, list[Path]] = {}
-
-    def add(self, seq: int, raw: memoryview) -> None:
-        key = _read_topic(raw)
-        part = self.parts.get(key)
-        if part is None:
-            part = self.parts[key] = ([], [])
-        part[0].append(raw)
-        part[1].append(len(raw))
-        self.last = seq
-        self.bytes += len(raw)
-        self.held += len(raw)
-
-    def folders(self) -> dict[str, dict[Kind, list[Part]]]:
-        """What is in memory, by folder and kind."""
-        grouped: dict[str, dict[Kind, list[Part]]] = {}
-        for (kind, subject), part in self.parts.items():
-            grouped.setdefault(folder_of(kind, subject.rstrip(b"\0").decode()), {}).setdefault(Kind(kind), []).append(part)
-        return grouped
-
-    def largest(self) -> list[str]:
-        """The folders that have to go for the rest to be at most a quarter of HELD_BYTES_MAX."""
-        held = {
-            folder: sum(sum(lengths) for parts in kinds.values() for _, lengths in parts)
-            for folder, kinds in self.folders().items()
-        }
-        chosen, rest = [], self.held
-        for folder in sorted(held, key=held.__getitem__, reverse=True):
-            if rest <= HELD_BYTES_MAX // KEPT_SHARE:
-                break
-            chosen.append(folder)
-            rest -= held[folder]
-        return chosen
-
-    def forget(self, folders: set[str]) -> None:
-        """They are laid aside; what stays is copied, or it would keep the log's blocks that it lies in."""
-        kept = {
-            key: part for key, part in self.parts.items() if folder_of(key[0], key[1].rstrip(b"\0").decode()) not in folders
-        }
-        self.parts = {key: ([memoryview(bytes(raw)) for raw in raws], lengths) for key, (raws, lengths) in kept.items()}
-        self.held = sum(sum(lengths) for _, lengths in self.parts.values())
-
-
-def _table(kind: Kind, parts: list[tuple[list[memoryview], list[int]]]) -> Table:
-    """One kind's events in order of seq; several nodes' events are merged."""
-    blobs = [blob for part in parts for blob in part[0]]
-    if len(parts) > 1:
-        blobs.sort(key=_read_seq_and_time)
-    return from_bytes(kind, b"".join(blobs), np.array([len(blob) for blob in blobs], "i8"))
+_read_seq_and_time = header_reader("seq", "seq_ns")
 
 
 class Opening(NamedTuple):
@@ -130,13 +68,15 @@ class Opening(NamedTuple):
 
 
 class ArchiveWriter:
-    """The archive's only writer (flock). Opening it removes what an interrupted cut left behind.
+    """The archive's only writer (a file lock). Opening it removes what an interrupted cut left behind.
 
+    `on_cut` is called with what a cut proves, once all its files and the manifest are on disk; in the thread that cuts.
     Raises ArchiveError when another process writes it, ArchiveFull when the folder takes no files.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, on_cut: Callable[[CutCoverage], None] | None = None):
         self.folder = Path(folder)
+        self._on_cut = on_cut
         try:
             make_folders(self.folder)
             self._lock = FileLock.acquired(self.folder / "lock")
@@ -284,7 +224,7 @@ class ArchiveWriter:
                 if cut is None:
                     cuts[:] = [cut := Cut(seq, day)]
                 if cut.held + size > HELD_BYTES_MAX:
-                    self._lay_aside(cut, cut.largest(), log_id)
+                    self._lay_aside(cut, cut.largest(HELD_BYTES_MAX // KEPT_SHARE), log_id)
                 cut.add(seq, raw)
                 expected += 1
         if cut is not None:
@@ -298,17 +238,18 @@ class ArchiveWriter:
             pieces = cut.pieces.setdefault(folder, [])
             path = self.folder / folder / day / f".{cut.first:020d}.{len(pieces)}{PIECE}{TEMPORARY}"
             pieces.append(path)  # before it is there: it is removed whatever happens
-            place(path, self._built(folder, held[folder], _attributes(cut, folder, log_id, "[]")))
+            place(path, self._built(cut, folder, held[folder], _attributes(cut, folder, log_id, "[]")))
         cut.forget(set(folders))
 
-    def _built(self, folder: str, held: dict[Kind, list[Part]], attributes: dict[str, Any]) -> bytes:
+    def _built(self, cut: Cut, folder: str, held: dict[Kind, list[Part]], attributes: dict[str, Any]) -> bytes:
         """A file of some of a folder's events; book and ledger are behind them then."""
-        tables = {kind: _table(kind, parts) for kind, parts in held.items()}
+        tables = {kind: table_of(kind, parts) for kind, parts in held.items()}
         self._know(folder, tables)
         ledger = None
         if of_instrument(folder):
             ledger = CoverageLedger(*of_tables(tables, folder.replace("/", "."), self._states.get(folder, BEGINNING)))
             self._states[folder] = ledger.after
+            cut.proven.setdefault(folder, []).append(ledger.rows)
         data = build(Content(tables, self._books.get(folder), self._exponents.get(folder), ledger), attributes)
         follow(self._books.get(folder), tables)
         return data
@@ -327,7 +268,7 @@ class ArchiveWriter:
                 if folder in cut.pieces:
                     self.bytes += merge_cut(cut.pieces[folder], path, attributes, stop)
                 else:
-                    data = self._built(folder, held[folder], attributes)
+                    data = self._built(cut, folder, held[folder], attributes)
                     place(path, data)
                     self.bytes += len(data)
             self.publish(archived_seq=cut.last, log_id=log_id)
@@ -339,6 +280,8 @@ class ArchiveWriter:
         remove(piece for pieces in cut.pieces.values() for piece in pieces)
         self.files += len(paths)
         self.files_of_cut = len(paths)
+        if self._on_cut is not None:
+            self._on_cut(cut.coverage())
 
     def _know(self, folder: str, tables: dict[Kind, Table]) -> None:
         """ArchivedBook, exponents and ledger of an instrument, from its last file after a restart, and from new instrument

@@ -352,6 +352,28 @@ def test_killed_again_and_again_it_loses_and_doubles_nothing(config, tmp_path):
     assert not list(config.archive_dir.rglob("*.tmp"))
 
 
+def test_what_is_cut_here_is_not_read_back_and_what_was_cut_before_is(config, monkeypatch):
+    raws, added, read_back = now_market().mixed(6000), coverage.added, []
+    monkeypatch.setattr(coverage, "added", lambda config, *span: (read_back.append(span), added(config, *span))[1])
+    sequencer = Sequencer(config)
+
+    def recorded(ctx: Ear) -> bool:
+        archived = max((seq for seq, _ in ctx.watermarks()), default=0)
+        if archived >= sequencer.log.last < len(raws):
+            sequencer.publish(raws[sequencer.log.last : sequencer.log.last + 2000])
+        return archived == len(raws)
+
+    contexts = [run_until(config, recorded, sequencer)]
+    sequencer.close()
+    assert len(contexts[0].watermarks()) > 2 and read_back == []
+    # None of it has reached the log, as after a kill: the next recorder reads the files.
+    contexts.append(run_until(config, lambda ctx: bool(ctx.watermarks())))
+    assert read_back == [(0, len(raws))]
+    for ctx in contexts:
+        said = [e.records for e in ctx.said if e.kind == Kind.coverage and e.subject == "binance.BTCUSDT"]
+        assert merge(said).tolist() == added(config, 0, len(raws))[0]["binance.BTCUSDT"].tolist()
+
+
 def test_what_each_cut_proves_is_said_before_its_watermark_and_again_only_after_a_crash(config):
     raws = now_market().mixed(3000)
     write_log(config.log_dir, raws)
