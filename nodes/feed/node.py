@@ -29,13 +29,13 @@ from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.pacing import Conversation
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
-from tickmesh.nodes.feed.space_left import SpaceLeft
 from tickmesh.nodes.feed.streams import Key, Source, subject_of, topic_of
 from tickmesh.nodes.net import websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import Attempts, budget_of
 from tickmesh.nodes.net.endpoints import Hopping
 from tickmesh.nodes.net.websocket import Disconnected, Oversize
+from tickmesh.nodes.runner.disk_space import feed_watch
 
 READS: tuple[Kind, ...] = ()
 WRITES = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.raw)
@@ -92,7 +92,7 @@ class Line:
         self.renewed_s = -CALM_S
         self.stale: set[Key] = set()
         self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
-        self.disk = SpaceLeft(str(ctx.config.source_dir))
+        self.disk = feed_watch(str(ctx.config.source_dir))
         self.lives: list[LineConnection] = []  # that are open
         self.unsaid: list[bytearray] = []  # at most what one read of each socket brought
         self.heard_ns = 0
@@ -421,7 +421,7 @@ class Line:
             free = free_of(self.ctx.config.source_dir)
         except OSError:  # looked at again in a moment
             return
-        alert, space = self.disk.look(free, self.ctx.config.disk), self.disk.space
+        alert, space = self.disk.look(free, self.ctx.config.disk), self.disk.room.bytes
         self.count["disk"], self.count["free_bytes"] = space.name, free.bytes
         if alert is None:
             return
