@@ -7,8 +7,8 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.space import Space, free_of
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.line import Line
-from tickmesh.nodes.feed.space_left import SpaceLeft
 from tickmesh.nodes.feed.streams import subject_of, topic_of
+from tickmesh.nodes.runner.disk_space import feed_watch
 
 WATCH_S = 0.5
 IMAGE_S = 5.0  # between two images of books that another line cannot go on with
@@ -19,7 +19,7 @@ class LineWatch:
 
     def __init__(self, line: Line):
         self.line = line
-        self.disk = SpaceLeft(str(line.ctx.config.source_dir))
+        self.disk = feed_watch(str(line.ctx.config.source_dir))
 
     async def watch(self) -> None:
         """For ever: looks at streams and counters every WATCH_S or sooner, at the disk every `disk.look_s`."""
@@ -69,7 +69,7 @@ class LineWatch:
             free = free_of(line.ctx.config.source_dir)
         except OSError:  # looked at again in a moment
             return
-        alert, space = self.disk.look(free, disk), self.disk.space
+        alert, space = self.disk.look(free, disk), self.disk.room.bytes
         line.count["disk"], line.count["free_bytes"] = space.name, free.bytes
         if alert is None:
             return

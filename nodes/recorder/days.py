@@ -2,17 +2,17 @@
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import Callable
 
+from tickmesh.bus.operator_log import log_alert
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import PLENTY, free_of
 from tickmesh.bus.wire import encode
-from tickmesh.nodes.runner.disk_space import Alert, DiskWatch
+from tickmesh.nodes.runner.disk_space import Alert, recorder_watch
 from tickmesh.storage.archive.merge import Interrupted, Stop
 from tickmesh.storage.archive.prune import prunable, prune
 from tickmesh.storage.archive.seal import Sealer
@@ -28,7 +28,7 @@ class Days:
     def __init__(self, ctx: Context, archive: ArchiveWriter):
         self.ctx, self.archive = ctx, archive
         self.sealer = Sealer(archive, ctx.config.recorder.seal_after_s)
-        self.watch = DiskWatch(ctx.config.disk, str(archive.folder))
+        self.watch = recorder_watch(str(archive.folder), ctx.config.disk)
         self.told: dict[str, str] = {}  # by work: its present trouble is told once
         ctx.counters.update(sealed_days=0, overlays=0, pruned_days=0, seal_failures=0, prune_failures=0, free_bytes=0)
 
@@ -53,7 +53,7 @@ class Days:
             self.ctx.counters["free_bytes"] = free.bytes
             if free.inodes < PLENTY:
                 self.ctx.counters["free_inodes"] = free.inodes
-            alert = self.watch.look(free)
+            alert = self.watch.look(free, self.ctx.config.disk)
             if alert is not None:
                 self.raise_alert(alert)
         if self.is_low and self.ctx.config.disk.prune == "exported":
@@ -92,8 +92,8 @@ class Days:
         return True
 
     def raise_alert(self, alert: Alert) -> None:
-        """Into the log, and to the terminal."""
-        print(f"{self.ctx.name}: {alert.what}: {alert.why}; {alert.action}", file=sys.stderr, flush=True)
+        """Publishes an alert and writes its line to the operator's log."""
+        log_alert(self.ctx.name, alert._asdict())
         with contextlib.suppress(OutboxFull):
             self.ctx.publish([encode(Kind.alert, self.ctx.name, alert._asdict())])
 

@@ -12,7 +12,7 @@ from tickmesh.bus.config import load
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import DiskSettings
 from tickmesh.bus.space import Free, Space
-from tickmesh.nodes.runner.disk_space import DiskWatch
+from tickmesh.nodes.runner.disk_space import recorder_watch
 from tickmesh.storage.archive.catalog import list_files
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.merge import Interrupted
@@ -180,12 +180,13 @@ def test_mesh_rebuild_tells_a_difference(copied, tmp_path, monkeypatch):
 
 
 def test_the_disk_is_told_of_when_its_state_changes_and_does_not_flap():
-    watch = DiskWatch(DiskSettings(low_bytes=1000, critical_bytes=100), "data")
-    assert watch.look(Free(1001)) is None
-    low = watch.look(Free(999))
+    disk = DiskSettings(low_bytes=1000, critical_bytes=100)
+    watch = recorder_watch("data", disk)
+    assert watch.look(Free(1001), disk) is None
+    low = watch.look(Free(999), disk)
     assert low.level == "warning" and "raw" in low.action and "never" in low.action
-    assert watch.look(Free(998)) is None and watch.look(Free(1010)) is None, "no more than a little above the mark"
-    assert watch.look(Free(50)).level == "critical"
-    assert watch.look(Free(104)) is None and watch.room.worst is Space.critical
-    assert watch.look(Free(106)).level == "warning"
-    assert watch.look(Free(2000)).level == "info" and watch.room.worst is Space.enough
+    assert watch.look(Free(998), disk) is None and watch.look(Free(1010), disk) is None, "no more than a little above the mark"
+    assert watch.look(Free(50), disk).level == "critical"
+    assert watch.look(Free(104), disk) is None and watch.room.worst is Space.critical
+    assert watch.look(Free(106), disk).level == "warning"
+    assert watch.look(Free(2000), disk).level == "info" and watch.room.worst is Space.enough
