@@ -12,7 +12,7 @@ import numpy as np
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.schema import DTYPES, GapState, Kind
 from tickmesh.bus.wire import HEADER_SIZE, Event, encode
-from tickmesh.nodes.models.interface import OUT, ROW, SAID_PER_EVENT
+from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
 
 READS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
 WRITES = (Kind.signal,)
@@ -78,7 +78,7 @@ class Step:
         self._wanted = {int(kind): self._stages[kind] for kind in module.KINDS}
         self._rows = np.zeros(ROWS, ROW)
         self._rows_bytes = self._rows.data.cast("B")
-        self._out = np.zeros(ROWS * SAID_PER_EVENT, OUT)
+        self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
         self._out_bytes = self._out.data.cast("B")
         self._causes: list[int] = []
         self._reset()
