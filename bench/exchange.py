@@ -68,7 +68,7 @@ def matching() -> None:
         desk.take_line()
         desk.events.clear()
         market.drain()
-        market.happened.clear()
+        market.ledger_rows.clear()
     whole = len(values) / (time.perf_counter() - began)
     line("matching: orders/s, book alone", f"{plain:,.0f}/s")
     line("matching: orders/s, filters, money, prints and reports", f"{whole:,.0f}/s", f"book {plain:,.0f}/s", whole / plain)

@@ -15,7 +15,7 @@ from tickmesh.bus.schema import DTYPES, QUOTE, SIGNAL, TRADE, Kind
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
-from tickmesh.nodes.models.interface import OUT, ROW, SAID_PER_EVENT
+from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
 
 EVENTS = 40_000
 SUBJECT = "binance.BTCUSDT"
@@ -71,7 +71,7 @@ def bare(step: model.Step, events: list[Event]) -> Callable[[], object]:
     for row, event in zip(rows, wanted, strict=True):
         row["kind"], row["first"], row["count"], row["seq_ns"] = event.kind, firsts[event.kind], 1, event.seq_ns
         firsts[event.kind] += 1
-    levels, out = np.zeros(1, DTYPES[Kind.depth]), np.zeros(len(wanted) * SAID_PER_EVENT, OUT)
+    levels, out = np.zeros(1, DTYPES[Kind.depth]), np.zeros(len(wanted) * SIGNALS_PER_ROW, OUT)
     parameters, units, kernel, empty = step._parameters, np.ones(2), step._kernel, step._empty
     return lambda: kernel(empty.copy(), parameters, units, rows, len(rows), quotes, trades, levels, out)
 

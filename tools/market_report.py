@@ -87,7 +87,7 @@ def observe_simulation(
             continue
         flow.run(start + step)
         printed, _ = book.drain()[:2]
-        book.happened.clear()
+        book.ledger_rows.clear()
         trades += [(t.time / 1e3, t.price / 1e8, t.quantity / 1e8, 1 - 2 * t.buyer_is_maker) for t in printed]
         (bid, bids), (ask, asks) = book.best(1), book.best(-1)
         if (bid, bids, ask, asks) != best:

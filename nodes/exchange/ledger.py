@@ -1,8 +1,9 @@
-"""The exchange's own record of everything it did, and of every frame it withheld: the truth that others are judged by.
+"""The exchange ledger as rows and bytes: everything that the exchange did, and every frame that it withheld; others are
+judged by it.
 
 Rows are msgpack arrays `[number, kind, time_ms, …]`; the rows of one commit are one batch, framed by a CRC. FIELDS is the
 format (docs/ledger.md), and stands at the head of every file. Pure: collects rows and gives bytes; a shell appends them
-to a file before anyone hears what they say. The same seed and the same inputs give the same bytes.
+to a file before clients get what is in them. The same seed and the same inputs give the same bytes.
 """
 
 import struct
@@ -22,14 +23,21 @@ BATCH = struct.Struct("<IIQI")  # bytes of rows, CRC-32 of what follows these 8 
 FIELDS: dict[str, tuple[str, ...]] = {
     # every row begins with: number (from 1, no hole), kind, time_ms (the exchange's clock)
     "head": ("format", "market", "fields", "era"),  # first row of a file; market: "synthetic" or "replay"
-    # a process began: empty book at update_id; later trades of this era were never told. A higher era: all ids began anew
+    # a process began: empty book at update_id; later trades of this era were never sent. A higher era: all ids began anew
     "start": ("symbol", "update_id", "trade_id", "era"),
     "book": ("symbol", "update_id", "levels"),  # the whole book: [[side, price, quantity], …], side +1 bid, −1 ask
     "depth": ("symbol", "first_id", "last_id", "levels"),  # levels changed; synthetic: one update id each, in order
-    "quote": ("symbol", "update_id", "bid", "bid_quantity", "ask", "ask_quantity"),  # of a replay; else the book says it
+    "quote": (
+        "symbol",
+        "update_id",
+        "bid",
+        "bid_quantity",
+        "ask",
+        "ask_quantity",
+    ),  # of a replay; else it follows from the book
     "trade": ("symbol", "id", "price", "quantity", "side", "trade_ms"),  # side of the aggressor
     "status": ("symbol", "status"),  # TRADING (also without this row), BREAK, UNKNOWN
-    "event": ("text",),  # an event of the account, as the user stream says it
+    "event": ("text",),  # an event of the account, as the user stream has it
     "client": ("connection", "what", "detail"),  # opened, closed, cut
     "fault": ("fault", "what", "detail"),  # added, started, ended
     "frame": ("fault", "connection", "stream", "what", "text"),  # dropped, altered, repeated, late; text: the frame due
@@ -39,7 +47,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class ExchangeLedger:
-    """Rows in, batches of bytes out. `number` is that of the next row."""
+    """Collects rows of the exchange ledger and gives them as batches of bytes. `number` is that of the next row."""
 
     def __init__(self, market: str, number: int = 1):
         self.market = market
@@ -48,23 +56,23 @@ class ExchangeLedger:
         self._rows: list[bytes] = []
 
     def add(self, kind: str, time_ms: int, *values: object) -> None:
-        """One row. `values` in the order of FIELDS[kind]."""
+        """Adds one row; `values` in the order of FIELDS[kind]."""
         self._rows.append(_encode((self.number, kind, int(time_ms), *values)))
         self.number += 1
 
-    def happened(self, rows: Iterable[LedgerRow], time_ms: int) -> None:
-        """What markets did: (kind, values…) each."""
+    def add_rows(self, rows: Iterable[LedgerRow], time_ms: int) -> None:
+        """Adds what markets did: rows of (kind, values…)."""
         for kind, *values in rows:
             self.add(kind, time_ms, *values)
 
-    def head(self, books: Iterable[BookImage], time_ms: int, era: int = 0) -> None:
-        """What a file begins with, so that it can be read without those before it."""
+    def add_head(self, books: Iterable[BookImage], time_ms: int, era: int = 0) -> None:
+        """Adds the rows that a file begins with: the format, and every book, so that it can be read without earlier files."""
         self.add("head", time_ms, FORMAT, self.market, FIELDS, era)
         for symbol, update_id, levels in books:
             self.add("book", time_ms, symbol, update_id, levels)
 
-    def batch(self) -> bytes:
-        """The rows since the last call, framed; b"" for none."""
+    def take_batch(self) -> bytes:
+        """The rows since the last call as one framed batch of bytes; b"" for none."""
         if not self._rows:
             return b""
         body, count, first = b"".join(self._rows), len(self._rows), self._first
@@ -73,8 +81,8 @@ class ExchangeLedger:
         return BATCH.pack(len(body), zlib.crc32(body, zlib.crc32(tail)), first, count) + body
 
 
-def whole(data: bytes) -> tuple[int, int]:
-    """(bytes of whole batches at the beginning, number of the next row or 0): what a restart goes on from."""
+def find_end(data: bytes) -> tuple[int, int]:
+    """Finds where the whole batches of a ledger file end: (their bytes, number of the row after them, or 0 for none)."""
     offset, number = 0, 0
     while len(data) - offset >= BATCH.size:
         size, crc, first, count = BATCH.unpack_from(data, offset)

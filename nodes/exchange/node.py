@@ -1,6 +1,6 @@
 """The local venue: the Binance spot dialect over REST and websocket, with a synthetic market or a replayed capture.
 
-When it dies: its state is on disk (written before anything is said), so trade, update and order ids go on, balances and
+When it dies: its state is on disk (written before anything is sent), so trade, update and order ids go on, balances and
 resting orders stand, and a replay goes on where it was. Clients reconnect, as with any venue.
 """
 
@@ -15,13 +15,13 @@ from aiohttp import web
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
-from tickmesh.nodes.exchange.server.callers import guard
-from tickmesh.nodes.exchange.server.faults import plug, run_faults
+from tickmesh.nodes.exchange.server.callers import refuse_other_sites
+from tickmesh.nodes.exchange.server.faults import install_faults, run_faults
 from tickmesh.nodes.exchange.server.files import ExchangeFiles
 from tickmesh.nodes.exchange.server.pace import run_derived, run_market
-from tickmesh.nodes.exchange.server.rest import RestDoor
-from tickmesh.nodes.exchange.server.running import Running
-from tickmesh.nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketDoors, close, keep_alive, warn
+from tickmesh.nodes.exchange.server.rest import RestHandler
+from tickmesh.nodes.exchange.server.running import RunningExchange
+from tickmesh.nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketHandlers, announce_shutdown, close, keep_alive
 from tickmesh.nodes.exchange.server.tls import server_context
 
 __all__ = ["HELP", "READS", "WRITES", "ExchangeFiles", "run"]
@@ -65,12 +65,13 @@ Market:  synthetic (seed, trades_per_s, quotes_per_s), or `replay = ["capture.gz
 
 
 async def run(ctx: Context) -> None:
+    """Runs the exchange until it is stopped. ConfigError when it cannot begin, or can no longer write its state."""
     try:
-        running = Running(ctx)
+        running = RunningExchange(ctx)
     except OSError as error:
         raise ConfigError(f"the exchange cannot keep its state in {ctx.config.exchange_dir}: {error}") from None
     try:
-        plug(running)
+        install_faults(running)
         runner = await listen(running)
         ctx.ready(market="replay" if running.capture else "synthetic")
         try:
@@ -87,7 +88,7 @@ async def run(ctx: Context) -> None:
         finally:
             running.wake()
             for client in list(running.hub.clients):
-                warn(running, client)
+                announce_shutdown(running, client)
                 close(client, 1001, "going away")
             await runner.cleanup()
         if running.failure:
@@ -96,13 +97,13 @@ async def run(ctx: Context) -> None:
         running.close()
 
 
-async def run_upkeep(running: Running) -> None:
-    """Pings, cut-offs and counters."""
-    exchange = running.exchange
+async def run_upkeep(running: RunningExchange) -> None:
+    """Pings clients, ends connections that are silent or too old, and updates the node's counters, until it is stopped."""
+    settings = running.settings
     pinged = time.monotonic()
-    while await running.sleep(min(0.5, exchange.ping_s, exchange.pong_s, exchange.life_s / 4)):
+    while await running.sleep(min(0.5, settings.ping_s, settings.pong_s, settings.life_s / 4)):
         now = time.monotonic()
-        due = now - pinged >= exchange.ping_s
+        due = now - pinged >= settings.ping_s
         pinged = now if due else pinged
         keep_alive(running, now, due)
         desk, hub = running.core.desk, running.hub
@@ -119,25 +120,25 @@ async def run_upkeep(running: Running) -> None:
             )  # fmt: skip
 
 
-async def listen(running: Running) -> web.AppRunner:
-    """Opens the doors and says where they are, in run/exchange.json."""
-    rest, sockets = RestDoor(running), SocketDoors(running)
-    app = web.Application(client_max_size=MESSAGE_BYTES_MAX, middlewares=[guard(running.exchange.host)])
+async def listen(running: RunningExchange) -> web.AppRunner:
+    """Starts the server for REST and websockets, and writes its addresses into run/exchange.json."""
+    rest, sockets = RestHandler(running), SocketHandlers(running)
+    app = web.Application(client_max_size=MESSAGE_BYTES_MAX, middlewares=[refuse_other_sites(running.settings.host)])
     for path in ("/ws", "/ws/{tail:.*}", "/stream", "/stream/{tail:.*}"):
         app.router.add_get(path, sockets.market)
     app.router.add_get("/ws-api/v3", sockets.orders)
     app.router.add_route("*", "/{tail:.*}", rest.answer)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
-    exchange = running.exchange
+    settings = running.settings
     where = running.config.run_dir / "exchange.json"
-    host, port = exchange.host, exchange.port or _port_before(where)
-    tls = server_context(running.config.run_dir, host) if exchange.tls else None
+    host, port = settings.host, settings.port or _port_before(where)
+    tls = server_context(running.config.run_dir, host) if settings.tls else None
     s = "s" if tls else ""
     try:
         await web.TCPSite(runner, host, port, ssl_context=tls).start()
     except OSError as error:
-        if exchange.port:
+        if settings.port:
             reason = error.strerror or error
             raise ConfigError(f"exchange.port = {port} on {host} cannot be listened on: {reason}") from None
         await web.TCPSite(runner, host, 0, ssl_context=tls).start()

@@ -1,4 +1,4 @@
-"""The words of the venue's protocol: decimals, errors, parameters and signatures (venues.md §2). No I/O, no clock.
+"""What all of the venue's protocol is made of: decimals, errors, parameters and signatures (venues.md §2). No I/O, no clock.
 
 Inside the exchange every price, quantity and amount is an integer mantissa at 10^−8 (`UNIT` = 1), because the venue's
 dialect writes eight decimals everywhere.
@@ -24,7 +24,7 @@ AHEAD_MS_MAX = 1000  # a timestamp further ahead of the server's clock is refuse
 
 
 class VenueError(Exception):
-    """A refusal in the venue's own words. `status` is the HTTP status, and the WS-API's.
+    """A refusal with the venue's own code and message, which the client gets. `status` is the HTTP status, and the WS-API's.
 
     `retry_at_ms`: when a limited client may come again. `data`: what half succeeded (cancelReplace)."""
 
@@ -37,23 +37,24 @@ class VenueError(Exception):
         self.data = data
 
     def body(self) -> JsonObject:
+        """The JSON object that the client gets: code, message, and `data` if there is any."""
         body: JsonObject = {"code": self.code, "msg": self.message}
         return body if self.data is None else {**body, "data": self.data}
 
 
-class NotYet(Exception):
-    """The answer is not known yet (a replayed book before its snapshot): ask again when the market has moved on."""
+class NotKnownYet(Exception):
+    """Raised when an answer is not known yet (a replayed book before its snapshot); ask again when the market has moved on."""
 
 
-def text(mantissa: int) -> str:
-    """`6183763000000` → `61837.63000000`."""
+def decimal_text(mantissa: int) -> str:
+    """Writes a mantissa at 10^−8 with eight decimals: 6183763000000 → "61837.63000000"."""
     if mantissa < 0:
-        return "-" + text(-mantissa)
+        return "-" + decimal_text(-mantissa)
     return f"{mantissa // UNIT}.{mantissa % UNIT:08d}"
 
 
 def mantissa(decimal: str) -> int:
-    """The exact inverse of `text` for the market's own data; any number of decimals up to eight. Raises ValueError."""
+    """Reads a decimal of at most eight decimals as a mantissa at 10^−8, the inverse of `decimal_text`. Raises ValueError."""
     whole, _, fraction = decimal.partition(".")
     if len(fraction) > 8:
         if fraction[8:].strip("0"):
@@ -63,16 +64,18 @@ def mantissa(decimal: str) -> int:
     return int(whole + fraction) * scale
 
 
-def missing(name: str) -> VenueError:
+def missing_parameter(name: str) -> VenueError:
+    """Builds the venue's refusal of a request that lacks a mandatory parameter."""
     return VenueError(-1102, f"Mandatory parameter '{name}' was not sent, was empty/null, or malformed.")
 
 
-def illegal(name: str, legal: str) -> VenueError:
+def illegal_parameter(name: str, legal: str) -> VenueError:
+    """Builds the venue's refusal of a parameter whose text is outside the pattern `legal`."""
     return VenueError(-1100, f"Illegal characters found in parameter '{name}'; legal range is '{legal}'.")
 
 
 class Params:
-    """The parameters of one request, from a query, a form body or a JSON object, with the venue's refusals."""
+    """The parameters of one request, each read by type; what cannot be read raises the venue's VenueError."""
 
     def __init__(self, values: Mapping[str, object]):
         self.values = values
@@ -81,50 +84,53 @@ class Params:
         return name in self.values
 
     def text(self, name: str, default: str | None = None) -> str:
-        """The parameter as text; without a default it is mandatory."""
+        """A parameter as text; without a default it is mandatory."""
         value = self.values.get(name)
         if value is None or value == "":
             if default is None:
-                raise missing(name)
+                raise missing_parameter(name)
             return default
         if isinstance(value, bool):
             return "true" if value else "false"
         if isinstance(value, (str, int)):
             return str(value)
-        raise illegal(name, "a plain value")
+        raise illegal_parameter(name, "a plain value")
 
     def choice(self, name: str, allowed: tuple[str, ...], code: int, message: str, default: str | None = None) -> str:
+        """A parameter that must be one of `allowed`; VenueError with `code` and `message` for anything else."""
         value = self.text(name, default)
         if value not in allowed:
             raise VenueError(code, message)
         return value
 
     def integer(self, name: str, default: int | None = None, low: int = 0, high: int = MANTISSA_MAX) -> int:
+        """A parameter that is a whole number from `low` to `high`; without a default it is mandatory."""
         value = self.text(name, None if default is None else str(default))
         if not value.isascii() or not value.isdigit() or len(value) > 19:
-            raise illegal(name, "^[0-9]{1,20}$")
+            raise illegal_parameter(name, "^[0-9]{1,20}$")
         number = int(value)
         if not low <= number <= high:
             raise VenueError(-1130, f"Data sent for parameter '{name}' is not valid.")
         return number
 
     def moment(self, name: str) -> int | None:
-        """A time in ms, given in ms or µs; None when it was not sent."""
+        """A parameter that is a time, given in ms or µs, as ms; None when it was not sent."""
         if name not in self:
             return None
         stamp = self.integer(name)
         return stamp // 1000 if stamp >= 10**14 else stamp
 
     def flag(self, name: str) -> bool:
+        """A parameter that is true or false; false when it was not sent."""
         wrong = f"Illegal characters found in parameter '{name}'; legal range is 'true|false'."
         return self.choice(name, ("true", "false", "TRUE", "FALSE"), -1100, wrong, "false").lower() == "true"
 
     def decimal(self, name: str) -> int:
-        """A mantissa at 10^−8."""
+        """A mandatory parameter that is a decimal, as a mantissa at 10^−8."""
         value = self.text(name)
         match = DECIMAL.match(value)
         if not match:
-            raise illegal(name, r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
+            raise illegal_parameter(name, r"^([0-9]{1,20})(\.[0-9]{1,20})?$")
         if len((match[2] or "").rstrip("0")) > 8:
             raise VenueError(-1111, f"Parameter '{name}' has too much precision.")
         number = mantissa(value)
@@ -133,21 +139,22 @@ class Params:
         return number
 
     def positive(self, name: str) -> int:
+        """A mandatory decimal above zero, as a mantissa at 10^−8."""
         number = self.decimal(name)
         if not number:
             raise VenueError(-1013, f"Invalid {name}.")
         return number
 
     def client_id(self, name: str) -> str:
-        """An optional client order id; "" when it was not sent."""
+        """A parameter that is a client order id; "" when it was not sent."""
         value = self.text(name, "")
         if value and not CLIENT_ORDER_ID.match(value):
-            raise illegal(name, CLIENT_ORDER_ID.pattern)
+            raise illegal_parameter(name, CLIENT_ORDER_ID.pattern)
         return value
 
 
-def form(query: str, body: str) -> dict[str, str]:
-    """Query string and form body to one dict; on duplicates the query wins (venues.md §2.4)."""
+def parse_form(query: str, body: str) -> dict[str, str]:
+    """Parses a query string and a form body into one dict; a name in both has the query's value (venues.md §2.4)."""
     values: dict[str, str] = {}
     for part in (query, body):
         seen = set()
@@ -164,7 +171,7 @@ def form(query: str, body: str) -> dict[str, str]:
 
 
 def rest_payload(query: str, body: str) -> str:
-    """What a REST signature covers: query and body directly after one another, without the signature itself."""
+    """The text that a REST signature covers: query and body directly after one another, without the signature itself."""
     return _unsigned(query) + _unsigned(body)
 
 
@@ -173,28 +180,30 @@ def _unsigned(part: str) -> str:
 
 
 def ws_payload(values: Mapping[str, object]) -> str:
-    """What a WS-API signature covers: all parameters sorted by name, raw UTF-8, booleans in lower case."""
+    """The text that a WS-API signature covers: all parameters sorted by name, raw UTF-8, booleans in lower case."""
     params = Params(values)
     return "&".join(f"{name}={params.text(name, '')}" for name in sorted(values) if name != "signature")
 
 
 def sign(secret: str, payload: str) -> str:
+    """The HMAC-SHA256 of a payload under the account's secret, as hex digits."""
     return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
 
 
 def check_signed(params: Params, payload: str, secret: str, now_ms: float) -> None:
-    """Signature, then time: `timestamp < now + 1000` and `now − timestamp <= recvWindow`. Raises VenueError."""
+    """Checks a request's time, then its signature over `payload`. Raises the venue's VenueError."""
     stamp = params.integer("timestamp")
     given = params.text("signature")
-    check_window(params, stamp, now_ms)
+    check_receive_window(params, stamp, now_ms)
     if not hmac.compare_digest(sign(secret, payload).encode(), given.lower().encode()):
         raise VenueError(-1022, "Signature for this request is not valid.")
 
 
-def check_window(params: Params, stamp: int, now_ms: float) -> None:
+def check_receive_window(params: Params, stamp: int, now_ms: float) -> None:
+    """Checks a request's time: `timestamp < now + 1000` and `now − timestamp <= recvWindow`. Raises VenueError −1021."""
     window_text = params.text("recvWindow", str(RECV_WINDOW_MS))
     if not re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,3})?", window_text):
-        raise illegal("recvWindow", r"^[0-9]{1,5}(\.[0-9]{1,3})?$")
+        raise illegal_parameter("recvWindow", r"^[0-9]{1,5}(\.[0-9]{1,3})?$")
     window = float(window_text)
     if window > RECV_WINDOW_MS_MAX:
         raise VenueError(-1131, "recvWindow must be less than 60000.")

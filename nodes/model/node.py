@@ -12,7 +12,7 @@ from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.layout import RECORDS, record_reader, record_struct, struct_of
 from tickmesh.bus.schema import DTYPES, GapState, Kind
 from tickmesh.bus.wire import Event, encode
-from tickmesh.nodes.models.interface import OUT, ROW, SAID_PER_EVENT
+from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
 
 READS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
 WRITES = (Kind.signal,)
@@ -73,7 +73,7 @@ class Step:
         self._wanted = {int(kind): self._stages[kind] for kind in module.KINDS}
         self._rows = np.zeros(ROWS, ROW)
         self._rows_bytes = self._rows.data.cast("B")
-        self._out = np.zeros(ROWS * SAID_PER_EVENT, OUT)
+        self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
         self._out_bytes = self._out.data.cast("B")
         self._causes: list[int] = []
         self._reset()

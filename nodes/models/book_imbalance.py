@@ -8,8 +8,8 @@ The imbalance predicts the next move: Cont, Kukanov, Stoikov, "The price impact 
 Financial Econometrics 12:1, 2014.
 
 The value is I smoothed over time: the past weighs 2^(−silence ÷ half life), the new quote the rest, so the first quote
-after a silence speaks for itself. A quote with an empty side says nothing, and, like a gap in the quotes, forgets what
-was smoothed.
+after a silence counts alone. A quote with an empty side gives no value, and, like a gap in the quotes, forgets what was
+smoothed.
 """
 
 import numpy as np
@@ -18,21 +18,21 @@ from numba import njit
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.models.decay import decay
 from tickmesh.nodes.models.interface import GAP, QUOTE, Floats, Parameter, Records
-from tickmesh.nodes.models.speaking import SPEAKING, due
+from tickmesh.nodes.models.signal_rule import SIGNAL_RULE, signal_due
 
 KINDS = (Kind.quote,)
 HORIZON_NS = 1_000_000_000
 PARAMETERS = {
     "half_life_ms": Parameter(50.0, 0.0, 3.6e6, "of the smoothing; 0: none"),
-    **SPEAKING,
+    **SIGNAL_RULE,
 }
 STATE = np.dtype(
     [
         ("known", "<i8"),  # 1: `smoothed` holds
         ("quote_ns", "<i8"),
         ("smoothed", "<f8"),  # as of quote_ns
-        ("said_value", "<f8"),
-        ("said_ns", "<i8"),
+        ("published_value", "<f8"),
+        ("published_ns", "<i8"),
     ]
 )
 
@@ -42,6 +42,7 @@ def kernel(
     state: Records, parameters: Records, units: Floats, rows: Records, count: int, quotes: Records, trades: Records,
     levels: Records, out: Records,
 ) -> int:  # fmt: skip
+    """Gives the smoothed imbalance of the best quantities as signals; arguments as in interface.py."""
     s = state[0]
     p = parameters[0]
     half_life_ns = p.half_life_ms * 1e6
@@ -70,11 +71,11 @@ def kernel(
             s.quote_ns = row.seq_ns
         if s.known == 0:
             continue
-        if due(s.smoothed, row.seq_ns, s.said_value, s.said_ns,
+        if signal_due(s.smoothed, row.seq_ns, s.published_value, s.published_ns,
                p.step, p.threshold, p.interval_ms * 1e6, p.repeat_ms * 1e6):  # fmt: skip
             q = quotes[row.first + row.count - 1]
-            s.said_value = s.smoothed
-            s.said_ns = row.seq_ns
+            s.published_value = s.smoothed
+            s.published_ns = row.seq_ns
             spread_ticks = float(q.ask_ticks - q.bid_ticks)
             weight = float(q.bid_lots) / (float(q.bid_lots) + float(q.ask_lots))
             out[n].row = r

@@ -18,7 +18,7 @@ KEEP_FOLDERS = 4  # of other sources or versions: going back and forth between t
 
 
 def sources_hash() -> str:
-    """16 hex digits over every file in nodes/models, in order of name, and the numbers they take from the schema."""
+    """A hash, 16 hex digits, over every file in nodes/models, in order of name, and the numbers they take from the schema."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         text = path.read_bytes()
@@ -29,7 +29,7 @@ def sources_hash() -> str:
 
 
 def folder_name() -> str:
-    """Imports numba: about 0.4 s."""
+    """The name of the folder for machine code of these sources, versions and this processor. Imports numba: about 0.4 s."""
     import llvmlite
     import numba
     from llvmlite import binding
@@ -56,7 +56,7 @@ def use(config: Config) -> Path:
 
 
 def prune(base: Path, used: Path) -> None:
-    """Removes all but the last used few. A process that still runs from a removed one has its code in memory."""
+    """Removes cache folders in `base` but `used` and the last used few. Processes that still run have their code in memory."""
 
     def last_use(path: Path) -> float:
         with contextlib.suppress(OSError):  # another process may prune at the same time

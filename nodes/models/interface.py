@@ -15,7 +15,7 @@ A kernel module declares
 | units | (2,) float64 | price of one tick, quantity of one lot; NaN until the log has an `instrument` event |
 | rows | (≥ count,) ROW | the events in order of `seq`: the kind, and where its records lie |
 | quotes, trades, levels | (…,) of the kind | the records: row r has [r.first, r.first + r.count) of its kind's array |
-| out | (≥ SAID_PER_EVENT × count,) OUT | what it says, in order of `row`; n of them, at most SAID_PER_EVENT for one row |
+| out | (≥ SIGNALS_PER_ROW × count,) OUT | its signals, in order of `row`; n of them, at most SIGNALS_PER_ROW for one row |
 
 The result must not depend on how events are cut into calls, so whatever a later event needs is kept in `state`.
 Time is `row.seq_ns`, nanoseconds, never decreasing. A `gap` row (every kernel gets them) has no records: `row.stream`
@@ -38,9 +38,9 @@ GAP = int(Kind.gap)
 SNAPSHOT = int(Flag.SNAPSHOT)
 REPAIRED = int(Flag.REPAIRED)
 
-SAID_PER_EVENT = 4
+SIGNALS_PER_ROW = 4
 
-Records: TypeAlias = NDArray[np.void]  # of a structured dtype: state, parameters, rows, records of a kind, what is given out
+Records: TypeAlias = NDArray[np.void]  # of a structured dtype: state, parameters, rows, records of a kind, signals
 Floats: TypeAlias = NDArray[np.float64]
 
 ROW = np.dtype(

@@ -13,20 +13,22 @@ from tickmesh.nodes.models.interface import Parameter, Records
 
 
 def names() -> list[str]:
-    """Every kernel there is: the files of this folder that define one."""
+    """The names of all kernels: the files of this folder that define one."""
     folder = Path(__file__).parent
     return sorted(path.stem for path in folder.glob("*.py") if "\ndef kernel(" in path.read_text())
 
 
 def load(name: str) -> ModuleType:
-    """The module nodes/models/<name>.py; imports numba. Raises ConfigError when there is none."""
+    """Imports the module nodes/models/<name>.py, and numba with it. Raises ConfigError when there is none."""
     if name not in names():
         raise ConfigError(f"kernel {name!r} is no file of nodes/models; there are {', '.join(names())}")
     return importlib.import_module(f"tickmesh.nodes.models.{name}")
 
 
 def parameters(module: ModuleType, given: Mapping[str, float]) -> Records:
-    """Shape (1,), one float64 field per declared parameter. Raises ConfigError with the name, the value, the range."""
+    """The kernel's parameters as an array of shape (1,), one float64 field each; defaults where `given` has none.
+
+    Raises ConfigError with the name, the value and the range."""
     declared: dict[str, Parameter] = module.PARAMETERS
     kernel = module.__name__.rpartition(".")[2]
     for name, value in given.items():

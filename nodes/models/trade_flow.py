@@ -8,7 +8,7 @@ Nonlinear Dynamics & Econometrics 8:3, 2004; J. Hasbrouck, "Measuring the inform
 Journal of Finance 46:1, 1991.
 
 Quotes give the reference price and the passing of time. A gap in the trades empties the sums; repaired trades come too
-late to tell of now and are left out.
+late to be news and are left out.
 """
 
 import numpy as np
@@ -17,14 +17,14 @@ from numba import njit
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.models.decay import decay
 from tickmesh.nodes.models.interface import GAP, QUOTE, REPAIRED, TRADE, Floats, Parameter, Records
-from tickmesh.nodes.models.speaking import SPEAKING, due
+from tickmesh.nodes.models.signal_rule import SIGNAL_RULE, signal_due
 
 KINDS = (Kind.trade, Kind.quote)
 HORIZON_NS = 1_000_000_000
 PARAMETERS = {
     "fast_ms": Parameter(500.0, 1.0, 3.6e6, "half life of the flow"),
     "slow_ms": Parameter(30_000.0, 1.0, 8.64e7, "half life of the usual activity that the flow is measured by"),
-    **SPEAKING,
+    **SIGNAL_RULE,
 }
 STATE = np.dtype(
     [
@@ -33,8 +33,8 @@ STATE = np.dtype(
         ("activity", "<f8"),  # A, lots
         ("usual", "<f8"),  # S, lots
         ("reference_ticks", "<i8"),  # mid of the last quote, rounded down; 0 unknown
-        ("said_value", "<f8"),
-        ("said_ns", "<i8"),
+        ("published_value", "<f8"),
+        ("published_ns", "<i8"),
     ]
 )
 
@@ -44,6 +44,7 @@ def kernel(
     state: Records, parameters: Records, units: Floats, rows: Records, count: int, quotes: Records, trades: Records,
     levels: Records, out: Records,
 ) -> int:  # fmt: skip
+    """Gives the decayed flow of signed trades as signals; arguments as in interface.py."""
     s = state[0]
     p = parameters[0]
     fast_ns = p.fast_ms * 1e6
@@ -85,10 +86,10 @@ def kernel(
         if scale <= 0.0:
             continue
         value = s.flow / scale
-        if due(value, row.seq_ns, s.said_value, s.said_ns,
+        if signal_due(value, row.seq_ns, s.published_value, s.published_ns,
                p.step, p.threshold, p.interval_ms * 1e6, p.repeat_ms * 1e6):  # fmt: skip
-            s.said_value = value
-            s.said_ns = row.seq_ns
+            s.published_value = value
+            s.published_ns = row.seq_ns
             out[n].row = r
             out[n].value = value
             out[n].price = np.nan

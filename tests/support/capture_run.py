@@ -16,10 +16,10 @@ from tickmesh.bus.schema import Flag, Kind, Reason
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.exchange.api import api, control
 from tickmesh.nodes.exchange.market.survey import Survey
-from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError
+from tickmesh.nodes.exchange.protocol import NotKnownYet, Params, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles
-from tickmesh.nodes.exchange.server.pace import _pass
-from tickmesh.nodes.exchange.server.running import Running
+from tickmesh.nodes.exchange.server.pace import publish_line
+from tickmesh.nodes.exchange.server.running import RunningExchange
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
@@ -55,11 +55,11 @@ class Transport:
 class Line:
     """One feed's line: a client of the exchange, and the reception that hears it."""
 
-    def __init__(self, name: str, running: Running):
+    def __init__(self, name: str, running: RunningExchange):
         self.name, self.running, self.number = name, running, 0
         config = running.config
         self.transport = Transport()
-        client = running.client(self.transport, "ws", True, "127.0.0.1")
+        client = running.add_client(self.transport, "ws", True, "127.0.0.1")
         for message in binance.subscribe(config.instruments, config.feed):
             control.answer(running.hub, client, message, 1 << 20)
         self.reception = Reception(name, binance, config.instruments, config.feed)
@@ -76,8 +76,8 @@ class Line:
         """The answer of the real operation; None for one that there is not, or not yet."""
         params = Params({name: str(value) for name, value in query.items()})
         try:
-            answer = api.answer(self.running.core.venue, api.find("GET", path), params, "", "", self.running.now_ms())
-        except (NotYet, VenueError):
+            answer = api.answer(self.running.core.venue, api.find_operation("GET", path), params, "", "", self.running.now_ms())
+        except (NotKnownYet, VenueError):
             return None
         return answer.encode() if isinstance(answer, str) else msgspec.json.encode(answer)
 
@@ -174,7 +174,7 @@ def run_capture(folder: Path, data: bytes, pauses_ms: tuple[int, ...] = (0,), ba
     (folder / "mesh.toml").write_text("")
     instruments = [{"symbol": symbol} for symbol in outcome.survey.symbols]
     config = load(folder, {"exchange": {"replay": [str(path)], "speed": 0}, "instruments": instruments})
-    running = Running(SimpleNamespace(config=config, stop=asyncio.Event(), counters={}, name="exchange"))
+    running = RunningExchange(SimpleNamespace(config=config, stop=asyncio.Event(), counters={}, name="exchange"))
     try:
         _replay(running, outcome, pauses_ms, batch)
         assert running.replay.position == outcome.survey.lines, "all that was read before has been passed"
@@ -186,7 +186,7 @@ def run_capture(folder: Path, data: bytes, pauses_ms: tuple[int, ...] = (0,), ba
     return outcome
 
 
-def _replay(running: Running, outcome: Outcome, pauses_ms: tuple[int, ...], batch: int) -> None:
+def _replay(running: RunningExchange, outcome: Outcome, pauses_ms: tuple[int, ...], batch: int) -> None:
     arbiter = Arbiter(HOLD_NS)
     lines = [Line("feed-1", running), Line("feed-2", running)]
     now = RECV_NS
@@ -200,7 +200,7 @@ def _replay(running: Running, outcome: Outcome, pauses_ms: tuple[int, ...], batc
 
     number = 0
     for number, line in enumerate(running.lines, 1):
-        _pass(running, line)
+        publish_line(running, line)
         if number % batch == 0:
             now += pauses_ms[number // batch % len(pauses_ms)] * MS
             turn(number // batch)

@@ -31,11 +31,11 @@ def history(folder: Path) -> str:
             core.desk.place(Params({**values, "quantity": "0.1"}), now)
         except VenueError as error:
             digest.update(error.message.encode())
-        done = core.take()
-        for printed in done.printed:
+        done = core.take_uncommitted()
+        for printed in done.trades:
             digest.update(repr(printed).encode())
-        for line in done.lines:
+        for line in done.state_lines:
             digest.update(msgspec.json.encode(line))
-        digest.update(repr((done.told, done.happened)).encode())
-    digest.update(msgspec.json.encode(core.whole()))
+        digest.update(repr((done.outgoing, done.ledger_rows)).encode())
+    digest.update(msgspec.json.encode(core.whole_state()))
     return digest.hexdigest()

@@ -1,7 +1,7 @@
-"""The local venue's operations: which name on which door is which answer, what it weighs, and who may ask. Pure.
+"""The local venue's operations: which name, over REST or the WS-API, is which answer, what it weighs, and who may ask. Pure.
 
 An answer takes (venue, params, now_ms) and returns what becomes JSON; text is JSON already. It raises VenueError, or
-NotYet when the answer has to wait for the market.
+NotKnownYet when the answer has to wait for the market.
 """
 
 from collections.abc import Callable
@@ -15,25 +15,29 @@ from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError
 
 
 class Operation(NamedTuple):
+    """One operation of the venue: the function that answers it, its weight, and whether it has to be signed."""
+
     call: Callable[[Venue, Params, int], object]
     weight: int = 1
     signed: bool = False
-    order: bool = False  # makes a new order: its reply tells the order counts
+    order: bool = False  # makes a new order: its reply has the order counts
     free: bool = False  # weighs nothing when it succeeds (the venue's rule since 2026-04-02)
     weigh: Callable[[Params], int] | None = None  # where the weight depends on the parameters
 
     def weight_of(self, params: Params) -> int:
+        """The request weight of the operation with these parameters."""
         return self.weigh(params) if self.weigh else self.weight
 
 
 def answer(venue: Venue, operation: Operation, params: Params, payload: str, key: str, now_ms: int) -> object:
-    """The signature is judged first, as the venue does."""
+    """Answers a REST request with what becomes JSON; the signature is checked first, as the venue does."""
     if operation.signed:
         venue.check_signed(params, key, payload, now_ms)
     return operation.call(venue, params, now_ms)
 
 
 def depth_weight(params: Params) -> int:
+    """The request weight of a depth request, by the number of levels that it asks for."""
     limit = str(params.values.get("limit", "100"))
     levels = int(limit) if limit.isascii() and limit.isdigit() and len(limit) < 10 else 100
     return 5 if levels <= 100 else 25 if levels <= 500 else 50 if levels <= 1000 else 250
@@ -60,7 +64,7 @@ def _test_weight(params: Params) -> int:
 
 
 def order_limits(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
-    """`rateLimit/order`."""
+    """`GET /api/v3/rateLimit/order`: the limits on new orders, each with its count."""
     return venue.limits.order_rows(OWNER, now_ms)
 
 
@@ -88,7 +92,7 @@ REST: dict[tuple[str, str], Operation] = {
     ("GET", "/api/v3/avgPrice"): Operation(market.average, 2),
     ("GET", "/api/v3/ticker/24hr"): Operation(market.ticker_day, weigh=_day_weight),
     ("GET", "/api/v3/ticker/price"): Operation(market.ticker_price, weigh=_ticker_weight),
-    ("GET", "/api/v3/ticker/bookTicker"): Operation(market.ticker, weigh=_ticker_weight),
+    ("GET", "/api/v3/ticker/bookTicker"): Operation(market.book_ticker, weigh=_ticker_weight),
     ("POST", "/api/v3/order"): _PLACE,
     ("POST", "/api/v3/order/test"): _TEST,
     ("POST", "/api/v3/order/cancelReplace"): _REPLACE,
@@ -114,7 +118,7 @@ WS: dict[str, Operation] = {
     "avgPrice": Operation(market.average, 2),
     "ticker.24hr": Operation(market.ticker_day, weigh=_day_weight),
     "ticker.price": Operation(market.ticker_price, weigh=_ticker_weight),
-    "ticker.book": Operation(market.ticker, weigh=_ticker_weight),
+    "ticker.book": Operation(market.book_ticker, weigh=_ticker_weight),
     "order.place": _PLACE,
     "order.test": _TEST,
     "order.cancelReplace": _REPLACE,
@@ -131,7 +135,8 @@ WS: dict[str, Operation] = {
 PATHS = {path for _, path in REST}
 
 
-def find(method: str, path: str) -> Operation:
+def find_operation(method: str, path: str) -> Operation:
+    """The operation of a method and path. VenueError 405 for a wrong method, 404 for an unknown path."""
     operation = REST.get((method, path))
     if operation is None:
         status = 405 if path in PATHS else 404

@@ -1,4 +1,4 @@
-"""What a client of the market streams may say: its URL, and SUBSCRIBE and its kin (venues.md §1.2). Pure."""
+"""What a client of the market streams may ask: by its URL, and by SUBSCRIBE and its kin (venues.md §1.2). Pure."""
 
 from urllib.parse import unquote
 
@@ -12,8 +12,8 @@ _encode = msgspec.json.Encoder().encode
 ID_MIN, ID_MAX = -(1 << 63), (1 << 63) - 1
 
 
-def opening(path: str, query: dict[str, str]) -> tuple[bool, list[str]]:
-    """What a market connection's URL asks for: (wrapped, streams). `/ws/<anything>` is accepted, as ccxt needs it."""
+def parse_url(path: str, query: dict[str, str]) -> tuple[bool, list[str]]:
+    """What a market connection's URL asks for: (wrapped frames, streams). `/ws/<anything>` is accepted, as ccxt needs it."""
     head, _, tail = path.strip("/").partition("/")
     if head == "stream":
         return True, [name for name in query.get("streams", "").split("/") if name]
@@ -21,7 +21,7 @@ def opening(path: str, query: dict[str, str]) -> tuple[bool, list[str]]:
 
 
 def answer(hub: Hub, client: Client, message: str, streams_max: int) -> bytes:
-    """The reply to one message. Nothing is acknowledged per stream: an unknown one is accepted, and silent."""
+    """Carries out one message of a client and gives the reply. An unknown stream is acknowledged too, and stays silent."""
     try:
         request = _decode(message)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -76,6 +76,6 @@ def _legal(ident: object) -> bool:
     return ident is None or isinstance(ident, str) and len(ident) <= 36
 
 
-def _error(code: int, words: str, ident: object) -> bytes:
-    body: JsonObject = {"code": code, "msg": words}
+def _error(code: int, message: str, ident: object) -> bytes:
+    body: JsonObject = {"code": code, "msg": message}
     return _encode(body if ident is None else {**body, "id": ident})

@@ -15,49 +15,53 @@ MINUTE, FIVE_MINUTES, TEN_SECONDS, DAY = 60, 300, 10, 86400
 
 
 class RateWindow:
-    """Counts by address or account, in windows of so many seconds."""
+    """Counts by address or account in fixed windows of `seconds`, beside the limit of such a window."""
 
     def __init__(self, seconds: int, limit: int):
         self.seconds = seconds
         self.limit = limit
         self.counts: dict[object, tuple[int, int]] = {}
 
-    def used(self, who: object, now_ms: int) -> int:
-        window, count = self.counts.get(who, (0, 0))
+    def used(self, key: object, now_ms: int) -> int:
+        """The count of an address or account in the window of `now_ms`."""
+        window, count = self.counts.get(key, (0, 0))
         return count if window == now_ms // (self.seconds * 1000) else 0
 
-    def add(self, who: object, amount: int, now_ms: int) -> int:
-        """The count with this one; never below zero."""
-        count = max(self.used(who, now_ms) + amount, 0)
-        self.counts[who] = (now_ms // (self.seconds * 1000), count)
+    def add(self, key: object, amount: int, now_ms: int) -> int:
+        """Adds to the count of an address or account, never below zero; gives its new count in the window of `now_ms`."""
+        count = max(self.used(key, now_ms) + amount, 0)
+        self.counts[key] = (now_ms // (self.seconds * 1000), count)
         if len(self.counts) > ADDRESSES_MAX:
             del self.counts[next(iter(self.counts))]
         return count
 
     def ends_ms(self, now_ms: int) -> int:
+        """When the window of `now_ms` ends."""
         return (now_ms // (self.seconds * 1000) + 1) * self.seconds * 1000
 
 
 class VenueLimits:
+    """All limits of the venue, and the addresses that are banned because they ignored them."""
+
     def __init__(self, settings: ExchangeLimits):
         self.settings = settings
         self.weight = RateWindow(MINUTE, settings.weight_per_minute)
-        self.raw = RateWindow(FIVE_MINUTES, settings.raw_per_5_minutes)
+        self.raw_requests = RateWindow(FIVE_MINUTES, settings.raw_per_5_minutes)
         self.connections = RateWindow(FIVE_MINUTES, settings.connections_per_5_minutes)
         self.orders = (RateWindow(TEN_SECONDS, settings.orders_per_10_s), RateWindow(DAY, settings.orders_per_day))
         self.ignored = RateWindow(MINUTE, settings.ban_after)  # requests in spite of a 429
         self.banned: dict[object, int] = {}  # address → until, ms
-        self.bans: dict[object, int] = {}
+        self.bans: dict[object, int] = {}  # address → how often it was banned
         self.refused = 0  # requests, orders and handshakes that were one too many
 
     def admit(self, address: str, weight: int, now_ms: int) -> None:
-        """Counts one request. Raises VenueError 429 or 418."""
+        """Counts one request and its weight. Raises VenueError 429 over a limit, 418 while its address is banned."""
         self.refuse_banned(address, now_ms)
-        if self.raw.add(address, 1, now_ms) > self.raw.limit:
+        if self.raw_requests.add(address, 1, now_ms) > self.raw_requests.limit:
             self._ignored(address, now_ms)
             raise VenueError(
-                -1003, f"Too many requests; current limit is {self.raw.limit} requests per 5 MINUTE.", 429,
-                self.raw.ends_ms(now_ms),
+                -1003, f"Too many requests; current limit is {self.raw_requests.limit} requests per 5 MINUTE.", 429,
+                self.raw_requests.ends_ms(now_ms),
             )  # fmt: skip
         if self.weight.add(address, weight, now_ms) > self.weight.limit:
             self._ignored(address, now_ms)
@@ -69,6 +73,7 @@ class VenueLimits:
             )  # fmt: skip
 
     def refuse_banned(self, address: str, now_ms: int) -> None:
+        """Raises VenueError 418 while an address is banned."""
         until_ms = self.banned.get(address, 0)
         if now_ms < until_ms:
             self.refused += 1
@@ -79,8 +84,8 @@ class VenueLimits:
                 418, until_ms,
             )  # fmt: skip
 
-    def connect(self, address: str, now_ms: int) -> None:
-        """Counts one websocket handshake."""
+    def admit_connection(self, address: str, now_ms: int) -> None:
+        """Counts one websocket handshake. Raises VenueError 429 over the limit, 418 while its address is banned."""
         self.refuse_banned(address, now_ms)
         if self.connections.add(address, 1, now_ms) > self.connections.limit:
             self._ignored(address, now_ms)
@@ -89,42 +94,45 @@ class VenueLimits:
                 self.connections.ends_ms(now_ms),
             )  # fmt: skip
 
-    def order(self, account: int, now_ms: int) -> None:
-        """Counts one new order. Raises VenueError -1015; it is not counted then."""
-        for window, words in zip(self.orders, ("10 SECOND", "1 DAY")):
+    def admit_order(self, account: int, now_ms: int) -> None:
+        """Counts one new order. Raises VenueError −1015 over a limit; it is not counted then."""
+        for window, interval in zip(self.orders, ("10 SECOND", "1 DAY")):
             if window.used(account, now_ms) >= window.limit:
                 self.refused += 1
                 raise VenueError(
-                    -1015, f"Too many new orders; current limit is {window.limit} orders per {words}.", 429,
+                    -1015, f"Too many new orders; current limit is {window.limit} orders per {interval}.", 429,
                     window.ends_ms(now_ms),
                 )  # fmt: skip
         for window in self.orders:
             window.add(account, 1, now_ms)
 
-    def first_fill(self, account: int, maker: bool, now_ms: int) -> None:
-        """ORDERS counts unfilled orders: the first fill of one gives some back."""
+    def give_back_orders(self, account: int, maker: bool, now_ms: int) -> None:
+        """Lowers the count of new orders at an order's first fill: by 5 for a maker, 1 for a taker, as the venue does."""
         for window in self.orders:
             window.add(account, -(MAKER_FILL_RETURNS if maker else 1), now_ms)
 
     def weight_headers(self, address: str, now_ms: int) -> dict[str, str]:
+        """The headers with the request weight that an address has used."""
         used = str(self.weight.used(address, now_ms))
         return {"X-MBX-USED-WEIGHT": used, "X-MBX-USED-WEIGHT-1M": used}
 
     def order_headers(self, account: int, now_ms: int) -> dict[str, str]:
+        """The headers with the number of new orders of an account."""
         return {
             f"X-MBX-ORDER-COUNT-{name}": str(window.used(account, now_ms)) for window, name in zip(self.orders, ("10S", "1D"))
         }
 
-    def rows(self) -> list[JsonObject]:
-        """`rateLimits` of exchangeInfo."""
+    def exchange_info_rows(self) -> list[JsonObject]:
+        """The `rateLimits` of exchangeInfo."""
         return [_row("REQUEST_WEIGHT", "MINUTE", 1, self.weight.limit), *self._order_rows(), self._raw_row()]
 
     def weight_row(self, address: str, now_ms: int) -> JsonObject:
+        """The limit on request weight with the count of an address, for the replies of the WS-API."""
         row = _row("REQUEST_WEIGHT", "MINUTE", 1, self.weight.limit)
         return {**row, "count": self.weight.used(address, now_ms)}
 
     def order_rows(self, account: int, now_ms: int) -> list[JsonObject]:
-        """`rateLimit/order`: each with its count."""
+        """The limits on new orders, each with the count of an account."""
         return [{**row, "count": w.used(account, now_ms)} for row, w in zip(self._order_rows(), self.orders)]
 
     def _order_rows(self) -> list[JsonObject]:
@@ -132,7 +140,7 @@ class VenueLimits:
         return [_row("ORDERS", "SECOND", 10, ten_seconds.limit), _row("ORDERS", "DAY", 1, day.limit)]
 
     def _raw_row(self) -> JsonObject:
-        return _row("RAW_REQUESTS", "MINUTE", 5, self.raw.limit)
+        return _row("RAW_REQUESTS", "MINUTE", 5, self.raw_requests.limit)
 
     def _ignored(self, address: str, now_ms: int) -> None:
         self.refused += 1

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.orders.reports import canceled_view, order_view, own_trade_view, placed_view
-from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, Params, VenueError, text
+from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, Params, VenueError, decimal_text
 
 DAY_MS = 86_400_000
-ZERO = text(0)
+ZERO = decimal_text(0)
 NO_EXTRA_COMMISSION = {
     "taxCommissionForOrder": {"maker": ZERO, "taker": ZERO},
     "discount": {"enabledForAccount": False, "enabledForSymbol": False, "discountAsset": "BNB", "discount": ZERO},
@@ -19,45 +19,50 @@ NO_EXTRA_COMMISSION = {
 
 
 def _response_type(params: Params) -> str:
-    words = "Illegal characters found in parameter 'newOrderRespType'; legal range is 'ACK|RESULT|FULL'."
+    invalid = "Illegal characters found in parameter 'newOrderRespType'; legal range is 'ACK|RESULT|FULL'."
     default = "FULL" if str(params.values.get("type")) in ("MARKET", "LIMIT") else "ACK"
-    return params.choice("newOrderRespType", ("ACK", "RESULT", "FULL"), -1100, words, default)
+    return params.choice("newOrderRespType", ("ACK", "RESULT", "FULL"), -1100, invalid, default)
 
 
 def place(venue: Venue, params: Params, now_ms: int) -> JsonObject:
+    """`POST /api/v3/order`: places an order and answers with its state and fills."""
     answer = _response_type(params)
     terms = venue.desk.check(params)
-    venue.limits.order(OWNER, now_ms)
+    venue.limits.admit_order(OWNER, now_ms)
     placed = venue.desk.enter(terms, now_ms)
     assert placed is not None
     return placed_view(placed.order, placed.trades, answer)
 
 
 def place_test(venue: Venue, params: Params, now_ms: int) -> JsonObject:
+    """`POST /api/v3/order/test`: checks an order without placing it."""
     rates = params.flag("computeCommissionRates")
     _response_type(params)
     venue.desk.place(params, now_ms, test=True)
     if not rates:
         return {}
-    maker, taker = (text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
+    maker, taker = (decimal_text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
     return {"standardCommissionForOrder": {"maker": maker, "taker": taker}, **NO_EXTRA_COMMISSION}
 
 
 def cancel(venue: Venue, params: Params, now_ms: int) -> JsonObject:
+    """`DELETE /api/v3/order`: cancels one order."""
     return canceled_view(*venue.desk.cancel(params, now_ms))
 
 
 def cancel_replace(venue: Venue, params: Params, now_ms: int) -> JsonObject:
-    """venues.md §3.5. Parameters and filters of the new order are judged before anything happens."""
-    words = "Mandatory parameter 'cancelReplaceMode' was not sent, was empty/null, or malformed."
-    mode = params.choice("cancelReplaceMode", ("STOP_ON_FAILURE", "ALLOW_FAILURE"), -1102, words)
-    words = "Data sent for parameter 'orderRateLimitExceededMode' is not valid."
-    over = params.choice("orderRateLimitExceededMode", ("DO_NOTHING", "CANCEL_ONLY"), -1130, words, "DO_NOTHING")
+    """`POST /api/v3/order/cancelReplace` (venues.md §3.5): cancels one order and places another.
+
+    Parameters and filters of the new order are checked before anything happens."""
+    invalid = "Mandatory parameter 'cancelReplaceMode' was not sent, was empty/null, or malformed."
+    mode = params.choice("cancelReplaceMode", ("STOP_ON_FAILURE", "ALLOW_FAILURE"), -1102, invalid)
+    invalid = "Data sent for parameter 'orderRateLimitExceededMode' is not valid."
+    over = params.choice("orderRateLimitExceededMode", ("DO_NOTHING", "CANCEL_ONLY"), -1130, invalid, "DO_NOTHING")
     answer = _response_type(params)
     terms = venue.desk.check(params)
     limited: VenueError | None = None
     try:
-        venue.limits.order(OWNER, now_ms)
+        venue.limits.admit_order(OWNER, now_ms)
     except VenueError as error:
         if over == "DO_NOTHING":
             raise
@@ -107,6 +112,7 @@ def _cancel_part(params: Params) -> Params:
 
 
 def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`DELETE /api/v3/openOrders`: cancels all open orders of a symbol."""
     symbol = venue.market(params).spec.symbol
     found = [order for order in venue.desk.open.values() if order.symbol == symbol]
     if not found:
@@ -116,6 +122,7 @@ def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
 
 
 def order_status(venue: Venue, params: Params, now_ms: int) -> JsonObject:
+    """`GET /api/v3/order`: one order."""
     order = venue.desk.find(params)
     if order is None:
         raise VenueError(-2013, "Order does not exist.")
@@ -123,11 +130,13 @@ def order_status(venue: Venue, params: Params, now_ms: int) -> JsonObject:
 
 
 def open_orders(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/openOrders`: open orders, of one symbol or of all."""
     symbol = venue.market(params).spec.symbol if "symbol" in params else None
     return [order_view(o) for o in list(venue.desk.open.values()) if symbol in (None, o.symbol)]
 
 
 def all_orders(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/allOrders`: open and closed orders of a symbol."""
     symbol, limit = venue.market(params).spec.symbol, min(params.integer("limit", 500, low=1), 1000)
     start, end = _day(params)
     rows = sorted((o for o in venue.desk.orders.values() if o.symbol == symbol), key=lambda o: o.id)
@@ -148,6 +157,7 @@ def _day(params: Params) -> tuple[int | None, int | None]:
 
 
 def my_trades(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/myTrades`: our trades of a symbol."""
     symbol, limit = venue.market(params).spec.symbol, min(params.integer("limit", 500, low=1), 1000)
     order = params.integer("orderId") if "orderId" in params else None
     first = params.integer("fromId") if "fromId" in params else None
@@ -170,7 +180,8 @@ def my_trades(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
 
 
 def commission(venue: Venue, params: Params, now_ms: int) -> JsonObject:
-    maker, taker = (text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
+    """`GET /api/v3/account/commission`: the fee rates of a symbol."""
+    maker, taker = (decimal_text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
     none = {"maker": ZERO, "taker": ZERO, "buyer": ZERO, "seller": ZERO}
     return {
         "symbol": venue.market(params).spec.symbol,
@@ -182,7 +193,8 @@ def commission(venue: Venue, params: Params, now_ms: int) -> JsonObject:
 
 
 def account(venue: Venue, params: Params, now_ms: int) -> JsonObject:
-    maker, taker = (text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
+    """`GET /api/v3/account`: balances and fee rates."""
+    maker, taker = (decimal_text(ppm * UNIT // 10**6) for ppm in (venue.desk.maker_ppm, venue.desk.taker_ppm))
     zero = "0.00000000"
     omit = params.flag("omitZeroBalances")
     balances = venue.desk.accounts.balances.get(OWNER, {})
@@ -201,7 +213,7 @@ def account(venue: Venue, params: Params, now_ms: int) -> JsonObject:
         "updateTime": now_ms,
         "accountType": "SPOT",
         "balances": [
-            {"asset": asset, "free": text(free), "locked": text(locked)}
+            {"asset": asset, "free": decimal_text(free), "locked": decimal_text(locked)}
             for asset, (free, locked) in sorted(balances.items())
             if free or locked or not omit
         ],

@@ -1,4 +1,4 @@
-"""Market streams without the socket: who hears what, and the one encoding of a frame that every client gets.
+"""Market streams without the socket: who has subscribed to what, and the one encoding of a frame that every client gets.
 
 Pure but for the transports it is given to write to.
 """
@@ -13,7 +13,7 @@ PINGS_KEPT = 8  # unanswered ones that an answer may belong to
 
 
 def text_frame(payload: bytes) -> bytes:
-    """An unmasked, uncompressed websocket text frame (RFC 6455 §5.2): the same bytes for every client.
+    """Builds an unmasked, uncompressed websocket text frame (RFC 6455 §5.2): the same bytes for every client.
 
     Legal for one that negotiated permessage-deflate too: RSV1 is 0 (RFC 7692 §6)."""
     size = len(payload)
@@ -25,12 +25,12 @@ def text_frame(payload: bytes) -> bytes:
 
 
 def control_frame(opcode: int, payload: bytes) -> bytes:
-    """A close (8), ping (9) or pong (10) frame; its payload is at most 125 bytes."""
+    """Builds a close (8), ping (9) or pong (10) frame; its payload is at most 125 bytes."""
     return bytes((0x80 | opcode, len(payload))) + payload
 
 
 class ClientTransport(Protocol):
-    """What is used of a client's socket (asyncio.Transport has it)."""
+    """A client's socket, as far as it is used here; asyncio.Transport is one."""
 
     def write(self, data: bytes) -> None:
         """Sends bytes, or keeps them until they can be sent."""
@@ -49,7 +49,7 @@ class ClientTransport(Protocol):
 
 
 class SendHook(Protocol):
-    """Sees every frame before it is sent to a client: the faults (nodes/exchange/faults/hooks.py)."""
+    """What sees every frame before it is sent to a client, and may take it: the faults (nodes/exchange/faults/hooks.py)."""
 
     def on_send(self, client: "Client", stream: str, frame: bytes) -> bool:
         """True: send `frame` as it is. False: it was taken; what is sent instead, now or later, goes to `client.write`.
@@ -66,117 +66,129 @@ class Client:
         self.faults = faults
         self.transport = transport
         self.door = door  # "ws" or "ws-api"
-        self.wrapped = wrapped
-        self.micro = False  # times in µs
-        self.limits = True  # WS-API: replies tell the rate limits
+        self.wrapped = wrapped  # frames carry the name of their stream
+        self.microseconds = False  # times in µs
+        self.sends_rate_limits = True  # WS-API: replies have the rate limits in them
         self.address = ""
         self.streams: dict[str, None] = {}
         self.subscription: int | None = None  # to the account's events
         self.subscriptions_made = 0
-        self.ended: int | None = None  # a subscription whose end is to be told
+        self.ended_subscription: int | None = None  # a subscription whose end is to be sent to it
         self.number = 0  # of this connection since the exchange began, from 1
         self.opened_s = now_s
         self.opened_ms = 0
-        self.warned = False  # serverShutdown was said
+        self.shutdown_announced = False
         self.pings: dict[bytes, float] = {}  # unanswered, oldest first
         self._second, self._messages = 0, 0
         self.dead = False  # cut off, or gone
 
     def send(self, frame: bytes, stream: str = "reply") -> None:
-        """The one place where anything is sent to a websocket client; the fault layer may take it."""
+        """Sends one frame, unless a fault takes it. The one place where anything is sent to a websocket client."""
         if self.faults is None or self.faults.on_send(self, stream, frame):
             self.write(frame)
 
     def write(self, frame: bytes) -> None:
+        """Writes a frame to the socket past the faults; nothing once the connection is ending."""
         if not self.dead and not self.transport.is_closing():
             self.transport.write(frame)
 
     def send_text(self, text: bytes | str) -> None:
-        """Sends one text frame."""
+        """Sends a reply as one text frame."""
         self.send(text_frame(text.encode() if isinstance(text, str) else text))
 
     @property
-    def user(self) -> bool:
-        """Whether it hears the account's events."""
+    def has_user_stream(self) -> bool:
+        """Whether it has subscribed to the account's events."""
         return self.subscription is not None
 
     @property
     def waiting_bytes(self) -> int:
+        """Bytes that were written to the socket and not sent yet."""
         return 0 if self.dead or self.transport.is_closing() else self.transport.get_write_buffer_size()
 
     def ping(self, payload: bytes, now_s: float) -> None:
+        """Sends a ping and remembers that it has to be answered."""
         if len(self.pings) < PINGS_KEPT:
             self.pings[payload] = now_s
         self.send(control_frame(9, payload), "ping")
 
-    def ponged(self, payload: bytes) -> None:
-        """Only the echo of a ping keeps a connection alive; unsolicited ones are permitted and mean nothing."""
+    def take_pong(self, payload: bytes) -> None:
+        """Takes a pong; only the echo of a ping keeps a connection alive, any other one is permitted and means nothing."""
         if payload in self.pings:
             self.pings.clear()
 
-    def silent_s(self, now_s: float) -> float:
-        """Since the oldest ping that was not answered."""
+    def unanswered_s(self, now_s: float) -> float:
+        """Seconds since the oldest ping that was not answered; 0 when all were."""
         return now_s - next(iter(self.pings.values()), now_s)
 
-    def messages_this_second(self, now_s: float) -> int:
-        """With the one that has just arrived."""
+    def count_message(self, now_s: float) -> int:
+        """Counts a message that has just arrived, and gives the count of this second."""
         if int(now_s) != self._second:
             self._second, self._messages = int(now_s), 0
         self._messages += 1
         return self._messages
 
     def shutdown_event(self, now_ms: int) -> str:
-        """`serverShutdown` in the shape of this connection (venues.md §1.2)."""
-        event = f'{{"e":"serverShutdown","E":{now_ms * (1000 if self.micro else 1)}}}'
+        """Builds the `serverShutdown` event in the shape of this connection (venues.md §1.2)."""
+        event = f'{{"e":"serverShutdown","E":{now_ms * (1000 if self.microseconds else 1)}}}'
         if self.door == "ws-api":
             return f'{{"event":{event}}}'
         return f'{{"stream":"!serverShutdown","data":{event}}}' if self.wrapped else event
 
 
 class Hub:
-    """Who hears what. A client whose unsent bytes exceed the bound is cut off; the others notice nothing."""
+    """Subscribers by stream, and the sending of frames to them.
+
+    A client whose unsent bytes exceed the bound is cut off; the others notice nothing."""
 
     def __init__(self, buffer_bytes_max: int):
         self.buffer_bytes_max = buffer_bytes_max
         self.clients: dict[Client, None] = {}
+        # stream → its subscribers
         self.listeners: dict[str, dict[Client, None]] = {}
-        self.opened = 0
-        self.cut_off = 0
-        self.frames = 0
+        self.opened = 0  # connections so far
+        self.cut_off = 0  # clients so far
+        self.frames = 0  # published so far
 
     def add(self, client: Client) -> None:
+        """Adds a connection and gives it its number, counted from 1 since the exchange began."""
         self.opened += 1
         client.number = self.opened
         self.clients[client] = None
 
     def remove(self, client: Client) -> None:
+        """Removes a connection that has ended, and all that it had subscribed to."""
         client.dead = True
         self.clients.pop(client, None)
         for stream in list(client.streams):
             self.unsubscribe(client, stream)
 
     def subscribe(self, client: Client, stream: str) -> None:
+        """Subscribes a client to a market stream."""
         client.streams[stream] = None
         self.listeners.setdefault(stream, {})[client] = None
 
     def unsubscribe(self, client: Client, stream: str) -> None:
+        """Ends a client's subscription to a market stream."""
         client.streams.pop(stream, None)
         listeners = self.listeners.get(stream, {})
         listeners.pop(client, None)
         if not listeners:
             self.listeners.pop(stream, None)
 
-    def subscribed(self) -> list[Client]:
-        """Clients of market streams."""
+    def stream_clients(self) -> list[Client]:
+        """The clients that have subscribed to a market stream."""
         return [client for client in self.clients if client.streams and not client.dead]
 
-    def wanted(self, symbol: str) -> list[str]:
-        """The parts after `symbol@` of the streams that somebody listens to."""
+    def wanted_streams(self, symbol: str) -> list[str]:
+        """The streams of a symbol that somebody has subscribed to, each without its `symbol@`."""
         head = f"{symbol.lower()}@"
         return [stream[len(head) :] for stream in self.listeners if stream.startswith(head)]
 
-    def publish(self, stream: str, data: str, cut: bool = True, whole: str = "") -> None:
-        """Sends one frame of market data, encoded once per shape. `whole`: the wrapped frame as it was recorded.
+    def publish(self, stream: str, data: str, cut: bool = True, recorded: str = "") -> None:
+        """Sends one frame of market data to its subscribers, encoded once per shape.
+
+        `recorded`: the wrapped frame as it was recorded; `cut` False leaves slow clients to the caller.
 
         `cut` False leaves slow clients to the caller."""
         listeners = self.listeners.get(stream)
@@ -184,21 +196,22 @@ class Hub:
             return
         shapes: dict[tuple[bool, bool], bytes] = {}
         for client in list(listeners):
-            shape = (client.wrapped, client.micro)
+            shape = (client.wrapped, client.microseconds)
             frame = shapes.get(shape)
             if frame is None:
-                frame = shapes[shape] = _shaped(stream, data, *shape, whole)
+                frame = shapes[shape] = _shaped(stream, data, *shape, recorded)
             client.send(frame, stream)
         self.frames += 1
         if cut:
             self.cut_slow(listeners)
 
     def publish_user(self, event: str) -> None:
+        """Sends one event of the account to all clients that have subscribed to them."""
         shapes: dict[tuple[int, bool], bytes] = {}
         for client in list(self.clients):
             if client.subscription is None:
                 continue
-            shape = (client.subscription, client.micro)
+            shape = (client.subscription, client.microseconds)
             if shape not in shapes:
                 shapes[shape] = user_frame(event, *shape)
             client.send(shapes[shape], "user")
@@ -206,22 +219,25 @@ class Hub:
                 self.cut(client)
 
     def cut_slow(self, clients: Iterable[Client]) -> None:
+        """Cuts off those of `clients` whose unsent bytes exceed the bound."""
         for client in [c for c in clients if c.waiting_bytes > self.buffer_bytes_max]:
             self.cut(client)
 
     def cut(self, client: Client) -> None:
+        """Cuts off a client that does not read what it is sent."""
         self.cut_off += 1
         client.transport.abort()
         self.remove(client)
 
 
-def _shaped(stream: str, data: str, wrapped: bool, micro: bool, whole: str) -> bytes:
-    if wrapped and whole and not micro:
-        return text_frame(whole.encode())
-    data = time_units.event(data) if micro else data
+def _shaped(stream: str, data: str, wrapped: bool, microseconds: bool, recorded: str) -> bytes:
+    if wrapped and recorded and not microseconds:
+        return text_frame(recorded.encode())
+    data = time_units.event_in_microseconds(data) if microseconds else data
     return text_frame(f'{{"stream":"{stream}","data":{data}}}'.encode() if wrapped else data.encode())
 
 
-def user_frame(event: str, subscription: int, micro: bool) -> bytes:
-    event = time_units.event(event) if micro else event
+def user_frame(event: str, subscription: int, microseconds: bool) -> bytes:
+    """Builds the frame of an event of the account for one subscription, with times in ms or µs."""
+    event = time_units.event_in_microseconds(event) if microseconds else event
     return text_frame(f'{{"subscriptionId":{subscription},"event":{event}}}'.encode())

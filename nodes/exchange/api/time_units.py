@@ -18,8 +18,8 @@ _ANSWER = re.compile(rb'("(?:serverTime|time|transactTime|updateTime|workingTime
 _CANDLE = re.compile(rb'([\[,]\[)(\d+)(,"[^\]]*?",)(\d+)(,")')  # a row of klines: open time first, close time seventh
 
 
-def microseconds(value: str | None) -> bool:
-    """Whether a timeUnit asks for µs. Raises VenueError −1194."""
+def asks_for_microseconds(value: str | None) -> bool:
+    """Whether a timeUnit asks for µs. Raises VenueError −1194 for an unknown unit."""
     if value is None or value.upper() == "MILLISECOND":
         return False
     if value.upper() == "MICROSECOND":
@@ -27,15 +27,15 @@ def microseconds(value: str | None) -> bool:
     raise VenueError(-1194, "Invalid value for time unit; expected either MICROSECOND or MILLISECOND.")
 
 
-def event(data: str) -> str:
-    """A stream's payload in µs."""
+def event_in_microseconds(data: str) -> str:
+    """The JSON of a stream's event with its times in µs."""
     found = _EVENT.search(data, 0, 64)
     pattern = _PATTERNS.get(found[1]) if found else None
     return pattern.sub(r"\g<1>\g<2>000", data) if pattern else data
 
 
-def answer(body: bytes) -> bytes:
-    """A REST or WS-API answer in µs."""
+def answer_in_microseconds(body: bytes) -> bytes:
+    """The JSON of a REST or WS-API answer with its times in µs."""
     if body.startswith(b"[["):
         return _CANDLE.sub(rb"\g<1>\g<2>000\g<3>\g<4>000\g<5>", b"," + body)[1:]
     return _ANSWER.sub(rb"\g<1>\g<2>000", body)

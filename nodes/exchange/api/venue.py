@@ -10,7 +10,7 @@ from tickmesh.nodes.exchange.protocol import Params, VenueError, check_signed
 
 
 class Venue:
-    """One account, one key."""
+    """What all answers read and change: the markets, our orders, the account's key, and the limits."""
 
     def __init__(
         self,
@@ -25,26 +25,29 @@ class Venue:
         self.api_key = api_key
         self.api_secret = api_secret
         self.limits = VenueLimits(limits or ExchangeLimits())
-        desk.on_first_fill = lambda maker, now_ms: self.limits.first_fill(OWNER, maker, now_ms)
+        desk.on_first_fill = lambda maker, now_ms: self.limits.give_back_orders(OWNER, maker, now_ms)
 
     @property
     def markets(self) -> Mapping[str, VenueMarket]:
-        """Those that the venue admits to have."""
+        """The markets by symbol, without those that a fault makes unknown."""
         unknown = self.desk.unknown
         return {symbol: m for symbol, m in self._markets.items() if symbol not in unknown} if unknown else self._markets
 
     def market(self, params: Params) -> VenueMarket:
+        """The market of a request's `symbol`. VenueError −1121 for an unknown one."""
         market = self.markets.get(params.text("symbol"))
         if market is None:
             raise VenueError(-1121, "Invalid symbol.")
         return market
 
     def check_key(self, key: str) -> None:
+        """Checks an API key. VenueError −2014 when there is none, −2015 for another one."""
         if not key:
             raise VenueError(-2014, "API-key format invalid.", 401)
         if key != self.api_key:
             raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
 
     def check_signed(self, params: Params, key: str, payload: str, now_ms: int) -> None:
+        """Checks key, time and signature of a request. Raises VenueError."""
         self.check_key(key)
         check_signed(params, payload, self.api_secret, now_ms)

@@ -1,4 +1,4 @@
-"""WS-API requests of one connection (venues.md §4): one text in, one reply out. Pure."""
+"""WS-API requests of one connection (venues.md §4): the text of a request in, one reply out. Pure."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -9,7 +9,7 @@ from tickmesh.nodes.exchange.api import api, time_units
 from tickmesh.nodes.exchange.api.streams import Client
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.orders.desk import OWNER
-from tickmesh.nodes.exchange.protocol import JsonObject, NotYet, Params, VenueError, missing, ws_payload
+from tickmesh.nodes.exchange.protocol import JsonObject, NotKnownYet, Params, VenueError, missing_parameter, ws_payload
 
 SUBSCRIPTIONS_MAX = 65_535  # over the life of a connection
 CONNECT_WEIGHT = 2
@@ -18,8 +18,8 @@ _decode = msgspec.json.Decoder(float_hook=str).decode  # numbers keep their text
 _encode = msgspec.json.Encoder().encode
 
 
-def parse(message: str) -> object:
-    """The JSON of a message; None when it is none."""
+def parse_json(message: str) -> object:
+    """Decodes a message as JSON; None for one that is not JSON."""
     try:
         return _decode(message)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -28,22 +28,22 @@ def parse(message: str) -> object:
 
 def method_of(message: str) -> str:
     """The method that a message asks for; "" when it is no request."""
-    request = parse(message)
+    request = parse_json(message)
     method = request.get("method") if isinstance(request, dict) else None
     return method if isinstance(method, str) else ""
 
 
 def fault_reply(message: str, status: int, error: bytes) -> bytes:
-    """The shape of an error that did not come from the request; `error` is `{"code","msg"}`."""
-    request = parse(message)
+    """Builds the reply to a message that a fault answers; `error` is `{"code","msg"}`."""
+    request = parse_json(message)
     ident = request.get("id") if isinstance(request, dict) else None
     return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % status + error + b"}"
 
 
 def answer(venue: Venue, client: Client, message: str, now_ms: int) -> bytes:
-    """The reply, whatever the message is."""
+    """Carries out one WS-API message and gives the reply, whatever the message is."""
     ident: RequestId = None
-    limits = client.limits
+    limits = client.sends_rate_limits
     operation: api.Operation | None = None
     try:
         ident, method, params = _request(message)
@@ -55,9 +55,9 @@ def answer(venue: Venue, client: Client, message: str, now_ms: int) -> bytes:
         if operation and operation.free:
             venue.limits.weight.add(client.address, -weight, now_ms)
         body = result.encode() if isinstance(result, str) else _encode(result)
-        body = time_units.answer(body) if client.micro else body
+        body = time_units.answer_in_microseconds(body) if client.microseconds else body
         reply = b'{"id":' + _encode(ident) + b',"status":200,"result":' + body
-    except NotYet:
+    except NotKnownYet:
         reply = _refusal(ident, VenueError(-1008, "The book is not known yet; please try again.", 503), now_ms)
     except BadRequest as error:
         reply = _refusal(error.ident, error, now_ms)
@@ -71,7 +71,7 @@ def answer(venue: Venue, client: Client, message: str, now_ms: int) -> bytes:
 
 
 class BadRequest(VenueError):
-    """Not a request at all. `ident`: its id, where that could be read."""
+    """The refusal of a message that is no request at all. `ident`: its id, where that could be read."""
 
     def __init__(self, message: str, ident: RequestId = None):
         super().__init__(-1135, message)
@@ -79,7 +79,7 @@ class BadRequest(VenueError):
 
 
 def _request(message: str) -> tuple[RequestId, str, Params]:
-    request = parse(message)
+    request = parse_json(message)
     if request is None:
         raise BadRequest("Invalid JSON request.")
     if not isinstance(request, dict):
@@ -116,7 +116,7 @@ def _call(venue: Venue, client: Client, operation: api.Operation | None, method:
 
 def _check_signed(venue: Venue, params: Params, now_ms: int) -> None:
     if "apiKey" not in params:
-        raise missing("apiKey")
+        raise missing_parameter("apiKey")
     venue.check_signed(params, params.text("apiKey"), ws_payload(params.values), now_ms)
 
 
@@ -142,7 +142,7 @@ def _unsubscribe(venue: Venue, client: Client, params: Params, now_ms: int) -> J
     wanted = params.integer("subscriptionId") if "subscriptionId" in params else client.subscription
     if client.subscription is None or wanted != client.subscription:
         raise VenueError(-2036, "User Data Stream subscription is not active.")
-    client.ended = client.subscription
+    client.ended_subscription = client.subscription
     client.subscription = None
     return {}
 
@@ -152,8 +152,8 @@ def _subscriptions(venue: Venue, client: Client, params: Params, now_ms: int) ->
 
 
 def _status(venue: Venue, client: Client, params: Params, now_ms: int) -> JsonObject:
-    return {"apiKey": None, "authorizedSince": None, "connectedSince": client.opened_ms, "returnRateLimits": client.limits,
-            "serverTime": now_ms}  # fmt: skip
+    return {"apiKey": None, "authorizedSince": None, "connectedSince": client.opened_ms,
+            "returnRateLimits": client.sends_rate_limits, "serverTime": now_ms}  # fmt: skip
 
 
 def _logon(venue: Venue, client: Client, params: Params, now_ms: int) -> JsonObject:

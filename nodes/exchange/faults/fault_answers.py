@@ -1,4 +1,4 @@
-"""What a faulty venue answers, in its own words (venues.md §2.2, §2.3) or in those of a proxy before it. Pure."""
+"""What a faulty venue answers, as the venue itself would (venues.md §2.2, §2.3) or a proxy before it. Pure."""
 
 import msgspec
 
@@ -17,7 +17,8 @@ REASONS = {403: b"Forbidden", 418: b"I'm a teapot", 429: b"Too Many Requests", 5
            503: b"Service Unavailable", 504: b"Gateway Time-out"}  # fmt: skip
 
 
-def body(fault: PlannedFault, status: int, code: int) -> bytes:
+def fault_body(fault: PlannedFault, status: int, code: int) -> bytes:
+    """The body of a faulty answer: the venue's JSON with `code`, or the HTML page of a proxy."""
     if fault.html:
         reason = REASONS.get(status, b"Error")
         return HTML % (status, reason, status, reason)
@@ -25,6 +26,7 @@ def body(fault: PlannedFault, status: int, code: int) -> bytes:
     return msgspec.json.encode({"code": code, "msg": message})
 
 
-def headers(fault: PlannedFault, status: int) -> dict[str, str]:
+def fault_headers(fault: PlannedFault, status: int) -> dict[str, str]:
+    """The headers of a faulty answer: `Retry-After` where the fault or the status has one."""
     retry = fault.retry_after_s or (30 if status in (418, 429) else 0)
     return {"Retry-After": str(retry)} if retry else {}

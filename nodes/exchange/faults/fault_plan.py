@@ -48,11 +48,11 @@ LENGTH_S_MAX = 86_400.0
 
 
 class FaultError(ValueError):
-    """A sentence: which fault, what was seen, what is allowed."""
+    """A fault that is impossible; its text is a sentence with the fault, what was seen, and what is allowed."""
 
 
 class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
-    """One fault on command. Times in seconds after the exchange's start (schedule) or after now (endpoint)."""
+    """One fault as it was asked for. Times in seconds after the exchange's start (schedule) or after now (endpoint)."""
 
     kind: Kind
     start_s: float = 0.0
@@ -80,6 +80,7 @@ class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     symbol: str = ""  # pattern, e.g. "BTCUSDT"; default: every one
 
     def check(self) -> "PlannedFault":
+        """Gives the fault back, or raises FaultError for a field with an impossible value."""
         for name, low, high in (
             ("start_s", 0, LENGTH_S_MAX), ("length_s", 0, LENGTH_S_MAX), ("probability", 0, 1), ("connection", 0, 1 << 31),
             ("retry_after_s", 0, 1 << 20), ("delay_ms", 0, 600_000), ("bytes_per_s", 1, 1e9), ("skew_ppm", -1e5, 1e5),
@@ -101,8 +102,8 @@ class _Schedule(msgspec.Struct, forbid_unknown_fields=True):
     faults: list[PlannedFault]
 
 
-def schedule(text: bytes, name: str) -> list[PlannedFault]:
-    """The faults of a file: `[[faults]]` tables in TOML, or JSON `{"faults": [{…}, …]}`. Raises FaultError."""
+def read_schedule(text: bytes, name: str) -> list[PlannedFault]:
+    """Reads the faults of a file: `[[faults]]` tables in TOML, or JSON `{"faults": [{…}, …]}`. Raises FaultError."""
     decode = msgspec.json.decode if name.endswith(".json") else msgspec.toml.decode
     try:
         return [fault.check() for fault in decode(text, type=_Schedule).faults]
@@ -110,8 +111,8 @@ def schedule(text: bytes, name: str) -> list[PlannedFault]:
         raise FaultError(f"{name}: {_sentence(error)}") from None
 
 
-def asked(body: bytes) -> list[PlannedFault]:
-    """The faults of a request's body: one object, or a list of them. Raises FaultError."""
+def read_faults(body: bytes) -> list[PlannedFault]:
+    """Reads the faults of a request's body: one object, or a list of them. Raises FaultError."""
     try:
         one = body.lstrip()[:1] == b"{"
         found = [msgspec.json.decode(body, type=PlannedFault)] if one else msgspec.json.decode(body, type=list[PlannedFault])

@@ -1,7 +1,7 @@
 """Faults on command: which frames, requests and connections are treated how, and when. Pure but for the clients it is
 given to write to; time comes from the clock it is given, chance from each fault's own seed.
 
-Whatever is not done as usual is said to `record` first: a frame that is withheld, altered, repeated or late, to whom; a
+Whatever is not done as usual goes to `record` first: a frame that is withheld, altered, repeated or late, to whom; a
 request that is refused or answered otherwise. The first fault that takes a frame or a request is the one that has it.
 """
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tickmesh.nodes.exchange.api.streams import Client
 from tickmesh.nodes.exchange.faults import hooks, tampering
-from tickmesh.nodes.exchange.faults.fault_answers import body, headers
+from tickmesh.nodes.exchange.faults.fault_answers import fault_body, fault_headers
 from tickmesh.nodes.exchange.faults.fault_plan import DOWN, FRAMES, MOMENTARY, ORDERS, REQUESTS, FaultError, PlannedFault
 from tickmesh.nodes.exchange.market.latency import Latency
 from tickmesh.nodes.exchange.protocol import JsonObject
@@ -26,8 +26,8 @@ REORDER_S = 1.0  # a frame that waits for the next one waits no longer than this
 ENDED_KEPT = 100
 
 
-class Planned:
-    """One fault and where it stands."""
+class FaultState:
+    """A fault and what has become of it: planned, active or ended, and how often it struck."""
 
     def __init__(self, number: int, fault: PlannedFault, now_s: float):
         self.number = number
@@ -36,11 +36,12 @@ class Planned:
         momentary = fault.kind in MOMENTARY and not fault.length_s
         self.end_s = self.start_s if momentary else self.start_s + (fault.length_s or float("inf"))
         self.state = "planned"  # then active, ended
-        self.taken = 0  # chances it took
+        self.taken = 0  # how often it struck
         self.clients: list[Client] = []  # that are to end with it
         self.chance = random.Random(f"{fault.seed} {fault.kind} {fault.start_s}")
 
     def takes(self) -> bool:
+        """Whether the fault strikes at this frame, request or connection, by its probability and its bound."""
         if self.fault.times and self.taken >= self.fault.times:
             return False
         if self.fault.probability >= 1 or self.chance.random() < self.fault.probability:
@@ -59,22 +60,24 @@ class _Backlog:
         self.at_s = at_s
 
 
-class Change(NamedTuple):
+class FaultChange(NamedTuple):
     """A fault that has begun or ended, for the shell to act on: cut, shutdown, restart, anew, outage, halt, unknown."""
 
-    planned: Planned
+    planned: FaultState
     began: bool
 
 
 class Faults:
-    """`record(kind, *values)` takes rows of the ledger (nodes/exchange/ledger.py); `cut(client)` ends a connection."""
+    """Decides what becomes of frames, requests and connections while faults last.
+
+    `record(kind, *values)` takes rows of the exchange ledger (nodes/exchange/ledger.py); `cut(client)` ends a connection."""
 
     def __init__(self, clock: Callable[[], float], record: Callable[..., None], cut: Callable[[Client], None]):
         self.clock, self.record, self.cut = clock, record, cut
         self.market_ms: Callable[[], float] = lambda: clock() * 1000  # of the frame that is being sent
-        self.planned: dict[int, Planned] = {}  # planned and active, by number
-        self.ended: deque[Planned] = deque(maxlen=ENDED_KEPT)
-        self.active: list[Planned] = []
+        self.planned: dict[int, FaultState] = {}  # planned and active, by number
+        self.ended: deque[FaultState] = deque(maxlen=ENDED_KEPT)
+        self.active: list[FaultState] = []
         self.impossible: dict[str, str] = {}  # kinds that this market cannot have, and why
         self.connection_bytes_max = 4 << 20  # a dripping connection whose backlog exceeds it is cut, as a slow one
         self.latency: Callable[[], Latency] | None = (
@@ -92,14 +95,14 @@ class Faults:
     # ---- on command
 
     def add(self, fault: PlannedFault, since_s: float = 0.0) -> int:
-        """Plans a fault whose times began `since_s` ago; its number. Raises FaultError: too many, or not with this market."""
+        """Plans a fault whose times began `since_s` ago; gives its number. FaultError: too many, or impossible here."""
         if fault.kind in self.impossible:
             raise FaultError(f"{fault.kind} is impossible here: {self.impossible[fault.kind]}")
         if len(self.planned) >= FAULTS_MAX:
             raise FaultError(f"{FAULTS_MAX} faults are planned already; end some first")
         number, self._next = self._next, self._next + 1
-        self.planned[number] = Planned(number, fault, self.clock() - since_s)
-        self._say(number, "added", fault)
+        self.planned[number] = FaultState(number, fault, self.clock() - since_s)
+        self._record_fault(number, "added", fault)
         return number
 
     def end(self, number: int) -> bool:
@@ -112,40 +115,41 @@ class Faults:
             planned.start_s = planned.end_s + 1  # never starts
         return True
 
-    def tick(self) -> list[Change]:
-        """Starts and ends what is due, sends what was held for so long; what the shell has to act on."""
+    def tick(self) -> list[FaultChange]:
+        """Starts and ends the faults that are due, sends frames that waited long enough; gives what the shell has to act on."""
         now, changes = self.clock(), []
         for planned in list(self.planned.values()):
             if planned.state == "planned" and planned.start_s <= now and planned.start_s <= planned.end_s:
                 planned.state = "active"
                 self.active.append(planned)
-                self._say(planned.number, "started", None)
-                changes.append(Change(planned, True))
+                self._record_fault(planned.number, "started", None)
+                changes.append(FaultChange(planned, True))
             if planned.end_s <= now:
                 was = planned.state
                 planned.state = "ended"
                 self.planned.pop(planned.number)
                 self.ended.append(planned)
-                self._say(planned.number, "ended", None)
+                self._record_fault(planned.number, "ended", None)
                 if was == "active":
                     self.active.remove(planned)
-                    changes.append(Change(planned, False))
+                    changes.append(FaultChange(planned, False))
         if self._held or self._late or self._drips or self._stale:
             self._release(now)
         return changes
 
     @property
-    def due(self) -> bool:
-        """Whether `tick` has to be called often."""
+    def busy(self) -> bool:
+        """Whether `tick` has to be called often: a fault is planned or lasts, or frames wait."""
         return bool(self.planned or self._held or self._late or self._drips or self.latency)
 
     def view(self) -> list[JsonObject]:
-        """For the endpoint: every fault that is planned, lasts, or ended lately."""
+        """Every fault that is planned, lasts, or ended lately, for the endpoint."""
         rows = [*self.ended, *self.planned.values()]
         return [{"id": p.number, "state": p.state, "taken": p.taken, "fault": p.fault} for p in rows]
 
     @property
     def skew_ms(self) -> float:
+        """What the venue's clock is off by, as the faults of kind `clock` have it."""
         now = self.clock()
         return sum(
             p.fault.offset_ms + p.fault.skew_ppm * (now - p.start_s) / 1000 for p in self.active if p.fault.kind == "clock"
@@ -153,24 +157,26 @@ class Faults:
 
     @property
     def forgotten_ms(self) -> float:
-        """REST has no trades before this time."""
+        """The time before which REST has no trades, as the faults of kind `forget` have it; 0: no bound."""
         return max((p.fault.to_ms for p in self.active if p.fault.kind == "forget"), default=0.0)
 
     def outage(self) -> bool:
+        """Whether an outage lasts: only market orders get through."""
         return any(p.fault.kind == "outage" for p in self.active)
 
     def down(self) -> bool:
+        """Whether the exchange is down: everything is refused."""
         return any(p.fault.kind in DOWN for p in self.active)
 
-    def struck(self, kind: str, symbols: Iterable[str]) -> set[str]:
-        """Symbols that are halted, or unknown."""
+    def symbols_of(self, kind: str, symbols: Iterable[str]) -> set[str]:
+        """The symbols that active faults of a kind (halt, unknown) are about."""
         patterns = [p.fault.symbol or "*" for p in self.active if p.fault.kind == kind]
         return {symbol for symbol in symbols if any(fnmatchcase(symbol, pattern) for pattern in patterns)}
 
     # ---- frames
 
     def on_send(self, client: Client, stream: str, frame: bytes) -> bool:
-        """Whether the frame goes out as it is; else it is dealt with here (hooks.Faults)."""
+        """Whether a frame goes out as it is; otherwise the fault that takes it decides what is sent (streams.SendHook)."""
         if not self.active and not self._drips and not self._held and not self._late and not self.latency:
             return True
         for planned in self.active:
@@ -193,7 +199,7 @@ class Faults:
         self._out(client, stream, frame)
         return False
 
-    def _tamper(self, planned: Planned, client: Client, stream: str, frame: bytes) -> None:
+    def _tamper(self, planned: FaultState, client: Client, stream: str, frame: bytes) -> None:
         kind, now = planned.fault.kind, self.clock()
         if kind == "skip":
             self._frame(planned, client, stream, "dropped", frame)
@@ -218,7 +224,7 @@ class Faults:
         else:
             self._alter(planned, client, stream, frame)
 
-    def _alter(self, planned: Planned, client: Client, stream: str, frame: bytes) -> None:
+    def _alter(self, planned: FaultState, client: Client, stream: str, frame: bytes) -> None:
         kind = planned.fault.kind
         if kind == "stale":
             other = self._stale.setdefault((client, stream), frame)
@@ -236,7 +242,7 @@ class Faults:
         self._out(client, stream, other)
 
     def _out(self, client: Client, stream: str, frame: bytes) -> None:
-        """On the wire, or behind what drips; a frame that waited for the next one follows it."""
+        """Writes a frame, or adds it to what drips; a frame that waited for the next one follows it."""
         _, held = self._held.pop(client, (0.0, b""))
         data = frame + held
         planned = self._drip(client, stream)
@@ -255,11 +261,11 @@ class Faults:
         self._last_due[client, stream] = due_s
         heapq.heappush(self._late, (due_s, self._order, client, stream, frame))
 
-    def _drip(self, client: Client, stream: str) -> Planned | None:
+    def _drip(self, client: Client, stream: str) -> FaultState | None:
         return next((p for p in self.active if p.fault.kind == "drip" and self._meets(p.fault, client)), None)
 
     def _release(self, now: float) -> None:
-        """What has waited long enough; what drips; what a fault held that has ended."""
+        """Writes what has waited long enough, what drips, and what a fault held that has ended."""
         while self._late and self._late[0][0] <= now:
             due, _, client, stream, frame = heapq.heappop(self._late)
             if self._last_due.get((client, stream)) == due:
@@ -285,6 +291,7 @@ class Faults:
     # ---- requests and connections
 
     def on_request(self, asked: hooks.IncomingRequest) -> hooks.RequestFault | None:
+        """What the fault that takes a request or handshake does with it; None when none does: answer as usual."""
         for planned in self.active:
             fault = planned.fault
             if fault.kind in ("refuse", *DOWN) and self._refuses(fault, asked) and planned.takes():
@@ -298,13 +305,14 @@ class Faults:
         return None
 
     def opened(self, client: Client, detail: str = "") -> None:
-        """A websocket has opened: a cut that lasts takes it too."""
+        """Records that a websocket has opened; a cut that lasts ends it too."""
         self.record("client", client.number, "opened", detail)
         for planned in self.active:
             if planned.fault.kind == "cut" and self._meets(planned.fault, client) and planned.takes():
                 self._cut(planned, client)
 
     def closed(self, client: Client) -> None:
+        """Records that a websocket has closed, and drops the frames that waited for it."""
         self._held.pop(client, None)
         self._drips.pop(client, None)
         self._jumped = {key for key in self._jumped if key[0] is not client}
@@ -315,16 +323,16 @@ class Faults:
                 del mine[key]
         self.record("client", client.number, "closed", "")
 
-    def cut_all(self, planned: Planned, clients: Iterable[Client]) -> None:
-        """A cut, or one of those that take everybody, has begun."""
+    def cut_all(self, planned: FaultState, clients: Iterable[Client]) -> None:
+        """Ends the connections that a fault takes as it begins; all of them where it takes the exchange down."""
         for client in list(clients) if planned.fault.kind in DOWN else self.concerned(planned, clients):
             self._cut(planned, client)
 
-    def concerned(self, planned: Planned, clients: Iterable[Client]) -> list[Client]:
-        """Connections that a fault takes as it begins."""
+    def concerned(self, planned: FaultState, clients: Iterable[Client]) -> list[Client]:
+        """The connections that a fault takes as it begins."""
         return [client for client in clients if self._meets(planned.fault, client) and planned.takes()]
 
-    def _cut(self, planned: Planned, client: Client) -> None:
+    def _cut(self, planned: FaultState, client: Client) -> None:
         self.record("client", client.number, "cut", f"fault {planned.number}")
         self.cut(client)
 
@@ -342,31 +350,34 @@ class Faults:
             return fnmatchcase(asked.operation, fault.endpoint)
         return fault.kind == "answer" or asked.operation in ORDERS
 
-    def _answer(self, planned: Planned, asked: hooks.IncomingRequest) -> hooks.RequestFault:
+    def _answer(self, planned: FaultState, asked: hooks.IncomingRequest) -> hooks.RequestFault:
         fault = planned.fault
         if fault.kind == "answer":
             status = fault.status or 503
             code = fault.code or {429: -1003, 418: -1003, 403: 0}.get(status, -1001)
             self._request(planned, asked, "answered", status)
-            return hooks.RequestFault(status=status, body=body(fault, status, code), headers=headers(fault, status),
+            return hooks.RequestFault(status=status, body=fault_body(fault, status, code), headers=fault_headers(fault, status),
                                content_type="text/html" if fault.html else "application/json")  # fmt: skip
         executed = fault.kind == "timeout_after"
         status = 0 if fault.silent else fault.status or 504
         self._request(planned, asked, "executed" if executed else "ignored", status)
-        text = body(fault, status, fault.code or -1007) if status else b""
+        text = fault_body(fault, status, fault.code or -1007) if status else b""
         return hooks.RequestFault(executed, fault.delay_ms / 1000, status=status, body=text, cut=fault.silent)
 
     # ---- who, and what is written
 
     def _meets(self, fault: PlannedFault, client: Client) -> bool:
-        """Whether a fault of connections is about this one."""
+        """Whether a fault is about this connection."""
         if fault.connection and client.number != fault.connection:
             return False
         if not fault.stream:
             return True
-        return client.user and fault.stream == "user" or any(fnmatchcase(name, fault.stream) for name in client.streams)
+        return (
+            client.has_user_stream and fault.stream == "user" or any(fnmatchcase(name, fault.stream) for name in client.streams)
+        )
 
     def _concerns(self, fault: PlannedFault, client: Client, stream: str) -> bool:
+        """Whether a fault of frames is about this frame."""
         if fault.connection and client.number != fault.connection:
             return False
         if (fault.from_ms or fault.to_ms) and not fault.from_ms <= self.market_ms() < (fault.to_ms or float("inf")):
@@ -375,14 +386,14 @@ class Faults:
             return False  # two in a row would confirm one another
         return fnmatchcase(stream, fault.stream or "*@*")
 
-    def _frame(self, planned: Planned, client: Client, stream: str, what: str, frame: bytes) -> None:
+    def _frame(self, planned: FaultState, client: Client, stream: str, what: str, frame: bytes) -> None:
         text = tampering.payload_of(frame).decode(errors="replace")
         self.record("frame", planned.number, client.number, stream, what, text)
 
-    def _request(self, planned: Planned, asked: hooks.IncomingRequest, what: str, status: int) -> None:
+    def _request(self, planned: FaultState, asked: hooks.IncomingRequest, what: str, status: int) -> None:
         number = asked.client.number if asked.client is not None else 0
         self.record("request", planned.number, number, asked.door, asked.operation, what, status)
 
-    def _say(self, number: int, what: str, fault: PlannedFault | None) -> None:
+    def _record_fault(self, number: int, what: str, fault: PlannedFault | None) -> None:
         detail = "" if fault is None else tampering._encode(fault).decode()
         self.record("fault", number, what, detail)

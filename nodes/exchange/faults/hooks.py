@@ -1,14 +1,14 @@
-"""Where faults and the ledger plug into the exchange. Pure: what is asked and answered, no behaviour.
+"""Where faults and the exchange ledger plug into the exchange. Pure: what is asked and answered, no behaviour.
 
 Three choke points, and nothing goes around them:
 - everything that is sent to a websocket client goes through `Client.send` (nodes/exchange/api/streams.py), which asks
   `faults.on_send`;
 - every REST request, WS-API request and websocket handshake is an `IncomingRequest`, which `faults.on_request` sees first
   (nodes/exchange/server/rest.py and sockets.py);
-- everything that happens is a `Done`, taken from the core in one place, `Running.commit`
-  (nodes/exchange/server/running.py), which gives it to `ledger.take` before any of it is told.
+- everything that happens is `Uncommitted`, taken from the core in one place, `RunningExchange.commit`
+  (nodes/exchange/server/running.py), which gives it to `ledger.append_committed` before any of it is sent.
 
-All clocks of the exchange are `Running.now_ms`, which adds `faults.skew_ms`.
+All clocks of the exchange are `RunningExchange.now_ms`, which adds `faults.skew_ms`.
 """
 
 from typing import NamedTuple, Protocol
@@ -17,7 +17,7 @@ from tickmesh.nodes.exchange.api.streams import Client, SendHook
 
 
 class IncomingRequest(NamedTuple):
-    """One request. `door` is "rest", "ws-api", "ws" (handshake of a market socket) or "ws-api-connect"."""
+    """A request or handshake, as faults see it. `door`: "rest", "ws-api", "ws" (a market socket) or "ws-api-connect"."""
 
     door: str
     operation: str  # "POST /api/v3/order", "order.place", or the path of a handshake
@@ -26,7 +26,7 @@ class IncomingRequest(NamedTuple):
 
 
 class RequestFault(NamedTuple):
-    """What happens instead of the usual answer."""
+    """What is done with a request instead of answering it as usual."""
 
     execute: bool = False  # carry the request out first (a lost acknowledgement), or not at all
     delay_s: float = 0.0  # before answering
@@ -39,17 +39,17 @@ class RequestFault(NamedTuple):
 
 
 class FaultHooks(SendHook, Protocol):
-    """What the exchange asks the faults (faults.Faults), and reports to them."""
+    """What the exchange asks its faults (faults.Faults), and reports to them."""
 
     @property
     def skew_ms(self) -> float:
         """What the venue's clock is off by."""
 
     def on_request(self, asked: IncomingRequest) -> RequestFault | None:
-        """None: answer as usual."""
+        """What is done with a request instead of answering it as usual; None: answer as usual."""
 
     def opened(self, client: Client, detail: str = "") -> None:
-        """A websocket has opened; its `number` counts from 1 since the exchange began."""
+        """Takes notice that a websocket has opened; its `number` counts from 1 since the exchange began."""
 
     def closed(self, client: Client) -> None:
-        """It has closed, whoever closed it."""
+        """Takes notice that a websocket has closed, whoever closed it."""

@@ -5,6 +5,8 @@ import string
 
 import msgspec
 
+from tickmesh.nodes.exchange.api.streams import text_frame
+
 GARBAGE_MAX = 400
 IDS = {"trade": "t", "bookTicker": "u", "depth": "u", "depth@100ms": "u"}  # part of a stream's name after `symbol@` → its id
 LETTERS = string.ascii_letters + string.digits + '{}[]":,@# '
@@ -12,39 +14,30 @@ _encode = msgspec.json.Encoder().encode
 
 
 def payload_of(frame: bytes) -> bytes:
-    """The payload of one unmasked frame (RFC 6455 §5.2)."""
+    """The payload of one unmasked websocket frame (RFC 6455 §5.2)."""
     size = frame[1] & 127
     return frame[2:] if size < 126 else frame[4:] if size == 126 else frame[10:]
 
 
-def text_frame(payload: bytes) -> bytes:
-    size = len(payload)
-    if size < 126:
-        return b"\x81" + bytes((size,)) + payload
-    if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2, "big") + payload
-    return b"\x81\x7f" + size.to_bytes(8, "big") + payload
-
-
 def garbage(frame: bytes, chance: random.Random) -> bytes:
-    """Readable as text, and as nothing else."""
+    """The frame with its text replaced by random characters: readable as text, and as nothing else."""
     size = max(min(len(payload_of(frame)), GARBAGE_MAX), 8)
     return text_frame(("?" + "".join(chance.choices(LETTERS, k=size - 1))).encode())
 
 
 def truncated(frame: bytes) -> bytes:
-    """A whole websocket frame whose JSON is not: cut in the middle, never inside a character."""
+    """The frame with its JSON cut in the middle, never inside a character; the websocket frame itself is whole."""
     payload = payload_of(frame)
     return text_frame(payload[: len(payload) // 2].decode(errors="ignore").encode())
 
 
 def id_of(stream: str) -> str:
-    """The field with the id of a stream's frames; "" for a stream without one that follows from frame to frame."""
+    """The name of the id in a stream's frames; "" for a stream without one that follows from frame to frame."""
     return IDS.get(stream.partition("@")[2], "")
 
 
 def _opened(frame: bytes) -> tuple[object, dict[str, object]]:
-    """A frame's JSON, and in it what the stream says; ({}, {}) for one that is something else."""
+    """A frame's JSON, and the stream's data in it; ({}, {}) for one that is something else."""
     try:
         message = msgspec.json.decode(payload_of(frame))
     except msgspec.DecodeError:
@@ -54,7 +47,7 @@ def _opened(frame: bytes) -> tuple[object, dict[str, object]]:
 
 
 def jumped(frame: bytes, stream: str, by: int) -> bytes:
-    """The frame with its id too high; one without stays as it is."""
+    """The frame with `by` added to its id, for the fault `jump`; one without an id stays as it is."""
     message, data = _opened(frame)
     field = id_of(stream)
     number = data.get(field)
@@ -65,7 +58,7 @@ def jumped(frame: bytes, stream: str, by: int) -> bytes:
 
 
 def crossed(frame: bytes) -> bytes:
-    """Bids and asks exchanged; a frame without both stays as it is."""
+    """The frame with bids and asks exchanged; one without both stays as it is."""
     message, data = _opened(frame)
     if not data:
         return frame

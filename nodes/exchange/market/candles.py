@@ -7,7 +7,7 @@ trades do.
 from datetime import UTC, datetime
 
 from tickmesh.nodes.exchange.market.tape import Candle, Print, Tape
-from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, VenueError, text
+from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, VenueError, decimal_text
 
 INTERVALS = {
     "1s": 1000, "1m": 60_000, "3m": 180_000, "5m": 300_000, "15m": 900_000, "30m": 1_800_000, "1h": 3_600_000,
@@ -21,12 +21,13 @@ WEEK_OFFSET_MS = 4 * 86_400_000  # 1970-01-01 was a Thursday; weeks begin on Mon
 
 
 def check_interval(name: str) -> str:
+    """Checks that the venue has candles of an interval, and gives its name back. VenueError −1120 if it has none."""
     if name not in INTERVALS:
         raise VenueError(-1120, "Invalid interval.")
     return name
 
 
-def bounds(interval: str, at_ms: int) -> tuple[int, int]:
+def interval_bounds(interval: str, at_ms: int) -> tuple[int, int]:
     """First and last ms of the interval that holds `at_ms` (UTC)."""
     length = INTERVALS[interval]
     if interval == "1M":
@@ -40,20 +41,23 @@ def bounds(interval: str, at_ms: int) -> tuple[int, int]:
 
 
 def candle(tape: Tape, start_ms: int, end_ms: int) -> Candle:
-    """What was traded from start to end (inclusive). Whole minutes of the past are computed once and remembered."""
-    first, last = tape.from_time(start_ms), tape.from_time(end_ms + 1)
+    """The candle of the trades from `start_ms` to `end_ms` (inclusive). Whole minutes of the past are computed only once."""
+    first, last = tape.index_from_time(start_ms), tape.index_from_time(end_ms + 1)
     before = tape.prints[first - 1].price if first else tape.last_price if not tape.prints else tape.prints[0].price
     if last - first <= FEW_TRADES:
         return _of_trades(tape.prints[first:last], start_ms, end_ms, before)
     parts = []
     at = start_ms
-    while at <= end_ms and (nearest := tape.from_time(at)) < last:
+    while at <= end_ms and (nearest := tape.index_from_time(at)) < last:
         at = max(at, tape.prints[nearest].time)
         minute = at // MINUTE_MS * MINUTE_MS
         end = min(minute + MINUTE_MS - 1, end_ms)
         whole = at == tape.prints[nearest].time or at == minute
-        parts.append(_minute(tape, minute) if whole and minute >= start_ms and end == minute + MINUTE_MS - 1
-                     else _of_trades(tape.prints[tape.from_time(at) : tape.from_time(end + 1)], at, end, before))  # fmt: skip
+        if whole and minute >= start_ms and end == minute + MINUTE_MS - 1:
+            parts.append(_minute(tape, minute))
+        else:
+            rows = tape.prints[tape.index_from_time(at) : tape.index_from_time(end + 1)]
+            parts.append(_of_trades(rows, at, end, before))
         at = end + 1
     return Candle(
         start_ms, end_ms, parts[0].open, max(p.high for p in parts), min(p.low for p in parts), parts[-1].close,
@@ -63,12 +67,12 @@ def candle(tape: Tape, start_ms: int, end_ms: int) -> Candle:
 
 
 def _minute(tape: Tape, start_ms: int) -> Candle:
-    """A minute that has trades; remembered once a later trade has closed it."""
+    """The candle of a minute that has trades; remembered once a later trade has closed it."""
     known = tape.minutes.get(start_ms)
     if known is not None:
         return known
     end = start_ms + MINUTE_MS - 1
-    made = _of_trades(tape.prints[tape.from_time(start_ms) : tape.from_time(end + 1)], start_ms, end, 0)
+    made = _of_trades(tape.prints[tape.index_from_time(start_ms) : tape.index_from_time(end + 1)], start_ms, end, 0)
     if tape.prints[-1].time > end:
         tape.minutes[start_ms] = made
         if len(tape.minutes) > MINUTES_KEPT:
@@ -89,34 +93,39 @@ def _of_trades(rows: list[Print], start_ms: int, end_ms: int, close_before: int)
 
 
 def candles(tape: Tape, interval: str, start_ms: int | None, end_ms: int, limit: int) -> list[Candle]:
-    """From `start_ms` on, or the latest up to `end_ms`, oldest first."""
+    """At most `limit` candles from `start_ms` on, or the latest up to `end_ms`, oldest first."""
     if not tape.prints:
         return []
     oldest = tape.prints[tape.floor].time
     if start_ms is None:
         length = INTERVALS[interval] or 28 * 86_400_000
         start_ms = end_ms - (limit - 1) * length if interval != "1M" else oldest
-    begin = bounds(interval, max(start_ms, oldest))[0]
+    begin = interval_bounds(interval, max(start_ms, oldest))[0]
     rows: list[Candle] = []
     while begin <= end_ms and len(rows) < limit:
-        begin, end = bounds(interval, begin)
+        begin, end = interval_bounds(interval, begin)
         rows.append(candle(tape, begin, end))
         begin = end + 1
     return rows
 
 
 def kline_row(c: Candle) -> list[int | str]:
-    """A row of `GET /api/v3/klines`."""
-    return [c.start_ms, text(c.open), text(c.high), text(c.low), text(c.close), text(c.quantity), c.end_ms, text(c.quote),
-            c.trades, text(c.taker_quantity), text(c.taker_quote), "0"]  # fmt: skip
+    """A candle as a row of `GET /api/v3/klines`."""
+    return [
+        c.start_ms, decimal_text(c.open), decimal_text(c.high), decimal_text(c.low), decimal_text(c.close),
+        decimal_text(c.quantity), c.end_ms, decimal_text(c.quote), c.trades, decimal_text(c.taker_quantity),
+        decimal_text(c.taker_quote), "0",
+    ]  # fmt: skip
 
 
 def kline_event(c: Candle, symbol: str, interval: str, closed: bool, now_ms: int) -> JsonObject:
+    """A candle as an event of a kline stream."""
     return {
         "e": "kline", "E": now_ms, "s": symbol,
         "k": {
-            "t": c.start_ms, "T": c.end_ms, "s": symbol, "i": interval, "f": c.first, "L": c.last, "o": text(c.open),
-            "c": text(c.close), "h": text(c.high), "l": text(c.low), "v": text(c.quantity), "n": c.trades, "x": closed,
-            "q": text(c.quote), "V": text(c.taker_quantity), "Q": text(c.taker_quote), "B": "0",
+            "t": c.start_ms, "T": c.end_ms, "s": symbol, "i": interval, "f": c.first, "L": c.last, "o": decimal_text(c.open),
+            "c": decimal_text(c.close), "h": decimal_text(c.high), "l": decimal_text(c.low), "v": decimal_text(c.quantity),
+            "n": c.trades, "x": closed, "q": decimal_text(c.quote), "V": decimal_text(c.taker_quantity),
+            "Q": decimal_text(c.taker_quote), "B": "0",
         },
     }  # fmt: skip

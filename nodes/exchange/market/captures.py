@@ -2,7 +2,7 @@
 
 A line is `<receive time> <json>`: 13 digits of ms, 16 of µs or 19 of ns; the JSON is a frame of a combined stream
 (`{"stream":…,"data":…}`), or a REST depth snapshot (`{"lastUpdateId":…}`). Survey and replay read lines with the same
-`read`, so what the survey counts is what the replay serves.
+`read_line`, so what the survey counts is what the replay serves.
 """
 
 import re
@@ -27,7 +27,7 @@ Id = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 
 class Unserved(ValueError):
-    """Why a line is not served: `reason` in a few words (counted), `str()` with what was seen."""
+    """The reason why a line of a capture is not served: `reason` in a few words (counted), `str()` with what was seen."""
 
     def __init__(self, reason: str, seen: str):
         super().__init__(f"{reason}: {seen}")
@@ -72,8 +72,8 @@ class _Depth(msgspec.Struct):
     ps: str = ""  # only COIN-M has it
 
 
-class Traded(NamedTuple):
-    """Prices and quantities here and below are mantissas at 10^−8; times are the venue's, as they were recorded."""
+class RecordedTrade(NamedTuple):
+    """A recorded trade. Prices and quantities are mantissas at 10^−8; `time` is the venue's, ms or µs as it was recorded."""
 
     id: int
     price: int
@@ -82,7 +82,9 @@ class Traded(NamedTuple):
     buyer_is_maker: bool
 
 
-class Quoted(NamedTuple):
+class RecordedQuote(NamedTuple):
+    """Recorded best prices and quantities, with their update id."""
+
     id: int
     bid: int
     bid_quantity: int
@@ -90,18 +92,22 @@ class Quoted(NamedTuple):
     ask_quantity: int
 
 
-class Changed(NamedTuple):
+class RecordedDepth(NamedTuple):
+    """A recorded change of a book: its first and last update id, and the levels as they are after it."""
+
     first: int
     last: int
     levels: list[Level]
 
 
 class RecordedBook(NamedTuple):
+    """A recorded snapshot of a book: its update id, and its levels."""
+
     last: int
     levels: list[Level]
 
 
-class Frame(NamedTuple):
+class RecordedFrame(NamedTuple):
     """One line of a capture. `kind`: trade, bookTicker, depth, snapshot (which has no stream), or another stream's name."""
 
     recv_ns: int
@@ -110,7 +116,7 @@ class Frame(NamedTuple):
     kind: str
     text: str
     raw: msgspec.Raw
-    row: Traded | Quoted | Changed | RecordedBook | None  # None for another stream
+    row: RecordedTrade | RecordedQuote | RecordedDepth | RecordedBook | None  # None for another stream
 
     @property
     def data(self) -> str:
@@ -122,8 +128,8 @@ _head = msgspec.json.Decoder(_Head)
 _trade, _ticker, _depth = msgspec.json.Decoder(_Trade), msgspec.json.Decoder(_Ticker), msgspec.json.Decoder(_Depth)
 
 
-def read(line: str) -> Frame:
-    """Raises Unserved, whatever the line holds."""
+def read_line(line: str) -> RecordedFrame:
+    """Reads one line of a capture. Raises Unserved for one that cannot be served, whatever it holds."""
     match = LINE.match(line)
     if not match:
         raise Unserved("not `<receive time> <json>`", repr(line[:60]))
@@ -134,11 +140,11 @@ def read(line: str) -> Frame:
     try:
         head = _head.decode(match[2])
         if head.stream:
-            return _streamed(recv_ns(line), match[2], head)
+            return _streamed(recv_ns_of(line), match[2], head)
         if head.lastUpdateId is None:
             raise Unserved("neither a frame of a combined stream nor a depth snapshot", repr(line[:60]))
         book = RecordedBook(head.lastUpdateId, _levels(head.bids, head.asks))
-        return Frame(recv_ns(line), "", "", "snapshot", match[2], head.data, book)
+        return RecordedFrame(recv_ns_of(line), "", "", "snapshot", match[2], head.data, book)
     except RecursionError:
         raise Unserved("nested too deeply", repr(line[:60])) from None
     except (msgspec.ValidationError, _Amount) as error:
@@ -147,37 +153,37 @@ def read(line: str) -> Frame:
         raise Unserved("not JSON", f"{error} in {line[:60]!r}") from None
 
 
-def _streamed(at_ns: int, text: str, head: _Head) -> Frame:
+def _streamed(at_ns: int, text: str, head: _Head) -> RecordedFrame:
     name, _, kind = head.stream.partition("@")
     symbol = name.upper()
-    row: Traded | Quoted | Changed
+    row: RecordedTrade | RecordedQuote | RecordedDepth
     if kind == "trade":
         trade = _trade.decode(head.data)
         _own(symbol, trade.s, "USD-M" if trade.X else "")
-        row = Traded(trade.t, _amount(trade.p), _amount(trade.q), trade.T, trade.m)
+        row = RecordedTrade(trade.t, _amount(trade.p), _amount(trade.q), trade.T, trade.m)
     elif kind == "bookTicker":
         tick = _ticker.decode(head.data)
         _own(symbol, tick.s, "USD-M" if tick.e else "")
-        row = Quoted(tick.u, _amount(tick.b), _amount(tick.B), _amount(tick.a), _amount(tick.A))
+        row = RecordedQuote(tick.u, _amount(tick.b), _amount(tick.B), _amount(tick.a), _amount(tick.A))
     elif kind in DEPTHS or kind.startswith("depth@"):
         change = _depth.decode(head.data)
         _own(symbol, change.s, "COIN-M" if change.ps else "USD-M" if change.pu is not None else "")
         if kind not in DEPTHS:
             raise Unserved("a depth stream that spot does not have", repr(head.stream[:60]))
-        row = Changed(change.U, change.u, _levels(change.b, change.a))
+        row = RecordedDepth(change.U, change.u, _levels(change.b, change.a))
     else:
         _own(symbol, symbol, "")
-        return Frame(at_ns, head.stream, symbol, kind[:40], text, head.data, None)
-    return Frame(at_ns, head.stream, symbol, "depth" if kind in DEPTHS else kind, text, head.data, row)
+        return RecordedFrame(at_ns, head.stream, symbol, kind[:40], text, head.data, None)
+    return RecordedFrame(at_ns, head.stream, symbol, "depth" if kind in DEPTHS else kind, text, head.data, row)
 
 
-def _own(symbol: str, said: str, futures: str) -> None:
-    """A frame of spot, and of the symbol that its stream has; else Unserved."""
+def _own(symbol: str, named: str, futures: str) -> None:
+    """Raises Unserved unless the frame is of spot, and of the symbol that its stream has."""
     if futures:
         kind = "COIN-M" if COIN_M.search(symbol) else futures
         raise Unserved(f"a frame of {kind} futures", f"{symbol[:40]} has fields that spot does not have")
-    if said != symbol:
-        raise Unserved("a frame of another symbol than its stream", f"{said[:40]!r} on the stream of {symbol[:40]!r}")
+    if named != symbol:
+        raise Unserved("a frame of another symbol than its stream", f"{named[:40]!r} on the stream of {symbol[:40]!r}")
     if not 0 < len(symbol.encode()) <= SYMBOL_BYTES_MAX or "/" in symbol or not symbol.isprintable():
         raise Unserved("a symbol that spot cannot have", repr(symbol[:60]))
 
@@ -202,7 +208,7 @@ def _levels(bids: list[tuple[str, str]], asks: list[tuple[str, str]]) -> list[Le
     return [(side, _amount(p), _amount(q)) for side, rows in ((1, bids), (-1, asks)) for p, q in rows]
 
 
-def recv_ns(line: str) -> int:
+def recv_ns_of(line: str) -> int:
     """The receive time of a line; 0 when it has none of a known unit."""
     head = line[:20].partition(" ")[0]
     if len(head) not in UNITS or not (head.isascii() and head.isdigit()):
@@ -211,11 +217,12 @@ def recv_ns(line: str) -> int:
 
 
 def is_snapshot(line: str) -> bool:
+    """Whether a line is a depth snapshot, by its first characters."""
     return '{"lastUpdateId"' in line[:36]
 
 
 def lines_of(file: BinaryIO) -> Iterator[str]:
-    """Lines of a gzip or plain file. Raises EOFError or zlib.error after the last line that can be read.
+    """The lines of a gzip or plain file. Raises EOFError or zlib.error after the last line that can be read.
 
     Bytes that are not UTF-8 stay what they are (surrogates), so that no such line passes for a frame.
     """
@@ -234,7 +241,7 @@ def lines_of(file: BinaryIO) -> Iterator[str]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Decompressed as far as it goes: a cut gzip file gives all its bytes before the cut, then EOFError."""
+    """Decompressed bytes as far as the file goes: a cut gzip file gives all before the cut, then EOFError."""
     data = file.read(CHUNK_BYTES)
     if not data.startswith(b"\x1f\x8b"):
         while data:

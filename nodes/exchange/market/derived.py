@@ -1,4 +1,4 @@
-"""Streams that follow from the book and the tape: partial depth, klines and tickers. Made only for those who listen.
+"""Streams that follow from the book and the tape: partial depth, klines and tickers. Built only for those who subscribed.
 
 Works on a synthetic and on a replayed market alike. Pure; whoever has the clock calls `frames` every 100 ms.
 """
@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 import msgspec
 
-from tickmesh.nodes.exchange.market.candles import INTERVALS, bounds, candle, kline_event
+from tickmesh.nodes.exchange.market.candles import INTERVALS, candle, interval_bounds, kline_event
 from tickmesh.nodes.exchange.market.market import VenueMarket
-from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, NotYet, VenueError, text
+from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, NotKnownYet, VenueError, decimal_text
 
 PARTIAL = re.compile(r"^depth(5|10|20)(@100ms)?$")
 SLOW_EVERY = 10  # of the 100 ms: what is sent once a second
@@ -18,17 +18,18 @@ DAY_MS = 86_400_000
 _encode = msgspec.json.Encoder().encode
 
 
-class Derived:
-    """Of one market. `wanted` are the parts of stream names after `symbol@`."""
+class DerivedStreams:
+    """Builds the partial depth, klines and tickers of one market."""
 
     def __init__(self, market: VenueMarket):
         self.market = market
         self.lower = market.spec.symbol.lower()
         self.flushes = 0
-        self._depth: dict[str, int] = {}  # stream → update id said last
-        self._candles: dict[str, int] = {}  # interval → start of the candle said last
+        self._depth: dict[str, int] = {}  # stream → update id sent last
+        self._candles: dict[str, int] = {}  # interval → start of the candle sent last
 
     def frames(self, now_ms: int, wanted: Iterable[str]) -> list[tuple[str, str]]:
+        """Frames that are due, as (stream, data); called every 100 ms. `wanted`: parts of stream names after `symbol@`."""
         self.flushes += 1
         slow = self.flushes % SLOW_EVERY == 0
         out = []
@@ -45,13 +46,13 @@ class Derived:
         return out
 
     def _partial(self, name: str, levels: int) -> str | None:
-        """None when the book has not changed, or is not known (a replay before its snapshot)."""
+        """A partial depth frame; None when the book has not changed, or is not known (a replay before its snapshot)."""
         update_id = self.market.book_id
         if self._depth.get(name) == update_id:
             return None
         try:
             data = self.market.snapshot(levels)
-        except (NotYet, VenueError):
+        except (NotKnownYet, VenueError):
             return None
         self._depth[name] = update_id
         return data
@@ -61,18 +62,18 @@ class Derived:
         if interval not in INTERVALS or not tape.prints:
             return []
         now_ms = max(now_ms, tape.prints[-1].time)  # a replay's tape has times of its own
-        said = self._candles.get(interval)
-        start, _ = bounds(interval, now_ms)
+        sent_ms = self._candles.get(interval)
+        start, _ = interval_bounds(interval, now_ms)
         out = []
-        if said is not None and said < start:
-            out.append(self._candle(said, interval, True, now_ms, symbol))
-        if slow or said is None or said < start:
+        if sent_ms is not None and sent_ms < start:
+            out.append(self._candle(sent_ms, interval, True, now_ms, symbol))
+        if slow or sent_ms is None or sent_ms < start:
             out.append(self._candle(start, interval, False, now_ms, symbol))
         self._candles[interval] = start
         return out
 
     def _candle(self, at_ms: int, interval: str, closed: bool, now_ms: int, symbol: str) -> str:
-        made = candle(self.market.tape, *bounds(interval, at_ms))
+        made = candle(self.market.tape, *interval_bounds(interval, at_ms))
         return _encode(kline_event(made, symbol, interval, closed, now_ms)).decode()
 
     def _ticker(self, name: str, now_ms: int) -> str | None:
@@ -81,8 +82,8 @@ class Derived:
         return _encode(ticker_event(self.market, name, now_ms)).decode()
 
 
-def day(market: VenueMarket, now_ms: int) -> JsonObject:
-    """The last 24 hours, as far as the tape goes, in the words of `GET /api/v3/ticker/24hr`."""
+def day_statistics(market: VenueMarket, now_ms: int) -> JsonObject:
+    """The last 24 hours, as far as the tape goes, in the fields of `GET /api/v3/ticker/24hr`."""
     tape = market.tape
     now_ms = max(now_ms, tape.prints[-1].time) if tape.prints else now_ms
     made = candle(tape, now_ms - DAY_MS, now_ms)
@@ -90,21 +91,21 @@ def day(market: VenueMarket, now_ms: int) -> JsonObject:
     change = made.close - made.open
     return {
         "symbol": market.spec.symbol,
-        "priceChange": text(change),
+        "priceChange": decimal_text(change),
         "priceChangePercent": f"{100 * change / made.open if made.open else 0:.3f}",
-        "weightedAvgPrice": text(made.quote * UNIT // made.quantity if made.quantity else made.close),
-        "prevClosePrice": text(made.open),
-        "lastPrice": text(made.close),
-        "lastQty": text(tape.prints[-1].quantity if tape.prints else 0),
-        "bidPrice": text(bid),
-        "bidQty": text(bid_quantity),
-        "askPrice": text(ask),
-        "askQty": text(ask_quantity),
-        "openPrice": text(made.open),
-        "highPrice": text(made.high),
-        "lowPrice": text(made.low),
-        "volume": text(made.quantity),
-        "quoteVolume": text(made.quote),
+        "weightedAvgPrice": decimal_text(made.quote * UNIT // made.quantity if made.quantity else made.close),
+        "prevClosePrice": decimal_text(made.open),
+        "lastPrice": decimal_text(made.close),
+        "lastQty": decimal_text(tape.prints[-1].quantity if tape.prints else 0),
+        "bidPrice": decimal_text(bid),
+        "bidQty": decimal_text(bid_quantity),
+        "askPrice": decimal_text(ask),
+        "askQty": decimal_text(ask_quantity),
+        "openPrice": decimal_text(made.open),
+        "highPrice": decimal_text(made.high),
+        "lowPrice": decimal_text(made.low),
+        "volume": decimal_text(made.quantity),
+        "quoteVolume": decimal_text(made.quote),
         "openTime": made.start_ms,
         "closeTime": made.end_ms,
         "firstId": made.first,
@@ -114,7 +115,8 @@ def day(market: VenueMarket, now_ms: int) -> JsonObject:
 
 
 def ticker_event(market: VenueMarket, name: str, now_ms: int) -> JsonObject:
-    row = day(market, now_ms)
+    """Builds an event of a ticker, miniTicker or avgPrice stream."""
+    row = day_statistics(market, now_ms)
     symbol = row["symbol"]
     if name == "avgPrice":
         return {"e": "avgPrice", "E": now_ms, "s": symbol, "i": "5m", "w": average_price(market, now_ms)["price"],
@@ -136,10 +138,10 @@ def ticker_event(market: VenueMarket, name: str, now_ms: int) -> JsonObject:
 
 
 def average_price(market: VenueMarket, now_ms: int) -> JsonObject:
-    """`GET /api/v3/avgPrice`: of five minutes."""
+    """`GET /api/v3/avgPrice`: the average price of five minutes, weighted by quantity."""
     tape = market.tape
     now_ms = max(now_ms, tape.prints[-1].time) if tape.prints else now_ms
-    rows = tape.prints[tape.from_time(now_ms - 300_000) :]
+    rows = tape.prints[tape.index_from_time(now_ms - 300_000) :]
     worth, quantity = sum(p.price * p.quantity for p in rows), sum(p.quantity for p in rows)
     price = worth // quantity if quantity else tape.last_price
-    return {"mins": 5, "price": text(price), "closeTime": tape.prints[-1].time if tape.prints else now_ms}
+    return {"mins": 5, "price": decimal_text(price), "closeTime": tape.prints[-1].time if tape.prints else now_ms}

@@ -9,17 +9,18 @@ PPM = 10**6
 
 
 class Fees(NamedTuple):
-    """Of a resting order, and of one that takes."""
+    """A pair of fee rates: for an order that rested (maker), and for one that took (taker)."""
 
     maker_ppm: int
     taker_ppm: int
 
-    def share(self, received: int, maker: bool) -> int:
-        """The venue's part of a mantissa that is received, rounded down."""
-        return share(received, self.maker_ppm if maker else self.taker_ppm)
+    def fee(self, received: int, maker: bool) -> int:
+        """The fee on a mantissa that is received, rounded down."""
+        return fee_of(received, self.maker_ppm if maker else self.taker_ppm)
 
 
-def share(received: int, rate_ppm: int) -> int:
+def fee_of(received: int, rate_ppm: int) -> int:
+    """The fee on a mantissa that is received, at a rate in parts per million, rounded down."""
     return received * rate_ppm // PPM
 
 

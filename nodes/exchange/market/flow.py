@@ -43,7 +43,7 @@ FAR_VALUE = 3.0  # a maker further out, compared with one at the touch
 
 
 class Flow:
-    """The population of one market. `run(until_ms)` does everything that is due."""
+    """The synthetic traders of one market, makers and takers. `run(until_ms)` does everything that is due."""
 
     def __init__(self, market: Market, shape: MarketShape, seed: int | str, now_ms: float, leader: "Flow | None" = None):
         self.market = market
@@ -55,13 +55,13 @@ class Flow:
         self.fair = float(market.last_price or market.spec.start)
         self.sigma = shape.volatility * 1e-6
         self.half_spread = self.fair * shape.spread_ppm * 0.5e-6
-        self.pressure = 0.0
+        self.pressure = 0.0  # hidden; above 0 it drives the price up
         self.activity = 0.0  # log of the factor on the volatility
         self.leader = leader
         self.path: deque[tuple[float, float]] = deque([(now_ms, math.log(self.fair))], maxlen=PATH_KEPT)
         self._led = leader.log_fair(now_ms) if leader else 0.0
-        self.sign = 1
-        self.excitement = 0.0
+        self.sign = 1  # side of the last taker
+        self.excitement = 0.0  # takers per second that earlier takers bring
         self.now_ms = now_ms
         self.next_id = -1  # the population's orders count down, ours count up
         self.slots: dict[tuple[int, int], int] = {}  # (side, place) → order id
@@ -75,7 +75,7 @@ class Flow:
         self.due_ms = now_ms + self._wait()
 
     def run(self, until_ms: float) -> int:
-        """Acts until the given time; the number of actions."""
+        """Lets traders act until the given time, and gives the number of their actions."""
         if self.halted and self.due_ms <= until_ms:
             self.skip(until_ms)
         count = 0
@@ -87,7 +87,7 @@ class Flow:
         return count
 
     def skip(self, to_ms: float) -> None:
-        """The process was away: nothing happened meanwhile."""
+        """Moves the clock to `to_ms` without any action in between, as after a pause of the process."""
         self.now_ms = to_ms
         self.due_ms = to_ms + self._wait()
 
@@ -117,7 +117,7 @@ class Flow:
         self.path.append((to_ms, math.log(self.fair)))
 
     def log_fair(self, at_ms: float) -> float:
-        """The logarithm of the fair price at a time in the last few thousand moves."""
+        """The logarithm of the fair price at a time within the last few thousand moves."""
         times = [at for at, _ in self.path] if at_ms < self.path[-1][0] else ()
         return self.path[max(bisect_right(times, at_ms) - 1, 0)][1] if times else self.path[-1][1]
 

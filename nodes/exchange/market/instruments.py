@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, VenueError, mantissa, text
+from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, VenueError, decimal_text, mantissa
 
 QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "BTC", "ETH", "BNB")
 # symbol: tick, lot, price a synthetic market starts at
@@ -18,8 +18,8 @@ UNKNOWN = ("0.01", "0.001", "100")
 ORDERS_MAX = 200  # open orders per symbol and account, as the venue's MAX_NUM_ORDERS
 
 
-class Spec(NamedTuple):
-    """All numbers are mantissas at 10^−8."""
+class InstrumentSpec(NamedTuple):
+    """Assets, steps, bounds and filters of one instrument. All numbers are mantissas at 10^−8."""
 
     symbol: str
     base: str
@@ -42,20 +42,25 @@ class Spec(NamedTuple):
     position_max: int = 0  # 0: no such filter
 
 
-def spec(symbol: str) -> Spec:
+def spec(symbol: str) -> InstrumentSpec:
+    """The InstrumentSpec of a symbol; one that is not in KNOWN gets default steps."""
     quote = next((q for q in QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
     base = symbol[: len(symbol) - len(quote)] or symbol
     tick, lot, start = KNOWN.get(symbol, UNKNOWN)
-    return Spec(symbol, base, quote, mantissa(tick), mantissa(lot), mantissa(start), quantity_max=quantity_max(mantissa(start)))
+    return InstrumentSpec(
+        symbol, base, quote, mantissa(tick), mantissa(lot), mantissa(start), quantity_max=quantity_max(mantissa(start))
+    )
 
 
 def quantity_max(price: int) -> int:
-    """A step of a whole lot at one tick of a cheap instrument must still be worth something: cheap ones trade in millions."""
+    """The largest quantity of one order at a price: cheap instruments trade in millions."""
     return (9000 if price >= 100 * UNIT else 9_000_000) * UNIT
 
 
-def check_filters(spec: Spec, order_type: str, side: int, price: int, quantity: int, reference: int) -> None:
-    """venues.md §3.6, in the order of exchangeInfo. `reference` 0 = no price is known: what needs one is off."""
+def check_filters(spec: InstrumentSpec, order_type: str, side: int, price: int, quantity: int, reference: int) -> None:
+    """Checks an order against the filters of exchangeInfo, in their order (venues.md §3.6). Raises VenueError −1013.
+
+    `reference` 0: no price is known, and the filters that need one are off."""
     market = order_type == "MARKET"
     if not market:
         if not spec.tick <= price <= spec.price_max or price % spec.tick:
@@ -76,26 +81,30 @@ def check_filters(spec: Spec, order_type: str, side: int, price: int, quantity: 
         raise VenueError(-1013, "Filter failure: NOTIONAL")
 
 
-def filters(spec: Spec) -> list[JsonObject]:
+def filters(spec: InstrumentSpec) -> list[JsonObject]:
     """The `filters` of exchangeInfo; PRICE_FILTER comes first because old clients read `filters[0]`."""
     notional: JsonObject = {
-        "filterType": "NOTIONAL", "minNotional": text(spec.notional_min), "applyMinToMarket": True,
-        "maxNotional": text(spec.notional_max), "applyMaxToMarket": False, "avgPriceMins": 0,
+        "filterType": "NOTIONAL", "minNotional": decimal_text(spec.notional_min), "applyMinToMarket": True,
+        "maxNotional": decimal_text(spec.notional_max), "applyMaxToMarket": False, "avgPriceMins": 0,
     }  # fmt: skip
     if spec.notional_filter == "MIN_NOTIONAL":
         notional = {
-            "filterType": "MIN_NOTIONAL", "minNotional": text(spec.notional_min), "applyToMarket": True, "avgPriceMins": 0,
+            "filterType": "MIN_NOTIONAL", "minNotional": decimal_text(spec.notional_min), "applyToMarket": True,
+            "avgPriceMins": 0,
         }  # fmt: skip
     rows: list[JsonObject] = [
         {
-            "filterType": "PRICE_FILTER", "minPrice": text(spec.tick), "maxPrice": text(spec.price_max),
-            "tickSize": text(spec.tick),
+            "filterType": "PRICE_FILTER", "minPrice": decimal_text(spec.tick), "maxPrice": decimal_text(spec.price_max),
+            "tickSize": decimal_text(spec.tick),
         },
-        {"filterType": "LOT_SIZE", "minQty": text(spec.lot), "maxQty": text(spec.quantity_max), "stepSize": text(spec.lot)},
+        {
+            "filterType": "LOT_SIZE", "minQty": decimal_text(spec.lot), "maxQty": decimal_text(spec.quantity_max),
+            "stepSize": decimal_text(spec.lot),
+        },
         {"filterType": "ICEBERG_PARTS", "limit": 100},
         {
-            "filterType": "MARKET_LOT_SIZE", "minQty": text(spec.market_quantity_min),
-            "maxQty": text(spec.market_quantity_max), "stepSize": text(0),
+            "filterType": "MARKET_LOT_SIZE", "minQty": decimal_text(spec.market_quantity_min),
+            "maxQty": decimal_text(spec.market_quantity_max), "stepSize": decimal_text(0),
         },
         {
             "filterType": "PERCENT_PRICE_BY_SIDE", "bidMultiplierUp": _short(spec.bid_up),
@@ -109,9 +118,9 @@ def filters(spec: Spec) -> list[JsonObject]:
         {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": 10},
     ]  # fmt: skip
     if spec.position_max:
-        rows.append({"filterType": "MAX_POSITION", "maxPosition": text(spec.position_max)})
+        rows.append({"filterType": "MAX_POSITION", "maxPosition": decimal_text(spec.position_max)})
     return rows
 
 
 def _short(multiplier: int) -> str:
-    return text(multiplier).rstrip("0").rstrip(".")
+    return decimal_text(multiplier).rstrip("0").rstrip(".")

@@ -18,21 +18,24 @@ class Latency(NamedTuple):
 
 
 class LatencyModel(Protocol):
+    """Gives the latency of each order that is sent to a recorded market."""
+
     def at(self, now_ns: int) -> Latency:
         """The latency of an order that is sent now; `now_ns` is the recorded time."""
 
 
-class Constant:
-    """Always the same."""
+class ConstantLatency:
+    """The same latency for every order."""
 
     def __init__(self, entry_ms: float, response_ms: float):
         self.latency = Latency(entry_ms / 1000, response_ms / 1000)
 
     def at(self, now_ns: int) -> Latency:
+        """The latency of any order; `now_ns` does not matter."""
         return self.latency
 
 
-class Sampled:
+class SampledLatency:
     """One of the measured pairs, drawn anew for each order: keeps the tail that a mean would hide."""
 
     def __init__(self, pairs_ms: list[tuple[float, float]], seed: int):
@@ -42,11 +45,12 @@ class Sampled:
         self.chance = random.Random(seed)
 
     def at(self, now_ns: int) -> Latency:
+        """A latency drawn from the measured ones, for an order that is sent at `now_ns`."""
         return self.chance.choice(self.pairs)
 
 
-class Interpolated:
-    """Measured at known times, linear between them, constant before the first and after the last."""
+class InterpolatedLatency:
+    """Latency measured at known times, linear between them, constant before the first and after the last."""
 
     def __init__(self, rows: list[tuple[int, float, float]]):
         if not rows:
@@ -55,6 +59,7 @@ class Interpolated:
         self.times = [row[0] for row in self.rows]
 
     def at(self, now_ns: int) -> Latency:
+        """The latency of an order that is sent at `now_ns`, from those measured before and after."""
         place = bisect_right(self.times, now_ns)
         if place == 0 or place == len(self.rows):
             _, entry, response = self.rows[max(place - 1, 0)]
@@ -64,12 +69,12 @@ class Interpolated:
         return Latency((entry0 + share * (entry1 - entry0)) / 1000, (response0 + share * (response1 - response0)) / 1000)
 
 
-def read(text: str, seed: int) -> LatencyModel:
-    """Rows of `entry_ms,response_ms` (drawn from) or `time_ns,entry_ms,response_ms` (interpolated). Raises ValueError."""
+def read_latencies(text: str, seed: int) -> LatencyModel:
+    """Reads rows of `entry_ms,response_ms` (drawn from) or `time_ns,entry_ms,response_ms` (interpolated). Raises ValueError."""
     rows = [line.replace(",", " ").split() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     widths = {len(row) for row in rows}
     if widths == {2}:
-        return Sampled([(float(a), float(b)) for a, b in rows], seed)
+        return SampledLatency([(float(a), float(b)) for a, b in rows], seed)
     if widths == {3}:
-        return Interpolated([(int(t), float(a), float(b)) for t, a, b in rows])
+        return InterpolatedLatency([(int(t), float(a), float(b)) for t, a, b in rows])
     raise ValueError(f"rows of {sorted(widths)} numbers; there are 2 (entry_ms, response_ms) or 3 (time_ns before them)")

@@ -18,7 +18,7 @@ ANYONE = 0  # owner of orders that may trade with one another (the population)
 
 
 class ExchangeOrder:
-    """A live order. `side` +1 buys, −1 sells; `price` is ignored for MARKET; `owner` never trades with itself."""
+    """An order in a book. `side` +1 buys, −1 sells; `price` is ignored for MARKET; `owner` never trades with itself."""
 
     __slots__ = ("id", "owner", "side", "price", "quantity", "remaining")
 
@@ -32,6 +32,8 @@ class ExchangeOrder:
 
 
 class PriceLevel:
+    """All orders at one price of a side, oldest first."""
+
     __slots__ = ("price", "quantity", "orders")
 
     def __init__(self, price: int):
@@ -57,7 +59,7 @@ class MatchResult(NamedTuple):
 
 
 class OrderBook:
-    """Price-time priority. Keys of a side are `−side × price`, so the best level is always the first."""
+    """A book with price-time priority. Keys of a side are `−side × price`, so the best level is always the first."""
 
     def __init__(self, update_id: int = 0):
         self.update_id = update_id
@@ -81,6 +83,7 @@ class OrderBook:
                 yield level.price, level.quantity - own
 
     def quantity(self, side: int, price: int) -> int:
+        """The quantity at a price of a side; 0 for no such level."""
         level = self.sides[side].get(-side * price)
         return level.quantity if level else 0
 
@@ -90,7 +93,7 @@ class OrderBook:
         return opposite != 0 and (opposite - price) * side <= 0
 
     def submit(self, order: ExchangeOrder, order_type: str = "LIMIT", time_in_force: str = "GTC") -> MatchResult:
-        """Match, then rest what is left if the order is one that rests.
+        """Matches an order, then rests what is left of it if it is one that rests.
 
         LIMIT (GTC, IOC, FOK), MARKET (by quantity), LIMIT_MAKER (REJECTED if it would trade at once).
         """
@@ -115,7 +118,7 @@ class OrderBook:
         return MatchResult(PARTIALLY_FILLED if fills else NEW, fills, expired)
 
     def cancel(self, order_id: int) -> ExchangeOrder | None:
-        """Takes the order out; None when there is no such order (any more)."""
+        """Takes an order out and gives it back; None when there is no such order (any more)."""
         order = self.orders.get(order_id)
         if order is not None:
             self._remove(order)

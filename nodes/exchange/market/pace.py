@@ -4,14 +4,14 @@ SILENCE_NS_MAX = 300 * 10**9  # a longer one is passed over: files that do not f
 
 
 class ReceivePace:
-    """Receive times in, the time that has passed out: it never goes back, and never stands for longer than SILENCE_NS_MAX."""
+    """Turns receive times into elapsed time, which never goes back and never stands for longer than SILENCE_NS_MAX."""
 
     def __init__(self) -> None:
         self._elapsed_ns = 0
         self._last_ns = 0
 
     def elapsed(self, at_ns: int, next_ns: int) -> int:
-        """Since the first line. `next_ns`: of the line after this one; 0 = has none, for either.
+        """The ns from the first line to one received at `at_ns`; `next_ns` is the receive time after it; 0 = has none.
 
         A line is due no later than the one after it, so a single time that jumps ahead delays nothing; a single one that
         goes back changes nothing, and only where the next stays there too the pace goes on from it.

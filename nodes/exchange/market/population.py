@@ -1,4 +1,4 @@
-"""Who trades a synthetic instrument: presets, and how many actions of whom make the rates that were asked for."""
+"""Who trades a synthetic instrument: presets, and what mesh.toml sets instead."""
 
 from typing import NamedTuple
 
@@ -26,19 +26,19 @@ PRESETS = {
 
 
 def shape(population: PopulationSettings, trades_per_s: float, quotes_per_s: float) -> MarketShape:
-    """A preset with what was said otherwise; the rates are those of a liquid market unless it says its own."""
+    """A preset with what the settings give otherwise; rates are those of a liquid market unless the settings have their own."""
     preset = PRESETS[population.preset]
     if population.preset == "liquid":
         preset = preset._replace(trades_per_s=trades_per_s, quotes_per_s=quotes_per_s)
-    said = {
+    given = {
         name: getattr(population, name)
         for name in ("trades_per_s", "quotes_per_s", "spread_ppm", "depth", "volatility")
         if getattr(population, name)
     }
-    return preset._replace(**said, follows=population.follows, correlation=population.correlation)
+    return preset._replace(**given, follows=population.follows, correlation=population.correlation)
 
 
-def in_order(follows: dict[str, str]) -> list[str]:
+def leaders_first(follows: dict[str, str]) -> list[str]:
     """Symbols, each after the one that it follows; a circle is broken where it is met."""
     order: dict[str, None] = {}
 

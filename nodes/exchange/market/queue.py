@@ -13,8 +13,8 @@ from collections.abc import Callable
 from tickmesh.nodes.exchange.protocol import UNIT
 
 
-class Place:
-    """`ahead` stands before us; `traded` has traded at the price since the level's last change."""
+class QueuePlace:
+    """An order's place in the queue of its level: `ahead` stands before it; `traded` since the level's last change."""
 
     __slots__ = ("ahead", "traded")
 
@@ -23,26 +23,26 @@ class Place:
         self.traded = 0
 
     def take(self, quantity: int) -> int:
-        """A trade at our price; what of it reaches us."""
+        """Takes a trade at the order's price; gives what of it reaches the order."""
         self.traded += quantity
         left = quantity - self.ahead
         self.ahead = max(-left, 0.0)
         return max(math.floor(left), 0)
 
 
-Model = Callable[[Place, int, int], None]  # the level's quantity went from … to …
+QueueModel = Callable[[QueuePlace, int, int], None]  # the level's quantity went from … to …
 
 
-def risk_averse(place: Place, before: int, after: int) -> None:
-    """All cancels are behind us, as long as there is anyone behind: the least fills."""
+def risk_averse(place: QueuePlace, before: int, after: int) -> None:
+    """A queue model: all cancels are behind us, as long as there is anyone behind; it gives the fewest fills."""
     place.traded = 0
     place.ahead = min(place.ahead, after)
 
 
-def _probability(weight: Callable[[float], float]) -> Model:
-    """Cancels are before us with the probability f(ahead) ÷ (f(ahead) + f(behind))."""
+def _probability(weight: Callable[[float], float]) -> QueueModel:
+    """A queue model: cancels are before us with the probability f(ahead) ÷ (f(ahead) + f(behind))."""
 
-    def changed(place: Place, before: int, after: int) -> None:
+    def changed(place: QueuePlace, before: int, after: int) -> None:
         # the trades that we have seen are part of the decrease: only the rest are cancels
         canceled = before - after - place.traded
         place.traded = 0
@@ -57,17 +57,19 @@ def _probability(weight: Callable[[float], float]) -> Model:
     return changed
 
 
-def power(n: float = 3.0) -> Model:
-    """f(x) = xⁿ: the greater n, the more it is the larger part that cancels."""
+def power(n: float = 3.0) -> QueueModel:
+    """A queue model: cancels are before us in the ratio of (quantity ahead)ⁿ to (quantity behind)ⁿ.
+
+    The greater n, the more it is the larger part that cancels."""
     return _probability(lambda x: x**n)
 
 
-def logarithm() -> Model:
-    """f(x) = log(1 + x): in between, and dependent on how much there is."""
+def logarithm() -> QueueModel:
+    """A queue model: cancels are before us in the ratio of log(1 + quantity ahead) to log(1 + quantity behind)."""
     return _probability(math.log1p)
 
 
-MODELS: dict[str, Callable[[], Model]] = {
+MODELS: dict[str, Callable[[], QueueModel]] = {
     "risk_averse": lambda: risk_averse,
     "probability_power": power,
     "probability_log": logarithm,

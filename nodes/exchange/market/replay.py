@@ -3,7 +3,7 @@ orders matched against it. Pure: lines come from whoever opened the files.
 
 Our orders leave the recorded market as it is (no impact). A taker fills against the levels of the replayed book; a
 resting order fills when a recorded trade prints through its price, or at its price after the quantity that stood ahead
-of it has traded or left (nodes/exchange/market/queue.py says which of it leaves), or when the recorded opposite best quote
+of it has traded or left (nodes/exchange/market/queue.py decides which of it leaves), or when the recorded opposite best quote
 reaches it.
 """
 
@@ -13,14 +13,22 @@ from collections.abc import Callable, Iterator, Mapping
 from sortedcontainers import SortedDict
 
 from tickmesh.nodes.exchange.ledger import LedgerRow
-from tickmesh.nodes.exchange.market.captures import Changed, Frame, Quoted, RecordedBook, Traded, Unserved, read
-from tickmesh.nodes.exchange.market.instruments import Spec
+from tickmesh.nodes.exchange.market.captures import (
+    RecordedBook,
+    RecordedDepth,
+    RecordedFrame,
+    RecordedQuote,
+    RecordedTrade,
+    Unserved,
+    read_line,
+)
+from tickmesh.nodes.exchange.market.instruments import InstrumentSpec
 from tickmesh.nodes.exchange.market.market import Execution, OnExpire, OnFill, aggregate_frame, snapshot
 from tickmesh.nodes.exchange.market.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, ExchangeOrder
-from tickmesh.nodes.exchange.market.queue import Model, Place, risk_averse
-from tickmesh.nodes.exchange.market.survey import coarser
+from tickmesh.nodes.exchange.market.queue import QueueModel, QueuePlace, risk_averse
+from tickmesh.nodes.exchange.market.survey import coarser_stream_reason
 from tickmesh.nodes.exchange.market.tape import RETAINED, Aggregate, Print, Tape
-from tickmesh.nodes.exchange.protocol import Level, NotYet, VenueError
+from tickmesh.nodes.exchange.protocol import Level, NotKnownYet, VenueError
 
 PENDING_MAX = 20_000  # depth changes kept while waiting for a snapshot; a capture holds ten per second
 OWN_TRADES_FROM = 10**15  # ids of our own fills, far from the recorded ones, which stay as they were
@@ -29,70 +37,71 @@ TIME_MS_MAX = 4_102_444_800_000  # the year 2100: a venue's time beyond it is no
 
 
 class RecordedMarket:
-    """One instrument of a capture, as far as it has been replayed."""
+    """One instrument of a capture, as far as it has been replayed, and our orders in it."""
 
     def __init__(
-        self, spec: Spec, has_snapshot_ahead: Callable[[], bool] = lambda: False, trades_kept: int = RETAINED,
-        queue: Model = risk_averse,
+        self, spec: InstrumentSpec, has_snapshot_ahead: Callable[[], bool] = lambda: False, trades_kept: int = RETAINED,
+        queue: QueueModel = risk_averse,
     ):  # fmt: skip
         self.spec = spec
         self.tape = Tape(trades_kept)
         self.aggregates = True  # makes aggTrade frames, until the capture shows its own
         self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}  # −side × price → quantity
         self.book_id = -1  # −1: no book yet, or lost to a hole in the capture
+        # of the newest bookTicker: update id, side → price and quantity
         self.ticker: tuple[int, dict[int, tuple[int, int]]] = (-1, {1: (0, 0), -1: (0, 0)})
-        self.own: dict[int, ExchangeOrder] = {}
+        self.own_orders: dict[int, ExchangeOrder] = {}
         self.queue = queue
-        self.places: dict[int, Place] = {}  # order id → where it stands among the recorded quantity at its price
-        self.next_trade = OWN_TRADES_FROM
+        self.places: dict[int, QueuePlace] = {}  # order id → where it stands among the recorded quantity at its price
+        self.next_trade = OWN_TRADES_FROM  # id of our next execution
         self.frames: list[tuple[str, str]] = []
-        self.happened: list[LedgerRow] = []  # rows of the ledger, until someone takes them
+        self.ledger_rows: list[LedgerRow] = []  # rows of the ledger, until someone takes them
         self.on_fill: OnFill | None = None
         self.on_expire: OnExpire | None = None
-        self._pending: list[Changed] = []
-        self._doubtful: Changed | None = None  # a change whose last id jumps, until its successor shows what it is
-        self._doubtful_print: Print | None = None  # likewise a trade
+        self._pending: list[RecordedDepth] = []
+        self._doubtful: RecordedDepth | None = None  # a change whose last id jumps, until its successor shows what it is
+        self._doubtful_print: Print | None = None  # a trade whose id jumps, until its successor shows what it is
         self._confirmed = False  # whether a change has gone on from the snapshot
-        self._heard = -1  # last id of the newest change, whether or not there is a book
-        self._heard_twice = False  # whether a second change was near: one that is far from both is absurd
+        self._newest_id = -1  # last id of the newest change, whether or not there is a book
+        self._newest_confirmed = False  # whether a second change was near: one that is far from both is absurd
         self._has_snapshot_ahead = has_snapshot_ahead
 
     # ---- the recorded side
 
-    def apply(self, frame: Frame, now_ms: int) -> None:
+    def apply(self, frame: RecordedFrame, now_ms: int) -> None:
         """Moves the market on by one frame of its own. Raises Unserved for a snapshot that cannot be of this book."""
         row, symbol = frame.row, self.spec.symbol
         if isinstance(row, RecordedBook):
             self._snapshot(row)
-        elif isinstance(row, Traded):
+        elif isinstance(row, RecordedTrade):
             self._traded(row, now_ms)
-        elif isinstance(row, Quoted):
+        elif isinstance(row, RecordedQuote):
             self._quoted(row, now_ms)
         elif frame.kind == "aggTrade":
             self.aggregates = False
-        elif isinstance(row, Changed):
-            self.happened.append(("depth", symbol, row.first, row.last, row.levels))
-            near = self._heard >= 0 and abs(row.last - self._heard) <= JUMP_IDS
-            if near or not self._heard_twice:
-                self._heard, self._heard_twice = row.last, near
+        elif isinstance(row, RecordedDepth):
+            self.ledger_rows.append(("depth", symbol, row.first, row.last, row.levels))
+            near = self._newest_id >= 0 and abs(row.last - self._newest_id) <= JUMP_IDS
+            if near or not self._newest_confirmed:
+                self._newest_id, self._newest_confirmed = row.last, near
             self._changed(row)
 
     def _snapshot(self, book: RecordedBook) -> None:
         if book.last < self.book_id:
             return  # the stream is further already
-        if self._heard >= 0 and book.last - self._heard > JUMP_IDS:
-            raise Unserved("a snapshot out of proportion", f"lastUpdateId {book.last}, its stream is at {self._heard}")
+        if self._newest_id >= 0 and book.last - self._newest_id > JUMP_IDS:
+            raise Unserved("a snapshot out of proportion", f"lastUpdateId {book.last}, its stream is at {self._newest_id}")
         pending, self._pending, self._doubtful = self._pending, [], None
         self.sides = {1: SortedDict(), -1: SortedDict()}
         for side, price, quantity in book.levels:
             self.sides[side][-side * price] = quantity
         self.book_id, self._confirmed = book.last, False
-        self.happened.append(("book", self.spec.symbol, self.book_id, book.levels))
+        self.ledger_rows.append(("book", self.spec.symbol, self.book_id, book.levels))
         for change in pending:
             if change.last > self.book_id:
                 self._changed(change)
 
-    def _changed(self, change: Changed) -> None:
+    def _changed(self, change: RecordedDepth) -> None:
         if self.book_id < 0:
             self._wait(change)
             return
@@ -101,18 +110,18 @@ class RecordedMarket:
             if change.last >= held.last:
                 self._take(held)  # the ids go on above it: it was right
             elif held.first <= self.book_id + 1 < change.first:
-                self._take(held._replace(last=change.first - 1))  # its successor says where it ends
+                self._take(held._replace(last=change.first - 1))  # its successor shows where it ends
         if self.book_id >= 0 and change.last - self.book_id > JUMP_IDS:
             self._doubtful = change
         else:
             self._take(change)
 
-    def _wait(self, change: Changed) -> None:
+    def _wait(self, change: RecordedDepth) -> None:
         self._pending.append(change)
         if len(self._pending) > PENDING_MAX:
             del self._pending[: PENDING_MAX // 2]
 
-    def _take(self, change: Changed) -> None:
+    def _take(self, change: RecordedDepth) -> None:
         if self.book_id - change.last > JUMP_IDS and not self._confirmed:
             self.book_id = -1  # the snapshot's id was absurd
         elif 0 <= change.last <= self.book_id:
@@ -122,33 +131,33 @@ class RecordedMarket:
         if self.book_id < 0:
             self._wait(change)
             return
-        before = {order.id: self._recorded(order) for order in self.own.values()}
+        before = {order.id: self._recorded(order) for order in self.own_orders.values()}
         for side, price, quantity in change.levels:
             if quantity:
                 self.sides[side][-side * price] = quantity
             else:
                 self.sides[side].pop(-side * price, None)
         self.book_id, self._confirmed = change.last, True
-        for order in self.own.values():
+        for order in self.own_orders.values():
             there = self._recorded(order)
             if there != before[order.id]:
                 self.queue(self.places[order.id], before[order.id], there)
 
-    def _quoted(self, tick: Quoted, now_ms: int) -> None:
+    def _quoted(self, tick: RecordedQuote, now_ms: int) -> None:
         best = {1: (tick.bid, tick.bid_quantity), -1: (tick.ask, tick.ask_quantity)}
         self.ticker = (tick.id, best)
-        self.happened.append(("quote", self.spec.symbol, tick.id, *best[1], *best[-1]))
+        self.ledger_rows.append(("quote", self.spec.symbol, tick.id, *best[1], *best[-1]))
         self._crossed(now_ms)
 
-    def _traded(self, row: Traded, now_ms: int) -> None:
+    def _traded(self, row: RecordedTrade, now_ms: int) -> None:
         trade = Print(row.id, row.price, row.quantity, self._time(row.time), int(row.buyer_is_maker))
         self._print(trade)
         if self.aggregates:
             alone = Aggregate(row.id, row.price, row.quantity, row.id, row.id, row.time, trade.buyer_is_maker)
             self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", aggregate_frame(self.spec.symbol, alone)))
         side = -1 if row.buyer_is_maker else 1
-        self.happened.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, row.time))
-        for order in list(self.own.values()):
+        self.ledger_rows.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, row.time))
+        for order in list(self.own_orders.values()):
             beyond = (order.price - trade.price) * order.side
             if beyond > 0:
                 self._fill(order, order.remaining, now_ms)
@@ -158,7 +167,7 @@ class RecordedMarket:
                     self._fill(order, min(reaches, order.remaining), now_ms)
 
     def _print(self, trade: Print) -> None:
-        """Onto the tape; an id out of proportion only when the next trade goes on from it."""
+        """Adds a trade to the tape; one whose id is out of proportion only when the next trade goes on from it."""
         if (held := self._doubtful_print) is not None:
             self._doubtful_print = None
             if trade.id > held.id:
@@ -179,33 +188,35 @@ class RecordedMarket:
         return quantity
 
     def _crossed(self, now_ms: int) -> None:
-        for order in list(self.own.values()):
+        for order in list(self.own_orders.values()):
             if self.crosses(order.side, order.price):
                 self._fill(order, order.remaining, now_ms)
 
     def _fill(self, order: ExchangeOrder, quantity: int, now_ms: int) -> None:
         order.remaining -= quantity
         if not order.remaining:
-            del self.own[order.id], self.places[order.id]
+            del self.own_orders[order.id], self.places[order.id]
         if self.on_fill:
             self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
 
-    def standing(self) -> list[LedgerRow]:
-        """Rows of the ledger that say where this market stands, for one that begins or goes on here."""
+    def standing_rows(self) -> list[LedgerRow]:
+        """Ledger rows with the state of this market, for a ledger that begins or goes on here."""
         rows: list[LedgerRow] = [("start", self.spec.symbol, self.book_id, self.tape.last_id, 0)]
         return rows + ([("book", self.spec.symbol, self.book_id, self.image())] if self.book_id >= 0 else [])
 
     def image(self) -> list[Level]:
-        """The whole recorded book: (side, price, quantity)."""
+        """Every level of the recorded book."""
         return [(side, abs(key), quantity) for side in (1, -1) for key, quantity in self.sides[side].items()]
 
     # ---- our side: what a synthetic market offers too
 
     @property
     def last_price(self) -> int:
+        """The price of the newest trade; 0 before the first."""
         return self.tape.last_price
 
     def best(self, side: int) -> tuple[int, int]:
+        """(price, quantity) of the best level of a side; (0, 0) when it is empty."""
         return next(self.levels(side), (0, 0))
 
     def levels(self, side: int, owner: int = 0) -> Iterator[tuple[int, int]]:
@@ -224,10 +235,12 @@ class RecordedMarket:
                 yield price, quantity
 
     def crosses(self, side: int, price: int) -> bool:
+        """Whether an order of `side` at `price` would trade at once."""
         opposite = self.best(-side)[0]
         return opposite != 0 and (opposite - price) * side <= 0
 
     def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
+        """Fills an order from the recorded levels and rests what is left; gives its status and its executions as taker."""
         crossing = order_type == "MARKET" or self.crosses(order.side, order.price)
         if order_type == "LIMIT_MAKER" and crossing:
             return REJECTED, []
@@ -250,19 +263,20 @@ class RecordedMarket:
             return FILLED, executions
         if order_type == "MARKET" or time_in_force != "GTC":
             return EXPIRED, executions
-        self.own[order.id] = order
-        self.places[order.id] = Place(self._standing(order.side, order.price))
+        self.own_orders[order.id] = order
+        self.places[order.id] = QueuePlace(self._standing(order.side, order.price))
         return PARTIALLY_FILLED if executions else NEW, executions
 
     def cancel(self, order_id: int, now_ms: int) -> bool:
+        """Takes a resting order out; False when there is no such order (any more)."""
         self.places.pop(order_id, None)
-        return self.own.pop(order_id, None) is not None
+        return self.own_orders.pop(order_id, None) is not None
 
     def snapshot(self, limit: int) -> str:
-        """The book at the replay position, every level that is known. NotYet before the capture's snapshot."""
+        """The book at the replay position, every level that is known. NotKnownYet before the capture's snapshot."""
         if self.book_id < 0:
             if self._has_snapshot_ahead():
-                raise NotYet
+                raise NotKnownYet
             raise VenueError(
                 -1000, f"The capture holds no depth snapshot of {self.spec.symbol} that leads to this position.", 503
             )
@@ -270,7 +284,7 @@ class RecordedMarket:
         return snapshot(self.book_id, next(sides), next(sides), limit)
 
     def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
-        """Nothing of ours is public here: the recorded frames are sent on as they are, but for aggTrades that it lacks."""
+        """Takes our aggTrade frames; the recorded frames are sent as they are, and our own trades are not public."""
         frames, self.frames = self.frames, []
         return [], frames
 
@@ -300,16 +314,17 @@ class Replay:
 
     @property
     def refused(self) -> int:
+        """The number of lines that were not served."""
         return self.not_served.total()
 
-    def pass_line(self, line: str, now_ms: int) -> Frame | None:
-        """One line further; the frame, or None for a line that is not served (counted, and told in `error`)."""
+    def pass_line(self, line: str, now_ms: int) -> RecordedFrame | None:
+        """Replays one line; gives its frame, or None for a line that is not served (counted, with its reason in `error`)."""
         self.position += 1
         try:
-            frame = read(line)
+            frame = read_line(line)
             served = self.depths.get(frame.symbol)
             if frame.kind == "depth" and served and frame.stream.partition("@")[2] != served:
-                raise Unserved(coarser(served), frame.stream[:60])
+                raise Unserved(coarser_stream_reason(served), frame.stream[:60])
             market = self._market(frame)
             if market is not None:
                 market.apply(frame, now_ms)
@@ -322,10 +337,10 @@ class Replay:
             self.frames += 1
         return frame
 
-    def _market(self, frame: Frame) -> RecordedMarket | None:
+    def _market(self, frame: RecordedFrame) -> RecordedMarket | None:
         if frame.stream:
             return self.markets.get(frame.symbol)
-        # a snapshot does not say whose it is: its id is nearest to its own instrument's
+        # a snapshot does not name its instrument: its id is nearest to its own instrument's
         assert isinstance(frame.row, RecordedBook)
         last = frame.row.last
         return min(self.markets.values(), key=lambda m: abs(max(m.ticker[0], m.book_id) - last), default=None)

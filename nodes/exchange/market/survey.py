@@ -6,7 +6,16 @@ from math import gcd
 
 import msgspec
 
-from tickmesh.nodes.exchange.market.captures import DEPTHS, UNITS, Changed, Frame, Quoted, Traded, Unserved, read
+from tickmesh.nodes.exchange.market.captures import (
+    DEPTHS,
+    UNITS,
+    RecordedDepth,
+    RecordedFrame,
+    RecordedQuote,
+    RecordedTrade,
+    Unserved,
+    read_line,
+)
 from tickmesh.nodes.exchange.protocol import JsonObject
 
 FORMAT = 1
@@ -19,7 +28,7 @@ SPOT = "a capture of combined Binance spot streams (@trade, @bookTicker, @depth[
 
 
 class SymbolShape(msgspec.Struct):
-    """What lines show of a symbol: its greatest common steps, and the first price, as mantissas at 10^−8; 0: not seen."""
+    """What a capture shows of a symbol: its common steps and its first price, as mantissas at 10^−8; 0: not seen."""
 
     tick: int = 0
     lot: int = 0
@@ -27,7 +36,7 @@ class SymbolShape(msgspec.Struct):
 
 
 class Survey(msgspec.Struct):
-    """`streams`: frames served, by stream. `not_served`: lines by reason; `first`: the first of them, in a sentence."""
+    """What a capture holds. `streams`: frames served, by stream; `not_served`: lines by reason; `first`: the first of each."""
 
     format: int = FORMAT
     identity: str = ""  # of the files, see nodes/exchange/server/files.py
@@ -46,21 +55,23 @@ class Survey(msgspec.Struct):
 
     @property
     def dialect(self) -> str:
+        """The venue and market that the capture's frames are of, or "unknown"."""
         if any(name.partition("@")[2] in (*RECORDED, *DEPTHS) for name in self.streams):
             return "Binance spot"
         return next((reason[len("a frame of ") :] for reason in self.not_served if reason.endswith(" futures")), "unknown")
 
     @property
     def unserved(self) -> int:
+        """The number of lines that are not served."""
         return sum(self.not_served.values())
 
     def kinds(self) -> set[str]:
-        """Kinds of the log that come of it: trade, quote, depth."""
-        words = {"trade": "trade", "bookTicker": "quote", **dict.fromkeys(DEPTHS, "depth")}
-        return {words[kind] for name in self.streams if (kind := name.partition("@")[2]) in words}
+        """The kinds of event that the log gets from it: trade, quote, depth."""
+        names = {"trade": "trade", "bookTicker": "quote", **dict.fromkeys(DEPTHS, "depth")}
+        return {names[kind] for name in self.streams if (kind := name.partition("@")[2]) in names}
 
     def refusal(self) -> str:
-        """Why nothing of it can be replayed, in a sentence; "" if something can."""
+        """Why nothing of the capture can be replayed, in a sentence; "" if something can."""
         if self.unfit:
             return "; ".join(self.unfit[:3])
         singles = {name.partition("@")[0] for name in self.streams if name.endswith("@trade")}
@@ -78,7 +89,7 @@ class Survey(msgspec.Struct):
         return ""
 
     def summary(self) -> JsonObject:
-        """For people and `--json`."""
+        """The survey for `--json` and for people."""
         return {
             "dialect": self.dialect,
             "unit": "/".join(sorted(self.units)),
@@ -95,7 +106,7 @@ class Survey(msgspec.Struct):
 
 
 class Surveyor:
-    """Lines in, a Survey out. Which depth stream of a symbol is served is known at the end only."""
+    """Reads the lines of a capture and gives its Survey; which depth stream of a symbol is served is known at the end only."""
 
     def __init__(self) -> None:
         self.survey = Survey()
@@ -104,13 +115,13 @@ class Surveyor:
         self._reasons: Counter[str] = Counter()  # of the file that is being read
         self._depths: dict[str, dict[str, tuple[int, int]]] = {}  # symbol → stream's kind → frames, line of the first
 
-    def take(self, name: str, lines: Iterable[str]) -> None:
-        """One file. What has no frame of spot at all is unfit, beside whatever other files."""
+    def read_file(self, name: str, lines: Iterable[str]) -> None:
+        """Reads all lines of one file. A file without any frame of spot is unfit, beside whatever other files."""
         survey, refused, streamed = self.survey, self._refused, self._streamed
         begin = survey.lines
         self._reasons.clear()
         for line in lines:
-            self.add(line)
+            self.read_line(line)
         if self._streamed > streamed:
             return
         count = survey.lines - begin
@@ -124,11 +135,12 @@ class Surveyor:
         survey.unfit.append(f"{name} is no capture that can be replayed: {times} of its {count} lines are {reason} "
                             f"({survey.first.get(reason, '')[:160]}); {SPOT}")  # fmt: skip
 
-    def add(self, line: str) -> None:
+    def read_line(self, line: str) -> None:
+        """Counts one line, by its stream or by the reason why it is not served."""
         survey = self.survey
         survey.lines += 1
         try:
-            frame = read(line)
+            frame = read_line(line)
         except Unserved as error:
             self._refused += 1
             self._reasons[error.reason] += 1
@@ -149,8 +161,8 @@ class Surveyor:
         if frame.row is not None:
             self._shaped(frame)
 
-    def end(self, error: str = "") -> Survey:
-        """What was found. Of several depth streams of one symbol the finest is served, the others are not."""
+    def finish(self, error: str = "") -> Survey:
+        """Gives the survey. Of several depth streams of one symbol the finest is served, the others are not."""
         survey = self.survey
         survey.error = error
         for symbol, kinds in self._depths.items():
@@ -160,7 +172,7 @@ class Surveyor:
                 if kind == chosen:
                     survey.streams[f"{symbol.lower()}@{kind}"] = count
                 else:
-                    reason = coarser(chosen)
+                    reason = coarser_stream_reason(chosen)
                     self._refuse(reason, f"line {first}: {symbol.lower()}@{kind}", count)
         return survey
 
@@ -182,26 +194,27 @@ class Surveyor:
             survey.jumps += 1
         self._last_ns = at_ns
 
-    def _shaped(self, frame: Frame) -> None:
+    def _shaped(self, frame: RecordedFrame) -> None:
         shape = self.survey.symbols.setdefault(frame.symbol, SymbolShape())
         row = frame.row
-        if isinstance(row, Changed):
+        if isinstance(row, RecordedDepth):
             for _, price, quantity in row.levels:
                 shape.tick, shape.lot = gcd(shape.tick, price), gcd(shape.lot, quantity)
                 shape.price = shape.price or price
-        elif isinstance(row, Traded):
+        elif isinstance(row, RecordedTrade):
             shape.tick, shape.lot = gcd(shape.tick, row.price), gcd(shape.lot, row.quantity)
             shape.price = shape.price or row.price
-        elif isinstance(row, Quoted):
+        elif isinstance(row, RecordedQuote):
             shape.price = shape.price or row.bid
 
 
-def coarser(served: str) -> str:
+def coarser_stream_reason(served: str) -> str:
+    """The reason why a depth stream is not served beside a finer one of its symbol."""
     return f"a second depth stream of its symbol; @{served} is served"
 
 
-def step(common: int, otherwise: int) -> int:
-    """The largest power of ten that divides what was seen."""
+def decimal_step(common: int, otherwise: int) -> int:
+    """The largest power of ten that divides `common`, the common divisor of prices or quantities; `otherwise` if that is 0."""
     if not common:
         return otherwise
     power = 1

@@ -19,11 +19,12 @@ class Print(NamedTuple):
     aggregate: int = 0  # id of its aggTrade; 0: an aggregate of its own, with the trade's id
 
     def packed(self) -> bytes:
+        """The trade as a row of a file, which `Tape.load` reads."""
         return ROW.pack(*self[:4], self.aggregate << 1 | self.buyer_is_maker)
 
 
 class Aggregate(NamedTuple):
-    """Trades `first` to `last` of one taker at one price."""
+    """Consecutive trades of one taker at one price, joined: ids `first` to `last`."""
 
     id: int
     price: int
@@ -35,7 +36,7 @@ class Aggregate(NamedTuple):
 
 
 class Candle(NamedTuple):
-    """Prices and quantities are mantissas at 10^−8; `first` and `last` are trade ids, −1 when there were none."""
+    """What was traded in one interval, as mantissas at 10^−8; `first` and `last` are trade ids, −1 for none."""
 
     start_ms: int
     end_ms: int  # inclusive
@@ -53,19 +54,21 @@ class Candle(NamedTuple):
 
 
 def aggregate_id(trade: Print) -> int:
+    """The id of the aggregate that a trade is part of."""
     return trade.aggregate or trade.id
 
 
 class Tape:
-    """At least the last `retained` trades; ids rise, and rise by one unless a capture has a hole."""
+    """The trades of one instrument, at least the last `retained`; ids rise, by one unless a capture has a hole."""
 
     def __init__(self, retained: int = RETAINED):
         self.retained = retained
         self.prints: list[Print] = []
         self.minutes: dict[int, Candle] = {}  # start of a past minute → its candle: see candles.py
-        self.forgotten_ms = 0.0  # trades before this time are not told (a fault)
+        self.forgotten_ms = 0.0  # trades before this time are not given to clients (a fault)
 
     def append(self, trade: Print) -> None:
+        """Adds a trade; one whose id is not above the last one is left out."""
         if self.prints and trade.id <= self.prints[-1].id:
             return  # a capture that repeats itself (overlapping files) is still one tape
         self.prints.append(trade)
@@ -74,44 +77,48 @@ class Tape:
 
     @property
     def last_id(self) -> int:
+        """The id of the newest trade; 0 before the first."""
         return self.prints[-1].id if self.prints else 0
 
     @property
     def last_aggregate(self) -> int:
+        """The id of the newest aggregate; 0 before the first."""
         return aggregate_id(self.prints[-1]) if self.prints else 0
 
     @property
     def last_price(self) -> int:
+        """The price of the newest trade; 0 before the first."""
         return self.prints[-1].price if self.prints else 0
 
     @property
     def floor(self) -> int:
-        """Index of the oldest trade that is told."""
+        """The index of the oldest trade that clients may get."""
         oldest = max(len(self.prints) - self.retained, 0)
         if not self.forgotten_ms:
             return oldest
         return max(oldest, bisect_left(self.prints, self.forgotten_ms, key=lambda p: p.time))
 
     def latest(self, limit: int) -> list[Print]:
+        """The newest trades, at most `limit`, oldest first."""
         return self.prints[max(len(self.prints) - limit, self.floor) :]
 
     def since(self, first_id: int, limit: int) -> list[Print]:
-        """From `first_id` on (inclusive); from the oldest that is kept when `first_id` is older, as the venue does."""
+        """Trades from an id on (inclusive); from the oldest that is kept when that id is older, as the venue does."""
         at = max(bisect_left(self.prints, (first_id,)), self.floor)
         return self.prints[at : at + limit]
 
-    def from_time(self, start_ms: int) -> int:
-        """Index of the first trade at or after; times never fall."""
+    def index_from_time(self, start_ms: int) -> int:
+        """The index of the first trade at or after a time; times never fall."""
         return max(bisect_left(self.prints, start_ms, key=lambda p: p.time), self.floor)
 
     def aggregates(
         self, limit: int, first_id: int | None = None, start_ms: int | None = None, end_ms: int | None = None
     ) -> list[Aggregate]:
-        """From an id or a time on, oldest first; else the latest, up to `end_ms`."""
+        """Aggregates from an id or a time on, oldest first; without either the latest, up to `end_ms`."""
         if first_id is not None:
             at = max(bisect_left(self.prints, first_id, key=aggregate_id), self.floor)
         elif start_ms is not None:
-            at = self.from_time(start_ms)
+            at = self.index_from_time(start_ms)
         else:
             return self._latest_aggregates(limit, end_ms)
         rows: list[Aggregate] = []
@@ -141,6 +148,6 @@ class Tape:
         return at, Aggregate(ident, first.price, quantity, first.id, last.id, first.time, first.buyer_is_maker)
 
     def load(self, rows: bytes) -> None:
-        """Rows as `Print.packed` wrote them; a torn last row is left out."""
+        """Adds rows of a file, as `Print.packed` wrote them; a torn last row is left out."""
         for ident, price, quantity, time, last in ROW.iter_unpack(rows[: len(rows) - len(rows) % ROW.size]):
             self.append(Print(ident, price, quantity, time, last & 1, last >> 1))

@@ -12,7 +12,7 @@ from tickmesh.nodes.exchange.market.matching import CANCELED, EXPIRED, FILLED, N
 from tickmesh.nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts
 from tickmesh.nodes.exchange.orders.orders import OwnOrder, OwnTrade, Placed, StateLine
 from tickmesh.nodes.exchange.orders.reports import account_position, execution_report
-from tickmesh.nodes.exchange.orders.terms import Terms, cost, read
+from tickmesh.nodes.exchange.orders.terms import Terms, amount_to_lock, read_terms
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
 
 OWNER = 1  # the one account of the local venue
@@ -24,21 +24,21 @@ OVERLOADED = VenueError(-1008, "Server is currently overloaded with other reques
 
 
 class Desk:
-    """All orders and trades of the one account. `markets` maps symbol to a synthetic or a replayed market."""
+    """All orders and trades of the one account. `markets`: by symbol, synthetic or replayed ones."""
 
     def __init__(self, markets: Mapping[str, VenueMarket], maker_ppm: int, taker_ppm: int):
         self.markets = markets
         self.maker_ppm, self.taker_ppm = maker_ppm, taker_ppm
         self.accounts = Accounts()
-        self.orders: dict[int, OwnOrder] = {}
-        self.open: dict[int, OwnOrder] = {}
-        self.open_ids: dict[tuple[str, str], OwnOrder] = {}
-        self.by_client: dict[tuple[str, str], OwnOrder] = {}
+        self.orders: dict[int, OwnOrder] = {}  # by id, closed ones too
+        self.open: dict[int, OwnOrder] = {}  # by id
+        self.open_by_client: dict[tuple[str, str], OwnOrder] = {}  # (symbol, client id) → open order
+        self.by_client: dict[tuple[str, str], OwnOrder] = {}  # (symbol, client id) → newest order, open or closed
         self.closed: deque[OwnOrder] = deque()
         self.trades: list[OwnTrade] = []
-        self.events: list[str] = []
+        self.events: list[str] = []  # user events that are not sent yet
         self.next_order = 1
-        self.executions = 0
+        self.executions = 0  # execution reports so far
         self.overloaded = False  # a fault: only market orders get through
         self.halted: set[str] = set()  # faults: symbols that are not traded
         self.unknown: set[str] = set()  # and those that the venue does not know
@@ -46,13 +46,13 @@ class Desk:
         self._line = StateLine()
         self._changed: set[str] = set()
         for market in markets.values():
-            market.on_fill, market.on_expire = self.filled, self.expired
+            market.on_fill, market.on_expire = self.take_fill, self.take_expiry
 
     # ---- requests
 
     def check(self, params: Params) -> Terms:
-        """What does not depend on the account's money: parameters and filters. Raises VenueError; nothing has happened."""
-        terms = read(self._market(params), params, OWNER)
+        """Checks parameters and filters of a new order, not the account's money. Raises VenueError; nothing has happened."""
+        terms = read_terms(self._market(params), params, OWNER)
         if terms.market.spec.symbol in self.halted:
             raise VenueError(-2010, CLOSED)
         if self.overloaded and terms.type != "MARKET":
@@ -63,20 +63,20 @@ class Desk:
             raise VenueError(-1013, "Filter failure: MAX_NUM_ORDERS")
         if spec.position_max and terms.side > 0:
             bids = sum(o.quantity - o.filled for o in self.open.values() if o.symbol == spec.symbol and o.side > 0)
-            if sum(self.accounts.of(OWNER, spec.base)) + bids + terms.quantity > spec.position_max:
+            if sum(self.accounts.balance_of(OWNER, spec.base)) + bids + terms.quantity > spec.position_max:
                 raise VenueError(-1013, "Filter failure: MAX_POSITION")
         return terms
 
     def enter(self, terms: Terms, now_ms: int, test: bool = False) -> Placed | None:
-        """Into the market, if the account allows it. Raises VenueError −2010; nothing has happened then."""
+        """Sends checked terms to the market if the account can pay. Raises VenueError −2010; nothing has happened then."""
         market = terms.market
         symbol = market.spec.symbol
-        if terms.client_id and (symbol, terms.client_id) in self.open_ids:
+        if terms.client_id and (symbol, terms.client_id) in self.open_by_client:
             raise VenueError(-2010, "Duplicate order sent.")
         if terms.type == "LIMIT_MAKER" and market.crosses(terms.side, terms.price):
             raise VenueError(-2010, "Order would immediately match and take.")
-        asset, lock = cost(market, terms.side, terms.type, terms.price, terms.quantity, OWNER)
-        if self.accounts.of(OWNER, asset)[0] < lock:
+        asset, lock = amount_to_lock(market, terms.side, terms.type, terms.price, terms.quantity, OWNER)
+        if self.accounts.balance_of(OWNER, asset)[0] < lock:
             raise VenueError(-2010, "Account has insufficient balance for requested action.")
         if test:
             return None
@@ -91,16 +91,16 @@ class Desk:
         return self._match(market, own, now_ms)
 
     def place(self, params: Params, now_ms: int, test: bool = False) -> Placed | None:
-        """`POST /api/v3/order`. Raises VenueError; nothing has happened then."""
+        """`POST /api/v3/order`: checks and enters a new order. Raises VenueError; nothing has happened then."""
         return self.enter(self.check(params), now_ms, test)
 
     def cancel(self, params: Params, now_ms: int) -> tuple[OwnOrder, str]:
-        """`DELETE /api/v3/order`: the order, and the client id of the cancel itself."""
+        """`DELETE /api/v3/order`: gives the order that was cancelled, and the client id of the cancel itself."""
         if self.overloaded:
             raise OVERLOADED
         cancel_id = params.client_id("newClientOrderId")
-        words = "Data sent for parameter 'cancelRestrictions' is not valid."
-        only = params.choice("cancelRestrictions", ("ONLY_NEW", "ONLY_PARTIALLY_FILLED", "NONE"), -1145, words, "NONE")
+        invalid = "Data sent for parameter 'cancelRestrictions' is not valid."
+        only = params.choice("cancelRestrictions", ("ONLY_NEW", "ONLY_PARTIALLY_FILLED", "NONE"), -1145, invalid, "NONE")
         order = self.find(params)
         if order is None or order.status not in OPEN:
             raise VenueError(-2011, "Unknown order sent.")
@@ -116,7 +116,7 @@ class Desk:
         return order, cancel_id
 
     def find(self, params: Params) -> OwnOrder | None:
-        """By orderId or origClientOrderId, within a symbol."""
+        """Finds an order of a symbol by its orderId or origClientOrderId; None for no such order."""
         symbol = self._market(params).spec.symbol
         client_id = params.text("origClientOrderId", "")
         if "orderId" in params:
@@ -128,18 +128,18 @@ class Desk:
             return order
         if not client_id:
             raise VenueError(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
-        return self.open_ids.get((symbol, client_id)) or self.by_client.get((symbol, client_id))
+        return self.open_by_client.get((symbol, client_id)) or self.by_client.get((symbol, client_id))
 
-    # ---- what the market tells
+    # ---- what the market reports
 
-    def filled(self, order_id: int, execution: Execution, now_ms: int) -> None:
-        """One of our resting orders was (partly) filled."""
+    def take_fill(self, order_id: int, execution: Execution, now_ms: int) -> None:
+        """Books a fill, whole or partial, of one of our resting orders."""
         order = self.open[order_id]
         self._execute(order, execution, now_ms)
         self._position(now_ms)
 
-    def expired(self, order_id: int, now_ms: int) -> None:
-        """Self-trade prevention took a resting order out."""
+    def take_expiry(self, order_id: int, now_ms: int) -> None:
+        """Closes a resting order that self-trade prevention took out of the book."""
         order = self.open[order_id]
         self._close(order, "EXPIRED_IN_MATCH", now_ms)
         self._report(order, "TRADE_PREVENTION", now_ms)
@@ -147,10 +147,10 @@ class Desk:
     # ---- state
 
     def take_line(self) -> StateLine | None:
-        """What has changed since the last call, to be written before any of it is told to anyone."""
+        """Takes what has changed since the last call as a line of the state file; None for nothing."""
         line, self._line = self._line, StateLine()
         for asset in sorted(self._changed):
-            line.balances[asset] = {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
+            line.balances[asset] = {a: list(self.accounts.balance_of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
         self._changed.clear()
         if not (line.orders or line.trades or line.balances):
             return None
@@ -158,43 +158,44 @@ class Desk:
         line.next_order, line.executions = self.next_order, self.executions
         return line
 
-    def whole(self) -> StateLine:
-        """Everything, as one line: what a compacted state file starts with."""
+    def whole_state(self) -> StateLine:
+        """Everything as one line, as a compacted state file begins with it."""
         orders = [*self.closed, *self.open.values()]
         balances = {
-            asset: {a: list(self.accounts.of(a, asset)) for a in (OWNER, OUTSIDE, FEES)} for asset in self.accounts.deposited
+            asset: {a: list(self.accounts.balance_of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
+            for asset in self.accounts.deposited
         }
         return StateLine(orders, self.trades, balances, self.accounts.deposited, self.next_order, self.executions)
 
-    def apply(self, line: StateLine) -> None:
-        """One line of the state file."""
+    def apply_line(self, line: StateLine) -> None:
+        """Restores what one line of the state file holds."""
         for order in line.orders:
             self._forget(order.id)
             self._remember(order)
         self.trades.extend(line.trades)
         for asset, accounts in line.balances.items():
             for account, balance in accounts.items():
-                self.accounts.of(account, asset)[:] = balance
+                self.accounts.balance_of(account, asset)[:] = balance
         self.accounts.deposited.update(line.deposited)
         self.next_order = max(self.next_order, line.next_order)
         self.executions = max(self.executions, line.executions)
 
     def deposit(self, asset: str, amount: int) -> None:
-        """The balance an account starts with; only once per asset."""
+        """Gives the account the balance that it starts with; only once per asset."""
         if asset not in self.accounts.deposited:
             self.accounts.deposit(OWNER, asset, amount)
             self._changed.add(asset)
             self._line.deposited[asset] = amount
 
-    def lose(self, now_ms: int) -> None:
-        """The orders that stood are expired, as after a restart that forgot them: no event says so."""
+    def lose_orders(self, now_ms: int) -> None:
+        """Expires all open orders without an event, as after a restart that forgot them."""
         for order in list(self.open.values()):
             self.markets[order.symbol].cancel(order.id, now_ms)
             order.expiry = "EXCHANGE_CANCELED"
             self._close(order, EXPIRED, now_ms)
 
     def restore(self, now_ms: int) -> None:
-        """Puts the orders that stood back into the markets, in their old order of time."""
+        """Puts the open orders back into the markets, in their old order of time."""
         for own in sorted(self.open.values(), key=lambda o: o.id):
             order = ExchangeOrder(own.id, OWNER, own.side, own.price, own.quantity - own.filled)
             if own.symbol in self.markets:
@@ -242,13 +243,13 @@ class Desk:
             if order.type == "MARKET":
                 keep = 0 if done else order.locked - amount
             fee_asset = spec.base
-            fee = self.accounts.exchange(
+            fee = self.accounts.settle_fill(
                 OWNER, spec.quote, amount, order.locked - keep - amount, spec.base, execution.quantity, rate
             )
         else:
             keep = order.locked - execution.quantity
             fee_asset = spec.quote
-            fee = self.accounts.exchange(OWNER, spec.base, execution.quantity, 0, spec.quote, amount, rate)
+            fee = self.accounts.settle_fill(OWNER, spec.base, execution.quantity, 0, spec.quote, amount, rate)
         order.locked = keep
         self._changed.update((spec.base, spec.quote))
         trade = OwnTrade(
@@ -267,7 +268,7 @@ class Desk:
         self._report(order, "TRADE", now_ms, trade)
 
     def _close(self, order: OwnOrder, status: str, now_ms: int) -> None:
-        """A final state: what was locked is free again."""
+        """Puts an order into a final state; what it had locked is free again."""
         spec = self.markets[order.symbol].spec
         asset = spec.quote if order.side > 0 else spec.base
         if order.locked:
@@ -283,11 +284,11 @@ class Desk:
         self.by_client[key] = order
         if order.status in OPEN:
             self.open[order.id] = order
-            self.open_ids[key] = order
+            self.open_by_client[key] = order
         else:
             self.open.pop(order.id, None)
-            if self.open_ids.get(key) is order:
-                del self.open_ids[key]
+            if self.open_by_client.get(key) is order:
+                del self.open_by_client[key]
             self.closed.append(order)
             while len(self.closed) > CLOSED_KEPT:
                 self._forget(self.closed.popleft().id)
@@ -299,7 +300,7 @@ class Desk:
             return
         key = (order.symbol, order.client_id)
         self.open.pop(order_id, None)
-        for index in (self.open_ids, self.by_client):
+        for index in (self.open_by_client, self.by_client):
             if index.get(key) is order:
                 del index[key]
 
@@ -308,6 +309,6 @@ class Desk:
         self.events.append(execution_report(order, what, now_ms, self.executions, trade, client_id))
 
     def _position(self, now_ms: int) -> None:
-        balances = {asset: self.accounts.of(OWNER, asset) for asset in sorted(self._changed)}
+        balances = {asset: self.accounts.balance_of(OWNER, asset) for asset in sorted(self._changed)}
         if balances:
             self.events.append(account_position(balances, now_ms))

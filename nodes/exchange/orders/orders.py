@@ -29,7 +29,7 @@ class OwnOrder(msgspec.Struct, omit_defaults=True):
 
 
 class OwnTrade(msgspec.Struct):
-    """One execution of ours."""
+    """One execution of one of our orders."""
 
     symbol: str
     trade_id: int
@@ -44,7 +44,7 @@ class OwnTrade(msgspec.Struct):
 
 
 class StateLine(msgspec.Struct, omit_defaults=True):
-    """One step of the state, applied whole or not at all. Later lines override earlier ones."""
+    """One line of the state file, applied whole or not at all. Later lines override earlier ones."""
 
     orders: list[OwnOrder] = []
     trades: list[OwnTrade] = []
@@ -52,13 +52,13 @@ class StateLine(msgspec.Struct, omit_defaults=True):
     deposited: dict[str, int] = {}
     next_order: int = 0
     executions: int = 0
-    reserved: dict[str, int] = {}  # update ids up to here may have been said, by symbol
+    reserved: dict[str, int] = {}  # update ids up to here may have been sent, by symbol
     era: int = 0  # how often all ids have begun anew
     started: int = 0  # starts of this exchange so far
 
 
 class Placed(msgspec.Struct):
-    """What came of a request: the order and the trades that it made at once."""
+    """What came of a request to place an order: the order, and the trades that it made at once."""
 
     order: OwnOrder
     trades: list[OwnTrade]

@@ -6,23 +6,23 @@ import msgspec
 
 from tickmesh.nodes.exchange.market.tape import Aggregate, Print
 from tickmesh.nodes.exchange.orders.orders import OwnOrder, OwnTrade
-from tickmesh.nodes.exchange.protocol import JsonObject, text
+from tickmesh.nodes.exchange.protocol import JsonObject, decimal_text
 
 SIDE = {1: "BUY", -1: "SELL"}
 ENCODE = msgspec.json.Encoder().encode
 
 
 def order_view(order: OwnOrder) -> JsonObject:
-    """`GET /api/v3/order`, and one row of `openOrders`."""
+    """An order as in `GET /api/v3/order`, and as a row of `openOrders`."""
     return {
         "symbol": order.symbol,
         "orderId": order.id,
         "orderListId": -1,
         "clientOrderId": order.client_id,
-        "price": text(order.price),
-        "origQty": text(order.quantity),
-        "executedQty": text(order.filled),
-        "cummulativeQuoteQty": text(order.filled_quote),
+        "price": decimal_text(order.price),
+        "origQty": decimal_text(order.quantity),
+        "executedQty": decimal_text(order.filled),
+        "cummulativeQuoteQty": decimal_text(order.filled_quote),
         "status": order.status,
         "timeInForce": order.time_in_force,
         "type": order.type,
@@ -33,13 +33,13 @@ def order_view(order: OwnOrder) -> JsonObject:
         "updateTime": order.update_time,
         "isWorking": True,
         "workingTime": order.time,
-        "origQuoteOrderQty": text(order.quote_quantity),
+        "origQuoteOrderQty": decimal_text(order.quote_quantity),
         "selfTradePreventionMode": "EXPIRE_MAKER",
     }
 
 
 def placed_view(order: OwnOrder, trades: Sequence[OwnTrade], response_type: str) -> JsonObject:
-    """The reply to a new order: ACK, RESULT or FULL."""
+    """The reply to a new order, as `response_type` asks: ACK, RESULT or FULL."""
     view: JsonObject = {
         "symbol": order.symbol,
         "orderId": order.id,
@@ -50,11 +50,11 @@ def placed_view(order: OwnOrder, trades: Sequence[OwnTrade], response_type: str)
     if response_type == "ACK":
         return view
     view |= {
-        "price": text(order.price),
-        "origQty": text(order.quantity),
-        "executedQty": text(order.filled),
-        "origQuoteOrderQty": text(order.quote_quantity),
-        "cummulativeQuoteQty": text(order.filled_quote),
+        "price": decimal_text(order.price),
+        "origQty": decimal_text(order.quantity),
+        "executedQty": decimal_text(order.filled),
+        "origQuoteOrderQty": decimal_text(order.quote_quantity),
+        "cummulativeQuoteQty": decimal_text(order.filled_quote),
         "status": order.status,
         "timeInForce": order.time_in_force,
         "type": order.type,
@@ -65,9 +65,9 @@ def placed_view(order: OwnOrder, trades: Sequence[OwnTrade], response_type: str)
     if response_type == "FULL":
         view["fills"] = [
             {
-                "price": text(t.price),
-                "qty": text(t.quantity),
-                "commission": text(t.fee),
+                "price": decimal_text(t.price),
+                "qty": decimal_text(t.quantity),
+                "commission": decimal_text(t.fee),
                 "commissionAsset": t.fee_asset,
                 "tradeId": t.trade_id,
             }
@@ -79,6 +79,7 @@ def placed_view(order: OwnOrder, trades: Sequence[OwnTrade], response_type: str)
 
 
 def canceled_view(order: OwnOrder, cancel_id: str) -> JsonObject:
+    """The reply to a cancel; `cancel_id` is the client id of the cancel itself."""
     return {
         "symbol": order.symbol,
         "origClientOrderId": order.client_id,
@@ -86,11 +87,11 @@ def canceled_view(order: OwnOrder, cancel_id: str) -> JsonObject:
         "orderListId": -1,
         "clientOrderId": cancel_id,
         "transactTime": order.update_time,
-        "price": text(order.price),
-        "origQty": text(order.quantity),
-        "executedQty": text(order.filled),
-        "origQuoteOrderQty": text(order.quote_quantity),
-        "cummulativeQuoteQty": text(order.filled_quote),
+        "price": decimal_text(order.price),
+        "origQty": decimal_text(order.quantity),
+        "executedQty": decimal_text(order.filled),
+        "origQuoteOrderQty": decimal_text(order.quote_quantity),
+        "cummulativeQuoteQty": decimal_text(order.filled_quote),
         "status": order.status,
         "timeInForce": order.time_in_force,
         "type": order.type,
@@ -100,15 +101,16 @@ def canceled_view(order: OwnOrder, cancel_id: str) -> JsonObject:
 
 
 def own_trade_view(trade: OwnTrade) -> JsonObject:
+    """A trade of ours as a row of `myTrades`."""
     return {
         "symbol": trade.symbol,
         "id": trade.trade_id,
         "orderId": trade.order_id,
         "orderListId": -1,
-        "price": text(trade.price),
-        "qty": text(trade.quantity),
-        "quoteQty": text(trade.price * trade.quantity // 10**8),
-        "commission": text(trade.fee),
+        "price": decimal_text(trade.price),
+        "qty": decimal_text(trade.quantity),
+        "quoteQty": decimal_text(trade.price * trade.quantity // 10**8),
+        "commission": decimal_text(trade.fee),
         "commissionAsset": trade.fee_asset,
         "time": trade.time,
         "isBuyer": trade.side > 0,
@@ -118,12 +120,12 @@ def own_trade_view(trade: OwnTrade) -> JsonObject:
 
 
 def print_view(trade: Print) -> JsonObject:
-    """A row of `trades` and `historicalTrades`."""
+    """A public trade as a row of `trades` and `historicalTrades`."""
     return {
         "id": trade.id,
-        "price": text(trade.price),
-        "qty": text(trade.quantity),
-        "quoteQty": text(trade.price * trade.quantity // 10**8),
+        "price": decimal_text(trade.price),
+        "qty": decimal_text(trade.quantity),
+        "quoteQty": decimal_text(trade.price * trade.quantity // 10**8),
         "time": trade.time,
         "isBuyerMaker": bool(trade.buyer_is_maker),
         "isBestMatch": True,
@@ -131,11 +133,11 @@ def print_view(trade: Print) -> JsonObject:
 
 
 def aggregate_view(row: Aggregate) -> JsonObject:
-    """A row of `aggTrades`."""
+    """An aggregate of trades as a row of `aggTrades`."""
     return {
         "a": row.id,
-        "p": text(row.price),
-        "q": text(row.quantity),
+        "p": decimal_text(row.price),
+        "q": decimal_text(row.quantity),
         "f": row.first,
         "l": row.last,
         "T": row.time,
@@ -145,7 +147,7 @@ def aggregate_view(row: Aggregate) -> JsonObject:
 
 
 def execution_report(order: OwnOrder, what: str, now_ms: int, number: int, trade: OwnTrade | None, client_id: str) -> str:
-    """One `executionReport`. After a cancel, `c` is the cancel's id and `C` the order's."""
+    """Builds one `executionReport`. After a cancel, `c` is the cancel's id and `C` the order's."""
     status = "NEW" if what == "NEW" else order.status
     filled = 0 if what == "NEW" else order.filled
     report: JsonObject = {
@@ -156,8 +158,8 @@ def execution_report(order: OwnOrder, what: str, now_ms: int, number: int, trade
         "S": SIDE[order.side],
         "o": order.type,
         "f": order.time_in_force,
-        "q": text(order.quantity),
-        "p": text(order.price),
+        "q": decimal_text(order.quantity),
+        "p": decimal_text(order.price),
         "P": "0.00000000",
         "F": "0.00000000",
         "g": -1,
@@ -166,10 +168,10 @@ def execution_report(order: OwnOrder, what: str, now_ms: int, number: int, trade
         "X": status,
         "r": "NONE",
         "i": order.id,
-        "l": text(trade.quantity) if trade else "0.00000000",
-        "z": text(filled),
-        "L": text(trade.price) if trade else "0.00000000",
-        "n": text(trade.fee) if trade else "0",
+        "l": decimal_text(trade.quantity) if trade else "0.00000000",
+        "z": decimal_text(filled),
+        "L": decimal_text(trade.price) if trade else "0.00000000",
+        "n": decimal_text(trade.fee) if trade else "0",
         "N": trade.fee_asset if trade else None,
         "T": now_ms,
         "t": trade.trade_id if trade else -1,
@@ -178,9 +180,9 @@ def execution_report(order: OwnOrder, what: str, now_ms: int, number: int, trade
         "m": trade.maker if trade else False,
         "M": bool(trade),
         "O": order.time,
-        "Z": text(0 if what == "NEW" else order.filled_quote),
-        "Y": text(trade.price * trade.quantity // 10**8) if trade else "0.00000000",
-        "Q": text(order.quote_quantity),
+        "Z": decimal_text(0 if what == "NEW" else order.filled_quote),
+        "Y": decimal_text(trade.price * trade.quantity // 10**8) if trade else "0.00000000",
+        "Q": decimal_text(order.quote_quantity),
         "W": order.time,
         "V": "EXPIRE_MAKER",
     }
@@ -190,6 +192,6 @@ def execution_report(order: OwnOrder, what: str, now_ms: int, number: int, trade
 
 
 def account_position(balances: dict[str, list[int]], now_ms: int) -> str:
-    """`outboundAccountPosition`: absolute balances of the assets that changed."""
-    rows = [{"a": asset, "f": text(free), "l": text(locked)} for asset, (free, locked) in balances.items()]
+    """Builds an `outboundAccountPosition`: balances, not their changes, of the assets that changed."""
+    rows = [{"a": asset, "f": decimal_text(free), "l": decimal_text(locked)} for asset, (free, locked) in balances.items()]
     return ENCODE({"e": "outboundAccountPosition", "E": now_ms, "u": now_ms, "B": rows}).decode()

@@ -21,7 +21,9 @@ STRATEGY_TYPE_MIN = 1_000_000
 
 
 class Terms(NamedTuple):
-    """Numbers are mantissas at 10^−8. `spend` is a MARKET order's quote quantity, from which `quantity` follows."""
+    """What a new order asks for, parsed and checked. Numbers are mantissas at 10^−8.
+
+    `spend` is a MARKET order's quote quantity, from which `quantity` follows."""
 
     market: VenueMarket
     side: int
@@ -35,8 +37,8 @@ class Terms(NamedTuple):
     strategy_type: int
 
 
-def read(market: VenueMarket, params: Params, owner: int) -> Terms:
-    """Raises VenueError. Precision is judged before the filters are."""
+def read_terms(market: VenueMarket, params: Params, owner: int) -> Terms:
+    """Reads and checks the terms of a new order. Raises VenueError; precision is judged before the filters are."""
     side = 1 if params.choice("side", ("BUY", "SELL"), -1117, "Invalid side.") == "BUY" else -1
     kind = params.choice("type", (*TYPES, *ELSEWHERE), -1116, "Invalid orderType.")
     if kind in ELSEWHERE:
@@ -55,7 +57,7 @@ def read(market: VenueMarket, params: Params, owner: int) -> Terms:
 
 
 def _reference(market: VenueMarket) -> int:
-    """What prices are measured by: the last one, or the middle of the book before anything has traded; 0 if neither is."""
+    """The price that filters measure by: the last one, or the middle of the book before any trade; 0 if there is neither."""
     bid, ask = market.best(1)[0], market.best(-1)[0]
     return market.last_price or ((bid + ask) // 2 if bid and ask else 0)
 
@@ -75,7 +77,7 @@ def _refuse_unsupported(params: Params) -> None:
 
 
 def _numbers(params: Params, kind: str) -> tuple[str, int, int, int]:
-    """Time in force, price, quantity, quote quantity; the mandatory ones of the type."""
+    """Reads time in force, price, quantity and quote quantity, as the type demands them."""
     if kind == "MARKET":
         for name in ("price", "timeInForce"):
             if name in params:
@@ -108,8 +110,8 @@ def quantity_for(market: VenueMarket, side: int, spend: int, owner: int) -> int:
     return quantity // market.spec.lot * market.spec.lot
 
 
-def cost(market: VenueMarket, side: int, kind: str, price: int, quantity: int, owner: int) -> tuple[str, int]:
-    """The asset and the amount that an order locks."""
+def amount_to_lock(market: VenueMarket, side: int, kind: str, price: int, quantity: int, owner: int) -> tuple[str, int]:
+    """The asset that an order locks, and how much of it."""
     spec = market.spec
     if side < 0:
         return spec.base, quantity

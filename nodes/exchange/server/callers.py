@@ -14,22 +14,22 @@ from aiohttp.typedefs import Handler, Middleware
 LOCALHOST = "localhost"
 
 
-def guard(host: str) -> Middleware:
-    """The one middleware before every door. `host`: exchange.host of mesh.toml, a name that is ours too."""
+def refuse_other_sites(host: str) -> Middleware:
+    """The middleware that refuses web pages of other sites. `host`: exchange.host of mesh.toml, a name that is ours too."""
 
     @web.middleware
     async def guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-        ours = {name_of(host), _reached(request)}
-        if why := stranger(request.headers.getall("Host", []), ours):
+        ours = {host_name_of(host), _reached(request)}
+        if why := host_refusal(request.headers.getall("Host", []), ours):
             return _refusal(421, why)
-        if why := foreign(request.headers.getall("Origin", []), request.headers["Host"], ours):
+        if why := origin_refusal(request.headers.getall("Origin", []), request.headers["Host"], ours):
             return _refusal(403, why)
         return await handler(request)
 
     return guarded
 
 
-def stranger(hosts: list[str], ours: set[str]) -> str:
+def host_refusal(hosts: list[str], ours: set[str]) -> str:
     """Why a request with these `Host` headers is not for this exchange, a sentence; "" if it is.
 
     `ours`: names that are its own beside those of loopback.
@@ -37,17 +37,17 @@ def stranger(hosts: list[str], ours: set[str]) -> str:
     seen = hosts[0][:100] if hosts else ""
     if len(hosts) != 1:
         return f"a request needs one Host header, and this one has {len(hosts)}"
-    if not is_ours(name_of(seen), ours):
+    if not is_ours(host_name_of(seen), ours):
         return f"Host is {seen!r}; this exchange answers as localhost, 127.0.0.1 or [::1] only (and as exchange.host)"
     return ""
 
 
-def foreign(origins: list[str], host: str, ours: set[str]) -> str:
-    """Why a request comes from a page that is not of this exchange; "" where no browser sent it, or its page is of here."""
+def origin_refusal(origins: list[str], host: str, ours: set[str]) -> str:
+    """Why a request's `Origin` is a page of another site, a sentence; "" if no browser sent it, or its page is of here."""
     for origin in origins:
         try:
             parts = urlsplit(origin)
-            here = parts.port == urlsplit(f"//{host}").port and is_ours(name_of(parts.netloc), ours)
+            here = parts.port == urlsplit(f"//{host}").port and is_ours(host_name_of(parts.netloc), ours)
         except ValueError:
             here = False
         if not here:
@@ -55,8 +55,8 @@ def foreign(origins: list[str], host: str, ours: set[str]) -> str:
     return ""
 
 
-def name_of(authority: str) -> str:
-    """Of `name:port`, `[address]:port`, or either without a port."""
+def host_name_of(authority: str) -> str:
+    """The host in `name:port`, `[address]:port`, or either without a port, in lower case."""
     name = authority.partition("]")[0].lstrip("[") if authority.startswith("[") else authority
     if name.count(":") == 1:
         name = name.partition(":")[0]
@@ -64,11 +64,12 @@ def name_of(authority: str) -> str:
 
 
 def is_ours(name: str, ours: set[str]) -> bool:
+    """Whether a host's name is one that this exchange answers to."""
     return bool(name) and (name == LOCALHOST or name in ours or is_loopback(name))
 
 
 def is_loopback(text: str) -> bool:
-    """127.0.0.0/8 and ::1, also as an IPv4 address in IPv6's clothes."""
+    """Whether an address is in 127.0.0.0/8 or is ::1, also when it is an IPv4 address mapped into IPv6."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -78,7 +79,7 @@ def is_loopback(text: str) -> bool:
 
 
 def _reached(request: web.Request) -> str:
-    """The address at which the request has arrived: where exchange.host is 0.0.0.0, what others call this machine."""
+    """The address at which a request has arrived, which is a name of ours where exchange.host is 0.0.0.0."""
     place = request.transport.get_extra_info("sockname") if request.transport is not None else None
     return str(place[0]) if place else ""
 

@@ -37,8 +37,8 @@ class ExchangeFiles:
         self._tapes: dict[str, tuple[int, int]] = {}  # symbol → file descriptor, rows in the file
         self._position = -1
 
-    def lines(self) -> Iterator[StateLine]:
-        """What was written, up to a torn end. ConfigError for damage further up: ids must not be given twice."""
+    def state_lines(self) -> Iterator[StateLine]:
+        """The lines of the state file, up to a torn end. ConfigError for damage further up: no id may be given twice."""
         path = self.folder / "state.jsonl"
         torn = 0
         for number, raw in enumerate(path.read_bytes().split(b"\n")[:-1] if path.exists() else (), 1):
@@ -56,7 +56,7 @@ class ExchangeFiles:
         raise ConfigError(f"{path}: line {torn} is damaged; move the folder away to begin with a new exchange")
 
     def rewrite(self, line: StateLine) -> None:
-        """Starts the state file anew with one line that says everything."""
+        """Begins the state file anew with one line that holds everything."""
         path = self.folder / "state.jsonl"
         fresh = path.with_suffix(".new")
         fresh.write_bytes(msgspec.json.encode(line) + b"\n")
@@ -67,12 +67,13 @@ class ExchangeFiles:
         self.appended_bytes = 0
 
     def append(self, line: StateLine) -> None:
+        """Appends one line to the state file."""
         data = msgspec.json.encode(line) + b"\n"
         _write(self._fd, data)
         self.appended_bytes += len(data)
 
-    def tape(self, symbol: str) -> Tape:
-        """The trades before this start; the file is two generations of `2 × trades_kept` rows at most."""
+    def open_tape(self, symbol: str) -> Tape:
+        """Opens a symbol's file of trades and gives those kept before: two generations of `2 × trades_kept` rows at most."""
         tape = Tape(self.trades_kept)
         path = self._tape_path(symbol)
         for gone in self._of_other_eras(symbol):
@@ -87,7 +88,8 @@ class ExchangeFiles:
         self._tapes[symbol] = (fd, rows)
         return tape
 
-    def print(self, symbol: str, trades: list[Print]) -> None:
+    def append_trades(self, symbol: str, trades: list[Print]) -> None:
+        """Appends trades to the file of their symbol."""
         fd, rows = self._tapes[symbol]
         if rows >= 2 * self.trades_kept:
             os.close(fd)
@@ -101,12 +103,12 @@ class ExchangeFiles:
         return self.folder / (f"trades-{symbol}.{self.era}.bin" if self.era else f"trades-{symbol}.bin")
 
     def _of_other_eras(self, symbol: str) -> list[Path]:
-        """Tapes whose ids mean nothing any more."""
+        """The files of trades of a symbol whose ids are of another era."""
         mine = self._tape_path(symbol)
         return [p for p in self.folder.glob("trades-*") if p.name.split(".")[0] == f"trades-{symbol}" and p.stem != mine.stem]
 
-    def position(self, identity: str) -> int:
-        """How many lines of this capture were taken by its clients before; 0 for another capture."""
+    def open_position(self, identity: str) -> int:
+        """Opens the file of the replay's position; gives the lines of this capture that clients had, 0 for another capture."""
         self._position = os.open(self.folder / "position", os.O_RDWR | os.O_CREAT, 0o600)
         number, _, whose = os.pread(self._position, 4096, 0).decode(errors="replace").rstrip("\n").partition(" ")
         found = int(number) if whose == identity and number.isdigit() else 0
@@ -115,13 +117,15 @@ class ExchangeFiles:
         return found
 
     def save_position(self, position: int) -> None:
+        """Writes how many lines of the capture its clients have had."""
         os.pwrite(self._position, b"%020d" % position, 0)
 
     def mark_ended(self) -> None:
-        """Tells `mesh up` that this replay is over: the next one of the capture begins in a folder of its own."""
+        """Leaves a mark for `mesh up` that this replay is over: the capture's next one begins in a folder of its own."""
         (self.folder / "ended").touch()
 
     def close(self) -> None:
+        """Closes all files and gives up the lock on the folder."""
         for fd in (self._fd, self._position, *(fd for fd, _ in self._tapes.values())):
             if fd >= 0:
                 os.close(fd)
@@ -129,14 +133,14 @@ class ExchangeFiles:
 
 
 def _write(fd: int, data: bytes) -> None:
-    """All of it, or OSError: a full disk stops the exchange rather than letting it say what it cannot remember."""
+    """Writes all of it, or raises OSError: a full disk stops the exchange, which may not send what it cannot remember."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
 
 
 class CaptureFiles:
-    """The lines of chained files, gzip or plain, as far as they can be read; `error` says why not further."""
+    """The lines of several capture files as one, gzip or plain, as far as they can be read; `error` has why not further."""
 
     def __init__(self, paths: list[Path]):
         self.paths = paths
@@ -144,15 +148,18 @@ class CaptureFiles:
         self.survey = Survey()
 
     def lines(self) -> Iterator[str]:
+        """The lines of all files, one file after the other."""
         for path in self.paths:
             yield from self._lines_of(path)
 
-    def _lines_of(self, path: Path, tell: Callable[[int], object] = lambda done: None) -> Iterator[str]:
+    def _lines_of(
+        self, path: Path, on_progress: Callable[[int], object] = lambda done: None, bytes_before: int = 0
+    ) -> Iterator[str]:
         try:
             with path.open("rb") as file:
                 for number, line in enumerate(lines_of(file)):
                     if number % 1000 == 0:
-                        tell(file.tell())
+                        on_progress(bytes_before + file.tell())
                     yield line
         except (OSError, zlib.error, EOFError) as error:
             if not self.error:
@@ -160,10 +167,13 @@ class CaptureFiles:
                 log.error(self.error)
 
     def identity(self) -> str:
+        """The names and sizes of the files, by which a replay knows its capture again."""
         return " ".join(f"{path.name}:{path.stat().st_size}" for path in self.paths)[:4000]
 
-    def read_whole(self, folder: Path, tell: Callable[[int], object] = lambda done: None) -> Survey:
-        """The survey of all lines, which is kept in `folder` for the next start. `tell`: bytes of the files read so far.
+    def read_whole(self, folder: Path, on_progress: Callable[[int], object] = lambda done: None) -> Survey:
+        """Reads all lines and gives their survey, which is kept in `folder` for the next start.
+
+        `on_progress` is called with the bytes of the files read so far.
 
         Raises ConfigError for files that cannot be read, or of which nothing can be served.
         """
@@ -173,7 +183,7 @@ class CaptureFiles:
             raise ConfigError(f"exchange.replay: a capture cannot be read: {error}") from None
         survey = _kept(folder / SURVEY, stamps)
         if survey is None:
-            survey = self._survey(tell)
+            survey = self._survey(on_progress)
             survey.identity = stamps
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_file(folder / SURVEY, msgspec.json.encode(survey))
@@ -182,21 +192,21 @@ class CaptureFiles:
         self.survey, self.error = survey, survey.error
         return survey
 
-    def _survey(self, tell: Callable[[int], object]) -> Survey:
+    def _survey(self, on_progress: Callable[[int], object]) -> Survey:
         surveyor = Surveyor()
         before = 0
         for path in self.paths:
             self.error, earlier = "", self.error
-            surveyor.take(f"the capture {path}", self._lines_of(path, lambda done, before=before: tell(before + done)))  # type: ignore[misc]
+            surveyor.read_file(f"the capture {path}", self._lines_of(path, on_progress, before))
             if self.error and path.is_file() and not surveyor.survey.lines or not path.is_file():
                 raise ConfigError(f"exchange.replay: a capture cannot be read: {self.error}")
             self.error = earlier or self.error
             before += path.stat().st_size
-        return surveyor.end(self.error)
+        return surveyor.finish(self.error)
 
 
 def _kept(path: Path, identity: str) -> Survey | None:
-    """A survey made before, if it is of just these files and of this version."""
+    """The survey made before, if it is of just these files and of this version; else None."""
     try:
         survey = msgspec.json.decode(path.read_bytes(), type=Survey)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):

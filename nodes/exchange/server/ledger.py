@@ -1,4 +1,5 @@
-"""The ledger's files: append-only, one after the other, the oldest removed beyond a bound. Written before anything is told.
+"""The files of the exchange ledger: append-only, one after the other, the oldest removed beyond a bound. Written before
+anything is sent to clients.
 
 Each file `ledger-<number of its first row>.bin` begins with the format and the books as they stand, so it can be read
 without those before it. A start begins a new file; what a crash left half written at the end of the last one is cut off.
@@ -8,14 +9,16 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from tickmesh.nodes.exchange.core import Done
-from tickmesh.nodes.exchange.ledger import BookImage, ExchangeLedger, whole
+from tickmesh.nodes.exchange.core import Uncommitted
+from tickmesh.nodes.exchange.ledger import BookImage, ExchangeLedger, find_end
 
 FILE_BYTES_MAX = 32 << 20
 
 
 class LedgerFiles:
-    """`clock_ms` is the exchange's clock; `books`, set later, gives (symbol, update id, levels) of every book."""
+    """Appends rows to the exchange ledger's files.
+
+    `clock_ms` is the exchange's clock; `books`, set later, gives (symbol, update id, levels) of every book."""
 
     def __init__(self, folder: Path, market: str, bytes_max: int, clock_ms: Callable[[], int]):
         self.folder, self.bytes_max, self.clock_ms = folder, bytes_max, clock_ms
@@ -28,21 +31,22 @@ class LedgerFiles:
         self.ledger = ExchangeLedger(market, self._next_number())
         self._open()
 
-    def take(self, done: Done, now_ms: int) -> None:
-        """hooks.Ledger: what has happened, before anyone hears of it. OSError stops the exchange."""
-        self.ledger.happened(done.happened, now_ms)
-        for text in done.told.events:
+    def append_committed(self, done: Uncommitted, now_ms: int) -> None:
+        """Appends what has happened, before any of it is sent to clients. OSError stops the exchange."""
+        self.ledger.add_rows(done.ledger_rows, now_ms)
+        for text in done.outgoing.events:
             self.ledger.add("event", now_ms, text)
         self._flush()
         if self.bytes > self.file_bytes_max:
             self._open()  # here the books are what the rows have made of them
 
     def record(self, kind: str, *values: object) -> None:
-        """A row of its own, at once: what a fault is about to do."""
+        """Appends one row at once: what a fault is about to do."""
         self.ledger.add(kind, self.clock_ms(), *values)
         self._flush()
 
     def close(self) -> None:
+        """Closes the file that rows are appended to."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -52,7 +56,7 @@ class LedgerFiles:
 
     def _next_number(self) -> int:
         for path in reversed(self._files()):
-            size, number = whole(path.read_bytes())
+            size, number = find_end(path.read_bytes())
             os.truncate(path, size)
             if number:
                 return number
@@ -64,7 +68,7 @@ class LedgerFiles:
         path = self.folder / f"ledger-{self.ledger.number:020d}.bin"
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
         self.bytes = 0
-        self.ledger.head(self.books(), self.clock_ms(), self.era)
+        self.ledger.add_head(self.books(), self.clock_ms(), self.era)
         self._flush()
         files = self._files()
         total = sum(file.stat().st_size for file in files)
@@ -76,7 +80,7 @@ class LedgerFiles:
             self.removed += 1
 
     def _flush(self) -> None:
-        view = memoryview(self.ledger.batch())
+        view = memoryview(self.ledger.take_batch())
         self.bytes += len(view)
         while view:
             view = view[os.write(self._fd, view) :]

@@ -5,20 +5,21 @@ import logging
 import math
 import time
 
-from tickmesh.nodes.exchange.market.captures import SERVED_DEPTH, is_snapshot, recv_ns
+from tickmesh.nodes.exchange.market.captures import SERVED_DEPTH, is_snapshot, recv_ns_of
 from tickmesh.nodes.exchange.market.pace import ReceivePace
 from tickmesh.nodes.exchange.protocol import VenueError
-from tickmesh.nodes.exchange.server.running import GONE, Running
+from tickmesh.nodes.exchange.server.running import GONE, RunningExchange
 
 SNAPSHOT_S = 2.0  # a replay waits so long at the capture's first snapshot for every line to ask for it
 SUBSCRIBERS_S = 5.0  # a market waits so long for what its lines have to do first, and then goes on without them
-TOLD_MAX = 20  # lines left out that are told one by one; all are counted, by reason
+LOGGED_MAX = 20  # lines left out that are logged one by one; all are counted, by reason
 BATCH_FRAMES = 256  # of a replay between two looks at the clients
 BEHIND_MS_MAX = 1000.0  # a process that was away for longer goes on from now
 log = logging.getLogger("exchange")
 
 
-async def run_market(running: Running) -> None:
+async def run_market(running: RunningExchange) -> None:
+    """Runs the market, synthetic or replayed, until the node is stopped or can no longer write its state."""
     try:
         await (_replay(running) if running.capture else _synthetic(running))
     except VenueError as error:
@@ -26,7 +27,7 @@ async def run_market(running: Running) -> None:
             raise
 
 
-async def _synthetic(running: Running) -> None:
+async def _synthetic(running: RunningExchange) -> None:
     await _lines_subscribed(running, SUBSCRIBERS_S)
     depth_ms = running.true_ms()
     while not running.ctx.stop.is_set():
@@ -49,30 +50,30 @@ async def _synthetic(running: Running) -> None:
         await asyncio.sleep(max((due - running.true_ms()) / 1000, 0.001))
 
 
-def publish_derived(running: Running) -> None:
-    """Partial depth, klines and tickers, every 100 ms, for those who listen."""
+def publish_derived(running: RunningExchange) -> None:
+    """Sends partial depth, klines and tickers to those who have subscribed; called every 100 ms."""
     now_ms = running.now_ms()
     for symbol, derived in running.core.derived.items():
         if symbol in running.core.desk.unknown:
             continue
-        for stream, data in derived.frames(now_ms, running.hub.wanted(symbol)):
+        for stream, data in derived.frames(now_ms, running.hub.wanted_streams(symbol)):
             running.hub.publish(stream, data)
 
 
-async def run_derived(running: Running) -> None:
-    """In a replay; a synthetic market publishes them with its depth."""
+async def run_derived(running: RunningExchange) -> None:
+    """Sends the derived streams of a replay every 100 ms; a synthetic market sends them with its depth."""
     while running.capture and await running.sleep(0.1):
         publish_derived(running)
 
 
-async def _up(running: Running) -> bool:
+async def _up(running: RunningExchange) -> bool:
     """Waits while the exchange is down (a fault); False when the node was stopped."""
     while running.down and not running.ctx.stop.is_set():
         await asyncio.sleep(0.01)
     return not running.ctx.stop.is_set()
 
 
-async def _replay(running: Running) -> None:
+async def _replay(running: RunningExchange) -> None:
     assert running.capture is not None
     line = next(running.lines, None)
     if line is not None:
@@ -94,24 +95,24 @@ async def _replay(running: Running) -> None:
         running.state.mark_ended()
 
 
-async def _lines_subscribed(running: Running, patience_s: float) -> None:
+async def _lines_subscribed(running: RunningExchange, patience_s: float) -> None:
     """Waits until as many connections as there are lines have subscribed, so that none misses the beginning."""
     deadline = time.monotonic() + patience_s
-    while len(running.hub.subscribed()) < running.exchange.lines and not running.ctx.stop.is_set():
+    while len(running.hub.stream_clients()) < running.settings.lines and not running.ctx.stop.is_set():
         if time.monotonic() > deadline:
             return
         await asyncio.sleep(0.01)
 
 
-async def _replay_from(running: Running, line: str | None) -> None:
+async def _replay_from(running: RunningExchange, line: str | None) -> None:
     """Passes lines on at their pace until the capture ends or the node is stopped."""
-    speed, limit = running.exchange.speed, running.exchange.client_bytes_max
+    speed, limit = running.settings.speed, running.settings.client_bytes_max
     pace, first_s = ReceivePace(), time.monotonic()
     sent = 0
     opened = False
     while line is not None and await _up(running):
         following = next(running.lines, None)
-        elapsed_ns = pace.elapsed(recv_ns(line), recv_ns(following) if following else 0)
+        elapsed_ns = pace.elapsed(recv_ns_of(line), recv_ns_of(following) if following else 0)
         if speed:
             wait_s = first_s + elapsed_ns / 1e9 / speed - time.monotonic()
             if wait_s > 0:
@@ -123,34 +124,36 @@ async def _replay_from(running: Running, line: str | None) -> None:
             await _open_book(running, line)
             pace, first_s = ReceivePace(), time.monotonic()
         else:
-            _pass(running, line)
+            publish_line(running, line)
         line = following
         sent += 1
         if sent % BATCH_FRAMES == 0:
             await _taken(running, limit if speed else 0)
 
 
-async def _open_book(running: Running, line: str) -> None:
-    """Passes the capture's first snapshot when every line has asked for one, as its recorder had: so each gets it as
-    it was recorded, and no change after it is missing before it."""
+async def _open_book(running: RunningExchange, line: str) -> None:
+    """Passes the capture's first snapshot once every line has asked for one, as its recorder had.
+
+    So each gets it as it was recorded, and no change after it is missing before it."""
     deadline = time.monotonic() + SNAPSHOT_S
-    while running.depth_waiting < running.exchange.lines and time.monotonic() < deadline and not running.ctx.stop.is_set():
+    while running.depth_waiting < running.settings.lines and time.monotonic() < deadline and not running.ctx.stop.is_set():
         await asyncio.sleep(0.001)
-    _pass(running, line)
+    publish_line(running, line)
     while running.depth_waiting and time.monotonic() < deadline:
         await asyncio.sleep(0)
 
 
-def _pass(running: Running, line: str) -> None:
+def publish_line(running: RunningExchange, line: str) -> None:
+    """Replays one line of the capture file and sends what follows from it to clients."""
     frame = running.replay.pass_line(line, running.now_ms())
     running.publish(running.commit())
     if frame is None:
-        if running.replay.refused <= TOLD_MAX:
+        if running.replay.refused <= LOGGED_MAX:
             log.warning(running.replay.error)
     elif frame.stream:
         # at its own pace a client can keep up, and is cut off if it does not; a faster replay waits for all of them
-        cut = 0 < running.exchange.speed <= 1
-        running.hub.publish(frame.stream, frame.data, cut=cut, whole=frame.text)
+        cut = 0 < running.settings.speed <= 1
+        running.hub.publish(frame.stream, frame.data, cut=cut, recorded=frame.text)
         name = f"{frame.symbol.lower()}@{SERVED_DEPTH}"
         if frame.kind == "depth" and frame.stream != name:
             running.hub.publish(name, frame.data, cut=cut)
@@ -158,17 +161,17 @@ def _pass(running: Running, line: str) -> None:
         running.wake()
 
 
-async def _taken(running: Running, bytes_max: int) -> None:
+async def _taken(running: RunningExchange, bytes_max: int) -> None:
     """Waits until no client has more than so much unsent; at speed 0, until there is a client at all.
 
     The position is written when nothing is unsent: after a kill the replay repeats what nobody had, which clients
     recognise by the ids."""
     await asyncio.sleep(0)
     while not running.ctx.stop.is_set():
-        clients = running.hub.subscribed()
+        clients = running.hub.stream_clients()
         waiting = max((c.waiting_bytes for c in clients), default=0)
         if not waiting:
             running.state.save_position(running.replay.position)
-        if waiting <= bytes_max and (clients or running.exchange.speed or running.ended):
+        if waiting <= bytes_max and (clients or running.settings.speed or running.ended):
             return
         await asyncio.sleep(0.001)

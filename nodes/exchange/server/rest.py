@@ -1,4 +1,4 @@
-"""The local venue's REST door: HTTP in and out around the pure operations of nodes/exchange/api/api.py."""
+"""The local venue's REST API: HTTP in and out around the pure operations of nodes/exchange/api/api.py."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,26 +9,28 @@ from aiohttp import web
 from tickmesh.nodes.exchange.api import api, time_units
 from tickmesh.nodes.exchange.faults.hooks import IncomingRequest, RequestFault
 from tickmesh.nodes.exchange.orders.desk import OWNER
-from tickmesh.nodes.exchange.protocol import NotYet, Params, VenueError, form, rest_payload
+from tickmesh.nodes.exchange.protocol import NotKnownYet, Params, VenueError, parse_form, rest_payload
 from tickmesh.nodes.exchange.server.faults import PATH as FAULTS
-from tickmesh.nodes.exchange.server.faults import FaultsDoor
-from tickmesh.nodes.exchange.server.running import Running
+from tickmesh.nodes.exchange.server.faults import FaultsHandler
+from tickmesh.nodes.exchange.server.running import RunningExchange
 
 REPLAY = "/tickmesh/v1/replay"
 
 
-class RestDoor:
-    def __init__(self, running: Running):
+class RestHandler:
+    """Answers every REST request: operations of the venue, the replay's progress, and faults."""
+
+    def __init__(self, running: RunningExchange):
         self.running = running
-        self.faults_door = FaultsDoor(running)
+        self.faults_handler = FaultsHandler(running)
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        """The one place where every REST request arrives; the fault layer sees it first."""
+        """Answers one request; the faults see it first. The one place where every REST request arrives."""
         path, _, query = request.raw_path.partition("?")
         if path == REPLAY and request.method == "GET":
-            return reply(200, msgspec.json.encode(self.running.progress()))
+            return json_response(200, msgspec.json.encode(self.running.progress()))
         if path == FAULTS:
-            return await self.faults_door.answer(request)
+            return await self.faults_handler.answer(request)
         faults = self.running.faults
         fault = faults.on_request(IncomingRequest("rest", f"{request.method} {path}", request.remote or "")) if faults else None
         if fault is None:
@@ -42,7 +44,7 @@ class RestDoor:
         micro = False
         try:
             body = (await request.read()).decode() if request.method != "GET" and request.can_read_body else ""
-            micro = time_units.microseconds(request.headers.get("X-MBX-TIME-UNIT"))
+            micro = time_units.asks_for_microseconds(request.headers.get("X-MBX-TIME-UNIT"))
             operation, params = self._asked(request.method, path, query, body, address)
             key = request.headers.get("X-MBX-APIKEY", "")
             status, answer = 200, await self._call(operation, params, rest_payload(query, body), key)
@@ -59,14 +61,14 @@ class RestDoor:
             status, answer = 400, b'{"code":-1100,"msg":"Illegal characters found in a parameter."}'
         except web.HTTPRequestEntityTooLarge:
             status, answer = 413, b'{"code":-1100,"msg":"The request body is too large."}'
-        answer = time_units.answer(answer) if micro else answer
-        return reply(status, answer, limits.weight_headers(address, running.now_ms()) | more)
+        answer = time_units.answer_in_microseconds(answer) if micro else answer
+        return json_response(status, answer, limits.weight_headers(address, running.now_ms()) | more)
 
     def _asked(self, method: str, path: str, query: str, body: str, address: str) -> tuple[api.Operation, Params]:
-        """Which operation, with which parameters, once it is within the limits. What is no request weighs 1."""
+        """Finds the operation and its parameters, and counts the request. What is no request weighs 1."""
         limits, now_ms = self.running.core.venue.limits, self.running.now_ms()
         try:
-            operation, params = api.find(method, path), Params(form(query, body))
+            operation, params = api.find_operation(method, path), Params(parse_form(query, body))
         except VenueError:
             limits.admit(address, 1, now_ms)
             raise
@@ -79,15 +81,15 @@ class RestDoor:
             try:
                 result = api.answer(running.core.venue, operation, params, payload, key, running.now_ms())
                 break
-            except NotYet:
+            except NotKnownYet:
                 await running.market_moved()
-        told = running.commit()
+        outgoing = running.commit()
         answer = result.encode() if isinstance(result, str) else msgspec.json.encode(result)
-        running.publish(told)
+        running.publish(outgoing)
         return answer
 
     def _commit_half(self, error: VenueError) -> None:
-        """A cancelReplace that half succeeded has happened, although it is answered as an error."""
+        """Commits a cancelReplace that half succeeded: it has happened, although it is answered as an error."""
         if error.data is not None:
             self.running.publish(self.running.commit())
 
@@ -108,5 +110,6 @@ class RestDoor:
         return web.Response(status=fault.status, body=fault.body, content_type=fault.content_type, headers=fault.headers)
 
 
-def reply(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
+def json_response(status: int, body: bytes, headers: Mapping[str, str] | None = None) -> web.Response:
+    """Builds an HTTP response of a JSON body."""
     return web.Response(status=status, body=body, content_type="application/json", headers=headers)

@@ -1,6 +1,6 @@
-"""A running local venue: its pure core, who listens to it, and the files that are written before anyone hears.
+"""A running local venue: its pure core, the clients that it serves, and the files that are written before anything is sent.
 
-Shared by the doors (rest.py, sockets.py) and the pace (pace.py); nodes/exchange/node.py starts all.
+Shared by the handlers (rest.py, sockets.py) and the pace (pace.py); nodes/exchange/node.py starts all.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from itertools import islice
 from tickmesh.bus.clock import machine_elapsed_ns, machine_wall_ns
 from tickmesh.bus.process import Context
 from tickmesh.nodes.exchange.api.streams import Client, ClientTransport, Hub
-from tickmesh.nodes.exchange.core import Core, Told, era_of
+from tickmesh.nodes.exchange.core import Core, Outgoing, era_of
 from tickmesh.nodes.exchange.faults.hooks import FaultHooks
 from tickmesh.nodes.exchange.ledger import BookImage
 from tickmesh.nodes.exchange.protocol import JsonObject, VenueError
@@ -21,31 +21,31 @@ STATE_BYTES_MAX = 16 << 20  # appended, before the state file is written anew
 GONE = VenueError(-1016, "This service is no longer available.", 503)
 
 
-class Running:
-    """Files around the pure parts. Whatever happens is committed to the files, then published."""
+class RunningExchange:
+    """The core with its files and clients. Whatever happens is committed to the files, then published."""
 
     def __init__(self, ctx: Context):
         self.ctx = ctx
         self.config = ctx.config
-        self.exchange = self.config.exchange
+        self.settings = self.config.exchange
         self._began_ns = machine_wall_ns() - machine_elapsed_ns()
-        self.faults: FaultHooks | None = None  # set before the doors open; see nodes/exchange/faults/hooks.py
+        self.faults: FaultHooks | None = None  # set before anyone can connect; see nodes/exchange/faults/hooks.py
         self.capture: CaptureFiles | None = None
-        if self.exchange.replay:
-            self.capture = CaptureFiles([self.config.root / path for path in self.exchange.replay])
-        self.state = ExchangeFiles(self.config.exchange_dir, self.exchange.trades_kept)
+        if self.settings.replay:
+            self.capture = CaptureFiles([self.config.root / path for path in self.settings.replay])
+        self.state = ExchangeFiles(self.config.exchange_dir, self.settings.trades_kept)
         if self.capture:
             self.capture.read_whole(self.config.exchange_dir)
         self.ledger: LedgerFiles | None = None
-        self.hub = Hub(self.exchange.client_bytes_max)
-        self.moved = asyncio.Event()  # set and replaced when an answer that waited may be known
+        self.hub = Hub(self.settings.client_bytes_max)
+        self.moved = asyncio.Event()  # set, and replaced by a new one, when requests that wait should be answered again
         self.depth_waiting = 0  # requests that wait for the capture's first snapshot
-        self.ended = False
+        self.ended = False  # the capture has been replayed to its end
         self.down = False  # restarting: the market stands still
-        self.failure = ""
+        self.failure = ""  # why the exchange can no longer write its state
         try:
             market = "replay" if self.capture else "synthetic"
-            self.ledger = LedgerFiles(self.config.exchange_dir, market, self.exchange.ledger_bytes_max, self.now_ms)
+            self.ledger = LedgerFiles(self.config.exchange_dir, market, self.settings.ledger_bytes_max, self.now_ms)
             self._restore()
             self.ledger.books = self.books
         except BaseException:
@@ -53,22 +53,22 @@ class Running:
             raise
 
     def _restore(self, lose_orders: bool = False) -> None:
-        """What was written before, the markets around it, and a fresh state file that says all of it."""
-        lines = list(self.state.lines())
+        """Reads what was written before, builds the markets around it, and writes all of it into a fresh state file."""
+        lines = list(self.state.state_lines())
         self.state.era = era_of(lines)
         now_ms = self.true_ms()
         if self.capture:
             survey = self.capture.survey
             self.core = Core.recorded(self.config, survey, lines, self._snapshot_ahead)
-            wanted = self.state.position(self.capture.identity())
+            wanted = self.state.open_position(self.capture.identity())
             self.lines = self.capture.lines()
             self.replay = self.core.replay_to(islice(self.lines, wanted), survey.depths)
         else:
-            self.core = Core.synthetic(self.config, lines, self.state.tape, now_ms)
+            self.core = Core.synthetic(self.config, lines, self.state.open_tape, now_ms)
         if lose_orders:
             self.core.lose_orders(int(now_ms))
         self.core.start(now_ms)
-        self.state.rewrite(self.core.whole())
+        self.state.rewrite(self.core.whole_state())
         if self.ledger is not None:
             self.ledger.era = self.core.era
         self.commit()
@@ -78,39 +78,42 @@ class Running:
         return not self.ended and any(n > self.replay.position for n in self.capture.survey.snapshots)
 
     def books(self) -> list[BookImage]:
-        """Every book as it stands, for the head of a file of the ledger."""
+        """Every book as it stands, for the head of a file of the exchange ledger."""
         return [(symbol, m.book_id, m.image()) for symbol, m in self.core.markets.items() if m.book_id >= 0]
 
     def close(self) -> None:
+        """Closes the files of state and ledger."""
         self.state.close()
         if self.ledger is not None:
             self.ledger.close()
 
     def now_ms(self) -> int:
-        """The venue's clock: what it stamps and what it judges timestamps by."""
+        """The venue's clock, with the skew of faults: what it stamps and what it judges timestamps by."""
         return int(self.true_ms() + self.skew_ms)
 
     def true_ms(self) -> float:
-        """The venue stands for another machine: what is done to this one's wall clock meanwhile is not its business."""
+        """The venue's clock without faults; changes of this machine's wall clock do not move it, as if it were elsewhere."""
         return (self._began_ns + machine_elapsed_ns()) / 1e6
 
     @property
     def skew_ms(self) -> float:
+        """What faults put the venue's clock off by."""
         return self.faults.skew_ms if self.faults else 0.0
 
-    def client(self, transport: ClientTransport, door: str, wrapped: bool, address: str) -> Client:
+    def add_client(self, transport: ClientTransport, door: str, wrapped: bool, address: str) -> Client:
+        """Adds a websocket that has opened, and gives its Client."""
         client = Client(transport, wrapped, time.monotonic(), self.faults, door)
         client.address, client.opened_ms = address, self.now_ms()
         self.hub.add(client)
         return client
 
     def cut(self, client: Client) -> None:
-        """Ends a connection without a word."""
+        """Ends a connection without a close frame."""
         client.transport.abort()
         self.hub.remove(client)
 
     def restart(self, lose_orders: bool) -> None:
-        """What a new process would do: everything anew from the files. A replay goes on where it is."""
+        """Does what a new process would: restores everything from the files. A replay goes on where it is."""
         self.down = False
         now_ms = self.now_ms()
         if self.capture:
@@ -121,53 +124,56 @@ class Running:
         self._reopen(lose_orders)
 
     def begin_anew(self) -> None:
-        """All ids begin again from 1; orders and accounts stay."""
+        """Begins a new era: all ids begin again from 1; orders and accounts stay."""
         self.down = False
         self.commit()
-        self.state.rewrite(self.core.whole_anew())  # the one step: before it the old ids hold, after it the new ones
+        self.state.rewrite(self.core.state_of_new_era())  # the one step: before it the old ids hold, after it the new ones
         self._reopen()
 
     def _reopen(self, lose_orders: bool = False) -> None:
         self.state.close()
-        self.state = ExchangeFiles(self.config.exchange_dir, self.exchange.trades_kept)
+        self.state = ExchangeFiles(self.config.exchange_dir, self.settings.trades_kept)
         self._restore(lose_orders)
 
     # ---- what happened: files first, then wires
 
-    def commit(self) -> Told:
-        """Writes what has happened since the last call; returns what may now be told. The one place where it is taken."""
+    def commit(self) -> Outgoing:
+        """Writes what has happened since the last call; gives what may now be sent. The one place where it is taken."""
         if self.failure:
             raise GONE
-        done = self.core.take()
+        done = self.core.take_uncommitted()
         try:
             if self.ledger is not None:  # first: what a crash leaves only here is void by the next `start` row
-                self.ledger.take(done, self.now_ms())
-            for symbol, trades in done.printed:
-                self.state.print(symbol, trades)
-            for line in done.lines:
+                self.ledger.append_committed(done, self.now_ms())
+            for symbol, trades in done.trades:
+                self.state.append_trades(symbol, trades)
+            for line in done.state_lines:
                 self.state.append(line)
             if self.state.appended_bytes > STATE_BYTES_MAX:
-                self.state.rewrite(self.core.whole())
+                self.state.rewrite(self.core.whole_state())
         except OSError as error:
-            # what cannot be remembered must not be told: stop here, and begin again from what is on disk
+            # what cannot be remembered must not be sent: stop here, and begin again from what is on disk
             self.failure = f"the exchange cannot write its state in {self.state.folder}: {error}"
             self.ctx.stop.set()
             raise GONE from None
-        return done.told
+        return done.outgoing
 
-    def publish(self, told: Told) -> None:
-        for event in told.events:
+    def publish(self, outgoing: Outgoing) -> None:
+        """Sends events and market frames to those who have subscribed to them."""
+        for event in outgoing.events:
             self.hub.publish_user(event)
-        for stream, data in told.frames:
+        for stream, data in outgoing.frames:
             self.hub.publish(stream, data)
 
     # ---- what waits for the market
 
     def wake(self) -> None:
+        """Wakes the requests that wait for the market to move on."""
         self.moved.set()
         self.moved = asyncio.Event()
 
     async def market_moved(self) -> None:
+        """Waits until the market has moved on, at most 0.25 s. VenueError when the node is stopped."""
         if self.ctx.stop.is_set():
             raise GONE
         self.depth_waiting += 1
@@ -179,23 +185,24 @@ class Running:
             self.depth_waiting -= 1
 
     async def sleep(self, seconds: float) -> bool:
-        """False when the node was stopped meanwhile."""
+        """Waits so many seconds; False when the node was stopped meanwhile."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self.ctx.stop.is_set():
             await asyncio.sleep(min(left, 0.2))
         return not self.ctx.stop.is_set()
 
     def progress(self) -> JsonObject:
+        """How far the market is, as `GET /tickmesh/v1/replay` gives it."""
         if not self.capture:
             return {"mode": "synthetic", "position": 0, "frames": self.hub.frames, "ended": False,
-                    "clients": len(self.hub.subscribed()), "error": ""}  # fmt: skip
+                    "clients": len(self.hub.stream_clients()), "error": ""}  # fmt: skip
         return {
             "mode": "replay",
             "position": self.replay.position,
             "lines": self.capture.survey.lines,
             "frames": self.replay.frames,
             "ended": self.ended,
-            "clients": len(self.hub.subscribed()),
+            "clients": len(self.hub.stream_clients()),
             "refused": self.replay.refused,
             "not_served": dict(self.replay.not_served),
             "error": self.replay.error or self.capture.error,

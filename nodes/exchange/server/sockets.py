@@ -1,4 +1,4 @@
-"""The local venue's websocket doors: market streams and the WS-API, around nodes/exchange/api/streams.py."""
+"""The local venue's websockets: market streams and the WS-API, around nodes/exchange/api/streams.py."""
 
 import asyncio
 import time
@@ -10,25 +10,28 @@ from tickmesh.nodes.exchange.api import control, time_units, ws_api
 from tickmesh.nodes.exchange.api.streams import Client, control_frame, user_frame
 from tickmesh.nodes.exchange.faults.hooks import IncomingRequest, RequestFault
 from tickmesh.nodes.exchange.protocol import VenueError
-from tickmesh.nodes.exchange.server.running import Running
+from tickmesh.nodes.exchange.server.running import RunningExchange
 
 MESSAGE_BYTES_MAX = 1 << 16  # of a client's message
 CLOSING_S = 5.0
 
 
-class SocketDoors:
-    def __init__(self, running: Running):
+class SocketHandlers:
+    """Answers websocket handshakes and carries their conversations."""
+
+    def __init__(self, running: RunningExchange):
         self.running = running
 
     async def market(self, request: web.Request) -> web.StreamResponse:
+        """Serves one connection of market streams, from handshake to end."""
         if (refusal := await self._refused(request, "ws")) is not None:
             return refusal
-        wrapped, wanted = control.opening(request.path, dict(request.query))
+        wrapped, wanted = control.parse_url(request.path, dict(request.query))
         opened = await self._open(request, "ws", wrapped)
         if opened is None:
             return web.Response(status=400)
         ws, client = opened
-        hub, streams_max = self.running.hub, self.running.exchange.limits.streams_max
+        hub, streams_max = self.running.hub, self.running.settings.limits.streams_max
         for stream in wanted[:streams_max]:
             hub.subscribe(client, stream)
         self._opened(client, request.path)
@@ -36,30 +39,33 @@ class SocketDoors:
         return ws
 
     async def orders(self, request: web.Request) -> web.StreamResponse:
+        """Serves one connection of the WS-API, from handshake to end."""
         if (refusal := await self._refused(request, "ws-api-connect")) is not None:
             return refusal
         opened = await self._open(request, "ws-api", False)
         if opened is None:
             return web.Response(status=400)
         ws, client = opened
-        client.limits = request.query.get("returnRateLimits", "true") != "false"
+        client.sends_rate_limits = request.query.get("returnRateLimits", "true") != "false"
         self._opened(client, request.path)
         await self._converse(ws, client, lambda text: self._order_request(client, text))
         return ws
 
     async def _open(self, request: web.Request, door: str, wrapped: bool) -> tuple[web.WebSocketResponse, Client] | None:
-        """The upgrade; None when the client has gone meanwhile. Deflate is negotiated for those who compress what they
-        send; what they get is not compressed, which the extension permits, so a frame is encoded once for all."""
+        """Upgrades a handshake to a websocket; None when the client has gone meanwhile.
+
+        Deflate is negotiated for those who compress what they send; what they get is not compressed, which the extension
+        permits, so a frame is encoded once for all."""
         ws = web.WebSocketResponse(autoping=False, compress=True, max_msg_size=MESSAGE_BYTES_MAX)
         await ws.prepare(request)
         if request.transport is None:
             return None
-        client = self.running.client(request.transport, door, wrapped, request.remote or "")
-        client.micro = time_units.microseconds(request.query.get("timeUnit"))
+        client = self.running.add_client(request.transport, door, wrapped, request.remote or "")
+        client.microseconds = time_units.asks_for_microseconds(request.query.get("timeUnit"))
         return ws, client
 
     def _order_request(self, client: Client, text: str) -> None:
-        """The one place where every WS-API request arrives; the fault layer sees it first."""
+        """Carries out one WS-API request; the faults see it first. The one place where every WS-API request arrives."""
         faults = self.running.faults
         fault = faults.on_request(IncomingRequest("ws-api", ws_api.method_of(text), client.address, client)) if faults else None
         if fault is None:
@@ -69,19 +75,19 @@ class SocketDoors:
         else:
             self._faulty(fault, client, text)
 
-    def _usual(self, client: Client, text: str, say: Callable[[bytes], None] | None = None) -> None:
+    def _usual(self, client: Client, text: str, send: Callable[[bytes], None] | None = None) -> None:
         running = self.running
         answer = ws_api.answer(running.core.venue, client, text, running.now_ms())
-        told = running.commit()
-        (say or client.send_text)(answer)
-        if client.ended is not None:
+        outgoing = running.commit()
+        (send or client.send_text)(answer)
+        if client.ended_subscription is not None:
             event = f'{{"e":"eventStreamTerminated","E":{running.now_ms()}}}'
-            client.send(user_frame(event, client.ended, client.micro), "user")
-            client.ended = None
-        running.publish(told)
+            client.send(user_frame(event, client.ended_subscription, client.microseconds), "user")
+            client.ended_subscription = None
+        running.publish(outgoing)
 
     def _faulty_later(self, fault: RequestFault, client: Client, text: str) -> None:
-        """Nobody waits for it: what `_converse` does with an exchange that goes down is done here."""
+        """Answers a delayed request; aborts the connection when the exchange is going down, as nobody waits for this call."""
         try:
             self._faulty(fault, client, text)
         except VenueError:
@@ -102,7 +108,7 @@ class SocketDoors:
                 client.send_text(answer)
 
     async def _refused(self, request: web.Request, door: str) -> web.StreamResponse | None:
-        """What a handshake is answered instead of an upgrade; None to let it in."""
+        """The answer that refuses a handshake; None to let it in."""
         faults, address = self.running.faults, request.remote or ""
         fault = faults.on_request(IncomingRequest(door, request.path, address)) if faults else None
         if fault is None:
@@ -118,8 +124,8 @@ class SocketDoors:
     def _beyond_limits(self, request: web.Request, door: str, address: str) -> web.Response | None:
         limits, now_ms = self.running.core.venue.limits, self.running.now_ms()
         try:
-            time_units.microseconds(request.query.get("timeUnit"))
-            limits.connect(address, now_ms)
+            time_units.asks_for_microseconds(request.query.get("timeUnit"))
+            limits.admit_connection(address, now_ms)
             if door == "ws-api-connect":
                 limits.admit(address, ws_api.CONNECT_WEIGHT, now_ms)
         except VenueError as error:
@@ -133,10 +139,10 @@ class SocketDoors:
 
     async def _converse(self, ws: web.WebSocketResponse, client: Client, answer: Callable[[str], None]) -> None:
         """Hands every text message to `answer`, inside the message's own turn: no task, no queue."""
-        messages_max = self.running.exchange.limits.messages_per_s if client.door == "ws" else 0
+        messages_max = self.running.settings.limits.messages_per_s if client.door == "ws" else 0
         try:
             async for message in ws:
-                if messages_max and client.messages_this_second(time.monotonic()) > messages_max:
+                if messages_max and client.count_message(time.monotonic()) > messages_max:
                     # pings and pongs count too (venues.md §1.2)
                     close(client, 1008, "Too many requests")
                     break
@@ -145,7 +151,7 @@ class SocketDoors:
                 elif message.type is WSMsgType.PING:
                     client.send(control_frame(0xA, bytes(message.data)), "pong")
                 elif message.type is WSMsgType.PONG:
-                    client.ponged(bytes(message.data))
+                    client.take_pong(bytes(message.data))
                 elif message.type is WSMsgType.BINARY:
                     answer("binary")
         except VenueError:
@@ -157,30 +163,31 @@ class SocketDoors:
 
 
 def close(client: Client, code: int, reason: str = "") -> None:
-    """A close frame, then the end of the connection once what waits has left."""
+    """Sends a close frame, then ends the connection once what waits has left."""
     client.send(control_frame(8, code.to_bytes(2) + reason.encode()), "close")
     client.dead = True
     client.transport.close()
     asyncio.get_running_loop().call_later(CLOSING_S, client.transport.abort)  # for who does not take what waits
 
 
-def keep_alive(running: Running, now_s: float, ping: bool) -> None:
-    """Pings whoever is due, ends whoever never answers or has lived for too long."""
-    exchange = running.exchange
+def keep_alive(running: RunningExchange, now_s: float, ping: bool) -> None:
+    """Pings the clients if `ping`; ends those that never answer or have lived for too long."""
+    exchange = running.settings
     for client in list(running.hub.clients):
         if client.dead:
             continue
         age_s = now_s - client.opened_s
-        if client.silent_s(now_s) > exchange.pong_s:
+        if client.unanswered_s(now_s) > exchange.pong_s:
             running.hub.cut(client)
         elif age_s >= exchange.life_s:
             close(client, 1008, "Disconnected: the connection has reached its maximum life")
-        elif age_s >= exchange.life_s - exchange.notice_s and not client.warned:
-            warn(running, client)
+        elif age_s >= exchange.life_s - exchange.notice_s and not client.shutdown_announced:
+            announce_shutdown(running, client)
         if ping and not client.dead:
             client.ping(str(running.now_ms()).encode(), now_s)
 
 
-def warn(running: Running, client: Client) -> None:
-    client.warned = True
+def announce_shutdown(running: RunningExchange, client: Client) -> None:
+    """Sends `serverShutdown` to a client."""
+    client.shutdown_announced = True
     client.send_text(client.shutdown_event(running.now_ms()))

@@ -17,7 +17,7 @@ RENEW_S = 7 * 86400.0
 
 
 def server_context(folder: Path, host: str) -> ssl.SSLContext:
-    """`exchange.crt` (for clients to trust) and `exchange.key` in `folder`. ConfigError when they cannot be made."""
+    """Makes or loads `exchange.crt` (for clients to trust) and `exchange.key` in `folder`. ConfigError when that fails."""
     certificate, key = folder / "exchange.crt", folder / "exchange.key"
     if (
         not key.exists()
@@ -40,7 +40,7 @@ def server_context(folder: Path, host: str) -> ssl.SSLContext:
 
 
 def _make(certificate: Path, key: Path, host: str) -> None:
-    """With the `cryptography` package; ImportError where it is not installed."""
+    """Makes the certificate with the `cryptography` package; ImportError where it is not installed."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -83,8 +83,8 @@ def _make_with_openssl(certificate: Path, key: Path, host: str) -> None:
             "`openssl` to make one; install one of them, or say tls = false"
         ) from None
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        said = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()[-200:]
-        raise ConfigError(f"exchange.tls: openssl could not make a certificate: {said or error}") from None
+        openssl_error = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip()[-200:]
+        raise ConfigError(f"exchange.tls: openssl could not make a certificate: {openssl_error or error}") from None
 
 
 def _is_ip(text: str) -> bool:

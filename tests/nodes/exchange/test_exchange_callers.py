@@ -9,7 +9,7 @@ import pytest
 import websockets
 
 from tests.support.exchange_clients import configure, limit, served, signed
-from tickmesh.nodes.exchange.server.callers import foreign, name_of, stranger
+from tickmesh.nodes.exchange.server.callers import host_name_of, host_refusal, origin_refusal
 
 FAULTS = "/tickmesh/v1/faults"
 FAULT = b'{"kind": "skip", "length_s": 60}'
@@ -50,7 +50,7 @@ async def nothing_done(rest: str) -> None:
             assert await answer.json() == []
 
 
-def test_a_name_that_was_made_to_resolve_to_this_machine_opens_no_door(tmp_path):
+def test_a_request_under_a_foreign_host_name_is_refused(tmp_path):
     async def scene():
         async with served(configure(tmp_path)) as (rest, _, _):
             for door in DOORS:
@@ -66,7 +66,7 @@ def test_a_name_that_was_made_to_resolve_to_this_machine_opens_no_door(tmp_path)
     asyncio.run(scene())
 
 
-def test_a_page_of_another_site_opens_no_door(tmp_path):
+def test_a_request_from_a_page_of_another_site_is_refused(tmp_path):
     async def scene():
         async with served(configure(tmp_path)) as (rest, _, _):
             for door in DOORS:
@@ -127,9 +127,9 @@ def test_a_fault_is_taken_as_json_only(tmp_path, kind):
     asyncio.run(scene())
 
 
-def test_a_venue_s_name_that_it_stands_in_for_is_its_own():
-    assert stranger(["stream.venue.example:9443"], {"stream.venue.example"}) == ""
-    assert stranger(["other.venue.example:9443"], {"stream.venue.example"}) != ""
-    assert foreign(["https://stream.venue.example:9443"], "stream.venue.example:9443", {"stream.venue.example"}) == ""
-    assert foreign(["https://stream.venue.example"], "stream.venue.example:9443", {"stream.venue.example"}) != ""
-    assert [name_of(text) for text in ("::1", "[::1]:8", "A.b:9", "a")] == ["::1", "::1", "a.b", "a"]
+def test_the_name_of_a_venue_that_it_stands_in_for_is_its_own():
+    assert host_refusal(["stream.venue.example:9443"], {"stream.venue.example"}) == ""
+    assert host_refusal(["other.venue.example:9443"], {"stream.venue.example"}) != ""
+    assert origin_refusal(["https://stream.venue.example:9443"], "stream.venue.example:9443", {"stream.venue.example"}) == ""
+    assert origin_refusal(["https://stream.venue.example"], "stream.venue.example:9443", {"stream.venue.example"}) != ""
+    assert [host_name_of(text) for text in ("::1", "[::1]:8", "A.b:9", "a")] == ["::1", "::1", "a.b", "a"]

@@ -189,7 +189,7 @@ def test_refusals_become_the_right_exceptions(url):
         late.fetch_balance()
 
 
-def test_limits_are_ddos_protection_for_it(tmp_path):
+def test_limits_are_ddos_protection_errors_for_ccxt(tmp_path):
     child, base = start(tmp_path, "[exchange.limits]\nweight_per_minute = 60\norders_per_10_s = 2\nban_after = 3\n")
     try:
         time.sleep(10.1 - time.time() % 10)  # a fresh window of ten seconds, and mostly of the minute

@@ -28,11 +28,11 @@ class Mark:
 UPDATE = re.compile(r'"u":(\d+)')
 
 
-async def hear(url: str, mark: Mark, heard: list) -> None:
+async def receive(url: str, mark: Mark, received: list) -> None:
     """Every frame, up to the first one at or beyond the mark."""
     async with websockets.connect(url, max_queue=None) as socket:
         async for text in socket:
-            heard.append(text)
+            received.append(text)
             found = UPDATE.search(text)
             if found and int(found[1]) >= mark.update_id:
                 return
@@ -50,9 +50,9 @@ def test_nine_of_ten_clients_have_everything_and_the_slow_one_is_cut_off(tmp_pat
     async def scene():
         toml = "[exchange]\ntrades_per_s = 300\nquotes_per_s = 1500\nclient_bytes_max = 100000\n"
         async with venue(tmp_path, toml) as (rest, ws, ctx):
-            mark, heard = Mark(), [[] for _ in range(9)]
+            mark, received = Mark(), [[] for _ in range(9)]
             slow = deaf(ws + ALL)
-            tasks = [asyncio.create_task(hear(ws + ALL, mark, mine)) for mine in heard]
+            tasks = [asyncio.create_task(receive(ws + ALL, mark, mine)) for mine in received]
             await asyncio.sleep(1)
             _, snapshot = await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5000)
             memory = psutil.Process().memory_info().rss
@@ -68,23 +68,23 @@ def test_nine_of_ten_clients_have_everything_and_the_slow_one_is_cut_off(tmp_pat
             slow.close()
             assert ctx.counters["cut_off"] == 1
             assert psutil.Process().memory_info().rss - memory < 300 << 20
-            for mine in heard:
+            for mine in received:
                 assert check_agreement(snapshot, mine) > 5
 
     asyncio.run(scene())
 
 
-def test_everyone_hears_the_same_bytes_in_the_same_order(tmp_path):
+def test_every_client_gets_the_same_bytes_in_the_same_order(tmp_path):
     async def scene():
         async with venue(tmp_path, "[exchange]\ntrades_per_s = 300\nquotes_per_s = 1000\n") as (rest, ws, _):
-            mark, heard = Mark(), [[] for _ in range(10)]
-            tasks = [asyncio.create_task(hear(ws + ALL, mark, mine)) for mine in heard]
+            mark, received = Mark(), [[] for _ in range(10)]
+            tasks = [asyncio.create_task(receive(ws + ALL, mark, mine)) for mine in received]
             await asyncio.sleep(SECONDS)
             _, now = await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5)
             mark.update_id = now["lastUpdateId"]
             await asyncio.gather(*tasks)
-            start = max((mine[0] for mine in heard), key=lambda f: sum(m.index(f) == 0 for m in heard if f in m))
-            begun = [mine[mine.index(start) :] for mine in heard if start in mine]
+            start = max((mine[0] for mine in received), key=lambda f: sum(m.index(f) == 0 for m in received if f in m))
+            begun = [mine[mine.index(start) :] for mine in received if start in mine]
             length = min(len(mine) for mine in begun)
             assert length > 500 and len(begun) >= 9
             assert all(mine[:length] == begun[0][:length] for mine in begun)
@@ -111,10 +111,10 @@ def test_a_replay_at_its_own_pace_is_as_strict_and_as_consistent(tmp_path, slow_
 
     async def scene():
         async with served(configure(tmp_path, toml)) as (base, ws, ctx):
-            mark, heard = Mark(), [[] for _ in range(9)]
+            mark, received = Mark(), [[] for _ in range(9)]
             mark.update_id = 10 + 2999
             slow: list[sockets.socket] = [deaf(ws + ALL)] if slow_one else []
-            tasks = [asyncio.create_task(hear(ws + ALL, mark, mine)) for mine in heard]
+            tasks = [asyncio.create_task(receive(ws + ALL, mark, mine)) for mine in received]
             async with aiohttp.ClientSession() as session:
                 _, snapshot = await Rest(base, session)("GET", "/api/v3/depth", symbol="BTCUSDT", limit=100)
                 end = time.monotonic() + 60
@@ -128,7 +128,7 @@ def test_a_replay_at_its_own_pace_is_as_strict_and_as_consistent(tmp_path, slow_
             for client in slow:
                 client.close()
             assert ctx.counters["cut_off"] == len(slow)
-            assert all(mine == heard[0] for mine in heard)
-            assert check_agreement(snapshot, heard[0]) > 2500
+            assert all(mine == received[0] for mine in received)
+            assert check_agreement(snapshot, received[0]) > 2500
 
     asyncio.run(scene())

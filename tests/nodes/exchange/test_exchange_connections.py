@@ -76,7 +76,7 @@ def test_deflate_is_negotiated_and_pings_are_answered_either_way(tmp_path):
     run(scene)
 
 
-def test_a_connection_ends_with_its_life_and_says_so_before_in_its_own_shape(tmp_path):
+def test_a_connection_that_reaches_its_maximum_life_is_announced_serverShutdown_and_ends(tmp_path):
     async def scene():
         toml = FAST.replace("lines", "life_s = 2.0\nnotice_s = 1.0\nlines")
         async with venue(tmp_path, toml) as (_, ws, _):

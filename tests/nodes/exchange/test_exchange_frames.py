@@ -9,7 +9,7 @@ from tests.support.exchange_talk import FAST, ask, collect, run, said
 from tests.support.replay_lines import SNAPSHOT, ticker, trade, write
 
 
-def test_every_path_of_a_market_stream_is_raw_or_wrapped_as_it_says(tmp_path):
+def test_frames_are_raw_or_wrapped_as_the_path_of_the_market_stream_asks(tmp_path):
     async def scene():
         async with venue(tmp_path, FAST) as (_, ws, _):
             for path, wrapped in (

@@ -63,20 +63,20 @@ def test_orders_are_counted_per_account_and_given_back_by_a_fill():
     limits = VenueLimits(ExchangeLimits(orders_per_10_s=3, orders_per_day=5))
     now = 86_400_000 * 1000
     for _ in range(3):
-        limits.order(1, now)
-    error = refused(lambda: limits.order(1, now + 9_999))
+        limits.admit_order(1, now)
+    error = refused(lambda: limits.admit_order(1, now + 9_999))
     assert (error.code, error.status, error.retry_at_ms) == (-1015, 429, now + 10_000)
     assert "3 orders per 10 SECOND" in error.message
-    limits.first_fill(1, False, now)
-    limits.order(1, now + 9_999)
-    limits.order(1, now + 10_000)
-    limits.order(1, now + 10_000)
-    assert "5 orders per 1 DAY" in refused(lambda: limits.order(1, now + 20_000)).message
-    limits.first_fill(1, True, now + 20_000)
+    limits.give_back_orders(1, False, now)
+    limits.admit_order(1, now + 9_999)
+    limits.admit_order(1, now + 10_000)
+    limits.admit_order(1, now + 10_000)
+    assert "5 orders per 1 DAY" in refused(lambda: limits.admit_order(1, now + 20_000)).message
+    limits.give_back_orders(1, True, now + 20_000)
     assert [row["count"] for row in limits.order_rows(1, now + 20_000)] == [0, 0]
 
 
-def test_429_then_418_over_both_doors_with_retry_after(tmp_path):
+def test_429_then_418_over_rest_and_ws_api_with_retry_after(tmp_path):
     toml = "[exchange.limits]\nweight_per_minute = 60\norders_per_10_s = 2\nban_after = 4\nban_s = 2\n"
 
     async def scene():
@@ -177,8 +177,8 @@ def test_every_filter_refuses_in_its_own_name(changes, terms, name):
         )
         if "side" not in terms:
             assert refused(lambda: desk.place(Params(too_precise), 1)).code == -1111, "precision comes first"
-    desk.accounts.check()
-    assert desk.accounts.of(OWNER, "USDT")[1] == 0 and not desk.open
+    desk.accounts.check_conserved()
+    assert desk.accounts.balance_of(OWNER, "USDT")[1] == 0 and not desk.open
 
 
 def test_what_a_filter_names_is_in_exchange_info():

@@ -71,7 +71,7 @@ REFUSALS = [
 ]
 
 
-def test_bad_orders_are_refused_in_the_venues_words(tmp_path):
+def test_bad_orders_are_refused_with_the_venues_code_and_message(tmp_path):
     async def scene():
         async with venue(tmp_path) as (rest, _, _):
             for params, code, words in REFUSALS:

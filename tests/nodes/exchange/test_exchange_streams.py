@@ -44,9 +44,9 @@ def test_every_client_gets_the_same_frames(tmp_path):
         async with venue(tmp_path) as (_, ws, _):
             async with listening(ws + ALL) as one, listening(ws + ALL) as two:
                 start = await two.recv()
-                heard = await one.recv()
-                while heard != start:
-                    heard = await one.recv()
+                received = await one.recv()
+                while received != start:
+                    received = await one.recv()
                 for _ in range(100):
                     assert await one.recv() == await two.recv()
 
@@ -117,17 +117,17 @@ def test_ids_orders_and_balances_go_on_after_the_exchange_was_killed(tmp_path, n
             assert refused["code"] == -2010
             _, later = await rest.order(**limit("BUY", "50001"))
             assert later["orderId"] > was["bought"]["orderId"]
-            heard = [f["data"] for f in was["frames"] if f["stream"].endswith("@trade")]
-            _, kept = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=heard[0]["t"], limit=1000)
+            received = [f["data"] for f in was["frames"] if f["stream"].endswith("@trade")]
+            _, kept = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=received[0]["t"], limit=1000)
             ids = [t["id"] for t in kept]
-            assert ids == list(range(ids[0], ids[0] + len(ids))) and ids[0] == heard[0]["t"]
-            for row, frame in zip(kept, heard):
+            assert ids == list(range(ids[0], ids[0] + len(ids))) and ids[0] == received[0]["t"]
+            for row, frame in zip(kept, received):
                 assert (row["id"], row["price"], row["qty"], row["time"]) == tuple(frame[k] for k in "tpqT")
-            assert kept[len(heard) - 1]["id"] == heard[-1]["t"]
+            assert kept[len(received) - 1]["id"] == received[-1]["t"]
             frames = [json.loads(await socket.recv()) for _ in range(200)]
             largest = max(f["data"]["u"] for f in was["frames"] if "u" in f["data"])
             assert min(f["data"].get("U", f["data"].get("u", largest + 1)) for f in frames) > largest
-            assert min(f["data"]["t"] for f in frames if f["stream"].endswith("@trade")) > heard[-1]["t"]
+            assert min(f["data"]["t"] for f in frames if f["stream"].endswith("@trade")) > received[-1]["t"]
 
     process = Process(tmp_path)
     was = asyncio.run(before(process.where))
@@ -153,21 +153,21 @@ def test_a_second_exchange_on_the_same_state_is_refused(tmp_path):
 def test_the_last_hundred_thousand_trades_are_still_there_after_a_restart(tmp_path):
     rows = 2 * RETAINED + 1000
     state = exchange.ExchangeFiles(tmp_path)
-    tape = state.tape("BTCUSDT")
+    tape = state.open_tape("BTCUSDT")
     for first in range(1, rows, 1000):
         trades = [Print(n, n, 1, n, n % 2) for n in range(first, first + 1000)]
-        state.print("BTCUSDT", trades)
+        state.append_trades("BTCUSDT", trades)
         for trade in trades:
             tape.append(trade)
     state.close()
     (file := tmp_path / "trades-BTCUSDT.bin").write_bytes(file.read_bytes() + b"torn")
     again = exchange.ExchangeFiles(tmp_path)
-    kept = again.tape("BTCUSDT")
+    kept = again.open_tape("BTCUSDT")
     assert kept.last_id == rows and len(kept.since(rows - 99_999, 200_000)) == 100_000
     assert kept.since(rows - 99_999, 1) == tape.since(rows - 99_999, 1) == [Print(301_001, 301_001, 1, 301_001, 1)]
-    again.print("BTCUSDT", [Print(rows + 1, 5, 5, 5, 0)])
+    again.append_trades("BTCUSDT", [Print(rows + 1, 5, 5, 5, 0)])
     again.close()
-    assert exchange.ExchangeFiles(tmp_path).tape("BTCUSDT").latest(2) == [kept.prints[-1], Print(rows + 1, 5, 5, 5, 0)]
+    assert exchange.ExchangeFiles(tmp_path).open_tape("BTCUSDT").latest(2) == [kept.prints[-1], Print(rows + 1, 5, 5, 5, 0)]
 
 
 def test_a_torn_end_of_the_state_is_cut_and_damage_further_up_is_refused(tmp_path):
@@ -189,7 +189,7 @@ def test_a_torn_end_of_the_state_is_cut_and_damage_further_up_is_refused(tmp_pat
     asyncio.run(scene())
 
 
-def test_what_cannot_be_written_is_not_told_and_stops_the_exchange_with_a_sentence(tmp_path, monkeypatch):
+def test_what_cannot_be_written_is_not_sent_and_stops_the_exchange_with_a_sentence(tmp_path, monkeypatch):
     def full(self, line):
         raise OSError(28, "No space left on device")
 

@@ -38,7 +38,7 @@ MAKERS = {"cryptography": importlib.util.find_spec("cryptography"), "openssl": s
 
 
 @pytest.mark.parametrize("maker", MAKERS)
-def test_either_maker_will_do_and_its_certificate_is_kept(tmp_path, monkeypatch, maker):
+def test_cryptography_and_openssl_make_a_certificate_that_is_kept(tmp_path, monkeypatch, maker):
     if not MAKERS[maker]:
         pytest.skip(f"{maker} is not here")
     if maker == "openssl":
@@ -49,7 +49,7 @@ def test_either_maker_will_do_and_its_certificate_is_kept(tmp_path, monkeypatch,
     assert (tmp_path / "exchange.crt").read_bytes() == made
 
 
-def test_without_either_there_is_a_sentence(tmp_path, monkeypatch):
+def test_without_cryptography_and_openssl_there_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(tls, "_make", lambda *_: (_ for _ in ()).throw(ImportError()))
     monkeypatch.setenv("PATH", "")
     with pytest.raises(ConfigError, match="neither the Python package `cryptography` nor the program"):

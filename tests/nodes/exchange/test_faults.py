@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tickmesh.nodes.exchange.faults.fault_plan import KINDS, FaultError, PlannedFault, asked, schedule
+from tickmesh.nodes.exchange.faults.fault_plan import KINDS, FaultError, PlannedFault, read_faults, read_schedule
 from tickmesh.nodes.exchange.faults.faults import FAULTS_MAX, Faults
 from tickmesh.nodes.exchange.faults.hooks import IncomingRequest
 from tickmesh.nodes.exchange.faults.tampering import payload_of, text_frame
@@ -16,7 +16,7 @@ class Client:
     """What a fault sees of a connection."""
 
     def __init__(self, number: int, *streams: str, user: bool = False):
-        self.number, self.streams, self.user, self.dead = number, dict.fromkeys(streams), user, False
+        self.number, self.streams, self.has_user_stream, self.dead = number, dict.fromkeys(streams), user, False
         self.wire = b""
 
     def write(self, frame: bytes) -> None:
@@ -75,7 +75,7 @@ def test_a_fault_begins_and_ends_in_time_and_touches_only_its_target():
     assert [row[2] for row in scene.rows if row[0] == "fault"] == ["added", "started", "ended"]
 
 
-def test_a_fault_ends_when_told():
+def test_a_fault_ends_on_command():
     scene, client = Scene(), Client(1)
     number = scene.plan(kind="skip")
     assert scene.send(client, frame(1)) == b""
@@ -83,10 +83,10 @@ def test_a_fault_ends_when_told():
     scene.faults.tick()
     assert scene.send(client, frame(2)) == frame(2)
     assert not scene.faults.end(number)
-    assert not scene.faults.due
+    assert not scene.faults.busy
 
 
-def test_one_that_is_ended_before_it_starts_never_starts():
+def test_a_fault_that_is_ended_before_it_starts_never_starts():
     scene, client = Scene(), Client(1)
     number = scene.plan(kind="skip", start_s=5)
     scene.faults.end(number)
@@ -105,7 +105,7 @@ def test_probability_and_seed_decide_the_same_way_every_time():
     assert 25 < run(1).count(b"\x81") < 75
 
 
-def test_duplicate_and_reorder():
+def test_duplicate_sends_a_frame_twice_and_reorder_after_the_next_one():
     scene, client = Scene(), Client(1)
     number = scene.plan(kind="duplicate")
     assert scene.send(client, frame(1)) == frame(1) + frame(1)
@@ -147,7 +147,7 @@ def test_delay_keeps_the_order_even_across_its_end():
 
 
 @pytest.mark.parametrize("kind", ["garbage", "truncate"])
-def test_frames_that_are_no_json(kind):
+def test_garbage_and_truncate_make_frames_that_are_no_json(kind):
     scene, client = Scene(), Client(1)
     scene.plan(kind=kind)
     sent = scene.send(client, frame(123456))
@@ -223,7 +223,7 @@ def test_the_clock_jumps_and_drifts_until_the_end():
     assert scene.faults.skew_ms == 0
 
 
-def test_refuse_is_about_handshakes_unless_told_otherwise():
+def test_a_refuse_fault_is_about_handshakes_unless_it_names_an_endpoint():
     scene = Scene()
     number = scene.plan(kind="refuse")
     assert scene.faults.on_request(IncomingRequest("ws", "/ws", "127.0.0.1")).cut
@@ -235,7 +235,7 @@ def test_refuse_is_about_handshakes_unless_told_otherwise():
     assert [row[0] for row in scene.rows if row[0] == "request"] == ["request"] * 2
 
 
-def test_answers_in_the_venues_words():
+def test_an_answer_fault_has_the_venues_code_and_message():
     scene = Scene()
     get = IncomingRequest("rest", "GET /api/v3/depth", "127.0.0.1")
     for fields, status, code in (
@@ -253,7 +253,7 @@ def test_answers_in_the_venues_words():
 
 
 @pytest.mark.parametrize("kind, execute", [("timeout_before", False), ("timeout_after", True)])
-def test_timeouts_are_about_orders(kind, execute):
+def test_timeout_faults_are_about_orders(kind, execute):
     scene = Scene()
     scene.plan(kind=kind, delay_ms=20, code=-1006)
     place = IncomingRequest("ws-api", "order.place", "127.0.0.1", Client(4))
@@ -277,17 +277,17 @@ def test_a_closed_connection_leaves_nothing_behind():
 
 def test_schedules_are_read_and_what_is_wrong_is_a_sentence():
     toml = b'[[faults]]\nkind = "skip"\nstart_s = 3\nstream = "user"\n[[faults]]\nkind = "outage"\nlength_s = 5\n'
-    assert [fault.kind for fault in schedule(toml, "a.toml")] == ["skip", "outage"]
-    assert schedule(b'{"faults":[{"kind":"cut"}]}', "a.json") == [PlannedFault(kind="cut")]
+    assert [fault.kind for fault in read_schedule(toml, "a.toml")] == ["skip", "outage"]
+    assert read_schedule(b'{"faults":[{"kind":"cut"}]}', "a.json") == [PlannedFault(kind="cut")]
     for body, words in (
         (b'{"kind":"explode"}', "kinds: cut, shutdown, refuse"), (b'{"kind":"cut","when":1}', "fields: kind, start_s"),
         (b'{"kind":"cut","probability":2}', "allowed: 0 to 1"), (b"not json", "JSON"),
         (b'{"kind":"answer","status":200}', "400 to 599"),
     ):  # fmt: skip
         with pytest.raises(FaultError, match=words):
-            asked(body)
+            read_faults(body)
     with pytest.raises(FaultError, match="b.toml"):
-        schedule(b"[[faults", "b.toml")
+        read_schedule(b"[[faults", "b.toml")
 
 
 def test_there_is_a_bound_on_what_is_planned():

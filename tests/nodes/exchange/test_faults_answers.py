@@ -52,7 +52,7 @@ def test_answers_that_refuse(tmp_path, status, code, header):
 
 
 @pytest.mark.parametrize("status", [403, 502])
-def test_a_proxys_page(tmp_path, status):
+def test_a_fault_can_answer_with_the_html_page_of_a_proxy(tmp_path, status):
     async def body(rest, ws, ctx):
         await plan(rest, kind="answer", endpoint="POST *", status=status, html=True)
         async with rest.session.post(rest.base + "/api/v3/order?" + signed(symbol="BTCUSDT")) as answer:
@@ -63,7 +63,7 @@ def test_a_proxys_page(tmp_path, status):
 
 
 @pytest.mark.parametrize("kind, code", [("timeout_before", -1007), ("timeout_after", -1007), ("timeout_after", -1006)])
-def test_an_order_whose_fate_the_answer_does_not_say(tmp_path, kind, code):
+def test_an_order_whose_answer_leaves_open_whether_it_was_executed(tmp_path, kind, code):
     async def body(rest, ws, ctx):
         number = await plan(rest, kind=kind, code=code, delay_ms=50)
         status, answer = await rest.order(**limit("BUY", "50000", newClientOrderId="lost"))

@@ -22,7 +22,7 @@ TWO = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\
 FIELDS = {"trade": "t", "bookTicker": "u", "depth@100ms": "u"}
 
 
-async def heard(socket, count: int) -> list[dict]:
+async def receive(socket, count: int) -> list[dict]:
     return [json.loads(await asyncio.wait_for(socket.recv(), 10)) for _ in range(count)]
 
 
@@ -50,10 +50,10 @@ def test_one_absurd_id_and_then_the_true_ones_again(tmp_path, stream):
     async def body(rest, ws, ctx):
         path = f"/ws/btcusdt@{stream}"
         async with listening(ws + path) as one, listening(ws + path) as two:
-            await heard(one, 2)
+            await receive(one, 2)
             await plan(rest, kind="jump", stream=f"btcusdt@{stream}", times=2, **({"by": 10**9} if stream == "trade" else {}))
             by = 10**9 if stream == "trade" else 10**12
-            said, copy = await heard(one, 15), await heard(two, 17)
+            said, copy = await receive(one, 15), await receive(two, 17)
         absurd = [row for row in said if row[field] > by]
         assert len(absurd) == 1 and absurd[0] in copy
         true_ids = [row[field] - (by if row in absurd else 0) for row in said]
@@ -71,7 +71,7 @@ def test_a_jump_touches_only_frames_with_an_id_that_follows(tmp_path):
     async def body(rest, ws, ctx):
         async with listening(ws + "/ws/btcusdt@aggTrade/btcusdt@depth5@100ms/btcusdt@trade") as socket:
             await plan(rest, kind="jump", probability=0.5)
-            said = await heard(socket, 60)
+            said = await receive(socket, 60)
         assert {row["e"] for row in said if row.get("t", 0) > 10**12} == {"trade"}
         assert all(row.get("a", 0) < 10**12 for row in said if row.get("e") == "aggTrade")
         assert all(row["lastUpdateId"] < 10**12 for row in said if "lastUpdateId" in row)
@@ -85,7 +85,7 @@ def test_all_ids_begin_anew_and_the_account_stays(tmp_path):
         _, order = await rest.order(**limit("BUY", "50000", newClientOrderId="mine"))
         await rest.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01")
         async with listening(path) as socket:
-            before = [row["data"] for row in await heard(socket, 300)]
+            before = [row["data"] for row in await receive(socket, 300)]
             _, book_before = await rest("GET", "/api/v3/depth", symbol="BTCUSDT")
             await plan(rest, kind="anew", length_s=0.4)
             assert await gone(socket)
@@ -93,7 +93,7 @@ def test_all_ids_begin_anew_and_the_account_stays(tmp_path):
             await rest("GET", "/api/v3/time")
         await until(lambda: is_there(rest), what="its way back")
         async with listening(path) as socket:
-            after = [row["data"] for row in await heard(socket, 60)]
+            after = [row["data"] for row in await receive(socket, 60)]
         for symbol in ("BTCUSDT", "ETHUSDT"):
             old, new = ([row["t"] for row in some if row["s"] == symbol and "t" in row] for some in (before, after))
             assert old and new == list(range(new[0], new[0] + len(new)))  # the beginning is in the history, below
@@ -157,7 +157,7 @@ def test_a_halted_symbol_is_not_traded_and_the_other_is(tmp_path):
             assert (await rest("GET", "/api/v3/depth", symbol="BTCUSDT"))[1] == book, "the book is known, and stands still"
             await end(rest, number)
             assert await status_of(rest, "BTCUSDT") == "TRADING"
-            await heard(halted, 20)
+            await receive(halted, 20)
         assert (await rest.order("DELETE", symbol="BTCUSDT", orderId=order["orderId"]))[1]["status"] == "CANCELED"
         assert [row[3:] for row in rows(tmp_path, "status")] == [["BTCUSDT", "BREAK"], ["BTCUSDT", "TRADING"]]
 
@@ -185,7 +185,7 @@ def test_a_symbol_that_the_venue_does_not_know(tmp_path):
             _, view = await rest("GET", FAULTS)
             await end(rest, view["faults"][0]["id"])
             assert await status_of(rest, "ETHUSDT") == "TRADING"
-            assert {row["s"] for row in await heard(socket, 20) if "s" in row} == {"ETHUSDT"}
+            assert {row["s"] for row in await receive(socket, 20) if "s" in row} == {"ETHUSDT"}
         assert [row[3:] for row in rows(tmp_path, "status")] == [["ETHUSDT", "UNKNOWN"], ["ETHUSDT", "TRADING"]]
 
     scene(body, tmp_path, TWO + 'faults = "faults.toml"\n')
@@ -221,7 +221,7 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
 
 
 @pytest.mark.parametrize("fault", [{"kind": "refuse"}, {"kind": "refuse", "status": 503}, {"kind": "answer", "status": 503}])
-def test_rest_is_dead_and_the_streams_live(tmp_path, fault):
+def test_faults_of_rest_leave_the_streams_alone(tmp_path, fault):
     async def body(rest, ws, ctx):
         async with listening(ws + "/ws/btcusdt@depth@100ms/btcusdt@trade") as socket:
             number = await plan(rest, endpoint="GET /api/v3/*", **fault)
@@ -231,7 +231,7 @@ def test_rest_is_dead_and_the_streams_live(tmp_path, fault):
                 except (aiohttp.ClientError, aiohttp.ContentTypeError, json.JSONDecodeError):
                     continue
                 assert answer[0] == 503, path
-            assert len(await heard(socket, 100)) == 100
+            assert len(await receive(socket, 100)) == 100
             async with listening(ws + "/ws/btcusdt@trade") as late:
                 await ids(late, 5)  # a new connection too
             await end(rest, number)
@@ -242,7 +242,7 @@ def test_rest_is_dead_and_the_streams_live(tmp_path, fault):
     scene(body, tmp_path)
 
 
-def test_what_cannot_be_is_a_sentence(tmp_path):
+def test_impossible_faults_are_refused_with_a_sentence(tmp_path):
     async def refused(rest, **fault) -> str:
         async with rest.session.post(rest.base + FAULTS, json=fault) as answer:
             assert answer.status == 400

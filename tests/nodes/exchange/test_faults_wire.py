@@ -19,13 +19,13 @@ def test_skipped_frames_are_a_jump_of_ids_that_the_ledger_explains(tmp_path):
         async with listening(ws + TRADES) as one, listening(ws + TRADES) as two:
             await ids(one, 1)
             number = await plan(rest, kind="skip", connection=1, stream="btcusdt@trade", probability=0.5, seed=3)
-            heard = await ids(one, 60)
+            received = await ids(one, 60)
             await end(rest, number)
             after = await ids(one, 40)
             full = await ids(two, 150)
         assert full == list(range(full[0], full[0] + 150)), "the other line has every trade"
         dropped = [json.loads(row[7])["t"] for row in rows(tmp_path, "frame") if row[6] == "dropped"]
-        missing = sorted(set(range(heard[0], after[-1] + 1)) - set(heard) - set(after))
+        missing = sorted(set(range(received[0], after[-1] + 1)) - set(received) - set(after))
         assert missing and set(missing) <= set(dropped)
         assert after[-30:] == list(range(after[-30], after[-30] + 30)), "it ends when told"
         assert {row[4] for row in rows(tmp_path, "frame")} == {1}
@@ -72,7 +72,7 @@ def test_a_shutdown_is_announced_and_then_done_to_whoever_was_there(tmp_path):
     scene(body, tmp_path)
 
 
-def test_a_stalled_connection_stays_open_and_says_nothing(tmp_path):
+def test_a_stalled_connection_stays_open_and_is_sent_nothing(tmp_path):
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES, ping_interval=None) as socket:
             before = (await ids(socket, 5))[-1]
@@ -93,7 +93,7 @@ def test_a_stalled_connection_stays_open_and_says_nothing(tmp_path):
     scene(body, tmp_path)
 
 
-def test_drip(tmp_path):
+def test_a_dripping_connection_gets_its_bytes_slowly_and_the_rest_at_the_end(tmp_path):
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES, ping_interval=None) as socket:
             await ids(socket, 5)

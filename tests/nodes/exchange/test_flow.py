@@ -9,7 +9,7 @@ from tickmesh.bus.settings import PopulationSettings
 from tickmesh.nodes.exchange.market.flow import FAR, NEAR, Flow
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.population import in_order, shape
+from tickmesh.nodes.exchange.market.population import leaders_first, shape
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.protocol import UNIT
 
@@ -144,7 +144,7 @@ def test_one_instrument_follows_another():
     assert abs(correlation(alone, other)) < 0.3
 
 
-def test_how_time_is_cut_changes_nothing():
+def test_a_flow_does_not_depend_on_how_its_time_is_cut_into_calls():
     assert pair(0.8, 60) == pair(0.8, 60, chunk_ms=1000)
 
 
@@ -158,6 +158,6 @@ def test_a_quiet_market_trades_seldom_with_a_wide_spread():
 
 
 def test_whoever_is_followed_acts_first_and_a_circle_is_broken():
-    assert in_order({"C": "B", "B": "A", "A": ""}) == ["A", "B", "C"]
-    assert sorted(in_order({"A": "B", "B": "A"})) == ["A", "B"]
-    assert in_order({"A": "elsewhere"}) == ["A"]
+    assert leaders_first({"C": "B", "B": "A", "A": ""}) == ["A", "B", "C"]
+    assert sorted(leaders_first({"A": "B", "B": "A"})) == ["A", "B"]
+    assert leaders_first({"A": "elsewhere"}) == ["A"]

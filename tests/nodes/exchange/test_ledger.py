@@ -12,7 +12,7 @@ from tickmesh.nodes.exchange.core import Core
 from tickmesh.nodes.exchange.faults.fault_plan import PlannedFault
 from tickmesh.nodes.exchange.faults.faults import Faults
 from tickmesh.nodes.exchange.faults.tampering import text_frame
-from tickmesh.nodes.exchange.ledger import FIELDS, ExchangeLedger, whole
+from tickmesh.nodes.exchange.ledger import FIELDS, ExchangeLedger, find_end
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.protocol import Params, VenueError
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
@@ -36,7 +36,13 @@ correlation = 0.8
 
 class Wire:
     def __init__(self, number: int):
-        self.number, self.streams, self.user, self.dead, self.data = number, {"btcusdt@trade": None}, False, False, b""
+        self.number, self.streams, self.has_user_stream, self.dead, self.data = (
+            number,
+            {"btcusdt@trade": None},
+            False,
+            False,
+            b"",
+        )
 
     def write(self, frame: bytes) -> None:
         self.data += frame
@@ -48,7 +54,7 @@ def drive(folder: Path, seed: int = 1, seconds: int = 20) -> tuple[bytes, bytes]
     config = configure(folder, FOLLOWING.replace("[exchange]", f"[exchange]\nseed = {seed}"))
     core = Core.synthetic(config, [], lambda _symbol: Tape(), START)
     book = ExchangeLedger("synthetic")
-    book.head((), START)
+    book.add_head((), START)
     now = START
     client = Wire(1)
     faults = Faults(lambda: now / 1000, lambda kind, *values: book.add(kind, now, *values), lambda _client: None)
@@ -71,16 +77,16 @@ def drive(folder: Path, seed: int = 1, seconds: int = 20) -> tuple[bytes, bytes]
             except VenueError:
                 pass
         faults.tick()
-        done = core.take()
-        book.happened(done.happened, now)
-        for text in done.told.events:
+        done = core.take_uncommitted()
+        book.add_rows(done.ledger_rows, now)
+        for text in done.outgoing.events:
             book.add("event", now, text)
-        out += book.batch()
-        for stream, data in done.told.frames:
+        out += book.take_batch()
+        for stream, data in done.outgoing.frames:
             frame = text_frame(data.encode())
             if stream in client.streams and faults.on_send(client, stream, frame):
                 client.write(frame)
-        out += book.batch()
+        out += book.take_batch()
     return out, client.data
 
 
@@ -88,7 +94,7 @@ def test_the_same_seed_and_inputs_give_the_same_ledger_byte_for_byte(tmp_path):
     one, two = drive(tmp_path / "a"), drive(tmp_path / "b")
     assert one == two
     assert len(one[0]) > 50_000
-    assert whole(one[0])[0] == len(one[0])
+    assert find_end(one[0])[0] == len(one[0])
     assert drive(tmp_path / "a", seed=2) != one
 
 
@@ -126,10 +132,10 @@ def test_files_go_on_after_a_start_and_stay_within_their_bound(tmp_path):
     assert numbers(tmp_path) == list(range(1, 7))
     files = files_of(tmp_path)
     files.books = lambda: [("BTCUSDT", 7, [(1, 100, 5)])]
-    from tickmesh.nodes.exchange.core import Done, Told
+    from tickmesh.nodes.exchange.core import Outgoing, Uncommitted
 
     for _ in range(300):
-        files.take(Done([], [], Told([], ["x" * 10_000])), 5)
+        files.append_committed(Uncommitted([], [], Outgoing([], ["x" * 10_000])), 5)
     files.close()
     total = sum(path.stat().st_size for path in exchange_ledger.ledger_files(tmp_path))
     assert total <= (1 << 20) and files.removed > 0
@@ -167,14 +173,14 @@ def test_damage_is_found(tmp_path):
     assert findings.faults["ledger_crc"] == 1
 
 
-def test_what_is_not_in_the_ledger_is_not_told(tmp_path, monkeypatch):
+def test_what_is_not_in_the_ledger_is_not_sent(tmp_path, monkeypatch):
     def full(self, done, now_ms):
         raise OSError(28, "No space left on device")
 
     async def scene():
         with pytest.raises(Exception, match="No space left"):
             async with venue(tmp_path) as (rest, _, _):
-                monkeypatch.setattr(LedgerFiles, "take", full)
+                monkeypatch.setattr(LedgerFiles, "append_committed", full)
                 status, error = await rest.order(**limit("BUY", "50000"))
                 assert (status, error["code"]) == (503, -1016)
 

@@ -19,12 +19,12 @@ from tickmesh.nodes.exchange.protocol import (
     UNIT,
     Params,
     VenueError,
-    check_window,
-    form,
+    check_receive_window,
+    decimal_text,
     mantissa,
+    parse_form,
     rest_payload,
     sign,
-    text,
     ws_payload,
 )
 
@@ -128,7 +128,7 @@ def test_the_book_does_what_the_naive_reference_does(script):
 
 @settings(max_examples=100, deadline=None)
 @given(actions, st.integers(0, 2000), st.integers(0, 2000))
-def test_money_is_conserved_and_a_state_file_says_all_of_it(script, maker_ppm, taker_ppm):
+def test_money_is_conserved_and_a_state_file_restores_all_of_it(script, maker_ppm, taker_ppm):
     known = spec("BTCUSDT")
     market = Market(known, 0, Tape())
     desk = Desk({"BTCUSDT": market}, maker_ppm, taker_ppm)
@@ -150,7 +150,7 @@ def test_money_is_conserved_and_a_state_file_says_all_of_it(script, maker_ppm, t
                 market.submit(ExchangeOrder(-ident, 0, side, price * UNIT, quantity), kind, tif, ident)
             else:
                 values = {"symbol": "BTCUSDT", "side": "BUY" if side > 0 else "SELL", "type": kind}
-                values |= {"quantity": text(quantity)}
+                values |= {"quantity": decimal_text(quantity)}
                 if kind != "MARKET":
                     values["price"] = str(price)
                 if kind == "LIMIT":
@@ -159,20 +159,20 @@ def test_money_is_conserved_and_a_state_file_says_all_of_it(script, maker_ppm, t
                     desk.place(Params(values), ident)
                 except VenueError as error:
                     assert error.code in (-2010, -1013), error
-        desk.accounts.check()
+        desk.accounts.check_conserved()
         locked = {"BTC": 0, "USDT": 0}
         for order in desk.open.values():
             locked["USDT" if order.side > 0 else "BTC"] += order.locked
             left = order.quantity - order.filled
             assert order.locked == (order.price * left // UNIT if order.side > 0 else left)
-        assert locked == {asset: desk.accounts.of(OWNER, asset)[1] for asset in locked}
+        assert locked == {asset: desk.accounts.balance_of(OWNER, asset)[1] for asset in locked}
         assert set(desk.open) == {i for i, o in market.book.orders.items() if o.owner == OWNER}
         if (line := desk.take_line()) is not None:
             lines.append(msgspec.json.encode(line))
     again = Desk({"BTCUSDT": market}, maker_ppm, taker_ppm)
     for line in lines:
-        again.apply(msgspec.json.decode(line, type=StateLine))
-    again.accounts.check()
+        again.apply_line(msgspec.json.decode(line, type=StateLine))
+    again.accounts.check_conserved()
     assert held(again) == held(desk)
     assert again.open == desk.open and again.orders == desk.orders and again.trades == desk.trades
     assert again.next_order == desk.next_order
@@ -189,18 +189,18 @@ def test_nothing_is_spent_that_is_not_there():
     with pytest.raises(InsufficientBalance):
         accounts.lock(OWNER, "USDT", 101)
     accounts.lock(OWNER, "USDT", 100)
-    fee = accounts.exchange(OWNER, "USDT", 90, 10, "BTC", 3_000_000, 1000)
-    assert fee == 3000 and accounts.of(OWNER, "BTC") == [2_997_000, 0] and accounts.of(FEES, "BTC") == [3000, 0]
-    assert accounts.of(OUTSIDE, "USDT") == [90, 0] and accounts.of(OWNER, "USDT") == [10, 0]
-    accounts.check()
-    accounts.of(OWNER, "USDT")[0] += 1
+    fee = accounts.settle_fill(OWNER, "USDT", 90, 10, "BTC", 3_000_000, 1000)
+    assert fee == 3000 and accounts.balance_of(OWNER, "BTC") == [2_997_000, 0] and accounts.balance_of(FEES, "BTC") == [3000, 0]
+    assert accounts.balance_of(OUTSIDE, "USDT") == [90, 0] and accounts.balance_of(OWNER, "USDT") == [10, 0]
+    accounts.check_conserved()
+    accounts.balance_of(OWNER, "USDT")[0] += 1
     with pytest.raises(AssertionError):
-        accounts.check()
+        accounts.check_conserved()
 
 
 @given(st.integers(0, 1 << 62))
 def test_decimals_are_exact_both_ways(number):
-    assert mantissa(text(number)) == number
+    assert mantissa(decimal_text(number)) == number
 
 
 @pytest.mark.data
@@ -216,9 +216,9 @@ def test_the_published_signatures_are_recomputed():
 def test_a_signature_covers_query_and_body_without_itself():
     assert rest_payload("a=1&signature=x", "b=2") == "a=1b=2"
     assert rest_payload("", "a=1&b=2&signature=ff") == "a=1&b=2"
-    assert form("a=1&a2=%C3%A9", "a=9&b=2") == {"a": "1", "a2": "é", "b": "2"}
+    assert parse_form("a=1&a2=%C3%A9", "a=9&b=2") == {"a": "1", "a2": "é", "b": "2"}
     with pytest.raises(VenueError):
-        form("a=1&a=2", "")
+        parse_form("a=1&a=2", "")
 
 
 def test_a_ws_api_signature_covers_all_parameters_sorted_with_lower_case_booleans():
@@ -244,7 +244,7 @@ def test_the_receive_window(stamp, window, code):
     params = Params({"recvWindow": window} if window else {})
     for scale in (1, 1000):
         try:
-            check_window(params, (now + stamp) * scale, now)
+            check_receive_window(params, (now + stamp) * scale, now)
             assert code is None
         except VenueError as error:
             assert error.code == code

@@ -13,7 +13,7 @@ from tests.support.replay_lines import depth, line, market_of, snapshot, trade
 from tickmesh.nodes.exchange.market import latency
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
 from tickmesh.nodes.exchange.market.matching import ExchangeOrder
-from tickmesh.nodes.exchange.market.queue import MODELS, Place, logarithm, power, risk_averse
+from tickmesh.nodes.exchange.market.queue import MODELS, QueuePlace, logarithm, power, risk_averse
 from tickmesh.nodes.exchange.protocol import UNIT
 
 
@@ -22,7 +22,7 @@ from tickmesh.nodes.exchange.protocol import UNIT
 def test_a_place_never_goes_back_and_never_beyond_the_level(name, data):
     changed = MODELS[name]()
     level = data.draw(st.integers(0, 100)) * UNIT
-    place = Place(level)
+    place = QueuePlace(level)
     for _ in range(20):
         before = place.ahead
         if data.draw(st.booleans()):
@@ -37,7 +37,7 @@ def test_a_place_never_goes_back_and_never_beyond_the_level(name, data):
 
 
 def test_risk_averse_moves_only_with_trades_until_no_one_is_behind():
-    place = Place(10.0)
+    place = QueuePlace(10.0)
     risk_averse(place, 30, 20)
     assert place.ahead == 10
     assert place.take(4) == 0 and place.ahead == 6
@@ -48,7 +48,7 @@ def test_risk_averse_moves_only_with_trades_until_no_one_is_behind():
 
 @pytest.mark.parametrize("model", [power(1), power(3), logarithm()])
 def test_probability_models_share_cancels_between_those_before_and_behind(model):
-    first, middle, last = Place(0.0), Place(50.0 * UNIT), Place(100.0 * UNIT)
+    first, middle, last = QueuePlace(0.0), QueuePlace(50.0 * UNIT), QueuePlace(100.0 * UNIT)
     for place in (first, middle, last):
         model(place, 100 * UNIT, 80 * UNIT)
     assert first.ahead == 0, "at the front, all cancels are behind"
@@ -57,7 +57,7 @@ def test_probability_models_share_cancels_between_those_before_and_behind(model)
 
 
 def test_trades_are_not_counted_twice_as_cancels():
-    place = Place(50.0 * UNIT)
+    place = QueuePlace(50.0 * UNIT)
     place.take(20 * UNIT)
     assert place.ahead == 30 * UNIT
     power(1)(place, 100 * UNIT, 80 * UNIT)
@@ -65,7 +65,7 @@ def test_trades_are_not_counted_twice_as_cancels():
 
 
 def test_the_greater_the_power_the_surer_the_larger_part_cancels():
-    near = {n: Place(20.0 * UNIT) for n in (1, 2, 4)}
+    near = {n: QueuePlace(20.0 * UNIT) for n in (1, 2, 4)}
     for n, place in near.items():
         power(n)(place, 100 * UNIT, 90 * UNIT)
     assert near[1].ahead < near[2].ahead < near[4].ahead < 20 * UNIT
@@ -84,24 +84,24 @@ def test_a_probability_model_fills_earlier_than_the_risk_averse_one():
     assert filled("risk_averse") < filled("probability_power")
 
 
-def test_latency_models():
-    constant = latency.Constant(3, 5)
+def test_latency_is_constant_sampled_or_interpolated_as_the_file_asks():
+    constant = latency.ConstantLatency(3, 5)
     assert constant.at(0) == (0.003, 0.005)
-    between = latency.Interpolated([(100, 1.0, 2.0), (200, 3.0, 6.0)])
+    between = latency.InterpolatedLatency([(100, 1.0, 2.0), (200, 3.0, 6.0)])
     assert between.at(0) == (0.001, 0.002) and between.at(150) == (0.002, 0.004) and between.at(500) == (0.003, 0.006)
-    one, two = latency.read("# measured\n1,2\n3,4\n", seed=1), latency.read("1 2\n3 4\n", seed=1)
+    one, two = latency.read_latencies("# measured\n1,2\n3,4\n", seed=1), latency.read_latencies("1 2\n3 4\n", seed=1)
     drawn = [one.at(0) for _ in range(50)]
     assert drawn == [two.at(0) for _ in range(50)] and set(drawn) == {(0.001, 0.002), (0.003, 0.004)}
-    assert isinstance(latency.read("100,1,2\n200,3,4\n", 1), latency.Interpolated)
+    assert isinstance(latency.read_latencies("100,1,2\n200,3,4\n", 1), latency.InterpolatedLatency)
     for text in ("", "1\n", "1,2\n1,2,3\n"):
         with pytest.raises(ValueError, match="numbers"):
-            latency.read(text, 1)
+            latency.read_latencies(text, 1)
 
 
-def test_fees():
-    assert Fees(100, 1000).share(10**8, maker=True) == 10_000
-    assert Fees(100, 1000).share(10**8 - 1, maker=False) == 99_999, "rounded down"
-    assert SCHEDULES["free"].share(10**18, maker=False) == 0
+def test_a_fee_is_the_schedules_share_of_what_is_received():
+    assert Fees(100, 1000).fee(10**8, maker=True) == 10_000
+    assert Fees(100, 1000).fee(10**8 - 1, maker=False) == 99_999, "rounded down"
+    assert SCHEDULES["free"].fee(10**18, maker=False) == 0
 
 
 def test_orders_in_a_recorded_market_take_their_time(tmp_path):

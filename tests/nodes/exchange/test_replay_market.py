@@ -16,11 +16,11 @@ from tests.support.exchange_clients import Rest, configure, limit, served
 from tests.support.places import DATA
 from tests.support.replay_lines import FEW, SNAPSHOT, depth, line, market_of, snapshot, ticker, trade, write
 from tickmesh.bus.config import ConfigError
-from tickmesh.nodes.exchange.market.captures import read
+from tickmesh.nodes.exchange.market.captures import read_line
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.matching import ExchangeOrder
 from tickmesh.nodes.exchange.market.replay import RecordedMarket, Replay
-from tickmesh.nodes.exchange.protocol import NotYet, VenueError, mantissa
+from tickmesh.nodes.exchange.protocol import NotKnownYet, VenueError, mantissa
 
 SPOT = DATA / "hftbacktest" / "spot" / "btcusdt_20240808.gz"
 NEXO = [DATA / "hftbt_playground" / "raw" / "spot" / f"nexousdt_202407{day}.dat.gz" for day in (23, 24)]
@@ -51,7 +51,7 @@ def test_changes_older_than_the_snapshot_are_left_out_and_later_ones_kept_althou
 
 def test_the_book_is_not_known_before_its_snapshot_and_never_without_one():
     market, _, _ = market_of(depth(8, 9), snapshot_ahead=True)
-    with pytest.raises(NotYet):
+    with pytest.raises(NotKnownYet):
         market.snapshot(5)
     market, _, _ = market_of(depth(8, 9))
     with pytest.raises(VenueError, match="holds no depth snapshot") as refusal:
@@ -104,7 +104,7 @@ def test_a_resting_order_waits_for_the_queue_that_stood_ahead():
     assert [(i, e.quantity, e.price, e.maker) for i, e in fills] == [(1, units(0.4), units(100), True)]
     replay.pass_line(line(trade(4, 99, 0.1, True)), 0)
     assert fills[-1][1].quantity == units(0.6), "a trade beyond the price has taken all of it"
-    assert market.own == {}
+    assert market.own_orders == {}
 
 
 def test_a_queue_that_leaves_lets_us_forward():
@@ -130,7 +130,7 @@ def test_a_resting_order_is_filled_when_the_opposite_quote_reaches_it():
 )
 def test_a_line_that_is_no_frame_is_refused_with_a_sentence(bad):
     with pytest.raises(ValueError):
-        read(bad)
+        read_line(bad)
     replay = Replay({})
     assert replay.pass_line(bad, 0) is None
     assert replay.refused == 1 and replay.position == 1 and "line 1" in replay.error
@@ -201,7 +201,7 @@ def test_the_replay_starts_when_all_lines_have_subscribed_and_a_depth_request_wa
     asyncio.run(scene())
 
 
-def test_a_capture_without_a_snapshot_says_so(tmp_path):
+def test_a_depth_request_to_a_capture_without_a_snapshot_is_answered_with_a_sentence(tmp_path):
     write(tmp_path / "few.gz", [m for m in FEW if "stream" in m])
 
     async def scene():
@@ -233,7 +233,7 @@ def test_what_is_not_a_capture_is_refused_with_a_sentence_before_anything_is_ser
     assert not (tmp_path / "run" / "exchange.json").exists()
 
 
-def test_a_truncated_capture_serves_what_can_be_read_and_says_so(tmp_path):
+def test_a_truncated_capture_serves_what_can_be_read_and_reports_its_end(tmp_path):
     path = tmp_path / "cut.gz"
     recorded = write(path, FEW + [ticker(100 + n, 100 + n % 7, n / 8, 200, 1) for n in range(3000)])
     path.write_bytes(path.read_bytes()[:-2000])
@@ -243,8 +243,8 @@ def test_a_truncated_capture_serves_what_can_be_read_and_says_so(tmp_path):
             async with websockets.connect(ws + ALL) as socket:
                 progress = await ended(rest)
                 assert "ends early" in progress["error"]
-                heard = [await socket.recv() for _ in range(progress["frames"])]
-                assert heard == recorded[: len(heard)] and len(heard) > 100
+                received = [await socket.recv() for _ in range(progress["frames"])]
+                assert received == recorded[: len(received)] and len(received) > 100
 
     asyncio.run(scene())
 
@@ -259,15 +259,15 @@ def test_a_client_that_vanishes_does_not_stop_the_others(tmp_path):
         async with replayed(tmp_path, toml(tmp_path / "long.gz", lines=2)) as (rest, ws, _):
             goes = deaf(ws + ALL)
             async with websockets.connect(ws + ALL) as stays:
-                heard = []
+                received = []
                 with contextlib.suppress(TimeoutError):
                     while True:
-                        heard.append(await asyncio.wait_for(stays.recv(), 1))
-                assert 0 < len(heard) < len(recorded), "the replay waits for the one that does not read"
+                        received.append(await asyncio.wait_for(stays.recv(), 1))
+                assert 0 < len(received) < len(recorded), "the replay waits for the one that does not read"
                 goes.close()
-                while len(heard) < len(recorded):
-                    heard.append(await asyncio.wait_for(stays.recv(), 20))
-                assert heard == recorded
+                while len(received) < len(recorded):
+                    received.append(await asyncio.wait_for(stays.recv(), 20))
+                assert received == recorded
                 assert (await ended(rest))["clients"] == 1
 
     asyncio.run(scene())
@@ -278,25 +278,25 @@ def test_a_killed_replay_goes_on_where_it_was_and_loses_nothing(tmp_path):
     recorded = write(tmp_path / "long.gz", messages, gap_ns=10**6)
     configure(tmp_path, toml(tmp_path / "long.gz", speed=2))
 
-    async def hear_and_kill(process: Process, frames: int) -> list[str]:
+    async def receive_and_kill(process: Process, frames: int) -> list[str]:
         async with websockets.connect(process.where["ws"] + ALL) as socket:
-            heard = [await socket.recv() for _ in range(frames)]
+            received = [await socket.recv() for _ in range(frames)]
             process.end(signal.SIGKILL)  # at once: the replay goes on by itself
-            return heard
+            return received
 
-    async def hear(where: dict) -> list[str]:
+    async def receive(where: dict) -> list[str]:
         async with aiohttp.ClientSession() as session, websockets.connect(where["ws"] + ALL) as socket:
-            heard = []
-            while not heard or heard[-1] != recorded[-1]:
-                heard.append(await socket.recv())
+            received = []
+            while not received or received[-1] != recorded[-1]:
+                received.append(await socket.recv())
             rest = Rest(where["rest"], session)
             progress = await ended(rest)
             assert progress["position"] == len(messages)
-            return heard
+            return received
 
-    before = asyncio.run(hear_and_kill(Process(tmp_path), 1500))
+    before = asyncio.run(receive_and_kill(Process(tmp_path), 1500))
     again = Process(tmp_path)
-    after = asyncio.run(hear(again.where))
+    after = asyncio.run(receive(again.where))
     again.end(signal.SIGTERM)
     assert before == recorded[: len(before)]
     start = recorded.index(after[0])
@@ -339,23 +339,23 @@ class TestRealCaptures:
     def test_two_clients_get_exactly_the_recorded_frames_and_the_book_in_the_middle_is_right(self, tmp_path):
         recorded = recorded_in([SPOT])
 
-        async def hear(ws: str, rest: Rest) -> tuple[list[str], dict]:
+        async def receive(ws: str, rest: Rest) -> tuple[list[str], dict]:
             async with websockets.connect(ws + ALL, max_queue=None) as socket:
-                heard = [await socket.recv() for _ in range(9000)]
+                received = [await socket.recv() for _ in range(9000)]
                 _, book = await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5000)
-                while len(heard) < len(recorded):
-                    heard.append(await asyncio.wait_for(socket.recv(), 20))
-                return heard, book
+                while len(received) < len(recorded):
+                    received.append(await asyncio.wait_for(socket.recv(), 20))
+                return received, book
 
         async def scene():
             async with replayed(tmp_path, toml(SPOT, speed=0, lines=2)) as (rest, ws, _):
-                both = await asyncio.gather(hear(ws, rest), hear(ws, rest))
+                both = await asyncio.gather(receive(ws, rest), receive(ws, rest))
                 progress = await ended(rest)
                 assert progress["frames"] == len(recorded) and progress["error"] == ""
-                for heard, book in both:
-                    assert heard == recorded
+                for received, book in both:
+                    assert received == recorded
                     assert len(book["bids"]) > 900
-                    frames = [json.loads(text) for text in heard]
+                    frames = [json.loads(text) for text in received]
                     assert compare(Rebuilt(book), frames) > 50
 
         asyncio.run(scene())

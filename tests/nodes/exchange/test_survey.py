@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.odd_lines import ODD, SECOND
 from tests.support.replay_lines import FEW, SNAPSHOT, T0, depth, line, market_of, ticker, trade
-from tickmesh.nodes.exchange.market.captures import Unserved, read
+from tickmesh.nodes.exchange.market.captures import Unserved, read_line
 from tickmesh.nodes.exchange.market.pace import SILENCE_NS_MAX, ReceivePace
 from tickmesh.nodes.exchange.market.replay import JUMP_IDS, Replay
 from tickmesh.nodes.exchange.market.survey import Survey, Surveyor
@@ -14,8 +14,8 @@ from tickmesh.nodes.exchange.market.survey import Survey, Surveyor
 
 def surveyed(*lines: str, name: str = "one") -> Survey:
     surveyor = Surveyor()
-    surveyor.take(name, lines)
-    return surveyor.end()
+    surveyor.read_file(name, lines)
+    return surveyor.finish()
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -31,7 +31,7 @@ def test_an_odd_line_is_one_line_that_is_counted_and_the_rest_is_served(name):
     assert dict(replay.not_served) == survey.not_served, "the survey counts what the replay does"
     assert market.book_id == 13 and market.tape.last_id == 2
     with pytest.raises(Unserved):
-        read(ODD[name])
+        read_line(ODD[name])
 
 
 def test_symbols_are_found_wherever_they_begin_and_steps_are_of_the_whole():
@@ -56,7 +56,7 @@ def test_of_several_depth_streams_the_finest_is_served_and_the_others_are_counte
 
 @pytest.mark.parametrize("unit", [10**6, 1000, 1])
 def test_receive_times_are_ms_us_or_ns(unit):
-    assert read(f"{T0 // unit} {json.dumps(FEW[1])}").recv_ns == T0
+    assert read_line(f"{T0 // unit} {json.dumps(FEW[1])}").recv_ns == T0
 
 
 def futures(message: dict, symbol: str, **more) -> str:
@@ -75,22 +75,22 @@ def futures(message: dict, symbol: str, **more) -> str:
         ([], "is empty"),
     ],
 )
-def test_what_cannot_be_replayed_at_all_is_said_with_what_can_be(lines, sentence):
+def test_a_capture_that_cannot_be_replayed_is_refused_with_what_can_be(lines, sentence):
     why = surveyed(*lines).refusal()
     assert sentence in why and "spot" in why, why
 
 
 def test_a_file_that_is_unfit_is_named_beside_one_that_is_fit():
     surveyor = Surveyor()
-    surveyor.take("one", [line(m) for m in FEW])
-    surveyor.take("two", [futures(depth(1, 2), "BTCUSDT", pu=1)])
-    assert surveyor.end().refusal().startswith("two is no capture")
+    surveyor.read_file("one", [line(m) for m in FEW])
+    surveyor.read_file("two", [futures(depth(1, 2), "BTCUSDT", pu=1)])
+    assert surveyor.finish().refusal().startswith("two is no capture")
 
 
 # ---- the replayed book and one absurd id
 
 
-def test_a_last_id_out_of_proportion_counts_as_far_as_the_next_change_says():
+def test_a_change_whose_last_id_is_absurd_ends_where_the_next_change_begins():
     market, _, _ = market_of(
         SNAPSHOT, depth(11, 12 + 10**12, bids=[(100.5, 1)]), depth(13, 14, bids=[(100.7, 2)]), depth(15, 15)
     )

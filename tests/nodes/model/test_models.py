@@ -41,26 +41,26 @@ GAPS = st.builds(
 ROWS = st.lists(st.one_of(QUOTES, QUOTES, TRADES, TRADES, GAPS), max_size=80)
 
 
-class Speaker:
-    """When a model speaks, from the words of its parameters."""
+class NaiveSignalRule:
+    """When a model publishes a signal, written from the meaning of its parameters alone."""
 
     def __init__(self, step=0.2, threshold=0.6, interval_ms=100.0, repeat_ms=1000.0):
-        self.said, self.said_ns = 0.0, 0
+        self.published, self.published_ns = 0.0, 0
         self.step, self.threshold, self.interval_ms, self.repeat_ms = step, threshold, interval_ms, repeat_ms
 
     def due(self, value: float, now_ns: int) -> bool:
-        silent_ms = (now_ns - self.said_ns) / 1e6
-        crossed = (abs(value) >= self.threshold) != (abs(self.said) >= self.threshold)
-        moved = value != self.said and (crossed or abs(value - self.said) >= self.step)
+        silent_ms = (now_ns - self.published_ns) / 1e6
+        crossed = (abs(value) >= self.threshold) != (abs(self.published) >= self.threshold)
+        moved = value != self.published and (crossed or abs(value - self.published) >= self.step)
         again = abs(value) >= self.threshold and silent_ms >= self.repeat_ms and not crossed
-        if self.said_ns == 0 or (silent_ms >= self.interval_ms and (moved or again)):
-            self.said, self.said_ns = value, now_ns
+        if self.published_ns == 0 or (silent_ms >= self.interval_ms and (moved or again)):
+            self.published, self.published_ns = value, now_ns
             return True
         return False
 
 
 def naive_imbalance(events: list[Event]) -> list[tuple[int, float]]:
-    speaker, smoothed, since = Speaker(), None, 0
+    rule, smoothed, since = NaiveSignalRule(), None, 0
     out = []
     for event in events:
         if event.kind == Kind.gap and event.records[0]["stream"] == Kind.quote and event.records[0]["state"] in (1, 3):
@@ -78,14 +78,14 @@ def naive_imbalance(events: list[Event]) -> list[tuple[int, float]]:
             weight = 0.5 ** ((event.seq_ns - since) / 50e6)
             smoothed = imbalance + (smoothed - imbalance) * weight
         since = event.seq_ns
-        if speaker.due(smoothed, event.seq_ns):
+        if rule.due(smoothed, event.seq_ns):
             out.append((event.seq, smoothed))
     return out
 
 
 def naive_flow(events: list[Event]) -> list[tuple[int, float]]:
     """Sums over every trade since the last gap, anew at each event."""
-    speaker, trades = Speaker(), []
+    rule, trades = NaiveSignalRule(), []
     out = []
     for event in events:
         if event.kind == Kind.gap:
@@ -101,7 +101,7 @@ def naive_flow(events: list[Event]) -> list[tuple[int, float]]:
         scale = max(sum(lots for _, lots in fast), slow * 500 / 30_000)
         if scale > 0:
             value = sum(side * lots for side, lots in fast) / scale
-            if speaker.due(value, event.seq_ns):
+            if rule.due(value, event.seq_ns):
                 out.append((event.seq, value))
     return out
 
@@ -150,7 +150,7 @@ def test_flow_known_answers(root):
     assert math.isnan(got[0][2]) and [row[3] for row in got] == [0, 101, 101]
 
 
-def test_a_standing_strong_value_is_said_again(root):
+def test_a_standing_strong_value_is_published_again(root):
     step = make(root, "book_imbalance")
     said = values(step.step(log([quote(100, 900, 100)] * 50)))
     assert [seq for seq, *_ in said] == [2, 12, 22, 32, 42], "once a second"
@@ -164,7 +164,7 @@ def test_decay_is_a_power_of_two(elapsed_ns, half_life_ns):
 
 
 @pytest.mark.parametrize("kernel", ["book_imbalance", "trade_flow"])
-def test_cuts_and_checkpoints_change_nothing(root, kernel):
+def test_signals_do_not_depend_on_how_events_are_cut_into_calls_or_on_checkpoints(root, kernel):
     whole, pieces, resumed = (make(root, kernel) for _ in range(3))
 
     @settings(max_examples=30, deadline=None)
@@ -267,7 +267,7 @@ def run_copy(project: Path, *more: str) -> float:
     return float(done.stdout)
 
 
-def test_a_changed_callee_is_seen(tmp_path):
+def test_a_changed_callee_of_a_kernel_is_compiled_anew(tmp_path):
     """And it is not seen when the folder is the same: so the key is needed."""
     project = tmp_path / "project"
     for folder in ("bus", "nodes", "tests", "tickmesh"):

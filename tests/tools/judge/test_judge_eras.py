@@ -25,7 +25,7 @@ class Scene:
     def __init__(self, folder):
         self.folder = folder
         self.book = ExchangeLedger("synthetic")
-        self.book.head((), 1)
+        self.book.add_head((), 1)
         self.stored = [(kind, era, n) for era in (0, 1) for n in range(1, ERA + 1) for kind in ("trade", "depth", "quote")]
         self.resets = {(kind, 1, 1) for kind in ("trade", "depth", "quote")}
         self.gaps: dict[tuple[str, int, int], tuple] = {}  # before which row → the record
@@ -49,7 +49,7 @@ class Scene:
         self.book.add("fault", at_ms(1, ERA), 1, "added", json.dumps({"kind": "jump", "by": 5000}))
         for stream, text in self.altered:
             self.book.add("frame", at_ms(1, ERA), 1, 1, stream, "altered", text)
-        (self.folder / "ledger-00000000000000000001.bin").write_bytes(self.book.batch())
+        (self.folder / "ledger-00000000000000000001.bin").write_bytes(self.book.take_batch())
 
     def events(self):
         for seq, (kind, era, n) in enumerate(self.stored, 1):

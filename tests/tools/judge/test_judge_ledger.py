@@ -166,7 +166,7 @@ def test_headers_and_times_of_trades_are_compared_to_the_last_digit(recorded):
 def written(folder: Path) -> tuple[Path, against_capture.StoredMarket]:
     """A ledger of 50 s, and what a perfect mesh stored of it."""
     book = ExchangeLedger("synthetic")
-    book.head((), 1)
+    book.add_head((), 1)
     book.add("start", 1, "BTCUSDT", 0, 0)
     stored = against_capture.StoredMarket()
     for n in range(1, 2001):
@@ -176,7 +176,7 @@ def written(folder: Path) -> tuple[Path, against_capture.StoredMarket]:
         stored.trades.append((n, (100, 5, ms * 1_000_000, 0, 1)))
         stored.depth.append(BookChange(n, n, False, [(90, n, 1)]))
     folder.mkdir(exist_ok=True)
-    (folder / "ledger-00000000000000000001.bin").write_bytes(book.batch())
+    (folder / "ledger-00000000000000000001.bin").write_bytes(book.take_batch())
     return folder, stored
 
 
@@ -200,13 +200,13 @@ def test_what_is_missing_at_the_end_is_found_when_the_mesh_is_down(tmp_path):
 
 def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):
     book = ExchangeLedger("synthetic")
-    book.head((), 1)
+    book.add_head((), 1)
     book.add("start", 1, "BTCUSDT", 0, 0)
     for n in (1, 2, 3):
         book.add("trade", 1, "BTCUSDT", n, 100, 5, 1, 1)
     book.add("start", 2, "BTCUSDT", 1000, 2)
     book.add("trade", 2, "BTCUSDT", 3, 200, 6, -1, 2)
-    (tmp_path / "ledger-00000000000000000001.bin").write_bytes(book.batch())
+    (tmp_path / "ledger-00000000000000000001.bin").write_bytes(book.take_batch())
     findings = Findings()
     truth = exchange_ledger.read_contents(tmp_path, findings).newest_eras["BTCUSDT"]
     assert truth.trades[3] == (200, 6, 2, -1) and truth.void == 1 and findings.ok
