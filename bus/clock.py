@@ -35,7 +35,7 @@ SUSPEND_NS = 1 * SECOND  # a machine that slept for less has hardly slept
 TIGHT_NS = 100_000  # two clocks that were read within so long were read at one moment
 LOOK_NS = 1 * SECOND  # a follower looks so often whether there is a (new) file
 NAME = "clock"  # of the file, in the log's folder
-_FILE = struct.Struct("<8s16sqqqqI")  # magic, boot, elapsed_ns, time_ns, offset_ns, unsaid_ns, crc
+_FILE = struct.Struct("<8s16sqqqqI")  # magic, boot, elapsed_ns, time_ns, offset_ns, unpublished_ns, crc
 _MAGIC = b"meshtime"
 _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # counts a suspend, which CLOCK_MONOTONIC does not
 
@@ -46,7 +46,7 @@ def machine_wall_ns() -> int:
 
 
 def machine_elapsed_ns() -> int:
-    """Since the machine started, faults aside."""
+    """Nanoseconds since the machine started, faults aside."""
     return time.clock_gettime_ns(_STEADY)
 
 
@@ -70,7 +70,7 @@ class Reading(NamedTuple):
 
 
 def read() -> Reading:
-    """All three at one moment: a process that was interrupted in between looks again."""
+    """Reads all three clocks at one moment: a process that was interrupted in between looks again."""
     for _ in range(4):
         before = time.monotonic_ns()
         reading = Reading(elapsed_ns(), before, wall_ns())
@@ -87,14 +87,14 @@ class ClockSegment(NamedTuple):
     offset_ns: int
 
     def at(self, elapsed_ns: int) -> int:
-        """Never goes back, and stands still no longer than 2 ns."""
+        """The mesh's time at a moment: never goes back, and stands still no longer than 2 ns."""
         passed = max(elapsed_ns - self.elapsed_ns, 0)
         most = passed // SLEW_DIVISOR
         return self.time_ns + passed + max(-most, min(self.offset_ns, most))
 
 
 class Correction(NamedTuple):
-    """What the sequencer says of its clock.
+    """A change of the mesh's time that the sequencer raises an alert about.
 
     clock_step: it went forward at once by `size_ns`. clock_slew: it begins to take `size_ns` away, the wall clock's
     offset from it. clock_slew_end: a slew is over, it has moved the time by `size_ns`. clock_suspend: the machine slept
@@ -165,7 +165,7 @@ class MeshClock:
 
 
 def first_segment(reading: Reading, kept: ClockSegment | None, floor_ns: int) -> ClockSegment:
-    """Where a clock that starts begins.
+    """The segment that a clock begins with when the sequencer starts.
 
     `kept`: of the sequencer before it, since the machine started: its time has gone on meanwhile, exactly.
     Without one: the wall clock. In no case below `floor_ns`, the last time that was given to anything.
@@ -181,18 +181,18 @@ def boot_bytes() -> bytes:
     return bytes(16)
 
 
-def pack(segment: ClockSegment, boot: bytes, unsaid_ns: int = 0) -> bytes:
-    """`unsaid_ns`: corrections up to the segment that are in no event of the log yet."""
-    head = _FILE.pack(_MAGIC, boot, *segment, unsaid_ns, 0)[:-4]
+def pack(segment: ClockSegment, boot: bytes, unpublished_ns: int = 0) -> bytes:
+    """The clock's file as bytes. `unpublished_ns`: corrections up to the segment that are in no event of the log yet."""
+    head = _FILE.pack(_MAGIC, boot, *segment, unpublished_ns, 0)[:-4]
     return head + zlib.crc32(head).to_bytes(4, "little")
 
 
 def unpack(raw: bytes) -> tuple[bytes, ClockSegment, int] | None:
-    """(boot, segment, unsaid_ns); None for what is no such file, or half written."""
+    """(boot, segment, unpublished_ns); None for what is no such file, or half written."""
     if len(raw) != _FILE.size or zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "little") or raw[:8] != _MAGIC:
         return None
-    _, boot, elapsed, time_ns, offset_ns, unsaid_ns, _ = _FILE.unpack(raw)
-    return boot, ClockSegment(elapsed, time_ns, offset_ns), unsaid_ns
+    _, boot, elapsed, time_ns, offset_ns, unpublished_ns, _ = _FILE.unpack(raw)
+    return boot, ClockSegment(elapsed, time_ns, offset_ns), unpublished_ns
 
 
 class ClockWriter:
@@ -209,13 +209,13 @@ class ClockWriter:
         reading = read()
         kept, owed_ns = None, 0
         if known is not None:
-            boot, segment, unsaid_ns = known
+            boot, segment, unpublished_ns = known
             least_ns = max(least_ns, segment.time_ns)
             if boot == self._boot and segment.elapsed_ns <= reading.elapsed_ns:
                 kept = segment  # it went on while nobody was there to say so
-                owed_ns = unsaid_ns + kept.at(reading.elapsed_ns) - kept.time_ns - (reading.elapsed_ns - kept.elapsed_ns)
+                owed_ns = unpublished_ns + kept.at(reading.elapsed_ns) - kept.time_ns - (reading.elapsed_ns - kept.elapsed_ns)
         self.clock = MeshClock(first_segment(reading, kept, least_ns), reading, owed_ns)
-        self._said_ns = 0  # of the clock's corrections: what is in the log
+        self._published_ns = 0  # of the clock's corrections: what is in the log
         self._last_ns = least_ns
         self._write()
 
@@ -227,7 +227,7 @@ class ClockWriter:
 
     @property
     def offset_ns(self) -> int:
-        """Of the wall clock from the mesh's time, at the last look."""
+        """The wall clock's distance from the mesh's time, at the last look."""
         return self.clock.segment.offset_ns
 
     def look(self) -> list[Correction]:
@@ -238,18 +238,18 @@ class ClockWriter:
         return said
 
     @property
-    def unsaid_ns(self) -> int:
-        """By how much the time has been corrected since that was said."""
-        return self.clock.corrected_ns - self._said_ns
+    def unpublished_ns(self) -> int:
+        """By how much the time has been corrected since the last `published`."""
+        return self.clock.corrected_ns - self._published_ns
 
-    def said(self, corrected_ns: int) -> None:
-        """So much of it stands in the log now: a sequencer that comes after this one says the rest."""
-        self._said_ns += corrected_ns
+    def published(self, corrected_ns: int) -> None:
+        """So much of the correction stands in the log now: a sequencer that comes after this one publishes the rest."""
+        self._published_ns += corrected_ns
         self._write()
 
     def _write(self) -> None:
         with contextlib.suppress(OSError):  # a full disk: those who follow go on from what they know
-            os.pwrite(self._fd, pack(self.clock.segment, self._boot, self.unsaid_ns), 0)
+            os.pwrite(self._fd, pack(self.clock.segment, self._boot, self.unpublished_ns), 0)
 
     def close(self) -> None:
         if self._fd >= 0:

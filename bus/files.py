@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def boot_id() -> str:
-    """Differs after a power cut or reboot; empty where the kernel does not tell."""
+    """What the kernel calls this boot: differs after a power cut or reboot; empty where it does not tell."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -14,7 +14,7 @@ def boot_id() -> str:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Atomically: written aside, synced, renamed."""
+    """Writes a file atomically: aside, synced, renamed."""
     fresh = path.with_name(path.name + ".new")
     with open(fresh, "wb") as file:
         file.write(data)
@@ -25,6 +25,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
+    """Makes new names in a folder survive a power cut."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

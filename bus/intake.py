@@ -16,7 +16,7 @@ READ_BYTES = 1 << 20  # of an outbox in one turn: after a long outage the loop s
 
 
 class Received(NamedTuple):
-    """An event that is the next one of its producer."""
+    """The next event of one producer, with its number."""
 
     producer: str
     epoch: int
@@ -38,7 +38,7 @@ class Cursor:
 
 
 class Intake:
-    """The sequencer's ear. Takes each producer's events once and in order of number, whatever the ring lost or repeated."""
+    """What the sequencer receives: each producer's events, once and in order of number, whatever the ring lost or repeated."""
 
     def __init__(self, config: Config, cursors: dict[str, Cursor]):
         self._outboxes = config.outbox_dir
@@ -62,7 +62,7 @@ class Intake:
         return bool(self._behind)
 
     def receive(self, messages: int = 256) -> list[Received]:
-        """What has come since, at most so many messages, and about READ_BYTES of each outbox that is behind.
+        """Gives what has come since: at most so many messages, and about READ_BYTES of each outbox that is behind.
 
         [] when there is nothing more.
         """

@@ -87,7 +87,7 @@ def segments(folder: Path) -> list[tuple[int, Path]]:
 
 
 def read_preamble(path: Path) -> Preamble:
-    """Raises LogCorrupt when it is torn, LogNewer when the schema is newer than this program's."""
+    """The head of a segment. Raises LogCorrupt when it is torn, LogNewer when the schema is newer than this program's."""
     with open(path, "rb") as file:
         head = file.read(len(MAGIC) + _SIZE_CRC.size)
         if len(head) < len(MAGIC) + _SIZE_CRC.size or not head.startswith(MAGIC):
@@ -125,7 +125,7 @@ def identities(folder: Path) -> list[Identity]:
 
 
 def head_bytes(log_id: int, first: int, boot: str, state: bytes, known: Sequence[Identity]) -> bytes:
-    """What stands before the batches of a new segment."""
+    """The bytes that stand before the batches of a new segment."""
     tree = {
         "log_id": log_id,
         "first": first,
@@ -141,7 +141,7 @@ def head_bytes(log_id: int, first: int, boot: str, state: bytes, known: Sequence
 
 
 def batch_bytes(first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> bytes:
-    """Events `first`, `first` + 1, … as one batch."""
+    """The bytes of one batch: events `first`, `first` + 1, …"""
     body = b"".join(blobs)
     covered = _COVERED.pack(first, len(blobs), 0)
     crc = zlib.crc32(body, zlib.crc32(covered))
@@ -168,7 +168,7 @@ def scan(buffer: bytes | bytearray | memoryview, offset: int = 0) -> Iterator[tu
 
 
 def durable_bytes(number: int, log_id: int) -> bytes:
-    """Content of the file `durable`."""
+    """The bytes of the file `durable`."""
     record = _DURABLE.pack(number, log_id, 0)[:-4]
     return record + zlib.crc32(record).to_bytes(4, "little")
 
@@ -210,7 +210,7 @@ def release(folder: Path, upto: int, keep: int = 1) -> int:
 
 
 def used_bytes(folder: Path, after: int = 0) -> int:
-    """Of the segments with numbers > `after`; the first of them may hold older ones as well."""
+    """The bytes on disk of the segments with numbers > `after`; the first of them may hold older ones as well."""
     total = 0
     found = segments(folder)
     for index, (_, path) in enumerate(found):

@@ -34,6 +34,7 @@ class OutboxFull(Exception):
 
 
 def producer_bytes(name: str) -> bytes:
+    """A process's name as the header has it: 16 bytes, zero-padded. Raises ValueError."""
     raw = name.encode()
     if not 0 < len(raw) <= 16:
         raise ValueError(f"process name {name!r} has {len(raw)} bytes; 1 to 16 are allowed")
@@ -58,6 +59,7 @@ class Places:
 
 
 def open_socket(kind: int, bound: int) -> zmq.Socket[bytes]:
+    """A ZeroMQ socket that holds at most `bound` messages each way, and waits for nobody when it is closed."""
     sock: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     sock.linger = 0
     sock.sndhwm = sock.rcvhwm = bound
@@ -67,9 +69,9 @@ def open_socket(kind: int, bound: int) -> zmq.Socket[bytes]:
 
 
 class Producer:
-    """What a process says goes through here: numbered, appended to its outbox, rung.
+    """Publishes what a process has to say: numbers its events, appends them to its outbox, rings.
 
-    `number` is that of the last event ever said in this outbox; `folder` holds those that have not been released.
+    `number` is that of the last event ever published in this outbox; `folder` holds those that have not been released.
     """
 
     def __init__(self, config: Config, name: str):
@@ -89,9 +91,9 @@ class Producer:
     def number(self) -> int:
         return self._outbox.last
 
-    def publish(self, said: Sequence[bytearray]) -> None:
+    def publish(self, events: Sequence[bytearray]) -> None:
         """Stamps, appends, rings. The events are on file when it returns. Raises OutboxFull."""
-        if not said:
+        if not events:
             return
         if self._used > self._bytes_max:
             self._used = used_bytes(self.folder)  # the sequencer releases what it has taken
@@ -103,15 +105,15 @@ class Producer:
         now = now_ns()
         first = self._outbox.last + 1
         number = first
-        for event in said:
+        for event in events:
             stamp_sent(event, self._raw, self.epoch, number, now)
             self._used += len(event)
             number += 1
         try:
-            self._outbox.append(first, said)
+            self._outbox.append(first, events)
         except LogFull as error:
             raise OutboxFull(str(error)) from None
-        ring = PRODUCER_RING.pack(self._raw, self.epoch, first, len(said), 0) + b"".join(said)
+        ring = PRODUCER_RING.pack(self._raw, self.epoch, first, len(events), 0) + b"".join(events)
         try:
             self._push.send(ring, zmq.NOBLOCK)
         except zmq.Again:
@@ -136,7 +138,7 @@ class Publisher:
         self._pub.bind(self._places.log)
 
     def publish(self, first: int, batch: Sequence[bytearray]) -> None:
-        """Events `first`, `first` + 1, … already stamped. On file when it returns. Raises LogFull."""
+        """Appends the events `first`, `first` + 1, …, stamped already, and rings. On file when it returns. Raises LogFull."""
         self._log.append(first, batch)
         start = 0
         while start < len(batch):  # runs of one lane; under load the market's are long
@@ -154,7 +156,7 @@ class Publisher:
         self._pub.send(head + b"".join(run), zmq.NOBLOCK)
 
     def ring_silent(self, silent_ns: int) -> None:
-        """An empty ring on each lane that has been silent: so a lost last event is missed for no longer."""
+        """Sends an empty ring on each lane that has been silent for so long: so a lost last event is missed for no longer."""
         now = time.monotonic_ns()
         for lane in Lane:
             if now - self._rung_ns[lane] >= silent_ns:
@@ -166,7 +168,7 @@ class Publisher:
 
 
 class Subscriber:
-    """Every event of some lanes with seq > `after`, once and in order, however slow or late this process is.
+    """Gives every event of some lanes with seq > `after`, once and in order, however slow or late this process is.
 
     `seq`: everything of these lanes up to here has been handed out. `fd` is readable when `drain` should be called.
     """
@@ -194,13 +196,13 @@ class Subscriber:
         self.fd = int(self._sub.getsockopt(zmq.FD))
 
     def backlog(self) -> Iterator[list[Event]]:
-        """Everything of these lanes that is in the log now, in order; then `drain` goes on from there."""
+        """Gives everything of these lanes that is in the log now, in order; `drain` goes on from there."""
         while batch := self._read(1 << 63):
             yield batch
         self._started = True
 
     def drain(self, messages: int = 64) -> list[Event]:
-        """The next events; [] when nothing more is here now."""
+        """Gives the next events that have come; [] when nothing more is here now."""
         out: list[Event] = []
         for _ in range(messages):
             if self._target > self.seq:
@@ -218,10 +220,10 @@ class Subscriber:
                     ring = self._sub.recv(zmq.NOBLOCK)
                 except zmq.Again:
                     break
-            self._hear(ring, out)
+            self._take(ring, out)
         return out
 
-    def _hear(self, ring: bytes, out: list[Event]) -> None:
+    def _take(self, ring: bytes, out: list[Event]) -> None:
         _lane, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
         needed = max(previous[lane] for lane in self._lanes)
         self.head = max(self.head, last if last >= first else 0, needed)

@@ -42,7 +42,7 @@ class Room(NamedTuple):
 
 
 def free_of(place: Path) -> Free:
-    """Of the file system that `place` is on, or will be: the nearest folder above that is there. Raises OSError."""
+    """What is free on the file system that `place` is on, or will be: of the nearest folder that is there. Raises OSError."""
     while not place.exists() and place != place.parent:
         place = place.parent
     disk = os.statvfs(place)

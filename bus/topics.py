@@ -84,4 +84,5 @@ def lanes_of(kinds: tuple[Kind, ...]) -> frozenset[Lane]:
 
 
 def topic(kind: int, subject: str) -> str:
+    """`kind.subject`, like trade.binance.BTCUSDT."""
     return f"{Kind(kind).name}.{subject}"

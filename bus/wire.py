@@ -108,6 +108,7 @@ class Event:
 
     @property
     def topic(self) -> str:
+        """`kind.subject`."""
         return topic(self.kind, self.subject)
 
     def map(self) -> dict[str, Any]:
@@ -229,83 +230,87 @@ ids_of: Callable[..., tuple[int, int]] = header_reader("first_id", "last_id")  #
 
 
 def kind_of(event: Bytes) -> int:
+    """The event's kind, as a number."""
     return int(_read_kind(event)[0])
 
 
 def flags_of(event: Bytes) -> int:
+    """The event's flags, as a number; see schema.Flag."""
     return int(_read_flags(event)[0])
 
 
 def cause_of(event: Bytes) -> tuple[int, int]:
-    """(cause_seq, k): names an event of a derived producer."""
+    """(cause_seq, k) of an event: they name one that was derived from another."""
     k, cause_seq = _read_cause(event)
     return cause_seq, k
 
 
 def venue_ns_of(event: Bytes) -> int:
+    """The venue's own time of the event; 0 where it gave none."""
     return int(_read_venue_ns(event)[0])
 
 
 def recv_ns_of(event: Bytes) -> int:
+    """When the event, or its cause, left the socket."""
     return int(_read_recv_ns(event)[0])
 
 
 def stamp_ids(event: bytearray, first_id: int, last_id: int) -> None:
-    """The venue's ids that the event covers."""
+    """Writes the venue's ids that the event covers."""
     _write_ids(event, _IDS_AT, first_id, last_id)
 
 
 def stamp_first_id(event: bytearray, first_id: int) -> None:
-    """Of a snapshot: from which id on its line is whole."""
+    """Writes the first id alone: of a snapshot, from which id on its line is whole."""
     _write_first_id(event, _FIRST_ID_AT, first_id)
 
 
 def stamp_venue_ns(event: bytearray, venue_ns: int) -> None:
-    """The venue's own time of it."""
+    """Writes the venue's own time of the event."""
     _write_venue_ns(event, _VENUE_NS_AT, venue_ns)
 
 
 def stamp_checksum(event: bytearray, checksum: int, checked: bool = False) -> None:
-    """The venue's CRC-32 of the book after this event (unsigned), and whether a book on this line had it too."""
+    """Writes the venue's CRC-32 of the book after this event (unsigned), and whether a book on this line had it too."""
     _write_reserved(event, _RESERVED_AT, checksum | HAS_CHECKSUM | (CHECKED if checked else 0))
 
 
 def checksum(event: bytearray) -> tuple[int | None, bool]:
-    """What `stamp_checksum` wrote; (None, False) where the venue sent none."""
+    """(checksum, checked) as `stamp_checksum` wrote them; (None, False) where the venue sent none."""
     (word,) = _read_reserved(event)
     return (word & 0xFFFFFFFF if word & HAS_CHECKSUM else None), bool(word & CHECKED)
 
 
 def stamp_sent(event: bytearray, producer: bytes, epoch: int, number: int, sent_ns: int) -> None:
-    """What the outbox adds. `producer` is 16 bytes, zero-padded."""
+    """Writes what the outbox adds. `producer` is 16 bytes, zero-padded."""
     event[_PRODUCER] = producer
     _write_sent(event, _SENT_AT, epoch, number)
     _write_sent_ns(event, _SENT_NS_AT, sent_ns)
 
 
 def clear_producer(event: bytearray) -> None:
-    """Makes the event one that nobody has sent: who sends it next stamps it."""
+    """Takes the producer's name out again: the event was not sent, and who sends it next stamps it."""
     event[_PRODUCER] = _NO_PRODUCER
 
 
 def stamp_received(event: bytearray, recv_ns: int) -> None:
-    """When the cause left the socket; the runner adds it, since a step knows no wall clock."""
+    """Writes when the event's cause left the socket; the runner does, since a step knows no wall clock."""
     _write_recv_ns(event, _RECV_NS_AT, recv_ns)
 
 
 def stamp_sequenced(event: bytearray, seq: int, link: int, seq_ns: int) -> None:
-    """What the sequencer adds."""
+    """Writes what the sequencer adds."""
     _write_sequenced(event, _SEQUENCED_AT, seq, link)
     _write_seq_ns(event, _SEQ_NS_AT, seq_ns)
 
 
 def stamp_k(event: bytearray, k: int) -> None:
-    """Which of its cause's effects it is; of a mark, the kind of the stream that it is about."""
+    """Writes which of its cause's effects the event is; of a mark, the kind of the stream that it is about."""
     _write_k(event, _K_AT, k)
 
 
 def set_flags(event: bytearray, flags: int) -> None:
-    """Instead of those that it has."""
+    """Writes the flags, instead of those that the event has."""
     _write_flags(event, _FLAGS_AT, flags)
 
 

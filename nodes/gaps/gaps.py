@@ -86,7 +86,7 @@ class Gaps:
         return self.all[-1].high if self.all else -1
 
     def open(self, low: int, high: int, before_ns: int = 0, after_ns: int = 0) -> Gap | None:
-        """None where the gap is known already, all of it."""
+        """Adds a gap of the ids `low` to `high` and gives it; None where all of it is known already."""
         low = max(low, self.high + 1)
         if low > high:
             return None
@@ -94,6 +94,7 @@ class Gaps:
         return gap
 
     def touched(self, first: int, last: int) -> list[Gap]:
+        """The gaps that have any of the ids `first` to `last`."""
         start = bisect_left(self.all, first, key=lambda gap: gap.high)
         stop = start
         while stop < len(self.all) and self.all[stop].low <= last:
@@ -144,6 +145,7 @@ class Gaps:
     def observe_record(
         self, first: int, last: int, stream: int, state: int, reason: int, before_ns: int, after_ns: int
     ) -> None:  # fmt: skip
+        """Follows one record of a gap event; records of other streams than trades change nothing."""
         if stream != Kind.trade:
             return
         if reason == Reason.contradiction:

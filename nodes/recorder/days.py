@@ -23,13 +23,13 @@ RETRY_S = 30.0  # after a seal or a prune that failed
 
 
 class Days:
-    """What is sealed and pruned, and what is said of it."""
+    """Seals days that are over, watches the disk, prunes exported days; raises alerts about each."""
 
     def __init__(self, ctx: Context, archive: ArchiveWriter):
         self.ctx, self.archive = ctx, archive
         self.sealer = Sealer(archive, ctx.config.recorder.seal_after_s)
         self.watch = recorder_watch(str(archive.folder), ctx.config.disk)
-        self.told: dict[str, str] = {}  # by work: its present trouble is told once
+        self.troubles: dict[str, str] = {}  # by work: its present one, of which an alert was raised
         ctx.counters.update(sealed_days=0, overlays=0, pruned_days=0, seal_failures=0, prune_failures=0, free_bytes=0)
 
     @property
@@ -38,7 +38,7 @@ class Days:
         return bool(self.watch.room.bytes)
 
     async def seal(self) -> bool:
-        """The oldest day that is over. False when there was none, or it did not succeed (counted, said, tried again)."""
+        """Seals the oldest day that is over. False when there was none, or it failed: an alert, and tried again."""
         day = await asyncio.to_thread(self.sealer.due)
         if day is None:
             return False
@@ -82,13 +82,13 @@ class Days:
             return False
         except LogError as error:
             self.ctx.counters[f"{name}_failures"] += 1
-            if self.told.get(name) != str(error):
-                self.told[name] = str(error)
+            if self.troubles.get(name) != str(error):
+                self.troubles[name] = str(error)
                 self.raise_alert(
                     Alert("critical", name, str(self.archive.folder), str(error), "tried again; nothing was removed")
                 )
             return False
-        self.told.pop(name, None)
+        self.troubles.pop(name, None)
         return True
 
     def raise_alert(self, alert: Alert) -> None:
@@ -106,7 +106,7 @@ async def keep_days(ctx: Context, days: Days) -> None:
     """Seals what is over, one day after the other, until we are stopped."""
     while ctx.config.recorder.seal and not ctx.stop.is_set():
         if not await days.seal():
-            await pause(ctx, RETRY_S if "seal" in days.told else SEAL_LOOK_S)
+            await pause(ctx, RETRY_S if "seal" in days.troubles else SEAL_LOOK_S)
 
 
 async def keep_space(ctx: Context, days: Days) -> None:
@@ -118,6 +118,6 @@ async def keep_space(ctx: Context, days: Days) -> None:
 
 
 async def pause(ctx: Context, seconds: float) -> None:
-    """Returns at once when we are stopped."""
+    """Waits so long; returns at once when we are stopped."""
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(ctx.stop.wait(), seconds)

@@ -46,7 +46,7 @@ BYTES_LOOK_S = 1.0  # how often the log's size is looked at
 
 
 class Recorder:
-    """The two stores and how far they are. `ctx`: see bus/process.py."""
+    """Writes both stores from the log: the recent store as events come, the archive in cuts; and publishes how far they are."""
 
     def __init__(self, ctx: Context):
         self.ctx = ctx
@@ -66,7 +66,7 @@ class Recorder:
             ctx.alert("warning", "recent store not used", self.recent.ahead, "it is filled again from the log")
         self.recent.start_after(self._recent_start())
         self.days = Days(ctx, self.archive)
-        self.told: dict[str, str] = {}  # by store: its present trouble is told once, not at every retry
+        self.troubles: dict[str, str] = {}  # by store: its present one, of which an alert was raised; not at every retry
         self.behind = False  # the recent store refused a commit: it is filled from the log later
         self.newest_ns = 0
         self.oldest_ns = 0  # seq_ns of the first event that is not archived; 0 = to be looked up
@@ -74,7 +74,7 @@ class Recorder:
         self.waiting_bytes, self.sized_at = 0, 0.0
         ctx.counters.update(archive_failures=0, recent_failures=0, release_failures=0)
         ctx.counters.update(pruned=0, strays_removed=self.archive.removed)
-        self.said_seq: int | None = None  # the coverage up to here is in the log; None = to be looked up
+        self.published_seq: int | None = None  # the coverage up to here is published; None = to be looked up
 
     def _check_continuity(self) -> None:
         archived, first = self.archive.archived_seq, self.log.first
@@ -102,6 +102,7 @@ class Recorder:
     # -- the recent store
 
     def put(self, events: list[Event]) -> None:
+        """Puts the log's next events into the recent store, unless it is behind: then `refill` reads them from the log."""
         if events:
             self.newest_ns = max(self.newest_ns, events[-1].seq_ns)
         for start in range(0, len(events), CHUNK_EVENTS):
@@ -112,7 +113,7 @@ class Recorder:
                 self.commit()
 
     def commit(self) -> None:
-        """One transaction; a refusal is said and counted, and made good by `refill`."""
+        """Commits what was put; a full store is counted, an alert raised, and `refill` makes it good later."""
         try:
             self.recent.commit()
         except RecentFull as error:
@@ -126,14 +127,14 @@ class Recorder:
         """Counted; an alert when it begins and when its cause changes (numbers in it do not count)."""
         self.ctx.counters[f"{store}_failures"] += 1
         cause = re.sub(r"\d+", "0", str(error))
-        if self.told.get(store) != cause:
-            self.told[store] = cause
+        if self.troubles.get(store) != cause:
+            self.troubles[store] = cause
             self.days.raise_alert(
                 Alert("critical", store, self._place(store), str(error), "tried again; the log keeps everything")
             )
 
     def _settled(self, store: str) -> None:
-        if self.told.pop(store, None) is not None:
+        if self.troubles.pop(store, None) is not None:
             self.days.raise_alert(Alert("info", store, self._place(store), "it goes on again", "nothing was lost"))
 
     def _place(self, store: str) -> str:
@@ -141,7 +142,7 @@ class Recorder:
         return str(places[store])
 
     async def refill(self) -> None:
-        """Puts what the recent store has not yet, from the log; afterwards `put` goes on from there."""
+        """Puts into the recent store what it does not have yet, from the log; afterwards `put` goes on from there."""
         while True:
             try:
                 for count, event in enumerate(self.log.events(self.recent.recent_seq), 1):
@@ -161,6 +162,7 @@ class Recorder:
                 return
 
     def prune(self) -> None:
+        """Deletes a part of what is older than `recent_hours` from the recent store."""
         before = min(self.newest_ns, now_ns()) - self._recent_ns()
         try:
             self.ctx.counters["pruned"] += self.recent.prune(before, CHUNK_EVENTS)
@@ -170,7 +172,7 @@ class Recorder:
     # -- the archive
 
     def due(self, durable: int) -> str:
-        """Why it is to be cut now ("" = not yet); nodes/recorder/cutting.py decides."""
+        """Why a cut up to the seq `durable` is due now, as nodes/recorder/cutting.py decides; "" = not yet."""
         if durable <= self.archive.archived_seq:
             return ""
         if not self.oldest_ns:
@@ -215,7 +217,7 @@ class Recorder:
         return True
 
     def release(self) -> None:
-        """Log segments that both stores have; a recent store that takes nothing does not hold them."""
+        """Releases log segments that both stores have; a recent store that takes nothing does not hold them."""
         if not self.archive.settled:
             return
         archived = self.archive.archived_seq
@@ -232,9 +234,9 @@ class Recorder:
         After a crash it is published again at worst: coverage is a union.
         """
         until = self.archive.archived_seq
-        if self.said_seq is None:
-            self.said_seq = await asyncio.to_thread(coverage.said, self.config)
-        proven = await self._proven(self.said_seq, until)
+        if self.published_seq is None:
+            self.published_seq = await asyncio.to_thread(coverage.published_until, self.config)
+        proven = await self._proven(self.published_seq, until)
         record = np.zeros(1, WATERMARK)
         record["archived_seq"], record["recent_seq"] = until, self.recent.recent_seq
         words = [
@@ -244,9 +246,9 @@ class Recorder:
         ]
         try:
             self.ctx.publish([*words, encode(Kind.watermark, self.ctx.name, record)])
-            self.said_seq = until
+            self.published_seq = until
             self.cuts.clear()
-        except OutboxFull as error:  # both are said again at the next cut
+        except OutboxFull as error:  # both are published with the next cut
             tell(str(error))
 
     async def _proven(self, after: int, until: int) -> dict[str, np.ndarray]:
@@ -263,6 +265,7 @@ class Recorder:
         return proven
 
     def count(self) -> None:
+        """Brings the counters of this node's health up to date."""
         self.ctx.counters.update(
             archived_seq=self.archive.archived_seq,
             sealed_seq=self.archive.sealed_seq,
@@ -274,6 +277,7 @@ class Recorder:
 
 
 async def run(ctx: Context) -> None:
+    """Records until the context stops, then takes the log to its end. Raises LogError where the log is another one."""
     recorder = await begin(ctx)
     if recorder is None:
         return
@@ -354,7 +358,7 @@ async def finish(recorder: Recorder) -> None:
     while recorder.log.durable < last and time.monotonic() < deadline:
         await asyncio.sleep(0.02)
     durable, ends = recorder.log.durable, time.monotonic() + FINISH_S
-    if not await recorder.cut(durable, lambda: time.monotonic() > ends) and "archive" not in recorder.told:
+    if not await recorder.cut(durable, lambda: time.monotonic() > ends) and "archive" not in recorder.troubles:
         tell(
             f"seq {recorder.archive.archived_seq + 1} to {durable} stay in the log, there was no time to archive them in "
             f"{FINISH_S:g} s; the next start does"

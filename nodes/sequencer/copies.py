@@ -15,7 +15,7 @@ class Copies:
         self.duplicates: dict[str, int] = {}
 
     def drop(self, stream: ArbitratedStream, one: Offer, now: int) -> None:
-        """It is not taken, and nothing is told of it."""
+        """Counts an event that is not taken, and publishes nothing of it."""
         self.count(one.line)
         stream.dropped_at = now
         if not stream.drops:
@@ -23,7 +23,7 @@ class Copies:
         stream.drops += 1
 
     def count(self, line: str) -> None:
-        """One more in vain."""
+        """Counts one more event that the line brought in vain."""
         self.duplicates[line] = self.duplicates.get(line, 0) + 1
 
     def judge(self, stream: ArbitratedStream, one: Offer, now: int, out: list[bytearray], newer: bool = False) -> None:
@@ -42,11 +42,11 @@ class Copies:
         self.drop(stream, one, now)
 
     def refuse_otherwise(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
-        """The same id with something else in it."""
+        """Publishes a refusal of an event that has a known id, and other records."""
         self._refuse(stream, one, " again, with something else in it: the first is kept", out)
 
     def refuse_unfilled(self, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> bool:
-        """Whether its id lies in a hole that it does not fill: by its time it is something else, or a book has gone on."""
+        """Refuses an event whose id is missing, but which does not belong there; gives whether it did."""
         if not stream.missing(one):
             return False
         why = "but the book has gone on without it" if stream.kind == Kind.depth else "but is later than what stands behind it"

@@ -46,6 +46,7 @@ class Run:
         self.newer = True  # all of them later, by the venue's time, than what is known
 
     def add(self, one: Offer, now: int, known_ns: int) -> None:
+        """Puts an event at the end. `known_ns`: the latest venue time of the stream."""
         self.offers.append(one)
         self.newest = now
         if not one.snapshot:
@@ -65,6 +66,7 @@ class Doubts:
         return bool(self.runs)
 
     def numbers(self, line: str) -> list[int]:
+        """The line's own numbers of the events in its run."""
         run = self.runs.get(line)
         return [one.number for one in run.offers] if run is not None else []
 
@@ -106,6 +108,7 @@ class Doubts:
         return any(other.event[RECORDS] == one.event[RECORDS] for other in found) if found else None
 
     def add(self, one: Offer, at: int, now: int, known_ns: int) -> None:
+        """Puts an event at the end of its line's run. `at`: the stream's last id; `known_ns`: its latest venue time."""
         run = self.runs.get(one.line)
         if run is None:
             run = self.runs[one.line] = Run(at, now)
@@ -126,11 +129,12 @@ class Doubts:
         for _, run in sorted(runs.items()):
             yield from run.offers
 
-    def verdict(self, line: str, above: bool, told: bool, now: int, hold_ns: int) -> DoubtVerdict:
-        """Of one line's run. `above`: it begins above what a neighbour confirms; `told`: the line said the last id itself."""
+    def verdict(self, line: str, above: bool, brought_last: bool, now: int, hold_ns: int) -> DoubtVerdict:
+        """What one line's run is. `above`: it begins above what a neighbour confirms. `brought_last`: the line has brought the
+        stream's last id itself."""
         run = self.runs[line]
         count, lasted, silent = run.count, now - run.begun, now - run.newest
-        if above and count > 1 and (told or lasted > OTHER_HOLDS * hold_ns):
+        if above and count > 1 and (brought_last or lasted > OTHER_HOLDS * hold_ns):
             return DoubtVerdict.contradiction
         if run.newer and count:
             if count >= RUN_MIN and (lasted > ERA_HOLDS * hold_ns or count >= RUN_MAX):

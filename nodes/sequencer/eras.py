@@ -30,7 +30,7 @@ def cross(streams: Streams, subject: str, line: str, number: int) -> None:
 
 
 def cross_line(streams: Streams, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
-    """The line that offers this event is behind that beginning from here on; the log is told."""
+    """The line that offers this event is behind that beginning from here on; a `line` event for the log says so."""
     if stream.kind == Kind.depth:
         cross(streams, stream.subject, one.line, one.number)
     else:

@@ -25,24 +25,24 @@ def judge(stream: ArbitratedStream, one: Offer, now: int, hold_ns: int) -> Owner
     within `hold_ns` of the line's last word is taken for a copy of it.
     The line itself, when it comes back with ids that are lower, has begun anew: its clock was lost (docs/decisions/time.md).
     """
-    if stream.heard_at is None:  # the first since a restart: the clock of silence begins
-        stream.heard_at = now
+    if stream.owner_seen_at is None:  # the first since a restart: the clock of silence begins
+        stream.owner_seen_at = now
     if stream.last is None:
-        stream.owner, stream.heard_at = one.line, now
+        stream.owner, stream.owner_seen_at = one.line, now
         return OwnerVerdict.take
     whole = one.snapshot or stream.kind != Kind.depth
     if one.line == stream.owner and not stream.away:
-        stream.heard_at, stream.behind_since = now, None
+        stream.owner_seen_at, stream.behind_since = now, None
         return OwnerVerdict.take if one.last_id > stream.last else OwnerVerdict.drop
     silent = stream.behind_since is not None and now - stream.behind_since > hold_ns
-    if stream.behind_since is None and not one.snapshot and now - stream.heard_at > hold_ns:
+    if stream.behind_since is None and not one.snapshot and now - stream.owner_seen_at > hold_ns:
         stream.behind_since = now
     if not (whole and (stream.away or silent)):
         return OwnerVerdict.drop
-    if one.last_id <= stream.last and one.line != stream.owner and now - stream.heard_at <= AWAY_HOLDS * hold_ns:
+    if one.last_id <= stream.last and one.line != stream.owner and now - stream.owner_seen_at <= AWAY_HOLDS * hold_ns:
         return OwnerVerdict.drop  # another line's, made before what is known already; the next one will not be
     stream.owner, stream.away = one.line, False
-    stream.heard_at, stream.behind_since = now, None
+    stream.owner_seen_at, stream.behind_since = now, None
     return OwnerVerdict.take_over
 
 

@@ -85,7 +85,7 @@ class Sequencer:
         self.refused = 0  # tries that a full disk has turned down in a row
         self.batches = 0
         self.batch_max = 0
-        self.told_forgotten = 0
+        self.forgotten_reported = 0
 
     def _state(self) -> bytes:
         """For the head of a new segment: true when everything taken is in the log or held."""
@@ -244,8 +244,8 @@ class Sequencer:
             self._last_sweep = now
             self.sequence(self.intake.sweep(SWEEP_NS))
         self.append(self.arbiter.due(now))
-        if self.arbiter.trade_gaps.forgotten > self.told_forgotten:
-            self._tell_forgotten()
+        if self.arbiter.trade_gaps.forgotten > self.forgotten_reported:
+            self._raise_forgotten()
         if now - self._last_cursor >= CURSOR_NS and self.position.cursors and not self.waiting:
             self._last_cursor = now
             records = self.position.records()
@@ -260,15 +260,15 @@ class Sequencer:
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
 
     def _say_clock(self, alerts: list[bytearray]) -> None:
-        unsaid_ns = self.clock.unsaid_ns
+        unpublished_ns = self.clock.unpublished_ns
         record = np.zeros(1, CLOCK)
-        record[0] = (self.clock.now_ns(), self.log.durable, unsaid_ns)
+        record[0] = (self.clock.now_ns(), self.log.durable, unpublished_ns)
         self.append([encode(Kind.clock, NAME, record), *alerts])
-        self.clock.said(unsaid_ns)
+        self.clock.published(unpublished_ns)
 
-    def _tell_forgotten(self) -> None:
-        self.told_forgotten = self.arbiter.trade_gaps.forgotten
-        given_up = f"{self.told_forgotten} of the oldest are given up for good"
+    def _raise_forgotten(self) -> None:
+        self.forgotten_reported = self.arbiter.trade_gaps.forgotten
+        given_up = f"{self.forgotten_reported} of the oldest are given up for good"
         why = f"more than {MISSING_MAX} gaps of a stream are open: {given_up}"
         action = "declared unrecoverable; is backfill running?"
         alert = {"level": "critical", "what": "gaps_forgotten", "target": NAME, "why": why, "action": action}

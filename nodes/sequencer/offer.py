@@ -22,10 +22,11 @@ class Offer(NamedTuple):
     venue_ns: int
     recv_ns: int
     event: bytearray
-    behind: bool = False  # its own line has said higher ids before
+    behind: bool = False  # its own line has brought higher ids before
 
     @property
     def snapshot(self) -> bool:
+        """Whether it is a whole book."""
         return self.flags & SNAPSHOT != 0
 
 
@@ -39,4 +40,5 @@ Key = tuple[int, int, bytes]  # what two lines' copies of an event have in commo
 
 
 def key_of(first_id: int, last_id: int, event: bytearray | memoryview) -> Key:
+    """The key by which another line's copy of an event is known."""
     return first_id, last_id, bytes(event[COMPARED])

@@ -9,7 +9,7 @@ from tickmesh.nodes.sequencer.stream import ArbitratedStream
 
 
 def observe(arbiter: Arbiter, event: Event) -> None:
-    """An event that is in the log already."""
+    """Brings the arbiter to where it was after an event that is in the log already."""
     if event.kind in ARBITRATED:
         _taken(arbiter, arbiter.stream(event.kind, event.subject), event)
     elif event.kind == Kind.instrument:

@@ -1,6 +1,4 @@
-"""Events that arbitration itself makes: gaps, refusals with their bytes, alerts, and marks of a line that counts again.
-Pure.
-"""
+"""Events that arbitration itself makes: gaps, refusals with their bytes, alerts, marks of a line that counts again. Pure."""
 
 from collections.abc import Iterable
 
@@ -14,7 +12,7 @@ from tickmesh.nodes.sequencer.offer import Offer
 from tickmesh.nodes.sequencer.stream import ArbitratedStream
 
 ALERT_HOLDS = 10  # between two alerts about the same of one stream
-DEAF_HOLDS = 30  # for so long a stream drops all that it hears, and nobody is told
+DEAF_HOLDS = 30  # for so long a stream may drop all that it hears before an alert is raised
 REFUSED_BYTES = 4096  # of an absurd event that its refusal keeps
 
 
@@ -31,18 +29,18 @@ def gap(
 
 
 def reset_gap(stream: ArbitratedStream, last: int, after_ns: int) -> bytearray:
-    """Before the first event of a new era: what the old one still had after its last id is unknown."""
+    """The gap before the first event of a new era: how many ids the old one still had after `last` is unknown."""
     return gap(stream, [(last + 1, last + 1)], GapState.unrecoverable, Reason.reset, after_ns)
 
 
 def refusal(stream: ArbitratedStream, one: Offer, why: str) -> bytearray:
-    """An event that is not taken, with its bytes."""
+    """The refusal of an event that is not taken, with its first REFUSED_BYTES bytes and the reason."""
     content = {"node": "sequencer", "why": why, "raw": bytes(one.event[:REFUSED_BYTES]), "raw_bytes": len(one.event)}
     return encode(Kind.refusal, stream.subject, content)
 
 
 def joined(stream: ArbitratedStream, one: Offer) -> bytearray:
-    """A line counts from this event on: it overlaps with what is known, or is behind the beginning of new ids."""
+    """A `line` event: the line counts from `one` on, which overlaps with what is known or lies in the new era."""
     record = line_quality.joined(one.line, stream.kind, one.recv_ns)
     return encode(Kind.line, stream.subject, record, first_id=one.number, last_id=one.number)
 
@@ -64,7 +62,7 @@ class Alerts:
         self._raised: dict[tuple[str, int, str], int] = {}
 
     def about(self, stream: ArbitratedStream, level: str, what: str, why: str, action: str, now: int) -> list[bytearray]:
-        """The alert, if it is due."""
+        """[the alert], or [] where the same was raised about the stream a short time ago."""
         key = (what, stream.kind, stream.subject)
         if now - self._raised.get(key, now - ALERT_HOLDS * self.hold_ns) < ALERT_HOLDS * self.hold_ns:
             return []
@@ -73,12 +71,12 @@ class Alerts:
         return [encode(Kind.alert, "sequencer", content)]
 
     def deaf(self, stream: ArbitratedStream, now: int) -> list[bytearray]:
-        """Whatever the cause: a stream that drops all it hears is told of, once."""
+        """[an alert], once, about a stream that drops all it hears, whatever the cause; else []."""
         lasted_ns = stream.dropped_at - stream.dropping_since if stream.drops else 0
         if not lasted_ns:
-            stream.told_deaf = False
-        if lasted_ns <= DEAF_HOLDS * self.hold_ns or stream.told_deaf:
+            stream.deaf_reported = False
+        if lasted_ns <= DEAF_HOLDS * self.hold_ns or stream.deaf_reported:
             return []
-        stream.told_deaf = True
+        stream.deaf_reported = True
         why = f"{stream.topic} is at id {stream.last}; all {stream.drops} events of {lasted_ns / 1e9:.0f} s were dropped"
         return self.about(stream, "critical", "stream_deaf", why, "none: look at what its lines say (tap line)", now)

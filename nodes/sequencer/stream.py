@@ -63,10 +63,10 @@ class ArbitratedStream:
         self.shared_ids = shared_ids(subject)
         self.last: int | None = None  # the highest id taken, or given up; None: nothing yet
         self.venue_ns = 0  # the latest that was taken
-        # What is known of `last`: the highest id that a neighbour confirms, and who said more ("": nobody; then it is `last`).
+        # What is known of `last`: the highest id that a neighbour confirms, and the line that brought a higher one ("": none).
         self.sure: int | None = None
-        self.teller = ""
-        self.told_number = 0  # … the number of the teller's event
+        self.last_line = ""
+        self.last_number = 0  # … and the number of that line's event
         self.jumped = False  # `last` was given up to, not taken
         self.widest = self.usual = 0  # ids from one event to the next, of late; before `last`
         self.doubts = Doubts()
@@ -96,16 +96,16 @@ class ArbitratedStream:
         # exclusive: the line that is taken, whether it is gone, when it was heard, since when it owes what another brings
         self.owner = ""
         self.away = False
-        self.heard_at: int | None = None
+        self.owner_seen_at: int | None = None
         self.behind_since: int | None = None
         self.lines = Lines(kind)
-        # drops since something was last taken: how many, since when and until when; whether that has been told
+        # drops since something was last taken: how many, since when and until when; whether an alert was raised about it
         self.drops = 0
         self.dropping_since = self.dropped_at = 0
-        self.told_deaf = False
+        self.deaf_reported = False
 
     def took(self, line: str, first_id: int, last_id: int, flags: int, venue_ns: int, event: bytearray | memoryview) -> int:
-        """An event of the stream is in the log, or about to be; gives its flags there."""
+        """Takes note of an event that is in the log, or is about to be; gives the flags that it has there."""
         self.drops, last = 0, self.last
         if self.comparable:
             self.taken.add(first_id, last_id, event)
@@ -118,15 +118,15 @@ class ArbitratedStream:
             return flags
         if self.numbered and first_id == last_id and first_id - 1 == last and not self.jumped:  # the usual case, in few words
             self.last = self.sure = last_id
-            self.teller = ""
+            self.last_line = ""
             if venue_ns > self.venue_ns:
                 self.venue_ns = venue_ns
             if self.widest > 1:
                 self.widest -= self.widest >> FADE
         else:
-            count, self.told_number = _read_count_and_number(event)
-            told = count if self.kind == Kind.trade else 1  # ids that have a record of their own
-            self.advance(line, first_id, last_id, venue_ns, told)
+            count, self.last_number = _read_count_and_number(event)
+            records = count if self.kind == Kind.trade else 1  # those that have an id of their own
+            self.advance(line, first_id, last_id, venue_ns, records)
             self.head = key_of(first_id, last_id, event)
         if self.kind != Kind.depth or self.synced:
             return flags
@@ -134,8 +134,8 @@ class ArbitratedStream:
             self.unsynced.add(first_id, last_id, event)
         return flags | UNSYNCED
 
-    def advance(self, line: str, first_id: int, last_id: int, venue_ns: int, told: int = 1) -> None:
-        """An event of the stream itself is taken: `last` moves to its end, and it confirms what it goes on from."""
+    def advance(self, line: str, first_id: int, last_id: int, venue_ns: int, records: int = 1) -> None:
+        """Moves `last` to the end of an event that is taken; what it goes on from is confirmed. `records`: with own ids."""
         last = self.last
         chained = last is not None and first_id <= last + 1 and not self.jumped
         if not self.numbered:
@@ -144,23 +144,24 @@ class ArbitratedStream:
         else:
             step = last_id - first_id + 1
             if chained:
-                self.sure = min(max(first_id, last or 0) + told - 1, last_id)
+                self.sure = min(max(first_id, last or 0) + records - 1, last_id)
             elif not self.jumped:
                 self.sure = last
         self.usual = self.widest
         self.widest = max(step, self.widest - (self.widest >> FADE))
-        self.teller = "" if self.sure == last_id else line
+        self.last_line = "" if self.sure == last_id else line
         self.last, self.jumped = last_id, False
         self.venue_ns = max(self.venue_ns, venue_ns)
 
     def remember(self, last_id: int) -> None:
+        """Keeps an id of a rising stream as taken; the oldest of RECENT_MAX are forgotten."""
         self.recent[last_id] = None
         if len(self.recent) > RECENT_MAX:
             self.known_from = next(iter(self.recent))
             del self.recent[self.known_from]
 
     def same(self, one: Offer) -> bool | None:
-        """Whether just this was taken; False: its ids, with something else in them; None: it is not known."""
+        """True where just this event was taken, False where its ids were, with other records; None where it is not known."""
         if one.flags or not self.comparable:
             return None
         return self.taken.same(one.first_id, one.last_id, one.event, self.kind == Kind.depth)
@@ -182,8 +183,8 @@ class ArbitratedStream:
 
     def advance_whole(self, last_id: int, venue_ns: int) -> None:
         """A snapshot is taken: it needs no neighbour, unless it was brought up to a change that has none."""
-        if last_id != self.last or not self.teller:
-            self.sure, self.teller = last_id, ""
+        if last_id != self.last or not self.last_line:
+            self.sure, self.last_line = last_id, ""
         self.last, self.jumped = last_id, False
         self.venue_ns = max(self.venue_ns, venue_ns)
 
@@ -193,13 +194,13 @@ class ArbitratedStream:
             self.sure = self.last
         if self.kind == Kind.depth:
             self.holes.append(((self.last or 0) + 1, high))
-        self.last, self.jumped, self.teller = high, True, ""
+        self.last, self.jumped, self.last_line = high, True, ""
         self.synced = False
         self.unsynced.clear()
 
     def go_back(self, sure: int, high: int) -> None:
         """What was said above `sure` is contradicted; the stream goes on above `high`."""
-        self.sure, self.last, self.jumped, self.teller = sure, high, high > sure, ""
+        self.sure, self.last, self.jumped, self.last_line = sure, high, high > sure, ""
         self.synced = False
         self.unsynced.clear()
         self.gaps.take_back(sure)
@@ -207,7 +208,7 @@ class ArbitratedStream:
     def above_sure(self, one: Offer) -> bool:
         """Whether an id below the last one is above all that a neighbour confirms, and that is more than disorder: a late
         trade fills its gap (one that is later by the venue's time is not late), and two connections bring quotes in turn."""
-        if not self.teller or self.last is None:
+        if not self.last_line or self.last is None:
             return False
         if self.sure is None:
             return self.kind == Kind.depth
@@ -221,20 +222,20 @@ class ArbitratedStream:
 
     @property
     def in_proportion(self) -> int:
-        """Such a step is nothing to wonder at."""
+        """The step, in ids, from the confirmed id to the last one that needs no doubt."""
         return DISORDER if self.kind == Kind.trade else max(IN_TURN, 8 * self.usual)
 
     def disowned(self) -> bool:
         """Whether the last id is out of proportion to what is confirmed, and the line that said it has gone on with
         lower ones on the same connection. Where ids began anew, it is not one of those before."""
-        run = self.doubts.runs.get(self.teller) if self.teller else None
+        run = self.doubts.runs.get(self.last_line) if self.last_line else None
         if run is None or self.last is None or self.sure is None or self.last - self.sure <= self.in_proportion:
             return False
         if any(gap.repaired() for gap in self.gaps.touched(self.sure + 1, self.last)):
             return False  # the venue itself has what lies between
         number = run.offers[0].number
-        renewed = any(self.told_number <= mark < number for mark in self.connections.get(self.teller, ()))
-        return number > self.told_number and not renewed
+        renewed = any(self.last_number <= mark < number for mark in self.connections.get(self.last_line, ()))
+        return number > self.last_number and not renewed
 
     def doubtful(self, one: Offer) -> bool:
         """Whether its ids are out of proportion to what the stream has said of late."""
@@ -287,7 +288,7 @@ class ArbitratedStream:
         self.before = self.last or 0
         self.crossed = {line: number}
         self.joined, self.marks = set(), {}
-        self.sure, self.teller, self.jumped, self.widest, self.usual = None, "", False, 0, 0
+        self.sure, self.last_line, self.jumped, self.widest, self.usual = None, "", False, 0, 0
         self.taken.clear()
         self.holes.clear()
         self.recent.clear()
@@ -304,8 +305,8 @@ class ArbitratedStream:
             "last": self.last,
             "venue_ns": self.venue_ns,
             "sure": self.sure,
-            "teller": self.teller,
-            "told_number": self.told_number,
+            "teller": self.last_line,
+            "told_number": self.last_number,
             "connections": {line: list(numbers) for line, numbers in sorted(self.connections.items())},
             "jumped": self.jumped,
             "widest": self.widest,
@@ -339,9 +340,9 @@ class ArbitratedStream:
         self.base = state.get("base")
         self.known_from = -1 if self.last is None else self.last
         self.sure = state.get("sure", self.last)  # an older version confirmed nothing
-        self.teller, self.jumped = state.get("teller", ""), state.get("jumped", False)
-        self.told_number = state.get("told_number", 0)
-        self.connections = state.get("connections", {self.teller: [self.told_number]})  # an older version kept none
+        self.last_line, self.jumped = state.get("teller", ""), state.get("jumped", False)
+        self.last_number = state.get("told_number", 0)
+        self.connections = state.get("connections", {self.last_line: [self.last_number]})  # an older version kept none
         self.widest, self.before, self.anew = state.get("widest", 0), state.get("before", 0), state.get("anew", False)
         self.usual = state.get("usual", self.widest)
         if "unsynced" in state:

@@ -1,4 +1,4 @@
-"""What was taken of a stream of late: whether an event that comes again says the same. No I/O, and not in a checkpoint.
+"""The events of a stream that were taken last: whether one that comes again is the same. No I/O, and not in a checkpoint.
 
 The same ids with something else in them are no copy: a venue or a line contradicts itself, or ids have begun anew.
 """
@@ -19,12 +19,13 @@ class TakenRing:
         self.firsts, self.lasts, self.sums = [-1] * SIZE, [0] * SIZE, [0] * SIZE
 
     def add(self, first_id: int, last_id: int, event: bytearray | memoryview) -> None:
+        """Remembers an event that was taken, instead of the one that has its place."""
         place = first_id & (SIZE - 1)
         self.firsts[place], self.lasts[place] = first_id, last_id
         self.sums[place] = crc32(event[COMPARED], len(event))
 
     def same(self, first_id: int, last_id: int, event: bytearray | memoryview, whole: bool) -> bool | None:
-        """Whether just this was taken; False: the same ids with something else; None: it is not known.
+        """True where just this event was taken, False where its ids were, with other records; None where it is not known.
 
         `whole`: lines cut their ids alike, so that what ends elsewhere is something else, too.
         """
@@ -36,4 +37,5 @@ class TakenRing:
         return self.sums[place] == crc32(event[COMPARED], len(event))
 
     def clear(self) -> None:
+        """Forgets all: ids mean something else from here on."""
         self.firsts = [-1] * SIZE

@@ -29,7 +29,7 @@ class TradeGaps:
         self, stream: ArbitratedStream, low: int, high: int, after_ns: int, out: list[bytearray],
         reason: Reason = Reason.skipped,
     ) -> None:  # fmt: skip
-        """Trades that are not there. `last` moves to the end of them, in the log too: a restart says no gap twice."""
+        """Publishes that trades are missing. `last` moves to the end of them, in the log too: a restart opens no gap twice."""
         stream.gaps.open(low, high, stream.venue_ns, after_ns)
         stream.give_up_to(high)
         out.append(statements.gap(stream, [(low, high)], GapState.open, reason, after_ns))
@@ -68,7 +68,7 @@ class TradeGaps:
         return False
 
     def lose(self, stream: ArbitratedStream, gap: Gap, runs: list[Run], reason: Reason, out: list[bytearray]) -> None:
-        """These ids of a gap will not come."""
+        """Marks ids of a gap as lost and publishes the reason; they will not come."""
         for low, high in runs:
             stream.gaps.lose(low, high)
         out.append(statements.gap(stream, runs, GapState.unrecoverable, reason, gap.after_ns, gap.before_ns))
@@ -84,19 +84,19 @@ class TradeGaps:
         return bool(runs)
 
     def lose_all(self, stream: ArbitratedStream, reason: Reason, out: list[bytearray]) -> None:
-        """Nothing that is still missing of the stream will come."""
+        """Marks all that is still missing of the stream as lost, and publishes it with the reason."""
         for gap in list(stream.gaps.all):
             self.lose(stream, gap, list(gap.missing), reason, out)
         self.close(stream, out)
 
     def close(self, stream: ArbitratedStream, out: list[bytearray]) -> None:
-        """Gaps of which every id is decided: what was repaired is said, what was lost has been."""
+        """Forgets gaps of which every id is decided, and publishes what of them was repaired; what was lost is published."""
         for gap in stream.gaps.pop_decided():
             if runs := gap.repaired():
                 out.append(statements.gap(stream, runs, GapState.repaired, Reason.none, gap.after_ns, gap.before_ns))
 
     def close_undecided(self, streams: dict[tuple[int, str], ArbitratedStream], out: list[bytearray]) -> None:
-        """After a restart: what had been decided, and was not said yet."""
+        """After a restart: closes the gaps that had been decided and were not published yet."""
         for key in sorted(self.undecided):
             self.close(streams[key], out)
         self.undecided.clear()

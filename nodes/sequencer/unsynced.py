@@ -31,7 +31,7 @@ class Unsynced:
         return len(self.changes)
 
     def add(self, first_id: int, last_id: int, event: bytearray | memoryview) -> None:
-        """A change that was taken. Beyond the bound the oldest is forgotten: only snapshots of later ids are of use then."""
+        """Keeps a change that was taken. Beyond the bound the oldest goes: only snapshots of later ids are of use then."""
         if not self.changes:
             self.base = first_id - 1
         records = bytes(memoryview(event)[RECORDS])
@@ -42,6 +42,7 @@ class Unsynced:
             self.bytes -= len(oldest)
 
     def clear(self) -> None:
+        """Forgets all changes: a snapshot is there, or they are of another era."""
         self.changes.clear()
         self.bytes = 0
 

@@ -15,7 +15,7 @@ class ArchivedBook:
         self.asks: dict[int, int] = {}
 
     def apply(self, flags: int, last_id: int, levels: np.ndarray) -> None:
-        """One depth event. `levels`: shape (n,), dtype schema.DEPTH. Outside a valid stretch only a snapshot counts."""
+        """Applies one depth event. `levels`: shape (n,), dtype schema.DEPTH. Outside a valid stretch only a snapshot counts."""
         if flags & Flag.SNAPSHOT:
             self.valid, self.bids, self.asks = True, {}, {}
         elif not self.valid or last_id <= self.last_update_id:
@@ -31,7 +31,7 @@ class ArchivedBook:
                     book.pop(price, None)
 
     def broken(self, gap: np.ndarray) -> None:
-        """One gap event's records, dtype schema.GAP."""
+        """Ends the valid stretch where one of a gap event's records (dtype schema.GAP) is about depth."""
         if (gap["stream"] == Kind.depth).any():
             self.valid, self.bids, self.asks = False, {}, {}
 
@@ -46,7 +46,7 @@ class ArchivedBook:
         return out
 
     def load(self, valid: bool, last_update_id: int, levels: np.ndarray) -> None:
-        """The inverse of `levels`."""
+        """Makes the book what `levels` gave."""
         self.valid, self.last_update_id = valid, last_update_id
         for side in (1, -1):
             chosen = levels[levels["side"] == side]

@@ -58,7 +58,7 @@ class File(NamedTuple):
 
 
 def read_watermark(folder: Path) -> Watermark:
-    """(0, 0) for an archive that does not exist yet. Raises ArchiveError when the manifest cannot be read."""
+    """The watermark of an archive's manifest; (0, 0) where there is none. Raises ArchiveError when it cannot be read."""
     path = Path(folder) / MANIFEST
     try:
         tree = json.loads(path.read_bytes())
@@ -86,7 +86,7 @@ def manifest(mark: Watermark) -> bytes:
 
 
 def day_of(seq_ns: int) -> str:
-    """UTC day of a time, YYYY-MM-DD."""
+    """The UTC day of a time, as YYYY-MM-DD."""
     return str(np.datetime64(seq_ns // DAY_NS, "D"))
 
 

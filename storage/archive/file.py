@@ -212,7 +212,7 @@ class ArchiveFile:
             raise self._damaged(error) from None
 
     def reader(self, kind: Kind) -> TableReader:
-        """As `table`, for parts and for windows."""
+        """The reader of one kind's events, for parts and windows of them. Raises ArchiveError when the file is damaged."""
         try:
             if kind not in self._readers:
                 self._readers[kind] = TableReader(self.file[kind.name], kind, self.description)
@@ -358,5 +358,5 @@ def follow(book: ArchivedBook | None, tables: dict[Kind, Table]) -> None:
 
 
 def names_of(paths: Iterable[Path], root: Path) -> str:
-    """JSON list of paths relative to the archive."""
+    """A JSON list of the paths, relative to `root`."""
     return json.dumps(sorted(str(path.relative_to(root)) for path in paths))

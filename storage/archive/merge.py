@@ -43,7 +43,7 @@ Choose = Callable[[Table], Table]
 
 
 class Interrupted(Exception):
-    """It was asked to stop; nothing is left of it, and it is done again later."""
+    """The work was asked to stop; nothing is left of it, and it is done again later."""
 
 
 class Spool:
@@ -98,7 +98,7 @@ class Spool:
         """Unbuffered: there is nothing to flush."""
 
     def finish(self) -> None:
-        """To the disk, read-only."""
+        """Syncs the file to the disk and makes it read-only."""
         self.check()
         try:
             os.fchmod(self.file.fileno(), 0o444)
@@ -272,7 +272,7 @@ class Images:
         self.looked = False
 
     def look(self, segment: ArchiveFile, breathe: Callable[[], None] = lambda: None) -> None:
-        """The next segment of the day."""
+        """Takes the books that the next segment of the day has; `breathe` is called now and then."""
         if not self.looked:
             self.start, self.looked = segment.book(), True
         book = segment.book()
@@ -313,7 +313,7 @@ class Images:
 
 
 def ledger_of_day(file: h5py.File, sources: list[Path]) -> None:
-    """The union of what the sources prove: the same however the day was cut."""
+    """Writes the union of what the sources prove into `file`: the same however the day was cut."""
     parts: list[np.ndarray] = []
     state = None
     for path in sources:

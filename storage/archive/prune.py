@@ -28,7 +28,7 @@ class Exported(NamedTuple):
 
 
 def read_exported(folder: Path) -> dict[str, Exported]:
-    """By day. Raises ArchiveError when the file cannot be read."""
+    """What was exported, by day. Raises ArchiveError when the file cannot be read."""
     path = Path(folder) / EXPORTED
     try:
         tree = json.loads(path.read_bytes())
@@ -58,7 +58,10 @@ def prunable(archive: ArchiveWriter) -> str | None:
 
 
 def prune(archive: ArchiveWriter, day: str, stop: Stop = lambda: False) -> int:
-    """Returns the bytes that were freed. Raises ArchiveFull, ArchiveError, Interrupted: then the day is as it was."""
+    """Removes a sealed day's market data; returns the bytes that were freed.
+
+    Raises ArchiveFull, ArchiveError, Interrupted: then the day is as it was.
+    """
     files = [file for file in archive.visible() if file.day == day and file.part == "day"]
     chosen = [file for file in files if _has_market_data(file)]
     if not chosen:

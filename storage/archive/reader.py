@@ -61,7 +61,7 @@ class ArchiveReader:
         self.refresh()
 
     def refresh(self) -> None:
-        """Manifest and files, of one moment: a seal in between would hide both the day and its cuts."""
+        """Reads manifest and files anew, of one moment: a seal in between would hide both the day and its cuts."""
         mark = read_watermark(self.folder)
         while True:
             files = list_files(self.folder)

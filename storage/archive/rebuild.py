@@ -52,7 +52,7 @@ def rebuild_day(
     writer = ArchiveWriter(into)
     try:
         writer.begin_at(first, {folder: _opening(reader.files, folder, first) for folder in files})
-        writer.archive(_told(batches, first, last, progress), last, CUT_EVENTS, reader.log_id)
+        writer.archive(_with_progress(batches, first, last, progress), last, CUT_EVENTS, reader.log_id)
         Sealer(writer).seal(day)
     finally:
         writer.close()
@@ -80,7 +80,8 @@ def _batches(reader: ArchiveReader, first: int, last: int) -> Iterator[Batch]:
             raws = []
 
 
-def _told(batches: Iterator[Batch], first: int, last: int, progress: Callable[[int, int], None]) -> Iterator[Batch]:
+def _with_progress(batches: Iterator[Batch], first: int, last: int, progress: Callable[[int, int], None]) -> Iterator[Batch]:
+    """The same batches; after each, `progress` is called with the events done, of all from `first` to `last`."""
     for batch in batches:
         yield batch
         progress(min(batch.last, last) - first + 1, last - first + 1)

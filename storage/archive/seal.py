@@ -39,7 +39,7 @@ class Sealer:
         return day if (clock.now_ns() if now_ns is None else now_ns) >= over else None
 
     def seal(self, day: str, stop: Stop = lambda: False) -> None:
-        """Raises ArchiveFull (tried again), Interrupted (done again later), ArchiveError when a cut is missing or damaged.
+        """Makes of a day's cuts one file a folder. Raises ArchiveFull (try again), Interrupted, ArchiveError: a damaged cut.
 
         The cuts stay until everything else is on disk, so nothing is lost by any of them.
         """

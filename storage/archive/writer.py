@@ -60,7 +60,7 @@ _read_seq_and_time = header_reader("seq", "seq_ns")
 
 
 class Opening(NamedTuple):
-    """What is known of an instrument before a cut: its book, exponents, and how far its ledger is."""
+    """What is known of an instrument before a cut: its book, its exponents, and how far its coverage is."""
 
     book: ArchivedBook | None = None
     exponents: tuple[int, int] | None = None
@@ -104,14 +104,17 @@ class ArchiveWriter:
 
     @property
     def archived_seq(self) -> int:
+        """The seq up to which every event is in the archive."""
         return self.mark.archived_seq
 
     @property
     def log_id(self) -> int:
+        """The identity of the log that the last cut was made from."""
         return self.mark.log_id
 
     @property
     def sealed_seq(self) -> int:
+        """The seq up to which every event is in the files of sealed days."""
         return self.mark.sealed_seq
 
     def visible(self) -> list[File]:
@@ -125,7 +128,7 @@ class ArchiveWriter:
         sealed_seq: int | None = None,
         pruned: tuple[Pruned, ...] | None = None,
     ) -> None:
-        """A new manifest: from here on readers see what it says. Raises ArchiveFull; it may have become visible then."""
+        """Writes a new manifest, which is what readers go by. Raises ArchiveFull; it may have become visible then."""
         new = (archived_seq, log_id, sealed_seq, pruned)
         with self.lock:
             changes: dict[str, Any] = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
@@ -330,7 +333,7 @@ def _attributes(cut: Cut, folder: str, log_id: int, names: str) -> dict[str, Any
 
 
 def remove(paths: Iterable[Path]) -> int:
-    """Returns how many are gone; a folder that cannot be written is told of when a file is placed."""
+    """Removes files; returns how many are gone. A folder that cannot be written is noticed when a file is placed."""
     gone = 0
     for path in paths:
         with contextlib.suppress(OSError):

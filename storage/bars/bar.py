@@ -62,7 +62,7 @@ def whole(bars: np.ndarray, name: str) -> np.ndarray:
 
 
 def set_whole(bars: np.ndarray, name: str, values: np.ndarray) -> None:
-    """The inverse of `whole`. `values`: dtype object."""
+    """Writes a sum that `whole` gives back. `values`: dtype object."""
     bars[name] = (values % WORD).astype(I8)
     bars[f"{name}_high"] = (values // WORD).astype(I8)
 

@@ -41,7 +41,7 @@ def derive(file: Any, sources: list[Path] | None = None) -> None:
 
 
 def write(group: Any, seen: BarPart) -> None:
-    """Into an empty HDF5 group. `seen.bars`: of one second."""
+    """Writes the pyramid into an empty HDF5 group. `seen.bars`: of one second."""
     bars = seen.bars
     group.attrs["version"], group.attrs["timeless"] = VERSION, seen.timeless
     if len(bars):
@@ -92,6 +92,7 @@ def read(group: Any, level_s: int, start_ns: int | None = None, end_ns: int | No
 
 
 def has_pyramid(file: Any) -> bool:
+    """Whether an archive file that is open in h5py has a pyramid of bars of this version."""
     return GROUP in file and file[GROUP].attrs.get("version") in (FIRST, VERSION)
 
 

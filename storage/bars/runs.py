@@ -77,7 +77,7 @@ def _place(times: Packed, bound_ns: int | None, otherwise: int) -> int:
 
 
 def sorted_runs(times: np.ndarray, ids: np.ndarray, window: Window) -> Runs:
-    """Of a chunk whose times or ids do not only grow, or that has rows without a time."""
+    """The runs of a chunk whose times or ids do not only grow, or that has rows without a time."""
     rows = np.flatnonzero(inside(times, window) & (times != 0))
     begin = floor(times[rows], window.every_ns)
     order = np.lexsort((ids[rows], begin))
@@ -148,7 +148,7 @@ def _products(a: list[Part], b: list[Part], starts: np.ndarray) -> np.ndarray:
 
 
 class Reduced(NamedTuple):
-    """Of each run, from stored values: extremes of prices, and Python integers of the sums and of how many were bought."""
+    """What each run comes to, of stored values: extremes of prices; sums, and how many were bought, as Python integers."""
 
     low: np.ndarray
     high: np.ndarray

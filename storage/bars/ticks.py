@@ -54,7 +54,7 @@ class KindColumns(NamedTuple):
 
 
 class Ticks(NamedTuple):
-    """One stretch of the log."""
+    """The trades, quotes and depth changes of one stretch of the log."""
 
     trades: KindColumns
     quotes: KindColumns
@@ -67,9 +67,10 @@ Eras = Mapping[Kind, np.ndarray]
 
 
 def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
-    """Of an archive file of one instrument, open in h5py. `kernels`: tickmesh.storage.bars.kernels, or None for numpy alone.
+    """The ticks of an archive file of one instrument, open in h5py.
 
-    `eras`: of trades and quotes, where the file's own ledger does not say (an overlay has none).
+    `kernels`: tickmesh.storage.bars.kernels, or None for numpy alone. `eras`: of trades and quotes, where the file's own
+    ledger does not say (an overlay has none).
     """
 
     def column(kind: Kind, names: tuple[str, ...]) -> KindColumns:
@@ -98,7 +99,7 @@ def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
 
 
 def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None) -> Ticks:
-    """Of events in memory: one instrument's tables of trades, quotes and depth, those that there are.
+    """The ticks of events in memory: one instrument's tables of trades, quotes and depth, those that there are.
 
     `before`: the eras of trades and quotes before them; none is 0.
     """

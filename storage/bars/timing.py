@@ -50,7 +50,7 @@ class Edges(NamedTuple):
 
 
 def edges_of(changes: TimedChanges, quotes: np.ndarray) -> Edges:
-    """`quotes`: OPEN."""
+    """What a stretch's neighbours need of its changes and of its `quotes` (dtype OPEN)."""
     bounds = changes.bounds
     first, last = changes.rows[: bounds[1]], changes.rows[bounds[-2] :]
     return Edges(first[:NEAR], last[-NEAR:], len(first), len(last), len(changes.resets) > 0, quotes)
@@ -118,7 +118,7 @@ class Seam:
         self.place = 0  # of the next change in the present one
 
     def add(self, edges: Edges) -> None:
-        """The next stretch."""
+        """Takes the next stretch of the log."""
         self._changes(edges.opening, 0)
         self._quotes(edges.quotes[edges.quotes["part"] == 0])
         if edges.broken:

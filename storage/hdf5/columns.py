@@ -32,7 +32,7 @@ class Table(NamedTuple):
 
 
 def from_bytes(kind: Kind, data: bytes, sizes: np.ndarray) -> Table:
-    """`data`: whole events of one kind back to back; `sizes`: the bytes of each."""
+    """A table of `data`, whole events of one kind back to back; `sizes`: the bytes of each."""
     buffer = np.frombuffer(data, "u1")
     if len(sizes) and (sizes == sizes[0]).all():
         rows = buffer.view(event_dtype(int(sizes[0])))
@@ -74,6 +74,7 @@ class Columns:
         return name in self.names
 
     def get(self, name: str) -> StoredColumn | None:
+        """The column of that name; None where it is absent, which means 0 in every row."""
         if name not in self.opened and name in self.names:
             self.opened[name] = StoredColumn(self.group[name], self.count)
         return self.opened.get(name)
@@ -127,12 +128,12 @@ class TableReader:
 
     @property
     def bytes(self) -> int:
-        """Of its events as they lay in the log."""
+        """How many bytes its events had in the log."""
         return self.events * HEADER.itemsize + self.records * self.dtype.itemsize
 
     @property
     def window(self) -> int:
-        """Rows that take some 32 MB as events."""
+        """How many rows take some 32 MB as events."""
         return max(1, min(WINDOW, WINDOW_BYTES * self.events // max(self.bytes, 1)))
 
     def seek(self, row: int) -> None:
@@ -235,7 +236,7 @@ class TableReader:
 
 
 def read_table(group: Any, kind: Kind, description: dict[str, Any]) -> Table:
-    """What `write_table` was given."""
+    """The table that `write_table` was given. `description`: the file's schema."""
     reader = TableReader(group, kind, description)
     return reader.read(reader.events)
 

@@ -85,6 +85,7 @@ class TableWriter:
         self.encoder = Encoder()
 
     def survey(self, table: Table) -> None:
+        """Learns what the columns of a window have in common; every window goes through before `begin`."""
         headers, records = table
         if not len(headers):
             return
@@ -124,6 +125,7 @@ class TableWriter:
         self.encoder = Encoder()
 
     def write(self, table: Table) -> None:
+        """Writes a window that was surveyed before, in the same order."""
         if not len(table.headers):
             return
         body = body_columns(table.records)
@@ -143,7 +145,7 @@ def body_columns(records: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def write_table(group: Any, table: Table) -> None:
-    """A table in one piece."""
+    """Writes a whole table into the group."""
     writer = TableWriter(Kind[group.name.rpartition("/")[2]])
     writer.survey(table)
     writer.begin(group)

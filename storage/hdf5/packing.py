@@ -76,7 +76,7 @@ class Span:
 
     @property
     def stored_zero(self) -> bool:
-        """Packed, all of it is 0: the dataset is never written, reads as zeros and takes no space."""
+        """Whether all of it is 0 once packed: then the dataset is never written, reads as zeros and takes no space."""
         if self.dtype.kind not in "iu":
             return False
         return self.zero or (self.packing()[2] == self.low and self.low == self.high and self.packing()[0] != self.dtype)
@@ -122,14 +122,14 @@ class Sink:
 
 
 def pack(values: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """(stored, scale_factor, add_offset) of one column in one piece."""
+    """(stored, scale_factor, add_offset) of a whole column."""
     span = Span(values.dtype)
     span.add(values)
     return span.pack(values), *span.packing()[1:]
 
 
 def put(group: Any, name: str, values: np.ndarray) -> None:
-    """One column in one piece."""
+    """Writes a whole column into the group."""
     span = Span(values.dtype)
     span.add(values)
     sink = Sink(group, name, span)

@@ -36,7 +36,7 @@ def schema_of(
     decimals: Decimals = "mantissa",
     metadata: dict[str, str] | None = None,
 ) -> pa.Schema:
-    """The same for any records."""
+    """The Arrow schema of any records. `exponents`: of price and quantity, in the fields' metadata as well."""
     fields = []
     for name in dtype.names or ():
         exponent = exponents[0] if name.endswith("_ticks") else exponents[1] if name.endswith("_lots") else None
@@ -92,7 +92,7 @@ class ContentSum:
         self._digest = hashlib.sha256()
 
     def add(self, part: pa.Table) -> None:
-        """The next rows. Whoever compares has to cut the rows alike."""
+        """Adds the next rows. Whoever compares has to cut the rows alike."""
         self.rows += part.num_rows
         for column in part.columns:
             for chunk in column.chunks:

@@ -22,7 +22,19 @@ from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.storage.hdf5.columns import Table, from_bytes
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 
-__all__ = ["COVERED", "added", "described", "look", "merge", "missing", "of_tables", "read", "said", "share", "subjects"]
+__all__ = [
+    "COVERED",
+    "added",
+    "described",
+    "look",
+    "merge",
+    "missing",
+    "of_tables",
+    "read",
+    "published_until",
+    "share",
+    "subjects",
+]
 
 DOUBTED = (Reason.no_snapshot, Reason.contradiction)  # unproven for what was heard, not by a stream's nature
 CHUNK_EVENTS = 50_000  # of the log that are looked at at once
@@ -148,7 +160,7 @@ def subjects(config: Config) -> list[str]:
 
 
 def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray], list[str]]:
-    """subject → what the archive files with `after` < last seq ≤ `until` state; and a sentence for each damaged one."""
+    """What the archive files with `after` < last seq ≤ `until` state, by subject; and a sentence for each damaged one."""
 
     def found() -> tuple[dict[str, np.ndarray], list[str]]:
         parts: dict[str, list[np.ndarray]] = defaultdict(list)
@@ -168,8 +180,8 @@ def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray]
     return lasting(config, found)
 
 
-def said(config: Config) -> int:
-    """Up to which seq the files' statements are in the log, too: the recorder's newest watermark, which it says after them."""
+def published_until(config: Config) -> int:
+    """The seq up to which the coverage of archive files is in the log, too: that of the recorder's newest watermark."""
 
     def newest() -> int:
         archive = ArchiveReader(config.archive_dir)
@@ -196,6 +208,7 @@ def said(config: Config) -> int:
 
 
 def missing(rows: np.ndarray) -> np.ndarray:
+    """The rows whose ids are missing."""
     out: np.ndarray = rows[rows["state"] == Coverage.missing]
     return out
 
@@ -211,6 +224,7 @@ def is_lacking(rows: np.ndarray) -> np.ndarray:
 
 
 def lacking(rows: np.ndarray) -> np.ndarray:
+    """The rows of which something is lacking, as `is_lacking` has it."""
     out: np.ndarray = rows[is_lacking(rows)]
     return out
 

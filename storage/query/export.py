@@ -46,7 +46,7 @@ class Day(NamedTuple):
     complete: bool
 
     def path(self, format: str) -> str:
-        """Relative to the export's folder, like trade/binance/BTCUSDT/2024-08-09.parquet."""
+        """The file's place in the export's folder, like trade/binance/BTCUSDT/2024-08-09.parquet."""
         return f"{self.kind.name}/{folder_of(self.kind, self.subject)}/{self.day}.{format}"
 
     def ledger_path(self, format: str) -> str:
@@ -95,7 +95,7 @@ def kinds_of(archive: ArchiveReader, folder: str, day: str) -> list[Kind]:
 
 
 def log_id_of(archive: ArchiveReader, folder: str, day: str) -> str:
-    """Of the log that a folder's day was made from: of its last file, which a sealed day inherits. "" where there is none."""
+    """The identity of the log that a folder's day was made from: its last file's, as a sealed day has it. "" for none."""
     if not (files := files_of(archive, folder, day)):
         return ""
     with ArchiveFile(files[-1].path) as segment:
@@ -103,7 +103,7 @@ def log_id_of(archive: ArchiveReader, folder: str, day: str) -> str:
 
 
 def exponents_of(config: Config, archive: ArchiveReader, day: Day) -> tuple[int, int]:
-    """Of price and quantity, as they were on that day. Raises NoScale when they were changed on it."""
+    """The exponents of price and quantity, as they were on that day. Raises NoScale when they were changed on it."""
     known = reader.definitions(config, day.subject, *day.span_ns)
     if len(known) > 1:  # a definition that was replaced before the topic's first row of the day scales nothing
         first = next((int(part["seq"][0]) for part in rows(config, archive, day) if len(part)), 0)
@@ -147,7 +147,7 @@ def _rows_of_raws(day: Day, raws: list[bytes]) -> np.ndarray:
 
 
 def of_day(ledger: np.ndarray, day: Day) -> np.ndarray:
-    """Of an instrument's whole ledger the rows that touch the day; those whose time is not known are always among them."""
+    """The rows of an instrument's whole ledger that touch the day; those whose time is not known are always among them."""
     start_ns, end_ns = day.span_ns
     rows: np.ndarray = ledger[((ledger["end_ns"] >= start_ns) | (ledger["end_ns"] == 0)) & (ledger["begin_ns"] < end_ns)]
     return rows

@@ -31,7 +31,7 @@ class CoverageWarning(UserWarning):
 
 
 class CoverageError(LogError):
-    """What was asked for touches such an interval. `intervals`: COVERAGE rows."""
+    """What was asked for touches an interval that is missing or in doubt. `intervals`: those, COVERAGE rows."""
 
     def __init__(self, sentence: str, intervals: np.ndarray):
         super().__init__(sentence)
@@ -51,7 +51,7 @@ class Rows(np.ndarray):
 
 
 def coverage_of(rows: np.ndarray) -> np.ndarray:
-    """What an array carries; no rows where it carries nothing."""
+    """The coverage that an array carries; no rows where it carries none."""
     carried = getattr(rows, "coverage", None)
     return np.zeros(0, COVERAGE) if carried is None else carried
 
@@ -91,7 +91,7 @@ def handed(
 
 
 def sentence(kind: Kind, subject: str, lost: np.ndarray) -> str:
-    """`lost`: rows that `coverage.is_lacking`."""
+    """The sentence of a warning about `lost`, rows that `coverage.is_lacking`."""
     named = [
         f"ids {row['first_id']} to {row['last_id']}, {row['begin'] or 'unknown'} to {row['end'] or 'now'} ({_why(row)})"
         for row in described(lost[:SHOWN_MAX])

@@ -87,7 +87,7 @@ def _current(path: Path, environment: Environment) -> bool:
 
 
 def present_environment(path: Path) -> Environment:
-    """For one who has it open: the same, or the one that was made anew meanwhile. Raises RecentError."""
+    """The environment that is at `path` now, for a user of it: the same, or one made anew meanwhile. Raises RecentError."""
     with _lock:
         there = _opened.get(os.path.realpath(path))
         if there is not None and _current(path, there):
@@ -98,7 +98,7 @@ def present_environment(path: Path) -> Environment:
 
 
 def close_environment(path: Path) -> None:
-    """One user less; the last one closes it."""
+    """Gives an environment back; its last user closes it."""
     key = os.path.realpath(path)
     with _lock:
         there = _opened.get(key)

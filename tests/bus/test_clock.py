@@ -179,14 +179,14 @@ def test_corrections_add_up_over_every_death_of_the_sequencer(tmp_path, monkeypa
             elapsed[0] += SECOND // 50
             writer.look()
             if turn % 20 == 0:
-                said += writer.unsaid_ns
-                writer.said(writer.unsaid_ns)
+                said += writer.unpublished_ns
+                writer.published(writer.unpublished_ns)
         writer.close()
         elapsed[0] += 2 * SECOND
         writer = ClockWriter(tmp_path, START)
     corrected = writer.now_ns() - begun[0] - (elapsed[0] - begun[1])
     assert abs(corrected + (elapsed[0] - begun[1]) // 100) < SECOND // 100, "a hundredth slower"
-    assert abs(said + writer.unsaid_ns - corrected) < 100
+    assert abs(said + writer.unpublished_ns - corrected) < 100
     writer.close()
 
 

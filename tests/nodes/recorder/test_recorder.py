@@ -394,6 +394,6 @@ def test_what_each_cut_proves_is_said_before_its_watermark_and_again_only_after_
     record = np.zeros(1, DTYPES[Kind.watermark])
     record["archived_seq"] = len(raws)
     write_log(config.log_dir, [market.event(Kind.watermark, "recorder", record, producer=b"recorder")])
-    assert coverage.said(config) == len(raws)
+    assert coverage.published_until(config) == len(raws)
     ctx = run_until(config, lambda ctx: bool(ctx.watermarks()))
     assert said(ctx, subject) == []
