@@ -1,4 +1,4 @@
-"""The executor's words: an intent to send an order that risk has approved, and an intent to cancel one that was sent."""
+"""The events an executor publishes: intents to send an order that risk has approved, or to cancel one that was sent."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ class IntentPlace(NamedTuple):
 
     @property
     def client_order_id(self) -> str:
-        """Follows from the log alone, so that a replay names the same order."""
+        """The client id of the order: it follows from the log alone, so that a replay names the same order."""
         return f"t{self.log_id}-{self.cause_seq:x}-{self.k}"
 
 

@@ -1,7 +1,7 @@
 """Signals in, order intents out: styles propose, risk approves or refuses, orders and position follow from the log.
 
 When it dies: the checkpoint is loaded and the log replayed from there; the same intents come out again, and what was
-said already is not said again. It never talks to a venue: the session acts on intents that it reads in the log.
+published already is not published again. It never speaks to a venue: the session acts on intents that it reads in the log.
 """
 
 from hashlib import sha256
@@ -51,7 +51,7 @@ def code_hash() -> str:
 
 
 class Step:
-    """Pure: the intents and the state follow from the events of READS alone, however they are cut into lists."""
+    """The executor, pure: intents and state follow from the events of READS alone, however they are cut into lists."""
 
     def __init__(self, config: Config, instance: str = ""):
         self.settings = config.executor
@@ -64,7 +64,7 @@ class Step:
         self._intent_ttl_ns = self.settings.intent_ttl_ms * MS
         self._sizes: Sizes | None = None
         self._limits = risk.RiskLimits(0, 0, 0, 0)
-        self._said: list[bytearray] = []
+        self._intents: list[bytearray] = []
         self._k = 0
         self._handlers = {
             int(Kind.quote): self._on_quote,
@@ -77,8 +77,8 @@ class Step:
         self._reads = frozenset(int(kind) for kind in READS)
 
     def step(self, events: list[Event]) -> list[bytearray]:
-        """The intents that `events` cause, in order."""
-        self._said = []
+        """Takes in events of the log, in its order, and gives the intents that they cause."""
+        self._intents = []
         state, mark_ns = self.state, self._stale_ns // MARKS
         for event in events:
             if event.kind not in self._reads:
@@ -93,9 +93,9 @@ class Step:
                 handler(event)
             if state.due_ns and now_ns >= state.due_ns:
                 self._cancel_due(event)
-        return self._said
+        return self._intents
 
-    # What the log tells
+    # Taking in the log
 
     def _on_run(self, event: Event) -> None:
         if event.producer == "sequencer":
@@ -114,8 +114,7 @@ class Step:
         for intent_id, target, action, side, order_type, force, price, lots, _ in INTENT.iter_unpack(event.body):
             client_order_id = _text(intent_id)
             if event.producer == self.name:
-                for never_sent in self.state.orders_never_sent(event.cause_seq, event.k):
-                    self.state.forget(never_sent)
+                self.state.forget_unpublished(event.cause_seq, event.k)
             if action == Action.CANCEL:
                 if (cancelled := self.state.find(_text(target))) is not None:
                     self.state.remember_cancel(client_order_id, cancelled)
@@ -129,14 +128,14 @@ class Step:
         for raw_id, order_id, status, side, order_type, force, price, lots, filled in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
             if client_order_id in self.state.cancel_ids:
-                continue  # a refused cancel says nothing of the order; it is asked again in time
+                continue  # a refused cancel leaves the order as it is; the next one is due in time
             order = self.state.find(client_order_id)
             if order is None:
                 if status in FINAL or lots <= 0:
                     continue
                 order = self._adopt(client_order_id, side, order_type, force, price, lots, event.seq_ns)
             order.confirmed = True
-            self.state.update(order, status, filled, order_id)
+            self.state.apply_update(order, status, filled, order_id)
 
     def _adopt(self, client_order_id: str, side: int, order_type: int, force: int, price: int, lots: int, now_ns: int) -> Order:
         """An order that we did not make in this life: after other settings, or of a tail that a power cut took."""
@@ -148,9 +147,9 @@ class Step:
 
     def _on_fill(self, event: Event) -> None:
         for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
-            self.state.fill(_text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+            self.state.apply_fill(_text(raw_id), trade_id, side, price, lots, fee, _text(asset))
 
-    # What we do
+    # Sending and cancelling
 
     def _on_signal(self, event: Event) -> None:
         (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
@@ -159,29 +158,29 @@ class Step:
         state = self.state
         state.signals += 1
         if state.rules is None or self._sizes is None or not state.log_id:
-            state.refuse("not_ready")
+            state.count_refusal("not_ready")
             return
         mark_seq, mark_ns = state.marks[0]
         if event.cause_seq < mark_seq and event.seq_ns - mark_ns >= self._stale_ns:
-            state.refuse("stale_signal")
+            state.count_refusal("stale_signal")
             return
         quote = Quote(*state.quote)
         style = self.settings.styles[state.turn % len(self.settings.styles)]
         # at the bid, the lower of both prices: what is worth enough there is worth enough wherever it is offered
-        draft = styles.draft(style, 1 if value > 0 else -1, quote, self._sizes.order(quote.bid_ticks))
-        limits = self._limits._replace(position_max_lots=self._sizes.position(quote.bid_ticks))
+        draft = styles.build_draft(style, 1 if value > 0 else -1, quote, self._sizes.order_lots(quote.bid_ticks))
+        limits = self._limits._replace(position_max_lots=self._sizes.position_lots(quote.bid_ticks))
         answer = risk.check(
             draft, quote, state.quote_ns, event.seq_ns, state.rules, limits, state.position.lots,
             state.orders.values(), state.bucket,
         )  # fmt: skip
         if isinstance(answer, Refused):
-            state.refuse(answer.reason)
+            state.count_refusal(answer.reason)
             if answer.reason == "own_order":
                 self._make_way(draft.side, event.seq_ns)
             return
         state.turn += 1
         place = self._place(event)
-        self._say(build_intent(answer, place))
+        self._add(build_intent(answer, place))
         side, order_type, force, price_ticks, lots, _ = answer.draft
         order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, place.cause_seq, place.k)
         order.cancel_ns = event.seq_ns + self._ttl_ns
@@ -206,7 +205,7 @@ class Step:
                 order.cancels += 1
                 order.cancel_ns = now_ns + pause_ns
                 place = self._place(event)
-                self._say(build_cancel(order, place))
+                self._add(build_cancel(order, place))
                 state.remember_cancel(place.client_order_id, order)
                 state.cancels += 1
             if order.cancel_ns > now_ns:
@@ -221,8 +220,8 @@ class Step:
         """Of the next intent that `cause` brings about."""
         return IntentPlace(self.subject, self.state.log_id, cause.seq, self._k, cause.seq_ns + self._intent_ttl_ns)
 
-    def _say(self, intent: bytearray) -> None:
-        self._said.append(intent)
+    def _add(self, intent: bytearray) -> None:
+        self._intents.append(intent)
         self._k += 1
         self.state.intents += 1
 
@@ -246,12 +245,12 @@ class Step:
     # For the runner
 
     def counters(self) -> dict[str, object]:
-        """Money in units of the quote currency, quantities in units of the base: for people."""
+        """Position, profit and counts for people: money in units of the quote currency, quantities in units of the base."""
         state, rules = self.state, self.state.rules
         price_unit = 10.0**rules.price_exponent if rules else 0.0
         quantity_unit = 10.0**rules.quantity_exponent if rules else 0.0
         position, quote = state.position, Quote(*state.quote)
-        mid_ticks = (quote.bid_ticks + quote.ask_ticks) // 2 if quote.whole else 0
+        mid_ticks = (quote.bid_ticks + quote.ask_ticks) // 2 if quote.tradable else 0
         unrealised = position.unrealised(mid_ticks) if mid_ticks else 0
         return {
             "position": position.lots * quantity_unit,
@@ -272,6 +271,7 @@ class Step:
         return {"code": self._code, "instrument": self.subject, "parameters": parameters}
 
     def save(self) -> bytes:
+        """The state as bytes for `load`, with the code and parameters that made it."""
         return msgspec.json.encode({"identity": self.identity(), "state": self.state})
 
     def load(self, state: bytes) -> None:
@@ -287,6 +287,8 @@ class Step:
 
 
 class Saved(msgspec.Struct):
+    """A checkpoint of the executor."""
+
     identity: dict[str, object]
     state: ExecutorState
 

@@ -10,7 +10,7 @@ from tickmesh.nodes.orders.states import FINAL, PENDING_NEW
 
 
 class Order(msgspec.Struct):
-    """`cause_seq`, `k` name the intent; both 0 for an order that the log knew before we did."""
+    """One order. `cause_seq` and `k` name the intent that made it; both are 0 for an order that was first read in the log."""
 
     client_order_id: str
     side: int
@@ -31,15 +31,16 @@ class Order(msgspec.Struct):
 
     @property
     def final(self) -> bool:
+        """Whether its status is Filled, Canceled, Rejected or Expired."""
         return self.status in FINAL
 
     @property
     def resting(self) -> bool:
-        """It may stand in the book until it is cancelled."""
+        """Whether it may stand in the venue's book until it is cancelled."""
         return self.time_in_force == TimeInForce.GTC and self.price_ticks > 0 and not self.final
 
     @property
     def outstanding_lots(self) -> int:
-        """What may still be added to the position: all that is not filled, or what a final order's fills still owe us."""
+        """Lots that may still come into the position: all but the known fills; of a final order, its missing fills."""
         most = self.filled_lots if self.final else max(self.quantity_lots, self.filled_lots)
         return max(most - self.counted_lots, 0)

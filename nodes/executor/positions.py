@@ -8,7 +8,7 @@ import msgspec
 
 
 class Position(msgspec.Struct):
-    """Always: cash = realised − cost. Fees are apart, per asset, mantissas at 10^−8."""
+    """What is held of one instrument, and what it cost. Always: cash = realised − cost; fees are apart, per asset, at 10^−8."""
 
     lots: int = 0  # signed: + is long
     cash: int = 0  # − what was paid, + what was received
@@ -20,7 +20,7 @@ class Position(msgspec.Struct):
     fees: dict[str, int] = {}
 
     def unrealised(self, mark_ticks: int) -> int:
-        """What closing everything at this price would add to `realised`."""
+        """The profit that closing the position at this price would add to `realised`."""
         return self.lots * mark_ticks - self.cost
 
     @property
@@ -29,8 +29,8 @@ class Position(msgspec.Struct):
         return self.cost / self.lots if self.lots else 0.0
 
 
-def apply(position: Position, side: int, price_ticks: int, lots: int, fee: int = 0, fee_asset: str = "") -> None:
-    """Adds one fill: side +1 bought, −1 sold. A fill through zero closes first, then opens the other side.
+def apply_fill(position: Position, side: int, price_ticks: int, lots: int, fee: int = 0, fee_asset: str = "") -> None:
+    """Adds one fill to the position: side +1 bought, −1 sold. A fill through zero closes first, then opens the other side.
 
     Closing a part releases cost × part ÷ held, rounded down; the rest keeps the remainder, so nothing is ever lost.
     """

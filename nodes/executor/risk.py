@@ -27,7 +27,7 @@ class InstrumentRules(msgspec.Struct, frozen=True):
 
 
 class RiskLimits(NamedTuple):
-    """What we allow ourselves."""
+    """The limits that the settings set to every order of the executor."""
 
     position_max_lots: int
     stale_ns: int
@@ -36,14 +36,16 @@ class RiskLimits(NamedTuple):
 
 
 class Bucket(msgspec.Struct):
-    """Token bucket as one number (GCRA, ITU-T I.371): when the bucket would be full again."""
+    """A token bucket that bounds the rate of orders, as one number (GCRA, ITU-T I.371): when it would be full again."""
 
     full_ns: int = 0
 
     def allows(self, now_ns: int, period_ns: int, burst: int) -> bool:
+        """Whether it holds a token: one comes every `period_ns`, and it holds `burst` at most."""
         return max(self.full_ns, now_ns) - now_ns <= (burst - 1) * period_ns
 
     def take(self, now_ns: int, period_ns: int) -> None:
+        """Takes a token out; `allows` has to be asked first."""
         self.full_ns = max(self.full_ns, now_ns) + period_ns
 
 
@@ -54,7 +56,7 @@ class Approved(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why a draft is not sent."""
+    """A draft that `check` does not let pass, by the reason."""
 
     reason: str  # one of REASONS
 
@@ -66,7 +68,9 @@ def check(
     draft: Draft, quote: Quote, quote_ns: int, now_ns: int, rules: InstrumentRules, limits: RiskLimits, position_lots: int,
     orders: Iterable[Order], bucket: Bucket,
 ) -> Approved | Refused:  # fmt: skip
-    """`orders`: all that may still change the position. An approval takes a token from `bucket`; a refusal takes none.
+    """Approves a draft, or refuses it by one of REASONS. An approval takes a token from `bucket`; a refusal takes none.
+
+    `orders`: all that may still change the position.
 
     stale_quote  no quote for longer than limits.stale_ns
     quote        a side of the book is empty, or the book is crossed
@@ -79,7 +83,7 @@ def check(
     """
     if now_ns - quote_ns > limits.stale_ns:
         return Refused("stale_quote")
-    if not quote.whole:
+    if not quote.tradable:
         return Refused("quote")
     if rules.tick_size and draft.price_ticks % rules.tick_size:
         return Refused("price")

@@ -8,13 +8,13 @@ from decimal import Decimal
 from tickmesh.bus.settings import ExecutorSettings
 from tickmesh.nodes.executor.risk import InstrumentRules
 
-LOTS_MAX = 1 << 60  # what an intent can say, with room for ten of them
-RAISED_MAX = 2  # an order is raised to the venue's least up to so many times what the settings say, and not made beyond
+LOTS_MAX = 1 << 60  # what an intent can hold, with room for ten of them
+RAISED_MAX = 2  # an order is raised to the venue's least up to so many times what the settings ask for, and not made beyond
 POSITION_ORDERS = 10  # a position's bound, in orders, where the settings name none
 
 
 class Sizes:
-    """Prepared once for an instrument; `order` and `position` are in lots, at a price in ticks."""
+    """The sizes of one instrument, from settings and the instrument's rules; quantities in lots, prices in ticks."""
 
     def __init__(self, settings: ExecutorSettings, rules: InstrumentRules):
         self._rules = rules
@@ -27,9 +27,12 @@ class Sizes:
         self._notional = int(Decimal(settings.order_notional) * product)
         self._position_notional = int(Decimal(settings.position_notional) * product) if settings.position_notional else 0
 
-    def order(self, price_ticks: int) -> int:
-        """The nearest multiple of the lot size, not below the venue's least quantity and value; 0, which risk refuses, without
-        a price or where that least is far more than was asked for."""
+    def order_lots(self, price_ticks: int) -> int:
+        """How much the next order is for at this price; 0, which risk refuses, where no size fits.
+
+        The nearest multiple of the lot size to what is set, not below the venue's least quantity and value. None fits without
+        a price, or where that least is far more than was asked for.
+        """
         if self._order_lots is not None:
             return self._order_lots
         if price_ticks <= 0:
@@ -41,10 +44,10 @@ class Sizes:
         lots = min(max(lots, -(-max(least, rules.min_quantity, 1) // lot) * lot), LOTS_MAX // lot * lot)
         return lots if lots * price_ticks <= RAISED_MAX * self._notional else 0
 
-    def position(self, price_ticks: int) -> int:
-        """A bound that is set is never exceeded; else it is so many orders."""
+    def position_lots(self, price_ticks: int) -> int:
+        """How far the position may go at this price: the bound that is set, else POSITION_ORDERS orders."""
         if self._position_lots is not None:
             return self._position_lots
         if self._position_notional:
             return self._position_notional // price_ticks if price_ticks > 0 else 0
-        return POSITION_ORDERS * self.order(price_ticks)
+        return POSITION_ORDERS * self.order_lots(price_ticks)

@@ -1,6 +1,5 @@
 """All that the executor remembers, in one struct: a checkpoint is its JSON, where integers have no bound."""
 
-from collections.abc import Iterator
 from typing import TypeVar
 
 import msgspec
@@ -20,6 +19,8 @@ _Value = TypeVar("_Value")
 
 
 class ExecutorState(msgspec.Struct):
+    """What an executor knows from the log: instrument, quote, orders, position, and what it has refused."""
+
     log_id: str = ""  # 16 hex digits, from the sequencer's `run` event; client order ids contain it
     rules: InstrumentRules | None = None
     quote: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -27,7 +28,7 @@ class ExecutorState(msgspec.Struct):
     orders: dict[str, Order] = {}  # what may still change the position, by client order id, oldest first
     closed: dict[str, Order] = {}
     cancel_ids: dict[str, str] = {}  # client id of a cancel → of the order
-    fill_ids: dict[str, int] = {}  # the fills in the position: see fills.py
+    fill_ids: dict[str, int] = {}  # the fills in the position: see nodes/orders/fills.py
     position: Position = msgspec.field(default_factory=Position)
     bucket: Bucket = msgspec.field(default_factory=Bucket)
     marks: list[tuple[int, int]] = []  # (seq, seq_ns), oldest first: how old an event of the last stale_ms is
@@ -38,41 +39,44 @@ class ExecutorState(msgspec.Struct):
     signals: int = 0
     refusals: dict[str, int] = {}
 
-    def refuse(self, reason: str) -> None:
+    def count_refusal(self, reason: str) -> None:
+        """Counts a signal that became no order, by its reason."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
     def find(self, client_order_id: str) -> Order | None:
+        """The order of this client id, open or closed; None if it is not known, or forgotten."""
         return self.orders.get(client_order_id) or self.closed.get(client_order_id)
 
     def add(self, order: Order) -> None:
+        """Adds an order to those that may still change the position, and its time to be cancelled."""
         self.orders[order.client_order_id] = order
         self.due_ns = min(self.due_ns or order.cancel_ns, order.cancel_ns)
 
-    def update(self, order: Order, status: int, filled_lots: int, order_id: int) -> None:
+    def apply_update(self, order: Order, status: int, filled_lots: int, order_id: int) -> None:
+        """Moves an order by an update from the log."""
         states.apply_update(order, status, filled_lots, order_id)
         self._sort(order)
 
-    def fill(self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str) -> None:
+    def apply_fill(
+        self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str
+    ) -> None:
         """Counts a fill into the position, whoever's order it was, once."""
-        if not fills.learn(self.fill_ids, client_order_id, trade_id, FILL_IDS):
+        if not fills.remember_fill(self.fill_ids, client_order_id, trade_id, FILL_IDS):
             return
-        positions.apply(self.position, side, price_ticks, lots, fee, asset)
+        positions.apply_fill(self.position, side, price_ticks, lots, fee, asset)
         if (order := self.find(client_order_id)) is not None:
             order.counted_lots += lots
             states.apply_fill(order, order.counted_lots, order.quantity_lots)
             self._sort(order)
 
-    def forget(self, order: Order) -> None:
-        """An intent that the log never showed: it was not said."""
-        self.orders.pop(order.client_order_id, None)
-
-    def orders_never_sent(self, cause_seq: int, k: int) -> Iterator[Order]:
-        """Intents before (cause_seq, k) that the log has not shown. It shows them in order, so they were never said."""
+    def forget_unpublished(self, cause_seq: int, k: int) -> None:
+        """Forgets orders whose intent should stand in the log before that of (cause_seq, k), and does not: it never will."""
         for order in tuple(self.orders.values()):
             if not order.confirmed and (order.cause_seq, order.k) < (cause_seq, k):
-                yield order
+                del self.orders[order.client_order_id]
 
     def remember_cancel(self, cancel_id: str, order: Order) -> None:
+        """Remembers whose cancel an intent is, so that its refusal is not taken for the order's."""
         _remember(self.cancel_ids, cancel_id, order.client_order_id, CANCEL_IDS)
 
     def _sort(self, order: Order) -> None:

@@ -6,7 +6,7 @@ from tickmesh.bus.schema import OrderType, TimeInForce
 
 
 class Quote(NamedTuple):
-    """Best bid and ask; price and quantity 0 where a side is empty."""
+    """The best bid and ask of a book; price and quantity are 0 where a side is empty."""
 
     bid_ticks: int
     bid_lots: int
@@ -14,13 +14,13 @@ class Quote(NamedTuple):
     ask_lots: int
 
     @property
-    def whole(self) -> bool:
-        """Both sides stand, and do not cross."""
+    def tradable(self) -> bool:
+        """Whether both sides are there and do not cross."""
         return 0 < self.bid_ticks < self.ask_ticks and self.bid_lots > 0 and self.ask_lots > 0
 
 
 class Draft(NamedTuple):
-    """An order that risk has not seen. `price_ticks` is 0 for a market order, `worst_ticks` what to reckon with."""
+    """An order that risk has not checked. `price_ticks`: 0 for a market order; `worst_ticks`: the price that risk assumes."""
 
     side: int
     order_type: int
@@ -30,8 +30,9 @@ class Draft(NamedTuple):
     worst_ticks: int
 
 
-def draft(style: str, side: int, quote: Quote, quantity_lots: int) -> Draft:
-    """
+def build_draft(style: str, side: int, quote: Quote, quantity_lots: int) -> Draft:
+    """Makes a draft of one style, at the price that the quote gives it.
+
     market       takes what is there, at any price
     limit        joins the best price of its own side and rests there (GTC)
     limit_ioc    takes the best price of the other side, and not a worse one (IOC)

@@ -1,7 +1,7 @@
-"""What a session knows of its orders: rebuilt from the log, moved on by the venue's reports, never backwards. Sans I/O.
+"""What a session knows of its orders: rebuilt from the log, moved on by the venue's reports. Sans I/O.
 
-The venue tells the same thing up to four times (reply, user stream, open orders, own trades) in any order. Each fill is
-said once (nodes/orders/fills.py says which is which); an order's cumulative quantity never falls; a final state stays.
+The venue reports the same thing up to four times (reply, user stream, open orders, own trades) in any order. Each fill is
+published once (nodes/orders/fills.py: which fill is which), and an order moves as nodes/orders/states.py allows.
 """
 
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ from tickmesh.bus.clock import STEP_NS
 from tickmesh.bus.schema import DTYPES, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
-from tickmesh.nodes.venues.binance_orders import Fill, Report, values
+from tickmesh.nodes.venues.binance_orders import Fill, Report, record_values
 
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
 
 class SessionOrder(msgspec.Struct):
-    """One order. Quantities and prices are the instrument's mantissas; `sent_ns`: when PendingNew was said."""
+    """One order of a session. Quantities, prices: mantissas of the instrument; `sent_ns`: when PendingNew was published."""
 
     client_order_id: str
     subject: str
@@ -33,36 +33,41 @@ class SessionOrder(msgspec.Struct):
     order_id: int = 0
     status: int = Status.PendingNew
     filled_lots: int = 0
-    fill_lots: int = 0  # sum of the fills known; filled_lots is what the venue's states say
+    fill_lots: int = 0  # sum of the fills known; filled_lots is what the venue reports with its states
 
     @property
     def final(self) -> bool:
+        """Whether its status is Filled, Canceled, Rejected or Expired."""
         return self.status in states.FINAL
 
     @property
     def fills_missing(self) -> bool:
+        """Whether the venue reports more as filled than the fills that are known."""
         return self.fill_lots < self.filled_lots
 
     @property
     def fills_complete(self) -> bool:
+        """Whether the fills that are known are the whole order."""
         return self.fill_lots >= self.quantity_lots > 0
 
 
 class AccountState(msgspec.Struct, kw_only=True):
-    """Everything that an Account remembers. `fills` has no default: a state of before fills were known by order is none."""
+    """Everything that an Account remembers, as a checkpoint holds it. `fills` has no default: a state without it is too old."""
 
     fills: dict[str, dict[str, int]]  # by instrument: see nodes/orders/fills.py
     orders: dict[str, SessionOrder] = {}
-    waiting: dict[str, bytes] = {}  # intents that nothing has been said about yet: client id → event
+    waiting: dict[str, bytes] = {}  # intents that nothing has been published about: client id → event
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
     stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
 
 
 class Account:
-    """`read` follows the log; `begin`, `report`, … give the events to say and take them in at once.
+    """The orders, fills and waiting intents of one account at a venue.
 
-    `foreign`: reports of orders that are not ours. `contradictions`: reports against a final state.
+    `read` takes in events of the log. `apply_…` take in what the venue reports or the session concludes, and give the events to
+    publish, which are taken in already; `build_…` only build an event: the caller publishes it and has it `read`.
+    `foreign` counts reports of orders that are not ours, `contradictions` reports against a final state.
     """
 
     def __init__(self) -> None:
@@ -81,16 +86,17 @@ class Account:
         return msgspec.msgpack.encode(self.state)
 
     def order(self, client_order_id: str) -> SessionOrder | None:
+        """The order of this client id; None if it is not known, or forgotten."""
         return self.state.orders.get(client_order_id)
 
-    def open(self) -> list[SessionOrder]:
-        """Orders that are not final, or that lack fills."""
+    def unsettled_orders(self) -> list[SessionOrder]:
+        """Orders that are not final, or whose fills are not all known."""
         return [order for order in self.state.orders.values() if not order.final or order.fills_missing]
 
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of kind intent, update, fill or clock; others are of no interest."""
+        """Takes in an event of the log: intent, update, fill and clock change the account, other kinds nothing."""
         if event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
@@ -122,7 +128,7 @@ class Account:
             if order is None:
                 if record["quantity_lots"] == 0:
                     continue  # likewise, read again
-                order = _order(record, event.subject, event.sent_ns or event.recv_ns)
+                order = _order_of(record, event.subject, event.sent_ns or event.recv_ns)
                 self.state.orders[client_order_id] = order
             was_final = order.final
             states.apply_update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
@@ -134,10 +140,10 @@ class Account:
                 self._forget_oldest()
 
     def _read_fill(self, subject: str, record: np.void) -> bool:
-        """Whether it is new."""
+        """Takes in a fill; False where it was known."""
         client_order_id = record["client_order_id"].decode()
         known = self.state.fills.setdefault(subject, {})
-        if not fills.learn(known, client_order_id, int(record["trade_id"]), FILLS_KEPT):
+        if not fills.remember_fill(known, client_order_id, int(record["trade_id"]), FILLS_KEPT):
             return False
         order = self.state.orders.get(client_order_id)
         if order is not None:
@@ -159,33 +165,36 @@ class Account:
                 self.by_order_id.pop(order.order_id, None)
                 return
 
-    # What to say
+    # What to publish
 
-    def begin(self, intent: Event, now_ns: int) -> bytearray:
-        """The PendingNew that has to be on file before the order is sent."""
-        order = _order(intent.records[0], intent.subject, now_ns)
-        return _update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
+    def build_pending_new(self, intent: Event, now_ns: int) -> bytearray:
+        """The update PendingNew of an intent; it has to be on file before the order is sent."""
+        order = _order_of(intent.records[0], intent.subject, now_ns)
+        return _build_update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
-    def refuse(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
-        """The Rejected of an intent that is not sent. Of a cancel: under the cancel's own id, with quantity 0."""
+    def build_rejected(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
+        """The update Rejected of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
         record = intent.records[0]
-        order = _order(record, intent.subject, recv_ns)
+        order = _order_of(record, intent.subject, recv_ns)
         if record["action"] == Action.CANCEL:
             order.quantity_lots = 0
-        return _update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
+        return _build_update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
 
-    def tell(self, order: SessionOrder, status: Status, reason: str, recv_ns: int, origin: str = "session") -> list[bytearray]:
-        """PendingCancel, Unknown, or a final state that the session concludes itself; [] where it would go back."""
+    def apply_status(
+        self, order: SessionOrder, status: Status, reason: str, recv_ns: int, origin: str = "session"
+    ) -> list[bytearray]:
+        """Moves an order to what the session concludes by itself (PendingCancel, Unknown, a final status) and gives the update
+        to publish; [] where the order's present status does not allow it."""
         if not states.session_may_publish(order, status):
             return []
-        event = _update(order, status, origin, reason=reason, recv_ns=recv_ns)
+        event = _build_update(order, status, origin, reason=reason, recv_ns=recv_ns)
         self.read(decode(event))
         return [event]
 
-    def report(
+    def apply_report(
         self, report: Report, origin: str, recv_ns: int, *, code: int = 0, cancel_failed: bool = False
     ) -> list[bytearray]:
-        """What a report of the venue adds to what has been said: new fills, then the order's state if it moved.
+        """Takes in a report of the venue and gives what to publish: fills that are new, then an update if the order moved.
 
         `cancel_failed`: it is known that no cancel is under way, so an open order is no longer PendingCancel.
         """
@@ -193,24 +202,24 @@ class Account:
         if order is None:
             self.foreign += 1
             return []
-        said = self.fills(order, report.fills, origin, recv_ns)
+        events = self.apply_fills(order, report.fills, origin, recv_ns)
         self.contradictions += states.contradicts(order, report.status)
         status = states.status_after_report(
             order, report.status, report.filled_lots, report.order_id, cancel_failed=cancel_failed
         )
         if status is not None:
-            event = _update(
+            event = _build_update(
                 order, status, origin, reason=report.reason, recv_ns=recv_ns, code=code,
                 order_id=report.order_id, filled_lots=report.filled_lots, venue_ns=report.venue_ns,
             )  # fmt: skip
             self.read(decode(event))
-            said.append(event)
-        return said
+            events.append(event)
+        return events
 
-    def fills(self, order: SessionOrder, told: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
-        """Events for those of the order's fills that have not been said."""
-        said = []
-        for fill in told:
+    def apply_fills(self, order: SessionOrder, reported: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
+        """Takes in fills of an order that the venue reported, and gives an event for each that is new."""
+        events = []
+        for fill in reported:
             record = np.zeros(1, DTYPES[Kind.fill])
             for name in ("side", "maker", "order_id", "trade_id", "price_ticks", "quantity_lots", "fee", "venue_ns"):
                 record[name] = getattr(fill, name)
@@ -218,33 +227,33 @@ class Account:
             record["fee_asset"] = fill.fee_asset.encode()[:8]
             record["origin"] = origin.encode()
             if self._read_fill(order.subject, record[0]):
-                said.append(
+                events.append(
                     encode(
                         Kind.fill, order.subject, record,
                         first_id=fill.trade_id, last_id=fill.trade_id, venue_ns=fill.venue_ns, recv_ns=recv_ns,
                     )
                 )  # fmt: skip
-        return said
+        return events
 
-    def complete_trades(self, subject: str, upto: int) -> None:
-        """Own trades of the instrument are all known up to this id."""
-        self.state.trade_floor[subject] = max(upto, self.state.trade_floor.get(subject, 0))
+    def remember_trades_complete(self, subject: str, trade_id: int) -> None:
+        """Remembers that all own trades of an instrument up to this id are known: the next comparison begins there."""
+        self.state.trade_floor[subject] = max(trade_id, self.state.trade_floor.get(subject, 0))
 
-    def waiting(self) -> list[Event]:
-        """Intents that nothing has been said about, in the order of the log."""
+    def waiting_intents(self) -> list[Event]:
+        """Intents that nothing has been published about, in the order of the log."""
         return sorted((decode(raw) for raw in self.state.waiting.values()), key=lambda event: event.seq)
 
 
-def _order(record: np.void, subject: str, sent_ns: int) -> SessionOrder:
+def _order_of(record: np.void, subject: str, sent_ns: int) -> SessionOrder:
     """From an intent or an update: the fields of the same names."""
-    of = values(record)
+    of = record_values(record)
     return SessionOrder(
         of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
         of["quantity_lots"], sent_ns,
     )  # fmt: skip
 
 
-def _update(
+def _build_update(
     order: SessionOrder,
     status: Status,
     origin: str,

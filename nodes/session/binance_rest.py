@@ -13,19 +13,23 @@ TRADES_PAGE = 1000  # the venue's largest page
 
 
 class BinanceAccount:
-    """Each call asks once. Raises RestError, RestUnreachable; DecimalError or msgspec.DecodeError for nonsense."""
+    """Asks the venue about the account of one API key: each method is one question, and asks once.
+
+    Raises RestError, RestUnreachable; DecimalError or msgspec.DecodeError for an answer that means nothing. `endpoints` has to
+    be set before the first question.
+    """
 
     def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime):
         self._secret = secret
         self._recv_window_ms = recv_window_ms
         self._venue_time = venue_time
         self.rest = Rest(binance.REST_RULES, timeout_s, api_key)
-        self.where = Endpoints("", "")
+        self.endpoints = Endpoints("", "")
 
     async def _get(self, path: str, **parameters: object) -> bytes:
         query = venue.signed_query(parameters, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
         try:
-            return await self.rest.get(self.where.rest, path, query)
+            return await self.rest.get(self.endpoints.rest, path, query)
         except RestError as error:
             if error.code == venue.WRONG_TIME:
                 self._venue_time.wrong()
@@ -41,14 +45,14 @@ class BinanceAccount:
             return b"[]"
 
     async def time_ns(self) -> int | None:
-        """The venue's clock; None where it did not say."""
+        """The time of the venue's clock; None where it did not answer."""
         try:
-            return binance.decode_clock(await self.rest.get(self.where.rest, binance.clock().path))
+            return binance.decode_clock(await self.rest.get(self.endpoints.rest, binance.clock().path))
         except (RestError, RestUnreachable, FrameError):
             return None
 
     async def order(self, instrument: Instrument, client_order_id: str) -> Report | None:
-        """The order's state, or None when the venue says that it has none of this id (now)."""
+        """The state of one order; None when the venue answers that it has none of this client id (now)."""
         try:
             body = await self._get("/api/v3/order", symbol=instrument.symbol, origClientOrderId=client_order_id)
         except RestError as error:
@@ -58,16 +62,17 @@ class BinanceAccount:
         return venue.report_of_order(venue.decode_order(body), instrument, client_order_id)
 
     async def open_orders(self, instrument: Instrument) -> list[Report]:
+        """The states of all orders of an instrument that are open at the venue, ours or not."""
         body = await self._rows("/api/v3/openOrders", symbol=instrument.symbol)
         return [venue.report_of_order(order, instrument) for order in venue.decode_orders(body)]
 
     async def trades_of(self, instrument: Instrument, order_id: int) -> list[Fill]:
-        """Every own trade of one order."""
+        """The fills of one order, by the venue's id of it."""
         body = await self._rows("/api/v3/myTrades", symbol=instrument.symbol, orderId=order_id, limit=TRADES_PAGE)
         return [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
 
     async def trades_from(self, instrument: Instrument, from_id: int) -> list[Fill]:
-        """Every own trade with an id ≥ `from_id`, page by page.
+        """The fills of an instrument with a trade id ≥ `from_id`, asked for page by page.
 
         The next page begins with the last id of the one before: of a self-trade, which is two own trades of one id, the
         other may be there. So what is at a seam comes twice.
@@ -83,6 +88,6 @@ class BinanceAccount:
             from_id = newest if newest > from_id else newest + 1
 
     async def balances(self) -> list[tuple[str, str, str]]:
-        """(asset, free, locked) of the assets that there are any of."""
+        """(asset, free, locked) of every asset that the account holds any of."""
         account = venue.decode_account(await self._get("/api/v3/account"))
         return [(b.asset, b.free, b.locked) for b in account.balances if (b.free + b.locked).strip("0.")]

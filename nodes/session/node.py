@@ -1,6 +1,6 @@
-"""The only one that talks to the venue's order side: acts on intents in the log, says every reply and private event.
+"""The only node that speaks to the venue's order side: acts on intents in the log, publishes every reply and user event.
 
-It says PendingNew, which is on file, and only then sends: an intent without it was never sent, one without an answer is
+It publishes PendingNew, which is on file, and only then sends: an intent without it was never sent, one without an answer is
 Unknown and is asked for, never sent again. When it dies it rebuilds its orders from the log and its own outbox, compares
 them with the venue's, and only then sends the next order.
 """
@@ -90,12 +90,13 @@ class Session:
         return self.log_ns - max(order.sent_ns, self.logged.state.stepped_ns)
 
     def in_flight(self, order: SessionOrder) -> bool:
+        """Whether a request about this order waits for its answer."""
         return self.requests.in_flight(order.client_order_id)
 
     # The log
 
     async def rebuild(self) -> Coroutine[Any, Any, None]:
-        """From the checkpoint, the own outbox and the log to the present; gives what follows the log from there.
+        """Rebuilds the account from checkpoint, log and own outbox; gives the coroutine that follows the log from there.
 
         The outbox holds what the sequencer has not taken. It is read first, for what it releases meanwhile is in the log, and
         taken in last, without what the log turned out to have: an older copy would take back what came after it.
@@ -116,7 +117,7 @@ class Session:
         for events in history(self.ctx.config, after, lanes_of(READS)):
             for event in events:
                 self.account.read(event)
-                self.take_logged(event)
+                self.read_logged(event)
             after = events[-1].seq
             await asyncio.sleep(0)
         epoch, number = self.logged.state.producer
@@ -124,12 +125,14 @@ class Session:
             if event.epoch != epoch or event.number > number:
                 self.account.read(event)
         subscription = self.ctx.subscribe(READS, after)
-        for order in self.account.open():
-            self.publisher.publish(self.account.tell(order, Status.Unknown, "restarted before the answer came", now_ns()))
+        for order in self.account.unsettled_orders():
+            self.publisher.publish(
+                self.account.apply_status(order, Status.Unknown, "restarted before the answer came", now_ns())
+            )
         return self.follow(subscription)
 
     def outbox_tail(self) -> list[Event]:
-        """What this session said before and may not be in the log yet."""
+        """The events at the end of the own outbox that the log may not have yet."""
         epoch, number = self.logged.state.producer
         folder = self.ctx.config.outbox_dir / self.ctx.name
         if not segments(folder):
@@ -142,17 +145,19 @@ class Session:
             except LogReleased:
                 continue  # between two looks
 
-    def take_logged(self, event: Event) -> None:
+    def read_logged(self, event: Event) -> None:
+        """Takes an event of the log into what a checkpoint may hold."""
         self.log_ns = event.seq_ns
         self.logged.read(event)
         if event.producer == self.ctx.name:
             self.logged.state.producer = (event.epoch, event.number)
 
     async def follow(self, subscription: Subscription) -> None:
+        """Reads the log as it grows, acts on its intents, and keeps checkpoints."""
         self.subscription = subscription
         async for events in subscription:
             for event in events:
-                self.take_logged(event)
+                self.read_logged(event)
                 if event.kind == Kind.intent:
                     self.account.read(event)
                     self.sender.act(event)
@@ -170,10 +175,10 @@ class Session:
         await self.venue_time.keep(self.venue.time_ns)
 
     async def keep_reconciled(self) -> None:
-        """Every `reconcile_s`, and soon after something was left open."""
+        """Asks the venue for unsettled orders every `reconcile_s`, and soon after a request was left open."""
         patience = Backoff((RESOLVE_S, self.settings.reconcile_s))
         while True:
-            unsure = any(order.status == Status.Unknown or order.fills_missing for order in self.account.open())
+            unsure = any(order.status == Status.Unknown or order.fills_missing for order in self.account.unsettled_orders())
             if not unsure:
                 patience.reset()
             with contextlib.suppress(TimeoutError):
@@ -185,12 +190,13 @@ class Session:
                 await asyncio.sleep(TICK_S)
                 continue
             try:
-                await self.reconciler.what_is_open()
+                await self.reconciler.reconcile_unsettled()
             except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
                 self.count["last_error"] = str(error)[:200]
                 await asyncio.sleep(RESOLVE_S)
 
     async def watch_deadlines(self) -> None:
+        """Every TICK_S: publishes what was kept, gives up what is overdue, acts on intents that wait."""
         while True:
             await asyncio.sleep(TICK_S)
             self.publisher.publish([])
@@ -209,7 +215,7 @@ def lock(path: Path) -> FileLock:
 
 
 async def run(ctx: Context) -> None:
-    """Until the context stops. Raises what a bug raises; what venues and networks do is survived."""
+    """Runs a session until the context stops. Raises what a bug raises; what venues and networks do is survived."""
     held = lock(ctx.config.run_dir / "session.lock")
     session = Session(ctx)
     tasks: list[asyncio.Task[Any]] = []

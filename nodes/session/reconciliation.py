@@ -15,11 +15,11 @@ from tickmesh.nodes.venues.private import balance_event
 
 
 class Reconciler:
-    """Says what the venue's answers add. `in_flight(order)`: whether a request about it is unanswered.
+    """Asks the venue what became of orders and publishes what the log does not know.
 
-    `patience_ns`: for so long after an order was sent "Order does not exist" is no proof that it will not arrive;
-    `age_ns(order)`: for how long it certainly was.
-    `count` gets `resolved` and `reconciles`.
+    `in_flight(order)`: whether a request about it is unanswered. `age_ns(order)`: how long ago it was sent, at least.
+    `patience_ns`: for so long after it was sent, "Order does not exist" is no proof that an order will not arrive.
+    `count` gets `resolved`, `rejects` and `reconciles`.
     """
 
     def __init__(
@@ -42,27 +42,30 @@ class Reconciler:
         self.age_ns = age_ns
         self.count = count
 
-    async def everything(self) -> None:
-        """Before the first order of a connection. Raises what `BinanceAccount` raises: then nothing is proven."""
+    async def reconcile_all(self) -> None:
+        """Compares open orders, unsettled orders, own trades and balances, before the first order of a connection.
+
+        Raises what `BinanceAccount` raises: then nothing is proven.
+        """
         for instrument in self.instruments.values():
             for report in await self.venue.open_orders(instrument):
-                self.take(report)
-        for order in self.account.open():
+                self.apply_report(report)
+        for order in self.account.unsettled_orders():
             await self.settle(order)
         for subject, instrument in self.instruments.items():
-            await self.trades(subject, instrument)
+            await self.compare_trades(subject, instrument)
         self.publish(balance_event("binance", await self.venue.balances(), 0, now_ns()))
         self.count["reconciles"] += 1
 
-    async def what_is_open(self) -> None:
-        """Each order that is not settled, and that no request is under way for."""
-        for order in self.account.open():
+    async def reconcile_unsettled(self) -> None:
+        """Asks for each order that is not final or lacks fills, unless a request about it is unanswered."""
+        for order in self.account.unsettled_orders():
             if not self.in_flight(order):
                 await self.settle(order)
         self.count["reconciles"] += 1
 
     async def settle(self, order: SessionOrder) -> None:
-        """Asks for one order. Absence is believed only when nothing can still be on its way.
+        """Asks the venue for one order and its missing fills. Absence is believed only when nothing can still be on its way.
 
         One of a symbol that the venue does not know (any more) stays as it is, and holds up no other.
         """
@@ -80,34 +83,35 @@ class Reconciler:
             age_ns = self.age_ns(order)  # when it was asked
             report = await self.venue.order(instrument, order.client_order_id)
             if report is not None:
-                self.take(report)
+                self.apply_report(report)
             else:
-                self.absent(order, age_ns)
+                self.conclude_absent(order, age_ns)
         if order.fills_missing and order.order_id:
             fills = await self.venue.trades_of(instrument, order.order_id)
-            self.publish(self.account.fills(order, fills, "reconcile", now_ns()))
+            self.publish(self.account.apply_fills(order, fills, "reconcile", now_ns()))
 
-    def absent(self, order: SessionOrder, age_ns: int) -> None:
-        """The venue said that it has no such order, when `age_ns` had passed since it was sent."""
+    def conclude_absent(self, order: SessionOrder, age_ns: int) -> None:
+        """Publishes what follows where the venue, asked when the order was `age_ns` old, answered that it has no such order."""
         if age_ns < self.patience_ns or self.in_flight(order):
-            self.publish(self.account.tell(order, Status.Unknown, "the venue does not know it yet", now_ns()))
+            self.publish(self.account.apply_status(order, Status.Unknown, "the venue does not know it yet", now_ns()))
             return
         self.count["resolved"] += 1
         status = status_of_absent(order, fills_complete=order.fills_complete)
         self.count["rejects"] += status == Status.Rejected
         reason = "never reached the venue" if status == Status.Rejected else "the venue no longer knows it"
-        self.publish(self.account.tell(order, status, reason, now_ns(), "reconcile"))
+        self.publish(self.account.apply_status(order, status, reason, now_ns(), "reconcile"))
 
-    def take(self, report: Report) -> None:
+    def apply_report(self, report: Report) -> None:
+        """Publishes what the answer to a question about an order adds."""
         order = self.account.order(report.client_order_id)
         was_unknown = order is not None and order.status == Status.Unknown
         quiet = order is not None and not self.in_flight(order)
-        self.publish(self.account.report(report, "reconcile", now_ns(), cancel_failed=quiet))
+        self.publish(self.account.apply_report(report, "reconcile", now_ns(), cancel_failed=quiet))
         if was_unknown and order is not None and order.status != Status.Unknown:
             self.count["resolved"] += 1
 
-    async def trades(self, subject: str, instrument: Instrument) -> None:
-        """Own trades since the last time that all of them were known; else since the newest known one."""
+    async def compare_trades(self, subject: str, instrument: Instrument) -> None:
+        """Publishes own trades that are not known, since all of them were; where they never were, since the newest known."""
         known = self.account.state.fills.get(subject)
         if not known:
             return  # each order's fills are compared with its filled quantity in `settle`
@@ -115,12 +119,13 @@ class Reconciler:
         floor = self.account.state.trade_floor.get(subject, newest)
         for fill in await self.venue.trades_from(instrument, floor):  # with it: of a self-trade one side may be known
             newest = max(newest, fill.trade_id)
-            self.traded(fill)
-        self.account.complete_trades(subject, newest)
+            self.apply_fill(fill)
+        self.account.remember_trades_complete(subject, newest)
 
-    def traded(self, fill: Fill) -> None:
+    def apply_fill(self, fill: Fill) -> None:
+        """Publishes a fill if it is new and of an order that is known."""
         order = self.account.by_order_id.get(fill.order_id)
         if order is None:
             self.account.foreign += 1
         else:
-            self.publish(self.account.fills(order, [fill], "reconcile", now_ns()))
+            self.publish(self.account.apply_fills(order, [fill], "reconcile", now_ns()))

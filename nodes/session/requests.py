@@ -10,7 +10,7 @@ from tickmesh.nodes.venues import binance_orders as venue
 
 @dataclass
 class PendingRequest:
-    """A request whose answer has not come. `client_order_id`: the order it is about; empty for the user stream."""
+    """A request that waits for its answer. `client_order_id`: the order it is about; empty for the user stream."""
 
     number: str
     method: str
@@ -20,9 +20,9 @@ class PendingRequest:
 
 
 class OrderRequests:
-    """Numbers requests, sends them on the present `connection`, and matches answers by id: nothing else is promised.
+    """Signs and numbers requests, sends them on the present `connection`, and finds the request of an answer by its number.
 
-    Bounded by the deadline: what is not answered after `timeout_s` is given up by `overdue`.
+    What is not answered after `timeout_s` is given up by `give_up_overdue`, so that no more requests wait than were sent since.
     """
 
     def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime):
@@ -31,7 +31,7 @@ class OrderRequests:
         self._timeout_s = timeout_s
         self._venue_time = venue_time
         self._numbers = 0
-        self._asked: dict[str, PendingRequest] = {}
+        self._pending: dict[str, PendingRequest] = {}
         self._paused_until = 0.0  # monotonic seconds
         self.connection: Connection | None = None
         self.trading = False  # connected, subscribed and reconciled
@@ -45,38 +45,39 @@ class OrderRequests:
         """No order for so long, because the venue asked for it; cancels are sent all the same."""
         self._paused_until = time.monotonic() + wait_s
 
-    def prepare(self, method: str, params: dict[str, object], client_order_id: str) -> PendingRequest:
-        """Signed and ready to be sent."""
+    def build(self, method: str, params: dict[str, object], client_order_id: str) -> PendingRequest:
+        """A signed request with the next number, ready to be sent."""
         self._numbers += 1
         signed = venue.signed_params(params, self._api_key, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
         number = str(self._numbers)
-        message = venue.request(number, method, signed)
+        message = venue.build_request(number, method, signed)
         return PendingRequest(number, method, client_order_id, message, time.monotonic() + self._timeout_s)
 
-    def send(self, asked: PendingRequest) -> None:
-        """Raises Disconnected when there is no connection: then certainly nothing was sent."""
+    def send(self, request: PendingRequest) -> None:
+        """Sends a request, which waits for its answer then. Raises Disconnected without a connection: nothing was sent."""
         if self.connection is None:
             raise Disconnected("there is no connection")
-        self.connection.send(asked.message)
-        self._asked[asked.number] = asked
+        self.connection.send(request.message)
+        self._pending[request.number] = request
 
-    def answered(self, number: str | int | None) -> PendingRequest | None:
-        """The request that this answer belongs to; None for an answer to nothing (any more)."""
-        return self._asked.pop(str(number), None)
+    def take_answered(self, number: str | int | None) -> PendingRequest | None:
+        """The request of this number, which waits no longer; None where none waits (any more)."""
+        return self._pending.pop(str(number), None)
 
     def in_flight(self, client_order_id: str) -> bool:
-        return any(asked.client_order_id == client_order_id for asked in self._asked.values())
+        """Whether a request about this order waits for its answer."""
+        return any(request.client_order_id == client_order_id for request in self._pending.values())
 
-    def overdue(self) -> list[PendingRequest]:
-        """Requests given up now."""
+    def give_up_overdue(self) -> list[PendingRequest]:
+        """Stops waiting for answers that are overdue, and gives their requests."""
         now = time.monotonic()
-        return self._give_up([asked for asked in self._asked.values() if asked.deadline <= now])
+        return self._give_up([request for request in self._pending.values() if request.deadline <= now])
 
-    def lost(self) -> list[PendingRequest]:
-        """All that is open, given up because the connection is over."""
-        return self._give_up(list(self._asked.values()))
+    def give_up_all(self) -> list[PendingRequest]:
+        """Stops waiting for any answer, because the connection is over, and gives the requests."""
+        return self._give_up(list(self._pending.values()))
 
-    def _give_up(self, them: list[PendingRequest]) -> list[PendingRequest]:
-        for asked in them:
-            del self._asked[asked.number]
-        return them
+    def _give_up(self, requests: list[PendingRequest]) -> list[PendingRequest]:
+        for request in requests:
+            del self._pending[request.number]
+        return requests

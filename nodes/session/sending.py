@@ -41,7 +41,7 @@ class IntentSender:
 
     def act_on_waiting(self) -> None:
         """Acts on every intent that nothing has been published about, in the order of the log."""
-        for intent in self._account.waiting():
+        for intent in self._account.waiting_intents():
             self.act(intent)
 
     def act(self, intent: Event) -> None:
@@ -62,12 +62,12 @@ class IntentSender:
     def place(self, intent: Event, client_order_id: str) -> None:
         """Publishes PendingNew and sends the order; refuses an intent that means nothing at the venue."""
         try:
-            method, params = venue.order_request(intent.records[0], self._instruments[intent.subject])
+            method, params = venue.build_order_request(intent.records[0], self._instruments[intent.subject])
         except venue.IntentError as error:
             self._refuse(intent, str(error))
             return
-        request = self._requests.prepare(method, params, client_order_id)
-        pending = self._account.begin(intent, now_ns())
+        request = self._requests.build(method, params, client_order_id)
+        pending = self._account.build_pending_new(intent, now_ns())
         if not self._publisher.publish_or_drop(pending):  # on file before it is sent
             return
         self._account.read(decode(pending))
@@ -86,9 +86,9 @@ class IntentSender:
             return
         if not self._requests.trading:
             return
-        _, params = venue.order_request(intent.records[0], self._instruments[intent.subject])
-        request = self._requests.prepare("order.cancel", params, target_id)
-        self._publisher.publish(self._account.tell(order, Status.PendingCancel, "", intent.recv_ns))
+        _, params = venue.build_order_request(intent.records[0], self._instruments[intent.subject])
+        request = self._requests.build("order.cancel", params, target_id)
+        self._publisher.publish(self._account.apply_status(order, Status.PendingCancel, "", intent.recv_ns))
         try:
             self._requests.send(request)
             self._count["cancels_sent"] += 1
@@ -96,7 +96,7 @@ class IntentSender:
             self._unresolved.set()
 
     def _refuse(self, intent: Event, reason: str) -> None:
-        event = self._account.refuse(intent, reason, now_ns())
+        event = self._account.build_rejected(intent, reason, now_ns())
         self._count["refused_intents"] += 1
         self._publisher.publish([event])
         self._account.read(decode(event))
@@ -106,4 +106,4 @@ class IntentSender:
         if order is not None:
             self._count["rejects"] += 1
             reason = "the connection was closed; nothing was sent"
-            self._publisher.publish(self._account.tell(order, Status.Rejected, reason, now_ns()))
+            self._publisher.publish(self._account.apply_status(order, Status.Rejected, reason, now_ns()))

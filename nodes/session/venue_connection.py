@@ -22,11 +22,11 @@ from tickmesh.nodes.session.sending import IntentSender
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance_orders import Report
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
-from tickmesh.nodes.venues.private import read_private
+from tickmesh.nodes.venues.private import read_user_event
 
 
 class VenueConnection:
-    """Keeps one connection subscribed and reconciled, and publishes what its messages say about orders and balances.
+    """Keeps one connection subscribed and reconciled, and publishes what its messages report of orders and balances.
 
     `unresolved` is set where the venue has to be asked what became of a request.
     """
@@ -63,7 +63,7 @@ class VenueConnection:
         """Connects again whenever the connection is lost, ever more slowly while that fails."""
         backoff = Backoff(self._settings.backoff_s)
         while True:
-            where = self._rest.where = await endpoints.wait(self._ctx.config)
+            where = self._rest.endpoints = await endpoints.wait(self._ctx.config)
             try:
                 await self._one_connection(where, backoff)
             except (
@@ -80,10 +80,10 @@ class VenueConnection:
         try:
             self._requests.connection = connection
             self._subscribed.clear()
-            self._requests.send(self._requests.prepare("userDataStream.subscribe.signature", {}, ""))
+            self._requests.send(self._requests.build("userDataStream.subscribe.signature", {}, ""))
             async with asyncio.timeout(self._settings.request_timeout_s):
                 await self._subscribed.wait()
-            await self._reconciler.everything()
+            await self._reconciler.reconcile_all()
             if not connection.open:
                 raise websocket.Disconnected("lost during the reconciliation")
             self._requests.trading = True
@@ -95,7 +95,7 @@ class VenueConnection:
             self._requests.trading = False
             connection.abort("this session ends it")
             self._requests.connection = None
-            self._give_up(self._requests.lost(), "the connection broke before the answer came")
+            self._give_up(self._requests.give_up_all(), "the connection broke before the answer came")
             if connection.failure is not None:
                 self._ctx.fail(connection.failure)
         if connection.failure is not None:
@@ -103,8 +103,8 @@ class VenueConnection:
         raise websocket.Disconnected(connection.closed.result())
 
     def give_up_overdue(self) -> None:
-        """Requests that got no answer in time: their orders become Unknown, and the venue is asked about them."""
-        self._give_up(self._requests.overdue(), f"no answer in {self._settings.request_timeout_s} s")
+        """Makes the orders of requests that got no answer in time Unknown, and has the venue asked about them."""
+        self._give_up(self._requests.give_up_overdue(), f"no answer in {self._settings.request_timeout_s} s")
 
     def _give_up(self, requests: list[PendingRequest], reason: str) -> None:
         for request in requests:
@@ -129,7 +129,7 @@ class VenueConnection:
         message = venue.decode_message(frame)
         if bytes(message.event):
             return self._on_user_event(bytes(message.event), recv_ns)
-        request = self._requests.answered(message.id)
+        request = self._requests.take_answered(message.id)
         if request is None:
             if message.error is not None:
                 self._ctx.refuse(self._ctx.name, f"an error without a request: {message.error.msg}", frame)
@@ -139,10 +139,10 @@ class VenueConnection:
         return self._on_error(request, message.status, message.error or venue.Error(), recv_ns)
 
     def _on_user_event(self, event: bytes, recv_ns: int) -> list[bytearray]:
-        report, balances, ended = read_private(event, self._by_symbol, recv_ns)
+        report, balances, ended = read_user_event(event, self._by_symbol, recv_ns)
         if ended and self._requests.connection is not None:
             self._requests.connection.abort("the venue ends the user stream")
-        return balances + (self._account.report(report, "stream", recv_ns) if report is not None else [])
+        return balances + (self._account.apply_report(report, "stream", recv_ns) if report is not None else [])
 
     def _on_success(self, request: PendingRequest, result: bytes, recv_ns: int) -> list[bytearray]:
         if not request.client_order_id:
@@ -153,7 +153,7 @@ class VenueConnection:
             return []
         instrument = self._instruments[order.subject]
         report = venue.report_of_order(venue.decode_order(result), instrument, request.client_order_id)
-        return self._account.report(report, "reply", recv_ns)
+        return self._account.apply_report(report, "reply", recv_ns)
 
     def _on_error(self, request: PendingRequest, status: int, error: venue.Error, recv_ns: int) -> list[bytearray]:
         self._count["last_error"] = f"{request.method}: {error.code} {error.msg}"[:200]
@@ -167,15 +167,15 @@ class VenueConnection:
             if self._requests.connection is not None:
                 self._requests.connection.abort(f"the user stream was refused: {error.code} {error.msg}")
             return []
-        if request.method == "order.place" and venue.definite(status, error.code, error.msg) and not order.order_id:
+        if request.method == "order.place" and venue.proves_nothing_done(status, error.code, error.msg) and not order.order_id:
             self._count["rejects"] += 1
             report = Report(request.client_order_id, 0, Status.Rejected, 0, 0, error.msg)
-            return self._account.report(report, "reply", recv_ns, code=error.code)
+            return self._account.apply_report(report, "reply", recv_ns, code=error.code)
         self._unresolved.set()
         return self._unknown(order, f"{error.code} {error.msg}") if request.method == "order.place" else []
 
     def _unknown(self, order: SessionOrder, reason: str) -> list[bytearray]:
-        events = self._account.tell(order, Status.Unknown, reason, now_ns())
+        events = self._account.apply_status(order, Status.Unknown, reason, now_ns())
         self._count["unknowns"] += len(events)
         if events:
             self._unresolved.set()

@@ -70,13 +70,14 @@ def signed_query(parameters: Mapping[str, object], secret: str, now_ms: int, rec
 def signed_params(
     parameters: Mapping[str, object], api_key: str, secret: str, now_ms: int, recv_window_ms: int
 ) -> dict[str, object]:
-    """The params of a WS-API request. Signed are all of them, sorted by name, as `k=v` joined by `&`, not encoded."""
+    """The params of a WS-API request with key, time and signature; the signature is over `ws_payload`."""
     params = {**parameters, "apiKey": api_key, "recvWindow": recv_window_ms, "timestamp": now_ms}
     params["signature"] = sign(secret, ws_payload(params))
     return params
 
 
 def ws_payload(parameters: Mapping[str, object]) -> str:
+    """What is signed of a WS-API request: its params but the signature, sorted by name, `k=v` joined by `&`, not encoded."""
     return "&".join(f"{name}={_plain(value)}" for name, value in sorted(parameters.items()) if name != "signature")
 
 
@@ -84,19 +85,19 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def request(number: str, method: str, params: Mapping[str, object]) -> bytes:
-    """A WS-API message. The answer carries the same id."""
+def build_request(number: str, method: str, params: Mapping[str, object]) -> bytes:
+    """A WS-API request as JSON bytes; its answer carries the same id, `number`."""
     return msgspec.json.encode({"id": number, "method": method, "params": params})
 
 
-def values(record: np.void) -> dict[str, Any]:
+def record_values(record: np.void) -> dict[str, Any]:
     """A record's fields as Python values: five times as fast as reading them one by one."""
     return dict(zip(record.dtype.names or (), record.item(), strict=True))
 
 
-def order_request(record: np.void, instrument: Instrument) -> tuple[str, dict[str, object]]:
-    """(method, params) of an intent record. Raises IntentError for one that has no meaning at the venue."""
-    intent = values(record)
+def build_order_request(record: np.void, instrument: Instrument) -> tuple[str, dict[str, object]]:
+    """(method, params) of the WS-API request that an intent record asks for. Raises IntentError where it means nothing."""
+    intent = record_values(record)
     if intent["action"] == Action.CANCEL:
         return "order.cancel", {"symbol": instrument.symbol, "origClientOrderId": intent["target_id"].decode()}
     if intent["action"] != Action.NEW or intent["side"] not in (1, -1) or intent["order_type"] not in TYPE_NAMES:
@@ -126,8 +127,8 @@ def order_request(record: np.void, instrument: Instrument) -> tuple[str, dict[st
     return "order.place", params
 
 
-def definite(status: int, code: int, message: str) -> bool:
-    """Whether an error of an order request proves that nothing was done.
+def proves_nothing_done(status: int, code: int, message: str) -> bool:
+    """Whether an error that answers an order request proves that the venue did nothing.
 
     5xx and the codes of an unanswered backend leave it open. A duplicate client id means that an order of this id
     stands at the venue: it has to be asked for too.
@@ -140,7 +141,7 @@ def definite(status: int, code: int, message: str) -> bool:
 
 @dataclass
 class Fill:
-    """One execution. Prices and quantities as mantissas of the instrument, the fee at 10^FEE_EXPONENT of its asset."""
+    """One execution of an order. Price and quantity: mantissas of the instrument; the fee: at 10^FEE_EXPONENT of its asset."""
 
     trade_id: int
     side: int
@@ -155,7 +156,7 @@ class Fill:
 
 @dataclass
 class Report:
-    """The state of an order as the venue told it at one moment. `client_order_id` is its own, not a cancel's."""
+    """The state of an order as the venue reported it at one moment. `client_order_id` is its own, not a cancel's."""
 
     client_order_id: str
     order_id: int
@@ -167,7 +168,10 @@ class Report:
 
 
 class ExecutionReport(msgspec.Struct):
-    """`c` is the cancel's id and `C` the order's on a cancel; `z` is cumulative; `t` is −1 where nothing traded."""
+    """A user event of one order, with the venue's names.
+
+    On a cancel `c` is the cancel's id and `C` the order's; `z` is cumulative; `t` is −1 where nothing traded.
+    """
 
     s: str
     c: str
@@ -189,21 +193,29 @@ class ExecutionReport(msgspec.Struct):
 
 
 class Amount(msgspec.Struct):
+    """Free (`f`) and locked (`l`) of one asset (`a`), in a user event."""
+
     a: str
     f: str
     l: str  # noqa: E741
 
 
 class AccountPosition(msgspec.Struct):
+    """The user event outboundAccountPosition: the balances (`B`) that changed at a time (`E`)."""
+
     E: int
     B: list[Amount]
 
 
 class EventType(msgspec.Struct):
+    """Any user event, read for its type only."""
+
     e: str = ""
 
 
 class Error(msgspec.Struct):
+    """The error of an answer on the WS-API."""
+
     code: int = 0
     msg: str = ""
     data: msgspec.Raw = msgspec.Raw()
@@ -220,10 +232,14 @@ class _Message(msgspec.Struct):
 
 
 class Retry(msgspec.Struct):
+    """The `data` of an error that asks to wait: until when."""
+
     retryAfter: int = 0  # noqa: N815  (ms since the epoch here, unlike the HTTP header)
 
 
 class ReplyFill(msgspec.Struct):
+    """An execution within the answer to order.place."""
+
     price: str
     qty: str
     commission: str
@@ -246,6 +262,8 @@ class _OrderAnswer(msgspec.Struct):
 
 
 class MyTrade(msgspec.Struct):
+    """A row of `GET /api/v3/myTrades`: one side of a trade of ours."""
+
     id: int
     orderId: int  # noqa: N815
     price: str
@@ -258,12 +276,16 @@ class MyTrade(msgspec.Struct):
 
 
 class AccountBalance(msgspec.Struct):
+    """One asset in the answer to `GET /api/v3/account`."""
+
     asset: str
     free: str
     locked: str
 
 
 class AccountInfo(msgspec.Struct):
+    """The answer to `GET /api/v3/account`."""
+
     balances: list[AccountBalance] = []
     updateTime: int = 0  # noqa: N815
 
@@ -280,14 +302,14 @@ decode_retry = msgspec.json.Decoder(Retry).decode
 
 
 def status_of(name: str) -> Status:
-    """Raises AnswerError for a status that this program does not know."""
+    """The order status of a venue's name for it. Raises AnswerError for a name that is not known."""
     if name not in STATUS:
         raise AnswerError(f"order status {name!r} is unknown; known: {', '.join(STATUS)}")
     return STATUS[name]
 
 
 def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
-    """An executionReport. Raises AnswerError, or DecimalError for numbers that cannot be held."""
+    """The report that an executionReport holds. Raises AnswerError, or DecimalError for numbers that cannot be held."""
     report = Report(
         event.C or event.c if event.x == "CANCELED" else event.c,
         event.i,
@@ -314,7 +336,7 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
 
 
 def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id: str = "") -> Report:
-    """The answer to order.place, order.cancel or an order query.
+    """The report that the answer to order.place, order.cancel or an order query holds.
 
     `client_order_id`: the order's, where the caller knows it (after a cancel some answers carry the cancel's id).
     """
@@ -339,7 +361,7 @@ def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id
 
 
 def fill_of_trade(trade: MyTrade, instrument: Instrument) -> Fill:
-    """A row of `GET /api/v3/myTrades`."""
+    """The fill that a row of `GET /api/v3/myTrades` holds."""
     return Fill(
         trade.id, 1 if trade.isBuyer else -1,
         mantissa(trade.price, instrument.price_exponent), mantissa(trade.qty, instrument.quantity_exponent),

@@ -13,10 +13,12 @@ from tickmesh.nodes.venues.binance_orders import FEE_EXPONENT, Report
 from tickmesh.nodes.venues.parsing.decimals import mantissa
 
 
-def read_private(
+def read_user_event(
     event: bytes, instruments: Mapping[str, Instrument], recv_ns: int
 ) -> tuple[Report | None, list[bytearray], bool]:
-    """(report of an order, balance events, whether the stream ends). `instruments` by symbol; others' are left out.
+    """Reads a user event: (report of an order, balance events, whether the stream ends).
+
+    `instruments` by symbol; reports of others are left out.
 
     Raises msgspec.DecodeError or ValueError for what cannot be understood. Kinds of events that do not concern orders or
     absolute balances (balanceUpdate, listStatus, …) give nothing.

@@ -51,9 +51,9 @@ def remembered(one: Order) -> ExecutorState:
 
 def take(state: ExecutorState, one: Order, told: tuple, trade_id: int) -> None:
     if told[0] == "fill":
-        state.fill(one.client_order_id, trade_id, one.side, 100, told[1], 0, "")
+        state.apply_fill(one.client_order_id, trade_id, one.side, 100, told[1], 0, "")
     else:
-        state.update(one, int(told[1]), told[2], 0)
+        state.apply_update(one, int(told[1]), told[2], 0)
 
 
 @given(venue_histories(), st.data())
@@ -78,19 +78,19 @@ def test_an_order_counts_whole_until_it_is_final_and_then_for_the_fills_that_are
     one = order()
     state = remembered(one)
     assert one.status == Status.PendingNew and one.outstanding_lots == QUANTITY
-    state.update(one, Status.Unknown, 0, 0)
+    state.apply_update(one, Status.Unknown, 0, 0)
     assert one.outstanding_lots == QUANTITY
-    state.update(one, Status.Canceled, 4, 7)
+    state.apply_update(one, Status.Canceled, 4, 7)
     assert one.outstanding_lots == 4, "its fills are still to come"
-    state.fill(one.client_order_id, 1, 1, 100, 4, 0, "")
+    state.apply_fill(one.client_order_id, 1, 1, 100, 4, 0, "")
     assert one.outstanding_lots == 0 and one.final
 
 
 def test_a_fill_beyond_a_final_state_is_kept():
     one = order()
     state = remembered(one)
-    state.update(one, Status.Canceled, 0, 0)
-    state.fill(one.client_order_id, 1, 1, 100, 3, 0, "")
+    state.apply_update(one, Status.Canceled, 0, 0)
+    state.apply_fill(one.client_order_id, 1, 1, 100, 3, 0, "")
     assert (one.status, one.filled_lots, one.outstanding_lots) == (Status.Canceled, 3, 0)
 
 
@@ -102,7 +102,7 @@ def test_money_is_exact(fills, mark):
     """Whatever the order of fills: profit = cash + position at the mark, with nothing lost to rounding."""
     position = Position()
     for side, price, lots in fills:
-        positions.apply(position, side, price, lots, fee=3, fee_asset="USDT")
+        positions.apply_fill(position, side, price, lots, fee=3, fee_asset="USDT")
         assert position.cash == position.realised - position.cost
         assert (position.lots == 0) <= (position.cost == 0)
         assert position.cost * position.lots >= 0, "an average price is never negative"
@@ -115,14 +115,14 @@ def test_money_is_exact(fills, mark):
 
 def test_average_price_and_profit_through_zero():
     position = Position()
-    positions.apply(position, 1, 100, 10)
-    positions.apply(position, 1, 110, 10)
+    positions.apply_fill(position, 1, 100, 10)
+    positions.apply_fill(position, 1, 110, 10)
     assert position.average_ticks == 105.0
-    positions.apply(position, -1, 120, 5)
+    positions.apply_fill(position, -1, 120, 5)
     assert (position.lots, position.realised, position.average_ticks) == (15, 75, 105.0)
-    positions.apply(position, -1, 100, 20)
+    positions.apply_fill(position, -1, 100, 20)
     assert (position.lots, position.realised, position.average_ticks) == (-5, 0, 100.0)
-    positions.apply(position, 1, 90, 5)
+    positions.apply_fill(position, 1, 90, 5)
     assert (position.lots, position.realised, position.cost) == (0, 50, 0)
 
 
@@ -140,10 +140,10 @@ def test_bucket_is_a_burst_and_then_a_rate():
 def test_styles_price_at_the_touch():
     quote = styles.Quote(100, 1, 101, 1)
     for side, near, far in ((1, 100, 101), (-1, 101, 100)):
-        assert styles.draft("market", side, quote, 5)[1:] == (OrderType.MARKET, TimeInForce.GTC, 0, 5, far)
-        assert styles.draft("limit", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.GTC, near, 5, near)
-        assert styles.draft("limit_ioc", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.IOC, far, 5, far)
-        assert styles.draft("limit_maker", side, quote, 5)[1:] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
+        assert styles.build_draft("market", side, quote, 5)[1:] == (OrderType.MARKET, TimeInForce.GTC, 0, 5, far)
+        assert styles.build_draft("limit", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.GTC, near, 5, near)
+        assert styles.build_draft("limit_ioc", side, quote, 5)[1:] == (OrderType.LIMIT, TimeInForce.IOC, far, 5, far)
+        assert styles.build_draft("limit_maker", side, quote, 5)[1:] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
 
 
 RULES = risk.InstrumentRules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities in thousandths, at least 3.00 a piece
@@ -206,9 +206,9 @@ def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_tak
 ):
     rules = risk.InstrumentRules(-8, -8, 1, lot_size, min_quantity, min_notional)
     sizes = Sizes(ExecutorSettings(), rules)
-    assert sizes.order(price) == lots and sizes.position(price) == 10 * lots
-    draft = styles.draft("market", -1, Quote(price, 1, price + 1, 1), lots)
-    limits = risk.RiskLimits(sizes.position(price), 1, 1, 1)
+    assert sizes.order_lots(price) == lots and sizes.position_lots(price) == 10 * lots
+    draft = styles.build_draft("market", -1, Quote(price, 1, price + 1, 1), lots)
+    limits = risk.RiskLimits(sizes.position_lots(price), 1, 1, 1)
     answer = risk.check(draft, Quote(price, 1, price + 1, 1), 0, 0, rules, limits, 0, (), risk.Bucket())
     assert isinstance(answer, risk.Approved) == (lots > 0)
 
@@ -216,9 +216,9 @@ def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_tak
 def test_sizes_that_are_set_are_taken_as_they_are():
     rules = risk.InstrumentRules(-8, -8, 1, 1000, 1000, 5 * 10**8)
     sizes = Sizes(ExecutorSettings(order_quantity="0.5", position_max="2"), rules)
-    assert (sizes.order(7), sizes.position(7)) == (50_000_000, 200_000_000)
+    assert (sizes.order_lots(7), sizes.position_lots(7)) == (50_000_000, 200_000_000)
     sizes = Sizes(ExecutorSettings(order_quantity="0.000000001", position_max="0.000000001"), rules)
-    assert (sizes.order(7), sizes.position(7)) == (0, 0), "below the smallest unit is nothing, not the default"
+    assert (sizes.order_lots(7), sizes.position_lots(7)) == (0, 0), "below the smallest unit is nothing, not the default"
     sizes = Sizes(ExecutorSettings(order_notional="120", position_notional="300"), rules)
-    assert (sizes.order(6_000_000_000_000), sizes.position(6_000_000_000_000)) == (200_000, 500_000)
-    assert 0 < Sizes(ExecutorSettings(order_notional="9" * 12), rules).order(1) < 1 << 62, "what an intent can say"
+    assert (sizes.order_lots(6_000_000_000_000), sizes.position_lots(6_000_000_000_000)) == (200_000, 500_000)
+    assert 0 < Sizes(ExecutorSettings(order_notional="9" * 12), rules).order_lots(1) < 1 << 62, "what an intent can say"

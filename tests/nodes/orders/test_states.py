@@ -160,9 +160,9 @@ def executor_after(events: list[Event]) -> Order:
     for event in events:
         for record in event.records:
             if event.kind == Kind.update:
-                state.update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
+                state.apply_update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
             elif event.kind == Kind.fill:
-                state.fill("a", int(record["trade_id"]), 1, 5, int(record["quantity_lots"]), 0, "USDT")
+                state.apply_fill("a", int(record["trade_id"]), 1, 5, int(record["quantity_lots"]), 0, "USDT")
     return order
 
 
@@ -176,16 +176,16 @@ def test_session_and_executor_agree_whatever_the_order_and_number_of_reports(rep
     account = Account()
     intent = intended()
     account.read(intent)
-    published = [account.begin(intent, 7)]
+    published = [account.build_pending_new(intent, 7)]
     account.read(decode(published[0]))
     order = account.order("a")
     for what in data.draw(st.permutations([*reports, *copies, *own])):
         before = (order.status, order.filled_lots)
         if isinstance(what, Report):
             cancel_failed = data.draw(st.booleans())
-            published += account.report(what, "stream", 7, cancel_failed=cancel_failed)
+            published += account.apply_report(what, "stream", 7, cancel_failed=cancel_failed)
         else:
-            published += account.tell(order, what, "", 7)
+            published += account.apply_status(order, what, "", 7)
         assert order.filled_lots >= before[1]
         assert before[0] not in FINAL or order.status == before[0]
         assert None in (reach(before[0]), reach(order.status)) or reach(order.status) >= reach(before[0])

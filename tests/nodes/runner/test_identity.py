@@ -215,7 +215,7 @@ def state_of(name: str) -> bytes:
     record = np.zeros(1, INTENT)
     record["client_order_id"], record["action"], record["quantity_lots"] = b"old", Action.NEW, 5
     intent = decode(encode(Kind.intent, SUBJECT, record))
-    account.read(decode(account.begin(intent, 7)))
+    account.read(decode(account.build_pending_new(intent, 7)))
     assert account.order("old").status == Status.PendingNew
     return account.pack()
 

@@ -94,9 +94,9 @@ def opened() -> tuple[Account, list[bytearray]]:
         )
         intent = encode(Kind.intent, SUBJECT, record)
         account.read(decode(intent))
-        pending = account.begin(decode(intent), 7)
+        pending = account.build_pending_new(decode(intent), 7)
         account.read(decode(pending))
-        said += [intent, pending, *account.report(Report(cid, number, Status.New, 0, 0), "reply", 7)]
+        said += [intent, pending, *account.apply_report(Report(cid, number, Status.New, 0, 0), "reply", 7)]
     return account, said
 
 
@@ -115,7 +115,7 @@ def test_session_and_executor_agree_with_a_set_of_sides(told):
             account.load(state)
         order = account.order(cid)
         fill = Fill(trade_id, SIDES[cid], 5, 10, 0, "USDT", False, 0, order.order_id)
-        said += account.fills(order, [fill], origin, 7)
+        said += account.apply_fills(order, [fill], origin, 7)
         sides.add((cid, trade_id))
     judged = step()
     for seq, event in enumerate(said, 1):

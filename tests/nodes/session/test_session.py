@@ -249,10 +249,10 @@ def test_in_any_order_and_number_reports_never_move_an_order_back(steps):
     record["client_order_id"], record["action"], record["side"], record["quantity_lots"] = b"a", Action.NEW, 1, 100
     intent = decode(encode(Kind.intent, SUBJECT, record))
     account.read(intent)
-    said = [account.begin(intent, 7)]
+    said = [account.build_pending_new(intent, 7)]
     account.read(decode(said[0]))
     for step in steps:
-        said += account.report(report_of(step), "stream", 7)
+        said += account.apply_report(report_of(step), "stream", 7)
     events = [decode(event) for event in said]
     updates = [event.records[0] for event in events if event.kind == Kind.update]
     filled = [int(update["filled_lots"]) for update in updates]
@@ -285,7 +285,7 @@ def test_what_it_said_and_the_log_does_not_have_yet_is_read_from_its_outbox(tmp_
             record["client_order_id"], record["action"], record["side"] = f"id-{i}".encode(), Action.NEW, 1
             record["quantity_lots"] = 1
             intents.append(decode(encode(Kind.intent, SUBJECT, record)))
-            ctx.publish([first.account.begin(intents[-1], time.time_ns())])
+            ctx.publish([first.account.build_pending_new(intents[-1], time.time_ns())])
         await ctx.close()
         assert release(config.outbox_dir / "session", 250) > 0
         ctx = Context(config, "session")
@@ -294,7 +294,7 @@ def test_what_it_said_and_the_log_does_not_have_yet_is_read_from_its_outbox(tmp_
         known = [i for i in range(400) if again.account.order(f"id-{i}") is not None]
         assert known == list(range(known[0], 400)) and 0 < known[0] <= 250
         again.account.read(intents[399])
-        assert not again.account.waiting()  # its PendingNew is known: it will not be sent
+        assert not again.account.waiting_intents()  # its PendingNew is known: it will not be sent
         await ctx.close()
 
     try:
@@ -320,12 +320,12 @@ def test_what_the_log_has_is_not_read_again_from_the_outbox(tmp_path, monkeypatc
         order, cancel, unknown, again = intend("a"), intend("c", "a"), intend("d", "nothing"), intend("e", "a")
         for intent in (order, cancel, unknown):
             account.read(intent)
-        events = [account.begin(order, 7)]
+        events = [account.build_pending_new(order, 7)]
         account.read(decode(events[0]))
-        events += account.report(report_of("new"), "reply", 7)
-        events += account.tell(account.order("a"), Status.PendingCancel, "", 7)
-        events += account.report(report_of("query"), "reconcile", 7, cancel_failed=True)
-        events += [account.refuse(unknown, "no such order", 7)]
+        events += account.apply_report(report_of("new"), "reply", 7)
+        events += account.apply_status(account.order("a"), Status.PendingCancel, "", 7)
+        events += account.apply_report(report_of("query"), "reconcile", 7, cancel_failed=True)
+        events += [account.build_rejected(unknown, "no such order", 7)]
         account.read(decode(events[-1]))
         ctx.publish(events)
         await ctx.close()

@@ -11,7 +11,7 @@ from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.venues import binance_orders
 from tickmesh.nodes.venues.parsing import decimals
-from tickmesh.nodes.venues.private import read_private
+from tickmesh.nodes.venues.private import read_user_event
 
 BTC = Instrument(symbol="BTCUSDT")
 
@@ -55,20 +55,20 @@ def intent(**values):
 
 
 def test_intents_become_requests_with_exact_numbers():
-    method, params = binance_orders.order_request(intent(), BTC)
+    method, params = binance_orders.build_order_request(intent(), BTC)
     assert method == "order.place"
     assert params == {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "quantity": "0.001", "price": "61837.63",
                       "timeInForce": "IOC", "newClientOrderId": "id-1", "newOrderRespType": "FULL"}  # fmt: skip
-    _, params = binance_orders.order_request(intent(order_type=OrderType.MARKET, side=-1, price_ticks=0), BTC)
+    _, params = binance_orders.build_order_request(intent(order_type=OrderType.MARKET, side=-1, price_ticks=0), BTC)
     assert params["side"] == "SELL" and "price" not in params and "timeInForce" not in params
-    _, params = binance_orders.order_request(intent(order_type=OrderType.LIMIT_MAKER), BTC)
+    _, params = binance_orders.build_order_request(intent(order_type=OrderType.LIMIT_MAKER), BTC)
     assert "timeInForce" not in params and params["price"] == "61837.63"
-    method, params = binance_orders.order_request(intent(action=Action.CANCEL, target_id=b"id-0"), BTC)
+    method, params = binance_orders.build_order_request(intent(action=Action.CANCEL, target_id=b"id-0"), BTC)
     assert (method, params) == ("order.cancel", {"symbol": "BTCUSDT", "origClientOrderId": "id-0"})
     for name in ("side", "action", "order_type", "quantity_lots", "price_ticks", "time_in_force"):
         senseless = {name: 0}
         with pytest.raises(binance_orders.IntentError):
-            binance_orders.order_request(intent(**senseless), BTC)
+            binance_orders.build_order_request(intent(**senseless), BTC)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_intents_become_requests_with_exact_numbers():
      (500, 0, "<html>", False), (503, -1008, "overloaded", False), (400, -1001, "Internal error", False)],
 )  # fmt: skip
 def test_only_errors_that_prove_it_reject_an_order(status, code, message, proves):
-    assert binance_orders.definite(status, code, message) is proves
+    assert binance_orders.proves_nothing_done(status, code, message) is proves
 
 
 REPORT = {"e": "executionReport", "E": 1, "s": "BTCUSDT", "c": "mine", "S": "SELL", "x": "TRADE", "X": "PARTIALLY_FILLED",
@@ -88,7 +88,7 @@ REPORT = {"e": "executionReport", "E": 1, "s": "BTCUSDT", "c": "mine", "S": "SEL
 
 
 def private(**values):
-    return read_private(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}, 5)
+    return read_user_event(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}, 5)
 
 
 def test_an_execution_report_is_a_state_and_a_fill():
@@ -108,9 +108,9 @@ def test_a_cancel_s_report_is_about_the_order_not_about_the_cancel():
 
 def test_balances_and_the_end_of_the_stream():
     position = {"e": "outboundAccountPosition", "E": 1700000000000, "u": 1, "B": [{"a": "BTC", "f": "1.5", "l": "0.00000001"}]}
-    _, (event,), _ = read_private(json.dumps(position).encode(), {}, 5)
+    _, (event,), _ = read_user_event(json.dumps(position).encode(), {}, 5)
     assert event_of(event).records.tolist() == [(b"BTC", 150_000_000, 1, 1700000000000 * 10**6, 0)]
-    assert read_private(b'{"e":"eventStreamTerminated","E":1}', {}, 5) == (None, [], True)
-    assert read_private(b'{"e":"balanceUpdate","E":1}', {}, 5) == (None, [], False)
+    assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}, 5) == (None, [], True)
+    assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}, 5) == (None, [], False)
     with pytest.raises(decimals.DecimalError, match="unknown"):
         private(X="SOMETHING_NEW")
