@@ -51,6 +51,21 @@ class LevelsFrame(msgspec.Struct):
     data: Levels
 
 
+class KrakenTrade(msgspec.Struct):
+    """A trade as Kraken v2 sends it, numbers as their text."""
+
+    symbol: str
+    side: str
+    price: msgspec.Raw
+    qty: msgspec.Raw
+    trade_id: int
+    timestamp: str
+
+
+class KrakenTrades(msgspec.Struct):
+    data: list[KrakenTrade]
+
+
 class OkxBooks(msgspec.Struct):
     data: list[okx.OkxBook]
 
@@ -80,7 +95,7 @@ CASES = (
     Case("coinbase", "match", b'{"type":"match"', msgspec.json.Decoder(coinbase.Match).decode),
     Case("coinbase", "ticker", b'{"type":"ticker"', msgspec.json.Decoder(coinbase.Ticker).decode),
     Case("coinbase", "l2update", b'{"type":"l2update"', msgspec.json.Decoder(coinbase.Update).decode, True),
-    Case("kraken", "trade", b'"trade"', msgspec.json.Decoder(kraken.TradeMessage).decode),
+    Case("kraken", "trade", b'"trade"', msgspec.json.Decoder(KrakenTrades).decode),
     Case("kraken", "book", b'"book"', msgspec.json.Decoder(kraken.BookMessage).decode, True),
     Case("kraken_v1", "book", b"", msgspec.json.Decoder(list[Any]).decode, True),
     Case("okx", "trades", b'"trades"', msgspec.json.Decoder(OkxTrades).decode),
