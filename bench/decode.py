@@ -52,6 +52,8 @@ class LevelsFrame(msgspec.Struct):
 
 
 class KrakenTrade(msgspec.Struct, gc=False):
+    """A trade as Kraken v2 sends it, numbers as their text."""
+
     symbol: str
     side: str
     price: msgspec.Raw
