@@ -12,7 +12,7 @@ INTENT = record_struct(Kind.intent)
 
 
 class IntentPlace(NamedTuple):
-    """Where an intent stands in the log's order of causes, and how long it may be acted on."""
+    """What names an intent and bounds it: instrument, log, the event that caused it, and until when it may be acted on."""
 
     subject: str
     log_id: str
@@ -27,7 +27,7 @@ class IntentPlace(NamedTuple):
 
 
 def build_intent(approved: Approved, place: IntentPlace) -> bytearray:
-    """The intent event of a new order: the only way to make one, and it takes nothing but what `risk.check` approved."""
+    """The intent event that asks for a new order. It takes what `risk.check` approved; there is no other way to make one."""
     side, order_type, force, price_ticks, lots, _ = approved.draft
     return _event(place, b"", Action.NEW, side, order_type, force, price_ticks, lots)
 

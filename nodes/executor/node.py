@@ -42,7 +42,7 @@ FILL = record_struct(Kind.fill, "client_order_id", "side", "trade_id", "price_ti
 
 
 def code_hash() -> str:
-    """16 hex digits over the sources that decide: this folder's, and those of nodes/orders."""
+    """16 hex digits that change with the code an executor decides by: this folder's and that of nodes/orders."""
     folder = Path(__file__).parent
     digest = sha256()
     for path in (*sorted(folder.glob("*.py")), *sorted((folder.parent / "orders").glob("*.py"))):
@@ -116,10 +116,10 @@ class Step:
             if event.producer == self.name:
                 self.state.forget_unpublished(event.cause_seq, event.k)
             if action == Action.CANCEL:
-                if (cancelled := self.state.find(_text(target))) is not None:
+                if (cancelled := self.state.find_order(_text(target))) is not None:
                     self.state.remember_cancel(client_order_id, cancelled)
                 continue
-            order = self.state.find(client_order_id)
+            order = self.state.find_order(client_order_id)
             if order is None:
                 order = self._adopt(client_order_id, side, order_type, force, price, lots, event.seq_ns)
             order.confirmed = True
@@ -129,7 +129,7 @@ class Step:
             client_order_id = _text(raw_id)
             if client_order_id in self.state.cancel_ids:
                 continue  # a refused cancel leaves the order as it is; the next one is due in time
-            order = self.state.find(client_order_id)
+            order = self.state.find_order(client_order_id)
             if order is None:
                 if status in FINAL or lots <= 0:
                     continue
@@ -142,7 +142,7 @@ class Step:
         order = Order(
             client_order_id, side, order_type, force, price, lots, now_ns, cancel_ns=now_ns + self._ttl_ns, confirmed=True
         )
-        self.state.add(order)
+        self.state.add_order(order)
         return order
 
     def _on_fill(self, event: Event) -> None:
@@ -184,7 +184,7 @@ class Step:
         side, order_type, force, price_ticks, lots, _ = answer.draft
         order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, place.cause_seq, place.k)
         order.cancel_ns = event.seq_ns + self._ttl_ns
-        state.add(order)
+        state.add_order(order)
 
     def _make_way(self, side: int, now_ns: int) -> None:
         """The signal has turned: what rests on the other side is cancelled now, not when its time is over."""
@@ -267,6 +267,7 @@ class Step:
         }
 
     def identity(self) -> dict[str, object]:
+        """Code, instrument and parameters that the state depends on: a state with another identity is not loaded."""
         parameters = msgspec.json.decode(msgspec.json.encode(self.settings))  # plain lists and dicts
         return {"code": self._code, "instrument": self.subject, "parameters": parameters}
 
@@ -277,7 +278,7 @@ class Step:
     def load(self, state: bytes) -> None:
         """Goes on where `save` was called. Raises ValueError for a state of other code or parameters."""
         try:
-            saved = msgspec.json.decode(state, type=Saved)
+            saved = msgspec.json.decode(state, type=ExecutorCheckpoint)
         except msgspec.DecodeError as error:
             raise ValueError(f"the executor's state cannot be read: {error}; replay the log") from None
         if saved.identity != self.identity():
@@ -286,8 +287,8 @@ class Step:
         self._prepare()
 
 
-class Saved(msgspec.Struct):
-    """A checkpoint of the executor."""
+class ExecutorCheckpoint(msgspec.Struct):
+    """What `Step.save` writes: a state, and the identity of the code and parameters that made it."""
 
     identity: dict[str, object]
     state: ExecutorState

@@ -27,7 +27,7 @@ class InstrumentRules(msgspec.Struct, frozen=True):
 
 
 class RiskLimits(NamedTuple):
-    """The limits that the settings set to every order of the executor."""
+    """Limits of the settings that every order of the executor is held to."""
 
     position_max_lots: int
     stale_ns: int
@@ -50,13 +50,13 @@ class Bucket(msgspec.Struct):
 
 
 class Approved(NamedTuple):
-    """A draft that `check` has seen. Nothing else makes one."""
+    """A draft that `check` let pass. Nothing else makes one."""
 
     draft: Draft
 
 
 class Refused(NamedTuple):
-    """A draft that `check` does not let pass, by the reason."""
+    """The answer of `check` for a draft that may not be sent, with the reason."""
 
     reason: str  # one of REASONS
 

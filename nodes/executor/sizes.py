@@ -14,7 +14,7 @@ POSITION_ORDERS = 10  # a position's bound, in orders, where the settings name n
 
 
 class Sizes:
-    """The sizes of one instrument, from settings and the instrument's rules; quantities in lots, prices in ticks."""
+    """How large the next order of an instrument is, and how far its position may go: in lots, at a price in ticks."""
 
     def __init__(self, settings: ExecutorSettings, rules: InstrumentRules):
         self._rules = rules

@@ -43,11 +43,11 @@ class ExecutorState(msgspec.Struct):
         """Counts a signal that became no order, by its reason."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
-    def find(self, client_order_id: str) -> Order | None:
+    def find_order(self, client_order_id: str) -> Order | None:
         """The order of this client id, open or closed; None if it is not known, or forgotten."""
         return self.orders.get(client_order_id) or self.closed.get(client_order_id)
 
-    def add(self, order: Order) -> None:
+    def add_order(self, order: Order) -> None:
         """Adds an order to those that may still change the position, and its time to be cancelled."""
         self.orders[order.client_order_id] = order
         self.due_ns = min(self.due_ns or order.cancel_ns, order.cancel_ns)
@@ -60,17 +60,20 @@ class ExecutorState(msgspec.Struct):
     def apply_fill(
         self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str
     ) -> None:
-        """Counts a fill into the position, whoever's order it was, once."""
+        """Counts a fill that is new into the position, and moves its order if that is known."""
         if not fills.remember_fill(self.fill_ids, client_order_id, trade_id, FILL_IDS):
             return
         positions.apply_fill(self.position, side, price_ticks, lots, fee, asset)
-        if (order := self.find(client_order_id)) is not None:
+        if (order := self.find_order(client_order_id)) is not None:
             order.counted_lots += lots
             states.apply_fill(order, order.counted_lots, order.quantity_lots)
             self._sort(order)
 
     def forget_unpublished(self, cause_seq: int, k: int) -> None:
-        """Forgets orders whose intent should stand in the log before that of (cause_seq, k), and does not: it never will."""
+        """Forgets orders whose intent did not reach the log, although a later one, that of (cause_seq, k), has.
+
+        The log has intents in order, so the missing ones never come.
+        """
         for order in tuple(self.orders.values()):
             if not order.confirmed and (order.cause_seq, order.k) < (cause_seq, k):
                 del self.orders[order.client_order_id]

@@ -31,7 +31,7 @@ class Draft(NamedTuple):
 
 
 def build_draft(style: str, side: int, quote: Quote, quantity_lots: int) -> Draft:
-    """Makes a draft of one style, at the price that the quote gives it.
+    """Makes a draft of an order in one of the styles below; its price comes from the quote.
 
     market       takes what is there, at any price
     limit        joins the best price of its own side and rests there (GTC)

@@ -31,7 +31,7 @@ assert [int(s) for s in Status] == list(range(1, 10)) and Status.Unknown == UNKN
 
 
 class OrderState(Protocol):
-    """What the rules read and write of an order, whatever else its owner keeps of it."""
+    """The fields of an order that the rules of this file read and write."""
 
     status: int
     filled_lots: int  # cumulative
@@ -95,14 +95,14 @@ def session_may_publish(order: OrderState, status: int) -> bool:
 
 
 def status_of_absent(order: OrderState, *, fills_complete: bool) -> Status:
-    """The final status of an order that the venue, asked when nothing could be on its way, does not know (any more)."""
+    """The final status of an order that the venue does not know, asked when it cannot be on its way there any more."""
     if fills_complete:
         return Status.Filled
     return Status.Expired if order.order_id else Status.Rejected
 
 
 def contradicts(order: OrderState, status: int) -> bool:
-    """Whether the venue reports an order as alive that ended here without ever having been known to reach the venue."""
+    """Whether a report that an order is alive contradicts its final status; a late one, of an order the venue had, does not."""
     return order.status in FINAL and status not in FINAL and not order.order_id
 
 

@@ -82,7 +82,7 @@ class Account:
         self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
 
     def pack(self) -> bytes:
-        """Everything that is remembered, for `load`."""
+        """The state as bytes for `load`."""
         return msgspec.msgpack.encode(self.state)
 
     def order(self, client_order_id: str) -> SessionOrder | None:
@@ -183,8 +183,7 @@ class Account:
     def apply_status(
         self, order: SessionOrder, status: Status, reason: str, recv_ns: int, origin: str = "session"
     ) -> list[bytearray]:
-        """Moves an order to what the session concludes by itself (PendingCancel, Unknown, a final status) and gives the update
-        to publish; [] where the order's present status does not allow it."""
+        """Moves an order to a status that the session itself concludes, and gives the update; [] where states.py forbids it."""
         if not states.session_may_publish(order, status):
             return []
         event = _build_update(order, status, origin, reason=reason, recv_ns=recv_ns)

@@ -48,7 +48,7 @@ class SessionLocked(NodeFault):
 
 
 class Session:
-    """One account at one venue: its parts, and what follows the log."""
+    """The session of one account at one venue: builds its parts, rebuilds their state, and follows the log."""
 
     def __init__(self, ctx: Context):
         self.ctx = ctx
@@ -86,7 +86,7 @@ class Session:
         )  # fmt: skip
 
     def age_ns(self, order: SessionOrder) -> int:
-        """How long ago an order was sent, by the log; a step of its time makes nothing older."""
+        """How long ago an order was sent, at least: by the log's time, whose steps make nothing older."""
         return self.log_ns - max(order.sent_ns, self.logged.state.stepped_ns)
 
     def in_flight(self, order: SessionOrder) -> bool:
@@ -160,7 +160,7 @@ class Session:
                 self.read_logged(event)
                 if event.kind == Kind.intent:
                     self.account.read(event)
-                    self.sender.act(event)
+                    self.sender.act_on(event)
             self.keep(events[-1].seq)
 
     def keep(self, seq: int) -> None:
@@ -171,7 +171,7 @@ class Session:
     # Beside the connection
 
     async def keep_time(self) -> None:
-        """Follows the venue's clock, which judges our timestamps."""
+        """Keeps measuring the venue's clock, by which it judges our timestamps."""
         await self.venue_time.keep(self.venue.time_ns)
 
     async def keep_reconciled(self) -> None:

@@ -18,7 +18,7 @@ class SessionPublisher:
 
     @property
     def behind(self) -> bool:
-        """Whether events are kept that the outbox did not take: no order is sent until it does."""
+        """Whether events wait that the outbox did not take; no order is sent meanwhile."""
         return bool(self._kept)
 
     def publish(self, events: list[bytearray]) -> None:
@@ -40,7 +40,7 @@ class SessionPublisher:
             self._requests.connection.resume()
 
     def publish_or_drop(self, event: bytearray) -> bool:
-        """Publishes an event that may be built again; False where the outbox is full. On file when it returns True."""
+        """Publishes one event, which is on file when this returns True; False, and nothing done, where the outbox is full."""
         try:
             self._ctx.publish([event])
         except OutboxFull:

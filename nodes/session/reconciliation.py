@@ -11,7 +11,7 @@ from tickmesh.nodes.orders.states import status_of_absent
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
 from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
-from tickmesh.nodes.venues.private import balance_event
+from tickmesh.nodes.venues.private import build_balance_event
 
 
 class Reconciler:
@@ -54,7 +54,7 @@ class Reconciler:
             await self.settle(order)
         for subject, instrument in self.instruments.items():
             await self.compare_trades(subject, instrument)
-        self.publish(balance_event("binance", await self.venue.balances(), 0, now_ns()))
+        self.publish(build_balance_event("binance", await self.venue.balances(), 0, now_ns()))
         self.count["reconciles"] += 1
 
     async def reconcile_unsettled(self) -> None:
@@ -91,7 +91,7 @@ class Reconciler:
             self.publish(self.account.apply_fills(order, fills, "reconcile", now_ns()))
 
     def conclude_absent(self, order: SessionOrder, age_ns: int) -> None:
-        """Publishes what follows where the venue, asked when the order was `age_ns` old, answered that it has no such order."""
+        """Publishes the status of an order that the venue did not know at this age: Unknown while it may arrive, else final."""
         if age_ns < self.patience_ns or self.in_flight(order):
             self.publish(self.account.apply_status(order, Status.Unknown, "the venue does not know it yet", now_ns()))
             return
@@ -102,7 +102,7 @@ class Reconciler:
         self.publish(self.account.apply_status(order, status, reason, now_ns(), "reconcile"))
 
     def apply_report(self, report: Report) -> None:
-        """Publishes what the answer to a question about an order adds."""
+        """Publishes what the venue's answer about an order adds: new fills, a new status."""
         order = self.account.order(report.client_order_id)
         was_unknown = order is not None and order.status == Status.Unknown
         quiet = order is not None and not self.in_flight(order)
@@ -111,7 +111,7 @@ class Reconciler:
             self.count["resolved"] += 1
 
     async def compare_trades(self, subject: str, instrument: Instrument) -> None:
-        """Publishes own trades that are not known, since all of them were; where they never were, since the newest known."""
+        """Asks for own trades of an instrument since the one up to which all are known, and publishes those that are new."""
         known = self.account.state.fills.get(subject)
         if not known:
             return  # each order's fills are compared with its filled quantity in `settle`

@@ -41,8 +41,8 @@ class OrderRequests:
         """Whether an order may be sent now: reconciled with the venue, and not asked by it to wait."""
         return self.trading and time.monotonic() >= self._paused_until
 
-    def pause(self, wait_s: float) -> None:
-        """No order for so long, because the venue asked for it; cancels are sent all the same."""
+    def pause_orders(self, wait_s: float) -> None:
+        """Keeps orders from being sent for `wait_s`, because the venue asked for it; cancels are sent all the same."""
         self._paused_until = time.monotonic() + wait_s
 
     def build(self, method: str, params: dict[str, object], client_order_id: str) -> PendingRequest:

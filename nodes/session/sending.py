@@ -42,10 +42,10 @@ class IntentSender:
     def act_on_waiting(self) -> None:
         """Acts on every intent that nothing has been published about, in the order of the log."""
         for intent in self._account.waiting_intents():
-            self.act(intent)
+            self.act_on(intent)
 
-    def act(self, intent: Event) -> None:
-        """Sends an intent that `account` has waiting, refuses it, or leaves it waiting."""
+    def act_on(self, intent: Event) -> None:
+        """Sends an intent, refuses it, or leaves it waiting; one that something was published about is left alone."""
         record = intent.records[0]
         client_order_id = record["client_order_id"].decode()
         if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{VENUE}."):

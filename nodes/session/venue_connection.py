@@ -159,7 +159,7 @@ class VenueConnection:
         self._count["last_error"] = f"{request.method}: {error.code} {error.msg}"[:200]
         if status in (418, 429):
             wait_ms = venue.decode_retry(error.data).retryAfter - self._venue_time.now_ms() if bytes(error.data) else 1000
-            self._requests.pause(max(0.1, wait_ms / 1000))
+            self._requests.pause_orders(max(0.1, wait_ms / 1000))
         if error.code == venue.WRONG_TIME:
             self._venue_time.wrong()
         order = self._account.order(request.client_order_id)

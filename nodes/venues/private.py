@@ -31,11 +31,11 @@ def read_user_event(
     if kind == "outboundAccountPosition":
         position = venue.decode_position(event)
         rows = [(amount.a, amount.f, amount.l) for amount in position.B]
-        return None, balance_event("binance", rows, to_ns(position.E), recv_ns), False
+        return None, build_balance_event("binance", rows, to_ns(position.E), recv_ns), False
     return None, [], kind in ("eventStreamTerminated", "serverShutdown")
 
 
-def balance_event(name: str, rows: Iterable[tuple[str, str, str]], venue_ns: int, recv_ns: int) -> list[bytearray]:
+def build_balance_event(name: str, rows: Iterable[tuple[str, str, str]], venue_ns: int, recv_ns: int) -> list[bytearray]:
     """One `balance` event of subject `name.account` with a record per (asset, free, locked); none for no rows."""
     rows = list(rows)
     if not rows:

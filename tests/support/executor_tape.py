@@ -26,7 +26,7 @@ def make(**changes) -> executor.Step:
 
 @dataclass
 class Tape:
-    """A log made by hand: whatever is said gets the next seq and the time."""
+    """A log made by hand: whatever is published gets the next seq and the time."""
 
     now_ns: int = START_NS
     events: list[Event] = field(default_factory=list)
@@ -74,5 +74,5 @@ class Tape:
         return self
 
 
-def intents(said: list[bytearray]) -> list[np.void]:
-    return [np.frombuffer(event[RECORDS], INTENT)[0] for event in said]
+def intents(published: list[bytearray]) -> list[np.void]:
+    return [np.frombuffer(event[RECORDS], INTENT)[0] for event in published]

@@ -171,7 +171,7 @@ class Mesh:
         self.task = asyncio.create_task(session.run(self.ctx))
 
     async def kill(self):
-        """As SIGKILL would: nothing is said on the way out."""
+        """As SIGKILL would: nothing is published on the way out."""
         self.ctx.publish = lambda events: None
         self.ctx.stop.set()
         self.task.cancel()
@@ -187,17 +187,17 @@ class Mesh:
         record["expires_ns"] = time.time_ns() + int(ttl_s * 1e9)
         self.executor.publish([encode(Kind.intent, SUBJECT, record)])
 
-    def said(self, kind, cid=""):
+    def published(self, kind, cid=""):
         records = [
             record for event in LogReader(self.config.log_dir).events() if event.kind == kind for record in event.records
         ]  # fmt: skip
         return [record for record in records if record["client_order_id"].decode() == cid]
 
     def states(self, cid):
-        return [Status(int(record["status"])).name for record in self.said(Kind.update, cid)]
+        return [Status(int(record["status"])).name for record in self.published(Kind.update, cid)]
 
     def fills(self, cid):
-        return [int(record["trade_id"]) for record in self.said(Kind.fill, cid)]
+        return [int(record["trade_id"]) for record in self.published(Kind.fill, cid)]
 
 
 def scenario(tmp_path, play, started=True, **settings):

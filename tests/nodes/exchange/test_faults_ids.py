@@ -205,7 +205,7 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
     async def body(rest, ws, ctx):
         _, order = await rest.order(**limit("BUY", "50000"))
         account = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime())
-        account.where = Endpoints(rest.base, ws)
+        account.endpoints = Endpoints(rest.base, ws)
         known, other = Instrument(symbol="BTCUSDT"), Instrument(symbol="ETHUSDT")
         try:
             number = await plan(rest, kind="unknown", symbol="ETHUSDT")

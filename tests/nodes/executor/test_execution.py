@@ -23,37 +23,37 @@ def order() -> Order:
 
 @st.composite
 def venue_histories(draw) -> list[tuple]:
-    """What a venue can tell of one order, in its order: updates with cumulative quantity, and a fill for each change."""
-    told: list[tuple] = [("update", Status.PendingNew, 0)]
+    """What a venue can report of one order, in its order: updates with cumulative quantity, and a fill for each change."""
+    reported: list[tuple] = [("update", Status.PendingNew, 0)]
     if draw(st.booleans()) and draw(st.booleans()):
-        return [*told, ("update", Status.Rejected, 0)]
-    told.append(("update", Status.New, 0))
+        return [*reported, ("update", Status.Rejected, 0)]
+    reported.append(("update", Status.New, 0))
     filled = 0
     for lots in draw(st.lists(st.integers(1, 4), max_size=6)):
         lots = min(lots, QUANTITY - filled)
         if lots == 0:
             break
         filled += lots
-        told.append(("fill", lots, 0))
-        told.append(("update", Status.Filled if filled == QUANTITY else Status.PartiallyFilled, filled))
+        reported.append(("fill", lots, 0))
+        reported.append(("update", Status.Filled if filled == QUANTITY else Status.PartiallyFilled, filled))
         if draw(st.integers(0, 4)) == 0 and filled < QUANTITY:
-            told.append(("update", draw(st.sampled_from([Status.Unknown, Status.PendingCancel])), 0))
+            reported.append(("update", draw(st.sampled_from([Status.Unknown, Status.PendingCancel])), 0))
     if filled < QUANTITY:
-        told.append(("update", draw(st.sampled_from([Status.Canceled, Status.Expired])), filled))
-    return told
+        reported.append(("update", draw(st.sampled_from([Status.Canceled, Status.Expired])), filled))
+    return reported
 
 
 def remembered(one: Order) -> ExecutorState:
     state = ExecutorState()
-    state.add(one)
+    state.add_order(one)
     return state
 
 
-def take(state: ExecutorState, one: Order, told: tuple, trade_id: int) -> None:
-    if told[0] == "fill":
-        state.apply_fill(one.client_order_id, trade_id, one.side, 100, told[1], 0, "")
+def apply(state: ExecutorState, one: Order, reported: tuple, trade_id: int) -> None:
+    if reported[0] == "fill":
+        state.apply_fill(one.client_order_id, trade_id, one.side, 100, reported[1], 0, "")
     else:
-        state.apply_update(one, int(told[1]), told[2], 0)
+        state.apply_update(one, int(reported[1]), reported[2], 0)
 
 
 @given(venue_histories(), st.data())
@@ -64,7 +64,7 @@ def test_any_order_and_any_copies_end_in_the_same_state(history, data):
     state = remembered(one)
     for i in data.draw(st.permutations(indices + copies)):
         was = (one.status, one.filled_lots)
-        take(state, one, history[i], i)
+        apply(state, one, history[i], i)
         assert one.filled_lots >= was[1], "cumulative quantity never goes back"
         assert was[0] not in FINAL or one.status == was[0], "a final state is final"
         assert 0 <= one.outstanding_lots <= QUANTITY

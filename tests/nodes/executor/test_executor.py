@@ -11,13 +11,13 @@ from tickmesh.bus.wire import decode, encode
 def test_a_strong_signal_becomes_an_intent_with_a_name_that_follows_from_the_log():
     step, tape = make(styles=("limit_ioc",)), Tape()
     tape.opened(step)
-    said = step.step([tape.signal(0.9)])
-    (intent,) = intents(said)
+    published = step.step([tape.signal(0.9)])
+    (intent,) = intents(published)
     assert intent["client_order_id"] == b"t00c0ffee00c0ffee-4-0"
     assert (intent["action"], intent["side"], intent["order_type"], intent["time_in_force"]) == (1, 1, 1, 2)
     assert (intent["price_ticks"], intent["quantity_lots"]) == (ASK, LOT)
     assert intent["expires_ns"] == tape.now_ns + 5000 * MS
-    assert decode(said[0]).cause_seq == 4
+    assert decode(published[0]).cause_seq == 4
 
 
 def test_weak_signals_and_other_instruments_change_nothing():
@@ -93,11 +93,11 @@ def test_order_rate_is_bounded_by_the_time_of_the_log():
 def test_pending_intents_count_in_the_exposure_until_a_final_report():
     step, tape = make(position_max="0.002", styles=("limit_ioc",)), Tape()
     tape.opened(step)
-    said = step.step([tape.signal(1.0), tape.signal(1.0), tape.signal(1.0)])
-    assert len(said) == 2 and step.counters()["refused"] == {"position": 1}
-    step.step([tape.clock(60_000), tape.quote()])  # long expired, but nobody has said what became of them
+    published = step.step([tape.signal(1.0), tape.signal(1.0), tape.signal(1.0)])
+    assert len(published) == 2 and step.counters()["refused"] == {"position": 1}
+    step.step([tape.clock(60_000), tape.quote()])  # long expired, but nobody has reported what became of them
     assert step.step([tape.signal(1.0)]) == []
-    first = intents(said)[0]["client_order_id"]
+    first = intents(published)[0]["client_order_id"]
     step.step([tape.update(first, Status.Rejected)])
     assert len(step.step([tape.signal(1.0)])) == 1
 
@@ -147,8 +147,8 @@ def test_a_resting_order_is_cancelled_after_its_time_and_again_ever_more_rarely(
     assert cancel["client_order_id"] == f"t{LOG_ID}-{len(tape.events):x}-0".encode()
     step.step([tape.update(cancel["client_order_id"], Status.Rejected)])
     assert step.counters()["open_orders"] == 1, "a refused cancel is no refused order"
-    said = [intent for _ in range(200) for intent in intents(step.step([tape.clock(100)]))]
-    assert [i["target_id"] for i in said] == [order_id, order_id], "after 5 s and after 10 s more"
+    published = [intent for _ in range(200) for intent in intents(step.step([tape.clock(100)]))]
+    assert [i["target_id"] for i in published] == [order_id, order_id], "after 5 s and after 10 s more"
     step.step([tape.update(order_id, Status.Canceled)])
     assert step.step([tape.clock(600_000)]) == []
 

@@ -11,7 +11,7 @@ from tickmesh.nodes.executor import node as executor
 
 
 class Venue:
-    """Acts on intents when it likes, matches what it likes, and queues its reports to be told in any order."""
+    """Acts on intents when it likes, matches what it likes, and queues its reports to be delivered in any order."""
 
     def __init__(self) -> None:
         self.position = 0
@@ -123,14 +123,14 @@ def test_the_position_limit_holds_whatever_the_order_of_reports(actions):
 
     step, tape = make(position_max="0.003", orders_per_s=1000.0), Tape()
     venue = drive(step, actions, tape, check)
-    for report in venue.reports:  # in the end all is told
+    for report in venue.reports:  # in the end all is reported
         if report[0] == "fill":
             step.step([tape.fill(report[1], report[2], report[3], side=report[4])])
         else:
             step.step([tape.update(report[1], report[2], report[3], side=report[4], lots=report[5])])
     assert step.state.position.lots == venue.position
     for name, (_, _, filled, alive) in venue.orders.items():
-        order = step.state.find(name.decode())
+        order = step.state.find_order(name.decode())
         assert order is not None and order.final == (not alive) and order.filled_lots == filled
 
 
@@ -140,14 +140,14 @@ def test_a_checkpoint_anywhere_and_any_cut_into_lists_gives_the_same(actions, da
     tape = Tape()
     drive(make(), actions, tape, lambda step, venue: None)
     whole = make()
-    said = [event for one in tape.events for event in whole.step([one])]
-    assert whole.state.intents == len(said)
+    published = [event for one in tape.events for event in whole.step([one])]
+    assert whole.state.intents == len(published)
     cut = data.draw(st.integers(0, len(tape.events)))
     first, second = make(), make()
     again = first.step(tape.events[:cut])
     second.load(first.save())
     again = again + second.step(tape.events[cut:])
-    assert [bytes(e) for e in again] == [bytes(e) for e in said]
+    assert [bytes(e) for e in again] == [bytes(e) for e in published]
     assert second.save() == whole.save()
     logged = [e.raw[RECORDS] for e in tape.events if e.kind == Kind.intent]
-    assert [bytes(e[RECORDS]) for e in said] == [bytes(raw) for raw in logged]
+    assert [bytes(e[RECORDS]) for e in published] == [bytes(raw) for raw in logged]

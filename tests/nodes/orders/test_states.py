@@ -50,7 +50,9 @@ def test_an_update_is_what_every_reader_of_the_log_has_then(cancel_failed):
         if published is not None:
             apply_update(known, published, now_filled, now_id)
             assert known == Known(published, now_filled, order_id or now_id) and now_filled >= filled
-            assert status_after_report(known, reported, now_filled, now_id, cancel_failed=cancel_failed) is None, "said once"
+            assert status_after_report(known, reported, now_filled, now_id, cancel_failed=cancel_failed) is None, (
+                "published once"
+            )
         if session_may_publish(known := Known(status, filled, order_id), reported):
             apply_update(known, reported, filled)
             assert known == Known(reported, filled, order_id)
@@ -130,7 +132,7 @@ def test_fills_alone_complete_an_order():
 
 @st.composite
 def venue_reports(draw) -> list[Report]:
-    """All that a venue can tell of one order, in its order: each report with the fills that led to it."""
+    """All that a venue can report of one order, in its order: each report with the fills that led to it."""
     if draw(st.integers(0, 5)) == 0:
         return [Report("a", 0, Status.Rejected, 0, 0)]
     reports, filled = [Report("a", 7, Status.New, 0, 0)], 0
@@ -156,7 +158,7 @@ def intended() -> Event:
 def executor_after(events: list[Event]) -> Order:
     """The order at an executor that read these updates and fills."""
     state, order = ExecutorState(), Order("a", 1, 1, 1, 5, QUANTITY, 0)
-    state.add(order)
+    state.add_order(order)
     for event in events:
         for record in event.records:
             if event.kind == Kind.update:

@@ -46,8 +46,8 @@ def both(venue, trade_id: int, lots: int) -> dict:
     return sides
 
 
-@pytest.mark.parametrize("heard", ["", "a", "b", "ab"], ids=["neither", "one side", "the other", "both"])
-def test_both_sides_of_a_self_trade_are_in_the_log_and_in_the_position_once(tmp_path, heard):
+@pytest.mark.parametrize("streamed", ["", "a", "b", "ab"], ids=["neither", "one side", "the other", "both"])
+def test_both_sides_of_a_self_trade_are_in_the_log_and_in_the_position_once(tmp_path, streamed):
     """The stream brings none, one or both sides before the session is killed; its next life asks the venue."""
 
     async def play(mesh, venue):
@@ -55,13 +55,13 @@ def test_both_sides_of_a_self_trade_are_in_the_log_and_in_the_position_once(tmp_
             mesh.intend(cid, side=side)
         await until(lambda: all(mesh.states(cid)[-1:] == ["New"] for cid in SIDES))
         for cid, trade in both(venue, 7001, 40_000_000).items():
-            if cid in heard:
+            if cid in streamed:
                 await venue.emit(venue.orders[cid], "TRADE", trade)
-        await until(lambda: all(mesh.fills(cid) == [7001] for cid in heard))
+        await until(lambda: all(mesh.fills(cid) == [7001] for cid in streamed))
         await mesh.kill()
         mesh.start()
         await until(lambda: all(mesh.fills(cid) == [7001] for cid in SIDES))
-        for cid, trade in both(venue, 7002, 20_000_000).items():  # later ones are heard by whoever speaks first
+        for cid, trade in both(venue, 7002, 20_000_000).items():  # later ones are brought by whoever comes first
             await venue.emit(venue.orders[cid], "TRADE", trade)
             await venue.emit(venue.orders[cid], "TRADE", trade)
         await until(lambda: all(mesh.fills(cid) == [7001, 7002] for cid in SIDES))
@@ -83,7 +83,7 @@ def test_both_sides_of_a_self_trade_are_in_the_log_and_in_the_position_once(tmp_
 
 def opened() -> tuple[Account, list[bytearray]]:
     """An account with both orders at the venue."""
-    account, said = Account(), []
+    account, published = Account(), []
     for number, (cid, side) in enumerate(SIDES.items(), 1):
         record = np.zeros(1, INTENT)
         record["client_order_id"], record["action"], record["side"], record["quantity_lots"] = (
@@ -96,33 +96,33 @@ def opened() -> tuple[Account, list[bytearray]]:
         account.read(decode(intent))
         pending = account.build_pending_new(decode(intent), 7)
         account.read(decode(pending))
-        said += [intent, pending, *account.apply_report(Report(cid, number, Status.New, 0, 0), "reply", 7)]
-    return account, said
+        published += [intent, pending, *account.apply_report(Report(cid, number, Status.New, 0, 0), "reply", 7)]
+    return account, published
 
 
-tellings = st.lists(
+side_reports = st.lists(
     st.tuples(st.sampled_from("ab"), st.integers(1, 4), st.sampled_from(ORIGINS), st.booleans()), max_size=30
-)  # whose side of which trade is told, by whom, and whether the session begins anew before
+)  # whose side of which trade is reported, by whom, and whether the session begins anew before
 
 
-@given(tellings)
-def test_session_and_executor_agree_with_a_set_of_sides(told):
-    account, said = opened()
+@given(side_reports)
+def test_session_and_executor_agree_with_a_set_of_sides(reported):
+    account, published = opened()
     sides = set()
-    for cid, trade_id, origin, restart in told:
+    for cid, trade_id, origin, restart in reported:
         if restart:
             state, account = account.pack(), Account()
             account.load(state)
         order = account.order(cid)
         fill = Fill(trade_id, SIDES[cid], 5, 10, 0, "USDT", False, 0, order.order_id)
-        said += account.apply_fills(order, [fill], origin, 7)
+        published += account.apply_fills(order, [fill], origin, 7)
         sides.add((cid, trade_id))
     judged = step()
-    for seq, event in enumerate(said, 1):
+    for seq, event in enumerate(published, 1):
         stamp_sent(event, b"session".ljust(16, b"\0"), 1, seq, seq)
         stamp_sequenced(event, seq, 0, seq)
         judged.step([Event(event), Event(event)])  # and copies of it change nothing
-    fills = [Event(event) for event in said if event[8] == Kind.fill]
+    fills = [Event(event) for event in published if event[8] == Kind.fill]
     assert sorted((f.records[0]["client_order_id"].decode(), f.last_id) for f in fills) == sorted(sides)
     position = judged.state.position
     assert (position.bought_lots, position.sold_lots) == tuple(10 * sum(cid == one for cid, _ in sides) for one in "ab")

@@ -33,7 +33,7 @@ def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tm
         await asyncio.sleep(0.1)
         assert mesh.states("a") == ["PendingNew", "New", "PartiallyFilled", "Filled"]
         assert mesh.fills("a") == [1000, 1001]
-        fill = mesh.said(Kind.fill, "a")[0]
+        fill = mesh.published(Kind.fill, "a")[0]
         assert (fill["price_ticks"], fill["quantity_lots"], fill["fee"], fill["maker"]) == (
             10_000_000_000, 40_000_000, 100_000, 1,
         )  # fmt: skip
@@ -61,7 +61,7 @@ def test_a_refused_and_an_expired_and_a_senseless_intent_end_as_rejected(tmp_pat
         mesh.intend("late", ttl_s=-1)
         mesh.intend("zero", lots=0)
         await until(lambda: mesh.states("poor")[-1:] == ["Rejected"] and mesh.states("zero") == ["Rejected"])
-        assert mesh.said(Kind.update, "poor")[-1]["code"] == -2010
+        assert mesh.published(Kind.update, "poor")[-1]["code"] == -2010
         assert mesh.states("late") == ["Rejected"]
         assert venue.received == [("place", "poor")]
 
@@ -89,7 +89,7 @@ def test_an_order_that_never_arrived_is_rejected_only_after_the_window(tmp_path)
         await until(lambda: mesh.states("a")[-1:] == ["Rejected"])
         assert time.monotonic() - began >= 0.8  # recv_window + margin
         assert mesh.states("a") == ["PendingNew", "Unknown", "Rejected"]
-        assert mesh.said(Kind.update, "a")[-1]["reason"] == b"never reached the venue"
+        assert mesh.published(Kind.update, "a")[-1]["reason"] == b"never reached the venue"
         assert venue.received == [("place", "a")]
 
     scenario(tmp_path, play)
@@ -175,8 +175,8 @@ def test_what_happened_while_it_was_dead_is_found_at_the_next_start(tmp_path):
         for cid in "abc":
             mesh.intend(cid)
         await until(lambda: all(mesh.states(cid)[-1:] == ["New"] for cid in "abc"))
-        said = [event.seq for event in LogReader(mesh.config.log_dir).events() if event.kind == Kind.update]
-        await until(lambda: mesh.ctx.checkpoint.load(LogReader(mesh.config.log_dir)).seq >= said[-1], what="a checkpoint")
+        published = [event.seq for event in LogReader(mesh.config.log_dir).events() if event.kind == Kind.update]
+        await until(lambda: mesh.ctx.checkpoint.load(LogReader(mesh.config.log_dir)).seq >= published[-1], what="a checkpoint")
         await mesh.kill()
         await venue.fill("a", 100_000_000)
         await venue.fill("b", 30_000_000)
@@ -249,11 +249,11 @@ def test_in_any_order_and_number_reports_never_move_an_order_back(steps):
     record["client_order_id"], record["action"], record["side"], record["quantity_lots"] = b"a", Action.NEW, 1, 100
     intent = decode(encode(Kind.intent, SUBJECT, record))
     account.read(intent)
-    said = [account.build_pending_new(intent, 7)]
-    account.read(decode(said[0]))
+    published = [account.build_pending_new(intent, 7)]
+    account.read(decode(published[0]))
     for step in steps:
-        said += account.apply_report(report_of(step), "stream", 7)
-    events = [decode(event) for event in said]
+        published += account.apply_report(report_of(step), "stream", 7)
+    events = [decode(event) for event in published]
     updates = [event.records[0] for event in events if event.kind == Kind.update]
     filled = [int(update["filled_lots"]) for update in updates]
     assert filled == sorted(filled)
@@ -271,7 +271,7 @@ def test_in_any_order_and_number_reports_never_move_an_order_back(steps):
     assert again.pack() == account.pack()
 
 
-def test_what_it_said_and_the_log_does_not_have_yet_is_read_from_its_outbox(tmp_path):
+def test_what_it_published_and_the_log_does_not_have_yet_is_read_from_its_outbox(tmp_path):
     """Also when the outbox has released its older part."""
     (tmp_path / "mesh.toml").write_text("")
     config = load(tmp_path, {"log": {"outbox_segment_bytes": 1 << 16}})
