@@ -66,10 +66,12 @@ SYMBOLS = {"binance": "BTCUSDT", "binance_usdm": "BTCUSDT", "coinbase": "BTC-USD
 
 
 def instrument(name):
+    """The instrument of a venue's samples."""
     exponent = -1 if name.startswith("kraken") else -8
     return Instrument(symbol=SYMBOLS[name], venue=name, price_exponent=exponent)
 
 
-def said(name, frame, recv_ns=7_000):
+def decode_frame(name, frame, recv_ns=7_000):
+    """Decodes a frame with a venue's adapter; gives the events."""
     adapter = venues.module(name)
     return [event_of(event) for event in adapter.decode(frame, recv_ns, adapter.routes([instrument(name)]))]

@@ -31,7 +31,7 @@ SEEN = ("frame_refused", "repair", "other_line", "restart", "contradiction", "er
 
 
 class LogPace:
-    """Compares the log's time with the venue's, which is true in a sweep, but for what the log says of its corrections.
+    """Compares how fast the log's time goes with the venue's, which is true in a sweep; published corrections are allowed for.
 
     Both stand in every live event. The log's is later by the event's way, never earlier, and in the long run not by much.
     """
