@@ -1,4 +1,4 @@
-"""A made-up market and what the coverage ledger must say of it."""
+"""A made-up market and the coverage ledger that it must have."""
 
 import numpy as np
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""A step that says again what it reads."""
+"""A step that answers what it reads."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""A sample of every message of every venue, and what the venue's adapter says of one."""
+"""A sample of every message of every venue, and the events that the venue's adapter makes of one."""
 
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of

@@ -1,4 +1,4 @@
-"""A venue that says again what it once said: a capture's frames to every websocket client, its REST bodies to who asks."""
+"""A venue that sends again what it once sent: a capture's frames to every websocket client, its REST bodies to who asks."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What the judge says of a capture beside a log that has these events; it accounts for every line of the capture."""
+"""The judge's verdict on a capture beside a log that has these events; it accounts for every line of the capture."""
 
 import gzip
 from pathlib import Path

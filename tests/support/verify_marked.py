@@ -1,4 +1,4 @@
-"""Archives whose coverage says something false."""
+"""Events flagged as a sequencer flags them."""
 
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.wire import Event

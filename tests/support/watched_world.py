@@ -1,4 +1,4 @@
-"""A mesh that says what a mesh says, second by second, into a judge and the budget of restarts."""
+"""A mesh that publishes what a mesh publishes, second by second, into a judge and the budget of restarts."""
 
 import random
 

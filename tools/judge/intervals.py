@@ -233,7 +233,7 @@ class ProvenIntervals:
         self._unknown(last, reason)
 
     def _take_back(self, first: int) -> None:
-        """What was said from `first` on counts for nothing."""
+        """Removes every claim on ids from `first` on."""
         if self.at is None:
             return
         key = DEPTH, self.eras[DEPTH]

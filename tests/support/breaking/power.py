@@ -118,7 +118,7 @@ class Mesh:
             self.logged[Event(event).seq] = bytes(event)
 
     def moment(self) -> Moment:
-        """What is acknowledged now."""
+        """What is acknowledged now: seqs that are durable, archived, in a checkpoint."""
         return Moment(self.core.log.durable, self.recorder.archive.archived_seq, self.saved)
 
     # -- what happens, one by one
