@@ -1,4 +1,4 @@
-"""`mesh replay`: the recorded events through the same steps again; what they say must be what was said live, to the bit.
+"""`mesh replay`: the recorded events through the same steps again; they must publish what they published live, to the bit.
 
 Compared are cause_seq, k and the record's bytes; not the times of the hops, which differ by nature. A step that was
 started with other code or parameters is compared from the start of the present ones on; its state follows from the whole
@@ -63,7 +63,7 @@ class LiveOutput:
     def __init__(self, identity: dict[str, Any]):
         self.identity = identity
         self.published: list[Published] = []
-        self.others = 0  # said by other code or parameters
+        self.others = 0  # published by other code or parameters
         self.after = (0, -1)  # the last of those
         self.same_code = True  # the last run event names our own
 
@@ -72,7 +72,7 @@ class LiveOutput:
         if event.kind == Kind.run:
             content = event.map()
             same = all(content.get(key) == value for key, value in self.identity.items())
-            if not same or not self.same_code:  # what lies between two runs was said by the earlier one
+            if not same or not self.same_code:  # what lies between two runs was published by the earlier one
                 self.others += len(self.published)
                 self.after = max([self.after, *(one[:2] for one in self.published)])
                 self.published = []
@@ -116,8 +116,8 @@ def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> terminal
     """
     live, replayed     how many there are to compare
     equal              how many are the same in cause_seq, k and every byte
-    unsaid             replayed ones after the last live one: the log ends before the node said them
-    twice              live ones that were said more than once
+    unsaid             replayed ones after the last live one: the log ends before the node published them
+    twice              live ones that were published more than once
     other              live ones of other code or parameters, which are not compared
     same_code          what ran last was this code with these parameters
     first_difference   null, or cause_seq and k with the records of both sides (null where there is none)

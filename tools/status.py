@@ -1,4 +1,4 @@
-"""`mesh status`: what supervisord says of the processes, what the log's tail says of them and of every topic, and alerts."""
+"""`mesh status`: processes by supervisord and by the log's tail, every topic, and alerts."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -219,15 +219,15 @@ def _alerts(config: Config, names: list[str]) -> list[Event]:
 
 
 def _alert(event: Event, now: int) -> JsonObject:
-    said = event.map()
-    words = {key: said.get(key, "") for key in ("level", "what", "target", "why", "action")}
+    content = event.map()
+    words = {key: content.get(key, "") for key in ("level", "what", "target", "why", "action")}
     return {"seq": event.seq, "by": event.subject, "age_s": round((now - event.seq_ns) / SECOND, 1), **words}
 
 
 def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:
     """`lag_ms`: from the frame's arrival here to its place in the log, of the newest event. `age_s`: since then."""
     stale_after = TABLE[topic.kind].stale_after_ns
-    # A clock is said in silences only: what may not be old is the log.
+    # A clock is published in silences only: what may not be old is the log.
     newest = window.last_ns if topic.kind == Kind.clock else topic.seq_ns
     return {
         "topic": name,

@@ -30,7 +30,7 @@ from tickmesh.tools.arguments import kinds_of, matches, start_position
 commands = terminal.command_group("Shows the mesh's events as they happen.", no_args_is_help=False)
 SECOND = 1_000_000_000
 LISTEN_S = 0.25
-FRESH_S = 2.0  # a clock event is said every 100 ms: a log that has been silent for longer is nobody's
+FRESH_S = 2.0  # a clock event is published every 100 ms: a log that has been silent for longer is nobody's
 LEVELS_SHOWN = 3
 
 
@@ -90,15 +90,15 @@ def wanted_events(
     with contextlib.closing(subscriber):
         for events in subscriber.backlog():
             yield chosen(events)
-        heard = time.monotonic()
+        received = time.monotonic()
         while live:
             if events := subscriber.drain():
-                heard = time.monotonic()
+                received = time.monotonic()
                 yield chosen(events)
                 continue
             select.select([subscriber.fd], [], [], LISTEN_S)
-            if time.monotonic() - heard > FRESH_S:
-                heard = time.monotonic()
+            if time.monotonic() - received > FRESH_S:
+                received = time.monotonic()
                 if not is_running(config):
                     raise terminal.Failure("the mesh has stopped")
             yield []

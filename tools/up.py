@@ -240,8 +240,8 @@ def required_kinds(config: Config, survey: Survey | None = None) -> tuple[Kind, 
     if not config.models:
         return MARKET
     first = config.instrument("").subject
-    heard = (config.executor.instrument or first) in {model.instrument or first for model in config.models}
-    return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and heard else ()))
+    models_trade = (config.executor.instrument or first) in {model.instrument or first for model in config.models}
+    return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and models_trade else ()))
 
 
 def _missing(seen: Observed, tail: Tail, wanted: tuple[Kind, ...]) -> list[str]:

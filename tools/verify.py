@@ -73,7 +73,7 @@ def _against(config: Config, captures: list[Path], findings: Findings) -> JsonOb
 def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> JsonObject:
     """Archive and log compared with what the local exchange says it did.
 
-    The ledger is read last: its rows are written before anyone is told, so nothing stored is news to it.
+    The ledger is read last: its rows are written before anything is sent, so it has all that is stored.
     """
     if len(folders) != 1:
         raise Failure(f"one ledger at a time: --against was given {len(folders)} paths, one of them a folder")

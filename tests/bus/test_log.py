@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.log_filling import fill, quote
+from tests.support.log_filling import append_quotes, quote
 from tests.support.places import PROJECT
 from tickmesh.bus import segments as segments_module
 from tickmesh.bus.log import LogReader, Tail
@@ -39,7 +39,7 @@ def test_any_range_reads_back(tmp_path_factory, parts, after, until, segment_byt
     for count, per_batch in parts:  # each part by a fresh writer: reopening goes on
         writer = LogWriter(folder, segment_bytes=segment_bytes, sync_ms=0)
         assert writer.last == total
-        fill(writer, count, per_batch)
+        append_quotes(writer, count, per_batch)
         total += count
         writer.close()
     assert seqs(folder, after, until) == list(range(after + 1, min(until, total) + 1))
@@ -59,7 +59,7 @@ def test_a_second_writer_is_refused(tmp_path):
 @pytest.mark.parametrize("cut", [1, 7, 30, 100, 200])
 def test_a_torn_tail_is_cut_and_the_rest_stays(tmp_path, cut):
     writer = LogWriter(tmp_path, sync_ms=0)
-    fill(writer, 50)
+    append_quotes(writer, 50)
     writer.close()
     path = segments(tmp_path)[-1][1]
     whole = path.stat().st_size
@@ -68,14 +68,14 @@ def test_a_torn_tail_is_cut_and_the_rest_stays(tmp_path, cut):
     writer = LogWriter(tmp_path)
     assert writer.last == 49
     assert writer.cut_bytes == batch - cut
-    fill(writer, 5)
+    append_quotes(writer, 5)
     writer.close()
     assert seqs(tmp_path) == list(range(1, 55))
 
 
 def test_damage_in_the_middle_is_told(tmp_path):
     writer = LogWriter(tmp_path)
-    fill(writer, 50)
+    append_quotes(writer, 50)
     writer.close()
     path = segments(tmp_path)[0][1]
     with open(path, "r+b") as file:
@@ -96,13 +96,13 @@ def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
     for trial in range(20):
         folder = tmp_path / str(trial)
         writer = LogWriter(folder, boot="a", segment_bytes=8_000, sync_ms=10_000)  # this test syncs, and nobody beside it
-        fill(writer, 60, 3)
+        append_quotes(writer, 60, 3)
         writer._sync_now()
         durable = writer.durable
         identity = writer.log_id
         writer._closing.set()
         writer._thread.join()
-        fill(writer, 60, 3)
+        append_quotes(writer, 60, 3)
         os.close(writer._fd)
         writer._lock.close()
         # The unsynced tail: some 512-byte blocks never reached the disk.
@@ -122,7 +122,7 @@ def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
         writer = LogWriter(folder, boot="b")
         assert writer.last >= durable
         assert writer.log_id != identity
-        fill(writer, 4)
+        append_quotes(writer, 4)
         writer.close()
         assert seqs(folder) == list(range(1, writer.last + 1))
 
@@ -130,7 +130,7 @@ def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
 def test_a_start_after_a_power_cut_that_was_interrupted_leaves_the_old_owner(tmp_path, monkeypatch):
     """Else the next start would take the old identity for its own, and give numbers out twice under it."""
     writer = LogWriter(tmp_path, boot="a", sync_ms=1)
-    fill(writer, 10)
+    append_quotes(writer, 10)
     identity = writer.log_id
     writer._closing.set()
     writer._thread.join()
@@ -146,7 +146,7 @@ def test_a_start_after_a_power_cut_that_was_interrupted_leaves_the_old_owner(tmp
             LogWriter(tmp_path, boot="b")
     writer = LogWriter(tmp_path, boot="b")
     assert writer.log_id != identity and writer.last == 10
-    fill(writer, 3)
+    append_quotes(writer, 3)
     writer.close()
     assert seqs(tmp_path) == list(range(1, 14))
 
@@ -157,7 +157,7 @@ def test_a_kill_keeps_the_identity_and_everything_appended(tmp_path):
         "from tickmesh.bus.log_writer import LogWriter; from tests.support.log_filling import *\n"
         "w = LogWriter(sys.argv[1], segment_bytes=30000)\n"
         "while True:\n"
-        "    fill(w, 7, 7); print(w.last, flush=True)\n"
+        "    append_quotes(w, 7, 7); print(w.last, flush=True)\n"
     )
     identities = set()
     said = 0
@@ -185,7 +185,7 @@ def test_readers_follow_while_a_writer_rolls_and_releases(tmp_path):
     tail = Tail(tmp_path)
     got = []
     for step in range(200):
-        fill(writer, 1 + step % 3)
+        append_quotes(writer, 1 + step % 3)
         while batches := tail.read():  # one read may end where a segment does
             got += [event.seq for batch in batches for event in events(batch.body)]
     assert got == list(range(1, writer.last + 1))
@@ -207,7 +207,7 @@ def test_readers_follow_while_a_writer_rolls_and_releases(tmp_path):
 
 def test_a_full_disk_loses_nothing_and_goes_on(tmp_path, monkeypatch):
     writer = LogWriter(tmp_path)
-    fill(writer, 10)
+    append_quotes(writer, 10)
     real = os.write
 
     def short(fd, data):
@@ -218,10 +218,10 @@ def test_a_full_disk_loses_nothing_and_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "write", short)
     with pytest.raises(LogFull, match="No space left"):
-        fill(writer, 1)
+        append_quotes(writer, 1)
     monkeypatch.undo()
     assert writer.last == 10
-    fill(writer, 3)
+    append_quotes(writer, 3)
     writer.close()
     assert seqs(tmp_path) == list(range(1, 14))
 
@@ -236,9 +236,9 @@ def test_numbers_must_follow(tmp_path):
 def test_appending_nothing_hides_nothing(tmp_path):
     writer = LogWriter(tmp_path)
     writer.append(1, [])
-    fill(writer, 3)
+    append_quotes(writer, 3)
     writer.append(4, [])
-    fill(writer, 2)
+    append_quotes(writer, 2)
     writer.close()
     assert seqs(tmp_path) == [1, 2, 3, 4, 5]
 
@@ -247,7 +247,7 @@ def test_appending_nothing_hides_nothing(tmp_path):
 def test_half_a_batch_that_cannot_be_cut_is_cut_before_the_next(tmp_path, monkeypatch, error):
     """The disk refuses both the write and the truncation: nothing may be written behind the half that is there."""
     writer = LogWriter(tmp_path, sync_ms=0)
-    fill(writer, 5)
+    append_quotes(writer, 5)
     real = os.write
 
     def half(fd, data):
@@ -261,14 +261,14 @@ def test_half_a_batch_that_cannot_be_cut_is_cut_before_the_next(tmp_path, monkey
         m.setattr(os, "write", half)
         m.setattr(os, "ftruncate", refuse)
         with pytest.raises(LogFull):
-            fill(writer, 1)
+            append_quotes(writer, 1)
         m.undo()
         m.setattr(os, "ftruncate", refuse)
         with pytest.raises(LogFull):
-            fill(writer, 1)
+            append_quotes(writer, 1)
         with pytest.raises(LogFull):
             writer._roll()
-    fill(writer, 5)
+    append_quotes(writer, 5)
     assert seqs(tmp_path) == list(range(1, 11))
     writer.close()
 
@@ -312,10 +312,10 @@ def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path, monkeypatch):
 
 def test_the_state_at_a_segments_head(tmp_path):
     writer = LogWriter(tmp_path, segment_bytes=500, state=lambda: msgpack.packb({"n": 1}))
-    fill(writer, 20)
+    append_quotes(writer, 20)
     assert len(segments(tmp_path)) == 1  # a writer with a state rolls when it says so
     writer.roll_if_full()
-    fill(writer, 1)
+    append_quotes(writer, 1)
     writer.close()
     assert msgpack.unpackb(read_preamble(segments(tmp_path)[1][1]).state) == {"n": 1}
 
@@ -324,7 +324,7 @@ def test_a_log_that_is_never_synced_keeps_no_released_segment_open(tmp_path):
     """An outbox is in RAM: an open descriptor of a removed segment would keep its memory."""
     before = len(os.listdir("/proc/self/fd"))
     writer = LogWriter(tmp_path, segment_bytes=2_000, sync_ms=0)
-    fill(writer, 100)
+    append_quotes(writer, 100)
     release(tmp_path, 100)
     assert len(os.listdir("/proc/self/fd")) - before <= 3
     writer.close()

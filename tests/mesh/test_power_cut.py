@@ -1,4 +1,4 @@
-"""The power goes at any moment: what was said to be durable is there, the tail is cut cleanly, and the mesh goes on."""
+"""The power goes at any moment: what was acknowledged as durable is there, the tail is cut cleanly, and the mesh goes on."""
 
 import os
 import random
@@ -31,12 +31,12 @@ def test_what_was_durable_is_there_and_the_mesh_goes_on(folder, seed):
     (folder / "run").mkdir()
     recording = Recording(folder / "run", rng, 300)
     lost = cut = again = 0
-    for number, told in enumerate(recording.images(folder / "image", IMAGES, rng)):
+    for number, acknowledged in enumerate(recording.images(folder / "image", IMAGES, rng)):
         with booted(folder / "image", f"boot {number}") as mesh:
-            survived(mesh, recording, told)
-            lost += mesh.core.log.last < len(recording.said)
+            survived(mesh, recording, acknowledged)
+            lost += mesh.core.log.last < len(recording.logged)
             cut += mesh.core.log.cut_bytes > 0
-            mesh.speak()
+            mesh.publish_trade()
             mesh.take()
             mesh.core.tick()
             mesh.sync()
@@ -54,12 +54,12 @@ def test_a_mesh_that_was_cut_off_twice(folder):
     rng = random.Random(77)
     (folder / "run").mkdir()
     first = Recording(folder / "run", rng, 150)
-    for told in first.images(folder / "first", 6, rng):
-        second = Recording(folder / "first", rng, 20, "second boot", told)
-        second.said = first.said | second.said  # numbers that went back were given again
-        for told in second.images(folder / "second", 3, rng):
+    for acknowledged in first.images(folder / "first", 6, rng):
+        second = Recording(folder / "first", rng, 20, "second boot", acknowledged)
+        second.logged = first.logged | second.logged  # numbers that went back were given again
+        for acknowledged in second.images(folder / "second", 3, rng):
             with booted(folder / "second", "third boot") as mesh:
-                survived(mesh, second, told)
+                survived(mesh, second, acknowledged)
                 mesh.settle()
                 went_on(mesh)
 

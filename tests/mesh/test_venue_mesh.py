@@ -14,7 +14,7 @@ import pytest
 import tests.support.mesh_run as run
 from tests.support import captures
 from tests.support.captures import needs
-from tests.support.heard_captures import heard, instruments
+from tests.support.decoded_captures import decode_sample, instruments
 from tests.support.venue_server import VenueServer
 from tickmesh.bus.config import load
 from tickmesh.bus.id_rules import rule
@@ -106,7 +106,7 @@ def changes(by_kind):
 def decoded(venue):
     """Events that the capture itself holds, by kind: distinct trades and quotes, changes of books without snapshots."""
     keys, out = set(), Counter()
-    for event, _ in heard(venue)[0]:
+    for event, _ in decode_sample(venue)[0]:
         head = event_of(event)
         if head.kind == Kind.depth:
             out[Kind.depth] += not head.flags & Flag.SNAPSHOT

@@ -13,6 +13,7 @@ HOLD = 100
 
 
 def event(kind, first, last, snapshot=False, reset=False, subject=SUBJECT, recv_ns=0):
+    """Builds a trade, quote or depth event with these ids, without a producer."""
     records = np.zeros(1, {Kind.trade: TRADE, Kind.quote: QUOTE, Kind.depth: DEPTH}[kind])
     if kind == Kind.trade:
         records["trade_id"] = last
@@ -29,6 +30,7 @@ def trades(*ids, flags=0, venue_ns=0):
 
 
 def unrecoverable(first, last, reason=Reason.retention, stream=Kind.trade):
+    """Builds the record of a gap that is given up."""
     record = np.zeros(1, GAP)
     record[0] = (first, last, stream, GapState.unrecoverable, reason, 0, 0, 0, 0)
     return record
@@ -43,37 +45,46 @@ class Lines:
         self.now = 0
         self.number = {}
 
-    def next(self, line):
+    def next_number(self, line):
+        """The next number of a line's events."""
         self.number[line] = self.number.get(line, 0) + 1
         return self.number[line]
 
-    def say(self, line, kind, first, last=None, snapshot=False, reset=False, subject=SUBJECT):
+    def offer(self, line, kind, first, last=None, snapshot=False, reset=False, subject=SUBJECT):
+        """Offers an event with these ids to the arbiter, as from a line; gives what comes out."""
         raw = event(kind, first, first if last is None else last, snapshot, reset, subject, recv_ns=self.now)
-        return self.say_raw(line, kind, raw, subject)
+        return self.offer_raw(line, kind, raw, subject)
 
-    def say_raw(self, line, kind, raw, subject=SUBJECT):
-        number = self.next(line)
+    def offer_raw(self, line, kind, raw, subject=SUBJECT):
+        """Offers an event that was built before; gives what comes out."""
+        number = self.next_number(line)
         raw[72:80] = number.to_bytes(8, "little")
-        said = list(map(decode, self.arbiter.offer(kind, subject, line, number, raw, self.now)))
-        self.out += said
-        return said
+        published = list(map(decode, self.arbiter.offer(kind, subject, line, number, raw, self.now)))
+        self.out += published
+        return published
 
     def declare(self, records):
-        self.next("backfill")
+        """Offers a gap that backfill gives up."""
+        self.next_number("backfill")
         self.out += map(decode, self.arbiter.declare(SUBJECT, "backfill", records))
 
     def connect(self, line):
-        self.arbiter.connected(line, self.next(line), SUBJECT)
+        """Tells the arbiter that a line has connected anew."""
+        self.arbiter.connected(line, self.next_number(line), SUBJECT)
 
     def wait(self, ns):
+        """Lets time pass, and the arbiter give out what it has held long enough."""
         self.now += ns
         self.out += map(decode, self.arbiter.due(self.now))
 
     def ids(self, kind=Kind.trade):
+        """Last ids of all events of a kind that came out."""
         return [e.last_id for e in self.out if e.kind == kind]
 
     def gaps(self):
+        """(first id, last id, state) of every gap that came out."""
         return [tuple(r.tolist()[i] for i in (0, 1, 3)) for e in self.out if e.kind == Kind.gap for r in e.records]
 
     def reasons(self):
+        """The reason of every gap that came out."""
         return [Reason(int(r["reason"])) for e in self.out if e.kind == Kind.gap for r in e.records]

@@ -4,4 +4,5 @@ PATIENCE = 60.0
 
 
 def always(subject):
+    """A venue that may be asked at any time."""
     return True

@@ -31,7 +31,7 @@ FATES = {
 
 
 class Claim(NamedTuple):
-    """What a line says. `first`, `last`: its ids; `content` as `capture_run.content` gives it of the event."""
+    """What a line of a capture states: ids `first` to `last`, and `content` as `capture_run.content` gives it of an event."""
 
     kind: str
     symbol: str
@@ -43,7 +43,7 @@ class Claim(NamedTuple):
 
 
 def claim(line: bytes) -> Claim | None:
-    """Of a line that nobody could read otherwise; None for any other."""
+    """Reads a line that nobody could read otherwise; None for any other."""
     match = LINE.fullmatch(line)
     if not match:
         return None
@@ -56,16 +56,16 @@ def claim(line: bytes) -> Claim | None:
         kind = KINDS[channel]
         if not re.fullmatch("[a-z0-9]{2,20}", symbol) or data["s"] != symbol.upper():
             return None
-        return Claim(kind, data["s"], *_said(kind, data), text.rstrip().encode(), channel)
+        return Claim(kind, data["s"], *_content(kind, data), text.rstrip().encode(), channel)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Unusual):
         return None
 
 
 class Unusual(Exception):
-    """Not for this reader to judge."""
+    """Raised for a line of a capture whose fate is not checked here."""
 
 
-def _said(kind: str, data: dict) -> tuple[int, int, tuple]:
+def _content(kind: str, data: dict) -> tuple[int, int, tuple]:
     if kind == "trade":
         if data.get("X") is not None or data["e"] != "trade" or not isinstance(data["m"], bool):
             raise Unusual
@@ -110,24 +110,24 @@ def _units(text: object) -> int:
 
 
 def account(lines: list[bytes], outcome: Outcome) -> Counter:
-    """How many lines met which of FATES. Raises AssertionError for a line that met none, and an event that no line said."""
+    """Sorts lines into FATES and counts them. Raises AssertionError for a line without one, and an event without a line."""
     claims = [one for one in map(claim, lines) if one is not None]
     claimed = {(one.kind, one.symbol, one.last) for one in claims}
     fates: Counter = Counter()
-    told: dict[tuple[str, str, int], tuple] = {}  # the first content of an id
+    first_content: dict[tuple[str, str, int], tuple] = {}  # the first content of an id
     highest: dict[tuple[str, str], int] = {}  # id that the capture has said so far
     for one in claims:
         key = (one.kind, one.symbol)
         late = one.last <= highest.get(key, -1) or _unclaimed_above(one, outcome, claimed)
-        fates[_fate(one, outcome, told, late)] += 1
-        told.setdefault((*key, one.last), one.content)
+        fates[_fate(one, outcome, first_content, late)] += 1
+        first_content.setdefault((*key, one.last), one.content)
         highest[key] = max(highest.get(key, -1), one.last)
     assert fates["overtaken"] <= outcome.duplicates
     _nothing_invented(claims, len(lines) - len(claims), outcome)
     return fates
 
 
-def _fate(one: Claim, outcome: Outcome, told: dict, late: bool) -> str:
+def _fate(one: Claim, outcome: Outcome, first_content: dict, late: bool) -> str:
     """`late`: the capture had said a higher id of that stream before."""
     if outcome.unfit:
         return "refused"
@@ -145,7 +145,7 @@ def _fate(one: Claim, outcome: Outcome, told: dict, late: bool) -> str:
         return "doubted"
     if reasons and late:
         return "late gap"
-    if told.get((*key, one.last), one.content) != one.content:
+    if first_content.get((*key, one.last), one.content) != one.content:
         return "conflict"
     changes = [change for many in outcome.stored[key].values() for change in many] if one.kind == "depth" else []
     if any(first <= one.first and one.last <= last for first, last, _ in changes):

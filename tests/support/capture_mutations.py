@@ -62,7 +62,7 @@ FOREIGN = (
 
 
 def small() -> list[bytes]:
-    """A capture of our own: two instruments, each with a snapshot, changes that chain, quotes and trades."""
+    """Builds a small capture: two instruments, each with a snapshot, changes that chain, quotes and trades."""
     lines: list[bytes] = []
 
     def add(message: dict) -> None:
@@ -98,7 +98,7 @@ Lines = list[bytes]
 
 
 class Damaged:
-    """`data`: bytes of a file. `lines`: those that are whole in it. `done`: what was done."""
+    """A damaged capture. `data`: bytes of a file; `lines`: those that are whole in it; `done`: what was done."""
 
     def __init__(self, data: bytes, lines: Lines, done: list[str]):
         self.data, self.lines, self.done = data, lines, done
@@ -123,7 +123,7 @@ def _replace(draw: Draw, lines: Lines, pattern: re.Pattern, group: int, texts: t
 
 
 def flip(draw: Draw, lines: Lines) -> None:
-    """One byte of a line."""
+    """Changes one byte of a line."""
     at = _at(draw, lines)
     if lines[at]:
         byte = draw(st.integers(0, len(lines[at]) - 1))
@@ -133,12 +133,13 @@ def flip(draw: Draw, lines: Lines) -> None:
 
 
 def cut_line(draw: Draw, lines: Lines) -> None:
+    """Cuts a line off somewhere."""
     at = _at(draw, lines)
     lines[at] = lines[at][: draw(st.integers(0, len(lines[at])))]
 
 
 def duplicate(draw: Draw, lines: Lines) -> None:
-    """A block, once more: at once or later."""
+    """Repeats a block of lines, at once or later."""
     at, count = _at(draw, lines), draw(st.integers(1, 30))
     block = lines[at : at + count]
     to = _at(draw, lines)
@@ -146,7 +147,7 @@ def duplicate(draw: Draw, lines: Lines) -> None:
 
 
 def move(draw: Draw, lines: Lines) -> None:
-    """A block somewhere else: lines out of order."""
+    """Moves a block of lines somewhere else: lines out of order."""
     at, count = _at(draw, lines), draw(st.sampled_from((1, 1, 1, 2, 5, 20)))
     block = lines[at : at + count]
     del lines[at : at + count]
@@ -155,12 +156,13 @@ def move(draw: Draw, lines: Lines) -> None:
 
 
 def drop(draw: Draw, lines: Lines) -> None:
+    """Removes a block of lines."""
     at = _at(draw, lines)
     del lines[at : at + draw(st.sampled_from((1, 1, 3, 20)))]
 
 
 def jump(draw: Draw, lines: Lines) -> None:
-    """An id of one line, or all ids from a line on, far higher or lower."""
+    """Moves an id of one line, or all ids from a line on, far higher or lower."""
     at, alone = _at(draw, lines), draw(st.booleans())
     by = draw(st.sampled_from((-1, 1))) * 10 ** draw(st.integers(0, 24))
     fields = draw(st.sampled_from(((b"t",), (b"u",), (b"U",), (b"u", b"U"), (b"t", b"u", b"U"))))
@@ -173,23 +175,25 @@ def jump(draw: Draw, lines: Lines) -> None:
 
 
 def odd_value(draw: Draw, lines: Lines) -> None:
+    """Replaces a value by an odd one."""
     _replace(draw, lines, VALUE, 1, ODD)
 
 
 def nest(draw: Draw, lines: Lines) -> None:
+    """Replaces a value by one nested very deep."""
     depth = draw(st.sampled_from((3, 400, 2000, 50_000)))
     opened, closed = draw(st.sampled_from(((b"[", b"]"), (b'{"a":', b"}"))))
     _replace(draw, lines, VALUE, 1, (opened * depth + b"1" + closed * depth,))
 
 
 def stamp(draw: Draw, lines: Lines) -> None:
-    """A receive time that is none, in another unit, or far off."""
+    """Replaces a receive time by none, one in another unit, or one far off."""
     at = _at(draw, lines)
     lines[at] = draw(st.sampled_from(STAMPS)) + b" " + lines[at].partition(b" ")[2]
 
 
 def rename(draw: Draw, lines: Lines) -> None:
-    """Another symbol or channel on a stream, with or without its payload."""
+    """Gives a stream another symbol or channel, with or without its payload."""
     at = _at(draw, lines)
     match = STREAM.search(lines[at])
     if match:
@@ -204,7 +208,7 @@ def rename(draw: Draw, lines: Lines) -> None:
 
 
 def foreign(draw: Draw, lines: Lines) -> None:
-    """Lines of another dialect, answers, and what is no market data."""
+    """Inserts lines of another dialect, answers, and what is no market data."""
     for _ in range(draw(st.sampled_from((1, 1, 5, 60)))):
         text = draw(st.sampled_from(FOREIGN))
         at = _at(draw, lines)
@@ -212,7 +216,7 @@ def foreign(draw: Draw, lines: Lines) -> None:
 
 
 def respell(draw: Draw, lines: Lines) -> None:
-    """The same JSON with spaces, other order of keys, or a carriage return."""
+    """Writes the same JSON with spaces, other order of keys, or a carriage return."""
     at = _at(draw, lines)
     head, _, text = lines[at].partition(b" ")
     try:
@@ -232,7 +236,7 @@ KINDS = (flip, cut_line, duplicate, move, drop, jump, odd_value, nest, stamp, re
 
 @st.composite
 def damaged(draw: Draw, bases: list[list[bytes]], lines_max: int = 160, least: int = 0, most: int = 6) -> Damaged:
-    """A piece of one of `bases` with `least` to `most` things done to it."""
+    """Draws a piece of one of `bases` with `least` to `most` things done to it."""
     base = draw(st.sampled_from(bases))
     begin = draw(st.integers(0, max(len(base) - lines_max, 0)))
     lines = list(base[begin : begin + lines_max])

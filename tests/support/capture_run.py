@@ -32,12 +32,13 @@ BOUND_HOLDS = 130  # whatever waits, waits no longer (doubts.KEPT_HOLDS)
 
 
 class Transport:
-    """A client's socket: keeps the websocket frames that it was sent."""
+    """A client's socket that keeps the websocket frames it was sent."""
 
     def __init__(self) -> None:
         self.frames: list[bytes] = []
 
     def write(self, frame: bytes) -> None:
+        """Keeps the text of a frame."""
         assert frame[0] == 0x81, "text"
         size = frame[1]
         self.frames.append(frame[2:] if size < 126 else frame[4:] if size == 126 else frame[10:])
@@ -53,7 +54,7 @@ class Transport:
 
 
 class Line:
-    """One feed's line: a client of the exchange, and the reception that hears it."""
+    """One feed's line: a client of the exchange, and the reception that takes its frames."""
 
     def __init__(self, name: str, running: RunningExchange):
         self.name, self.running, self.number = name, running, 0
@@ -63,14 +64,14 @@ class Line:
         for message in binance.subscribe(config.instruments, config.feed):
             control.answer(running.hub, client, message, 1 << 20)
         self.reception = Reception(name, binance, config.instruments, config.feed)
-        self.source, self.said = self.reception.open(1, RECV_NS)
+        self.source, self.events = self.reception.open(1, RECV_NS)
         self.refused: list[bytes] = []  # what it did not understand
         for request, many in binance.definitions(config.instruments):
             body = self._ask(request.path, request.query)
             assert body is not None
-            said, wrong = self.reception.definitions_of([instrument.subject for instrument in many], RECV_NS, body)
+            events, wrong = self.reception.definitions_of([instrument.subject for instrument in many], RECV_NS, body)
             assert not any(wrong.values()), wrong
-            self.said += said
+            self.events += events
 
     def _ask(self, path: str, query: dict) -> bytes | None:
         """The answer of the real operation; None for one that there is not, or not yet."""
@@ -81,8 +82,8 @@ class Line:
             return None
         return answer.encode() if isinstance(answer, str) else msgspec.json.encode(answer)
 
-    def hear(self, now_ns: int) -> None:
-        """Takes what has come on the socket, and the snapshots that its books want."""
+    def receive(self, now_ns: int) -> None:
+        """Takes what has come on the socket, and fetches the snapshots that its books want."""
         frames, self.transport.frames = self.transport.frames, []
         if frames:
             self._take(self.reception.frames(self.source, now_ns, frames))
@@ -92,19 +93,19 @@ class Line:
                 self._take(self.reception.snapshot(subject, now_ns, body))
 
     def _take(self, heard: Arrived) -> None:
-        self.said += heard.events
+        self.events += heard.events
         self.refused += [raw for _, raw in heard.refused]
 
     def take(self) -> Iterator[tuple[int, bytearray]]:
-        """(number, event) of what it has said since."""
-        said, self.said = self.said, []
-        for event in said:
+        """Gives (number, event) of what it has made since the last call."""
+        events, self.events = self.events, []
+        for event in events:
             self.number += 1
             yield self.number, event
 
 
 class Outcome:
-    """What became of a capture. `unfit`: why nothing of it is served. `survey`: every line as served or left out.
+    """What became of a capture. `unfit`: why nothing of it is served; `survey`: every line as served or left out.
 
     `stored`: (kind, symbol) → id → contents of the events in the log; `gaps`: (kind, symbol) → (first id, last id, reason) of
     what is said not to be there; `refused`: bytes that a line did not understand; `words`: why the sequencer refused an event.
@@ -115,14 +116,14 @@ class Outcome:
         self.survey = Survey()
         self.stored: dict[tuple[str, str], dict[int, list[tuple]]] = defaultdict(lambda: defaultdict(list))
         self.eras: Counter = Counter()  # beginnings of ids so far: anew, or back after a contradiction
-        self.said: set[tuple] = set()
+        self.contents: set[tuple] = set()
         self.gaps: dict[tuple[str, str], list[tuple[int, int, Reason]]] = defaultdict(list)
         self.refused: list[bytes] = []
         self.words: list[str] = []
         self.duplicates = 0
 
     def log(self, raws: Iterable[bytearray | memoryview]) -> None:
-        """Takes events of the log, in its order."""
+        """Takes events of the log, in order."""
         for raw in raws:
             event = decode(raw)
             key = (Kind(event.kind).name, event.subject.partition(".")[2])
@@ -132,11 +133,11 @@ class Outcome:
                     self.gaps[of].append((int(row["first_id"]), int(row["last_id"]), Reason(int(row["reason"]))))
                     self.eras[of] += row["reason"] == Reason.contradiction  # what follows may go back to known ids
             elif event.kind == Kind.refusal:
-                said = event.map()
-                if said["node"] == "sequencer":
-                    self.words.append(said["why"])
+                refusal = event.map()
+                if refusal["node"] == "sequencer":
+                    self.words.append(refusal["why"])
                 else:
-                    self.refused.append(said["raw"])
+                    self.refused.append(refusal["raw"])
             elif event.kind in ARBITRATED:
                 if event.flags & Flag.RESET:
                     self.eras[key] += 1
@@ -144,12 +145,12 @@ class Outcome:
                     one = content(event)
                     self.stored[key][event.last_id].append(one)
                     again = (*key, self.eras[key], one)
-                    assert again not in self.said, f"{again} is in the log twice, in one era"
-                    self.said.add(again)
+                    assert again not in self.contents, f"{again} is in the log twice, in one era"
+                    self.contents.add(again)
 
 
 def content(event: Any) -> tuple:
-    """What a line of a capture says, of an event."""
+    """The content of a market event, as a line of a capture states it."""
     rows = [row.item() for row in event.records]
     if event.kind == Kind.trade:
         return tuple((ident, price, quantity, side) for ident, price, quantity, _, _, side, *_ in rows)
@@ -160,8 +161,11 @@ def content(event: Any) -> tuple:
 
 
 def run_capture(folder: Path, data: bytes, pauses_ms: tuple[int, ...] = (0,), batch: int = 16) -> Outcome:
-    """Through all of it. The lines hear the socket after each `batch` lines of the capture, line 2 only each other time;
-    before each the clock goes on by the next of `pauses_ms`."""
+    """Runs a capture through exchange, two receptions and the arbiter; gives what became of it.
+
+    The lines take what is on the socket after each `batch` lines of the capture, line 2 only each other time; before each the
+    clock goes on by the next of `pauses_ms`.
+    """
     outcome = Outcome()
     path = folder / ("capture.gz" if data[:2] == b"\x1f\x8b" else "capture.dat")
     path.write_bytes(data)
@@ -178,9 +182,9 @@ def run_capture(folder: Path, data: bytes, pauses_ms: tuple[int, ...] = (0,), ba
     try:
         _replay(running, outcome, pauses_ms, batch)
         assert running.replay.position == outcome.survey.lines, "all that was read before has been passed"
-        left, said = dict(running.replay.not_served), outcome.survey.not_served
+        left, surveyed = dict(running.replay.not_served), outcome.survey.not_served
         left.pop("a snapshot out of proportion", None)  # that shows when there is a book
-        assert left == said, f"left out {left}, said {said}"
+        assert left == surveyed, f"left out {left}, surveyed {surveyed}"
     finally:
         running.close()
     return outcome
@@ -193,7 +197,7 @@ def _replay(running: RunningExchange, outcome: Outcome, pauses_ms: tuple[int, ..
 
     def turn(number: int) -> None:
         for line in lines if number % 2 else lines[:1]:
-            line.hear(now)
+            line.receive(now)
             for count, event in line.take():
                 outcome.log(sequence(arbiter, line.name, count, event, now))
         outcome.log(arbiter.due(now))
@@ -217,7 +221,7 @@ def _replay(running: RunningExchange, outcome: Outcome, pauses_ms: tuple[int, ..
 
 
 def sequence(arbiter: Arbiter, line: str, number: int, event: bytearray, now: int) -> list[bytearray]:
-    """What the sequencer does with an event of a feed."""
+    """Does what the sequencer does with an event of a feed; gives what it logs."""
     head = decode(event)
     if head.kind in ARBITRATED:
         return arbiter.offer(head.kind, head.subject, line, number, event, now)

@@ -42,7 +42,7 @@ class Message(NamedTuple):
 
 
 def needs(*paths: Path):
-    """Skips a test by the names of the files that are not there."""
+    """A mark that skips a test where files are not there, and names them."""
     missing = [path.name for path in paths if not path.exists()]
     return pytest.mark.skipif(bool(missing), reason=f"no {', '.join(missing)} in {DATA} (TICKMESH_DATA)")
 
@@ -54,13 +54,16 @@ def sample_files(venue: str) -> list[Path]:
 
 
 def sample(venue: str) -> Iterator[Message]:
-    """All that cryptofeed recorded of a venue, one file after the other: REST first, then each connection."""
+    """Reads all that cryptofeed recorded of a venue, one file after the other: REST first, then each connection."""
     for path in sample_files(venue):
         yield from sample_file(path)
 
 
 def sample_file(path: Path) -> Iterator[Message]:
-    """`<url> <-> time` connected, `<url> <- time: frame` sent, `<url> -> time: body` REST, `time: frame` received."""
+    """Reads one of cryptofeed's files.
+
+    `<url> <-> time` connected, `<url> <- time: frame` sent, `<url> -> time: body` REST, `time: frame` received.
+    """
     connection = ""
     with open(path, "rb") as file:
         for line in file:
@@ -79,11 +82,12 @@ def sample_file(path: Path) -> Iterator[Message]:
 
 
 def nanoseconds(seconds: bytes) -> int:
+    """Seconds as text → ns."""
     return int(Decimal(seconds.decode()).scaleb(9))
 
 
 def stamped(path: Path, connection: str = "wss://stream/stream") -> Iterator[Message]:
-    """Lines of `<recv> <json>` in ns or µs (told by size); the embedded REST depth snapshot is a `rest` message."""
+    """Reads lines of `<recv> <json>` in ns or µs, by their size; the embedded REST depth snapshot is a `rest` message."""
     with gzip.open(path) as file:
         for line in file:
             stamp, _, frame = line.rstrip(b"\n").partition(b" ")
@@ -93,7 +97,7 @@ def stamped(path: Path, connection: str = "wss://stream/stream") -> Iterator[Mes
 
 
 def lasota(name: Literal["difference_depth", "trade"], twin: Literal["positive", "negative"]) -> Iterator[Message]:
-    """A CSV of TRXUSDT as the frames that it was made of; times in µs. `positive` is the clean one, `negative` has faults."""
+    """Reads a CSV of TRXUSDT as the frames that it was made of. `positive` is the clean one, `negative` has faults."""
     path = LASOTA / f"test_{twin}_binance_{name}_stream_spot_trxusdt_04-03-2025.csv"
     with open(path, newline="") as file:
         rows = csv.DictReader(file)
@@ -123,7 +127,7 @@ def _lasota_depth(rows: list[dict[str, str]]) -> dict:
 
 
 def raw_messages(venue: str) -> Iterator[dict]:
-    """crypto-msg-parser's single messages of a venue: `channel`, `case`, `raw` (text)."""
+    """Reads crypto-msg-parser's single messages of a venue: `channel`, `case`, `raw` (text)."""
     with open(RAW_MESSAGES) as file:
         for line in file:
             row = json.loads(line)

@@ -1,4 +1,4 @@
-"""A made-up market and what the coverage ledger must say of it."""
+"""A made-up market and the coverage ledger that it must have."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -16,35 +16,39 @@ SECOND = 1_000_000_000
 
 
 class Scene(Market):
-    """Events with chosen ids; an id's venue time is a second an id."""
+    """Builds a log's events with chosen ids; an id's venue time is a second an id."""
 
     def __init__(self, subject: str = SUBJECT, seq_ns: int = START) -> None:
         super().__init__(0, seq_ns)
         self.subject = subject
         self.raws: list[bytes] = []
 
-    def say(self, kind: Kind, record: np.ndarray, **fields) -> None:
+    def publish(self, kind: Kind, record: np.ndarray, **fields) -> None:
+        """Adds an event."""
         self.raws.append(self.event(kind, self.subject, record, recv_ns=self.seq_ns, **fields))
 
     def trades(self, *ids: int, repaired: bool = False, reset: bool = False) -> "Scene":
+        """Adds a trade of each id."""
         for number in ids:
             record = np.zeros(1, DTYPES[Kind.trade])
             record["trade_id"], record["venue_ns"] = number, number * SECOND
             flags = Flag.REPAIRED if repaired else Flag.RESET if reset else 0
-            self.say(Kind.trade, record, first_id=number, last_id=number, flags=flags)
+            self.publish(Kind.trade, record, first_id=number, last_id=number, flags=flags)
         return self
 
     def quotes(self, *ids: int) -> "Scene":
+        """Adds a quote of each id."""
         for number in ids:
             record = np.zeros(1, DTYPES[Kind.quote])
             record["update_id"] = number
-            self.say(Kind.quote, record, first_id=number, last_id=number, venue_ns=number * SECOND)
+            self.publish(Kind.quote, record, first_id=number, last_id=number, venue_ns=number * SECOND)
         return self
 
     def change(self, first: int, last: int, checked: bool = False, reset: bool = False) -> "Scene":
+        """Adds a change of the book. `checked`: the book had the venue's checksum."""
         record = np.zeros(1, DTYPES[Kind.depth])
         flags = Flag.RESET if reset else 0
-        self.say(Kind.depth, record, first_id=first, last_id=last, venue_ns=last % 10**9 * SECOND, flags=flags)
+        self.publish(Kind.depth, record, first_id=first, last_id=last, venue_ns=last % 10**9 * SECOND, flags=flags)
         if checked:
             event = bytearray(self.raws[-1])
             stamp_checksum(event, 1234, True)
@@ -52,30 +56,34 @@ class Scene(Market):
         return self
 
     def book(self, last: int, reset: bool = False) -> "Scene":
+        """Adds a snapshot of the book at an id."""
         record = np.zeros(1, DTYPES[Kind.depth])
         flags = Flag.SNAPSHOT | (Flag.RESET if reset else 0)
-        self.say(Kind.depth, record, first_id=last + 1, last_id=last, flags=flags)
+        self.publish(Kind.depth, record, first_id=last + 1, last_id=last, flags=flags)
         return self
 
     def lost(self, kind: Kind, first: int, last: int, state: GapState = GapState.open, reason: int = 0) -> "Scene":
+        """Adds a gap."""
         record = np.zeros(1, DTYPES[Kind.gap])
         record[0] = (first, last, kind, state, reason, 0, 0, 0, 0)
-        self.say(Kind.gap, record, first_id=first, last_id=last)
+        self.publish(Kind.gap, record, first_id=first, last_id=last)
         return self
 
 
 def tables(raws: list[bytes]) -> dict:
+    """Events as the archive's tables, by kind."""
     kinds = {Kind(Event(raw).kind) for raw in raws}
     parts = {kind: [raw for raw in raws if Event(raw).kind == kind] for kind in kinds}
     return {kind: from_bytes(kind, b"".join(own), np.array([len(raw) for raw in own])) for kind, own in parts.items()}
 
 
-def whole(scene: Scene) -> np.ndarray:
+def ledger_of(scene: Scene) -> np.ndarray:
+    """The coverage ledger of all events of a scene."""
     return of_tables(tables(scene.raws), scene.subject)[0]
 
 
 def shown(rows: np.ndarray) -> list[tuple]:
-    """(stream, first, last, state, why or how) of each row."""
+    """Rows of a ledger as (stream, first id, last id, state, reason or evidence)."""
     return [
         (
             Kind(row["stream"]).name, int(row["first_id"]), int(row["last_id"]), Coverage(row["state"]).name,
@@ -91,7 +99,7 @@ STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("trade"), st.integers(1, 3)),
         st.tuples(st.just("trade hole"), st.integers(1, 4)),
-        st.tuples(st.just("untold hole"), st.integers(1, 2)),
+        st.tuples(st.just("undeclared hole"), st.integers(1, 2)),
         st.tuples(st.just("repair"), st.integers(0, 10)),
         st.tuples(st.just("give up"), st.integers(0, 10)),
         st.tuples(st.just("quote"), st.integers(1, 5)),
@@ -107,8 +115,8 @@ STEPS = st.lists(
 )
 
 
-class Naive:
-    """The same market as sets: every id with its state, nothing clever."""
+class NaiveMarket:
+    """A random market beside what the ledger must say of it: every id with its state, nothing clever."""
 
     def __init__(self, subject: str) -> None:
         self.scene = Scene(subject)
@@ -119,18 +127,21 @@ class Naive:
         self.pending: list[int] = []  # ids of the newest change that the next one has to confirm
 
     def step(self, what: str, n: int) -> None:
-        getattr(self, f"say_{what.replace(' ', '_')}")(n)
+        """Does one of STEPS."""
+        getattr(self, f"publish_{what.replace(' ', '_')}")(n)
 
     def _trade(self, state: str, reason: int = 0) -> None:
         self.states["trade", self.trade_era, self.trade] = (state, reason)
 
-    def say_trade(self, n: int) -> None:
+    def publish_trade(self, n: int) -> None:
+        """The next n trades."""
         for _ in range(n):
             self.trade += 1
             self._trade("complete")
             self.scene.trades(self.trade)
 
-    def say_trade_hole(self, n: int) -> None:
+    def publish_trade_hole(self, n: int) -> None:
+        """n trades are missing, and a gap says so."""
         if self.trade:
             first = self.trade + 1
             for _ in range(n):
@@ -139,26 +150,30 @@ class Naive:
                 self.open.append(self.trade)
             self.scene.lost(Kind.trade, first, self.trade)
 
-    def say_untold_hole(self, n: int) -> None:
+    def publish_undeclared_hole(self, n: int) -> None:
+        """n trades are missing, and no gap says so."""
         if self.trade:
             for _ in range(n):
                 self.trade += 1
                 self._trade("missing", Reason.none)
-        self.say_trade(1)
+        self.publish_trade(1)
 
-    def say_repair(self, n: int) -> None:
+    def publish_repair(self, n: int) -> None:
+        """A missing trade comes late."""
         if self.open:
             number = self.open.pop(n % len(self.open))
             self.states["trade", self.trade_era, number] = ("repaired", 0)
             self.scene.trades(number, repaired=True).lost(Kind.trade, number, number, GapState.repaired)
 
-    def say_give_up(self, n: int) -> None:
+    def publish_give_up(self, n: int) -> None:
+        """A missing trade is given up."""
         if self.open:
             number = self.open.pop(n % len(self.open))
             self.states["trade", self.trade_era, number] = ("missing", Reason.retention)
             self.scene.lost(Kind.trade, number, number, GapState.unrecoverable, Reason.retention)
 
-    def say_quote(self, n: int) -> None:
+    def publish_quote(self, n: int) -> None:
+        """A quote whose id is n higher."""
         for number in range(self.quote + 1 if self.quote else n, self.quote + n + 1):
             self.states["quote", 0, number] = ("unproven", Reason.conflated)
         self.quote += n
@@ -176,7 +191,8 @@ class Naive:
             self.states["depth", self.era, number] = ("complete", 0)
         self.pending = []
 
-    def say_change(self, n: int) -> None:
+    def publish_change(self, n: int) -> None:
+        """A change of the book; of n = 3 the checksum is right."""
         first, begins = self.update + 1, self.update + 1 - (n % 2 if self.begun else 0)
         self.begun = True
         if self.book:
@@ -191,20 +207,22 @@ class Naive:
             self._updates(n + 1, "unproven", Reason.no_snapshot)
         self.scene.change(begins, self.update, checked=n == 3)
 
-    def say_depth_hole(self, n: int) -> None:
+    def publish_depth_hole(self, n: int) -> None:
+        """n ids of changes are missing."""
         first = self.update + 1
         self._confirm()
         self.book = False
         self._updates(n, "missing", Reason.no_history)
         self.scene.lost(Kind.depth, first, self.update, GapState.unrecoverable, Reason.no_history)
 
-    def say_broken_chain(self, n: int) -> None:
+    def publish_broken_chain(self, n: int) -> None:
+        """n ids of changes are missing, and no gap says so."""
         self._confirm()
         self._updates(n, "missing", Reason.none)
         self.book = False
-        self.say_change(0)
+        self.publish_change(0)
 
-    def say_contradiction(self, n: int) -> None:
+    def publish_contradiction(self, n: int) -> None:
         """The newest change claimed ids that its line takes back; it goes on n ids after what is sure."""
         if not self.pending:
             return
@@ -212,16 +230,17 @@ class Naive:
         self.update = first - 1
         self._updates(n, "unproven", Reason.contradiction)
         self.scene.lost(Kind.depth, first, self.update, GapState.unrecoverable, Reason.contradiction)
-        self.say_change(0)
+        self.publish_change(0)
 
-    def say_book(self, n: int) -> None:
+    def publish_book(self, n: int) -> None:
+        """A snapshot, where the book is broken."""
         if not self.book:
             self._updates(n, "missing", Reason.resync)
             self.states["depth", self.era, self.update] = ("complete", 0)
             self.book = self.begun = True
             self.scene.book(self.update)
 
-    def say_trades_anew(self, n: int) -> None:
+    def publish_trades_anew(self, n: int) -> None:
         """The venue's ids begin anew, lower; what the old era still had is unknown."""
         if self.trade:
             self.trade += 1
@@ -231,15 +250,17 @@ class Naive:
             self._trade("complete")
             self.scene.trades(self.trade, reset=True)
 
-    def say_reset(self, n: int) -> None:
+    def publish_reset(self, n: int) -> None:
+        """Ids of the book begin anew."""
         self.update, self.pending = 100 - 30 * n, []
         self.scene.book(self.update, reset=True)
         self.era, self.book, self.begun = self.scene.seq, True, True
         self.states["depth", self.era, self.update] = ("complete", 0)
 
 
-def play(steps: list[tuple[str, int]], subject: str = "okx.BTC-USDT") -> Naive:
-    naive = Naive(subject)
+def play(steps: list[tuple[str, int]], subject: str = "okx.BTC-USDT") -> NaiveMarket:
+    """Does these steps; gives the market."""
+    naive = NaiveMarket(subject)
     for what, n in steps:
         naive.step(what, n)
     return naive

@@ -7,25 +7,30 @@ STREAMS = [Kind.trade, Kind.quote, Kind.depth]
 
 
 def refusals(lines):
+    """Contents of the refusals that came out."""
     return [one.map() for one in lines.out if one.kind == Kind.refusal]
 
 
 def alerts(lines):
+    """What the alerts that came out are about."""
     return [one.map()["what"] for one in lines.out if one.kind == Kind.alert]
 
 
 def contradictions(lines):
+    """(first id, last id) of the gaps for contradiction that came out."""
     found = [record for one in lines.out if one.kind == Kind.gap for record in one.records.tolist()]
     return [record[:2] for record in found if record[4] == Reason.contradiction]
 
 
 def repaired(i):
+    """Builds a trade that backfill brings."""
     raw = event(Kind.trade, i, i)
     raw[10] = Flag.REPAIRED
     return raw
 
 
 def later(kind, first, seconds):
+    """Builds an event whose venue time is so many seconds."""
     raw = event(kind, first, first)
     raw[120:128] = int(seconds * 1e9).to_bytes(8, "little")
     return raw

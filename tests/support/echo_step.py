@@ -1,4 +1,4 @@
-"""A step that says again what it reads."""
+"""A step that answers what it reads."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from tickmesh.bus.wire import Event, encode
 
 
 class Echo:
-    """Answers every trade with one signal; its state is how many it has seen."""
+    """A node's module that answers every trade with one signal; its state is how many it has seen."""
 
     READS = (Kind.trade,)
     WRITES = (Kind.signal,)

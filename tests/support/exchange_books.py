@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.support.places import PROJECT
 
 
-class Rebuilt:
-    """A client's book: snapshot, then diffs (venues.md §1.4)."""
+class RebuiltBook:
+    """A client's book, rebuilt from a snapshot and then diffs (venues.md §1.4)."""
 
     def __init__(self, snapshot: dict):
         self.id = snapshot["lastUpdateId"]
@@ -19,6 +19,7 @@ class Rebuilt:
         self.asks = {p: q for p, q in snapshot["asks"]}
 
     def apply(self, diff: dict) -> bool:
+        """Applies a diff; False for one that the book has already."""
         if diff["u"] <= self.id:
             return False
         assert diff["U"] <= self.id + 1, f"a hole before {diff['U']}: the book is at {self.id}"
@@ -32,12 +33,13 @@ class Rebuilt:
         return True
 
     def best(self) -> tuple:
+        """Best bid and ask with their quantities, as text."""
         bid, ask = max(self.bids, key=float), min(self.asks, key=float)
         return bid, self.bids[bid], ask, self.asks[ask]
 
 
-def compare(book: Rebuilt, frames: list[dict]) -> int:
-    """Applies the diffs; at every bookTicker of an equal id the best levels must be equal. How many there were."""
+def compare(book: RebuiltBook, frames: list[dict]) -> int:
+    """Applies diffs and compares the best levels with every bookTicker of an equal id; gives how many there were."""
     tickers = {f["data"]["u"]: f["data"] for f in frames if f["stream"].endswith("@bookTicker")}
     equal = 0
     previous = None
@@ -57,8 +59,8 @@ def compare(book: Rebuilt, frames: list[dict]) -> int:
 ALL = "/stream?streams=btcusdt@trade/btcusdt@bookTicker/btcusdt@depth@100ms"
 
 
-def deaf(url: str) -> sockets.socket:
-    """A websocket client that asks for everything and reads nothing."""
+def connect_unread(url: str) -> sockets.socket:
+    """Connects a websocket client that asks for everything and reads nothing."""
     host, port = url.removeprefix("ws://").partition("/")[0].split(":")
     client = sockets.socket()
     client.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, 4096)
@@ -91,6 +93,8 @@ uvloop.run(main())
 
 
 class Process:
+    """A local exchange in a process of its own."""
+
     def __init__(self, folder: Path):
         self.child = subprocess.Popen(
             [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, cwd=PROJECT, text=True
@@ -100,6 +104,7 @@ class Process:
         assert self.where["pid"] == self.child.pid
 
     def end(self, number: int) -> None:
+        """Ends it by a signal."""
         os.kill(self.child.pid, number)
         self.child.wait(10)
         self.child.stdout.close()

@@ -16,14 +16,14 @@ from tickmesh.nodes.exchange.protocol import sign, ws_payload
 
 
 def configure(folder: Path, toml: str = "") -> Config:
-    """Clients of these tests come when they like: the market waits for nobody, unless `toml` says so."""
+    """Writes mesh.toml and loads it; the market waits for no client, unless `toml` says so."""
     (folder / "mesh.toml").write_text(toml)
     return load(folder, None if "lines" in toml else {"exchange": {"lines": 0}})
 
 
 @contextlib.asynccontextmanager
 async def served(config: Config):
-    """A running exchange in this loop; yields (rest, ws, context)."""
+    """Runs an exchange in this loop; gives (rest address, ws address, context)."""
     up = asyncio.Event()
     ctx = SimpleNamespace(config=config, stop=asyncio.Event(), ready=lambda **_: up.set(), counters={})
     task = asyncio.create_task(exchange.run(ctx))
@@ -41,17 +41,20 @@ async def served(config: Config):
 
 
 def listening(url: str, **more) -> websockets.connect:
-    """A client that takes what it does not read, so that its goodbye need not wait for the other's."""
+    """Connects a client that takes what it does not read, so that its goodbye need not wait for the other's."""
     return websockets.connect(url, max_queue=None, **more)
 
 
 def signed(**params) -> str:
+    """A signed query string."""
     params.setdefault("timestamp", int(time.time() * 1000))
     query = "&".join(f"{k}={v}" for k, v in params.items())
     return f"{query}&signature={sign('local-secret', query)}"
 
 
 class Rest:
+    """A REST client: call it with method and path; gives (status, answer)."""
+
     def __init__(self, base: str, session: aiohttp.ClientSession):
         self.base, self.session = base, session
 
@@ -64,22 +67,27 @@ class Rest:
             return answer.status, await answer.json()
 
     async def order(self, method: str = "POST", path: str = "/api/v3/order", **params):
+        """Sends a signed request about an order."""
         return await self(method, path, raw=signed(**params))
 
 
 @contextlib.asynccontextmanager
 async def venue(folder: Path, toml: str = ""):
+    """Runs an exchange; gives (REST client, ws address, context)."""
     async with served(configure(folder, toml)) as (rest, ws, ctx):
         async with aiohttp.ClientSession() as session:
             yield Rest(rest, session), ws, ctx
 
 
 def limit(side: str, price: str, quantity: str = "0.01", **more) -> dict:
+    """Parameters of a limit order."""
     terms = {"symbol": "BTCUSDT", "side": side, "type": "LIMIT", "timeInForce": "GTC"}
     return {**terms, "quantity": quantity, "price": price, **more}
 
 
 class WsApi:
+    """A client of the WebSocket API: call it with a method; keeps user events that come meanwhile."""
+
     def __init__(self, socket):
         self.socket, self.events, self.n = socket, [], 0
 
@@ -96,5 +104,6 @@ class WsApi:
             self.events.append(message["event"])
 
     async def until(self, found) -> None:
+        """Reads user events until one is found."""
         while not any(found(e) for e in self.events):
             self.events.append(json.loads(await asyncio.wait_for(self.socket.recv(), 20))["event"])

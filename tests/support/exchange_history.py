@@ -13,7 +13,7 @@ from tickmesh.nodes.exchange.protocol import Params, VenueError
 
 
 def history(folder: Path) -> str:
-    """The digest of all that a seeded exchange said and wrote in three simulated seconds with a script of requests."""
+    """Runs a seeded exchange for three simulated seconds with random orders; gives a digest of all it sent and wrote."""
     (folder / "mesh.toml").write_text('[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n')
     core = Core.synthetic(load(folder), [], lambda symbol: Tape(), 1_700_000_000_000)
     core.start(1_700_000_000_000)

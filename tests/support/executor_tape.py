@@ -21,37 +21,44 @@ START_NS = 1_700_000_000 * 1_000_000_000
 
 
 def make(**changes) -> executor.Step:
+    """Builds an executor's step with these settings."""
     return executor.Step(Config(Mesh(executor=ExecutorSettings(**changes)), Path("/nonexistent")), "")
 
 
 @dataclass
 class Tape:
-    """A log made by hand: whatever is published gets the next seq and the time."""
+    """A log made by hand: each event gets the next seq and the time."""
 
     now_ns: int = START_NS
     events: list[Event] = field(default_factory=list)
 
     def log(self, event: bytearray, producer: str = "test") -> Event:
+        """Appends an event."""
         stamp_sent(event, producer.encode().ljust(16, b"\0"), 1, 1, self.now_ns)
         stamp_sequenced(event, len(self.events) + 1, 0, self.now_ns)
         self.events.append(decode(bytes(event)))
         return self.events[-1]
 
     def run(self, log_id: str = LOG_ID) -> Event:
+        """Appends the sequencer's run event."""
         return self.log(encode(Kind.run, "sequencer", {"node": "sequencer", "log_id": log_id}), "sequencer")
 
     def instrument(self, tick_size=1_000_000, lot_size=1000, min_quantity=1000, min_notional=0) -> Event:
+        """Appends a definition of the instrument."""
         row = (-8, -8, tick_size, lot_size, min_quantity, min_notional, 0)
         return self.log(encode(Kind.instrument, SUBJECT, np.array([row], INSTRUMENT)))
 
     def quote(self, bid=BID, bid_lots=5 * LOT, ask=ASK, ask_lots=5 * LOT) -> Event:
+        """Appends a quote."""
         return self.log(encode(Kind.quote, SUBJECT, np.array([(1, bid, bid_lots, ask, ask_lots, 0)], QUOTE)))
 
     def signal(self, value: float, cause: int | None = None, subject: str = SUBJECT) -> Event:
+        """Appends a signal."""
         row = np.array([(b"m", value, np.nan, 0, BID)], SIGNAL)
         return self.log(encode(Kind.signal, subject, row, cause_seq=cause or len(self.events)), "model-m")
 
     def update(self, order_id: bytes, status: Status, filled=0, side=1, lots=LOT, price=ASK) -> Event:
+        """Appends an update of an order."""
         row = np.zeros(1, UPDATE)
         row["client_order_id"], row["status"], row["filled_lots"] = order_id, status, filled
         row["side"], row["quantity_lots"], row["price_ticks"] = side, lots, price
@@ -59,20 +66,24 @@ class Tape:
         return self.log(encode(Kind.update, SUBJECT, row), "session")
 
     def fill(self, order_id: bytes, trade_id: int, lots: int, side=1, price=ASK) -> Event:
+        """Appends a fill."""
         row = np.zeros(1, FILL)
         row["client_order_id"], row["trade_id"], row["quantity_lots"] = order_id, trade_id, lots
         row["side"], row["price_ticks"], row["fee"], row["fee_asset"] = side, price, 7, b"USDT"
         return self.log(encode(Kind.fill, SUBJECT, row), "session")
 
     def clock(self, pass_ms: float) -> Event:
+        """Appends a clock event so many ms later."""
         self.now_ns += int(pass_ms * MS)
         row = np.array([(self.now_ns, 0, 0)], DTYPES[Kind.clock])
         return self.log(encode(Kind.clock, "sequencer", row), "sequencer")
 
     def opened(self, step: executor.Step, **instrument) -> "Tape":
+        """Gives a step the beginning of a log: run, instrument, quote."""
         step.step([self.run(), self.instrument(**instrument), self.quote()])
         return self
 
 
 def intents(published: list[bytearray]) -> list[np.void]:
+    """The records of intents that a step published."""
     return [np.frombuffer(event[RECORDS], INTENT)[0] for event in published]

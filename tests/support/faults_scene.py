@@ -17,7 +17,8 @@ FAULTS = "/tickmesh/v1/faults"
 TRADES = "/ws/btcusdt@trade"
 
 
-async def plan(rest: Rest, **fault) -> int:
+async def command_fault(rest: Rest, **fault) -> int:
+    """Commands a fault; gives its number."""
     async with rest.session.post(rest.base + FAULTS, json=fault) as answer:
         assert answer.status == 200, await answer.text()
         (number,) = (await answer.json())["added"]
@@ -25,12 +26,14 @@ async def plan(rest: Rest, **fault) -> int:
     return number
 
 
-async def end(rest: Rest, number: int) -> None:
+async def end_fault(rest: Rest, number: int) -> None:
+    """Ends a fault."""
     async with rest.session.delete(f"{rest.base}{FAULTS}?id={number}") as answer:
         assert answer.status == 200 and (await answer.json())["ended"] == [number]
 
 
 def rows(folder, *kinds: str) -> list[list]:
+    """Rows of these kinds in the exchange's ledger."""
     findings = Findings()
     found = [row for row in exchange_ledger.read_rows(folder / "data/sim/exchange", findings) if row[1] in kinds]
     assert findings.ok, findings.sentences
@@ -38,10 +41,11 @@ def rows(folder, *kinds: str) -> list[list]:
 
 
 async def frames(socket, count: int) -> list[dict]:
+    """The next `count` frames, parsed."""
     return [json.loads(await asyncio.wait_for(socket.recv(), 10)) for _ in range(count)]
 
 
-async def come(socket, count: int, right) -> None:
+async def read_until(socket, count: int, right) -> None:
     """Reads until the last `count` frames are right: how many were on their way before is the machine's load."""
     found = deque(await frames(socket, count), count)
     for _ in range(5000):
@@ -52,17 +56,19 @@ async def come(socket, count: int, right) -> None:
 
 
 async def ids(socket, count: int) -> list[int]:
+    """The ids of the next `count` trades."""
     return [frame["t"] for frame in await frames(socket, count)]
 
 
 async def is_there(rest: Rest) -> bool:
-    """Whether it answers, and does not refuse connections because it is down."""
+    """Whether the exchange answers, and does not refuse connections because it is down."""
     with contextlib.suppress(aiohttp.ClientError):
         return (await rest("GET", "/api/v3/time"))[0] == 200
     return False
 
 
 async def gone(socket) -> bool:
+    """Whether a connection closes within 5 s."""
     with contextlib.suppress(TimeoutError):
         while True:
             try:
@@ -73,6 +79,8 @@ async def gone(socket) -> bool:
 
 
 def scene(body, folder, toml: str = BUSY):
+    """Runs `body(rest, ws, ctx)` beside an exchange."""
+
     async def run():
         async with venue(folder, toml) as (rest, ws, ctx):
             await body(rest, ws, ctx)

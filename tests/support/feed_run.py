@@ -25,7 +25,7 @@ STAMPS = ((16, 32), (64, 80), (136, 144))  # producer; epoch, number; sent_ns
 
 @contextlib.asynccontextmanager
 async def line(config, instance="1"):
-    """A running feed; its context. What it raised is raised."""
+    """Runs a feed; gives its context, and raises what it raised."""
     ctx = Context(config, f"feed-{instance}", instance)
     task = asyncio.create_task(feed.run(ctx))
     await until(lambda: ctx.counters or task.done(), what="its start")
@@ -40,7 +40,7 @@ async def line(config, instance="1"):
 
 @contextlib.asynccontextmanager
 async def beside_exchange(folder, settings=None, exchange=None, **more):
-    """(feed's context, exchange's context, its REST) with feed and exchange running."""
+    """Runs a feed and an exchange; gives both contexts, a REST client and the settings."""
     (folder / "mesh.toml").write_text("")
     raw = {"raw": True, "backoff_s": [0.01, 0.1]}
     config = load(folder, {"feed": {**raw, **(settings or {})}, "exchange": {**BUSY, **(exchange or {})}, **more})
@@ -48,31 +48,34 @@ async def beside_exchange(folder, settings=None, exchange=None, **more):
         async with served(config) as (base, _, venue), aiohttp.ClientSession() as session:
             async with line(config) as ctx:
                 yield SimpleNamespace(feed=ctx, exchange=venue, rest=Rest(base, session), config=config)
-            same_again(ctx)
+            assert_rebuilt_equal(ctx)
     finally:
         shutil.rmtree(config.outbox_dir, ignore_errors=True)
 
 
 async def fault(rest, **terms):
+    """Commands a fault from the exchange."""
     async with rest.session.post(rest.base + "/tickmesh/v1/faults", json=terms) as answer:
         assert answer.status == 200, await answer.text()
 
 
-def said(ctx, *kinds):
+def published(ctx, *kinds):
+    """Events of these kinds in the feed's outbox."""
     return [event for event in LogReader(ctx.config.outbox_dir / ctx.name).events() if event.kind in kinds]
 
 
 def ids(ctx, kind):
-    return [event.last_id for event in said(ctx, kind)]
+    """Last ids of the events of a kind in the feed's outbox."""
+    return [event.last_id for event in published(ctx, kind)]
 
 
 def changes(ctx):
-    """(U, u) of the depth changes, without the snapshots."""
-    return [(e.first_id, e.last_id) for e in said(ctx, Kind.depth) if not e.flags & Flag.SNAPSHOT]
+    """(first id, last id) of the depth changes in the feed's outbox, without the snapshots."""
+    return [(e.first_id, e.last_id) for e in published(ctx, Kind.depth) if not e.flags & Flag.SNAPSHOT]
 
 
-def nothing_lost(ctx, trades=10):
-    """Every trade and every change of the book once and in order; quotes rise."""
+def assert_nothing_lost(ctx, trades=10):
+    """Asserts that every trade and change of the book is in the outbox once and in order, and quotes rise."""
     found = ids(ctx, Kind.trade)
     assert len(found) >= trades and found == list(range(found[0], found[0] + len(found)))
     chain = changes(ctx)
@@ -81,20 +84,21 @@ def nothing_lost(ctx, trades=10):
     assert quotes == sorted(set(quotes))
 
 
-def bare(raw):
+def without_stamps(raw):
+    """An event without the outbox's stamps."""
     event = bytearray(raw)
     for begin, end in STAMPS:
         event[begin:end] = bytes(end - begin)
     return bytes(event)
 
 
-def same_again(ctx):
-    """The raw frames make the same market events again, in the same order, byte for byte but for the outbox's stamps."""
+def assert_rebuilt_equal(ctx):
+    """Asserts that the raw frames make the same market events again, byte for byte but for the outbox's stamps."""
     if not ctx.config.feed.raw:
         return
     adapter = adapter_of(line_of(ctx.config, ctx.instance)[0])
     instruments = [i for i in ctx.config.instruments if i.venue == adapter.VENUE]
-    raws = said(ctx, Kind.raw)
-    again = [bare(one) for made in rebuild_line(raws, adapter, instruments, ctx.config.feed) for one in made]
-    live = [bare(event.raw) for event in said(ctx, *MARKET)]
+    raws = published(ctx, Kind.raw)
+    again = [without_stamps(one) for made in rebuild_line(raws, adapter, instruments, ctx.config.feed) for one in made]
+    live = [without_stamps(event.raw) for event in published(ctx, *MARKET)]
     assert live and again == live

@@ -8,6 +8,7 @@ from tickmesh.bus.wire import encode, stamp_sequenced
 
 
 def quote(seq: int, update_id: int = 0) -> bytearray:
+    """Builds a sequenced quote."""
     record = np.zeros(1, QUOTE)
     record["update_id"] = update_id or seq
     event = encode(Kind.quote, "binance.BTCUSDT", record, last_id=update_id or seq)
@@ -15,7 +16,8 @@ def quote(seq: int, update_id: int = 0) -> bytearray:
     return event
 
 
-def fill(writer: LogWriter, count: int, per_batch: int = 1) -> None:
+def append_quotes(writer: LogWriter, count: int, per_batch: int = 1) -> None:
+    """Appends `count` quotes in batches."""
     while count > 0:
         n = min(per_batch, count)
         first = writer.last + 1

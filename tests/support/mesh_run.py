@@ -17,23 +17,26 @@ from tickmesh.bus.schema import Kind
 
 
 def command(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:
+    """Runs a command of the mesh under `root`."""
     return subprocess.run(
         [str(root / ".venv/bin" / program), *map(str, words)], cwd=root, capture_output=True, text=True, timeout=timeout
     )
 
 
 def ok(root: Path, program: str, *words: str, timeout: float = 240) -> subprocess.CompletedProcess:
+    """Runs a command that must succeed."""
     done = command(root, program, *words, timeout=timeout)
     assert done.returncode == 0, f"{program} {words}: {done.returncode}\n{done.stdout}\n{done.stderr}\n{logs(root)}"
     return done
 
 
 def ok_json(root: Path, program: str, *words: str, timeout: float = 240) -> dict:
+    """Runs a command that must succeed with `--json`; gives what it printed."""
     return json.loads(ok(root, program, *words, "--json", timeout=timeout).stdout)
 
 
 def logs(root: Path) -> str:
-    """The last lines of every process, for a failure's message."""
+    """The last lines of every process's log, for a failure's message."""
     out = []
     for path in sorted((root / "run/logs").glob("*.log")):
         text = path.read_text(errors="replace").splitlines()[-15:]
@@ -42,6 +45,7 @@ def logs(root: Path) -> str:
 
 
 def until(condition, what: str, seconds: float = 60.0):
+    """Waits until a condition holds; gives what it gave, or fails with `what`."""
     deadline = time.monotonic() + seconds
     while not (got := condition()):
         assert time.monotonic() < deadline, what() if callable(what) else what
@@ -50,11 +54,12 @@ def until(condition, what: str, seconds: float = 60.0):
 
 
 def config_of(root: Path) -> Config:
+    """The settings of the mesh under `root`."""
     return load(root)
 
 
 def events(root: Path, *kinds: int, after: int = 0) -> list:
-    """Events of these kinds that are in the log now."""
+    """Reads the events of these kinds that are in the log now."""
     return [e for e in LogReader(config_of(root).log_dir).events(after) if not kinds or e.kind in kinds]
 
 
@@ -67,6 +72,7 @@ def ready(root: Path, name: str) -> dict:
 
 
 def replay_ended(root: Path) -> bool:
+    """Whether the exchange has replayed its capture to the end."""
     return (config_of(root).exchange_dir / "ended").exists()
 
 
@@ -90,7 +96,7 @@ class Killer:
         self.ready_s: dict[str, list[float]] = {}
 
     def kill(self, name: str, patience_s: float = 20.0) -> None:
-        """Kills and waits until its successor is ready."""
+        """Kills a process and waits until its successor is ready."""
         pid = ready(self.root, name)["pid"]
         killed, killed_boot = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
         os.kill(pid, signal.SIGKILL)
@@ -103,7 +109,7 @@ class Killer:
             self.respawn_s.append(born(info["pid"]) - killed_boot)
 
     def round(self, names: list[str]) -> None:
-        """Each of them once, in random order, at random moments."""
+        """Kills each of them once, in random order, at random moments."""
         order = list(names)
         self.random.shuffle(order)
         for name in order:
@@ -111,7 +117,7 @@ class Killer:
             self.kill(name)
 
     def report(self, root: Path) -> dict:
-        """Figures of the whole run, for the log of the test."""
+        """Computes the figures of the whole run."""
         health: dict[str, list[dict]] = {}
         for event in events(root, Kind.health):
             health.setdefault(event.subject, []).append(event.map())
@@ -136,7 +142,7 @@ class Killer:
         return self.figures
 
     def judge(self) -> None:
-        """What every run with kills must have shown. Times are generous here: `make bench` states them."""
+        """Asserts what every run with kills must have shown. Times are generous here: `make bench` states them."""
         assert self.figures["outbox_caught_up"] > 0, "outbox catch-up was used"
         assert self.figures["log_caught_up"] > 0, "log catch-up was used"
         assert self.figures["respawn_p50_s"] < 1.0, "quicker than supervisord by itself"

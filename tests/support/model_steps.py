@@ -22,15 +22,17 @@ START_NS = 1_700_000_000 * 1_000_000_000
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
+    """A folder for kernels' caches."""
     return tmp_path_factory.mktemp("mesh")
 
 
 def make(root: Path, kernel: str, **parameters: float) -> model.Step:
+    """Builds a model's step with this kernel and parameters."""
     return model.Step(Config(Mesh(models=(ModelSettings("m", kernel, parameters=parameters),)), root), "m")
 
 
 def log(rows: list[tuple[Kind, int, tuple, int]], subject: str = SUBJECT) -> list[Event]:
-    """(kind, ms since the last one, record, flags) as sequenced events; the instrument is the first."""
+    """Builds sequenced events of (kind, ms since the last one, record, flags); the instrument is the first."""
     instrument = np.array([(-8, -8, 1, 1, 1, 1, 0)], DTYPES[Kind.instrument])
     events, now_ns = [], START_NS
     for seq, (kind, ms, record, flags) in enumerate([(Kind.instrument, 0, instrument[0], 0), *rows], 1):
@@ -42,13 +44,14 @@ def log(rows: list[tuple[Kind, int, tuple, int]], subject: str = SUBJECT) -> lis
 
 
 def quote(ms: int, bid_lots: int, ask_lots: int, bid: int = 100, ask: int = 103) -> tuple:
+    """A row for `log`: a quote."""
     return Kind.quote, ms, (1, bid if bid_lots else 0, bid_lots, ask if ask_lots else 0, ask_lots, 0), 0
 
 
-def values(said: list[bytearray]) -> list[tuple[int, float, float, int]]:
-    """(cause_seq, value, price, reference) of every signal."""
+def values(published: list[bytearray]) -> list[tuple[int, float, float, int]]:
+    """(cause_seq, value, price, reference) of every signal that a step published."""
     out = []
-    for raw in said:
+    for raw in published:
         event = decode(bytes(raw))
         row = np.frombuffer(event.body, SIGNAL)[0]
         out.append((event.cause_seq, float(row["value"]), float(row["price"]), int(row["reference_ticks"])))

@@ -7,13 +7,14 @@ from tickmesh.storage.bars.bar import BAR, SUMS, whole
 
 
 def headers(count: int) -> np.ndarray:
+    """Headers of so many events."""
     out = np.zeros(count, HEADER)
     out["count"], out["seq"] = 1, np.arange(1, count + 1)
     return out
 
 
 def naive(trades, quotes, every_ns: int) -> dict[int, dict]:
-    """What the fields mean, one tick at a time."""
+    """Computes bars by their definition, one tick at a time."""
     out: dict[int, dict] = {}
     for number, price, quantity, venue_ns, side in sorted(trades, key=lambda row: row[0]):
         bar = out.setdefault(venue_ns // every_ns * every_ns, {})
@@ -40,7 +41,7 @@ def naive(trades, quotes, every_ns: int) -> dict[int, dict]:
 
 
 def as_dicts(bars: np.ndarray) -> dict[int, dict]:
-    """Fields that are 0 left out: `naive` does not mention what did not happen."""
+    """Bars as dicts, without fields that are 0: `naive` does not mention what did not happen."""
     names = [name for name in BAR.names if name != "begin_ns" and not name.endswith("_high")]
     columns = {name: whole(bars, name) if name in SUMS else bars[name] for name in names}
     return {
@@ -50,4 +51,5 @@ def as_dicts(bars: np.ndarray) -> dict[int, dict]:
 
 
 def without_zeros(bars: dict[int, dict]) -> dict[int, dict]:
+    """Bars without fields that are 0."""
     return {begin: {name: value for name, value in bar.items() if value} for begin, bar in bars.items()}

@@ -18,7 +18,10 @@ from tickmesh.bus.log import LogReader
 
 
 class Scripted(ServerThread):
-    """`socket(ws)` has each websocket for as long as it lives, `answer(request)` gives JSON or a Response; `asked`: paths."""
+    """A venue on loopback whose sockets and answers are a test's functions.
+
+    `socket(ws)` has each websocket for as long as it lives, `answer(request)` gives JSON or a Response; `asked`: paths.
+    """
 
     shutdown_s = 0.2
 
@@ -40,7 +43,10 @@ class Scripted(ServerThread):
 
 
 class Processes:
-    """Of one venue; instruments as (symbol, price exponent, quantity exponent). Use as a context manager."""
+    """Runs sequencer, recorder, backfill and lines of one venue as real processes. Use as a context manager.
+
+    Instruments as (symbol, price exponent, quantity exponent).
+    """
 
     def __init__(self, folder: Path, venue: str, server: Scripted, instruments, settings: str = "", lines: int = 2):
         text = settings + f'\n[venues.{venue}]\nws = ["{server.ws}"]\n'
@@ -80,20 +86,25 @@ class Processes:
             shutil.rmtree(self.config.outbox_dir, ignore_errors=True)
 
     def events(self, *kinds: int) -> list:
+        """Events that are in the log now."""
         return [event for event in LogReader(self.config.log_dir).events() if event.kind in kinds]
 
-    def said(self) -> str:
+    def logged(self) -> str:
+        """The last lines of every process's log."""
         return (self.folder / "nodes.log").read_text(errors="replace")[-3000:]
 
     def until(self, condition, what: str, seconds: float = 60.0):
+        """Waits until a condition on the log holds."""
+
         def so_far():
             with contextlib.suppress(OSError, ValueError):  # the log is not there yet
                 return condition()
             return None
 
-        return run.until(so_far, lambda: f"{what} did not happen\n{self.said()}", seconds)
+        return run.until(so_far, lambda: f"{what} did not happen\n{self.logged()}", seconds)
 
     def command(self, *words: str) -> subprocess.CompletedProcess:
+        """Runs a `mesh` command in its folder."""
         return subprocess.run(
             [sys.executable, "-m", "tickmesh.tools.cli", *words],
             cwd=self.folder,

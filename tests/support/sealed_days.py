@@ -15,7 +15,7 @@ DAYS = ["2024-08-09", "2024-08-10", "2024-08-11"]
 
 
 def three_days(seed: int = 1, count: int = 150) -> list[bytes]:
-    """A log over three UTC days and the first events of a fourth: books, gaps, late and early trades, two definitions."""
+    """Builds a log over three UTC days and a bit of a fourth: books, gaps, late and early trades, two definitions."""
     rng = np.random.default_rng(seed)
     market = Market(seq_ns=START)
     out = [market.instrument((-2, -5))]
@@ -48,7 +48,7 @@ def three_days(seed: int = 1, count: int = 150) -> list[bytes]:
 
 
 def strayed(market: Market, by_ns: int) -> bytes:
-    """A trade whose venue time is in another day, flagged REPAIRED."""
+    """Builds a trade whose venue time is in another day, flagged REPAIRED."""
     record = np.zeros(1, DTYPES[Kind.trade])
     number = market.seq + 1000
     record["trade_id"], record["venue_ns"] = number, market.seq_ns + by_ns
@@ -58,6 +58,7 @@ def strayed(market: Market, by_ns: int) -> bytes:
 
 
 def archive(folder: Path, raws: list[bytes], cut_events: int = 100, upto: int = 1 << 60) -> None:
+    """Archives these events in cuts of `cut_events`."""
     writer = ArchiveWriter(folder)
     writer.archive(batches(raws), upto, cut_events, 5)
     writer.close()

@@ -9,7 +9,7 @@ from aiohttp import web
 
 
 class ServerThread(ABC):
-    """`_answer` has every request. Use as a context manager; `ws`, `rest`: its addresses."""
+    """A server in a thread. `_answer` has every request; `ws`, `rest`: its addresses. Use as a context manager."""
 
     shutdown_s = 1.0
 

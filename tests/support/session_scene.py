@@ -23,11 +23,12 @@ SUBJECT = "binance.BTCUSDT"
 
 
 def quantity(lots: int) -> str:
+    """A quantity as the venue's text."""
     return f"{lots // 10**8}.{lots % 10**8:08d}"
 
 
 class Venue:
-    """Orders rest until the test fills them. `mood[client id]`: what becomes of the request of that id.
+    """A scripted venue: orders rest until the test fills them. `mood[client id]`: what becomes of the request of that id.
 
     lost: done, but not answered · swallowed: not done, not answered · timeout: done, answered with −1007 ·
     refused: −2010 · cut: done, and the connection is cut.
@@ -44,11 +45,13 @@ class Venue:
         self.down = False
 
     def view(self, order):
+        """An order as the venue answers it."""
         return {"symbol": "BTCUSDT", "orderId": order["id"], "clientOrderId": order["cid"], "status": order["status"],
                 "side": order["side"], "executedQty": quantity(order["filled"]), "transactTime": 1_700_000_000_000,
                 "fills": []}  # fmt: skip
 
     async def emit(self, order, what, trade=None, c=None):
+        """Sends a report of an order on the user streams."""
         if self.muted:
             return
         event = {"e": "executionReport", "E": 1_700_000_000_000, "s": "BTCUSDT", "c": c or order["cid"],
@@ -63,6 +66,7 @@ class Venue:
                 await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
 
     async def fill(self, cid, lots, quiet=False):
+        """Fills an order in part or whole; `quiet`: without a report."""
         order = self.orders[cid]
         order["filled"] += lots
         order["status"] = "FILLED" if order["filled"] == order["lots"] else "PARTIALLY_FILLED"
@@ -75,6 +79,7 @@ class Venue:
         return trade
 
     async def socket(self, request):
+        """Serves the WebSocket API."""
         if self.down:
             return web.Response(status=503)
         ws = web.WebSocketResponse()
@@ -90,6 +95,8 @@ class Venue:
         return ws
 
     async def answer(self, ws, asked, params):
+        """Answers one request of the WebSocket API."""
+
         async def reply(status, **content):
             await ws.send_str(json.dumps({"id": asked["id"], "status": status, **content}))
 
@@ -136,6 +143,7 @@ class Venue:
             await self.emit(order, "NEW")
 
     async def rest(self, request):
+        """Answers a REST request."""
         if request.path == "/api/v3/time":
             return web.json_response({"serverTime": time.time_ns() // 10**6})
         query = dict(parse_qsl(request.query_string))
@@ -158,7 +166,7 @@ class Venue:
 
 
 class Mesh:
-    """Sequencer, an intent writer, and a session that can be killed and started."""
+    """Runs a sequencer, a writer of intents, and a session that a test can kill and start."""
 
     def __init__(self, config, venue):
         self.config, self.venue = config, venue
@@ -167,18 +175,20 @@ class Mesh:
         self.task = None
 
     def start(self, context=Context):
+        """Starts the session."""
         self.ctx = context(self.config, "session")
         self.task = asyncio.create_task(session.run(self.ctx))
 
     async def kill(self):
-        """As SIGKILL would: nothing is published on the way out."""
+        """Ends the session as SIGKILL would: nothing is published on the way out."""
         self.ctx.publish = lambda events: None
         self.ctx.stop.set()
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
         await self.ctx.close()
 
-    def intend(self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1):
+    def publish_intent(self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1):
+        """Publishes an intent: an order, or to cancel `target`."""
         record = np.zeros(1, INTENT)
         record["client_order_id"], record["target_id"] = cid.encode(), target.encode()
         record["action"] = Action.CANCEL if target else Action.NEW
@@ -188,15 +198,18 @@ class Mesh:
         self.executor.publish([encode(Kind.intent, SUBJECT, record)])
 
     def published(self, kind, cid=""):
+        """Records of a kind in the log, about one client order id."""
         records = [
             record for event in LogReader(self.config.log_dir).events() if event.kind == kind for record in event.records
         ]  # fmt: skip
         return [record for record in records if record["client_order_id"].decode() == cid]
 
     def states(self, cid):
+        """The states that an order has gone through."""
         return [Status(int(record["status"])).name for record in self.published(Kind.update, cid)]
 
     def fills(self, cid):
+        """Trade ids of an order's fills."""
         return [int(record["trade_id"]) for record in self.published(Kind.fill, cid)]
 
 

@@ -15,7 +15,7 @@ START = 1_723_161_600 * 1_000_000_000  # 2024-08-09 00:00 UTC
 
 
 class Market:
-    """Numbers events as a mesh would: `seq` without a hole, `link` per topic, producers with epochs."""
+    """Builds events as a mesh would log them: `seq` without a hole, `link` per topic, producers with epochs."""
 
     def __init__(self, seq: int = 0, seq_ns: int = START):
         self.seq = seq
@@ -24,6 +24,7 @@ class Market:
         self.numbers: dict[bytes, int] = {}
 
     def event(self, kind: Kind, subject: str, records, *, producer: bytes = b"feed-1", step_ns=1_000_000, **fields) -> bytes:
+        """Builds the next event."""
         event = encode(kind, subject, records, **fields)
         self.seq += 1
         self.seq_ns += step_ns
@@ -34,6 +35,7 @@ class Market:
         return bytes(event)
 
     def trade(self, price: int = 6_183_763_000_000, subject: str = "binance.BTCUSDT", **fields) -> bytes:
+        """Builds the next event: a trade."""
         record = np.zeros(1, DTYPES[Kind.trade])
         number = self.seq + 1000
         venue = self.seq_ns // 1_000_000 * 1_000_000
@@ -44,6 +46,7 @@ class Market:
         )  # fmt: skip
 
     def depth(self, levels: list[tuple[int, int, int]], last_id: int, snapshot: bool = False, **fields) -> bytes:
+        """Builds the next event: levels of a book."""
         records = np.zeros(len(levels), DTYPES[Kind.depth])
         for record, (price, quantity, side) in zip(records, levels):
             record["price_ticks"], record["quantity_lots"], record["side"] = price, quantity, side
@@ -53,25 +56,29 @@ class Market:
         )  # fmt: skip
 
     def gap(self, stream: Kind, subject: str = "binance.BTCUSDT") -> bytes:
+        """Builds the next event: an open gap."""
         record = np.zeros(1, DTYPES[Kind.gap])
         record["stream"], record["state"] = stream, 1
         return self.event(Kind.gap, subject, record, producer=b"sequencer")
 
     def instrument(self, exponents: tuple[int, int] = (-8, -8), subject: str = "binance.BTCUSDT") -> bytes:
+        """Builds the next event: a definition."""
         record = np.zeros(1, DTYPES[Kind.instrument])
         record["price_exponent"], record["quantity_exponent"] = exponents
         return self.event(Kind.instrument, subject, record)
 
     def clock(self, step_ns: int = 1_000_000) -> bytes:
+        """Builds the next event: a clock."""
         record = np.zeros(1, DTYPES[Kind.clock])
         record["now_ns"] = self.seq_ns + step_ns
         return self.event(Kind.clock, "sequencer", record, producer=b"sequencer", step_ns=step_ns)
 
     def health(self, node: str = "feed-1") -> bytes:
+        """Builds the next event: a node's health."""
         return self.event(Kind.health, node, {"node": node, "trades": self.seq}, producer=node.encode())
 
     def mixed(self, count: int) -> list[bytes]:
-        """A little of everything, `count` events."""
+        """Builds the next `count` events, a little of everything."""
         out = []
         while len(out) < count:
             step = len(out) % 10
@@ -89,10 +96,12 @@ class Market:
 
 
 def seq_of(raw: bytes) -> int:
+    """The seq in an event's header."""
     return int.from_bytes(raw[80:88], "little")
 
 
 def batches(raws: Iterable[bytes], size: int = 100) -> list[Batch]:
+    """Events in batches of `size`."""
     raws = list(raws)
     return [
         Batch(seq_of(raws[i]), seq_of(raws[i]) + len(raws[i : i + size]) - 1, memoryview(b"".join(raws[i : i + size])))
@@ -101,7 +110,7 @@ def batches(raws: Iterable[bytes], size: int = 100) -> list[Batch]:
 
 
 def write_log(folder: Path, raws: list[bytes], segment_bytes: int = 1 << 16, size: int = 50) -> None:
-    """Appends to the log in `folder`, and closes it cleanly: everything is durable then."""
+    """Writes a log in `folder`, and closes it cleanly: everything is durable then."""
     writer = LogWriter(folder, segment_bytes=segment_bytes, sync_ms=50)
     for i in range(0, len(raws), size):
         writer.append(seq_of(raws[i]), raws[i : i + size])

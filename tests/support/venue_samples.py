@@ -1,4 +1,4 @@
-"""A sample of every message of every venue, and what the venue's adapter says of one."""
+"""A sample of every message of every venue, and the events that the venue's adapter makes of one."""
 
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
@@ -66,10 +66,12 @@ SYMBOLS = {"binance": "BTCUSDT", "binance_usdm": "BTCUSDT", "coinbase": "BTC-USD
 
 
 def instrument(name):
+    """The instrument of a venue's samples."""
     exponent = -1 if name.startswith("kraken") else -8
     return Instrument(symbol=SYMBOLS[name], venue=name, price_exponent=exponent)
 
 
-def said(name, frame, recv_ns=7_000):
+def decode_frame(name, frame, recv_ns=7_000):
+    """Decodes a frame with a venue's adapter; gives the events."""
     adapter = adapter_of(name)
     return [event_of(event) for event in adapter.decode(frame, recv_ns, adapter.routes([instrument(name)]))]

@@ -1,4 +1,4 @@
-"""A venue that says again what it once said: a capture's frames to every websocket client, its REST bodies to who asks."""
+"""A venue that sends again what it once sent: a capture's frames to every websocket client, its REST bodies to who asks."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ SUBSCRIBE_S = 0.1  # a client that has sent nothing for so long has sent all its
 
 
 class VenueServer(ServerThread):
-    """Frames leave when `clients` connections have subscribed. Use as a context manager; `ws` and `rest` are its addresses."""
+    """Replays a capture as its venue: frames leave when `clients` connections have subscribed. Use as a context manager."""
 
     def __init__(self, messages: Iterable[Message], clients: int, bodies: dict[str, bytes] | None = None):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the judge says of a capture beside a log that has these events; it accounts for every line of the capture."""
+"""The judge's verdict on a capture beside a log that has these events; it accounts for every line of the capture."""
 
 import gzip
 from pathlib import Path
@@ -12,6 +12,7 @@ DATA_NULL = '1723161600000 {"stream":"btcusdt@trade","data":null}'
 
 
 def judged(lines: list, events: list[bytes], name: str = "capture.dat") -> dict:
+    """Writes lines as a capture and judges the log against it; gives the verdict, in which every line is accounted for."""
     path = Path(name)
     data = b"".join((line if isinstance(line, bytes) else line.encode()) + b"\n" for line in lines)
     path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
@@ -25,5 +26,6 @@ def judged(lines: list, events: list[bytes], name: str = "capture.dat") -> dict:
 
 
 def bad_trade(**fields) -> str:
+    """A line of a trade with these fields replaced."""
     data = {"e": "trade", "E": 1, "s": "BTCUSDT", "t": 9, "p": "1.0", "q": "1.0", "T": 1, "m": True} | fields
     return frame(1, "trade", data)

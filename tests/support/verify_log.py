@@ -16,56 +16,65 @@ SECOND = 1_000_000_000
 
 
 class Log:
-    """Events of one instrument as a sequencer logs them."""
+    """Builds a log of one instrument, as a sequencer writes it."""
 
     def __init__(self) -> None:
         self.market = Market()
         self.events: list[bytes] = []
 
-    def say(self, kind: Kind, record, subject: str = SUBJECT, **fields) -> None:
+    def publish(self, kind: Kind, record, subject: str = SUBJECT, **fields) -> None:
+        """Adds an event."""
         self.events.append(self.market.event(kind, subject, record, **fields))
 
     def trades(self, *ids: int, **fields) -> "Log":
+        """Adds a trade of each id."""
         for number in ids:
             record = np.zeros(1, DTYPES[Kind.trade])
             record["trade_id"], record["venue_ns"] = number, self.market.seq_ns
-            self.say(Kind.trade, record, first_id=number, last_id=number, **fields)
+            self.publish(Kind.trade, record, first_id=number, last_id=number, **fields)
         return self
 
     def quotes(self, *ids: int, **fields) -> "Log":
+        """Adds a quote of each id."""
         for number in ids:
             record = np.zeros(1, DTYPES[Kind.quote])
             record["update_id"] = number
-            self.say(Kind.quote, record, first_id=number, last_id=number, **fields)
+            self.publish(Kind.quote, record, first_id=number, last_id=number, **fields)
         return self
 
     def depth(self, first: int, last: int, flags: int = 0) -> "Log":
-        self.say(Kind.depth, np.zeros(1, DTYPES[Kind.depth]), first_id=first, last_id=last, flags=flags)
+        """Adds a change of the book."""
+        self.publish(Kind.depth, np.zeros(1, DTYPES[Kind.depth]), first_id=first, last_id=last, flags=flags)
         return self
 
     def gap(self, kind: Kind, first: int, last: int, reason: Reason, state: GapState = GapState.unrecoverable) -> "Log":
+        """Adds a gap."""
         record = np.zeros(1, DTYPES[Kind.gap])
         record[0] = (first, last, kind, state, reason, 0, 0, 0, 0)
-        self.say(Kind.gap, record, producer=b"sequencer", first_id=first, last_id=last)
+        self.publish(Kind.gap, record, producer=b"sequencer", first_id=first, last_id=last)
         return self
 
     def lines(self, kind: Kind, events: int, lasted_s: float = 10.0) -> "Log":
+        """Adds statistics of a line over so many seconds."""
         record = np.zeros(1, DTYPES[Kind.line])
         record["line"], record["stream"], record["events"], record["duplicates"] = b"feed-1", kind, events, events
         step_ns = int(lasted_s * SECOND)
         record["begin_ns"], record["end_ns"] = self.market.seq_ns, self.market.seq_ns + step_ns
-        self.say(Kind.line, record, producer=b"sequencer", step_ns=step_ns)
+        self.publish(Kind.line, record, producer=b"sequencer", step_ns=step_ns)
         return self
 
     def alert(self, what: str, target: str) -> "Log":
-        self.say(Kind.alert, {"level": "critical", "what": what, "target": target, "why": "", "action": ""}, "sequencer")
+        """Adds an alert."""
+        self.publish(Kind.alert, {"level": "critical", "what": what, "target": target, "why": "", "action": ""}, "sequencer")
         return self
 
     def clock(self, step_ns: int) -> "Log":
+        """Adds a clock event."""
         self.events.append(self.market.clock(step_ns))
         return self
 
     def faults(self, archived: bool = False) -> dict:
+        """Writes the log (archived, too, if so); gives the faults that `mesh verify` finds."""
         config = load()
         write_log(config.log_dir, self.events)
         if archived:

@@ -1,11 +1,11 @@
-"""Archives whose coverage says something false."""
+"""Events flagged as a sequencer flags them."""
 
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.wire import Event
 
 
 def marked(raws: list[bytes]) -> list[bytes]:
-    """As a sequencer marks them: changes without a book are UNSYNCED."""
+    """Flags events as a sequencer does: changes without a book are UNSYNCED."""
     out, book = [], False
     for raw in raws:
         event = Event(raw)

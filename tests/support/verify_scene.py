@@ -15,15 +15,17 @@ SCALE = 10**8
 
 
 def frame(stamp: int, stream: str, data: dict) -> str:
+    """A line of a capture."""
     return f"{stamp} " + json.dumps({"stream": f"btcusdt@{stream}", "data": data})
 
 
 def price(mantissa: int) -> str:
+    """A mantissa as the venue's text."""
     return f"{mantissa // SCALE}.{mantissa % SCALE:08d}"
 
 
 class Scene:
-    """The same small market twice: as a capture's lines, and as events as a mesh would log them."""
+    """Builds the same small market twice: as a capture's lines, and as events as a mesh would log them."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -33,6 +35,7 @@ class Scene:
         self.book = False
 
     def trade(self, n: int) -> None:
+        """Adds a trade."""
         ms = 1_723_161_600_000 + n
         p, q = 61_000 * SCALE + n * 1_000_000, (n + 1) * 10_000
         self.lines.append(
@@ -44,7 +47,7 @@ class Scene:
         self._log(Kind.trade, record, first_id=500 + n, last_id=500 + n, venue_ns=(ms + 1) * 10**6)
 
     def depth(self, n: int) -> None:
-        """A change of the best bid, and the quote that states the same."""
+        """Adds a change of the best bid, and the quote that states the same."""
         ms = 1_723_161_600_000 + n
         first, last = self.update_id + 1, self.update_id + 3
         bid, lots = (60_000 + n) * SCALE, (n + 1) * SCALE
@@ -66,6 +69,7 @@ class Scene:
         self._log(Kind.quote, record, last_id=last)
 
     def snapshot(self) -> None:
+        """Adds a snapshot."""
         self.book = True
         levels = [(60_000 * SCALE, SCALE, 1), (70_000 * SCALE, SCALE, -1)]
         self.lines.append("1723161600000 " + json.dumps({
@@ -83,6 +87,7 @@ class Scene:
 
 
 def scene(rows: int = 30) -> Scene:
+    """Builds a market of so many rows."""
     out = Scene()
     out.depth(0)
     out.snapshot()
@@ -95,7 +100,7 @@ def scene(rows: int = 30) -> Scene:
 
 
 def renumbered(raws: list[bytes]) -> list[bytes]:
-    """The same events with seq 1, 2, 3 … and right links: what a mesh would have logged that made the fault itself."""
+    """Gives events seq 1, 2, 3 … and right links: what a mesh would have logged that made the fault itself."""
     out, links = [], {}
     for seq, raw in enumerate(raws, 1):
         event = bytearray(raw)

@@ -6,7 +6,7 @@ import time
 
 
 async def until(condition, timeout_s=20.0, what="it"):
-    """Returns once `condition()`, which may be a coroutine, holds."""
+    """Waits until `condition()`, which may be a coroutine, holds."""
     deadline = time.monotonic() + timeout_s
     while True:
         holds = condition()
@@ -19,7 +19,7 @@ async def until(condition, timeout_s=20.0, what="it"):
 
 
 async def still(count, for_s=0.2, timeout_s=20.0):
-    """Returns `count()` once it has been the same for so long."""
+    """Waits until `count()` has been the same for so long; gives it."""
     deadline = time.monotonic() + timeout_s
     before = count()
     while True:

@@ -1,4 +1,4 @@
-"""A mesh that says what a mesh says, second by second, into a judge and the budget of restarts."""
+"""A mesh that publishes what a mesh publishes, second by second, into a judge and the budget of restarts."""
 
 import random
 
@@ -17,7 +17,7 @@ FEEDS = ("feed-1", "feed-2")
 
 
 class World:
-    """A mesh that says what a mesh says, second by second, into a judge; a test makes parts of it fail."""
+    """A mesh that publishes what a mesh publishes, second by second, into a judge; a test makes parts of it fail."""
 
     def __init__(self, seed: int = 1, **settings):
         self.random = random.Random(seed)
@@ -37,6 +37,7 @@ class World:
             self.start(name)
 
     def start(self, name: str) -> None:
+        """Starts a process, or starts it again."""
         pid = self.random.randrange(1000, 10**6)
         self.processes[name] = Process(name, pid, self.now, ready_ns=self.now)
         self.beats[name] = {"pid": pid}
@@ -46,14 +47,15 @@ class World:
             self.beats[name] |= {"lag": 0, "deaf_s": 0.0}
         self.hung.discard(name)
 
-    def say(self, kind: Kind, subject: str, content) -> None:
+    def publish(self, kind: Kind, subject: str, content) -> None:
+        """Publishes an event to the judge."""
         raw = encode(kind, subject, content)
         self.seq += 1
         stamp_sequenced(raw, self.seq, 0, self.now)
         self.judge.hear([decode(raw)])
 
-    def second(self, looks: bool = True) -> list[Diagnosis]:
-        """One second: heartbeats in some order, a cursor, a clock; then a look."""
+    def pass_second(self, looks: bool = True) -> list[Diagnosis]:
+        """Passes one second: heartbeats in some order, a cursor, a clock; then the judge looks. Gives what it finds."""
         if "sequencer" not in self.hung:
             self.seq += self.rate
             names = [name for name in self.beats if name not in self.hung]
@@ -66,16 +68,16 @@ class World:
                 if name == "sequencer":
                     beat["durable_seq"] = self.seq
                 self.taken[name] = self.taken.get(name, 0) + 1
-                self.say(Kind.health, name, beat)
+                self.publish(Kind.health, name, beat)
             cursors = np.zeros(len(self.taken), CURSOR)
             for row, (name, number) in zip(cursors, self.taken.items()):
                 row["producer"], row["number"] = name, number
-            self.say(Kind.cursor, "sequencer", cursors)
+            self.publish(Kind.cursor, "sequencer", cursors)
             clock = np.zeros(1, CLOCK)
             clock["durable_seq"] = self.seq
-            self.say(Kind.clock, "sequencer", clock)
+            self.publish(Kind.clock, "sequencer", clock)
             if "recorder" not in self.hung:
-                self.say(Kind.watermark, "recorder", np.array([(self.seq, self.seq)], WATERMARK))
+                self.publish(Kind.watermark, "recorder", np.array([(self.seq, self.seq)], WATERMARK))
         self.now = self.now // SECOND * SECOND + SECOND
         if not looks:
             return []
@@ -90,11 +92,13 @@ class World:
         return verdicts
 
     def run(self, seconds: int) -> list[Diagnosis]:
-        return [verdict for _ in range(seconds) for verdict in self.second()]
+        """Passes so many seconds; gives what the judge finds."""
+        return [verdict for _ in range(seconds) for verdict in self.pass_second()]
 
 
-def line(world: World, name: str, firsts: int, duplicates: int) -> None:
+def publish_line(world: World, name: str, firsts: int, duplicates: int) -> None:
+    """Publishes statistics of a line."""
     row = np.zeros(1, LINE)
     row["line"], row["firsts"], row["duplicates"], row["events"] = name, firsts, duplicates, firsts + duplicates
     row["begin_ns"], row["end_ns"], row["stream"] = world.now - 10 * SECOND, world.now, Kind.trade
-    world.say(Kind.line, "binance.BTCUSDT", row)
+    world.publish(Kind.line, "binance.BTCUSDT", row)

@@ -28,7 +28,7 @@ def store(root: Path, made: Scene) -> None:
     writer.close()
 
 
-def whole() -> Scene:
+def ledger_of() -> Scene:
     return Scene().trades(1, 2, 3).book(100).change(99, 105).quotes(103).trades(4, 5, 6, 7, 8)
 
 
@@ -60,14 +60,14 @@ def test_shows_every_interval_and_says_that_something_is_missing(root):
 
 def test_says_clearly_that_nothing_is_missing(root):
     assert mesh(root).stdout == "Nothing is stored yet (source sim).\n"
-    store(root, whole())
+    store(root, ledger_of())
     done = mesh(root, "--missing")
     assert (done.returncode, done.stdout) == (0, "Nothing is missing. 1 of 3 streams cannot be proven by their nature.\n")
 
 
 def test_nothing_is_missing_is_not_said_beside_what_was_never_heard(root):
     (root / "mesh.toml").write_text('[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "FOOUSDT"\n')
-    store(root, whole())
+    store(root, ledger_of())
     last = mesh(root, "--missing").stdout.splitlines()[-1]
     assert last.startswith("Nothing is missing of what was heard. ")
     assert last.endswith(" Never heard, and nothing is known of it: binance.FOOUSDT.")
@@ -115,7 +115,7 @@ def test_the_json_has_totals_and_all_intervals(root):
     ],
 )
 def test_a_wrong_word_is_a_sentence(root, words, code, sentence):
-    store(root, whole())
+    store(root, ledger_of())
     done = mesh(root, *words)
     assert done.returncode == code and re.search(sentence, done.stderr) and "Traceback" not in done.stderr
 
@@ -133,7 +133,7 @@ def test_the_timeline_is_drawn(root):
 
 def test_the_examples_of_the_page_run(root, capsys, monkeypatch):
     monkeypatch.delenv("TICKMESH_ROOT", raising=False)
-    store(root, whole())
+    store(root, ledger_of())
     page = (PROJECT / "docs/coverage.md").read_text()
     examples = re.findall(r"```python\n(.*?)```", page, re.S)
     assert len(examples) == 2

@@ -11,18 +11,18 @@ from tickmesh.bus.wire import Event
 from tickmesh.tools.chaos.sweep_mesh import Kill
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
-EARLY_NS = 1_000_000_000  # a slew of 1 % is said with the next clock event, and a busy log has few
+EARLY_NS = 1_000_000_000  # a slew of 1 % is published with the next clock event, and a busy log has few
 LATE_NS = 60_000_000_000  # longer than anything holds up an event in a sweep
 WINDOW_NS = 5_000_000_000
 
 # Recovery path → the counters in `health` that show its use. Counters begin anew with each process.
 COUNTERS: dict[str, tuple[str, ...]] = {
-    "outbox_read": ("outbox_caught_up",),  # the sequencer was away: it read what producers had said meanwhile
+    "outbox_read": ("outbox_caught_up",),  # the sequencer was away: it read what producers had published meanwhile
     "log_read": ("log_caught_up",),  # a reader had missed a ring: it read the log
     "book_resync": ("resyncs",),  # a book's chain broke: a fresh snapshot
     "reconnect": ("reconnects",),
     "renewal": ("renewals",),  # a new connection beside the old one
-    "shutdown": ("shutdowns",),  # because the venue had said that it would close
+    "shutdown": ("shutdowns",),  # because the venue had announced that it would close
     "respawn": ("respawns",),  # a sentinel saw a death at once
 }
 
@@ -31,13 +31,13 @@ SEEN = ("frame_refused", "repair", "other_line", "restart", "contradiction", "er
 
 
 class LogPace:
-    """Compares the log's time with the venue's, which is true in a sweep, but for what the log says of its corrections.
+    """Compares how fast the log's time goes with the venue's, which is true in a sweep; published corrections are allowed for.
 
     Both stand in every live event. The log's is later by the event's way, never earlier, and in the long run not by much.
     """
 
     def __init__(self) -> None:
-        self.moved_ns = 0  # said so far
+        self.moved_ns = 0  # published so far
         self.wrong: list[str] = []
         self._least_ns = 0  # by which the log was behind: both begin with the same clock
         self._until_ns = 0  # of the venue's time: until then a larger one may be a hold-up
@@ -119,7 +119,7 @@ class Figures:
             self.paths["clock"] += content["what"] in ("clock_step", "clock_suspend")
 
     def _moved(self, ns: int, now_ns: int) -> None:
-        """The mesh's time moved by so much and said so, now: what is measured by it, and began before, moves with it."""
+        """Notes a published correction of the mesh's time: what is measured by it, and began before, moves with it."""
         self.pace.moved_ns += ns
         for place, kill in enumerate(self._unanswered):
             if kill.killed_ns > now_ns - ns:

@@ -32,7 +32,7 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "delay", "length_s": 2.0, "delay_ms": 300, "probability": 0.3},
     {"kind": "answer", "length_s": 3.0, "endpoint": "GET /api/v3/*", "status": 429, "retry_after_s": 1, "probability": 0.7},
     {"kind": "refuse", "length_s": REST_DEAD_S, "endpoint": "GET /api/v3/*"},
-    # Absurd ids: out of all proportion, said to all lines or to one; and such as could be true. The frame's stream by chance.
+    # Absurd ids: out of all proportion, sent to all lines or to one; and such as could be true. The frame's stream by chance.
     {"kind": "jump", "length_s": 1.0, "times": 2},
     {"kind": "jump", "length_s": 1.0, "times": 1},
     {"kind": "jump", "length_s": 1.0, "times": 2, "by": 5000},

@@ -36,7 +36,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "respawn": {"respawns": 0},  # the dead wait for supervisord's second
     "contradiction": {"contradictions": False},  # an id is believed whatever comes after it
     "era": {"eras": False},  # lower ids are copies, for ever
-    "unsynced": {"unsynced": False},  # changes of a book that has no snapshot are not said
+    "unsynced": {"unsynced": False},  # changes of a book that has no snapshot are not published
     "clock": {"steady_clock": False},  # seq_ns is the larger of the wall clock and its last value
     "unknown": {"check_instruments": False},  # nobody asks the venue whether it knows an instrument
 }

@@ -1,4 +1,4 @@
-"""The mesh that a sweep is about: in a folder of its own, started and ended as any other, struck as the plan says."""
+"""The mesh that a sweep is about: in a folder of its own, started and ended as any other, struck by the plan."""
 
 import contextlib
 import json

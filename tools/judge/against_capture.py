@@ -200,7 +200,7 @@ class Comparison:
                 self.findings.count("said_otherwise", rest)
 
     def _refused_again(self, kind: str, again: Counter[tuple[Ids, tuple[object, ...]]]) -> None:
-        """Of ids that were said with more than one value: those values that the mesh has refused."""
+        """Counts, of ids that came with more than one value, the values that the mesh has refused."""
         for key in {key for key, _ in again}:
             refused = self.facts.refused_events(kind, self.subject, *_ids(key))
             for value in [value for other, value in again if other == key]:

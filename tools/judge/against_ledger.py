@@ -12,11 +12,11 @@ from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.listening import ListeningTimes
 
 # What was printed so late may not be stored yet: of a mesh that runs it is on its way; of one that was brought down (the
-# exchange first) only what that said while it ended.
+# exchange first) only what that sent while it ended.
 ON_ITS_WAY_MS = 5000
 LAST_WORDS_MS = 500
 ERA_MS = 20_000  # before its ids begin anew: what a mesh had not got or repaired by then is gone, and nobody has it any more
-STEP_MS = 1000  # between a change of the book and the last depth frame that could have told it
+STEP_MS = 1000  # between a change of the book and the last depth frame that could have had it
 SNAPSHOT_LEAST = 100  # levels of a side that no snapshot is without, where the book has them and as many were asked for
 COMPARED = {
     "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "side", "first_id", "last_id"],
@@ -67,7 +67,7 @@ def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_m
     seen: set[int] = set()
     last = 0
     floor = min(truth.trades, default=0)
-    whole_ms = ledger.market == "synthetic"  # a capture's trades may be told in µs
+    whole_ms = ledger.market == "synthetic"  # a capture's trades may be in µs
     for trade_id, (price, quantity, trade_ns, _event_ns, side, *wrong) in mine.trades:
         findings.count("trades")
         if trade_id in seen:
@@ -79,27 +79,29 @@ def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_m
         elif trade_id < last:
             _fault(findings, "out_of_order", f"trade.{subject}: {trade_id} is stored after {last}")
         last = max(last, trade_id)
-        told = truth.trades.get(trade_id)
-        if told is None:
+        printed = truth.trades.get(trade_id)
+        if printed is None:
             if not ledger.complete and trade_id < floor:
                 findings.count("before_ledger")
             else:
                 _fault(findings, "invented", f"trade.{subject}: {trade_id} is stored, but was never printed")
-        elif told != (price, quantity, trade_ns // 1_000_000, side) or whole_ms and trade_ns % 1_000_000:
-            _fault(findings, "different", f"trade.{subject}: {trade_id} is {(price, quantity, trade_ns, side)}, printed {told}")
+        elif printed != (price, quantity, trade_ns // 1_000_000, side) or whole_ms and trade_ns % 1_000_000:
+            _fault(
+                findings, "different", f"trade.{subject}: {trade_id} is {(price, quantity, trade_ns, side)}, printed {printed}"
+            )
         elif wrong:
             _fault(findings, "different", f"trade.{subject}: {trade_id} has {wrong[0]}")
     first = min(seen, default=0)
     stream = f"{subject.partition('.')[2].lower()}@trade"
-    for trade_id, told in truth.trades.items():
+    for trade_id, printed in truth.trades.items():
         if trade_id in seen:
             continue
-        sent = lines.was_received(stream, told[2])
+        sent = lines.was_received(stream, printed[2])
         if first and trade_id < first and not sent:
             findings.count("before_listening")
-        elif not pair.last and told[2] > truth.ended_ms - ERA_MS and not sent:
+        elif not pair.last and printed[2] > truth.ended_ms - ERA_MS and not sent:
             findings.count("gone_with_era")
-        elif trade_id > last and told[2] > late_ms:
+        elif trade_id > last and printed[2] > late_ms:
             findings.count("on_its_way")
         else:
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")

@@ -1,4 +1,4 @@
-"""What must hold for a log by itself: order, numbers, links, and that nothing was said twice."""
+"""What must hold for a log by itself: order, numbers, links, and that nothing was published twice."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Whether the coverage ledger is true: what files and log say is known, against what they hold, and what the exchange did."""
+"""Whether the coverage ledger is true: what files and log claim, against what they hold, and what the exchange did."""
 
 import heapq
 from collections import defaultdict

@@ -233,7 +233,7 @@ class ProvenIntervals:
         self._unknown(last, reason)
 
     def _take_back(self, first: int) -> None:
-        """What was said from `first` on counts for nothing."""
+        """Removes every claim on ids from `first` on."""
         if self.at is None:
             return
         key = DEPTH, self.eras[DEPTH]
@@ -244,7 +244,7 @@ class ProvenIntervals:
         self.at = self.head = min(self.at, first - 1)
 
     def was_taken_back(self, key: tuple[int, int], first: int, last: int, claim: Claim) -> bool:
-        """Whether this claim on the ids was true before their line took them back: a coverage ledger forgets nothing."""
+        """Whether this claim on ids was true until their line took the ids back: a coverage ledger may still state it."""
         return claim[2:] == WITHOUT_BOOK and any(gone.first <= first and last <= gone.last for gone in self.taken_back[key])
 
     def merged(self) -> MergedClaims:

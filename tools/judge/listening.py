@@ -1,4 +1,4 @@
-"""What the lines must have heard, from the exchange's ledger: when connections were open, and which frames it withheld.
+"""What the lines must have received, from the exchange's ledger: when connections were open, and which frames it withheld.
 
 A mesh may lack what nobody could bring it, and must say so. It may not lack what was sent to a connection that stayed open,
 whatever its coverage says: what a socket brought is stored.

@@ -169,7 +169,7 @@ def _segment(path: Path, data: bytes, newest: bool, findings: Findings) -> Itera
 
 
 def _torn(path: Path, data: bytes, offset: int, allowed: bool, findings: Findings) -> None:
-    """Half a batch at the end of the newest segment is one being written, or one that a crash cut: never said."""
+    """Half a batch at the end of the newest segment is one being written, or one that a crash cut: nobody got it."""
     if allowed:
         findings.count("torn_tail_bytes", len(data) - offset)
     else:

@@ -1,4 +1,4 @@
-"""What a log says besides the market: the exponents of each instrument, and what was refused, with its bytes."""
+"""What a log holds besides the market: the exponents of each instrument, and what was refused, with its bytes."""
 
 import struct
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Whether the log's time goes on, and whether a stream that took nothing while its lines brought events was told of."""
+"""Whether the log's time goes on, and whether a stream that took nothing while its lines brought events raised an alert."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class PaceCheck:
         self.windows: dict[str, tuple[int, int, int]] = {}  # line → recv_ns, seq_ns, paced where its window began
         self.newest: dict[str, int] = {}
         self.taken: set[tuple[str, str]] = set()  # streams of which something was logged since their last statistics
-        self.silent: dict[tuple[str, str], int] = {}  # … that took nothing: for how long, and told (-1) or not
+        self.silent: dict[tuple[str, str], int] = {}  # … that took nothing: for how long; -1: an alert was raised
 
     def look(self, event: Event) -> None:
         """Checks one event; they come in order."""
@@ -104,6 +104,6 @@ class PaceCheck:
 def _target(packed: Any) -> str:
     try:
         content = msgpack.unpackb(packed)
-    except ValueError:  # said elsewhere
+    except ValueError:  # a finding of another check
         return ""
     return str(content.get("target", "")) if isinstance(content, dict) else ""

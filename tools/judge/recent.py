@@ -97,7 +97,7 @@ class StoreCheck:
         return int(struct.unpack(">Q", self.txn.get(name, bytes(8), db=self.tables[b"meta"]))[0])
 
     def set_bounds(self, rules: RetentionRules, end_ns: int) -> None:
-        """Computes from where on everything has to be there."""
+        """Computes from which seq and time on the store has to hold everything."""
         stats = [self.txn.stat(table) for table in self.tables.values()]
         used = sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
         self.roomy = used * FULL_SHARE < rules.bytes_max

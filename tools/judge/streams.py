@@ -1,4 +1,4 @@
-"""What must hold for the venue's ids of a log: they rise, what they skip is said, no trade is there twice, marks are true."""
+"""What must hold for the venue's ids of a log: they rise, holes are declared, no trade is there twice, flags are true."""
 
 from bisect import bisect_left, bisect_right
 

@@ -3,7 +3,7 @@
 import websockets
 
 from tests.support.exchange_clients import WsApi, limit, signed, venue
-from tests.support.exchange_talk import FAST, run, said
+from tests.support.exchange_talk import FAST, receive, run
 
 
 def test_cancel_replace_in_both_modes_and_all_its_shapes(tmp_path):
@@ -196,7 +196,7 @@ def test_old_trades_are_answered_from_the_oldest_that_is_kept(tmp_path):
         toml = FAST.replace("lines", "trades_kept = 20\nlines").replace("200", "400")
         async with venue(tmp_path, toml) as (rest, ws, _):
             async with websockets.connect(ws + "/ws/btcusdt@trade") as socket:
-                while (await said(socket))["t"] < 60:
+                while (await receive(socket))["t"] < 60:
                     pass
             _, rows = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=1, limit=1000)
             ids = [r["id"] for r in rows]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import websockets
 
-from tests.support.exchange_books import ALL, Rebuilt, compare, deaf
+from tests.support.exchange_books import ALL, RebuiltBook, compare, connect_unread
 from tests.support.exchange_clients import Rest, configure, limit, served, venue
 from tests.support.replay_lines import SNAPSHOT, depth, ticker, trade, write
 
@@ -43,7 +43,7 @@ def check_agreement(snapshot: dict, raw: list[str]) -> int:
     frames = [json.loads(text) for text in raw]
     ids = [f["data"]["t"] for f in frames if f["stream"].endswith("@trade")]
     assert ids == list(range(ids[0], ids[0] + len(ids))) and ids
-    return compare(Rebuilt(snapshot), frames)
+    return compare(RebuiltBook(snapshot), frames)
 
 
 def test_nine_of_ten_clients_have_everything_and_the_slow_one_is_cut_off(tmp_path):
@@ -51,7 +51,7 @@ def test_nine_of_ten_clients_have_everything_and_the_slow_one_is_cut_off(tmp_pat
         toml = "[exchange]\ntrades_per_s = 300\nquotes_per_s = 1500\nclient_bytes_max = 100000\n"
         async with venue(tmp_path, toml) as (rest, ws, ctx):
             mark, received = Mark(), [[] for _ in range(9)]
-            slow = deaf(ws + ALL)
+            slow = connect_unread(ws + ALL)
             tasks = [asyncio.create_task(receive(ws + ALL, mark, mine)) for mine in received]
             await asyncio.sleep(1)
             _, snapshot = await rest("GET", "/api/v3/depth", symbol="BTCUSDT", limit=5000)
@@ -113,7 +113,7 @@ def test_a_replay_at_its_own_pace_is_as_strict_and_as_consistent(tmp_path, slow_
         async with served(configure(tmp_path, toml)) as (base, ws, ctx):
             mark, received = Mark(), [[] for _ in range(9)]
             mark.update_id = 10 + 2999
-            slow: list[sockets.socket] = [deaf(ws + ALL)] if slow_one else []
+            slow: list[sockets.socket] = [connect_unread(ws + ALL)] if slow_one else []
             tasks = [asyncio.create_task(receive(ws + ALL, mark, mine)) for mine in received]
             async with aiohttp.ClientSession() as session:
                 _, snapshot = await Rest(base, session)("GET", "/api/v3/depth", symbol="BTCUSDT", limit=100)

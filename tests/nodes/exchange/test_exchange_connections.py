@@ -10,7 +10,7 @@ import pytest
 import websockets
 
 from tests.support.exchange_clients import venue
-from tests.support.exchange_talk import FAST, ask, run, said
+from tests.support.exchange_talk import FAST, ask, receive, run
 
 
 def test_more_than_five_messages_in_a_second_end_the_connection(tmp_path):
@@ -55,12 +55,12 @@ def test_deflate_is_negotiated_and_pings_are_answered_either_way(tmp_path):
         async with venue(tmp_path, FAST.replace("lines", "ping_s = 0.3\npong_s = 1.0\nlines")) as (_, ws, ctx):
             async with websockets.connect(ws + "/ws/btcusdt@trade", compression="deflate") as socket:
                 assert "permessage-deflate" in socket.response.headers["Sec-WebSocket-Extensions"]
-                assert (await said(socket))["e"] == "trade"
+                assert (await receive(socket))["e"] == "trade"
                 assert (await ask(socket, {"method": "LIST_SUBSCRIPTIONS", "id": 1}))["result"] == ["btcusdt@trade"]
                 await (await socket.ping(b"mine"))
                 await socket.pong(b"")  # unsolicited: permitted
                 for _ in range(100):
-                    await said(socket)
+                    await receive(socket)
             async with aiohttp.ClientSession() as session:
                 async with session.ws_connect(ws + "/ws", autoping=False) as socket:
                     for _ in range(20):  # unsolicited pongs do not keep a connection alive
@@ -88,10 +88,10 @@ def test_a_connection_that_reaches_its_maximum_life_is_announced_serverShutdown_
             for path, name in shapes.items():
                 async with websockets.connect(ws + path) as socket:
                     opened = time.monotonic()
-                    message = await said(socket)
+                    message = await receive(socket)
                     assert name(message) == "serverShutdown" and 0.5 < time.monotonic() - opened < 2.5, message
                     with pytest.raises(websockets.ConnectionClosed):
-                        await said(socket)
+                        await receive(socket)
 
     run(scene)
 
@@ -101,10 +101,10 @@ def test_a_clean_stop_is_announced_too(tmp_path):
         async with venue(tmp_path, FAST) as (_, ws, ctx):
             async with websockets.connect(ws + "/ws") as raw, websockets.connect(ws + "/ws-api/v3") as api:
                 ctx.stop.set()
-                assert (await said(raw))["e"] == "serverShutdown"
-                assert (await said(api))["event"]["e"] == "serverShutdown"
+                assert (await receive(raw))["e"] == "serverShutdown"
+                assert (await receive(api))["event"]["e"] == "serverShutdown"
                 with pytest.raises(websockets.ConnectionClosed) as closed:
-                    await said(raw)
+                    await receive(raw)
                 assert closed.value.rcvd.code == 1001
 
     run(scene)

@@ -5,7 +5,7 @@ import json
 import websockets
 
 from tests.support.exchange_clients import venue
-from tests.support.exchange_talk import FAST, ask, collect, run, said
+from tests.support.exchange_talk import FAST, ask, collect, receive, run
 from tests.support.replay_lines import SNAPSHOT, ticker, trade, write
 
 
@@ -17,13 +17,13 @@ def test_frames_are_raw_or_wrapped_as_the_path_of_the_market_stream_asks(tmp_pat
                 ("/stream?streams=btcusdt@trade/btcusdt@bookTicker", True),
             ):  # fmt: skip
                 async with websockets.connect(ws + path) as socket:
-                    frame = await said(socket)
+                    frame = await receive(socket)
                     assert ("stream" in frame) == wrapped, path
             for path, wrapped in (("/ws", False), ("/ws/3", False), ("/stream", True), ("/stream/ws/3", True)):
                 async with websockets.connect(ws + path) as socket:
                     await socket.send('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":7}')
-                    assert await said(socket) == {"result": None, "id": 7}, "acknowledged before data"
-                    frame = await said(socket)
+                    assert await receive(socket) == {"result": None, "id": 7}, "acknowledged before data"
+                    frame = await receive(socket)
                     assert ("stream" in frame) == wrapped, path
 
     run(scene)
@@ -42,7 +42,7 @@ def test_control_messages_and_their_errors(tmp_path):
                 assert (await ask(socket, {"method": "GET_PROPERTY", "params": ["combined"], "id": 2}))["result"] is False
                 assert (await ask(socket, {"method": "SET_PROPERTY", "params": ["combined", True], "id": 3}))["result"] is None
                 await socket.send('{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":4}')
-                while "stream" not in (frame := await said(socket)):
+                while "stream" not in (frame := await receive(socket)):
                     assert frame == {"result": None, "id": 4}
                 await ask(socket, {"method": "UNSUBSCRIBE", "params": ["btcusdt@trade"], "id": 5})
                 for message, code in (
@@ -125,7 +125,7 @@ def test_a_kline_is_closed_once_and_equals_its_trades(tmp_path):
             async with websockets.connect(ws + "/stream?streams=btcusdt@kline_1s") as socket:
                 closed = []
                 while len(closed) < 2:
-                    k = (await said(socket))["data"]["k"]
+                    k = (await receive(socket))["data"]["k"]
                     closed += [k] if k["x"] else []
             for k in closed:
                 _, rows = await rest("GET", "/api/v3/klines", symbol="BTCUSDT", interval="1s", startTime=k["t"], limit=1)

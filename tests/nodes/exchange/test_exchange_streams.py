@@ -9,7 +9,7 @@ import time
 import aiohttp
 import pytest
 
-from tests.support.exchange_books import ALL, Process, Rebuilt, compare, deaf
+from tests.support.exchange_books import ALL, Process, RebuiltBook, compare, connect_unread
 from tests.support.exchange_clients import Rest, configure, limit, listening, served, venue
 from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange import node as exchange
@@ -30,7 +30,7 @@ def test_a_book_rebuilt_from_rest_and_diffs_is_the_book_tickers_at_every_equal_i
                 while diffs < 25:
                     frames.append(json.loads(await socket.recv()))
                     diffs += "@depth" in frames[-1]["stream"]
-                assert compare(Rebuilt(snapshot), frames) >= 5
+                assert compare(RebuiltBook(snapshot), frames) >= 5
                 ids = [f["data"]["t"] for f in frames if f["stream"].endswith("@trade")]
                 assert ids == list(range(ids[0], ids[0] + len(ids))) and len(ids) > 20
                 _, rows = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=ids[0], limit=5)
@@ -57,7 +57,7 @@ def test_a_client_that_does_not_read_is_cut_off_and_the_others_notice_nothing(tm
     async def scene():
         toml = "[exchange]\ntrades_per_s = 500\nquotes_per_s = 3000\nclient_bytes_max = 65536\n"
         async with venue(tmp_path, toml) as (_, ws, ctx):
-            slow = deaf(ws + ALL)
+            slow = connect_unread(ws + ALL)
             ids = []
             async with listening(ws + ALL) as good:
                 end = time.monotonic() + 60

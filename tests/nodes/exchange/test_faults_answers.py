@@ -10,14 +10,14 @@ import pytest
 import websockets
 
 from tests.support.exchange_clients import limit, listening, signed
-from tests.support.faults_scene import FAULTS, TRADES, end, gone, ids, is_there, plan, rows, scene
+from tests.support.faults_scene import FAULTS, TRADES, command_fault, end_fault, gone, ids, is_there, rows, scene
 from tests.support.waiting import until
 from tickmesh.nodes.exchange.protocol import sign, ws_payload
 
 
 def test_a_clock_that_jumps(tmp_path):
     async def body(rest, ws, ctx):
-        number = await plan(rest, kind="clock", offset_ms=30_000)
+        number = await command_fault(rest, kind="clock", offset_ms=30_000)
         _, answer = await rest("GET", "/api/v3/time")
         assert 29_000 < answer["serverTime"] - time.time() * 1000 < 31_000
         status, refused = await rest.order(**limit("BUY", "50000"))
@@ -26,7 +26,7 @@ def test_a_clock_that_jumps(tmp_path):
             row = json.loads(await socket.recv())
             while row["T"] - time.time() * 1000 < 29_000:
                 row = json.loads(await asyncio.wait_for(socket.recv(), 5))
-        await end(rest, number)
+        await end_fault(rest, number)
         _, answer = await rest("GET", "/api/v3/time")
         assert abs(answer["serverTime"] - time.time() * 1000) < 1000
         assert (await rest.order(**limit("BUY", "50000")))[0] == 200
@@ -38,12 +38,12 @@ def test_a_clock_that_jumps(tmp_path):
 def test_answers_that_refuse(tmp_path, status, code, header):
     async def body(rest, ws, ctx):
         extra = {"retry_after_s": 7} if header else {}
-        number = await plan(rest, kind="answer", endpoint="GET /api/v3/depth", status=status, code=code, **extra)
+        number = await command_fault(rest, kind="answer", endpoint="GET /api/v3/depth", status=status, code=code, **extra)
         async with rest.session.get(rest.base + "/api/v3/depth?symbol=BTCUSDT") as answer:
             assert answer.status == status and (await answer.json())["code"] == code
             assert answer.headers.get("Retry-After") == header
         assert (await rest("GET", "/api/v3/time"))[0] == 200
-        await end(rest, number)
+        await end_fault(rest, number)
         assert (await rest("GET", "/api/v3/depth", symbol="BTCUSDT"))[0] == 200
         (row,) = rows(tmp_path, "request")
         assert row[5:] == ["rest", "GET /api/v3/depth", "answered", status]
@@ -54,7 +54,7 @@ def test_answers_that_refuse(tmp_path, status, code, header):
 @pytest.mark.parametrize("status", [403, 502])
 def test_a_fault_can_answer_with_the_html_page_of_a_proxy(tmp_path, status):
     async def body(rest, ws, ctx):
-        await plan(rest, kind="answer", endpoint="POST *", status=status, html=True)
+        await command_fault(rest, kind="answer", endpoint="POST *", status=status, html=True)
         async with rest.session.post(rest.base + "/api/v3/order?" + signed(symbol="BTCUSDT")) as answer:
             assert answer.status == status and answer.content_type == "text/html"
             assert str(status) in await answer.text()
@@ -65,10 +65,10 @@ def test_a_fault_can_answer_with_the_html_page_of_a_proxy(tmp_path, status):
 @pytest.mark.parametrize("kind, code", [("timeout_before", -1007), ("timeout_after", -1007), ("timeout_after", -1006)])
 def test_an_order_whose_answer_leaves_open_whether_it_was_executed(tmp_path, kind, code):
     async def body(rest, ws, ctx):
-        number = await plan(rest, kind=kind, code=code, delay_ms=50)
+        number = await command_fault(rest, kind=kind, code=code, delay_ms=50)
         status, answer = await rest.order(**limit("BUY", "50000", newClientOrderId="lost"))
         assert status == 504 and answer["code"] == code and "execution status unknown" in answer["msg"].lower()
-        await end(rest, number)
+        await end_fault(rest, number)
         status, seen = await rest.order("GET", symbol="BTCUSDT", origClientOrderId="lost")
         assert (status, seen.get("status", seen.get("code"))) == ((200, "NEW") if kind == "timeout_after" else (400, -2013))
         (row,) = rows(tmp_path, "request")
@@ -81,10 +81,10 @@ def test_an_order_whose_answer_leaves_open_whether_it_was_executed(tmp_path, kin
 
 def test_an_acknowledgement_that_never_comes_at_all(tmp_path):
     async def body(rest, ws, ctx):
-        number = await plan(rest, kind="timeout_after", silent=True, delay_ms=20)
+        number = await command_fault(rest, kind="timeout_after", silent=True, delay_ms=20)
         with pytest.raises(aiohttp.ClientError):
             await rest.order(**limit("BUY", "50000", newClientOrderId="silent"))
-        await end(rest, number)
+        await end_fault(rest, number)
         assert (await rest.order("GET", symbol="BTCUSDT", origClientOrderId="silent"))[1]["status"] == "NEW"
 
     scene(body, tmp_path)
@@ -114,12 +114,12 @@ def test_user_events_late_repeated_or_silently_gone(tmp_path):
     async def body(rest, ws, ctx):
         async with user_stream(ws) as socket:
             for kind, expected in (("skip", []), ("duplicate", [("o", "NEW")] * 2), ("delay", [])):
-                number = await plan(rest, kind=kind, stream="user", delay_ms=600)
+                number = await command_fault(rest, kind=kind, stream="user", delay_ms=600)
                 _, order = await rest.order(**limit("BUY", "50000", newClientOrderId="o"))
                 assert await reports(socket, 0.4) == expected, kind
                 if kind == "delay":
                     assert await reports(socket, 0.6) == [("o", "NEW")]
-                await end(rest, number)
+                await end_fault(rest, number)
                 await rest.order("DELETE", symbol="BTCUSDT", orderId=order["orderId"])
                 assert [what for _, what in await reports(socket, 0.4)] == ["CANCELED"], "it ends when told"
         whats = {row[6] for row in rows(tmp_path, "frame") if row[5] == "user"}
@@ -134,7 +134,7 @@ def test_a_restart_with_and_without_the_orders_that_stood(tmp_path, lose):
         async with listening(ws + TRADES) as socket:
             _, order = await rest.order(**limit("BUY", "50000"))
             before = (await ids(socket, 5))[-1]
-            await plan(rest, kind="restart", length_s=0.4, lose_orders=lose)
+            await command_fault(rest, kind="restart", length_s=0.4, lose_orders=lose)
             assert await gone(socket)
         with pytest.raises(aiohttp.ClientError):
             await rest("GET", "/api/v3/time")
@@ -155,13 +155,13 @@ def test_a_restart_with_and_without_the_orders_that_stood(tmp_path, lose):
 def test_an_outage_lets_only_market_orders_through(tmp_path):
     async def body(rest, ws, ctx):
         _, order = await rest.order(**limit("BUY", "50000"))
-        number = await plan(rest, kind="outage")
+        number = await command_fault(rest, kind="outage")
         for _ in range(2):
             status, answer = await rest.order(**limit("BUY", "50000"))
             assert (status, answer["code"]) == (503, -1008)
         assert (await rest.order("DELETE", symbol="BTCUSDT", orderId=order["orderId"]))[1]["code"] == -1008
         assert (await rest.order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01"))[1]["status"] == "FILLED"
-        await end(rest, number)
+        await end_fault(rest, number)
         assert (await rest.order("DELETE", symbol="BTCUSDT", orderId=order["orderId"]))[1]["status"] == "CANCELED"
 
     scene(body, tmp_path)
@@ -173,10 +173,10 @@ def test_a_venue_that_has_forgotten_its_old_trades(tmp_path):
             seen = await ids(socket, 20)
         _, told = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=seen[0], limit=20)
         assert [row["id"] for row in told] == list(range(seen[0], seen[0] + 20))
-        number = await plan(rest, kind="forget", to_ms=told[10]["time"])
+        number = await command_fault(rest, kind="forget", to_ms=told[10]["time"])
         _, left = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=seen[0], limit=20)
         assert left[0]["time"] >= told[10]["time"] and seen[0] < left[0]["id"] <= told[10]["id"], "from later, without a word"
-        await end(rest, number)
+        await end_fault(rest, number)
         _, again = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=seen[0], limit=20)
         assert again == told
         async with rest.session.post(rest.base + FAULTS, json={"kind": "forget", "from_ms": 5, "to_ms": 5}) as answer:

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from tests.support.exchange_clients import limit, listening, venue
-from tests.support.faults_scene import BUSY, FAULTS, end, gone, ids, is_there, plan, rows, scene
+from tests.support.faults_scene import BUSY, FAULTS, command_fault, end_fault, gone, ids, is_there, rows, scene
 from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.settings import Instrument
@@ -60,7 +60,9 @@ def test_one_absurd_id_and_then_the_true_ones_again(tmp_path, stream):
         path = f"/ws/btcusdt@{stream}"
         async with listening(ws + path) as one, listening(ws + path) as two:
             await receive(one, 2)
-            await plan(rest, kind="jump", stream=f"btcusdt@{stream}", times=2, **({"by": 10**9} if stream == "trade" else {}))
+            await command_fault(
+                rest, kind="jump", stream=f"btcusdt@{stream}", times=2, **({"by": 10**9} if stream == "trade" else {})
+            )
             said, copy = await past_absurd(one), await past_absurd(two)
         absurd = [row for row in said if row[field] > by]
         assert len(absurd) == 1 and absurd[0] in copy
@@ -78,7 +80,7 @@ def test_one_absurd_id_and_then_the_true_ones_again(tmp_path, stream):
 def test_a_jump_touches_only_frames_with_an_id_that_follows(tmp_path):
     async def body(rest, ws, ctx):
         async with listening(ws + "/ws/btcusdt@aggTrade/btcusdt@depth5@100ms/btcusdt@trade") as socket:
-            await plan(rest, kind="jump", probability=0.5)
+            await command_fault(rest, kind="jump", probability=0.5)
             said = await receive(socket, 60)
         assert {row["e"] for row in said if row.get("t", 0) > 10**12} == {"trade"}
         assert all(row.get("a", 0) < 10**12 for row in said if row.get("e") == "aggTrade")
@@ -95,7 +97,7 @@ def test_all_ids_begin_anew_and_the_account_stays(tmp_path):
         async with listening(path) as socket:
             before = [row["data"] for row in await receive(socket, 300)]
             _, book_before = await rest("GET", "/api/v3/depth", symbol="BTCUSDT")
-            await plan(rest, kind="anew", length_s=0.4)
+            await command_fault(rest, kind="anew", length_s=0.4)
             assert await gone(socket)
         with pytest.raises(aiohttp.ClientError):
             await rest("GET", "/api/v3/time")
@@ -117,7 +119,7 @@ def test_all_ids_begin_anew_and_the_account_stays(tmp_path):
         starts = [row[3:] for row in rows(tmp_path, "start")]
         assert [(row[0], row[3]) for row in starts] == [("BTCUSDT", 0), ("ETHUSDT", 0), ("BTCUSDT", 1), ("ETHUSDT", 1)]
         assert all(row[1] == row[2] == 0 for row in starts if row[3] == 1)
-        await plan(rest, kind="anew")  # one moment
+        await command_fault(rest, kind="anew")  # one moment
         assert [row[6] for row in rows(tmp_path, "start")][-2:] == [2, 2]
 
     scene(body, tmp_path, TWO)
@@ -125,7 +127,7 @@ def test_all_ids_begin_anew_and_the_account_stays(tmp_path):
 
 def test_an_era_outlives_the_process_and_old_tapes_go(tmp_path):
     async def one(rest, ws, ctx):
-        await plan(rest, kind="anew")
+        await command_fault(rest, kind="anew")
         async with listening(ws + "/ws/btcusdt@trade") as socket:
             last.extend(await ids(socket, 30))
 
@@ -150,7 +152,7 @@ def test_a_halted_symbol_is_not_traded_and_the_other_is(tmp_path):
             listening(ws + "/ws/ethusdt@trade") as other,
         ):
             await ids(other, 1)
-            number = await plan(rest, kind="halt", symbol="BTC*")
+            number = await command_fault(rest, kind="halt", symbol="BTC*")
             assert await status_of(rest, "BTCUSDT") == "BREAK" and await status_of(rest, "ETHUSDT") == "TRADING"
             assert await quiet(halted, 0.5)
             _, book = await rest("GET", "/api/v3/depth", symbol="BTCUSDT")
@@ -163,7 +165,7 @@ def test_a_halted_symbol_is_not_traded_and_the_other_is(tmp_path):
             assert answer == (400, {"code": -2011, "msg": "Market is closed."})
             await ids(other, 20)
             assert (await rest("GET", "/api/v3/depth", symbol="BTCUSDT"))[1] == book, "the book is known, and stands still"
-            await end(rest, number)
+            await end_fault(rest, number)
             assert await status_of(rest, "BTCUSDT") == "TRADING"
             await receive(halted, 20)
         assert (await rest.order("DELETE", symbol="BTCUSDT", orderId=order["orderId"]))[1]["status"] == "CANCELED"
@@ -191,7 +193,7 @@ def test_a_symbol_that_the_venue_does_not_know(tmp_path):
             await ids(known, 100)
             assert await quiet(socket, 0.5)
             _, view = await rest("GET", FAULTS)
-            await end(rest, view["faults"][0]["id"])
+            await end_fault(rest, view["faults"][0]["id"])
             assert await status_of(rest, "ETHUSDT") == "TRADING"
             assert {row["s"] for row in await receive(socket, 20) if "s" in row} == {"ETHUSDT"}
         assert [row[3:] for row in rows(tmp_path, "status")] == [["ETHUSDT", "UNKNOWN"], ["ETHUSDT", "TRADING"]]
@@ -208,7 +210,7 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
         account.endpoints = Endpoints(rest.base, ws)
         known, other = Instrument(symbol="BTCUSDT"), Instrument(symbol="ETHUSDT")
         try:
-            number = await plan(rest, kind="unknown", symbol="ETHUSDT")
+            number = await command_fault(rest, kind="unknown", symbol="ETHUSDT")
             assert len(await account.open_orders(known)) == 1
             assert (
                 await account.open_orders(other)
@@ -218,8 +220,8 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
             )
             with pytest.raises(RestError, match="-1121"):  # that is no proof that an order of it is gone
                 await account.order(other, "mine")
-            await end(rest, number)
-            await plan(rest, kind="answer", status=503, endpoint="GET *")
+            await end_fault(rest, number)
+            await command_fault(rest, kind="answer", status=503, endpoint="GET *")
             with pytest.raises(RestError):  # that is no word on orders
                 await account.open_orders(other)
         finally:
@@ -232,7 +234,7 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
 def test_faults_of_rest_leave_the_streams_alone(tmp_path, fault):
     async def body(rest, ws, ctx):
         async with listening(ws + "/ws/btcusdt@depth@100ms/btcusdt@trade") as socket:
-            number = await plan(rest, endpoint="GET /api/v3/*", **fault)
+            number = await command_fault(rest, endpoint="GET /api/v3/*", **fault)
             for path in ("/api/v3/depth", "/api/v3/historicalTrades", "/api/v3/exchangeInfo", "/api/v3/time"):
                 try:
                     answer = await rest("GET", path, symbol="BTCUSDT")
@@ -242,7 +244,7 @@ def test_faults_of_rest_leave_the_streams_alone(tmp_path, fault):
             assert len(await receive(socket, 100)) == 100
             async with listening(ws + "/ws/btcusdt@trade") as late:
                 await ids(late, 5)  # a new connection too
-            await end(rest, number)
+            await end_fault(rest, number)
             assert (await rest("GET", "/api/v3/depth", symbol="BTCUSDT"))[0] == 200
         said = [row[6:8] for row in rows(tmp_path, "request")]
         assert ["GET /api/v3/depth", "answered" if fault["kind"] == "answer" else "refused"] in said

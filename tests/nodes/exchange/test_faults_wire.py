@@ -10,7 +10,7 @@ import pytest
 import websockets
 
 from tests.support.exchange_clients import listening
-from tests.support.faults_scene import TRADES, come, end, frames, gone, ids, plan, rows, scene
+from tests.support.faults_scene import TRADES, command_fault, end_fault, frames, gone, ids, read_until, rows, scene
 from tests.support.waiting import until
 
 
@@ -18,9 +18,9 @@ def test_skipped_frames_are_a_jump_of_ids_that_the_ledger_explains(tmp_path):
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES) as one, listening(ws + TRADES) as two:
             await ids(one, 1)
-            number = await plan(rest, kind="skip", connection=1, stream="btcusdt@trade", probability=0.5, seed=3)
+            number = await command_fault(rest, kind="skip", connection=1, stream="btcusdt@trade", probability=0.5, seed=3)
             received = await ids(one, 60)
-            await end(rest, number)
+            await end_fault(rest, number)
             after = await ids(one, 40)
             full = await ids(two, 150)
         assert full == list(range(full[0], full[0] + 150)), "the other line has every trade"
@@ -36,17 +36,17 @@ def test_skipped_frames_are_a_jump_of_ids_that_the_ledger_explains(tmp_path):
 def test_cut_refuse_and_the_way_back(tmp_path):
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES) as socket:
-            await plan(rest, kind="cut")
+            await command_fault(rest, kind="cut")
             assert await gone(socket)
-        number = await plan(rest, kind="refuse", status=503)
+        number = await command_fault(rest, kind="refuse", status=503)
         with pytest.raises(websockets.InvalidStatus, match="503"):
             await websockets.connect(ws + TRADES)
         assert (await rest("GET", "/api/v3/time"))[0] == 200, "REST is another door"
-        await end(rest, number)
-        number = await plan(rest, kind="refuse")
+        await end_fault(rest, number)
+        number = await command_fault(rest, kind="refuse")
         with pytest.raises((websockets.InvalidMessage, ConnectionError, EOFError)):
             await websockets.connect(ws + TRADES)
-        await end(rest, number)
+        await end_fault(rest, number)
         async with listening(ws + TRADES) as socket:
             await ids(socket, 3)
         await until(lambda: [row[4] for row in rows(tmp_path, "client")] == ["opened", "cut", "closed", "opened", "closed"])
@@ -60,7 +60,7 @@ def test_a_shutdown_is_announced_and_then_done_to_whoever_was_there(tmp_path):
         async with listening(ws + TRADES) as old:
             await ids(old, 1)
             began = time.monotonic()
-            await plan(rest, kind="shutdown", length_s=1.5)
+            await command_fault(rest, kind="shutdown", length_s=1.5)
             async with listening(ws + TRADES) as new:
                 told = {}
                 while told.get("e") != "serverShutdown":
@@ -76,14 +76,14 @@ def test_a_stalled_connection_stays_open_and_is_sent_nothing(tmp_path):
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES, ping_interval=None) as socket:
             before = (await ids(socket, 5))[-1]
-            number = await plan(rest, kind="stall", connection=1)
+            number = await command_fault(rest, kind="stall", connection=1)
             with contextlib.suppress(TimeoutError):
                 while True:  # what was sent before it began
                     before = json.loads(await asyncio.wait_for(socket.recv(), 0.4))["t"]
             await socket.send('{"method":"LIST_SUBSCRIPTIONS","id":1}')
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(socket.recv(), 0.4)
-            await end(rest, number)
+            await end_fault(rest, number)
             after = (await ids(socket, 1))[0]
         assert after > before + 20
         dropped = [json.loads(row[7]) for row in rows(tmp_path, "frame")]
@@ -97,14 +97,14 @@ def test_a_dripping_connection_gets_its_bytes_slowly_and_the_rest_at_the_end(tmp
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES, ping_interval=None) as socket:
             await ids(socket, 5)
-            number = await plan(rest, kind="drip", bytes_per_s=400)
+            number = await command_fault(rest, kind="drip", bytes_per_s=400)
             began = time.monotonic()
             last = 0
             while time.monotonic() - began < 1.0:
                 last = (await ids(socket, 1))[0]
             count = len([r for r in rows(tmp_path, "frame") if r[6] == "late"])
             assert count > 50, "many are due, a few arrive"
-            await end(rest, number)
+            await end_fault(rest, number)
             rest_of_it = await ids(socket, count)
             assert rest_of_it == list(range(last + 1, last + 1 + count)), "nothing is lost or out of order"
 
@@ -117,17 +117,17 @@ def test_duplicate_reorder_and_delay(tmp_path):
 
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES) as socket:
-            number = await plan(rest, kind="duplicate")
-            await come(socket, 2, lambda found: found[0]["t"] == found[1]["t"])
-            await end(rest, number)
-            await come(socket, 40, whole)
-            number = await plan(rest, kind="reorder")
-            await come(socket, 2, lambda found: found[0]["t"] > found[1]["t"])
-            await end(rest, number)
-            await come(socket, 40, whole)
-            number = await plan(rest, kind="delay", delay_ms=700)
-            await come(socket, 1, lambda found: time.time() * 1000 - found[0]["T"] > 650)
-            await end(rest, number)
+            number = await command_fault(rest, kind="duplicate")
+            await read_until(socket, 2, lambda found: found[0]["t"] == found[1]["t"])
+            await end_fault(rest, number)
+            await read_until(socket, 40, whole)
+            number = await command_fault(rest, kind="reorder")
+            await read_until(socket, 2, lambda found: found[0]["t"] > found[1]["t"])
+            await end_fault(rest, number)
+            await read_until(socket, 40, whole)
+            number = await command_fault(rest, kind="delay", delay_ms=700)
+            await read_until(socket, 1, lambda found: time.time() * 1000 - found[0]["T"] > 650)
+            await end_fault(rest, number)
             after = await ids(socket, 200)
             assert after == sorted(set(after)) and len(after) == 200
         assert {row[6] for row in rows(tmp_path, "frame")} == {"repeated", "late"}
@@ -140,7 +140,7 @@ def test_frames_that_cannot_be_read(tmp_path, kind):
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES) as socket:
             await ids(socket, 2)
-            number = await plan(rest, kind=kind, probability=0.5)
+            number = await command_fault(rest, kind=kind, probability=0.5)
 
             async def readable() -> bool:
                 with contextlib.suppress(ValueError):
@@ -153,7 +153,7 @@ def test_frames_that_cannot_be_read(tmp_path, kind):
                     break
             good = [await readable() for _ in range(80)]
             assert 10 < sum(good) < 70
-            await end(rest, number)
+            await end_fault(rest, number)
             while True:
                 with contextlib.suppress(ValueError, KeyError):
                     await ids(socket, 20)
@@ -168,7 +168,7 @@ def test_a_torn_frame_ends_the_connection(tmp_path):
     async def body(rest, ws, ctx):
         async with listening(ws + TRADES) as socket:
             await ids(socket, 1)
-            await plan(rest, kind="torn", length_s=0.3)
+            await command_fault(rest, kind="torn", length_s=0.3)
             assert await gone(socket)
         await asyncio.sleep(0.4)
         async with listening(ws + TRADES) as socket:
@@ -184,14 +184,14 @@ def test_crossed_and_stale_quotes(tmp_path):
     async def body(rest, ws, ctx):
         async with websockets.connect(ws + "/ws/btcusdt@bookTicker") as socket:
             await frames(socket, 5)
-            number = await plan(rest, kind="crossed")
-            await come(socket, 1, lambda found: float(found[0]["b"]) > float(found[0]["a"]))
-            await end(rest, number)
+            number = await command_fault(rest, kind="crossed")
+            await read_until(socket, 1, lambda found: float(found[0]["b"]) > float(found[0]["a"]))
+            await end_fault(rest, number)
             await frames(socket, 60)
-            number = await plan(rest, kind="stale")
-            await come(socket, 30, lambda found: len({q["u"] for q in found}) == 1)
-            await end(rest, number)
-            await come(socket, 50, lambda found: len({q["u"] for q in found}) == 50 and not any(map(crossed, found)))
+            number = await command_fault(rest, kind="stale")
+            await read_until(socket, 30, lambda found: len({q["u"] for q in found}) == 1)
+            await end_fault(rest, number)
+            await read_until(socket, 50, lambda found: len({q["u"] for q in found}) == 50 and not any(map(crossed, found)))
         true = {json.loads(row[7])["u"]: json.loads(row[7]) for row in rows(tmp_path, "frame")}
         assert all(float(q["b"]) < float(q["a"]) for q in true.values()), "the ledger has the frame that was due"
 
@@ -203,7 +203,7 @@ def test_frames_of_a_stretch_of_market_time_only(tmp_path):
         async with listening(ws + TRADES) as socket:
             first = json.loads(await socket.recv())
             low, high = first["T"] + 500, first["T"] + 1000
-            await plan(rest, kind="skip", from_ms=low, to_ms=high)
+            await command_fault(rest, kind="skip", from_ms=low, to_ms=high)
             seen = []
             while not seen or seen[-1]["E"] < high + 500:
                 seen.append(json.loads(await asyncio.wait_for(socket.recv(), 10)))

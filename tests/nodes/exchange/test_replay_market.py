@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 import websockets
 
-from tests.support.exchange_books import Process, Rebuilt, compare, deaf
+from tests.support.exchange_books import Process, RebuiltBook, compare, connect_unread
 from tests.support.exchange_clients import Rest, configure, limit, served
 from tests.support.places import DATA
 from tests.support.replay_lines import FEW, SNAPSHOT, depth, line, market_of, snapshot, ticker, trade, write
@@ -257,7 +257,7 @@ def test_a_client_that_vanishes_does_not_stop_the_others(tmp_path):
 
     async def scene():
         async with replayed(tmp_path, toml(tmp_path / "long.gz", lines=2)) as (rest, ws, _):
-            goes = deaf(ws + ALL)
+            goes = connect_unread(ws + ALL)
             async with websockets.connect(ws + ALL) as stays:
                 received = []
                 with contextlib.suppress(TimeoutError):
@@ -356,7 +356,7 @@ class TestRealCaptures:
                     assert received == recorded
                     assert len(book["bids"]) > 900
                     frames = [json.loads(text) for text in received]
-                    assert compare(Rebuilt(book), frames) > 50
+                    assert compare(RebuiltBook(book), frames) > 50
 
         asyncio.run(scene())
 

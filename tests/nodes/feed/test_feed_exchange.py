@@ -1,23 +1,23 @@
 """A line against the local exchange: what it does when connections end, streams fall silent, frames break, clocks err.
 
-After each of these the raw frames that were kept must make the same events again (`feed_run.same_again`).
+After each of these the raw frames that were kept must make the same events again (`feed_run.assert_rebuilt_equal`).
 """
 
 import asyncio
 
 import pytest
 
-from tests.support.feed_run import beside_exchange, changes, fault, ids, nothing_lost, said
+from tests.support.feed_run import assert_nothing_lost, beside_exchange, changes, fault, ids, published
 from tests.support.waiting import until
 from tickmesh.bus.schema import Flag, Kind
 
 
 def snapshots(ctx):
-    return [event for event in said(ctx, Kind.depth) if event.flags & Flag.SNAPSHOT]
+    return [event for event in published(ctx, Kind.depth) if event.flags & Flag.SNAPSHOT]
 
 
 def alerts(ctx, what):
-    return [event.map() for event in said(ctx, Kind.alert) if event.map()["what"] == what]
+    return [event.map() for event in published(ctx, Kind.alert) if event.map()["what"] == what]
 
 
 async def flows(mesh):
@@ -30,10 +30,10 @@ def test_one_line_that_is_renewed_again_and_again_loses_nothing(tmp_path):
             await flows(mesh)
             await until(lambda: mesh.feed.counters["renewals"] >= 3, 40, "three renewals")
             await until(lambda: mesh.exchange.counters.get("clients") == 1, what="the old ones are gone")
-            nothing_lost(mesh.feed, 100)
+            assert_nothing_lost(mesh.feed, 100)
             assert mesh.feed.counters["reconnects"] == mesh.feed.counters["resyncs"] == 0
             assert len(snapshots(mesh.feed)) == mesh.feed.counters["snapshots"] == 1, "a renewal asks for no snapshot"
-            assert len(said(mesh.feed, Kind.instrument)) == 1, "and is no new connection to those who listen"
+            assert len(published(mesh.feed, Kind.instrument)) == 1, "and is no new connection to those who listen"
 
     asyncio.run(go())
 
@@ -43,7 +43,7 @@ def test_server_shutdown_is_answered_by_a_renewal_at_once(tmp_path):
         async with beside_exchange(tmp_path, exchange={"life_s": 4.0, "notice_s": 3.0}) as mesh:
             await flows(mesh)
             await until(lambda: mesh.feed.counters["renewals"] >= 2, 30, "two renewals")
-            nothing_lost(mesh.feed, 100)
+            assert_nothing_lost(mesh.feed, 100)
             assert mesh.feed.counters["reconnects"] == 0
 
     asyncio.run(go())
@@ -86,9 +86,9 @@ def test_a_broken_frame_is_refused_and_its_book_synchronised_anew_without_a_reco
         async with beside_exchange(tmp_path) as mesh:
             await flows(mesh)
             await fault(mesh.rest, kind=kind, stream="btcusdt@depth@100ms", length_s=0.3, connection=1)
-            await until(lambda: said(mesh.feed, Kind.refusal), what="a refusal")
+            await until(lambda: published(mesh.feed, Kind.refusal), what="a refusal")
             await until(lambda: len(snapshots(mesh.feed)) >= 2, what="a fresh snapshot")
-            assert said(mesh.feed, Kind.refusal)[0].map()["raw_bytes"] > 0
+            assert published(mesh.feed, Kind.refusal)[0].map()["raw_bytes"] > 0
             await until(lambda: mesh.feed.counters["resyncs"] >= 1 and mesh.feed.counters["refused_frames"] >= 1)
             assert mesh.feed.counters["reconnects"] == 0 and mesh.feed.counters["connections"] == 1
             trades = ids(mesh.feed, Kind.trade)
@@ -149,10 +149,10 @@ def test_a_cut_is_followed_by_a_new_connection_with_its_mark(tmp_path):
     async def go():
         async with beside_exchange(tmp_path) as mesh:
             await flows(mesh)
-            await until(lambda: said(mesh.feed, Kind.instrument), what="the definition")
+            await until(lambda: published(mesh.feed, Kind.instrument), what="the definition")
             await fault(mesh.rest, kind="cut")
             await until(lambda: mesh.feed.counters["connections"] == 2 and len(snapshots(mesh.feed)) == 2)
-            assert len(said(mesh.feed, Kind.instrument)) == 2
+            assert len(published(mesh.feed, Kind.instrument)) == 2
             assert len(set(ids(mesh.feed, Kind.trade))) == len(ids(mesh.feed, Kind.trade))
 
     asyncio.run(go())
@@ -185,7 +185,7 @@ def test_a_venue_that_refuses_snapshots_is_asked_again_in_time(tmp_path, status)
             await until(lambda: mesh.feed.counters["rest_failures"] >= 1, what="a refusal")
             await until(lambda: len(snapshots(mesh.feed)) == 2, what="a fresh snapshot")
             assert mesh.feed.counters["limited"] == (1 if status == 429 else 0)
-            assert len(said(mesh.feed, Kind.refusal)) == 0
+            assert len(published(mesh.feed, Kind.refusal)) == 0
 
     asyncio.run(go())
 
@@ -194,9 +194,9 @@ def test_times_come_in_microseconds_where_they_are_asked_for(tmp_path):
     async def go():
         async with beside_exchange(tmp_path, {"microseconds": True}) as mesh:
             await flows(mesh)
-            trade = said(mesh.feed, Kind.trade)[-1]
+            trade = published(mesh.feed, Kind.trade)[-1]
             assert abs(trade.venue_ns - trade.recv_ns) < 60 * 10**9
-            frames = [frame for raw in said(mesh.feed, Kind.raw) for frame in raw.map()["frames"] if b"@trade" in frame]
+            frames = [frame for raw in published(mesh.feed, Kind.raw) for frame in raw.map()["frames"] if b"@trade" in frame]
             assert b'"T":1' in frames[-1] and len(frames[-1].split(b'"T":')[1].split(b",")[0]) == 16
 
     asyncio.run(go())

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.feed_frames import INFO, depth, trade
-from tests.support.feed_run import beside_exchange, ids, line, said
+from tests.support.feed_run import beside_exchange, ids, line, published
 from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError, load
 from tickmesh.bus.schema import Flag, Kind
@@ -94,7 +94,7 @@ def test_a_line_begins_with_its_own_endpoint_and_hops_to_the_next_when_that_fail
     async def go():
         async with serving(bad, good, third):
             async with line_to(tmp_path, [bad, good, third]) as ctx:
-                await until(lambda: ids(ctx, Kind.trade) and said(ctx, Kind.instrument))
+                await until(lambda: ids(ctx, Kind.trade) and published(ctx, Kind.instrument))
                 assert 200 < ids(ctx, Kind.trade)[0] < 300, "the second one's trades"
                 assert bad.peers and not ctx.counters["refused_frames"]
                 assert "503" in ctx.counters["last_error"] or "502" in ctx.counters["last_error"]
@@ -111,7 +111,7 @@ def test_a_line_s_own_source_address_is_used_for_both_doors(tmp_path):
 
     async def go():
         async with serving(server), line_to(tmp_path, [server], "2", {"local_addr": ["127.0.0.1", "127.0.0.2"]}) as ctx:
-            await until(lambda: ids(ctx, Kind.trade) and said(ctx, Kind.instrument))
+            await until(lambda: ids(ctx, Kind.trade) and published(ctx, Kind.instrument))
             assert set(server.peers) == {"127.0.0.2"} and len(server.peers) >= 2
 
     asyncio.run(go())
@@ -179,7 +179,7 @@ def test_snapshots_of_many_instruments_stay_within_the_weight_budget(tmp_path):
             assert sum(weight[path] for _, path in server.asked) <= 600, (
                 "of a fifth of 6000 in a minute, one of two lines has half"
             )
-            assert said(ctx, Kind.depth) and ctx.counters["reconnects"] == 0
+            assert published(ctx, Kind.depth) and ctx.counters["reconnects"] == 0
 
     asyncio.run(go())
 
@@ -189,7 +189,7 @@ def test_short_of_disk_raw_frames_go_first_then_depth_and_all_of_it_comes_back(t
         disk = {"low_bytes": 1, "critical_bytes": 1, "look_s": 0.1}
         async with beside_exchange(tmp_path, disk=disk) as mesh:
             feed = mesh.feed
-            count = lambda kind: len(said(feed, kind))  # noqa: E731
+            count = lambda kind: len(published(feed, kind))  # noqa: E731
             await until(lambda: count(Kind.trade) > 20 and count(Kind.depth) and count(Kind.raw))
 
             set_marks(feed.config, low=1 << 62, critical=1)
@@ -206,9 +206,9 @@ def test_short_of_disk_raw_frames_go_first_then_depth_and_all_of_it_comes_back(t
             assert count(Kind.depth) == changes, "then depth"
 
             set_marks(feed.config, low=1, critical=1)
-            await until(lambda: any(event.flags & Flag.SNAPSHOT for event in said(feed, Kind.depth)[changes:]))
+            await until(lambda: any(event.flags & Flag.SNAPSHOT for event in published(feed, Kind.depth)[changes:]))
             await until(lambda: count(Kind.raw) > raws)
-            steps = [event.map() for event in said(feed, Kind.alert)]
+            steps = [event.map() for event in published(feed, Kind.alert)]
             assert [(step["what"], step["level"]) for step in steps] == [
                 ("disk", "warning"),
                 ("disk", "critical"),

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from tests.support.feed_frames import trade
-from tests.support.feed_run import line, said
+from tests.support.feed_run import line, published
 from tests.support.waiting import until
 from tickmesh.bus.config import load
 from tickmesh.bus.schema import Kind
@@ -174,7 +174,7 @@ async def beside(folder, venue, symbols, socket, rest, exponent=-8, **settings):
 
 
 def alerts(ctx, *names):
-    found = [(event.map()["what"], event.map()["target"]) for event in said(ctx, Kind.alert)]
+    found = [(event.map()["what"], event.map()["target"]) for event in published(ctx, Kind.alert)]
     return [one for one in found if not names or one[0] in names]
 
 
@@ -202,7 +202,7 @@ def test_one_product_that_the_venue_refuses_costs_the_others_nothing(tmp_path):
         return web.json_response({"message": "NotFound"}, status=404)
 
     def products(ctx):
-        return [event.subject for event in said(ctx, Kind.depth)]
+        return [event.subject for event in published(ctx, Kind.depth)]
 
     async def go():
         symbols = ["AAA-EUR", "BTC-USD", "XRP-EUR"]
@@ -238,7 +238,7 @@ def test_a_stream_that_never_spoke_is_named_once_and_renews_nothing(tmp_path):
     async def go():
         async with beside(tmp_path, "binance", ["BTCUSDT", "FOOUSDT", "DEADUSDT"], socket, rest) as ctx:
             await until(lambda: len(alerts(ctx, "never_heard")) == 5)
-            await until(lambda: len(said(ctx, Kind.trade)) > 120)
+            await until(lambda: len(published(ctx, Kind.trade)) > 120)
             counted = Counter(target for _, target in alerts(ctx, "never_heard"))
             assert set(counted.values()) == {1} and not any("FOOUSDT" in target for target in counted)
             assert alerts(ctx, "unknown_instrument") == [("unknown_instrument", "binance.FOOUSDT")]
@@ -263,7 +263,7 @@ def test_one_list_of_all_symbols_serves_every_instrument_of_a_line(tmp_path):
 
     async def go():
         async with beside(tmp_path, "binance_usdm", names, socket, rest) as ctx:
-            await until(lambda: len({event.subject for event in said(ctx, Kind.instrument)}) == 39)
+            await until(lambda: len({event.subject for event in published(ctx, Kind.instrument)}) == 39)
             await until(lambda: alerts(ctx, "unknown_instrument") == [("unknown_instrument", "binance_usdm.COIN0USDT")])
             assert Counter(ctx.asked)["/fapi/v1/exchangeInfo"] == 1
 
@@ -298,21 +298,21 @@ def test_one_that_the_venue_halts_is_named_and_renews_nothing(tmp_path):
     async def go():
         names = [*status, "FOOUSDT"]
         async with beside(tmp_path, "binance", names, socket, rest, fresh_times=5.0, overlap_s=0.3) as ctx:
-            await until(lambda: len({event.subject for event in said(ctx, Kind.instrument)}) == 9)
+            await until(lambda: len({event.subject for event in published(ctx, Kind.instrument)}) == 9)
             await until(lambda: alerts(ctx, "unknown_instrument") == [("unknown_instrument", "binance.FOOUSDT")])
             assert len(questions) <= 2 * 5, "in halves, down to the unknown one"
-            await until(lambda: len(said(ctx, Kind.trade)) > 50)
+            await until(lambda: len(published(ctx, Kind.trade)) > 50)
             status["COIN1USDT"] = "BREAK"
             await until(lambda: alerts(ctx, "halted_instrument") == [("halted_instrument", "binance.COIN1USDT")])
             await until(
                 lambda: len(ctx.sockets) == 2 and ctx.counters["renewals"] == 1, what="its silence was not explained yet"
             )
-            before = len(said(ctx, Kind.trade))
-            await until(lambda: len(said(ctx, Kind.trade)) > before + 100)
+            before = len(published(ctx, Kind.trade))
+            await until(lambda: len(published(ctx, Kind.trade)) > before + 100)
             assert ctx.counters["renewals"] == 1, "but is now"
 
             def heard():
-                return sum(event.subject == "binance.COIN1USDT" for event in said(ctx, Kind.trade))
+                return sum(event.subject == "binance.COIN1USDT" for event in published(ctx, Kind.trade))
 
             before, status["COIN1USDT"] = heard(), "TRADING"
             await until(lambda: alerts(ctx, "instrument_back") == [("instrument_back", "binance.COIN1USDT")])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.watched_world import BEGIN, SECOND, World, line
+from tests.support.watched_world import BEGIN, SECOND, World, publish_line
 from tickmesh.bus.schema import Kind
 from tickmesh.nodes.sentinel.judge import Process
 
@@ -15,7 +15,7 @@ def test_a_hung_process_is_restarted_within_its_bound(name):
     world.hung.add(name)
     before, pid = world.now, world.processes[name].pid
     while not world.decisions:
-        world.second()
+        world.pass_second()
         assert world.now - before < 13 * SECOND
     assert [(d.target, d.pid, d.restart, d.alert["what"]) for d in world.decisions] == [(name, pid, True, "heartbeat missing")]
     assert world.now - before >= 10 * SECOND
@@ -43,7 +43,7 @@ def test_a_log_that_grows_unheard_is_not_still():
     world.run(20)
     world.hung.add("sequencer")
     for size in range(60):
-        world.second(looks=False)
+        world.pass_second(looks=False)
         assert world.judge.look(world.now, list(world.processes.values()), log_end=size) == []
 
 
@@ -53,7 +53,7 @@ def test_a_full_disk_is_told_and_nobody_is_killed_for_it():
     world.hung.add("sequencer")
     found = []
     for _ in range(30):
-        world.second(looks=False)
+        world.pass_second(looks=False)
         found += world.judge.look(world.now, list(world.processes.values()), disk_full="3 bytes are free")
     assert {(v.target, v.what, v.curable) for v in found} == {("sequencer", "disk full", False)}
 
@@ -64,7 +64,7 @@ def test_a_line_that_brings_nothing_while_the_other_does():
     world.run(10)
     events = world.beats["feed-2"]["events"]
     while not world.decisions:
-        world.second()
+        world.pass_second()
         if not world.decisions:
             world.beats["feed-2"]["events"] = events
         assert world.now - BEGIN < 50 * SECOND
@@ -77,7 +77,7 @@ def test_a_reader_that_reads_next_to_nothing_is_restarted():
     world.rate = 5_000
     for behind in range(60):
         world.beats["model-flow"]["lag"] = 4_999 * behind
-        world.second()
+        world.pass_second()
         if world.decisions:
             break
     assert [(d.target, d.alert["what"], d.restart) for d in world.decisions] == [("model-flow", "lag growing", True)]
@@ -88,7 +88,7 @@ def test_a_beating_heart_that_no_longer_reads():
     world.run(5)
     for busy in range(30):
         world.beats["executor"]["deaf_s"] = float(busy)
-        world.second()
+        world.pass_second()
         if world.decisions:
             break
     assert [(d.target, d.alert["what"], d.restart) for d in world.decisions] == [("executor", "deaf", True)]
@@ -98,13 +98,13 @@ def test_a_line_that_is_always_last_is_restarted_once_an_hour_and_told_of():
     world = World(last_s=60.0)
     for _ in range(40):
         world.run(10)
-        line(world, "feed-1", 40, 2)
-        line(world, "feed-2", 0, 42)
+        publish_line(world, "feed-1", 40, 2)
+        publish_line(world, "feed-2", 0, 42)
     assert [(d.target, d.restart) for d in world.decisions] == [("feed-2", True), ("feed-2", False)]
     world = World(last_s=60.0)
     for n in range(40):
         world.run(10)
-        line(world, "feed-2", int(n % 5 == 0), 42)
+        publish_line(world, "feed-2", int(n % 5 == 0), 42)
     assert world.decisions == [], "one first is enough"
 
 
@@ -123,8 +123,8 @@ def test_a_recorder_that_lives_and_does_not_archive():
     beats = 0
     while not world.decisions:
         world.hung.add("recorder")
-        world.second()
-        world.say(Kind.health, "recorder", world.beats["recorder"])
+        world.pass_second()
+        world.publish(Kind.health, "recorder", world.beats["recorder"])
         beats += 1
         assert beats < 70
     assert [(d.target, d.alert["what"]) for d in world.decisions] == [("recorder", "watermark still")] and beats >= 59

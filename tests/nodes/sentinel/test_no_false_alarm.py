@@ -19,7 +19,7 @@ def test_a_reconnect_in_a_quiet_market_makes_nobody_stale():
         world.beats["feed-1"]["reconnects"] += 1
         for _ in range(3):  # definitions and books
             world.beats["feed-1"]["events"] += 2
-            assert world.second() == []
+            assert world.pass_second() == []
         assert world.run(17) == []
 
 
@@ -28,7 +28,7 @@ def test_a_planned_renewal_that_counts_as_no_reconnect_makes_nobody_stale():
     for _ in range(5):
         for _ in range(3):
             world.beats["feed-1"]["events"] += 2
-            assert world.second() == []
+            assert world.pass_second() == []
         assert world.run(30) == []
 
 
@@ -39,7 +39,7 @@ def test_a_heartbeat_behind_a_long_queue_is_not_missing():
     world.hung.add("feed-1")  # no health …
     for _ in range(120):
         world.taken["feed-1"] += 50_000  # … but what it has said is still being taken
-        assert world.second() == []
+        assert world.pass_second() == []
 
 
 def test_a_reader_that_works_as_fast_as_it_can_is_told_of_and_left_alone():
@@ -48,7 +48,7 @@ def test_a_reader_that_works_as_fast_as_it_can_is_told_of_and_left_alone():
     world.run(3)
     for behind in range(60):
         world.beats["recorder"]["lag"] = 20_000 * behind  # it reads 40,000 a second
-        world.second()
+        world.pass_second()
     assert {(d.target, d.alert["what"], d.restart) for d in world.decisions} == {("recorder", "overloaded", False)}
     assert len(world.decisions) == 1, "once"
 
@@ -96,7 +96,7 @@ def test_a_sentinel_that_was_stopped_itself_blames_nobody():
     world.now += 3600 * SECOND
     assert world.run(30) == []
     for _ in range(60):  # the log goes on; its looks do not
-        world.second(looks=False)
+        world.pass_second(looks=False)
     assert world.run(30) == []
 
 
@@ -110,4 +110,4 @@ def test_no_seed_makes_a_healthy_mesh_guilty(seed, rate):
             world.start(world.random.choice(list(world.beats)))
         if world.random.random() < 0.05:
             world.beats["recorder"]["lag"] = world.random.randrange(100_000)
-        assert world.second() == []
+        assert world.pass_second() == []

@@ -22,13 +22,13 @@ def test_an_id_out_of_proportion_is_held_and_refused_when_its_line_goes_on_below
     names = "ab"[:copies]
     for i in (1, 2, 3):
         for line in names:
-            lines.say(line, kind, i)
+            lines.offer(line, kind, i)
     for line in names:
-        lines.say(line, kind, 4 if kind == Kind.depth else ABSURD, ABSURD)
+        lines.offer(line, kind, 4 if kind == Kind.depth else ABSURD, ABSURD)
     assert lines.ids(kind) == [1, 2, 3], "nothing is built on it before a neighbour has spoken"
     for i in (5, 6):
         for line in names:
-            lines.say(line, kind, i)
+            lines.offer(line, kind, i)
     lines.wait(HOLD + 1)
     assert lines.ids(kind) == [1, 2, 3, 5, 6]
     assert contradictions(lines) == [(4, 4)], "said once, whatever the number of lines that brought it"
@@ -41,11 +41,11 @@ def test_an_id_out_of_proportion_is_held_and_refused_when_its_line_goes_on_below
 def test_another_line_that_has_the_true_event_leaves_no_gap(kind):
     lines = Lines()
     for i in (1, 2, 3):
-        lines.say("a", kind, i), lines.say("b", kind, i)
-    lines.say("a", kind, 4 if kind == Kind.depth else ABSURD, ABSURD)
-    lines.say("b", kind, 4)
-    lines.say("a", kind, 5)
-    lines.say("b", kind, 5)
+        lines.offer("a", kind, i), lines.offer("b", kind, i)
+    lines.offer("a", kind, 4 if kind == Kind.depth else ABSURD, ABSURD)
+    lines.offer("b", kind, 4)
+    lines.offer("a", kind, 5)
+    lines.offer("b", kind, 5)
     assert lines.ids(kind) == [1, 2, 3, 4, 5] and len(refusals(lines)) == 1
     lines.wait(2 * HOLD)
     assert contradictions(lines) in ([], [(5, 4)])
@@ -54,9 +54,9 @@ def test_another_line_that_has_the_true_event_leaves_no_gap(kind):
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_jump_that_the_line_s_next_event_confirms_was_one(kind):
     lines = Lines()
-    lines.say("a", kind, 1)
+    lines.offer("a", kind, 1)
     for i in range(4):
-        lines.say("a", kind, ABSURD + i)
+        lines.offer("a", kind, ABSURD + i)
     lines.wait(HOLD + 1)
     assert lines.ids(kind) == [1, *range(ABSURD, ABSURD + 4)] and refusals(lines) == [] and contradictions(lines) == []
 
@@ -64,14 +64,14 @@ def test_a_jump_that_the_line_s_next_event_confirms_was_one(kind):
 @pytest.mark.parametrize("kind", STREAMS)
 def test_a_jump_that_nothing_confirms_is_believed_in_the_end_with_an_alert_and_gone_back_from(kind):
     lines = Lines()
-    lines.say("a", kind, 1), lines.say("a", kind, 2)
-    lines.say("a", kind, ABSURD)
+    lines.offer("a", kind, 1), lines.offer("a", kind, 2)
+    lines.offer("a", kind, ABSURD)
     lines.wait(2 * HOLD)
     assert lines.ids(kind) == [1, 2]
     lines.wait(DOUBT_HOLDS * HOLD)
     assert lines.ids(kind) == [1, 2, ABSURD] and alerts(lines) == ["unconfirmed_jump"]
     for i in (4, 5, 6):
-        lines.say("a", kind, i)
+        lines.offer("a", kind, i)
     assert lines.ids(kind) == [1, 2, ABSURD, 4, 5, 6]
     assert contradictions(lines) == [(3, 3)]
     assert lines.arbiter.streams[kind, SUBJECT].last == 6
@@ -82,10 +82,10 @@ def test_a_jump_that_nothing_confirms_is_believed_in_the_end_with_an_alert_and_g
 def test_an_absurd_id_in_proportion_is_gone_back_from_and_nothing_after_it_is_lost(kind, jump):
     lines = Lines()
     for i in range(1, 11):
-        lines.say("a", kind, i)
-    lines.say("a", kind, 11, 11 + jump)
+        lines.offer("a", kind, i)
+    lines.offer("a", kind, 11, 11 + jump)
     for i in range(12, 40):
-        lines.say("a", kind, i)
+        lines.offer("a", kind, i)
     wanted = [*range(1, 11), 11 + jump, *range(12, 40)]
     assert lines.ids(kind) == wanted
     assert len(contradictions(lines)) == 1 and lines.arbiter.contradictions == 1
@@ -99,15 +99,15 @@ def test_a_snapshot_brought_up_to_an_absurd_change_does_not_confirm_it(asked_at)
     lines = Lines()
     for i in range(1, 11):
         for line in "ab":
-            lines.say(line, Kind.depth, i)
+            lines.offer(line, Kind.depth, i)
     for line in "ab":
-        lines.say(line, Kind.depth, 11, 5011)
-    lines.say("a", Kind.depth, asked_at + 1, asked_at, snapshot=True)
+        lines.offer(line, Kind.depth, 11, 5011)
+    lines.offer("a", Kind.depth, asked_at + 1, asked_at, snapshot=True)
     assert lines.ids(Kind.depth) == [*range(1, 11), 5011, 5011], "the book, as of the last change"
     for i in range(12, 40):
         for line in "ab":
-            lines.say(line, Kind.depth, i)
-    lines.say("a", Kind.depth, 40, 39, snapshot=True)
+            lines.offer(line, Kind.depth, i)
+    lines.offer("a", Kind.depth, 40, 39, snapshot=True)
     lines.wait(10 * HOLD)
     assert lines.ids(Kind.depth) == [*range(1, 11), 5011, 5011, *range(12, 40), 39]
     assert contradictions(lines) == [(12, 11)] and lines.arbiter.eras == 0
@@ -118,9 +118,9 @@ def test_a_snapshot_brought_up_to_an_absurd_change_does_not_confirm_it(asked_at)
 @pytest.mark.parametrize("kind", STREAMS)
 def test_jumps_of_two_lines_at_once_are_each_decided(kind):
     lines = Lines()
-    lines.say("a", kind, 1), lines.say("b", kind, 1)
-    lines.say("b", kind, ABSURD), lines.say("a", kind, 2 * ABSURD)
-    lines.say("b", kind, ABSURD + 1)
+    lines.offer("a", kind, 1), lines.offer("b", kind, 1)
+    lines.offer("b", kind, ABSURD), lines.offer("a", kind, 2 * ABSURD)
+    lines.offer("b", kind, ABSURD + 1)
     lines.wait((DOUBT_HOLDS + 1) * HOLD)
     assert set(lines.ids(kind)) == {1, ABSURD, ABSURD + 1, 2 * ABSURD}
 
@@ -128,29 +128,29 @@ def test_jumps_of_two_lines_at_once_are_each_decided(kind):
 def test_trades_that_came_late_are_kept_when_the_id_that_opened_their_gap_is_taken_back():
     lines = Lines()
     for i in range(1, 6):
-        lines.say("a", Kind.trade, i)
-    lines.say("b", Kind.trade, 5006)
+        lines.offer("a", Kind.trade, i)
+    lines.offer("b", Kind.trade, 5006)
     lines.wait((DOUBT_HOLDS + 1) * HOLD)  # believed in the end
     for i in (6, 7):
-        lines.say_raw("backfill", Kind.trade, repaired(i))
+        lines.offer_raw("backfill", Kind.trade, repaired(i))
     for i in (10, 11, 12):  # its own line goes on below it
-        lines.say("b", Kind.trade, i)
+        lines.offer("b", Kind.trade, i)
     assert lines.ids() == [1, 2, 3, 4, 5, 5006, 6, 7, 10, 11, 12]
     missing = lines.arbiter.streams[Kind.trade, SUBJECT].gaps.missing(1, 6000)
     assert missing == [(8, 9)], "what nobody brought, and no more"
     for i in (8, 9):
-        lines.say_raw("backfill", Kind.trade, repaired(i))
+        lines.offer_raw("backfill", Kind.trade, repaired(i))
     assert lines.gaps()[-1] == (8, 9, GapState.repaired) and lines.arbiter.open_gaps == 0
 
 
 def test_an_absurd_id_of_a_line_that_is_gone_is_taken_back_by_what_another_one_says():
     lines = Lines()
     for i in range(1, 6):
-        lines.say("a", Kind.trade, i)
-    lines.say("b", Kind.trade, 5006)
+        lines.offer("a", Kind.trade, i)
+    lines.offer("b", Kind.trade, 5006)
     lines.wait((DOUBT_HOLDS + 1) * HOLD)
     for i in range(6, 12):
-        lines.say("a", Kind.trade, i)
+        lines.offer("a", Kind.trade, i)
         lines.wait(HOLD)
     assert lines.ids() == [1, 2, 3, 4, 5, 5006, *range(6, 12)] and lines.arbiter.open_gaps == 0
     assert not any(one.flags & Flag.REPAIRED for one in lines.out if one.kind == Kind.trade)
@@ -161,7 +161,7 @@ def test_a_trade_id_that_is_a_little_too_high_is_taken_back_by_later_ones():
     for i, at in ((1, 1), (2, 2), (6, 3), (4, 4), (5, 5), (6, 6), (7, 7)):  # 6 for 3
         raw = later(Kind.trade, i, at)
         raw[168] = at  # a price of its own
-        lines.say_raw("a", Kind.trade, raw)
+        lines.offer_raw("a", Kind.trade, raw)
         if i == 6:
             lines.wait(HOLD + 1)
     assert lines.ids() == [1, 2, 6, 4, 5, 6, 7] and contradictions(lines) == [(3, 3)]
@@ -172,14 +172,14 @@ def test_an_absurd_quote_of_a_line_that_waits_to_join_is_refused_by_what_stands_
     """Lines are back after a silence: each has an absurd id of its own in proportion, near the other's."""
     lines = Lines()
     for i in range(100, 110):
-        lines.say("a", Kind.quote, i), lines.say("b", Kind.quote, i)
+        lines.offer("a", Kind.quote, i), lines.offer("b", Kind.quote, i)
     for line in "ab"[: 1 + both]:
         lines.connect(line)
-        lines.say(line, Kind.quote, 5000 + ord(line))
+        lines.offer(line, Kind.quote, 5000 + ord(line))
         for i in (200, 201, 203):
-            lines.say(line, Kind.quote, i)
+            lines.offer(line, Kind.quote, i)
     lines.wait(HOLD + 1)
-    lines.say("a", Kind.quote, 204), lines.say("b", Kind.quote, 204)
+    lines.offer("a", Kind.quote, 204), lines.offer("b", Kind.quote, 204)
     lines.wait(10 * HOLD)
     assert lines.ids(Kind.quote) == [*range(100, 110), 200, 201, 203, 204]
     assert len(refusals(lines)) == 1 + both
@@ -189,7 +189,7 @@ def test_a_change_that_ends_elsewhere_than_the_one_that_was_taken_is_named():
     """The absurd one of the two was first, in proportion, and was gone back from."""
     lines = Lines()
     for first, last in ((1, 3), (4, 6), (7, 507), (10, 12), (13, 15), (16, 18), (7, 9), (19, 21)):
-        lines.say("a", Kind.depth, first, last), lines.say("b", Kind.depth, first, last)
+        lines.offer("a", Kind.depth, first, last), lines.offer("b", Kind.depth, first, last)
         lines.wait(HOLD // 10)
     lines.wait(doubts.KEPT_HOLDS * HOLD)
     assert lines.ids(Kind.depth) == [3, 6, 507, 12, 15, 18, 21]
@@ -203,14 +203,14 @@ def test_a_copy_beside_a_contradiction_costs_nothing(kind, at):
     """One absurd id was believed, and while its line takes it back, something old comes again."""
     lines = Lines()
     for i in range(1000, 1010):
-        lines.say_raw("a", kind, later(kind, i, i))
+        lines.offer_raw("a", kind, later(kind, i, i))
     raw = event(kind, 1010, 6010)
     raw[120:128] = (1010 * 10**9).to_bytes(8, "little")
-    lines.say_raw("a", kind, raw)
+    lines.offer_raw("a", kind, raw)
     for i in range(1011, 1020):
         if i == 1011 + at:
-            lines.say_raw("a", kind, later(kind, 1005, 1005))
-        lines.say_raw("a", kind, later(kind, i, i))
+            lines.offer_raw("a", kind, later(kind, 1005, 1005))
+        lines.offer_raw("a", kind, later(kind, i, i))
         lines.wait(HOLD)
     lines.wait(10 * HOLD)
     assert [i for i in lines.ids(kind) if i != 6010] == [*range(1000, 1010), *range(1011, 1020)]
@@ -233,9 +233,9 @@ def test_whatever_ids_are_absurd_every_other_event_is_in_the_log(rng, kind):
         i = at[line]
         at[line] += 1
         if i in wrong and line in on[i]:
-            lines.say(line, kind, i if kind == Kind.depth else i + wrong[i], i + wrong[i])
+            lines.offer(line, kind, i if kind == Kind.depth else i + wrong[i], i + wrong[i])
         else:
-            lines.say(line, kind, i)
+            lines.offer(line, kind, i)
         if rng.random() < 0.3:
             lines.wait(1)  # no line is a whole hold behind
     for _ in range(20):

@@ -25,14 +25,14 @@ def test_lines_in_any_interleaving_give_each_id_once_in_order(data, count, kind)
             [("connect", 0)] + [("id", i) for i in ids[start:stop]] + [("connect", 0)] + [("id", i) for i in ids[again:]]
         )
     # The stream begins with the whole line, as a mesh begins with every line up.
-    lines.say("a", kind, queues["a"].pop(0)[1])
+    lines.offer("a", kind, queues["a"].pop(0)[1])
     while any(queues.values()):
         line = data.draw(st.sampled_from(sorted(name for name, queue in queues.items() if queue)))
         what, i = queues[line].pop(0)
         if what == "connect":
             lines.connect(line)
         else:
-            lines.say(line, kind, i)
+            lines.offer(line, kind, i)
     assert lines.ids(kind) == ids
     assert lines.gaps() == []
     lines.wait(10 * HOLD)
@@ -43,18 +43,18 @@ def test_lines_in_any_interleaving_give_each_id_once_in_order(data, count, kind)
 def test_a_hole_that_nobody_fills_is_a_gap_after_the_hold():
     lines = Lines()
     for i in (1, 2, 5, 6):
-        lines.say("a", Kind.trade, i)
+        lines.offer("a", Kind.trade, i)
     assert lines.ids() == [1, 2] and lines.arbiter.held_numbers("a") == [3, 4]
     lines.wait(HOLD)
     assert lines.ids() == [1, 2, 5, 6]
     assert lines.gaps() == [(3, 4, GapState.open)]
-    lines.say("b", Kind.trade, 4)  # late: taken after all, and flagged
+    lines.offer("b", Kind.trade, 4)  # late: taken after all, and flagged
     assert lines.ids()[-1] == 4
     assert next(e for e in lines.out if e.last_id == 4 and e.kind == Kind.trade).flags == Flag.REPAIRED
-    lines.say("b", Kind.trade, 4)
+    lines.offer("b", Kind.trade, 4)
     assert lines.ids().count(4) == 1
     assert lines.gaps() == [(3, 4, GapState.open)], "half of it is still open"
-    lines.say("b", Kind.trade, 3)
+    lines.offer("b", Kind.trade, 3)
     assert lines.gaps()[1:] == [(3, 4, GapState.repaired)]
     assert lines.arbiter.open_gaps == 0
 
@@ -62,10 +62,10 @@ def test_a_hole_that_nobody_fills_is_a_gap_after_the_hold():
 def test_another_line_fills_a_hole_within_the_hold():
     lines = Lines()
     for i in (1, 2, 5, 6):
-        lines.say("a", Kind.trade, i)
+        lines.offer("a", Kind.trade, i)
     lines.wait(HOLD - 1)
     for i in (1, 2, 3, 4, 5):
-        lines.say("b", Kind.trade, i)
+        lines.offer("b", Kind.trade, i)
     assert lines.ids() == [1, 2, 3, 4, 5, 6]
     lines.wait(10 * HOLD)
     assert lines.gaps() == []
@@ -74,16 +74,16 @@ def test_another_line_fills_a_hole_within_the_hold():
 
 def test_a_book_wants_one_snapshot_and_another_after_a_break():
     lines = Lines()
-    lines.say("a", Kind.depth, 1, 5)
-    lines.say("a", Kind.depth, 6, 9)  # overlaps the snapshot, as real ones do
-    lines.say("a", Kind.depth, 6, 7, snapshot=True)  # older than the last change: brought up to it
-    lines.say("b", Kind.depth, 9, 8, snapshot=True)  # the other line's is not needed
-    lines.say("b", Kind.depth, 10, 12)
+    lines.offer("a", Kind.depth, 1, 5)
+    lines.offer("a", Kind.depth, 6, 9)  # overlaps the snapshot, as real ones do
+    lines.offer("a", Kind.depth, 6, 7, snapshot=True)  # older than the last change: brought up to it
+    lines.offer("b", Kind.depth, 9, 8, snapshot=True)  # the other line's is not needed
+    lines.offer("b", Kind.depth, 10, 12)
     assert [(e.first_id, e.last_id, e.flags) for e in lines.out] == [(1, 5, 8), (6, 9, 8), (10, 9, 1), (10, 12, 0)]
-    lines.say("a", Kind.depth, 20, 22)
+    lines.offer("a", Kind.depth, 20, 22)
     lines.wait(HOLD)
-    lines.say("a", Kind.depth, 23, 22, snapshot=True)
-    lines.say("a", Kind.depth, 23, 25)
+    lines.offer("a", Kind.depth, 23, 22, snapshot=True)
+    lines.offer("a", Kind.depth, 23, 25)
     assert [(e.kind, e.first_id, e.last_id) for e in lines.out[4:]] == [
         (Kind.gap, 13, 19),
         (Kind.depth, 20, 22),
@@ -95,10 +95,10 @@ def test_a_book_wants_one_snapshot_and_another_after_a_break():
 def test_a_snapshot_beyond_a_whole_book_says_the_hole_first():
     """As after a restart of everything: nothing may be missed without a word, and the book is in step again."""
     lines = Lines()
-    lines.say("a", Kind.depth, 1, 5)
-    lines.say("a", Kind.depth, 6, 5, snapshot=True)
-    lines.say("a", Kind.depth, 100, 99, snapshot=True)
-    lines.say("a", Kind.depth, 100, 101)
+    lines.offer("a", Kind.depth, 1, 5)
+    lines.offer("a", Kind.depth, 6, 5, snapshot=True)
+    lines.offer("a", Kind.depth, 100, 99, snapshot=True)
+    lines.offer("a", Kind.depth, 100, 101)
     assert len(lines.out) == 2, "another line might still fill it"
     lines.wait(HOLD)
     assert [(e.kind, e.first_id, e.last_id) for e in lines.out[2:]] == [
@@ -110,20 +110,20 @@ def test_a_snapshot_beyond_a_whole_book_says_the_hole_first():
 
 def test_a_reconnected_line_cannot_overtake_one_that_is_behind():
     lines = Lines()
-    lines.say("a", Kind.quote, 10)
-    lines.say("b", Kind.quote, 10)
+    lines.offer("a", Kind.quote, 10)
+    lines.offer("b", Kind.quote, 10)
     lines.connect("a")
-    lines.say("a", Kind.quote, 30)  # b still has 12, 15 and 30 on the way
+    lines.offer("a", Kind.quote, 30)  # b still has 12, 15 and 30 on the way
     for i in (12, 15, 30):
-        lines.say("b", Kind.quote, i)
-    lines.say("a", Kind.quote, 33)
+        lines.offer("b", Kind.quote, i)
+    lines.offer("a", Kind.quote, 33)
     assert lines.ids(Kind.quote) == [10, 12, 15, 30, 33]
 
 
 def test_state_goes_on_after_a_restart():
     lines = Lines()
     for i in (1, 2, 5):
-        lines.say("a", Kind.trade, i)
+        lines.offer("a", Kind.trade, i)
     lines.wait(HOLD)
     fresh = Arbiter(HOLD)
     fresh.restore(lines.arbiter.state())
@@ -137,7 +137,7 @@ def holed(*ids):
     """Lines of which one brought these trades, with the holes between them given up."""
     lines = Lines()
     for i in ids:
-        lines.say("a", Kind.trade, i)
+        lines.offer("a", Kind.trade, i)
     lines.wait(HOLD)
     lines.out.clear()
     return lines
@@ -146,11 +146,11 @@ def holed(*ids):
 def test_backfill_repairs_and_declares_and_the_log_says_what_became_of_each_id():
     lines = holed(1, 11)
     for i in (2, 3, 9):
-        lines.say_raw("backfill", Kind.trade, trades(i, flags=Flag.REPAIRED))
+        lines.offer_raw("backfill", Kind.trade, trades(i, flags=Flag.REPAIRED))
     assert lines.gaps() == []
     lines.declare(unrecoverable(1, 8))
     assert lines.gaps() == [(4, 8, GapState.unrecoverable)], "only what is still missing"
-    lines.say_raw("backfill", Kind.trade, trades(10, flags=Flag.REPAIRED))
+    lines.offer_raw("backfill", Kind.trade, trades(10, flags=Flag.REPAIRED))
     assert lines.gaps()[1:] == [(2, 3, GapState.repaired), (9, 10, GapState.repaired)]
     assert lines.reasons() == [Reason.retention, Reason.none, Reason.none]
     assert all(e.flags == Flag.REPAIRED for e in lines.out if e.kind == Kind.trade)
@@ -160,11 +160,11 @@ def test_backfill_repairs_and_declares_and_the_log_says_what_became_of_each_id()
 def test_what_backfill_says_again_changes_nothing():
     lines = holed(1, 4)
     lines.declare(unrecoverable(2, 2))
-    lines.say_raw("backfill", Kind.trade, trades(3, flags=Flag.REPAIRED))
+    lines.offer_raw("backfill", Kind.trade, trades(3, flags=Flag.REPAIRED))
     before = len(lines.out)
     lines.declare(unrecoverable(2, 3))
-    lines.say_raw("backfill", Kind.trade, trades(3, flags=Flag.REPAIRED))
-    lines.say_raw("backfill", Kind.trade, trades(9, flags=Flag.REPAIRED))
+    lines.offer_raw("backfill", Kind.trade, trades(3, flags=Flag.REPAIRED))
+    lines.offer_raw("backfill", Kind.trade, trades(9, flags=Flag.REPAIRED))
     assert len(lines.out) == before
     assert lines.arbiter.copies.duplicates["backfill"] == 3
     assert lines.arbiter.streams[Kind.trade, SUBJECT].last == 4, "a repair never moves the stream on"
@@ -172,40 +172,40 @@ def test_what_backfill_says_again_changes_nothing():
 
 def test_an_event_of_several_trades_gives_what_is_new_in_it():
     lines = Lines()
-    lines.say_raw("a", Kind.trade, trades(1, 2, 3))
-    lines.say_raw("b", Kind.trade, trades(2, 3, 4, 5))
+    lines.offer_raw("a", Kind.trade, trades(1, 2, 3))
+    lines.offer_raw("b", Kind.trade, trades(2, 3, 4, 5))
     assert [r for e in lines.out for r in e.records["trade_id"].tolist()] == [1, 2, 3, 4, 5]
     assert [(e.first_id, e.last_id, e.count) for e in lines.out] == [(1, 3, 3), (4, 5, 2)]
 
 
 def test_an_event_that_lies_across_a_hole_fills_only_the_hole():
     lines = holed(1, 2, 5, 6)
-    lines.say_raw("b", Kind.trade, trades(2, 3, 4, 5))
+    lines.offer_raw("b", Kind.trade, trades(2, 3, 4, 5))
     assert [(e.first_id, e.last_id) for e in lines.out if e.kind == Kind.trade] == [(3, 4)]
     assert lines.gaps() == [(3, 4, GapState.repaired)]
 
 
 def test_a_trade_that_stands_for_known_and_new_ids_is_not_taken_and_its_new_ids_are_a_gap():
     lines = Lines()
-    lines.say_raw("a", Kind.trade, trades((1, 4)))
-    lines.say_raw("b", Kind.trade, trades((3, 6), (7, 8)))
+    lines.offer_raw("a", Kind.trade, trades((1, 4)))
+    lines.offer_raw("b", Kind.trade, trades((3, 6), (7, 8)))
     assert [(e.kind, e.first_id, e.last_id) for e in lines.out] == [
         (Kind.trade, 1, 4),
         (Kind.gap, 5, 6),
         (Kind.trade, 7, 8),
     ]
-    lines.say_raw("backfill", Kind.trade, trades((4, 5), flags=Flag.REPAIRED))
+    lines.offer_raw("backfill", Kind.trade, trades((4, 5), flags=Flag.REPAIRED))
     assert lines.arbiter.copies.duplicates == {"backfill": 1}
-    lines.say_raw("backfill", Kind.trade, trades((5, 6), flags=Flag.REPAIRED))
+    lines.offer_raw("backfill", Kind.trade, trades((5, 6), flags=Flag.REPAIRED))
     assert lines.gaps() == [(5, 6, GapState.open), (5, 6, GapState.repaired)]
 
 
 def test_a_gap_of_depth_cannot_be_repaired():
     lines = Lines()
-    lines.say("a", Kind.depth, 1, 5)
-    lines.say("a", Kind.depth, 9, 9)
+    lines.offer("a", Kind.depth, 1, 5)
+    lines.offer("a", Kind.depth, 9, 9)
     lines.wait(HOLD)
-    lines.say("b", Kind.depth, 6, 8)
+    lines.offer("b", Kind.depth, 6, 8)
     assert lines.gaps() == [(6, 8, GapState.unrecoverable)] and lines.reasons() == [Reason.no_history]
     assert lines.ids(Kind.depth) == [5, 9]
 
@@ -216,7 +216,7 @@ def test_too_many_open_gaps_are_not_forgotten_silently(monkeypatch):
     assert lines.gaps() == []
     lines = Lines()
     for i in (1, 4, 6, 8):
-        lines.say("a", Kind.trade, i)
+        lines.offer("a", Kind.trade, i)
         lines.wait(HOLD)
     assert lines.gaps() == [
         (2, 3, GapState.open),
@@ -225,27 +225,27 @@ def test_too_many_open_gaps_are_not_forgotten_silently(monkeypatch):
         (2, 3, GapState.unrecoverable),
     ]
     assert lines.reasons()[-1] == Reason.skipped and lines.arbiter.trade_gaps.forgotten == 1
-    lines.say("b", Kind.trade, 2)
+    lines.offer("b", Kind.trade, 2)
     assert 2 not in lines.ids()
 
 
 def test_new_ids_are_followed_and_a_line_that_is_behind_cannot_bring_back_the_old_ones():
     lines = Lines()
     for line in "ab":
-        lines.say(line, Kind.depth, 1000, 1005, snapshot=line == "a")
-        lines.say(line, Kind.quote, 1005)
-    lines.say("a", Kind.depth, 7, 7, snapshot=True, reset=True)
+        lines.offer(line, Kind.depth, 1000, 1005, snapshot=line == "a")
+        lines.offer(line, Kind.quote, 1005)
+    lines.offer("a", Kind.depth, 7, 7, snapshot=True, reset=True)
     assert lines.reasons() == [Reason.reset]
-    lines.say("b", Kind.depth, 1006, 1006)
-    lines.say("b", Kind.quote, 1006)
-    lines.say("a", Kind.depth, 8, 9)
-    lines.say("a", Kind.quote, 9)
+    lines.offer("b", Kind.depth, 1006, 1006)
+    lines.offer("b", Kind.quote, 1006)
+    lines.offer("a", Kind.depth, 8, 9)
+    lines.offer("a", Kind.quote, 9)
     lines.wait(10 * HOLD)
-    lines.say("b", Kind.depth, 7, 7, snapshot=True, reset=True)
-    lines.say("b", Kind.depth, 8, 9)
-    lines.say("b", Kind.depth, 10, 11)
-    lines.say("b", Kind.quote, 9)
-    lines.say("b", Kind.quote, 11)
+    lines.offer("b", Kind.depth, 7, 7, snapshot=True, reset=True)
+    lines.offer("b", Kind.depth, 8, 9)
+    lines.offer("b", Kind.depth, 10, 11)
+    lines.offer("b", Kind.quote, 9)
+    lines.offer("b", Kind.quote, 11)
     assert lines.ids(Kind.depth) == [1005, 7, 9, 11]
     assert lines.ids(Kind.quote) == [1005, 9, 11]
     assert [e.last_id for e in lines.out if e.flags & Flag.RESET] == [7, 9], "each stream begins its own era"
@@ -258,36 +258,40 @@ KRAKEN = "kraken.XBTUSD"
 def test_a_book_without_ids_is_taken_from_one_line_until_that_goes():
     lines = Lines()
 
-    def say(line, ident, snapshot=False):
-        return [e.last_id for e in lines.say(line, Kind.depth, ident, ident, snapshot, subject=KRAKEN) if e.kind == Kind.depth]
+    def offer(line, ident, snapshot=False):
+        return [
+            e.last_id for e in lines.offer(line, Kind.depth, ident, ident, snapshot, subject=KRAKEN) if e.kind == Kind.depth
+        ]
 
-    assert say("a", 100, snapshot=True) == [100]
-    assert say("b", 101, snapshot=True) == [] and say("b", 102) == []
-    assert say("a", 103) == [103]
-    lines.arbiter.connected("a", lines.next("a"), KRAKEN)
-    assert say("b", 104) == [], "no snapshot: what b knows is not known here"
-    assert say("b", 110, snapshot=True) == [110]
+    assert offer("a", 100, snapshot=True) == [100]
+    assert offer("b", 101, snapshot=True) == [] and offer("b", 102) == []
+    assert offer("a", 103) == [103]
+    lines.arbiter.connected("a", lines.next_number("a"), KRAKEN)
+    assert offer("b", 104) == [], "no snapshot: what b knows is not known here"
+    assert offer("b", 110, snapshot=True) == [110]
     assert lines.gaps() == [(104, 109, GapState.unrecoverable)] and lines.reasons() == [Reason.resync]
-    assert say("a", 112, snapshot=True) == [] and say("a", 113) == [] and say("b", 114) == [114]
+    assert offer("a", 112, snapshot=True) == [] and offer("a", 113) == [] and offer("b", 114) == [114]
 
 
 def test_a_silent_line_is_left_and_a_quiet_market_is_no_silent_line():
     lines = Lines()
 
-    def say(line, ident, snapshot=False):
-        return [e.last_id for e in lines.say(line, Kind.depth, ident, ident, snapshot, subject=KRAKEN) if e.kind == Kind.depth]
+    def offer(line, ident, snapshot=False):
+        return [
+            e.last_id for e in lines.offer(line, Kind.depth, ident, ident, snapshot, subject=KRAKEN) if e.kind == Kind.depth
+        ]
 
-    say("a", 100, snapshot=True)
-    say("b", 101)  # b's copy of the same change
+    offer("a", 100, snapshot=True)
+    offer("b", 101)  # b's copy of the same change
     lines.now += 50 * HOLD
-    assert say("b", 200, snapshot=True) == [], "nothing has happened meanwhile"
-    say("b", 201)
+    assert offer("b", 200, snapshot=True) == [], "nothing has happened meanwhile"
+    offer("b", 201)
     lines.now += HOLD // 2
-    assert say("a", 202) == [202] and say("b", 203, snapshot=True) == []
+    assert offer("a", 202) == [202] and offer("b", 203, snapshot=True) == []
     lines.now += 2 * HOLD
-    assert say("b", 300) == []  # the last that a owes
+    assert offer("b", 300) == []  # the last that a owes
     lines.now += HOLD + 1
-    assert say("b", 301) == [] and say("b", 302, snapshot=True) == [302]
+    assert offer("b", 301) == [] and offer("b", 302, snapshot=True) == [302]
     assert lines.arbiter.taken_over == 1
 
 
@@ -295,10 +299,10 @@ def test_what_a_line_is_worth():
     lines = Lines()
     for i in range(1, 101):
         lines.now = 1000 * i
-        lines.say("a", Kind.trade, i)
+        lines.offer("a", Kind.trade, i)
         lines.now += i
-        lines.say("b", Kind.trade, i)
-    lines.say("b", Kind.trade, 50)
+        lines.offer("b", Kind.trade, i)
+    lines.offer("b", Kind.trade, 50)
     (report,) = map(decode, line_reports(lines.arbiter.in_order(), 7))
     a, b = report.records
     assert (a["line"], a["events"], a["firsts"], a["duplicates"], a["disordered"]) == (b"a", 100, 100, 0, 0)
@@ -311,7 +315,7 @@ def test_what_a_line_is_worth():
 def test_the_first_is_who_came_first_even_if_it_had_to_wait():
     lines = Lines()
     for line, i in (("a", 1), ("a", 3), ("b", 1), ("b", 2), ("b", 3)):
-        lines.say(line, Kind.trade, i)
+        lines.offer(line, Kind.trade, i)
     assert lines.ids() == [1, 2, 3]
     a, b = decode(line_reports(lines.arbiter.in_order(), 7)[0]).records
     assert (a["firsts"], a["duplicates"], b["firsts"], b["duplicates"]) == (2, 0, 1, 2)
@@ -322,9 +326,9 @@ def test_statistics_are_bounded(monkeypatch):
     lines = Lines()
     for i in range(1, 5001):
         lines.now = i
-        lines.say("a", Kind.trade, i)
+        lines.offer("a", Kind.trade, i)
         lines.now = 3 * i
-        lines.say("b", Kind.trade, i)
+        lines.offer("b", Kind.trade, i)
     stream = lines.arbiter.streams[Kind.trade, SUBJECT].lines
     assert len(stream.slots) == 2048 and len(stream.lines["b"].lags) == 16
     assert min(stream.lines["b"].lags) > 2 * 4900, "the newest are kept"
@@ -335,23 +339,23 @@ def test_trades_without_ids_go_on_after_their_line_has_connected_anew():
     subject = "kraken_v1.XBT/USD"
     lines = Lines()
     for i in (100, 200):
-        lines.say("feed-1", Kind.trade, i, subject=subject)
-    lines.arbiter.connected("feed-1", lines.next("feed-1"), subject)
+        lines.offer("feed-1", Kind.trade, i, subject=subject)
+    lines.arbiter.connected("feed-1", lines.next_number("feed-1"), subject)
     for i in (300, 400):
-        lines.say("feed-1", Kind.trade, i, subject=subject)
+        lines.offer("feed-1", Kind.trade, i, subject=subject)
     assert [one.last_id for one in lines.out if one.kind == Kind.trade] == [100, 200, 300, 400]
 
 
 def test_the_oldest_gap_that_was_repaired_just_before_a_crash_is_not_lost_again(monkeypatch):
     monkeypatch.setattr("tickmesh.nodes.sequencer.trade_gaps.MISSING_MAX", 2)
     lines = Lines()
-    lines.say("feed-1", Kind.trade, 1)
+    lines.offer("feed-1", Kind.trade, 1)
     for i in (3, 5):
-        lines.say("feed-1", Kind.trade, i)
+        lines.offer("feed-1", Kind.trade, i)
         lines.now += 2 * HOLD
         lines.arbiter.due(lines.now)
     (stream,) = [one for one in lines.arbiter.streams.values() if len(one.gaps) == 2]
     stream.gaps.fill(2, 2)  # it is in the log, and then came the crash: what became of the gap is not
-    said = lines.say_raw("feed-1", Kind.trade, trades((5, 9)))
+    said = lines.offer_raw("feed-1", Kind.trade, trades((5, 9)))
     states = [int(record["state"]) for one in said if one.kind == Kind.gap for record in one.records]
     assert GapState.repaired in states and GapState.unrecoverable not in states and lines.arbiter.trade_gaps.forgotten == 0

@@ -167,11 +167,11 @@ def play(sequencing, script, numbers):
 @pytest.mark.parametrize("kind", ["trade", "quote", "depth"])
 @pytest.mark.parametrize("absurd", [2000, 5000, 10**12])
 def test_a_crash_after_a_contradiction_forgets_no_gap(kind, absurd):
-    def say(i):
+    def offer(i):
         return trades(i) if kind == "trade" else event(Kind[kind], i, i)
 
     ids = [1, 2, 3, 4, 4 + absurd, 6, 7, 8, 10, 11]
-    script = [step for i in ids for line in "ab" for step in (("say", line, say(i)), ("wait", HOLD + 1))]
+    script = [step for i in ids for line in "ab" for step in (("say", line, offer(i)), ("wait", HOLD + 1))]
     live, numbers = Sequencing(), {}
     for step in script:
         play(live, [step], numbers)
@@ -185,7 +185,7 @@ def test_what_waits_to_be_an_era_outlives_its_line_s_new_connection_and_a_crash(
     """Ids had begun anew once before, and do again: both lines say so, one is started anew meanwhile."""
     live, numbers, said = Sequencing(), {}, []
 
-    def say(*ids):
+    def offer(*ids):
         for i in ids:
             for line in "ab":
                 raw = trades(i) if kind == "trade" else event(Kind[kind], i, i)
@@ -193,17 +193,17 @@ def test_what_waits_to_be_an_era_outlives_its_line_s_new_connection_and_a_crash(
                 said.append(("say", line, raw))
                 play(live, said[-1:], numbers)
 
-    say(900, 901, 902)
+    offer(900, 901, 902)
     with monkeypatch.context() as patch:
         patch.setattr(doubts, "ERA_HOLDS", 0)
-        say(500, 501, 502, 503)
+        offer(500, 501, 502, 503)
         live.wait(1)
-        say(504)
+        offer(504)
     assert [one.last_id for one in live.log if one.flags & Flag.RESET] == [500]
-    say(3, 4, 5)  # lower again; it is too soon to say what that means
+    offer(3, 4, 5)  # lower again; it is too soon to say what that means
     said.append(("say", "a", definition()))
     play(live, said[-1:], numbers)
-    say(6)
+    offer(6)
     waiting = {line: live.arbiter.held_numbers(line) for line in "ab"}
     assert all(len(held) == 4 for held in waiting.values()), waiting
     again, numbers = recovered(live.log), {}

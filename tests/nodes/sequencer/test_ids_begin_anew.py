@@ -13,13 +13,13 @@ from tickmesh.nodes.sequencer import doubts
 def test_ids_that_begin_anew_lower_are_followed_as_a_new_era_and_none_is_lost(kind, timed):
     lines = Lines()
     for i in range(1000, 1010):
-        lines.say_raw("a", kind, later(kind, i, i if timed else 0))
+        lines.offer_raw("a", kind, later(kind, i, i if timed else 0))
     for line in "ab":
         lines.connect(line)
     holds = doubts.ERA_HOLDS if timed else doubts.LATE_HOLDS
     for i in range(1, 2 * holds):
         for line in "ab":
-            lines.say_raw(line, kind, later(kind, i, 2000 + i if timed else 0))
+            lines.offer_raw(line, kind, later(kind, i, 2000 + i if timed else 0))
         lines.wait(HOLD)
         assert lines.ids(kind)[:10] == list(range(1000, 1010))
     assert lines.ids(kind) == [*range(1000, 1010), *range(1, 2 * holds)]
@@ -33,12 +33,12 @@ def test_a_new_era_begins_with_the_line_that_has_heard_most_of_it(kind):
     lines = Lines()
     for i in range(1000, 1010):
         for line in "ab":
-            lines.say_raw(line, kind, later(kind, i, i))
+            lines.offer_raw(line, kind, later(kind, i, i))
     for line in "ab":
         lines.connect(line)
     for i in range(1, 4 * doubts.ERA_HOLDS):
         for line in "ab" if i >= 5 else "b":
-            lines.say_raw(line, kind, later(kind, i, 2000 + i))
+            lines.offer_raw(line, kind, later(kind, i, 2000 + i))
         lines.wait(HOLD if i > 5 else 1)
     assert lines.ids(kind)[10:] == list(range(1, 4 * doubts.ERA_HOLDS)) and refusals(lines) == []
 
@@ -46,11 +46,11 @@ def test_a_new_era_begins_with_the_line_that_has_heard_most_of_it(kind):
 def test_one_event_out_of_order_does_not_end_what_may_be_a_new_era():
     lines = Lines()
     for i in range(1000, 1010):
-        lines.say("a", Kind.quote, i)
+        lines.offer("a", Kind.quote, i)
     lines.connect("a")
     for i in range(1, 3 * doubts.LATE_HOLDS):
         for k in (i + 1, i, i) if i % 10 == 5 else () if i % 10 == 6 else (i,):
-            lines.say("a", Kind.quote, k)
+            lines.offer("a", Kind.quote, k)
         lines.wait(HOLD)
     taken = lines.ids(Kind.quote)[10:]
     assert set(range(1, 3 * doubts.LATE_HOLDS - 5)) - set(taken) <= {i for i in range(1000) if i % 10 == 5}
@@ -62,11 +62,11 @@ def test_copies_that_come_late_are_no_new_era(kind):
     """A line that lags far behind another one that has gone: what it brings is known."""
     lines = Lines()
     for i in range(1, 4 * doubts.ERA_HOLDS):
-        lines.say_raw("a", kind, later(kind, i, i))
+        lines.offer_raw("a", kind, later(kind, i, i))
     for i in range(1, 4 * doubts.ERA_HOLDS):
-        lines.say_raw("b", kind, later(kind, i, i))
+        lines.offer_raw("b", kind, later(kind, i, i))
         lines.wait(HOLD)
-    lines.say_raw("b", kind, later(kind, 4 * doubts.ERA_HOLDS, 100))
+    lines.offer_raw("b", kind, later(kind, 4 * doubts.ERA_HOLDS, 100))
     assert lines.ids(kind) == list(range(1, 4 * doubts.ERA_HOLDS + 1)) and lines.gaps() == []
 
 
@@ -74,11 +74,11 @@ def test_copies_that_come_late_are_no_new_era(kind):
 def test_at_a_clean_stop_copies_are_dropped_and_what_may_be_a_new_era_waits(newer):
     lines = Lines()
     for i in range(1000, 1010):
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
-        lines.say("a", Kind.quote, i)
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.offer("a", Kind.quote, i)
     for i in range(1, 4):
-        lines.say_raw("b", Kind.depth, later(Kind.depth, i, 2000 + i if newer else i))
-        lines.say("b", Kind.quote, i)
+        lines.offer_raw("b", Kind.depth, later(Kind.depth, i, 2000 + i if newer else i))
+        lines.offer("b", Kind.quote, i)
     lines.arbiter.end()
     assert sorted(lines.arbiter.held_numbers("b")) == ([1, 2, 3, 4, 5, 6] if newer else [])
 
@@ -86,12 +86,12 @@ def test_at_a_clean_stop_copies_are_dropped_and_what_may_be_a_new_era_waits(newe
 def test_quotes_without_a_time_follow_their_book_into_its_new_era():
     lines = Lines()
     for i in range(1000, 1010):
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
-        lines.say("a", Kind.quote, i)
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.offer("a", Kind.quote, i)
     lines.connect("a")
     for i in range(1, 3 * doubts.ERA_HOLDS):
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 2000 + i))
-        lines.say("a", Kind.quote, i)
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, 2000 + i))
+        lines.offer("a", Kind.quote, i)
         lines.wait(HOLD)
     assert lines.ids(Kind.quote) == [*range(1000, 1010), *range(1, 3 * doubts.ERA_HOLDS)]
 
@@ -102,18 +102,18 @@ def test_an_id_that_its_own_connection_takes_back_is_none_of_the_era_before(kind
     """Ids had begun anew unheard; the first one heard is absurd, and above those of the old era, in proportion."""
     lines = Lines()
     for i in range(100_000, 100_010):
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
-        lines.say_raw("a", kind, later(kind, i, i))
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.offer_raw("a", kind, later(kind, i, i))
     lines.connect("a")
     jump = 8 * 64 if kind == Kind.quote else 2000
-    lines.say_raw("a", kind, later(kind, 100_009 + jump, 200_000))
+    lines.offer_raw("a", kind, later(kind, 100_009 + jump, 200_000))
     if kind == Kind.trade:
         lines.wait(10 * HOLD + 1)  # it has waited for what lies between
     if renewed:
         lines.connect("a")
     for i in range(1, 4 * doubts.ERA_HOLDS):
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 200_000 + i))
-        lines.say_raw("a", kind, later(kind, i, 200_000 + i))
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, 200_000 + i))
+        lines.offer_raw("a", kind, later(kind, i, 200_000 + i))
         lines.wait(HOLD)
     assert lines.ids(kind)[10:13] == [100_009 + jump, 1, 2]
     assert contradictions(lines) == ([] if renewed else [(100_010, 100_009)])
@@ -127,14 +127,14 @@ def test_a_copy_of_the_old_era_is_none_of_the_new_one(kind):
     """It comes again while it is not decided yet that ids began anew, and lies above all that the new ones say."""
     lines = Lines()
     for i in range(1000, 1010):
-        lines.say_raw("a", kind, later(kind, i, 0 if kind == Kind.quote else i))
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.offer_raw("a", kind, later(kind, i, 0 if kind == Kind.quote else i))
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, i))
     lines.connect("a")
     for i in range(1, 4 * doubts.ERA_HOLDS):
         for one in sorted({kind, Kind.depth}):
-            lines.say_raw("a", one, later(one, i, 0 if one == Kind.quote else 2000 + i))
+            lines.offer_raw("a", one, later(one, i, 0 if one == Kind.quote else 2000 + i))
         if i == 4:
-            lines.say_raw("a", kind, later(kind, 1005, 0 if kind == Kind.quote else 1005))
+            lines.offer_raw("a", kind, later(kind, 1005, 0 if kind == Kind.quote else 1005))
         lines.wait(HOLD)
     assert lines.ids(kind).count(1005) == 1 and lines.ids(kind)[10:] == list(range(1, 4 * doubts.ERA_HOLDS))
 
@@ -143,12 +143,12 @@ def test_the_last_change_of_an_era_is_taken_back_by_no_new_one():
     """It stands for several ids, nothing has confirmed them yet, and the same connection goes on from 1."""
     lines = Lines()
     for i in range(100_000, 100_010):
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, i))
     raw = event(Kind.depth, 100_010, 100_017)
     raw[120:128] = (100_010 * 10**9).to_bytes(8, "little")
-    lines.say_raw("a", Kind.depth, raw)
+    lines.offer_raw("a", Kind.depth, raw)
     for i in range(1, 4 * doubts.ERA_HOLDS):
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 200_000 + i))
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, 200_000 + i))
         lines.wait(HOLD)
     assert lines.ids(Kind.depth)[10:13] == [100_017, 1, 2] and contradictions(lines) == []
 
@@ -158,14 +158,14 @@ def test_quotes_of_a_new_era_that_only_one_line_has_are_taken_in_their_place():
     lines = Lines()
     for i in range(1000, 1010):
         for line in "ab":
-            lines.say_raw(line, Kind.depth, later(Kind.depth, i, i))
-            lines.say(line, Kind.quote, i)
+            lines.offer_raw(line, Kind.depth, later(Kind.depth, i, i))
+            lines.offer(line, Kind.quote, i)
     for line in "ab":
         lines.connect(line)
     for i in range(1, 4 * doubts.ERA_HOLDS):
         for line in "a" if i % 4 == 0 else "b" if i % 4 == 2 else "ab":
-            lines.say_raw(line, Kind.depth, later(Kind.depth, i, 2000 + i))
-            lines.say(line, Kind.quote, i)
+            lines.offer_raw(line, Kind.depth, later(Kind.depth, i, 2000 + i))
+            lines.offer(line, Kind.quote, i)
         lines.wait(HOLD // 2)
     assert lines.ids(Kind.quote)[10:] == list(range(1, 4 * doubts.ERA_HOLDS)) and refusals(lines) == []
 
@@ -173,16 +173,16 @@ def test_quotes_of_a_new_era_that_only_one_line_has_are_taken_in_their_place():
 @pytest.mark.parametrize("by_rest", [False, True])
 def test_the_snapshot_of_the_new_era_is_its_book(by_rest):
     lines = Lines()
-    lines.say("a", Kind.depth, 1001, 1000, snapshot=True)
+    lines.offer("a", Kind.depth, 1001, 1000, snapshot=True)
     for i in range(1001, 1010):
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, i))
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, i))
     lines.connect("a")
     for i in range(5, 5 + 3 * doubts.ERA_HOLDS):
         if i == 5 and not by_rest:  # the stream begins with it
-            lines.say("a", Kind.depth, 5, 4, snapshot=True)
-        lines.say_raw("a", Kind.depth, later(Kind.depth, i, 2000 + i))
+            lines.offer("a", Kind.depth, 5, 4, snapshot=True)
+        lines.offer_raw("a", Kind.depth, later(Kind.depth, i, 2000 + i))
         if i == 7 and by_rest:  # asked for when the stream flows
-            lines.say("a", Kind.depth, 7, 6, snapshot=True)
+            lines.offer("a", Kind.depth, 7, 6, snapshot=True)
         lines.wait(HOLD)
     new = [one for one in lines.out if one.kind == Kind.depth][10:]
     said = [(one.last_id, one.flags) for one in new]
@@ -195,26 +195,26 @@ def test_the_snapshot_of_the_new_era_is_its_book(by_rest):
 def test_a_line_that_connected_before_another_one_saw_the_new_era_belongs_to_it():
     lines = Lines()
     for i in range(1000, 1010):
-        lines.say_raw("a", Kind.trade, later(Kind.trade, i, i))
+        lines.offer_raw("a", Kind.trade, later(Kind.trade, i, i))
     lines.connect("b")
     for i in range(1, 3 * doubts.ERA_HOLDS):
-        lines.say_raw("a", Kind.trade, later(Kind.trade, i, 2000 + i))
+        lines.offer_raw("a", Kind.trade, later(Kind.trade, i, 2000 + i))
         lines.wait(HOLD)
     begun = 3 * doubts.ERA_HOLDS
-    lines.say_raw("c", Kind.trade, later(Kind.trade, 1010, 1010))  # of the old era, and late
+    lines.offer_raw("c", Kind.trade, later(Kind.trade, 1010, 1010))  # of the old era, and late
     for i in range(begun, begun + 5):  # quiet until now
-        lines.say_raw("b", Kind.trade, later(Kind.trade, i, 2000 + i))
+        lines.offer_raw("b", Kind.trade, later(Kind.trade, i, 2000 + i))
     lines.wait(HOLD + 1)
     assert lines.ids()[-1] == begun + 4 and 1010 not in lines.ids()
 
 
 def test_open_gaps_of_the_old_era_are_given_up_with_it():
     lines = Lines()
-    lines.say_raw("a", Kind.trade, later(Kind.trade, 1000, 1))
-    lines.say_raw("a", Kind.trade, later(Kind.trade, 1005, 2))
+    lines.offer_raw("a", Kind.trade, later(Kind.trade, 1000, 1))
+    lines.offer_raw("a", Kind.trade, later(Kind.trade, 1005, 2))
     lines.wait(HOLD + 1)
     for i in range(1, 3 * doubts.ERA_HOLDS):
-        lines.say_raw("a", Kind.trade, later(Kind.trade, i, 10 + i))
+        lines.offer_raw("a", Kind.trade, later(Kind.trade, i, 10 + i))
         lines.wait(HOLD)
     assert lines.gaps() == [
         (1001, 1004, GapState.open),

@@ -52,7 +52,7 @@ def test_both_sides_of_a_self_trade_are_in_the_log_and_in_the_position_once(tmp_
 
     async def play(mesh, venue):
         for cid, side in SIDES.items():
-            mesh.intend(cid, side=side)
+            mesh.publish_intent(cid, side=side)
         await until(lambda: all(mesh.states(cid)[-1:] == ["New"] for cid in SIDES))
         for cid, trade in both(venue, 7001, 40_000_000).items():
             if cid in streamed:

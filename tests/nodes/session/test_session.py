@@ -24,7 +24,7 @@ from tickmesh.nodes.venues import binance_orders
 
 def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tmp_path):
     async def play(mesh, venue):
-        mesh.intend("a")
+        mesh.publish_intent("a")
         await until(lambda: mesh.states("a")[-1:] == ["New"])
         await venue.fill("a", 40_000_000)
         trade = await venue.fill("a", 60_000_000)
@@ -45,7 +45,7 @@ def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tm
 def test_events_that_overtake_the_answer_do_not_move_the_order_back(tmp_path):
     async def play(mesh, venue):
         venue.reply_last = True
-        mesh.intend("a")
+        mesh.publish_intent("a")
         await until(lambda: "Filled" in mesh.states("a"))
         await asyncio.sleep(0.2)
         assert mesh.states("a") == ["PendingNew", "New", "Filled"]
@@ -57,9 +57,9 @@ def test_events_that_overtake_the_answer_do_not_move_the_order_back(tmp_path):
 def test_a_refused_and_an_expired_and_a_senseless_intent_end_as_rejected(tmp_path):
     async def play(mesh, venue):
         venue.mood["poor"] = "refused"
-        mesh.intend("poor")
-        mesh.intend("late", ttl_s=-1)
-        mesh.intend("zero", lots=0)
+        mesh.publish_intent("poor")
+        mesh.publish_intent("late", ttl_s=-1)
+        mesh.publish_intent("zero", lots=0)
         await until(lambda: mesh.states("poor")[-1:] == ["Rejected"] and mesh.states("zero") == ["Rejected"])
         assert mesh.published(Kind.update, "poor")[-1]["code"] == -2010
         assert mesh.states("late") == ["Rejected"]
@@ -73,7 +73,7 @@ def test_an_order_without_an_answer_is_unknown_then_found_and_never_sent_again(t
     async def play(mesh, venue):
         venue.mood["a"] = mood
         venue.muted = True
-        mesh.intend("a")
+        mesh.publish_intent("a")
         await until(lambda: mesh.states("a")[-1:] == ["New"])
         assert mesh.states("a") == ["PendingNew", "Unknown", "New"]
         assert venue.received == [("place", "a")]
@@ -85,7 +85,7 @@ def test_an_order_that_never_arrived_is_rejected_only_after_the_window(tmp_path)
     async def play(mesh, venue):
         venue.mood["a"] = "swallowed"
         began = time.monotonic()
-        mesh.intend("a")
+        mesh.publish_intent("a")
         await until(lambda: mesh.states("a")[-1:] == ["Rejected"])
         assert time.monotonic() - began >= 0.8  # recv_window + margin
         assert mesh.states("a") == ["PendingNew", "Unknown", "Rejected"]
@@ -101,7 +101,7 @@ def test_a_step_of_the_time_makes_no_order_older(tmp_path):
     async def play(mesh, venue):
         venue.mood["a"] = "swallowed"
         began = time.monotonic()
-        mesh.intend("a")
+        mesh.publish_intent("a")
         await until(lambda: mesh.states("a"))
         clock = mesh.log.sequencer.clock.clock
         clock.segment = clock.segment._replace(time_ns=clock.segment.time_ns + 3600 * 10**9)
@@ -115,14 +115,14 @@ def test_a_step_of_the_time_makes_no_order_older(tmp_path):
 
 def test_a_cancel_is_pending_then_canceled_and_one_that_lost_the_race_ends_filled(tmp_path):
     async def play(mesh, venue):
-        mesh.intend("a")
-        mesh.intend("b")
+        mesh.publish_intent("a")
+        mesh.publish_intent("b")
         await until(lambda: mesh.states("a")[-1:] == mesh.states("b")[-1:] == ["New"])
-        mesh.intend("ca", target="a")
+        mesh.publish_intent("ca", target="a")
         await until(lambda: mesh.states("a")[-1:] == ["Canceled"])
         assert mesh.states("a") == ["PendingNew", "New", "PendingCancel", "Canceled"]
         await venue.fill("b", 100_000_000, quiet=True)
-        mesh.intend("cb", target="b")
+        mesh.publish_intent("cb", target="b")
         await until(lambda: mesh.states("b")[-1:] == ["Filled"] and mesh.fills("b") == [1000])
         assert mesh.states("b") == ["PendingNew", "New", "PendingCancel", "Filled"]
 
@@ -153,7 +153,7 @@ def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_witho
                 died.set()
 
         doomed.sender.place = dying
-        mesh.intend("a")
+        mesh.publish_intent("a")
         await asyncio.wait_for(died.wait(), 5)
         ctx.stop.set()
         for task in (following, connecting):
@@ -173,7 +173,7 @@ def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_witho
 def test_what_happened_while_it_was_dead_is_found_at_the_next_start(tmp_path):
     async def play(mesh, venue):
         for cid in "abc":
-            mesh.intend(cid)
+            mesh.publish_intent(cid)
         await until(lambda: all(mesh.states(cid)[-1:] == ["New"] for cid in "abc"))
         published = [event.seq for event in LogReader(mesh.config.log_dir).events() if event.kind == Kind.update]
         await until(lambda: mesh.ctx.checkpoint.load(LogReader(mesh.config.log_dir)).seq >= published[-1], what="a checkpoint")
@@ -181,8 +181,8 @@ def test_what_happened_while_it_was_dead_is_found_at_the_next_start(tmp_path):
         await venue.fill("a", 100_000_000)
         await venue.fill("b", 30_000_000)
         venue.orders["c"]["status"] = "CANCELED"
-        mesh.intend("d")
-        mesh.intend("e", ttl_s=0.01)
+        mesh.publish_intent("d")
+        mesh.publish_intent("e", ttl_s=0.01)
         await asyncio.sleep(0.1)
         mesh.start()
         await until(lambda: mesh.states("d")[-1:] == ["New"])
@@ -205,10 +205,10 @@ def test_intents_wait_for_a_venue_that_is_away_but_not_longer_than_they_may(tmp_
     async def play(mesh, venue):
         venue.down = True
         mesh.start()
-        mesh.intend("short", ttl_s=0.2)
-        mesh.intend("long", ttl_s=5)
-        mesh.intend("gone", ttl_s=5)
-        mesh.intend("cancel-gone", target="gone")
+        mesh.publish_intent("short", ttl_s=0.2)
+        mesh.publish_intent("long", ttl_s=5)
+        mesh.publish_intent("gone", ttl_s=5)
+        mesh.publish_intent("cancel-gone", target="gone")
         await until(lambda: mesh.states("short") == ["Rejected"])
         venue.down = False
         await until(lambda: mesh.states("long")[-1:] == ["New"])

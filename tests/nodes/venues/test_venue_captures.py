@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import captures
 from tests.support.captures import needs
-from tests.support.heard_captures import ADAPTERS, KRAKEN_DECIMALS, SYMBOLS, heard, instruments
+from tests.support.decoded_captures import ADAPTERS, KRAKEN_DECIMALS, SYMBOLS, decode_sample, instruments
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import checksum
@@ -31,7 +31,7 @@ def expected(venue):
 
 @needs(captures.SAMPLES)
 def test_coinbase_messages_are_counted_as_expected():
-    events, refused, controls = heard("COINBASE")
+    events, refused, controls = decode_sample("COINBASE")
     seen = counts(events)
     assert (seen[Kind.depth], seen[Kind.quote], seen[Kind.trade]) == (9729, 107, 107)
     assert expected("COINBASE") == {"L2_BOOK": 9729, "TICKER": 107, "TRADES": 107}
@@ -40,7 +40,7 @@ def test_coinbase_messages_are_counted_as_expected():
 
 @needs(captures.SAMPLES)
 def test_okx_messages_are_counted_as_expected():
-    events, refused, controls = heard("OKX")
+    events, refused, controls = decode_sample("OKX")
     seen = counts(events)
     assert (seen[Kind.depth], seen[Kind.quote], seen[Kind.trade]) == (290, 28, 74)
     assert expected("OKX") == {"L2_BOOK": 290, "TICKER": 28, "TRADES": 74}
@@ -49,7 +49,7 @@ def test_okx_messages_are_counted_as_expected():
 
 @needs(captures.SAMPLES)
 def test_kraken_messages_are_counted_as_expected():
-    events, refused, controls = heard("KRAKEN")
+    events, refused, controls = decode_sample("KRAKEN")
     seen = counts(events)
     trades = sum(event_of(event).count for event, _ in events if event_of(event).kind == Kind.trade)
     assert (seen[Kind.depth], seen[Kind.quote], trades) == (4279, 18, 10)
@@ -67,7 +67,7 @@ def test_binance_messages_are_counted_as_expected(venue, depth, before, at, cand
     Candles are not ours: a stream that was not subscribed is refused with its bytes.
     """
     adapter = adapter_of(ADAPTERS[venue])
-    events, refused, _ = heard(venue)
+    events, refused, _ = decode_sample(venue)
     seen = counts(events)
     want = expected(venue)
     assert (seen[Kind.quote], seen[Kind.trade], seen[Kind.depth]) == (want["TICKER"], want["TRADES"], depth)
@@ -92,7 +92,7 @@ def follow(venue, settings=FeedSettings()):  # noqa: B008 (frozen)
     adapter = adapter_of(ADAPTERS[venue])
     books = {instrument.subject: adapter.book(instrument, settings) for instrument in instruments(venue)}
     said = []
-    for event, message in heard(venue)[0]:
+    for event, message in decode_sample(venue)[0]:
         head = event_of(event)
         if head.kind != Kind.depth:
             continue
@@ -146,7 +146,7 @@ def naive_crc(asks, bids):
 def test_a_lost_change_shows_as_a_wrong_checksum_and_a_fresh_snapshot_heals_it():
     adapter = adapter_of("kraken_v1")
     instrument = next(i for i in instruments("KRAKEN") if i.symbol == "SC/EUR")
-    events = [(event, event_of(event)) for event, _ in heard("KRAKEN")[0]]
+    events = [(event, event_of(event)) for event, _ in decode_sample("KRAKEN")[0]]
     events = [(event, head) for event, head in events if head.kind == Kind.depth and head.subject == instrument.subject]
     found = 0
     for lost in range(5, 60):
@@ -171,7 +171,7 @@ def test_coinbase_sides_are_the_aggressor_s():
     books = {instrument.subject: adapter.book(instrument, FeedSettings()) for instrument in instruments("COINBASE")}
     at_ask = at_bid = wrong = 0
     sides, taker = {}, {}
-    for event, message in heard("COINBASE")[0]:
+    for event, message in decode_sample("COINBASE")[0]:
         head = event_of(event)
         tree = json.loads(message.frame)
         if head.kind == Kind.trade:
@@ -200,7 +200,7 @@ def test_coinbase_sides_are_the_aggressor_s():
 @pytest.mark.parametrize("venue", ["COINBASE", "BINANCE_FUTURES"])
 def test_trade_ids_have_no_hole(venue):
     last = {}
-    for event, _ in heard(venue)[0]:
+    for event, _ in decode_sample(venue)[0]:
         head = event_of(event)
         if head.kind == Kind.trade:
             assert head.first_id == last.get(head.subject, head.first_id - 1) + 1
@@ -218,7 +218,7 @@ def test_every_number_and_time_is_what_decimal_reads():
         return int(value)
 
     for venue in ("OKX", "COINBASE"):
-        for event, message in heard(venue)[0]:
+        for event, message in decode_sample(venue)[0]:
             head, tree = event_of(event), json.loads(message.frame)
             if head.kind != Kind.trade:
                 continue
@@ -233,7 +233,7 @@ def test_every_number_and_time_is_what_decimal_reads():
                     assert record["side"] == {"buy": 1, "sell": -1}[row["side"]]
                 else:
                     assert record["venue_ns"] == (np.datetime64(row["time"][:-1], "ns") - np.datetime64(0, "ns")).astype(int)
-    for event, message in heard("KRAKEN")[0]:
+    for event, message in decode_sample("KRAKEN")[0]:
         head, tree = event_of(event), json.loads(message.frame)
         if head.kind == Kind.depth:
             exponent = -KRAKEN_DECIMALS[tree[-1]]

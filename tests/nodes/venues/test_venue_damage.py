@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.venue_samples import NAMES, SAMPLES, instrument, said
+from tests.support.venue_samples import NAMES, SAMPLES, decode_frame, instrument
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode as event_of
@@ -83,7 +83,7 @@ def test_nonsense_is_refused_or_nothing(name, frame):
 def test_a_refused_change_of_a_book_names_the_book_and_a_refused_trade_none(name):
     adapter, depth = adapter_of(name), 0
     for frame in SAMPLES[name]:
-        (kind,) = {event.kind for event in said(name, frame)}
+        (kind,) = {event.kind for event in decode_frame(name, frame)}
         times = [frame.find(word) for word in (b'"time"', b'"timestamp"') if word in frame and kind == Kind.depth]
         digits = max(place for place in range(min(times, default=len(frame))) if frame[place : place + 1].isdigit())
         broken = frame[:digits] + b"x" + frame[digits:] if name != "kraken_v1" else frame.replace(b"0.0", b"0.x")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.captures import VECTORS, needs
-from tests.support.venue_samples import SAMPLES, instrument, said
+from tests.support.venue_samples import SAMPLES, decode_frame, instrument
 from tickmesh.bus import wire
 from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.settings import FeedSettings
@@ -22,7 +22,7 @@ from tickmesh.nodes.venues.table import adapter_of
 
 
 def test_usdm_trade_quote_and_depth():
-    trade, quote, depth = (said("binance_usdm", frame)[0] for frame in SAMPLES["binance_usdm"])
+    trade, quote, depth = (decode_frame("binance_usdm", frame)[0] for frame in SAMPLES["binance_usdm"])
     assert trade.records.tolist() == [(5266583935, 6180030000000, 600000, 1723161256321 * 10**6, 1723161256322 * 10**6, 1, b"")]
     assert (trade.first_id, trade.last_id) == (5266583935, 5266583935)
     assert (trade.venue_ns, trade.recv_ns) == (1723161256322 * 10**6, 7000)
@@ -48,13 +48,13 @@ def test_usdm_ids_without_a_trade_are_covered_by_the_next_trade():
 
 
 def test_aggregates_cover_their_fills():
-    event = said("binance", SAMPLES["binance"][2])[0]
+    event = decode_frame("binance", SAMPLES["binance"][2])[0]
     assert (event.first_id, event.last_id) == (716849523, 716849525)
     assert event.records.tolist() == [(716849525, 5894201000000, 35600, 1616176861893 * 10**6, 1616176861895 * 10**6, 1, b"")]
 
 
 def test_coinbase_gives_the_aggressor():
-    trade, quote, change, snapshot = (said("coinbase", frame)[0] for frame in SAMPLES["coinbase"])
+    trade, quote, change, snapshot = (decode_frame("coinbase", frame)[0] for frame in SAMPLES["coinbase"])
     at = ns("2021-04-17T16:43:30.244075")
     assert trade.records.tolist() == [(881613, 1477750000, 4000000, at, at, 1, b"")], "the maker sold, so the aggressor bought"
     assert quote.records.tolist() == [(333938798, 1475500000, 150000000, 1480600000, 200000000, at)]
@@ -67,18 +67,18 @@ def ns(text):
 
 
 def test_kraken_reads_bare_numbers_as_text():
-    (trades,) = said("kraken", SAMPLES["kraken"][0])
+    (trades,) = decode_frame("kraken", SAMPLES["kraken"][0])
     assert (trades.first_id, trades.last_id, trades.count) == (4665846, 4665847, 2)
     assert trades.records.tolist() == [
         (4665846, 452852, 100000, ns("2023-09-25T07:49:37.708706"), ns("2023-09-25T07:49:37.708706"), -1, b""),
         (4665847, 452853, 100000, ns("2023-09-25T07:49:37.708707"), ns("2023-09-25T07:49:37.708707"), 1, b""),
     ]
     apart = SAMPLES["kraken"][0].replace(b"4665847", b"4665849")
-    assert [(e.first_id, e.last_id) for e in said("kraken", apart)] == [(4665846, 4665846), (4665849, 4665849)]
-    (quote,) = said("kraken", SAMPLES["kraken"][1])
+    assert [(e.first_id, e.last_id) for e in decode_frame("kraken", apart)] == [(4665846, 4665846), (4665849, 4665849)]
+    (quote,) = decode_frame("kraken", SAMPLES["kraken"][1])
     assert quote.records.tolist() == [(quote.last_id, 452835, 10000000, 452852, 100000, 0)]
     with pytest.raises(FrameError, match="more than the 1 decimals"):
-        said("kraken", SAMPLES["kraken"][2].replace(b"45283.5", b"45283.55"))
+        decode_frame("kraken", SAMPLES["kraken"][2].replace(b"45283.5", b"45283.55"))
 
 
 @needs(VECTORS)
@@ -113,29 +113,29 @@ def test_okx_checksums_are_those_of_its_documents():
 
 
 def test_an_okx_trade_covers_its_count_of_ids():
-    (trade,) = said("okx", SAMPLES["okx"][0])
+    (trade,) = decode_frame("okx", SAMPLES["okx"][0])
     assert (trade.first_id, trade.last_id) == (314161274, 314161276)
     at = 1646311839593 * 10**6
     assert trade.records.tolist() == [(314161276, 4347410000000, 373695, at, at, 1, b"")]
-    depth, best = said("okx", SAMPLES["okx"][1])[0], said("okx", SAMPLES["okx"][2])[0]
+    depth, best = decode_frame("okx", SAMPLES["okx"][1])[0], decode_frame("okx", SAMPLES["okx"][2])[0]
     assert (depth.first_id, depth.last_id) == (11, 15)
     assert wire.checksum(depth.raw)[0] == -796530682 & 0xFFFFFFFF
     assert best.records.tolist() == [(77, 0, 0, 3177470000000, 14368878, 1654032991947 * 10**6)], "no bid: 0 and 0"
     zero = SAMPLES["okx"][1].replace(b"-796530682", b"0")
-    assert wire.checksum(said("okx", zero)[0].raw) == (None, False)
+    assert wire.checksum(decode_frame("okx", zero)[0].raw) == (None, False)
 
 
 def test_kraken_v1_joins_the_two_maps_of_a_message():
     adapter = adapter_of("kraken_v1")
-    (change,) = said("kraken_v1", SAMPLES["kraken_v1"][1])
+    (change,) = decode_frame("kraken_v1", SAMPLES["kraken_v1"][1])
     assert change.records.tolist() == [(388001, 3017320, 1, b""), (388000, 2203518, -1, b"")]
     assert wire.checksum(change.raw)[0] == 2479000840
-    (quote,) = said("kraken_v1", SAMPLES["kraken_v1"][2])
+    (quote,) = decode_frame("kraken_v1", SAMPLES["kraken_v1"][2])
     assert quote.records.tolist() == [(quote.last_id, 317600, 2167307, 317601, 646761464, 1654031976197239000)]
-    (empty,) = said("kraken_v1", SAMPLES["kraken_v1"][3])
+    (empty,) = decode_frame("kraken_v1", SAMPLES["kraken_v1"][3])
     assert empty.flags == Flag.SNAPSHOT and empty.records["side"].tolist() == [0]
     with pytest.raises(FrameError, match="need price_exponent -5"):
-        said("kraken_v1", SAMPLES["kraken_v1"][1].replace(b"38800.0", b"38800.00000"))
+        decode_frame("kraken_v1", SAMPLES["kraken_v1"][1].replace(b"38800.0", b"38800.00000"))
     two = b'[321,[["1.0","2.0","1616333924.737428","b","m",""],["1.1","2.0","1616333924.737429","s","m",""]],"trade","BTC/USD"]'
     trades = adapter.decode(two, 5_000_000, adapter.routes([instrument("kraken_v1")]))
     assert event_of(trades[0]).records["trade_id"].tolist() == [5000, 5001]

@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from tests.support.coverage_scene import SUBJECT, Scene, shown, tables, whole
+from tests.support.coverage_scene import SUBJECT, Scene, ledger_of, shown, tables
 from tests.support.coverage_stored import MILLISECOND, scene, seq_ns
 from tests.support.stored import DAY, START, write_log
 from tickmesh.bus.config import Config
@@ -42,7 +42,7 @@ def mesh(folder: Path, made: Scene, archived: int, cut_events: int = 4, keep: in
 def test_archive_and_log_are_one_ledger(tmp_path, archived, keep):
     made = scene()
     config = mesh(tmp_path, made, min(archived, len(made.raws)), keep=keep)
-    assert coverage.read(config, SUBJECT).tolist() == whole(made).tolist()
+    assert coverage.read(config, SUBJECT).tolist() == ledger_of(made).tolist()
     assert shown(coverage.read(config, SUBJECT, [Kind.trade])) == [
         ("trade", 1, 7, "complete", "ids"), ("trade", 8, 9, "repaired", "ids"), ("trade", 10, 11, "missing", "retention"),
         ("trade", 12, 20, "complete", "ids"),
@@ -63,7 +63,7 @@ def test_files_of_an_older_program_are_computed(tmp_path):
         path.chmod(0o644)
         with h5py.File(path, "r+") as file:
             del file["ledger"]
-    assert coverage.read(config, SUBJECT).tolist() == whole(made).tolist()
+    assert coverage.read(config, SUBJECT).tolist() == ledger_of(made).tolist()
 
 
 def test_the_writer_goes_on_with_the_ledger_after_a_restart(tmp_path):
@@ -73,9 +73,9 @@ def test_the_writer_goes_on_with_the_ledger_after_a_restart(tmp_path):
         writer = ArchiveWriter(config.archive_dir)
         writer.archive_log(LogReader(config.log_dir), upto, 1000)
         writer.close()
-        assert coverage.read(config, SUBJECT).tolist() == whole(made).tolist()
+        assert coverage.read(config, SUBJECT).tolist() == ledger_of(made).tolist()
     shutil.rmtree(config.log_dir)
-    assert coverage.read(config, SUBJECT).tolist() == whole(made).tolist()
+    assert coverage.read(config, SUBJECT).tolist() == ledger_of(made).tolist()
     assert ArchiveReader(config.archive_dir).check() == []
 
 
@@ -89,7 +89,7 @@ def test_a_sealed_day_has_the_union_of_its_cuts(tmp_path, into_the_day):
     (sealed,) = config.archive_dir.glob("binance/BTCUSDT/2024-08-09/*.h5")
     with ArchiveFile(sealed) as segment:
         assert segment.ledger().rows.tolist() == of_tables(tables(made.raws[: into_the_day - 1]), SUBJECT)[0].tolist()
-    assert coverage.read(config, SUBJECT).tolist() == whole(made).tolist()
+    assert coverage.read(config, SUBJECT).tolist() == ledger_of(made).tolist()
     assert ArchiveReader(config.archive_dir).check() == []
     lost = reader.arrays(config, TRADE, gaps="mask").coverage
     assert shown(coverage.missing(lost)) == [("trade", 10, 11, "missing", "retention")]
@@ -100,7 +100,7 @@ def test_what_files_add_is_the_ledger(tmp_path):
     config = mesh(tmp_path, made, len(made.raws))
     last = [file.last for file in ArchiveReader(config.archive_dir).files]
     parts = [coverage.added(config, low, high)[0][SUBJECT] for low, high in zip([0, *last], last)]
-    assert coverage.merge(parts).tolist() == whole(made).tolist()
+    assert coverage.merge(parts).tolist() == ledger_of(made).tolist()
 
 
 def test_a_share_is_of_ids_and_of_time(tmp_path):

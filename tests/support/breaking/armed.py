@@ -14,6 +14,7 @@ from tickmesh.nodes.__main__ import main
 
 
 def run(root: Path, site: str, nth: int, fate: str, words: list[str]) -> int:
+    """Runs the node command `words`, killed at the nth call of `site`; gives its exit status and leaves ROOT/calls."""
     watch = Watch(root / "data", Step(site, nth, Fate[fate]) if site else None)
     count_lmdb(watch)
     with watch:

@@ -22,7 +22,7 @@ class Change(NamedTuple):
 
 
 class File:
-    """Bytes on disk, and the writes since."""
+    """One file on a disk: bytes that are safe, and the writes since."""
 
     def __init__(self) -> None:
         self.synced = b""
@@ -30,18 +30,22 @@ class File:
         self.since: list[tuple[int, bytes | None]] = []  # (offset, bytes), or (size, None) for a truncation
 
     def write(self, offset: int, data: bytes) -> None:
+        """Writes bytes, not yet safe against a power cut."""
         _write(self.live, offset, data)
         self.since.append((offset, data))
 
     def truncate(self, size: int) -> None:
+        """Changes the size, not yet safe against a power cut."""
         _resize(self.live, size)
         self.since.append((size, None))
 
     def sync(self) -> None:
+        """Makes all bytes safe against a power cut."""
         self.synced = bytes(self.live)
         self.since = []
 
     def by_chance(self, rng: random.Random) -> bytes:
+        """Content that may be left after a power cut, drawn."""
         if not self.since or rng.random() < 0.2:
             return self.synced if rng.random() < 0.5 or not self.since else bytes(self.live)
         pages: dict[int, list[bytes]] = {}  # every content that a page has had since the sync
@@ -70,7 +74,7 @@ class File:
 
 
 class Folder:
-    """Names on disk, and the changes to them since."""
+    """One folder on a disk: names that are safe, and the changes since."""
 
     def __init__(self) -> None:
         self.synced: dict[str, File | Folder] = {}
@@ -78,15 +82,17 @@ class Folder:
         self.since: list[dict[str, File | Folder | None]] = []
 
     def change(self, names: dict[str, "File | Folder | None"]) -> None:
-        """All of `names` in one: a rename takes the old name and gives the new one, or neither."""
+        """Changes all of `names` in one, not yet safe: a rename takes the old name and gives the new one, or neither."""
         _apply(self.live, names)
         self.since.append(names)
 
     def sync(self) -> None:
+        """Makes all names safe against a power cut."""
         self.synced = dict(self.live)
         self.since = []
 
     def by_chance(self, rng: random.Random) -> dict[str, "File | Folder"]:
+        """Names that may be left after a power cut, drawn."""
         names = dict(self.synced)
         if rng.random() < 0.5:  # as a journal does: the first so many
             changes = self.since[: rng.randint(0, len(self.since))]
@@ -129,6 +135,7 @@ class Disk:
         return folder, parts[-1] if parts else ""
 
     def apply(self, change: Change) -> None:
+        """Applies one change, in order."""
         op, what = change
         if op in ("write", "truncate", "sync"):
             file = self._files.get(what[0])
@@ -159,7 +166,7 @@ class Disk:
                 new_folder.change({new: moved})
 
     def image(self, into: Path, rng: random.Random, without: Iterable[str] = ()) -> None:
-        """Writes one by chance. `without`: names of folders that are not on this disk (a tmpfs)."""
+        """Writes into a folder what may be left, drawn. `without`: names of folders that are not on this disk (a tmpfs)."""
         shutil.rmtree(into, ignore_errors=True)
         self._write(self.top, into, rng, frozenset(without))
 

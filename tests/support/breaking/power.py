@@ -40,12 +40,14 @@ NEVER_MS = 3_600_000  # the test says when the log is synced
 
 
 class Counting:
-    """A model whose signals tell how many trades it has seen: a wrong state after a restart shows in the next one."""
+    """A model whose signals count the trades it has seen: a wrong state after a restart shows in the next one."""
 
     READS = (Kind.trade,)
     WRITES = (Kind.signal,)
 
     class Step:
+        """Its state: how many trades it has seen."""
+
         def __init__(self, config: Config, instance: str):
             self.seen = 0
 
@@ -65,15 +67,16 @@ class Counting:
             (self.seen,) = struct.unpack("<Q", state)
 
 
-class Ear(Context):
-    """The recorder's words stay here: nothing of this test depends on them."""
+class SilentContext(Context):
+    """A recorder's context that publishes nothing: what it publishes does not matter here."""
 
     def publish(self, events: list[bytearray]) -> None:
+        """Drops the events."""
         pass
 
 
 class Moment(NamedTuple):
-    """What had been told by then: seq up to which the log is durable, is archived, and stands in a checkpoint."""
+    """What is acknowledged at a moment: seq up to which the log is durable, is archived, and stands in a checkpoint."""
 
     durable: int
     archived: int
@@ -81,7 +84,7 @@ class Moment(NamedTuple):
 
 
 class Mesh:
-    """One boot of it. `said` are all events of its log, by seq."""
+    """A mesh in one process, from one start to the power cut. `logged`: all events of its log, by seq."""
 
     def __init__(self, root: Path, boot: str):
         tickmesh.bus.log_writer.boot_id = tickmesh.storage.recent.store.boot_id = lambda: boot  # put back by `booted`
@@ -91,7 +94,7 @@ class Mesh:
         )
         sequencer.CURSOR_NS = sequencer.SWEEP_NS = 0
         self.core = sequencer.Sequencer(self.config)
-        self.said = {event.seq: bytes(event.raw) for event in LogReader(self.config.log_dir).events(self.first - 1)}
+        self.logged = {event.seq: bytes(event.raw) for event in LogReader(self.config.log_dir).events(self.first - 1)}
         self.core.publisher.listeners.append(self._listen)
         self.feeds = [Producer(self.config, name) for name in ("feed-1", "feed-2")]
         self.model = Producer(self.config, "model-x")
@@ -101,61 +104,72 @@ class Mesh:
         for some in history(self.config, self.runner.seq, self.runner.lanes):
             self.runner.replay(some)
         self.model.publish(self.runner.rest())
-        self.recorder = recorder.Recorder(Ear(self.config, "recorder"))
+        self.recorder = recorder.Recorder(SilentContext(self.config, "recorder"))
         self.saved = self.resumed_seq
-        self.trades = max((event.last_id for event in map(Event, self.said.values()) if event.kind == Kind.trade), default=0)
+        self.trades = max((event.last_id for event in map(Event, self.logged.values()) if event.kind == Kind.trade), default=0)
 
     @property
     def first(self) -> int:
+        """The first seq that the log has."""
         return LogReader(self.config.log_dir).first
 
     def _listen(self, batch: list[bytearray], _seq_ns: int) -> None:
         for event in batch:
-            self.said[Event(event).seq] = bytes(event)
+            self.logged[Event(event).seq] = bytes(event)
 
     def moment(self) -> Moment:
+        """What is acknowledged now: seqs that are durable, archived, in a checkpoint."""
         return Moment(self.core.log.durable, self.recorder.archive.archived_seq, self.saved)
 
     # -- what happens, one by one
 
-    def speak(self) -> None:
+    def publish_trade(self) -> None:
+        """Both feeds publish the next trade."""
         self.trades += 1
         for feed in self.feeds:
             feed.publish([trade(self.trades)])
 
     def take(self) -> None:
+        """The sequencer takes what producers have published."""
         self.core.sequence(self.core.intake.sweep(0))
         while self.core.turn() or self.core.intake.behind:
             pass
 
     def step(self) -> None:
+        """The model takes what is in the log."""
         for some in history(self.config, self.runner.seq, self.runner.lanes):  # what the log has released, the archive has
             for event in some:
-                if said := self.runner.live([event]):
-                    self.model.publish(said)
+                if published := self.runner.live([event]):
+                    self.model.publish(published)
 
     def sync(self) -> None:
+        """Makes the log durable."""
         self.core.log._sync_now()
 
     def checkpoint(self) -> None:
+        """Saves a checkpoint of the model, if one is due."""
         self.runner.offer_checkpoint()
         if snapshot := self.runner.checkpoints.take(self.core.log.durable):
             self.runner.checkpoints.checkpoint.save(snapshot.seq, snapshot.state, self.core.log.log_id)
             self.saved = snapshot.seq
 
     def record(self) -> None:
-        self.recorder.put([Event(self.said[seq]) for seq in range(self.recorder.recent.recent_seq + 1, self.core.log.last + 1)])
+        """The recorder stores what is logged, and cuts."""
+        self.recorder.put(
+            [Event(self.logged[seq]) for seq in range(self.recorder.recent.recent_seq + 1, self.core.log.last + 1)]
+        )
         self.recorder.commit()
         asyncio.run(self.recorder.cut(self.recorder.log.durable, bool))  # it never stops
 
     def live(self, rng: random.Random, steps: int) -> None:
-        deeds = [self.speak] * 12 + [self.take] * 6 + [self.core.tick] * 4 + [self.step] * 4
+        """Does so many things in a random order."""
+        deeds = [self.publish_trade] * 12 + [self.take] * 6 + [self.core.tick] * 4 + [self.step] * 4
         deeds += [self.sync] * 2 + [self.checkpoint] * 2 + [self.record]
         for _ in range(steps):
             rng.choice(deeds)()
 
     def settle(self) -> None:
-        """Until nobody has anything left to say and all of it is archived."""
+        """Goes on until nothing is left to publish and all of it is archived."""
         for _ in range(3):
             self.take()
             self.step()
@@ -164,6 +178,7 @@ class Mesh:
         self.record()
 
     def close(self) -> None:
+        """Closes every file."""
         for producer in (*self.feeds, self.model):
             producer.close()
         self.recorder.recent.close()
@@ -173,6 +188,7 @@ class Mesh:
 
 @contextlib.contextmanager
 def booted(root: Path, boot: str) -> Iterator[Mesh]:
+    """A mesh that was started on what is under `root`."""
     before: Any = (
         tickmesh.bus.log_writer.boot_id,
         tickmesh.storage.recent.store.boot_id,
@@ -190,12 +206,14 @@ def booted(root: Path, boot: str) -> Iterator[Mesh]:
 
 
 class Recording:
-    """All changes of one boot, each with what had been told when it was made; and what was said in it."""
+    """Records one life of a mesh: each change of its files with what was acknowledged then, and all events logged."""
 
-    def __init__(self, root: Path, rng: random.Random, steps: int, boot: str = "first boot", told: Moment | None = None):
+    def __init__(
+        self, root: Path, rng: random.Random, steps: int, boot: str = "first boot", acknowledged: Moment | None = None
+    ):
         self.root = str(root.resolve())
         self.changes: list[tuple[Change, Moment]] = []
-        self._told = told or Moment(0, 0, 0)  # in the boot before
+        self._acknowledged = acknowledged or Moment(0, 0, 0)  # in the boot before
         self._mesh: Mesh | None = None
         config_of(root)
         self._disk = Disk(self.root)
@@ -204,24 +222,24 @@ class Recording:
             with booted(root, boot) as mesh:
                 self._mesh = mesh
                 mesh.live(rng, steps)
-                self.said = dict(mesh.said)
+                self.logged = dict(mesh.logged)
                 self.log_id = mesh.core.log.log_id
                 watch.remove()  # its decent end is another story
 
     def _record(self, op: str, *what: Any) -> None:
-        durable = self._told.durable
-        if op == "write" and len(what[2]) == 20:  # the file `durable`: told as soon as it is written
+        durable = self._acknowledged.durable
+        if op == "write" and len(what[2]) == 20:  # the file `durable`: acknowledged as soon as it is written
             durable = max(durable, *struct.unpack("<Q", what[2][:8]))
         if self._mesh is not None:
-            self._told = Moment(*map(max, self._told, self._mesh.moment()))
-        self._told = self._told._replace(durable=max(durable, self._told.durable))
-        self.changes.append((Change(op, what), self._told))
+            self._acknowledged = Moment(*map(max, self._acknowledged, self._mesh.moment()))
+        self._acknowledged = self._acknowledged._replace(durable=max(durable, self._acknowledged.durable))
+        self.changes.append((Change(op, what), self._acknowledged))
 
     def images(self, into: Path, count: int, rng: random.Random) -> Iterator[Moment]:
         """Cuts the power `count` times, at moments in order; each time `into` is what was left. Once only."""
         done = 0
         for moment in sorted(rng.randint(1, len(self.changes)) for _ in range(count)):
-            for change, _told in self.changes[done:moment]:
+            for change, _acknowledged in self.changes[done:moment]:
                 self._disk.apply(change)
             done = moment
             self._disk.image(into, rng, without=(TMPFS,))
@@ -240,7 +258,7 @@ _read: dict[str, dict[int, bytes]] = {}  # events of an archive file by the hash
 
 
 def archived(folder: Path) -> dict[int, bytes]:
-    """What ArchiveReader.check and .events look at, each file of the same bytes once only. Raises ArchiveError."""
+    """Reads what ArchiveReader.check and .events look at, each file of the same bytes once only. Raises ArchiveError."""
     out: dict[int, bytes] = {}
     for cut in ArchiveReader(folder).cuts():
         for file in cut:
@@ -254,24 +272,24 @@ def archived(folder: Path) -> dict[int, bytes]:
     return dict(sorted(out.items()))
 
 
-def survived(mesh: Mesh, recording: Recording, told: Moment) -> None:
-    """What must hold on the first look after a power cut."""
-    kept, last = mesh.said, mesh.core.log.last
-    assert last >= told.durable, f"{told.durable} was durable, {last} is left"
+def survived(mesh: Mesh, recording: Recording, acknowledged: Moment) -> None:
+    """Asserts what must hold on the first look after a power cut."""
+    kept, last = mesh.logged, mesh.core.log.last
+    assert last >= acknowledged.durable, f"{acknowledged.durable} was durable, {last} is left"
     assert list(kept) == list(range(mesh.first, last + 1))
-    assert all(recording.said[seq] == raw for seq, raw in kept.items()), "what is left is as it was said"
+    assert all(recording.logged[seq] == raw for seq, raw in kept.items()), "what is left is as it was logged"
     assert mesh.core.log.log_id != recording.log_id, "numbers may have gone back: the log has a new identity"
     assert not list(mesh.config.log_dir.glob("*.new"))
     stored = archived(mesh.config.archive_dir)
     assert list(stored) == list(range(1, mesh.recorder.archive.archived_seq + 1))
-    assert all(recording.said[seq] == raw for seq, raw in stored.items())
-    assert told.archived <= len(stored) <= told.durable
+    assert all(recording.logged[seq] == raw for seq, raw in stored.items())
+    assert acknowledged.archived <= len(stored) <= acknowledged.durable
     assert mesh.first <= len(stored) + 1, "what was released is archived"
-    assert told.saved <= mesh.resumed_seq <= told.durable
+    assert acknowledged.saved <= mesh.resumed_seq <= acknowledged.durable
 
 
 def went_on(mesh: Mesh) -> None:
-    """What must hold when the mesh has worked again for a while and has come to rest."""
+    """Asserts what must hold when the mesh has worked again for a while and has come to rest."""
     stored = archived(mesh.config.archive_dir)
     assert list(stored) == list(range(1, mesh.core.log.last + 1)), "everything is archived"
     assert mesh.core.log.durable == mesh.core.log.last

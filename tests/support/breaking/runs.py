@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 import tickmesh.storage.archive.writer
-from tests.support.breaking.stops import Run, Told
+from tests.support.breaking.stops import Acknowledged, Run
 from tests.support.breaking.watch import Watch
 from tests.support.stored import DAY, START, Market, write_log
 from tickmesh.bus.checkpoint import Checkpoint
@@ -51,6 +51,7 @@ def config_of(root: Path) -> Config:
 
 
 def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Waits until a condition holds; fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it does not go on"
@@ -58,7 +59,7 @@ def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
 
 
 def patiently(call: Callable[[], object], *refusals: type[Exception]) -> None:
-    """As a process does that is refused by a full disk: the same again, a little later."""
+    """Calls again a little later, as a process does that is refused by a full disk."""
     for left in reversed(range(TRIES)):
         try:
             call()
@@ -74,35 +75,36 @@ def patiently(call: Callable[[], object], *refusals: type[Exception]) -> None:
 EVENTS = Market(0).mixed(150)  # made once, the same bytes in every trial
 
 
-def write_the_log(root: Path, told: Told) -> None:
+def write_the_log(root: Path, acknowledged: Acknowledged) -> None:
     """Appends, rolls, syncs, releases, closes, and opens again in the middle."""
     folder = root / "data" / "log"
     for end in (80, len(EVENTS)):
         writer = LogWriter(folder, segment_bytes=10_000, sync_ms=1, state=lambda: b"what the writer knows")
-        assert writer.last >= told["appended"], f"{told['appended']} was appended, {writer.last} is there"
+        assert writer.last >= acknowledged["appended"], f"{acknowledged['appended']} was appended, {writer.last} is there"
         while writer.last < end:
             first = writer.last + 1
             batch = EVENTS[first - 1 : min(first + first % 4, end)]
             patiently(lambda: writer.append(first, batch), LogFull)  # noqa: B023 - called at once
-            told["appended"] = writer.last
+            acknowledged["appended"] = writer.last
             with contextlib.suppress(LogFull):  # the sequencer's tick does so
                 writer.roll_if_full()
             if first % 9 == 0:
                 until(lambda: writer.durable >= first or writer._sync_error)  # noqa: B023
-            told.more("durable", writer.durable)
+            acknowledged.more("durable", writer.durable)
             if first % 11 == 0:
                 release(folder, max(writer.durable - 40, 0), keep=2)
         writer.close()
 
 
-def check_the_log(root: Path, told: Told) -> None:
+def check_the_log(root: Path, acknowledged: Acknowledged) -> None:
+    """Asserts that the log has everything, and nothing else."""
     folder = root / "data" / "log"
     log = LogReader(folder)
     got = {event.seq: bytes(event.raw) for event in log.events(log.first - 1)}
     assert list(got) == list(range(log.first, len(EVENTS) + 1))
-    assert log.first <= max(told["durable"] - 39, 1)
+    assert log.first <= max(acknowledged["durable"] - 39, 1)
     assert all(EVENTS[seq - 1] == raw for seq, raw in got.items())
-    assert log.durable == len(EVENTS) >= told["durable"]
+    assert log.durable == len(EVENTS) >= acknowledged["durable"]
     assert {read_preamble(path).log_id for _, path in segments(folder)} == {log.log_id}
     assert not list(folder.glob("*.new"))
 
@@ -113,26 +115,27 @@ TRADES = 60
 
 
 def trade(number: int) -> bytearray:
+    """Builds an event of one trade."""
     record = np.zeros(1, TRADE)
     record["trade_id"] = number
     return encode(Kind.trade, "binance.BTCUSDT", record, first_id=number, last_id=number)
 
 
-def sequence(root: Path, told: Told) -> None:
-    """Two lines say the same trades into their outboxes, the sequencer takes, appends, rolls and frees the outboxes."""
+def sequence(root: Path, acknowledged: Acknowledged) -> None:
+    """Two lines publish the same trades; the sequencer takes, appends, rolls and frees the outboxes."""
     config = config_of(root)
     sequencer.CURSOR_NS = sequencer.SWEEP_NS = 0  # at every tick
     core = sequencer.Sequencer(config)
-    assert core.log.last >= told["rung"], f"{told['rung']} was rung, {core.log.last} is in the log"
-    core.publisher.listeners.append(lambda _batch, _ns: told.more("rung", core.log.last))
+    assert core.log.last >= acknowledged["rung"], f"{acknowledged['rung']} was rung, {core.log.last} is in the log"
+    core.publisher.listeners.append(lambda _batch, _ns: acknowledged.more("rung", core.log.last))
     feeds = [Producer(config, name) for name in ("feed-1", "feed-2")]
     for feed in feeds:
-        assert feed.number >= told[feed.name]
+        assert feed.number >= acknowledged[feed.name]
     while any(feed.number < TRADES for feed in feeds):
         for feed in feeds:
             if feed.number < TRADES:
                 patiently(lambda: feed.publish([trade(feed.number + 1)]), OutboxFull)  # noqa: B023 - called at once
-                told[feed.name] = feed.number
+                acknowledged[feed.name] = feed.number
         core.turn()
         if feeds[0].number % 5 == 0:
             core.tick()
@@ -145,14 +148,16 @@ def sequence(root: Path, told: Told) -> None:
 
 
 def trades(config: Config) -> int:
+    """How many trades are in the log."""
     return sum(event.kind == Kind.trade for event in LogReader(config.log_dir).events())
 
 
-def check_the_sequence(root: Path, told: Told) -> None:
+def check_the_sequence(root: Path, acknowledged: Acknowledged) -> None:
+    """Asserts that every trade is in the log once and in order."""
     config = config_of(root)
     events = list(LogReader(config.log_dir).events())
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    assert len(events) >= told["rung"]
+    assert len(events) >= acknowledged["rung"]
     assert [event.last_id for event in events if event.kind == Kind.trade] == list(range(1, TRADES + 1))
     assert not [event for event in events if event.kind == Kind.gap]
 
@@ -161,6 +166,7 @@ def check_the_sequence(root: Path, told: Told) -> None:
 
 
 def events_around_midnight(count: int) -> list[bytes]:
+    """So many events, the first ones before midnight."""
     market = Market(0, START + DAY - 25_000_000)
     return [market.clock() if i == 3 else market.trade() for i in range(count)]
 
@@ -170,38 +176,39 @@ RECORDED_EVENTS = events_around_midnight(RECORDED)
 
 
 def prepare_a_log(root: Path) -> None:
-    """A day's end and the next day's beginning, in segments small enough that they are released."""
+    """Writes a day's end and the next day's beginning, in segments small enough that they are released."""
     write_log(config_of(root).log_dir, RECORDED_EVENTS[:50], segment_bytes=6000, size=7)
 
 
-class Ear(Context):
-    """What the recorder says is only heard here."""
+class WatermarkContext(Context):
+    """A recorder's context that publishes nothing, and acknowledges watermarks."""
 
-    def __init__(self, config: Config, told: Told):
+    def __init__(self, config: Config, acknowledged: Acknowledged):
         super().__init__(config, "recorder")
-        self.told = told
+        self.acknowledged = acknowledged
 
     def publish(self, events: list[bytearray]) -> None:
+        """Acknowledges what a watermark says, and drops the events."""
         for event in map(Event, events):
             if event.kind == Kind.watermark:
-                self.told.more("archived", int(event.records["archived_seq"][0]))
+                self.acknowledged.more("archived", int(event.records["archived_seq"][0]))
 
 
-def record(root: Path, told: Told) -> None:
-    """Fills both stores, cuts at midnight and at 40 events, releases the log; the last events come meanwhile."""
+def record(root: Path, acknowledged: Acknowledged) -> None:
+    """Fills both stores, cuts at midnight and at 40 events, releases the log; the last events are logged meanwhile."""
     recorder.RETRY_S = recorder.LOOK_S = 0.01
     tickmesh.storage.archive.writer.HELD_BYTES_MAX = 3000  # a cut has more: it is laid aside in pieces
     config = config_of(root)
     if config.archive_dir.exists():
-        assert read_watermark(config.archive_dir).archived_seq >= told["archived"]
+        assert read_watermark(config.archive_dir).archived_seq >= acknowledged["archived"]
     log = LogWriter(config.log_dir, segment_bytes=config.log.segment_bytes, sync_ms=config.log.sync_ms)
     publisher = Publisher(config, log, [log.last] * LANES)
 
     async def main() -> None:
-        ctx = Ear(config, told)
+        ctx = WatermarkContext(config, acknowledged)
         ended = asyncio.create_task(recorder.run(ctx))
         deadline = time.monotonic() + 5
-        while not ended.done() and told["archived"] < RECORDED and time.monotonic() < deadline:
+        while not ended.done() and acknowledged["archived"] < RECORDED and time.monotonic() < deadline:
             if log.last < RECORDED and config.archive_dir.exists() and read_watermark(config.archive_dir).archived_seq >= 25:
                 with contextlib.suppress(LogFull):
                     publisher.publish(log.last + 1, [bytearray(raw) for raw in RECORDED_EVENTS[log.last : log.last + 10]])
@@ -219,16 +226,17 @@ def record(root: Path, told: Told) -> None:
 
 
 def count_lmdb(watch: Watch) -> None:
-    """LMDB writes through C: a commit is one call here, as it is one step for whoever reads."""
+    """Has LMDB's commits counted as one call each: it writes through C."""
     watch.wrap(RecentWriter, "_commit", "commit")
     watch.wrap(RecentWriter, "_prune", "commit")
     watch.wrap(Environment, "__init__", "open")
 
 
-def check_both_stores(root: Path, told: Told) -> None:
+def check_both_stores(root: Path, acknowledged: Acknowledged) -> None:
+    """Asserts that archive and recent store have everything."""
     config = config_of(root)
     archive = ArchiveReader(config.archive_dir)
-    assert archive.archived_seq == RECORDED >= told["archived"]
+    assert archive.archived_seq == RECORDED >= acknowledged["archived"]
     assert archive.check() == []
     assert [bytes(event.raw) for event in archive.events()] == RECORDED_EVENTS
     assert not list(config.archive_dir.rglob("*.tmp"))
@@ -245,27 +253,31 @@ def check_both_stores(root: Path, told: Told) -> None:
 
 
 def prepare_a_short_log(root: Path) -> None:
+    """Writes a log of 20 events."""
     write_log(config_of(root).log_dir, EVENTS[:20])
 
 
-def save_checkpoints(root: Path, told: Told) -> None:
+def save_checkpoints(root: Path, acknowledged: Acknowledged) -> None:
+    """Saves a checkpoint after each event of a short log."""
     checkpoint = Checkpoint(root / "data" / "checkpoints", "model-x")
     log = LogReader(config_of(root).log_dir)
     log_id = log.log_id
     loaded = checkpoint.load(log)
     seq = loaded.seq
-    assert seq >= told["saved"] and not loaded.unused
+    assert seq >= acknowledged["saved"] and not loaded.unused
     while seq < 20:
         seq += 1
         patiently(lambda: checkpoint.save(seq, state_at(seq), log_id), OSError)  # noqa: B023 - its callers suppress it and try again
-        told["saved"] = seq
+        acknowledged["saved"] = seq
 
 
 def state_at(seq: int) -> bytes:
+    """The state of the checkpoint at a seq."""
     return bytes([seq]) * (1000 * (seq % 4) + 5)
 
 
-def check_checkpoints(root: Path, told: Told) -> None:
+def check_checkpoints(root: Path, acknowledged: Acknowledged) -> None:
+    """Asserts that the last checkpoint is there."""
     log = LogReader(config_of(root).log_dir)
     assert Checkpoint(root / "data" / "checkpoints", "model-x").load(log) == (20, state_at(20), "")
 
@@ -273,32 +285,34 @@ def check_checkpoints(root: Path, told: Told) -> None:
 # -- an outbox on a disk, through a power cut
 
 
-def speak_through_a_power_cut(root: Path, told: Told) -> None:
-    """40 events in one boot; in the next one the outbox begins anew, with 30 others."""
+def publish_through_a_power_cut(root: Path, acknowledged: Acknowledged) -> None:
+    """Publishes 40 events in one boot; in the next one the outbox begins anew, with 30 others."""
     config = config_of(root)
     import tickmesh.bus.log_writer
 
-    if told["first"] < 40:
+    if acknowledged["first"] < 40:
         tickmesh.bus.log_writer.boot_id = lambda: "before the power cut"
-        speak(config, told, "first", 40)
+        publish_trades(config, acknowledged, "first", 40)
     tickmesh.bus.log_writer.boot_id = lambda: "after it"
-    speak(config, told, "second", 30)
+    publish_trades(config, acknowledged, "second", 30)
 
 
-def speak(config: Config, told: Told, name: str, upto: int) -> None:
+def publish_trades(config: Config, acknowledged: Acknowledged, name: str, upto: int) -> None:
+    """Publishes trades until the producer's number is `upto`, and acknowledges them under `name`."""
     producer = Producer(config, "session")
-    assert producer.number >= told[name]
+    assert producer.number >= acknowledged[name]
     while producer.number < upto:
         patiently(lambda: producer.publish([trade(producer.number + 1)]), OutboxFull)
-        told[name] = producer.number
+        acknowledged[name] = producer.number
     producer.close()
 
 
-def check_the_outbox(root: Path, told: Told) -> None:
+def check_the_outbox(root: Path, acknowledged: Acknowledged) -> None:
+    """Asserts that the outbox has the second boot's events only."""
     folder = config_of(root).outbox_dir / "session"
     events = list(LogReader(folder).events())
     assert [event.number for event in events] == list(range(1, 31)), "the outbox of the second boot, from its first number"
-    assert {event.epoch for event in events} == {LogReader(folder).log_id}, "nothing of the first boot is said again"
+    assert {event.epoch for event in events} == {LogReader(folder).log_id}, "nothing of the first boot is published again"
 
 
 RUNS = {
@@ -308,6 +322,6 @@ RUNS = {
         Run("sequencer", sequence, check_the_sequence, ("rung", "feed-1", "feed-2")),
         Run("recorder", record, check_both_stores, ("archived",), prepare_a_log, count_lmdb, ("LogWriter",)),
         Run("checkpoint", save_checkpoints, check_checkpoints, ("saved",), prepare_a_short_log, elsewhere=("LogWriter",)),
-        Run("outbox", speak_through_a_power_cut, check_the_outbox, ("first", "second")),
+        Run("outbox", publish_through_a_power_cut, check_the_outbox, ("first", "second")),
     )
 }

@@ -33,8 +33,8 @@ FAILS = tuple(
 )
 
 
-class Told:
-    """Numbers that a run told the world before it was stopped: they survive it. Unknown names are 0."""
+class Acknowledged:
+    """Numbers that a run has acknowledged to the world: they survive its end. Unknown names are 0."""
 
     def __init__(self, names: tuple[str, ...]):
         self._map = mmap.mmap(-1, 8 * len(names))
@@ -47,22 +47,24 @@ class Told:
         struct.pack_into("<Q", self._map, self._at[name], number)
 
     def more(self, name: str, number: int) -> None:
+        """Raises a number, never lowers it."""
         self[name] = max(self[name], number)
 
 
 @dataclass
 class Run:
-    """A writer from nothing to its end, that goes on where it was when it is run again.
+    """A writer that is stopped and run again: what it writes, and what must be there afterwards.
 
-    `work(root, told)` writes, and raises only sentences (SENTENCES). `check(root, told)` asserts that all that was told is
-    there, and all that should be. `watch(watch)` may count what happens in C. `prepare(root)` makes what is there before.
-    Sites with a word of `elsewhere` in their name are those of another run.
+    `work(root, acknowledged)` writes, from nothing to its end or on from where it was, and raises only SENTENCES.
+    `check(root, acknowledged)` asserts that all that was acknowledged is there, and all that should be. `watch(watch)` may
+    count what happens in C. `prepare(root)` makes what is there before. Sites with a word of `elsewhere` in their name are
+    those of another run.
     """
 
     name: str
-    work: Callable[[Path, Told], None]
-    check: Callable[[Path, Told], None]
-    told: tuple[str, ...] = ()
+    work: Callable[[Path, Acknowledged], None]
+    check: Callable[[Path, Acknowledged], None]
+    acknowledged: tuple[str, ...] = ()
     prepare: Callable[[Path], None] = lambda root: None
     watch: Callable[[Watch], None] = lambda watch: None
     elsewhere: tuple[str, ...] = ()
@@ -70,7 +72,7 @@ class Run:
 
 @dataclass
 class Report:
-    """`sites`: how many calls each has in a run that is left alone. `failures`: what went wrong, with its step."""
+    """What became of a run's trials. `sites`: calls of each in a run left alone; `failures`: what went wrong, with its step."""
 
     run: str
     calls: int = 0
@@ -84,7 +86,7 @@ class Report:
 
 
 def in_fork(work: Callable[[], None], errors: Path) -> int:
-    """Runs `work` in a child. Its exit status: 0, SENTENCE, 1 for any other end by itself, -9 when it was killed."""
+    """Runs `work` in a child; gives its exit status: 0, SENTENCE, 1 for any other end by itself, -9 when it was killed."""
     pid = os.fork()
     if pid == 0:
         status = 1
@@ -114,18 +116,18 @@ def in_fork(work: Callable[[], None], errors: Path) -> int:
 
 
 def dry(run: Run, root: Path) -> list[Call]:
-    """The calls of a run that is left alone, which must be good."""
+    """Runs a writer that is left alone and must be good; gives its calls."""
     run.prepare(root)
-    told = Told((*run.told, "met"))
+    acknowledged = Acknowledged((*run.acknowledged, "met"))
     found = root.parent / "calls"
 
     def work() -> None:
         watch = Watch(root)
         run.watch(watch)
         with watch:
-            run.work(root, told)
+            run.work(root, acknowledged)
         found.write_text(json.dumps(watch.calls))
-        run.check(root, told)
+        run.check(root, acknowledged)
 
     errors = root.parent / "errors"
     if in_fork(work, errors):
@@ -134,9 +136,9 @@ def dry(run: Run, root: Path) -> list[Call]:
 
 
 def trial(run: Run, step: Step, root: Path, report: Report) -> None:
-    """One run with `step`, then one that is left alone and must end with everything there."""
+    """Runs a writer with `step`, then again left alone: it must end with everything there. Adds to the report."""
     run.prepare(root)
-    told = Told((*run.told, "met"))
+    acknowledged = Acknowledged((*run.acknowledged, "met"))
     errors = root.parent / "errors"
 
     def work() -> None:
@@ -144,35 +146,38 @@ def trial(run: Run, step: Step, root: Path, report: Report) -> None:
         run.watch(watch)
         try:
             with watch:
-                run.work(root, told)
+                run.work(root, acknowledged)
         finally:
-            told["met"] = watch.met
+            acknowledged["met"] = watch.met
 
     status = in_fork(work, errors)
-    said = errors.read_text()
+    errors_logged = errors.read_text()
     report.trials += 1
     if status == -signal.SIGKILL:
         report.killed += 1
     elif status == 0:
-        report.finished += told["met"] > 0
+        report.finished += acknowledged["met"] > 0
     elif status == SENTENCE:
-        kind = said.partition(":")[0]
+        kind = errors_logged.partition(":")[0]
         report.sentences[kind] = report.sentences.get(kind, 0) + 1
     else:
-        report.failures.append(f"{step}: it ended with status {status}\n{said}")
+        report.failures.append(f"{step}: it ended with status {status}\n{errors_logged}")
         return
-    report.missed += status != -signal.SIGKILL and not told["met"]
+    report.missed += status != -signal.SIGKILL and not acknowledged["met"]
 
     def again() -> None:
-        run.work(root, told)
-        run.check(root, told)
+        run.work(root, acknowledged)
+        run.check(root, acknowledged)
 
     if in_fork(again, errors):
-        report.failures.append(f"{step} (it ended with {status}: {said[:500]}); afterwards:\n{errors.read_text()}")
+        report.failures.append(f"{step} (it ended with {status}: {errors_logged[:500]}); afterwards:\n{errors.read_text()}")
 
 
 def steps_of(calls: list[Call], fails: bool, rng: random.Random, most: int) -> list[Step]:
-    """Each site once, in a turn of fates; then others by chance, `most` in all (0: every fate of every call)."""
+    """Chooses the steps to try: each site once, in a turn of fates; then others by chance.
+
+    `most` in all; 0: every fate of every call.
+    """
     fates = FAILS if fails else tuple(Step("", 0, fate) for fate in KILLS)
     steps = [
         fate._replace(site=call.site, nth=call.nth)
@@ -192,6 +197,7 @@ def steps_of(calls: list[Call], fails: bool, rng: random.Random, most: int) -> l
 
 
 def every_step(run: Run, fails: bool, seed: int, most: int) -> Report:
+    """Stops a run, or makes it fail, at every chosen step; gives the report."""
     report = Report(run.name)
     base = Path(tempfile.mkdtemp(prefix="tickmesh-stops-", dir=os.environ.get("TICKMESH_TMPFS")))
     try:
@@ -215,6 +221,7 @@ def _fresh(base: Path) -> Path:
 
 
 def main(name: str, mode: str, seed: str, most: str) -> None:
+    """Prints the report of a run as one JSON object."""
     from tests.support.breaking.runs import RUNS
 
     print(json.dumps(asdict(every_step(RUNS[name], mode == "fail", int(seed), int(most)))))

@@ -26,7 +26,7 @@ PRODUCT = tuple(f"{PROJECT}/tickmesh/{package}/" for package in ("bus", "storage
 
 
 class Fate(Enum):
-    """What becomes of a call."""
+    """What becomes of a watched call."""
 
     before = "killed before it"
     inside = "killed with half of its bytes written"
@@ -41,7 +41,7 @@ KILLS = (Fate.before, Fate.inside, Fate.after)
 
 
 class Call(NamedTuple):
-    """One call. `site`: who does what to which kind of file; `nth` counts from 1 at each site."""
+    """One watched call. `site`: who does what to which kind of file; `nth` counts from 1 at each site."""
 
     op: str
     path: str
@@ -50,7 +50,7 @@ class Call(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A place in a run, and what shall happen there; `lasting`: to so many calls from there on, whatever they are."""
+    """A call in a run, and what shall happen to it; `lasting`: to so many calls from there on, whatever they are."""
 
     site: str
     nth: int
@@ -67,7 +67,7 @@ def kind_of(path: str) -> str:
 class Watch:
     """Stands in front of the calls of `os` and `open` while it is installed.
 
-    `step`: where to interfere (None: nowhere). `record(op, *what)`: told of every change after it was made.
+    `step`: where to interfere (None: nowhere). `record(op, *what)`: called with every change after it was made.
     """
 
     def __init__(self, folder: Path, step: Step | None = None, record: Callable[..., None] | None = None):
@@ -84,6 +84,7 @@ class Watch:
     # -- installing
 
     def install(self) -> "Watch":
+        """Puts itself in front of the calls."""
         patches: dict[tuple[Any, str], Callable] = {
             (os, "open"): self._os_open,
             (os, "write"): self._os_write,
@@ -119,6 +120,7 @@ class Watch:
         setattr(owner, method, stand_in)
 
     def remove(self) -> None:
+        """Puts the real calls back."""
         while self._real:
             setattr(*self._real.pop())
 

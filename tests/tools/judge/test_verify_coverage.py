@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tests.support.coverage_scene import STEPS, SUBJECT, SUBJECTS, Scene, play, shown, tables, whole
+from tests.support.coverage_scene import STEPS, SUBJECT, SUBJECTS, Scene, ledger_of, play, shown, tables
 from tests.support.stored import write_log
 from tests.support.verify_marked import marked
 from tickmesh.bus.config import load
@@ -32,7 +32,7 @@ def scene() -> Scene:
     return made.book(4).change(5, 9).change(10, 14)
 
 
-def said(made: Scene, rows: np.ndarray, upto: int) -> None:
+def publish_coverage(made: Scene, rows: np.ndarray, upto: int) -> None:
     """What the recorder says after a cut: the rows, then the watermark that vouches for them."""
     if len(rows):
         made.raws.append(made.event(Kind.coverage, SUBJECT, rows, producer=b"recorder"))
@@ -54,7 +54,7 @@ def store(root, made: Scene, cut_events: int = 9, upto: int | None = None) -> No
 @pytest.mark.parametrize("cut_events", [3, 9, 1000])
 def test_finds_nothing_where_all_is_true(root, cut_events, upto):
     made = scene()
-    said(made, of_tables(tables(made.raws[:10]), SUBJECT)[0], 10)
+    publish_coverage(made, of_tables(tables(made.raws[:10]), SUBJECT)[0], 10)
     store(root, made, cut_events, upto)
     result = command.verify([])
     assert result["ok"], (result["faults"], result["sentences"])
@@ -72,7 +72,7 @@ def change(index: int, **fields):
 
 def nth(stream: str, state: str, which: int = 0) -> int:
     """Index of a row of the scene's ledger."""
-    return [i for i, row in enumerate(shown(whole(scene()))) if (row[0], row[3]) == (stream, state)][which]
+    return [i for i, row in enumerate(shown(ledger_of(scene()))) if (row[0], row[3]) == (stream, state)][which]
 
 
 FAULTS = {
@@ -145,7 +145,7 @@ def test_finds_what_a_file_states_falsely(root, monkeypatch, name):
 def test_finds_what_is_said_falsely_in_the_log(root, name):
     plant, finding = FAULTS[name]
     made = scene()
-    said(made, plant(whole(made)), len(made.raws))
+    publish_coverage(made, plant(ledger_of(made)), len(made.raws))
     store(root, made, 1000)
     result = command.verify([])
     assert not result["ok"] and finding in result["faults"], result
@@ -153,16 +153,16 @@ def test_finds_what_is_said_falsely_in_the_log(root, name):
 
 def test_what_is_said_again_after_a_crash_is_no_fault(root):
     made = scene()
-    rows, upto = whole(made), len(made.raws)
-    said(made, rows, upto)
-    said(made, rows[:3], upto)
+    rows, upto = ledger_of(made), len(made.raws)
+    publish_coverage(made, rows, upto)
+    publish_coverage(made, rows[:3], upto)
     store(root, made, 1000)
     assert command.verify([])["ok"]
 
 
 def test_a_cut_of_which_nothing_was_said_is_a_fault(root):
     made = scene()
-    said(made, of_tables(tables(made.raws[:10]), SUBJECT)[0], 20)
+    publish_coverage(made, of_tables(tables(made.raws[:10]), SUBJECT)[0], 20)
     store(root, made, 10)
     assert "coverage_unaccounted" in command.verify([])["faults"]
 
@@ -181,7 +181,7 @@ def test_the_judge_s_own_arithmetic_agrees_with_what_is_stored(steps, subject):
         truth.take(Judged(Kind(event.kind).name, records=records, **fields))
     mine = {key: [tuple(claim) for claim in claims] for key, claims in truth.merged().items()}
     stored: dict = {}
-    for row in whole(made):
+    for row in ledger_of(made):
         claim = tuple(int(row[name]) for name in ("first_id", "last_id", "state", "evidence", "reason"))
         stored.setdefault((int(row["stream"]), int(row["era"])), []).append(claim)
     assert mine == stored

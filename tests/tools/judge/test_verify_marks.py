@@ -28,7 +28,7 @@ def test_trades_repaired_once_are_no_doubles(root, archived):
 
 def test_a_trade_that_stands_for_known_ids_is_a_double(root):
     log = Log().trades(1, 2, 3)
-    log.say(Kind.trade, np.zeros(1, DTYPES[Kind.trade]), first_id=3, last_id=6, flags=Flag.REPAIRED)
+    log.publish(Kind.trade, np.zeros(1, DTYPES[Kind.trade]), first_id=3, last_id=6, flags=Flag.REPAIRED)
     assert log.faults() == {"trade_twice": 1}
 
 
@@ -157,7 +157,7 @@ def test_what_is_configured_and_was_never_heard_is_named(root):
 @pytest.mark.parametrize("body", [b"\xc1\xc1\xc1", b"\x83\xa1", b"\xa1\xff\x01"], ids=["no msgpack", "half a map", "too long"])
 def test_a_packed_event_that_cannot_be_unpacked_is_a_finding(root, body):
     log = Log().trades(1)
-    log.say(Kind.alert, {"target": 7}, "sequencer")
+    log.publish(Kind.alert, {"target": 7}, "sequencer")
     raw = log.events[-1]
     log.events[-1] = (len(body) + 160).to_bytes(4, "little") + len(body).to_bytes(4, "little") + raw[8:160] + body
     assert log.trades(2).faults() == {"msgpack": 1}

@@ -21,7 +21,7 @@ def late(log: Log, *ids: int) -> None:
     for number in ids:
         record = np.zeros(1, DTYPES[Kind.trade])
         record["trade_id"], record["venue_ns"] = number, START + number
-        log.say(Kind.trade, record, SUBJECT, first_id=number, last_id=number, flags=Flag.REPAIRED)
+        log.publish(Kind.trade, record, SUBJECT, first_id=number, last_id=number, flags=Flag.REPAIRED)
 
 
 def store(*repaired: int) -> None:

@@ -41,6 +41,7 @@ KRAKEN_DECIMALS = {"WAVES/EUR": 6, "XMR/USD": 8, "KSM/XBT": 8, "GRT/ETH": 9, "SC
 
 
 def instruments(venue):
+    """The instruments of a venue's sample."""
     return [
         Instrument(symbol=symbol, venue=ADAPTERS[venue], price_exponent=-KRAKEN_DECIMALS.get(symbol, 8))
         for symbol in SYMBOLS[venue]
@@ -48,8 +49,8 @@ def instruments(venue):
 
 
 @cache
-def heard(venue):
-    """(events as decoded with their message, refusals with their sentence, control messages) of a venue's sample."""
+def decode_sample(venue):
+    """Decodes a venue's sample: (events with their message, refusals with their sentence, control messages)."""
     adapter = adapter_of(ADAPTERS[venue])
     routes, events, refused, controls = adapter.routes(instruments(venue)), [], [], []
     for message in captures.sample(venue):
