@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any
@@ -19,6 +18,7 @@ from tickmesh.bus import clock
 from tickmesh.bus.checkpoint import Checkpoint
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.operator_log import log_alert
 from tickmesh.bus.schema import SCHEMA_HASH, Kind
 from tickmesh.bus.sockets import OutboxFull, Producer, Subscriber
 from tickmesh.bus.space import refusal
@@ -39,7 +39,7 @@ def die_with_parent() -> None:
     with contextlib.suppress(OSError):
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:
-        raise SystemExit("the parent died before this process was up")
+        raise NodeFault("the parent died before this process was up")
 
 
 class Subscription:
@@ -180,9 +180,9 @@ class Context:
             self.alert("warning", "checkpoint not used", why, "the log is read from its first event on")
 
     def alert(self, level: str, what: str, why: str, action: str) -> None:
-        """What a person should know of this node. Never raises."""
-        print(f"{self.name}: {what}: {why}; {action}", file=sys.stderr, flush=True)
+        """Publishes an alert of this node and writes its line to the operator's log. Never raises."""
         alert = {"level": level, "what": what, "target": self.name, "why": why, "action": action}
+        log_alert(self.name, alert)
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.alert, self.name, alert)])
 

@@ -40,6 +40,8 @@ AmountOrNone = Annotated[
 ]
 Mode = Literal["sim", "paper", "live"]
 Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
+LineFormat = Literal["human", "json"]
+Level = Literal["debug", "info", "warning", "error", "critical"]
 Hostable = Literal["sequencer", "model", "executor", "session"]
 
 
@@ -79,6 +81,9 @@ class LogSettings(Section, frozen=True):
     eras: bool = True  # ids that begin anew lower are followed; likewise
     unsynced: bool = True  # changes of a book without a snapshot are logged; likewise
     steady_clock: bool = True  # seq_ns goes on with the steady clock; likewise
+    format: LineFormat = "human"  # of the lines that processes write for their operator, in run/logs
+    level: Level = "info"  # the least that nodes write there
+    levels: dict[str, Level] = {}  # by node ("feed-1"), or by a library's logger, which else writes warnings and worse
 
 
 class FeedSettings(Section, frozen=True):

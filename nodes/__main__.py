@@ -11,6 +11,7 @@ import sys
 from functools import partial
 from types import ModuleType
 
+from tickmesh.bus import operator_log
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.process import Context, NodeFault, die_with_parent
 from tickmesh.bus.segments import LogError
@@ -148,29 +149,35 @@ def main(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(nodes=", ".join(NODES)))
         return 0 if words else 2
+    name = words[0]
     try:
         if words[-1] in ("-h", "--help"):
             print(help_of(parse(words[:-1])[0][0]))
             return 0
         named = parse(words)
+        node, instance = named[0]
+        name = name_of(node, instance)
+        operator_log.set_up([name])
         if os.environ.get("SUPERVISOR_ENABLED"):
             die_with_parent()
         config = load()
-        node, instance = named[0]
+        hosted = guests_of(config, named[1:]) if node == "sequencer" else []
+        names = [name, *(name_of(*guest) for guest in hosted)]
+        operator_log.set_up(names, config.log.format, config.log.level, config.log.levels)
         if why := idle_because(config, node, instance):
-            print(f"{name_of(node, instance)}: nothing to do here: {why}")
+            operator_log.log_line(name, "info", f"nothing to do here: {why}")
             return 0
         import uvloop
 
         if node == "sequencer":
-            uvloop.run(run_hosting(config, guests_of(config, named[1:])))
+            uvloop.run(run_hosting(config, hosted))
         else:
             uvloop.run(run_alone(config, node, instance))
     except UsageError as error:
         print(f"{error}\n\n{USAGE.format(nodes=', '.join(NODES))}", file=sys.stderr)
         return 2
     except (ConfigError, LogError, OutboxFull, NodeFault) as error:
-        print(f"{' '.join(words)}: {error}", file=sys.stderr)
+        operator_log.log_line(name, "critical", str(error))
         return 1
     return 0
 

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import Callable
 
+from tickmesh.bus.operator_log import log_alert
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
@@ -92,8 +92,8 @@ class Days:
         return True
 
     def raise_alert(self, alert: Alert) -> None:
-        """Into the log, and to the terminal."""
-        print(f"{self.ctx.name}: {alert.what}: {alert.why}; {alert.action}", file=sys.stderr, flush=True)
+        """Publishes an alert and writes its line to the operator's log."""
+        log_alert(self.ctx.name, alert._asdict())
         with contextlib.suppress(OutboxFull):
             self.ctx.publish([encode(Kind.alert, self.ctx.name, alert._asdict())])
 

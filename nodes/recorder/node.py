@@ -7,13 +7,13 @@ archives it reads from the log itself, never beyond what is durable, so the arch
 import asyncio
 import contextlib
 import re
-import sys
 import time
 
 import numpy as np
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import WATERMARK, Kind
 from tickmesh.bus.segments import LogError, LogReleased, release, used_bytes
@@ -349,4 +349,4 @@ async def finish(recorder: Recorder) -> None:
 
 
 def tell(sentence: str) -> None:
-    print(f"recorder: {sentence}", file=sys.stderr, flush=True)
+    log_line("recorder", "warning", sentence)

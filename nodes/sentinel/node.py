@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tickmesh.bus import clock
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.operator_log import log_alert
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
@@ -256,8 +256,8 @@ class Sentinel:
             self.counters["restarts"] += 1
 
     def raise_alert(self, alert: dict) -> None:
-        """In the log, and in this process's own for the time when the log stands still."""
-        print("{level}: {target}: {what}: {why}; {action}".format(**alert), file=sys.stderr, flush=True)
+        """Publishes an alert; its line in the operator's log is there also while the mesh's log stands still."""
+        log_alert(self.ctx.name, alert)
         with contextlib.suppress(OutboxFull):
             self.ctx.publish([encode(Kind.alert, self.ctx.name, alert)])
 

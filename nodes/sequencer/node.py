@@ -6,7 +6,6 @@ It can host steps and the session in its own process (`host` in mesh.toml): same
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.intake import Cursor, Intake, Received
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import CLOCK, Kind
 from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
@@ -145,12 +145,12 @@ class Sequencer:
                 self._append(batch)
             except LogFull as error:
                 if not self.refused:
-                    print(f"sequencer: {error}; retrying, producers keep their events", file=sys.stderr, flush=True)
+                    log_line(NAME, "critical", f"{error}; retrying, producers keep their events")
                 self.refused += 1
                 return
             self.waiting.popleft()
         if self.refused:
-            print(f"sequencer: the log takes data again after {self.refused} tries", file=sys.stderr, flush=True)
+            log_line(NAME, "info", f"the log takes data again after {self.refused} tries")
             self.refused = 0
         for appended in self._appended:
             appended()

@@ -183,7 +183,7 @@ def test_midnight_cuts_at_once(tmp_path, config):
 
 
 @pytest.mark.parametrize("store", ["archive", "recent"])
-def test_a_full_disk_is_told_counted_and_made_good(config, monkeypatch, capsys, store):
+def test_a_full_disk_is_told_counted_and_made_good(config, monkeypatch, caplog, store):
     raws = now_market().mixed(3000)
     write_log(config.log_dir, raws[:1500])
     monkeypatch.setattr(recorder, "RETRY_S", 0.1)
@@ -220,12 +220,12 @@ def test_a_full_disk_is_told_counted_and_made_good(config, monkeypatch, capsys, 
     ctx = run_until(config, done, sequencer)
     sequencer.close()
     assert ctx.counters[f"{store}_failures"] >= 2
-    told = capsys.readouterr().err
+    told = caplog.text
     assert told.count("No space left") == 1 and "Nothing is lost" in told
     whole(config, raws)
 
 
-def test_a_folder_that_cannot_be_written_is_waited_for(config, monkeypatch, capsys):
+def test_a_folder_that_cannot_be_written_is_waited_for(config, monkeypatch, caplog):
     raws = now_market().mixed(100)
     write_log(config.log_dir, raws)
     monkeypatch.setattr(recorder, "RETRY_S", 0.05)
@@ -234,7 +234,7 @@ def test_a_folder_that_cannot_be_written_is_waited_for(config, monkeypatch, caps
     said = []
 
     def done(ctx: Ear) -> bool:
-        said.append(capsys.readouterr().err)
+        said.append(caplog.text)
         if "cannot be written" in "".join(said) and config.archive_dir.is_file():
             config.archive_dir.unlink()
         return "archived_seq" in ctx.counters

@@ -225,7 +225,7 @@ RESUMES = {"session": session_resumes, "backfill": backfill_resumes, "model-x": 
 
 @pytest.mark.parametrize("seq", [9, 5000], ids=["a number that both logs have", "beyond the end"])
 @pytest.mark.parametrize("name", RESUMES)
-def test_a_checkpoint_of_a_log_that_was_moved_away_is_not_used_and_that_is_said(config, capfd, name, seq):
+def test_a_checkpoint_of_a_log_that_was_moved_away_is_not_used_and_that_is_said(config, caplog, name, seq):
     log_id = other_log(config, 9)
     Checkpoint(config.checkpoint_dir, name).save(seq, state_of(name), log_id)
 
@@ -240,11 +240,11 @@ def test_a_checkpoint_of_a_log_that_was_moved_away_is_not_used_and_that_is_said(
     assert resumed == 0, "nothing of the other log is known"
     (alert,) = said
     assert f"it is of log {log_id:016x}" in alert["why"] and alert["target"] == name
-    assert alert["why"] in capfd.readouterr().err
+    assert alert["why"] in caplog.text
 
 
 @pytest.mark.parametrize("name", RESUMES)
-def test_a_checkpoint_of_this_log_is_used_without_a_word_also_after_a_power_cut(config, capfd, name):
+def test_a_checkpoint_of_this_log_is_used_without_a_word_also_after_a_power_cut(config, caplog, name):
     """The cut takes what came after seq 20 and gives the log a new identity; the checkpoint is older than that."""
     writer = LogWriter(config.log_dir, boot="before", sync_ms=3_600_000)
     for event in raws(24):
@@ -265,7 +265,7 @@ def test_a_checkpoint_of_this_log_is_used_without_a_word_also_after_a_power_cut(
         return resumed
 
     assert asyncio.run(go()) == {"session": 1, "backfill": 9, "model-x": 9}[name]
-    assert "checkpoint" not in capfd.readouterr().err
+    assert "checkpoint" not in caplog.text
 
 
 def test_a_checkpoint_without_an_identity_is_believed_where_the_log_is_older(config):
