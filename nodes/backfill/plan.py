@@ -98,7 +98,9 @@ class Plan:
 
     def state(self) -> bytes:
         opened = [[subject, low, effort.opened_ns] for (subject, low), effort in self.efforts.items()]
-        return msgpack.packb({"gaps": {subject: gaps.state() for subject, gaps in self.gaps.items()}, "opened": opened})
+        gaps = {subject: known.state() for subject, known in self.gaps.items()}
+        packed: bytes = msgpack.packb({"gaps": gaps, "opened": opened})
+        return packed
 
     def restore(self, packed: bytes) -> None:
         tree = msgpack.unpackb(packed)

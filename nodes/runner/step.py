@@ -2,18 +2,18 @@
 
 import asyncio
 import struct
-from collections.abc import Iterable, Iterator
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 from tickmesh.bus.checkpoint import Checkpoint, CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogReleased
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.bus.topics import LANE_OF_KIND, lanes_of
+from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, stamp_received
 
 _K = struct.Struct("<I")
@@ -25,6 +25,38 @@ def cause_of(event: bytearray) -> tuple[int, int]:
     return _CAUSE.unpack_from(event, 96)[0], _K.unpack_from(event, 12)[0]
 
 
+class PureStep(Protocol):
+    """Signals or intents as a pure function of the log: the state and what is published follow from the events alone."""
+
+    def step(self, events: list[Event]) -> list[bytearray]:
+        """The events that `events` cause, in order of (cause_seq, k)."""
+
+    def save(self) -> bytes:
+        """The state after the last event."""
+
+    def load(self, state: bytes) -> None:
+        """Goes on where `save` was called. Raises ValueError for a state of other code or parameters."""
+
+    def counters(self) -> dict[str, Any]:
+        """For the node's `health` events."""
+
+    def identity(self) -> dict[str, Any]:
+        """What runs, code and parameters, for the node's `run` event."""
+
+
+class StepModule(Protocol):
+    """The module of a node that is a step (nodes/model/node.py, nodes/executor/node.py)."""
+
+    @property
+    def READS(self) -> tuple[Kind, ...]: ...  # noqa: N802 - the names of a node's table
+
+    @property
+    def WRITES(self) -> tuple[Kind, ...]: ...  # noqa: N802
+
+    @property
+    def Step(self) -> Callable[[Config, str], PureStep]: ...  # noqa: N802
+
+
 class StepRunner:
     """Feeds one step with exactly the kinds that it reads, and keeps count of what it has said.
 
@@ -32,7 +64,7 @@ class StepRunner:
     which of the regenerated ones are new.
     """
 
-    def __init__(self, module: ModuleType, config: Config, name: str, instance: str):
+    def __init__(self, module: StepModule, config: Config, name: str, instance: str):
         self.name = name
         self.kinds = frozenset(int(kind) for kind in module.READS)
         self.lanes = lanes_of(module.READS + module.WRITES)  # its own events too: they tell what it has said
@@ -113,7 +145,7 @@ class StepRunner:
         self.checkpoints.offer(self.seq, self.step.save, self._told)
 
 
-def history(config: Config, after: int, lanes: Iterable[Any], until: int | None = None) -> Iterator[list[Event]]:
+def history(config: Config, after: int, lanes: Iterable[Lane], until: int | None = None) -> Iterator[list[Event]]:
     """The log after `after`, as lists; from the archive on where the log has been released."""
     wanted = frozenset(lanes)
     try:
@@ -126,7 +158,7 @@ def history(config: Config, after: int, lanes: Iterable[Any], until: int | None 
         yield from _chunks(reader.events(config, after, until), wanted)
 
 
-def _chunks(events: Iterable[Event], lanes: frozenset) -> Iterator[list[Event]]:
+def _chunks(events: Iterable[Event], lanes: frozenset[Lane]) -> Iterator[list[Event]]:
     chunk: list[Event] = []
     for event in events:
         if LANE_OF_KIND[event.kind] in lanes:
@@ -138,10 +170,11 @@ def _chunks(events: Iterable[Event], lanes: frozenset) -> Iterator[list[Event]]:
         yield chunk
 
 
-async def run_step(ctx: Context, module: ModuleType) -> None:
+async def run_step(ctx: Context, module: StepModule) -> None:
     """A step as a process of its own."""
     runner = StepRunner(module, ctx.config, ctx.name, ctx.instance)
-    outbox = LogReader(ctx.producer.folder)  # its end alone may be a heartbeat
+    ctx.producer.publish([])  # opens the outbox, which cuts off a torn tail
+    outbox = LogReader(ctx.config.outbox_dir / ctx.name)  # all of it: its end alone may be a heartbeat
     for event in outbox.events(outbox.first - 1):
         runner.heard(event)
     for events in history(ctx.config, runner.seq, runner.lanes):

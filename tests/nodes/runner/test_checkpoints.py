@@ -32,7 +32,7 @@ def due(runner: StepRunner, durable_seq: int) -> tuple[int, bytes] | None:
 @pytest.fixture
 def runner(tmp_path) -> StepRunner:
     (tmp_path / "mesh.toml").touch()
-    runner = StepRunner(Echo, load(tmp_path), "model-x", "x")  # type: ignore[arg-type]
+    runner = StepRunner(Echo, load(tmp_path), "model-x", "x")
     runner.checkpoints.interval_s = 0.0  # at every turn, not every few seconds
     return runner
 

@@ -61,6 +61,12 @@ class Counting:
         def save(self) -> bytes:
             return struct.pack("<Q", self.seen)
 
+        def counters(self) -> dict[str, int]:
+            return {}
+
+        def identity(self) -> dict[str, str]:
+            return {}
+
         def load(self, state: bytes) -> None:
             (self.seen,) = struct.unpack("<Q", state)
 
@@ -95,7 +101,7 @@ class Mesh:
         self.core.publisher.listeners.append(self._listen)
         self.feeds = [Producer(self.config, name) for name in ("feed-1", "feed-2")]
         self.model = Producer(self.config, "model-x")
-        self.runner = StepRunner(Counting, self.config, "model-x", "x")  # type: ignore[arg-type]
+        self.runner = StepRunner(Counting, self.config, "model-x", "x")
         self.runner.checkpoints.interval_s = 0.0
         self.resumed_seq = self.runner.seq
         for some in history(self.config, self.runner.seq, self.runner.lanes):
