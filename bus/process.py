@@ -171,7 +171,7 @@ class Subscription:
 
 
 class Context:
-    """A node's own process. See docs/architecture.md for the members."""
+    """What a node in a process of its own is given; docs/nodes.md lists the members."""
 
     hosted = False
 
@@ -238,20 +238,20 @@ class Context:
         return subscription
 
     def refuse(self, subject: str, why: str, raw: bytes) -> None:
-        """Bad input from outside: counted, and said with the raw bytes. Never raises."""
+        """Counts bad input from outside and publishes it as a `refusal` with its raw bytes. Never raises."""
         self._refusals += 1
         content = {"node": self.name, "why": why, "raw": bytes(raw[:REFUSAL_BYTES]), "raw_bytes": len(raw)}
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.refusal, subject, content)])
 
     def resume(self) -> tuple[int, bytes] | None:
-        """Where this node left off: seq and state. None: it begins with the log's first event; told if it has to."""
+        """The seq and state of this node's checkpoint. None: it begins at the log's first event; an alert says why."""
         loaded = self.checkpoint.load(LogReader(self.config.log_dir))
-        self.tell_unused(loaded.unused)
+        self.report_unused_checkpoint(loaded.unused)
         return (loaded.seq, loaded.state) if loaded.seq else None
 
-    def tell_unused(self, why: str) -> None:
-        """Of a checkpoint that is there and not used, in this process's own log and as an alert; nothing if `why` is empty."""
+    def report_unused_checkpoint(self, why: str) -> None:
+        """Raises an alert about a checkpoint that is there and not used; nothing if `why` is empty."""
         if why:
             self.alert("warning", "checkpoint not used", why, "the log is read from its first event on")
 
@@ -263,7 +263,7 @@ class Context:
             self.publish([encode(Kind.alert, self.name, alert)])
 
     def ready(self, **more: Any) -> None:
-        """The node does its job from now on."""
+        """Publishes once, with `more`, that the node does its job; writes run/ready/<name>.json, starts the heartbeat."""
         if self._ready:
             return
         self._ready = True
@@ -271,8 +271,8 @@ class Context:
         fresh = folder / f"{self.name}.new"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            said = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
-            fresh.write_text(json.dumps(said))
+            ready = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
+            fresh.write_text(json.dumps(ready))
             fresh.rename(folder / f"{self.name}.json")
         except OSError as error:
             raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None

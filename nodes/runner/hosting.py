@@ -197,32 +197,32 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
         runner.replay(events)
     runner.seq = max(runner.seq, host.log.last)
 
-    unsaid = runner.rest()  # what a full disk has not taken; said before anything newer
+    unpublished = runner.unpublished()  # what a full disk has not taken; said before anything newer
 
     def publish_all() -> None:
-        nonlocal unsaid
-        if unsaid:
-            said, unsaid = unsaid, []
+        nonlocal unpublished
+        if unpublished:
+            said, unpublished = unpublished, []
             try:
                 ctx.publish(said)
             except OutboxFull:
-                unsaid = said + unsaid
+                unpublished = said + unpublished
 
     def handle(events: list[Event]) -> None:
         fresh = [event for event in events if event.seq > runner.seq]
         if fresh:
-            unsaid.extend(runner.live(fresh))
+            unpublished.extend(runner.live(fresh))
             publish_all()
 
     host.handlers.append(handle)
     publish_all()
-    ctx.tell_unused(runner.unused)
+    ctx.report_unused_checkpoint(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     try:
         while not ctx.stop.is_set():
             publish_all()
             ctx.counters.update(runner.step.counters())
-            if not unsaid:
+            if not unpublished:
                 runner.offer_checkpoint()
                 runner.checkpoints.write_if_durable(host.log.durable, host.log.log_id, ctx.own)
             with contextlib.suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""A pure step between its checkpoint and the present: what it has already said is not said again."""
+"""Runs a pure step from its checkpoint on: what it published before is not published again."""
 
 import asyncio
 import struct
@@ -58,10 +58,10 @@ class StepModule(Protocol):
 
 
 class StepRunner:
-    """Feeds one step with exactly the kinds that it reads, and keeps count of what it has said.
+    """Feeds one step with exactly the kinds that it reads, and knows which of its events are published.
 
-    A derived producer says its events in order of (cause_seq, k). So the last one said, by the outbox or by the log, tells
-    which of the regenerated ones are new.
+    A derived producer publishes its events in order of (cause_seq, k). So the last one published, by the outbox or by the
+    log, tells which of the regenerated ones are new.
     """
 
     def __init__(self, module: StepModule, config: Config, name: str, instance: str):
@@ -72,38 +72,38 @@ class StepRunner:
         self.step = module.Step(config, instance)
         self.seq = 0
         loaded = self.checkpoints.checkpoint.load(LogReader(config.log_dir))
-        self.unused = loaded.unused  # why there is a checkpoint and it is none, for `Context.tell_unused`
+        self.unused = loaded.unused  # why there is a checkpoint and it is none, for `Context.report_unused_checkpoint`
         if loaded.seq:
             try:
                 self.step.load(loaded.state)
                 self.seq = loaded.seq
             except ValueError:  # other code or parameters: from the beginning
                 self.step = module.Step(config, instance)
-        self.said = (0, -1)  # by the outbox or by the log
-        self._told = (0, -1)  # by the step itself, said or not
-        self._unsaid: list[bytearray] = []
+        self.published = (0, -1)  # by the outbox or by the log
+        self._given = (0, -1)  # by the step itself, published or not
+        self._unpublished: list[bytearray] = []
         self.replayed = 0
 
-    def heard(self, event: Event) -> None:
+    def note_published(self, event: Event) -> None:
         """One of the step's own events, in its outbox or in the log."""
         if event.cause_seq:
-            self.said = max(self.said, (event.cause_seq, event.k))
+            self.published = max(self.published, (event.cause_seq, event.k))
 
     def _read_back(self, event: Event) -> None:
         """One of the step's own events, in the log."""
         if event.cause_seq:
             place = event.cause_seq, event.k
-            self.said = max(self.said, place)
+            self.published = max(self.published, place)
             self.checkpoints.read_back(place, event.seq)
 
     def _step(self, events: list[Event]) -> list[bytearray]:
-        told = self.step.step(events)
-        if told:
-            self._told = max(self._told, cause_of(told[-1]))
-        return told
+        given = self.step.step(events)
+        if given:
+            self._given = max(self._given, cause_of(given[-1]))
+        return given
 
     def replay(self, events: list[Event]) -> None:
-        """History: the step's state follows; what it says is kept until it is known what has been said."""
+        """History: the step's state follows; its events are kept until it is known which of them were published."""
         mine = []
         for event in events:
             if event.kind in self.kinds:
@@ -112,16 +112,16 @@ class StepRunner:
                 self._read_back(event)
         self.replayed += len(mine)
         if mine:
-            self._unsaid += self._step(mine)
+            self._unpublished += self._step(mine)
         if events:
             self.seq = events[-1].seq
-        if len(self._unsaid) > 10_000:
-            self._unsaid = [event for event in self._unsaid if cause_of(event) > self.said]
+        if len(self._unpublished) > 10_000:
+            self._unpublished = [event for event in self._unpublished if cause_of(event) > self.published]
 
-    def rest(self) -> list[bytearray]:
-        """At the end of history: what is still to be said."""
-        rest = [event for event in self._unsaid if cause_of(event) > self.said]
-        self._unsaid = []
+    def unpublished(self) -> list[bytearray]:
+        """At the end of history: the step's events that are still to be published."""
+        rest = [event for event in self._unpublished if cause_of(event) > self.published]
+        self._unpublished = []
         return rest
 
     def live(self, events: list[Event]) -> list[bytearray]:
@@ -135,14 +135,14 @@ class StepRunner:
         if not mine:
             return []
         recv_ns = now_ns()
-        said = self._step(mine)
-        for own in said:
+        fresh = self._step(mine)
+        for own in fresh:
             stamp_received(own, recv_ns)
-        return said
+        return fresh
 
     def offer_checkpoint(self) -> None:
         """Offers the present state to the checkpoint writer, which takes a snapshot now and then."""
-        self.checkpoints.offer(self.seq, self.step.save, self._told)
+        self.checkpoints.offer(self.seq, self.step.save, self._given)
 
 
 def history(config: Config, after: int, lanes: Iterable[Lane], until: int | None = None) -> Iterator[list[Event]]:
@@ -176,7 +176,7 @@ async def run_step(ctx: Context, module: StepModule) -> None:
     ctx.producer.publish([])  # opens the outbox, which cuts off a torn tail
     outbox = LogReader(ctx.config.outbox_dir / ctx.name)  # all of it: its end alone may be a heartbeat
     for event in outbox.events(outbox.first - 1):
-        runner.heard(event)
+        runner.note_published(event)
     for events in history(ctx.config, runner.seq, runner.lanes):
         runner.replay(events)
         if ctx.stop.is_set():
@@ -184,15 +184,15 @@ async def run_step(ctx: Context, module: StepModule) -> None:
     subscription = ctx.subscribe(module.READS + module.WRITES, runner.seq)
     for events in subscription.backlog():
         runner.replay(events)
-    unsaid = runner.rest()
-    ctx.publish(unsaid)
-    ctx.tell_unused(runner.unused)
+    unpublished = runner.unpublished()
+    ctx.publish(unpublished)
+    ctx.report_unused_checkpoint(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     async for events in subscription:
-        said = runner.live(events)
-        while said and not ctx.stop.is_set():
+        fresh = runner.live(events)
+        while fresh and not ctx.stop.is_set():
             try:
-                ctx.publish(said)
+                ctx.publish(fresh)
                 break
             except OutboxFull:  # a derived producer may wait: the log does not run away
                 await asyncio.sleep(0.1)

@@ -106,7 +106,7 @@ class Mesh:
         self.resumed_seq = self.runner.seq
         for some in history(self.config, self.runner.seq, self.runner.lanes):
             self.runner.replay(some)
-        self.model.publish(self.runner.rest())
+        self.model.publish(self.runner.unpublished())
         self.recorder = recorder.Recorder(Ear(self.config, "recorder"))
         self.saved = self.resumed_seq
         self.trades = max((event.last_id for event in map(Event, self.said.values()) if event.kind == Kind.trade), default=0)
