@@ -69,8 +69,13 @@ def set_up(
         else:
             own.critical("ends because of a fault in it", exc_info=(kind, error, trace))
 
-    sys.excepthook = on_fault
-    threading.excepthook = lambda args: on_fault(args.exc_type, args.exc_value or args.exc_type(), args.exc_traceback)
+    def on_thread_fault(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and args.exc_type is not SystemExit:
+            own.critical(
+                "a thread of it ended because of a fault", exc_info=(args.exc_type, args.exc_value, args.exc_traceback)
+            )
+
+    sys.excepthook, threading.excepthook = on_fault, on_thread_fault
     sys.unraisablehook = lambda args: own.error(
         "%s: %r", args.err_msg or "a fault was ignored in", args.object, exc_info=args.exc_value
     )
@@ -81,7 +86,7 @@ def log_line(node: str, level: str, sentence: str, **fields: str) -> None:
     logging.getLogger(node).log(logging.getLevelNamesMapping()[level.upper()], "%s", sentence, extra={"fields": fields})
 
 
-def log_alert(node: str, alert: dict[str, Any]) -> None:
+def log_alert(node: str, alert: Mapping[str, Any]) -> None:
     """Writes the line of an alert that `node` raises: its fields level, what, target, why and action."""
     what, target, why, action = (str(alert[key]) for key in ("what", "target", "why", "action"))
     about = "" if target == node else f"{target}: "

@@ -1,7 +1,7 @@
-"""What a process on the bus is: a name, a voice, an ear, a heartbeat, a checkpoint and a decent end.
+"""`Context`, which a node's `run` is given: it publishes and subscribes for the node, sends its heartbeat, and owns its tasks.
 
-A node's `run` is given a `Context`. The same node runs alone, with an outbox and sockets, or hosted by the sequencer's
-process, where `HostedContext` in nodes/runner/hosting.py gives it the log itself.
+The same node runs alone, with an outbox and sockets, or hosted by the sequencer's process, where `HostedContext` in
+nodes/runner/hosting.py gives it the log itself. `EventProducer` and `EventSubscription` are what both have in common.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from tickmesh.bus import clock
 from tickmesh.bus.checkpoint import Checkpoint
@@ -29,6 +29,9 @@ HEALTH_S = 1.0
 REFUSAL_BYTES = 4096  # of the raw input that a refusal keeps; the length is kept as well
 
 
+Result = TypeVar("Result")
+
+
 class NodeFault(Exception):
     """Why a node cannot work, as a sentence for the operator."""
 
@@ -42,6 +45,63 @@ def die_with_parent() -> None:
         raise NodeFault("the parent died before this process was up")
 
 
+class EventProducer(Protocol):
+    """Publishes one node's events: to its outbox (`Producer`) or, hosted, to the log itself (`HostedProducer`)."""
+
+    rings_lost: int
+
+    @property
+    def epoch(self) -> int:
+        """Which life of the numbers this is."""
+
+    @property
+    def number(self) -> int:
+        """That of the last event published in this epoch."""
+
+    def publish(self, batch: list[bytearray], /) -> None:
+        """Stamps and appends the events; on file when it returns. Raises OutboxFull, and then nothing was published."""
+
+    def close(self) -> None: ...
+
+
+class EventSubscription(Protocol):
+    """Gives one node the events of some lanes, once and in order: over a socket (`Subscription`) or hosted.
+
+    `backlog()` gives what is in the log now; `async for` goes on from there, until the node is stopped.
+    """
+
+    @property
+    def seq(self) -> int:
+        """All events of these lanes up to this seq have been given out."""
+
+    @property
+    def durable_seq(self) -> int:
+        """The log is on disk up to this seq."""
+
+    @property
+    def log_id(self) -> int: ...
+
+    @property
+    def lag(self) -> int:
+        """How many events of the log there are up to the newest of these lanes that has not been given out; 0 if none."""
+
+    @property
+    def deaf_s(self) -> float:
+        """For how long the node has been busy with what it was given."""
+
+    @property
+    def catch_ups(self) -> int:
+        """How often events were missed on the socket and read from the log."""
+
+    @property
+    def caught_up(self) -> int:
+        """How many events that were."""
+
+    def backlog(self) -> Iterable[list[Event]]: ...
+
+    def __aiter__(self) -> AsyncIterator[list[Event]]: ...
+
+
 class Subscription:
     """`async for events in subscription`: lists of events of the lanes, once and in order. Ends when the node is stopped."""
 
@@ -52,11 +112,25 @@ class Subscription:
         self._readable.set()
         self._asked: float | None = None  # when the node last came for more (monotonic seconds); None: it does not read
 
-    seq = property(lambda self: self._subscriber.seq)
-    durable_seq = property(lambda self: self._subscriber.durable_seq)
-    log_id = property(lambda self: self._subscriber.log_id)
-    catch_ups = property(lambda self: self._subscriber.catch_ups)
-    caught_up = property(lambda self: self._subscriber.caught_up)
+    @property
+    def seq(self) -> int:
+        return self._subscriber.seq
+
+    @property
+    def durable_seq(self) -> int:
+        return self._subscriber.durable_seq
+
+    @property
+    def log_id(self) -> int:
+        return self._subscriber.log_id
+
+    @property
+    def catch_ups(self) -> int:
+        return self._subscriber.catch_ups
+
+    @property
+    def caught_up(self) -> int:
+        return self._subscriber.caught_up
 
     @property
     def lag(self) -> int:
@@ -97,7 +171,7 @@ class Subscription:
 
 
 class Context:
-    """A node's own process. See docs/architecture.md for the members."""
+    """What a node in a process of its own is given; docs/nodes.md lists the members."""
 
     hosted = False
 
@@ -109,14 +183,14 @@ class Context:
         self.stop = asyncio.Event()
         self.counters: dict[str, Any] = {}
         self.checkpoint = Checkpoint(config.checkpoint_dir, name)
-        self._producer: Producer | None = None
-        self._subscriptions: list[Any] = []
+        self._producer: EventProducer | None = None
+        self._subscriptions: list[EventSubscription] = []
         self._ready = False
         self._refusals = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failure: BaseException | None = None  # what ends this process: the first fault that nobody else saw
 
-    def own(self, work: Coroutine[Any, Any, Any], name: str | None = None) -> asyncio.Task[Any]:
+    def own(self, work: Coroutine[Any, Any, Result], name: str | None = None) -> asyncio.Task[Result]:
         """Runs `work` beside the node. A fault in it ends the process; at `close` it is cancelled."""
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
@@ -146,7 +220,8 @@ class Context:
         loop.set_exception_handler(on_fault)
 
     @property
-    def producer(self) -> Any:
+    def producer(self) -> EventProducer:
+        """What publishes this node's events; its outbox is opened when it is asked for first."""
         if self._producer is None:
             self._producer = Producer(self.config, self.name)
         return self._producer
@@ -156,26 +231,27 @@ class Context:
         if events:
             self.producer.publish(events)
 
-    def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> Any:
+    def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> EventSubscription:
+        """The events of the kinds' lanes with a seq above `after_seq`, other kinds of the same lanes too."""
         subscription = Subscription(Subscriber(self.config, lanes_of(tuple(kinds)), after_seq), self.stop)
         self._subscriptions.append(subscription)
         return subscription
 
     def refuse(self, subject: str, why: str, raw: bytes) -> None:
-        """Bad input from outside: counted, and said with the raw bytes. Never raises."""
+        """Counts bad input from outside and publishes it as a `refusal` with its raw bytes. Never raises."""
         self._refusals += 1
         content = {"node": self.name, "why": why, "raw": bytes(raw[:REFUSAL_BYTES]), "raw_bytes": len(raw)}
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.refusal, subject, content)])
 
     def resume(self) -> tuple[int, bytes] | None:
-        """Where this node left off: seq and state. None: it begins with the log's first event; told if it has to."""
+        """The seq and state of this node's checkpoint. None: it begins at the log's first event; an alert says why."""
         loaded = self.checkpoint.load(LogReader(self.config.log_dir))
-        self.tell_unused(loaded.unused)
+        self.report_unused_checkpoint(loaded.unused)
         return (loaded.seq, loaded.state) if loaded.seq else None
 
-    def tell_unused(self, why: str) -> None:
-        """Of a checkpoint that is there and not used, in this process's own log and as an alert; nothing if `why` is empty."""
+    def report_unused_checkpoint(self, why: str) -> None:
+        """Raises an alert about a checkpoint that is there and not used; nothing if `why` is empty."""
         if why:
             self.alert("warning", "checkpoint not used", why, "the log is read from its first event on")
 
@@ -187,7 +263,7 @@ class Context:
             self.publish([encode(Kind.alert, self.name, alert)])
 
     def ready(self, **more: Any) -> None:
-        """The node does its job from now on."""
+        """Publishes once, with `more`, that the node does its job; writes run/ready/<name>.json, starts the heartbeat."""
         if self._ready:
             return
         self._ready = True
@@ -195,8 +271,8 @@ class Context:
         fresh = folder / f"{self.name}.new"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            said = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
-            fresh.write_text(json.dumps(said))
+            ready = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
+            fresh.write_text(json.dumps(ready))
             fresh.rename(folder / f"{self.name}.json")
         except OSError as error:
             raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None

@@ -8,8 +8,10 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Coroutine
 from functools import partial
 from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tickmesh.bus import operator_log
 from tickmesh.bus.config import Config, ConfigError, load
@@ -17,6 +19,9 @@ from tickmesh.bus.process import Context, NodeFault, die_with_parent
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.nodes.feed import line_names
+
+if TYPE_CHECKING:
+    from tickmesh.nodes.runner.step import StepModule
 
 NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
@@ -77,12 +82,34 @@ def name_of(node: str, instance: str) -> str:
     return f"{node}-{instance}" if instance else node
 
 
+class NodeModule(Protocol):
+    """nodes/NAME/node.py of a source or a sink."""
+
+    def run(self, ctx: Context) -> Coroutine[Any, Any, None]:
+        """Does the node's work until the context is stopped."""
+
+
 def module_of(node: str) -> ModuleType:
     return importlib.import_module(f"tickmesh.nodes.{node}.node")
 
 
+def node_module(node: str) -> NodeModule:
+    """The module of a node that is no step."""
+    return cast(NodeModule, module_of(node))
+
+
+def step_module(node: str) -> "StepModule":
+    """The module of a step; imported when it is asked for, since it may be heavy."""
+    if node == "model":
+        from tickmesh.nodes.model import node as model
+
+        return model
+    from tickmesh.nodes.executor import node as executor
+
+    return executor
+
+
 async def run_alone(config: Config, node: str, instance: str) -> None:
-    module = module_of(node)
     ctx = Context(config, name_of(node, instance), instance)
     _stop_on_signal(ctx.stop)
     ctx.guard(asyncio.get_running_loop())
@@ -90,9 +117,9 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
         if node in STEPS:
             from tickmesh.nodes.runner.step import run_step
 
-            await run_step(ctx, module)
+            await run_step(ctx, step_module(node))
         else:
-            await module.run(ctx)
+            await node_module(node).run(ctx)
     finally:
         await ctx.close()
         if ctx.failure is not None:
@@ -101,13 +128,17 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
 
 async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
     """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
-    from tickmesh.nodes.runner.hosting import Guest, HostedNodes
+    from tickmesh.nodes.runner.hosting import Guest, HostedContext, HostedNodes, host_step
     from tickmesh.nodes.sequencer import node as sequencer
 
     ctx = sequencer.SequencerContext(config, "sequencer")
     _stop_on_signal(ctx.stop)
     ctx.guard(asyncio.get_running_loop())
-    guests = [Guest(name_of(node, instance), instance, partial(module_of, node), node in STEPS) for node, instance in named]
+
+    def begin(node: str, ctx: HostedContext) -> Coroutine[Any, Any, None]:
+        return host_step(ctx, step_module(node)) if node in STEPS else node_module(node).run(ctx)
+
+    guests = [Guest(name_of(node, instance), instance, partial(begin, node)) for node, instance in named]
     hosted = HostedNodes(ctx, guests) if guests else None
     try:
         await sequencer.run(ctx, hosted)

@@ -187,7 +187,7 @@ class Backfill:
         while events:
             try:
                 self.ctx.publish(events)
-                effort.said_number = self.ctx.producer.number
+                effort.published_number = self.ctx.producer.number
                 break
             except OutboxFull:
                 await asyncio.sleep(FULL_LOOK_S)

@@ -28,7 +28,7 @@ class Effort:
         self.subject, self.gap = subject, gap
         self.opened_ns = opened_ns  # seq_ns
         self.next_id = gap.low
-        self.said_number = 0  # of our own events: the last one that was about this gap
+        self.published_number = 0  # of our own events: the last one that was about this gap
         self.untaken, self.untaken_times = 0, 0  # the id that was said and is missing all the same, and how often
         self.since_ns = gap.before_ns  # venue time of the last trade known before `next_id`
         self.back_ns, self.back_ns_max = BACK_NS, BACK_NS_MAX
@@ -98,7 +98,9 @@ class Plan:
 
     def state(self) -> bytes:
         opened = [[subject, low, effort.opened_ns] for (subject, low), effort in self.efforts.items()]
-        return msgpack.packb({"gaps": {subject: gaps.state() for subject, gaps in self.gaps.items()}, "opened": opened})
+        gaps = {subject: known.state() for subject, known in self.gaps.items()}
+        packed: bytes = msgpack.packb({"gaps": gaps, "opened": opened})
+        return packed
 
     def restore(self, packed: bytes) -> None:
         tree = msgpack.unpackb(packed)
@@ -115,13 +117,13 @@ class Plan:
     def taken(self, number: int) -> None:
         """The sequencer has taken our events up to `number`: what is missing all the same has to be asked for again."""
         for effort in self.efforts.values():
-            if effort.said_number and number >= effort.said_number and effort.gap.missing:
+            if effort.published_number and number >= effort.published_number and effort.gap.missing:
                 first = effort.gap.missing[0][0]
                 if first < effort.next_id:
                     effort.next_id, effort.since_ns = first, effort.gap.before_ns
                     effort.untaken_times = effort.untaken_times + 1 if effort.untaken == first else 1
                     effort.untaken = first
-                effort.said_number = 0
+                effort.published_number = 0
 
     def next(self, now: float, may: Callable[[str], bool]) -> Effort | None:
         """Whose turn it is: the gap that was asked for longest ago, the oldest first. `may`: of a subject."""

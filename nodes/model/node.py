@@ -5,6 +5,7 @@ checkpoint of other code or parameters is refused, and the replay starts at the 
 """
 
 from hashlib import sha256
+from typing import Any
 
 import numpy as np
 
@@ -115,7 +116,10 @@ class Step:
 
     def _call(self, count: int) -> int:
         quotes, trades, levels = (stage.array for stage in self._stages.values())
-        return self._kernel(self._state, self._parameters, self._units, self._rows, count, quotes, trades, levels, self._out)
+        signals: int = self._kernel(
+            self._state, self._parameters, self._units, self._rows, count, quotes, trades, levels, self._out
+        )
+        return signals
 
     def _flush(self, said: list[bytearray]) -> None:
         causes = self._causes
@@ -135,13 +139,13 @@ class Step:
         for stage in self._wanted.values():
             stage.used = 0
 
-    def identity(self) -> dict:
+    def identity(self) -> dict[str, Any]:
         """What runs, for the `run` event: a replay with the same answers the same."""
         given = {name: float(self._parameters[name][0]) for name in self._parameters.dtype.names or ()}
         return {"code": self._code, "kernel": self._model.kernel, "instrument": self.subject, "parameters": given,
                 "state": sha256(repr(self._empty.dtype.descr).encode()).hexdigest()[:16]}  # fmt: skip
 
-    def counters(self) -> dict:
+    def counters(self) -> dict[str, int]:
         return {"events": self._events, "signals": self._signals}
 
     def save(self) -> bytes:

@@ -1,11 +1,11 @@
-"""What the sequencer and the nodes in its process know of one another: `OpenLog` they use, and `Guests` it uses."""
+"""The seam between the sequencer and the nodes it hosts: `OpenLog`, which they use, and `Guests`, which it uses."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 
 class OpenLog(Protocol):
-    """The log as the process that writes it has it."""
+    """The log in the process that writes it: where it ends, and how a hosted node appends to it."""
 
     @property
     def last(self) -> int:
@@ -22,7 +22,7 @@ class OpenLog(Protocol):
         """From now on `logged(batch)` is called for every batch that is in the log, and `appended()` when an append is over."""
 
     def log_for(self, producer: str, epoch: int, number: int, events: list[bytearray]) -> bool:
-        """Logs what a producer of this process says: stamped events, the last of them its `number`. Calls what is attached.
+        """Logs the stamped events of a producer of this process, the last of them its `number`. Calls what is attached.
 
         False: the log takes no more, and nothing of it was logged.
         """
@@ -32,7 +32,7 @@ class Guests(Protocol):
     """The nodes that the sequencer hosts."""
 
     def start(self, log: OpenLog) -> None:
-        """All that their outboxes hold is in the log: they live in this process from now on."""
+        """Starts them in this process. All that their outboxes hold has to be in the log before."""
 
     async def end(self) -> None:
-        """When it returns they say nothing more; may be called again."""
+        """Returns when they have ended and publish nothing more; may be called again."""

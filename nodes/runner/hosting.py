@@ -4,9 +4,8 @@ import asyncio
 import contextlib
 import shutil
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from types import ModuleType
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
@@ -17,27 +16,13 @@ from tickmesh.bus.sockets import OutboxFull, producer_bytes
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, decode, stamp_sent
 from tickmesh.nodes.runner.guests import OpenLog
-from tickmesh.nodes.runner.step import StepRunner, history
+from tickmesh.nodes.runner.step import StepModule, StepRunner, history
 
 QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead
 
 
-class HostedProducer:
-    """Stands where a process has its outbox: here an event is in the log when `publish` returns."""
-
-    rings_lost = 0
-
-    def __init__(self, name: str):
-        self.raw = producer_bytes(name)
-        self.epoch = now_ns()
-        self.number = 0
-
-    def close(self) -> None:
-        pass
-
-
 class Host:
-    """Hands every logged batch to the hosted nodes, in order, and logs what they say, until nothing more is said."""
+    """Hands every logged batch to the hosted nodes, in order, until the log holds nothing that they have not been given."""
 
     def __init__(self, log: OpenLog):
         self.log = log
@@ -58,15 +43,31 @@ class Host:
         finally:
             self._running = False
 
-    def publish(self, producer: HostedProducer, name: str, events: list[bytearray]) -> None:
-        """In the log when it returns. Raises OutboxFull when the log takes no more; then nothing of it was said."""
-        before, now = producer.number, now_ns()
-        for event in events:
-            producer.number += 1
-            stamp_sent(event, producer.raw, producer.epoch, producer.number, now)
-        if not self.log.log_for(name, producer.epoch, producer.number, events):
-            producer.number = before
-            raise OutboxFull(f"the log takes no more data; {name} says it again when there is room")
+
+class HostedProducer:
+    """The `EventProducer` of a hosted node: its events are in the log when `publish` returns; there is no outbox."""
+
+    rings_lost = 0
+
+    def __init__(self, log: OpenLog, name: str):
+        self._log = log
+        self._name = name
+        self._raw = producer_bytes(name)
+        self.epoch = now_ns()
+        self.number = 0
+
+    def publish(self, batch: list[bytearray]) -> None:
+        """Stamps the events and logs them. Raises OutboxFull when the log takes no more, and then nothing was published."""
+        before, now = self.number, now_ns()
+        for event in batch:
+            self.number += 1
+            stamp_sent(event, self._raw, self.epoch, self.number, now)
+        if not self._log.log_for(self._name, self.epoch, self.number, batch):
+            self.number = before
+            raise OutboxFull(f"the log takes no more data; {self._name} publishes it again when there is room")
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 def claim(config: Config, names: Iterable[str]) -> None:
@@ -81,8 +82,8 @@ def claim(config: Config, names: Iterable[str]) -> None:
             shutil.rmtree(folder)
 
 
-class LocalSubscription:
-    """What `Subscription` is to a process of its own: the log's backlog, then what the host hands over."""
+class HostedSubscription:
+    """The `EventSubscription` of a hosted node: the log's backlog, then what the host hands over."""
 
     catch_ups = caught_up = 0
     deaf_s = 0.0  # a guest is judged by the process that hosts it
@@ -97,20 +98,29 @@ class LocalSubscription:
         self._behind = True
         self._wake = asyncio.Event()
         self.seq = after
-        self._heard = after
 
-    durable_seq = property(lambda self: self._host.log.durable)
-    log_id = property(lambda self: self._host.log.log_id)
-    lag = property(lambda self: self._host.log.last - self.seq if self._queue else 0)
+    @property
+    def durable_seq(self) -> int:
+        return self._host.log.durable
+
+    @property
+    def log_id(self) -> int:
+        return self._host.log.log_id
+
+    @property
+    def lag(self) -> int:
+        return self._host.log.last - self.seq if self._queue else 0
 
     def backlog(self) -> Iterator[list[Event]]:
+        """What is in the log now and has not been given out."""
         last = self._host.log.last
         for events in history(self._config, self.seq, self._lanes, last):
             self.seq = events[-1].seq
             yield events
         self.seq = max(self.seq, last)
 
-    def hear(self, events: list[Event]) -> None:
+    def enqueue(self, events: list[Event]) -> None:
+        """Keeps what of a logged batch is of these lanes, for the node to come for."""
         mine = [event for event in events if LANE_OF_KIND[event.kind] in self._lanes]
         if mine and not self._behind:
             self._queue.append(mine)
@@ -121,7 +131,7 @@ class LocalSubscription:
             self._wake.set()
 
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
-        self._host.handlers.append(self.hear)
+        self._host.handlers.append(self.enqueue)
         stopped = asyncio.create_task(self._stop.wait())
         stopped.add_done_callback(lambda _: self._wake.set())
         try:
@@ -146,10 +156,12 @@ class LocalSubscription:
                     await self._wake.wait()
         finally:
             stopped.cancel()
-            self._host.handlers.remove(self.hear)
+            self._host.handlers.remove(self.enqueue)
 
 
 class HostedContext(Context):
+    """The `Context` of a node in the sequencer's process: it publishes to the log itself and subscribes to its host."""
+
     hosted = True
 
     def __init__(self, config: Config, name: str, instance: str, host: Host, stop: asyncio.Event, owner: Context):
@@ -157,23 +169,20 @@ class HostedContext(Context):
         self.stop = stop
         self._owner = owner
         self.host = host
-        self._producer = HostedProducer(name)  # type: ignore[assignment]
+        self._producer = HostedProducer(host.log, name)
 
     def fail(self, error: BaseException) -> None:
         """What ends a guest ends its host."""
         self._owner.fail(error)
 
-    def publish(self, events: list[bytearray]) -> None:
-        if events:
-            self.host.publish(self.producer, self.name, events)
-
-    def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> LocalSubscription:
-        subscription = LocalSubscription(self.host, self.config, lanes_of(tuple(kinds)), after_seq, self.stop)
+    def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> HostedSubscription:
+        """The events of the kinds' lanes with a seq above `after_seq`, other kinds of the same lanes too."""
+        subscription = HostedSubscription(self.host, self.config, lanes_of(tuple(kinds)), after_seq, self.stop)
         self._subscriptions.append(subscription)
         return subscription
 
 
-async def host_step(ctx: HostedContext, module: ModuleType) -> None:
+async def host_step(ctx: HostedContext, module: StepModule) -> None:
     """Loads and warms a step beside the running sequencer, then lets it take part in every append."""
     host, config = ctx.host, ctx.config
 
@@ -188,32 +197,32 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
         runner.replay(events)
     runner.seq = max(runner.seq, host.log.last)
 
-    unsaid = runner.rest()  # what a full disk has not taken; said before anything newer
+    unpublished = runner.unpublished()  # what a full disk has not taken; said before anything newer
 
     def publish_all() -> None:
-        nonlocal unsaid
-        if unsaid:
-            said, unsaid = unsaid, []
+        nonlocal unpublished
+        if unpublished:
+            said, unpublished = unpublished, []
             try:
                 ctx.publish(said)
             except OutboxFull:
-                unsaid = said + unsaid
+                unpublished = said + unpublished
 
     def handle(events: list[Event]) -> None:
         fresh = [event for event in events if event.seq > runner.seq]
         if fresh:
-            unsaid.extend(runner.live(fresh))
+            unpublished.extend(runner.live(fresh))
             publish_all()
 
     host.handlers.append(handle)
     publish_all()
-    ctx.tell_unused(runner.unused)
+    ctx.report_unused_checkpoint(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     try:
         while not ctx.stop.is_set():
             publish_all()
             ctx.counters.update(runner.step.counters())
-            if not unsaid:
+            if not unpublished:
                 runner.offer_checkpoint()
                 runner.checkpoints.write_if_durable(host.log.durable, host.log.log_id, ctx.own)
             with contextlib.suppress(TimeoutError):
@@ -224,16 +233,15 @@ async def host_step(ctx: HostedContext, module: ModuleType) -> None:
 
 
 class Guest(NamedTuple):
-    """A node to be hosted; `load` imports it, which takes its time and is done when it begins."""
+    """A node to be hosted: `run` imports it, which takes its time and is done when it begins, and gives its work."""
 
     name: str
     instance: str
-    load: Callable[[], ModuleType]
-    is_step: bool
+    run: Callable[[HostedContext], Coroutine[Any, Any, None]]
 
 
 class HostedNodes:
-    """The sequencer's guests (`Guests`). `owner`: the sequencer's context.
+    """The nodes that the sequencer's process hosts (`Guests`). `owner`: the sequencer's context.
 
     A guest's bug ends the whole process: supervisord brings all of it back.
     """
@@ -242,7 +250,7 @@ class HostedNodes:
         self._owner = owner
         self._guests = guests
         self._stop = asyncio.Event()
-        self._tasks: list[asyncio.Task] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._contexts: list[HostedContext] = []
 
     def start(self, log: OpenLog) -> None:
@@ -253,9 +261,7 @@ class HostedNodes:
         for guest in self._guests:
             ctx = HostedContext(owner.config, guest.name, guest.instance, host, self._stop, owner)
             self._contexts.append(ctx)
-            module = guest.load()
-            work = host_step(ctx, module) if guest.is_step else module.run(ctx)
-            self._tasks.append(owner.own(work, guest.name))
+            self._tasks.append(owner.own(guest.run(ctx), guest.name))
 
     def cancel(self) -> None:
         """Where the sequencer failed they are still there, and have no log."""

@@ -1,29 +1,61 @@
-"""A pure step between its checkpoint and the present: what it has already said is not said again."""
+"""Runs a pure step from its checkpoint on: what it published before is not published again."""
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
 
 from tickmesh.bus.checkpoint import Checkpoint, CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogReleased
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.bus.topics import LANE_OF_KIND, lanes_of
+from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, cause_of, stamp_received
 
 
-class StepRunner:
-    """Feeds one step with exactly the kinds that it reads, and keeps count of what it has said.
+class PureStep(Protocol):
+    """Signals or intents as a pure function of the log: the state and what is published follow from the events alone."""
 
-    A derived producer says its events in order of (cause_seq, k). So the last one said, by the outbox or by the log, tells
-    which of the regenerated ones are new.
+    def step(self, events: list[Event]) -> list[bytearray]:
+        """The events that `events` cause, in order of (cause_seq, k)."""
+
+    def save(self) -> bytes:
+        """The state after the last event."""
+
+    def load(self, state: bytes) -> None:
+        """Goes on where `save` was called. Raises ValueError for a state of other code or parameters."""
+
+    def counters(self) -> dict[str, Any]:
+        """For the node's `health` events."""
+
+    def identity(self) -> dict[str, Any]:
+        """What runs, code and parameters, for the node's `run` event."""
+
+
+class StepModule(Protocol):
+    """The module of a node that is a step (nodes/model/node.py, nodes/executor/node.py)."""
+
+    @property
+    def READS(self) -> tuple[Kind, ...]: ...  # noqa: N802 - the names of a node's table
+
+    @property
+    def WRITES(self) -> tuple[Kind, ...]: ...  # noqa: N802
+
+    @property
+    def Step(self) -> Callable[[Config, str], PureStep]: ...  # noqa: N802
+
+
+class StepRunner:
+    """Feeds one step with exactly the kinds that it reads, and knows which of its events are published.
+
+    A derived producer publishes its events in order of (cause_seq, k). So the last one published, by the outbox or by the
+    log, tells which of the regenerated ones are new.
     """
 
-    def __init__(self, module: ModuleType, config: Config, name: str, instance: str):
+    def __init__(self, module: StepModule, config: Config, name: str, instance: str):
         self.name = name
         self.kinds = frozenset(int(kind) for kind in module.READS)
         self.lanes = lanes_of(module.READS + module.WRITES)  # its own events too: they tell what it has said
@@ -31,38 +63,38 @@ class StepRunner:
         self.step = module.Step(config, instance)
         self.seq = 0
         loaded = self.checkpoints.checkpoint.load(LogReader(config.log_dir))
-        self.unused = loaded.unused  # why there is a checkpoint and it is none, for `Context.tell_unused`
+        self.unused = loaded.unused  # why there is a checkpoint and it is none, for `Context.report_unused_checkpoint`
         if loaded.seq:
             try:
                 self.step.load(loaded.state)
                 self.seq = loaded.seq
             except ValueError:  # other code or parameters: from the beginning
                 self.step = module.Step(config, instance)
-        self.said = (0, -1)  # by the outbox or by the log
-        self._told = (0, -1)  # by the step itself, said or not
-        self._unsaid: list[bytearray] = []
+        self.published = (0, -1)  # by the outbox or by the log
+        self._given = (0, -1)  # by the step itself, published or not
+        self._unpublished: list[bytearray] = []
         self.replayed = 0
 
-    def heard(self, event: Event) -> None:
+    def note_published(self, event: Event) -> None:
         """One of the step's own events, in its outbox or in the log."""
         if event.cause_seq:
-            self.said = max(self.said, (event.cause_seq, event.k))
+            self.published = max(self.published, (event.cause_seq, event.k))
 
     def _read_back(self, event: Event) -> None:
         """One of the step's own events, in the log."""
         if event.cause_seq:
             place = event.cause_seq, event.k
-            self.said = max(self.said, place)
+            self.published = max(self.published, place)
             self.checkpoints.read_back(place, event.seq)
 
     def _step(self, events: list[Event]) -> list[bytearray]:
-        told = self.step.step(events)
-        if told:
-            self._told = max(self._told, cause_of(told[-1]))
-        return told
+        given = self.step.step(events)
+        if given:
+            self._given = max(self._given, cause_of(given[-1]))
+        return given
 
     def replay(self, events: list[Event]) -> None:
-        """History: the step's state follows; what it says is kept until it is known what has been said."""
+        """History: the step's state follows; its events are kept until it is known which of them were published."""
         mine = []
         for event in events:
             if event.kind in self.kinds:
@@ -71,16 +103,16 @@ class StepRunner:
                 self._read_back(event)
         self.replayed += len(mine)
         if mine:
-            self._unsaid += self._step(mine)
+            self._unpublished += self._step(mine)
         if events:
             self.seq = events[-1].seq
-        if len(self._unsaid) > 10_000:
-            self._unsaid = [event for event in self._unsaid if cause_of(event) > self.said]
+        if len(self._unpublished) > 10_000:
+            self._unpublished = [event for event in self._unpublished if cause_of(event) > self.published]
 
-    def rest(self) -> list[bytearray]:
-        """At the end of history: what is still to be said."""
-        rest = [event for event in self._unsaid if cause_of(event) > self.said]
-        self._unsaid = []
+    def unpublished(self) -> list[bytearray]:
+        """At the end of history: the step's events that are still to be published."""
+        rest = [event for event in self._unpublished if cause_of(event) > self.published]
+        self._unpublished = []
         return rest
 
     def live(self, events: list[Event]) -> list[bytearray]:
@@ -94,17 +126,17 @@ class StepRunner:
         if not mine:
             return []
         recv_ns = now_ns()
-        said = self._step(mine)
-        for own in said:
+        fresh = self._step(mine)
+        for own in fresh:
             stamp_received(own, recv_ns)
-        return said
+        return fresh
 
     def offer_checkpoint(self) -> None:
         """Offers the present state to the checkpoint writer, which takes a snapshot now and then."""
-        self.checkpoints.offer(self.seq, self.step.save, self._told)
+        self.checkpoints.offer(self.seq, self.step.save, self._given)
 
 
-def history(config: Config, after: int, lanes: Iterable[Any], until: int | None = None) -> Iterator[list[Event]]:
+def history(config: Config, after: int, lanes: Iterable[Lane], until: int | None = None) -> Iterator[list[Event]]:
     """The log after `after`, as lists; from the archive on where the log has been released."""
     wanted = frozenset(lanes)
     try:
@@ -117,7 +149,7 @@ def history(config: Config, after: int, lanes: Iterable[Any], until: int | None 
         yield from _chunks(reader.events(config, after, until), wanted)
 
 
-def _chunks(events: Iterable[Event], lanes: frozenset) -> Iterator[list[Event]]:
+def _chunks(events: Iterable[Event], lanes: frozenset[Lane]) -> Iterator[list[Event]]:
     chunk: list[Event] = []
     for event in events:
         if LANE_OF_KIND[event.kind] in lanes:
@@ -129,12 +161,13 @@ def _chunks(events: Iterable[Event], lanes: frozenset) -> Iterator[list[Event]]:
         yield chunk
 
 
-async def run_step(ctx: Context, module: ModuleType) -> None:
+async def run_step(ctx: Context, module: StepModule) -> None:
     """A step as a process of its own."""
     runner = StepRunner(module, ctx.config, ctx.name, ctx.instance)
-    outbox = LogReader(ctx.producer.folder)  # its end alone may be a heartbeat
+    ctx.producer.publish([])  # opens the outbox, which cuts off a torn tail
+    outbox = LogReader(ctx.config.outbox_dir / ctx.name)  # all of it: its end alone may be a heartbeat
     for event in outbox.events(outbox.first - 1):
-        runner.heard(event)
+        runner.note_published(event)
     for events in history(ctx.config, runner.seq, runner.lanes):
         runner.replay(events)
         if ctx.stop.is_set():
@@ -142,15 +175,15 @@ async def run_step(ctx: Context, module: ModuleType) -> None:
     subscription = ctx.subscribe(module.READS + module.WRITES, runner.seq)
     for events in subscription.backlog():
         runner.replay(events)
-    unsaid = runner.rest()
-    ctx.publish(unsaid)
-    ctx.tell_unused(runner.unused)
+    unpublished = runner.unpublished()
+    ctx.publish(unpublished)
+    ctx.report_unused_checkpoint(runner.unused)
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     async for events in subscription:
-        said = runner.live(events)
-        while said and not ctx.stop.is_set():
+        fresh = runner.live(events)
+        while fresh and not ctx.stop.is_set():
             try:
-                ctx.publish(said)
+                ctx.publish(fresh)
                 break
             except OutboxFull:  # a derived producer may wait: the log does not run away
                 await asyncio.sleep(0.1)

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from supervisor.states import ProcessStates
 
+from tickmesh.nodes.sentinel.restarts import SentinelAlert
+from tickmesh.nodes.sentinel.supervisord import ProcessInfo
+
 LIVED_S = 2  # one that dies sooner than this after it was ready has not lived
 LOOP_DEATHS = 5  # lives of that kind within a minute
 LOOP_S = 60.0
@@ -42,10 +45,10 @@ class CrashLoops:
     def __init__(self) -> None:
         self._records: dict[str, _Record] = {}
 
-    def died(self, name: str, ready_for_s: float | None, now: float) -> tuple[list[dict], bool]:
+    def died(self, name: str, ready_for_s: float | None, now: float) -> tuple[list[SentinelAlert], bool]:
         """Counts a death; `ready_for_s`: how long it had been ready, None if it never was.
 
-        Returns the alerts to be said, and whether the process is to be stopped.
+        Returns the alerts to be raised, and whether the process is to be stopped.
         """
         record = self._records.setdefault(name, _Record())
         if ready_for_s is not None and ready_for_s >= LIVED_S:
@@ -77,20 +80,20 @@ class CrashLoops:
         return True
 
 
-def _alert(name: str, what: str, why: str, action: str) -> dict:
+def _alert(name: str, what: str, why: str, action: str) -> SentinelAlert:
     return {"level": "critical", "what": what, "target": name, "why": f"{why}; see run/logs/{name}.log", "action": action}
 
 
-def came_to_an_end(info: dict, ready_ns: int) -> bool:
+def came_to_an_end(info: ProcessInfo, ready_ns: int) -> bool:
     """Whether a process exited 0 after real work: somebody sent it SIGTERM behind supervisord's back.
 
     `ready_ns`: when it was last ready, in whatever life, by supervisord's wall clock; 0: never. supervisord leaves it
     so (0 is what a hosted program says, before it would be ready); it is brought back all the same.
     """
-    return info["state"] == ProcessStates.EXITED and info["exitstatus"] == 0 and ready_ns >= info["start"] * 10**9
+    return bool(info["state"] == ProcessStates.EXITED and info["exitstatus"] == 0 and ready_ns >= info["start"] * 10**9)
 
 
-def left_alone(info: dict, ready_ns: int) -> bool:
+def left_alone(info: ProcessInfo, ready_ns: int) -> bool:
     """Whether a process that does not run is meant not to: stopped by an operator, or it had nothing to do."""
     state = info["state"]
     if state == ProcessStates.EXITED:

@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, TypeVarTuple
 
 from tickmesh.bus import clock
 from tickmesh.bus.config import Config
@@ -27,8 +28,8 @@ from tickmesh.nodes.recorder.cutting import files_expected, interval_s
 from tickmesh.nodes.sentinel.deaths import CrashLoops, RespawnBudget, came_to_an_end, left_alone
 from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
 from tickmesh.nodes.sentinel.processes import ProcessWatch, age_ns, holds
-from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts
-from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
+from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts, SentinelAlert
+from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.storage.recent.lately import lately
 
 READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert)
@@ -39,6 +40,9 @@ POLL_S = 0.5  # processes that operators have started or restarted are found wit
 LOOK_S = 1.0  # between two judgements of the living
 PROD_S = 0.001  # between two requests while a dead process is not yet back
 PROD_S_MAX = 2.0  # supervisord brings it back itself after a second
+
+Arguments = TypeVarTuple("Arguments")
+Answer = TypeVar("Answer")
 
 
 class Opinion:
@@ -64,7 +68,7 @@ class Opinion:
         self.restarts.hear(lately(self.ctx.config, Kind.alert, NAMES, clock.now_ns() - HOUR_NS))
         return last
 
-    def of(self, infos: list[dict]) -> list[Decision]:
+    def of(self, infos: list[ProcessInfo]) -> list[Decision]:
         """What is to be done about the processes that supervisord says run."""
         running = [info for info in infos if info["state"] == ProcessStates.RUNNING and info["name"] != self.ctx.name]
         processes = [self._observe(info["name"], info["pid"]) for info in running]
@@ -111,7 +115,7 @@ class Sentinel:
         self.supervisord = Supervisord(ctx.config.root / "run")
         self.thread = ThreadPoolExecutor(1)
         self.lock = FileLock(ctx.config.run_dir / "sentinel.lock")
-        self.infos: list[dict] | None = None  # what supervisord said last
+        self.infos: list[ProcessInfo] | None = None  # what supervisord said last
 
     def close(self) -> None:
         self.watch.close()
@@ -119,7 +123,7 @@ class Sentinel:
         self.supervisord.close()
         self.lock.close()
 
-    async def ask(self, call: Callable, *arguments):
+    async def ask(self, call: Callable[[*Arguments], Answer], *arguments: *Arguments) -> Answer | None:
         """A blocking request, away from the loop. None when supervisord is away or ending."""
         try:
             return await asyncio.get_running_loop().run_in_executor(self.thread, call, *arguments)
@@ -196,9 +200,10 @@ class Sentinel:
             waiting |= await self.look(info, now)
         return waiting
 
-    async def look(self, info: dict, now: float) -> bool:
+    async def look(self, info: ProcessInfo, now: float) -> bool:
         """Watches the process, counts it back, or (True) says that it is not back yet."""
-        name, pid = info["name"], info["pid"]
+        name: str = info["name"]
+        pid: int = info["pid"]
         dead_pid, since = self.watch.died.get(name, (0, now))
         if pid and pid != dead_pid:
             if dead_pid:
@@ -253,11 +258,11 @@ class Sentinel:
         if decision.restart and await self.ask(self.supervisord.kill, decision.target):
             self.counters["restarts"] += 1
 
-    def raise_alert(self, alert: dict) -> None:
+    def raise_alert(self, alert: SentinelAlert) -> None:
         """Publishes an alert; its line in the operator's log is there also while the mesh's log stands still."""
         log_alert(self.ctx.name, alert)
         with contextlib.suppress(OutboxFull):
-            self.ctx.publish([encode(Kind.alert, self.ctx.name, alert)])
+            self.ctx.publish([encode(Kind.alert, self.ctx.name, dict(alert))])
 
     async def act(self) -> None:
         examined = 0.0
@@ -278,19 +283,20 @@ def ready_ns(config: Config, name: str, pid: int) -> int:
 
     A node that is hosted works in another process: the one of its own name had nothing to do, and has never been ready.
     """
-    said = _ready(config, name)
-    return said["ready_ns"] if said.get("pid") == pid else 0
+    ready = _ready(config, name)
+    return int(ready["ready_ns"]) if ready.get("pid") == pid else 0
 
 
 def worked_wall_ns(config: Config, name: str) -> int:
     """When its last life that was ready became it, by the wall clock, as supervisord says when it started it; 0: none was."""
-    return _ready(config, name).get("wall_ns", 0)
+    return int(_ready(config, name).get("wall_ns", 0))
 
 
-def _ready(config: Config, name: str) -> dict:
+def _ready(config: Config, name: str) -> dict[str, Any]:
+    """What the process of that name wrote when it became ready; {} where it has not, or another process hosts it."""
     with contextlib.suppress(OSError, ValueError):
-        said = json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
-        return {} if said.get("hosted") else said
+        ready: dict[str, Any] = json.loads((config.run_dir / f"ready/{name}.json").read_bytes())
+        return {} if ready.get("hosted") else ready
     return {}
 
 

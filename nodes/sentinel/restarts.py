@@ -4,9 +4,10 @@ What was done before is known from the `alert` events in the log alone, so the s
 budget, and one that comes back finds it there.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, NotRequired, TypedDict
 
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import SentinelSettings
@@ -21,14 +22,29 @@ LINE_PAUSE_NS = 5 * SECOND  # after a line's restart, before another of the same
 LINE_WAIT_NS = 30 * SECOND  # at most, when the first one does not come back
 
 
+class SentinelAlert(TypedDict):
+    """Fields of an `alert` event of a sentinel (docs/messages.md); a verdict's has `pid` and `at_ns`."""
+
+    level: str
+    what: str
+    target: str
+    why: str
+    action: str
+    pid: NotRequired[int]
+    at_ns: NotRequired[int]
+
+
 @dataclass(frozen=True)
 class Decision:
-    """`alert` is said first, and then, if `restart`, the process `pid` is killed, so that supervisord starts it anew."""
+    """What is done about one process.
+
+    `alert` is raised first, and then, if `restart`, the process `pid` is killed, so that supervisord starts it anew.
+    """
 
     target: str
     pid: int
     restart: bool
-    alert: dict
+    alert: SentinelAlert
 
 
 @dataclass
@@ -49,7 +65,7 @@ class Restarts:
         """From now on this one decides: an episode that was told of before may still go on, and is not told of again."""
         self.told = dict.fromkeys(self.told, now_ns)
 
-    def _learn(self, alert: dict, seen_ns: int) -> None:
+    def _learn(self, alert: Mapping[str, Any], seen_ns: int) -> None:
         if "at_ns" not in alert:  # not a verdict's: somebody else's alert
             return
         target, what = alert["target"], alert["what"]
@@ -117,7 +133,7 @@ class Restarts:
         return False
 
     def _decision(self, verdict: Diagnosis, pid: int, refused: str, now_ns: int) -> Decision:
-        alert = {
+        alert: SentinelAlert = {
             "level": "critical" if refused and verdict.curable and verdict.often else verdict.level,
             "what": verdict.what,
             "target": verdict.target,

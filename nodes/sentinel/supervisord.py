@@ -15,7 +15,7 @@ from xmlrpc.client import Fault, ProtocolError, ServerProxy
 from supervisor.process import ProcessStates
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-__all__ = ["Away", "ProcessStates", "ShuttingDown", "Supervisord"]
+__all__ = ["Away", "ProcessInfo", "ProcessStates", "ShuttingDown", "Supervisord"]
 
 REQUEST_S_MAX = 5.0  # it answers in milliseconds; one that hangs must not hang its clients
 
@@ -26,6 +26,11 @@ class Away(ConnectionError):
 
 class ShuttingDown(Exception):
     """supervisord is on its way out and answers nothing else."""
+
+
+# What supervisord answers of one process: name, state, statename, pid (0 when there is none), exitstatus, start, stop, now
+# (whole seconds of the wall clock).
+ProcessInfo = dict[str, Any]
 
 
 class _Connection(HTTPConnection):
@@ -56,7 +61,7 @@ class Supervisord:
     def close(self) -> None:
         self._transport.close()
 
-    def _call(self, method: str, *arguments) -> Any:
+    def _call(self, method: str, *arguments: str | bool) -> Any:
         try:
             return getattr(self._proxy.supervisor, method)(*arguments)
         except Fault as fault:
@@ -67,17 +72,18 @@ class Supervisord:
             self._transport.close()
             raise Away(f"supervisord does not answer: {error}") from None
 
-    def processes(self) -> list[dict]:
-        """name, state, statename, pid (0 when there is none), exitstatus, start, stop, now (whole seconds) of each."""
-        return self._call("getAllProcessInfo")
+    def processes(self) -> list[ProcessInfo]:
+        """One row a process of the table."""
+        rows: list[ProcessInfo] = self._call("getAllProcessInfo")
+        return rows
 
     def pid(self) -> int:
-        return self._call("getPID")
+        return int(self._call("getPID"))
 
     def start(self, name: str) -> bool:
         """Whether it was started; False when it runs already or supervisord has not reaped it yet."""
         try:
-            return self._call("startProcess", name, False)
+            return bool(self._call("startProcess", name, False))
         except Fault as fault:
             if fault.faultCode in (Faults.ALREADY_STARTED, Faults.SPAWN_ERROR):
                 return False
@@ -86,7 +92,7 @@ class Supervisord:
     def kill(self, name: str) -> bool:
         """SIGKILL, which ends a hung process too; its own rules bring it back. False when it does not run."""
         try:
-            return self._call("signalProcess", name, "KILL")
+            return bool(self._call("signalProcess", name, "KILL"))
         except Fault as fault:
             if fault.faultCode in (Faults.NOT_RUNNING, Faults.BAD_NAME, Faults.FAILED):
                 return False
@@ -95,7 +101,7 @@ class Supervisord:
     def stop(self, name: str) -> bool:
         """As an operator stops it: it stays down. False when it does not run."""
         try:
-            return self._call("stopProcess", name, False)
+            return bool(self._call("stopProcess", name, False))
         except Fault as fault:
             if fault.faultCode in (Faults.NOT_RUNNING, Faults.BAD_NAME):
                 return False

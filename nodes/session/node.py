@@ -17,7 +17,7 @@ from tickmesh.bus.checkpoint import CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.process import Context, NodeFault, Subscription
+from tickmesh.bus.process import Context, EventSubscription, NodeFault
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
 from tickmesh.bus.topics import lanes_of
@@ -152,7 +152,7 @@ class Session:
         if event.producer == self.ctx.name:
             self.logged.state.producer = (event.epoch, event.number)
 
-    async def follow(self, subscription: Subscription) -> None:
+    async def follow(self, subscription: EventSubscription) -> None:
         """Reads the log as it grows, acts on its intents, and keeps checkpoints."""
         self.subscription = subscription
         async for events in subscription:

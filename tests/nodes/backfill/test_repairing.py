@@ -180,7 +180,7 @@ def test_what_was_said_and_did_not_arrive_is_asked_for_again():
     effort = loop.plan.next(0.0, always)
     loop.plan.ask(effort)
     assert len(loop.plan.page(effort, [trades(i, flags=Flag.REPAIRED) for i in (2, 3)], False, 0.0)) == 2
-    effort.said_number = 7
+    effort.published_number = 7
     assert loop.plan.next(0.0, always) is None, "it is on its way"
     loop.plan.taken(6)
     assert loop.plan.next(0.0, always) is None
@@ -211,7 +211,7 @@ def test_a_history_prints_its_times_otherwise_and_does_not_lie_in_another_minute
             break
         page = [trades(i, flags=Flag.REPAIRED, venue_ns=1000 * SECOND + later_ns) for i in (2, 3)]
         loop.hear(loop.plan.page(effort, page, False, loop.now))
-        effort.said_number = loop.number
+        effort.published_number = loop.number
         loop.plan.taken(loop.number)
         loop.now += 1
     refused = [e for e in loop.log if e.kind == Kind.refusal]

@@ -32,7 +32,7 @@ def due(runner: StepRunner, durable_seq: int) -> tuple[int, bytes] | None:
 @pytest.fixture
 def runner(tmp_path) -> StepRunner:
     (tmp_path / "mesh.toml").touch()
-    runner = StepRunner(Echo, load(tmp_path), "model-x", "x")  # type: ignore[arg-type]
+    runner = StepRunner(Echo, load(tmp_path), "model-x", "x")
     runner.checkpoints.interval_s = 0.0  # at every turn, not every few seconds
     return runner
 
@@ -66,13 +66,13 @@ def test_history_counts_as_read_back(runner):
     """A restart that finds its signals in the log may write at once; one that finds the trade alone may not."""
     signal = encode(Kind.signal, "binance.BTCUSDT", np.zeros(1, SIGNAL), cause_seq=1)
     runner.replay([trade(1), logged(signal, 2), trade(3)])
-    assert [event.cause_seq for event in map(Event, runner.rest())] == [3]
+    assert [event.cause_seq for event in map(Event, runner.unpublished())] == [3]
     assert due(runner, 3) is None, "what the second trade gave rise to is not said yet"
 
 
 def test_a_restart_that_finds_all_it_said_may_write_at_once(runner):
     signal = encode(Kind.signal, "binance.BTCUSDT", np.zeros(1, SIGNAL), cause_seq=1)
     runner.replay([trade(1), logged(signal, 2)])
-    assert runner.rest() == []
+    assert runner.unpublished() == []
     assert due(runner, 1) is None
     assert due(runner, 2) == (2, b"\x01")

@@ -194,7 +194,7 @@ async def backfill_resumes(ctx: Context) -> int:
 
 async def step_resumes(ctx: Context) -> int:
     """Gives at which seq it went on: its `run` event says so."""
-    running = asyncio.create_task(run_step(ctx, Echo))  # type: ignore[arg-type]
+    running = asyncio.create_task(run_step(ctx, Echo))
     while not (ready := ctx.config.run_dir / f"ready/{ctx.name}.json").exists() and not running.done():
         await asyncio.sleep(0.005)
     ctx.stop.set()

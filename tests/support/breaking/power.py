@@ -11,7 +11,7 @@ import random
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -63,6 +63,12 @@ class Counting:
         def save(self) -> bytes:
             return struct.pack("<Q", self.seen)
 
+        def counters(self) -> dict[str, int]:
+            return {}
+
+        def identity(self) -> dict[str, str]:
+            return {}
+
         def load(self, state: bytes) -> None:
             (self.seen,) = struct.unpack("<Q", state)
 
@@ -98,12 +104,12 @@ class Mesh:
         self.core.publisher.listeners.append(self._listen)
         self.feeds = [Producer(self.config, name) for name in ("feed-1", "feed-2")]
         self.model = Producer(self.config, "model-x")
-        self.runner = StepRunner(cast(Any, Counting), self.config, "model-x", "x")  # a class in place of a module
+        self.runner = StepRunner(Counting, self.config, "model-x", "x")
         self.runner.checkpoints.interval_s = 0.0
         self.resumed_seq = self.runner.seq
         for some in history(self.config, self.runner.seq, self.runner.lanes):
             self.runner.replay(some)
-        self.model.publish(self.runner.rest())
+        self.model.publish(self.runner.unpublished())
         self.recorder = recorder.Recorder(SilentContext(self.config, "recorder"))
         self.saved = self.resumed_seq
         self.trades = max((event.last_id for event in map(Event, self.logged.values()) if event.kind == Kind.trade), default=0)
