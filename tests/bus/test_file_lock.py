@@ -72,10 +72,12 @@ def test_it_is_held_though_nobody_refers_to_it_and_free_when_closed(tmp_path):
 
 def test_a_child_does_not_inherit_it(tmp_path):
     lock = FileLock.acquired(tmp_path / "lock")
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    lock.close()
-    FileLock.acquired(tmp_path / "lock").close()
-    child.communicate(b"\n")
+    program = [sys.executable, "-c", "print(flush=True); input()"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False) as child:
+        assert child.stdout.readline() == b"\n", "it runs: until then it is a copy of this process, descriptors and all"
+        lock.close()
+        FileLock.acquired(tmp_path / "lock").close()
+        child.communicate(b"\n")
 
 
 def test_a_file_is_made_for_its_owner_alone_or_not_at_all(tmp_path):

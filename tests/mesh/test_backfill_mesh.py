@@ -228,7 +228,7 @@ def test_switched_off_a_gap_stays_open_until_it_is_switched_on(make, tmp_path):
     off = subprocess.run(
         [sys.executable, "-m", "tickmesh.nodes", "backfill"], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
-    assert off.returncode == 0 and "backfill.enabled is false" in off.stdout
+    assert off.returncode == 0 and "backfill.enabled is false" in off.stderr
     mesh.flows()
     mesh.outage()
     mesh.flows(150)
