@@ -15,7 +15,8 @@ KILLS ?= 200
 SEED ?= 1
 # Tests without processes and captures, for a quick answer and for other Pythons (.ci/run).
 FAST := tests/test_*.py tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues \
-	tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
+	tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
+	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
 .PHONY: help venv up down status test fast lock chaos bench style types clean
 
 help:
