@@ -14,8 +14,9 @@ SPEED ?=
 KILLS ?= 200
 SEED ?= 1
 # Tests without processes and captures, for a quick answer and for other Pythons (.ci/run).
-FAST := tests/test_*.py tests/bus/test_wire.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues tests/nodes/executor \
-	tests/nodes/backfill tests/nodes/model tests/storage/coverage tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
+FAST := tests/test_*.py tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues \
+	tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
+	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
 .PHONY: help venv up down status test fast lock chaos bench style types clean
 
 help:
@@ -26,7 +27,7 @@ venv: $(STAMP)
 # Again only when the list of packages has changed. Versions and hashes are those of requirements.lock.
 $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or newer: none of python3, python3.11 … is; \
-	install one, or say make PYTHON=/path/to/python" >&2; exit 1; }
+	install one, or run make PYTHON=/path/to/python" >&2; exit 1; }
 	@echo "installing into .venv with $(PYTHON) (once, a minute or two) …"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock

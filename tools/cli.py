@@ -116,7 +116,7 @@ def replay(
     batch: Annotated[int, typer.Option(help="Events handed to a step at once; the result must not depend on it.")] = 4096,
     json: Json = False,
 ) -> None:
-    """Run the models over what was recorded; they must say what they said live, to the bit."""
+    """Run the models over what was recorded; they must publish what they published live, to the bit."""
     from tickmesh.tools import replay as command
 
     result = command.replay(source, batch)

@@ -1,7 +1,7 @@
-"""Repairs gaps of trades: asks the venue's history for the missing ids, says them flagged REPAIRED, or says why they are lost.
+"""Repairs gaps of trades: asks the venue's history for the missing ids, publishes them flagged REPAIRED, or why they are lost.
 
 One request at a time within its share of the venue's budget, the oldest gap first, then in turn. When it dies it finds the open
-gaps again in the log and asks for what is missing there; what it had said already, the sequencer knows as a duplicate.
+gaps again in the log and asks for what is missing there; what it had published already, the sequencer knows as a duplicate.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Runs one numba kernel over the log and says what it says, as signals that name the event which caused them.
+"""Runs one numba kernel over the log and publishes its signals, each with the seq of the event that caused it.
 
-When it dies: the checkpoint is loaded and the log replayed from there; what was said already is not said again. A
+When it dies: the checkpoint is loaded and the log replayed from there; what was published already is not published again. A
 checkpoint of other code or parameters is refused, and the replay starts at the first event there is.
 """
 

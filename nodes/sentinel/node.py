@@ -1,7 +1,7 @@
 """Has supervisord bring a dead process back at once, instead of within a second, and restarts what is alive but wrong.
 
 Two of them run: one acts, under a lock; the other watches that one and takes its place. Both follow the log, so the budget
-of restarts and what was told already are known to either. It decides nothing about what should run (that is supervisord's,
+of restarts and the alerts raised already are known to either. It decides nothing about what should run (that is supervisord's,
 and its operator's). When both die, supervisord alone brings everything back, more slowly. Nothing depends on a sentinel.
 """
 

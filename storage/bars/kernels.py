@@ -1,4 +1,4 @@
-"""What bars cost a busy day: decoding chunks and reducing them, compiled. numpy does the same in storage/{chunks,ticks}.py.
+"""Bars of a busy day, compiled: decodes chunks and reduces them. numpy does the same in hdf5/chunks.py and bars/runs.py.
 
 Nothing here holds the interpreter's lock or allocates. Nothing calls what is in another file, so numba's own cache, which looks
 at this one, never serves stale code.
