@@ -190,8 +190,10 @@ class Arbiter:
                     out.append(statements.joined(stream, one))
             self._doubt(stream, one, last, out)
         elif last is None or one.line in stream.joined:
-            if last is not None and one.last_id - last > DISORDER and self.waiting.unconfirmed(stream, one):
-                return False
+            if last is not None and one.last_id - last > DISORDER:
+                if self.waiting.unconfirmed(stream, one):
+                    return False
+                holding.publish_owed_gap(stream, one, out)
             stream.joined.add(one.line)
             self._take(stream, one, out)
         else:
@@ -296,20 +298,18 @@ class Arbiter:
 
     def _refute(self, stream: ArbitratedStream, one: Offer, behind: Offer, out: list[bytearray]) -> None:
         """An event whose line goes on below its id is refused with its bytes; it was held, so nothing was built on it."""
-        key = key_of(one.first_id, one.last_id, one.event)
-        if key in stream.refused:  # another line's copy
+        if (key := key_of(one.first_id, one.last_id, one.event)) in stream.refused:  # another line's copy
             self.copies.drop(stream, one, self.now)
             return
         self.contradictions += 1
         stream.refused.append(key)
-        stream.refuted = stream.last
         why = f"{stream.topic} says id {one.last_id} after {stream.last}, and its line goes on with {behind.first_id}"
         out.append(statements.refusal(stream, one, why))
         self._alert(stream, "warning", "contradiction", why, "the event is refused, what lies between is a gap", out)
-        if stream.rule == "rising" and behind.last_id > (stream.last or 0):
-            low, high = (stream.last or 0) + 1, behind.last_id - 1
-            out.append(statements.gap(stream, [(low, high)], GapState.unrecoverable, Reason.contradiction, behind.venue_ns))
-            stream.go_back(low - 1, high)
+        if stream.numbered or stream.doubtful(behind):  # it is decided later what the stream goes on with
+            stream.refuted = stream.last
+        elif behind.last_id > (stream.last or 0):
+            holding.publish_gap_before(stream, behind, out)
 
     def _go_back(self, stream: ArbitratedStream, out: list[bytearray]) -> None:
         """The last id was absurd, and is in the log: from the last confirmed one on nothing is known up to what goes on."""

@@ -71,7 +71,7 @@ class ArbitratedStream:
         self.widest = self.usual = 0  # ids from one event to the next, of late; before `last`
         self.doubts = Doubts()
         self.trusted: dict[str, int] = {}  # line → number of its held event that is believed though out of proportion
-        self.refuted: int | None = None  # `last` when an absurd event behind it was refused
+        self.refuted: int | None = None  # `last` when an absurd event behind it was refused, and no gap published yet
         self.refused: deque[Key] = deque(maxlen=16)  # such events: other lines bring copies
         self.named: deque[Key] = deque(maxlen=64)  # what else was refused, with its bytes once for all lines
         self.comparable = self.numbered or self.shared_ids  # the same ids mean the same on every line
@@ -137,11 +137,13 @@ class ArbitratedStream:
     def advance(self, line: str, first_id: int, last_id: int, venue_ns: int, records: int = 1) -> None:
         """Moves `last` to the end of an event that is taken; what it goes on from is confirmed. `records`: with own ids."""
         last = self.last
-        chained = last is not None and first_id <= last + 1 and not self.jumped
         if not self.numbered:
             self.remember(last_id)
-            step, self.sure = (0 if last is None else last_id - last), last
+            step = 0 if last is None else last_id - last
+            if not self.jumped:
+                self.sure = last  # what was only given up to confirms nothing
         else:
+            chained = last is not None and first_id <= last + 1 and not self.jumped
             step = last_id - first_id + 1
             if chained:
                 self.sure = min(max(first_id, last or 0) + records - 1, last_id)
@@ -200,6 +202,8 @@ class ArbitratedStream:
 
     def go_back(self, sure: int, high: int) -> None:
         """What was said above `sure` is contradicted; the stream goes on above `high`."""
+        if sure != self.last:
+            self.widest = self.usual  # an absurd step is no measure of the next
         self.sure, self.last, self.jumped, self.last_line = sure, high, high > sure, ""
         self.synced = False
         self.unsynced.clear()
@@ -286,6 +290,7 @@ class ArbitratedStream:
     def reset(self, line: str, number: int) -> None:
         """The venue began its ids anew, as this line was the first to say."""
         self.before = self.last or 0
+        self.refuted = None
         self.crossed = {line: number}
         self.joined, self.marks = set(), {}
         self.sure, self.last_line, self.jumped, self.widest, self.usual = None, "", False, 0, 0
