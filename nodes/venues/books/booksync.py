@@ -74,7 +74,7 @@ class BookSync:
         return []
 
     def begin_anew(self) -> list[bytearray]:
-        """Puts the book out of step: its chain begins with the next change, and wants a snapshot. Nothing waits to be published."""
+        """Puts the book out of step: its chain begins with the next change, which wants a snapshot. Nothing is published."""
         return self.disconnected()
 
     def image(self, recv_ns: int) -> None:
