@@ -21,7 +21,7 @@ NOTHING = (0, -1)  # the place of no event: lower than any (cause_seq, k)
 
 
 class Loaded(NamedTuple):
-    """What a node goes on from. `unused`: why a checkpoint that is there is none, a sentence; then seq is 0."""
+    """What a node goes on from. `unused`: a sentence, why a checkpoint that is there cannot be used; seq is 0 then."""
 
     seq: int = 0
     state: bytes = b""
@@ -29,19 +29,19 @@ class Loaded(NamedTuple):
 
 
 class Checkpoint:
-    """A node's state at a seq, in one file that is either the old one or the new one, with the log's identity at that time."""
+    """The file with a node's state at a seq and the log's identity then; a crash leaves the old or the new one, whole."""
 
     def __init__(self, folder: Path, name: str):
         self.path = folder / f"{name}.checkpoint"
 
     def save(self, seq: int, state: bytes, log_id: int) -> None:
-        """Replaces the file, and syncs it. Raises OSError; the old file is whole then."""
+        """Replaces the file by this state, and syncs it. Raises OSError; the old file is whole then."""
         make_folders(self.path.parent, 0o700)
         head = _HEAD.pack(b"tickmesh", log_id, seq, len(state), zlib.crc32(state))
         write_file(self.path, head + state)
 
     def load(self, log: LogReader) -> Loaded:
-        """The state, if it is whole and of this log; seq 0 without `unused` where there is none."""
+        """Reads the file: its state, if it is whole and of this log; seq 0 without `unused` where there is none."""
         try:
             data = self.path.read_bytes()
             written_ns = self.path.stat().st_mtime_ns
@@ -82,7 +82,7 @@ class Snapshot(NamedTuple):
 
 
 class CheckpointWriter:
-    """Takes a snapshot of a node's state every `interval_s`, and writes it to `checkpoint` once all it rests on is durable.
+    """Takes a snapshot of a node's state every `interval_s`; writes it to `checkpoint` once all that it rests on is durable.
 
     One snapshot waits at a time. A disk that refuses it costs that snapshot only: the next one comes after the interval.
     """
@@ -96,7 +96,7 @@ class CheckpointWriter:
         self._writing: asyncio.Task[None] | None = None
 
     def read_back(self, place: tuple[int, int], seq: int) -> None:
-        """One of the node's own events, with its place (cause_seq, k), stands in the log at `seq`."""
+        """Takes notice that one of the node's own events, with its place (cause_seq, k), stands in the log at `seq`."""
         self._logged = max(self._logged, place)
         waiting = self._waiting
         if waiting is not None and waiting.published_seq is None and self._logged >= waiting.published:
@@ -111,7 +111,7 @@ class CheckpointWriter:
             self._waiting = Snapshot(seq, pack(), published, seq if self._logged >= published else None)
 
     def take(self, durable_seq: int) -> Snapshot | None:
-        """The waiting snapshot, if the log is durable up to it and up to what was published before it; it no longer waits."""
+        """Takes out the waiting snapshot if the log is durable up to it and up to what was published before it; else None."""
         waiting = self._waiting
         if waiting is None or waiting.published_seq is None or durable_seq < max(waiting.seq, waiting.published_seq):
             return None
@@ -121,7 +121,7 @@ class CheckpointWriter:
     def write_if_durable(
         self, durable_seq: int, log_id: int, own: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]]
     ) -> None:
-        """Starts to write the waiting snapshot, in a thread and one at a time, if all it rests on is durable.
+        """Starts to write the waiting snapshot, in a thread and one at a time, if everything that it rests on is durable.
 
         `log_id`: the identity of the log that is durable up to `durable_seq`; `own`: `Context.own`, which keeps the task.
         """

@@ -41,12 +41,12 @@ _STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # counts a susp
 
 
 def machine_wall_ns() -> int:
-    """The wall clock as it is, faults aside: for what plays another machine (the local exchange), or reads files' times."""
+    """The wall clock without injected faults: for the local exchange, which plays another machine, and for files' times."""
     return time.time_ns()
 
 
 def machine_elapsed_ns() -> int:
-    """Nanoseconds since the machine started, faults aside."""
+    """Nanoseconds since the machine started, without injected faults."""
     return time.clock_gettime_ns(_STEADY)
 
 
@@ -62,7 +62,7 @@ wall_ns, elapsed_ns = _sources(os.environ.get(VARIABLE))
 
 
 class Reading(NamedTuple):
-    """One look at the machine's clocks. `awake_ns`: as elapsed_ns, suspends left out."""
+    """One reading of the machine's clocks. `awake_ns`: as elapsed_ns, suspends left out."""
 
     elapsed_ns: int
     awake_ns: int
@@ -70,7 +70,7 @@ class Reading(NamedTuple):
 
 
 def read() -> Reading:
-    """Reads all three clocks at one moment: a process that was interrupted in between looks again."""
+    """Reads all three clocks at one moment; a process that was interrupted in between reads again."""
     for _ in range(4):
         before = time.monotonic_ns()
         reading = Reading(elapsed_ns(), before, wall_ns())
@@ -80,14 +80,14 @@ def read() -> Reading:
 
 
 class ClockSegment(NamedTuple):
-    """The mesh's time from one look on: `time_ns` then, and `offset_ns` of the wall clock from it, which is slewed away."""
+    """The mesh's time from one reading on: `time_ns` then, and the wall clock's `offset_ns` from it, which is slewed away."""
 
     elapsed_ns: int
     time_ns: int
     offset_ns: int
 
     def at(self, elapsed_ns: int) -> int:
-        """The mesh's time at a moment: never goes back, and stands still no longer than 2 ns."""
+        """The mesh's time at a moment of elapsed time: it never goes back, and stands still no longer than 2 ns."""
         passed = max(elapsed_ns - self.elapsed_ns, 0)
         most = passed // SLEW_DIVISOR
         return self.time_ns + passed + max(-most, min(self.offset_ns, most))
@@ -106,7 +106,7 @@ class Correction(NamedTuple):
 
 
 class MeshClock:
-    """The writer's side, pure: time comes in as readings. `begin`: see `first_segment`; `owed_ns`: corrections before it."""
+    """Computes the mesh's time from readings. `begin`: see `first_segment`; `owed_ns`: corrections made before it."""
 
     def __init__(self, begin: ClockSegment, reading: Reading, owed_ns: int = 0):
         self.segment = begin
@@ -118,10 +118,11 @@ class MeshClock:
         self._slew_from: int | None = None  # `corrected_ns` when the slew that was said began
 
     def at(self, elapsed_ns: int) -> int:
+        """The mesh's time at a moment of elapsed time."""
         return self.segment.at(elapsed_ns)
 
     def look(self, reading: Reading) -> list[Correction]:
-        """Follows the wall clock from here on; gives what there is to say. Called every few milliseconds."""
+        """Follows the wall clock of a reading; gives corrections to raise alerts about. Called every few milliseconds."""
         said = self._slept(reading)
         now_ns = self.at(reading.elapsed_ns)
         offset_ns = reading.wall_ns - now_ns
@@ -165,7 +166,7 @@ class MeshClock:
 
 
 def first_segment(reading: Reading, kept: ClockSegment | None, floor_ns: int) -> ClockSegment:
-    """The segment that a clock begins with when the sequencer starts.
+    """The segment that a clock begins with when the sequencer starts, from the one `kept` on file and the log's last time.
 
     `kept`: of the sequencer before it, since the machine started: its time has gone on meanwhile, exactly.
     Without one: the wall clock. In no case below `floor_ns`, the last time that was given to anything.
@@ -175,20 +176,20 @@ def first_segment(reading: Reading, kept: ClockSegment | None, floor_ns: int) ->
 
 
 def boot_bytes() -> bytes:
-    """16 bytes that differ after a reboot."""
+    """16 bytes that name this boot: they differ after a reboot."""
     with contextlib.suppress(ValueError):
         return uuid.UUID(boot_id()).bytes
     return bytes(16)
 
 
 def pack(segment: ClockSegment, boot: bytes, unpublished_ns: int = 0) -> bytes:
-    """The clock's file as bytes. `unpublished_ns`: corrections up to the segment that are in no event of the log yet."""
+    """Encodes the clock's file. `unpublished_ns`: corrections up to the segment that are in no event of the log yet."""
     head = _FILE.pack(_MAGIC, boot, *segment, unpublished_ns, 0)[:-4]
     return head + zlib.crc32(head).to_bytes(4, "little")
 
 
 def unpack(raw: bytes) -> tuple[bytes, ClockSegment, int] | None:
-    """(boot, segment, unpublished_ns); None for what is no such file, or half written."""
+    """Decodes the clock's file: (boot, segment, unpublished_ns); None for other bytes, and for a file that is half written."""
     if len(raw) != _FILE.size or zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "little") or raw[:8] != _MAGIC:
         return None
     _, boot, elapsed, time_ns, offset_ns, unpublished_ns, _ = _FILE.unpack(raw)
@@ -196,7 +197,7 @@ def unpack(raw: bytes) -> tuple[bytes, ClockSegment, int] | None:
 
 
 class ClockWriter:
-    """The sequencer's: a MeshClock on this machine's clocks, written beside the log at every look."""
+    """The sequencer's MeshClock on this machine's clocks, written beside the log at every look: others follow it."""
 
     def __init__(self, folder: Path, least_ns: int, steady: bool = True):
         """`least_ns`: of the last event in the log. Raises OSError when the file cannot be made.
@@ -220,6 +221,7 @@ class ClockWriter:
         self._write()
 
     def now_ns(self) -> int:
+        """The mesh's time at this moment."""
         if not self._steady:
             self._last_ns = max(wall_ns(), self._last_ns)
             return self._last_ns
@@ -231,6 +233,7 @@ class ClockWriter:
         return self.clock.segment.offset_ns
 
     def look(self) -> list[Correction]:
+        """Reads the clocks, follows the wall clock and writes the file; gives corrections to raise alerts about."""
         if not self._steady:
             return []
         said = self.clock.look(read())
@@ -239,11 +242,11 @@ class ClockWriter:
 
     @property
     def unpublished_ns(self) -> int:
-        """By how much the time has been corrected since the last `published`."""
+        """By how much the time has been corrected that no event of the log states yet."""
         return self.clock.corrected_ns - self._published_ns
 
     def published(self, corrected_ns: int) -> None:
-        """So much of the correction stands in the log now: a sequencer that comes after this one publishes the rest."""
+        """Takes notice that `corrected_ns` of the correction stand in the log; a later sequencer publishes the rest."""
         self._published_ns += corrected_ns
         self._write()
 
@@ -252,13 +255,14 @@ class ClockWriter:
             os.pwrite(self._fd, pack(self.clock.segment, self._boot, self.unpublished_ns), 0)
 
     def close(self) -> None:
+        """Closes the clock's file."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
 
 
 class Follower:
-    """The mesh's time in any other process, from the sequencer's file; without one, the wall clock. Never back, never still."""
+    """The mesh's time in any other process, from the sequencer's file; without one, the wall clock. It only rises."""
 
     def __init__(self) -> None:
         self.path: Path | None = None
@@ -271,7 +275,7 @@ class Follower:
         self._last = (0, 0)  # what was given last, and at which elapsed_ns
 
     def follow(self, folder: Path) -> None:
-        """The log in `folder` is the mesh's from now on."""
+        """Takes the mesh's time from the log in `folder` from now on."""
         path = folder / NAME
         if path != self.path:
             self._forget()
@@ -279,7 +283,7 @@ class Follower:
             self._last = (0, 0)
 
     def now_ns(self) -> int:
-        """The mesh's time; above what was given before."""
+        """The mesh's time, always above what was given before."""
         elapsed = elapsed_ns()
         if elapsed >= self._look_ns:
             self._open(elapsed)

@@ -28,6 +28,7 @@ class ClockFault:
     asleep_ns: int = 0
 
     def wall_ns(self, true_wall_ns: int, true_elapsed_ns: int) -> int:
+        """The faulty wall clock's time, of the true wall clock and the true elapsed time."""
         if self.frozen_ns:
             return self.frozen_ns
         drifted = int((true_elapsed_ns - self.since_ns) * self.drift_ppm / 1e6) if self.drift_ppm else 0
@@ -35,7 +36,7 @@ class ClockFault:
 
 
 class FaultyClocks:
-    """Reading side. `wall_ns`, `elapsed_ns`: the true clocks."""
+    """The clocks of a process under test: the true clocks `wall_ns` and `elapsed_ns`, with the fault that a file holds."""
 
     def __init__(self, path: Path, wall_ns: Callable[[], int], elapsed_ns: Callable[[], int]):
         self._path = path
@@ -44,9 +45,11 @@ class FaultyClocks:
         self._fault = ClockFault()
 
     def wall_ns(self) -> int:
+        """The wall clock's time, with the fault."""
         return self._now().wall_ns(self._wall_ns(), self._elapsed_ns())
 
     def elapsed_ns(self) -> int:
+        """The elapsed time, with the fault."""
         return self._elapsed_ns() + self._now().asleep_ns
 
     def _now(self) -> ClockFault:
@@ -62,7 +65,7 @@ class FaultyClocks:
 
 
 def read_fault(path: Path) -> ClockFault:
-    """What the file says; no fault where there is none."""
+    """Reads the fault that a file holds; no fault where there is no file."""
     try:
         return ClockFault(**json.loads(path.read_bytes()))
     except FileNotFoundError:
@@ -70,41 +73,41 @@ def read_fault(path: Path) -> ClockFault:
 
 
 class ClockFaults:
-    """Writing side: changes the clocks of every process that reads `path`, from one moment to the next. Faults add up."""
+    """Changes the clocks of every process that reads `path`, from one moment to the next. Faults add up."""
 
     def __init__(self, path: Path):
         self.path = Path(path)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the processes need in theirs, from their start."""
+        """The environment variables that processes need from their start, to read this file."""
         return {VARIABLE: str(self.path)}
 
     def step(self, ns: int) -> None:
-        """The wall clock is set forward, or (negative) back. A frozen one runs again."""
+        """Sets the wall clock forward, or (negative) back. A frozen one runs again."""
         self._rebase(ns, drift_ppm=self._fault.drift_ppm)
 
     def drift(self, ppm: float) -> None:
-        """The wall clock runs fast by so much (negative: slow) from now on."""
+        """Makes the wall clock run fast by so much (negative: slow) from now on."""
         self._rebase(0, drift_ppm=ppm)
 
     def freeze(self) -> None:
-        """The wall clock stands still from now on."""
+        """Makes the wall clock stand still from now on."""
         self._write(replace(self._fault, frozen_ns=self.wall_ns()))
 
     def suspend(self, ns: int) -> None:
-        """The machine slept for so long: wall clock and elapsed time went on, monotonic deadlines did not."""
+        """Lets the machine seem to have slept for so long: wall clock and elapsed time went on, monotonic deadlines did not."""
         fault = self._fault
         frozen_ns = fault.frozen_ns + ns if fault.frozen_ns else 0
         self._write(replace(fault, asleep_ns=fault.asleep_ns + ns, frozen_ns=frozen_ns))
 
     def heal(self) -> None:
-        """The wall clock is right again, at once, and runs at its pace."""
+        """Makes the wall clock right again, at once, and at its true pace."""
         fault = self._fault  # elapsed time does not go back
         self._write(ClockFault(offset_ns=-fault.asleep_ns, asleep_ns=fault.asleep_ns))
 
     def wall_ns(self) -> int:
-        """What the processes' wall clock says now."""
+        """The time of the processes' wall clock now."""
         return self._fault.wall_ns(time.time_ns(), self._elapsed_ns())
 
     @property

@@ -46,7 +46,7 @@ from tickmesh.bus.settings import (
 
 
 class ConfigError(ValueError):
-    """A sentence for the person who wrote the file."""
+    """Settings that cannot be used: a sentence for the person who wrote the file."""
 
 
 class Config:
@@ -76,37 +76,42 @@ class Config:
 
     @property
     def run_dir(self) -> Path:
-        """Sockets, pid files, supervisor's logs: nothing that matters after a stop."""
+        """The folder of sockets, pid files and supervisor's logs: nothing in it matters after a stop."""
         return self.root / self.mesh.run
 
     @property
     def source_dir(self) -> Path:
-        """Everything that is known of this source of market."""
+        """The folder of all data from this source of market: log, stores, checkpoints, the local exchange's files."""
         return self.root / self.mesh.data / self.mesh.source
 
     @property
     def log_dir(self) -> Path:
+        """The folder of the log."""
         return self.source_dir / "log"
 
     @property
     def recent_dir(self) -> Path:
+        """The folder of the recent store."""
         return self.source_dir / "recent"
 
     @property
     def archive_dir(self) -> Path:
+        """The folder of the archive."""
         return self.source_dir / "archive"
 
     @property
     def checkpoint_dir(self) -> Path:
+        """The folder of nodes' checkpoints."""
         return self.source_dir / "checkpoints"
 
     @property
     def exchange_dir(self) -> Path:
+        """The folder of the local exchange's files."""
         return self.source_dir / "exchange"
 
     @property
     def outbox_dir(self) -> Path:
-        """In RAM where there is a tmpfs: an outbox has to survive a process, not a power cut. TICKMESH_TMPFS: another one."""
+        """The folder of outboxes, in RAM where there is a tmpfs (TICKMESH_TMPFS: another one): they only outlive processes."""
         identity = hashlib.sha256(f"{os.getuid()} {self.root.resolve()} {self.mesh.source}".encode()).hexdigest()[:16]
         shm = Path(os.environ.get("TICKMESH_TMPFS") or "/dev/shm")
         if shm.is_dir() and os.access(shm, os.W_OK):
@@ -114,7 +119,7 @@ class Config:
         return self.source_dir / "outbox"
 
     def instrument(self, subject: str) -> Instrument:
-        """The instrument `venue.symbol`; the first one for an empty name."""
+        """The instrument `venue.symbol` of the settings; the first one for an empty name."""
         if not subject:
             return self.mesh.instruments[0]
         for instrument in self.mesh.instruments:
@@ -124,6 +129,7 @@ class Config:
         raise ConfigError(f"instrument {subject!r} is not in mesh.toml; there: {known}")
 
     def model(self, name: str) -> ModelSettings:
+        """The settings of the model of this name."""
         for model in self.mesh.models:
             if model.name == name:
                 return model
@@ -167,7 +173,7 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None) -> C
 
 
 def merge(tree: dict[str, Any], more: dict[str, Any]) -> None:
-    """Lays `more` over `tree`, table by table."""
+    """Puts the values of `more` into `tree`, table by table; they replace what is there."""
     for key, value in more.items():
         if isinstance(value, dict) and isinstance(tree.get(key), dict):
             merge(tree[key], value)
@@ -221,20 +227,20 @@ _KINDS: dict[type[msgspec.inspect.Type], tuple[type | tuple[type, ...], str]] = 
 
 def _allowed(info: msgspec.inspect.Type, seen: object) -> str:
     """What a key of this type may be; the type itself is named where `seen` is of another one."""
-    said: str | None = None
+    words: str | None = None
     if isinstance(info, Metadata):
-        said, info = (info.extra_json_schema or {}).get("description"), info.type
+        words, info = (info.extra_json_schema or {}).get("description"), info.type
     if isinstance(info, LiteralType):
         return " or ".join(repr(value) for value in info.values)
     if isinstance(info, TupleType):
         return f"a list of {len(info.item_types)}, each {_KINDS[type(info.item_types[0])][1]}"
-    if said is None and isinstance(info, IntType | FloatType):
-        said = _range(info)
+    if words is None and isinstance(info, IntType | FloatType):
+        words = _range(info)
     kinds, name = _KINDS[type(info)]
     fits = isinstance(seen, kinds) and (isinstance(info, BoolType) or not isinstance(seen, bool))
-    if said is None:
+    if words is None:
         return name
-    return said if fits else f"{name}, {said}"
+    return words if fits else f"{name}, {words}"
 
 
 def _range(info: IntType | FloatType) -> str | None:

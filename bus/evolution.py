@@ -9,7 +9,7 @@ from tickmesh.bus.schema import DTYPES, HEADER, Kind
 
 
 def converter(description: dict[str, Any]) -> Callable[[memoryview], memoryview]:
-    """A function from a body of whole events of the described schema to the same events of this one.
+    """Makes a function from a body of whole events of the described schema to the same events of today's schema.
 
     Fields are matched by name; one that the old schema had not is 0.
     """
@@ -34,7 +34,7 @@ def converter(description: dict[str, Any]) -> Callable[[memoryview], memoryview]
 
 
 def dtype_of(description: dict[str, Any], kind: Kind) -> np.dtype:
-    """What one record of a kind was in a file of that description; today's for a kind that it does not have."""
+    """The dtype of one record of a kind by a file's description of its schema; today's for a kind that it does not have."""
     fields = description.get(kind.name)
     if fields is None or DTYPES[kind].names is None:
         return DTYPES[kind]
@@ -42,7 +42,7 @@ def dtype_of(description: dict[str, Any], kind: Kind) -> np.dtype:
 
 
 def recast(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """The same rows with the fields of `dtype`, by name; a field that they do not have is 0."""
+    """Copies rows into the fields of `dtype`, by name; a field that they do not have is 0."""
     if array.dtype == dtype:
         return array.copy()
     fresh = np.zeros(len(array), dtype)

@@ -11,7 +11,7 @@ class FileLocked(Exception):
 
 
 class FileLock:
-    """The lock on the file at `path`, not yet held. The file is made, unless `create` is False, and stays.
+    """A lock on the file at `path`, not yet held. The file is made, unless `create` is False, and stays.
 
     What is held stays so until `close`, or the end of a `with` block: also when nobody refers to this object any more. Child
     processes do not inherit it. Raises OSError when the file cannot be opened.
@@ -23,7 +23,7 @@ class FileLock:
 
     @classmethod
     def acquired(cls, path: Path) -> "FileLock":
-        """The lock on the file at `path`, held. Raises FileLocked at once when it is not free, OSError like FileLock."""
+        """Makes and takes the lock on the file at `path`. Raises FileLocked when it is not free, OSError like FileLock."""
         lock = cls(path)
         try:
             held = lock.try_acquire()
@@ -48,7 +48,7 @@ class FileLock:
         fcntl.flock(self.fd, fcntl.LOCK_EX)
 
     def close(self) -> None:
-        """Lets go of the lock, if it is held, and of the file. Once more does nothing."""
+        """Lets go of the lock, if it is held, and closes the file. A second call does nothing."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def boot_id() -> str:
-    """What the kernel calls this boot: differs after a power cut or reboot; empty where it does not tell."""
+    """The kernel's name for this boot: it differs after a power cut or reboot; empty where the kernel gives none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -14,7 +14,7 @@ def boot_id() -> str:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file atomically: aside, synced, renamed."""
+    """Writes a file atomically: under another name, synced, then renamed."""
     fresh = path.with_name(path.name + ".new")
     with open(fresh, "wb") as file:
         file.write(data)
@@ -25,7 +25,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes new names in a folder survive a power cut."""
+    """Syncs a folder, so that new names in it survive a power cut."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -34,7 +34,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folders(folder: Path, mode: int = 0o755) -> None:
-    """`mkdir -p` that survives a power cut: the entry of each new folder is synced. `mode` is that of the last one."""
+    """Makes a folder and its parents, each new entry synced to survive a power cut. `mode` is that of the last one."""
     missing = []
     above = folder
     while not above.is_dir():

@@ -19,11 +19,11 @@ VENUE_IDS = {"binance", "binance_usdm"}
 
 
 def shared_ids(subject: str) -> bool:
-    """Whether every line says the same ids for the same quotes of venue.instrument."""
+    """Whether every line of the venue gives the same quotes of venue.instrument the same ids."""
     return subject.partition(".")[0] in VENUE_IDS
 
 
 def rule(kind: int, subject: str) -> str:
-    """`contiguous`, `rising` or `exclusive` for a stream; `subject` is venue.instrument."""
+    """How ids of a stream follow one another: `contiguous`, `rising` or `exclusive`; `subject` is venue.instrument."""
     venue = subject.partition(".")[0]
     return UNUSUAL.get((venue, Kind(kind)), USUAL[Kind(kind)])

@@ -1,4 +1,4 @@
-"""The sequencer's ear: PULLs what producers ring, and reads their outboxes when it missed a number."""
+"""Receives producers' events: PULLs what they ring, and reads their outboxes when a number was missed."""
 
 import os
 import time
@@ -16,7 +16,7 @@ READ_BYTES = 1 << 20  # of an outbox in one turn: after a long outage the loop s
 
 
 class Received(NamedTuple):
-    """The next event of one producer, with its number."""
+    """One producer's next event, with its number."""
 
     producer: str
     epoch: int
@@ -27,18 +27,18 @@ class Received(NamedTuple):
 class Cursor:
     """How far one producer's outbox has been taken."""
 
-    __slots__ = ("epoch", "number", "heard_ns", "seen_size", "skip")
+    __slots__ = ("epoch", "number", "last_ring_ns", "seen_size", "skip")
 
     def __init__(self, epoch: int = 0, number: int = 0):
         self.epoch = epoch
         self.number = number
-        self.heard_ns = 0
+        self.last_ring_ns = 0
         self.seen_size = (0, 0)
         self.skip: set[int] = set()  # numbers beyond `number` that are in the log already (recovery)
 
 
 class Intake:
-    """What the sequencer receives: each producer's events, once and in order of number, whatever the ring lost or repeated."""
+    """Receives each producer's events, once and in order of number, whatever rings were lost or repeated."""
 
     def __init__(self, config: Config, cursors: dict[str, Cursor]):
         self._outboxes = config.outbox_dir
@@ -62,7 +62,7 @@ class Intake:
         return bool(self._behind)
 
     def receive(self, messages: int = 256) -> list[Received]:
-        """Gives what has come since: at most so many messages, and about READ_BYTES of each outbox that is behind.
+        """Gives what has come since: of at most so many messages, and some READ_BYTES of each outbox that is behind.
 
         [] when there is nothing more.
         """
@@ -80,7 +80,7 @@ class Intake:
 
     def _take(self, name: str, epoch: int, first: int, count: int, body: memoryview, out: list[Received]) -> None:
         cursor = self.cursors.setdefault(name, Cursor())
-        cursor.heard_ns = time.monotonic_ns()
+        cursor.last_ring_ns = time.monotonic_ns()
         if epoch != cursor.epoch:
             # Epochs are creation times: an older one is an old ring, unless it is the outbox there now (a clock was set).
             if epoch < cursor.epoch and LogReader(self._outboxes / name).log_id != epoch:
@@ -140,14 +140,14 @@ class Intake:
             self._forget(name)
 
     def sweep(self, silent_ns: int) -> list[Received]:
-        """Begins to read the outboxes of producers that have been silent for so long: their last ring may be lost."""
+        """Begins to read outboxes that did not ring for so long, in case their last ring was lost; gives their events."""
         out: list[Received] = []
         if not self._outbox_read or not self._outboxes.is_dir():
             return out
         now = time.monotonic_ns()
         for name in os.listdir(self._outboxes):
             cursor = self.cursors.setdefault(name, Cursor())
-            if now - cursor.heard_ns < silent_ns or name in self._behind:
+            if now - cursor.last_ring_ns < silent_ns or name in self._behind:
                 continue
             found = segments(self._outboxes / name)
             if not found:
@@ -171,6 +171,7 @@ class Intake:
                 self.unreleased += 1  # it is tried again, and the outbox has a bound
 
     def close(self) -> None:
+        """Closes the socket and the outboxes."""
         for name in tuple(self._behind):
             self._forget(name)
         self._pull.close()

@@ -63,7 +63,7 @@ def header_writer(first: str, last: str = "") -> tuple[Callable[..., None], int]
 
 
 def header_slice(name: str) -> slice:
-    """event[it]: the bytes of one field of its header."""
+    """The slice of an event's bytes that holds one field of its header."""
     at = _offset(HEADER, name)
     return slice(at, at + HEADER[name].itemsize)
 
@@ -79,22 +79,22 @@ def event_writer(kind: Kind) -> tuple[struct.Struct, int]:
 
 
 def records_slice(stop: int) -> slice:
-    """event[it]: the first `stop` bytes of its records, or as many as there are."""
+    """The slice of an event's bytes that holds the first `stop` bytes of its records, or as many as there are."""
     return slice(HEADER_SIZE, HEADER_SIZE + stop)
 
 
 def event_size(kind: Kind, count: Any) -> Any:
-    """The bytes of an event of `count` records of the kind; an array for an array of counts."""
+    """The bytes of an event of `count` records of the kind; an array of sizes for an array of counts."""
     return HEADER_SIZE + count * DTYPES[kind].itemsize
 
 
 def event_dtype(size: int) -> np.dtype:
-    """An event of `size` bytes with two fields, `header` and `records`, each as plain bytes."""
+    """The dtype of an event of `size` bytes: two fields, `header` and `records`, each as plain bytes."""
     return np.dtype([("header", f"V{HEADER_SIZE}"), ("records", f"V{size - HEADER_SIZE}")])
 
 
 def header_mask(sizes: np.ndarray) -> np.ndarray:
-    """Which bytes of events back to back belong to headers: bool, one each. `sizes`: the bytes of each event."""
+    """Which bytes of events back to back belong to headers, a bool for each byte. `sizes`: the bytes of each event."""
     starts = np.cumsum(sizes) - sizes
     mask = np.zeros(int(sizes.sum()), bool)
     mask[(starts[:, None] + np.arange(HEADER_SIZE)).reshape(-1)] = True

@@ -24,7 +24,7 @@ READ_BYTES = 1 << 20
 
 
 class Tail:
-    """Reads a log from a number on, to its present end and further as it grows. Cheap to keep, cheap to ask."""
+    """Reads a log from a number on, to its present end and further as it grows; it keeps its place between reads."""
 
     def __init__(self, folder: Path, after: int = 0):
         self.folder = Path(folder)
@@ -35,13 +35,13 @@ class Tail:
         self._convert: Callable[[memoryview], memoryview] | None = None
 
     def seek(self, after: int) -> None:
-        """The next read begins after `after`. Forward within a segment it hops, else it opens the right one."""
+        """Moves the place: the next read begins after `after`. Forward in a segment it hops, else it opens the right one."""
         if after + 1 < self.next:
             self.close()
         self.next = after + 1
 
     def read(self, bytes_max: int = READ_BYTES) -> list[Batch]:
-        """Batches that are there now, from the wanted number on (the first may begin before it); [] at the end.
+        """Reads the batches there are now from the place on (the first may begin before it); [] at the end.
 
         Raises LogReleased when the wanted number is gone, LogCorrupt for damage in the middle.
         """
@@ -120,6 +120,7 @@ class Tail:
                 )
 
     def close(self) -> None:
+        """Closes the segment that is open."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -129,20 +130,20 @@ class Tail:
 
 
 class LogReader:
-    """Reads a log that may be written meanwhile. Every call sees what is there at that moment."""
+    """Reads a log that may be written meanwhile; every call sees the files as they are at that moment."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
 
     @property
     def first(self) -> int:
-        """Oldest number that is still there; 0 for an empty log."""
+        """The oldest number that is still there; 0 for an empty log."""
         found = segments(self.folder)
         return found[0][0] if found else 0
 
     @property
     def last(self) -> int:
-        """Newest number; 0 for an empty log."""
+        """The newest number; 0 for an empty log."""
         found = segments(self.folder)
         if not found:
             return 0
@@ -153,15 +154,17 @@ class LogReader:
 
     @property
     def log_id(self) -> int:
+        """The log's present identity; 0 for an empty log."""
         found = segments(self.folder)
         return read_preamble(found[-1][1]).log_id if found else 0
 
     @property
     def durable(self) -> int:
+        """The number up to which the log is on disk at least; 0 if that is unknown."""
         return read_durable(self.folder)
 
     def foreign(self, seq: int, log_id: int = 0) -> str:
-        """Why something that was kept of all events up to `seq`, when the log was `log_id`, is not of this log; "" if it is.
+        """Why something kept of all events up to `seq` of the log `log_id` is not of this log, a sentence; "" if it is.
 
         It is, where the log has been `log_id` and has not lost `seq` since (docs/power-cuts.md). 0: not known.
         """
@@ -179,7 +182,7 @@ class LogReader:
         return ""
 
     def batches(self, after: int = 0, until: int | None = None) -> Iterator[Batch]:
-        """Batches from the one that holds `after` + 1 on, to the present end or the one that holds `until`."""
+        """Reads batches from the one that holds `after` + 1 on, to the present end or the one that holds `until`."""
         tail = Tail(self.folder, after)
         try:
             while batches := tail.read():
@@ -191,7 +194,7 @@ class LogReader:
             tail.close()
 
     def events(self, after: int = 0, until: int | None = None) -> Iterator[Event]:
-        """Events with `after` < number ≤ `until`, in order."""
+        """Reads the events with `after` < number ≤ `until`, in order."""
         for batch in self.batches(after, until):
             for number, event in enumerate(events(batch.body), batch.first):
                 if until is not None and number > until:
@@ -200,7 +203,7 @@ class LogReader:
                     yield event
 
     def seq_at(self, ns: int) -> int:
-        """Last seq whose `seq_ns` is before `ns`; 0 if none. (For the mesh's log, not for an outbox.)"""
+        """The last seq whose `seq_ns` is before `ns`; 0 if none. (For the mesh's log, not for an outbox.)"""
         seq = 0
         found = segments(self.folder)
         low = 0

@@ -214,7 +214,7 @@ class LogWriter:
             self._roll()
 
     def append(self, first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> None:
-        """Appends one batch: events numbered `first`, `first` + 1, … Whole or not at all.
+        """Appends one batch: events numbered `first`, `first` + 1, … It is written whole, or not at all.
 
         Raises LogFull when the disk takes no more (the log is as before), ValueError when `first` is not the next number, or
         the log has been closed.

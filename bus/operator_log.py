@@ -16,7 +16,7 @@ from tickmesh.bus.settings import Level, LineFormat
 
 
 class LineFormatter(logging.Formatter):
-    """Makes one line of a record: time (UTC), level, node, sentence. As JSON it is one line whatever happens.
+    """Formats a log record as one line: time (UTC), level, node, sentence, for people or as JSON.
 
     `nodes`: those of this process, its own first; a record of a library's logger is that one's, and names the logger as well.
     """
@@ -27,7 +27,7 @@ class LineFormatter(logging.Formatter):
         self.form = form
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line; in human form a traceback follows on lines of its own."""
+        """Formats a record as its line; in human form a traceback follows on lines of its own."""
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         level, sentence = record.levelname.lower(), record.getMessage()
         is_node = record.name in self.nodes
@@ -50,7 +50,7 @@ _NO_LEVELS: Mapping[str, Level] = MappingProxyType({})
 def set_up(
     nodes: Sequence[str], form: LineFormat = "human", level: Level = "info", levels: Mapping[str, Level] = _NO_LEVELS
 ) -> None:
-    """From now on all that this process logs goes to standard error in this form; a fault that ends it, too.
+    """Sends everything that this process logs to standard error in this form from now on, a fault that ends it included.
 
     `nodes`: whose process it is, and whom it hosts. `level`: the least that is logged of them; `levels`: of single ones, or
     of a library's logger, which otherwise logs warnings and worse.

@@ -13,7 +13,7 @@ SCHEMA_VERSION = 1
 
 
 class Kind(IntEnum):
-    """Number of a record kind, as it stands in the header; never used again for another."""
+    """The number of a record kind, as it stands in the header; a number is never given to another kind."""
 
     instrument = 1
     trade = 2
@@ -38,6 +38,8 @@ class Kind(IntEnum):
 
 
 class Flag(IntFlag):
+    """Bits of an event's header that state what is special about it."""
+
     SNAPSHOT = 1
     REPAIRED = 2
     RESET = 4
@@ -45,17 +47,23 @@ class Flag(IntFlag):
 
 
 class Action(IntEnum):
+    """What an intent asks the venue for: to place an order, or to cancel one."""
+
     NEW = 1
     CANCEL = 2
 
 
 class OrderType(IntEnum):
+    """How an order is to be executed, as an intent has it."""
+
     LIMIT = 1
     MARKET = 2
     LIMIT_MAKER = 3
 
 
 class TimeInForce(IntEnum):
+    """How long an order stays in force at the venue."""
+
     GTC = 1
     IOC = 2
     FOK = 3
@@ -76,6 +84,8 @@ class Status(IntEnum):
 
 
 class GapState(IntEnum):
+    """What has become of the ids of a gap."""
+
     open = 1
     repaired = 2
     unrecoverable = 3

@@ -24,7 +24,7 @@ IDENTITIES_MAX = 1000  # kept in a segment's head, the newest: one for each powe
 
 
 class LogError(Exception):
-    """A sentence for the operator."""
+    """A fault of the log: a sentence for the operator."""
 
 
 class LogLocked(LogError):
@@ -32,7 +32,7 @@ class LogLocked(LogError):
 
 
 class LogFull(LogError):
-    """The disk took no more; nothing of the batch was kept."""
+    """The disk took no more bytes of the log; nothing of the batch was kept."""
 
 
 class LogCorrupt(LogError):
@@ -40,16 +40,16 @@ class LogCorrupt(LogError):
 
 
 class LogReleased(LogError):
-    """The asked numbers are older than the oldest segment; the archive has them."""
+    """A request for numbers older than the oldest segment; the archive has them."""
 
 
 class LogNewer(LogError):
-    """Written by a newer schema."""
+    """The log was written by a program with a newer schema."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events `first` … `last`, back to back in `body`."""
+    """One batch of a segment: events `first` … `last`, back to back in `body`."""
 
     first: int
     last: int
@@ -57,7 +57,7 @@ class Batch:
 
 
 class Preamble(NamedTuple):
-    """The head of a segment. `state`: what the writer wants to find again without reading older segments."""
+    """The head of a segment. `state`: bytes that the writer finds again without reading older segments."""
 
     size: int
     log_id: int
@@ -71,14 +71,14 @@ class Preamble(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What the log is called from the number `first` on; what was before stayed as it was, and belongs to it too."""
+    """A log's identity from the number `first` on; what is before it stayed as it was, and belongs to the log too."""
 
     log_id: int
     first: int
 
 
 def segments(folder: Path) -> list[tuple[int, Path]]:
-    """(first number, path) of every segment, in order."""
+    """Lists (first number, path) of every segment in a folder, in order."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
@@ -87,7 +87,7 @@ def segments(folder: Path) -> list[tuple[int, Path]]:
 
 
 def read_preamble(path: Path) -> Preamble:
-    """The head of a segment. Raises LogCorrupt when it is torn, LogNewer when the schema is newer than this program's."""
+    """Reads the head of a segment. Raises LogCorrupt when it is torn, LogNewer when the schema is newer than this program's."""
     with open(path, "rb") as file:
         head = file.read(len(MAGIC) + _SIZE_CRC.size)
         if len(head) < len(MAGIC) + _SIZE_CRC.size or not head.startswith(MAGIC):
@@ -107,7 +107,7 @@ def read_preamble(path: Path) -> Preamble:
 
 
 def identities(folder: Path) -> list[Identity]:
-    """Every identity that the log has had, oldest first: the newest segment's head has them. [] for an empty log.
+    """Every identity that the log has had, oldest first, from the newest segment's head; [] for an empty log.
 
     In a log of an older version, whose heads do not have them: those of the segments that are still there.
     """
@@ -125,7 +125,7 @@ def identities(folder: Path) -> list[Identity]:
 
 
 def head_bytes(log_id: int, first: int, boot: str, state: bytes, known: Sequence[Identity]) -> bytes:
-    """The bytes that stand before the batches of a new segment."""
+    """Encodes the head of a new segment, which stands before its batches."""
     tree = {
         "log_id": log_id,
         "first": first,
@@ -141,7 +141,7 @@ def head_bytes(log_id: int, first: int, boot: str, state: bytes, known: Sequence
 
 
 def batch_bytes(first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> bytes:
-    """The bytes of one batch: events `first`, `first` + 1, …"""
+    """Encodes one batch: events `first`, `first` + 1, …"""
     body = b"".join(blobs)
     covered = _COVERED.pack(first, len(blobs), 0)
     crc = zlib.crc32(body, zlib.crc32(covered))
@@ -149,13 +149,13 @@ def batch_bytes(first: int, blobs: Sequence[bytes | bytearray | memoryview]) -> 
 
 
 def batch_size(head: bytes) -> int:
-    """Bytes of the body that a batch's head announces."""
+    """The bytes of the body that a batch's head announces."""
     size: int = _BATCH.unpack_from(head)[0]
     return size
 
 
 def scan(buffer: bytes | bytearray | memoryview, offset: int = 0) -> Iterator[tuple[int, Batch]]:
-    """(end offset, batch) of every whole batch with a right CRC, up to the first that is not."""
+    """Reads (end offset, batch) of every whole batch with a right CRC, up to the first that is not."""
     end = len(buffer)
     view = memoryview(buffer)
     while offset + BATCH_HEAD <= end:
@@ -168,13 +168,13 @@ def scan(buffer: bytes | bytearray | memoryview, offset: int = 0) -> Iterator[tu
 
 
 def durable_bytes(number: int, log_id: int) -> bytes:
-    """The bytes of the file `durable`."""
+    """Encodes the file `durable`: the number up to which the log is on disk, and its identity."""
     record = _DURABLE.pack(number, log_id, 0)[:-4]
     return record + zlib.crc32(record).to_bytes(4, "little")
 
 
 def read_durable(folder: Path) -> int:
-    """Number up to which everything was on disk at some moment; 0 if unknown."""
+    """Reads the number up to which everything was on disk at some moment; 0 if it is unknown."""
     try:
         data = (folder / "durable").read_bytes()
         number, _log_id, crc = _DURABLE.unpack(data)
@@ -184,7 +184,7 @@ def read_durable(folder: Path) -> int:
 
 
 def release(folder: Path, upto: int, keep: int = 1) -> int:
-    """Removes segments that hold only numbers ≤ `upto`, but leaves the newest `keep`. Returns how many went.
+    """Removes segments that hold only numbers ≤ `upto`, but leaves the newest `keep`. Returns how many it removed.
 
     Of a log that is synced (it has the file `durable`) one after the other is removed for good, the oldest first: a power cut
     must not bring an older one back beside a hole. Raises LogError when the disk refuses; the rest is there then.

@@ -34,7 +34,7 @@ class OutboxFull(Exception):
 
 
 def producer_bytes(name: str) -> bytes:
-    """A process's name as the header has it: 16 bytes, zero-padded. Raises ValueError."""
+    """A process's name as it stands in a header: 16 bytes, zero-padded. Raises ValueError for a name that is too long."""
     raw = name.encode()
     if not 0 < len(raw) <= 16:
         raise ValueError(f"process name {name!r} has {len(raw)} bytes; 1 to 16 are allowed")
@@ -42,7 +42,7 @@ def producer_bytes(name: str) -> bytes:
 
 
 class Places:
-    """Addresses of the two sockets. A socket path may have 107 bytes only, a folder any number: so by descriptor."""
+    """Addresses of the two sockets, by a folder's descriptor: a socket path has 107 bytes at most, a folder's any number."""
 
     def __init__(self, config: Config):
         folder = config.run_dir / "sockets"
@@ -55,6 +55,7 @@ class Places:
         self.log = f"ipc:///proc/self/fd/{self._fd}/log"
 
     def close(self) -> None:
+        """Closes the folder's descriptor; the addresses are of no use then."""
         os.close(self._fd)
 
 
@@ -69,7 +70,7 @@ def open_socket(kind: int, bound: int) -> zmq.Socket[bytes]:
 
 
 class Producer:
-    """Publishes what a process has to say: numbers its events, appends them to its outbox, rings.
+    """Publishes a process's events: numbers them, appends them to its outbox, rings the sequencer.
 
     `number` is that of the last event ever published in this outbox; `folder` holds those that have not been released.
     """
@@ -89,10 +90,11 @@ class Producer:
 
     @property
     def number(self) -> int:
+        """The number of the newest event that was published; 0 before the first."""
         return self._outbox.last
 
     def publish(self, events: Sequence[bytearray]) -> None:
-        """Stamps, appends, rings. The events are on file when it returns. Raises OutboxFull."""
+        """Stamps events, appends them to the outbox, rings. They are on file when it returns. Raises OutboxFull."""
         if not events:
             return
         if self._used > self._bytes_max:
@@ -120,13 +122,14 @@ class Producer:
             self.rings_lost += 1  # the sequencer reads them from the file
 
     def close(self) -> None:
+        """Closes the socket and the outbox."""
         self._push.close()
         self._outbox.close()
         self._places.close()
 
 
 class Publisher:
-    """Appends to the log, then rings each lane. `listeners` hear in this process what others hear over the socket."""
+    """Appends events to the log, then rings each lane; `listeners` in this process get what others get over the socket."""
 
     def __init__(self, config: Config, log: LogWriter, previous: Sequence[int]):
         self._log = log
@@ -138,7 +141,7 @@ class Publisher:
         self._pub.bind(self._places.log)
 
     def publish(self, first: int, batch: Sequence[bytearray]) -> None:
-        """Appends the events `first`, `first` + 1, …, stamped already, and rings. On file when it returns. Raises LogFull."""
+        """Appends the stamped events `first`, `first` + 1, … and rings; they are on file when it returns. Raises LogFull."""
         self._log.append(first, batch)
         start = 0
         while start < len(batch):  # runs of one lane; under load the market's are long
@@ -156,13 +159,14 @@ class Publisher:
         self._pub.send(head + b"".join(run), zmq.NOBLOCK)
 
     def ring_silent(self, silent_ns: int) -> None:
-        """Sends an empty ring on each lane that has been silent for so long: so a lost last event is missed for no longer."""
+        """Sends an empty ring on each lane that has been silent for so long, so that readers notice a lost last event."""
         now = time.monotonic_ns()
         for lane in Lane:
             if now - self._rung_ns[lane] >= silent_ns:
                 self._ring(lane, self._log.last + 1, ())
 
     def close(self) -> None:
+        """Closes the socket."""
         self._pub.close()
         self._places.close()
 
@@ -263,6 +267,7 @@ class Subscriber:
         return out
 
     def close(self) -> None:
+        """Closes the socket and the log."""
         self._tail.close()
         self._sub.close()
         self._places.close()

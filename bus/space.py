@@ -21,7 +21,7 @@ class Space(IntEnum):
 
 
 class Free(NamedTuple):
-    """What is left for us. A file system that makes inodes as it needs them has PLENTY."""
+    """Bytes and inodes that are left for us. A file system that makes inodes as it needs them has PLENTY."""
 
     bytes: int
     inodes: int = PLENTY
@@ -31,18 +31,19 @@ class Free(NamedTuple):
 
 
 class Room(NamedTuple):
-    """The judgement, of bytes and of inodes: who writes few files minds bytes alone."""
+    """How much room there is, of bytes and of inodes apart: a process that writes few files looks at bytes alone."""
 
     bytes: Space = Space.enough
     inodes: Space = Space.enough
 
     @property
     def worst(self) -> Space:
+        """The scarcer of the two."""
         return max(self)
 
 
 def free_of(place: Path) -> Free:
-    """What is free on the file system that `place` is on, or will be: of the nearest folder that is there. Raises OSError."""
+    """Bytes and inodes free on the file system of `place`, or of the nearest folder above it that is there. Raises OSError."""
     while not place.exists() and place != place.parent:
         place = place.parent
     disk = os.statvfs(place)
@@ -50,7 +51,7 @@ def free_of(place: Path) -> Free:
 
 
 def judge(before: Room, free: Free, disk: DiskSettings) -> Room:
-    """The steps that are right for what is free, after those of the look before."""
+    """How much room there is by what is free now; the state of the look before keeps it from flapping."""
     return Room(
         _step(before.bytes, free.bytes, disk.low_bytes, disk.critical_bytes),
         _step(before.inodes, free.inodes, disk.low_inodes, disk.critical_inodes),
@@ -66,7 +67,7 @@ def _step(before: Space, free: int, low: int, critical: int) -> Space:
 
 
 def short(room: Room, free: Free, disk: DiskSettings) -> str:
-    """What is short, in words; "" where nothing is."""
+    """Names in a few words what is short; "" where nothing is."""
     named = []
     if room.bytes:
         mark = disk.critical_bytes if room.bytes is Space.critical else disk.low_bytes
@@ -78,7 +79,7 @@ def short(room: Room, free: Free, disk: DiskSettings) -> str:
 
 
 def refusal(error: OSError, place: Path) -> str:
-    """Why the disk refused, and what helps: `No inodes left …; remove files …`. `place`: where it was to be written."""
+    """Why the disk refused to write at `place`, and what helps, a sentence: `No inodes left …; remove files …`."""
     said = error.strerror or str(error)
     if error.errno == errno.EDQUOT:
         return f"{said}: the quota of this user is used up, of bytes or of files; remove files of his, or raise it"

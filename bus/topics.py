@@ -19,13 +19,13 @@ class Lane(IntEnum):
 
     @property
     def prefix(self) -> bytes:
-        """First byte of the ring, which ZeroMQ filters on."""
+        """The first byte of a ring on this lane, which ZeroMQ filters on."""
         return b"MOS"[self : self + 1]
 
 
 @dataclass(frozen=True)
 class TopicRow:
-    """One kind's row. `stale_after_ns`: an older latest event of the topic is shown as stale (0 = never)."""
+    """One kind's row of the topic table. `stale_after_ns`: age of the latest event that is shown as stale (0 = never)."""
 
     kind: Kind
     lane: Lane
@@ -79,7 +79,7 @@ LANE_OF_KIND: dict[int, Lane] = {int(kind): row.lane for kind, row in TABLE.item
 
 
 def lanes_of(kinds: tuple[Kind, ...]) -> frozenset[Lane]:
-    """The lanes that a reader of `kinds` has to hear."""
+    """The lanes that carry these kinds: a reader of them subscribes to all of these."""
     return frozenset(TABLE[kind].lane for kind in kinds)
 
 

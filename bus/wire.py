@@ -96,23 +96,23 @@ class Event:
 
     @property
     def records(self) -> np.ndarray:
-        """Shape (count,), dtype `schema.DTYPES[kind]`, read-only view of `raw`."""
+        """The records as an array: shape (count,), dtype `schema.DTYPES[kind]`, a read-only view of `raw`."""
         if self._records is None:
             self._records = np.frombuffer(self.body, DTYPES[Kind(self.kind)], self.count)
         return self._records
 
     @property
     def body(self) -> memoryview:
-        """The records' bytes."""
+        """The bytes of the records."""
         return self.raw[RECORDS]
 
     @property
     def topic(self) -> str:
-        """`kind.subject`."""
+        """The topic: `kind.subject`."""
         return topic(self.kind, self.subject)
 
     def map(self) -> dict[str, Any]:
-        """The content of a msgpack kind (run, health, refusal)."""
+        """Decodes the content of a msgpack kind (run, health, refusal) to a dict."""
         content: dict[str, Any] = msgpack.unpackb(self.body)
         return content
 
@@ -133,7 +133,7 @@ def encode(
     venue_ns: int = 0,
     recv_ns: int = 0,
 ) -> bytearray:
-    """A new event, not yet stamped by a producer.
+    """Encodes a new event, not yet stamped by a producer.
 
     `records`: array of `DTYPES[kind]`, shape (n,) with n ≥ 1; or the same as bytes; or a dict for a msgpack kind.
     Raises WireError when empty, when the subject is longer than 32 bytes, or when the dtype is another.
@@ -170,7 +170,7 @@ def encode(
 
 
 def one_record(kind: Kind, subject: str) -> Callable[..., bytearray]:
-    """A function that makes events of one record each, many times as fast as `encode`: what never changes is laid out once.
+    """Makes a function that encodes events of one record each, many times as fast as `encode`.
 
     The function takes (first_id, last_id, venue_ns, recv_ns, *fields of the record but the reserved ones). It raises
     struct.error for a number that does not fit.
@@ -188,7 +188,7 @@ def one_record(kind: Kind, subject: str) -> Callable[..., bytearray]:
 
 
 def many_records(kind: Kind, subject: str) -> Callable[..., bytearray]:
-    """A function that makes events of any number of records, many times as fast as `encode`.
+    """Makes a function that encodes events of any number of records, many times as fast as `encode`.
 
     The function takes (records as bytes, first_id, last_id, venue_ns, recv_ns, flags=0).
     """
@@ -210,7 +210,7 @@ def many_records(kind: Kind, subject: str) -> Callable[..., bytearray]:
 
 
 def extended(event: bytearray, records: bytes) -> bytearray:
-    """The event with more records of its kind behind those that it has."""
+    """A new event: `event` with more records of its kind behind those that it has."""
     size, count = _read_size_and_count(event)
     longer = event + records
     _write_size(longer, _SIZE_AT, size + len(records), count + len(records) // ((size - HEADER_SIZE) // count))
@@ -218,7 +218,7 @@ def extended(event: bytearray, records: bytes) -> bytearray:
 
 
 def with_records(event: bytearray, records: Bytes) -> bytearray:
-    """An event with the stamps of this one and other records of its kind."""
+    """A new event: other records of its kind under the stamps of `event`."""
     other = event[:HEADER_SIZE] + records
     _write_size(other, _SIZE_AT, len(other), len(records) // DTYPES[Kind(kind_of(event))].itemsize)
     return other
@@ -240,18 +240,18 @@ def flags_of(event: Bytes) -> int:
 
 
 def cause_of(event: Bytes) -> tuple[int, int]:
-    """(cause_seq, k) of an event: they name one that was derived from another."""
+    """The event's (cause_seq, k), which name one that was derived from another."""
     k, cause_seq = _read_cause(event)
     return cause_seq, k
 
 
 def venue_ns_of(event: Bytes) -> int:
-    """The venue's own time of the event; 0 where it gave none."""
+    """The venue's own time of the event, ns; 0 where it gave none."""
     return int(_read_venue_ns(event)[0])
 
 
 def recv_ns_of(event: Bytes) -> int:
-    """When the event, or its cause, left the socket."""
+    """When the event, or its cause, left the socket, ns."""
     return int(_read_recv_ns(event)[0])
 
 
@@ -261,7 +261,7 @@ def stamp_ids(event: bytearray, first_id: int, last_id: int) -> None:
 
 
 def stamp_first_id(event: bytearray, first_id: int) -> None:
-    """Writes the first id alone: of a snapshot, from which id on its line is whole."""
+    """Writes the first id alone: in a snapshot, the id from which on its line is whole."""
     _write_first_id(event, _FIRST_ID_AT, first_id)
 
 
@@ -276,46 +276,46 @@ def stamp_checksum(event: bytearray, checksum: int, checked: bool = False) -> No
 
 
 def checksum(event: bytearray) -> tuple[int | None, bool]:
-    """(checksum, checked) as `stamp_checksum` wrote them; (None, False) where the venue sent none."""
+    """Reads (checksum, checked) as `stamp_checksum` wrote them; (None, False) where the venue sent none."""
     (word,) = _read_reserved(event)
     return (word & 0xFFFFFFFF if word & HAS_CHECKSUM else None), bool(word & CHECKED)
 
 
 def stamp_sent(event: bytearray, producer: bytes, epoch: int, number: int, sent_ns: int) -> None:
-    """Writes what the outbox adds. `producer` is 16 bytes, zero-padded."""
+    """Writes what the outbox adds: producer (16 bytes, zero-padded), epoch, number and time."""
     event[_PRODUCER] = producer
     _write_sent(event, _SENT_AT, epoch, number)
     _write_sent_ns(event, _SENT_NS_AT, sent_ns)
 
 
 def clear_producer(event: bytearray) -> None:
-    """Takes the producer's name out again: the event was not sent, and who sends it next stamps it."""
+    """Takes the producer's name out of an event that was not sent; the next sender stamps it again."""
     event[_PRODUCER] = _NO_PRODUCER
 
 
 def stamp_received(event: bytearray, recv_ns: int) -> None:
-    """Writes when the event's cause left the socket; the runner does, since a step knows no wall clock."""
+    """Writes when the event's cause left the socket; the runner calls it, since a step knows no wall clock."""
     _write_recv_ns(event, _RECV_NS_AT, recv_ns)
 
 
 def stamp_sequenced(event: bytearray, seq: int, link: int, seq_ns: int) -> None:
-    """Writes what the sequencer adds."""
+    """Writes what the sequencer adds: seq, link and seq_ns."""
     _write_sequenced(event, _SEQUENCED_AT, seq, link)
     _write_seq_ns(event, _SEQ_NS_AT, seq_ns)
 
 
 def stamp_k(event: bytearray, k: int) -> None:
-    """Writes which of its cause's effects the event is; of a mark, the kind of the stream that it is about."""
+    """Writes which of its cause's effects the event is; for a mark, the kind of the stream that it is about."""
     _write_k(event, _K_AT, k)
 
 
 def set_flags(event: bytearray, flags: int) -> None:
-    """Writes the flags, instead of those that the event has."""
+    """Writes the flags, in place of those that the event has."""
     _write_flags(event, _FLAGS_AT, flags)
 
 
 def decode(buffer: Bytes, offset: int = 0) -> Event:
-    """The event at `offset`. Raises WireError when the bytes there cannot be one."""
+    """Decodes the event at `offset`. Raises WireError when the bytes there cannot be one."""
     available = len(buffer) - offset
     if available < HEADER_SIZE:
         raise WireError(f"{available} bytes are too few for a header of {HEADER_SIZE}")
@@ -333,7 +333,7 @@ def decode(buffer: Bytes, offset: int = 0) -> Event:
 
 
 def events(buffer: Bytes, offset: int = 0) -> Iterator[Event]:
-    """Every event in a buffer of whole events."""
+    """Decodes every event in a buffer of whole events, in order."""
     end = len(buffer)
     while offset < end:
         event = decode(buffer, offset)
@@ -342,7 +342,7 @@ def events(buffer: Bytes, offset: int = 0) -> Iterator[Event]:
 
 
 def sizes(buffer: Bytes, offset: int = 0) -> Iterator[tuple[int, int]]:
-    """(offset, size) of every event, without decoding it."""
+    """Finds (offset, size) of every event in a buffer, without decoding it."""
     end = len(buffer)
     while offset < end:
         (size,) = _read_size(buffer, offset)

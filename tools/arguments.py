@@ -42,7 +42,7 @@ def matches(topic: str, prefix: str) -> bool:
 
 
 def start_position(text: str, log: LogReader) -> tuple[int, int]:
-    """Where reading begins for `--from`: (after this seq, not before this time in ns).
+    """The place where reading begins for `--from`: (after this seq, not before this time in ns).
 
     `text`: a seq, a time (UTC unless it says otherwise), or `30s` ago. A time before the log's begin is in the archive.
     """

@@ -42,14 +42,14 @@ Result = TypeVar("Result")
 
 
 class DayEntry(TypedDict):
-    """What the archive has of an instrument on a finished day: the log that it was made from, and kinds."""
+    """The archive's content for an instrument on a finished day: the log that it was made from, and kinds."""
 
     log_id: str
     kinds: list[str]
 
 
 class Manifest(TypedDict):
-    """FOLDER/manifest.json. files: path → the fields of `Written`; days: day → the archive's folder → what it has."""
+    """The content of FOLDER/manifest.json. files: path → the fields of `Written`; days: day → folder → its DayEntry."""
 
     format: str
     files: dict[str, JsonObject]
@@ -80,7 +80,7 @@ class Export:
     # -- the plan
 
     def plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
-        """Chooses what to write: every wanted topic's every day, oldest first."""
+        """Chooses every wanted topic's every day to write, oldest first."""
         return self._retried(lambda: self._plan(topics, start_ns, end_ns, partial))
 
     def _plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
@@ -216,7 +216,7 @@ class Export:
                 self._save()
 
     def mark(self, day: str) -> None:
-        """Notes a sealed day in the archive's exported.json when every file of it is here, whole and exact (no floats)."""
+        """Notes a sealed day in the archive's exported.json when all of its files are here, whole and exact (no floats)."""
         if not any(file.day == day and file.part == "day" for file in self.archive.files):
             return
         wanted = {

@@ -28,7 +28,7 @@ Row = tuple[float, ...]  # a trade: s, price, size, sign; a quote: s, bid, ask, 
 
 @dataclass
 class ObservedMarket:
-    """What was seen of one market. Times in seconds from its beginning; signs +1 for a taker who bought."""
+    """The trades and quotes seen of one market. Times in seconds from its beginning; signs +1 for a taker who bought."""
 
     name: str
     trade_s: np.ndarray

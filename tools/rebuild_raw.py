@@ -85,7 +85,7 @@ class MarketRebuild:
         self.seq = self.own = self.raws = 0
 
     def take(self, event: Event) -> Iterator[bytearray]:
-        """Takes one event of the log; gives what it makes and what was held until now."""
+        """Takes one event of the log; gives the events that follow from it, and those that were held until now."""
         out = self.arbiter.due(event.seq_ns)
         if event.kind == Kind.raw:
             self.raws += 1

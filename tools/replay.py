@@ -23,7 +23,7 @@ SOURCES = ("all", "log", "archive")
 
 
 class Published(NamedTuple):
-    """One event that a step published. They sort by (cause_seq, k), then by node."""
+    """One event that a step published. Sorted by (cause_seq, k), then by node."""
 
     cause_seq: int
     k: int
@@ -68,7 +68,7 @@ class LiveOutput:
         self.same_code = True  # the last run event names our own
 
     def take(self, event: Event) -> None:
-        """Takes one event of this node."""
+        """Adds one event of the node; they come in order."""
         if event.kind == Kind.run:
             content = event.map()
             same = all(content.get(key) == value for key, value in self.identity.items())

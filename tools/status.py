@@ -34,7 +34,7 @@ LOOK_BACK_EVENTS = 50_000  # bounds the reading of a log that is written very fa
 
 @dataclass
 class Topic:
-    """What the log's last seconds show of one topic."""
+    """The last seconds of one topic in the log: how many events, and the newest."""
 
     kind: Kind
     last_seq: int = 0
@@ -45,7 +45,7 @@ class Topic:
 
 @dataclass
 class LogWindow:
-    """What the log's last WINDOW_S seconds hold: topics, and each process's newest health event."""
+    """The last WINDOW_S seconds of the log: topics, and each process's newest health event."""
 
     first_seq: int = 0
     last_seq: int = 0
@@ -110,7 +110,7 @@ def status() -> JsonObject:
 
 
 def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
-    """Configured instruments of which something does not come, and `why`, as the health of their lines says."""
+    """Configured instruments of which something does not come, and `why`, by the health of their lines."""
     standing: dict[str, str] = {}
     given_up: dict[str, str] = {}
     silent: dict[str, list[set[str]]] = {}  # of each venue: topics that each of its lines has never heard
@@ -157,7 +157,7 @@ def replay_progress(window: LogWindow) -> JsonObject | None:
 
 
 def disk_room(config: Config) -> JsonObject:
-    """Free bytes and inodes of the data folder. They are looked up here: a full disk keeps the log from telling."""
+    """Free bytes and inodes of the data folder, looked up here: with a full disk the log cannot state them."""
     try:
         free = free_of(config.source_dir)
     except OSError as error:

@@ -106,7 +106,7 @@ def is_idle(process: Process) -> bool:
 
 
 def check_before_start(config: Config) -> None:
-    """Checks what would stop every process: settings, the data folder, disk, the exchange's port. Raises Failure."""
+    """Checks everything that would stop every process: settings, the data folder, disk, the exchange's port. Raises Failure."""
     if config.run != "run":
         raise Failure(f"mesh.toml has run = {config.run!r}, but supervisor.conf keeps its files in run/; leave it out")
     table = (config.root / "supervisor.conf").read_text()
@@ -175,7 +175,7 @@ def _start(root: Path) -> None:
 
 @dataclass
 class Observed:
-    """What the log has shown: counts of events by kind, and the newest health of executor and exchange."""
+    """The counts of events in the log by kind, and the newest health of executor and exchange."""
 
     executor: str
     counts: Counter[int] = field(default_factory=Counter)
@@ -183,7 +183,7 @@ class Observed:
     exchanges: set[int] = field(default_factory=set)  # pids that the exchange has had
 
     def take(self, tail: Tail) -> None:
-        """Reads what is new in the log."""
+        """Reads the log's new events."""
         try:
             while batches := tail.read():
                 for batch in batches:

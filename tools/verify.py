@@ -28,7 +28,7 @@ INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences ab
 
 
 def verify(captures: list[Path]) -> JsonObject:
-    """Judges what is stored: against captures, or the folder of an exchange's ledger, or alone. Gives what `--json` prints.
+    """Judges the stored data: against captures, or an exchange's ledger, or alone. Gives the object that `--json` prints.
 
     Raises Failure when there is nothing to judge."""
     config = load()

@@ -26,14 +26,14 @@ RESERVED_IDS = 100_000  # update ids set aside in one write: what a kill may ski
 
 
 class Outgoing(NamedTuple):
-    """What is sent to clients once all of it is on disk: market frames as (stream, data), and events of the account."""
+    """Frames to be sent once they are on disk: market frames as (stream, data), and events of the account."""
 
     frames: list[tuple[str, str]]
     events: list[str]
 
 
 class Uncommitted(NamedTuple):
-    """What has happened since the last commit: what has to be written to files first, and what is sent to clients then."""
+    """Everything that has happened since the last commit: rows to be written to files first, and frames to be sent then."""
 
     trades: list[tuple[str, list[Print]]]  # by symbol
     state_lines: list[StateLine]
@@ -161,7 +161,7 @@ class Core:
         self.desk.lose_orders(now_ms)
 
     def take_uncommitted(self) -> Uncommitted:
-        """Takes what has happened since the last call, to be written and then sent."""
+        """Takes everything that has happened since the last call, to be written and then sent."""
         done = Uncommitted([], [], Outgoing([], []), [])
         for symbol, market in self.markets.items():
             trades, frames = market.drain()
@@ -180,7 +180,7 @@ class Core:
         return done
 
     def whole_state(self) -> StateLine:
-        """Everything that a restart needs, as one line of the state file."""
+        """The whole state that a restart needs, as one line of the state file."""
         line = self.desk.whole_state()
         line.reserved, line.era = dict(self.reserved), self.era
         return line

@@ -61,7 +61,7 @@ class ExchangeLedger:
         self.number += 1
 
     def add_rows(self, rows: Iterable[LedgerRow], time_ms: int) -> None:
-        """Adds what markets did: rows of (kind, values…)."""
+        """Adds rows of markets: (kind, values…) each."""
         for kind, *values in rows:
             self.add(kind, time_ms, *values)
 

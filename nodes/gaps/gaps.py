@@ -34,7 +34,7 @@ class Gap:
         return out
 
     def take_out(self, first: int, last: int) -> list[Run]:
-        """Ids that are missing no longer; returns which of them were."""
+        """Takes ids out of what is missing; returns which of them were missing."""
         start = bisect_left(self.missing, first, key=lambda run: run[1])
         stop = start
         out: list[Run] = []
@@ -59,12 +59,12 @@ class Gap:
         return out
 
     def state(self) -> PackedGap:
-        """What `of` makes the same gap of; plain values, for a checkpoint."""
+        """Packs the gap as plain values, for a checkpoint; `of` makes the same gap of them."""
         return self.low, self.high, self.before_ns, self.after_ns, list(self.missing), list(self.lost)
 
     @classmethod
     def of(cls, state: PackedGap) -> "Gap":
-        """The gap that `state` gave, also after msgpack made lists of its tuples."""
+        """Makes the gap that `state` packed, also after msgpack made lists of its tuples."""
         low, high, before_ns, after_ns, missing, lost = state
         gap = cls(low, high, before_ns, after_ns)
         gap.missing, gap.lost = ([(low, high) for low, high in runs] for runs in (missing, lost))
@@ -82,7 +82,7 @@ class Gaps:
 
     @property
     def high(self) -> int:
-        """No id above this one is missing."""
+        """The highest id of all gaps, above which none is missing; −1 for no gaps."""
         return self.all[-1].high if self.all else -1
 
     def open(self, low: int, high: int, before_ns: int = 0, after_ns: int = 0) -> Gap | None:
@@ -106,11 +106,11 @@ class Gaps:
         return [run for gap in self.touched(first, last) for run in gap.overlap(first, last)]
 
     def fill(self, first: int, last: int) -> list[Run]:
-        """Trades of these ids have come after all; returns which of them were missing."""
+        """Takes out the ids `first` to `last`, whose trades have come after all; returns which of them were missing."""
         return [run for gap in self.touched(first, last) for run in gap.take_out(first, last)]
 
     def lose(self, first: int, last: int) -> list[Run]:
-        """These ids will not come; returns which of them were missing."""
+        """Marks the ids `first` to `last` as lost for good; returns which of them were missing."""
         out = []
         for gap in self.touched(first, last):
             runs = gap.take_out(first, last)
@@ -119,7 +119,7 @@ class Gaps:
         return out
 
     def take_back(self, sure: int) -> None:
-        """Ids above `sure` were said by an absurd event: of them nothing is known to be missing."""
+        """Forgets what is missing above `sure`: an absurd event brought those ids, and nothing is known about them."""
         for gap in self.touched(sure + 1, self.high):
             gap.high = min(gap.high, sure)
             gap.missing = [(low, min(high, sure)) for low, high in gap.missing if low <= sure]
@@ -127,14 +127,14 @@ class Gaps:
         self.all = [gap for gap in self.all if gap.low <= gap.high]
 
     def pop_decided(self) -> list[Gap]:
-        """Gaps of which no id is missing any more; they are forgotten."""
+        """Takes out and gives the gaps of which no id is missing any more."""
         decided = [gap for gap in self.all if not gap.missing]
         if decided:
             self.all = [gap for gap in self.all if gap.missing]
         return decided
 
     def observe(self, event: Event) -> None:
-        """An event of the log: what it says about gaps of trades. Others change nothing."""
+        """Follows one event of the log: gap events about trades open, fill and lose ids; others change nothing."""
         if event.kind == Kind.trade:
             if event.flags & Flag.REPAIRED:
                 self.fill(event.first_id, event.last_id)
@@ -160,7 +160,7 @@ class Gaps:
             self.all = [gap for gap in self.all if gap.missing or gap.repaired()]
 
     def state(self) -> list[PackedGap]:
-        """Plain values, for a checkpoint; `restore` takes them."""
+        """Packs all gaps as plain values, for a checkpoint; `restore` takes them."""
         return [gap.state() for gap in self.all]
 
     def restore(self, state: list[PackedGap]) -> None:

@@ -39,7 +39,7 @@ class RestUnreachable(Exception):
 
 
 class Rest:
-    """A client of one venue, whose words `rules` are; from the address `local_addr` if that is not empty.
+    """A REST client of one venue, whose conventions `rules` states; it sends from `local_addr` if that is not empty.
 
     `used_weight`: what this address has used of the venue's weight a minute, by its last answer; 0 where it states none.
     `limited`: how many requests it has refused because there were too many.

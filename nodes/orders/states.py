@@ -88,7 +88,7 @@ def status_after_report(
 
 
 def session_may_publish(order: OrderState, status: int) -> bool:
-    """Whether the session may publish this status by itself: PendingCancel, Unknown, or a final one that it concludes."""
+    """Whether the session may publish this status on its own: PendingCancel, Unknown, or a final one that it concludes."""
     if order.status in FINAL or status == order.status:
         return False
     return status in FINAL or status == PENDING_CANCEL or (status == UNKNOWN and order.status == PENDING_NEW)

@@ -58,7 +58,7 @@ class Arbiter:
         return stream
 
     def connected(self, line: str, number: int, subject: str = "", kind: int = 0) -> None:
-        """The line has a new connection (for one subject or "" for all, for one kind or 0 for all): its events beyond `number`
+        """Notes a line's new connection (for one subject or "" for all, for one kind or 0 for all): its events beyond `number`
         need not follow on."""
         for (one, name), stream in self.streams.items():
             if subject in ("", name) and kind in (0, one):
@@ -67,7 +67,7 @@ class Arbiter:
     # -- taking
 
     def offer(self, kind: int, subject: str, line: str, number: int, event: bytearray, now: int) -> list[bytearray]:
-        """What goes into the log because of this event, in order."""
+        """Takes one event of a line; gives what goes into the log because of it, in order."""
         self.now = now
         stream = self.streams.get((kind, subject)) or self.stream(kind, subject)
         one = offer_of(line, number, event)
@@ -92,7 +92,7 @@ class Arbiter:
         return out
 
     def due(self, now: int) -> list[bytearray]:
-        """What goes into the log because nothing filled a hole in time, and nothing resolved a doubt."""
+        """Gives what goes into the log now because nothing filled a hole in time, or nothing resolved a doubt."""
         self.now = now
         out: list[bytearray] = []
         self.trade_gaps.close_undecided(self.streams, out)
@@ -110,7 +110,7 @@ class Arbiter:
         return out
 
     def end(self) -> list[bytearray]:
-        """At a clean stop: holes are given up, copies dropped. What may be more stays in its outbox, and is looked at again."""
+        """Gives up holes and drops copies at a clean stop; what may be more stays in its outbox for the next start."""
         out: list[bytearray] = []
         for key in sorted(self._doubting):
             stream = self.streams[key]
@@ -122,7 +122,7 @@ class Arbiter:
         return out
 
     def declare(self, subject: str, line: str, records: np.ndarray) -> list[bytearray]:
-        """Backfill's word that ids will not come: said of those that are still missing, with its reason."""
+        """Takes backfill's word that ids will not come; gives gap events about those still missing, with its reason."""
         out: list[bytearray] = []
         for record in records:
             if not self.trade_gaps.declare(self.stream(record["stream"], subject), record, out):
@@ -379,7 +379,7 @@ class Arbiter:
         return sum(len(stream.gaps) for stream in self.streams.values())
 
     def held_numbers(self, line: str) -> list[int]:
-        """Numbers of a line's events that wait: its cursor stays before the smallest."""
+        """The numbers of a line's events that wait: its cursor stays before the smallest."""
         return self.waiting.numbers(line) + [
             number for key in self._doubting for number in self.streams[key].doubts.numbers(line)
         ]

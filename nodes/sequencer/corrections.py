@@ -7,7 +7,7 @@ PACE = f"{100 // SLEW_DIVISOR} %"
 
 
 def alert(correction: Correction, offset_ns: int) -> dict[str, str | int]:
-    """The content of an alert. `offset_ns`: of the wall clock from the mesh's time now."""
+    """Builds the content of an alert about a correction. `offset_ns`: the wall clock's distance from the mesh's time now."""
     what, size_ns = correction
     size = f"{abs(size_ns) / SECOND:.3f} s"
     side = "ahead of" if size_ns > 0 else "behind"

@@ -20,7 +20,7 @@ NAME = "sequencer"
 
 
 class LogPosition:
-    """Links, lanes, time and every producer's cursor. `number`: of the sequencer's own events."""
+    """Where the log stands: links, lanes, time and every producer's cursor. `number`: of the sequencer's own events."""
 
     def __init__(self, arbiter: Arbiter):
         self.arbiter = arbiter
@@ -31,6 +31,7 @@ class LogPosition:
         self.cursors: dict[str, Cursor] = {}
 
     def pack(self) -> bytes:
+        """Packs the position for the head of a log segment; `restore` takes it."""
         packed: bytes = msgpack.packb(
             {
                 "links": [[kind, subject, seq] for (kind, subject), seq in self.links.items()],
@@ -46,6 +47,7 @@ class LogPosition:
         return packed
 
     def restore(self, packed: bytes) -> None:
+        """Puts the position where `pack` was called."""
         if not packed:
             return
         tree = msgpack.unpackb(packed)
@@ -60,7 +62,7 @@ class LogPosition:
         self.arbiter.restore(tree["streams"])
 
     def low_water(self, name: str) -> int:
-        """Number up to which every event of a producer is in the log or judged a duplicate; held ones are beyond it."""
+        """The number up to which every event of a producer is in the log or judged a duplicate; held ones are beyond it."""
         held = self.arbiter.held_numbers(name)
         return min(held) - 1 if held else self.cursors[name].number
 
@@ -72,7 +74,7 @@ class LogPosition:
         return [n for n in range(min(held), self.cursors[name].number + 1) if n not in held]
 
     def replay(self, events: Iterable[Event]) -> None:
-        """Events of the log since the packed state: what they say about cursors, streams, links and lanes."""
+        """Takes events of the log since the packed state, and moves cursors, streams, links and lanes as they state."""
         for event in events:
             self.links[event.kind, event.subject] = event.seq
             self.previous[LANE_OF_KIND[event.kind]] = event.seq
@@ -107,7 +109,7 @@ class LogPosition:
             self.arbiter.copies.duplicates[name] = duplicates
 
     def records(self) -> np.ndarray:
-        """One `cursor` record for each producer, shape (n,)."""
+        """Builds one `cursor` record for each producer, shape (n,)."""
         out = np.zeros(len(self.cursors), CURSOR)
         for row, (name, cursor) in zip(out, sorted(self.cursors.items())):
             held = len(self.arbiter.held_numbers(name))

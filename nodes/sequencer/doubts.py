@@ -27,6 +27,8 @@ RUN_MAX = 5000  # beyond it a run is decided at once
 
 
 class DoubtVerdict(Enum):
+    """What a run of lower ids is: still in doubt, copies, a contradiction, or a new era."""
+
     wait = 1
     copies = 2  # they are dropped, or fill a gap
     contradiction = 3
@@ -46,7 +48,7 @@ class Run:
         self.newer = True  # all of them later, by the venue's time, than what is known
 
     def add(self, one: Offer, now: int, known_ns: int) -> None:
-        """Puts an event at the end. `known_ns`: the latest venue time of the stream."""
+        """Puts an event at the end of the run. `known_ns`: the latest venue time of the stream."""
         self.offers.append(one)
         self.newest = now
         if not one.snapshot:
@@ -55,7 +57,7 @@ class Run:
 
 
 class Doubts:
-    """The runs of one stream."""
+    """The runs of one stream: what each line brought at or below the last id, and cannot be judged yet."""
 
     __slots__ = ("runs",)
 
@@ -71,25 +73,24 @@ class Doubts:
         return [one.number for one in run.offers] if run is not None else []
 
     def wait_anew(self, now: int) -> None:
-        """Something of the stream has come in its place: what is in doubt lasts from here on."""
+        """Restarts the waiting time of every doubt at `now`: an event of the stream has come in its place."""
         for run in self.runs.values():
             run.begun = now
 
     def lower_again(self, one: Offer, at: int) -> bool:
-        """Whether the line goes below a run that is later than all that was known, and is later still: that run was an era."""
+        """Whether the event shows its line's run to be an era: it is below it, and both are later than all that was known."""
         run = self.runs.get(one.line)
         if run is None or run.at != at or one.snapshot or not run.newer or run.count < RUN_MIN:
             return False
         return one.last_id < run.offers[0].last_id and one.venue_ns > run.offers[-1].venue_ns > 0
 
     def older(self, one: Offer, known_ns: int) -> bool:
-        """Whether the line's run is later than all that was known, and this one is not: it is no part of the run."""
+        """Whether the event is no part of its line's run, which is later than all that was known: the event is not."""
         run = self.runs.get(one.line)
         return run is not None and not one.snapshot and run.newer and run.count > 0 and 0 < one.venue_ns <= known_ns
 
     def ended(self, one: Offer, at: int, known_ns: int) -> list[Offer]:
-        """Events of the line's run that ends because this one lies below it, or is the first that is later than all that was
-        known, or the stream has gone on."""
+        """Ends the line's run if this event does not go on from it, or the stream has gone on; gives the run's events."""
         run = self.runs.get(one.line)
         if run is None:
             return []
@@ -97,12 +98,12 @@ class Doubts:
         return [] if run.at == at and goes_on else self.runs.pop(one.line).offers
 
     def astray(self, one: Offer) -> bool:
-        """Whether it was overtaken within the line's run, or is a copy of something in it: it does not go on from it."""
+        """Whether the event was overtaken within its line's run, or is a copy of something in it."""
         run = self.runs.get(one.line)
         return run is not None and not one.snapshot and one.last_id <= run.offers[-1].last_id
 
     def same(self, one: Offer) -> bool | None:
-        """Whether the line's run has just this; False: its ids, with something else in them; None: it has not."""
+        """Whether the line's run has just this event; False: it has its ids with other records; None: it has not its ids."""
         run = self.runs.get(one.line)
         found = [other for other in run.offers if other.last_id == one.last_id] if run is not None else []
         return any(other.event[RECORDS] == one.event[RECORDS] for other in found) if found else None
@@ -115,7 +116,7 @@ class Doubts:
         run.add(one, now, known_ns)
 
     def earliest(self, line: str) -> str:
-        """Of the lines that say what this one's run says, an era, the one that has heard most of its beginning."""
+        """The name of the line that has most of an era's beginning, among those whose runs bear out this line's."""
         run = self.runs[line]
         alike = [
             name for name, other in self.runs.items()
@@ -124,13 +125,13 @@ class Doubts:
         return min(alike, key=lambda name: (self.runs[name].offers[0].last_id, name), default=line)
 
     def take_all(self) -> Iterator[Offer]:
-        """Every event of every run, each line's in order; there are no runs afterwards."""
+        """Takes out every event of every run, each line's in order; no run is left."""
         runs, self.runs = self.runs, {}
         for _, run in sorted(runs.items()):
             yield from run.offers
 
     def verdict(self, line: str, above: bool, brought_last: bool, now: int, hold_ns: int) -> DoubtVerdict:
-        """What one line's run is. `above`: it begins above what a neighbour confirms. `brought_last`: the line has brought the
+        """Judges one line's run. `above`: it begins above what a neighbour confirms. `brought_last`: the line has brought the
         stream's last id itself."""
         run = self.runs[line]
         count, lasted, silent = run.count, now - run.begun, now - run.newest

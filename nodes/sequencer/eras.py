@@ -13,7 +13,7 @@ OF_BOOK = (Kind.depth, Kind.quote)
 
 
 def begin(streams: Streams, subject: str, line: str, number: int) -> None:
-    """The venue's ids of an instrument's book began anew, as this line was the first to say."""
+    """Begins a new era of an instrument's book: the venue's ids began anew, as this line was the first to show."""
     for kind in OF_BOOK:
         stream = streams.get((kind, subject))
         if stream is not None and stream.rule != "exclusive":
@@ -22,7 +22,7 @@ def begin(streams: Streams, subject: str, line: str, number: int) -> None:
 
 
 def cross(streams: Streams, subject: str, line: str, number: int) -> None:
-    """Another line is behind that beginning, too, from this number of its events on."""
+    """Takes a line into the new era of an instrument's book, from this number of its events on."""
     for kind in OF_BOOK:
         stream = streams.get((kind, subject))
         if stream is not None and stream.crossed is not None:
@@ -30,7 +30,7 @@ def cross(streams: Streams, subject: str, line: str, number: int) -> None:
 
 
 def cross_line(streams: Streams, stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
-    """The line that offers this event is behind that beginning from here on; a `line` event for the log says so."""
+    """Takes the line that offers this event into the new era, and appends a `line` event about it to `out`."""
     if stream.kind == Kind.depth:
         cross(streams, stream.subject, one.line, one.number)
     else:
@@ -40,8 +40,9 @@ def cross_line(streams: Streams, stream: ArbitratedStream, one: Offer, out: list
 
 
 def disown(streams: Streams, stream: ArbitratedStream, out: list[bytearray]) -> int:
-    """Before ids begin anew: a last id that its own line took back counts for nothing, of the stream and of its book's quotes.
-    Gives how many there were."""
+    """Before ids begin anew: forgets a last id that its own line took back, in the stream and in its book's quotes.
+    Gives how many there were.
+    """
     kinds = OF_BOOK if stream.kind == Kind.depth else (stream.kind,)
     found = [streams.get((int(kind), stream.subject)) for kind in kinds]
     wrong = [one for one in found if one is not None and one.disowned()]
@@ -54,6 +55,6 @@ def disown(streams: Streams, stream: ArbitratedStream, out: list[bytearray]) -> 
 
 
 def may_have_begun(streams: Streams, subject: str, line: str) -> bool:
-    """Whether the line says lower ids of the instrument that are later than all that is known: those are no copies."""
+    """Whether the line brought lower ids of the instrument that are later than all that is known: those are no copies."""
     runs = [stream.doubts.runs.get(line) for (_, name), stream in streams.items() if name == subject]
     return any(run is not None and run.newer and run.count for run in runs)

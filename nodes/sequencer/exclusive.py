@@ -12,13 +12,15 @@ AWAY_HOLDS = 3  # after so many holds without the line, another is taken even if
 
 
 class OwnerVerdict(Enum):
+    """What is done with an event of a stream that one line owns."""
+
     take = 1
     drop = 2
     take_over = 3  # and what lies between is a hole
 
 
 def judge(stream: ArbitratedStream, one: Offer, now: int, hold_ns: int) -> OwnerVerdict:
-    """What to do with one event of an exclusive stream; keeps the time of who was heard when.
+    """Judges one event of an exclusive stream by its owner, and notes when each line last brought one.
 
     Another line takes over with something whole (a snapshot, any quote or trade) once the line that is taken has gone, or has
     been silent for longer than `hold_ns` about what another has brought. A quiet market is no silent line: what came
@@ -47,7 +49,7 @@ def judge(stream: ArbitratedStream, one: Offer, now: int, hold_ns: int) -> Owner
 
 
 def hand_over(stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
-    """Another line is taken from this event on: what lies between its ids and the last one's is a gap, or a new beginning."""
+    """Makes this event's line the owner from here on; ids between it and the last one become a gap, or a new era."""
     low, high = (stream.last or 0) + 1, one.last_id - 1
     if one.last_id <= (stream.last or 0):
         set_flags(one.event, one.flags | RESET)

@@ -25,7 +25,7 @@ def lines_in_turn(stream: ArbitratedStream) -> list[str]:
 
 
 def overtaken(stream: ArbitratedStream, queue: Queue) -> Offer | None:
-    """What fills the hole may have been overtaken on its own line, and stand behind what waits for it: takes it out."""
+    """Takes the event that fills the hole out of its line's queue, where what waits for it has overtaken it; None for none."""
     if not stream.numbered or stream.last is None:
         return None
     wanted = stream.last + 1
@@ -38,7 +38,7 @@ def overtaken(stream: ArbitratedStream, queue: Queue) -> Offer | None:
 
 
 def least_overtaken(stream: ArbitratedStream, one: Offer) -> int:
-    """The smallest id that waits behind a hole: what `one` has overtaken on its own line stands behind it."""
+    """The smallest id that waits behind the hole before `one`, on any line: overtaken events stand behind it in a queue."""
     queues = (itertools.islice(queue, OVERTAKEN_MAX) for queue in stream.held.values())
     others = [other for queue in queues for _, other in queue if not (other.flags or stream.doubtful(other))]
     before = [other.first_id for other in others if (stream.last or 0) < other.first_id <= other.last_id < one.first_id]
@@ -55,7 +55,7 @@ def below(stream: ArbitratedStream, one: Offer) -> Offer | None:
 
 
 def refuted_by(stream: ArbitratedStream, one: Offer, queue: Queue) -> Offer | None:
-    """Of an id out of proportion: the next event of its line that goes on below it. Where enough go on near and above it, the
+    """The next event of the line, if it refutes an id out of proportion by going on below it. Where enough go on near it, the
     event is trusted from here on."""
     near = 0
     for _, behind in queue:
@@ -102,7 +102,7 @@ class HeldEvents:
         self.streams: dict[tuple[int, str], ArbitratedStream] = {}  # those with events that wait
 
     def hold(self, stream: ArbitratedStream, offers: Iterable[Offer], now: int) -> None:
-        """Puts events behind what their lines said before."""
+        """Puts events behind what their lines brought before."""
         for one in offers:
             stream.held.setdefault(one.line, deque()).append((self._deadline(stream, one, now), one))
         self.streams[stream.kind, stream.subject] = stream
@@ -117,11 +117,11 @@ class HeldEvents:
         return now + (DOUBT_HOLDS if stream.doubtful(one) else 1) * self.hold_ns
 
     def unconfirmed(self, stream: ArbitratedStream, one: Offer) -> bool:
-        """Whether its ids are out of proportion, and nothing has confirmed them yet."""
+        """Whether the event's ids are out of proportion, and nothing has confirmed them yet."""
         return self.check_ids and stream.doubtful(one) and stream.trusted.get(one.line) != one.number
 
     def drain(self, stream: ArbitratedStream, now: int, out: list[bytearray]) -> None:
-        """Takes or drops what is decided now, each line's in its own order."""
+        """Takes or drops the held events that are decided now, each line's in its own order."""
         moved = True
         while moved:
             moved = False
@@ -155,7 +155,7 @@ class HeldEvents:
         return behind is not None
 
     def give_up_holes(self, now: int, out: list[bytearray], over: Callable[[int, Offer, ArbitratedStream], bool]) -> None:
-        """`over`: whether a deadline, an event that waits first on its line, and its stream mean that it waits no longer."""
+        """Gives up holes whose wait is over. `over`: whether a deadline, the event that waits and its stream end the wait."""
         for key in sorted(self.streams):
             stream = self.streams[key]
             while any(over(*queue[0], stream) for queue in stream.held.values()):
@@ -166,7 +166,7 @@ class HeldEvents:
                 del self.streams[key]
 
     def give_up(self, stream: ArbitratedStream, heads: list[Offer], now: int, out: list[bytearray]) -> None:
-        """The held event with the smallest id goes on; what is before it is a gap."""
+        """Lets the held event with the smallest id go on; the ids before it become a gap."""
         one = min(heads, key=lambda one: (one.first_id, one.line))
         if self.check_ids and (behind := below(stream, one)) is not None:
             stream.held[one.line].popleft()
@@ -189,5 +189,5 @@ class HeldEvents:
         self.drain(stream, now, out)
 
     def numbers(self, line: str) -> list[int]:
-        """Of a line's events that wait."""
+        """The numbers of a line's events that wait."""
         return [one.number for stream in self.streams.values() for _, one in stream.held.get(line, ())]

@@ -17,7 +17,7 @@ SAMPLES = 1024  # leads and lags kept of an interval: the newest
 
 
 class LineCounts:
-    """One line's counts since the last report. `highest`: the largest id it ever brought."""
+    """One line's counts since the last report. `highest`: the largest id that it ever brought."""
 
     __slots__ = ("name", "highest", "firsts", "duplicates", "repeated", "disordered", "leads", "lags")
 
@@ -27,13 +27,14 @@ class LineCounts:
         self.begin()
 
     def begin(self) -> None:
+        """Sets all counts to 0, for the next report."""
         self.firsts = self.duplicates = self.repeated = self.disordered = 0
         self.leads: deque[int] = deque(maxlen=SAMPLES)
         self.lags: deque[int] = deque(maxlen=SAMPLES)
 
 
 class Lines:
-    """The lines of one stream."""
+    """The counts of all lines of one stream."""
 
     __slots__ = ("stream", "lines", "slots", "begin_ns")
 
@@ -45,7 +46,7 @@ class Lines:
         self.begin_ns = 0
 
     def note(self, name: str, ident: int, recv_ns: int, last: int | None) -> bool:
-        """An event has come. `last`: the highest id that the stream had before. True where its own line is beyond it."""
+        """Counts an event of a line; True where its own line is beyond it. `last`: the stream's highest id before it."""
         line = self.lines.get(name)
         if line is None:
             line = self.lines[name] = LineCounts(name)
@@ -75,13 +76,13 @@ class Lines:
         return behind
 
     def begin_anew(self) -> None:
-        """The venue's ids began anew."""
+        """Forgets the highest id of each line: the venue's ids began anew."""
         self.slots = [(-1, 0, None)] * SLOTS
         for line in self.lines.values():
             line.highest = -(1 << 63)
 
     def report(self, now_ns: int) -> np.ndarray:
-        """Shape (n,), dtype schema.LINE: one record for each line of the stream, none if nobody brought anything."""
+        """Builds one record for each line of the stream, none if nobody brought anything: shape (n,), dtype schema.LINE."""
         busy = any(line.firsts or line.duplicates or line.repeated for line in self.lines.values())
         out = np.zeros(len(self.lines) if busy else 0, LINE)
         for row, line in zip(out, sorted(self.lines.values(), key=lambda line: line.name)):
@@ -105,7 +106,7 @@ def quantiles(samples: Iterable[int]) -> tuple[int, int]:
 
 
 def joined(line: str, stream: int, recv_ns: int) -> np.ndarray:
-    """The record that says: from here on this line counts (docs/decisions/arbitration.md). Its counts are 0."""
+    """Builds the record that states from where on a line counts (docs/decisions/arbitration.md). Its counts are 0."""
     out = np.zeros(1, LINE)
     out["line"], out["stream"], out["joined"] = line.encode(), stream, 1
     out["begin_ns"] = out["end_ns"] = recv_ns

@@ -48,7 +48,7 @@ _read_logged = header_reader("kind", "producer", "subject")
 
 
 class Sequencer:
-    """The log's writer. `turn()` does what there is to do; an event loop calls it when the intake has something."""
+    """The log's writer: arbitrates, numbers and appends events. An event loop calls `turn()` when the intake has something."""
 
     def __init__(self, config: Config):
         self.config = config
@@ -107,7 +107,7 @@ class Sequencer:
     # -- taking
 
     def turn(self, messages: int = 256) -> bool:
-        """Takes what has come and logs it. True if there may be more."""
+        """Takes what has come, arbitrates and logs it. True if there may be more."""
         if self.waiting:
             return False
         taken = self.intake.receive(messages)
@@ -116,6 +116,7 @@ class Sequencer:
         return bool(taken)
 
     def sequence(self, taken: list[Received]) -> None:
+        """Arbitrates events that were taken, and appends what goes into the log."""
         now = time.monotonic_ns()
         out: list[bytearray] = []
         for producer, _epoch, number, event in taken:
@@ -134,13 +135,13 @@ class Sequencer:
         self.append(out)
 
     def take_outboxes(self) -> None:
-        """What is in the outboxes now, part by part: to the end, or until the disk takes no more."""
+        """Takes and logs what is in the outboxes now, part by part: to the end, or until the disk takes no more."""
         self.sequence(self.intake.sweep(0))
         while self.intake.behind and not self.waiting:
             self.turn()
 
     def append(self, out: list[bytearray]) -> None:
-        """Numbers, appends, rings; in batches of a bounded size. A full disk is retried, nothing is lost."""
+        """Numbers, appends and rings events, in batches of a bounded size. A full disk is retried, nothing is lost."""
         for start in range(0, len(out), BATCH_EVENTS):
             self.waiting.append(out[start : start + BATCH_EVENTS])
         while self.waiting:
@@ -197,23 +198,26 @@ class Sequencer:
 
     @property
     def last(self) -> int:
+        """The seq of the newest event in the log."""
         return self.log.last
 
     @property
     def durable(self) -> int:
+        """The seq up to which the log is on disk."""
         return self.log.durable
 
     @property
     def log_id(self) -> int:
+        """The log's present identity."""
         return self.log.log_id
 
     def attach(self, logged: Callable[[list[bytearray]], None], appended: Callable[[], None]) -> None:
-        """See OpenLog."""
+        """Registers a host's callbacks: `logged` gets every batch, `appended` is called after it (see OpenLog)."""
         self.publisher.listeners.append(lambda batch, _seq_ns: logged(batch))
         self._appended.append(appended)
 
     def log_for(self, producer: str, epoch: int, number: int, events: list[bytearray]) -> bool:
-        """See OpenLog."""
+        """Logs events of a hosted producer, past its outbox; False where they have to wait (see OpenLog)."""
         if self.waiting or self.closed:
             return False
         cursor = self.position.cursors.setdefault(producer, Cursor())
@@ -229,7 +233,7 @@ class Sequencer:
     # -- time
 
     def tick(self) -> None:
-        """What time alone brings: lost rings, holes given up, the clock, cursors. While the disk is full: nothing new."""
+        """Does what time alone brings: lost rings, holes given up, the clock, cursors. While the disk is full: nothing new."""
         now = time.monotonic_ns()
         self.corrections += self.clock.look()
         if self.waiting:
@@ -237,7 +241,7 @@ class Sequencer:
         if self.waiting:
             return
         while self.corrections and not self.waiting:  # first of all: a step is said with the first event that it moves
-            self._say_clock([encode(Kind.alert, NAME, alert(self.corrections.popleft(), self.clock.offset_ns))])
+            self._append_clock([encode(Kind.alert, NAME, alert(self.corrections.popleft(), self.clock.offset_ns))])
         with contextlib.suppress(LogFull):  # the next append tells
             self.log.roll_if_full()  # only here: everything taken is in the log or held, as the segment's head says
         if now - self._last_sweep >= SWEEP_NS:
@@ -256,10 +260,10 @@ class Sequencer:
             self._last_line = now
             self.append(statements.line_reports(self.arbiter.in_order(), self.clock.now_ns()))
         if now - self._last_append >= self.config.log.clock_ms * MILLISECOND and not self.waiting:
-            self._say_clock([])
+            self._append_clock([])
         self.publisher.ring_silent(self.config.log.clock_ms * MILLISECOND)
 
-    def _say_clock(self, alerts: list[bytearray]) -> None:
+    def _append_clock(self, alerts: list[bytearray]) -> None:
         unpublished_ns = self.clock.unpublished_ns
         record = np.zeros(1, CLOCK)
         record[0] = (self.clock.now_ns(), self.log.durable, unpublished_ns)
@@ -275,6 +279,7 @@ class Sequencer:
         self.append([encode(Kind.alert, NAME, alert)])
 
     def close(self) -> None:
+        """Ends arbitration and closes intake, sockets and log."""
         self.closed = True
         self.intake.close()
         self.publisher.close()
@@ -283,16 +288,18 @@ class Sequencer:
 
 
 class SequencerContext(Context):
-    """What the sequencer says itself goes straight into the log: the log is its outbox."""
+    """The context of the sequencer's own node, whose events go straight into the log: the log is its outbox."""
 
     sequencer: Sequencer
 
     def publish(self, events: list[bytearray]) -> None:
+        """Stamps the sequencer's own events and appends them to the log."""
         sequencer = self.sequencer
         if events and not sequencer.refused and not sequencer.closed:  # a full disk: what it would say of itself can wait
             sequencer.append(events)
 
     def health(self) -> dict[str, Any]:
+        """The content of the sequencer's `health` events."""
         s = self.sequencer
         return {
             **super().health(),
@@ -376,7 +383,7 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
 
 
 def drain(sequencer: Sequencer, quiet_s: float = 0.1, at_most_s: float = 0.5) -> None:
-    """A clean stop takes what producers have still said, and gives up holes. What they go on saying waits in outboxes."""
+    """Takes at a clean stop what producers have still published, and gives up holes; what comes later waits in outboxes."""
     end = time.monotonic() + at_most_s
     quiet = time.monotonic() + quiet_s
     while time.monotonic() < min(quiet, end):

@@ -26,7 +26,7 @@ class Offer(NamedTuple):
 
     @property
     def snapshot(self) -> bool:
-        """Whether it is a whole book."""
+        """Whether the event is a whole book."""
         return self.flags & SNAPSHOT != 0
 
 

@@ -19,7 +19,7 @@ REFUSED_BYTES = 4096  # of an absurd event that its refusal keeps
 def gap(
     stream: ArbitratedStream, runs: list[Run], state: GapState, reason: Reason, after_ns: int, before_ns: int | None = None
 ) -> bytearray:
-    """One gap event, a record for each run of ids. `before_ns`, `after_ns`: venue times of its neighbours; None: of the last
+    """Builds one gap event, a record for each run. `before_ns`, `after_ns`: venue times of its neighbours; None: of the last
     event that was taken."""
     records = np.zeros(len(runs), GAP)
     before_ns = stream.venue_ns if before_ns is None else before_ns
@@ -29,24 +29,24 @@ def gap(
 
 
 def reset_gap(stream: ArbitratedStream, last: int, after_ns: int) -> bytearray:
-    """The gap before the first event of a new era: how many ids the old one still had after `last` is unknown."""
+    """Builds the gap before the first event of a new era: how many ids the old one still had after `last` is unknown."""
     return gap(stream, [(last + 1, last + 1)], GapState.unrecoverable, Reason.reset, after_ns)
 
 
 def refusal(stream: ArbitratedStream, one: Offer, why: str) -> bytearray:
-    """The refusal of an event that is not taken, with its first REFUSED_BYTES bytes and the reason."""
+    """Builds the refusal of an event that is not taken, with its first REFUSED_BYTES bytes and the reason."""
     content = {"node": "sequencer", "why": why, "raw": bytes(one.event[:REFUSED_BYTES]), "raw_bytes": len(one.event)}
     return encode(Kind.refusal, stream.subject, content)
 
 
 def joined(stream: ArbitratedStream, one: Offer) -> bytearray:
-    """A `line` event: the line counts from `one` on, which overlaps with what is known or lies in the new era."""
+    """Builds a `line` event: the line counts from `one` on, which overlaps with what is known or lies in the new era."""
     record = line_quality.joined(one.line, stream.kind, one.recv_ns)
     return encode(Kind.line, stream.subject, record, first_id=one.number, last_id=one.number)
 
 
 def line_reports(streams: Iterable[ArbitratedStream], now_ns: int) -> list[bytearray]:
-    """A `line` event for each subject: what its lines were worth since the last report."""
+    """Builds a `line` event for each subject: what its lines were worth since the last report."""
     records: dict[str, list[np.ndarray]] = {}
     for stream in streams:
         if len(report := stream.lines.report(now_ns)):
@@ -55,14 +55,14 @@ def line_reports(streams: Iterable[ArbitratedStream], now_ns: int) -> list[bytea
 
 
 class Alerts:
-    """Alerts about streams, the same about one stream not again for ALERT_HOLDS holds."""
+    """Builds alerts about streams; the same one about a stream is not built again for ALERT_HOLDS holds."""
 
     def __init__(self, hold_ns: int):
         self.hold_ns = hold_ns
         self._raised: dict[tuple[str, int, str], int] = {}
 
     def about(self, stream: ArbitratedStream, level: str, what: str, why: str, action: str, now: int) -> list[bytearray]:
-        """[the alert], or [] where the same was raised about the stream a short time ago."""
+        """Builds [an alert] about a stream; [] where the same was raised about it a short time ago."""
         key = (what, stream.kind, stream.subject)
         if now - self._raised.get(key, now - ALERT_HOLDS * self.hold_ns) < ALERT_HOLDS * self.hold_ns:
             return []
@@ -71,7 +71,7 @@ class Alerts:
         return [encode(Kind.alert, "sequencer", content)]
 
     def deaf(self, stream: ArbitratedStream, now: int) -> list[bytearray]:
-        """[an alert], once, about a stream that drops all it hears, whatever the cause; else []."""
+        """Builds [an alert], once, about a stream that drops every event, whatever the cause; else []."""
         lasted_ns = stream.dropped_at - stream.dropping_since if stream.drops else 0
         if not lasted_ns:
             stream.deaf_reported = False

@@ -28,8 +28,11 @@ _read_count_and_number = header_reader("count", "number")
 FirstPackedStream = tuple[int | None, int, bool, list[str], list[Run]]  # last, venue_ns, synced, joined, missing
 
 
-class PackedStream(TypedDict):
-    """What a stream's state is in the head of a log segment. What an older version did not write is not required."""
+_Numbered = TypedDict("_Numbered", {"told_number": NotRequired[int]})  # noqa: UP013  the key on disk
+
+
+class PackedStream(_Numbered):
+    """A stream's state in the head of a log segment. Keys that an older version did not write are not required."""
 
     last: int | None
     venue_ns: int
@@ -42,7 +45,6 @@ class PackedStream(TypedDict):
     away: bool
     sure: NotRequired[int | None]
     teller: NotRequired[str]
-    told_number: NotRequired[int]
     connections: NotRequired[dict[str, list[int]]]
     jumped: NotRequired[bool]
     widest: NotRequired[int]
@@ -54,7 +56,7 @@ class PackedStream(TypedDict):
 
 
 class ArbitratedStream:
-    """One topic's state. What `state` packs follows from the log alone; times and what is held do not."""
+    """The state of one topic in arbitration. What `state` packs follows from the log alone; times and held events do not."""
 
     def __init__(self, kind: int, subject: str):
         self.kind, self.subject, self.topic = kind, subject, topic(kind, subject)
@@ -163,20 +165,21 @@ class ArbitratedStream:
             del self.recent[self.known_from]
 
     def same(self, one: Offer) -> bool | None:
-        """True where just this event was taken, False where its ids were, with other records; None where it is not known."""
+        """True where just this event was taken, False where its ids were, with other records; None where that is not known."""
         if one.flags or not self.comparable:
             return None
         return self.taken.same(one.first_id, one.last_id, one.event, self.kind == Kind.depth)
 
     def missing(self, one: Offer) -> bool:
-        """Whether its ids lie in a hole: of trades that are open, or of a book's changes that were given up of late."""
+        """Whether the event's ids lie in a hole: an open gap of trades, or a book's changes that were given up of late."""
         if self.gaps and self.gaps.missing(one.first_id, one.last_id):
             return True
         return not one.snapshot and any(low <= one.first_id and one.last_id <= high for low, high in self.holes)
 
     def overtaken(self, one: Offer) -> bool:
-        """Whether it is no copy of anything: an id below all of the era, or a rising one that comes too late for its place.
-        Where lines merely number the same events differently, none has said more before."""
+        """Whether the event is no copy of anything: an id below all of the era, or a rising one that comes too late.
+        Where lines merely number the same events differently, none has brought more before.
+        """
         if not (one.behind or self.shared_ids):
             return False
         if self.base is not None and one.last_id < self.base:
@@ -184,14 +187,14 @@ class ArbitratedStream:
         return self.rule == "rising" and one.last_id > self.known_from and one.last_id not in self.recent
 
     def advance_whole(self, last_id: int, venue_ns: int) -> None:
-        """A snapshot is taken: it needs no neighbour, unless it was brought up to a change that has none."""
+        """Takes note of a snapshot: its id needs no neighbour, unless it was brought up to a change that has none."""
         if last_id != self.last or not self.last_line:
             self.sure, self.last_line = last_id, ""
         self.last, self.jumped = last_id, False
         self.venue_ns = max(self.venue_ns, venue_ns)
 
     def give_up_to(self, high: int) -> None:
-        """Ids up to this one will not come in their place: what was last is confirmed by what comes behind."""
+        """Moves `last` up to `high`: ids up to it will not come in their place; what comes behind confirms the id before."""
         if not self.jumped:
             self.sure = self.last
         if self.kind == Kind.depth:
@@ -201,7 +204,7 @@ class ArbitratedStream:
         self.unsynced.clear()
 
     def go_back(self, sure: int, high: int) -> None:
-        """What was said above `sure` is contradicted; the stream goes on above `high`."""
+        """Takes back the ids above `sure`, which are contradicted; the stream goes on above `high`."""
         if sure != self.last:
             self.widest = self.usual  # an absurd step is no measure of the next
         self.sure, self.last, self.jumped, self.last_line = sure, high, high > sure, ""
@@ -221,7 +224,7 @@ class ArbitratedStream:
 
     @property
     def disorder(self) -> int:
-        """By so many ids the last one may be ahead of what is confirmed, and the lower ones are late."""
+        """By how many ids the last one may be ahead of the confirmed one while lower ids are merely late."""
         return 0 if self.kind == Kind.depth else self.in_proportion
 
     @property
@@ -230,7 +233,7 @@ class ArbitratedStream:
         return DISORDER if self.kind == Kind.trade else max(IN_TURN, 8 * self.usual)
 
     def disowned(self) -> bool:
-        """Whether the last id is out of proportion to what is confirmed, and the line that said it has gone on with
+        """Whether the last id is out of proportion to what is confirmed, and the line that brought it has gone on with
         lower ones on the same connection. Where ids began anew, it is not one of those before."""
         run = self.doubts.runs.get(self.last_line) if self.last_line else None
         if run is None or self.last is None or self.sure is None or self.last - self.sure <= self.in_proportion:
@@ -242,7 +245,7 @@ class ArbitratedStream:
         return number > self.last_number and not renewed
 
     def doubtful(self, one: Offer) -> bool:
-        """Whether its ids are out of proportion to what the stream has said of late."""
+        """Whether the event's ids are out of proportion to those that the stream had of late."""
         if self.last is None:
             return False
         if self.rule == "rising":
@@ -255,7 +258,7 @@ class ArbitratedStream:
         return max(DISORDER if self.kind == Kind.trade else JUMP, WIDER * self.widest)
 
     def mark(self, line: str, number: int) -> None:
-        """The line has a new connection: its events beyond `number` need not follow on those before."""
+        """Notes a new connection of a line: its events beyond `number` need not follow on those before."""
         if self.crossed is not None:
             self.crossed.setdefault(line, number)  # what it said before and still waits counts as before
         self.connections[line] = [*self.connections.get(line, [])[1 - MARKS_MAX :], number]
@@ -266,29 +269,29 @@ class ArbitratedStream:
             marks[:] = [known for known in marks if known < number][1 - MARKS_MAX :] + [number]
 
     def begin(self, one: Offer) -> None:
-        """If this is the first event of a connection, the line has to overlap again before it counts."""
+        """Makes the line overlap again before it counts, if this is the first event of a connection."""
         marks = self.marks.get(one.line)
         if marks and marks[0] < one.number:
             self.marks[one.line] = [number for number in marks if number > one.number]
             self.joined.discard(one.line)
 
     def counts(self, one: Offer) -> bool:
-        """False for an event of the time before the venue's ids began anew: they mean something else now."""
+        """Whether the event is of the present era; False for one from before the venue's ids began anew."""
         return self.crossed is None or one.number >= self.crossed.get(one.line, one.number + 1)
 
     def crosses(self, one: Offer) -> bool:
-        """Whether a line that has not said so is behind the new beginning, too: its id is nearer to the new ones."""
+        """Whether the event shows that its line, not crossed yet, is in the new era: its id is nearer to the new ones."""
         if self.last is None or self.crossed is None or one.line in self.crossed:
             return False
         return abs(one.last_id - self.last) < abs(one.last_id - self.before)
 
     def cross(self, line: str, number: int) -> None:
-        """The line's events from this number on are of the new era."""
+        """Takes the line into the new era, from this number of its events on."""
         assert self.crossed is not None
         self.crossed[line] = min(number, self.crossed.get(line, number))
 
     def reset(self, line: str, number: int) -> None:
-        """The venue began its ids anew, as this line was the first to say."""
+        """Begins a new era: the venue began its ids anew, as this line was the first to show."""
         self.before = self.last or 0
         self.refuted = None
         self.crossed = {line: number}
@@ -305,7 +308,7 @@ class ArbitratedStream:
         self.lines.begin_anew()
 
     def state(self) -> PackedStream:
-        """What follows from the log, as plain values for the head of a log segment; `restore` takes them."""
+        """Packs what follows from the log, as plain values for the head of a log segment; `restore` takes them."""
         return {
             "last": self.last,
             "venue_ns": self.venue_ns,

@@ -11,7 +11,7 @@ SIZE = 1024  # events; a power of two
 
 
 class TakenRing:
-    """A ring of the last events, by their first ids: where ids are contiguous, no other event that was taken begins there."""
+    """A ring of the last taken events, by first id: where ids are contiguous, no two of them begin at one id."""
 
     __slots__ = ("firsts", "lasts", "sums")
 
@@ -19,13 +19,13 @@ class TakenRing:
         self.firsts, self.lasts, self.sums = [-1] * SIZE, [0] * SIZE, [0] * SIZE
 
     def add(self, first_id: int, last_id: int, event: bytearray | memoryview) -> None:
-        """Remembers an event that was taken, instead of the one that has its place."""
+        """Remembers an event that was taken, in place of the one that has its slot."""
         place = first_id & (SIZE - 1)
         self.firsts[place], self.lasts[place] = first_id, last_id
         self.sums[place] = crc32(event[COMPARED], len(event))
 
     def same(self, first_id: int, last_id: int, event: bytearray | memoryview, whole: bool) -> bool | None:
-        """True where just this event was taken, False where its ids were, with other records; None where it is not known.
+        """True where just this event was taken, False where its ids were, with other records; None where that is not known.
 
         `whole`: lines cut their ids alike, so that what ends elsewhere is something else, too.
         """

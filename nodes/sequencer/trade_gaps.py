@@ -42,11 +42,11 @@ class TradeGaps:
             self.close(stream, out)
 
     def fills(self, stream: ArbitratedStream, one: Offer, now: int, out: list[bytearray]) -> bool:
-        """Whether the event has ids of an open gap: then they are taken, as `repair` has it."""
+        """Takes an event that has ids of an open gap, as `repair` does; whether it had any."""
         return bool(stream.gaps) and one.first_id <= stream.gaps.high and self.repair(stream, one, now, out)
 
     def repair(self, stream: ArbitratedStream, one: Offer, now: int, out: list[bytearray]) -> bool:
-        """A late event, or one of backfill, with ids of an open gap: taken after all, flagged.
+        """Takes a late event, or one of backfill, that has ids of an open gap, flagged REPAIRED; whether it had any.
 
         Of an event that lies across several holes only the part in the first one is: an event is one run of ids.
         """
@@ -74,7 +74,7 @@ class TradeGaps:
         out.append(statements.gap(stream, runs, GapState.unrecoverable, reason, gap.after_ns, gap.before_ns))
 
     def declare(self, stream: ArbitratedStream, record: np.void, out: list[bytearray]) -> bool:
-        """Backfill's word (a GAP record) that ids will not come: those that are still missing are lost. False if none is."""
+        """Marks ids that backfill's GAP record gives up as lost, those that are still missing. False if none is."""
         runs = []
         if record["state"] == GapState.unrecoverable:
             runs = stream.gaps.missing(int(record["first_id"]), int(record["last_id"]))
@@ -96,14 +96,15 @@ class TradeGaps:
                 out.append(statements.gap(stream, runs, GapState.repaired, Reason.none, gap.after_ns, gap.before_ns))
 
     def close_undecided(self, streams: dict[tuple[int, str], ArbitratedStream], out: list[bytearray]) -> None:
-        """After a restart: closes the gaps that had been decided and were not published yet."""
+        """Closes after a restart the gaps that had been decided and were not published yet."""
         for key in sorted(self.undecided):
             self.close(streams[key], out)
         self.undecided.clear()
 
     def still_missing(self, stream: ArbitratedStream, low: int, high: int, after_ns: int, out: list[bytearray]) -> list[Run]:
-        """Of the trades `low` to `high`: runs that nobody has brought, the last one up to `high`, if with nothing in it.
-        What was repaired of a gap that an absurd id opened is said."""
+        """The runs of trades `low` to `high` that nobody has brought; the last run reaches `high`, and may be empty.
+        What was repaired of a gap that an absurd id opened is published.
+        """
         missing, at = [], low
         for gap in stream.gaps.touched(low, high):
             repaired = [(max(first, low), min(last, high)) for first, last in gap.repaired() if first <= high and last >= low]
@@ -118,7 +119,7 @@ class TradeGaps:
         return missing
 
     def take_rest(self, stream: ArbitratedStream, one: Offer, last: int, out: list[bytearray]) -> Offer | None:
-        """Of trades of which the first are known, those that are new; None: they cannot be had apart, and are a gap."""
+        """Cuts off the trades of an event that are known already; None: they cannot be cut off, and the new ones are a gap."""
         rest = clipping.clip(one.event, last + 1, one.last_id)
         if rest is None:
             self.open(stream, last + 1, one.last_id, one.venue_ns, out)
@@ -129,7 +130,7 @@ class TradeGaps:
         return new
 
     def give_up(self, stream: ArbitratedStream, low: int, high: int, after_ns: int, out: list[bytearray]) -> None:
-        """Ids that nobody has brought in time: open for backfill where they are trades, else final."""
+        """Gives up ids that nobody has brought in time: an open gap for backfill where they are trades, else a final one."""
         absurd = stream.refuted is not None and stream.refuted == stream.last
         if stream.kind == Kind.trade:
             self.open(stream, low, high, after_ns, out, Reason.contradiction if absurd else Reason.skipped)

@@ -18,7 +18,7 @@ PackedChanges = tuple[int, list[tuple[int, bytes]]]  # base; last_id and records
 
 
 class Unsynced:
-    """The newest changes since the book was lost, each following on the one before."""
+    """The newest changes of a book since it was lost, each following on the one before."""
 
     __slots__ = ("changes", "bytes", "base")
 
@@ -47,7 +47,7 @@ class Unsynced:
         self.bytes = 0
 
     def brought_up(self, snapshot: bytearray, snapshot_id: int, last: int, venue_ns: int) -> bytearray | None:
-        """The snapshot with every change after it applied: a book as of `last`. None where one between them is not known."""
+        """The snapshot with every later change applied: a book as of `last`; None where a change between them is not known."""
         if snapshot_id > last or (snapshot_id < last and (not self.changes or snapshot_id < self.base)):
             return None
         if snapshot_id == last:
@@ -64,7 +64,7 @@ class Unsynced:
         return image
 
     def state(self) -> PackedChanges:
-        """Plain values, for the head of a log segment; `restore` takes them."""
+        """Packs the changes as plain values, for the head of a log segment; `restore` takes them."""
         return self.base, list(self.changes)
 
     def restore(self, state: PackedChanges) -> None:

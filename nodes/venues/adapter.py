@@ -18,7 +18,7 @@ RoutesT = TypeVar("RoutesT")
 
 
 class VenueAdapter(Protocol[RoutesT]):
-    """One venue's market data. `RoutesT`: what its `decode` has to know of the instruments; its own business."""
+    """Decodes one venue's market data. `RoutesT`: the adapter's own type for what `decode` knows of the instruments."""
 
     @property
     def VENUE(self) -> str:
@@ -107,7 +107,7 @@ class VenueAdapter(Protocol[RoutesT]):
         """Text messages after which the instrument's depth begins with a snapshot; `no_resubscription` if it comes by REST."""
 
     def routes(self, instruments: Iterable[Instrument]) -> RoutesT:
-        """What `decode` has to know of these instruments. Made once a line: counters of ids in it go on over a renewal."""
+        """Builds what `decode` has to know of these instruments, once a line: counters of ids in it go on over a renewal."""
 
     def decode(self, frame: bytes, recv_ns: int, known: RoutesT) -> list[bytearray]:
         """The events of one message received at `recv_ns`, in its order; [] for a control message. `known`: from `routes`.
@@ -118,7 +118,7 @@ class VenueAdapter(Protocol[RoutesT]):
         """
 
     def control(self, frame: bytes) -> Control:
-        """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
+        """The meaning of a message without events: an acknowledgement, a refusal, an announced end, or nothing."""
 
     def book_of(self, head: bytes, known: RoutesT) -> str:
         """The subject whose book a message that begins with `head` would change; "" where 512 bytes are not enough to know."""
@@ -129,7 +129,7 @@ class VenueAdapter(Protocol[RoutesT]):
     # REST.
 
     def definitions(self, instruments: Sequence[Instrument]) -> Iterator[Question]:
-        """As few questions as can be for what the venue says of these instruments; at least one instrument is given."""
+        """As few questions as can be for the definitions of these instruments; at least one instrument is given."""
 
     def decode_definition(self, body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
         """The `instrument` event that the answer to a question has of one instrument.

@@ -80,7 +80,7 @@ resubscribe = no_resubscription
 
 
 class Other(msgspec.Struct):
-    """What else comes on a stream connection: the answer to a request, an error, or `serverShutdown`."""
+    """Any other message on a stream connection: the answer to a request, an error, or `serverShutdown`."""
 
     id: int | str | None = None
     result: msgspec.Raw = msgspec.Raw()
@@ -92,14 +92,14 @@ class Other(msgspec.Struct):
 
     @property
     def acknowledged(self) -> bool:
-        """Whether it is the answer to a request that was carried out."""
+        """Whether the message is the answer to a request that was carried out."""
         """Whether it is the answer to a request that was carried out."""
         """Whether it is the answer to a request that was carried out."""
         return bytes(self.result) == b"null" and self.id is not None
 
     @property
     def shutdown(self) -> bool:
-        """Whether the server announces that it is about to close: open a new connection at once."""
+        """Whether the server announces that it is about to close: a new connection has to be opened at once."""
         return self.e == "serverShutdown" or self.stream == "!serverShutdown"
 
 
@@ -143,7 +143,7 @@ def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` has to know, by stream name: the function that decodes its frames, and the stream."""
+    """Builds a table for `decode`: by stream name, the function that decodes its frames, and the stream."""
     return binance_streams.routes(instruments, CHANNELS)
 
 
@@ -194,7 +194,7 @@ def book_of(head: bytes, known: Routes) -> str:
 
 
 def control(frame: bytes) -> Control:
-    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
+    """The meaning of a message without events: an acknowledgement, a refusal, an announced end, or nothing."""
     message = _other(frame)
     refused = message.code is not None or bool(bytes(message.error))
     return Control(message.acknowledged, message.shutdown, refused, message.code or 0, message.msg)

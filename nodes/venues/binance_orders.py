@@ -77,7 +77,7 @@ def signed_params(
 
 
 def ws_payload(parameters: Mapping[str, object]) -> str:
-    """What is signed of a WS-API request: its params but the signature, sorted by name, `k=v` joined by `&`, not encoded."""
+    """The text that is signed of a WS-API request: its params but the signature, sorted by name, `k=v` joined by `&`."""
     return "&".join(f"{name}={_plain(value)}" for name, value in sorted(parameters.items()) if name != "signature")
 
 

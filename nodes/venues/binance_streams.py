@@ -119,7 +119,7 @@ USDM_QUOTE = b'"e":"bookTicker","u":' + NUMBER + PRICES + b',"T":' + NUMBER + b'
 
 
 class StreamReader:
-    """What reading the frames of one stream of one instrument takes: its symbol, its usual form, the writer of its events.
+    """Everything needed to read the frames of one instrument's stream: symbol, usual form, and the writer of its events.
 
     `usual`: matches a whole frame in the venue's own spelling. `voids`: ids that stand for no trade, each with the first of the
     run of such ids that it ends; the newest VOIDS_KEPT. `book`: the subject whose book its messages change, or "".
@@ -151,7 +151,7 @@ Routes = dict[str, tuple[FrameDecoder, StreamReader]]  # by the stream's name
 
 
 def routes(instruments: Iterable[Instrument], channels: Iterable[tuple[str, FrameDecoder, bytes]]) -> Routes:
-    """By stream name, (the function that decodes its frames, the stream). `channels`: (name, function, usual form or b"")."""
+    """Builds a table by stream name: (function that decodes its frames, stream). `channels`: (name, function, usual form)."""
     known: Routes = {}
     for instrument in instruments:
         for channel, function, form in channels:

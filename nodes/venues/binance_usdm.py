@@ -117,7 +117,7 @@ def book(instrument: Instrument, settings: FeedSettings) -> BookSync:
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` has to know, by stream name: the function that decodes its frames, and the stream."""
+    """Builds a table for `decode`: by stream name, the function that decodes its frames, and the stream."""
     return binance_streams.routes(instruments, CHANNELS)
 
 

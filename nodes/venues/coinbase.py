@@ -170,7 +170,7 @@ def book(instrument: Instrument, settings: FeedSettings) -> StreamedBook:
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` has to know: the Writer of each instrument, by its symbol."""
+    """Builds a table for `decode`: the Writer of each instrument, by its symbol."""
     return {instrument.symbol: Writer(instrument) for instrument in instruments}
 
 
@@ -200,7 +200,7 @@ def book_of(head: bytes, known: Routes) -> str:
 
 
 def control(frame: bytes) -> Control:
-    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
+    """The meaning of a message without events: an acknowledgement, a refusal, an announced end, or nothing."""
     message = _message(frame)
     if message.type == "error":
         return Control(refused=True, code=message.message, msg=message.reason)

@@ -121,7 +121,7 @@ class _History(msgspec.Struct):
 
 
 class Unixtime(msgspec.Struct):
-    """The venue's time, in whole seconds."""
+    """The `result` of `GET /0/public/Time`: the venue's time, in whole seconds."""
 
     unixtime: int
 
@@ -174,7 +174,7 @@ def depth(settings: FeedSettings) -> int:
 
 
 def digest(levels: Levels) -> int:
-    """The venue's CRC-32 of the best ten asks, then bids: price and size without dot and leading zeros, which a mantissa is."""
+    """The venue's CRC-32 of the best ten asks, then bids: each price and size as digits without dot and leading zeros."""
     best = (*levels.best_asks(CHECKED_LEVELS), *levels.best_bids(CHECKED_LEVELS))
     return zlib.crc32("".join(f"{price}{lots}" for price, lots in best).encode())
 
@@ -185,7 +185,7 @@ def book(instrument: Instrument, settings: FeedSettings) -> CheckedBook:
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` has to know: the Writer of each instrument, by its symbol."""
+    """Builds a table for `decode`: the Writer of each instrument, by its symbol."""
     return {instrument.symbol: Writer(instrument) for instrument in instruments}
 
 
@@ -211,7 +211,7 @@ def book_of(head: bytes, known: Routes) -> str:
 
 
 def control(frame: bytes) -> Control:
-    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
+    """The meaning of a message without events: an acknowledgement, a refusal, an announced end, or nothing."""
     message = _message(frame)
     if not message.success:
         return Control(refused=True, msg=message.error)

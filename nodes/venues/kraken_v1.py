@@ -106,7 +106,7 @@ def book(instrument: Instrument, settings: FeedSettings) -> CheckedBook:
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` has to know: the Writer of each instrument, by its pair as in `wsname` (XBT/USD)."""
+    """Builds a table for `decode`: the Writer of each instrument, by its pair as in `wsname` (XBT/USD)."""
     return {instrument.symbol: Writer(instrument) for instrument in instruments}
 
 
@@ -142,7 +142,7 @@ def book_of(head: bytes, known: Routes) -> str:
 
 
 def control(frame: bytes) -> Control:
-    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
+    """The meaning of a message without events: an acknowledgement, a refusal, an announced end, or nothing."""
     message = _message(frame)
     if message.status == "error":
         return Control(refused=True, msg=message.errorMessage)

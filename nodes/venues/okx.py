@@ -61,7 +61,7 @@ HISTORY_ROWS = 100
 
 
 class Argument(msgspec.Struct, frozen=True, gc=False):
-    """Which channel and instrument a message is about."""
+    """The channel and instrument that a message is about."""
 
     channel: str = ""
     instId: str = ""  # noqa: N815 (the venue's name)
@@ -117,7 +117,7 @@ class Trades(msgspec.Struct):
 
 
 class History(msgspec.Struct):
-    """`GET /api/v5/market/history-trades`, each row unread; code "0" means that it is well."""
+    """`GET /api/v5/market/history-trades`, each row unread; code "0" means success."""
 
     data: list[msgspec.Raw]
     code: str = ""
@@ -131,7 +131,7 @@ class Books(msgspec.Struct):
 
 
 class Stamp(msgspec.Struct):
-    """The venue's time, ms."""
+    """A row of `GET /api/v5/public/time`: the venue's time, ms."""
 
     ts: str
 
@@ -199,7 +199,7 @@ def book(instrument: Instrument, settings: FeedSettings) -> ChainedBook:
 
 
 def routes(instruments: Iterable[Instrument]) -> Routes:
-    """What `decode` has to know: the Writer of each instrument, by its symbol."""
+    """Builds a table for `decode`: the Writer of each instrument, by its symbol."""
     return {instrument.symbol: Writer(instrument) for instrument in instruments}
 
 
@@ -230,7 +230,7 @@ def book_of(head: bytes, known: Routes) -> str:
 
 
 def control(frame: bytes) -> Control:
-    """What a message means that `decode` made no event of: an acknowledgement, a refusal, an announced end, or nothing."""
+    """The meaning of a message without events: an acknowledgement, a refusal, an announced end, or nothing."""
     if frame == b"pong":
         return Control()
     message = _message(frame)

@@ -23,7 +23,7 @@ class Definition(msgspec.Struct):
 
 
 class Definitions(msgspec.Struct):
-    """The body of `GET /api/v5/public/instruments`, each row unread; code "0" means that it is well."""
+    """The body of `GET /api/v5/public/instruments`, each row unread; code "0" means success."""
 
     code: str
     data: list[msgspec.Raw]

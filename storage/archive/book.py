@@ -6,7 +6,7 @@ from tickmesh.bus.schema import DEPTH, GAP, Flag, Kind
 
 
 class ArchivedBook:
-    """Absolute quantities by price mantissa, per side. Valid between a SNAPSHOT and the next `gap` of depth."""
+    """A book as the archive holds it: quantities by price mantissa, per side; valid from a SNAPSHOT to the next depth gap."""
 
     def __init__(self) -> None:
         self.valid = False
@@ -31,12 +31,12 @@ class ArchivedBook:
                     book.pop(price, None)
 
     def broken(self, gap: np.ndarray) -> None:
-        """Ends the valid stretch where one of a gap event's records (dtype schema.GAP) is about depth."""
+        """Ends the valid stretch if one of a gap event's records (dtype schema.GAP) is about depth."""
         if (gap["stream"] == Kind.depth).any():
             self.valid, self.bids, self.asks = False, {}, {}
 
     def levels(self) -> np.ndarray:
-        """Shape (n,), dtype schema.DEPTH: bids from the best down, then asks from the best up. Empty when not valid."""
+        """The levels, shape (n,), dtype schema.DEPTH: bids from the best, then asks from the best. Empty when not valid."""
         out = np.zeros(len(self.bids) + len(self.asks), DEPTH)
         rows = [(p, q, 1) for p, q in sorted(self.bids.items(), reverse=True)]
         rows += [(p, q, -1) for p, q in sorted(self.asks.items())]
@@ -46,7 +46,7 @@ class ArchivedBook:
         return out
 
     def load(self, valid: bool, last_update_id: int, levels: np.ndarray) -> None:
-        """Makes the book what `levels` gave."""
+        """Restores the book from the `levels` that another one gave."""
         self.valid, self.last_update_id = valid, last_update_id
         for side in (1, -1):
             chosen = levels[levels["side"] == side]

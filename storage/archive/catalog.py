@@ -33,7 +33,7 @@ class Pruned(NamedTuple):
 
 
 class Watermark(NamedTuple):
-    """Every event with seq ≤ `archived_seq` is in the files; up to `sealed_seq` in those of whole days.
+    """How far the archive goes: every event with seq ≤ `archived_seq` is in the files; up to `sealed_seq` in sealed days.
 
     `log_id`: of the log they were taken from.
     """
@@ -45,6 +45,8 @@ class Watermark(NamedTuple):
 
 
 class File(NamedTuple):
+    """One archive file, by what its name and folder state."""
+
     first: int
     last: int
     path: Path
@@ -54,6 +56,7 @@ class File(NamedTuple):
 
     @property
     def span(self) -> tuple[int, int]:
+        """The first and last seq of its events."""
         return self.first, self.last
 
 
@@ -76,7 +79,7 @@ def read_watermark(folder: Path) -> Watermark:
 
 
 def manifest(mark: Watermark) -> bytes:
-    """The bytes of watermark.json."""
+    """Encodes watermark.json."""
     tree: dict[str, Any] = {"archived_seq": mark.archived_seq, "log_id": f"{mark.log_id:016x}", "sealed_seq": mark.sealed_seq}
     if mark.pruned:
         tree["pruned"] = {
@@ -91,11 +94,12 @@ def day_of(seq_ns: int) -> str:
 
 
 def day_start_ns(day: str) -> int:
+    """The time at which a UTC day begins, ns."""
     return int(np.datetime64(day, "D").astype("i8")) * DAY_NS
 
 
 def list_files(folder: Path) -> list[File]:
-    """Every archive file, visible to readers or not, in order of `seq`."""
+    """Lists every archive file, visible to readers or not, in order of `seq`."""
     found: list[File] = []
     for first in _folders(os.fspath(folder)):
         for second in _folders(first.path):
@@ -123,7 +127,7 @@ def _folders(path: str) -> list[os.DirEntry[str]]:
 
 
 def visible(files: list[File], mark: Watermark) -> list[File]:
-    """What a reader sees: of each event's files exactly one, whatever a seal or a prune has left half done."""
+    """The files that a reader sees: each event in exactly one, whatever a seal or a prune has left half done."""
     gone = {(one.first, one.last, folder) for one in mark.pruned for folder in one.folders}
     out = []
     for file in files:

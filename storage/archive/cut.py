@@ -17,7 +17,7 @@ _read_topic, _read_seq = header_reader("kind", "subject"), header_reader("seq")
 
 
 class CutCoverage(NamedTuple):
-    """What the files of a finished cut, seq `first` to `last`, prove: COVERAGE rows in canonical order, by subject."""
+    """The coverage that files of a finished cut, seq `first` to `last`, prove: COVERAGE rows in order, by subject."""
 
     first: int
     last: int
@@ -25,7 +25,7 @@ class CutCoverage(NamedTuple):
 
 
 class Cut:
-    """Events of one day, one after the other, sorted into kinds and folders.
+    """Sorts one day's events, added one after the other, into kinds and folders, in memory.
 
     `held`: bytes in memory. `pieces`: by folder, files in which its earlier events were laid aside. `proven`: by folder, the
     COVERAGE rows of each part of its file, as they were computed.
@@ -51,7 +51,7 @@ class Cut:
         self.held += len(raw)
 
     def folders(self) -> dict[str, dict[Kind, list[Part]]]:
-        """What is in memory, by folder and kind."""
+        """The events in memory, by folder and kind."""
         grouped: dict[str, dict[Kind, list[Part]]] = {}
         for (kind, subject), part in self.parts.items():
             folder = folder_of(kind, subject.rstrip(b"\0").decode())
@@ -59,7 +59,7 @@ class Cut:
         return grouped
 
     def largest(self, bytes_max: int) -> list[str]:
-        """The folders that have to go for the rest to be at most `bytes_max`."""
+        """The folders that have to leave memory for the rest to be at most `bytes_max`."""
         held = {
             folder: sum(sum(lengths) for parts in kinds.values() for _, lengths in parts)
             for folder, kinds in self.folders().items()
@@ -81,13 +81,13 @@ class Cut:
         self.held = sum(sum(lengths) for _, lengths in self.parts.values())
 
     def coverage(self) -> CutCoverage:
-        """What all its files prove."""
+        """The coverage that all files of the cut prove."""
         rows = {subject_of(folder): merge(parts) for folder, parts in self.proven.items()}
         return CutCoverage(self.first, self.last, {subject: own for subject, own in sorted(rows.items()) if len(own)})
 
 
 def table_of(kind: Kind, parts: list[Part]) -> Table:
-    """One kind's events in order of seq; several nodes' events are merged."""
+    """Builds one kind's table in order of seq; several nodes' events are merged."""
     blobs = [blob for part in parts for blob in part[0]]
     if len(parts) > 1:
         blobs.sort(key=_read_seq)
@@ -95,7 +95,7 @@ def table_of(kind: Kind, parts: list[Part]) -> Table:
 
 
 def coverage_of(cuts: Iterable[CutCoverage], after: int, until: int) -> dict[str, np.ndarray] | None:
-    """What the cuts prove of seq `after` + 1 to `until`, by subject; None where one of those between is not among them.
+    """The coverage of seq `after` + 1 to `until` that the cuts prove, by subject; None where one of those between is not there.
 
     `cuts`: in order. One that lies partly before `after` counts as a whole: coverage is a union.
     """

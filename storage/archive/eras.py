@@ -21,17 +21,17 @@ def eras_in(ledger: np.ndarray, kind: int) -> np.ndarray:
 
 
 def eras_of_file(file: Any, kind: int) -> np.ndarray:
-    """The eras in an archive file that is open in h5py, int64; one that was written without a ledger has none."""
+    """The eras in an archive file that is open in h5py, int64; a file that was written without a ledger has none."""
     ledger = read_ledger(file)
     return NONE if ledger is None else eras_in(ledger.rows, kind)
 
 
 def eras_of_events(headers: np.ndarray, before: int) -> np.ndarray:
-    """The eras of events in memory, of one topic: the one `before` them, and each that begins among them; int64."""
+    """The eras of one topic's events in memory: the one `before` them, and each that begins among them; int64."""
     resets = headers["seq"][headers["flags"] & Flag.RESET != 0].astype(I8)
     return np.concatenate([np.array([before], I8), resets])
 
 
 def era_of(eras: np.ndarray, seqs: np.ndarray | int) -> np.ndarray:
-    """The era of each seq: the newest that had begun; the first of `eras` for what is before all."""
+    """The era of each seq: the newest that had begun; the first of `eras` for a seq before all of them."""
     return eras[np.maximum(np.searchsorted(eras, np.asarray(seqs).astype(I8), "right") - 1, 0)]

@@ -38,7 +38,7 @@ TEMPORARY = ".tmp"
 
 
 class ArchiveError(LogError):
-    """A sentence for the operator; a LogError, so that the runner shows it as one."""
+    """A fault of the archive: a sentence for the operator. It is a LogError, so that the runner shows it as one."""
 
 
 class ArchiveGone(ArchiveError):
@@ -50,7 +50,7 @@ class ArchiveFull(ArchiveError):
 
 
 class Content(NamedTuple):
-    """What a file holds: a table for each kind, and the book before its first event (None where there is none)."""
+    """The content of a file: a table for each kind, and the book before its first event (None where there is none)."""
 
     tables: dict[Kind, Table]
     book: ArchivedBook | None
@@ -59,7 +59,7 @@ class Content(NamedTuple):
 
 
 def folder_of(kind: int, subject: str) -> str:
-    """`venue/instrument` of what is said of an instrument, `raw/<line>` of frames; the other events of nodes share a folder."""
+    """The archive folder of an event: `venue/instrument`, `raw/<line>` for frames, or the one that all others share."""
     if kind == Kind.raw:
         return f"raw/{_plain(subject)}"
     if TABLE[Kind(kind)].lane is Lane.system and kind not in OF_AN_INSTRUMENT:
@@ -74,7 +74,7 @@ def subject_of(folder: str) -> str:
 
 
 def of_instrument(folder: str) -> bool:
-    """Whether an instrument's events are in a folder of the archive, which then has a ledger; else those of nodes."""
+    """Whether a folder of the archive holds an instrument's events, and so has a ledger; else it holds those of nodes."""
     return folder != SYSTEM and not folder.startswith(f"{Kind.raw.name}/")
 
 
@@ -85,7 +85,7 @@ def _plain(name: str) -> str:
 
 
 def build(content: Content, attributes: dict[str, Any]) -> bytes:
-    """The whole file, made in memory: a full disk then meets one plain write, not HDF5 in the middle of its work.
+    """Builds a whole file in memory: a full disk then meets one plain write, not HDF5 in the middle of its work.
 
     Raises ArchiveError when what it holds would not read back as the same bytes.
     """
@@ -127,7 +127,7 @@ def build(content: Content, attributes: dict[str, Any]) -> bytes:
 
 
 def write_book(group: Any, book: ArchivedBook) -> np.ndarray:
-    """An image of the book; returns its rows, dtype schema.DEPTH."""
+    """Writes an image of the book into a group; returns its rows, dtype schema.DEPTH."""
     levels = book.levels()
     group.attrs["valid"], group.attrs["last_update_id"] = book.valid, np.int64(book.last_update_id)
     for name in ("price_ticks", "quantity_lots", "side"):
@@ -136,7 +136,7 @@ def write_book(group: Any, book: ArchivedBook) -> np.ndarray:
 
 
 def place(path: Path, data: bytes, mode: int = 0o444) -> None:
-    """Writes `data` aside, syncs it, gives it its name, syncs the folder. Raises ArchiveFull; then nothing is left."""
+    """Writes `data` under another name, syncs it, renames it, syncs the folder. Raises ArchiveFull; then nothing is left."""
     aside = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         make_folders(path.parent)
@@ -196,11 +196,12 @@ class ArchiveFile:
 
     @property
     def kinds(self) -> list[Kind]:
+        """The kinds that the file has events of."""
         names = set(self.file)
         return [kind for kind in Kind if kind.name in names]
 
     def subjects(self) -> list[str]:
-        """Whose events are in the file."""
+        """The subjects of the events in the file."""
         names = {name for kind in self.kinds for name in self.file[kind.name]["events/subjects"][:].tolist()}
         return sorted(name.rstrip(b"\0").decode() for name in names)
 
@@ -221,7 +222,7 @@ class ArchiveFile:
             raise self._damaged(error) from None
 
     def windows(self, kinds: Iterable[Kind], after: int = 0, until: int | None = None) -> Iterator[dict[Kind, Table]]:
-        """The events of some kinds with after < seq ≤ until, one span of `seq` after the other; a cut in one piece."""
+        """Reads the events of some kinds with after < seq ≤ until, one span of `seq` after the other; a cut in one piece."""
         present = set(self.kinds)
         readers = {kind: self.reader(kind) for kind in kinds if kind in present}
         try:
@@ -231,11 +232,11 @@ class ArchiveFile:
 
     @property
     def part(self) -> str:
-        """What it is: cut, day, rest or overlay (storage/archive/catalog.py)."""
+        """What part of the archive the file is: cut, day, rest or overlay (storage/archive/catalog.py)."""
         return str(self.attributes.get("part", "cut"))
 
     def book(self, name: str = "book") -> ArchivedBook | None:
-        """The book before the first event, or None in a file without depth. `name`: of another image, `books/13`."""
+        """Reads the book before the first event, or None in a file without depth. `name`: of another image, `books/13`."""
         if name not in self.file:
             return None
         try:
@@ -250,14 +251,14 @@ class ArchiveFile:
         return book
 
     def images(self) -> list[tuple[int, str]]:
-        """(seq of the event before which it is the book, name) of every book image, in order."""
+        """Every book image in order: (seq of the event before which it is the book, name)."""
         found = [(int(self.file["book"].attrs.get("before_seq", 0)), "book")] if "book" in self.file else []
         for hour in sorted(self.file.get("books", ())):
             found.append((int(self.file[f"books/{hour}"].attrs["before_seq"]), f"books/{hour}"))
         return found
 
     def ledger(self, before: LedgerPosition | None = None) -> CoverageLedger | None:
-        """What the file's events prove; None where nodes have their events, and in an overlay.
+        """Reads the coverage that the file's events prove; None for a file of nodes' events, and for an overlay.
 
         A file that was written without it is computed, from `before` (the state of the file before), or from its book image.
         """
@@ -289,7 +290,7 @@ class ArchiveFile:
         return int(self.attributes["price_exponent"]), int(self.attributes["quantity_exponent"])
 
     def book_at(self, seq: int) -> ArchivedBook | None:
-        """The book before the event `seq`: the nearest image, and what followed it. None in a file without depth."""
+        """Computes the book before the event `seq` from the nearest image and the changes after it. None without depth."""
         nearest = [image for image in self.images() if image[0] <= seq]
         if not nearest:
             return None
@@ -300,7 +301,7 @@ class ArchiveFile:
         return book
 
     def book_after(self) -> ArchivedBook | None:
-        """The book after the last event: the one that the next segment opens with."""
+        """Computes the book after the last event: the one that the next segment opens with."""
         return self.book_at(1 << 62)
 
     def _as_written(self, kind: Kind, table: Table) -> Table:

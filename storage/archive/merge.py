@@ -6,6 +6,7 @@ depends on the events alone, not on how they were cut into sources.
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -43,11 +44,14 @@ Choose = Callable[[Table], Table]
 
 
 class Interrupted(Exception):
-    """The work was asked to stop; nothing is left of it, and it is done again later."""
+    """Raised when the work was asked to stop; nothing is left of it, and it is done again later."""
 
 
-class Spool:
-    """The file that HDF5 writes into. A full disk is kept for `check`: HDF5 does not survive one in the middle of its work."""
+class Spool(io.RawIOBase):
+    """The file that HDF5 writes into. A disk's error is kept for `check`: HDF5 does not survive one in the middle of its work.
+
+    HDF5 also asks for its place, which RawIOBase finds by `seek`.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -69,15 +73,15 @@ class Spool:
             raise self._full(self.error)
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        """Moves the place in the file, as `io` does."""
         return self.file.seek(offset, whence)
 
-    def tell(self) -> int:
-        return self.file.tell()
-
     def readinto(self, buffer: Any) -> int:
+        """Reads into `buffer`; returns how many bytes."""
         return self.file.readinto(buffer) or 0
 
     def write(self, data: Any) -> int:
+        """Writes all of `data`, or keeps the error for `check`; returns the size of `data` either way, as HDF5 expects."""
         view = memoryview(data).cast("B")
         done = 0
         while done < len(view) and self.error is None:
@@ -87,15 +91,16 @@ class Spool:
                 self.error = error
         return len(view)
 
-    def truncate(self, size: int) -> int:
+    def truncate(self, size: int | None = None) -> int:
+        """Cuts or grows the file to `size`; an error is kept for `check`."""
         try:
             return self.file.truncate(size)
         except OSError as error:
             self.error = error
-            return size
+            return size or 0
 
     def flush(self) -> None:
-        """Unbuffered: there is nothing to flush."""
+        """Does nothing: the file is not buffered."""
 
     def finish(self) -> None:
         """Syncs the file to the disk and makes it read-only."""
@@ -120,7 +125,7 @@ def merge(
     cut: bool = False,
     stop: Stop = lambda: False,
 ) -> dict[str, int]:
-    """Makes the file `target` of the events of `sources`, which follow one another; returns events by kind.
+    """Writes the file `target` with the events of `sources`, which follow one another; returns the number of events by kind.
 
     `kinds`, `choose`: only these, and of each table only what `choose` gives. `images`: the book at the start and at the first
     change of every hour; else `book`, that after the last event, if given. `cut`: a file as
@@ -145,7 +150,7 @@ def merge(
 
 
 def merge_cut(pieces: list[Path], target: Path, attributes: dict[str, Any], stop: Stop = lambda: False) -> int:
-    """One folder's file of a cut that was too large for memory, of its pieces; returns its bytes. Raises as `merge`."""
+    """Writes one folder's file of a cut too large for memory, from its pieces; returns its bytes. Raises as `merge`."""
     book = None
     for piece in pieces:  # one without depth has none; before the first depth event it is an empty one
         with ArchiveFile(piece) as segment:
@@ -264,7 +269,7 @@ def _sum_of_cut(file: h5py.File, work: _Work, book: ArchivedBook | None) -> str:
 
 
 class Images:
-    """The book before the first event of the day, and before the first change (or gap) of every hour that has one."""
+    """Collects the book images of a day: before its first event, and before the first change (or gap) of each hour with one."""
 
     def __init__(self) -> None:
         self.start: ArchivedBook | None = None
@@ -272,7 +277,7 @@ class Images:
         self.looked = False
 
     def look(self, segment: ArchiveFile, breathe: Callable[[], None] = lambda: None) -> None:
-        """Takes the books that the next segment of the day has; `breathe` is called now and then."""
+        """Collects the images of the day's next segment; `breathe` is called now and then."""
         if not self.looked:
             self.start, self.looked = segment.book(), True
         book = segment.book()
@@ -303,7 +308,7 @@ class Images:
         return sorted((hour, seq) for hour, seq in found.items() if hour not in self.hours)
 
     def found(self, depth: bool) -> list[tuple[str, ArchivedBook | None, int]]:
-        """(name, image, seq of the event it precedes); none where the instrument never had depth. `depth`: has some now."""
+        """The images: (name, book, seq of the event after it); none if there never was depth. `depth`: has some now."""
         if self.start is None and not depth:
             return []
         out: list[tuple[str, ArchivedBook | None, int]] = [("book", self.start or ArchivedBook(), 0)]
@@ -313,7 +318,7 @@ class Images:
 
 
 def ledger_of_day(file: h5py.File, sources: list[Path]) -> None:
-    """Writes the union of what the sources prove into `file`: the same however the day was cut."""
+    """Writes the union of the coverage of `sources` into `file`: the same however the day was cut."""
     parts: list[np.ndarray] = []
     state = None
     for path in sources:

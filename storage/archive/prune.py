@@ -28,7 +28,7 @@ class Exported(NamedTuple):
 
 
 def read_exported(folder: Path) -> dict[str, Exported]:
-    """What was exported, by day. Raises ArchiveError when the file cannot be read."""
+    """Reads the exports that are noted, by day. Raises ArchiveError when the file cannot be read."""
     path = Path(folder) / EXPORTED
     try:
         tree = json.loads(path.read_bytes())
@@ -40,14 +40,14 @@ def read_exported(folder: Path) -> dict[str, Exported]:
 
 
 def mark_exported(folder: Path, day: str, target: Path) -> None:
-    """Notes that all of a sealed day's trades, quotes and depth are in `target`. What is not marked is never pruned."""
+    """Notes that all of a sealed day's trades, quotes and depth are in `target`. A day without a note is never pruned."""
     marks = read_exported(folder) | {day: Exported(str(target), day_sha256(folder, day))}
     tree = {name: one._asdict() for name, one in sorted(marks.items())}
     place(Path(folder) / EXPORTED, json.dumps(tree, indent=1).encode() + b"\n", 0o644)
 
 
 def prunable(archive: ArchiveWriter) -> str | None:
-    """The oldest sealed day that is there, exported, and the same as then; None where there is none. Raises ArchiveError."""
+    """The oldest sealed day that is there, exported, and unchanged since; None where there is none. Raises ArchiveError."""
     marks = read_exported(archive.folder)
     gone = {one.day for one in archive.mark.pruned}
     days = sorted({f.day for f in archive.visible() if f.part == "day"} - gone)

@@ -43,25 +43,25 @@ Result = TypeVar("Result")
 
 
 class Found(NamedTuple):
-    """Rows (dtype row_dtype), and the era of each (int64)."""
+    """Rows (dtype row_dtype), and the era of each row (int64)."""
 
     rows: np.ndarray
     eras: np.ndarray
 
 
 class PrunedWarning(UserWarning):
-    """What was asked for touches a day that was removed after its export."""
+    """Warns that a request touches a day that was removed after its export."""
 
 
 class ArchiveReader:
-    """The archive up to its watermark at the moment of opening (`refresh` moves on)."""
+    """Reads the archive up to its watermark at the moment of opening (`refresh` moves on)."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self.refresh()
 
     def refresh(self) -> None:
-        """Reads manifest and files anew, of one moment: a seal in between would hide both the day and its cuts."""
+        """Reads manifest and file names anew, as of one moment: a seal in between would hide both the day and its cuts."""
         mark = read_watermark(self.folder)
         while True:
             files = list_files(self.folder)
@@ -97,7 +97,7 @@ class ArchiveReader:
                     raise
 
     def cuts(self, after: int = 0, until: int | None = None, folders: set[str] | None = None) -> Iterator[list[File]]:
-        """The files of one cut or day after the other. Raises ArchiveError when a whole one is missing in between."""
+        """Gives the files of one cut or day after the other. Raises ArchiveError when a whole one is missing in between."""
         last = min(self.archived_seq, until if until is not None else self.archived_seq)
         chosen = [f for f in self.files if f.last > after and f.first <= last]
         position = 0
@@ -131,7 +131,7 @@ class ArchiveReader:
         kinds: Iterable[Kind] | None = None,
         subject: str | None = None,
     ) -> Iterator[Event]:
-        """Events with after < seq ≤ until in order, the same bytes as in the log. One cut, or a part of a day, is in memory.
+        """Reads events with after < seq ≤ until in order, the same bytes as in the log; one cut or part of a day is in memory.
 
         Raises ArchiveError for a damaged file, and for a missing one when nothing is filtered out. Over a pruned day it warns,
         and gives what that day has kept.
@@ -190,7 +190,7 @@ class ArchiveReader:
             return [name for name in json.loads(segment.attributes["files"]) if not (self.folder / name).exists()]
 
     def by_venue(self, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> tuple[Found, int]:
-        """As `columns`, by venue time, but in no order and with the era of each row; and the era after the archive's end."""
+        """Reads rows by venue time, in no order: (rows with the era of each, the era with which the archive ends)."""
         folder, days = self._asked(kind, subject, start_ns, end_ns)
         return self._retried(
             lambda: (self._by_venue(kind, subject, folder, start_ns, end_ns, days), self.era_after(kind, subject))
@@ -199,7 +199,7 @@ class ArchiveReader:
     def columns(
         self, kind: Kind, subject: str, start_ns: int | None = None, end_ns: int | None = None, by: By = "seq"
     ) -> np.ndarray:
-        """One row a record with start_ns ≤ seq_ns < end_ns, in order; dtype `row_dtype(kind)`.
+        """Reads one row for each record with start_ns ≤ seq_ns < end_ns, in order; dtype `row_dtype(kind)`.
 
         `by` "venue" (trades): with start_ns ≤ venue_ns < end_ns, era by era in order of trade_id, each once: repaired trades
         are where they belong, whenever they came. Warns (PrunedWarning) where a day of them has been pruned.
@@ -247,7 +247,7 @@ class ArchiveReader:
         return Found(np.concatenate(parts), np.concatenate(eras))
 
     def eras(self, file: File, kind: Kind) -> np.ndarray:
-        """The eras that a file's events of one kind belong to; an overlay's are those of the day that it was made of."""
+        """The eras of a file's events of one kind; an overlay has those of the day that it was made of."""
         if file.part == OVERLAY:
             whole = [f for f in self.files if f.folder == file.folder and f.span == file.span]
             return self.eras(whole[0], kind) if whole else NONE
@@ -272,7 +272,7 @@ class ArchiveReader:
         )  # fmt: skip
 
     def exponents(self, subject: str, before: str = "9999") -> tuple[int, int] | None:
-        """(price_exponent, quantity_exponent) of the newest file of an instrument that knows them; of days before `before`."""
+        """(price_exponent, quantity_exponent) by an instrument's newest file that has them; of days before `before`."""
 
         def newest() -> tuple[int, int] | None:
             for file in reversed(self.files):
@@ -285,7 +285,7 @@ class ArchiveReader:
         return self._retried(newest)
 
     def check(self) -> list[str]:
-        """Reads every file and every event once. Sentences about what is wrong; [] when all is well."""
+        """Reads every file and every event once; gives a sentence for each fault, [] when all is well."""
         wrong = []
         for file in (*self.files, *self.overlays):
             try:

@@ -21,7 +21,7 @@ BATCH_EVENTS = 500
 
 
 class RebuiltFile(NamedTuple):
-    """One file of the day: its checksum in the archive and anew ("" where there is none)."""
+    """One folder's file of a day: its checksum in the archive, and of the file made anew ("" where there is none)."""
 
     folder: str
     was: str
@@ -29,13 +29,14 @@ class RebuiltFile(NamedTuple):
 
     @property
     def same(self) -> bool:
+        """Whether both checksums are there and equal."""
         return self.was == self.now != ""
 
 
 def rebuild_day(
     archive: Path, log: Path, day: str, into: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> tuple[str, list[RebuiltFile]]:
-    """Seals `day` anew in the empty folder `into`; ("log" or "archive", one row a folder). `progress`: events done, of all.
+    """Seals `day` anew in the empty folder `into`; gives ("log" or "archive", a row a folder). `progress`: events done, of all.
 
     Raises ArchiveError for a day that is not sealed or was pruned, and for damage.
     """

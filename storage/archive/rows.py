@@ -13,7 +13,7 @@ _ROW_HEADER = ("seq", "seq_ns", "recv_ns", "flags", "first_id", "last_id", "venu
 
 
 def row_dtype(kind: Kind) -> np.dtype:
-    """seq, seq_ns, recv_ns, flags, first_id, last_id, venue_ns of the event, then the record's own fields (which win)."""
+    """The dtype of a row: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event, then its record's fields (which win)."""
     own = DTYPES[kind]
     fields = [(name, own[name].str) for name in own.names or () if not name.startswith("reserved")]
     fields = fields or [("msgpack", own.str)]
@@ -22,7 +22,7 @@ def row_dtype(kind: Kind) -> np.dtype:
 
 
 def check_order(kind: Kind, by: By) -> None:
-    """Raises ArchiveError for rows that cannot be had by venue time."""
+    """Raises ArchiveError for a kind whose rows cannot be read by venue time, if `by` asks for that."""
     if by == "venue" and kind is not Kind.trade:
         raise ArchiveError(
             f"{kind.name} cannot be read in order of the venue's ids; trades can, and every kind in order of seq"
@@ -30,7 +30,7 @@ def check_order(kind: Kind, by: By) -> None:
 
 
 def in_id_order(rows: np.ndarray, eras: np.ndarray) -> np.ndarray:
-    """Trades era by era by trade_id, each once: one that strayed lies in its overlay and in the day it was sequenced.
+    """Sorts rows of trades by era and trade_id, each once: a strayed trade lies in its overlay and in the day it was sequenced.
 
     What is the same is told by seq and id: an id that came again (its line took it back, docs/messages.md) is another trade,
     and stands beside the first one in order of seq.
@@ -45,7 +45,7 @@ def in_id_order(rows: np.ndarray, eras: np.ndarray) -> np.ndarray:
 def segment_rows(
     segment: ArchiveFile, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By = "seq"
 ) -> np.ndarray:
-    """As `rows_of`, from a file: only the rows and columns that are wanted are read. Raises ArchiveError for damage."""
+    """Reads rows as `rows_of` builds them from a file, only rows and columns that are wanted. Raises ArchiveError."""
     reader = segment.reader(kind)
     if len(reader.subjects) != 1 or by == "venue":
         parts = [rows_of(kind, tables[kind], subject, start_ns, end_ns, by) for tables in segment.windows((kind,))]
@@ -80,7 +80,7 @@ def _rows(reader: TableReader, start: int, stop: int) -> np.ndarray:
 def rows_of(
     kind: Kind, table: Table, subject: str, start_ns: int | None = None, end_ns: int | None = None, by: By = "seq"
 ) -> np.ndarray:
-    """A table's records with their event's fields beside them, dtype `row_dtype(kind)`; of a span of `seq_ns` or venue time."""
+    """Builds rows of a table's records with their event's fields, dtype `row_dtype(kind)`, of a span of time."""
     headers, records = table
     keep = headers["subject"] == subject.encode()
     if by == "seq":

@@ -21,7 +21,7 @@ __all__ = ["Interrupted", "Sealer", "day_sha256"]
 
 
 class Sealer:
-    """Seals the days of an archive, oldest first. `overlays`: files of strayed trades it has made."""
+    """Seals the days of an archive, oldest first. `overlays`: files of strayed trades that it has made."""
 
     def __init__(self, archive: ArchiveWriter, seal_after_s: float = 0.0):
         self.archive = archive
@@ -30,7 +30,7 @@ class Sealer:
         self.overlays = 0
 
     def due(self, now_ns: int | None = None) -> str | None:
-        """The oldest day that is not sealed, when it is wholly archived (a later day has begun there) and its time has come."""
+        """The oldest unsealed day that is wholly archived (a later day has begun there) and whose time to seal has come."""
         days = {file.day for file in self.archive.visible() if file.part == "cut"}
         if len(days) < 2:
             return None
@@ -39,7 +39,7 @@ class Sealer:
         return day if (clock.now_ns() if now_ns is None else now_ns) >= over else None
 
     def seal(self, day: str, stop: Stop = lambda: False) -> None:
-        """Makes of a day's cuts one file a folder. Raises ArchiveFull (try again), Interrupted, ArchiveError: a damaged cut.
+        """Merges a day's cuts into a file for each folder. Raises ArchiveFull (try again), Interrupted, ArchiveError (bad cut).
 
         The cuts stay until everything else is on disk, so nothing is lost by any of them.
         """
@@ -110,7 +110,7 @@ class Sealer:
 
 
 def trade_ns(table: Table) -> np.ndarray:
-    """Venue time of every trade of a table; where the venue gave none, when it was sequenced."""
+    """The venue time of every trade of a table; where the venue gave none, the time at which it was sequenced."""
     times = table.records["venue_ns"]
     return np.where(times != 0, times, np.repeat(table.headers["seq_ns"], table.headers["count"]))
 
@@ -129,7 +129,7 @@ def strayed_days(path: Path, day: str) -> list[str]:
 
 
 def of_day(day: str) -> Choose:
-    """Chooses the events with a trade of that day by venue time."""
+    """Makes a function that chooses from a table the events with a trade of that day by venue time."""
     start = day_start_ns(day)
 
     def choose(table: Table) -> Table:

@@ -60,7 +60,7 @@ _read_seq_and_time = header_reader("seq", "seq_ns")
 
 
 class Opening(NamedTuple):
-    """What is known of an instrument before a cut: its book, its exponents, and how far its coverage is."""
+    """The state of an instrument before a cut: its book, its exponents, and how far its coverage is."""
 
     book: ArchivedBook | None = None
     exponents: tuple[int, int] | None = None
@@ -68,7 +68,7 @@ class Opening(NamedTuple):
 
 
 class ArchiveWriter:
-    """The archive's only writer (a file lock). Opening it removes what an interrupted cut left behind.
+    """Writes the archive, as its only writer (a file lock). Opening it removes what an interrupted cut left behind.
 
     `on_cut` is called with what a cut proves, once all its files and the manifest are on disk; in the thread that cuts.
     Raises ArchiveError when another process writes it, ArchiveFull when the folder takes no files.
@@ -118,7 +118,7 @@ class ArchiveWriter:
         return self.mark.sealed_seq
 
     def visible(self) -> list[File]:
-        """What readers see at this moment."""
+        """The files that readers see at this moment."""
         return visible(list_files(self.folder), self.mark)
 
     def publish(
@@ -128,7 +128,7 @@ class ArchiveWriter:
         sealed_seq: int | None = None,
         pruned: tuple[Pruned, ...] | None = None,
     ) -> None:
-        """Writes a new manifest, which is what readers go by. Raises ArchiveFull; it may have become visible then."""
+        """Writes a new manifest, by which readers go. Raises ArchiveFull; the manifest may have become visible then."""
         new = (archived_seq, log_id, sealed_seq, pruned)
         with self.lock:
             changes: dict[str, Any] = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
@@ -178,7 +178,7 @@ class ArchiveWriter:
     def archive_log(
         self, log: LogReader, upto: int, cut_events: int, cut_bytes: int = CUT_BYTES_MAX, stop: Stop = lambda: False
     ) -> int:
-        """Archives everything after the watermark up to `upto` (durable, the caller says). Returns the new watermark.
+        """Archives all events of the log after the watermark up to `upto`, which is durable. Returns the new watermark.
 
         Cuts at UTC days, at `cut_events` events and at `cut_bytes` of them; HELD_BYTES_MAX are in memory. Raises ArchiveFull,
         Interrupted: what was cut before stays.
@@ -191,7 +191,7 @@ class ArchiveWriter:
         self, batches: Iterable[Batch], upto: int, cut_events: int, log_id: int, cut_bytes: int = CUT_BYTES_MAX,
         stop: Stop = lambda: False,
     ) -> None:  # fmt: skip
-        """As `archive_log`, from any batches that hold the events after the watermark."""
+        """Archives all events after the watermark up to `upto` from batches that hold them. Returns the new watermark."""
         cuts: list[Cut] = []
         try:
             self._archive(cuts, batches, upto, cut_events, log_id, cut_bytes, stop)
@@ -309,7 +309,7 @@ class ArchiveWriter:
             self._books.setdefault(folder, ArchivedBook())
 
     def begin_at(self, first: int, opening: dict[str, Opening]) -> None:
-        """Makes an empty archive begin with seq `first`. `opening`: by folder."""
+        """Makes an empty archive begin with seq `first`. `opening`: the state of instruments there, by folder."""
         if self.archived_seq:
             raise ArchiveError(f"{self.folder} holds seq 1 to {self.archived_seq} already; a rebuilt day needs an empty folder")
         self.publish(archived_seq=first - 1, sealed_seq=first - 1)
@@ -322,6 +322,7 @@ class ArchiveWriter:
                 self._exponents[folder] = known.exponents
 
     def close(self) -> None:
+        """Gives up the lock; nothing can be archived afterwards."""
         self._lock.close()
 
 

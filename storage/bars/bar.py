@@ -52,34 +52,35 @@ LAST_QUOTE = ("quote_era", "quote_id", "bid_ticks", "bid_lots", "ask_ticks", "as
 
 
 def none() -> np.ndarray:
+    """An array of no bars."""
     return np.zeros(0, BAR)
 
 
 def whole(bars: np.ndarray, name: str) -> np.ndarray:
-    """A sum (one of SUMS) as Python integers, exact: dtype object."""
+    """The exact values of a sum (one of SUMS) as Python integers: an array of dtype object."""
     out: np.ndarray = bars[f"{name}_high"].astype(object) * WORD + bars[name].astype(object)
     return out
 
 
 def set_whole(bars: np.ndarray, name: str, values: np.ndarray) -> None:
-    """Writes a sum that `whole` gives back. `values`: dtype object."""
+    """Writes the exact values of a sum, which `whole` gives back. `values`: dtype object."""
     bars[name] = (values % WORD).astype(I8)
     bars[f"{name}_high"] = (values // WORD).astype(I8)
 
 
 def as_float(bars: np.ndarray, name: str) -> np.ndarray:
-    """A sum as float64, within 2^−52 of its value."""
+    """The values of a sum as float64, within 2^−52 of the exact ones."""
     out: np.ndarray = bars[f"{name}_high"] * float(WORD) + bars[name]
     return out
 
 
 def floor(times_ns: np.ndarray, every_ns: int) -> np.ndarray:
-    """Where the bucket of each time begins, also before 1970."""
+    """The beginning of each time's bucket, also before 1970."""
     return times_ns // every_ns * every_ns
 
 
 def merge(bars: np.ndarray) -> np.ndarray:
-    """Rows of the same `begin_ns` become one; in order of time. Shape (n,) and the result: dtype BAR.
+    """Merges rows of the same `begin_ns` into one each, in order of time. Shape (n,) and the result: dtype BAR.
 
     Rows without ids (a venue that has none) count in the order in which they are given.
     """
@@ -147,14 +148,14 @@ def _merge_quotes(bars: np.ndarray, out: np.ndarray) -> None:
 
 
 def coarsen(bars: np.ndarray, every_ns: int) -> np.ndarray:
-    """Bars of a multiple of their own length: the same as from the ticks."""
+    """Merges bars into bars of `every_ns`, a multiple of their own length: the result is the same as from the ticks."""
     out = bars.copy()
     out["begin_ns"] = floor(bars["begin_ns"], every_ns)
     return merge(out)
 
 
 def between(bars: np.ndarray, start_ns: int | None, end_ns: int | None) -> np.ndarray:
-    """The rows (in order of time) with start_ns ≤ begin_ns < end_ns."""
+    """The bars with start_ns ≤ begin_ns < end_ns, of bars in order of time."""
     begin = bars["begin_ns"]
     first = 0 if start_ns is None else int(np.searchsorted(begin, start_ns))
     last = len(bars) if end_ns is None else int(np.searchsorted(begin, end_ns))

@@ -13,7 +13,7 @@ BLOCK = 4096  # words between two reductions of a checksum's sums: 64 bits hold 
 
 @njit(nogil=True, cache=True)
 def join2(plain: np.ndarray, out: np.ndarray) -> None:
-    """HDF5's shuffle undone. plain: (2n,) u1, all low bytes first; out: (n,) u2."""
+    """Undoes HDF5's shuffle of two-byte values. plain: (2n,) u1, all low bytes first; out: (n,) u2."""
     n = len(out)
     for i in range(n):
         out[i] = np.uint16(plain[i]) | np.uint16(plain[n + i]) << 8
@@ -21,7 +21,7 @@ def join2(plain: np.ndarray, out: np.ndarray) -> None:
 
 @njit(nogil=True, cache=True)
 def join4(plain: np.ndarray, out: np.ndarray) -> None:
-    """plain: (4n,) u1; out: (n,) u4."""
+    """Undoes HDF5's shuffle of four-byte values. plain: (4n,) u1, all lowest bytes first; out: (n,) u4."""
     n = len(out)
     for i in range(n):
         low = np.uint32(plain[i]) | np.uint32(plain[n + i]) << 8
@@ -30,7 +30,7 @@ def join4(plain: np.ndarray, out: np.ndarray) -> None:
 
 @njit(nogil=True, cache=True)
 def fletcher32(words: np.ndarray) -> tuple[np.uint64, np.uint64]:
-    """The two sums of Fletcher-32 of (n,) u2 words as they lie, modulo 65,535."""
+    """Computes the two sums of Fletcher-32 over (n,) u2 words as they lie, modulo 65,535."""
     first, second = U8(0), U8(0)
     for start in range(0, len(words), BLOCK):
         for i in range(start, min(start + BLOCK, len(words))):
@@ -43,7 +43,7 @@ def fletcher32(words: np.ndarray) -> tuple[np.uint64, np.uint64]:
 
 @njit(nogil=True, cache=True)
 def reduce_trades(prices: np.ndarray, quantities: np.ndarray, sides: np.ndarray, starts: np.ndarray, out: np.ndarray) -> None:
-    """Extremes and sums of each run of rows, of stored values. The run r is rows starts[r] to starts[r + 1].
+    """Computes extremes and sums of each run of rows, of stored values. The run r is rows starts[r] to starts[r + 1].
 
     prices, quantities: (n,) u1, u2 or u4, n ≤ 2^16; sides: (n,) i1; starts: (runs + 1,) i8, the last is n.
     out: (8, runs) u8: least price, greatest, Σ price, Σ quantity, Σ of what was bought, trades of it, and

@@ -27,7 +27,7 @@ KINDS = (Kind.trade, Kind.quote, Kind.depth)
 
 
 def derive(file: Any, sources: list[Path] | None = None) -> None:
-    """Adds the pyramid to a file of one instrument that is being made, open in h5py; to others nothing.
+    """Adds the pyramid of bars to a file of one instrument that is being made, open in h5py; to other files nothing.
 
     What is left of a pruned day has no ticks: it keeps the pyramid of its source.
     """
@@ -72,7 +72,7 @@ def _write_level(group: Any, name: str, bars: np.ndarray) -> None:
 
 
 def read(group: Any, level_s: int, start_ns: int | None = None, end_ns: int | None = None) -> np.ndarray:
-    """Bars of one level with start_ns ≤ begin_ns < end_ns, dtype BAR."""
+    """Reads bars of one level with start_ns ≤ begin_ns < end_ns, dtype BAR."""
     dataset = group[str(level_s)]
     if not dataset.size:
         return none()
@@ -97,7 +97,7 @@ def has_pyramid(file: Any) -> bool:
 
 
 def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: Any = None) -> BarPart:
-    """What the file's pyramid says of a window, of ticks only the fractions of a second at its edges."""
+    """Bars of a window from the file's pyramid; only the fractions of a second at its edges are read from ticks."""
     group = file[GROUP]
     parts = []
     for level_s, start_ns, end_ns in cover(window, group.attrs.get("begin_ns"), group.attrs.get("end_ns")):
@@ -129,7 +129,7 @@ def _edges(group: Any) -> Edges:
 
 
 def cover(window: Window, begin_ns: int | None, end_ns: int | None) -> Iterator[tuple[int, int, int]]:
-    """(level in seconds, start, end) of stretches that make up the window, between the pyramid's first and last second.
+    """Splits a window inside the pyramid's seconds into stretches of the coarsest levels: (level in seconds, start, end).
 
     Each stretch is of the coarsest level that fits between its edges and divides the window's bars; level 0 stands for ticks.
     """

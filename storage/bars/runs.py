@@ -18,20 +18,20 @@ _thread = threading.local()
 
 
 class Window(NamedTuple):
-    """Bars of `every_ns`, of what happened at start_ns ≤ venue time < end_ns."""
+    """A request for bars of `every_ns`, of everything that happened at start_ns ≤ venue time < end_ns."""
 
     every_ns: int
     start_ns: int | None = None
     end_ns: int | None = None
 
     def within(self, begin_ns: int, end_ns: int) -> "Window":
-        """What of it lies in begin_ns ≤ time < end_ns."""
+        """The part of the window that lies in begin_ns ≤ time < end_ns."""
         start = begin_ns if self.start_ns is None else max(begin_ns, self.start_ns)
         return Window(self.every_ns, start, end_ns if self.end_ns is None else min(end_ns, self.end_ns))
 
 
 class Runs(NamedTuple):
-    """`rows` brings a chunk into order, bucket by bucket and by id; run i begins at starts[i], in the bucket begin_ns[i]."""
+    """The runs of a chunk: `rows` sorts it by bucket and id; run i begins at starts[i], in the bucket begin_ns[i]."""
 
     rows: slice | np.ndarray
     starts: np.ndarray
@@ -40,7 +40,7 @@ class Runs(NamedTuple):
 
 
 def runs_of(times: Packed, ids: Packed, window: Window) -> Runs | None:
-    """Where the buckets of a chunk begin; None where nothing of it is in the window."""
+    """Finds where the buckets of a chunk begin; None where nothing of it is in the window."""
     at = times.stored
     if not len(at):
         return None
@@ -77,7 +77,7 @@ def _place(times: Packed, bound_ns: int | None, otherwise: int) -> int:
 
 
 def sorted_runs(times: np.ndarray, ids: np.ndarray, window: Window) -> Runs:
-    """The runs of a chunk whose times or ids do not only grow, or that has rows without a time."""
+    """Finds the runs of a chunk whose times or ids do not only grow, or that has rows without a time."""
     rows = np.flatnonzero(inside(times, window) & (times != 0))
     begin = floor(times[rows], window.every_ns)
     order = np.lexsort((ids[rows], begin))
@@ -87,6 +87,7 @@ def sorted_runs(times: np.ndarray, ids: np.ndarray, window: Window) -> Runs:
 
 
 def inside(times: np.ndarray, window: Window) -> np.ndarray:
+    """Which times are in the window, a bool for each."""
     chosen = np.ones(len(times), bool)
     if window.start_ns is not None:
         chosen &= times >= window.start_ns
@@ -96,7 +97,7 @@ def inside(times: np.ndarray, window: Window) -> np.ndarray:
 
 
 class Part(NamedTuple):
-    """A column's values are the sum of its parts << shift. `values`: uint64, below 2^bits."""
+    """One part of a column, whose values are the sum of its parts << shift. `values`: uint64, below 2^bits."""
 
     shift: int
     bits: int
@@ -113,7 +114,7 @@ def _scratch(name: str, rows: int) -> np.ndarray:
 
 
 def parts_of(stored: np.ndarray, name: str) -> list[Part]:
-    """Parts of at most 32 bits, valid until this thread takes the next column of that name. `stored`: unsigned."""
+    """Splits a column into parts of at most 32 bits, valid until this thread splits the next one. `stored`: unsigned."""
     width = 8 * stored.dtype.itemsize
     if width > 32:
         return [Part(0, 32, stored & LOW_HALF), Part(32, 32, stored >> U8.type(32))]
@@ -148,7 +149,7 @@ def _products(a: list[Part], b: list[Part], starts: np.ndarray) -> np.ndarray:
 
 
 class Reduced(NamedTuple):
-    """What each run comes to, of stored values: extremes of prices; sums, and how many were bought, as Python integers."""
+    """The result for each run, of stored values: extremes of prices; sums, and the quantity bought, as Python integers."""
 
     low: np.ndarray
     high: np.ndarray
@@ -160,7 +161,7 @@ class Reduced(NamedTuple):
 
 
 def reduce(prices: Packed, quantities: Packed, sides: np.ndarray, starts: np.ndarray, kernels: Any = None) -> Reduced:
-    """Of a chunk's `narrowed` columns in order. `sides`: int8. `kernels`: tickmesh.storage.bars.kernels, or None for numpy
+    """Reduces a chunk's `narrowed` columns by run. `sides`: int8. `kernels`: tickmesh.storage.bars.kernels, or None for numpy
     alone.
     """
     if kernels and prices.stored.dtype.itemsize <= 4 and quantities.stored.dtype.itemsize <= 4:

@@ -21,7 +21,7 @@ NEVER = np.iinfo("i8").max
 
 
 class BarPart(NamedTuple):
-    """What a stretch of the log says of bars.
+    """The bars of one stretch of the log, and what has to be known of it to join them with its neighbours'.
 
     `bars`: dtype BAR, merged. `edges`: what its neighbours need of it (storage/bars/timing.py). `timeless`: trades and quotes
     that no time can be given; they are in no bar.
@@ -40,7 +40,7 @@ class KindColumns(NamedTuple):
     seqs: Callable[[], np.ndarray]
 
     def pieces(self, name: str) -> list[tuple[int, slice, int]]:
-        """(number of a chunk, rows in it, era): of one era each. `name`: of any column."""
+        """Splits rows into pieces of one chunk and one era: (number of the chunk, rows in it, era). `name`: of any column."""
         rows = self.columns[name].rows
         ends = [start for start, _ in self.eras[1:]] + [rows]
         out = []
@@ -67,7 +67,7 @@ Eras = Mapping[Kind, np.ndarray]
 
 
 def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
-    """The ticks of an archive file of one instrument, open in h5py.
+    """Opens the ticks of an archive file of one instrument, open in h5py.
 
     `kernels`: tickmesh.storage.bars.kernels, or None for numpy alone. `eras`: of trades and quotes, where the file's own
     ledger does not say (an overlay has none).
@@ -99,7 +99,7 @@ def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
 
 
 def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None) -> Ticks:
-    """The ticks of events in memory: one instrument's tables of trades, quotes and depth, those that there are.
+    """Builds the ticks of events in memory: one instrument's tables of trades, quotes and depth, those that there are.
 
     `before`: the eras of trades and quotes before them; none is 0.
     """
@@ -139,7 +139,7 @@ def _changes_of(rows: np.ndarray, flags: np.ndarray, seqs: np.ndarray) -> TimedC
 
 
 def bars_of(ticks: Ticks, window: Window, pool: Executor | None = None) -> BarPart:
-    """All that `ticks` say of the window; on the pool's threads, a chunk of rows each."""
+    """Computes the bars of the window from ticks; on the pool's threads, a chunk of rows each."""
     quotes = _Quotes(ticks)
     jobs: list[tuple[Any, ...]] = [(_trades, ticks, piece) for piece in ticks.trades.pieces("trade_id")]
     jobs += [(_quotes, quotes, piece) for piece in ticks.quotes.pieces("update_id")]
@@ -254,7 +254,7 @@ def _changes(changes: np.ndarray, window: Window) -> np.ndarray:
 
 
 def join(stretches: list[BarPart], window: Window) -> BarPart:
-    """Bars of stretches that follow one another in the log; quotes at the edge of one get their time from its neighbours.
+    """Joins stretches that follow one another in the log into bars; a quote at an edge gets its time from the neighbour.
 
     What nothing that follows can give a time is counted `timeless`; the rest waits, in `edges.quotes`.
     """

@@ -30,12 +30,12 @@ class TimedChanges(NamedTuple):
 
     @property
     def bounds(self) -> list[int]:
-        """Where the parts begin and end: one more than there are resets."""
+        """The rows at which the parts begin and end: one more than there are resets."""
         return [0, *np.searchsorted(self.seqs, self.resets).tolist(), len(self.rows)]
 
 
 class Edges(NamedTuple):
-    """What a stretch's neighbours need of it.
+    """The changes and quotes at a stretch's edges, which its neighbours need to give quotes their time.
 
     `opening`: its first NEAR changes, of its first part; `closing`: its last ones, of its last part. `first`, `last`: how many
     these parts have; `broken`: whether they are two. `quotes` (OPEN): those that a neighbour may give a time.
@@ -50,7 +50,7 @@ class Edges(NamedTuple):
 
 
 def edges_of(changes: TimedChanges, quotes: np.ndarray) -> Edges:
-    """What a stretch's neighbours need of its changes and of its `quotes` (dtype OPEN)."""
+    """Takes from a stretch's changes and `quotes` (dtype OPEN) those that its neighbours need."""
     bounds = changes.bounds
     first, last = changes.rows[: bounds[1]], changes.rows[bounds[-2] :]
     return Edges(first[:NEAR], last[-NEAR:], len(first), len(last), len(changes.resets) > 0, quotes)
@@ -68,7 +68,7 @@ class Cover:
             self.rows, self.places = self.rows[order], self.places[order]
 
     def times(self, ids: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Venue time of each id, 0 where no change near it covers it. `at`: how many changes are before it in the log."""
+        """The venue time of each id, 0 where no change near it covers it. `at`: how many changes are before it in the log."""
         if not len(self.rows):
             return np.zeros(len(ids), I8)
         place = np.searchsorted(self.rows["last_id"], ids)
@@ -89,7 +89,7 @@ class Clock:
         ]
 
     def times(self, ids: np.ndarray, seqs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(venue time or 0; part: 0, 1 or −1 where no neighbour can know more; changes of that part before it) of quotes."""
+        """For each quote: venue time or 0; part (0, 1, or −1: no neighbour can know more); changes of that part before it."""
         parts = np.searchsorted(self.changes.resets, seqs, "right")
         at = np.searchsorted(self.changes.seqs, seqs) - np.array(self.bounds)[parts]
         out = np.zeros(len(ids), I8)
@@ -118,7 +118,7 @@ class Seam:
         self.place = 0  # of the next change in the present one
 
     def add(self, edges: Edges) -> None:
-        """Takes the next stretch of the log."""
+        """Takes the edges of the next stretch of the log."""
         self._changes(edges.opening, 0)
         self._quotes(edges.quotes[edges.quotes["part"] == 0])
         if edges.broken:

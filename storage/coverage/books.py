@@ -11,7 +11,7 @@ from tickmesh.storage.hdf5.columns import Table
 
 
 class BookCoverage:
-    """Follows what is known of a book: from a SNAPSHOT through changes that chain, to a gap or a break of the chain.
+    """Follows the coverage of a book: it is known from a SNAPSHOT through changes that chain, to a gap or a break of the chain.
 
     `id`: the highest id of which something is stated; `head`: the newest change's last one, which the next must confirm.
     """
@@ -24,7 +24,7 @@ class BookCoverage:
         self.rows: list[Interval] = []
 
     def follow(self, headers: np.ndarray, gaps: Table) -> None:
-        """`headers`: of depth events in order of seq; `gaps`: of any stream."""
+        """Takes the next depth events and gaps. `headers`: of depth events in order of seq; `gaps`: of any stream."""
         single = np.flatnonzero(headers["flags"] & (Flag.SNAPSHOT | Flag.RESET)).tolist()
         marks: list[tuple[int, int, np.void | None]] = [(at, at + 1, None) for at in single]
         for seq, gap in gap_rows(gaps, Kind.depth):

@@ -17,7 +17,7 @@ COVERED = (Kind.trade, Kind.quote, Kind.depth)  # the streams that have a ledger
 
 
 class Interval(NamedTuple):
-    """One statement, as a record of COVERAGE says it."""
+    """One statement of coverage, with the fields of a COVERAGE record."""
 
     first: int
     last: int
@@ -30,21 +30,22 @@ class Interval(NamedTuple):
 
     @property
     def claim(self) -> tuple[int, int, int]:
+        """The numbers of coverage, evidence and reason."""
         return self.state, self.evidence, self.reason
 
 
 def missing(first: int, last: int, reason: int, era: int = 0) -> Interval:
-    """Ids that are lacking, for a reason of schema.Reason."""
+    """Builds an interval of ids that are missing, for a reason of schema.Reason."""
     return Interval(first, last, 0, 0, Coverage.missing, reason=reason, era=era)
 
 
 def contradicted(first: int, last: int, era: int = 0) -> Interval:
-    """Ids that their own line took back."""
+    """Builds an interval of ids that their own line took back."""
     return Interval(first, last, 0, 0, Coverage.unproven, reason=Reason.contradiction, era=era)
 
 
 def array_of(kind: int, rows: list[Interval]) -> np.ndarray:
-    """COVERAGE rows of one stream, in the order given."""
+    """Builds COVERAGE rows of one stream, in the order given."""
     out = np.zeros(len(rows), COVERAGE)
     names = ("first_id", "last_id", "begin_ns", "end_ns", "state", "evidence", "reason", "era")
     for name, values in zip(names, zip(*rows)):
@@ -54,7 +55,7 @@ def array_of(kind: int, rows: list[Interval]) -> np.ndarray:
 
 
 def merge(parts: Iterable[np.ndarray]) -> np.ndarray:
-    """The union of COVERAGE rows of one instrument, shape (n,): by stream, era and id, each id at most once, runs joined.
+    """The union of one instrument's COVERAGE rows, shape (n,): by stream, era and id, each id at most once, runs joined.
 
     Of what several rows say of an id the best is true: complete, repaired, unproven, missing. Associative, and independent of
     order. Times of missing rows are those of the rows next to them.

@@ -13,18 +13,19 @@ GROUP = "ledger"
 
 
 class CoverageLedger(NamedTuple):
-    """COVERAGE rows in canonical order, and how far the ledger is after them."""
+    """A coverage ledger: COVERAGE rows in canonical order, and how far each stream is after them."""
 
     rows: np.ndarray
     after: LedgerPosition
 
     @property
     def sha256(self) -> str:
+        """The checksum of the rows."""
         return hashlib.sha256(self.rows.tobytes()).hexdigest()
 
 
 def write_ledger(file: Any, ledger: CoverageLedger) -> None:
-    """Makes the group in an HDF5 file (or group) that has none."""
+    """Writes the ledger into an HDF5 file (or group) that has none."""
     group = file.create_group(GROUP)
     for name in COVERAGE.names or ():
         if ledger.rows[name].any():
@@ -36,7 +37,7 @@ def write_ledger(file: Any, ledger: CoverageLedger) -> None:
 
 
 def read_ledger(file: Any) -> CoverageLedger | None:
-    """None where the file was written without it. Raises KeyError, ValueError, OSError or RuntimeError for damage."""
+    """Reads the ledger; None from a file without one. Raises KeyError, ValueError, OSError or RuntimeError for damage."""
     if GROUP not in file:
         return None
     group = file[GROUP]

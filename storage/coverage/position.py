@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class LedgerPosition(NamedTuple):
-    """How far each stream's ledger is, before or after a stretch. None: nothing has been stated of it yet."""
+    """How far each stream's ledger is, before or after a stretch. None: the ledger states nothing of the stream yet."""
 
     trade_id: int | None = None
     quote_id: int | None = None

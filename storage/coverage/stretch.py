@@ -20,7 +20,7 @@ from tickmesh.storage.hdf5.columns import Table
 def of_tables(
     tables: Mapping[Kind, Table], subject: str, state: LedgerPosition = BEGINNING
 ) -> tuple[np.ndarray, LedgerPosition]:
-    """What a stretch's events prove: COVERAGE rows in canonical order, and the state after it.
+    """Computes the coverage that a stretch's events prove: COVERAGE rows in canonical order, and the position after it.
 
     `tables`: events of one instrument by kind, each in order of seq; others than trade, quote, depth and gap are ignored.
     `state`: what the stretch before came to; the default is that of a log's beginning.

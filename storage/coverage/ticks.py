@@ -1,6 +1,6 @@
 """Coverage of trades and quotes: streams whose events stand for themselves, so that only their ids say what is missing.
 
-Also what coverage of a book needs of them: the gaps that are told of a stream, and when its events were.
+Also what coverage of a book needs of them: the gaps that were published of a stream, and when its events were.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,23 +11,23 @@ from tickmesh.bus.schema import Coverage, Evidence, Flag, GapState, Kind, Reason
 from tickmesh.storage.coverage.intervals import Interval, contradicted, missing
 from tickmesh.storage.hdf5.columns import Table
 
-Told = list[tuple[int, np.void]]  # gap records of one stream, each with its event's seq
+GapRows = list[tuple[int, np.void]]  # gap records of one stream, each with its event's seq
 
 
 def gap_rows(gaps: Table, kind: Kind) -> Iterator[tuple[int, np.void]]:
-    """(seq, record) of every gap that says that ids of this stream are missing."""
+    """(seq, record) of every gap record by which ids of this stream are missing."""
     seqs = np.repeat(gaps.headers["seq"], gaps.headers["count"]).tolist()
     for seq, gap in zip(seqs, gaps.records):
-        if gap["stream"] == kind and gap["state"] != GapState.repaired:  # what was repaired is told by the events themselves
+        if gap["stream"] == kind and gap["state"] != GapState.repaired:  # the events themselves show what was repaired
             yield seq, gap
 
 
 def by_era(
-    rows_of: Callable[[Table, Told, Kind, int | None], tuple[list[Interval], int | None]],
+    rows_of: Callable[[Table, GapRows, Kind, int | None], tuple[list[Interval], int | None]],
     table: Table, gaps: Table, kind: Kind, at: int | None, era: int,
 ) -> tuple[list[Interval], int | None, int]:  # fmt: skip
-    """A stream's rows era by era, and how far it is afterwards, in which era."""
-    told = list(gap_rows(gaps, kind))
+    """Computes a stream's rows era by era with `rows_of`; gives them, how far the stream is afterwards, and in which era."""
+    waiting = list(gap_rows(gaps, kind))
     headers, records = table
     begins = np.flatnonzero((headers["flags"] & Flag.RESET) != 0).tolist()
     ends = np.cumsum(headers["count"].astype("i8"))
@@ -35,8 +35,8 @@ def by_era(
     start = 0
     for stop in [*begins, len(headers)]:
         until = headers["seq"][stop] if stop < len(headers) else None
-        mine = [(seq, gap) for seq, gap in told if until is None or seq < until]
-        told = told[len(mine) :]
+        mine = [(seq, gap) for seq, gap in waiting if until is None or seq < until]
+        waiting = waiting[len(mine) :]
         low, high = (ends[start - 1] if start else 0), (ends[stop - 1] if stop else 0)
         part, at = rows_of(Table(headers[start:stop], records[low:high]), mine, kind, at)
         rows += [row._replace(era=era) for row in part]
@@ -49,16 +49,16 @@ def by_era(
 # -- trades: every id is there, or is missing
 
 
-def of_trades(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
-    """The rows of one era of trades, and the highest id after it; `at`: the highest before."""
+def of_trades(table: Table, gaps: GapRows, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
+    """Computes the rows of one era of trades, and the highest id after it; `at`: the highest before."""
     rows = [
         missing(int(gap["first_id"]), int(gap["last_id"]), int(gap["reason"]) or Reason.skipped)
-        for _, gap in told
+        for _, gap in gaps
         if gap["last_id"] >= gap["first_id"]
     ]
     headers, records = table
     if not len(headers):
-        return rows, _taken_back(told, at)
+        return rows, _taken_back(gaps, at)
     counts = headers["count"].astype("i8")
     ends = np.cumsum(counts)
     begin_ns, end_ns = records["venue_ns"][ends - counts], records["venue_ns"][ends - 1]
@@ -67,7 +67,7 @@ def of_trades(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[lis
         for first, last, begin, end in _runs(headers[chosen], begin_ns[chosen], end_ns[chosen]):
             rows.append(Interval(first, last, begin, end, coverage, Evidence.ids))
     ordinary = headers[~repaired]
-    backs = [(int(np.searchsorted(ordinary["seq"], seq)), int(gap["last_id"])) for seq, gap in told if takes_back(gap)]
+    backs = [(int(np.searchsorted(ordinary["seq"], seq)), int(gap["last_id"])) for seq, gap in gaps if takes_back(gap)]
     start = 0
     for stop, back in [*backs, (len(ordinary), None)]:  # between two contradictions ids only rise
         holes, at = _holes(ordinary[start:stop], at)
@@ -79,13 +79,13 @@ def of_trades(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[lis
 
 
 def takes_back(gap: np.void) -> bool:
-    """Whether a gap says that the line contradicted itself: its ids go on below what they had reached."""
+    """Whether a gap is a contradiction: its line's ids go on below what they had reached."""
     return int(gap["reason"]) == Reason.contradiction
 
 
-def _taken_back(told: Told, at: int | None) -> int | None:
+def _taken_back(gaps: GapRows, at: int | None) -> int | None:
     """How far a stream without events is."""
-    for _, gap in told:
+    for _, gap in gaps:
         if at is not None and takes_back(gap):
             at = int(gap["last_id"])
     return at
@@ -118,21 +118,21 @@ def _runs(headers: np.ndarray, begin_ns: np.ndarray, end_ns: np.ndarray) -> Iter
 # -- quotes, and trades without ids: what is there may be all there was
 
 
-def of_conflated(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
-    """Rows of quotes that a venue conflates; otherwise as of_trades."""
-    return _unproven(table, told, at, Reason.conflated)
+def of_conflated(table: Table, gaps: GapRows, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
+    """Computes rows of quotes that a venue conflates, whose ids prove nothing; otherwise as of_trades."""
+    return _unproven(table, gaps, at, Reason.conflated)
 
 
-def of_unnumbered(table: Table, told: Told, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
-    """Rows of a stream whose ids the feed counts itself; otherwise as of_trades."""
-    return _unproven(table, told, at, Reason.no_ids)
+def of_unnumbered(table: Table, gaps: GapRows, kind: Kind, at: int | None) -> tuple[list[Interval], int | None]:
+    """Computes rows of a stream whose ids the feed counts itself, which prove nothing; otherwise as of_trades."""
+    return _unproven(table, gaps, at, Reason.no_ids)
 
 
-def _unproven(table: Table, told: Told, at: int | None, reason: Reason) -> tuple[list[Interval], int | None]:
+def _unproven(table: Table, gaps: GapRows, at: int | None, reason: Reason) -> tuple[list[Interval], int | None]:
     """Ids rise with holes that mean nothing: one interval, but for what a gap says."""
     rows: list[Interval] = []
     headers = table.headers
-    places: list[tuple[int, np.void | None]] = [(int(np.searchsorted(headers["seq"], seq)), gap) for seq, gap in told]
+    places: list[tuple[int, np.void | None]] = [(int(np.searchsorted(headers["seq"], seq)), gap) for seq, gap in gaps]
     position = 0
     for place, gap in [*places, (len(headers), None)]:
         part = headers[position:place]
@@ -156,5 +156,5 @@ def _unproven(table: Table, told: Told, at: int | None, reason: Reason) -> tuple
 
 
 def times_of(headers: np.ndarray) -> np.ndarray:
-    """The venue's time, or when the frame was received where it states none."""
+    """The venue time of each event, or when its frame was received where the venue states none."""
     return np.where(headers["venue_ns"] > 0, headers["venue_ns"], headers["recv_ns"])

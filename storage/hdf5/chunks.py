@@ -20,14 +20,14 @@ _thread = threading.local()
 
 
 class Packed(NamedTuple):
-    """value = stored × scale + offset, scale > 0. `stored`: shape (n,), any integer dtype."""
+    """Values as a file stores them: value = stored × scale + offset, scale > 0. `stored`: shape (n,), any integer dtype."""
 
     stored: np.ndarray
     scale: int = 1
     offset: int = 0
 
     def values(self) -> np.ndarray:
-        """int64; exact, since packing counts modulo 2^64."""
+        """The values, int64; exact, since packing counts modulo 2^64."""
         if (self.scale, self.offset) == (1, 0):
             return self.stored.astype("<i8", copy=False)
         wide = self.stored.astype(U8)
@@ -41,10 +41,11 @@ class Packed(NamedTuple):
         return self._replace(stored=self.stored[rows]).values()
 
     def take(self, rows: np.ndarray | slice) -> "Packed":
+        """Some rows, packed as they are."""
         return self._replace(stored=self.stored[rows])
 
     def narrowed(self) -> "Packed":
-        """The same values with `stored` unsigned, and no wider than it must be."""
+        """A copy of equal values with `stored` unsigned, and no wider than it must be."""
         stored = self.stored
         if stored.dtype.kind == "u" and stored.dtype.itemsize <= 4 or not len(stored):
             return self
@@ -73,7 +74,7 @@ class Chunked:
 
     @property
     def least(self) -> int | None:
-        """The smallest value, known without reading: packing counts from it. None where that is not so."""
+        """The smallest value, known without reading, since packing counts from it; None where packing does not."""
         if self.dataset is None:
             return 0
         return self.offset if self.dtype.kind == "u" and "add_offset" in self.dataset.attrs else None
@@ -90,7 +91,7 @@ class Chunked:
         return filters == [SHUFFLE] * self._shuffled + [ZSTD, FLETCHER32]
 
     def piece(self, number: int) -> Packed:
-        """Rows from number × CHUNK_ROWS on. Raises OSError for damage, as h5py does."""
+        """Reads the rows of one chunk, from number × CHUNK_ROWS on. Raises OSError for damage, as h5py does."""
         start = number * CHUNK_ROWS
         stop = min(self.rows, start + CHUNK_ROWS)
         if self.dataset is None:
@@ -101,7 +102,7 @@ class Chunked:
         return Packed(stored[: stop - start], self.scale, self.offset)
 
     def values(self) -> np.ndarray:
-        """All of it, int64."""
+        """Reads all values, int64."""
         pieces = range(-(-self.rows // CHUNK_ROWS))
         return np.concatenate([self.piece(number).values() for number in pieces]) if self.rows else np.zeros(0, "<i8")
 
@@ -126,21 +127,23 @@ class Chunked:
 
 
 class Held(Chunked):
-    """A column that is in memory already."""
+    """A column that is in memory already, with the methods of one in a file."""
 
     def __init__(self, values: np.ndarray):
         self.rows, self._values = len(values), values
 
     @property
     def least(self) -> int | None:
+        """None: the smallest value is not known without a look at all of them."""
         return None
 
     def piece(self, number: int) -> Packed:
+        """The rows of one chunk, from number × CHUNK_ROWS on."""
         return Packed(self._values[number * CHUNK_ROWS : (number + 1) * CHUNK_ROWS])
 
 
 def unshuffled(plain: bytes, dtype: np.dtype, kernels: Any = None) -> np.ndarray:
-    """HDF5's shuffle undone: all first bytes, all second ones, … become values again."""
+    """Undoes HDF5's shuffle: all first bytes, all second ones, … become values again."""
     join = {2: kernels.join2, 4: kernels.join4}.get(dtype.itemsize) if kernels else None
     if join is not None:
         joined = np.empty(len(plain) // dtype.itemsize, f"<u{dtype.itemsize}")
@@ -175,7 +178,7 @@ def fletcher32_agrees(data: bytes, kernels: Any = None) -> bool:
 
 
 def fletcher32(words: np.ndarray) -> tuple[int, int]:
-    """The two sums of Fletcher-32 of (n,) u2 words as they lie, not reduced."""
+    """Computes the two sums of Fletcher-32 over (n,) u2 words as they lie, not reduced."""
     first = second = 0
     for start in range(0, len(words), SUM_WORDS):
         part = words[start : start + SUM_WORDS].astype(U8)

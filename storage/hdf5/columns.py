@@ -32,7 +32,7 @@ class Table(NamedTuple):
 
 
 def from_bytes(kind: Kind, data: bytes, sizes: np.ndarray) -> Table:
-    """A table of `data`, whole events of one kind back to back; `sizes`: the bytes of each."""
+    """Builds a table from `data`, whole events of one kind back to back; `sizes`: the bytes of each."""
     buffer = np.frombuffer(data, "u1")
     if len(sizes) and (sizes == sizes[0]).all():
         rows = buffer.view(event_dtype(int(sizes[0])))
@@ -44,7 +44,7 @@ def from_bytes(kind: Kind, data: bytes, sizes: np.ndarray) -> Table:
 
 
 def to_bytes(table: Table) -> tuple[bytearray, np.ndarray]:
-    """The events back to back, and where each begins (int64)."""
+    """Encodes a table as its events back to back; gives them, and where each begins (int64)."""
     headers, records = table
     sizes = headers["size"].astype("i8")
     starts = np.cumsum(sizes) - sizes
@@ -74,7 +74,7 @@ class Columns:
         return name in self.names
 
     def get(self, name: str) -> StoredColumn | None:
-        """The column of that name; None where it is absent, which means 0 in every row."""
+        """Opens the column of that name; None where it is absent, which means 0 in every row."""
         if name not in self.opened and name in self.names:
             self.opened[name] = StoredColumn(self.group[name], self.count)
         return self.opened.get(name)
@@ -110,13 +110,13 @@ class TableReader:
         return other
 
     def column(self, name: str, start: int, stop: int, dtype: np.dtype | None = None) -> np.ndarray:
-        """Rows of one dataset of `events`."""
+        """Reads rows start…stop of one dataset of `events`."""
         dtype = HEADER[name] if dtype is None else dtype
         stored = self.rows.get(name)
         return np.zeros(stop - start, dtype) if stored is None else stored.read(start, stop, dtype)
 
     def first_row(self, name: str, value: int, low: int = 0, high: int | None = None) -> int:
-        """First row of low…high whose `seq` or `seq_ns` (which never decrease) is `value` or more; `high` if none is."""
+        """The first row of low…high whose `seq` or `seq_ns` (which never decrease) is `value` or more; `high` if none is."""
         high = self.events if high is None else high
         while low < high:
             middle = (low + high) // 2
@@ -137,7 +137,7 @@ class TableReader:
         return max(1, min(WINDOW, WINDOW_BYTES * self.events // max(self.bytes, 1)))
 
     def seek(self, row: int) -> None:
-        """The next window begins at `row`, which is not before the present one."""
+        """Moves to `row`, which is not before the present one: the next window begins there."""
         while self.row < row:
             stop = min(row, self.row + WINDOW)
             seq = self.column("seq", self.row, stop)
@@ -163,7 +163,7 @@ class TableReader:
         return out, source
 
     def header_column(self, name: str, start: int, stop: int) -> np.ndarray:
-        """One header field of the rows, of those that need no row before."""
+        """Reads rows start…stop of one header field that can be read without the rows before."""
         if name in PLAIN:
             return self.column(name, start, stop)
         out: np.ndarray
@@ -189,7 +189,7 @@ class TableReader:
         raise ValueError(f"{name} is not a header field that stands in one row")
 
     def record_range(self, start: int, stop: int) -> tuple[int, int]:
-        """The rows of `records` that belong to the events start…stop."""
+        """The range of rows in `records` that belong to the events start…stop."""
         if self.events == self.records:
             return start, stop
         blocks = range(0, start, WINDOW)
@@ -197,13 +197,13 @@ class TableReader:
         return first, first + self._count(start, stop)
 
     def record_column(self, name: str, start: int, stop: int) -> np.ndarray:
-        """Rows start…stop of one field of the records."""
+        """Reads rows start…stop of one field of the records."""
         own = self.dtype[name] if self.dtype.names else self.dtype
         stored = self.body.get(name)
         return np.zeros(stop - start, own) if stored is None else stored.read(start, stop, self.old.get(name, own))
 
     def read(self, stop: int) -> Table:
-        """The events from the present row up to `stop`. Fields that this schema has and the file's had not are 0."""
+        """Reads the events from the present row up to `stop`. Fields that the file's schema did not have are 0."""
         start, self.row = self.row, stop
         headers = np.zeros(stop - start, HEADER)
         for name in PLAIN:
@@ -236,7 +236,7 @@ class TableReader:
 
 
 def read_table(group: Any, kind: Kind, description: dict[str, Any]) -> Table:
-    """The table that `write_table` was given. `description`: the file's schema."""
+    """Reads the whole table that `write_table` wrote. `description`: the file's schema."""
     reader = TableReader(group, kind, description)
     return reader.read(reader.events)
 
@@ -247,7 +247,7 @@ Key = TypeVar("Key")
 def windows(
     readers: dict[Key, TableReader], after: int = 0, until: int | None = None, whole: bool = False
 ) -> Iterator[dict[Key, Table]]:
-    """The readers' events with after < seq ≤ until, one span of `seq` after the other: of each reader a bounded table.
+    """Reads events with after < seq ≤ until, one span of `seq` after the other: a bounded table from each reader.
 
     `whole`: all in one span, where that is at most WHOLE_BYTES: for files that are small by nature.
     """
@@ -270,6 +270,7 @@ def windows(
 
 
 def records_name(group: Any) -> str:
+    """The name of the dataset group of a kind's records: `records`, or `levels` for depth."""
     return "levels" if group.name.rpartition("/")[2] == "depth" else "records"
 
 
@@ -292,7 +293,7 @@ def dictionary(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def previous(seq: np.ndarray, subject: np.ndarray, latest: list[int]) -> np.ndarray:
-    """`seq` of the row before of the same subject, from `latest` where that lies in an earlier window; brings it up to date."""
+    """The `seq` of the subject's row before each row; `latest` has those of earlier windows, and is brought up to date."""
     out = np.zeros(len(seq), U8)
     if not len(seq):
         return out

@@ -19,7 +19,7 @@ DERIVED = ("id_span", "recv_to_sent_ns", "sent_to_seq_ns", "subject", "link_rows
 
 
 class Encoder:
-    """Headers to columns, window after window; the columns do not depend on the windows."""
+    """Turns headers into columns, window after window; the columns do not depend on the windows."""
 
     def __init__(self) -> None:
         self.row = 0
@@ -30,7 +30,7 @@ class Encoder:
         self.numbers: list[int] = []  # and of its last
 
     def columns(self, headers: np.ndarray) -> dict[str, np.ndarray]:
-        """Every column of `events`, also those that are absent when they are 0 throughout."""
+        """Builds every column of `events`, also those that are absent in the file when they are 0 throughout."""
         out = {name: np.ascontiguousarray(headers[name]) for name in PLAIN}
         out["id_span"] = headers["last_id"] - headers["first_id"]
         out["recv_to_sent_ns"] = headers["sent_ns"] - headers["recv_ns"]
@@ -72,7 +72,7 @@ class Encoder:
 
 
 class TableWriter:
-    """One kind's group: `survey` every window, `begin`, `write` every window again, `close`."""
+    """Writes one kind's group: `survey` every window, `begin`, `write` every window again, `close`."""
 
     def __init__(self, kind: Kind):
         self.kind = kind
@@ -85,7 +85,7 @@ class TableWriter:
         self.encoder = Encoder()
 
     def survey(self, table: Table) -> None:
-        """Learns what the columns of a window have in common; every window goes through before `begin`."""
+        """Learns what the columns of a window have in common; every window is surveyed before `begin`."""
         headers, records = table
         if not len(headers):
             return
@@ -135,11 +135,13 @@ class TableWriter:
                 sink.add(found[name])
 
     def close(self) -> None:
+        """Writes the rows that are still kept back."""
         for sink in (*self.body_sinks.values(), *self.sinks.values()):
             sink.close()
 
 
 def body_columns(records: np.ndarray) -> dict[str, np.ndarray]:
+    """The columns of a kind's records, by name."""
     names = records.dtype.names
     return {name: np.ascontiguousarray(records[name]) for name in names} if names else {"msgpack": records}
 

@@ -18,7 +18,7 @@ U8 = np.dtype("<u8")
 
 
 class Span:
-    """What the values of one column have in common, window after window: `rows`, `low`, `high`, greatest common step."""
+    """The range of one column's values, learnt window after window: `rows`, `low`, `high`, greatest common step."""
 
     def __init__(self, dtype: np.dtype):
         self.dtype = dtype
@@ -28,6 +28,7 @@ class Span:
         self.zero = True  # every byte of it
 
     def add(self, values: np.ndarray) -> None:
+        """Widens the span by more values."""
         if not len(values):
             return
         first, self.rows = self.rows == 0, self.rows + len(values)
@@ -68,6 +69,7 @@ class Span:
         return (dtype, scale, self.low) if scale > 1 and dtype.itemsize == 8 else (dtype, 1, 0)
 
     def pack(self, values: np.ndarray) -> np.ndarray:
+        """Packs values as `packing` has it."""
         stored, scale, offset = self.packing()
         if stored == values.dtype and (scale, offset) == (1, 0):
             return values
@@ -76,14 +78,14 @@ class Span:
 
     @property
     def stored_zero(self) -> bool:
-        """Whether all of it is 0 once packed: then the dataset is never written, reads as zeros and takes no space."""
+        """Whether all values are 0 once packed: then the dataset is never written, reads as zeros and takes no space."""
         if self.dtype.kind not in "iu":
             return False
         return self.zero or (self.packing()[2] == self.low and self.low == self.high and self.packing()[0] != self.dtype)
 
 
 class Sink:
-    """Writes a column whose span is known. Rows are kept back until whole chunks are there: each is compressed once."""
+    """Writes a column whose span is known. Rows are kept back until a chunk is whole, so that each is compressed once."""
 
     def __init__(self, group: Any, name: str, span: Span):
         dtype, scale, offset = span.packing()
@@ -103,6 +105,7 @@ class Sink:
             self.dataset.attrs["add_offset"] = span.dtype.type(offset)
 
     def add(self, values: np.ndarray) -> None:
+        """Takes more values; writes the chunks that are whole."""
         if self.empty or not len(values):
             return
         self.kept.append(self.span.pack(values))
@@ -117,12 +120,13 @@ class Sink:
         self.kept, self.kept_rows = [values[rows:].copy()], self.kept_rows - rows
 
     def close(self) -> None:
+        """Writes the rows that are still kept back."""
         if self.kept_rows:
             self._write(self.kept_rows)
 
 
 def pack(values: np.ndarray) -> tuple[np.ndarray, int, int]:
-    """(stored, scale_factor, add_offset) of a whole column."""
+    """Packs a whole column: (stored, scale_factor, add_offset)."""
     span = Span(values.dtype)
     span.add(values)
     return span.pack(values), *span.packing()[1:]
@@ -150,6 +154,7 @@ class StoredColumn:
         self.offset = int(attributes.get("add_offset", 0)) % (1 << 64)
 
     def read(self, start: int, stop: int, dtype: np.dtype) -> np.ndarray:
+        """Reads rows start…stop as `dtype`."""
         stored: np.ndarray = self.dataset[start:stop]
         if self.plain:
             return stored if stored.dtype == dtype else stored.astype(dtype)
@@ -161,5 +166,5 @@ class StoredColumn:
 
 
 def get(group: Any, name: str, count: int, dtype: np.dtype) -> np.ndarray:
-    """A whole column of `count` rows, as `dtype`; zeros where it is absent."""
+    """Reads a whole column of `count` rows, as `dtype`; zeros where it is absent."""
     return StoredColumn(group[name], count).read(0, count, dtype) if name in group else np.zeros(count, dtype)

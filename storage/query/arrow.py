@@ -20,13 +20,14 @@ MANTISSA_DIGITS = 19  # of an i8
 
 
 def is_moment(name: str) -> bool:
+    """Whether a field of this name is a time."""
     return name.endswith("_ns") and name not in SPANS
 
 
 def schema(
     kind: Kind, exponents: tuple[int, int], decimals: Decimals = "mantissa", metadata: dict[str, str] | None = None
 ) -> pa.Schema:
-    """Columns as `row_dtype(kind)`, in its order. `exponents`: of price and quantity, in the fields' metadata as well."""
+    """The Arrow schema of a kind's rows (`row_dtype(kind)`). `exponents`: of price and quantity, in the metadata as well."""
     return schema_of(row_dtype(kind), exponents, decimals, metadata)
 
 
@@ -61,7 +62,7 @@ def _plain_type(name: str, dtype: np.dtype) -> pa.DataType:
 
 
 def table(rows: np.ndarray, schema: pa.Schema, exponents: tuple[int, int]) -> pa.Table:
-    """`rows` of dtype `row_dtype(kind)` under `schema(kind, …)`. A moment of 0, which is not known, is null."""
+    """Builds an Arrow table of `rows` (dtype `row_dtype(kind)`) under `schema(kind, …)`. A time of 0 is unknown: null."""
     columns = []
     for name, field in zip(rows.dtype.names or (), schema):
         values = np.ascontiguousarray(rows[name])
@@ -85,20 +86,21 @@ def _column(values: np.ndarray, type: pa.DataType, exponent: int) -> pa.Array:
 
 
 class ContentSum:
-    """SHA-256 over the values of tables, table by table and column by column: the same however they are compressed."""
+    """Computes SHA-256 over the values of tables, column by column: the same however they are compressed."""
 
     def __init__(self) -> None:
         self.rows = 0
         self._digest = hashlib.sha256()
 
     def add(self, part: pa.Table) -> None:
-        """Adds the next rows. Whoever compares has to cut the rows alike."""
+        """Adds the next rows; two sums compare only if their rows were cut alike."""
         self.rows += part.num_rows
         for column in part.columns:
             for chunk in column.chunks:
                 self._digest.update(_bytes(chunk))
 
     def hexdigest(self) -> str:
+        """The sum so far, as hex digits."""
         return self._digest.hexdigest()
 
 

@@ -17,7 +17,7 @@ FOREVER = np.iinfo("i8").max
 
 
 def handed(config: Config, subject: str, window: Window, bars: np.ndarray, gaps: Gaps) -> Rows:
-    """`bars` with their `coverage`: the ledger's rows of trades and quotes that touch the window, by venue time.
+    """Adds `coverage` to `bars`: the ledger's rows of trades and quotes that touch the window, by venue time.
 
     Where something is missing: "warn" (CoverageWarning), "raise" (CoverageError), "mask" (one more field `missing`, u1: 1 where
     trades of the bar may be missing, 2 quotes, 3 both), "ignore" (the ledger is not even read).
@@ -42,7 +42,7 @@ def handed(config: Config, subject: str, window: Window, bars: np.ndarray, gaps:
 
 
 def with_missing(bars: np.ndarray, lost: np.ndarray, every_ns: int) -> np.ndarray:
-    """`bars` with one more field `missing`. `lost`: COVERAGE rows; what is missing lies between its begin_ns and end_ns."""
+    """Adds a field `missing` to `bars`. `lost`: COVERAGE rows; the missing ids lie between their begin_ns and end_ns."""
     out = np.zeros(len(bars), np.dtype([*bars.dtype.descr, ("missing", "u1")]))
     for name in bars.dtype.names or ():
         out[name] = bars[name]

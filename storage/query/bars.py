@@ -43,7 +43,7 @@ THREADS = min(4, os.cpu_count() or 1)
 
 
 def seconds(every: Every) -> int:
-    """Whole seconds from an int, a timedelta or a text like 90s, 1m, 4h, 1d, 1w. Raises ReadError."""
+    """Reads whole seconds from an int, a timedelta or a text like 90s, 1m, 4h, 1d, 1w. Raises ReadError."""
     length: float = 0
     if isinstance(every, timedelta):
         length = every.total_seconds()
@@ -67,7 +67,7 @@ def bars(
     gaps: Gaps = "warn",
     progress: Progress = lambda done, of: None,
 ) -> np.ndarray:
-    """Bars of what happened at start ≤ venue time < end, in order, dtype `tickmesh.storage.bars.bar.BAR`; prices and sums are
+    """Reads bars of start ≤ venue time < end, in order, dtype `tickmesh.storage.bars.bar.BAR`; prices and sums are
     mantissas.
 
     Buckets are aligned to the Unix epoch (weeks begin on Thursday); the first and the last hold only what is in the range.
@@ -92,7 +92,7 @@ def frame(
     gaps: Gaps = "warn",
     progress: Progress = lambda done, of: None,
 ) -> "pandas.DataFrame":
-    """As `bars`, as a DataFrame with decimal columns (storage/query/bar_frame.py names them) and a UTC index `time`."""
+    """Reads bars as a DataFrame with decimal columns (storage/query/bar_frame.py names them) and a UTC index `time`."""
     from tickmesh.storage.query.bar_frame import frame_of
 
     rows = bars(config, subject, every, start, end, source, fill, gaps, progress)
@@ -108,7 +108,7 @@ def frame(
 def seen(
     config: Config, subject: str, window: Window, source: Source = "auto", progress: Progress = lambda done, of: None
 ) -> BarPart:
-    """As `bars`, with the count of what no time can be given (`timeless`, of all files that were looked at)."""
+    """Reads bars with the count of trades and quotes that no time can be given (`timeless`, of all files looked at)."""
     if source not in get_args(Source):
         raise ReadError(f"{source!r} is no source of bars; allowed: {', '.join(get_args(Source))}")
     if source == "pyramid" and any(edge is not None and edge % SECOND_NS for edge in window[1:]):
@@ -146,7 +146,7 @@ def _archived(
 
 
 def chosen(archive: ArchiveReader, folder: str, window: Window, source: Source = "auto") -> list[File]:
-    """Files that may know of the window, in order of seq.
+    """Chooses the files that may hold something of the window, in order of seq.
 
     The venue's day and ours differ by moments, so the neighbours are among them. A trade that came days later lies in its
     day's overlay, or, while that later day is not sealed, only in a cut.
@@ -229,7 +229,7 @@ def _of_raws(raws: dict[Kind, list[bytes]], window: Window, eras: dict[Kind, int
 
 
 def filled(bars: np.ndarray, window: Window) -> np.ndarray:
-    """A bar for every bucket from start to end (from the first to the last where there is none).
+    """Adds an empty bar for every bucket from start to end that has none (from the first to the last bar where they are None).
 
     One in which nothing was traded has the close before it as its prices, one without a quote the quote before it, and 0 where
     there is none yet; counts and sums are 0. Raises ReadError beyond FILLED_MAX bars.

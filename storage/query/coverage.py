@@ -51,7 +51,7 @@ class Look(NamedTuple):
 def read(
     config: Config, subject: str, kinds: Iterable[Kind | str] | None = None, start: Time = None, end: Time = None
 ) -> np.ndarray:
-    """The ledger of one instrument (`venue.instrument`), up to this moment: COVERAGE rows by stream, era and id.
+    """Reads the ledger of one instrument (`venue.instrument`) up to this moment: COVERAGE rows by stream, era and id.
 
     `start`, `end`: only intervals that touch start ≤ venue time < end; one whose time is not known is always among them.
     Raises ArchiveError, LogError or ReadError with a sentence.
@@ -75,15 +75,15 @@ def _kind(kind: Kind | str) -> Kind:
 
 
 def look(config: Config, subject: str) -> Look:
-    """The whole ledger of one instrument. Looks again when what it reads was archived or sealed meanwhile."""
-    return lasting(config, lambda: _look(config, subject))
+    """Reads the whole ledger of one instrument; reads again when files were archived or sealed meanwhile."""
+    return retry_if_moved(config, lambda: _look(config, subject))
 
 
 Result = TypeVar("Result")
 
 
-def lasting(config: Config, work: Callable[[], Result]) -> Result:
-    """`work`, done again when what it reads was archived, sealed or pruned under it."""
+def retry_if_moved(config: Config, work: Callable[[], Result]) -> Result:
+    """Calls `work` and gives its result; calls it again when files were archived, sealed or pruned while it read them."""
     while True:
         before = _moment(config)
         try:
@@ -143,7 +143,7 @@ def _tables(raws: dict[Kind, list[bytes]]) -> dict[Kind, Table]:
 
 
 def subjects(config: Config) -> list[str]:
-    """Every instrument of which anything is stored, or that is configured."""
+    """Lists every instrument of which anything is stored, or that is configured."""
 
     def found() -> list[str]:
         archive = ArchiveReader(config.archive_dir)
@@ -156,11 +156,11 @@ def subjects(config: Config) -> list[str]:
         names.update(event.subject for event in logged if event.kind in COVERED)
         return sorted(names)
 
-    return lasting(config, found)
+    return retry_if_moved(config, found)
 
 
 def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray], list[str]]:
-    """What the archive files with `after` < last seq ≤ `until` state, by subject; and a sentence for each damaged one."""
+    """The coverage that archive files with `after` < last seq ≤ `until` state, by subject; a sentence for each damaged file."""
 
     def found() -> tuple[dict[str, np.ndarray], list[str]]:
         parts: dict[str, list[np.ndarray]] = defaultdict(list)
@@ -177,11 +177,11 @@ def added(config: Config, after: int, until: int) -> tuple[dict[str, np.ndarray]
                     damaged.append(str(error))
         return {subject: merge(own) for subject, own in sorted(parts.items())}, damaged
 
-    return lasting(config, found)
+    return retry_if_moved(config, found)
 
 
 def published_until(config: Config) -> int:
-    """The seq up to which the coverage of archive files is in the log, too: that of the recorder's newest watermark."""
+    """The seq up to which the coverage of archive files is in the log, too, by the recorder's newest watermark."""
 
     def newest() -> int:
         archive = ArchiveReader(config.archive_dir)
@@ -201,7 +201,7 @@ def published_until(config: Config) -> int:
                     continue  # an older one says less: then more is said again, which changes nothing
         return max(found, default=0)
 
-    return lasting(config, newest)
+    return retry_if_moved(config, newest)
 
 
 # -- what to say about rows
@@ -214,7 +214,7 @@ def missing(rows: np.ndarray) -> np.ndarray:
 
 
 def is_lacking(rows: np.ndarray) -> np.ndarray:
-    """Whether a row says that something is lacking (bool): what is missing, changes without a book, ids that were taken back.
+    """Whether each row (bool) states a lack: missing ids, changes without a book, or ids that were taken back.
 
     What a venue conflates or does not number lacks nothing that is known of.
     """
@@ -224,13 +224,13 @@ def is_lacking(rows: np.ndarray) -> np.ndarray:
 
 
 def lacking(rows: np.ndarray) -> np.ndarray:
-    """The rows of which something is lacking, as `is_lacking` has it."""
+    """The rows that state a lack, by `is_lacking`."""
     out: np.ndarray = rows[is_lacking(rows)]
     return out
 
 
 def share(rows: np.ndarray) -> tuple[float, float]:
-    """(of ids, of time) that is complete or repaired, 0…1, of rows of one stream; (0, 0) of none."""
+    """The shares (of ids, of time), 0…1, that are complete or repaired, of rows of one stream; (0, 0) of no rows."""
     if not len(rows):
         return 0.0, 0.0
     proven = np.isin(rows["state"], (Coverage.complete, Coverage.repaired))
@@ -244,7 +244,7 @@ def share(rows: np.ndarray) -> tuple[float, float]:
 
 
 def described(rows: np.ndarray) -> list[dict[str, Any]]:
-    """Rows as plain values: names for numbers, ISO 8601 times (UTC) or None where the time is not known."""
+    """Describes rows by plain values: names for numbers, ISO 8601 times (UTC) or None where the time is not known."""
     return [
         {
             "kind": Kind(row["stream"]).name,
@@ -262,5 +262,5 @@ def described(rows: np.ndarray) -> list[dict[str, Any]]:
 
 
 def iso(ns: int) -> str | None:
-    """2024-08-09T00:00:00.123456789Z, without zeros at the end; None for 0, which is not known."""
+    """Formats a time: 2024-08-09T00:00:00.123456789Z, without zeros at the end; None for 0, which is not known."""
     return f"{str(np.datetime64(ns, 'ns')).rstrip('0').rstrip('.')}Z" if ns else None

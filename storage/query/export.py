@@ -30,15 +30,15 @@ LOG_EVENTS = 50_000  # of the log that are turned into rows at once
 
 
 class ExportError(LogError):
-    """A sentence for the person who exports."""
+    """An export that cannot be done: a sentence for the person who exports."""
 
 
 class NoScale(ExportError):
-    """One file cannot hold a day on which the instrument's exponents changed; others can be exported."""
+    """A day on which the instrument's exponents changed, which one file cannot hold; others can be exported."""
 
 
 class Day(NamedTuple):
-    """One topic's day. `complete`: nothing can be added to it any more."""
+    """One topic's day, to be exported. `complete`: nothing can be added to it any more."""
 
     kind: Kind
     subject: str
@@ -50,20 +50,23 @@ class Day(NamedTuple):
         return f"{self.kind.name}/{folder_of(self.kind, self.subject)}/{self.day}.{format}"
 
     def ledger_path(self, format: str) -> str:
+        """The place of its coverage file in the export's folder."""
         return f"coverage/{folder_of(Kind.trade, self.subject)}/{self.day}.{format}"
 
     @property
     def topic(self) -> str:
+        """The topic: `kind.subject`."""
         return f"{self.kind.name}.{self.subject}"
 
     @property
     def span_ns(self) -> tuple[int, int]:
+        """The beginning and end of the day, ns."""
         start = int(np.datetime64(self.day, "D").astype("i8")) * DAY_NS
         return start, start + DAY_NS
 
 
 class Written(NamedTuple):
-    """What is said of a file in the export's manifest. `file_sha256` is of its bytes, `content_sha256` of its values."""
+    """An entry of the export's manifest about a file. `file_sha256` is of its bytes, `content_sha256` of its values."""
 
     rows: int
     bytes: int
@@ -76,17 +79,18 @@ class Written(NamedTuple):
 
 
 def archived_days(archive: ArchiveReader) -> tuple[list[str], str]:
-    """Days that the archive has something of, and the last one: all before that are finished, since time never goes back."""
+    """The days that the archive has something of, and the last one: all before it are finished, as time never goes back."""
     days = sorted({file.day for file in archive.files})
     return days, days[-1] if days else ""
 
 
 def files_of(archive: ArchiveReader, folder: str, day: str) -> list[File]:
+    """The archive files of a folder that hold a day's events."""
     return [file for file in archive.files if file.folder == folder and file.day == day]
 
 
 def kinds_of(archive: ArchiveReader, folder: str, day: str) -> list[Kind]:
-    """Kinds that an instrument's day has events of."""
+    """The kinds that an instrument has events of on a day."""
     found: set[Kind] = set()
     for file in files_of(archive, folder, day):
         with ArchiveFile(file.path) as segment:
@@ -103,7 +107,7 @@ def log_id_of(archive: ArchiveReader, folder: str, day: str) -> str:
 
 
 def exponents_of(config: Config, archive: ArchiveReader, day: Day) -> tuple[int, int]:
-    """The exponents of price and quantity, as they were on that day. Raises NoScale when they were changed on it."""
+    """The exponents of price and quantity on that day. Raises NoScale when they were changed on it."""
     known = reader.definitions(config, day.subject, *day.span_ns)
     if len(known) > 1:  # a definition that was replaced before the topic's first row of the day scales nothing
         first = next((int(part["seq"][0]) for part in rows(config, archive, day) if len(part)), 0)
@@ -117,7 +121,7 @@ def exponents_of(config: Config, archive: ArchiveReader, day: Day) -> tuple[int,
 
 
 def rows(config: Config, archive: ArchiveReader, day: Day) -> Iterator[np.ndarray]:
-    """The day's rows in order, as `tickmesh.storage.query.reader.arrays` gives them, some at a time; of an open day the log's
+    """Reads the day's rows in order, as `tickmesh.storage.query.reader.arrays`, some at a time; of an open day the log's
     as well.
     """
     start_ns, end_ns = day.span_ns
@@ -147,20 +151,20 @@ def _rows_of_raws(day: Day, raws: list[bytes]) -> np.ndarray:
 
 
 def of_day(ledger: np.ndarray, day: Day) -> np.ndarray:
-    """The rows of an instrument's whole ledger that touch the day; those whose time is not known are always among them."""
+    """The rows of an instrument's ledger that touch the day; rows whose time is not known are always among them."""
     start_ns, end_ns = day.span_ns
     rows: np.ndarray = ledger[((ledger["end_ns"] >= start_ns) | (ledger["end_ns"] == 0)) & (ledger["begin_ns"] < end_ns)]
     return rows
 
 
 def described(rows: np.ndarray, kind: Kind) -> str:
-    """The rows of one stream as JSON."""
+    """Encodes the ledger's rows of one stream as JSON."""
     own = rows[rows["stream"] == kind]
     return json.dumps([{name: row[name].item() for name in own.dtype.names or ()} for row in own])
 
 
 def write_ledger(folder: Path, day: Day, rows: np.ndarray, format: Format, known: dict[str, Any] | None) -> Written | None:
-    """The instrument's coverage of the day, as a file beside its topics. None when it is there, as `known` says, already."""
+    """Writes an instrument's coverage of the day beside its topics' files. None if it is there already, as `known` has it."""
     path = folder / day.ledger_path(format)
     shape = schema_of(rows.dtype)
     part = table(rows, shape, (0, 0))
@@ -173,13 +177,14 @@ def write_ledger(folder: Path, day: Day, rows: np.ndarray, format: Format, known
 
 
 def is_there(path: Path, size: int) -> bool:
+    """Whether a file of this size is there."""
     with contextlib.suppress(OSError):
         return path.stat().st_size == size
     return False
 
 
 def groups(parts: Iterable[pa.Table], empty: pa.Table) -> Iterator[pa.Table]:
-    """The same rows in tables of ROWS_EACH, the last one shorter."""
+    """Cuts tables anew, the same rows in tables of ROWS_EACH; the last one is shorter."""
     held = empty
     for part in parts:
         held = pa.concat_tables([held, part])
@@ -194,7 +199,7 @@ def write_day(
     config: Config, archive: ArchiveReader, day: Day, folder: Path, format: Format, decimals: Decimals,
     ledger: np.ndarray, progress: Callable[[int], None] = lambda rows: None,
 ) -> Written:  # fmt: skip
-    """Writes one topic's day below `folder`. Raises ExportError, and leaves nothing behind then."""
+    """Writes one topic's day below `folder`. Raises ExportError; nothing is left behind then."""
     exponents = exponents_of(config, archive, day)
     metadata = {
         "software": SOFTWARE, "topic": day.topic, "day": day.day, "complete": json.dumps(day.complete),
@@ -216,7 +221,7 @@ def write_day(
 
 
 def write(path: Path, shape: pa.Schema, parts: Iterable[pa.Table], format: Format) -> tuple[ContentSum, int, str]:
-    """(sum of the values, bytes, SHA-256 of the bytes) of a file that was written aside, read back, synced and renamed."""
+    """Writes a file aside, reads it back, syncs and renames it; gives (sum of the values, bytes, SHA-256 of the bytes)."""
     aside = path.with_name(f".{path.name}.tmp")
     try:
         make_folders(path.parent)
@@ -252,7 +257,7 @@ def _writer(path: Path, shape: pa.Schema, format: Format) -> Iterator[Callable[[
 
 
 def content(path: Path, format: Format) -> tuple[int, str]:
-    """(rows, SHA-256 of the values) of a file as it is on disk, one row group in memory at a time."""
+    """Reads a file as it is on disk, one row group in memory at a time: (rows, SHA-256 of the values)."""
     found = ContentSum()
     if format == "parquet":
         with pq.ParquetFile(path) as file:
@@ -267,6 +272,7 @@ def content(path: Path, format: Format) -> tuple[int, str]:
 
 
 def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, as hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

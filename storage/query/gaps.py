@@ -16,7 +16,7 @@ from tickmesh.storage.archive.catalog import DAY_NS, day_of, day_start_ns
 from tickmesh.storage.archive.eras import era_of, eras_in
 from tickmesh.storage.archive.file import ArchiveFile
 from tickmesh.storage.archive.rows import By
-from tickmesh.storage.query.coverage import COVERED, Look, described, is_lacking, lacking, lasting, look, read
+from tickmesh.storage.query.coverage import COVERED, Look, described, is_lacking, lacking, look, read, retry_if_moved
 from tickmesh.storage.query.times import ReadError
 
 Gaps = Literal["warn", "raise", "mask", "ignore"]
@@ -27,11 +27,11 @@ CHUNK_ROWS = 4096  # of a file that are looked at for the event at the edge of a
 
 
 class CoverageWarning(UserWarning):
-    """What was asked for touches an interval that is missing, or whose ids or book are in doubt (`coverage.is_lacking`)."""
+    """Warns that a request touches an interval that is missing, or whose ids or book are in doubt (`coverage.is_lacking`)."""
 
 
 class CoverageError(LogError):
-    """What was asked for touches an interval that is missing or in doubt. `intervals`: those, COVERAGE rows."""
+    """A request that touches an interval that is missing or in doubt. `intervals`: those, COVERAGE rows."""
 
     def __init__(self, sentence: str, intervals: np.ndarray):
         super().__init__(sentence)
@@ -39,7 +39,7 @@ class CoverageError(LogError):
 
 
 class Rows(np.ndarray):
-    """An array that knows how far it can be trusted: `coverage`, COVERAGE rows that the request touched (None: not asked).
+    """An array of rows with their `coverage`: COVERAGE rows that the request touched (None: not asked for).
 
     Views and slices keep those of the whole request.
     """
@@ -51,7 +51,7 @@ class Rows(np.ndarray):
 
 
 def coverage_of(rows: np.ndarray) -> np.ndarray:
-    """The coverage that an array carries; no rows where it carries none."""
+    """The COVERAGE rows that an array carries; no rows where it carries none."""
     carried = getattr(rows, "coverage", None)
     return np.zeros(0, COVERAGE) if carried is None else carried
 
@@ -66,7 +66,7 @@ def handed(
     gaps: Gaps,
     by: By = "seq",
 ) -> Rows:
-    """`rows` (dtype row_dtype) of start_ns ≤ seq_ns < end_ns with their coverage; warns, raises or masks as `gaps` says.
+    """Adds their coverage to `rows` (dtype row_dtype) of start_ns ≤ seq_ns < end_ns; warns, raises or masks as `gaps` asks.
 
     `by` "venue": of start_ns ≤ venue time < end_ns. Raises CoverageError, and ReadError for another word than the four.
     """
@@ -91,7 +91,7 @@ def handed(
 
 
 def sentence(kind: Kind, subject: str, lost: np.ndarray) -> str:
-    """The sentence of a warning about `lost`, rows that `coverage.is_lacking`."""
+    """The sentence of a warning about `lost`, rows that state a lack."""
     named = [
         f"ids {row['first_id']} to {row['last_id']}, {row['begin'] or 'unknown'} to {row['end'] or 'now'} ({_why(row)})"
         for row in described(lost[:SHOWN_MAX])
@@ -122,13 +122,13 @@ def _intervals(count: int) -> str:
 
 
 def touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> np.ndarray:
-    """The ledger's rows of a stream between the last event before `start_ns` and the first at or after `end_ns` (seq_ns).
+    """The ledger's rows of a stream from the last event before `start_ns` to the first at or after `end_ns` (seq_ns).
 
     By ids, so what is missing at the edges of a request, or in all of it, is found whatever the venue's clock says.
     """
     if kind not in COVERED:
         return np.zeros(0, COVERAGE)
-    return lasting(config, lambda: _touched(config, kind, subject, start_ns, end_ns))
+    return retry_if_moved(config, lambda: _touched(config, kind, subject, start_ns, end_ns))
 
 
 def _touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None) -> np.ndarray:
@@ -148,6 +148,8 @@ def _touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end
 
 
 class Edge(NamedTuple):
+    """The event at one edge of a request: its seq and ids."""
+
     seq: int
     first_id: int
     last_id: int
@@ -214,7 +216,7 @@ def _nearest(headers: np.ndarray, forward: bool) -> Edge | None:
 
 
 def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:
-    """`rows` with one more field `stretch` (i4): rows of one number have nothing missing between them.
+    """Adds a field `stretch` (i4) to `rows`: rows of one number have nothing missing between them.
 
     −1 in an interval that is missing or in doubt, and before the ledger begins. `ledger`: COVERAGE rows of the rows' stream, as
     `merge` orders them.
@@ -244,7 +246,7 @@ def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:
 
 
 def outside() -> int:
-    """How many frames up the caller of storage is: the line that a warning should point at."""
+    """How many frames up the caller of storage is, for the line that a warning points at."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and str(frame.f_globals.get("__name__", "")).startswith("tickmesh.storage."):
         frame, level = frame.f_back, level + 1

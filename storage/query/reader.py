@@ -38,7 +38,7 @@ ROWS_BATCH = 50_000  # events of the log that are turned into rows at once
 
 
 def parse_topic(topic: str) -> tuple[Kind, str]:
-    """Kind and subject of `kind.subject`. Raises ReadError with the kinds there are."""
+    """Splits `kind.subject` into kind and subject. Raises ReadError with the kinds there are."""
     name, _, subject = topic.partition(".")
     if name not in Kind.__members__ or not subject:
         kinds = ", ".join(kind.name for kind in Kind)
@@ -55,7 +55,7 @@ def events(
     follow: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[Event]:
-    """Events with after < seq ≤ until in order of `seq`, each once, the same bytes wherever they lie.
+    """Reads events with after < seq ≤ until in order of `seq`, each once, the same bytes wherever they lie.
 
     With `follow` it waits at the end for more until `stop()`. Raises ReadError when neither archive nor log has a
     number in between or they are not of one mesh, ArchiveError or LogError when files are damaged.
@@ -126,7 +126,7 @@ def arrays(
     order: Literal["seq", "id"] = "seq",
     gaps: Gaps = "warn",
 ) -> np.ndarray:
-    """One row a record of the topic with start ≤ seq_ns < end, in order, up to this moment.
+    """Reads one row for each record of the topic with start ≤ seq_ns < end, in order, up to this moment.
 
     `order` "seq": as it was heard, which is what a model saw. "id" (trades): with start ≤ venue_ns < end in order of trade_id,
     each once, what was repaired later in its place; where a venue began its ids anew, all of one era before all of the next.
@@ -186,7 +186,7 @@ def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end
 
 
 def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps: Gaps = "warn") -> "pandas.DataFrame":
-    """As `arrays`, as a DataFrame with a UTC index `time` (of seq_ns), and mantissas scaled to decimal floats.
+    """Reads a topic's rows as a DataFrame with a UTC index `time` (of seq_ns), and mantissas scaled to decimal floats.
 
     `price_ticks` becomes `price`, `quantity_lots` `quantity`, `bid_ticks` `bid_price`, `bid_lots` `bid_quantity`, and so on.
     `gaps` as there; `attrs["coverage"]` is the ledger as `tickmesh.storage.query.coverage.described` gives it.
@@ -213,7 +213,7 @@ def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps
 
 
 def definitions(config: Config, subject: str, start: Time = None, end: Time = None) -> list[tuple[int, int, int]]:
-    """(seq, price_exponent, quantity_exponent), each from that seq on: what was in force at start ≤ seq_ns < end.
+    """The exponents in force at start ≤ seq_ns < end: (seq, price_exponent, quantity_exponent), each from that seq on.
 
     The first one is what was in force before, where that is known; else it begins with seq 0 all the same.
     """
@@ -242,7 +242,7 @@ def _exponents_of_rows(config: Config, subject: str, start: Time, end: Time, seq
 
 
 def exponents(config: Config, subject: str) -> tuple[int, int]:
-    """(price_exponent, quantity_exponent): of the newest instrument record, else of mesh.toml, else (0, 0)."""
+    """(price_exponent, quantity_exponent) by the newest instrument record, else by mesh.toml, else (0, 0)."""
     event = latest(config, f"instrument.{subject}")
     if event is not None:
         return int(event.records["price_exponent"][-1]), int(event.records["quantity_exponent"][-1])
@@ -256,7 +256,7 @@ def exponents(config: Config, subject: str) -> tuple[int, int]:
 
 
 def latest(config: Config, topic: str) -> Event | None:
-    """The newest event of a topic in the recent store; None if it has none, or there is no store."""
+    """Reads the newest event of a topic from the recent store; None if it has none, or there is no store."""
     parse_topic(topic)
     try:
         with RecentReader(config.recent_dir) as recent:
@@ -266,7 +266,7 @@ def latest(config: Config, topic: str) -> Event | None:
 
 
 def last(config: Config, topic: str, count: int) -> list[Event]:
-    """The newest `count` events of a topic, oldest first: from the recent store, or else from log and archive."""
+    """Reads the newest `count` events of a topic, oldest first: from the recent store, or else from log and archive."""
     kind, subject = parse_topic(topic)
     try:
         with RecentReader(config.recent_dir) as recent:

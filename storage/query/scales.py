@@ -4,7 +4,7 @@ import numpy as np
 
 
 def decimal_name(name: str) -> str:
-    """`price_ticks` → `price`, `bid_ticks` → `bid_price`, `quantity_lots` → `quantity`, `bid_lots` → `bid_quantity`."""
+    """The name of a field once scaled: `price_ticks` → `price`, `bid_ticks` → `bid_price`, `bid_lots` → `bid_quantity`."""
     for suffix, noun in (("_ticks", "price"), ("_lots", "quantity")):
         if name.endswith(suffix):
             stem = name.removesuffix(suffix)
@@ -13,7 +13,7 @@ def decimal_name(name: str) -> str:
 
 
 def scaled(mantissas: np.ndarray, exponent: int | np.ndarray) -> np.ndarray:
-    """value = mantissa × 10^exponent as float64, correctly rounded for mantissas below 2^53 (a division by an exact power)."""
+    """Computes mantissa × 10^exponent as float64, correctly rounded for mantissas below 2^53 (a division by an exact power)."""
     if isinstance(exponent, np.ndarray):
         out = np.zeros(len(mantissas))
         for one in np.unique(exponent).tolist():

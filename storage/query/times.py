@@ -11,11 +11,11 @@ Time = int | str | datetime | None
 
 
 class ReadError(LogError):
-    """A sentence for the person who asked."""
+    """A request that cannot be answered: a sentence for the person who asked."""
 
 
 def to_ns(when: Time) -> int | None:
-    """Nanoseconds since the epoch from an int (those already), an ISO 8601 text (UTC where it names no zone) or a datetime.
+    """Reads a time as ns since the epoch from an int (ns already), an ISO 8601 text (UTC where it names no zone) or a datetime.
 
     Raises ReadError for anything else, and for a time that 64 bits of nanoseconds cannot hold.
     """

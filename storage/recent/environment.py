@@ -12,11 +12,11 @@ TABLES = (b"events", b"times", b"latest", b"topics", b"meta")
 
 
 class RecentError(LogError):
-    """A sentence for the person who asked; a LogError, so that the runner shows it as one."""
+    """A fault of the recent store: a sentence for the person who asked; a LogError, so that the runner shows it as one."""
 
 
 class Environment:
-    """One environment of this process. LMDB forbids opening one twice, so all readers and the writer here share it."""
+    """One LMDB environment of this process. LMDB forbids opening one twice, so all readers and the writer here share it."""
 
     def __init__(self, path: Path, writer: bool, bytes_max: int):
         self.writer = writer
@@ -59,7 +59,7 @@ os.register_at_fork(before=lambda: _lock.acquire(), after_in_parent=lambda: _loc
 
 
 def open_environment(path: Path, writer: bool, bytes_max: int = 0) -> Environment:
-    """The environment of `path`, shared; a reader takes the writer's map size. Raises RecentError."""
+    """Opens, or shares, the environment of `path`; a reader takes the writer's map size. Raises RecentError."""
     key = os.path.realpath(path)
     with _lock:
         there = _opened.get(key)
@@ -87,7 +87,7 @@ def _current(path: Path, environment: Environment) -> bool:
 
 
 def present_environment(path: Path) -> Environment:
-    """The environment that is at `path` now, for a user of it: the same, or one made anew meanwhile. Raises RecentError."""
+    """The environment that is at `path` now: the one that its user has, or one made anew meanwhile. Raises RecentError."""
     with _lock:
         there = _opened.get(os.path.realpath(path))
         if there is not None and _current(path, there):

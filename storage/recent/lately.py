@@ -18,7 +18,7 @@ HOUR_NS = 60 * MINUTE_NS
 
 
 def lately(config: Config, kind: Kind, subjects: Iterable[str], since_ns: int) -> list[Event]:
-    """Events of `kind.subject` with seq_ns ≥ `since_ns`, in order of `seq`, as far as recent store and log go back.
+    """Reads events of `kind.subject` with seq_ns ≥ `since_ns`, in order of `seq`, as far as recent store and log go back.
 
     Reads what the recent store has not yet from the log, event by event: seconds, where the store is far behind.
     """

@@ -47,7 +47,7 @@ class RecentFull(RecentError):
 
 
 class RecentWriter:
-    """Fills the store. One process does (the recorder, which holds the archive's lock).
+    """Writes the recent store. Only one process does: the recorder, which holds the archive's lock.
 
     A store of another boot or another log is removed and begun anew: `recent_seq` is 0 then. `last`: where the log ends; a
     store that goes on beyond it is of another one, and `ahead` says so, a sentence. Raises RecentError.
@@ -135,12 +135,12 @@ class RecentWriter:
             return {name.decode(): _U4.unpack(value)[0] for name, value in txn.cursor()}
 
     def start_after(self, seq: int) -> None:
-        """The store begins behind `seq`: what is older stays in the archive and the log. The next commit notes it."""
+        """Makes the store begin behind `seq`: older events stay in archive and log. The next commit notes it."""
         if seq > self.recent_seq:
             self.recent_seq, self.began = seq, True
 
     def put(self, events: Iterable[Event]) -> None:
-        """Takes events with seq > `recent_seq`; older ones are there already. The caller commits, before there are many."""
+        """Takes events with seq > `recent_seq`; older ones are there already. The caller commits before they are many."""
         last = self.pending[-1].seq if self.pending else self.recent_seq
         for event in events:
             if event.seq > last:
@@ -148,7 +148,7 @@ class RecentWriter:
                 self.pending.append(event)
 
     def commit(self) -> int:
-        """One transaction with all that was put; afterwards `recent_seq` is the last of it. Returns how many.
+        """Writes all that was put in one transaction; `recent_seq` is the last of it then. Returns how many events.
 
         Raises RecentFull, and forgets what was put: read it again from the log after `recent_seq`.
         """
@@ -230,7 +230,7 @@ class RecentWriter:
         return gone
 
     def used_bytes(self) -> int:
-        """Bytes of the pages in use. Deleting takes pages first: a map may never be really full."""
+        """The bytes of the pages in use. Deleting takes pages first: a map may never be really full."""
         with self._env.begin() as txn:
             stats = [txn.stat(table) for table in self._tables.values()]
         return sum(s["psize"] * (s["branch_pages"] + s["leaf_pages"] + s["overflow_pages"]) for s in stats)
@@ -250,7 +250,7 @@ class RecentWriter:
                 break
 
     def close(self) -> None:
-        """Commits what can be committed and lets go."""
+        """Commits what can be committed, and closes the store."""
         with contextlib.suppress(RecentFull):
             self.commit()
         with contextlib.suppress(lmdb.Error):
@@ -264,7 +264,7 @@ def _topic_of(key: bytes | memoryview) -> int:
 
 
 class RecentReader:
-    """Reads the store while the recorder writes. Never makes one: raises RecentError when there is none.
+    """Reads the recent store while the recorder writes. Never makes one: raises RecentError when there is none.
 
     Every call sees one moment of the store; events are copies and stay valid.
     """
@@ -286,29 +286,31 @@ class RecentReader:
 
     @property
     def recent_seq(self) -> int:
-        """Every event up to here has been put (older ones may be pruned)."""
+        """The seq up to which every event has been put into the store (older ones may be pruned)."""
         with self._view() as (txn, tables):
             seq: int = _U8.unpack(txn.get(b"recent_seq", b"\0" * 8, db=tables[b"meta"]))[0]
             return seq
 
     @property
     def log_id(self) -> int:
+        """The identity of the log that the store's events are of."""
         with self._view() as (txn, tables):
             log_id: int = _U8.unpack(txn.get(b"log_id", b"\0" * 8, db=tables[b"meta"]))[0]
             return log_id
 
     def topics(self) -> list[str]:
+        """Lists the topics of which the store has events."""
         with self._view() as (txn, tables):
             return [bytes(key).decode() for key in txn.cursor(tables[b"latest"]).iternext(values=False)]
 
     def latest(self, topic: str) -> Event | None:
-        """The newest event of a topic, however old; None if there never was one."""
+        """Reads the newest event of a topic, however old; None if there never was one."""
         with self._view() as (txn, tables):
             raw = txn.get(topic.encode(), db=tables[b"latest"])
             return decode(raw) if raw is not None else None
 
     def last(self, topic: str, count: int) -> list[Event]:
-        """The newest `count` events of a topic that are still kept, oldest first."""
+        """Reads the newest `count` events of a topic that are still kept, oldest first."""
         with self._view() as (txn, tables):
             number = self._number(txn, tables, topic)
             cursor = txn.cursor(tables[b"events"])
@@ -328,7 +330,7 @@ class RecentReader:
         until_ns: int | None = None,
         limit: int = 10_000,
     ) -> list[Event]:
-        """At most `limit` events of a topic with seq > after_seq and since_ns ≤ seq_ns < until_ns, oldest first."""
+        """Reads at most `limit` events of a topic with seq > after_seq and since_ns ≤ seq_ns < until_ns, oldest first."""
         with self._view() as (txn, tables):
             number = self._number(txn, tables, topic)
             if not number:
@@ -349,7 +351,7 @@ class RecentReader:
             return out
 
     def first_seq(self, topic: str) -> int:
-        """Oldest seq of the topic that is still kept; 0 if none."""
+        """The oldest seq of the topic that is still kept; 0 if none."""
         kept = self.read(topic, limit=1)
         return kept[0].seq if kept else 0
 
@@ -367,6 +369,7 @@ class RecentReader:
         return _U8_MAX  # nothing so new
 
     def close(self) -> None:
+        """Closes the store for this reader."""
         if not self._closed:
             self._closed = True
             close_environment(self.folder)

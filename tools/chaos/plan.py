@@ -48,7 +48,7 @@ CODA_S = 3.0  # between the last faults
 
 
 class Strike(NamedTuple):
-    """What is done to the mesh at `at_s`: these processes are killed together, or a fault is commanded, or the clock is set."""
+    """One blow to the mesh at `at_s`: these processes are killed together, or a fault is commanded, or the clock is set."""
 
     at_s: float
     kill: tuple[str, ...] = ()

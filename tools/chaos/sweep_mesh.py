@@ -92,7 +92,7 @@ STOPPED_S = 0.7  # how long a sleep is for those who sleep
 
 
 class ReadyFile(TypedDict):
-    """What a process writes into run/ready once it works: its pid, and the wall clock at that moment."""
+    """The content of run/ready/<process>, written once the process works: its pid, and the wall clock at that moment."""
 
     pid: int
     wall_ns: int
@@ -149,7 +149,7 @@ class SweepMesh:
         return load(self.root)
 
     def command(self, *words: str, timeout_s: float) -> str:
-        """Runs a `mesh` command in its folder; gives what it printed. Raises Failure with its error."""
+        """Runs a `mesh` command in the sweep's folder; gives its output. Raises Failure with its error."""
         environment = {**os.environ, "TICKMESH_ROOT": str(self.root), **self.clock.environment}
         try:
             done = subprocess.run(
@@ -163,11 +163,11 @@ class SweepMesh:
         return done.stdout
 
     def up(self) -> None:
-        """Starts it with `mesh up`. Raises Failure with its error."""
+        """Starts the mesh with `mesh up`. Raises Failure with its error."""
         self.command("up", timeout_s=UP_S)
 
     def down(self) -> None:
-        """Ends it with `mesh down`. Raises Failure with its error."""
+        """Ends the mesh with `mesh down`. Raises Failure with its error."""
         self.command("down", timeout_s=DOWN_S)
 
     # Striking.
@@ -239,7 +239,7 @@ class SweepMesh:
     # The clocks of the mesh's processes; the exchange plays another machine.
 
     def now_ns(self) -> int:
-        """The mesh's time at this moment, as every process of it computes it (bus/clock.py)."""
+        """The mesh's time at this moment, as each of its processes computes it (bus/clock.py)."""
         known = clock.unpack((self.config.log_dir / clock.NAME).read_bytes())
         if known is None:
             raise Failure("the mesh's clock cannot be read")
@@ -272,12 +272,12 @@ class SweepMesh:
                     os.kill(pid, signal.SIGCONT)
 
     def command_fault(self, fault: dict[str, Any]) -> None:
-        """Commands a fault from the local exchange. Raises Failure when it refuses."""
+        """Commands a fault from the local exchange. Raises Failure when the exchange refuses."""
         self._ask("POST", body=json.dumps(fault).encode())
         self.faults += 1
 
     def end_faults(self) -> None:
-        """Ends all faults of the exchange but those about symbols: who is halted or unknown stays so."""
+        """Ends all faults of the exchange but those about symbols: a halted or unknown symbol stays so."""
         for one in self._ask("GET")["faults"]:
             if one["state"] != "ended" and one["fault"]["kind"] not in ("halt", "unknown"):
                 self._ask("DELETE", f"?id={one['id']}", may_be_over=True)

@@ -24,7 +24,7 @@ Value = TypeVar("Value", bound=tuple[object, ...])
 
 
 class StoredMarket:
-    """What the mesh has stored of one instrument, in order of `seq`, in the shape of `capture.CapturedStream`."""
+    """The stored events of one instrument, in order of `seq`, in the shape of `capture.CapturedStream`."""
 
     def __init__(self) -> None:
         self.trades: list[tuple[int, TradeValue]] = []
@@ -64,7 +64,7 @@ class StoredMarket:
 
 
 def header_ids(first: int, last: int) -> str:
-    """The words that stand beside a trade whose header has other ids than its own: it stands for several."""
+    """The words beside a trade whose header has other ids than its own: it stands for several."""
     return f"header ids {first}, {last}"
 
 

@@ -59,7 +59,7 @@ def watermark(folder: Path) -> int:
 
 
 def cuts(folder: Path, upto: int) -> list[tuple[int, int, list[Path]]]:
-    """Lists what is visible up to the watermark `upto`: (first seq, last seq, files) of every cut or sealed day, in order."""
+    """Lists the visible files up to the watermark `upto`: (first seq, last seq, files) of every cut or sealed day, in order."""
     sealed_seq, pruned = read_seals(folder)
     found: dict[tuple[int, int], list[Path]] = defaultdict(list)
     for path in sorted(folder.glob("*/*/*/*.h5")):

@@ -19,7 +19,7 @@ class BookChange(NamedTuple):
 
 
 class NaiveBook:
-    """The last snapshot with the later changes applied in order; those that it holds already are left out."""
+    """A book made of the last snapshot and the later changes, applied in order; changes that it holds already are left out."""
 
     def __init__(self) -> None:
         self.id = 0

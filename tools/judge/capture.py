@@ -38,12 +38,12 @@ UNREADABLE = (EOFError, zlib.error, gzip.BadGzipFile)
 
 
 class NotComparable(Exception):
-    """A line that cannot be compared, and why."""
+    """A line that cannot be compared, with the reason."""
 
 
 @dataclass
 class CapturedTable(Generic[Key, Value]):
-    """What a capture has of one stream, by id; a line that repeats an id (overlapping files) counts once.
+    """The lines of one stream in a capture, by id; a line that repeats an id (overlapping files) counts once.
 
     `again`: the same id with another value: ids that began anew, or a venue that contradicts itself. `refused`: keys of lines
     that the mesh has kept as refusals.
@@ -68,7 +68,7 @@ class CapturedTable(Generic[Key, Value]):
 
 @dataclass
 class CapturedStream:
-    """What a capture has of one instrument: tables of trades, quotes and depth changes, and REST snapshots. Mantissas, ns.
+    """The lines of one instrument in a capture: tables of trades, quotes and depth changes, and REST snapshots. Mantissas, ns.
 
     trades: id → (price, quantity, trade time, event time, side), and a word where it stands for several ids; quotes: id → (bid,
     bid quantity, ask, ask quantity); depths: name of the stream → (first id, last id) → (event time, levels: price, quantity,
@@ -90,14 +90,14 @@ class CapturedStream:
 
     @property
     def repeated(self) -> int:
-        """How many lines repeated what an earlier one had, over all tables."""
+        """How many lines repeated an earlier one, over all tables."""
         own = self.trades.repeated + self.aggregates.repeated + self.quotes.repeated
         return own + sum(table.repeated for table in self.depths.values())
 
 
 @dataclass
 class CaptureContents:
-    """Everything that captures have, by instrument, and what became of each of their lines.
+    """Everything that captures have, by instrument, and the use made of each of their lines.
 
     streams: subject → CapturedStream. By name of a stream: `taken`, lines that are compared; `unreadable`, lines that cannot be
     read; `unrecorded`, lines that nothing here records. `reasons`: why lines cannot be read → how many; `examples`: where the

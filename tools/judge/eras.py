@@ -18,7 +18,7 @@ KINDS = {2: "trade", 3: "quote", 4: "depth"}
 
 
 class StoredEra:
-    """What is stored of one stream of one instrument, from one beginning of its ids to the next."""
+    """The stored events of one stream of one instrument, from one beginning of its ids to the next."""
 
     def __init__(self, kind: str, seq: int):
         self.kind = kind
@@ -66,7 +66,7 @@ def gather_stored(events: Iterable[Event]) -> StoredEras:
 
 
 class EraPair(NamedTuple):
-    """One era of one instrument by the exchange's ledger, and what is stored of it. `seqs`: (kind, seq) of the stored eras."""
+    """One era of one instrument by the exchange's ledger, and its stored events. `seqs`: (kind, seq) of the stored eras."""
 
     subject: str
     truth: TrueEra

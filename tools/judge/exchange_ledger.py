@@ -65,7 +65,7 @@ def read_rows(folder: Path, findings: Findings) -> Iterator[Row]:
 
 
 class TrueEra:
-    """What truly happened in one era of an instrument. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
+    """The true events of one era of an instrument. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
 
     trades: id → (price, quantity, trade ms, side). steps: of its book, in order. quotes: those of a replayed capture, id → best
     bid, quantity, ask, quantity.

@@ -7,7 +7,7 @@ SENTENCES_MAX = 5  # of one kind; the count tells the rest
 
 
 class Findings:
-    """What a check has found: `fault` counts against the verdict, `count` does not."""
+    """The findings of a check: `fault` counts against the verdict, `count` does not."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()

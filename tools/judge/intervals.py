@@ -25,7 +25,7 @@ COUNTED = {  # streams whose ids a feed counts itself, with holes (docs/coverage
 
 
 class Claim(NamedTuple):
-    """What is claimed of a run of ids of one stream and era: state, evidence and reason, by their numbers."""
+    """A claim on a run of ids of one stream and era: state, evidence and reason, by their numbers."""
 
     first: int
     last: int

@@ -108,7 +108,7 @@ def read(folder: Path, findings: Findings, after: int = 0) -> Iterator[Event]:
 
 
 class LogHead(NamedTuple):
-    """What the head of a segment says: fields of header and records, and the log's identity (0: it has none)."""
+    """The content of a segment's head: fields of header and records, and the log's identity (0: it has none)."""
 
     fields: Layouts
     log_id: int

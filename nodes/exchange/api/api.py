@@ -30,7 +30,7 @@ class Operation(NamedTuple):
 
 
 def answer(venue: Venue, operation: Operation, params: Params, payload: str, key: str, now_ms: int) -> object:
-    """Answers a REST request with what becomes JSON; the signature is checked first, as the venue does."""
+    """Answers a REST request with an object that becomes JSON; the signature is checked first, as the venue does."""
     if operation.signed:
         venue.check_signed(params, key, payload, now_ms)
     return operation.call(venue, params, now_ms)

@@ -13,7 +13,7 @@ ID_MIN, ID_MAX = -(1 << 63), (1 << 63) - 1
 
 
 def parse_url(path: str, query: dict[str, str]) -> tuple[bool, list[str]]:
-    """What a market connection's URL asks for: (wrapped frames, streams). `/ws/<anything>` is accepted, as ccxt needs it."""
+    """Reads a market connection's URL: (wrapped frames, streams). `/ws/<anything>` is accepted, as ccxt needs it."""
     head, _, tail = path.strip("/").partition("/")
     if head == "stream":
         return True, [name for name in query.get("streams", "").split("/") if name]

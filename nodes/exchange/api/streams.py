@@ -49,16 +49,16 @@ class ClientTransport(Protocol):
 
 
 class SendHook(Protocol):
-    """What sees every frame before it is sent to a client, and may take it: the faults (nodes/exchange/faults/hooks.py)."""
+    """Sees every frame before it is sent to a client, and may take it: the faults do (nodes/exchange/faults/hooks.py)."""
 
     def on_send(self, client: "Client", stream: str, frame: bytes) -> bool:
-        """True: send `frame` as it is. False: it was taken; what is sent instead, now or later, goes to `client.write`.
+        """True: send `frame` as it is. False: it was taken; its replacement, now or later, goes to `client.write`.
 
         `stream` is the market stream's name, or "user", "reply", "ping", "pong", "close"."""
 
 
 class Client:
-    """One websocket connection: what it has subscribed to, its pings, and the writing of its frames."""
+    """One websocket connection of a client: its subscriptions, its pings, and the writing of its frames."""
 
     def __init__(
         self, transport: ClientTransport, wrapped: bool, now_s: float, faults: SendHook | None = None, door: str = "ws"
@@ -98,7 +98,7 @@ class Client:
 
     @property
     def has_user_stream(self) -> bool:
-        """Whether it has subscribed to the account's events."""
+        """Whether the client has subscribed to the account's events."""
         return self.subscription is not None
 
     @property
@@ -206,7 +206,7 @@ class Hub:
             self.cut_slow(listeners)
 
     def publish_user(self, event: str) -> None:
-        """Sends one event of the account to all clients that have subscribed to them."""
+        """Sends one event of the account to all clients that have subscribed to such events."""
         shapes: dict[tuple[int, bool], bytes] = {}
         for client in list(self.clients):
             if client.subscription is None:

@@ -10,7 +10,7 @@ from tickmesh.nodes.exchange.protocol import Params, VenueError, check_signed
 
 
 class Venue:
-    """What all answers read and change: the markets, our orders, the account's key, and the limits."""
+    """Everything that answers read and change: the markets, our orders, the account's key, and the limits."""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ ENDED_KEPT = 100
 
 
 class FaultState:
-    """A fault and what has become of it: planned, active or ended, and how often it struck."""
+    """A fault and its state: planned, active or ended, and how often it struck."""
 
     def __init__(self, number: int, fault: PlannedFault, now_s: float):
         self.number = number
@@ -149,7 +149,7 @@ class Faults:
 
     @property
     def skew_ms(self) -> float:
-        """What the venue's clock is off by, as the faults of kind `clock` have it."""
+        """How far off the venue's clock is, by the faults of kind `clock`."""
         now = self.clock()
         return sum(
             p.fault.offset_ms + p.fault.skew_ppm * (now - p.start_s) / 1000 for p in self.active if p.fault.kind == "clock"
@@ -157,7 +157,7 @@ class Faults:
 
     @property
     def forgotten_ms(self) -> float:
-        """The time before which REST has no trades, as the faults of kind `forget` have it; 0: no bound."""
+        """The time before which REST has no trades, by the faults of kind `forget`; 0: no bound."""
         return max((p.fault.to_ms for p in self.active if p.fault.kind == "forget"), default=0.0)
 
     def outage(self) -> bool:
@@ -291,7 +291,7 @@ class Faults:
     # ---- requests and connections
 
     def on_request(self, asked: hooks.IncomingRequest) -> hooks.RequestFault | None:
-        """What the fault that takes a request or handshake does with it; None when none does: answer as usual."""
+        """The fault's answer to a request or handshake; None when no fault takes it: answer as usual."""
         for planned in self.active:
             fault = planned.fault
             if fault.kind in ("refuse", *DOWN) and self._refuses(fault, asked) and planned.takes():

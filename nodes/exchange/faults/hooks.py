@@ -26,7 +26,7 @@ class IncomingRequest(NamedTuple):
 
 
 class RequestFault(NamedTuple):
-    """What is done with a request instead of answering it as usual."""
+    """A fault's treatment of a request in place of the usual answer."""
 
     execute: bool = False  # carry the request out first (a lost acknowledgement), or not at all
     delay_s: float = 0.0  # before answering
@@ -39,14 +39,14 @@ class RequestFault(NamedTuple):
 
 
 class FaultHooks(SendHook, Protocol):
-    """What the exchange asks its faults (faults.Faults), and reports to them."""
+    """The exchange's view of its faults (faults.Faults): questions to them, and reports of connections."""
 
     @property
     def skew_ms(self) -> float:
-        """What the venue's clock is off by."""
+        """How far off the venue's clock is."""
 
     def on_request(self, asked: IncomingRequest) -> RequestFault | None:
-        """What is done with a request instead of answering it as usual; None: answer as usual."""
+        """The fault's treatment of a request in place of the usual answer; None: answer as usual."""
 
     def opened(self, client: Client, detail: str = "") -> None:
         """Takes notice that a websocket has opened; its `number` counts from 1 since the exchange began."""

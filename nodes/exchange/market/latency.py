@@ -25,7 +25,7 @@ class LatencyModel(Protocol):
 
 
 class ConstantLatency:
-    """The same latency for every order."""
+    """One latency for every order."""
 
     def __init__(self, entry_ms: float, response_ms: float):
         self.latency = Latency(entry_ms / 1000, response_ms / 1000)

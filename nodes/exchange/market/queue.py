@@ -23,7 +23,7 @@ class QueuePlace:
         self.traded = 0
 
     def take(self, quantity: int) -> int:
-        """Takes a trade at the order's price; gives what of it reaches the order."""
+        """Takes a trade at the order's price; gives the quantity of it that reaches the order."""
         self.traded += quantity
         left = quantity - self.ahead
         self.ahead = max(-left, 0.0)

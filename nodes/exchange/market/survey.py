@@ -28,7 +28,7 @@ SPOT = "a capture of combined Binance spot streams (@trade, @bookTicker, @depth[
 
 
 class SymbolShape(msgspec.Struct):
-    """What a capture shows of a symbol: its common steps and its first price, as mantissas at 10^−8; 0: not seen."""
+    """The steps and first price that a capture shows of a symbol, as mantissas at 10^−8; 0: not seen."""
 
     tick: int = 0
     lot: int = 0
@@ -36,7 +36,7 @@ class SymbolShape(msgspec.Struct):
 
 
 class Survey(msgspec.Struct):
-    """What a capture holds. `streams`: frames served, by stream; `not_served`: lines by reason; `first`: the first of each."""
+    """The contents of a capture. `streams`: frames served, by stream; `not_served`: lines by reason; `first`: one of each."""
 
     format: int = FORMAT
     identity: str = ""  # of the files, see nodes/exchange/server/files.py
@@ -66,7 +66,7 @@ class Survey(msgspec.Struct):
         return sum(self.not_served.values())
 
     def kinds(self) -> set[str]:
-        """The kinds of event that the log gets from it: trade, quote, depth."""
+        """The kinds of event that the log gets from the capture: trade, quote, depth."""
         names = {"trade": "trade", "bookTicker": "quote", **dict.fromkeys(DEPTHS, "depth")}
         return {names[kind] for name in self.streams if (kind := name.partition("@")[2]) in names}
 

@@ -36,7 +36,7 @@ class Aggregate(NamedTuple):
 
 
 class Candle(NamedTuple):
-    """What was traded in one interval, as mantissas at 10^−8; `first` and `last` are trade ids, −1 for none."""
+    """The trades of one interval, summed up as mantissas at 10^−8; `first` and `last` are trade ids, −1 for none."""
 
     start_ms: int
     end_ms: int  # inclusive

@@ -147,7 +147,7 @@ class Desk:
     # ---- state
 
     def take_line(self) -> StateLine | None:
-        """Takes what has changed since the last call as a line of the state file; None for nothing."""
+        """Takes all changes since the last call as one line of the state file; None for none."""
         line, self._line = self._line, StateLine()
         for asset in sorted(self._changed):
             line.balances[asset] = {a: list(self.accounts.balance_of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
@@ -159,7 +159,7 @@ class Desk:
         return line
 
     def whole_state(self) -> StateLine:
-        """Everything as one line, as a compacted state file begins with it."""
+        """The desk's whole state as one line, with which a compacted state file begins."""
         orders = [*self.closed, *self.open.values()]
         balances = {
             asset: {a: list(self.accounts.balance_of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
@@ -168,7 +168,7 @@ class Desk:
         return StateLine(orders, self.trades, balances, self.accounts.deposited, self.next_order, self.executions)
 
     def apply_line(self, line: StateLine) -> None:
-        """Restores what one line of the state file holds."""
+        """Restores the orders, trades and balances that one line of the state file holds."""
         for order in line.orders:
             self._forget(order.id)
             self._remember(order)

@@ -6,7 +6,7 @@ from tickmesh.nodes.exchange.market.matching import NEW
 
 
 class OwnOrder(msgspec.Struct, omit_defaults=True):
-    """One of our orders. `locked` is what it still holds of its asset."""
+    """One of our orders. `locked` is the amount that it still holds of its asset."""
 
     id: int
     client_id: str
@@ -58,7 +58,7 @@ class StateLine(msgspec.Struct, omit_defaults=True):
 
 
 class Placed(msgspec.Struct):
-    """What came of a request to place an order: the order, and the trades that it made at once."""
+    """The result of a request to place an order: the order, and the trades that it made at once."""
 
     order: OwnOrder
     trades: list[OwnTrade]

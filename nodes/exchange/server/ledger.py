@@ -32,7 +32,7 @@ class LedgerFiles:
         self._open()
 
     def append_committed(self, done: Uncommitted, now_ms: int) -> None:
-        """Appends what has happened, before any of it is sent to clients. OSError stops the exchange."""
+        """Appends the rows of a commit, before any of it is sent to clients. OSError stops the exchange."""
         self.ledger.add_rows(done.ledger_rows, now_ms)
         for text in done.outgoing.events:
             self.ledger.add("event", now_ms, text)
@@ -41,7 +41,7 @@ class LedgerFiles:
             self._open()  # here the books are what the rows have made of them
 
     def record(self, kind: str, *values: object) -> None:
-        """Appends one row at once: what a fault is about to do."""
+        """Appends one row at once, about a fault that is about to strike."""
         self.ledger.add(kind, self.clock_ms(), *values)
         self._flush()
 

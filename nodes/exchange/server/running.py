@@ -22,7 +22,7 @@ GONE = VenueError(-1016, "This service is no longer available.", 503)
 
 
 class RunningExchange:
-    """The core with its files and clients. Whatever happens is committed to the files, then published."""
+    """The core with its files and clients: every change is committed to the files, then published."""
 
     def __init__(self, ctx: Context):
         self.ctx = ctx
@@ -88,7 +88,7 @@ class RunningExchange:
             self.ledger.close()
 
     def now_ms(self) -> int:
-        """The venue's clock, with the skew of faults: what it stamps and what it judges timestamps by."""
+        """The venue's clock with the skew of faults: it stamps events and judges timestamps by it."""
         return int(self.true_ms() + self.skew_ms)
 
     def true_ms(self) -> float:
@@ -97,7 +97,7 @@ class RunningExchange:
 
     @property
     def skew_ms(self) -> float:
-        """What faults put the venue's clock off by."""
+        """How far off the venue's clock is by its faults."""
         return self.faults.skew_ms if self.faults else 0.0
 
     def add_client(self, transport: ClientTransport, door: str, wrapped: bool, address: str) -> Client:
@@ -113,7 +113,7 @@ class RunningExchange:
         self.hub.remove(client)
 
     def restart(self, lose_orders: bool) -> None:
-        """Does what a new process would: restores everything from the files. A replay goes on where it is."""
+        """Restores everything from the files, as a new process would; a replay goes on where it is."""
         self.down = False
         now_ms = self.now_ms()
         if self.capture:
@@ -138,7 +138,7 @@ class RunningExchange:
     # ---- what happened: files first, then wires
 
     def commit(self) -> Outgoing:
-        """Writes what has happened since the last call; gives what may now be sent. The one place where it is taken."""
+        """Writes all changes since the last call; gives the frames that may now be sent. The one place where they are taken."""
         if self.failure:
             raise GONE
         done = self.core.take_uncommitted()

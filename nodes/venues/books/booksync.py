@@ -58,7 +58,7 @@ class BookSync:
         return [event, *events]
 
     def snapshot(self, event: bytearray, last_update_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
-        """Takes a snapshot of id L = `last_update_id`; gives what became of it, and it, where the stream has reached it."""
+        """Takes a snapshot of id L = `last_update_id`; gives its outcome, and the event once the stream has reached it."""
         if self.synced:
             return SnapshotOutcome.NOT_WANTED, []
         self._held = (last_update_id, event)
@@ -74,7 +74,7 @@ class BookSync:
         return []
 
     def begin_anew(self) -> list[bytearray]:
-        """Puts the book out of step: its chain begins with the next change, and wants a snapshot. Nothing waits here."""
+        """Puts the book out of step: its chain begins with the next change, which wants a snapshot. Nothing is published."""
         return self.disconnected()
 
     def image(self, recv_ns: int) -> None:

@@ -88,7 +88,7 @@ class ChainedBook:
         return [event]
 
     def snapshot(self, event: bytearray, last_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
-        """Takes the stream's own snapshot, or the REST one that `wants_snapshot` asked for; gives what became of it, and it."""
+        """Takes the stream's own snapshot, or the REST one that was wanted; gives its outcome, and the events to publish."""
         if self._by_rest is not None:
             answer, events = self._by_rest.snapshot(event, last_id)
             return answer, self._follow(events)

@@ -49,7 +49,7 @@ class Levels:
             self.apply_records(memoryview(event)[RECORDS])
 
     def apply_records(self, records: bytes | memoryview) -> None:
-        """A change's records: each sets the quantity at one price, or removes the level where it is 0."""
+        """Applies a change's records: each sets the quantity at one price, or removes the level where it is 0."""
         for price, lots, side in RECORD.iter_unpack(records):
             if side > 0:
                 self.bids.set(price, lots)

@@ -12,7 +12,7 @@ from tickmesh.nodes.venues.books.levels import Levels
 
 
 class SnapshotOutcome(Enum):
-    """What a book rule did with a snapshot that it was given."""
+    """The use that a book rule had for a snapshot that it was given."""
 
     USED = "used"
     HELD = "the stream has not reached it yet"
@@ -61,7 +61,7 @@ class BookRule(Protocol):
         """
 
     def snapshot(self, event: bytearray, last_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
-        """Takes a snapshot as of the change `last_id`; gives what became of it, and the events to publish now.
+        """Takes a snapshot as of the change `last_id`; gives its outcome, and the events to publish now.
 
         `event`: flagged SNAPSHOT, from the stream or by REST.
         """

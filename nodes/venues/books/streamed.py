@@ -43,7 +43,7 @@ class StreamedBook:
         return [event]
 
     def snapshot(self, event: bytearray, last_id: int) -> tuple[SnapshotOutcome, list[bytearray]]:
-        """Takes the snapshot with which the stream begins; gives that it was used, and it."""
+        """Takes the snapshot with which the stream begins; gives its outcome (used), and the event."""
         self.levels.replace(event)
         self.synced, self._broken, self._last_id = True, False, last_id
         self._look(event)

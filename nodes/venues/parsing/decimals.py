@@ -63,7 +63,7 @@ def _careful(text: str, exponent: int) -> int:
 
 @lru_cache
 def reader(exponent: int) -> Callable[[str | bytes], int]:
-    """A function from text (str or ASCII bytes) to its mantissa at one exponent, that remembers: prices come again."""
+    """Makes a function from text (str or ASCII bytes) to its mantissa at one exponent; it keeps results, for prices recur."""
 
     @lru_cache(REMEMBERED)
     def read(text: str | bytes) -> int:
@@ -73,7 +73,7 @@ def reader(exponent: int) -> Callable[[str | bytes], int]:
 
 
 def plain(number: bytes) -> str:
-    """A bare JSON number as plain decimal text: "1e-7" is "0.0000001". Exact; no float. Raises DecimalError."""
+    """Rewrites a bare JSON number as plain decimal text: "1e-7" is "0.0000001". Exact; no float. Raises DecimalError."""
     shown = number[: TEXT_MAX + 1].decode("ascii", "replace")
     if "e" not in shown and "E" not in shown:
         return shown
@@ -87,7 +87,7 @@ def plain(number: bytes) -> str:
 
 
 def integer(text: str) -> int:
-    """An id or a time that a venue sends as text: 1 to 19 digits. Raises DecimalError."""
+    """Reads an id or a time that a venue sends as text: 1 to 19 digits. Raises DecimalError."""
     if not (text.isdigit() and text.isascii() and len(text) <= 19):
         raise DecimalError(f"{text[:TEXT_MAX]!r} is not a whole number of at most 19 digits")
     return int(text)
@@ -96,7 +96,7 @@ def integer(text: str) -> int:
 def level_words(
     pairs: Iterable[tuple[str, str]], price_exponent: int, quantity_exponent: int, side: int, odd: list[str]
 ) -> list[int]:
-    """The `depth` records of (price, quantity) texts, as three 64-bit words a level: price, quantity, side as its low byte.
+    """Builds `depth` records of (price, quantity) texts, as three 64-bit words a level: price, quantity, side as its low byte.
 
     A quantity of 0 removes the level. A level that cannot be held is named in `odd`: at an odd price it is left out, one of an
     odd quantity is removed.

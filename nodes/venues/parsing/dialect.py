@@ -38,7 +38,7 @@ class Unknown(FrameError):
 
 
 class Unwell(FrameError):
-    """The venue answers that it cannot answer now: no evidence of anything, to be asked again."""
+    """The venue cannot answer now: that is no evidence of anything, and the request is to be sent again."""
 
 
 # What reading a damaged frame can raise; each becomes a FrameError. RecursionError: JSON nested a thousand deep.
@@ -61,7 +61,7 @@ def error_text(body: bytes) -> tuple[int, str]:
 
 @dataclass(frozen=True)
 class RestRules:
-    """What a venue's REST interface says in words of its own, for the client that all venues share (nodes/net/rest.py).
+    """A venue's own conventions over REST, for the client that all venues share (nodes/net/rest.py).
 
     `used_weight_header`: of an answer, the weight that this address has used in the running minute; "": none states it.
     `api_key_header`: of a request, the client's key; "": no key is known here. `limited_statuses`: HTTP statuses that mean "too
@@ -75,7 +75,7 @@ class RestRules:
 
 
 class Question(NamedTuple):
-    """A question for definitions, and the instruments that its answer is about."""
+    """A request for definitions, and the instruments that its answer is about."""
 
     request: Request
     instruments: tuple[Instrument, ...]
@@ -89,7 +89,7 @@ def batched(instruments: Sequence[Instrument], most: int) -> Iterator[tuple[Inst
 
 @dataclass(frozen=True)
 class Control:
-    """What a message means that carries no market data; all False: nothing of interest (a heartbeat, a welcome).
+    """The meaning of a message without market data; all False: nothing of interest (a heartbeat, a welcome).
 
     `acknowledged`: it confirms a subscription; `shutdown`: the venue will close the connection; `refused`: it refuses a
     request, with its `code` and `msg`.

@@ -47,7 +47,7 @@ def milliseconds_ns(text: str) -> int:
 
 
 def time_or_zero(read: Callable[[VenueStamp], int], stamp: VenueStamp, odd: list[str]) -> int:
-    """What `read` makes of a venue's time, ns; 0 where there is none, and where it is none, which is then added to `odd`."""
+    """A venue's time as `read` reads it, ns; 0 where there is none, and for one that cannot be, which is added to `odd`."""
     try:
         return read(stamp) if stamp else 0
     except DecimalError as error:

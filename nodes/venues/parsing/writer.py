@@ -24,7 +24,7 @@ _pairs = msgspec.json.Decoder(list[tuple[str, str]]).decode
 
 
 class Writer:
-    """Makes the events of one instrument; one for each instrument and line.
+    """Builds the events of one instrument on one line.
 
     `price`, `quantity`: text → mantissa, raising DecimalError. `trade` (first_id, last_id, venue_ns, recv_ns, trade_id, price,
     quantity, trade's venue_ns, event_ns, side), `quote` (first_id, last_id, venue_ns, recv_ns, update_id, bid, lots, ask, lots,
@@ -44,14 +44,14 @@ class Writer:
         self.depth_ids, self.quote_ids, self.trade_ids = RisingIds(), RisingIds(), RisingIds()
 
     def fill(self, trade_id: int, price: str | bytes, quantity: str | bytes, venue_ns: int, event_ns: int, side: int) -> bytes:
-        """The record of one trade, of the venue's texts, as bytes. Raises DecimalError, also for a price or a quantity of 0."""
+        """Encodes the record of one trade from the venue's texts. Raises DecimalError, also for a price or a quantity of 0."""
         price_ticks, quantity_lots = self.price(price), self.quantity(quantity)
         if not (price_ticks and quantity_lots and trade_id >= 0):
             raise DecimalError(f"trade {trade_id} of {quantity!r} at {price!r}; all three must be above 0")
         return _TRADE.pack(trade_id, price_ticks, quantity_lots, venue_ns, event_ns, side)
 
     def runs(self, fills: Sequence[tuple[int, bytes, int]], recv_ns: int, flags: int = 0) -> list[bytearray]:
-        """The events of one message's trades (`Fill`s): one event for each run of ids without a hole."""
+        """Builds the events of one message's trades (`Fill`s): one event for each run of ids without a hole."""
         events: list[bytearray] = []
         run: list[tuple[int, bytes, int]] = []
         for one in fills:
@@ -68,7 +68,7 @@ class Writer:
         return self.trades(body, run[0][0], _last_id(run[-1][1]), run[-1][2], recv_ns, flags)
 
     def side(self, raw: bytes, side: int, odd: list[str]) -> bytes:
-        """The `depth` records of a JSON array of ["price","quantity"], in the venue's order; what is odd is added to `odd`."""
+        """Encodes `depth` records of a JSON array of ["price","quantity"], in the venue's order; odd ones go to `odd`."""
         exponents = self.instrument.price_exponent, self.instrument.quantity_exponent
         if len(raw) > MANY_LEVELS_BYTES:
             many = level_words_at_once(raw, *exponents, side)
@@ -77,16 +77,16 @@ class Writer:
         return self.levels(_pairs(raw), side, odd)
 
     def levels(self, pairs: Iterable[tuple[str, str]], side: int, odd: list[str]) -> bytes:
-        """The `depth` records of (price, quantity) texts, in the venue's order; what is odd is added to `odd`."""
+        """Encodes `depth` records of (price, quantity) texts, in the venue's order; odd ones go to `odd`."""
         words = level_words(pairs, self.instrument.price_exponent, self.instrument.quantity_exponent, side, odd)
         return struct.pack(f"<{len(words)}q", *words)
 
     def change(self, records: bytes, first_id: int, last_id: int, venue_ns: int, recv_ns: int) -> bytearray:
-        """The event of a depth change; one that changes nothing has one record without a side."""
+        """Builds the event of a depth change; one that changes nothing has one record without a side."""
         return self.depth(records or EMPTY_CHANGE, first_id, last_id, venue_ns, recv_ns)
 
     def snapshot(self, records: bytes, last_id: int, venue_ns: int, recv_ns: int) -> bytearray:
-        """The event of a whole book as of the change `last_id`, flagged SNAPSHOT."""
+        """Builds the event of a whole book as of the change `last_id`, flagged SNAPSHOT."""
         return self.depth(records or EMPTY_CHANGE, last_id, last_id, venue_ns, recv_ns, Flag.SNAPSHOT)
 
 
@@ -96,7 +96,7 @@ Fill = tuple[int, bytes, int]  # the first id that a trade stands for, its recor
 
 
 def read_each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Row], odd: list[str]) -> list[Row]:
-    """A list of what `read` makes of each row; a row that cannot be read costs no other, and is named in `odd`."""
+    """Reads each row with `read` and lists the results; a row that cannot be read costs no other, and is named in `odd`."""
     out: list[Row] = []
     for row in rows:
         try:
@@ -122,7 +122,7 @@ def refuse_unwell(body: bytes, instrument: Instrument) -> None:
 def page_events(
     rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Fill], events: Callable[[list[Fill]], list[bytearray]]
 ) -> list[bytearray]:
-    """The events of a page of past trades: `read` makes a Fill of each row, `events` the events of Fills in order of ids.
+    """Builds the events of a page of past trades: `read` makes a Fill of each row, `events` the events of sorted Fills.
 
     A row that cannot be read costs no other.
 
@@ -160,7 +160,7 @@ def book_subject(frame: bytes, pattern: re.Pattern[bytes], known: Mapping[str, W
 def definition(
     instrument: Instrument, recv_ns: int, *, tick_size: str, lot_size: str, min_quantity: str = "0", min_notional: str = "0"
 ) -> bytearray:
-    """The `instrument` event of a venue's texts. Raises DecimalError for one that the instrument's exponents do not hold."""
+    """Builds the `instrument` event of a venue's texts. Raises DecimalError for one that the exponents do not hold."""
     price, quantity = instrument.price_exponent, instrument.quantity_exponent
     record = _INSTRUMENT.pack(
         price, quantity, reader(price)(tick_size), reader(quantity)(lot_size),
