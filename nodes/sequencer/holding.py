@@ -69,15 +69,15 @@ def refuted_by(stream: ArbitratedStream, one: Offer, queue: Queue) -> Offer | No
 
 
 def publish_gap_before(stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
-    """Of rising ids: an absurd one was refused, and its line goes on with `one`. Publishes that nothing is known before it, and
-    moves the stream there."""
+    """Publishes that nothing is known of the ids before `one`, and moves the stream there; ids only rise, an absurd one was
+    refused, and its line goes on with `one`."""
     low, high = (stream.last or 0) + 1, one.last_id - 1
     out.append(statements.gap(stream, [(low, high)], GapState.unrecoverable, Reason.contradiction, one.venue_ns))
     stream.go_back(low - 1, high)
 
 
 def publish_owed_gap(stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> None:
-    """The same for an event out of proportion that is taken after all, if an absurd one before it was refused."""
+    """Publishes the gap before an event out of proportion that is taken after all, if an absurd one before it was refused."""
     if stream.refuted == stream.last and stream.doubtful(one):
         publish_gap_before(stream, one, out)
 
