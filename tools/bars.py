@@ -17,7 +17,7 @@ from tickmesh.storage.bars.bar import SECOND_NS
 from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.query import bars as resample
 from tickmesh.storage.query.bar_frame import frame_of
-from tickmesh.storage.query.bar_gaps import handed
+from tickmesh.storage.query.bar_gaps import bars_with_coverage
 from tickmesh.storage.query.gaps import CoverageWarning, Gaps
 from tickmesh.storage.query.reader import exponents, to_ns
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, err, out
@@ -66,7 +66,7 @@ def bars(
             with _ProgressBar() as progress:
                 seen = resample.seen(mesh, subject, window, cast(resample.Source, source), progress)
             rows = resample.filled(seen.bars, window) if fill else seen.bars
-            rows = handed(mesh, subject, window, rows, cast(Gaps, gaps))
+            rows = bars_with_coverage(mesh, subject, window, rows, cast(Gaps, gaps))
         if not len(seen.bars):
             raise Failure(f"nothing is known of {subject} {_range(start, end)}; {_alternatives(mesh, subject, source)}")
         frame = frame_of(rows, *exponents(mesh, subject))

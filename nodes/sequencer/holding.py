@@ -155,7 +155,7 @@ class HeldEvents:
         return behind is not None
 
     def give_up_holes(self, now: int, out: list[bytearray], over: Callable[[int, Offer, ArbitratedStream], bool]) -> None:
-        """Gives up holes whose wait is over. `over`: whether a deadline, the event that waits and its stream end the wait."""
+        """Gives up every hole for which `over(deadline, the first event behind it, its stream)` is true."""
         for key in sorted(self.streams):
             stream = self.streams[key]
             while any(over(*queue[0], stream) for queue in stream.held.values()):

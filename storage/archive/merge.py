@@ -308,7 +308,7 @@ class Images:
         return sorted((hour, seq) for hour, seq in found.items() if hour not in self.hours)
 
     def found(self, depth: bool) -> list[tuple[str, ArchivedBook | None, int]]:
-        """The images: (name, book, seq of the event after it); none if there never was depth. `depth`: has some now."""
+        """Lists the images: (name, book, seq of the event after it); none without depth. `depth`: whether changes came."""
         if self.start is None and not depth:
             return []
         out: list[tuple[str, ArchivedBook | None, int]] = [("book", self.start or ArchivedBook(), 0)]

@@ -97,7 +97,7 @@ def has_pyramid(file: Any) -> bool:
 
 
 def seen_in(file: Any, window: Window, pool: Executor | None = None, kernels: Any = None) -> BarPart:
-    """Bars of a window from the file's pyramid; only the fractions of a second at its edges are read from ticks."""
+    """Computes the bars of a window from the file's pyramid; ticks are read for the fractions of a second at its edges only."""
     group = file[GROUP]
     parts = []
     for level_s, start_ns, end_ns in cover(window, group.attrs.get("begin_ns"), group.attrs.get("end_ns")):

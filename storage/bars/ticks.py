@@ -99,7 +99,7 @@ def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
 
 
 def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None) -> Ticks:
-    """Builds the ticks of events in memory: one instrument's tables of trades, quotes and depth, those that there are.
+    """Builds the ticks of events in memory, from one instrument's tables of trades, quotes and depth, where there are any.
 
     `before`: the eras of trades and quotes before them; none is 0.
     """

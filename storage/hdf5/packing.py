@@ -69,7 +69,7 @@ class Span:
         return (dtype, scale, self.low) if scale > 1 and dtype.itemsize == 8 else (dtype, 1, 0)
 
     def pack(self, values: np.ndarray) -> np.ndarray:
-        """Packs values as `packing` has it."""
+        """Packs values into the type, factor and offset that `packing` gives."""
         stored, scale, offset = self.packing()
         if stored == values.dtype and (scale, offset) == (1, 0):
             return values

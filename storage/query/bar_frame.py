@@ -17,7 +17,7 @@ PRICES = ("open", "high", "low", "close")
 
 
 def frame_of(bars: np.ndarray, price_exponent: int, quantity_exponent: int) -> "pandas.DataFrame":
-    """Builds a DataFrame with a row for each bar, index `time` (its beginning, UTC). `bars`: BAR, or from `bar_gaps.handed`.
+    """Builds a DataFrame with a row for each bar, index `time` (its beginning, UTC). `bars`: BAR, also with coverage.
 
     Columns: open high low close volume buy_volume notional vwap count first_id last_id (of trades), bid_price bid_quantity
     ask_price ask_quantity quotes (the last quote, how many there were), spread_mean spread_min spread_max, changes (of depth),

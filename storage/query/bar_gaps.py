@@ -16,7 +16,7 @@ STREAMS = {Kind.trade: 1, Kind.quote: 2}  # bit of a stream in the field `missin
 FOREVER = np.iinfo("i8").max
 
 
-def handed(config: Config, subject: str, window: Window, bars: np.ndarray, gaps: Gaps) -> Rows:
+def bars_with_coverage(config: Config, subject: str, window: Window, bars: np.ndarray, gaps: Gaps) -> Rows:
     """Adds `coverage` to `bars`: the ledger's rows of trades and quotes that touch the window, by venue time.
 
     Where something is missing: "warn" (CoverageWarning), "raise" (CoverageError), "mask" (one more field `missing`, u1: 1 where

@@ -24,7 +24,7 @@ from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.bars.ticks import BarPart, bars_of, held, join, stored
 from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query import reader
-from tickmesh.storage.query.bar_gaps import handed
+from tickmesh.storage.query.bar_gaps import bars_with_coverage
 from tickmesh.storage.query.gaps import Gaps, outside
 from tickmesh.storage.query.reader import ReadError, Time
 
@@ -78,7 +78,7 @@ def bars(
     """
     window = Window(seconds(every) * SECOND_NS, reader.to_ns(start), reader.to_ns(end))
     found = seen(config, subject, window, source, progress).bars
-    return handed(config, subject, window, filled(found, window) if fill else found, gaps)
+    return bars_with_coverage(config, subject, window, filled(found, window) if fill else found, gaps)
 
 
 def frame(
@@ -161,7 +161,7 @@ def chosen(archive: ArchiveReader, folder: str, window: Window, source: Source =
 
 
 def kernels_for(file: Any) -> Any:
-    """tickmesh.storage.bars.kernels for a file with so many ticks that it is worth loading; None for numpy alone."""
+    """Loads tickmesh.storage.bars.kernels for a file with so many ticks that it is worth it; None for numpy alone."""
     ticks = sum(int(file[kind.name].attrs["records"]) for kind in (Kind.trade, Kind.quote) if kind.name in file)
     if ticks < COMPILED_TICKS:
         return None

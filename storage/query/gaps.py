@@ -56,7 +56,7 @@ def coverage_of(rows: np.ndarray) -> np.ndarray:
     return np.zeros(0, COVERAGE) if carried is None else carried
 
 
-def handed(
+def rows_with_coverage(
     config: Config,
     kind: Kind,
     subject: str,

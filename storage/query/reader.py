@@ -22,7 +22,7 @@ from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of, read_
 from tickmesh.storage.archive.rows import By, check_order, in_id_order, rows_of
 from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query.coverage import described
-from tickmesh.storage.query.gaps import Gaps, coverage_of, handed
+from tickmesh.storage.query.gaps import Gaps, coverage_of, rows_with_coverage
 from tickmesh.storage.query.scales import decimal_name, scaled
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 from tickmesh.storage.recent.environment import RecentError
@@ -144,7 +144,7 @@ def arrays(
         raise ReadError(f"order = {order!r} is unknown; allowed are 'seq' (as it was heard) and 'id' (the venue's, for trades)")
     by: By = "venue" if order == "id" else "seq"
     rows = _gathered(config, kind, subject, start_ns, end_ns, by)
-    return handed(config, kind, subject, start_ns, end_ns, rows, gaps, by)
+    return rows_with_coverage(config, kind, subject, start_ns, end_ns, rows, gaps, by)
 
 
 def _gathered(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:
