@@ -84,7 +84,7 @@ def status() -> JsonObject:
     beating = {name for name in window.health if name.partition("-")[0] in config.host}
     hosted = beating - {process["name"] for process in processes if process["pid"]}
     restarts = Restarts(config.sentinel)
-    restarts.hear(alerts)
+    restarts.read_alerts(alerts)
     nodes = [_node(process, window, hosted, now) for process in processes]
     known = {node["name"] for node in nodes}
     nodes += [_node({"name": name, "statename": "", "pid": 0}, window, hosted, now) for name in sorted(hosted - known)]

@@ -139,14 +139,14 @@ class Backfill:
         except RestLimited as error:
             self.ctx.counters["limited"] += 1
             self.failed(error)
-            self.plan.unanswered(effort)
+            self.plan.reset_patience(effort)
             source.pause(error.wait_s)
         except (RestError, RestUnreachable) as error:
             self.failed(error)
             if isinstance(error, RestError) and error.status in FINAL:
                 await self.publish(effort, self.plan.refused(effort, time.monotonic()))
             else:
-                self.plan.unanswered(effort)
+                self.plan.reset_patience(effort)
                 source.pause(source.backoff.wait_s())
             source.addresses.hop_rest()
         else:
@@ -154,7 +154,7 @@ class Backfill:
                 events, unreadable = self.read(effort, source.adapter, instrument, body)
             except Unwell as error:
                 self.failed(error)
-                self.plan.unanswered(effort)
+                self.plan.reset_patience(effort)
                 source.pause(source.backoff.wait_s())
                 source.addresses.hop_rest()
                 return

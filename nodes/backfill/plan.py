@@ -219,8 +219,8 @@ class Plan:
             return []
         return self.declare(effort, effort.gap.low, effort.gap.high, Reason.refused)
 
-    def unanswered(self, effort: Effort) -> None:
-        """Nothing could be asked: that is no evidence, and our patience begins anew."""
+    def reset_patience(self, effort: Effort) -> None:
+        """Begins the patience with a gap anew: no request could be sent, which is no evidence against the gap."""
         effort.in_vain_since = None
 
     def no_history(self, effort: Effort) -> list[bytearray]:

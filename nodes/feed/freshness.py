@@ -81,6 +81,6 @@ class Freshness:
         return silent
 
     @property
-    def never_heard(self) -> list[Key]:
+    def without_events(self) -> list[Key]:
         """Streams that were reported (`newly_unheard`) never to have had an event, and still have none."""
         return [key for key, pulse in self.pulses.items() if pulse.reported and not pulse.has_events]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 
+from tickmesh.bus.operator_log import log_alert
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
@@ -52,8 +53,9 @@ class LinePublisher:
             self.ctx.refuse(self.ctx.name, why, raw)
 
     def raise_alert(self, level: str, what: str, target: str, why: str, action: str) -> None:
-        """Publishes an alert of this line."""
+        """Publishes an alert of this line, and writes its line to the operator's log."""
         content = {"level": level, "what": what, "target": target, "why": why, "action": action}
+        log_alert(self.ctx.name, content)
         self.publish([encode(Kind.alert, self.ctx.name, content)])
 
     def publish_last(self) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.settings import FeedSettings, Instrument
-from tickmesh.nodes.feed import venue_clock
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import NextTry
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
+from tickmesh.nodes.net import venue_clock
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import VenueAddresses

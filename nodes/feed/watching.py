@@ -60,7 +60,7 @@ class LineWatch:
             if not line.is_silence_explained(subject_of(key)):
                 why = f"nothing of it has come for {line.settings.fresh_min_s:.0f} s, since this process began"
                 raise_alert("warning", "never_heard", topic_of(key), why, "none: others go on")
-        line.count["never_heard"] = [topic_of(key) for key in freshness.never_heard]
+        line.count["never_heard"] = [topic_of(key) for key in freshness.without_events]
 
     def look_at_disk(self) -> None:
         """Leaves out raw frames, then depth, as the disk fills, and takes them up again; raises an alert of each step."""

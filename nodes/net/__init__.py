@@ -1,1 +1,1 @@
-"""Websocket and REST clients, and what they may spend: pacing, budgets, addresses."""
+"""Websocket and REST clients, what they may spend (pacing, budgets), addresses, and the clock of a venue."""

@@ -21,7 +21,7 @@ class Waiting(NamedTuple):
 
 
 def files_expected(config: Config) -> int:
-    """Of a cut in which everything that is configured says something: one a folder, two of them for nodes and the account."""
+    """Returns how many files a cut has when all that is configured published: one a folder, two for nodes and the account."""
     lines = config.feed.lines * len({one.venue for one in config.instruments}) if config.feed.raw else 0
     return len(config.instruments) + lines + 2
 

@@ -249,7 +249,7 @@ class Recorder:
             self.published_seq = until
             self.cuts.clear()
         except OutboxFull as error:  # both are published with the next cut
-            tell(str(error))
+            log_warning(str(error))
 
     async def _proven(self, after: int, until: int) -> dict[str, np.ndarray]:
         """Gives, by subject, what the cuts of seq `after` + 1 to `until` prove: as it was computed, or, where one of them was
@@ -261,7 +261,7 @@ class Recorder:
         proven, damaged = await asyncio.to_thread(coverage.added, self.config, after, until)
         for sentence in damaged:  # what such a file proves is not published; nobody dies of it
             self.ctx.counters["archive_failures"] += 1
-            tell(sentence)
+            log_warning(sentence)
         return proven
 
     def count(self) -> None:
@@ -307,7 +307,7 @@ async def begin(ctx: Context) -> Recorder | None:
             except (ArchiveFull, RecentError) as error:
                 if str(error) != told:
                     told = str(error)
-                    tell(told)
+                    log_warning(told)
                     place = str(ctx.config.source_dir)
                     alert = Alert("critical", "recorder", place, told, "tried again; the log keeps everything")
                     with contextlib.suppress(OutboxFull):
@@ -359,7 +359,7 @@ async def finish(recorder: Recorder) -> None:
         await asyncio.sleep(0.02)
     durable, ends = recorder.log.durable, time.monotonic() + FINISH_S
     if not await recorder.cut(durable, lambda: time.monotonic() > ends) and "archive" not in recorder.troubles:
-        tell(
+        log_warning(
             f"seq {recorder.archive.archived_seq + 1} to {durable} stay in the log, there was no time to archive them in "
             f"{FINISH_S:g} s; the next start does"
         )
@@ -367,5 +367,5 @@ async def finish(recorder: Recorder) -> None:
     recorder.archive.close()
 
 
-def tell(sentence: str) -> None:
+def log_warning(sentence: str) -> None:
     log_line("recorder", "warning", sentence)

@@ -67,7 +67,7 @@ class HostedProducer:
             raise OutboxFull(f"the log takes no more data; {self._name} publishes it again when there is room")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing: this producer has no file or socket of its own to close."""
 
 
 def claim(config: Config, names: Iterable[str]) -> None:

@@ -29,7 +29,7 @@ class PureStep(Protocol):
         """Goes on where `save` was called. Raises ValueError for a state of other code or parameters."""
 
     def counters(self) -> dict[str, Any]:
-        """For the node's `health` events."""
+        """Returns the counters by name that the node publishes in its `health` events."""
 
     def identity(self) -> dict[str, Any]:
         """What runs, code and parameters, for the node's `run` event."""

@@ -61,11 +61,11 @@ class Opinion:
         self.restarts.take_over(clock.now_ns())
         async for events in self.ctx.subscribe(READS, after):
             self.judge.hear(events)
-            self.restarts.hear(events)
+            self.restarts.read_alerts(events)
 
     def _remember(self) -> int:
         last = LogReader(self.ctx.config.log_dir).last
-        self.restarts.hear(lately(self.ctx.config, Kind.alert, NAMES, clock.now_ns() - HOUR_NS))
+        self.restarts.read_alerts(lately(self.ctx.config, Kind.alert, NAMES, clock.now_ns() - HOUR_NS))
         return last
 
     def of(self, infos: list[ProcessInfo]) -> list[Decision]:

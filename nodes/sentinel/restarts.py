@@ -49,21 +49,21 @@ class Decision:
 
 @dataclass
 class Restarts:
-    """The restarts of the last hour, and which episodes a person has been told of."""
+    """The restarts of the last hour, and for which episodes an alert was raised."""
 
     settings: SentinelSettings
     done: dict[str, dict[int, str]] = field(default_factory=dict)  # target → when (ns) → why, in a word
-    told: dict[tuple[str, str], int] = field(default_factory=dict)  # (target, what) → when it was last wrong
+    raised: dict[tuple[str, str], int] = field(default_factory=dict)  # (target, what) → when it was last wrong
 
-    def hear(self, events: Iterable[Event]) -> None:
-        """Alerts of any sentinel, in any order, also those said here."""
+    def read_alerts(self, events: Iterable[Event]) -> None:
+        """Takes over restarts and episodes from the alerts of any sentinel, in any order, this one's own too."""
         for event in events:
             if event.kind == Kind.alert:
                 self._learn(event.map(), event.seq_ns)
 
     def take_over(self, now_ns: int) -> None:
-        """From now on this one decides: an episode that was told of before may still go on, and is not told of again."""
-        self.told = dict.fromkeys(self.told, now_ns)
+        """From now on this one decides: an episode with an alert may still go on, and gets no second one."""
+        self.raised = dict.fromkeys(self.raised, now_ns)
 
     def _learn(self, alert: Mapping[str, Any], seen_ns: int) -> None:
         if "at_ns" not in alert:  # not a verdict's: somebody else's alert
@@ -72,7 +72,7 @@ class Restarts:
         if alert["action"] == RESTART:
             self.done.setdefault(target, {})[alert["at_ns"]] = what
         else:
-            self.told[target, what] = max(seen_ns, self.told.get((target, what), 0))
+            self.raised[target, what] = max(seen_ns, self.raised.get((target, what), 0))
 
     def left(self, target: str, now_ns: int) -> int:
         """Restarts that the budget still allows."""
@@ -96,13 +96,13 @@ class Restarts:
             refused = self._refusal(verdict, now_ns)
             if not refused and self._must_wait(verdict.target, pids, working, now_ns):
                 continue
-            if refused and (verdict.target, verdict.what) in self.told:
-                self.told[verdict.target, verdict.what] = now_ns
+            if refused and (verdict.target, verdict.what) in self.raised:
+                self.raised[verdict.target, verdict.what] = now_ns
                 continue
             decision = self._decision(verdict, pids[verdict.target], refused, now_ns)
             self._learn(decision.alert, now_ns)
             out.append(decision)
-        self.told = {key: at for key, at in self.told.items() if now_ns - at < RELAPSE_NS}
+        self.raised = {key: at for key, at in self.raised.items() if now_ns - at < RELAPSE_NS}
         return out
 
     def _refusal(self, verdict: Diagnosis, now_ns: int) -> str:

@@ -1,9 +1,9 @@
 """Signed questions about one Binance spot account over REST. "Trading endpoints", "Account endpoints" of the API pages."""
 
 from tickmesh.bus.settings import Instrument
-from tickmesh.nodes.feed.venue_clock import VenueTime
 from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable
+from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance_orders import Fill, Report

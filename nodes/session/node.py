@@ -22,9 +22,9 @@ from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
-from tickmesh.nodes.feed.venue_clock import VenueTime
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
+from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.runner.step import history
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from tickmesh.nodes.feed.venue_clock import VenueTime
+from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.websocket import Connection, Disconnected
 from tickmesh.nodes.venues import binance_orders as venue
 

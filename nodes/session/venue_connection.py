@@ -9,10 +9,10 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Status
 from tickmesh.bus.settings import Instrument
-from tickmesh.nodes.feed.venue_clock import VenueTime
 from tickmesh.nodes.net import endpoints, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
+from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
 from tickmesh.nodes.session.publishing import SessionPublisher

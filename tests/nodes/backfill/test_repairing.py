@@ -143,7 +143,7 @@ def test_a_refusal_is_believed_after_a_few_times_and_beyond_our_patience():
 
     refuse(REFUSALS + 1)
     assert loop.lost() == {}, "a moment's trouble of a proxy"
-    loop.plan.unanswered(loop.plan.next(loop.now, always))
+    loop.plan.reset_patience(loop.plan.next(loop.now, always))
     loop.now += PATIENCE
     refuse(1)
     assert loop.lost() == {}, "nobody could be asked meanwhile"

@@ -13,9 +13,9 @@ from tests.support.faults_scene import BUSY, FAULTS, command_fault, end_fault, g
 from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.settings import Instrument
-from tickmesh.nodes.feed.venue_clock import VenueTime
 from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import RestError
+from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.binance_rest import BinanceAccount
 
 TWO = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n' + BUSY

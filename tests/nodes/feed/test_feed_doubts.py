@@ -21,8 +21,8 @@ from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
 from tickmesh.nodes.feed.streams import key_of
 from tickmesh.nodes.feed.upkeep import ConnectionUpkeep
-from tickmesh.nodes.feed.venue_clock import Sample
 from tickmesh.nodes.net.budget import RequestBudget
+from tickmesh.nodes.net.venue_clock import Sample
 from tickmesh.nodes.net.websocket import Disconnected
 from tickmesh.nodes.sequencer.arbiter import Arbiter
 from tickmesh.nodes.venues import binance, binance_usdm, coinbase, kraken, okx

@@ -62,7 +62,7 @@ def test_who_takes_over_decides_the_same(steps, shuffle):
     heard = log + log[:3]
     shuffle.shuffle(heard)
     second = Restarts(settings)
-    second.hear(heard)
+    second.read_alerts(heard)
     for process in processes:
         assert second.left(process.name, now) == first.left(process.name, now)
         times = [d.alert["at_ns"] for d in said if d.restart and d.target == process.name]
@@ -77,7 +77,7 @@ def test_alerts_of_others_are_no_restarts():
     restarts = Restarts(SentinelSettings())
     raw = encode(Kind.alert, "recorder", {"level": "warning", "what": "disk", "target": "a", "why": "", "action": RESTART})
     stamp_sequenced(raw, 1, 0, BEGIN)
-    restarts.hear([decode(raw)])
+    restarts.read_alerts([decode(raw)])
     assert restarts.left("a", BEGIN) == SentinelSettings().restarts_per_hour
 
 

@@ -17,7 +17,7 @@ from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
-from tickmesh.nodes.feed.venue_clock import VenueTime
+from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
 from tickmesh.nodes.venues.binance_orders import Fill, Report
