@@ -1,6 +1,6 @@
 """The open gaps of trades and the effort that is made for each. No I/O; time is given, seconds of a monotonic clock.
 
-What is open is a pure function of the log. The effort (what was asked and said, but is not in the log yet) is not kept:
+What is open is a pure function of the log. The effort (what was asked for and published, and not yet in the log) is not kept:
 after a crash the first missing id is asked for again, and what comes twice is known as a duplicate by the sequencer.
 """
 
@@ -22,14 +22,14 @@ BACK_NS, BACK_TIMES, BACK_NS_MAX = 1_000_000, 100, 1_000_000_000_000
 
 
 class Effort:
-    """What has been done about one gap. `next_id`: every missing id before it has been said or declared."""
+    """What has been done about one gap. `next_id`: every missing id before it has been published or declared."""
 
     def __init__(self, subject: str, gap: Gap, opened_ns: int, wait_s: Callable[[], float]):
         self.subject, self.gap = subject, gap
         self.opened_ns = opened_ns  # seq_ns
         self.next_id = gap.low
         self.published_number = 0  # of our own events: the last one that was about this gap
-        self.untaken, self.untaken_times = 0, 0  # the id that was said and is missing all the same, and how often
+        self.untaken, self.untaken_times = 0, 0  # the id that was published and is missing all the same, and how often
         self.since_ns = gap.before_ns  # venue time of the last trade known before `next_id`
         self.back_ns, self.back_ns_max = BACK_NS, BACK_NS_MAX
         self.until_id = 0  # ask for what is before this id; 0: for as much as a page may have
@@ -58,7 +58,7 @@ class Effort:
         return self.back_ns > 0
 
     def first_missing(self) -> int | None:
-        """The id to ask for; None if all has been said."""
+        """The id to ask for; None if all has been published."""
         return next((max(low, self.next_id) for low, high in self.gap.missing if high >= self.next_id), None)
 
 
@@ -71,7 +71,7 @@ class Plan:
         self.gaps: dict[str, Gaps] = {}
         self.efforts: dict[tuple[str, int], Effort] = {}
         self.requests = 0
-        self.repaired = self.unrecoverable = 0  # ids said, ids declared
+        self.repaired = self.unrecoverable = 0  # ids published, ids declared
 
     # -- from the log
 
@@ -140,21 +140,21 @@ class Plan:
     def page(
         self, effort: Effort, events: Iterable[bytearray], unreadable: bool, now: float, how: str = "forward"
     ) -> list[bytearray]:
-        """What is to be said because of a page of history, ascending by id, asked for from `first_missing` on.
+        """The events to publish because of a page of history, ascending by id, asked for from `first_missing` on.
 
         A page that begins later than asked proves that the venue has no more of what is before (it answers an old id with
         the oldest it has). One that begins lower, or ends before the gap does, is a venue whose history lags: it is asked
         again, and only after our patience the rest is declared. Inside a page ids have to follow one another.
         `how` it was asked for. By `time`: that it begins later proves something only of one asked for from far back.
         `backward`, before an id: that it begins later proves nothing, it may be short; that none is before it does.
-        What the sequencer does not take, however often it is said, contradicts what it knows: that is declared, too.
+        What the sequencer does not take, however often it is published, contradicts what it knows: that is declared, too.
         `unreadable`: rows are not here because they could not be read; a page of which nothing could be read says something of
         the id that was asked for, and nothing of others.
         """
         gap, at = effort.gap, effort.first_missing()
         if at is None:  # decided meanwhile
             return []
-        said: list[bytearray] = []
+        repairs: list[bytearray] = []
         page = [Event(event) for event in events]
         rows = [row for row in page if row.last_id >= at]
         lower = len(rows) < len(page)  # so the venue still has what is older than asked for
@@ -182,7 +182,7 @@ class Plan:
             else:
                 around = bool(rows) or (lower and effort.until_id > at)
                 reason = Reason.unreadable if unreadable else Reason.skipped if around else Reason.refused
-            said += self.declare(effort, at, begins - 1, reason)
+            repairs += self.declare(effort, at, begins - 1, reason)
             at = begins
         in_vain = effort.untaken == at and effort.untaken_times >= REFUSALS
         for row in rows:
@@ -192,10 +192,10 @@ class Plan:
                 effort.hole_at = at
                 break
             if in_vain:
-                said += self.declare(effort, at, min(row.last_id, gap.high), Reason.contradiction)
+                repairs += self.declare(effort, at, min(row.last_id, gap.high), Reason.contradiction)
             for low, high in gap.overlap(at, row.last_id):
                 if not in_vain and (part := clip(bytearray(row.raw), low, high)) is not None:
-                    said.append(part)
+                    repairs.append(part)
                     self.repaired += high - low + 1
             at, effort.since_ns = row.last_id + 1, row.venue_ns
         # A venue whose pages are shorter than asked for: the next one is asked for as short as this one was.
@@ -203,7 +203,7 @@ class Plan:
         effort.next_id = max(effort.next_id, at)
         effort.in_vain_since, effort.not_before, effort.refusals = None, 0.0, 0
         effort.wait_s = self.new_wait()
-        return said
+        return repairs
 
     def _tired(self, effort: Effort, now: float) -> bool:
         """A request brought nothing: the next one waits for longer. True when that has gone on beyond our patience."""

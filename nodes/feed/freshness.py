@@ -21,7 +21,7 @@ class Pulse:
     last_event_s: float
     first_look_s: float = 0.0
     has_events: bool = False  # ever, in this process: one that has none renews nothing
-    reported: bool = False  # given by `newly_unheard`
+    reported: bool = False  # given by `newly_without_events`
     count: int = 0
     interval_s: float = 0.0
     patience: int = 1
@@ -71,7 +71,7 @@ class Freshness:
                 pulse.patience = min(pulse.patience * 2, PATIENCE_MAX)
         return stale
 
-    def newly_unheard(self, now_s: float) -> list[Key]:
+    def newly_without_events(self, now_s: float) -> list[Key]:
         """Streams that have had no event for `least_s` since this process began; each is given once."""
         silent = [
             k for k, p in self.pulses.items() if not (p.has_events or p.reported) and now_s - p.first_look_s > self.least_s
@@ -82,5 +82,5 @@ class Freshness:
 
     @property
     def without_events(self) -> list[Key]:
-        """Streams that were reported (`newly_unheard`) never to have had an event, and still have none."""
+        """Streams that were reported (`newly_without_events`) never to have had an event, and still have none."""
         return [key for key, pulse in self.pulses.items() if pulse.reported and not pulse.has_events]

@@ -56,7 +56,7 @@ class LineWatch:
             limit_s = freshness.limit_s(freshness.pulses[key])
             why = f"silent for {silent_s:.1f} s on a connection that is heard"
             raise_alert("warning", "stale_stream", topic_of(key), why, f"renewed; patience is now {limit_s:.0f} s")
-        for key in freshness.newly_unheard(now_s):
+        for key in freshness.newly_without_events(now_s):
             if not line.is_silence_explained(subject_of(key)):
                 why = f"nothing of it has come for {line.settings.fresh_min_s:.0f} s, since this process began"
                 raise_alert("warning", "never_heard", topic_of(key), why, "none: others go on")

@@ -88,7 +88,7 @@ class Step:
 
     def step(self, events: list[Event]) -> list[bytearray]:
         """The signals that `events` cause, in order. Events of other instruments and kinds change nothing."""
-        said: list[bytearray] = []
+        signals: list[bytearray] = []
         for event in events:
             if event.subject != self.subject:
                 continue
@@ -101,13 +101,13 @@ class Step:
                 if state == GapState.open or (state == GapState.unrecoverable and stream != Kind.trade):
                     self._put(event, stream, 0, 0)
             elif kind == Kind.instrument:
-                self._flush(said)
+                self._flush(signals)
                 price_exponent, quantity_exponent = _read_exponents(event.raw)
                 self._units[:] = float(f"1e{price_exponent}"), float(f"1e{quantity_exponent}")
             if len(self._causes) == ROWS:
-                self._flush(said)
-        self._flush(said)
-        return said
+                self._flush(signals)
+        self._flush(signals)
+        return signals
 
     def _put(self, event: Event, stream: int, first: int, count: int) -> None:
         at = len(self._causes) * _ROW.size
@@ -121,7 +121,7 @@ class Step:
         )
         return signals
 
-    def _flush(self, said: list[bytearray]) -> None:
+    def _flush(self, signals: list[bytearray]) -> None:
         causes = self._causes
         if not causes:
             return
@@ -132,7 +132,7 @@ class Step:
             k = k + 1 if row == row_before else 0
             row_before = row
             record = _SIGNAL.pack(self._name, value, price, self._horizon_ns, reference_ticks)
-            said.append(encode(Kind.signal, self.subject, record, k=k, cause_seq=causes[row]))
+            signals.append(encode(Kind.signal, self.subject, record, k=k, cause_seq=causes[row]))
         self._events += len(causes)
         self._signals += n
         self._causes = []

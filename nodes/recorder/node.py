@@ -351,7 +351,7 @@ async def keep_archive(ctx: Context, recorder: Recorder) -> None:
 
 
 async def finish(recorder: Recorder) -> None:
-    """The sequencer has stopped before: both stores take the log to its very end."""
+    """Takes the log to its very end into both stores; the sequencer has stopped before."""
     await recorder.refill()
     last = recorder.log.last
     deadline = time.monotonic() + DURABLE_WAIT_S

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from tickmesh.bus.settings import SentinelSettings
 from tickmesh.bus.wire import Event
-from tickmesh.nodes.sentinel.heard import PAUSE_NS, RECORDER, SECOND, SEQUENCER, Heard, Life, LineShare, is_feed
+from tickmesh.nodes.sentinel.vitals import PAUSE_NS, RECORDER, SECOND, SEQUENCER, Life, LineShare, Vitals, is_feed
 
 START_S = 120.0  # a process that is not ready by then is told of; one that waits for its venue helps no one by a restart
 SEQUENCER_START_S = 30.0  # and the sequencer, which nothing has to wait for, begins again
@@ -48,7 +48,7 @@ class Diagnosis:
 
 
 class Judge:
-    """`hear` what the log says, `look` now and then; the same events and looks give the same verdicts.
+    """Judges processes by their events: `take` those, `look` now and then; the same events and looks give the same verdicts.
 
     `segment_s`: after how long the recorder cuts for age alone.
     """
@@ -56,26 +56,26 @@ class Judge:
     def __init__(self, settings: SentinelSettings, segment_s: float = 60.0):
         self.settings = settings
         self.segment_s = segment_s
-        self.heard = Heard(settings)
+        self.vitals = Vitals(settings)
         self.looked_ns = 0
         self.silent_ns = 0  # the first look at which nothing new had come, nor had the log's file changed
         self._seen: object = None
 
-    def hear(self, events: Iterable[Event]) -> None:
-        """Events of the log, in their order."""
-        self.heard.hear(events)
+    def take(self, events: Iterable[Event]) -> None:
+        """Takes in events of the log, in their order."""
+        self.vitals.take(events)
 
     def look(self, now_ns: int, processes: Iterable[Process], log_end: object = None, disk_full: str = "") -> list[Diagnosis]:
         """What is wrong now. Called every second or so; `now_ns` is the caller's clock.
 
         `disk_full`: what the log's disk has left, where that is too little.
 
-        `log_end`: something that differs when the log's file has grown, for a caller that may not have heard of it.
+        `log_end`: something that differs when the log's file has grown, for a caller that may not have received it.
         """
         running = {process.name: process for process in processes}
-        self._keep_time(now_ns, (self.heard.last_seq, log_end))
-        for name in [n for n, share in self.heard.lines.items() if self._begun_later(running.get(n), share)]:
-            del self.heard.lines[name]  # what a line was before its restart is not held against it
+        self._keep_time(now_ns, (self.vitals.last_seq, log_end))
+        for name in [n for n, share in self.vitals.lines.items() if self._begun_later(running.get(n), share)]:
+            del self.vitals.lines[name]  # what a line was before its restart is not held against it
         if (silent := self._silence(now_ns, running.get(SEQUENCER), disk_full)) is not None:
             return [silent, *self._memory(running)]
         if self.silent_ns and now_ns - self.silent_ns >= PAUSE_NS:
@@ -83,7 +83,7 @@ class Judge:
         out: list[Diagnosis] = []
         for name, process in running.items():
             if self.works(process):
-                out += self._living(process, self.heard.lives[name])
+                out += self._living(process, self.vitals.lives[name])
             else:
                 out += self._starting(process, now_ns)
         return out + self._memory(running) + self._watermark(running)
@@ -95,13 +95,13 @@ class Judge:
         elif not self.silent_ns:
             self.silent_ns = self.looked_ns
         if paused:
-            self.heard.resumed_ns = max(self.heard.resumed_ns, self.heard.log_ns)
+            self.vitals.resumed_ns = max(self.vitals.resumed_ns, self.vitals.log_ns)
         self._seen = seen
         self.looked_ns = now_ns
 
     def works(self, process: Process) -> bool:
         """Whether the log has heard of this life of the process."""
-        life = self.heard.lives.get(process.name)
+        life = self.vitals.lives.get(process.name)
         return life is not None and life.pid == process.pid
 
     def _begun_later(self, process: Process | None, share: LineShare) -> bool:
@@ -112,7 +112,7 @@ class Judge:
         if sequencer is None or not self.silent_ns:
             return None
         silent_s = (now_ns - self.silent_ns) / SECOND
-        in_its_start = sequencer.since_ns > self.heard.log_ns
+        in_its_start = sequencer.since_ns > self.vitals.log_ns
         bound_s = SEQUENCER_START_S if in_its_start else self.settings.heartbeat_s
         if silent_s < bound_s or (now_ns - sequencer.since_ns) / SECOND < bound_s:
             return None
@@ -127,7 +127,7 @@ class Judge:
         age_s = (now_ns - process.since_ns) / SECOND
         if process.ready_ns:  # a start may have taken long: silence counts from when it was over
             if process.name != SEQUENCER:  # whose word may stand behind all that it has to catch up with; see _silence
-                yield from self._beating(process.name, max(self.heard.begun_ns, process.since_ns, process.ready_ns))
+                yield from self._beating(process.name, max(self.vitals.begun_ns, process.since_ns, process.ready_ns))
             return
         if process.stopped and age_s >= self.settings.heartbeat_s:
             yield Diagnosis(process.name, "stopped", f"it was stopped by a signal in its start, {age_s:.0f} s ago")
@@ -148,13 +148,13 @@ class Judge:
 
     def _beating(self, name: str, sign_ns: int) -> Iterator[Diagnosis]:
         allowed_s = self.settings.heartbeat_s
-        silent_s = (self.heard.log_ns - max(sign_ns, self.heard.resumed_ns)) / SECOND
+        silent_s = (self.vitals.log_ns - max(sign_ns, self.vitals.resumed_ns)) / SECOND
         if silent_s >= allowed_s:
             why = f"no health event for {silent_s:.1f} s; sentinel.heartbeat_s allows {allowed_s:g}"
             yield Diagnosis(name, "heartbeat missing", why)
 
     def _lagging(self, name: str, life: Life) -> Iterator[Diagnosis]:
-        grown_s = (self.heard.log_ns - life.lag_since_ns) / SECOND if life.lag_since_ns else 0.0
+        grown_s = (self.vitals.log_ns - life.lag_since_ns) / SECOND if life.lag_since_ns else 0.0
         if grown_s < self.settings.lag_s:
             return
         read = life.position - life.lag_position
@@ -170,15 +170,15 @@ class Judge:
     def _stale(self, name: str, life: Life) -> Iterator[Diagnosis]:
         if not life.overtaken_ns or life.overtaken_signs < STALE_SIGNS:
             return
-        stale_s = (self.heard.log_ns - life.overtaken_ns) / SECOND
-        quiet_s = (self.heard.log_ns - life.overtaken_last_ns) / SECOND
+        stale_s = (self.vitals.log_ns - life.overtaken_ns) / SECOND
+        quiet_s = (self.vitals.log_ns - life.overtaken_last_ns) / SECOND
         if stale_s >= self.settings.stale_s and quiet_s < self.settings.stale_s / 2:
             allowed_s = self.settings.stale_s
             why = f"it has brought nothing for {stale_s:.0f} s, and another line has; sentinel.stale_s allows {allowed_s:g}"
             yield Diagnosis(name, "stream stale", why)
 
     def _last(self, name: str) -> Iterator[Diagnosis]:
-        share = self.heard.lines.get(name)
+        share = self.vitals.lines.get(name)
         if share is None or not share.duplicates:
             return
         last_s = (share.until_ns - share.since_ns) / SECOND
@@ -193,7 +193,7 @@ class Judge:
         for process in running.values():
             if not self.works(process):
                 continue
-            life = self.heard.lives[process.name]
+            life = self.vitals.lives[process.name]
             life.over_memory = life.over_memory + 1 if process.memory_bytes > bound else 0
             if life.over_memory >= MEMORY_LOOKS:
                 why = f"it holds {process.memory_bytes >> 20} MiB; sentinel.memory_bytes allows {bound >> 20}"
@@ -201,16 +201,16 @@ class Judge:
         return out
 
     def _watermark(self, running: dict[str, Process]) -> list[Diagnosis]:
-        waiting = self.heard.archive.waiting_ns
+        waiting = self.vitals.archive.waiting_ns
         recorder = running.get(RECORDER)
         if recorder is None or not waiting:
             return []
-        still_s = (self.heard.log_ns - max(waiting, recorder.since_ns)) / SECOND
+        still_s = (self.vitals.log_ns - max(waiting, recorder.since_ns)) / SECOND
         bound_s = self.segment_s + WATERMARK_GRACE * min(self.segment_s, 60.0)
         if still_s < bound_s:
             return []
         why = (
-            f"the archive has ended at seq {self.heard.archive.archived_seq} for {still_s:.0f} s, and the log has gone on to "
-            f"{self.heard.archive.durable_seq}; a cut is due after {self.segment_s:g} s, and {bound_s:g} s are allowed"
+            f"the archive has ended at seq {self.vitals.archive.archived_seq} for {still_s:.0f} s, and the log has gone on to "
+            f"{self.vitals.archive.durable_seq}; a cut is due after {self.segment_s:g} s, and {bound_s:g} s are allowed"
         )
         return [Diagnosis(RECORDER, "watermark still", why)]

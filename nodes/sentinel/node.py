@@ -55,12 +55,12 @@ class Opinion:
         self.known = False  # the alerts of the last hour: nothing is restarted before
 
     async def follow(self) -> None:
-        """Until the node ends. The alerts of the last hour are looked up first, what follows is heard."""
+        """Reads the log until the node ends, after it has looked up the alerts of the last hour."""
         after = await asyncio.to_thread(self._remember)
         self.known = True
         self.restarts.take_over(clock.now_ns())
         async for events in self.ctx.subscribe(READS, after):
-            self.judge.hear(events)
+            self.judge.take(events)
             self.restarts.read_alerts(events)
 
     def _remember(self) -> int:
@@ -134,7 +134,7 @@ class Sentinel:
         return None
 
     async def pause(self, seconds: float) -> None:
-        """Until a watched process dies, it is time to end, or so long."""
+        """Waits for `seconds`, or until a watched process dies or the node ends."""
         try:
             await asyncio.wait_for(self.wake.wait(), seconds)
         except TimeoutError:

@@ -12,8 +12,8 @@ from typing import Any, NotRequired, TypedDict
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import SentinelSettings
 from tickmesh.bus.wire import Event
-from tickmesh.nodes.sentinel.heard import SECOND, is_feed, venue_of
 from tickmesh.nodes.sentinel.judge import Diagnosis, Process
+from tickmesh.nodes.sentinel.vitals import SECOND, is_feed, venue_of
 
 HOUR_NS = 3600 * SECOND
 RESTART = "restart"  # the `action` of an alert that tells of one

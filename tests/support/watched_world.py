@@ -52,7 +52,7 @@ class World:
         raw = encode(kind, subject, content)
         self.seq += 1
         stamp_sequenced(raw, self.seq, 0, self.now)
-        self.judge.hear([decode(raw)])
+        self.judge.take([decode(raw)])
 
     def pass_second(self, looks: bool = True) -> list[Diagnosis]:
         """Passes one second: heartbeats in some order, a cursor, a clock; then the judge looks. Gives what it finds."""

@@ -248,9 +248,9 @@ def test_a_stream_that_has_never_spoken_renews_nothing_and_is_told_once():
     fresh = Freshness(1.0, 10.0)
     for tick in range(100):
         assert fresh.look(tick * 0.1, {"never": 0, "heard": tick}) == {}
-        assert fresh.newly_unheard(tick * 0.1) == (["never"] if tick == 11 else [])
+        assert fresh.newly_without_events(tick * 0.1) == (["never"] if tick == 11 else [])
     fresh.connection_began(50.0)
-    assert fresh.look(60.0, {"never": 0, "heard": 0}) == {"heard": 10.0} and fresh.newly_unheard(60.0) == []
+    assert fresh.look(60.0, {"never": 0, "heard": 0}) == {"heard": 10.0} and fresh.newly_without_events(60.0) == []
     assert fresh.without_events == ["never"]
     fresh.look(60.1, {"never": 1, "heard": 1})
     assert fresh.without_events == [] and fresh.look(5000.0, {"never": 1, "heard": 1})["never"] > 0, (

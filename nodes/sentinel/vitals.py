@@ -1,4 +1,4 @@
-"""What the log says of the living: signs of life, how far they are, what the lines bring. Time is the log's (`seq_ns`)."""
+"""The vital signs of processes as the log shows them: beats, progress, what lines bring. Time is the log's (`seq_ns`)."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from tickmesh.bus.wire import Event
 
 SECOND = 1_000_000_000
 PAUSE_NS = 3 * SECOND  # without an event: the log stood still, and nobody is late for it
-SETTLE_NS = 5 * SECOND  # what a feed says after a beginning is no sign of a market that moves
+SETTLE_NS = 5 * SECOND  # what a feed publishes after a beginning is no sign of a market that moves
 BEGINNINGS = ("reconnects", "renewals", "resyncs", "resubscriptions")  # counters of a feed: definitions and books follow
 SEQUENCER = "sequencer"
 RECORDER = "recorder"
@@ -65,8 +65,8 @@ def is_feed(name: str) -> bool:
 
 
 @dataclass
-class Heard:
-    """What the log has said of every process, by the name of its subject."""
+class Vitals:
+    """The vital signs of every process, by its name, and of the log itself."""
 
     settings: SentinelSettings
     begun_ns: int = 0  # of the first event
@@ -77,8 +77,8 @@ class Heard:
     lines: dict[str, LineShare] = field(default_factory=dict)
     archive: Archive = field(default_factory=Archive)
 
-    def hear(self, events: Iterable[Event]) -> None:
-        """Events of the log in their order; kinds that say nothing of a process's health are passed over."""
+    def take(self, events: Iterable[Event]) -> None:
+        """Takes in events of the log in their order; kinds that show nothing of a process's health change nothing."""
         for event in events:
             at = event.seq_ns
             if at - self.log_ns > PAUSE_NS:
@@ -86,8 +86,8 @@ class Heard:
             self.log_ns = at
             self.begun_ns = self.begun_ns or at
             self.last_seq = event.seq
-            if (listen := _LISTENERS.get(event.kind)) is not None:
-                listen(self, event, at)
+            if (reader := _READERS.get(event.kind)) is not None:
+                reader(self, event, at)
 
     def _resume(self, at: int) -> None:
         self.resumed_ns = at
@@ -177,10 +177,10 @@ class Heard:
             self.archive.refusals, self.archive.waiting_ns = refusals, 0
 
 
-_LISTENERS: dict[int, Callable[[Heard, Event, int], None]] = {
-    Kind.health: Heard._health,
-    Kind.cursor: Heard._cursor,
-    Kind.line: Heard._line,
-    Kind.watermark: Heard._watermark,
-    Kind.clock: Heard._clock,
+_READERS: dict[int, Callable[[Vitals, Event, int], None]] = {
+    Kind.health: Vitals._health,
+    Kind.cursor: Vitals._cursor,
+    Kind.line: Vitals._line,
+    Kind.watermark: Vitals._watermark,
+    Kind.clock: Vitals._clock,
 }
