@@ -5,7 +5,6 @@ there, would be of a past that never was: so a snapshot waits until the log is d
 """
 
 import asyncio
-import contextlib
 import struct
 import time
 import zlib
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 
 from tickmesh.bus.files import make_folders, write_file
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.operator_log import log_line
 
 _HEAD = struct.Struct("<8sQQII")  # magic, log_id, seq, size, crc
 NOTHING = (0, -1)  # the place of no event: lower than any (cause_seq, k)
@@ -85,6 +85,7 @@ class CheckpointWriter:
     """Takes a snapshot of a node's state every `interval_s`; writes it to `checkpoint` once all that it rests on is durable.
 
     One snapshot waits at a time. A disk that refuses it costs that snapshot only: the next one comes after the interval.
+    `failures` counts those; the operator's log has a line when they begin and when they end.
     """
 
     def __init__(self, checkpoint: Checkpoint, interval_s: float):
@@ -94,6 +95,8 @@ class CheckpointWriter:
         self._taken_at = time.monotonic()  # when the last one was taken to be written
         self._logged = NOTHING  # place of the node's last event that was read in the log
         self._writing: asyncio.Task[None] | None = None
+        self.failures = 0  # snapshots that could not be written
+        self._failing = False  # the last one could not
 
     def read_back(self, place: tuple[int, int], seq: int) -> None:
         """Takes notice that one of the node's own events, with its place (cause_seq, k), stands in the log at `seq`."""
@@ -131,5 +134,16 @@ class CheckpointWriter:
             self._writing = own(asyncio.to_thread(self._save, snapshot, log_id))
 
     def _save(self, snapshot: Snapshot, log_id: int) -> None:
-        with contextlib.suppress(OSError):  # a full disk
+        path = self.checkpoint.path
+        try:
             self.checkpoint.save(snapshot.seq, snapshot.state, log_id)
+        except OSError as error:
+            self.failures += 1
+            if not self._failing:
+                why = f"{path} cannot be written: {error.strerror}; the old one stays, and it is tried again"
+                log_line(path.stem, "warning", f"{why} every {self.interval_s:g} s")
+            self._failing = True
+            return
+        if self._failing:
+            log_line(path.stem, "info", f"{path} is written again; {self.failures} tries have failed since this process began")
+        self._failing = False

@@ -282,6 +282,7 @@ class Context:
         self.own(self._heartbeat(), "heartbeat")
 
     def health(self) -> dict[str, Any]:
+        """What the next `health` event of this node holds: who it is, its counters, how it keeps up with the log."""
         content = {"node": self.name, "pid": os.getpid(), "refusals": self._refusals, **self.counters}
         if self._producer is not None:
             content["rings_lost"] = self._producer.rings_lost

@@ -83,13 +83,13 @@ class LineRequests:
                 questions += await self._define(questions.pop(0), asked_s)
 
     def ask_about_all(self) -> None:
-        """Has the definitions of all instruments asked for now: a connection is new, and they may have changed."""
+        """Marks the definitions of all instruments as due now: a connection is new, and they may have changed meanwhile."""
         self._due = dict.fromkeys(self.reception.instruments, 0.0)
         self._backoffs.clear()
         self._due_changed.set()
 
     def ask_about(self, subject: str) -> None:
-        """Has the definition of an instrument asked for now: something contradicts what is known of it."""
+        """Marks an instrument's definition as due now: something contradicts what is known of it."""
         self._due[subject] = 0.0
         self._due_changed.set()
 

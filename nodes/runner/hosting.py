@@ -197,16 +197,16 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
         runner.replay(events)
     runner.seq = max(runner.seq, host.log.last)
 
-    unpublished = runner.unpublished()  # what a full disk has not taken; said before anything newer
+    unpublished = runner.unpublished()  # what a full disk has not taken; published before anything newer
 
     def publish_all() -> None:
         nonlocal unpublished
         if unpublished:
-            said, unpublished = unpublished, []
+            batch, unpublished = unpublished, []
             try:
-                ctx.publish(said)
+                ctx.publish(batch)
             except OutboxFull:
-                unpublished = said + unpublished
+                unpublished = batch + unpublished
 
     def handle(events: list[Event]) -> None:
         fresh = [event for event in events if event.seq > runner.seq]

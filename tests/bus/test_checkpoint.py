@@ -1,6 +1,7 @@
 """A snapshot of a node's state is written now and then, in a thread, and never before all it rests on is durable."""
 
 import asyncio
+import logging
 import threading
 
 import pytest
@@ -59,7 +60,9 @@ def test_what_was_published_has_to_be_read_in_the_log_and_durable_there(ctx):
     assert writer.take(11) is not None
 
 
-def test_it_writes_beside_the_node_one_at_a_time_and_goes_on_after_a_full_disk(ctx):
+def test_it_writes_beside_the_node_one_at_a_time_and_goes_on_after_a_full_disk(ctx, caplog):
+    caplog.set_level(logging.INFO, ctx.name)
+
     async def scene():
         file = Saved(ctx)
         writer = CheckpointWriter(file, 0.0)
@@ -81,10 +84,17 @@ def test_it_writes_beside_the_node_one_at_a_time_and_goes_on_after_a_full_disk(c
         file.full = True
         keep(5, 5)  # writes the one of 3, which waited
         await until(lambda: not ctx._tasks)
-        file.full = False
         keep(6, 6)
         await until(lambda: not ctx._tasks)
-        assert file.saved == [(1, b"\x01", 5), (6, b"\x06", 5)]
+        file.full = False
+        keep(7, 7)
+        await until(lambda: not ctx._tasks)
+        assert file.saved == [(1, b"\x01", 5), (7, b"\x07", 5)]
+        assert writer.failures == 2
+        first, last = caplog.records
+        assert [(one.name, one.levelname) for one in caplog.records] == [("backfill", "WARNING"), ("backfill", "INFO")]
+        assert f"{file.path} cannot be written: No space left on device" in first.message
+        assert f"{file.path} is written again; 2 tries have failed" in last.message
         assert ctx.failure is None
         await ctx.close()
 

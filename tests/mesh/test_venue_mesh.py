@@ -14,7 +14,7 @@ import pytest
 import tests.support.mesh_run as run
 from tests.support import captures
 from tests.support.captures import needs
-from tests.support.decoded_captures import decode_sample, instruments
+from tests.support.decoded_captures import ADAPTERS, decode_sample, instruments
 from tests.support.venue_server import VenueServer
 from tickmesh.bus.config import load
 from tickmesh.bus.id_rules import rule
@@ -29,13 +29,6 @@ from tickmesh.storage.archive.reader import ArchiveReader
 pytestmark = [pytest.mark.data, pytest.mark.mesh, pytest.mark.timeout(300)]
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
-ADAPTERS = {
-    "COINBASE": "coinbase",
-    "OKX": "okx",
-    "KRAKEN": "kraken_v1",
-    "BINANCE": "binance",
-    "BINANCE_FUTURES": "binance_usdm",
-}
 
 
 def archived(folder, venue: str, messages, many, bodies=None, expected=0, books=0):

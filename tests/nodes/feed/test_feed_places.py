@@ -189,7 +189,10 @@ def test_short_of_disk_raw_frames_go_first_then_depth_and_all_of_it_comes_back(t
         disk = {"low_bytes": 1, "critical_bytes": 1, "look_s": 0.1}
         async with beside_exchange(tmp_path, disk=disk) as mesh:
             feed = mesh.feed
-            count = lambda kind: len(published(feed, kind))  # noqa: E731
+
+            def count(kind):
+                return len(published(feed, kind))
+
             await until(lambda: count(Kind.trade) > 20 and count(Kind.depth) and count(Kind.raw))
 
             set_marks(feed.config, low=1 << 62, critical=1)
