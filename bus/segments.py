@@ -78,11 +78,13 @@ class Identity(NamedTuple):
 
 
 def segments(folder: Path) -> list[tuple[int, Path]]:
-    """Lists (first number, path) of every segment in a folder, in order."""
+    """Lists (first number, path) of every segment in a folder, in order. Raises LogError where the folder cannot be listed."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise LogError(f"{folder} cannot be read: {error.strerror}") from None
     return sorted((int(n[:-4]), folder / n) for n in names if n.endswith(".seg") and n[:-4].isdigit())
 
 

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from tests.support.command_run import mesh_here
 from tests.support.places import PROJECT
 
 # Machines are noisy and speed is measured in bench/, so no example has a deadline. Examples are the same in every run.
@@ -68,7 +68,7 @@ def make_root(deep: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
     yield make
     for root in made:
-        subprocess.run([root / ".venv/bin/mesh", "down"], cwd=root, capture_output=True, timeout=120)
+        mesh_here(root, "down")
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,10 @@
 
 import csv
 import re
-import subprocess
-import sys
 
 import pytest
 
+from tests.support.command_run import mesh_here
 from tests.support.stored import Market, write_log
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import Mesh
@@ -15,13 +14,7 @@ SECOND_NS = 1_000_000_000
 
 
 def mesh(root, *words):
-    return subprocess.run(
-        [sys.executable, "-m", "tickmesh.tools.cli", "bars", *map(str, words)],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    return mesh_here(root, "bars", *words)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,13 @@
 """`mesh coverage` as a person calls it, and the examples of its page."""
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_run import mesh_here
 from tests.support.coverage_scene import Scene
 from tests.support.coverage_stored import scene
 from tests.support.places import PROJECT
@@ -33,14 +32,7 @@ def ledger_of() -> Scene:
 
 
 def mesh(root: Path, *words: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT), "TICKMESH_ROOT": str(root)}
-    return subprocess.run(
-        [sys.executable, "-m", "tickmesh.tools.cli", "coverage", *words],
-        cwd=root,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    return mesh_here(root, "coverage", *words)
 
 
 def test_shows_every_interval_and_says_that_something_is_missing(root):

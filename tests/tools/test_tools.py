@@ -13,6 +13,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from tests.support.command_run import run_here
 from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
 from tickmesh.bus.schema import DTYPES, SCHEMA_VERSION, Kind
@@ -26,13 +27,9 @@ LINE = (
 )
 
 
-def run(root, program, *words, **more):
-    return subprocess.run([root / ".venv/bin" / program, *words], cwd=root, capture_output=True, text=True, timeout=60, **more)
-
-
 def refused(root, code, *words, program="mesh"):
     """The sentence."""
-    done = run(root, program, *words)
+    done = run_here(root, program, *words)
     assert done.returncode == code, f"{words}: exit {done.returncode}\n{done.stdout}{done.stderr}"
     assert "Traceback" not in done.stderr and done.stdout == ""
     assert done.stderr.startswith(f"{program}: ") and done.stderr.count("\n") == 1, done.stderr
@@ -55,11 +52,11 @@ def test_wrong_calls(make_root):
 def test_no_running_mesh(make_root):
     root = make_root()
     assert "not running" in refused(root, 1, "trade", program="tap")
-    status = run(root, "mesh", "status")
+    status = run_here(root, "mesh", "status")
     assert (status.returncode, "not running" in status.stdout) == (1, True)
-    status = run(root, "mesh", "status", "--json")
+    status = run_here(root, "mesh", "status", "--json")
     assert status.returncode == 1 and json.loads(status.stdout)["running"] is False
-    down = run(root, "mesh", "down", "--json")
+    down = run_here(root, "mesh", "down", "--json")
     assert down.returncode == 0 and json.loads(down.stdout)["was_running"] is False
 
 
@@ -138,20 +135,21 @@ def test_up_refuses_a_data_folder_that_is_a_file(make_root):
     root = make_root()
     (root / "data").write_text("")
     assert "cannot be made" in refused_up(root)
+    assert run_here(root, "mesh", "down").returncode == 0, "what is not running can be ended wherever its data should be"
 
 
 def test_tap_reads_the_log_of_a_mesh_that_is_down(make_root):
     root = make_root()
     write_log(load(root).log_dir, Market().mixed(40))
-    done = run(root, "tap", "trade.binance", "--from", "1", "--count", "3", "--json")
+    done = run_here(root, "tap", "trade.binance", "--from", "1", "--count", "3", "--json")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["topic"].split(".")[0] for row in rows] == ["trade"] * 3
     assert rows[1]["records"][0]["price_ticks"] == 6_183_767_000_000 and rows[0]["seq"] < rows[1]["seq"]
     assert set(rows[0]) >= {"venue_ns", "recv_ns", "sent_ns", "seq_ns", "lag_ms", "cause_seq", "producer", "number"}
-    later = run(root, "tap", "--from", "21", "--json").stdout.splitlines()
+    later = run_here(root, "tap", "--from", "21", "--json").stdout.splitlines()
     assert [json.loads(line)["seq"] for line in later] == list(range(21, 41)), "every kind, to the end"
-    human = run(root, "tap", "trade", "--from", "1")
+    human = run_here(root, "tap", "trade", "--from", "1")
     assert "0.02 @ 61837.68" in human.stdout and "lag" in human.stdout
 
 
