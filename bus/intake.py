@@ -74,7 +74,7 @@ class Intake:
                 ring = self._pull.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            raw, epoch, first, count, _ = PRODUCER_RING.unpack_from(ring)
+            _version, raw, epoch, first, count, _ = PRODUCER_RING.unpack_from(ring)
             self._take(raw.rstrip(b"\0").decode(), epoch, first, count, memoryview(ring)[PRODUCER_RING.size :], out)
         return out
 

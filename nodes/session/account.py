@@ -10,11 +10,13 @@ import msgspec
 import numpy as np
 
 from tickmesh.bus.clock import STEP_NS
-from tickmesh.bus.schema import DTYPES, Action, Kind, Status
+from tickmesh.bus.names import fitting
+from tickmesh.bus.schema import DTYPES, FILL, UPDATE, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.venues.binance_orders import Fill, Report, record_values
 
+FEE_ASSET_BYTES, REASON_BYTES = FILL["fee_asset"].itemsize, UPDATE["reason"].itemsize
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -223,7 +225,7 @@ class Account:
             for name in ("side", "maker", "order_id", "trade_id", "price_ticks", "quantity_lots", "fee", "venue_ns"):
                 record[name] = getattr(fill, name)
             record["client_order_id"] = order.client_order_id.encode()
-            record["fee_asset"] = fill.fee_asset.encode()[:8]
+            record["fee_asset"] = fitting(fill.fee_asset, FEE_ASSET_BYTES)
             record["origin"] = origin.encode()
             if self._read_fill(order.subject, record[0]):
                 events.append(
@@ -274,5 +276,5 @@ def _build_update(
     record["filled_lots"] = max(filled_lots, order.filled_lots)
     record["venue_ns"] = venue_ns
     record["origin"] = origin.encode()
-    record["reason"] = reason.encode()[:80]
+    record["reason"] = fitting(reason, REASON_BYTES)
     return encode(Kind.update, order.subject, record, venue_ns=venue_ns, recv_ns=recv_ns)

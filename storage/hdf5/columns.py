@@ -14,7 +14,7 @@ from tickmesh.bus.layout import event_dtype, event_size, header_mask
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.storage.hdf5.packing import U8, StoredColumn
 
-SOURCE = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("first_number", "<u8")])
+SOURCE = np.dtype([("producer", HEADER["producer"]), ("epoch", "<u8"), ("first_number", "<u8")])
 I8 = np.dtype("<i8")
 U4 = np.dtype("<u4")
 WINDOW = 1 << 17  # rows that are read at once

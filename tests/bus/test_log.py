@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tests.support.log_filling import append_quotes, quote
 from tests.support.places import PROJECT
 from tickmesh.bus import segments as segments_module
+from tickmesh.bus.layout import HEADER_SIZE
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.schema import DESCRIPTION, TRADE, Kind
@@ -297,7 +298,7 @@ def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path, monkeypatch):
     small = np.zeros(1, np.dtype([(name, code) for name, code in older["trade"]]))
     small["trade_id"], small["price_ticks"] = 7, 8
     event = encode(Kind.trade, "binance.BTCUSDT", np.zeros(1, TRADE))
-    event = event[:160] + small.tobytes()
+    event = event[:HEADER_SIZE] + small.tobytes()
     event[0:4] = len(event).to_bytes(4, "little")
     stamp_sequenced(event, 1, 0, 5)
     with monkeypatch.context() as m:

@@ -13,6 +13,7 @@ from tests.support.session_scene import SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
@@ -119,7 +120,7 @@ def test_session_and_executor_agree_with_a_set_of_sides(reported):
         sides.add((cid, trade_id))
     judged = step()
     for seq, event in enumerate(published, 1):
-        stamp_sent(event, b"session".ljust(16, b"\0"), 1, seq, seq)
+        stamp_sent(event, producer_bytes("session"), 1, seq, seq)
         stamp_sequenced(event, seq, 0, seq)
         judged.step([Event(event), Event(event)])  # and copies of it change nothing
     fills = [Event(event) for event in published if event[8] == Kind.fill]

@@ -65,7 +65,7 @@ def test_a_capture_of_usd_m_is_compared_with_what_is_stored_of_usd_m(root):
 
 def test_a_capture_of_usd_m_stored_as_spot_is_not_ok(root):
     lines, events = usdm()
-    spot = [raw[:32] + b"binance.BTCUSDT".ljust(32, b"\0") + raw[64:] for raw in events]
+    spot = [raw.replace(b"binance_usdm.BTCUSDT", b"binance.BTCUSDT\0\0\0\0\0") for raw in events]
     result = judged(lines, spot)
     assert result["verdict"] == "wrong" and {"lost", "invented"} <= set(result["faults"])
 
