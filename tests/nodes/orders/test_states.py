@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.executor.orders import Order
-from tickmesh.nodes.executor.state import ExecutorState
+from tickmesh.nodes.executor.state import InstrumentState
 from tickmesh.nodes.orders.states import (
     FINAL,
     apply_fill,
@@ -157,7 +157,7 @@ def intended() -> Event:
 
 def executor_after(events: list[Event]) -> Order:
     """The order at an executor that read these updates and fills."""
-    state, order = ExecutorState(), Order("a", 1, 1, 1, 5, QUANTITY, 0)
+    state, order = InstrumentState(), Order("a", 1, 1, 1, 5, QUANTITY, 0)
     state.add_order(order)
     for event in events:
         for record in event.records:

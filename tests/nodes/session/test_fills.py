@@ -75,7 +75,7 @@ def test_both_sides_of_a_self_trade_are_in_the_log_and_in_the_position_once(tmp_
             again = step()
             again.load(judged.save())  # a restart after every event
             judged = again
-        position = judged.state.position
+        position = judged.state.instruments[SUBJECT].position
         assert (position.fills, position.bought_lots, position.sold_lots) == (4, 60_000_000, 60_000_000)
 
     scenario(tmp_path, play)
@@ -124,7 +124,7 @@ def test_session_and_executor_agree_with_a_set_of_sides(reported):
         judged.step([Event(event), Event(event)])  # and copies of it change nothing
     fills = [Event(event) for event in published if event[8] == Kind.fill]
     assert sorted((f.records[0]["client_order_id"].decode(), f.last_id) for f in fills) == sorted(sides)
-    position = judged.state.position
+    position = judged.state.instruments[SUBJECT].position
     assert (position.bought_lots, position.sold_lots) == tuple(10 * sum(cid == one for cid, _ in sides) for one in "ab")
     assert all(account.order(cid).fill_lots == 10 * sum(cid == one for one, _ in sides) for cid in SIDES)
 
