@@ -17,6 +17,7 @@ from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
+from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
@@ -96,7 +97,7 @@ def opened() -> tuple[Account, list[bytearray]]:
         account.read(decode(intent))
         pending = account.build_pending_new(decode(intent), 7)
         account.read(decode(pending))
-        published += [intent, pending, *account.apply_report(Report(cid, number, Status.New, 0, 0), "reply", 7)]
+        published += [intent, pending, *account.apply_report(Report(SUBJECT, cid, number, Status.New, 0, 0), "reply", 7)]
     return account, published
 
 
@@ -132,7 +133,7 @@ def test_session_and_executor_agree_with_a_set_of_sides(reported):
 def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkeypatch):
     trades = [(i, 1) for i in range(1, TRADES_PAGE)] + [(TRADES_PAGE, 1), (TRADES_PAGE, 2), (TRADES_PAGE + 1, 1)]
 
-    async def page(self, path, *, fromId, limit, **_):  # noqa: N803 - the venue's own word
+    async def page(self, path, weight, *, fromId, limit, **_):  # noqa: N803 - the venue's own word
         rows = [
             {"id": i, "orderId": order, "price": "1", "qty": "1", "commission": "0", "commissionAsset": "BTC", "time": 1,
              "isBuyer": True, "isMaker": True}
@@ -144,7 +145,7 @@ def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkey
     instrument = Config(Mesh(), Path("/nonexistent")).instrument("binance.BTCUSDT")
 
     async def ask():
-        account = BinanceAccount("", "", 1000, 1.0, VenueTime())
+        account = BinanceAccount("", "", 1000, 1.0, VenueTime(), RequestBudget(6000, 1.0))
         try:
             return await account.trades_from(instrument, 1)
         finally:
