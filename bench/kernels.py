@@ -19,12 +19,19 @@ from tickmesh.nodes.model import node as model
 from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
 
 EVENTS = 40_000
+MANY = 20
 SUBJECT = "binance.BTCUSDT"
 START_NS = 1_700_000_000 * 1_000_000_000
 
 
-def market(signals: int = 0) -> list[Event]:
-    """Three quotes to a trade, 80 events/s by seq_ns; a strong signal after every `signals` events."""
+def subjects_of(count: int) -> list[str]:
+    """The first `count` instruments of this bench; the first of all is SUBJECT."""
+    return [SUBJECT, *(f"binance.A{number}USDT" for number in range(1, count))]
+
+
+def market(signals: int = 0, instruments: int = 1) -> list[Event]:
+    """Three quotes to a trade, 80 events/s by seq_ns, of any of so many instruments; a strong signal after every `signals`."""
+    subjects = subjects_of(instruments)
     random = np.random.default_rng(1)
     now_ns = START_NS
     events: list[Event] = []
@@ -36,19 +43,21 @@ def market(signals: int = 0) -> list[Event]:
 
     log(encode(Kind.run, "sequencer", {"log_id": "0" * 16}), b"sequencer")
     rules = np.array([(-8, -8, 1_000_000, 1000, 1000, 0, 0)], DTYPES[Kind.instrument])
-    log(encode(Kind.instrument, SUBJECT, rules))
+    for subject in subjects:
+        log(encode(Kind.instrument, subject, rules))
     for i in range(EVENTS):
+        subject = subjects[int(random.integers(instruments))] if instruments > 1 else SUBJECT
         now_ns += int(random.exponential(1e9 / 80))
         if signals and i % signals == 0:
             row = np.array([(b"bench", float(random.choice([-1, 1])), np.nan, 0, 0)], SIGNAL)
-            log(encode(Kind.signal, SUBJECT, row, cause_seq=len(events)), b"model-bench")
+            log(encode(Kind.signal, subject, row, cause_seq=len(events)), b"model-bench")
         elif i % 4:
             bid = 6_000_000_000_000 + int(random.integers(5)) * 1_000_000
             lots = random.integers(1, 10**8, 2)
-            log(encode(Kind.quote, SUBJECT, np.array([(i, bid, lots[0], bid + 1_000_000, lots[1], 0)], QUOTE)))
+            log(encode(Kind.quote, subject, np.array([(i, bid, lots[0], bid + 1_000_000, lots[1], 0)], QUOTE)))
         else:
             row = np.array([(i, 6 * 10**12, random.integers(1, 10**7), 0, 0, random.choice([-1, 1]), b"")], TRADE)
-            log(encode(Kind.trade, SUBJECT, row))
+            log(encode(Kind.trade, subject, row))
     return events
 
 
@@ -94,6 +103,23 @@ def in_lists(step, events: list[Event], size: int) -> Callable[[], None]:
     return work
 
 
+def executors(signals: int, what: str) -> None:
+    """The same market by one instrument and by twenty: what an event costs is not to grow with their number."""
+    got = {}
+    for count in (1, MANY):
+        tape = market(signals, count)
+        instruments = [{"symbol": subject.partition(".")[2]} for subject in subjects_of(count)]
+        config = throw_away_mesh(instruments=instruments, executor={"instruments": ["binance.*"]})
+        try:
+            got[count] = rate(in_lists(executor.Step(config), tape, 1), len(tape))
+        finally:
+            shutil.rmtree(config.root, ignore_errors=True)
+        if count == 1:
+            decoding = rate(functools.partial(decode_all, tape), len(tape))
+            line(f"executor: {what}", f"{got[1]:,.0f} events/s", f"decoding alone {decoding:,.0f}/s", decoding / got[1])
+    line(f"executor: {what}, {MANY} instruments", f"{got[MANY]:,.0f} events/s", f"one {got[1]:,.0f}/s", got[1] / got[MANY])
+
+
 def main() -> None:
     config = throw_away_mesh()
     try:
@@ -114,10 +140,7 @@ def main() -> None:
                     f"bare kernel {floor:,.0f}/s", floor / got,
                 )  # fmt: skip
         for signals, what in ((0, "quotes and trades"), (4, "a strong signal in four events")):
-            tape = market(signals)
-            decoding = rate(functools.partial(decode_all, tape), len(tape))
-            got = rate(in_lists(executor.Step(config), tape, 1), len(tape))
-            line(f"executor: {what}", f"{got:,.0f} events/s", f"decoding alone {decoding:,.0f}/s", decoding / got)
+            executors(signals, what)
     finally:
         shutil.rmtree(config.root, ignore_errors=True)
 

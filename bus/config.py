@@ -7,7 +7,8 @@ anything.
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -28,6 +29,7 @@ from msgspec.inspect import (
 
 from tickmesh.bus.names import SUBJECT_BYTES
 from tickmesh.bus.settings import (
+    ORDER_VENUE,
     BackfillSettings,
     DiskSettings,
     ExchangeSettings,
@@ -44,6 +46,8 @@ from tickmesh.bus.settings import (
     SessionSettings,
     VenueSettings,
 )  # fmt: skip
+
+SUBJECTS_SHOWN = 8  # in a sentence about all of them
 
 
 class ConfigError(ValueError):
@@ -129,12 +133,27 @@ class Config:
         known = ", ".join(i.subject for i in self.mesh.instruments)
         raise ConfigError(f"instrument {subject!r} is not in mesh.toml; there: {known}")
 
+    @property
+    def traded(self) -> tuple[Instrument, ...]:
+        """The instruments whose signals the executor acts on, in the order of mesh.toml; none where the session has no venue.
+
+        Without `executor.instruments` it is the first of mesh.toml, and that alone.
+        """
+        if self.executor.instruments:
+            return matching(self.executor.instruments, self.instruments)
+        return tuple(one for one in self.instruments[:1] if one.venue == ORDER_VENUE)
+
     def model(self, name: str) -> ModelSettings:
         """The settings of the model of this name."""
         for model in self.mesh.models:
             if model.name == name:
                 return model
         raise ConfigError(f"model {name!r} is not in mesh.toml; there: {', '.join(m.name for m in self.mesh.models)}")
+
+
+def matching(patterns: Iterable[str], instruments: Iterable[Instrument]) -> tuple[Instrument, ...]:
+    """The instruments whose `venue.symbol` one of the patterns matches (`binance.*`; case counts), in their order."""
+    return tuple(one for one in instruments if any(fnmatchcase(one.subject, pattern) for pattern in patterns))
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -252,6 +271,11 @@ def _range(info: IntType | FloatType) -> str | None:
     return f"{'' if info.gt is None else 'above '}{low} to {high}".replace("-", "−")
 
 
+def _some(subjects: list[str]) -> str:
+    shown = ", ".join(subjects[:SUBJECTS_SHOWN])
+    return shown if len(subjects) <= SUBJECTS_SHOWN else f"{shown}, … ({len(subjects)} in all)"
+
+
 def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     """(key, value, what is allowed) of every key that is impossible beside another one; bounds of one key: bus/settings.py."""
     subjects = [instrument.subject for instrument in mesh.instruments]
@@ -263,10 +287,16 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     names = [model.name for model in mesh.models]
     if len(set(names)) < len(names):
         yield "models", names, "each name only once"
-    traded = [("models", model.instrument) for model in mesh.models] + [("executor", mesh.executor.instrument)]
-    for section, subject in traded:
-        if subject not in ("", *subjects):
-            yield f"{section}.instrument", subject, " or ".join(subjects)
+    for model in mesh.models:
+        if model.instrument not in ("", *subjects):
+            yield "models.instrument", model.instrument, " or ".join(subjects)
+    for pattern in mesh.executor.instruments:
+        matched = matching([pattern], mesh.instruments)
+        if not matched:
+            yield "executor.instruments", pattern, f"what matches one of {_some(subjects)}"
+        if elsewhere := [one.subject for one in matched if one.venue != ORDER_VENUE]:
+            allowed = f"instruments of {ORDER_VENUE}, where orders can be sent in this version, as in '{ORDER_VENUE}.*'"
+            yield "executor.instruments", pattern, f"{allowed}; it matches {_some(elsewhere)}"
     if mesh.log.outbox_bytes_max < 4 * mesh.log.outbox_segment_bytes:
         yield "log.outbox_bytes_max", mesh.log.outbox_bytes_max, "four segments or more"
     disk = mesh.disk

@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from typing import Any, Protocol, TypeVar
 
 from tickmesh.bus import clock
@@ -182,6 +182,7 @@ class Context:
         clock.follow(config.log_dir)
         self.stop = asyncio.Event()
         self.counters: dict[str, Any] = {}
+        self.ask_counters: Callable[[], dict[str, Any]] = dict  # more of them, counted when a `health` event is made
         self.checkpoint = Checkpoint(config.checkpoint_dir, name)
         self._producer: EventProducer | None = None
         self._subscriptions: list[EventSubscription] = []
@@ -283,7 +284,7 @@ class Context:
 
     def health(self) -> dict[str, Any]:
         """What the next `health` event of this node holds: who it is, its counters, how it keeps up with the log."""
-        content = {"node": self.name, "pid": os.getpid(), "refusals": self._refusals, **self.counters}
+        content = {"node": self.name, "pid": os.getpid(), "refusals": self._refusals, **self.counters, **self.ask_counters()}
         if self._producer is not None:
             content["rings_lost"] = self._producer.rings_lost
         if self._subscriptions:

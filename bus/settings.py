@@ -52,6 +52,7 @@ Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 Hostable = Literal["sequencer", "model", "executor", "session"]
+ORDER_VENUE = "binance"  # the venue that the session can send orders to; others are captured only, in this version
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -244,12 +245,13 @@ class ModelSettings(Section, frozen=True):
 
 class ExecutorSettings(Section, frozen=True):
     enabled: bool = True
-    instrument: str = ""  # venue.symbol; empty: the first instrument
+    # Patterns on venue.symbol. Empty: the first instrument alone, so that nothing is traded only because it is recorded
+    instruments: tuple[str, ...] = ()
     order_notional: Amount = "60"  # in the quote currency, in whole lots; raised to the venue's least up to twice that
     position_notional: AmountOrNone = ""  # empty: ten orders
     order_quantity: AmountOrNone = ""  # in the base currency, instead of order_notional
     position_max: AmountOrNone = ""  # likewise, instead of position_notional
-    # On average, and at most so many (at least one) at once; cancels are always allowed
+    # Of all instruments together, on average, and at most so many (at least one) at once; cancels are always allowed
     orders_per_s: Annotated[float, Meta(gt=0, le=1000)] = 5.0
     signal_threshold: ZeroOrMore = 0.6  # |value| from which a signal is acted on
     # Taken in turn
@@ -267,6 +269,7 @@ class SessionSettings(Section, frozen=True):
     recv_window_ms: int = 2000  # a small one narrows the time in which an unanswered order may still arrive
     request_timeout_s: float = 10.0  # the venue itself gives up after 10 s; then the outcome is Unknown
     reconcile_s: float = 5.0  # open orders are compared with the venue's so often
+    weight_share: Share = 0.25  # of the venue's request budget, for questions about orders, trades and balances
     # "Order does not exist" proves it only after recv_window plus this: the venue's own limit, its databases' lag.
     absence_margin_s: float = 10.0
     stale_s: float = 60.0  # no message, not even a ping, for so long: reconnect

@@ -11,7 +11,10 @@ from tickmesh.bus.schema import Kind
 
 
 class Lane(IntEnum):
-    """Groups of kinds that ring separately, so that a session is not woken for every quote."""
+    """Groups of kinds that ring separately, so that a session is not woken for every quote.
+
+    A definition is rare, and who trades needs it: it rings with orders.
+    """
 
     market = 0
     order = 1
@@ -40,7 +43,7 @@ EVERY = ("*",)
 TABLE: dict[Kind, TopicRow] = {
     row.kind: row
     for row in (
-        TopicRow(Kind.instrument, Lane.market, ("feed",), ("model", "executor", "session", "recorder")),
+        TopicRow(Kind.instrument, Lane.order, ("feed",), ("model", "executor", "session", "recorder")),
         TopicRow(
             Kind.trade,
             Lane.market,

@@ -28,6 +28,9 @@ SECOND = 1_000_000_000
 Process = Mapping[str, Any]  # as supervisord describes it: name, state, statename, pid, exitstatus, start, now …
 WINDOW_S = 10  # rates and the freshest health are read from the log's last so many seconds
 ALERTS_SHOWN = 5
+TRADING = (
+    "instruments", "positions", "unlisted_orders", "fees", "fills", "open_orders", "signals", "intents", "cancels", "refused",
+)  # fmt: skip
 HOUR_NS = 3600 * SECOND
 LOOK_BACK_EVENTS = 50_000  # bounds the reading of a log that is written very fast
 
@@ -73,7 +76,7 @@ def status() -> JsonObject:
     processes = _processes(config)
     if processes is None:
         nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
-        return {"running": False, "source": config.source, **nothing, "replay": None, "log": {}, "disk": {}}
+        return {"running": False, "source": config.source, **nothing, "replay": None, "trading": None, "log": {}, "disk": {}}
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
@@ -96,6 +99,7 @@ def status() -> JsonObject:
         "nodes": nodes,
         "instruments": silent_instruments(config, window),
         "replay": replay_progress(window),
+        "trading": trading(window),
         "alerts": [_alert(event, now) for event in alerts[-ALERTS_SHOWN:]],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
@@ -154,6 +158,14 @@ def replay_progress(window: LogWindow) -> JsonObject | None:
         "ended": bool(beat["replay_ended"]),
         "not_served": beat.get("not_served", {}),
     }
+
+
+def trading(window: LogWindow) -> JsonObject | None:
+    """What the executor counts: positions by instrument and in all; None where there is no executor."""
+    if "executor" not in window.health:
+        return None
+    beat = window.health["executor"].map()
+    return {name: beat[name] for name in TRADING if name in beat}
 
 
 def disk_room(config: Config) -> JsonObject:
@@ -239,6 +251,27 @@ def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:
     }
 
 
+def _show_trading(counted: JsonObject) -> None:
+    if counted.get("positions"):
+        columns = ("position", "average price", "realised", "unrealised", "fees", "fills", "open orders", "refused")
+        table = Table("traded", *columns, box=None, header_style="bold")
+        for subject, one in sorted(counted["positions"].items()):
+            table.add_row(
+                subject, f"{one['position']:.8g}", f"{one['average_price']:.8g}", f"{one['realised']:.4f}",
+                f"{one['unrealised']:.4f}", _amounts(one["fees"]), str(one["fills"]), str(one["open_orders"]),
+                ", ".join(f"{count} {reason}" for reason, count in sorted(one["refused"].items())) or "-",
+            )  # fmt: skip
+        out.print()
+        out.print(table)
+    for subject, orders in counted.get("unlisted_orders", {}).items():
+        what = f"{orders} open order{'s' if orders > 1 else ''} of ours, and executor.instruments does not list it (any more)"
+        out.print(f"\n{subject}: {what}; the executor cancels them, and keeps its position", style="bold", markup=False)
+
+
+def _amounts(fees: dict[str, float]) -> str:
+    return ", ".join(f"{amount:.8g} {asset}" for asset, amount in sorted(fees.items())) or "-"
+
+
 def show(result: JsonObject) -> None:
     """Prints the status for a person."""
     if not result["running"]:
@@ -267,6 +300,8 @@ def show(result: JsonObject) -> None:
             f"{topic['age_s']:.1f} s" + (" STALE" if topic["stale"] else ""),
         )  # fmt: skip
     out.print(table)
+    if result["trading"]:
+        _show_trading(result["trading"])
     for one in result["instruments"]:
         out.print(f"\n{one['instrument']}: {one['why']}", style="bold", markup=False)
     if at := result["replay"]:

@@ -194,13 +194,20 @@ class Observed:
         except LogError as error:
             raise Failure(str(error)) from None
 
-    def cannot_trade(self) -> str:
-        """Why the executor has sent nothing and will send nothing, by its refusals; "" if that is not so."""
-        beat = self.beats.get(self.executor, {})
-        refused = {reason: count for reason, count in beat.get("refused", {}).items() if reason in SIZES}
-        if beat.get("intents") or not refused:
-            return ""
-        return ", ".join(f"{count} refused for {reason}" for reason, count in sorted(refused.items()))
+    def cannot_trade(self) -> dict[str, str]:
+        """Instruments on which the executor has sent nothing and will send nothing, each with why, by its refusals."""
+        out = {}
+        for subject, one in self.beats.get(self.executor, {}).get("positions", {}).items():
+            refused = {reason: count for reason, count in one["refused"].items() if reason in SIZES}
+            if refused and not one["intents"]:
+                out[subject] = ", ".join(f"{count} refused for {reason}" for reason, count in sorted(refused.items()))
+        return out
+
+    @property
+    def no_trading(self) -> bool:
+        """Whether the executor can trade none of its instruments."""
+        cannot = self.cannot_trade()
+        return bool(cannot) and len(cannot) >= self.beats[self.executor]["instruments"]
 
 
 def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -> tuple[Observed, float]:
@@ -239,15 +246,15 @@ def required_kinds(config: Config, survey: Survey | None = None) -> tuple[Kind, 
         return tuple(kind for kind in MARKET if kind.name in survey.kinds())
     if not config.models:
         return MARKET
-    first = config.instrument("").subject
-    models_trade = (config.executor.instrument or first) in {model.instrument or first for model in config.models}
+    traded = {instrument.subject for instrument in config.traded}
+    models_trade = bool(traded & {config.instrument(model.instrument).subject for model in config.models})
     return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and models_trade else ()))
 
 
 def _missing(seen: Observed, tail: Tail, wanted: tuple[Kind, ...]) -> list[str]:
     seen.take(tail)
     missing = [kind for kind in wanted if not seen.counts[kind]]
-    if set(missing) <= set(TRADING) and seen.cannot_trade():
+    if set(missing) <= set(TRADING) and seen.no_trading:
         return []
     return [kind.name for kind in missing]
 
@@ -301,8 +308,9 @@ def show(result: JsonObject) -> None:
     rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
     out.print(f"In the log, per second: {rates}.")
-    if result["not_trading"]:
-        out.print(f"The executor cannot trade: {result['not_trading']} (executor.order_quantity, position_max)", style="bold")
+    for subject, why in result["not_trading"].items():
+        sizes = "executor.order_notional, order_quantity, position_max"
+        out.print(f"The executor cannot trade {subject}: {why} ({sizes})", style="bold", markup=False)
     for one in result["instruments"]:
         out.print(f"{one['instrument']}: {one['why']}", style="bold", markup=False)
     out.print("Next:")

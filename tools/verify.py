@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config, load
 from tickmesh.tools.judge import (
+    account,
     against_capture,
     against_ledger,
     archive,
@@ -82,10 +83,12 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
     begun_ms = time.time() * 1000 if (config.run_dir / "exchange.json").exists() else 0.0
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
-    stored = eras.gather_stored(chain(archive.read(config.archive_dir, upto, findings), beyond))
+    orders = account.StoredAccount()
+    stored = eras.gather_stored(orders.watch(chain(archive.read(config.archive_dir, upto, findings), beyond)))
     truth = exchange_ledger.read_contents(folders[0], findings)
     pairs = eras.pair_eras(truth, stored, findings)
     against_ledger.compare(truth, pairs, findings, begun_ms, config.feed.depth_limit)
+    positions = account.compare(truth, orders, findings, begun_ms)
     claimed, _ = coverage.read(config.archive_dir, upto, findings)
     coverage.compare_with_ledger(truth, claimed, pairs, findings)
     return {
@@ -93,6 +96,7 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
         "ledger_rows": truth.rows,
         "archived_seq": upto,
         "not_heard": _without_events(config, stored),
+        "account": positions,
         "compared": against_ledger.COMPARED,
     }
 
@@ -153,10 +157,13 @@ def _joined(
 
 def show(result: JsonObject) -> None:
     """Prints the verdict for a person."""
-    skip = ("ok", "verdict", "faults", "sentences", "compared", "captures", "named")
+    skip = ("ok", "verdict", "faults", "sentences", "compared", "captures", "named", "account")
     for name, value in result.items():
         if name not in skip and value != []:
             out.print(f"{name:<20} {', '.join(value) if isinstance(value, list) else value}")
+    for subject, one in result.get("account", {}).items():
+        position = f"{one['position']:.8f} after {one['fills']} fills, {one['position_by_ledger']:.8f} by the exchange's ledger"
+        out.print(f"position             {subject} {position}", markup=False)
     for why, where in result.get("named", {}).items():
         out.print(f"  - cannot be read: {why} ({where})")
     for sentence in result["sentences"]:

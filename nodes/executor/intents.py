@@ -18,7 +18,7 @@ class IntentPlace(NamedTuple):
     log_id: str
     cause_seq: int
     k: int  # the number of this answer among those to the same cause
-    expires_ns: int
+    expires_ns: int  # of an order; a cancel has no end
 
     @property
     def client_order_id(self) -> str:
@@ -29,17 +29,18 @@ class IntentPlace(NamedTuple):
 def build_intent(approved: Approved, place: IntentPlace) -> bytearray:
     """The intent event that asks for a new order. It takes what `risk.check` approved; there is no other way to make one."""
     side, order_type, force, price_ticks, lots, _ = approved.draft
-    return _event(place, b"", Action.NEW, side, order_type, force, price_ticks, lots)
+    return _event(place, b"", Action.NEW, side, order_type, force, price_ticks, lots, place.expires_ns)
 
 
 def build_cancel(order: Order, place: IntentPlace) -> bytearray:
-    """The intent event that asks to cancel an order; it can add nothing to the position, so risk is not asked."""
-    return _event(place, order.client_order_id.encode(), Action.CANCEL, order.side, order.order_type, 0, 0, 0)
+    """The intent event that asks to cancel an order. It adds nothing to the position: risk is not asked, and it has no end."""
+    return _event(place, order.client_order_id.encode(), Action.CANCEL, order.side, order.order_type, 0, 0, 0, 0)
 
 
 def _event(
-    place: IntentPlace, target: bytes, action: int, side: int, order_type: int, force: int, price_ticks: int, lots: int
-) -> bytearray:
+    place: IntentPlace, target: bytes, action: int, side: int, order_type: int, force: int, price_ticks: int, lots: int,
+    expires_ns: int,
+) -> bytearray:  # fmt: skip
     name = place.client_order_id.encode()
-    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, place.expires_ns)
+    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, expires_ns)
     return encode(Kind.intent, place.subject, record, k=place.k, cause_seq=place.cause_seq)

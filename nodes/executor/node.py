@@ -5,6 +5,7 @@ published already is not published again. It never speaks to a venue: the sessio
 """
 
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
 
 import msgspec
@@ -14,11 +15,12 @@ from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.schema import Action, Kind
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor import risk, styles
+from tickmesh.nodes.executor.counters import executor_counters
 from tickmesh.nodes.executor.intents import INTENT, IntentPlace, build_cancel, build_intent
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import InstrumentRules, Refused
 from tickmesh.nodes.executor.sizes import Sizes
-from tickmesh.nodes.executor.state import ExecutorState
+from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
 from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders.states import FINAL
 
@@ -28,6 +30,7 @@ READS = (
 WRITES = (Kind.intent,)
 
 MS = 1_000_000
+UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill))  # taken of any instrument
 CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
 MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
 
@@ -51,19 +54,24 @@ def code_hash() -> str:
 
 
 class Step:
-    """The executor, pure: intents and state follow from the events of READS alone, however they are cut into lists."""
+    """The executor, pure: intents and state follow from the events of READS alone, however they are cut into lists.
+
+    It acts on signals of the instruments in `listed`. What it ordered on others, by settings that were changed, it follows
+    and cancels all the same.
+    """
 
     def __init__(self, config: Config, instance: str = ""):
         self.settings = config.executor
-        self.subject = config.instrument(self.settings.instrument).subject
+        self.listed = frozenset(instrument.subject for instrument in config.traded)
         self.name = f"executor-{instance}" if instance else "executor"
         self.state = ExecutorState()
         self._code = code_hash()
         self._ttl_ns = self.settings.order_ttl_ms * MS
         self._stale_ns = self.settings.stale_ms * MS
         self._intent_ttl_ns = self.settings.intent_ttl_ms * MS
-        self._sizes: Sizes | None = None
-        self._limits = risk.RiskLimits(0, 0, 0, 0)
+        period_ns = round(risk.SECOND / self.settings.orders_per_s)
+        self._limits = risk.RiskLimits(0, self._stale_ns, period_ns, max(1, int(self.settings.orders_per_s)))
+        self._sizes: dict[str, Sizes] = {}
         self._intents: list[bytearray] = []
         self._k = 0
         self._handlers = {
@@ -75,11 +83,18 @@ class Step:
             int(Kind.instrument): self._on_instrument,
         }
         self._reads = frozenset(int(kind) for kind in READS)
+        self._followed: dict[str, InstrumentState] = {}  # those whose quotes are read: listed, or with orders or fills of ours
+        self._prepare()
 
     def step(self, events: list[Event]) -> list[bytearray]:
-        """Takes in events of the log, in its order, and gives the intents that they cause."""
+        """Takes in events of the log, in its order, and gives the intents that they cause.
+
+        Of one event first what its own instrument answers, then the cancels that are due by now, by instrument in the order of
+        their names.
+        """
         self._intents = []
         state, mark_ns = self.state, self._stale_ns // MARKS
+        followed, handlers = self._followed, self._handlers
         for event in events:
             if event.kind not in self._reads:
                 continue
@@ -87,11 +102,14 @@ class Step:
             now_ns = event.seq_ns
             if not state.marks or now_ns - state.marks[-1][1] >= mark_ns:
                 self._mark(event.seq, now_ns)
-            if event.kind == Kind.run:
+            if (instrument := followed.get(event.subject)) is not None:
+                if handler := handlers.get(event.kind):
+                    handler(instrument, event)
+            elif event.kind == Kind.run:
                 self._on_run(event)
-            elif event.subject == self.subject and (handler := self._handlers.get(event.kind)):
-                handler(event)
-            if state.due_ns and now_ns >= state.due_ns:
+            elif event.kind in UNASKED:
+                self._on_other(event)
+            if state.due and now_ns >= state.due[0][0]:
                 self._cancel_due(event)
         return self._intents
 
@@ -101,129 +119,147 @@ class Step:
         if event.producer == "sequencer":
             self.state.log_id = str(event.map().get("log_id", self.state.log_id))[:16]
 
-    def _on_instrument(self, event: Event) -> None:
-        self.state.rules = InstrumentRules(*_read_rules(event.raw))
-        self._prepare()
+    def _on_other(self, event: Event) -> None:
+        """Of an instrument that is not followed: its definition, or an order or a fill, with which it is from now on."""
+        instrument = self.state.instrument(event.subject)
+        self._handlers[event.kind](instrument, event)
+        if instrument.involved:
+            self._followed[event.subject] = instrument
 
-    def _on_quote(self, event: Event) -> None:
-        self.state.quote = QUOTE.unpack_from(event.raw, -QUOTE.size)  # the last one
-        self.state.quote_ns = event.seq_ns
+    def _on_instrument(self, instrument: InstrumentState, event: Event) -> None:
+        instrument.rules = InstrumentRules(*_read_rules(event.raw))
+        if event.subject in self.listed:
+            self._sizes[event.subject] = Sizes(self.settings, instrument.rules)
 
-    def _on_intent(self, event: Event) -> None:
+    def _on_quote(self, instrument: InstrumentState, event: Event) -> None:
+        instrument.quote = QUOTE.unpack_from(event.raw, -QUOTE.size)  # the last one
+        instrument.quote_ns = event.seq_ns
+
+    def _on_intent(self, instrument: InstrumentState, event: Event) -> None:
         """Ours, or of an executor with other settings that ran before: its orders are in the world all the same."""
-        for intent_id, target, action, side, order_type, force, price, lots, _ in INTENT.iter_unpack(event.body):
+        for intent_id, target, action, *terms, _ in INTENT.iter_unpack(event.body):
             client_order_id = _text(intent_id)
             if event.producer == self.name:
-                self.state.forget_unpublished(event.cause_seq, event.k)
+                kept = "" if action == Action.CANCEL else event.subject
+                self.state.forget_unpublished(event.cause_seq, event.k, kept)
             if action == Action.CANCEL:
-                if (cancelled := self.state.find_order(_text(target))) is not None:
-                    self.state.remember_cancel(client_order_id, cancelled)
+                if (cancelled := instrument.find_order(_text(target))) is not None:
+                    instrument.remember_cancel(client_order_id, cancelled)
                 continue
-            order = self.state.find_order(client_order_id)
+            order = instrument.find_order(client_order_id)
+            if order is not None and not order.confirmed and order.terms != tuple(terms):
+                del instrument.orders[client_order_id]  # the same place in the log, other settings
+                order = None
             if order is None:
-                order = self._adopt(client_order_id, side, order_type, force, price, lots, event.seq_ns)
+                order = self._adopt(event, client_order_id, *terms)
             order.confirmed = True
 
-    def _on_update(self, event: Event) -> None:
-        for raw_id, order_id, status, side, order_type, force, price, lots, filled in UPDATE.iter_unpack(event.body):
+    def _on_update(self, instrument: InstrumentState, event: Event) -> None:
+        for raw_id, order_id, status, *terms, filled in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
-            if client_order_id in self.state.cancel_ids:
+            if client_order_id in instrument.cancel_ids:
                 continue  # a refused cancel leaves the order as it is; the next one is due in time
-            order = self.state.find_order(client_order_id)
+            order = instrument.find_order(client_order_id)
             if order is None:
-                if status in FINAL or lots <= 0:
+                if status in FINAL or terms[-1] <= 0:
                     continue
-                order = self._adopt(client_order_id, side, order_type, force, price, lots, event.seq_ns)
+                order = self._adopt(event, client_order_id, *terms)
             order.confirmed = True
-            self.state.apply_update(order, status, filled, order_id)
+            instrument.apply_update(order, status, filled, order_id)
 
-    def _adopt(self, client_order_id: str, side: int, order_type: int, force: int, price: int, lots: int, now_ns: int) -> Order:
+    def _adopt(
+        self, event: Event, client_order_id: str, side: int, order_type: int, force: int, price: int, lots: int
+    ) -> Order:
         """An order that we did not make in this life: after other settings, or of a tail that a power cut took."""
-        order = Order(
-            client_order_id, side, order_type, force, price, lots, now_ns, cancel_ns=now_ns + self._ttl_ns, confirmed=True
-        )
-        self.state.add_order(order)
+        order = Order(client_order_id, side, order_type, force, price, lots, event.seq_ns, confirmed=True)
+        order.cancel_ns = event.seq_ns + self._ttl_ns
+        self.state.add_order(event.subject, order)
         return order
 
-    def _on_fill(self, event: Event) -> None:
+    def _on_fill(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
-            self.state.apply_fill(_text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+            instrument.apply_fill(_text(raw_id), trade_id, side, price, lots, fee, _text(asset))
 
     # Sending and cancelling
 
-    def _on_signal(self, event: Event) -> None:
+    def _on_signal(self, instrument: InstrumentState, event: Event) -> None:
         (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
-        if not abs(value) >= self.settings.signal_threshold:  # NaN too
+        if abs(value) < self.settings.signal_threshold or event.subject not in self.listed:
+            return
+        if not isfinite(value):
+            instrument.count_refusal("not_finite")
             return
         state = self.state
-        state.signals += 1
-        if state.rules is None or self._sizes is None or not state.log_id:
-            state.count_refusal("not_ready")
+        instrument.signals += 1
+        sizes = self._sizes.get(event.subject)
+        if instrument.rules is None or sizes is None or not state.log_id:
+            instrument.count_refusal("not_ready")
             return
         mark_seq, mark_ns = state.marks[0]
         if event.cause_seq < mark_seq and event.seq_ns - mark_ns >= self._stale_ns:
-            state.count_refusal("stale_signal")
+            instrument.count_refusal("stale_signal")
             return
-        quote = Quote(*state.quote)
-        style = self.settings.styles[state.turn % len(self.settings.styles)]
+        quote = Quote(*instrument.quote)
+        style = self.settings.styles[instrument.turn % len(self.settings.styles)]
         # at the bid, the lower of both prices: what is worth enough there is worth enough wherever it is offered
-        draft = styles.build_draft(style, 1 if value > 0 else -1, quote, self._sizes.order_lots(quote.bid_ticks))
-        limits = self._limits._replace(position_max_lots=self._sizes.position_lots(quote.bid_ticks))
+        draft = styles.build_draft(style, 1 if value > 0 else -1, quote, sizes.order_lots(quote.bid_ticks))
+        limits = self._limits._replace(position_max_lots=sizes.position_lots(quote.bid_ticks))
         answer = risk.check(
-            draft, quote, state.quote_ns, event.seq_ns, state.rules, limits, state.position.lots,
-            state.orders.values(), state.bucket,
+            draft, quote, instrument.quote_ns, event.seq_ns, instrument.rules, limits, instrument.position.lots,
+            instrument.orders.values(), state.bucket,
         )  # fmt: skip
         if isinstance(answer, Refused):
-            state.count_refusal(answer.reason)
+            instrument.count_refusal(answer.reason)
             if answer.reason == "own_order":
-                self._make_way(draft.side, event.seq_ns)
+                self._make_way(instrument, draft.side, event)
             return
-        state.turn += 1
-        place = self._place(event)
-        self._add(build_intent(answer, place))
+        instrument.turn += 1
+        place = self._place(event, event.subject)
+        self._add(instrument, build_intent(answer, place))
         side, order_type, force, price_ticks, lots, _ = answer.draft
         order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, place.cause_seq, place.k)
         order.cancel_ns = event.seq_ns + self._ttl_ns
-        state.add_order(order)
+        state.add_order(event.subject, order)
 
-    def _make_way(self, side: int, now_ns: int) -> None:
+    def _make_way(self, instrument: InstrumentState, side: int, event: Event) -> None:
         """The signal has turned: what rests on the other side is cancelled now, not when its time is over."""
-        for order in self.state.orders.values():
+        for order in instrument.orders.values():
             if order.side == -side and order.resting and not order.cancels:
-                order.cancel_ns = now_ns
-                self.state.due_ns = now_ns
+                order.cancel_ns = event.seq_ns
+                self.state.schedule(event.subject, event.seq_ns)
 
     def _cancel_due(self, event: Event) -> None:
         """Orders beyond their time, in whatever state: a cancel makes the session find out. Again, ever more rarely."""
         state, now_ns = self.state, event.seq_ns
-        due_ns = 0
-        for order in state.orders.values():
-            if order.final:
-                continue
-            if order.cancel_ns <= now_ns and self._is_ours(order):
-                pause_ns = max(self._ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
-                order.cancels += 1
-                order.cancel_ns = now_ns + pause_ns
-                place = self._place(event)
-                self._add(build_cancel(order, place))
-                state.remember_cancel(place.client_order_id, order)
-                state.cancels += 1
-            if order.cancel_ns > now_ns:
-                due_ns = min(due_ns or order.cancel_ns, order.cancel_ns)
-        state.due_ns = due_ns
+        for subject in state.take_due(now_ns):
+            instrument = state.instruments[subject]
+            for order in instrument.orders.values():
+                if order.final:
+                    continue
+                if order.cancel_ns <= now_ns and self._is_ours(order):
+                    pause_ns = max(self._ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
+                    order.cancels += 1
+                    order.cancel_ns = now_ns + pause_ns
+                    place = self._place(event, subject)
+                    self._add(instrument, build_cancel(order, place))
+                    instrument.remember_cancel(place.client_order_id, order)
+                    state.cancels += 1
+                if order.cancel_ns > now_ns:
+                    state.schedule(subject, order.cancel_ns)
 
     def _is_ours(self, order: Order) -> bool:
         """Somebody's own orders on this account count in the exposure, but are theirs to cancel."""
         return bool(self.state.log_id) and order.client_order_id[:1] == "t" and order.client_order_id[17:18] == "-"
 
-    def _place(self, cause: Event) -> IntentPlace:
+    def _place(self, cause: Event, subject: str) -> IntentPlace:
         """Of the next intent that `cause` brings about."""
-        return IntentPlace(self.subject, self.state.log_id, cause.seq, self._k, cause.seq_ns + self._intent_ttl_ns)
+        return IntentPlace(subject, self.state.log_id, cause.seq, self._k, cause.seq_ns + self._intent_ttl_ns)
 
-    def _add(self, intent: bytearray) -> None:
+    def _add(self, instrument: InstrumentState, intent: bytearray) -> None:
         self._intents.append(intent)
         self._k += 1
         self.state.intents += 1
+        instrument.intents += 1
 
     def _mark(self, seq: int, now_ns: int) -> None:
         """Keeps one mark that is older than stale_ns, if there is one, and those after it."""
@@ -233,43 +269,31 @@ class Step:
             del marks[0]
 
     def _prepare(self) -> None:
-        """What follows from settings and instrument, so it is not part of the state."""
-        rules, settings = self.state.rules, self.settings
-        if rules is None:
-            return
-        self._sizes = Sizes(settings, rules)
-        period_ns = round(risk.SECOND / settings.orders_per_s)
-        burst = max(1, int(settings.orders_per_s))
-        self._limits = risk.RiskLimits(0, self._stale_ns, period_ns, burst)
+        """What follows from settings and state, so it is not part of the state."""
+        self._sizes.clear()
+        for subject in sorted(self.listed):
+            instrument = self.state.instrument(subject)
+            if instrument.rules is not None:
+                self._sizes[subject] = Sizes(self.settings, instrument.rules)
+        self._followed.clear()
+        for subject, instrument in self.state.instruments.items():
+            if subject in self.listed or instrument.involved:
+                self._followed[subject] = instrument
 
     # For the runner
 
     def counters(self) -> dict[str, object]:
-        """Position, profit and counts for people: money in units of the quote currency, quantities in units of the base."""
-        state, rules = self.state, self.state.rules
-        price_unit = 10.0**rules.price_exponent if rules else 0.0
-        quantity_unit = 10.0**rules.quantity_exponent if rules else 0.0
-        position, quote = state.position, Quote(*state.quote)
-        mid_ticks = (quote.bid_ticks + quote.ask_ticks) // 2 if quote.tradable else 0
-        unrealised = position.unrealised(mid_ticks) if mid_ticks else 0
-        return {
-            "position": position.lots * quantity_unit,
-            "average_price": position.average_ticks * price_unit,
-            "realised": position.realised * price_unit * quantity_unit,
-            "unrealised": unrealised * price_unit * quantity_unit,
-            "fees": {asset: mantissa * 1e-8 for asset, mantissa in position.fees.items()},
-            "fills": position.fills,
-            "open_orders": sum(not order.final for order in state.orders.values()),
-            "intents": state.intents,
-            "cancels": state.cancels,
-            "signals": state.signals,
-            "refused": dict(state.refusals),
-        }
+        """Positions, profits and counts for people, by instrument and in all. Asked for once a second, not at every event.
+
+        Money is not added up over instruments: their quote currencies differ, and the log does not name them.
+        """
+        return executor_counters(self.state, self.listed)
 
     def identity(self) -> dict[str, object]:
-        """Code, instrument and parameters that the state depends on: a state with another identity is not loaded."""
+        """Code, instruments and parameters that the state depends on: a state with another identity is not loaded."""
         parameters = msgspec.json.decode(msgspec.json.encode(self.settings))  # plain lists and dicts
-        return {"code": self._code, "instrument": self.subject, "parameters": parameters}
+        del parameters["instruments"]  # what they match counts, not how it was written
+        return {"code": self._code, "instruments": sorted(self.listed), "parameters": parameters}
 
     def save(self) -> bytes:
         """The state as bytes for `load`, with the code and parameters that made it."""

@@ -30,6 +30,11 @@ class Order(msgspec.Struct):
     cancel_ns: int = 0  # when the next cancel is due
 
     @property
+    def terms(self) -> tuple[int, int, int, int, int]:
+        """What was asked for: side, type, time in force, price and quantity."""
+        return self.side, self.order_type, self.time_in_force, self.price_ticks, self.quantity_lots
+
+    @property
     def final(self) -> bool:
         """Whether its status is Filled, Canceled, Rejected or Expired."""
         return self.status in FINAL

@@ -1,5 +1,6 @@
-"""All that the executor remembers, in one struct: a checkpoint is its JSON, where integers have no bound."""
+"""All that the executor remembers, by instrument and of the account. A checkpoint is its JSON, where integers have no bound."""
 
+from heapq import heappop, heappush
 from typing import TypeVar
 
 import msgspec
@@ -10,7 +11,7 @@ from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.risk import Bucket, InstrumentRules
 from tickmesh.nodes.orders import fills, states
 
-# How many finished things are remembered, so that a late copy is known as one.
+# How many finished things are remembered of each instrument, so that a late copy is known as one.
 CLOSED_ORDERS = 256
 CANCEL_IDS = 256
 FILL_IDS = 1024
@@ -18,10 +19,9 @@ FILL_IDS = 1024
 _Value = TypeVar("_Value")
 
 
-class ExecutorState(msgspec.Struct):
-    """What an executor knows from the log: instrument, quote, orders, position, and what it has refused."""
+class InstrumentState(msgspec.Struct):
+    """What an executor knows of one instrument from the log: definition, quote, orders, position, and what it has refused."""
 
-    log_id: str = ""  # 16 hex digits, from the sequencer's `run` event; client order ids contain it
     rules: InstrumentRules | None = None
     quote: tuple[int, int, int, int] = (0, 0, 0, 0)
     quote_ns: int = 0
@@ -30,14 +30,21 @@ class ExecutorState(msgspec.Struct):
     cancel_ids: dict[str, str] = {}  # client id of a cancel → of the order
     fill_ids: dict[str, int] = {}  # the fills in the position: see nodes/orders/fills.py
     position: Position = msgspec.field(default_factory=Position)
-    bucket: Bucket = msgspec.field(default_factory=Bucket)
-    marks: list[tuple[int, int]] = []  # (seq, seq_ns), oldest first: how old an event of the last stale_ms is
     due_ns: int = 0  # when the next cancel is due; 0: none
     turn: int = 0  # which style is next
     intents: int = 0
-    cancels: int = 0
     signals: int = 0
     refusals: dict[str, int] = {}
+
+    @property
+    def involved(self) -> bool:
+        """Whether the account has, or has had, an order or a fill on it that is remembered."""
+        return bool(self.orders or self.closed or self.position.fills)
+
+    @property
+    def open_orders(self) -> int:
+        """How many orders on it are not final."""
+        return sum(not order.final for order in self.orders.values())
 
     def count_refusal(self, reason: str) -> None:
         """Counts a signal that became no order, by its reason."""
@@ -48,9 +55,8 @@ class ExecutorState(msgspec.Struct):
         return self.orders.get(client_order_id) or self.closed.get(client_order_id)
 
     def add_order(self, order: Order) -> None:
-        """Adds an order to those that may still change the position, and its time to be cancelled."""
+        """Adds an order to those that may still change the position."""
         self.orders[order.client_order_id] = order
-        self.due_ns = min(self.due_ns or order.cancel_ns, order.cancel_ns)
 
     def apply_update(self, order: Order, status: int, filled_lots: int, order_id: int) -> None:
         """Moves an order by an update from the log."""
@@ -69,15 +75,6 @@ class ExecutorState(msgspec.Struct):
             states.apply_fill(order, order.counted_lots, order.quantity_lots)
             self._sort(order)
 
-    def forget_unpublished(self, cause_seq: int, k: int) -> None:
-        """Forgets orders whose intent did not reach the log, although a later one, that of (cause_seq, k), has.
-
-        The log has intents in order, so the missing ones never come.
-        """
-        for order in tuple(self.orders.values()):
-            if not order.confirmed and (order.cause_seq, order.k) < (cause_seq, k):
-                del self.orders[order.client_order_id]
-
     def remember_cancel(self, cancel_id: str, order: Order) -> None:
         """Remembers whose cancel an intent is, so that its refusal is not taken for the order's."""
         _remember(self.cancel_ids, cancel_id, order.client_order_id, CANCEL_IDS)
@@ -87,6 +84,70 @@ class ExecutorState(msgspec.Struct):
         if order.final and not order.outstanding_lots and order.client_order_id in self.orders:
             del self.orders[order.client_order_id]
             _remember(self.closed, order.client_order_id, order, CLOSED_ORDERS)
+
+
+class ExecutorState(msgspec.Struct):
+    """What an executor knows from the log: its instruments, and what is of the account or of all of them together."""
+
+    log_id: str = ""  # 16 hex digits, from the sequencer's `run` event; client order ids contain it
+    instruments: dict[
+        str, InstrumentState
+    ] = {}  # by subject: those defined, traded, or with an order or a fill of this account
+    unconfirmed: dict[str, str] = {}  # client ids of orders whose intent has not been read in the log → subject, oldest first
+    due: list[tuple[int, str]] = []  # a heap of (due_ns, subject); one that is not its instrument's due_ns (any more) is void
+    bucket: Bucket = msgspec.field(default_factory=Bucket)  # of all instruments: the venue counts orders by account
+    marks: list[tuple[int, int]] = []  # (seq, seq_ns), oldest first: how old an event of the last stale_ms is
+    intents: int = 0
+    cancels: int = 0
+
+    def instrument(self, subject: str) -> InstrumentState:
+        """The state of an instrument, made where there is none."""
+        known = self.instruments.get(subject)
+        if known is None:
+            known = self.instruments[subject] = InstrumentState()
+        return known
+
+    def add_order(self, subject: str, order: Order) -> None:
+        """Adds an order to its instrument, and its time to be cancelled."""
+        self.instruments[subject].add_order(order)
+        self.schedule(subject, order.cancel_ns)
+        if not order.confirmed:
+            self.unconfirmed[order.client_order_id] = subject
+
+    def schedule(self, subject: str, due_ns: int) -> None:
+        """Sees to it that `take_due` gives this instrument when `due_ns` has come, or earlier if it was to."""
+        instrument = self.instruments[subject]
+        if not instrument.due_ns or due_ns < instrument.due_ns:
+            instrument.due_ns = due_ns
+            heappush(self.due, (due_ns, subject))
+
+    def take_due(self, now_ns: int) -> list[str]:
+        """The instruments of which something is due, by name; each has to be scheduled anew."""
+        out = set()
+        while self.due and self.due[0][0] <= now_ns:
+            due_ns, subject = heappop(self.due)
+            instrument = self.instruments[subject]
+            if instrument.due_ns == due_ns:
+                instrument.due_ns = 0
+                out.add(subject)
+        return sorted(out)
+
+    def forget_unpublished(self, cause_seq: int, k: int, subject: str) -> None:
+        """Forgets orders whose intent did not reach the log, when that of (cause_seq, k), an order on `subject`, has.
+
+        The log has the intents of all instruments in order, so the missing ones never come; nor does another one of this place.
+        `subject` is empty where the intent was to cancel.
+        """
+        while self.unconfirmed:
+            client_order_id, ours = next(iter(self.unconfirmed.items()))
+            orders = self.instruments[ours].orders
+            order = orders.get(client_order_id)
+            if order is not None and not order.confirmed:
+                place = order.cause_seq, order.k
+                if place > (cause_seq, k) or (place == (cause_seq, k) and ours == subject):
+                    return
+                del orders[client_order_id]
+            del self.unconfirmed[client_order_id]
 
 
 def _remember(table: dict[str, _Value], key: str, value: _Value, kept_max: int) -> None:

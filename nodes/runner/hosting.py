@@ -218,11 +218,11 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
     host.handlers.append(handle)
     publish_all()
     ctx.report_unused_checkpoint(runner.unused)
+    ctx.ask_counters = runner.step.counters
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     try:
         while not ctx.stop.is_set():
             publish_all()
-            ctx.counters.update(runner.step.counters())
             if not unpublished:
                 runner.offer_checkpoint()
                 runner.checkpoints.write_if_durable(host.log.durable, host.log.log_id, ctx.own)

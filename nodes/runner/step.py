@@ -29,7 +29,7 @@ class PureStep(Protocol):
         """Goes on where `save` was called. Raises ValueError for a state of other code or parameters."""
 
     def counters(self) -> dict[str, Any]:
-        """Returns the counters by name that the node publishes in its `health` events."""
+        """Returns the counters by name that the node publishes in its `health` events; asked for when one is made."""
 
     def identity(self) -> dict[str, Any]:
         """What runs, code and parameters, for the node's `run` event."""
@@ -178,6 +178,7 @@ async def run_step(ctx: Context, module: StepModule) -> None:
     unpublished = runner.unpublished()
     ctx.publish(unpublished)
     ctx.report_unused_checkpoint(runner.unused)
+    ctx.ask_counters = runner.step.counters
     ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
     async for events in subscription:
         fresh = runner.live(events)
@@ -187,6 +188,5 @@ async def run_step(ctx: Context, module: StepModule) -> None:
                 break
             except OutboxFull:  # a derived producer may wait: the log does not run away
                 await asyncio.sleep(0.1)
-        ctx.counters.update(runner.step.counters())
         runner.offer_checkpoint()
         runner.checkpoints.write_if_durable(subscription.durable_seq, subscription.log_id, ctx.own)

@@ -12,6 +12,7 @@ import numpy as np
 from tickmesh.bus.clock import STEP_NS
 from tickmesh.bus.names import fitting
 from tickmesh.bus.schema import DTYPES, FILL, UPDATE, Action, Kind, Status
+from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.venues.binance_orders import Fill, Report, record_values
@@ -60,6 +61,7 @@ class AccountState(msgspec.Struct, kw_only=True):
     orders: dict[str, SessionOrder] = {}
     waiting: dict[str, bytes] = {}  # intents that nothing has been published about: client id → event
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
+    exponents: dict[str, tuple[int, int]] = {}  # by instrument, of price and quantity: what the log's definition states
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
     stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
 
@@ -70,18 +72,24 @@ class Account:
     `read` takes in events of the log. `apply_…` take in what the venue reports or the session concludes, and give the events to
     publish, which are taken in already; `build_…` only build an event: the caller publishes it and has it `read`.
     `foreign` counts reports of orders that are not ours, `contradictions` reports against a final state.
+    `moved`: instruments of which an update or a fill was read since their own trades were last compared with the venue's.
+    `configured`: the instruments of mesh.toml at the venue. On others nothing new is sent; orders that are there are brought to
+    their end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, configured: Iterable[Instrument] = ()) -> None:
+        self.configured = {instrument.subject: instrument for instrument in configured}
+        self.moved: set[str] = set()
         self.state = AccountState(fills={})
-        self.by_order_id: dict[int, SessionOrder] = {}
+        self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
 
     def load(self, state: bytes) -> None:
         """Goes on where `pack` was called. Raises msgspec.DecodeError for a state of another version, and changes nothing."""
         self.state = msgspec.msgpack.decode(state, type=AccountState)
-        self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
+        self.moved = set(self.state.fills)
+        self.by_order_id = {(order.subject, order.order_id): order for order in self.state.orders.values() if order.order_id}
 
     def pack(self) -> bytes:
         """The state as bytes for `load`."""
@@ -95,10 +103,28 @@ class Account:
         """Orders that are not final, or whose fills are not all known."""
         return [order for order in self.state.orders.values() if not order.final or order.fills_missing]
 
+    # Instruments
+
+    def instrument(self, subject: str) -> Instrument | None:
+        """An instrument of the venue with the exponents that the log defines, else those of mesh.toml; None if it is nowhere."""
+        venue, _, symbol = subject.partition(".")
+        if venue == ORDER_VENUE and (defined := self.state.exponents.get(subject)) is not None:
+            return Instrument(symbol, venue, *defined)
+        return self.configured.get(subject)
+
+    def instrument_of(self, symbol: str) -> Instrument | None:
+        """The same by the venue's own name."""
+        return self.instrument(f"{ORDER_VENUE}.{symbol}")
+
+    def instruments_with_orders(self) -> list[Instrument]:
+        """The instruments on which orders of ours may be open: those of mesh.toml, and those with an unsettled order."""
+        subjects = dict.fromkeys([*self.configured, *(order.subject for order in self.unsettled_orders())])
+        return [instrument for subject in subjects if (instrument := self.instrument(subject)) is not None]
+
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of the log: intent, update, fill and clock change the account, other kinds nothing."""
+        """Takes in an event of the log: instrument, intent, update, fill and clock change the account, other kinds nothing."""
         if event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
@@ -106,6 +132,9 @@ class Account:
         elif event.kind == Kind.fill:
             for record in event.records:
                 self._read_fill(event.subject, record)
+        elif event.kind == Kind.instrument:
+            record = event.records[-1]
+            self.state.exponents[event.subject] = int(record["price_exponent"]), int(record["quantity_exponent"])
         elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
             self.state.stepped_ns = event.seq_ns
 
@@ -121,6 +150,7 @@ class Account:
         self.state.waiting[client_order_id] = bytes(event.raw)
 
     def _read_update(self, event: Event) -> None:
+        self.moved.add(event.subject)
         for record in event.records:
             client_order_id = record["client_order_id"].decode()
             waiting = self.state.waiting.pop(client_order_id, None)
@@ -135,7 +165,7 @@ class Account:
             was_final = order.final
             states.apply_update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
             if order.order_id:
-                self.by_order_id[order.order_id] = order
+                self.by_order_id[order.subject, order.order_id] = order
             if order.final or order.status == Status.PendingCancel:
                 self._forget_cancels(client_order_id)
             if order.final and not was_final:
@@ -147,6 +177,7 @@ class Account:
         known = self.state.fills.setdefault(subject, {})
         if not fills.remember_fill(known, client_order_id, int(record["trade_id"]), FILLS_KEPT):
             return False
+        self.moved.add(subject)
         order = self.state.orders.get(client_order_id)
         if order is not None:
             order.fill_lots += int(record["quantity_lots"])
@@ -164,7 +195,7 @@ class Account:
         for client_order_id, order in self.state.orders.items():
             if order.final and not order.fills_missing:
                 del self.state.orders[client_order_id]
-                self.by_order_id.pop(order.order_id, None)
+                self.by_order_id.pop((order.subject, order.order_id), None)
                 return
 
     # What to publish
@@ -199,8 +230,8 @@ class Account:
 
         `cancel_failed`: it is known that no cancel is under way, so an open order is no longer PendingCancel.
         """
-        order = self.state.orders.get(report.client_order_id) or self.by_order_id.get(report.order_id)
-        if order is None:
+        order = self.state.orders.get(report.client_order_id) or self.by_order_id.get((report.subject, report.order_id))
+        if order is None or order.subject != report.subject:
             self.foreign += 1
             return []
         events = self.apply_fills(order, report.fills, origin, recv_ns)
@@ -239,6 +270,7 @@ class Account:
     def remember_trades_complete(self, subject: str, trade_id: int) -> None:
         """Remembers that all own trades of an instrument up to this id are known: the next comparison begins there."""
         self.state.trade_floor[subject] = max(trade_id, self.state.trade_floor.get(subject, 0))
+        self.moved.discard(subject)
 
     def waiting_intents(self) -> list[Event]:
         """Intents that nothing has been published about, in the order of the log."""

@@ -1,6 +1,9 @@
 """Signed questions about one Binance spot account over REST. "Trading endpoints", "Account endpoints" of the API pages."""
 
+from collections.abc import Callable, Sequence
+
 from tickmesh.bus.settings import Instrument
+from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
@@ -10,23 +13,32 @@ from tickmesh.nodes.venues.binance_orders import Fill, Report
 from tickmesh.nodes.venues.parsing.dialect import FrameError
 
 TRADES_PAGE = 1000  # the venue's largest page
+# Request weights of the questions below ("IP Limits" of each endpoint's page)
+ORDER_WEIGHT = 4
+OPEN_WEIGHT, OPEN_WEIGHT_ALL = 6, 80  # of one symbol; of the whole account
+TRADES_WEIGHT, TRADES_WEIGHT_OF_ORDER = 20, 5
+ACCOUNT_WEIGHT = 20
 
 
 class BinanceAccount:
-    """Asks the venue about the account of one API key: each method is one question, and asks once.
+    """Asks the venue about the account of one API key: each method is one question, and asks once `budget` allows.
 
     Raises RestError, RestUnreachable; DecimalError or msgspec.DecodeError for an answer that means nothing. `endpoints` has to
     be set before the first question.
     """
 
-    def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime):
+    def __init__(
+        self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime, budget: RequestBudget
+    ):
+        self.budget = budget
         self._secret = secret
         self._recv_window_ms = recv_window_ms
         self._venue_time = venue_time
         self.rest = Rest(binance.REST_RULES, timeout_s, api_key)
         self.endpoints = Endpoints("", "")
 
-    async def _get(self, path: str, **parameters: object) -> bytes:
+    async def _get(self, path: str, weight: int, **parameters: object) -> bytes:
+        await self.budget.spend(weight)
         query = venue.signed_query(parameters, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
         try:
             return await self.rest.get(self.endpoints.rest, path, query)
@@ -34,11 +46,13 @@ class BinanceAccount:
             if error.code == venue.WRONG_TIME:
                 self._venue_time.wrong()
             raise
+        finally:
+            self.budget.observe_used(self.rest.used_weight)
 
-    async def _rows(self, path: str, **parameters: object) -> bytes:
+    async def _rows(self, path: str, weight: int, **parameters: object) -> bytes:
         """A list of something of one symbol: of one that the venue does not know, the empty one."""
         try:
-            return await self._get(path, **parameters)
+            return await self._get(path, weight, **parameters)
         except RestError as error:
             if error.code != venue.NO_SUCH_SYMBOL:
                 raise
@@ -54,32 +68,44 @@ class BinanceAccount:
     async def order(self, instrument: Instrument, client_order_id: str) -> Report | None:
         """The state of one order; None when the venue answers that it has none of this client id (now)."""
         try:
-            body = await self._get("/api/v3/order", symbol=instrument.symbol, origClientOrderId=client_order_id)
+            body = await self._get("/api/v3/order", ORDER_WEIGHT, symbol=instrument.symbol, origClientOrderId=client_order_id)
         except RestError as error:
             if error.code == venue.NO_SUCH_ORDER:
                 return None
             raise
         return venue.report_of_order(venue.decode_order(body), instrument, client_order_id)
 
-    async def open_orders(self, instrument: Instrument) -> list[Report]:
-        """The states of all orders of an instrument that are open at the venue, ours or not."""
-        body = await self._rows("/api/v3/openOrders", symbol=instrument.symbol)
-        return [venue.report_of_order(order, instrument) for order in venue.decode_orders(body)]
+    async def open_orders(
+        self, instruments: Sequence[Instrument], instrument_of: Callable[[str], Instrument | None]
+    ) -> tuple[list[Report], int]:
+        """The states of the orders of these instruments that are open at the venue, ours or not; how many could not be read.
+
+        Asked for one by one, or all of the account in one question where that costs less: then others of the account are among
+        them, as far as `instrument_of` knows their symbols.
+        """
+        if len(instruments) * OPEN_WEIGHT > OPEN_WEIGHT_ALL:
+            bodies = [await self._get("/api/v3/openOrders", OPEN_WEIGHT_ALL)]
+        else:
+            bodies = [await self._rows("/api/v3/openOrders", OPEN_WEIGHT, symbol=one.symbol) for one in instruments]
+        rows = [order for body in bodies for order in venue.decode_orders(body)]
+        known = [(order, instrument) for order in rows if (instrument := instrument_of(order.symbol)) is not None]
+        return [venue.report_of_order(order, instrument) for order, instrument in known], len(rows) - len(known)
 
     async def trades_of(self, instrument: Instrument, order_id: int) -> list[Fill]:
-        """The fills of one order, by the venue's id of it."""
-        body = await self._rows("/api/v3/myTrades", symbol=instrument.symbol, orderId=order_id, limit=TRADES_PAGE)
-        return [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
+        """The fills of one order, by the venue's id of it: all of them, however many pages they are."""
+        return await self._trades(instrument, 0, TRADES_WEIGHT_OF_ORDER, orderId=order_id)
 
     async def trades_from(self, instrument: Instrument, from_id: int) -> list[Fill]:
-        """The fills of an instrument with a trade id ≥ `from_id`, asked for page by page.
+        """The fills of an instrument with a trade id ≥ `from_id`."""
+        return await self._trades(instrument, from_id, TRADES_WEIGHT)
 
-        The next page begins with the last id of the one before: of a self-trade, which is two own trades of one id, the
-        other may be there. So what is at a seam comes twice.
-        """
+    async def _trades(self, instrument: Instrument, from_id: int, weight: int, **more: object) -> list[Fill]:
+        """Page by page. The next one begins with the last id of the one before: of a self-trade, which is two own trades of one
+        id, the other may be there. So what is at a seam comes twice."""
         fills: list[Fill] = []
         while True:
-            body = await self._rows("/api/v3/myTrades", symbol=instrument.symbol, fromId=from_id, limit=TRADES_PAGE)
+            parameters = {"symbol": instrument.symbol, "fromId": from_id, "limit": TRADES_PAGE, **more}
+            body = await self._rows("/api/v3/myTrades", weight, **parameters)
             page = [venue.fill_of_trade(trade, instrument) for trade in venue.decode_trades(body)]
             fills += page
             if len(page) < TRADES_PAGE:
@@ -89,5 +115,5 @@ class BinanceAccount:
 
     async def balances(self) -> list[tuple[str, str, str]]:
         """(asset, free, locked) of every asset that the account holds any of."""
-        account = venue.decode_account(await self._get("/api/v3/account"))
+        account = venue.decode_account(await self._get("/api/v3/account", ACCOUNT_WEIGHT))
         return [(b.asset, b.free, b.locked) for b in account.balances if (b.free + b.locked).strip("0.")]

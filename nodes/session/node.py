@@ -20,9 +20,11 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context, EventSubscription, NodeFault
 from tickmesh.bus.schema import Kind, Status
 from tickmesh.bus.segments import LogReleased, segments
+from tickmesh.bus.settings import ORDER_VENUE
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.net.backoff import Backoff
+from tickmesh.nodes.net.budget import budget_of
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.runner.step import history
@@ -31,11 +33,12 @@ from tickmesh.nodes.session.binance_rest import BinanceAccount
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests
-from tickmesh.nodes.session.sending import VENUE, IntentSender
+from tickmesh.nodes.session.sending import IntentSender
 from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
+from tickmesh.nodes.venues.table import adapter_of
 
-READS = (Kind.intent, Kind.update, Kind.fill, Kind.run, Kind.clock)
+READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.run, Kind.clock)
 WRITES = (Kind.update, Kind.fill, Kind.balance)
 
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
@@ -54,8 +57,8 @@ class Session:
         self.ctx = ctx
         config = ctx.config
         self.settings = config.session
-        instruments = {i.subject: i for i in config.instruments if i.venue == VENUE}
-        self.account = Account()  # what has been published
+        instruments = [one for one in config.instruments if one.venue == ORDER_VENUE]
+        self.account = Account(instruments)  # what has been published
         self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
         self.log_ns = 0  # seq_ns of the last event of the log that was read
         self.checkpoints = CheckpointWriter(ctx.checkpoint, config.checkpoint_s)
@@ -68,22 +71,29 @@ class Session:
             }
         )  # fmt: skip
         self.count["last_error"] = ""
+        ctx.ask_counters = self.requests_counted
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         key = config.exchange.api_key, config.exchange.api_secret
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
-        self.venue = BinanceAccount(*key, *limits, self.venue_time)
+        budget = budget_of(config, adapter_of(ORDER_VENUE), self.settings.weight_share)
+        self.venue = BinanceAccount(*key, *limits, self.venue_time, budget)
         self.requests = OrderRequests(*key, *limits, self.venue_time)
         self.publisher = SessionPublisher(ctx, self.requests)
         self.reconciler = Reconciler(
-            self.account, self.venue, instruments, self.publisher.publish, self.in_flight,
+            self.account, self.venue, self.publisher.publish, self.in_flight,
             int(self.settings.recv_window_ms * 1e6 + self.settings.absence_margin_s * 1e9), self.age_ns, self.count,
         )  # fmt: skip
-        self.sender = IntentSender(self.account, instruments, self.requests, self.publisher, self.unresolved, self.count)
+        self.sender = IntentSender(self.account, self.requests, self.publisher, self.unresolved, self.count)
         self.connection = VenueConnection(
-            ctx, self.account, instruments, self.venue, self.venue_time, self.requests, self.publisher, self.reconciler,
+            ctx, self.account, self.venue, self.venue_time, self.requests, self.publisher, self.reconciler,
             self.sender, self.unresolved,
         )  # fmt: skip
+
+    def requests_counted(self) -> dict[str, Any]:
+        """What the venue counts of this address's requests, and how long ours have waited for our share of its budget."""
+        budget = self.venue.budget
+        return {"used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
 
     def age_ns(self, order: SessionOrder) -> int:
         """How long ago an order was sent, at least: by the log's time, whose steps make nothing older."""
@@ -161,6 +171,8 @@ class Session:
                 if event.kind == Kind.intent:
                     self.account.read(event)
                     self.sender.act_on(event)
+                elif event.kind == Kind.instrument:
+                    self.account.read(event)
             self.keep(events[-1].seq)
 
     def keep(self, seq: int) -> None:

@@ -1,6 +1,6 @@
 """Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
@@ -26,7 +26,6 @@ class Reconciler:
         self,
         account: Account,
         venue: BinanceAccount,
-        instruments: Mapping[str, Instrument],
         publish: Callable[[list[bytearray]], None],
         in_flight: Callable[[SessionOrder], bool],
         patience_ns: int,
@@ -35,7 +34,6 @@ class Reconciler:
     ):
         self.account = account
         self.venue = venue
-        self.instruments = instruments
         self.publish = publish
         self.in_flight = in_flight
         self.patience_ns = patience_ns
@@ -45,15 +43,19 @@ class Reconciler:
     async def reconcile_all(self) -> None:
         """Compares open orders, unsettled orders, own trades and balances, before the first order of a connection.
 
+        Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last.
         Raises what `BinanceAccount` raises: then nothing is proven.
         """
-        for instrument in self.instruments.values():
-            for report in await self.venue.open_orders(instrument):
-                self.apply_report(report)
+        asked = self.account.instruments_with_orders()
+        reports, unread = await self.venue.open_orders(asked, self.account.instrument_of)
+        self.account.foreign += unread
+        for report in reports:
+            self.apply_report(report)
         for order in self.account.unsettled_orders():
             await self.settle(order)
-        for subject, instrument in self.instruments.items():
-            await self.compare_trades(subject, instrument)
+        for subject in sorted(self.account.moved):
+            if (instrument := self.account.instrument(subject)) is not None:
+                await self.compare_trades(subject, instrument)
         self.publish(build_balance_event("binance", await self.venue.balances(), 0, now_ns()))
         self.count["reconciles"] += 1
 
@@ -76,7 +78,7 @@ class Reconciler:
                 raise
 
     async def _settle(self, order: SessionOrder) -> None:
-        instrument = self.instruments.get(order.subject)
+        instrument = self.account.instrument(order.subject)
         if instrument is None:
             return
         if not order.final:
@@ -104,6 +106,8 @@ class Reconciler:
     def apply_report(self, report: Report) -> None:
         """Publishes what the venue's answer about an order adds: new fills, a new status."""
         order = self.account.order(report.client_order_id)
+        if order is not None and order.subject != report.subject:
+            order = None  # somebody's own of the same name: the account counts it as foreign
         was_unknown = order is not None and order.status == Status.Unknown
         quiet = order is not None and not self.in_flight(order)
         self.publish(self.account.apply_report(report, "reconcile", now_ns(), cancel_failed=quiet))
@@ -119,12 +123,12 @@ class Reconciler:
         floor = self.account.state.trade_floor.get(subject, newest)
         for fill in await self.venue.trades_from(instrument, floor):  # with it: of a self-trade one side may be known
             newest = max(newest, fill.trade_id)
-            self.apply_fill(fill)
+            self.apply_fill(subject, fill)
         self.account.remember_trades_complete(subject, newest)
 
-    def apply_fill(self, fill: Fill) -> None:
-        """Publishes a fill if it is new and of an order that is known."""
-        order = self.account.by_order_id.get(fill.order_id)
+    def apply_fill(self, subject: str, fill: Fill) -> None:
+        """Publishes a fill of an instrument if it is new and of an order that is known."""
+        order = self.account.by_order_id.get((subject, fill.order_id))
         if order is None:
             self.account.foreign += 1
         else:

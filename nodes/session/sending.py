@@ -1,20 +1,17 @@
 """Acting on intents: an order is sent once, and only after its PendingNew is on file."""
 
 import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.schema import Action, Status
-from tickmesh.bus.settings import Instrument
+from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.venues import binance_orders as venue
-
-VENUE = "binance"
 
 
 class IntentSender:
@@ -26,14 +23,12 @@ class IntentSender:
     def __init__(
         self,
         account: Account,
-        instruments: Mapping[str, Instrument],
         requests: OrderRequests,
         publisher: SessionPublisher,
         unresolved: asyncio.Event,
         count: dict[str, Any],
     ):
         self._account = account
-        self._instruments = instruments
         self._requests = requests
         self._publisher = publisher
         self._unresolved = unresolved
@@ -48,21 +43,25 @@ class IntentSender:
         """Sends an intent, refuses it, or leaves it waiting; one that something was published about is left alone."""
         record = intent.records[0]
         client_order_id = record["client_order_id"].decode()
-        if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{VENUE}."):
+        if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{ORDER_VENUE}."):
             return
-        if 0 < record["expires_ns"] < now_ns():
-            self._refuse(intent, "the intent expired before the session could act on it")
-        elif intent.subject not in self._instruments:
-            self._refuse(intent, f"{intent.subject} is not in mesh.toml")
-        elif record["action"] == Action.CANCEL:
+        if record["action"] == Action.CANCEL:  # however late, and whatever mesh.toml lists now
             self._cancel(intent, record["target_id"].decode())
+        elif 0 < record["expires_ns"] < now_ns():
+            self._refuse(intent, "the intent expired before the session could act on it")
+        elif intent.subject not in self._account.configured:
+            self._refuse(intent, f"{intent.subject} is not in mesh.toml")
         elif self._requests.may_place and not self._publisher.behind:
             self.place(intent, client_order_id)
 
     def place(self, intent: Event, client_order_id: str) -> None:
         """Publishes PendingNew and sends the order; refuses an intent that means nothing at the venue."""
+        instrument = self._account.instrument(intent.subject)
+        if instrument is None:
+            self._refuse(intent, f"{intent.subject} is not defined in the log")
+            return
         try:
-            method, params = venue.build_order_request(intent.records[0], self._instruments[intent.subject])
+            method, params = venue.build_order_request(intent.records[0], instrument)
         except venue.IntentError as error:
             self._refuse(intent, str(error))
             return
@@ -86,7 +85,8 @@ class IntentSender:
             return
         if not self._requests.trading:
             return
-        _, params = venue.build_order_request(intent.records[0], self._instruments[intent.subject])
+        name, _, symbol = intent.subject.partition(".")
+        _, params = venue.build_order_request(intent.records[0], Instrument(symbol, name))
         request = self._requests.build("order.cancel", params, target_id)
         self._publisher.publish(self._account.apply_status(order, Status.PendingCancel, "", intent.recv_ns))
         try:

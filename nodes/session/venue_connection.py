@@ -1,14 +1,12 @@
 """The websocket to the venue's order side: user stream, answers to requests, and what a break of it leaves open."""
 
 import asyncio
-from collections.abc import Mapping
 
 import msgspec
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Status
-from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net import endpoints, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
@@ -35,7 +33,6 @@ class VenueConnection:
         self,
         ctx: Context,
         account: Account,
-        instruments: Mapping[str, Instrument],
         rest: BinanceAccount,
         venue_time: VenueTime,
         requests: OrderRequests,
@@ -47,8 +44,6 @@ class VenueConnection:
         self._ctx = ctx
         self._settings = ctx.config.session
         self._account = account
-        self._instruments = instruments
-        self._by_symbol = {instrument.symbol: instrument for instrument in instruments.values()}
         self._rest = rest
         self._venue_time = venue_time
         self._requests = requests
@@ -139,7 +134,7 @@ class VenueConnection:
         return self._on_error(request, message.status, message.error or venue.Error(), recv_ns)
 
     def _on_user_event(self, event: bytes, recv_ns: int) -> list[bytearray]:
-        report, balances, ended = read_user_event(event, self._by_symbol, recv_ns)
+        report, balances, ended = read_user_event(event, self._account.instrument_of, recv_ns)
         if ended and self._requests.connection is not None:
             self._requests.connection.abort("the venue ends the user stream")
         return balances + (self._account.apply_report(report, "stream", recv_ns) if report is not None else [])
@@ -151,7 +146,9 @@ class VenueConnection:
         order = self._account.order(request.client_order_id)
         if order is None:
             return []
-        instrument = self._instruments[order.subject]
+        instrument = self._account.instrument(order.subject)
+        if instrument is None:
+            return []
         report = venue.report_of_order(venue.decode_order(result), instrument, request.client_order_id)
         return self._account.apply_report(report, "reply", recv_ns)
 
@@ -169,7 +166,7 @@ class VenueConnection:
             return []
         if request.method == "order.place" and venue.proves_nothing_done(status, error.code, error.msg) and not order.order_id:
             self._count["rejects"] += 1
-            report = Report(request.client_order_id, 0, Status.Rejected, 0, 0, error.msg)
+            report = Report(order.subject, request.client_order_id, 0, Status.Rejected, 0, 0, error.msg)
             return self._account.apply_report(report, "reply", recv_ns, code=error.code)
         self._unresolved.set()
         return self._unknown(order, f"{error.code} {error.msg}") if request.method == "order.place" else []

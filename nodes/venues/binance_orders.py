@@ -156,8 +156,12 @@ class Fill:
 
 @dataclass
 class Report:
-    """The state of an order as the venue reported it at one moment. `client_order_id` is its own, not a cancel's."""
+    """The state of an order as the venue reported it at one moment. `client_order_id` is its own, not a cancel's.
 
+    `order_id` is one of its instrument's: the venue counts orders of each symbol by themselves.
+    """
+
+    subject: str
     client_order_id: str
     order_id: int
     status: Status
@@ -251,6 +255,7 @@ class _OrderAnswer(msgspec.Struct):
     """The answer to placing, cancelling and asking. On a cancel `origClientOrderId` is the order's id."""
 
     orderId: int  # noqa: N815
+    symbol: str = ""
     clientOrderId: str = ""  # noqa: N815
     origClientOrderId: str = ""  # noqa: N815
     status: str = "NEW"
@@ -311,6 +316,7 @@ def status_of(name: str) -> Status:
 def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
     """The report that an executionReport holds. Raises AnswerError, or DecimalError for numbers that cannot be held."""
     report = Report(
+        instrument.subject,
         event.C or event.c if event.x == "CANCELED" else event.c,
         event.i,
         status_of(event.X),
@@ -343,6 +349,7 @@ def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id
     venue_ns = to_ns(order.transactTime or order.updateTime)
     side = 1 if order.side == "BUY" else -1
     return Report(
+        instrument.subject,
         client_order_id or order.origClientOrderId or order.clientOrderId,
         order.orderId,
         status_of(order.status),

@@ -1,6 +1,6 @@
 """Binance user events → reports and balance events. Sans I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -15,11 +15,11 @@ from tickmesh.nodes.venues.parsing.decimals import mantissa
 
 
 def read_user_event(
-    event: bytes, instruments: Mapping[str, Instrument], recv_ns: int
+    event: bytes, instrument_of: Callable[[str], Instrument | None], recv_ns: int
 ) -> tuple[Report | None, list[bytearray], bool]:
     """Reads a user event: (report of an order, balance events, whether the stream ends).
 
-    `instruments` by symbol; reports of others are left out.
+    `instrument_of` gives the instrument of a symbol; reports of those that it does not know are left out.
 
     Raises msgspec.DecodeError or ValueError for what cannot be understood. Kinds of events that do not concern orders or
     absolute balances (balanceUpdate, listStatus, …) give nothing.
@@ -27,7 +27,7 @@ def read_user_event(
     kind = venue.decode_event_type(event).e
     if kind == "executionReport":
         execution = venue.decode_execution(event)
-        instrument = instruments.get(execution.s)
+        instrument = instrument_of(execution.s)
         return (venue.report_of_event(execution, instrument) if instrument else None), [], False
     if kind == "outboundAccountPosition":
         position = venue.decode_position(event)

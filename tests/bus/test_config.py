@@ -90,7 +90,15 @@ def test_other_wrong_values_are_said(tmp_path, text, sentence):
             "disk.critical_bytes = 6 is impossible; allowed: disk.low_bytes = 5 or less",
         ),
         ("[log]\noutbox_bytes_max = 5", "log.outbox_bytes_max = 5 is impossible; allowed: four segments or more"),
-        ("[executor]\ninstrument = 'x'", "executor.instrument = 'x' is impossible; allowed: binance.BTCUSDT"),
+        (
+            "[executor]\ninstruments = ['x']",
+            "executor.instruments = 'x' is impossible; allowed: what matches one of binance.BTCUSDT",
+        ),
+        (
+            "[[instruments]]\nsymbol = 'BTC/USD'\nvenue = 'kraken'\n[executor]\ninstruments = ['kraken.*']",
+            "executor.instruments = 'kraken.*' is impossible; allowed: instruments of binance, where orders can be sent in "
+            "this version, as in 'binance.*'; it matches kraken.BTC/USD",
+        ),
         (
             "[exchange.population.BTCUSDT]\nfollows = 'BTCUSDT'",
             "exchange.population.BTCUSDT.follows = 'BTCUSDT' is impossible; allowed: another of ['BTCUSDT']",

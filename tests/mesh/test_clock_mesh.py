@@ -3,10 +3,8 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 
@@ -14,6 +12,8 @@ import numpy as np
 import pytest
 
 import tests.support.mesh_run as run
+from tests.support.mesh_run import until
+from tests.support.node_processes import NodeProcesses
 from tickmesh.bus import clock
 from tickmesh.bus.clock_faults import ClockFaults
 from tickmesh.bus.config import load
@@ -34,81 +34,17 @@ SUBJECT = "binance.BTCUSDT"
 LOT = 100_000
 
 
-class Mesh:
-    """Nodes of a mesh in a folder, each a process, with clocks that the test falsifies."""
-
-    def __init__(self, root, settings):
-        (root / "mesh.toml").write_text(settings)
-        self.root, self.config = root, load(root)
-        self.faults = ClockFaults(root / "clock-faults.json")
-        self.processes = {}
-
-    def start(self, *names):
-        for name in names:
-            ready = self.config.run_dir / f"ready/{name}.json"
-            ready.unlink(missing_ok=True)
-            node, _, instance = name.partition("-")
-            words = [sys.executable, "-m", "tickmesh.nodes", node, *([instance] if instance else [])]
-            environment = {**os.environ, **self.faults.environment}
-            self.processes[name] = subprocess.Popen(words, cwd=self.root, env=environment)
-            until(ready.exists, f"{name} ready")
-
-    def kill(self, name):
-        process = self.processes.pop(name)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-
-    def end(self):
-        for name in tuple(self.processes):
-            self.kill(name)
-        shutil.rmtree(self.config.outbox_dir, ignore_errors=True)
-
-    def events(self, *kinds, after=0):
-        return [event for event in LogReader(self.config.log_dir).events(after) if event.kind in kinds]
-
-    def last(self):
-        return LogReader(self.config.log_dir).last
-
-    def alerts(self, what, after=0):
-        return [said for said in (event.map() for event in self.events(Kind.alert, after=after)) if said["what"] == what]
-
-    def pace(self, seconds):
-        """What the log's time does in so many seconds, in seconds."""
-        log = LogReader(self.config.log_dir)
-        before, began = next(log.events(log.last - 1)).seq_ns, time.monotonic()
-        time.sleep(seconds)
-        after = next(log.events(log.last - 1)).seq_ns
-        return (after - before) / SECOND / (time.monotonic() - began)
-
-    def judge(self):
-        """Never back; and no leap that is not said by a clock event which comes with it."""
-        before = 0
-        for event in LogReader(self.config.log_dir).events():
-            assert event.seq_ns >= before
-            if before and event.seq_ns - before > 60 * SECOND and not self.alerts("clock_suspend"):
-                assert event.kind == Kind.clock and event.records["correction_ns"][0] > 60 * SECOND
-            before = event.seq_ns
-
-
 @pytest.fixture
 def make(tmp_path):
     made = []
 
     def mesh(settings=""):
-        made.append(Mesh(tmp_path, settings))
+        made.append(NodeProcesses(tmp_path, settings))
         return made[0]
 
     yield mesh
     for one in made:
         one.end()
-
-
-def until(condition, what, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while not (got := condition()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.01)
-    return got
 
 
 def test_the_log_s_time_whatever_the_wall_clock_does(make):

@@ -9,7 +9,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Kind, OrderType, Status
-from tickmesh.bus.settings import ExecutorSettings, Mesh
+from tickmesh.bus.settings import ExecutorSettings, Instrument, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 
@@ -21,9 +21,10 @@ MS = 1_000_000
 START_NS = 1_700_000_000 * 1_000_000_000
 
 
-def make(**changes) -> executor.Step:
-    """Builds an executor's step with these settings."""
-    return executor.Step(Config(Mesh(executor=ExecutorSettings(**changes)), Path("/nonexistent")), "")
+def make(symbols=("BTCUSDT",), **changes) -> executor.Step:
+    """Builds an executor's step with these settings, in a mesh of these symbols."""
+    instruments = tuple(Instrument(symbol) for symbol in symbols)
+    return executor.Step(Config(Mesh(instruments=instruments, executor=ExecutorSettings(**changes)), Path("/nonexistent")), "")
 
 
 @dataclass
@@ -44,34 +45,34 @@ class Tape:
         """Appends the sequencer's run event."""
         return self.log(encode(Kind.run, "sequencer", {"node": "sequencer", "log_id": log_id}), "sequencer")
 
-    def instrument(self, tick_size=1_000_000, lot_size=1000, min_quantity=1000, min_notional=0) -> Event:
+    def instrument(self, tick_size=1_000_000, lot_size=1000, min_quantity=1000, min_notional=0, subject=SUBJECT) -> Event:
         """Appends a definition of the instrument."""
         row = (-8, -8, tick_size, lot_size, min_quantity, min_notional, 0)
-        return self.log(encode(Kind.instrument, SUBJECT, np.array([row], INSTRUMENT)))
+        return self.log(encode(Kind.instrument, subject, np.array([row], INSTRUMENT)))
 
-    def quote(self, bid=BID, bid_lots=5 * LOT, ask=ASK, ask_lots=5 * LOT) -> Event:
+    def quote(self, bid=BID, bid_lots=5 * LOT, ask=ASK, ask_lots=5 * LOT, subject=SUBJECT) -> Event:
         """Appends a quote."""
-        return self.log(encode(Kind.quote, SUBJECT, np.array([(1, bid, bid_lots, ask, ask_lots, 0)], QUOTE)))
+        return self.log(encode(Kind.quote, subject, np.array([(1, bid, bid_lots, ask, ask_lots, 0)], QUOTE)))
 
     def signal(self, value: float, cause: int | None = None, subject: str = SUBJECT) -> Event:
         """Appends a signal."""
         row = np.array([(b"m", value, np.nan, 0, BID)], SIGNAL)
         return self.log(encode(Kind.signal, subject, row, cause_seq=cause or len(self.events)), "model-m")
 
-    def update(self, order_id: bytes, status: Status, filled=0, side=1, lots=LOT, price=ASK) -> Event:
+    def update(self, order_id: bytes, status: Status, filled=0, side=1, lots=LOT, price=ASK, subject=SUBJECT) -> Event:
         """Appends an update of an order."""
         row = np.zeros(1, UPDATE)
         row["client_order_id"], row["status"], row["filled_lots"] = order_id, status, filled
         row["side"], row["quantity_lots"], row["price_ticks"] = side, lots, price
         row["order_type"], row["time_in_force"] = OrderType.LIMIT, 1
-        return self.log(encode(Kind.update, SUBJECT, row), "session")
+        return self.log(encode(Kind.update, subject, row), "session")
 
-    def fill(self, order_id: bytes, trade_id: int, lots: int, side=1, price=ASK) -> Event:
+    def fill(self, order_id: bytes, trade_id: int, lots: int, side=1, price=ASK, subject=SUBJECT) -> Event:
         """Appends a fill."""
         row = np.zeros(1, FILL)
         row["client_order_id"], row["trade_id"], row["quantity_lots"] = order_id, trade_id, lots
         row["side"], row["price_ticks"], row["fee"], row["fee_asset"] = side, price, 7, b"USDT"
-        return self.log(encode(Kind.fill, SUBJECT, row), "session")
+        return self.log(encode(Kind.fill, subject, row), "session")
 
     def clock(self, pass_ms: float) -> Event:
         """Appends a clock event so many ms later."""
@@ -79,9 +80,11 @@ class Tape:
         row = np.array([(self.now_ns, 0, 0)], DTYPES[Kind.clock])
         return self.log(encode(Kind.clock, "sequencer", row), "sequencer")
 
-    def opened(self, step: executor.Step, **instrument) -> "Tape":
-        """Gives a step the beginning of a log: run, instrument, quote."""
-        step.step([self.run(), self.instrument(**instrument), self.quote()])
+    def opened(self, step: executor.Step, subjects=(SUBJECT,), **instrument) -> "Tape":
+        """Gives a step the beginning of a log: run, and of each instrument its definition and a quote."""
+        step.step([self.run()])
+        for subject in subjects:
+            step.step([self.instrument(**instrument, subject=subject), self.quote(subject=subject)])
         return self
 
 

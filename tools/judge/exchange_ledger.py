@@ -100,8 +100,46 @@ class TrueEra:
         return max(self.began_ms, newest, self.times[-1] if self.times else 0)
 
 
+class OrderEvent(NamedTuple):
+    """One executionReport of the account: mantissas at 10^−8, side +1 bought, −1 sold; the trade's fields are 0 without one."""
+
+    symbol: str
+    client_order_id: str  # the order's own, not a cancel's
+    what: str  # NEW, TRADE, CANCELED …
+    status: str  # of the order after it
+    time_ms: int
+    side: int
+    order_id: int
+    trade_id: int
+    maker: bool
+    price: int
+    quantity: int
+    fee: int
+    fee_asset: str
+
+
+def read_order_event(text: str, time_ms: int) -> OrderEvent | None:
+    """Reads an event of the account; None for one that is about no order."""
+    of = json.loads(text)
+    if of.get("e") != "executionReport":
+        return None
+    side, trade_id = (1 if of["S"] == "BUY" else -1), of["t"] if of["x"] == "TRADE" else 0
+    return OrderEvent(
+        of["s"], of["C"] or of["c"], of["x"], of["X"], time_ms, side, of["i"], trade_id, of["m"], _units(of["L"]),
+        _units(of["l"]), _units(of["n"]), of["N"] or "",
+    )  # fmt: skip
+
+
+def _units(decimal: str) -> int:
+    """Of a decimal of at most 8 places, exactly."""
+    whole, _, part = decimal.partition(".")
+    return int(whole + part.ljust(8, "0"))
+
+
 class LedgerContents:
     """All rows of an exchange's ledger, sorted. `complete` is False when older files were removed.
+
+    orders: what the account's user stream said of them. orders_lost_ms: when the exchange last forgot all that were open.
 
     eras: of each symbol, in order. clients: (ms, connection, what, detail). withheld: rows of frames and requests; absurd: ids
     that frames were given in place of theirs, by stream.
@@ -117,6 +155,10 @@ class LedgerContents:
         self.complete = True
         self.last_ms = 0
         self.withheld: list[Row] = []
+        self.orders: dict[str, list[OrderEvent]] = {}  # by symbol
+        self.orders_lost_ms = 0
+        self._losing: set[int] = set()  # faults that forget open orders
+        self._orders_before: dict[str, int] = {}  # symbol → how many of its `orders` are older than its newest era
         self.rows = 0
 
     def take(self, row: Row) -> None:
@@ -135,9 +177,16 @@ class LedgerContents:
                 self._absurd(*values)
         elif kind == "client":
             self.clients.append((time_ms, *values))
+        elif kind == "event":
+            if (event := read_order_event(values[0], time_ms)) is not None:
+                self.orders.setdefault(event.symbol, []).append(event)
+        elif kind == "fault" and values[1] != "added" and values[0] in self._losing:
+            self.orders_lost_ms = time_ms
         elif kind == "fault" and values[1] == "added":
             fault = json.loads(values[2])
             self._by.pop(values[0], None)
+            if fault.get("lose_orders"):
+                self._losing.add(values[0])
             if fault.get("kind") == "jump":
                 self._by[values[0]] = fault.get("by", 10**12)
         elif kind in ("start", "book", "depth", "trade", "quote"):
@@ -161,9 +210,12 @@ class LedgerContents:
             truths.pop()  # its beginning was written, and never sent
         if not truths or truths[-1].era < era:
             truths.append(TrueEra(era, time_ms))
+            self._orders_before[values[0]] = len(self.orders.get(values[0], ()))
         truth = truths[-1]
         if kind == "start":
             truth.start(values[1], values[2])
+            if self.market == "synthetic":
+                self._void_orders(values[0], values[2])
         elif kind == "book":
             truth.add_step(BookStep("book", values[1], 0, values[2]), time_ms)
         elif kind == "depth":
@@ -175,6 +227,11 @@ class LedgerContents:
             if trade_id in truth.trades and truth.trades[trade_id] != (price, quantity, trade_ms, side):
                 truth.doubled.append(trade_id)
             truth.trades[trade_id] = (price, quantity, trade_ms, side)
+
+    def _void_orders(self, symbol: str, trade_id: int) -> None:
+        """What was written of trades beyond this one was never sent, as in TrueEra.start."""
+        orders, before = self.orders.get(symbol, []), self._orders_before.get(symbol, 0)
+        orders[before:] = [one for one in orders[before:] if one.trade_id <= trade_id]
 
 
 def read_contents(folder: Path, findings: Findings) -> LedgerContents:

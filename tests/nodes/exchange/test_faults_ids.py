@@ -13,6 +13,7 @@ from tests.support.faults_scene import BUSY, FAULTS, command_fault, end_fault, g
 from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.settings import Instrument
+from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import RestError
 from tickmesh.nodes.net.venue_clock import VenueTime
@@ -206,14 +207,15 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
 
     async def body(rest, ws, ctx):
         _, order = await rest.order(**limit("BUY", "50000"))
-        account = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime())
+        account = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
         account.endpoints = Endpoints(rest.base, ws)
         known, other = Instrument(symbol="BTCUSDT"), Instrument(symbol="ETHUSDT")
+        instrument_of = {one.symbol: one for one in (known, other)}.get
         try:
             number = await command_fault(rest, kind="unknown", symbol="ETHUSDT")
-            assert len(await account.open_orders(known)) == 1
+            assert len((await account.open_orders([known], instrument_of))[0]) == 1
             assert (
-                await account.open_orders(other)
+                (await account.open_orders([other], instrument_of))[0]
                 == await account.trades_of(other, 1)
                 == await account.trades_from(other, 1)
                 == []
@@ -223,7 +225,7 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
             await end_fault(rest, number)
             await command_fault(rest, kind="answer", status=503, endpoint="GET *")
             with pytest.raises(RestError):  # that is no word on orders
-                await account.open_orders(other)
+                await account.open_orders([other], instrument_of)
         finally:
             await account.rest.close()
 

@@ -10,7 +10,7 @@ from tickmesh.nodes.executor import positions, risk, styles
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.sizes import Sizes
-from tickmesh.nodes.executor.state import ExecutorState
+from tickmesh.nodes.executor.state import InstrumentState
 from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders.states import FINAL
 
@@ -43,13 +43,13 @@ def venue_histories(draw) -> list[tuple]:
     return reported
 
 
-def remembered(one: Order) -> ExecutorState:
-    state = ExecutorState()
+def remembered(one: Order) -> InstrumentState:
+    state = InstrumentState()
     state.add_order(one)
     return state
 
 
-def apply(state: ExecutorState, one: Order, reported: tuple, trade_id: int) -> None:
+def apply(state: InstrumentState, one: Order, reported: tuple, trade_id: int) -> None:
     if reported[0] == "fill":
         state.apply_fill(one.client_order_id, trade_id, one.side, 100, reported[1], 0, "")
     else:

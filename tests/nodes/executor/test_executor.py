@@ -23,8 +23,16 @@ def test_a_strong_signal_becomes_an_intent_with_a_name_that_follows_from_the_log
 def test_weak_signals_and_other_instruments_change_nothing():
     step, tape = make(), Tape()
     tape.opened(step)
-    assert step.step([tape.signal(0.59), tape.signal(float("nan")), tape.signal(0.9, subject="binance.ETHUSDT")]) == []
+    assert step.step([tape.signal(0.59), tape.signal(-0.59), tape.signal(0.9, subject="binance.ETHUSDT")]) == []
     assert step.counters()["signals"] == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_only_finite_values_trade(value):
+    step, tape = make(), Tape()
+    tape.opened(step)
+    assert step.step([tape.signal(value)]) == []
+    assert step.counters()["refused"] == {"not_finite": 1} and step.counters()["signals"] == 0
 
 
 def test_styles_take_turns():
@@ -108,7 +116,7 @@ def test_at_the_limit_only_the_other_side_is_traded():
     (intent,) = intents(step.step([tape.signal(1.0)]))
     order_id = intent["client_order_id"]
     step.step([tape.fill(order_id, 1, LOT), tape.update(order_id, Status.Filled, LOT)])
-    assert step.counters()["position"] == pytest.approx(0.001)
+    assert step.counters()["positions"][SUBJECT]["position"] == pytest.approx(0.001)
     assert step.step([tape.signal(1.0)]) == []
     (back,) = intents(step.step([tape.signal(-1.0)]))
     assert back["side"] == -1
@@ -121,9 +129,9 @@ def test_filled_before_its_fills_still_counts():
     tape.opened(step)
     order_id = intents(step.step([tape.signal(1.0)]))[0]["client_order_id"]
     step.step([tape.update(order_id, Status.Filled, LOT)])
-    assert step.counters()["position"] == 0 and step.step([tape.signal(1.0)]) == []
+    assert step.counters()["positions"][SUBJECT]["position"] == 0 and step.step([tape.signal(1.0)]) == []
     step.step([tape.fill(order_id, 9, LOT), tape.fill(order_id, 9, LOT)])
-    assert step.counters()["position"] == pytest.approx(0.001) and step.counters()["fills"] == 1
+    assert step.counters()["positions"][SUBJECT]["position"] == pytest.approx(0.001) and step.counters()["fills"] == 1
 
 
 def test_unknown_counts_and_can_be_resolved():
@@ -182,7 +190,7 @@ def test_an_intent_that_the_log_passed_by_was_never_said():
     row = np.zeros(1, INTENT)
     row["client_order_id"], row["action"], row["side"], row["quantity_lots"] = b"t0-old", Action.NEW, -1, LOT
     step.step([tape.log(encode(Kind.intent, SUBJECT, row, cause_seq=5), "executor")])
-    assert set(step.state.orders) == {f"t{LOG_ID}-5-0", "t0-old"}
+    assert set(step.state.instruments[SUBJECT].orders) == {f"t{LOG_ID}-5-0", "t0-old"}
 
 
 def test_a_state_of_other_settings_is_refused():

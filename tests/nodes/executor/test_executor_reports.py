@@ -78,14 +78,25 @@ ACTIONS = st.lists(
 )  # fmt: skip
 
 
-def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check) -> Venue:
-    """Signal, venue Acts, Matches, Tells one report, tells a Duplicate, Unknown, Quote, Clock."""
-    venue = Venue()
-    tape.opened(step)
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
+SUBJECTS = tuple(f"binance.{symbol}" for symbol in SYMBOLS)
+
+
+def stepped(**changes) -> executor.Step:
+    """An executor of three instruments."""
+    return make(SYMBOLS, instruments=("binance.*",), **changes)
+
+
+def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check) -> dict[str, Venue]:
+    """Signal, venue Acts, Matches, Tells one report, tells a Duplicate, Unknown, Quote, Clock: each of some instrument."""
+    venues = {subject: Venue() for subject in SUBJECTS}
+    tape.opened(step, SUBJECTS)
     for what, n in actions:
+        subject = SUBJECTS[n // 7 % len(SUBJECTS)]
+        venue = venues[subject]
         event = None
         if what == "S":
-            event = tape.signal(1.0 if n % 3 else -1.0)
+            event = tape.signal(1.0 if n % 3 else -1.0, subject=subject)
         elif what == "A":
             venue.act(n)
         elif what == "M":
@@ -95,55 +106,60 @@ def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check
         elif what in "TD" and venue.reports:
             index = n % len(venue.reports)
             report = venue.reports[index] if what == "D" else venue.reports.pop(index)
-            if report[0] == "fill":
-                event = tape.fill(report[1], report[2], report[3], side=report[4])
-            else:
-                event = tape.update(report[1], report[2], report[3], side=report[4], lots=report[5])
+            event = reported(tape, subject, report)
         elif what == "Q":
-            event = tape.quote()
+            event = tape.quote(subject=subject)
         elif what == "C":
             event = tape.clock(n)
         if event is not None:
             for raw in step.step([event]):
                 own = tape.log(raw, "executor")
-                venue.waiting.append(own.records[0])
+                venues[own.subject].waiting.append(own.records[0])
                 assert step.step([own]) == []
-        check(step, venue)
-    return venue
+        for each in venues.values():
+            check(step, each)
+    return venues
+
+
+def reported(tape: Tape, subject: str, report: tuple):
+    if report[0] == "fill":
+        return tape.fill(report[1], report[2], report[3], side=report[4], subject=subject)
+    return tape.update(report[1], report[2], report[3], side=report[4], lots=report[5], subject=subject)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ACTIONS)
-def test_the_position_limit_holds_whatever_the_order_of_reports(actions):
+def test_the_position_limit_of_each_instrument_holds_whatever_the_order_of_reports(actions):
     limit = 3 * LOT
 
     def check(step, venue):
         least, most = venue.most()
         assert -limit <= least and most <= limit
 
-    step, tape = make(position_max="0.003", orders_per_s=1000.0), Tape()
-    venue = drive(step, actions, tape, check)
-    for report in venue.reports:  # in the end all is reported
-        if report[0] == "fill":
-            step.step([tape.fill(report[1], report[2], report[3], side=report[4])])
-        else:
-            step.step([tape.update(report[1], report[2], report[3], side=report[4], lots=report[5])])
-    assert step.state.position.lots == venue.position
-    for name, (_, _, filled, alive) in venue.orders.items():
-        order = step.state.find_order(name.decode())
-        assert order is not None and order.final == (not alive) and order.filled_lots == filled
+    step, tape = stepped(position_max="0.003", orders_per_s=1000.0), Tape()
+    venues = drive(step, actions, tape, check)
+    for subject, venue in venues.items():
+        for report in venue.reports:  # in the end all is reported
+            step.step([reported(tape, subject, report)])
+        instrument = step.state.instruments[subject]
+        assert instrument.position.lots == venue.position
+        for name, (_, _, filled, alive) in venue.orders.items():
+            order = instrument.find_order(name.decode())
+            assert order is not None and order.final == (not alive) and order.filled_lots == filled
+    names = [name for venue in venues.values() for name in venue.orders]
+    assert len(set(names)) == len(names), "an id is one order, whatever its instrument"
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ACTIONS, st.data())
 def test_a_checkpoint_anywhere_and_any_cut_into_lists_gives_the_same(actions, data):
     tape = Tape()
-    drive(make(), actions, tape, lambda step, venue: None)
-    whole = make()
+    drive(stepped(), actions, tape, lambda step, venue: None)
+    whole = stepped()
     published = [event for one in tape.events for event in whole.step([one])]
     assert whole.state.intents == len(published)
     cut = data.draw(st.integers(0, len(tape.events)))
-    first, second = make(), make()
+    first, second = stepped(), stepped()
     again = first.step(tape.events[:cut])
     second.load(first.save())
     again = again + second.step(tape.events[cut:])

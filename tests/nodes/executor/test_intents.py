@@ -27,7 +27,7 @@ def test_a_cancel_names_its_order_and_asks_for_nothing():
     order = Order("t0-1-0", 1, int(OrderType.LIMIT), int(TimeInForce.GTC), 100, 10, 0)
     _, target, *rest = INTENT.unpack(decode(build_cancel(order, PLACE)).body)
     assert target.rstrip(b"\0") == b"t0-1-0"
-    assert rest == [Action.CANCEL, 1, OrderType.LIMIT, 0, 0, 0, 77]
+    assert rest == [Action.CANCEL, 1, OrderType.LIMIT, 0, 0, 0, 0], "and has no end: who cannot send it now sends it later"
 
 
 def test_nothing_but_the_check_makes_an_approval_and_nothing_but_one_makes_an_intent():

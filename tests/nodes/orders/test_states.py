@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.executor.orders import Order
-from tickmesh.nodes.executor.state import ExecutorState
+from tickmesh.nodes.executor.state import InstrumentState
 from tickmesh.nodes.orders.states import (
     FINAL,
     apply_fill,
@@ -24,6 +24,7 @@ from tickmesh.nodes.orders.states import (
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.venues.binance_orders import Fill, Report
 
+SUBJECT = "binance.BTCUSDT"
 QUANTITY = 10
 LINE = [Status.PendingNew, Status.New, Status.PartiallyFilled]  # then a final one
 CASES = list(product(Status, (0, 4, QUANTITY), (0, 7), Status, (0, 4, QUANTITY), (0, 7)))
@@ -134,8 +135,8 @@ def test_fills_alone_complete_an_order():
 def venue_reports(draw) -> list[Report]:
     """All that a venue can report of one order, in its order: each report with the fills that led to it."""
     if draw(st.integers(0, 5)) == 0:
-        return [Report("a", 0, Status.Rejected, 0, 0)]
-    reports, filled = [Report("a", 7, Status.New, 0, 0)], 0
+        return [Report(SUBJECT, "a", 0, Status.Rejected, 0, 0)]
+    reports, filled = [Report(SUBJECT, "a", 7, Status.New, 0, 0)], 0
     for trade_id, lots in enumerate(draw(st.lists(st.integers(1, 4), max_size=6)), 1):
         lots = min(lots, QUANTITY - filled)
         if not lots:
@@ -143,21 +144,21 @@ def venue_reports(draw) -> list[Report]:
         filled += lots
         status = Status.Filled if filled == QUANTITY else Status.PartiallyFilled
         fill = Fill(trade_id, 1, 5, lots, 0, "USDT", False, 0, 7)
-        reports.append(Report("a", 7, status, filled, 0, fills=[fill]))
+        reports.append(Report(SUBJECT, "a", 7, status, filled, 0, fills=[fill]))
     if filled < QUANTITY:
-        reports.append(Report("a", 7, draw(st.sampled_from([Status.Canceled, Status.Expired])), filled, 0))
+        reports.append(Report(SUBJECT, "a", 7, draw(st.sampled_from([Status.Canceled, Status.Expired])), filled, 0))
     return reports
 
 
 def intended() -> Event:
     record = np.zeros(1, INTENT)
     record["client_order_id"], record["action"], record["side"], record["quantity_lots"] = b"a", Action.NEW, 1, QUANTITY
-    return decode(encode(Kind.intent, "binance.BTCUSDT", record))
+    return decode(encode(Kind.intent, SUBJECT, record))
 
 
 def executor_after(events: list[Event]) -> Order:
     """The order at an executor that read these updates and fills."""
-    state, order = ExecutorState(), Order("a", 1, 1, 1, 5, QUANTITY, 0)
+    state, order = InstrumentState(), Order("a", 1, 1, 1, 5, QUANTITY, 0)
     state.add_order(order)
     for event in events:
         for record in event.records:

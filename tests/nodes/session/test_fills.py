@@ -18,6 +18,7 @@ from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
+from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
@@ -76,7 +77,7 @@ def test_both_sides_of_a_self_trade_are_in_the_log_and_in_the_position_once(tmp_
             again = step()
             again.load(judged.save())  # a restart after every event
             judged = again
-        position = judged.state.position
+        position = judged.state.instruments[SUBJECT].position
         assert (position.fills, position.bought_lots, position.sold_lots) == (4, 60_000_000, 60_000_000)
 
     scenario(tmp_path, play)
@@ -97,7 +98,7 @@ def opened() -> tuple[Account, list[bytearray]]:
         account.read(decode(intent))
         pending = account.build_pending_new(decode(intent), 7)
         account.read(decode(pending))
-        published += [intent, pending, *account.apply_report(Report(cid, number, Status.New, 0, 0), "reply", 7)]
+        published += [intent, pending, *account.apply_report(Report(SUBJECT, cid, number, Status.New, 0, 0), "reply", 7)]
     return account, published
 
 
@@ -125,7 +126,7 @@ def test_session_and_executor_agree_with_a_set_of_sides(reported):
         judged.step([Event(event), Event(event)])  # and copies of it change nothing
     fills = [Event(event) for event in published if event[8] == Kind.fill]
     assert sorted((f.records[0]["client_order_id"].decode(), f.last_id) for f in fills) == sorted(sides)
-    position = judged.state.position
+    position = judged.state.instruments[SUBJECT].position
     assert (position.bought_lots, position.sold_lots) == tuple(10 * sum(cid == one for cid, _ in sides) for one in "ab")
     assert all(account.order(cid).fill_lots == 10 * sum(cid == one for one, _ in sides) for cid in SIDES)
 
@@ -133,7 +134,7 @@ def test_session_and_executor_agree_with_a_set_of_sides(reported):
 def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkeypatch):
     trades = [(i, 1) for i in range(1, TRADES_PAGE)] + [(TRADES_PAGE, 1), (TRADES_PAGE, 2), (TRADES_PAGE + 1, 1)]
 
-    async def page(self, path, *, fromId, limit, **_):  # noqa: N803 - the venue's own word
+    async def page(self, path, weight, *, fromId, limit, **_):  # noqa: N803 - the venue's own word
         rows = [
             {"id": i, "orderId": order, "price": "1", "qty": "1", "commission": "0", "commissionAsset": "BTC", "time": 1,
              "isBuyer": True, "isMaker": True}
@@ -145,7 +146,7 @@ def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkey
     instrument = Config(Mesh(), Path("/nonexistent")).instrument("binance.BTCUSDT")
 
     async def ask():
-        account = BinanceAccount("", "", 1000, 1.0, VenueTime())
+        account = BinanceAccount("", "", 1000, 1.0, VenueTime(), RequestBudget(6000, 1.0))
         try:
             return await account.trades_from(instrument, 1)
         finally:

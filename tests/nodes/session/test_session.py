@@ -237,7 +237,7 @@ def report_of(step):
     }[step]
     lots = {1: 40, 2: 60}
     return binance_orders.Report(
-        "a", 9, status, filled, 0,
+        SUBJECT, "a", 9, status, filled, 0,
         fills=[binance_orders.Fill(t, 1, 5, lots[t], 0, "BTC", False, 0, 9) for t in fills],
     )  # fmt: skip
 

@@ -88,7 +88,7 @@ REPORT = {"e": "executionReport", "E": 1, "s": "BTCUSDT", "c": "mine", "S": "SEL
 
 
 def private(**values):
-    return read_user_event(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}, 5)
+    return read_user_event(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}.get, 5)
 
 
 def test_an_execution_report_is_a_state_and_a_fill():
@@ -108,9 +108,9 @@ def test_a_cancel_s_report_is_about_the_order_not_about_the_cancel():
 
 def test_balances_and_the_end_of_the_stream():
     position = {"e": "outboundAccountPosition", "E": 1700000000000, "u": 1, "B": [{"a": "BTC", "f": "1.5", "l": "0.00000001"}]}
-    _, (event,), _ = read_user_event(json.dumps(position).encode(), {}, 5)
+    _, (event,), _ = read_user_event(json.dumps(position).encode(), {}.get, 5)
     assert event_of(event).records.tolist() == [(b"BTC", 150_000_000, 1, 1700000000000 * 10**6, 0)]
-    assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}, 5) == (None, [], True)
-    assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}, 5) == (None, [], False)
+    assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}.get, 5) == (None, [], True)
+    assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}.get, 5) == (None, [], False)
     with pytest.raises(decimals.DecimalError, match="unknown"):
         private(X="SOMETHING_NEW")

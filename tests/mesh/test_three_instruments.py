@@ -1,0 +1,159 @@
+"""Three instruments traded at once on the local exchange, executor and session killed in between, judged by its ledger."""
+
+import contextlib
+import itertools
+import json
+import os
+import random
+import threading
+
+import numpy as np
+import pytest
+
+import tests.support.mesh_run as run
+from tests.support.mesh_run import until
+from tests.support.node_processes import NodeProcesses
+from tickmesh.bus.schema import INTENT, SIGNAL, Action, Kind, OrderType, Status, TimeInForce
+from tickmesh.bus.sockets import Producer
+from tickmesh.bus.wire import encode
+from tickmesh.nodes.orders.states import FINAL
+
+pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
+
+SYMBOLS = ("XRPUSDT", "BTCUSDT", "ETHUSDT")
+XRP, BTC, ETH = SUBJECTS = tuple(f"binance.{symbol}" for symbol in SYMBOLS)
+SETTINGS = """
+{instruments}
+[executor]
+instruments = {traded}
+styles = ["limit", "limit_ioc", "market"]
+orders_per_s = 30.0
+order_ttl_ms = 600
+[session]
+reconcile_s = 0.5
+request_timeout_s = 2.0
+backoff_s = [0.05, 0.2]
+[feed]
+lines = 1
+[exchange]
+lines = 1
+quotes_per_s = 30.0
+"""
+KILLS = ("executor", "session", "both", "session", "executor", "both")
+
+
+def settings(symbols, traded) -> str:
+    listed = "\n".join(f'[[instruments]]\nsymbol = "{symbol}"' for symbol in symbols)
+    return SETTINGS.format(instruments=listed, traded=json.dumps(traded))
+
+
+class Signals(threading.Thread):
+    """Publishes strong signals on every instrument in turn, 30 a second, up and down at random."""
+
+    def __init__(self, mesh: NodeProcesses):
+        super().__init__(daemon=True)
+        self.mesh, self.over = mesh, threading.Event()
+
+    def run(self):
+        chance = random.Random(5)
+        with contextlib.closing(Producer(self.mesh.config, "model-m")) as model:
+            for subject in itertools.cycle(SUBJECTS):
+                if self.over.wait(1 / 30):
+                    return
+                row = np.array([(b"m", chance.choice([-0.9, 0.9]), np.nan, 0, 0)], SIGNAL)
+                model.publish([encode(Kind.signal, subject, row, cause_seq=self.mesh.last())])
+
+
+def statuses(mesh: NodeProcesses) -> dict[tuple[str, str], int]:
+    """The newest status of every order in the log; of one that nothing is said about, PendingNew."""
+    return {
+        (event.subject, record["client_order_id"].decode()): int(record["status"] if event.kind == Kind.update else 1)
+        for event in mesh.events(Kind.intent, Kind.update) for record in event.records if record["quantity_lots"]
+    }  # fmt: skip
+
+
+def traded_on_all(mesh: NodeProcesses, after: int) -> bool:
+    return {event.subject for event in mesh.events(Kind.fill, after=after)} == set(SUBJECTS)
+
+
+def place_far_away(mesh: NodeProcesses, log_id: str, subject: str, price_ticks: int, lots: int) -> str:
+    """An order as the executor's, which is dead: far from the market, it rests until somebody cancels it."""
+    cause = mesh.last()
+    name = f"t{log_id}-{cause:x}-0"
+    row = np.zeros(1, INTENT)
+    row["client_order_id"], row["action"], row["side"], row["order_type"] = name.encode(), Action.NEW, 1, OrderType.LIMIT
+    row["time_in_force"], row["price_ticks"], row["quantity_lots"] = TimeInForce.GTC, price_ticks, lots
+    row["expires_ns"] = mesh.events(Kind.clock, Kind.quote)[-1].seq_ns + 60 * 10**9
+    with contextlib.closing(Producer(mesh.config, "executor")) as executor:
+        executor.publish([encode(Kind.intent, subject, row, cause_seq=cause)])
+    until(lambda: statuses(mesh).get((subject, name)) == Status.New, f"{name} works at the venue")
+    return name
+
+
+@pytest.fixture(scope="module")
+def traded(tmp_path_factory):
+    """The folder, the orders that were left behind, and the judge's verdict, of a mesh that is over."""
+    root = tmp_path_factory.mktemp("three")
+    mesh = NodeProcesses(root, settings(SYMBOLS, ["binance.*"]))
+    try:
+        mesh.start("sequencer", "exchange", "feed-1", "session", "executor")
+        signals = Signals(mesh)
+        signals.start()
+        for kill in KILLS:
+            at = mesh.last()
+            until(lambda at=at: traded_on_all(mesh, at), "fills on all three")
+            names = ("executor", "session") if kill == "both" else (kill,)
+            for name in names:
+                mesh.kill(name)
+            mesh.start(*reversed(names))
+        at = mesh.last()
+        until(lambda: traded_on_all(mesh, at), "fills on all three")
+        mesh.kill("executor")
+        log_id = next(event.map()["log_id"] for event in mesh.events(Kind.run) if event.producer == "sequencer")
+        terms = {ETH: (1000 * 10**8, 10**7), XRP: (3 * 10**7, 10**10)}
+        left = {(subject, place_far_away(mesh, log_id, subject, *of)) for subject, of in terms.items()}
+        mesh.kill("session")
+        mesh.configure(settings(("BTCUSDT", "XRPUSDT"), [BTC]))  # ETHUSDT is not even captured any more
+        at = mesh.last()
+        mesh.start("executor", "session")
+        until(lambda: all(statuses(mesh)[order] == Status.Canceled for order in left), "what was left behind is cancelled")
+        until(lambda: any(e.subject == BTC for e in mesh.events(Kind.fill, after=at)), "what is listed is traded")
+        signals.over.set()
+        signals.join()
+        until(lambda: set(statuses(mesh).values()) <= FINAL, "no order is open")
+        seen = mesh.last()
+        until(lambda: any(e.subject == "executor" for e in mesh.events(Kind.health, after=seen)), "the executor's health")
+        beat = next(e.map() for e in mesh.events(Kind.health, after=seen) if e.subject == "executor")
+        after = [e.subject for e in mesh.events(Kind.intent, after=at) if e.records["action"][0] == Action.NEW]
+        for name in ("exchange", "executor", "session", "feed-1", "sequencer"):
+            mesh.kill(name)
+        (root / ".venv").symlink_to(os.path.dirname(os.path.dirname(os.sys.executable)))
+        verdict = json.loads(run.command(root, "mesh", "verify", "--against", "data/sim/exchange", "--json").stdout)
+        yield mesh, left, verdict, beat, after
+    finally:
+        mesh.end()
+
+
+def test_no_order_is_doubled_or_lost_and_every_position_is_the_ledger_s(traded):
+    _, _, verdict, beat, _ = traded
+    assert verdict["ok"], verdict["sentences"]
+    assert {name: verdict[name] for name in verdict if name.startswith(("order_", "fill_"))} == dict.fromkeys(
+        ("order_doubled", "order_lost", "order_orphaned", "fill_doubled", "fill_lost", "fill_invented", "fill_different"), 0
+    )
+    assert verdict["fills_on_their_way"] == 0 and verdict["orders_checked"] > 30 and verdict["fills_checked"] > 30
+    assert set(verdict["account"]) == set(SUBJECTS)
+    for subject, one in verdict["account"].items():
+        assert one["fills"] > 3 and one["position"] == one["position_by_ledger"]
+        assert beat["positions"][subject]["position"] == pytest.approx(one["position"], abs=1e-12), "the executor's too"
+        assert beat["positions"][subject]["fills"] == one["fills"]
+
+
+def test_what_was_left_behind_on_instruments_that_are_not_listed_is_cancelled_and_nothing_new_is_sent_there(traded):
+    mesh, left, _, beat, after = traded
+    cancelled = {
+        (event.subject, record["target_id"].decode())
+        for event in mesh.events(Kind.intent) for record in event.records if record["action"] == Action.CANCEL
+    }  # fmt: skip
+    assert left <= cancelled
+    assert set(after) == {BTC}, "and what is listed goes on"
+    assert beat["unlisted_orders"] == {} and beat["instruments"] == 1

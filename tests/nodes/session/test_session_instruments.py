@@ -1,0 +1,146 @@
+"""A session of several instruments: whose report and fill is whose, what a question costs, what mesh.toml has dropped."""
+
+import asyncio
+
+import msgspec
+import numpy as np
+
+from tests.support.exchange_clients import limit, venue
+from tests.support.session_scene import SUBJECT, scenario
+from tests.support.waiting import until
+from tickmesh.bus.schema import INSTRUMENT, INTENT, Action, Kind, Status
+from tickmesh.bus.settings import Instrument
+from tickmesh.bus.wire import decode, encode
+from tickmesh.nodes.net.budget import RequestBudget
+from tickmesh.nodes.net.endpoints import Endpoints
+from tickmesh.nodes.net.venue_clock import VenueTime
+from tickmesh.nodes.session.account import Account
+from tickmesh.nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
+from tickmesh.nodes.session.reconciliation import Reconciler
+from tickmesh.nodes.venues.binance_orders import Fill, Report
+
+BTC, ETH = "binance.BTCUSDT", "binance.ETHUSDT"
+SYMBOLS = [f"A{number}USDT" for number in range(14)]
+
+
+def placed(account: Account, subject: str, cid: str, lots: int = 100) -> None:
+    """An order that was sent: its intent and its PendingNew are read."""
+    record = np.zeros(1, INTENT)
+    record["client_order_id"], record["action"], record["side"] = cid.encode(), Action.NEW, 1
+    record["quantity_lots"] = lots
+    intent = decode(encode(Kind.intent, subject, record))
+    account.read(intent)
+    account.read(decode(account.build_pending_new(intent, 7)))
+
+
+def definition(subject: str, price_exponent: int, quantity_exponent: int):
+    return decode(encode(Kind.instrument, subject, np.array([(price_exponent, quantity_exponent, 1, 1, 0, 0, 0)], INSTRUMENT)))
+
+
+def test_an_order_id_is_one_of_its_symbol_s():
+    """The venue counts each symbol's orders by themselves: the same number on two of them is two orders."""
+    account = Account()
+    for subject, cid in ((BTC, "a"), (ETH, "b")):
+        placed(account, subject, cid)
+        account.apply_report(Report(subject, cid, 9, Status.New, 0, 0), "reply", 7)
+    account.apply_report(Report(BTC, "", 9, Status.PartiallyFilled, 40, 0), "stream", 7)
+    assert [account.order(cid).filled_lots for cid in "ab"] == [40, 0]
+    assert account.apply_report(Report(ETH, "a", 77, Status.Filled, 100, 0), "stream", 7) == [] and account.foreign == 1, (
+        "somebody's own order of the same name"
+    )
+    fill = Fill(5, 1, 10, 40, 0, "USDT", False, 0, 9)
+    assert account.moved == {BTC, ETH}
+
+    class Trades:
+        """The venue's own trades of one symbol."""
+
+        async def trades_from(self, instrument, from_id):
+            return [fill] if instrument.symbol == "BTCUSDT" else []
+
+    published = []
+    account.state.fills[BTC] = {"old/1": 1}
+    account.state.exponents[BTC] = account.state.exponents[ETH] = (-8, -8)
+    reconciler = Reconciler(account, Trades(), published.extend, lambda order: False, 0, lambda order: 0, {})
+    asyncio.run(reconciler.compare_trades(BTC, account.instrument(BTC)))
+    assert [decode(event).subject for event in published] == [BTC] and account.order("a").fill_lots == 40
+    assert account.order("b").fill_lots == 0 and account.moved == {ETH}
+    again = Account()
+    again.load(account.pack())
+    assert set(again.by_order_id) == {(BTC, 9), (ETH, 9)} and again.moved == {BTC}, "who begins anew compares again"
+
+
+def test_exponents_are_those_of_the_log_s_definition_and_outlive_mesh_toml():
+    account = Account([Instrument("BTCUSDT"), Instrument("ETHUSDT")])
+    account.read(definition(ETH, -2, -4))
+    placed(account, ETH, "a")
+    after = Account([Instrument("BTCUSDT")])
+    after.load(account.pack())
+    assert after.instrument_of("ETHUSDT") == Instrument("ETHUSDT", "binance", -2, -4) and ETH not in after.configured
+    assert [one.symbol for one in after.instruments_with_orders()] == ["BTCUSDT", "ETHUSDT"], "it has an order there"
+    after.apply_report(Report(ETH, "a", 5, Status.Canceled, 0, 0), "reconcile", 7)
+    assert [one.symbol for one in after.instruments_with_orders()] == ["BTCUSDT"]
+    assert after.instrument_of("XRPUSDT") is None
+
+
+def test_open_orders_of_many_instruments_are_one_question_and_our_count_is_the_venue_s(tmp_path):
+    toml = "".join(f'[[instruments]]\nsymbol = "{symbol}"\n' for symbol in SYMBOLS) + "[exchange]\nlines = 0\n"
+    instruments = {symbol: Instrument(symbol) for symbol in SYMBOLS}
+
+    async def scene():
+        async with venue(tmp_path, toml) as (rest, ws, _):
+            for symbol in SYMBOLS[:2] + SYMBOLS[-1:]:
+                status, _ = await rest.order(**limit("BUY", "90", "1") | {"symbol": symbol})
+                assert status == 200
+            account = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+            account.endpoints = Endpoints(rest.base, ws)
+            try:
+                few, unread = await account.open_orders(list(instruments.values())[:13], instruments.get)
+                used = account.budget.used_weight
+                assert [one.subject for one in few] == ["binance.A0USDT", "binance.A1USDT"] and unread == 0
+                every, _ = await account.open_orders(list(instruments.values()), instruments.get)
+                assert account.budget.used_weight - used == 80 and len(every) == 3, "cheaper than 14 × 6"
+                _, unread = await account.open_orders(list(instruments.values()), {"A0USDT": instruments["A0USDT"]}.get)
+                assert unread == 2, "of symbols that nobody has defined"
+                await account.trades_of(instruments["A0USDT"], 1)
+                await account.trades_from(instruments["A0USDT"], 1)
+                await account.balances()
+                spent = sum(weight for _, weight in account.budget._spent)
+                assert spent == account.budget.used_weight == 13 * 6 + 2 * 80 + 5 + 20 + 20
+            finally:
+                await account.rest.close()
+
+    asyncio.run(scene())
+
+
+def test_an_order_s_fills_are_asked_for_to_the_last_page(monkeypatch):
+    async def page(self, path, weight, *, symbol, orderId, fromId, limit):  # noqa: N803 - the venue's own words
+        assert (symbol, orderId, weight) == ("BTCUSDT", 5, 5)
+        rows = [
+            {"id": i, "orderId": 5, "price": "1", "qty": "1", "commission": "0", "commissionAsset": "BTC", "time": 1,
+             "isBuyer": True, "isMaker": True}
+            for i in range(1, 2 * TRADES_PAGE + 8) if i >= fromId
+        ]  # fmt: skip
+        return msgspec.json.encode(rows[:limit])
+
+    monkeypatch.setattr(BinanceAccount, "_get", page)
+
+    async def ask():
+        return await BinanceAccount("", "", 1, 1.0, VenueTime(), RequestBudget(1, 1.0)).trades_of(Instrument("BTCUSDT"), 5)
+
+    assert {fill.trade_id for fill in asyncio.run(ask())} == set(range(1, 2 * TRADES_PAGE + 8))
+
+
+def test_a_cancel_is_sent_however_late_and_an_order_is_not(tmp_path):
+    async def play(mesh, venue):
+        mesh.publish_intent("a")
+        await until(lambda: mesh.states("a")[-1:] == ["New"])
+        await mesh.kill()
+        mesh.publish_intent("late", ttl_s=-60)
+        mesh.publish_intent("c", target="a", ttl_s=-60)
+        mesh.start()
+        await until(lambda: mesh.states("a")[-1:] == ["Canceled"] and mesh.states("late")[-1:] == ["Rejected"])
+        assert venue.received == [("place", "a"), ("cancel", "a")]
+        assert mesh.published(Kind.update, "c") == [], "it was not refused"
+
+    scenario(tmp_path, play)
+    assert SUBJECT == BTC

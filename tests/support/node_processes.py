@@ -1,0 +1,82 @@
+"""Some nodes of a mesh, each a process that a test starts and kills itself: no supervisord, no sentinel."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from tests.support.mesh_run import until
+from tickmesh.bus.clock import SECOND
+from tickmesh.bus.clock_faults import ClockFaults
+from tickmesh.bus.config import load
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
+
+
+class NodeProcesses:
+    """Nodes of a mesh in a folder, each a process, with clocks that the test falsifies."""
+
+    def __init__(self, root, settings):
+        (root / "mesh.toml").write_text(settings)
+        self.root, self.config = root, load(root)
+        self.faults = ClockFaults(root / "clock-faults.json")
+        self.processes = {}
+
+    def configure(self, settings):
+        """Writes other settings: for what is started from now on."""
+        (self.root / "mesh.toml").write_text(settings)
+        self.config = load(self.root)
+
+    def start(self, *names):
+        """Starts nodes one after the other, each when the one before is ready."""
+        for name in names:
+            ready = self.config.run_dir / f"ready/{name}.json"
+            ready.unlink(missing_ok=True)
+            node, _, instance = name.partition("-")
+            words = [sys.executable, "-m", "tickmesh.nodes", node, *([instance] if instance else [])]
+            environment = {**os.environ, **self.faults.environment}
+            self.processes[name] = subprocess.Popen(words, cwd=self.root, env=environment)
+            until(ready.exists, f"{name} ready")
+
+    def kill(self, name):
+        """Ends a node with SIGKILL."""
+        process = self.processes.pop(name)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def end(self):
+        """Kills what runs, and leaves nothing in RAM."""
+        for name in tuple(self.processes):
+            self.kill(name)
+        shutil.rmtree(self.config.outbox_dir, ignore_errors=True)
+
+    def events(self, *kinds, after=0):
+        """Reads the events of these kinds after a seq."""
+        return [event for event in LogReader(self.config.log_dir).events(after) if event.kind in kinds]
+
+    def last(self):
+        """The last seq of the log."""
+        return LogReader(self.config.log_dir).last
+
+    def alerts(self, what, after=0):
+        """The contents of the alerts of this name."""
+        return [said for said in (event.map() for event in self.events(Kind.alert, after=after)) if said["what"] == what]
+
+    def pace(self, seconds):
+        """What the log's time does in so many seconds, in seconds."""
+        log = LogReader(self.config.log_dir)
+        before, began = next(log.events(log.last - 1)).seq_ns, time.monotonic()
+        time.sleep(seconds)
+        after = next(log.events(log.last - 1)).seq_ns
+        return (after - before) / SECOND / (time.monotonic() - began)
+
+    def judge(self):
+        """Never back; and no leap that is not said by a clock event which comes with it."""
+        before = 0
+        for event in LogReader(self.config.log_dir).events():
+            assert event.seq_ns >= before
+            if before and event.seq_ns - before > 60 * SECOND and not self.alerts("clock_suspend"):
+                assert event.kind == Kind.clock and event.records["correction_ns"][0] > 60 * SECOND
+            before = event.seq_ns

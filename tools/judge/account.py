@@ -1,0 +1,159 @@
+"""Orders and fills in the log against the exchange's events of the account: none doubled, none lost, positions equal."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, NamedTuple
+
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, OrderEvent
+from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.judge.log import Event
+
+# A session that was away, or was not told, asks the venue within `session.reconcile_s` (5 s) and what the answer takes.
+ASKED_MS = 12_000
+NEW, CANCEL = 1, 2  # actions of intents
+OPEN = ("NEW", "PARTIALLY_FILLED")
+FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
+NAMES = ("order_doubled", "order_lost", "order_orphaned", "fill_doubled", "fill_lost", "fill_invented", "fill_different")
+
+OrderKey = tuple[str, str]  # subject, client order id
+FillKey = tuple[str, str, int]  # and the trade id
+
+
+class FillValues(NamedTuple):
+    """What a fill is: side +1 bought, −1 sold; mantissas at 10^−8."""
+
+    side: int
+    maker: bool
+    order_id: int
+    price: int
+    quantity: int
+    fee: int
+    fee_asset: str
+
+
+class StoredAccount:
+    """The orders and fills that a log has."""
+
+    def __init__(self) -> None:
+        self.intents: set[OrderKey] = set()  # to send an order
+        self.status: dict[OrderKey, int] = {}  # of each order, by its newest update
+        self.fills: dict[FillKey, FillValues] = {}
+        self.copies: list[FillKey] = []
+
+    def watch(self, events: Iterable[Event]) -> Iterator[Event]:
+        """Takes events, and passes them on."""
+        for event in events:
+            if event.kind in ("intent", "update", "fill"):
+                self._take(event)
+            yield event
+
+    def _take(self, event: Event) -> None:
+        for record in event.records:
+            key = event.subject, record[0].decode()
+            if event.kind == "intent" and record[2] == NEW:
+                self.intents.add(key)
+            elif event.kind == "update":
+                _, _, status, _, _, _, _, _, quantity, *_ = record
+                if quantity:  # else it is the refusal of a cancel
+                    self.status[key] = status
+            elif event.kind == "fill":
+                _, side, maker, order_id, trade_id, price, quantity, fee, asset, *_ = record
+                if (fill := (*key, trade_id)) in self.fills:
+                    self.copies.append(fill)
+                self.fills[fill] = FillValues(side, bool(maker), order_id, price, quantity, fee, asset.decode())
+
+
+def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, begun_ms: float = 0.0) -> dict[str, Any]:
+    """Compares the account with the exchange's ledger; gives by instrument what was compared, and its position by both.
+
+    Only orders of this log's executor are compared: others (by hand, of another log) are counted. What happened in the last
+    ASKED_MS may still be on its way. `begun_ms`: since when a mesh that runs is looked at; 0: it is down.
+    """
+    for name in (*NAMES, "orders_checked", "fills_checked", "fills_on_their_way", "orders_of_others"):
+        findings.count(name, 0)
+    late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - ASKED_MS
+    logs = {_log_of(name) for _, name in stored.intents} - {""}
+    true_fills: dict[FillKey, FillValues] = {}
+    newest: dict[OrderKey, OrderEvent] = {}
+    sent: Counter[OrderKey] = Counter()
+    for event in chain.from_iterable(ledger.orders.values()):
+        key = f"binance.{event.symbol}", event.client_order_id
+        if _log_of(key[1]) not in logs:
+            findings.count("orders_of_others", int(event.what == "NEW"))
+            continue
+        newest[key] = event
+        sent[key] += event.what == "NEW"
+        if event.what == "TRADE":
+            true_fills[*key, event.trade_id] = FillValues(
+                event.side, event.maker, event.order_id, event.price, event.quantity, event.fee, event.fee_asset
+            )
+    for key, count in sent.items():
+        findings.count("orders_checked")
+        if count > 1:
+            _fault(findings, "order_doubled", f"{_name(key)} was placed {count} times")
+        if key not in stored.intents:
+            _fault(findings, "order_lost", f"{_name(key)} was placed at the exchange, and the log has no intent of it")
+    for key, event in newest.items():
+        working = event.status in OPEN and event.time_ms > ledger.orders_lost_ms
+        if working and stored.status.get(key) in FINAL and event.time_ms < late_ms:
+            _fault(findings, "order_orphaned", f"{_name(key)} works at the exchange; for the log it is over")
+    late = {key for key, event in newest.items() if event.time_ms >= late_ms}
+    return _compare_fills(ledger, stored, true_fills, late, findings)
+
+
+def _compare_fills(
+    ledger: LedgerContents,
+    stored: StoredAccount,
+    true_fills: dict[FillKey, FillValues],
+    late: set[OrderKey],
+    findings: Findings,
+) -> dict[str, Any]:
+    for key in stored.copies:
+        _fault(findings, "fill_doubled", f"{_name(key[:2])}: trade {key[2]} is in the log twice")
+    true_lots: Counter[str] = Counter()
+    lots: Counter[str] = Counter()
+    fills: Counter[str] = Counter()
+    coming: dict[str, int] = defaultdict(int)
+    for key, true in true_fills.items():
+        findings.count("fills_checked")
+        true_lots[key[0]] += true.side * true.quantity
+        mine = stored.fills.get(key)
+        if mine is None and key[:2] in late:
+            findings.count("fills_on_their_way")
+            coming[key[0]] += true.side * true.quantity
+        elif mine is None:
+            _fault(findings, "fill_lost", f"{_name(key[:2])}: trade {key[2]} is not in the log")
+        elif mine != true:
+            _fault(findings, "fill_different", f"{_name(key[:2])}: trade {key[2]} is {tuple(mine)}, truly {tuple(true)}")
+    for key, mine in stored.fills.items():
+        lots[key[0]] += mine.side * mine.quantity
+        fills[key[0]] += 1
+        if key not in true_fills:
+            if ledger.complete:
+                _fault(findings, "fill_invented", f"{_name(key[:2])}: trade {key[2]} is in the log, and never was")
+            else:
+                findings.count("fills_before_ledger")
+                true_lots[key[0]] += mine.side * mine.quantity
+    out = {}
+    for subject in sorted({*true_lots, *lots}):
+        due, held = true_lots[subject] - coming[subject], lots[subject]
+        out[subject] = {"fills": fills[subject], "position": held / 10**8, "position_by_ledger": due / 10**8}
+        if due != held:
+            findings.fault("position", f"{subject}: the position is {held} by the log, {due} by the exchange (at 10^-8)")
+    return out
+
+
+def _log_of(client_order_id: str) -> str:
+    """The log that an order of an executor names (`t<log id>-…`); "" of any other order."""
+    log_id, _, rest = client_order_id[1:].partition("-")
+    return log_id if client_order_id[:1] == "t" and len(log_id) == 16 and rest else ""
+
+
+def _name(key: tuple[str, ...]) -> str:
+    return f"{key[0]}: order {key[1]}"
+
+
+def _fault(findings: Findings, name: str, sentence: str) -> None:
+    findings.count(name)
+    findings.fault(name, sentence)
