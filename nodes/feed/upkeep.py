@@ -13,14 +13,13 @@ from tickmesh.nodes.feed.pacing import PacedSender
 from tickmesh.nodes.feed.streams import Key, topic_of
 from tickmesh.nodes.net import websocket
 from tickmesh.nodes.net.backoff import Backoff
-from tickmesh.nodes.net.budget import ConnectionBudget
+from tickmesh.nodes.net.budget import connection_budget_of
 from tickmesh.nodes.net.websocket import Disconnected
 
 OVERLAP_LOOK_S = 0.01
 CALM_S = 60.0  # renewals farther apart than this are no series
 RENEWAL_BACKOFF_S = (1.0, 60.0)
 RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its time
-CONNECTION_WINDOW_S = 300.0
 
 
 class ConnectionUpkeep:
@@ -29,7 +28,7 @@ class ConnectionUpkeep:
     def __init__(self, line: Line):
         self.line = line
         self.settings = line.settings
-        self.budget = ConnectionBudget(line.settings.connections_per_5_minutes, CONNECTION_WINDOW_S)
+        self.budget = connection_budget_of(line.settings, line.adapter)
         self.backoff = Backoff(line.settings.backoff_s)
         self.renewal_backoff = Backoff(RENEWAL_BACKOFF_S)
         self.renewed_at_s = -CALM_S  # monotonic

@@ -57,6 +57,10 @@ class VenueAdapter(Protocol[RoutesT]):
         """The step to which the venue rounds its own time down in the answer to `clock`; 0: it states what it has."""
 
     @property
+    def CONNECTIONS_PER_5_MINUTES(self) -> int:
+        """Websocket connections, tries included, that the venue allows one address in five minutes."""
+
+    @property
     def MESSAGES_PER_S(self) -> float:
         """Rate of text messages that a client may send on one connection."""
 

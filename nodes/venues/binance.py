@@ -3,6 +3,8 @@
 Protocol: Binance spot API documentation, "WebSocket Streams" (payloads, live subscribing, local order book), "Market
 data endpoints" (depth), "General endpoints" and "Filters" (exchangeInfo). All prices and quantities are JSON strings,
 ids and times are JSON integers.
+
+Looked through on 2026-11-29: the venue's pages to 2026-07-21 and ccxt 4.5.90; addresses, weights and limits are as here.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,6 +44,7 @@ QUIET_S = 60.0  # the server pings every 20 s
 PING, PING_S = None, 0.0
 LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
+CONNECTIONS_PER_5_MINUTES = 300
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
 REQUESTS_PER_S = 0.0  # counted by the minute only
@@ -93,8 +96,6 @@ class Other(msgspec.Struct):
     @property
     def acknowledged(self) -> bool:
         """Whether the message is the answer to a request that was carried out."""
-        """Whether it is the answer to a request that was carried out."""
-        """Whether it is the answer to a request that was carried out."""
         return bytes(self.result) == b"null" and self.id is not None
 
     @property

@@ -3,6 +3,8 @@
 Protocol: Coinbase Exchange API, "WebSocket Feed" (overview, channels, errors) and REST "Products". Trades have ids that are
 contiguous for each product; the book (level2_batch) has neither ids nor checksum; `side` of a match is the MAKER's, of a ticker
 the taker's (both proven on recorded traffic).
+
+Looked through on 2026-11-29: the venue's pages on limits and channels and ccxt 4.5.90; all is as here (docs/venues.md).
 """
 
 import re
@@ -41,6 +43,7 @@ QUIET_S = 10.0  # a heartbeat comes every second and product
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = 0
+CONNECTIONS_PER_5_MINUTES = 2400  # 8 in a second
 MESSAGES_PER_S = 10.0
 WEIGHT_PER_MINUTE = 600
 REQUESTS_PER_S = 10.0  # of an address
