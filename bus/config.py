@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -127,6 +128,10 @@ class Config:
                 return instrument
         known = ", ".join(i.subject for i in self.mesh.instruments)
         raise ConfigError(f"instrument {subject!r} is not in mesh.toml; there: {known}")
+
+    def subjects(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        """The `venue.symbol` of each instrument that a pattern names, sorted: the order in mesh.toml means nothing."""
+        return tuple(sorted(i.subject for i in self.mesh.instruments if any(fnmatchcase(i.subject, p) for p in patterns)))
 
     def model(self, name: str) -> ModelSettings:
         """The settings of the model of this name."""
@@ -262,10 +267,17 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     names = [model.name for model in mesh.models]
     if len(set(names)) < len(names):
         yield "models", names, "each name only once"
-    traded = [("models", model.instrument) for model in mesh.models] + [("executor", mesh.executor.instrument)]
-    for section, subject in traded:
-        if subject not in ("", *subjects):
-            yield f"{section}.instrument", subject, " or ".join(subjects)
+    for index, model in enumerate(mesh.models):
+        for pattern in model.instruments:
+            if not any(fnmatchcase(subject, pattern) for subject in subjects):
+                known = " or ".join(subjects)
+                yield (
+                    f"models[{index}].instruments",
+                    pattern,
+                    f"{known}, or a pattern that matches some of them, like 'binance.*'",
+                )
+    if mesh.executor.instrument not in ("", *subjects):
+        yield "executor.instrument", mesh.executor.instrument, " or ".join(subjects)
     if mesh.log.outbox_bytes_max < 4 * mesh.log.outbox_segment_bytes:
         yield "log.outbox_bytes_max", mesh.log.outbox_bytes_max, "four segments or more"
     disk = mesh.disk

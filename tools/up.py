@@ -239,8 +239,8 @@ def required_kinds(config: Config, survey: Survey | None = None) -> tuple[Kind, 
         return tuple(kind for kind in MARKET if kind.name in survey.kinds())
     if not config.models:
         return MARKET
-    first = config.instrument("").subject
-    models_trade = (config.executor.instrument or first) in {model.instrument or first for model in config.models}
+    traded = config.instrument(config.executor.instrument).subject
+    models_trade = any(traded in config.subjects(model.instruments) for model in config.models)
     return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and models_trade else ()))
 
 
