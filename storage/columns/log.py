@@ -1,4 +1,4 @@
-"""Columns from the log: the bytes of its segments are walked by compiled code, a span of some 64 Ki events after the other."""
+"""Columns from the log: the bytes of its segments are walked by compiled code, a span of some 128 Ki events after the other."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,13 +8,13 @@ import numpy as np
 from tickmesh.bus.layout import header_places
 from tickmesh.bus.log import Tail
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
-from tickmesh.bus.segments import Batch, LogError, BatchRun, scan_runs
+from tickmesh.bus.segments import Batch, BatchRun, LogError, scan_runs
 from tickmesh.bus.wire import Event, WireError, decode
 from tickmesh.storage.columns import scanner
 from tickmesh.storage.columns.span import ROW, ColumnSpan, SubjectColumns, with_streams
 
 READ_BYTES = 4 << 20
-SPAN_EVENTS = 1 << 16  # about: a span ends with the read that brings so many
+SPAN_EVENTS = 1 << 17  # about: a span ends with the read that brings so many
 SUBJECTS = 1 << 12  # to begin with; the table of names grows
 LAST = (1 << 63) - 1
 ALIGNED = 64  # bytes: where records of a kind begin
