@@ -143,6 +143,10 @@ class Config:
             return matching(self.executor.instruments, self.instruments)
         return tuple(one for one in self.instruments[:1] if one.venue == ORDER_VENUE)
 
+    def subjects(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        """The `venue.symbol` of each instrument that a pattern names, sorted: the order in mesh.toml means nothing."""
+        return tuple(sorted(one.subject for one in matching(patterns, self.instruments)))
+
     def model(self, name: str) -> ModelSettings:
         """The settings of the model of this name."""
         for model in self.mesh.models:
@@ -287,9 +291,11 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     names = [model.name for model in mesh.models]
     if len(set(names)) < len(names):
         yield "models", names, "each name only once"
-    for model in mesh.models:
-        if model.instrument not in ("", *subjects):
-            yield "models.instrument", model.instrument, " or ".join(subjects)
+    for index, model in enumerate(mesh.models):
+        for pattern in model.instruments:
+            if not matching([pattern], mesh.instruments):
+                allowed = f"what matches one of {_some(subjects)}, like 'binance.*'"
+                yield f"models[{index}].instruments", pattern, allowed
     for pattern in mesh.executor.instruments:
         matched = matching([pattern], mesh.instruments)
         if not matched:

@@ -62,6 +62,11 @@ def header_writer(first: str, last: str = "") -> tuple[Callable[..., None], int]
     return struct.Struct("<" + "".join(_code(HEADER[name]) for name in chosen)).pack_into, _offset(HEADER, first)
 
 
+def header_places(*names: str) -> np.ndarray:
+    """Where these fields of a header begin, and behind them how long a header is: int64, for compiled code."""
+    return np.array([*(_offset(HEADER, name) for name in names), HEADER_SIZE], "i8")
+
+
 def header_slice(name: str) -> slice:
     """The slice of an event's bytes that holds one field of its header."""
     at = _offset(HEADER, name)

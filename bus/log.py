@@ -21,13 +21,19 @@ from tickmesh.bus.segments import (  # fmt: skip
 from tickmesh.bus.wire import Event, events
 
 READ_BYTES = 1 << 20
+BatchScan = Callable[[bytes], Iterator[tuple[int, Batch]]]
 
 
 class Tail:
-    """Reads a log from a number on, to its present end and further as it grows; it keeps its place between reads."""
+    """Reads a log from a number on, to its present end and further as it grows; it keeps its place between reads.
 
-    def __init__(self, folder: Path, after: int = 0):
+    `batches_of`: `segments.scan`, or `scan_runs`, which gives runs of batches as they lie; of a segment of an older schema it
+    is always `scan`, for its events are made anew.
+    """
+
+    def __init__(self, folder: Path, after: int = 0, batches_of: BatchScan = scan):
         self.folder = Path(folder)
+        self._scan = batches_of
         self.log_id = 0
         self.next = after + 1
         self._fd = -1
@@ -66,7 +72,7 @@ class Tail:
 
     def _parse(self, data: bytes) -> tuple[list[Batch], int]:
         out, used = [], 0
-        for stop, batch in scan(data):
+        for stop, batch in (self._scan if self._convert is None else scan)(data):
             used = stop
             if batch.last >= self.next:
                 if batch.first > self.next:

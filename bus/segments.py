@@ -56,6 +56,14 @@ class Batch:
     body: memoryview
 
 
+@dataclass(frozen=True, slots=True)
+class BatchRun(Batch):
+    """Batches that follow one another, as they lie: `body` has their heads too; the events are at starts[i]…stops[i] of it."""
+
+    starts: list[int]
+    stops: list[int]
+
+
 class Preamble(NamedTuple):
     """The head of a segment. `state`: bytes that the writer finds again without reading older segments."""
 
@@ -167,6 +175,27 @@ def scan(buffer: bytes | bytearray | memoryview, offset: int = 0) -> Iterator[tu
             return
         yield stop, Batch(first, first + count - 1, view[offset + BATCH_HEAD : stop])
         offset = stop
+
+
+def scan_runs(buffer: bytes | bytearray | memoryview, offset: int = 0) -> Iterator[tuple[int, BatchRun]]:
+    """Reads what `scan` reads, as few runs: (end offset, run) of batches whose numbers follow one another."""
+    end, view, crc32 = len(buffer), memoryview(buffer), zlib.crc32
+    while True:
+        starts: list[int] = []
+        stops: list[int] = []
+        begin, first, following = offset, 0, 0
+        while offset + BATCH_HEAD <= end:
+            size, crc, number, count, _ = _BATCH.unpack_from(buffer, offset)
+            start, stop = offset + BATCH_HEAD, offset + BATCH_HEAD + size
+            if size == 0 or stop > end or crc32(view[offset + 8 : stop]) != crc or (starts and number != following):
+                break
+            first, following = (first if starts else number), number + count
+            starts.append(start - begin)
+            stops.append(stop - begin)
+            offset = stop
+        if not starts:
+            return
+        yield offset, BatchRun(first, following - 1, view[begin:offset], starts, stops)
 
 
 def durable_bytes(number: int, log_id: int) -> bytes:

@@ -235,11 +235,12 @@ class ExchangeSettings(Section, frozen=True):
 
 
 class ModelSettings(Section, frozen=True):
-    """One kernel on one instrument. `name` is the process name's second half, `kernel` a file in nodes/models."""
+    """One kernel over instruments. `name` is the process name's second half, `kernel` a file in nodes/models."""
 
     name: ModelName
     kernel: str
-    instrument: str = ""  # venue.symbol; empty: the first instrument
+    # venue.symbol of those that it serves, or patterns like "binance.*"; a state of its own for each
+    instruments: Annotated[tuple[str, ...], Meta(min_length=1, description="at least one pattern")] = ("*",)
     parameters: dict[str, float] = {}  # of the kernel: PARAMETERS in its file gives names, defaults and ranges
 
 

@@ -38,6 +38,7 @@ OURS = {  # what of bus and storage reads or writes files, sockets, clocks; None
     "bus.operator_log": None, "bus.process": None,
     "bus.intake": {"Intake"}, "bus.sockets": {"Producer", "Publisher", "Subscriber", "open_socket"}, "bus.space": {"free_of"},
     "storage.archive": None, "storage.recent": None, "storage.query": None,
+    "storage.columns.archive": None, "storage.columns.log": None, "storage.columns.reading": None,
     "nodes.net.rest": {"Rest"}, "nodes.net.websocket": None,
 }  # fmt: skip
 

@@ -247,7 +247,7 @@ def required_kinds(config: Config, survey: Survey | None = None) -> tuple[Kind, 
     if not config.models:
         return MARKET
     traded = {instrument.subject for instrument in config.traded}
-    models_trade = bool(traded & {config.instrument(model.instrument).subject for model in config.models})
+    models_trade = any(traded.intersection(config.subjects(model.instruments)) for model in config.models)
     return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and models_trade else ()))
 
 

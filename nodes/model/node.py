@@ -1,59 +1,39 @@
-"""Runs one numba kernel over the log and publishes its signals, each with the seq of the event that caused it.
+"""Runs one numba kernel over the log, with a state for each instrument, and publishes its signals with the seq of their cause.
 
 When it dies: the checkpoint is loaded and the log replayed from there; what was published already is not published again. A
-checkpoint of other code or parameters is refused, and the replay starts at the first event there is.
+checkpoint of other code or parameters is refused, and one without an instrument that the log has had events of: the replay
+starts at the first event there is then.
 """
 
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tickmesh.bus.config import Config, ConfigError
-from tickmesh.bus.layout import RECORDS, record_reader, record_struct, struct_of
+from tickmesh.bus.layout import record_reader, record_struct, struct_of
 from tickmesh.bus.names import KERNEL_BYTES
-from tickmesh.bus.schema import DTYPES, GapState, Kind
+from tickmesh.bus.schema import GapState, Kind
 from tickmesh.bus.wire import Event, encode
-from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
+from tickmesh.nodes.model.staging import ROWS, Staging
+from tickmesh.nodes.model.states import InstrumentStates
+from tickmesh.nodes.models.interface import OUT, SIGNALS_PER_ROW
+from tickmesh.storage.columns.span import ColumnSpan
+
+if TYPE_CHECKING:
+    from tickmesh.nodes.model.columns import ColumnKernel
 
 READS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
 WRITES = (Kind.signal,)
 
-ROWS = 1024  # events handed to the kernel in one call; the result does not depend on it
-_ROW, _OUT, _SIGNAL = struct_of(ROW), struct_of(OUT), record_struct(Kind.signal)
+_OUT, _SIGNAL = struct_of(OUT), record_struct(Kind.signal)
+_COUNTS = np.dtype([("events", "<i8"), ("signals", "<i8")])
 _read_exponents = record_reader(Kind.instrument, "price_exponent", "quantity_exponent")
 _read_gap = record_reader(Kind.gap, "stream", "state")
 
 
-class Stage:
-    """Records of one kind, back to back, for the kernel: always aligned and writable, so it is compiled only once."""
-
-    def __init__(self, kind: Kind):
-        self.dtype = DTYPES[kind]
-        self.used = 0
-        self.array = np.zeros(ROWS, self.dtype)
-        self.bytes = self.array.data.cast("B")
-
-    def grow(self, records: int) -> None:
-        grown = np.zeros(records, self.dtype)
-        grown[: self.used] = self.array[: self.used]
-        self.array = grown
-        self.bytes = grown.data.cast("B")
-
-    def put(self, event: Event) -> int:
-        """Copies the event's records; returns the index of the first."""
-        first = self.used
-        end = first + event.count
-        if end > len(self.array):
-            self.grow(2 * end)
-        size = self.dtype.itemsize
-        self.bytes[first * size : end * size] = event.raw[RECORDS]
-        self.used = end
-        return first
-
-
 class Step:
-    """Pure: what it says and the state it is left in follow from the events alone, however they are cut into lists."""
+    """Pure: what it says and the state it is left in follow from the events alone, however they are cut into lists or spans."""
 
     def __init__(self, config: Config, instance: str):
         model = config.model(instance)
@@ -61,7 +41,6 @@ class Step:
 
         cache.use(config)
         module = loading.load(model.kernel)
-        self.subject = config.instrument(model.instrument).subject
         self._model = model
         self._name = model.kernel.encode()
         if len(self._name) > KERNEL_BYTES:
@@ -70,102 +49,123 @@ class Step:
         self._kernel = module.kernel
         self._horizon_ns = module.HORIZON_NS
         self._parameters = loading.parameters(module, model.parameters)
-        self._empty = np.zeros(1, module.STATE)
-        self._stages = {kind: Stage(kind) for kind in (Kind.quote, Kind.trade, Kind.depth)}
-        self._wanted = {int(kind): self._stages[kind] for kind in module.KINDS}
-        self._rows = np.zeros(ROWS, ROW)
-        self._rows_bytes = self._rows.data.cast("B")
+        self.states = InstrumentStates(config.subjects(model.instruments), module.STATE)
+        self.kinds = (*module.KINDS, Kind.gap, Kind.instrument)  # what it reads
+        self._numbers = frozenset(int(kind) for kind in self.kinds)
+        self._staging = Staging(module.KINDS)
         self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
         self._out_bytes = self._out.data.cast("B")
-        self._causes: list[int] = []
+        self._columns: ColumnKernel | None = None
         self._reset()
-        self._call(0)  # compiles it, or loads it from the cache
+        self._call(0, self._staging.rows, 0)  # compiles it, or loads it from the cache
 
     def _reset(self) -> None:
-        self._state = self._empty.copy()
-        self._units = np.full(2, np.nan)
+        self.states.reset()
         self._events = 0
         self._signals = 0
 
     def step(self, events: list[Event]) -> list[bytearray]:
-        """The signals that `events` cause, in order. Events of other instruments and kinds change nothing."""
+        """The signals that `events` cause, in order of (cause_seq, k). Events of other instruments and kinds change nothing."""
         signals: list[bytearray] = []
+        places, staging = self.states.places, self._staging
         for event in events:
-            if event.subject != self.subject:
-                continue
             kind = event.kind
-            if (stage := self._wanted.get(kind)) is not None:
-                self._put(event, 0, stage.put(event), event.count)
+            if kind not in self._numbers:
+                continue
+            place = places.get(event.subject)
+            if place is None:
+                self.states.others.add(event.subject)
+            elif (stage := staging.wanted.get(kind)) is not None:
+                staging.put(event, place, 0, stage.put(event), event.count)
             elif kind == Kind.gap:
                 stream, state = _read_gap(event.raw)
                 # Trades that are gone for good were open before; a gap of anything else is unrecoverable at once.
                 if state == GapState.open or (state == GapState.unrecoverable and stream != Kind.trade):
-                    self._put(event, stream, 0, 0)
-            elif kind == Kind.instrument:
+                    staging.put(event, place, stream)
+            else:
                 self._flush(signals)
-                price_exponent, quantity_exponent = _read_exponents(event.raw)
-                self._units[:] = float(f"1e{price_exponent}"), float(f"1e{quantity_exponent}")
-            if len(self._causes) == ROWS:
+                self.states.define(place, *_read_exponents(event.raw))
+            if len(staging.causes) == ROWS:
                 self._flush(signals)
         self._flush(signals)
         return signals
 
-    def _put(self, event: Event, stream: int, first: int, count: int) -> None:
-        at = len(self._causes) * _ROW.size
-        _ROW.pack_into(self._rows_bytes, at, event.kind, event.flags, stream, first, count, event.seq_ns)
-        self._causes.append(event.seq)
-
-    def _call(self, count: int) -> int:
-        quotes, trades, levels = (stage.array for stage in self._stages.values())
-        signals: int = self._kernel(
-            self._state, self._parameters, self._units, self._rows, count, quotes, trades, levels, self._out
-        )
+    def _call(self, place: int, rows: np.ndarray, count: int) -> int:
+        quotes, trades, levels = (stage.array for stage in self._staging.stages.values())
+        state, units = self.states.of[place]
+        signals: int = self._kernel(state, self._parameters, units, rows, count, quotes, trades, levels, self._out)
         return signals
 
     def _flush(self, signals: list[bytearray]) -> None:
-        causes = self._causes
+        """Runs the kernel over what is staged, once for each instrument there; adds the signals in order of their causes."""
+        staging = self._staging
+        causes = staging.causes
         if not causes:
             return
-        n = self._call(len(causes))
-        row_before, k = -1, 0
-        for i in range(n):
-            row, value, price, reference_ticks = _OUT.unpack_from(self._out_bytes, i * _OUT.size)
-            k = k + 1 if row == row_before else 0
-            row_before = row
-            record = _SIGNAL.pack(self._name, value, price, self._horizon_ns, reference_ticks)
-            signals.append(encode(Kind.signal, self.subject, record, k=k, cause_seq=causes[row]))
+        groups = staging.groups()
+        found: list[tuple[int, int, bytearray]] = []
+        for place, rows, at in groups:
+            row_before, k, subject = -1, 0, self.states.subjects[place]
+            for i in range(self._call(place, rows, len(at))):
+                row, value, price, reference_ticks = _OUT.unpack_from(self._out_bytes, i * _OUT.size)
+                k = k + 1 if row == row_before else 0
+                row_before = row
+                record = _SIGNAL.pack(self._name, value, price, self._horizon_ns, reference_ticks)
+                event = encode(Kind.signal, subject, record, k=k, cause_seq=causes[at[row]])
+                found.append((at[row], k, event))
+        if len(groups) > 1:
+            found.sort(key=lambda one: one[:2])
+        signals += [event for _, _, event in found]
         self._events += len(causes)
-        self._signals += n
-        self._causes = []
-        for stage in self._wanted.values():
-            stage.used = 0
+        self._signals += len(found)
+        staging.clear()
+
+    def step_span(self, span: ColumnSpan) -> np.ndarray:
+        """The signals that a span of columns causes, the same as `step` gives for its events: see ColumnKernel.step."""
+        if self._columns is None:
+            from tickmesh.nodes.model.columns import ColumnKernel  # compiled: only who has columns pays for it
+
+            self._columns = ColumnKernel(self._kernel, self._parameters, self.kinds, self._name, self._horizon_ns)
+        signals, events = self._columns.step(self.states, span)
+        self._events += events
+        self._signals += len(signals)
+        return signals
+
+    def encoded(self, signals: np.ndarray) -> list[bytearray]:
+        """Encodes signals of `step_span` as the events that `step` gives."""
+        subjects = self.states.subjects
+        fields = (signals["cause_seq"].tolist(), signals["k"].tolist(), signals["instrument"].tolist(), signals["record"])
+        return [
+            encode(Kind.signal, subjects[place], record.tobytes(), k=k, cause_seq=cause)
+            for cause, k, place, record in zip(*fields)
+        ]
 
     def identity(self) -> dict[str, Any]:
         """What runs, for the `run` event: a replay with the same answers the same."""
+        return self._maker() | {"instruments": list(self.states.subjects)}
+
+    def _maker(self) -> dict[str, Any]:
+        """What makes a state what it is, beside the instrument's events."""
         given = {name: float(self._parameters[name][0]) for name in self._parameters.dtype.names or ()}
-        return {"code": self._code, "kernel": self._model.kernel, "instrument": self.subject, "parameters": given,
-                "state": sha256(repr(self._empty.dtype.descr).encode()).hexdigest()[:16]}  # fmt: skip
+        state = sha256(repr(self.states.dtype.descr).encode()).hexdigest()[:16]
+        return {"code": self._code, "kernel": self._model.kernel, "parameters": given, "state": state}
 
     def counters(self) -> dict[str, int]:
-        return {"events": self._events, "signals": self._signals}
+        return {"events": self._events, "signals": self._signals, "instruments": len(self.states.subjects)}
 
     def save(self) -> bytes:
-        """The state after the last event: 64 bytes that name the code and parameters, units, counters, the record."""
-        counts = np.array([self._events, self._signals], "<i8")
-        return self._fingerprint() + self._units.tobytes() + counts.tobytes() + self._state.tobytes()
+        """The state after the last event: 64 bytes that name the code and parameters, counters, the states by instrument."""
+        counts = np.array([(self._events, self._signals)], _COUNTS)
+        return self._fingerprint() + counts.tobytes() + self.states.save()
 
     def load(self, state: bytes) -> None:
-        """Goes on where `save` was called. Raises ValueError for a state of other code, parameters or size."""
+        """Goes on where `save` was called. Raises ValueError for other code or parameters, and as InstrumentStates does."""
         fingerprint = self._fingerprint()
-        expected = len(fingerprint) + 32 + self._empty.nbytes
         if state[: len(fingerprint)] != fingerprint:
             raise ValueError(f"the state of {self._model.name} was made by other code or parameters; replay the log")
-        if len(state) != expected:
-            raise ValueError(f"the state of {self._model.name} has {len(state)} bytes; it needs {expected}")
         at = len(fingerprint)
-        self._units[:] = np.frombuffer(state, "<f8", 2, at)
-        self._events, self._signals = (int(n) for n in np.frombuffer(state, "<i8", 2, at + 16))
-        self._state[:] = np.frombuffer(state, self._empty.dtype, 1, at + 32)
+        self.states.load(state[at + _COUNTS.itemsize :])
+        self._events, self._signals = np.frombuffer(state, _COUNTS, 1, at)[0].tolist()
 
     def _fingerprint(self) -> bytes:
-        return sha256(repr(self.identity()).encode()).hexdigest().encode()
+        return sha256(repr(self._maker()).encode()).hexdigest().encode()

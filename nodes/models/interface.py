@@ -4,16 +4,16 @@ A kernel module declares
 
     KINDS        the kinds it wants, any of quote, trade, depth
     PARAMETERS   {name: Parameter(default, least, most, meaning)}, the unit last in the name
-    STATE        a structured dtype; one record of it is all that the model remembers
+    STATE        a structured dtype; one record of it is all that the model remembers of one instrument
     HORIZON_NS   how far ahead its value looks; 0 = not stated
     kernel(state, parameters, units, rows, count, quotes, trades, levels, out) -> n
 
 | argument | shape, dtype | meaning |
 |---|---|---|
-| state | (1,) STATE | zeros at the start of the log, then whatever the kernel left there |
+| state | (1,) STATE | the instrument's: zeros at the start of the log, then whatever the kernel left there |
 | parameters | (1,) float64 fields | one field per name in PARAMETERS |
 | units | (2,) float64 | price of one tick, quantity of one lot; NaN until the log has an `instrument` event |
-| rows | (≥ count,) ROW | the events in order of `seq`: the kind, and where its records lie |
+| rows | (≥ count,) ROW | the instrument's events in order of `seq`: the kind, and where its records lie |
 | quotes, trades, levels | (…,) of the kind | the records: row r has [r.first, r.first + r.count) of its kind's array |
 | out | (≥ SIGNALS_PER_ROW × count,) OUT | its signals, in order of `row`; n of them, at most SIGNALS_PER_ROW for one row |
 
@@ -29,6 +29,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.storage.columns.span import ROW  # as readers of columns fill it
+
+__all__ = [
+    "DEPTH", "GAP", "OUT", "QUOTE", "REPAIRED", "ROW", "SIGNALS_PER_ROW", "SNAPSHOT", "TRADE", "Floats", "Parameter", "Records",
+]  # fmt: skip
 
 # Plain integers: numba freezes globals into the machine code, and the cache folder is keyed by them (cache.py).
 TRADE = int(Kind.trade)
@@ -42,18 +47,6 @@ SIGNALS_PER_ROW = 4
 
 Records: TypeAlias = NDArray[np.void]  # of a structured dtype: state, parameters, rows, records of a kind, signals
 Floats: TypeAlias = NDArray[np.float64]
-
-ROW = np.dtype(
-    [
-        ("kind", "<u2"),
-        ("flags", "<u2"),
-        ("stream", "<u2"),
-        ("reserved", "<u2"),
-        ("first", "<i8"),
-        ("count", "<i8"),
-        ("seq_ns", "<i8"),
-    ]
-)
 
 OUT = np.dtype(
     [

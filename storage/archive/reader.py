@@ -76,7 +76,7 @@ class ArchiveReader:
         self.files = [f for f in seen if f.part != OVERLAY]
         self.overlays = [f for f in seen if f.part == OVERLAY]
 
-    def _moved(self) -> bool:
+    def moved(self) -> bool:
         """Whether a file that is gone has been sealed or pruned meanwhile; the list is a new one then.
 
         It goes up to the new `archived_seq`: a day that was half archived when it was listed is one file now.
@@ -93,7 +93,7 @@ class ArchiveReader:
             try:
                 return work()
             except ArchiveGone:
-                if not self._moved():
+                if not self.moved():
                     raise
 
     def cuts(self, after: int = 0, until: int | None = None, folders: set[str] | None = None) -> Iterator[list[File]]:
@@ -139,9 +139,7 @@ class ArchiveReader:
         wanted = frozenset(Kind) if kinds is None else frozenset(kinds)
         folders = None if subject is None else {folder_of(kind, subject) for kind in wanted}
         whole = subject is None and kinds is None
-        for pruned in self.mark.pruned:
-            if wanted & PRUNED_KINDS and pruned.last > after and (until is None or pruned.first <= until):
-                self._warn(pruned.day)
+        self.warn_of_pruned(wanted, after, until)
         position = after
         while True:
             try:
@@ -151,8 +149,14 @@ class ArchiveReader:
                         yield event
                 return
             except ArchiveGone:
-                if not self._moved():
+                if not self.moved():
                     raise
+
+    def warn_of_pruned(self, kinds: Iterable[Kind], after: int, until: int | None) -> None:
+        """Warns (PrunedWarning) of days between these seqs that have no events of the kinds any more."""
+        for pruned in self.mark.pruned:
+            if PRUNED_KINDS & set(kinds) and pruned.last > after and (until is None or pruned.first <= until):
+                self._warn(pruned.day, 4)
 
     def _events(
         self, files: list[File], wanted: frozenset[Kind], subject: str | None, after: int, until: int | None, whole: bool
@@ -166,16 +170,17 @@ class ArchiveReader:
                     if kind in wanted:
                         readers[index, kind] = segment.reader(kind)
             if whole:
-                self._count(files, sum(reader.events for reader in readers.values()))
+                self.check_whole(files, sum(reader.events for reader in readers.values()))
             try:
                 for tables in windows(readers, after, until, files[0].part == "cut" if files else True):
-                    yield from _in_order(list(tables.values()), subject)
+                    yield from in_order(list(tables.values()), subject)
             except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
                 for segment in segments:
                     segment.check()  # says which one it is
                 raise ArchiveError(f"{self.folder} cannot be read: {error!r}") from None
 
-    def _count(self, files: list[File], events: int) -> None:
+    def check_whole(self, files: list[File], events: int) -> None:
+        """Raises ArchiveGone where the files of one cut or day, which hold `events` events, are not all that belong to it."""
         span = files[0].span
         if events == span[1] - span[0] + 1 or any((one.first, one.last) == span for one in self.mark.pruned):
             return
@@ -314,7 +319,7 @@ class ArchiveReader:
         return []
 
 
-def _in_order(tables: list[Table], subject: str | None) -> Iterator[Event]:
+def in_order(tables: list[Table], subject: str | None = None) -> Iterator[Event]:
     """The tables' events by seq, of one subject or all."""
     buffers: list[memoryview] = []
     seqs: list[np.ndarray] = []

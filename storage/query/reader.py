@@ -70,7 +70,7 @@ def events(
             yield from reader.events(position, until, wanted, subject)
             position = reader.archived_seq
             continue
-        _check_one_mesh(config, mark)
+        check_one_mesh(config, mark)
         try:
             for event in _from_log(config, position, until, follow, stop):
                 position = event.seq
@@ -80,13 +80,18 @@ def events(
         except LogReleased:
             if read_watermark(config.archive_dir).archived_seq > position:
                 continue  # released because it was archived meanwhile
-            raise ReadError(
-                f"seq {position + 1} is neither in {config.archive_dir}, which ends at {archived}, nor in "
-                f"{config.log_dir}, which begins at {LogReader(config.log_dir).first}; restore the missing part from a copy"
-            ) from None
+            raise missing(config, position + 1, archived) from None
 
 
-def _check_one_mesh(config: Config, mark: Watermark) -> None:
+def missing(config: Config, seq: int, archived: int) -> ReadError:
+    """The error about an event that neither the archive, which ends at `archived`, nor the log has."""
+    return ReadError(
+        f"seq {seq} is neither in {config.archive_dir}, which ends at {archived}, nor in "
+        f"{config.log_dir}, which begins at {LogReader(config.log_dir).first}; restore the missing part from a copy"
+    )
+
+
+def check_one_mesh(config: Config, mark: Watermark) -> None:
     """Raises ReadError where the log does not go on with what the archive holds. One without the other is read alone."""
     log = LogReader(config.log_dir)
     if mark.archived_seq and log.first and (why := log.foreign(mark.archived_seq, mark.log_id)):

@@ -1,0 +1,85 @@
+"""A model over columns: the rows of a span straight into its kernel, no object for an event; same answers as `Step.step`."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from tickmesh.bus.schema import DTYPES, SIGNAL, GapState, Kind
+from tickmesh.nodes.model import selecting
+from tickmesh.nodes.model.states import InstrumentStates
+from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW, Records
+from tickmesh.storage.columns.span import ColumnSpan, SubjectColumns
+
+ROWS = 1 << 13  # of one kernel call: rows, records and signals stay in the processor's cache
+# A signal beside its cause; `instrument`: its place in InstrumentStates.subjects.
+CAUSED_SIGNAL = np.dtype([("cause_seq", "<u8"), ("k", "<u4"), ("instrument", "<u4"), ("record", SIGNAL)])
+_GAP_RULE = np.array([GapState.open, GapState.unrecoverable, Kind.trade], "i8")
+_NOTHING = {kind: np.zeros(1, DTYPES[kind]) for kind in (Kind.quote, Kind.trade, Kind.depth, Kind.gap)}
+
+
+class ColumnKernel:
+    """One kernel, and the arrays of its calls. `kinds`: those that the model reads, gap and instrument among them."""
+
+    def __init__(self, kernel: Callable[..., int], parameters: Records, kinds: tuple[Kind, ...], name: bytes, horizon_ns: int):
+        self._kernel, self._parameters, self._kinds = kernel, parameters, kinds
+        self._name, self._horizon_ns = name, horizon_ns
+        self._use = np.zeros(max(Kind) + 1, "u1")
+        for kind in kinds:
+            self._use[kind] = {Kind.gap: selecting.GAP, Kind.instrument: selecting.DEFINITION}.get(kind, selecting.RECORDS)
+        self._rows, self._seqs = np.zeros(ROWS, ROW), np.zeros(ROWS, "u8")
+        self._breaks = np.zeros((ROWS, 2), "i8")
+        self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
+        self._found = np.zeros(ROWS * SIGNALS_PER_ROW, CAUSED_SIGNAL)
+        self._count = 0
+
+    def step(self, states: InstrumentStates, span: ColumnSpan) -> tuple[np.ndarray, int]:
+        """Brings the states to the end of the span; gives its signals, (n,) CAUSED_SIGNAL in order of (cause_seq, k), and how
+        many events the kernel was given."""
+        self._count = events = 0
+        served = 0
+        for columns in span.subjects:
+            place = states.places.get(columns.subject)
+            if place is not None:
+                events += self._run(states, place, columns)
+                served += 1
+            elif columns.subject not in states.others and self._use[columns.rows["kind"]].any():
+                states.others.add(columns.subject)
+        signals = self._found[: self._count].copy()
+        if served > 1:
+            signals = signals[np.argsort(signals["cause_seq"], kind="stable")]  # those of one cause are in order of k
+        record = signals["record"]
+        record["model"], record["horizon_ns"] = self._name, self._horizon_ns
+        return signals, events
+
+    def _run(self, states: InstrumentStates, place: int, columns: SubjectColumns) -> int:
+        """Runs the kernel over one instrument's rows, a bounded piece after the other; gives how many it was given."""
+        records = columns.records
+        gaps = records.get(Kind.gap, _NOTHING[Kind.gap])
+        given = 0
+        for begin in range(0, len(columns.rows), ROWS):
+            count, definitions = selecting.select(
+                columns.rows[begin : begin + ROWS], columns.seqs[begin : begin + ROWS], self._use, gaps, _GAP_RULE,
+                self._rows, self._seqs, self._breaks,
+            )  # fmt: skip
+            done = 0
+            for before, definition in self._breaks[:definitions].tolist():
+                self._call(states, place, records, done, before)
+                row = records[Kind.instrument][definition]
+                states.define(place, int(row["price_exponent"]), int(row["quantity_exponent"]))
+                done = before
+            self._call(states, place, records, done, count)
+            given += count
+        return given
+
+    def _call(self, states: InstrumentStates, place: int, records: Mapping[Kind, np.ndarray], start: int, stop: int) -> None:
+        if start == stop:
+            return
+        quotes, trades, levels = (records.get(kind, _NOTHING[kind]) for kind in (Kind.quote, Kind.trade, Kind.depth))
+        state, units = states.of[place]
+        rows = self._rows[start:stop]
+        signals = self._kernel(state, self._parameters, units, rows, stop - start, quotes, trades, levels, self._out)
+        if signals:
+            while self._count + signals > len(self._found):
+                self._found = np.concatenate([self._found, np.zeros_like(self._found)])
+            selecting.gather(self._out, signals, self._seqs[start:stop], place, self._found, self._count)
+            self._count += signals

@@ -1,0 +1,58 @@
+"""Rows of columns for one kernel call, and its signals out of it, compiled. Nothing here calls what is in another file."""
+
+import numpy as np
+from numba import njit
+
+SKIPPED, RECORDS, GAP, DEFINITION = range(4)  # what a kind is to a model
+
+
+@njit(nogil=True, cache=True)
+def select(
+    rows: np.ndarray, seqs: np.ndarray, use: np.ndarray, gaps: np.ndarray, gap_rule: np.ndarray, rows_out: np.ndarray,
+    seqs_out: np.ndarray, breaks: np.ndarray,
+) -> tuple[int, int]:  # fmt: skip
+    """Copies the rows that a kernel is given; gives (how many rows, how many definitions).
+
+    rows: (n,) ROW; use: (kinds,) u1, one of the above by kind; gaps: the records of gap rows; gap_rule: (3,) i8, the states
+    open and unrecoverable, and the stream whose gaps were open before. rows_out: (≥ n,) ROW; breaks: (≥ n, 2) i8: before which
+    of the rows given a definition stands, and its record.
+    """
+    n = definitions = 0
+    for i in range(len(rows)):
+        row = rows[i]
+        what = use[row.kind]
+        if what == SKIPPED:
+            continue
+        if what == DEFINITION:
+            breaks[definitions, 0] = n
+            breaks[definitions, 1] = row.first
+            definitions += 1
+            continue
+        if what == GAP:
+            gap = gaps[row.first]
+            decided = gap.state == gap_rule[1] and gap.stream != gap_rule[2]
+            if gap.state != gap_rule[0] and not decided:
+                continue
+        rows_out[n] = row
+        seqs_out[n] = seqs[i]
+        if what == GAP:
+            rows_out[n].first = 0
+            rows_out[n].count = 0
+        n += 1
+    return n, definitions
+
+
+@njit(nogil=True, cache=True)
+def gather(out: np.ndarray, count: int, seqs: np.ndarray, instrument: int, signals: np.ndarray, at: int) -> None:
+    """Copies a kernel's signals from out[:count] to signals[at:], with their causes; `seqs`: of the rows it was given."""
+    before, k = np.int64(-1), 0
+    for i in range(count):
+        one, signal = out[i], signals[at + i]
+        k = k + 1 if one.row == before else 0
+        before = one.row
+        signal.cause_seq = seqs[one.row]
+        signal.k = k
+        signal.instrument = instrument
+        signal.record.value = one.value
+        signal.record.price = one.price
+        signal.record.reference_ticks = one.reference_ticks
