@@ -118,6 +118,7 @@ class VenueSettings(Section, frozen=True):
 
     ws: tuple[WebsocketAddress, ...] = ()
     rest: tuple[RestAddress, ...] = ()
+    ca: str = ""  # a file of certificates (PEM) to trust beside the system's, of a proxy for instance; beside mesh.toml
     weight_per_minute: Count = 0  # what it allows this address, or what is left beside other programs; 0: as the adapter says
 
 
