@@ -38,7 +38,7 @@ Amount = Annotated[str, Meta(pattern=rf"^{_AMOUNT}\Z", description="a plain deci
 AmountOrNone = Annotated[
     str, Meta(pattern=rf"^({_AMOUNT})?\Z", description="a plain decimal above 0 like '0.001', or '' for none")
 ]
-Mode = Literal["sim", "paper", "live"]
+Mode = Literal["sim", "capture", "paper", "live"]
 Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
