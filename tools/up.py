@@ -2,7 +2,7 @@
 
 Proof is the log beyond where it ended before, and what this configuration can show there: of the default market a trade, a
 quote, a depth change, a signal, an intent and a fill, as far as models run and the executor can trade; of a capture what it
-holds of trades, quotes and depth, however short it is.
+holds of trades, quotes and depth, however short it is; of real venues what tools/recording.py says.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
-from tickmesh.tools import sources
+from tickmesh.tools import recording, sources
 from tickmesh.tools.status import Process, read_window, silent_instruments
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
+from tickmesh.tools.wanted import VenueAnswer, Wanted
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
 TRADING = (Kind.intent, Kind.fill)
@@ -42,8 +44,11 @@ RATES_S = 1.0  # rates are what comes in so long, once everything is there
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
 
 
-def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
-    """Starts the mesh and waits until it is seen working; gives what `--json` prints. Raises Failure with what is missing."""
+def up(captures: list[Path], speed: float, timeout_s: float, wanted: Wanted | None = None, source: str = "") -> JsonObject:
+    """Starts the mesh and waits until it is seen working; gives what `--json` prints. Raises Failure with what is missing.
+
+    `wanted`: instruments of real venues to record, into `source` or, where that is "", into the folder of the venues' names.
+    """
     root = find_root()
     for folder in (root / "run", root / "run" / "logs"):
         _make(folder)
@@ -56,12 +61,17 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
         if captures:
             config, survey = sources.use_captures(root, captures, speed)
             show_capture(survey.summary())
+        elif wanted:
+            config, answers = sources.use_venues(root, wanted, source)
+            show_answers(answers)
         else:
             config = sources.use_configured(root)
         check_before_start(config)
         after = _end_of_log(config)
         started = time.monotonic()
         _start(root)
+        if config.mode == "capture":
+            return recording.watch(config, after, started, timeout_s, partial(_silent, config))
         seen, seconds = _watch(config, survey, after, started + timeout_s)
     return {
         "running": True,
@@ -270,6 +280,12 @@ def _exchange_lives(config: Config, seen: Observed, missing: list[str], client: 
         raise Failure(f"{what}: {_what_is_missing(config, missing or ['end of that'], client)}")
 
 
+def _silent(config: Config, missing: list[str]) -> Failure:
+    """What a mesh that writes nothing is to be told of: its processes, and what they wrote last."""
+    with contextlib.closing(Supervisord(config.root / "run")) as client:
+        return Failure(_what_is_missing(config, missing, client))
+
+
 def _still_there(client: Supervisord) -> None:
     try:
         client.processes()
@@ -293,6 +309,10 @@ def _what_is_missing(config: Config, missing: list[str], client: Supervisord) ->
 
 def show(result: JsonObject) -> None:
     """Prints for a person that the mesh is up, and what to do next."""
+    if "seen" in result:
+        recording.show(result)
+        _show_next(("trade", "quote", "depth"))
+        return
     if result["already"]:
         out.print(f"tickmesh is up already, source {result['source']}.")
         if result["not_running"]:
@@ -305,15 +325,30 @@ def show(result: JsonObject) -> None:
         out.print(f"The executor cannot trade: {result['not_trading']} (executor.order_quantity, position_max)", style="bold")
     for one in result["instruments"]:
         out.print(f"{one['instrument']}: {one['why']}", style="bold", markup=False)
+    _show_next(("quote", "signal", "fill …"))
+
+
+def _show_next(topics: Sequence[str]) -> None:
+    """Prints commands to go on with; `topics`: some that there are."""
     out.print("Next:")
     for command, what in (
-        (".venv/bin/tap trade", "trades as they come (tap quote, tap signal, tap fill …; --rate for rates)"),
+        (".venv/bin/tap trade", f"trades as they come (tap {', tap '.join(topics)}; --rate for rates)"),
         (".venv/bin/mesh status", "processes and topics"),
         (".venv/bin/supervisorctl -c supervisor.conf status", "start, stop, restart single processes"),
         (".venv/bin/mesh verify", "log, recent store and archive, checked against each other"),
         ("make down", "stop; `make up` goes on where it was"),
     ):
         out.print(f"  {command:<52} {what}")
+
+
+def show_answers(answers: Sequence[VenueAnswer]) -> None:
+    """Prints for a person what venues said before anything was started: on stderr, so that `--json` is alone on stdout."""
+    for answer in answers:
+        if answer.unasked:
+            err.print(f"{answer.venue} cannot be asked for its instruments: {answer.unasked}.", style="bold", markup=False)
+            err.print(f"  Recording begins without that check, of {', '.join(answer.symbols)}.", markup=False)
+        for symbol, word in answer.halted.items():
+            err.print(f"{answer.venue}.{symbol} is not traded now: the venue says {word}.", style="bold", markup=False)
 
 
 def show_capture(summary: JsonObject) -> None:
