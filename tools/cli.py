@@ -30,7 +30,7 @@ def up(
 ) -> None:
     """Start everything; return when the mesh has been seen working.
 
-    Without options the market is that of mesh.toml, as shipped the local exchange's. A real venue in one line, no account needed:
+    Without options the market is that of mesh.toml, as shipped the local exchange's. A real venue, without an account:
 
     mesh up --venue binance --instruments BTCUSDT,ETHUSDT
 

@@ -29,20 +29,9 @@ RATES_S = 1.0  # rates are what comes in so long, once everything is there
 AWAY_S = 10.0  # supervisord answers within a second of its start
 UNREACHED_S = 2.0  # after the first line's alert the others may have their say
 REFUSED = ("unknown_instrument", "halted_instrument")
-COLUMNS = (
-    "instrument",
-    "first trade",
-    "quote",
-    "depth",
-    "trades/s",
-    "quotes/s",
-    "depth/s",
-    "bid",
-    "ask",
-    "spread",
-    "tick",
-    "lot",
-)
+COLUMNS = ("instrument", "complete after", "trades/s", "quotes/s", "depth/s", "bid", "ask", "spread", "tick", "lot")
+WIDTH = 120  # of the table at least: a narrower terminal wraps its lines, and nothing is cut off
+ROWS_SHOWN = 40
 
 
 @dataclass
@@ -262,14 +251,15 @@ def show(result: JsonObject) -> None:
     seen = [row for row in result["seen"] if row["first_s"]]
     if seen:
         table = Table(*COLUMNS, box=None, header_style="bold")
-        for row in seen:
+        for row in seen[:ROWS_SHOWN]:
             first, rate = row["first_s"], row["per_s"]
-            words = [f"{first[kind.name]} s" if kind.name in first else "-" for kind in MARKET]
-            words += [f"{rate[kind.name]:g}" for kind in MARKET]
+            words = ["quiet" if row["quiet"] else f"{max(first.values())} s", *(f"{rate[kind.name]:g}" for kind in MARKET)]
             words += [row[name] or "-" for name in ("bid", "ask", "spread", "tick_size", "lot_size")]
             table.add_row(row["instrument"], *words)
         out.print(f"Recording after {result['seconds']} s, source {result['source']}:")
-        out.print(table)
+        out.print(table, width=max(out.width, WIDTH), crop=False)
+        if len(seen) > ROWS_SHOWN:
+            out.print(f"and {len(seen) - ROWS_SHOWN} more (--json has all)")
     for row in result["seen"]:
         venue, _, _ = row["instrument"].partition(".")
         if row["quiet"] and not {row["instrument"], venue} & set(result["not_recording"]):

@@ -311,7 +311,7 @@ def show(result: JsonObject) -> None:
     """Prints for a person that the mesh is up, and what to do next."""
     if "seen" in result:
         recording.show(result)
-        _show_next(("trade", "quote", "depth"))
+        _show_next(("quote", "depth"))
         return
     if result["already"]:
         out.print(f"tickmesh is up already, source {result['source']}.")
