@@ -19,9 +19,9 @@ from tickmesh.bus.settings import Instrument, Mesh
 from tickmesh.nodes.net.endpoints import LOCAL
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
 from tickmesh.nodes.venues.table import ADAPTERS, adapter_of
+from tickmesh.tools.running import running_processes
 from tickmesh.tools.sources import recording
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
-from tickmesh.tools.up import is_running
 from tickmesh.tools.wanted import VenueAnswer, Wanted, ask, chosen, names_of, paired
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -81,7 +81,7 @@ def init(venues: Sequence[str], lists: Sequence[str], mode: str, source: str, fo
     Raises Failure, and then nothing was written.
     """
     root = Path.cwd()
-    if (root / "run").is_dir() and is_running(root) is not None:
+    if (root / "run").is_dir() and running_processes(root) is not None:
         raise Failure("the mesh of this folder is up, and its processes read mesh.toml: `mesh down` first")
     replaces = _replaced(root / "mesh.toml")
     if venues or lists:

@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -64,20 +65,35 @@ def use_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, S
     return config, survey
 
 
-def use_venues(root: Path, wanted: Wanted, source: str) -> tuple[Config, list[VenueAnswer]]:
-    """Asks the venues for the wanted instruments, chooses the source of their recording and writes it into run/overrides.json.
+def venues_choice(root: Path, wanted: Wanted, source: str) -> tuple[JsonObject, list[VenueAnswer]]:
+    """(what differs from mesh.toml where the wanted instruments are recorded, what the venues say of them): it asks them.
 
     `source`: its name; "": the venues' names. Raises Failure with the names that a venue does not know.
     """
     source = source or "-".join(sorted(wanted))
     as_written = [Instrument(adapter_of(venue).spell(name), venue) for venue, names in wanted.items() for name in names]
     answers = ask(load(root, overrides=recording(source, list(dict.fromkeys(as_written)))), wanted)
-    choice = recording(source, chosen(answers))
+    return recording(source, chosen(answers)), answers
+
+
+def use_choice(root: Path, choice: JsonObject) -> Config:
+    """Writes a choice into run/overrides.json, for every process; gives the settings."""
     config = load(root, overrides=choice)
-    check_market(config)
     overrides_path(root).parent.mkdir(exist_ok=True, mode=0o700)
     write_file(overrides_path(root), json.dumps(choice).encode())
-    return config, answers
+    return config
+
+
+@contextlib.contextmanager
+def choice_kept(root: Path) -> Iterator[None]:
+    """Puts run/overrides.json back as it was where what is done with a new choice raises Failure: nothing was changed then."""
+    path = overrides_path(root)
+    before = path.read_bytes() if path.exists() else None
+    try:
+        yield
+    except Failure:
+        path.unlink(missing_ok=True) if before is None else write_file(path, before)
+        raise
 
 
 def recording(source: str, instruments: list[Instrument]) -> JsonObject:
@@ -98,7 +114,7 @@ def check_market(config: Config) -> None:
         found = "exchange"  # of a version that wrote no such file, and recorded no venue
     if found not in ("", market):
         raise Failure(
-            f"data/{config.source} has the market of {MARKETS[found]}, and this is to be that of {MARKETS[market]}: "
+            f"{config.data}/{config.source} has the market of {MARKETS[found]}, and this is to be that of {MARKETS[market]}: "
             f"give it a folder of its own (source in mesh.toml, or --source NAME)"
         )
     if not found:
