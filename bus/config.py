@@ -314,5 +314,5 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     for symbol, one in mesh.exchange.population.items():
         if one.follows not in ("", *symbols) or one.follows == symbol:
             yield f"exchange.population.{symbol}.follows", one.follows, f"another of {symbols}"
-    if mesh.mode != "sim":
-        yield "mode", mesh.mode, "'sim' in this version; paper and live trading are not built yet"
+    if mesh.mode in ("paper", "live"):
+        yield "mode", mesh.mode, "'sim' or 'capture' in this version; paper and live trading are not built yet"

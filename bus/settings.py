@@ -47,7 +47,7 @@ ModelName = Annotated[
         description=f"1 to {MODEL_NAME_BYTES} of A–Z a–z 0–9 _ . -, the first a letter, a digit or _",
     ),
 ]
-Mode = Literal["sim", "paper", "live"]
+Mode = Literal["sim", "capture", "paper", "live"]
 Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
@@ -128,6 +128,7 @@ class VenueSettings(Section, frozen=True):
 
     ws: tuple[WebsocketAddress, ...] = ()
     rest: tuple[RestAddress, ...] = ()
+    ca: str = ""  # a file of certificates (PEM) to trust beside the system's, of a proxy for instance; beside mesh.toml
     weight_per_minute: Count = 0  # what it allows this address, or what is left beside other programs; 0: as the adapter says
 
 

@@ -10,6 +10,10 @@ from tickmesh.tools import terminal
 commands = terminal.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 OFF = "outbox, log, numbers, backfill, resync, line, renewal, respawn, contradiction, era, unsynced, clock, unknown"
+VENUE = typer.Option(help="A real venue: binance, binance_usdm, coinbase, kraken, okx. Again for another one.")
+INSTRUMENTS = typer.Option(
+    help="Of the --venue, by commas: its own names or nearly so. One such list for each venue, in order."
+)
 MORE_FILES = typer.Argument(help="Further files of --capture or --against.", metavar="[FILE]...", show_default=False)
 
 
@@ -18,19 +22,79 @@ def up(
     files: Annotated[list[Path] | None, MORE_FILES] = None,
     capture: Annotated[list[Path] | None, typer.Option(help="Replay these raw captures, in this order.")] = None,
     speed: Annotated[float | None, typer.Option(min=0, help="Of the replay; 0 = as fast as it is taken.")] = None,
+    venue: Annotated[list[str] | None, VENUE] = None,
+    instruments: Annotated[list[str] | None, INSTRUMENTS] = None,
+    source: Annotated[str, typer.Option(help="Folder of that recording under data/; else the venues' names.")] = "",
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the mesh to be seen working.")] = 120.0,
     json: Json = False,
 ) -> None:
-    """Start everything; return when the mesh has been seen working."""
-    from tickmesh.tools import up as command
+    """Start everything; return when the mesh has been seen working. Of a mesh that is up: as reload.
 
+    Without options the market is that of mesh.toml, as shipped the local exchange's. A real venue, without an account:
+
+    mesh up --venue binance --instruments BTCUSDT,ETHUSDT
+
+    mesh up --venue binance --instruments BTCUSDT --venue kraken --instruments BTC/USD,ETH/USD
+
+    Exit code 3: the mesh is up and tries, and does not record all of it yet; why is printed.
+    """
+    from tickmesh.tools import up as command
+    from tickmesh.tools.wanted import paired
+
+    wanted = paired(venue or [], instruments or [])
+    if wanted and (capture or files):
+        raise terminal.UsageFailure("--venue records a real venue, --capture replays files: one of them at a time")
+    if source and not wanted:
+        raise terminal.UsageFailure("--source names the folder of a recording; give its --venue and --instruments too")
     captures = [*(capture or []), *(files or [])]
     if files and not capture:
         raise terminal.UsageFailure(f"what is {files[0]} for? Captures are given with --capture FILE")
     if speed is not None and not captures:
         raise terminal.UsageFailure("--speed is the speed of a replay; give its --capture FILE too")
-    result = command.up(captures, 1.0 if speed is None else speed, timeout)
+    result = command.up(captures, 1.0 if speed is None else speed, timeout, terminal.announcer(json), wanted, source)
     terminal.print_json(result) if json else command.show(result)
+    if result.get("failed"):
+        raise typer.Exit(1)
+    if result.get("not_recording"):
+        raise typer.Exit(3)
+
+
+@commands.command()
+def init(
+    venue: Annotated[list[str] | None, VENUE] = None,
+    instruments: Annotated[list[str] | None, INSTRUMENTS] = None,
+    mode: Annotated[Literal["capture", "sim"], typer.Option(help="capture: real venues; sim: the local exchange.")] = "capture",
+    source: Annotated[str, typer.Option(help="Folder of what is recorded, under data/; else the venues' names.")] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a mesh.toml that has settings; it stays as mesh.toml.old.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write a mesh.toml with every line explained into this folder; without options it asks.
+
+    mesh init --venue binance --instruments BTCUSDT,ETHUSDT
+
+    mesh init --venue okx --instruments BTC-USDT,BTC-USDT-SWAP --venue coinbase --instruments BTC-USD
+    """
+    from tickmesh.tools import init as command
+
+    result = command.init(venue or [], instruments or [], mode, source, force)
+    terminal.print_json(result) if json else command.show(result)
+
+
+@commands.command()
+def reload(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for what is started, each stage.")] = 60.0,
+    json: Json = False,
+) -> None:
+    """Apply a changed mesh.toml while data flows: start what is new, stop what is gone, restart what changed."""
+    from tickmesh.tools import reload as command
+
+    result = command.reload(timeout, dry_run, terminal.announcer(json))
+    terminal.print_json(result) if json else command.show(result)
+    if result["failed"]:
+        raise typer.Exit(1)
 
 
 @commands.command()

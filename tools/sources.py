@@ -1,6 +1,7 @@
-"""Which source of market a run is for: the local exchange's own flow, or captures that it replays.
+"""Which source of market a run is for: the local exchange's own flow, captures that it replays, or real venues.
 
-Every source has its own folder under data/. A capture that was replayed to its end starts anew in a fresh folder
+Every source has its own folder under data/. What real venues bring goes on in the folder of their names (`binance-kraken`).
+A capture that was replayed to its end starts anew in a fresh folder
 (`replay-btcusdt_20240808-2`); one that was interrupted goes on where it was.
 """
 
@@ -9,6 +10,7 @@ import gzip
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -16,16 +18,21 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
+from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.server.files import CaptureFiles
+from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.tools.terminal import Failure, JsonObject, err
+from tickmesh.tools.wanted import VenueAnswer, Wanted, ask, chosen
 
 ENDED = "ended"  # the exchange leaves this file in its folder when a replay has come to its end
 NAME_MAX = 40
+MARKET = "market"  # file of a source's folder: "exchange" or "venues"
+MARKETS = {"exchange": "the local exchange", "venues": "real venues"}
 
 
 def overrides_path(root: Path) -> Path:
-    """The file that names the source of a replay, for every process; without it mesh.toml's counts."""
+    """The file that names the source of a replay or of real venues, for every process; without it mesh.toml's counts."""
     return root / "run" / "overrides.json"
 
 
@@ -56,6 +63,63 @@ def use_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, S
     overrides_path(root).parent.mkdir(exist_ok=True, mode=0o700)
     write_file(overrides_path(root), json.dumps(chosen).encode())
     return config, survey
+
+
+def venues_choice(root: Path, wanted: Wanted, source: str) -> tuple[JsonObject, list[VenueAnswer]]:
+    """(what differs from mesh.toml where the wanted instruments are recorded, what the venues say of them): it asks them.
+
+    `source`: its name; "": the venues' names. Raises Failure with the names that a venue does not know.
+    """
+    source = source or "-".join(sorted(wanted))
+    as_written = [Instrument(adapter_of(venue).spell(name), venue) for venue, names in wanted.items() for name in names]
+    answers = ask(load(root, overrides=recording(source, list(dict.fromkeys(as_written)))), wanted)
+    return recording(source, chosen(answers)), answers
+
+
+def use_choice(root: Path, choice: JsonObject) -> Config:
+    """Writes a choice into run/overrides.json, for every process; gives the settings."""
+    config = load(root, overrides=choice)
+    overrides_path(root).parent.mkdir(exist_ok=True, mode=0o700)
+    write_file(overrides_path(root), json.dumps(choice).encode())
+    return config
+
+
+@contextlib.contextmanager
+def choice_kept(root: Path) -> Iterator[None]:
+    """Puts run/overrides.json back as it was where what is done with a new choice raises Failure: nothing was changed then."""
+    path = overrides_path(root)
+    before = path.read_bytes() if path.exists() else None
+    try:
+        yield
+    except Failure:
+        path.unlink(missing_ok=True) if before is None else write_file(path, before)
+        raise
+
+
+def recording(source: str, instruments: list[Instrument]) -> JsonObject:
+    """What differs from mesh.toml where these instruments of real venues are recorded: no model, no order."""
+    rows = [{"venue": one.venue, "symbol": one.symbol} for one in instruments]
+    return {"mode": "capture", "source": source, "instruments": rows, "models": [], "executor": {"instrument": ""}}
+
+
+def check_market(config: Config) -> None:
+    """Raises Failure where the source's folder holds another market: what a venue did and what the local exchange made up.
+
+    The first run writes into the folder which of the two it is for.
+    """
+    path = config.source_dir / MARKET
+    market = "venues" if config.mode == "capture" else "exchange"
+    found = path.read_text().strip() if path.is_file() else ""
+    if not found and market == "venues" and (config.source_dir / "log").exists():
+        found = "exchange"  # of a version that wrote no such file, and recorded no venue
+    if found not in ("", market):
+        raise Failure(
+            f"{config.data}/{config.source} has the market of {MARKETS[found]}, and this is to be that of {MARKETS[market]}: "
+            f"give it a folder of its own (source in mesh.toml, or --source NAME)"
+        )
+    if not found:
+        config.source_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        write_file(path, f"{market}\n".encode())
 
 
 def survey_captures(files: list[Path], folder: Path) -> Survey:

@@ -80,7 +80,7 @@ def _against_ledger(config: Config, folders: list[Path], findings: Findings) -> 
         raise Failure(f"one ledger at a time: --against was given {len(folders)} paths, one of them a folder")
     if not exchange_ledger.ledger_files(folders[0]):
         raise Failure(f"{folders[0]} holds no ledger (ledger-*.bin); the exchange's is in {config.exchange_dir}")
-    begun_ms = time.time() * 1000 if (config.run_dir / "exchange.json").exists() else 0.0
+    begun_ms = time.time() * 1000 if (config.run_dir / "ready").exists() else 0.0
     upto = archive.watermark(config.archive_dir)
     beyond = log.read(config.log_dir, findings, after=upto)
     orders = account.StoredAccount()

@@ -44,7 +44,7 @@ class VenueHistory:
         self.budget = budget_of(config, adapter, config.backfill.weight_share)
         self.backoff = Backoff(config.backfill.backoff_s)
         self.not_before = 0.0  # monotonic seconds
-        self.rest = Rest(adapter.REST_RULES)
+        self.rest = Rest(adapter.REST_RULES, ca=self.addresses.ca)
 
     def pause(self, wait_s: float) -> None:
         self.not_before = time.monotonic() + wait_s

@@ -13,6 +13,7 @@ from tickmesh.nodes.feed.freshness import Freshness
 from tickmesh.nodes.feed.given_up import GivenUp
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.publishing import LinePublisher
+from tickmesh.nodes.feed.reachability import STREAM, Reachability
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
 from tickmesh.nodes.feed.streams import Key, Source
@@ -48,6 +49,7 @@ class Line:
         self.count.update(dict.fromkeys(COUNTERS, 0), last_frame_age=-1.0)
         self.connections: list[LineConnection] = []
         self.publisher = LinePublisher(ctx, self._pause, self._resume)
+        self.reachability = Reachability(adapter.VENUE)
         self.reception = Reception(ctx.name, adapter, self.instruments, settings, raw=settings.raw)
         self.addresses = VenueAddresses(ctx.config, adapter, number)
         self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
@@ -61,6 +63,7 @@ class Line:
             self.take_answer,
             self.publisher.raise_alert,
             self.subscribe_known,
+            self.reachability,
             self.local_addr,
         )
         self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
@@ -131,6 +134,8 @@ class Line:
         connection.flowed = True
         connection.flowed_at_s = time.monotonic()
         self.requests.books_wanted.set()
+        if (news := self.reachability.reached(STREAM, time.monotonic())) is not None:
+            self.publisher.raise_alert(*news)
         self.ctx.ready()
         for alert in self.given_up.leave_out(self.instruments[len(self.subscribed) :], len(self.subscribed)):
             self.publisher.raise_alert(*alert)

@@ -14,6 +14,7 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import NextTry
+from tickmesh.nodes.feed.reachability import REST, Reachability, ReachNews
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
 from tickmesh.nodes.net import venue_clock
@@ -47,6 +48,7 @@ class LineRequests:
         take_answer: Callable[[Arrived], None],
         raise_alert: Callable[[str, str, str, str, str], None],
         subscribe_known: Callable[[str], None],
+        reachability: Reachability,
         local_addr: str = "",
     ):
         self.adapter = adapter
@@ -57,7 +59,8 @@ class LineRequests:
         self.take_answer = take_answer
         self.raise_alert = raise_alert
         self.subscribe_known = subscribe_known
-        self.rest = Rest(adapter.REST_RULES, local_addr=local_addr)
+        self.reachability = reachability
+        self.rest = Rest(adapter.REST_RULES, local_addr=local_addr, ca=addresses.ca)
         self.budget = budget
         self.snapshots = {subject: NextTry(settings.backoff_s) for subject in reception.instruments}
         self.standings = Standings()
@@ -234,15 +237,17 @@ class LineRequests:
         return answer if isinstance(answer, bytes) else None
 
     async def _answer(self, request: Request) -> bytes | RestError | None:
-        base = await self.addresses.rest()
+        base, begun_s = await self.addresses.rest(), time.monotonic()
         refusal: RestError | None = None
         try:
             body = await self.rest.get(base, request.path, request.query)
             self.budget.observe_used(self.rest.used_weight)
+            self._alert_of(self.reachability.reached(REST, time.monotonic()))
             return body
         except RestUnreachable as error:
             self.count["last_error"] = str(error)[:200]
             self.addresses.hop_rest()
+            self._alert_of(self.reachability.failed(REST, str(error), begun_s, time.monotonic()))
         except RestError as error:
             refusal = error
             self.count["last_error"] = str(error)[:200]
@@ -256,3 +261,7 @@ class LineRequests:
             self.count["budget_waited_s"] = round(self.budget.waited_s, 3)
         self.count["rest_failures"] += 1
         return refusal
+
+    def _alert_of(self, news: ReachNews | None) -> None:
+        if news is not None:
+            self.raise_alert(*news)

@@ -10,6 +10,7 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.line import Line
 from tickmesh.nodes.feed.pacing import PacedSender
+from tickmesh.nodes.feed.reachability import STREAM
 from tickmesh.nodes.feed.streams import Key, topic_of
 from tickmesh.nodes.net import websocket
 from tickmesh.nodes.net.backoff import Backoff
@@ -37,10 +38,13 @@ class ConnectionUpkeep:
         """For ever: connects, waits for the end of the connection or a reason to renew it, and so on."""
         connection: LineConnection | None = None
         while True:
+            begun_s = time.monotonic()
+            was_connected = connection is not None
             try:
                 connection = await (self.connect(()) if connection is None else self.serve(connection))
             except Disconnected as error:
                 connection = None
+                self._unconnected(error, time.monotonic() if was_connected else begun_s)
                 self.line.stale.clear()  # both were about the connection that is gone
                 self.line.renewal_wanted.clear()
                 self._failed(error)
@@ -62,6 +66,7 @@ class ConnectionUpkeep:
             min(settings.stale_s, adapter.QUIET_S),
             local_addr=line.local_addr,
             bytes_max=adapter.FRAME_BYTES_MAX,
+            ca=line.addresses.ca,
         )
         if connection.source is None:
             line.begin(connection)
@@ -179,3 +184,9 @@ class ConnectionUpkeep:
     def _failed(self, error: Disconnected) -> None:
         self.line.count["last_error"] = str(error)[:200]
         self.line.addresses.hop_ws()
+
+    def _unconnected(self, error: Disconnected, begun_s: float) -> None:
+        """Takes notice that the line has no connection, and raises an alert once it is clear that this is no mere break."""
+        alert = self.line.reachability.failed(STREAM, str(error), begun_s, time.monotonic())
+        if alert is not None:
+            self.line.publisher.raise_alert(*alert)

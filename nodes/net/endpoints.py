@@ -58,6 +58,7 @@ class VenueAddresses:
         self._local = config.mode == "sim" and adapter.VENUE == LOCAL
         self._ws = named.ws or (() if self._local else tuple(adapter.WS))
         self._rest = named.rest or (() if self._local else tuple(adapter.REST))
+        self.ca = config.root / named.ca if named.ca else None  # a file of certificates to trust beside the system's
         self._ws_at = self._rest_at = line - 1
         self.hops = 0
 

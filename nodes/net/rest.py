@@ -6,11 +6,14 @@ Retry-After in seconds, and going on after it leads to a ban of the address at e
 
 import time
 from collections.abc import Mapping
-from urllib.parse import urlencode
+from pathlib import Path
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 from yarl import URL
 
+from tickmesh.nodes.net.failures import why_unreached
+from tickmesh.nodes.net.trust import trust
 from tickmesh.nodes.venues.parsing.dialect import RestRules
 
 BODY_BYTES_MAX = 16 << 20
@@ -35,18 +38,25 @@ class RestLimited(RestError):
 
 
 class RestUnreachable(Exception):
-    """No answer came: connection refused, broken, or too slow. Whether the request did something is not known."""
+    """No answer came: connection refused, broken, or too slow; the sentence begins with the server's name.
+
+    Whether the request did something is not known.
+    """
 
 
 class Rest:
     """A REST client of one venue, whose conventions `rules` states; it sends from `local_addr` if that is not empty.
 
+    `ca`: a file of certificates to trust beside the system's.
     `used_weight`: what this address has used of the venue's weight a minute, by its last answer; 0 where it states none.
     `limited`: how many requests it has refused because there were too many.
     """
 
-    def __init__(self, rules: RestRules, timeout_s: float = 10.0, api_key: str = "", local_addr: str = ""):
+    def __init__(
+        self, rules: RestRules, timeout_s: float = 10.0, api_key: str = "", local_addr: str = "", ca: Path | None = None
+    ):
         self._rules = rules
+        self._ca = ca
         self._local_addr = (local_addr, 0) if local_addr else None
         self.limited = 0
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
@@ -70,7 +80,8 @@ class Rest:
         url = f"{base}{path}?{text}" if text else f"{base}{path}"
         try:
             # encoded=True: a signed text has to arrive as it was signed
-            async with self._session.get(URL(url, encoded=True), allow_redirects=False) as answer:
+            tls = trust(self._ca) if url.startswith("https:") else True
+            async with self._session.get(URL(url, encoded=True), allow_redirects=False, ssl=tls) as answer:
                 body = await answer.content.read(BODY_BYTES_MAX + 1)
                 while len(body) <= BODY_BYTES_MAX and (more := await answer.content.read(BODY_BYTES_MAX)):
                     body += more
@@ -79,7 +90,7 @@ class Rest:
                     return body
                 raise self._refusal(answer, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise RestUnreachable(f"{base}{path}: {error or type(error).__name__}") from None
+            raise RestUnreachable(f"{urlsplit(base).netloc}: {why_unreached(error)}") from None
 
     async def close(self) -> None:
         """Closes the connections that are kept open for the next request."""

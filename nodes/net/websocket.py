@@ -6,10 +6,10 @@ the socket and TCP tells the server.
 """
 
 import asyncio
-import ssl
 import struct
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -21,6 +21,8 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from tickmesh.bus.clock import now_ns
+from tickmesh.nodes.net.failures import why_unreached
+from tickmesh.nodes.net.trust import trust
 
 MESSAGE_BYTES_MAX = 8 << 20  # where a venue's adapter says no other: far above any message but a whole book
 HEAD_BYTES = 512  # that are kept of a message beyond the bound, to know what it was about
@@ -245,17 +247,19 @@ async def connect(
     open_s: float = 10.0,
     local_addr: str = "",
     bytes_max: int = MESSAGE_BYTES_MAX,
+    ca: Path | None = None,
 ) -> Connection:
-    """Opens a websocket, from the address `local_addr` if that is not empty. `bytes_max`: of a message. Raises Disconnected.
+    """Opens a websocket, from the address `local_addr` if that is not empty. Raises Disconnected; it begins with the server.
 
-    Compression is not offered: it costs latency and the links are short.
+    `bytes_max`: of a message. `ca`: a file of certificates to trust beside the system's. Compression is not offered: it costs
+    latency and the links are short.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "wss"
     loop = asyncio.get_running_loop()
-    context = ssl.create_default_context() if secure else None
     connection: Connection | None = None
     try:
+        context = trust(ca) if secure else None
         async with asyncio.timeout(open_s):
             _, connection = await loop.create_connection(
                 lambda: Connection(url, on_frames, stale_s, bytes_max),
@@ -268,7 +272,5 @@ async def connect(
     except (OSError, InvalidURI, InvalidHandshake) as error:  # TimeoutError is an OSError
         if connection is not None:
             connection.abort("no answer to the handshake")
-        if isinstance(error, Disconnected):
-            raise
-        raise Disconnected(f"{url}: {error or 'timed out'}") from None
+        raise Disconnected(f"{parts.netloc}: {why_unreached(error)}") from None
     return connection

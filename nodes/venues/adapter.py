@@ -148,6 +148,15 @@ class VenueAdapter(Protocol[RoutesT]):
         `body`: an answer of which `decode_definition` made an event.
         """
 
+    def spell(self, name: str) -> str:
+        """The name as the venue writes it, of one that a person wrote nearly so (btc/usdt); it need not exist there."""
+
+    def listings(self) -> tuple[Request, ...]:
+        """The requests for all names that the venue has, such as small answers give them."""
+
+    def decode_listing(self, body: bytes) -> list[str]:
+        """The names in the answer to one of `listings`, in the notation of mesh.toml. Raises FrameError."""
+
     def snapshot(self, instrument: Instrument, limit: int) -> Request | None:
         """The request for a snapshot of at least `limit` levels a side, or of as many as the venue sells.
 

@@ -18,6 +18,9 @@ from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.venues import binance_streams
 from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_resubscription
+from tickmesh.nodes.venues.binance_names import decode_listing as decode_listing
+from tickmesh.nodes.venues.binance_names import listings as listings
+from tickmesh.nodes.venues.binance_names import spell as spell
 from tickmesh.nodes.venues.binance_streams import Routes
 from tickmesh.nodes.venues.binance_streams import to_ns as to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync

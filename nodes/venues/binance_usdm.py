@@ -19,6 +19,7 @@ from tickmesh.nodes.venues.binance_streams import Routes, to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.names import squeezed
 from tickmesh.nodes.venues.parsing.writer import Writer
 
 VENUE = "binance_usdm"
@@ -145,6 +146,25 @@ def book(instrument: Instrument, settings: FeedSettings) -> BookSync:
 def routes(instruments: Iterable[Instrument]) -> Routes:
     """Builds a table for `decode`: by stream name, the function that decodes its frames, and the stream."""
     return binance_streams.routes(instruments, CHANNELS)
+
+
+def spell(name: str) -> str:
+    """The name in capitals and without a separator but that of a delivery date: BTCUSDT, BTCUSDT_240628."""
+    pair, underscore, day = name.upper().strip().rpartition("_")
+    return f"{squeezed(pair)}_{day}" if underscore and day.isdigit() else squeezed(name)
+
+
+def listings() -> tuple[Request, ...]:
+    """The request for the venue's definitions, which names all its symbols."""
+    return (Request("/fapi/v1/exchangeInfo"),)
+
+
+def decode_listing(body: bytes) -> list[str]:
+    """The symbols in the answer to `listings`. Raises FrameError."""
+    try:
+        return list(binance.symbols(body))
+    except UNREADABLE as error:
+        raise FrameError(f"not an answer of /fapi/v1/exchangeInfo: {error}") from None
 
 
 def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:

@@ -32,6 +32,7 @@ from tickmesh.nodes.venues.parsing.dialect import (
     Unknown,
     Unwell,
 )
+from tickmesh.nodes.venues.parsing.names import separated
 from tickmesh.nodes.venues.parsing.times import rfc3339_ns, time_or_zero
 from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_subject
 
@@ -307,6 +308,24 @@ def standing(body: bytes, instrument: Instrument) -> str:
     if product.status != "online":
         return product.status
     return "trading_disabled" if product.trading_disabled else ""
+
+
+def spell(name: str) -> str:
+    """The name in capitals, with a hyphen between its assets: BTC-USD."""
+    return separated(name, "-")
+
+
+def listings() -> tuple[Request, ...]:
+    """The request for all products."""
+    return (Request("/products"),)
+
+
+def decode_listing(body: bytes) -> list[str]:
+    """The products in the answer to `listings`. Raises FrameError."""
+    try:
+        return list(_products(body))
+    except UNREADABLE as error:
+        raise FrameError(f"not an answer of /products: {error}") from None
 
 
 snapshot, decode_snapshot = no_snapshot, no_snapshot_answer

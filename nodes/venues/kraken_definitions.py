@@ -8,6 +8,7 @@ import msgspec
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Unknown, Unwell, batched
+from tickmesh.nodes.venues.parsing.names import separated
 
 PAIRS_PER_QUESTION = 100
 NO_PAIR = "EQuery:Unknown asset pair"
@@ -53,6 +54,32 @@ def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
     for many in batched(instruments, PAIRS_PER_QUESTION):
         pairs = ",".join(rest_name(instrument.symbol) for instrument in many)
         yield Question(Request("/0/public/AssetPairs", {"pair": pairs}), many)
+
+
+def spell(name: str) -> str:
+    """The name in capitals, with a slash between its assets, each as v2 calls it: BTC/USD of xbt-usd."""
+    return "/".join(NAMES_TODAY.get(asset, asset) for asset in separated(name, "/").split("/"))
+
+
+def listings() -> tuple[Request, ...]:
+    """The request for all pairs."""
+    return (Request("/0/public/AssetPairs"),)
+
+
+class _Listed(msgspec.Struct):
+    wsname: str = ""
+
+
+_listed = msgspec.json.Decoder(_Listed).decode
+
+
+def decode_listing(body: bytes) -> list[str]:
+    """The pairs in the answer to `listings`, as v2 calls them. Raises FrameError."""
+    try:
+        names = [_listed(row).wsname for row in _pairs(body).result.values()]
+    except UNREADABLE as error:
+        raise FrameError(f"not an answer of /0/public/AssetPairs: {error}") from None
+    return [spell(name) for name in names if name]
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:

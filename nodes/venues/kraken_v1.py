@@ -15,6 +15,7 @@ from tickmesh.bus.wire import stamp_checksum
 from tickmesh.nodes.venues import kraken
 from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_history, no_history_answer
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
+from tickmesh.nodes.venues.kraken_definitions import REST_NAMES
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, Control, FrameError, OddRows
@@ -230,6 +231,19 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 snapshot, decode_snapshot = kraken.snapshot, kraken.decode_snapshot
 history, decode_history = no_history, no_history_answer  # trades have no ids here
 definitions = kraken.definitions
+listings = kraken.listings
+
+
+def spell(name: str) -> str:
+    """The name in capitals, with a slash between its assets, each as v1 calls it: XBT/USD of btc-usd."""
+    return "/".join(REST_NAMES.get(asset, asset) for asset in kraken.spell(name).split("/"))
+
+
+def decode_listing(body: bytes) -> list[str]:
+    """The pairs in the answer to `listings`, as v1 calls them. Raises FrameError."""
+    return [spell(name) for name in kraken.decode_listing(body)]
+
+
 clock = kraken.clock
 standing = kraken.standing
 decode_clock = kraken.decode_clock

@@ -8,6 +8,7 @@ import msgspec
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.names import separated
 
 NO_INSTRUMENT = "51001"
 
@@ -55,6 +56,24 @@ def _type(symbol: str) -> str:
     """BTC-USDT, BTC-USDT-SWAP, BTC-USD-220527, BTC-USD-220527-30000-C."""
     parts = symbol.split("-")
     return {2: "SPOT", 5: "OPTION"}.get(len(parts), "SWAP" if parts[-1] == "SWAP" else "FUTURES")
+
+
+def spell(name: str) -> str:
+    """The name in capitals, with hyphens between its parts: BTC-USDT, BTC-USDT-SWAP."""
+    return separated(name, "-")
+
+
+def listings() -> tuple[Request, ...]:
+    """The requests for all instruments of a type, without options, which are asked for by their family only."""
+    return tuple(Request("/api/v5/public/instruments", {"instType": kind}) for kind in ("SPOT", "SWAP", "FUTURES"))
+
+
+def decode_listing(body: bytes) -> list[str]:
+    """The instruments in the answer to one of `listings`. Raises FrameError."""
+    try:
+        return list(_known_instruments(body)[0])
+    except UNREADABLE as error:
+        raise FrameError(f"not an answer of /api/v5/public/instruments: {error}") from None
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:

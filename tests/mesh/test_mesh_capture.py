@@ -94,7 +94,7 @@ def test_nexo_as_fast_as_the_machine_can(make_root, data):
     assert run.ok_json(root, "mesh", "verify")["ok"]
 
 
-KILLED = ["feed-1", "feed-2", "sequencer", "backfill", "recorder", "model-imbalance", "executor", "session", "sentinel-1"]
+KILLED = ["feed-binance-1", "feed-binance-2", "sequencer", "backfill", "recorder", "model-imbalance", "executor", "session", "sentinel-1"]
 
 
 HOSTED = 'host = ["model", "executor", "session"]\n'
@@ -147,7 +147,7 @@ def test_the_same_run_fails_without_a_recovery_path(make_root, data, tmp_path, s
     The two of the sequencer are switched off in tests/nodes/sequencer/test_sequencer.py, too.
     """
     settings = f"[log]\n{switch} = false\n"
-    names = ["sequencer", "model-imbalance", "feed-1", "feed-2"]
+    names = ["sequencer", "model-imbalance", "feed-binance-1", "feed-binance-2"]
     root, capture, _ = run_with_kills(make_root, data, tmp_path, settings, 40, 3, names)
     run.command(root, "mesh", "down")
     against = verify(root, [capture], 0)

@@ -71,7 +71,7 @@ def test_an_outage_of_all_feeds_is_repaired_or_missing(make_root, enabled, expec
     root = make_root(f"{QUICK}[backfill]\nenabled = {enabled}\n")
     run.ok(root, "mesh", "up")
     run.until(lambda: len(ids(root, Kind.trade)) > 20, "trades flow")
-    feeds = ["feed-1", "feed-2"]
+    feeds = ["feed-binance-1", "feed-binance-2"]
     run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", *feeds)
     away = printed(root)
     run.until(lambda: printed(root) > away + 100, "the exchange goes on")

@@ -12,8 +12,8 @@ pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
 
 HOSTED = 'host = ["model", "executor", "session"]\n'
 KILLED = [
-    "feed-1",
-    "feed-2",
+    "feed-binance-1",
+    "feed-binance-2",
     "sequencer",
     "backfill",
     "recorder",
@@ -114,7 +114,7 @@ def test_kills_under_load(make_root, settings):
 def test_stop_and_start_single_processes_while_data_flows(make_root):
     root = make_root()
     run.ok(root, "mesh", "up")
-    for name in ("feed-1", "sequencer", "recorder"):
+    for name in ("feed-binance-1", "sequencer", "recorder"):
         begun = time.monotonic()
         run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", name)
         assert time.monotonic() - begun < 10, f"{name} does not stop while data flows"

@@ -17,6 +17,7 @@ from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.feed import watching
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.line import Line as FeedLine
+from tickmesh.nodes.feed.reachability import Reachability
 from tickmesh.nodes.feed.reception import Reception
 from tickmesh.nodes.feed.rest_requests import LineRequests
 from tickmesh.nodes.feed.streams import key_of
@@ -233,13 +234,14 @@ def test_a_clock_that_is_rounded_down_is_not_behind():
     requests = LineRequests(
         kraken,
         reception,
-        None,
+        SimpleNamespace(ca=None),
         FeedSettings(),
         RequestBudget(60.0, 0.5),
         {},
         lambda said: None,
         lambda *words: alerts.append(words),
         print,
+        Reachability("kraken"),
     )
     for late_ms in range(0, 1000, 50):  # the same clock, asked at any moment of a second
         requests._judge(Sample(-late_ms * 1_000_000, 10_000_000))

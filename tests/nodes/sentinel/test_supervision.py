@@ -38,7 +38,7 @@ if sys.argv[1] == "sequencer":
 while True:
     time.sleep(60)
 """
-WORKERS = ("exchange", "sequencer", "recorder", "feed-1", "feed-2", "backfill", "executor", "session")
+WORKERS = ("exchange", "sequencer", "recorder", "feed-binance-1", "feed-binance-2", "backfill", "executor", "session")
 UP = (ProcessStates.STARTING, ProcessStates.RUNNING)
 pytestmark = pytest.mark.mesh
 
@@ -112,7 +112,7 @@ def test_the_dead_come_back_at_once(mesh):
         if name.startswith("sentinel"):  # while only one is there, nobody watches it
             mesh.until(lambda name=name: mesh.is_ready(name), f"{name} is ready")
             time.sleep(0.3)
-    at_once = mesh.kill("feed-1", "sequencer", "session")
+    at_once = mesh.kill("feed-binance-1", "sequencer", "session")
     mesh.ctl("stop", "sentinel-1", "sentinel-2")
     alone = median(mesh.kill(name) for name in WORKERS[:4])  # half a second to two: what this machine makes of it now
     assert median(took) < alone / 2 and at_once < alone * 1.5, (took, at_once, alone)
@@ -146,11 +146,11 @@ def test_without_sentinels_supervisord_brings_all_back(mesh):
 
 
 def test_what_an_operator_stops_stays_down(mesh):
-    mesh.ctl("stop", "feed-1")
+    mesh.ctl("stop", "feed-binance-1")
     time.sleep(1.2)
-    assert mesh.info("feed-1")["state"] == ProcessStates.STOPPED
-    mesh.ctl("start", "feed-1")
-    assert mesh.info("feed-1")["state"] in UP
+    assert mesh.info("feed-binance-1")["state"] == ProcessStates.STOPPED
+    mesh.ctl("start", "feed-binance-1")
+    assert mesh.info("feed-binance-1")["state"] in UP
 
 
 def test_what_had_nothing_to_do_stays_down_and_what_was_ended_comes_back(mesh):

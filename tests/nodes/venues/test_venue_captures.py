@@ -268,3 +268,14 @@ def test_definitions_come_from_the_venues_own_lists():
     one = json.dumps(next(product for product in products if product["id"] == "YFI-BTC")).encode()
     said = event_of(adapter_of("coinbase").decode_definition(one, 1, Instrument(symbol="YFI-BTC", venue="coinbase")))
     assert said.records["tick_size"][0] > 0 and said.records["lot_size"][0] > 0
+    for venue, body, names in (
+        ("binance_usdm", bodies["https://fapi.binance.com/fapi/v1/exchangeInfo"], ("SUSHIUSDT", "BTCUSDT")),
+        ("okx", spot, ("BTC-USDT",)),
+        ("kraken", pairs, ("BTC/USD", "ADA/BTC", "DOGE/USD")),
+        ("kraken_v1", pairs, ("XBT/USD", "ADA/XBT")),
+        ("coinbase", bodies["https://api.pro.coinbase.com/products"], ("YFI-BTC", "BAND-GBP")),
+    ):
+        adapter = adapter_of(venue)
+        listed = adapter.decode_listing(body)
+        assert set(names) <= set(listed), venue
+        assert [name for name in listed if adapter.spell(name) != name] == [], "a venue's own names are spelled as they are"

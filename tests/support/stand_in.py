@@ -1,0 +1,79 @@
+"""The local exchange as a process in a folder of its own, over TLS: it stands in for a venue under the venue's own name.
+
+    python -m tests.support.stand_in FOLDER BTCUSDT,ETHUSDT [SETTINGS]
+
+runs one until Ctrl-C, and prints what a mesh.toml needs to record it as `binance`; then `mesh verify --against` compares with its
+ledger, FOLDER/data/sim/exchange.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+START_S = 30.0
+
+
+class StandIn:
+    """An exchange that trades `symbols`; `settings`: more of its mesh.toml. A context manager; it can begin again."""
+
+    def __init__(self, folder: Path, symbols: Sequence[str], settings: str = ""):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = ", ".join(f'{{ symbol = "{symbol}" }}' for symbol in symbols)
+        (folder / "mesh.toml").write_text(f"instruments = [{rows}]\n{settings}\n[exchange]\ntls = true\n")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def ledger(self) -> Path:
+        """The folder of its ledger, for `mesh verify --against`."""
+        return self.folder / "data/sim/exchange"
+
+    def begin(self) -> None:
+        """Starts the process; returns when it listens, at the port that it had before."""
+        environment = {**os.environ, "TICKMESH_ROOT": str(self.folder)}
+        command = [sys.executable, "-m", "tickmesh.nodes", "exchange"]
+        with open(self.folder / "exchange.log", "ab") as log:
+            self.process = subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_S
+        while self._running().get("pid") != self.process.pid:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError((self.folder / "exchange.log").read_text())
+            time.sleep(0.05)
+
+    def end(self, number: int = signal.SIGTERM) -> None:
+        """Ends the process and waits for that."""
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(20)
+            self.process = None
+
+    def toml(self, venue: str = "binance") -> str:
+        """The table of mesh.toml by which `venue` is this exchange."""
+        running = self._running()
+        ca = json.dumps(str(self.folder / "run/exchange.crt"))
+        return f'[venues.{venue}]\nws = ["{running["ws"]}"]\nrest = ["{running["rest"]}"]\nca = {ca}\n'
+
+    def _running(self) -> dict:
+        try:
+            return json.loads((self.folder / "run/exchange.json").read_text())
+        except (OSError, ValueError):
+            return {}
+
+    def __enter__(self) -> Self:
+        self.begin()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
+
+
+if __name__ == "__main__":
+    with StandIn(Path(sys.argv[1]).resolve(), sys.argv[2].split(","), "".join(sys.argv[3:4])) as exchange:
+        print(exchange.toml(), flush=True)
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})

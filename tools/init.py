@@ -1,0 +1,270 @@
+"""`mesh init`: writes a mesh.toml in which every line is explained, from flags or from questions on a terminal.
+
+In a folder without them it also lays what else a mesh needs: the project's supervisor.conf, and .venv as a link to the
+installation that runs this. Nothing that somebody wrote is lost: a file that is replaced stays as mesh.toml.old.
+"""
+
+import shutil
+import sys
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import typer
+
+from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.files import write_file
+from tickmesh.bus.settings import Instrument, Mesh
+from tickmesh.nodes.net.endpoints import LOCAL
+from tickmesh.nodes.venues.parsing.names import nearest, squeezed
+from tickmesh.nodes.venues.table import ADAPTERS, adapter_of
+from tickmesh.tools.running import running_processes
+from tickmesh.tools.sources import recording
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
+from tickmesh.tools.wanted import VenueAnswer, Wanted, ask, chosen, names_of, paired
+
+PROJECT = Path(__file__).resolve().parents[1]
+WIDTH = 34  # where comments begin
+SHOWN = 6  # names on one line
+OFFERED = ("binance", "binance_usdm", "coinbase", "kraken", "okx")  # kraken_v1 is for captures
+
+HEAD = """\
+# Settings of this mesh, written by `mesh init`. What stands with a # before it is the default, or an example of what may stand
+# there; an unknown key is an error that lists the known ones. Meanings and reasons of all: bus/settings.py.
+"""
+CAPTURE = """
+# [feed]
+# lines = 2                       # connections to each venue, on each of which everything comes; the first arrival wins
+# raw = false                     # true: every frame is kept as it came, too (about twice the disk)
+
+# [venues.{venue}]
+# ws = ["{ws}"]
+# rest = ["{rest}"]
+# ca = "proxy.crt"                # certificates to trust beside the system's, where a proxy stands between
+
+# [recorder]
+# recent_hours = 4.0              # what stays in the recent store, beside the archive
+
+# [disk]
+# prune = "never"                 # "exported": sealed days that `mesh export` has are removed when the disk fills
+
+# [log]
+# format = "human"                # lines in run/logs; or "json", one object a line
+"""
+SIM = """
+# Nodes that the sequencer's process runs itself: fewest hops, least latency, least isolation. Compare both in README.md.
+# host = ["model", "executor", "session"]
+
+# [[models]]
+# name = "imbalance"              # process model-imbalance
+# kernel = "book_imbalance"       # nodes/models/book_imbalance.py
+
+# [executor]
+# order_notional = "60"           # of the quote currency; or order_quantity = "0.001" of the base
+# position_notional = "600"       # or position_max = "0.01"; neither: ten orders
+# signal_threshold = 0.6
+
+# [exchange]                      # the local venue
+# seed = 1
+# trades_per_s = 20.0
+
+# [log]
+# format = "human"                # lines in run/logs; or "json", one object a line
+# sync_ms = 50                    # what a power cut may cost
+"""
+
+
+def init(venues: Sequence[str], lists: Sequence[str], mode: str, source: str, force: bool) -> JsonObject:
+    """Writes mesh.toml into the working folder; gives what `--json` prints. Without a venue it asks, on a terminal.
+
+    Raises Failure, and then nothing was written.
+    """
+    root = Path.cwd()
+    if (root / "run").is_dir() and running_processes(root) is not None:
+        raise Failure("the mesh of this folder is up, and its processes read mesh.toml: `mesh down` first")
+    replaces = _replaced(root / "mesh.toml")
+    if venues or lists:
+        wanted = paired(venues, lists)
+        answers = _asked(wanted, mode)
+        instruments = chosen(answers)
+    elif sys.stdin.isatty() and err.is_terminal:
+        mode, instruments, source = _questions(mode, source)
+        answers = []
+        if replaces and not force:
+            force = typer.confirm("mesh.toml has settings of its own. Replace it (it stays as mesh.toml.old)?", err=True)
+    else:
+        raise UsageFailure("which venue? Give --venue and --instruments, or call it on a terminal, where it asks")
+    source = source or source_of(mode, instruments)
+    text = text_of(mode, source, instruments)
+    kept = _write(root / "mesh.toml", text, replaces, force)
+    return {
+        "file": str(root / "mesh.toml"),
+        "mode": mode,
+        "source": source,
+        "instruments": [one.subject for one in instruments],
+        "kept": kept,
+        "laid": _lay(root),
+        "unasked": {answer.venue: answer.unasked for answer in answers if answer.unasked},
+        "halted": {f"{a.venue}.{symbol}": word for a in answers for symbol, word in a.halted.items()},
+    }
+
+
+def source_of(mode: str, instruments: Sequence[Instrument]) -> str:
+    """The name of the folder under data/, where none is given: the venues' names; "sim" for the local exchange's market."""
+    return "sim" if mode == "sim" else "-".join(sorted({one.venue for one in instruments}))
+
+
+def text_of(mode: str, source: str, instruments: Sequence[Instrument]) -> str:
+    """The content of mesh.toml: short, every line explained."""
+    meant = {
+        "capture": 'real venues are recorded: no account, no orders; "sim": the local exchange\'s market',
+        "sim": 'the local exchange\'s market, with orders; "capture": real venues are recorded',
+    }
+    lines = [
+        HEAD,
+        _explained(f'mode = "{mode}"', meant[mode]),
+        _explained(f'source = "{source}"', f"everything goes into data/{source}: one folder for each source of market"),
+        "",
+        "# What is captured, by the venue's own names; tick and lot sizes come from its definitions.",
+        "instruments = [",
+        *(f'    {{ venue = "{one.venue}", symbol = "{one.symbol}" }},' for one in instruments),
+        "]",
+    ]
+    if mode == "sim":
+        return "\n".join(lines) + "\n" + SIM
+    adapter = adapter_of(instruments[0].venue)
+    none = _explained("models = []", 'no signals; or [{ name = "imbalance", kernel = "book_imbalance" }]: docs/research.md')
+    return "\n".join((*lines, "", none)) + "\n" + CAPTURE.format(venue=adapter.VENUE, ws=adapter.WS[0], rest=adapter.REST[0])
+
+
+def _explained(setting: str, comment: str) -> str:
+    return f"{setting:<{WIDTH - 1}} # {comment}"
+
+
+def _replaced(path: Path) -> bool:
+    """Whether there is a mesh.toml with settings of its own: not the shipped one, in which everything is as by default."""
+    if not path.exists():
+        return False
+    try:
+        return msgspec.convert(msgspec.toml.decode(path.read_bytes()), Mesh) != Mesh()
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return True
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _write(path: Path, text: str, replaces: bool, force: bool) -> str:
+    """Writes mesh.toml; gives the name under which what was there is kept, "" where nothing was or it is the same."""
+    before = path.read_bytes() if path.exists() else b""
+    if before == text.encode():
+        return ""
+    if replaces and not force:
+        raise Failure(
+            f"{path} has settings of its own, which would be replaced: give --force, and it stays as mesh.toml.old; "
+            "or write the instruments into it by hand"
+        )
+    kept = next(name for n in count(1) if not (name := path.with_name(f"mesh.toml.old{f'.{n}' if n > 1 else ''}")).exists())
+    try:
+        if before:
+            write_file(kept, before)
+        write_file(path, text.encode())
+    except OSError as error:
+        raise Failure(f"{path} cannot be written: {error.strerror}") from None
+    return kept.name if before else ""
+
+
+def _lay(root: Path) -> list[str]:
+    """Lays what a mesh's folder lacks beside mesh.toml; gives the names. Raises Failure."""
+    laid = []
+    try:
+        if not (root / "supervisor.conf").exists():
+            shutil.copyfile(PROJECT / "supervisor.conf", root / "supervisor.conf")
+            laid.append("supervisor.conf")
+        if not (root / ".venv").exists():
+            (root / ".venv").unlink(missing_ok=True)  # a link to an installation that is gone
+            (root / ".venv").symlink_to(sys.prefix)
+            laid.append(".venv")
+    except OSError as error:
+        raise Failure(f"{error.filename}: {error.strerror}; a mesh's folder needs supervisor.conf and .venv") from None
+    return laid
+
+
+def _asked(wanted: Wanted, mode: str) -> list[VenueAnswer]:
+    """What the venues say of the wanted names; of the local exchange's market everything that is asked for is there."""
+    if mode == "sim":
+        if set(wanted) - {LOCAL}:
+            raise UsageFailure(f"the local exchange speaks as {LOCAL}: mode sim has no instruments of {', '.join(wanted)}")
+        spell = adapter_of(LOCAL).spell
+        return [VenueAnswer(venue, [spell(name) for name in names]) for venue, names in wanted.items()]
+    return ask(_asking_config(), wanted)
+
+
+def _asking_config() -> Config:
+    """Settings to ask a venue with: addresses of the mesh.toml that is there, if it can be read; else the adapter's."""
+    choice = recording("asking", [Instrument("BTCUSDT")])
+    try:
+        return load(Path.cwd(), overrides=choice)
+    except ConfigError:
+        return Config(msgspec.convert(choice, Mesh), Path.cwd())
+
+
+# The questions.
+
+
+def _questions(mode: str, source: str) -> tuple[str, list[Instrument], str]:
+    """(mode, instruments, source) by questions on the terminal."""
+    err.print("mesh init: which market is it to be? Enter takes what stands in brackets.")
+    mode = _choice("capture: record real venues; sim: the local exchange's market", ("capture", "sim"), mode)
+    instruments: list[Instrument] = []
+    while True:
+        venue = _choice(f"venue ({', '.join(OFFERED)})", tuple(ADAPTERS), "binance") if mode == "capture" else LOCAL
+        instruments += [one for one in _instruments(venue, mode) if one not in instruments]
+        if mode == "sim" or not typer.confirm("another venue?", default=False, err=True):
+            break
+    usual = source or source_of(mode, instruments)
+    return mode, instruments, str(typer.prompt("name of the folder under data/", default=usual, err=True))
+
+
+def _instruments(venue: str, mode: str) -> list[Instrument]:
+    names, unasked = names_of(_asking_config(), venue) if mode == "capture" else ([], "")
+    if unasked:
+        err.print(f"{venue} cannot be asked which it has: {unasked}. Names are taken as they are.", markup=False)
+    elif names:
+        err.print(f"{venue} has {len(names)} instruments; the beginning of a name shows those near it.")
+    spell = adapter_of(venue).spell
+    by_letters = {squeezed(name): name for name in names}
+    while True:
+        text = str(typer.prompt("instruments, separated by commas", default=f"{spell('BTCUSDT')},{spell('ETHUSDT')}", err=True))
+        spelled = [spell(name) for name in text.split(",") if name.strip()]
+        wanted = [name if name in names else by_letters.get(squeezed(name), name) for name in spelled]
+        missing = [name for name in wanted if names and name not in names]
+        if wanted and not missing:
+            return [Instrument(symbol, venue) for symbol in dict.fromkeys(wanted)]
+        for name in missing:
+            near = ", ".join(nearest(name, names)) or "nothing like it"
+            err.print(f"  {venue} has no {name}; there is {near}", markup=False)
+
+
+def _choice(question: str, choices: tuple[str, ...], usual: str) -> str:
+    while True:
+        answer = str(typer.prompt(question, default=usual, err=True)).strip().lower()
+        if answer in choices:
+            return answer
+        err.print(f"  {answer!r} is none of {', '.join(choices)}", markup=False)
+
+
+def show(result: JsonObject) -> None:
+    """Prints for a person what was written."""
+    names = result["instruments"]
+    what = ", ".join(names) if len(names) <= SHOWN else f"{len(names)} instruments ({', '.join(names[:SHOWN])} …)"
+    out.print(f"Wrote {result['file']}: mode {result['mode']}, {what}, into data/{result['source']}.", markup=False)
+    if result["kept"]:
+        out.print(f"What was there is kept as {result['kept']}.")
+    if result["laid"]:
+        out.print(f"Laid beside it: {', '.join(result['laid'])} (of {sys.prefix}).", markup=False)
+    for venue, why in result["unasked"].items():
+        out.print(f"Names were not checked: {venue} cannot be asked: {why}.", markup=False)
+    for subject, word in result["halted"].items():
+        out.print(f"{subject} is not traded now: the venue says {word}.", markup=False)
+    out.print("Next: `mesh up`.")
