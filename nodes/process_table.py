@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.config import Config, ConfigError, matching
 from tickmesh.bus.settings import Instrument, VenueSettings
 from tickmesh.nodes.feed import line_names
 from tickmesh.nodes.venues.table import ADAPTERS
@@ -210,9 +210,9 @@ def _instruments(config: Config, node: str, instance: str) -> tuple[Instrument, 
     if node == "feed":
         return tuple(one for one in config.instruments if one.venue == _venue_of(instance))
     if node == "model":
-        return (config.instrument(config.model(instance).instrument),)
+        return matching(config.model(instance).instruments, config.instruments)
     if node == "executor":
-        return (config.instrument(config.executor.instrument),)
+        return config.traded
     if node in ("recorder", "sentinel"):
         return [len(config.instruments), len(_venues(config))]
     return config.instruments

@@ -163,9 +163,7 @@ def test_what_a_venue_allows_is_as_its_adapter_says_or_as_mesh_toml_does(tmp_pat
     assert budget_of(config, kraken, 0.25).weight_max == 60.0
     assert budget_of(config, binance, 0.25).weight_max == 1500.0
     connections = [connection_budget_of(FeedSettings(lines=lines), kraken).connections_max for lines in (1, 2, 9)]
-    assert connections == [60, 37, 8], (
-        "what is set, or a line's part of the venue's 150 in ten minutes"
-    )
+    assert connections == [60, 37, 8], "what is set, or a line's part of the venue's 150 in ten minutes"
     (tmp_path / "mesh.toml").write_text("[venues.kraken]\nweight_per_minute = -1\n")
     with pytest.raises(ConfigError, match=r"venues\.kraken\.weight_per_minute = -1.*0 or more"):
         load(tmp_path)
