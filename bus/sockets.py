@@ -225,8 +225,10 @@ class Subscriber:
         return out
 
     def _take(self, ring: bytes, out: list[Event]) -> None:
-        _lane, _version, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
+        _lane, version, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
         needed = max(previous[lane] for lane in self._lanes)
+        if version != SCHEMA_VERSION and last >= first:  # a sequencer of another version: the log itself says how to read it
+            needed = last
         self.head = max(self.head, last if last >= first else 0, needed)
         first_ring, self._started = not self._started, True
         if needed > self.seq and self._log_read:

@@ -11,7 +11,7 @@ import numpy as np
 
 from tickmesh.bus.clock import STEP_NS
 from tickmesh.bus.names import fitting
-from tickmesh.bus.schema import DTYPES, FILL, UPDATE, Action, Kind, Status
+from tickmesh.bus.schema import DTYPES, FILL, SCHEMA_HASH, UPDATE, Action, Kind, Status
 from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
@@ -60,6 +60,7 @@ class AccountState(msgspec.Struct, kw_only=True):
     fills: dict[str, dict[str, int]]  # by instrument: see nodes/orders/fills.py
     orders: dict[str, SessionOrder] = {}
     waiting: dict[str, bytes] = {}  # intents that nothing has been published about: client id → event
+    schema: str = ""  # that the waiting events are of; a state without it is of schema version 1
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     exponents: dict[str, tuple[int, int]] = {}  # by instrument, of price and quantity: what the log's definition states
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
@@ -80,14 +81,18 @@ class Account:
     def __init__(self, configured: Iterable[Instrument] = ()) -> None:
         self.configured = {instrument.subject: instrument for instrument in configured}
         self.moved: set[str] = set()
-        self.state = AccountState(fills={})
+        self.state = AccountState(fills={}, schema=SCHEMA_HASH)
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
 
     def load(self, state: bytes) -> None:
         """Goes on where `pack` was called. Raises msgspec.DecodeError for a state of another version, and changes nothing."""
-        self.state = msgspec.msgpack.decode(state, type=AccountState)
+        loaded = msgspec.msgpack.decode(state, type=AccountState)
+        if loaded.waiting and loaded.schema != SCHEMA_HASH:
+            raise msgspec.ValidationError(f"{len(loaded.waiting)} intents wait in it as events of another schema")
+        loaded.schema = SCHEMA_HASH
+        self.state = loaded
         self.moved = set(self.state.fills)
         self.by_order_id = {(order.subject, order.order_id): order for order in self.state.orders.values() if order.order_id}
 
