@@ -104,7 +104,7 @@ class Account:
     # Instruments
 
     def instrument(self, subject: str) -> Instrument | None:
-        """An instrument of the venue with the exponents that the log defines, else those of mesh.toml; None if it is nowhere."""
+        """An instrument of the venue with the exponents that the log defines, else those of mesh.toml; None without either."""
         venue, _, symbol = subject.partition(".")
         if venue == ORDER_VENUE and (defined := self.state.exponents.get(subject)) is not None:
             return Instrument(symbol, venue, *defined)

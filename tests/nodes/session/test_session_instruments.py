@@ -44,7 +44,8 @@ def test_an_order_id_is_one_of_its_symbol_s():
         placed(account, subject, cid)
         account.apply_report(Report(subject, cid, 9, Status.New, 0, 0), "reply", 7)
     account.apply_report(Report(BTC, "", 9, Status.PartiallyFilled, 40, 0), "stream", 7)
-    assert [account.order(cid).filled_lots for cid in "ab"] == [40, 0]
+    account.apply_report(Report(ETH, "", 9, Status.PartiallyFilled, 30, 0), "stream", 7)
+    assert [account.order(cid).filled_lots for cid in "ab"] == [40, 30]
     assert account.apply_report(Report(ETH, "a", 77, Status.Filled, 100, 0), "stream", 7) == [] and account.foreign == 1, (
         "somebody's own order of the same name"
     )
