@@ -111,7 +111,7 @@ class Account:
         return self.configured.get(subject)
 
     def instrument_of(self, symbol: str) -> Instrument | None:
-        """The same by the venue's own name."""
+        """The instrument of a symbol, as `instrument` gives it."""
         return self.instrument(f"{ORDER_VENUE}.{symbol}")
 
     def instruments_with_orders(self) -> list[Instrument]:

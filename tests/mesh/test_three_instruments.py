@@ -39,7 +39,7 @@ lines = 1
 lines = 1
 quotes_per_s = 30.0
 """
-KILLS = ("executor", "session", "both", "session", "executor", "both")
+KILLS = ("executor", "session", "both", "both")
 
 
 def settings(symbols, traded) -> str:
