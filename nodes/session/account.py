@@ -111,14 +111,14 @@ class Account:
     # Instruments
 
     def instrument(self, subject: str) -> Instrument | None:
-        """An instrument of the venue with the exponents that the log defines, else those of mesh.toml; None if it is nowhere."""
+        """An instrument of the venue with the exponents that the log defines, else those of mesh.toml; None without either."""
         venue, _, symbol = subject.partition(".")
         if venue == ORDER_VENUE and (defined := self.state.exponents.get(subject)) is not None:
             return Instrument(symbol, venue, *defined)
         return self.configured.get(subject)
 
     def instrument_of(self, symbol: str) -> Instrument | None:
-        """The same by the venue's own name."""
+        """The instrument of a symbol, as `instrument` gives it."""
         return self.instrument(f"{ORDER_VENUE}.{symbol}")
 
     def instruments_with_orders(self) -> list[Instrument]:

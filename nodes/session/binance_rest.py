@@ -20,6 +20,11 @@ TRADES_WEIGHT, TRADES_WEIGHT_OF_ORDER = 20, 5
 ACCOUNT_WEIGHT = 20
 
 
+def open_orders_weight(instruments: int) -> int:
+    """What the question after the open orders of so many instruments costs: one by one, or all of the account at once."""
+    return min(instruments * OPEN_WEIGHT, OPEN_WEIGHT_ALL)
+
+
 class BinanceAccount:
     """Asks the venue about the account of one API key: each method is one question, and asks once `budget` allows.
 
@@ -83,7 +88,7 @@ class BinanceAccount:
         Asked for one by one, or all of the account in one question where that costs less: then others of the account are among
         them, as far as `instrument_of` knows their symbols.
         """
-        if len(instruments) * OPEN_WEIGHT > OPEN_WEIGHT_ALL:
+        if open_orders_weight(len(instruments)) == OPEN_WEIGHT_ALL:
             bodies = [await self._get("/api/v3/openOrders", OPEN_WEIGHT_ALL)]
         else:
             bodies = [await self._rows("/api/v3/openOrders", OPEN_WEIGHT, symbol=one.symbol) for one in instruments]

@@ -1,6 +1,6 @@
 """Comparing what a session knows with what the venue knows: open orders, single orders, own trades, balances."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
@@ -9,7 +9,7 @@ from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.rest import RestError
 from tickmesh.nodes.orders.states import status_of_absent
 from tickmesh.nodes.session.account import Account, SessionOrder
-from tickmesh.nodes.session.binance_rest import BinanceAccount
+from tickmesh.nodes.session.binance_rest import ORDER_WEIGHT, BinanceAccount, open_orders_weight
 from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
 from tickmesh.nodes.venues.private import build_balance_event
 
@@ -46,13 +46,10 @@ class Reconciler:
         Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last.
         Raises what `BinanceAccount` raises: then nothing is proven.
         """
-        asked = self.account.instruments_with_orders()
-        reports, unread = await self.venue.open_orders(asked, self.account.instrument_of)
-        self.account.foreign += unread
-        for report in reports:
-            self.apply_report(report)
+        reported = await self.apply_open_orders(self.account.instruments_with_orders())
         for order in self.account.unsettled_orders():
-            await self.settle(order)
+            if (order.subject, order.client_order_id) not in reported or order.fills_missing:
+                await self.settle(order)
         for subject in sorted(self.account.moved):
             if (instrument := self.account.instrument(subject)) is not None:
                 await self.compare_trades(subject, instrument)
@@ -60,11 +57,28 @@ class Reconciler:
         self.count["reconciles"] += 1
 
     async def reconcile_unsettled(self) -> None:
-        """Asks for each order that is not final or lacks fills, unless a request about it is unanswered."""
-        for order in self.account.unsettled_orders():
-            if not self.in_flight(order):
+        """Asks for each order that is not final or lacks fills, unless a request about it is unanswered; Unknown ones first.
+
+        Where that costs more, all that are open are asked for instead, and one by one only those that are not among them.
+        """
+        orders = [order for order in self.account.unsettled_orders() if not self.in_flight(order)]
+        subjects = dict.fromkeys(order.subject for order in orders)
+        instruments = [instrument for subject in subjects if (instrument := self.account.instrument(subject)) is not None]
+        reported: set[tuple[str, str]] = set()
+        if len(orders) * ORDER_WEIGHT > open_orders_weight(len(instruments)):
+            reported = await self.apply_open_orders(instruments)
+        for order in sorted(orders, key=lambda order: order.status != Status.Unknown):
+            if (order.subject, order.client_order_id) not in reported or order.fills_missing:
                 await self.settle(order)
         self.count["reconciles"] += 1
+
+    async def apply_open_orders(self, instruments: Sequence[Instrument]) -> set[tuple[str, str]]:
+        """Asks for the open orders of these instruments and publishes what is news; gives instrument and client id of each."""
+        reports, unread = await self.venue.open_orders(instruments, self.account.instrument_of)
+        self.account.foreign += unread
+        for report in reports:
+            self.apply_report(report)
+        return {(report.subject, report.client_order_id) for report in reports}
 
     async def settle(self, order: SessionOrder) -> None:
         """Asks the venue for one order and its missing fills. Absence is believed only when nothing can still be on its way.

@@ -29,6 +29,7 @@ instruments = {traded}
 styles = ["limit", "limit_ioc", "market"]
 orders_per_s = 30.0
 order_ttl_ms = 600
+intent_ttl_ms = 1500
 [session]
 reconcile_s = 0.5
 request_timeout_s = 2.0
@@ -39,7 +40,7 @@ lines = 1
 lines = 1
 quotes_per_s = 30.0
 """
-KILLS = ("executor", "session", "both", "session", "executor", "both")
+KILLS = ("executor", "session", "both", "both")
 
 
 def settings(symbols, traded) -> str:
@@ -70,6 +71,12 @@ def statuses(mesh: NodeProcesses) -> dict[tuple[str, str], int]:
         (event.subject, record["client_order_id"].decode()): int(record["status"] if event.kind == Kind.update else 1)
         for event in mesh.events(Kind.intent, Kind.update) for record in event.records if record["quantity_lots"]
     }  # fmt: skip
+
+
+def settled(mesh: NodeProcesses, fills: int) -> dict:
+    """The executor's newest health, once it knows so many fills and no order that is open; {} before."""
+    beats = [event.map() for event in mesh.events(Kind.health) if event.subject == "executor"]
+    return beats[-1] if (beats[-1]["fills"], beats[-1]["open_orders"]) == (fills, 0) else {}
 
 
 def traded_on_all(mesh: NodeProcesses, after: int) -> bool:
@@ -121,9 +128,8 @@ def traded(tmp_path_factory):
         signals.over.set()
         signals.join()
         until(lambda: set(statuses(mesh).values()) <= FINAL, "no order is open")
-        seen = mesh.last()
-        until(lambda: any(e.subject == "executor" for e in mesh.events(Kind.health, after=seen)), "the executor's health")
-        beat = next(e.map() for e in mesh.events(Kind.health, after=seen) if e.subject == "executor")
+        fills = len(mesh.events(Kind.fill))
+        beat = until(lambda: settled(mesh, fills), "the executor has read all of it")
         after = [e.subject for e in mesh.events(Kind.intent, after=at) if e.records["action"][0] == Action.NEW]
         for name in ("exchange", "executor", "session", "feed-1", "sequencer"):
             mesh.kill(name)

@@ -71,6 +71,7 @@ class Figures:
         self.kills = sorted(kills, key=lambda kill: kill.killed_ns)
         self.next_s: list[float] = []
         self.paths: Counter[str] = Counter(dict.fromkeys((*COUNTERS, *SEEN), 0))
+        self.fills: Counter[str] = Counter()  # of our orders, by instrument
         self.open_gaps: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self._most: dict[tuple[str, int, str], int] = {}
         self._unanswered = list(self.kills)
@@ -101,6 +102,8 @@ class Figures:
                 self._carried_on(event)
         elif event.kind == Kind.health:
             self._health(event)
+        elif event.kind == Kind.fill:
+            self.fills[event.subject] += event.count
         elif event.kind == Kind.refusal:  # a frame that nobody understands: kept, counted, gone on
             self.paths["frame_refused"] += event.producer.startswith("feed-")
         elif event.kind == Kind.run:
@@ -169,6 +172,7 @@ class Figures:
             "next_event_s": quantiles(self.next_s),
             "ready_s": quantiles(ready),
             "paths": dict(self.paths),
+            "fills": dict(self.fills),
             "still_open": self.still_open,
         }
 

@@ -124,7 +124,10 @@ def _looked_at(alone: JsonObject, ledger: JsonObject) -> list[str]:
         wrong.append(f"the archive ends with seq {alone.get('archived_seq')}, the log with {alone.get('last_seq')}")
     if alone.get("coverage_not_judged"):
         wrong.append(f"{alone['coverage_not_judged']} instruments have archive files without a coverage ledger")
-    by_ledger = ("trades", "quotes_checked", "depth_checked", "books_checked", "coverage_ids", "coverage_books")
+    by_ledger = (
+        "trades", "quotes_checked", "depth_checked", "books_checked", "coverage_ids", "coverage_books", "orders_checked",
+        "fills_checked",
+    )  # fmt: skip
     for verdict, counts in (
         (alone, ("coverage_said", "coverage_checked", "recent_events", "compared_with_log")),
         (ledger, by_ledger),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.support.executor_tape import LOG_ID, LOT, Tape, intents, make
+from tests.support.executor_tape import ASK, LOG_ID, LOT, Tape, intents, make
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.settings import Instrument, Mesh
@@ -78,6 +78,7 @@ def test_an_order_whose_time_was_brought_forward_is_cancelled_once():
     ((_, bought),) = answered(tape, step, tape.signal(1.0, subject=ETH))
     ((_, cancel),) = answered(tape, step, tape.signal(-1.0, subject=ETH))  # it turned: what rests makes way
     assert cancel["target_id"] == bought["client_order_id"]
+    assert step.step([tape.clock(2000)]) == [] and len(step.state.due) == 1, "the time that it had before is void"
     step.step([tape.update(bought["client_order_id"], Status.Canceled, subject=ETH)])
     assert step.step([tape.clock(2000), tape.clock(60_000)]) == [] and step.state.due == []
 
@@ -119,7 +120,10 @@ def test_orders_on_an_instrument_that_is_no_longer_listed_are_followed_and_cance
     step = make(SYMBOLS, instruments=(BTC,), styles=("limit",))
     step.step(tape.events)
     assert step.counters()["unlisted_orders"] == {ETH: 1} and step.counters()["positions"][ETH]["position"] > 0
+    step.step([tape.quote(bid=ASK + 10_000_000, ask=ASK + 20_000_000, subject=ETH)])
+    assert step.counters()["positions"][ETH]["unrealised"] > 0, "what is held there is valued at the newest quote"
     assert step.step([tape.signal(1.0, subject=ETH)]) == []
+    assert step.counters()["refused"] == {} and step.state.instruments[ETH].signals == 0, "nobody asked it to trade there"
     cancels = answered(tape, step, tape.clock(2000))
     assert [(subject, r["target_id"]) for subject, r in cancels] == [(BTC, kept), (ETH, left)]
     again = make(SYMBOLS, instruments=(BTC,), styles=("limit",))

@@ -20,6 +20,7 @@ from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.venues.binance_orders import Fill, Report
 
 BTC, ETH = "binance.BTCUSDT", "binance.ETHUSDT"
+TWO = "".join(f'[[instruments]]\nsymbol = "{symbol}"\n' for symbol in ("BTCUSDT", "ETHUSDT")) + "[exchange]\nlines = 0\n"
 SYMBOLS = [f"A{number}USDT" for number in range(14)]
 
 
@@ -44,7 +45,8 @@ def test_an_order_id_is_one_of_its_symbol_s():
         placed(account, subject, cid)
         account.apply_report(Report(subject, cid, 9, Status.New, 0, 0), "reply", 7)
     account.apply_report(Report(BTC, "", 9, Status.PartiallyFilled, 40, 0), "stream", 7)
-    assert [account.order(cid).filled_lots for cid in "ab"] == [40, 0]
+    account.apply_report(Report(ETH, "", 9, Status.PartiallyFilled, 30, 0), "stream", 7)
+    assert [account.order(cid).filled_lots for cid in "ab"] == [40, 30]
     assert account.apply_report(Report(ETH, "a", 77, Status.Filled, 100, 0), "stream", 7) == [] and account.foreign == 1, (
         "somebody's own order of the same name"
     )
@@ -144,3 +146,38 @@ def test_a_cancel_is_sent_however_late_and_an_order_is_not(tmp_path):
 
     scenario(tmp_path, play)
     assert SUBJECT == BTC
+
+
+def test_many_resting_orders_are_looked_after_in_few_questions(tmp_path):
+    """Five orders of two symbols: their open orders cost 12, a question for each of the five 20. Who is gone is asked for."""
+
+    async def scene():
+        async with venue(tmp_path, TWO) as (rest, ws, _):
+            account = Account([Instrument("BTCUSDT"), Instrument("ETHUSDT")])
+            for cid, subject in (("a", BTC), ("b", BTC), ("c", ETH), ("d", ETH), ("e", ETH)):
+                symbol = subject.partition(".")[2]
+                price = "50000" if subject == BTC else "2000"
+                _, order = await rest.order(**limit("BUY", price) | {"symbol": symbol, "newClientOrderId": cid})
+                placed(account, subject, cid, 1_000_000)
+                account.apply_report(Report(subject, cid, order["orderId"], Status.New, 0, 0), "reply", 7)
+            await rest.order("DELETE", symbol="ETHUSDT", origClientOrderId="d")
+            asked = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+            asked.endpoints = Endpoints(rest.base, ws)
+            published = []
+            counted = {"resolved": 0, "rejects": 0, "reconciles": 0}
+            reconciler = Reconciler(account, asked, published.extend, lambda order: False, 0, lambda order: 0, counted)
+            try:
+                await reconciler.reconcile_unsettled()
+                assert [weight for _, weight in asked.budget._spent] == [6, 6, 4], "and for the one that is open no more"
+                assert [account.order(cid).status for cid in "abcde"] == [Status.New] * 3 + [Status.Canceled, Status.New]
+                await rest.order("DELETE", symbol="ETHUSDT", origClientOrderId="e")
+                asked.budget._spent.clear()
+                await reconciler.reconcile_unsettled()
+                assert [weight for _, weight in asked.budget._spent] == [6, 6, 4] and account.order("e").final
+                asked.budget._spent.clear()
+                await reconciler.reconcile_unsettled()
+                assert [weight for _, weight in asked.budget._spent] == [4, 4, 4], "of three that is not worth it"
+            finally:
+                await asked.rest.close()
+
+    asyncio.run(scene())

@@ -1,0 +1,73 @@
+"""What `mesh up` waits for and `mesh status` shows of an executor of several instruments."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.support.executor_tape import LOT, Tape, intents, make
+from tickmesh.bus.config import Config
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import ExecutorSettings, Instrument, Mesh, ModelSettings
+from tickmesh.bus.wire import encode
+from tickmesh.tools import status, up
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT")
+BTC, ETH = SUBJECTS = tuple(f"binance.{symbol}" for symbol in SYMBOLS)
+ALL = ("binance.*",)
+
+
+def beat(step, tape: Tape):
+    """The executor's health in the log."""
+    return tape.log(encode(Kind.health, "executor", {"pid": 1, **step.counters()}), "executor")
+
+
+def observed(*refused: str) -> up.Observed:
+    """What `up` sees of an executor of two instruments that refused a signal about each of these, for its size."""
+    step, tape = make(SYMBOLS, instruments=ALL, order_quantity="0.000000001"), Tape()
+    tape.opened(step, SUBJECTS)
+    step.step([tape.signal(1.0, subject=subject) for subject in refused])
+    return up.Observed("executor", beats={"executor": beat(step, tape).map()})
+
+
+def test_an_executor_cannot_trade_when_it_can_trade_none_of_its_instruments():
+    assert observed().cannot_trade() == {} and not observed().no_trading
+    assert observed(ETH).cannot_trade() == {ETH: "1 refused for quantity"}
+    assert not observed(ETH).no_trading, "of the other one nothing is known yet"
+    assert observed(ETH, BTC).no_trading
+    assert not up.Observed("executor").no_trading
+
+
+@pytest.mark.parametrize(
+    ("traded", "modelled", "waits"),
+    [((), "", True), ((ETH,), "", False), ((ETH,), ETH, True), (ALL, "", True), (ALL, ETH, True), ((), ETH, False)],
+)
+def test_an_order_is_waited_for_where_a_model_and_the_executor_meet(traded, modelled, waits):
+    mesh = Mesh(
+        instruments=tuple(Instrument(symbol) for symbol in SYMBOLS), models=(ModelSettings("m", "trade_flow", modelled),),
+        executor=ExecutorSettings(instruments=traded),
+    )  # fmt: skip
+    assert (Kind.intent in up.required_kinds(Config(mesh, Path("/nonexistent")))) == waits
+
+
+def test_status_shows_positions_by_instrument_and_what_is_left_behind(monkeypatch):
+    step, tape = make(SYMBOLS, instruments=ALL, styles=("limit",)), Tape()
+    tape.opened(step, SUBJECTS)
+    for published in [step.step([tape.signal(-1.0, subject=subject)]) for subject in SUBJECTS]:
+        step.step([tape.log(event, "executor") for event in published])
+        name = intents(published)[0]["client_order_id"]
+    step.step([tape.fill(name, 3, LOT // 2, side=-1, subject=ETH)])
+    after = make(SYMBOLS, instruments=(BTC,), styles=("limit",))
+    after.step(tape.events)
+    window = status.LogWindow()
+    assert status.trading(window) is None
+    window.add(beat(after, tape))
+    counted = status.trading(window)
+    assert counted["unlisted_orders"] == {ETH: 1} and counted["open_orders"] == 2 and counted["fills"] == 1
+    page = io.StringIO()
+    monkeypatch.setattr(status, "out", Console(file=page, width=200))
+    status._show_trading(counted)
+    rows = [line.split() for line in page.getvalue().splitlines() if line.strip().startswith("binance")]
+    assert [row[:2] for row in rows[:2]] == [[BTC, "0"], [ETH, "-0.0005"]]
+    assert f"{ETH}: 1 open order of ours, and executor.instruments does not list it" in page.getvalue()
