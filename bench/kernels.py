@@ -72,7 +72,7 @@ def bare(step: model.Step, events: list[Event]) -> Callable[[], object]:
         row["kind"], row["first"], row["count"], row["seq_ns"] = event.kind, firsts[event.kind], 1, event.seq_ns
         firsts[event.kind] += 1
     levels, out = np.zeros(1, DTYPES[Kind.depth]), np.zeros(len(wanted) * SIGNALS_PER_ROW, OUT)
-    parameters, units, kernel, empty = step._parameters, np.ones(2), step._kernel, step._empty
+    parameters, units, kernel, empty = step._parameters, np.ones(2), step._any_kernel, np.zeros(1, step.states.dtype)
     return lambda: kernel(empty.copy(), parameters, units, rows, len(rows), quotes, trades, levels, out)
 
 
