@@ -1,25 +1,37 @@
-"""Models and executor: events/s of each step, live (one event a call) and in bulk, beside the bare kernel over arrays.
+"""Models and executor: events/s of each step, live (one event a call), in lists, and by columns, beside the bare kernel.
 
-The bare kernel has its records in one array already and says nothing on: what is left is the mathematics.
+The bare kernel has its records in one array already and says nothing on: what is left is the mathematics. Columns are measured
+in memory, and with what it takes to read them: from a log in the page cache, from an archive. Seconds are of the processor.
 """
 
 import functools
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from bench.floor import line, throw_away_mesh
+from tickmesh.bus.config import Config
+from tickmesh.bus.layout import header_slice
+from tickmesh.bus.log import LogReader
+from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, QUOTE, SIGNAL, TRADE, Kind
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
 from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
+from tickmesh.storage.archive.writer import ArchiveWriter
+from tickmesh.storage.columns.archive import ArchiveColumns
+from tickmesh.storage.columns.log import LogColumns
+from tickmesh.storage.columns.span import ColumnSpan
 
 EVENTS = 40_000
-MANY = 20
+LAPS = 10  # of the same market, for columns
+BATCH = 8  # events of one append in the log that is read
+TRADED = 20  # instruments of an executor
+MANY = 100  # of a model
 SUBJECT = "binance.BTCUSDT"
 START_NS = 1_700_000_000 * 1_000_000_000
 
@@ -62,12 +74,12 @@ def market(signals: int = 0, instruments: int = 1) -> list[Event]:
 
 
 def rate(work: Callable[[], object], events: int) -> float:
-    """Events/s, the best of three."""
+    """Events per second of processor time, the best of three."""
     best = 0.0
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         work()
-        best = max(best, events / (time.perf_counter() - start))
+        best = max(best, events / (time.process_time() - start))
     return best
 
 
@@ -82,7 +94,7 @@ def bare(step: model.Step, events: list[Event]) -> Callable[[], object]:
         row["kind"], row["first"], row["count"], row["seq_ns"] = event.kind, firsts[event.kind], 1, event.seq_ns
         firsts[event.kind] += 1
     levels, out = np.zeros(1, DTYPES[Kind.depth]), np.zeros(len(wanted) * SIGNALS_PER_ROW, OUT)
-    parameters, units, kernel, empty = step._parameters, np.ones(2), step._kernel, step._empty
+    parameters, units, kernel, empty = step._parameters, np.ones(2), step._any_kernel, np.zeros(1, step.states.dtype)
     return lambda: kernel(empty.copy(), parameters, units, rows, len(rows), quotes, trades, levels, out)
 
 
@@ -106,7 +118,7 @@ def in_lists(step, events: list[Event], size: int) -> Callable[[], None]:
 def executors(signals: int, what: str) -> None:
     """The same market by one instrument and by twenty: what an event costs is not to grow with their number."""
     got = {}
-    for count in (1, MANY):
+    for count in (1, TRADED):
         tape = market(signals, count)
         instruments = [{"symbol": subject.partition(".")[2]} for subject in subjects_of(count)]
         config = throw_away_mesh(instruments=instruments, executor={"instruments": ["binance.*"]})
@@ -117,11 +129,75 @@ def executors(signals: int, what: str) -> None:
         if count == 1:
             decoding = rate(functools.partial(decode_all, tape), len(tape))
             line(f"executor: {what}", f"{got[1]:,.0f} events/s", f"decoding alone {decoding:,.0f}/s", decoding / got[1])
-    line(f"executor: {what}, {MANY} instruments", f"{got[MANY]:,.0f} events/s", f"one {got[1]:,.0f}/s", got[1] / got[MANY])
+    line(
+        f"executor: {what}, {TRADED} instruments", f"{got[TRADED]:,.0f} events/s", f"one {got[1]:,.0f}/s", got[1] / got[TRADED]
+    )
+
+
+def recorded(config: Config, events: list[Event], subjects: list[str]) -> int:
+    """Writes LAPS times the events, spread over the subjects, as a log and as an archive of it; gives how many there are."""
+    lap_ns = events[-1].seq_ns - START_NS + 1
+    log, seq = LogWriter(config.log_dir, sync_ms=1000), 0
+    raws: list[bytearray] = []
+    for lap in range(LAPS):
+        for event in events:
+            for subject in subjects if event.kind == Kind.instrument else subjects[seq % len(subjects) :][:1]:
+                raw = bytearray(event.raw)
+                if event.subject == SUBJECT:
+                    raw[header_slice("subject")] = subject.encode().ljust(32, b"\0")
+                seq += 1
+                stamp_sequenced(raw, seq, 0, event.seq_ns + lap * lap_ns)
+                raws.append(raw)
+    for i in range(0, len(raws), BATCH):
+        log.append(i + 1, raws[i : i + BATCH])
+        log.roll_if_full()
+    log.close()
+    writer = ArchiveWriter(config.archive_dir)
+    writer.archive_log(LogReader(config.log_dir), seq, seq)
+    writer.close()
+    return seq
+
+
+def over(step: model.Step, spans: Callable[[], Iterable[ColumnSpan]]) -> Callable[[], None]:
+    """From the beginning each time."""
+
+    def work() -> None:
+        step._reset()
+        for span in spans():
+            step.step_span(span)
+
+    return work
+
+
+def by_columns(subjects: list[str], floors: dict[str, float]) -> None:
+    """Columns in memory, from a log and from an archive; `floors`: of the bare kernels."""
+    names = [{"symbol": subject.partition(".")[2]} for subject in subjects]
+    config = throw_away_mesh(instruments=names)
+    try:
+        count = recorded(config, market(), subjects)
+        for one in config.models:
+            step, floor = model.Step(config, one.name), floors[one.kernel]
+            log = LogColumns(config.log_dir, step.kinds)
+            held = list(log.spans())
+            sources = {
+                "in memory": lambda held=held: held,
+                f"log, {BATCH} events a batch": log.spans,
+            }
+            if len(subjects) == 1:  # files are opened one by one: of so few events each, that is all that would be measured
+                sources["archive"] = lambda step=step: ArchiveColumns(config.archive_dir, step.kinds).spans()
+            for what, spans in sources.items():
+                got = rate(over(step, spans), count)
+                line(
+                    f"{one.kernel}: columns of {len(subjects)}, {what}", f"{got:,.0f} events/s",
+                    f"bare kernel {floor:,.0f}/s", floor / got,
+                )  # fmt: skip
+    finally:
+        shutil.rmtree(config.root, ignore_errors=True)
 
 
 def main() -> None:
     config = throw_away_mesh()
+    floors: dict[str, float] = {}
     try:
         events = market()
         for one in config.models:
@@ -131,7 +207,7 @@ def main() -> None:
             start = time.perf_counter()
             model.Step(config, one.name)
             warm_s = time.perf_counter() - start
-            floor = rate(bare(step, events), len(events))
+            floor = floors[one.kernel] = rate(bare(step, events), len(events))
             line(f"{one.kernel}: made, first in this process | again", f"{cold_s:.2f} s | {warm_s * 1000:.1f} ms")
             for size in (1, 4096):
                 got = rate(in_lists(step, events, size), len(events))
@@ -143,6 +219,8 @@ def main() -> None:
             executors(signals, what)
     finally:
         shutil.rmtree(config.root, ignore_errors=True)
+    by_columns([SUBJECT], floors)
+    by_columns([f"binance.S{i:02d}" for i in range(MANY)], floors)
 
 
 if __name__ == "__main__":

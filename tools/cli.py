@@ -177,7 +177,10 @@ def outage(
 @commands.command()
 def replay(
     source: Annotated[str, typer.Option(help="all (archive, then log), log, or archive.")] = "all",
-    batch: Annotated[int, typer.Option(help="Events handed to a step at once; the result must not depend on it.")] = 4096,
+    batch: Annotated[
+        int | None,
+        typer.Option(help="Give models events in lists of so many, as live; without it columns. The result is the same."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run the models over what was recorded; they must publish what they published live, to the bit."""

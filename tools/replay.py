@@ -1,5 +1,7 @@
 """`mesh replay`: the recorded events through the same steps again; they must publish what they published live, to the bit.
 
+Models take columns, without an object for an event; with --batch they take events in lists, as a live process does.
+
 Compared are cause_seq, k and the record's bytes; not the times of the hops, which differ by nature. A step that was
 started with other code or parameters is compared from the start of the present ones on; its state follows from the whole
 history all the same, so the events have to begin with seq 1.
@@ -13,10 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
+from tickmesh.nodes.runner.step import ColumnStep
+from tickmesh.storage.columns.span import ColumnSpan
 from tickmesh.tools import terminal
 
 SOURCES = ("all", "log", "archive")
@@ -49,12 +53,32 @@ def run_steps(nodes: dict[str, Any], events: Iterable[Event], batch: int) -> Ite
                 yield Published(event.cause_seq, event.k, node, bytes(event.body))
 
 
-def signals(config: Config, events: Iterable[Event], batch: int = 4096) -> list[Published]:
-    """Runs every model of mesh.toml over `events`; gives the signals in order of (cause_seq, k, node).
+def run_on_columns(nodes: dict[str, Any], spans: Iterable[ColumnSpan]) -> Iterator[Published]:
+    """Hands spans to the steps, or their events to those that take no columns; gives everything that they publish."""
+    for span in spans:
+        for node, step in nodes.items():
+            if isinstance(step, ColumnStep):
+                given = step.step_span(span)
+                size, bodies = SIGNAL.itemsize, given["record"].tobytes()
+                for i, (cause_seq, k) in enumerate(zip(given["cause_seq"].tolist(), given["k"].tolist())):
+                    yield Published(cause_seq, k, node, bodies[i * size : (i + 1) * size])
+            else:
+                yield from run_steps({node: step}, span.events, max(len(span.events), 1))
 
-    `events`: from seq 1 on, in order, of any source: the log, the archive, a list. The answer does not depend on `batch`.
+
+def kinds_of(nodes: dict[str, Any]) -> tuple[set[Kind], set[Kind]]:
+    """(kinds that these steps need as columns, kinds that they need as events)."""
+    columns = {kind for step in nodes.values() if isinstance(step, ColumnStep) for kind in step.kinds}
+    return columns, set() if all(isinstance(step, ColumnStep) for step in nodes.values()) else set(executor.READS)
+
+
+def signals(config: Config, source: str = "all") -> list[Published]:
+    """Runs every model of mesh.toml over what is recorded, from columns; gives the signals in order of (cause_seq, k, node).
+
+    `source`: all (the archive, then the log), log, or archive.
     """
-    return sorted(run_steps(steps(config, with_executor=False), events, batch))
+    nodes = steps(config, with_executor=False)
+    return sorted(run_on_columns(nodes, source_spans(config, source, *kinds_of(nodes))))
 
 
 class LiveOutput:
@@ -81,35 +105,67 @@ class LiveOutput:
             self.published.append(Published(event.cause_seq, event.k, event.producer, bytes(event.body)))
 
 
-def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> terminal.JsonObject:
-    """Runs the steps over `events`, from seq 1 on, and compares what they publish with what they published live.
+class ReplayedSteps:
+    """Fresh steps of mesh.toml, what the same nodes published live, and what the steps publish again."""
 
-    {"ok", "events", "models": {node: …}, "executor": …}; each … as `_verdict` gives it.
-    """
-    fresh = steps(config)
-    lives = {node: LiveOutput(step.identity()) for node, step in fresh.items()}
-    replayed: dict[str, list[Published]] = {node: [] for node in fresh}
-    seen = [0, 0]
+    def __init__(self, config: Config):
+        self.steps = steps(config)
+        self.lives = {node: LiveOutput(step.identity()) for node, step in self.steps.items()}
+        self.replayed: dict[str, list[Published]] = {node: [] for node in self.steps}
+        self.events = self.last_seq = 0
 
-    def listen() -> Iterator[Event]:
+    def events_seen(self, events: Iterable[Event]) -> Iterator[Event]:
+        """The events, from seq 1 on, after a look at them. Raises Failure where they begin later."""
         for event in events:
-            if not seen[0] and event.seq != 1:
-                raise terminal.Failure(
-                    f"the first event there is has seq {event.seq}; a replay needs the whole history, from seq 1"
-                )
-            seen[0], seen[1] = seen[0] + 1, event.seq
-            live = lives.get(event.producer)
-            if live is not None:
-                live.take(event)
+            self.note(event.seq, event.seq)
+            self.take_live(event)
             yield event
 
-    for one in run_steps(fresh, listen(), batch):
-        replayed[one.node].append(one)
-    verdicts = {node: _verdict(node, lives[node], replayed[node]) for node in fresh}
-    models = {node.removeprefix("model-"): verdict for node, verdict in verdicts.items() if node != "executor"}
-    ok = all(verdict["ok"] for verdict in verdicts.values())
-    result = {"ok": ok, "events": seen[0], "last_seq": seen[1], "batch": batch, "models": models}
-    return result | ({"executor": verdicts["executor"]} if "executor" in verdicts else {})
+    def spans_seen(self, spans: Iterable[ColumnSpan]) -> Iterator[ColumnSpan]:
+        """`events_seen` of spans, in which everything that the nodes published stands as events."""
+        for span in spans:
+            self.note(span.first, span.last)
+            for event in span.events:
+                self.take_live(event)
+            yield span
+
+    def note(self, first: int, last: int) -> None:
+        if not self.events and first != 1:
+            raise terminal.Failure(f"the first event there is has seq {first}; a replay needs the whole history, from seq 1")
+        self.events, self.last_seq = self.events + last - first + 1, last
+
+    def take_live(self, event: Event) -> None:
+        if (live := self.lives.get(event.producer)) is not None:
+            live.take(event)
+
+    def result(self, published: Iterable[Published], batch: int | None) -> terminal.JsonObject:
+        """{"ok", "events", "models": {node: …}, "executor": …}; each … as `_verdict` gives it."""
+        for one in published:
+            self.replayed[one.node].append(one)
+        verdicts = {node: _verdict(node, self.lives[node], self.replayed[node]) for node in self.steps}
+        models = {node.removeprefix("model-"): verdict for node, verdict in verdicts.items() if node != "executor"}
+        ok = all(verdict["ok"] for verdict in verdicts.values())
+        result = {"ok": ok, "events": self.events, "last_seq": self.last_seq, "batch": batch, "models": models}
+        return result | ({"executor": verdicts["executor"]} if "executor" in verdicts else {})
+
+
+def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> terminal.JsonObject:
+    """Runs the steps over `events`, from seq 1 on, and compares what they publish with what they published live."""
+    both = ReplayedSteps(config)
+    return both.result(run_steps(both.steps, both.events_seen(events), batch), batch)
+
+
+def compare_lists(config: Config, source: str, batch: int) -> terminal.JsonObject:
+    """`compare` over the events of a source, as `source_events` names them."""
+    return compare(config, source_events(config, source), batch)
+
+
+def compare_columns(config: Config, source: str) -> terminal.JsonObject:
+    """`compare` over the columns of a source, as `source_spans` names them."""
+    both = ReplayedSteps(config)
+    columns, objects = kinds_of(both.steps)
+    spans = source_spans(config, source, columns, objects | {Kind.run, Kind.signal, Kind.intent})
+    return both.result(run_on_columns(both.steps, both.spans_seen(spans)), None)
 
 
 def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> terminal.JsonObject:
@@ -179,11 +235,24 @@ def source_events(config: Config, source: str) -> Iterable[Event]:
     return reader.events(config)
 
 
-def replay(source: str = "all", batch: int = 4096) -> terminal.JsonObject:
-    """Replays this folder's events; gives what `--json` prints. Raises terminal.Failure with a sentence."""
+def source_spans(config: Config, source: str, columns: Iterable[Kind], objects: Iterable[Kind]) -> Iterator[ColumnSpan]:
+    """Reads the columns of a source, with some kinds as events; sources as in `source_events`."""
+    from tickmesh.storage.columns import archive, log, reading
+
+    if source == "log":
+        return log.LogColumns(config.log_dir, columns, objects).spans()
+    if source == "archive":
+        return archive.ArchiveColumns(config.archive_dir, columns, objects).spans()
+    return reading.spans(config, columns, objects)
+
+
+def replay(source: str = "all", batch: int | None = None) -> terminal.JsonObject:
+    """Replays this folder's events, by columns or in lists of `batch`; gives what `--json` prints.
+
+    Raises terminal.Failure with a sentence."""
     if source not in SOURCES:
         raise terminal.UsageFailure(f"{source!r} is no source of events; there are {', '.join(SOURCES)}")
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise terminal.UsageFailure(f"a batch of {batch} events is impossible; 1 or more are")
     from tickmesh.bus.segments import LogError
     from tickmesh.storage.archive.file import ArchiveError
@@ -191,7 +260,7 @@ def replay(source: str = "all", batch: int = 4096) -> terminal.JsonObject:
 
     config = terminal.config()
     try:
-        result = compare(config, source_events(config, source), batch)
+        result = compare_columns(config, source) if batch is None else compare_lists(config, source, batch)
     except (ReadError, ArchiveError, LogError) as error:
         raise terminal.Failure(str(error)) from None
     if not result["events"]:

@@ -13,6 +13,7 @@ from tickmesh.storage.columns.span import ColumnSpan, SubjectColumns
 ROWS = 1 << 13  # of one kernel call: rows, records and signals stay in the processor's cache
 # A signal beside its cause; `instrument`: its place in InstrumentStates.subjects.
 CAUSED_SIGNAL = np.dtype([("cause_seq", "<u8"), ("k", "<u4"), ("instrument", "<u4"), ("record", SIGNAL)])
+_OPAQUE = np.dtype(f"V{CAUSED_SIGNAL.itemsize}")  # numpy copies bytes many times as fast as fields
 _GAP_RULE = np.array([GapState.open, GapState.unrecoverable, Kind.trade], "i8")
 _NOTHING = {kind: np.zeros(1, DTYPES[kind]) for kind in (Kind.quote, Kind.trade, Kind.depth, Kind.gap)}
 
@@ -22,14 +23,15 @@ class ColumnKernel:
 
     def __init__(self, kernel: Callable[..., int], parameters: Records, kinds: tuple[Kind, ...], name: bytes, horizon_ns: int):
         self._kernel, self._parameters, self._kinds = kernel, parameters, kinds
-        self._name, self._horizon_ns = name, horizon_ns
+        self._blank = np.zeros(1, CAUSED_SIGNAL)  # what all signals have
+        self._blank["record"]["model"], self._blank["record"]["horizon_ns"] = name, horizon_ns
         self._use = np.zeros(max(Kind) + 1, "u1")
         for kind in kinds:
             self._use[kind] = {Kind.gap: selecting.GAP, Kind.instrument: selecting.DEFINITION}.get(kind, selecting.RECORDS)
         self._rows, self._seqs = np.zeros(ROWS, ROW), np.zeros(ROWS, "u8")
         self._breaks = np.zeros((ROWS, 2), "i8")
         self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
-        self._found = np.zeros(ROWS * SIGNALS_PER_ROW, CAUSED_SIGNAL)
+        self._found = self._blank.repeat(ROWS * SIGNALS_PER_ROW)
         self._count = 0
 
     def step(self, states: InstrumentStates, span: ColumnSpan) -> tuple[np.ndarray, int]:
@@ -44,11 +46,8 @@ class ColumnKernel:
                 served += 1
             elif columns.subject not in states.others and self._use[columns.rows["kind"]].any():
                 states.others.add(columns.subject)
-        signals = self._found[: self._count].copy()
-        if served > 1:
-            signals = signals[np.argsort(signals["cause_seq"], kind="stable")]  # those of one cause are in order of k
-        record = signals["record"]
-        record["model"], record["horizon_ns"] = self._name, self._horizon_ns
+        order = np.arange(self._count) if served < 2 else np.argsort(self._found["cause_seq"][: self._count], kind="stable")
+        signals = self._found.view(_OPAQUE)[order].view(CAUSED_SIGNAL)  # those of one cause are in order of k already
         return signals, events
 
     def _run(self, states: InstrumentStates, place: int, columns: SubjectColumns) -> int:
@@ -80,6 +79,6 @@ class ColumnKernel:
         signals = self._kernel(state, self._parameters, units, rows, stop - start, quotes, trades, levels, self._out)
         if signals:
             while self._count + signals > len(self._found):
-                self._found = np.concatenate([self._found, np.zeros_like(self._found)])
+                self._found = np.concatenate([self._found, self._blank.repeat(len(self._found))])
             selecting.gather(self._out, signals, self._seqs[start:stop], place, self._found, self._count)
             self._count += signals

@@ -14,7 +14,7 @@ from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.layout import record_reader, record_struct, struct_of
 from tickmesh.bus.names import KERNEL_BYTES
 from tickmesh.bus.schema import GapState, Kind
-from tickmesh.bus.wire import Event, encode
+from tickmesh.bus.wire import Event, cause_of, encode
 from tickmesh.nodes.model.staging import ROWS, Staging
 from tickmesh.nodes.model.states import InstrumentStates
 from tickmesh.nodes.models.interface import OUT, SIGNALS_PER_ROW
@@ -46,7 +46,7 @@ class Step:
         if len(self._name) > KERNEL_BYTES:
             raise ConfigError(f"kernel name {model.kernel!r} has {len(self._name)} bytes; a signal has room for {KERNEL_BYTES}")
         self._code = cache.sources_hash()
-        self._kernel = module.kernel
+        self._any_kernel = module.kernel
         self._horizon_ns = module.HORIZON_NS
         self._parameters = loading.parameters(module, model.parameters)
         self.states = InstrumentStates(config.subjects(model.instruments), module.STATE)
@@ -57,7 +57,7 @@ class Step:
         self._out_bytes = self._out.data.cast("B")
         self._columns: ColumnKernel | None = None
         self._reset()
-        self._call(0, self._staging.rows, 0)  # compiles it, or loads it from the cache
+        self._kernel = loading.compiled(module.kernel, self._arguments(0, self._staging.rows, 0))
 
     def _reset(self) -> None:
         self.states.reset()
@@ -90,42 +90,47 @@ class Step:
         self._flush(signals)
         return signals
 
-    def _call(self, place: int, rows: np.ndarray, count: int) -> int:
-        quotes, trades, levels = (stage.array for stage in self._staging.stages.values())
+    def _arguments(self, place: int, rows: np.ndarray, count: int) -> tuple[Any, ...]:
+        """What the kernel is given for `count` staged rows of one instrument."""
         state, units = self.states.of[place]
-        signals: int = self._kernel(state, self._parameters, units, rows, count, quotes, trades, levels, self._out)
-        return signals
+        quotes, trades, levels = self._staging.kinds
+        return state, self._parameters, units, rows, count, quotes.array, trades.array, levels.array, self._out
 
     def _flush(self, signals: list[bytearray]) -> None:
         """Runs the kernel over what is staged, once for each instrument there; adds the signals in order of their causes."""
         staging = self._staging
-        causes = staging.causes
-        if not causes:
+        if not (causes := staging.causes):
             return
-        groups = staging.groups()
-        found: list[tuple[int, int, bytearray]] = []
-        for place, rows, at in groups:
-            row_before, k, subject = -1, 0, self.states.subjects[place]
-            for i in range(self._call(place, rows, len(at))):
-                row, value, price, reference_ticks = _OUT.unpack_from(self._out_bytes, i * _OUT.size)
-                k = k + 1 if row == row_before else 0
-                row_before = row
-                record = _SIGNAL.pack(self._name, value, price, self._horizon_ns, reference_ticks)
-                event = encode(Kind.signal, subject, record, k=k, cause_seq=causes[at[row]])
-                found.append((at[row], k, event))
-        if len(groups) > 1:
-            found.sort(key=lambda one: one[:2])
-        signals += [event for _, _, event in found]
+        if (place := staging.only_place()) is not None:
+            found = self._run(place, staging.rows, causes)
+        else:
+            found = []
+            for group in staging.groups():
+                found += self._run(*group)
+            found.sort(key=cause_of)
+        signals += found
         self._events += len(causes)
         self._signals += len(found)
         staging.clear()
+
+    def _run(self, place: int, rows: np.ndarray, causes: list[int]) -> list[bytearray]:
+        """The signals of one instrument's rows, whose seqs are `causes`."""
+        found: list[bytearray] = []
+        row_before, k = -1, 0
+        for i in range(self._kernel(*self._arguments(place, rows, len(causes)))):
+            row, value, price, reference_ticks = _OUT.unpack_from(self._out_bytes, i * _OUT.size)
+            k = k + 1 if row == row_before else 0
+            row_before = row
+            record = _SIGNAL.pack(self._name, value, price, self._horizon_ns, reference_ticks)
+            found.append(encode(Kind.signal, self.states.subjects[place], record, k=k, cause_seq=causes[row]))
+        return found
 
     def step_span(self, span: ColumnSpan) -> np.ndarray:
         """The signals that a span of columns causes, the same as `step` gives for its events: see ColumnKernel.step."""
         if self._columns is None:
             from tickmesh.nodes.model.columns import ColumnKernel  # compiled: only who has columns pays for it
 
-            self._columns = ColumnKernel(self._kernel, self._parameters, self.kinds, self._name, self._horizon_ns)
+            self._columns = ColumnKernel(self._any_kernel, self._parameters, self.kinds, self._name, self._horizon_ns)
         signals, events = self._columns.step(self.states, span)
         self._events += events
         self._signals += len(signals)

@@ -17,7 +17,7 @@ class Stage:
     """Records of one kind, back to back, for the kernel: always aligned and writable, so it is compiled only once."""
 
     def __init__(self, kind: Kind):
-        self.dtype = DTYPES[kind]
+        self.kind, self.dtype = kind, DTYPES[kind]
         self.used = 0
         self.array = np.zeros(ROWS, self.dtype)
         self.bytes = self.array.data.cast("B")
@@ -41,19 +41,19 @@ class Stage:
 
 
 class Group(NamedTuple):
-    """The staged rows of one instrument, in order. `at`: the place of each among all that are staged."""
+    """The staged rows of one instrument, in order, and the seq of each."""
 
     place: int
     rows: Records
-    at: list[int] | range
+    causes: list[int]
 
 
 class Staging:
     """Up to ROWS events. `causes`: the seq of each row; `places`: which instrument's it is."""
 
     def __init__(self, kinds: tuple[Kind, ...]):
-        self.stages = {kind: Stage(kind) for kind in (Kind.quote, Kind.trade, Kind.depth)}
-        self.wanted = {int(kind): self.stages[kind] for kind in kinds}
+        self.kinds = Stage(Kind.quote), Stage(Kind.trade), Stage(Kind.depth)  # in the order of a kernel's arguments
+        self.wanted = {int(stage.kind): stage for stage in self.kinds if stage.kind in kinds}
         self.rows = np.zeros(ROWS, ROW)
         self._bytes = self.rows.data.cast("B")
         self.causes: list[int] = []
@@ -66,17 +66,19 @@ class Staging:
         self.causes.append(event.seq)
         self.places.append(place)
 
+    def only_place(self) -> int | None:
+        """The place of the instrument that all staged rows are of; None where they are of several."""
+        places = self.places
+        first = places[0]
+        return first if len(places) == 1 or places.count(first) == len(places) else None
+
     def groups(self) -> list[Group]:
         """The staged rows by instrument."""
-        places = self.places
-        if len(places) == 1 or places.count(places[0]) == len(places):
-            return [Group(places[0], self.rows, range(len(places)))]
-        of = np.array(places)
+        of, causes = np.array(self.places), np.array(self.causes)
         order = np.argsort(of, kind="stable")
-        rows = self.rows[order]
+        rows, causes = self.rows[order], causes[order]
         begins = [0, *(np.flatnonzero(np.diff(of[order])) + 1).tolist(), len(order)]
-        at = order.tolist()
-        return [Group(places[at[a]], rows[a:b], at[a:b]) for a, b in zip(begins, begins[1:])]
+        return [Group(self.places[order[a]], rows[a:b], causes[a:b].tolist()) for a, b in zip(begins, begins[1:])]
 
     def clear(self) -> None:
         self.causes, self.places = [], []

@@ -18,7 +18,7 @@ def decay(elapsed_ns: int, half_life_ns: float) -> float:
     """Computes 2^(−elapsed ÷ half life), 1.0 for elapsed ≤ 0; within 2 ulp of the true value.
 
     2^−x = 2^−n · e^y with n = round(x), y = (n − x)·ln 2, |y| ≤ 0.3466; Taylor's series to y^13, whose next term is
-    below 4e-18 (Horner's scheme, by multiplications: a division takes three times as long), then an exact shift of the exponent.
+    below 4e-18 (Horner's scheme; it multiplies, for a division takes three times as long), then an exact shift of the exponent.
     """
     if elapsed_ns <= 0:
         return 1.0

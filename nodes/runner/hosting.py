@@ -17,7 +17,7 @@ from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, decode, stamp_sent
 from tickmesh.nodes.runner.guests import OpenLog
-from tickmesh.nodes.runner.step import StepModule, StepRunner, history
+from tickmesh.nodes.runner.step import StepModule, StepRunner, catch_up, history
 
 QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead
 
@@ -189,8 +189,7 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
 
     def load() -> StepRunner:
         runner = StepRunner(module, config, ctx.name, ctx.instance)
-        for events in history(config, runner.seq, runner.lanes):
-            runner.replay(events)
+        catch_up(config, runner)
         return runner
 
     runner = await asyncio.to_thread(load)

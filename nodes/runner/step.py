@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from tickmesh.bus.checkpoint import Checkpoint, CheckpointWriter
 from tickmesh.bus.clock import now_ns
@@ -14,6 +16,9 @@ from tickmesh.bus.segments import LogReleased
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, cause_of, stamp_received
+from tickmesh.storage.columns.span import ColumnSpan
+
+COLUMNS_FROM = 100_000  # events of history: fewer are read as events before the columns' code is loaded
 
 
 class PureStep(Protocol):
@@ -33,6 +38,21 @@ class PureStep(Protocol):
 
     def identity(self) -> dict[str, Any]:
         """What runs, code and parameters, for the node's `run` event."""
+
+
+@runtime_checkable
+class ColumnStep(PureStep, Protocol):
+    """A step that takes columns too, with the same answers: what is long past is read in a fraction of the time."""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds that it needs columns of."""
+
+    def step_span(self, span: ColumnSpan) -> np.ndarray:
+        """What the span causes, in order of the fields `cause_seq` and `k`."""
+
+    def encoded(self, signals: np.ndarray) -> list[bytearray]:
+        """Some of what `step_span` gave, as the events that `step` gives."""
 
 
 class StepModule(Protocol):
@@ -57,6 +77,7 @@ class StepRunner:
 
     def __init__(self, module: StepModule, config: Config, name: str, instance: str):
         self.name = name
+        self.writes = module.WRITES
         self.kinds = frozenset(int(kind) for kind in module.READS)
         self.lanes = lanes_of(module.READS + module.WRITES)  # its own events too: they tell what it has said
         self.checkpoints = CheckpointWriter(Checkpoint(config.checkpoint_dir, name), config.checkpoint_s)
@@ -68,7 +89,7 @@ class StepRunner:
             try:
                 self.step.load(loaded.state)
                 self.seq = loaded.seq
-            except ValueError as error:  # other code or parameters: from the beginning
+            except ValueError as error:  # other code, parameters, or instruments: from the beginning
                 self.step = module.Step(config, instance)
                 self.unused = f"{self.checkpoints.checkpoint.path} is not used: {error}"
         self.published = (0, -1)  # by the outbox or by the log
@@ -110,6 +131,20 @@ class StepRunner:
         if len(self._unpublished) > 10_000:
             self._unpublished = [event for event in self._unpublished if cause_of(event) > self.published]
 
+    def replay_span(self, step: ColumnStep, span: ColumnSpan) -> None:
+        """`replay` of a span, with the runner's step: its own events are in `span.events`."""
+        for event in span.events:
+            if event.producer == self.name:
+                self._read_back(event)
+        self.replayed += sum(len(columns.rows) for columns in span.subjects)
+        given = step.step_span(span)
+        if len(given):
+            self._given = max(self._given, (int(given["cause_seq"][-1]), int(given["k"][-1])))
+            cause_seq, k = self.published
+            later = (given["cause_seq"] > cause_seq) | ((given["cause_seq"] == cause_seq) & (given["k"].astype("i8") > k))
+            self._unpublished += step.encoded(given[later])
+        self.seq = span.last
+
     def unpublished(self) -> list[bytearray]:
         """At the end of history: the step's events that are still to be published."""
         rest = [event for event in self._unpublished if cause_of(event) > self.published]
@@ -135,6 +170,32 @@ class StepRunner:
     def offer_checkpoint(self) -> None:
         """Offers the present state to the checkpoint writer, which takes a snapshot now and then."""
         self.checkpoints.offer(self.seq, self.step.save, self._given)
+
+
+def catch_up(config: Config, runner: StepRunner, stop: Callable[[], bool] = lambda: False) -> None:
+    """Brings the runner to the log's present end, or until `stop()`: a long way by columns if its step takes them."""
+    step = runner.step
+    if isinstance(step, ColumnStep) and LogReader(config.log_dir).last - runner.seq >= COLUMNS_FROM:
+        for span in column_history(config, runner.seq, step.kinds, runner.writes):
+            runner.replay_span(step, span)
+            if stop():
+                return
+    for events in history(config, runner.seq, runner.lanes):
+        runner.replay(events)
+        if stop():
+            return
+
+
+def column_history(config: Config, after: int, kinds: tuple[Kind, ...], objects: tuple[Kind, ...]) -> Iterator[ColumnSpan]:
+    """`history` as spans of columns of `kinds`, with the events of `objects`."""
+    from tickmesh.storage.columns import log, reading  # compiled, and rarely needed
+
+    try:
+        for span in log.LogColumns(config.log_dir, kinds, objects).spans(after):
+            yield span
+            after = span.last
+    except LogReleased:
+        yield from reading.spans(config, kinds, objects, after)
 
 
 def history(config: Config, after: int, lanes: Iterable[Lane], until: int | None = None) -> Iterator[list[Event]]:
@@ -169,10 +230,9 @@ async def run_step(ctx: Context, module: StepModule) -> None:
     outbox = LogReader(ctx.config.outbox_dir / ctx.name)  # all of it: its end alone may be a heartbeat
     for event in outbox.events(outbox.first - 1):
         runner.note_published(event)
-    for events in history(ctx.config, runner.seq, runner.lanes):
-        runner.replay(events)
-        if ctx.stop.is_set():
-            return
+    catch_up(ctx.config, runner, ctx.stop.is_set)
+    if ctx.stop.is_set():
+        return
     subscription = ctx.subscribe(module.READS + module.WRITES, runner.seq)
     for events in subscription.backlog():
         runner.replay(events)

@@ -124,7 +124,8 @@ from pathlib import Path
 from tickmesh.bus.config import load
 from tickmesh.tools import replay
 config = load(Path(sys.argv[1]))
-answers = [replay.compare(config, replay.source_events(config, sys.argv[2]), batch) for batch in (1, 7, 4096)]
+answers = [replay.compare(config, replay.source_events(config, sys.argv[2]), batch) for batch in (7, 4096)]
+answers.append(replay.compare_columns(config, sys.argv[2]))
 print(json.dumps(answers))
 """
 
@@ -237,7 +238,7 @@ def test_signals_are_a_function_of_the_events_alone(mesh):
         for event in map(decode, raws)
         if event.kind == Kind.signal
     )
-    assert replay.signals(config, (decode(raw) for raw in raws), 64) == live
+    assert replay.signals(config, "log") == replay.signals(config) == live
     assert any(decode(raw).kind == Kind.intent and len(raw) == event_size(Kind.intent, 1) for raw in raws)
 
 
@@ -250,8 +251,9 @@ def test_a_history_without_its_beginning_is_refused(mesh):
 def test_the_command_speaks_in_sentences(mesh, tmp_path, monkeypatch, capsys):
     config, raws = mesh
     monkeypatch.setenv("TICKMESH_ROOT", str(config.root))
-    result = replay.replay(source="log", batch=4096)
-    assert result["ok"] and result["source"] == "log" and json.dumps(result)
+    for batch in (None, 500):
+        result = replay.replay(source="log", batch=batch)
+        assert result["ok"] and result["source"] == "log" and result["batch"] == batch and json.dumps(result)
     replay.show(result)
     for source, batch in (("tape", 1), ("log", 0)):
         with pytest.raises(replay.terminal.UsageFailure):
