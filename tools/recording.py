@@ -257,7 +257,8 @@ def show(result: JsonObject) -> None:
             words += [row[name] or "-" for name in ("bid", "ask", "spread", "tick_size", "lot_size")]
             table.add_row(row["instrument"], *words)
         out.print(f"Recording after {result['seconds']} s, source {result['source']}:")
-        out.print(table, width=max(out.width, WIDTH), crop=False)
+        out.width = max(out.width, WIDTH)
+        out.print(table)
         if len(seen) > ROWS_SHOWN:
             out.print(f"and {len(seen) - ROWS_SHOWN} more (--json has all)")
     for row in result["seen"]:

@@ -333,7 +333,9 @@ def show(result: JsonObject) -> None:
     """Prints for a person that the mesh is up, and what to do next."""
     if "seen" in result:
         recording.show(result)
-        _show_next(("quote", "depth") if any(row["first_s"] for row in result["seen"]) else (), "the same command")
+        _show_next(
+            ("quote", "depth") if any(row["first_s"] for row in result["seen"]) else (), "`mesh up` with the same options"
+        )
         return
     if result["already"]:
         out.print(f"tickmesh is up already, source {result['source']}.")
@@ -350,7 +352,7 @@ def show(result: JsonObject) -> None:
         out.print(f"The executor cannot trade {subject}: {why} ({sizes})", style="bold", markup=False)
     for one in result["instruments"]:
         out.print(f"{one['instrument']}: {one['why']}", style="bold", markup=False)
-    _show_next(("quote", "signal", "fill …"), "mesh up")
+    _show_next(("quote", "signal", "fill …"), "`mesh up`")
 
 
 def _show_next(topics: Sequence[str], again: str) -> None:
@@ -362,7 +364,7 @@ def _show_next(topics: Sequence[str], again: str) -> None:
         (".venv/bin/mesh status", "processes and topics"),
         (".venv/bin/supervisorctl -c supervisor.conf status", "start, stop, restart single processes"),
         (".venv/bin/mesh verify", "log, recent store and archive, checked against each other"),
-        (".venv/bin/mesh down", f"stop; `{again}` goes on where it was"),
+        (".venv/bin/mesh down", f"stop; {again} goes on where it was"),
     ):
         out.print(f"  {command:<52} {what}")
 
