@@ -70,18 +70,24 @@ def plan(
     entries = {entry.name: entry for entry in wanted}
     stages: defaultdict[int, list[Change]] = defaultdict(list)
     asleep = []
-    for name in active.keys() - entries.keys():
+    gone = [row for name, row in active.items() if name not in entries]
+    for row in sorted(gone, key=lambda row: -row["priority"]):
+        name: str = row["name"]
         why = "hosted by the sequencer" if name in hosted else "gone from mesh.toml"
-        stages[HOSTED if name in hosted else LAST].append(Change(name, "stop", why))
+        venue = _venue(name) if row["group"] == "feeds" else ""
+        stages[HOSTED if name in hosted else LAST].append(Change(name, "stop", why, venue))
     for name, entry in entries.items():
-        venue = entry.instance.rpartition("-")[0] if entry.node == "feed" else ""
+        venue = _venue(name) if entry.node == "feed" else ""
         if name not in active:
             stages[_stage(entry, starts=True)].append(Change(name, "start", "new in mesh.toml", venue))
         elif why := _why(active[name], entry) or ("supervisor.conf changed" if name in otherwise else ""):
             change = Change(name, "restart", why, venue)
             asleep.append(change) if name in stopped else stages[_stage(entry, starts=False)].append(change)
-    return Plan([sorted(stages[number], key=lambda one: list(entries).index(one.name) if one.name in entries else 0)
-                 for number in sorted(stages)], asleep)  # fmt: skip
+    return Plan([stages[number] for number in sorted(stages)], asleep)
+
+
+def _venue(line: str) -> str:
+    return line.partition("-")[2].rpartition("-")[0]
 
 
 def _stage(entry: ProcessEntry, starts: bool) -> int:
