@@ -73,8 +73,8 @@ def test_the_reason_names_what_changed(mesh):
     assert why(executor={"signal_threshold": 0.7}, checkpoint_s=3.0)["executor"] == "[checkpoint_s], [executor] changed"
     flow = {"name": "flow", "kernel": "trade_flow", "parameters": {"tau_s": 2.0}}
     assert why(models=[flow]) == {"model-flow": "[models.flow] changed", "model-imbalance": "gone from mesh.toml"}
-    by_conf = planned(mesh(), mesh(), otherwise=("recorder", "dashboard")).changes
-    assert [(one.name, one.why) for one in by_conf] == [("recorder", "supervisor.conf changed")]
+    by_conf = planned(mesh(), mesh(), otherwise={"recorder": "for another reason", "dashboard": "x"}).changes
+    assert [(one.name, one.why) for one in by_conf] == [("recorder", "for another reason")]
     entry, *others = rows_of(mesh())
     out = plan([entry | {"stopwaitsecs": 1}, *others], processes(mesh()), (), ()).changes
     assert [(one.name, one.why) for one in out] == [("exchange", "its entry in the table changed")]
