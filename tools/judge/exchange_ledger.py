@@ -29,6 +29,17 @@ class BookStep(NamedTuple):
     levels: Sequence[Sequence[int]]
 
 
+def subject_of(name: str) -> str:
+    """The mesh's `venue.symbol` of a symbol of the ledger, which stands without its venue where that is binance."""
+    return name if "." in name else f"binance.{name}"
+
+
+def stream_of(subject: str, part: str) -> str:
+    """The name in the ledger of an instrument's stream; `part`: what follows the @."""
+    venue, _, symbol = subject.partition(".")
+    return f"{'' if venue == 'binance' else f'{venue}.'}{symbol.lower()}@{part}"
+
+
 def ledger_files(folder: Path) -> list[Path]:
     """The ledger's files in a folder, oldest first."""
     return sorted(folder.glob("ledger-*.bin"))

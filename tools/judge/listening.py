@@ -9,20 +9,26 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from tickmesh.tools.judge.against_capture import StoredMarket
-from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra, stream_of
 from tickmesh.tools.judge.findings import Findings
 
 MARGIN_MS = 1500  # so near to the end of a connection, or to a frame that was withheld, nothing is certain
-MARKET = ("/ws", "/stream")
+# Venue → what the paths of its connections for market data begin with, those that bring trades and books.
+MARKET = {
+    "binance": ("/ws", "/stream"),
+    "binance_usdm": ("/binance_usdm/public/", "/binance_usdm/ws", "/binance_usdm/stream"),
+}
 
 
 class ListeningTimes:
     """When connections to the exchange were open, and which frames it withheld, from its ledger."""
 
     def __init__(self, ledger: LedgerContents):
-        lives = sorted(_lives(ledger))
-        self._opened = [begin for begin, _ in lives]
-        self._until = list(accumulate((end for _, end in lives), max))  # of the connections opened so far, the last to end
+        # by venue: when its connections opened, and of those opened so far when the last ended
+        self._open: dict[str, tuple[list[float], list[float]]] = {}
+        for venue in MARKET:
+            lives = sorted(_lives(ledger, venue))
+            self._open[venue] = ([begin for begin, _ in lives], list(accumulate((end for _, end in lives), max)))
         self.withheld: dict[str, list[int]] = {}
         for _number, kind, time_ms, *values in ledger.withheld:
             if kind == "frame" and values[3] in ("dropped", "altered"):
@@ -33,19 +39,20 @@ class ListeningTimes:
 
         One that ends where another begins is none: of a process that was killed the end is seen late.
         """
-        place = bisect_right(self._opened, ms - MARGIN_MS) - 1
-        if place < 0 or self._until[place] < ms + MARGIN_MS:
+        opened, until = self._open[stream.rpartition(".")[0] or "binance"]
+        place = bisect_right(opened, ms - MARGIN_MS) - 1
+        if place < 0 or until[place] < ms + MARGIN_MS:
             return False
         times = self.withheld.get(stream, ())
         near = bisect_left(times, ms - MARGIN_MS)
         return near == len(times) or times[near] > ms + MARGIN_MS
 
 
-def _lives(ledger: LedgerContents) -> Iterator[tuple[float, float]]:
-    """(opened, closed) of each connection for market data."""
+def _lives(ledger: LedgerContents, venue: str) -> Iterator[tuple[float, float]]:
+    """(opened, closed) of each connection for market data of a venue."""
     opened: dict[int, float] = {}
     for time_ms, connection, what, detail in ledger.clients:
-        if what == "opened" and detail.startswith(MARKET) and not detail.startswith("/ws-api"):
+        if what == "opened" and detail.startswith(MARKET[venue]) and not detail.startswith("/ws-api"):
             opened[connection] = time_ms
         elif what in ("closed", "cut") and connection in opened:
             yield opened.pop(connection), time_ms
@@ -58,7 +65,7 @@ def check_changes(subject: str, truth: TrueEra, mine: StoredMarket, listening: L
     if not logged:
         return
     findings.count("changes_checked", 0)
-    stream = f"{subject.partition('.')[2].lower()}@depth@100ms"
+    stream = stream_of(subject, "depth@100ms")
     begins: list[int] = []
     reached: list[int] = []  # ids up to it are stored from each `begins` on, without a hole
     for first, last in logged:
