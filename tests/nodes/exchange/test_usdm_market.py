@@ -129,20 +129,22 @@ def test_a_book_joined_by_pu_is_that_of_the_best_prices(seen):
         highest = changes[-1]["u"]
         last, snapshot = adapter.decode_snapshot(body, 1, BTC)
         sync, book = adapter.book(BTC, FeedSettings()), Levels()
-        joined = list(sync.snapshot(snapshot, last)[1])
-        routes, quotes, equal = adapter.routes([BTC]), {}, 0
+        sync.snapshot(snapshot, last)
+        book.apply(snapshot)
+        routes, quotes, changed, equal = adapter.routes([BTC]), {}, [], 0
         for frame in (frame for frame in frames if b'"btcusdt@' in frame[:30]):
             for event in adapter.decode(frame, 1, routes):
                 head = event_of(event)
                 if head.kind == Kind.quote:
                     quotes[head.last_id] = list(head.records[0].tolist()[1:5])
                 elif head.kind == Kind.depth:
-                    joined += sync.change(event, head.first_id, head.last_id)
-        for event in joined:
-            if event_of(event).last_id < last:
-                continue  # before the snapshot
+                    sync.change(event, head.first_id, head.last_id)
+                    changed.append((head.last_id, event))
+        for update_id, event in changed:
+            if update_id <= last:
+                continue  # the snapshot has it
             book.apply(event)
-            if (quote := quotes.get(event_of(event).last_id)) is not None:
+            if (quote := quotes.get(update_id)) is not None:
                 assert [*book.best_bids(1)[0], *book.best_asks(1)[0]] == quote
                 equal += 1
         assert equal > 2 and sync.synced and not sync.resyncs
