@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from tickmesh.tools.judge.against_capture import StoredMarket
-from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra, stream_of
+from tickmesh.tools.judge.exchange_ledger import EVERY_CONNECTION, LedgerContents, TrueEra, stream_of
 from tickmesh.tools.judge.findings import Findings
 
 MARGIN_MS = 1500  # so near to the end of a connection, or to a frame that was withheld, nothing is certain
@@ -54,6 +54,9 @@ def _lives(ledger: LedgerContents, venue: str) -> Iterator[tuple[float, float]]:
     for time_ms, connection, what, detail in ledger.clients:
         if what == "opened" and detail.startswith(MARKET[venue]) and not detail.startswith("/ws-api"):
             opened[connection] = time_ms
+        elif connection == EVERY_CONNECTION:
+            yield from ((begin, time_ms) for begin in opened.values())
+            opened.clear()
         elif what in ("closed", "cut") and connection in opened:
             yield opened.pop(connection), time_ms
     yield from ((begin, float("inf")) for begin in opened.values())
