@@ -25,7 +25,7 @@ from aiohttp import web
 from bench.floor import line, microseconds
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook, UpdateIds
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.desk import Desk
 from tickmesh.nodes.exchange.protocol import UNIT, Params, sign, ws_payload
@@ -53,7 +53,7 @@ def matching() -> None:
         book.touched.clear()
     plain = ORDERS / (time.perf_counter() - began)
 
-    market = Market(spec("BTCUSDT"), 0, Tape())
+    market = Market(spec("BTCUSDT"), UpdateIds(), Tape())
     desk = Desk({"BTCUSDT": market}, 1000, 1000)
     desk.deposit("USDT", 10**9 * UNIT)
     desk.deposit("BTC", 10**5 * UNIT)

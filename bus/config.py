@@ -310,9 +310,9 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         yield "disk.critical_bytes", disk.critical_bytes, f"disk.low_bytes = {disk.low_bytes} or less"
     if disk.critical_inodes > disk.low_inodes:
         yield "disk.critical_inodes", disk.critical_inodes, f"0 to disk.low_inodes = {disk.low_inodes}"
-    symbols = [instrument.symbol for instrument in mesh.instruments]
-    for symbol, one in mesh.exchange.population.items():
-        if one.follows not in ("", *symbols) or one.follows == symbol:
-            yield f"exchange.population.{symbol}.follows", one.follows, f"another of {symbols}"
+    leaders = [*dict.fromkeys(instrument.symbol for instrument in mesh.instruments), *subjects]
+    for name, one in mesh.exchange.population.items():
+        if one.follows not in ("", *leaders) or one.follows == name:
+            yield f"exchange.population.{name}.follows", one.follows, f"another of {leaders}"
     if mesh.mode in ("paper", "live"):
         yield "mode", mesh.mode, "'sim' or 'capture' in this version; paper and live trading are not built yet"

@@ -191,7 +191,8 @@ class PopulationSettings(Section, frozen=True):
     spread_ppm: ByPreset = 0.0  # of the price: the distance between the makers' best bid and ask
     depth: ByPreset = 0.0  # value of a maker's order at the touch, in the quote asset
     volatility: ByPreset = 0.0  # standard deviation of the fair price over a second, in ppm
-    follows: str = ""  # symbol of the instrument whose fair price this one's moves with
+    # Symbol at the same venue, or venue.symbol, of the instrument whose fair price this one's moves with
+    follows: str = ""
     correlation: Annotated[float, Meta(ge=-1, le=1)] = 0.0  # of their moves
 
 
@@ -216,7 +217,8 @@ class ExchangeSettings(Section, frozen=True):
     # A named schedule (nodes/exchange/market/fees.py) instead of the two
     fees: Literal["", "spot", "spot_discount", "free"] = ""
     balances: dict[str, Balance] = {}  # asset: what the account starts with; others start with a useful amount
-    population: dict[str, PopulationSettings] = {}  # by symbol; others are as liquid as the rates above say
+    # By symbol or, quoted, venue.symbol, which goes first; others are as liquid as the rates above say
+    population: dict[str, PopulationSettings] = {}
     client_bytes_max: BufferBytes = 4 << 20  # unsent bytes beyond which a slow client is cut off
     faults: str = ""  # a schedule of faults (TOML or JSON, docs/faults.md); its times begin with the exchange's first start
     # Of what the exchange remembers of everything it did: about a day of the default market
@@ -232,7 +234,8 @@ class ExchangeSettings(Section, frozen=True):
     # Per instrument: an older fromId is answered from the oldest that is kept
     trades_kept: Annotated[int, Meta(ge=1, le=10_000_000)] = 200_000
     tls: bool = False  # https and wss, with a certificate of its own making in the run folder
-    limits: ExchangeLimits = ExchangeLimits()
+    limits: ExchangeLimits = ExchangeLimits()  # of its spot venue
+    usdm_limits: ExchangeLimits = ExchangeLimits(weight_per_minute=2400, messages_per_s=10)  # of its USD-M venue
 
 
 class ModelSettings(Section, frozen=True):

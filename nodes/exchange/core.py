@@ -5,15 +5,24 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.settings import PopulationSettings
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.ledger import LedgerRow
 from tickmesh.nodes.exchange.market.derived import DerivedStreams
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
 from tickmesh.nodes.exchange.market.flow import Flow
-from tickmesh.nodes.exchange.market.instruments import KNOWN, InstrumentSpec, quantity_max, spec
+from tickmesh.nodes.exchange.market.instruments import (
+    KNOWN,
+    SERVED,
+    SPOT,
+    USDM,
+    InstrumentSpec,
+    market_name,
+    quantity_max,
+    spec,
+)
 from tickmesh.nodes.exchange.market.market import Market, VenueMarket
-from tickmesh.nodes.exchange.market.population import leaders_first, shape
+from tickmesh.nodes.exchange.market.matching import UpdateIds
+from tickmesh.nodes.exchange.market.population import leaders_first, population_of, shape
 from tickmesh.nodes.exchange.market.queue import MODELS as QUEUES
 from tickmesh.nodes.exchange.market.replay import OWN_TRADES_FROM, RecordedMarket, Replay
 from tickmesh.nodes.exchange.market.survey import Survey, decimal_step
@@ -35,7 +44,7 @@ class Outgoing(NamedTuple):
 class Uncommitted(NamedTuple):
     """Everything that has happened since the last commit: rows to be written to files first, and frames to be sent then."""
 
-    trades: list[tuple[str, list[Print]]]  # by symbol
+    trades: list[tuple[str, list[Print]]]  # by market
     state_lines: list[StateLine]
     outgoing: Outgoing
     ledger_rows: list[LedgerRow] = []  # of the exchange ledger (nodes/exchange/ledger.py), in order
@@ -47,40 +56,54 @@ def era_of(lines: Iterable[StateLine]) -> int:
 
 
 class Core:
-    """Markets, orders, account and population of one exchange. `flows` is empty when a capture is replayed."""
+    """Markets, orders, account and population of one exchange. `flows` is empty when a capture is replayed.
+
+    `markets`: by name, a spot symbol as it is, of another venue `venue.symbol`. Orders are for spot only, in this version."""
 
     def __init__(self, config: Config, markets: Mapping[str, VenueMarket], lines: list[StateLine], era: int = 0):
         self.settings = config.exchange
         self.era = era  # how often all ids have begun anew
         self.status = dict.fromkeys(markets, "TRADING")
         self.markets = markets
-        self.synthetic_markets = {symbol: m for symbol, m in markets.items() if isinstance(m, Market)}
-        self.recorded_markets = {symbol: m for symbol, m in markets.items() if isinstance(m, RecordedMarket)}
+        self.synthetic_markets = {name: m for name, m in markets.items() if isinstance(m, Market)}
+        self.recorded_markets = {name: m for name, m in markets.items() if isinstance(m, RecordedMarket)}
         self.flows: list[Flow] = []
-        self.reserved: dict[str, int] = {}  # symbol → update ids that may be used without another write
-        fees = SCHEDULES.get(self.settings.fees, Fees(self.settings.maker_fee_ppm, self.settings.taker_fee_ppm))
-        self.desk = Desk(markets, fees.maker_ppm, fees.taker_ppm)
-        key, secret = self.settings.api_key, self.settings.api_secret
-        self.venue = Venue(markets, self.desk, key, secret, self.settings.limits)
-        self.derived = {symbol: DerivedStreams(market) for symbol, market in markets.items()}
+        self.reserved: dict[str, int] = {}  # market → update ids that may be used without another write
+        self.absent = {name: last for line in lines for name, last in line.reserved.items() if name not in markets}
+        self.unknown: set[str] = set()  # markets that the exchange denies to have (a fault)
+        self.venues = {name: self._venue(name) for name in SERVED}
+        self.venue = self.venues[SPOT]
+        self.desk = self.venue.desk
+        self.derived = {name: DerivedStreams(market) for name, market in markets.items() if market.spec.venue == SPOT}
         for line in lines:
             self.desk.apply_line(line)
-        for market in markets.values():
+        for market in self.desk.markets.values():
             for asset, amount in self._deposits(market.spec).items():
                 self.desk.deposit(asset, amount)
         self.desk.take_line()  # the state file is written anew at every start, with all of it
 
+    def _venue(self, name: str) -> Venue:
+        settings = self.settings
+        fees = SCHEDULES.get(settings.fees, Fees(settings.maker_fee_ppm, settings.taker_fee_ppm))
+        markets = {market.spec.symbol: market for market in self.markets.values() if market.spec.venue == name}
+        desk = Desk(markets, fees.maker_ppm, fees.taker_ppm)
+        limits = settings.limits if name == SPOT else settings.usdm_limits
+        return Venue(markets, desk, settings.api_key, settings.api_secret, limits)
+
     @classmethod
     def synthetic(cls, config: Config, lines: list[StateLine], tape: Callable[[str], Tape], now_ms: float) -> "Core":
-        """Builds an exchange with synthetic markets for the configured instruments; `tape` gives a symbol's kept trades."""
+        """Builds an exchange with synthetic markets for the configured instruments; `tape` gives a market's kept trades."""
         reserved: dict[str, int] = {}
         era = era_of(lines)
         for line in lines:
             reserved.update(line.reserved)
+        usdm_ids = UpdateIds(max((last for name, last in reserved.items() if name.startswith(f"{USDM}.")), default=0))
         markets = {}
         for instrument in config.instruments:
-            known = spec(instrument.symbol)
-            markets[known.symbol] = Market(known, reserved.get(known.symbol, 0), tape(known.symbol), era)
+            if instrument.venue in SERVED:
+                known = spec(instrument.symbol, instrument.venue)
+                ids = usdm_ids if known.venue == USDM else UpdateIds(reserved.get(known.name, 0))
+                markets[known.name] = Market(known, ids, tape(known.name), era)
         return cls(config, markets, lines, era)
 
     @classmethod
@@ -88,7 +111,7 @@ class Core:
         """Builds an exchange that replays a capture, with markets for what it holds and for what mesh.toml names."""
         queue = QUEUES[config.exchange.queue]()
         markets = {}
-        for symbol in dict.fromkeys([*survey.symbols, *(i.symbol for i in config.instruments)]):
+        for symbol in dict.fromkeys([*survey.symbols, *(i.symbol for i in config.instruments if i.venue == SPOT)]):
             known, shape = spec(symbol), survey.symbols.get(symbol)
             if symbol not in KNOWN and shape and shape.price:
                 known = known._replace(
@@ -115,27 +138,34 @@ class Core:
     def start(self, now_ms: float) -> None:
         """Puts our open orders back into their books, and the synthetic population around them."""
         self.desk.restore(int(now_ms))
-        for symbol, market in self.synthetic_markets.items():
-            self.reserved[symbol] = market.book.update_id + RESERVED_IDS
+        for name, market in self.synthetic_markets.items():
+            self.reserved[name] = market.book.update_id + RESERVED_IDS
         self._populate(now_ms)
-        for symbol in self.reserved:
-            self.reserved[symbol] = self.markets[symbol].book_id + RESERVED_IDS
+        for name in self.reserved:
+            self.reserved[name] = self.markets[name].book_id + RESERVED_IDS
 
     def _populate(self, now_ms: float) -> None:
         """Builds the synthetic traders of every market; a leader's before its followers', so that it acts before them."""
         flows: dict[str, Flow] = {}
         exchange = self.settings
-        shapes = {
-            symbol: shape(exchange.population.get(symbol, PopulationSettings()), exchange.trades_per_s, exchange.quotes_per_s)
-            for symbol in self.reserved
-        }
-        for symbol in leaders_first({symbol: one.follows for symbol, one in shapes.items()}):
-            market = self.synthetic_markets[symbol]
+        shapes = {}
+        for name, market in self.synthetic_markets.items():
+            one = population_of(exchange.population, market.spec)
+            shapes[name] = shape(one, exchange.trades_per_s, exchange.quotes_per_s)
+            if one.follows:
+                shapes[name] = shapes[name]._replace(follows=self._leader(one.follows, market.spec.venue))
+        for name in leaders_first({name: one.follows for name, one in shapes.items()}):
+            market = self.synthetic_markets[name]
             last = market.tape.last_id
             # neither a restart nor a new era repeats what was
             seed = f"{exchange.seed}/{last}/{self.era}" if self.era else f"{exchange.seed}/{last}" if last else exchange.seed
-            flows[symbol] = Flow(market, shapes[symbol], seed, now_ms, flows.get(shapes[symbol].follows))
+            flows[name] = Flow(market, shapes[name], seed, now_ms, flows.get(shapes[name].follows))
         self.flows = list(flows.values())
+
+    def _leader(self, follows: str, venue: str) -> str:
+        """The name of the market that settings call `follows`: `venue.symbol`, or a symbol of the follower's own venue."""
+        named, _, symbol = follows.partition(".")
+        return market_name(named, symbol) if named in SERVED else market_name(venue, follows)
 
     def overload(self, on: bool) -> None:
         """Begins or ends an outage: makers are cut off, and of our own requests only market orders get through."""
@@ -144,17 +174,22 @@ class Core:
             flow.cut_off = on
 
     def halt(self, halted: set[str], unknown: set[str]) -> None:
-        """Sets which symbols are not traded and which ones the venue does not know; all others are traded."""
-        self.desk.halted, self.desk.unknown = halted, unknown
+        """Sets which markets are not traded and which ones their venue does not know; all others are traded."""
+        self.unknown = unknown
         for flow in self.flows:
-            flow.halted = flow.market.spec.symbol in halted | unknown
+            flow.halted = flow.market.name in halted | unknown
             if flow.halted:
                 flow.market.forget_unpublished_changes()
-        for symbol, market in self.markets.items():
-            status = "UNKNOWN" if symbol in unknown else "BREAK" if symbol in halted else "TRADING"
-            if status != self.status[symbol]:
-                self.status[symbol] = status
-                market.ledger_rows.append(("status", symbol, status))
+        for venue in self.venues.values():
+            desk = venue.desk
+            desk.halted, desk.unknown = (
+                {symbol for symbol, market in desk.markets.items() if market.spec.name in names} for names in (halted, unknown)
+            )
+        for name, market in self.markets.items():
+            status = "UNKNOWN" if name in unknown else "BREAK" if name in halted else "TRADING"
+            if status != self.status[name]:
+                self.status[name] = status
+                market.ledger_rows.append(("status", name, status))
 
     def lose_orders(self, now_ms: int) -> None:
         """Expires all of our open orders without an event about it."""
@@ -163,16 +198,16 @@ class Core:
     def take_uncommitted(self) -> Uncommitted:
         """Takes everything that has happened since the last call, to be written and then sent."""
         done = Uncommitted([], [], Outgoing([], []), [])
-        for symbol, market in self.markets.items():
+        for name, market in self.markets.items():
             trades, frames = market.drain()
             done.ledger_rows.extend(market.ledger_rows)
             market.ledger_rows = []
             if trades:
-                done.trades.append((symbol, trades))
+                done.trades.append((name, trades))
             done.outgoing.frames.extend(frames)
-            if symbol in self.reserved and market.book_id > self.reserved[symbol] - RESERVED_IDS // 4:
-                self.reserved[symbol] = market.book_id + RESERVED_IDS
-                done.state_lines.append(StateLine(reserved={symbol: self.reserved[symbol]}))
+            if name in self.reserved and market.book_id > self.reserved[name] - RESERVED_IDS // 4:
+                self.reserved[name] = market.book_id + RESERVED_IDS
+                done.state_lines.append(StateLine(reserved={name: self.reserved[name]}))
         if (line := self.desk.take_line()) is not None:
             done.state_lines.append(line)
         done.outgoing.events.extend(self.desk.events)
@@ -182,7 +217,7 @@ class Core:
     def whole_state(self) -> StateLine:
         """The whole state that a restart needs, as one line of the state file."""
         line = self.desk.whole_state()
-        line.reserved, line.era = dict(self.reserved), self.era
+        line.reserved, line.era = self.absent | self.reserved, self.era
         return line
 
     def state_of_new_era(self) -> StateLine:

@@ -16,12 +16,13 @@ import msgspec
 from tickmesh.nodes.exchange.protocol import Level
 
 LedgerRow: TypeAlias = tuple[str, *tuple[object, ...]]  # kind, then its values in the order of FIELDS[kind]
-BookImage: TypeAlias = tuple[str, int, list[Level]]  # symbol, update id, every level
+BookImage: TypeAlias = tuple[str, int, list[Level]]  # market, update id, every level
 
 FORMAT = 2
 BATCH = struct.Struct("<IIQI")  # bytes of rows, CRC-32 of what follows these 8 bytes, number of the first row, rows
 FIELDS: dict[str, tuple[str, ...]] = {
     # every row begins with: number (from 1, no hole), kind, time_ms (the exchange's clock)
+    # symbol: a spot symbol as it is, of another venue `venue.symbol`; so are streams, `venue.symbol@…`
     "head": ("format", "market", "fields", "era"),  # first row of a file; market: "synthetic" or "replay"
     # a process began: empty book at update_id; later trades of this era were never sent. A higher era: all ids began anew
     "start": ("symbol", "update_id", "trade_id", "era"),

@@ -1,4 +1,5 @@
-"""The local venue: the Binance spot dialect over REST and websocket, with a synthetic market or a replayed capture.
+"""The local venue: the dialects of Binance spot and, market data only, Binance USD-M over REST and websocket, with a synthetic
+market or a replayed capture (of spot).
 
 When it dies: its state is on disk (written before anything is sent), so trade, update and order ids go on, balances and
 resting orders stand, and a replay goes on where it was. Clients reconnect, as with any venue.
@@ -15,6 +16,8 @@ from aiohttp import web
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
+from tickmesh.nodes.exchange.api.routes import BASES, MARKET, PUBLIC
+from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 from tickmesh.nodes.exchange.server.callers import refuse_other_sites
 from tickmesh.nodes.exchange.server.faults import install_faults, run_faults
 from tickmesh.nodes.exchange.server.files import ExchangeFiles
@@ -28,9 +31,9 @@ __all__ = ["HELP", "READS", "WRITES", "ExchangeFiles", "run"]
 READS: tuple[Kind, ...] = ()
 WRITES: tuple[Kind, ...] = ()
 
-HELP = """The local venue: a real exchange server on loopback that speaks the Binance spot dialect.
+HELP = """The local venue: a real exchange server on loopback that speaks the dialects of Binance spot and USD-M.
 
-Its address is in run/exchange.json ({"rest", "ws", "pid"}); [exchange] in mesh.toml sets port, seed, rates, keys, tls.
+Its addresses are in run/exchange.json ({"rest", "ws", "pid", "venues"}); [exchange] in mesh.toml: port, seed, rates, keys, tls.
 docs/exchange.md teaches it; alone, in any folder:   touch mesh.toml; python -m tickmesh.nodes exchange
 
 REST     GET  /api/v3/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades,klines,avgPrice}
@@ -44,6 +47,9 @@ Streams  /ws, /ws/<stream>/…, /stream?streams=a/b[&timeUnit=MICROSECOND]
 WS-API   /ws-api/v3   order.place .test .cancel .cancelReplace .status  openOrders.status .cancelAll
          allOrders  myTrades  account.status .commission .rateLimits.orders  depth  klines  ticker.*  trades.*
          exchangeInfo  time  ping  userDataStream.subscribe.signature  userDataStream.unsubscribe  session.*
+USD-M    /binance_usdm/{public,market}/{stream,ws}, /binance_usdm/stream (as public): market data of instruments of venue
+         binance_usdm. public: @trade @bookTicker @depth@100ms @depth@500ms   market: @aggTrade; the wrong path is silent
+         GET /binance_usdm/fapi/v1/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades}
 State    GET /tickmesh/v1/replay   {"position", "frames", "ended", "clients", "error", …}
 Faults   GET|POST|DELETE /tickmesh/v1/faults           cuts, stalls, lost acknowledgements, outages: docs/faults.md
 
@@ -109,7 +115,7 @@ async def run_upkeep(running: RunningExchange) -> None:
         desk, hub = running.core.desk, running.hub
         running.ctx.counters.update(
             clients=len(hub.clients), frames=hub.frames, cut_off=hub.cut_off,
-            limited=running.core.venue.limits.refused,
+            limited=sum(venue.limits.refused for venue in running.core.venues.values()),
             orders=desk.next_order - 1, open_orders=len(desk.open), own_trades=len(desk.trades),
         )  # fmt: skip
         if running.capture:
@@ -124,8 +130,9 @@ async def listen(running: RunningExchange) -> web.AppRunner:
     """Starts the server for REST and websockets, and writes its addresses into run/exchange.json."""
     rest, sockets = RestHandler(running), SocketHandlers(running)
     app = web.Application(client_max_size=MESSAGE_BYTES_MAX, middlewares=[refuse_other_sites(running.settings.host)])
-    for path in ("/ws", "/ws/{tail:.*}", "/stream", "/stream/{tail:.*}"):
-        app.router.add_get(path, sockets.market)
+    for base in (BASES[SPOT], *(f"{BASES[USDM]}{part}" for part in ("", f"/{PUBLIC}", f"/{MARKET}"))):
+        for path in ("/ws", "/ws/{tail:.*}", "/stream", "/stream/{tail:.*}"):
+            app.router.add_get(base + path, sockets.market)
     app.router.add_get("/ws-api/v3", sockets.orders)
     app.router.add_route("*", "/{tail:.*}", rest.answer)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
@@ -144,13 +151,19 @@ async def listen(running: RunningExchange) -> web.AppRunner:
         await web.TCPSite(runner, host, 0, ssl_context=tls).start()
     port = runner.addresses[0][1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    _write_addresses(where, f"http{s}://{address}", f"ws{s}://{address}")
+    return runner
+
+
+def _write_addresses(where: Path, rest: str, ws: str) -> None:
+    """Writes run/exchange.json: the addresses of spot as `rest` and `ws`, those of other venues under `venues`."""
+    venues = {venue: {"rest": f"{rest}{base}", "ws": f"{ws}{base}"} for venue, base in BASES.items() if base}
     where.parent.mkdir(parents=True, exist_ok=True)
     fresh = where.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps({"rest": f"http{s}://{address}", "ws": f"ws{s}://{address}", "pid": os.getpid()}))
+    fresh.write_text(json.dumps({"rest": rest, "ws": ws, "pid": os.getpid(), "venues": venues}))
     fresh.replace(where)
-    return runner
 
 
 def _port_before(where: Path) -> int:

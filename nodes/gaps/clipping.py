@@ -4,7 +4,7 @@ import numpy as np
 
 from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.schema import TRADE
-from tickmesh.bus.wire import ids_of, stamp_ids, with_records
+from tickmesh.bus.wire import ids_of, stamp_ids, stamp_venue_ns, venue_ns_of, with_records
 
 
 def ranges(event: bytearray) -> list[tuple[int, int]]:
@@ -19,7 +19,8 @@ def ranges(event: bytearray) -> list[tuple[int, int]]:
 def clip(event: bytearray, low: int, high: int) -> bytearray | None:
     """The trades whose ids all lie in `low` to `high`, as an event with the same stamps; None where there is none.
 
-    A record that stands for several ids cannot be divided: where it juts out it is left out.
+    A record that stands for several ids cannot be divided: where it juts out it is left out. An event whose time is that of
+    its last trade (a page of history) gives a part with the time of its own last: a gap's neighbours are compared with it.
     """
     spans = ranges(event)
     inside = [i for i, (first, last) in enumerate(spans) if low <= first and last <= high]
@@ -29,5 +30,8 @@ def clip(event: bytearray, low: int, high: int) -> bytearray | None:
         return event
     start, stop = inside[0], inside[-1] + 1
     out = with_records(event, event[RECORDS][start * TRADE.itemsize : stop * TRADE.itemsize])
+    times = np.frombuffer(memoryview(event)[RECORDS], TRADE)["venue_ns"]
+    if venue_ns_of(event) == times[-1]:
+        stamp_venue_ns(out, int(times[stop - 1]))
     stamp_ids(out, spans[start][0], spans[stop - 1][1])
     return out

@@ -10,37 +10,44 @@ from tickmesh.bus.settings import VenueSettings as Addresses
 from tickmesh.nodes.venues.adapter import Adapter
 
 LOOK_S = 0.05  # between two looks for a file that is not there yet
-LOCAL = "binance"  # the dialect that the local exchange speaks
+LOCAL = ("binance", "binance_usdm")  # the venues whose dialects the local exchange speaks
 
 
 @dataclass(frozen=True)
 class Endpoints:
-    """The base addresses of one server: `rest` before /api/v3/…, `ws` before /stream and /ws-api/v3."""
+    """The base addresses of one venue: `rest` before /api/v3/… or /fapi/v1/…, `ws` before /stream, /ws-api/v3 or /public/…"""
 
     rest: str
     ws: str
 
 
-class _Running(msgspec.Struct):
+class _Addresses(msgspec.Struct):
     rest: str
     ws: str
 
 
-def read(config: Config) -> Endpoints | None:
-    """The local exchange's addresses, which it writes when it accepts connections; None while there are none.
+class _Running(_Addresses):
+    venues: dict[str, _Addresses] = {}  # of others than the first of LOCAL
+
+
+def read(config: Config, venue: str = LOCAL[0]) -> Endpoints | None:
+    """A venue's addresses at the local exchange, which writes them when it accepts connections; None while there are none.
 
     It may have died since and come back elsewhere: ask again before every connection.
     """
     try:
-        running = msgspec.json.decode((config.run_dir / "exchange.json").read_bytes(), type=_Running)
+        whole = msgspec.json.decode((config.run_dir / "exchange.json").read_bytes(), type=_Running)
     except (OSError, msgspec.DecodeError):
+        return None
+    running: _Addresses | None = whole if venue == LOCAL[0] else whole.venues.get(venue)
+    if running is None:
         return None
     return Endpoints(running.rest.rstrip("/"), running.ws.rstrip("/"))
 
 
-async def wait(config: Config) -> Endpoints:
-    """The local exchange's addresses, as `read` gives them; waits until there are some."""
-    while (found := read(config)) is None:
+async def wait(config: Config, venue: str = LOCAL[0]) -> Endpoints:
+    """A venue's addresses at the local exchange, as `read` gives them; waits until there are some."""
+    while (found := read(config, venue)) is None:
         await asyncio.sleep(LOOK_S)
     return found
 
@@ -48,14 +55,15 @@ async def wait(config: Config) -> Endpoints:
 class VenueAddresses:
     """The addresses of a venue, in turn: line n begins with the n-th, and goes to the next after each failure.
 
-    From `[venues.<name>]` of mesh.toml, else the local exchange's in mode sim (venue binance), else the adapter's. REST
+    From `[venues.<name>]` of mesh.toml, else the local exchange's in mode sim (venues of LOCAL), else the adapter's. REST
     and websocket hop on their own: either may fail alone.
     """
 
     def __init__(self, config: Config, adapter: Adapter, line: int):
         self._config = config
         named = config.venues.get(adapter.VENUE, Addresses())
-        self._local = config.mode == "sim" and adapter.VENUE == LOCAL
+        self._local = config.mode == "sim" and adapter.VENUE in LOCAL
+        self._venue = adapter.VENUE
         self._ws = named.ws or (() if self._local else tuple(adapter.WS))
         self._rest = named.rest or (() if self._local else tuple(adapter.REST))
         self.ca = config.root / named.ca if named.ca else None  # a file of certificates to trust beside the system's
@@ -64,11 +72,15 @@ class VenueAddresses:
 
     async def ws(self) -> str:
         """The base address for the next connection. Waits for the local exchange to state it."""
-        return self._ws[self._ws_at % len(self._ws)].rstrip("/") if self._ws else (await wait(self._config)).ws
+        return self._ws[self._ws_at % len(self._ws)].rstrip("/") if self._ws else (await wait(self._config, self._venue)).ws
 
     async def rest(self) -> str:
         """The base address for the next request. Waits for the local exchange to state it."""
-        return self._rest[self._rest_at % len(self._rest)].rstrip("/") if self._rest else (await wait(self._config)).rest
+        return (
+            self._rest[self._rest_at % len(self._rest)].rstrip("/")
+            if self._rest
+            else (await wait(self._config, self._venue)).rest
+        )
 
     def hop_ws(self) -> None:
         """Goes on to the next websocket address, if there is another: the connection failed or broke."""

@@ -8,6 +8,7 @@ from tickmesh.bus.settings import PopulationSettings
 from tickmesh.nodes.exchange.market.flow import Flow
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.matching import UpdateIds
 from tickmesh.nodes.exchange.market.population import shape
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.tools.outage import outage
@@ -17,7 +18,7 @@ START = 1_700_000_000_000
 
 def spreads(seed: int, preset: str = "liquid") -> tuple[list[int], list[int], list[int]]:
     """The spread every 100 ms: 20 s calm, 25 s of overload, 20 s after 5 s of settling."""
-    market = Market(spec("BTCUSDT"), 0, Tape())
+    market = Market(spec("BTCUSDT"), UpdateIds(), Tape())
     flow = Flow(market, shape(PopulationSettings(preset=preset), 20, 60), seed, START)
     seen: list[int] = []
     for step in range(1, 701):
@@ -40,7 +41,7 @@ def test_the_spread_opens_by_more_than_ten_times_and_closes(seed):
 
 
 def test_takers_get_through_all_the_time():
-    market = Market(spec("BTCUSDT"), 0, Tape())
+    market = Market(spec("BTCUSDT"), UpdateIds(), Tape())
     flow = Flow(market, shape(PopulationSettings(), 20, 60), 1, START)
     flow.run(START + 5_000)
     flow.cut_off = True

@@ -7,7 +7,7 @@ from tickmesh.tools.judge import listening
 from tickmesh.tools.judge.against_capture import StoredMarket
 from tickmesh.tools.judge.book import BookChange, Level, QuoteValue, Sides
 from tickmesh.tools.judge.eras import EraPair
-from tickmesh.tools.judge.exchange_ledger import BookStep, LedgerContents, TrueEra
+from tickmesh.tools.judge.exchange_ledger import BookStep, LedgerContents, TrueEra, stream_of
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.listening import ListeningTimes
 
@@ -92,7 +92,7 @@ def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_m
         elif wrong:
             _fault(findings, "different", f"trade.{subject}: {trade_id} has {wrong[0]}")
     first = min(seen, default=0)
-    stream = f"{subject.partition('.')[2].lower()}@trade"
+    stream = stream_of(subject, "trade")
     for trade_id, printed in truth.trades.items():
         if trade_id in seen:
             continue

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tickmesh.tools.judge.against_capture import COMPARED, StoredMarket
-from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra
+from tickmesh.tools.judge.exchange_ledger import LedgerContents, TrueEra, stream_of, subject_of
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import RESET
 from tickmesh.tools.judge.log import SNAPSHOT, Event
@@ -78,8 +78,8 @@ class EraPair(NamedTuple):
 def pair_eras(ledger: LedgerContents, stored_eras: StoredEras, findings: Findings) -> list[EraPair]:
     """Pairs every era that the exchange's ledger has with what is stored of it; a stored one without a true one is a fault."""
     out = []
-    for symbol, truths in ledger.eras.items():
-        subject = f"binance.{symbol}"
+    for name, truths in ledger.eras.items():
+        subject = subject_of(name)
         mine: dict[int, list[StoredEra]] = {}
         for era, place in _places(stored_eras.get(subject, []), truths, ledger):
             if place is None:
@@ -94,7 +94,7 @@ def pair_eras(ledger: LedgerContents, stored_eras: StoredEras, findings: Finding
             own = mine.get(place, [])
             seqs = [(era.kind, era.seq) for era in own]
             out.append(EraPair(subject, truth, _together(own), seqs, place == len(truths) - 1))
-    for subject in sorted(stored_eras.keys() - {f"binance.{symbol}" for symbol in ledger.eras}):
+    for subject in sorted(stored_eras.keys() - {subject_of(name) for name in ledger.eras}):
         findings.count("invented")
         findings.fault("invented", f"{subject} is stored, but the exchange never had it")
     return out
@@ -137,8 +137,8 @@ def _together(stored_eras: list[StoredEra]) -> StoredMarket:
 
 def _taken_back(subject: str, era: StoredEra, ledger: LedgerContents, findings: Findings) -> None:
     """Only what the exchange was made to say wrongly may be taken back."""
-    stream = {"trade": "@trade", "quote": "@bookTicker", "depth": "@depth@100ms"}[era.kind]
-    absurd = ledger.absurd.get(f"{subject.partition('.')[2].lower()}{stream}", set())
+    part = {"trade": "trade", "quote": "bookTicker", "depth": "depth@100ms"}[era.kind]
+    absurd = ledger.absurd.get(stream_of(subject, part), set())
     for number in era.taken_back:
         findings.count("taken_back")
         if number not in absurd:

@@ -17,6 +17,8 @@ HEAD = struct.Struct("<IIQI")
 FORMATS = (1, 2)  # the first knew no eras
 IDS = {"trade": "t", "bookTicker": "u", "depth": "u", "depth@100ms": "u"}  # streams whose frames have an id → its field
 
+EVERY_CONNECTION = 0  # in place of a number: all that were open when the exchange began again, with numbers from 1
+
 Row = list[Any]  # [number, kind, time_ms, …], as docs/ledger.md has it
 
 
@@ -27,6 +29,17 @@ class BookStep(NamedTuple):
     first: int
     last: int
     levels: Sequence[Sequence[int]]
+
+
+def subject_of(name: str) -> str:
+    """The mesh's `venue.symbol` of a symbol of the ledger, which stands without its venue where that is binance."""
+    return name if "." in name else f"binance.{name}"
+
+
+def stream_of(subject: str, part: str) -> str:
+    """The name in the ledger of an instrument's stream; `part`: what follows the @."""
+    venue, _, symbol = subject.partition(".")
+    return f"{'' if venue == 'binance' else f'{venue}.'}{symbol.lower()}@{part}"
 
 
 def ledger_files(folder: Path) -> list[Path]:
@@ -141,7 +154,8 @@ class LedgerContents:
 
     orders: what the account's user stream said of them. orders_lost_ms: when the exchange last forgot all that were open.
 
-    eras: of each symbol, in order. clients: (ms, connection, what, detail). withheld: rows of frames and requests; absurd: ids
+    eras: of each symbol, in order. clients: (ms, connection, what, detail), and EVERY_CONNECTION closed where the exchange
+    began again, if only after it was killed. withheld: rows of frames and requests; absurd: ids
     that frames were given in place of theirs, by stream.
     """
 
@@ -154,6 +168,7 @@ class LedgerContents:
         self.market = ""
         self.complete = True
         self.last_ms = 0
+        self._acted_ms = 0  # of the newest row that is not of a beginning
         self.withheld: list[Row] = []
         self.orders: dict[str, list[OrderEvent]] = {}  # by symbol
         self.orders_lost_ms = 0
@@ -167,7 +182,11 @@ class LedgerContents:
         if not self.rows:
             self.complete = number == 1
         self.rows += 1
+        if kind == "start" and self.clients:
+            self.clients.append((self._acted_ms, EVERY_CONNECTION, "closed", ""))
         self.last_ms = time_ms
+        if kind not in ("head", "book", "start"):
+            self._acted_ms = time_ms
         if kind == "head":
             self.market = values[1]
             self._era = values[3] if len(values) > 3 else 0

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from tickmesh.nodes.exchange.api import market_answers as market
 from tickmesh.nodes.exchange.api import order_answers as orders
+from tickmesh.nodes.exchange.api import usdm_answers as usdm
 from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError
 
@@ -132,13 +134,23 @@ WS: dict[str, Operation] = {
     "account.commission": Operation(orders.commission, 20, True),
     "account.rateLimits.orders": Operation(order_limits, 40, True),
 }
-PATHS = {path for _, path in REST}
+USDM_REST: dict[tuple[str, str], Operation] = {
+    ("GET", "/fapi/v1/ping"): Operation(market.ping),
+    ("GET", "/fapi/v1/time"): Operation(market.time),
+    ("GET", "/fapi/v1/exchangeInfo"): Operation(usdm.exchange_info),
+    ("GET", "/fapi/v1/depth"): Operation(usdm.depth, weigh=usdm.depth_weight),
+    ("GET", "/fapi/v1/trades"): Operation(usdm.trades, 5),
+    ("GET", "/fapi/v1/historicalTrades"): Operation(usdm.historical_trades, 200),
+    ("GET", "/fapi/v1/aggTrades"): Operation(usdm.aggregate_trades, 20),
+}
+OPERATIONS = {SPOT: REST, USDM: USDM_REST}
 
 
-def find_operation(method: str, path: str) -> Operation:
-    """The operation of a method and path. VenueError 405 for a wrong method, 404 for an unknown path."""
-    operation = REST.get((method, path))
+def find_operation(method: str, path: str, venue: str = SPOT) -> Operation:
+    """The operation of a method and path of a venue. VenueError 405 for a wrong method, 404 for an unknown path."""
+    known = OPERATIONS[venue]
+    operation = known.get((method, path))
     if operation is None:
-        status = 405 if path in PATHS else 404
+        status = 405 if any(path == other for _, other in known) else 404
         raise VenueError(-1020, f"This operation is not supported: {method} {path[:100]}", status)
     return operation

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from tickmesh.nodes.exchange.api import time_units
+from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route, wire_name
 
 PINGS_KEPT = 8  # unanswered ones that an answer may belong to
 
@@ -54,23 +55,30 @@ class SendHook(Protocol):
     def on_send(self, client: "Client", stream: str, frame: bytes) -> bool:
         """True: send `frame` as it is. False: it was taken; its replacement, now or later, goes to `client.write`.
 
-        `stream` is the market stream's name, or "user", "reply", "ping", "pong", "close"."""
+        `stream` is the market stream's name in the whole exchange (routes.py), or "user", "reply", "ping", "pong", "close"."""
 
 
 class Client:
     """One websocket connection of a client: its subscriptions, its pings, and the writing of its frames."""
 
     def __init__(
-        self, transport: ClientTransport, wrapped: bool, now_s: float, faults: SendHook | None = None, door: str = "ws"
+        self,
+        transport: ClientTransport,
+        wrapped: bool,
+        now_s: float,
+        faults: SendHook | None = None,
+        door: str = "ws",
+        route: Route = ALL_OF_SPOT,
     ):
         self.faults = faults
         self.transport = transport
         self.door = door  # "ws" or "ws-api"
+        self.route = route
         self.wrapped = wrapped  # frames carry the name of their stream
         self.microseconds = False  # times in µs
         self.sends_rate_limits = True  # WS-API: replies have the rate limits in them
         self.address = ""
-        self.streams: dict[str, None] = {}
+        self.streams: dict[str, str] = {}  # the venue's name → that in the whole exchange, silent ones too
         self.subscription: int | None = None  # to the account's events
         self.subscriptions_made = 0
         self.ended_subscription: int | None = None  # a subscription whose end is to be sent to it
@@ -146,6 +154,7 @@ class Hub:
         self.clients: dict[Client, None] = {}
         # stream → its subscribers
         self.listeners: dict[str, dict[Client, None]] = {}
+        self._wanted: dict[str, dict[str, None]] = {}  # up to and with the @ → what follows in streams with subscribers
         self.opened = 0  # connections so far
         self.cut_off = 0  # clients so far
         self.frames = 0  # published so far
@@ -164,31 +173,34 @@ class Hub:
             self.unsubscribe(client, stream)
 
     def subscribe(self, client: Client, stream: str) -> None:
-        """Subscribes a client to a market stream."""
-        client.streams[stream] = None
-        self.listeners.setdefault(stream, {})[client] = None
+        """Subscribes a client to a market stream of its venue; one that its route does not serve stays silent."""
+        name = client.streams[stream] = client.route.name_of(stream)
+        if client.route.serves(stream):
+            self.listeners.setdefault(name, {})[client] = None
+            head, at, part = name.partition("@")
+            self._wanted.setdefault(head + at, {})[part] = None
 
     def unsubscribe(self, client: Client, stream: str) -> None:
         """Ends a client's subscription to a market stream."""
-        client.streams.pop(stream, None)
-        listeners = self.listeners.get(stream, {})
+        name = client.streams.pop(stream, "")
+        listeners = self.listeners.get(name, {})
         listeners.pop(client, None)
-        if not listeners:
-            self.listeners.pop(stream, None)
+        if not listeners and self.listeners.pop(name, None) is not None:
+            head, at, part = name.partition("@")
+            self._wanted.get(head + at, {}).pop(part, None)
 
     def stream_clients(self) -> list[Client]:
         """The clients that have subscribed to a market stream."""
         return [client for client in self.clients if client.streams and not client.dead]
 
-    def wanted_streams(self, symbol: str) -> list[str]:
-        """The streams of a symbol that somebody has subscribed to, each without its `symbol@`."""
-        head = f"{symbol.lower()}@"
-        return [stream[len(head) :] for stream in self.listeners if stream.startswith(head)]
+    def wanted_streams(self, head: str) -> list[str]:
+        """What follows `head`, which ends with an @, in the names of streams that somebody has subscribed to."""
+        return list(self._wanted.get(head, ()))
 
     def publish(self, stream: str, data: str, cut: bool = True, recorded: str = "") -> None:
         """Sends one frame of market data to its subscribers, encoded once per shape.
 
-        `recorded`: the wrapped frame as it was recorded; `cut` False leaves slow clients to the caller.
+        `stream`: its name in the whole exchange. `recorded`: the wrapped frame as it was recorded.
 
         `cut` False leaves slow clients to the caller."""
         listeners = self.listeners.get(stream)
@@ -234,7 +246,7 @@ def _shaped(stream: str, data: str, wrapped: bool, microseconds: bool, recorded:
     if wrapped and recorded and not microseconds:
         return text_frame(recorded.encode())
     data = time_units.event_in_microseconds(data) if microseconds else data
-    return text_frame(f'{{"stream":"{stream}","data":{data}}}'.encode() if wrapped else data.encode())
+    return text_frame(f'{{"stream":"{wire_name(stream)}","data":{data}}}'.encode() if wrapped else data.encode())
 
 
 def user_frame(event: str, subscription: int, microseconds: bool) -> bytes:

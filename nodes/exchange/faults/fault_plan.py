@@ -61,8 +61,10 @@ class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     times: int = 0  # so many chances are taken at most; 0: no bound
     seed: int = 0
     connection: int = 0  # the n-th websocket since the exchange began; 0: any
-    stream: str = ""  # pattern, e.g. "btcusdt@trade", "*@depth*", "user"; default: market streams, all for stall and drip
-    endpoint: str = ""  # pattern, e.g. "GET /api/v3/depth", "order.*", "/ws*"; default: whatever the kind is about
+    # Pattern, e.g. "btcusdt@trade", "binance_usdm.*", "*@depth*", "user"; default: market streams, all for stall and drip
+    stream: str = ""
+    # Pattern, e.g. "GET /api/v3/depth", "GET */depth", "/binance_usdm/*", "order.*"; default: whatever the kind is about
+    endpoint: str = ""
     status: int = 0
     code: int = 0
     message: str = ""
@@ -77,7 +79,7 @@ class PlannedFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     skew_ppm: float = 0.0
     lose_orders: bool = False
     by: int = 10**12
-    symbol: str = ""  # pattern, e.g. "BTCUSDT"; default: every one
+    symbol: str = ""  # pattern, e.g. "BTCUSDT" (of spot), "binance_usdm.BTCUSDT"; default: every one
 
     def check(self) -> "PlannedFault":
         """Gives the fault back, or raises FaultError for a field with an impossible value."""

@@ -168,10 +168,10 @@ class Faults:
         """Whether the exchange is down: everything is refused."""
         return any(p.fault.kind in DOWN for p in self.active)
 
-    def symbols_of(self, kind: str, symbols: Iterable[str]) -> set[str]:
-        """The symbols that active faults of a kind (halt, unknown) are about."""
+    def markets_of(self, kind: str, markets: Iterable[str]) -> set[str]:
+        """The markets, by their names, that active faults of a kind (halt, unknown) are about."""
         patterns = [p.fault.symbol or "*" for p in self.active if p.fault.kind == kind]
-        return {symbol for symbol in symbols if any(fnmatchcase(symbol, pattern) for pattern in patterns)}
+        return {name for name in markets if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
     # ---- frames
 
@@ -372,9 +372,8 @@ class Faults:
             return False
         if not fault.stream:
             return True
-        return (
-            client.has_user_stream and fault.stream == "user" or any(fnmatchcase(name, fault.stream) for name in client.streams)
-        )
+        names = client.streams.values()
+        return client.has_user_stream and fault.stream == "user" or any(fnmatchcase(name, fault.stream) for name in names)
 
     def _concerns(self, fault: PlannedFault, client: Client, stream: str) -> bool:
         """Whether a fault of frames is about this frame."""

@@ -49,7 +49,7 @@ class Flow:
         self.market = market
         self.shape = shape
         trades_per_s, quotes_per_s = shape.trades_per_s, shape.quotes_per_s
-        self.random = random.Random(f"{seed} {market.spec.symbol}")
+        self.random = random.Random(f"{seed} {market.name}")
         self.takers_per_s = trades_per_s / FILLS_PER_TAKER
         self.makers_per_s = max(quotes_per_s - 0.9 * self.takers_per_s, 0.2 * quotes_per_s) * NEAR_ACTIONS
         self.fair = float(market.last_price or market.spec.start)

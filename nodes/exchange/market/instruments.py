@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, VenueError, decimal_text, mantissa
 
+SPOT, USDM = "binance", "binance_usdm"  # the venues whose dialects the local exchange speaks
+SERVED = (SPOT, USDM)
 QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "BTC", "ETH", "BNB")
 # symbol: tick, lot, price a synthetic market starts at
 KNOWN = {
@@ -13,6 +15,14 @@ KNOWN = {
     "SOLUSDT": ("0.01", "0.001", "150"),
     "XRPUSDT": ("0.0001", "0.1", "0.6"),
     "NEXOUSDT": ("0.001", "0.01", "1.2"),
+}
+# likewise of USD-M futures, with the decimals in which that venue writes prices and quantities
+KNOWN_USDM = {
+    "BTCUSDT": ("0.10", "0.001", "60000"),
+    "ETHUSDT": ("0.01", "0.001", "2500"),
+    "BNBUSDT": ("0.010", "0.01", "550"),
+    "SOLUSDT": ("0.0100", "0.01", "150"),
+    "XRPUSDT": ("0.0001", "0.1", "0.6"),
 }
 UNKNOWN = ("0.01", "0.001", "100")
 ORDERS_MAX = 200  # open orders per symbol and account, as the venue's MAX_NUM_ORDERS
@@ -40,16 +50,38 @@ class InstrumentSpec(NamedTuple):
     ask_down: int = UNIT // 5
     orders_max: int = ORDERS_MAX
     position_max: int = 0  # 0: no such filter
+    venue: str = SPOT
+    price_decimals: int = 8  # in the venue's own texts
+    quantity_decimals: int = 8
+
+    @property
+    def name(self) -> str:
+        """The market's name in the exchange: a spot symbol as it is, of another venue `venue.symbol`."""
+        return market_name(self.venue, self.symbol)
 
 
-def spec(symbol: str) -> InstrumentSpec:
-    """The InstrumentSpec of a symbol; one that is not in KNOWN gets default steps."""
+def market_name(venue: str, symbol: str) -> str:
+    """The name of a market in ledger, files and faults: a spot symbol as it is, of another venue `venue.symbol`."""
+    return symbol if venue == SPOT else f"{venue}.{symbol}"
+
+
+def spec(symbol: str, venue: str = SPOT) -> InstrumentSpec:
+    """The InstrumentSpec of a symbol; one whose steps are not known gets default ones."""
     quote = next((q for q in QUOTES if symbol.endswith(q) and symbol != q), symbol[-3:])
     base = symbol[: len(symbol) - len(quote)] or symbol
-    tick, lot, start = KNOWN.get(symbol, UNKNOWN)
-    return InstrumentSpec(
+    tick, lot, start = (KNOWN if venue == SPOT else KNOWN_USDM).get(symbol, UNKNOWN)
+    made = InstrumentSpec(
         symbol, base, quote, mantissa(tick), mantissa(lot), mantissa(start), quantity_max=quantity_max(mantissa(start))
     )
+    if venue == SPOT:
+        return made
+    return made._replace(
+        venue=venue, notional_filter="MIN_NOTIONAL", price_decimals=_decimals(tick), quantity_decimals=_decimals(lot)
+    )
+
+
+def _decimals(step: str) -> int:
+    return len(step.partition(".")[2])
 
 
 def quantity_max(price: int) -> int:

@@ -1,19 +1,20 @@
 """One synthetic instrument: the matching book, its tape, and the public frames that follow from both.
 
 Frames are JSON texts; the update ids of `bookTicker`, of the depth changes and of the REST snapshot are the book's own,
-so a client that rebuilds the book holds exactly the bookTicker's best levels at every equal id.
+so a client that rebuilds the book holds exactly the bookTicker's best levels at every equal id. What a frame looks like is
+its venue's dialect: frames.py, usdm_frames.py.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeAlias
 
 from tickmesh.nodes.exchange.ledger import LedgerRow
-from tickmesh.nodes.exchange.market.instruments import InstrumentSpec
-from tickmesh.nodes.exchange.market.matching import ANYONE, ExchangeOrder, MakerFill, MatchResult, OrderBook
+from tickmesh.nodes.exchange.market.frames import BookDelta, FrameWriter, SpotFrames
+from tickmesh.nodes.exchange.market.instruments import SPOT, InstrumentSpec
+from tickmesh.nodes.exchange.market.matching import ANYONE, ExchangeOrder, MakerFill, MatchResult, OrderBook, UpdateIds
 from tickmesh.nodes.exchange.market.tape import Aggregate, Print, Tape
-from tickmesh.nodes.exchange.protocol import Level, decimal_text
-
-SLOW_EVERY = 10  # every tenth flush of the 100 ms depth stream is one of the 1000 ms stream
+from tickmesh.nodes.exchange.market.usdm_frames import UsdmFrames
+from tickmesh.nodes.exchange.protocol import Level
 
 
 class Execution(NamedTuple):
@@ -72,46 +73,64 @@ class VenueMarket(Protocol):
 
 
 class ChangedLevels:
-    """The levels of a book that changed since the last frame of one depth stream."""
+    """The levels of a book that changed since the last frame of one depth stream; its frames are `every` times 100 ms apart."""
 
-    def __init__(self, stream: str, update_id: int):
+    def __init__(self, stream: str, every: int, update_id: int):
         self.stream = stream
+        self.every = every
+        self.forget(update_id)
+
+    def forget(self, update_id: int) -> None:
+        """Begins anew after `update_id`: what changed up to it is in a frame, or will be in none."""
         self.update_id = update_id
+        self.first_id = 0  # of the first change since; 0: none
         self.levels: dict[int, dict[int, int]] = {1: {}, -1: {}}
 
-    def frame(self, symbol: str, update_id: int, now_ms: int) -> str | None:
-        """Builds the next depthUpdate, whose U follows the u before; None when nothing has changed."""
+    def take(self, first_id: int, touched: list[Level]) -> None:
+        """Notes the levels of one operation, whose first change has this id."""
+        self.first_id = self.first_id or first_id
+        for side, price, quantity in touched:
+            self.levels[side][price] = quantity
+
+    def frame(self, writer: FrameWriter, update_id: int, now_ms: int) -> str | None:
+        """Builds the next depthUpdate up to this id; None when nothing has changed."""
         if update_id == self.update_id:
             return None
-        bids, asks = (
-            ",".join(
-                [f'["{decimal_text(p)}","{decimal_text(q)}"]' for p, q in sorted(self.levels[side].items(), reverse=side > 0)]
-            )
-            for side in (1, -1)
-        )
-        first = self.update_id + 1
-        self.update_id = update_id
-        self.levels = {1: {}, -1: {}}
-        return f'{{"e":"depthUpdate","E":{now_ms},"s":"{symbol}","U":{first},"u":{update_id},"b":[{bids}],"a":[{asks}]}}'
+        bids, asks = (sorted(self.levels[side].items(), reverse=side > 0) for side in (1, -1))
+        data = writer.depth(BookDelta(self.update_id, self.first_id, update_id, bids, asks), now_ms)
+        self.forget(update_id)
+        return data
+
+
+def frame_writer(spec: InstrumentSpec) -> FrameWriter:
+    """The writer of frames in the dialect of the instrument's venue."""
+    return SpotFrames(spec.symbol) if spec.venue == SPOT else UsdmFrames(spec)
+
+
+def stream_head(spec: InstrumentSpec) -> str:
+    """The beginning of the names of an instrument's streams, `symbol@`; before it, but for spot, `venue.`"""
+    return f"{spec.symbol.lower()}@" if spec.venue == SPOT else f"{spec.venue}.{spec.symbol.lower()}@"
 
 
 class Market:
     """A synthetic market. Frames, trades and ledger rows collect in it until someone takes them."""
 
-    def __init__(self, spec: InstrumentSpec, update_id: int, tape: Tape, era: int = 0):
+    def __init__(self, spec: InstrumentSpec, ids: UpdateIds, tape: Tape, era: int = 0):
         self.spec = spec
+        self.name = spec.name
         self.tape = tape
-        self.book = OrderBook(update_id)
+        self.book = OrderBook(ids)
         self.frames: list[tuple[str, str]] = []  # stream, data
         self.printed: list[Print] = []
         self.ledger_rows: list[LedgerRow] = [
-            ("start", spec.symbol, update_id, tape.last_id, era)
+            ("start", self.name, self.book.update_id, tape.last_id, era)
         ]  # rows of the ledger, until `drain`
         self.on_fill: OnFill | None = None
         self.on_expire: OnExpire | None = None
-        lower = spec.symbol.lower()
-        self._trade, self._agg_trade, self._ticker = f"{lower}@trade", f"{lower}@aggTrade", f"{lower}@bookTicker"
-        self._fast, self._slow = ChangedLevels(f"{lower}@depth@100ms", update_id), ChangedLevels(f"{lower}@depth", update_id)
+        self._writer = frame_writer(spec)
+        head = stream_head(spec)
+        self._trade, self._agg_trade, self._ticker = f"{head}trade", f"{head}aggTrade", f"{head}bookTicker"
+        self._changes = [ChangedLevels(head + name, every, self.book.update_id) for name, every in self._writer.depth_streams]
         self._best: tuple[int, ...] = ()
         self._flushes = 0
         self._now_ms = tape.prints[-1].time if tape.prints else 0
@@ -146,22 +165,24 @@ class Market:
         """Takes a resting order out; False when there is no such order (any more)."""
         found = self.book.cancel(order_id) is not None
         if found:
+            now_ms = self._now_ms = max(now_ms, self._now_ms)
             self._settle(now_ms)
         return found
 
     def flush_depth(self, now_ms: int) -> None:
         """Adds depth frames with what has changed in the book; called every 100 ms."""
         self._flushes += 1
-        for changes in (self._fast, self._slow) if self._flushes % SLOW_EVERY == 0 else (self._fast,):
-            frame = changes.frame(self.spec.symbol, self.book.update_id, now_ms)
-            if frame:
-                self.frames.append((changes.stream, frame))
+        for changes in self._changes:
+            if self._flushes % changes.every == 0:
+                frame = changes.frame(self._writer, self.book.update_id, now_ms)
+                if frame:
+                    self.frames.append((changes.stream, frame))
 
     def forget_unpublished_changes(self) -> None:
         """Drops the changes that built the first book, if no depth frame was sent yet: clients get that book over REST."""
         if not self._flushes:
-            for changes in (self._fast, self._slow):
-                changes.update_id, changes.levels = self.book.update_id, {1: {}, -1: {}}
+            for changes in self._changes:
+                changes.forget(self.book.update_id)
 
     def image(self) -> list[Level]:
         """Every level of the book."""
@@ -174,7 +195,7 @@ class Market:
 
     def snapshot(self, limit: int) -> str:
         """The answer to a REST depth request, as JSON."""
-        return snapshot(self.book.update_id, self.book.levels(1), self.book.levels(-1), limit)
+        return self._writer.snapshot(self.book.update_id, self.book.levels(1), self.book.levels(-1), limit, self._now_ms)
 
     def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
         """Takes the trades, and the frames as (stream, data), that came up since the last call."""
@@ -191,8 +212,8 @@ class Market:
             trade = Print(self.tape.last_id + 1, price, fill.quantity, now_ms, int(taker.side < 0), aggregate)
             self.tape.append(trade)
             self.printed.append(trade)
-            self.ledger_rows.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, taker.side, trade.time))
-            self.frames.append((self._trade, trade_frame(self.spec.symbol, trade)))
+            self.ledger_rows.append(("trade", self.name, trade.id, trade.price, trade.quantity, taker.side, trade.time))
+            self.frames.append((self._trade, self._writer.trade(trade)))
             executions.append(Execution(trade.id, fill.price, fill.quantity, False))
             self._made(fill, trade, now_ms)
         if result.fills:
@@ -215,7 +236,7 @@ class Market:
 
     def _add_aggregate_frame(self, first: Print, last: Print, quantity: int) -> None:
         row = Aggregate(first.aggregate, first.price, quantity, first.id, last.id, first.time, first.buyer_is_maker)
-        self.frames.append((self._agg_trade, aggregate_frame(self.spec.symbol, row)))
+        self.frames.append((self._agg_trade, self._writer.aggregate(row)))
 
     def _made(self, fill: MakerFill, trade: Print, now_ms: int) -> None:
         if fill.maker.owner != ANYONE and self.on_fill:
@@ -227,44 +248,12 @@ class Market:
             return
         # every touch is one step of the update id, in order
         first = self.book.update_id - len(self.book.touched) + 1
-        self.ledger_rows.append(("depth", self.spec.symbol, first, self.book.update_id, list(self.book.touched)))
-        for side, price, quantity in self.book.touched:
-            self._fast.levels[side][price] = quantity
-            self._slow.levels[side][price] = quantity
+        self.ledger_rows.append(("depth", self.name, first, self.book.update_id, list(self.book.touched)))
+        for changes in self._changes:
+            changes.take(first, self.book.touched)
         self.book.touched.clear()
         best = (*self.book.best(1), *self.book.best(-1))
         if best == self._best:
             return
         self._best = best
-        bid, bid_quantity, ask, ask_quantity = best
-        self.frames.append((
-            self._ticker,
-            f'{{"u":{self.book.update_id},"s":"{self.spec.symbol}","b":"{decimal_text(bid)}","B":"{decimal_text(bid_quantity)}",'
-            f'"a":"{decimal_text(ask)}","A":"{decimal_text(ask_quantity)}"}}',
-        ))  # fmt: skip
-
-
-def trade_frame(symbol: str, trade: Print) -> str:
-    """Builds the JSON of a trade event."""
-    side = "true" if trade.buyer_is_maker else "false"
-    return (
-        f'{{"e":"trade","E":{trade.time},"s":"{symbol}","t":{trade.id},"p":"{decimal_text(trade.price)}",'
-        f'"q":"{decimal_text(trade.quantity)}","T":{trade.time},"m":{side},"M":true}}'
-    )
-
-
-def aggregate_frame(symbol: str, row: Aggregate) -> str:
-    """Builds the JSON of an aggTrade event."""
-    side = "true" if row.buyer_is_maker else "false"
-    return (
-        f'{{"e":"aggTrade","E":{row.time},"s":"{symbol}","a":{row.id},"p":"{decimal_text(row.price)}",'
-        f'"q":"{decimal_text(row.quantity)}","f":{row.first},"l":{row.last},"T":{row.time},"m":{side},"M":true}}'
-    )
-
-
-def snapshot(update_id: int, bids: Iterable[tuple[int, int]], asks: Iterable[tuple[int, int]], limit: int) -> str:
-    """Builds the JSON of a REST depth answer from (price, quantity) of each side, best first."""
-    sides = (
-        ",".join([f'["{decimal_text(p)}","{decimal_text(q)}"]' for (p, q), _ in zip(s, range(limit))]) for s in (bids, asks)
-    )
-    return f'{{"lastUpdateId":{update_id},"bids":[{next(sides)}],"asks":[{next(sides)}]}}'
+        self.frames.append((self._ticker, self._writer.quote(self.book.update_id, best, now_ms)))

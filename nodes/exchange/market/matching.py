@@ -58,11 +58,23 @@ class MatchResult(NamedTuple):
     expired: list[ExchangeOrder]
 
 
-class OrderBook:
-    """A book with price-time priority. Keys of a side are `−side × price`, so the best level is always the first."""
+class UpdateIds:
+    """Counts the update ids of one book, or of all books of a venue that counts them over all symbols."""
 
-    def __init__(self, update_id: int = 0):
-        self.update_id = update_id
+    __slots__ = ("last",)
+
+    def __init__(self, last: int = 0):
+        self.last = last
+
+
+class OrderBook:
+    """A book with price-time priority. Keys of a side are `−side × price`, so the best level is always the first.
+
+    `ids`: shared with other books, or of this one alone. One submit or cancel takes ids without a hole."""
+
+    def __init__(self, ids: UpdateIds | None = None):
+        self._ids = ids or UpdateIds()
+        self.update_id = self._ids.last  # of this book's newest change
         self.sides: dict[int, SortedDict] = {1: SortedDict(), -1: SortedDict()}
         self.orders: dict[int, ExchangeOrder] = {}
         self.touched: list[Level] = []  # with the quantity now
@@ -185,5 +197,6 @@ class OrderBook:
         self._touch(order.side, level)
 
     def _touch(self, side: int, level: PriceLevel) -> None:
-        self.update_id += 1
+        ids = self._ids
+        self.update_id = ids.last = ids.last + 1
         self.touched.append((side, level.price, level.quantity))

@@ -1,8 +1,10 @@
 """Who trades a synthetic instrument: presets, and what mesh.toml sets instead."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from tickmesh.bus.settings import PopulationSettings
+from tickmesh.nodes.exchange.market.instruments import InstrumentSpec
 
 
 class MarketShape(NamedTuple):
@@ -25,6 +27,12 @@ PRESETS = {
 }
 
 
+def population_of(populations: Mapping[str, PopulationSettings], spec: InstrumentSpec) -> PopulationSettings:
+    """The settings of an instrument's traders: those of its `venue.symbol`, else those of its symbol at any venue."""
+    named = populations.get(f"{spec.venue}.{spec.symbol}")
+    return named or populations.get(spec.symbol) or PopulationSettings()
+
+
 def shape(population: PopulationSettings, trades_per_s: float, quotes_per_s: float) -> MarketShape:
     """A preset with what the settings give otherwise; rates are those of a liquid market unless the settings have their own."""
     preset = PRESETS[population.preset]
@@ -39,7 +47,7 @@ def shape(population: PopulationSettings, trades_per_s: float, quotes_per_s: flo
 
 
 def leaders_first(follows: dict[str, str]) -> list[str]:
-    """Symbols, each after the one that it follows; a circle is broken where it is met."""
+    """Markets, each after the one that it follows; a circle is broken where it is met."""
     order: dict[str, None] = {}
 
     def put(symbol: str, on_the_way: tuple[str, ...]) -> None:

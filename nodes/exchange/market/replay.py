@@ -22,8 +22,9 @@ from tickmesh.nodes.exchange.market.captures import (
     Unserved,
     read_line,
 )
+from tickmesh.nodes.exchange.market.frames import SpotFrames
 from tickmesh.nodes.exchange.market.instruments import InstrumentSpec
-from tickmesh.nodes.exchange.market.market import Execution, OnExpire, OnFill, aggregate_frame, snapshot
+from tickmesh.nodes.exchange.market.market import Execution, OnExpire, OnFill
 from tickmesh.nodes.exchange.market.matching import EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, ExchangeOrder
 from tickmesh.nodes.exchange.market.queue import QueueModel, QueuePlace, risk_averse
 from tickmesh.nodes.exchange.market.survey import coarser_stream_reason
@@ -154,7 +155,7 @@ class RecordedMarket:
         self._print(trade)
         if self.aggregates:
             alone = Aggregate(row.id, row.price, row.quantity, row.id, row.id, row.time, trade.buyer_is_maker)
-            self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", aggregate_frame(self.spec.symbol, alone)))
+            self.frames.append((f"{self.spec.symbol.lower()}@aggTrade", SpotFrames(self.spec.symbol).aggregate(alone)))
         side = -1 if row.buyer_is_maker else 1
         self.ledger_rows.append(("trade", self.spec.symbol, trade.id, trade.price, trade.quantity, side, row.time))
         for order in list(self.own_orders.values()):
@@ -281,7 +282,7 @@ class RecordedMarket:
                 -1000, f"The capture holds no depth snapshot of {self.spec.symbol} that leads to this position.", 503
             )
         sides = (((abs(k), q) for k, q in self.sides[side].items()) for side in (1, -1))
-        return snapshot(self.book_id, next(sides), next(sides), limit)
+        return SpotFrames(self.spec.symbol).snapshot(self.book_id, next(sides), next(sides), limit)
 
     def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
         """Takes our aggTrade frames; the recorded frames are sent as they are, and our own trades are not public."""

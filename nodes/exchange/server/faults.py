@@ -113,7 +113,7 @@ def _stand(running: RunningExchange, faults: Faults) -> None:
     core = running.core
     if core.desk.overloaded != faults.outage():
         core.overload(faults.outage())
-    core.halt(faults.symbols_of("halt", core.markets), faults.symbols_of("unknown", core.markets))
+    core.halt(faults.markets_of("halt", core.markets), faults.markets_of("unknown", core.markets))
     for market in core.markets.values():
         market.tape.forgotten_ms = faults.forgotten_ms
 
@@ -155,7 +155,7 @@ class FaultsHandler:
                 return self._end(faults, request.query.get("id", ""))
             if request.method == "GET":
                 clients = [
-                    {"connection": c.number, "streams": list(c.streams)[:20], "user": c.has_user_stream}
+                    {"connection": c.number, "streams": list(c.streams.values())[:20], "user": c.has_user_stream}
                     for c in self.running.hub.clients
                 ]
                 return _reply(200, {"faults": faults.view(), "connections": clients, "kinds": KINDS})

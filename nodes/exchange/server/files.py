@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ class ExchangeFiles:
         self._fd = -1
         self.appended_bytes = 0  # since the last rewrite
         self.era = 0  # of the tapes: whose ids are in them
-        self._tapes: dict[str, tuple[int, int]] = {}  # symbol → file descriptor, rows in the file
+        self._tapes: dict[str, tuple[int, int]] = {}  # market → file descriptor, rows in the file
         self._position = -1
 
     def state_lines(self) -> Iterator[StateLine]:
@@ -72,11 +73,11 @@ class ExchangeFiles:
         _write(self._fd, data)
         self.appended_bytes += len(data)
 
-    def open_tape(self, symbol: str) -> Tape:
-        """Opens a symbol's file of trades and gives those kept before: two generations of `2 × trades_kept` rows at most."""
+    def open_tape(self, market: str) -> Tape:
+        """Opens a market's file of trades and gives those kept before: two generations of `2 × trades_kept` rows at most."""
         tape = Tape(self.trades_kept)
-        path = self._tape_path(symbol)
-        for gone in self._of_other_eras(symbol):
+        path = self._tape_path(market)
+        for gone in self._of_other_eras(market):
             gone.unlink()
         old = path.with_suffix(".old")
         for file in (old, path):
@@ -85,27 +86,28 @@ class ExchangeFiles:
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         rows = os.fstat(fd).st_size // ROW.size
         os.ftruncate(fd, rows * ROW.size)
-        self._tapes[symbol] = (fd, rows)
+        self._tapes[market] = (fd, rows)
         return tape
 
-    def append_trades(self, symbol: str, trades: list[Print]) -> None:
-        """Appends trades to the file of their symbol."""
-        fd, rows = self._tapes[symbol]
+    def append_trades(self, market: str, trades: list[Print]) -> None:
+        """Appends trades to the file of their market."""
+        fd, rows = self._tapes[market]
         if rows >= 2 * self.trades_kept:
             os.close(fd)
-            path = self._tape_path(symbol)
+            path = self._tape_path(market)
             path.replace(path.with_suffix(".old"))
             fd, rows = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 0
         _write(fd, b"".join([trade.packed() for trade in trades]))
-        self._tapes[symbol] = (fd, rows + len(trades))
+        self._tapes[market] = (fd, rows + len(trades))
 
-    def _tape_path(self, symbol: str) -> Path:
-        return self.folder / (f"trades-{symbol}.{self.era}.bin" if self.era else f"trades-{symbol}.bin")
+    def _tape_path(self, market: str) -> Path:
+        return self.folder / (f"trades-{market}.{self.era}.bin" if self.era else f"trades-{market}.bin")
 
-    def _of_other_eras(self, symbol: str) -> list[Path]:
-        """The files of trades of a symbol whose ids are of another era."""
-        mine = self._tape_path(symbol)
-        return [p for p in self.folder.glob("trades-*") if p.name.split(".")[0] == f"trades-{symbol}" and p.stem != mine.stem]
+    def _of_other_eras(self, market: str) -> list[Path]:
+        """The files of trades of a market whose ids are of another era."""
+        mine = self._tape_path(market)
+        of_market = re.compile(rf"trades-{re.escape(market)}(\.[0-9]+)?\.(bin|old)")
+        return [p for p in self.folder.glob("trades-*") if of_market.fullmatch(p.name) and p.stem != mine.stem]
 
     def open_position(self, identity: str) -> int:
         """Opens the file of the replay's position; gives the lines of this capture that clients had, 0 for another capture."""

@@ -40,8 +40,8 @@ async def _synthetic(running: RunningExchange) -> None:
                 flow.skip(now)  # stopped, or suspended
             flow.run(now)
         if now >= depth_ms or depth_ms - now > BEHIND_MS_MAX:
-            for symbol, market in running.core.synthetic_markets.items():
-                if symbol not in running.core.desk.unknown:
+            for name, market in running.core.synthetic_markets.items():
+                if name not in running.core.unknown:
                     market.flush_depth(running.now_ms())
             publish_derived(running)
             depth_ms = max(depth_ms + 100, now) if now >= depth_ms else now + 100
@@ -53,10 +53,10 @@ async def _synthetic(running: RunningExchange) -> None:
 def publish_derived(running: RunningExchange) -> None:
     """Sends partial depth, klines and tickers to those who have subscribed; called every 100 ms."""
     now_ms = running.now_ms()
-    for symbol, derived in running.core.derived.items():
-        if symbol in running.core.desk.unknown:
+    for name, derived in running.core.derived.items():
+        if name in running.core.unknown:
             continue
-        for stream, data in derived.frames(now_ms, running.hub.wanted_streams(symbol)):
+        for stream, data in derived.frames(now_ms, running.hub.wanted_streams(f"{derived.lower}@")):
             running.hub.publish(stream, data)
 
 

@@ -7,6 +7,8 @@ import msgspec
 from aiohttp import web
 
 from tickmesh.nodes.exchange.api import api, time_units
+from tickmesh.nodes.exchange.api.routes import venue_of
+from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.faults.hooks import IncomingRequest, RequestFault
 from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.protocol import NotKnownYet, Params, VenueError, parse_form, rest_payload
@@ -39,15 +41,17 @@ class RestHandler:
 
     async def _usual(self, request: web.Request, path: str, query: str) -> web.Response:
         running, address = self.running, request.remote or ""
-        limits = running.core.venue.limits
+        venue_name, path = venue_of(path)
+        venue = running.core.venues[venue_name]
+        limits = venue.limits
         more: dict[str, str] = {}
         micro = False
         try:
             body = (await request.read()).decode() if request.method != "GET" and request.can_read_body else ""
             micro = time_units.asks_for_microseconds(request.headers.get("X-MBX-TIME-UNIT"))
-            operation, params = self._asked(request.method, path, query, body, address)
+            operation, params = self._asked(venue_name, request.method, path, query, body, address)
             key = request.headers.get("X-MBX-APIKEY", "")
-            status, answer = 200, await self._call(operation, params, rest_payload(query, body), key)
+            status, answer = 200, await self._call(venue, operation, params, rest_payload(query, body), key)
             if operation.free:
                 limits.weight.add(address, -operation.weight_of(params), running.now_ms())
             if operation.order:
@@ -64,22 +68,22 @@ class RestHandler:
         answer = time_units.answer_in_microseconds(answer) if micro else answer
         return json_response(status, answer, limits.weight_headers(address, running.now_ms()) | more)
 
-    def _asked(self, method: str, path: str, query: str, body: str, address: str) -> tuple[api.Operation, Params]:
+    def _asked(self, venue: str, method: str, path: str, query: str, body: str, address: str) -> tuple[api.Operation, Params]:
         """Finds the operation and its parameters, and counts the request. What is no request weighs 1."""
-        limits, now_ms = self.running.core.venue.limits, self.running.now_ms()
+        limits, now_ms = self.running.core.venues[venue].limits, self.running.now_ms()
         try:
-            operation, params = api.find_operation(method, path), Params(parse_form(query, body))
+            operation, params = api.find_operation(method, path, venue), Params(parse_form(query, body))
         except VenueError:
             limits.admit(address, 1, now_ms)
             raise
         limits.admit(address, operation.weight_of(params), now_ms)
         return operation, params
 
-    async def _call(self, operation: api.Operation, params: Params, payload: str, key: str) -> bytes:
+    async def _call(self, venue: Venue, operation: api.Operation, params: Params, payload: str, key: str) -> bytes:
         running = self.running
         while True:
             try:
-                result = api.answer(running.core.venue, operation, params, payload, key, running.now_ms())
+                result = api.answer(venue, operation, params, payload, key, running.now_ms())
                 break
             except NotKnownYet:
                 await running.market_moved()

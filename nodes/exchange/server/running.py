@@ -9,6 +9,7 @@ from itertools import islice
 
 from tickmesh.bus.clock import machine_elapsed_ns, machine_wall_ns
 from tickmesh.bus.process import Context
+from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route
 from tickmesh.nodes.exchange.api.streams import Client, ClientTransport, Hub
 from tickmesh.nodes.exchange.core import Core, Outgoing, era_of
 from tickmesh.nodes.exchange.faults.hooks import FaultHooks
@@ -79,7 +80,7 @@ class RunningExchange:
 
     def books(self) -> list[BookImage]:
         """Every book as it stands, for the head of a file of the exchange ledger."""
-        return [(symbol, m.book_id, m.image()) for symbol, m in self.core.markets.items() if m.book_id >= 0]
+        return [(name, m.book_id, m.image()) for name, m in self.core.markets.items() if m.book_id >= 0]
 
     def close(self) -> None:
         """Closes the files of state and ledger."""
@@ -100,9 +101,11 @@ class RunningExchange:
         """How far off the venue's clock is by its faults."""
         return self.faults.skew_ms if self.faults else 0.0
 
-    def add_client(self, transport: ClientTransport, door: str, wrapped: bool, address: str) -> Client:
+    def add_client(
+        self, transport: ClientTransport, door: str, wrapped: bool, address: str, route: Route = ALL_OF_SPOT
+    ) -> Client:
         """Adds a websocket that has opened, and gives its Client."""
-        client = Client(transport, wrapped, time.monotonic(), self.faults, door)
+        client = Client(transport, wrapped, time.monotonic(), self.faults, door, route)
         client.address, client.opened_ms = address, self.now_ms()
         self.hub.add(client)
         return client
@@ -145,8 +148,8 @@ class RunningExchange:
         try:
             if self.ledger is not None:  # first: what a crash leaves only here is void by the next `start` row
                 self.ledger.append_committed(done, self.now_ms())
-            for symbol, trades in done.trades:
-                self.state.append_trades(symbol, trades)
+            for market, trades in done.trades:
+                self.state.append_trades(market, trades)
             for line in done.state_lines:
                 self.state.append(line)
             if self.state.appended_bytes > STATE_BYTES_MAX:

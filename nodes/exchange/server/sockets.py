@@ -7,6 +7,8 @@ from collections.abc import Callable
 from aiohttp import WSMsgType, web
 
 from tickmesh.nodes.exchange.api import control, time_units, ws_api
+from tickmesh.nodes.exchange.api.limits import VenueLimits
+from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route, route_of
 from tickmesh.nodes.exchange.api.streams import Client, control_frame, user_frame
 from tickmesh.nodes.exchange.faults.hooks import IncomingRequest, RequestFault
 from tickmesh.nodes.exchange.protocol import VenueError
@@ -26,12 +28,13 @@ class SocketHandlers:
         """Serves one connection of market streams, from handshake to end."""
         if (refusal := await self._refused(request, "ws")) is not None:
             return refusal
-        wrapped, wanted = control.parse_url(request.path, dict(request.query))
-        opened = await self._open(request, "ws", wrapped)
+        route, path = route_of(request.path)
+        wrapped, wanted = control.parse_url(path, dict(request.query))
+        opened = await self._open(request, "ws", wrapped, route)
         if opened is None:
             return web.Response(status=400)
         ws, client = opened
-        hub, streams_max = self.running.hub, self.running.settings.limits.streams_max
+        hub, streams_max = self.running.hub, self._limits(route).settings.streams_max
         for stream in wanted[:streams_max]:
             hub.subscribe(client, stream)
         self._opened(client, request.path)
@@ -63,7 +66,12 @@ class SocketHandlers:
         await self._converse(ws, client, lambda text: self._order_request(client, text))
         return ws
 
-    async def _open(self, request: web.Request, door: str, wrapped: bool) -> tuple[web.WebSocketResponse, Client] | None:
+    def _limits(self, route: Route) -> VenueLimits:
+        return self.running.core.venues[route.venue].limits
+
+    async def _open(
+        self, request: web.Request, door: str, wrapped: bool, route: Route = ALL_OF_SPOT
+    ) -> tuple[web.WebSocketResponse, Client] | None:
         """Upgrades a handshake to a websocket; None when the client has gone meanwhile.
 
         Deflate is negotiated for those who compress what they send; what they get is not compressed, which the extension
@@ -72,7 +80,7 @@ class SocketHandlers:
         await ws.prepare(request)
         if request.transport is None:
             return None
-        client = self.running.add_client(request.transport, door, wrapped, request.remote or "")
+        client = self.running.add_client(request.transport, door, wrapped, request.remote or "", route)
         client.microseconds = time_units.asks_for_microseconds(request.query.get("timeUnit"))
         return ws, client
 
@@ -134,7 +142,7 @@ class SocketHandlers:
         return web.Response(status=fault.status or 503, body=fault.body, content_type=fault.content_type, headers=fault.headers)
 
     def _beyond_limits(self, request: web.Request, door: str, address: str) -> web.Response | None:
-        limits, now_ms = self.running.core.venue.limits, self.running.now_ms()
+        limits, now_ms = self._limits(route_of(request.path)[0]), self.running.now_ms()
         try:
             time_units.asks_for_microseconds(request.query.get("timeUnit"))
             limits.admit_connection(address, now_ms)
@@ -151,7 +159,7 @@ class SocketHandlers:
 
     async def _converse(self, ws: web.WebSocketResponse, client: Client, answer: Callable[[str], None]) -> None:
         """Hands every text message to `answer`, inside the message's own turn: no task, no queue."""
-        messages_max = self.running.settings.limits.messages_per_s if client.door == "ws" else 0
+        messages_max = self._limits(client.route).settings.messages_per_s if client.door == "ws" else 0
         try:
             async for message in ws:
                 if messages_max and client.count_message(time.monotonic()) > messages_max:

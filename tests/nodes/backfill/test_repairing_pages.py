@@ -10,7 +10,8 @@ from tickmesh.bus.schema import GAP, Flag, GapState, Kind, Reason
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.backfill.plan import Plan
-from tickmesh.nodes.venues import binance, coinbase, kraken
+from tickmesh.nodes.gaps.clipping import clip
+from tickmesh.nodes.venues import binance, binance_usdm, coinbase, kraken
 from tickmesh.nodes.venues.parsing.dialect import FrameError
 
 BTC = Instrument(symbol="BTCUSDT")
@@ -45,6 +46,16 @@ def test_a_bad_row_costs_only_itself():
     with pytest.raises(FrameError, match="2 of 4 trades") as caught:
         binance.decode_history(page, 0, BTC)
     assert [decode(e).last_id for e in caught.value.readable] == [1, 4]
+
+
+def test_a_part_of_a_page_has_the_time_of_its_own_last_trade():
+    """A page goes on for minutes beyond the gap: with its last trade's time a repair would lie behind what follows it."""
+    usdm = Instrument(symbol="BTCUSDT", venue="binance_usdm")
+    page = json.dumps([row(number, time=1723161255342 + 1000 * number) for number in range(1, 101)]).encode()
+    (whole,) = binance_usdm.decode_history(page, 99, usdm)
+    part = decode(clip(whole, 3, 4))
+    assert (part.first_id, part.last_id, part.venue_ns) == (3, 4, (1723161255342 + 4000) * 10**6)
+    assert decode(clip(whole, 1, 100)).venue_ns == (1723161255342 + 100_000) * 10**6
 
 
 class FakeKraken:

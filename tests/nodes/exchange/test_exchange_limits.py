@@ -15,7 +15,7 @@ from tickmesh.bus.settings import ExchangeLimits
 from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import ExchangeOrder
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder, UpdateIds
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
@@ -130,7 +130,7 @@ def test_connection_attempts_are_limited(tmp_path):
 
 def desk_of(**changes) -> Desk:
     known = spec("BTCUSDT")._replace(**changes)
-    market = Market(known, 0, Tape())
+    market = Market(known, UpdateIds(), Tape())
     desk = Desk({"BTCUSDT": market}, 1000, 1000)
     desk.deposit("BTC", 1000 * UNIT)
     desk.deposit("USDT", 10**8 * UNIT)

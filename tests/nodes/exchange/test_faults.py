@@ -16,7 +16,7 @@ class Client:
     """What a fault sees of a connection."""
 
     def __init__(self, number: int, *streams: str, user: bool = False):
-        self.number, self.streams, self.has_user_stream, self.dead = number, dict.fromkeys(streams), user, False
+        self.number, self.streams, self.has_user_stream, self.dead = number, {name: name for name in streams}, user, False
         self.wire = b""
 
     def write(self, frame: bytes) -> None:

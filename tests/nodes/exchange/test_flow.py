@@ -9,6 +9,7 @@ from tickmesh.bus.settings import PopulationSettings
 from tickmesh.nodes.exchange.market.flow import FAR, NEAR, Flow
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
+from tickmesh.nodes.exchange.market.matching import UpdateIds
 from tickmesh.nodes.exchange.market.population import leaders_first, shape
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.protocol import UNIT
@@ -18,7 +19,7 @@ START = 1_700_000_000_000
 
 def tape_of(seconds: int, seed: int = 1, symbol: str = "BTCUSDT", trades: float = 20, quotes: float = 60):
     """Runs the market; (market, frames, [(mid, imbalance) every 100 ms])."""
-    market = Market(spec(symbol), 0, Tape())
+    market = Market(spec(symbol), UpdateIds(), Tape())
     flow = Flow(market, shape(PopulationSettings(), trades, quotes), seed, START)
     frames, samples = [], []
     for step in range(1, seconds * 10 + 1):
@@ -109,7 +110,7 @@ def test_the_imbalance_of_the_best_levels_predicts_the_next_second_and_the_price
 def test_a_market_goes_on_from_its_last_price():
     market, _, _ = tape_of(5)
     tape = market.tape
-    again = Market(spec("BTCUSDT"), market.book.update_id, tape)
+    again = Market(spec("BTCUSDT"), UpdateIds(market.book.update_id), tape)
     Flow(again, shape(PopulationSettings(), 20, 60), 9, START + 10_000)
     assert abs(again.best(1)[0] - tape.last_price) < 20 * UNIT
     assert again.book.update_id > market.book.update_id
@@ -117,8 +118,8 @@ def test_a_market_goes_on_from_its_last_price():
 
 def pair(rho: float, seconds: int = 400, chunk_ms: int = 100) -> tuple[list[float], list[float]]:
     """Mids every five seconds of an instrument, and of a quiet one that follows it."""
-    leader = Market(spec("BTCUSDT"), 0, Tape())
-    follower = Market(spec("ETHUSDT"), 0, Tape())
+    leader = Market(spec("BTCUSDT"), UpdateIds(), Tape())
+    follower = Market(spec("ETHUSDT"), UpdateIds(), Tape())
     first = Flow(leader, shape(PopulationSettings(), 20, 60), 1, START)
     terms = PopulationSettings(preset="quiet", quotes_per_s=30, spread_ppm=5, follows="BTCUSDT", correlation=rho)
     second = Flow(follower, shape(terms, 20, 60), 1, START, first)
@@ -149,7 +150,7 @@ def test_a_flow_does_not_depend_on_how_its_time_is_cut_into_calls():
 
 
 def test_a_quiet_market_trades_seldom_with_a_wide_spread():
-    quiet, liquid = Market(spec("BTCUSDT"), 0, Tape()), Market(spec("BTCUSDT"), 0, Tape())
+    quiet, liquid = Market(spec("BTCUSDT"), UpdateIds(), Tape()), Market(spec("BTCUSDT"), UpdateIds(), Tape())
     for market, preset in ((quiet, "quiet"), (liquid, "liquid")):
         Flow(market, shape(PopulationSettings(preset=preset), 20, 60), 1, START).run(START + 300_000)
     assert 20 < len(quiet.tape.prints) < 400 < len(liquid.tape.prints)

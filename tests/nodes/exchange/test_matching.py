@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.places import DATA
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook, UpdateIds
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts, InsufficientBalance
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
@@ -130,7 +130,7 @@ def test_the_book_does_what_the_naive_reference_does(script):
 @given(actions, st.integers(0, 2000), st.integers(0, 2000))
 def test_money_is_conserved_and_a_state_file_restores_all_of_it(script, maker_ppm, taker_ppm):
     known = spec("BTCUSDT")
-    market = Market(known, 0, Tape())
+    market = Market(known, UpdateIds(), Tape())
     desk = Desk({"BTCUSDT": market}, maker_ppm, taker_ppm)
     desk.deposit("BTC", 3 * UNIT)
     desk.deposit("USDT", 20_000 * UNIT)

@@ -15,7 +15,7 @@ from tests.support.exchange_history import history
 from tests.support.places import PROJECT
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Market
-from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook
+from tickmesh.nodes.exchange.market.matching import ExchangeOrder, OrderBook, UpdateIds
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError, decimal_text
@@ -112,7 +112,7 @@ def test_the_book_does_what_the_naive_reference_does_order_for_order():
 def test_money_is_conserved_through_all_order_types_and_cancel_replace():
     """One account among a population, fees and all, by requests as a client makes them; a tenth as many orders."""
     rand = random.Random(SEED + 1)
-    market = Market(spec("BTCUSDT"), 0, Tape(1000))
+    market = Market(spec("BTCUSDT"), UpdateIds(), Tape(1000))
     desk = Desk({"BTCUSDT": market}, 1000, 1500)
     desk.deposit("BTC", 5 * UNIT)
     desk.deposit("USDT", 300_000 * UNIT)
