@@ -73,11 +73,12 @@ def observe_simulation(
     from tickmesh.nodes.exchange.market.flow import Flow
     from tickmesh.nodes.exchange.market.instruments import spec
     from tickmesh.nodes.exchange.market.market import Market as Book
+    from tickmesh.nodes.exchange.market.matching import UpdateIds
     from tickmesh.nodes.exchange.market.population import shape
     from tickmesh.nodes.exchange.market.tape import Tape
 
     start = 1_700_000_000_000
-    book = Book(spec(symbol), 0, Tape())
+    book = Book(spec(symbol), UpdateIds(), Tape())
     flow = Flow(book, shape(PopulationSettings(preset=preset), 20.0, 60.0), seed, start)
     trades: list[Row] = []
     quotes: list[Row] = []
