@@ -94,7 +94,17 @@ def test_nexo_as_fast_as_the_machine_can(make_root, data):
     assert run.ok_json(root, "mesh", "verify")["ok"]
 
 
-KILLED = ["feed-binance-1", "feed-binance-2", "sequencer", "backfill", "recorder", "model-imbalance", "executor", "session", "sentinel-1"]
+KILLED = [
+    "feed-binance-1",
+    "feed-binance-2",
+    "sequencer",
+    "backfill",
+    "recorder",
+    "model-imbalance",
+    "executor",
+    "session",
+    "sentinel-1",
+]
 
 
 HOSTED = 'host = ["model", "executor", "session"]\n'
