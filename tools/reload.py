@@ -7,11 +7,12 @@ import contextlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.files import write_file
+from tickmesh.nodes.__main__ import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import table
@@ -29,7 +30,7 @@ RUNS = (ProcessStates.RUNNING, ProcessStates.STARTING)
 def reload(timeout_s: float, dry_run: bool, announce: Callable[[str], None]) -> JsonObject:
     """Applies mesh.toml to the mesh that runs; gives what `--json` prints. `announce` is given the plan, line by line, first.
 
-    `timeout_s`: for each stage until its processes are ready. Raises Failure, and then nothing was changed.
+    `timeout_s`: for each stage until its processes are ready. Raises Failure or ConfigError with what stands in the way.
     """
     root = find_root()
     if not (root / "run").is_dir():
@@ -47,7 +48,7 @@ def apply(
     """As `reload`, for a mesh of which it is known that it is up, and that nobody else changes."""
     begun = time.monotonic()
     root, wanted = config.root, processes(config)
-    with contextlib.closing(Supervisord(root / "run")) as client:
+    with _supervisord(root) as client:
         rows = client.table()
         if table.hand_written(root) is not None or rows is None:
             raise Failure(
@@ -62,15 +63,20 @@ def apply(
             otherwise = client.reread()
         except ValueError as error:
             raise Failure(f"supervisor.conf cannot be read: {error}; nothing was changed") from None
-        asleep = {one["name"] for one in running if one["state"] == ProcessStates.STOPPED} - _interrupted(root)
-        todo = plan(rows, wanted, {name_of(*one) for one in hosted(config)}, asleep, otherwise)
+        stopped = {one["name"] for one in running if one["state"] == ProcessStates.STOPPED}
+        interrupted = stopped & _interrupted(root)
+        reasons = dict.fromkeys(otherwise, "supervisor.conf changed")
+        reasons |= dict.fromkeys(interrupted, "a reload before was interrupted")
+        guests = {name_of(*one): one[0] for one in hosted(config)}
+        todo = plan(rows, wanted, guests.keys(), stopped - interrupted, reasons)
         for line in describe(todo):
             announce(line)
         failed: dict[str, str] = {}
         not_done: list[Change] = []
         if todo.changes and not dry_run:
-            failed, not_done = _carry_out(root, client, todo, timeout_s)
-        left = [one["name"] for one in _ask(client) if one["state"] not in RUNS and not is_idle(one)]
+            steps = [name for name, node in guests.items() if node in STEPS]
+            failed, not_done = _carry_out(root, client, todo, steps, timeout_s)
+        left = [one["name"] for one in client.processes() if one["state"] not in RUNS and not is_idle(one)]
     return {
         "running": True, "already": True, "mode": config.mode, "source": config.source, "dry_run": dry_run,
         "plan": [{"name": one.name, "action": one.action, "why": one.why} for one in todo.changes],
@@ -78,6 +84,16 @@ def apply(
         "failed": failed, "not_done": [one.name for one in not_done], "not_running": left,
         "seconds": round(time.monotonic() - begun, 1),
     }  # fmt: skip
+
+
+@contextlib.contextmanager
+def _supervisord(root: Path) -> Iterator[Supervisord]:
+    """A client for the work of a reload. Raises Failure when supervisord goes away meanwhile."""
+    with contextlib.closing(Supervisord(root / "run")) as client:
+        try:
+            yield client
+        except (Away, ShuttingDown):
+            raise Failure("supervisord has ended meanwhile; see run/supervisord.log") from None
 
 
 def is_idle(process: ProcessInfo) -> bool:
@@ -109,8 +125,10 @@ def _interrupted(root: Path) -> set[str]:
         return set()
 
 
-def _carry_out(root: Path, client: Supervisord, todo: Plan, timeout_s: float) -> tuple[dict[str, str], list[Change]]:
-    """(name → why it does not work, what was left undone because of that)."""
+def _carry_out(
+    root: Path, client: Supervisord, todo: Plan, hosted_steps: Sequence[str], timeout_s: float
+) -> tuple[dict[str, str], list[Change]]:
+    """(name → why it does not work, what was left undone because of that). A sequencer works when what it hosts does."""
     restarted = {one.name for one in todo.changes if one.action != "stop"}
     write_file(_journal(root), json.dumps(sorted(restarted | _interrupted(root))).encode())
     failed: dict[str, str] = {}
@@ -119,56 +137,55 @@ def _carry_out(root: Path, client: Supervisord, todo: Plan, timeout_s: float) ->
     for stage in todo.stages:
         ready = [one for one in stage if one.venue not in broken and not broken & set(FIRST)]
         not_done += [one for one in stage if one not in ready]
-        bad = _change(root, client, ready, timeout_s)
+        _stop(client, {one.name for one in ready if one.action != "start"})
+        for one in ready:
+            if one.action == "stop":
+                (root / "run" / "ready" / f"{one.name}.json").unlink(missing_ok=True)
+            else:
+                client.add(one.name)
+        coming = {one.name: [one.name, *hosted_steps] if one.name == "sequencer" else [one.name]
+                  for one in ready if one.action != "stop"}  # fmt: skip
+        bad = _wait_until_ready(root, client, coming, timeout_s)
         failed |= bad
         broken |= {one.venue or one.name for one in ready if one.name in bad}
     forget_interrupted(root)
     return failed, not_done
 
 
-def _change(root: Path, client: Supervisord, stage: Sequence[Change], timeout_s: float) -> dict[str, str]:
-    """Carries out one stage; gives name → why it does not work."""
-    going = [one.name for one in stage if one.action != "start"]
-    coming = [one.name for one in stage if one.action != "stop"]
-    for name in going:
-        client.stop(name)
+def _stop(client: Supervisord, names: set[str]) -> None:
+    """Returns when supervisord has none of these any more."""
     deadline = time.monotonic() + STOP_S
-    while unstopped := [one["name"] for one in _ask(client) if one["name"] in going and one["state"] not in STOPPED]:
+    while left := [one for one in client.processes() if one["name"] in names]:
+        for one in left:
+            if one["state"] in STOPPED:
+                client.remove(one["name"])
+            elif one["state"] != ProcessStates.STOPPING:
+                client.stop(one["name"])
         if time.monotonic() > deadline:
-            raise Failure(f"{', '.join(unstopped)} did not stop within {STOP_S:.0f} s; `mesh reload` goes on from here")
+            unstopped = ", ".join(one["name"] for one in left)
+            raise Failure(f"{unstopped} did not stop within {STOP_S:.0f} s; `mesh reload` goes on from here")
         time.sleep(LOOK_S)
-    for name in going:
-        client.remove(name)
-        (root / "run" / "ready" / f"{name}.json").unlink(missing_ok=True)
-    for name in coming:
-        client.add(name)
-    return _wait_until_ready(root, client, coming, timeout_s)
 
 
-def _wait_until_ready(root: Path, client: Supervisord, names: Sequence[str], timeout_s: float) -> dict[str, str]:
-    waiting, bad = set(names), dict[str, str]()
+def _wait_until_ready(root: Path, client: Supervisord, coming: Mapping[str, Sequence[str]], timeout_s: float) -> dict[str, str]:
+    """Waits until all processes do their job (name → the nodes that it runs); gives name → why one does not."""
+    waiting = set(coming)
+    bad: dict[str, str] = {}
     pids: defaultdict[str, set[int]] = defaultdict(set)
     deadline = time.monotonic() + timeout_s
     while waiting:
-        late = time.monotonic() > deadline
-        for process in (one for one in _ask(client) if one["name"] in waiting):
-            name, pid = process["name"], process["pid"]
+        states = {one["name"]: one for one in client.processes()}
+        for name in tuple(waiting):
+            pid = states[name]["pid"]
             pids[name].add(pid)
-            if pid and ready_pid(root, name) == pid:
+            if pid and all(ready_pid(root, node) == pid for node in coming[name]):
                 waiting.discard(name)
-            elif late or len(pids[name] - {0}) > DEATHS_MAX:
+            elif time.monotonic() > deadline or len(pids[name] - {0}) > DEATHS_MAX:
                 waiting.discard(name)
-                how = "not ready" if late else "dies again and again"
-                bad[name] = f"{how} ({process['statename']}), last said: {last_line(root, name)}"
-        time.sleep(LOOK_S if waiting else 0)
+                how = "not ready" if time.monotonic() > deadline else "dies again and again"
+                bad[name] = f"{how} ({states[name]['statename']}), last said: {last_line(root, name)}"
+        time.sleep(LOOK_S)
     return bad
-
-
-def _ask(client: Supervisord) -> Sequence[ProcessInfo]:
-    try:
-        return client.processes()
-    except (Away, ShuttingDown):
-        raise Failure("supervisord has ended meanwhile; see run/supervisord.log") from None
 
 
 def show(result: JsonObject) -> None:

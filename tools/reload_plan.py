@@ -8,6 +8,7 @@ host stops before it, and all else that is gone stops last.
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from tickmesh.nodes.process_table import FIXED, ProcessEntry
@@ -16,6 +17,7 @@ from tickmesh.tools.table import command_of
 
 FIRST = ("exchange", "sequencer", "recorder")  # what others need: one after the other, and the rest only if they work
 HOSTED, LAST = -1, 1000  # stages of what stops
+NO_REASONS: Mapping[str, str] = MappingProxyType({})
 _LINES = len(FIRST)
 _OTHERS = _LINES + 100
 _SENTINELS = _OTHERS + 1
@@ -58,30 +60,36 @@ def plan(
     wanted: Iterable[ProcessEntry],
     hosted: Collection[str],
     stopped: Collection[str],
-    otherwise: Collection[str] = (),
+    otherwise: Mapping[str, str] = NO_REASONS,
 ) -> Plan:
     """What has to be done so that the processes of `rows` become the `wanted` ones.
 
     `hosted`: names of whom the sequencer's process runs from now on; `stopped`: of those that an operator has stopped;
-    `otherwise`: of those that supervisord has read to be other than they run. A row without settings is a program of the
-    operator's own, and is left alone.
+    `otherwise`: further reasons to
+    restart one, by name. A row without settings is a program of the operator's own, and is left alone.
     """
     active = {row["name"]: row for row in rows if row["settings"]}
     entries = {entry.name: entry for entry in wanted}
     stages: defaultdict[int, list[Change]] = defaultdict(list)
     asleep = []
-    for name in active.keys() - entries.keys():
+    gone = [row for name, row in active.items() if name not in entries]
+    for row in sorted(gone, key=lambda row: -row["priority"]):
+        name: str = row["name"]
         why = "hosted by the sequencer" if name in hosted else "gone from mesh.toml"
-        stages[HOSTED if name in hosted else LAST].append(Change(name, "stop", why))
+        venue = _venue(name) if row["group"] == "feeds" else ""
+        stages[HOSTED if name in hosted else LAST].append(Change(name, "stop", why, venue))
     for name, entry in entries.items():
-        venue = entry.instance.rpartition("-")[0] if entry.node == "feed" else ""
+        venue = _venue(name) if entry.node == "feed" else ""
         if name not in active:
             stages[_stage(entry, starts=True)].append(Change(name, "start", "new in mesh.toml", venue))
-        elif why := _why(active[name], entry) or ("supervisor.conf changed" if name in otherwise else ""):
+        elif why := _why(active[name], entry) or otherwise.get(name, ""):
             change = Change(name, "restart", why, venue)
             asleep.append(change) if name in stopped else stages[_stage(entry, starts=False)].append(change)
-    return Plan([sorted(stages[number], key=lambda one: list(entries).index(one.name) if one.name in entries else 0)
-                 for number in sorted(stages)], asleep)  # fmt: skip
+    return Plan([stages[number] for number in sorted(stages)], asleep)
+
+
+def _venue(line: str) -> str:
+    return line.partition("-")[2].rpartition("-")[0]
 
 
 def _stage(entry: ProcessEntry, starts: bool) -> int:

@@ -143,11 +143,11 @@ class Supervisord:
             raise
 
     def remove(self, name: str) -> bool:
-        """Forgets a process that has stopped. False when it is not there."""
+        """Forgets a process that has stopped. False when it is not there, or has been started again."""
         try:
             return bool(self._call("removeProcessGroup", name))
         except Fault as fault:
-            if fault.faultCode == Faults.BAD_NAME:
+            if fault.faultCode in (Faults.BAD_NAME, Faults.STILL_RUNNING):
                 return False
             raise
 
