@@ -1,4 +1,5 @@
 # make up             start the mesh on the local exchange's own market; make down ends it
+# make up VENUE=binance INSTRUMENTS=BTCUSDT,ETHUSDT    record a real venue; several: VENUE="binance kraken" INSTRUMENTS="BTCUSDT BTC/USD"
 # make up CAPTURE="a.gz b.gz" SPEED=20    replay raw captures instead (SPEED=0: as fast as the machine can)
 # make chaos          200 SIGKILLs and venue faults, judged; KILLS=1000 SEED=7 for another sweep
 # make test bench style types; make fast: what takes a minute
@@ -9,6 +10,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 STAMP := .venv/.installed
 PACKAGES := bus storage nodes tools
+VENUE ?=
+INSTRUMENTS ?=
 CAPTURE ?=
 SPEED ?=
 KILLS ?= 200
@@ -35,7 +38,8 @@ $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@touch $@
 
 up: $(STAMP)
-	@.venv/bin/mesh up $(if $(CAPTURE),--capture $(CAPTURE)) $(if $(SPEED),--speed $(SPEED))
+	@.venv/bin/mesh up $(foreach one,$(VENUE),--venue $(one)) $(foreach one,$(INSTRUMENTS),--instruments $(one)) \
+	$(if $(CAPTURE),--capture $(CAPTURE)) $(if $(SPEED),--speed $(SPEED))
 
 # Without an installation there is nothing to stop.
 down:

@@ -2,7 +2,7 @@
 
     python -m tests.support.stand_in FOLDER BTCUSDT,ETHUSDT [SETTINGS]
 
-runs one until Ctrl-C, and prints what a mesh.toml needs to record it as `binance`; then `mesh verify --against` compares with its
+runs one until Ctrl-C, and prints what a mesh.toml needs to record it as `binance`. `mesh verify --against` compares with its
 ledger, FOLDER/data/sim/exchange.
 """
 
@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,6 +75,9 @@ class StandIn:
 
 
 if __name__ == "__main__":
+    over = threading.Event()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, lambda *_: over.set())
     with StandIn(Path(sys.argv[1]).resolve(), sys.argv[2].split(","), "".join(sys.argv[3:4])) as exchange:
         print(exchange.toml(), flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        over.wait()
