@@ -22,6 +22,8 @@ from tickmesh.nodes.venues.books.checked import crc
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.okx_definitions import decode_definition as decode_definition
 from tickmesh.nodes.venues.okx_definitions import definitions as definitions
+from tickmesh.nodes.venues.okx_definitions import listed as listed
+from tickmesh.nodes.venues.okx_definitions import listings as listings
 from tickmesh.nodes.venues.okx_definitions import standing as standing
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer, text
