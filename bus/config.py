@@ -23,6 +23,7 @@ from msgspec.inspect import (
     StrType,
     StructType,
     TupleType,
+    UnionType,
     VarTupleType,
     type_info,
 )  # fmt: skip
@@ -36,7 +37,7 @@ from tickmesh.bus.settings import (
     ExecutorSettings,
     FeedSettings,
     Hostable,
-    Instrument,
+    InstrumentSettings,
     LogSettings,
     Mesh,
     Mode,
@@ -66,7 +67,7 @@ class Config:
         self.run: str = mesh.run
         self.host: tuple[Hostable, ...] = mesh.host
         self.checkpoint_s: float = mesh.checkpoint_s
-        self.instruments: tuple[Instrument, ...] = mesh.instruments
+        self.instruments: tuple[InstrumentSettings, ...] = mesh.instruments
         self.log: LogSettings = mesh.log
         self.feed: FeedSettings = mesh.feed
         self.venues: dict[str, VenueSettings] = mesh.venues
@@ -123,7 +124,7 @@ class Config:
             return shm / f"tickmesh-{identity}"
         return self.source_dir / "outbox"
 
-    def instrument(self, subject: str) -> Instrument:
+    def instrument(self, subject: str) -> InstrumentSettings:
         """The instrument `venue.symbol` of the settings; the first one for an empty name."""
         if not subject:
             return self.mesh.instruments[0]
@@ -134,7 +135,7 @@ class Config:
         raise ConfigError(f"instrument {subject!r} is not in mesh.toml; there: {known}")
 
     @property
-    def traded(self) -> tuple[Instrument, ...]:
+    def traded(self) -> tuple[InstrumentSettings, ...]:
         """The instruments whose signals the executor acts on, in the order of mesh.toml; none where the session has no venue.
 
         Without `executor.instruments` it is the first of mesh.toml, and that alone.
@@ -155,7 +156,7 @@ class Config:
         raise ConfigError(f"model {name!r} is not in mesh.toml; there: {', '.join(m.name for m in self.mesh.models)}")
 
 
-def matching(patterns: Iterable[str], instruments: Iterable[Instrument]) -> tuple[Instrument, ...]:
+def matching(patterns: Iterable[str], instruments: Iterable[InstrumentSettings]) -> tuple[InstrumentSettings, ...]:
     """The instruments whose `venue.symbol` one of the patterns matches (`binance.*`; case counts), in their order."""
     return tuple(one for one in instruments if any(fnmatchcase(one.subject, pattern) for pattern in patterns))
 
@@ -252,6 +253,8 @@ _KINDS: dict[type[msgspec.inspect.Type], tuple[type | tuple[type, ...], str]] = 
 def _allowed(info: msgspec.inspect.Type, seen: object) -> str:
     """What a key of this type may be; the type itself is named where `seen` is of another one."""
     words: str | None = None
+    if isinstance(info, UnionType):  # a key that may be left out; TOML has no word for None
+        info = info.types[0]
     if isinstance(info, Metadata):
         words, info = (info.extra_json_schema or {}).get("description"), info.type
     if isinstance(info, LiteralType):

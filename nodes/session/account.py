@@ -4,7 +4,8 @@ The venue reports the same thing up to four times (reply, user stream, open orde
 published once (nodes/orders/fills.py: which fill is which), and an order moves as nodes/orders/states.py allows.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 import msgspec
 import numpy as np
@@ -18,6 +19,7 @@ from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.venues.binance_orders import Fill, Report, record_values
 
 FEE_ASSET_BYTES, REASON_BYTES = FILL["fee_asset"].itemsize, UPDATE["reason"].itemsize
+NO_INSTRUMENTS: Mapping[str, Instrument] = MappingProxyType({})
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -78,8 +80,8 @@ class Account:
     their end.
     """
 
-    def __init__(self, configured: Iterable[Instrument] = ()) -> None:
-        self.configured = {instrument.subject: instrument for instrument in configured}
+    def __init__(self, configured: Mapping[str, Instrument] = NO_INSTRUMENTS) -> None:
+        self.configured = configured
         self.moved: set[str] = set()
         self.state = AccountState(fills={}, schema=SCHEMA_HASH)
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own

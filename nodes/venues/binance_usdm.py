@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from tickmesh.bus.schema import Flag
-from tickmesh.bus.settings import FeedSettings, Instrument
+from tickmesh.bus.settings import FeedSettings, Instrument, InstrumentSettings
 from tickmesh.nodes.venues import binance, binance_streams
 from tickmesh.nodes.venues.adapter import BookKind, HistoryKind
+from tickmesh.nodes.venues.binance_definitions import symbols
 from tickmesh.nodes.venues.binance_streams import Routes, to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.listing import Listed, read_listed
 from tickmesh.nodes.venues.parsing.names import squeezed
 from tickmesh.nodes.venues.parsing.writer import Writer
 
@@ -66,6 +68,15 @@ class _Symbol(msgspec.Struct):
     symbol: str
     status: str = ""
     filters: list[_Filter] = []
+
+    def rule(self, kind: str) -> _Filter:
+        """The filter of this kind; zeros where the symbol has none."""
+        return next((rule for rule in self.filters if rule.kind == kind), _Filter(""))
+
+    @property
+    def standing(self) -> str:
+        """The venue's own word where it is not traded; "" where it is."""
+        return "" if self.status in ("", "TRADING") else self.status
 
 
 class _Snapshot(msgspec.Struct):
@@ -154,38 +165,42 @@ def spell(name: str) -> str:
     return f"{squeezed(pair)}_{day}" if underscore and day.isdigit() else squeezed(name)
 
 
-def listings() -> tuple[Request, ...]:
-    """The request for the venue's definitions, which names all its symbols."""
-    return (Request("/fapi/v1/exchangeInfo"),)
-
-
-def decode_listing(body: bytes) -> list[str]:
-    """The symbols in the answer to `listings`. Raises FrameError."""
-    try:
-        return list(binance.symbols(body))
-    except UNREADABLE as error:
-        raise FrameError(f"not an answer of /fapi/v1/exchangeInfo: {error}") from None
-
-
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
+def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]:
     """One question for all symbols of the venue, which does not answer about one."""
     yield Question(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
+
+
+def listings() -> Iterator[Request]:
+    """The request of `definitions`: it is about all symbols as it is."""
+    yield Request("/fapi/v1/exchangeInfo")
+
+
+def listed(body: bytes) -> dict[str, Listed]:
+    """All symbols of an exchangeInfo, by name. Raises FrameError."""
+    try:
+        return read_listed(symbols(body).values(), _listed)
+    except UNREADABLE as error:
+        raise FrameError(f"not an exchangeInfo: {error}") from None
+
+
+def _listed(row: msgspec.Raw) -> Listed:
+    one = _symbol(row)
+    return Listed(one.symbol, one.rule("PRICE_FILTER").tickSize, one.rule("LOT_SIZE").stepSize, one.standing)
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """The `instrument` event of one symbol in an answer of `GET /fapi/v1/exchangeInfo`. Raises Unknown, Unwell, FrameError."""
     try:
-        known = binance.symbols(body)
+        known = symbols(body)
         if not known:
             raise Unwell("exchangeInfo has no symbol at all")
         if instrument.symbol not in known:
             raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
         symbol = _symbol(known[instrument.symbol])
-        rules = {rule.kind: rule for rule in symbol.filters}
-        price, lot = rules.get("PRICE_FILTER", _Filter("")), rules.get("LOT_SIZE", _Filter(""))
+        lot = symbol.rule("LOT_SIZE")
         return writer.definition(
-            instrument, recv_ns, tick_size=price.tickSize, lot_size=lot.stepSize, min_quantity=lot.minQty,
-            min_notional=rules.get("MIN_NOTIONAL", _Filter("")).notional,
+            instrument, recv_ns, tick_size=symbol.rule("PRICE_FILTER").tickSize, lot_size=lot.stepSize,
+            min_quantity=lot.minQty, min_notional=symbol.rule("MIN_NOTIONAL").notional,
         )  # fmt: skip
     except (Unknown, Unwell):
         raise
@@ -195,8 +210,7 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's own word for an instrument that it does not trade (SETTLING, CLOSE, …); "" for one that it trades."""
-    status = _symbol(binance.symbols(body)[instrument.symbol]).status
-    return "" if status in ("", "TRADING") else status
+    return _symbol(symbols(body)[instrument.symbol]).standing
 
 
 def snapshot(instrument: Instrument, limit: int) -> Request:

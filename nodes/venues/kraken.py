@@ -21,9 +21,9 @@ from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_snapshot, no
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.kraken_definitions import decode_definition as decode_definition
-from tickmesh.nodes.venues.kraken_definitions import decode_listing as decode_listing
 from tickmesh.nodes.venues.kraken_definitions import definition_event as definition_event
 from tickmesh.nodes.venues.kraken_definitions import definitions as definitions
+from tickmesh.nodes.venues.kraken_definitions import listed as listed
 from tickmesh.nodes.venues.kraken_definitions import listings as listings
 from tickmesh.nodes.venues.kraken_definitions import rest_name
 from tickmesh.nodes.venues.kraken_definitions import spell as spell

@@ -21,8 +21,8 @@ from tickmesh.nodes.venues.books.chained import ChainedBook
 from tickmesh.nodes.venues.books.checked import crc
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.okx_definitions import decode_definition as decode_definition
-from tickmesh.nodes.venues.okx_definitions import decode_listing as decode_listing
 from tickmesh.nodes.venues.okx_definitions import definitions as definitions
+from tickmesh.nodes.venues.okx_definitions import listed as listed
 from tickmesh.nodes.venues.okx_definitions import listings as listings
 from tickmesh.nodes.venues.okx_definitions import spell as spell
 from tickmesh.nodes.venues.okx_definitions import standing as standing

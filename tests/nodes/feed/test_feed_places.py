@@ -125,7 +125,8 @@ def test_nobody_there_costs_no_more_than_the_connection_budget_allows(tmp_path):
         nobody.port = unused.getsockname()[1]
 
         async def go():
-            async with line_to(tmp_path, [nobody], feed={"connections_per_5_minutes": 4}) as ctx:
+            known = [{"symbol": "BTCUSDT", "price_exponent": -8, "quantity_exponent": -8}]
+            async with line_to(tmp_path, [nobody], feed={"connections_per_5_minutes": 4}, instruments=known) as ctx:
                 await until(lambda: ctx.counters["reconnects"] == 4)
                 await asyncio.sleep(0.5)
                 assert ctx.counters["reconnects"] == 4 and ctx.counters["connections"] == 0

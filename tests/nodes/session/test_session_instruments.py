@@ -72,10 +72,10 @@ def test_an_order_id_is_one_of_its_symbol_s():
 
 
 def test_exponents_are_those_of_the_log_s_definition_and_outlive_mesh_toml():
-    account = Account([Instrument("BTCUSDT"), Instrument("ETHUSDT")])
+    account = Account({f"binance.{symbol}": Instrument(symbol) for symbol in ("BTCUSDT", "ETHUSDT")})
     account.read(definition(ETH, -2, -4))
     placed(account, ETH, "a")
-    after = Account([Instrument("BTCUSDT")])
+    after = Account({"binance.BTCUSDT": Instrument("BTCUSDT")})
     after.load(account.pack())
     assert after.instrument_of("ETHUSDT") == Instrument("ETHUSDT", "binance", -2, -4) and ETH not in after.configured
     assert [one.symbol for one in after.instruments_with_orders()] == ["BTCUSDT", "ETHUSDT"], "it has an order there"
@@ -153,7 +153,7 @@ def test_many_resting_orders_are_looked_after_in_few_questions(tmp_path):
 
     async def scene():
         async with venue(tmp_path, TWO) as (rest, ws, _):
-            account = Account([Instrument("BTCUSDT"), Instrument("ETHUSDT")])
+            account = Account({f"binance.{symbol}": Instrument(symbol) for symbol in ("BTCUSDT", "ETHUSDT")})
             for cid, subject in (("a", BTC), ("b", BTC), ("c", ETH), ("d", ETH), ("e", ETH)):
                 symbol = subject.partition(".")[2]
                 price = "50000" if subject == BTC else "2000"
