@@ -114,11 +114,11 @@ class RecentWriter:
 
     def _is_ours(self) -> bool:
         """Made in this boot, from this log, of events of this schema."""
-        path = self.folder / "owner"
-        if self.boot == "" or not path.exists():
+        try:
+            owner = json.loads((self.folder / "owner").read_bytes())
+            of_this_log = self.boot != "" and (owner["boot"], owner["log_id"]) == (self.boot, f"{self.log_id:016x}")
+        except (OSError, ValueError, KeyError, TypeError):
             return False
-        owner = json.loads(path.read_bytes())
-        of_this_log = (owner.get("boot"), owner.get("log_id")) == (self.boot, f"{self.log_id:016x}")
         if of_this_log and owner.get("schema") != SCHEMA_HASH:
             self.unused = f"{self.folder} was written by a program with another schema of events"
         return of_this_log and not self.unused
