@@ -135,7 +135,7 @@ def test_a_start_after_a_power_cut_that_was_interrupted_leaves_the_old_owner(tmp
     os.close(writer._fd)
     writer._lock.close()
 
-    def interrupted(self):
+    def interrupted(self, state):
         raise LogFull("full")
 
     with monkeypatch.context() as patch:
