@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tickmesh.bus.layout import header_writer, struct_of
+from tickmesh.bus.layout import field_slices, header_writer, struct_of
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 
 Translate = Callable[[memoryview], bytes]
@@ -75,19 +75,19 @@ def translator(old: np.dtype, new: np.dtype) -> Translate:
 def _pieces(old: np.dtype, new: np.dtype) -> Sequence[bytes | slice] | None:
     """What a record of `new` consists of, in order: bytes of one of `old`, or zeros. None where a number has another type."""
     pieces: list[bytes | slice] = []
-    fields = dict(old.fields or {})
+    places = field_slices(old)
     for name in new.names or ():
-        if name not in fields:
+        place = places.get(name)
+        if place is None:
             pieces.append(bytes(new[name].itemsize))
             continue
-        own, at = fields[name][:2]
-        more = new[name].itemsize - own.itemsize
-        if own != new[name] and not (own.kind == new[name].kind == "S" and more > 0):
+        more = new[name].itemsize - old[name].itemsize
+        if old[name] != new[name] and not (old[name].kind == new[name].kind == "S" and more > 0):
             return None
-        if pieces and isinstance(pieces[-1], slice) and pieces[-1].stop == at:
-            pieces[-1] = slice(pieces[-1].start, at + own.itemsize)
+        if pieces and isinstance(pieces[-1], slice) and pieces[-1].stop == place.start:
+            pieces[-1] = slice(pieces[-1].start, place.stop)
         else:
-            pieces.append(slice(at, at + own.itemsize))
+            pieces.append(place)
         if more:
             pieces.append(bytes(more))
     return pieces

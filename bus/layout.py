@@ -83,6 +83,11 @@ def event_writer(kind: Kind) -> tuple[struct.Struct, int]:
     return struct.Struct(f"<{letters}{HEADER_SIZE - end}x" + record_struct(kind).format[1:]), at
 
 
+def field_slices(dtype: np.dtype) -> dict[str, slice]:
+    """The slice of a record's bytes that holds each field, by name; for a record of any schema."""
+    return {name: slice(at := _offset(dtype, name), at + dtype[name].itemsize) for name in dtype.names or ()}
+
+
 def records_slice(stop: int) -> slice:
     """The slice of an event's bytes that holds the first `stop` bytes of its records, or as many as there are."""
     return slice(HEADER_SIZE, HEADER_SIZE + stop)

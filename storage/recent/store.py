@@ -12,7 +12,6 @@ is. Tables:
 """
 
 import contextlib
-import json
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,9 +19,8 @@ from typing import Any
 
 import lmdb
 
-from tickmesh.bus.files import boot_id, write_file
+from tickmesh.bus.files import boot_id
 from tickmesh.bus.layout import header_reader
-from tickmesh.bus.schema import DESCRIPTION, SCHEMA_HASH
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import Event, decode
 from tickmesh.storage.recent.environment import (
@@ -33,6 +31,7 @@ from tickmesh.storage.recent.environment import (
     present_environment,
     reading,
 )
+from tickmesh.storage.recent.owner import OTHER_SCHEMA, SCHEMA, find_other_owner, write_owner
 
 STRETCH_NS = 10_000_000  # a time is found by its stretch and a short walk: a hundredth of the index
 PRUNE_EVENTS = 20_000  # per step: a commit stays within some ms
@@ -41,7 +40,6 @@ _U4 = struct.Struct(">I")
 _U8 = struct.Struct(">Q")
 _read_seq_ns = header_reader("seq_ns")
 _U8_MAX = (1 << 64) - 1
-SCHEMA = json.dumps(DESCRIPTION).encode()
 
 
 class RecentFull(RecentError):
@@ -91,7 +89,8 @@ class RecentWriter:
     def _begin(self) -> None:
         self.recent_seq = 0
         there = (self.folder / "data.mdb").exists()
-        if there and self._is_ours():
+        other = find_other_owner(self.folder, self.boot, self.log_id) if there else ""
+        if other is None:
             try:
                 self._opened = open_environment(self.folder, True, self.bytes_max)
                 with self._env.begin(db=self._tables[b"meta"]) as txn:
@@ -106,22 +105,8 @@ class RecentWriter:
                         self.recent_seq = 0
             except (RecentError, lmdb.Error):
                 pass  # damaged: it is a cache
-        self.wiped = there
+        self.wiped, self.unused = there, other or self.unused
         self._wipe()
-
-    def _owner(self) -> bytes:
-        return json.dumps({"boot": self.boot, "log_id": f"{self.log_id:016x}", "schema": SCHEMA_HASH}).encode()
-
-    def _is_ours(self) -> bool:
-        """Made in this boot, from this log, of events of this schema."""
-        path = self.folder / "owner"
-        if self.boot == "" or not path.exists():
-            return False
-        owner = json.loads(path.read_bytes())
-        of_this_log = (owner.get("boot"), owner.get("log_id")) == (self.boot, f"{self.log_id:016x}")
-        if of_this_log and owner.get("schema") != SCHEMA_HASH:
-            self.unused = f"{self.folder} was written by a program with another schema of events"
-        return of_this_log and not self.unused
 
     def _wipe(self) -> None:
         """Removes the files: nothing in a damaged store is to be trusted. Readers notice by the inode."""
@@ -135,7 +120,7 @@ class RecentWriter:
             txn.put(b"log_id", _U8.pack(self.log_id))
             txn.put(b"recent_seq", _U8.pack(0))
             txn.put(b"schema", SCHEMA)
-        write_file(self.folder / "owner", self._owner())
+        write_owner(self.folder, self.boot, self.log_id)
 
     def _let_go(self) -> None:
         if self._opened is not None:
@@ -293,10 +278,7 @@ class RecentReader:
                 environment = self._opened = present_environment(self.folder)
                 with environment.env.begin() as txn:
                     if txn.get(b"schema", db=environment.tables[b"meta"]) != SCHEMA:
-                        raise RecentError(
-                            f"{self.folder} was written by a program with another schema of events; the recorder fills it anew "
-                            "when it starts"
-                        )
+                        raise RecentError(f"{self.folder} {OTHER_SCHEMA}; the recorder fills it anew when it starts")
                     yield txn, environment.tables
         except lmdb.Error as error:
             raise RecentError(f"{self.folder} cannot be read: {error}; the recorder rebuilds it at its next start") from None
