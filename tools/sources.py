@@ -16,7 +16,7 @@ from pathlib import Path
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.config import Config, ConfigError, load, matching
 from tickmesh.bus.files import write_file
 from tickmesh.bus.settings import InstrumentSettings
 from tickmesh.nodes.exchange.market.survey import Survey
@@ -53,10 +53,13 @@ def use_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, S
     usual = use_configured(root)
     source = _folder_for(usual, paths)
     survey = survey_captures(files, usual.root / usual.data / source)
+    instruments = [InstrumentSettings(symbol) for symbol in sorted(survey.symbols)]
     chosen: JsonObject = {
         "source": source,
         "exchange": {"replay": paths, "speed": speed},
-        "instruments": [{"symbol": symbol} for symbol in sorted(survey.symbols)],
+        "instruments": [{"symbol": instrument.symbol} for instrument in instruments],
+        # what is listed and in the capture; else its first instrument
+        "executor": {"instruments": [one for one in usual.executor.instruments if matching([one], instruments)]},
     }
     config = load(root, overrides=chosen)
     write_file(config.source_dir / "capture.json", json.dumps({"files": paths}).encode())

@@ -143,10 +143,10 @@ class Step:
                 kept = "" if action == Action.CANCEL else event.subject
                 self.state.forget_unpublished(event.cause_seq, event.k, kept)
             if action == Action.CANCEL:
-                if (cancelled := instrument.find_order(_text(target))) is not None:
-                    instrument.remember_cancel(client_order_id, cancelled)
+                if (cancelled := self.state.find_order(instrument, _text(target))) is not None:
+                    self.state.remember_cancel(client_order_id, cancelled)
                 continue
-            order = instrument.find_order(client_order_id)
+            order = self.state.find_order(instrument, client_order_id)
             if order is not None and not order.confirmed and order.terms != tuple(terms):
                 del instrument.orders[client_order_id]  # the same place in the log, other settings
                 order = None
@@ -157,15 +157,15 @@ class Step:
     def _on_update(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, order_id, status, *terms, filled in UPDATE.iter_unpack(event.body):
             client_order_id = _text(raw_id)
-            if client_order_id in instrument.cancel_ids:
+            if client_order_id in self.state.cancel_ids:
                 continue  # a refused cancel leaves the order as it is; the next one is due in time
-            order = instrument.find_order(client_order_id)
+            order = self.state.find_order(instrument, client_order_id)
             if order is None:
                 if status in FINAL or terms[-1] <= 0:
                     continue
                 order = self._adopt(event, client_order_id, *terms)
             order.confirmed = True
-            instrument.apply_update(order, status, filled, order_id)
+            self.state.apply_update(instrument, order, status, filled, order_id)
 
     def _adopt(
         self, event: Event, client_order_id: str, side: int, order_type: int, force: int, price: int, lots: int
@@ -178,7 +178,7 @@ class Step:
 
     def _on_fill(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
-            instrument.apply_fill(_text(raw_id), trade_id, side, price, lots, fee, _text(asset))
+            self.state.apply_fill(instrument, _text(raw_id), trade_id, side, price, lots, fee, _text(asset))
 
     # Sending and cancelling
 
@@ -242,7 +242,7 @@ class Step:
                     order.cancel_ns = now_ns + pause_ns
                     place = self._place(event, subject)
                     self._add(instrument, build_cancel(order, place))
-                    instrument.remember_cancel(place.client_order_id, order)
+                    state.remember_cancel(place.client_order_id, order)
                     state.cancels += 1
                 if order.cancel_ns > now_ns:
                     state.schedule(subject, order.cancel_ns)

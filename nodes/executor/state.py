@@ -11,10 +11,11 @@ from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.risk import Bucket, InstrumentRules
 from tickmesh.nodes.orders import fills, states
 
-# How many finished things are remembered of each instrument, so that a late copy is known as one.
-CLOSED_ORDERS = 256
-CANCEL_IDS = 256
-FILL_IDS = 1024
+# How many finished things are remembered, so that a late copy is known as one. Of all instruments together: how far back that
+# is follows from the account's order rate, and a checkpoint does not grow with the number of instruments.
+CLOSED_ORDERS = 1024
+CANCEL_IDS = 1024
+FILL_IDS = 4096
 
 _Value = TypeVar("_Value")
 
@@ -26,20 +27,13 @@ class InstrumentState(msgspec.Struct):
     quote: tuple[int, int, int, int] = (0, 0, 0, 0)
     quote_ns: int = 0
     orders: dict[str, Order] = {}  # what may still change the position, by client order id, oldest first
-    closed: dict[str, Order] = {}
-    cancel_ids: dict[str, str] = {}  # client id of a cancel → of the order
-    fill_ids: dict[str, int] = {}  # the fills in the position: see nodes/orders/fills.py
     position: Position = msgspec.field(default_factory=Position)
     due_ns: int = 0  # when the next cancel is due; 0: none
     turn: int = 0  # which style is next
     intents: int = 0
     signals: int = 0
     refusals: dict[str, int] = {}
-
-    @property
-    def involved(self) -> bool:
-        """Whether the account has, or has had, an order or a fill on it that is remembered."""
-        return bool(self.orders or self.closed or self.position.fills)
+    involved: bool = False  # the account has, or has had, an order or a fill on it
 
     @property
     def open_orders(self) -> int:
@@ -50,41 +44,6 @@ class InstrumentState(msgspec.Struct):
         """Counts a signal that became no order, by its reason."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
 
-    def find_order(self, client_order_id: str) -> Order | None:
-        """The order of this client id, open or closed; None if it is not known, or forgotten."""
-        return self.orders.get(client_order_id) or self.closed.get(client_order_id)
-
-    def add_order(self, order: Order) -> None:
-        """Adds an order to those that may still change the position."""
-        self.orders[order.client_order_id] = order
-
-    def apply_update(self, order: Order, status: int, filled_lots: int, order_id: int) -> None:
-        """Moves an order by an update from the log."""
-        states.apply_update(order, status, filled_lots, order_id)
-        self._sort(order)
-
-    def apply_fill(
-        self, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str
-    ) -> None:
-        """Counts a fill that is new into the position, and moves its order if that is known."""
-        if not fills.remember_fill(self.fill_ids, client_order_id, trade_id, FILL_IDS):
-            return
-        positions.apply_fill(self.position, side, price_ticks, lots, fee, asset)
-        if (order := self.find_order(client_order_id)) is not None:
-            order.counted_lots += lots
-            states.apply_fill(order, order.counted_lots, order.quantity_lots)
-            self._sort(order)
-
-    def remember_cancel(self, cancel_id: str, order: Order) -> None:
-        """Remembers whose cancel an intent is, so that its refusal is not taken for the order's."""
-        _remember(self.cancel_ids, cancel_id, order.client_order_id, CANCEL_IDS)
-
-    def _sort(self, order: Order) -> None:
-        """A final order that owes no fill goes to `closed`; there it stays."""
-        if order.final and not order.outstanding_lots and order.client_order_id in self.orders:
-            del self.orders[order.client_order_id]
-            _remember(self.closed, order.client_order_id, order, CLOSED_ORDERS)
-
 
 class ExecutorState(msgspec.Struct):
     """What an executor knows from the log: its instruments, and what is of the account or of all of them together."""
@@ -93,6 +52,9 @@ class ExecutorState(msgspec.Struct):
     instruments: dict[
         str, InstrumentState
     ] = {}  # by subject: those defined, traded, or with an order or a fill of this account
+    closed: dict[str, Order] = {}  # orders that change no position any more
+    cancel_ids: dict[str, str] = {}  # client id of a cancel → of the order
+    fill_ids: dict[str, int] = {}  # the fills in the positions: see nodes/orders/fills.py
     unconfirmed: dict[str, str] = {}  # client ids of orders whose intent has not been read in the log → subject, oldest first
     due: list[tuple[int, str]] = []  # a heap of (due_ns, subject); one that is not its instrument's due_ns (any more) is void
     bucket: Bucket = msgspec.field(default_factory=Bucket)  # of all instruments: the venue counts orders by account
@@ -109,10 +71,52 @@ class ExecutorState(msgspec.Struct):
 
     def add_order(self, subject: str, order: Order) -> None:
         """Adds an order to its instrument, and its time to be cancelled."""
-        self.instruments[subject].add_order(order)
+        instrument = self.instrument(subject)
+        instrument.orders[order.client_order_id] = order
+        instrument.involved = True
         self.schedule(subject, order.cancel_ns)
         if not order.confirmed:
             self.unconfirmed[order.client_order_id] = subject
+
+    def find_order(self, instrument: InstrumentState, client_order_id: str) -> Order | None:
+        """The order of this client id, open or closed; None if it is not known, or forgotten."""
+        return instrument.orders.get(client_order_id) or self.closed.get(client_order_id)
+
+    def apply_update(self, instrument: InstrumentState, order: Order, status: int, filled_lots: int, order_id: int) -> None:
+        """Moves an order by an update from the log."""
+        states.apply_update(order, status, filled_lots, order_id)
+        self._sort(instrument, order)
+
+    def apply_fill(
+        self,
+        instrument: InstrumentState,
+        client_order_id: str,
+        trade_id: int,
+        side: int,
+        price_ticks: int,
+        lots: int,
+        fee: int,
+        asset: str,
+    ) -> None:
+        """Counts a fill that is new into the position, and moves its order if that is known."""
+        if not fills.remember_fill(self.fill_ids, client_order_id, trade_id, FILL_IDS):
+            return
+        positions.apply_fill(instrument.position, side, price_ticks, lots, fee, asset)
+        instrument.involved = True
+        if (order := self.find_order(instrument, client_order_id)) is not None:
+            order.counted_lots += lots
+            states.apply_fill(order, order.counted_lots, order.quantity_lots)
+            self._sort(instrument, order)
+
+    def remember_cancel(self, cancel_id: str, order: Order) -> None:
+        """Remembers whose cancel an intent is, so that its refusal is not taken for the order's."""
+        _remember(self.cancel_ids, cancel_id, order.client_order_id, CANCEL_IDS)
+
+    def _sort(self, instrument: InstrumentState, order: Order) -> None:
+        """A final order that owes no fill goes to `closed`; there it stays."""
+        if order.final and not order.outstanding_lots and order.client_order_id in instrument.orders:
+            del instrument.orders[order.client_order_id]
+            _remember(self.closed, order.client_order_id, order, CLOSED_ORDERS)
 
     def schedule(self, subject: str, due_ns: int) -> None:
         """Sees to it that `take_due` gives this instrument when `due_ns` has come, or earlier if it was to."""

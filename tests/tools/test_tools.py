@@ -209,7 +209,7 @@ def test_decimals_are_exact():
 
 
 def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
-    root = make_root()
+    root = make_root("[executor]\ninstruments = ['binance.BTC*']\n")
     for name in ("one.gz", "two.gz"):
         (root / name).write_bytes(gzip.compress(LINE.encode()))
     one, two = root / "one.gz", root / "two.gz"
@@ -226,6 +226,7 @@ def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
     assert source(two) == "replay-two" and source(root / "elsewhere/two.gz") == "replay-two-2", "another file of that name"
     config = load(root)
     assert config.exchange.speed == 5.0 and config.instruments[0].symbol == "NEXOUSDT"
+    assert config.traded == config.instruments[:1], "what is listed is not in it"
     assert sources.use_configured(root).source == "sim" and load(root).exchange.replay == ()
 
 

@@ -10,7 +10,7 @@ from tickmesh.nodes.executor import positions, risk, styles
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
 from tickmesh.nodes.executor.sizes import Sizes
-from tickmesh.nodes.executor.state import InstrumentState
+from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
 from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders.states import FINAL
 
@@ -43,17 +43,17 @@ def venue_histories(draw) -> list[tuple]:
     return reported
 
 
-def remembered(one: Order) -> InstrumentState:
-    state = InstrumentState()
-    state.add_order(one)
-    return state
+def remembered(one: Order) -> tuple[ExecutorState, InstrumentState]:
+    state = ExecutorState()
+    state.add_order("binance.BTCUSDT", one)
+    return state, state.instruments["binance.BTCUSDT"]
 
 
-def apply(state: InstrumentState, one: Order, reported: tuple, trade_id: int) -> None:
+def apply(state: ExecutorState, instrument: InstrumentState, one: Order, reported: tuple, trade_id: int) -> None:
     if reported[0] == "fill":
-        state.apply_fill(one.client_order_id, trade_id, one.side, 100, reported[1], 0, "")
+        state.apply_fill(instrument, one.client_order_id, trade_id, one.side, 100, reported[1], 0, "")
     else:
-        state.apply_update(one, int(reported[1]), reported[2], 0)
+        state.apply_update(instrument, one, int(reported[1]), reported[2], 0)
 
 
 @given(venue_histories(), st.data())
@@ -61,36 +61,36 @@ def test_any_order_and_any_copies_end_in_the_same_state(history, data):
     indices = list(range(len(history)))
     copies = data.draw(st.lists(st.sampled_from(indices), max_size=5))
     one = order()
-    state = remembered(one)
+    state, instrument = remembered(one)
     for i in data.draw(st.permutations(indices + copies)):
         was = (one.status, one.filled_lots)
-        apply(state, one, history[i], i)
+        apply(state, instrument, one, history[i], i)
         assert one.filled_lots >= was[1], "cumulative quantity never goes back"
         assert was[0] not in FINAL or one.status == was[0], "a final state is final"
         assert 0 <= one.outstanding_lots <= QUANTITY
         if one.status not in FINAL:
-            assert one.outstanding_lots == QUANTITY - state.position.bought_lots
+            assert one.outstanding_lots == QUANTITY - instrument.position.bought_lots
     assert (one.status, one.filled_lots) == (history[-1][1], sum(t[1] for t in history if t[0] == "fill"))
     assert one.outstanding_lots == 0
 
 
 def test_an_order_counts_whole_until_it_is_final_and_then_for_the_fills_that_are_missing():
     one = order()
-    state = remembered(one)
+    state, instrument = remembered(one)
     assert one.status == Status.PendingNew and one.outstanding_lots == QUANTITY
-    state.apply_update(one, Status.Unknown, 0, 0)
+    state.apply_update(instrument, one, Status.Unknown, 0, 0)
     assert one.outstanding_lots == QUANTITY
-    state.apply_update(one, Status.Canceled, 4, 7)
+    state.apply_update(instrument, one, Status.Canceled, 4, 7)
     assert one.outstanding_lots == 4, "its fills are still to come"
-    state.apply_fill(one.client_order_id, 1, 1, 100, 4, 0, "")
+    state.apply_fill(instrument, one.client_order_id, 1, 1, 100, 4, 0, "")
     assert one.outstanding_lots == 0 and one.final
 
 
 def test_a_fill_beyond_a_final_state_is_kept():
     one = order()
-    state = remembered(one)
-    state.apply_update(one, Status.Canceled, 0, 0)
-    state.apply_fill(one.client_order_id, 1, 1, 100, 3, 0, "")
+    state, instrument = remembered(one)
+    state.apply_update(instrument, one, Status.Canceled, 0, 0)
+    state.apply_fill(instrument, one.client_order_id, 1, 1, 100, 3, 0, "")
     assert (one.status, one.filled_lots, one.outstanding_lots) == (Status.Canceled, 3, 0)
 
 

@@ -144,7 +144,7 @@ def test_the_position_limit_of_each_instrument_holds_whatever_the_order_of_repor
         instrument = step.state.instruments[subject]
         assert instrument.position.lots == venue.position
         for name, (_, _, filled, alive) in venue.orders.items():
-            order = instrument.find_order(name.decode())
+            order = step.state.find_order(instrument, name.decode())
             assert order is not None and order.final == (not alive) and order.filled_lots == filled
     names = [name for venue in venues.values() for name in venue.orders]
     assert len(set(names)) == len(names), "an id is one order, whatever its instrument"

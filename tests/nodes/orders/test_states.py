@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.executor.orders import Order
-from tickmesh.nodes.executor.state import InstrumentState
+from tickmesh.nodes.executor.state import ExecutorState
 from tickmesh.nodes.orders.states import (
     FINAL,
     apply_fill,
@@ -158,14 +158,17 @@ def intended() -> Event:
 
 def executor_after(events: list[Event]) -> Order:
     """The order at an executor that read these updates and fills."""
-    state, order = InstrumentState(), Order("a", 1, 1, 1, 5, QUANTITY, 0)
-    state.add_order(order)
+    state, order = ExecutorState(), Order("a", 1, 1, 1, 5, QUANTITY, 0)
+    state.add_order(SUBJECT, order)
+    instrument = state.instruments[SUBJECT]
     for event in events:
         for record in event.records:
             if event.kind == Kind.update:
-                state.apply_update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
+                state.apply_update(
+                    instrument, order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"])
+                )
             elif event.kind == Kind.fill:
-                state.apply_fill("a", int(record["trade_id"]), 1, 5, int(record["quantity_lots"]), 0, "USDT")
+                state.apply_fill(instrument, "a", int(record["trade_id"]), 1, 5, int(record["quantity_lots"]), 0, "USDT")
     return order
 
 
