@@ -71,6 +71,10 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
         ),
         ("[[models]]\nname = 'a/b'\nkernel = 'x'", "models[0].name = 'a/b' is impossible; allowed: 1 to 26 of A–Z a–z 0–9"),
         ("[[models]]\nname = 'x'", "models[0]: Object missing required field `kernel`; allowed there: name, kernel"),
+        (
+            "[[models]]\nname = 'm'\nkernel = 'x'\ninstruments = []",
+            "models[0].instruments = [] is impossible; allowed: at least one pattern",
+        ),
         ("frob = 1", "Object contains unknown field `frob`; allowed there: mode, source"),
         (
             "[exchange.limits]\nfrob = 1",
@@ -91,6 +95,10 @@ def test_other_wrong_values_are_said(tmp_path, text, sentence):
         ),
         ("[log]\noutbox_bytes_max = 5", "log.outbox_bytes_max = 5 is impossible; allowed: four segments or more"),
         (
+        (
+            "[[models]]\nname = 'a'\nkernel = 'x'\n[[models]]\nname = 'm'\nkernel = 'x'\ninstruments = ['binance.*', 'okx.*']",
+            "models[1].instruments = 'okx.*' is impossible; allowed: what matches one of binance.BTCUSDT, like 'binance.*'",
+        ),
             "[executor]\ninstruments = ['x']",
             "executor.instruments = 'x' is impossible; allowed: what matches one of binance.BTCUSDT",
         ),
@@ -115,6 +123,18 @@ def test_the_defaults_are_allowed(tmp_path):
     assert load(tmp_path).mesh == Mesh()
     tree = msgspec.to_builtins(Mesh())
     assert msgspec.convert(tree, Mesh) == Mesh(), "a default lies within its own bounds"
+
+
+def test_patterns_name_instruments(tmp_path):
+    (tmp_path / "mesh.toml").write_text("".join(f'[[instruments]]\nsymbol = "{s}"\nvenue = "{v}"\n' for v, s in PAIRS))
+    config = load(tmp_path)
+    assert config.subjects(("*",)) == ("binance.BTCUSDT", "binance.ETHUSDT", "kraken.BTC/USD", "okx.BTC-USDT")
+    assert config.subjects(("okx.*", "binance.ETH*", "binance.ETHUSDT")) == ("binance.ETHUSDT", "okx.BTC-USDT")
+    assert config.subjects(("kraken.BTC/USD",)) == ("kraken.BTC/USD",)
+    assert config.subjects(("BINANCE.*",)) == (), "cases differ"
+
+
+PAIRS = (("okx", "BTC-USDT"), ("binance", "ETHUSDT"), ("kraken", "BTC/USD"), ("binance", "BTCUSDT"))
 
 
 def test_every_section_is_a_declared_attribute(tmp_path):

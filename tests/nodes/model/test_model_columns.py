@@ -51,8 +51,7 @@ def by_columns(step: model.Step, spans) -> list[bytes]:
     return [bytes(raw) for span in spans for raw in step.encoded(step.step_span(span))]
 
 
-@pytest.mark.parametrize("kernel, more", [("book_imbalance", {}), ("trade_flow", {}), ("trade_flow", RESTLESS)])
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("kernel, more, seed", [("book_imbalance", {}, 1), ("trade_flow", {}, 2), ("trade_flow", RESTLESS, 3)])
 def test_columns_give_the_signals_and_states_of_events(root, tmp_path, monkeypatch, kernel, more, seed):
     raws = tape(seed, COUNT)
     config = Config(Mesh(), tmp_path)
