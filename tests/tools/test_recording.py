@@ -77,6 +77,12 @@ def test_what_a_venue_does_not_know_or_trade_is_waited_for_no_longer(tmp_path):
     assert only.missing(1.0) == [] and only.why_not(1.0)[A] == "no such name"
 
 
+def test_lines_that_die_again_and_again_are_named(tmp_path):
+    seen = recording(tmp_path, A)
+    seen.take([alert("sentinel-1", "crash loop", f"feed-binance-{line}", "died 5 times") for line in (1, 2)], 1.0)
+    assert seen.missing(1.0) == [] and seen.why_not(1.0) == {"binance": "feed-binance-1: died 5 times"}
+
+
 def test_a_venue_that_no_line_reaches_is_named_beside_one_that_is_recorded(tmp_path):
     seen = recording(tmp_path, A, C)
     seen.take([*market(A, *ALL), alert(LINES[0], "unreachable", "kraken", "no market data: refused")], 1.0)
