@@ -22,6 +22,7 @@ from msgspec.inspect import (
     StrType,
     StructType,
     TupleType,
+    UnionType,
     VarTupleType,
     type_info,
 )  # fmt: skip
@@ -33,7 +34,7 @@ from tickmesh.bus.settings import (
     ExecutorSettings,
     FeedSettings,
     Hostable,
-    Instrument,
+    InstrumentSettings,
     LogSettings,
     Mesh,
     Mode,
@@ -61,7 +62,7 @@ class Config:
         self.run: str = mesh.run
         self.host: tuple[Hostable, ...] = mesh.host
         self.checkpoint_s: float = mesh.checkpoint_s
-        self.instruments: tuple[Instrument, ...] = mesh.instruments
+        self.instruments: tuple[InstrumentSettings, ...] = mesh.instruments
         self.log: LogSettings = mesh.log
         self.feed: FeedSettings = mesh.feed
         self.venues: dict[str, VenueSettings] = mesh.venues
@@ -118,7 +119,7 @@ class Config:
             return shm / f"tickmesh-{identity}"
         return self.source_dir / "outbox"
 
-    def instrument(self, subject: str) -> Instrument:
+    def instrument(self, subject: str) -> InstrumentSettings:
         """The instrument `venue.symbol` of the settings; the first one for an empty name."""
         if not subject:
             return self.mesh.instruments[0]
@@ -228,6 +229,8 @@ _KINDS: dict[type[msgspec.inspect.Type], tuple[type | tuple[type, ...], str]] = 
 def _allowed(info: msgspec.inspect.Type, seen: object) -> str:
     """What a key of this type may be; the type itself is named where `seen` is of another one."""
     words: str | None = None
+    if isinstance(info, UnionType):  # a key that may be left out; TOML has no word for None
+        info = info.types[0]
     if isinstance(info, Metadata):
         words, info = (info.extra_json_schema or {}).get("description"), info.type
     if isinstance(info, LiteralType):

@@ -49,17 +49,24 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of every section."""
 
 
-class Instrument(Section, frozen=True):
-    """An instrument to capture. Exponents: value = mantissa × 10^exponent (Binance spot: −8, eight decimals)."""
+class InstrumentSettings(Section, frozen=True):
+    """An instrument to capture. Exponents that are not stated are decided from the venue's definitions (bus/instruments.py)."""
 
     symbol: str
     venue: str = "binance"
-    price_exponent: Exponent = -8
-    quantity_exponent: Exponent = -8
+    price_exponent: Exponent | None = None
+    quantity_exponent: Exponent | None = None
 
     @property
     def subject(self) -> str:
         return f"{self.venue}.{self.symbol}"
+
+
+class Instrument(InstrumentSettings, frozen=True):
+    """An instrument whose exponents are known: value = mantissa × 10^exponent (Binance spot: −8, eight decimals)."""
+
+    price_exponent: Exponent = -8
+    quantity_exponent: Exponent = -8
 
 
 class LogSettings(Section, frozen=True):
@@ -289,8 +296,8 @@ class Mesh(Section, frozen=True):
     run: str = "run"
     host: tuple[Hostable, ...] = ()
     checkpoint_s: PositiveSeconds = 2.0
-    instruments: Annotated[tuple[Instrument, ...], Meta(min_length=1, description="at least one")] = (
-        Instrument(symbol="BTCUSDT"),
+    instruments: Annotated[tuple[InstrumentSettings, ...], Meta(min_length=1, description="at least one")] = (
+        InstrumentSettings(symbol="BTCUSDT"),
     )
     log: LogSettings = LogSettings()
     feed: FeedSettings = FeedSettings()

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from tickmesh.bus.config import Config, ConfigError
-from tickmesh.bus.settings import Instrument, VenueSettings
+from tickmesh.bus.settings import InstrumentSettings, VenueSettings
 from tickmesh.nodes.feed import line_names
 from tickmesh.nodes.venues.table import ADAPTERS
 
@@ -205,7 +205,7 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
     return getattr(config, part)
 
 
-def _instruments(config: Config, node: str, instance: str) -> tuple[Instrument, ...] | list[int]:
+def _instruments(config: Config, node: str, instance: str) -> tuple[InstrumentSettings, ...] | list[int]:
     """The instruments that a node reads the settings of; of recorder and sentinels how many there are, at how many venues."""
     if node == "feed":
         return tuple(one for one in config.instruments if one.venue == _venue_of(instance))

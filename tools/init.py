@@ -15,7 +15,7 @@ import typer
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import Instrument, Mesh
+from tickmesh.bus.settings import InstrumentSettings, Mesh
 from tickmesh.nodes.net.endpoints import LOCAL
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
 from tickmesh.nodes.venues.table import ADAPTERS, adapter_of
@@ -110,12 +110,12 @@ def init(venues: Sequence[str], lists: Sequence[str], mode: str, source: str, fo
     }
 
 
-def source_of(mode: str, instruments: Sequence[Instrument]) -> str:
+def source_of(mode: str, instruments: Sequence[InstrumentSettings]) -> str:
     """The name of the folder under data/, where none is given: the venues' names; "sim" for the local exchange's market."""
     return "sim" if mode == "sim" else "-".join(sorted({one.venue for one in instruments}))
 
 
-def text_of(mode: str, source: str, instruments: Sequence[Instrument]) -> str:
+def text_of(mode: str, source: str, instruments: Sequence[InstrumentSettings]) -> str:
     """The content of mesh.toml: short, every line explained."""
     meant = {
         "capture": 'real venues are recorded: no account, no orders; "sim": the local exchange\'s market',
@@ -202,7 +202,7 @@ def _asked(wanted: Wanted, mode: str) -> list[VenueAnswer]:
 
 def _asking_config() -> Config:
     """Settings to ask a venue with: addresses of the mesh.toml that is there, if it can be read; else the adapter's."""
-    choice = recording("asking", [Instrument("BTCUSDT")])
+    choice = recording("asking", [InstrumentSettings("BTCUSDT")])
     try:
         return load(Path.cwd(), overrides=choice)
     except ConfigError:
@@ -212,11 +212,11 @@ def _asking_config() -> Config:
 # The questions.
 
 
-def _questions(mode: str, source: str) -> tuple[str, list[Instrument], str]:
+def _questions(mode: str, source: str) -> tuple[str, list[InstrumentSettings], str]:
     """(mode, instruments, source) by questions on the terminal."""
     err.print("mesh init: which market is it to be? Enter takes what stands in brackets.")
     mode = _choice("capture: record real venues; sim: the local exchange's market", ("capture", "sim"), mode)
-    instruments: list[Instrument] = []
+    instruments: list[InstrumentSettings] = []
     while True:
         venue = _choice(f"venue ({', '.join(OFFERED)})", tuple(ADAPTERS), "binance") if mode == "capture" else LOCAL
         instruments += [one for one in _instruments(venue, mode) if one not in instruments]
@@ -226,7 +226,7 @@ def _questions(mode: str, source: str) -> tuple[str, list[Instrument], str]:
     return mode, instruments, str(typer.prompt("name of the folder under data/", default=usual, err=True))
 
 
-def _instruments(venue: str, mode: str) -> list[Instrument]:
+def _instruments(venue: str, mode: str) -> list[InstrumentSettings]:
     names, unasked = names_of(_asking_config(), venue) if mode == "capture" else ([], "")
     if unasked:
         err.print(f"{venue} cannot be asked which it has: {unasked}. Names are taken as they are.", markup=False)
@@ -240,7 +240,7 @@ def _instruments(venue: str, mode: str) -> list[Instrument]:
         wanted = [name if name in names else by_letters.get(squeezed(name), name) for name in spelled]
         missing = [name for name in wanted if names and name not in names]
         if wanted and not missing:
-            return [Instrument(symbol, venue) for symbol in dict.fromkeys(wanted)]
+            return [InstrumentSettings(symbol, venue) for symbol in dict.fromkeys(wanted)]
         for name in missing:
             near = ", ".join(nearest(name, names)) or "nothing like it"
             err.print(f"  {venue} has no {name}; there is {near}", markup=False)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import Batch
 from tickmesh.bus.wire import Event, decode, kind_of, stamp_sent, stamp_sequenced
@@ -56,7 +57,7 @@ class RebuiltLine:
 
     def __init__(self, config: Config, producer: str):
         venue, _ = line_of(config, producer.removeprefix("feed-"))
-        instruments = [one for one in config.instruments if one.venue == venue]
+        instruments = DecidedInstruments(config, venue).values()
         self._next: Event | None = None
         self._made = rebuild_line(iter(self._take, None), adapter_of(venue), instruments, config.feed)
         self.producer = producer.encode().ljust(16, b"\0")

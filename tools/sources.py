@@ -18,7 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import Instrument
+from tickmesh.bus.settings import InstrumentSettings
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.server.files import CaptureFiles
 from tickmesh.nodes.venues.table import adapter_of
@@ -71,7 +71,7 @@ def venues_choice(root: Path, wanted: Wanted, source: str) -> tuple[JsonObject, 
     `source`: its name; "": the venues' names. Raises Failure with the names that a venue does not know.
     """
     source = source or "-".join(sorted(wanted))
-    as_written = [Instrument(adapter_of(venue).spell(name), venue) for venue, names in wanted.items() for name in names]
+    as_written = [InstrumentSettings(adapter_of(venue).spell(name), venue) for venue, names in wanted.items() for name in names]
     answers = ask(load(root, overrides=recording(source, list(dict.fromkeys(as_written)))), wanted)
     return recording(source, chosen(answers)), answers
 
@@ -96,7 +96,7 @@ def choice_kept(root: Path) -> Iterator[None]:
         raise
 
 
-def recording(source: str, instruments: list[Instrument]) -> JsonObject:
+def recording(source: str, instruments: list[InstrumentSettings]) -> JsonObject:
     """What differs from mesh.toml where these instruments of real venues are recorded: no model, no order."""
     rows = [{"venue": one.venue, "symbol": one.symbol} for one in instruments]
     return {"mode": "capture", "source": source, "instruments": rows, "models": [], "executor": {"instrument": ""}}

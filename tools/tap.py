@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any
 
 import typer
@@ -15,9 +16,11 @@ from rich.text import Text
 from tickmesh.bus.clock import follow as follow_clock
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config, load
+from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Flag, Kind, Status
 from tickmesh.bus.segments import LogError
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.sockets import Subscriber
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
@@ -31,6 +34,7 @@ commands = terminal.command_group("Shows the mesh's events as they happen.", no_
 SECOND = 1_000_000_000
 LISTEN_S = 0.25
 FRESH_S = 2.0  # a clock event is published every 100 ms: a log that has been silent for longer is nobody's
+MANTISSAS = Instrument(symbol="", price_exponent=0, quantity_exponent=0)  # of an instrument that mesh.toml has no more
 LEVELS_SHOWN = 3
 
 
@@ -177,6 +181,11 @@ def decimal_text(mantissa: int, exponent: int) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+@lru_cache(maxsize=1)
+def _instruments(config: Config) -> DecidedInstruments:
+    return DecidedInstruments(config)
+
+
 def content_of(config: Config, event: Event) -> str:
     """Formats the content of an event in a few words."""
     kind = Kind(event.kind)
@@ -186,7 +195,7 @@ def content_of(config: Config, event: Event) -> str:
     if DTYPES[kind].names is None:
         return " ".join(f"{name}={value}" for name, value in event.map().items())
     row = event.records[0]
-    market = next((i for i in config.instruments if i.subject == event.subject), config.instruments[0])
+    market = _instruments(config).get(event.subject, MANTISSAS)
 
     def price(mantissa: int) -> str:
         return decimal_text(mantissa, market.price_exponent)

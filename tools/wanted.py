@@ -14,7 +14,7 @@ import uvloop
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
-from tickmesh.bus.settings import Instrument
+from tickmesh.bus.settings import Instrument, InstrumentSettings
 from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.venues.adapter import Adapter
@@ -85,7 +85,7 @@ def ask(config: Config, wanted: Wanted) -> list[VenueAnswer]:
     return uvloop.run(all_venues())
 
 
-def chosen(answers: Sequence[VenueAnswer]) -> list[Instrument]:
+def chosen(answers: Sequence[VenueAnswer]) -> list[InstrumentSettings]:
     """The instruments to record, each once. Raises Failure with every name that a venue does not know, and those near it."""
     sentences = []
     for answer in answers:
@@ -94,7 +94,7 @@ def chosen(answers: Sequence[VenueAnswer]) -> list[Instrument]:
             sentences.append(f"{answer.venue} has no instrument {name!r}{near_names}")
     if sentences:
         raise Failure("; ".join(sentences) + ". Nothing was started.")
-    return [Instrument(symbol, answer.venue) for answer in answers for symbol in dict.fromkeys(answer.symbols)]
+    return [InstrumentSettings(symbol, answer.venue) for answer in answers for symbol in dict.fromkeys(answer.symbols)]
 
 
 def names_of(config: Config, venue: str) -> tuple[list[str], str]:
@@ -163,13 +163,12 @@ class _Questions:
     async def standings(self, symbols: Sequence[str]) -> dict[str, str]:
         """Symbol → "" if it is traded, else the venue's word, of those that the venue knows. Raises Unasked."""
         out: dict[str, str] = {}
-        questions = list(self.adapter.definitions([Instrument(symbol, self.venue) for symbol in symbols]))
+        questions = list(self.adapter.definitions([InstrumentSettings(symbol, self.venue) for symbol in symbols]))
         while questions:
             request, instruments = questions.pop()
             body = await self._ask(request)
             if body is not None:
-                for instrument in instruments:
-                    self._take(body, instrument, out)
+                out |= self._read(body, [instrument.symbol for instrument in instruments])
             if len(instruments) > 1 and not any(instrument.symbol in out for instrument in instruments):
                 # one that is unknown may have cost the answer about the others
                 half = len(instruments) // 2
@@ -177,24 +176,34 @@ class _Questions:
                 questions += [one for one in halves if one.request != request]
         return out
 
-    def _take(self, body: bytes, instrument: Instrument, out: dict[str, str]) -> None:
+    def _read(self, body: bytes, symbols: Sequence[str]) -> dict[str, str]:
+        """Symbol → standing of those that the answer has. One whose row cannot be read is there: its feed says why."""
+        out: dict[str, str] = {}
         try:
-            self.adapter.decode_definition(body, now_ns(), instrument)
-        except Unknown:
-            return
-        except Unwell as error:
+            listed = self.adapter.listed(body)
+        except FrameError as error:
             raise Unasked(f"{self.venue}: {error}") from None
-        except FrameError:  # it has one that cannot be read: its feed says why
-            out[instrument.symbol] = ""
-            return
-        out[instrument.symbol] = self.adapter.standing(body, instrument)
+        for symbol in symbols:
+            if symbol in listed:
+                out[symbol] = listed[symbol].standing
+                continue
+            try:
+                self.adapter.decode_definition(body, now_ns(), Instrument(symbol, self.venue))
+            except Unknown:
+                continue
+            except Unwell as error:
+                raise Unasked(f"{self.venue}: {error}") from None
+            except FrameError:
+                pass
+            out[symbol] = ""
+        return out
 
     async def listing(self) -> list[str]:
         """All names that the venue has. Raises Unasked."""
         names: list[str] = []
         for request in self.adapter.listings():
             try:
-                names += self.adapter.decode_listing(await self._ask(request) or b"")
+                names += self.adapter.listed(await self._ask(request) or b"")
             except FrameError as error:
                 raise Unasked(f"{self.venue}: {error}") from None
         return names

@@ -10,7 +10,8 @@ import time
 
 from tickmesh.bus.checkpoint import CheckpointWriter
 from tickmesh.bus.clock import now_ns
-from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.config import Config
+from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument
@@ -56,6 +57,7 @@ class Backfill:
     def __init__(self, ctx: Context):
         self.ctx = ctx
         self.config = ctx.config
+        self.instruments = DecidedInstruments(ctx.config)  # a gap's is among them: its feed has decided it
         settings = ctx.config.backfill
         self.plan = Plan(settings.patience_s, lambda: Backoff(settings.backoff_s).wait_s)
         self.sources: dict[str, VenueHistory] = {}  # by venue
@@ -109,8 +111,8 @@ class Backfill:
     def may(self, subject: str) -> bool:
         """Whether the subject's venue may be asked now. What is no longer in mesh.toml stays open."""
         try:
-            return self.source(self.config.instrument(subject).venue).not_before <= time.monotonic()
-        except (ConfigError, KeyError):
+            return self.source(self.instruments[subject].venue).not_before <= time.monotonic()
+        except KeyError:
             return False
 
     def source(self, venue: str) -> VenueHistory:
@@ -121,7 +123,7 @@ class Backfill:
 
     async def repair(self, effort: Effort) -> None:
         """One request for a gap, and all that follows from the answer."""
-        instrument = self.config.instrument(effort.subject)
+        instrument = self.instruments[effort.subject]
         source = self.source(instrument.venue)
         first = effort.first_missing()
         assert first is not None  # or it would not be its turn

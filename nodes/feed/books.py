@@ -27,6 +27,11 @@ class LineBooks:
         self.restarts = 0  # books begun anew because a message of theirs was refused
         self._resyncs_gone = 0  # of books whose connection is over
 
+    def take_up(self, instrument: Instrument) -> None:
+        """Makes the line's book of an instrument that was taken up later than the others."""
+        if self.adapter.BOOK == "rest":
+            self.shared[instrument.subject] = self.adapter.book(instrument, self.settings)
+
     def of_connection(self, subject: str) -> BookRule:
         """The book that the changes of an instrument on a new connection go to: the line's, or a new one."""
         return self.shared.get(subject) or self.adapter.book(self.instruments[subject], self.settings)

@@ -67,7 +67,7 @@ class LineConnection:
 
     def expect_books(self, instruments: Iterable[Instrument], backoff_s: tuple[float, float], not_before_s: float) -> None:
         """Takes notice that the subscription brings these books: they are subscribed anew from `not_before_s` on only."""
-        self.resubscriptions = {instrument.subject: NextTry(backoff_s, not_before_s) for instrument in instruments}
+        self.resubscriptions |= {instrument.subject: NextTry(backoff_s, not_before_s) for instrument in instruments}
 
     def pause(self) -> None:
         """Reads no more from the socket until `resume`."""

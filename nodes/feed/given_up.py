@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from tickmesh.bus.settings import Instrument
+from tickmesh.bus.settings import InstrumentSettings
 from tickmesh.nodes.runner.disk_space import Alert
 
 CALM_S = 60.0  # between two alerts of messages too large that name no book
@@ -34,7 +34,7 @@ class GivenUp:
             return Alert("critical", "oversize", self.venue, f"{why}; it begins {head[:64]!r}", action)
         return None
 
-    def leave_out(self, beyond: Iterable[Instrument], instruments_max: int) -> list[Alert]:
+    def leave_out(self, beyond: Iterable[InstrumentSettings], instruments_max: int) -> list[Alert]:
         """Gives up instruments beyond what one connection takes; gives the alerts to raise, of those that were not given up."""
         why = f"the venue takes {instruments_max} instruments a connection"
         news = [one.subject for one in beyond if one.subject not in self.why]
@@ -42,7 +42,7 @@ class GivenUp:
         action = "nothing of it is recorded: name fewer in mesh.toml"
         return [Alert("critical", "left_out", subject, why, action) for subject in news]
 
-    def take_up_again(self, instruments: Iterable[Instrument]) -> None:
+    def take_up_again(self, instruments: Iterable[InstrumentSettings]) -> None:
         """Forgets why books of these instruments were given up: they are asked for on the next connection."""
         for one in instruments:
             self.why.pop(one.subject, None)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 
 from tickmesh.bus.clock import now_ns
+from tickmesh.bus.instruments import DecidedInstruments, ExponentDecision
 from tickmesh.bus.process import Context
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.feed.arrived import Arrived
@@ -20,9 +21,11 @@ from tickmesh.nodes.feed.streams import Key, Source
 from tickmesh.nodes.net.budget import budget_of
 from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.websocket import Oversize
+from tickmesh.nodes.venues.parsing.listing import Listed, exponents_of
 from tickmesh.nodes.venues.table import adapter_of
 
 PUBLISH_FRAMES_MAX = 128  # a read under load brings over a thousand frames: the first need not wait for the last
+RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its time
 COUNTERS = (
     "frames", "events", "connections", "reconnects", "renewals", "shutdowns", "refused_frames", "resyncs", "resubscriptions",
     "snapshots", "outbox_full", "rest_failures", "used_weight", "stale_streams", "hops", "depth_left_out",
@@ -32,6 +35,9 @@ COUNTERS = (
 
 class Line:
     """All instruments of a venue on one line. `connections`: those that are open, at most two.
+
+    `instruments`: all that mesh.toml names; `known`: of those that one connection takes, the ones whose exponents are decided,
+    so that they can be subscribed; `some_known`: there are some.
 
     `renewal_wanted`: the connection is to be replaced; `stale`: streams for whose silence. Who keeps the connections up
     (`upkeep.py`) waits for the first and takes both back.
@@ -43,19 +49,22 @@ class Line:
         venue, number = line_of(ctx.config, ctx.instance)
         self.adapter = adapter = adapter_of(venue)
         self.instruments = [i for i in ctx.config.instruments if i.venue == venue]
-        self.subscribed = self.instruments[: adapter.INSTRUMENTS_MAX or None]
+        self.left_out = self.instruments[adapter.INSTRUMENTS_MAX :] if adapter.INSTRUMENTS_MAX else []
+        self.decided = DecidedInstruments(ctx.config, venue)
+        self.some_known = asyncio.Event()
         self.given_up = GivenUp(adapter.VENUE, adapter.FRAME_BYTES_MAX)
         self.count = ctx.counters
         self.count.update(dict.fromkeys(COUNTERS, 0), last_frame_age=-1.0)
         self.connections: list[LineConnection] = []
         self.publisher = LinePublisher(ctx, self._pause, self._resume)
         self.reachability = Reachability(adapter.VENUE)
-        self.reception = Reception(ctx.name, adapter, self.instruments, settings, raw=settings.raw)
+        self.reception = Reception(ctx.name, adapter, self.decided.values(), settings, raw=settings.raw)
         self.addresses = VenueAddresses(ctx.config, adapter, number)
         self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
         self.requests = LineRequests(
             adapter,
             self.reception,
+            {one.subject: one for one in self.instruments},
             self.addresses,
             settings,
             budget_of(ctx.config, adapter, settings.weight_share / settings.lines),
@@ -64,8 +73,11 @@ class Line:
             self.publisher.raise_alert,
             self.subscribe_known,
             self.reachability,
+            self.take_up,
             self.local_addr,
         )
+        if self.known:
+            self.some_known.set()
         self.freshness = Freshness(settings.fresh_min_s, settings.fresh_times)
         self.renewal_wanted = asyncio.Event()
         self.stale: set[Key] = set()
@@ -137,7 +149,7 @@ class Line:
         if (news := self.reachability.reached(STREAM, time.monotonic())) is not None:
             self.publisher.raise_alert(*news)
         self.ctx.ready()
-        for alert in self.given_up.leave_out(self.instruments[len(self.subscribed) :], len(self.subscribed)):
+        for alert in self.given_up.leave_out(self.left_out, len(self.instruments) - len(self.left_out)):
             self.publisher.raise_alert(*alert)
 
     def end(self, connection: LineConnection) -> None:
@@ -163,18 +175,38 @@ class Line:
 
     # What is asked of the venue.
 
+    @property
+    def known(self) -> list[Instrument]:
+        """The instruments to subscribe on every connection."""
+        out = {instrument.subject for instrument in self.left_out}
+        return [instrument for subject, instrument in self.reception.instruments.items() if subject not in out]
+
+    def take_up(self, subject: str, listed: Listed) -> None:
+        """Decides the exponents of an instrument by what its venue lists; it can be subscribed then. Raises DecimalError.
+
+        Another line, or one of yesterday, may have decided before: then its exponents are taken.
+        """
+        price, quantity = exponents_of(listed)
+        decision = ExponentDecision(price, quantity, listed.tick_size, listed.lot_size, now_ns())
+        self.reception.take_up(self.decided.keep(subject, decision))
+        if self.known:
+            self.some_known.set()
+
     def subscribe(self, connection: LineConnection, instruments: Iterable[Instrument]) -> None:
         """Sends the subscriptions of these instruments, without books that are given up."""
         instruments = list(instruments)
+        connection.expect_books(instruments, RESUBSCRIBE_S, time.monotonic() + 5 * RESUBSCRIBE_S[0])
         for books in (True, False):
             some = [one for one in instruments if (one.subject in self.given_up.why) is not books]
             if some:
                 connection.send(self.adapter.subscribe(some, self.settings, books))
 
     def subscribe_known(self, subject: str) -> None:
-        """Subscribes an instrument that the venue has come to know: its streams were refused, or are silent."""
-        for connection in self.connections:
-            self.subscribe(connection, [self.reception.instruments[subject]])
+        """Subscribes an instrument that has come to be known, by its exponents or to the venue, on what is connected."""
+        some = [instrument for instrument in self.known if instrument.subject == subject]
+        for connection in self.connections if some else ():
+            if connection.sender is not None:  # else it is about to subscribe all that is known
+                self.subscribe(connection, some)
 
     def ask_for_books(self) -> None:
         """Asks for the snapshots that books want now, by REST or on the stream."""
@@ -194,5 +226,6 @@ class Line:
                     connection.send(self.adapter.resubscribe(instrument, self.settings))
 
     def is_silence_explained(self, subject: str) -> bool:
-        """Whether an alert has said why nothing comes of an instrument: the venue does not trade it, or it is given up."""
-        return subject in self.requests.standings.words or subject in self.given_up.why
+        """Whether something has said why nothing comes of an instrument: it is not traded, given up, or not yet known."""
+        explained = subject in self.requests.standings.words or subject in self.given_up.why
+        return explained or subject not in self.reception.instruments

@@ -72,10 +72,20 @@ class Reception:
         for key, stream in source.streams.items():
             other = self.current.streams[key]
             since = None if other.newest is None or key in stale else ids_of(other.newest)[1]
-            overlap = Overlap(stream.rule, key[0], key in at_once, since)
-            stream.set_overlap(overlap)
-            other.set_overlap(overlap)
+            self._overlap(key, Overlap(stream.rule, key[0], key in at_once, since))
         return source, events + self.definitions.marks_of(at_once)
+
+    def take_up(self, instrument: Instrument) -> None:
+        """Takes up an instrument whose exponents were not known when the line began. It is subscribed after this."""
+        self.instruments[instrument.subject] = instrument
+        self.routes.update(self.adapter.routes([instrument]))
+        self.books.take_up(instrument)
+        for kind in KINDS:
+            key = key_of(kind, instrument.subject)
+            for source in self._sources():
+                source.streams[key] = self._stream(key)
+            if self.successor is not None:
+                self._overlap(key, Overlap(rule(kind, instrument.subject), kind, at_once=True))
 
     @property
     def joined(self) -> bool:
@@ -263,6 +273,10 @@ class Reception:
 
     def _sources(self) -> list[Source]:
         return [source for source in (self.current, self.successor) if source is not None]
+
+    def _overlap(self, key: Key, overlap: Overlap) -> None:
+        for source in self._sources():
+            source.streams[key].set_overlap(overlap)
 
     def _begin(self) -> None:
         self._refused, self._attention = [], False

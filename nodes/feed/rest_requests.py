@@ -7,11 +7,11 @@ after a wait that grows.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
-from tickmesh.bus.settings import FeedSettings, Instrument
+from tickmesh.bus.settings import FeedSettings, Instrument, InstrumentSettings
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.connection import NextTry
 from tickmesh.nodes.feed.reachability import REST, Reachability, ReachNews
@@ -23,9 +23,15 @@ from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.venues.adapter import Adapter
+from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Question, Request, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.listing import Listed, misfit
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
+EXPONENTS_ACTION = (
+    "what does not fit is refused: state price_exponent and quantity_exponent under this instrument in mesh.toml, "
+    "and restart its feeds, backfill and session"
+)
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again
 
 
@@ -33,14 +39,17 @@ class LineRequests:
     """Asks for what the line's instruments and books want, for ever, and hands each answer on.
 
     `take_answer(arrived)` is called for every answer, `raise_alert(level, what, target, why, action)` for what a person should
-    know, `subscribe_known(subject)` when the venue has come to know an instrument that it did not know. `counters`: those of
-    the process; here snapshots, rest_failures, used_weight, clock_offset_ms, clock_rtt_ms, not_trading.
+    know, `subscribe_known(subject)` when the venue has come to know an instrument that it did not know, and
+    `take_up(subject, listed)` for one of `wanted` (subject → instrument) that the reception has not, for want of exponents; it
+    raises DecimalError where there are none that would do. `counters`: those of the process; here snapshots, rest_failures,
+    used_weight, clock_offset_ms, clock_rtt_ms, not_trading.
     """
 
     def __init__(
         self,
         adapter: Adapter,
         reception: Reception,
+        wanted: Mapping[str, InstrumentSettings],
         addresses: VenueAddresses,
         settings: FeedSettings,
         budget: RequestBudget,
@@ -49,10 +58,12 @@ class LineRequests:
         raise_alert: Callable[[str, str, str, str, str], None],
         subscribe_known: Callable[[str], None],
         reachability: Reachability,
+        take_up: Callable[[str, Listed], None],
         local_addr: str = "",
     ):
         self.adapter = adapter
         self.reception = reception
+        self.wanted = wanted
         self.addresses = addresses
         self.settings = settings
         self.count = counters
@@ -60,11 +71,13 @@ class LineRequests:
         self.raise_alert = raise_alert
         self.subscribe_known = subscribe_known
         self.reachability = reachability
+        self.take_up = take_up
         self.rest = Rest(adapter.REST_RULES, local_addr=local_addr, ca=addresses.ca)
         self.budget = budget
-        self.snapshots = {subject: NextTry(settings.backoff_s) for subject in reception.instruments}
+        self.snapshots = {subject: NextTry(settings.backoff_s) for subject in wanted}
         self.standings = Standings()
-        self._due: dict[str, float] = {}  # subject → when to ask about it (monotonic seconds)
+        # Subject → when to ask about it (monotonic seconds): at once, where nothing can be read before its exponents are known
+        self._due: dict[str, float] = {subject: 0.0 for subject in wanted if subject not in reception.instruments}
         self._backoffs: dict[str, Backoff] = {}  # subject → of those whose definition is asked for again
         self._refused: dict[str, str] = {}  # subject → why its definition could not be understood: published once
         self._due_changed = asyncio.Event()
@@ -72,7 +85,7 @@ class LineRequests:
         self._offset_alert = False
 
     async def keep_definitions(self) -> None:
-        """For ever: asks for the definitions that are due: at a connection, again where that was in vain, and now and then."""
+        """For ever: asks for the definitions that are due: at the start of a source, at a connection, and now and then."""
         while True:
             wait_s = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
             with contextlib.suppress(TimeoutError):
@@ -81,13 +94,13 @@ class LineRequests:
             self._due_changed.clear()
             asked_s = time.monotonic()
             subjects = [subject for subject, due_s in self._due.items() if due_s <= asked_s]
-            questions = list(self.adapter.definitions([self.reception.instruments[subject] for subject in subjects]))
+            questions = list(self.adapter.definitions([self.wanted[subject] for subject in subjects]))
             while questions:
                 questions += await self._define(questions.pop(0), asked_s)
 
     def ask_about_all(self) -> None:
         """Marks the definitions of all instruments as due now: a connection is new, and they may have changed meanwhile."""
-        self._due = dict.fromkeys(self.reception.instruments, 0.0)
+        self._due = dict.fromkeys(self.wanted, 0.0)
         self._backoffs.clear()
         self._due_changed.set()
 
@@ -102,8 +115,12 @@ class LineRequests:
         subjects = [instrument.subject for instrument in question.instruments]
         outcome: dict[str, FrameError | None]
         if isinstance(answer, bytes):
-            events, outcome = self.reception.definitions_of(subjects, now_ns(), answer)
-            self.take_answer(Arrived(events))
+            outcome = self._take_up_listed(subjects, answer)
+            known = [subject for subject in subjects if subject in self.reception.instruments]
+            if self.count["connections"]:  # before the first one nothing is published; it asks about all
+                events, errors = self.reception.definitions_of(known, now_ns(), answer)
+                outcome |= errors
+                self.take_answer(Arrived(events))
         elif answer is not None and (answer.status, answer.code) in self.adapter.UNKNOWN:
             outcome = dict.fromkeys(subjects, Unknown("the venue refuses its name"))
         else:
@@ -118,7 +135,10 @@ class LineRequests:
         """The same instruments in halves, or each alone where a half is asked for as the whole is; [] where it cannot be."""
         many = question.instruments
         half = len(many) // 2
-        ways: tuple[tuple[tuple[Instrument, ...], ...], ...] = ((many[:half], many[half:]), tuple((one,) for one in many))
+        ways: tuple[tuple[tuple[InstrumentSettings, ...], ...], ...] = (
+            (many[:half], many[half:]),
+            tuple((one,) for one in many),
+        )
         for parts in ways if half else ():
             questions = [one for part in parts for one in self.adapter.definitions(part)]
             if all(one.request != question.request for one in questions):
@@ -129,26 +149,61 @@ class LineRequests:
         self, subject: str, error: FrameError | None, answer: bytes | RestError | None, asked_s: float
     ) -> None:
         """Takes what the venue answered about one instrument (`error`: why that is no definition), and when to ask again."""
-        word = ""
+        word, why = "", ""
         if error is None:
             assert isinstance(answer, bytes)
             word = self.adapter.standing(answer, self.reception.instruments[subject])
         if error is None or isinstance(error, Unknown):
             self._take_standing(subject, word if error is None else UNKNOWN, str(error or ""))
-        elif isinstance(answer, bytes) and self._refused.get(subject) != str(error):
-            self._refused[subject] = str(error)
-            self.take_answer(Arrived([], [(str(error), answer)]))
+        elif isinstance(answer, bytes):
+            why = self._why_not_held(subject, error, answer)
+            if self._refused.get(subject) != str(error):
+                self._refused[subject] = str(error)
+                self.take_answer(Arrived([], [(str(error), answer)]))
+                if why:
+                    self.raise_alert("critical", "exponents", subject, why, EXPONENTS_ACTION)
         if error is None and not word:
             self._backoffs.pop(subject, None)
             self._refused.pop(subject, None)
             self._due[subject] = asked_s + self.settings.define_s
             return
-        settled = error is None or isinstance(error, Unknown)
+        settled = error is None or isinstance(error, Unknown) or bool(why)
         bounds_s = self.settings.standing_s if settled else self.settings.backoff_s
         backoff = self._backoffs.get(subject)
         if backoff is None or backoff.bounds_s != bounds_s:
             backoff = self._backoffs[subject] = Backoff(bounds_s)
         self._due[subject] = time.monotonic() + backoff.wait_s()
+
+    def _take_up_listed(self, subjects: Sequence[str], answer: bytes) -> dict[str, FrameError | None]:
+        """Takes up the instruments without exponents that an answer lists; gives subject → None, or why it still has none."""
+        outcome: dict[str, FrameError | None] = dict.fromkeys(subjects)
+        for subject in subjects:
+            if subject in self.reception.instruments:
+                continue
+            settings = self.wanted[subject]
+            try:
+                listed = self.adapter.listed(answer).get(settings.symbol)
+                if listed is None:
+                    self.adapter.decode_definition(answer, now_ns(), Instrument(settings.symbol, settings.venue))
+                    raise FrameError(f"no tick and lot size of {subject} can be read")
+                self.take_up(subject, listed)
+                if subject not in self.standings.unknown:  # else it is subscribed when its standing is taken
+                    self.subscribe_known(subject)
+            except FrameError as error:
+                outcome[subject] = error
+            except DecimalError as error:
+                outcome[subject] = FrameError(str(error))
+        return outcome
+
+    def _why_not_held(self, subject: str, error: FrameError, answer: bytes) -> str:
+        """Why no exponents, or not those that were decided, hold what the venue lists; "" where that is not what is wrong."""
+        if subject not in self.reception.instruments:
+            return "" if isinstance(error, Unwell) else str(error)
+        try:
+            listed = self.adapter.listed(answer).get(self.wanted[subject].symbol)
+        except FrameError:
+            return ""
+        return "" if listed is None else misfit(self.reception.instruments[subject], listed)
 
     def _take_standing(self, subject: str, word: str, why: str) -> None:
         """Takes the venue's word on an instrument ("": it is traded); raises an alert of what is news."""

@@ -14,14 +14,12 @@ from tickmesh.nodes.feed.reachability import STREAM
 from tickmesh.nodes.feed.streams import Key, topic_of
 from tickmesh.nodes.net import websocket
 from tickmesh.nodes.net.backoff import Backoff
-from tickmesh.nodes.net.budget import ConnectionBudget
+from tickmesh.nodes.net.budget import connection_budget_of
 from tickmesh.nodes.net.websocket import Disconnected
 
 OVERLAP_LOOK_S = 0.01
 CALM_S = 60.0  # renewals farther apart than this are no series
 RENEWAL_BACKOFF_S = (1.0, 60.0)
-RESUBSCRIBE_S = (2.0, 60.0)  # a venue's answer is a whole book: it takes its time
-CONNECTION_WINDOW_S = 300.0
 
 
 class ConnectionUpkeep:
@@ -30,13 +28,14 @@ class ConnectionUpkeep:
     def __init__(self, line: Line):
         self.line = line
         self.settings = line.settings
-        self.budget = ConnectionBudget(line.settings.connections_per_5_minutes, CONNECTION_WINDOW_S)
+        self.budget = connection_budget_of(line.settings, line.adapter)
         self.backoff = Backoff(line.settings.backoff_s)
         self.renewal_backoff = Backoff(RENEWAL_BACKOFF_S)
         self.renewed_at_s = -CALM_S  # monotonic
 
     async def keep_connected(self) -> None:
-        """For ever: connects, waits for the end of the connection or a reason to renew it, and so on."""
+        """For ever: connects, once an instrument is known, waits for its end or a reason to renew it, and so on."""
+        await self.line.some_known.wait()
         connection: LineConnection | None = None
         while True:
             begun_s = time.monotonic()
@@ -59,7 +58,7 @@ class ConnectionUpkeep:
         """
         await self.budget.spend()
         line, adapter, settings = self.line, self.line.adapter, self.settings
-        url = await line.addresses.ws() + adapter.path(line.instruments, settings)
+        url = await line.addresses.ws() + adapter.path(line.known, settings)
         connection = LineConnection(stale)
         connection.websocket = await websocket.connect(
             url,
@@ -76,11 +75,9 @@ class ConnectionUpkeep:
         ping_s = adapter.PING_S if adapter.PING else settings.ping_s
         sender = PacedSender(connection.websocket, adapter.MESSAGES_PER_S, adapter.PING, ping_s)
         connection.start_sending(sender, line.ctx.own)
-        line.subscribe(connection, line.subscribed)
-        now_s = time.monotonic()
+        line.subscribe(connection, line.known)
         life_s = min(settings.renew_s, adapter.LIFE_S * 0.95 or settings.renew_s)
-        connection.renew_at_s = now_s + life_s * random.uniform(0.9, 1.0)
-        connection.expect_books(line.instruments, RESUBSCRIBE_S, now_s + 5 * RESUBSCRIBE_S[0])
+        connection.renew_at_s = time.monotonic() + life_s * random.uniform(0.9, 1.0)
         return connection
 
     async def serve(self, connection: LineConnection) -> LineConnection:
@@ -107,7 +104,7 @@ class ConnectionUpkeep:
         stale, line.stale = line.stale, set()
         line.renewal_wanted.clear()
         if time.monotonic() >= old.renew_at_s:
-            line.given_up.take_up_again(line.subscribed)
+            line.given_up.take_up_again(line.known)
         if time.monotonic() - self.renewed_at_s > CALM_S:
             self.renewal_backoff.reset()
         else:

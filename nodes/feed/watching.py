@@ -88,6 +88,7 @@ class LineWatch:
         count["raw_left_out"] = line.reception.raw_frames.left_out
         count["hops"] = line.addresses.hops
         count["given_up"] = dict(line.given_up.why)
+        count["undecided"] = [one.subject for one in line.instruments if one.subject not in line.reception.instruments]
         websocket = line.connections[0].websocket if line.connections else None
         if websocket is not None and websocket.round_trip_s is not None:
             count["ping_ms"] = round(websocket.round_trip_s * 1e3, 3)

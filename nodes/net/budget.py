@@ -5,10 +5,12 @@ import time
 from collections import deque
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.settings import FeedSettings
 from tickmesh.bus.settings import VenueSettings as Named
 from tickmesh.nodes.venues.adapter import Adapter
 
 MINUTE_S = 60.0
+CONNECTION_WINDOW_S = 300.0
 
 
 class RequestBudget:
@@ -91,3 +93,9 @@ class ConnectionBudget:
         while (wait_s := self.wait_s()) > 0:
             await asyncio.sleep(wait_s)
         self._opened.append(time.monotonic())
+
+
+def connection_budget_of(settings: FeedSettings, adapter: Adapter) -> ConnectionBudget:
+    """The budget of one line: `feed.connections_per_5_minutes`, or its part of what the venue allows all of them."""
+    its_part = max(1, adapter.CONNECTIONS_PER_5_MINUTES // settings.lines)
+    return ConnectionBudget(min(settings.connections_per_5_minutes, its_part), CONNECTION_WINDOW_S)

@@ -16,6 +16,7 @@ import msgspec
 from tickmesh.bus.checkpoint import CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.file_lock import FileLock, FileLocked
+from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context, EventSubscription, NodeFault
 from tickmesh.bus.schema import Kind, Status
@@ -54,7 +55,7 @@ class Session:
         self.ctx = ctx
         config = ctx.config
         self.settings = config.session
-        instruments = {i.subject: i for i in config.instruments if i.venue == VENUE}
+        instruments = DecidedInstruments(config, VENUE)  # an order's is among them: its quotes were in the log before it
         self.account = Account()  # what has been published
         self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
         self.log_ns = 0  # seq_ns of the last event of the log that was read

@@ -48,7 +48,7 @@ class VenueConnection:
         self._settings = ctx.config.session
         self._account = account
         self._instruments = instruments
-        self._by_symbol = {instrument.symbol: instrument for instrument in instruments.values()}
+        self._by_symbol: dict[str, Instrument] = {}
         self._rest = rest
         self._venue_time = venue_time
         self._requests = requests
@@ -139,6 +139,8 @@ class VenueConnection:
         return self._on_error(request, message.status, message.error or venue.Error(), recv_ns)
 
     def _on_user_event(self, event: bytes, recv_ns: int) -> list[bytearray]:
+        if len(self._by_symbol) < len(self._instruments):
+            self._by_symbol = {instrument.symbol: instrument for instrument in self._instruments.values()}
         report, balances, ended = read_user_event(event, self._by_symbol, recv_ns)
         if ended and self._requests.connection is not None:
             self._requests.connection.abort("the venue ends the user stream")

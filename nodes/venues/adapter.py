@@ -8,9 +8,10 @@ an event is an encoded one (`bytearray`), not yet stamped with epoch and number.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
-from tickmesh.bus.settings import FeedSettings, Instrument
+from tickmesh.bus.settings import FeedSettings, Instrument, InstrumentSettings
 from tickmesh.nodes.venues.books.rule import BookRule
 from tickmesh.nodes.venues.parsing.dialect import Control, FrameError, Question, Request, RestRules
+from tickmesh.nodes.venues.parsing.listing import Listed
 
 BookKind = Literal["rest", "chain", "checksum", "stream"]
 HistoryKind = Literal["forward", "backward", "time"]
@@ -55,6 +56,10 @@ class VenueAdapter(Protocol[RoutesT]):
     @property
     def CLOCK_STEP_NS(self) -> int:
         """The step to which the venue rounds its own time down in the answer to `clock`; 0: it states what it has."""
+
+    @property
+    def CONNECTIONS_PER_5_MINUTES(self) -> int:
+        """Websocket connections, tries included, that the venue allows one address in five minutes."""
 
     @property
     def MESSAGES_PER_S(self) -> float:
@@ -107,7 +112,10 @@ class VenueAdapter(Protocol[RoutesT]):
         """Text messages after which the instrument's depth begins with a snapshot; `no_resubscription` if it comes by REST."""
 
     def routes(self, instruments: Iterable[Instrument]) -> RoutesT:
-        """Builds what `decode` has to know of these instruments, once a line: counters of ids in it go on over a renewal."""
+        """Builds what `decode` has to know of these instruments, once a line: counters of ids in it go on over a renewal.
+
+        A dict: that of an instrument which is taken up later is joined to it.
+        """
 
     def decode(self, frame: bytes, recv_ns: int, known: RoutesT) -> list[bytearray]:
         """The events of one message received at `recv_ns`, in its order; [] for a control message. `known`: from `routes`.
@@ -126,9 +134,21 @@ class VenueAdapter(Protocol[RoutesT]):
     def book(self, instrument: Instrument, settings: FeedSettings) -> BookRule:
         """A new rule for the instrument's book."""
 
+    def spell(self, name: str) -> str:
+        """The name as the venue writes it, of one that a person wrote nearly so (btc/usdt); it need not exist there."""
+
     # REST.
 
-    def definitions(self, instruments: Sequence[Instrument]) -> Iterator[Question]:
+    def listings(self) -> Iterator[Request]:
+        """Requests whose answers together list the instruments of the venue, for whoever looks for a name."""
+
+    def listed(self, body: bytes) -> dict[str, Listed]:
+        """All that an answer to `listings` or to a question of `definitions` lists, by the name in mesh.toml.
+
+        A row that cannot be read costs no other. Raises FrameError.
+        """
+
+    def definitions(self, instruments: Sequence[InstrumentSettings]) -> Iterator[Question]:
         """As few questions as can be for the definitions of these instruments; at least one instrument is given."""
 
     def decode_definition(self, body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
@@ -143,15 +163,6 @@ class VenueAdapter(Protocol[RoutesT]):
 
         `body`: an answer of which `decode_definition` made an event.
         """
-
-    def spell(self, name: str) -> str:
-        """The name as the venue writes it, of one that a person wrote nearly so (btc/usdt); it need not exist there."""
-
-    def listings(self) -> tuple[Request, ...]:
-        """The requests for all names that the venue has, such as small answers give them."""
-
-    def decode_listing(self, body: bytes) -> list[str]:
-        """The names in the answer to one of `listings`, in the notation of mesh.toml. Raises FrameError."""
 
     def snapshot(self, instrument: Instrument, limit: int) -> Request | None:
         """The request for a snapshot of at least `limit` levels a side, or of as many as the venue sells.

@@ -3,37 +3,35 @@
 Protocol: Binance spot API documentation, "WebSocket Streams" (payloads, live subscribing, local order book), "Market
 data endpoints" (depth), "General endpoints" and "Filters" (exchangeInfo). All prices and quantities are JSON strings,
 ids and times are JSON integers.
+
+Looked through on 2026-11-29: the venue's pages to 2026-07-21 and ccxt 4.5.90; addresses, weights and limits are as here.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator
 
 import msgspec
-import numpy as np
 
-from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
-from tickmesh.bus.wire import encode
 from tickmesh.nodes.venues import binance_streams
 from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_resubscription
-from tickmesh.nodes.venues.binance_names import decode_listing as decode_listing
-from tickmesh.nodes.venues.binance_names import listings as listings
-from tickmesh.nodes.venues.binance_names import spell as spell
+from tickmesh.nodes.venues.binance_definitions import decode_definition as decode_definition
+from tickmesh.nodes.venues.binance_definitions import definitions as definitions
+from tickmesh.nodes.venues.binance_definitions import listed as listed
+from tickmesh.nodes.venues.binance_definitions import listings as listings
+from tickmesh.nodes.venues.binance_definitions import spell as spell
+from tickmesh.nodes.venues.binance_definitions import standing as standing
 from tickmesh.nodes.venues.binance_streams import Routes
 from tickmesh.nodes.venues.binance_streams import to_ns as to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.parsing import writer
-from tickmesh.nodes.venues.parsing.decimals import mantissa
 from tickmesh.nodes.venues.parsing.dialect import (
     UNREADABLE,
     Control,
     FrameError,
     OddRows,
-    Question,
     Request,
     RestRules,
-    Unknown,
-    batched,
     error_text,
 )
 from tickmesh.nodes.venues.parsing.writer import Writer
@@ -45,6 +43,7 @@ QUIET_S = 60.0  # the server pings every 20 s
 PING, PING_S = None, 0.0
 LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
+CONNECTIONS_PER_5_MINUTES = 300
 MESSAGES_PER_S = 5.0  # pings and pongs count; who sends more is disconnected
 WEIGHT_PER_MINUTE = 6000
 REQUESTS_PER_S = 0.0  # counted by the minute only
@@ -54,7 +53,6 @@ INSTRUMENTS_MAX = 341  # of three streams each; a connection may have 1024
 FRAME_BYTES_MAX = 8 << 20  # of a message
 BOOK: BookKind = "rest"
 DEPTH_WEIGHTS = ((100, 5), (500, 25), (1000, 50), (5000, 250))  # GET /api/v3/depth: weight up to a limit
-SYMBOLS_PER_QUESTION = 100  # in one exchangeInfo
 STREAMS_PER_SUBSCRIBE = 200  # of 1024 a connection; keeps a control message small
 
 
@@ -274,86 +272,6 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         return [out.trades(fill, trade_id, trade_id, at, recv_ns, Flag.REPAIRED) for trade_id, fill, at in fills]
 
     return writer.page_events(rows, read, events)
-
-
-class _Filter(msgspec.Struct, rename={"kind": "filterType"}):
-    kind: str
-    tickSize: str = "0"  # noqa: N815
-    stepSize: str = "0"  # noqa: N815
-    minQty: str = "0"  # noqa: N815
-    minNotional: str = "0"  # noqa: N815
-
-
-class _Symbol(msgspec.Struct):
-    symbol: str
-    status: str = ""
-    filters: list[_Filter] = []
-
-
-class ExchangeInfo(msgspec.Struct):
-    """The body of exchangeInfo: its symbols, each unread."""
-
-    symbols: list[msgspec.Raw]
-
-
-class _Named(msgspec.Struct):
-    symbol: str
-
-
-_exchange_info = msgspec.json.Decoder(ExchangeInfo).decode
-_named = msgspec.json.Decoder(_Named).decode
-_symbol = msgspec.json.Decoder(_Symbol).decode
-
-
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """One question for a hundred symbols. The venue refuses it if one of them is unknown."""
-    for many in batched(instruments, SYMBOLS_PER_QUESTION):
-        names = [instrument.symbol for instrument in many]
-        query: dict[str, object] = {"symbols": msgspec.json.encode(names).decode()}
-        if len(names) == 1:
-            query = {"symbol": names[0]}
-        yield Question(Request("/api/v3/exchangeInfo", query, 20), many)
-
-
-def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
-    """The `instrument` event of one symbol in an answer of `GET /api/v3/exchangeInfo`. Raises FrameError.
-
-    tickSize of PRICE_FILTER, stepSize and minQty of LOT_SIZE, minNotional of NOTIONAL or the older MIN_NOTIONAL;
-    0 where the venue has no such rule.
-    """
-    try:
-        row = symbols(body).get(instrument.symbol)
-        if row is None:
-            raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
-        symbol = _symbol(row)
-        rules = {rule.kind: rule for rule in symbol.filters}
-        nothing = _Filter(kind="")
-        price, lot = rules.get("PRICE_FILTER", nothing), rules.get("LOT_SIZE", nothing)
-        notional = rules.get("NOTIONAL") or rules.get("MIN_NOTIONAL", nothing)
-        record = np.zeros(1, DTYPES[Kind.instrument])
-        record["price_exponent"] = instrument.price_exponent
-        record["quantity_exponent"] = instrument.quantity_exponent
-        record["tick_size"] = mantissa(price.tickSize, instrument.price_exponent)
-        record["lot_size"] = mantissa(lot.stepSize, instrument.quantity_exponent)
-        record["min_quantity"] = mantissa(lot.minQty, instrument.quantity_exponent)
-        record["min_notional"] = mantissa(notional.minNotional, instrument.price_exponent)
-    except Unknown:
-        raise
-    except UNREADABLE as error:
-        raise FrameError(f"not an exchangeInfo of {instrument.symbol}: {error}") from None
-    return encode(Kind.instrument, instrument.subject, record, recv_ns=recv_ns)
-
-
-@lru_cache(maxsize=1)
-def symbols(body: bytes) -> dict[str, msgspec.Raw]:
-    """Each symbol's definition in an exchangeInfo, unread, by name: one that is odd costs no other."""
-    return {_named(row).symbol: row for row in _exchange_info(body).symbols}
-
-
-def standing(body: bytes, instrument: Instrument) -> str:
-    """The venue's own word for an instrument that it does not trade (HALT, BREAK, …); "" for one that it trades."""
-    status = _symbol(symbols(body)[instrument.symbol]).status
-    return "" if status in ("", "TRADING") else status
 
 
 class _Time(msgspec.Struct):

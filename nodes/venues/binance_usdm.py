@@ -3,6 +3,8 @@
 Protocol: USD-M futures API, "Websocket Market Streams" (trade, book ticker, diff book depth, local order book), REST "Market
 data". Unlike spot: depth ids are counted over all symbols, each change names the one before it (`pu`); book tickers have times;
 old trades by id want an API key (X-MBX-APIKEY), which a feed has not, so a gap in `history` may be refused.
+
+Looked through on 2026-11-29: the venue's pages on routed streams, ccxt 4.5.90, and two clients' measurements (docs/venues.md).
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,13 +12,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from tickmesh.bus.schema import Flag
-from tickmesh.bus.settings import FeedSettings, Instrument
+from tickmesh.bus.settings import FeedSettings, Instrument, InstrumentSettings
 from tickmesh.nodes.venues import binance, binance_streams
 from tickmesh.nodes.venues.adapter import BookKind, HistoryKind
+from tickmesh.nodes.venues.binance_definitions import symbols
 from tickmesh.nodes.venues.binance_streams import Routes, to_ns
 from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.listing import Listed, read_listed
 from tickmesh.nodes.venues.parsing.names import squeezed
 from tickmesh.nodes.venues.parsing.writer import Writer
 
@@ -24,19 +28,23 @@ VENUE = "binance_usdm"
 WS = ("wss://fstream.binance.com",)
 REST = ("https://fapi.binance.com",)
 REST_RULES = binance.REST_RULES
-QUIET_S = 60.0
-PING, PING_S = None, 0.0  # the server pings
+QUIET_S = 60.0  # the server pings every 3 minutes only: it is the answers to our own pings that are heard
+PING, PING_S = None, 0.0
 LIFE_S = 86_400.0
 CLOCK_STEP_NS = 0
+CONNECTIONS_PER_5_MINUTES = binance.CONNECTIONS_PER_5_MINUTES
 MESSAGES_PER_S = 5.0  # of 10 allowed
 WEIGHT_PER_MINUTE = 2400
 REQUESTS_PER_S = 0.0
 HISTORY: HistoryKind = "forward"
 UNKNOWN = ((400, -1121),)
-INSTRUMENTS_MAX = 341  # likewise
+INSTRUMENTS_MAX = 341  # of three streams each; the 1025th of a connection ends it, with all others
 FRAME_BYTES_MAX = 8 << 20
 BOOK: BookKind = "rest"
 SUBSCRIBED = ("trade", "bookTicker", "depth@100ms")
+# The venue's entries for market data (the account's is /private), and the streams of the first; all others are the second's.
+PUBLIC, MARKET = "/public", "/market"
+PUBLIC_STREAMS = ("trade", "bookTicker", "depth", "rpiDepth")
 # Of these `decode` makes events: other speeds and aggregates are in captures.
 CHANNELS = (
     ("trade", binance_streams.usdm_trade, binance_streams.USDM_TRADE),
@@ -60,6 +68,15 @@ class _Symbol(msgspec.Struct):
     symbol: str
     status: str = ""
     filters: list[_Filter] = []
+
+    def rule(self, kind: str) -> _Filter:
+        """The filter of this kind; zeros where the symbol has none."""
+        return next((rule for rule in self.filters if rule.kind == kind), _Filter(""))
+
+    @property
+    def standing(self) -> str:
+        """The venue's own word where it is not traded; "" where it is."""
+        return "" if self.status in ("", "TRADING") else self.status
 
 
 class _Snapshot(msgspec.Struct):
@@ -98,15 +115,35 @@ resubscribe = binance.resubscribe
 
 
 def path(instruments: Iterable[Instrument], settings: FeedSettings) -> str:
-    """The websocket's path after the base address; the same for all instruments."""
-    return "/stream"
+    """The websocket's path after the base address: the entry of the streams that are subscribed; one for all instruments."""
+    return f"{PUBLIC}/stream"
+
+
+def entry_of(channel: str) -> str:
+    """The entry, PUBLIC or MARKET, whose connections bring a channel such as bookTicker, depth20@100ms or aggTrade."""
+    name = channel.partition("@")[0].rstrip("0123456789")
+    return PUBLIC if name in PUBLIC_STREAMS else MARKET
+
+
+def stream_names(symbols: Iterable[str], channels: Sequence[str], entry: str) -> list[str]:
+    """The names of these streams, to subscribe on a connection of `entry`. Raises ValueError for a channel of the other one.
+
+    The venue acknowledges such a subscription like every other, and then sends nothing: it has to be refused here.
+    """
+    for channel in channels:
+        if (own := entry_of(channel)) != entry:
+            raise ValueError(
+                f"@{channel} is a stream of {own}; on a connection of {entry} the venue acknowledges it and sends nothing: "
+                f"subscribe it on a connection to {WS[0]}{own}/stream"
+            )
+    return [f"{symbol.lower()}@{channel}" for symbol in symbols for channel in channels]
 
 
 def subscribe(instruments: Iterable[Instrument], settings: FeedSettings, books: bool = True) -> Iterator[str]:
     """SUBSCRIBE messages for all streams; the answer says nothing about whether a stream exists."""
     named = [instrument.symbol for instrument in instruments if instrument.symbol == instrument.symbol.upper()]
     channels = [channel for channel in SUBSCRIBED if books or not channel.startswith("depth")]
-    names = [f"{symbol.lower()}@{channel}" for symbol in named for channel in channels]
+    names = stream_names(named, channels, PUBLIC)
     for number, start in enumerate(range(0, len(names), binance.STREAMS_PER_SUBSCRIBE), 1):
         request = {"method": "SUBSCRIBE", "params": names[start : start + binance.STREAMS_PER_SUBSCRIBE], "id": number}
         yield msgspec.json.encode(request).decode()
@@ -122,44 +159,48 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
     return binance_streams.routes(instruments, CHANNELS)
 
 
+def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]:
+    """One question for all symbols of the venue, which does not answer about one."""
+    yield Question(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
+
+
 def spell(name: str) -> str:
     """The name in capitals and without a separator but that of a delivery date: BTCUSDT, BTCUSDT_240628."""
     pair, underscore, day = name.upper().strip().rpartition("_")
     return f"{squeezed(pair)}_{day}" if underscore and day.isdigit() else squeezed(name)
 
 
-def listings() -> tuple[Request, ...]:
-    """The request for the venue's definitions, which names all its symbols."""
-    return (Request("/fapi/v1/exchangeInfo"),)
+def listings() -> Iterator[Request]:
+    """The request of `definitions`: it is about all symbols as it is."""
+    yield Request("/fapi/v1/exchangeInfo")
 
 
-def decode_listing(body: bytes) -> list[str]:
-    """The symbols in the answer to `listings`. Raises FrameError."""
+def listed(body: bytes) -> dict[str, Listed]:
+    """All symbols of an exchangeInfo, by name. Raises FrameError."""
     try:
-        return list(binance.symbols(body))
+        return read_listed(symbols(body).values(), _listed)
     except UNREADABLE as error:
-        raise FrameError(f"not an answer of /fapi/v1/exchangeInfo: {error}") from None
+        raise FrameError(f"not an exchangeInfo: {error}") from None
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
-    """One question for all symbols of the venue, which does not answer about one."""
-    yield Question(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
+def _listed(row: msgspec.Raw) -> Listed:
+    one = _symbol(row)
+    return Listed(one.symbol, one.rule("PRICE_FILTER").tickSize, one.rule("LOT_SIZE").stepSize, one.standing)
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """The `instrument` event of one symbol in an answer of `GET /fapi/v1/exchangeInfo`. Raises Unknown, Unwell, FrameError."""
     try:
-        known = binance.symbols(body)
+        known = symbols(body)
         if not known:
             raise Unwell("exchangeInfo has no symbol at all")
         if instrument.symbol not in known:
             raise Unknown(f"exchangeInfo has no symbol {instrument.symbol}")
         symbol = _symbol(known[instrument.symbol])
-        rules = {rule.kind: rule for rule in symbol.filters}
-        price, lot = rules.get("PRICE_FILTER", _Filter("")), rules.get("LOT_SIZE", _Filter(""))
+        lot = symbol.rule("LOT_SIZE")
         return writer.definition(
-            instrument, recv_ns, tick_size=price.tickSize, lot_size=lot.stepSize, min_quantity=lot.minQty,
-            min_notional=rules.get("MIN_NOTIONAL", _Filter("")).notional,
+            instrument, recv_ns, tick_size=symbol.rule("PRICE_FILTER").tickSize, lot_size=lot.stepSize,
+            min_quantity=lot.minQty, min_notional=symbol.rule("MIN_NOTIONAL").notional,
         )  # fmt: skip
     except (Unknown, Unwell):
         raise
@@ -169,8 +210,7 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
 
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's own word for an instrument that it does not trade (SETTLING, CLOSE, …); "" for one that it trades."""
-    status = _symbol(binance.symbols(body)[instrument.symbol]).status
-    return "" if status in ("", "TRADING") else status
+    return _symbol(symbols(body)[instrument.symbol]).standing
 
 
 def snapshot(instrument: Instrument, limit: int) -> Request:
@@ -192,7 +232,8 @@ def decode_snapshot(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[
 
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
     """The request for the 500 trades from `first_id` on; the venue may want an API key for old ones, and refuse."""
-    return Request("/fapi/v1/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 500}, 20.0)
+    query: dict[str, object] = {"symbol": instrument.symbol, "fromId": first_id, "limit": 500}
+    return Request("/fapi/v1/historicalTrades", query, 200.0)  # 20 until 2026-07-29
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:

@@ -3,6 +3,8 @@
 Protocol: Coinbase Exchange API, "WebSocket Feed" (overview, channels, errors) and REST "Products". Trades have ids that are
 contiguous for each product; the book (level2_batch) has neither ids nor checksum; `side` of a match is the MAKER's, of a ticker
 the taker's (both proven on recorded traffic).
+
+Looked through on 2026-11-29: the venue's pages on limits and channels and ccxt 4.5.90; all is as here (docs/venues.md).
 """
 
 import re
@@ -13,7 +15,7 @@ from urllib.parse import quote
 import msgspec
 
 from tickmesh.bus.schema import Flag
-from tickmesh.bus.settings import FeedSettings, Instrument
+from tickmesh.bus.settings import FeedSettings, Instrument, InstrumentSettings
 from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_snapshot, no_snapshot_answer
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.books.streamed import StreamedBook
@@ -30,6 +32,7 @@ from tickmesh.nodes.venues.parsing.dialect import (
     Unknown,
     Unwell,
 )
+from tickmesh.nodes.venues.parsing.listing import Listed, read_listed
 from tickmesh.nodes.venues.parsing.names import separated
 from tickmesh.nodes.venues.parsing.times import rfc3339_ns, time_or_zero
 from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_subject
@@ -42,6 +45,7 @@ QUIET_S = 10.0  # a heartbeat comes every second and product
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = 0
+CONNECTIONS_PER_5_MINUTES = 2400  # 8 in a second
 MESSAGES_PER_S = 10.0
 WEIGHT_PER_MINUTE = 600
 REQUESTS_PER_S = 10.0  # of an address
@@ -112,6 +116,11 @@ class Product(msgspec.Struct):
     min_market_funds: str = "0"
     status: str = "online"
     trading_disabled: bool = False
+
+    @property
+    def standing(self) -> str:
+        """The venue's own word where it is not traded; "" where it is."""
+        return self.status if self.status != "online" else "trading_disabled" if self.trading_disabled else ""
 
 
 class _Named(msgspec.Struct):
@@ -267,10 +276,33 @@ _EVENTS = {
 }
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
+def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]:
     """One question: for one product, or for all of the venue where several are wanted."""
     path = f"/products/{quote(instruments[0].symbol, safe='')}" if len(instruments) == 1 else "/products"
     yield Question(Request(path), tuple(instruments))
+
+
+def spell(name: str) -> str:
+    """The name in capitals, with a hyphen between its assets: BTC-USD."""
+    return separated(name, "-")
+
+
+def listings() -> Iterator[Request]:
+    """One request for all products."""
+    yield Request("/products")
+
+
+def listed(body: bytes) -> dict[str, Listed]:
+    """All products of an answer, by name. Raises FrameError."""
+    try:
+        return read_listed(_products(body).values(), _listed)
+    except UNREADABLE as error:
+        raise FrameError(f"not a list of products: {error}") from None
+
+
+def _listed(row: msgspec.Raw) -> Listed:
+    one = _product(row)
+    return Listed(one.id, one.quote_increment, one.base_increment, one.standing)
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
@@ -301,28 +333,7 @@ def _products(body: bytes) -> dict[str, msgspec.Raw]:
 
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's own word for an instrument that it does not trade (delisted, …); "" for one that it trades."""
-    product = _product(_products(body)[instrument.symbol])
-    if product.status != "online":
-        return product.status
-    return "trading_disabled" if product.trading_disabled else ""
-
-
-def spell(name: str) -> str:
-    """The name in capitals, with a hyphen between its assets: BTC-USD."""
-    return separated(name, "-")
-
-
-def listings() -> tuple[Request, ...]:
-    """The request for all products."""
-    return (Request("/products"),)
-
-
-def decode_listing(body: bytes) -> list[str]:
-    """The products in the answer to `listings`. Raises FrameError."""
-    try:
-        return list(_products(body))
-    except UNREADABLE as error:
-        raise FrameError(f"not an answer of /products: {error}") from None
+    return _product(_products(body)[instrument.symbol]).standing
 
 
 snapshot, decode_snapshot = no_snapshot, no_snapshot_answer

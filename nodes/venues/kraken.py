@@ -4,6 +4,8 @@ Protocol: Kraken API, "Spot WebSocket v2" (trade, ticker, book, book checksum, h
 Numbers are bare JSON decimals, read as text and never as a float. Trades have ids, contiguous for each pair; the book has
 neither ids nor sequence numbers, a CRC-32 of its best ten levels comes with every message. It is made of the texts at the
 pair's full precision, so the instrument's exponents must be those precisions (`decode_definition` refuses others).
+
+Looked through on 2026-11-29: the venue's pages and change log to 2026-06-22 and ccxt 4.5.90 (docs/venues.md).
 """
 
 import re
@@ -19,9 +21,9 @@ from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_snapshot, no
 from tickmesh.nodes.venues.books.checked import CheckedBook, crc
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.kraken_definitions import decode_definition as decode_definition
-from tickmesh.nodes.venues.kraken_definitions import decode_listing as decode_listing
 from tickmesh.nodes.venues.kraken_definitions import definition_event as definition_event
 from tickmesh.nodes.venues.kraken_definitions import definitions as definitions
+from tickmesh.nodes.venues.kraken_definitions import listed as listed
 from tickmesh.nodes.venues.kraken_definitions import listings as listings
 from tickmesh.nodes.venues.kraken_definitions import rest_name
 from tickmesh.nodes.venues.kraken_definitions import spell as spell
@@ -48,6 +50,7 @@ QUIET_S = 5.0  # a heartbeat comes every second
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = 1_000_000_000  # whole seconds, rounded down
+CONNECTIONS_PER_5_MINUTES = 75  # 150 in 10 minutes
 MESSAGES_PER_S = 5.0
 WEIGHT_PER_MINUTE = 60
 REQUESTS_PER_S = 1.0  # about, of an address

@@ -5,13 +5,15 @@ from functools import lru_cache
 
 import msgspec
 
-from tickmesh.bus.settings import Instrument
+from tickmesh.bus.settings import Instrument, InstrumentSettings
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Unknown, Unwell, batched
+from tickmesh.nodes.venues.parsing.listing import Listed, read_listed
 from tickmesh.nodes.venues.parsing.names import separated
 
 PAIRS_PER_QUESTION = 100
 NO_PAIR = "EQuery:Unknown asset pair"
+NOT_TRADED = ("cancel_only", "delisted", "maintenance", "work_in_progress")
 REST_NAMES = {"BTC": "XBT", "DOGE": "XDG"}  # REST's older names of assets
 NAMES_TODAY = {old: new for new, old in REST_NAMES.items()}
 
@@ -26,6 +28,12 @@ class _Pair(msgspec.Struct):
     ordermin: str = "0"
     costmin: str = "0"
     status: str = "online"
+    wsname: str = ""
+
+    @property
+    def standing(self) -> str:
+        """The venue's own word where it is not traded; "" where it is."""
+        return self.status if self.status in NOT_TRADED else ""
 
 
 class Pairs(msgspec.Struct):
@@ -49,7 +57,7 @@ def rest_name(symbol: str) -> str:
     return "".join(REST_NAMES.get(asset, asset) for asset in symbol.split("/"))
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
+def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]:
     """One question for a hundred pairs. The venue refuses it if one of them is unknown."""
     for many in batched(instruments, PAIRS_PER_QUESTION):
         pairs = ",".join(rest_name(instrument.symbol) for instrument in many)
@@ -58,35 +66,40 @@ def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
 
 def spell(name: str) -> str:
     """The name in capitals, with a slash between its assets, each as v2 calls it: BTC/USD of xbt-usd."""
-    return "/".join(NAMES_TODAY.get(asset, asset) for asset in separated(name, "/").split("/"))
+    return name_today(separated(name, "/"))
 
 
-def listings() -> tuple[Request, ...]:
-    """The request for all pairs."""
-    return (Request("/0/public/AssetPairs"),)
+def listings() -> Iterator[Request]:
+    """One request for all pairs."""
+    yield Request("/0/public/AssetPairs")
 
 
-class _Listed(msgspec.Struct):
-    wsname: str = ""
-
-
-_listed = msgspec.json.Decoder(_Listed).decode
-
-
-def decode_listing(body: bytes) -> list[str]:
-    """The pairs in the answer to `listings`, as v2 calls them. Raises FrameError."""
+def listed(body: bytes) -> dict[str, Listed]:
+    """All pairs of an answer, by their name of today. Raises FrameError."""
     try:
-        names = [_listed(row).wsname for row in _pairs(body).result.values()]
+        return read_listed(_known_pairs(body)[0].values(), _listed)
     except UNREADABLE as error:
-        raise FrameError(f"not an answer of /0/public/AssetPairs: {error}") from None
-    return [spell(name) for name in names if name]
+        raise FrameError(f"not a list of pairs: {error}") from None
+
+
+def _listed(row: msgspec.Raw) -> Listed:
+    pair = _pair_of(row)
+    if not pair.wsname:
+        raise ValueError(f"{pair.altname} is not on the stream")
+    decimals = pair.pair_decimals, pair.lot_decimals
+    tick_size, lot_size = pair.tick_size or _step(decimals[0]), _step(decimals[1])
+    return Listed(name_today(pair.wsname), tick_size, lot_size, pair.standing, decimals)
+
+
+def name_today(symbol: str) -> str:
+    """The name of a pair on the stream of version 2: of XBT/USD it is BTC/USD."""
+    return "/".join(NAMES_TODAY.get(asset, asset) for asset in symbol.split("/"))
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
     """The `instrument` event of one pair. Raises FrameError, also where the exponents are not the pair's precisions."""
     pair = _pair(body, instrument)
-    today = "/".join(NAMES_TODAY.get(asset, asset) for asset in instrument.symbol.split("/"))
-    if today != instrument.symbol:
+    if (today := name_today(instrument.symbol)) != instrument.symbol:
         raise Unknown(f"the venue calls {instrument.symbol} {today} here")
     seen, needed = (instrument.price_exponent, instrument.quantity_exponent), (-pair.pair_decimals, -pair.lot_decimals)
     if seen != needed:
@@ -131,10 +144,9 @@ def _known_pairs(body: bytes) -> tuple[dict[str, msgspec.Raw], list[str]]:
 
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's own word for an instrument that it does not trade (delisted, …); "" for one that it trades."""
-    status = _pair(body, instrument).status
-    return status if status in ("cancel_only", "delisted", "maintenance", "work_in_progress") else ""
+    return _pair(body, instrument).standing
 
 
 def _step(decimals: int) -> str:
-    """The name of a pair in the REST interface: of BTC/USD it is XBTUSD."""
+    """The least step of a number with so many decimals: of 2 it is 0.01."""
     return f"0.{'1':0>{decimals}}" if decimals > 0 else "1"

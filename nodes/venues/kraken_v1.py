@@ -19,6 +19,7 @@ from tickmesh.nodes.venues.kraken_definitions import REST_NAMES
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, integer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, Control, FrameError, OddRows
+from tickmesh.nodes.venues.parsing.listing import Listed
 from tickmesh.nodes.venues.parsing.times import seconds_ns, time_or_zero
 from tickmesh.nodes.venues.parsing.writer import Routes, Writer, book_subject
 
@@ -30,6 +31,7 @@ QUIET_S = kraken.QUIET_S
 PING, PING_S = None, 0.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = kraken.CLOCK_STEP_NS
+CONNECTIONS_PER_5_MINUTES = kraken.CONNECTIONS_PER_5_MINUTES
 MESSAGES_PER_S = kraken.MESSAGES_PER_S
 WEIGHT_PER_MINUTE = kraken.WEIGHT_PER_MINUTE
 REQUESTS_PER_S = kraken.REQUESTS_PER_S
@@ -227,22 +229,23 @@ def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> byte
     return kraken.definition_event(body, recv_ns, instrument)
 
 
-snapshot, decode_snapshot = kraken.snapshot, kraken.decode_snapshot
-history, decode_history = no_history, no_history_answer  # trades have no ids here
-definitions = kraken.definitions
+def listed(body: bytes) -> dict[str, Listed]:
+    """Nothing: raises FrameError, for the decimals of these texts are on no list, and exponents must be theirs."""
+    raise FrameError(
+        "kraken_v1 is for captures: state price_exponent and quantity_exponent in mesh.toml, the decimals of its texts; "
+        "or take kraken"
+    )
+
+
 listings = kraken.listings
 
 
 def spell(name: str) -> str:
     """The name in capitals, with a slash between its assets, each as v1 calls it: XBT/USD of btc-usd."""
     return "/".join(REST_NAMES.get(asset, asset) for asset in kraken.spell(name).split("/"))
-
-
-def decode_listing(body: bytes) -> list[str]:
-    """The pairs in the answer to `listings`, as v1 calls them. Raises FrameError."""
-    return [spell(name) for name in kraken.decode_listing(body)]
-
-
+snapshot, decode_snapshot = kraken.snapshot, kraken.decode_snapshot
+history, decode_history = no_history, no_history_answer  # trades have no ids here
+definitions = kraken.definitions
 clock = kraken.clock
 standing = kraken.standing
 decode_clock = kraken.decode_clock

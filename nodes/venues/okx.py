@@ -3,6 +3,8 @@
 Protocol: OKX API v5, "WebSocket" (subscribe, notice, connection), "Trades channel", "Order book channel" (seqId, checksum),
 "Get trades history". All numbers and times (ms) are JSON strings but `seqId`, `prevSeqId` and `checksum`. A trade stands for
 the fills of one taker order at one price: `count` ids, the last of which is its own. A checksum of 0 is none (since June 2026).
+
+Looked through on 2026-11-29: the venue's change log, ccxt 4.5.90 and nautilus_trader, which both use port 443 (docs/venues.md).
 """
 
 import re
@@ -19,8 +21,8 @@ from tickmesh.nodes.venues.books.chained import ChainedBook
 from tickmesh.nodes.venues.books.checked import crc
 from tickmesh.nodes.venues.books.levels import Levels
 from tickmesh.nodes.venues.okx_definitions import decode_definition as decode_definition
-from tickmesh.nodes.venues.okx_definitions import decode_listing as decode_listing
 from tickmesh.nodes.venues.okx_definitions import definitions as definitions
+from tickmesh.nodes.venues.okx_definitions import listed as listed
 from tickmesh.nodes.venues.okx_definitions import listings as listings
 from tickmesh.nodes.venues.okx_definitions import spell as spell
 from tickmesh.nodes.venues.okx_definitions import standing as standing
@@ -47,6 +49,7 @@ QUIET_S = 30.0
 PING, PING_S = "ping", 15.0
 LIFE_S = 0.0
 CLOCK_STEP_NS = 0
+CONNECTIONS_PER_5_MINUTES = 900  # 3 in a second
 MESSAGES_PER_S = 10.0  # it is by the hour that they are counted
 WEIGHT_PER_MINUTE = 600
 REQUESTS_PER_S = 10.0  # trades of the past: 20 in 2 s, the least of those used here
@@ -359,7 +362,7 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
 
 def clock() -> Request:
     """The request for the venue's time."""
-    return Request("/api/v5/public/time")
+    return Request("/api/v5/public/time", weight=2.0)  # 10 in 2 s, half of what the others take
 
 
 def decode_clock(body: bytes) -> int:

@@ -5,12 +5,14 @@ from functools import lru_cache
 
 import msgspec
 
-from tickmesh.bus.settings import Instrument
+from tickmesh.bus.settings import Instrument, InstrumentSettings
 from tickmesh.nodes.venues.parsing import writer
 from tickmesh.nodes.venues.parsing.dialect import UNREADABLE, FrameError, Question, Request, Unknown, Unwell
+from tickmesh.nodes.venues.parsing.listing import Listed, read_listed
 from tickmesh.nodes.venues.parsing.names import separated
 
 NO_INSTRUMENT = "51001"
+LISTED_TYPES = ("SPOT", "SWAP", "FUTURES")  # options are listed by family only
 
 
 class Definition(msgspec.Struct):
@@ -21,6 +23,11 @@ class Definition(msgspec.Struct):
     lotSz: str = "0"  # noqa: N815
     minSz: str = "0"  # noqa: N815
     state: str = "live"
+
+    @property
+    def standing(self) -> str:
+        """The venue's own word where it is not traded; "" where it is."""
+        return "" if self.state in ("live", "") else self.state
 
 
 class Definitions(msgspec.Struct):
@@ -40,9 +47,9 @@ _named = msgspec.json.Decoder(_Named).decode
 _of_definition = msgspec.json.Decoder(Definition).decode
 
 
-def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
+def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]:
     """Questions for definitions: of one instrument by its name; of several, one for all that the venue has of their type."""
-    groups: dict[tuple[tuple[str, str], ...], list[Instrument]] = {}
+    groups: dict[tuple[tuple[str, str], ...], list[InstrumentSettings]] = {}
     for instrument in instruments:
         kind = _type(instrument.symbol)
         family = {"instFamily": "-".join(instrument.symbol.split("-")[:2])} if kind == "OPTION" else {}
@@ -52,28 +59,34 @@ def definitions(instruments: Sequence[Instrument]) -> Iterator[Question]:
         yield Question(Request("/api/v5/public/instruments", {**dict(query), **one}), tuple(many))
 
 
-def _type(symbol: str) -> str:
-    """BTC-USDT, BTC-USDT-SWAP, BTC-USD-220527, BTC-USD-220527-30000-C."""
-    parts = symbol.split("-")
-    return {2: "SPOT", 5: "OPTION"}.get(len(parts), "SWAP" if parts[-1] == "SWAP" else "FUTURES")
-
-
 def spell(name: str) -> str:
     """The name in capitals, with hyphens between its parts: BTC-USDT, BTC-USDT-SWAP."""
     return separated(name, "-")
 
 
-def listings() -> tuple[Request, ...]:
-    """The requests for all instruments of a type, without options, which are asked for by their family only."""
-    return tuple(Request("/api/v5/public/instruments", {"instType": kind}) for kind in ("SPOT", "SWAP", "FUTURES"))
+def listings() -> Iterator[Request]:
+    """A request for each type of instrument; options, of which there are tens of thousands, are left out."""
+    for kind in LISTED_TYPES:
+        yield Request("/api/v5/public/instruments", {"instType": kind})
 
 
-def decode_listing(body: bytes) -> list[str]:
-    """The instruments in the answer to one of `listings`. Raises FrameError."""
+def listed(body: bytes) -> dict[str, Listed]:
+    """All instruments of an answer, by name; sizes of derivatives are in contracts. Raises FrameError."""
     try:
-        return list(_known_instruments(body)[0])
+        return read_listed(_known_instruments(body)[0].values(), _listed)
     except UNREADABLE as error:
-        raise FrameError(f"not an answer of /api/v5/public/instruments: {error}") from None
+        raise FrameError(f"not a list of instruments: {error}") from None
+
+
+def _listed(row: msgspec.Raw) -> Listed:
+    one = _of_definition(row)
+    return Listed(one.instId, one.tickSz, one.lotSz, one.standing)
+
+
+def _type(symbol: str) -> str:
+    """BTC-USDT, BTC-USDT-SWAP, BTC-USD-220527, BTC-USD-220527-30000-C."""
+    parts = symbol.split("-")
+    return {2: "SPOT", 5: "OPTION"}.get(len(parts), "SWAP" if parts[-1] == "SWAP" else "FUTURES")
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:
@@ -108,5 +121,4 @@ def _known_instruments(body: bytes) -> tuple[dict[str, msgspec.Raw], str, str]:
 
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's own word for an instrument that it does not trade (suspend, preopen, …); "" for one that it trades."""
-    state = _definition(body, instrument).state
-    return "" if state in ("live", "") else state
+    return _definition(body, instrument).standing

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.segments import LogReleased
@@ -242,17 +243,15 @@ def _exponents_of_rows(config: Config, subject: str, start: Time, end: Time, seq
 
 
 def exponents(config: Config, subject: str) -> tuple[int, int]:
-    """(price_exponent, quantity_exponent) by the newest instrument record, else by mesh.toml, else (0, 0)."""
+    """(price_exponent, quantity_exponent) by the newest instrument record, else by mesh.toml or as decided, else (0, 0)."""
     event = latest(config, f"instrument.{subject}")
     if event is not None:
         return int(event.records["price_exponent"][-1]), int(event.records["quantity_exponent"][-1])
     archived = ArchiveReader(config.archive_dir).exponents(subject)
     if archived is not None:
         return archived
-    for instrument in config.instruments:
-        if instrument.subject == subject:
-            return instrument.price_exponent, instrument.quantity_exponent
-    return 0, 0
+    instrument = DecidedInstruments(config).get(subject)
+    return (0, 0) if instrument is None else (instrument.price_exponent, instrument.quantity_exponent)
 
 
 def latest(config: Config, topic: str) -> Event | None:

@@ -13,6 +13,7 @@ import msgspec
 
 from tickmesh.bus.config import ConfigError, load
 from tickmesh.bus.schema import Flag, Kind, Reason
+from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.exchange.api import api, control
 from tickmesh.nodes.exchange.market.survey import Survey
@@ -59,14 +60,15 @@ class Line:
     def __init__(self, name: str, running: RunningExchange):
         self.name, self.running, self.number = name, running, 0
         config = running.config
+        instruments = [Instrument(one.symbol) for one in config.instruments]
         self.transport = Transport()
         client = running.add_client(self.transport, "ws", True, "127.0.0.1")
-        for message in binance.subscribe(config.instruments, config.feed):
+        for message in binance.subscribe(instruments, config.feed):
             control.answer(running.hub, client, message, 1 << 20)
-        self.reception = Reception(name, binance, config.instruments, config.feed)
+        self.reception = Reception(name, binance, instruments, config.feed)
         self.source, self.events = self.reception.open(1, RECV_NS)
         self.refused: list[bytes] = []  # what it did not understand
-        for request, many in binance.definitions(config.instruments):
+        for request, many in binance.definitions(instruments):
             body = self._ask(request.path, request.query)
             assert body is not None
             events, wrong = self.reception.definitions_of([instrument.subject for instrument in many], RECV_NS, body)

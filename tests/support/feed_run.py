@@ -10,6 +10,7 @@ import aiohttp
 from tests.support.exchange_clients import Rest, served
 from tests.support.waiting import until
 from tickmesh.bus.config import load
+from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Flag, Kind
@@ -97,7 +98,7 @@ def assert_rebuilt_equal(ctx):
     if not ctx.config.feed.raw:
         return
     adapter = adapter_of(line_of(ctx.config, ctx.instance)[0])
-    instruments = [i for i in ctx.config.instruments if i.venue == adapter.VENUE]
+    instruments = DecidedInstruments(ctx.config, adapter.VENUE).values()
     raws = published(ctx, Kind.raw)
     again = [without_stamps(one) for made in rebuild_line(raws, adapter, instruments, ctx.config.feed) for one in made]
     live = [without_stamps(event.raw) for event in published(ctx, *MARKET)]

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+KNOWN = '[[instruments]]\nsymbol = "BTCUSDT"\nprice_exponent = -8\nquantity_exponent = -8\n'  # no definitions are waited for
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("TICKMESH_DATA") or PROJECT.parent / "shared" / "data")
 HAND_WRITTEN = PROJECT / "tests/support/hand-written.conf"  # a supervisor.conf with a table of its own

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 import numpy as np
 from aiohttp import web
 
+from tests.support.places import KNOWN
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
@@ -215,7 +216,7 @@ class Mesh:
 
 def scenario(tmp_path, play, started=True, **settings):
     """Plays `play(mesh, venue)` on a running mesh."""
-    (tmp_path / "mesh.toml").write_text("")
+    (tmp_path / "mesh.toml").write_text(KNOWN)
     quick = {"request_timeout_s": 0.4, "reconcile_s": 0.3, "recv_window_ms": 300, "absence_margin_s": 0.5,
              "backoff_s": [0.01, 0.05], **settings}  # fmt: skip
     config = load(tmp_path, {"session": quick, "checkpoint_s": 0.1})

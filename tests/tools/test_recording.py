@@ -4,7 +4,7 @@ import numpy as np
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, Kind
-from tickmesh.bus.settings import Instrument, Mesh
+from tickmesh.bus.settings import InstrumentSettings, Mesh
 from tickmesh.bus.wire import Event, encode
 from tickmesh.tools.recording import QUIET_S, UNREACHED_S, Recording
 
@@ -13,7 +13,7 @@ LINES = ("feed-x-1", "feed-x-2")
 
 
 def recording(tmp_path, *subjects: str) -> Recording:
-    instruments = tuple(Instrument(subject.partition(".")[2], subject.partition(".")[0]) for subject in subjects)
+    instruments = tuple(InstrumentSettings(subject.partition(".")[2], subject.partition(".")[0]) for subject in subjects)
     return Recording(Config(Mesh(mode="capture", source="x", models=(), instruments=instruments), tmp_path))
 
 

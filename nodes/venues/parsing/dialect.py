@@ -3,11 +3,13 @@
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
-from tickmesh.bus.settings import Instrument
+from tickmesh.bus.settings import InstrumentSettings
+
+InstrumentT = TypeVar("InstrumentT", bound=InstrumentSettings)
 
 
 class FrameError(ValueError):
@@ -78,10 +80,10 @@ class Question(NamedTuple):
     """A request for definitions, and the instruments that its answer is about."""
 
     request: Request
-    instruments: tuple[Instrument, ...]
+    instruments: tuple[InstrumentSettings, ...]
 
 
-def batched(instruments: Sequence[Instrument], most: int) -> Iterator[tuple[Instrument, ...]]:
+def batched(instruments: Sequence[InstrumentT], most: int) -> Iterator[tuple[InstrumentT, ...]]:
     """The instruments in order, in groups of at most `most`."""
     for start in range(0, len(instruments), most):
         yield tuple(instruments[start : start + most])

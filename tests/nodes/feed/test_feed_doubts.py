@@ -234,6 +234,7 @@ def test_a_clock_that_is_rounded_down_is_not_behind():
     requests = LineRequests(
         kraken,
         reception,
+        reception.instruments,
         SimpleNamespace(ca=None),
         FeedSettings(),
         RequestBudget(60.0, 0.5),
@@ -242,6 +243,7 @@ def test_a_clock_that_is_rounded_down_is_not_behind():
         lambda *words: alerts.append(words),
         print,
         Reachability("kraken"),
+        print,
     )
     for late_ms in range(0, 1000, 50):  # the same clock, asked at any moment of a second
         requests._judge(Sample(-late_ms * 1_000_000, 10_000_000))
@@ -252,7 +254,8 @@ def test_a_clock_that_is_rounded_down_is_not_behind():
 
 def test_nothing_piles_up_while_the_outbox_is_full(tmp_path, monkeypatch):
     """Sockets are paused then; images of books are not made."""
-    (tmp_path / "mesh.toml").write_text('[[instruments]]\nsymbol = "BTC-USD"\nvenue = "coinbase"\n[feed]\nvenue = "coinbase"\n')
+    known = 'symbol = "BTC-USD"\nvenue = "coinbase"\nprice_exponent = -8\nquantity_exponent = -8\n'
+    (tmp_path / "mesh.toml").write_text(f'[[instruments]]\n{known}[feed]\nvenue = "coinbase"\n')
     monkeypatch.setattr(watching, "IMAGE_S", 0.01)
     monkeypatch.setattr(watching, "WATCH_S", 0.01)
 
@@ -281,7 +284,8 @@ def test_nothing_piles_up_while_the_outbox_is_full(tmp_path, monkeypatch):
 
 
 def an_upkeep(folder):
-    (folder / "mesh.toml").write_text("[feed]\nbackoff_s = [0.01, 10.0]\n")
+    known = '[[instruments]]\nsymbol = "BTCUSDT"\nprice_exponent = -8\nquantity_exponent = -8\n'
+    (folder / "mesh.toml").write_text(f"{known}[feed]\nbackoff_s = [0.01, 10.0]\n")
     ctx = SimpleNamespace(
         config=load(folder), name="feed-1", instance="1", publish=print, counters={}, refuse=print, ready=print
     )

@@ -15,7 +15,8 @@ from tests.support.feed_run import beside_exchange, ids, line, published
 from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError, load
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.nodes.net.budget import ConnectionBudget, RequestBudget, budget_of
+from tickmesh.bus.settings import FeedSettings
+from tickmesh.nodes.net.budget import ConnectionBudget, RequestBudget, budget_of, connection_budget_of
 from tickmesh.nodes.venues import binance, kraken
 
 
@@ -124,7 +125,8 @@ def test_nobody_there_costs_no_more_than_the_connection_budget_allows(tmp_path):
         nobody.port = unused.getsockname()[1]
 
         async def go():
-            async with line_to(tmp_path, [nobody], feed={"connections_per_5_minutes": 4}) as ctx:
+            known = [{"symbol": "BTCUSDT", "price_exponent": -8, "quantity_exponent": -8}]
+            async with line_to(tmp_path, [nobody], feed={"connections_per_5_minutes": 4}, instruments=known) as ctx:
                 await until(lambda: ctx.counters["reconnects"] == 4)
                 await asyncio.sleep(0.5)
                 assert ctx.counters["reconnects"] == 4 and ctx.counters["connections"] == 0
@@ -161,6 +163,8 @@ def test_what_a_venue_allows_is_as_its_adapter_says_or_as_mesh_toml_does(tmp_pat
     config = load(tmp_path)
     assert budget_of(config, kraken, 0.25).weight_max == 60.0
     assert budget_of(config, binance, 0.25).weight_max == 1500.0
+    connections = [connection_budget_of(FeedSettings(lines=lines), kraken).connections_max for lines in (1, 2, 9)]
+    assert connections == [60, 37, 8], "what is set, or a line's part of the venue's 150 in ten minutes"
     (tmp_path / "mesh.toml").write_text("[venues.kraken]\nweight_per_minute = -1\n")
     with pytest.raises(ConfigError, match=r"venues\.kraken\.weight_per_minute = -1.*0 or more"):
         load(tmp_path)

@@ -1,9 +1,7 @@
 """Instruments that a venue does not know or does not trade: named, never silence, and never the price of the others."""
 
 import asyncio
-import contextlib
 import json
-import shutil
 import time
 from collections import Counter
 
@@ -11,9 +9,10 @@ import pytest
 from aiohttp import web
 
 from tests.support.feed_frames import trade
-from tests.support.feed_run import line, published
+from tests.support.feed_run import published
+from tests.support.told_venue import alerts, beside
 from tests.support.waiting import until
-from tickmesh.bus.config import load
+from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes.feed.standing import UNKNOWN, Standings
@@ -132,58 +131,13 @@ def test_what_is_news_of_an_instrument_is_told_once():
     assert standings.take("binance.A", "").what == "instrument_back" and standings.words == {}
 
 
-# A line beside a venue that answers as it is told to.
-
-
-@contextlib.asynccontextmanager
-async def beside(folder, venue, symbols, socket, rest, exponent=-8, **settings):
-    """A running feed of one venue: `socket(ws, words)` is given each message, `rest(request)` gives a body or a Response."""
-    sockets = []
-
-    async def answer(request):
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            asked.append(request.path)
-            body = rest(request)
-            return body if isinstance(body, web.Response) else web.json_response(body)
-        ws = web.WebSocketResponse()
-        await ws.prepare(request)
-        sockets.append(ws)
-        async for message in ws:
-            await socket(ws, json.loads(message.data))
-        return ws
-
-    asked = []
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    port = runner.addresses[0][1]
-    (folder / "mesh.toml").write_text("")
-    instruments = [{"venue": venue, "symbol": s, "price_exponent": exponent, "quantity_exponent": exponent} for s in symbols]
-    places = {"ws": [f"ws://127.0.0.1:{port}"], "rest": [f"http://127.0.0.1:{port}"]}
-    feed_settings = {"lines": 1, "fresh_min_s": 0.4, "backoff_s": [0.05, 0.2], **settings}
-    config = load(folder, {"instruments": instruments, "venues": {venue: places}, "feed": feed_settings})
-    try:
-        async with line(config, f"{venue.removeprefix('binance_')}-1" if venue != "binance" else "1") as ctx:
-            ctx.asked, ctx.sockets = asked, sockets
-            yield ctx
-    finally:
-        shutil.rmtree(config.outbox_dir, ignore_errors=True)
-        await runner.cleanup()
-
-
-def alerts(ctx, *names):
-    found = [(event.map()["what"], event.map()["target"]) for event in published(ctx, Kind.alert)]
-    return [one for one in found if not names or one[0] in names]
-
-
 def test_one_product_that_the_venue_refuses_costs_the_others_nothing(tmp_path):
-    known = {"BTC-USD"}
+    known, asked_for = {"BTC-USD"}, []
 
     async def socket(ws, words):
         if words["type"] != "subscribe":
             return
+        asked_for.extend(words["product_ids"])
         if bad := [one for one in words["product_ids"] if one not in known]:
             await ws.send_json(
                 {"type": "error", "message": "Failed to subscribe", "reason": f"{bad[0]} is not a valid product"}
@@ -206,7 +160,8 @@ def test_one_product_that_the_venue_refuses_costs_the_others_nothing(tmp_path):
 
     async def go():
         symbols = ["AAA-EUR", "BTC-USD", "XRP-EUR"]
-        async with beside(tmp_path, "coinbase", symbols, socket, rest, standing_s=[0.05, 0.2]) as ctx:
+        calm = {"standing_s": [0.05, 0.2], "fresh_min_s": 9.0}
+        async with beside(tmp_path, "coinbase", symbols, socket, rest, exponent=None, **calm) as ctx:
             await until(lambda: len(alerts(ctx, "unknown_instrument")) == 2 and products(ctx))
             assert products(ctx) == ["coinbase.BTC-USD"]
             assert ctx.counters["not_trading"] == {"coinbase.AAA-EUR": UNKNOWN, "coinbase.XRP-EUR": UNKNOWN}
@@ -214,6 +169,9 @@ def test_one_product_that_the_venue_refuses_costs_the_others_nothing(tmp_path):
             await until(lambda: "coinbase.XRP-EUR" in products(ctx))
             await until(lambda: alerts(ctx, "instrument_back") == [("instrument_back", "coinbase.XRP-EUR")])
             assert len(ctx.sockets) == 1, "all of it on one connection"
+            assert asked_for.count("XRP-EUR") == asked_for.count("BTC-USD") == 1 and "AAA-EUR" not in asked_for
+            assert list(DecidedInstruments(ctx.config)) == ["coinbase.BTC-USD", "coinbase.XRP-EUR"], "and known from then on"
+            await until(lambda: ctx.counters["undecided"] == ["coinbase.AAA-EUR"])
 
     asyncio.run(go())
 

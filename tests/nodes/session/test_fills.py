@@ -14,7 +14,7 @@ from tests.support.waiting import until
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
-from tickmesh.bus.settings import ExecutorSettings, Mesh
+from tickmesh.bus.settings import ExecutorSettings, Instrument, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.net.venue_clock import VenueTime
@@ -141,7 +141,7 @@ def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkey
         return msgspec.json.encode(rows[:limit])
 
     monkeypatch.setattr(BinanceAccount, "_get", page)
-    instrument = Config(Mesh(), Path("/nonexistent")).instrument("binance.BTCUSDT")
+    instrument = Instrument("BTCUSDT")
 
     async def ask():
         account = BinanceAccount("", "", 1000, 1.0, VenueTime())

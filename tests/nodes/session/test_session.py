@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.places import KNOWN
 from tests.support.session_scene import SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.config import load
@@ -273,7 +274,7 @@ def test_in_any_order_and_number_reports_never_move_an_order_back(steps):
 
 def test_what_it_published_and_the_log_does_not_have_yet_is_read_from_its_outbox(tmp_path):
     """Also when the outbox has released its older part."""
-    (tmp_path / "mesh.toml").write_text("")
+    (tmp_path / "mesh.toml").write_text(KNOWN)
     config = load(tmp_path, {"log": {"outbox_segment_bytes": 1 << 16}})
 
     async def go():
@@ -305,7 +306,7 @@ def test_what_it_published_and_the_log_does_not_have_yet_is_read_from_its_outbox
 
 def test_what_the_log_has_is_not_read_again_from_the_outbox(tmp_path, monkeypatch):
     """The log ends in the middle of what was published: no older update takes an order back, no cancel is refused twice."""
-    (tmp_path / "mesh.toml").write_text("")
+    (tmp_path / "mesh.toml").write_text(KNOWN)
     config = load(tmp_path, {})
 
     def intend(cid: str, target: str = ""):

@@ -276,6 +276,6 @@ def test_definitions_come_from_the_venues_own_lists():
         ("coinbase", bodies["https://api.pro.coinbase.com/products"], ("YFI-BTC", "BAND-GBP")),
     ):
         adapter = adapter_of(venue)
-        listed = adapter.decode_listing(body)
+        listed = adapter.listed(body)
         assert set(names) <= set(listed), venue
         assert [name for name in listed if adapter.spell(name) != name] == [], "a venue's own names are spelled as they are"

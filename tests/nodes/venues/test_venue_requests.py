@@ -9,7 +9,7 @@ from tickmesh.bus import id_rules
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes.venues import coinbase, kraken, okx
+from tickmesh.nodes.venues import binance_usdm, coinbase, kraken, okx
 from tickmesh.nodes.venues.adapter import VenueAdapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unwell
 from tickmesh.nodes.venues.table import ADAPTERS, adapter_of
@@ -27,6 +27,7 @@ def test_an_adapter_has_every_member_of_the_contract(name):
         and adapter.MESSAGES_PER_S > 0
         and adapter.WEIGHT_PER_MINUTE > 0
         and adapter.REQUESTS_PER_S >= 0
+        and adapter.CONNECTIONS_PER_5_MINUTES > 0
         and adapter.LIFE_S >= 0
     )
     assert adapter.BOOK in ("rest", "chain", "checksum", "stream")
@@ -44,6 +45,28 @@ def test_an_adapter_has_every_member_of_the_contract(name):
     assert (book.resyncs, book.disconnected()) == (0, [])
     followed = {id_rules.rule(kind, one.subject) for kind in (Kind.trade, Kind.quote, Kind.depth)}
     assert followed <= {"contiguous", "rising", "exclusive"}
+
+
+def test_usd_m_s_streams_are_asked_for_where_they_flow():
+    """Elsewhere they are acknowledged and silent, since 2026-04-23: an unrouted connection has those of /public only."""
+    one = instrument("binance_usdm")
+    (request,) = (json.loads(text) for text in binance_usdm.subscribe([one], SETTINGS))
+    assert binance_usdm.path([one], SETTINGS) == "/public/stream"
+    assert {binance_usdm.entry_of(name.partition("@")[2]) for name in request["params"]} == {"/public"}
+    elsewhere = ("aggTrade", "kline_1m", "markPrice@1s", "ticker", "miniTicker", "forceOrder", "compositeIndex", "contractInfo")
+    for channel in elsewhere:
+        assert binance_usdm.stream_names(["BTCUSDT"], [channel], "/market") == [f"btcusdt@{channel}"]
+        with pytest.raises(ValueError, match=rf"@{channel} is a stream of /market; .* /public .*sends nothing.*/market/stream"):
+            binance_usdm.stream_names(["BTCUSDT"], ["trade", channel], "/public")
+    for channel in ("trade", "bookTicker", "depth", "depth@100ms", "depth20@500ms", "rpiDepth@500ms"):
+        assert binance_usdm.entry_of(channel) == "/public"
+
+
+def test_what_requests_cost_is_what_the_venues_say():
+    """Of those that changed: USD-M's old trades on 2026-07-29; OKX's time may be asked for half as often as its books."""
+    usdm, swap = instrument("binance_usdm"), instrument("okx")
+    assert binance_usdm.history(usdm, 1).weight == 200 and binance_usdm.snapshot(usdm, 1000).weight == 20
+    assert (okx.clock().weight, okx.history(swap, 1).weight, okx.REQUESTS_PER_S) == (2, 1, 10)
 
 
 def test_an_unknown_venue_is_refused_with_the_known_ones():
