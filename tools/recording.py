@@ -28,6 +28,7 @@ LOOK_S = 0.1
 RATES_S = 1.0  # rates are what comes in so long, once everything is there
 AWAY_S = 10.0  # supervisord answers within a second of its start
 UNREACHED_S = 2.0  # after the first line's alert the others may have their say
+CRASHES = "crash loop"  # a sentinel's alert of a process that dies again and again
 REFUSED = ("unknown_instrument", "halted_instrument")
 COLUMNS = ("instrument", "complete after", "trades/s", "quotes/s", "depth/s", "bid", "ask", "spread", "tick", "lot")
 WIDTH = 120  # of the table at least: a narrower terminal wraps its lines, and nothing is cut off
@@ -74,6 +75,11 @@ class VenueSeen:
     unreached: dict[str, str] = field(default_factory=dict)
     unreached_s: float = 0.0  # of the first such alert
 
+    def take_failure(self, line: str, why: str, now_s: float) -> None:
+        """Takes the alert that a line does not reach the venue, or does not live long enough to."""
+        self.unreached_s = self.unreached_s or now_s
+        self.unreached[line] = why
+
 
 class Recording:
     """Judges by events of the log whether every instrument of a configuration is recorded. Times: seconds since the start."""
@@ -113,10 +119,11 @@ class Recording:
     def _take_alert(self, event: Event, now_s: float) -> None:
         alert = event.map()
         what, target = alert.get("what"), alert.get("target", "")
+        line_of = target.removeprefix("feed-").rpartition("-")[0]
         if target in self.venues and what == "unreachable":
-            venue = self.venues[target]
-            venue.unreached_s = venue.unreached_s or now_s
-            venue.unreached[event.subject] = alert["why"]
+            self.venues[target].take_failure(event.subject, alert["why"], now_s)
+        elif line_of in self.venues and what == CRASHES:
+            self.venues[line_of].take_failure(target, f"{target}: {alert['why']}", now_s)
         elif target in self.venues and what == "reachable":
             self.venues[target].unreached.pop(event.subject, None)
         elif target in self.instruments and what in REFUSED:

@@ -168,8 +168,7 @@ class _Questions:
             request, instruments = questions.pop()
             body = await self._ask(request)
             if body is not None:
-                for instrument in instruments:
-                    self._take(body, instrument.symbol, out)
+                out |= self._read(body, [instrument.symbol for instrument in instruments])
             if len(instruments) > 1 and not any(instrument.symbol in out for instrument in instruments):
                 # one that is unknown may have cost the answer about the others
                 half = len(instruments) // 2
@@ -177,17 +176,27 @@ class _Questions:
                 questions += [one for one in halves if one.request != request]
         return out
 
-    def _take(self, body: bytes, symbol: str, out: dict[str, str]) -> None:
+    def _read(self, body: bytes, symbols: Sequence[str]) -> dict[str, str]:
+        """Symbol → standing of those that the answer has. One whose row cannot be read is there: its feed says why."""
+        out: dict[str, str] = {}
         try:
-            if (one := self.adapter.listed(body).get(symbol)) is None:
-                self.adapter.decode_definition(body, now_ns(), Instrument(symbol, self.venue))  # which says why there is none
-        except Unknown:
-            return
-        except Unwell as error:
+            listed = self.adapter.listed(body)
+        except FrameError as error:
             raise Unasked(f"{self.venue}: {error}") from None
-        except FrameError:  # it has one that cannot be read: its feed says why
-            one = None
-        out[symbol] = "" if one is None else one.standing
+        for symbol in symbols:
+            if symbol in listed:
+                out[symbol] = listed[symbol].standing
+                continue
+            try:
+                self.adapter.decode_definition(body, now_ns(), Instrument(symbol, self.venue))
+            except Unknown:
+                continue
+            except Unwell as error:
+                raise Unasked(f"{self.venue}: {error}") from None
+            except FrameError:
+                pass
+            out[symbol] = ""
+        return out
 
     async def listing(self) -> list[str]:
         """All names that the venue has. Raises Unasked."""

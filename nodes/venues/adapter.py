@@ -134,6 +134,9 @@ class VenueAdapter(Protocol[RoutesT]):
     def book(self, instrument: Instrument, settings: FeedSettings) -> BookRule:
         """A new rule for the instrument's book."""
 
+    def spell(self, name: str) -> str:
+        """The name as the venue writes it, of one that a person wrote nearly so (btc/usdt); it need not exist there."""
+
     # REST.
 
     def listings(self) -> Iterator[Request]:
@@ -160,9 +163,6 @@ class VenueAdapter(Protocol[RoutesT]):
 
         `body`: an answer of which `decode_definition` made an event.
         """
-
-    def spell(self, name: str) -> str:
-        """The name as the venue writes it, of one that a person wrote nearly so (btc/usdt); it need not exist there."""
 
     def snapshot(self, instrument: Instrument, limit: int) -> Request | None:
         """The request for a snapshot of at least `limit` levels a side, or of as many as the venue sells.

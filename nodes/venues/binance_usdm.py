@@ -159,15 +159,15 @@ def routes(instruments: Iterable[Instrument]) -> Routes:
     return binance_streams.routes(instruments, CHANNELS)
 
 
+def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]:
+    """One question for all symbols of the venue, which does not answer about one."""
+    yield Question(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
+
+
 def spell(name: str) -> str:
     """The name in capitals and without a separator but that of a delivery date: BTCUSDT, BTCUSDT_240628."""
     pair, underscore, day = name.upper().strip().rpartition("_")
     return f"{squeezed(pair)}_{day}" if underscore and day.isdigit() else squeezed(name)
-
-
-def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]:
-    """One question for all symbols of the venue, which does not answer about one."""
-    yield Question(Request("/fapi/v1/exchangeInfo"), tuple(instruments))
 
 
 def listings() -> Iterator[Request]:

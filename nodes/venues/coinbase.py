@@ -282,6 +282,11 @@ def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]
     yield Question(Request(path), tuple(instruments))
 
 
+def spell(name: str) -> str:
+    """The name in capitals, with a hyphen between its assets: BTC-USD."""
+    return separated(name, "-")
+
+
 def listings() -> Iterator[Request]:
     """One request for all products."""
     yield Request("/products")
@@ -329,11 +334,6 @@ def _products(body: bytes) -> dict[str, msgspec.Raw]:
 def standing(body: bytes, instrument: Instrument) -> str:
     """The venue's own word for an instrument that it does not trade (delisted, …); "" for one that it trades."""
     return _product(_products(body)[instrument.symbol]).standing
-
-
-def spell(name: str) -> str:
-    """The name in capitals, with a hyphen between its assets: BTC-USD."""
-    return separated(name, "-")
 
 
 snapshot, decode_snapshot = no_snapshot, no_snapshot_answer

@@ -66,7 +66,7 @@ def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]
 
 def spell(name: str) -> str:
     """The name in capitals, with a slash between its assets, each as v2 calls it: BTC/USD of xbt-usd."""
-    return "/".join(NAMES_TODAY.get(asset, asset) for asset in separated(name, "/").split("/"))
+    return name_today(separated(name, "/"))
 
 
 def listings() -> Iterator[Request]:

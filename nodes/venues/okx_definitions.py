@@ -59,6 +59,11 @@ def definitions(instruments: Sequence[InstrumentSettings]) -> Iterator[Question]
         yield Question(Request("/api/v5/public/instruments", {**dict(query), **one}), tuple(many))
 
 
+def spell(name: str) -> str:
+    """The name in capitals, with hyphens between its parts: BTC-USDT, BTC-USDT-SWAP."""
+    return separated(name, "-")
+
+
 def listings() -> Iterator[Request]:
     """A request for each type of instrument; options, of which there are tens of thousands, are left out."""
     for kind in LISTED_TYPES:
@@ -82,11 +87,6 @@ def _type(symbol: str) -> str:
     """BTC-USDT, BTC-USDT-SWAP, BTC-USD-220527, BTC-USD-220527-30000-C."""
     parts = symbol.split("-")
     return {2: "SPOT", 5: "OPTION"}.get(len(parts), "SWAP" if parts[-1] == "SWAP" else "FUTURES")
-
-
-def spell(name: str) -> str:
-    """The name in capitals, with hyphens between its parts: BTC-USDT, BTC-USDT-SWAP."""
-    return separated(name, "-")
 
 
 def decode_definition(body: bytes, recv_ns: int, instrument: Instrument) -> bytearray:

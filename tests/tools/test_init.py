@@ -15,10 +15,11 @@ from aiohttp import web
 from tests.support.places import PROJECT
 from tests.support.server_thread import ServerThread
 from tickmesh.bus.config import load
-from tickmesh.bus.settings import Instrument
+from tickmesh.bus.settings import InstrumentSettings
 from tickmesh.tools import init, sources, wanted
 from tickmesh.tools.terminal import Failure, UsageFailure
 
+FILTERS = [{"filterType": "PRICE_FILTER", "tickSize": "0.01"}, {"filterType": "LOT_SIZE", "stepSize": "0.001"}]
 NAMES = ("BTCUSDT", "ETHUSDT", "ETHUSDC", "币安人生USDT")
 
 
@@ -30,13 +31,13 @@ class Listing(ServerThread):
         self.halted = halted
 
     async def _answer(self, request):
-        if request.path == "/api/v3/ticker/price":
-            return web.json_response([{"symbol": name, "price": "1"} for name in NAMES])
+        if not {"symbol", "symbols"} & request.query.keys():
+            return web.json_response({"symbols": [{"symbol": name, "status": "TRADING", "filters": FILTERS} for name in NAMES]})
         asked = request.query["symbols"] if "symbols" in request.query else f'["{request.query["symbol"]}"]'
         found = [name for name in json.loads(asked) if name in NAMES]
         if len(found) < asked.count(",") + 1:
             return web.json_response({"code": -1121, "msg": "Invalid symbol."}, status=400)
-        rows = [{"symbol": name, "status": "BREAK" if name == self.halted else "TRADING", "filters": []} for name in found]
+        rows = [{"symbol": name, "status": "BREAK" if name == self.halted else "TRADING", "filters": FILTERS} for name in found]
         return web.json_response({"symbols": rows})
 
 
@@ -63,7 +64,7 @@ def test_what_it_writes_says_what_the_flags_say_and_every_line_is_explained(fold
     assert [one.subject for one in config.instruments] == ["binance.BTCUSDT", "binance.ETHUSDT"] == done["instruments"]
     assert len(config.models) == (2 if mode == "sim" else 0)
     if mode == "capture":
-        wanted_ = [Instrument("BTCUSDT"), Instrument("ETHUSDT")]
+        wanted_ = [InstrumentSettings("BTCUSDT"), InstrumentSettings("ETHUSDT")]
         (folder / "mesh.toml").write_text("")
         assert load(folder, overrides=sources.recording("binance", wanted_)).mesh == config.mesh, "as `up --venue` has it"
     text = init.text_of(mode, "x", config.instruments)
@@ -75,7 +76,7 @@ def test_what_it_writes_says_what_the_flags_say_and_every_line_is_explained(fold
 
 
 def test_what_stands_commented_out_can_stand_there(folder):
-    for mode, one in (("capture", Instrument("BTC/USD", "kraken")), ("sim", Instrument("BTCUSDT"))):
+    for mode, one in (("capture", InstrumentSettings("BTC/USD", "kraken")), ("sim", InstrumentSettings("BTCUSDT"))):
         text = init.text_of(mode, "x", [one])
         (folder / "mesh.toml").write_text(re.sub(r"^# (?=\[|\w+ = )", "", text, flags=re.MULTILINE))
         config = load(folder)

@@ -4,7 +4,7 @@ import numpy as np
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import DTYPES, Kind
-from tickmesh.bus.settings import Instrument, Mesh
+from tickmesh.bus.settings import InstrumentSettings, Mesh
 from tickmesh.bus.wire import Event, encode
 from tickmesh.tools.recording import QUIET_S, UNREACHED_S, Recording
 
@@ -13,7 +13,7 @@ LINES = ("feed-x-1", "feed-x-2")
 
 
 def recording(tmp_path, *subjects: str) -> Recording:
-    instruments = tuple(Instrument(subject.partition(".")[2], subject.partition(".")[0]) for subject in subjects)
+    instruments = tuple(InstrumentSettings(subject.partition(".")[2], subject.partition(".")[0]) for subject in subjects)
     return Recording(Config(Mesh(mode="capture", source="x", models=(), instruments=instruments), tmp_path))
 
 
@@ -75,6 +75,12 @@ def test_what_a_venue_does_not_know_or_trade_is_waited_for_no_longer(tmp_path):
     only = recording(tmp_path, A)
     only.take([alert(LINES[0], "unknown_instrument", A, "no such name")], 1.0)
     assert only.missing(1.0) == [] and only.why_not(1.0)[A] == "no such name"
+
+
+def test_lines_that_die_again_and_again_are_named(tmp_path):
+    seen = recording(tmp_path, A)
+    seen.take([alert("sentinel-1", "crash loop", f"feed-binance-{line}", "died 5 times") for line in (1, 2)], 1.0)
+    assert seen.missing(1.0) == [] and seen.why_not(1.0) == {"binance": "feed-binance-1: died 5 times"}
 
 
 def test_a_venue_that_no_line_reaches_is_named_beside_one_that_is_recorded(tmp_path):

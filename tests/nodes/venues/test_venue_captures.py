@@ -272,9 +272,10 @@ def test_definitions_come_from_the_venues_own_lists():
         ("binance_usdm", bodies["https://fapi.binance.com/fapi/v1/exchangeInfo"], ("SUSHIUSDT", "BTCUSDT")),
         ("okx", spot, ("BTC-USDT",)),
         ("kraken", pairs, ("BTC/USD", "ADA/BTC", "DOGE/USD")),
+        ("kraken_v1", pairs, ("XBT/USD", "ADA/XBT")),
         ("coinbase", bodies["https://api.pro.coinbase.com/products"], ("YFI-BTC", "BAND-GBP")),
     ):
         adapter = adapter_of(venue)
-        listed = list(adapter.listed(body))
+        listed = adapter.listed(body)
         assert set(names) <= set(listed), venue
         assert [name for name in listed if adapter.spell(name) != name] == [], "a venue's own names are spelled as they are"
