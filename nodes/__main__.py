@@ -32,13 +32,13 @@ usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]
 Runs one node of the mesh in this process; `sequencer` can host model, executor and session beside itself.
 
   python -m tickmesh.nodes exchange            the local venue
-  python -m tickmesh.nodes feed 1              line 1 of the market data of feed.venue
-  python -m tickmesh.nodes feed kraken-1       line 1 of another venue's
+  python -m tickmesh.nodes feed kraken-1       line 1 of a venue's market data
+  python -m tickmesh.nodes feed 1              line 1 of feed.venue's, named feed-1
   python -m tickmesh.nodes model imbalance     the model of that name in mesh.toml
   python -m tickmesh.nodes sequencer model executor session
 
 nodes: {nodes}
-`python -m tickmesh.nodes NODE --help` tells what one does. supervisord starts them all: see supervisor.conf.
+`python -m tickmesh.nodes NODE --help` tells what one does. Which a mesh has follows from mesh.toml: mesh up.
 """
 
 

@@ -5,6 +5,7 @@ mesh.toml that it depends on: where one of them changes its process is restarted
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -74,13 +75,13 @@ def name_of(node: str, instance: str) -> str:
 
 
 def processes(config: Config) -> list[ProcessEntry]:
-    """The processes that supervisord runs, in the order in which data flows. Raises ConfigError for an unknown venue."""
-    return [_entry(config, node, instance) for node, instance in _nodes_of(config) if not _is_hosted(config, node, instance)]
+    """The processes that supervisord runs, in the order in which data flows. Raises ConfigError for names that cannot be."""
+    return [_entry(config, node, instance) for node, instance in nodes_of(config) if not _is_hosted(config, node, instance)]
 
 
 def hosted(config: Config) -> list[tuple[str, str]]:
     """(node, instance) of what the sequencer's process runs beside itself, in the order in which data flows."""
-    return [(node, instance) for node, instance in _nodes_of(config) if _is_hosted(config, node, instance)]
+    return [(node, instance) for node, instance in nodes_of(config) if _is_hosted(config, node, instance)]
 
 
 def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -99,7 +100,7 @@ def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, s
 
 def idle_because(config: Config, node: str, instance: str) -> str:
     """Why this node has nothing to do in this mesh; empty if it has. Raises ConfigError for a line that cannot be."""
-    if _is_hosted(config, node, _full_instance(config, node, instance)):
+    if _is_hosted(config, node, full_instance(config, node, instance)):
         return "hosted by the sequencer (host in mesh.toml)"
     if node in TRADING and config.mode == "capture":
         return "mode is 'capture' in mesh.toml: real venues, and no orders"
@@ -114,8 +115,8 @@ def idle_because(config: Config, node: str, instance: str) -> str:
     return ""
 
 
-def _nodes_of(config: Config) -> Iterator[tuple[str, str]]:
-    """(node, instance) of everything that this mesh is made of, hosted or not."""
+def nodes_of(config: Config) -> Iterator[tuple[str, str]]:
+    """(node, instance) of everything that this mesh is made of, hosted or not, in the order in which data flows."""
     trades = config.mode != "capture"
     if config.mode == "sim":
         yield "exchange", ""
@@ -125,7 +126,7 @@ def _nodes_of(config: Config) -> Iterator[tuple[str, str]]:
         yield from (("feed", f"{venue}-{line}") for line in range(1, config.feed.lines + 1))
     if config.backfill.enabled:
         yield "backfill", ""
-    yield from (("model", model.name) for model in config.models)
+    yield from (("model", name) for name in _models(config))
     if trades and config.executor.enabled:
         yield "executor", ""
     if trades:
@@ -141,8 +142,16 @@ def _venues(config: Config) -> list[str]:
     return venues
 
 
-def _full_instance(config: Config, node: str, instance: str) -> str:
-    """The instance as the table has it: of a line its venue's whole name and its number, `binance-1` for `1`."""
+def _models(config: Config) -> list[str]:
+    names = [model.name for model in config.models]
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+            raise ConfigError(f"models.name = {name!r} is impossible; allowed: letters, digits, '.', '_' and '-'")
+    return names
+
+
+def full_instance(config: Config, node: str, instance: str) -> str:
+    """An instance as the table has it: of a line its venue's whole name and its number, `binance-1` for `1`."""
     if node != "feed":
         return instance
     venue, line = line_names.line_of(config, instance)
@@ -184,13 +193,13 @@ def _setting(config: Config, part: str, node: str, instance: str) -> object:
     if part == "models":
         return config.model(instance)
     if part == "feed" and node != "feed":  # how many files a cut of the archive makes
-        return [config.feed.lines, config.feed.raw]
+        return config.feed.lines * config.feed.raw
     if part == "exchange" and node == "session":
         return [config.exchange.api_key, config.exchange.api_secret]
     if part == "host":
         return hosted(config)
     if part == "log":
-        others = {name_of(*one) for one in _nodes_of(config)} - {name_of(node, instance)}
+        others = {name_of(*one) for one in nodes_of(config)} - {name_of(node, instance)}
         mine = {name: level for name, level in config.log.levels.items() if name not in others}
         return msgspec.structs.replace(config.log, levels=mine)
     return getattr(config, part)

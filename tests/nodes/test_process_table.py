@@ -74,6 +74,8 @@ def test_lines_models_and_what_is_switched_off_follow_the_settings(mesh):
     assert names(config) == ["exchange", "sequencer", "recorder", *lines, "session", *SENTINELS]
     with pytest.raises(ConfigError, match="instruments.venue = 'krakn' is impossible; allowed: binance, .*kraken"):
         processes(mesh(instruments=[{"symbol": "XBT/USD", "venue": "krakn"}]))
+    with pytest.raises(ConfigError, match="models.name = 'a b' is impossible; allowed: letters"):
+        processes(mesh(models=[{"name": "a b", "kernel": "trade_flow"}]))
 
 
 def test_in_mode_capture_nothing_trades_and_there_is_no_local_venue(mesh):
