@@ -277,5 +277,5 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     for name, one in mesh.exchange.population.items():
         if one.follows not in ("", *leaders) or one.follows == name:
             yield f"exchange.population.{name}.follows", one.follows, f"another of {leaders}"
-    if mesh.mode != "sim":
-        yield "mode", mesh.mode, "'sim' in this version; paper and live trading are not built yet"
+    if mesh.mode in ("paper", "live"):
+        yield "mode", mesh.mode, "'sim' or 'capture' in this version; paper and live trading are not built yet"

@@ -38,7 +38,7 @@ Amount = Annotated[str, Meta(pattern=rf"^{_AMOUNT}\Z", description="a plain deci
 AmountOrNone = Annotated[
     str, Meta(pattern=rf"^({_AMOUNT})?\Z", description="a plain decimal above 0 like '0.001', or '' for none")
 ]
-Mode = Literal["sim", "paper", "live"]
+Mode = Literal["sim", "capture", "paper", "live"]
 Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
@@ -83,11 +83,11 @@ class LogSettings(Section, frozen=True):
     steady_clock: bool = True  # seq_ns goes on with the steady clock; likewise
     format: LineFormat = "human"  # of the lines that processes write for their operator, in run/logs
     level: Level = "info"  # the least that nodes write there
-    levels: dict[str, Level] = {}  # by node ("feed-1"), or by a library's logger, which else writes warnings and worse
+    levels: dict[str, Level] = {}  # by process (feed-kraken-1), or by a library's logger, which else writes warnings and worse
 
 
 class FeedSettings(Section, frozen=True):
-    """Settings of every line; `venue` is that of a line whose name says none (feed-1; feed-kraken-1 says kraken)."""
+    """Settings of every line; `venue` is that of a line whose name says none (feed-1, in a table written by hand)."""
 
     venue: str = "binance"
     lines: Annotated[int, Meta(ge=1, le=9)] = 2  # of every venue

@@ -18,7 +18,7 @@ from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.process import Context, NodeFault, die_with_parent
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.nodes.feed import line_names
+from tickmesh.nodes.process_table import guests_of, idle_because, name_of
 
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule
@@ -32,13 +32,13 @@ usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]
 Runs one node of the mesh in this process; `sequencer` can host model, executor and session beside itself.
 
   python -m tickmesh.nodes exchange            the local venue
-  python -m tickmesh.nodes feed 1              line 1 of the market data of feed.venue
-  python -m tickmesh.nodes feed kraken-1       line 1 of another venue's
+  python -m tickmesh.nodes feed kraken-1       line 1 of a venue's market data
+  python -m tickmesh.nodes feed 1              line 1 of feed.venue's, named feed-1
   python -m tickmesh.nodes model imbalance     the model of that name in mesh.toml
   python -m tickmesh.nodes sequencer model executor session
 
 nodes: {nodes}
-`python -m tickmesh.nodes NODE --help` tells what one does. supervisord starts them all: see supervisor.conf.
+`python -m tickmesh.nodes NODE --help` tells what one does. Which a mesh has follows from mesh.toml: mesh up.
 """
 
 
@@ -61,25 +61,6 @@ def parse(words: list[str]) -> list[tuple[str, str]]:
     if len(out) > 1 and (out[0][0] != "sequencer" or any(node not in HOSTABLE for node, _ in out[1:])):
         raise UsageError(f"only `sequencer` hosts others, and only {', '.join(HOSTABLE)}")
     return out
-
-
-def idle_because(config: Config, node: str, instance: str) -> str:
-    """Why this node has nothing to do in this mesh; empty if it has."""
-    if node in config.host and node in HOSTABLE:
-        return "hosted by the sequencer (host in mesh.toml)"
-    if node == "feed":
-        return line_names.idle_because(config, instance)
-    if node == "backfill" and not config.backfill.enabled:
-        return "backfill.enabled is false in mesh.toml"
-    if node == "model" and instance not in {m.name for m in config.models}:
-        return f"mesh.toml has no model {instance!r}"
-    if node == "executor" and not config.executor.enabled:
-        return "executor.enabled is false in mesh.toml"
-    return ""
-
-
-def name_of(node: str, instance: str) -> str:
-    return f"{node}-{instance}" if instance else node
 
 
 class NodeModule(Protocol):
@@ -155,18 +136,6 @@ def _stop_on_signal(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-
-
-def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Who is hosted: as named on the command line, else as in mesh.toml. `model` alone is every model."""
-    wanted = named or [(node, "") for node in config.host if node in HOSTABLE]
-    out: list[tuple[str, str]] = []
-    for node, instance in wanted:
-        if node == "model" and not instance:
-            out += [("model", model.name) for model in config.models]
-        elif node != "executor" or config.executor.enabled:
-            out.append((node, instance))
-    return out
 
 
 def help_of(node: str) -> str:

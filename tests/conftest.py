@@ -48,18 +48,18 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def make_root(deep: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Path]]:
-    """Makes a folder that `mesh up` works in: this project's code and table of processes, settings and data of its own.
+def make_root(deep: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """Makes a folder that `mesh up` works in: this project's code, its supervisor.conf or `table`, its own settings and data.
 
     The mesh is brought down at the end, and the working folder is that root meanwhile.
     """
     made: list[Path] = []
 
-    def make(settings: str = "") -> Path:
+    def make(settings: str = "", table: Path | None = None) -> Path:
         root = deep / f"mesh-{len(made)}"
         root.mkdir()
         (root / "mesh.toml").write_text(settings)
-        shutil.copy(PROJECT / "supervisor.conf", root)
+        shutil.copy(table or PROJECT / "supervisor.conf", root / "supervisor.conf")
         (root / ".venv").symlink_to(sys.prefix)
         monkeypatch.chdir(root)
         monkeypatch.delenv("TICKMESH_ROOT", raising=False)

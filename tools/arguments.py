@@ -2,23 +2,17 @@
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import TABLE, Lane
+from tickmesh.tools.table import process_names
 from tickmesh.tools.terminal import UsageFailure
 
 UNITS_NS = {"ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 AGO = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-
-
-def program_names(root: Path) -> list[str]:
-    """Names of all processes, in the order of supervisor.conf."""
-    lines = (root / "supervisor.conf").read_text().splitlines()
-    return [line.strip()[len("[program:") : -1] for line in lines if line.startswith("[program:")]
 
 
 def kinds_of(prefixes: list[str], config: Config) -> tuple[Kind, ...]:
@@ -29,7 +23,7 @@ def kinds_of(prefixes: list[str], config: Config) -> tuple[Kind, ...]:
         if name not in Kind.__members__:
             raise UsageFailure(f"there is no topic {prefix!r}; a topic begins with one of {', '.join(k.name for k in Kind)}")
         kind = Kind[name]
-        known = program_names(config.root) if TABLE[kind].lane is Lane.system else [i.subject for i in config.instruments]
+        known = process_names(config) if TABLE[kind].lane is Lane.system else [i.subject for i in config.instruments]
         if dot and not any(matches(f"{name}.{other}", prefix) for other in known):
             raise UsageFailure(f"there is no topic {prefix!r}; the subjects of {name} are {', '.join(known)}")
         kinds.append(kind)

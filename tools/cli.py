@@ -21,7 +21,7 @@ def up(
     timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the mesh to be seen working.")] = 120.0,
     json: Json = False,
 ) -> None:
-    """Start everything; return when the mesh has been seen working."""
+    """Start everything; return when the mesh has been seen working. Of a mesh that is up: as reload."""
     from tickmesh.tools import up as command
 
     captures = [*(capture or []), *(files or [])]
@@ -29,8 +29,25 @@ def up(
         raise terminal.UsageFailure(f"what is {files[0]} for? Captures are given with --capture FILE")
     if speed is not None and not captures:
         raise terminal.UsageFailure("--speed is the speed of a replay; give its --capture FILE too")
-    result = command.up(captures, 1.0 if speed is None else speed, timeout)
+    result = command.up(captures, 1.0 if speed is None else speed, timeout, terminal.announcer(json))
     terminal.print_json(result) if json else command.show(result)
+    if result.get("failed"):
+        raise typer.Exit(1)
+
+
+@commands.command()
+def reload(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for what is started, each stage.")] = 60.0,
+    json: Json = False,
+) -> None:
+    """Apply a changed mesh.toml while data flows: start what is new, stop what is gone, restart what changed."""
+    from tickmesh.tools import reload as command
+
+    result = command.reload(timeout, dry_run, terminal.announcer(json))
+    terminal.print_json(result) if json else command.show(result)
+    if result["failed"]:
+        raise typer.Exit(1)
 
 
 @commands.command()

@@ -15,7 +15,7 @@ from tickmesh.bus.segments import LogError
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
-WAIT_S = 240.0  # supervisor.conf kills each process after its stopwaitsecs; their sum is less
+WAIT_S = 240.0  # supervisord kills each process after its stopwaitsecs; their sum is less
 PROD_S = 0.02  # supervisord looks after its children once a second unless it is asked something
 # What a process says about itself: after the sequencer's end it stays in the outbox, and the next run says it anew.
 OF_THE_MOMENT = (Kind.health, Kind.run, Kind.watermark)

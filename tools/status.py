@@ -17,11 +17,12 @@ from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
+from tickmesh.nodes.process_table import hosted, name_of
 from tickmesh.nodes.sentinel.restarts import Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
-from tickmesh.tools.arguments import program_names
+from tickmesh.tools.table import process_names
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 SECOND = 1_000_000_000
@@ -73,7 +74,15 @@ def status() -> JsonObject:
     processes = _processes(config)
     if processes is None:
         nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
-        return {"running": False, "source": config.source, **nothing, "replay": None, "log": {}, "disk": {}}
+        return {
+            "running": False,
+            "mode": config.mode,
+            "source": config.source,
+            **nothing,
+            "replay": None,
+            "log": {},
+            "disk": {},
+        }
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
@@ -81,17 +90,19 @@ def status() -> JsonObject:
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
     now = now_ns()
-    beating = {name for name in window.health if name.partition("-")[0] in config.host}
-    hosted = beating - {process["name"] for process in processes if process["pid"]}
+    inside = {name_of(*one) for one in hosted(config)} - {process["name"] for process in processes if process["pid"]}
     restarts = Restarts(config.sentinel)
     restarts.read_alerts(alerts)
-    nodes = [_node(process, window, hosted, now) for process in processes]
-    known = {node["name"] for node in nodes}
-    nodes += [_node({"name": name, "statename": "", "pid": 0}, window, hosted, now) for name in sorted(hosted - known)]
+    guests: list[Process] = [{"name": name, "statename": "", "pid": 0} for name in inside]
+    order = process_names(config)
+    everyone = {process["name"]: process for process in [*guests, *processes]}
+    names = sorted(everyone, key=lambda name: order.index(name) if name in order else len(order))
+    nodes = [_node(everyone[name], window, inside, now) for name in names]
     for node in nodes:
         node["restarts_left"] = restarts.left(node["name"], now)
     return {
         "running": True,
+        "mode": config.mode,
         "source": config.source,
         "nodes": nodes,
         "instruments": silent_instruments(config, window),
@@ -128,7 +139,7 @@ def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
         topics = set.intersection(*lines) if lines else set()
         kinds = sorted(one.partition(".")[0] for one in topics if one.partition(".")[2] == subject)
         if window.health and not lines:
-            why = f"no line of {instrument.venue} runs: supervisor.conf needs its feeds (docs/operations.md)"
+            why = f"no line of {instrument.venue} runs: `mesh reload` starts its feeds, `mesh status` has them"
         elif word == UNKNOWN:
             why = "the venue does not know it"
         elif word:
@@ -168,14 +179,12 @@ def disk_room(config: Config) -> JsonObject:
 
 
 def _processes(config: Config) -> Sequence[Process] | None:
-    """In the order of supervisor.conf's data flow; None when the mesh is not running."""
+    """What supervisord says of its processes; None when the mesh is not running."""
     with contextlib.closing(Supervisord(config.root / "run")) as client:
         try:
-            found = client.processes()
+            return client.processes()
         except (Away, ShuttingDown):
             return None
-    order = program_names(config.root)
-    return sorted(found, key=lambda p: order.index(p["name"]) if p["name"] in order else len(order))
 
 
 def read_window(config: Config) -> LogWindow:
@@ -197,11 +206,11 @@ def _rate(events: int, window: LogWindow) -> float:
     return events / seconds if seconds > 0 and window.first_seq else 0.0
 
 
-def _node(process: Process, window: LogWindow, hosted: set[str], now: int) -> JsonObject:
+def _node(process: Process, window: LogWindow, inside: set[str], now: int) -> JsonObject:
     name = process["name"]
     health = window.health.get(name)
     beat = health.map() if health is not None else {}
-    state = "HOSTED" if name in hosted else process["statename"]
+    state = "HOSTED" if name in inside else process["statename"]
     alive = bool(process["pid"])
     return {
         "name": name,
@@ -282,5 +291,5 @@ def show(result: JsonObject) -> None:
     log = result["log"]
     out.print(
         f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "
-        f"archived up to {log['archived_seq']}; source {result['source']}"
+        f"archived up to {log['archived_seq']}; mode {result['mode']}, source {result['source']}"
     )

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -51,6 +52,12 @@ def config() -> Config:
 def command_group(help: str, no_args_is_help: bool = True) -> typer.Typer:
     """A program's group of commands, with its help."""
     return typer.Typer(help=help, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=no_args_is_help)
+
+
+def announcer(json: bool) -> Callable[[str], None]:
+    """Prints a line of what is about to be done: with `--json` on stderr, so that the object is alone on stdout."""
+    console = err if json else out
+    return lambda line: console.print(line, markup=False)
 
 
 def print_json(value: object) -> None:

@@ -12,22 +12,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.config import Config, find_root, load
-from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
-from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
-from tickmesh.tools import sources
-from tickmesh.tools.status import Process, read_window, silent_instruments
+from tickmesh.nodes.process_table import processes
+from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
+from tickmesh.tools import reload, sources, table
+from tickmesh.tools.running import alone, last_line, running_processes
+from tickmesh.tools.status import read_window, silent_instruments
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -39,17 +40,21 @@ FREE_INODES_MIN = 200  # each of these files takes one, and each instrument's of
 LOOK_S = 0.1
 STREAMS_SHOWN = 12
 RATES_S = 1.0  # rates are what comes in so long, once everything is there
+READY_S = 60.0  # for each stage of a change
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
 
 
-def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
-    """Starts the mesh and waits until it is seen working; gives what `--json` prints. Raises Failure with what is missing."""
+def up(captures: list[Path], speed: float, timeout_s: float, announce: Callable[[str], None]) -> JsonObject:
+    """Starts the mesh and waits until it is seen working; gives what `--json` prints. Raises Failure with what is missing.
+
+    Where it is up already, what has changed in mesh.toml is applied. `announce` is given what a person should know before.
+    """
     root = find_root()
     for folder in (root / "run", root / "run" / "logs"):
         _make(folder)
-    with _alone(root / "run" / "up.lock"):
-        if (running := is_running(root)) is not None:
-            return _already(load(root), captures, running)
+    with alone(root):
+        if (running := running_processes(root)) is not None:
+            return _already(load(root), captures, running, announce)
         if not (root / "supervisor.conf").is_file():
             raise Failure(f"{root} has no supervisor.conf; it belongs beside mesh.toml")
         survey = None
@@ -59,6 +64,8 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
         else:
             config = sources.use_configured(root)
         check_before_start(config)
+        check_table(config, announce)
+        reload.forget_interrupted(root)
         after = _end_of_log(config)
         started = time.monotonic()
         _start(root)
@@ -66,6 +73,7 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
     return {
         "running": True,
         "already": False,
+        "mode": config.mode,
         "source": config.source,
         "instruments": silent_instruments(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
@@ -75,44 +83,41 @@ def up(captures: list[Path], speed: float, timeout_s: float) -> JsonObject:
     }
 
 
-def is_running(root: Path) -> Sequence[Process] | None:
-    """Asks supervisord for its processes; None when it does not run. Waits for one that is on its way out."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        client = Supervisord(root / "run")
-        try:
-            return client.processes()
-        except Away:
-            return None
-        except ShuttingDown:
-            time.sleep(0.1)
-        finally:
-            client.close()
-    raise Failure("the mesh has been shutting down for a minute; see run/supervisord.log")
-
-
-def _already(config: Config, captures: list[Path], processes: Sequence[Process]) -> JsonObject:
+def _already(
+    config: Config, captures: list[Path], running: Sequence[ProcessInfo], announce: Callable[[str], None]
+) -> JsonObject:
+    """Applies what has changed in mesh.toml to the mesh that is up; of a table written by hand, says what does not run."""
     wanted = [str(path.resolve()) for path in captures]
     if wanted and wanted != list(config.exchange.replay):
         raise Failure(f"the mesh is up with source {config.source!r}; `mesh down` first, then up on the capture")
+    if table.hand_written(config.root) is None:
+        return reload.apply(config, running, READY_S, False, announce)
     fine = (ProcessStates.RUNNING, ProcessStates.STARTING)
-    down = [p["name"] for p in processes if p["state"] not in fine and not is_idle(p)]
-    return {"running": True, "already": True, "source": config.source, "not_running": down}
+    down = [p["name"] for p in running if p["state"] not in fine and not reload.is_idle(p)]
+    return {"running": True, "already": True, "mode": config.mode, "source": config.source, "not_running": down}
 
 
-def is_idle(process: Process) -> bool:
-    """Whether a process ended because there is nothing to do for it: hosted by the sequencer, or switched off in mesh.toml."""
-    return bool(process["state"] == ProcessStates.EXITED and process["exitstatus"] == 0)
+def check_table(config: Config, announce: Callable[[str], None]) -> None:
+    """Writes the table of processes; where supervisor.conf has one of its own, says what it lacks instead.
+
+    Raises Failure for a model that it lacks.
+    """
+    programs = table.hand_written(config.root)
+    if programs is None:
+        table.write(config.root, processes(config))
+        return
+    missing = table.lacking(config, programs)
+    if models := [name for name in missing if name.startswith("model-")]:
+        raise Failure(f"mesh.toml has {models[0]}, but supervisor.conf has no [program:{models[0]}]; add it there")
+    announce("supervisor.conf has a table of its own, which is used as it is.")
+    if missing:
+        announce(f"It does not run {', '.join(missing)}, which mesh.toml has.")
 
 
 def check_before_start(config: Config) -> None:
     """Checks everything that would stop every process: settings, the data folder, disk, the exchange's port. Raises Failure."""
     if config.run != "run":
         raise Failure(f"mesh.toml has run = {config.run!r}, but supervisor.conf keeps its files in run/; leave it out")
-    table = (config.root / "supervisor.conf").read_text()
-    for name in () if "model" in config.host else (f"model-{model.name}" for model in config.models):
-        if f"[program:{name}]" not in table:
-            raise Failure(f"mesh.toml has {name}, but supervisor.conf has no [program:{name}]; add it there")
     _make(config.source_dir)
     probe = config.source_dir / ".writable"
     try:
@@ -126,7 +131,7 @@ def check_before_start(config: Config) -> None:
             f"the disk of {config.source_dir} has {free} free; at least {FREE_BYTES_MIN} bytes and {FREE_INODES_MIN} inodes "
             "are needed"
         )
-    if port := config.exchange.port:
+    if (port := config.exchange.port) and config.mode == "sim":
         with socket.socket() as probe_socket:
             probe_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -140,18 +145,6 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise Failure(f"the folder {folder} cannot be made: {refusal(error, folder)}") from None
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Two `mesh up` at once: the second waits, and then finds the mesh up."""
-    try:
-        lock = FileLock(path)
-    except OSError as error:
-        raise Failure(f"{path} cannot be written: {refusal(error, path)}") from None
-    with lock:
-        lock.acquire()
-        yield
 
 
 def _end_of_log(config: Config) -> int:
@@ -237,7 +230,7 @@ def required_kinds(config: Config, survey: Survey | None = None) -> tuple[Kind, 
     """The kinds of events that have to flow in this configuration before the mesh is up."""
     if survey:
         return tuple(kind for kind in MARKET if kind.name in survey.kinds())
-    if not config.models:
+    if not config.models or config.mode == "capture":
         return MARKET
     first = config.instrument("").subject
     models_trade = (config.executor.instrument or first) in {model.instrument or first for model in config.models}
@@ -283,11 +276,8 @@ def _what_is_missing(config: Config, missing: list[str], client: Supervisord) ->
         for process in client.processes():
             if process["state"] == ProcessStates.RUNNING and process["now"] - process["start"] > 5:
                 continue
-            log = config.root / "run" / "logs" / f"{process['name']}.log"
-            lines_logged = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
-            lines.append(
-                f"  {process['name']}: {process['statename']}, last said: {lines_logged[0] if lines_logged else 'nothing'}"
-            )
+            said = last_line(config.root, process["name"])
+            lines.append(f"  {process['name']}: {process['statename']}, last said: {said}")
     return "\n".join([*lines, f"  logs: {config.root / 'run' / 'logs'}"])
 
 
@@ -295,7 +285,9 @@ def show(result: JsonObject) -> None:
     """Prints for a person that the mesh is up, and what to do next."""
     if result["already"]:
         out.print(f"tickmesh is up already, source {result['source']}.")
-        if result["not_running"]:
+        if "plan" in result:
+            reload.show(result)
+        elif result["not_running"]:
             out.print(f"Not running: {', '.join(result['not_running'])} (mesh status)")
         return
     rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())

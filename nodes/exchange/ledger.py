@@ -39,7 +39,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "trade": ("symbol", "id", "price", "quantity", "side", "trade_ms"),  # side of the aggressor
     "status": ("symbol", "status"),  # TRADING (also without this row), BREAK, UNKNOWN
     "event": ("text",),  # an event of the account, as the user stream has it
-    "client": ("connection", "what", "detail"),  # opened, closed, cut
+    "client": ("connection", "what", "detail"),  # opened, subscribed, unsubscribed, closed, cut
     "fault": ("fault", "what", "detail"),  # added, started, ended
     "frame": ("fault", "connection", "stream", "what", "text"),  # dropped, altered, repeated, late; text: the frame due
     "request": ("fault", "connection", "door", "operation", "what", "status"),  # refused, answered, executed, late

@@ -196,6 +196,7 @@ class Sentinel:
             return False
         now = time.monotonic()
         waiting = False
+        self.watch.keep({info["name"] for info in self.infos})
         for info in self.infos:
             waiting |= await self.look(info, now)
         return waiting

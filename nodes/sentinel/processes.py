@@ -41,6 +41,12 @@ class ProcessWatch:
             asyncio.get_running_loop().remove_reader(fd)
             os.close(fd)
 
+    def keep(self, names: set[str]) -> None:
+        """Forgets all but these: a process that supervisord does not have any more is not to come back."""
+        for name in (self.pids.keys() | self.died.keys()) - names:
+            self.forget(name)
+            self.died.pop(name, None)
+
     def _death(self, name: str, pid: int) -> None:
         self.forget(name)
         self.died[name] = (pid, time.monotonic())

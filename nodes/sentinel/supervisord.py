@@ -15,7 +15,7 @@ from xmlrpc.client import Fault, ProtocolError, ServerProxy
 from supervisor.process import ProcessStates
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-__all__ = ["Away", "ProcessInfo", "ProcessStates", "ShuttingDown", "Supervisord"]
+__all__ = ["Away", "ProcessInfo", "ProcessRow", "ProcessStates", "ShuttingDown", "Supervisord"]
 
 REQUEST_S_MAX = 5.0  # it answers in milliseconds; one that hangs must not hang its clients
 
@@ -27,6 +27,9 @@ class Away(ConnectionError):
 class ShuttingDown(Exception):
     """supervisord is on its way out and answers nothing else."""
 
+
+# What it holds of one process: name, group, command, priority, stopwaitsecs, settings (nodes/supervision/groups.py).
+ProcessRow = dict[str, Any]
 
 # What supervisord answers of one process: name, state, statename, pid (0 when there is none), exitstatus, start, stop, now
 # (whole seconds of the wall clock).
@@ -81,11 +84,11 @@ class Supervisord:
         return int(self._call("getPID"))
 
     def start(self, name: str) -> bool:
-        """Whether it was started; False when it runs already or supervisord has not reaped it yet."""
+        """Whether it was started; False when it runs already, supervisord has not reaped it yet, or knows it no more."""
         try:
             return bool(self._call("startProcess", name, False))
         except Fault as fault:
-            if fault.faultCode in (Faults.ALREADY_STARTED, Faults.SPAWN_ERROR):
+            if fault.faultCode in (Faults.ALREADY_STARTED, Faults.SPAWN_ERROR, Faults.BAD_NAME):
                 return False
             raise
 
@@ -104,6 +107,47 @@ class Supervisord:
             return bool(self._call("stopProcess", name, False))
         except Fault as fault:
             if fault.faultCode in (Faults.NOT_RUNNING, Faults.BAD_NAME):
+                return False
+            raise
+
+    def table(self) -> list[ProcessRow] | None:
+        """One row a process as it was started, whatever the files say now; None where the table has no words for groups."""
+        try:
+            rows: list[ProcessRow] = self._call("getTable")
+        except Fault as fault:
+            if fault.faultCode == Faults.UNKNOWN_METHOD:
+                return None
+            raise
+        return rows
+
+    def reread(self) -> list[str]:
+        """Reads supervisor.conf again; gives the processes that are otherwise in it than they run.
+
+        Raises ValueError for a file that cannot be read.
+        """
+        try:
+            [[_, changed, _]] = self._call("reloadConfig")
+        except Fault as fault:
+            if fault.faultCode == Faults.CANT_REREAD:
+                raise ValueError(fault.faultString) from None
+            raise
+        return list(changed)
+
+    def add(self, name: str) -> bool:
+        """Takes up a process of the table that was read last, which starts it. False when it is there already."""
+        try:
+            return bool(self._call("addProcessGroup", name))
+        except Fault as fault:
+            if fault.faultCode == Faults.ALREADY_ADDED:
+                return False
+            raise
+
+    def remove(self, name: str) -> bool:
+        """Forgets a process that has stopped. False when it is not there, or has been started again."""
+        try:
+            return bool(self._call("removeProcessGroup", name))
+        except Fault as fault:
+            if fault.faultCode in (Faults.BAD_NAME, Faults.STILL_RUNNING):
                 return False
             raise
 

@@ -94,7 +94,7 @@ def test_other_wrong_values_are_said(tmp_path, text, sentence):
             "[exchange.population.BTCUSDT]\nfollows = 'BTCUSDT'",
             "exchange.population.BTCUSDT.follows = 'BTCUSDT' is impossible; allowed: another of ['BTCUSDT', 'binance.BTCUSDT']",
         ),
-        ("mode = 'live'", "mode = 'live' is impossible; allowed: 'sim' in this version"),
+        ("mode = 'live'", "mode = 'live' is impossible; allowed: 'sim' or 'capture' in this version"),
     ],
 )
 def test_rules_between_keys(tmp_path, text, sentence):

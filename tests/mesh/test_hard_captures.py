@@ -126,7 +126,7 @@ def test_depth_without_a_snapshot_outlives_both_feeds(make_root, hard):
     """Killed before they could have given anything away; what each socket brought is in the log all the same."""
     root, up, expected = replay(make_root, hard / "ke_no_snapshot_kill.gz")
     assert up["capture"]["snapshots"] == 0
-    for name in ("feed-1", "feed-2"):
+    for name in ("feed-binance-1", "feed-binance-2"):
         os.kill(run.ready(root, name)["pid"], signal.SIGKILL)
     all_there(root, expected)
     rows = coverage(root, "depth")

@@ -6,6 +6,7 @@ import urllib.request
 import pytest
 
 import tests.support.mesh_run as run
+from tests.support.places import HAND_WRITTEN
 from tickmesh.bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(600)]
@@ -66,16 +67,25 @@ def printed(root) -> int:
         return json.loads(answer.read())[0]["id"]
 
 
-@pytest.mark.parametrize("enabled, expected", [("true", "repaired"), ("false", "missing")])
-def test_an_outage_of_all_feeds_is_repaired_or_missing(make_root, enabled, expected):
-    root = make_root(f"{QUICK}[backfill]\nenabled = {enabled}\n")
-    run.ok(root, "mesh", "up")
+@pytest.mark.parametrize(
+    "enabled, expected, feeds", [("true", "repaired", ["feeds:*"]), ("false", "missing", ["feed-1", "feed-2"])]
+)
+def test_an_outage_of_all_feeds_is_repaired_or_missing(make_root, enabled, expected, feeds):
+    """Once with the table that is written from mesh.toml, once with one that a person has written, as long ago."""
+    by_hand = None if feeds == ["feeds:*"] else HAND_WRITTEN
+    root = make_root(f"{QUICK}[backfill]\nenabled = {enabled}\n[feed]\nlines = {3 if by_hand else 2}\n", by_hand)
+    shown = run.ok(root, "mesh", "up").stdout
+    assert ("a table of its own" in shown and "does not run feed-binance-3, which mesh.toml has" in shown) == bool(by_hand)
     run.until(lambda: len(ids(root, Kind.trade)) > 20, "trades flow")
-    feeds = ["feed-1", "feed-2"]
     run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", *feeds)
     away = printed(root)
     run.until(lambda: printed(root) > away + 100, "the exchange goes on")
     run.ok(root, "supervisorctl", "-c", "supervisor.conf", "start", *feeds)
+    if by_hand:
+        states = {node["name"]: node["state"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+        assert states["feed-1"] == "RUNNING" and states["backfill"] == "EXITED" and "feed-binance-1" not in states
+        again = run.command(root, "mesh", "reload")
+        assert again.returncode == 1 and "written by hand" in again.stderr
     run.until(lambda: ids(root, Kind.trade)[-1] > away + 150, "trades flow again")
     run.until(lambda: expected in {row[0] for row in spans(streams(root)["trade"])}, f"the hole is {expected}")
     if expected == "repaired":

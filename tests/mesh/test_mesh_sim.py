@@ -6,14 +6,29 @@ import time
 import pytest
 
 import tests.support.mesh_run as run
+from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
 
 HOSTED = 'host = ["model", "executor", "session"]\n'
+MORE = """
+host = ["executor"]
+[[instruments]]
+symbol = "BTCUSDT"
+[[instruments]]
+symbol = "ETHUSDT"
+[feed]
+lines = 3
+[[models]]
+name = "imbalance"
+kernel = "book_imbalance"
+[executor]
+signal_threshold = 0.65
+"""
 KILLED = [
-    "feed-1",
-    "feed-2",
+    "feed-binance-1",
+    "feed-binance-2",
     "sequencer",
     "backfill",
     "recorder",
@@ -52,8 +67,12 @@ def check_log(root) -> None:
         assert ids == list(range(ids[0], ids[0] + len(ids))), f"trades of {subject} have a hole or a double"
 
 
-def test_up_look_down_and_up_again(make_root):
-    root = make_root()
+def pids(root) -> dict[str, int]:
+    return {node["name"]: node["pid"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+
+
+def look(root) -> None:
+    """A mesh that has just been asked to come up, as a person looks at it."""
     first = run.ok_json(root, "mesh", "up")
     assert first["running"] and not first["already"]
     assert list(first["rates"]) == ["trade", "quote", "depth", "signal", "intent", "fill"]
@@ -73,12 +92,63 @@ def test_up_look_down_and_up_again(make_root):
     assert {"topic", "last_seq", "rate"} <= set(status["topics"][0])
     assert run.ok_json(root, "mesh", "verify")["ok"]
 
+
+def stop_and_start_single_processes(root) -> None:
+    for name in ("feed-binance-1", "sequencer", "recorder"):
+        begun = time.monotonic()
+        run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", name)
+        assert time.monotonic() - begun < 10, f"{name} does not stop while data flows"
+        time.sleep(0.3)
+        run.ok(root, "supervisorctl", "-c", "supervisor.conf", "start", name)
+
+
+def change_one_setting(root) -> None:
+    before = pids(root)
+    (root / "mesh.toml").write_text("[executor]\nsignal_threshold = 0.65\n")
+    run.ok(root, "mesh", "reload")
+    after = pids(root)
+    assert {name for name in after if after[name] != before[name]} == {"executor"}
+
+
+def change_much(root) -> None:
+    """An instrument, a line and a host more, and a model less."""
+    before = pids(root)
+    (root / "mesh.toml").write_text(MORE)
+    result = run.ok_json(root, "mesh", "reload")
+    assert not result["failed"] and not result["not_running"]
+    last = LogReader(run.config_of(root).outbox_dir / "model-flow").last
+    untouched = {name for name, pid in pids(root).items() if pid == before.get(name)}
+    assert untouched == {"model-imbalance"}, "the executor is a process no more, the rest reads of instruments or hosts"
+    state = {node["name"]: node["state"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+    assert state["executor"] == "HOSTED" and state["feed-binance-3"] == "RUNNING" and "model-flow" not in state
+    seen = run.events(root)[-1].seq
+    run.until(lambda: run.events(root, Kind.fill, after=seen), "fills go on")
+    eth = run.until(lambda: [e for e in run.events(root, Kind.trade) if e.subject == "binance.ETHUSDT"], "the new one is heard")
+    run.until(
+        lambda: max(e.number for e in run.events(root) if e.producer == "model-flow") == last, "what it said last is taken"
+    )
+    assert not [e.map() for e in run.events(root, Kind.alert) if e.producer.startswith("sentinel")], (
+        "nobody took it for a death"
+    )
+    assert run.events(root)[-1].seq > eth[0].seq
+
+
+def test_up_look_change_down_and_up_again(make_root):
+    root = make_root()
+    look(root)
+    stop_and_start_single_processes(root)
+    change_one_setting(root)
+    change_much(root)
     run.ok(root, "mesh", "down")
+    check_log(root)
     end = run.events(root)[-1].seq
     down = run.ok_json(root, "mesh", "verify")
     assert down["ok"], down
+    truth = run.ok_json(root, "mesh", "verify", "--against", "data/sim/exchange")
+    assert truth["ok"] and truth["trades"] > 100, truth
     watermark = json.loads((run.config_of(root).archive_dir / "watermark.json").read_text())
     assert watermark["archived_seq"] == end, "a stop leaves a complete archive"
+    assert not run.config_of(root).outbox_dir.exists(), "nothing is left of the model that went"
 
     run.ok(root, "mesh", "up")
     run.ok(root, "mesh", "down")
@@ -109,20 +179,3 @@ def test_kills_under_load(make_root, settings):
     assert verified["ok"], verified
     print(killer.report(root))
     killer.judge()
-
-
-def test_stop_and_start_single_processes_while_data_flows(make_root):
-    root = make_root()
-    run.ok(root, "mesh", "up")
-    for name in ("feed-1", "sequencer", "recorder"):
-        begun = time.monotonic()
-        run.ok(root, "supervisorctl", "-c", "supervisor.conf", "stop", name)
-        assert time.monotonic() - begun < 10, f"{name} does not stop while data flows"
-        time.sleep(0.3)
-        run.ok(root, "supervisorctl", "-c", "supervisor.conf", "start", name)
-    run.ok(root, "supervisorctl", "-c", "supervisor.conf", "restart", "executor")
-    seen = run.events(root)[-1].seq
-    run.until(lambda: len(run.events(root, Kind.fill, after=seen)) > 0, "fills go on")
-    run.ok(root, "mesh", "down")
-    check_log(root)
-    assert run.ok_json(root, "mesh", "verify")["ok"]

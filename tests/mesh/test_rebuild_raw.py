@@ -23,7 +23,7 @@ def test_the_archive_is_made_again_from_raw_frames(make_root, tmp_path):
     (root / "faults.json").write_text(FAULTS)
     run.ok(root, "mesh", "up")
     config = run.config_of(root)
-    run.Killer(root, 1).kill("feed-2")
+    run.Killer(root, 1).kill("feed-binance-2")
     seen = run.events(root)[-1].seq
     run.until(lambda: run.events(root)[-1].seq > seen + 1500, "it goes on")
     run.ok(root, "mesh", "down")

@@ -45,12 +45,12 @@ def test_what_is_stopped_is_restarted_and_told_of(make_root):
     run.ok(root, "mesh", "up")
     time.sleep(1.5)  # the sentinels have heard everybody
     assert alerts(root) == [], "a start is no fault"
-    for names in (("feed-1", "model-imbalance", "recorder"), ("sequencer",)):  # each alone leaves the log going
+    for names in (("feed-binance-1", "model-imbalance", "recorder"), ("sequencer",)):  # each alone leaves the log going
         for name, pid in {name: freeze(root, name) for name in names}.items():
             replaced(root, name, pid)
     told = run.until(lambda: len(a := alerts(root, "restart")) >= 4 and a, lambda: f"{alerts(root)}\n{run.logs(root)}")
     what = {(a["target"], a["what"]) for a in told}
-    assert what >= {("feed-1", "heartbeat missing"), ("model-imbalance", "heartbeat missing"),
+    assert what >= {("feed-binance-1", "heartbeat missing"), ("model-imbalance", "heartbeat missing"),
                     ("recorder", "heartbeat missing"), ("sequencer", "log still")}, told  # fmt: skip
 
     status = run.ok_json(root, "mesh", "status")
@@ -69,7 +69,7 @@ def test_both_lines_stopped_at_once_come_back_one_after_the_other(make_root):
     root = make_root(SETTINGS)
     run.ok(root, "mesh", "up")
     time.sleep(1.5)
-    pids = {name: freeze(root, name) for name in ("feed-1", "feed-2")}
+    pids = {name: freeze(root, name) for name in ("feed-binance-1", "feed-binance-2")}
     for name, pid in pids.items():
         replaced(root, name, pid)
     told = run.until(lambda: len(a := alerts(root, "restart")) >= 2 and a, "both are told of")

@@ -13,6 +13,7 @@ import msgpack
 import numpy as np
 import pytest
 
+from tests.support.places import HAND_WRITTEN
 from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
 from tickmesh.bus.schema import DTYPES, SCHEMA_VERSION, Kind
@@ -83,12 +84,18 @@ def refused_up(root, *words):
         ("[log]\nsync_ms = 0", "allowed: 1 to 10000"),
         ('mode = "live"', "live trading"),
         ("not toml", "not TOML"),
-        ('[[models]]\nname = "x"\nkernel = "trade_flow"', "no [program:model-x]"),
+        ('[[models]]\nname = "x y"\nkernel = "trade_flow"', "models.name = 'x y' is impossible"),
+        ('[[instruments]]\nsymbol = "X"\nvenue = "krakn"', "instruments.venue = 'krakn' is impossible"),
         ('run = "elsewhere"', "supervisor.conf keeps its files in run/"),
     ],
 )
 def test_up_refuses_impossible_settings(make_root, settings, sentence):
     assert sentence in refused_up(make_root(settings))
+
+
+def test_up_refuses_a_model_that_a_table_written_by_hand_lacks(make_root):
+    root = make_root('[[models]]\nname = "x"\nkernel = "trade_flow"', HAND_WRITTEN)
+    assert "no [program:model-x]" in refused_up(root)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-FEEDS = ("feed-1", "feed-2")
+FEEDS = ("feed-binance-1", "feed-binance-2")
 VICTIMS = (*FEEDS, "sequencer", "recorder", "backfill", "sentinel-1", "sentinel-2")
 AT_ONCE = (1, 1, 1, 1, 2, 2, 3)  # how many die together, drawn from these
 PAUSE_S = (0.3, 1.6)  # between two strikes

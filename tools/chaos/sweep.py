@@ -15,8 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, Kind
+from tickmesh.nodes.process_table import processes
 from tickmesh.tools.chaos.figures import Figures
-from tickmesh.tools.chaos.plan import FEEDS, INSTRUMENTS, VICTIMS, Strike, coda, length_s, plan, required_paths
+from tickmesh.tools.chaos.plan import INSTRUMENTS, VICTIMS, Strike, coda, length_s, plan, required_paths
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 
@@ -48,11 +49,12 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> J
         raise UsageFailure(f"--off {off}: there is {', '.join(SWITCHES)}")
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise UsageFailure(f"{folder} is not empty; a sweep makes a mesh of its own there")
-    victims = [name for name in VICTIMS if not (off == "line" and name == FEEDS[1]) and not (off == "backfill" == name)]
-    strikes = plan(kills, seed, victims)
     own = folder is None
     place = folder or Path(tempfile.mkdtemp(prefix="tickmesh-chaos-"))
     mesh = SweepMesh(place, seed, SWITCHES[off] if off else {})
+    there = {entry.name for entry in processes(mesh.config)}  # without what is switched off
+    victims = [name for name in VICTIMS if name in there]
+    strikes = plan(kills, seed, victims)
     try:
         result = _run(mesh, strikes, coda(victims), seed, off)
     except BaseException:

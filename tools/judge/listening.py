@@ -13,53 +13,58 @@ from tickmesh.tools.judge.exchange_ledger import EVERY_CONNECTION, LedgerContent
 from tickmesh.tools.judge.findings import Findings
 
 MARGIN_MS = 1500  # so near to the end of a connection, or to a frame that was withheld, nothing is certain
-# Venue → what the paths of its connections for market data begin with, those that bring trades and books.
-MARKET = {
-    "binance": ("/ws", "/stream"),
-    "binance_usdm": ("/binance_usdm/public/", "/binance_usdm/ws", "/binance_usdm/stream"),
-}
+MARKET = ("/ws", "/stream", "/binance_usdm/")  # what the paths of connections for market data begin with
+ALL = ""  # every stream
 
 
 class ListeningTimes:
     """When connections to the exchange were open, and which frames it withheld, from its ledger."""
 
     def __init__(self, ledger: LedgerContents):
-        # by venue: when its connections opened, and of those opened so far when the last ended
-        self._open: dict[str, tuple[list[float], list[float]]] = {}
-        for venue in MARKET:
-            lives = sorted(_lives(ledger, venue))
-            self._open[venue] = ([begin for begin, _ in lives], list(accumulate((end for _, end in lives), max)))
+        lives: dict[str, list[tuple[float, float]]] = {}
+        for stream, begin, end in sorted(_lives(ledger)):
+            lives.setdefault(stream, []).append((begin, end))
+        self._all = lives.get(ALL, [])  # a ledger that does not know who subscribed to what
+        self._opened = {stream: [begin for begin, _ in times] for stream, times in lives.items()}
+        # of the connections opened so far, the last to end
+        self._until = {stream: list(accumulate((end for _, end in times), max)) for stream, times in lives.items()}
         self.withheld: dict[str, list[int]] = {}
         for _number, kind, time_ms, *values in ledger.withheld:
             if kind == "frame" and values[3] in ("dropped", "altered"):
                 self.withheld.setdefault(values[2], []).append(time_ms)
 
     def was_received(self, stream: str, ms: int) -> bool:
-        """Whether what a stream sent at this moment surely reached a connection: one that was open before and after.
+        """Whether what a stream sent at this moment surely reached a connection: one that had it before and after.
 
         One that ends where another begins is none: of a process that was killed the end is seen late.
         """
-        opened, until = self._open[stream.rpartition(".")[0] or "binance"]
-        place = bisect_right(opened, ms - MARGIN_MS) - 1
-        if place < 0 or until[place] < ms + MARGIN_MS:
+        which = ALL if self._all else stream
+        place = bisect_right(self._opened.get(which, ()), ms - MARGIN_MS) - 1
+        if place < 0 or self._until[which][place] < ms + MARGIN_MS:
             return False
         times = self.withheld.get(stream, ())
         near = bisect_left(times, ms - MARGIN_MS)
         return near == len(times) or times[near] > ms + MARGIN_MS
 
 
-def _lives(ledger: LedgerContents, venue: str) -> Iterator[tuple[float, float]]:
-    """(opened, closed) of each connection for market data of a venue."""
-    opened: dict[int, float] = {}
+def _lives(ledger: LedgerContents) -> Iterator[tuple[str, float, float]]:
+    """(stream, from, until) of each subscription; (ALL, opened, closed) of each connection in a ledger that has none."""
+    named = any(what == "subscribed" for _, _, what, _ in ledger.clients)
+    begun: dict[int, dict[str, float]] = {}  # of each connection for market data that is open: its streams
     for time_ms, connection, what, detail in ledger.clients:
-        if what == "opened" and detail.startswith(MARKET[venue]) and not detail.startswith("/ws-api"):
-            opened[connection] = time_ms
+        if what == "opened" and detail.startswith(MARKET) and not detail.startswith("/ws-api"):
+            begun[connection] = {} if named else {ALL: time_ms}
         elif connection == EVERY_CONNECTION:
-            yield from ((begin, time_ms) for begin in opened.values())
-            opened.clear()
-        elif what in ("closed", "cut") and connection in opened:
-            yield opened.pop(connection), time_ms
-    yield from ((begin, float("inf")) for begin in opened.values())
+            yield from ((stream, begin, time_ms) for streams in begun.values() for stream, begin in streams.items())
+            begun.clear()
+        elif connection in begun:
+            streams = begun[connection]
+            if what == "subscribed":
+                streams.update(dict.fromkeys(detail.split(), time_ms))
+                continue
+            ended = detail.split() if what == "unsubscribed" else tuple(streams)
+            yield from ((stream, streams.pop(stream), time_ms) for stream in ended if stream in streams)
+    yield from ((stream, begin, float("inf")) for streams in begun.values() for stream, begin in streams.items())
 
 
 def check_changes(subject: str, truth: TrueEra, mine: StoredMarket, listening: ListeningTimes, findings: Findings) -> None:

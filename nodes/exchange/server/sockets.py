@@ -38,8 +38,20 @@ class SocketHandlers:
         for stream in wanted[:streams_max]:
             hub.subscribe(client, stream)
         self._opened(client, request.path)
-        await self._converse(ws, client, lambda text: client.send_text(control.answer(hub, client, text, streams_max)))
+        self._record_streams(client, set())
+        await self._converse(ws, client, lambda text: self._market_request(client, text))
         return ws
+
+    def _market_request(self, client: Client, text: str) -> None:
+        """Answers a request on a market socket; the ledger keeps which streams it has asked for."""
+        before = client.served
+        client.send_text(control.answer(self.running.hub, client, text, self._limits(client.route).settings.streams_max))
+        self._record_streams(client, before)
+
+    def _record_streams(self, client: Client, before: set[str]) -> None:
+        for what, names in (("subscribed", client.served - before), ("unsubscribed", before - client.served)):
+            if names and self.running.ledger is not None:
+                self.running.ledger.record("client", client.number, what, " ".join(sorted(names)))
 
     async def orders(self, request: web.Request) -> web.StreamResponse:
         """Serves one connection of the WS-API, from handshake to end."""

@@ -47,7 +47,7 @@ def test_a_plan_is_a_function_of_the_seed():
     )
     assert [strike.at_s for strike in strikes] == sorted(strike.at_s for strike in strikes)
     assert all(set(strike.kill) <= {"recorder"} for strike in plan(5, 1, ["recorder"]))
-    assert {name for strike in coda(["feed-1"]) for name in strike.kill} == {"feed-1"}
+    assert {name for strike in coda(["feed-binance-1"]) for name in strike.kill} == {"feed-binance-1"}
     begun = [strike.at_s for strike in plan(1000, 7) if strike.fault.get("kind") == "anew"]
     assert len(begun) > 5 and min(later - before for before, later in pairwise(begun)) >= ERA_EVERY_S
 
@@ -62,7 +62,7 @@ def test_a_sweep_that_is_ended_leaves_no_mesh(tmp_path, number):
     folder = tmp_path / "mesh"
     process = subprocess.Popen([MESH, "chaos", "--folder", str(folder)], cwd=tmp_path, stderr=subprocess.DEVNULL)
     try:
-        run.until(lambda: run.ready(folder, "feed-1") and run.ready(folder, "recorder"), "the sweep's mesh runs", 60)
+        run.until(lambda: run.ready(folder, "feed-binance-1") and run.ready(folder, "recorder"), "the sweep's mesh runs", 60)
         pids = [int(path.read_text()) for path in folder.glob("run/*.pid")]
         pids += [int(json.loads(path.read_text())["pid"]) for path in folder.glob("run/ready/*.json")]
         process.send_signal(number)

@@ -37,7 +37,8 @@ class Scene:
         self.stored = [row for row in self.stored if row[:2] != (kind, era) or not low <= row[2] <= high]
 
     def write(self) -> None:
-        rows = [(ms, "client", *(number or [1]), what, "/stream?streams=x") for ms, what, *number in self.clients]
+        rows = [(ms, "client", *(number or [1]), *what.split(":")) for ms, what, *number in self.clients]
+        rows = [row if len(row) > 4 else (*row, "/stream?streams=x") for row in rows]
         for era in (0, 1):
             rows.append((at_ms(era, -15), "start", "BTCUSDT", 0, 0, era))
             for n in range(1, ERA + 1):
@@ -140,6 +141,23 @@ def test_changes_that_an_open_connection_was_sent_are_stored(scene):
     scene.without("depth", 1, 700, 710)
     scene.clients += [(at_ms(1, 695), "opened", 2), (at_ms(1, 715), "closed")]
     assert scene.verdict().ok, "of a line that was killed the end is seen when its successor is there already"
+
+
+def test_a_connection_was_sent_only_what_it_had_subscribed_to(scene):
+    """An instrument that is added while others are heard: until a connection asks for it, it was sent to nobody."""
+
+    def subscribe(*more) -> None:
+        scene.without("trade", 1, 1, 400)
+        scene.without("depth", 1, 500, 900)
+        scene.resets.add(("trade", 1, 401))
+        scene.clients += [(at_ms(1, 1), "subscribed:btcusdt@bookTicker"), (at_ms(1, 400), "subscribed:btcusdt@trade"), *more]
+
+    subscribe()
+    findings = scene.verdict()
+    assert findings.ok and findings.counts["before_listening"] == 400, findings.sentences
+    scene.__init__(scene.folder)
+    subscribe((at_ms(1, 450), "subscribed:btcusdt@depth@100ms"), (at_ms(1, 880), "unsubscribed:btcusdt@depth@100ms"))
+    assert scene.verdict().faults == {"lost": 1}, "those of the depth were sent for a while"
 
 
 def test_only_what_was_absurd_is_taken_back(scene):

@@ -1,0 +1,135 @@
+"""Words for several processes in supervisorctl: `restart feeds:*`, `stop models:*`, `start feeds:feed-binance-1`.
+
+supervisord's own groups can only be changed whole: to give one process new settings all of its group would have to stop, both
+lines of a venue at once. So every process is a group of its own, with its own name, and TICKMESH_GROUP in its environment says
+which word it answers to as well. supervisor.conf names this file; it is loaded by supervisord and by supervisorctl.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from xmlrpc.client import Fault
+
+from supervisor.options import split_namespec
+from supervisor.rpcinterface import (
+    SupervisorNamespaceRPCInterface,
+    isNotRunning,
+    isRunning,
+    isSignallable,
+    make_allfunc,
+)  # fmt: skip
+from supervisor.supervisorctl import Controller, ControllerPluginBase, DefaultControllerPlugin
+
+GROUP = "TICKMESH_GROUP"  # in the environment of a process: the word for it and others
+SETTINGS = "TICKMESH_SETTINGS"  # and what its settings are, as nodes/process_table.py fingerprints them
+
+
+class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  # supervisor has no types
+    """supervisord's XML-RPC, where a word for several processes may stand for the name of a group."""
+
+    def getTable(self) -> list[dict[str, Any]]:
+        """What supervisord holds of each process: name, group word, command, priority, stopwaitsecs, settings."""
+        self._update("getTable")
+        return [
+            {
+                "name": process.config.name,
+                "group": _variable(process, GROUP) or process.config.name,
+                "command": process.config.command,
+                "priority": process.config.priority,
+                "stopwaitsecs": process.config.stopwaitsecs,
+                "settings": _variable(process, SETTINGS),
+            }
+            for _, process in self._getAllProcesses()
+        ]
+
+    def startProcess(self, name: str, wait: bool = True) -> Any:
+        """Start a process, or all of a word: name, word:name or word:*. Returns True once it runs."""
+        return super().startProcess(self._bare(name), wait)
+
+    def startProcessGroup(self, name: str, wait: bool = True) -> Any:
+        """Start all processes of a group or word that do not run. Returns their status structs."""
+        if not (members := self._members(name)):
+            return super().startProcessGroup(name, wait)
+        self._update("startProcessGroup")
+        return self._deferred(make_allfunc(members, isNotRunning, self.startProcess, wait=wait))
+
+    def stopProcess(self, name: str, wait: bool = True) -> Any:
+        """Stop a process, or all of a word: name, word:name or word:*. Returns True once it has stopped."""
+        return super().stopProcess(self._bare(name), wait)
+
+    def stopProcessGroup(self, name: str, wait: bool = True) -> Any:
+        """Stop all processes of a group or word that run. Returns their status structs."""
+        if not (members := self._members(name)):
+            return super().stopProcessGroup(name, wait)
+        self._update("stopProcessGroup")
+        return self._deferred(make_allfunc(members, isRunning, self.stopProcess, wait=wait))
+
+    def signalProcess(self, name: str, signal: str) -> Any:
+        """Send a signal to a process, or to all of a word: name, word:name or word:*."""
+        return super().signalProcess(self._bare(name), signal)
+
+    def signalProcessGroup(self, name: str, signal: str) -> Any:
+        """Send a signal to all processes of a group or word. Returns their status structs."""
+        if not (members := self._members(name)):
+            return super().signalProcessGroup(name, signal)
+        self._update("signalProcessGroup")
+        return make_allfunc(members, isSignallable, self.signalProcess, signal=signal)()
+
+    def getProcessInfo(self, name: str) -> Any:
+        """Get info about a process: name or word:name."""
+        return super().getProcessInfo(self._bare(name))
+
+    def _members(self, word: str) -> list[tuple[Any, Any]]:
+        """(group, process) of all that answer to a word; none where supervisord has a group of that name itself."""
+        if word in self.supervisord.process_groups:
+            return []
+        return [(group, process) for group, process in self._getAllProcesses() if _variable(process, GROUP) == word]
+
+    def _bare(self, name: str) -> str:
+        """`feed-binance-1` for `feeds:feed-binance-1`; any other name as it is."""
+        word, process_name = split_namespec(name)
+        members = {process.config.name for _, process in self._members(word)}
+        return process_name if process_name in members else name
+
+    def _deferred(self, work: Callable[[], Any]) -> Callable[[], Any]:
+        """As supervisord marks work that it goes on with until it is done."""
+        vars(work).update(delay=0.05, rpcinterface=self)
+        return work
+
+
+def _variable(process: Any, name: str) -> str:
+    return str((process.config.environment or {}).get(name, ""))
+
+
+class GroupStatus(ControllerPluginBase):  # type: ignore[misc]  # supervisor has no types
+    """`status` of supervisorctl, which knows the words too."""
+
+    def __init__(self, controller: Controller):
+        super().__init__(controller)
+        self.usual = DefaultControllerPlugin(controller)
+        controller.do_status = self.do_status  # before those of plugins, of which the first has a status of its own
+
+    def do_status(self, arg: str) -> None:
+        """Shows the state of the processes named, each once; of all where none is."""
+        self.usual.do_status(" ".join(dict.fromkeys(name for word in arg.split() for name in self._names(word))))
+
+    def _names(self, name: str) -> list[str]:
+        """The processes that a name or word stands for; what is none of either stays as it is."""
+        word, process_name = split_namespec(name)
+        if process_name == word:
+            return [name]
+        try:
+            table = self.ctl.get_supervisor().getTable()
+        except (Fault, OSError):  # no supervisord, which `status` says itself, or one that has no words
+            return [name]
+        names = [row["name"] for row in table if row["group"] == word and process_name in (None, row["name"])]
+        return names or [name]
+
+
+def make_interface(supervisord: Any) -> GroupedProcesses:
+    """What `supervisor.rpcinterface_factory` in supervisor.conf names."""
+    return GroupedProcesses(supervisord)
+
+
+def make_status(controller: Controller) -> GroupStatus:
+    """What `supervisor.ctl_factory` in supervisor.conf names."""
+    return GroupStatus(controller)
