@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from tickmesh.bus.names import producer_bytes  # noqa: E402
 from tickmesh.bus.schema import DTYPES, Flag, Kind  # noqa: E402
 from tickmesh.bus.segments import Batch  # noqa: E402
 from tickmesh.bus.wire import encode, stamp_sent, stamp_sequenced  # noqa: E402
@@ -158,7 +159,7 @@ def sequenced(events: Iterator[tuple[int, bytearray]]) -> list[Batch]:
         numbers[1] += int(rng.random() < 0.999)
         sent = recv + int(rng.lognormal(10.3, 0.4))
         seq_ns = max(seq_ns, sent + int(rng.lognormal(11, 0.4)))
-        stamp_sent(event, f"feed-{line + 1}".encode().ljust(16, b"\0"), 1_723_161_000 * 10**9 + line, numbers[line], sent)
+        stamp_sent(event, producer_bytes(f"feed-{line + 1}"), 1_723_161_000 * 10**9 + line, numbers[line], sent)
         stamp_sequenced(event, seq, links.get(event[8], 0), seq_ns)
         links[event[8]] = seq
         blobs.append(bytes(event))

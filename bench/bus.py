@@ -14,6 +14,7 @@ import zmq
 
 from bench.floor import line, microseconds, throw_away_mesh
 from tickmesh.bus.intake import Cursor, Intake, Received
+from tickmesh.bus.layout import event_size
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.schema import QUOTE, Kind
@@ -58,7 +59,7 @@ def _bare_publisher(path: str, per_s: float, count: int) -> None:
     pub = zmq.Context.instance().socket(zmq.PUB)
     pub.bind(f"ipc://{path}")
     time.sleep(0.5)
-    body = bytes(160 + 48)
+    body = bytes(event_size(Kind.quote, 1))
     for _ in pace(count, per_s):
         pub.send(time.time_ns().to_bytes(8, "little") + body)
     time.sleep(0.3)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bench.floor import line, throw_away_mesh
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, QUOTE, SIGNAL, TRADE, Kind
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
@@ -29,7 +30,7 @@ def market(signals: int = 0) -> list[Event]:
     events: list[Event] = []
 
     def log(event: bytearray, producer: bytes = b"feed-1") -> None:
-        stamp_sent(event, producer.ljust(16, b"\0"), 1, 1, now_ns)
+        stamp_sent(event, producer_bytes(producer.decode()), 1, 1, now_ns)
         stamp_sequenced(event, len(events) + 1, 0, now_ns)
         events.append(decode(bytes(event)))
 

@@ -26,6 +26,7 @@ from msgspec.inspect import (
     type_info,
 )  # fmt: skip
 
+from tickmesh.bus.names import SUBJECT_BYTES
 from tickmesh.bus.settings import (
     BackfillSettings,
     DiskSettings,
@@ -255,8 +256,8 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     """(key, value, what is allowed) of every key that is impossible beside another one; bounds of one key: bus/settings.py."""
     subjects = [instrument.subject for instrument in mesh.instruments]
     for subject in subjects:
-        if len(subject.encode()) > 32:
-            yield "instruments.symbol", subject, "venue.symbol of 32 bytes at most"
+        if len(subject.encode()) > SUBJECT_BYTES:
+            yield "instruments.symbol", subject, f"venue.symbol of {SUBJECT_BYTES} bytes at most"
     if len(set(subjects)) < len(subjects):
         yield "instruments", subjects, "each only once"
     names = [model.name for model in mesh.models]

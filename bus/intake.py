@@ -8,6 +8,7 @@ import zmq
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader, Tail
+from tickmesh.bus.schema import SCHEMA_VERSION
 from tickmesh.bus.segments import LogError, release, segments
 from tickmesh.bus.sockets import PRODUCER_RING, Places, open_socket
 from tickmesh.bus.wire import sizes
@@ -74,7 +75,9 @@ class Intake:
                 ring = self._pull.recv(zmq.NOBLOCK)
             except zmq.Again:
                 break
-            raw, epoch, first, count, _ = PRODUCER_RING.unpack_from(ring)
+            version, raw, epoch, first, count, _ = PRODUCER_RING.unpack_from(ring)
+            if version != SCHEMA_VERSION:
+                continue  # a producer of another version: its outbox says how it is read, and `sweep` looks there
             self._take(raw.rstrip(b"\0").decode(), epoch, first, count, memoryview(ring)[PRODUCER_RING.size :], out)
         return out
 

@@ -88,16 +88,16 @@ def event_size(kind: Kind, count: Any) -> Any:
     return HEADER_SIZE + count * DTYPES[kind].itemsize
 
 
-def event_dtype(size: int) -> np.dtype:
+def event_dtype(size: int, header_size: int = HEADER_SIZE) -> np.dtype:
     """The dtype of an event of `size` bytes: two fields, `header` and `records`, each as plain bytes."""
-    return np.dtype([("header", f"V{HEADER_SIZE}"), ("records", f"V{size - HEADER_SIZE}")])
+    return np.dtype([("header", f"V{header_size}"), ("records", f"V{size - header_size}")])
 
 
-def header_mask(sizes: np.ndarray) -> np.ndarray:
+def header_mask(sizes: np.ndarray, header_size: int = HEADER_SIZE) -> np.ndarray:
     """Which bytes of events back to back belong to headers, a bool for each byte. `sizes`: the bytes of each event."""
     starts = np.cumsum(sizes) - sizes
     mask = np.zeros(int(sizes.sum()), bool)
-    mask[(starts[:, None] + np.arange(HEADER_SIZE)).reshape(-1)] = True
+    mask[(starts[:, None] + np.arange(header_size)).reshape(-1)] = True
     return mask
 
 

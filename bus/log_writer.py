@@ -15,6 +15,7 @@ from typing import Any
 
 from tickmesh.bus.file_lock import FileLock, FileLocked
 from tickmesh.bus.files import boot_id, make_folders, sync_folder, write_file
+from tickmesh.bus.schema import SCHEMA_HASH
 from tickmesh.bus.segments import (  # fmt: skip
     IDENTITIES_MAX,
     Identity,
@@ -64,6 +65,8 @@ class LogWriter:
         self._fd = self._durable_fd = -1
         self._size = 0
         self._bare_at = 0  # first number of a segment whose head has no state though its writer has one; 0: it has
+        self._older = False  # the segment found last is of another schema: nothing more may be written into it
+        self._kept_state = b""  # of a segment found without events: whoever begins there anew has the same
         self._torn = False  # behind `_size` lies what a refused append left, and it could not be cut yet
         self._rolled: deque[int] = deque()  # file descriptors of full segments that are still to be synced
         self._sync_error: Exception | None = None
@@ -119,8 +122,8 @@ class LogWriter:
             self.identities = [*stayed[1 - IDENTITIES_MAX :], Identity(self.log_id, self.last + 1)]
         # First the new identity's segment, then this boot owns the log: when we die between, the next start finds the old
         # owner and takes a new identity again.
-        if not same or not segments(self.folder):
-            self._roll()
+        if not same or self._older or not segments(self.folder):
+            self._roll(self._kept_state)
         self._write_owner(clean=False)
 
     def _cut(self, found: list[tuple[int, Path]], start: int, durable: int) -> int:
@@ -138,6 +141,7 @@ class LogWriter:
                 break
             log_id = preamble.log_id
             self._bare_at = first if self.state is not None and not preamble.state else 0
+            self._older = preamble.schema_hash != SCHEMA_HASH
             data = path.read_bytes()
             end = preamble.size
             self.last = first - 1
@@ -145,6 +149,7 @@ class LogWriter:
                 if batch.first != self.last + 1:
                     break
                 end, self.last = stop, batch.last
+            self._kept_state = preamble.state if self.last < first else b""
             self._fd, self._size = self._open(path), end
             if end < len(data):
                 if self.last < durable:
@@ -179,9 +184,12 @@ class LogWriter:
         text = json.dumps({"pid": os.getpid(), "boot": self.boot, "clean": clean, "log_id": f"{self.log_id:016x}"})
         write_file(self.folder / "owner", text.encode())
 
-    def _roll(self) -> None:
-        """Starts the segment of the next number. It is visible only when its head is whole."""
-        state = self.state() if self.state else b""
+    def _roll(self, state: bytes = b"") -> None:
+        """Starts the segment of the next number, with `state` in its head, or the writer's own where that is empty.
+
+        It is visible only when its head is whole.
+        """
+        state = state or (self.state() if self.state else b"")
         head = head_bytes(self.log_id, self.last + 1, self.boot, state, self.identities)
         path = self.folder / f"{self.last + 1:020d}.seg"
         fresh = path.with_suffix(".new")

@@ -9,7 +9,9 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-SCHEMA_VERSION = 1
+from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, SUBJECT_BYTES
+
+SCHEMA_VERSION = 2
 
 
 class Kind(IntEnum):
@@ -134,8 +136,8 @@ HEADER = np.dtype(
         ("kind", "<u2"),
         ("flags", "<u2"),
         ("k", "<u4"),
-        ("producer", "S16"),
-        ("subject", "S32"),
+        ("producer", f"S{PRODUCER_BYTES}"),
+        ("subject", f"S{SUBJECT_BYTES}"),
         ("epoch", "<u8"),
         ("number", "<u8"),
         ("seq", "<u8"),
@@ -204,7 +206,7 @@ GAP = np.dtype(
 
 SIGNAL = np.dtype(
     [
-        ("model", "S16"),
+        ("model", f"S{KERNEL_BYTES}"),
         ("value", "<f8"),
         ("price", "<f8"),
         ("horizon_ns", "<i8"),
@@ -258,7 +260,7 @@ FILL = np.dtype(
         ("price_ticks", "<i8"),
         ("quantity_lots", "<i8"),
         ("fee", "<i8"),
-        ("fee_asset", "S8"),
+        ("fee_asset", "S16"),
         ("venue_ns", "<i8"),
         ("origin", "S16"),
     ]
@@ -268,7 +270,9 @@ BALANCE = np.dtype([("asset", "S16"), ("free", "<i8"), ("locked", "<i8"), ("venu
 
 CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8"), ("correction_ns", "<i8")])
 
-CURSOR = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("number", "<u8"), ("duplicates", "<u8"), ("held", "<u8")])
+CURSOR = np.dtype(
+    [("producer", f"S{PRODUCER_BYTES}"), ("epoch", "<u8"), ("number", "<u8"), ("duplicates", "<u8"), ("held", "<u8")]
+)
 
 WATERMARK = np.dtype([("archived_seq", "<u8"), ("recent_seq", "<u8")])
 
@@ -288,7 +292,7 @@ COVERAGE = np.dtype(
 
 LINE = np.dtype(
     [
-        ("line", "S16"),
+        ("line", f"S{PRODUCER_BYTES}"),
         ("stream", "<u2"),
         ("joined", "<u2"),
         ("reserved", "<u4"),

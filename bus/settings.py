@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from tickmesh.bus.names import MODEL_NAME_BYTES
+
 Share = Annotated[float, Meta(gt=0, le=1)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -37,6 +39,13 @@ _AMOUNT = r"(?=.*[1-9])[0-9]{1,12}(\.[0-9]{1,18})?"
 Amount = Annotated[str, Meta(pattern=rf"^{_AMOUNT}\Z", description="a plain decimal above 0 like '0.001'")]
 AmountOrNone = Annotated[
     str, Meta(pattern=rf"^({_AMOUNT})?\Z", description="a plain decimal above 0 like '0.001', or '' for none")
+]
+ModelName = Annotated[
+    str,
+    Meta(
+        pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MODEL_NAME_BYTES - 1}}}\Z",
+        description=f"1 to {MODEL_NAME_BYTES} of A–Z a–z 0–9 _ . -, the first a letter, a digit or _",
+    ),
 ]
 Mode = Literal["sim", "capture", "paper", "live"]
 Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
@@ -230,7 +239,7 @@ class ExchangeSettings(Section, frozen=True):
 class ModelSettings(Section, frozen=True):
     """One kernel on one instrument. `name` is the process name's second half, `kernel` a file in nodes/models."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=10, description="1 to 10 characters")]
+    name: ModelName
     kernel: str
     instrument: str = ""  # venue.symbol; empty: the first instrument
     parameters: dict[str, float] = {}  # of the kernel: PARAMETERS in its file gives names, defaults and ranges

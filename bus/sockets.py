@@ -17,13 +17,17 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import Tail
 from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.names import PRODUCER_BYTES, producer_bytes
+from tickmesh.bus.schema import SCHEMA_VERSION
 from tickmesh.bus.segments import LogError, LogFull, used_bytes
 from tickmesh.bus.space import refusal
 from tickmesh.bus.topics import LANE_OF_KIND, Lane
 from tickmesh.bus.wire import Event, events, kind_of, sizes, stamp_sent
 
-PRODUCER_RING = struct.Struct("<16sQQII")  # producer, epoch, first number, count, reserved
-LOG_RING = struct.Struct("<c7xQQQQQQQ")  # lane, log_id, first seq, last seq, durable seq, previous seq of each lane
+# schema version, producer, epoch, first number, count, reserved. In version 1 the name stood first: no name begins with a 2.
+PRODUCER_RING = struct.Struct(f"<B7x{PRODUCER_BYTES}sQQII")
+# lane, schema version (0: version 1), log_id, first seq, last seq, durable seq, previous seq of each lane
+LOG_RING = struct.Struct("<cB6xQQQQQQQ")
 LANES = len(Lane)
 READ_BYTES = 1 << 20
 _read_kind_and_seq = header_reader("kind", "seq")
@@ -31,14 +35,6 @@ _read_kind_and_seq = header_reader("kind", "seq")
 
 class OutboxFull(Exception):
     """The sequencer has been away for so long that the outbox reached its bound."""
-
-
-def producer_bytes(name: str) -> bytes:
-    """A process's name as it stands in a header: 16 bytes, zero-padded. Raises ValueError for a name that is too long."""
-    raw = name.encode()
-    if not 0 < len(raw) <= 16:
-        raise ValueError(f"process name {name!r} has {len(raw)} bytes; 1 to 16 are allowed")
-    return raw.ljust(16, b"\0")
 
 
 class Places:
@@ -115,7 +111,7 @@ class Producer:
             self._outbox.append(first, events)
         except LogFull as error:
             raise OutboxFull(str(error)) from None
-        ring = PRODUCER_RING.pack(self._raw, self.epoch, first, len(events), 0) + b"".join(events)
+        ring = PRODUCER_RING.pack(SCHEMA_VERSION, self._raw, self.epoch, first, len(events), 0) + b"".join(events)
         try:
             self._push.send(ring, zmq.NOBLOCK)
         except zmq.Again:
@@ -154,7 +150,8 @@ class Publisher:
             start = stop
 
     def _ring(self, lane: Lane, first: int, run: Sequence[bytearray]) -> None:
-        head = LOG_RING.pack(lane.prefix, self._log.log_id, first, first + len(run) - 1, self._log.durable, *self.previous)
+        last, durable = first + len(run) - 1, self._log.durable
+        head = LOG_RING.pack(lane.prefix, SCHEMA_VERSION, self._log.log_id, first, last, durable, *self.previous)
         self._rung_ns[lane] = time.monotonic_ns()
         self._pub.send(head + b"".join(run), zmq.NOBLOCK)
 
@@ -228,8 +225,10 @@ class Subscriber:
         return out
 
     def _take(self, ring: bytes, out: list[Event]) -> None:
-        _lane, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
+        _lane, version, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
         needed = max(previous[lane] for lane in self._lanes)
+        if version != SCHEMA_VERSION and last >= first:  # a sequencer of another version: the log itself says how to read it
+            needed = last
         self.head = max(self.head, last if last >= first else 0, needed)
         first_ring, self._started = not self._started, True
         if needed > self.seq and self._log_read:

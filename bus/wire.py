@@ -12,6 +12,7 @@ import msgpack
 import numpy as np
 
 from tickmesh.bus.layout import HEADER_SIZE, RECORDS, event_writer, header_reader, header_slice, header_writer, struct_of
+from tickmesh.bus.names import SUBJECT_BYTES
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.bus.topics import topic
 
@@ -41,7 +42,7 @@ _PRODUCER, _NO_PRODUCER = header_slice("producer"), bytes(HEADER["producer"].ite
 HAS_CHECKSUM, CHECKED = 1 << 32, 1 << 33
 EVENT_SIZE_MAX = 16 << 20  # a full snapshot of 5000 levels a side is 240 kB; anything near this is a fault
 
-assert _HEADER.size == HEADER_SIZE == 160  # as docs/messages.md has it
+assert _HEADER.size == HEADER_SIZE == 176  # as docs/messages.md has it
 
 
 Bytes = bytes | bytearray | memoryview  # what an event is read from
@@ -136,7 +137,7 @@ def encode(
     """Encodes a new event, not yet stamped by a producer.
 
     `records`: array of `DTYPES[kind]`, shape (n,) with n ≥ 1; or the same as bytes; or a dict for a msgpack kind.
-    Raises WireError when empty, when the subject is longer than 32 bytes, or when the dtype is another.
+    Raises WireError when empty, when the subject is longer than its field, or when the dtype is another.
     """
     dtype = DTYPES[kind]
     if isinstance(records, dict):
@@ -155,8 +156,8 @@ def encode(
     if count == 0:
         raise WireError(f"an event of {kind.name}.{subject} has no record; it needs at least one")
     name = subject.encode()
-    if not 0 < len(name) <= 32:
-        raise WireError(f"subject {subject!r} has {len(name)} bytes; 1 to 32 are allowed")
+    if not 0 < len(name) <= SUBJECT_BYTES:
+        raise WireError(f"subject {subject!r} has {len(name)} bytes; 1 to {SUBJECT_BYTES} are allowed")
     size = HEADER_SIZE + len(body)
     if size > EVENT_SIZE_MAX:
         raise WireError(f"an event of {kind.name}.{subject} has {size} bytes; {EVENT_SIZE_MAX} are allowed")
@@ -282,7 +283,7 @@ def checksum(event: bytearray) -> tuple[int | None, bool]:
 
 
 def stamp_sent(event: bytearray, producer: bytes, epoch: int, number: int, sent_ns: int) -> None:
-    """Writes what the outbox adds: producer (16 bytes, zero-padded), epoch, number and time."""
+    """Writes what the outbox adds: producer (`producer_bytes` of its name), epoch, number and time."""
     event[_PRODUCER] = producer
     _write_sent(event, _SENT_AT, epoch, number)
     _write_sent_ns(event, _SENT_NS_AT, sent_ns)

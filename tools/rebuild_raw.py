@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import Batch
 from tickmesh.bus.wire import Event, decode, kind_of, stamp_sent, stamp_sequenced
@@ -59,7 +60,7 @@ class RebuiltLine:
         instruments = [one for one in config.instruments if one.venue == venue]
         self._next: Event | None = None
         self._made = rebuild_line(iter(self._take, None), adapter_of(venue), instruments, config.feed)
-        self.producer = producer.encode().ljust(16, b"\0")
+        self.producer = producer_bytes(producer)
         self.number = 0
 
     def _take(self) -> Event | None:
@@ -114,7 +115,7 @@ class MarketRebuild:
         head = decode(event)
         if not head.producer:
             self.own += 1
-            stamp_sent(event, b"sequencer".ljust(16, b"\0"), 0, self.own, seq_ns)
+            stamp_sent(event, producer_bytes("sequencer"), 0, self.own, seq_ns)
         self.seq += 1
         stamp_sequenced(event, self.seq, self.links.get((head.kind, head.subject), 0), seq_ns)
         self.links[head.kind, head.subject] = self.seq

@@ -295,4 +295,4 @@ class ExecutorCheckpoint(msgspec.Struct):
 
 
 def _text(raw: bytes) -> str:
-    return raw.rstrip(b"\0").decode("ascii", "replace")
+    return raw.rstrip(b"\0").decode(errors="replace")

@@ -1,9 +1,8 @@
 """The name of a line: which venue's it is, and which of them. `1` is line 1 of feed.venue, `kraken-1` line 1 of kraken."""
 
 from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.names import PRODUCER_BYTES
 from tickmesh.nodes.venues.table import ADAPTERS
-
-NAME_BYTES_MAX = 16  # of a producer
 
 
 def line_of(config: Config, instance: str) -> tuple[str, int]:
@@ -16,10 +15,10 @@ def line_of(config: Config, instance: str) -> tuple[str, int]:
             f"feed {instance!r} is no line; a line is a number from 1, or venue-number, as in kraken-1; "
             f"venues: {', '.join(sorted(ADAPTERS))}"
         )
-    if len(name := f"feed-{instance}") > NAME_BYTES_MAX:
+    if len(name := f"feed-{instance}") > PRODUCER_BYTES:
         raise ConfigError(
-            f"feed {instance!r} would be named {name}, {len(name)} bytes; {NAME_BYTES_MAX} are allowed: "
-            f"use the last part of the venue's name, as in usdm-1"
+            f"feed {instance!r} would be named {name}, {len(name)} bytes; {PRODUCER_BYTES} are allowed, "
+            "and a number without leading zeros, as in kraken-1"
         )
     return found[0], int(number)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.layout import RECORDS, record_reader, record_struct, struct_of
+from tickmesh.bus.names import KERNEL_BYTES
 from tickmesh.bus.schema import DTYPES, GapState, Kind
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
@@ -63,8 +64,8 @@ class Step:
         self.subject = config.instrument(model.instrument).subject
         self._model = model
         self._name = model.kernel.encode()
-        if len(self._name) > 16:
-            raise ConfigError(f"kernel name {model.kernel!r} has {len(self._name)} bytes; a signal has room for 16")
+        if len(self._name) > KERNEL_BYTES:
+            raise ConfigError(f"kernel name {model.kernel!r} has {len(self._name)} bytes; a signal has room for {KERNEL_BYTES}")
         self._code = cache.sources_hash()
         self._kernel = module.kernel
         self._horizon_ns = module.HORIZON_NS

@@ -62,8 +62,8 @@ class Recorder:
         except LogError:
             self.archive.close()
             raise
-        if self.recent.ahead:
-            ctx.alert("warning", "recent store not used", self.recent.ahead, "it is filled again from the log")
+        if self.recent.unused:
+            ctx.alert("warning", "recent store not used", self.recent.unused, "it is filled again from the log")
         self.recent.start_after(self._recent_start())
         self.days = Days(ctx, self.archive)
         self.troubles: dict[str, str] = {}  # by store: its present one, of which an alert was raised; not at every retry

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
-from tickmesh.bus.sockets import OutboxFull, producer_bytes
+from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, decode, stamp_sent
 from tickmesh.nodes.runner.guests import OpenLog

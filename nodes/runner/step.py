@@ -68,8 +68,9 @@ class StepRunner:
             try:
                 self.step.load(loaded.state)
                 self.seq = loaded.seq
-            except ValueError:  # other code or parameters: from the beginning
+            except ValueError as error:  # other code or parameters: from the beginning
                 self.step = module.Step(config, instance)
+                self.unused = f"{self.checkpoints.checkpoint.path} is not used: {error}"
         self.published = (0, -1)  # by the outbox or by the log
         self._given = (0, -1)  # by the step itself, published or not
         self._unpublished: list[bytearray] = []

@@ -19,6 +19,7 @@ from tickmesh.bus.intake import Cursor, Intake, Received
 from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import CLOCK, Kind
@@ -79,7 +80,7 @@ class Sequencer:
         self.waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
         self._appended: list[Callable[[], None]] = []  # told when an append is over: guests answer then
         self._epoch = self.log.log_id
-        self._producer = NAME.encode().ljust(16, b"\0")
+        self._producer = producer_bytes(NAME)
         self._last_append = self._last_sweep = self._last_cursor = self._last_line = time.monotonic_ns()
         self.closed = False
         self.refused = 0  # tries that a full disk has turned down in a row

@@ -10,11 +10,13 @@ import msgspec
 import numpy as np
 
 from tickmesh.bus.clock import STEP_NS
-from tickmesh.bus.schema import DTYPES, Action, Kind, Status
+from tickmesh.bus.names import fitting
+from tickmesh.bus.schema import DTYPES, FILL, SCHEMA_HASH, UPDATE, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.venues.binance_orders import Fill, Report, record_values
 
+FEE_ASSET_BYTES, REASON_BYTES = FILL["fee_asset"].itemsize, UPDATE["reason"].itemsize
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -57,6 +59,7 @@ class AccountState(msgspec.Struct, kw_only=True):
     fills: dict[str, dict[str, int]]  # by instrument: see nodes/orders/fills.py
     orders: dict[str, SessionOrder] = {}
     waiting: dict[str, bytes] = {}  # intents that nothing has been published about: client id → event
+    schema: str = ""  # that the waiting events are of; a state without it is of schema version 1
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
     stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
@@ -71,14 +74,18 @@ class Account:
     """
 
     def __init__(self) -> None:
-        self.state = AccountState(fills={})
+        self.state = AccountState(fills={}, schema=SCHEMA_HASH)
         self.by_order_id: dict[int, SessionOrder] = {}
         self.foreign = 0
         self.contradictions = 0
 
     def load(self, state: bytes) -> None:
         """Goes on where `pack` was called. Raises msgspec.DecodeError for a state of another version, and changes nothing."""
-        self.state = msgspec.msgpack.decode(state, type=AccountState)
+        loaded = msgspec.msgpack.decode(state, type=AccountState)
+        if loaded.waiting and loaded.schema != SCHEMA_HASH:
+            raise msgspec.ValidationError(f"{len(loaded.waiting)} intents wait in it as events of another schema")
+        loaded.schema = SCHEMA_HASH
+        self.state = loaded
         self.by_order_id = {order.order_id: order for order in self.state.orders.values() if order.order_id}
 
     def pack(self) -> bytes:
@@ -223,7 +230,7 @@ class Account:
             for name in ("side", "maker", "order_id", "trade_id", "price_ticks", "quantity_lots", "fee", "venue_ns"):
                 record[name] = getattr(fill, name)
             record["client_order_id"] = order.client_order_id.encode()
-            record["fee_asset"] = fill.fee_asset.encode()[:8]
+            record["fee_asset"] = fitting(fill.fee_asset, FEE_ASSET_BYTES)
             record["origin"] = origin.encode()
             if self._read_fill(order.subject, record[0]):
                 events.append(
@@ -274,5 +281,5 @@ def _build_update(
     record["filled_lots"] = max(filled_lots, order.filled_lots)
     record["venue_ns"] = venue_ns
     record["origin"] = origin.encode()
-    record["reason"] = reason.encode()[:80]
+    record["reason"] = fitting(reason, REASON_BYTES)
     return encode(Kind.update, order.subject, record, venue_ns=venue_ns, recv_ns=recv_ns)

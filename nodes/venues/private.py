@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.names import fitting
+from tickmesh.bus.schema import BALANCE, DTYPES, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.venues import binance_orders as venue
@@ -42,7 +43,7 @@ def build_balance_event(name: str, rows: Iterable[tuple[str, str, str]], venue_n
         return []
     records = np.zeros(len(rows), DTYPES[Kind.balance])
     for record, (asset, free, locked) in zip(records, rows, strict=True):
-        record["asset"] = asset.encode()[:16]
+        record["asset"] = fitting(asset, BALANCE["asset"].itemsize)
         record["free"] = mantissa(free, FEE_EXPONENT)
         record["locked"] = mantissa(locked, FEE_EXPONENT)
         record["venue_ns"] = venue_ns

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 import h5py
 import numpy as np
 
-from tickmesh.bus.evolution import dtype_of, recast
+from tickmesh.bus.evolution import dtype_of, header_of, recast
 from tickmesh.bus.files import make_folders, sync_folder
 from tickmesh.bus.schema import DEPTH, DESCRIPTION, DTYPES, GAP, HEADER, SCHEMA_HASH, SCHEMA_VERSION, Kind
 from tickmesh.bus.segments import LogError
@@ -305,22 +305,39 @@ class ArchiveFile:
         return self.book_at(1 << 62)
 
     def _as_written(self, kind: Kind, table: Table) -> Table:
-        """With the records that the file's own schema has: its checksum is of those."""
-        dtype = dtype_of(self.description, kind)
-        if dtype == DTYPES[kind]:
+        """With the headers and records that the file's own schema has: its checksum is of those."""
+        header, dtype = header_of(self.description), dtype_of(self.description, kind)
+        if (header, dtype) == (HEADER, DTYPES[kind]):
             return table
-        headers = table.headers.copy()
+        headers = recast(table.headers, header)
         headers["size"] = headers.itemsize + headers["count"] * dtype.itemsize
-        return Table(headers, recast(table.records, dtype))
+        return Table(headers, table.records if dtype == DTYPES[kind] else recast(table.records, dtype))
+
+    def content_sha256(self) -> str:
+        """The checksum that a file of today's schema with the same content has; the file's own one where it is of that."""
+        if self.description == DESCRIPTION:
+            return str(self.attributes["content_sha256"])
+        try:
+            return self._sums(as_written=False)[0]
+        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            raise self._damaged(error) from None
 
     def check(self) -> None:
         """Decodes everything and compares with the checksum. Raises ArchiveError."""
+        found, sums = self._sums(as_written=True)
+        if found != self.attributes.get("content_sha256"):
+            wrong = [name for name, one in sums.items() if self.file[name].attrs.get("content_sha256", one) != one]
+            where = f" ({', '.join(wrong)})" if wrong else ""
+            raise self._damaged(ValueError(f"its content{where} does not match content_sha256"))
+
+    def _sums(self, as_written: bool) -> tuple[str, dict[str, str]]:
+        """(checksum over everything, checksums of the parts), of the bytes of the file's own schema or of today's."""
         digest = hashlib.sha256()
         sums = {}
         for kind in self.kinds:
             own = hashlib.sha256()
             for tables in self.windows((kind,)):
-                data, _ = to_bytes(self._as_written(kind, tables[kind]))
+                data, _ = to_bytes(self._as_written(kind, tables[kind]) if as_written else tables[kind])
                 digest.update(data)
                 own.update(data)
             sums[kind.name] = own.hexdigest()
@@ -337,11 +354,7 @@ class ArchiveFile:
         for name, group in self.file.items():  # what is computed from the columns has its sum, but is not computed here
             if "content_sha256" in group.attrs:
                 sums.setdefault(name, str(group.attrs["content_sha256"]))
-        found = digest.hexdigest() if self.part == "cut" else sum_of(sums)
-        if found != self.attributes.get("content_sha256"):
-            wrong = [name for name, one in sums.items() if self.file[name].attrs.get("content_sha256", one) != one]
-            where = f" ({', '.join(wrong)})" if wrong else ""
-            raise self._damaged(ValueError(f"its content{where} does not match content_sha256"))
+        return digest.hexdigest() if self.part == "cut" else sum_of(sums), sums
 
 
 def sum_of(sums: dict[str, str]) -> str:

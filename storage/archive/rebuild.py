@@ -21,7 +21,10 @@ BATCH_EVENTS = 500
 
 
 class RebuiltFile(NamedTuple):
-    """One folder's file of a day: its checksum in the archive, and of the file made anew ("" where there is none)."""
+    """One folder's file of a day: its checksum in the archive, and of the file made anew ("" where there is none).
+
+    Both are of events of today's schema, of which the file may be an older one's.
+    """
 
     folder: str
     was: str
@@ -92,4 +95,4 @@ def _sum(file: File | None) -> str:
     if file is None:
         return ""
     with ArchiveFile(file.path) as segment:
-        return str(segment.attributes["content_sha256"])
+        return segment.content_sha256()

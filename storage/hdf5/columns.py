@@ -14,7 +14,7 @@ from tickmesh.bus.layout import event_dtype, event_size, header_mask
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.storage.hdf5.packing import U8, StoredColumn
 
-SOURCE = np.dtype([("producer", "S16"), ("epoch", "<u8"), ("first_number", "<u8")])
+SOURCE = np.dtype([("producer", HEADER["producer"]), ("epoch", "<u8"), ("first_number", "<u8")])
 I8 = np.dtype("<i8")
 U4 = np.dtype("<u4")
 WINDOW = 1 << 17  # rows that are read at once
@@ -44,7 +44,8 @@ def from_bytes(kind: Kind, data: bytes, sizes: np.ndarray) -> Table:
 
 
 def to_bytes(table: Table) -> tuple[bytearray, np.ndarray]:
-    """Encodes a table as its events back to back; gives them, and where each begins (int64)."""
+    """Encodes a table as its events back to back, of the schema that its dtypes are of; gives them, and where each begins
+    (int64)."""
     headers, records = table
     sizes = headers["size"].astype("i8")
     starts = np.cumsum(sizes) - sizes
@@ -52,11 +53,11 @@ def to_bytes(table: Table) -> tuple[bytearray, np.ndarray]:
     buffer = np.frombuffer(out, "u1")
     header_bytes, record_bytes = np.ascontiguousarray(headers), np.ascontiguousarray(records)
     if len(sizes) and (sizes == sizes[0]).all():
-        rows = buffer.view(event_dtype(int(sizes[0])))
+        rows = buffer.view(event_dtype(int(sizes[0]), headers.itemsize))
         rows["header"] = header_bytes.view(rows.dtype["header"])
         rows["records"] = record_bytes.view(rows.dtype["records"])
         return out, starts
-    mask = header_mask(sizes)
+    mask = header_mask(sizes, headers.itemsize)
     buffer[mask] = header_bytes.view("u1")
     buffer[~mask] = record_bytes.view("u1")
     return out, starts

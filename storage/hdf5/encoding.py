@@ -12,7 +12,7 @@ from tickmesh.bus.schema import HEADER, Kind
 from tickmesh.storage.hdf5.columns import I8, PLAIN, SOURCE, U4, Table, dictionary, previous, records_name
 from tickmesh.storage.hdf5.packing import U8, Sink, Span
 
-PAIR = np.dtype([("producer", "S16"), ("epoch", "<u8")])
+PAIR = np.dtype([("producer", HEADER["producer"]), ("epoch", "<u8")])
 # Header columns that may hold the same values as a record column: one dataset with two names then.
 TWINS = {"last_id": ("trade_id", "update_id"), "venue_ns": ("event_ns", "venue_ns", "now_ns")}
 DERIVED = ("id_span", "recv_to_sent_ns", "sent_to_seq_ns", "subject", "link_rows", "link_values", "source", "number_step")

@@ -8,7 +8,7 @@ is. Tables:
     times   topic id (u4), seq_ns (u8)  → seq of the first event of that topic in a stretch of 10 ms
     latest  topic                       → the newest event, kept however old it is
     topics  topic                       → topic id (u4)
-    meta    recent_seq, log_id, whole_after (every later event was put)
+    meta    recent_seq, log_id, whole_after (every later event was put), schema (the description of its events, JSON)
 """
 
 import contextlib
@@ -22,6 +22,7 @@ import lmdb
 
 from tickmesh.bus.files import boot_id, write_file
 from tickmesh.bus.layout import header_reader
+from tickmesh.bus.schema import DESCRIPTION, SCHEMA_HASH
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import Event, decode
 from tickmesh.storage.recent.environment import (
@@ -40,6 +41,7 @@ _U4 = struct.Struct(">I")
 _U8 = struct.Struct(">Q")
 _read_seq_ns = header_reader("seq_ns")
 _U8_MAX = (1 << 64) - 1
+SCHEMA = json.dumps(DESCRIPTION).encode()
 
 
 class RecentFull(RecentError):
@@ -49,8 +51,9 @@ class RecentFull(RecentError):
 class RecentWriter:
     """Writes the recent store. Only one process does: the recorder, which holds the archive's lock.
 
-    A store of another boot or another log is removed and begun anew: `recent_seq` is 0 then. `last`: where the log ends; a
-    store that goes on beyond it is of another one, and `ahead` says so, a sentence. Raises RecentError.
+    A store of another boot, another log or another schema is removed and begun anew: `recent_seq` is 0 then. `last`: where the
+    log ends; a store that goes on beyond it is of another one. `unused`: a sentence, why one of this boot was removed. Raises
+    RecentError.
     """
 
     def __init__(
@@ -62,7 +65,7 @@ class RecentWriter:
         self.log_id = log_id
         self.pending: list[Event] = []
         self.wiped = False
-        self.ahead = ""
+        self.unused = ""
         self._last = last
         self.began = True  # the next commit is the first of what follows without a hole
         self._opened: Environment | None = None
@@ -97,7 +100,9 @@ class RecentWriter:
                         if self._last is None or self.recent_seq <= self._last:
                             self.began = self.recent_seq == 0
                             return
-                        self.ahead = f"{self.folder} holds events up to seq {self.recent_seq}, and its log ends at {self._last}"
+                        self.unused = (
+                            f"{self.folder} holds events up to seq {self.recent_seq}, and its log ends at {self._last}"
+                        )
                         self.recent_seq = 0
             except (RecentError, lmdb.Error):
                 pass  # damaged: it is a cache
@@ -105,12 +110,18 @@ class RecentWriter:
         self._wipe()
 
     def _owner(self) -> bytes:
-        return json.dumps({"boot": self.boot, "log_id": f"{self.log_id:016x}"}).encode()
+        return json.dumps({"boot": self.boot, "log_id": f"{self.log_id:016x}", "schema": SCHEMA_HASH}).encode()
 
     def _is_ours(self) -> bool:
-        """Made in this boot, from this log."""
-        path = self.folder / "owner"
-        return self.boot != "" and path.exists() and path.read_bytes() == self._owner()
+        """Made in this boot, from this log, of events of this schema."""
+        try:
+            owner = json.loads((self.folder / "owner").read_bytes())
+            of_this_log = self.boot != "" and (owner["boot"], owner["log_id"]) == (self.boot, f"{self.log_id:016x}")
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        if of_this_log and owner.get("schema") != SCHEMA_HASH:
+            self.unused = f"{self.folder} was written by a program with another schema of events"
+        return of_this_log and not self.unused
 
     def _wipe(self) -> None:
         """Removes the files: nothing in a damaged store is to be trusted. Readers notice by the inode."""
@@ -123,6 +134,7 @@ class RecentWriter:
         with self._env.begin(write=True, db=self._tables[b"meta"]) as txn:
             txn.put(b"log_id", _U8.pack(self.log_id))
             txn.put(b"recent_seq", _U8.pack(0))
+            txn.put(b"schema", SCHEMA)
         write_file(self.folder / "owner", self._owner())
 
     def _let_go(self) -> None:
@@ -280,6 +292,11 @@ class RecentReader:
             with reading():
                 environment = self._opened = present_environment(self.folder)
                 with environment.env.begin() as txn:
+                    if txn.get(b"schema", db=environment.tables[b"meta"]) != SCHEMA:
+                        raise RecentError(
+                            f"{self.folder} was written by a program with another schema of events; the recorder fills it anew "
+                            "when it starts"
+                        )
                     yield txn, environment.tables
         except lmdb.Error as error:
             raise RecentError(f"{self.folder} cannot be read: {error}; the recorder rebuilds it at its next start") from None

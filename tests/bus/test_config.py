@@ -66,9 +66,10 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
         ("[executor]\nposition_max = '0.0'", "executor.position_max = '0.0' is impossible; allowed: a plain decimal above 0"),
         ("[executor]\nstyles = []", "executor.styles = [] is impossible; allowed: at least one style"),
         (
-            "[[models]]\nname = 'much_too_long'\nkernel = 'x'",
-            "models[0].name = 'much_too_long' is impossible; allowed: 1 to 10",
+            "[[models]]\nname = 'of_twenty_seven_characters_'\nkernel = 'x'",
+            "models[0].name = 'of_twenty_seven_characters_' is impossible; allowed: 1 to 26 of A–Z a–z 0–9",
         ),
+        ("[[models]]\nname = 'a/b'\nkernel = 'x'", "models[0].name = 'a/b' is impossible; allowed: 1 to 26 of A–Z a–z 0–9"),
         ("[[models]]\nname = 'x'", "models[0]: Object missing required field `kernel`; allowed there: name, kernel"),
         ("frob = 1", "Object contains unknown field `frob`; allowed there: mode, source"),
         (

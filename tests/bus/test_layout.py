@@ -19,6 +19,7 @@ from tickmesh.bus.layout import (
     records_slice,
     struct_of,
 )
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, HEADER, TRADE, Kind
 
 RECORD_KINDS = [kind for kind in Kind if DTYPES[kind].names]
@@ -93,7 +94,7 @@ def test_names_that_the_header_has_not_in_this_order_are_refused(names):
         (lambda event: wire.stamp_k(event, 1), {"k": 1}),
         (lambda event: wire.set_flags(event, 1), {"flags": 1}),
         (lambda event: wire.stamp_sequenced(event, 1, 2, 3), {"seq": 1, "link": 2, "seq_ns": 3}),
-        (lambda event: wire.stamp_sent(event, b"p".ljust(16, b"\0"), 1, 2, 3),
+        (lambda event: wire.stamp_sent(event, producer_bytes("p"), 1, 2, 3),
          {"producer": b"p", "epoch": 1, "number": 2, "sent_ns": 3}),
         (lambda event: wire.clear_producer(event), {"producer": b""}),
         (lambda event: wire.stamp_checksum(event, 1), {"reserved": 1 | wire.HAS_CHECKSUM}),

@@ -9,7 +9,6 @@ import sys
 import time
 
 import msgpack
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,9 +18,8 @@ from tests.support.places import PROJECT
 from tickmesh.bus import segments as segments_module
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.log_writer import LogWriter
-from tickmesh.bus.schema import DESCRIPTION, TRADE, Kind
 from tickmesh.bus.segments import LogCorrupt, LogFull, LogLocked, LogNewer, LogReleased, read_preamble, release, segments
-from tickmesh.bus.wire import encode, events, stamp_sequenced
+from tickmesh.bus.wire import events
 
 
 def seqs(folder, after=0, until=None):
@@ -282,7 +280,7 @@ def test_a_folder_entry_of_a_new_log_is_synced(tmp_path, monkeypatch):
     assert {str(tmp_path), str(tmp_path / "data"), str(tmp_path / "data/source")} <= set(synced)
 
 
-def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path, monkeypatch):
+def test_a_newer_schema_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as m:
         m.setattr(segments_module, "SCHEMA_VERSION", 99)
         writer = LogWriter(tmp_path / "new")
@@ -291,23 +289,6 @@ def test_a_newer_schema_is_refused_and_an_older_one_read(tmp_path, monkeypatch):
         LogWriter(tmp_path / "new")
     with pytest.raises(LogNewer):
         LogReader(tmp_path / "new").last  # noqa: B018
-
-    # A log of a program whose trades had no event_ns and no side yet.
-    older = dict(DESCRIPTION, trade=[field for field in DESCRIPTION["trade"] if field[0] not in ("event_ns", "side")])
-    small = np.zeros(1, np.dtype([(name, code) for name, code in older["trade"]]))
-    small["trade_id"], small["price_ticks"] = 7, 8
-    event = encode(Kind.trade, "binance.BTCUSDT", np.zeros(1, TRADE))
-    event = event[:160] + small.tobytes()
-    event[0:4] = len(event).to_bytes(4, "little")
-    stamp_sequenced(event, 1, 0, 5)
-    with monkeypatch.context() as m:
-        m.setattr(segments_module, "DESCRIPTION", older)
-        m.setattr(segments_module, "SCHEMA_HASH", "older")
-        writer = LogWriter(tmp_path / "old")
-        writer.append(1, [event])
-        writer.close()
-    (got,) = LogReader(tmp_path / "old").events()
-    assert (got.records["trade_id"][0], got.records["price_ticks"][0], got.records["side"][0]) == (7, 8, 0)
 
 
 def test_the_state_at_a_segments_head(tmp_path):

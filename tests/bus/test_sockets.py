@@ -10,8 +10,8 @@ from tickmesh.bus import intake as intake_module
 from tickmesh.bus.config import load
 from tickmesh.bus.intake import Cursor, Intake
 from tickmesh.bus.log_writer import LogWriter
-from tickmesh.bus.schema import CLOCK, QUOTE, SIGNAL, Kind
-from tickmesh.bus.sockets import OutboxFull, Places, Producer, Publisher, Subscriber
+from tickmesh.bus.schema import CLOCK, QUOTE, SCHEMA_VERSION, SIGNAL, Kind
+from tickmesh.bus.sockets import PRODUCER_RING, OutboxFull, Places, Producer, Publisher, Subscriber
 from tickmesh.bus.topics import Lane
 from tickmesh.bus.wire import encode, stamp_sequenced
 
@@ -155,8 +155,7 @@ class TestIntake:
         push = zmq.Context.instance().socket(zmq.PUSH)
         push.connect(Places(config).intake)
         taken = take(intake, 1)
-        ring = b"feed-1".ljust(16, b"\0") + producer.epoch.to_bytes(8, "little") + (1).to_bytes(8, "little")
-        push.send(ring + (1).to_bytes(8, "little") + bytes(taken[0].event))
+        push.send(PRODUCER_RING.pack(SCHEMA_VERSION, b"feed-1", producer.epoch, 1, 1, 0) + bytes(taken[0].event))
         assert [t.number for t in take(intake, 1)] == [1]
 
     def test_a_restarted_producer_goes_on_counting(self, config):

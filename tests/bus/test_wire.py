@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support.places import PROJECT
 from tickmesh.bus import schema, wire
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, HEADER, Flag, Kind
 from tickmesh.bus.topics import LANE_OF_KIND, TABLE
 
@@ -49,7 +50,7 @@ def test_round_trip(kind, count, random, cause_seq, first_id, last_id, venue_ns,
         kind, subject, records, flags=Flag.SNAPSHOT, k=k, cause_seq=cause_seq, first_id=first_id, last_id=last_id,
         venue_ns=venue_ns, recv_ns=7,
     )  # fmt: skip
-    wire.stamp_sent(event, b"feed-1".ljust(16, b"\0"), 11, 12, 13)
+    wire.stamp_sent(event, producer_bytes("feed-1"), 11, 12, 13)
     wire.stamp_sequenced(event, 14, 15, 16)
     got = wire.decode(b"xy" + bytes(event), 2)
     assert (got.kind, got.subject, got.count, got.flags, got.k) == (kind, subject, count, 1, k)

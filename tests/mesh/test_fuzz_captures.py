@@ -14,6 +14,7 @@ import time
 import pytest
 
 from tests.support.captures import DATA
+from tickmesh.bus.layout import header_slice
 from tickmesh.bus.schema import DESCRIPTION, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode, encode
@@ -192,7 +193,7 @@ class Mesh:
 
     def events(self):
         for seq, event in enumerate(self.out, 1):
-            event[80:88] = seq.to_bytes(8, "little")
+            event[header_slice("seq")] = seq.to_bytes(8, "little")
         return list(log.decode_batch(b"".join(self.out), FIELDS))
 
 

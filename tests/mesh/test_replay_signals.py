@@ -10,11 +10,14 @@ from collections import deque
 import numpy as np
 import pytest
 
+from tests.support.event_fields import record_slice
 from tests.support.places import PROJECT
 from tests.support.stored import batches, write_log
 from tickmesh.bus.config import Config, load
+from tickmesh.bus.layout import event_size, header_slice
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.schema import FILL, INSTRUMENT, INTENT, QUOTE, TRADE, UPDATE, Action, Kind, Status
+from tickmesh.bus.names import producer_bytes
+from tickmesh.bus.schema import FILL, INSTRUMENT, QUOTE, TRADE, UPDATE, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.tools import replay
@@ -36,7 +39,7 @@ class LiveMesh:
 
     def log(self, raw: bytearray, producer: str) -> None:
         self.now_ns += self.random.randrange(20_000_000)
-        stamp_sent(raw, producer.encode().ljust(16, b"\0"), 1, 1, self.now_ns)
+        stamp_sent(raw, producer_bytes(producer), 1, 1, self.now_ns)
         stamp_sequenced(raw, len(self.events) + 1, 0, self.now_ns)
         event = decode(bytes(raw))
         self.events.append(event)
@@ -158,12 +161,12 @@ def changed(raws: list[bytes], kind: Kind, change) -> list[Event]:
 
 
 def flip(raw: bytearray) -> list[Event]:
-    raw[160 + 16] ^= 1  # the last bit of a signal's value
+    raw[record_slice(Kind.signal, "value").start] ^= 1  # the last bit of a signal's value
     return [decode(bytes(raw))]
 
 
 def later(raw: bytearray) -> list[Event]:
-    raw[96] += 1  # cause_seq
+    raw[header_slice("cause_seq").start] += 1
     return [decode(bytes(raw))]
 
 
@@ -193,7 +196,7 @@ def test_a_changed_market_changes_the_signals(mesh):
     config, raws = mesh
 
     def other(raw: bytearray) -> list[Event]:
-        raw[160 + 16 : 160 + 24] = (10**12).to_bytes(8, "little")  # bid_lots
+        raw[record_slice(Kind.quote, "bid_lots")] = (10**12).to_bytes(8, "little")
         return [decode(bytes(raw))]
 
     assert not replay.compare(config, changed(raws, Kind.quote, other))["ok"]
@@ -230,12 +233,12 @@ def test_other_parameters_are_compared_from_their_start_on(tmp_path):
 def test_signals_are_a_function_of_the_events_alone(mesh):
     config, raws = mesh
     live = sorted(
-        replay.Published(event.cause_seq, event.k, event.producer, bytes(event.raw[160:]))
+        replay.Published(event.cause_seq, event.k, event.producer, bytes(event.body))
         for event in map(decode, raws)
         if event.kind == Kind.signal
     )
     assert replay.signals(config, (decode(raw) for raw in raws), 64) == live
-    assert any(decode(raw).kind == Kind.intent and len(raw) == 160 + INTENT.itemsize for raw in raws)
+    assert any(decode(raw).kind == Kind.intent and len(raw) == event_size(Kind.intent, 1) for raw in raws)
 
 
 def test_a_history_without_its_beginning_is_refused(mesh):

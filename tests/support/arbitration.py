@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tickmesh.bus.layout import header_slice
 from tickmesh.bus.schema import DEPTH, GAP, QUOTE, TRADE, Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import decode, encode
 from tickmesh.nodes.sequencer.arbiter import Arbiter
@@ -58,7 +59,7 @@ class Lines:
     def offer_raw(self, line, kind, raw, subject=SUBJECT):
         """Offers an event that was built before; gives what comes out."""
         number = self.next_number(line)
-        raw[72:80] = number.to_bytes(8, "little")
+        raw[header_slice("number")] = number.to_bytes(8, "little")
         published = list(map(decode, self.arbiter.offer(kind, subject, line, number, raw, self.now)))
         self.out += published
         return published

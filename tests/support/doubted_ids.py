@@ -2,6 +2,7 @@
 
 from tests.support.arbitration import event
 from tickmesh.bus.schema import Flag, Kind, Reason
+from tickmesh.bus.wire import stamp_venue_ns
 
 STREAMS = [Kind.trade, Kind.quote, Kind.depth]
 
@@ -32,5 +33,5 @@ def repaired(i):
 def later(kind, first, seconds):
     """Builds an event whose venue time is so many seconds."""
     raw = event(kind, first, first)
-    raw[120:128] = int(seconds * 1e9).to_bytes(8, "little")
+    stamp_venue_ns(raw, int(seconds * 1e9))
     return raw

@@ -7,6 +7,7 @@ import numpy as np
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.layout import RECORDS
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Kind, OrderType, Status
 from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
@@ -34,7 +35,7 @@ class Tape:
 
     def log(self, event: bytearray, producer: str = "test") -> Event:
         """Appends an event."""
-        stamp_sent(event, producer.encode().ljust(16, b"\0"), 1, 1, self.now_ns)
+        stamp_sent(event, producer_bytes(producer), 1, 1, self.now_ns)
         stamp_sequenced(event, len(self.events) + 1, 0, self.now_ns)
         self.events.append(decode(bytes(event)))
         return self.events[-1]

@@ -10,6 +10,7 @@ import aiohttp
 from tests.support.exchange_clients import Rest, served
 from tests.support.waiting import until
 from tickmesh.bus.config import load
+from tickmesh.bus.layout import header_slice
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Flag, Kind
@@ -20,7 +21,7 @@ from tickmesh.nodes.venues.table import adapter_of
 
 BUSY = {"trades_per_s": 200, "quotes_per_s": 300, "lines": 0}
 MARKET = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth)
-STAMPS = ((16, 32), (64, 80), (136, 144))  # producer; epoch, number; sent_ns
+STAMPS = tuple(header_slice(name) for name in ("producer", "epoch", "number", "sent_ns"))
 
 
 @contextlib.asynccontextmanager
@@ -87,8 +88,8 @@ def assert_nothing_lost(ctx, trades=10):
 def without_stamps(raw):
     """An event without the outbox's stamps."""
     event = bytearray(raw)
-    for begin, end in STAMPS:
-        event[begin:end] = bytes(end - begin)
+    for field in STAMPS:
+        event[field] = bytes(field.stop - field.start)
     return bytes(event)
 
 

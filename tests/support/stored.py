@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from tickmesh.bus.log_writer import LogWriter
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.segments import Batch
-from tickmesh.bus.wire import encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import Event, encode, stamp_sent, stamp_sequenced
 
 DAY = 86_400 * 1_000_000_000
 START = 1_723_161_600 * 1_000_000_000  # 2024-08-09 00:00 UTC
@@ -29,7 +30,7 @@ class Market:
         self.seq += 1
         self.seq_ns += step_ns
         self.numbers[producer] = self.numbers.get(producer, 0) + 1
-        stamp_sent(event, producer.ljust(16, b"\0"), 77, self.numbers[producer], self.seq_ns - 30_000)
+        stamp_sent(event, producer_bytes(producer.decode()), 77, self.numbers[producer], self.seq_ns - 30_000)
         stamp_sequenced(event, self.seq, self.links.get((kind, subject), 0), self.seq_ns)
         self.links[kind, subject] = self.seq
         return bytes(event)
@@ -97,7 +98,7 @@ class Market:
 
 def seq_of(raw: bytes) -> int:
     """The seq in an event's header."""
-    return int.from_bytes(raw[80:88], "little")
+    return Event(raw).seq
 
 
 def batches(raws: Iterable[bytes], size: int = 100) -> list[Batch]:

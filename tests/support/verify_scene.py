@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.support.stored import Market
 from tickmesh.bus.schema import DTYPES, Flag, Kind
+from tickmesh.bus.wire import Event, stamp_sequenced
 
 SUBJECT = "binance.BTCUSDT"
 
@@ -104,10 +105,8 @@ def renumbered(raws: list[bytes]) -> list[bytes]:
     out, links = [], {}
     for seq, raw in enumerate(raws, 1):
         event = bytearray(raw)
-        topic = bytes(event[8:10] + event[32:64])
-        event[80:88] = seq.to_bytes(8, "little")
-        event[88:96] = links.get(topic, 0).to_bytes(8, "little")
-        event[144:152] = (1_723_161_600_000_000_000 + seq).to_bytes(8, "little")
+        topic = Event(raw).topic
+        stamp_sequenced(event, seq, links.get(topic, 0), 1_723_161_600_000_000_000 + seq)
         links[topic] = seq
         out.append(bytes(event))
     return out

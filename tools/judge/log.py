@@ -114,14 +114,15 @@ class LogHead(NamedTuple):
     log_id: int
 
 
-def read_head(folder: Path) -> LogHead | None:
-    """Reads the head of the newest segment that has a whole one; None where there is none."""
+def read_head(folder: Path, version: int | None = None) -> LogHead | None:
+    """Reads the head of the newest segment that has a whole one, of that schema version; None where there is none."""
     for path in reversed(segment_files(folder)):
         with open(path, "rb") as file:
             start = file.read(16)
             if len(start) == 16 and start[:8] == MAGIC:
                 tree = msgpack.unpackb(file.read(struct.unpack_from("<I", start, 8)[0]))
-                return LogHead(_fields(tree), int(tree.get("log_id", 0)))
+                if version in (None, tree["schema_version"]):
+                    return LogHead(layouts_of(tree["description"]), int(tree.get("log_id", 0)))
     return None
 
 
@@ -133,8 +134,9 @@ def read_segment(path: Path, findings: Findings) -> Iterator[Event]:
         return
 
 
-def _fields(head: dict[str, Any]) -> Layouts:
-    return {name: tuple((field, code) for field, code in rows) for name, rows in head["description"].items()}
+def layouts_of(description: dict[str, Any]) -> Layouts:
+    """Reads the fields of header and records from a description of a schema."""
+    return {name: tuple((field, code) for field, code in rows) for name, rows in description.items()}
 
 
 def _segment(path: Path, data: bytes, newest: bool, findings: Findings) -> Iterator[Event]:
@@ -149,7 +151,7 @@ def _segment(path: Path, data: bytes, newest: bool, findings: Findings) -> Itera
     head = msgpack.unpackb(packed)
     if head["first"] != int(path.stem):
         findings.fault("log_head", f"{path.name} says that it begins with {head['first']}")
-    fields = _fields(head)
+    fields = layouts_of(head["description"])
     offset = 16 + size
     number = head["first"]
     while offset < len(data):

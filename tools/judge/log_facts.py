@@ -7,8 +7,11 @@ import msgpack
 
 from tickmesh.tools.judge.log import KINDS, Event
 
-# The header of docs/messages.md: size, count, kind, flags, k, producer, subject, epoch … cause_seq, first_id, last_id, …
-HEADER = struct.Struct("<IIHHI16s32s5Q6qQ")
+# The header of docs/messages.md: size, count, kind, flags, k, producer, subject, epoch … cause_seq, first_id, last_id, … by
+# its bytes: that of schema version 1 has a shorter producer, and what was refused then has it still.
+HEADERS = {form.size: form for form in (struct.Struct(f"<IIHHI{producer}s32s5Q6qQ") for producer in (16, 32))}
+HEAD = struct.Struct("<IIH")  # how each of them begins
+RECORD_BYTES = {"trade": 48, "quote": 48, "depth": 24}  # of the kinds that are refused as events, in every version
 
 
 class LogFacts:
@@ -41,11 +44,17 @@ class LogFacts:
         size = content.get("raw_bytes", len(raw))
         self._frames.add((raw, size))
         self._kept = max(self._kept, len(raw))
-        if len(raw) >= HEADER.size:
-            head = HEADER.unpack_from(raw)
-            if head[0] == size and head[2] in KINDS:
-                subject = head[6].rstrip(b"\0").decode(errors="replace")
-                self._events[KINDS[head[2]], subject, head[12], head[13]] += 1
+        if len(raw) >= max(HEADERS):
+            self._refused_event(raw, size)
+
+    def _refused_event(self, raw: bytes, size: int) -> None:
+        """Counts what was refused if it is an event, of whichever schema version: its size tells how long its header is."""
+        stated, count, number = HEAD.unpack_from(raw)
+        kind = KINDS.get(number, "")
+        header = HEADERS.get(size - count * RECORD_BYTES.get(kind, 0))
+        if stated == size and header is not None and kind in RECORD_BYTES:
+            fields = header.unpack_from(raw)
+            self._events[kind, fields[6].rstrip(b"\0").decode(errors="replace"), fields[12], fields[13]] += 1
 
     def refused_frame(self, payload: bytes) -> bool:
         """Whether the mesh has refused this frame."""

@@ -17,7 +17,7 @@ import lmdb
 
 from tickmesh.tools.judge import log
 from tickmesh.tools.judge.findings import Findings
-from tickmesh.tools.judge.log import Event
+from tickmesh.tools.judge.log import Event, LogHead
 
 TABLES = (b"events", b"times", b"latest", b"topics", b"meta")
 STRETCH_NS = 10_000_000
@@ -48,7 +48,12 @@ def compare(folder: Path, log_dir: Path, rules: RetentionRules, stream: Iterable
         with lmdb.open(str(folder), map_size=0, max_dbs=8, readonly=True, create=False, lock=True, readahead=False) as env:
             tables = {name: env.open_db(name, create=False) for name in TABLES}
             with env.begin() as txn:
-                store = StoreCheck(txn, tables, log.read_head(log_dir), findings)
+                head = _head(txn.get(b"schema", db=tables[b"meta"]), log_dir)
+                if head is None:  # nothing tells any longer how to read it. The recorder throws it away
+                    findings.count("recent_not_judged")
+                    yield from events
+                    return
+                store = StoreCheck(txn, tables, head, findings)
                 store.set_bounds(rules, _end_ns(log_dir))
                 for event in events:
                     store.look(event)
@@ -57,6 +62,15 @@ def compare(folder: Path, log_dir: Path, rules: RetentionRules, stream: Iterable
     except lmdb.Error as error:
         findings.fault("recent", f"the recent store cannot be read: {error}")
         yield from events
+
+
+def _head(schema: bytes | None, log_dir: Path) -> LogHead | None:
+    """How the store's events are read, and the identity of its log. One that does not say so is of schema version 1."""
+    newest = log.read_head(log_dir)
+    if schema is None:
+        first = log.read_head(log_dir, version=1)
+        return None if first is None or newest is None else first._replace(log_id=newest.log_id)
+    return LogHead(log.layouts_of(json.loads(schema)), newest.log_id if newest is not None else 0)
 
 
 def _of_another_boot(folder: Path) -> bool:
@@ -75,9 +89,9 @@ def _end_ns(log_dir: Path) -> int:
 class StoreCheck:
     """Compares the recent store, as it is at one moment, with the events that it has to hold."""
 
-    def __init__(self, txn: lmdb.Transaction, tables: dict[bytes, Any], head: log.LogHead | None, findings: Findings):
+    def __init__(self, txn: lmdb.Transaction, tables: dict[bytes, Any], head: LogHead, findings: Findings):
         self.txn, self.tables, self.findings = txn, tables, findings
-        self.fields = head.fields if head is not None else {}
+        self.fields = head.fields
         self.upto = self._number(b"recent_seq")
         self.numbers = {bytes(key).decode(): bytes(value) for key, value in txn.cursor(tables[b"topics"])}
         self.oldest: dict[str, int] = {}  # the first seq of each topic
@@ -89,7 +103,7 @@ class StoreCheck:
         self.newest: dict[str, Event] = {}  # of each topic, up to `upto`
         self.stretches: dict[str, tuple[int, int]] = {}  # of each topic: the present stretch of time, and its first seq
         self.looked: set[str] = set()  # topics whose present stretch was looked at
-        own, known = self._number(b"log_id"), head.log_id if head is not None else 0
+        own, known = self._number(b"log_id"), head.log_id
         if own and known and own != known:
             findings.fault("recent", f"the recent store is of log {own:016x}, the log is {known:016x}")
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.support.arbitration import trades
 from tests.support.backfill_plan import PATIENCE, always
+from tickmesh.bus.layout import HEADER_SIZE
 from tickmesh.bus.schema import GAP, Flag, GapState, Kind, Reason
-from tickmesh.bus.wire import decode, encode
+from tickmesh.bus.wire import decode, encode, stamp_sequenced
 from tickmesh.nodes.backfill.plan import REFUSALS, Plan
 from tickmesh.nodes.sequencer.arbiter import Arbiter
 
@@ -32,8 +33,7 @@ class Loop:
     def append(self, out):
         for raw in out:
             self.seq += 1
-            raw[80:88] = self.seq.to_bytes(8, "little")
-            raw[144:152] = self.seq.to_bytes(8, "little")
+            stamp_sequenced(raw, self.seq, 0, self.seq)
             self.log.append(decode(bytes(raw)))
             self.plan.observe(self.log[-1])
 
@@ -275,7 +275,7 @@ def test_a_declaration_names_only_what_is_missing():
     loop.hear([trades(5, flags=Flag.REPAIRED)])
     (effort,) = loop.plan.efforts.values()
     (said,) = loop.plan.no_history(effort)
-    assert np.frombuffer(said, GAP, offset=160)[["first_id", "last_id"]].tolist() == [(2, 4), (6, 9)]
+    assert np.frombuffer(said, GAP, offset=HEADER_SIZE)[["first_id", "last_id"]].tolist() == [(2, 4), (6, 9)]
     assert decode(said).records["reason"].tolist() == [Reason.no_history] * 2
 
 

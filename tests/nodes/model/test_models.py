@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.model_steps import START_NS, SUBJECT, log, make, quote, values
 from tests.support.places import PROJECT
 from tickmesh.bus.config import ConfigError
+from tickmesh.bus.names import KERNEL_BYTES
 from tickmesh.bus.schema import GAP, QUOTE, TRADE, Flag, GapState, Kind
 from tickmesh.bus.wire import Event, decode, encode, stamp_sequenced
 from tickmesh.nodes.model import node as model
@@ -238,7 +239,7 @@ def test_wrong_settings_are_sentences(root, kernel, parameters, sentence):
 def test_every_kernel_keeps_to_the_interface(root):
     for name in loading.names():
         module = loading.load(name)
-        assert set(module.KINDS) <= set(model.READS) and len(name) <= 16
+        assert set(module.KINDS) <= set(model.READS) and len(name) <= KERNEL_BYTES
         assert set(module.STATE.names) and module.HORIZON_NS >= 0
         assert all(p.least <= p.default <= p.most for p in module.PARAMETERS.values())
     assert GAP.fields["state"][1] == GAP.fields["stream"][1] + 2 and QUOTE.itemsize == 48

@@ -16,6 +16,7 @@ import tickmesh.storage.archive.writer
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market, batches, write_log
 from tickmesh.bus.config import load
+from tickmesh.bus.layout import header_slice
 from tickmesh.bus.segments import segments, used_bytes
 from tickmesh.bus.settings import Instrument, LogSettings, Mesh, RecorderSettings
 from tickmesh.nodes.recorder import cutting
@@ -264,5 +265,5 @@ def test_a_recorder_killed_again_and_again_between_few_cuts_loses_nothing(tmp_pa
     assert len(spans) <= 4, "it cuts when a megabyte waits: three of them are in the log"
     subject = "binance.S00USDT"
     rows = reader.arrays(config, f"trade.{subject}", gaps="ignore")
-    assert len(rows) == sum(b"S00USDT" in raw[32:64] and raw[8] == 2 for raw in raws)
+    assert len(rows) == sum(b"S00USDT" in raw[header_slice("subject")] and raw[8] == 2 for raw in raws)
     assert len(coverage.read(config, subject))

@@ -5,6 +5,7 @@ import pytest
 
 from tests.support.echo_step import Echo
 from tickmesh.bus.config import load
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import SIGNAL, TRADE, Kind
 from tickmesh.bus.wire import Event, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.runner.step import StepRunner
@@ -17,7 +18,7 @@ def trade(seq: int) -> Event:
 
 
 def logged(signal: bytearray, seq: int) -> Event:
-    stamp_sent(signal, b"model-x".ljust(16, b"\0"), 1, seq, seq)
+    stamp_sent(signal, producer_bytes("model-x"), 1, seq, seq)
     stamp_sequenced(signal, seq, 0, seq)
     return Event(signal)
 

@@ -15,6 +15,7 @@ from tests.support.exchange_clients import served
 from tests.support.places import PROJECT
 from tests.support.waiting import until
 from tickmesh.bus.config import load
+from tickmesh.bus.layout import HEADER_SIZE
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.process import Context
 from tickmesh.bus.segments import LogError
@@ -138,7 +139,7 @@ def test_a_sync_thread_that_dies_of_a_bug_is_heard_of(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "_sync_now", boom)
     with pytest.raises(LogError, match="a bug of this test; nothing more is accepted"):
         for _ in range(1000):
-            writer.append(writer.last + 1, [b"\0" * 160])
+            writer.append(writer.last + 1, [b"\0" * HEADER_SIZE])
             time.sleep(0.01)
     writer._let_go()
 

@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 
 from tests.support.arbitration import HOLD, SUBJECT, Lines, event
 from tests.support.doubted_ids import STREAMS, alerts, contradictions, later, refusals, repaired
+from tests.support.event_fields import record_slice
 from tickmesh.bus.schema import Flag, GapState, Kind
+from tickmesh.bus.wire import stamp_venue_ns
 from tickmesh.nodes.sequencer import doubts
 from tickmesh.nodes.sequencer.holding import DOUBT_HOLDS
 
@@ -160,7 +162,7 @@ def test_a_trade_id_that_is_a_little_too_high_is_taken_back_by_later_ones():
     lines = Lines()
     for i, at in ((1, 1), (2, 2), (6, 3), (4, 4), (5, 5), (6, 6), (7, 7)):  # 6 for 3
         raw = later(Kind.trade, i, at)
-        raw[168] = at  # a price of its own
+        raw[record_slice(Kind.trade, "price_ticks").start] = at  # a price of its own
         lines.offer_raw("a", Kind.trade, raw)
         if i == 6:
             lines.wait(HOLD + 1)
@@ -253,7 +255,7 @@ def test_a_copy_beside_a_contradiction_costs_nothing(kind, at):
     for i in range(1000, 1010):
         lines.offer_raw("a", kind, later(kind, i, i))
     raw = event(kind, 1010, 6010)
-    raw[120:128] = (1010 * 10**9).to_bytes(8, "little")
+    stamp_venue_ns(raw, 1010 * 10**9)
     lines.offer_raw("a", kind, raw)
     for i in range(1011, 1020):
         if i == 1011 + at:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from tests.support.arbitration import event, trades, unrecoverable
 from tickmesh.bus.intake import Cursor
+from tickmesh.bus.layout import header_slice
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import INSTRUMENT, Flag, GapState, Kind
-from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced, stamp_venue_ns
 from tickmesh.nodes.sequencer import doubts
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.sequencer.cursors import NAME, LogPosition
@@ -50,7 +52,7 @@ class Sequencing:
             cursor.skip.discard(number)
             return
         raw = bytearray(raw)
-        stamp_sent(raw, producer.encode().ljust(16, b"\0"), 1, number, 0)
+        stamp_sent(raw, producer_bytes(producer), 1, number, 0)
         found = decode(raw)
         if found.kind in ARBITRATED:
             self.append(self.arbiter.offer(found.kind, found.subject, producer, number, raw, self.now))
@@ -70,9 +72,9 @@ class Sequencing:
 
     def append(self, out):
         for raw in out:
-            if raw[16] == 0:
+            if raw[header_slice("producer")][0] == 0:
                 self.position.number += 1
-                stamp_sent(raw, NAME.encode().ljust(16, b"\0"), 1, self.position.number, 0)
+                stamp_sent(raw, producer_bytes(NAME), 1, self.position.number, 0)
             stamp_sequenced(raw, len(self.log) + 1, 0, 0)
             self.log.append(decode(bytes(raw)))
 
@@ -189,7 +191,7 @@ def test_what_waits_to_be_an_era_outlives_its_line_s_new_connection_and_a_crash(
         for i in ids:
             for line in "ab":
                 raw = trades(i) if kind == "trade" else event(Kind[kind], i, i)
-                raw[120:128] = (1 + len(said)).to_bytes(8, "little")  # the venue's time goes on
+                stamp_venue_ns(raw, 1 + len(said))  # the venue's time goes on
                 said.append(("say", line, raw))
                 play(live, said[-1:], numbers)
 

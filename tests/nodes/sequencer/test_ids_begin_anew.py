@@ -5,6 +5,7 @@ import pytest
 from tests.support.arbitration import HOLD, Lines, event
 from tests.support.doubted_ids import STREAMS, alerts, contradictions, later, refusals
 from tickmesh.bus.schema import Flag, GapState, Kind, Reason
+from tickmesh.bus.wire import stamp_venue_ns
 from tickmesh.nodes.sequencer import doubts
 
 
@@ -145,7 +146,7 @@ def test_the_last_change_of_an_era_is_taken_back_by_no_new_one():
     for i in range(100_000, 100_010):
         lines.offer_raw("a", Kind.depth, later(Kind.depth, i, i))
     raw = event(Kind.depth, 100_010, 100_017)
-    raw[120:128] = (100_010 * 10**9).to_bytes(8, "little")
+    stamp_venue_ns(raw, 100_010 * 10**9)
     lines.offer_raw("a", Kind.depth, raw)
     for i in range(1, 4 * doubts.ERA_HOLDS):
         lines.offer_raw("a", Kind.depth, later(Kind.depth, i, 200_000 + i))

@@ -5,7 +5,8 @@ import pytest
 
 from tests.support.arbitration import HOLD, Lines, event
 from tests.support.doubted_ids import STREAMS, alerts, contradictions, refusals
-from tickmesh.bus.schema import QUOTE, Kind
+from tests.support.event_fields import record_slice
+from tickmesh.bus.schema import DTYPES, QUOTE, Kind
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.sequencer import doubts
 
@@ -98,7 +99,7 @@ def test_the_same_id_with_something_else_in_it_is_named_and_a_copy_is_not(kind, 
 
     def offer(line, i, size=0):
         raw = event(kind, i, i)
-        raw[168:176] = size.to_bytes(8, "little")  # of its first record
+        raw[record_slice(kind, DTYPES[kind].names[1])] = size.to_bytes(8, "little")
         lines.offer_raw(line, kind, raw)
 
     for i in range(1, 10):
@@ -111,7 +112,7 @@ def test_the_same_id_with_something_else_in_it_is_named_and_a_copy_is_not(kind, 
     lines.wait(doubts.KEPT_HOLDS * HOLD)
     assert lines.ids(kind) == list(range(1, 12)) and contradictions(lines) == []
     (refusal,) = refusals(lines)
-    assert "something else" in refusal["why"] and refusal["raw"][168] == 5
+    assert "something else" in refusal["why"] and refusal["raw"][record_slice(kind, DTYPES[kind].names[1]).start] == 5
 
 
 def test_a_stream_that_drops_all_it_hears_says_so():

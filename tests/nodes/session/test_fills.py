@@ -13,6 +13,7 @@ from tests.support.session_scene import SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
 from tickmesh.bus.settings import ExecutorSettings, Mesh
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
@@ -119,7 +120,7 @@ def test_session_and_executor_agree_with_a_set_of_sides(reported):
         sides.add((cid, trade_id))
     judged = step()
     for seq, event in enumerate(published, 1):
-        stamp_sent(event, b"session".ljust(16, b"\0"), 1, seq, seq)
+        stamp_sent(event, producer_bytes("session"), 1, seq, seq)
         stamp_sequenced(event, seq, 0, seq)
         judged.step([Event(event), Event(event)])  # and copies of it change nothing
     fills = [Event(event) for event in published if event[8] == Kind.fill]
@@ -127,6 +128,35 @@ def test_session_and_executor_agree_with_a_set_of_sides(reported):
     position = judged.state.position
     assert (position.bought_lots, position.sold_lots) == tuple(10 * sum(cid == one for cid, _ in sides) for one in "ab")
     assert all(account.order(cid).fill_lots == 10 * sum(cid == one for one, _ in sides) for cid in SIDES)
+
+
+def test_a_state_with_intents_of_another_schema_is_not_gone_on_from():
+    """They wait in it as events: those of version 1 are not what they are today."""
+    record = np.zeros(1, INTENT)
+    record["client_order_id"], record["action"] = b"c", Action.NEW
+    account, _ = opened()
+    older = msgspec.structs.replace(account.state, schema="")
+    account.load(msgspec.msgpack.encode(older))
+    assert account.order("a") is not None, "nothing waits: it means today what it meant then"
+    account.read(decode(encode(Kind.intent, SUBJECT, record)))
+    state = account.pack()
+    account.load(state)
+    assert [decode(raw).kind for raw in account.state.waiting.values()] == [Kind.intent]
+    older = msgspec.structs.replace(account.state, schema="")
+    with pytest.raises(msgspec.DecodeError, match="1 intents wait in it as events of another schema"):
+        account.load(msgspec.msgpack.encode(older))
+
+
+@pytest.mark.parametrize(("asset", "kept"), [("1000000MOG", "1000000MOG"), ("币安人生", "币安人生"), ("币安人生币安人生", "币安人生币")])
+def test_the_asset_of_a_fee_is_whole_or_ends_with_a_whole_character(asset, kept):
+    account, published = opened()
+    published += account.apply_fills(account.order("a"), [Fill(1, SIDES["a"], 5, 10, 3, asset, False, 0, 1)], "reply", 7)
+    judged = step()
+    for seq, event in enumerate(published, 1):
+        stamp_sent(event, producer_bytes("session"), 1, seq, seq)
+        stamp_sequenced(event, seq, 0, seq)
+        judged.step([Event(event)])
+    assert judged.state.position.fees == {kept: 3}
 
 
 def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkeypatch):

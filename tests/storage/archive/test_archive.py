@@ -15,7 +15,7 @@ import tickmesh.storage.archive.file
 from tests.support.archived import archive, read
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market
-from tickmesh.bus.layout import HEADER_SIZE, RECORDS
+from tickmesh.bus.layout import HEADER_SIZE, RECORDS, header_slice
 from tickmesh.bus.schema import DTYPES, HEADER, Kind
 from tickmesh.storage.archive.catalog import Pruned, Watermark, day_of, list_files, manifest
 from tickmesh.storage.archive.file import ArchiveFile
@@ -104,7 +104,7 @@ def test_events_of_all_files_come_in_order_of_seq(tmp_path):
     assert read(tmp_path) == raws
     assert read(tmp_path, 699, 1401) == raws[699:1401]
     assert ArchiveReader(tmp_path).check() == []
-    ours = [raw for raw in raws[100:2000] if raw[8] == Kind.trade and b"ETHUSDT" in raw[:64]]
+    ours = [raw for raw in raws[100:2000] if raw[8] == Kind.trade and b"ETHUSDT" in raw[header_slice("subject")]]
     assert read(tmp_path, 100, 2000, [Kind.trade], "binance.ETHUSDT") == ours
     assert len({f.folder for f in list_files(tmp_path)}) == 3
 
@@ -114,7 +114,7 @@ def test_columns_are_the_records_with_their_events_fields(tmp_path):
     archive(tmp_path, raws, cut_events=90)
     rows = ArchiveReader(tmp_path).columns(Kind.depth, SUBJECT)
     expected = [
-        (int.from_bytes(raw[80:88], "little"), int(level["price_ticks"]))
+        (int.from_bytes(raw[header_slice("seq")], "little"), int(level["price_ticks"]))
         for raw in raws
         if raw[8] == Kind.depth
         for level in np.frombuffer(raw[RECORDS], DTYPES[Kind.depth])

@@ -9,6 +9,7 @@ import pytest
 from tests.support.sealed_days import DAYS, SUBJECT, archive, three_days
 from tests.support.stored import batches, write_log
 from tickmesh.bus.config import load
+from tickmesh.bus.layout import header_slice
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import DiskSettings
 from tickmesh.bus.space import Free, Space
@@ -164,7 +165,7 @@ def test_mesh_rebuild_tells_a_difference(copied, tmp_path, monkeypatch):
     folder.rename(config.archive_dir)
     place = len(raws) // 2
     changed = bytearray(raws[place])
-    changed[152] = 1  # `reserved` of the header
+    changed[header_slice("reserved").start] = 1
     write_log(config.log_dir, [*raws[:place], bytes(changed), *raws[place + 1 :]])
     monkeypatch.chdir(tmp_path)
     day = next(f.day for f in ArchiveReader(config.archive_dir).files if f.first <= place + 1 <= f.last)

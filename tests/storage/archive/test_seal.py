@@ -19,7 +19,9 @@ import tickmesh.storage.archive.merge
 from tests.support.places import PROJECT
 from tests.support.sealed_days import DAYS, SUBJECT, archive, three_days
 from tests.support.stored import DAY, START, Market, batches
+from tickmesh.bus.layout import HEADER_SIZE, header_slice
 from tickmesh.bus.schema import DESCRIPTION, DTYPES, Flag, Kind
+from tickmesh.bus.wire import Event
 from tickmesh.storage.archive.catalog import day_of, list_files, read_watermark
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveFull
 from tickmesh.storage.archive.reader import ArchiveReader
@@ -62,7 +64,7 @@ def test_a_sealed_day_is_one_file_a_folder_and_gives_the_same_events(tmp_path):
     reader = ArchiveReader(tmp_path)
     assert read(tmp_path) == raws
     assert read(tmp_path, 77, 255) == raws[77:255]
-    trades = [raw for raw in raws[100:300] if raw[8] == Kind.trade and b"ETHUSDT" in raw[:64]]
+    trades = [raw for raw in raws[100:300] if raw[8] == Kind.trade and b"ETHUSDT" in raw[header_slice("subject")]]
     assert read(tmp_path, 100, 300, [Kind.trade], "binance.ETHUSDT") == trades
     assert reader.check() == []
     assert reader.exponents(SUBJECT) == exponents
@@ -250,7 +252,7 @@ def test_a_full_disk_leaves_the_cuts_and_is_tried_again(tmp_path, monkeypatch):
         assert read(tmp_path) == raws
     writer.close()
     assert failures >= 4
-    assert read_watermark(tmp_path).sealed_seq == sum(day_of(int.from_bytes(r[144:152], "little")) in DAYS for r in raws)
+    assert read_watermark(tmp_path).sealed_seq == sum(day_of(Event(r).seq_ns) in DAYS for r in raws)
     assert ArchiveReader(tmp_path).check() == []
 
 
@@ -354,8 +356,8 @@ def test_by_venue_time_each_trade_is_there_once_in_order_of_its_id(tmp_path, sea
     table = [
         (int(r["trade_id"]), int(r["venue_ns"]))
         for raw in raws
-        if raw[8] == Kind.trade and b"BTCUSDT" in raw[:64]
-        for r in np.frombuffer(raw, DTYPES[Kind.trade], offset=160)
+        if raw[8] == Kind.trade and b"BTCUSDT" in raw[header_slice("subject")]
+        for r in np.frombuffer(raw, DTYPES[Kind.trade], offset=HEADER_SIZE)
     ]
     strays = sum(raw[10] & Flag.REPAIRED for raw in raws)
     assert strays > 5
@@ -380,4 +382,4 @@ def test_the_manifest_tells_what_is_sealed(tmp_path):
     seal(tmp_path, 1)
     tree = json.loads((tmp_path / "watermark.json").read_bytes())
     assert tree["archived_seq"] == len(raws)
-    assert tree["sealed_seq"] == sum(day_of(int.from_bytes(raw[144:152], "little")) == DAYS[0] for raw in raws)
+    assert tree["sealed_seq"] == sum(day_of(Event(raw).seq_ns) == DAYS[0] for raw in raws)

@@ -19,7 +19,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.schema import TRADE, Coverage, Flag, Kind
 from tickmesh.bus.settings import Mesh
-from tickmesh.bus.wire import decode, sizes
+from tickmesh.bus.wire import decode, sizes, stamp_sequenced
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile
 from tickmesh.storage.archive.prune import prune
 from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
@@ -212,7 +212,9 @@ def test_bars_say_what_is_missing(tmp_path):
     market.seq_ns += 20 * SECOND_NS
     skipped = [market.trade(step_ns=SECOND_NS) for _ in range(100)]
     for number, raw in enumerate(skipped, 101):
-        raws.append(raw[:80] + number.to_bytes(8, "little") + raw[88:])  # seq itself has no hole
+        head = decode(raw)
+        raws.append(event := bytearray(raw))
+        stamp_sequenced(event, number, head.link, head.seq_ns)  # seq itself has no hole
     write_log(config.log_dir, raws)
     lost = (START + 99 * SECOND_NS, START + 120 * SECOND_NS)
     with pytest.warns(CoverageWarning, match=f"{SUBJECT} is missing 1 interval"):

@@ -132,6 +132,27 @@ def test_another_boot_or_log_begins_anew(tmp_path, log_id, boot):
     again.close()
 
 
+@pytest.mark.parametrize("owner", ['{"boot": "boot-1", "log_id": "0000000000000005"}', "{}", "[]", "no json"])
+def test_a_store_of_another_schema_begins_anew_and_is_read_by_nobody(tmp_path, owner):
+    """Version 1 wrote no schema, neither into its `owner` nor into its tables."""
+    raws = Market().mixed(100)
+    first = RecentWriter(tmp_path, log_id=5, boot="boot-1")
+    fill(first, raws)
+    with first._env.begin(write=True, db=first._tables[b"meta"]) as txn:
+        txn.delete(b"schema")
+    sentence = "another schema of events; the recorder fills it anew"
+    with pytest.raises(RecentError, match=sentence), RecentReader(tmp_path) as old:
+        old.latest(TRADE)
+    first.close()
+    (tmp_path / "owner").write_text(owner)
+    again = RecentWriter(tmp_path, log_id=5, boot="boot-1")
+    assert again.recent_seq == 0 and again.wiped and bool(again.unused) == ("log_id" in owner)
+    fill(again, raws)
+    with RecentReader(tmp_path) as reader:
+        assert raw(reader.read(TRADE)) == of_topic(raws, TRADE)
+    again.close()
+
+
 def test_a_damaged_store_begins_anew(tmp_path):
     writer = RecentWriter(tmp_path, log_id=5, boot="boot-1")
     fill(writer, Market().mixed(100))

@@ -17,6 +17,7 @@ from tests.support.places import PROJECT
 from tests.support.stored import Market, write_log
 from tests.support.verify_scene import SUBJECT, renumbered, scene
 from tickmesh.bus.config import load
+from tickmesh.bus.layout import HEADER_SIZE
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.storage.archive.writer import ArchiveWriter
@@ -60,7 +61,7 @@ def test_finds_nothing_where_all_is_well(root, captured, upto):
 def mantissa_changed(raws):
     event = bytearray(raws[12])
     assert event[8] in (Kind.trade, Kind.quote, Kind.depth)
-    event[168] ^= 1  # the second field of the record, or the quantity of a level
+    event[HEADER_SIZE + 8] ^= 1  # the second field of the record, or the quantity of a level
     return [*raws[:12], bytes(event), *raws[13:]]
 
 

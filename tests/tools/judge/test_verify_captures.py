@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.support.schema_v1 import event_of_version_1
 from tests.support.stored import Market
 from tests.support.verify_capture import bad_trade, judged
 from tests.support.verify_scene import SCALE, Scene, frame, price, scene
@@ -65,7 +66,7 @@ def test_a_capture_of_usd_m_is_compared_with_what_is_stored_of_usd_m(root):
 
 def test_a_capture_of_usd_m_stored_as_spot_is_not_ok(root):
     lines, events = usdm()
-    spot = [raw[:32] + b"binance.BTCUSDT".ljust(32, b"\0") + raw[64:] for raw in events]
+    spot = [raw.replace(b"binance_usdm.BTCUSDT", b"binance.BTCUSDT\0\0\0\0\0") for raw in events]
     result = judged(lines, spot)
     assert result["verdict"] == "wrong" and {"lost", "invented"} <= set(result["faults"])
 
@@ -99,15 +100,17 @@ def absurd_quote() -> str:
 def refusals(market: Market, line: str, by: str) -> list[bytes]:
     """As a feed keeps a frame, or the sequencer an event whose id its line took back."""
     raw = line.partition(" ")[2].encode()
-    if by == "sequencer":
+    if by != "feed-1":
         record = np.zeros(1, DTYPES[Kind.quote])
         record["update_id"] = 10**12 + 5
         raw = Market().event(Kind.quote, "binance.BTCUSDT", record, first_id=10**12 + 5, last_id=10**12 + 5)
+    if by == "older sequencer":
+        raw = event_of_version_1(raw)
     content = {"node": by, "why": "absurd", "raw": raw[:4096], "raw_bytes": len(raw)}
     return [market.event(Kind.refusal, by, content, producer=by.encode())]
 
 
-@pytest.mark.parametrize("by", ["feed-1", "sequencer"])
+@pytest.mark.parametrize("by", ["feed-1", "sequencer", "older sequencer"])
 def test_what_was_refused_with_its_bytes_is_not_lost(root, by):
     made = scene()
     lines = [*made.lines[:20], absurd_quote(), *made.lines[20:]]

@@ -1,10 +1,13 @@
 """The judge knows the marks of a mesh that names its troubles: what is there twice, without a book, deaf, or out of time."""
 
+import struct
+
 import numpy as np
 import pytest
 
 from tests.support.stored import DAY
 from tests.support.verify_log import SECOND, SUBJECT, Log
+from tickmesh.bus.layout import HEADER_SIZE
 from tickmesh.bus.schema import DTYPES, Flag, GapState, Kind, Reason
 from tickmesh.tools import verify as command
 
@@ -159,5 +162,5 @@ def test_a_packed_event_that_cannot_be_unpacked_is_a_finding(root, body):
     log = Log().trades(1)
     log.publish(Kind.alert, {"target": 7}, "sequencer")
     raw = log.events[-1]
-    log.events[-1] = (len(body) + 160).to_bytes(4, "little") + len(body).to_bytes(4, "little") + raw[8:160] + body
+    log.events[-1] = struct.pack("<II", HEADER_SIZE + len(body), len(body)) + raw[8:HEADER_SIZE] + body
     assert log.trades(2).faults() == {"msgpack": 1}

@@ -5,9 +5,12 @@ import struct
 import lmdb
 import pytest
 
+from tests.support.event_fields import record_slice
 from tests.support.stored import START, Market, write_log
 from tickmesh.bus.config import load
+from tickmesh.bus.layout import header_slice
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.recent.store import RecentWriter
@@ -37,8 +40,8 @@ def ids_of_their_own(raws: list[bytes]) -> list[bytes]:
         event = bytearray(raw)
         if (topic := Event(raw).topic).startswith("trade."):
             number = next_id[topic] = next_id.get(topic, 100) + 1
-            for place in (104, 112, 160):
-                event[place : place + 8] = number.to_bytes(8, "little")
+            for place in (header_slice("first_id"), header_slice("last_id"), record_slice(Kind.trade, "trade_id")):
+                event[place] = number.to_bytes(8, "little")
         out.append(bytes(event))
     return out
 

@@ -10,6 +10,7 @@ from tests.support.places import PROJECT
 from tests.support.verify_capture import DATA_NULL, judged
 from tests.support.verify_scene import frame, scene
 from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import ids_of, kind_of, stamp_first_id
 
 
 def unrecorded(channel: str) -> str:
@@ -64,10 +65,13 @@ def as_aggregates(raws: list[bytes], *spans: tuple[int, int]) -> list[bytes]:
     firsts = {last: first for first, last in spans}
     out = []
     for raw in raws:
-        last = int.from_bytes(raw[112:120], "little")
-        if raw[8] == Kind.trade and last not in firsts:
-            continue
-        out.append(raw[:104] + firsts[last].to_bytes(8, "little") + raw[112:] if raw[8] == Kind.trade else raw)
+        event = bytearray(raw)
+        if kind_of(raw) == Kind.trade:
+            _, last = ids_of(raw)
+            if last not in firsts:
+                continue
+            stamp_first_id(event, firsts[last])
+        out.append(bytes(event))
     return out
 
 

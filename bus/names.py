@@ -1,0 +1,19 @@
+"""Names in fields of fixed size: how many bytes each may have, and how a text is put into one."""
+
+PRODUCER_BYTES = 32  # of a process: feed-binance_usdm-1
+SUBJECT_BYTES = 32  # of venue.instrument, or of a process
+KERNEL_BYTES = 32  # of a file in nodes/models
+MODEL_NAME_BYTES = PRODUCER_BYTES - len("model-")  # of a model in mesh.toml: its process is model-NAME
+
+
+def producer_bytes(name: str) -> bytes:
+    """A process's name as it stands in a header, zero-padded to its size. Raises ValueError for a name that is too long."""
+    raw = name.encode()
+    if not 0 < len(raw) <= PRODUCER_BYTES:
+        raise ValueError(f"process name {name!r} has {len(raw)} bytes; 1 to {PRODUCER_BYTES} are allowed")
+    return raw.ljust(PRODUCER_BYTES, b"\0")
+
+
+def fitting(text: str, size: int) -> bytes:
+    """UTF-8 of the longest beginning of `text` that has at most `size` bytes: no character is cut in two."""
+    return text.encode()[:size].decode(errors="ignore").encode()
