@@ -199,6 +199,8 @@ class Core:
         """Takes everything that has happened since the last call, to be written and then sent."""
         done = Uncommitted([], [], Outgoing([], []), [])
         for name, market in self.markets.items():
+            if not market.moved:
+                continue  # of many markets most stand still from one millisecond to the next
             trades, frames = market.drain()
             done.ledger_rows.extend(market.ledger_rows)
             market.ledger_rows = []

@@ -13,22 +13,18 @@ from tickmesh.tools.judge.exchange_ledger import EVERY_CONNECTION, LedgerContent
 from tickmesh.tools.judge.findings import Findings
 
 MARGIN_MS = 1500  # so near to the end of a connection, or to a frame that was withheld, nothing is certain
-# Venue → what the paths of its connections for market data begin with, those that bring trades and books.
-MARKET = {
-    "binance": ("/ws", "/stream"),
-    "binance_usdm": ("/binance_usdm/public/", "/binance_usdm/ws", "/binance_usdm/stream"),
-}
+MARKET = ("/ws", "/stream", "/binance_usdm/")  # what the paths of connections for market data begin with
+ALL = ""  # every stream
 
 
 class ListeningTimes:
     """When connections to the exchange were open, and which frames it withheld, from its ledger."""
 
     def __init__(self, ledger: LedgerContents):
-        # of each stream, or, where the ledger does not know who subscribed to what, of all streams of a venue
         lives: dict[str, list[tuple[float, float]]] = {}
         for stream, begin, end in sorted(_lives(ledger)):
             lives.setdefault(stream, []).append((begin, end))
-        self._named = _names_streams(ledger)
+        self._all = lives.get(ALL, [])  # a ledger that does not know who subscribed to what
         self._opened = {stream: [begin for begin, _ in times] for stream, times in lives.items()}
         # of the connections opened so far, the last to end
         self._until = {stream: list(accumulate((end for _, end in times), max)) for stream, times in lives.items()}
@@ -42,7 +38,7 @@ class ListeningTimes:
 
         One that ends where another begins is none: of a process that was killed the end is seen late.
         """
-        which = stream if self._named else _prefix(stream.rpartition(".")[0] or "binance")
+        which = ALL if self._all else stream
         place = bisect_right(self._opened.get(which, ()), ms - MARGIN_MS) - 1
         if place < 0 or self._until[which][place] < ms + MARGIN_MS:
             return False
@@ -51,40 +47,24 @@ class ListeningTimes:
         return near == len(times) or times[near] > ms + MARGIN_MS
 
 
-def _names_streams(ledger: LedgerContents) -> bool:
-    return any(what == "subscribed" for _, _, what, _ in ledger.clients)
-
-
-def _prefix(venue: str) -> str:
-    """What stands before the names of a venue's streams, so that those of two venues differ."""
-    return "" if venue == "binance" else f"{venue}."
-
-
-def _venue_of(path: str) -> str:
-    """The venue whose market data a connection to this path brings; "" for orders, or nothing."""
-    found = [venue for venue, begins in MARKET.items() if path.startswith(begins)]
-    return found[0] if found and not path.startswith("/ws-api") else ""
-
-
 def _lives(ledger: LedgerContents) -> Iterator[tuple[str, float, float]]:
-    """(stream, from, until) of each subscription; of each connection, with its venue's prefix, in a ledger that has none."""
-    named = _names_streams(ledger)
-    begun: dict[int, tuple[str, dict[str, float]]] = {}  # of each connection for market data that is open: its streams
+    """(stream, from, until) of each subscription; (ALL, opened, closed) of each connection in a ledger that has none."""
+    named = any(what == "subscribed" for _, _, what, _ in ledger.clients)
+    begun: dict[int, dict[str, float]] = {}  # of each connection for market data that is open: its streams
     for time_ms, connection, what, detail in ledger.clients:
-        if what == "opened" and (venue := _venue_of(detail)):
-            begun[connection] = _prefix(venue), {} if named else {_prefix(venue): time_ms}
+        if what == "opened" and detail.startswith(MARKET) and not detail.startswith("/ws-api"):
+            begun[connection] = {} if named else {ALL: time_ms}
         elif connection == EVERY_CONNECTION:
-            yield from ((stream, begin, time_ms) for _, streams in begun.values() for stream, begin in streams.items())
+            yield from ((stream, begin, time_ms) for streams in begun.values() for stream, begin in streams.items())
             begun.clear()
         elif connection in begun:
-            prefix, streams = begun[connection]
-            words = [word if word.startswith(prefix) else prefix + word for word in detail.split()]
+            streams = begun[connection]
             if what == "subscribed":
-                streams.update(dict.fromkeys(words, time_ms))
+                streams.update(dict.fromkeys(detail.split(), time_ms))
                 continue
-            ended = words if what == "unsubscribed" else tuple(streams)
+            ended = detail.split() if what == "unsubscribed" else tuple(streams)
             yield from ((stream, streams.pop(stream), time_ms) for stream in ended if stream in streams)
-    yield from ((stream, begin, float("inf")) for _, streams in begun.values() for stream, begin in streams.items())
+    yield from ((stream, begin, float("inf")) for streams in begun.values() for stream, begin in streams.items())
 
 
 def check_changes(subject: str, truth: TrueEra, mine: StoredMarket, listening: ListeningTimes, findings: Findings) -> None:

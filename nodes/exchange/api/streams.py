@@ -90,6 +90,11 @@ class Client:
         self._second, self._messages = 0, 0
         self.dead = False  # cut off, or gone
 
+    @property
+    def served(self) -> set[str]:
+        """The names, in the whole exchange, of the streams that the client has subscribed to and that its route brings."""
+        return {name for stream, name in self.streams.items() if self.route.serves(stream)}
+
     def send(self, frame: bytes, stream: str = "reply") -> None:
         """Sends one frame, unless a fault takes it. The one place where anything is sent to a websocket client."""
         if self.faults is None or self.faults.on_send(self, stream, frame):

@@ -68,6 +68,10 @@ class VenueMarket(Protocol):
     def image(self) -> list[Level]:
         """Every level of the book."""
 
+    @property
+    def moved(self) -> bool:
+        """Whether anything came up since `drain` and the last taking of `ledger_rows`."""
+
     def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
         """The trades, and the frames as (stream, data), that came up since the last call."""
 
@@ -196,6 +200,11 @@ class Market:
     def snapshot(self, limit: int) -> str:
         """The answer to a REST depth request, as JSON."""
         return self._writer.snapshot(self.book.update_id, self.book.levels(1), self.book.levels(-1), limit, self._now_ms)
+
+    @property
+    def moved(self) -> bool:
+        """Whether anything came up since `drain` and the last taking of `ledger_rows`."""
+        return bool(self.ledger_rows or self.frames)
 
     def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
         """Takes the trades, and the frames as (stream, data), that came up since the last call."""

@@ -284,6 +284,11 @@ class RecordedMarket:
         sides = (((abs(k), q) for k, q in self.sides[side].items()) for side in (1, -1))
         return SpotFrames(self.spec.symbol).snapshot(self.book_id, next(sides), next(sides), limit)
 
+    @property
+    def moved(self) -> bool:
+        """Whether anything came up since `drain` and the last taking of `ledger_rows`."""
+        return bool(self.ledger_rows or self.frames)
+
     def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
         """Takes our aggTrade frames; the recorded frames are sent as they are, and our own trades are not public."""
         frames, self.frames = self.frames, []

@@ -35,6 +35,8 @@ async def _synthetic(running: RunningExchange) -> None:
             return
         now = running.true_ms()
         for flow in running.core.flows:
+            if now < flow.due_ms <= now + BEHIND_MS_MAX:
+                continue
             flow.skew_ms = running.skew_ms
             if now - flow.due_ms > BEHIND_MS_MAX or flow.due_ms - now > 60_000:
                 flow.skip(now)  # stopped, or suspended

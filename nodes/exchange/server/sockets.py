@@ -44,12 +44,12 @@ class SocketHandlers:
 
     def _market_request(self, client: Client, text: str) -> None:
         """Answers a request on a market socket; the ledger keeps which streams it has asked for."""
-        running, before = self.running, set(client.streams)
-        client.send_text(control.answer(running.hub, client, text, running.settings.limits.streams_max))
+        before = client.served
+        client.send_text(control.answer(self.running.hub, client, text, self._limits(client.route).settings.streams_max))
         self._record_streams(client, before)
 
     def _record_streams(self, client: Client, before: set[str]) -> None:
-        for what, names in (("subscribed", client.streams.keys() - before), ("unsubscribed", before - client.streams.keys())):
+        for what, names in (("subscribed", client.served - before), ("unsubscribed", before - client.served)):
             if names and self.running.ledger is not None:
                 self.running.ledger.record("client", client.number, what, " ".join(sorted(names)))
 

@@ -14,12 +14,13 @@ def contents(*rows: tuple) -> LedgerContents:
     return ledger
 
 
-def test_a_connection_receives_what_is_of_its_venue_and_its_path():
+def test_a_connection_receives_what_is_of_its_venue():
     ledger = contents(
         ("client", 1000, 1, "opened", "/stream"),
+        ("client", 1000, 1, "subscribed", SPOT),
         ("client", 21_000, 1, "closed", ""),
-        ("client", 1000, 2, "opened", "/binance_usdm/market/stream"),
         ("client", 31_000, 3, "opened", "/binance_usdm/public/stream"),
+        ("client", 31_000, 3, "subscribed", USDM),
     )
     times = ListeningTimes(ledger)
     assert [times.was_received(SPOT, ms) for ms in (5000, 40_000)] == [True, False]
