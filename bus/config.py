@@ -32,7 +32,6 @@ from tickmesh.bus.settings import (
     ExchangeSettings,
     ExecutorSettings,
     FeedSettings,
-    Hostable,
     Instrument,
     LogSettings,
     Mesh,
@@ -59,7 +58,7 @@ class Config:
         self.source: str = mesh.source
         self.data: str = mesh.data
         self.run: str = mesh.run
-        self.host: tuple[Hostable, ...] = mesh.host
+        self.host: tuple[str, ...] = mesh.host
         self.checkpoint_s: float = mesh.checkpoint_s
         self.instruments: tuple[Instrument, ...] = mesh.instruments
         self.log: LogSettings = mesh.log
@@ -251,6 +250,16 @@ def _range(info: IntType | FloatType) -> str | None:
     return f"{'' if info.gt is None else 'above '}{low} to {high}".replace("-", "−")
 
 
+def hostable_words(mesh: Mesh) -> list[str]:
+    """The words that `host` may hold in this mesh: what the sequencer's process can run beside itself."""
+    lines = range(1, mesh.feed.lines + 1)
+    venues = sorted({instrument.venue for instrument in mesh.instruments})
+    return [
+        "model", *(f"model-{model.name}" for model in mesh.models), "executor", "session",
+        *(f"feed-{line}" for line in lines), *(f"feed-{venue}-{line}" for venue in venues for line in lines),
+    ]  # fmt: skip
+
+
 def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     """(key, value, what is allowed) of every key that is impossible beside another one; bounds of one key: bus/settings.py."""
     subjects = [instrument.subject for instrument in mesh.instruments]
@@ -266,6 +275,10 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     for section, subject in traded:
         if subject not in ("", *subjects):
             yield f"{section}.instrument", subject, " or ".join(subjects)
+    hostable = hostable_words(mesh)
+    for word in mesh.host:
+        if word not in hostable:
+            yield "host", word, " or ".join(map(repr, hostable))
     if mesh.log.outbox_bytes_max < 4 * mesh.log.outbox_segment_bytes:
         yield "log.outbox_bytes_max", mesh.log.outbox_bytes_max, "four segments or more"
     disk = mesh.disk

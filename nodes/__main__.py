@@ -19,23 +19,25 @@ from tickmesh.bus.process import Context, NodeFault, die_with_parent
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.nodes.feed import line_names
+from tickmesh.nodes.runner.hosted import hosted_nodes, is_hosted, name_of, outboxes_of
 
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule
 
 NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
-HOSTABLE = ("model", "executor", "session")
+HOSTABLE = ("feed", "model", "executor", "session")
 USAGE = """\
 usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]
 
-Runs one node of the mesh in this process; `sequencer` can host model, executor and session beside itself.
+Runs one node of the mesh in this process; `sequencer` can host feeds, models, executor and session beside itself.
 
   python -m tickmesh.nodes exchange            the local venue
   python -m tickmesh.nodes feed 1              line 1 of the market data of feed.venue
   python -m tickmesh.nodes feed kraken-1       line 1 of another venue's
   python -m tickmesh.nodes model imbalance     the model of that name in mesh.toml
   python -m tickmesh.nodes sequencer model executor session
+  python -m tickmesh.nodes sequencer feed binance-1 model imbalance executor session
 
 nodes: {nodes}
 `python -m tickmesh.nodes NODE --help` tells what one does. supervisord starts them all: see supervisor.conf.
@@ -65,7 +67,7 @@ def parse(words: list[str]) -> list[tuple[str, str]]:
 
 def idle_because(config: Config, node: str, instance: str) -> str:
     """Why this node has nothing to do in this mesh; empty if it has."""
-    if node in config.host and node in HOSTABLE:
+    if node in HOSTABLE and is_hosted(config, node, instance):
         return "hosted by the sequencer (host in mesh.toml)"
     if node == "feed":
         return line_names.idle_because(config, instance)
@@ -76,10 +78,6 @@ def idle_because(config: Config, node: str, instance: str) -> str:
     if node == "executor" and not config.executor.enabled:
         return "executor.enabled is false in mesh.toml"
     return ""
-
-
-def name_of(node: str, instance: str) -> str:
-    return f"{node}-{instance}" if instance else node
 
 
 class NodeModule(Protocol):
@@ -138,7 +136,10 @@ async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
     def begin(node: str, ctx: HostedContext) -> Coroutine[Any, Any, None]:
         return host_step(ctx, step_module(node)) if node in STEPS else node_module(node).run(ctx)
 
-    guests = [Guest(name_of(node, instance), instance, partial(begin, node)) for node, instance in named]
+    guests = [
+        Guest(name_of(node, instance), instance, partial(begin, node), outboxes_of(config, node, instance), node == "feed")
+        for node, instance in named
+    ]
     hosted = HostedNodes(ctx, guests) if guests else None
     try:
         await sequencer.run(ctx, hosted)
@@ -159,11 +160,14 @@ def _stop_on_signal(stop: asyncio.Event) -> None:
 
 def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, str]]:
     """Who is hosted: as named on the command line, else as in mesh.toml. `model` alone is every model."""
-    wanted = named or [(node, "") for node in config.host if node in HOSTABLE]
+    if not named:
+        return hosted_nodes(config)
     out: list[tuple[str, str]] = []
-    for node, instance in wanted:
+    for node, instance in named:
         if node == "model" and not instance:
             out += [("model", model.name) for model in config.models]
+        elif node == "feed" and (why := line_names.idle_because(config, instance)):
+            raise ConfigError(f"{name_of(node, instance)} cannot be hosted: {why}")
         elif node != "executor" or config.executor.enabled:
             out.append((node, instance))
     return out
@@ -192,8 +196,8 @@ def main(words: list[str]) -> int:
         if os.environ.get("SUPERVISOR_ENABLED"):
             die_with_parent()
         config = load()
-        hosted = guests_of(config, named[1:]) if node == "sequencer" else []
-        names = [name, *(name_of(*guest) for guest in hosted)]
+        guests = guests_of(config, named[1:]) if node == "sequencer" else []
+        names = [name, *(name_of(*guest) for guest in guests)]
         operator_log.set_up(names, config.log.format, config.log.level, config.log.levels)
         if why := idle_because(config, node, instance):
             operator_log.log_line(name, "info", f"nothing to do here: {why}")
@@ -201,7 +205,7 @@ def main(words: list[str]) -> int:
         import uvloop
 
         if node == "sequencer":
-            uvloop.run(run_hosting(config, hosted))
+            uvloop.run(run_hosting(config, guests))
         else:
             uvloop.run(run_alone(config, node, instance))
     except UsageError as error:

@@ -17,6 +17,7 @@ from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
+from tickmesh.nodes.runner.hosted import hosted_nodes, name_of
 from tickmesh.nodes.sentinel.restarts import Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
@@ -81,8 +82,8 @@ def status() -> JsonObject:
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
     now = now_ns()
-    beating = {name for name in window.health if name.partition("-")[0] in config.host}
-    hosted = beating - {process["name"] for process in processes if process["pid"]}
+    guests = {name_of(*guest) for guest in hosted_nodes(config)} & set(window.health)
+    hosted = guests - {process["name"] for process in processes if process["pid"]}
     restarts = Restarts(config.sentinel)
     restarts.read_alerts(alerts)
     nodes = [_node(process, window, hosted, now) for process in processes]

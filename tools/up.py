@@ -25,6 +25,7 @@ from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
+from tickmesh.nodes.runner.hosted import hosted_nodes, name_of
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import sources
 from tickmesh.tools.status import Process, read_window, silent_instruments
@@ -110,8 +111,9 @@ def check_before_start(config: Config) -> None:
     if config.run != "run":
         raise Failure(f"mesh.toml has run = {config.run!r}, but supervisor.conf keeps its files in run/; leave it out")
     table = (config.root / "supervisor.conf").read_text()
-    for name in () if "model" in config.host else (f"model-{model.name}" for model in config.models):
-        if f"[program:{name}]" not in table:
+    guests = {name_of(*guest) for guest in hosted_nodes(config)}
+    for name in [f"model-{model.name}" for model in config.models]:
+        if name not in guests and f"[program:{name}]" not in table:
             raise Failure(f"mesh.toml has {name}, but supervisor.conf has no [program:{name}]; add it there")
     _make(config.source_dir)
     probe = config.source_dir / ".writable"
