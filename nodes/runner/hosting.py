@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -14,7 +15,7 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull, producer_bytes
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
-from tickmesh.bus.wire import Event, decode, stamp_sent
+from tickmesh.bus.wire import Event, stamp_sent
 from tickmesh.nodes.runner.guests import OpenLog
 from tickmesh.nodes.runner.step import StepModule, StepRunner, history
 
@@ -22,26 +23,41 @@ QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the l
 
 
 class Host:
-    """Hands every logged batch to the hosted nodes, in order, until the log holds nothing that they have not been given."""
+    """Hands every logged batch to the hosted nodes, in order, until the log holds nothing that they have not been given.
+
+    First of all to those that act outside (`first`), then to the steps. What a node of the first kind has sent leaves its
+    socket when the loop has its turn: so `rest` lets what follows from it in here wait until then.
+    """
 
     def __init__(self, log: OpenLog):
         self.log = log
+        self.first: list[Callable[[list[Event]], None]] = []
         self.handlers: list[Callable[[list[Event]], None]] = []
         self._queue: deque[list[bytearray]] = deque()
         self._running = False
+        self._rests = False
         log.attach(self._queue.append, self.pump)
 
     def pump(self) -> None:
+        """Hands on what is in the log and was not handed on."""
         if self._running:
             return
         self._running = True
         try:
             while self._queue:
-                events = [decode(event) for event in self._queue.popleft()]
-                for handler in tuple(self.handlers):
+                events = [Event(event) for event in self._queue.popleft()]
+                for handler in (*self.first, *self.handlers):
                     handler(events)
+                if self._rests:
+                    self._rests = False
+                    asyncio.get_running_loop().call_soon(self.pump)
+                    break
         finally:
             self._running = False
+
+    def rest(self) -> None:
+        """Leaves what is logged from now on, within this call of `pump`, to the loop's next turn, or to whoever logs before."""
+        self._rests = self._running
 
 
 class HostedProducer:
@@ -163,7 +179,7 @@ class HostedSubscription:
             handle(events)
 
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
-        self._host.handlers.append(self.enqueue)
+        self._host.first.append(self.enqueue)
         stopped = asyncio.create_task(self._stop.wait())
         stopped.add_done_callback(lambda _: self._wake.set())
         try:
@@ -188,7 +204,7 @@ class HostedSubscription:
                     await self._wake.wait()
         finally:
             stopped.cancel()
-            self._host.handlers.remove(self.enqueue)
+            self._host.first.remove(self.enqueue)
 
 
 class HostedContext(Context):
@@ -211,6 +227,15 @@ class HostedContext(Context):
             super().publish(events)
         finally:
             self._publishing = before
+        if self._subscriptions:  # it acts outside, and has perhaps sent what it says
+            self.host.rest()
+
+    def ready(self, **more: Any) -> None:
+        """As every node's. What a guest has loaded stays for good: the garbage collector need not look at it again."""
+        if not self._ready:
+            super().ready(**more)
+            gc.collect()
+            gc.freeze()
 
     def fail(self, error: BaseException) -> None:
         """What ends a guest ends its host."""

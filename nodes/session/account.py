@@ -10,11 +10,14 @@ import msgspec
 import numpy as np
 
 from tickmesh.bus.clock import STEP_NS
+from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.schema import DTYPES, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.venues.binance_orders import Fill, Report, record_values
 
+UPDATE = record_struct(Kind.update)
+_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -108,30 +111,32 @@ class Account:
             self.state.stepped_ns = event.seq_ns
 
     def _read_intent(self, event: Event) -> None:
-        record = event.records[0]
-        client_order_id = record["client_order_id"].decode()
+        raw_id, raw_target, action = _read_intent(event.raw)
+        client_order_id = _text(raw_id)
         if client_order_id in self.state.orders:
             return
-        if record["action"] == Action.CANCEL:
-            target = self.state.orders.get(record["target_id"].decode())
+        if action == Action.CANCEL:
+            target = self.state.orders.get(_text(raw_target))
             if target is not None and (target.final or target.status == Status.PendingCancel):
                 return
         self.state.waiting[client_order_id] = bytes(event.raw)
 
     def _read_update(self, event: Event) -> None:
-        for record in event.records:
-            client_order_id = record["client_order_id"].decode()
+        for raw_id, order_id, status, side, kind, force, _, price, lots, filled, *_ in UPDATE.iter_unpack(event.body):
+            client_order_id = _text(raw_id)
             waiting = self.state.waiting.pop(client_order_id, None)
-            if waiting is not None and decode(waiting).records[0]["action"] == Action.CANCEL:
+            if waiting is not None and _read_intent(waiting)[2] == Action.CANCEL:
                 continue  # the refusal of a cancel is no order
             order = self.state.orders.get(client_order_id)
             if order is None:
-                if record["quantity_lots"] == 0:
+                if lots == 0:
                     continue  # likewise, read again
-                order = _order_of(record, event.subject, event.sent_ns or event.recv_ns)
+                order = SessionOrder(
+                    client_order_id, event.subject, side, kind, force, price, lots, event.sent_ns or event.recv_ns
+                )
                 self.state.orders[client_order_id] = order
             was_final = order.final
-            states.apply_update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
+            states.apply_update(order, status, filled, order_id)
             if order.order_id:
                 self.by_order_id[order.order_id] = order
             if order.final or order.status == Status.PendingCancel:
@@ -152,8 +157,8 @@ class Account:
 
     def _forget_cancels(self, target_id: str) -> None:
         for client_order_id, raw in list(self.state.waiting.items()):
-            record = decode(raw).records[0]
-            if record["action"] == Action.CANCEL and record["target_id"].decode() == target_id:
+            _, raw_target, action = _read_intent(raw)
+            if action == Action.CANCEL and _text(raw_target) == target_id:
                 del self.state.waiting[client_order_id]
 
     def _forget_oldest(self) -> None:
@@ -243,8 +248,12 @@ class Account:
         return sorted((decode(raw) for raw in self.state.waiting.values()), key=lambda event: event.seq)
 
 
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode()
+
+
 def _order_of(record: np.void, subject: str, sent_ns: int) -> SessionOrder:
-    """From an intent or an update: the fields of the same names."""
+    """From an intent: the fields of the same names."""
     of = record_values(record)
     return SessionOrder(
         of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
@@ -264,15 +273,9 @@ def _build_update(
     filled_lots: int = 0,
     venue_ns: int = 0,
 ) -> bytearray:
-    record = np.zeros(1, DTYPES[Kind.update])
-    for name in ("side", "order_type", "time_in_force", "price_ticks", "quantity_lots"):
-        record[name] = getattr(order, name)
-    record["client_order_id"] = order.client_order_id.encode()
-    record["order_id"] = order_id or order.order_id
-    record["status"] = status
-    record["code"] = code
-    record["filled_lots"] = max(filled_lots, order.filled_lots)
-    record["venue_ns"] = venue_ns
-    record["origin"] = origin.encode()
-    record["reason"] = reason.encode()[:80]
+    record = UPDATE.pack(
+        order.client_order_id.encode(), order_id or order.order_id, status, order.side, order.order_type, order.time_in_force,
+        code, order.price_ticks, order.quantity_lots, max(filled_lots, order.filled_lots), venue_ns, origin.encode(),
+        reason.encode(),
+    )  # fmt: skip
     return encode(Kind.update, order.subject, record, venue_ns=venue_ns, recv_ns=recv_ns)

@@ -160,10 +160,10 @@ class Session:
     def act_on(self, events: list[Event]) -> None:
         """Takes the log's next events, and acts on the intents among them."""
         for event in events:
-            self.read_logged(event)
             if event.kind == Kind.intent:
                 self.account.read(event)
                 self.sender.act_on(event)
+            self.read_logged(event)
         self.keep(events[-1].seq)
 
     def keep(self, seq: int) -> None:

@@ -5,7 +5,6 @@ Protocol: Binance spot API documentation, "WebSocket API" (request and response 
 outcomes).
 """
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,7 +57,7 @@ DUPLICATE = "Duplicate order sent."
 
 def sign(secret: str, payload: str) -> str:
     """The HMAC-SHA256 of a payload, as hex. Of a REST request: the query string followed directly by the body, as sent."""
-    return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+    return hmac.digest(secret.encode(), payload.encode(), "sha256").hex()
 
 
 def signed_query(parameters: Mapping[str, object], secret: str, now_ms: int, recv_window_ms: int) -> str:
