@@ -34,6 +34,7 @@ class Host:
         self.first: list[Callable[[list[Event]], None]] = []
         self.handlers: list[Callable[[list[Event]], None]] = []
         self._queue: deque[list[bytearray]] = deque()
+        self._given: list[Event] = []  # the batch that those who act outside have been given, and the steps not
         self._running = False
         self._rests = False
         log.attach(self._queue.append, self.pump)
@@ -44,9 +45,13 @@ class Host:
             return
         self._running = True
         try:
-            while self._queue:
-                events = [Event(event) for event in self._queue.popleft()]
-                for handler in (*self.first, *self.handlers):
+            while self._queue or self._given:
+                if events := self._given:
+                    handlers, self._given = self.handlers, []
+                else:
+                    events = self._given = [Event(event) for event in self._queue.popleft()]
+                    handlers = self.first
+                for handler in tuple(handlers):
                     handler(events)
                 if self._rests:
                     self._rests = False

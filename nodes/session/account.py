@@ -14,10 +14,11 @@ from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.schema import DTYPES, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
-from tickmesh.nodes.venues.binance_orders import Fill, Report, record_values
+from tickmesh.nodes.venues.binance_orders import Fill, Report
 
 UPDATE = record_struct(Kind.update)
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
+_read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -174,14 +175,13 @@ class Account:
 
     def build_pending_new(self, intent: Event, now_ns: int) -> bytearray:
         """The update PendingNew of an intent; it has to be on file before the order is sent."""
-        order = _order_of(intent.records[0], intent.subject, now_ns)
+        order = _order_of(intent, now_ns)
         return _build_update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
     def build_rejected(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
         """The update Rejected of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
-        record = intent.records[0]
-        order = _order_of(record, intent.subject, recv_ns)
-        if record["action"] == Action.CANCEL:
+        order = _order_of(intent, recv_ns)
+        if _read_intent(intent.raw)[2] == Action.CANCEL:
             order.quantity_lots = 0
         return _build_update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
 
@@ -252,13 +252,9 @@ def _text(raw: bytes) -> str:
     return raw.rstrip(b"\0").decode()
 
 
-def _order_of(record: np.void, subject: str, sent_ns: int) -> SessionOrder:
-    """From an intent: the fields of the same names."""
-    of = record_values(record)
-    return SessionOrder(
-        of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
-        of["quantity_lots"], sent_ns,
-    )  # fmt: skip
+def _order_of(intent: Event, sent_ns: int) -> SessionOrder:
+    side, kind, force, price, lots = _read_order(intent.raw)
+    return SessionOrder(_text(_read_intent(intent.raw)[0]), intent.subject, side, kind, force, price, lots, sent_ns)
 
 
 def _build_update(
