@@ -17,7 +17,7 @@ from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
-from tickmesh.nodes.runner.hosted import hosted_nodes, name_of
+from tickmesh.nodes.runner.hosted import hosted_nodes, name_of, outboxes_of
 from tickmesh.nodes.sentinel.restarts import Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
@@ -82,13 +82,13 @@ def status() -> JsonObject:
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
     now = now_ns()
-    guests = {name_of(*guest) for guest in hosted_nodes(config)} & set(window.health)
-    hosted = guests - {process["name"] for process in processes if process["pid"]}
+    hosted = hosted_names(config, processes, window)
     restarts = Restarts(config.sentinel)
     restarts.read_alerts(alerts)
     nodes = [_node(process, window, hosted, now) for process in processes]
     known = {node["name"] for node in nodes}
-    nodes += [_node({"name": name, "statename": "", "pid": 0}, window, hosted, now) for name in sorted(hosted - known)]
+    missing = set(hosted.values()) - {hosted.get(name, name) for name in known}
+    nodes += [_node({"name": name, "statename": "", "pid": 0}, window, hosted, now) for name in sorted(missing)]
     for node in nodes:
         node["restarts_left"] = restarts.left(node["name"], now)
     return {
@@ -108,6 +108,13 @@ def status() -> JsonObject:
         },
         "disk": disk_room(config),
     }
+
+
+def hosted_names(config: Config, processes: Sequence[Process], window: LogWindow) -> dict[str, str]:
+    """Name → the name under which the sequencer's process runs it, of what is hosted and lives: a line has several names."""
+    running = {process["name"] for process in processes if process["pid"]}
+    guests = [(name_of(*guest), outboxes_of(config, *guest)) for guest in hosted_nodes(config)]
+    return {one: name for name, names in guests if name in window.health for one in (name, *names) if one not in running}
 
 
 def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
@@ -198,9 +205,9 @@ def _rate(events: int, window: LogWindow) -> float:
     return events / seconds if seconds > 0 and window.first_seq else 0.0
 
 
-def _node(process: Process, window: LogWindow, hosted: set[str], now: int) -> JsonObject:
-    name = process["name"]
-    health = window.health.get(name)
+def _node(process: Process, window: LogWindow, hosted: dict[str, str], now: int) -> JsonObject:
+    name: str = process["name"]
+    health = window.health.get(hosted.get(name, name))
     beat = health.map() if health is not None else {}
     state = "HOSTED" if name in hosted else process["statename"]
     alive = bool(process["pid"])

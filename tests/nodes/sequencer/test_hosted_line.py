@@ -1,5 +1,6 @@
 """A line in the sequencer's process beside one that has its own: a real log, a real outbox and its socket, one process."""
 
+import shutil
 import time
 
 import pytest
@@ -112,6 +113,17 @@ def test_a_line_that_numbers_anew_after_the_venue_s_ids_began_anew_is_heard(mesh
     mesh.begin_again()
     mesh.one.publish([event(Kind.trade, 1, 1, reset=True), trade(2)])  # and once more
     assert mesh.logged[-2:] == [("trade", 1, "feed-binance-1"), ("trade", 2, "feed-binance-1")]
+
+
+def test_so_is_one_that_has_lost_its_outbox_and_after_a_crash_of_the_sequencer_too(mesh):
+    mesh.say_on_two(*(trade(1000 + i) for i in range(9)), event(Kind.trade, 5, 5, reset=True))
+    mesh.two.close()
+    shutil.rmtree(mesh.two.folder)
+    mesh.two = Producer(mesh.config, "feed-binance-2")
+    mesh.say_on_two(trade(6))
+    mesh.begin_again()
+    mesh.say_on_two(trade(7))
+    assert mesh.logged[-2:] == [("trade", 6, "feed-binance-2"), ("trade", 7, "feed-binance-2")]
 
 
 def test_a_full_disk_stops_it_and_nothing_is_lost_or_said_twice(mesh, monkeypatch):
