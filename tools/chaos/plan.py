@@ -88,7 +88,7 @@ def is_hosting(seed: int) -> bool:
 
 
 def on_host(strikes: Sequence[Strike]) -> list[Strike]:
-    """The same strikes at a mesh whose sequencer hosts line 1: who strikes that line strikes its host."""
+    """Replaces kills of line 1 by kills of the sequencer, which hosts it, each of them once in a strike."""
     hosts = {FEEDS[0]: "sequencer"}
     return [one._replace(kill=tuple(dict.fromkeys(hosts.get(name, name) for name in one.kill))) for one in strikes]
 
