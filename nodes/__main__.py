@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
 HOSTABLE = ("feed", "model", "executor", "session")
+SWITCH_S = 0.0002  # a guest's thread (a sync, a checkpoint) lets the loop go on after so long, not after 5 ms: an order waits
 USAGE = """\
 usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]
 
@@ -141,6 +142,8 @@ async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
         for node, instance in named
     ]
     hosted = HostedNodes(ctx, guests) if guests else None
+    if guests:
+        sys.setswitchinterval(SWITCH_S)
     try:
         await sequencer.run(ctx, hosted)
     finally:

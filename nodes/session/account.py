@@ -7,16 +7,16 @@ published once (nodes/orders/fills.py: which fill is which), and an order moves 
 from collections.abc import Iterable
 
 import msgspec
-import numpy as np
 
 from tickmesh.bus.clock import STEP_NS
 from tickmesh.bus.layout import record_reader, record_struct
-from tickmesh.bus.schema import DTYPES, Action, Kind, Status
+from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.venues.binance_orders import Fill, Report
 
-UPDATE = record_struct(Kind.update)
+UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
+READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "trade_id", "quantity_lots")
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
 _read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
@@ -106,8 +106,8 @@ class Account:
         elif event.kind == Kind.update:
             self._read_update(event)
         elif event.kind == Kind.fill:
-            for record in event.records:
-                self._read_fill(event.subject, record)
+            for raw_id, trade_id, lots in READ_OF_FILL.iter_unpack(event.body):
+                self._read_fill(event.subject, _text(raw_id), trade_id, lots)
         elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
             self.state.stepped_ns = event.seq_ns
 
@@ -145,15 +145,14 @@ class Account:
             if order.final and not was_final:
                 self._forget_oldest()
 
-    def _read_fill(self, subject: str, record: np.void) -> bool:
+    def _read_fill(self, subject: str, client_order_id: str, trade_id: int, lots: int) -> bool:
         """Takes in a fill; False where it was known."""
-        client_order_id = record["client_order_id"].decode()
         known = self.state.fills.setdefault(subject, {})
-        if not fills.remember_fill(known, client_order_id, int(record["trade_id"]), FILLS_KEPT):
+        if not fills.remember_fill(known, client_order_id, trade_id, FILLS_KEPT):
             return False
         order = self.state.orders.get(client_order_id)
         if order is not None:
-            order.fill_lots += int(record["quantity_lots"])
+            order.fill_lots += lots
         return True
 
     def _forget_cancels(self, target_id: str) -> None:
@@ -224,13 +223,11 @@ class Account:
         """Takes in fills of an order that the venue reported, and gives an event for each that is new."""
         events = []
         for fill in reported:
-            record = np.zeros(1, DTYPES[Kind.fill])
-            for name in ("side", "maker", "order_id", "trade_id", "price_ticks", "quantity_lots", "fee", "venue_ns"):
-                record[name] = getattr(fill, name)
-            record["client_order_id"] = order.client_order_id.encode()
-            record["fee_asset"] = fill.fee_asset.encode()[:8]
-            record["origin"] = origin.encode()
-            if self._read_fill(order.subject, record[0]):
+            if self._read_fill(order.subject, order.client_order_id, fill.trade_id, fill.quantity_lots):
+                record = FILL.pack(
+                    order.client_order_id.encode(), fill.side, fill.maker, fill.order_id, fill.trade_id, fill.price_ticks,
+                    fill.quantity_lots, fill.fee, fill.fee_asset.encode(), fill.venue_ns, origin.encode(),
+                )  # fmt: skip
                 events.append(
                     encode(
                         Kind.fill, order.subject, record,
