@@ -1,5 +1,6 @@
 """A line in the sequencer's process beside one that has its own: a real log, a real outbox and its socket, one process."""
 
+import asyncio
 import shutil
 import time
 
@@ -13,7 +14,7 @@ from tickmesh.bus.segments import LogFull
 from tickmesh.bus.sockets import OutboxFull, Producer, Subscriber
 from tickmesh.bus.topics import Lane
 from tickmesh.bus.wire import decode
-from tickmesh.nodes.runner.hosting import Host, HostedProducer
+from tickmesh.nodes.runner.hosting import Guest, Host, HostedContext, HostedProducer
 from tickmesh.nodes.sequencer.node import Sequencer
 from tickmesh.nodes.sequencer.open_log import SequencerLog
 
@@ -194,3 +195,38 @@ def test_who_acts_outside_is_given_a_batch_before_the_steps_and_what_it_says_wai
     turns.pop()()
     assert given == [("acts", 1), ("step", 1), ("acts", 2), ("step", 2)] and not turns
     assert [decode(e.raw).last_id for e in LogReader(mesh.config.log_dir).events()] == [1, 2]
+
+
+def test_a_guest_that_follows_the_log_is_called_by_who_logs_but_never_in_the_midst_of_its_own_publishing(mesh):
+    """Else an intent to cancel could be acted on before the session has noted the order that it has just published."""
+
+    async def scene():
+        stop = asyncio.Event()
+        ctx = HostedContext(mesh.config, Guest("session", "", None, ("session",)), mesh.host, stop, None)
+        subscription = ctx.subscribe((Kind.trade, Kind.update), 0)
+        heard = []
+        following = asyncio.create_task(subscription.follow(lambda events: heard.extend(e.last_id for e in events)))
+        try:
+            await asyncio.sleep(0)
+            mesh.one.publish([trade(1)])
+            while heard != [1]:
+                await asyncio.sleep(0)  # as backlog, or live
+            await asyncio.sleep(0.01)
+            mesh.one.publish([trade(2)])
+            assert heard == [1, 2], "in the call that logged it"
+            ctx.publish([event(Kind.quote, 33, 33)])
+            assert heard == [1, 2], "not in a call of its own"
+            mesh.one.publish([trade(3)])
+            assert heard == [1, 2], "nor before what waits"
+            deadline = time.monotonic() + 10
+            while heard != [1, 2, 33, 3]:
+                assert time.monotonic() < deadline, heard
+                await asyncio.sleep(0)
+            await asyncio.sleep(0.01)
+            mesh.one.publish([trade(4)])
+            assert heard[-1] == 4 and subscription.seq == mesh.log.last
+        finally:
+            stop.set()
+            await following
+
+    asyncio.run(scene())
