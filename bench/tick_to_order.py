@@ -1,7 +1,8 @@
 """Tick to order, wire to wire: the exchange sends a quote or trade → the exchange has the order that it caused.
 
-The local exchange runs in this process and notes both moments; the mesh runs as real processes, once separately and
-once hosted. Beside them a bare script does the same in one process without any log: the floor.
+The local exchange runs in this process and notes both moments; the mesh runs as real processes: separate ones, with hosted
+steps, and with a hosted line as well. A bare script does the same in one process without any log: the floor. All of them take
+turns, ROUNDS times; printed are medians over the rounds, of the ratios too: each is to the bare script of its own round.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import time
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from bench.floor import line, microseconds
 from tickmesh.bus.config import Config, load
@@ -25,11 +27,14 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 
-SECONDS = 12.0
+SECONDS = 5.0
+ROUNDS = 3
 SEPARATE = (
     ("sequencer",), ("feed", "1"), ("model", "imbalance"), ("executor",), ("session",),
 )  # fmt: skip
 HOSTED = (("sequencer", "model", "imbalance", "executor", "session"), ("feed", "1"))
+FEED_TOO = (("sequencer", "feed", "1", "model", "imbalance", "executor", "session"),)
+MESHES = {"separate processes": SEPARATE, "hosted steps": HOSTED, "hosted, feed too": FEED_TOO}
 SETTINGS = """\
 [feed]
 lines = 1
@@ -213,15 +218,21 @@ async def through_the_bare_script(quotes: float) -> list[int]:
 def main() -> None:
     import uvloop
 
-    print(f"tick to order, wire to wire (p50, p99); {os.cpu_count()} cores, exchange included")
+    print(f"tick to order, wire to wire (p50, p99); {os.cpu_count()} cores, exchange included; medians of {ROUNDS} rounds")
     for quotes in (60, 600):
-        floor = microseconds(uvloop.run(through_the_bare_script(quotes)))
-        for name, processes in (("separate processes", SEPARATE), ("hosted steps", HOSTED)):
-            samples = uvloop.run(through_the_mesh(quotes, processes))
-            ours = microseconds(samples)
+        floors: list[tuple[float, float]] = []
+        ours: dict[str, list[tuple[float, float]]] = {name: [] for name in MESHES}
+        for _ in range(ROUNDS):
+            floors.append(microseconds(uvloop.run(through_the_bare_script(quotes))))
+            for name, processes in MESHES.items():
+                ours[name].append(microseconds(uvloop.run(through_the_mesh(quotes, processes))))
+        bare = np.array(floors)
+        for name, rounds in ours.items():
+            (p50, p99), (floor50, floor99) = np.median(rounds, axis=0), np.median(bare, axis=0)
+            ratio50, ratio99 = np.median(np.array(rounds) / bare, axis=0)
             line(
-                f"{name}, {quotes} quotes/s, {len(samples)} orders", f"{ours[0]:,.0f} µs, {ours[1]:,.0f} µs",
-                f"bare script {floor[0]:,.0f} µs, {floor[1]:,.0f} µs", ours[0] / floor[0],
+                f"{name}, {quotes} quotes/s", f"{p50:,.0f} µs, {p99:,.0f} µs",
+                f"bare script {floor50:,.0f} µs, {floor99:,.0f} µs  | ratio {ratio50:.2f}, {ratio99:.2f}",
             )  # fmt: skip
 
 

@@ -36,7 +36,6 @@ from tickmesh.bus.settings import (
     ExchangeSettings,
     ExecutorSettings,
     FeedSettings,
-    Hostable,
     InstrumentSettings,
     LogSettings,
     Mesh,
@@ -65,7 +64,7 @@ class Config:
         self.source: str = mesh.source
         self.data: str = mesh.data
         self.run: str = mesh.run
-        self.host: tuple[Hostable, ...] = mesh.host
+        self.host: tuple[str, ...] = mesh.host
         self.checkpoint_s: float = mesh.checkpoint_s
         self.instruments: tuple[InstrumentSettings, ...] = mesh.instruments
         self.log: LogSettings = mesh.log
@@ -283,6 +282,16 @@ def _some(subjects: list[str]) -> str:
     return shown if len(subjects) <= SUBJECTS_SHOWN else f"{shown}, … ({len(subjects)} in all)"
 
 
+def hostable_words(mesh: Mesh) -> list[str]:
+    """The words that `host` may hold in this mesh: what the sequencer's process can run beside itself."""
+    lines = range(1, mesh.feed.lines + 1)
+    venues = sorted({instrument.venue for instrument in mesh.instruments})
+    return [
+        "model", *(f"model-{model.name}" for model in mesh.models), "executor", "session",
+        *(f"feed-{line}" for line in lines), *(f"feed-{venue}-{line}" for venue in venues for line in lines),
+    ]  # fmt: skip
+
+
 def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     """(key, value, what is allowed) of every key that is impossible beside another one; bounds of one key: bus/settings.py."""
     subjects = [instrument.subject for instrument in mesh.instruments]
@@ -306,6 +315,10 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
         if elsewhere := [one.subject for one in matched if one.venue != ORDER_VENUE]:
             allowed = f"instruments of {ORDER_VENUE}, where orders can be sent in this version, as in '{ORDER_VENUE}.*'"
             yield "executor.instruments", pattern, f"{allowed}; it matches {_some(elsewhere)}"
+    hostable = hostable_words(mesh)
+    for word in mesh.host:
+        if word not in hostable:
+            yield "host", word, " or ".join(map(repr, hostable))
     if mesh.log.outbox_bytes_max < 4 * mesh.log.outbox_segment_bytes:
         yield "log.outbox_bytes_max", mesh.log.outbox_bytes_max, "four segments or more"
     disk = mesh.disk

@@ -101,6 +101,10 @@ class EventSubscription(Protocol):
 
     def __aiter__(self) -> AsyncIterator[list[Event]]: ...
 
+    async def follow(self, handle: Callable[[list[Event]], None]) -> None:
+        """Calls `handle` with each list that `async for` would give, until the node is stopped: hosted at once, in the call
+        that logged it, unless that call is the node's own."""
+
 
 class Subscription:
     """`async for events in subscription`: lists of events of the lanes, once and in order. Ends when the node is stopped."""
@@ -145,6 +149,11 @@ class Subscription:
     def backlog(self) -> Iterable[list[Event]]:
         """What is in the log now; `async for` goes on from there."""
         return self._subscriber.backlog()
+
+    async def follow(self, handle: Callable[[list[Event]], None]) -> None:
+        """Calls `handle` with each list of events as it comes."""
+        async for events in self:
+            handle(events)
 
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
         loop = asyncio.get_running_loop()

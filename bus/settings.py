@@ -51,7 +51,6 @@ Mode = Literal["sim", "capture", "paper", "live"]
 Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
-Hostable = Literal["sequencer", "model", "executor", "session"]
 ORDER_VENUE = "binance"  # the venue that the session can send orders to; others are captured only, in this version
 
 
@@ -304,13 +303,15 @@ class RecorderSettings(Section, frozen=True):
 
 
 class Mesh(Section, frozen=True):
-    """The whole file. `host`: nodes that the sequencer's process runs itself, fewest hops for least latency."""
+    """The whole file. `host`: nodes that the sequencer's process runs itself, fewest hops for least latency: `model` (all of
+    them), `model-NAME`, `executor`, `session`, `feed-N` (line N of every venue with instruments), `feed-VENUE-N`.
+    """
 
     mode: Mode = "sim"
     source: SourceName = "sim"  # name of the log folder under data/; one per source of market
     data: str = "data"
     run: str = "run"
-    host: tuple[Hostable, ...] = ()
+    host: tuple[str, ...] = ()
     checkpoint_s: PositiveSeconds = 2.0
     instruments: Annotated[tuple[InstrumentSettings, ...], Meta(min_length=1, description="at least one")] = (
         InstrumentSettings(symbol="BTCUSDT"),

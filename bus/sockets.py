@@ -8,7 +8,7 @@ Every call is non-blocking; `fd` tells an event loop when to call again.
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import zmq
 
@@ -125,20 +125,35 @@ class Producer:
 
 
 class Publisher:
-    """Appends events to the log, then rings each lane; `listeners` in this process get what others get over the socket."""
+    """Appends events to the log, and rings each lane.
+
+    `publish` does both. Whoever appends and has something to do that is more urgent than what other processes do with the
+    events calls `append`, and `ring` soon after: they are in the file, and who is asked for them reads them there.
+    """
 
     def __init__(self, config: Config, log: LogWriter, previous: Sequence[int]):
         self._log = log
         self.previous = list(previous)  # last seq of each lane
         self._rung_ns = [0] * LANES
-        self.listeners: list[Callable[[list[bytearray], int], None]] = []
+        self._unrung: list[bytearray] = []  # appended, up to the log's last event
         self._places = Places(config)
         self._pub = open_socket(zmq.PUB, config.log.ring_messages)
         self._pub.bind(self._places.log)
 
     def publish(self, first: int, batch: Sequence[bytearray]) -> None:
         """Appends the stamped events `first`, `first` + 1, … and rings; they are on file when it returns. Raises LogFull."""
+        self.append(first, batch)
+        self.ring()
+
+    def append(self, first: int, batch: Sequence[bytearray]) -> None:
+        """Appends the stamped events `first`, `first` + 1, …; they are on file when it returns. Raises LogFull."""
         self._log.append(first, batch)
+        self._unrung += batch
+
+    def ring(self) -> None:
+        """Rings what was appended and not rung."""
+        batch, self._unrung = self._unrung, []
+        first = self._log.last + 1 - len(batch)
         start = 0
         while start < len(batch):  # runs of one lane; under load the market's are long
             lane = LANE_OF_KIND[kind_of(batch[start])]

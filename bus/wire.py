@@ -99,7 +99,7 @@ class Event:
     def records(self) -> np.ndarray:
         """The records as an array: shape (count,), dtype `schema.DTYPES[kind]`, a read-only view of `raw`."""
         if self._records is None:
-            self._records = np.frombuffer(self.body, DTYPES[Kind(self.kind)], self.count)
+            self._records = np.frombuffer(self.body, _DTYPE_OF[self.kind], self.count)
         return self._records
 
     @property

@@ -18,24 +18,26 @@ from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.process import Context, NodeFault, die_with_parent
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.nodes.process_table import guests_of, idle_because, name_of
+from tickmesh.nodes.process_table import guests_of, idle_because, name_of, outboxes_of
 
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule
 
 NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
-HOSTABLE = ("model", "executor", "session")
+HOSTABLE = ("feed", "model", "executor", "session")
+SWITCH_S = 0.0002  # a guest's thread (a sync, a checkpoint) lets the loop go on after so long, not after 5 ms: an order waits
 USAGE = """\
 usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]
 
-Runs one node of the mesh in this process; `sequencer` can host model, executor and session beside itself.
+Runs one node of the mesh in this process; `sequencer` can host feeds, models, executor and session beside itself.
 
   python -m tickmesh.nodes exchange            the local venue
   python -m tickmesh.nodes feed kraken-1       line 1 of a venue's market data
   python -m tickmesh.nodes feed 1              line 1 of feed.venue's, named feed-1
   python -m tickmesh.nodes model imbalance     the model of that name in mesh.toml
   python -m tickmesh.nodes sequencer model executor session
+  python -m tickmesh.nodes sequencer feed binance-1 model imbalance executor session
 
 nodes: {nodes}
 `python -m tickmesh.nodes NODE --help` tells what one does. Which a mesh has follows from mesh.toml: mesh up.
@@ -119,8 +121,13 @@ async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
     def begin(node: str, ctx: HostedContext) -> Coroutine[Any, Any, None]:
         return host_step(ctx, step_module(node)) if node in STEPS else node_module(node).run(ctx)
 
-    guests = [Guest(name_of(node, instance), instance, partial(begin, node)) for node, instance in named]
+    guests = [
+        Guest(name_of(node, instance), instance, partial(begin, node), outboxes_of(config, node, instance), node == "feed")
+        for node, instance in named
+    ]
     hosted = HostedNodes(ctx, guests) if guests else None
+    if guests:
+        sys.setswitchinterval(SWITCH_S)
     try:
         await sequencer.run(ctx, hosted)
     finally:
@@ -161,8 +168,8 @@ def main(words: list[str]) -> int:
         if os.environ.get("SUPERVISOR_ENABLED"):
             die_with_parent()
         config = load()
-        hosted = guests_of(config, named[1:]) if node == "sequencer" else []
-        names = [name, *(name_of(*guest) for guest in hosted)]
+        guests = guests_of(config, named[1:]) if node == "sequencer" else []
+        names = [name, *(name_of(*guest) for guest in guests)]
         operator_log.set_up(names, config.log.format, config.log.level, config.log.levels)
         if why := idle_because(config, node, instance):
             operator_log.log_line(name, "info", f"nothing to do here: {why}")
@@ -170,7 +177,7 @@ def main(words: list[str]) -> int:
         import uvloop
 
         if node == "sequencer":
-            uvloop.run(run_hosting(config, hosted))
+            uvloop.run(run_hosting(config, guests))
         else:
             uvloop.run(run_alone(config, node, instance))
     except UsageError as error:

@@ -93,9 +93,16 @@ def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, s
     for node, instance in named:
         if node == "model" and not instance:
             out += [("model", model.name) for model in config.models]
+        elif node == "feed" and (why := line_names.idle_because(config, instance)):
+            raise ConfigError(f"{name_of(node, instance)} cannot be hosted: {why}")
         elif node != "executor" or config.executor.enabled:
             out.append((node, instance))
     return out if named else hosted(config)
+
+
+def outboxes_of(config: Config, node: str, instance: str) -> tuple[str, ...]:
+    """The names under which a node's own process may have left an outbox."""
+    return line_names.names_of(config, instance) if node == "feed" else (name_of(node, instance),)
 
 
 def idle_because(config: Config, node: str, instance: str) -> str:

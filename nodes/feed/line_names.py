@@ -23,6 +23,13 @@ def line_of(config: Config, instance: str) -> tuple[str, int]:
     return found[0], int(number)
 
 
+def names_of(config: Config, instance: str) -> tuple[str, ...]:
+    """The names that the process of this line may have: feed-kraken-1, feed-usdm-1, and feed-1 of feed.venue."""
+    venue, number = line_of(config, instance)
+    names = {f"feed-{venue}-{number}", f"feed-{venue.rpartition('_')[2]}-{number}", f"feed-{instance}"}
+    return tuple(sorted(names | ({f"feed-{number}"} if venue == config.feed.venue else set())))
+
+
 def idle_because(config: Config, instance: str) -> str:
     """Why this line has nothing to do in this mesh; empty if it has. Raises ConfigError."""
     venue, number = line_of(config, instance)

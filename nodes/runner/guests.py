@@ -1,6 +1,6 @@
 """The seam between the sequencer and the nodes it hosts: `OpenLog`, which they use, and `Guests`, which it uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 
@@ -27,9 +27,20 @@ class OpenLog(Protocol):
         False: the log takes no more, and nothing of it was logged.
         """
 
+    def arbitrate_for(self, producer: str, epoch: int, first: int, events: list[bytearray]) -> bool:
+        """Arbitrates the stamped events of a line of this process, numbered from `first`, as if they had come over a socket:
+        what goes into the log of it is logged, and `attached` called; what has to wait for others waits.
+
+        False: the log takes no more, and nothing of it was taken. Events that were taken when the disk became full wait for
+        room in this process alone, as what a line holds up does.
+        """
+
 
 class Guests(Protocol):
-    """The nodes that the sequencer hosts."""
+    """The nodes that the sequencer hosts. `outboxes`: names under which their own processes may have left one."""
+
+    @property
+    def outboxes(self) -> Collection[str]: ...
 
     def start(self, log: OpenLog) -> None:
         """Starts them in this process. All that their outboxes hold has to be in the log before."""

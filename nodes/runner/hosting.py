@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import shutil
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
@@ -15,7 +16,7 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
-from tickmesh.bus.wire import Event, decode, stamp_sent
+from tickmesh.bus.wire import Event, stamp_sent
 from tickmesh.nodes.runner.guests import OpenLog
 from tickmesh.nodes.runner.step import StepModule, StepRunner, catch_up, history
 
@@ -23,36 +24,60 @@ QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the l
 
 
 class Host:
-    """Hands every logged batch to the hosted nodes, in order, until the log holds nothing that they have not been given."""
+    """Hands every logged batch to the hosted nodes, in order, until the log holds nothing that they have not been given.
+
+    First of all to those that act outside (`first`), then to the steps. What a node of the first kind has sent leaves its
+    socket when the loop has its turn: so `rest` lets what follows from it in here wait until then.
+    """
 
     def __init__(self, log: OpenLog):
         self.log = log
+        self.first: list[Callable[[list[Event]], None]] = []
         self.handlers: list[Callable[[list[Event]], None]] = []
         self._queue: deque[list[bytearray]] = deque()
+        self._given: list[Event] = []  # the batch that those who act outside have been given, and the steps not
         self._running = False
+        self._rests = False
         log.attach(self._queue.append, self.pump)
 
     def pump(self) -> None:
+        """Hands on what is in the log and was not handed on."""
         if self._running:
             return
         self._running = True
         try:
-            while self._queue:
-                events = [decode(event) for event in self._queue.popleft()]
-                for handler in tuple(self.handlers):
+            while self._queue or self._given:
+                if events := self._given:
+                    handlers, self._given = self.handlers, []
+                else:
+                    events = self._given = [Event(event) for event in self._queue.popleft()]
+                    handlers = self.first
+                for handler in tuple(handlers):
                     handler(events)
+                if self._rests:
+                    self._rests = False
+                    asyncio.get_running_loop().call_soon(self.pump)
+                    break
         finally:
             self._running = False
 
+    def rest(self) -> None:
+        """Leaves what is logged from now on, within this call of `pump`, to the loop's next turn, or to whoever logs before."""
+        self._rests = self._running
+
 
 class HostedProducer:
-    """The `EventProducer` of a hosted node: its events are in the log when `publish` returns; there is no outbox."""
+    """The `EventProducer` of a hosted node: its events are in the log when `publish` returns; there is no outbox.
+
+    Those of a line are arbitrated first: some wait for other lines, copies go no further.
+    """
 
     rings_lost = 0
 
-    def __init__(self, log: OpenLog, name: str):
+    def __init__(self, log: OpenLog, name: str, arbitrated: bool = False):
         self._log = log
         self._name = name
+        self._arbitrated = arbitrated
         self._raw = producer_bytes(name)
         self.epoch = now_ns()
         self.number = 0
@@ -63,7 +88,11 @@ class HostedProducer:
         for event in batch:
             self.number += 1
             stamp_sent(event, self._raw, self.epoch, self.number, now)
-        if not self._log.log_for(self._name, self.epoch, self.number, batch):
+        if self._arbitrated:
+            taken = self._log.arbitrate_for(self._name, self.epoch, before + 1, batch)
+        else:
+            taken = self._log.log_for(self._name, self.epoch, self.number, batch)
+        if not taken:
             self.number = before
             raise OutboxFull(f"the log takes no more data; {self._name} publishes it again when there is room")
 
@@ -84,12 +113,26 @@ def claim(config: Config, names: Iterable[str]) -> None:
 
 
 class HostedSubscription:
-    """The `EventSubscription` of a hosted node: the log's backlog, then what the host hands over."""
+    """The `EventSubscription` of a hosted node: the log's backlog, then what the host hands over.
+
+    `publishing()`: whether the node is in the middle of a call of its own that publishes, which what follows from it must not
+    interrupt.
+    """
 
     catch_ups = caught_up = 0
     deaf_s = 0.0  # a guest is judged by the process that hosts it
 
-    def __init__(self, host: Host, config: Config, lanes: frozenset[Lane], after: int, stop: asyncio.Event):
+    def __init__(
+        self,
+        host: Host,
+        config: Config,
+        lanes: frozenset[Lane],
+        after: int,
+        stop: asyncio.Event,
+        publishing: Callable[[], bool],
+    ):
+        self._publishing = publishing
+        self._handle: Callable[[list[Event]], None] | None = None  # called at once, where the node follows in that way
         self._host = host
         self._config = config
         self._lanes = lanes
@@ -121,8 +164,12 @@ class HostedSubscription:
         self.seq = max(self.seq, last)
 
     def enqueue(self, events: list[Event]) -> None:
-        """Keeps what of a logged batch is of these lanes, for the node to come for."""
-        mine = [event for event in events if LANE_OF_KIND[event.kind] in self._lanes]
+        """Keeps what of a logged batch is of these lanes, for the node to come for; hands it on where the node waits for it."""
+        mine = [event for event in events if event.seq > self.seq and LANE_OF_KIND[event.kind] in self._lanes]
+        if mine and self._handle is not None and not (self._behind or self._queue or self._publishing()):
+            self.seq = mine[-1].seq
+            self._handle(mine)
+            return
         if mine and not self._behind:
             self._queue.append(mine)
             self._queued += len(mine)
@@ -131,8 +178,14 @@ class HostedSubscription:
         if mine:
             self._wake.set()
 
+    async def follow(self, handle: Callable[[list[Event]], None]) -> None:
+        """Calls `handle` with the backlog, then with each list in the call that logged it."""
+        self._handle = handle
+        async for events in self:
+            handle(events)
+
     async def __aiter__(self) -> AsyncIterator[list[Event]]:
-        self._host.handlers.append(self.enqueue)
+        self._host.first.append(self.enqueue)
         stopped = asyncio.create_task(self._stop.wait())
         stopped.add_done_callback(lambda _: self._wake.set())
         try:
@@ -157,7 +210,7 @@ class HostedSubscription:
                     await self._wake.wait()
         finally:
             stopped.cancel()
-            self._host.handlers.remove(self.enqueue)
+            self._host.first.remove(self.enqueue)
 
 
 class HostedContext(Context):
@@ -165,12 +218,30 @@ class HostedContext(Context):
 
     hosted = True
 
-    def __init__(self, config: Config, name: str, instance: str, host: Host, stop: asyncio.Event, owner: Context):
-        super().__init__(config, name, instance)
+    def __init__(self, config: Config, guest: "Guest", host: Host, stop: asyncio.Event, owner: Context):
+        super().__init__(config, guest.name, guest.instance)
         self.stop = stop
         self._owner = owner
         self.host = host
-        self._producer = HostedProducer(host.log, name)
+        self._producer = HostedProducer(host.log, guest.name, guest.arbitrated)
+        self._publishing = False
+
+    def publish(self, events: list[bytearray]) -> None:
+        """Logs the events; what follows from them in this process has happened when it returns. Raises OutboxFull."""
+        before, self._publishing = self._publishing, True
+        try:
+            super().publish(events)
+        finally:
+            self._publishing = before
+        if self._subscriptions:  # it acts outside, and has perhaps sent what it says
+            self.host.rest()
+
+    def ready(self, **more: Any) -> None:
+        """As every node's. What a guest has loaded stays for good: the garbage collector need not look at it again."""
+        if not self._ready:
+            super().ready(**more)
+            gc.collect()
+            gc.freeze()
 
     def fail(self, error: BaseException) -> None:
         """What ends a guest ends its host."""
@@ -178,7 +249,8 @@ class HostedContext(Context):
 
     def subscribe(self, kinds: Iterable[Kind], after_seq: int) -> HostedSubscription:
         """The events of the kinds' lanes with a seq above `after_seq`, other kinds of the same lanes too."""
-        subscription = HostedSubscription(self.host, self.config, lanes_of(tuple(kinds)), after_seq, self.stop)
+        lanes = lanes_of(tuple(kinds))
+        subscription = HostedSubscription(self.host, self.config, lanes, after_seq, self.stop, lambda: self._publishing)
         self._subscriptions.append(subscription)
         return subscription
 
@@ -233,11 +305,16 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
 
 
 class Guest(NamedTuple):
-    """A node to be hosted: `run` imports it, which takes its time and is done when it begins, and gives its work."""
+    """A node to be hosted: `run` imports it, which takes its time and is done when it begins, and gives its work.
+
+    `outboxes`: names under which its own process may have left one. `arbitrated`: what it publishes are a line's copies.
+    """
 
     name: str
     instance: str
     run: Callable[[HostedContext], Coroutine[Any, Any, None]]
+    outboxes: tuple[str, ...]
+    arbitrated: bool = False
 
 
 class HostedNodes:
@@ -253,13 +330,18 @@ class HostedNodes:
         self._tasks: list[asyncio.Task[None]] = []
         self._contexts: list[HostedContext] = []
 
+    @property
+    def outboxes(self) -> frozenset[str]:
+        """The names under which the guests' own processes may have left an outbox."""
+        return frozenset(name for guest in self._guests for name in guest.outboxes)
+
     def start(self, log: OpenLog) -> None:
         """Takes over from the guests' own processes. Raises LogLocked when such a process runs."""
         owner = self._owner
-        claim(owner.config, (guest.name for guest in self._guests))
+        claim(owner.config, self.outboxes)
         host = Host(log)
         for guest in self._guests:
-            ctx = HostedContext(owner.config, guest.name, guest.instance, host, self._stop, owner)
+            ctx = HostedContext(owner.config, guest, host, self._stop, owner)
             self._contexts.append(ctx)
             self._tasks.append(owner.own(guest.run(ctx), guest.name))
 

@@ -13,6 +13,7 @@ from tickmesh.bus.schema import CURSOR, Kind
 from tickmesh.bus.sockets import LANES
 from tickmesh.bus.topics import LANE_OF_KIND
 from tickmesh.bus.wire import Event
+from tickmesh.nodes.sequencer import eras
 from tickmesh.nodes.sequencer.arbiter import Arbiter
 from tickmesh.nodes.sequencer.recovery import observe
 
@@ -84,8 +85,7 @@ class LogPosition:
             else:
                 cursor = self.cursors.setdefault(event.producer, Cursor())
                 if event.epoch != cursor.epoch:
-                    cursor.epoch, cursor.number = event.epoch, 0
-                    cursor.skip.clear()
+                    self._begin_numbers(event.producer, cursor, event.epoch, 0)
                 if event.number > cursor.number:
                     cursor.skip.add(event.number)
             observe(self.arbiter, event)
@@ -96,13 +96,18 @@ class LogPosition:
                 cursor.number += 1
                 cursor.skip.discard(cursor.number)
 
+    def _begin_numbers(self, producer: str, cursor: Cursor, epoch: int, number: int) -> None:
+        if cursor.epoch:
+            eras.forget_numbers(self.arbiter.streams, producer)
+        cursor.epoch, cursor.number = epoch, number
+        cursor.skip.clear()
+
     def _observe_cursors(self, records: np.ndarray) -> None:
         for producer, epoch, number, duplicates, _held in records.tolist():
             name = producer.decode()
             cursor = self.cursors.setdefault(name, Cursor())
             if epoch != cursor.epoch:
-                cursor.epoch, cursor.number = epoch, number
-                cursor.skip.clear()
+                self._begin_numbers(name, cursor, epoch, number)
             else:
                 cursor.number = max(cursor.number, number)
                 cursor.skip = {n for n in cursor.skip if n > cursor.number}

@@ -39,6 +39,12 @@ def cross_line(streams: Streams, stream: ArbitratedStream, one: Offer, out: list
     out.append(statements.joined(stream, one))
 
 
+def forget_numbers(streams: Streams, line: str) -> None:
+    """Notes that a line numbers its events anew: what is remembered by its numbers is of the time before all of them."""
+    for stream in streams.values():
+        stream.forget_numbers(line)
+
+
 def disown(streams: Streams, stream: ArbitratedStream, out: list[bytearray]) -> int:
     """Before ids begin anew: forgets a last id that its own line took back, in the stream and in its book's quotes.
     Gives how many there were.

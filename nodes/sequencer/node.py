@@ -1,21 +1,21 @@
 """Puts everything into one durable, totally ordered log: takes each producer's next event, arbitrates, numbers, appends, rings.
 
 When it dies, producers go on into their outboxes; it resumes from the log's last segment and reads what it missed.
-It can host steps and the session in its own process (`host` in mesh.toml): same code, same log, fewer hops.
+It can host lines, steps and the session in its own process (`host` in mesh.toml): same code, same log, fewer hops.
 """
 
 import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 
 from tickmesh.bus.clock import ClockWriter, Correction
 from tickmesh.bus.config import Config
-from tickmesh.bus.intake import Cursor, Intake, Received
+from tickmesh.bus.intake import Intake, Received
 from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
@@ -27,10 +27,11 @@ from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
 from tickmesh.bus.sockets import Publisher
 from tickmesh.bus.wire import clear_producer, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.runner.guests import Guests
-from tickmesh.nodes.sequencer import statements
+from tickmesh.nodes.sequencer import eras, statements
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.sequencer.corrections import alert
 from tickmesh.nodes.sequencer.cursors import NAME, LogPosition
+from tickmesh.nodes.sequencer.open_log import SequencerLog
 from tickmesh.nodes.sequencer.trade_gaps import MISSING_MAX
 
 READS: tuple[Kind, ...] = ()
@@ -77,8 +78,14 @@ class Sequencer:
         self.intake = Intake(config, self.position.cursors)
         self.publisher = Publisher(config, self.log, self.position.previous)
         self._recovered = True
+        self._epochs = {name: cursor.epoch for name, cursor in self.position.cursors.items()}  # of what was arbitrated
         self.waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
-        self._appended: list[Callable[[], None]] = []  # told when an append is over: guests answer then
+        self.logged: list[Callable[[list[bytearray]], None]] = []  # called with each batch that is in the log
+        self.appended: list[Callable[[], None]] = []  # called when an append is over: guests answer then
+        self.ring_later: Callable[[Callable[[], None]], object] | None = (
+            None  # calls what it is given in a moment; None: at once
+        )
+        self._rings = False  # … and is about to
         self._epoch = self.log.log_id
         self._producer = producer_bytes(NAME)
         self._last_append = self._last_sweep = self._last_cursor = self._last_line = time.monotonic_ns()
@@ -92,6 +99,7 @@ class Sequencer:
         """For the head of a new segment: true when everything taken is in the log or held."""
         if not self._recovered:  # a new identity's first segment, before the old ones have been read
             return b""
+        self.publisher.ring()
         self.position.previous = self.publisher.previous
         return self.position.pack()
 
@@ -120,7 +128,9 @@ class Sequencer:
         """Arbitrates events that were taken, and appends what goes into the log."""
         now = time.monotonic_ns()
         out: list[bytearray] = []
-        for producer, _epoch, number, event in taken:
+        for producer, epoch, number, event in taken:
+            if epoch != self._epochs.get(producer):
+                self._begin_numbers(producer, epoch)
             kind, raw_subject, sent_ns = _read_taken(event)
             if kind in ARBITRATED:
                 out += self.arbiter.offer(kind, raw_subject.rstrip(b"\0").decode(), producer, number, event, now)
@@ -153,13 +163,38 @@ class Sequencer:
                 if not self.refused:
                     log_line(NAME, "critical", f"{error}; retrying, producers keep their events")
                 self.refused += 1
+                self.publisher.ring()
                 return
             self.waiting.popleft()
         if self.refused:
             log_line(NAME, "info", f"the log takes data again after {self.refused} tries")
             self.refused = 0
-        for appended in self._appended:
+        self._ring()
+        for appended in self.appended:
             appended()
+
+    def _ring(self) -> None:
+        """Rings at once; where there are guests, after what they do because of it: an order does not wait for other readers."""
+        if self.ring_later is None:
+            self.publisher.ring()
+        elif not self._rings:
+            self._rings = True
+            self.ring_later(self._ring_now)
+
+    def _ring_now(self) -> None:
+        self._rings = False
+        if not self.closed:
+            self.publisher.ring()
+
+    def _begin_numbers(self, producer: str, epoch: int) -> None:
+        """Notes that a producer's numbers begin anew, with a new outbox or without one."""
+        if producer in self._epochs:
+            eras.forget_numbers(self.arbiter.streams, producer)
+        self._epochs[producer] = epoch
+
+    def is_held(self, producers: Collection[str]) -> bool:
+        """Whether events of these producers wait for others: they stand in an outbox alone."""
+        return any(self.arbiter.held_numbers(producer) for producer in producers)
 
     def _append(self, batch: list[bytearray]) -> None:
         first = seq = self.log.last + 1
@@ -179,7 +214,7 @@ class Sequencer:
             links[topic] = seq
             seq += 1
         try:
-            self.publisher.publish(first, batch)
+            self.publisher.append(first, batch)
         except LogFull:
             for topic, link in reversed(undo):
                 links[topic] = link
@@ -192,44 +227,8 @@ class Sequencer:
         self._last_append = time.monotonic_ns()
         self.batches += 1
         self.batch_max = max(self.batch_max, len(batch))
-        for listener in self.publisher.listeners:
-            listener(batch, seq_ns)
-
-    # -- for the nodes in this process (nodes/runner/guests.py)
-
-    @property
-    def last(self) -> int:
-        """The seq of the newest event in the log."""
-        return self.log.last
-
-    @property
-    def durable(self) -> int:
-        """The seq up to which the log is on disk."""
-        return self.log.durable
-
-    @property
-    def log_id(self) -> int:
-        """The log's present identity."""
-        return self.log.log_id
-
-    def attach(self, logged: Callable[[list[bytearray]], None], appended: Callable[[], None]) -> None:
-        """Registers a host's callbacks: `logged` gets every batch, `appended` is called after it (see OpenLog)."""
-        self.publisher.listeners.append(lambda batch, _seq_ns: logged(batch))
-        self._appended.append(appended)
-
-    def log_for(self, producer: str, epoch: int, number: int, events: list[bytearray]) -> bool:
-        """Logs events of a hosted producer, past its outbox; False where they have to wait (see OpenLog)."""
-        if self.waiting or self.closed:
-            return False
-        cursor = self.position.cursors.setdefault(producer, Cursor())
-        before, at = (cursor.epoch, cursor.number), self.log.last
-        cursor.epoch, cursor.number = epoch, number
-        self.append(events)
-        if self.waiting and self.log.last == at:
-            self.waiting.clear()  # only these: it was empty before
-            cursor.epoch, cursor.number = before
-            return False
-        return True
+        for logged in self.logged:
+            logged(batch)
 
     # -- time
 
@@ -281,6 +280,7 @@ class Sequencer:
 
     def close(self) -> None:
         """Ends arbitration and closes intake, sockets and log."""
+        self.publisher.ring()
         self.closed = True
         self.intake.close()
         self.publisher.close()
@@ -363,8 +363,10 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
         sequencer.take_outboxes()
         waiting_guests = guests
         while not ctx.stop.is_set():
-            if waiting_guests is not None and not sequencer.waiting and not sequencer.intake.behind:
-                waiting_guests.start(sequencer)  # only now: it removes their outboxes, and all of it must be in the log
+            unlogged = sequencer.waiting or sequencer.intake.behind
+            if waiting_guests is not None and not unlogged and not sequencer.is_held(waiting_guests.outboxes):
+                sequencer.ring_later = loop.call_soon
+                waiting_guests.start(SequencerLog(sequencer))  # only now: it removes their outboxes, which must be in the log
                 waiting_guests = None
             sequencer.tick()
             on_readable()

@@ -290,6 +290,15 @@ class ArbitratedStream:
         assert self.crossed is not None
         self.crossed[line] = min(number, self.crossed.get(line, number))
 
+    def forget_numbers(self, line: str) -> None:
+        """Notes that the line's numbers begin anew: whatever it says from now on is after what is remembered by a number."""
+        self.marks.pop(line, None)
+        self.connections.pop(line, None)
+        if self.crossed is not None and line in self.crossed:
+            self.crossed[line] = 0
+        if line == self.last_line:
+            self.last_number = 0
+
     def reset(self, line: str, number: int) -> None:
         """Begins a new era: the venue began its ids anew, as this line was the first to show."""
         self.before = self.last or 0

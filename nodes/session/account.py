@@ -8,17 +8,22 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import msgspec
-import numpy as np
 
 from tickmesh.bus.clock import STEP_NS
+from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.names import fitting
-from tickmesh.bus.schema import DTYPES, FILL, SCHEMA_HASH, UPDATE, Action, Kind, Status
+from tickmesh.bus.schema import DTYPES, SCHEMA_HASH, Action, Kind, Status
 from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
-from tickmesh.nodes.venues.binance_orders import Fill, Report, record_values
+from tickmesh.nodes.venues.binance_orders import Fill, Report
 
-FEE_ASSET_BYTES, REASON_BYTES = FILL["fee_asset"].itemsize, UPDATE["reason"].itemsize
+UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
+READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "trade_id", "quantity_lots")
+_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
+_read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
+FEE_ASSET_BYTES = DTYPES[Kind.fill]["fee_asset"].itemsize
+REASON_BYTES = DTYPES[Kind.update]["reason"].itemsize
 NO_INSTRUMENTS: Mapping[str, Instrument] = MappingProxyType({})
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
@@ -137,8 +142,8 @@ class Account:
         elif event.kind == Kind.update:
             self._read_update(event)
         elif event.kind == Kind.fill:
-            for record in event.records:
-                self._read_fill(event.subject, record)
+            for raw_id, trade_id, lots in READ_OF_FILL.iter_unpack(event.body):
+                self._read_fill(event.subject, _text(raw_id), trade_id, lots)
         elif event.kind == Kind.instrument:
             record = event.records[-1]
             self.state.exponents[event.subject] = int(record["price_exponent"]), int(record["quantity_exponent"])
@@ -146,31 +151,33 @@ class Account:
             self.state.stepped_ns = event.seq_ns
 
     def _read_intent(self, event: Event) -> None:
-        record = event.records[0]
-        client_order_id = record["client_order_id"].decode()
+        raw_id, raw_target, action = _read_intent(event.raw)
+        client_order_id = _text(raw_id)
         if client_order_id in self.state.orders:
             return
-        if record["action"] == Action.CANCEL:
-            target = self.state.orders.get(record["target_id"].decode())
+        if action == Action.CANCEL:
+            target = self.state.orders.get(_text(raw_target))
             if target is not None and (target.final or target.status == Status.PendingCancel):
                 return
         self.state.waiting[client_order_id] = bytes(event.raw)
 
     def _read_update(self, event: Event) -> None:
         self.moved.add(event.subject)
-        for record in event.records:
-            client_order_id = record["client_order_id"].decode()
+        for raw_id, order_id, status, side, kind, force, _, price, lots, filled, *_ in UPDATE.iter_unpack(event.body):
+            client_order_id = _text(raw_id)
             waiting = self.state.waiting.pop(client_order_id, None)
-            if waiting is not None and decode(waiting).records[0]["action"] == Action.CANCEL:
+            if waiting is not None and _read_intent(waiting)[2] == Action.CANCEL:
                 continue  # the refusal of a cancel is no order
             order = self.state.orders.get(client_order_id)
             if order is None:
-                if record["quantity_lots"] == 0:
+                if lots == 0:
                     continue  # likewise, read again
-                order = _order_of(record, event.subject, event.sent_ns or event.recv_ns)
+                order = SessionOrder(
+                    client_order_id, event.subject, side, kind, force, price, lots, event.sent_ns or event.recv_ns
+                )
                 self.state.orders[client_order_id] = order
             was_final = order.final
-            states.apply_update(order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"]))
+            states.apply_update(order, status, filled, order_id)
             if order.order_id:
                 self.by_order_id[order.subject, order.order_id] = order
             if order.final or order.status == Status.PendingCancel:
@@ -178,22 +185,21 @@ class Account:
             if order.final and not was_final:
                 self._forget_oldest()
 
-    def _read_fill(self, subject: str, record: np.void) -> bool:
+    def _read_fill(self, subject: str, client_order_id: str, trade_id: int, lots: int) -> bool:
         """Takes in a fill; False where it was known."""
-        client_order_id = record["client_order_id"].decode()
         known = self.state.fills.setdefault(subject, {})
-        if not fills.remember_fill(known, client_order_id, int(record["trade_id"]), FILLS_KEPT):
+        if not fills.remember_fill(known, client_order_id, trade_id, FILLS_KEPT):
             return False
         self.moved.add(subject)
         order = self.state.orders.get(client_order_id)
         if order is not None:
-            order.fill_lots += int(record["quantity_lots"])
+            order.fill_lots += lots
         return True
 
     def _forget_cancels(self, target_id: str) -> None:
         for client_order_id, raw in list(self.state.waiting.items()):
-            record = decode(raw).records[0]
-            if record["action"] == Action.CANCEL and record["target_id"].decode() == target_id:
+            _, raw_target, action = _read_intent(raw)
+            if action == Action.CANCEL and _text(raw_target) == target_id:
                 del self.state.waiting[client_order_id]
 
     def _forget_oldest(self) -> None:
@@ -209,14 +215,13 @@ class Account:
 
     def build_pending_new(self, intent: Event, now_ns: int) -> bytearray:
         """The update PendingNew of an intent; it has to be on file before the order is sent."""
-        order = _order_of(intent.records[0], intent.subject, now_ns)
+        order = _order_of(intent, now_ns)
         return _build_update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
     def build_rejected(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
         """The update Rejected of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
-        record = intent.records[0]
-        order = _order_of(record, intent.subject, recv_ns)
-        if record["action"] == Action.CANCEL:
+        order = _order_of(intent, recv_ns)
+        if _read_intent(intent.raw)[2] == Action.CANCEL:
             order.quantity_lots = 0
         return _build_update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
 
@@ -259,13 +264,11 @@ class Account:
         """Takes in fills of an order that the venue reported, and gives an event for each that is new."""
         events = []
         for fill in reported:
-            record = np.zeros(1, DTYPES[Kind.fill])
-            for name in ("side", "maker", "order_id", "trade_id", "price_ticks", "quantity_lots", "fee", "venue_ns"):
-                record[name] = getattr(fill, name)
-            record["client_order_id"] = order.client_order_id.encode()
-            record["fee_asset"] = fitting(fill.fee_asset, FEE_ASSET_BYTES)
-            record["origin"] = origin.encode()
-            if self._read_fill(order.subject, record[0]):
+            if self._read_fill(order.subject, order.client_order_id, fill.trade_id, fill.quantity_lots):
+                record = FILL.pack(
+                    order.client_order_id.encode(), fill.side, fill.maker, fill.order_id, fill.trade_id, fill.price_ticks,
+                    fill.quantity_lots, fill.fee, fitting(fill.fee_asset, FEE_ASSET_BYTES), fill.venue_ns, origin.encode(),
+                )  # fmt: skip
                 events.append(
                     encode(
                         Kind.fill, order.subject, record,
@@ -284,13 +287,13 @@ class Account:
         return sorted((decode(raw) for raw in self.state.waiting.values()), key=lambda event: event.seq)
 
 
-def _order_of(record: np.void, subject: str, sent_ns: int) -> SessionOrder:
-    """From an intent or an update: the fields of the same names."""
-    of = record_values(record)
-    return SessionOrder(
-        of["client_order_id"].decode(), subject, of["side"], of["order_type"], of["time_in_force"], of["price_ticks"],
-        of["quantity_lots"], sent_ns,
-    )  # fmt: skip
+def _text(raw: bytes) -> str:
+    return raw.rstrip(b"\0").decode()
+
+
+def _order_of(intent: Event, sent_ns: int) -> SessionOrder:
+    side, kind, force, price, lots = _read_order(intent.raw)
+    return SessionOrder(_text(_read_intent(intent.raw)[0]), intent.subject, side, kind, force, price, lots, sent_ns)
 
 
 def _build_update(
@@ -305,15 +308,9 @@ def _build_update(
     filled_lots: int = 0,
     venue_ns: int = 0,
 ) -> bytearray:
-    record = np.zeros(1, DTYPES[Kind.update])
-    for name in ("side", "order_type", "time_in_force", "price_ticks", "quantity_lots"):
-        record[name] = getattr(order, name)
-    record["client_order_id"] = order.client_order_id.encode()
-    record["order_id"] = order_id or order.order_id
-    record["status"] = status
-    record["code"] = code
-    record["filled_lots"] = max(filled_lots, order.filled_lots)
-    record["venue_ns"] = venue_ns
-    record["origin"] = origin.encode()
-    record["reason"] = fitting(reason, REASON_BYTES)
+    record = UPDATE.pack(
+        order.client_order_id.encode(), order_id or order.order_id, status, order.side, order.order_type, order.time_in_force,
+        code, order.price_ticks, order.quantity_lots, max(filled_lots, order.filled_lots), venue_ns, origin.encode(),
+        fitting(reason, REASON_BYTES),
+    )  # fmt: skip
     return encode(Kind.update, order.subject, record, venue_ns=venue_ns, recv_ns=recv_ns)

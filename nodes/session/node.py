@@ -166,15 +166,18 @@ class Session:
     async def follow(self, subscription: EventSubscription) -> None:
         """Reads the log as it grows, acts on its intents, and keeps checkpoints."""
         self.subscription = subscription
-        async for events in subscription:
-            for event in events:
-                self.read_logged(event)
-                if event.kind == Kind.intent:
-                    self.account.read(event)
-                    self.sender.act_on(event)
-                elif event.kind == Kind.instrument:
-                    self.account.read(event)
-            self.keep(events[-1].seq)
+        await subscription.follow(self.act_on)
+
+    def act_on(self, events: list[Event]) -> None:
+        """Takes the log's next events, and acts on the intents among them."""
+        for event in events:
+            if event.kind == Kind.intent:
+                self.account.read(event)
+                self.sender.act_on(event)
+            elif event.kind == Kind.instrument:
+                self.account.read(event)
+            self.read_logged(event)
+        self.keep(events[-1].seq)
 
     def keep(self, seq: int) -> None:
         """A checkpoint holds only what is in the log, and is written when that is on disk."""

@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
-from tickmesh.bus.schema import Action, Status
+from tickmesh.bus.layout import record_reader
+from tickmesh.bus.schema import Action, Kind, Status
 from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.net.websocket import Disconnected
@@ -12,6 +13,8 @@ from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.requests import OrderRequests
 from tickmesh.nodes.venues import binance_orders as venue
+
+_read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action", "expires_ns")
 
 
 class IntentSender:
@@ -41,13 +44,13 @@ class IntentSender:
 
     def act_on(self, intent: Event) -> None:
         """Sends an intent, refuses it, or leaves it waiting; one that something was published about is left alone."""
-        record = intent.records[0]
-        client_order_id = record["client_order_id"].decode()
+        raw_id, raw_target, action, expires_ns = _read_intent(intent.raw)
+        client_order_id = raw_id.rstrip(b"\0").decode()
         if client_order_id not in self._account.state.waiting or not intent.subject.startswith(f"{ORDER_VENUE}."):
             return
-        if record["action"] == Action.CANCEL:  # however late, and whatever mesh.toml lists now
-            self._cancel(intent, record["target_id"].decode())
-        elif 0 < record["expires_ns"] < now_ns():
+        if action == Action.CANCEL:  # however late, and whatever mesh.toml lists now
+            self._cancel(intent, raw_target.rstrip(b"\0").decode())
+        elif 0 < expires_ns < now_ns():
             self._refuse(intent, "the intent expired before the session could act on it")
         elif intent.subject not in self._account.configured:
             self._refuse(intent, f"{intent.subject} is not in mesh.toml")

@@ -5,10 +5,10 @@ Protocol: Binance spot API documentation, "WebSocket API" (request and response 
 outcomes).
 """
 
-import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -58,7 +58,15 @@ DUPLICATE = "Duplicate order sent."
 
 def sign(secret: str, payload: str) -> str:
     """The HMAC-SHA256 of a payload, as hex. Of a REST request: the query string followed directly by the body, as sent."""
-    return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
+    keyed = _keyed(secret).copy()
+    keyed.update(payload.encode())
+    return keyed.hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _keyed(secret: str) -> hmac.HMAC:
+    """What all signatures with this secret begin with, computed once."""
+    return hmac.new(secret.encode(), digestmod="sha256")
 
 
 def signed_query(parameters: Mapping[str, object], secret: str, now_ms: int, recv_window_ms: int) -> str:

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable, Iterable
 
-import numpy as np
-
+from tickmesh.bus.layout import record_struct
 from tickmesh.bus.names import fitting
-from tickmesh.bus.schema import BALANCE, DTYPES, Kind
+from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance import to_ns
 from tickmesh.nodes.venues.binance_orders import FEE_EXPONENT, Report
 from tickmesh.nodes.venues.parsing.decimals import mantissa
+
+BALANCE = record_struct(Kind.balance)
+ASSET_BYTES = DTYPES[Kind.balance]["asset"].itemsize
 
 
 def read_user_event(
@@ -41,10 +43,8 @@ def build_balance_event(name: str, rows: Iterable[tuple[str, str, str]], venue_n
     rows = list(rows)
     if not rows:
         return []
-    records = np.zeros(len(rows), DTYPES[Kind.balance])
-    for record, (asset, free, locked) in zip(records, rows, strict=True):
-        record["asset"] = fitting(asset, BALANCE["asset"].itemsize)
-        record["free"] = mantissa(free, FEE_EXPONENT)
-        record["locked"] = mantissa(locked, FEE_EXPONENT)
-        record["venue_ns"] = venue_ns
+    records = b"".join(
+        BALANCE.pack(fitting(asset, ASSET_BYTES), mantissa(free, FEE_EXPONENT), mantissa(locked, FEE_EXPONENT), venue_ns)
+        for asset, free, locked in rows
+    )
     return [encode(Kind.balance, f"{name}.account", records, venue_ns=venue_ns, recv_ns=recv_ns)]

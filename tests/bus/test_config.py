@@ -55,7 +55,11 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
         ("source = '..'", "source = '..' is impossible; allowed: the name of one folder"),
         ("source = 'a/b'", "source = 'a/b' is impossible; allowed: the name of one folder"),
         ("instruments = []", "instruments = [] is impossible; allowed: at least one"),
-        ("host = ['feed']", "host[0] = 'feed' is impossible; allowed: 'executor' or 'model' or 'sequencer' or 'session'"),
+        (
+            "host = ['executor', 'feed-3']",
+            "host = 'feed-3' is impossible; allowed: 'model' or 'model-imbalance' or 'model-flow' or 'executor' or 'session' "
+            "or 'feed-1' or 'feed-2' or 'feed-binance-1' or 'feed-binance-2'",
+        ),
         (
             "[[instruments]]\nsymbol = 'A'\n[[instruments]]\nsymbol = 'B'\nprice_exponent = 3",
             "instruments[1].price_exponent = 3 is impossible; allowed: −18 to 0",
@@ -95,10 +99,10 @@ def test_other_wrong_values_are_said(tmp_path, text, sentence):
         ),
         ("[log]\noutbox_bytes_max = 5", "log.outbox_bytes_max = 5 is impossible; allowed: four segments or more"),
         (
-        (
-            "[[models]]\nname = 'a'\nkernel = 'x'\n[[models]]\nname = 'm'\nkernel = 'x'\ninstruments = ['binance.*', 'okx.*']",
-            "models[1].instruments = 'okx.*' is impossible; allowed: what matches one of binance.BTCUSDT, like 'binance.*'",
-        ),
+            (
+                "[[models]]\nname = 'a'\nkernel = 'x'\n[[models]]\nname = 'm'\nkernel = 'x'\ninstruments = ['binance.*', 'okx.*']",
+                "models[1].instruments = 'okx.*' is impossible; allowed: what matches one of binance.BTCUSDT, like 'binance.*'",
+            ),
             "[executor]\ninstruments = ['x']",
             "executor.instruments = 'x' is impossible; allowed: what matches one of binance.BTCUSDT",
         ),

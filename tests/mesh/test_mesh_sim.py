@@ -11,7 +11,7 @@ from tickmesh.bus.schema import Kind
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
 
-HOSTED = 'host = ["model", "executor", "session"]\n'
+HOSTED = 'host = ["feed-1", "model", "executor", "session"]\n'
 MORE = """
 host = ["executor"]
 [[instruments]]
@@ -163,7 +163,7 @@ def test_kills_under_load(make_root, settings):
     root = make_root(settings + "[exchange]\ntrades_per_s = 100\nquotes_per_s = 300\n")
     run.ok(root, "mesh", "up")
     killer = run.Killer(root, seed=7)
-    hosted = ("model-imbalance", "executor", "session") if settings else ()
+    hosted = ("feed-1", "model-imbalance", "executor", "session") if settings else ()
     names = [name for name in KILLED if name not in hosted]
     for name in names:
         run.until(lambda name=name: run.ready(root, name), f"{name} is ready")

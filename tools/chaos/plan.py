@@ -82,6 +82,17 @@ CODA = (
 )
 
 
+def is_hosting(seed: int) -> bool:
+    """Whether the sweep of this seed runs line 1, the models, executor and session in the sequencer's process: every third."""
+    return seed % 3 == 0
+
+
+def on_host(strikes: Sequence[Strike]) -> list[Strike]:
+    """Replaces kills of line 1 by kills of the sequencer, which hosts it, each of them once in a strike."""
+    hosts = {FEEDS[0]: "sequencer"}
+    return [one._replace(kill=tuple(dict.fromkeys(hosts.get(name, name) for name in one.kill))) for one in strikes]
+
+
 def coda(victims: Sequence[str]) -> list[Strike]:
     """The closing strikes of every sweep, without kills of processes that this mesh does not have."""
     return [one._replace(kill=tuple(name for name in one.kill if name in victims)) for one in CODA]

@@ -15,15 +15,27 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.nodes.process_table import processes
+from tickmesh.nodes.process_table import name_of, nodes_of
 from tickmesh.tools.chaos.figures import Figures
-from tickmesh.tools.chaos.plan import INSTRUMENTS, VICTIMS, Strike, coda, length_s, plan, required_paths
+from tickmesh.tools.chaos.plan import (  # fmt: skip
+    INSTRUMENTS,
+    VICTIMS,
+    Strike,
+    coda,
+    is_hosting,
+    length_s,
+    on_host,
+    plan,
+    required_paths,
+)
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 
 SETTLE_S = 90.0  # for the last repairs, and snapshots that wait for the venue's next minute
 SETTLE_OFF_S = 10.0  # when what would repair is switched off
 QUIET_S = 2.0  # so long nothing is open before the sweep ends
+
+HOSTED = ["feed-1", "model", "executor", "session"]  # where the seed chooses that
 
 # What can be switched off, to see that the sweep notices: name → settings of the mesh.
 SWITCHES: dict[str, dict[str, Any]] = {
@@ -49,14 +61,17 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> J
         raise UsageFailure(f"--off {off}: there is {', '.join(SWITCHES)}")
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise UsageFailure(f"{folder} is not empty; a sweep makes a mesh of its own there")
+    hosting = is_hosting(seed) and off != "line"  # without the other line there would be none to compare with
     own = folder is None
     place = folder or Path(tempfile.mkdtemp(prefix="tickmesh-chaos-"))
-    mesh = SweepMesh(place, seed, SWITCHES[off] if off else {})
-    there = {entry.name for entry in processes(mesh.config)}  # without what is switched off
+    mesh = SweepMesh(place, seed, {**(SWITCHES[off] if off else {}), "host": HOSTED if hosting else []})
+    there = {name_of(*one) for one in nodes_of(mesh.config)}  # without what is switched off
     victims = [name for name in VICTIMS if name in there]
-    strikes = plan(kills, seed, victims)
+    strikes, last = plan(kills, seed, victims), coda(victims)
+    if hosting:
+        strikes, last = on_host(strikes), on_host(last)
     try:
-        result = _run(mesh, strikes, coda(victims), seed, off)
+        result = _run(mesh, strikes, last, seed, off)
     except BaseException:
         with contextlib.suppress(Failure):
             mesh.down()
@@ -110,6 +125,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
         "ok": not wrong and all(verdict["ok"] for verdict in judged.values()),
         "seed": seed,
         "off": off,
+        "host": list(mesh.config.host),
         "faults": mesh.faults,
         "clock_faults": mesh.clock_faults,
         "seconds": round(time.monotonic() - begun, 1),
@@ -214,6 +230,8 @@ def show(result: JsonObject) -> None:
         f"{result['kills']} kills ({killed}), {result['faults']} venue faults, {result['clock_faults']} of the clock, "
         f"seed {result['seed']}, {result['seconds']} s"
     )
+    if result["host"]:
+        out.print(f"  one process runs the sequencer, {', '.join(result['host'])}")
     for name, what in (("next_event_s", "kill → next market event in the log"), ("ready_s", "kill → process ready")):
         times = "  ".join(f"{q} {s * 1000:.0f} ms" for q, s in result[name].items())
         out.print(f"  {what:<38} {times or 'no kill'}")

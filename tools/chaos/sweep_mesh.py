@@ -29,6 +29,7 @@ JSON = {"Content-Type": "application/json"}
 # A sweep's connections come and go by the dozen, and its outages have to fit into seconds. It asks the venue as often in a
 # minute as others do in an hour: were the venue's minute used up, repairs would wait for the next one, and ids begin anew
 SETTINGS = """
+host = {host}
 {instruments}
 [feed]
 stale_s = 2.0
@@ -128,6 +129,7 @@ class SweepMesh:
             "steady_clock": True,
             "check_instruments": True,
             "backfill": True,
+            "host": [],
             **switches,
         }
         settings = {name: json.dumps(value) for name, value in words.items()}

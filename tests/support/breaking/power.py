@@ -101,7 +101,7 @@ class Mesh:
         sequencer.CURSOR_NS = sequencer.SWEEP_NS = 0
         self.core = sequencer.Sequencer(self.config)
         self.logged = {event.seq: bytes(event.raw) for event in LogReader(self.config.log_dir).events(self.first - 1)}
-        self.core.publisher.listeners.append(self._listen)
+        self.core.logged.append(self._listen)
         self.feeds = [Producer(self.config, name) for name in ("feed-1", "feed-2")]
         self.model = Producer(self.config, "model-x")
         self.runner = StepRunner(Counting, self.config, "model-x", "x")
@@ -119,7 +119,7 @@ class Mesh:
         """The first seq that the log has."""
         return LogReader(self.config.log_dir).first
 
-    def _listen(self, batch: list[bytearray], _seq_ns: int) -> None:
+    def _listen(self, batch: list[bytearray]) -> None:
         for event in batch:
             self.logged[Event(event).seq] = bytes(event)
 

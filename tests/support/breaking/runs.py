@@ -127,7 +127,7 @@ def sequence(root: Path, acknowledged: Acknowledged) -> None:
     sequencer.CURSOR_NS = sequencer.SWEEP_NS = 0  # at every tick
     core = sequencer.Sequencer(config)
     assert core.log.last >= acknowledged["rung"], f"{acknowledged['rung']} was rung, {core.log.last} is in the log"
-    core.publisher.listeners.append(lambda _batch, _ns: acknowledged.more("rung", core.log.last))
+    core.logged.append(lambda _batch: acknowledged.more("rung", core.log.last))
     feeds = [Producer(config, name) for name in ("feed-1", "feed-2")]
     for feed in feeds:
         assert feed.number >= acknowledged[feed.name]

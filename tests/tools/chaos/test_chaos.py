@@ -14,7 +14,19 @@ import pytest
 import tests.support.mesh_run as run
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.tools.chaos.figures import Figures, LogPace
-from tickmesh.tools.chaos.plan import ANEW, CLOCKS, CODA, ERA_EVERY_S, FAULTS, FEEDS, VICTIMS, coda, plan, required_paths
+from tickmesh.tools.chaos.plan import (
+    ANEW,
+    CLOCKS,
+    CODA,
+    ERA_EVERY_S,
+    FAULTS,
+    FEEDS,
+    VICTIMS,
+    coda,
+    on_host,
+    plan,
+    required_paths,
+)
 from tickmesh.tools.chaos.sweep import SWITCHES
 from tickmesh.tools.cli import OFF
 
@@ -48,6 +60,11 @@ def test_a_plan_is_a_function_of_the_seed():
     assert [strike.at_s for strike in strikes] == sorted(strike.at_s for strike in strikes)
     assert all(set(strike.kill) <= {"recorder"} for strike in plan(5, 1, ["recorder"]))
     assert {name for strike in coda(["feed-binance-1"]) for name in strike.kill} == {"feed-binance-1"}
+    hosted = on_host(strikes)
+    assert [strike._replace(kill=()) for strike in hosted] == [strike._replace(kill=()) for strike in strikes]
+    assert {name for strike in hosted for name in strike.kill} == set(VICTIMS) - {"feed-binance-1"}
+    assert all(len(set(strike.kill)) == len(strike.kill) > 0 for strike in on_host(CODA) if strike.kill), "once each"
+    assert ("sequencer", "feed-binance-2") in [strike.kill for strike in hosted], "both lines at once"
     begun = [strike.at_s for strike in plan(1000, 7) if strike.fault.get("kind") == "anew"]
     assert len(begun) > 5 and min(later - before for before, later in pairwise(begun)) >= ERA_EVERY_S
 
