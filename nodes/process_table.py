@@ -5,7 +5,6 @@ mesh.toml that it depends on: where one of them changes its process is restarted
 """
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -46,7 +45,7 @@ NODES: Mapping[str, NodeRow] = {
     "backfill": NodeRow(650, 15, ("backfill", "instruments", "venues", "checkpoint_s", "log")),
     "model": NodeRow(600, 15, ("models", "instruments", "checkpoint_s", "log"), "models"),
     "executor": NodeRow(500, 15, ("executor", "instruments", "checkpoint_s", "log")),
-    "session": NodeRow(400, 15, ("session", "exchange", "instruments", "checkpoint_s", "log")),
+    "session": NodeRow(400, 15, ("session", "exchange", "instruments", "venues", "checkpoint_s", "log")),
     "sentinel": NodeRow(900, 10, ("sentinel", "recorder", "feed", "instruments", "log"), "sentinels"),
 }
 
@@ -133,7 +132,7 @@ def nodes_of(config: Config) -> Iterator[tuple[str, str]]:
         yield from (("feed", f"{venue}-{line}") for line in range(1, config.feed.lines + 1))
     if config.backfill.enabled:
         yield "backfill", ""
-    yield from (("model", name) for name in _models(config))
+    yield from (("model", model.name) for model in config.models)
     if trades and config.executor.enabled:
         yield "executor", ""
     if trades:
@@ -147,14 +146,6 @@ def _venues(config: Config) -> list[str]:
         if venue not in ADAPTERS:
             raise ConfigError(f"instruments.venue = {venue!r} is impossible; allowed: {', '.join(sorted(ADAPTERS))}")
     return venues
-
-
-def _models(config: Config) -> list[str]:
-    names = [model.name for model in config.models]
-    for name in names:
-        if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
-            raise ConfigError(f"models.name = {name!r} is impossible; allowed: letters, digits, '.', '_' and '-'")
-    return names
 
 
 def full_instance(config: Config, node: str, instance: str) -> str:

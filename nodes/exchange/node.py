@@ -1,5 +1,6 @@
-"""The local venue: the dialects of Binance spot and, market data only, Binance USD-M over REST and websocket, with a synthetic
-market or a replayed capture (of spot).
+"""The local venue: a synthetic market, or a replayed capture of spot, over REST and websocket.
+
+It speaks as Binance spot, and, for market data only, as Binance USD-M.
 
 When it dies: its state is on disk (written before anything is sent), so trade, update and order ids go on, balances and
 resting orders stand, and a replay goes on where it was. Clients reconnect, as with any venue.

@@ -99,10 +99,10 @@ def test_other_wrong_values_are_said(tmp_path, text, sentence):
         ),
         ("[log]\noutbox_bytes_max = 5", "log.outbox_bytes_max = 5 is impossible; allowed: four segments or more"),
         (
-            (
-                "[[models]]\nname = 'a'\nkernel = 'x'\n[[models]]\nname = 'm'\nkernel = 'x'\ninstruments = ['binance.*', 'okx.*']",
-                "models[1].instruments = 'okx.*' is impossible; allowed: what matches one of binance.BTCUSDT, like 'binance.*'",
-            ),
+            "[[models]]\nname = 'm'\nkernel = 'x'\ninstruments = ['binance.*', 'okx.*']",
+            "models[0].instruments = 'okx.*' is impossible; allowed: what matches one of binance.BTCUSDT, like 'binance.*'",
+        ),
+        (
             "[executor]\ninstruments = ['x']",
             "executor.instruments = 'x' is impossible; allowed: what matches one of binance.BTCUSDT",
         ),

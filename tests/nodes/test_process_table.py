@@ -74,8 +74,6 @@ def test_lines_models_and_what_is_switched_off_follow_the_settings(mesh):
     assert names(config) == ["exchange", "sequencer", "recorder", *lines, "session", *SENTINELS]
     with pytest.raises(ConfigError, match="instruments.venue = 'krakn' is impossible; allowed: binance, .*kraken"):
         processes(mesh(instruments=[{"symbol": "XBT/USD", "venue": "krakn"}]))
-    with pytest.raises(ConfigError, match="models.name = 'a b' is impossible; allowed: letters"):
-        processes(mesh(models=[{"name": "a b", "kernel": "trade_flow"}]))
 
 
 def test_in_mode_capture_nothing_trades_and_there_is_no_local_venue(mesh):
@@ -128,10 +126,13 @@ def test_a_setting_of_one_node_changes_that_node_alone(mesh):
 
 
 def test_another_instrument_changes_who_reads_it(mesh):
-    """The lines of its venue, and not those of another; recorder and sentinels know how many files a cut makes."""
+    """The lines of its venue, and not those of another; recorder and sentinels know how many files a cut makes.
+
+    Models by their patterns; the executor trades the first instrument alone.
+    """
     both = [{"symbol": "BTCUSDT"}, {"symbol": "XBT/USD", "venue": "kraken"}]
     concerned = set(changed(mesh(instruments=both), mesh(instruments=[*both, {"symbol": "ETHUSDT"}])))
-    assert concerned == {"exchange", "recorder", *LINES, "backfill", "session", *SENTINELS}
+    assert concerned == {"exchange", "recorder", *LINES, "backfill", *MODELS, "session", *SENTINELS}
     assert not set(changed(mesh(), mesh(instruments=both))) & set(LINES)
 
 

@@ -81,7 +81,7 @@ def refused_up(root, *words):
         ("[log]\nsync_ms = 0", "allowed: 1 to 10000"),
         ('mode = "live"', "live trading"),
         ("not toml", "not TOML"),
-        ('[[models]]\nname = "x y"\nkernel = "trade_flow"', "models.name = 'x y' is impossible"),
+        ('[[models]]\nname = "x y"\nkernel = "trade_flow"', "models[0].name = 'x y' is impossible"),
         ('[[instruments]]\nsymbol = "X"\nvenue = "krakn"', "instruments.venue = 'krakn' is impossible"),
         ('run = "elsewhere"', "supervisor.conf keeps its files in run/"),
     ],

@@ -159,7 +159,7 @@ def test_the_asset_of_a_fee_is_whole_or_ends_with_a_whole_character(asset, kept)
         stamp_sent(event, producer_bytes("session"), 1, seq, seq)
         stamp_sequenced(event, seq, 0, seq)
         judged.step([Event(event)])
-    assert judged.state.position.fees == {kept: 3}
+    assert judged.state.instruments[SUBJECT].position.fees == {kept: 3}
 
 
 def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkeypatch):
