@@ -68,6 +68,12 @@ class DecidedInstruments(Mapping[str, Instrument]):
     def __len__(self) -> int:
         return len(self._known)
 
+    def for_reading(self, subject: str) -> Instrument | None:
+        """The instrument as stored data has it: at −8 where nothing was decided, as of old; None where mesh.toml has none."""
+        settings = self._settings.get(subject)
+        known = self.get(subject)
+        return Instrument(settings.symbol, settings.venue) if known is None and settings is not None else known
+
     def keep(self, wanted: Mapping[str, ExponentDecision]) -> list[Instrument]:
         """Keeps decisions about instruments that are not known; gives these, at the exponents that were decided first."""
         self._path.parent.mkdir(parents=True, exist_ok=True)

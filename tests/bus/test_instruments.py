@@ -22,6 +22,7 @@ def test_the_first_decision_is_everybody_s_and_what_mesh_toml_states_comes_befor
     config = mesh(tmp_path)
     one, other = DecidedInstruments(config), DecidedInstruments(config, "binance")
     assert not one and BTC not in other and "binance.NONE" not in one
+    assert one.for_reading(BTC) == Instrument("BTCUSDT") and one.for_reading("binance.NONE") is None
     assert one.keep({BTC: ExponentDecision(-8, -8, "0.01", "0.00001", 5)}) == [Instrument("BTCUSDT")]
     known = other.keep({ETH: ExponentDecision(-9, -9), BTC: ExponentDecision(-10, -12)})
     assert known == [Instrument("ETHUSDT", "binance", -9, -4), Instrument("BTCUSDT")], "the first one wins"
