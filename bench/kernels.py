@@ -104,19 +104,23 @@ def in_lists(step, events: list[Event], size: int) -> Callable[[], None]:
 
 def executors(signals: int, what: str) -> None:
     """The same market by one instrument and by twenty: what an event costs is not to grow with their number."""
-    got = {}
+    got, intents = {}, {}
     for count in (1, MANY):
         tape = market(signals, count)
         instruments = [{"symbol": subject.partition(".")[2]} for subject in subjects_of(count)]
         config = throw_away_mesh(instruments=instruments, executor={"instruments": ["binance.*"]})
         try:
-            got[count] = rate(in_lists(executor.Step(config), tape, 1), len(tape))
+            step = executor.Step(config)
+            got[count] = rate(in_lists(step, tape, 1), len(tape))
+            intents[count] = step.state.intents
         finally:
             shutil.rmtree(config.root, ignore_errors=True)
         if count == 1:
             decoding = rate(functools.partial(decode_all, tape), len(tape))
             line(f"executor: {what}", f"{got[1]:,.0f} events/s", f"decoding alone {decoding:,.0f}/s", decoding / got[1])
     line(f"executor: {what}, {MANY} instruments", f"{got[MANY]:,.0f} events/s", f"one {got[1]:,.0f}/s", got[1] / got[MANY])
+    if signals:  # nobody answers here: orders stand, and are cancelled again and again: the more, the more instruments
+        line(f"executor: intents of {MANY} instruments", f"{intents[MANY]:,}", f"of one {intents[1]:,}")
 
 
 def main() -> None:
