@@ -120,9 +120,6 @@ def test_stop_and_start_single_processes_while_data_flows(make_root):
         assert time.monotonic() - begun < 10, f"{name} does not stop while data flows"
         time.sleep(0.3)
         run.ok(root, "supervisorctl", "-c", "supervisor.conf", "start", name)
-    run.ok(root, "supervisorctl", "-c", "supervisor.conf", "restart", "executor")
-    seen = run.events(root)[-1].seq
-    run.until(lambda: len(run.events(root, Kind.fill, after=seen)) > 0, "fills go on")
     run.ok(root, "mesh", "down")
     check_log(root)
     assert run.ok_json(root, "mesh", "verify")["ok"]
