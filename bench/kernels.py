@@ -117,13 +117,15 @@ def in_lists(step, events: list[Event], size: int) -> Callable[[], None]:
 
 def executors(signals: int, what: str) -> None:
     """The same market by one instrument and by twenty: what an event costs is not to grow with their number."""
-    got = {}
+    got, intents = {}, {}
     for count in (1, TRADED):
         tape = market(signals, count)
         instruments = [{"symbol": subject.partition(".")[2]} for subject in subjects_of(count)]
         config = throw_away_mesh(instruments=instruments, executor={"instruments": ["binance.*"]})
         try:
-            got[count] = rate(in_lists(executor.Step(config), tape, 1), len(tape))
+            step = executor.Step(config)
+            got[count] = rate(in_lists(step, tape, 1), len(tape))
+            intents[count] = step.state.intents
         finally:
             shutil.rmtree(config.root, ignore_errors=True)
         if count == 1:
@@ -132,6 +134,8 @@ def executors(signals: int, what: str) -> None:
     line(
         f"executor: {what}, {TRADED} instruments", f"{got[TRADED]:,.0f} events/s", f"one {got[1]:,.0f}/s", got[1] / got[TRADED]
     )
+    if signals:  # nobody answers here: orders stand, and are cancelled again and again: the more, the more instruments
+        line(f"executor: intents of {TRADED} instruments", f"{intents[TRADED]:,}", f"of one {intents[1]:,}")
 
 
 def recorded(config: Config, events: list[Event], subjects: list[str]) -> int:

@@ -267,23 +267,22 @@ def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:
 
 def _show_trading(counted: JsonObject) -> None:
     if counted.get("positions"):
-        columns = ("position", "average price", "realised", "unrealised", "fees", "fills", "open orders", "refused")
-        table = Table("traded", *columns, box=None, header_style="bold")
+        table = Table(box=None, header_style="bold")
+        for name in ("traded", "position", "at", "realised", "unrealised", "fills", "open"):
+            table.add_column(name, no_wrap=name == "traded")
         for subject, one in sorted(counted["positions"].items()):
             table.add_row(
                 subject, f"{one['position']:.8g}", f"{one['average_price']:.8g}", f"{one['realised']:.4f}",
-                f"{one['unrealised']:.4f}", _amounts(one["fees"]), str(one["fills"]), str(one["open_orders"]),
-                ", ".join(f"{count} {reason}" for reason, count in sorted(one["refused"].items())) or "-",
+                f"{one['unrealised']:.4f}", str(one["fills"]), str(one["open_orders"]),
             )  # fmt: skip
         out.print()
         out.print(table)
+        fees = ", ".join(f"{amount:.8f} {asset}" for asset, amount in sorted(counted["fees"].items())) or "none"
+        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(counted["refused"].items())) or "none"
+        out.print(f"fees: {fees}; of {counted['signals']} strong signals refused: {refused}", markup=False)
     for subject, orders in counted.get("unlisted_orders", {}).items():
         what = f"{orders} open order{'s' if orders > 1 else ''} of ours, and executor.instruments does not list it (any more)"
         out.print(f"\n{subject}: {what}; the executor cancels them, and keeps its position", style="bold", markup=False)
-
-
-def _amounts(fees: dict[str, float]) -> str:
-    return ", ".join(f"{amount:.8g} {asset}" for asset, amount in sorted(fees.items())) or "-"
 
 
 def show(result: JsonObject) -> None:

@@ -5,7 +5,7 @@ published already is not published again. It never speaks to a venue: the sessio
 """
 
 from hashlib import sha256
-from math import isfinite
+from math import inf, isfinite
 from pathlib import Path
 
 import msgspec
@@ -184,15 +184,15 @@ class Step:
 
     def _on_signal(self, instrument: InstrumentState, event: Event) -> None:
         (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
-        if abs(value) < self.settings.signal_threshold or event.subject not in self.listed:
+        if not self.settings.signal_threshold <= abs(value) < inf:
+            if not isfinite(value) and event.subject in self.listed:
+                instrument.count_refusal("not_finite")
             return
-        if not isfinite(value):
-            instrument.count_refusal("not_finite")
+        state, sizes, rules = self.state, self._sizes.get(event.subject), instrument.rules
+        if sizes is None and event.subject not in self.listed:
             return
-        state = self.state
         instrument.signals += 1
-        sizes = self._sizes.get(event.subject)
-        if instrument.rules is None or sizes is None or not state.log_id:
+        if sizes is None or rules is None or not state.log_id:
             instrument.count_refusal("not_ready")
             return
         mark_seq, mark_ns = state.marks[0]
@@ -205,7 +205,7 @@ class Step:
         draft = styles.build_draft(style, 1 if value > 0 else -1, quote, sizes.order_lots(quote.bid_ticks))
         limits = self._limits._replace(position_max_lots=sizes.position_lots(quote.bid_ticks))
         answer = risk.check(
-            draft, quote, instrument.quote_ns, event.seq_ns, instrument.rules, limits, instrument.position.lots,
+            draft, quote, instrument.quote_ns, event.seq_ns, rules, limits, instrument.position.lots,
             instrument.orders.values(), state.bucket,
         )  # fmt: skip
         if isinstance(answer, Refused):

@@ -272,11 +272,7 @@ class Sequencer:
 
     def _raise_forgotten(self) -> None:
         self.forgotten_reported = self.arbiter.trade_gaps.forgotten
-        given_up = f"{self.forgotten_reported} of the oldest are given up for good"
-        why = f"more than {MISSING_MAX} gaps of a stream are open: {given_up}"
-        action = "declared unrecoverable; is backfill running?"
-        alert = {"level": "critical", "what": "gaps_forgotten", "target": NAME, "why": why, "action": action}
-        self.append([encode(Kind.alert, NAME, alert)])
+        self.append([statements.forgotten_gaps(self.forgotten_reported, MISSING_MAX)])
 
     def close(self) -> None:
         """Ends arbitration and closes intake, sockets and log."""

@@ -80,3 +80,11 @@ class Alerts:
         stream.deaf_reported = True
         why = f"{stream.topic} is at id {stream.last}; all {stream.drops} events of {lasted_ns / 1e9:.0f} s were dropped"
         return self.about(stream, "critical", "stream_deaf", why, "none: look at what its lines say (tap line)", now)
+
+
+def forgotten_gaps(count: int, open_max: int) -> bytearray:
+    """Builds the alert that so many of the oldest open gaps are declared unrecoverable, since more than `open_max` are open."""
+    why = f"more than {open_max} gaps of a stream are open: {count} of the oldest are given up for good"
+    action = "declared unrecoverable; is backfill running?"
+    alert = {"level": "critical", "what": "gaps_forgotten", "target": "sequencer", "why": why, "action": action}
+    return encode(Kind.alert, "sequencer", alert)
