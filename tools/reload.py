@@ -16,7 +16,7 @@ from tickmesh.nodes.__main__ import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import table
-from tickmesh.tools.reload_plan import FIRST, Change, Plan, fixed_changes, plan
+from tickmesh.tools.reload_plan import FIRST, Change, ReloadPlan, fixed_changes, plan
 from tickmesh.tools.running import alone, last_line, ready_pid, running_processes
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
@@ -101,7 +101,7 @@ def is_idle(process: ProcessInfo) -> bool:
     return bool(process["state"] == ProcessStates.EXITED and process["exitstatus"] == 0)
 
 
-def describe(todo: Plan) -> list[str]:
+def describe(todo: ReloadPlan) -> list[str]:
     """The plan as lines for a person."""
     lines = [f"{one.action} {one.name}: {one.why}" for one in todo.changes]
     lines += [f"{one.name} is stopped and stays so, though {one.why}: `supervisorctl start {one.name}`" for one in todo.asleep]
@@ -126,7 +126,7 @@ def _interrupted(root: Path) -> set[str]:
 
 
 def _carry_out(
-    root: Path, client: Supervisord, todo: Plan, hosted_steps: Sequence[str], timeout_s: float
+    root: Path, client: Supervisord, todo: ReloadPlan, hosted_steps: Sequence[str], timeout_s: float
 ) -> tuple[dict[str, str], list[Change]]:
     """(name → why it does not work, what was left undone because of that). A sequencer works when what it hosts does."""
     restarted = {one.name for one in todo.changes if one.action != "stop"}

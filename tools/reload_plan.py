@@ -34,7 +34,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReloadPlan:
     """`stages` in order; `asleep`: changed, but stopped by an operator, and left so."""
 
     stages: list[list[Change]]
@@ -61,7 +61,7 @@ def plan(
     hosted: Collection[str],
     stopped: Collection[str],
     otherwise: Mapping[str, str] = NO_REASONS,
-) -> Plan:
+) -> ReloadPlan:
     """What has to be done so that the processes of `rows` become the `wanted` ones.
 
     `hosted`: names of whom the sequencer's process runs from now on; `stopped`: of those that an operator has stopped;
@@ -85,7 +85,7 @@ def plan(
         elif why := _why(active[name], entry) or otherwise.get(name, ""):
             change = Change(name, "restart", why, venue)
             asleep.append(change) if name in stopped else stages[_stage(entry, starts=False)].append(change)
-    return Plan([stages[number] for number in sorted(stages)], asleep)
+    return ReloadPlan([stages[number] for number in sorted(stages)], asleep)
 
 
 def _venue(line: str) -> str:

@@ -16,7 +16,7 @@ SHUTDOWN_S = 60.0
 
 @contextlib.contextmanager
 def alone(root: Path) -> Iterator[None]:
-    """Of several commands that start or change a mesh at once each waits for the one before it."""
+    """Keeps commands that start or change a mesh apart: each waits for the one before it."""
     path = root / "run" / "up.lock"
     try:
         lock = FileLock(path)

@@ -243,6 +243,8 @@ listings = kraken.listings
 def spell(name: str) -> str:
     """The name in capitals, with a slash between its assets, each as v1 calls it: XBT/USD of btc-usd."""
     return "/".join(REST_NAMES.get(asset, asset) for asset in kraken.spell(name).split("/"))
+
+
 snapshot, decode_snapshot = kraken.snapshot, kraken.decode_snapshot
 history, decode_history = no_history, no_history_answer  # trades have no ids here
 definitions = kraken.definitions

@@ -279,13 +279,13 @@ def test_a_whole_mesh_lives_through_every_step(make_root, monkeypatch):
         )  # fmt: skip
 
     faults.step(-HOUR)
-    killed("feed-1", "sequencer", "session")
+    killed("feed-binance-1", "sequencer", "session")
     goes_on()
     faults.step(2 * HOUR)
     killed("exchange", "sequencer")
     goes_on()
     faults.suspend(HOUR)
-    killed("feed-2")
+    killed("feed-binance-2")
     goes_on()
     status = run.ok_json(root, "mesh", "status")
     assert all(-1 < node["heartbeat_age_s"] < 10 for node in status["nodes"] if node["heartbeat_age_s"] is not None), status

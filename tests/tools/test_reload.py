@@ -136,8 +136,7 @@ def test_lines_of_a_venue_go_one_after_another(mesh):
     ready_s = run.ready(mesh.root, "feed-binance-1")["wall_ns"] / 1e9
     assert datetime.strptime(stopped[:23], "%Y-%m-%d %H:%M:%S,%f").timestamp() > ready_s - 0.001, (stopped, ready_s)
 
-
-def test_a_line_that_does_not_come_up_keeps_the_others_as_they_are(mesh):
+    # One that does not come up leaves the others as they are.
     (mesh.root / "bad/feed-binance-1").touch()
     before = pids(mesh)
     result = reload(mesh, feed="[feed]\nstale_s = 50.0")
@@ -152,6 +151,7 @@ def test_what_is_gone_stays_gone_and_leaves_nothing(mesh):
     result = reload(mesh, models=MODELS.partition('[[models]]\nname = "flow"')[0])
     assert done(result) == [("stop", "model-flow")]
     assert "model-flow" not in pids(mesh) and not run.ready(mesh.root, "model-flow")
+    assert mesh.client.start("model-flow") is False, "a sentinel that has seen it die a moment ago gets no fault"
     sentinels = pids(mesh)["sentinel-1"], pids(mesh)["sentinel-2"]
     mesh.kill("executor")  # by now a sentinel has looked at everybody
     assert "model-flow" not in pids(mesh) and sentinels == (pids(mesh)["sentinel-1"], pids(mesh)["sentinel-2"])

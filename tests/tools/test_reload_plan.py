@@ -4,7 +4,7 @@ import pytest
 
 from tickmesh.bus.config import Config, load
 from tickmesh.nodes.process_table import hosted, name_of, processes
-from tickmesh.tools.reload_plan import Plan, fixed_changes, plan
+from tickmesh.tools.reload_plan import ReloadPlan, fixed_changes, plan
 from tickmesh.tools.table import command_of, text_of
 
 BTC, ETH = {"symbol": "BTCUSDT"}, {"symbol": "ETHUSDT"}
@@ -27,7 +27,7 @@ def rows_of(config: Config) -> list[dict]:
     ]
 
 
-def planned(before: Config, after: Config, **more) -> Plan:
+def planned(before: Config, after: Config, **more) -> ReloadPlan:
     more = {"stopped": (), **more}
     return plan(rows_of(before), processes(after), {name_of(*one) for one in hosted(after)}, **more)
 

@@ -1,5 +1,6 @@
 """supervisord with the real table and the real sentinels, over stand-ins that only sleep: who comes back, and how soon."""
 
+import asyncio
 import contextlib
 import os
 import re
@@ -13,6 +14,7 @@ import pytest
 
 from tests.support.stand_ins import UP, StandIns
 from tickmesh.nodes.sentinel.deaths import RespawnBudget, left_alone
+from tickmesh.nodes.sentinel.processes import ProcessWatch
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, is_free
 
 WORKERS = ("exchange", "sequencer", "recorder", "feed-binance-1", "feed-binance-2", "backfill", "executor", "session")
@@ -108,6 +110,21 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_what_supervisord_has_no_more_is_forgotten():
+    """Were it not, the same name that comes back later would count as a respawn that took so long."""
+
+    async def scene():
+        watch = ProcessWatch(lambda: None)
+        watch.see("recorder", os.getpid())
+        watch.see("model-flow", os.getppid())
+        watch.died["model-imbalance"] = (1, 0.0)
+        watch.keep({"recorder"})
+        assert (list(watch.pids), watch.died) == (["recorder"], {})
+        watch.close()
+
+    asyncio.run(scene())
 
 
 def test_the_budget_of_quick_respawns():
