@@ -1,7 +1,7 @@
 """Names keep to their fields: what is too long is refused or cut after a whole character, never in the middle of one."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tickmesh.bus.names import MODEL_NAME_BYTES, PRODUCER_BYTES, fitting, producer_bytes
@@ -19,6 +19,7 @@ def test_the_longest_names_fit_their_fields_in_every_record():
             producer_bytes(name)
 
 
+@settings(max_examples=50)
 @given(st.text(max_size=20), st.integers(0, 40))
 def test_a_text_that_is_cut_ends_with_a_whole_character(text, size):
     cut = fitting(text, size)

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 import tickmesh.storage.archive.merge
 from tests.support.places import PROJECT
 from tests.support.sealed_days import DAYS, SUBJECT, archive, three_days
-from tests.support.stored import DAY, START, Market, batches
+from tests.support.stored import DAY, START, batches
 from tickmesh.bus.layout import HEADER_SIZE, header_slice
-from tickmesh.bus.schema import DESCRIPTION, DTYPES, Flag, Kind
+from tickmesh.bus.schema import DTYPES, Flag, Kind
 from tickmesh.bus.wire import Event
 from tickmesh.storage.archive.catalog import day_of, list_files, read_watermark
 from tickmesh.storage.archive.file import ArchiveError, ArchiveFile, ArchiveFull
@@ -286,20 +286,6 @@ def test_on_a_disk_that_is_really_full(tmp_path):
         assert read(data) == raws and ArchiveReader(data).check() == []
     finally:
         subprocess.run(["umount", "-l", data], check=True)
-
-
-def test_a_day_that_began_with_an_older_schema_is_sealed(tmp_path, monkeypatch):
-    """Its cuts have the checksum of the records as they were then; what they had not is 0."""
-    with monkeypatch.context() as old:
-        fields = DESCRIPTION["clock"][:2]
-        old.setitem(DESCRIPTION, "clock", fields)
-        old.setitem(DTYPES, Kind.clock, np.dtype([(name, code) for name, code in fields]))
-        market = Market(0, START)
-        archive(tmp_path, [market.trade() if n % 2 else market.clock() for n in range(200)])
-    archive(tmp_path, [market.clock() for _ in range(100)] + [market.trade(step_ns=DAY), market.clock()])
-    assert seal(tmp_path) == [day_of(START)]
-    clocks = [event for event in ArchiveReader(tmp_path).events() if event.kind == Kind.clock]
-    assert len(clocks) == 201 and not any(event.records["correction_ns"][0] for event in clocks)
 
 
 def test_a_missing_or_damaged_cut_is_told_and_stops_the_seal(tmp_path):
