@@ -68,17 +68,23 @@ class DecidedInstruments(Mapping[str, Instrument]):
     def __len__(self) -> int:
         return len(self._known)
 
-    def keep(self, subject: str, decision: ExponentDecision) -> Instrument:
-        """Keeps a decision about an instrument that is not known; gives the instrument, at the exponents that were first."""
+    def for_reading(self, subject: str) -> Instrument | None:
+        """The instrument as stored data has it: at −8 where nothing was decided, as of old; None where mesh.toml has none."""
+        settings = self._settings.get(subject)
+        known = self.get(subject)
+        return Instrument(settings.symbol, settings.venue) if known is None and settings is not None else known
+
+    def keep(self, wanted: Mapping[str, ExponentDecision]) -> list[Instrument]:
+        """Keeps decisions about instruments that are not known; gives these, at the exponents that were decided first."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._path.with_suffix(".lock")) as lock:
             lock.acquire()
             decisions = read_decisions(self._path)
-            if subject not in decisions:
-                decisions = dict(sorted({**decisions, subject: decision}.items()))
+            if wanted.keys() - decisions.keys():
+                decisions = dict(sorted({**wanted, **decisions}.items()))
                 write_file(self._path, msgspec.json.format(msgspec.json.encode(decisions)) + b"\n")
         self._take(decisions)
-        return self._known[subject]
+        return [self._known[subject] for subject in wanted]
 
     def _look(self) -> None:
         self._take(read_decisions(self._path))

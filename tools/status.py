@@ -124,12 +124,14 @@ def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
     """Configured instruments of which something does not come, and `why`, by the health of their lines."""
     standing: dict[str, str] = {}
     given_up: dict[str, str] = {}
+    undecided: set[str] = set()
     silent: dict[str, list[set[str]]] = {}  # of each venue: topics that each of its lines has never heard
     for event in window.health.values():
         if event.subject.startswith("feed-"):
             beat = event.map()
             standing.update(beat.get("not_trading", {}))
             given_up.update(beat.get("given_up", {}))
+            undecided.update(beat.get("undecided", ()))
             venue, _ = line_of(config, event.subject.removeprefix("feed-"))
             silent.setdefault(venue, []).append(set(beat.get("never_heard", ())))
     out = []
@@ -146,6 +148,8 @@ def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
             why = f"the venue does not trade it: {word}"
         elif subject in given_up:
             why = given_up[subject]
+        elif kinds and subject in undecided:
+            why = "not subscribed: its exponents are not decided, for want of a definition from the venue"
         elif kinds:
             why = f"never heard since the feed began: {', '.join(kinds)}"
         else:

@@ -195,7 +195,7 @@ def content_of(config: Config, event: Event) -> str:
     if DTYPES[kind].names is None:
         return " ".join(f"{name}={value}" for name, value in event.map().items())
     row = event.records[0]
-    market = _instruments(config).get(event.subject, MANTISSAS)
+    market = _instruments(config).for_reading(event.subject) or MANTISSAS
 
     def price(mantissa: int) -> str:
         return decimal_text(mantissa, market.price_exponent)

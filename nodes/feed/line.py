@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.instruments import DecidedInstruments, ExponentDecision
@@ -21,6 +21,7 @@ from tickmesh.nodes.feed.streams import Key, Source
 from tickmesh.nodes.net.budget import budget_of
 from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.websocket import Oversize
+from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.listing import Listed, exponents_of
 from tickmesh.nodes.venues.table import adapter_of
 
@@ -181,16 +182,23 @@ class Line:
         out = {instrument.subject for instrument in self.left_out}
         return [instrument for subject, instrument in self.reception.instruments.items() if subject not in out]
 
-    def take_up(self, subject: str, listed: Listed) -> None:
-        """Decides the exponents of an instrument by what its venue lists; it can be subscribed then. Raises DecimalError.
+    def take_up(self, listed: Mapping[str, Listed]) -> dict[str, DecimalError]:
+        """Decides the exponents of instruments by what their venue lists; gives subject → why there are none that would do.
 
         Another line, or one of yesterday, may have decided before: then its exponents are taken.
         """
-        price, quantity = exponents_of(listed)
-        decision = ExponentDecision(price, quantity, listed.tick_size, listed.lot_size, now_ns())
-        self.reception.take_up(self.decided.keep(subject, decision))
+        decisions: dict[str, ExponentDecision] = {}
+        errors: dict[str, DecimalError] = {}
+        for subject, one in listed.items():
+            try:
+                decisions[subject] = ExponentDecision(*exponents_of(one), one.tick_size, one.lot_size, now_ns())
+            except DecimalError as error:
+                errors[subject] = error
+        for instrument in self.decided.keep(decisions) if decisions else ():
+            self.reception.take_up(instrument)
         if self.known:
             self.some_known.set()
+        return errors
 
     def subscribe(self, connection: LineConnection, instruments: Iterable[Instrument]) -> None:
         """Sends the subscriptions of these instruments, without books that are given up."""
@@ -201,9 +209,9 @@ class Line:
             if some:
                 connection.send(self.adapter.subscribe(some, self.settings, books))
 
-    def subscribe_known(self, subject: str) -> None:
-        """Subscribes an instrument that has come to be known, by its exponents or to the venue, on what is connected."""
-        some = [instrument for instrument in self.known if instrument.subject == subject]
+    def subscribe_known(self, subjects: Collection[str]) -> None:
+        """Subscribes instruments that have come to be known, by their exponents or to the venue, on what is connected."""
+        some = [instrument for instrument in self.known if instrument.subject in subjects]
         for connection in self.connections if some else ():
             if connection.sender is not None:  # else it is about to subscribe all that is known
                 self.subscribe(connection, some)

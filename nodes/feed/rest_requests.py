@@ -7,7 +7,7 @@ after a wait that grows.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
@@ -39,9 +39,9 @@ class LineRequests:
     """Asks for what the line's instruments and books want, for ever, and hands each answer on.
 
     `take_answer(arrived)` is called for every answer, `raise_alert(level, what, target, why, action)` for what a person should
-    know, `subscribe_known(subject)` when the venue has come to know an instrument that it did not know, and
-    `take_up(subject, listed)` for one of `wanted` (subject → instrument) that the reception has not, for want of exponents; it
-    raises DecimalError where there are none that would do. `counters`: those of the process; here snapshots, rest_failures,
+    know, `subscribe_known(subjects)` when the venue has come to know instruments, or their exponents are decided. These
+    `take_up(listed)` decides for those of `wanted` (subject → instrument) that the reception has not; it gives why where there
+    are none that would do. `counters`: those of the process; here snapshots, rest_failures,
     used_weight, clock_offset_ms, clock_rtt_ms, not_trading.
     """
 
@@ -56,9 +56,9 @@ class LineRequests:
         counters: dict[str, Any],
         take_answer: Callable[[Arrived], None],
         raise_alert: Callable[[str, str, str, str, str], None],
-        subscribe_known: Callable[[str], None],
+        subscribe_known: Callable[[Collection[str]], None],
         reachability: Reachability,
-        take_up: Callable[[str, Listed], None],
+        take_up: Callable[[Mapping[str, Listed]], Mapping[str, DecimalError]],
         local_addr: str = "",
     ):
         self.adapter = adapter
@@ -177,23 +177,29 @@ class LineRequests:
     def _take_up_listed(self, subjects: Sequence[str], answer: bytes) -> dict[str, FrameError | None]:
         """Takes up the instruments without exponents that an answer lists; gives subject → None, or why it still has none."""
         outcome: dict[str, FrameError | None] = dict.fromkeys(subjects)
-        for subject in subjects:
-            if subject in self.reception.instruments:
-                continue
-            settings = self.wanted[subject]
-            try:
-                listed = self.adapter.listed(answer).get(settings.symbol)
-                if listed is None:
-                    self.adapter.decode_definition(answer, now_ns(), Instrument(settings.symbol, settings.venue))
-                    raise FrameError(f"no tick and lot size of {subject} can be read")
-                self.take_up(subject, listed)
-                if subject not in self.standings.unknown:  # else it is subscribed when its standing is taken
-                    self.subscribe_known(subject)
-            except FrameError as error:
-                outcome[subject] = error
-            except DecimalError as error:
-                outcome[subject] = FrameError(str(error))
+        missing = [self.wanted[subject] for subject in subjects if subject not in self.reception.instruments]
+        found: dict[str, Listed] = {}
+        try:
+            listed = self.adapter.listed(answer) if missing else {}
+        except FrameError as error:
+            return outcome | dict.fromkeys((one.subject for one in missing), error)
+        for one in missing:
+            if one.symbol in listed:
+                found[one.subject] = listed[one.symbol]
+            else:
+                outcome[one.subject] = self._why_not_listed(one, answer)
+        errors = self.take_up(found) if found else {}
+        outcome |= {subject: FrameError(str(error)) for subject, error in errors.items()}
+        # One that was unknown is subscribed when its standing is taken.
+        self.subscribe_known(found.keys() - errors.keys() - self.standings.unknown)
         return outcome
+
+    def _why_not_listed(self, one: InstrumentSettings, answer: bytes) -> FrameError:
+        try:
+            self.adapter.decode_definition(answer, now_ns(), Instrument(one.symbol, one.venue))
+        except FrameError as error:
+            return error
+        return FrameError(f"no tick and lot size of {one.subject} can be read")
 
     def _why_not_held(self, subject: str, error: FrameError, answer: bytes) -> str:
         """Why no exponents, or not those that were decided, hold what the venue lists; "" where that is not what is wrong."""
@@ -216,7 +222,7 @@ class LineRequests:
             self.raise_alert(news.level, news.what, subject, news.why, news.action)
             self.books_wanted.set()
             if was_unknown:
-                self.subscribe_known(subject)
+                self.subscribe_known((subject,))
 
     async def keep_books(self) -> None:
         """For ever: asks for the snapshots that books want, as soon as one wants one."""

@@ -7,7 +7,7 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.space import Space, free_of
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.line import Line
-from tickmesh.nodes.feed.streams import subject_of, topic_of
+from tickmesh.nodes.feed.streams import KINDS, subject_of, topic_of
 from tickmesh.nodes.runner.disk_space import feed_watch
 
 WATCH_S = 0.5
@@ -60,7 +60,6 @@ class LineWatch:
             if not line.is_silence_explained(subject_of(key)):
                 why = f"nothing of it has come for {line.settings.fresh_min_s:.0f} s, since this process began"
                 raise_alert("warning", "never_heard", topic_of(key), why, "none: others go on")
-        line.count["never_heard"] = [topic_of(key) for key in freshness.without_events]
 
     def look_at_disk(self) -> None:
         """Leaves out raw frames, then depth, as the disk fills, and takes them up again; raises an alert of each step."""
@@ -88,7 +87,10 @@ class LineWatch:
         count["raw_left_out"] = line.reception.raw_frames.left_out
         count["hops"] = line.addresses.hops
         count["given_up"] = dict(line.given_up.why)
-        count["undecided"] = [one.subject for one in line.instruments if one.subject not in line.reception.instruments]
+        undecided = [one.subject for one in line.instruments if one.subject not in line.reception.instruments]
+        count["undecided"] = undecided
+        count["never_heard"] = [topic_of(key) for key in line.freshness.without_events]
+        count["never_heard"] += [f"{kind.name}.{subject}" for subject in undecided for kind in KINDS]
         websocket = line.connections[0].websocket if line.connections else None
         if websocket is not None and websocket.round_trip_s is not None:
             count["ping_ms"] = round(websocket.round_trip_s * 1e3, 3)

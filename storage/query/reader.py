@@ -250,7 +250,7 @@ def exponents(config: Config, subject: str) -> tuple[int, int]:
     archived = ArchiveReader(config.archive_dir).exponents(subject)
     if archived is not None:
         return archived
-    instrument = DecidedInstruments(config).get(subject)
+    instrument = DecidedInstruments(config).for_reading(subject)
     return (0, 0) if instrument is None else (instrument.price_exponent, instrument.quantity_exponent)
 
 

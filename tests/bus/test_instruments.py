@@ -22,9 +22,10 @@ def test_the_first_decision_is_everybody_s_and_what_mesh_toml_states_comes_befor
     config = mesh(tmp_path)
     one, other = DecidedInstruments(config), DecidedInstruments(config, "binance")
     assert not one and BTC not in other and "binance.NONE" not in one
-    assert one.keep(BTC, ExponentDecision(-8, -8, "0.01", "0.00001", 5)) == Instrument("BTCUSDT")
-    assert other.keep(BTC, ExponentDecision(-10, -12)) == Instrument("BTCUSDT"), "the first one wins"
-    assert one.keep(ETH, ExponentDecision(-9, -9)) == Instrument("ETHUSDT", price_exponent=-9, quantity_exponent=-4)
+    assert one.for_reading(BTC) == Instrument("BTCUSDT") and one.for_reading("binance.NONE") is None
+    assert one.keep({BTC: ExponentDecision(-8, -8, "0.01", "0.00001", 5)}) == [Instrument("BTCUSDT")]
+    known = other.keep({ETH: ExponentDecision(-9, -9), BTC: ExponentDecision(-10, -12)})
+    assert known == [Instrument("ETHUSDT", "binance", -9, -4), Instrument("BTCUSDT")], "the first one wins"
     assert dict(other) == dict(one) == dict(DecidedInstruments(config)) and list(other) == [BTC, ETH]
     stated = TOML.replace('"BTCUSDT"', '"BTCUSDT"\nprice_exponent = -2\nquantity_exponent = 0')
     assert DecidedInstruments(mesh(tmp_path, stated))[BTC] == Instrument("BTCUSDT", "binance", -2, 0)
@@ -39,7 +40,7 @@ def test_two_lines_that_decide_at_once_agree(tmp_path):
     def line(exponent):
         known = DecidedInstruments(load(tmp_path))
         begin.wait()
-        return [known.keep(f"binance.S{n}", ExponentDecision(exponent, -8)).price_exponent for n in range(40)]
+        return [known.keep({f"binance.S{n}": ExponentDecision(exponent, -8)})[0].price_exponent for n in range(40)]
 
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(line, (-8, -9))

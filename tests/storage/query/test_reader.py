@@ -145,8 +145,8 @@ def test_exponents_are_those_of_the_newest_instrument_record(tmp_path):
     market = Market()
     raws = [market.instrument((-2, -3)), market.trade(12345)]
     config = mesh(tmp_path, raws, 0)
-    assert reader.exponents(config, "binance.BTCUSDT") == (0, 0)
-    DecidedInstruments(config).keep("binance.BTCUSDT", ExponentDecision(-9, -8))
+    assert reader.exponents(config, "binance.BTCUSDT") == (-8, -8)  # as of old, while nothing knows
+    DecidedInstruments(config).keep({"binance.BTCUSDT": ExponentDecision(-9, -8)})
     assert reader.exponents(config, "binance.BTCUSDT") == (-9, -8)  # as decided, while nothing else knows
     recent = RecentWriter(config.recent_dir, 5)
     recent.put(map(Event, raws))
