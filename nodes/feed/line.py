@@ -73,8 +73,8 @@ class Line:
             self.take_answer,
             self.publisher.raise_alert,
             self.subscribe_known,
-            self.take_up,
             self.reachability,
+            self.take_up,
             self.local_addr,
         )
         if self.known:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 STREAM = "market data"  # the two sides of a venue, as a person reads them
-REST = "REST"
+REST = "answer over REST"
 GRACE_S = 3.0  # a series of failures as long as this is named
 AGAIN_S = 3600.0  # and named again after so long
 
@@ -63,7 +63,7 @@ class Reachability:
         series = self._failing.pop(side, None)
         if series is None or series.named_s is None:
             return None
-        why = f"{side} is reached again after {now_s - series.begun_s:.0f} s"
+        why = f"{side} is there again after {now_s - series.begun_s:.0f} s"
         return ReachNews("info", "reachable", self.venue, why, "it goes on by itself")
 
 

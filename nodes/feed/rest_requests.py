@@ -57,8 +57,8 @@ class LineRequests:
         take_answer: Callable[[Arrived], None],
         raise_alert: Callable[[str, str, str, str, str], None],
         subscribe_known: Callable[[Collection[str]], None],
-        take_up: Callable[[Mapping[str, Listed]], Mapping[str, DecimalError]],
         reachability: Reachability,
+        take_up: Callable[[Mapping[str, Listed]], Mapping[str, DecimalError]],
         local_addr: str = "",
     ):
         self.adapter = adapter

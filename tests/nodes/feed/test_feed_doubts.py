@@ -242,8 +242,8 @@ def test_a_clock_that_is_rounded_down_is_not_behind():
         lambda said: None,
         lambda *words: alerts.append(words),
         print,
-        print,
         Reachability("kraken"),
+        print,
     )
     for late_ms in range(0, 1000, 50):  # the same clock, asked at any moment of a second
         requests._judge(Sample(-late_ms * 1_000_000, 10_000_000))

@@ -38,7 +38,7 @@ def test_rest_alone_is_named_and_with_the_stream_it_is_not():
     assert reach.failed(REST, "r: refused", 0.0, 60.0) is None
     assert reach.reached(STREAM, 61.0) is None
     found = reach.failed(REST, "r: refused", 62.0, 62.0)
-    assert found is not None and found.why == "no REST for 62 s: r: refused"
+    assert found is not None and found.why == "no answer over REST for 62 s: r: refused"
 
 
 def test_an_attempt_that_takes_long_counts_from_its_beginning():

@@ -160,7 +160,7 @@ def test_one_product_that_the_venue_refuses_costs_the_others_nothing(tmp_path):
 
     async def go():
         symbols = ["AAA-EUR", "BTC-USD", "XRP-EUR"]
-        calm = {"standing_s": [0.05, 0.2], "fresh_min_s": 9.0}
+        calm = {"standing_s": [0.05, 0.2], "fresh_min_s": 9.0, "weight_share": 1.0}
         async with beside(tmp_path, "coinbase", symbols, socket, rest, exponent=None, **calm) as ctx:
             await until(lambda: len(alerts(ctx, "unknown_instrument")) == 2 and products(ctx))
             assert products(ctx) == ["coinbase.BTC-USD"]

@@ -16,6 +16,7 @@ from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import checksum
 from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.parsing.listing import exponents_of
 from tickmesh.nodes.venues.table import adapter_of
 
 pytestmark = pytest.mark.data
@@ -264,7 +265,20 @@ def test_definitions_come_from_the_venues_own_lists():
     assert event_of(v2.decode_definition(pairs, 1, btc)).records.tolist() == [(-1, -8, 1, 1, 20_000, 0, 0)]
     with pytest.raises(FrameError, match="need -1 and -8"):
         v2.decode_definition(pairs, 1, Instrument(symbol="BTC/USD", venue="kraken"))
-    products = json.loads(bodies["https://api.pro.coinbase.com/products"])
+    whole = (usdm, bodies["https://fapi.binance.com/fapi/v1/exchangeInfo"]), (okx, spot), (v2, pairs)
+    coinbase = adapter_of("coinbase"), bodies["https://api.pro.coinbase.com/products"]
+    listed = {adapter.VENUE: adapter.listed(body) for adapter, body in (*whole, coinbase)}
+    assert {venue: len(rows) for venue, rows in listed.items()} == {
+        "binance_usdm": 122,
+        "okx": 513,
+        "kraken": 293,
+        "coinbase": 162,
+    }
+    pairs_decided = {exponents_of(one) for one in listed.pop("kraken").values()}
+    assert (-1, -8) in pairs_decided and len(pairs_decided) > 5, "each as its checksums want it"
+    decided = Counter(exponents_of(one) for rows in listed.values() for one in rows.values())
+    assert decided == {(-8, -8): 764, (-9, -8): 19, (-10, -8): 5, (-11, -8): 4, (-12, -8): 5}
+    products = json.loads(coinbase[1])
     one = json.dumps(next(product for product in products if product["id"] == "YFI-BTC")).encode()
     said = event_of(adapter_of("coinbase").decode_definition(one, 1, Instrument(symbol="YFI-BTC", venue="coinbase")))
     assert said.records["tick_size"][0] > 0 and said.records["lot_size"][0] > 0
