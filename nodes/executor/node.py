@@ -146,6 +146,7 @@ class Step:
                 if (cancelled := self.state.find_order(instrument, _text(target))) is not None:
                     self.state.remember_cancel(client_order_id, cancelled)
                 continue
+            self.state.cancel_ids.pop(client_order_id, None)  # other settings would have cancelled something there
             order = self.state.find_order(instrument, client_order_id)
             if order is not None and not order.confirmed and order.terms != tuple(terms):
                 del instrument.orders[client_order_id]  # the same place in the log, other settings

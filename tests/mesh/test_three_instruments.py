@@ -73,10 +73,15 @@ def statuses(mesh: NodeProcesses) -> dict[tuple[str, str], int]:
     }  # fmt: skip
 
 
+def newest(mesh: NodeProcesses) -> dict:
+    """The executor's newest health."""
+    return [event.map() for event in mesh.events(Kind.health) if event.subject == "executor"][-1]
+
+
 def settled(mesh: NodeProcesses, fills: int) -> dict:
     """The executor's newest health, once it knows so many fills and no order that is open; {} before."""
-    beats = [event.map() for event in mesh.events(Kind.health) if event.subject == "executor"]
-    return beats[-1] if (beats[-1]["fills"], beats[-1]["open_orders"]) == (fills, 0) else {}
+    beat = newest(mesh)
+    return beat if (beat["fills"], beat["open_orders"]) == (fills, 0) else {}
 
 
 def traded_on_all(mesh: NodeProcesses, after: int) -> bool:
@@ -129,7 +134,7 @@ def traded(tmp_path_factory):
         signals.join()
         until(lambda: set(statuses(mesh).values()) <= FINAL, "no order is open")
         fills = len(mesh.events(Kind.fill))
-        beat = until(lambda: settled(mesh, fills), "the executor has read all of it")
+        beat = until(lambda: settled(mesh, fills), lambda: f"{fills} fills, no open order, by its health: {newest(mesh)}")
         after = [e.subject for e in mesh.events(Kind.intent, after=at) if e.records["action"][0] == Action.NEW]
         for name in ("exchange", "executor", "session", "feed-1", "sequencer"):
             mesh.kill(name)

@@ -152,6 +152,22 @@ def test_what_the_log_has_at_a_place_counts_not_what_these_settings_would_have_p
     assert step.state.unconfirmed == {} or other == "other terms"
 
 
+def test_an_order_that_the_log_has_where_these_settings_would_have_cancelled_one_is_followed_to_its_end():
+    tape, (kept, left) = left_behind()
+    step = make(SYMBOLS, instruments=(BTC,), styles=("limit",))
+    step.step(tape.events)
+    cause = tape.clock(2000)
+    name = intents(step.step([cause]))[0]["client_order_id"]
+    row = np.zeros(1, INTENT)
+    row["client_order_id"], row["action"], row["side"], row["quantity_lots"] = name, Action.NEW, 1, LOT
+    step.step([tape.log(encode(Kind.intent, ETH, row, cause_seq=cause.seq), "executor")])
+    for status in (Status.New, Status.Canceled):
+        for order in (kept, left, name):
+            filled = LOT // 2 if order == left else 0
+            step.step([tape.update(order, status, filled, subject=BTC if order == kept else ETH)])
+    assert step.counters()["open_orders"] == 0
+
+
 def test_an_intent_that_the_log_passed_by_is_forgotten_on_every_instrument():
     step, tape = make(SYMBOLS, **ALL, styles=("limit_ioc",)), Tape()
     tape.opened(step, SUBJECTS)
