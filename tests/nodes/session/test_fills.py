@@ -147,7 +147,9 @@ def test_a_state_with_intents_of_another_schema_is_not_gone_on_from():
         account.load(msgspec.msgpack.encode(older))
 
 
-@pytest.mark.parametrize(("asset", "kept"), [("1000000MOG", "1000000MOG"), ("币安人生", "币安人生"), ("币安人生币安人生", "币安人生币")])
+@pytest.mark.parametrize(
+    ("asset", "kept"), [("1000000MOG", "1000000MOG"), ("币安人生", "币安人生"), ("币安人生币安人生", "币安人生币")]
+)
 def test_the_asset_of_a_fee_is_whole_or_ends_with_a_whole_character(asset, kept):
     account, published = opened()
     published += account.apply_fills(account.order("a"), [Fill(1, SIDES["a"], 5, 10, 3, asset, False, 0, 1)], "reply", 7)
