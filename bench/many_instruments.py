@@ -19,7 +19,7 @@ from bench.capture import cpu_s, faults_of, mesh, place, processes
 from bench.floor import line
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.schema import Kind
+from tickmesh.bus.schema import Flag, Kind
 from tickmesh.nodes.net import endpoints
 from tickmesh.nodes.recorder.cutting import files_expected, interval_s
 
@@ -96,6 +96,21 @@ def steady(config: Config, root: Path) -> None:
     line("  a bare client of each venue, one line", f"{floor_per_s:,.0f} frames/s at {floor_share:.0%} of a core")
 
 
+def books_in_step(config: Config) -> None:
+    """How long the books waited for their snapshots, which the venue's request weight spreads over minutes."""
+    begun_ns, snapshots = 0, {}
+    for event in LogReader(config.log_dir).events(0):
+        begun_ns = begun_ns or event.seq_ns
+        if event.kind == Kind.depth and event.flags & Flag.SNAPSHOT:
+            snapshots.setdefault(event.subject, (event.seq_ns - begun_ns) / 1e9)
+    waits = sorted(snapshots.values())
+    line(
+        "  books in step",
+        f"{len(waits)} of {INSTRUMENTS}",
+        f"half after {waits[len(waits) // 2]:.1f} s, the last after {waits[-1]:.1f} s",
+    )
+
+
 def archived(config: Config) -> None:
     """Files of the archive: those of the one cut that the end makes, times the cuts of a day by the recorder's rule."""
     files = sum(1 for path in config.archive_dir.rglob("*") if path.is_file())
@@ -119,6 +134,7 @@ def main() -> None:
         )
         up.wait(FIRST_S_MAX)
         steady(config, root)
+        books_in_step(config)
         mesh(root, "down")
         archived(config)
         verdict = json.loads(mesh(root, "verify", "--against", str(config.exchange_dir), "--json"))
