@@ -1,7 +1,8 @@
 """Capture through the whole mesh, as real processes: what arrives at a client is in the log, the recent store and the archive.
 
-First the local exchange's market at a steady rate; then, where the captures are (TICKMESH_DATA), a recorded day as fast as
-it is taken: the exchange waits for its slowest line, so that is what the mesh sustains. Both are judged for loss afterwards.
+First the local exchange's market at a steady rate; then a hundred instruments on two venues (bench/many_instruments.py); then,
+where the captures are (TICKMESH_DATA), a recorded day as fast as it is taken: the exchange waits for its slowest line, so that
+is what the mesh sustains. All are judged for loss afterwards.
 Beside them the floor: one client that receives and decodes the same frames, and keeps nothing.
 """
 
@@ -165,7 +166,10 @@ def replayed(data: Path) -> None:
 
 
 def main() -> None:
+    from bench import many_instruments  # it uses what is here
+
     steady()
+    many_instruments.main()
     data = Path(os.environ.get("TICKMESH_DATA") or Path(__file__).resolve().parent.parent.parent / "shared/data")
     if (data / CAPTURES[0]).exists():
         replayed(data)

@@ -197,6 +197,7 @@ def chaos(
     kills: Annotated[int, typer.Option(min=0, help="SIGKILLs in all; several may come at once.")] = 30,
     seed: Annotated[int, typer.Option(help="Of everything that is drawn: who, when, which faults, the market.")] = 1,
     off: Annotated[str, typer.Option(help=f"Switch one recovery path off, to see the sweep fail: {OFF}.")] = "",
+    instruments: Annotated[int, typer.Option(min=2, max=200, help="One is halted; from three on at two venues.")] = 2,
     folder: Annotated[
         Path | None, typer.Option(help="Keep the sweep's mesh here (else it is kept only when it failed).")
     ] = None,
@@ -205,7 +206,7 @@ def chaos(
     """Run a mesh of its own under random kills and venue faults, and judge every event it stored by the exchange's ledger."""
     from tickmesh.tools.chaos import sweep as command
 
-    result = command.chaos(kills, seed, off, folder)
+    result = command.chaos(kills, seed, off, folder, instruments)
     terminal.print_json(result) if json else command.show(result)
     if not result["ok"]:
         raise typer.Exit(1)

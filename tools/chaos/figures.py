@@ -134,7 +134,11 @@ class Figures:
         while self._dead and event.seq_ns > self._dead[0][1]:
             self._dead.pop(0)
         for begin, end, name in self._dead:
-            if begin <= event.seq_ns <= end and event.producer.startswith("feed-") and event.producer != name:
+            if (
+                begin <= event.seq_ns <= end
+                and event.producer != name
+                and event.producer.rpartition("-")[0] == name.rpartition("-")[0]
+            ):
                 self.paths["other_line"] += 1
                 return
 

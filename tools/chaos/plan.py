@@ -4,7 +4,10 @@ import random
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tickmesh.tools.chaos.market import TRADED
+
 FEEDS = ("feed-binance-1", "feed-binance-2")
+USDM_FEEDS = ("feed-binance_usdm-1", "feed-binance_usdm-2")  # of sweeps with more than two instruments
 VICTIMS = (*FEEDS, "sequencer", "recorder", "backfill", "sentinel-1", "sentinel-2")
 AT_ONCE = (1, 1, 1, 1, 2, 2, 3)  # how many die together, drawn from these
 PAUSE_S = (0.3, 1.6)  # between two strikes
@@ -14,7 +17,6 @@ OUTAGE_S = 4.0  # a stall that every line's deadline notices
 CLOCK_EVERY = 12  # strikes, on average, for one of the clock
 REST_DEAD_S = 6.0  # longer than feeds live that are killed meanwhile
 ERA_EVERY_S = 20.0  # a venue does not begin anew again before the last time is dealt with
-INSTRUMENTS = ("BTCUSDT", "ETHUSDT", "FOOUSDT")  # one that is traded, one that is halted, one that the venue does not know
 
 # Each kind at least once in every sweep. Without `connection` a fault concerns both lines: what they miss together is a gap.
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -30,13 +32,13 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"kind": "truncate", "length_s": 2.0, "probability": 0.2},
     {"kind": "skip", "length_s": 1.0, "stream": "*@depth*"},
     {"kind": "delay", "length_s": 2.0, "delay_ms": 300, "probability": 0.3},
-    {"kind": "answer", "length_s": 3.0, "endpoint": "GET /api/v3/*", "status": 429, "retry_after_s": 1, "probability": 0.7},
-    {"kind": "refuse", "length_s": REST_DEAD_S, "endpoint": "GET /api/v3/*"},
+    {"kind": "answer", "length_s": 3.0, "endpoint": "GET *", "status": 429, "retry_after_s": 1, "probability": 0.7},
+    {"kind": "refuse", "length_s": REST_DEAD_S, "endpoint": "GET *"},
     # Absurd ids: out of all proportion, sent to all lines or to one; and such as could be true. The frame's stream by chance.
     {"kind": "jump", "length_s": 1.0, "times": 2},
     {"kind": "jump", "length_s": 1.0, "times": 1},
     {"kind": "jump", "length_s": 1.0, "times": 2, "by": 5000},
-    {"kind": "halt", "length_s": 2.0, "symbol": INSTRUMENTS[0]},
+    {"kind": "halt", "length_s": 2.0, "symbol": TRADED},
 )
 ANEW = {"kind": "anew", "length_s": 0.5}
 
@@ -68,10 +70,10 @@ _FAULTS = (
 _AFTER_S = CODA_S * len(_FAULTS)
 CODA = (
     *(Strike(CODA_S * place, fault=fault) for place, fault in enumerate(_FAULTS)),
-    Strike(_AFTER_S, fault={"kind": "refuse", "length_s": REST_DEAD_S, "endpoint": "GET /api/v3/*"}),
-    Strike(_AFTER_S + 0.5, kill=FEEDS),  # what they say without a book must not die with them
+    Strike(_AFTER_S, fault={"kind": "refuse", "length_s": REST_DEAD_S, "endpoint": "GET *"}),
+    Strike(_AFTER_S + 0.5, kill=(*FEEDS, *USDM_FEEDS)),  # what they say without a book must not die with them
     Strike(_AFTER_S + 1.0, clock={"step_s": -3600.0}),
-    Strike(_AFTER_S + 3.5, kill=FEEDS),
+    Strike(_AFTER_S + 3.5, kill=(*FEEDS, *USDM_FEEDS)),
     *(
         Strike(_AFTER_S + 8.0, fault={"kind": "jump", "length_s": 1.0, "times": 2, "stream": stream})
         for stream in ("*@trade", "*@bookTicker", "*@depth*")
@@ -89,7 +91,7 @@ def is_hosting(seed: int) -> bool:
 
 def on_host(strikes: Sequence[Strike]) -> list[Strike]:
     """Replaces kills of line 1 by kills of the sequencer, which hosts it, each of them once in a strike."""
-    hosts = {FEEDS[0]: "sequencer"}
+    hosts = dict.fromkeys((FEEDS[0], USDM_FEEDS[0]), "sequencer")
     return [one._replace(kill=tuple(dict.fromkeys(hosts.get(name, name) for name in one.kill))) for one in strikes]
 
 
@@ -101,7 +103,7 @@ def coda(victims: Sequence[str]) -> list[Strike]:
 def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike]:
     """Draws the strikes of a sweep from its seed: `kills` SIGKILLs, every fault at least once, the coda not yet.
 
-    Both feeds are killed together at least once where there are two kills.
+    Both feeds of a venue are killed together at least once where there are two kills.
     """
     draw = random.Random(seed)
     groups = _groups(kills, draw, victims)
@@ -128,17 +130,26 @@ def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike
 
 
 def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tuple[str, ...]]:
-    """Who dies together. First each victim alone and both feeds at once, as far as `kills` reaches, then as drawn."""
+    """Who dies together. First each victim alone and both feeds of a venue, as far as `kills` reaches, then as drawn."""
     first: list[tuple[str, ...]] = [(name,) for name in victims]
     draw.shuffle(first)
-    if set(FEEDS) <= set(victims):
-        first.insert(0, FEEDS)
+    for both in (USDM_FEEDS, FEEDS):
+        if set(both) <= set(victims):
+            first.insert(0, both)
     groups, left = [], kills
     while left > 0:
         group = first.pop(0) if first else tuple(draw.sample(list(victims), min(draw.choice(AT_ONCE), len(victims))))
         groups.append(group[:left])
         left -= len(groups[-1])
     return groups
+
+
+def without_eras(strikes: Sequence[Strike]) -> list[Strike]:
+    """The strikes but those by which all ids begin anew.
+
+    Of a stream with a few trades a second the new ids have passed the old ones before it is heard again: none can tell.
+    """
+    return [one for one in strikes if one.fault.get("kind") != ANEW["kind"]]
 
 
 def required_paths(strikes: Sequence[Strike]) -> set[str]:
@@ -150,7 +161,7 @@ def required_paths(strikes: Sequence[Strike]) -> set[str]:
         wanted |= {"respawn", "restart"}
     if any("sequencer" in names for names in killed):
         wanted |= {"outbox_read", "log_read"}
-    if any(len(set(names) & set(FEEDS)) == 1 for names in killed):
+    if any(len(set(names) & set(feeds)) == 1 for names in killed for feeds in (FEEDS, USDM_FEEDS)):
         wanted |= {"other_line"}
     return wanted
 

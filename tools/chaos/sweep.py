@@ -17,8 +17,8 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.nodes.process_table import name_of, nodes_of
 from tickmesh.tools.chaos.figures import Figures
-from tickmesh.tools.chaos.plan import (  # fmt: skip
-    INSTRUMENTS,
+from tickmesh.tools.chaos.plan import (
+    USDM_FEEDS,
     VICTIMS,
     Strike,
     coda,
@@ -27,6 +27,7 @@ from tickmesh.tools.chaos.plan import (  # fmt: skip
     on_host,
     plan,
     required_paths,
+    without_eras,
 )
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
@@ -55,7 +56,10 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 
 
-def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> JsonObject:
+ERAS_UPTO = 2  # instruments of a sweep in which ids begin anew
+
+
+def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None, instruments: int = 2) -> JsonObject:
     """Runs one sweep; gives the result as `--json` prints it. Raises Failure when the mesh could not even be run."""
     if off and off not in SWITCHES:
         raise UsageFailure(f"--off {off}: there is {', '.join(SWITCHES)}")
@@ -64,12 +68,14 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None) -> J
     hosting = is_hosting(seed) and off != "line"  # without the other line there would be none to compare with
     own = folder is None
     place = folder or Path(tempfile.mkdtemp(prefix="tickmesh-chaos-"))
-    mesh = SweepMesh(place, seed, {**(SWITCHES[off] if off else {}), "host": HOSTED if hosting else []})
+    mesh = SweepMesh(place, seed, {**(SWITCHES[off] if off else {}), "host": HOSTED if hosting else []}, instruments)
     there = {name_of(*one) for one in nodes_of(mesh.config)}  # without what is switched off
-    victims = [name for name in VICTIMS if name in there]
+    victims = [name for name in (*VICTIMS, *USDM_FEEDS) if name in there]
     strikes, last = plan(kills, seed, victims), coda(victims)
     if hosting:
         strikes, last = on_host(strikes), on_host(last)
+    if instruments > ERAS_UPTO:
+        strikes, last = without_eras(strikes), without_eras(last)
     try:
         result = _run(mesh, strikes, last, seed, off)
     except BaseException:
@@ -111,7 +117,8 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
         figures = Figures(mesh.kills).read(LogReader(mesh.config.log_dir).events())
         judged = {"alone": _judge(mesh), "ledger": _judge(mesh, "--against", str(mesh.config.exchange_dir))}
     shown = figures.as_dict()
-    unused = [name for name in sorted(required_paths(strikes)) if not shown["paths"][name]]
+    wanted = required_paths(strikes) - (set() if any(one.fault.get("kind") == "anew" for one in last) else {"era"})
+    unused = [name for name in sorted(wanted) if not shown["paths"][name]]
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
     wrong += figures.pace.wrong
@@ -159,16 +166,19 @@ def _settle(mesh: SweepMesh, anew_seq: int, patience_s: float) -> bool:
     `anew_seq` of the log. Until that is noticed, the old one looks whole."""
     reader = LogReader(mesh.config.log_dir)
     figures = Figures([])
-    seq, quiet_since, followed, in_step = 0, time.monotonic(), not anew_seq, False
+    seq, quiet_since = 0, time.monotonic()
+    traded = {one.subject for one in mesh.instruments if not one.silent}
+    behind, out_of_step = set(traded) if anew_seq else set(), set(traded)
     deadline = time.monotonic() + patience_s
     while time.monotonic() < deadline:
         for event in reader.events(seq):
             figures.take(event)
             seq = event.seq
             if event.kind == Kind.depth:
-                followed = followed or bool(event.flags & Flag.RESET and seq > anew_seq)
-                in_step = not event.flags & Flag.UNSYNCED
-        if figures.still_open or not (followed and in_step):
+                if event.flags & Flag.RESET and seq > anew_seq:
+                    behind.discard(event.subject)
+                (out_of_step.add if event.flags & Flag.UNSYNCED else out_of_step.discard)(event.subject)
+        if figures.still_open or behind or out_of_step:
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since > QUIET_S and not _ends(mesh):
             return True
@@ -179,7 +189,7 @@ def _settle(mesh: SweepMesh, anew_seq: int, patience_s: float) -> bool:
 def _ends(mesh: SweepMesh) -> list[str]:
     """A mesh that has recovered ends with what it can prove: the ledger of trades without a hole, every book in step."""
     shown = json.loads(mesh.command("coverage", "--json", timeout_s=120))
-    _traded, *silent = (f"binance.{symbol}" for symbol in INSTRUMENTS)
+    silent = [one.subject for one in mesh.instruments if one.silent]
     wrong = []
     if silent != shown["unheard"]:
         wrong.append(f"{silent} are halted and unknown; coverage names {shown['unheard']} as what was never heard")

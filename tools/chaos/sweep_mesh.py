@@ -17,7 +17,8 @@ from typing import Any, NamedTuple, TypedDict
 from tickmesh.bus import clock
 from tickmesh.bus.clock_faults import ClockFaults, read_fault
 from tickmesh.bus.config import Config, load
-from tickmesh.tools.chaos.plan import INSTRUMENTS, Strike, length_s
+from tickmesh.tools.chaos.market import HALTED, UNKNOWN, instruments_of, rates_of, toml_of
+from tickmesh.tools.chaos.plan import Strike, length_s
 from tickmesh.tools.terminal import Failure, JsonObject
 
 UP_S = 180.0
@@ -61,6 +62,8 @@ backoff_s = [0.1, 1.0]
 
 [venues.binance]
 weight_per_minute = 1000000
+[venues.binance_usdm]
+weight_per_minute = 1000000
 
 [sentinel]
 respawns_per_minute = {respawns}
@@ -70,11 +73,18 @@ segment_s = 3.0
 
 [exchange]
 seed = {seed}
-trades_per_s = 40.0
+trades_per_s = {trades_per_s}
+quotes_per_s = {quotes_per_s}
 life_s = 30.0
 faults = "faults.toml"
 
 [exchange.limits]
+connections_per_5_minutes = 1000000
+weight_per_minute = 1000000
+raw_per_5_minutes = 100000000
+messages_per_s = 1000
+
+[exchange.usdm_limits]
 connections_per_5_minutes = 1000000
 weight_per_minute = 1000000
 raw_per_5_minutes = 100000000
@@ -110,8 +120,9 @@ class Kill(NamedTuple):
 class SweepMesh:
     """The mesh of one sweep, in a folder of its own: commands to it, kills, faults of its venue and its clocks."""
 
-    def __init__(self, folder: Path, seed: int, switches: dict[str, Any]):
+    def __init__(self, folder: Path, seed: int, switches: dict[str, Any], instruments: int = 2):
         self.root = folder
+        self.instruments = instruments_of(instruments)
         here = Path(__file__).resolve().parent.parent.parent
         folder.mkdir(parents=True, exist_ok=True)
         words = {
@@ -133,10 +144,10 @@ class SweepMesh:
             **switches,
         }
         settings = {name: json.dumps(value) for name, value in words.items()}
-        settings["instruments"] = "\n".join(f'[[instruments]]\nsymbol = "{symbol}"' for symbol in INSTRUMENTS)
+        settings["instruments"] = toml_of(self.instruments)
+        settings["trades_per_s"], settings["quotes_per_s"] = map(str, rates_of(self.instruments))
         (folder / "mesh.toml").write_text(SETTINGS.format_map(settings))
-        _traded, halted, unknown = INSTRUMENTS
-        (folder / "faults.toml").write_text(STANDING.format(halted=halted, unknown=unknown))
+        (folder / "faults.toml").write_text(STANDING.format(halted=HALTED, unknown=UNKNOWN))
         self.clock = ClockFaults(folder / "clock-faults.json")
         shutil.copy(here / "supervisor.conf", folder)
         (folder / ".venv").symlink_to(sys.prefix)

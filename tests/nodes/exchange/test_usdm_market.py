@@ -34,7 +34,7 @@ quotes_per_s = 200
 lines = 1
 """
 BASE = "/binance_usdm"
-FRAMES = 800  # of each start
+CHANGES = 15  # of the book, in each start
 BOTH_KINDS = "btcusdt@trade/btcusdt@aggTrade/ethusdt@trade/ethusdt@aggTrade"
 
 
@@ -61,7 +61,7 @@ async def line(rest, ws: str, seen: SimpleNamespace) -> None:
         frames = [(await asyncio.wait_for(socket.recv(), 10)).encode() for _ in range(5)]
         request = adapter.snapshot(BTC, 1000)
         seen.snapshots.append(await asked(rest, request.path, **request.query))
-        while len(frames) < FRAMES:
+        while sum(b'"btcusdt@depth' in frame[:40] for frame in frames) < CHANGES:
             frames.append((await asyncio.wait_for(socket.recv(), 10)).encode())
         seen.starts.append(frames)
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import pytest
 import tests.support.mesh_run as run
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.tools.chaos.figures import Figures, LogPace
+from tickmesh.tools.chaos.market import instruments_of
 from tickmesh.tools.chaos.plan import (
     ANEW,
     CLOCKS,
@@ -21,6 +23,7 @@ from tickmesh.tools.chaos.plan import (
     ERA_EVERY_S,
     FAULTS,
     FEEDS,
+    USDM_FEEDS,
     VICTIMS,
     coda,
     on_host,
@@ -67,6 +70,18 @@ def test_a_plan_is_a_function_of_the_seed():
     assert ("sequencer", "feed-binance-2") in [strike.kill for strike in hosted], "both lines at once"
     begun = [strike.at_s for strike in plan(1000, 7) if strike.fault.get("kind") == "anew"]
     assert len(begun) > 5 and min(later - before for before, later in pairwise(begun)) >= ERA_EVERY_S
+
+
+def test_a_sweep_of_many_instruments_is_about_both_venues():
+    """Each instrument once, one halted and one unknown; the feeds of the second venue die alone, together, and in the coda."""
+    few, many = instruments_of(2), instruments_of(20)
+    assert [one.subject for one in few] == ["binance.BTCUSDT", "binance.ETHUSDT", "binance.FOOUSDT"]
+    assert many[:3] == few and len({one.subject for one in many}) == 21
+    assert Counter(one.venue for one in many if not one.silent) == {"binance": 10, "binance_usdm": 9}
+    victims = (*VICTIMS, *USDM_FEEDS)
+    kills = [strike.kill for strike in plan(13, 1, victims) if strike.kill]
+    assert {FEEDS, USDM_FEEDS} <= set(kills) and {name for kill in kills for name in kill} == set(victims)
+    assert set(USDM_FEEDS) <= {name for strike in coda(victims) for name in strike.kill}
 
 
 def test_the_help_names_every_switch():
@@ -129,7 +144,7 @@ def test_a_log_whose_time_does_not_go_as_the_venue_s_is_found():
 def test_nothing_is_lost_and_the_ledger_is_true(tmp_path):
     code, result = sweep(tmp_path, "--kills", KILLS, "--seed", 1)
     assert code == 0 and result["ok"], result["wrong"]
-    assert result["kills"] == KILLS + sum(len(strike.kill) for strike in CODA)
+    assert result["kills"] == KILLS + sum(len(strike.kill) for strike in coda(VICTIMS))
     assert result["faults"] > len(FAULTS) + sum(bool(strike.fault) for strike in CODA)
     assert result["clock_faults"] >= len(CLOCKS) + 3
     ledger = result["judged"]["ledger"]
