@@ -271,7 +271,7 @@ def run_copy(project: Path, *more: str) -> float:
 def test_a_changed_callee_of_a_kernel_is_compiled_anew(tmp_path):
     """And it is not seen when the folder is the same: so the key is needed."""
     project = tmp_path / "project"
-    for folder in ("bus", "nodes", "tests", "tickmesh"):
+    for folder in ("bus", "storage", "nodes", "tests", "tickmesh"):
         shutil.copytree(PROJECT / folder, project / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     assert run_copy(project) == pytest.approx(0.0, abs=1e-12), "after one half life: the middle"
     assert run_copy(project, "fixed") == pytest.approx(0.0, abs=1e-12)
@@ -298,7 +298,7 @@ def test_old_cache_folders_are_removed(tmp_path):
 def test_the_example_in_the_docs_runs(tmp_path):
     """docs/research.md: the kernel as printed there, in a project of its own."""
     project = tmp_path / "project"
-    for folder in ("bus", "nodes", "tests", "tickmesh"):
+    for folder in ("bus", "storage", "nodes", "tests", "tickmesh"):
         shutil.copytree(PROJECT / folder, project / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     source = (PROJECT / "docs/research.md").read_text().split("```python\n")[1].split("```")[0]
     (project / "nodes/models/spread.py").write_text(source)
