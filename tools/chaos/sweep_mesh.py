@@ -65,6 +65,9 @@ weight_per_minute = 1000000
 [venues.binance_usdm]
 weight_per_minute = 1000000
 
+[executor]
+instruments = ["binance.*"]
+
 [sentinel]
 respawns_per_minute = {respawns}
 
