@@ -32,7 +32,7 @@ STEPS = {
         "releasing": "release: unlink",
     },
     "sequencer": {
-        "appending": "LogWriter.append of Publisher.publish: write",
+        "appending": "LogWriter.append of Publisher.append: write",
         "rolling": "roll_if_full of Sequencer.tick: rename",
         "outbox": "LogWriter.append of Producer.publish: write",
         "releasing": "release of Intake.release",
@@ -97,7 +97,7 @@ segment_events = 1000
 commit_ms = 10
 """
 SEQUENCER = [
-    ("_write of LogWriter.append of Publisher.publish: write N.seg", 40, "inside"),
+    ("_write of LogWriter.append of Publisher.append: write N.seg", 40, "inside"),
     ("LogWriter._roll of LogWriter.roll_if_full of Sequencer.tick: rename N.seg", 1, "before"),
     ("LogWriter._mark of LogWriter._sync_now of LogWriter._sync_loop: write durable", 9, "inside"),
     ("LogWriter._roll of LogWriter.roll_if_full of Sequencer.tick: rename N.seg", 2, "after"),
