@@ -66,7 +66,7 @@ class StandIns:
         subprocess.run([".venv/bin/supervisord", "-c", "supervisor.conf"], cwd=self.root, check=True)
         for name in ("sentinel-1", "sentinel-2"):
             path = self.root / f"run/ready/{name}.json"
-            self.until(lambda path=path: path.exists() and self.is_ready(path.stem), f"{name} is ready")
+            self.until(lambda path=path: path.exists() and self.is_ready(path.stem), f"{name} is ready", 60)
         time.sleep(0.7)
 
     def until(self, condition, what: str, seconds: float = 20.0):
