@@ -14,6 +14,7 @@ import pytest
 import tests.support.mesh_run as run
 from tests.support.mesh_run import until
 from tests.support.node_processes import NodeProcesses
+from tests.support.places import KNOWN
 from tickmesh.bus import clock
 from tickmesh.bus.clock_faults import ClockFaults
 from tickmesh.bus.config import load
@@ -128,7 +129,7 @@ def test_an_order_s_time_ends_though_the_wall_clock_goes_back(make):
 
 
 def test_a_session_follows_the_venue_s_clock(make):
-    mesh = make("[session]\nreconcile_s = 0.5\nbackoff_s = [0.05, 0.2]\n[exchange]\nlines = 0\n")
+    mesh = make(KNOWN + "[session]\nreconcile_s = 0.5\nbackoff_s = [0.05, 0.2]\n[exchange]\nlines = 0\n")
     mesh.start("sequencer", "exchange", "session")
     with contextlib.closing(Producer(mesh.config, "executor")) as executor:
         number = 0

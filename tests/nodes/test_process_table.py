@@ -114,7 +114,10 @@ def test_a_sequencer_hosts_whom_its_command_line_names_before_mesh_toml(mesh):
 
 def test_a_setting_of_one_node_changes_that_node_alone(mesh):
     assert changed(mesh(), mesh(executor={"signal_threshold": 0.7})) == {"executor": {"executor"}}
-    assert changed(mesh(), mesh(venues={"kraken": {"weight_per_minute": 30}})) == {"backfill": {"venues"}}
+    assert changed(mesh(), mesh(venues={"kraken": {"weight_per_minute": 30}})) == {
+        "backfill": {"venues"},
+        "session": {"venues"},
+    }
     imbalance = {"name": "imbalance", "kernel": "book_imbalance"}
     other = mesh(models=[imbalance, {"name": "flow", "kernel": "trade_flow", "parameters": {"tau_s": 2.0}}])
     assert changed(mesh(), other) == {"model-flow": {"models.flow"}}

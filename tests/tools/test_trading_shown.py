@@ -41,11 +41,11 @@ def test_an_executor_cannot_trade_when_it_can_trade_none_of_its_instruments():
 
 @pytest.mark.parametrize(
     ("traded", "modelled", "waits"),
-    [((), "", True), ((ETH,), "", False), ((ETH,), ETH, True), (ALL, "", True), (ALL, ETH, True), ((), ETH, False)],
+    [((), BTC, True), ((ETH,), BTC, False), ((ETH,), ETH, True), (ALL, BTC, True), (ALL, "*", True), ((), ETH, False)],
 )
 def test_an_order_is_waited_for_where_a_model_and_the_executor_meet(traded, modelled, waits):
     mesh = Mesh(
-        instruments=tuple(Instrument(symbol) for symbol in SYMBOLS), models=(ModelSettings("m", "trade_flow", modelled),),
+        instruments=tuple(Instrument(symbol) for symbol in SYMBOLS), models=(ModelSettings("m", "trade_flow", (modelled,)),),
         executor=ExecutorSettings(instruments=traded),
     )  # fmt: skip
     assert (Kind.intent in up.required_kinds(Config(mesh, Path("/nonexistent")))) == waits

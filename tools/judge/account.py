@@ -39,6 +39,7 @@ class StoredAccount:
         self.intents: set[OrderKey] = set()  # to send an order
         self.status: dict[OrderKey, int] = {}  # of each order, by its newest update
         self.fills: dict[FillKey, FillValues] = {}
+        self.told_ms: dict[FillKey, float] = {}  # when a fill came, by the log's time
         self.copies: list[FillKey] = []
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
@@ -61,6 +62,7 @@ class StoredAccount:
                 _, side, maker, order_id, trade_id, price, quantity, fee, asset, *_ = record
                 if (fill := (*key, trade_id)) in self.fills:
                     self.copies.append(fill)
+                self.told_ms[fill] = event.seq_ns / 1e6
                 self.fills[fill] = FillValues(side, bool(maker), order_id, price, quantity, fee, asset.decode())
 
 
@@ -130,7 +132,7 @@ def _compare_fills(
         lots[key[0]] += mine.side * mine.quantity
         fills[key[0]] += 1
         if key not in true_fills:
-            if ledger.complete:
+            if ledger.complete and stored.told_ms[key] >= ledger.first_ms:
                 _fault(findings, "fill_invented", f"{_name(key[:2])}: trade {key[2]} is in the log, and never was")
             else:
                 findings.count("fills_before_ledger")

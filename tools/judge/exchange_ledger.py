@@ -167,6 +167,7 @@ class LedgerContents:
         self._era = 0  # of a file's books
         self.market = ""
         self.complete = True
+        self.first_ms = 0  # of the oldest row: before it there was another exchange, or none
         self.last_ms = 0
         self._acted_ms = 0  # of the newest row that is not of a beginning
         self.withheld: list[Row] = []
@@ -184,6 +185,7 @@ class LedgerContents:
         self.rows += 1
         if kind == "start" and self.clients:
             self.clients.append((self._acted_ms, EVERY_CONNECTION, "closed", ""))
+        self.first_ms = self.first_ms or time_ms
         self.last_ms = time_ms
         if kind not in ("head", "book", "start"):
             self._acted_ms = time_ms

@@ -6,6 +6,7 @@ from tests.support.random_tapes import tape
 from tests.support.stored import write_log
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.segments import release
 from tickmesh.bus.wire import Event, stamp_sent, stamp_sequenced
 from tickmesh.nodes.model import node as model
@@ -40,7 +41,7 @@ def config(tmp_path_factory) -> Config:
         raws.append(bytes(fresh))
         waiting += step.step([Event(raws[-1])])
         for own in waiting if len(raws) < COUNT // 2 else ():
-            stamp_sent(own, b"model-m".ljust(16, b"\0"), 1, 1, 0)
+            stamp_sent(own, producer_bytes("model-m"), 1, 1, 0)
             stamp_sequenced(own, len(raws) + 1, 0, Event(raw).seq_ns)
             raws.append(bytes(own))
     write_log(config.log_dir, raws, segment_bytes=1 << 15)

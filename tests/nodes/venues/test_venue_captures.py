@@ -286,7 +286,6 @@ def test_definitions_come_from_the_venues_own_lists():
         ("binance_usdm", bodies["https://fapi.binance.com/fapi/v1/exchangeInfo"], ("SUSHIUSDT", "BTCUSDT")),
         ("okx", spot, ("BTC-USDT",)),
         ("kraken", pairs, ("BTC/USD", "ADA/BTC", "DOGE/USD")),
-        ("kraken_v1", pairs, ("XBT/USD", "ADA/XBT")),
         ("coinbase", bodies["https://api.pro.coinbase.com/products"], ("YFI-BTC", "BAND-GBP")),
     ):
         adapter = adapter_of(venue)

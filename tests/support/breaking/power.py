@@ -112,7 +112,8 @@ class Mesh:
         self.model.publish(self.runner.unpublished())
         self.recorder = recorder.Recorder(SilentContext(self.config, "recorder"))
         self.saved = self.resumed_seq
-        self.trades = max((event.last_id for event in map(Event, self.logged.values()) if event.kind == Kind.trade), default=0)
+        stored = {**archived(self.config.archive_dir), **self.logged}  # the log alone may have no trade any more
+        self.trades = max((event.last_id for event in map(Event, stored.values()) if event.kind == Kind.trade), default=0)
 
     @property
     def first(self) -> int:
