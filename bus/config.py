@@ -123,16 +123,6 @@ class Config:
             return shm / f"tickmesh-{identity}"
         return self.source_dir / "outbox"
 
-    def instrument(self, subject: str) -> InstrumentSettings:
-        """The instrument `venue.symbol` of the settings; the first one for an empty name."""
-        if not subject:
-            return self.mesh.instruments[0]
-        for instrument in self.mesh.instruments:
-            if instrument.subject == subject:
-                return instrument
-        known = ", ".join(i.subject for i in self.mesh.instruments)
-        raise ConfigError(f"instrument {subject!r} is not in mesh.toml; there: {known}")
-
     @property
     def traded(self) -> tuple[InstrumentSettings, ...]:
         """The instruments whose signals the executor acts on, in the order of mesh.toml; none where the session has no venue.
@@ -327,7 +317,8 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     if disk.critical_inodes > disk.low_inodes:
         yield "disk.critical_inodes", disk.critical_inodes, f"0 to disk.low_inodes = {disk.low_inodes}"
     leaders = [*dict.fromkeys(instrument.symbol for instrument in mesh.instruments), *subjects]
-    for name, one in mesh.exchange.population.items():
+    populated = mesh.exchange.population if mesh.mode == "sim" and not mesh.exchange.replay else {}  # of a made-up market
+    for name, one in populated.items():
         if one.follows not in ("", *leaders) or one.follows == name:
             yield f"exchange.population.{name}.follows", one.follows, f"another of {leaders}"
     if mesh.mode in ("paper", "live"):

@@ -94,7 +94,7 @@ def guests_of(config: Config, named: list[tuple[str, str]]) -> list[tuple[str, s
             out += [("model", model.name) for model in config.models]
         elif node == "feed" and (why := line_names.idle_because(config, instance)):
             raise ConfigError(f"{name_of(node, instance)} cannot be hosted: {why}")
-        elif node != "executor" or config.executor.enabled:
+        elif not (node in TRADING and config.mode == "capture") and (node != "executor" or config.executor.enabled):
             out.append((node, instance))
     return out if named else hosted(config)
 

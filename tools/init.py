@@ -18,16 +18,15 @@ from tickmesh.bus.files import write_file
 from tickmesh.bus.settings import InstrumentSettings, Mesh
 from tickmesh.nodes.net.endpoints import LOCAL
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
-from tickmesh.nodes.venues.table import ADAPTERS, adapter_of
+from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.tools.running import running_processes
 from tickmesh.tools.sources import recording
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
-from tickmesh.tools.wanted import VenueAnswer, Wanted, ask, chosen, names_of, paired
+from tickmesh.tools.wanted import OFFERED, VenueAnswer, Wanted, ask, chosen, names_of, paired
 
 PROJECT = Path(__file__).resolve().parents[1]
 WIDTH = 34  # where comments begin
 SHOWN = 6  # names on one line
-OFFERED = ("binance", "binance_usdm", "coinbase", "kraken", "okx")  # kraken_v1 is for captures
 
 HEAD = """\
 # Settings of this mesh, written by `mesh init`. What stands with a # before it is the default, or an example of what may stand
@@ -54,13 +53,15 @@ CAPTURE = """
 """
 SIM = """
 # Nodes that the sequencer's process runs itself: fewest hops, least latency, least isolation. Compare both in README.md.
-# host = ["model", "executor", "session"]
+# host = ["feed-1", "model", "executor", "session"]
 
 # [[models]]
 # name = "imbalance"              # process model-imbalance
 # kernel = "book_imbalance"       # nodes/models/book_imbalance.py
+# instruments = ["*"]             # venue.symbol or patterns like "binance.*": a state of its own for each
 
 # [executor]
+# instruments = ["binance.*"]     # what is traded; without it the first of the instruments, and no other
 # order_notional = "60"           # of the quote currency; or order_quantity = "0.001" of the base
 # position_notional = "600"       # or position_max = "0.01"; neither: ten orders
 # signal_threshold = 0.6
@@ -218,7 +219,7 @@ def _questions(mode: str, source: str) -> tuple[str, list[InstrumentSettings], s
     mode = _choice("capture: record real venues; sim: the local exchange's market", ("capture", "sim"), mode)
     instruments: list[InstrumentSettings] = []
     while True:
-        venue = _choice(f"venue ({', '.join(OFFERED)})", tuple(ADAPTERS), "binance") if mode == "capture" else LOCAL[0]
+        venue = _choice(f"venue ({', '.join(OFFERED)})", OFFERED, "binance") if mode == "capture" else LOCAL[0]
         instruments += [one for one in _instruments(venue, mode) if one not in instruments]
         if mode == "sim" or not typer.confirm("another venue?", default=False, err=True):
             break

@@ -58,7 +58,9 @@ class RebuiltLine:
 
     def __init__(self, config: Config, producer: str):
         venue, _ = line_of(config, producer.removeprefix("feed-"))
-        instruments = DecidedInstruments(config, venue).values()
+        decided = DecidedInstruments(config, venue)
+        named = (one.subject for one in config.instruments if one.venue == venue)
+        instruments = [one for subject in named if (one := decided.for_reading(subject)) is not None]
         self._next: Event | None = None
         self._made = rebuild_line(iter(self._take, None), adapter_of(venue), instruments, config.feed)
         self.producer = producer_bytes(producer)

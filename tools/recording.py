@@ -18,6 +18,7 @@ from tickmesh.bus.log import Tail
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.wire import Event, events
+from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.nodes.venues.parsing.decimals import text
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
@@ -85,6 +86,7 @@ class Recording:
     """Judges by events of the log whether every instrument of a configuration is recorded. Times: seconds since the start."""
 
     def __init__(self, config: Config):
+        self._config = config
         self.instruments = {one.subject: InstrumentSeen(one.subject) for one in config.instruments}
         venues = dict.fromkeys(one.venue for one in config.instruments)
         self.venues = {venue: VenueSeen(venue, config.feed.lines) for venue in venues}
@@ -119,11 +121,11 @@ class Recording:
     def _take_alert(self, event: Event, now_s: float) -> None:
         alert = event.map()
         what, target = alert.get("what"), alert.get("target", "")
-        line_of = target.removeprefix("feed-").rpartition("-")[0]
+        venue = line_of(self._config, target.removeprefix("feed-"))[0] if target.startswith("feed-") else ""
         if target in self.venues and what == "unreachable":
             self.venues[target].take_failure(event.subject, alert["why"], now_s)
-        elif line_of in self.venues and what == CRASHES:
-            self.venues[line_of].take_failure(target, f"{target}: {alert['why']}", now_s)
+        elif venue in self.venues and what == CRASHES:
+            self.venues[venue].take_failure(target, f"{target}: {alert['why']}", now_s)
         elif target in self.venues and what == "reachable":
             self.venues[target].unreached.pop(event.subject, None)
         elif target in self.instruments and what in REFUSED:

@@ -62,7 +62,7 @@ def apply(
         try:
             otherwise = client.reread()
         except ValueError as error:
-            raise Failure(f"supervisor.conf cannot be read: {error}; nothing was changed") from None
+            raise Failure(f"supervisor.conf cannot be read: {error}; no process was changed") from None
         stopped = {one["name"] for one in running if one["state"] == ProcessStates.STOPPED}
         interrupted = stopped & _interrupted(root)
         reasons = dict.fromkeys(otherwise, "supervisor.conf changed")

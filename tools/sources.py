@@ -10,15 +10,16 @@ import gzip
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 
+import msgspec
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tickmesh.bus.config import Config, ConfigError, load, matching
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import InstrumentSettings
+from tickmesh.bus.settings import InstrumentSettings, ModelSettings
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.server.files import CaptureFiles
 from tickmesh.nodes.venues.table import adapter_of
@@ -54,18 +55,30 @@ def use_captures(root: Path, files: list[Path], speed: float) -> tuple[Config, S
     source = _folder_for(usual, paths)
     survey = survey_captures(files, usual.root / usual.data / source)
     instruments = [InstrumentSettings(symbol) for symbol in sorted(survey.symbols)]
-    chosen: JsonObject = {
+    choice: JsonObject = {
+        "mode": "sim",
         "source": source,
+        "host": hosted_words(usual),
         "exchange": {"replay": paths, "speed": speed},
         "instruments": [{"symbol": instrument.symbol} for instrument in instruments],
+        "models": [_narrowed(model, instruments) for model in usual.models],
         # what is listed and in the capture; else its first instrument
         "executor": {"instruments": [one for one in usual.executor.instruments if matching([one], instruments)]},
     }
-    config = load(root, overrides=chosen)
+    config = use_choice(root, choice)
     write_file(config.source_dir / "capture.json", json.dumps({"files": paths}).encode())
-    overrides_path(root).parent.mkdir(exist_ok=True, mode=0o700)
-    write_file(overrides_path(root), json.dumps(chosen).encode())
     return config, survey
+
+
+def _narrowed(model: ModelSettings, instruments: list[InstrumentSettings]) -> JsonObject:
+    """The table of a model with those of its patterns that match one of these instruments; with all where none does."""
+    table: JsonObject = msgspec.to_builtins(model)
+    return {**table, "instruments": [one for one in model.instruments if matching([one], instruments)] or ["*"]}
+
+
+def hosted_words(config: Config) -> list[str]:
+    """The words of `host` that have a meaning whatever is recorded or replayed: no single model, no line of one venue alone."""
+    return [word for word in config.host if word in ("model", "executor", "session") or re.fullmatch(r"feed-\d+", word)]
 
 
 def venues_choice(root: Path, wanted: Wanted, source: str) -> tuple[JsonObject, list[VenueAnswer]]:
@@ -75,8 +88,9 @@ def venues_choice(root: Path, wanted: Wanted, source: str) -> tuple[JsonObject, 
     """
     source = source or "-".join(sorted(wanted))
     as_written = [InstrumentSettings(adapter_of(venue).spell(name), venue) for venue, names in wanted.items() for name in names]
-    answers = ask(load(root, overrides=recording(source, list(dict.fromkeys(as_written)))), wanted)
-    return recording(source, chosen(answers)), answers
+    host = hosted_words(load(root))
+    answers = ask(load(root, overrides=recording(source, list(dict.fromkeys(as_written)), host)), wanted)
+    return recording(source, chosen(answers), host), answers
 
 
 def use_choice(root: Path, choice: JsonObject) -> Config:
@@ -99,10 +113,11 @@ def choice_kept(root: Path) -> Iterator[None]:
         raise
 
 
-def recording(source: str, instruments: list[InstrumentSettings]) -> JsonObject:
+def recording(source: str, instruments: list[InstrumentSettings], host: Sequence[str] = ()) -> JsonObject:
     """What differs from mesh.toml where these instruments of real venues are recorded: no model, no order."""
     rows = [{"venue": one.venue, "symbol": one.symbol} for one in instruments]
-    return {"mode": "capture", "source": source, "instruments": rows, "models": [], "executor": {"instruments": []}}
+    nothing: JsonObject = {"models": [], "executor": {"instruments": []}}
+    return {"mode": "capture", "source": source, "host": list(host), "instruments": rows, **nothing}
 
 
 def check_market(config: Config) -> None:

@@ -42,7 +42,6 @@ FREE_INODES_MIN = 200  # each of these files takes one, and each instrument's of
 LOOK_S = 0.1
 STREAMS_SHOWN = 12
 RATES_S = 1.0  # rates are what comes in so long, once everything is there
-READY_S = 60.0  # for each stage of a change
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
 
 
@@ -65,8 +64,8 @@ def up(
     with alone(root):
         if (running := running_processes(root)) is not None:
             if wanted:
-                return _record_others(load(root), wanted, source, running, announce)
-            return _already(load(root), captures, running, announce)
+                return _record_others(load(root), wanted, source, running, timeout_s, announce)
+            return _already(load(root), captures, running, timeout_s, announce)
         if not (root / "supervisor.conf").is_file():
             raise Failure(f"{root} has no supervisor.conf; it belongs beside mesh.toml")
         survey = None
@@ -103,21 +102,26 @@ def up(
 
 
 def _already(
-    config: Config, captures: list[Path], running: Sequence[ProcessInfo], announce: Callable[[str], None]
+    config: Config, captures: list[Path], running: Sequence[ProcessInfo], timeout_s: float, announce: Callable[[str], None]
 ) -> JsonObject:
     """Applies what has changed in mesh.toml to the mesh that is up; of a table written by hand, says what does not run."""
     wanted = [str(path.resolve()) for path in captures]
     if wanted and wanted != list(config.exchange.replay):
         raise Failure(f"the mesh is up with source {config.source!r}; `mesh down` first, then up on the capture")
     if table.hand_written(config.root) is None:
-        return reload.apply(config, running, READY_S, False, announce)
+        return reload.apply(config, running, timeout_s, False, announce)
     fine = (ProcessStates.RUNNING, ProcessStates.STARTING)
     down = [p["name"] for p in running if p["state"] not in fine and not reload.is_idle(p)]
     return {"running": True, "already": True, "mode": config.mode, "source": config.source, "not_running": down}
 
 
 def _record_others(
-    config: Config, wanted: Wanted, source: str, running: Sequence[ProcessInfo], announce: Callable[[str], None]
+    config: Config,
+    wanted: Wanted,
+    source: str,
+    running: Sequence[ProcessInfo],
+    timeout_s: float,
+    announce: Callable[[str], None],
 ) -> JsonObject:
     """Records these instruments from now on, instead of those that the running mesh records into the same source."""
     root = config.root
@@ -129,7 +133,7 @@ def _record_others(
         )
     show_answers(answers)
     with sources.choice_kept(root):
-        return reload.apply(sources.use_choice(root, choice), running, READY_S, False, announce)
+        return reload.apply(sources.use_choice(root, choice), running, timeout_s, False, announce)
 
 
 def check_table(config: Config, announce: Callable[[str], None]) -> None:

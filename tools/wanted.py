@@ -20,11 +20,12 @@ from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachabl
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unknown, Unwell
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
-from tickmesh.nodes.venues.table import ADAPTERS, adapter_of
+from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.tools.terminal import Failure, UsageFailure
 
 ASK_S = 6.0  # for all questions to all venues: then it begins without their answers
 TRIES = 4  # of one question, each at the next address
+OFFERED = ("binance", "binance_usdm", "coinbase", "kraken", "okx")  # kraken_v1 is for captures
 PER_VENUE = 400  # names at most: a slip of the pen is not to ask a venue a thousand times
 
 Wanted = Mapping[str, Sequence[str]]  # venue → names
@@ -69,11 +70,11 @@ def paired(venues: Sequence[str], lists: Sequence[str]) -> dict[str, list[str]]:
 
 
 def check_venue(venue: str) -> None:
-    """Raises UsageFailure for a venue that there is no adapter for."""
-    if venue not in ADAPTERS:
-        near = difflib.get_close_matches(venue.lower(), ADAPTERS, 1)
+    """Raises UsageFailure for a venue that cannot be recorded by its name alone."""
+    if venue not in OFFERED:
+        near = difflib.get_close_matches(venue.lower(), OFFERED, 1)
         meant = f"; did you mean {near[0]}?" if near else ""
-        raise UsageFailure(f"there is no venue {venue!r}; there are {', '.join(sorted(ADAPTERS))}{meant}")
+        raise UsageFailure(f"there is no venue {venue!r}; there are {', '.join(OFFERED)}{meant}")
 
 
 def ask(config: Config, wanted: Wanted) -> list[VenueAnswer]:

@@ -305,9 +305,9 @@ class Step:
         try:
             saved = msgspec.json.decode(state, type=ExecutorCheckpoint)
         except msgspec.DecodeError as error:
-            raise ValueError(f"the executor's state cannot be read: {error}; replay the log") from None
+            raise ValueError(f"the executor's state cannot be read: {error}") from None
         if saved.identity != self.identity():
-            raise ValueError("the executor's state was made by other code or parameters; replay the log")
+            raise ValueError("the executor's state was made by other code, parameters or instruments")
         self.state = saved.state
         self._prepare()
 

@@ -28,21 +28,18 @@ from tickmesh.nodes.venues.parsing.dialect import FrameError, Question, Request,
 from tickmesh.nodes.venues.parsing.listing import Listed, misfit
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
-EXPONENTS_ACTION = (
-    "what does not fit is refused: state price_exponent and quantity_exponent under this instrument in mesh.toml, "
-    "and restart its feeds, backfill and session"
-)
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again
+EXPONENTS_ACTION = "what does not fit is refused: state price_exponent and quantity_exponent under this instrument in mesh.toml, then mesh reload"
 
 
 class LineRequests:
     """Asks for what the line's instruments and books want, for ever, and hands each answer on.
 
     `take_answer(arrived)` is called for every answer, `raise_alert(level, what, target, why, action)` for what a person should
-    know, `subscribe_known(subjects)` when the venue has come to know instruments, or their exponents are decided. These
-    `take_up(listed)` decides for those of `wanted` (subject → instrument) that the reception has not; it gives why where there
-    are none that would do. `counters`: those of the process; here snapshots, rest_failures,
-    used_weight, clock_offset_ms, clock_rtt_ms, not_trading.
+    know, `subscribe_known(subjects)` when the venue has come to know instruments, or their exponents are decided.
+    `take_up(listed)` decides exponents of those of `wanted` (subject → instrument) that the reception has not; it gives why
+    where there are none that would do. `counters`: those of the process; here snapshots, rest_failures, used_weight,
+    clock_offset_ms, clock_rtt_ms, not_trading.
     """
 
     def __init__(
@@ -152,7 +149,8 @@ class LineRequests:
         word, why = "", ""
         if error is None:
             assert isinstance(answer, bytes)
-            word = self.adapter.standing(answer, self.reception.instruments[subject])
+            known = self.count["connections"]  # before the first one nothing was decoded; it asks about all anyway
+            word = self.adapter.standing(answer, self.reception.instruments[subject]) if known else ""
         if error is None or isinstance(error, Unknown):
             self._take_standing(subject, word if error is None else UNKNOWN, str(error or ""))
         elif isinstance(answer, bytes):

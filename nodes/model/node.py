@@ -167,7 +167,7 @@ class Step:
         """Goes on where `save` was called. Raises ValueError for other code or parameters, and as InstrumentStates does."""
         fingerprint = self._fingerprint()
         if state[: len(fingerprint)] != fingerprint:
-            raise ValueError(f"the state of {self._model.name} was made by other code or parameters; replay the log")
+            raise ValueError(f"the state of {self._model.name} was made by other code or parameters")
         at = len(fingerprint)
         self.states.load(state[at + _COUNTS.itemsize :])
         self._events, self._signals = np.frombuffer(state, _COUNTS, 1, at)[0].tolist()

@@ -46,7 +46,7 @@ class InstrumentStates:
         saved = msgpack.unpackb(packed)
         states, others = saved["states"], set(saved["others"])
         if known := sorted(others & self.places.keys()):
-            raise ValueError(f"{_short(known)} was not served, and the log has events of it from before; replay the log")
+            raise ValueError(f"{_short(known)} was not served, and the log has events of it from before")
         self.reset()
         self.others = others | (states.keys() - self.places.keys())
         for subject, place in self.places.items():

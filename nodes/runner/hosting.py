@@ -1,4 +1,4 @@
-"""Steps and the session in the sequencer's own process: the same code and the same log, without sockets between them."""
+"""Lines, steps and the session in the sequencer's own process: the same code and the same log, without sockets between them."""
 
 import asyncio
 import contextlib

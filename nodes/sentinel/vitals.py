@@ -56,7 +56,7 @@ class Archive:
 
 
 def venue_of(feed: str) -> str:
-    """Lines of one venue share what comes before their number: feed-1, feed-kraken-1."""
+    """Lines of one venue share what comes before their number: feed-binance-1, feed-kraken-1."""
     return feed.rpartition("-")[0]
 
 

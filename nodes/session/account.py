@@ -118,7 +118,7 @@ class Account:
     # Instruments
 
     def instrument(self, subject: str) -> Instrument | None:
-        """An instrument of the venue with the exponents that the log defines, else those of mesh.toml; None without either."""
+        """An instrument of the venue, by the exponents of the log, else of mesh.toml or the source; None: unknown."""
         venue, _, symbol = subject.partition(".")
         if venue == ORDER_VENUE and (defined := self.state.exponents.get(subject)) is not None:
             return Instrument(symbol, venue, *defined)

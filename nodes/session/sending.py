@@ -53,7 +53,7 @@ class IntentSender:
         elif 0 < expires_ns < now_ns():
             self._refuse(intent, "the intent expired before the session could act on it")
         elif intent.subject not in self._account.configured:
-            self._refuse(intent, f"{intent.subject} is not in mesh.toml")
+            self._refuse(intent, f"{intent.subject} is not in mesh.toml, or its exponents are not decided")
         elif self._requests.may_place and not self._publisher.behind:
             self.place(intent, client_order_id)
 

@@ -1,8 +1,8 @@
 """The local exchange as a process in a folder of its own, over TLS: it stands in for a venue under the venue's own name.
 
-    python -m tests.support.stand_in FOLDER BTCUSDT,ETHUSDT [SETTINGS]
+    python -m tests.support.stand_in FOLDER BTCUSDT,binance_usdm.ETHUSDT [SETTINGS]
 
-runs one until Ctrl-C, and prints what a mesh.toml needs to record it as `binance`. `mesh verify --against` compares with its
+runs one until Ctrl-C, and prints what a mesh.toml needs to record it as these venues. `mesh verify --against` compares with its
 ledger, FOLDER/data/sim/exchange.
 """
 
@@ -21,12 +21,16 @@ START_S = 30.0
 
 
 class StandIn:
-    """An exchange that trades `symbols`; `settings`: more of its mesh.toml. A context manager; it can begin again."""
+    """An exchange that trades `symbols` (of binance, or `venue.symbol`); `settings`: more of its mesh.toml.
+
+    A context manager; it can begin again.
+    """
 
     def __init__(self, folder: Path, symbols: Sequence[str], settings: str = ""):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        rows = ", ".join(f'{{ symbol = "{symbol}" }}' for symbol in symbols)
+        named = [symbol.rpartition(".") for symbol in symbols]
+        rows = ", ".join(f'{{ venue = "{venue or "binance"}", symbol = "{symbol}" }}' for venue, _, symbol in named)
         (folder / "mesh.toml").write_text(f"instruments = [{rows}]\n{settings}\n[exchange]\ntls = true\n")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -57,6 +61,7 @@ class StandIn:
     def toml(self, venue: str = "binance") -> str:
         """The table of mesh.toml by which `venue` is this exchange."""
         running = self._running()
+        running = running.get("venues", {}).get(venue, running)
         ca = json.dumps(str(self.folder / "run/exchange.crt"))
         return f'[venues.{venue}]\nws = ["{running["ws"]}"]\nrest = ["{running["rest"]}"]\nca = {ca}\n'
 
@@ -79,5 +84,6 @@ if __name__ == "__main__":
     for one in (signal.SIGINT, signal.SIGTERM):
         signal.signal(one, lambda *_: over.set())
     with StandIn(Path(sys.argv[1]).resolve(), sys.argv[2].split(","), "".join(sys.argv[3:4])) as exchange:
-        print(exchange.toml(), flush=True)
+        venues = dict.fromkeys(name.rpartition(".")[0] or "binance" for name in sys.argv[2].split(","))
+        print("\n".join(map(exchange.toml, venues)), flush=True)
         over.wait()

@@ -11,7 +11,7 @@ from tickmesh.tools.judge.log import Event
 
 # A session that was away, or was not told, asks the venue within `session.reconcile_s` (5 s) and what the answer takes.
 ASKED_MS = 12_000
-NEW, CANCEL = 1, 2  # actions of intents
+NEW = 1  # action of an intent
 OPEN = ("NEW", "PARTIALLY_FILLED")
 FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
 NAMES = ("order_doubled", "order_lost", "order_orphaned", "fill_doubled", "fill_lost", "fill_invented", "fill_different")
@@ -39,7 +39,7 @@ class StoredAccount:
         self.intents: set[OrderKey] = set()  # to send an order
         self.status: dict[OrderKey, int] = {}  # of each order, by its newest update
         self.fills: dict[FillKey, FillValues] = {}
-        self.told_ms: dict[FillKey, float] = {}  # when a fill came, by the log's time
+        self.logged_ms: dict[FillKey, float] = {}  # when a fill came, by the log's time
         self.copies: list[FillKey] = []
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
@@ -62,7 +62,7 @@ class StoredAccount:
                 _, side, maker, order_id, trade_id, price, quantity, fee, asset, *_ = record
                 if (fill := (*key, trade_id)) in self.fills:
                     self.copies.append(fill)
-                self.told_ms[fill] = event.seq_ns / 1e6
+                self.logged_ms[fill] = event.seq_ns / 1e6
                 self.fills[fill] = FillValues(side, bool(maker), order_id, price, quantity, fee, asset.decode())
 
 
@@ -72,7 +72,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
     Only orders of this log's executor are compared: others (by hand, of another log) are counted. What happened in the last
     ASKED_MS may still be on its way. `begun_ms`: since when a mesh that runs is looked at; 0: it is down.
     """
-    for name in (*NAMES, "orders_checked", "fills_checked", "fills_on_their_way", "orders_of_others"):
+    for name in (*NAMES, "orders_checked", "fills_checked", "fills_on_their_way", "fills_before_ledger", "orders_of_others"):
         findings.count(name, 0)
     late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - ASKED_MS
     logs = {_log_of(name) for _, name in stored.intents} - {""}
@@ -132,7 +132,7 @@ def _compare_fills(
         lots[key[0]] += mine.side * mine.quantity
         fills[key[0]] += 1
         if key not in true_fills:
-            if ledger.complete and stored.told_ms[key] >= ledger.first_ms:
+            if stored.logged_ms.get(key, ledger.last_ms) >= ledger.first_ms + (0 if ledger.complete else ASKED_MS):
                 _fault(findings, "fill_invented", f"{_name(key[:2])}: trade {key[2]} is in the log, and never was")
             else:
                 findings.count("fills_before_ledger")

@@ -55,9 +55,8 @@ def compare(
         findings.count("void_in_ledger", pair.truth.void)
         findings.count("eras", int(bool(pair.stored.trades)))
         _trades(pair, ledger, lines, late_ms, findings)
-        _books(
-            pair, ledger, late_ms if pair.last else pair.truth.ended_ms - ERA_MS, min(levels_asked, SNAPSHOT_LEAST), findings
-        )
+        due_ms = late_ms if pair.last else pair.truth.ended_ms - ERA_MS
+        _books(pair, ledger, lines, due_ms, min(levels_asked, SNAPSHOT_LEAST), findings)
         if ledger.market == "synthetic":
             listening.check_changes(pair.subject, pair.truth, pair.stored, lines, findings)
 
@@ -107,7 +106,9 @@ def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_m
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
 
 
-def _books(pair: EraPair, ledger: LedgerContents, late_ms: float, least: int, findings: Findings) -> None:
+def _books(
+    pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_ms: float, least: int, findings: Findings
+) -> None:
     """Walks the true book once, and looks at every id that something stored speaks of."""
     subject, truth, mine = pair.subject, pair.truth, pair.stored
     quotes: Quotes = {}
@@ -129,16 +130,18 @@ def _books(pair: EraPair, ledger: LedgerContents, late_ms: float, least: int, fi
                 _fault(findings, "duplicated", f"depth.{subject}: the change up to {change.last} is stored twice")
             changes[change.last] = change
     if mine.trades:  # it listened
-        _to_the_end(subject, truth, mine, late_ms, findings)
+        _to_the_end(subject, truth, mine, lines, late_ms, findings)
     floor = 0 if ledger.complete or not truth.steps else truth.steps[0][1]
     _Walk(subject, findings, ledger.market == "synthetic", floor, least).through(truth.steps, quotes, snapshots, changes)
 
 
-def _to_the_end(subject: str, truth: TrueEra, mine: StoredMarket, late_ms: float, findings: Findings) -> None:
+def _to_the_end(
+    subject: str, truth: TrueEra, mine: StoredMarket, lines: ListeningTimes, late_ms: float, findings: Findings
+) -> None:
     """A book that fell silent for good shows nowhere else: no later id is there to miss something by."""
-    due = max(
-        (last for (_, _, last, _), at_ms in zip(truth.steps, truth.times) if last and at_ms <= late_ms - STEP_MS), default=0
-    )
+    stream = stream_of(subject, "depth@100ms")
+    times = ((last, at_ms) for (_, _, last, _), at_ms in zip(truth.steps, truth.times) if last and at_ms <= late_ms - STEP_MS)
+    due = max((last for last, at_ms in times if not lines.known or lines.was_received(stream, at_ms)), default=0)
     last = max((change.last for change in mine.depth), default=0)
     if last < due:
         _fault(findings, "lost", f"depth.{subject} ends with {last}; the exchange had gone on to {due} by then")

@@ -206,6 +206,7 @@ class LedgerContents:
         elif kind == "fault" and values[1] == "added":
             fault = json.loads(values[2])
             self._by.pop(values[0], None)
+            self._losing.discard(values[0])
             if fault.get("lose_orders"):
                 self._losing.add(values[0])
             if fault.get("kind") == "jump":

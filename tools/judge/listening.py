@@ -33,6 +33,11 @@ class ListeningTimes:
             if kind == "frame" and values[3] in ("dropped", "altered"):
                 self.withheld.setdefault(values[2], []).append(time_ms)
 
+    @property
+    def known(self) -> bool:
+        """Whether the ledger knows of any connection for market data."""
+        return bool(self._opened)
+
     def was_received(self, stream: str, ms: int) -> bool:
         """Whether what a stream sent at this moment surely reached a connection: one that had it before and after.
 

@@ -194,7 +194,7 @@ def test_an_intent_that_the_log_passed_by_was_never_said():
 
 
 def test_a_state_of_other_settings_is_refused():
-    with pytest.raises(ValueError, match="other code or parameters"):
+    with pytest.raises(ValueError, match="other code, parameters or instruments"):
         make(order_ttl_ms=1).load(make().save())
     with pytest.raises(ValueError, match="cannot be read"):
         make().load(b"{")

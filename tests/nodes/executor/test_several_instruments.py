@@ -93,7 +93,7 @@ def test_without_a_list_the_first_instrument_is_traded_and_no_other():
     other = make(SYMBOLS, instruments=("binance.ETHUSDT", "binance.BTCUSDT"))
     assert other.identity() == step.identity(), "what is meant counts, not how it is written"
     other.load(step.save())
-    with pytest.raises(ValueError, match="other code or parameters"):
+    with pytest.raises(ValueError, match="other code, parameters or instruments"):
         make(SYMBOLS, instruments=("binance.ETHUSDT",)).load(step.save())
 
 
