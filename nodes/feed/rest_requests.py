@@ -29,7 +29,10 @@ from tickmesh.nodes.venues.parsing.listing import Listed, misfit
 
 OFFSET_MS_MAX = 500.0  # of the venue's clock against ours, beyond which a person should know
 OFFSET_AGAIN = 0.8  # of that: from there on it is well again
-EXPONENTS_ACTION = "what does not fit is refused: state price_exponent and quantity_exponent under this instrument in mesh.toml, then mesh reload"
+EXPONENTS_ACTION = (
+    "what does not fit is refused: state price_exponent and quantity_exponent under this instrument in mesh.toml, "
+    "then mesh reload"
+)
 
 
 class LineRequests:
