@@ -66,11 +66,17 @@ class NodeProcesses:
 
     def pace(self, seconds):
         """What the log's time does in so many seconds, in seconds."""
-        log = LogReader(self.config.log_dir)
-        before, began = next(log.events(log.last - 1)).seq_ns, time.monotonic()
+        before, began = self._newest()
         time.sleep(seconds)
-        after = next(log.events(log.last - 1)).seq_ns
-        return (after - before) / SECOND / (time.monotonic() - began)
+        after, ended = self._newest()
+        return (after - before) / SECOND / (ended - began)
+
+    def _newest(self):
+        """(seq_ns, our time) of the log's next event: one that is there may be a tenth of a second old."""
+        log = LogReader(self.config.log_dir)
+        there = log.last
+        until(lambda: log.last > there, "an event")
+        return next(log.events(log.last - 1)).seq_ns, time.monotonic()
 
     def judge(self):
         """Never back; and no leap that is not said by a clock event which comes with it."""
