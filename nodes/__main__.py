@@ -18,14 +18,12 @@ from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.process import Context, NodeFault, die_with_parent
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.nodes.process_table import guests_of, idle_because, name_of, outboxes_of
+from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_because, name_of, outboxes_of
 
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule
 
-NODES = ("exchange", "feed", "sequencer", "backfill", "recorder", "model", "executor", "session", "sentinel")
 STEPS = ("model", "executor")
-HOSTABLE = ("feed", "model", "executor", "session")
 SWITCH_S = 0.0002  # a guest's thread (a sync, a checkpoint) lets the loop go on after so long, not after 5 ms: an order waits
 USAGE = """\
 usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]

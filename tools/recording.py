@@ -19,8 +19,9 @@ from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.wire import Event, events
 from tickmesh.nodes.feed.line_names import line_of
-from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
+from tickmesh.nodes.sentinel.supervisord import Supervisord
 from tickmesh.nodes.venues.parsing.decimals import text
+from tickmesh.tools.running import check_still_there
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -219,7 +220,7 @@ def watch(config: Config, after: int, started: float, timeout_s: float, give_up:
                 break
             if now_s > away_s:
                 away_s = now_s + 1
-                _still_there(client)
+                check_still_there(client)
             if line is not None:
                 line.update(f"waiting for {', '.join(missing)}")
             time.sleep(LOOK_S if missing else 0)
@@ -246,13 +247,6 @@ def _read(tail: Tail, recording: Recording, now_s: float) -> None:
                 recording.take(events(batch.body), now_s)
     except LogError as error:
         raise Failure(str(error)) from None
-
-
-def _still_there(client: Supervisord) -> None:
-    try:
-        client.processes()
-    except (Away, ShuttingDown):
-        raise Failure("supervisord has ended again; see run/supervisord.log") from None
 
 
 def show(result: JsonObject) -> None:

@@ -56,3 +56,11 @@ def last_line(root: Path, name: str) -> str:
     log = root / "run" / "logs" / f"{name}.log"
     lines = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
     return lines[0] if lines else "nothing"
+
+
+def check_still_there(client: Supervisord) -> None:
+    """Raises Failure where supervisord answers no more: it was started a moment ago."""
+    try:
+        client.processes()
+    except (Away, ShuttingDown):
+        raise Failure("supervisord has ended again; see run/supervisord.log") from None

@@ -28,7 +28,7 @@ from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import recording, reload, sources, table
-from tickmesh.tools.running import alone, last_line, running_processes
+from tickmesh.tools.running import alone, check_still_there, last_line, running_processes
 from tickmesh.tools.status import read_window, silent_instruments
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 from tickmesh.tools.wanted import VenueAnswer, Wanted
@@ -257,7 +257,7 @@ def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -
                 raise Failure(_what_is_missing(config, missing, client))
             if now > away_until:
                 away_until = now + 1
-                _still_there(client)
+                check_still_there(client)
             _exchange_lives(config, seen, missing, client)
             if survey and (config.exchange_dir / sources.ENDED).exists() and not _missing_in_all(config, wanted):
                 break  # it was over before we looked, or an earlier run had all but its end
@@ -313,13 +313,6 @@ def _silent(config: Config, missing: list[str]) -> Failure:
     """What a mesh that writes nothing is to be told of: its processes, and what they wrote last."""
     with contextlib.closing(Supervisord(config.root / "run")) as client:
         return Failure(_what_is_missing(config, missing, client))
-
-
-def _still_there(client: Supervisord) -> None:
-    try:
-        client.processes()
-    except (Away, ShuttingDown):
-        raise Failure("supervisord has ended again; see run/supervisord.log") from None
 
 
 def _what_is_missing(config: Config, missing: list[str], client: Supervisord) -> str:
