@@ -159,9 +159,10 @@ def find_root(start: Path | None = None) -> Path:
     raise ConfigError(f"no mesh.toml in {here} or above; run in the project's folder or set TICKMESH_ROOT")
 
 
-def load(root: Path | None = None, overrides: dict[str, Any] | None = None) -> Config:
+def load(root: Path | None = None, overrides: dict[str, Any] | None = None, chosen: bool = True) -> Config:
     """Reads `mesh.toml`, then `run/overrides.json` (what `mesh up --capture …` chose for this run), then `overrides`.
 
+    `chosen`: False leaves out what was chosen for this run.
     Raises ConfigError with a sentence: the file, the key, what was seen and what is allowed.
     """
     root = root or find_root()
@@ -173,9 +174,9 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None) -> C
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
     run = root / tree.get("run", Mesh().run)
-    chosen = run / "overrides.json"
-    if chosen.is_file():
-        merge(tree, msgspec.json.decode(chosen.read_bytes()))
+    choice = run / "overrides.json"
+    if chosen and choice.is_file():
+        merge(tree, msgspec.json.decode(choice.read_bytes()))
     merge(tree, overrides or {})
     try:
         mesh = msgspec.convert(tree, Mesh)

@@ -239,6 +239,8 @@ class ExchangeSettings(Section, frozen=True):
     notice_s: ZeroOrMore = 10.0  # before that, `serverShutdown` is said
     # Per instrument: an older fromId is answered from the oldest that is kept
     trades_kept: Annotated[int, Meta(ge=1, le=10_000_000)] = 200_000
+    # Of books and trades; each time that all ids begin anew (a fault) it is 10 million lower, not below 1
+    first_id: Annotated[int, Meta(ge=1, le=10**15, description="1 to 10^15")] = 1
     tls: bool = False  # https and wss, with a certificate of its own making in the run folder
     limits: ExchangeLimits = ExchangeLimits()  # of its spot venue
     usdm_limits: ExchangeLimits = ExchangeLimits(weight_per_minute=2400, messages_per_s=10)  # of its USD-M venue

@@ -18,6 +18,7 @@ from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates
 from tickmesh.tools import table
 from tickmesh.tools.reload_plan import FIRST, Change, ReloadPlan, fixed_changes, plan
 from tickmesh.tools.running import alone, last_line, ready_pid, running_processes
+from tickmesh.tools.sources import chosen_otherwise
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 LOOK_S = 0.05  # and each question makes supervisord look after its children at once
@@ -39,6 +40,11 @@ def reload(timeout_s: float, dry_run: bool, announce: Callable[[str], None]) -> 
         config = load(root)
         if (running := running_processes(root)) is None:
             raise Failure("the mesh is not up; `mesh up` starts it")
+        if other := chosen_otherwise(root):
+            announce(
+                f"{', '.join(other)}: as the flags of `mesh up` said, not as mesh.toml says; "
+                "`mesh down`, then `mesh up` without flags, goes by mesh.toml"
+            )
         return apply(config, running, timeout_s, dry_run, announce)
 
 

@@ -94,11 +94,26 @@ def venues_choice(root: Path, wanted: Wanted, source: str) -> tuple[JsonObject, 
 
 
 def use_choice(root: Path, choice: JsonObject) -> Config:
-    """Writes a choice into run/overrides.json, for every process; gives the settings."""
-    config = load(root, overrides=choice)
-    overrides_path(root).parent.mkdir(exist_ok=True, mode=0o700)
-    write_file(overrides_path(root), json.dumps(choice).encode())
+    """Writes what a choice says otherwise than mesh.toml into run/overrides.json, for every process; gives the settings.
+
+    A choice that says the same leaves no such file: what is edited in mesh.toml later counts.
+    """
+    config, path = load(root, overrides=choice), overrides_path(root)
+    other = {key: choice[key] for key in _other(config, load(root, chosen=False), choice)}
+    path.parent.mkdir(exist_ok=True, mode=0o700)
+    write_file(path, json.dumps(other).encode()) if other else path.unlink(missing_ok=True)
     return config
+
+
+def chosen_otherwise(root: Path) -> list[str]:
+    """The keys of mesh.toml in whose place stands what `mesh up` with flags chose for this run."""
+    path = overrides_path(root)
+    return _other(load(root), load(root, chosen=False), json.loads(path.read_bytes())) if path.exists() else []
+
+
+def _other(config: Config, usual: Config, choice: JsonObject) -> list[str]:
+    """The keys of a choice by which the settings differ from the usual ones."""
+    return [key for key in choice if getattr(config, key) != getattr(usual, key)]
 
 
 @contextlib.contextmanager

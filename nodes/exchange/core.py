@@ -31,6 +31,7 @@ from tickmesh.nodes.exchange.orders.desk import Desk
 from tickmesh.nodes.exchange.orders.orders import StateLine
 from tickmesh.nodes.exchange.protocol import UNIT, mantissa
 
+ERA_IDS = 10_000_000  # so much lower an era of ids begins than the one before it
 RESERVED_IDS = 100_000  # update ids set aside in one write: what a kill may skip, never repeat
 
 
@@ -53,6 +54,11 @@ class Uncommitted(NamedTuple):
 def era_of(lines: Iterable[StateLine]) -> int:
     """The newest era that lines of a state file name; 0 for none."""
     return max((line.era for line in lines), default=0)
+
+
+def first_id_of(first_id: int, era: int) -> int:
+    """Where the ids of an era begin, if those of the first one began at `first_id`."""
+    return max(first_id - era * ERA_IDS, 1)
 
 
 class Core:
@@ -97,13 +103,16 @@ class Core:
         era = era_of(lines)
         for line in lines:
             reserved.update(line.reserved)
-        usdm_ids = UpdateIds(max((last for name, last in reserved.items() if name.startswith(f"{USDM}.")), default=0))
+        before = first_id_of(config.exchange.first_id, era) - 1
+        usdm_ids = UpdateIds(max((last for name, last in reserved.items() if name.startswith(f"{USDM}.")), default=before))
         markets = {}
         for instrument in config.instruments:
             if instrument.venue in SERVED:
                 known = spec(instrument.symbol, instrument.venue)
-                ids = usdm_ids if known.venue == USDM else UpdateIds(reserved.get(known.name, 0))
-                markets[known.name] = Market(known, ids, tape(known.name), era)
+                ids = usdm_ids if known.venue == USDM else UpdateIds(reserved.get(known.name, before))
+                kept = tape(known.name)
+                kept.id_before = before
+                markets[known.name] = Market(known, ids, kept, era)
         return cls(config, markets, lines, era)
 
     @classmethod
@@ -223,7 +232,7 @@ class Core:
         return line
 
     def state_of_new_era(self) -> StateLine:
-        """The whole state for an exchange whose ids begin again from 1: orders and accounts are what they were."""
+        """The whole state for an exchange whose ids begin anew: orders and accounts are what they were."""
         line = self.whole_state()
         line.reserved, line.era = {}, self.era + 1
         return line

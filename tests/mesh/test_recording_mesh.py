@@ -24,6 +24,11 @@ def alerts(root, what: str) -> list[dict]:
     return [alert for alert in (event.map() for event in run.events(root, Kind.alert)) if alert["what"] == what]
 
 
+def trading(root, last: int) -> set[str]:
+    """The instruments of which a trade came after seq `last`."""
+    return {event.subject for event in run.events(root, Kind.trade, after=last)}
+
+
 def trades_missing(root) -> int:
     """Ids of trades that are skipped between the first and the last one in the log."""
     ids: dict[str, set[int]] = {}
@@ -34,7 +39,7 @@ def trades_missing(root) -> int:
 
 @pytest.fixture
 def venue(tmp_path):
-    with StandIn(tmp_path / "venue", ["BTCUSDT", "ETHUSDT"]) as exchange:
+    with StandIn(tmp_path / "venue", ["BTCUSDT", "ETHUSDT", "binance_usdm.BTCUSDT"]) as exchange:
         yield exchange
 
 
@@ -84,6 +89,8 @@ def recorded(root, venue) -> None:
     last = run.events(root)[-1].seq
     run.until(lambda: len(run.events(root, Kind.trade, after=last)) > 5, "trades go on")
     run.until(lambda: not trades_missing(root), "what was printed before a line was back is asked for")
+    a_second_venue(root, venue)
+    run.until(lambda: not trades_missing(root), "what was printed during the reload is asked for")
     assert run.ok_json(root, "mesh", "verify", "--against", str(venue.ledger))["ok"], "while both run"
     venue.end()  # what it prints when nobody records it any more is no loss
     run.ok(root, "mesh", "down")
@@ -92,7 +99,30 @@ def recorded(root, venue) -> None:
     alone = run.ok_json(root, "mesh", "verify")
     assert alone["ok"] and alone["not_heard"] == [], alone
     coverage = run.ok_json(root, "mesh", "coverage")
-    assert len(coverage["streams"]) == 6 and coverage["unheard"] == [], coverage
+    assert len(coverage["streams"]) == 9 and coverage["unheard"] == [], coverage
+
+
+def a_second_venue(root, venue) -> None:
+    """Added while data flows: first with a line that nobody understands, which stops nothing."""
+    before = {node["name"]: node["pid"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+    settings = (root / "mesh.toml").read_text()
+    (root / "mesh.toml").write_text(f"{settings}\n[feed]\nlinse = 3\n")
+    wrong = run.command(root, "mesh", "reload")
+    assert wrong.returncode == 1 and "linse" in wrong.stderr and "lines" in wrong.stderr, wrong.stderr
+    (root / "mesh.toml").write_text(settings)
+    assert {node["name"]: node["pid"] for node in run.ok_json(root, "mesh", "status")["nodes"]} == before
+
+    row = '{ venue = "binance", symbol = "ETHUSDT" },'
+    assert row in settings
+    more = settings.replace(row, f'{row}\n    {{ venue = "binance_usdm", symbol = "BTCUSDT" }},')
+    (root / "mesh.toml").write_text(f"{more}\n{venue.toml('binance_usdm')}")
+    result = run.ok_json(root, "mesh", "reload")
+    assert not result["failed"] and not result["not_running"], result
+    heard = {"binance.BTCUSDT", "binance.ETHUSDT", "binance_usdm.BTCUSDT"}
+    last = run.events(root)[-1].seq
+    run.until(lambda: trading(root, last) == heard, lambda: f"trades flow of {trading(root, last)}, not of {heard}")
+    names = {node["name"] for node in run.ok_json(root, "mesh", "status")["nodes"] if node["state"] == "RUNNING"}
+    assert names == before.keys() | {"feed-binance_usdm-1", "feed-binance_usdm-2"}
 
 
 def not_recorded(root, venue) -> None:

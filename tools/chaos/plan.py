@@ -144,14 +144,6 @@ def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tup
     return groups
 
 
-def without_eras(strikes: Sequence[Strike]) -> list[Strike]:
-    """The strikes but those by which all ids begin anew.
-
-    Of a stream with a few trades a second the new ids have passed the old ones before it is heard again: none can tell.
-    """
-    return [one for one in strikes if one.fault.get("kind") != ANEW["kind"]]
-
-
 def required_paths(strikes: Sequence[Strike]) -> set[str]:
     """The recovery paths that a mesh must have used after these strikes and the coda (figures.py)."""
     wanted = {"book_resync", "frame_refused", "reconnect", "renewal", "shutdown", "repair"}

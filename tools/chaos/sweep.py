@@ -27,7 +27,6 @@ from tickmesh.tools.chaos.plan import (
     on_host,
     plan,
     required_paths,
-    without_eras,
 )
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
@@ -56,9 +55,6 @@ SWITCHES: dict[str, dict[str, Any]] = {
 }
 
 
-ERAS_UPTO = 2  # instruments of a sweep in which ids begin anew
-
-
 def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None, instruments: int = 2) -> JsonObject:
     """Runs one sweep; gives the result as `--json` prints it. Raises Failure when the mesh could not even be run."""
     if off and off not in SWITCHES:
@@ -74,8 +70,6 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None, inst
     strikes, last = plan(kills, seed, victims), coda(victims)
     if hosting:
         strikes, last = on_host(strikes), on_host(last)
-    if instruments > ERAS_UPTO:
-        strikes, last = without_eras(strikes), without_eras(last)
     try:
         result = _run(mesh, strikes, last, seed, off)
     except BaseException:
@@ -117,8 +111,7 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
         figures = Figures(mesh.kills).read(LogReader(mesh.config.log_dir).events())
         judged = {"alone": _judge(mesh), "ledger": _judge(mesh, "--against", str(mesh.config.exchange_dir))}
     shown = figures.as_dict()
-    wanted = required_paths(strikes) - (set() if any(one.fault.get("kind") == "anew" for one in last) else {"era"})
-    unused = [name for name in sorted(wanted) if not shown["paths"][name]]
+    unused = [name for name in sorted(required_paths(strikes)) if not shown["paths"][name]]
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
     wrong += figures.pace.wrong

@@ -79,6 +79,7 @@ seed = {seed}
 trades_per_s = {trades_per_s}
 quotes_per_s = {quotes_per_s}
 life_s = 30.0
+first_id = 3000000000
 faults = "faults.toml"
 
 [exchange.limits]

@@ -35,7 +35,7 @@ KINDS: dict[str, str] = {
     "outage": "overload: makers are cut off, and only market orders get through",
     "forget": "trade histories over REST begin at `to_ms`; older ids are answered from there on, without a word",
     "jump": "a frame's id is `by` too high: `u` of a book's change or a quote, `t` of a trade; the true ids go on after it",
-    "anew": "all connections are closed, everything is refused until its end; then every id begins again from 1",
+    "anew": "all connections are closed, everything is refused until its end; then every id begins again, far lower",
     "halt": "`symbol` is in BREAK: no trade, no change of its book, orders and cancels are refused",
     "unknown": "the venue does not know `symbol`: −1121, not in exchangeInfo; streams are acknowledged, and silent",
 }  # fmt: skip

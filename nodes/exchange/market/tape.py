@@ -65,6 +65,7 @@ class Tape:
         self.retained = retained
         self.prints: list[Print] = []
         self.minutes: dict[int, Candle] = {}  # start of a past minute → its candle: see candles.py
+        self.id_before = 0  # of its first trade
         self.forgotten_ms = 0.0  # trades before this time are not given to clients (a fault)
 
     def append(self, trade: Print) -> None:
@@ -77,8 +78,8 @@ class Tape:
 
     @property
     def last_id(self) -> int:
-        """The id of the newest trade; 0 before the first."""
-        return self.prints[-1].id if self.prints else 0
+        """The id of the newest trade; before the first, the id before it."""
+        return self.prints[-1].id if self.prints else self.id_before
 
     @property
     def last_aggregate(self) -> int:

@@ -127,7 +127,7 @@ class RunningExchange:
         self._reopen(lose_orders)
 
     def begin_anew(self) -> None:
-        """Begins a new era: all ids begin again from 1; orders and accounts stay."""
+        """Begins a new era: all ids begin again, from `first_id` or lower; orders and accounts stay."""
         self.down = False
         self.commit()
         self.state.rewrite(self.core.state_of_new_era())  # the one step: before it the old ids hold, after it the new ones

@@ -126,6 +126,20 @@ def test_all_ids_begin_anew_and_the_account_stays(tmp_path):
     scene(body, tmp_path, TWO)
 
 
+def test_ids_begin_high_where_settings_say_so_and_each_era_far_below_the_one_before(tmp_path):
+    async def body(rest, ws, ctx):
+        begun = []
+        for _ in range(3):
+            async with listening(ws + "/stream?streams=btcusdt@trade/btcusdt@bookTicker") as socket:
+                rows = [row["data"] for row in await receive(socket, 30)]
+            _, history = await rest("GET", "/api/v3/historicalTrades", symbol="BTCUSDT", fromId=1)
+            begun.append((history[0]["id"], min(row["u"] for row in rows if "u" in row) // 1_000_000))
+            await command_fault(rest, kind="anew")
+        assert begun == [(15_000_000, 15), (5_000_000, 5), (1, 0)]
+
+    scene(body, tmp_path, TWO + "first_id = 15000000\n")
+
+
 def test_an_era_outlives_the_process_and_old_tapes_go(tmp_path):
     async def one(rest, ws, ctx):
         await command_fault(rest, kind="anew")
