@@ -18,6 +18,7 @@ from tickmesh.bus import clock
 from tickmesh.bus.checkpoint import Checkpoint
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.names import MESH
 from tickmesh.bus.operator_log import log_alert
 from tickmesh.bus.schema import SCHEMA_HASH, Kind
 from tickmesh.bus.sockets import OutboxFull, Producer, Subscriber
@@ -286,7 +287,8 @@ class Context:
             fresh.rename(folder / f"{self.name}.json")
         except OSError as error:
             raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None
-        content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
+        mesh = os.environ.get(MESH, "")
+        content = {"node": self.name, "pid": os.getpid(), "mesh": mesh, "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.run, self.name, content)])
         self.own(self._heartbeat(), "heartbeat")

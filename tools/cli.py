@@ -108,13 +108,17 @@ def down(json: Json = False) -> None:
 
 @commands.command()
 def status(json: Json = False) -> None:
-    """Show processes and topics."""
+    """Show a verdict with its reasons, processes, topics and troubles.
+
+    Exit code 0: healthy. 1: degraded, every reason is printed with what to do. 2: down.
+    """
     from tickmesh.tools import status as command
+    from tickmesh.tools.status_shown import show
+    from tickmesh.tools.verdict import EXIT_CODES
 
     result = command.status()
-    terminal.print_json(result) if json else command.show(result)
-    if not result["running"]:
-        raise typer.Exit(1)
+    terminal.print_json(result) if json else show(result)
+    raise typer.Exit(EXIT_CODES[result["verdict"]])
 
 
 @commands.command()

@@ -2,16 +2,21 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.space import refusal
+from tickmesh.nodes.__main__ import UsageError, parse
+from tickmesh.nodes.process_table import name_of
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ShuttingDown, Supervisord
+from tickmesh.nodes.supervision.presence import processes_of
 from tickmesh.tools.terminal import Failure
 
 SHUTDOWN_S = 60.0
+LOG_TAIL = 16384  # bytes in which the last line is looked for
 
 
 @contextlib.contextmanager
@@ -43,6 +48,23 @@ def running_processes(root: Path) -> Sequence[ProcessInfo] | None:
     raise Failure("the mesh has been shutting down for a minute; see run/supervisord.log")
 
 
+def living(root: Path) -> dict[str, int]:
+    """Name → pid of the processes of this folder's mesh that live, whatever supervisord does."""
+    found = {}
+    for pid, words in processes_of(root).items():
+        with contextlib.suppress(UsageError):
+            found[name_of(*parse(words)[0])] = pid
+    return found
+
+
+def ready_ns(root: Path, name: str, pid: int) -> int:
+    """Since when the life `pid` of a process has done its job, in the mesh's time; 0 if it does not yet."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        ready = json.loads((root / "run" / "ready" / f"{name}.json").read_bytes())
+        return int(ready["ready_ns"]) if ready["pid"] == pid else 0
+    return 0
+
+
 def ready_pid(root: Path, name: str) -> int:
     """The pid of a process that has said it does its job, or whose successor has; 0 where none has yet."""
     try:
@@ -53,9 +75,13 @@ def ready_pid(root: Path, name: str) -> int:
 
 def last_line(root: Path, name: str) -> str:
     """What a process wrote last for its operator; "nothing" where it has not written anything."""
-    log = root / "run" / "logs" / f"{name}.log"
-    lines = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
-    return lines[0] if lines else "nothing"
+    try:
+        with open(root / "run" / "logs" / f"{name}.log", "rb") as log:
+            log.seek(-min(LOG_TAIL, log.seek(0, os.SEEK_END)), os.SEEK_END)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+    except OSError:
+        return "nothing"
+    return lines[-1] if lines else "nothing"
 
 
 def check_still_there(client: Supervisord) -> None:

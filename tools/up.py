@@ -28,8 +28,9 @@ from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import recording, reload, sources, table
+from tickmesh.tools.log_window import read_window
 from tickmesh.tools.running import alone, check_still_there, last_line, running_processes
-from tickmesh.tools.status import read_window, silent_instruments
+from tickmesh.tools.status import silent_instruments
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 from tickmesh.tools.wanted import VenueAnswer, Wanted
 
