@@ -56,7 +56,7 @@ class LogWindow:
         return not self.last_ns or now - self.last_ns > STILL_S * SECOND
 
     def rate(self, events: int, now: int) -> float:
-        """So many events of this window per second; 0 of a log that stands still: what was is not what is."""
+        """Events of this window per second, of so many; 0 of a log that stands still: what was is not what is."""
         seconds = (self.last_ns - self.first_ns) / SECOND
         return events / seconds if seconds > 0 and self.first_seq and not self.is_still(now) else 0.0
 

@@ -21,10 +21,10 @@ def start_supervisord(root: Path, timeout_s: float) -> str:
 
     Gives the identity of its mesh, "" of a table written by hand that has none. Raises Failure with what supervisord says.
     """
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisor.conf"],
-            cwd=root, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True, umask=0o077,
+            cwd=root, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, umask=0o077,
         )  # fmt: skip
         try:
             code = process.wait(timeout_s)
@@ -33,8 +33,8 @@ def start_supervisord(root: Path, timeout_s: float) -> str:
             process.wait()
             raise Failure(f"supervisord has not started within {timeout_s:g} s; see run/supervisord.log") from None
         if code:
-            said.seek(0)
-            words = why_not(said.read().decode(errors="replace"))
+            output.seek(0)
+            words = why_not(output.read().decode(errors="replace"))
             raise Failure(f"supervisord did not start: {words or f'exit code {code}, and no word; see run/supervisord.log'}")
     deadline = time.monotonic() + IDENTITY_S
     while (presence := find(root / "run")) is None or (presence.mesh and not presence.pid):
@@ -44,9 +44,9 @@ def start_supervisord(root: Path, timeout_s: float) -> str:
     return presence.mesh
 
 
-def why_not(said: str) -> str:
+def why_not(printed: str) -> str:
     """The reason in what supervisord has printed: its error, else what it said last, without any environment."""
-    said = re.sub(r"\nFor help, use .*", "", said.strip(), flags=re.DOTALL)
-    before, found, error = said.rpartition("Error: ")
-    words = error if found else "\n".join(said.splitlines()[-3:])
+    printed = re.sub(r"\nFor help, use .*", "", printed.strip(), flags=re.DOTALL)
+    _, found, error = printed.rpartition("Error: ")
+    words = error if found else "\n".join(printed.splitlines()[-3:])
     return " ".join(EXPANSIONS.sub("…", words).split())[:WORDS_MAX]

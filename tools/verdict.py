@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from tickmesh.bus.config import Config
 from tickmesh.nodes.feed.standing import UNKNOWN
+from tickmesh.nodes.sentinel.silence import WHAT as SUPERVISORD_SILENT
 from tickmesh.nodes.supervision.presence import Presence
 from tickmesh.tools.episodes import Episode
 from tickmesh.tools.log_window import LogWindow
@@ -113,7 +114,8 @@ def alerts(seen: Seen) -> Iterator[Finding]:
     """Troubles that were told of and go on, but of processes and disks, which the others look at themselves."""
     names = {node["name"] for node in seen.nodes}
     for one in seen.episodes:
-        if one.goes_on(seen.now_ns) and one.what != "disk" and not (one.target in names and "at_ns" in one.content):
+        of_process = one.target in names and "at_ns" in one.content
+        if one.goes_on(seen.now_ns) and not of_process and one.what not in ("disk", "crash loop", SUPERVISORD_SILENT):
             yield Finding(one.target, f"{one.what}: {one.content.get('why', '')}", str(one.content.get("action", "")))
 
 
