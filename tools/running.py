@@ -55,21 +55,23 @@ def running_processes(root: Path, timeout_s: float = SHUTDOWN_S) -> Sequence[Pro
     """
     begun = time.monotonic()
     patience_s = min(timeout_s, PATIENCE_S)
-    while time.monotonic() - begun < timeout_s:
+    while True:
+        waited_s = time.monotonic() - begun
         client = Supervisord(root / "run", min(REQUEST_S_MAX, patience_s))
         try:
             return client.processes()
         except Silent as silent:
-            if time.monotonic() - begun >= patience_s:
+            if waited_s >= patience_s:
                 raise Failure(silent_words(root, silent)) from None
             time.sleep(0.05)
         except Away:
             return None
         except ShuttingDown:
+            if waited_s >= timeout_s:
+                raise Failure(f"the mesh has been shutting down for {timeout_s:g} s; see run/supervisord.log") from None
             time.sleep(0.1)
         finally:
             client.close()
-    raise Failure(f"the mesh has been shutting down for {timeout_s:g} s; see run/supervisord.log")
 
 
 def silent_words(root: Path, silent: Silent) -> str:

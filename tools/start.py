@@ -47,6 +47,6 @@ def start_supervisord(root: Path, timeout_s: float) -> str:
 def why_not(printed: str) -> str:
     """The reason in what supervisord has printed: its error, else what it said last, without any environment."""
     printed = re.sub(r"\nFor help, use .*", "", printed.strip(), flags=re.DOTALL)
-    _, found, error = printed.rpartition("Error: ")
-    words = error if found else "\n".join(printed.splitlines()[-3:])
+    _, found, errors = printed.partition("Error: ")
+    words = errors.partition("\nError: ")[0] if found else "\n".join(printed.splitlines()[-3:])
     return " ".join(EXPANSIONS.sub("…", words).split())[:WORDS_MAX]

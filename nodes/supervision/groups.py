@@ -8,6 +8,7 @@ supervisord takes its lock here, too (nodes/supervision/presence.py), and counts
 """
 
 import os
+import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -42,7 +43,11 @@ class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  
     def __init__(self, supervisord: Any):
         """Raises ValueError, which supervisord prints, where another supervisord of this folder lives."""
         super().__init__(supervisord)
-        self.lock = SupervisordLock(Path(supervisord.options.pidfile).parent)
+        try:
+            self.lock = SupervisordLock(Path(supervisord.options.pidfile).parent)
+        except ValueError as error:
+            sys.stderr.write(f"Error: {error}\n")  # what is raised here supervisord has in its log only
+            raise
         self.restarts: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RESTARTS_KEPT))
         os.environ[MESH] = self.lock.mesh  # and so in the environment of all that it starts
         events.subscribe(events.SupervisorRunningEvent, lambda _: self.lock.write(os.getpid()))
