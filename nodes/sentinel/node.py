@@ -19,7 +19,7 @@ from tickmesh.bus import clock
 from tickmesh.bus.config import Config
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.operator_log import log_alert
+from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
@@ -185,9 +185,12 @@ class Sentinel:
             if self.try_lock():
                 self.counters["takeovers"] += not first
                 self.counters["leader"] = 1
+                log_line(self.ctx.name, "info", "acts: it has the lock" + ("" if first else ", which the other one had"))
                 self.watch.forget("leader")
                 self.opinion.restarts.take_over(clock.now_ns())
                 return
+            if first:
+                log_line(self.ctx.name, "info", "stands by: the other one acts")
             first = False
             seen = os.pread(self.lock.fd, 30, 0)
             patience = patience + POLL_S if seen == beat else 0.0  # rounds, not time: this one may have been stopped itself
@@ -240,6 +243,7 @@ class Sentinel:
         if pid and pid != dead_pid:
             if dead_pid:
                 del self.watch.died[name]
+                log_line(self.ctx.name, "info", f"{name} had died and is back after {(now - since) * 1000:.0f} ms, pid {pid}")
                 if self.budget.limit:
                     self.count(name, now, (now - since) * 1000)
                 await self.judge_death(name, dead_pid, now)

@@ -20,7 +20,7 @@ from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.names import producer_bytes
-from tickmesh.bus.operator_log import log_line
+from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import CLOCK, Kind
 from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
@@ -202,6 +202,7 @@ class Sequencer:
         links = self.position.links
         undo: list[tuple[tuple[int, str], int]] = []
         number = self.position.number
+        alerts: list[bytearray] = []
         for event in batch:
             kind, sender, raw_subject = _read_logged(event)
             topic = (kind, raw_subject.rstrip(b"\0").decode())
@@ -209,6 +210,8 @@ class Sequencer:
             undo.append((topic, link))
             if not sender[0]:  # the sequencer's own: no outbox has stamped it
                 number += 1
+                if kind == Kind.alert:
+                    alerts.append(event)
                 stamp_sent(event, self._producer, self._epoch, number, seq_ns)
             stamp_sequenced(event, seq, link, seq_ns)
             links[topic] = seq
@@ -222,6 +225,8 @@ class Sequencer:
                 if _read_logged(event)[1] == self._producer:
                     clear_producer(event)
             raise
+        for event in alerts:
+            log_alert(NAME, decode(event).map())
         self.position.number = number
         self.position.seq_ns = seq_ns
         self._last_append = time.monotonic_ns()
@@ -356,7 +361,9 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
     clean = False
     try:
         ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
+        before = sequencer.log.last
         sequencer.take_outboxes()
+        log_line(NAME, "info", f"took {sequencer.log.last - before} events from outboxes")
         waiting_guests = guests
         while not ctx.stop.is_set():
             unlogged = sequencer.waiting or sequencer.intake.behind
