@@ -82,9 +82,8 @@ class Sequencer:
         self.waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
         self.logged: list[Callable[[list[bytearray]], None]] = []  # called with each batch that is in the log
         self.appended: list[Callable[[], None]] = []  # called when an append is over: guests answer then
-        self.ring_later: Callable[[Callable[[], None]], object] | None = (
-            None  # calls what it is given in a moment; None: at once
-        )
+        # calls what it is given in a moment; None: at once
+        self.ring_later: Callable[[Callable[[], None]], object] | None = None
         self._rings = False  # … and is about to
         self._epoch = self.log.log_id
         self._producer = producer_bytes(NAME)
@@ -227,8 +226,7 @@ class Sequencer:
             raise
         for event in alerts:
             log_alert(NAME, decode(event).map())
-        self.position.number = number
-        self.position.seq_ns = seq_ns
+        self.position.number, self.position.seq_ns = number, seq_ns
         self._last_append = time.monotonic_ns()
         self.batches += 1
         self.batch_max = max(self.batch_max, len(batch))
@@ -270,8 +268,7 @@ class Sequencer:
 
     def _append_clock(self, alerts: list[bytearray]) -> None:
         unpublished_ns = self.clock.unpublished_ns
-        record = np.zeros(1, CLOCK)
-        record[0] = (self.clock.now_ns(), self.log.durable, unpublished_ns)
+        record = np.array([(self.clock.now_ns(), self.log.durable, unpublished_ns)], CLOCK)
         self.append([encode(Kind.clock, NAME, record), *alerts])
         self.clock.published(unpublished_ns)
 
@@ -361,9 +358,8 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
     clean = False
     try:
         ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
-        before = sequencer.log.last
         sequencer.take_outboxes()
-        log_line(NAME, "info", f"took {sequencer.log.last - before} events from outboxes")
+        log_line(NAME, "info", f"has taken what was in the outboxes: the log ends at seq {sequencer.log.last}")
         waiting_guests = guests
         while not ctx.stop.is_set():
             unlogged = sequencer.waiting or sequencer.intake.behind
