@@ -75,9 +75,14 @@ def episodes(alerts: Iterable[Event], ready_ns: Mapping[str, int]) -> list[Episo
     for one in open_ones.values():
         if one.what in HAPPENED:
             one.cleared_ns = one.newest.seq_ns
-        elif one.newest.subject.startswith("sentinel-") and ready_ns.get(one.target, 0) > one.newest.seq_ns:
+        elif one.newest.subject.startswith("sentinel-") and ready_ns.get(one.target, 0) > _decided_ns(one):
             one.cleared_ns = ready_ns[one.target]
     return sorted([*over, *open_ones.values()], key=lambda one: one.newest.seq)
+
+
+def _decided_ns(one: Episode) -> int:
+    """When a sentinel decided it: the log has it later, and where the sequencer hung after what was done about it."""
+    return int(one.content.get("at_ns", one.newest.sent_ns))
 
 
 def sentence(alert: JsonObject) -> str:

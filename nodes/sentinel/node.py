@@ -287,6 +287,8 @@ class Sentinel:
         if self.infos is not None:
             for decision in self.opinion.of(self.infos):
                 await self.carry_out(decision)
+            for alert in self.opinion.restarts.cleared():
+                self.raise_alert(alert)
 
     async def carry_out(self, decision: Decision) -> None:
         """Said first: an alert whose restart did not happen costs a restart of the budget, and never the other way round."""
