@@ -10,6 +10,8 @@ from pathlib import Path
 from tickmesh.nodes.supervision.presence import find
 from tickmesh.tools.terminal import Failure
 
+# So that %(here)s is that, too: supervisord expands a path twice, and a folder may have a % in its name, or a ".
+CONF = "/proc/self/cwd/supervisor.conf"
 IDENTITY_S = 10.0  # a daemon says who it is within milliseconds of its start
 WORDS_MAX = 500
 # supervisord prints what it expands % in a setting with, where that fails: all variables of its environment.
@@ -23,7 +25,7 @@ def start_supervisord(root: Path, timeout_s: float) -> str:
     """
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisor.conf"],
+            [sys.executable, "-m", "supervisor.supervisord", "-c", CONF],
             cwd=root, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, umask=0o077,
         )  # fmt: skip
         try:

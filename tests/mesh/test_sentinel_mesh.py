@@ -56,7 +56,7 @@ def test_what_is_stopped_is_restarted_and_told_of(make_root):
 
     names = {entry.name for entry in processes(run.config_of(root))}
     run.until(lambda: run.command(root, "mesh", "status").returncode == 0, lambda: run.command(root, "mesh", "status").stdout)
-    status = run.ok_json(root, "mesh", "status")
+    status = run.status(root)
     assert status["verdict"] == "healthy" and status["reasons"] == []
     shown_alerts = {(a["target"], a["what"]): a for a in status["alerts"]}
     assert len(shown_alerts) == len(status["alerts"]), "each trouble is listed once"
@@ -105,7 +105,7 @@ def test_a_process_that_holds_too_much_is_restarted_until_the_budget_is_spent(ma
     time.sleep(6)
     assert run.ready(root, "model-flow")["pid"] == pid
     assert [a["action"].partition(":")[0] for a in alerts(root) if a["target"] == "model-flow"] == ["restart", "none"]
-    assert run.ok_json(root, "mesh", "status")["running"]
+    assert run.status(root)["running"]
 
 
 @pytest.mark.long

@@ -7,10 +7,11 @@ import sys
 import time
 
 import pytest
+from supervisor.options import ServerOptions
 
 import tests.support.mesh_run as run
 from tests.support.command_run import mesh_here
-from tests.support.places import PROJECT
+from tests.support.places import HAND_WRITTEN, PROJECT
 from tests.support.stand_ins import UP, StandIns
 from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
@@ -115,6 +116,20 @@ def test_rates_are_those_of_now(make_root):
     assert window.rate(40, now) > 0 and not window.is_still(now)
     later = window.last_ns + 6 * 10**9
     assert window.rate(40, later) == 0 and window.is_still(later)
+
+
+def test_a_table_written_by_hand_may_lie_in_any_folder(tmp_path, monkeypatch):
+    """Its paths begin with %(here)s, which supervisord expands and then expands again."""
+    root = tmp_path / ODD
+    (root / "run/logs").mkdir(parents=True)
+    shutil.copy(HAND_WRITTEN, root / "supervisor.conf")
+    monkeypatch.chdir(root)
+    options = ServerOptions()
+    options.realize(["-c", start.CONF])
+    programs = [program for group in options.process_group_configs for program in group.process_configs]
+    assert len(programs) > 10 and {program.directory for program in programs} == {"/proc/self/cwd"}
+    assert all(program.stdout_logfile == f"/proc/self/cwd/run/logs/{program.name}.log" for program in programs)
+    assert all(program.command.startswith('"/proc/self/cwd/.venv/bin/python" -m tickmesh') for program in programs)
 
 
 def test_no_environment_is_shown_where_supervisord_does_not_start(make_root, monkeypatch):
