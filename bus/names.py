@@ -1,4 +1,6 @@
-"""Names in fields of fixed size: how many bytes each may have, and how a text is put into one."""
+"""Names in fields of fixed size: how many bytes each may have, and how a text is put into one. And the mesh's own name."""
+
+MESH = "TICKMESH_MESH"  # in the environment of all processes of a mesh: which life of which supervisord has started them
 
 PRODUCER_BYTES = 32  # of a process: feed-binance_usdm-1
 SUBJECT_BYTES = 32  # of venue.instrument, or of a process

@@ -5,14 +5,20 @@ Set up once in a process, by nodes/__main__.py. Loggers bear the names of nodes;
 
 import json
 import logging
+import os
+import stat
 import sys
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import MappingProxyType, TracebackType
 from typing import Any
 
 from tickmesh.bus.settings import Level, LineFormat
+
+LINES_PER_MINUTE = 300  # of each logger
 
 
 class LineFormatter(logging.Formatter):
@@ -44,6 +50,58 @@ class LineFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class LineLimit(logging.Filter):
+    """Lets at most LINES_PER_MINUTE lines of each logger through, and says how many it has left out: a log stays readable."""
+
+    def __init__(self, most: int = LINES_PER_MINUTE):
+        super().__init__()
+        self.most = most
+        self._counts: defaultdict[str, list[float]] = defaultdict(lambda: [0.0, 0, 0])  # since when, written, left out
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether this record is written. Faults that end a process always are."""
+        count = self._counts[record.name]
+        if (now := time.monotonic()) - count[0] >= 60:
+            if count[2]:
+                record.msg = f"{record.getMessage()} (before it, {count[2]:.0f} lines of a minute were left out)"
+                record.args = ()
+            count[:] = [now, 0, 0]
+        if count[1] >= self.most and record.levelno < logging.CRITICAL:
+            count[2] += 1
+            return False
+        count[1] += 1
+        return True
+
+
+class LineHandler(logging.StreamHandler):  # type: ignore[type-arg]  # it is no generic class in Python 3.11
+    """Writes to standard error, and never waits: where nobody reads it (supervisord hangs), lines are left out and counted."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+        self._left_out = 0
+        self._fd = -1
+        if os.environ.get("SUPERVISOR_ENABLED") and stat.S_ISFIFO(os.fstat(2).st_mode):
+            self._fd = 2
+            os.set_blocking(2, False)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record, and before it how many were lost."""
+        if self._fd < 0:
+            super().emit(record)
+            return
+        lost = f"({self._left_out} lines before this one were lost: nobody read them)\n" if self._left_out else ""
+        data = f"{lost}{self.format(record)}\n".encode(errors="backslashreplace")
+        try:
+            while data:
+                data = data[os.write(self._fd, data) :]
+        except BlockingIOError:
+            self._left_out += 1
+        except OSError:
+            self.handleError(record)
+        else:
+            self._left_out = 0
+
+
 _NO_LEVELS: Mapping[str, Level] = MappingProxyType({})
 
 
@@ -55,8 +113,9 @@ def set_up(
     `nodes`: whose process it is, and whom it hosts. `level`: the least that is logged of them; `levels`: of single ones, or
     of a library's logger, which otherwise logs warnings and worse.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = LineHandler()
     handler.setFormatter(LineFormatter(nodes, form))
+    handler.addFilter(LineLimit())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.captureWarnings(True)
     for name, least in (dict.fromkeys(nodes, level) | dict(levels)).items():

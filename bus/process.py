@@ -18,7 +18,8 @@ from tickmesh.bus import clock
 from tickmesh.bus.checkpoint import Checkpoint
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.operator_log import log_alert
+from tickmesh.bus.names import MESH
+from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.schema import SCHEMA_HASH, Kind
 from tickmesh.bus.sockets import OutboxFull, Producer, Subscriber
 from tickmesh.bus.space import refusal
@@ -197,6 +198,7 @@ class Context:
         self._subscriptions: list[EventSubscription] = []
         self._ready = False
         self._refusals = 0
+        self._caught_up = 0  # what its operator's log has of it
         self._tasks: set[asyncio.Task[Any]] = set()
         self.failure: BaseException | None = None  # what ends this process: the first fault that nobody else saw
 
@@ -286,9 +288,12 @@ class Context:
             fresh.rename(folder / f"{self.name}.json")
         except OSError as error:
             raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None
-        content = {"node": self.name, "pid": os.getpid(), "schema": SCHEMA_HASH, **more}
+        mesh = os.environ.get(MESH, "")
+        content = {"node": self.name, "pid": os.getpid(), "mesh": mesh, "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.run, self.name, content)])
+        facts = ", ".join(f"{key} {value}" for key, value in more.items() if isinstance(value, int | str))
+        log_line(self.name, "info", f"is ready: {facts}" if facts else "is ready")
         self.own(self._heartbeat(), "heartbeat")
 
     def health(self) -> dict[str, Any]:
@@ -305,9 +310,19 @@ class Context:
 
     async def _heartbeat(self) -> None:
         while True:
+            self._log_catch_up()
             with contextlib.suppress(OutboxFull):
                 self.publish([encode(Kind.health, self.name, self.health())])
             await asyncio.sleep(HEALTH_S)
+
+    def _log_catch_up(self) -> None:
+        """Writes how many events this node has read from the log, since its last heartbeat, for it had missed them."""
+        caught_up = sum(subscription.caught_up for subscription in self._subscriptions)
+        if caught_up > self._caught_up:
+            log_line(
+                self.name, "info", f"read {caught_up - self._caught_up} events from the log that it had missed on its socket"
+            )
+        self._caught_up = caught_up
 
     async def close(self) -> None:
         for task in (tasks := tuple(self._tasks)):

@@ -8,8 +8,10 @@ import importlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from functools import partial
+from importlib.metadata import version
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -92,7 +94,7 @@ def step_module(node: str) -> "StepModule":
 
 async def run_alone(config: Config, node: str, instance: str) -> None:
     ctx = Context(config, name_of(node, instance), instance)
-    _stop_on_signal(ctx.stop)
+    _stop_on_signal(ctx)
     ctx.guard(asyncio.get_running_loop())
     try:
         if node in STEPS:
@@ -113,7 +115,7 @@ async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
     from tickmesh.nodes.sequencer import node as sequencer
 
     ctx = sequencer.SequencerContext(config, "sequencer")
-    _stop_on_signal(ctx.stop)
+    _stop_on_signal(ctx)
     ctx.guard(asyncio.get_running_loop())
 
     def begin(node: str, ctx: HostedContext) -> Coroutine[Any, Any, None]:
@@ -137,10 +139,21 @@ async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
             raise ctx.failure
 
 
-def _stop_on_signal(stop: asyncio.Event) -> None:
+def _stop_on_signal(ctx: Context) -> None:
+    def stop(number: signal.Signals) -> None:
+        if not ctx.stop.is_set():
+            operator_log.log_line(ctx.name, "info", f"ends, since it was sent {number.name}")
+        ctx.stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop, number)
+
+
+def _beginning(config: Config, guests: list[str]) -> str:
+    """What a process writes first: which version it is of, for what."""
+    hosting = f", hosts {', '.join(guests)}" if guests else ""
+    return f"begins: tickmesh {version('tickmesh')}, pid {os.getpid()}, mode {config.mode}, source {config.source}{hosting}"
 
 
 def help_of(node: str) -> str:
@@ -174,10 +187,13 @@ def main(words: list[str]) -> int:
             return 0
         import uvloop
 
+        begun = time.monotonic()
+        operator_log.log_line(name, "info", _beginning(config, names[1:]))
         if node == "sequencer":
             uvloop.run(run_hosting(config, guests))
         else:
             uvloop.run(run_alone(config, node, instance))
+        operator_log.log_line(name, "info", f"has ended, in order, after {time.monotonic() - begun:.1f} s")
     except UsageError as error:
         print(f"{error}\n\n{USAGE.format(nodes=', '.join(NODES))}", file=sys.stderr)
         return 2

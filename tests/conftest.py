@@ -17,7 +17,8 @@ from tests.support.places import PROJECT
 hypothesis.settings.register_profile("tickmesh", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("tickmesh")
 
-DEEP = "a-rather-long-folder-name-so-that-socket-paths-are-not-short/and another one below it with spaces"
+# And with what supervisord, a pattern, a shell or an ini file would read otherwise.
+DEEP = 'a-rather-long-folder-name-so-that-socket-paths-are-not-short/and another one [1] below it, %s "100 %" with spaces'
 
 
 @pytest.fixture(scope="session", autouse=True)

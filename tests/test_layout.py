@@ -23,8 +23,9 @@ IO = (
     "feed/upkeep", "feed/watching", "models/cache", "models/loading",
     "net/budget", "net/endpoints", "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/websocket", "recorder/days",
     "runner/hosting", "runner/step",
-    "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/publishing", "session/reconciliation",
-    "session/requests", "session/sending", "session/venue_connection",
+    "sentinel/processes", "sentinel/silence",
+    "sentinel/supervisord", "session/binance_rest", "session/publishing", "session/reconciliation",
+    "session/requests", "session/sending", "session/venue_connection", "supervision/groups", "supervision/presence",
 )  # fmt: skip
 MACHINE = {
     "aiohttp", "asyncio", "fcntl", "os", "pathlib", "psutil", "shutil", "signal", "socket", "ssl", "subprocess", "tempfile",

@@ -53,7 +53,7 @@ def up(
         raise terminal.UsageFailure("--speed is the speed of a replay; give its --capture FILE too")
     result = command.up(captures, 1.0 if speed is None else speed, timeout, terminal.announcer(json), wanted, source)
     terminal.print_json(result) if json else command.show(result)
-    if result.get("failed"):
+    if result.get("failed") or result.get("not_running"):
         raise typer.Exit(1)
     if result.get("not_recording"):
         raise typer.Exit(3)
@@ -98,23 +98,33 @@ def reload(
 
 
 @commands.command()
-def down(json: Json = False) -> None:
+def down(
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds to wait for the end of everything.")] = 240.0,
+    force: Annotated[
+        bool, typer.Option("--force", help="Where supervisord does not answer, end it and all of its processes, in order.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Stop everything, in order; leave no process and a complete archive."""
     from tickmesh.tools import down as command
 
-    result = command.down()
+    result = command.down(timeout, force)
     terminal.print_json(result) if json else command.show(result)
 
 
 @commands.command()
 def status(json: Json = False) -> None:
-    """Show processes and topics."""
+    """Show a verdict with its reasons, processes, topics and troubles.
+
+    Exit code 0: healthy. 1: degraded, every reason is printed with what to do. 2: down.
+    """
     from tickmesh.tools import status as command
+    from tickmesh.tools.status_shown import show
+    from tickmesh.tools.verdict import EXIT_CODES
 
     result = command.status()
-    terminal.print_json(result) if json else command.show(result)
-    if not result["running"]:
-        raise typer.Exit(1)
+    terminal.print_json(result) if json else show(result)
+    raise typer.Exit(EXIT_CODES[result["verdict"]])
 
 
 @commands.command()

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import shutil
 import time
 from pathlib import Path
@@ -12,7 +11,9 @@ from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
-from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
+from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Silent, Supervisord, is_free
+from tickmesh.tools.ending import IN_ORDER, NOT_THERE, await_ends, end_by_force, end_what_is_left, watch
+from tickmesh.tools.running import PATIENCE_S, await_end_of_others, living, silent_words
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 WAIT_S = 240.0  # supervisord kills each process after its stopwaitsecs; their sum is less
@@ -22,32 +23,23 @@ OF_THE_MOMENT = (Kind.health, Kind.run, Kind.watermark)
 TAIL_EVENTS = 20_000  # the sequencer's last words (its cursors) are among the last few
 
 
-def down() -> JsonObject:
-    """Stops the mesh in order and clears what only a running one needs. Raises Failure when something does not end."""
+def down(timeout_s: float = WAIT_S, force: bool = False) -> JsonObject:
+    """Stops the mesh in order and clears what only a running one needs; nothing of one that lives on is removed.
+
+    `force`: where supervisord does not answer, it and its processes are ended all the same. Raises Failure when something does
+    not end within `timeout_s`.
+    """
     root = find_root()
     config = load(root)
-    client = Supervisord(root / "run")
     started = time.monotonic()
-    with contextlib.closing(client):
-        try:
-            pids = [client.pid(), *(p["pid"] for p in client.processes() if p["pid"])]
-            running = True
-        except Away:
-            pids, running = [], False
-        except ShuttingDown:
-            pids, running = [], True
-        fds = _watch(pids)
-        try:
-            if running:
-                _shut_down(client)
-            _await_ends(fds, started + WAIT_S)
-        finally:
-            for fd in fds.values():
-                os.close(fd)
+    deadline = started + timeout_s
+    how = _end(root, deadline, min(timeout_s, PATIENCE_S), force)
+    await_end_of_others(root, max(deadline - time.monotonic(), 1.0))
     kept = _clear(config)
     return {
         "running": False,
-        "was_running": running,
+        "was_running": how != NOT_THERE,
+        "how": how,
         "seconds": round(time.monotonic() - started, 1),
         "source": config.source,
         "log_seq": _last(config),
@@ -55,35 +47,47 @@ def down() -> JsonObject:
     }
 
 
-def _watch(pids: list[int]) -> dict[int, int]:
-    fds = {}
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            fds[pid] = os.pidfd_open(pid)
-    return fds
+def _end(root: Path, deadline: float, patience_s: float, force: bool) -> str:
+    """Ends supervisord and all of its processes; says how. Raises Failure for what is still there then."""
+    with contextlib.closing(Supervisord(root / "run", patience_s)) as client:
+        try:
+            pids = [client.pid(), *(p["pid"] for p in client.processes() if p["pid"])]
+        except Silent as silent:
+            if not force:
+                raise Failure(silent_words(root, silent)) from None
+            return end_by_force(root, silent.presence, deadline)
+        except Away:
+            return end_what_is_left(root, deadline)
+        except ShuttingDown:
+            pids = list(living(root).values())
+        fds = watch(pids)
+        try:
+            _shut_down(root, client, deadline)
+            await_ends(fds, deadline)
+        except Silent as silent:
+            raise Failure(silent_words(root, silent)) from None
+        finally:
+            for fd in fds.values():
+                os.close(fd)
+    return IN_ORDER
 
 
-def _shut_down(client: Supervisord) -> None:
-    """Asks for the end, and goes on asking until nobody answers: every question makes supervisord go on at once."""
+def _shut_down(root: Path, client: Supervisord, deadline: float) -> None:
+    """Asks for the end, and goes on asking until there is none: every question makes supervisord go on at once."""
     with contextlib.suppress(ShuttingDown):
         client.shutdown()
-    deadline = time.monotonic() + WAIT_S
     while time.monotonic() < deadline:
         try:
             client.pid()
         except ShuttingDown:
             pass
+        except Silent:
+            if not is_free(root / "run"):  # it has not closed its socket yet, and hangs
+                raise
         except Away:
             return
         time.sleep(PROD_S)
-    raise Failure(f"supervisord has not ended within {WAIT_S:.0f} s; see run/supervisord.log")
-
-
-def _await_ends(fds: dict[int, int], deadline: float) -> None:
-    for pid, fd in fds.items():
-        ready, _, _ = select.select([fd], [], [], max(deadline - time.monotonic(), 0))
-        if not ready:
-            raise Failure(f"process {pid} has not ended; see run/logs")
+    raise Failure("supervisord has not ended in time; see run/supervisord.log")
 
 
 def _clear(config: Config) -> list[str]:
@@ -151,7 +155,8 @@ def show(result: JsonObject) -> None:
     if not result["was_running"]:
         out.print("tickmesh was not running.")
         return
-    out.print(f"tickmesh is down after {result['seconds']} s.")
+    how = "" if result["how"] == IN_ORDER else f": {result['how']}"
+    out.print(f"tickmesh is down after {result['seconds']} s{how}.")
     out.print(f"Source {result['source']}: {result['log_seq']} events in the log. `mesh verify` checks them.")
     if result["outboxes_kept"]:
         out.print(f"Not yet in the log, kept for the next start: the outboxes of {', '.join(result['outboxes_kept'])}.")

@@ -21,6 +21,7 @@ from tickmesh.bus.wire import Event, events
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.sentinel.supervisord import Supervisord
 from tickmesh.nodes.venues.parsing.decimals import text
+from tickmesh.tools.own_events import OwnEvents
 from tickmesh.tools.running import check_still_there
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 
@@ -200,10 +201,13 @@ class Recording:
         return {subject: Counter(seen.counts) for subject, seen in self.instruments.items()}
 
 
-def watch(config: Config, after: int, started: float, timeout_s: float, give_up: Callable[[list[str]], Failure]) -> JsonObject:
+def watch(
+    config: Config, own: OwnEvents, after: int, started: float, timeout_s: float, give_up: Callable[[list[str]], Failure]
+) -> JsonObject:
     """Reads the log beyond `after` until it is clear of every instrument whether it is recorded; gives what `--json` prints.
 
-    `started`: monotonic seconds. `give_up(missing)`: what to raise where a mesh writes nothing at all in time, or has ended.
+    `own`: whose events count; `started`: monotonic seconds.
+    `give_up(missing)`: what to raise where a mesh writes nothing at all in time, or has ended.
     """
     recording = Recording(config)
     client = Supervisord(config.root / "run")
@@ -212,7 +216,7 @@ def watch(config: Config, after: int, started: float, timeout_s: float, give_up:
         missing, away_s = [""], AWAY_S
         while missing:
             now_s = time.monotonic() - started
-            _read(tail, recording, now_s)
+            _read(tail, recording, own, now_s)
             missing = recording.missing(now_s)
             if now_s > timeout_s:
                 if not recording.has_events:
@@ -220,7 +224,7 @@ def watch(config: Config, after: int, started: float, timeout_s: float, give_up:
                 break
             if now_s > away_s:
                 away_s = now_s + 1
-                check_still_there(client)
+                check_still_there(config.root, client)
             if line is not None:
                 line.update(f"waiting for {', '.join(missing)}")
             time.sleep(LOOK_S if missing else 0)
@@ -228,7 +232,7 @@ def watch(config: Config, after: int, started: float, timeout_s: float, give_up:
         if any(venue.flowing_s is not None for venue in recording.venues.values()):
             time.sleep(RATES_S)
         now_s = time.monotonic() - started
-        _read(tail, recording, now_s)
+        _read(tail, recording, own, now_s)
     return {
         "running": True,
         "already": False,
@@ -240,11 +244,11 @@ def watch(config: Config, after: int, started: float, timeout_s: float, give_up:
     }
 
 
-def _read(tail: Tail, recording: Recording, now_s: float) -> None:
+def _read(tail: Tail, recording: Recording, own: OwnEvents, now_s: float) -> None:
     try:
         while batches := tail.read():
             for batch in batches:
-                recording.take(events(batch.body), now_s)
+                recording.take(own.of(events(batch.body)), now_s)
     except LogError as error:
         raise Failure(str(error)) from None
 

@@ -14,10 +14,10 @@ from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.files import write_file
 from tickmesh.nodes.__main__ import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
-from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
+from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Silent, Supervisord
 from tickmesh.tools import table
 from tickmesh.tools.reload_plan import FIRST, Change, ReloadPlan, fixed_changes, plan
-from tickmesh.tools.running import alone, last_line, ready_pid, running_processes
+from tickmesh.tools.running import alone, last_line, ready_pid, running_processes, silent_words
 from tickmesh.tools.sources import chosen_otherwise
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
@@ -49,9 +49,17 @@ def reload(timeout_s: float, dry_run: bool, announce: Callable[[str], None]) -> 
 
 
 def apply(
-    config: Config, running: Sequence[ProcessInfo], timeout_s: float, dry_run: bool, announce: Callable[[str], None]
+    config: Config,
+    running: Sequence[ProcessInfo],
+    timeout_s: float,
+    dry_run: bool,
+    announce: Callable[[str], None],
+    starts_stopped: bool = False,
 ) -> JsonObject:
-    """As `reload`, for a mesh of which it is known that it is up, and that nobody else changes."""
+    """As `reload`, for a mesh of which it is known that it is up, and that nobody else changes.
+
+    `starts_stopped`: whether what does not run is started, too, though an operator has stopped it.
+    """
     begun = time.monotonic()
     root, wanted = config.root, processes(config)
     with _supervisord(root) as client:
@@ -74,7 +82,8 @@ def apply(
         reasons = dict.fromkeys(otherwise, "supervisor.conf changed")
         reasons |= dict.fromkeys(interrupted, "a reload before was interrupted")
         guests = {name_of(*one): one[0] for one in hosted(config)}
-        todo = plan(rows, wanted, guests.keys(), stopped - interrupted, reasons)
+        down = _not_running(running) if starts_stopped else {}
+        todo = plan(rows, wanted, guests.keys(), stopped - interrupted - down.keys(), reasons, down)
         for line in describe(todo):
             announce(line)
         failed: dict[str, str] = {}
@@ -82,7 +91,7 @@ def apply(
         if todo.changes and not dry_run:
             steps = [name for name, node in guests.items() if node in STEPS]
             failed, not_done = _carry_out(root, client, todo, steps, timeout_s)
-        left = [one["name"] for one in client.processes() if one["state"] not in RUNS and not is_idle(one)]
+        left = list(_not_running(client.processes()))
     return {
         "running": True, "already": True, "mode": config.mode, "source": config.source, "dry_run": dry_run,
         "plan": [{"name": one.name, "action": one.action, "why": one.why} for one in todo.changes],
@@ -92,12 +101,43 @@ def apply(
     }  # fmt: skip
 
 
+def start_stopped(
+    config: Config, running: Sequence[ProcessInfo], timeout_s: float, announce: Callable[[str], None]
+) -> JsonObject:
+    """Starts what does not run of a table written by hand; gives what `--json` prints."""
+    begun = time.monotonic()
+    down = _not_running(running)
+    with _supervisord(config.root) as client:
+        for name, why in down.items():
+            announce(f"start {name}: {why}")
+            client.start(name)
+        failed = _wait_until_ready(config.root, client, {name: [name] for name in down}, timeout_s)
+        left = list(_not_running(client.processes()))
+    return {
+        "running": True, "already": True, "mode": config.mode, "source": config.source, "dry_run": False,
+        "plan": [{"name": name, "action": "start", "why": why} for name, why in down.items()],
+        "stay_stopped": [], "failed": failed, "not_done": [], "not_running": left,
+        "seconds": round(time.monotonic() - begun, 1),
+    }  # fmt: skip
+
+
+def _not_running(processes: Sequence[ProcessInfo]) -> dict[str, str]:
+    """Name → why, of the processes that do not run and are not without anything to do."""
+    return {
+        one["name"]: f"it does not run ({one['statename']})"
+        for one in processes
+        if one["state"] not in RUNS and not is_idle(one)
+    }
+
+
 @contextlib.contextmanager
 def _supervisord(root: Path) -> Iterator[Supervisord]:
     """A client for the work of a reload. Raises Failure when supervisord goes away meanwhile."""
     with contextlib.closing(Supervisord(root / "run")) as client:
         try:
             yield client
+        except Silent as silent:
+            raise Failure(silent_words(root, silent)) from None
         except (Away, ShuttingDown):
             raise Failure("supervisord has ended meanwhile; see run/supervisord.log") from None
 
@@ -148,7 +188,7 @@ def _carry_out(
             if one.action == "stop":
                 (root / "run" / "ready" / f"{one.name}.json").unlink(missing_ok=True)
             else:
-                client.add(one.name)
+                client.add(one.name) or client.start(one.name)
         coming = {one.name: [one.name, *hosted_steps] if one.name == "sequencer" else [one.name]
                   for one in ready if one.action != "stop"}  # fmt: skip
         bad = _wait_until_ready(root, client, coming, timeout_s)

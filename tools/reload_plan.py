@@ -61,12 +61,13 @@ def plan(
     hosted: Collection[str],
     stopped: Collection[str],
     otherwise: Mapping[str, str] = NO_REASONS,
+    down: Mapping[str, str] = NO_REASONS,
 ) -> ReloadPlan:
     """What has to be done so that the processes of `rows` become the `wanted` ones.
 
     `hosted`: names of whom the sequencer's process runs from now on; `stopped`: of those that an operator has stopped;
-    `otherwise`: further reasons to
-    restart one, by name. A row without settings is a program of the operator's own, and is left alone.
+    `otherwise`: further reasons to restart one, by name; `down`: reasons to start one that does not run. A row without settings
+    is a program of the operator's own, and is left alone.
     """
     active = {row["name"]: row for row in rows if row["settings"]}
     entries = {entry.name: entry for entry in wanted}
@@ -81,10 +82,12 @@ def plan(
     for name, entry in entries.items():
         venue = _venue(name) if entry.node == "feed" else ""
         if name not in active:
-            stages[_stage(entry, starts=True)].append(Change(name, "start", "new in mesh.toml", venue))
+            stages[_stage(entry, starts=True)].append(Change(name, "start", "mesh.toml wants it", venue))
         elif why := _why(active[name], entry) or otherwise.get(name, ""):
             change = Change(name, "restart", why, venue)
             asleep.append(change) if name in stopped else stages[_stage(entry, starts=False)].append(change)
+        elif name in down:
+            stages[_stage(entry, starts=True)].append(Change(name, "start", down[name], venue))
     return ReloadPlan([stages[number] for number in sorted(stages)], asleep)
 
 

@@ -1,11 +1,8 @@
-"""`mesh status`: processes by supervisord and by the log's tail, every topic, and alerts."""
+"""`mesh status`: a verdict with reasons, processes by supervisord and by the log's tail, every topic, and troubles."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-from rich.table import Table
 
 from tickmesh.bus.clock import follow, now_ns
 from tickmesh.bus.config import Config, load
@@ -13,116 +10,98 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import PLENTY, Room, free_of, judge, short
-from tickmesh.bus.topics import TABLE, Lane
+from tickmesh.bus.topics import TABLE
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
 from tickmesh.nodes.process_table import hosted, name_of
+from tickmesh.nodes.sentinel.processes import age_ns
 from tickmesh.nodes.sentinel.restarts import Restarts
-from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
+from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDown, Silent, Supervisord
+from tickmesh.nodes.supervision.presence import Presence
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
-from tickmesh.tools.table import process_names
-from tickmesh.tools.terminal import Failure, JsonObject, out
+from tickmesh.tools import verdict
+from tickmesh.tools.episodes import episodes
+from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
+from tickmesh.tools.running import last_line, living, ready_ns
+from tickmesh.tools.table import process_names, wanted_names
+from tickmesh.tools.terminal import Failure, JsonObject
+from tickmesh.tools.verdict import Finding, Seen
 
-SECOND = 1_000_000_000
 Process = Mapping[str, Any]  # as supervisord describes it: name, state, statename, pid, exitstatus, start, now …
-WINDOW_S = 10  # rates and the freshest health are read from the log's last so many seconds
-ALERTS_SHOWN = 5
+OVER_SHOWN = 5  # troubles that are over; those that go on are all shown
 TRADING = (
     "instruments", "positions", "unlisted_orders", "fees", "fills", "open_orders", "signals", "intents", "cancels", "refused",
 )  # fmt: skip
 HOUR_NS = 3600 * SECOND
-LOOK_BACK_EVENTS = 50_000  # bounds the reading of a log that is written very fast
-
-
-@dataclass
-class Topic:
-    """The last seconds of one topic in the log: how many events, and the newest."""
-
-    kind: Kind
-    last_seq: int = 0
-    seq_ns: int = 0
-    recv_ns: int = 0
-    events: int = 0
-
-
-@dataclass
-class LogWindow:
-    """The last WINDOW_S seconds of the log: topics, and each process's newest health event."""
-
-    first_seq: int = 0
-    last_seq: int = 0
-    first_ns: int = 0
-    last_ns: int = 0
-    topics: dict[str, Topic] = field(default_factory=dict)
-    health: dict[str, Event] = field(default_factory=dict)
-
-    def add(self, event: Event) -> None:
-        """Adds one event; they come in order."""
-        if not self.first_seq:
-            self.first_seq, self.first_ns = event.seq, event.seq_ns
-        self.last_seq, self.last_ns = event.seq, event.seq_ns
-        topic = self.topics.setdefault(event.topic, Topic(Kind(event.kind)))
-        topic.last_seq, topic.seq_ns, topic.recv_ns = event.seq, event.seq_ns, event.recv_ns
-        topic.events += 1
-        if event.kind == Kind.health:
-            self.health[event.subject] = event
+ANSWER_S = 2.0  # supervisord answers in milliseconds, and a person waits for us
 
 
 def status() -> JsonObject:
     """Looks at processes and log; gives what `--json` prints. Raises Failure for a log that cannot be read."""
     config = load()
     follow(config.log_dir)  # ages are in the log's time
-    processes = _processes(config)
+    processes, restarts, silent = _ask_supervisord(config)
     if processes is None:
-        nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
-        return {
-            "running": False,
-            "mode": config.mode,
-            "source": config.source,
-            **nothing,
-            "replay": None,
-            "trading": None,
-            "log": {},
-            "disk": {},
-        }
+        return _nothing(config)
     try:
         window = read_window(config)
         archived_seq = read_watermark(config.archive_dir).archived_seq
-        alerts = _alerts(config, [process["name"] for process in processes])
+        told = _alerts(config, [process["name"] for process in processes])
     except (LogError, ArchiveError) as error:
         raise Failure(str(error)) from None
     now = now_ns()
-    inside = {name_of(*one) for one in hosted(config)} - {process["name"] for process in processes if process["pid"]}
-    restarts = Restarts(config.sentinel)
-    restarts.read_alerts(alerts)
-    guests: list[Process] = [{"name": name, "statename": "", "pid": 0} for name in inside]
-    order = process_names(config)
-    everyone = {process["name"]: process for process in [*guests, *processes]}
-    names = sorted(everyone, key=lambda name: order.index(name) if name in order else len(order))
-    nodes = [_node(everyone[name], window, inside, now) for name in names]
+    budget = Restarts(config.sentinel)
+    budget.read_alerts(told)
+    nodes = _nodes(config, processes, window, now)
     for node in nodes:
-        node["restarts_left"] = restarts.left(node["name"], now)
+        name = node["name"]
+        node["restarts_left"] = budget.left(name, now)
+        node["restarts_last_minute"] = restarts.get(name, 0)
+        node["said"] = last_line(config.root, name) if node["restarts_last_minute"] else ""
+    troubles = episodes(told, {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes})
+    over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
+    quiet, wanted = silent_instruments(config, window), wanted_names(config)
+    seen = Seen(config, now, window, silent, nodes, wanted, quiet, disk_room(config), troubles)
+    word, reasons = verdict.judge(seen)
+    age_s = window.age_s(now)
     return {
         "running": True,
+        "verdict": word,
+        "reasons": [reason._asdict() for reason in reasons],
+        "supervisord": f"does not answer: {silent.doing}" if silent else "answers",
         "mode": config.mode,
         "source": config.source,
         "nodes": nodes,
-        "instruments": silent_instruments(config, window),
+        "instruments": seen.instruments,
         "replay": replay_progress(window),
         "trading": trading(window),
-        "alerts": [_alert(event, now) for event in alerts[-ALERTS_SHOWN:]],
+        "alerts": [one.as_json(now) for one in troubles if one.goes_on(now) or one in over],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
             "last_seq": window.last_seq,
             "durable_seq": LogReader(config.log_dir).durable,
             "archived_seq": archived_seq,
-            "rate": round(_rate(window.last_seq - window.first_seq, window), 1),
-            "age_s": round((now - window.last_ns) / SECOND, 3) if window.last_ns else None,
+            "rate": round(window.rate(window.last_seq - window.first_seq, now), 1),
+            "age_s": round(age_s, 3) if age_s is not None else None,
         },
-        "disk": disk_room(config),
+        "disk": seen.disk,
     }
+
+
+def _nothing(config: Config) -> JsonObject:
+    """What is said of a mesh without a supervisord."""
+    reasons = [Finding("mesh", "it is not running", "`mesh up` starts it")]
+    if left := living(config.root):
+        names = ", ".join(f"{name} (pid {pid})" for name, pid in sorted(left.items()))
+        reasons.append(Finding("mesh", f"its supervisord is gone, and these live on: {names}", "`mesh down` ends them"))
+    nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
+    return {
+        "running": False, "verdict": verdict.DOWN, "reasons": [reason._asdict() for reason in reasons],
+        "supervisord": "is not there", "mode": config.mode, "source": config.source, **nothing,
+        "replay": None, "trading": None, "log": {}, "disk": {},
+    }  # fmt: skip
 
 
 def silent_instruments(config: Config, window: LogWindow) -> list[JsonObject]:
@@ -195,59 +174,58 @@ def disk_room(config: Config) -> JsonObject:
     return {"free_bytes": free.bytes, "free_inodes": inodes, "short": what}
 
 
-def _processes(config: Config) -> Sequence[Process] | None:
-    """What supervisord says of its processes; None when the mesh is not running."""
-    with contextlib.closing(Supervisord(config.root / "run")) as client:
+def _ask_supervisord(config: Config) -> tuple[Sequence[Process] | None, Mapping[str, int], Presence | None]:
+    """(its processes, restarts of the last minute, it itself where it does not answer); None for processes: there is none."""
+    with contextlib.closing(Supervisord(config.root / "run", ANSWER_S)) as client:
         try:
-            return client.processes()
+            return client.processes(), client.restarts(), None
+        except Silent as silent:
+            return _alive(config), {}, silent.presence
         except (Away, ShuttingDown):
-            return None
+            return None, {}, None
 
 
-def read_window(config: Config) -> LogWindow:
-    """Reads the last WINDOW_S seconds of the log."""
-    log = LogReader(config.log_dir)
-    window = LogWindow()
-    last = log.last
-    since = now_ns() - WINDOW_S * SECOND
-    for event in log.events(max(last - LOOK_BACK_EVENTS, log.first - 1)):
-        if event.seq_ns >= since:
-            window.add(event)
-        else:
-            window.last_seq, window.last_ns = event.seq, event.seq_ns
-    return window
+def _alive(config: Config) -> Sequence[Process]:
+    """The wanted processes as the machine shows them, where supervisord cannot be asked."""
+    pids = living(config.root)
+    out = []
+    for name in wanted_names(config):
+        pid = pids.get(name, 0)
+        age_s = age_ns(pid) // SECOND if pid else 0
+        out.append({"name": name, "statename": verdict.ALIVE if pid else verdict.DEAD, "pid": pid, "now": age_s, "start": 0})
+    return out
 
 
-def _rate(events: int, window: LogWindow) -> float:
-    seconds = (window.last_ns - window.first_ns) / SECOND
-    return events / seconds if seconds > 0 and window.first_seq else 0.0
+def _nodes(config: Config, processes: Sequence[Process], window: LogWindow, now: int) -> list[JsonObject]:
+    """One object a process and a guest of the sequencer, in the order in which data flows."""
+    inside = {name_of(*one) for one in hosted(config)} - {process["name"] for process in processes if process["pid"]}
+    guests: list[Process] = [{"name": name, "statename": "", "pid": 0} for name in inside]
+    order = process_names(config)
+    everyone = {process["name"]: process for process in [*guests, *processes]}
+    names = sorted(everyone, key=lambda name: order.index(name) if name in order else len(order))
+    return [_node(everyone[name], window, inside, now) for name in names]
 
 
 def _node(process: Process, window: LogWindow, inside: set[str], now: int) -> JsonObject:
     name = process["name"]
     health = window.health.get(name)
     beat = health.map() if health is not None else {}
-    state = "HOSTED" if name in inside else process["statename"]
+    state = verdict.HOSTED if name in inside else process["statename"]
     alive = bool(process["pid"])
     return {
         "name": name,
         "state": state,
-        "pid": process["pid"] or (beat.get("pid", 0) if state == "HOSTED" else 0),
+        "pid": process["pid"] or (beat.get("pid", 0) if state == verdict.HOSTED else 0),
         "uptime_s": process["now"] - process["start"] if alive else None,
         "heartbeat_age_s": round((now - health.sent_ns) / SECOND, 3) if health is not None else None,
         "lag": beat.get("lag"),
+        "idle": process.get("state") == ProcessStates.EXITED and process.get("exitstatus") == 0,
     }
 
 
 def _alerts(config: Config, names: list[str]) -> list[Event]:
     """Of the hours that the recent store keeps, or of the last one."""
     return lately(config, Kind.alert, names, now_ns() - int(max(config.recorder.recent_hours, 1.0) * HOUR_NS))
-
-
-def _alert(event: Event, now: int) -> JsonObject:
-    content = event.map()
-    words = {key: content.get(key, "") for key in ("level", "what", "target", "why", "action")}
-    return {"seq": event.seq, "by": event.subject, "age_s": round((now - event.seq_ns) / SECOND, 1), **words}
 
 
 def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:
@@ -258,77 +236,8 @@ def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:
     return {
         "topic": name,
         "last_seq": topic.last_seq,
-        "rate": round(_rate(topic.events, window), 2),
+        "rate": round(window.rate(topic.events, now), 2),
         "lag_ms": round((topic.seq_ns - topic.recv_ns) / 1e6, 3) if topic.recv_ns else None,
         "age_s": round((now - topic.seq_ns) / SECOND, 3),
         "stale": bool(stale_after) and now - newest > stale_after,
     }
-
-
-def _show_trading(counted: JsonObject) -> None:
-    if counted.get("positions"):
-        table = Table(box=None, header_style="bold")
-        for name in ("traded", "position", "at", "realised", "unrealised", "fills", "open"):
-            table.add_column(name, no_wrap=name == "traded")
-        for subject, one in sorted(counted["positions"].items()):
-            table.add_row(
-                subject, f"{one['position']:.8g}", f"{one['average_price']:.8g}", f"{one['realised']:.4f}",
-                f"{one['unrealised']:.4f}", str(one["fills"]), str(one["open_orders"]),
-            )  # fmt: skip
-        out.print()
-        out.print(table)
-        fees = ", ".join(f"{amount:.8f} {asset}" for asset, amount in sorted(counted["fees"].items())) or "none"
-        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(counted["refused"].items())) or "none"
-        out.print(f"fees: {fees}; of {counted['signals']} strong signals refused: {refused}", markup=False)
-    for subject, orders in counted.get("unlisted_orders", {}).items():
-        what = f"{orders} open order{'s' if orders > 1 else ''} of ours, and executor.instruments does not list it (any more)"
-        out.print(f"\n{subject}: {what}; the executor cancels them, and keeps its position", style="bold", markup=False)
-
-
-def show(result: JsonObject) -> None:
-    """Prints the status for a person."""
-    if not result["running"]:
-        out.print("tickmesh is not running; `mesh up` starts it.")
-        return
-    table = Table("node", "state", "pid", "uptime", "heartbeat", "behind", "restarts left", box=None, header_style="bold")
-    for node in result["nodes"]:
-        beat, uptime, lag = node["heartbeat_age_s"], node["uptime_s"], node["lag"]
-        table.add_row(
-            node["name"], node["state"], str(node["pid"] or "-"),
-            f"{uptime} s" if uptime is not None else "-",
-            f"{beat:.1f} s ago" if beat is not None else "-",
-            f"{lag} events" if lag is not None else "-",
-            str(node["restarts_left"]),
-        )  # fmt: skip
-    out.print(table)
-    out.print()
-    table = Table("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold")
-    for topic in result["topics"]:
-        if TABLE[Kind[topic["topic"].partition(".")[0]]].lane is Lane.system:
-            continue  # what processes say of themselves is in the table above
-        lag = topic["lag_ms"]
-        table.add_row(
-            topic["topic"], str(topic["last_seq"]), f"{topic['rate']:.1f}",
-            f"{lag:.2f} ms" if lag is not None else "-",
-            f"{topic['age_s']:.1f} s" + (" STALE" if topic["stale"] else ""),
-        )  # fmt: skip
-    out.print(table)
-    if result["trading"]:
-        _show_trading(result["trading"])
-    for one in result["instruments"]:
-        out.print(f"\n{one['instrument']}: {one['why']}", style="bold", markup=False)
-    if at := result["replay"]:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in at["not_served"].items())
-        left_out = f"{sum(at['not_served'].values())} not served: {reasons}" if reasons else "all served"
-        ended = "; ended" if at["ended"] else ""
-        out.print(f"\nreplay: at {at['position']} of {at['lines']} lines, {left_out}{ended}", markup=False)
-    for alert in result["alerts"]:
-        out.print()
-        out.print("{level}, {age_s:.0f} s ago: {target}: {what}: {why}; {action}".format(**alert), markup=False)
-    if result["disk"]["short"]:
-        out.print(f"\nDISK: {result['disk']['short']}", markup=False)
-    log = result["log"]
-    out.print(
-        f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "
-        f"archived up to {log['archived_seq']}; mode {result['mode']}, source {result['source']}"
-    )

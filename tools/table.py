@@ -31,7 +31,7 @@ startretries=1000000
 stopsignal=TERM
 stopwaitsecs={stopwaitsecs}
 redirect_stderr=true
-stdout_logfile=run/logs/{name}.log
+stdout_logfile=/proc/self/cwd/run/logs/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=3
 """
@@ -87,3 +87,9 @@ def process_names(config: Config) -> list[str]:
     """The names of all processes and of whom the sequencer's hosts, in the order in which data flows."""
     programs = hand_written(config.root)
     return [name_of(*one) for one in nodes_of(config)] if programs is None else list(programs)
+
+
+def wanted_names(config: Config) -> list[str]:
+    """The names of the processes that supervisord has to run."""
+    programs = hand_written(config.root)
+    return [entry.name for entry in processes(config)] if programs is None else list(programs)

@@ -8,8 +8,6 @@ holds of trades, quotes and depth, however short it is; of real venues what tool
 import contextlib
 import json
 import socket
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tickmesh.bus.clock import follow, now_ns
 from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Kind
@@ -28,8 +27,11 @@ from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import recording, reload, sources, table
-from tickmesh.tools.running import alone, check_still_there, last_line, running_processes
-from tickmesh.tools.status import read_window, silent_instruments
+from tickmesh.tools.log_window import read_window
+from tickmesh.tools.own_events import OwnEvents
+from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, running_processes
+from tickmesh.tools.start import start_supervisord
+from tickmesh.tools.status import silent_instruments
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 from tickmesh.tools.wanted import VenueAnswer, Wanted
 
@@ -61,8 +63,9 @@ def up(
     root = find_root()
     for folder in (root / "run", root / "run" / "logs"):
         _make(folder)
-    with alone(root):
-        if (running := running_processes(root)) is not None:
+    begun = time.monotonic()
+    with alone(root, timeout_s):
+        if (running := running_processes(root, timeout_s)) is not None:
             if wanted:
                 return _record_others(load(root), wanted, source, running, timeout_s, announce)
             return _already(load(root), captures, running, timeout_s, announce)
@@ -78,16 +81,18 @@ def up(
             config = sources.use_choice(root, choice)
         else:
             config = sources.use_configured(root)
+        await_end_of_others(root, max(timeout_s - (time.monotonic() - begun), 1.0))
         check_before_start(config)
         sources.check_market(config)
         check_table(config, announce)
         reload.forget_interrupted(root)
         after = _end_of_log(config)
-        started = time.monotonic()
-        _start(root)
+        follow(config.log_dir)
+        started, started_ns = time.monotonic(), now_ns()
+        own = OwnEvents(start_supervisord(root, timeout_s), started_ns)
         if config.mode == "capture":
-            return recording.watch(config, after, started, timeout_s, partial(_silent, config))
-        seen, seconds = _watch(config, survey, after, started + timeout_s)
+            return recording.watch(config, own, after, started, timeout_s, partial(_silent, config))
+        seen, seconds = _watch(config, survey, own, after, started + timeout_s)
     return {
         "running": True,
         "already": False,
@@ -109,10 +114,8 @@ def _already(
     if wanted and wanted != list(config.exchange.replay):
         raise Failure(f"the mesh is up with source {config.source!r}; `mesh down` first, then up on the capture")
     if table.hand_written(config.root) is None:
-        return reload.apply(config, running, timeout_s, False, announce)
-    fine = (ProcessStates.RUNNING, ProcessStates.STARTING)
-    down = [p["name"] for p in running if p["state"] not in fine and not reload.is_idle(p)]
-    return {"running": True, "already": True, "mode": config.mode, "source": config.source, "not_running": down}
+        return reload.apply(config, running, timeout_s, False, announce, starts_stopped=True)
+    return reload.start_stopped(config, running, timeout_s, announce)
 
 
 def _record_others(
@@ -133,7 +136,7 @@ def _record_others(
         )
     show_answers(answers)
     with sources.choice_kept(root):
-        return reload.apply(sources.use_choice(root, choice), running, timeout_s, False, announce)
+        return reload.apply(sources.use_choice(root, choice), running, timeout_s, False, announce, starts_stopped=True)
 
 
 def check_table(config: Config, announce: Callable[[str], None]) -> None:
@@ -193,23 +196,12 @@ def _end_of_log(config: Config) -> int:
         raise Failure(str(error)) from None
 
 
-def _start(root: Path) -> None:
-    """supervisord as a daemon, in a session of its own; it outlives this shell."""
-    with open(root / "run" / "logs" / "supervisord-start.log", "wb") as log:
-        code = subprocess.call(
-            [sys.executable, "-m", "supervisor.supervisord", "-c", "supervisor.conf"],
-            cwd=root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, umask=0o077,
-        )  # fmt: skip
-    if code:
-        lines_logged = (root / "run" / "logs" / "supervisord-start.log").read_text(errors="replace").strip().splitlines()
-        raise Failure(f"supervisord did not start: {lines_logged[-1] if lines_logged else f'exit {code}'}")
-
-
 @dataclass
 class Observed:
     """The counts of events in the log by kind, and the newest health of executor and exchange."""
 
     executor: str
+    own: OwnEvents
     counts: Counter[int] = field(default_factory=Counter)
     beats: dict[str, dict[str, Any]] = field(default_factory=dict)
     exchanges: set[int] = field(default_factory=set)  # pids that the exchange has had
@@ -219,7 +211,7 @@ class Observed:
         try:
             while batches := tail.read():
                 for batch in batches:
-                    for event in events(batch.body):
+                    for event in self.own.of(events(batch.body)):
                         self.counts[event.kind] += 1
                         if event.kind == Kind.health and event.subject in (self.executor, "exchange"):
                             self.beats[event.subject] = event.map()
@@ -242,9 +234,9 @@ class Observed:
         return bool(cannot) and len(cannot) >= self.beats[self.executor]["instruments"]
 
 
-def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -> tuple[Observed, float]:
+def _watch(config: Config, survey: Survey | None, own: OwnEvents, after: int, deadline: float) -> tuple[Observed, float]:
     """Reads the log beyond `after` until it has every required kind: (what RATES_S more have shown, how long they were)."""
-    seen = Observed("executor")
+    seen = Observed("executor", own)
     wanted = required_kinds(config, survey)
     tail = Tail(config.log_dir, after)
     client = Supervisord(config.root / "run")
@@ -257,7 +249,7 @@ def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -
                 raise Failure(_what_is_missing(config, missing, client))
             if now > away_until:
                 away_until = now + 1
-                check_still_there(client)
+                check_still_there(config.root, client)
             _exchange_lives(config, seen, missing, client)
             if survey and (config.exchange_dir / sources.ENDED).exists() and not _missing_in_all(config, wanted):
                 break  # it was over before we looked, or an earlier run had all but its end
@@ -336,10 +328,7 @@ def show(result: JsonObject) -> None:
         return
     if result["already"]:
         out.print(f"tickmesh is up already, source {result['source']}.")
-        if "plan" in result:
-            reload.show(result)
-        elif result["not_running"]:
-            out.print(f"Not running: {', '.join(result['not_running'])} (mesh status)")
+        reload.show(result)
         return
     rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")

@@ -12,6 +12,7 @@ from tickmesh.bus.checkpoint import CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.instruments import DecidedInstruments
+from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument
@@ -161,11 +162,13 @@ class Backfill:
                 source.addresses.hop_rest()
                 return
             source.backoff.reset()
+            log_line(self.ctx.name, "info", f"{effort.subject}: {len(events)} missing events from id {first} on are fetched")
             await self.publish(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
         finally:
             source.budget.observe_used(source.rest.used_weight)
 
     def failed(self, error: Exception) -> None:
+        log_line(self.ctx.name, "warning", f"a question to a venue failed: {error}")
         self.ctx.counters["failures"] += 1
         self.ctx.counters["last_error"] = str(error)[:200]
 

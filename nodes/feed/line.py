@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.instruments import DecidedInstruments, ExponentDecision
+from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.feed.arrived import Arrived
@@ -141,11 +142,13 @@ class Line:
         connection.source, events = self.reception.open(self.count["connections"], now_ns(), connection.stale)
         self.connections.append(connection)
         self.publisher.publish(events)
+        log_line(self.ctx.name, "info", f"connection {self.count['connections']} is open, of {len(self.known)} instruments")
         return connection.source
 
     def _begin_flow(self, connection: LineConnection) -> None:
         connection.flowed = True
         connection.flowed_at_s = time.monotonic()
+        log_line(self.ctx.name, "info", "market data flows on it")
         self.requests.books_wanted.set()
         if (news := self.reachability.reached(STREAM, time.monotonic())) is not None:
             self.publisher.raise_alert(*news)

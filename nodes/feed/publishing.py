@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 
-from tickmesh.bus.operator_log import log_alert
+from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
@@ -25,6 +25,7 @@ class LinePublisher:
         self.waiting: list[bytearray] = []
         self._pause = pause
         self._resume = resume
+        self._full = False  # its log has it
 
     def publish(self, events: list[bytearray]) -> None:
         """Publishes the events, or keeps them until the outbox has room; raises nothing for a full one."""
@@ -35,6 +36,11 @@ class LinePublisher:
             self.ctx.publish(events)
             self.ctx.counters["events"] += len(events)
         except OutboxFull:
+            if not self._full:
+                log_line(
+                    self.ctx.name, "warning", f"its outbox is full: {len(events)} events wait, and its sockets are not read"
+                )
+            self._full = True
             self.ctx.counters["outbox_full"] += 1
             self.waiting += events
             self._pause()
@@ -44,6 +50,8 @@ class LinePublisher:
         events, self.waiting = self.waiting, []
         self.publish(events)
         if not self.waiting:
+            log_line(self.ctx.name, "info", "its outbox has room again: its sockets are read on")
+            self._full = False
             self._resume()
 
     def refuse(self, refused: Iterable[tuple[str, bytes]]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from tickmesh.bus.clock import now_ns
+from tickmesh.bus.operator_log import log_line
 from tickmesh.nodes.feed.connection import LineConnection
 from tickmesh.nodes.feed.line import Line
 from tickmesh.nodes.feed.pacing import PacedSender
@@ -49,7 +50,9 @@ class ConnectionUpkeep:
                 self.line.renewal_wanted.clear()
                 self._failed(error)
                 self.line.count["reconnects"] += 1
-                await asyncio.sleep(self.backoff.wait_s())
+                wait_s = self.backoff.wait_s()
+                log_line(self.line.ctx.name, "warning", f"has no connection: {error}; it connects again in {wait_s:.1f} s")
+                await asyncio.sleep(wait_s)
 
     async def connect(self, stale: Iterable[Key]) -> LineConnection:
         """An open connection, with its subscriptions under way. `stale`: streams that are silent on the one that it replaces.
@@ -111,6 +114,8 @@ class ConnectionUpkeep:
             await asyncio.wait((old.closed,), timeout=self.renewal_backoff.wait_s())
         self.renewed_at_s = time.monotonic()
         line.count["renewals"] += 1
+        why = f"{', '.join(map(topic_of, stale))} is silent" if stale else "it has lived as long as planned, or is to end"
+        log_line(line.ctx.name, "info", f"renews its connection, beside the old one: {why}")
         if old.source is not None and old.source.shutdown:
             line.addresses.hop_ws()  # where there is another server, it is not this one that is about to end
         connecting = asyncio.create_task(self.connect(stale))
@@ -150,6 +155,7 @@ class ConnectionUpkeep:
             line.end(old)
         elif reception.successor is not None:
             line.publisher.publish(reception.hand_over(now_ns()))
+            log_line(line.ctx.name, "info", f"the new connection has taken over after {line.count['overlap_s']} s of overlap")
             line.ask_for_books()
             self._close(old, "replaced")
         line.freshness.connection_began(time.monotonic())
@@ -159,6 +165,7 @@ class ConnectionUpkeep:
     def _renew_later(self, old: LineConnection, stale: Iterable[Key]) -> LineConnection:
         """Keeps the old connection, which still works, because its renewal failed."""
         self.line.stale |= set(stale)
+        log_line(self.line.ctx.name, "warning", f"keeps its old connection: {self.line.count.get('last_error', '')}")
         old.renew_at_s = time.monotonic() + self.renewal_backoff.wait_s()
         return old
 

@@ -5,7 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable
 
-from tickmesh.bus.operator_log import log_alert
+from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
@@ -43,6 +43,8 @@ class Days:
         if day is None:
             return False
         done = await self._work("seal", lambda stop: self.sealer.seal(day, stop))
+        if done:
+            log_line(self.ctx.name, "info", f"sealed {day}")
         self.ctx.counters.update(sealed_days=self.sealer.sealed_days, overlays=self.sealer.overlays)
         return done
 

@@ -345,6 +345,7 @@ async def keep_archive(ctx: Context, recorder: Recorder) -> None:
         if not recorder.due(durable):
             await asyncio.sleep(LOOK_S)
         elif await recorder.cut(durable, ctx.stop.is_set):
+            log_line("recorder", "info", f"archived up to seq {recorder.archive.archived_seq}")
             await recorder.publish_archived()
         elif not ctx.stop.is_set():
             await asyncio.sleep(RETRY_S)
@@ -363,6 +364,7 @@ async def finish(recorder: Recorder) -> None:
             f"seq {recorder.archive.archived_seq + 1} to {durable} stay in the log, there was no time to archive them in "
             f"{FINISH_S:g} s; the next start does"
         )
+    log_line("recorder", "info", f"archived up to seq {recorder.archive.archived_seq}; the log ends at {last}")
     recorder.recent.close()
     recorder.archive.close()
 

@@ -2,7 +2,8 @@
 
 Two of them run: one acts, under a lock; the other watches that one and takes its place. Both follow the log, so the budget
 of restarts and the alerts raised already are known to either. It decides nothing about what should run (that is supervisord's,
-and its operator's). When both die, supervisord alone brings everything back, more slowly. Nothing depends on a sentinel.
+and its operator's); while supervisord hangs, the one that acts starts in its place what dies. When both die, supervisord alone
+brings everything back, more slowly. Nothing depends on a sentinel.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from tickmesh.bus import clock
 from tickmesh.bus.config import Config
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.operator_log import log_alert
+from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
@@ -29,13 +30,23 @@ from tickmesh.nodes.sentinel.deaths import CrashLoops, RespawnBudget, came_to_an
 from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
 from tickmesh.nodes.sentinel.processes import ProcessWatch, age_ns, holds
 from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts, SentinelAlert
-from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
+from tickmesh.nodes.sentinel.silence import Silence, StandInProcesses, commands_of
+from tickmesh.nodes.sentinel.supervisord import (
+    Away,
+    ProcessInfo,
+    ProcessRow,
+    ProcessStates,
+    ShuttingDown,
+    Silent,
+    Supervisord,
+)
 from tickmesh.storage.recent.lately import lately
 
 READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert)
 WRITES = (Kind.health, Kind.alert)
 
 NAMES = ("sentinel-1", "sentinel-2")
+ANSWER_S = 2.0  # supervisord answers in milliseconds; the dead are looked for again then
 POLL_S = 0.5  # processes that operators have started or restarted are found within this
 LOOK_S = 1.0  # between two judgements of the living
 PROD_S = 0.001  # between two requests while a dead process is not yet back
@@ -112,7 +123,11 @@ class Sentinel:
         self.watch = ProcessWatch(self.wake.set if self.budget.limit else lambda: None)
         self.loops = CrashLoops()
         self.opinion = Opinion(ctx)
-        self.supervisord = Supervisord(ctx.config.root / "run")
+        self.supervisord = Supervisord(ctx.config.root / "run", ANSWER_S)
+        self.silence = Silence()
+        self.stand_ins = StandInProcesses(ctx.config.root, ctx.name)
+        self.table: list[ProcessRow] = []  # as supervisord said it last
+        self.ran: set[str] = set()  # what ran when it answered last, but this one
         self.thread = ThreadPoolExecutor(1)
         self.lock = FileLock(ctx.config.run_dir / "sentinel.lock")
         self.infos: list[ProcessInfo] | None = None  # what supervisord said last
@@ -125,12 +140,21 @@ class Sentinel:
 
     async def ask(self, call: Callable[[*Arguments], Answer], *arguments: *Arguments) -> Answer | None:
         """A blocking request, away from the loop. None when supervisord is away or ending."""
+        began = time.monotonic()
         try:
-            return await asyncio.get_running_loop().run_in_executor(self.thread, call, *arguments)
+            answer = await asyncio.get_running_loop().run_in_executor(self.thread, call, *arguments)
+        except Silent as silent:
+            self.counters["supervisord_away"] += 1
+            if alert := self.silence.failed(str(silent), began, time.monotonic()):
+                self.raise_alert(alert)
         except Away:
             self.counters["supervisord_away"] += 1
         except ShuttingDown:
             pass
+        else:
+            if alert := self.silence.answered(time.monotonic()):
+                self.raise_alert(alert)
+            return answer
         return None
 
     async def pause(self, seconds: float) -> None:
@@ -161,9 +185,12 @@ class Sentinel:
             if self.try_lock():
                 self.counters["takeovers"] += not first
                 self.counters["leader"] = 1
+                log_line(self.ctx.name, "info", "acts: it has the lock" + ("" if first else ", which the other one had"))
                 self.watch.forget("leader")
                 self.opinion.restarts.take_over(clock.now_ns())
                 return
+            if first:
+                log_line(self.ctx.name, "info", "stands by: the other one acts")
             first = False
             seen = os.pread(self.lock.fd, 30, 0)
             patience = patience + POLL_S if seen == beat else 0.0  # rounds, not time: this one may have been stopped itself
@@ -193,7 +220,14 @@ class Sentinel:
         self.infos = await self.ask(self.supervisord.processes)
         if self.infos is None:
             self.watch.died.clear()
+            if self.silence.lasts:
+                self.stand_ins.start_missing(commands_of(self.table, self.ran), time.monotonic())
             return False
+        await self.stand_ins.end()
+        ran = {info["name"] for info in self.infos if info["pid"] and info["name"] != self.ctx.name}
+        if ran - {row["name"] for row in self.table}:
+            self.table = await self.ask(lambda: self.supervisord.table() or self.table) or self.table
+        self.ran = ran
         now = time.monotonic()
         waiting = False
         self.watch.keep({info["name"] for info in self.infos})
@@ -209,6 +243,7 @@ class Sentinel:
         if pid and pid != dead_pid:
             if dead_pid:
                 del self.watch.died[name]
+                log_line(self.ctx.name, "info", f"{name} had died and is back after {(now - since) * 1000:.0f} ms, pid {pid}")
                 if self.budget.limit:
                     self.count(name, now, (now - since) * 1000)
                 await self.judge_death(name, dead_pid, now)
@@ -252,6 +287,8 @@ class Sentinel:
         if self.infos is not None:
             for decision in self.opinion.of(self.infos):
                 await self.carry_out(decision)
+            for alert in self.opinion.restarts.cleared():
+                self.raise_alert(alert)
 
     async def carry_out(self, decision: Decision) -> None:
         """Said first: an alert whose restart did not happen costs a restart of the budget, and never the other way round."""
@@ -315,5 +352,6 @@ async def run(ctx: Context) -> None:
         ending.cancel()
         try:
             await following
+            await sentinel.stand_ins.end()
         finally:
             sentinel.close()

@@ -54,6 +54,7 @@ class Restarts:
     settings: SentinelSettings
     done: dict[str, dict[int, str]] = field(default_factory=dict)  # target → when (ns) → why, in a word
     raised: dict[tuple[str, str], int] = field(default_factory=dict)  # (target, what) → when it was last wrong
+    _over: list[tuple[str, str]] = field(default_factory=list)
 
     def read_alerts(self, events: Iterable[Event]) -> None:
         """Takes over restarts and episodes from the alerts of any sentinel, in any order, this one's own too."""
@@ -102,8 +103,14 @@ class Restarts:
             decision = self._decision(verdict, pids[verdict.target], refused, now_ns)
             self._learn(decision.alert, now_ns)
             out.append(decision)
+        self._over += [key for key, at in self.raised.items() if now_ns - at >= RELAPSE_NS]
         self.raised = {key: at for key, at in self.raised.items() if now_ns - at < RELAPSE_NS}
         return out
+
+    def cleared(self) -> list[SentinelAlert]:
+        """The alerts that episodes are over, of those that `decide` has forgotten since this was called last."""
+        over, self._over = self._over, []
+        return [_cleared(target, what) for target, what in over]
 
     def _refusal(self, verdict: Diagnosis, now_ns: int) -> str:
         """Why there is no restart; empty if there is one."""
@@ -143,3 +150,8 @@ class Restarts:
             "at_ns": now_ns,
         }
         return Decision(verdict.target, pid, not refused, alert)
+
+
+def _cleared(target: str, what: str) -> SentinelAlert:
+    why = f"it has not been so for {RELAPSE_NS // SECOND} s"
+    return {"level": "info", "what": what, "target": target, "why": why, "action": "it is over"}

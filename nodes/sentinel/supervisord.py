@@ -15,13 +15,24 @@ from xmlrpc.client import Fault, ProtocolError, ServerProxy
 from supervisor.process import ProcessStates
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
-__all__ = ["Away", "ProcessInfo", "ProcessRow", "ProcessStates", "ShuttingDown", "Supervisord"]
+from tickmesh.nodes.supervision.presence import Presence, find
+
+__all__ = ["Away", "ProcessInfo", "ProcessRow", "ProcessStates", "ShuttingDown", "Silent", "Supervisord"]
 
 REQUEST_S_MAX = 5.0  # it answers in milliseconds; one that hangs must not hang its clients
 
 
 class Away(ConnectionError):
-    """No supervisord answers at this folder's socket."""
+    """No supervisord answers at this folder's socket: there is none, unless this is a Silent."""
+
+
+class Silent(Away):
+    """supervisord is there and does not answer. Nothing of its mesh may be taken for gone."""
+
+    def __init__(self, presence: Presence):
+        self.presence = presence
+        who = f"supervisord (pid {presence.pid})" if presence.pid else "supervisord"
+        super().__init__(f"{who} is there and does not answer: {presence.doing}")
 
 
 class ShuttingDown(Exception):
@@ -37,8 +48,8 @@ ProcessInfo = dict[str, Any]
 
 
 class _Connection(HTTPConnection):
-    def __init__(self, run_dir: Path):
-        super().__init__("localhost", timeout=REQUEST_S_MAX)
+    def __init__(self, run_dir: Path, timeout_s: float = REQUEST_S_MAX):
+        super().__init__("localhost", timeout=timeout_s)
         self.run_dir = run_dir
 
     def connect(self) -> None:
@@ -53,11 +64,13 @@ class _Connection(HTTPConnection):
 
 
 class Supervisord:
-    """Blocking client, for one thread at a time. Raises Away when nobody answers, ShuttingDown when it is ending."""
+    """Blocking client, for one thread at a time. Raises Away when there is none, Silent when it does not answer within
+    `timeout_s`, ShuttingDown when it is ending."""
 
-    def __init__(self, run_dir: Path):
+    def __init__(self, run_dir: Path, timeout_s: float = REQUEST_S_MAX):
         transport = SupervisorTransport(None, None, "unix://")
-        transport._get_connection = lambda: _Connection(run_dir)
+        transport._get_connection = lambda: _Connection(run_dir, timeout_s)
+        self._run_dir = run_dir
         self._transport = transport
         self._proxy: Any = ServerProxy("http://localhost", transport)
 
@@ -73,6 +86,8 @@ class Supervisord:
             raise
         except (OSError, HTTPException, ProtocolError) as error:
             self._transport.close()
+            if (presence := find(self._run_dir)) is not None:
+                raise Silent(presence) from None
             raise Away(f"supervisord does not answer: {error}") from None
 
     def processes(self) -> list[ProcessInfo]:
@@ -119,6 +134,16 @@ class Supervisord:
                 return None
             raise
         return rows
+
+    def restarts(self) -> dict[str, int]:
+        """How often it has started each process again within the last minute; {} where its table does not count that."""
+        try:
+            counts: dict[str, int] = self._call("getRestarts")
+        except Fault as fault:
+            if fault.faultCode == Faults.UNKNOWN_METHOD:
+                return {}
+            raise
+        return counts
 
     def reread(self) -> list[str]:
         """Reads supervisor.conf again; gives the processes that are otherwise in it than they run.

@@ -20,7 +20,7 @@ from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.names import producer_bytes
-from tickmesh.bus.operator_log import log_line
+from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import CLOCK, Kind
 from tickmesh.bus.segments import LogError, LogFull, read_preamble, segments
@@ -82,9 +82,8 @@ class Sequencer:
         self.waiting: deque[list[bytearray]] = deque()  # appended to nothing yet: the disk is full
         self.logged: list[Callable[[list[bytearray]], None]] = []  # called with each batch that is in the log
         self.appended: list[Callable[[], None]] = []  # called when an append is over: guests answer then
-        self.ring_later: Callable[[Callable[[], None]], object] | None = (
-            None  # calls what it is given in a moment; None: at once
-        )
+        # calls what it is given in a moment; None: at once
+        self.ring_later: Callable[[Callable[[], None]], object] | None = None
         self._rings = False  # … and is about to
         self._epoch = self.log.log_id
         self._producer = producer_bytes(NAME)
@@ -202,6 +201,7 @@ class Sequencer:
         links = self.position.links
         undo: list[tuple[tuple[int, str], int]] = []
         number = self.position.number
+        alerts: list[bytearray] = []
         for event in batch:
             kind, sender, raw_subject = _read_logged(event)
             topic = (kind, raw_subject.rstrip(b"\0").decode())
@@ -209,6 +209,8 @@ class Sequencer:
             undo.append((topic, link))
             if not sender[0]:  # the sequencer's own: no outbox has stamped it
                 number += 1
+                if kind == Kind.alert:
+                    alerts.append(event)
                 stamp_sent(event, self._producer, self._epoch, number, seq_ns)
             stamp_sequenced(event, seq, link, seq_ns)
             links[topic] = seq
@@ -222,8 +224,9 @@ class Sequencer:
                 if _read_logged(event)[1] == self._producer:
                     clear_producer(event)
             raise
-        self.position.number = number
-        self.position.seq_ns = seq_ns
+        for event in alerts:
+            log_alert(NAME, decode(event).map())
+        self.position.number, self.position.seq_ns = number, seq_ns
         self._last_append = time.monotonic_ns()
         self.batches += 1
         self.batch_max = max(self.batch_max, len(batch))
@@ -265,8 +268,7 @@ class Sequencer:
 
     def _append_clock(self, alerts: list[bytearray]) -> None:
         unpublished_ns = self.clock.unpublished_ns
-        record = np.zeros(1, CLOCK)
-        record[0] = (self.clock.now_ns(), self.log.durable, unpublished_ns)
+        record = np.array([(self.clock.now_ns(), self.log.durable, unpublished_ns)], CLOCK)
         self.append([encode(Kind.clock, NAME, record), *alerts])
         self.clock.published(unpublished_ns)
 
@@ -357,6 +359,7 @@ async def run(ctx: SequencerContext, guests: Guests | None = None) -> None:
     try:
         ctx.ready(log_id=f"{sequencer.log.log_id:016x}", first_seq=sequencer.log.last + 1)
         sequencer.take_outboxes()
+        log_line(NAME, "info", f"has taken what was in the outboxes: the log ends at seq {sequencer.log.last}")
         waiting_guests = guests
         while not ctx.stop.is_set():
             unlogged = sequencer.waiting or sequencer.intake.behind

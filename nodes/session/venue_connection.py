@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 
 from tickmesh.bus.clock import now_ns
+from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Status
 from tickmesh.nodes.net import endpoints, websocket
@@ -64,9 +65,13 @@ class VenueConnection:
             except (
                 websocket.Disconnected, RestError, RestUnreachable, TimeoutError, DecimalError, msgspec.DecodeError,
             ) as error:  # fmt: skip
-                self._count["last_error"] = str(error)[:200]
+                self._count["last_error"] = why = str(error)[:200]
             self._count["reconnects"] += 1
-            await asyncio.sleep(backoff.wait_s())
+            wait_s = backoff.wait_s()
+            log_line(
+                self._ctx.name, "warning", f"has no connection to the order side: {why}; it connects again in {wait_s:.1f} s"
+            )
+            await asyncio.sleep(wait_s)
 
     async def _one_connection(self, where: endpoints.Endpoints, backoff: Backoff) -> None:
         if not self._venue_time.known:
@@ -83,6 +88,7 @@ class VenueConnection:
                 raise websocket.Disconnected("lost during the reconciliation")
             self._requests.trading = True
             backoff.reset()
+            log_line(self._ctx.name, "info", f"is connected to {where.ws} and reconciled with the venue: orders are sent")
             self._ctx.ready()
             self._sender.act_on_waiting()
             await asyncio.shield(connection.closed)

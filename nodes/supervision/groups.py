@@ -3,12 +3,20 @@
 supervisord's own groups can only be changed whole: to give one process new settings all of its group would have to stop, both
 lines of a venue at once. So every process is a group of its own, with its own name, and TICKMESH_GROUP in its environment says
 which word it answers to as well. supervisor.conf names this file; it is loaded by supervisord and by supervisorctl.
+
+supervisord takes its lock here, too (nodes/supervision/presence.py), and counts how often it has had to start a process again.
 """
 
+import os
+import sys
+import time
+from collections import defaultdict, deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from xmlrpc.client import Fault
 
+from supervisor import events
 from supervisor.options import split_namespec
 from supervisor.rpcinterface import (
     SupervisorNamespaceRPCInterface,
@@ -17,14 +25,45 @@ from supervisor.rpcinterface import (
     isSignallable,
     make_allfunc,
 )  # fmt: skip
+from supervisor.states import ProcessStates
 from supervisor.supervisorctl import Controller, ControllerPluginBase, DefaultControllerPlugin
 
+from tickmesh.bus.names import MESH
+from tickmesh.nodes.supervision.presence import SupervisordLock
+
+RESTARTS_KEPT = 100  # of each process
+RESTARTS_S = 60.0
 GROUP = "TICKMESH_GROUP"  # in the environment of a process: the word for it and others
 SETTINGS = "TICKMESH_SETTINGS"  # and what its settings are, as nodes/process_table.py fingerprints them
 
 
 class GroupedProcesses(SupervisorNamespaceRPCInterface):  # type: ignore[misc]  # supervisor has no types
     """supervisord's XML-RPC, where a word for several processes may stand for the name of a group."""
+
+    def __init__(self, supervisord: Any):
+        """Raises ValueError, which supervisord prints, where another supervisord of this folder lives."""
+        super().__init__(supervisord)
+        try:
+            self.lock = SupervisordLock(Path(supervisord.options.pidfile).parent)
+        except ValueError as error:
+            sys.stderr.write(f"Error: {error}\n")  # what is raised here supervisord has in its log only
+            raise
+        self.restarts: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RESTARTS_KEPT))
+        os.environ[MESH] = self.lock.mesh  # and so in the environment of all that it starts
+        events.subscribe(events.SupervisorRunningEvent, lambda _: self.lock.write(os.getpid()))
+        events.subscribe(events.ProcessStateStartingEvent, self._count_restart)
+
+    def _count_restart(self, event: Any) -> None:
+        """Counts a start that nobody has asked for: the process had died."""
+        if event.from_state != ProcessStates.STOPPED:
+            self.restarts[event.process.config.name].append(time.monotonic())
+
+    def getRestarts(self) -> dict[str, int]:
+        """How often supervisord has started each process again within the last minute, of those that it had to."""
+        self._update("getRestarts")
+        since = time.monotonic() - RESTARTS_S
+        counts = {name: sum(at > since for at in times) for name, times in self.restarts.items()}
+        return {name: count for name, count in counts.items() if count}
 
     def getTable(self) -> list[dict[str, Any]]:
         """What supervisord holds of each process: name, group word, command, priority, stopwaitsecs, settings."""
@@ -131,5 +170,6 @@ def make_interface(supervisord: Any) -> GroupedProcesses:
 
 
 def make_status(controller: Controller) -> GroupStatus:
-    """What `supervisor.ctl_factory` in supervisor.conf names."""
+    """What `supervisor.ctl_factory` in supervisor.conf names. supervisorctl goes to that file's folder, where the socket is."""
+    os.chdir(controller.options.here)
     return GroupStatus(controller)

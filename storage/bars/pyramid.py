@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import hdf5plugin
 import numpy as np
 
 from tickmesh.bus.schema import Kind
@@ -17,7 +16,8 @@ from tickmesh.storage.bars.bar import BAR, I8, LEVELS_S, SECOND_NS, coarsen, non
 from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.bars.ticks import BarPart, bars_of, stored
 from tickmesh.storage.bars.timing import CHANGE, OPEN, Edges
-from tickmesh.storage.hdf5.packing import CHUNK_BYTES, CHUNK_ROWS, FILTER_BYTES, ZSTD_LEVEL, pack
+from tickmesh.storage.hdf5.filters import ZSTD
+from tickmesh.storage.hdf5.packing import CHUNK_BYTES, CHUNK_ROWS, FILTER_BYTES, pack
 
 GROUP = "bars"
 VERSION = 2  # of the fields' meaning: another one's pyramid is not read, the ticks are
@@ -64,7 +64,7 @@ def _write_level(group: Any, name: str, bars: np.ndarray) -> None:
     options: dict[str, Any] = {}
     if matrix.nbytes > FILTER_BYTES:
         rows = len(fields) if matrix.nbytes <= CHUNK_BYTES else 1
-        options = dict(chunks=(rows, min(len(bars), CHUNK_ROWS)), shuffle=True, fletcher32=True, **hdf5plugin.Zstd(ZSTD_LEVEL))
+        options = dict(chunks=(rows, min(len(bars), CHUNK_ROWS)), shuffle=True, fletcher32=True, **ZSTD)
     dataset = group.create_dataset(name, data=matrix, **options)
     dataset.attrs["fields"] = " ".join(fields)
     dataset.attrs["scale_factor"] = np.array([scale for _, scale, _ in packed], "<i8")

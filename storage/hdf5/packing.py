@@ -7,13 +7,13 @@ gathers what its windows have in common, a `Sink` then writes them. Both give th
 
 from typing import Any
 
-import hdf5plugin
 import numpy as np
+
+from tickmesh.storage.hdf5.filters import ZSTD
 
 CHUNK_ROWS = 1 << 16  # whole chunks are what h5py reads fastest; 64 Ki rows bound what a point query unpacks
 CHUNK_BYTES = 1 << 20  # of a column of single bytes (packed maps): text needs a longer memory to shrink
 FILTER_BYTES = 256  # a smaller column costs more in filter descriptions than it saves
-ZSTD_LEVEL = 5
 U8 = np.dtype("<u8")
 
 
@@ -97,7 +97,7 @@ class Sink:
         self.empty = span.stored_zero
         if not self.empty and span.rows * dtype.itemsize > FILTER_BYTES:
             options = dict(
-                chunks=(self.chunk,), shuffle=dtype.itemsize > 1, fletcher32=True, **hdf5plugin.Zstd(ZSTD_LEVEL)
+                chunks=(self.chunk,), shuffle=dtype.itemsize > 1, fletcher32=True, **ZSTD
             )  # fmt: skip
         self.dataset = group.create_dataset(name, (span.rows,), dtype, **options)
         if (scale, offset) != (1, 0):

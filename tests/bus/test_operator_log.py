@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.places import PROJECT
 from tickmesh.bus.config import ConfigError, load
-from tickmesh.bus.operator_log import LineFormatter
+from tickmesh.bus.operator_log import LineFormatter, LineLimit
 
 FIELDS = {"time", "level", "node", "message"}
 
@@ -116,8 +116,16 @@ def test_a_whole_life_in_json(mesh):
     finally:
         first.kill()
         first.wait()
-    assert [json.loads(line) for line in said.splitlines()] == []
-    (refusal,) = [json.loads(line) for line in (second.stdout + second.stderr).splitlines()]
+    told = [json.loads(line)["message"] for line in said.splitlines()]
+    words = (
+        "begins: tickmesh",
+        "is ready: log_id",
+        "has taken what was in the outboxes",
+        "ends, since it was sent SIGTERM",
+        "has ended, in order",
+    )
+    assert len(told) == 5 and all(line.startswith(word) for line, word in zip(told, words)), told
+    _, refusal = [json.loads(line) for line in (second.stdout + second.stderr).splitlines()]
     assert second.returncode == 1 and refusal["level"] == "critical" and "another process" in refusal["message"]
 
 
@@ -141,3 +149,39 @@ def test_a_hosted_node_writes_under_its_own_name():
     formatter = LineFormatter(["sequencer", "executor"], "human")
     record = logging.makeLogRecord({"name": "executor", "levelname": "INFO", "msg": "it works", "created": 0.0})
     assert formatter.format(record) == "1970-01-01T00:00:00.000Z info executor: it works"
+
+
+def test_a_flood_is_bounded_and_counted():
+    logger, limit = logging.getLogger("flood"), LineLimit(most=3)
+
+    def passes(level: int) -> bool:
+        return limit.filter(logger.makeRecord("flood", level, "", 0, "line", (), None))
+
+    assert [passes(logging.INFO) for _ in range(5)] == [True] * 3 + [False] * 2
+    assert passes(logging.CRITICAL), "what ends a process is always written"
+    limit._counts["flood"][0] -= 60
+    record = logger.makeRecord("flood", logging.INFO, "", 0, "line", (), None)
+    assert limit.filter(record) and record.getMessage() == "line (before it, 2 lines of a minute were left out)"
+
+
+def test_a_process_does_not_wait_for_whoever_does_not_read_its_log(tmp_path):
+    """As below a supervisord that hangs: a pipe that nobody reads takes 64 KiB, and then nothing."""
+    code = """
+import sys
+from tickmesh.bus import operator_log
+operator_log.set_up(["n"])
+for number in range(3000):
+    operator_log.log_line("n", "critical", f"{number} " + "x" * 100)
+print("went on", flush=True)
+sys.stdin.readline()
+operator_log.log_line("n", "critical", "the last one")
+"""
+    environment = {**os.environ, "SUPERVISOR_ENABLED": "1"}
+    pipes = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=PROJECT, env=environment, **pipes) as process:
+        assert process.stdout.readline() == "went on\n", "with 300 kB written to a pipe that nobody reads"
+        lines = [process.stderr.readline() for _ in range(100)]
+        process.stdin.close()
+        lines += process.stderr.read().splitlines()
+    lost = sum(int(line.split()[0][1:]) for line in lines if "lines before this one were lost" in line)
+    assert lines[-1].rstrip().endswith("the last one") and lost and lost + sum("xxx" in line for line in lines) == 3000

@@ -123,6 +123,6 @@ def test_the_same_holds_through_real_processes(make_root):
     wrong: list[str] = []
     found = run.until(fates, lambda: f"{wrong}, {file}\n{run.logs(root)}", 30)
     assert found["stored"] > 100
-    pids = {node["name"]: node["restarts_left"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+    pids = {node["name"]: node["restarts_left"] for node in run.status(root)["nodes"]}
     assert set(pids.values()) == {run.config_of(root).sentinel.restarts_per_hour}, "nothing was restarted"
     run.ok(root, "mesh", "down")

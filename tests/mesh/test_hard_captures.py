@@ -94,9 +94,7 @@ def ask(root, path: str) -> dict:
 
 def replay_line(root) -> dict:
     """What `mesh status` says of the replay, once it has ended: health is said every second."""
-    return run.until(
-        lambda: (at := run.ok_json(root, "mesh", "status")["replay"]) and at["ended"] and at, "status says that it ended", 15
-    )
+    return run.until(lambda: (at := run.status(root)["replay"]) and at["ended"] and at, "status says that it ended", 15)
 
 
 @pytest.mark.parametrize("name", ["x3_depth_u_jump", "x4_quote_u_jump"])

@@ -127,7 +127,7 @@ def test_kills_under_load_at_speed_2(make_root, data, tmp_path, settings):
     root, capture, killer = run_with_kills(make_root, data, tmp_path, settings, 60, 3, names)
     result = verify(root, [capture])
     assert result["ok"], result
-    status = run.ok_json(root, "mesh", "status")
+    status = run.status(root)
     assert all(node["state"] in ("RUNNING", "HOSTED") for node in status["nodes"]), status["nodes"]
     hosted = {"feed-binance-1", "model-imbalance", "model-flow", "executor", "session"}
     assert {node["name"] for node in status["nodes"] if node["state"] == "HOSTED"} == (hosted if settings else set())

@@ -82,7 +82,7 @@ def test_an_outage_of_all_feeds_is_repaired_or_missing(make_root, enabled, expec
     run.until(lambda: printed(root) > away + 100, "the exchange goes on")
     run.ok(root, "supervisorctl", "-c", "supervisor.conf", "start", *feeds)
     if by_hand:
-        states = {node["name"]: node["state"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+        states = {node["name"]: node["state"] for node in run.status(root)["nodes"]}
         assert states["feed-1"] == "RUNNING" and states["backfill"] == "EXITED" and "feed-binance-1" not in states
         again = run.command(root, "mesh", "reload")
         assert again.returncode == 1 and "written by hand" in again.stderr

@@ -68,7 +68,7 @@ def check_log(root) -> None:
 
 
 def pids(root) -> dict[str, int]:
-    return {node["name"]: node["pid"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+    return {node["name"]: node["pid"] for node in run.status(root)["nodes"]}
 
 
 def look(root) -> None:
@@ -84,7 +84,7 @@ def look(root) -> None:
     shown = run.ok(root, "tap", "trade", "--count", "5", "--json").stdout.splitlines()
     assert len(shown) == 5
     assert all(json.loads(line)["topic"].startswith("trade.") for line in shown)
-    status = run.ok_json(root, "mesh", "status")
+    status = run.status(root)
     names = {node["name"] for node in status["nodes"]}
     assert names >= set(KILLED) | {"exchange", "model-flow"}
     assert all(node["state"] == "RUNNING" for node in status["nodes"]), status["nodes"]
@@ -119,7 +119,7 @@ def change_much(root) -> None:
     last = LogReader(run.config_of(root).outbox_dir / "model-flow").last
     untouched = {name for name, pid in pids(root).items() if pid == before.get(name)}
     assert not untouched, "the executor is a process no more, the rest reads of instruments or hosts"
-    state = {node["name"]: node["state"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+    state = {node["name"]: node["state"] for node in run.status(root)["nodes"]}
     assert state["executor"] == "HOSTED" and state["feed-binance-3"] == "RUNNING" and "model-flow" not in state
     seen = run.events(root)[-1].seq
     run.until(lambda: run.events(root, Kind.fill, after=seen), "fills go on")
@@ -171,7 +171,7 @@ def test_kills_under_load(make_root, settings):
         killer.round(names)
     seen = run.events(root)[-1].seq
     run.until(lambda: len(run.events(root, Kind.fill, after=seen)) > 2, "fills go on")
-    status = run.ok_json(root, "mesh", "status")
+    status = run.status(root)
     assert all(node["state"] in ("RUNNING", "HOSTED") for node in status["nodes"]), status["nodes"]
     run.ok(root, "mesh", "down")
     check_log(root)

@@ -67,7 +67,7 @@ def recorded(root, venue) -> None:
         assert row["instrument"] == f"binance.{name}" and not row["quiet"]
         assert set(row["first_s"]) == {"trade", "quote", "depth"} and row["per_s"]["quote"] > 0
         assert float(row["ask"]) > float(row["bid"]) > 0 and float(row["tick_size"]) == 0.01
-    nodes = {node["name"]: node["state"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
+    nodes = {node["name"]: node["state"] for node in run.status(root)["nodes"]}
     assert not nodes.keys() & {"exchange", "executor", "session"} and set(nodes.values()) == {"RUNNING"}, nodes
     assert len(run.ok(root, "tap", "quote", "--count", "2").stdout.splitlines()) == 2
 

@@ -11,6 +11,7 @@ import pytest
 import tests.support.mesh_run as run
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
+from tickmesh.nodes.process_table import processes
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(500)]
 SETTINGS = "[sentinel]\nheartbeat_s = 5.0\n"
@@ -53,11 +54,20 @@ def test_what_is_stopped_is_restarted_and_told_of(make_root):
     assert what >= {("feed-binance-1", "heartbeat missing"), ("model-imbalance", "heartbeat missing"),
                     ("recorder", "heartbeat missing"), ("sequencer", "log still")}, told  # fmt: skip
 
-    status = run.ok_json(root, "mesh", "status")
-    assert {a["target"] for a in told[-4:]} <= {a["target"] for a in status["alerts"]}
+    names = {entry.name for entry in processes(run.config_of(root))}
+    run.until(lambda: run.command(root, "mesh", "status").returncode == 0, lambda: run.command(root, "mesh", "status").stdout)
+    status = run.status(root)
+    assert status["verdict"] == "healthy" and status["reasons"] == []
+    shown_alerts = {(a["target"], a["what"]): a for a in status["alerts"]}
+    assert len(shown_alerts) == len(status["alerts"]), "each trouble is listed once"
+    assert set(what) <= set(shown_alerts) and all(a["cleared"] for a in shown_alerts.values()), "and they are over"
+    for name in names:
+        log = (root / f"run/logs/{name}.log").read_text()
+        assert f"info {name}: begins: tickmesh" in log and f"info {name}: is ready" in log, f"{name}: {log}"
     left = {node["name"]: node["restarts_left"] for node in status["nodes"]}
     assert left["recorder"] < 4 and left["executor"] == 4
-    assert "heartbeat missing" in run.ok(root, "mesh", "status").stdout
+    words = run.ok(root, "mesh", "status").stdout
+    assert "heartbeat missing" in words and "Over since" in words and words.rstrip().endswith("healthy.")
     shown = run.ok(root, "tap", "alert", "--from", "1", "--count", "2").stdout
     assert shown.count("restart") == 2, shown
     run.ok(root, "mesh", "down")
@@ -95,7 +105,7 @@ def test_a_process_that_holds_too_much_is_restarted_until_the_budget_is_spent(ma
     time.sleep(6)
     assert run.ready(root, "model-flow")["pid"] == pid
     assert [a["action"].partition(":")[0] for a in alerts(root) if a["target"] == "model-flow"] == ["restart", "none"]
-    assert run.ok_json(root, "mesh", "status")["running"]
+    assert run.status(root)["running"]
 
 
 @pytest.mark.long

@@ -30,7 +30,7 @@ def test_a_symbol_that_the_venue_does_not_know_is_named_everywhere_and_taken_up_
     assert "binance.FOOUSDT: the venue does not know it" in up
 
     def status():
-        return run.ok_json(root, "mesh", "status")["instruments"]
+        return run.status(root)["instruments"]
 
     assert [(one["instrument"], one["standing"]) for one in status()] == [("binance.FOOUSDT", "unknown")]
     covered = run.ok_json(root, "mesh", "coverage")

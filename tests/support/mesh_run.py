@@ -35,6 +35,13 @@ def ok_json(root: Path, program: str, *words: str, timeout: float = 240) -> dict
     return json.loads(ok(root, program, *words, "--json", timeout=timeout).stdout)
 
 
+def status(root: Path) -> dict:
+    """What `mesh status --json` prints of a mesh that runs, healthy or degraded."""
+    done = command(root, "mesh", "status", "--json")
+    assert done.returncode in (0, 1), f"{done.returncode}\n{done.stdout}\n{done.stderr}\n{logs(root)}"
+    return json.loads(done.stdout)
+
+
 def logs(root: Path) -> str:
     """The last lines of every process's log, for a failure's message."""
     out = []

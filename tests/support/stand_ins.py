@@ -69,10 +69,10 @@ class StandIns:
             self.until(lambda path=path: path.exists() and self.is_ready(path.stem), f"{name} is ready", 60)
         time.sleep(0.7)
 
-    def until(self, condition, what: str, seconds: float = 20.0):
+    def until(self, condition, what, seconds: float = 20.0):
         deadline = time.monotonic() + seconds
         while not (got := condition()):
-            assert time.monotonic() < deadline, what
+            assert time.monotonic() < deadline, what() if callable(what) else what
             time.sleep(0.02)
         return got
 

@@ -173,7 +173,7 @@ def test_what_does_not_come_up_is_named_with_its_last_line(mesh):
     set_up(mesh, models=f'{MODELS}[[models]]\nname = "odd"\nkernel = "odd"\n', session="[session]\nstale_s = 50")
     shown = run.command(mesh.root, "mesh", "reload", "--json")
     result = json.loads(shown.stdout)
-    assert shown.returncode == 1 and "start model-odd: new in mesh.toml" in shown.stderr, "the plan, beside the object"
+    assert shown.returncode == 1 and "start model-odd: mesh.toml wants it" in shown.stderr, "the plan, beside the object"
     assert list(result["failed"]) == ["model-odd"]
     assert "last said: model-odd has no such kernel" in result["failed"]["model-odd"]
     assert pids(mesh)["session"] != before["session"] and pids(mesh)["sequencer"] == before["sequencer"]

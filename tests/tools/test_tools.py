@@ -54,9 +54,9 @@ def test_no_running_mesh(make_root):
     root = make_root()
     assert "not running" in refused(root, 1, "trade", program="tap")
     status = run_here(root, "mesh", "status")
-    assert (status.returncode, "not running" in status.stdout) == (1, True)
+    assert (status.returncode, "not running" in status.stdout) == (2, True)
     status = run_here(root, "mesh", "status", "--json")
-    assert status.returncode == 1 and json.loads(status.stdout)["running"] is False
+    assert status.returncode == 2 and json.loads(status.stdout)["running"] is False
     down = run_here(root, "mesh", "down", "--json")
     assert down.returncode == 0 and json.loads(down.stdout)["was_running"] is False
 

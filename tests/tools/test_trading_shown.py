@@ -11,7 +11,8 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import ExecutorSettings, Instrument, Mesh, ModelSettings
 from tickmesh.bus.wire import encode
-from tickmesh.tools import status, up
+from tickmesh.tools import status, status_shown, up
+from tickmesh.tools.log_window import LogWindow
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 BTC, ETH = SUBJECTS = tuple(f"binance.{symbol}" for symbol in SYMBOLS)
@@ -60,14 +61,14 @@ def test_status_shows_positions_by_instrument_and_what_is_left_behind(monkeypatc
     step.step([tape.fill(name, 3, LOT // 2, side=-1, subject=ETH)])
     after = make(SYMBOLS, instruments=(BTC,), styles=("limit",))
     after.step(tape.events)
-    window = status.LogWindow()
+    window = LogWindow()
     assert status.trading(window) is None
     window.add(beat(after, tape))
     counted = status.trading(window)
     assert counted["unlisted_orders"] == {ETH: 1} and counted["open_orders"] == 2 and counted["fills"] == 1
     page = io.StringIO()
-    monkeypatch.setattr(status, "out", Console(file=page, width=200))
-    status._show_trading(counted)
+    monkeypatch.setattr(status_shown, "out", Console(file=page, width=200))
+    status_shown._show_trading(counted)
     rows = [line.split() for line in page.getvalue().splitlines() if line.strip().startswith("binance")]
     assert [row[:2] for row in rows[:2]] == [[BTC, "0"], [ETH, "-0.0005"]]
     assert f"{ETH}: 1 open order of ours, and executor.instruments does not list it" in page.getvalue()

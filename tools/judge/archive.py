@@ -11,11 +11,12 @@ from typing import Any, TypedDict
 from urllib.parse import unquote
 
 import h5py
-import hdf5plugin  # noqa: F401  registers the compression filters
+import hdf5plugin
 
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.log import KINDS, PACKED, Event, Layouts, Values, build_event, comparable, record_layout
 
+h5py.h5pl.append(hdf5plugin.PLUGIN_PATH.encode())  # it finds its filters by a pattern: not below a folder with [ ] in its name
 NAME = re.compile(r"(\d{20})-(\d{20})(\.day|\.rest)?\.h5")
 SIDES = ("price_ticks", "quantity_lots", "side")
 ROWS = 20_000  # events of one kind that are looked at together

@@ -1,0 +1,78 @@
+"""Alerts as `mesh status` lists them: each trouble once, with how often it was told of and when it was over."""
+
+import pytest
+
+from tests.support.watched_world import World
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.wire import decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.sentinel.judge import Diagnosis, Process
+from tickmesh.tools.episodes import episodes, sentence
+
+SECOND = 10**9
+
+
+def told(*alerts: tuple) -> list:
+    """Alert events, one a second: (level, what, target[, more fields])."""
+    out = []
+    for seq, (level, what, target, *more) in enumerate(alerts, 1):
+        content = {
+            "level": level,
+            "what": what,
+            "target": target,
+            "why": f"reason {seq}",
+            "action": "none",
+            **(more or [{}])[0],
+        }
+        raw = encode(Kind.alert, "sentinel-1" if more else "feed-binance-1", content)
+        stamp_sent(raw, b"x".ljust(32, b"\0"), 1, seq, seq * SECOND)
+        stamp_sequenced(raw, seq, 0, seq * SECOND)
+        out.append(decode(raw))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("what", "end"),
+    [
+        ("disk", "disk"),
+        ("unreachable", "reachable"),
+        ("halted_instrument", "instrument_back"),
+        ("clock_slew", "clock_slew_end"),
+    ],
+)
+def test_a_trouble_is_listed_once_and_clears_with_the_time(what, end):
+    [one] = episodes(told(("warning", what, "X"), ("critical", what, "X")), {})
+    assert (one.times, one.content["why"], one.goes_on(10 * SECOND)) == (2, "reason 2", True)
+    words = sentence(one.as_json(10 * SECOND))
+    assert words == f"critical: X: {what}: reason 2 (none). Said 2 times, last 8 s ago. It goes on."
+    first, second = episodes(told(("warning", what, "X"), ("info", end, "X"), ("warning", what, "Y")), {})
+    assert (first.cleared_ns, second.target, second.cleared_ns) == (2 * SECOND, "Y", 0)
+    assert "Over since 1970-01-01 00:00:02 UTC." in sentence(first.as_json(10 * SECOND))
+    again = episodes(told(("warning", what, "X"), ("info", end, "X"), ("warning", what, "X")), {})
+    assert [one.goes_on(4 * SECOND) for one in again] == [False, True]
+
+
+def test_a_verdict_on_a_process_is_over_when_it_works_again():
+    verdict = ("warning", "heartbeat missing", "executor", {"at_ns": SECOND // 2, "pid": 7})
+    [one] = episodes(told(verdict), {"executor": SECOND // 4})
+    assert one.goes_on(2 * SECOND), "the life that was ready before is the one that is wrong"
+    [one] = episodes(told(verdict), {"executor": 3 * SECOND // 4})
+    assert one.cleared_ns == 3 * SECOND // 4
+
+
+def test_what_only_happened_is_over_and_what_nobody_repeats_ends_in_an_hour():
+    step, exponents = episodes(told(("warning", "clock_step", "sequencer"), ("critical", "exponents", "X")), {})
+    assert not step.goes_on(3 * SECOND) and exponents.goes_on(3 * SECOND) and not exponents.goes_on(4000 * SECOND)
+
+
+def test_a_sentinel_tells_that_a_verdict_without_a_restart_is_over():
+    world = World()
+    overloaded = Diagnosis("executor", "overloaded", "too much", curable=False)
+    process = [Process("executor", 7, 0)]
+    [decision] = world.restarts.decide([overloaded], process, frozenset(), 100 * SECOND)
+    assert not decision.restart and world.restarts.cleared() == []
+    world.restarts.decide([], process, frozenset(), 130 * SECOND)
+    assert world.restarts.cleared() == [], "it may come back"
+    world.restarts.decide([], process, frozenset(), 161 * SECOND)
+    [alert] = world.restarts.cleared()
+    assert (alert["level"], alert["what"], alert["target"]) == ("info", "overloaded", "executor")
+    assert world.restarts.cleared() == []

@@ -1,0 +1,104 @@
+"""Alerts as a person reads them: each trouble once, how often it was told of, and when it was over.
+
+An alert of level info about the same `what` and `target` ends a trouble, and so does one of ENDS. A sentinel's verdict on a
+process is over when that process works again: a life that became ready after the alert. What only HAPPENED is over.
+All else counts as going on for GOES_ON_S after it was told of last: who raises it says it again within that time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tickmesh.bus.wire import Event
+from tickmesh.tools.terminal import JsonObject
+
+SECOND = 1_000_000_000
+GOES_ON_S = 3600.0
+ENDS: Mapping[str, tuple[str, ...]] = {  # `what` of an alert → of those that it ends, about the same target
+    "reachable": ("unreachable",),
+    "instrument_back": ("unknown_instrument", "halted_instrument"),
+    "clock_slew_end": ("clock_slew",),
+}
+HAPPENED = frozenset({
+    "clock_step", "clock_suspend", "checkpoint not used", "recent store not used", "contradiction", "ids_began_anew",
+    "unconfirmed_jump", "gaps_forgotten", "prune", "stale_stream",
+})  # fmt: skip
+LEVELS = ("info", "warning", "critical")
+
+
+@dataclass
+class Episode:
+    """One trouble: `what` is wrong with `target`. Times are seq_ns; `cleared_ns`: 0 as long as it goes on."""
+
+    what: str
+    target: str
+    first_ns: int
+    newest: Event
+    content: JsonObject
+    times: int = 1
+    cleared_ns: int = 0
+
+    def goes_on(self, now: int) -> bool:
+        """Whether it is a trouble now."""
+        return not self.cleared_ns and now - self.newest.seq_ns < GOES_ON_S * SECOND
+
+    def as_json(self, now: int) -> JsonObject:
+        """What `--json` has of it. `cleared`: when it was over (UTC), None while it goes on."""
+        words = {key: self.content.get(key, "") for key in ("level", "what", "target", "why", "action")}
+        return {
+            "seq": self.newest.seq, "by": self.newest.subject, "age_s": round((now - self.newest.seq_ns) / SECOND, 1), **words,
+            "times": self.times, "first_age_s": round((now - self.first_ns) / SECOND, 1), "goes_on": self.goes_on(now),
+            "cleared": _utc(self.cleared_ns) if self.cleared_ns else None,
+        }  # fmt: skip
+
+
+def episodes(alerts: Iterable[Event], ready_ns: Mapping[str, int]) -> list[Episode]:
+    """The troubles that these alerts tell of, in the order in which each was last told of.
+
+    `ready_ns`: of each process that works now, since when.
+    """
+    open_ones: dict[tuple[str, str], Episode] = {}
+    over: list[Episode] = []
+    for event in alerts:
+        content = event.map()
+        what, target = str(content.get("what", "")), str(content.get("target", ""))
+        if content.get("level") == "info":
+            for ended in (what, *ENDS.get(what, ())):
+                if (one := open_ones.pop((ended, target), None)) is not None:
+                    one.cleared_ns = event.seq_ns
+                    over.append(one)
+            continue
+        if (known := open_ones.get((what, target))) is not None:
+            known.times, known.newest, known.content = known.times + 1, event, content
+            continue
+        open_ones[what, target] = Episode(what, target, event.seq_ns, event, content)
+    for one in open_ones.values():
+        if one.what in HAPPENED:
+            one.cleared_ns = one.newest.seq_ns
+        elif one.newest.subject.startswith("sentinel-") and ready_ns.get(one.target, 0) > _decided_ns(one):
+            one.cleared_ns = ready_ns[one.target]
+    return sorted([*over, *open_ones.values()], key=lambda one: one.newest.seq)
+
+
+def _decided_ns(one: Episode) -> int:
+    """When a sentinel decided it: the log has it later, and where the sequencer hung after what was done about it."""
+    return int(one.content.get("at_ns", one.newest.sent_ns))
+
+
+def sentence(alert: JsonObject) -> str:
+    """An episode's `as_json` in words."""
+    told = f"{alert['times']} times, last " if alert["times"] > 1 else ""
+    over = f"Over since {alert['cleared']}." if alert["cleared"] else "It goes on." if alert["goes_on"] else "Not said again."
+    why, action = (str(alert[key]).rstrip(".") for key in ("why", "action"))
+    what = f"{alert['target']}: {alert['what']}: {why} ({action})"
+    return f"{alert['level']}: {what}. Said {told}{_ago(alert['age_s'])} ago. {over}"
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _utc(ns: int) -> str:
+    return datetime.fromtimestamp(ns // SECOND, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,100 @@
+"""How `mesh status` looks to a person."""
+
+from rich.table import Table
+
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.topics import TABLE, Lane
+from tickmesh.tools.episodes import sentence
+from tickmesh.tools.terminal import JsonObject, out
+from tickmesh.tools.verdict import DOWN, HEALTHY, LOOP_RESTARTS, Finding
+
+
+def show(result: JsonObject) -> None:
+    """Prints the status for a person."""
+    if result["running"]:
+        _show_running(result)
+        out.print()
+    _show_verdict(result)
+
+
+def _show_verdict(result: JsonObject) -> None:
+    """The last lines, which a terminal shows whatever its height: the verdict and every reason."""
+    word, reasons = result["verdict"], [Finding(**reason) for reason in result["reasons"]]
+    if not result["running"]:
+        out.print(f"tickmesh is not running: {word}.", style="bold")
+        reasons = [reason for reason in reasons if reason.why != "it is not running"]
+    else:
+        out.print({HEALTHY: "healthy.", DOWN: "down: nothing of it runs."}.get(word, f"{word}:"), style="bold")
+    for reason in reasons:
+        out.print(f"  {reason}", markup=False)
+    if not result["running"]:
+        out.print("`mesh up` starts it.")
+
+
+def _state(node: JsonObject) -> str:
+    times = node["restarts_last_minute"]
+    return f"CRASH LOOP ({times} deaths in a minute)" if times >= LOOP_RESTARTS else node["state"]
+
+
+def _show_trading(counted: JsonObject) -> None:
+    if counted.get("positions"):
+        table = Table(box=None, header_style="bold")
+        for name in ("traded", "position", "at", "realised", "unrealised", "fills", "open"):
+            table.add_column(name, no_wrap=name == "traded")
+        for subject, one in sorted(counted["positions"].items()):
+            table.add_row(
+                subject, f"{one['position']:.8g}", f"{one['average_price']:.8g}", f"{one['realised']:.4f}",
+                f"{one['unrealised']:.4f}", str(one["fills"]), str(one["open_orders"]),
+            )  # fmt: skip
+        out.print()
+        out.print(table)
+        fees = ", ".join(f"{amount:.8f} {asset}" for asset, amount in sorted(counted["fees"].items())) or "none"
+        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(counted["refused"].items())) or "none"
+        out.print(f"fees: {fees}; of {counted['signals']} strong signals refused: {refused}", markup=False)
+    for subject, orders in counted.get("unlisted_orders", {}).items():
+        what = f"{orders} open order{'s' if orders > 1 else ''} of ours, and executor.instruments does not list it (any more)"
+        out.print(f"\n{subject}: {what}; the executor cancels them, and keeps its position", style="bold", markup=False)
+
+
+def _show_running(result: JsonObject) -> None:
+    table = Table("node", "state", "pid", "uptime", "heartbeat", "behind", "restarts left", box=None, header_style="bold")
+    for node in result["nodes"]:
+        beat, uptime, lag = node["heartbeat_age_s"], node["uptime_s"], node["lag"]
+        table.add_row(
+            node["name"], _state(node), str(node["pid"] or "-"),
+            f"{uptime} s" if uptime is not None else "-",
+            f"{beat:.1f} s ago" if beat is not None else "-",
+            f"{lag} events" if lag is not None else "-",
+            str(node["restarts_left"]),
+        )  # fmt: skip
+    out.print(table)
+    out.print()
+    table = Table("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold")
+    for topic in result["topics"]:
+        if TABLE[Kind[topic["topic"].partition(".")[0]]].lane is Lane.system:
+            continue  # what processes say of themselves is in the table above
+        lag = topic["lag_ms"]
+        table.add_row(
+            topic["topic"], str(topic["last_seq"]), f"{topic['rate']:.1f}",
+            f"{lag:.2f} ms" if lag is not None else "-",
+            f"{topic['age_s']:.1f} s" + (" STALE" if topic["stale"] else ""),
+        )  # fmt: skip
+    out.print(table)
+    if result["trading"]:
+        _show_trading(result["trading"])
+    for one in result["instruments"]:
+        out.print(f"\n{one['instrument']}: {one['why']}", style="bold", markup=False)
+    if at := result["replay"]:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in at["not_served"].items())
+        left_out = f"{sum(at['not_served'].values())} not served: {reasons}" if reasons else "all served"
+        ended = "; ended" if at["ended"] else ""
+        out.print(f"\nreplay: at {at['position']} of {at['lines']} lines, {left_out}{ended}", markup=False)
+    for alert in result["alerts"]:
+        out.print(f"\n{sentence(alert)}", markup=False)
+    if result["disk"]["short"]:
+        out.print(f"\nDISK: {result['disk']['short']}", markup=False)
+    log = result["log"]
+    out.print(
+        f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "
+        f"archived up to {log['archived_seq']}; mode {result['mode']}, source {result['source']}"
+    )

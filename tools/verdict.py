@@ -1,0 +1,130 @@
+"""Whether a mesh is well: `healthy`, `degraded` or `down`, and every reason, each with what to do.
+
+A reason is found by one function of FINDERS, which is given what `mesh status` has seen and gives sentences. To make it notice
+one thing more, write one more such function.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tickmesh.bus.config import Config
+from tickmesh.nodes.feed.standing import UNKNOWN
+from tickmesh.nodes.sentinel.silence import WHAT as SUPERVISORD_SILENT
+from tickmesh.nodes.supervision.presence import Presence
+from tickmesh.tools.episodes import Episode
+from tickmesh.tools.log_window import LogWindow
+from tickmesh.tools.terminal import JsonObject
+
+HEALTHY, DEGRADED, DOWN = "healthy", "degraded", "down"
+EXIT_CODES = {HEALTHY: 0, DEGRADED: 1, DOWN: 2}
+LOOP_RESTARTS = 3  # within a minute, and a process dies again and again
+START_S = 15.0  # a process that is younger need not have a heartbeat in the log yet
+ALIVE, DEAD, HOSTED = "ALIVE", "DEAD", "HOSTED"  # states that supervisord does not know: the first two while it does not answer
+LIVES = ("RUNNING", "STARTING", ALIVE, HOSTED)
+
+
+class Finding(NamedTuple):
+    """Why a mesh is not well: `about` a process, an instrument or a place, `why` and what to `do`, each a sentence's part."""
+
+    about: str
+    why: str
+    do: str
+
+    def __str__(self) -> str:
+        return f"{self.about}: {self.why}; {self.do}" if self.do else f"{self.about}: {self.why}"
+
+
+@dataclass
+class Seen:
+    """What `mesh status` has seen, in one moment.
+
+    `silent`: a supervisord that does not answer, None of one that does; `nodes`: an object each, as `--json` has it;
+    `wanted`: names that mesh.toml wants; `instruments`, `disk`: as `--json` has them; `episodes`: what alerts told of.
+    """
+
+    config: Config
+    now_ns: int
+    window: LogWindow
+    silent: Presence | None = None
+    nodes: list[JsonObject] = field(default_factory=list)
+    wanted: Sequence[str] = ()
+    instruments: list[JsonObject] = field(default_factory=list)
+    disk: JsonObject = field(default_factory=dict)
+    episodes: list[Episode] = field(default_factory=list)
+
+    def beat(self, name: str) -> JsonObject:
+        """The newest `health` of a process within the log's last seconds; {} where it has none."""
+        event = self.window.health.get(name)
+        return event.map() if event is not None else {}
+
+
+def supervision(seen: Seen) -> Iterator[Finding]:
+    """supervisord does not answer: what dies meanwhile may stay dead."""
+    if seen.silent is not None:
+        who = f"supervisord (pid {seen.silent.pid})" if seen.silent.pid else "supervisord"
+        yield Finding(who, f"it does not answer: {seen.silent.doing}", "`mesh down --force` ends it and all of its processes")
+
+
+def processes(seen: Seen) -> Iterator[Finding]:
+    """What mesh.toml wants and does not run, and what dies again and again."""
+    there = {node["name"]: node for node in seen.nodes}
+    for name in seen.wanted:
+        if name not in there:
+            yield Finding(name, "mesh.toml wants it, and supervisord does not have it", "`mesh up` starts it")
+    for name, node in there.items():
+        if node["restarts_last_minute"] >= LOOP_RESTARTS:
+            times = f"it has died {node['restarts_last_minute']} times within the last minute"
+            yield Finding(name, f"{times}, last said: {node['said']}", f"see run/logs/{name}.log")
+        elif node["state"] not in LIVES and not node["idle"]:
+            do = "" if seen.silent else f"`mesh up`, or `supervisorctl start {name}`, starts it"
+            yield Finding(name, f"it does not run ({node['state']})", do)
+
+
+def heartbeats(seen: Seen) -> Iterator[Finding]:
+    """The log stands still, or a process that runs has had nothing to say for too long."""
+    if seen.window.is_still(seen.now_ns):
+        age_s = seen.window.age_s(seen.now_ns)
+        what = f"nothing has come into it for {age_s:.0f} s" if age_s is not None else "there is nothing in it yet"
+        yield Finding("log", f"{what}, not even a clock event", "see run/logs/sequencer.log")
+        return
+    allowed_s = seen.config.sentinel.heartbeat_s
+    for node in seen.nodes:
+        runs = node["state"] in LIVES and (node["uptime_s"] is None or node["uptime_s"] > START_S)
+        beat_s = node["heartbeat_age_s"]
+        if runs and (beat_s is None or beat_s > allowed_s) and node["restarts_last_minute"] < LOOP_RESTARTS:
+            since = f"for {beat_s:.0f} s" if beat_s is not None else "within the log's last seconds"
+            yield Finding(node["name"], f"it has published no heartbeat {since}", f"see run/logs/{node['name']}.log")
+
+
+def instruments(seen: Seen) -> Iterator[Finding]:
+    """Configured instruments of which something does not come, unless it is the venue that does not trade them."""
+    for one in seen.instruments:
+        if one["standing"] in ("", UNKNOWN):
+            yield Finding(one["instrument"], one["why"], "")
+
+
+def disk(seen: Seen) -> Iterator[Finding]:
+    """The data folder's disk is short of room."""
+    if seen.disk.get("short"):
+        yield Finding("disk", seen.disk["short"], "make room; docs/operations.md, Disk")
+
+
+def alerts(seen: Seen) -> Iterator[Finding]:
+    """Troubles that were told of and go on, but of processes and disks, which the others look at themselves."""
+    names = {node["name"] for node in seen.nodes}
+    for one in seen.episodes:
+        of_process = one.target in names and "at_ns" in one.content
+        if one.goes_on(seen.now_ns) and not of_process and one.what not in ("disk", "crash loop", SUPERVISORD_SILENT):
+            yield Finding(one.target, f"{one.what}: {one.content.get('why', '')}", str(one.content.get("action", "")))
+
+
+FINDERS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (supervision, processes, heartbeats, instruments, disk, alerts)
+
+
+def judge(seen: Seen) -> tuple[str, list[Finding]]:
+    """(healthy, degraded or down; every reason). Down: nothing of it runs."""
+    reasons = list(dict.fromkeys(reason for finder in FINDERS for reason in finder(seen)))
+    if not any(node["pid"] and node["state"] != HOSTED for node in seen.nodes):
+        return DOWN, reasons
+    return (DEGRADED if reasons else HEALTHY), reasons
