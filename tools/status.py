@@ -22,6 +22,7 @@ from tickmesh.nodes.sentinel.restarts import Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
+from tickmesh.tools.blocked import blocked
 from tickmesh.tools.table import process_names
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
@@ -86,6 +87,7 @@ def status() -> JsonObject:
             "trading": None,
             "log": {},
             "disk": {},
+            "blocked": [],
         }
     try:
         window = read_window(config)
@@ -122,6 +124,7 @@ def status() -> JsonObject:
             "age_s": round((now - window.last_ns) / SECOND, 3) if window.last_ns else None,
         },
         "disk": disk_room(config),
+        "blocked": blocked(config),
     }
 
 
@@ -327,6 +330,8 @@ def show(result: JsonObject) -> None:
         out.print("{level}, {age_s:.0f} s ago: {target}: {what}: {why}; {action}".format(**alert), markup=False)
     if result["disk"]["short"]:
         out.print(f"\nDISK: {result['disk']['short']}", markup=False)
+    for one in result["blocked"]:
+        out.print("\nCANNOT WRITE, for {since_s:.0f} s: {node}: {why}".format(**one), markup=False)
     log = result["log"]
     out.print(
         f"\nlog: {log['last_seq']} events, {log['rate']:g}/s, on disk up to {log['durable_seq']}, "

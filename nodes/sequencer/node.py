@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tickmesh.bus.blocked import BlockedFile
 from tickmesh.bus.clock import ClockWriter, Correction
 from tickmesh.bus.config import Config
 from tickmesh.bus.intake import Intake, Received
@@ -58,12 +59,17 @@ class Sequencer:
         self.arbiter = Arbiter(log.hold_ms * MILLISECOND, log.contradictions, log.eras, log.unsynced)
         self.position = LogPosition(self.arbiter)
         self._recovered = False
-        self.log = LogWriter(
-            config.log_dir,
-            segment_bytes=config.log.segment_bytes,
-            sync_ms=config.log.sync_ms,
-            state=self._state,
-        )
+        self.blocked = BlockedFile(config.run_dir, NAME)
+        try:
+            self.log = LogWriter(
+                config.log_dir,
+                segment_bytes=config.log.segment_bytes,
+                sync_ms=config.log.sync_ms,
+                state=self._state,
+            )
+        except LogFull as error:
+            self.blocked.say(str(error))
+            raise
         self._recover()
         try:
             self.clock = ClockWriter(config.log_dir, self.position.seq_ns, log.steady_clock)
@@ -161,6 +167,7 @@ class Sequencer:
                 self._append(batch)
             except LogFull as error:
                 if not self.refused:
+                    self.blocked.say(str(error))
                     log_line(NAME, "critical", f"{error}; retrying, producers keep their events")
                 self.refused += 1
                 self.publisher.ring()
@@ -169,6 +176,7 @@ class Sequencer:
         if self.refused:
             log_line(NAME, "info", f"the log takes data again after {self.refused} tries")
             self.refused = 0
+            self.blocked.clear()
         self._ring()
         for appended in self.appended:
             appended()
@@ -282,6 +290,7 @@ class Sequencer:
         self.publisher.close()
         self.log.close()
         self.clock.close()
+        self.blocked.close()
 
 
 class SequencerContext(Context):

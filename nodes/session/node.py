@@ -145,7 +145,7 @@ class Session:
     def outbox_tail(self) -> list[Event]:
         """The events at the end of the own outbox that the log may not have yet."""
         epoch, number = self.logged.state.producer
-        folder = self.ctx.config.outbox_dir / self.ctx.name
+        folder = self.ctx.config.outbox(self.ctx.name)
         if not segments(folder):
             return []  # hosted, or the first start
         reader = LogReader(folder)
