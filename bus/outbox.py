@@ -30,11 +30,7 @@ class Outbox:
         self._blocked = BlockedFile(config.run_dir, name)
         self._blocked_s = 0.0  # since when it takes nothing (monotonic); 0: it does
         self._room = room = OutboxRoom(config, name)
-        try:
-            self._log = LogWriter(self.folders, segment_bytes=room.segment_bytes, sync_ms=0, new_id=now_ns, places=room.places)
-        except LogFull as error:
-            self._blocked.say(str(error))
-            raise
+        self._log = LogWriter(self.folders, segment_bytes=room.segment_bytes, sync_ms=0, new_id=now_ns, places=room.places)
         self._seen: Path | None = None  # where its segment was at the last look
         self._in_place = True  # which is the place that it prefers
         self._looked_s = 0.0  # when RAM was looked at last, while it is on disk

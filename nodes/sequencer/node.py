@@ -60,16 +60,9 @@ class Sequencer:
         self.position = LogPosition(self.arbiter)
         self._recovered = False
         self.blocked = BlockedFile(config.run_dir, NAME)
-        try:
-            self.log = LogWriter(
-                config.log_dir,
-                segment_bytes=config.log.segment_bytes,
-                sync_ms=config.log.sync_ms,
-                state=self._state,
-            )
-        except LogFull as error:
-            self.blocked.say(str(error))
-            raise
+        self.log = LogWriter(
+            config.log_dir, segment_bytes=config.log.segment_bytes, sync_ms=config.log.sync_ms, state=self._state
+        )
         self._recover()
         try:
             self.clock = ClockWriter(config.log_dir, self.position.seq_ns, log.steady_clock)
