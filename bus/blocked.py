@@ -26,7 +26,7 @@ class Blocked(NamedTuple):
 
 
 class BlockedFile:
-    """The file of one process. It says nothing until `say`, and nothing again from `clear` on. Raises nothing."""
+    """The file of one process. It says nothing until `write`, and nothing again from `clear` on. Raises nothing."""
 
     def __init__(self, run_dir: Path, node: str):
         self.node = node
@@ -36,15 +36,15 @@ class BlockedFile:
             self._fd = os.open(run_dir / "blocked" / node, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self.clear()
 
-    def say(self, why: str) -> None:
+    def write(self, why: str) -> None:
         """Writes that this process cannot write, since now."""
-        self._write(json.dumps({"pid": os.getpid(), "wall_ns": machine_wall_ns(), "why": why[:WHY_CHARACTERS]}))
+        self._overwrite(json.dumps({"pid": os.getpid(), "wall_ns": machine_wall_ns(), "why": why[:WHY_CHARACTERS]}))
 
     def clear(self) -> None:
         """Writes that it can."""
-        self._write("")
+        self._overwrite("")
 
-    def _write(self, text: str) -> None:
+    def _overwrite(self, text: str) -> None:
         if self._fd >= 0:
             with contextlib.suppress(OSError):
                 os.pwrite(self._fd, text.encode()[:FILE_BYTES].ljust(FILE_BYTES), 0)

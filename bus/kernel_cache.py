@@ -7,7 +7,7 @@ from typing import Any
 
 from tickmesh.bus.space import is_full, refusal
 
-_told: set[Path] = set()
+_logged: set[Path] = set()
 
 
 def go_on_without_room() -> None:
@@ -27,8 +27,8 @@ def go_on_without_room() -> None:
         except OSError as error:
             if not is_full(error):
                 raise
-            if (folder := Path(self.cache_path)) not in _told:
-                _told.add(folder)
+            if (folder := Path(self.cache_path)) not in _logged:
+                _logged.add(folder)
                 why = refusal(error, folder)
                 logging.getLogger(__name__).warning("compiled kernels are not kept in %s: %s; they work", folder, why)
 

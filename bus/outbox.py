@@ -13,6 +13,7 @@ from tickmesh.bus.outbox_room import OutboxRoom
 from tickmesh.bus.segments import LogFull, used_bytes
 
 LOOK_S = 0.5  # between two looks whether RAM has room again
+AGAIN_S = 10.0  # an outbox that takes something now and then does not say each time that it took nothing
 
 
 class Outbox:
@@ -29,6 +30,8 @@ class Outbox:
         self._bytes_max = config.log.outbox_bytes_max
         self._blocked = BlockedFile(config.run_dir, name)
         self._blocked_s = 0.0  # since when it takes nothing (monotonic); 0: it does
+        self._logged_s = -AGAIN_S  # when that was said last, but for run/blocked
+        self._is_logged = False
         self._room = room = OutboxRoom(config, name)
         self._log = LogWriter(self.folders, segment_bytes=room.segment_bytes, sync_ms=0, new_id=now_ns, places=room.places)
         self._seen: Path | None = None  # where its segment was at the last look
@@ -69,9 +72,12 @@ class Outbox:
         """Says that nothing can be published, once, by ways that need no room; gives the exception."""
         if not self._blocked_s:
             self._blocked_s = time.monotonic()
-            self._blocked.say(why)
-            said = self._alert("critical", f"cannot publish: {why}", "it tries again and again; what is published stays")
-            log_alert(self.name, said)
+            self._blocked.write(why)
+            self._is_logged = self._blocked_s - self._logged_s > AGAIN_S
+            if self._is_logged:
+                self._logged_s = self._blocked_s
+                said = self._alert("critical", f"cannot publish: {why}", "it tries again and again; what is published stays")
+                log_alert(self.name, said)
         return LogFull(why)
 
     def due_alert(self) -> dict[str, str] | None:
@@ -79,6 +85,8 @@ class Outbox:
         if self._blocked_s:
             lasted_s, self._blocked_s = time.monotonic() - self._blocked_s, 0.0
             self._blocked.clear()
+            if not self._is_logged:
+                return None
             why = f"published nothing for {lasted_s:.1f} s: its outbox took no more"
             return self._alert("warning", why, "it publishes again, and has kept what it had to publish")
         if self._log.place is self._seen and (self._in_place or not self._went_back()):

@@ -303,9 +303,9 @@ class Context:
                 fresh.write_text(self._unwritten)
                 fresh.rename(file)
             except OSError as error:
-                if not is_full(error):
-                    raise
                 fresh.unlink(missing_ok=True)
+                if not is_full(error) or not file.exists():
+                    raise
                 write_over(file, self._unwritten.encode())  # in the blocks that the predecessor's has
         except OSError as error:
             if not is_full(error):

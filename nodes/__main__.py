@@ -184,7 +184,7 @@ def main(words: list[str]) -> int:
         return 2
     except (ConfigError, LogError, OutboxFull, NodeFault) as error:
         if isinstance(error, LogFull | OutboxFull):
-            BlockedFile(load().run_dir, name).say(str(error))  # until it has been started again
+            BlockedFile(load().run_dir, name).write(str(error))  # until it has been started again
         operator_log.log_line(name, "critical", str(error))
         return 1
     return 0

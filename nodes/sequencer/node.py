@@ -160,7 +160,7 @@ class Sequencer:
                 self._append(batch)
             except LogFull as error:
                 if not self.refused:
-                    self.blocked.say(str(error))
+                    self.blocked.write(str(error))
                     log_line(NAME, "critical", f"{error}; retrying, producers keep their events")
                 self.refused += 1
                 self.publisher.ring()

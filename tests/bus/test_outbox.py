@@ -11,13 +11,19 @@ from tickmesh.bus.outbox_room import OutboxRoom
 
 @pytest.mark.parametrize(
     ("scene", "options"),
-    [("full_tmpfs", "size=2m"), ("full_tmpfs_and_disk", "size=1m"), ("small_for_many", "size=8m")],
+    [
+        ("full_tmpfs", "size=2m"),
+        ("full_tmpfs_and_disk", "size=1m"),
+        ("small_for_many", "size=8m"),
+        ("full_run_folder", "size=1m"),
+    ],
 )
 def test_on_a_tmpfs_that_is_really_full(tmp_path, monkeypatch, scene, options):
     monkeypatch.chdir(PROJECT)
     (tmp_path / "mesh.toml").write_text("")
+    place = tmp_path / ("run" if scene == "full_run_folder" else "tmpfs")
     code = f"from pathlib import Path; from tests.support.outbox_scene import {scene}; {scene}(Path({str(tmp_path)!r}))"
-    assert run_in_small_tmpfs(tmp_path / "tmpfs", options, code) == "held\n"
+    assert run_in_small_tmpfs(place, options, code) == "held\n"
 
 
 @pytest.mark.parametrize(("total", "segment"), [(64 << 20, 699_050), (1 << 30, 4 << 20), (1 << 20, 64 << 10)])
@@ -52,7 +58,7 @@ def test_who_is_blocked_writes_over_what_it_has(tmp_path):
     one = BlockedFile(tmp_path, "feed-1")
     blocks = (tmp_path / "blocked/feed-1").stat().st_blocks
     assert read_blocked(tmp_path) == []
-    one.say("no room " * 500)
+    one.write("no room " * 500)
     assert [entry.node for entry in read_blocked(tmp_path)] == ["feed-1"]
     assert (tmp_path / "blocked/feed-1").stat().st_blocks == blocks > 0, "no new block is needed"
     one.clear()

@@ -1,5 +1,6 @@
 """Outboxes on a tmpfs that fills: scenes that run in a namespace of their own (small_tmpfs.py), the tmpfs at TICKMESH_TMPFS."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from tickmesh.bus.blocked import read_blocked
+from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.intake import Intake
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.outbox_room import used_in
+from tickmesh.bus.process import Context
 from tickmesh.bus.schema import TRADE, Kind
 from tickmesh.bus.segments import segments
 from tickmesh.bus.sockets import OutboxFull, Producer
@@ -135,6 +138,32 @@ def full_tmpfs_and_disk(root: Path) -> None:
     assert places_of(config, "feed-1") == ["ram", "disk"], "room on disk is enough"
     assert trades_in(config, "feed-1") == list(range(1, i + 1))
     assert any("published nothing for" in alert for alert in alerts(config, "feed-1"))
+    print("held")
+
+
+def full_run_folder(root: Path) -> None:
+    """A process that begins on a full disk does its job; that it does is written over what its predecessor wrote, or later."""
+    config, run = load(root), Path(os.environ["TICKMESH_TMPFS"])
+    assert config.run_dir == run
+    ready = run / "ready/feed-1.json"
+
+    async def begin(meanwhile: Callable[[], object]) -> None:
+        ctx = Context(config, "feed-1")
+        ctx.ready()
+        meanwhile()
+        while not ready.exists() or json.loads(ready.read_text())["ready_ns"] < begun_ns:
+            await asyncio.sleep(0.02)
+        ctx.publish([trade(1)])
+        await ctx.close()
+
+    ballast = fill(run)
+    begun_ns = now_ns()
+    assert not ready.exists()
+    asyncio.run(asyncio.wait_for(begin(ballast.unlink), 60))
+    fill(run)
+    begun_ns = now_ns()
+    asyncio.run(asyncio.wait_for(begin(lambda: None), 60))
+    assert json.loads(ready.read_text())["pid"] == os.getpid() and not list(run.glob("ready/*.new"))
     print("held")
 
 

@@ -57,6 +57,7 @@ def test_a_plan_is_a_function_of_the_seed():
     kinds = [{name: value for name, value in strike.fault.items() if name != "seed"} for strike in strikes if strike.fault]
     assert all(fault in kinds for fault in (*FAULTS, ANEW))
     assert all(clock in [strike.clock for strike in strikes] for clock in CLOCKS)
+    assert [strike.tmpfs for strike in (*strikes, *CODA) if strike.tmpfs] == ["fill", "empty"] * 2
     assert required_paths(strikes) == set(Figures([]).paths) > required_paths(plan(1, 7)) > required_paths([]), (
         "30 kills use every path"
     )
@@ -151,7 +152,7 @@ def test_nothing_is_lost_and_the_ledger_is_true(tmp_path):
     assert ledger["trades"] > 500 and ledger["lost"] == ledger["duplicated"] == ledger["different"] == 0
     assert ledger["coverage_rows"] > 10 and ledger["coverage_books"] > 50
     assert ledger["eras"] >= 3 and ledger["changes_checked"] > 1000
-    assert len(result["paths"]) == 16 and all(used > 0 for used in result["paths"].values())
+    assert len(result["paths"]) == 17 and all(used > 0 for used in result["paths"].values())
 
 
 @pytest.mark.long
