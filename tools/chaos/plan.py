@@ -180,7 +180,8 @@ def required_paths(strikes: Sequence[Strike]) -> set[str]:
         wanted |= {"respawn", "restart"}
     if any("sequencer" in names for names in killed):
         wanted |= {"outbox_read", "log_read"}
-    if any(len(set(names) & set(feeds)) == 1 for names in killed for feeds in (FEEDS, USDM_FEEDS)):
+    alone = [names for names in killed if "sequencer" not in names]  # which may host the other line, and logs what that brings
+    if any(len(set(names) & set(feeds)) == 1 for names in alone for feeds in (FEEDS, USDM_FEEDS)):
         wanted |= {"other_line"}
     return wanted
 

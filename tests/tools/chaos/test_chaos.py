@@ -64,6 +64,8 @@ def test_a_plan_is_a_function_of_the_seed():
     assert [strike.at_s for strike in strikes] == sorted(strike.at_s for strike in strikes)
     assert all(set(strike.kill) <= {"recorder"} for strike in plan(5, 1, ["recorder"]))
     assert {name for strike in coda(["feed-binance-1"]) for name in strike.kill} == {"feed-binance-1"}
+    both = [strike for strike in plan(5, 3) if "sequencer" in strike.kill]
+    assert "other_line" not in required_paths(on_host(both)), "the other line's host died with this one"
     hosted = on_host(strikes)
     assert [strike._replace(kill=()) for strike in hosted] == [strike._replace(kill=()) for strike in strikes]
     assert {name for strike in hosted for name in strike.kill} == set(VICTIMS) - {"feed-binance-1"}
