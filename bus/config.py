@@ -116,12 +116,23 @@ class Config:
 
     @property
     def outbox_dir(self) -> Path:
-        """The folder of outboxes, in RAM where there is a tmpfs (TICKMESH_TMPFS: another one): they only outlive processes."""
+        """The folder that outboxes are in as long as it has room."""
+        return self.outbox_dirs[0]
+
+    @property
+    def outbox_dirs(self) -> tuple[Path, ...]:
+        """The folders of outboxes: in RAM where there is a tmpfs (TICKMESH_TMPFS: another one), for they only outlive
+        processes; and on disk, for what has no room there (bus/outbox_room.py)."""
         identity = hashlib.sha256(f"{os.getuid()} {self.root.resolve()} {self.mesh.source}".encode()).hexdigest()[:16]
         shm = Path(os.environ.get("TICKMESH_TMPFS") or "/dev/shm")
         if shm.is_dir() and os.access(shm, os.W_OK):
-            return shm / f"tickmesh-{identity}"
-        return self.source_dir / "outbox"
+            ram = shm / f"tickmesh-{identity}"
+            return (ram, self.source_dir / "outbox") if self.log.outbox_spill else (ram,)
+        return (self.source_dir / "outbox",)
+
+    def outbox(self, producer: str) -> tuple[Path, ...]:
+        """The folders of one producer's outbox, as `LogReader` and `segments` take them."""
+        return tuple(folder / producer for folder in self.outbox_dirs)
 
     @property
     def traded(self) -> tuple[InstrumentSettings, ...]:

@@ -1,6 +1,7 @@
 """Small files that are whole or not there, whatever is killed or loses its power meanwhile."""
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -22,6 +23,21 @@ def write_file(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
     os.rename(fresh, path)
     sync_folder(path.parent)
+
+
+def write_over(path: Path, data: bytes) -> None:
+    """Writes over a file in place, padded with spaces to the length that it has: a full disk takes that.
+
+    Not atomic: for what a reader reads again when it is torn. Raises OSError where there is no such file, or a shorter one.
+    """
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        size = os.fstat(fd).st_size
+        if size < len(data):
+            raise OSError(errno.ENOSPC, f"it has only {size} bytes of {len(data)}")
+        os.pwrite(fd, data.ljust(size), 0)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Receives producers' events: PULLs what they ring, and reads their outboxes when a number was missed."""
 
-import os
 import time
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import zmq
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader, Tail
+from tickmesh.bus.outbox_room import outboxes
 from tickmesh.bus.schema import SCHEMA_VERSION
 from tickmesh.bus.segments import LogError, release, segments
 from tickmesh.bus.sockets import PRODUCER_RING, Places, open_socket
@@ -42,7 +42,7 @@ class Intake:
     """Receives each producer's events, once and in order of number, whatever rings were lost or repeated."""
 
     def __init__(self, config: Config, cursors: dict[str, Cursor]):
-        self._outboxes = config.outbox_dir
+        self._config = config
         self._outbox_read = config.log.outbox_read
         self._check = config.log.check_numbers
         self.cursors = cursors
@@ -86,7 +86,7 @@ class Intake:
         cursor.last_ring_ns = time.monotonic_ns()
         if epoch != cursor.epoch:
             # Epochs are creation times: an older one is an old ring, unless it is the outbox there now (a clock was set).
-            if epoch < cursor.epoch and LogReader(self._outboxes / name).log_id != epoch:
+            if epoch < cursor.epoch and LogReader(self._config.outbox(name)).log_id != epoch:
                 self.repeated += count
                 return
             self._begin(name, cursor, epoch)
@@ -125,14 +125,14 @@ class Intake:
         tail = self._behind.get(name)
         fresh = tail is None
         if tail is None:
-            reader = LogReader(self._outboxes / name)
+            reader = LogReader(self._config.outbox(name))
             if reader.log_id != cursor.epoch:  # the outbox of that epoch is gone: a power cut, or someone removed it
                 self.unreadable += 1
                 return
             if reader.first > cursor.number + 1:  # released, although not taken here: the log was moved away, say
                 self.unreadable += 1
                 cursor.number = reader.first - 1
-            tail = self._behind[name] = Tail(self._outboxes / name)
+            tail = self._behind[name] = Tail(self._config.outbox(name))
         tail.seek(cursor.number)
         batches = tail.read(READ_BYTES)
         for batch in batches:
@@ -145,20 +145,23 @@ class Intake:
     def sweep(self, silent_ns: int) -> list[Received]:
         """Begins to read outboxes that did not ring for so long, in case their last ring was lost; gives their events."""
         out: list[Received] = []
-        if not self._outbox_read or not self._outboxes.is_dir():
+        if not self._outbox_read:
             return out
         now = time.monotonic_ns()
-        for name in os.listdir(self._outboxes):
+        for name in outboxes(self._config):
             cursor = self.cursors.setdefault(name, Cursor())
             if now - cursor.last_ring_ns < silent_ns or name in self._behind:
                 continue
-            found = segments(self._outboxes / name)
+            found = segments(self._config.outbox(name))
             if not found:
                 continue
-            size = (found[-1][0], found[-1][1].stat().st_size)
+            try:
+                size = (found[-1][0], found[-1][1].stat().st_size)
+            except FileNotFoundError:  # begun anew elsewhere: the next look sees it
+                continue
             if size == cursor.seen_size:
                 continue
-            epoch = LogReader(self._outboxes / name).log_id
+            epoch = LogReader(self._config.outbox(name)).log_id
             if epoch != cursor.epoch:
                 self._begin(name, cursor, epoch)
             self._read(name, cursor, out)
@@ -169,7 +172,7 @@ class Intake:
         """Frees outbox segments up to the given numbers, which are in the log."""
         for name, number in upto.items():
             try:
-                release(self._outboxes / name, number)
+                release(self._config.outbox(name), number)
             except LogError:
                 self.unreleased += 1  # it is tried again, and the outbox has a bound
 

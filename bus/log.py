@@ -9,9 +9,11 @@ from tickmesh.bus.schema import SCHEMA_HASH
 from tickmesh.bus.segments import (  # fmt: skip
     BATCH_HEAD,
     Batch,
+    Folders,
     LogCorrupt,
     LogReleased,
     batch_size,
+    folders_of,
     identities,
     read_durable,
     read_preamble,
@@ -31,8 +33,10 @@ class Tail:
     is always `scan`, for its events are made anew.
     """
 
-    def __init__(self, folder: Path, after: int = 0, batches_of: BatchScan = scan):
-        self.folder = Path(folder)
+    def __init__(self, folder: Folders, after: int = 0, batches_of: BatchScan = scan):
+        self.folders = folders_of(folder)
+        self.folder = self.folders[0]
+        self._path: Path | None = None  # of the segment that is open
         self._scan = batches_of
         self.log_id = 0
         self.next = after + 1
@@ -83,18 +87,23 @@ class Tail:
         return out, used
 
     def _open(self) -> bool:
-        found = segments(self.folder)
-        if not found:
-            return False
-        if found[0][0] > self.next:
-            raise LogReleased(
-                f"{self.folder} begins with number {found[0][0]}; {self.next} has been released, the archive has it"
-            )
-        first, path = [pair for pair in found if pair[0] <= self.next][-1]
-        preamble = read_preamble(path)
-        self._fd = os.open(path, os.O_RDONLY)
+        while True:
+            found = segments(self.folders)
+            if not found:
+                return False
+            if found[0][0] > self.next:
+                raise LogReleased(
+                    f"{self.folder} begins with number {found[0][0]}; {self.next} has been released, the archive has it"
+                )
+            first, path = [pair for pair in found if pair[0] <= self.next][-1]
+            try:
+                preamble = read_preamble(path)
+                self._fd = os.open(path, os.O_RDONLY)
+                break
+            except FileNotFoundError:  # released, or begun anew elsewhere, between two looks
+                continue
         self._offset = preamble.size
-        self._first = first
+        self._first, self._path = first, path
         self.log_id = preamble.log_id
         if preamble.schema_hash != SCHEMA_HASH:
             from tickmesh.bus.evolution import converter  # rarely needed
@@ -106,8 +115,8 @@ class Tail:
 
     def _advance(self) -> bool:
         """Goes to the next segment once the present one is read to its end."""
-        found = [first for first, _ in segments(self.folder) if first <= self.next]
-        if found and found[-1] == self._first:
+        found = [path for first, path in segments(self.folders) if first <= self.next]
+        if found and found[-1] == self._path:
             return False
         self.close()
         return self._open()
@@ -138,19 +147,20 @@ class Tail:
 class LogReader:
     """Reads a log that may be written meanwhile; every call sees the files as they are at that moment."""
 
-    def __init__(self, folder: Path):
-        self.folder = Path(folder)
+    def __init__(self, folder: Folders):
+        self.folders = folders_of(folder)
+        self.folder = self.folders[0]
 
     @property
     def first(self) -> int:
         """The oldest number that is still there; 0 for an empty log."""
-        found = segments(self.folder)
+        found = segments(self.folders)
         return found[0][0] if found else 0
 
     @property
     def last(self) -> int:
         """The newest number; 0 for an empty log."""
-        found = segments(self.folder)
+        found = segments(self.folders)
         if not found:
             return 0
         last = found[-1][0] - 1
@@ -161,8 +171,12 @@ class LogReader:
     @property
     def log_id(self) -> int:
         """The log's present identity; 0 for an empty log."""
-        found = segments(self.folder)
-        return read_preamble(found[-1][1]).log_id if found else 0
+        while True:
+            found = segments(self.folders)
+            try:
+                return read_preamble(found[-1][1]).log_id if found else 0
+            except FileNotFoundError:  # an outbox has begun it elsewhere between two looks
+                continue
 
     @property
     def durable(self) -> int:
@@ -189,7 +203,7 @@ class LogReader:
 
     def batches(self, after: int = 0, until: int | None = None) -> Iterator[Batch]:
         """Reads batches from the one that holds `after` + 1 on, to the present end or the one that holds `until`."""
-        tail = Tail(self.folder, after)
+        tail = Tail(self.folders, after)
         try:
             while batches := tail.read():
                 for batch in batches:
@@ -211,7 +225,7 @@ class LogReader:
     def seq_at(self, ns: int) -> int:
         """The last seq whose `seq_ns` is before `ns`; 0 if none. (For the mesh's log, not for an outbox.)"""
         seq = 0
-        found = segments(self.folder)
+        found = segments(self.folders)
         low = 0
         for index, (first, _path) in enumerate(found):
             head = next(self.events(first - 1), None)

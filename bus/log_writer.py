@@ -5,19 +5,19 @@ An append is one `write` of one batch, so it survives SIGKILL as it is; a thread
 
 import contextlib
 import errno
-import json
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tickmesh.bus.file_lock import FileLock, FileLocked
-from tickmesh.bus.files import boot_id, make_folders, sync_folder, write_file
+from tickmesh.bus.files import boot_id, sync_folder
+from tickmesh.bus.log_files import acquire_locks, begin_segment, log_full, read_owner, refused_by, write_owner, write_whole
 from tickmesh.bus.schema import SCHEMA_HASH
 from tickmesh.bus.segments import (  # fmt: skip
     IDENTITIES_MAX,
+    Folders,
     Identity,
     LogCorrupt,
     LogError,
@@ -25,6 +25,7 @@ from tickmesh.bus.segments import (  # fmt: skip
     LogLocked,
     batch_bytes,
     durable_bytes,
+    folders_of,
     head_bytes,
     identities,
     read_durable,
@@ -32,7 +33,6 @@ from tickmesh.bus.segments import (  # fmt: skip
     scan,
     segments,
 )
-from tickmesh.bus.space import refusal
 
 
 class LogWriter:
@@ -42,20 +42,24 @@ class LogWriter:
     head of every new segment; a writer with a state calls `roll_if_full` when that state is that of what is appended,
     and without a state segments roll by themselves. After a power cut the tail may be gone and numbers may go back below
     what others have seen: then `log_id` is new, and a log that is never synced begins again with 1.
-    Raises LogLocked, LogNewer, LogCorrupt, LogFull.
+    An outbox has several folders: a segment that its place has no room for is gone on with at another one. `places()`: in
+    which order a new one tries them, else as they are given. Raises LogLocked, LogNewer, LogCorrupt, LogFull.
     """
 
     def __init__(
         self,
-        folder: Path,
+        folder: Folders,
         *,
         segment_bytes: int = 16 << 20,
         sync_ms: int = 50,
         state: Callable[[], bytes] | None = None,
         new_id: Callable[[], int] = lambda: int.from_bytes(os.urandom(8), "little") >> 1,
         boot: str | None = None,
+        places: Callable[[], Sequence[Path]] | None = None,
     ):
-        self.folder = Path(folder)
+        self.folders = folders_of(folder)
+        self.folder = self.folders[0]
+        self._places = places or (lambda: self.folders)
         self.segment_bytes = segment_bytes
         self.state = state
         self.boot = boot_id() if boot is None else boot
@@ -63,6 +67,8 @@ class LogWriter:
         self.cut_bytes = 0
         self.last = 0
         self._fd = self._durable_fd = -1
+        self._path: Path | None = None  # of the segment that is appended to
+        self.place = self.folder  # of the folders the one that it lies in
         self._size = 0
         self._bare_at = 0  # first number of a segment whose head has no state though its writer has one; 0: it has
         self._older = False  # the segment found last is of another schema: nothing more may be written into it
@@ -72,10 +78,9 @@ class LogWriter:
         self._sync_error: Exception | None = None
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
-        self._lock: FileLock | None = None
+        self._locks: list[FileLock] = []
         try:
-            make_folders(self.folder, 0o700)
-            self._lock = FileLock.acquired(self.folder / "lock")
+            self._locks = acquire_locks(self.folders)
             durable = read_durable(self.folder)
             self._recover(new_id, durable)
             if self._syncs:
@@ -87,19 +92,18 @@ class LogWriter:
             raise LogLocked(f"{self.folder} is written by another process; stop that one first") from None
         except (OSError, LogError) as error:
             self._let_go()
-            raise error if isinstance(error, LogError) else _full(self.folder, error) from None
+            raise error if isinstance(error, LogError) else log_full([(self.folder, error)]) from None
         self.durable = self.last
         if self._syncs:
             self._thread = threading.Thread(target=self._sync_loop, args=(sync_ms / 1000,), daemon=True)
             self._thread.start()
 
     def _recover(self, new_id: Callable[[], int], durable: int) -> None:
-        for stray in self.folder.glob("*.new"):
-            stray.unlink()
-        found = segments(self.folder)
-        owner = self._read_owner()
-        # A clean end means a synced one only where there is a sync at all.
-        same = bool(found) and ((owner.get("clean") and self._syncs) or owner.get("boot") == self.boot != "")
+        for folder in self.folders:
+            for stray in folder.glob("*.new"):
+                stray.unlink()
+        found = segments(self.folders)
+        same = bool(found) and self._goes_on(found[-1][1])
         if not same and not self._syncs:
             # Its tail may be gone, and its numbers would clash with those that were heard. Before this boot owns it:
             # when we die halfway, the next start finds the old owner and goes on.
@@ -116,15 +120,26 @@ class LogWriter:
             log_id = self._cut(found, start, durable)
             if same and log_id:
                 self.log_id = log_id
-        self.identities = identities(self.folder)
+        self.identities = identities(self.folders)
         if not self.identities or self.identities[-1].log_id != self.log_id:
             stayed = [identity for identity in self.identities if identity.first <= self.last + 1]
             self.identities = [*stayed[1 - IDENTITIES_MAX :], Identity(self.log_id, self.last + 1)]
         # First the new identity's segment, then this boot owns the log: when we die between, the next start finds the old
         # owner and takes a new identity again.
-        if not same or self._older or not segments(self.folder):
+        if not same or self._older or not segments(self.folders):
             self._roll(self._kept_state)
-        self._write_owner(clean=False)
+        if self._syncs:
+            write_owner(self.folder, self.boot, self.log_id, clean=False)
+
+    def _goes_on(self, newest: Path) -> bool:
+        """Whether what was written last is all there: by this boot, or up to a clean end. The head of an outbox's newest
+        segment says it, for the machine's; a log's owner, for its disk."""
+        if not self._syncs:
+            with contextlib.suppress(LogCorrupt):
+                return read_preamble(newest).boot_id == self.boot != ""
+            return False
+        owner = read_owner(self.folder)
+        return bool(owner.get("clean")) or owner.get("boot") == self.boot != ""
 
     def _cut(self, found: list[tuple[int, Path]], start: int, durable: int) -> int:
         """Finds the end of what is whole from segment `start` on; cuts the rest. Returns the log_id there."""
@@ -171,46 +186,47 @@ class LogWriter:
     def _open(self, path: Path) -> int:
         if self._fd >= 0:
             os.close(self._fd)
+        self._path, self.place = path, path.parent
         return os.open(path, os.O_WRONLY | os.O_APPEND)
 
-    def _read_owner(self) -> dict[str, Any]:
-        try:
-            owner: dict[str, Any] = json.loads((self.folder / "owner").read_bytes())
-            return owner
-        except (OSError, ValueError):
-            return {}
-
-    def _write_owner(self, clean: bool) -> None:
-        text = json.dumps({"pid": os.getpid(), "boot": self.boot, "clean": clean, "log_id": f"{self.log_id:016x}"})
-        write_file(self.folder / "owner", text.encode())
-
-    def _roll(self, state: bytes = b"") -> None:
+    def _roll(self, state: bytes = b"", avoid: Path | None = None) -> None:
         """Starts the segment of the next number, with `state` in its head, or the writer's own where that is empty.
 
-        It is visible only when its head is whole.
+        It is visible only when its head is whole. `avoid`: a folder that has just taken nothing. Raises LogFull.
         """
         state = state or (self.state() if self.state else b"")
         head = head_bytes(self.log_id, self.last + 1, self.boot, state, self.identities)
-        path = self.folder / f"{self.last + 1:020d}.seg"
-        fresh = path.with_suffix(".new")
-        fd = -1
-        try:
-            self._untear()
-            fd = os.open(fresh, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
-            _write(fd, head)
-            os.rename(fresh, path)
-        except OSError as error:
-            if fd >= 0:
-                os.close(fd)
-            with contextlib.suppress(OSError):
-                fresh.unlink()
-            raise _full(self.folder, error) from None
+        refused: list[tuple[Path, OSError]] = []
+        for folder in [place for place in self._places() if place != avoid]:
+            path = folder / f"{self.last + 1:020d}.seg"
+            empty = self._path if self._path is not None and self._path.name == path.name else None
+            try:
+                self._untear()
+                fd = begin_segment(path, head, empty)
+                break
+            except OSError as error:
+                refused.append((folder, error))
+                if empty is not None and not empty.exists():
+                    self._path = None  # nothing may be appended to what nobody finds
+        else:
+            raise log_full(refused)
         if self._fd >= 0 and self._syncs:
             self._rolled.append(self._fd)
         elif self._fd >= 0:
             os.close(self._fd)  # nobody syncs an outbox; left open, a released segment would keep its memory
-        self._fd, self._size = fd, len(head)
+        self._fd, self._path, self.place, self._size = fd, path, path.parent, len(head)
         self._bare_at = self.last + 1 if self.state is not None and not state else 0
+
+    def move(self) -> bool:
+        """Begins a new segment where the first of `places()` is another place than the present one's; says whether it did.
+
+        Raises LogFull, and then it goes on where it was.
+        """
+        if self._places()[0] == self.place:
+            return False
+        before = self.place
+        self._roll()
+        return self.place != before
 
     def roll_if_full(self) -> None:
         """Begins a new segment if this one has reached its size, or was begun without a state. Raises LogFull.
@@ -239,16 +255,33 @@ class LogWriter:
             self.roll_if_full()
         batch = batch_bytes(first, blobs)
         try:
-            self._untear()
-            self._torn = True
-            _write(self._fd, batch)
+            if self._path is None:  # the empty segment has gone, and no other could begin
+                self._roll()
+            self._write_batch(batch)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                self._untear()
-            raise _full(self.folder, error) from None
-        self._torn = False
+            refused = [(self.place, error)]
+            if len(self.folders) == 1:
+                raise log_full(refused) from None
+            try:
+                self._roll(avoid=self.place)
+                self._write_batch(batch)
+            except LogFull as other:
+                raise LogFull(f"{refused_by(refused)}. {other}") from None
+            except OSError as again:
+                raise log_full([*refused, (self.place, again)]) from None
         self._size += len(batch)
         self.last += len(blobs)
+
+    def _write_batch(self, batch: bytes) -> None:
+        try:
+            self._untear()
+            self._torn = True
+            write_whole(self._fd, batch)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._untear()
+            raise
+        self._torn = False
 
     def _untear(self) -> None:
         """Nothing may be written behind half a batch."""
@@ -320,9 +353,9 @@ class LogWriter:
             self._thread.join()
             if self._sync_error is None:
                 self._sync_now()
-        if self._sync_error is None:
+        if self._sync_error is None and self._syncs:
             with contextlib.suppress(OSError):  # a full disk: the next start takes it as not cleanly closed
-                self._write_owner(clean=True)
+                write_owner(self.folder, self.boot, self.log_id, clean=True)
         self._let_go()
         if self._sync_error is not None and not failed_before:
             raise self._unsynced()
@@ -334,16 +367,7 @@ class LogWriter:
         for fd in {self._fd, self._durable_fd, *self._rolled}:
             if fd >= 0:
                 os.close(fd)
-        if self._lock is not None:
-            self._lock.close()
+        for lock in self._locks:
+            lock.close()
         self._fd = self._durable_fd = -1
         self._rolled.clear()
-
-
-def _write(fd: int, data: bytes) -> None:
-    if os.write(fd, data) < len(data):
-        raise OSError(errno.ENOSPC, "the disk is full")
-
-
-def _full(folder: Path, error: OSError) -> LogFull:
-    return LogFull(f"{folder} takes no more data: {refusal(error, folder)}. Nothing was lost")

@@ -17,16 +17,18 @@ from typing import Any, Protocol, TypeVar
 from tickmesh.bus import clock
 from tickmesh.bus.checkpoint import Checkpoint
 from tickmesh.bus.config import Config
+from tickmesh.bus.files import write_over
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.names import MESH
 from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.schema import SCHEMA_HASH, Kind
 from tickmesh.bus.sockets import OutboxFull, Producer, Subscriber
-from tickmesh.bus.space import refusal
+from tickmesh.bus.space import is_full, refusal
 from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event, encode
 
 HEALTH_S = 1.0
+READY_BYTES = 160  # of a file in run/ready
 REFUSAL_BYTES = 4096  # of the raw input that a refusal keeps; the length is kept as well
 
 
@@ -50,6 +52,10 @@ class EventProducer(Protocol):
     """Publishes one node's events: to its outbox (`Producer`) or, hosted, to the log itself (`HostedProducer`)."""
 
     rings_lost: int
+
+    @property
+    def spills(self) -> int:
+        """How often the outbox went on on disk, for RAM had no room."""
 
     @property
     def epoch(self) -> int:
@@ -197,6 +203,8 @@ class Context:
         self._producer: EventProducer | None = None
         self._subscriptions: list[EventSubscription] = []
         self._ready = False
+        self._unwritten = ""  # of run/ready, what a full disk has not taken
+        self._ready_refused = False
         self._refusals = 0
         self._caught_up = 0  # what its operator's log has of it
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -279,15 +287,9 @@ class Context:
         if self._ready:
             return
         self._ready = True
-        folder = self.config.run_dir / "ready"
-        fresh = folder / f"{self.name}.new"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            ready = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
-            fresh.write_text(json.dumps(ready))
-            fresh.rename(folder / f"{self.name}.json")
-        except OSError as error:
-            raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None
+        ready = {"pid": os.getpid(), "ready_ns": clock.now_ns(), "wall_ns": clock.machine_wall_ns(), "hosted": self.hosted}
+        self._unwritten = json.dumps(ready).ljust(READY_BYTES)  # one of a longer pid can be written over a shorter one
+        self._write_ready()
         mesh = os.environ.get(MESH, "")
         content = {"node": self.name, "pid": os.getpid(), "mesh": mesh, "schema": SCHEMA_HASH, **more}
         with contextlib.suppress(OutboxFull):
@@ -296,11 +298,35 @@ class Context:
         log_line(self.name, "info", f"is ready: {facts}" if facts else "is ready")
         self.own(self._heartbeat(), "heartbeat")
 
+    def _write_ready(self) -> None:
+        """Writes run/ready/<name>.json. On a full disk the node does its job all the same: it is tried again with each beat."""
+        folder = self.config.run_dir / "ready"
+        file, fresh = folder / f"{self.name}.json", folder / f"{self.name}.new"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                fresh.write_text(self._unwritten)
+                fresh.rename(file)
+            except OSError as error:
+                fresh.unlink(missing_ok=True)
+                if not is_full(error) or not file.exists():
+                    raise
+                write_over(file, self._unwritten.encode())  # in the blocks that the predecessor's has
+        except OSError as error:
+            if not is_full(error):
+                raise NodeFault(f"{fresh} cannot be written: {refusal(error, folder)}") from None
+            if not self._ready_refused:
+                log_line(self.name, "warning", f"{file} cannot be written: {refusal(error, folder)}; it is tried again")
+            self._ready_refused = True
+            return
+        self._unwritten = ""
+
     def health(self) -> dict[str, Any]:
         """What the next `health` event of this node holds: who it is, its counters, how it keeps up with the log."""
         content = {"node": self.name, "pid": os.getpid(), "refusals": self._refusals, **self.counters, **self.ask_counters()}
         if self._producer is not None:
             content["rings_lost"] = self._producer.rings_lost
+            content["outbox_spills"] = self._producer.spills
         if self._subscriptions:
             content["lag"] = max(s.lag for s in self._subscriptions)
             content["deaf_s"] = round(max(s.deaf_s for s in self._subscriptions), 3)
@@ -311,6 +337,8 @@ class Context:
     async def _heartbeat(self) -> None:
         while True:
             self._log_catch_up()
+            if self._unwritten:
+                self._write_ready()
             with contextlib.suppress(OutboxFull):
                 self.publish([encode(Kind.health, self.name, self.health())])
             await asyncio.sleep(HEALTH_S)

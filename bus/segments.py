@@ -21,6 +21,7 @@ _COVERED = struct.Struct("<QII")  # what the CRC covers before the body
 _DURABLE = struct.Struct("<QQI")  # number, log_id, crc
 BATCH_HEAD = _BATCH.size
 IDENTITIES_MAX = 1000  # kept in a segment's head, the newest: one for each power cut
+Folders = Path | tuple[Path, ...]  # where a log's segments lie: an outbox's in RAM and on disk (bus/outbox_room.py)
 
 
 class LogError(Exception):
@@ -85,15 +86,23 @@ class Identity(NamedTuple):
     first: int
 
 
-def segments(folder: Path) -> list[tuple[int, Path]]:
-    """Lists (first number, path) of every segment in a folder, in order. Raises LogError where the folder cannot be listed."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise LogError(f"{folder} cannot be read: {error.strerror}") from None
-    return sorted((int(n[:-4]), folder / n) for n in names if n.endswith(".seg") and n[:-4].isdigit())
+def folders_of(folder: Folders) -> tuple[Path, ...]:
+    """A log's folders as a tuple, the one that it prefers first."""
+    return folder if isinstance(folder, tuple) else (Path(folder),)
+
+
+def segments(folder: Folders) -> list[tuple[int, Path]]:
+    """Lists (first number, path) of every segment of a log, in order. Raises LogError where a folder cannot be listed."""
+    found = []
+    for one in folders_of(folder):
+        try:
+            names = os.listdir(one)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise LogError(f"{one} cannot be read: {error.strerror}") from None
+        found += [(int(n[:-4]), one / n) for n in names if n.endswith(".seg") and n[:-4].isdigit()]
+    return sorted(found)
 
 
 def read_preamble(path: Path) -> Preamble:
@@ -116,7 +125,7 @@ def read_preamble(path: Path) -> Preamble:
     return Preamble(len(head) + size, **{key: tree[key] for key in Preamble._fields[1:]})
 
 
-def identities(folder: Path) -> list[Identity]:
+def identities(folder: Folders) -> list[Identity]:
     """Every identity that the log has had, oldest first, from the newest segment's head; [] for an empty log.
 
     In a log of an older version, whose heads do not have them: those of the segments that are still there.
@@ -214,14 +223,14 @@ def read_durable(folder: Path) -> int:
     return number if zlib.crc32(data[:16]) == crc else 0
 
 
-def release(folder: Path, upto: int, keep: int = 1) -> int:
+def release(folder: Folders, upto: int, keep: int = 1) -> int:
     """Removes segments that hold only numbers ≤ `upto`, but leaves the newest `keep`. Returns how many it removed.
 
     Of a log that is synced (it has the file `durable`) one after the other is removed for good, the oldest first: a power cut
     must not bring an older one back beside a hole. Raises LogError when the disk refuses; the rest is there then.
     """
     found = segments(folder)
-    synced = (folder / "durable").exists()
+    synced = (folders_of(folder)[0] / "durable").exists()
     gone = 0
     for index in range(len(found) - max(keep, 1)):
         if found[index + 1][0] > upto + 1:
@@ -230,7 +239,7 @@ def release(folder: Path, upto: int, keep: int = 1) -> int:
             with contextlib.suppress(FileNotFoundError):
                 found[index][1].unlink()
             if synced:
-                sync_folder(folder)
+                sync_folder(found[index][1].parent)
         except OSError as error:
             raise LogError(
                 f"{found[index][1]} is archived, but cannot be removed: {error.strerror or error}; repair the disk or its "
@@ -240,7 +249,7 @@ def release(folder: Path, upto: int, keep: int = 1) -> int:
     return gone
 
 
-def used_bytes(folder: Path, after: int = 0) -> int:
+def used_bytes(folder: Folders, after: int = 0) -> int:
     """The bytes on disk of the segments with numbers > `after`; the first of them may hold older ones as well."""
     total = 0
     found = segments(folder)

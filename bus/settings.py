@@ -83,8 +83,10 @@ class LogSettings(Section, frozen=True):
     sync_ms: IntervalMs = 50  # fdatasync interval: what a power cut may cost
     # Beyond what waits for the archive (recorder.segment_bytes), so tools can look back without it
     keep_segments: PositiveInt = 256
-    outbox_segment_bytes: BufferBytes = 4 << 20
-    outbox_bytes_max: int = 1 << 30  # RAM a producer may fill while the sequencer is away
+    outbox_segment_bytes: BufferBytes = 4 << 20  # at most: smaller where the tmpfs is small
+    outbox_bytes_max: int = 1 << 30  # that a producer may fill while the sequencer is away, in RAM and on disk
+    # RAM that all outboxes of this mesh may fill together, the rest goes to disk; 0: half of the tmpfs
+    outbox_ram_bytes: Annotated[int, Meta(ge=0)] = 0
     clock_ms: Annotated[int, Meta(ge=10, le=10_000)] = 100  # silence after which a clock event is said
     # How long a skipped venue id may be filled by another line before it is called a gap
     hold_ms: Annotated[int, Meta(ge=0, le=60_000)] = 1000
@@ -95,6 +97,7 @@ class LogSettings(Section, frozen=True):
     check_numbers: bool = True  # likewise
     contradictions: bool = True  # jumps out of proportion are held, and ids that their line takes back gone back from; likewise
     eras: bool = True  # ids that begin anew lower are followed; likewise
+    outbox_spill: bool = True  # an outbox goes on on disk where RAM has no room; likewise
     unsynced: bool = True  # changes of a book without a snapshot are logged; likewise
     steady_clock: bool = True  # seq_ns goes on with the steady clock; likewise
     format: LineFormat = "human"  # of the lines that processes write for their operator, in run/logs

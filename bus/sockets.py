@@ -5,6 +5,7 @@ appends to the log, then PUBlishes. `Subscriber` hears, and reads the log when i
 Every call is non-blocking; `fd` tells an event loop when to call again.
 """
 
+import contextlib
 import os
 import struct
 import time
@@ -18,11 +19,13 @@ from tickmesh.bus.layout import header_reader
 from tickmesh.bus.log import Tail
 from tickmesh.bus.log_writer import LogWriter
 from tickmesh.bus.names import PRODUCER_BYTES, producer_bytes
-from tickmesh.bus.schema import SCHEMA_VERSION
-from tickmesh.bus.segments import LogError, LogFull, used_bytes
+from tickmesh.bus.operator_log import log_alert
+from tickmesh.bus.outbox import Outbox
+from tickmesh.bus.schema import SCHEMA_VERSION, Kind
+from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.space import refusal
 from tickmesh.bus.topics import LANE_OF_KIND, Lane
-from tickmesh.bus.wire import Event, events, kind_of, sizes, stamp_sent
+from tickmesh.bus.wire import Event, encode, events, kind_of, sizes, stamp_sent
 
 # schema version, producer, epoch, first number, count, reserved. In version 1 the name stood first: no name begins with a 2.
 PRODUCER_RING = struct.Struct(f"<B7x{PRODUCER_BYTES}sQQII")
@@ -34,7 +37,7 @@ _read_kind_and_seq = header_reader("kind", "seq")
 
 
 class OutboxFull(Exception):
-    """The sequencer has been away for so long that the outbox reached its bound."""
+    """An outbox takes no more: the sequencer has been away until its bound, or neither RAM nor disk has room."""
 
 
 class Places:
@@ -68,17 +71,16 @@ def open_socket(kind: int, bound: int) -> zmq.Socket[bytes]:
 class Producer:
     """Publishes a process's events: numbers them, appends them to its outbox, rings the sequencer.
 
-    `number` is that of the last event ever published in this outbox; `folder` holds those that have not been released.
+    `number` is that of the last event ever published in this outbox; `folders` hold those that have not been released, in RAM
+    and on disk. It publishes the outbox's alerts too.
     """
 
     def __init__(self, config: Config, name: str):
         self.name = name
         self._raw = producer_bytes(name)
-        self._bytes_max = config.log.outbox_bytes_max
-        self.folder = config.outbox_dir / name
-        self._outbox = LogWriter(self.folder, segment_bytes=config.log.outbox_segment_bytes, sync_ms=0, new_id=now_ns)
-        self.epoch = self._outbox.log_id
-        self._used = used_bytes(self.folder)
+        self._outbox = Outbox(config, name)
+        self.folders = self._outbox.folders
+        self.epoch = self._outbox.epoch
         self._places = Places(config)
         self._push = open_socket(zmq.PUSH, config.log.ring_messages)
         self._push.connect(self._places.intake)
@@ -93,21 +95,14 @@ class Producer:
         """Stamps events, appends them to the outbox, rings. They are on file when it returns. Raises OutboxFull."""
         if not events:
             return
-        if self._used > self._bytes_max:
-            self._used = used_bytes(self.folder)  # the sequencer releases what it has taken
-            if self._used > self._bytes_max:
-                raise OutboxFull(
-                    f"{self.folder} holds {self._used} bytes that the sequencer has not taken; "
-                    f"log.outbox_bytes_max allows {self._bytes_max}. Is the sequencer running?"
-                )
         now = now_ns()
         first = self._outbox.last + 1
         number = first
-        for event in events:
-            stamp_sent(event, self._raw, self.epoch, number, now)
-            self._used += len(event)
-            number += 1
         try:
+            self._outbox.check_bound()
+            for event in events:
+                stamp_sent(event, self._raw, self.epoch, number, now)
+                number += 1
             self._outbox.append(first, events)
         except LogFull as error:
             raise OutboxFull(str(error)) from None
@@ -116,6 +111,15 @@ class Producer:
             self._push.send(ring, zmq.NOBLOCK)
         except zmq.Again:
             self.rings_lost += 1  # the sequencer reads them from the file
+        if (alert := self._outbox.due_alert()) is not None:
+            log_alert(self.name, alert)
+            with contextlib.suppress(OutboxFull):
+                self.publish([encode(Kind.alert, self.name, alert)])
+
+    @property
+    def spills(self) -> int:
+        """How often the outbox went on on disk, for RAM had no room."""
+        return self._outbox.spills
 
     def close(self) -> None:
         """Closes the socket and the outbox."""

@@ -78,6 +78,11 @@ def short(room: Room, free: Free, disk: DiskSettings) -> str:
     return ", and ".join(named)
 
 
+def is_full(error: OSError) -> bool:
+    """Whether a write failed for want of room, which may come back by itself; not for a fault that somebody must mend."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def refusal(error: OSError, place: Path) -> str:
     """Why the disk refused to write at `place`, and what helps, a sentence: `No inodes left …; remove files …`."""
     said = error.strerror or str(error)

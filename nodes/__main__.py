@@ -16,9 +16,10 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tickmesh.bus import operator_log
+from tickmesh.bus.blocked import BlockedFile
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.process import Context, NodeFault, die_with_parent
-from tickmesh.bus.segments import LogError
+from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_because, name_of, outboxes_of
 
@@ -198,6 +199,8 @@ def main(words: list[str]) -> int:
         print(f"{error}\n\n{USAGE.format(nodes=', '.join(NODES))}", file=sys.stderr)
         return 2
     except (ConfigError, LogError, OutboxFull, NodeFault) as error:
+        if isinstance(error, LogFull | OutboxFull):
+            BlockedFile(load().run_dir, name).write(str(error))  # until it has been started again
         operator_log.log_line(name, "critical", str(error))
         return 1
     return 0

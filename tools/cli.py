@@ -9,7 +9,7 @@ from tickmesh.tools import terminal
 
 commands = terminal.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-OFF = "outbox, log, numbers, backfill, resync, line, renewal, respawn, contradiction, era, unsynced, clock, unknown"
+OFF = "outbox, spill, log, numbers, backfill, resync, line, renewal, respawn, contradiction, era, unsynced, clock, unknown"
 VENUE = typer.Option(help="A real venue: binance, binance_usdm, coinbase, kraken, okx. Again for another one.")
 INSTRUMENTS = typer.Option(
     help="Of the --venue, by commas: its own names or nearly so. One such list for each venue, in order."

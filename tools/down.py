@@ -9,6 +9,7 @@ from pathlib import Path
 from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.outbox_room import outboxes
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Silent, Supervisord, is_free
@@ -93,18 +94,21 @@ def _shut_down(root: Path, client: Supervisord, deadline: float) -> None:
 def _clear(config: Config) -> list[str]:
     """Removes sockets, and outboxes whose every event is in the log. Returns the names of those that stay."""
     shutil.rmtree(config.run_dir / "sockets", ignore_errors=True)
-    shutil.rmtree(config.run_dir / "ready", ignore_errors=True)
+    for name in ("ready", "blocked"):
+        shutil.rmtree(config.run_dir / name, ignore_errors=True)
     for name in ("supervisor.sock", "supervisord.pid", "exchange.json"):
         (config.root / "run" / name).unlink(missing_ok=True)
-    if not config.outbox_dir.is_dir():
-        return []
     cursors = _cursors(config)
-    kept = [box.name for box in sorted(config.outbox_dir.iterdir()) if not _is_taken(box, cursors)]
-    for box in config.outbox_dir.iterdir():
-        if box.name not in kept:
-            shutil.rmtree(box)
+    names = outboxes(config)
+    kept = [name for name in names if not _is_taken(name, config.outbox(name), cursors)]
+    for name in names:
+        if name not in kept:
+            for box in config.outbox(name):
+                shutil.rmtree(box, ignore_errors=True)
     if not kept:
-        config.outbox_dir.rmdir()
+        for folder in config.outbox_dirs:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     return kept
 
 
@@ -120,18 +124,21 @@ def _cursors(config: Config) -> dict[str, tuple[int, int]]:
     return cursors
 
 
-def _is_written(box: Path) -> bool:
+def _is_written(box: tuple[Path, ...]) -> bool:
     """Whether a process still lives on this outbox: one that supervisord no longer knows of."""
-    try:
-        lock = FileLock(box / "lock", create=False)
-    except OSError:
-        return False
-    with lock:
-        return not lock.try_acquire()
+    for folder in box:
+        try:
+            lock = FileLock(folder / "lock", create=False)
+        except OSError:
+            continue
+        with lock:
+            if not lock.try_acquire():
+                return True
+    return False
 
 
-def _is_taken(box: Path, cursors: dict[str, tuple[int, int]]) -> bool:
-    epoch, number = cursors.get(box.name, (0, 0))
+def _is_taken(name: str, box: tuple[Path, ...], cursors: dict[str, tuple[int, int]]) -> bool:
+    epoch, number = cursors.get(name, (0, 0))
     if _is_written(box):
         return False
     try:

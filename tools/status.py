@@ -22,6 +22,7 @@ from tickmesh.nodes.supervision.presence import Presence
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
 from tickmesh.tools import verdict
+from tickmesh.tools.blocked import blocked
 from tickmesh.tools.episodes import episodes
 from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
 from tickmesh.tools.running import last_line, living, ready_ns
@@ -63,7 +64,7 @@ def status() -> JsonObject:
     troubles = episodes(told, {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes})
     over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
     quiet, wanted = silent_instruments(config, window), wanted_names(config)
-    seen = Seen(config, now, window, silent, nodes, wanted, quiet, disk_room(config), troubles)
+    seen = Seen(config, now, window, silent, nodes, wanted, quiet, disk_room(config), troubles, blocked(config))
     word, reasons = verdict.judge(seen)
     age_s = window.age_s(now)
     return {
@@ -87,6 +88,7 @@ def status() -> JsonObject:
             "age_s": round(age_s, 3) if age_s is not None else None,
         },
         "disk": seen.disk,
+        "blocked": seen.blocked,
     }
 
 
@@ -100,7 +102,7 @@ def _nothing(config: Config) -> JsonObject:
     return {
         "running": False, "verdict": verdict.DOWN, "reasons": [reason._asdict() for reason in reasons],
         "supervisord": "is not there", "mode": config.mode, "source": config.source, **nothing,
-        "replay": None, "trading": None, "log": {}, "disk": {},
+        "replay": None, "trading": None, "log": {}, "disk": {}, "blocked": [],
     }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Seen:
     """What `mesh status` has seen, in one moment.
 
     `silent`: a supervisord that does not answer, None of one that does; `nodes`: an object each, as `--json` has it;
-    `wanted`: names that mesh.toml wants; `instruments`, `disk`: as `--json` has them; `episodes`: what alerts told of.
+    `wanted`: names that mesh.toml wants; `instruments`, `disk`, `blocked`: as `--json` has them; `episodes`: what alerts told of.
     """
 
     config: Config
@@ -52,6 +52,7 @@ class Seen:
     instruments: list[JsonObject] = field(default_factory=list)
     disk: JsonObject = field(default_factory=dict)
     episodes: list[Episode] = field(default_factory=list)
+    blocked: list[JsonObject] = field(default_factory=list)
 
     def beat(self, name: str) -> JsonObject:
         """The newest `health` of a process within the log's last seconds; {} where it has none."""
@@ -110,6 +111,12 @@ def disk(seen: Seen) -> Iterator[Finding]:
         yield Finding("disk", seen.disk["short"], "make room; docs/operations.md, Disk")
 
 
+def writers(seen: Seen) -> Iterator[Finding]:
+    """Who cannot write: a full disk takes no alert of that."""
+    for one in seen.blocked:
+        yield Finding(one["node"], f"it cannot write, for {one['since_s']:.0f} s: {one['why']}", "docs/operations.md, Disk")
+
+
 def alerts(seen: Seen) -> Iterator[Finding]:
     """Troubles that were told of and go on, but of processes and disks, which the others look at themselves."""
     names = {node["name"] for node in seen.nodes}
@@ -119,7 +126,7 @@ def alerts(seen: Seen) -> Iterator[Finding]:
             yield Finding(one.target, f"{one.what}: {one.content.get('why', '')}", str(one.content.get("action", "")))
 
 
-FINDERS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (supervision, processes, heartbeats, instruments, disk, alerts)
+FINDERS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (supervision, processes, heartbeats, instruments, disk, writers, alerts)
 
 
 def judge(seen: Seen) -> tuple[str, list[Finding]]:

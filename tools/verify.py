@@ -25,22 +25,36 @@ from tickmesh.tools.judge.log import Event
 from tickmesh.tools.judge.log_facts import LogFacts
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
+READ_AGAIN = 5
 INCOMPLETE = "NOT ok, incomplete: what could be compared holds; the sentences above name what could not."
 
 
 def verify(captures: list[Path]) -> JsonObject:
     """Judges the stored data: against captures, or an exchange's ledger, or alone. Gives the object that `--json` prints.
 
-    Raises Failure when there is nothing to judge."""
+    Where a running mesh releases a segment of the log that is about to be read, all is read again. Raises Failure when there is
+    nothing to judge, or that happens READ_AGAIN times.
+    """
     config = load()
     if not log.segment_files(config.log_dir) and not archive.watermark(config.archive_dir):
         raise Failure(f"there is neither a log nor an archive in {config.source_dir} yet; `mesh up` makes them")
-    findings = Findings()
+    for _ in range(READ_AGAIN):
+        findings = Findings()
+        try:
+            result = _judge(config, captures, findings)
+        except log.ReleasedMeanwhile as released:
+            why = released  # what it was about is archived now: from the beginning, with a later watermark
+            continue
+        return {"ok": findings.ok, "verdict": findings.verdict, "source": config.source, **result, **findings.as_dict()}
+    raise Failure(
+        f"the log was released under the judge {READ_AGAIN} times in a row ({why}): run it again, or after `mesh down`"
+    )
+
+
+def _judge(config: Config, captures: list[Path], findings: Findings) -> JsonObject:
     if any(path.is_dir() for path in captures):
-        result = _against_ledger(config, captures, findings)
-    else:
-        result = _against(config, captures, findings) if captures else _alone(config, findings)
-    return {"ok": findings.ok, "verdict": findings.verdict, "source": config.source, **result, **findings.as_dict()}
+        return _against_ledger(config, captures, findings)
+    return _against(config, captures, findings) if captures else _alone(config, findings)
 
 
 def _without_events(config: Config, stored: Iterable[str]) -> list[str]:

@@ -26,7 +26,7 @@ from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.runner.step import history
 from tickmesh.nodes.venues.adapter import Adapter
-from tickmesh.nodes.venues.parsing.dialect import FrameError, Unwell
+from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unwell
 from tickmesh.nodes.venues.table import adapter_of
 
 READS = (Kind.trade, Kind.gap, Kind.cursor)
@@ -34,6 +34,7 @@ WRITES = (Kind.trade, Kind.gap)
 
 LOOK_S = 0.5  # between two looks for work that only time brings
 FULL_LOOK_S = 0.1
+RECENT_NS = 300_000_000_000  # a gap that ended longer ago is not among the newest trades of a market worth trading
 FINAL = frozenset((400, 401, 404, 410, 422))  # refusals that mean the request, not the moment
 
 
@@ -128,7 +129,8 @@ class Backfill:
         source = self.source(instrument.venue)
         first = effort.first_missing()
         assert first is not None  # or it would not be its turn
-        request = source.adapter.history(instrument, first, effort.from_ns, effort.until_id)
+        recent = self.recent_trades(effort, source.adapter, instrument)
+        request = recent or source.adapter.history(instrument, first, effort.from_ns, effort.until_id)
         if request is None:
             await self.publish(effort, self.plan.no_history(effort))
             return
@@ -146,6 +148,8 @@ class Backfill:
             source.pause(error.wait_s)
         except (RestError, RestUnreachable) as error:
             self.failed(error)
+            if isinstance(error, RestError) and error.status in FINAL and recent:
+                return  # its history may be open all the same
             if isinstance(error, RestError) and error.status in FINAL:
                 await self.publish(effort, self.plan.refused(effort, time.monotonic()))
             else:
@@ -162,10 +166,19 @@ class Backfill:
                 source.addresses.hop_rest()
                 return
             source.backoff.reset()
+            if recent and (unreadable or not events or Event(events[0]).first_id > first):
+                return  # they do not reach back so far
             log_line(self.ctx.name, "info", f"{effort.subject}: {len(events)} missing events from id {first} on are fetched")
             await self.publish(effort, self.plan.page(effort, events, unreadable, time.monotonic(), source.adapter.HISTORY))
         finally:
             source.budget.observe_used(source.rest.used_weight)
+
+    def recent_trades(self, effort: Effort, adapter: Adapter, instrument: Instrument) -> Request | None:
+        """The request for the venue's newest trades, once for a gap that is young; None where its history is to be asked."""
+        if not effort.is_recent:
+            return None
+        effort.is_recent = False
+        return adapter.recent_trades(instrument) if now_ns() - effort.gap.after_ns < RECENT_NS else None
 
     def failed(self, error: Exception) -> None:
         log_line(self.ctx.name, "warning", f"a question to a venue failed: {error}")

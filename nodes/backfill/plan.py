@@ -36,6 +36,7 @@ class Effort:
         self.asked = 0  # by the plan's count of requests
         self.not_before = 0.0
         self.in_vain_since: float | None = None
+        self.is_recent = True  # the newest trades of the venue may have what is missing; they have not been asked for
         self.hole_at: int | None = None  # the venue has what is before this id and after, but not this
         self.refusals = 0
         self.wait_s = wait_s

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import SCHEMA_HASH, Flag, Kind
 
 KEEP_FOLDERS = 4  # of other sources or versions: going back and forth between two branches costs no compilation
@@ -50,6 +51,7 @@ def use(config: Config) -> Path:
     folder = base / folder_name()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.utime(folder)
+    go_on_without_room()
     vars(numba.config)["CACHE_DIR"] = str(folder)  # as numba itself sets it: its settings are globals that no line declares
     prune(base, folder)
     return folder

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
@@ -52,6 +53,12 @@ async def wait(config: Config, venue: str = LOCAL[0]) -> Endpoints:
     return found
 
 
+def ca_of(config: Config, venue: str) -> Path | None:
+    """The file of certificates to trust at a venue beside the system's (`[venues.<name>] ca`); None where there is none."""
+    named = config.venues.get(venue, Addresses()).ca
+    return config.root / named if named else None
+
+
 class VenueAddresses:
     """The addresses of a venue, in turn: line n begins with the n-th, and goes to the next after each failure.
 
@@ -66,7 +73,7 @@ class VenueAddresses:
         self._venue = adapter.VENUE
         self._ws = named.ws or (() if self._local else tuple(adapter.WS))
         self._rest = named.rest or (() if self._local else tuple(adapter.REST))
-        self.ca = config.root / named.ca if named.ca else None  # a file of certificates to trust beside the system's
+        self.ca = ca_of(config, adapter.VENUE)
         self._ws_at = self._rest_at = line - 1
         self.hops = 0
 

@@ -72,7 +72,7 @@ class HostedProducer:
     Those of a line are arbitrated first: some wait for other lines, copies go no further.
     """
 
-    rings_lost = 0
+    rings_lost = spills = 0
 
     def __init__(self, log: OpenLog, name: str, arbitrated: bool = False):
         self._log = log
@@ -106,10 +106,11 @@ def claim(config: Config, names: Iterable[str]) -> None:
     Raises LogLocked when such a process runs: one of each.
     """
     for name in names:
-        folder = config.outbox_dir / name
-        if folder.is_dir():
-            LogWriter(folder, sync_ms=0).close()
-            shutil.rmtree(folder)
+        folders = config.outbox(name)
+        if any(folder.is_dir() for folder in folders):
+            LogWriter(folders, sync_ms=0).close()
+            for folder in folders:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 class HostedSubscription:

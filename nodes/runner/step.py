@@ -227,7 +227,7 @@ async def run_step(ctx: Context, module: StepModule) -> None:
     """A step as a process of its own."""
     runner = StepRunner(module, ctx.config, ctx.name, ctx.instance)
     ctx.producer.publish([])  # opens the outbox, which cuts off a torn tail
-    outbox = LogReader(ctx.config.outbox_dir / ctx.name)  # all of it: its end alone may be a heartbeat
+    outbox = LogReader(ctx.config.outbox(ctx.name))  # all of it: its end alone may be a heartbeat
     for event in outbox.events(outbox.first - 1):
         runner.note_published(event)
     catch_up(ctx.config, runner, ctx.stop.is_set)

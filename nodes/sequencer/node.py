@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tickmesh.bus.blocked import BlockedFile
 from tickmesh.bus.clock import ClockWriter, Correction
 from tickmesh.bus.config import Config
 from tickmesh.bus.intake import Intake, Received
@@ -58,11 +59,9 @@ class Sequencer:
         self.arbiter = Arbiter(log.hold_ms * MILLISECOND, log.contradictions, log.eras, log.unsynced)
         self.position = LogPosition(self.arbiter)
         self._recovered = False
+        self.blocked = BlockedFile(config.run_dir, NAME)
         self.log = LogWriter(
-            config.log_dir,
-            segment_bytes=config.log.segment_bytes,
-            sync_ms=config.log.sync_ms,
-            state=self._state,
+            config.log_dir, segment_bytes=config.log.segment_bytes, sync_ms=config.log.sync_ms, state=self._state
         )
         self._recover()
         try:
@@ -160,6 +159,7 @@ class Sequencer:
                 self._append(batch)
             except LogFull as error:
                 if not self.refused:
+                    self.blocked.write(str(error))
                     log_line(NAME, "critical", f"{error}; retrying, producers keep their events")
                 self.refused += 1
                 self.publisher.ring()
@@ -168,6 +168,7 @@ class Sequencer:
         if self.refused:
             log_line(NAME, "info", f"the log takes data again after {self.refused} tries")
             self.refused = 0
+            self.blocked.clear()
         self._ring()
         for appended in self.appended:
             appended()
@@ -284,6 +285,7 @@ class Sequencer:
         self.publisher.close()
         self.log.close()
         self.clock.close()
+        self.blocked.close()
 
 
 class SequencerContext(Context):

@@ -1,6 +1,7 @@
 """Signed questions about one Binance spot account over REST. "Trading endpoints", "Account endpoints" of the API pages."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.budget import RequestBudget
@@ -29,17 +30,24 @@ class BinanceAccount:
     """Asks the venue about the account of one API key: each method is one question, and asks once `budget` allows.
 
     Raises RestError, RestUnreachable; DecimalError or msgspec.DecodeError for an answer that means nothing. `endpoints` has to
-    be set before the first question.
+    be set before the first question. `ca`: a file of certificates to trust beside the system's.
     """
 
     def __init__(
-        self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime, budget: RequestBudget
+        self,
+        api_key: str,
+        secret: str,
+        recv_window_ms: int,
+        timeout_s: float,
+        venue_time: VenueTime,
+        budget: RequestBudget,
+        ca: Path | None = None,
     ):
         self.budget = budget
         self._secret = secret
         self._recv_window_ms = recv_window_ms
         self._venue_time = venue_time
-        self.rest = Rest(binance.REST_RULES, timeout_s, api_key)
+        self.rest = Rest(binance.REST_RULES, timeout_s, api_key, ca=ca)
         self.endpoints = Endpoints("", "")
 
     async def _get(self, path: str, weight: int, **parameters: object) -> bytes:

@@ -26,6 +26,7 @@ from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import budget_of
+from tickmesh.nodes.net.endpoints import ca_of
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.runner.step import history
@@ -78,7 +79,7 @@ class Session:
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
         budget = budget_of(config, adapter_of(ORDER_VENUE), self.settings.weight_share)
-        self.venue = BinanceAccount(*key, *limits, self.venue_time, budget)
+        self.venue = BinanceAccount(*key, *limits, self.venue_time, budget, ca_of(config, ORDER_VENUE))
         self.requests = OrderRequests(*key, *limits, self.venue_time)
         self.publisher = SessionPublisher(ctx, self.requests)
         self.reconciler = Reconciler(
@@ -145,7 +146,7 @@ class Session:
     def outbox_tail(self) -> list[Event]:
         """The events at the end of the own outbox that the log may not have yet."""
         epoch, number = self.logged.state.producer
-        folder = self.ctx.config.outbox_dir / self.ctx.name
+        folder = self.ctx.config.outbox(self.ctx.name)
         if not segments(folder):
             return []  # hosted, or the first start
         reader = LogReader(folder)

@@ -8,6 +8,7 @@ from tickmesh.bus.clock import now_ns
 from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Status
+from tickmesh.bus.settings import ORDER_VENUE
 from tickmesh.nodes.net import endpoints, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
@@ -76,7 +77,8 @@ class VenueConnection:
     async def _one_connection(self, where: endpoints.Endpoints, backoff: Backoff) -> None:
         if not self._venue_time.known:
             await self._venue_time.measure(self._rest.time_ns)
-        connection = await websocket.connect(f"{where.ws}{venue.WS_PATH}", self._on_frames, self._settings.stale_s)
+        ca = endpoints.ca_of(self._ctx.config, ORDER_VENUE)
+        connection = await websocket.connect(f"{where.ws}{venue.WS_PATH}", self._on_frames, self._settings.stale_s, ca=ca)
         try:
             self._requests.connection = connection
             self._subscribed.clear()

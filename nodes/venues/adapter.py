@@ -180,6 +180,9 @@ class VenueAdapter(Protocol[RoutesT]):
         known before the hole, 0: none is (`HISTORY` "time"). A page may begin below what was asked for.
         """
 
+    def recent_trades(self, instrument: Instrument) -> Request | None:
+        """The request for the newest trades, read by `decode_history`; None where a page of `history` costs no more."""
+
     def decode_history(self, body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:
         """The trade events of a page, flagged REPAIRED, ascending by id, event_ns 0.
 
@@ -212,6 +215,10 @@ def no_snapshot(instrument: Instrument, limit: int) -> None:
 def no_snapshot_answer(body: bytes, recv_ns: int, instrument: Instrument) -> tuple[int, bytearray]:
     """The `decode_snapshot` beside `no_snapshot`: nothing was asked for. Raises FrameError."""
     raise FrameError(f"no snapshot of {instrument.symbol} was asked for by REST: it comes on the stream")
+
+
+def no_recent_trades(instrument: Instrument) -> None:
+    """The `recent_trades` of a venue where any page of `history` costs as little: no request."""
 
 
 def no_history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> None:

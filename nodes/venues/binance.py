@@ -14,7 +14,7 @@ import msgspec
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.nodes.venues import binance_streams
-from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_resubscription
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_recent_trades, no_resubscription
 from tickmesh.nodes.venues.binance_definitions import decode_definition as decode_definition
 from tickmesh.nodes.venues.binance_definitions import definitions as definitions
 from tickmesh.nodes.venues.binance_definitions import listed as listed
@@ -249,6 +249,9 @@ _row = msgspec.json.Decoder(HistoricalTrade).decode
 def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: int = 0) -> Request:
     """The request for the thousand trades from `first_id` on; the oldest that the venue has, where it keeps none so old."""
     return Request("/api/v3/historicalTrades", {"symbol": instrument.symbol, "fromId": first_id, "limit": 1000}, 25)
+
+
+recent_trades = no_recent_trades
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:

@@ -16,7 +16,7 @@ import msgspec
 from tickmesh.bus.schema import Flag
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import stamp_checksum
-from tickmesh.nodes.venues.adapter import BookKind, HistoryKind
+from tickmesh.nodes.venues.adapter import BookKind, HistoryKind, no_recent_trades
 from tickmesh.nodes.venues.books.chained import ChainedBook
 from tickmesh.nodes.venues.books.checked import crc
 from tickmesh.nodes.venues.books.levels import Levels
@@ -344,6 +344,9 @@ def history(instrument: Instrument, first_id: int, since_ns: int = 0, until_id: 
     after = until_id or first_id + HISTORY_ROWS
     query = {"instId": instrument.symbol, "type": 1, "after": after, "limit": HISTORY_ROWS}
     return Request("/api/v5/market/history-trades", query)
+
+
+recent_trades = no_recent_trades
 
 
 def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[bytearray]:

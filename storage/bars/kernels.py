@@ -7,6 +7,9 @@ at this one, never serves stale code.
 import numpy as np
 from numba import njit
 
+from tickmesh.bus.kernel_cache import go_on_without_room
+
+go_on_without_room()
 U8 = np.uint64
 BLOCK = 4096  # words between two reductions of a checksum's sums: 64 bits hold them many times over
 

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from tickmesh.bus.kernel_cache import go_on_without_room
+
+go_on_without_room()
 PLACES = ("size", "count", "kind", "flags", "subject", "seq", "seq_ns")
 SIZE, COUNT, KIND, FLAGS, SUBJECT, SEQ, SEQ_NS, HEADER = range(len(PLACES) + 1)
 NAME_BYTES = 32  # of a subject: four words

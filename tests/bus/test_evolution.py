@@ -90,11 +90,11 @@ def test_an_outbox_of_version_1_is_taken_from_where_the_log_has_it(tmp_path):
     producer = Producer(config, "feed-1")
     producer.publish([bytearray(raw) for raw in every_kind()])
     producer.close()
-    raws = log_as_version_1(producer.folder)
+    raws = log_as_version_1(producer.folders[0])
     intake = Intake(config, {"feed-1": Cursor(producer.epoch, 11)})
     assert [bytes(one.event) for one in intake.sweep(0)] == raws[11:]
     producer = Producer(config, "feed-1")
-    assert producer.number == len(raws) and versions(producer.folder) == [1, SCHEMA_VERSION]
+    assert producer.number == len(raws) and versions(producer.folders[0]) == [1, SCHEMA_VERSION]
     producer.publish([bytearray(raws[0])])
     assert [one.number for one in intake.receive()] == [len(raws) + 1], "from one segment into the next"
     producer.close()
@@ -107,7 +107,7 @@ def test_a_ring_of_another_version_is_read_from_the_file(tmp_path):
     producer = Producer(config, "feed-1")
     producer.publish([bytearray(raw) for raw in raws])
     producer.close()
-    log_as_version_1(producer.folder)
+    log_as_version_1(producer.folders[0])
     intake = Intake(config, {})
     push = zmq.Context.instance().socket(zmq.PUSH)
     push.connect(Places(config).intake)

@@ -102,7 +102,7 @@ def test_power_cut_gives_a_new_identity_and_keeps_what_was_durable(tmp_path):
         writer._thread.join()
         append_quotes(writer, 60, 3)
         os.close(writer._fd)
-        writer._lock.close()
+        writer._locks[0].close()
         # The unsynced tail: some 512-byte blocks never reached the disk.
         synced = {first: 0 for first, _ in segments(folder)}
         for first, path in segments(folder):
@@ -133,7 +133,7 @@ def test_a_start_after_a_power_cut_that_was_interrupted_leaves_the_old_owner(tmp
     writer._closing.set()
     writer._thread.join()
     os.close(writer._fd)
-    writer._lock.close()
+    writer._locks[0].close()
 
     def interrupted(self, state):
         raise LogFull("full")

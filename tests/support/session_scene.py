@@ -16,6 +16,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.wire import encode
+from tickmesh.nodes.exchange.server.tls import server_context
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.nodes.session import node as session
 from tickmesh.nodes.venues import binance_orders
@@ -214,12 +215,13 @@ class Mesh:
         return [int(record["trade_id"]) for record in self.published(Kind.fill, cid)]
 
 
-def scenario(tmp_path, play, started=True, **settings):
-    """Plays `play(mesh, venue)` on a running mesh."""
+def scenario(tmp_path, play, started=True, tls=False, **settings):
+    """Plays `play(mesh, venue)` on a running mesh; `tls`: at a venue whose certificate only `[venues.binance] ca` trusts."""
     (tmp_path / "mesh.toml").write_text(KNOWN)
     quick = {"request_timeout_s": 0.4, "reconcile_s": 0.3, "recv_window_ms": 300, "absence_margin_s": 0.5,
              "backoff_s": [0.01, 0.05], **settings}  # fmt: skip
-    config = load(tmp_path, {"session": quick, "checkpoint_s": 0.1})
+    venues = {"binance": {"ca": "run/exchange.crt"}} if tls else {}
+    config = load(tmp_path, {"session": quick, "checkpoint_s": 0.1, "venues": venues})
 
     async def go():
         venue = Venue()
@@ -228,11 +230,12 @@ def scenario(tmp_path, play, started=True, **settings):
         app.router.add_get("/{tail:.*}", venue.rest)
         runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        port = runner.addresses[0][1]
         config.run_dir.mkdir(exist_ok=True)
+        context = server_context(config.run_dir, "127.0.0.1") if tls else None
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        port, s = runner.addresses[0][1], "s" if tls else ""
         (config.run_dir / "exchange.json").write_text(
-            json.dumps({"rest": f"http://127.0.0.1:{port}", "ws": f"ws://127.0.0.1:{port}", "pid": 1})
+            json.dumps({"rest": f"http{s}://127.0.0.1:{port}", "ws": f"ws{s}://127.0.0.1:{port}", "pid": 1})
         )
         log = sequencer.SequencerContext(config, "sequencer")
         sequencing = asyncio.create_task(sequencer.run(log))

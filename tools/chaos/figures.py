@@ -23,6 +23,7 @@ COUNTERS: dict[str, tuple[str, ...]] = {
     "reconnect": ("reconnects",),
     "renewal": ("renewals",),  # a new connection beside the old one
     "shutdown": ("shutdowns",),  # because the venue had announced that it would close
+    "outbox_spill": ("outbox_spills",),  # an outbox went on on disk, for RAM was full
     "respawn": ("respawns",),  # a sentinel saw a death at once
 }
 
@@ -67,7 +68,7 @@ class LogPace:
 class Figures:
     """Computes from the log what a sweep has shown: times of recovery, uses of each recovery path, gaps that are open."""
 
-    def __init__(self, kills: Sequence[Kill]):
+    def __init__(self, kills: Sequence[Kill], full: Sequence[tuple[int, int]] = ()):
         self.kills = sorted(kills, key=lambda kill: kill.killed_ns)
         self.next_s: list[float] = []
         self.paths: Counter[str] = Counter(dict.fromkeys((*COUNTERS, *SEEN), 0))
@@ -77,6 +78,7 @@ class Figures:
         self._unanswered = list(self.kills)
         self._runs: Counter[str] = Counter()
         self.pace = LogPace()
+        self.full = {window: 0 for window in full}  # (from, to) when the outboxes' tmpfs was full → market events then
         self._dead = [
             (kill.killed_ns, kill.killed_ns + int((kill.ready_s or 0.0) * 1e9), kill.name)
             for kill in self.kills
@@ -100,6 +102,8 @@ class Figures:
             self.paths["repair"] += bool(event.flags & Flag.REPAIRED)
             if self._dead:
                 self._carried_on(event)
+            for begin, end in self.full:
+                self.full[begin, end] += begin <= event.seq_ns <= end
         elif event.kind == Kind.health:
             self._health(event)
         elif event.kind == Kind.fill:

@@ -47,15 +47,19 @@ ANEW = {"kind": "anew", "length_s": 0.5}
 CLOCKS: tuple[dict[str, float], ...] = ({"step_s": 3600.0}, {"step_s": -3600.0}, {"step_s": 0.0}, {"suspend_s": 20.0})
 
 CODA_S = 3.0  # between the last faults
+FULL_AFTER = 4  # strikes that the tmpfs of the outboxes is full, among those drawn
+FULL_S = (0.5, 6.5)  # and in the coda: from when, and to when
 
 
 class Strike(NamedTuple):
-    """One blow to the mesh at `at_s`: these processes are killed together, or a fault is commanded, or the clock is set."""
+    """One blow to the mesh at `at_s`: these processes are killed together, or a fault is commanded, or the clock is set, or
+    the tmpfs of its outboxes is full from now on ("fill"), or has room again ("empty")."""
 
     at_s: float
     kill: tuple[str, ...] = ()
     fault: dict[str, Any] = {}
     clock: dict[str, float] = {}
+    tmpfs: str = ""
 
 
 # The last faults, whatever the seed, on a mesh that has come back whole: they meet every line, and nothing that comes after
@@ -68,8 +72,13 @@ _FAULTS = (
     {"kind": "skip", "length_s": 1.0, "stream": "*@depth*"},
 )
 _AFTER_S = CODA_S * len(_FAULTS)
+_FULL = (
+    Strike(FULL_S[0], tmpfs="fill"),
+    Strike(FULL_S[0] + 0.5, kill=FEEDS[:1]),  # its successor begins on a full tmpfs
+    Strike(FULL_S[1], tmpfs="empty"),
+)
 CODA = (
-    *(Strike(CODA_S * place, fault=fault) for place, fault in enumerate(_FAULTS)),
+    *sorted((*_FULL, *(Strike(CODA_S * place, fault=fault) for place, fault in enumerate(_FAULTS))), key=lambda one: one.at_s),
     Strike(_AFTER_S, fault={"kind": "refuse", "length_s": REST_DEAD_S, "endpoint": "GET *"}),
     Strike(_AFTER_S + 0.5, kill=(*FEEDS, *USDM_FEEDS)),  # what they say without a book must not die with them
     Strike(_AFTER_S + 1.0, clock={"step_s": -3600.0}),
@@ -126,7 +135,17 @@ def plan(kills: int, seed: int, victims: Sequence[str] = VICTIMS) -> list[Strike
         fault = {**act.fault, "seed": draw.randrange(1 << 30)} if act.fault else {}
         strikes.append(act._replace(at_s=round(at_s, 3), fault=fault))
         at_s += draw.uniform(*PAUSE_S)
-    return strikes
+    return _with_full_tmpfs(strikes, draw)
+
+
+def _with_full_tmpfs(strikes: list[Strike], draw: random.Random) -> list[Strike]:
+    """Has the tmpfs full during some of the strikes, wherever they are."""
+    if len(strikes) <= FULL_AFTER:
+        return strikes
+    begin = draw.randrange(len(strikes) - FULL_AFTER)
+    end = begin + FULL_AFTER
+    fill, empty = Strike(strikes[begin].at_s, tmpfs="fill"), Strike(strikes[end].at_s, tmpfs="empty")
+    return [*strikes[:begin], fill, *strikes[begin:end], empty, *strikes[end:]]
 
 
 def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tuple[str, ...]]:
@@ -147,13 +166,14 @@ def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tup
 def required_paths(strikes: Sequence[Strike]) -> set[str]:
     """The recovery paths that a mesh must have used after these strikes and the coda (figures.py)."""
     wanted = {"book_resync", "frame_refused", "reconnect", "renewal", "shutdown", "repair"}
-    wanted |= {"contradiction", "era", "unsynced", "clock", "unknown"}
+    wanted |= {"contradiction", "era", "unsynced", "clock", "unknown", "outbox_spill"}
     killed = [strike.kill for strike in strikes if strike.kill]
     if killed:
         wanted |= {"respawn", "restart"}
     if any("sequencer" in names for names in killed):
         wanted |= {"outbox_read", "log_read"}
-    if any(len(set(names) & set(feeds)) == 1 for names in killed for feeds in (FEEDS, USDM_FEEDS)):
+    alone = [names for names in killed if "sequencer" not in names]  # which may host the other line, and logs what that brings
+    if any(len(set(names) & set(feeds)) == 1 for names in alone for feeds in (FEEDS, USDM_FEEDS)):
         wanted |= {"other_line"}
     return wanted
 

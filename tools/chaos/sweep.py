@@ -40,6 +40,7 @@ HOSTED = ["feed-1", "model", "executor", "session"]  # where the seed chooses th
 # What can be switched off, to see that the sweep notices: name → settings of the mesh.
 SWITCHES: dict[str, dict[str, Any]] = {
     "outbox": {"outbox_read": False},  # the sequencer does not read from a file what a ring has lost
+    "spill": {"outbox_spill": False},  # an outbox stays in RAM, and takes nothing when that is full
     "log": {"log_read": False},  # nor do the readers of the log
     "numbers": {"check_numbers": False},  # the sequencer takes whatever comes
     "backfill": {"backfill": False},
@@ -76,6 +77,8 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None, inst
         with contextlib.suppress(Failure):
             mesh.down()
         raise
+    finally:
+        mesh.tmpfs.close()
     if own and result["ok"]:
         shutil.rmtree(place, ignore_errors=True)
     else:
@@ -102,19 +105,21 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
                 mesh.strike(some, note_strike)
             step("settling", 0)
             mesh.end_faults()
+            mesh.set_tmpfs(full=False)
             settled = _settle(mesh, anew_seq, SETTLE_OFF_S if off else SETTLE_S)
         except Failure as error:  # a mesh that does not come up or back has failed; what it stored is judged all the same
             wrong.append(str(error))
         step("down", 0)
         mesh.down()
         step("judging", 0)
-        figures = Figures(mesh.kills).read(LogReader(mesh.config.log_dir).events())
+        figures = Figures(mesh.kills, mesh.full[-1:]).read(LogReader(mesh.config.log_dir).events())
         judged = {"alone": _judge(mesh), "ledger": _judge(mesh, "--against", str(mesh.config.exchange_dir))}
     shown = figures.as_dict()
     unused = [name for name in sorted(required_paths(strikes)) if not shown["paths"][name]]
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
     wrong += figures.pace.wrong
+    wrong += [_stood_still(window) for window, events in figures.full.items() if not events]
     wrong += _ends(mesh)
     wrong += _looked_at(judged["alone"], judged["ledger"])
     if not settled:
@@ -133,6 +138,11 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
         "judged": judged,
         "wrong": wrong,
     }
+
+
+def _stood_still(window: tuple[int, int]) -> str:
+    seconds = (window[1] - window[0]) / 1e9
+    return f"no event of the market was logged for {seconds:.1f} s, as long as the tmpfs of the outboxes was full"
 
 
 def _looked_at(alone: JsonObject, ledger: JsonObject) -> list[str]:
@@ -215,6 +225,8 @@ def _judge(mesh: SweepMesh, *words: str) -> JsonObject:
 def _describe(strike: Strike) -> str:
     if strike.kill:
         return f"kill {' '.join(strike.kill)}"
+    if strike.tmpfs:
+        return f"{strike.tmpfs} the tmpfs"
     return f"fault {strike.fault['kind']}" if strike.fault else f"clock {next(iter(strike.clock))}"
 
 

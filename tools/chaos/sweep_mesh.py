@@ -19,6 +19,7 @@ from tickmesh.bus.clock_faults import ClockFaults, read_fault
 from tickmesh.bus.config import Config, load
 from tickmesh.tools.chaos.market import HALTED, UNKNOWN, instruments_of, rates_of, toml_of
 from tickmesh.tools.chaos.plan import Strike, length_s
+from tickmesh.tools.chaos.small_tmpfs import BUDGET_BYTES, SmallTmpfs
 from tickmesh.tools.terminal import Failure, JsonObject
 
 UP_S = 180.0
@@ -47,6 +48,9 @@ check_instruments = {check_instruments}
 
 [log]
 outbox_read = {outbox_read}
+outbox_spill = {outbox_spill}
+outbox_segment_bytes = 65536
+outbox_ram_bytes = {outbox_ram_bytes}
 log_read = {log_read}
 check_numbers = {check_numbers}
 contradictions = {contradictions}
@@ -103,6 +107,7 @@ kind = "unknown"
 symbol = "{unknown}"
 """
 MESH = ("sequencer", "recorder", "backfill", "sentinel", "feed", "model", "executor", "session")  # whose clock may be wrong
+FULL_LATE_NS = 1_000_000_000  # what was on its way when the tmpfs became full, and what a half-filled page still takes
 STOPPED_S = 0.7  # how long a sleep is for those who sleep
 
 
@@ -136,6 +141,8 @@ class SweepMesh:
             "respawns": 30,
             "lines": 2,
             "outbox_read": True,
+            "outbox_spill": True,
+            "outbox_ram_bytes": BUDGET_BYTES,
             "log_read": True,
             "check_numbers": True,
             "contradictions": True,
@@ -153,6 +160,9 @@ class SweepMesh:
         (folder / "mesh.toml").write_text(SETTINGS.format_map(settings))
         (folder / "faults.toml").write_text(STANDING.format(halted=HALTED, unknown=UNKNOWN))
         self.clock = ClockFaults(folder / "clock-faults.json")
+        self.tmpfs = SmallTmpfs(folder)
+        self.full: list[tuple[int, int]] = []  # (from, to) when it was full, in the mesh's time
+        self._full_since_ns = 0
         shutil.copy(here / "supervisor.conf", folder)
         (folder / ".venv").symlink_to(sys.prefix)
         self.kills: list[Kill] = []
@@ -167,10 +177,10 @@ class SweepMesh:
 
     def command(self, *words: str, timeout_s: float) -> str:
         """Runs a `mesh` command in the sweep's folder; gives its output. Raises Failure with its error."""
-        environment = {**os.environ, "TICKMESH_ROOT": str(self.root), **self.clock.environment}
+        environment = {**os.environ, "TICKMESH_ROOT": str(self.root), **self.clock.environment, **self.tmpfs.environment}
         try:
             done = subprocess.run(
-                [str(self.root / ".venv/bin/mesh"), *words],
+                [*self.tmpfs.prefix, str(self.root / ".venv/bin/mesh"), *words],
                 cwd=self.root, env=environment, capture_output=True, text=True, timeout=timeout_s,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
@@ -205,6 +215,8 @@ class SweepMesh:
                 self.set_clock(**one.clock)
             if one.fault:
                 self.command_fault(one.fault)
+            if one.tmpfs:
+                self.set_tmpfs(full=one.tmpfs == "fill")
             on_strike(one)
         time.sleep(max(0.0, begun + length_s(strikes) - time.monotonic()))  # the last faults run their time
         deadline = time.monotonic() + READY_S
@@ -271,6 +283,19 @@ class SweepMesh:
             self.clock.heal()
             if step_s:
                 self.clock.step(int(step_s * 1e9))
+
+    # The tmpfs of its outboxes.
+
+    def set_tmpfs(self, full: bool) -> None:
+        """Fills it, or gives the room back."""
+        if full:
+            self.tmpfs.fill()
+            self._full_since_ns = self._full_since_ns or self.now_ns()
+        else:
+            self.tmpfs.empty()
+            if self._full_since_ns:
+                self.full.append((self._full_since_ns + FULL_LATE_NS, self.now_ns()))
+            self._full_since_ns = 0
 
     def _sleep(self, seconds: float) -> None:
         stopped = []

@@ -1,5 +1,6 @@
 """A naive reader of log segments, from docs/messages.md ("Event", "In files")."""
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Iterator
@@ -30,6 +31,10 @@ HEADER_INTEGERS = (
     "flags", "k", "epoch", "number", "seq", "link", "cause_seq", "first_id", "last_id", "venue_ns", "recv_ns", "sent_ns",
     "seq_ns", "reserved",
 )  # fmt: skip
+
+
+class ReleasedMeanwhile(Exception):
+    """A segment in the middle of what was being read has been released: it is in the archive now, and was not judged."""
 
 
 class Event(NamedTuple):
@@ -82,7 +87,10 @@ def segment_files(folder: Path) -> list[Path]:
 
 
 def read(folder: Path, findings: Findings, after: int = 0) -> Iterator[Event]:
-    """Reads all log segments: events with seq > `after`, in order; what is not as docs/messages.md says becomes a finding."""
+    """Reads all log segments: events with seq > `after`, in order; what is not as docs/messages.md says becomes a finding.
+
+    Raises ReleasedMeanwhile where a mesh that runs released a segment after one before it was read.
+    """
     files = segment_files(folder)
     for older, newer in zip(files, files[1:]):
         if older.stem.isdigit() and int(newer.stem) <= after + 1:
@@ -94,7 +102,7 @@ def read(folder: Path, findings: Findings, after: int = 0) -> Iterator[Event]:
         except FileNotFoundError:
             if expected is None:
                 continue  # released while we came to it
-            raise
+            raise ReleasedMeanwhile(f"{path.name} was released before it was read") from None
         first = int(path.stem)
         if expected is not None and first != expected:
             findings.fault("log_hole", f"{path.name} begins with {first}, the one before ended with {expected - 1}")
@@ -117,7 +125,7 @@ class LogHead(NamedTuple):
 def read_head(folder: Path, version: int | None = None) -> LogHead | None:
     """Reads the head of the newest segment that has a whole one, of that schema version; None where there is none."""
     for path in reversed(segment_files(folder)):
-        with open(path, "rb") as file:
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:  # released while we came to it
             start = file.read(16)
             if len(start) == 16 and start[:8] == MAGIC:
                 tree = msgpack.unpackb(file.read(struct.unpack_from("<I", start, 8)[0]))

@@ -200,7 +200,7 @@ async def step_resumes(ctx: Context) -> int:
     ctx.stop.set()
     await running
     ready.unlink()
-    (run,) = [event.map() for event in LogReader(ctx.producer.folder).events() if event.kind == Kind.run]
+    (run,) = [event.map() for event in LogReader(ctx.producer.folders[0]).events() if event.kind == Kind.run]
     return run["resumed_seq"] - run["replayed"]
 
 
@@ -232,7 +232,7 @@ def test_a_checkpoint_of_a_log_that_was_moved_away_is_not_used_and_that_is_said(
     async def go():
         ctx = Context(config, name)
         resumed = await RESUMES[name](ctx)
-        said = alerts(ctx.producer.folder)
+        said = alerts(ctx.producer.folders[0])
         await ctx.close()
         return resumed, said
 
@@ -260,7 +260,7 @@ def test_a_checkpoint_of_this_log_is_used_without_a_word_also_after_a_power_cut(
         ctx = Context(config, name)
         resumed = await RESUMES[name](ctx)
         with contextlib.suppress(AttributeError):
-            assert alerts(ctx._producer.folder) == []
+            assert alerts(ctx._producer.folders[0]) == []
         await ctx.close()
         return resumed
 
@@ -325,4 +325,4 @@ def test_a_recent_store_that_is_ahead_of_its_log_begins_anew(config):
 
 
 def alerts_of_recent(ctx: Context) -> list[dict]:
-    return [event.map() for event in LogReader(ctx.producer.folder).events() if event.kind == Kind.alert]
+    return [event.map() for event in LogReader(ctx.producer.folders[0]).events() if event.kind == Kind.alert]

@@ -43,6 +43,17 @@ def test_an_order_is_on_file_before_it_is_sent_then_new_filled_once_and_final(tm
     scenario(tmp_path, play)
 
 
+def test_the_certificate_that_the_venue_s_settings_name_is_trusted(tmp_path):
+    """Over REST and websocket: without `ca` it never connects."""
+
+    async def play(mesh, venue):
+        mesh.publish_intent("a")
+        await until(lambda: mesh.states("a")[-1:] == ["New"])
+        assert venue.received == [("place", "a")]
+
+    scenario(tmp_path, play, tls=True)
+
+
 def test_events_that_overtake_the_answer_do_not_move_the_order_back(tmp_path):
     async def play(mesh, venue):
         venue.reply_last = True

@@ -57,12 +57,15 @@ def test_a_plan_is_a_function_of_the_seed():
     kinds = [{name: value for name, value in strike.fault.items() if name != "seed"} for strike in strikes if strike.fault]
     assert all(fault in kinds for fault in (*FAULTS, ANEW))
     assert all(clock in [strike.clock for strike in strikes] for clock in CLOCKS)
+    assert [strike.tmpfs for strike in (*strikes, *CODA) if strike.tmpfs] == ["fill", "empty"] * 2
     assert required_paths(strikes) == set(Figures([]).paths) > required_paths(plan(1, 7)) > required_paths([]), (
         "30 kills use every path"
     )
     assert [strike.at_s for strike in strikes] == sorted(strike.at_s for strike in strikes)
     assert all(set(strike.kill) <= {"recorder"} for strike in plan(5, 1, ["recorder"]))
     assert {name for strike in coda(["feed-binance-1"]) for name in strike.kill} == {"feed-binance-1"}
+    both = [strike for strike in plan(5, 3) if "sequencer" in strike.kill]
+    assert "other_line" not in required_paths(on_host(both)), "the other line's host died with this one"
     hosted = on_host(strikes)
     assert [strike._replace(kill=()) for strike in hosted] == [strike._replace(kill=()) for strike in strikes]
     assert {name for strike in hosted for name in strike.kill} == set(VICTIMS) - {"feed-binance-1"}
@@ -151,7 +154,7 @@ def test_nothing_is_lost_and_the_ledger_is_true(tmp_path):
     assert ledger["trades"] > 500 and ledger["lost"] == ledger["duplicated"] == ledger["different"] == 0
     assert ledger["coverage_rows"] > 10 and ledger["coverage_books"] > 50
     assert ledger["eras"] >= 3 and ledger["changes_checked"] > 1000
-    assert len(result["paths"]) == 16 and all(used > 0 for used in result["paths"].values())
+    assert len(result["paths"]) == 17 and all(used > 0 for used in result["paths"].values())
 
 
 @pytest.mark.long

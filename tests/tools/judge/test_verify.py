@@ -20,10 +20,12 @@ from tickmesh.bus.config import load
 from tickmesh.bus.layout import HEADER_SIZE
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.bus.segments import release, segments
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.tools import verify as command
 from tickmesh.tools.judge import against_capture, book, capture, log
 from tickmesh.tools.judge.findings import Findings
+from tickmesh.tools.terminal import Failure
 
 
 def store(root: Path, events: list[bytes], upto: int | None = None) -> None:
@@ -56,6 +58,36 @@ def test_finds_nothing_where_all_is_well(root, captured, upto):
     assert (result["trades"], result["quotes"], result["depth_events"]) == (29, 30, 30)
     assert result["book_checks"] == result["book_equal"] == result["book_expected"] == 30
     assert [result[name] for name in ("lost", "duplicated", "different", "out_of_order", "invented")] == [0] * 5
+
+
+@pytest.mark.parametrize("against", [False, True], ids=["alone", "a capture"])
+def test_a_segment_that_is_released_under_the_judge_makes_it_read_again(root, captured, monkeypatch, against):
+    """As a recorder does that archives meanwhile: from the archive's new end on, or it says that the log ran away from it."""
+    made = scene()
+    config = load(root)
+    write_log(config.log_dir, made.events, 4000, 10)
+    writer = ArchiveWriter(config.archive_dir)
+    reader, one_segment, released = LogReader(config.log_dir), log._segment, []
+
+    def release_then_read(path, *more):
+        yield from one_segment(path, *more)
+        found = segments(config.log_dir)
+        if len(found) > 3:
+            writer.archive_log(reader, found[2][0] - 1, 40)
+            released.append(release(config.log_dir, found[2][0] - 1))
+
+    monkeypatch.setattr(log, "_segment", release_then_read)
+    result = command.verify([captured] if against else [])
+    assert released[0] == 2 and result["ok"], result
+    assert result["archived_seq"] > 0 and (against or result["last_seq"] == len(made.events))
+    writer.close()
+
+    def always_released(path, *_more):
+        raise log.ReleasedMeanwhile(f"{path.name} was released before it was read")
+
+    monkeypatch.setattr(log, "_segment", always_released)
+    with pytest.raises(Failure, match="released under the judge 5 times in a row"):
+        command.verify([])
 
 
 def mantissa_changed(raws):
