@@ -17,6 +17,7 @@ from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
+from tickmesh.nodes.net.waits import all_waits, as_json
 from tickmesh.nodes.process_table import hosted, name_of
 from tickmesh.nodes.sentinel.restarts import Restarts
 from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
@@ -76,7 +77,7 @@ def status() -> JsonObject:
     follow(config.log_dir)  # ages are in the log's time
     processes = _processes(config)
     if processes is None:
-        nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
+        nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "told_to_wait": [], "alerts": []}
         return {
             "running": False,
             "mode": config.mode,
@@ -112,6 +113,7 @@ def status() -> JsonObject:
         "instruments": silent_instruments(config, window),
         "replay": replay_progress(window),
         "trading": trading(window),
+        "told_to_wait": [as_json(wait) for wait in all_waits(config)],
         "alerts": [_alert(event, now) for event in alerts[-ALERTS_SHOWN:]],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
@@ -322,6 +324,8 @@ def show(result: JsonObject) -> None:
         left_out = f"{sum(at['not_served'].values())} not served: {reasons}" if reasons else "all served"
         ended = "; ended" if at["ended"] else ""
         out.print(f"\nreplay: at {at['position']} of {at['lines']} lines, {left_out}{ended}", markup=False)
+    for wait in result["told_to_wait"]:
+        out.print(f"\n{wait['sentence']}", style="bold", markup=False)
     for alert in result["alerts"]:
         out.print()
         out.print("{level}, {age_s:.0f} s ago: {target}: {what}: {why}; {action}".format(**alert), markup=False)

@@ -7,6 +7,7 @@ from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
+from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance_orders import Fill, Report
@@ -33,13 +34,14 @@ class BinanceAccount:
     """
 
     def __init__(
-        self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime, budget: RequestBudget
-    ):
+        self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime, budget: RequestBudget,
+        waits: Waits | None = None,
+    ):  # fmt: skip
         self.budget = budget
         self._secret = secret
         self._recv_window_ms = recv_window_ms
         self._venue_time = venue_time
-        self.rest = Rest(binance.REST_RULES, timeout_s, api_key)
+        self.rest = Rest(binance.REST_RULES, timeout_s, api_key, waits=waits)
         self.endpoints = Endpoints("", "")
 
     async def _get(self, path: str, weight: int, **parameters: object) -> bytes:
