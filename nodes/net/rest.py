@@ -121,6 +121,6 @@ class Rest:
             wait_s = None
         if wait_s is not None:
             self.waits.take(base, self._address, wait_s, said.sentence)
-            self.limited += 1
+            self.limited += answer.status in self._rules.limited_statuses
             return RestLimited(answer.status, code, message, wait_s)
         return RestError(answer.status, code, message)
