@@ -277,7 +277,11 @@ class Context:
 
     def alert(self, level: str, what: str, why: str, action: str) -> None:
         """Publishes an alert of this node and writes its line to the operator's log. Never raises."""
-        alert = {"level": level, "what": what, "target": self.name, "why": why, "action": action}
+        self.alert_of(level, what, self.name, why, action)
+
+    def alert_of(self, level: str, what: str, target: str, why: str, action: str) -> None:
+        """Publishes an alert of this node about another thing, as `alert` does. Never raises."""
+        alert = {"level": level, "what": what, "target": target, "why": why, "action": action}
         log_alert(self.name, alert)
         with contextlib.suppress(OutboxFull):
             self.publish([encode(Kind.alert, self.name, alert)])

@@ -46,6 +46,7 @@ class Flag(IntFlag):
     REPAIRED = 2
     RESET = 4
     UNSYNCED = 8
+    OFF_BOOK = 16
 
 
 class Action(IntEnum):

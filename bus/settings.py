@@ -203,6 +203,8 @@ class PopulationSettings(Section, frozen=True):
     # Symbol at the same venue, or venue.symbol, of the instrument whose fair price this one's moves with
     follows: str = ""
     correlation: Annotated[float, Meta(ge=-1, le=1)] = 0.0  # of their moves
+    # Of a futures venue: share of takers after which it closes a position off the book (`X` is not MARKET); 0: never
+    off_book: Annotated[float, Meta(ge=0, le=1)] = 0.004
 
 
 class ExchangeSettings(Section, frozen=True):

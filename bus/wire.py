@@ -310,9 +310,9 @@ def stamp_k(event: bytearray, k: int) -> None:
     _write_k(event, _K_AT, k)
 
 
-def set_flags(event: bytearray, flags: int) -> None:
-    """Writes the flags, in place of those that the event has."""
-    _write_flags(event, _FLAGS_AT, flags)
+def add_flags(event: bytearray, flags: int) -> None:
+    """Sets flags of the event, beside those that it has."""
+    _write_flags(event, _FLAGS_AT, flags_of(event) | flags)
 
 
 def decode(buffer: Bytes, offset: int = 0) -> Event:

@@ -52,6 +52,7 @@ def bars(
     source: str = "auto",
     fill: bool = False,
     gaps: str = "warn",
+    off_book: bool = False,
 ) -> BarsResult:
     """Reads bars of an instrument from archive and log; prints warnings. Raises Failure or UsageFailure with a sentence."""
     mesh = config()
@@ -64,7 +65,7 @@ def bars(
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             with _ProgressBar() as progress:
-                seen = resample.seen(mesh, subject, window, cast(resample.Source, source), progress)
+                seen = resample.seen(mesh, subject, window, cast(resample.Source, source), progress, off_book)
             rows = resample.filled(seen.bars, window) if fill else seen.bars
             rows = bars_with_coverage(mesh, subject, window, rows, cast(Gaps, gaps))
         if not len(seen.bars):

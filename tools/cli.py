@@ -249,6 +249,9 @@ def bars(
     gaps: Annotated[
         str, typer.Option(help="Where trades or quotes are missing: warn, raise, mask (a column), ignore.")
     ] = "warn",
+    off_book: Annotated[
+        bool, typer.Option("--off-book", help="With trades that never met the book, like those of an insurance fund.")
+    ] = False,
     rows: Annotated[int, typer.Option(min=1, help="Bars that are shown, the last ones.")] = 20,
     csv: Annotated[Path | None, typer.Option(help="Write all of them into this file.")] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw candles, volume and spread (PNG or SVG).")] = None,
@@ -257,7 +260,7 @@ def bars(
     """Show bars of an instrument, from archive and log, up to this moment."""
     from tickmesh.tools import bars as command
 
-    result = command.bars(instrument, every, start, end, source, fill, gaps)
+    result = command.bars(instrument, every, start, end, source, fill, gaps, off_book)
     for path, write in ((csv, command.write_csv), (plot, command.draw)):
         if path is not None:
             write(result, path)

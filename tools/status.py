@@ -14,6 +14,7 @@ from tickmesh.bus.topics import TABLE
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.feed.standing import UNKNOWN
+from tickmesh.nodes.net.waits import all_waits, as_json
 from tickmesh.nodes.process_table import hosted, name_of
 from tickmesh.nodes.sentinel.processes import age_ns
 from tickmesh.nodes.sentinel.restarts import Restarts
@@ -64,7 +65,8 @@ def status() -> JsonObject:
     troubles = episodes(told, {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes})
     over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
     quiet, wanted = silent_instruments(config, window), wanted_names(config)
-    seen = Seen(config, now, window, silent, nodes, wanted, quiet, disk_room(config), troubles, blocked(config))
+    waits = [as_json(wait) for wait in all_waits(config)]
+    seen = Seen(config, now, window, silent, nodes, wanted, quiet, disk_room(config), troubles, blocked(config), waits)
     word, reasons = verdict.judge(seen)
     age_s = window.age_s(now)
     return {
@@ -78,6 +80,7 @@ def status() -> JsonObject:
         "instruments": seen.instruments,
         "replay": replay_progress(window),
         "trading": trading(window),
+        "told_to_wait": seen.told_to_wait,
         "alerts": [one.as_json(now) for one in troubles if one.goes_on(now) or one in over],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {
@@ -98,7 +101,7 @@ def _nothing(config: Config) -> JsonObject:
     if left := living(config.root):
         names = ", ".join(f"{name} (pid {pid})" for name, pid in sorted(left.items()))
         reasons.append(Finding("mesh", f"its supervisord is gone, and these live on: {names}", "`mesh down` ends them"))
-    nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "alerts": []}
+    nothing: dict[str, list[JsonObject]] = {"nodes": [], "topics": [], "instruments": [], "told_to_wait": [], "alerts": []}
     return {
         "running": False, "verdict": verdict.DOWN, "reasons": [reason._asdict() for reason in reasons],
         "supervisord": "is not there", "mode": config.mode, "source": config.source, **nothing,

@@ -204,7 +204,8 @@ def content_of(config: Config, event: Event) -> str:
         return decimal_text(mantissa, market.quantity_exponent)
 
     if kind is Kind.trade:
-        return f"{_side(row)} {quantity(row['quantity_lots'])} @ {price(row['price_ticks'])}  id {row['trade_id']}"
+        away = "  off the book" if event.flags & Flag.OFF_BOOK else ""
+        return f"{_side(row)} {quantity(row['quantity_lots'])} @ {price(row['price_ticks'])}  id {row['trade_id']}{away}"
     if kind is Kind.quote:
         bid = f"{quantity(row['bid_lots'])} @ {price(row['bid_ticks'])}"
         return f"{bid} | {quantity(row['ask_lots'])} @ {price(row['ask_ticks'])}  id {row['update_id']}"

@@ -40,7 +40,8 @@ class Seen:
     """What `mesh status` has seen, in one moment.
 
     `silent`: a supervisord that does not answer, None of one that does; `nodes`: an object each, as `--json` has it;
-    `wanted`: names that mesh.toml wants; `instruments`, `disk`, `blocked`: as `--json` has them; `episodes`: what alerts told of.
+    `wanted`: names that mesh.toml wants; `instruments`, `disk`, `blocked`,
+    `told_to_wait`: as `--json` has them; `episodes`: what alerts told of.
     """
 
     config: Config
@@ -53,6 +54,7 @@ class Seen:
     disk: JsonObject = field(default_factory=dict)
     episodes: list[Episode] = field(default_factory=list)
     blocked: list[JsonObject] = field(default_factory=list)
+    told_to_wait: list[JsonObject] = field(default_factory=list)
 
     def beat(self, name: str) -> JsonObject:
         """The newest `health` of a process within the log's last seconds; {} where it has none."""
@@ -117,16 +119,32 @@ def writers(seen: Seen) -> Iterator[Finding]:
         yield Finding(one["node"], f"it cannot write, for {one['since_s']:.0f} s: {one['why']}", "docs/operations.md, Disk")
 
 
+def waits(seen: Seen) -> Iterator[Finding]:
+    """A server that has asked to be left alone: what it has is not heard meanwhile."""
+    for one in seen.told_to_wait:
+        yield Finding(one["server"], one["sentence"], "it goes on by itself")
+
+
 def alerts(seen: Seen) -> Iterator[Finding]:
-    """Troubles that were told of and go on, but of processes and disks, which the others look at themselves."""
+    """Troubles that were told of and go on, but of processes, disks and waits, which the others look at themselves."""
     names = {node["name"] for node in seen.nodes}
+    seen_itself = ("disk", "crash loop", "told_to_wait", SUPERVISORD_SILENT)
     for one in seen.episodes:
         of_process = one.target in names and "at_ns" in one.content
-        if one.goes_on(seen.now_ns) and not of_process and one.what not in ("disk", "crash loop", SUPERVISORD_SILENT):
+        if one.goes_on(seen.now_ns) and not of_process and one.what not in seen_itself:
             yield Finding(one.target, f"{one.what}: {one.content.get('why', '')}", str(one.content.get("action", "")))
 
 
-FINDERS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (supervision, processes, heartbeats, instruments, disk, writers, alerts)
+FINDERS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
+    supervision,
+    processes,
+    heartbeats,
+    instruments,
+    disk,
+    writers,
+    waits,
+    alerts,
+)
 
 
 def judge(seen: Seen) -> tuple[str, list[Finding]]:

@@ -155,7 +155,7 @@ class _Questions:
         self.venue = venue
         self.adapter: Adapter = adapter_of(venue)
         self._addresses = VenueAddresses(config, self.adapter, 1)
-        self._rest = Rest(self.adapter.REST_RULES, ca=self._addresses.ca)
+        self._rest = Rest(self.adapter.REST_RULES, ca=self._addresses.ca, waits=self._addresses.waits)
         self._until_s = time.monotonic() + ASK_S
 
     async def close(self) -> None:

@@ -24,6 +24,7 @@ from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.budget import budget_of
 from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.runner.step import history
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unwell
@@ -41,13 +42,13 @@ FINAL = frozenset((400, 401, 404, 410, 422))  # refusals that mean the request, 
 class VenueHistory:
     """One venue's history: its adapter, its addresses, our share of its budget, and how long it is left alone."""
 
-    def __init__(self, config: Config, adapter: Adapter):
+    def __init__(self, config: Config, adapter: Adapter, waits: Waits):
         self.adapter = adapter
         self.addresses = VenueAddresses(config, adapter, 1)
         self.budget = budget_of(config, adapter, config.backfill.weight_share)
         self.backoff = Backoff(config.backfill.backoff_s)
         self.not_before = 0.0  # monotonic seconds
-        self.rest = Rest(adapter.REST_RULES, ca=self.addresses.ca)
+        self.rest = Rest(adapter.REST_RULES, ca=self.addresses.ca, waits=waits)
 
     def pause(self, wait_s: float) -> None:
         self.not_before = time.monotonic() + wait_s
@@ -120,7 +121,9 @@ class Backfill:
     def source(self, venue: str) -> VenueHistory:
         found = self.sources.get(venue)
         if found is None:
-            found = self.sources[venue] = VenueHistory(self.config, adapter_of(venue))
+            found = self.sources[venue] = VenueHistory(
+                self.config, adapter_of(venue), Waits(self.config, self.ctx.name, self.ctx.alert_of)
+            )
         return found
 
     async def repair(self, effort: Effort) -> None:

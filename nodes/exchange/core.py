@@ -160,7 +160,7 @@ class Core:
         shapes = {}
         for name, market in self.synthetic_markets.items():
             one = population_of(exchange.population, market.spec)
-            shapes[name] = shape(one, exchange.trades_per_s, exchange.quotes_per_s)
+            shapes[name] = shape(one, exchange.trades_per_s, exchange.quotes_per_s, market.spec.venue)
             if one.follows:
                 shapes[name] = shapes[name]._replace(follows=self._leader(one.follows, market.spec.venue))
         for name in leaders_first({name: one.follows for name, one in shapes.items()}):

@@ -37,6 +37,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
         "ask_quantity",
     ),  # of a replay; else it follows from the book
     "trade": ("symbol", "id", "price", "quantity", "side", "trade_ms"),  # side of the aggressor
+    "off_book": ("symbol", "id", "price", "quantity", "side", "trade_ms", "type"),  # a trade that never met the book
     "status": ("symbol", "status"),  # TRADING (also without this row), BREAK, UNKNOWN
     "event": ("text",),  # an event of the account, as the user stream has it
     "client": ("connection", "what", "detail"),  # opened, subscribed, unsubscribed, closed, cut

@@ -21,6 +21,7 @@ from tickmesh.nodes.feed.rest_requests import LineRequests
 from tickmesh.nodes.feed.streams import Key, Source
 from tickmesh.nodes.net.budget import budget_of
 from tickmesh.nodes.net.endpoints import VenueAddresses
+from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.net.websocket import Oversize
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.listing import Listed, exponents_of
@@ -62,6 +63,7 @@ class Line:
         self.reachability = Reachability(adapter.VENUE)
         self.reception = Reception(ctx.name, adapter, self.decided.values(), settings, raw=settings.raw)
         self.addresses = VenueAddresses(ctx.config, adapter, number)
+        self.addresses.waits = Waits(ctx.config, ctx.name, self.publisher.raise_alert)
         self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
         self.requests = LineRequests(
             adapter,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from tickmesh.bus.id_rules import rule
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
-from tickmesh.bus.wire import flags_of, ids_of, set_flags
+from tickmesh.bus.wire import add_flags, flags_of, ids_of
 from tickmesh.nodes.feed.arrived import Arrived
 from tickmesh.nodes.feed.beginnings import LastBrought
 from tickmesh.nodes.feed.books import LineBooks
@@ -303,7 +303,7 @@ class Reception:
         missed: list[bytearray] = []
         if flags_of(event) & Flag.SNAPSHOT:
             if self.adapter.BOOK == "chain" and self._last_brought.began_anew(stream.key, last_id, event):
-                set_flags(event, Flag.SNAPSHOT | Flag.RESET)
+                add_flags(event, Flag.SNAPSHOT | Flag.RESET)
             events = stream.book.snapshot(event, last_id)[1]
             if source is self.successor and stream.key in self._silent:
                 missed = self._marks_if_missed(stream)

@@ -72,7 +72,7 @@ class LineRequests:
         self.subscribe_known = subscribe_known
         self.reachability = reachability
         self.take_up = take_up
-        self.rest = Rest(adapter.REST_RULES, local_addr=local_addr, ca=addresses.ca)
+        self.rest = Rest(adapter.REST_RULES, local_addr=local_addr, ca=addresses.ca, waits=addresses.waits)
         self.budget = budget
         self.snapshots = {subject: NextTry(settings.backoff_s) for subject in wanted}
         self.standings = Standings()

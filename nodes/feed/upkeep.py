@@ -61,7 +61,7 @@ class ConnectionUpkeep:
         """
         await self.budget.spend()
         line, adapter, settings = self.line, self.line.adapter, self.settings
-        url = await line.addresses.ws() + adapter.path(line.known, settings)
+        url = await line.addresses.ws(line.local_addr) + adapter.path(line.known, settings)
         connection = LineConnection(stale)
         connection.websocket = await websocket.connect(
             url,
@@ -70,6 +70,7 @@ class ConnectionUpkeep:
             local_addr=line.local_addr,
             bytes_max=adapter.FRAME_BYTES_MAX,
             ca=line.addresses.ca,
+            waits=line.addresses.waits,
         )
         if connection.source is None:
             line.begin(connection)

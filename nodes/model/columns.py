@@ -19,10 +19,14 @@ _NOTHING = {kind: np.zeros(1, DTYPES[kind]) for kind in (Kind.quote, Kind.trade,
 
 
 class ColumnKernel:
-    """One kernel, and the arrays of its calls. `kinds`: those that the model reads, gap and instrument among them."""
+    """One kernel, and the arrays of its calls. `kinds`: those that the model reads, gap and instrument among them; `left_out`:
+    flags of the events that it is not given."""
 
-    def __init__(self, kernel: Callable[..., int], parameters: Records, kinds: tuple[Kind, ...], name: bytes, horizon_ns: int):
-        self._kernel, self._parameters, self._kinds = kernel, parameters, kinds
+    def __init__(
+        self, kernel: Callable[..., int], parameters: Records, kinds: tuple[Kind, ...], left_out: int, name: bytes,
+        horizon_ns: int,
+    ):  # fmt: skip
+        self._kernel, self._parameters, self._kinds, self._left_out = kernel, parameters, kinds, left_out
         self._blank = np.zeros(1, CAUSED_SIGNAL)  # what all signals have
         self._blank["record"]["model"], self._blank["record"]["horizon_ns"] = name, horizon_ns
         self._use = np.zeros(max(Kind) + 1, "u1")
@@ -57,8 +61,8 @@ class ColumnKernel:
         given = 0
         for begin in range(0, len(columns.rows), ROWS):
             count, definitions = selecting.select(
-                columns.rows[begin : begin + ROWS], columns.seqs[begin : begin + ROWS], self._use, gaps, _GAP_RULE,
-                self._rows, self._seqs, self._breaks,
+                columns.rows[begin : begin + ROWS], columns.seqs[begin : begin + ROWS], self._use, self._left_out, gaps,
+                _GAP_RULE, self._rows, self._seqs, self._breaks,
             )  # fmt: skip
             done = 0
             for before, definition in self._breaks[:definitions].tolist():

@@ -13,7 +13,7 @@ import numpy as np
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.layout import record_reader, record_struct, struct_of
 from tickmesh.bus.names import KERNEL_BYTES
-from tickmesh.bus.schema import GapState, Kind
+from tickmesh.bus.schema import Flag, GapState, Kind
 from tickmesh.bus.wire import Event, cause_of, encode
 from tickmesh.nodes.model.staging import ROWS, Staging
 from tickmesh.nodes.model.states import InstrumentStates
@@ -52,6 +52,7 @@ class Step:
         self.states = InstrumentStates(config.subjects(model.instruments), module.STATE)
         self.kinds = (*module.KINDS, Kind.gap, Kind.instrument)  # what it reads
         self._numbers = frozenset(int(kind) for kind in self.kinds)
+        self._left_out = 0 if getattr(module, "OFF_BOOK", False) else int(Flag.OFF_BOOK)
         self._staging = Staging(module.KINDS)
         self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
         self._out_bytes = self._out.data.cast("B")
@@ -76,6 +77,8 @@ class Step:
             if place is None:
                 self.states.others.add(event.subject)
             elif (stage := staging.wanted.get(kind)) is not None:
+                if event.flags & self._left_out:
+                    continue
                 staging.put(event, place, 0, stage.put(event), event.count)
             elif kind == Kind.gap:
                 stream, state = _read_gap(event.raw)
@@ -130,7 +133,9 @@ class Step:
         if self._columns is None:
             from tickmesh.nodes.model.columns import ColumnKernel  # compiled: only who has columns pays for it
 
-            self._columns = ColumnKernel(self._any_kernel, self._parameters, self.kinds, self._name, self._horizon_ns)
+            self._columns = ColumnKernel(
+                self._any_kernel, self._parameters, self.kinds, self._left_out, self._name, self._horizon_ns
+            )
         signals, events = self._columns.step(self.states, span)
         self._events += events
         self._signals += len(signals)

@@ -8,20 +8,20 @@ SKIPPED, RECORDS, GAP, DEFINITION = range(4)  # what a kind is to a model
 
 @njit(nogil=True, cache=True)
 def select(
-    rows: np.ndarray, seqs: np.ndarray, use: np.ndarray, gaps: np.ndarray, gap_rule: np.ndarray, rows_out: np.ndarray,
-    seqs_out: np.ndarray, breaks: np.ndarray,
+    rows: np.ndarray, seqs: np.ndarray, use: np.ndarray, left_out: int, gaps: np.ndarray, gap_rule: np.ndarray,
+    rows_out: np.ndarray, seqs_out: np.ndarray, breaks: np.ndarray,
 ) -> tuple[int, int]:  # fmt: skip
     """Copies the rows that a kernel is given; gives (how many rows, how many definitions).
 
-    rows: (n,) ROW; use: (kinds,) u1, one of the above by kind; gaps: the records of gap rows; gap_rule: (3,) i8, the states
-    open and unrecoverable, and the stream whose gaps were open before. rows_out: (≥ n,) ROW; breaks: (≥ n, 2) i8: before which
-    of the rows given a definition stands, and its record.
+    rows: (n,) ROW; use: (kinds,) u1, one of the above by kind; left_out: flags of which a row of records may have none; gaps:
+    the records of gap rows; gap_rule: (3,) i8, the states open and unrecoverable, and the stream whose gaps were open before.
+    rows_out: (≥ n,) ROW; breaks: (≥ n, 2) i8: before which of the rows given a definition stands, and its record.
     """
     n = definitions = 0
     for i in range(len(rows)):
         row = rows[i]
         what = use[row.kind]
-        if what == SKIPPED:
+        if what == SKIPPED or (what == RECORDS and row.flags & left_out):
             continue
         if what == DEFINITION:
             breaks[definitions, 0] = n

@@ -7,6 +7,7 @@ A kernel module declares
     STATE        a structured dtype; one record of it is all that the model remembers of one instrument
     HORIZON_NS   how far ahead its value looks; 0 = not stated
     kernel(state, parameters, units, rows, count, quotes, trades, levels, out) -> n
+    OFF_BOOK     optional: True for a kernel that is to be given the trades that never met the book, too
 
 | argument | shape, dtype | meaning |
 |---|---|---|
@@ -20,7 +21,8 @@ A kernel module declares
 The result must not depend on how events are cut into calls, so whatever a later event needs is kept in `state`.
 Time is `row.seq_ns`, nanoseconds, never decreasing. A `gap` row (every kernel gets them) has no records: `row.stream`
 is the kind whose records are missing before the next ones; there is one when a gap opens, none when it is decided.
-Rows with REPAIRED in their flags come late.
+Rows with REPAIRED in their flags come late. Trades off the book (docs/messages.md) are no rows, unless the module declares
+OFF_BOOK = True: then they are rows with IS_OFF_BOOK in their flags.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -32,7 +34,8 @@ from tickmesh.bus.schema import Flag, Kind
 from tickmesh.storage.columns.span import ROW  # as readers of columns fill it
 
 __all__ = [
-    "DEPTH", "GAP", "OUT", "QUOTE", "REPAIRED", "ROW", "SIGNALS_PER_ROW", "SNAPSHOT", "TRADE", "Floats", "Parameter", "Records",
+    "DEPTH", "GAP", "IS_OFF_BOOK", "OUT", "QUOTE", "REPAIRED", "ROW", "SIGNALS_PER_ROW", "SNAPSHOT", "TRADE", "Floats",
+    "Parameter", "Records",
 ]  # fmt: skip
 
 # Plain integers: numba freezes globals into the machine code, and the cache folder is keyed by them (cache.py).
@@ -42,6 +45,7 @@ DEPTH = int(Kind.depth)
 GAP = int(Kind.gap)
 SNAPSHOT = int(Flag.SNAPSHOT)
 REPAIRED = int(Flag.REPAIRED)
+IS_OFF_BOOK = int(Flag.OFF_BOOK)
 
 SIGNALS_PER_ROW = 4
 

@@ -8,6 +8,7 @@ import msgspec
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import VenueSettings as Addresses
+from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.venues.adapter import Adapter
 
 LOOK_S = 0.05  # between two looks for a file that is not there yet
@@ -74,11 +75,19 @@ class VenueAddresses:
         self._ws = named.ws or (() if self._local else tuple(adapter.WS))
         self._rest = named.rest or (() if self._local else tuple(adapter.REST))
         self.ca = ca_of(config, adapter.VENUE)
+        self.waits = Waits(config)  # which of them are to be left alone
         self._ws_at = self._rest_at = line - 1
         self.hops = 0
 
-    async def ws(self) -> str:
-        """The base address for the next connection. Waits for the local exchange to state it."""
+    async def ws(self, local_addr: str = "") -> str:
+        """The base address for the next connection from `local_addr`. Waits for the local exchange to state it.
+
+        One that asks to be left alone is left out, as long as another one does not.
+        """
+        for _ in self._ws:
+            if not self.waits.left_s(self._ws[self._ws_at % len(self._ws)], local_addr):
+                break
+            self.hop_ws()
         return self._ws[self._ws_at % len(self._ws)].rstrip("/") if self._ws else (await wait(self._config, self._venue)).ws
 
     async def rest(self) -> str:

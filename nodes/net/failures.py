@@ -25,9 +25,19 @@ def why_unreached(error: BaseException) -> str:
         return "it refuses the connection: nothing listens there"
     if isinstance(error, TimeoutError):
         return "it does not answer in time"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "it closed the connection without an answer"
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"its answer is not HTTP ({_line(error.message)}): look at the address in [venues.…] of mesh.toml"
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return f"its answer was cut off ({_line(str(error))})"
     if isinstance(error, OSError) and error.errno in NO_WAY:
         return f"no network leads there ({error.strerror})"
     return str(error) or type(error).__name__
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:160]
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -12,19 +12,23 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 from yarl import URL
 
+from tickmesh.nodes.net import refusals
 from tickmesh.nodes.net.failures import why_unreached
 from tickmesh.nodes.net.trust import trust
+from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.venues.parsing.dialect import RestRules
 
 BODY_BYTES_MAX = 16 << 20
-RETRY_AFTER_S = 5.0  # where a refusal for too many requests does not say how long to wait
+UNAVAILABLE = 503  # with Retry-After it is obeyed as 429 is
+SPOKEN = (400, 404)  # statuses that venues use for what a request is about: their own words say what is wrong
 
 
 class RestError(Exception):
     """The venue answered and refused. `code`: its own error code (0: none was sent), `status`: of HTTP."""
 
     def __init__(self, status: int, code: int, message: str):
-        super().__init__(f"HTTP {status}, code {code}: {message}")
+        advice = "" if code or status in SPOKEN else f"; {refusals.advice(status)}"  # the venue's own words say enough
+        super().__init__(f"HTTP {status}, code {code}: {message}{advice}")
         self.status = status
         self.code = code
 
@@ -47,14 +51,16 @@ class RestUnreachable(Exception):
 class Rest:
     """A REST client of one venue, whose conventions `rules` states; it sends from `local_addr` if that is not empty.
 
-    `ca`: a file of certificates to trust beside the system's.
+    `ca`: a file of certificates to trust beside the system's. `waits`: who asked to be left alone; what an answer
+    asks is noted there.
     `used_weight`: what this address has used of the venue's weight a minute, by its last answer; 0 where it states none.
     `limited`: how many requests it has refused because there were too many.
     """
 
     def __init__(
-        self, rules: RestRules, timeout_s: float = 10.0, api_key: str = "", local_addr: str = "", ca: Path | None = None
-    ):
+        self, rules: RestRules, timeout_s: float = 10.0, api_key: str = "", local_addr: str = "", ca: Path | None = None,
+        waits: Waits | None = None,
+    ):  # fmt: skip
         self._rules = rules
         self._ca = ca
         self._local_addr = (local_addr, 0) if local_addr else None
@@ -62,7 +68,8 @@ class Rest:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._headers = {rules.api_key_header: api_key} if api_key and rules.api_key_header else {}
         self._session: aiohttp.ClientSession | None = None
-        self._not_before = 0.0  # monotonic seconds
+        self.waits = waits or Waits()
+        self._address = local_addr
         self.used_weight = 0
 
     async def get(self, base: str, path: str, query: str | Mapping[str, object] = "") -> bytes:
@@ -70,9 +77,8 @@ class Rest:
 
         Raises RestError, RestLimited (also without asking, while the venue wants us to wait) or RestUnreachable.
         """
-        wait_s = self._not_before - time.monotonic()
-        if wait_s > 0:
-            raise RestLimited(429, 0, "waiting as the venue's Retry-After asked", wait_s)
+        if (wait := self.waits.current(base, self._address)) is not None:
+            raise RestLimited(429, 0, f"not asked, as the server wishes: {wait.why}", wait.left_s)
         if self._session is None:
             connector = aiohttp.TCPConnector(local_addr=self._local_addr)
             self._session = aiohttp.ClientSession(timeout=self._timeout, headers=self._headers, connector=connector)
@@ -88,7 +94,7 @@ class Rest:
                 self._account(answer)
                 if answer.status == 200 and len(body) <= BODY_BYTES_MAX:
                     return body
-                raise self._refusal(answer, body)
+                raise self._refusal(base, answer, body)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise RestUnreachable(f"{urlsplit(base).netloc}: {why_unreached(error)}") from None
 
@@ -103,12 +109,18 @@ class Rest:
         if weight.isdigit():
             self.used_weight = int(weight)
 
-    def _refusal(self, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
+    def _refusal(self, base: str, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
         code, message = self._rules.decode_error(body)
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        said = refusals.refusal(answer.status, answer.reason or "", headers, body, time.time())
+        message = (message if code else said.words) or f"{said.phrase}, {len(body)} bytes"
+        wait_s = said.wait_s
         if answer.status in self._rules.limited_statuses:
-            asked = answer.headers.get("Retry-After", "")
-            wait_s = float(asked) if asked.isdigit() else RETRY_AFTER_S
-            self._not_before = time.monotonic() + wait_s
-            self.limited += 1
+            wait_s = refusals.LIMITED_WAIT_S if wait_s is None else wait_s
+        elif answer.status != UNAVAILABLE or "retry-after" not in headers:
+            wait_s = None
+        if wait_s is not None:
+            self.waits.take(base, self._address, wait_s, said.sentence)
+            self.limited += answer.status in self._rules.limited_statuses
             return RestLimited(answer.status, code, message, wait_s)
-        return RestError(answer.status, code, message or f"body of {len(body)} bytes")
+        return RestError(answer.status, code, message)

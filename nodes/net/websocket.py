@@ -9,6 +9,7 @@ import asyncio
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -21,13 +22,16 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from tickmesh.bus.clock import now_ns
+from tickmesh.nodes.net import refusals
 from tickmesh.nodes.net.failures import why_unreached
 from tickmesh.nodes.net.trust import trust
+from tickmesh.nodes.net.waits import Waits
 
 MESSAGE_BYTES_MAX = 8 << 20  # where a venue's adapter says no other: far above any message but a whole book
 HEAD_BYTES = 512  # that are kept of a message beyond the bound, to know what it was about
 FRAME_HEAD_BYTES = 10  # of a server's frame: opcode and size
 CLOSE_S = 1.0  # for the closing handshake, then the socket is cut
+REFUSAL_S = 1.0  # for the body of an answer that refuses the handshake: not all of them end
 
 OnFrames = Callable[[int, list[bytes]], None]
 
@@ -48,9 +52,16 @@ class Connection(asyncio.Protocol):
 
     `closed`: a future that becomes the reason, a sentence, when the connection is over. `round_trip_s`: of the last `ping`
     that was answered; None before. `oversize`: the message of more than `bytes_max` that ended it; None if none did.
+    `on_wait(wait_s, why)` is called when the server says so, as it refuses the handshake or closes.
     """
 
-    def __init__(self, url: str, on_frames: OnFrames, stale_s: float, bytes_max: int):
+    def __init__(
+        self, url: str, on_frames: OnFrames, stale_s: float, bytes_max: int,
+        on_wait: Callable[[float, str], None] = lambda wait_s, why: None,
+    ):  # fmt: skip
+        self._on_wait = on_wait
+        self._answer = bytearray()  # of the answer to the handshake, as it came
+        self._refusing: asyncio.TimerHandle | None = None
         self._protocol = ClientProtocol(parse_uri(url), max_size=bytes_max)
         self._bytes_max = bytes_max
         self._read_before = b""  # the end of the read before: a frame's head may be in two
@@ -84,20 +95,21 @@ class Connection(asyncio.Protocol):
         recv_ns = now_ns()  # first of all: this is the receive time of everything in `data`
         self.last_read_s = time.monotonic()
         protocol = self._protocol
+        if not self.opened.done():
+            self._answer += data[: refusals.HEARD_BYTES - len(self._answer)]
         protocol.receive_data(data)
         messages: list[bytes] = []
         for event in protocol.events_received():
             if type(event) is Frame:
                 self._take(event, messages)
-            elif isinstance(event, Response) and not self.opened.done():
-                if protocol.handshake_exc is None:
-                    self.opened.set_result(None)
-                else:
-                    self.opened.set_exception(Disconnected(f"refused by the server: {protocol.handshake_exc}"))
+            elif isinstance(event, Response) and not self.opened.done() and protocol.handshake_exc is None:
+                self.opened.set_result(None)
         if isinstance(protocol.parser_exc, PayloadTooBig):
             self._measure(protocol.parser_exc, data)
         self._read_before = data[-FRAME_HEAD_BYTES:]
         self._flush()
+        if not self.opened.done():
+            self._look_for_refusal()
         if messages:
             try:
                 self._on_frames(recv_ns, messages)
@@ -111,15 +123,22 @@ class Connection(asyncio.Protocol):
         """Answers the end of what the server sends."""
         self._protocol.receive_eof()
         self._flush()
+        if not self.opened.done() and self._answer:
+            self._refuse()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Sets `closed` (and `opened`, if it was never open) to the reason why the connection is over."""
         if self._watch is not None:
             self._watch.cancel()
+        if self._refusing is not None:
+            self._refusing.cancel()
         protocol = self._protocol
         reason = self._reason or (str(error) if error else "")
         if not reason and protocol.close_rcvd is not None:
-            reason = f"the server closed: {protocol.close_rcvd.code} {protocol.close_rcvd.reason}".rstrip()
+            code, words = protocol.close_rcvd.code, protocol.close_rcvd.reason
+            reason = f"the server closed: {code} {words}".rstrip()
+            if (wait_s := refusals.closed_wait_s(code, words, time.time())) is not None:
+                self._on_wait(wait_s, reason)
         if self.oversize is not None:
             reason = (
                 f"a message of {self.oversize.size} bytes came, {self._bytes_max} are allowed; "
@@ -127,9 +146,9 @@ class Connection(asyncio.Protocol):
             )
         if not reason and protocol.parser_exc is not None:
             reason = f"protocol: {protocol.parser_exc}"
-        reason = reason or "the connection was cut"
         if not self.opened.done():
-            self.opened.set_exception(Disconnected(reason))
+            self._refuse(reason)
+        reason = reason or "the connection was cut"
         if not self.closed.done():
             self.closed.set_result(reason)
 
@@ -187,7 +206,39 @@ class Connection(asyncio.Protocol):
             self.abort("closed here")
             await self.closed
 
+    def unopened(self, open_s: float) -> str:
+        """How far the handshake came in `open_s`, a sentence: for who gives it up."""
+        if not self._answer:
+            return f"it took the connection, and did not answer the handshake in {open_s:g} s"
+        return f"its answer to the handshake did not end in {open_s:g} s; it begins {bytes(self._answer[:64])!r}"
+
     # Inner works.
+
+    def _look_for_refusal(self) -> None:
+        """Looks whether the server refuses the handshake; an answer without an end gets some time for its words."""
+        if self._protocol.handshake_exc is not None:
+            self._refuse()
+        elif self._refusing is None and refusals.is_refused(bytes(self._answer)):
+            self._refusing = self._loop.call_later(REFUSAL_S, self._refuse)
+
+    def _refuse(self, otherwise: str = "") -> None:
+        """Ends the opening with what the server said; with `otherwise` where it said nothing."""
+        if self.opened.done():
+            return
+        said = refusals.read_http(bytes(self._answer), time.time())
+        error = self._protocol.handshake_exc
+        if said is not None and said.status != 101:
+            reason = said.sentence
+            if said.wait_s is not None:
+                self._on_wait(said.wait_s, reason)
+        elif said is not None and error is not None:
+            reason = f"its answer to the handshake is not a websocket's: {error}"
+        elif said is not None or not self._answer:
+            reason = otherwise or "it cut the connection before it had answered the handshake"
+        else:
+            reason = f"its answer is not HTTP, it begins {bytes(self._answer[:64])!r}: look at the address in [venues.…]"
+        self.opened.set_exception(Disconnected(reason))
+        self.abort(reason)
 
     def _take(self, frame: Frame, messages: list[bytes]) -> None:
         opcode = frame.opcode
@@ -248,12 +299,16 @@ async def connect(
     local_addr: str = "",
     bytes_max: int = MESSAGE_BYTES_MAX,
     ca: Path | None = None,
+    waits: Waits | None = None,
 ) -> Connection:
     """Opens a websocket, from the address `local_addr` if that is not empty. Raises Disconnected; it begins with the server.
 
-    `bytes_max`: of a message. `ca`: a file of certificates to trust beside the system's. Compression is not offered: it costs
-    latency and the links are short.
+    `bytes_max`: of a message. `ca`: a file of certificates to trust beside the system's. `waits`: who asked to be left alone;
+    it waits until the server may be asked, and what this one asks is noted there. Compression is not offered: it costs latency
+    and the links are short.
     """
+    waits = waits or Waits()
+    await waits.until_free(url, local_addr)
     parts = urlsplit(url)
     secure = parts.scheme == "wss"
     loop = asyncio.get_running_loop()
@@ -262,7 +317,7 @@ async def connect(
         context = trust(ca) if secure else None
         async with asyncio.timeout(open_s):
             _, connection = await loop.create_connection(
-                lambda: Connection(url, on_frames, stale_s, bytes_max),
+                lambda: Connection(url, on_frames, stale_s, bytes_max, partial(waits.take, url, local_addr)),
                 parts.hostname or "",
                 parts.port or (443 if secure else 80),
                 ssl=context,
@@ -270,7 +325,10 @@ async def connect(
             )
             await connection.opened
     except (OSError, InvalidURI, InvalidHandshake) as error:  # TimeoutError is an OSError
+        why = why_unreached(error)
         if connection is not None:
-            connection.abort("no answer to the handshake")
-        raise Disconnected(f"{parts.netloc}: {why_unreached(error)}") from None
+            if isinstance(error, TimeoutError):
+                why = connection.unopened(open_s)
+            connection.abort(why)
+        raise Disconnected(f"{parts.netloc}: {why}") from None
     return connection

@@ -14,7 +14,7 @@ All that a decision depends on, but time, is in the log: recovery.py finds it th
 import numpy as np
 
 from tickmesh.bus.schema import GapState, Kind, Reason
-from tickmesh.bus.wire import set_flags
+from tickmesh.bus.wire import add_flags
 from tickmesh.nodes.sequencer import doubts, eras, exclusive, holding, statements
 from tickmesh.nodes.sequencer.copies import Copies
 from tickmesh.nodes.sequencer.holding import HeldEvents
@@ -235,7 +235,7 @@ class Arbiter:
             flags |= RESET
         flags = stream.took(one.line, one.first_id, one.last_id, flags, one.venue_ns, one.event)
         if flags != one.flags:
-            set_flags(one.event, flags)
+            add_flags(one.event, flags)
         out.append(one.event)
         if stream.doubts:
             newer = {line for line, run in stream.doubts.runs.items() if run.newer}
@@ -358,7 +358,7 @@ class Arbiter:
             stream.reset(line, first.number)
         for other in sorted(runs.keys() - {line}):
             eras.cross_line(self.streams, stream, next(one for one in offers if one.line == other), out)
-        set_flags(first.event, first.flags | RESET)
+        add_flags(first.event, RESET)
         self._take(stream, first._replace(flags=first.flags | RESET), out)
         self.waiting.hold_first(stream, [one for one in offers if one is not first], self.now)
         self.waiting.drain(stream, self.now, out)

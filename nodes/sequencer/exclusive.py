@@ -3,7 +3,7 @@
 from enum import Enum
 
 from tickmesh.bus.schema import GapState, Kind, Reason
-from tickmesh.bus.wire import set_flags
+from tickmesh.bus.wire import add_flags
 from tickmesh.nodes.sequencer import statements
 from tickmesh.nodes.sequencer.offer import RESET, Offer
 from tickmesh.nodes.sequencer.stream import ArbitratedStream
@@ -52,7 +52,7 @@ def hand_over(stream: ArbitratedStream, one: Offer, out: list[bytearray]) -> Non
     """Makes this event's line the owner from here on; ids between it and the last one become a gap, or a new era."""
     low, high = (stream.last or 0) + 1, one.last_id - 1
     if one.last_id <= (stream.last or 0):
-        set_flags(one.event, one.flags | RESET)
+        add_flags(one.event, RESET)
     elif stream.kind != Kind.quote and low <= high:
         stream.give_up_to(high)
         out.append(statements.gap(stream, [(low, high)], GapState.unrecoverable, Reason.resync, one.venue_ns))

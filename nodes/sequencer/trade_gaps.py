@@ -6,7 +6,7 @@ Changes of books have none: no venue sells them afterwards, so their holes are f
 import numpy as np
 
 from tickmesh.bus.schema import GapState, Kind, Reason
-from tickmesh.bus.wire import set_flags
+from tickmesh.bus.wire import add_flags
 from tickmesh.nodes.gaps import clipping
 from tickmesh.nodes.gaps.gaps import Gap, Run
 from tickmesh.nodes.sequencer import statements
@@ -57,7 +57,7 @@ class TradeGaps:
             event = clipping.clip(one.event, low, high)
             if event is not None:
                 part = offer_of(one.line, one.number, event)
-                set_flags(event, part.flags | REPAIRED)
+                add_flags(event, REPAIRED)
                 stream.gaps.fill(part.first_id, part.last_id)
                 self.late += 1
                 out.append(event)

@@ -8,6 +8,7 @@ from tickmesh.nodes.net.budget import RequestBudget
 from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
+from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance_orders import Fill, Report
@@ -42,12 +43,13 @@ class BinanceAccount:
         venue_time: VenueTime,
         budget: RequestBudget,
         ca: Path | None = None,
+        waits: Waits | None = None,
     ):
         self.budget = budget
         self._secret = secret
         self._recv_window_ms = recv_window_ms
         self._venue_time = venue_time
-        self.rest = Rest(binance.REST_RULES, timeout_s, api_key, ca=ca)
+        self.rest = Rest(binance.REST_RULES, timeout_s, api_key, ca=ca, waits=waits)
         self.endpoints = Endpoints("", "")
 
     async def _get(self, path: str, weight: int, **parameters: object) -> bytes:

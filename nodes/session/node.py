@@ -29,6 +29,7 @@ from tickmesh.nodes.net.budget import budget_of
 from tickmesh.nodes.net.endpoints import ca_of
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
+from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.runner.step import history
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
@@ -79,7 +80,8 @@ class Session:
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
         budget = budget_of(config, adapter_of(ORDER_VENUE), self.settings.weight_share)
-        self.venue = BinanceAccount(*key, *limits, self.venue_time, budget, ca_of(config, ORDER_VENUE))
+        waits = Waits(config, ctx.name, ctx.alert_of)
+        self.venue = BinanceAccount(*key, *limits, self.venue_time, budget, ca_of(config, ORDER_VENUE), waits)
         self.requests = OrderRequests(*key, *limits, self.venue_time)
         self.publisher = SessionPublisher(ctx, self.requests)
         self.reconciler = Reconciler(

@@ -24,6 +24,8 @@ from tickmesh.nodes.venues.binance_orders import Report
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.private import read_user_event
 
+BANNED = 418  # status of an answer to an address that went on after 429
+
 
 class VenueConnection:
     """Keeps one connection subscribed and reconciled, and publishes what its messages report of orders and balances.
@@ -66,7 +68,9 @@ class VenueConnection:
             except (
                 websocket.Disconnected, RestError, RestUnreachable, TimeoutError, DecimalError, msgspec.DecodeError,
             ) as error:  # fmt: skip
-                self._count["last_error"] = why = str(error)[:200]
+                unanswered = f"the user stream was not acknowledged in {self._settings.request_timeout_s:g} s"
+                why = unanswered if isinstance(error, TimeoutError) else str(error)[:200]
+                self._count["last_error"] = why
             self._count["reconnects"] += 1
             wait_s = backoff.wait_s()
             log_line(
@@ -77,8 +81,10 @@ class VenueConnection:
     async def _one_connection(self, where: endpoints.Endpoints, backoff: Backoff) -> None:
         if not self._venue_time.known:
             await self._venue_time.measure(self._rest.time_ns)
-        ca = endpoints.ca_of(self._ctx.config, ORDER_VENUE)
-        connection = await websocket.connect(f"{where.ws}{venue.WS_PATH}", self._on_frames, self._settings.stale_s, ca=ca)
+        ca, waits = endpoints.ca_of(self._ctx.config, ORDER_VENUE), self._rest.rest.waits
+        connection = await websocket.connect(
+            f"{where.ws}{venue.WS_PATH}", self._on_frames, self._settings.stale_s, ca=ca, waits=waits
+        )
         try:
             self._requests.connection = connection
             self._subscribed.clear()
@@ -165,6 +171,9 @@ class VenueConnection:
         if status in (418, 429):
             wait_ms = venue.decode_retry(error.data).retryAfter - self._venue_time.now_ms() if bytes(error.data) else 1000
             self._requests.pause_orders(max(0.1, wait_ms / 1000))
+            if status == BANNED:  # the address, not the account
+                said = f"{request.method} is answered {status}: {error.msg}"
+                self._rest.rest.waits.take(self._rest.endpoints.ws, "", max(0.1, wait_ms / 1000), said)
         if error.code == venue.WRONG_TIME:
             self._venue_time.wrong()
         order = self._account.order(request.client_order_id)

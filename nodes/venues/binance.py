@@ -266,13 +266,13 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
     out = Writer(instrument)
 
-    def read(raw: msgspec.Raw) -> writer.Fill:
+    def read(raw: msgspec.Raw) -> writer.PublicTrade:
         row = _row(raw)
         at = to_ns(row.time)
-        return row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at
+        return writer.PublicTrade(row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at)
 
-    def events(fills: list[writer.Fill]) -> list[bytearray]:
-        return [out.trades(fill, trade_id, trade_id, at, recv_ns, Flag.REPAIRED) for trade_id, fill, at in fills]
+    def events(fills: list[writer.PublicTrade]) -> list[bytearray]:
+        return [out.trades(one.record, one.first_id, one.first_id, one.venue_ns, recv_ns, Flag.REPAIRED) for one in fills]
 
     return writer.page_events(rows, read, events)
 

@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from tickmesh.bus.schema import Flag
 from tickmesh.bus.settings import Instrument
+from tickmesh.bus.wire import add_flags
 from tickmesh.nodes.venues.books.levels import EMPTY_CHANGE
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.parsing.times import checked_time, time_or_zero
@@ -20,10 +22,13 @@ from tickmesh.nodes.venues.parsing.writer import Writer, unless_odd
 # A time in ms or in µs is told by its size: 10^14 ms is the year 5138, 10^14 µs was 1973.
 MILLISECONDS_BELOW = 100_000_000_000_000
 VOIDS_KEPT = 1024
+# `X` of a trade that met the book. Others (INSURANCE_FUND, ADL, whatever comes to be) are fills of the venue's own making, at
+# prices that nobody quoted; NA with a quantity of 0 is an id that stands for nothing.
+MARKET = "MARKET"
 
 
 class _Trade(msgspec.Struct, gc=False):
-    """`<symbol>@trade`: one message per fill. `m`: the buyer is the maker, so the taker sold. `X`: USD-M only."""
+    """`<symbol>@trade`: one message per fill. `m`: the buyer is the maker, so the taker sold. `X`: USD-M only, see MARKET."""
 
     E: int
     s: str
@@ -32,7 +37,7 @@ class _Trade(msgspec.Struct, gc=False):
     q: str
     T: int
     m: bool
-    X: str = "MARKET"
+    X: str = MARKET
 
 
 class AggregateTrade(msgspec.Struct, gc=False):
@@ -170,7 +175,8 @@ def spot_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray:
 
 
 def usdm_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray | None:
-    """The event of a USD-M `@trade` frame; None for an id that is no trade (X is not MARKET), which the next one covers."""
+    """The event of a USD-M `@trade` frame, flagged OFF_BOOK where X is not MARKET; None for an id that is no trade, of quantity
+    0, which the next one covers."""
     usual = stream.usual(frame)
     if usual is None:
         events = _other_trade(frame, recv_ns, stream)
@@ -182,10 +188,13 @@ def usdm_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> bytearray | 
 def _other_trade(frame: bytes, recv_ns: int, stream: StreamReader) -> list[bytearray]:
     data = _trade(frame).data
     stream.check_symbol(data.s)
-    if data.X != "MARKET" and not stream.out.quantity(data.q):
+    if data.X != MARKET and not stream.out.quantity(data.q):
         stream.add_void(data.t)
         return []
-    return [_trade_event(stream, data.t, data.p, data.q, data.E, data.T, data.m, recv_ns)]
+    event = _trade_event(stream, data.t, data.p, data.q, data.E, data.T, data.m, recv_ns)
+    if data.X != MARKET:
+        add_flags(event, Flag.OFF_BOOK)
+    return [event]
 
 
 def _trade_event(

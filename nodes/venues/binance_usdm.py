@@ -250,10 +250,10 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
     out = Writer(instrument)
 
-    def read(raw: msgspec.Raw) -> writer.Fill:
+    def read(raw: msgspec.Raw) -> writer.PublicTrade:
         row = _row(raw)
         at = to_ns(row.time)
-        return row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at
+        return writer.PublicTrade(row.id, out.fill(row.id, row.price, row.qty, at, 0, -1 if row.isBuyerMaker else 1), at)
 
     return writer.page_events(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 

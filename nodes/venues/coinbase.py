@@ -360,10 +360,12 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         raise FrameError(f"no trades of {instrument.symbol}: {error}") from None
     out = Writer(instrument)
 
-    def read(raw: msgspec.Raw) -> writer.Fill:
+    def read(raw: msgspec.Raw) -> writer.PublicTrade:
         row = _row(raw)
         at = rfc3339_ns(row.time)
-        return row.trade_id, out.fill(row.trade_id, row.price, row.size, at, 0, _side(AGGRESSOR, row.side)), at
+        return writer.PublicTrade(
+            row.trade_id, out.fill(row.trade_id, row.price, row.size, at, 0, _side(AGGRESSOR, row.side)), at
+        )
 
     return writer.page_events(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 

@@ -62,6 +62,7 @@ BOOK: BookKind = "checksum"
 DEPTHS = (10, 25, 100, 500, 1000)
 CHECKED_LEVELS = 10
 SIDES = {"buy": 1, "sell": -1}
+IN_BOOK = ("limit", "market", "l", "m")  # a taker's order; settling a position, or what else may come, is no trade of the book
 
 
 class _Level(msgspec.Struct, gc=False):
@@ -78,7 +79,7 @@ class _Book(msgspec.Struct):
 
 
 class _Trade(msgspec.Struct, gc=False):
-    """`side` is the taker's."""
+    """`side` and `ord_type` are the taker's."""
 
     symbol: str
     side: str
@@ -86,6 +87,7 @@ class _Trade(msgspec.Struct, gc=False):
     qty: msgspec.Raw
     trade_id: int
     timestamp: str
+    ord_type: str = "limit"
 
 
 class _Ticker(msgspec.Struct, gc=False):
@@ -234,8 +236,12 @@ def _text(number: msgspec.Raw) -> str:
     return plain(bytes(number))
 
 
+def _off_book(order_type: str) -> int:
+    return 0 if order_type in IN_BOOK else Flag.OFF_BOOK
+
+
 def _trade_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
-    fills: dict[str, list[writer.Fill]] = {}
+    fills: dict[str, list[writer.PublicTrade]] = {}
     odd: list[str] = []
 
     def read(row: msgspec.Raw) -> None:
@@ -246,7 +252,7 @@ def _trade_events(frame: bytes, recv_ns: int, known: Routes) -> list[bytearray]:
         record = _known(known, trade.symbol).fill(
             trade.trade_id, _text(trade.price), _text(trade.qty), at, at, SIDES[trade.side]
         )  # fmt: skip
-        fills.setdefault(trade.symbol, []).append((trade.trade_id, record, at))
+        fills.setdefault(trade.symbol, []).append(writer.PublicTrade(trade.trade_id, record, at, _off_book(trade.ord_type)))
 
     writer.read_each(_several(frame).data, read, odd)
     return writer.unless_odd([event for symbol, some in fills.items() for event in known[symbol].runs(some, recv_ns)], odd)
@@ -315,12 +321,14 @@ def decode_history(body: bytes, recv_ns: int, instrument: Instrument) -> list[by
         raise Unwell(f"the venue answers {answer.error}")
     out = Writer(instrument)
 
-    def read(raw: msgspec.Raw) -> writer.Fill:
-        price, volume, time, side, _, _, trade_id = _row(raw)
+    def read(raw: msgspec.Raw) -> writer.PublicTrade:
+        price, volume, time, side, order_type, _, trade_id = _row(raw)
         if side not in ("b", "s"):
             raise DecimalError(f"side {side!r}; b or s is needed")
         at = seconds_ns(_text(time))
-        return trade_id, out.fill(trade_id, price, volume, at, 0, 1 if side == "b" else -1), at
+        return writer.PublicTrade(
+            trade_id, out.fill(trade_id, price, volume, at, 0, 1 if side == "b" else -1), at, _off_book(order_type)
+        )
 
     return writer.page_events(rows, read, lambda fills: out.runs(fills, recv_ns, Flag.REPAIRED))
 

@@ -62,6 +62,7 @@ CHANNELS = ("trades", "bbo-tbt", "books")
 SUBSCRIBES_MAX = 240  # of 480 an hour and connection that the venue takes; the rest is for books that are asked for anew
 CLOSING_SOON = "64008"  # notice: the connection will be closed for an upgrade
 SIDES = {"buy": 1, "sell": -1}
+IN_BOOK = ("0", "1")  # `source`: an order of the book, one of the liquidity programme that the book does not show
 CHECKED_LEVELS = 25
 HISTORY_ROWS = 100
 
@@ -85,7 +86,7 @@ class _Message(msgspec.Struct, gc=False):
 
 
 class Trade(msgspec.Struct, gc=False):
-    """A row of channel `trades` or of history; `side` is the taker's."""
+    """A row of channel `trades` or of history; `side` is the taker's, `source` as in IN_BOOK."""
 
     tradeId: str  # noqa: N815
     px: str
@@ -93,6 +94,7 @@ class Trade(msgspec.Struct, gc=False):
     side: str
     ts: str
     count: str = "1"
+    source: str = "0"
 
 
 class OkxBook(msgspec.Struct):
@@ -255,11 +257,12 @@ def _trade_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearra
     )
 
 
-def _fill(trade: Trade, out: Writer, streamed: bool) -> tuple[int, bytes, int]:
+def _fill(trade: Trade, out: Writer, streamed: bool) -> writer.PublicTrade:
     at, last_id, count = milliseconds_ns(trade.ts), integer(trade.tradeId), integer(trade.count)
     if trade.side not in SIDES or not 0 < count <= last_id + 1:
         raise DecimalError(f"trade {last_id} of side {trade.side!r} stands for {count} ids")
-    return last_id - count + 1, out.fill(last_id, trade.px, trade.sz, at, at if streamed else 0, SIDES[trade.side]), at
+    record = out.fill(last_id, trade.px, trade.sz, at, at if streamed else 0, SIDES[trade.side])
+    return writer.PublicTrade(last_id - count + 1, record, at, 0 if trade.source in IN_BOOK else Flag.OFF_BOOK)
 
 
 def _depth_events(message: _Message, recv_ns: int, out: Writer) -> list[bytearray]:

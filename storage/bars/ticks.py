@@ -33,11 +33,15 @@ class BarPart(NamedTuple):
 
 
 class KindColumns(NamedTuple):
-    """Columns of one kind, all of the same length. `eras`: (row at which it begins, era), in order, the first at row 0."""
+    """Columns of one kind, all of the same length. `eras`: (row at which it begins, era), in order, the first at row 0.
+
+    `left_out`: rows that are in no bar, (rows,) bool; None where there are none.
+    """
 
     columns: Mapping[str, Chunked]
     eras: list[tuple[int, int]]
     seqs: Callable[[], np.ndarray]
+    left_out: np.ndarray | None = None
 
     def pieces(self, name: str) -> list[tuple[int, slice, int]]:
         """Splits rows into pieces of one chunk and one era: (number of the chunk, rows in it, era). `name`: of any column."""
@@ -66,11 +70,11 @@ class Ticks(NamedTuple):
 Eras = Mapping[Kind, np.ndarray]
 
 
-def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
+def stored(file: Any, kernels: Any = None, eras: Eras | None = None, off_book: bool = False) -> Ticks:
     """Opens the ticks of an archive file of one instrument, open in h5py.
 
     `kernels`: tickmesh.storage.bars.kernels, or None for numpy alone. `eras`: of trades and quotes, where the file's own
-    ledger does not say (an overlay has none).
+    ledger does not say (an overlay has none). `off_book`: with trades that never met the book.
     """
 
     def column(kind: Kind, names: tuple[str, ...]) -> KindColumns:
@@ -79,12 +83,19 @@ def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
         group = file[kind.name]
         columns = {name: Chunked(group["records"], name, int(group.attrs["records"]), kernels) for name in names}
 
-        def seqs() -> np.ndarray:
-            events, rows = group["events"], int(group.attrs["events"])
-            own = Chunked(events, "seq", rows).values()
+        events, rows = group["events"], int(group.attrs["events"])
+
+        def by_record(own: np.ndarray) -> np.ndarray:
             return own if rows == columns[names[0]].rows else np.repeat(own, Chunked(events, "count", rows).values())
 
-        return _column(columns, eras_of_file(file, kind) if eras is None else eras[kind], seqs)
+        def seqs() -> np.ndarray:
+            return by_record(Chunked(events, "seq", rows).values())
+
+        left_out = None
+        if kind is Kind.trade and not off_book:
+            flags = Chunked(events, "flags", rows).values()
+            left_out = by_record(flags & Flag.OFF_BOOK != 0) if (flags & Flag.OFF_BOOK).any() else None
+        return _column(columns, eras_of_file(file, kind) if eras is None else eras[kind], seqs, left_out)
 
     changes = TimedChanges(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
     if "depth" in file:
@@ -98,10 +109,10 @@ def stored(file: Any, kernels: Any = None, eras: Eras | None = None) -> Ticks:
     return Ticks(trades, quotes, changes, Clock(changes), kernels)
 
 
-def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None) -> Ticks:
+def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None, off_book: bool = False) -> Ticks:
     """Builds the ticks of events in memory, from one instrument's tables of trades, quotes and depth, where there are any.
 
-    `before`: the eras of trades and quotes before them; none is 0.
+    `before`: the eras of trades and quotes before them; none is 0. `off_book`: with trades that never met the book.
     """
 
     def column(kind: Kind, names: tuple[str, ...]) -> KindColumns:
@@ -110,7 +121,9 @@ def held(tables: Mapping[Kind, Table], before: Mapping[Kind, int] | None = None)
         headers, records = tables[kind]
         columns = {name: Held(np.ascontiguousarray(records[name])) for name in names}
         eras = eras_of_events(headers, (before or {}).get(kind, 0))
-        return _column(columns, eras, lambda: np.repeat(headers["seq"].astype(I8), headers["count"]))
+        away = headers["flags"] & Flag.OFF_BOOK != 0
+        left_out = np.repeat(away, headers["count"]) if kind is Kind.trade and not off_book and away.any() else None
+        return _column(columns, eras, lambda: np.repeat(headers["seq"].astype(I8), headers["count"]), left_out)
 
     changes = TimedChanges(np.zeros(0, CHANGE), np.zeros(0, I8), np.zeros(0, I8))
     if Kind.depth in tables:
@@ -127,9 +140,11 @@ def _nothing(names: tuple[str, ...]) -> KindColumns:
     return KindColumns({name: Held(np.zeros(0, I8)) for name in names}, [(0, 0)], lambda: np.zeros(0, I8))
 
 
-def _column(columns: Mapping[str, Chunked], eras: np.ndarray, seqs: Callable[[], np.ndarray]) -> KindColumns:
+def _column(
+    columns: Mapping[str, Chunked], eras: np.ndarray, seqs: Callable[[], np.ndarray], left_out: np.ndarray | None
+) -> KindColumns:
     starts = [0] if len(eras) == 1 else [0, *np.searchsorted(seqs(), eras[1:]).tolist()]
-    return KindColumns(columns, list(zip(starts, eras.tolist())), seqs)
+    return KindColumns(columns, list(zip(starts, eras.tolist())), seqs, left_out)
 
 
 def _changes_of(rows: np.ndarray, flags: np.ndarray, seqs: np.ndarray) -> TimedChanges:
@@ -164,7 +179,8 @@ def _none(lost: int = 0) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _trades(ticks: Ticks, piece: Piece, window: Window) -> tuple[np.ndarray, np.ndarray, int]:
-    (number, own, era), columns = piece, ticks.trades.columns
+    (number, where, era), columns = piece, ticks.trades.columns
+    own = _rows_of(where, number, ticks.trades.left_out)
     times, ids = columns["venue_ns"].piece(number).take(own), columns["trade_id"].piece(number).take(own)
     runs = runs_of(times, ids, window)
     if runs is None or not len(runs.starts):
@@ -190,6 +206,15 @@ def _trades(ticks: Ticks, piece: Piece, window: Window) -> tuple[np.ndarray, np.
     products = reduced.product * (prices.scale * scale) + reduced.price * (prices.scale * offset)
     set_whole(out, "notional", products + volume * prices.offset)
     return out, np.zeros(0, OPEN), runs.timeless
+
+
+def _rows_of(where: slice, number: int, left_out: np.ndarray | None) -> slice | np.ndarray:
+    """The rows of a piece of chunk `number` that are in bars."""
+    if left_out is None:
+        return where
+    begin = number * CHUNK_ROWS
+    rows: np.ndarray = np.arange(where.start, where.stop)[~left_out[begin + where.start : begin + where.stop]]
+    return rows
 
 
 class _Quotes:

@@ -66,6 +66,7 @@ def bars(
     fill: bool = False,
     gaps: Gaps = "warn",
     progress: Progress = lambda done, of: None,
+    off_book: bool = False,
 ) -> np.ndarray:
     """Reads bars of start ≤ venue time < end, in order, dtype `tickmesh.storage.bars.bar.BAR`; prices and sums are
     mantissas.
@@ -73,11 +74,11 @@ def bars(
     Buckets are aligned to the Unix epoch (weeks begin on Thursday); the first and the last hold only what is in the range.
     A bucket in which nothing happened is absent, with `fill` it repeats the close and the quote before it.
     `source`: "ticks" uses no pyramid, "pyramid" nothing else (sealed days only), "auto" each where it is. `gaps`: what is to be
-    done where trades or quotes are missing (storage/query/bar_gaps.py); the array's `coverage` has the ledger. Raises
-    ReadError.
+    done where trades or quotes are missing (storage/query/bar_gaps.py); the array's `coverage` has the ledger. `off_book`:
+    with trades that never met the book (docs/messages.md), which no pyramid has. Raises ReadError.
     """
     window = Window(seconds(every) * SECOND_NS, reader.to_ns(start), reader.to_ns(end))
-    found = seen(config, subject, window, source, progress).bars
+    found = seen(config, subject, window, source, progress, off_book).bars
     return bars_with_coverage(config, subject, window, filled(found, window) if fill else found, gaps)
 
 
@@ -91,11 +92,12 @@ def frame(
     fill: bool = False,
     gaps: Gaps = "warn",
     progress: Progress = lambda done, of: None,
+    off_book: bool = False,
 ) -> "pandas.DataFrame":
     """Reads bars as a DataFrame with decimal columns (storage/query/bar_frame.py names them) and a UTC index `time`."""
     from tickmesh.storage.query.bar_frame import frame_of
 
-    rows = bars(config, subject, every, start, end, source, fill, gaps, progress)
+    rows = bars(config, subject, every, start, end, source, fill, gaps, progress, off_book)
     known = reader.definitions(config, subject, start, end)
     if len(known) > 1:
         raise ReadError(
@@ -106,24 +108,29 @@ def frame(
 
 
 def seen(
-    config: Config, subject: str, window: Window, source: Source = "auto", progress: Progress = lambda done, of: None
-) -> BarPart:
+    config: Config, subject: str, window: Window, source: Source = "auto", progress: Progress = lambda done, of: None,
+    off_book: bool = False,
+) -> BarPart:  # fmt: skip
     """Reads bars with the count of trades and quotes that no time can be given (`timeless`, of all files looked at)."""
     if source not in get_args(Source):
         raise ReadError(f"{source!r} is no source of bars; allowed: {', '.join(get_args(Source))}")
     if source == "pyramid" and any(edge is not None and edge % SECOND_NS for edge in window[1:]):
         raise ReadError("a pyramid holds whole seconds; give a start and an end of whole seconds, or another source")
+    if off_book:
+        if source == "pyramid":
+            raise ReadError("no pyramid has trades off the book; leave the source out, or take ticks")
+        source = "ticks"
     with ThreadPoolExecutor(THREADS, "bars") as pool:
-        archived, before, parts = _archived(config, subject, window, source, progress, pool)
+        archived, before, parts = _archived(config, subject, window, source, progress, pool, off_book)
         if source != "pyramid":
-            parts += _logged(config, subject, window, archived, before)
+            parts += _logged(config, subject, window, archived, before, off_book)
     joined = join(parts, window)
     first = None if window.start_ns is None else window.start_ns // window.every_ns * window.every_ns
     return joined._replace(bars=between(joined.bars, first, window.end_ns))
 
 
 def _archived(
-    config: Config, subject: str, window: Window, source: Source, progress: Progress, pool: Executor
+    config: Config, subject: str, window: Window, source: Source, progress: Progress, pool: Executor, off_book: bool
 ) -> tuple[int, Before, list[BarPart]]:
     """(seq up to which it is, eras after it, what it says) of the archive; again when files were sealed away meanwhile."""
     archive = ArchiveReader(config.archive_dir)
@@ -133,7 +140,7 @@ def _archived(
             parts = []
             for number, file in enumerate(files):
                 progress(number, len(files))
-                if (part := _of_file(file, window, source, pool, archive)) is not None:
+                if (part := _of_file(file, window, source, pool, archive, off_book)) is not None:
                     parts.append(part)
             progress(len(files), len(files))
             before = {kind: archive.era_after(kind, subject) for kind in (Kind.trade, Kind.quote)}
@@ -172,7 +179,9 @@ def kernels_for(file: Any) -> Any:
     return bar_kernels
 
 
-def _of_file(file: File, window: Window, source: Source, pool: Executor, archive: ArchiveReader) -> BarPart | None:
+def _of_file(
+    file: File, window: Window, source: Source, pool: Executor, archive: ArchiveReader, off_book: bool
+) -> BarPart | None:
     eras = None
     if file.part == OVERLAY:  # whole events: those with trades of two days lie in the overlays of both
         eras = {kind: archive.eras(file, kind) for kind in (Kind.trade, Kind.quote)}
@@ -189,7 +198,7 @@ def _of_file(file: File, window: Window, source: Source, pool: Executor, archive
                 return pyramid.seen_in(segment.file, window, pool, kernels)
             if source == "pyramid" and file.part != OVERLAY:  # which belongs to a sealed day, and has none
                 return None
-            return bars_of(stored(segment.file, kernels, eras), window, pool)
+            return bars_of(stored(segment.file, kernels, eras, off_book), window, pool)
         except (KeyError, ValueError, IndexError, OSError, RuntimeError) as error:
             raise ArchiveError(f"{file.path} is damaged: {error}; restore it from a copy or rebuild it") from None
 
@@ -204,7 +213,7 @@ def _warn_pruned(file: File, window: Window) -> None:
         )  # fmt: skip
 
 
-def _logged(config: Config, subject: str, window: Window, archived: int, before: Before) -> list[BarPart]:
+def _logged(config: Config, subject: str, window: Window, archived: int, before: Before, off_book: bool) -> list[BarPart]:
     """From the log, what is not archived."""
     parts: list[BarPart] = []
     raws: dict[Kind, list[bytes]] = {}
@@ -213,15 +222,15 @@ def _logged(config: Config, subject: str, window: Window, archived: int, before:
         raws.setdefault(Kind(event.kind), []).append(bytes(event.raw))
         waiting += 1
         if waiting >= ROWS_BATCH:
-            parts.append(_of_raws(raws, window, eras))
+            parts.append(_of_raws(raws, window, eras, off_book))
             raws, waiting = {}, 0
-    return [*parts, _of_raws(raws, window, eras)] if raws else parts
+    return [*parts, _of_raws(raws, window, eras, off_book)] if raws else parts
 
 
-def _of_raws(raws: dict[Kind, list[bytes]], window: Window, eras: dict[Kind, int]) -> BarPart:
+def _of_raws(raws: dict[Kind, list[bytes]], window: Window, eras: dict[Kind, int], off_book: bool) -> BarPart:
     """`eras`: before the events, and afterwards behind them."""
     tables = {kind: from_bytes(kind, b"".join(own), np.array([len(raw) for raw in own], "i8")) for kind, own in raws.items()}
-    ticks = held(tables, eras)
+    ticks = held(tables, eras, off_book)
     for kind, column in ((Kind.trade, ticks.trades), (Kind.quote, ticks.quotes)):
         if kind in tables:
             eras[kind] = column.eras[-1][1]

@@ -92,7 +92,7 @@ def test_names_that_the_header_has_not_in_this_order_are_refused(names):
         (lambda event: wire.stamp_venue_ns(event, 1), {"venue_ns": 1}),
         (lambda event: wire.stamp_received(event, 1), {"recv_ns": 1}),
         (lambda event: wire.stamp_k(event, 1), {"k": 1}),
-        (lambda event: wire.set_flags(event, 1), {"flags": 1}),
+        (lambda event: wire.add_flags(event, 0xFFFF), {"flags": 0xFFFF}),
         (lambda event: wire.stamp_sequenced(event, 1, 2, 3), {"seq": 1, "link": 2, "seq_ns": 3}),
         (lambda event: wire.stamp_sent(event, producer_bytes("p"), 1, 2, 3),
          {"producer": b"p", "epoch": 1, "number": 2, "sent_ns": 3}),

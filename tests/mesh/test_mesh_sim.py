@@ -6,8 +6,10 @@ import time
 import pytest
 
 import tests.support.mesh_run as run
+from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
+from tickmesh.nodes.net.waits import Waits
 
 pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
 
@@ -90,6 +92,11 @@ def look(root) -> None:
     assert all(node["state"] == "RUNNING" for node in status["nodes"]), status["nodes"]
     assert all({"name", "state", "pid", "uptime_s", "heartbeat_age_s"} <= set(node) for node in status["nodes"])
     assert {"topic", "last_seq", "rate"} <= set(status["topics"][0])
+    assert status["told_to_wait"] == []
+    Waits(load(root), "feed-binance-1").take("ws://127.0.0.1:1/stream", "", 600.0, "it answers HTTP 429 Too Many Requests")
+    (wait,) = run.status(root)["told_to_wait"]
+    assert wait["server"] == "127.0.0.1:1 (websocket)" and 500 < wait["left_s"] <= 600
+    assert "127.0.0.1:1 (websocket) is left alone for" in " ".join(run.command(root, "mesh", "status").stdout.split())
     assert run.ok_json(root, "mesh", "verify")["ok"]
 
 

@@ -59,5 +59,5 @@ def _trades(pick: random.Random, market: Market, subject: str, step_ns: int) -> 
     for record in records:
         record["price_ticks"], record["quantity_lots"] = 6_000_000, pick.randrange(1, 10**7)
         record["side"], record["trade_id"] = pick.choice((-1, 1)), market.seq
-    flags = Flag.REPAIRED if pick.random() < 0.1 else 0
+    flags = (Flag.REPAIRED if pick.random() < 0.1 else 0) | (Flag.OFF_BOOK if pick.random() < 0.1 else 0)
     return market.event(Kind.trade, subject, records, flags=flags, step_ns=step_ns, last_id=market.seq)

@@ -6,17 +6,19 @@ from typing import TypeVar
 
 from tickmesh.tools.judge import book
 from tickmesh.tools.judge.book import ChangeValue, QuoteValue
-from tickmesh.tools.judge.capture import CaptureContents, CapturedStream, CapturedTable, TradeValue
+from tickmesh.tools.judge.capture import OFF_THE_BOOK, CaptureContents, CapturedStream, CapturedTable, TradeValue
 from tickmesh.tools.judge.findings import Findings
 from tickmesh.tools.judge.intervals import RESET
-from tickmesh.tools.judge.log import REPAIRED, SNAPSHOT, Event
+from tickmesh.tools.judge.log import OFF_BOOK, REPAIRED, SNAPSHOT, Event
 from tickmesh.tools.judge.log_facts import LogFacts
 
 COMPARED = {
-    "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "event_ns", "side", "first_id", "last_id"],
+    "trade": [
+        "trade_id", "price_ticks", "quantity_lots", "venue_ns", "event_ns", "side", "first_id", "last_id", "off the book",
+    ],
     "quote": ["update_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots", "last_id"],
     "depth": ["first_id", "last_id", "venue_ns", "price_ticks", "quantity_lots", "side", "number and order of levels"],
-}
+}  # fmt: skip
 
 Ids = int | tuple[int, int]  # of a trade or quote; first and last of a change
 Key = TypeVar("Key", bound=Ids)
@@ -31,6 +33,7 @@ class StoredMarket:
         self.quotes: list[tuple[int, QuoteValue]] = []
         self.changes: list[tuple[tuple[int, int], ChangeValue]] = []
         self.depth: list[book.BookChange] = []  # snapshots too
+        self.given_up: list[tuple[int, int]] = []  # runs of trade ids that are said to be missing for good
         self.repaired: set[int] = set()  # trade ids that came late, from a line or over REST: in any order
         self.restarted: set[str] = set()  # kinds whose ids began anew: the same id may come again
 
@@ -56,6 +59,8 @@ class StoredMarket:
         run = len(ids) > 1 and (event.first_id, event.last_id) == (ids[0], ids[-1])
         for trade_id, price, quantity, trade_ns, event_ns, side in event.records:
             value: TradeValue = (price, quantity, trade_ns, event_ns, side)
+            if event.flags & OFF_BOOK:
+                value = (*value, OFF_THE_BOOK)
             if not run and not event.first_id == event.last_id == trade_id:
                 value = (*value, header_ids(event.first_id, event.last_id))
             self.trades.append((trade_id, value))

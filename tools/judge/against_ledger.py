@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from tickmesh.tools.judge import listening
 from tickmesh.tools.judge.against_capture import StoredMarket
 from tickmesh.tools.judge.book import BookChange, Level, QuoteValue, Sides
+from tickmesh.tools.judge.capture import OFF_THE_BOOK
 from tickmesh.tools.judge.eras import EraPair
 from tickmesh.tools.judge.exchange_ledger import BookStep, LedgerContents, TrueEra, stream_of
 from tickmesh.tools.judge.findings import Findings
@@ -19,7 +20,7 @@ ERA_MS = 20_000  # before its ids begin anew: what a mesh had not got or repaire
 STEP_MS = 1000  # between a change of the book and the last depth frame that could have had it
 SNAPSHOT_LEAST = 100  # levels of a side that no snapshot is without, where the book has them and as many were asked for
 COMPARED = {
-    "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "side", "first_id", "last_id"],
+    "trade": ["trade_id", "price_ticks", "quantity_lots", "venue_ns", "side", "first_id", "last_id", "off the book"],
     "quote": ["update_id", "bid_ticks", "bid_lots", "ask_ticks", "ask_lots", "last_id"],
     "depth": ["first_id", "last_id", "price_ticks", "quantity_lots", "side", "no level twice"],
 }
@@ -38,6 +39,7 @@ def compare(
     for name in (
         *NAMES,
         "trades",
+        "off_book",
         "quotes_checked",
         "depth_checked",
         "books_checked",
@@ -88,8 +90,12 @@ def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_m
             _fault(
                 findings, "different", f"trade.{subject}: {trade_id} is {(price, quantity, trade_ns, side)}, printed {printed}"
             )
-        elif wrong:
-            _fault(findings, "different", f"trade.{subject}: {trade_id} has {wrong[0]}")
+        elif (OFF_THE_BOOK in wrong) != (trade_id in truth.off_book):
+            what = "never met the book" if trade_id in truth.off_book else "is a trade of the book"
+            _fault(findings, "different", f"trade.{subject}: {trade_id} {what}; it is flagged otherwise")
+        elif others := [one for one in wrong if one != OFF_THE_BOOK]:
+            _fault(findings, "different", f"trade.{subject}: {trade_id} has {others[0]}")
+        findings.count("off_book", int(OFF_THE_BOOK in wrong))
     first = min(seen, default=0)
     stream = stream_of(subject, "trade")
     for trade_id, printed in truth.trades.items():
@@ -102,6 +108,8 @@ def _trades(pair: EraPair, ledger: LedgerContents, lines: ListeningTimes, late_m
             findings.count("gone_with_era")
         elif trade_id > last and printed[2] > late_ms:
             findings.count("on_its_way")
+        elif trade_id in truth.off_book and any(low <= trade_id <= high for low, high in mine.given_up):
+            findings.count("off_book_given_up")  # who did not hear it cannot ask for it: REST has trades of the book only
         else:
             _fault(findings, "lost", f"trade.{subject}: {trade_id} was printed, but is not stored")
 

@@ -23,10 +23,11 @@ from tickmesh.tools.judge.log_facts import LogFacts
 Message = dict[str, Any]  # a venue's JSON object
 TradeValue = tuple[
     int, int, int, int, int, *tuple[str, ...]
-]  # price, quantity, trade ns, event ns, side; the ids it stands for
+]  # price, quantity, trade ns, event ns, side; whether it is off the book, the ids it stands for
 Key = TypeVar("Key")
 Value = TypeVar("Value")
 
+OFF_THE_BOOK = "off the book"  # the word beside a trade that never met the book: `X` is not MARKET
 LINE_MAX = 16 << 20  # bytes; a whole book of a REST snapshot has some MB
 EXPONENTS = (-8, -8)  # of price and quantity where the log tells none: Binance spot sends eight decimals
 TEXT_MAX = 64
@@ -235,7 +236,8 @@ class CaptureReader:
         if data.get("X", "MARKET") != "MARKET" and not quantity:
             stream.voids.add(number)
             return
-        stream.trades.add(number, (*self._fill(data, exponents), side_of(data)), refused)
+        value: TradeValue = (*self._fill(data, exponents), side_of(data))
+        stream.trades.add(number, (*value, OFF_THE_BOOK) if data.get("X", "MARKET") != "MARKET" else value, refused)
 
     def _aggregate(self, stream: CapturedStream, data: Message, exponents: tuple[int, int], refused: bool) -> None:
         first, last = whole_number(data, "f"), whole_number(data, "l")

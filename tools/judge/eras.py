@@ -14,6 +14,7 @@ from tickmesh.tools.judge.intervals import RESET
 from tickmesh.tools.judge.log import SNAPSHOT, Event
 
 CONTRADICTION = 12
+UNRECOVERABLE = 3
 KINDS = {2: "trade", 3: "quote", 4: "depth"}
 
 
@@ -58,8 +59,10 @@ def gather_stored(events: Iterable[Event]) -> StoredEras:
                 out.setdefault(event.subject, []).append(current[key])
             current[key].take(event)
         elif event.kind == "gap":
-            for _first, last, stream, _state, reason, *_ in event.records:
+            for first, last, stream, state, reason, *_ in event.records:
                 era = current.get((event.subject, KINDS.get(stream, "")))
+                if era is not None and KINDS[stream] == "trade" and state == UNRECOVERABLE:
+                    era.stored.given_up.append((first, last))
                 if reason == CONTRADICTION and era is not None:
                     era.take_back(last)
     return out
@@ -132,6 +135,7 @@ def _together(stored_eras: list[StoredEra]) -> StoredMarket:
         out.quotes += era.stored.quotes
         out.depth += era.stored.depth
         out.repaired |= era.stored.repaired
+        out.given_up += era.stored.given_up
     return out
 
 

@@ -80,14 +80,15 @@ def read_rows(folder: Path, findings: Findings) -> Iterator[Row]:
 class TrueEra:
     """The true events of one era of an instrument. Mantissas at 10^−8; side +1 bid or buyer, −1 ask or seller.
 
-    trades: id → (price, quantity, trade ms, side). steps: of its book, in order. quotes: those of a replayed capture, id → best
-    bid, quantity, ask, quantity.
+    trades: id → (price, quantity, trade ms, side); off_book: those that never met the book. steps: of its book, in
+    order. quotes: those of a replayed capture, id → best bid, quantity, ask, quantity.
     """
 
     def __init__(self, era: int = 0, began_ms: int = 0) -> None:
         self.era = era
         self.began_ms = began_ms
         self.trades: dict[int, tuple[int, int, int, int]] = {}
+        self.off_book: set[int] = set()
         self.quotes: dict[int, tuple[int, int, int, int]] = {}
         self.steps: list[BookStep] = []
         self.times: list[int] = []  # of each step, ms
@@ -98,6 +99,7 @@ class TrueEra:
         """Notes that an exchange process began: trades beyond `trade_id` were sent to nobody, and their ids are given again."""
         for number in [n for n in self.trades if n > trade_id]:
             del self.trades[number]
+            self.off_book.discard(number)
             self.void += 1
         self.add_step(BookStep("book", update_id, 0, []), self.times[-1] if self.times else 0)
 
@@ -211,7 +213,7 @@ class LedgerContents:
                 self._losing.add(values[0])
             if fault.get("kind") == "jump":
                 self._by[values[0]] = fault.get("by", 10**12)
-        elif kind in ("start", "book", "depth", "trade", "quote"):
+        elif kind in ("start", "book", "depth", "trade", "off_book", "quote"):
             self._market(kind, values, time_ms)
 
     @property
@@ -245,7 +247,9 @@ class LedgerContents:
         elif kind == "quote":
             truth.quotes[values[1]] = (values[2], values[3], values[4], values[5])
         else:
-            trade_id, price, quantity, side, trade_ms = values[1:]
+            trade_id, price, quantity, side, trade_ms = values[1:6]
+            if kind == "off_book":
+                truth.off_book.add(trade_id)
             if trade_id in truth.trades and truth.trades[trade_id] != (price, quantity, trade_ms, side):
                 truth.doubled.append(trade_id)
             truth.trades[trade_id] = (price, quantity, trade_ms, side)

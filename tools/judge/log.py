@@ -21,7 +21,7 @@ Fields = tuple[tuple[str, str], ...]  # name and dtype of each field of a record
 Layouts = dict[str, Fields]  # "header" and each kind → its fields
 Values = tuple[Any, ...]  # of a record: integers, floats, bytes
 PACKED = ("run", "health", "refusal", "raw", "alert")
-SNAPSHOT, REPAIRED = 1, 2
+SNAPSHOT, REPAIRED, OFF_BOOK = 1, 2, 16
 MAGIC = b"tickmesh"
 CODES = {
     "<i8": "q", "<u8": "Q", "<i4": "i", "<u4": "I", "<u2": "H", "<f8": "d", "|i1": "b", "|u1": "B",

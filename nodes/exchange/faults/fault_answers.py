@@ -3,6 +3,7 @@
 import msgspec
 
 from tickmesh.nodes.exchange.faults.fault_plan import PlannedFault
+from tickmesh.nodes.exchange.faults.hooks import RequestFault
 
 MESSAGES = {
     -1003: "Too much request weight used; current limit is 6000 request weight per 1 MINUTE.",
@@ -30,3 +31,11 @@ def fault_headers(fault: PlannedFault, status: int) -> dict[str, str]:
     """The headers of a faulty answer: `Retry-After` where the fault or the status has one."""
     retry = fault.retry_after_s or (30 if status in (418, 429) else 0)
     return {"Retry-After": str(retry)} if retry else {}
+
+
+def refused(fault: PlannedFault) -> RequestFault:
+    """The answer of a fault that refuses: its status with its own words, if it has any, or no answer at all."""
+    words = fault_body(fault, fault.status, fault.code) if fault.message or fault.html else b""
+    content_type = "text/html" if fault.html else "application/json"
+    headers = fault_headers(fault, fault.status)
+    return RequestFault(status=fault.status, cut=not fault.status, body=words, headers=headers, content_type=content_type)

@@ -15,7 +15,8 @@ Kind = Literal[
 KINDS: dict[str, str] = {
     "cut": "each connection that is open at its start, or opens before its end, is cut without a word",
     "shutdown": "each connection that is open at its start is told `serverShutdown`, and closed at its end",
-    "refuse": "websocket handshakes are answered with `status`, or cut without an answer (0); REST too if `endpoint` says",
+    "refuse": "websocket handshakes are answered with `status` (`message`, `html`, `retry_after_s`), or cut without an answer "
+    "(0); REST too if `endpoint` says",
     "stall": "half open: what clients send is read and carried out, nothing is sent to them, not even pings",
     "drip": "bytes leave at `bytes_per_s`; whatever waits when it ends leaves at once",
     "skip": "frames are not sent: ids jump. On stream `user` that is a user stream which falls silent",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tickmesh.nodes.exchange.api.streams import Client
 from tickmesh.nodes.exchange.faults import hooks, tampering
-from tickmesh.nodes.exchange.faults.fault_answers import fault_body, fault_headers
+from tickmesh.nodes.exchange.faults.fault_answers import fault_body, fault_headers, refused
 from tickmesh.nodes.exchange.faults.fault_plan import DOWN, FRAMES, MOMENTARY, ORDERS, REQUESTS, FaultError, PlannedFault
 from tickmesh.nodes.exchange.market.latency import Latency
 from tickmesh.nodes.exchange.protocol import JsonObject
@@ -296,7 +296,7 @@ class Faults:
             fault = planned.fault
             if fault.kind in ("refuse", *DOWN) and self._refuses(fault, asked) and planned.takes():
                 self._request(planned, asked, "refused", fault.status)
-                return hooks.RequestFault(status=fault.status, cut=not fault.status, body=b"")
+                return refused(fault)
             if fault.kind in REQUESTS and self._answers(fault, asked) and planned.takes():
                 return self._answer(planned, asked)
         if self.latency and asked.operation in DELAYED:

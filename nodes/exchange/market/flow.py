@@ -6,6 +6,7 @@ What is in it, and where it comes from:
   persistent signs (Lillo & Farmer 2004) and log-normal sizes;
 - activity wanders slowly: a log-normal factor (Ornstein-Uhlenbeck, `ACTIVITY_S`) on the volatility of the fair price, as in
   stochastic volatility models (Taylor 1986), so that large moves come together;
+- a venue of futures now and then closes somebody's position itself: a fill off the book, far from the market;
 - an instrument may follow another: the leader's moves of the fair price, times the correlation, are part of its own;
 - a hidden pressure (Ornstein-Uhlenbeck, `PRESSURE_S`) tilts makers' sizes first and moves the fair price and the takers
   after: a model that reads the imbalance of the book finds short-lived predictability, as in real books
@@ -39,6 +40,9 @@ FILLS_PER_TAKER = 1.06  # measured: trades that one taker makes on average
 NEAR_ACTIONS = 0.9  # maker actions at the touch per bookTicker change beyond those of the trades; measured
 FAR_ACTIONS = 0.5  # further out, per action at the touch
 PANIC = 2.5  # takers in an outage, compared with calm
+OFF_BOOK_KINDS = ("INSURANCE_FUND", "ADL")
+OFF_BOOK_AWAY = (0.02, 0.12)  # of the fair price, on the side of the position that is closed
+OFF_BOOK_VALUE = 30.0  # of such a fill, compared with a taker's median
 FAR_VALUE = 3.0  # a maker further out, compared with one at the touch
 
 
@@ -50,6 +54,7 @@ class Flow:
         self.shape = shape
         trades_per_s, quotes_per_s = shape.trades_per_s, shape.quotes_per_s
         self.random = random.Random(f"{seed} {market.name}")
+        self.closing = random.Random(f"{seed} {market.name} off the book")  # the market is the same with it and without
         self.takers_per_s = trades_per_s / FILLS_PER_TAKER
         self.makers_per_s = max(quotes_per_s - 0.9 * self.takers_per_s, 0.2 * quotes_per_s) * NEAR_ACTIONS
         self.fair = float(market.last_price or market.spec.start)
@@ -206,8 +211,18 @@ class Flow:
         order = ExchangeOrder(self.next_id, 0, self.sign, limit, quantity)
         self.next_id -= 1
         self.market.submit(order, "MARKET" if self.cut_off else "LIMIT", "IOC", int(self.now_ms + self.skew_ms))
+        if self.shape.off_book and self.closing.random() < self.shape.off_book:
+            self._close_off_book()
         # impact: what was taken is partly information
         self.fair += self.sign * min(quantity / max(there, 1), 3.0) * 0.15 * self.market.spec.tick
+
+    def _close_off_book(self) -> None:
+        """The venue closes a position: who was long sells far below the market, who was short buys far above it."""
+        tick, side = self.market.spec.tick, self.closing.choice((1, -1))
+        price = int(self.fair * (1 + side * self.closing.uniform(*OFF_BOOK_AWAY)))
+        quantity = self._lots(self.shape.taker * OFF_BOOK_VALUE * self.closing.lognormvariate(0, 1))
+        kind = self.closing.choice(OFF_BOOK_KINDS)
+        self.market.print_off_book(max(price - price % tick, tick), quantity, side, kind, int(self.now_ms + self.skew_ms))
 
     def _lots(self, value: float) -> int:
         """A quantity in whole lots worth about `value` quote units."""

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 from tickmesh.nodes.exchange.market.tape import Aggregate, Print
 from tickmesh.nodes.exchange.protocol import decimal_text
 
+MARKET = "MARKET"  # a trade of the book
 PriceLevels = Iterable[tuple[int, int]]  # (price, quantity), best first
 
 
@@ -30,8 +31,8 @@ class FrameWriter(Protocol):
     def depth_streams(self) -> tuple[tuple[str, int], ...]:
         """The depth streams: name after `symbol@`, and how many times 100 ms lie between two frames."""
 
-    def trade(self, trade: Print) -> str:
-        """Builds the JSON of a trade event."""
+    def trade(self, trade: Print, kind: str = MARKET) -> str:
+        """Builds the JSON of a trade event. `kind`: MARKET, or why it is none of the book."""
 
     def aggregate(self, row: Aggregate) -> str:
         """Builds the JSON of an aggTrade event."""
@@ -54,8 +55,8 @@ class SpotFrames:
     def __init__(self, symbol: str):
         self.symbol = symbol
 
-    def trade(self, trade: Print) -> str:
-        """Builds the JSON of a trade event."""
+    def trade(self, trade: Print, kind: str = MARKET) -> str:
+        """Builds the JSON of a trade event; spot has no other kind."""
         side = "true" if trade.buyer_is_maker else "false"
         return (
             f'{{"e":"trade","E":{trade.time},"s":"{self.symbol}","t":{trade.id},"p":"{decimal_text(trade.price)}",'

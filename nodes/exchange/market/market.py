@@ -12,7 +12,7 @@ from tickmesh.nodes.exchange.ledger import LedgerRow
 from tickmesh.nodes.exchange.market.frames import BookDelta, FrameWriter, SpotFrames
 from tickmesh.nodes.exchange.market.instruments import SPOT, InstrumentSpec
 from tickmesh.nodes.exchange.market.matching import ANYONE, ExchangeOrder, MakerFill, MatchResult, OrderBook, UpdateIds
-from tickmesh.nodes.exchange.market.tape import Aggregate, Print, Tape
+from tickmesh.nodes.exchange.market.tape import OFF_BOOK, Aggregate, Print, Tape
 from tickmesh.nodes.exchange.market.usdm_frames import UsdmFrames
 from tickmesh.nodes.exchange.protocol import Level
 
@@ -164,6 +164,15 @@ class Market:
         executions = self._print(order, result, now_ms)
         self._settle(now_ms)
         return result.status, executions
+
+    def print_off_book(self, price: int, quantity: int, side: int, kind: str, now_ms: int) -> None:
+        """Prints a fill of the venue's own making, `kind` of USD-M's `X`: no order of the book has a part in it."""
+        now_ms = self._now_ms = max(now_ms, self._now_ms)
+        trade = Print(self.tape.last_id + 1, price, quantity, now_ms, int(side < 0), OFF_BOOK)
+        self.tape.append(trade)
+        self.printed.append(trade)
+        self.ledger_rows.append(("off_book", self.name, trade.id, price, quantity, side, now_ms, kind))
+        self.frames.append((self._trade, self._writer.trade(trade, kind)))
 
     def cancel(self, order_id: int, now_ms: int) -> bool:
         """Takes a resting order out; False when there is no such order (any more)."""

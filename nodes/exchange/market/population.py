@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tickmesh.bus.settings import PopulationSettings
-from tickmesh.nodes.exchange.market.instruments import InstrumentSpec
+from tickmesh.nodes.exchange.market.instruments import SPOT, InstrumentSpec
 
 
 class MarketShape(NamedTuple):
@@ -16,6 +16,7 @@ class MarketShape(NamedTuple):
     depth: float  # median value of a maker's order at the touch
     volatility: float  # standard deviation of the fair price over a second
     taker: float  # median value of a taker
+    off_book: float = 0.0  # share of takers after which the venue closes a position off the book
     follows: str = ""
     correlation: float = 0.0
 
@@ -33,7 +34,7 @@ def population_of(populations: Mapping[str, PopulationSettings], spec: Instrumen
     return named or populations.get(spec.symbol) or PopulationSettings()
 
 
-def shape(population: PopulationSettings, trades_per_s: float, quotes_per_s: float) -> MarketShape:
+def shape(population: PopulationSettings, trades_per_s: float, quotes_per_s: float, venue: str = SPOT) -> MarketShape:
     """A preset with what the settings give otherwise; rates are those of a liquid market unless the settings have their own."""
     preset = PRESETS[population.preset]
     if population.preset == "liquid":
@@ -43,6 +44,7 @@ def shape(population: PopulationSettings, trades_per_s: float, quotes_per_s: flo
         for name in ("trades_per_s", "quotes_per_s", "spread_ppm", "depth", "volatility")
         if getattr(population, name)
     }
+    given["off_book"] = 0.0 if venue == SPOT else population.off_book  # nobody's position is closed there
     return preset._replace(**given, follows=population.follows, correlation=population.correlation)
 
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 RETAINED = 200_000
 ROW = struct.Struct("<qqqqq")  # id, price, quantity, time in ms, twice the aggregate's id + 1 if the buyer was the maker
+OFF_BOOK = -1  # in place of an aggregate's id: the trade never met the book
 
 
 class Print(NamedTuple):
@@ -16,7 +17,7 @@ class Print(NamedTuple):
     quantity: int
     time: int
     buyer_is_maker: int
-    aggregate: int = 0  # id of its aggTrade; 0: an aggregate of its own, with the trade's id
+    aggregate: int = 0  # id of its aggTrade; 0: an aggregate of its own, with the trade's id; OFF_BOOK: of none
 
     def packed(self) -> bytes:
         """The trade as a row of a file, which `Tape.load` reads."""
@@ -59,17 +60,24 @@ def aggregate_id(trade: Print) -> int:
 
 
 class Tape:
-    """The trades of one instrument, at least the last `retained`; ids rise, by one unless a capture has a hole."""
+    """The trades of one instrument, at least the last `retained`; ids rise, by one unless a capture has a hole.
+
+    A trade off the book takes its id and is in nothing else: not in what REST answers, nor in aggregates, candles, statistics.
+    """
 
     def __init__(self, retained: int = RETAINED):
         self.retained = retained
         self.prints: list[Print] = []
         self.minutes: dict[int, Candle] = {}  # start of a past minute → its candle: see candles.py
         self.id_before = 0  # of its first trade
+        self.off_book_id = 0  # the newest one off the book
         self.forgotten_ms = 0.0  # trades before this time are not given to clients (a fault)
 
     def append(self, trade: Print) -> None:
         """Adds a trade; one whose id is not above the last one is left out."""
+        if trade.aggregate == OFF_BOOK:
+            self.off_book_id = max(trade.id, self.off_book_id)
+            return
         if self.prints and trade.id <= self.prints[-1].id:
             return  # a capture that repeats itself (overlapping files) is still one tape
         self.prints.append(trade)
@@ -79,7 +87,7 @@ class Tape:
     @property
     def last_id(self) -> int:
         """The id of the newest trade; before the first, the id before it."""
-        return self.prints[-1].id if self.prints else self.id_before
+        return max(self.prints[-1].id if self.prints else self.id_before, self.off_book_id)
 
     @property
     def last_aggregate(self) -> int:

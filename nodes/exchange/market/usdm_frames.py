@@ -6,7 +6,7 @@ and snapshots, and a depth change that names the one before it (`pu`), since ids
 
 from itertools import islice
 
-from tickmesh.nodes.exchange.market.frames import BookDelta, PriceLevels
+from tickmesh.nodes.exchange.market.frames import MARKET, BookDelta, PriceLevels
 from tickmesh.nodes.exchange.market.instruments import InstrumentSpec
 from tickmesh.nodes.exchange.market.tape import Aggregate, Print
 from tickmesh.nodes.exchange.protocol import decimal_text
@@ -32,12 +32,12 @@ class UsdmFrames:
         """A quantity as the venue writes it: with the decimals of the instrument's lot size."""
         return decimal_text(mantissa)[: self._quantity_cut]
 
-    def trade(self, trade: Print) -> str:
-        """Builds the JSON of a trade event."""
+    def trade(self, trade: Print, kind: str = MARKET) -> str:
+        """Builds the JSON of a trade event; `X` is its kind."""
         side = "true" if trade.buyer_is_maker else "false"
         return (
             f'{{"e":"trade","E":{trade.time},"T":{trade.time},"s":"{self.symbol}","t":{trade.id},"p":"{self.price(trade.price)}",'
-            f'"q":"{self.quantity(trade.quantity)}","X":"MARKET","m":{side}}}'
+            f'"q":"{self.quantity(trade.quantity)}","X":"{kind}","m":{side}}}'
         )
 
     def aggregate(self, row: Aggregate) -> str:

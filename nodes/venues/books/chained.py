@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument
-from tickmesh.bus.wire import flags_of, ids_of, many_records, recv_ns_of, set_flags, stamp_first_id, stamp_ids, venue_ns_of
+from tickmesh.bus.wire import add_flags, flags_of, ids_of, many_records, recv_ns_of, stamp_first_id, stamp_ids, venue_ns_of
 from tickmesh.nodes.venues.books.booksync import BookSync
 from tickmesh.nodes.venues.books.checked import proven
 from tickmesh.nodes.venues.books.levels import Levels
@@ -83,7 +83,7 @@ class ChainedBook:
         if last_id < first_id - 1 and self._synced:  # the venue's ids have begun anew, lower: the book goes on with them
             image = self.image(recv_ns_of(event))
             assert image is not None
-            set_flags(image, Flag.SNAPSHOT | Flag.RESET)
+            add_flags(image, Flag.SNAPSHOT | Flag.RESET)
             return [event, image]
         return [event]
 
@@ -159,7 +159,7 @@ class ChainedBook:
 
     def _mark_reset(self, snapshot: bytearray) -> None:
         if self._reset:
-            set_flags(snapshot, Flag.SNAPSHOT | Flag.RESET)
+            add_flags(snapshot, Flag.SNAPSHOT | Flag.RESET)
             self._reset = False
 
     def _break(self) -> None:

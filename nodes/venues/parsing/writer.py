@@ -3,7 +3,7 @@
 import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -50,12 +50,12 @@ class Writer:
             raise DecimalError(f"trade {trade_id} of {quantity!r} at {price!r}; all three must be above 0")
         return _TRADE.pack(trade_id, price_ticks, quantity_lots, venue_ns, event_ns, side)
 
-    def runs(self, fills: Sequence[tuple[int, bytes, int]], recv_ns: int, flags: int = 0) -> list[bytearray]:
-        """Builds the events of one message's trades (`Fill`s): one event for each run of ids without a hole."""
+    def runs(self, fills: "Sequence[PublicTrade]", recv_ns: int, flags: int = 0) -> list[bytearray]:
+        """Builds the events of one message's trades: one event for each run of ids without a hole, of equal flags."""
         events: list[bytearray] = []
-        run: list[tuple[int, bytes, int]] = []
+        run: list[PublicTrade] = []
         for one in fills:
-            if run and one[0] != _last_id(run[-1][1]) + 1:
+            if run and (one.first_id != _last_id(run[-1].record) + 1 or one.flags != run[-1].flags):
                 events.append(self._run(run, recv_ns, flags))
                 run = []
             run.append(one)
@@ -63,9 +63,10 @@ class Writer:
             events.append(self._run(run, recv_ns, flags))
         return events
 
-    def _run(self, run: Sequence[tuple[int, bytes, int]], recv_ns: int, flags: int) -> bytearray:
-        body = b"".join(record for _, record, _ in run)
-        return self.trades(body, run[0][0], _last_id(run[-1][1]), run[-1][2], recv_ns, flags)
+    def _run(self, run: "Sequence[PublicTrade]", recv_ns: int, flags: int) -> bytearray:
+        last = run[-1]
+        body = b"".join(one.record for one in run)
+        return self.trades(body, run[0].first_id, _last_id(last.record), last.venue_ns, recv_ns, flags | last.flags)
 
     def side(self, raw: bytes, side: int, odd: list[str]) -> bytes:
         """Encodes `depth` records of a JSON array of ["price","quantity"], in the venue's order; odd ones go to `odd`."""
@@ -92,7 +93,15 @@ class Writer:
 
 Routes = dict[str, Writer]  # of an adapter: the writer of each instrument, by the name that the venue has for it
 Row = TypeVar("Row")  # what is made of one row of a message
-Fill = tuple[int, bytes, int]  # the first id that a trade stands for, its record, its venue_ns
+
+
+class PublicTrade(NamedTuple):
+    """One trade of a message. `first_id`: the first that it stands for; `flags`: OFF_BOOK where it is no market trade."""
+
+    first_id: int
+    record: bytes
+    venue_ns: int
+    flags: int = 0
 
 
 def read_each(rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Row], odd: list[str]) -> list[Row]:
@@ -120,9 +129,11 @@ def refuse_unwell(body: bytes, instrument: Instrument) -> None:
 
 
 def page_events(
-    rows: Iterable[msgspec.Raw], read: Callable[[msgspec.Raw], Fill], events: Callable[[list[Fill]], list[bytearray]]
+    rows: Iterable[msgspec.Raw],
+    read: Callable[[msgspec.Raw], PublicTrade],
+    events: Callable[[list[PublicTrade]], list[bytearray]],
 ) -> list[bytearray]:
-    """Builds the events of a page of past trades: `read` makes a Fill of each row, `events` the events of sorted Fills.
+    """Builds the events of a page of past trades: `read` makes a PublicTrade of each row, `events` the events of them, sorted.
 
     A row that cannot be read costs no other.
 
@@ -135,7 +146,7 @@ def page_events(
         except UNREADABLE as error:
             unreadable += 1
             why = why or f"{bytes(row)!r:.200}: {error}"
-    found = events(sorted(fills, key=lambda fill: fill[0]))
+    found = events(sorted(fills, key=lambda fill: fill.first_id))
     if unreadable:
         refusal = FrameError(f"{unreadable} of {unreadable + len(fills)} trades cannot be read: {why}")
         refusal.readable = found

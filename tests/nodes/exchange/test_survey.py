@@ -80,6 +80,12 @@ def test_a_capture_that_cannot_be_replayed_is_refused_with_what_can_be(lines, se
     assert sentence in why and "spot" in why, why
 
 
+def test_a_fill_off_the_book_is_no_line_of_a_replay():
+    """Its venue's captures are refused as such, so it reaches no resting order."""
+    with pytest.raises(Unserved, match="USD-M futures"):
+        read_line(futures(trade(1, 99, 12, True), "BTCUSDT", X="INSURANCE_FUND"))
+
+
 def test_a_file_that_is_unfit_is_named_beside_one_that_is_fit():
     surveyor = Surveyor()
     surveyor.read_file("one", [line(m) for m in FEW])

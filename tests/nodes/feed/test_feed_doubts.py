@@ -235,7 +235,7 @@ def test_a_clock_that_is_rounded_down_is_not_behind():
         kraken,
         reception,
         reception.instruments,
-        SimpleNamespace(ca=None),
+        SimpleNamespace(ca=None, waits=None),
         FeedSettings(),
         RequestBudget(60.0, 0.5),
         {},

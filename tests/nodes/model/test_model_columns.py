@@ -9,12 +9,13 @@ from tests.support.random_tapes import SUBJECTS, tape
 from tests.support.stored import write_log
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.schema import Kind
+from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import Instrument, Mesh, ModelSettings
 from tickmesh.bus.wire import Event, cause_of
 from tickmesh.nodes.model import columns as model_columns
 from tickmesh.nodes.model import node as model
 from tickmesh.nodes.model import staging
+from tickmesh.nodes.models import loading
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.columns import archive, log, reading
 
@@ -110,3 +111,25 @@ def test_instruments_come_and_go_and_the_others_keep_their_states(root):
     for late in (fewer, only):  # kraken's has had events that its state would need
         with pytest.raises(ValueError, match="kraken.BTC/USD .*was not served, and the log has events of it"):
             make(root, "book_imbalance", ("*",)).load(late.save())
+
+
+class AskingModule:
+    """The kernel of trade_flow, in a module that asks for trades off the book."""
+
+    def __init__(self, module):
+        self.__dict__.update(vars(module), OFF_BOOK=True)
+
+
+def test_trades_off_the_book_move_no_model_unless_it_asks_for_them(root, monkeypatch):
+    """Without them the same signals, from the same causes, to the byte; live and from columns."""
+    raws = tape(5, 1500)
+    away = {Event(raw).seq for raw in raws if Event(raw).kind == Kind.trade and Event(raw).flags & Flag.OFF_BOOK}
+    assert len(away) > 20
+    whole, without = make(root, "trade_flow", **RESTLESS), make(root, "trade_flow", **RESTLESS)
+    published = by_events(whole, raws, 1)
+    assert published == by_events(without, [raw for raw in raws if Event(raw).seq not in away], 2)
+    assert whole.save() == without.save() and not away & {Event(raw).cause_seq for raw in published}
+    load = loading.load
+    monkeypatch.setattr(loading, "load", lambda name: AskingModule(load(name)))
+    asking = make(root, "trade_flow", **RESTLESS)
+    assert away & {Event(raw).cause_seq for raw in by_events(asking, raws, 1)}

@@ -212,6 +212,41 @@ def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):
     assert truth.trades[3] == (200, 6, 2, -1) and truth.void == 1 and findings.ok
 
 
+def test_a_trade_off_the_book_has_to_be_flagged_and_may_be_given_up_for_rest_has_it_not(tmp_path):
+    """And no other may: neither flagged nor given up."""
+    book = ExchangeLedger("synthetic")
+    book.add_head((), 1)
+    book.add("start", 1, "binance_usdm.BTCUSDT", 0, 0)
+    book.add("trade", 1, "binance_usdm.BTCUSDT", 1, 100, 5, 1, 1)
+    book.add("off_book", 1, "binance_usdm.BTCUSDT", 2, 90, 50, 1, 1, "ADL")
+    book.add("trade", 1, "binance_usdm.BTCUSDT", 3, 100, 5, 1, 1)
+    book.add("trade", 99_000, "binance_usdm.BTCUSDT", 4, 100, 5, 1, 99_000)
+    (tmp_path / "ledger-00000000000000000001.bin").write_bytes(book.take_batch())
+
+    def judged(given_up: list[tuple[int, int]], **words: tuple[str, ...]) -> Findings:
+        mine = against_capture.StoredMarket()
+        for trade_id, quantity in ((1, 5), (2, 50), (3, 5)):
+            if (more := words.get(f"t{trade_id}")) is not None:
+                price = 90 if trade_id == 2 else 100
+                mine.trades.append((trade_id, (price, quantity, 1_000_000, 0, 1, *more)))
+        mine.given_up = given_up
+        findings = Findings()
+        truth = exchange_ledger.read_contents(tmp_path, findings)
+        pair = eras.EraPair("binance_usdm.BTCUSDT", truth.newest_eras["binance_usdm.BTCUSDT"], mine, [("trade", 0)])
+        against_ledger.compare(truth, [pair], findings)
+        return findings
+
+    flagged = ("off the book",)
+    right = judged([], t1=(), t2=flagged, t3=())
+    assert right.ok and right.counts["off_book"] == 1, right.sentences
+    assert judged([], t1=(), t2=(), t3=()).faults == {"different": 1}
+    assert judged([], t1=(), t2=flagged, t3=flagged).faults == {"different": 1}
+    assert judged([], t1=(), t3=()).faults == {"lost": 1}, "it was not said to be missing"
+    given_up = judged([(2, 2)], t1=(), t3=())
+    assert given_up.ok and given_up.counts["off_book_given_up"] == 1
+    assert judged([(2, 3)], t1=()).faults == {"lost": 1}, "the venue has the other one over REST"
+
+
 def test_a_replayed_capture_is_judged_too(tmp_path):
     """Trades, quotes and changes as they were recorded, with gaps of several ids per change as real captures have."""
     messages: list[dict] = [
