@@ -13,7 +13,7 @@ from tickmesh.storage.query.gaps import Rows, edge_at
 from tickmesh.storage.query.times import ReadError
 
 STREAMS = (Kind.trade, Kind.depth)  # their times are the venue's; a venue's quotes need not have any
-DOWN_NS = 2 * SECOND_NS  # around a start of the sequencer: a shorter silence lost nothing that the feeds had not kept
+DOWN_NS = 2 * SECOND_NS  # a shorter hole in the log's time lost nothing: the feeds lived, and kept what they heard
 ROWS_MAX = 20_000_000  # bars
 FOREVER = np.iinfo("i8").max // 4
 
@@ -21,9 +21,10 @@ FOREVER = np.iinfo("i8").max // 4
 def with_covered(config: Config, subject: str, window: Window, bars: Rows) -> Rows:
     """Adds a field `covered` (f8) to bars: the share of each one's time, 0…1, in which nothing was lost of what the venue said.
 
-    Not covered is what lies before the first and after the last event, what the ledger calls missing of trades or of the book, the
-    time in which the mesh was down, and what of a bar lies outside the window. A bucket between the first bar and the last that
-    is not wholly covered and has no bar gets one: empty, its fields 0. `bars`: BAR, perhaps with more fields. Raises ReadError.
+    Not covered is what lies before the first and after the last event, what the ledger calls missing of trades or of the book,
+    the time in which the mesh was down, and what of a bar lies outside the window. A bucket between the first bar and the last
+    that is not wholly covered and has no bar gets one: empty, its fields 0. `bars`: BAR, perhaps with more fields.
+    Raises ReadError.
     """
     lost = uncovered(config, subject)
     for low, high in ((-FOREVER, window.start_ns), (window.end_ns, FOREVER)):
@@ -64,15 +65,25 @@ def uncovered(config: Config, subject: str) -> np.ndarray:
 
 
 def _down(config: Config, seen: Look) -> list[np.ndarray]:
-    """The venue times between the last event before a start of the sequencer and the first after it."""
+    """The venue times in which the mesh was down: before each start of the sequencer the log's time has a hole.
+
+    It lies between the instrument's last event before that and its first after it, as far from each as in the log's time.
+    """
     starts = reader.arrays(config, f"{Kind.run.name}.sequencer", gaps="ignore")
+    seqs, first_rows = np.unique(starts["seq"], return_index=True)
     out = []
-    for start_ns in np.unique(starts["seq_ns"]).tolist():
-        before = [edge.venue_ns for kind in STREAMS if (edge := edge_at(seen, kind, start_ns, forward=False)) is not None]
-        after = [edge.venue_ns for kind in STREAMS if (edge := edge_at(seen, kind, start_ns, forward=True)) is not None]
-        begin_ns, end_ns = max(before, default=0), min(filter(None, after), default=0)
-        if begin_ns and end_ns - begin_ns > DOWN_NS:
-            out.append(np.array([[begin_ns, end_ns]], "i8"))
+    for seq, start_ns in zip(seqs.tolist(), starts["seq_ns"][first_rows].tolist()):
+        newest = next(reader.events(config, seq - 2, seq - 1), None) if seq > 1 else None
+        if newest is None or start_ns - newest.seq_ns < DOWN_NS:
+            continue
+        around = [(edge_at(seen, kind, start_ns, False), edge_at(seen, kind, start_ns, True)) for kind in STREAMS]
+        before = max((edge for edge, _ in around if edge is not None), key=lambda edge: edge.venue_ns, default=None)
+        after = min((edge for _, edge in around if edge is not None), key=lambda edge: edge.venue_ns, default=None)
+        if before is not None and after is not None and before.venue_ns and after.venue_ns:
+            begin_ns = before.venue_ns + newest.seq_ns - before.seq_ns
+            end_ns = after.venue_ns - (after.seq_ns - start_ns)
+            if begin_ns < end_ns:
+                out.append(np.array([[begin_ns, end_ns]], "i8"))
     return out
 
 

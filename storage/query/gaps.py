@@ -148,12 +148,13 @@ def _touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end
 
 
 class Edge(NamedTuple):
-    """The event at one edge of a request: its seq, ids and venue time (0: not known)."""
+    """The event at one edge of a request: its seq, ids and times (0: not known)."""
 
     seq: int
     first_id: int
     last_id: int
     venue_ns: int = 0
+    seq_ns: int = 0
 
 
 def edge_at(seen: Look, kind: Kind, ns: int, forward: bool) -> Edge | None:
@@ -185,7 +186,7 @@ def _edge_of_file(path: Path, kind: Kind, ns: int, forward: bool) -> Edge | None
         for row in rows:
             start, stop = (row, min(row + CHUNK_ROWS, reader.events)) if forward else (max(row - CHUNK_ROWS, 0), row)
             headers = np.zeros(stop - start, HEADER)
-            for name in ("seq", "flags", "first_id", "last_id", "venue_ns"):
+            for name in ("seq", "flags", "first_id", "last_id", "venue_ns", "seq_ns"):
                 headers[name] = reader.header_column(name, start, stop)
             if (edge := _nearest(headers, forward)) is not None:
                 return edge
@@ -213,7 +214,7 @@ def _nearest(headers: np.ndarray, forward: bool) -> Edge | None:
     if not len(chosen):
         return None
     header = chosen[0 if forward else -1]
-    return Edge(*(int(header[name]) for name in ("seq", "first_id", "last_id", "venue_ns")))
+    return Edge(*(int(header[name]) for name in Edge._fields))
 
 
 def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:

@@ -104,7 +104,9 @@ def test_a_stop_a_killed_exchange_and_a_killed_mesh_leave_no_id_out(make_root):
         assert [row["state"] for row in stream["intervals"]] == ["unproven", "complete"], "one book, over all of it"
     truth = verified(root, "--against", "data/sim/exchange")
     assert truth["coverage_missing_ids"] == truth["coverage_missing_changes"] == 0 and truth["coverage_books"] > 20
-    assert {one["kind"] for one in run.ok_json(root, "mesh", "coverage")["streams"]} == {"trade", "quote", "depth"}
+    bars = run.ok_json(root, "mesh", "bars", SUBJECT, "--every", "1s")["bars"]
+    assert {bar["covered"] for bar in bars} >= {0, 1}, "no id is missing, and yet the bars say that the mesh was down"
+    assert all(bar["count"] == bar["quotes"] == 0 for bar in bars if not bar["covered"])
 
 
 def printed(root) -> int:
