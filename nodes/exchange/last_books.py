@@ -19,7 +19,7 @@ class UnsentLevels:
     """The levels of a book that changed since all was surely sent: what a restart has to say again.
 
     Sure is what was sent before the last mark but one, a second or two ago: the frame that was sent last may have gone with its
-    connection.
+    connection, also at a clean stop, when those who hear it stop as well.
     """
 
     def __init__(self, sent_id: int, first_id: int = 0, levels: Iterable[tuple[int, int]] = ()):
@@ -33,11 +33,10 @@ class UnsentLevels:
         levels.update((side, price) for side, price, _ in touched)
         self._newer = since or first_id, levels
 
-    def mark(self, update_id: int, final: bool = False) -> None:
-        """Notes that every depth stream has said all up to an id. `final`: at a clean stop, when connections end in peace."""
-        self.sent_id, self.marked_id = (update_id if final else self.marked_id), update_id
-        self._older = (0, set()) if final else self._newer
-        self._newer = (0, set())
+    def mark(self, update_id: int) -> None:
+        """Notes that every depth stream has said all up to an id."""
+        self.sent_id, self.marked_id = self.marked_id, update_id
+        self._older, self._newer = self._newer, (0, set())
 
     @property
     def first_id(self) -> int:
@@ -98,7 +97,7 @@ def read_last_books(data: bytes) -> LedgerBooks:
         elif kind == "depth" and values[0] in books:
             books[values[0]].change(*values[1:])
         elif kind == "sent" and values[0] in books:
-            books[values[0]].unsent.mark(values[1], bool(values[2]))
+            books[values[0]].unsent.mark(values[1])
     return LedgerBooks(market, era, {symbol: book.standing() for symbol, book in books.items()})
 
 

@@ -40,7 +40,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "book": ("symbol", "update_id", "levels"),  # the whole book: [[side, price, quantity], …], side +1 bid, −1 ask
     # in a file's head, after its books: levels [[side, price], …] that changed after sent_id, from first_id on
     "unsent": ("symbol", "sent_id", "first_id", "levels"),
-    "sent": ("symbol", "update_id", "final"),  # every depth stream has said all up to it; final 1: at a clean stop
+    "sent": ("symbol", "update_id"),  # once a second: every depth stream has said all up to it
     "depth": ("symbol", "first_id", "last_id", "levels"),  # levels changed; synthetic: one update id each, in order
     "quote": (
         "symbol",

@@ -165,10 +165,9 @@ class Market:
                 frame = changes.frame(self._writer, self.book.update_id, now_ms)
                 if frame:
                     self.frames.append((changes.stream, frame))
-        due = self._flushes % MARKED_EVERY == 0 and self._unsent.marked_id != self.book.update_id
-        if final or due:
-            self._unsent.mark(self.book.update_id, final)
-            self.ledger_rows.append(("sent", self.name, self.book.update_id, int(final)))
+        if self._flushes % MARKED_EVERY == 0 and self._unsent.marked_id != self.book.update_id:
+            self._unsent.mark(self.book.update_id)
+            self.ledger_rows.append(("sent", self.name, self.book.update_id))
 
     def forget_unpublished_changes(self) -> None:
         """Drops the changes that built the first book, if no depth frame was sent yet: clients get that book over REST."""
