@@ -16,6 +16,7 @@ from tickmesh.storage.archive.reader import ArchiveReader, PrunedWarning
 from tickmesh.storage.bars.bar import SECOND_NS
 from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.query import bars as resample
+from tickmesh.storage.query.bar_coverage import with_covered
 from tickmesh.storage.query.bar_frame import frame_of
 from tickmesh.storage.query.bar_gaps import bars_with_coverage
 from tickmesh.storage.query.gaps import CoverageWarning, Gaps
@@ -24,9 +25,10 @@ from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, e
 
 if TYPE_CHECKING:
     import pandas as pd  # heavy: only when there is something to show
+    from matplotlib.axes import Axes
 
 CANDLES_MAX = 20_000
-COLUMNS = ("time", "open", "high", "low", "close", "volume")
+COLUMNS = ("time", "open", "high", "low", "close", "volume", "covered")
 MORE_COLUMNS = ("trades", "bought", "vwap", "spread", "bid", "ask")
 WIDE = 150  # characters that all columns may take
 DATE = "%Y-%m-%d %H:%M:%S"
@@ -68,6 +70,8 @@ def bars(
                 seen = resample.seen(mesh, subject, window, cast(resample.Source, source), progress, off_book)
             rows = resample.filled(seen.bars, window) if fill else seen.bars
             rows = bars_with_coverage(mesh, subject, window, rows, cast(Gaps, gaps))
+            if gaps != "ignore":
+                rows = with_covered(mesh, subject, window, rows)
         if not len(seen.bars):
             raise Failure(f"nothing is known of {subject} {_range(start, end)}; {_alternatives(mesh, subject, source)}")
         frame = frame_of(rows, *exponents(mesh, subject))
@@ -158,6 +162,7 @@ def show(result: BarsResult, rows: int) -> None:
     for time, row in zip(shown.index, shown.to_dict("records")):
         cells = [time.strftime(DATE if wide else "%m-%d %H:%M:%S")]
         cells += [_number(row[name]) for name in ("open", "high", "low", "close", "volume")]
+        cells += [_covered(row.get("covered"))]
         if wide:
             bought = f"{row['buy_volume'] / row['volume']:.0%}" if row["volume"] else ""
             cells += [f"{row['count']:,}", bought, _number(row["vwap"], 8), _number(row["spread_mean"], 4)]
@@ -168,6 +173,12 @@ def show(result: BarsResult, rows: int) -> None:
     first, last = (f"{time:{DATE}}" for time in (frame.index[0], frame.index[-1]))
     trades, volume = int(frame["count"].sum()), frame["volume"].sum()
     out.print(f"{len(frame):,} bars from {first} to {last}: {trades:,} trades, volume {_number(volume)}")
+    if "covered" in frame and len(partly := frame[frame["covered"] < 1]):
+        none = int((partly["covered"] <= 0).sum())
+        out.print(
+            f"{len(partly):,} of them are not wholly covered, {none:,} not at all: the mesh was down, or something is missing. "
+            "`mesh coverage` says what"
+        )
     if result.timeless:
         out.print(f"{result.timeless:,} trades and quotes have no time of the venue and are in no bar")
 
@@ -177,8 +188,28 @@ def _length(every_s: int) -> str:
     return f"{every_s // seconds}{unit}"
 
 
+def _covered(share: float | None) -> str:
+    """Nothing where all is covered, so that the eye falls on what is not; never rounded up to 100 %, nor down to nothing."""
+    if share is None or share >= 1:
+        return ""
+    return "0%" if share <= 0 else f"{min(max(share, 0.01), 0.99):.0%}"
+
+
 def _number(value: float, digits: int = 10) -> str:
     return "" if value != value else f"{value:,.{digits}g}"
+
+
+def _shade_uncovered(frame: "pd.DataFrame", middles: np.ndarray, length: float, *axes: "Axes") -> None:
+    """Shades the bars that are not wholly covered, the more the less of them is: a dip in what was heard is no calm market."""
+    if "covered" not in frame:
+        return
+    lost = 1 - frame["covered"].to_numpy()
+    label: str | None = "not covered"
+    for at in np.flatnonzero(lost > 0):
+        for number, one in enumerate(axes):
+            low, high, alpha = middles[at] - length / 2, middles[at] + length / 2, 0.1 + 0.4 * float(lost[at])
+            one.axvspan(low, high, facecolor="tab:orange", alpha=alpha, linewidth=0, label=None if number else label)
+        label = None
 
 
 def draw(result: BarsResult, path: Path) -> None:
@@ -199,6 +230,7 @@ def draw(result: BarsResult, path: Path) -> None:
     length = result.every_s / 86_400  # matplotlib counts in days
     middles, width = dates.date2num(frame.index.tz_localize(None).to_numpy()) + length / 2, length * BODY
     top.fill_between(middles, frame["bid_price"], frame["ask_price"], color="0.85", linewidth=0, label="bid … ask")
+    _shade_uncovered(frame, middles, length, top, middle, below)
     up = (frame["close"] >= frame["open"]).to_numpy()
     for rows, colour, name in ((up, "tab:green", "rose"), (~up, "tab:red", "fell")):
         part = frame[rows]
@@ -217,7 +249,7 @@ def draw(result: BarsResult, path: Path) -> None:
     locator = dates.AutoDateLocator()
     below.xaxis.set_major_locator(locator)
     below.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-    top.legend(loc="upper left", fontsize=8, ncols=3)
+    top.legend(loc="upper left", fontsize=8, ncols=4)
     top.set_title(f"{result.subject}, {_length(result.every_s)} bars", fontsize=10)
     try:
         figure.savefig(path, dpi=110)

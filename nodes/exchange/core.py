@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tickmesh.bus.config import Config
 from tickmesh.nodes.exchange.api.venue import Venue
-from tickmesh.nodes.exchange.ledger import LedgerRow
+from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
 from tickmesh.nodes.exchange.market.derived import DerivedStreams
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
 from tickmesh.nodes.exchange.market.flow import Flow
@@ -32,7 +32,7 @@ from tickmesh.nodes.exchange.orders.orders import StateLine
 from tickmesh.nodes.exchange.protocol import UNIT, mantissa
 
 ERA_IDS = 10_000_000  # so much lower an era of ids begins than the one before it
-RESERVED_IDS = 100_000  # update ids set aside in one write: what a kill may skip, never repeat
+RESERVED_IDS = 100_000  # update ids set aside in one write: what is skipped, never repeated, where the ledger is gone
 
 
 class Outgoing(NamedTuple):
@@ -97,22 +97,33 @@ class Core:
         return Venue(markets, desk, settings.api_key, settings.api_secret, limits)
 
     @classmethod
-    def synthetic(cls, config: Config, lines: list[StateLine], tape: Callable[[str], Tape], now_ms: float) -> "Core":
-        """Builds an exchange with synthetic markets for the configured instruments; `tape` gives a market's kept trades."""
-        reserved: dict[str, int] = {}
+    def synthetic(
+        cls,
+        config: Config,
+        lines: list[StateLine],
+        tape: Callable[[str], Tape],
+        now_ms: float,
+        books: Mapping[str, LastBook] | None = None,
+    ) -> "Core":
+        """Builds an exchange with synthetic markets for the configured instruments; `tape` gives a market's kept trades.
+
+        `books`: where those of the process before ended. Ids of one that is not there begin beyond all that may have been sent.
+        """
+        last_ids: dict[str, int] = {}
         era = era_of(lines)
         for line in lines:
-            reserved.update(line.reserved)
+            last_ids.update(line.reserved)
+        last_ids.update((name, book.update_id) for name, book in (books or {}).items())
         before = first_id_of(config.exchange.first_id, era) - 1
-        usdm_ids = UpdateIds(max((last for name, last in reserved.items() if name.startswith(f"{USDM}.")), default=before))
+        usdm_ids = UpdateIds(max((last for name, last in last_ids.items() if name.startswith(f"{USDM}.")), default=before))
         markets = {}
         for instrument in config.instruments:
             if instrument.venue in SERVED:
                 known = spec(instrument.symbol, instrument.venue)
-                ids = usdm_ids if known.venue == USDM else UpdateIds(reserved.get(known.name, before))
+                ids = usdm_ids if known.venue == USDM else UpdateIds(last_ids.get(known.name, before))
                 kept = tape(known.name)
                 kept.id_before = before
-                markets[known.name] = Market(known, ids, kept, era)
+                markets[known.name] = Market(known, ids, kept, era, (books or {}).get(known.name))
         return cls(config, markets, lines, era)
 
     @classmethod

@@ -8,15 +8,25 @@ to a file before clients get what is in them. The same seed and the same inputs 
 
 import struct
 import zlib
-from collections.abc import Iterable
-from typing import TypeAlias
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
 from tickmesh.nodes.exchange.protocol import Level
 
 LedgerRow: TypeAlias = tuple[str, *tuple[object, ...]]  # kind, then its values in the order of FIELDS[kind]
-BookImage: TypeAlias = tuple[str, int, list[Level]]  # market, update id, every level
+
+
+class LastBook(NamedTuple):
+    """A market's book where a process ended, or stands: what the next one goes on from, without a hole in its ids."""
+
+    update_id: int  # of its newest change
+    levels: list[Level]  # every level
+    sent_id: int  # changes up to it were surely sent in depth frames
+    first_id: int = 0  # of the first change after that; 0: none
+    unsent: list[tuple[int, int]] = []  # (side, price) of what changed after it: the next frame names it (again)
+
 
 FORMAT = 2
 BATCH = struct.Struct("<IIQI")  # bytes of rows, CRC-32 of what follows these 8 bytes, number of the first row, rows
@@ -24,9 +34,13 @@ FIELDS: dict[str, tuple[str, ...]] = {
     # every row begins with: number (from 1, no hole), kind, time_ms (the exchange's clock)
     # symbol: a spot symbol as it is, of another venue `venue.symbol`; so are streams, `venue.symbol@…`
     "head": ("format", "market", "fields", "era"),  # first row of a file; market: "synthetic" or "replay"
-    # a process began: empty book at update_id; later trades of this era were never sent. A higher era: all ids began anew
+    # a process began: empty book at update_id; what stood there is taken out by the ids that follow on it. Later trades of
+    # this era were never sent. A higher era: all ids began anew
     "start": ("symbol", "update_id", "trade_id", "era"),
     "book": ("symbol", "update_id", "levels"),  # the whole book: [[side, price, quantity], …], side +1 bid, −1 ask
+    # in a file's head, after its books: levels [[side, price], …] that changed after sent_id, from first_id on
+    "unsent": ("symbol", "sent_id", "first_id", "levels"),
+    "sent": ("symbol", "update_id"),  # once a second: every depth stream has said all up to it
     "depth": ("symbol", "first_id", "last_id", "levels"),  # levels changed; synthetic: one update id each, in order
     "quote": (
         "symbol",
@@ -67,11 +81,13 @@ class ExchangeLedger:
         for kind, *values in rows:
             self.add(kind, time_ms, *values)
 
-    def add_head(self, books: Iterable[BookImage], time_ms: int, era: int = 0) -> None:
+    def add_head(self, books: Mapping[str, LastBook], time_ms: int, era: int = 0) -> None:
         """Adds the rows that a file begins with: the format, and every book, so that it can be read without earlier files."""
         self.add("head", time_ms, FORMAT, self.market, FIELDS, era)
-        for symbol, update_id, levels in books:
-            self.add("book", time_ms, symbol, update_id, levels)
+        for symbol, book in books.items():
+            self.add("book", time_ms, symbol, book.update_id, book.levels)
+            if book.sent_id < book.update_id:
+                self.add("unsent", time_ms, symbol, book.sent_id, book.first_id, book.unsent)
 
     def take_batch(self) -> bytes:
         """The rows since the last call as one framed batch of bytes; b"" for none."""

@@ -92,6 +92,7 @@ async def run(ctx: Context) -> None:
                 await ctx.stop.wait()
                 for task in tasks:
                     task.cancel()
+            running.end_market()
         finally:
             running.wake()
             for client in list(running.hub.clients):

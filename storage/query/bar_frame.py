@@ -20,9 +20,10 @@ def frame_of(bars: np.ndarray, price_exponent: int, quantity_exponent: int) -> "
     """Builds a DataFrame with a row for each bar, index `time` (its beginning, UTC). `bars`: BAR, also with coverage.
 
     Columns: open high low close volume buy_volume notional vwap count first_id last_id (of trades), bid_price bid_quantity
-    ask_price ask_quantity quotes (the last quote, how many there were), spread_mean spread_min spread_max, changes (of depth),
-    and `missing` where it was asked for. What is not known is NaN: prices before the first trade, vwap of a bar without one,
-    spreads without a two-sided quote. attrs["coverage"] is the ledger, as `tickmesh.storage.query.coverage.described` gives it.
+    ask_price ask_quantity quotes (the last quote, how many there were), spread_mean spread_min spread_max, changes (of depth);
+    `covered` (the share of the bar's time in which nothing was lost, 0…1) and `missing` where they were asked for. What is not
+    known is NaN: prices before the first trade, vwap of a bar without one, spreads without a two-sided quote.
+    attrs["coverage"] is the ledger, as `tickmesh.storage.query.coverage.described` gives it.
     """
     import pandas as pd
 
@@ -53,8 +54,9 @@ def frame_of(bars: np.ndarray, price_exponent: int, quantity_exponent: int) -> "
     out["spread_min"] = known(scaled(bars["spread_min_ticks"], price_exponent), two_sided)
     out["spread_max"] = known(scaled(bars["spread_max_ticks"], price_exponent), two_sided)
     out["changes"] = bars["changes"]
-    if "missing" in (bars.dtype.names or ()):
-        out["missing"] = bars["missing"]
+    for name in ("covered", "missing"):
+        if name in (bars.dtype.names or ()):
+            out[name] = bars[name]
     index = pd.DatetimeIndex(pd.to_datetime(bars["begin_ns"], unit="ns", utc=True), name="time")
     frame = pd.DataFrame(out, index=index)
     frame.attrs["coverage"] = described(coverage_of(bars))

@@ -24,8 +24,9 @@ from tickmesh.storage.bars.runs import Window
 from tickmesh.storage.bars.ticks import BarPart, bars_of, held, join, stored
 from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query import reader
+from tickmesh.storage.query.bar_coverage import with_covered
 from tickmesh.storage.query.bar_gaps import bars_with_coverage
-from tickmesh.storage.query.gaps import Gaps, outside
+from tickmesh.storage.query.gaps import Gaps, Rows, outside
 from tickmesh.storage.query.reader import ReadError, Time
 
 if TYPE_CHECKING:
@@ -94,10 +95,16 @@ def frame(
     progress: Progress = lambda done, of: None,
     off_book: bool = False,
 ) -> "pandas.DataFrame":
-    """Reads bars as a DataFrame with decimal columns (storage/query/bar_frame.py names them) and a UTC index `time`."""
+    """Reads bars as a DataFrame with decimal columns (storage/query/bar_frame.py names them) and a UTC index `time`.
+
+    Unlike `bars` it says how much of each bar's time is `covered`, and has an empty row where something is not and there is no
+    bar, as when the mesh was down. Not with gaps="ignore".
+    """
     from tickmesh.storage.query.bar_frame import frame_of
 
-    rows = bars(config, subject, every, start, end, source, fill, gaps, progress, off_book)
+    rows = bars(config, subject, every, start, end, source, fill, gaps, progress, off_book).view(Rows)
+    if gaps != "ignore":
+        rows = with_covered(config, subject, Window(seconds(every) * SECOND_NS, reader.to_ns(start), reader.to_ns(end)), rows)
     known = reader.definitions(config, subject, start, end)
     if len(known) > 1:
         raise ReadError(

@@ -16,6 +16,7 @@ from tickmesh.bus.schema import Coverage, Evidence, Kind, Reason
 from tickmesh.bus.segments import LogReleased
 from tickmesh.storage.archive.file import SYSTEM, ArchiveError, ArchiveFile, ArchiveGone, folder_of, of_instrument
 from tickmesh.storage.archive.reader import ArchiveReader
+from tickmesh.storage.coverage.duration import ends_ns, length_ns, union_ns
 from tickmesh.storage.coverage.intervals import COVERED, merge
 from tickmesh.storage.coverage.position import BEGINNING
 from tickmesh.storage.coverage.stretch import of_tables
@@ -230,16 +231,20 @@ def lacking(rows: np.ndarray) -> np.ndarray:
 
 
 def share(rows: np.ndarray) -> tuple[float, float]:
-    """The shares (of ids, of time), 0…1, that are complete or repaired, of rows of one stream; (0, 0) of no rows."""
+    """The shares (of ids, of time), 0…1, that are complete or repaired, of rows of one stream; (0, 0) of no rows.
+
+    Of time: of the span from the first known begin to the last end, what no other row covers. Intervals overlap in time, so
+    each moment counts once. A row whose end is not known (the last ids of an era) lasts until something else begins.
+    """
     if not len(rows):
         return 0.0, 0.0
     proven = np.isin(rows["state"], (Coverage.complete, Coverage.repaired))
     ids = rows["last_id"] - rows["first_id"] + 1
-    begin, end = rows["begin_ns"], rows["end_ns"]
+    begin, end = rows["begin_ns"], ends_ns(rows)
     known = (begin > 0) & (end >= begin)
     whole = int(end[known].max() - begin[known].min()) if known.any() else 0
-    lost = int((end - begin)[known & ~proven].sum())
-    by_time = 1 - min(lost / whole, 1.0) if whole else float(proven.all())
+    lost_ns = length_ns(union_ns(begin[known & ~proven], end[known & ~proven]))
+    by_time = 1 - lost_ns / whole if whole else float(proven.all())
     return float(ids[proven].sum() / ids.sum()), by_time
 
 

@@ -138,24 +138,26 @@ def _touched(config: Config, kind: Kind, subject: str, start_ns: int | None, end
         return rows
     keep = np.ones(len(rows), bool)
     eras = eras_in(rows, kind)
-    if start_ns is not None and (edge := _edge(seen, kind, start_ns, forward=False)) is not None:
+    if start_ns is not None and (edge := edge_at(seen, kind, start_ns, forward=False)) is not None:
         era = era_of(eras, edge.seq)
         keep &= (rows["era"] > era) | ((rows["era"] == era) & (rows["last_id"] > edge.last_id))
-    if end_ns is not None and (edge := _edge(seen, kind, end_ns, forward=True)) is not None:
+    if end_ns is not None and (edge := edge_at(seen, kind, end_ns, forward=True)) is not None:
         era = era_of(eras, edge.seq)
         keep &= (rows["era"] < era) | ((rows["era"] == era) & (rows["first_id"] < edge.first_id))
     return rows[keep]
 
 
 class Edge(NamedTuple):
-    """The event at one edge of a request: its seq and ids."""
+    """The event at one edge of a request: its seq, ids and times (0: not known)."""
 
     seq: int
     first_id: int
     last_id: int
+    venue_ns: int = 0
+    seq_ns: int = 0
 
 
-def _edge(seen: Look, kind: Kind, ns: int, forward: bool) -> Edge | None:
+def edge_at(seen: Look, kind: Kind, ns: int, forward: bool) -> Edge | None:
     """The first event with seq_ns ≥ `ns`, or the last before it; what was repaired late is out of place."""
 
     def archived() -> Iterator[Edge | None]:
@@ -184,7 +186,7 @@ def _edge_of_file(path: Path, kind: Kind, ns: int, forward: bool) -> Edge | None
         for row in rows:
             start, stop = (row, min(row + CHUNK_ROWS, reader.events)) if forward else (max(row - CHUNK_ROWS, 0), row)
             headers = np.zeros(stop - start, HEADER)
-            for name in ("seq", "flags", "first_id", "last_id"):
+            for name in ("seq", "flags", "first_id", "last_id", "venue_ns", "seq_ns"):
                 headers[name] = reader.header_column(name, start, stop)
             if (edge := _nearest(headers, forward)) is not None:
                 return edge
@@ -212,7 +214,7 @@ def _nearest(headers: np.ndarray, forward: bool) -> Edge | None:
     if not len(chosen):
         return None
     header = chosen[0 if forward else -1]
-    return Edge(int(header["seq"]), int(header["first_id"]), int(header["last_id"]))
+    return Edge(*(int(header[name]) for name in Edge._fields))
 
 
 def with_stretch(rows: np.ndarray, ledger: np.ndarray) -> np.ndarray:

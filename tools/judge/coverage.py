@@ -1,6 +1,7 @@
 """Whether the coverage ledger is true: what files and log claim, against what they hold, and what the exchange did."""
 
 import heapq
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -184,13 +185,25 @@ def compare_with_ledger(
     ledger: exchange_ledger.LedgerContents, claimed: dict[str, MergedClaims], pairs: Iterable[EraPair], findings: Findings
 ) -> None:  # fmt: skip
     """Compares claims with the exchange's ledger: those of trades with what was printed, those of books with the true book."""
-    for name in ("coverage_ids", "coverage_missing_ids", "coverage_books"):
+    for name in ("coverage_ids", "coverage_missing_ids", "coverage_missing_changes", "coverage_books"):
         findings.count(name, 0)
     for pair in pairs:
         claims = claimed.get(pair.subject, {})
         mine = {stream: _of_era(claims, stream, pair) for stream in (TRADE, DEPTH)}
         _printed(pair.subject, mine[TRADE], pair.truth, ledger, findings)
+        findings.count("coverage_missing_changes", _missed_changes(mine[DEPTH], pair.truth))
         _books(pair.subject, mine[DEPTH], pair.truth, pair.stored.depth, findings)
+
+
+def _missed_changes(claims: list[Claim], truth: exchange_ledger.TrueEra) -> int:
+    """How many ids of the true book's changes are called missing: none of those that it never had."""
+    changes = sorted((step.first, step.last) for step in truth.steps if step.kind == "depth")
+    lasts = [last for _, last in changes]
+    found = 0
+    for claim in (claim for claim in claims if claim.state == MISSING):
+        for first, last in changes[bisect_left(lasts, claim.first) : bisect_right(lasts, claim.last) + 1]:
+            found += max(min(last, claim.last) - max(first, claim.first) + 1, 0)
+    return found
 
 
 def _of_era(claims: MergedClaims, stream: int, pair: EraPair) -> list[Claim]:

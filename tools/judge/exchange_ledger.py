@@ -189,7 +189,7 @@ class LedgerContents:
             self.clients.append((self._acted_ms, EVERY_CONNECTION, "closed", ""))
         self.first_ms = self.first_ms or time_ms
         self.last_ms = time_ms
-        if kind not in ("head", "book", "start"):
+        if kind not in ("head", "book", "unsent", "start"):
             self._acted_ms = time_ms
         if kind == "head":
             self.market = values[1]

@@ -8,13 +8,16 @@ its venue's dialect: frames.py, usdm_frames.py.
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol, TypeAlias
 
-from tickmesh.nodes.exchange.ledger import LedgerRow
-from tickmesh.nodes.exchange.market.frames import BookDelta, FrameWriter, SpotFrames
+from tickmesh.nodes.exchange.last_books import UnsentLevels
+from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
+from tickmesh.nodes.exchange.market.changed_levels import ChangedLevels
+from tickmesh.nodes.exchange.market.frames import FrameWriter, SpotFrames
 from tickmesh.nodes.exchange.market.instruments import SPOT, InstrumentSpec
 from tickmesh.nodes.exchange.market.matching import ANYONE, ExchangeOrder, MakerFill, MatchResult, OrderBook, UpdateIds
 from tickmesh.nodes.exchange.market.tape import OFF_BOOK, Aggregate, Print, Tape
 from tickmesh.nodes.exchange.market.usdm_frames import UsdmFrames
-from tickmesh.nodes.exchange.protocol import Level
+
+MARKED_EVERY = 10  # of the 100 ms: every depth stream has sent its frame by then
 
 
 class Execution(NamedTuple):
@@ -65,8 +68,8 @@ class VenueMarket(Protocol):
     def snapshot(self, limit: int) -> str:
         """The answer to a REST depth request, as JSON. Raises NotKnownYet or VenueError when the book is not known."""
 
-    def image(self) -> list[Level]:
-        """Every level of the book."""
+    def standing_book(self) -> LastBook:
+        """The book as it stands, for the exchange ledger."""
 
     @property
     def moved(self) -> bool:
@@ -74,36 +77,6 @@ class VenueMarket(Protocol):
 
     def drain(self) -> tuple[list[Print], list[tuple[str, str]]]:
         """The trades, and the frames as (stream, data), that came up since the last call."""
-
-
-class ChangedLevels:
-    """The levels of a book that changed since the last frame of one depth stream; its frames are `every` times 100 ms apart."""
-
-    def __init__(self, stream: str, every: int, update_id: int):
-        self.stream = stream
-        self.every = every
-        self.forget(update_id)
-
-    def forget(self, update_id: int) -> None:
-        """Begins anew after `update_id`: what changed up to it is in a frame, or will be in none."""
-        self.update_id = update_id
-        self.first_id = 0  # of the first change since; 0: none
-        self.levels: dict[int, dict[int, int]] = {1: {}, -1: {}}
-
-    def take(self, first_id: int, touched: list[Level]) -> None:
-        """Notes the levels of one operation, whose first change has this id."""
-        self.first_id = self.first_id or first_id
-        for side, price, quantity in touched:
-            self.levels[side][price] = quantity
-
-    def frame(self, writer: FrameWriter, update_id: int, now_ms: int) -> str | None:
-        """Builds the next depthUpdate up to this id; None when nothing has changed."""
-        if update_id == self.update_id:
-            return None
-        bids, asks = (sorted(self.levels[side].items(), reverse=side > 0) for side in (1, -1))
-        data = writer.depth(BookDelta(self.update_id, self.first_id, update_id, bids, asks), now_ms)
-        self.forget(update_id)
-        return data
 
 
 def frame_writer(spec: InstrumentSpec) -> FrameWriter:
@@ -119,25 +92,36 @@ def stream_head(spec: InstrumentSpec) -> str:
 class Market:
     """A synthetic market. Frames, trades and ledger rows collect in it until someone takes them."""
 
-    def __init__(self, spec: InstrumentSpec, ids: UpdateIds, tape: Tape, era: int = 0):
+    def __init__(self, spec: InstrumentSpec, ids: UpdateIds, tape: Tape, era: int = 0, last: LastBook | None = None):
+        """`last`: where its book ended in the process before; the ids go on from there, and say what became of each level."""
         self.spec = spec
         self.name = spec.name
         self.tape = tape
         self.book = OrderBook(ids)
         self.frames: list[tuple[str, str]] = []  # stream, data
         self.printed: list[Print] = []
-        self.ledger_rows: list[LedgerRow] = [
-            ("start", self.name, self.book.update_id, tape.last_id, era)
-        ]  # rows of the ledger, until `drain`
+        began_at = last.update_id if last else self.book.update_id
+        self.ledger_rows: list[LedgerRow] = [("start", self.name, began_at, tape.last_id, era)]  # until `drain`
         self.on_fill: OnFill | None = None
         self.on_expire: OnExpire | None = None
         self._writer = frame_writer(spec)
         head = stream_head(spec)
         self._trade, self._agg_trade, self._ticker = f"{head}trade", f"{head}aggTrade", f"{head}bookTicker"
         self._changes = [ChangedLevels(head + name, every, self.book.update_id) for name, every in self._writer.depth_streams]
+        self._unsent = UnsentLevels(self.book.update_id)
         self._best: tuple[int, ...] = ()
         self._flushes = 0
         self._now_ms = tape.prints[-1].time if tape.prints else 0
+        if last is not None:
+            self._go_on(last)
+
+    def _go_on(self, last: LastBook) -> None:
+        """Takes out every level of a book that stood before a restart: population and own orders come back by themselves."""
+        for changes in self._changes:
+            changes.go_on(last)
+        self._unsent = UnsentLevels(last.sent_id, last.first_id, last.unsent)
+        self.book.replace_standing(last.update_id, last.levels)
+        self._take_touched()
 
     @property
     def last_price(self) -> int:
@@ -182,24 +166,30 @@ class Market:
             self._settle(now_ms)
         return found
 
-    def flush_depth(self, now_ms: int) -> None:
-        """Adds depth frames with what has changed in the book; called every 100 ms."""
+    def flush_depth(self, now_ms: int, final: bool = False) -> None:
+        """Adds depth frames with what has changed in the book; called every 100 ms. `final`: of all streams, at a stop."""
         self._flushes += 1
         for changes in self._changes:
-            if self._flushes % changes.every == 0:
+            if final or self._flushes % changes.every == 0:
                 frame = changes.frame(self._writer, self.book.update_id, now_ms)
                 if frame:
                     self.frames.append((changes.stream, frame))
+        if self._flushes % MARKED_EVERY == 0 and self._unsent.marked_id != self.book.update_id:
+            self._unsent.mark(self.book.update_id)
+            self.ledger_rows.append(("sent", self.name, self.book.update_id))
 
     def forget_unpublished_changes(self) -> None:
         """Drops the changes that built the first book, if no depth frame was sent yet: clients get that book over REST."""
         if not self._flushes:
             for changes in self._changes:
                 changes.forget(self.book.update_id)
+            self._unsent = UnsentLevels(self.book.update_id)
 
-    def image(self) -> list[Level]:
-        """Every level of the book."""
-        return [(side, price, quantity) for side in (1, -1) for price, quantity in self.book.levels(side)]
+    def standing_book(self) -> LastBook:
+        """The book as it stands, for the exchange ledger."""
+        levels = [(side, price, quantity) for side in (1, -1) for price, quantity in self.book.levels(side)]
+        unsent = self._unsent
+        return LastBook(self.book.update_id, levels, unsent.sent_id, unsent.first_id, unsent.levels)
 
     @property
     def book_id(self) -> int:
@@ -264,14 +254,20 @@ class Market:
         """Keeps the levels that an operation changed for the depth frames, and adds a quote when the best levels are others."""
         if not self.book.touched:
             return
-        # every touch is one step of the update id, in order
-        first = self.book.update_id - len(self.book.touched) + 1
-        self.ledger_rows.append(("depth", self.name, first, self.book.update_id, list(self.book.touched)))
-        for changes in self._changes:
-            changes.take(first, self.book.touched)
-        self.book.touched.clear()
+        self._take_touched()
         best = (*self.book.best(1), *self.book.best(-1))
         if best == self._best:
             return
         self._best = best
         self.frames.append((self._ticker, self._writer.quote(self.book.update_id, best, now_ms)))
+
+    def _take_touched(self) -> None:
+        if not self.book.touched:
+            return
+        # every touch is one step of the update id, in order
+        first = self.book.update_id - len(self.book.touched) + 1
+        self.ledger_rows.append(("depth", self.name, first, self.book.update_id, list(self.book.touched)))
+        for changes in self._changes:
+            changes.take(first, self.book.touched)
+        self._unsent.take(first, self.book.touched)
+        self.book.touched.clear()

@@ -5,7 +5,7 @@ Every change of a price level is one step of `update_id`, so the state of the bo
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
@@ -135,6 +135,12 @@ class OrderBook:
         if order is not None:
             self._remove(order)
         return order
+
+    def replace_standing(self, update_id: int, levels: Iterable[Level]) -> None:
+        """Goes on from a book that stood at this id before a restart: takes out each of its levels, a change each."""
+        self.update_id = update_id
+        for side, price, _ in levels:
+            self._touch(side, PriceLevel(price))
 
     def _fillable(self, order: ExchangeOrder) -> bool:
         wanted = order.quantity

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from sortedcontainers import SortedDict
 
-from tickmesh.nodes.exchange.ledger import LedgerRow
+from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
 from tickmesh.nodes.exchange.market.captures import (
     RecordedBook,
     RecordedDepth,
@@ -208,6 +208,10 @@ class RecordedMarket:
     def image(self) -> list[Level]:
         """Every level of the recorded book."""
         return [(side, abs(key), quantity) for side in (1, -1) for key, quantity in self.sides[side].items()]
+
+    def standing_book(self) -> LastBook:
+        """The book as it stands, for the exchange ledger."""
+        return LastBook(self.book_id, self.image(), self.book_id)
 
     # ---- our side: what a synthetic market offers too
 

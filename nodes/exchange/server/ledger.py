@@ -6,30 +6,39 @@ without those before it. A start begins a new file; what a crash left half writt
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tickmesh.nodes.exchange.core import Uncommitted
-from tickmesh.nodes.exchange.ledger import BookImage, ExchangeLedger, find_end
+from tickmesh.nodes.exchange.last_books import LedgerBooks, read_last_books
+from tickmesh.nodes.exchange.ledger import ExchangeLedger, LastBook, find_end
 
-FILE_BYTES_MAX = 32 << 20
+FILE_BYTES_MAX = 8 << 20  # the newest is read at every start
 
 
 class LedgerFiles:
     """Appends rows to the exchange ledger's files.
 
-    `clock_ms` is the exchange's clock; `books`, set later, gives (symbol, update id, levels) of every book."""
+    `clock_ms` is the exchange's clock; `books` gives every book by market: until it is set, as the process before left them.
+    """
 
     def __init__(self, folder: Path, market: str, bytes_max: int, clock_ms: Callable[[], int]):
         self.folder, self.bytes_max, self.clock_ms = folder, bytes_max, clock_ms
         self.file_bytes_max = min(FILE_BYTES_MAX, bytes_max // 4)
-        self.books: Callable[[], list[BookImage]] = list
+        self.books: Callable[[], Mapping[str, LastBook]] = dict
         self.era = 0  # of those books
         self.bytes = 0  # of the file that is open
         self.removed = 0  # files, since this start
         self._fd = -1
         self.ledger = ExchangeLedger(market, self._next_number())
+        if (last := self.last_books()).market == market == "synthetic":  # a replay's book is made from its capture again
+            self.books, self.era = (lambda: last.books), last.era
         self._open()
+
+    def last_books(self) -> LedgerBooks:
+        """Reads where the books stand, from the newest file: 8 MiB at most. Of an empty ledger nothing."""
+        files = self._files()
+        return read_last_books(files[-1].read_bytes()) if files else LedgerBooks()
 
     def append_committed(self, done: Uncommitted, now_ms: int) -> None:
         """Appends the rows of a commit, before any of it is sent to clients. OSError stops the exchange."""

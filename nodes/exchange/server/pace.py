@@ -3,7 +3,10 @@
 import asyncio
 import logging
 import math
+import os
 import time
+from collections import Counter
+from collections.abc import Iterable
 
 from tickmesh.nodes.exchange.market.captures import SERVED_DEPTH, is_snapshot, recv_ns_of
 from tickmesh.nodes.exchange.market.pace import ReceivePace
@@ -12,6 +15,7 @@ from tickmesh.nodes.exchange.server.running import GONE, RunningExchange
 
 SNAPSHOT_S = 2.0  # a replay waits so long at the capture's first snapshot for every line to ask for it
 SUBSCRIBERS_S = 5.0  # a market waits so long for what its lines have to do first, and then goes on without them
+MESH_S = 30.0  # … in a mesh, for those of each venue: they come, and what is said before they are there is lost to them
 LOGGED_MAX = 20  # lines left out that are logged one by one; all are counted, by reason
 BATCH_FRAMES = 256  # of a replay between two looks at the clients
 BEHIND_MS_MAX = 1000.0  # a process that was away for longer goes on from now
@@ -28,7 +32,9 @@ async def run_market(running: RunningExchange) -> None:
 
 
 async def _synthetic(running: RunningExchange) -> None:
-    await _lines_subscribed(running, SUBSCRIBERS_S)
+    in_mesh = bool(os.environ.get("SUPERVISOR_ENABLED"))
+    venues = {market.spec.venue for market in running.core.markets.values()} if in_mesh else set()
+    await _lines_subscribed(running, MESH_S if in_mesh else SUBSCRIBERS_S, venues)
     depth_ms = running.true_ms()
     while not running.ctx.stop.is_set():
         if not await _up(running):
@@ -97,10 +103,15 @@ async def _replay(running: RunningExchange) -> None:
         running.state.mark_ended()
 
 
-async def _lines_subscribed(running: RunningExchange, patience_s: float) -> None:
-    """Waits until as many connections as there are lines have subscribed, so that none misses the beginning."""
+async def _lines_subscribed(running: RunningExchange, patience_s: float, venues: Iterable[str] = ()) -> None:
+    """Waits until as many connections as there are lines have subscribed, so that none misses the beginning; to each of these
+    venues, or to any where none is named."""
     deadline = time.monotonic() + patience_s
-    while len(running.hub.stream_clients()) < running.settings.lines and not running.ctx.stop.is_set():
+    lines = running.settings.lines
+    while not running.ctx.stop.is_set():
+        heard = Counter(client.route.venue for client in running.hub.stream_clients())
+        if all(heard[venue] >= lines for venue in venues) if venues else heard.total() >= lines:
+            return
         if time.monotonic() > deadline:
             return
         await asyncio.sleep(0.01)

@@ -13,7 +13,7 @@ from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route
 from tickmesh.nodes.exchange.api.streams import Client, ClientTransport, Hub
 from tickmesh.nodes.exchange.core import Core, Outgoing, era_of
 from tickmesh.nodes.exchange.faults.hooks import FaultHooks
-from tickmesh.nodes.exchange.ledger import BookImage
+from tickmesh.nodes.exchange.ledger import LastBook
 from tickmesh.nodes.exchange.protocol import JsonObject, VenueError
 from tickmesh.nodes.exchange.server.files import CaptureFiles, ExchangeFiles
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
@@ -65,7 +65,10 @@ class RunningExchange:
             self.lines = self.capture.lines()
             self.replay = self.core.replay_to(islice(self.lines, wanted), survey.depths)
         else:
-            self.core = Core.synthetic(self.config, lines, self.state.open_tape, now_ms)
+            assert self.ledger is not None
+            last = self.ledger.last_books()
+            books = last.books if last.market == "synthetic" and last.era == self.state.era else {}
+            self.core = Core.synthetic(self.config, lines, self.state.open_tape, now_ms, books)
         if lose_orders:
             self.core.lose_orders(int(now_ms))
         self.core.start(now_ms)
@@ -78,9 +81,9 @@ class RunningExchange:
         assert self.capture is not None
         return not self.ended and any(n > self.replay.position for n in self.capture.survey.snapshots)
 
-    def books(self) -> list[BookImage]:
+    def books(self) -> dict[str, LastBook]:
         """Every book as it stands, for the head of a file of the exchange ledger."""
-        return [(name, m.book_id, m.image()) for name, m in self.core.markets.items() if m.book_id >= 0]
+        return {name: m.standing_book() for name, m in self.core.markets.items() if m.book_id >= 0}
 
     def close(self) -> None:
         """Closes the files of state and ledger."""
@@ -167,6 +170,15 @@ class RunningExchange:
             self.hub.publish_user(event)
         for stream, data in outgoing.frames:
             self.hub.publish(stream, data)
+
+    def end_market(self) -> None:
+        """Sends what of the books no depth frame has said yet, before connections end at a clean stop."""
+        if self.capture or self.failure or self.down:
+            return
+        for name, market in self.core.synthetic_markets.items():
+            if name not in self.core.unknown:
+                market.flush_depth(self.now_ms(), final=True)
+        self.publish(self.commit())
 
     # ---- what waits for the market
 

@@ -12,7 +12,7 @@ from tickmesh.nodes.exchange.core import Core
 from tickmesh.nodes.exchange.faults.fault_plan import PlannedFault
 from tickmesh.nodes.exchange.faults.faults import Faults
 from tickmesh.nodes.exchange.faults.tampering import text_frame
-from tickmesh.nodes.exchange.ledger import FIELDS, ExchangeLedger, find_end
+from tickmesh.nodes.exchange.ledger import FIELDS, ExchangeLedger, LastBook, find_end
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.protocol import Params, VenueError
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
@@ -54,7 +54,7 @@ def drive(folder: Path, seed: int = 1, seconds: int = 20) -> tuple[bytes, bytes]
     config = configure(folder, FOLLOWING.replace("[exchange]", f"[exchange]\nseed = {seed}"))
     core = Core.synthetic(config, [], lambda _symbol: Tape(), START)
     book = ExchangeLedger("synthetic")
-    book.add_head((), START)
+    book.add_head({}, START)
     now = START
     client = Wire(1)
     faults = Faults(lambda: now / 1000, lambda kind, *values: book.add(kind, now, *values), lambda _client: None)
@@ -131,7 +131,7 @@ def test_files_go_on_after_a_start_and_stay_within_their_bound(tmp_path):
         files.close()
     assert numbers(tmp_path) == list(range(1, 7))
     files = files_of(tmp_path)
-    files.books = lambda: [("BTCUSDT", 7, [(1, 100, 5)])]
+    files.books = lambda: {"BTCUSDT": LastBook(7, [(1, 100, 5)], 5, 6, [(1, 100)])}
     from tickmesh.nodes.exchange.core import Outgoing, Uncommitted
 
     for _ in range(300):

@@ -44,6 +44,42 @@ def test_a_new_era_begins_with_the_line_that_has_heard_most_of_it(kind):
     assert lines.ids(kind)[10:] == list(range(1, 4 * doubts.ERA_HOLDS)) and refusals(lines) == []
 
 
+def test_a_new_era_that_says_the_old_one_again_to_the_byte_is_no_copy_of_it():
+    """An exchange of the same seed: the same ids, prices and quantities, only later. Its quotes have no time of their own."""
+    lines, second, old, new = Lines(), 1_000_000_000, range(1, 21), range(1, 3 * doubts.ERA_HOLDS)
+
+    def say(line, i, seconds):
+        lines.offer_raw(line, Kind.quote, event(Kind.quote, i, i, recv_ns=seconds * second))
+        depth = event(Kind.depth, i, i, recv_ns=seconds * second)
+        stamp_venue_ns(depth, seconds * second)
+        lines.offer_raw(line, Kind.depth, depth)
+
+    for i in old:
+        for line in "ab":
+            say(line, i, i)
+    assert lines.ids(Kind.quote) == lines.ids(Kind.depth) == list(old), "a copy is a copy"
+    for line in "ab":
+        lines.connect(line)
+    for i in new:
+        for line in "ab":
+            say(line, i, 30 + i)
+        lines.wait(HOLD)
+    assert lines.ids(Kind.depth) == lines.ids(Kind.quote) == [*old, *new], "nothing of it was dropped"
+    assert {(one.kind, one.last_id) for one in lines.out if one.flags & Flag.RESET} == {(Kind.depth, 1), (Kind.quote, 1)}
+
+
+def test_a_copy_that_a_line_brings_much_later_is_still_dropped():
+    lines, second = Lines(), 1_000_000_000
+    for i in range(1, 30):
+        lines.offer_raw("a", Kind.quote, event(Kind.quote, i, i, recv_ns=i * second))
+    for i in range(1, 30):
+        lines.offer_raw("b", Kind.quote, event(Kind.quote, i, i, recv_ns=(i + 60) * second))
+    for i in range(30, 40):
+        lines.offer_raw("a", Kind.quote, event(Kind.quote, i, i, recv_ns=(i + 60) * second))
+    lines.wait(200 * HOLD)
+    assert lines.ids(Kind.quote) == list(range(1, 40)) and not refusals(lines) and not alerts(lines)
+
+
 def test_one_event_out_of_order_does_not_end_what_may_be_a_new_era():
     lines = Lines()
     for i in range(1000, 1010):
