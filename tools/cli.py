@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from tickmesh.tools import terminal
+from tickmesh.tools import command_line, terminal
 
-commands = terminal.command_group("Runs, shows, checks and replays this folder's mesh.")
+commands = command_line.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 OFF = "outbox, log, numbers, backfill, resync, line, renewal, respawn, contradiction, era, unsynced, clock, unknown"
 VENUE = typer.Option(help="A real venue: binance, binance_usdm, coinbase, kraken, okx. Again for another one.")
@@ -15,6 +15,11 @@ INSTRUMENTS = typer.Option(
     help="Of the --venue, by commas: its own names or nearly so. One such list for each venue, in order."
 )
 MORE_FILES = typer.Argument(help="Further files of --capture or --against.", metavar="[FILE]...", show_default=False)
+
+
+@commands.callback()
+def mesh(version: command_line.Version = False) -> None:
+    """Runs, shows, checks and replays this folder's mesh."""
 
 
 @commands.command()
@@ -284,7 +289,7 @@ def export(
 
 def main() -> None:
     """The command `mesh`."""
-    terminal.run(commands, "mesh")
+    terminal.run(command_line.caller(commands, "mesh"), "mesh")
 
 
 if __name__ == "__main__":

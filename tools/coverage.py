@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 from rich.text import Text
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Coverage, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.query import coverage as ledger
+from tickmesh.tools.tables import Table
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, out
 
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
@@ -101,7 +101,7 @@ def show(result: JsonObject, only_missing: bool) -> None:
             "reason",
             *(("era",) if eras else ()),
         )
-        table = Table(*names, box=None)
+        table = Table(*names, box=None, least=("evidence", "ids"))
         for row in stream["intervals"][:ROWS_MAX]:
             table.add_row(
                 Text(row["state"], STYLES[row["state"]]), str(row["first_id"]), str(row["last_id"]),
@@ -154,8 +154,8 @@ def _doubts(streams: list[JsonObject]) -> str:
 
 
 def _when(iso: str | None) -> str:
-    """To the millisecond."""
-    return "-" if iso is None else iso.rstrip("Z").replace("T", " ")[:23]
+    """To the millisecond on a terminal, else whole."""
+    return "-" if iso is None else iso.rstrip("Z").replace("T", " ")[: 23 if out.is_terminal else None]
 
 
 def _percent(share: float) -> str:

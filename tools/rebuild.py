@@ -92,7 +92,7 @@ def show(result: JsonObject) -> None:
         out.print("ok: the same events." if result["ok"] else "NOT ok: not the same; a later parser may mean it so.")
         return
     for row in result["files"]:
-        out.print(f"{row['folder']:<32} {row['now'][:16] or 'no file':<16} {'same' if row['same'] else 'DIFFERS'}")
+        out.print(f"{row['folder']:<32} {row['now'] or 'no file':<64} {'same' if row['same'] else 'DIFFERS'}")
     if result["ok"]:
         out.print(f"ok: {result['day']}, made again from the {result['from']}, has the same content.")
     else:

@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
-
 from tickmesh.bus.clock import follow, now_ns
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
@@ -23,6 +21,7 @@ from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
 from tickmesh.tools.table import process_names
+from tickmesh.tools.tables import Table
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 SECOND = 1_000_000_000
@@ -290,7 +289,18 @@ def show(result: JsonObject) -> None:
     if not result["running"]:
         out.print("tickmesh is not running; `mesh up` starts it.")
         return
-    table = Table("node", "state", "pid", "uptime", "heartbeat", "behind", "restarts left", box=None, header_style="bold")
+    table = Table(
+        "node",
+        "state",
+        "pid",
+        "uptime",
+        "heartbeat",
+        "behind",
+        "restarts left",
+        box=None,
+        header_style="bold",
+        least=("pid", "uptime"),
+    )
     for node in result["nodes"]:
         beat, uptime, lag = node["heartbeat_age_s"], node["uptime_s"], node["lag"]
         table.add_row(
@@ -302,7 +312,7 @@ def show(result: JsonObject) -> None:
         )  # fmt: skip
     out.print(table)
     out.print()
-    table = Table("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold")
+    table = Table("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold", least=("last seq",))
     for topic in result["topics"]:
         if TABLE[Kind[topic["topic"].partition(".")[0]]].lane is Lane.system:
             continue  # what processes say of themselves is in the table above

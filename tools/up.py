@@ -388,6 +388,6 @@ def show_capture(summary: JsonObject) -> None:
     if len(summary["streams"]) > STREAMS_SHOWN:
         err.print(f"  and {len(summary['streams']) - STREAMS_SHOWN} streams more (--json has all)")
     for reason, count in summary["not_served"].items():
-        err.print(f"  {count:>9} not served: {reason}; the first: {summary['first'][reason][:200]}", style="bold", markup=False)
+        err.print(f"  {count:>9} not served: {reason}; the first: {summary['first'][reason]}", style="bold", markup=False)
     if summary["jumps"]:
         err.print(f"  {summary['jumps']} receive times go back, or jump by more than an hour", markup=False)
