@@ -9,7 +9,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Coverage, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.query import coverage as ledger
-from tickmesh.tools.tables import Table
+from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, out
 
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
@@ -101,7 +101,7 @@ def show(result: JsonObject, only_missing: bool) -> None:
             "reason",
             *(("era",) if eras else ()),
         )
-        table = Table(*names, box=None, least=("evidence", "ids"))
+        table = TerminalTable(*names, box=None, least=("evidence", "ids"))
         for row in stream["intervals"][:ROWS_MAX]:
             table.add_row(
                 Text(row["state"], STYLES[row["state"]]), str(row["first_id"]), str(row["last_id"]),

@@ -20,7 +20,7 @@ from tickmesh.nodes.feed.line_names import line_of
 from tickmesh.nodes.sentinel.supervisord import Supervisord
 from tickmesh.nodes.venues.parsing.decimals import text
 from tickmesh.tools.running import check_still_there
-from tickmesh.tools.tables import Table
+from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -251,7 +251,7 @@ def show(result: JsonObject) -> None:
     """Prints for a person what is recorded, and what is not and why."""
     seen = [row for row in result["seen"] if row["first_s"]]
     if seen:
-        table = Table(*COLUMNS, least=("tick", "lot", "spread"), box=None, header_style="bold")
+        table = TerminalTable(*COLUMNS, least=("tick", "lot", "spread"), box=None, header_style="bold")
         for row in seen[:ROWS_SHOWN]:
             first, rate = row["first_s"], row["per_s"]
             words = ["quiet" if row["quiet"] else f"{max(first.values())} s", *(f"{rate[kind.name]:g}" for kind in MARKET)]

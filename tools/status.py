@@ -21,7 +21,7 @@ from tickmesh.nodes.sentinel.supervisord import Away, ShuttingDown, Supervisord
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
 from tickmesh.tools.table import process_names
-from tickmesh.tools.tables import Table
+from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, out
 
 SECOND = 1_000_000_000
@@ -266,7 +266,7 @@ def _topic(name: str, topic: Topic, window: LogWindow, now: int) -> JsonObject:
 
 def _show_trading(counted: JsonObject) -> None:
     if counted.get("positions"):
-        table = Table(box=None, header_style="bold")
+        table = TerminalTable(box=None, header_style="bold")
         for name in ("traded", "position", "at", "realised", "unrealised", "fills", "open"):
             table.add_column(name, no_wrap=name == "traded")
         for subject, one in sorted(counted["positions"].items()):
@@ -289,7 +289,7 @@ def show(result: JsonObject) -> None:
     if not result["running"]:
         out.print("tickmesh is not running; `mesh up` starts it.")
         return
-    table = Table(
+    table = TerminalTable(
         "node",
         "state",
         "pid",
@@ -312,7 +312,7 @@ def show(result: JsonObject) -> None:
         )  # fmt: skip
     out.print(table)
     out.print()
-    table = Table("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold", least=("last seq",))
+    table = TerminalTable("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold", least=("last seq",))
     for topic in result["topics"]:
         if TABLE[Kind[topic["topic"].partition(".")[0]]].lane is Lane.system:
             continue  # what processes say of themselves is in the table above

@@ -8,7 +8,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 
 
-class Table(rich.table.Table):
+class TerminalTable(rich.table.Table):
     """A table of which the columns `least` go first where it does not fit, in this order; then those at its right end."""
 
     def __init__(self, *headers: str, least: Sequence[str] = (), **options: Any):

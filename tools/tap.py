@@ -107,7 +107,7 @@ def show_events(config: Config, batches: Batches, count: int, json: bool, local:
     """Prints each event on a line, until `count` are shown (0: for ever)."""
     for event in _first(chain.from_iterable(batches), count):
         if json:
-            terminal.print_json(as_dict(event))
+            terminal.print_json(as_dict(config, event))
             continue
         when, seq, topic, content, delays = event_line(config, event, local)
         terminal.print_parts((when, "dim"), (seq, ""), (topic, "bold"), (content, ""), (delays, "dim"))

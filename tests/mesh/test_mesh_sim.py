@@ -1,6 +1,7 @@
 """The default mesh, as a user meets it: up, look, kill, hosted, down, up again."""
 
 import json
+import resource
 import time
 
 import pytest
@@ -71,12 +72,21 @@ def pids(root) -> dict[str, int]:
     return {node["name"]: node["pid"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
 
 
+def tap_cpu_s(root) -> float:
+    """The CPU time that `tap` takes to its first live line."""
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "trade.binance.BTCUSDT" in run.ok(root, "tap", "trade", "-n", "1").stdout
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
+
+
 def look(root) -> None:
     """A mesh that has just been asked to come up, as a person looks at it."""
     first = run.ok_json(root, "mesh", "up")
     assert first["running"] and not first["already"]
     assert list(first["rates"]) == ["trade", "quote", "depth", "signal", "intent", "fill"]
     assert first["rates"]["quote"] > 0, "of the second after everything was seen"
+    assert min(first["counts"].values()) > 0, "each was seen, if not in that second"
     assert {Kind[name] for name in first["rates"]} <= {event.kind for event in run.events(root)}
     again = run.ok_json(root, "mesh", "up")
     assert again["already"]
@@ -84,6 +94,10 @@ def look(root) -> None:
     shown = run.ok(root, "tap", "trade", "--count", "5", "--json").stdout.splitlines()
     assert len(shown) == 5
     assert all(json.loads(line)["topic"].startswith("trade.") for line in shown)
+    cpu_s = [tap_cpu_s(root) for _ in range(3)]
+    assert min(cpu_s) < 0.6, f"to the first line: {cpu_s} s of CPU; on a machine that does nothing else it is below 0.3"
+    rare = run.command(root, "tap", "gap", "--until", "now")
+    assert (rare.returncode, rare.stdout) == (0, "") and "nothing of gap was recorded" in rare.stderr
     status = run.ok_json(root, "mesh", "status")
     names = {node["name"] for node in status["nodes"]}
     assert names >= set(KILLED) | {"exchange", "model-flow"}
