@@ -9,6 +9,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Coverage, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.query import coverage as ledger
+from tickmesh.tools.extras import use_matplotlib
 from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, out
 
@@ -165,11 +166,7 @@ def _percent(share: float) -> str:
 
 def draw(result: JsonObject, plot: Path) -> None:
     """Draws coverage into a file: one lane a stream, by venue time. Raises Failure without matplotlib or anything to draw."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise Failure("plots need matplotlib: pip install 'tickmesh[plot]'") from None
-    matplotlib.use("Agg")
+    use_matplotlib("a plot")
     from matplotlib import dates, pyplot
     from matplotlib.patches import Patch
 

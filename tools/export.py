@@ -27,6 +27,7 @@ from tickmesh.storage.archive.prune import mark_exported
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of
 from tickmesh.storage.query import coverage
 from tickmesh.storage.query.reader import to_ns
+from tickmesh.tools.extras import need
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 from tickmesh.tools.topics import chooser
 
@@ -259,6 +260,7 @@ def export(
     """Writes finished days into a folder; gives what `--json` prints. Raises Failure; what is finished then stays."""
     config = load()
     _check(topics)
+    need("pyarrow", "export", "an export")
     folder = to or config.source_dir / "export"
     try:
         span = to_ns(start), to_ns(end)
@@ -268,10 +270,6 @@ def export(
             plan = run.plan(topics, *span, partial)
             with _progress(len(plan)) as (begun, rows, ended):
                 run.run(plan, begun, rows, ended)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "pyarrow":
-            raise
-        raise Failure("pyarrow is not installed; pip install 'tickmesh[export]'") from None
     except LogError as error:
         raise Failure(str(error)) from None
     except OSError as error:
