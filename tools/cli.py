@@ -219,7 +219,7 @@ def chaos(
 
 @commands.command()
 def rebuild(
-    day: Annotated[str | None, typer.Option(help="A sealed day, like 2024-08-09.")] = None,
+    day: Annotated[str | None, typer.Option(help="A sealed day, like 2024-08-09; else the newest.")] = None,
     into: Annotated[Path | None, typer.Option(help="Keep what is made in this empty folder.")] = None,
     source: Annotated[str, typer.Option("--from", help="events (log, else archive), or raw frames.")] = "events",
     json: Json = False,
