@@ -27,7 +27,7 @@ from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
-from tickmesh.tools import recording, reload, sources, table
+from tickmesh.tools import laying, recording, reload, sources, table
 from tickmesh.tools.running import alone, check_still_there, last_line, running_processes
 from tickmesh.tools.seen import seen_sentence, show_capture
 from tickmesh.tools.status import read_window, silent_instruments
@@ -68,6 +68,7 @@ def up(
             return _already(load(root), captures, running, timeout_s, announce)
         if not (root / "supervisor.conf").is_file():
             raise Failure(f"{root} has no supervisor.conf; it belongs beside mesh.toml")
+        laying.refresh(load(root), announce)
         survey = None
         if captures:
             config, survey = sources.use_captures(root, captures, speed)
