@@ -188,7 +188,8 @@ def _depth(event: Event, rows: list[Texts]) -> str:
 
 def _signal(event: Event, rows: list[Texts]) -> str:
     value, price = (float(event.records[0][name]) for name in ("value", "price"))
-    return f"{rows[0]['model']} {value:+.4f}  fair {price:.8g}  cause {event.cause_seq}"
+    fair = "" if price != price else f"  fair {price:.8g}"
+    return f"{rows[0]['model']} {value:+.4f}{fair}  cause {event.cause_seq}"
 
 
 def _intent(_event: Event, rows: list[Texts]) -> str:

@@ -4,6 +4,7 @@ A mesh is a folder of its user, and the program is elsewhere: a checkout, or a w
 laid by tools/laying.py. Nothing that somebody wrote is lost: a file that is replaced stays as mesh.toml.old.
 """
 
+import shlex
 import sys
 from collections.abc import Sequence
 from itertools import count
@@ -260,4 +261,6 @@ def show(result: JsonObject) -> None:
     for subject, word in result["halted"].items():
         out.print(f"{subject} is not traded now: the venue says {word}.", markup=False)
     here = Path(result["file"]).parent
-    out.print("Next: `mesh up`." if here == Path.cwd() else f"Next: cd {here} && .venv/bin/mesh up", markup=False)
+    out.print(
+        "Next: `mesh up`." if here == Path.cwd() else f"Next: cd {shlex.quote(str(here))} && .venv/bin/mesh up", markup=False
+    )

@@ -7,6 +7,7 @@ import time
 import pytest
 
 import tests.support.mesh_run as run
+from tests.support.page_blocks import blocks, commands
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 
@@ -72,6 +73,15 @@ def pids(root) -> dict[str, int]:
     return {node["name"]: node["pid"] for node in run.ok_json(root, "mesh", "status")["nodes"]}
 
 
+def live_commands() -> list[list[str]]:
+    """Those of README.md that look at a running mesh or restart a process of it; as printed, but that each of them ends."""
+    printed = [words for block in blocks("bash") if block.page == "README.md" for words in commands(block)]
+    named = [[words[0].removeprefix(".venv/bin/"), *words[1:]] for words in printed]
+    found = [words for words in named if words[0] in ("tap", "supervisorctl") or words[:2] == ["mesh", "status"]]
+    assert {words[0] for words in found} == {"tap", "supervisorctl", "mesh"}
+    return [[*words, "-n", "1"] if words[0] == "tap" else words for words in found]
+
+
 def tap_cpu_s(root) -> float:
     """The CPU time that `tap` takes to its first live line."""
     begun = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -96,6 +106,8 @@ def look(root) -> None:
     assert all(json.loads(line)["topic"].startswith("trade.") for line in shown)
     cpu_s = [tap_cpu_s(root) for _ in range(3)]
     assert min(cpu_s) < 0.6, f"to the first line: {cpu_s} s of CPU; on a machine that does nothing else it is below 0.3"
+    for words in live_commands():
+        run.ok(root, *words)
     rare = run.command(root, "tap", "gap", "--until", "now")
     assert (rare.returncode, rare.stdout) == (0, "") and "nothing of gap was recorded" in rare.stderr
     status = run.ok_json(root, "mesh", "status")
