@@ -4,11 +4,16 @@
 # make chaos          200 SIGKILLs and venue faults, judged; KILLS=1000 SEED=7 for another sweep
 # make test bench style types; make fast: what takes a minute
 # make lock           choose the newest allowed versions of everything, with their hashes
+# make extras         what plots and exports need: matplotlib, pyarrow
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 STAMP := .venv/.installed
+DEV_STAMP := .venv/.installed-dev
+PIP := .venv/bin/python -m pip --disable-pip-version-check install -q --no-compile
+IMPORTS := from importlib import import_module as one; from tickmesh.nodes.process_table import NODES; \
+	[one(f'tickmesh.nodes.{name}.node') for name in NODES]; [one(name) for name in ('numba', 'uvloop', 'tickmesh.tools.up', 'tickmesh.tools.tap')]
 PACKAGES := bus storage nodes tools
 VENUE ?=
 INSTRUMENTS ?=
@@ -20,21 +25,29 @@ SEED ?= 1
 FAST := tests/test_*.py tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues \
 	tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
 	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
-.PHONY: help venv up down status test fast lock chaos bench style types clean
+.PHONY: help venv extras up down status test fast lock chaos bench style types clean
 
 help:
 	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
 
 venv: $(STAMP)
 
-# Again only when the list of packages has changed. Versions and hashes are those of requirements.lock.
+# What the mesh needs to run. Again only when the list of packages has changed; versions and hashes are those of requirements.lock.
+# Modules are compiled as they are imported: by one process, before a dozen do it at once. Those of tests and tools never are.
 $(STAMP): setup.cfg pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "tickmesh needs Python 3.11 or newer: none of python3, python3.11 … is; \
 	install one, or run make PYTHON=/path/to/python" >&2; exit 1; }
-	@echo "installing into .venv with $(PYTHON) (once, a minute or two) …"
+	@echo "installing into .venv with $(PYTHON) (once, about a minute) …"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
-	@.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock
-	@.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps -e .
+	@.venv/bin/python -c "$(IMPORTS)" >/dev/null
+	@touch $@
+
+# What tests, benchmarks and checks need beside it.
+$(DEV_STAMP): $(STAMP) requirements-dev.lock
+	@echo "installing what tests need (once, another minute or two) …"
+	@$(PIP) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 up: $(STAMP)
@@ -49,31 +62,35 @@ status: $(STAMP)
 	@.venv/bin/mesh status
 
 # Three at a time: most tests wait for real processes rather than work.
-test: $(STAMP)
+test: $(DEV_STAMP)
 	@.venv/bin/python -m pytest -n 3 --dist worksteal
 
-fast: $(STAMP)
+fast: $(DEV_STAMP)
 	@.venv/bin/python -m pytest -n 3 --dist worksteal -m "not mesh and not data" $(wildcard $(FAST))
 
+COMPILE := -q --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 lock: $(STAMP)
 	@.venv/bin/python -m venv run/lock
 	@run/lock/bin/python -m pip install -q --disable-pip-version-check 'pip-tools>=7,<8'
-	@run/lock/bin/pip-compile -q --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host \
-	--no-emit-find-links --extra dev --output-file requirements.lock setup.cfg
+	@run/lock/bin/pip-compile $(COMPILE) --output-file requirements.lock setup.cfg
+	@run/lock/bin/pip-compile $(COMPILE) --extra dev -c requirements.lock --output-file requirements-dev.lock setup.cfg
 	@rm -rf run/lock
+
+extras: $(STAMP)
+	@$(PIP) -e '.[plot,export]'
 
 # A mesh of its own in a temporary folder; the one that runs here is not touched.
 chaos: $(STAMP)
 	@.venv/bin/mesh chaos --kills $(KILLS) --seed $(SEED)
 
-bench: $(STAMP)
+bench: $(DEV_STAMP)
 	@.venv/bin/python -m bench
 
-style: $(STAMP)
+style: $(DEV_STAMP)
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check $(PACKAGES) tests bench >/dev/null || { echo "ruff format would change files: .venv/bin/ruff format $(PACKAGES) tests bench" >&2; exit 1; }
 
-types: $(STAMP)
+types: $(DEV_STAMP)
 	@.venv/bin/mypy -p tickmesh
 
 # Everything but data/: the installation, caches, and run/ of a mesh that is down.

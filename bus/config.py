@@ -85,6 +85,11 @@ class Config:
         return self.root / self.mesh.run
 
     @property
+    def models_dir(self) -> Path:
+        """The folder of this mesh's own models."""
+        return self.root / self.mesh.paths.models
+
+    @property
     def source_dir(self) -> Path:
         """The folder of all data from this source of market: log, stores, checkpoints, the local exchange's files."""
         return self.root / self.mesh.data / self.mesh.source

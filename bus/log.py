@@ -1,6 +1,7 @@
 """Reads append-only segments while another process writes them: the mesh's log, and the outbox of every producer."""
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from tickmesh.bus.segments import (  # fmt: skip
     scan,
     segments,
 )
-from tickmesh.bus.wire import Event, events
+from tickmesh.bus.wire import Event, events, seq_ns_of
 
 READ_BYTES = 1 << 20
 BatchScan = Callable[[bytes], Iterator[tuple[int, Batch]]]
@@ -224,17 +225,18 @@ class LogReader:
 
     def seq_at(self, ns: int) -> int:
         """The last seq whose `seq_ns` is before `ns`; 0 if none. (For the mesh's log, not for an outbox.)"""
-        seq = 0
         found = segments(self.folders)
-        low = 0
-        for index, (first, _path) in enumerate(found):
-            head = next(self.events(first - 1), None)
-            if head is None or head.seq_ns >= ns:
+
+        def begins_later(segment: tuple[int, Path]) -> bool:
+            head = next(self.events(segment[0] - 1), None)
+            return head is None or head.seq_ns >= ns
+
+        place = bisect_left(found, True, key=begins_later)
+        if place == 0:
+            return 0
+        before = None  # the last batch that begins before: nothing but its events has to be looked at
+        for batch in self.batches(found[place - 1][0] - 1):
+            if seq_ns_of(batch.body) >= ns:
                 break
-            low = index
-        for batch in self.batches(found[low][0] - 1) if found else ():
-            for event in events(batch.body):
-                if event.seq_ns >= ns:
-                    return seq
-                seq = event.seq
-        return seq
+            before = batch
+        return 0 if before is None else max(event.seq for event in events(before.body) if event.seq_ns < ns)

@@ -309,6 +309,12 @@ class RecorderSettings(Section, frozen=True):
     seal_after_s: float = 60.0  # after midnight
 
 
+class PathsSettings(Section, frozen=True):
+    """Folders of the user, relative to mesh.toml's or anywhere; for data and run there are `data` and `run`."""
+
+    models: str = "models"  # kernels of this mesh's own, beside the shipped ones
+
+
 class Mesh(Section, frozen=True):
     """The whole file. `host`: nodes that the sequencer's process runs itself, fewest hops for least latency: `model` (all of
     them), `model-NAME`, `executor`, `session`, `feed-N` (line N of every venue with instruments), `feed-VENUE-N`.
@@ -323,6 +329,7 @@ class Mesh(Section, frozen=True):
     instruments: Annotated[tuple[InstrumentSettings, ...], Meta(min_length=1, description="at least one")] = (
         InstrumentSettings(symbol="BTCUSDT"),
     )
+    paths: PathsSettings = PathsSettings()
     log: LogSettings = LogSettings()
     feed: FeedSettings = FeedSettings()
     venues: dict[str, VenueSettings] = {}

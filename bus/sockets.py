@@ -190,24 +190,26 @@ class Publisher:
 class Subscriber:
     """Gives every event of some lanes with seq > `after`, once and in order, however slow or late this process is.
 
-    `seq`: everything of these lanes up to here has been handed out. `fd` is readable when `drain` should be called.
+    `after` None: what is published from now on; the log is not looked at before something of it is missed.
+    `seq`: everything of these lanes up to here has been handed out; −1 while that is not known. `fd` is readable when
+    `drain` should be called.
     """
 
-    def __init__(self, config: Config, lanes: frozenset[Lane], after: int = 0):
+    def __init__(self, config: Config, lanes: frozenset[Lane], after: int | None = 0):
         self._lanes = lanes
         self._kinds = frozenset(kind for kind, lane in LANE_OF_KIND.items() if lane in lanes)
         self._log_read = config.log.log_read
-        self.seq = after
+        self.seq = -1 if after is None else after
         self.durable_seq = 0
         self.log_id = 0
         self.head = 0  # newest seq of these lanes that this subscriber has heard of
         self.catch_ups = 0
         self.caught_up = 0
-        self._target = 0  # while > seq: the log has to be read up to here
+        self._target = self.seq  # while > seq: the log has to be read up to here
         self._waiting: bytes | None = None  # the ring that made us notice
         self._started = False  # the first read of the log is no loss,
         self._missed = False  # a later one is
-        self._tail = Tail(config.log_dir, after)
+        self._tail = Tail(config.log_dir, max(self.seq, 0))
         self._places = Places(config)
         self._sub = open_socket(zmq.SUB, config.log.ring_messages)
         for lane in lanes:
@@ -246,6 +248,8 @@ class Subscriber:
     def _take(self, ring: bytes, out: list[Event]) -> None:
         _lane, version, self.log_id, first, last, self.durable_seq, *previous = LOG_RING.unpack_from(ring)
         needed = max(previous[lane] for lane in self._lanes)
+        if self.seq < 0:
+            self.seq = first - 1 if last >= first else needed
         if version != SCHEMA_VERSION and last >= first:  # a sequencer of another version: the log itself says how to read it
             needed = last
         self.head = max(self.head, last if last >= first else 0, needed)

@@ -21,7 +21,7 @@ _read_size, _read_size_and_count = header_reader("size"), header_reader("size", 
 _read_kind, _read_flags = header_reader("kind"), header_reader("flags")
 _read_cause = header_reader("k", "cause_seq")
 _read_venue_ns, _read_recv_ns = header_reader("venue_ns"), header_reader("recv_ns")
-_read_reserved = header_reader("reserved")
+_read_seq_ns, _read_reserved = header_reader("seq_ns"), header_reader("reserved")
 _write_size, _SIZE_AT = header_writer("size", "count")
 _write_flags, _FLAGS_AT = header_writer("flags")
 _write_k, _K_AT = header_writer("k")
@@ -254,6 +254,11 @@ def venue_ns_of(event: Bytes) -> int:
 def recv_ns_of(event: Bytes) -> int:
     """When the event, or its cause, left the socket, ns."""
     return int(_read_recv_ns(event)[0])
+
+
+def seq_ns_of(event: Bytes) -> int:
+    """When the event was sequenced, ns; 0 before that."""
+    return int(_read_seq_ns(event)[0])
 
 
 def stamp_ids(event: bytearray, first_id: int, last_id: int) -> None:

@@ -21,6 +21,7 @@ from tickmesh.storage.query.bar_frame import frame_of
 from tickmesh.storage.query.bar_gaps import bars_with_coverage
 from tickmesh.storage.query.gaps import CoverageWarning, Gaps
 from tickmesh.storage.query.reader import exponents, to_ns
+from tickmesh.tools.extras import use_matplotlib
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, err, out
 
 if TYPE_CHECKING:
@@ -214,11 +215,7 @@ def _shade_uncovered(frame: "pd.DataFrame", middles: np.ndarray, length: float, 
 
 def draw(result: BarsResult, path: Path) -> None:
     """Draws bars into a file: candles with the best bid and ask at each bar's end, volume bought and sold, and the spread."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise Failure("plots need matplotlib: pip install 'tickmesh[plot]'") from None
-    matplotlib.use("Agg")
+    use_matplotlib("a plot")
     from matplotlib import dates, pyplot
 
     frame = result.frame

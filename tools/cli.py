@@ -5,16 +5,22 @@ from typing import Annotated, Literal
 
 import typer
 
-from tickmesh.tools import terminal
+from tickmesh.tools import command_line, terminal
 
-commands = terminal.command_group("Runs, shows, checks and replays this folder's mesh.")
+commands = command_line.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 OFF = "outbox, spill, log, numbers, backfill, resync, line, renewal, respawn, contradiction, era, unsynced, clock, unknown"
 VENUE = typer.Option(help="A real venue: binance, binance_usdm, coinbase, kraken, okx. Again for another one.")
 INSTRUMENTS = typer.Option(
     help="Of the --venue, by commas: its own names or nearly so. One such list for each venue, in order."
 )
+FOLDER = typer.Argument(metavar="[DIR]", help="The mesh's folder, made where it is not; else this one.", show_default=False)
 MORE_FILES = typer.Argument(help="Further files of --capture or --against.", metavar="[FILE]...", show_default=False)
+
+
+@commands.callback()
+def mesh(version: command_line.Version = False) -> None:
+    """Runs, shows, checks and replays this folder's mesh."""
 
 
 @commands.command()
@@ -61,16 +67,23 @@ def up(
 
 @commands.command()
 def init(
+    folder: Annotated[Path | None, FOLDER] = None,
     venue: Annotated[list[str] | None, VENUE] = None,
     instruments: Annotated[list[str] | None, INSTRUMENTS] = None,
-    mode: Annotated[Literal["capture", "sim"], typer.Option(help="capture: real venues; sim: the local exchange.")] = "capture",
+    mode: Annotated[
+        Literal["capture", "sim"] | None, typer.Option(help="capture: real venues (the default); sim: the local exchange.")
+    ] = None,
     source: Annotated[str, typer.Option(help="Folder of what is recorded, under data/; else the venues' names.")] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Replace a mesh.toml that has settings; it stays as mesh.toml.old.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write a mesh.toml with every line explained into this folder; without options it asks.
+    """Write a mesh.toml with every line explained into a folder; without options it asks.
+
+    A mesh is a folder of yours: mesh.toml, models/, data/. The program is elsewhere, and is upgraded without touching it.
+
+    mesh init ~/mesh --mode sim
 
     mesh init --venue binance --instruments BTCUSDT,ETHUSDT
 
@@ -78,7 +91,7 @@ def init(
     """
     from tickmesh.tools import init as command
 
-    result = command.init(venue or [], instruments or [], mode, source, force)
+    result = command.init(venue or [], instruments or [], mode, source, force, folder)
     terminal.print_json(result) if json else command.show(result)
 
 
@@ -224,7 +237,7 @@ def chaos(
 
 @commands.command()
 def rebuild(
-    day: Annotated[str | None, typer.Option(help="A sealed day, like 2024-08-09.")] = None,
+    day: Annotated[str | None, typer.Option(help="A sealed day, like 2024-08-09; else the newest.")] = None,
     into: Annotated[Path | None, typer.Option(help="Keep what is made in this empty folder.")] = None,
     source: Annotated[str, typer.Option("--from", help="events (log, else archive), or raw frames.")] = "events",
     json: Json = False,
@@ -297,7 +310,7 @@ def export(
 
 def main() -> None:
     """The command `mesh`."""
-    terminal.run(commands, "mesh")
+    terminal.run(command_line.caller(commands, "mesh"), "mesh")
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-from rich.table import Table
 from rich.text import Text
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Coverage, Kind
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.query import coverage as ledger
+from tickmesh.tools.extras import use_matplotlib
+from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, out
 
 COLOURS = {"complete": "tab:green", "repaired": "tab:blue", "missing": "tab:red", "unproven": "0.6"}
@@ -101,7 +102,7 @@ def show(result: JsonObject, only_missing: bool) -> None:
             "reason",
             *(("era",) if eras else ()),
         )
-        table = Table(*names, box=None)
+        table = TerminalTable(*names, box=None, least=("evidence", "ids"))
         for row in stream["intervals"][:ROWS_MAX]:
             table.add_row(
                 Text(row["state"], STYLES[row["state"]]), str(row["first_id"]), str(row["last_id"]),
@@ -154,8 +155,8 @@ def _doubts(streams: list[JsonObject]) -> str:
 
 
 def _when(iso: str | None) -> str:
-    """To the millisecond."""
-    return "-" if iso is None else iso.rstrip("Z").replace("T", " ")[:23]
+    """To the millisecond on a terminal, else whole."""
+    return "-" if iso is None else iso.rstrip("Z").replace("T", " ")[: 23 if out.is_terminal else None]
 
 
 def _percent(share: float) -> str:
@@ -165,11 +166,7 @@ def _percent(share: float) -> str:
 
 def draw(result: JsonObject, plot: Path) -> None:
     """Draws coverage into a file: one lane a stream, by venue time. Raises Failure without matplotlib or anything to draw."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise Failure("plots need matplotlib: pip install 'tickmesh[plot]'") from None
-    matplotlib.use("Agg")
+    use_matplotlib("a plot")
     from matplotlib import dates, pyplot
     from matplotlib.patches import Patch
 

@@ -27,8 +27,9 @@ from tickmesh.storage.archive.prune import mark_exported
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of
 from tickmesh.storage.query import coverage
 from tickmesh.storage.query.reader import to_ns
-from tickmesh.tools.arguments import matches
+from tickmesh.tools.extras import need
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
+from tickmesh.tools.topics import chooser
 
 if TYPE_CHECKING:
     from tickmesh.storage.query.export import Day
@@ -86,18 +87,16 @@ class Export:
     def _plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
         days, last = self.files.archived_days(self.archive)
         open_days = self._open_days(last) if partial else {}
-        chosen = []
+        found = []
         for day in sorted({*days, *open_days}):
             begin_ns = int(np.datetime64(day, "D").astype("i8")) * DAY_NS
             outside = (start_ns is not None and begin_ns + DAY_NS <= start_ns) or (end_ns is not None and begin_ns >= end_ns)
             if outside or not (day < last or partial):
                 continue
             known = self._finished(day) if day < last else open_days[day]
-            for kind, subject in sorted(known):
-                one = self.files.Day(kind, subject, day, day < last)
-                if kind in USUAL if not topics else any(matches(one.topic, prefix) for prefix in topics):
-                    chosen.append(one)
-        return chosen
+            found += [self.files.Day(kind, subject, day, day < last) for kind, subject in sorted(known)]
+        chosen = chooser(topics, {one.topic for one in found})
+        return [one for one in found if (chosen(one.topic) if topics else one.kind in USUAL)]
 
     def _finished(self, day: str) -> set[tuple[Kind, str]]:
         """What there is of a day that is over, remembered in the manifest: its files need not be opened at every run."""
@@ -261,6 +260,7 @@ def export(
     """Writes finished days into a folder; gives what `--json` prints. Raises Failure; what is finished then stays."""
     config = load()
     _check(topics)
+    need("pyarrow", "export", "an export")
     folder = to or config.source_dir / "export"
     try:
         span = to_ns(start), to_ns(end)
@@ -270,10 +270,6 @@ def export(
             plan = run.plan(topics, *span, partial)
             with _progress(len(plan)) as (begun, rows, ended):
                 run.run(plan, begun, rows, ended)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "pyarrow":
-            raise
-        raise Failure("pyarrow is not installed; pip install 'tickmesh[export]'") from None
     except LogError as error:
         raise Failure(str(error)) from None
     except OSError as error:

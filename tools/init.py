@@ -1,10 +1,10 @@
 """`mesh init`: writes a mesh.toml in which every line is explained, from flags or from questions on a terminal.
 
-In a folder without them it also lays what else a mesh needs: the project's supervisor.conf, and .venv as a link to the
-installation that runs this. Nothing that somebody wrote is lost: a file that is replaced stays as mesh.toml.old.
+A mesh is a folder of its user, and the program is elsewhere: a checkout, or a wheel in an environment. What else it needs is
+laid by tools/laying.py. Nothing that somebody wrote is lost: a file that is replaced stays as mesh.toml.old.
 """
 
-import shutil
+import shlex
 import sys
 from collections.abc import Sequence
 from itertools import count
@@ -19,12 +19,12 @@ from tickmesh.bus.settings import InstrumentSettings, Mesh
 from tickmesh.nodes.net.endpoints import LOCAL
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
 from tickmesh.nodes.venues.table import adapter_of
+from tickmesh.tools.laying import lay, made
 from tickmesh.tools.running import running_processes
 from tickmesh.tools.sources import recording
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, err, out
 from tickmesh.tools.wanted import OFFERED, VenueAnswer, Wanted, ask, chosen, names_of, paired
 
-PROJECT = Path(__file__).resolve().parents[1]
 WIDTH = 34  # where comments begin
 SHOWN = 6  # names on one line
 
@@ -57,7 +57,7 @@ SIM = """
 
 # [[models]]
 # name = "imbalance"              # process model-imbalance
-# kernel = "book_imbalance"       # nodes/models/book_imbalance.py
+# kernel = "book_imbalance"       # a shipped one, or a file of your own in models/ (docs/research.md)
 # instruments = ["*"]             # venue.symbol or patterns like "binance.*": a state of its own for each
 
 # [executor]
@@ -70,27 +70,35 @@ SIM = """
 # seed = 1
 # trades_per_s = 20.0
 
+# [paths]
+# models = "models"               # kernels of your own; data = "…", at the top of this file, is the folder of what is recorded
+
 # [log]
 # format = "human"                # lines in run/logs; or "json", one object a line
 # sync_ms = 50                    # what a power cut may cost
 """
 
 
-def init(venues: Sequence[str], lists: Sequence[str], mode: str, source: str, force: bool) -> JsonObject:
-    """Writes mesh.toml into the working folder; gives what `--json` prints. Without a venue it asks, on a terminal.
+def init(
+    venues: Sequence[str], lists: Sequence[str], mode: str | None, source: str, force: bool, folder: Path | None = None
+) -> JsonObject:
+    """Writes mesh.toml into `folder` (or here); gives what `--json` prints. Without a venue it asks, on a terminal.
 
-    Raises Failure, and then nothing was written.
+    A folder alone, where nobody can be asked, is the local exchange's market. Raises Failure, and then nothing was written.
     """
-    root = Path.cwd()
+    root = Path.cwd() if folder is None else made(folder)
     if (root / "run").is_dir() and running_processes(root) is not None:
         raise Failure("the mesh of this folder is up, and its processes read mesh.toml: `mesh down` first")
     replaces = _replaced(root / "mesh.toml")
     if venues or lists:
+        mode = mode or "capture"
         wanted = paired(venues, lists)
         answers = _asked(wanted, mode)
         instruments = chosen(answers)
+    elif folder is not None and mode in (None, "sim") and not sys.stdin.isatty():
+        mode, instruments, answers = "sim", list(Mesh().instruments), []
     elif sys.stdin.isatty() and err.is_terminal:
-        mode, instruments, source = _questions(mode, source)
+        mode, instruments, source = _questions(mode or "capture", source)
         answers = []
         if replaces and not force:
             force = typer.confirm("mesh.toml has settings of its own. Replace it (it stays as mesh.toml.old)?", err=True)
@@ -105,7 +113,7 @@ def init(venues: Sequence[str], lists: Sequence[str], mode: str, source: str, fo
         "source": source,
         "instruments": [one.subject for one in instruments],
         "kept": kept,
-        "laid": _lay(root),
+        "laid": lay(root),
         "unasked": {answer.venue: answer.unasked for answer in answers if answer.unasked},
         "halted": {f"{a.venue}.{symbol}": word for a in answers for symbol, word in a.halted.items()},
     }
@@ -173,22 +181,6 @@ def _write(path: Path, text: str, replaces: bool, force: bool) -> str:
     except OSError as error:
         raise Failure(f"{path} cannot be written: {error.strerror}") from None
     return kept.name if before else ""
-
-
-def _lay(root: Path) -> list[str]:
-    """Lays what a mesh's folder lacks beside mesh.toml; gives the names. Raises Failure."""
-    laid = []
-    try:
-        if not (root / "supervisor.conf").exists():
-            shutil.copyfile(PROJECT / "supervisor.conf", root / "supervisor.conf")
-            laid.append("supervisor.conf")
-        if not (root / ".venv").exists():
-            (root / ".venv").unlink(missing_ok=True)  # a link to an installation that is gone
-            (root / ".venv").symlink_to(sys.prefix)
-            laid.append(".venv")
-    except OSError as error:
-        raise Failure(f"{error.filename}: {error.strerror}; a mesh's folder needs supervisor.conf and .venv") from None
-    return laid
 
 
 def _asked(wanted: Wanted, mode: str) -> list[VenueAnswer]:
@@ -268,4 +260,7 @@ def show(result: JsonObject) -> None:
         out.print(f"Names were not checked: {venue} cannot be asked: {why}.", markup=False)
     for subject, word in result["halted"].items():
         out.print(f"{subject} is not traded now: the venue says {word}.", markup=False)
-    out.print("Next: `mesh up`.")
+    here = Path(result["file"]).parent
+    out.print(
+        "Next: `mesh up`." if here == Path.cwd() else f"Next: cd {shlex.quote(str(here))} && .venv/bin/mesh up", markup=False
+    )

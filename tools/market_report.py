@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from tickmesh.bus.settings import PopulationSettings
+from tickmesh.tools.extras import use_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -186,9 +187,7 @@ def facts_table(markets: list[ObservedMarket]) -> list[str]:
 
 def draw(markets: list[ObservedMarket], folder: Path) -> None:
     """Draws two pictures into a folder: a minute of each market; distributions and autocorrelations over each other."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+    use_matplotlib("a picture of a market")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(len(markets), 1, figsize=(9, 2.3 * len(markets)), layout="constrained")

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 
+from tickmesh.tools.extras import use_matplotlib
 from tickmesh.tools.terminal import Failure, JsonObject, config, out
 
 Seen = dict[str, np.ndarray]  # "trades": s, price, sign; "quotes": s, bid, ask, of every one from the beginning on
@@ -29,6 +30,7 @@ def outage(
     plot: Path, calm_s: float = 15.0, length_s: float = 25.0, after_s: float = 20.0, running: bool = False
 ) -> JsonObject:
     """Overloads a local exchange and draws it; gives the spread before, at its widest, and after. Raises Failure."""
+    use_matplotlib("a plot")
     if running:
         where = config().run_dir / "exchange.json"
         try:
@@ -111,11 +113,6 @@ def _judge(seen: Seen, calm_s: float, length_s: float) -> JsonObject:
 
 def draw(seen: Seen, plot: Path, calm_s: float, length_s: float) -> None:
     """Draws every trade with bid and ask, and the spread below, into a file."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise Failure("plots need matplotlib: pip install 'tickmesh[plot]'") from None
-    matplotlib.use("Agg")
     from matplotlib import pyplot
 
     at, bids, asks = seen["quotes"].T

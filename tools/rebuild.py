@@ -34,8 +34,7 @@ def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> Jso
                 "--day is for --from events; raw frames are read from their first to their last, or books have no beginning"
             )
         return _from_raw(config, into, quiet)
-    if day is None:
-        raise UsageFailure("which day? --day 2024-08-09; or --from raw for all that raw frames tell")
+    day = _newest_sealed(config) if day is None else day
     try:
         day = str(np.datetime64(day, "D"))
     except ValueError:
@@ -56,6 +55,16 @@ def rebuild(day: str | None, into: Path | None, source: str, quiet: bool) -> Jso
         "into": str(into) if into else None,
         "files": [{"folder": row.folder, "was": row.was, "now": row.now, "same": row.same} for row in rows],
     }
+
+
+def _newest_sealed(config: Config) -> str:
+    days = [file.day for file in ArchiveReader(config.archive_dir).files if file.part == "day"]
+    if not days:
+        raise Failure(
+            f"no day is sealed in {config.archive_dir} yet: a day is over at midnight UTC, and sealed a minute later. "
+            "--from raw makes everything again that raw frames tell"
+        )
+    return max(days)
 
 
 def _from_raw(config: Config, into: Path | None, quiet: bool) -> JsonObject:
@@ -92,7 +101,7 @@ def show(result: JsonObject) -> None:
         out.print("ok: the same events." if result["ok"] else "NOT ok: not the same; a later parser may mean it so.")
         return
     for row in result["files"]:
-        out.print(f"{row['folder']:<32} {row['now'][:16] or 'no file':<16} {'same' if row['same'] else 'DIFFERS'}")
+        out.print(f"{row['folder']:<32} {row['now'] or 'no file':<64} {'same' if row['same'] else 'DIFFERS'}")
     if result["ok"]:
         out.print(f"ok: {result['day']}, made again from the {result['from']}, has the same content.")
     else:

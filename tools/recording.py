@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.table import Table
-
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import Tail
 from tickmesh.bus.schema import Kind
@@ -23,6 +21,7 @@ from tickmesh.nodes.sentinel.supervisord import Supervisord
 from tickmesh.nodes.venues.parsing.decimals import text
 from tickmesh.tools.own_events import OwnEvents
 from tickmesh.tools.running import check_still_there
+from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -34,7 +33,6 @@ UNREACHED_S = 2.0  # after the first line's alert the others may have their say
 CRASHES = "crash loop"  # a sentinel's alert of a process that dies again and again
 REFUSED = ("unknown_instrument", "halted_instrument")
 COLUMNS = ("instrument", "complete after", "trades/s", "quotes/s", "depth/s", "bid", "ask", "spread", "tick", "lot")
-WIDTH = 120  # of the table at least: a narrower terminal wraps its lines, and nothing is cut off
 ROWS_SHOWN = 40
 
 
@@ -257,14 +255,13 @@ def show(result: JsonObject) -> None:
     """Prints for a person what is recorded, and what is not and why."""
     seen = [row for row in result["seen"] if row["first_s"]]
     if seen:
-        table = Table(*COLUMNS, box=None, header_style="bold")
+        table = TerminalTable(*COLUMNS, least=("tick", "lot", "spread"), box=None, header_style="bold")
         for row in seen[:ROWS_SHOWN]:
             first, rate = row["first_s"], row["per_s"]
             words = ["quiet" if row["quiet"] else f"{max(first.values())} s", *(f"{rate[kind.name]:g}" for kind in MARKET)]
             words += [row[name] or "-" for name in ("bid", "ask", "spread", "tick_size", "lot_size")]
             table.add_row(row["instrument"], *words)
         out.print(f"Recording after {result['seconds']} s, source {result['source']}:")
-        out.width = max(out.width, WIDTH)
         out.print(table)
         if len(seen) > ROWS_SHOWN:
             out.print(f"and {len(seen) - ROWS_SHOWN} more (--json has all)")

@@ -1,10 +1,9 @@
 """How `mesh status` looks to a person."""
 
-from rich.table import Table
-
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.topics import TABLE, Lane
 from tickmesh.tools.episodes import sentence
+from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import JsonObject, out
 from tickmesh.tools.verdict import DOWN, HEALTHY, LOOP_RESTARTS, Finding
 
@@ -38,7 +37,7 @@ def _state(node: JsonObject) -> str:
 
 def _show_trading(counted: JsonObject) -> None:
     if counted.get("positions"):
-        table = Table(box=None, header_style="bold")
+        table = TerminalTable(box=None, header_style="bold")
         for name in ("traded", "position", "at", "realised", "unrealised", "fills", "open"):
             table.add_column(name, no_wrap=name == "traded")
         for subject, one in sorted(counted["positions"].items()):
@@ -57,7 +56,8 @@ def _show_trading(counted: JsonObject) -> None:
 
 
 def _show_running(result: JsonObject) -> None:
-    table = Table("node", "state", "pid", "uptime", "heartbeat", "behind", "restarts left", box=None, header_style="bold")
+    names = ("node", "state", "pid", "uptime", "heartbeat", "behind", "restarts left")
+    table = TerminalTable(*names, box=None, header_style="bold", least=("pid", "uptime"))
     for node in result["nodes"]:
         beat, uptime, lag = node["heartbeat_age_s"], node["uptime_s"], node["lag"]
         table.add_row(
@@ -69,7 +69,7 @@ def _show_running(result: JsonObject) -> None:
         )  # fmt: skip
     out.print(table)
     out.print()
-    table = Table("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold")
+    table = TerminalTable("topic", "last seq", "per s", "lag", "age", box=None, header_style="bold", least=("last seq",))
     for topic in result["topics"]:
         if TABLE[Kind[topic["topic"].partition(".")[0]]].lane is Lane.system:
             continue  # what processes say of themselves is in the table above

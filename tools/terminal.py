@@ -8,13 +8,9 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import msgspec
-import typer
 from rich.console import Console
 
 from tickmesh.bus.config import Config, ConfigError, load
-
-# The parser's own exception, wherever this version of typer keeps it.
-UsageError: Any = typer.BadParameter.__base__
 
 JsonObject = dict[str, Any]  # what a command gives, as `--json` prints it
 
@@ -24,6 +20,20 @@ class OutputClosed(Exception):
 
 
 class _Terminal(Console):
+    """A console that never shortens a value of a table (tables.py)."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        if not any(hasattr(one, "add_row") for one in objects):
+            super().print(*objects, **options)
+            return
+        from tickmesh.tools.tables import fit  # rich's tables take a while to import
+
+        for table in objects:
+            whole, gone = fit(self, table)
+            super().print(whole, **options)
+            if gone:
+                super().print(f"(no room for {', '.join(gone)}: a wider terminal, or --json)", style="dim")
+
     def on_broken_pipe(self) -> None:
         raise OutputClosed
 
@@ -49,15 +59,30 @@ def config() -> Config:
     return load()
 
 
-def command_group(help: str, no_args_is_help: bool = True) -> typer.Typer:
-    """A program's group of commands, with its help."""
-    return typer.Typer(help=help, add_completion=False, pretty_exceptions_enable=False, no_args_is_help=no_args_is_help)
+def version_text() -> str:
+    """What `--version` prints."""
+    from importlib.metadata import version
+
+    return f"tickmesh {version('tickmesh')}, Python {sys.version.split()[0]}"
 
 
 def announcer(json: bool) -> Callable[[str], None]:
     """Prints a line of what is about to be done: with `--json` on stderr, so that the object is alone on stdout."""
     console = err if json else out
     return lambda line: console.print(line, markup=False)
+
+
+def print_parts(*parts: tuple[str, str]) -> None:
+    """Prints texts, each with its style, on one line of stdout: with two spaces between them, in colour on a terminal only."""
+    if out.is_terminal:
+        from rich.text import Text
+
+        out.print(Text("  ").join(Text(text, style) for text, style in parts))
+        return
+    try:
+        print("  ".join(text for text, _ in parts), flush=True)
+    except BrokenPipeError:
+        raise OutputClosed from None
 
 
 def print_json(value: object) -> None:
@@ -80,8 +105,8 @@ def _as_ctrl_c(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run(commands: typer.Typer, name: str) -> NoReturn:
-    """Runs a command line and exits with its code; a foreseen fault is one sentence on stderr, never a traceback.
+def run(program: Callable[[], int], name: str) -> NoReturn:
+    """Runs a program and exits with the code it gives; a foreseen fault is one sentence on stderr, never a traceback.
 
     A SIGTERM or a closed terminal is a Ctrl-C: whatever a command has begun it ends.
     """
@@ -89,13 +114,8 @@ def run(commands: typer.Typer, name: str) -> NoReturn:
         if signal.getsignal(number) is signal.SIG_DFL:  # else it is ignored, as under nohup
             signal.signal(number, _as_ctrl_c)
     try:
-        code = commands(standalone_mode=False, prog_name=name)
+        code = program()
         sys.stdout.flush()
-    except UsageError as error:
-        message = error.format_message()
-        if not message:  # no arguments at all: the help has been shown
-            raise SystemExit(2) from None
-        _end(name, f"{message.rstrip('.')}; see {name} --help", 2)
     except Failure as error:
         _end(name, str(error), error.code)
     except ConfigError as error:
@@ -103,6 +123,6 @@ def run(commands: typer.Typer, name: str) -> NoReturn:
     except OutputClosed:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
-    except (KeyboardInterrupt, typer.Abort):
+    except KeyboardInterrupt:
         raise SystemExit(130) from None
-    raise SystemExit(code if isinstance(code, int) else 0)
+    raise SystemExit(code)

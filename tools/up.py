@@ -26,10 +26,11 @@ from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
-from tickmesh.tools import recording, reload, sources, table
+from tickmesh.tools import laying, recording, reload, sources, table
 from tickmesh.tools.log_window import read_window
 from tickmesh.tools.own_events import OwnEvents
 from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, running_processes
+from tickmesh.tools.seen import seen_sentence, show_capture
 from tickmesh.tools.start import start_supervisord
 from tickmesh.tools.status import silent_instruments
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
@@ -42,7 +43,6 @@ DEATHS_MAX = 3  # of the exchange within one `mesh up`, before that is the answe
 FREE_BYTES_MIN = 256 << 20  # a log segment, an outbox segment each, and an archive file, with room to notice
 FREE_INODES_MIN = 200  # each of these files takes one, and each instrument's of a cut
 LOOK_S = 0.1
-STREAMS_SHOWN = 12
 RATES_S = 1.0  # rates are what comes in so long, once everything is there
 AWAY_S_MAX = 10.0  # supervisord answers within a second of its start
 
@@ -71,6 +71,7 @@ def up(
             return _already(load(root), captures, running, timeout_s, announce)
         if not (root / "supervisor.conf").is_file():
             raise Failure(f"{root} has no supervisor.conf; it belongs beside mesh.toml")
+        laying.refresh(load(root), announce)
         survey = None
         if captures:
             config, survey = sources.use_captures(root, captures, speed)
@@ -100,7 +101,8 @@ def up(
         "source": config.source,
         "instruments": silent_instruments(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
-        "rates": {kind.name: round(seen.counts[kind] / seconds, 1) for kind in required_kinds(config, survey)},
+        "rates": {kind.name: round(seen.recent[kind] / seconds, 1) for kind in required_kinds(config, survey)},
+        "counts": {kind.name: seen.counts[kind] for kind in required_kinds(config, survey)},
         "not_trading": seen.cannot_trade(),
         "capture": survey.summary() if survey else None,
     }
@@ -203,6 +205,7 @@ class Observed:
     executor: str
     own: OwnEvents
     counts: Counter[int] = field(default_factory=Counter)
+    earlier: Counter[int] = field(default_factory=Counter)  # what of them was there when everything had been seen
     beats: dict[str, dict[str, Any]] = field(default_factory=dict)
     exchanges: set[int] = field(default_factory=set)  # pids that the exchange has had
 
@@ -217,6 +220,11 @@ class Observed:
                             self.beats[event.subject] = event.map()
         except LogError as error:
             raise Failure(str(error)) from None
+
+    @property
+    def recent(self) -> Counter[int]:
+        """The counts since everything had been seen: rates are made of them."""
+        return self.counts - self.earlier
 
     def cannot_trade(self) -> dict[str, str]:
         """Instruments on which the executor has sent nothing and will send nothing, each with why, by its refusals."""
@@ -256,7 +264,7 @@ def _watch(config: Config, survey: Survey | None, own: OwnEvents, after: int, de
             if line is not None:
                 line.update(f"waiting for {', '.join(missing)}")
             time.sleep(LOOK_S)
-        seen.counts.clear()
+        seen.earlier = seen.counts.copy()
         begun = time.monotonic()
         time.sleep(RATES_S)
         seen.take(tail)
@@ -330,9 +338,8 @@ def show(result: JsonObject) -> None:
         out.print(f"tickmesh is up already, source {result['source']}.")
         reload.show(result)
         return
-    rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
-    out.print(f"In the log, per second: {rates}.")
+    out.print(seen_sentence(result["rates"], result["counts"]), markup=False)
     for subject, why in result["not_trading"].items():
         sizes = "executor.order_notional, order_quantity, position_max"
         out.print(f"The executor cannot trade {subject}: {why} ({sizes})", style="bold", markup=False)
@@ -363,20 +370,3 @@ def show_answers(answers: Sequence[VenueAnswer]) -> None:
             err.print(f"  Recording begins without that check, of {', '.join(answer.symbols)}.", markup=False)
         for symbol, word in answer.halted.items():
             err.print(f"{answer.venue}.{symbol} is not traded now: the venue says {word}.", style="bold", markup=False)
-
-
-def show_capture(summary: JsonObject) -> None:
-    """Prints for a person what a capture holds, before its replay: on stderr, so that `--json` is alone on stdout."""
-    bad = sum(summary["not_served"].values())
-    words = f"{summary['dialect']}, receive times in {summary['unit']}, {summary['lines']} lines of {summary['seconds']:g} s"
-    found = f"{len(summary['symbols'])} symbols, {summary['snapshots']} book snapshots"
-    err.print(f"Capture: {words}, {found}, {bad} lines not served.", markup=False)
-    for name, count in list(summary["streams"].items())[:STREAMS_SHOWN]:
-        note = " (sent to who asks, not recorded)" if name in summary["not_recorded"] else ""
-        err.print(f"  {count:>9} {name}{note}", markup=False)
-    if len(summary["streams"]) > STREAMS_SHOWN:
-        err.print(f"  and {len(summary['streams']) - STREAMS_SHOWN} streams more (--json has all)")
-    for reason, count in summary["not_served"].items():
-        err.print(f"  {count:>9} not served: {reason}; the first: {summary['first'][reason][:200]}", style="bold", markup=False)
-    if summary["jumps"]:
-        err.print(f"  {summary['jumps']} receive times go back, or jump by more than an hour", markup=False)

@@ -39,6 +39,7 @@ class Step:
         model = config.model(instance)
         from tickmesh.nodes.models import cache, loading  # numba takes 0.4 s to import: only who computes pays for it
 
+        loading.use_folder(config)
         cache.use(config)
         module = loading.load(model.kernel)
         self._model = model

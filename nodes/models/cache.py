@@ -14,14 +14,15 @@ from pathlib import Path
 from tickmesh.bus.config import Config
 from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import SCHEMA_HASH, Flag, Kind
+from tickmesh.nodes import models
 
 KEEP_FOLDERS = 4  # of other sources or versions: going back and forth between two branches costs no compilation
 
 
 def sources_hash() -> str:
-    """A hash, 16 hex digits, over every file in nodes/models, in order of name, and the numbers they take from the schema."""
+    """A hash, 16 hex digits, over every model's file, in order of name, and the numbers they take from the schema."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted((path for folder in models.__path__ for path in Path(folder).glob("*.py")), key=lambda one: one.name):
         text = path.read_bytes()
         digest.update(f"{path.name} {len(text)}\n".encode() + text)
     frozen = [(member.name, int(member)) for enum in (Kind, Flag) for member in enum]

@@ -9,20 +9,40 @@ from typing import Any
 
 import numpy as np
 
-from tickmesh.bus.config import ConfigError
+from tickmesh.bus.config import Config, ConfigError
+from tickmesh.nodes import models
 from tickmesh.nodes.models.interface import Parameter, Records
 
 
+def use_folder(config: Config) -> None:
+    """Lets this process find the models of the mesh's own folder (`[paths] models`), beside the shipped ones.
+
+    Raises ConfigError for a file there with a shipped one's name: whoever imports it would get the other.
+    """
+    folder = config.models_dir
+    shipped = {path.name for path in Path(__file__).parent.glob("*.py")}
+    if taken := sorted(path.name for path in folder.glob("*.py") if path.name in shipped):
+        raise ConfigError(f"{folder / taken[0]} has the name of a shipped file, which comes first: give it a name of its own")
+    if folder.is_dir() and str(folder) not in models.__path__:
+        models.__path__.append(str(folder))
+
+
+def folders() -> list[Path]:
+    """The folders that models lie in: those of the package nodes.models, in order."""
+    return [Path(folder) for folder in models.__path__]
+
+
 def names() -> list[str]:
-    """The names of all kernels: the files of this folder that define one."""
-    folder = Path(__file__).parent
-    return sorted(path.stem for path in folder.glob("*.py") if "\ndef kernel(" in path.read_text())
+    """The names of all kernels: the files of these folders that define one."""
+    paths = [path for folder in folders() for path in folder.glob("*.py")]
+    return sorted({path.stem for path in paths if "\ndef kernel(" in path.read_text(errors="replace")})
 
 
 def load(name: str) -> ModuleType:
-    """Imports the module nodes/models/<name>.py, and numba with it. Raises ConfigError when there is none."""
+    """Imports the module of a kernel, and numba with it. Raises ConfigError when there is none."""
     if name not in names():
-        raise ConfigError(f"kernel {name!r} is no file of nodes/models; there are {', '.join(names())}")
+        where = " or ".join(["nodes/models", *map(str, folders()[1:])])
+        raise ConfigError(f"kernel {name!r} is no file of {where}; there are {', '.join(names())}")
     return importlib.import_module(f"tickmesh.nodes.models.{name}")
 
 

@@ -5,18 +5,21 @@ unshuffling are done outside, and what can be computed from packed integers neve
 another way (small, old, a chunk that kept a filter out) is read by h5py.
 """
 
-import threading
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
-import zstandard
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 from tickmesh.storage.hdf5.packing import CHUNK_ROWS, U8
 
 SHUFFLE, FLETCHER32, ZSTD = 2, 3, 32015  # HDF5's numbers of the filters
 SUM_WORDS = 1 << 13  # of a checksum at once: they stay in the cache, and far from overflowing 64 bits
 WEIGHTS = np.arange(SUM_WORDS, 0, -1, dtype=U8)
-_thread = threading.local()
 
 
 class Packed(NamedTuple):
@@ -115,11 +118,9 @@ class Chunked:
         if left_out or not fletcher32_agrees(data, self.kernels):
             return None
         rows, size = self.dataset.chunks[0], self.dtype.itemsize
-        if not hasattr(_thread, "zstd"):
-            _thread.zstd = zstandard.ZstdDecompressor()
         try:
-            plain = _thread.zstd.decompress(memoryview(data)[:-4], max_output_size=rows * size)
-        except zstandard.ZstdError:
+            plain = zstd.ZstdDecompressor().decompress(memoryview(data)[:-4], rows * size)
+        except zstd.ZstdError:
             return None
         if len(plain) != rows * size:
             return None

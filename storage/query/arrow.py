@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from tickmesh.bus.fields import decimal_name
 from tickmesh.bus.schema import Kind
 from tickmesh.storage.archive.reader import row_dtype
-from tickmesh.storage.query.scales import decimal_name
 
 Decimals = Literal["mantissa", "float", "exact"]
 UTC_NS = pa.timestamp("ns", tz="UTC")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.fields import decimal_name
 from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Flag, Kind
@@ -24,7 +25,7 @@ from tickmesh.storage.archive.rows import By, check_order, in_id_order, rows_of
 from tickmesh.storage.hdf5.columns import from_bytes
 from tickmesh.storage.query.coverage import described
 from tickmesh.storage.query.gaps import Gaps, coverage_of, rows_with_coverage
-from tickmesh.storage.query.scales import decimal_name, scaled
+from tickmesh.storage.query.scales import scaled
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 from tickmesh.storage.recent.environment import RecentError
 from tickmesh.storage.recent.store import RecentReader

@@ -1,15 +1,6 @@
-"""Mantissas as decimal numbers, and what their columns are called then."""
+"""Mantissas as decimal numbers."""
 
 import numpy as np
-
-
-def decimal_name(name: str) -> str:
-    """The name of a field once scaled: `price_ticks` → `price`, `bid_ticks` → `bid_price`, `bid_lots` → `bid_quantity`."""
-    for suffix, noun in (("_ticks", "price"), ("_lots", "quantity")):
-        if name.endswith(suffix):
-            stem = name.removesuffix(suffix)
-            return noun if stem == noun else f"{stem}_{noun}"
-    return name
 
 
 def scaled(mantissas: np.ndarray, exponent: int | np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
 """The default mesh, as a user meets it: up, look, kill, hosted, down, up again."""
 
 import json
+import resource
 import time
 
 import pytest
 
 import tests.support.mesh_run as run
+from tests.support.page_blocks import blocks, commands
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
@@ -73,12 +75,30 @@ def pids(root) -> dict[str, int]:
     return {node["name"]: node["pid"] for node in run.status(root)["nodes"]}
 
 
+def live_commands() -> list[list[str]]:
+    """Those of README.md that look at a running mesh or restart a process of it; as printed, but that each of them ends."""
+    printed = [words for block in blocks("bash") if block.page == "README.md" for words in commands(block)]
+    named = [[words[0].removeprefix(".venv/bin/"), *words[1:]] for words in printed]
+    found = [words for words in named if words[0] in ("tap", "supervisorctl") or words[:2] == ["mesh", "status"]]
+    assert {words[0] for words in found} == {"tap", "supervisorctl", "mesh"}
+    return [[*words, "-n", "1"] if words[0] == "tap" else words for words in found]
+
+
+def tap_cpu_s(root) -> float:
+    """The CPU time that `tap` takes to its first live line."""
+    begun = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert "trade.binance.BTCUSDT" in run.ok(root, "tap", "trade", "-n", "1").stdout
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
+
+
 def look(root) -> None:
     """A mesh that has just been asked to come up, as a person looks at it."""
     first = run.ok_json(root, "mesh", "up")
     assert first["running"] and not first["already"]
     assert list(first["rates"]) == ["trade", "quote", "depth", "signal", "intent", "fill"]
     assert first["rates"]["quote"] > 0, "of the second after everything was seen"
+    assert min(first["counts"].values()) > 0, "each was seen, if not in that second"
     assert {Kind[name] for name in first["rates"]} <= {event.kind for event in run.events(root)}
     again = run.ok_json(root, "mesh", "up")
     assert again["already"]
@@ -86,6 +106,12 @@ def look(root) -> None:
     shown = run.ok(root, "tap", "trade", "--count", "5", "--json").stdout.splitlines()
     assert len(shown) == 5
     assert all(json.loads(line)["topic"].startswith("trade.") for line in shown)
+    cpu_s = [tap_cpu_s(root) for _ in range(3)]
+    assert min(cpu_s) < 0.6, f"to the first line: {cpu_s} s of CPU; on a machine that does nothing else it is below 0.3"
+    for words in live_commands():
+        run.ok(root, *words)
+    rare = run.command(root, "tap", "gap", "--until", "now")
+    assert (rare.returncode, rare.stdout) == (0, "") and "nothing of gap was recorded" in rare.stderr
     status = run.status(root)
     names = {node["name"] for node in status["nodes"]}
     assert names >= set(KILLED) | {"exchange", "model-flow"}

@@ -47,7 +47,7 @@ def test_a_venue_is_recorded_through_kills_and_its_own_outage_and_without_it_the
     root = deep / "recorder"
     root.mkdir()
     made = subprocess.run([MESH, "init", *WANTED, "--json"], cwd=root, capture_output=True, text=True)
-    assert made.returncode == 0 and set(json.loads(made.stdout)["laid"]) == {"supervisor.conf", ".venv"}, made.stderr
+    assert made.returncode == 0 and set(json.loads(made.stdout)["laid"]) == {"supervisor.conf", ".venv", "models/"}, made.stderr
     with open(root / "mesh.toml", "a") as file:
         file.write(f"\n{venue.toml()}")
     try:

@@ -10,17 +10,14 @@ import subprocess
 import zlib
 
 import msgpack
-import numpy as np
 import pytest
 
 from tests.support.command_run import run_here
 from tests.support.places import HAND_WRITTEN
 from tests.support.stored import Market, write_log
 from tickmesh.bus.config import load
-from tickmesh.bus.schema import DTYPES, SCHEMA_VERSION, Kind
-from tickmesh.bus.wire import decode
-from tickmesh.tools import arguments, sources, terminal
-from tickmesh.tools.tap import as_dict, decimal_text, event_line
+from tickmesh.bus.schema import SCHEMA_VERSION
+from tickmesh.tools import sources
 
 LINE = (
     '1723161253000000000 {"stream":"nexousdt@trade","data":{"e":"trade","E":1,"s":"NEXOUSDT","t":1,"p":"1.25000000",'
@@ -46,8 +43,11 @@ def test_wrong_calls(make_root):
     assert "there is no topic 'frob'" in refused(root, 2, "frob", program="tap")
     assert "binance.BTCUSDT" in refused(root, 2, "trade.kraken.XBTUSD", program="tap")
     assert "there is no topic 'health.nobody'" in refused(root, 2, "health.nobody", program="tap")
-    assert "No such option" in refused(root, 2, "trade", "--frob", program="tap")
-    assert "neither a sequence number" in refused(root, 2, "trade", "--from", "yesterday", program="tap")
+    assert "Near to it: BTCUSDT." in refused(root, 2, "btcusdt", program="tap")
+    assert "arguments: --frob; see tap --help" in refused(root, 2, "trade", "--frob", program="tap")
+    assert "'-1' is no number of events" in refused(root, 2, "trade", "--count=-1", program="tap")
+    assert "--from 'yesterday' is neither a sequence number" in refused(root, 2, "trade", "--from", "yesterday", program="tap")
+    assert "--until '25:00' is neither a sequence number" in refused(root, 2, "trade", "--until", "25:00", program="tap")
 
 
 def test_no_running_mesh(make_root):
@@ -145,32 +145,6 @@ def test_up_refuses_a_data_folder_that_is_a_file(make_root):
     assert run_here(root, "mesh", "down").returncode == 0, "what is not running can be ended wherever its data should be"
 
 
-def test_tap_reads_the_log_of_a_mesh_that_is_down(make_root):
-    root = make_root()
-    write_log(load(root).log_dir, Market().mixed(40))
-    done = run_here(root, "tap", "trade.binance", "--from", "1", "--count", "3", "--json")
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [row["topic"].split(".")[0] for row in rows] == ["trade"] * 3
-    assert rows[1]["records"][0]["price_ticks"] == 6_183_767_000_000 and rows[0]["seq"] < rows[1]["seq"]
-    assert set(rows[0]) >= {"venue_ns", "recv_ns", "sent_ns", "seq_ns", "lag_ms", "cause_seq", "producer", "number"}
-    later = run_here(root, "tap", "--from", "21", "--json").stdout.splitlines()
-    assert [json.loads(line)["seq"] for line in later] == list(range(21, 41)), "every kind, to the end"
-    human = run_here(root, "tap", "trade", "--from", "1")
-    assert "0.02 @ 61837.68" in human.stdout and "lag" in human.stdout
-
-
-def test_tap_ends_quietly_when_its_reader_does(make_root):
-    root = make_root()
-    write_log(load(root).log_dir, Market().mixed(5000))
-    with subprocess.Popen(
-        [root / ".venv/bin/tap", "--from", "1", "--json"], cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as tap:
-        assert tap.stdout.readline().startswith(b"{")
-        tap.stdout.close()
-        assert tap.wait(20) == 0 and tap.stderr.read() == b""
-
-
 def test_ctrl_c_is_no_traceback(make_root):
     root = make_root()
     (root / "capture.txt").write_text(LINE)
@@ -180,32 +154,6 @@ def test_ctrl_c_is_no_traceback(make_root):
             up.send_signal(signal.SIGINT)
             assert up.wait(20) == 130
         assert b"Traceback" not in up.stderr.read()
-
-
-def test_topics_match_by_whole_words():
-    assert arguments.matches("trade.binance.BTCUSDT", "trade")
-    assert arguments.matches("trade.binance.BTCUSDT", "trade.binance")
-    assert not arguments.matches("trade.binance.BTCUSDT", "trade.bin")
-    with pytest.raises(terminal.UsageFailure, match="begins with one of instrument, trade"):
-        arguments.kinds_of(["trad"], None)
-
-
-def test_places_in_the_log(make_root):
-    root = make_root()
-    market = Market()
-    write_log(load(root).log_dir, market.mixed(40))
-    log = arguments.LogReader(load(root).log_dir)
-    assert arguments.start_position("17", log) == (16, 0)
-    assert arguments.start_position("2024-08-09", log)[0] == 0
-    assert arguments.start_position("2024-08-09T00:00:00.0105", log)[0] == 10
-    assert arguments.start_position("5m", log)[0] == 40, "long after"
-
-
-def test_decimals_are_exact():
-    assert decimal_text(6_183_763_000_000, -8) == "61837.63"
-    assert decimal_text(1, -8) == "0.00000001"
-    assert decimal_text(500_000_000_000, -8) == "5000"
-    assert decimal_text(-5, 0) == "-5"
 
 
 def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
@@ -228,17 +176,3 @@ def test_a_capture_has_a_folder_of_its_own_until_it_has_ended(make_root):
     assert config.exchange.speed == 5.0 and config.instruments[0].symbol == "NEXOUSDT"
     assert config.traded == config.instruments[:1], "what is listed is not in it"
     assert sources.use_configured(root).source == "sim" and load(root).exchange.replay == ()
-
-
-def test_every_kind_is_shown(make_root):
-    """`tap` has words for whatever flows."""
-    root = make_root()
-    market = Market()
-    for kind in Kind:
-        dtype = DTYPES[kind]
-        records = {"node": "x"} if dtype.names is None else np.zeros(1, dtype)
-        if kind is Kind.update:
-            records["status"] = 1
-        event = decode(market.event(kind, "binance.BTCUSDT", records))
-        assert kind.name in event_line(load(root), event).plain
-        assert json.loads(json.dumps(as_dict(event)))["kind"] == kind.name

@@ -13,6 +13,7 @@ from tickmesh.bus.settings import ExecutorSettings, Instrument, Mesh, ModelSetti
 from tickmesh.bus.wire import encode
 from tickmesh.tools import status, status_shown, up
 from tickmesh.tools.log_window import LogWindow
+from tickmesh.tools.seen import seen_sentence
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT")
 BTC, ETH = SUBJECTS = tuple(f"binance.{symbol}" for symbol in SYMBOLS)
@@ -38,6 +39,17 @@ def test_an_executor_cannot_trade_when_it_can_trade_none_of_its_instruments():
     assert not observed(ETH).no_trading, "of the other one nothing is known yet"
     assert observed(ETH, BTC).no_trading
     assert not up.Observed("executor").no_trading
+
+
+def test_what_up_has_seen_is_not_called_none_a_second():
+    rates, counts = {"trade": 29.0, "intent": 0.0, "fill": 0.0}, {"trade": 80, "intent": 3, "fill": 0}
+    assert seen_sentence(rates, counts) == "In the log: per second 29 trade; so far 3 intent; not yet any fill."
+    assert seen_sentence({"trade": 1.0}, {"trade": 2}) == "In the log: per second 1 trade."
+    seen = up.Observed("executor")
+    seen.counts[Kind.fill] = 2
+    seen.earlier = seen.counts.copy()
+    seen.counts[Kind.trade] += 5
+    assert (seen.recent[Kind.fill], seen.counts[Kind.fill], seen.recent[Kind.trade]) == (0, 2, 5)
 
 
 @pytest.mark.parametrize(

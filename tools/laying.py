@@ -1,0 +1,81 @@
+"""What lies in a mesh's folder beside mesh.toml: supervisor.conf, .venv as a link to the installation, a folder for models.
+
+A supervisor.conf that was laid and never changed goes with the program: `mesh up` lays that of a newer version over it. One
+that somebody has changed stays as it is.
+"""
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tickmesh.bus.config import Config
+from tickmesh.bus.files import write_file
+from tickmesh.tools.terminal import Failure
+
+SHIPPED = Path(__file__).resolve().parents[1] / "supervisor.conf"
+COMMON = "supervisor.conf"
+MARK = "; laid by mesh init, and not changed since: "
+# Of those that were laid before they had a mark: the first 16 hex digits of their SHA-256.
+UNMARKED = frozenset({"253d354fd6f6bc97", "f31ec35a6de37351", "a5a4ac56bce22cfc"})
+
+
+def made(folder: Path) -> Path:
+    """The folder, made where it is not. Raises Failure."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{folder} cannot be made: {error.strerror}") from None
+    return folder.resolve()
+
+
+def lay(root: Path) -> list[str]:
+    """Lays what a mesh's folder lacks beside mesh.toml; gives the names. Raises Failure."""
+    laid = []
+    try:
+        if not (root / COMMON).exists():
+            write_file(root / COMMON, marked(SHIPPED.read_bytes()))
+            laid.append(COMMON)
+        if not (root / ".venv").exists():
+            (root / ".venv").unlink(missing_ok=True)  # a link to an installation that is gone
+            (root / ".venv").symlink_to(sys.prefix)
+            laid.append(".venv")
+        if not (root / "models").exists():
+            (root / "models").mkdir()
+            laid.append("models/")
+    except OSError as error:
+        raise Failure(f"{error.filename}: {error.strerror}; a mesh's folder needs {COMMON} and .venv") from None
+    return laid
+
+
+def refresh(config: Config, announce: Callable[[str], None]) -> None:
+    """Lays the program's supervisor.conf over one of another version that nobody has changed; the link .venv likewise.
+
+    Raises Failure where a .venv is a link to nothing and cannot be made anew.
+    """
+    path, link = config.root / COMMON, config.root / ".venv"
+    if path.is_file() and path.resolve() != SHIPPED and unchanged(path.read_bytes()):
+        wanted = marked(SHIPPED.read_bytes())
+        if path.read_bytes() not in (wanted, SHIPPED.read_bytes()):
+            write_file(path, wanted)
+            announce(f"{COMMON} is now that of this version; nobody had changed the one that was there.")
+    if link.is_symlink() and not (link / "bin/python").exists():
+        link.unlink()
+        link.symlink_to(sys.prefix)
+        announce(f".venv led nowhere; it is now {shlex.quote(sys.prefix)}.")
+
+
+def marked(content: bytes) -> bytes:
+    """The content with a last line that says what it was when it was laid."""
+    return content + f"{MARK}{_digest(content)}\n".encode()
+
+
+def unchanged(content: bytes) -> bool:
+    """Whether a supervisor.conf is as a version of the program has laid it."""
+    body, mark, digest = content.rpartition(MARK.encode())
+    return digest.strip().decode(errors="replace") == _digest(body) if mark else _digest(content) in UNMARKED
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
