@@ -18,9 +18,9 @@ A kernel module declares
 | out | (≥ SIGNALS_PER_ROW × count,) OUT | its signals, in order of `row`; n of them, at most SIGNALS_PER_ROW for one row |
 
 The result must not depend on how events are cut into calls, so whatever a later event needs is kept in `state`.
-Time is `row.seq_ns`, nanoseconds, never decreasing. A `gap` row (every kernel gets them) has no records: `row.stream`
-is the kind whose records are missing before the next ones; there is one when a gap opens, none when it is decided.
-Rows with REPAIRED in their flags come late.
+Time is `row.seq_ns`, nanoseconds, rising (in older logs never decreasing). A `gap` row (every kernel gets them) has no
+records: `row.stream` is the kind whose records are missing before the next ones; there is one when a gap opens, none when it
+is decided. Rows with REPAIRED in their flags come late.
 """
 
 from typing import NamedTuple, TypeAlias
