@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tickmesh.storage.query.export import Day
 
 MANIFEST = "manifest.json"
-FORMAT = "tickmesh export 2"
+FORMAT = "tickmesh export 3"
 USUAL = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)  # without --topic
 WHOLE = (Kind.trade, Kind.quote, Kind.depth)  # a day is exported when it has all of these that the archive has
 RETRIES = 3  # a recorder seals a day a day

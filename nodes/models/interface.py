@@ -19,8 +19,8 @@ A kernel module declares
 | out | (≥ SIGNALS_PER_ROW × count,) OUT | its signals, in order of `row`; n of them, at most SIGNALS_PER_ROW for one row |
 
 The result must not depend on how events are cut into calls, so whatever a later event needs is kept in `state`.
-Time is `row.seq_ns`, nanoseconds, never decreasing. A `gap` row (every kernel gets them) has no records: `row.stream`
-is the kind whose records are missing before the next ones; there is one when a gap opens, none when it is decided.
+Time is `row.seq_ns`, nanoseconds, rising (in older logs never decreasing). A `gap` row (every kernel gets them) has no
+records: `row.stream` is the kind whose records are missing before the next ones; there is one when a gap opens, none when it is decided.
 Rows with REPAIRED in their flags come late. Trades off the book (docs/messages.md) are no rows, unless the module declares
 OFF_BOOK = True: then they are rows with IS_OFF_BOOK in their flags.
 """

@@ -198,7 +198,9 @@ class Sequencer:
 
     def _append(self, batch: list[bytearray]) -> None:
         first = seq = self.log.last + 1
-        seq_ns = self.clock.now_ns()
+        seq_ns = max(
+            self.clock.now_ns(), self.position.seq_ns + 1
+        )  # one more for each event: a join by time sees none that is later
         links = self.position.links
         undo: list[tuple[tuple[int, str], int]] = []
         number = self.position.number
@@ -216,6 +218,7 @@ class Sequencer:
             stamp_sequenced(event, seq, link, seq_ns)
             links[topic] = seq
             seq += 1
+            seq_ns += 1
         try:
             self.publisher.append(first, batch)
         except LogFull:
@@ -227,7 +230,8 @@ class Sequencer:
             raise
         for event in alerts:
             log_alert(NAME, decode(event).map())
-        self.position.number, self.position.seq_ns = number, seq_ns
+        self.position.number = number
+        self.position.seq_ns = seq_ns - 1
         self._last_append = time.monotonic_ns()
         self.batches += 1
         self.batch_max = max(self.batch_max, len(batch))

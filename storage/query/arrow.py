@@ -1,88 +1,123 @@
-"""Rows of the archive as Arrow tables: timestamps that are timestamps, mantissas with their exponents, or decimals.
+"""Rows of the archive as Arrow tables, as a person sees them (bus/fields.py): times, words, and mantissas or decimals.
 
 Needs pyarrow (`pip install tickmesh[export]`).
 """
 
 import hashlib
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from tickmesh.bus.fields import decimal_name
-from tickmesh.bus.schema import Kind
+from tickmesh.bus.fields import MANTISSAS, FieldLook, Form, record_looks, row_looks
+from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.storage.archive.reader import row_dtype
+from tickmesh.storage.query.columns_shown import WITH_NOTIONAL, words_of
+from tickmesh.storage.query.scales import product, scaled
 
 Decimals = Literal["mantissa", "float", "exact"]
-UTC_NS = pa.timestamp("ns", tz="UTC")
-SPANS = ("horizon_ns", "lead_p50_ns", "lead_p99_ns", "lag_p50_ns", "lag_p99_ns")  # lengths of time; other `_ns` are moments
+MOMENT = pa.timestamp("ns")  # UTC; with a zone DuckDB 1.5 makes microseconds of it (docs/engines.md)
 MANTISSA_DIGITS = 19  # of an i8
+PRODUCT_DIGITS = 38  # of two
+ADDED = ("venue", "instrument", "notional", "price_exponent", "quantity_exponent")  # to the columns of reader.arrays
 
 
-def is_moment(name: str) -> bool:
-    """Whether a field of this name is a time."""
-    return name.endswith("_ns") and name not in SPANS
+class ExportColumns(NamedTuple):
+    """The columns of a kind's rows in an exported file. `exponents`: of price and quantity."""
 
+    kind: Kind
+    subject: str
+    exponents: tuple[int, int] = (0, 0)
+    decimals: Decimals = "mantissa"
 
-def schema(
-    kind: Kind, exponents: tuple[int, int], decimals: Decimals = "mantissa", metadata: dict[str, str] | None = None
-) -> pa.Schema:
-    """The Arrow schema of a kind's rows (`row_dtype(kind)`). `exponents`: of price and quantity, in the metadata as well."""
-    return schema_of(row_dtype(kind), exponents, decimals, metadata)
+    @property
+    def looks(self) -> dict[str, FieldLook]:
+        """How each stored column looks, in order: of the ledger its record's fields, else those of reader.arrays."""
+        if self.kind is Kind.coverage:
+            return {name: look for name, look in record_looks(Kind.coverage).items() if name in (DTYPES[self.kind].names or ())}
+        return {name: row_looks(self.kind)[name] for name in row_dtype(self.kind).names or ()}
 
+    def schema(self, metadata: dict[str, str] | None = None) -> pa.Schema:
+        """The Arrow schema; a mantissa's exponent is in its field's metadata as well."""
+        dtype = DTYPES[self.kind] if self.kind is Kind.coverage else row_dtype(self.kind)
+        fields = [pa.field("venue", pa.string(), nullable=False), pa.field("instrument", pa.string(), nullable=False)]
+        for name, look in self.looks.items():
+            fields.append(self._field(name, look, dtype[name]))
+            if look.name == "quantity" and self.kind in WITH_NOTIONAL:
+                wide = pa.decimal128(PRODUCT_DIGITS, -sum(self.exponents))
+                fields.append(pa.field("notional", wide if self.decimals == "exact" else pa.float64(), nullable=False))
+        if self._with_exponents():
+            fields += [pa.field(f"{of}_exponent", pa.int8(), nullable=False) for of in ("price", "quantity")]
+        return pa.schema(fields, metadata)
 
-def schema_of(
-    dtype: np.dtype,
-    exponents: tuple[int, int] = (0, 0),
-    decimals: Decimals = "mantissa",
-    metadata: dict[str, str] | None = None,
-) -> pa.Schema:
-    """The Arrow schema of any records. `exponents`: of price and quantity, in the fields' metadata as well."""
-    fields = []
-    for name in dtype.names or ():
-        exponent = exponents[0] if name.endswith("_ticks") else exponents[1] if name.endswith("_lots") else None
-        if exponent is None:
-            fields.append(pa.field(name, _plain_type(name, dtype[name]), nullable=is_moment(name)))
-        elif decimals == "mantissa":
-            fields.append(pa.field(name, pa.int64(), nullable=False, metadata={"exponent": str(exponent)}))
-        else:
+    def _with_exponents(self) -> bool:
+        """Whether each row says what its mantissas are worth: files of several instruments are read as one."""
+        scaled_by = {look.form for look in self.looks.values()} & {Form.price, Form.quantity}
+        return self.decimals == "mantissa" and bool(scaled_by) and self.kind is not Kind.instrument
+
+    def _field(self, name: str, look: FieldLook, dtype: np.dtype) -> pa.Field:
+        if look.form in MANTISSAS:
+            exponent = look.exponent(*self.exponents)
+            if self.decimals == "mantissa":
+                named = name if name.endswith(("_ticks", "_lots")) else f"{name}_mantissa"
+                return pa.field(named, pa.int64(), nullable=False, metadata={"exponent": str(exponent)})
             wide = pa.decimal128(MANTISSA_DIGITS, -exponent)
-            fields.append(pa.field(decimal_name(name), pa.float64() if decimals == "float" else wide, nullable=False))
-    return pa.schema(fields, metadata)
+            return pa.field(look.name, pa.float64() if self.decimals == "float" else wide, nullable=look.zero_is_none)
+        if look.form is Form.moment:
+            return pa.field(look.name, MOMENT, metadata={"zone": "UTC"})
+        if look.form in (Form.word, Form.words, Form.text):
+            return pa.field(look.name, pa.string(), nullable=look.zero_is_none)
+        if look.form is Form.yes_no:
+            return pa.field(look.name, pa.bool_(), nullable=False)
+        known = pa.int64() if dtype == np.dtype("<u8") else pa.from_numpy_dtype(dtype)  # not all who read know unsigned 64 bits
+        return pa.field(look.name, known, nullable=False)
+
+    def table(self, rows: np.ndarray, schema: pa.Schema) -> pa.Table:
+        """Builds the table of `rows` under `schema`, this one's. What is not known is null."""
+        venue, _, instrument = self.subject.partition(".")
+        columns = [_repeated(venue, len(rows)), _repeated(instrument, len(rows))]
+        for name, look in self.looks.items():
+            type = schema.field(len(columns)).type
+            columns.append(_column(np.ascontiguousarray(rows[name]), look, type, look.exponent(*self.exponents)))
+            if look.name == "quantity" and self.kind in WITH_NOTIONAL:
+                columns.append(self._notional(rows["price_ticks"], rows["quantity_lots"], schema.field("notional").type))
+        if self._with_exponents():
+            columns += [pa.array(np.full(len(rows), exponent, "i1")) for exponent in self.exponents]
+        return pa.Table.from_arrays(columns, schema=schema)
+
+    def _notional(self, prices: np.ndarray, quantities: np.ndarray, type: pa.DataType) -> pa.Array:
+        if pa.types.is_decimal(type):
+            return _decimals(product(prices, quantities), type)
+        return pa.array(scaled(prices, self.exponents[0]) * scaled(quantities, self.exponents[1]))
 
 
-def _plain_type(name: str, dtype: np.dtype) -> pa.DataType:
-    if is_moment(name):
-        return UTC_NS
-    if dtype.kind == "S":
-        return pa.string()
-    if dtype == np.dtype("<u8"):
-        return pa.int64()  # seq and its like: what reads Parquet does not always know unsigned 64 bits
-    return pa.from_numpy_dtype(dtype)
+def _repeated(text: str, count: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(count, "i4")), pa.array([text])).cast(pa.string())
 
 
-def table(rows: np.ndarray, schema: pa.Schema, exponents: tuple[int, int]) -> pa.Table:
-    """Builds an Arrow table of `rows` (dtype `row_dtype(kind)`) under `schema(kind, …)`. A time of 0 is unknown: null."""
-    columns = []
-    for name, field in zip(rows.dtype.names or (), schema):
-        values = np.ascontiguousarray(rows[name])
-        exponent = exponents[0] if name.endswith("_ticks") else exponents[1]
-        columns.append(_column(values, field.type, exponent))
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _column(values: np.ndarray, type: pa.DataType, exponent: int) -> pa.Array:
-    if pa.types.is_timestamp(type):
-        return pa.array(values.view("M8[ns]"), type=type, mask=values == 0)
-    if pa.types.is_string(type):
+def _column(values: np.ndarray, look: FieldLook, type: pa.DataType, exponent: int) -> pa.Array:
+    none = values == 0 if look.zero_is_none else None
+    if look.form is Form.moment:
+        return pa.array(values.view("M8[ns]"), type=type, mask=none)
+    if look.form in (Form.word, Form.words):
+        places, words = words_of(values, look)
+        return pa.DictionaryArray.from_arrays(pa.array(places.astype("i4")), pa.array(words, pa.string())).cast(pa.string())
+    if look.form is Form.text:
         return pa.array([text.decode("utf-8", "replace") for text in values.tolist()], type)
     if pa.types.is_decimal(type):
         halves = np.empty((len(values), 2), "<i8")  # a two's complement of 128 bits, the low half first
         halves[:, 0], halves[:, 1] = values, values >> 63
-        return pa.Array.from_buffers(type, len(values), [None, pa.py_buffer(halves)])
+        return _decimals(halves, type, none)
     if pa.types.is_float64(type) and values.dtype.kind != "f":
-        return pa.array(values / 10.0**-exponent if exponent < 0 else values * 10.0**exponent)
+        return pa.array(scaled(values, exponent), mask=none)
+    if look.form is Form.yes_no:
+        return pa.array(values.astype(bool))
     return pa.array(values.astype("i8") if values.dtype == np.dtype("<u8") else values, type)
+
+
+def _decimals(halves: np.ndarray, type: pa.DataType, none: np.ndarray | None = None) -> pa.Array:
+    valid = None if none is None or not none.any() else pa.py_buffer(np.packbits(~none, bitorder="little"))
+    return pa.Array.from_buffers(type, len(halves), [valid, pa.py_buffer(np.ascontiguousarray(halves))])
 
 
 class ContentSum:
@@ -96,21 +131,23 @@ class ContentSum:
         """Adds the next rows; two sums compare only if their rows were cut alike."""
         self.rows += part.num_rows
         for column in part.columns:
-            for chunk in column.chunks:
-                self._digest.update(_bytes(chunk))
+            for piece in _bytes(pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)):
+                self._digest.update(piece)
 
     def hexdigest(self) -> str:
         """The sum so far, as hex digits."""
         return self._digest.hexdigest()
 
 
-def _bytes(array: pa.Array) -> bytes:
+def _bytes(array: pa.Array) -> list[bytes]:
+    if pa.types.is_string(array.type):
+        words = array.dictionary_encode()
+        known = "".join(f"{len(text)} {text}" for text in words.dictionary.to_pylist()).encode()
+        return [known, words.indices.fill_null(-1).to_numpy().tobytes()]
     if pa.types.is_timestamp(array.type):
         array = array.cast(pa.int64()).fill_null(0)
-    if pa.types.is_string(array.type):
-        return "".join(f"{len(text)} {text}" for text in array.to_pylist()).encode()
     if pa.types.is_decimal(array.type):
-        words: bytes = array.buffers()[1].to_pybytes()
-        return words[array.offset * 16 : (array.offset + len(array)) * 16]
-    numbers: bytes = array.to_numpy(zero_copy_only=False).tobytes()
-    return numbers
+        array = array.fill_null(0) if array.null_count else array
+        halves: bytes = array.buffers()[1].to_pybytes()
+        return [halves[array.offset * 16 : (array.offset + len(array)) * 16]]
+    return [array.to_numpy(zero_copy_only=False).tobytes()]

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.fields import decimal_name
 from tickmesh.bus.instruments import DecidedInstruments
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Flag, Kind
@@ -23,9 +22,11 @@ from tickmesh.storage.archive.eras import era_of
 from tickmesh.storage.archive.reader import DAY_NS, ArchiveReader, day_of, read_watermark
 from tickmesh.storage.archive.rows import By, check_order, in_id_order, rows_of
 from tickmesh.storage.hdf5.columns import from_bytes
+from tickmesh.storage.query.columns_shown import columns_shown
 from tickmesh.storage.query.coverage import described
 from tickmesh.storage.query.gaps import Gaps, coverage_of, rows_with_coverage
-from tickmesh.storage.query.scales import scaled
+from tickmesh.storage.query.known import check_known
+from tickmesh.storage.query.map_rows import is_map, map_columns
 from tickmesh.storage.query.times import ReadError, Time, to_ns
 from tickmesh.storage.recent.environment import RecentError
 from tickmesh.storage.recent.store import RecentReader
@@ -40,7 +41,7 @@ ROWS_BATCH = 50_000  # events of the log that are turned into rows at once
 
 
 def parse_topic(topic: str) -> tuple[Kind, str]:
-    """Splits `kind.subject` into kind and subject. Raises ReadError with the kinds there are."""
+    """Splits `kind.subject` into kind and subject. Raises ReadError with the kinds that there are."""
     name, _, subject = topic.partition(".")
     if name not in Kind.__members__ or not subject:
         kinds = ", ".join(kind.name for kind in Kind)
@@ -139,18 +140,25 @@ def arrays(
     each once, what was repaired later in its place; where a venue began its ids anew, all of one era before all of the next.
 
     dtype: `tickmesh.storage.archive.reader.row_dtype(kind)`: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event (u8,
-    i8 ns, UTC), then the record's own fields; prices and quantities are mantissas. A depth event with n levels gives n rows.
+    i8 ns, UTC), then the record's own fields as they are stored: mantissas, codes, 0 for an unknown time. A depth event with n
+    levels gives n rows. Rows of two topics are joined in time by `seq`: `seq_ns` has ties in older logs.
 
     Its attribute `coverage` has the ledger's rows that the request touches. What is to be done where one of them is missing
     says `gaps`: "warn" (CoverageWarning), "raise" (CoverageError), "mask" (one more field `stretch`, i4: rows between which
     nothing is missing have the same number, those that lie in a missing interval −1), "ignore" (the ledger is not even read).
+
+    Raises ReadError for a topic of which nothing is known (with those that there are), and for a kind whose records are maps.
     """
     kind, subject = parse_topic(topic)
+    if is_map(kind):
+        raise ReadError(f"{kind.name} events have maps, which fit into no array; reader.frame({topic!r}) has a row for each")
     start_ns, end_ns = to_ns(start), to_ns(end)
     if order not in ("seq", "id"):
         raise ReadError(f"order = {order!r} is unknown; allowed are 'seq' (as it was heard) and 'id' (the venue's, for trades)")
     by: By = "venue" if order == "id" else "seq"
     rows = _gathered(config, kind, subject, start_ns, end_ns, by)
+    if not len(rows):
+        check_known(config, kind, subject)
     return rows_with_coverage(config, kind, subject, start_ns, end_ns, rows, gaps, by)
 
 
@@ -193,29 +201,34 @@ def _rows(kind: Kind, subject: str, raws: list[bytes], start_ns: int | None, end
 
 
 def frame(config: Config, topic: str, start: Time = None, end: Time = None, gaps: Gaps = "warn") -> "pandas.DataFrame":
-    """Reads a topic's rows as a DataFrame with a UTC index `time` (of seq_ns), and mantissas scaled to decimal floats.
+    """Reads a topic's rows as a DataFrame as a person sees them (docs/fields.md), with a UTC index `time` (of seq_ns).
 
-    `price_ticks` becomes `price`, `quantity_lots` `quantity`, `bid_ticks` `bid_price`, `bid_lots` `bid_quantity`, and so on.
-    `gaps` as there; `attrs["coverage"]` is the ledger as `tickmesh.storage.query.coverage.described` gives it.
+    Mantissas are decimal floats: `price_ticks` becomes `price`, `bid_lots` `bid_quantity`, `fee` is in its asset, and trades
+    and fills have `notional`, price × quantity. Moments are datetime64[ns, UTC], codes their words, `flags` is `event_flags`;
+    what is not known is NaT, NaN or None. Of kinds whose records are maps (health, alert …): a row for each event, a column
+    for each key.
+
+    Rows of two topics are joined in time by `seq` (`pandas.merge_asof(trades, quotes, on="seq")`): `seq_ns` has ties in
+    older logs. `gaps` as in `arrays`; `attrs["coverage"]` is the ledger (`tickmesh.storage.query.coverage.described`).
+    Raises ReadError for a topic of which nothing is known, with those that there are.
     """
     import pandas as pd
 
-    rows = arrays(config, topic, start, end, gaps=gaps)
-    price, quantity = _exponents_of_rows(config, parse_topic(topic)[1], start, end, rows["seq"])
-    columns: dict[str, np.ndarray] = {}
-    for name in rows.dtype.names or ():
-        values = np.ascontiguousarray(rows[name])
-        if name.endswith("_ticks"):
-            columns[decimal_name(name)] = scaled(values, price)
-        elif name.endswith("_lots"):
-            columns[decimal_name(name)] = scaled(values, quantity)
-        elif values.dtype.kind == "S":
-            columns[name] = np.char.decode(values, "utf-8", "replace").astype(object)
-        else:
-            columns[name] = values
-    index = pd.DatetimeIndex(pd.to_datetime(columns["seq_ns"], unit="ns", utc=True), name="time")
+    kind, subject = parse_topic(topic)
+    if is_map(kind):
+        rows = _gathered(config, kind, subject, to_ns(start), to_ns(end), "seq")
+        if not len(rows):
+            check_known(config, kind, subject)
+        columns = map_columns(kind, rows)
+    else:
+        rows = arrays(config, topic, start, end, gaps=gaps)
+        columns = columns_shown(kind, rows, _exponents_of_rows(config, subject, start, end, rows["seq"]))
+    index = pd.DatetimeIndex(columns["seq_ns"], name="time", tz="UTC")
     out = pd.DataFrame(columns, index=index)
-    out.attrs["coverage"] = described(coverage_of(rows))  # plain values: pandas compares attrs, and parquet keeps them as JSON
+    for name in (name for name, values in columns.items() if getattr(values, "dtype", None) == "M8[ns]"):
+        out[name] = out[name].dt.tz_localize("UTC")
+    if not is_map(kind):
+        out.attrs["coverage"] = described(coverage_of(rows))  # plain values: pandas compares attrs, parquet keeps them as JSON
     return out
 
 
@@ -224,10 +237,12 @@ def definitions(config: Config, subject: str, start: Time = None, end: Time = No
 
     The first one is what was in force before, where that is known; else it begins with seq 0 all the same.
     """
-    start_ns, topic = to_ns(start), f"{Kind.instrument.name}.{subject}"
+    start_ns = to_ns(start)
     begin_ns = None if start_ns is None else start_ns // DAY_NS * DAY_NS
     older = None if begin_ns is None else ArchiveReader(config.archive_dir).exponents(subject, day_of(begin_ns))
-    rows = arrays(config, topic, begin_ns if older else None, end, gaps="ignore")  # of before, files tell more quickly
+    rows = _gathered(
+        config, Kind.instrument, subject, begin_ns if older else None, to_ns(end), "seq"
+    )  # older: files are quicker
     found = [(int(r["seq"]), int(r["price_exponent"]), int(r["quantity_exponent"])) for r in rows]
     earlier = 0 if start_ns is None else int((rows["seq_ns"] < start_ns).sum())
     before = found[earlier - 1][1:] if earlier else older

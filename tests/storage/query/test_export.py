@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import dask.dataframe as dask
 import duckdb
 import numpy as np
 import pandas as pd
@@ -21,13 +22,14 @@ from tests.support.command_run import mesh_here
 from tests.support.places import PROJECT
 from tests.support.stored import DAY, START, Market, write_log
 from tickmesh.bus.config import Config, load
+from tickmesh.bus.fields import MANTISSAS, Form, record_looks, row_looks
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Kind
 from tickmesh.storage.archive.prune import prune, read_exported
 from tickmesh.storage.archive.seal import Sealer
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query import coverage, reader
-from tickmesh.storage.query.arrow import is_moment
+from tickmesh.storage.query.arrow import ADDED
 
 SUBJECT = "binance.BTCUSDT"
 DAYS = ("2024-08-09", "2024-08-10", "2024-08-11")
@@ -106,29 +108,48 @@ def test_every_value_comes_back(tmp_path, format):
 
 
 def check_read_back(wanted: np.ndarray, path: Path) -> None:
+    kind = Kind[path.parts[-4]]
     if path.suffix == ".parquet":
-        compare(wanted, pd.read_parquet(path))
-        compare(wanted, pl.read_parquet(path).to_pandas())
-        compare(wanted, duckdb.sql(f"select * from '{path}'").df())
         table = pq.read_table(path)
+        frames = [pd.read_parquet(path), pl.read_parquet(path).to_pandas(), duckdb.sql(f"select * from '{path}'").df()]
+        if kind is Kind.trade:
+            frames.append(dask.read_parquet(path).compute())
     else:
-        compare(wanted, pd.read_feather(path))
-        compare(wanted, pl.read_ipc(path).to_pandas())
         table = pa.ipc.open_file(path).read_all()
+        frames = [
+            pd.read_feather(path),
+            pl.read_ipc(path).to_pandas(),
+            duckdb.from_arrow(table).df(),
+        ]
+    for frame in [*frames, table.to_pandas()]:
+        compare(kind, wanted, frame)
     assert table.schema.metadata[b"tickmesh.price_exponent"] == b"-2"
-    if "quantity_lots" in table.schema.names and "trade_id" in table.schema.names:
+    if kind is Kind.trade:
         assert table.schema.field("quantity_lots").metadata == {b"exponent": b"-5"}
 
 
-def compare(wanted: np.ndarray, frame: pd.DataFrame) -> None:
-    assert list(frame.columns) == list(wanted.dtype.names or ())
-    assert len(frame) == len(wanted)
-    for name in frame.columns:
-        mine = frame[name]
-        if is_moment(name):
-            times = mine.dt.tz_convert("UTC") if mine.dt.tz is not None else mine
-            mine = times.astype("datetime64[ns, UTC]").astype("i8").where(times.notna(), 0)
-        assert (mine.to_numpy() == wanted[name].astype(mine.to_numpy().dtype)).all(), name
+def compare(kind: Kind, wanted: np.ndarray, frame: pd.DataFrame) -> None:
+    """Every value: nanoseconds and mantissas to the last digit, codes as their words, 0 for an unknown time as null."""
+    looks = {name: row_looks(kind)[name] for name in wanted.dtype.names or ()}
+    stored = {name: name if name.endswith(("_ticks", "_lots")) else f"{name}_mantissa" for name in looks}
+    names = [stored[name] if look.form in MANTISSAS else look.name for name, look in looks.items()]
+    assert [name for name in frame.columns if name not in ADDED or name in names] == names
+    assert len(frame) == len(wanted) and set(frame["venue"]) == {"binance"} and set(frame["instrument"]) == {"BTCUSDT"}
+    if kind in (Kind.trade, Kind.quote, Kind.depth):
+        assert set(frame["price_exponent"]) == {-2} and set(frame["quantity_exponent"]) == {-5}
+    for name, look in looks.items():
+        if look.form is Form.moment:
+            times = frame[name]
+            assert str(times.dtype) == "datetime64[ns]", f"{name} is {times.dtype}"
+            assert (times.astype("i8").where(times.notna(), 0).to_numpy() == wanted[name]).all(), name
+        elif look.form in (Form.word, Form.words):
+            assert [None if pd.isna(word) else word for word in frame[look.name]] == [
+                look.word(code) for code in wanted[name]
+            ], name
+        else:
+            mine = frame[stored[name] if look.form in MANTISSAS else name].to_numpy()
+            assert mine.dtype.kind == wanted[name].dtype.kind or wanted[name].dtype == "u8", f"{name} is {mine.dtype}"
+            assert (mine == wanted[name].astype(mine.dtype)).all(), name
 
 
 def test_decimals_are_exact_and_floats_are_those_of_frame(tmp_path):
@@ -157,7 +178,7 @@ def test_finished_days_are_skipped_and_the_open_one_waits_for_partial(tmp_path):
         part = mesh(tmp_path, "--partial", "--topic", "trade")
         assert sorted(part["partial"]) == [f"trade/binance/{s}/{DAYS[2]}.parquet" for s in ("BTCUSDT", "ETHUSDT")]
     frame = pd.read_parquet(Path(first["folder"]) / f"trade/binance/BTCUSDT/{DAYS[2]}.parquet")
-    compare(rows(config, f"trade.{SUBJECT}", DAYS[2]), frame)
+    compare(Kind.trade, rows(config, f"trade.{SUBJECT}", DAYS[2]), frame)
 
 
 def test_a_chosen_span_and_topics(tmp_path):
@@ -277,8 +298,13 @@ def test_coverage_goes_along(tmp_path):
     frame = pd.read_parquet(folder / f"coverage/binance/BTCUSDT/{DAYS[1]}.parquet")
     wanted = coverage.read(config, SUBJECT, None, DAYS[1], DAYS[2])
     assert len(wanted)
-    for name in ("first_id", "last_id", "stream", "state", "evidence", "reason"):
+    assert set(frame["instrument"]) == {"BTCUSDT"}
+    for name in ("first_id", "last_id"):
         assert frame[name].tolist() == wanted[name].tolist(), name
+    for name in ("stream", "state", "evidence", "reason"):
+        look = record_looks(Kind.coverage)[name]
+        shown = [None if pd.isna(word) else word for word in frame[name]]
+        assert shown == [look.word(code) for code in wanted[name]], name
     trades = pq.read_schema(folder / f"trade/binance/BTCUSDT/{DAYS[1]}.parquet")
     said = json.loads(trades.metadata[b"tickmesh.coverage"])
     assert [row["first_id"] for row in said] == wanted["first_id"][wanted["stream"] == Kind.trade].tolist()

@@ -135,7 +135,7 @@ def test_a_frame_has_decimal_prices_and_a_utc_index(tmp_path):
     frame = reader.frame(mesh(tmp_path, raws, 60), TRADE)
     assert isinstance(frame, pd.DataFrame)
     assert str(frame.index.tz) == "UTC" and frame.index.name == "time"
-    assert frame.index[0].value == frame["seq_ns"].iloc[0]
+    assert frame.index[0] == frame["seq_ns"].iloc[0]
     assert set(frame["price"]) <= {(6183763 + step) / 100 for step in range(4, 10)}
     assert (frame["quantity"] == 0.02).all()
     assert "price_ticks" not in frame
