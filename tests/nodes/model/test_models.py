@@ -253,7 +253,8 @@ from tickmesh.bus.settings import Mesh, ModelSettings
 from tests.support.model_steps import log, quote, make, values
 if len(sys.argv) > 2:  # as numba would have it: one folder, whatever the sources
     from tickmesh.nodes.models import cache
-    cache.folder_name = lambda: sys.argv[2]
+    cache.folder_name = lambda file: sys.argv[2]
+    cache.forget_others = lambda folder, code: None
 step = make(Path(sys.argv[1]), "book_imbalance", step=0.0, interval_ms=0.0)
 print(values(step.step(log([quote(1, 900, 100), quote(50, 100, 900)])))[-1][1])
 """
@@ -287,12 +288,12 @@ def test_old_cache_folders_are_removed(tmp_path):
     from tickmesh.nodes.models import cache
 
     for i in range(9):
-        (tmp_path / f"{i:016x}").mkdir()
-        os.utime(tmp_path / f"{i:016x}", (i, i))
-    (tmp_path / "somebody-elses").mkdir()
-    cache.prune(tmp_path, tmp_path / f"{0:016x}")
+        (tmp_path / f"flow-{i:016x}").mkdir()
+        os.utime(tmp_path / f"flow-{i:016x}", (i, i))
+    (tmp_path / f"slow-flow-{0:016x}").mkdir()
+    cache.prune(tmp_path, tmp_path / f"flow-{0:016x}")
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [f"{i:016x}" for i in (0, 5, 6, 7, 8)] + ["somebody-elses"]
+    assert left == [f"flow-{i:016x}" for i in (0, 5, 6, 7, 8)] + [f"slow-flow-{0:016x}"], "those of other kernels stay"
 
 
 def test_the_example_in_the_docs_runs(tmp_path):
