@@ -32,8 +32,15 @@ REFUSAL_BYTES = 4096  # of the raw input that a refusal keeps; the length is kep
 Result = TypeVar("Result")
 
 
+STOPPED_EXIT = 70  # of a process that ends for good (EX_SOFTWARE of sysexits.h): supervisord leaves it EXITED
+
+
 class NodeFault(Exception):
     """Why a node cannot work, as a sentence for the operator."""
+
+
+class Stopped(NodeFault):
+    """Why a node ends for good: it would be the same at every start. An alert has been raised."""
 
 
 def die_with_parent() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from tickmesh.bus import operator_log
 from tickmesh.bus.config import Config, ConfigError, load
-from tickmesh.bus.process import Context, NodeFault, die_with_parent
+from tickmesh.bus.process import STOPPED_EXIT, Context, NodeFault, Stopped, die_with_parent
 from tickmesh.bus.segments import LogError
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_because, name_of, outboxes_of
@@ -96,7 +96,7 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
     ctx.guard(asyncio.get_running_loop())
     try:
         if node in STEPS:
-            from tickmesh.nodes.runner.step import run_step
+            from tickmesh.nodes.runner.alone import run_step
 
             await run_step(ctx, step_module(node))
         else:
@@ -181,6 +181,8 @@ def main(words: list[str]) -> int:
     except UsageError as error:
         print(f"{error}\n\n{USAGE.format(nodes=', '.join(NODES))}", file=sys.stderr)
         return 2
+    except Stopped:
+        return STOPPED_EXIT
     except (ConfigError, LogError, OutboxFull, NodeFault) as error:
         operator_log.log_line(name, "critical", str(error))
         return 1

@@ -22,7 +22,7 @@ IO = (
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
     "feed/upkeep", "feed/watching", "models/cache", "models/loading",
     "net/budget", "net/endpoints", "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/websocket", "recorder/days",
-    "runner/hosting", "runner/step",
+    "runner/alone", "runner/history", "runner/hosting", "runner/step",
     "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/publishing", "session/reconciliation",
     "session/requests", "session/sending", "session/venue_connection",
 )  # fmt: skip

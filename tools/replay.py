@@ -19,7 +19,7 @@ from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
-from tickmesh.nodes.runner.step import ColumnStep
+from tickmesh.nodes.runner.step import K_MAX, ColumnStep
 from tickmesh.storage.columns.span import ColumnSpan
 from tickmesh.tools import terminal
 
@@ -88,7 +88,8 @@ class LiveOutput:
         self.identity = identity
         self.published: list[Published] = []
         self.others = 0  # published by other code or parameters
-        self.after = (0, -1)  # the last of those
+        self.after = (0, -1)  # the last of those, or of what came before it published anything
+        self.warm_after = 0  # its state is of events beyond this: LOOKBACK_S in the kernel's file
         self.same_code = True  # the last run event names our own
 
     def take(self, event: Event) -> None:
@@ -100,6 +101,9 @@ class LiveOutput:
                 self.others += len(self.published)
                 self.after = max([self.after, *(one[:2] for one in self.published)])
                 self.published = []
+            if same and "publishes_after" in content:  # what it would have said before it was there is not published
+                self.after = max(self.after, (content["publishes_after"], K_MAX))
+            self.warm_after = content.get("warm_after", 0)
             self.same_code = same
         elif event.kind in (Kind.signal, Kind.intent):
             self.published.append(Published(event.cause_seq, event.k, event.producer, bytes(event.body)))

@@ -13,9 +13,7 @@ from tickmesh.storage.columns.span import ColumnSpan, SubjectColumns
 
 ROWS = 1 << 13  # of one kernel call: rows, records and signals stay in the processor's cache
 # A signal beside its cause and that one's seq_ns; `instrument`: its place in InstrumentStates.subjects.
-CAUSED_SIGNAL = np.dtype(
-    [("cause_seq", "<u8"), ("cause_ns", "<i8"), ("k", "<u4"), ("instrument", "<u4"), ("record", SIGNAL)]
-)
+CAUSED_SIGNAL = np.dtype([("cause_seq", "<u8"), ("cause_ns", "<i8"), ("k", "<u4"), ("instrument", "<u4"), ("record", SIGNAL)])
 _OPAQUE = np.dtype(f"V{CAUSED_SIGNAL.itemsize}")  # numpy copies bytes many times as fast as fields
 _GAP_RULE = np.array([GapState.open, GapState.unrecoverable, Kind.trade], "i8")
 _NOTHING = {kind: np.zeros(1, DTYPES[kind]) for kind in (Kind.quote, Kind.trade, Kind.depth, Kind.gap)}
@@ -26,10 +24,10 @@ class ColumnKernel:
 
     def __init__(
         self, kernel: Callable[..., int], parameters: Records, kinds: tuple[Kind, ...], name: bytes, horizon_ns: int,
-        limits: tuple[float, float], where: str, refused: Refused,
+        limits: tuple[float, float], where: str,
     ):  # fmt: skip
         self._kernel, self._parameters, self._kinds = kernel, parameters, kinds
-        self._limits, self._where, self._refused = limits, where, refused
+        self._limits, self._where, self._refused = limits, where, Refused()
         self._least_most = np.array(limits)
         self._blank = np.zeros(1, CAUSED_SIGNAL)  # what all signals have
         self._blank["record"]["model"], self._blank["record"]["horizon_ns"] = name, horizon_ns
@@ -42,9 +40,10 @@ class ColumnKernel:
         self._found = self._blank.repeat(ROWS * SIGNALS_PER_ROW)
         self._count = 0
 
-    def step(self, states: InstrumentStates, span: ColumnSpan) -> tuple[np.ndarray, int]:
+    def step(self, states: InstrumentStates, span: ColumnSpan, refused: Refused) -> tuple[np.ndarray, int]:
         """Brings the states to the end of the span; gives its signals, (n,) CAUSED_SIGNAL in order of (cause_seq, k), and how
-        many events the kernel was given."""
+        many events the kernel was given; counts what is no signal in `refused`."""
+        self._refused = refused
         self._count = events = 0
         served = 0
         for columns in span.subjects:
@@ -104,4 +103,6 @@ class ColumnKernel:
                 on = event_words(rows[row], subject)
                 self._refused.add(refused, refusal(value, price, self._limits, self._where, int(seqs[row]), on))
         if bad >= 0:
-            raise diagnosed(self._kernel, self._kernel, arguments, before, seqs.tolist(), subject, self._where, error) from error
+            raise diagnosed(
+                self._kernel, self._kernel, arguments, before, seqs.tolist(), subject, self._where, error
+            ) from error

@@ -55,8 +55,8 @@ class Step:
         self._where = f"{loading.short(str(file))}:{calls.python(module.kernel).__code__.co_firstlineno}"
         self._limits = loading.value_range(module)
         self.lookback_ns = loading.lookback_ns(module)
-        self.careful = False  # True: a fault is looked for in a copy of the state, row by row; else it is `found_live`
-        self.refused = Refused()
+        self.publishes_past = model.publish_past
+        self.careful = False  # True: before each call the state is copied, so that a fault can be looked for row by row
         self._horizon_ns = module.HORIZON_NS
         self._parameters = loading.parameters(module, model.parameters)
         self.states = InstrumentStates(config.subjects(model.instruments), module.STATE)
@@ -71,8 +71,10 @@ class Step:
 
     def _reset(self) -> None:
         self.states.reset()
+        self._staging.clear()
         self._events = 0
         self._signals = 0
+        self.refused = Refused()
 
     def step(self, events: list[Event]) -> list[bytearray]:
         """The signals that `events` cause, in order of (cause_seq, k). Events of other instruments and kinds change nothing."""
@@ -169,9 +171,9 @@ class Step:
             from tickmesh.nodes.model.columns import ColumnKernel  # compiled: only who has columns pays for it
 
             self._columns = ColumnKernel(
-                self._any_kernel, self._parameters, self.kinds, self._name, self._horizon_ns, self._limits, self._where, self.refused
+                self._any_kernel, self._parameters, self.kinds, self._name, self._horizon_ns, self._limits, self._where
             )
-        signals, events = self._columns.step(self.states, span)
+        signals, events = self._columns.step(self.states, span, self.refused)
         self._events += events
         self._signals += len(signals)
         return signals
@@ -195,6 +197,10 @@ class Step:
         state = sha256(repr(self.states.dtype.descr).encode()).hexdigest()[:16]
         made = {"code": self._code, "kernel": self._model.kernel, "parameters": given, "state": state}
         return made | self._versions
+
+    def complaint(self) -> str:
+        """What was no signal since the last call, a sentence; "" for nothing."""
+        return self.refused.complaint()
 
     def counters(self) -> dict[str, int]:
         counts = {"events": self._events, "signals": self._signals, "instruments": len(self.states.subjects)}

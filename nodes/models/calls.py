@@ -3,7 +3,7 @@
 import hashlib
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 FROZEN = (bool, int, float, complex, str, bytes, tuple, type(None))
 
@@ -47,8 +47,8 @@ def frozen(kernel: Callable[..., Any]) -> list[str]:
 
 def python(function: Callable[..., Any]) -> types.FunctionType:
     """The plain Python function of a dispatcher, or the function itself."""
-    plain: types.FunctionType = getattr(function, "py_func", function)
-    return plain
+    plain: Any = getattr(function, "py_func", function)
+    return cast(types.FunctionType, plain)
 
 
 def _globals(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:

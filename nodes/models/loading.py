@@ -160,7 +160,9 @@ def compiled(kernel: Callable[..., int], arguments: tuple[Any, ...]) -> Callable
 def sentence(error: BaseException) -> str:
     """What numba says of a function, in one line: the reason, without its pages of advice."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    chosen = [line for line in lines if not line.startswith(("Failed in", "File ", "During:", "<source", "This error", "For more"))]
+    chosen = [
+        line for line in lines if not line.startswith(("Failed in", "File ", "During:", "<source", "This error", "For more"))
+    ]
     return " ".join(chosen[:2])[:300] or type(error).__name__
 
 

@@ -19,7 +19,7 @@ HORIZON_NS = 0
 PARAMETERS = {"scale": Parameter(1.0, 0.0, 1e6, "of its values")}
 STATE = np.dtype([("n", "<i8"), ("x", "<f8")])
 '''
-KERNEL = '''
+KERNEL = """
 
 @njit(cache=True)
 def kernel(state, parameters, units, rows, count, quotes, trades, levels, out):
@@ -33,7 +33,7 @@ def kernel(state, parameters, units, rows, count, quotes, trades, levels, out):
         s.n += 1
 {body}
     return n
-'''
+"""
 SIGNAL = """
         out[n].row = {row}
         out[n].value = {value}
@@ -50,7 +50,9 @@ def source(value: str = "p.scale * 0.5", row: str = "r", price: str = "np.nan", 
     return HEAD + head + KERNEL.format(body=body.rstrip("\n"))
 
 
-EIGHT = source(before="for i in range(7):\n    out[n].row = r\n    out[n].value = 0.1 * i\n    out[n].price = np.nan\n    n += 1")
+EIGHT = source(before="for i in range(7):\n    out[n].row = r\n    out[n].value = 0.1\n    out[n].price = np.nan\n    n += 1")
+    before="for i in range(7):\n    out[n].row = r\n    out[n].value = 0.1 * i\n    out[n].price = np.nan\n    n += 1"
+)
 
 
 def zero_at(number: int) -> str:

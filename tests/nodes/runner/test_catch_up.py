@@ -10,8 +10,9 @@ from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.segments import release
 from tickmesh.bus.wire import Event, stamp_sent, stamp_sequenced
 from tickmesh.nodes.model import node as model
-from tickmesh.nodes.runner import step as runner_step
-from tickmesh.nodes.runner.step import StepRunner, catch_up
+from tickmesh.nodes.runner import history as runner_history
+from tickmesh.nodes.runner.history import catch_up
+from tickmesh.nodes.runner.step import StepRunner
 from tickmesh.storage.archive.writer import ArchiveWriter
 
 MESH = """
@@ -65,7 +66,7 @@ def test_columns_and_events_bring_a_step_to_the_same_place(config, monkeypatch, 
     by_events = outcome(caught_up(config))
     seen = []
     with monkeypatch.context() as m:
-        m.setattr(runner_step, "COLUMNS_FROM", 1)
+        m.setattr(runner_history, "COLUMNS_FROM", 1)
         m.setattr(StepRunner, "replay", lambda self, events: seen.append(events))
         if released:  # the log's beginning is in the archive alone
             writer = ArchiveWriter(config.archive_dir)
