@@ -42,7 +42,7 @@ def refusal(value: float, price: float, limits: tuple[float, float], where: str,
 
 
 def broken_rule(out: np.ndarray, count: int, rows: int) -> tuple[int, str]:
-    """(row, sentence) of the first rule that a kernel's `count` outputs for so many rows break; row −1 where that is unknown."""
+    """(row, sentence) of the first rule that a kernel's `count` outputs for so many rows break; row −1: unknown which."""
     if not 0 <= count <= len(out):
         return -1, f"it gave back {count} as the number of its signals; allowed: 0 to {SIGNALS_PER_ROW} for each row"
     before, k = -1, 0
@@ -70,7 +70,7 @@ def diagnosed(
 ) -> ModelFault:
     """Finds the row and the line of a fault, from the state that the kernel had before the call.
 
-    The rows are given to `machine` one by one, as the order of events allows, and the one that fails to Python (interpreted.py).
+    The rows are given to `machine` one by one, as the order of events allows; the one that fails is given to Python for its line.
     """
     from tickmesh.nodes.models import interpreted, loading
 
@@ -85,8 +85,7 @@ def diagnosed(
         except Exception as error:  # noqa: BLE001 - whatever the kernel raised
             cause, what = error, f"{type(error).__name__}: {error}"
         if what:
-            line, said = interpreted.line_of(kernel, (start, *one[1:]), cause if cause is not None else None)
-            what = said or what
+            line = interpreted.line_of(kernel, (start, *one[1:]), cause)[0] if cause is not None else ""
             return ModelFault(what, place_of(line, where, loading.short), seqs[i], event_words(rows[i], subject))
     what = f"{type(cause).__name__}: {cause}" if cause is not None else broken_rule(out, count, count)[1]
     return ModelFault(what or "it broke a rule that its rows, one by one, do not break", where, seqs[0], f"{subject} and after")

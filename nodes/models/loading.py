@@ -130,7 +130,7 @@ def short(file: str) -> str:
 
 
 def compiled(kernel: Callable[..., int], arguments: tuple[Any, ...]) -> Callable[..., int]:
-    """The kernel's machine code for arguments of exactly these types, after one call with these; it checks the bounds of arrays.
+    """The kernel's machine code for arguments of exactly these types, after one call with these; it checks arrays' bounds.
 
     It looks at no types: numba's own look takes longer (0.6 µs a call) than most kernels. Where numba compiles nothing
     (NUMBA_DISABLE_JIT), it is the kernel as it is. Raises ModelFault with the line that numba cannot compile.

@@ -19,8 +19,8 @@ from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, stamp_sent
 from tickmesh.nodes.models.faults import ModelFault
-from tickmesh.nodes.runner.guests import OpenLog
 from tickmesh.nodes.runner.alone import complaints, explained
+from tickmesh.nodes.runner.guests import OpenLog
 from tickmesh.nodes.runner.history import catch_up, history
 from tickmesh.nodes.runner.step import StepModule, StepRunner
 

@@ -50,9 +50,12 @@ def source(value: str = "p.scale * 0.5", row: str = "r", price: str = "np.nan", 
     return HEAD + head + KERNEL.format(body=body.rstrip("\n"))
 
 
-EIGHT = source(before="for i in range(7):\n    out[n].row = r\n    out[n].value = 0.1\n    out[n].price = np.nan\n    n += 1")
-    before="for i in range(7):\n    out[n].row = r\n    out[n].value = 0.1 * i\n    out[n].price = np.nan\n    n += 1"
-)
+SEVEN_MORE = """for i in range(7):
+    out[n].row = r
+    out[n].value = 0.1
+    out[n].price = np.nan
+    n += 1"""
+EIGHT = source(before=SEVEN_MORE)
 
 
 def zero_at(number: int) -> str:
