@@ -30,6 +30,7 @@ from msgspec.inspect import (
 
 from tickmesh.bus.names import SUBJECT_BYTES
 from tickmesh.bus.settings import (
+    DEFAULT_MODELS,
     ORDER_VENUE,
     BackfillSettings,
     DiskSettings,
@@ -181,9 +182,17 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None) -> C
         mesh = msgspec.convert(tree, Mesh)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_sentence(error, tree)}") from None
+    mesh = msgspec.structs.replace(mesh, models=_with_defaults(mesh))
     for key, seen, allowed in _contradictions(mesh):
         raise ConfigError(f"{path}: {key} = {seen!r} is impossible; allowed: {allowed}")
     return Config(mesh, root)
+
+
+def _with_defaults(mesh: Mesh) -> tuple[ModelSettings, ...]:
+    """The default models that none of the same name replaces, then those of the file; none where it says `models = []`."""
+    names = {model.name for model in mesh.models}
+    usual = DEFAULT_MODELS if mesh.models and mesh.default_models else ()
+    return (*(model for model in usual if model.name not in names), *mesh.models)
 
 
 def merge(tree: dict[str, Any], more: dict[str, Any]) -> None:

@@ -303,6 +303,12 @@ class RecorderSettings(Section, frozen=True):
     seal_after_s: float = 60.0  # after midnight
 
 
+DEFAULT_MODELS = (
+    ModelSettings(name="imbalance", kernel="book_imbalance"),
+    ModelSettings(name="flow", kernel="trade_flow"),
+)
+
+
 class Mesh(Section, frozen=True):
     """The whole file. `host`: nodes that the sequencer's process runs itself, fewest hops for least latency: `model` (all of
     them), `model-NAME`, `executor`, `session`, `feed-N` (line N of every venue with instruments), `feed-VENUE-N`.
@@ -324,10 +330,9 @@ class Mesh(Section, frozen=True):
     disk: DiskSettings = DiskSettings()
     sentinel: SentinelSettings = SentinelSettings()
     exchange: ExchangeSettings = ExchangeSettings()
-    models: tuple[ModelSettings, ...] = (
-        ModelSettings(name="imbalance", kernel="book_imbalance"),
-        ModelSettings(name="flow", kernel="trade_flow"),
-    )
+    # [[models]] are added to the two that a mesh has anyhow; one of the same name replaces it
+    models: tuple[ModelSettings, ...] = DEFAULT_MODELS
+    default_models: bool = True  # false: only those of mesh.toml; `models = []` is none at all
     executor: ExecutorSettings = ExecutorSettings()
     session: SessionSettings = SessionSettings()
     recorder: RecorderSettings = RecorderSettings()

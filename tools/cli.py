@@ -192,6 +192,30 @@ def replay(
         raise typer.Exit(1)
 
 
+@commands.command("check-model")
+def check_model(
+    file: Annotated[str, typer.Argument(help="A model's file, or the name of a kernel of this mesh.")],
+    parameter: Annotated[
+        list[str] | None, typer.Option("--set", help="A parameter: half_life_ms=200. Again for another.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until it is taken to be stuck.")] = 120.0,
+    json: Json = False,
+) -> None:
+    """Try a model on made events, in a process of its own and with the bounds of all arrays checked.
+
+    mesh check-model nodes/models/spread.py
+
+    Exit code 1: it cannot run; file, line and reason are printed. `mesh up` does the same for the models of mesh.toml.
+    """
+    from tickmesh.tools import check_model as command
+
+    result = command.check_model(terminal.config(), file, parameter or [], timeout)
+    if json:
+        terminal.print_json(result)
+        raise typer.Exit(0 if result["ok"] else 1)
+    command.show(result)
+
+
 @commands.command()
 def chaos(
     kills: Annotated[int, typer.Option(min=0, help="SIGKILLs in all; several may come at once.")] = 30,

@@ -70,7 +70,7 @@ def diagnosed(
 ) -> ModelFault:
     """Finds the row and the line of a fault, from the state that the kernel had before the call.
 
-    The rows are given to `machine` one by one, as the order of events allows; the one that fails is given to Python for its line.
+    The rows are given to `machine` one by one, as the order of events allows; the one that fails goes to Python for its line.
     """
     from tickmesh.nodes.models import interpreted, loading
 

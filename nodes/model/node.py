@@ -66,10 +66,11 @@ class Step:
         self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
         self._out_bytes = self._out.data.cast("B")
         self._columns: ColumnKernel | None = None
-        self._reset()
+        self.reset()
         self._kernel = loading.compiled(module.kernel, self._arguments(0, self._staging.rows, 0))
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Puts all to the start of the log."""
         self.states.reset()
         self._staging.clear()
         self._events = 0

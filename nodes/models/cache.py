@@ -63,8 +63,8 @@ def sources_hash(file: Path) -> str:
 
 
 def code_hash(file: Path, kernel: Callable[..., Any]) -> str:
-    """A hash, 16 hex digits, of all that a loaded kernel computes with: `sources_hash`, the files of what it calls anywhere else,
-    and the numbers that are frozen into it."""
+    """A hash, 16 hex digits, of all that a loaded kernel computes with: `sources_hash`, the files of what it calls elsewhere, and
+    the numbers that are frozen into it."""
     digest = hashlib.sha256(sources_hash(file).encode())
     for name in calls.files(kernel):
         if Path(name) not in sources(file):

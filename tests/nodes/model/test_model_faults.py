@@ -41,7 +41,7 @@ WAYS = "one by one", "lists", "columns"
 def run(step: model.Step, way: str, tmp_path: Path, rows=QUOTES) -> list[bytearray]:
     """What a step publishes for events that come in this way, as in a replay."""
     events, step.careful = log(rows), True
-    step._reset()
+    step.reset()
     if way == "columns":
         config = Config(Mesh(), tmp_path / "mesh")
         write_log(config.log_dir, [bytes(event.raw) for event in events])

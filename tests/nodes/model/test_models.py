@@ -115,7 +115,7 @@ def test_kernel_against_plain_python(root, kernel, naive):
     @settings(max_examples=80, deadline=None)
     @given(ROWS)
     def same(rows):
-        step._reset()
+        step.reset()
         events = log(rows)
         got, expected = values(step.step(events)), naive(events)
         # a value within rounding of a limit may be said by one and not by the other: stop comparing there
@@ -173,13 +173,13 @@ def test_signals_do_not_depend_on_how_events_are_cut_into_calls_or_on_checkpoint
     @given(ROWS, st.integers(1, 9), st.integers(0, 80))
     def same(rows, batch, cut):
         for step in (whole, pieces, resumed):
-            step._reset()
+            step.reset()
         events = log(rows)
         expected = [bytes(e) for e in whole.step(events)]
         got = [bytes(e) for i in range(0, len(events), batch) for e in pieces.step(events[i : i + batch])]
         assert got == expected and pieces.save() == whole.save()
         first = pieces
-        first._reset()
+        first.reset()
         said = first.step(events[:cut])
         resumed.load(first.save())
         said = said + resumed.step(events[cut:])
@@ -197,7 +197,7 @@ def test_more_events_than_one_call_takes_and_events_of_many_records(root):
     records["side"], records["quantity_lots"] = 1, 5
     event = encode(Kind.trade, SUBJECT, records)
     stamp_sequenced(event, 9, 0, START_NS)
-    one._reset()
+    one.reset()
     assert values(one.step([decode(bytes(event))]))[0][:2] == (9, 1.0), "one event, one signal"
 
 
