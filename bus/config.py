@@ -76,6 +76,7 @@ class Config:
         self.sentinel: SentinelSettings = mesh.sentinel
         self.exchange: ExchangeSettings = mesh.exchange
         self.models: tuple[ModelSettings, ...] = mesh.models
+        self.default_models: bool = mesh.default_models
         self.executor: ExecutorSettings = mesh.executor
         self.session: SessionSettings = mesh.session
         self.recorder: RecorderSettings = mesh.recorder
@@ -189,10 +190,10 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None) -> C
 
 
 def _with_defaults(mesh: Mesh) -> tuple[ModelSettings, ...]:
-    """The default models that none of the same name replaces, then those of the file; none where it says `models = []`."""
+    """The file's models, then the default ones that none of the same name replaces; none where it says `models = []`."""
     names = {model.name for model in mesh.models}
     usual = DEFAULT_MODELS if mesh.models and mesh.default_models else ()
-    return (*(model for model in usual if model.name not in names), *mesh.models)
+    return (*mesh.models, *(model for model in usual if model.name not in names))
 
 
 def merge(tree: dict[str, Any], more: dict[str, Any]) -> None:

@@ -109,7 +109,8 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
 
 async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
     """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
-    from tickmesh.nodes.runner.hosting import Guest, HostedContext, HostedNodes, host_step
+    from tickmesh.nodes.runner.hosted_steps import host_step
+    from tickmesh.nodes.runner.hosting import Guest, HostedContext, HostedNodes
     from tickmesh.nodes.sequencer import node as sequencer
 
     ctx = sequencer.SequencerContext(config, "sequencer")

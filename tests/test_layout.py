@@ -20,9 +20,9 @@ IO = (
     "__main__", "exchange/server/callers", "exchange/server/faults", "exchange/server/files", "exchange/server/ledger",
     "exchange/server/pace", "exchange/server/rest", "exchange/server/running", "exchange/server/sockets",
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
-    "feed/upkeep", "feed/watching", "models/cache", "models/loading",
+    "feed/upkeep", "feed/watching", "model/trial", "models/cache", "models/loading",
     "net/budget", "net/endpoints", "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/websocket", "recorder/days",
-    "runner/alone", "runner/history", "runner/hosting", "runner/step",
+    "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/step",
     "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/publishing", "session/reconciliation",
     "session/requests", "session/sending", "session/venue_connection",
 )  # fmt: skip

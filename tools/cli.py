@@ -36,7 +36,7 @@ def up(
 
     mesh up --venue binance --instruments BTCUSDT --venue kraken --instruments BTC/USD,ETH/USD
 
-    Exit code 3: the mesh is up and tries, and does not record all of it yet; why is printed.
+    Exit code 3: the mesh is up, and a model cannot run or not all of it is recorded yet; why is printed.
     """
     from tickmesh.tools import up as command
     from tickmesh.tools.wanted import paired
@@ -55,7 +55,7 @@ def up(
     terminal.print_json(result) if json else command.show(result)
     if result.get("failed"):
         raise typer.Exit(1)
-    if result.get("not_recording"):
+    if result.get("not_recording") or result.get("models_stopped"):
         raise typer.Exit(3)
 
 

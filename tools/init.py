@@ -55,8 +55,8 @@ SIM = """
 # Nodes that the sequencer's process runs itself: fewest hops, least latency, least isolation. Compare both in README.md.
 # host = ["feed-1", "model", "executor", "session"]
 
-# A model of your own, beside the two that run anyhow: imbalance (book_imbalance) and flow (trade_flow), which go with
-# default_models = false (above all tables). Try its file first: mesh check-model nodes/models/spread.py
+# A model of your own, beside the two that run anyhow, imbalance (book_imbalance) and flow (trade_flow); those go with
+# `default_models = false` above all tables. Try its file first: mesh check-model nodes/models/spread.py
 # [[models]]
 # name = "spread"                 # process model-spread
 # kernel = "spread"               # nodes/models/spread.py

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,12 +22,14 @@ from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
+from tickmesh.bus.settings import DEFAULT_MODELS
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import recording, reload, sources, table
+from tickmesh.tools.check_model import check_models
 from tickmesh.tools.running import alone, check_still_there, last_line, running_processes
 from tickmesh.tools.status import read_window, silent_instruments
 from tickmesh.tools.terminal import Failure, JsonObject, err, out
@@ -82,12 +84,15 @@ def up(
         sources.check_market(config)
         check_table(config, announce)
         reload.forget_interrupted(root)
+        bad_models = check_models(config)
+        for name, why in bad_models.items():
+            announce(f"model-{name} cannot run: {why}. All else is started; `mesh check-model` tries it again.")
         after = _end_of_log(config)
         started = time.monotonic()
         _start(root)
         if config.mode == "capture":
             return recording.watch(config, after, started, timeout_s, partial(_silent, config))
-        seen, seconds = _watch(config, survey, after, started + timeout_s)
+        seen, seconds = _watch(config, survey, after, started + timeout_s, bad_models)
     return {
         "running": True,
         "already": False,
@@ -95,8 +100,9 @@ def up(
         "source": config.source,
         "instruments": silent_instruments(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
-        "rates": {kind.name: round(seen.counts[kind] / seconds, 1) for kind in required_kinds(config, survey)},
+        "rates": {kind.name: round(seen.counts[kind] / seconds, 1) for kind in required_kinds(config, survey, bad_models)},
         "not_trading": seen.cannot_trade(),
+        "models_stopped": bad_models,
         "capture": survey.summary() if survey else None,
     }
 
@@ -146,7 +152,8 @@ def check_table(config: Config, announce: Callable[[str], None]) -> None:
         table.write(config.root, processes(config))
         return
     missing = table.lacking(config, programs)
-    if models := [name for name in missing if name.startswith("model-")]:
+    usual = {f"model-{model.name}" for model in DEFAULT_MODELS if model in config.models}  # nobody has asked for these
+    if models := [name for name in missing if name.startswith("model-") and name not in usual]:
         raise Failure(f"mesh.toml has {models[0]}, but supervisor.conf has no [program:{models[0]}]; add it there")
     announce("supervisor.conf has a table of its own, which is used as it is.")
     if missing:
@@ -242,10 +249,12 @@ class Observed:
         return bool(cannot) and len(cannot) >= self.beats[self.executor]["instruments"]
 
 
-def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -> tuple[Observed, float]:
+def _watch(
+    config: Config, survey: Survey | None, after: int, deadline: float, bad_models: Collection[str]
+) -> tuple[Observed, float]:
     """Reads the log beyond `after` until it has every required kind: (what RATES_S more have shown, how long they were)."""
     seen = Observed("executor")
-    wanted = required_kinds(config, survey)
+    wanted = required_kinds(config, survey, bad_models)
     tail = Tail(config.log_dir, after)
     client = Supervisord(config.root / "run")
     away_until = time.monotonic() + AWAY_S_MAX
@@ -272,14 +281,15 @@ def _watch(config: Config, survey: Survey | None, after: int, deadline: float) -
         return seen, time.monotonic() - begun
 
 
-def required_kinds(config: Config, survey: Survey | None = None) -> tuple[Kind, ...]:
-    """The kinds of events that have to flow in this configuration before the mesh is up."""
+def required_kinds(config: Config, survey: Survey | None = None, bad_models: Collection[str] = ()) -> tuple[Kind, ...]:
+    """The kinds of events that have to flow in this configuration before the mesh is up; nothing of models that cannot run."""
     if survey:
         return tuple(kind for kind in MARKET if kind.name in survey.kinds())
-    if not config.models or config.mode == "capture":
+    able = [model for model in config.models if model.name not in bad_models]
+    if not able or config.mode == "capture":
         return MARKET
     traded = {instrument.subject for instrument in config.traded}
-    models_trade = any(traded.intersection(config.subjects(model.instruments)) for model in config.models)
+    models_trade = any(traded.intersection(config.subjects(model.instruments)) for model in able)
     return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and models_trade else ()))
 
 
@@ -344,6 +354,8 @@ def show(result: JsonObject) -> None:
     rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
     out.print(f"In the log, per second: {rates}.")
+    for name, why in result["models_stopped"].items():
+        out.print(f"model-{name} cannot run: {why}", style="bold", markup=False)
     for subject, why in result["not_trading"].items():
         sizes = "executor.order_notional, order_quantity, position_max"
         out.print(f"The executor cannot trade {subject}: {why} ({sizes})", style="bold", markup=False)

@@ -63,7 +63,7 @@ def sources_hash(file: Path) -> str:
 
 
 def code_hash(file: Path, kernel: Callable[..., Any]) -> str:
-    """A hash, 16 hex digits, of all that a loaded kernel computes with: `sources_hash`, the files of what it calls elsewhere, and
+    """A hash, 16 hex digits, of all that a loaded kernel computes with: its sources, the files of what it calls elsewhere, and
     the numbers that are frozen into it."""
     digest = hashlib.sha256(sources_hash(file).encode())
     for name in calls.files(kernel):

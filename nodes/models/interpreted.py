@@ -36,7 +36,7 @@ class Record:
         return name
 
 
-class Rows:
+class PlainRows:
     """A structured array that gives `Record`s."""
 
     def __init__(self, array: np.ndarray):
@@ -55,7 +55,7 @@ def line_of(kernel: Callable[..., Any], arguments: tuple[Any, ...], error: BaseE
 
     ("", "") where it raises nothing, or nothing like `error`: Python counts otherwise than numba now and then.
     """
-    copies = [Rows(one.copy()) if isinstance(one, np.ndarray) and one.dtype.names else one for one in arguments]
+    copies = [PlainRows(one.copy()) if isinstance(one, np.ndarray) and one.dtype.names else one for one in arguments]
     alike = ALIKE.get(type(error), (Exception,))
     try:
         with np.errstate(divide="raise", invalid="ignore", over="ignore", under="ignore"):

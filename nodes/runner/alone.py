@@ -15,8 +15,8 @@ PUBLISH_EVENTS = 1000  # of a long past, in one go
 
 
 def explained(config: Config, module: StepModule, name: str, instance: str, fault: ModelFault) -> ModelFault:
-    """The same fault, met again by replaying the log from the checkpoint on: with its line and the very event, where it comes
-    again; else `fault` itself."""
+    """Replays the log from the checkpoint on until `fault` comes again, now with its line and the very event; gives that, or
+    `fault` itself where it does not come again."""
     try:
         catch_up(config, StepRunner(module, config, name, instance))
     except ModelFault as found:
