@@ -32,9 +32,6 @@ REFUSAL_BYTES = 4096  # of the raw input that a refusal keeps; the length is kep
 Result = TypeVar("Result")
 
 
-STOPPED_EXIT = 70  # of a process that ends for good (EX_SOFTWARE of sysexits.h): supervisord leaves it EXITED
-
-
 class NodeFault(Exception):
     """Why a node cannot work, as a sentence for the operator."""
 

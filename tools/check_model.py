@@ -8,7 +8,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tickmesh.bus.config import Config, ConfigError
@@ -61,8 +61,8 @@ def tried(config: Config, kernels: Sequence[tuple[str, dict[str, float]]], timeo
     return results
 
 
-def check_models(config: Config) -> dict[str, str]:
-    """Tries the models of mesh.toml that have not been tried as they are: name → why it cannot run, for those that cannot."""
+def check_models(config: Config, announce: Callable[[str], None]) -> dict[str, str]:
+    """Tries the models of mesh.toml that have not been tried as they are: name → why it cannot run, which is announced too."""
     memory = config.run_dir / "kernels" / "tried.json"
     known = _read(memory)
     faults: dict[str, str] = {}
@@ -77,6 +77,7 @@ def check_models(config: Config) -> dict[str, str]:
             good += [key] if key else []
         else:
             faults[model.name] = result["fault"]
+            announce(f"model-{model.name} cannot run: {result['fault']}. All else is started.")
     memory.parent.mkdir(parents=True, exist_ok=True)
     write_file(memory, json.dumps(list(dict.fromkeys([*good, *known]))[:KEPT]).encode())
     return faults

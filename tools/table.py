@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.files import write_file
-from tickmesh.bus.process import STOPPED_EXIT
+from tickmesh.bus.settings import DEFAULT_MODELS
 from tickmesh.nodes.__main__ import UsageError, parse
-from tickmesh.nodes.process_table import ProcessEntry, full_instance, name_of, nodes_of, processes
+from tickmesh.nodes.process_table import STOPPED_EXIT, ProcessEntry, full_instance, name_of, nodes_of, processes
 from tickmesh.nodes.supervision.groups import GROUP, SETTINGS
 
 FILE = "run/processes.conf"
@@ -84,6 +84,12 @@ def lacking(config: Config, programs: Mapping[str, str]) -> list[str]:
     return [
         entry.name for entry in processes(config) if (entry.node, entry.instance) not in run and (entry.node, "") not in run
     ]
+
+
+def own_models(config: Config, names: Iterable[str]) -> list[str]:
+    """Those of these processes that are models which somebody has written into mesh.toml: not the default ones."""
+    own = {name_of("model", model.name) for model in config.models if model not in DEFAULT_MODELS}
+    return [name for name in names if name in own]
 
 
 def process_names(config: Config) -> list[str]:

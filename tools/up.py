@@ -22,7 +22,6 @@ from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
-from tickmesh.bus.settings import DEFAULT_MODELS
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
@@ -84,15 +83,14 @@ def up(
         sources.check_market(config)
         check_table(config, announce)
         reload.forget_interrupted(root)
-        bad_models = check_models(config)
-        for name, why in bad_models.items():
-            announce(f"model-{name} cannot run: {why}. All else is started; `mesh check-model` tries it again.")
+        bad_models = check_models(config, announce)
+        required = required_kinds(config, survey, bad_models)
         after = _end_of_log(config)
         started = time.monotonic()
         _start(root)
         if config.mode == "capture":
             return recording.watch(config, after, started, timeout_s, partial(_silent, config))
-        seen, seconds = _watch(config, survey, after, started + timeout_s, bad_models)
+        seen, seconds = _watch(config, survey, after, started + timeout_s, required)
     return {
         "running": True,
         "already": False,
@@ -100,7 +98,7 @@ def up(
         "source": config.source,
         "instruments": silent_instruments(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
-        "rates": {kind.name: round(seen.counts[kind] / seconds, 1) for kind in required_kinds(config, survey, bad_models)},
+        "rates": {kind.name: round(seen.counts[kind] / seconds, 1) for kind in required},
         "not_trading": seen.cannot_trade(),
         "models_stopped": bad_models,
         "capture": survey.summary() if survey else None,
@@ -152,8 +150,7 @@ def check_table(config: Config, announce: Callable[[str], None]) -> None:
         table.write(config.root, processes(config))
         return
     missing = table.lacking(config, programs)
-    usual = {f"model-{model.name}" for model in DEFAULT_MODELS if model in config.models}  # nobody has asked for these
-    if models := [name for name in missing if name.startswith("model-") and name not in usual]:
+    if models := table.own_models(config, missing):
         raise Failure(f"mesh.toml has {models[0]}, but supervisor.conf has no [program:{models[0]}]; add it there")
     announce("supervisor.conf has a table of its own, which is used as it is.")
     if missing:
@@ -250,11 +247,10 @@ class Observed:
 
 
 def _watch(
-    config: Config, survey: Survey | None, after: int, deadline: float, bad_models: Collection[str]
+    config: Config, survey: Survey | None, after: int, deadline: float, wanted: tuple[Kind, ...]
 ) -> tuple[Observed, float]:
-    """Reads the log beyond `after` until it has every required kind: (what RATES_S more have shown, how long they were)."""
+    """Reads the log beyond `after` until it has every wanted kind: (what RATES_S more have shown, how long they were)."""
     seen = Observed("executor")
-    wanted = required_kinds(config, survey, bad_models)
     tail = Tail(config.log_dir, after)
     client = Supervisord(config.root / "run")
     away_until = time.monotonic() + AWAY_S_MAX
@@ -354,8 +350,6 @@ def show(result: JsonObject) -> None:
     rates = ", ".join(f"{rate:g} {kind}" for kind, rate in result["rates"].items())
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
     out.print(f"In the log, per second: {rates}.")
-    for name, why in result["models_stopped"].items():
-        out.print(f"model-{name} cannot run: {why}", style="bold", markup=False)
     for subject, why in result["not_trading"].items():
         sizes = "executor.order_notional, order_quantity, position_max"
         out.print(f"The executor cannot trade {subject}: {why} ({sizes})", style="bold", markup=False)

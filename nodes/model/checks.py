@@ -13,7 +13,7 @@ from tickmesh.nodes.models.interface import SIGNALS_PER_ROW
 
 
 @dataclass
-class Refused:
+class RefusedSignals:
     """Signals that were no signals: how many, and the first of them that has not been complained of."""
 
     count: int = 0

@@ -6,7 +6,7 @@ import numpy as np
 
 from tickmesh.bus.schema import DTYPES, SIGNAL, GapState, Kind
 from tickmesh.nodes.model import selecting
-from tickmesh.nodes.model.checks import Refused, diagnosed, event_words, refusal
+from tickmesh.nodes.model.checks import RefusedSignals, diagnosed, event_words, refusal
 from tickmesh.nodes.model.states import InstrumentStates
 from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW, Records
 from tickmesh.storage.columns.span import ColumnSpan, SubjectColumns
@@ -27,7 +27,7 @@ class ColumnKernel:
         limits: tuple[float, float], where: str,
     ):  # fmt: skip
         self._kernel, self._parameters, self._kinds = kernel, parameters, kinds
-        self._limits, self._where, self._refused = limits, where, Refused()
+        self._limits, self._where, self._refused = limits, where, RefusedSignals()
         self._least_most = np.array(limits)
         self._blank = np.zeros(1, CAUSED_SIGNAL)  # what all signals have
         self._blank["record"]["model"], self._blank["record"]["horizon_ns"] = name, horizon_ns
@@ -40,7 +40,7 @@ class ColumnKernel:
         self._found = self._blank.repeat(ROWS * SIGNALS_PER_ROW)
         self._count = 0
 
-    def step(self, states: InstrumentStates, span: ColumnSpan, refused: Refused) -> tuple[np.ndarray, int]:
+    def step(self, states: InstrumentStates, span: ColumnSpan, refused: RefusedSignals) -> tuple[np.ndarray, int]:
         """Brings the states to the end of the span; gives its signals, (n,) CAUSED_SIGNAL in order of (cause_seq, k), and how
         many events the kernel was given; counts what is no signal in `refused`."""
         self._refused = refused

@@ -15,7 +15,7 @@ from tickmesh.bus.layout import record_reader, record_struct, struct_of
 from tickmesh.bus.names import KERNEL_BYTES
 from tickmesh.bus.schema import GapState, Kind
 from tickmesh.bus.wire import Event, cause_of, encode
-from tickmesh.nodes.model.checks import Refused, diagnosed, event_words, refusal
+from tickmesh.nodes.model.checks import RefusedSignals, diagnosed, event_words, refusal
 from tickmesh.nodes.model.staging import ROWS, Staging
 from tickmesh.nodes.model.states import InstrumentStates
 from tickmesh.nodes.models.faults import ModelFault
@@ -75,7 +75,7 @@ class Step:
         self._staging.clear()
         self._events = 0
         self._signals = 0
-        self.refused = Refused()
+        self.refused = RefusedSignals()
 
     def step(self, events: list[Event]) -> list[bytearray]:
         """The signals that `events` cause, in order of (cause_seq, k). Events of other instruments and kinds change nothing."""

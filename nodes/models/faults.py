@@ -1,9 +1,7 @@
 """Why a model cannot go on: a fault of its own file, never of the mesh."""
 
-from tickmesh.bus.process import NodeFault
 
-
-class ModelFault(NodeFault):
+class ModelFault(Exception):
     """A kernel that cannot be loaded, raised, or broke a rule of interface.py. It is the same at every start: so it is final.
 
     `where`: file and line, as far as they are known; `what`: what happened; `seq`: of the event, 0 while it is loaded or where

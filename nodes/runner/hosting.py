@@ -270,7 +270,7 @@ class Guest(NamedTuple):
 class HostedNodes:
     """The nodes that the sequencer's process hosts (`Guests`). `owner`: the sequencer's context.
 
-    A step that fails is put out (hosted_steps.py). Any other guest's bug ends the whole process: supervisord brings all of it back.
+    A step that fails is put out (hosted_steps.py). Another guest's bug ends the process: supervisord brings all of it back.
     """
 
     def __init__(self, owner: Context, guests: list[Guest]):
