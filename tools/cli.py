@@ -192,12 +192,30 @@ def replay(
         raise typer.Exit(1)
 
 
+@commands.command("run-model")
+def run_model(
+    kernel: Annotated[str, typer.Argument(help="The name of a kernel of this mesh, or a model's file.")],
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="A parameter: half_life_ms=200. Again for more.")] = None,
+    instruments: Annotated[list[str] | None, typer.Option(help="venue.symbol, or a pattern; else all. Again for more.")] = None,
+    source: Annotated[Literal["all", "log", "archive"], typer.Option(help="all: the archive, then the log.")] = "all",
+    csv: Annotated[Path | None, typer.Option(help="Write all signals into this file.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a model over what was recorded, with other parameters; show its signals. Nothing is published.
+
+    mesh run-model trade_flow --set fast_ms=200 --instruments 'binance.*' --csv signals.csv
+    """
+    from tickmesh.tools import run_model as command
+    from tickmesh.tools.check_model import parameters_of
+
+    result = command.command(kernel, parameters_of(parameter or []), instruments or [], source, csv)
+    terminal.print_json(result) if json else command.show(result)
+
+
 @commands.command("check-model")
 def check_model(
     file: Annotated[str, typer.Argument(help="A model's file, or the name of a kernel of this mesh.")],
-    parameter: Annotated[
-        list[str] | None, typer.Option("--set", help="A parameter: half_life_ms=200. Again for another.")
-    ] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="A parameter: half_life_ms=200. Again for more.")] = None,
     timeout: Annotated[float, typer.Option(min=1, help="Seconds until it is taken to be stuck.")] = 120.0,
     json: Json = False,
 ) -> None:

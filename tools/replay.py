@@ -10,7 +10,7 @@ history all the same, so the events have to begin with seq 1.
 import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from tickmesh.nodes.model import node as model
 from tickmesh.nodes.runner.step import K_MAX, ColumnStep
 from tickmesh.storage.columns.span import ColumnSpan
 from tickmesh.tools import terminal
+
+if TYPE_CHECKING:
+    import pandas
 
 SOURCES = ("all", "log", "archive")
 
@@ -72,13 +75,22 @@ def kinds_of(nodes: dict[str, Any]) -> tuple[set[Kind], set[Kind]]:
     return columns, set() if all(isinstance(step, ColumnStep) for step in nodes.values()) else set(executor.READS)
 
 
-def signals(config: Config, source: str = "all") -> list[Published]:
-    """Runs every model of mesh.toml over what is recorded, from columns; gives the signals in order of (cause_seq, k, node).
+def signals(config: Config, source: str = "all") -> "pandas.DataFrame":
+    """Runs every model of mesh.toml over what is recorded; gives the signals in order of (cause_seq, k, model), one a row.
 
-    `source`: all (the archive, then the log), log, or archive.
+    Index and columns are those of tools/signal_frame.py, and `model`. `source`: all (the archive, then the log),
+    log, or archive.
     """
-    nodes = steps(config, with_executor=False)
-    return sorted(run_on_columns(nodes, source_spans(config, source, *kinds_of(nodes))))
+    import pandas
+
+    from tickmesh.tools.signal_frame import signal_frame
+
+    frames = []
+    for one in config.models:
+        step = model.Step(config, one.name)
+        frames.append(signal_frame(step, source_spans(config, source, step.kinds, ())).assign(model=one.name))
+    together = pandas.concat(frames) if frames else pandas.DataFrame()
+    return together.sort_values(["cause_seq", "k", "model"], kind="stable") if frames else together
 
 
 class LiveOutput:

@@ -87,7 +87,7 @@ def lacking(config: Config, programs: Mapping[str, str]) -> list[str]:
 
 
 def own_models(config: Config, names: Iterable[str]) -> list[str]:
-    """Those of these processes that are models which somebody has written into mesh.toml: not the default ones."""
+    """Picks the names of models that somebody has written into mesh.toml: not the default ones."""
     own = {name_of("model", model.name) for model in config.models if model not in DEFAULT_MODELS}
     return [name for name in names if name in own]
 

@@ -13,7 +13,6 @@ from typing import Any
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.settings import Mesh, ModelSettings
 from tickmesh.bus.wire import Event, cause_of
-from tickmesh.nodes import models
 from tickmesh.nodes.model import made_events
 from tickmesh.nodes.model.node import Step
 from tickmesh.nodes.models import loading
@@ -33,7 +32,7 @@ def tried(config: Config, kernel: str, parameters: dict[str, float]) -> dict[str
     """
     result: dict[str, Any] = {"ok": False, "kernel": kernel, "fault": "", "warnings": [], "events": EVENTS}
     try:
-        file = _found(kernel)
+        file = loading.find(kernel)
         settings = ModelSettings("m", file.stem, parameters=parameters)
         step = Step(Config(Mesh(models=(settings,)), config.root), "m")
         result |= {"file": loading.short(str(file)), "identity": step.identity()}
@@ -41,20 +40,6 @@ def tried(config: Config, kernel: str, parameters: dict[str, float]) -> dict[str
     except (ModelFault, ConfigError) as error:
         result |= {"fault": str(error), "ok": False}
     return result
-
-
-def _found(kernel: str) -> Path:
-    """The file of a kernel; its folder becomes one that models are found in."""
-    if not kernel.endswith(".py"):
-        return loading.file_of(kernel)
-    path = Path(kernel).resolve()
-    if not path.is_file():
-        raise ConfigError(f"there is no file {path}; kernels of this mesh: {', '.join(loading.names())}")
-    if path.parent not in [folder.resolve() for folder in loading.folders()]:
-        models.__path__.insert(0, str(path.parent))
-    if path.stem not in loading.names():
-        raise ModelFault("it defines no kernel: no line begins with `def kernel(`", loading.short(str(path)))
-    return path
 
 
 def _run(step: Step, result: dict[str, Any]) -> None:

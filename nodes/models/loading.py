@@ -2,9 +2,7 @@
 
 import ast
 import importlib
-import importlib.util
 import math
-import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -50,22 +48,20 @@ def load(name: str) -> ModuleType:
     return _checked(path, lambda: importlib.import_module(f"{PACKAGE}.{name}"))
 
 
-def load_file(path: Path) -> ModuleType:
-    """`load` of a file, wherever it lies; one of nodes/models is the module that a mesh has."""
-    path = path.resolve()
-    if path.parent in [folder.resolve() for folder in folders()]:
-        return load(path.stem)
+def find(kernel: str) -> Path:
+    """The file of a kernel, by its name or itself; its folder becomes one that models are found in.
 
-    def run() -> ModuleType:
-        spec = importlib.util.spec_from_file_location(f"{PACKAGE}.{path.stem}", path)
-        if spec is None or spec.loader is None:
-            raise ConfigError(f"{path} is no Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module
-        spec.loader.exec_module(module)
-        return module
-
-    return _checked(path, run)
+    Raises ConfigError when there is none, ModelFault for one without a kernel."""
+    if not kernel.endswith(".py"):
+        return file_of(kernel)
+    path = Path(kernel).resolve()
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}; kernels of this mesh: {', '.join(names())}")
+    if path.parent not in [folder.resolve() for folder in folders()]:
+        models.__path__.insert(0, str(path.parent))
+    if path.stem not in names():
+        raise ModelFault("it defines no kernel: no line begins with `def kernel(`", short(str(path)))
+    return path
 
 
 def _checked(path: Path, run: Callable[[], ModuleType]) -> ModuleType:

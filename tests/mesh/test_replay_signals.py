@@ -238,11 +238,16 @@ def test_other_parameters_are_compared_from_their_start_on(tmp_path):
 def test_signals_are_a_function_of_the_events_alone(mesh):
     config, raws = mesh
     live = sorted(
-        replay.Published(event.cause_seq, event.k, event.producer, bytes(event.body))
+        (event.cause_seq, event.k, event.producer.removeprefix("model-"), event.subject, float(event.records["value"][0]))
         for event in map(decode, raws)
         if event.kind == Kind.signal
     )
-    assert replay.signals(config, "log") == replay.signals(config) == live
+    for source in replay.SOURCES:
+        frame = replay.signals(config, source)
+        rows = frame[["cause_seq", "k", "model", "instrument", "value"]].itertuples(index=False)
+        assert [tuple(row) for row in rows] == live
+        times = {event.seq: event.seq_ns for event in map(decode, raws)}
+        assert frame.index.astype("i8").tolist() == [times[cause] for cause in frame["cause_seq"]]
     assert any(decode(raw).kind == Kind.intent and len(raw) == event_size(Kind.intent, 1) for raw in raws)
 
 
