@@ -22,7 +22,7 @@ IO = (
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
     "feed/upkeep", "feed/watching", "model/trial", "models/cache", "models/loading",
     "net/budget", "net/endpoints", "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/websocket", "recorder/days",
-    "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/step",
+    "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/stalls", "runner/step", "runner/warm",
     "sentinel/processes", "sentinel/supervisord", "session/binance_rest", "session/publishing", "session/reconciliation",
     "session/requests", "session/sending", "session/venue_connection",
 )  # fmt: skip

@@ -115,6 +115,8 @@ class LiveOutput:
                 self.published = []
             if same and "publishes_after" in content:  # what it would have said before it was there is not published
                 self.after = max(self.after, (content["publishes_after"], K_MAX))
+                self.others += sum(one[:2] <= self.after for one in self.published)
+                self.published = [one for one in self.published if one[:2] > self.after]
             self.warm_after = content.get("warm_after", 0)
             self.same_code = same
         elif event.kind in (Kind.signal, Kind.intent):

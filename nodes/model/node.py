@@ -52,13 +52,13 @@ class Step:
         self._code, self._versions = cache.code_hash(file, module.kernel), cache.versions()
         cache.forget_others(folder, self._code)
         self._any_kernel = module.kernel
-        self._where = f"{loading.short(str(file))}:{calls.python(module.kernel).__code__.co_firstlineno}"
+        self.where = f"{loading.short(str(file))}:{calls.python(module.kernel).__code__.co_firstlineno}"
         self._limits = loading.value_range(module)
-        self.lookback_ns = loading.lookback_ns(module)
         self.publishes_past = model.publish_past
         self.careful = False  # True: before each call the state is copied, so that a fault can be looked for row by row
         self._horizon_ns = module.HORIZON_NS
         self._parameters = loading.parameters(module, model.parameters)
+        self.lookback_ns = loading.lookback_ns(module, self._parameters)
         self.states = InstrumentStates(config.subjects(model.instruments), module.STATE)
         self.kinds = (*module.KINDS, Kind.gap, Kind.instrument)  # what it reads
         self._numbers = frozenset(int(kind) for kind in self.kinds)
@@ -149,7 +149,7 @@ class Step:
             row_before = row
             if not least <= value <= most or price in INFINITE:
                 on = event_words(rows[row], self.states.subjects[place])
-                self.refused.add(1, refusal(value, price, self._limits, self._where, causes[row], on))
+                self.refused.add(1, refusal(value, price, self._limits, self.where, causes[row], on))
                 continue
             record = _SIGNAL.pack(self._name, value, price, self._horizon_ns, reference_ticks)
             found.append(encode(Kind.signal, self.states.subjects[place], record, k=k, cause_seq=causes[row]))
@@ -162,9 +162,9 @@ class Step:
         """Why the kernel cannot go on. Without the state from before the call only the first of its events is known."""
         subject = self.states.subjects[place]
         if before is not None:
-            return diagnosed(self._any_kernel, self._kernel, arguments, before, causes, subject, self._where, error)
+            return diagnosed(self._any_kernel, self._kernel, arguments, before, causes, subject, self.where, error)
         what = f"{type(error).__name__}: {error}" if error else "it broke a rule of nodes/models/interface.py"
-        return ModelFault(what, self._where, causes[0], event_words(arguments[3][0], subject))
+        return ModelFault(what, self.where, causes[0], event_words(arguments[3][0], subject))
 
     def step_span(self, span: ColumnSpan) -> np.ndarray:
         """The signals that a span of columns causes, the same as `step` gives for its events: see ColumnKernel.step."""
@@ -172,7 +172,7 @@ class Step:
             from tickmesh.nodes.model.columns import ColumnKernel  # compiled: only who has columns pays for it
 
             self._columns = ColumnKernel(
-                self._any_kernel, self._parameters, self.kinds, self._name, self._horizon_ns, self._limits, self._where
+                self._any_kernel, self._parameters, self.kinds, self._name, self._horizon_ns, self._limits, self.where
             )
         signals, events = self._columns.step(self.states, span, self.refused)
         self._events += events
@@ -198,6 +198,10 @@ class Step:
         state = sha256(repr(self.states.dtype.descr).encode()).hexdigest()[:16]
         made = {"code": self._code, "kernel": self._model.kernel, "parameters": given, "state": state}
         return made | self._versions
+
+    def state_bytes(self) -> bytes:
+        """The states of all instruments, their units and the names of the others."""
+        return self.states.save()
 
     def complaint(self) -> str:
         """What was no signal since the last call, a sentence; "" for nothing."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Mesh, ModelSettings
 from tickmesh.bus.wire import Event, cause_of
 from tickmesh.nodes.model import made_events
@@ -80,7 +81,7 @@ def _run(step: Step, result: dict[str, Any]) -> None:
 def _looks_back(step: Step, events: list[Event], state: bytes) -> bool:
     """Whether the state at the end is the same without what is older than the look-back, as far as definitions are known."""
     since = events[-1].seq_ns - step.lookback_ns
-    definitions = [event for event in events if event.kind == made_events.Kind.instrument and event.seq_ns < since]
+    definitions = [event for event in events if event.kind == Kind.instrument and event.seq_ns < since]
     step.reset()
     step.step([*definitions, *(event for event in events if event.seq_ns >= since)])
     same = step.states.save() == state

@@ -7,7 +7,8 @@ A kernel module declares
     STATE        a structured dtype; one record of it is all that the model remembers of one instrument
     HORIZON_NS   how far ahead its value looks; 0 = not stated
     RANGE        (least, most) of its values; without it −1 … +1, what signal_threshold in mesh.toml is measured by
-    LOOKBACK_S   seconds of events after which its state no longer depends on what was before; without it: all of the log
+    LOOKBACK_S   seconds of events after which its state no longer depends on what was before, or a function that gives them for
+                 {parameter: value}; without it all of the log. It is checked at each start (nodes/runner/warm.py)
     kernel(state, parameters, units, rows, count, quotes, trades, levels, out) -> n
 
 | argument | shape, dtype | meaning |

@@ -56,7 +56,7 @@ def line_of(kernel: Callable[..., Any], arguments: tuple[Any, ...], error: BaseE
     ("", "") where it raises nothing, or nothing like `error`: Python counts otherwise than numba now and then.
     """
     copies = [PlainRows(one.copy()) if isinstance(one, np.ndarray) and one.dtype.names else one for one in arguments]
-    alike = ALIKE.get(type(error), (Exception,))
+    alike = ALIKE.get(type(error), (Exception,)) if error is not None else (Exception,)
     try:
         with np.errstate(divide="raise", invalid="ignore", over="ignore", under="ignore"):
             plain(kernel)(*copies)

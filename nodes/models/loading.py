@@ -111,9 +111,12 @@ def value_range(module: ModuleType) -> tuple[float, float]:
     return float(least), float(most)
 
 
-def lookback_ns(module: ModuleType) -> int:
-    """How much of the past a kernel's state depends on, in ns; 0: all of it."""
-    return int(getattr(module, "LOOKBACK_S", 0) * 1e9)
+def lookback_ns(module: ModuleType, given: Records) -> int:
+    """How much of the past a kernel's state depends on with these parameters, in ns; 0: all of it."""
+    declared = getattr(module, "LOOKBACK_S", 0)
+    if callable(declared):
+        declared = declared({name: float(given[name][0]) for name in given.dtype.names or ()})
+    return int(float(declared) * 1e9)
 
 
 def short(file: str) -> str:

@@ -8,7 +8,7 @@ from tickmesh.bus.config import ConfigError
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.models.faults import ModelFault
-from tickmesh.nodes.runner.alone import complaints, explained
+from tickmesh.nodes.runner.alone import complaints, explained, started
 from tickmesh.nodes.runner.history import catch_up, history
 from tickmesh.nodes.runner.hosting import HostedContext
 from tickmesh.nodes.runner.step import StepModule, StepRunner
@@ -55,7 +55,7 @@ async def _host_step(ctx: HostedContext, module: StepModule) -> None:
     host, config = ctx.host, ctx.config
 
     def load() -> StepRunner:
-        runner = StepRunner(module, config, ctx.name, ctx.instance)
+        runner = started(config, module, ctx.name, ctx.instance, ctx.stop.is_set)
         catch_up(config, runner)
         return runner
 

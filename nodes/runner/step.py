@@ -59,6 +59,9 @@ class ColumnStep(PureStep, Protocol):
     def encoded(self, signals: np.ndarray) -> list[bytearray]:
         """Some of what `step_span` gave, as the events that `step` gives."""
 
+    def state_bytes(self) -> bytes:
+        """What it remembers: where this is equal for two of the same code and parameters, so is all that they give later."""
+
     def complaint(self) -> str:
         """What the operator has to know of its outputs since the last call, a sentence; "" for nothing."""
 
@@ -200,11 +203,17 @@ class StepRunner:
             self.step.careful = False
         return rest
 
+    def begin_warm(self, after: int) -> None:
+        """Takes notice that the state is of events beyond `after` alone: at most what those cause is published."""
+        self.warm_after = after
+        if self._publishes_after is not None:
+            self._publishes_after = max(self._publishes_after, after)
+
     def begun(self) -> dict[str, Any]:
         """What the `run` event has of how it began: read after `unpublished`."""
         begun: dict[str, Any] = {"replayed": self.replayed, "resumed_seq": self.seq}
         if self.warm_after:
-            begun["warm_after"] = self.warm_after
+            begun |= {"warm_after": self.warm_after, "publishes_after": self._publishes_after}
         return begun | ({"publishes_after": self.seq} if self._publishes_after is None else {})
 
     def live(self, events: list[Event]) -> list[bytearray]:

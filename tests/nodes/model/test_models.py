@@ -284,6 +284,64 @@ def test_a_changed_callee_of_a_kernel_is_compiled_anew(tmp_path):
     assert len(folders) == 2
 
 
+def test_the_identity_of_a_model_is_of_its_own_sources_and_what_it_calls(tmp_path, root):
+    """A comment in another model changes nothing, one in a callee or in its own file does; so do numbers from elsewhere."""
+    import numba
+    from numba import njit
+
+    from tests.support.odd_models import models_in, source
+    from tickmesh.nodes.models import cache
+
+    shared = "from numba import njit\n\nSTEP = 0.25\n\n\n@njit(cache=True)\ndef half(x):\n    return STEP * x\n"
+    first = source("half(p.scale)", head="from tickmesh.nodes.models.odd_shared import half\n")
+    files = {"odd_shared": shared, "odd_first": first, "odd_second": source()}
+
+    def written(**changed: str) -> dict[str, str]:
+        for name, text in {**files, **changed}.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        return {name: cache.sources_hash(tmp_path / f"{name}.py") for name in ("odd_first", "odd_second")}
+
+    with models_in(tmp_path):
+        before = written()
+        assert written(odd_second=source() + "# a comment\n")["odd_first"] == before["odd_first"]
+        after = written(odd_first=first + "# a comment\n")
+        assert after["odd_first"] != before["odd_first"] and after["odd_second"] == before["odd_second"]
+        after = written(odd_shared=shared + "# a comment\n")
+        assert after["odd_first"] != before["odd_first"] and after["odd_second"] == before["odd_second"]
+        written()
+        identity = make(root, "odd_first").identity()
+        assert identity["numba"] == numba.__version__ and identity["numpy"] == np.__version__
+        files_of = {path.name for path in cache.sources(tmp_path / "odd_first.py")}
+        assert files_of == {"odd_first.py", "odd_shared.py"}
+
+    frozen = {"number": 1.0}
+
+    def kernel_of(number: float):
+        frozen["number"] = number
+
+        @njit
+        def kernel(x):
+            return x + number
+
+        return kernel
+
+    one, two = (cache.code_hash(tmp_path / "odd_second.py", kernel_of(number)) for number in (1.0, 2.0))
+    assert one != two, "numba makes a constant of what the kernel finds outside"
+
+
+def test_machine_code_of_a_changed_file_elsewhere_is_removed(tmp_path):
+    from tickmesh.nodes.models import cache
+
+    (tmp_path / "inner").mkdir()
+    code = tmp_path / "inner/kernel.nbc"
+    code.touch()
+    cache.forget_others(tmp_path, "one")
+    cache.forget_others(tmp_path, "one")
+    assert code.exists()
+    cache.forget_others(tmp_path, "two")
+    assert not code.exists()
+
+
 def test_old_cache_folders_are_removed(tmp_path):
     from tickmesh.nodes.models import cache
 

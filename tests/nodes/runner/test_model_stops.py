@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -75,6 +76,30 @@ def test_a_model_that_mesh_toml_names_and_nobody_has(model_of):
     assert main(["model", "lost"]) == STOPPED_EXIT
     (alert,) = alerts(config.outbox_dir / "model-lost", "model-lost")
     assert "kernel 'nowhere' is no file of nodes/models" in alert["why"] and "mesh reload" in alert["action"]
+
+
+LIFE = """
+import sys
+from tickmesh.nodes import models
+from tickmesh.nodes.__main__ import main
+from tickmesh.nodes.runner import stalls
+models.__path__.append(sys.argv[1])
+stalls.STALL_S = 0.5
+sys.exit(main(["model", "m"]))
+"""
+
+
+def test_one_that_does_not_come_back_ends_stopped_with_the_event(model_of, tmp_path):
+    """Two lives are ended by the timer, the third one knows at which event; the same event is said as the log has it."""
+    config, path = model_of(source(before="while s.n > 20:\n    s.x += 1.0"))
+    write_log(config.log_dir, [bytes(event.raw) for event in log([quote(1, 5 + i, 5) for i in range(40)])])
+    codes = []
+    for _ in range(3):
+        codes.append(subprocess.run([sys.executable, "-c", LIFE, str(tmp_path)], cwd=tmp_path, timeout=120).returncode)
+    assert codes == [-signal.SIGVTALRM, -signal.SIGVTALRM, STOPPED_EXIT]
+    (alert,) = alerts(config.outbox_dir / "model-m")
+    assert f"{path}:" in alert["why"] and "it does not come back" in alert["why"]
+    assert "at event 22 (quote of binance.BTCUSDT)" in alert["why"] and "check-model" in alert["action"]
 
 
 HOST = """
