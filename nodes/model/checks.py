@@ -17,18 +17,18 @@ class RefusedSignals:
     """Signals that were no signals: how many, and the first of them that has not been complained of."""
 
     count: int = 0
-    first: str = ""
-    since: int = 0  # count when the last complaint was taken
+    first: str = ""  # of those since the last complaint
+    complained: int = 0  # count at the last complaint
 
     def add(self, count: int, what: str) -> None:
         self.count += count
         self.first = self.first or what
 
     def complaint(self) -> str:
-        """What there is to complain of since the last call, a sentence; "" for nothing."""
-        new, self.since = self.count - self.since, self.count
-        if not new or not self.first:
+        """What there is to complain of, a sentence; "" for nothing: at the first one, and when there are ten times as many."""
+        if not self.count or self.count < 10 * self.complained:
             return ""
+        new, self.complained = self.count - self.complained, self.count
         first, self.first = self.first, ""
         return first if new == 1 else f"{first}; and {new - 1} more like it"
 

@@ -52,7 +52,7 @@ class Step:
         self._code, self._versions = cache.code_hash(file, module.kernel), cache.versions()
         cache.forget_others(folder, self._code)
         self._any_kernel = module.kernel
-        self.where = f"{loading.short(str(file))}:{calls.python(module.kernel).__code__.co_firstlineno}"
+        self.where = f"{loading.short(str(file))}:{calls.line_of(module.kernel)}"
         self._limits = loading.value_range(module)
         self.publishes_past = model.publish_past
         self.careful = False  # True: before each call the state is copied, so that a fault can be looked for row by row

@@ -1,6 +1,7 @@
 """What a kernel is made of: the compiled functions that it calls, their files, and the numbers that numba freezes into it."""
 
 import hashlib
+import linecache
 import types
 from collections.abc import Callable, Iterator
 from typing import Any, cast
@@ -49,6 +50,13 @@ def python(function: Callable[..., Any]) -> types.FunctionType:
     """The plain Python function of a dispatcher, or the function itself."""
     plain: Any = getattr(function, "py_func", function)
     return cast(types.FunctionType, plain)
+
+
+def line_of(function: Callable[..., Any]) -> int:
+    """The line of a function's `def`, below its decorators."""
+    code = python(function).__code__
+    lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 :]
+    return code.co_firstlineno + next((at for at, line in enumerate(lines) if line.lstrip().startswith("def ")), 0)
 
 
 def _globals(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:

@@ -142,13 +142,13 @@ def compiled(kernel: Callable[..., int], arguments: tuple[Any, ...]) -> Callable
         kernel(*arguments)  # compiles it, or loads it from the cache
     except NumbaError as error:
         code = calls.python(kernel).__code__
-        where = f"{short(code.co_filename)}:{getattr(getattr(error, 'loc', None), 'line', code.co_firstlineno)}"
+        where = f"{short(code.co_filename)}:{getattr(getattr(error, 'loc', None), 'line', calls.line_of(kernel))}"
         raise ModelFault(f"numba cannot compile it: {sentence(error)}", where) from error
     except KeyError as error:  # numba's own way to refuse a field that a record does not have
         code = calls.python(kernel).__code__
         what = f"a record has no field {error}: of STATE, of PARAMETERS, or of a row"
         lines = field_lines(code.co_filename, str(error.args[0]))
-        raise ModelFault(what, f"{short(code.co_filename)}:{lines[0] if lines else code.co_firstlineno}") from error
+        raise ModelFault(what, f"{short(code.co_filename)}:{lines[0] if lines else calls.line_of(kernel)}") from error
     if not hasattr(kernel, "overloads"):
         return kernel
     types = tuple(numba.typeof(argument) for argument in arguments)

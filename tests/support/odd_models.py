@@ -1,5 +1,6 @@
 """Models with one fault each, written into a folder of their own that is added to nodes.models."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,3 +77,6 @@ def models_in(folder: Path) -> Iterator[Path]:
         yield folder
     finally:
         models.__path__.remove(str(folder))
+        for name, module in tuple(sys.modules.items()):
+            if name.startswith("tickmesh.nodes.models.") and str(module.__file__).startswith(f"{folder}/"):
+                del sys.modules[name]

@@ -15,6 +15,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.settings import Mesh
 from tickmesh.bus.wire import decode
 from tickmesh.nodes.model import node as model
+from tickmesh.nodes.model.checks import RefusedSignals
 from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.storage.columns import log as log_columns
 
@@ -66,7 +67,7 @@ def run(step: model.Step, way: str, tmp_path: Path, rows=QUOTES) -> list[bytearr
 )
 def test_a_fault_names_file_line_and_event(step_of, tmp_path, text, part, what, seq):
     step, path = step_of(text)
-    line = line_of(text, part) - (1 if part == "def kernel" else 0)  # of its decorator
+    line = line_of(text, part)
     for way in WAYS:
         with pytest.raises(ModelFault, match=what) as caught:
             run(step, way, tmp_path / way)
@@ -84,6 +85,15 @@ def test_what_is_no_signal_is_counted_and_complained_of_once(step_of, tmp_path, 
         complaint = step.refused.complaint()
         assert complaint.startswith(f"{path}:") and on in complaint, way
         assert complaint.endswith(f"and {len(QUOTES) - 1} more like it") and step.refused.complaint() == ""
+
+
+def test_a_model_that_says_no_signals_all_day_is_complained_of_a_few_times():
+    """At the first one, and whenever there are ten times as many."""
+    refused, said = RefusedSignals(), []
+    for _ in range(86_400):
+        refused.add(3, "bad")
+        said.append(refused.complaint())
+    assert len([one for one in said if one]) == 5 and said[0] == "bad; and 2 more like it"
 
 
 def test_good_values_beside_bad_ones_are_published_with_their_own_k(step_of, tmp_path):
