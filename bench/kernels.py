@@ -166,7 +166,7 @@ def over(step: model.Step, spans: Callable[[], Iterable[ColumnSpan]]) -> Callabl
     """From the beginning each time."""
 
     def work() -> None:
-        step._reset()
+        step.reset()
         for span in spans():
             step.step_span(span)
 

@@ -30,6 +30,7 @@ from msgspec.inspect import (
 
 from tickmesh.bus.names import SUBJECT_BYTES
 from tickmesh.bus.settings import (
+    DEFAULT_MODELS,
     ORDER_VENUE,
     BackfillSettings,
     DiskSettings,
@@ -75,6 +76,7 @@ class Config:
         self.sentinel: SentinelSettings = mesh.sentinel
         self.exchange: ExchangeSettings = mesh.exchange
         self.models: tuple[ModelSettings, ...] = mesh.models
+        self.default_models: bool = mesh.default_models
         self.executor: ExecutorSettings = mesh.executor
         self.session: SessionSettings = mesh.session
         self.recorder: RecorderSettings = mesh.recorder
@@ -198,9 +200,17 @@ def load(root: Path | None = None, overrides: dict[str, Any] | None = None, chos
         mesh = msgspec.convert(tree, Mesh)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_sentence(error, tree)}") from None
+    mesh = msgspec.structs.replace(mesh, models=_with_defaults(mesh))
     for key, seen, allowed in _contradictions(mesh):
         raise ConfigError(f"{path}: {key} = {seen!r} is impossible; allowed: {allowed}")
     return Config(mesh, root)
+
+
+def _with_defaults(mesh: Mesh) -> tuple[ModelSettings, ...]:
+    """The file's models, then the default ones that none of the same name replaces; none where it says `models = []`."""
+    names = {model.name for model in mesh.models}
+    usual = DEFAULT_MODELS if mesh.models and mesh.default_models else ()
+    return (*mesh.models, *(model for model in usual if model.name not in names))
 
 
 def merge(tree: dict[str, Any], more: dict[str, Any]) -> None:

@@ -39,6 +39,10 @@ class NodeFault(Exception):
     """Why a node cannot work, as a sentence for the operator."""
 
 
+class Stopped(NodeFault):
+    """Why a node ends for good: it would be the same at every start. An alert has been raised."""
+
+
 def die_with_parent() -> None:
     """Killing supervisord must not leave its children behind: the kernel sends SIGTERM when the parent dies."""
     parent = os.getppid()

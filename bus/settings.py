@@ -259,6 +259,7 @@ class ModelSettings(Section, frozen=True):
     # venue.symbol of those that it serves, or patterns like "binance.*"; a state of its own for each
     instruments: Annotated[tuple[str, ...], Meta(min_length=1, description="at least one pattern")] = ("*",)
     parameters: dict[str, float] = {}  # of the kernel: PARAMETERS in its file gives names, defaults and ranges
+    publish_past: bool = False  # a new model publishes what it would have said of the whole log, as if it were now
 
 
 class ExecutorSettings(Section, frozen=True):
@@ -315,6 +316,12 @@ class PathsSettings(Section, frozen=True):
     models: str = "models"  # kernels of this mesh's own, beside the shipped ones
 
 
+DEFAULT_MODELS = (
+    ModelSettings(name="imbalance", kernel="book_imbalance"),
+    ModelSettings(name="flow", kernel="trade_flow"),
+)
+
+
 class Mesh(Section, frozen=True):
     """The whole file. `host`: nodes that the sequencer's process runs itself, fewest hops for least latency: `model` (all of
     them), `model-NAME`, `executor`, `session`, `feed-N` (line N of every venue with instruments), `feed-VENUE-N`.
@@ -337,10 +344,9 @@ class Mesh(Section, frozen=True):
     disk: DiskSettings = DiskSettings()
     sentinel: SentinelSettings = SentinelSettings()
     exchange: ExchangeSettings = ExchangeSettings()
-    models: tuple[ModelSettings, ...] = (
-        ModelSettings(name="imbalance", kernel="book_imbalance"),
-        ModelSettings(name="flow", kernel="trade_flow"),
-    )
+    # [[models]] are added to the two that a mesh has anyhow; one of the same name replaces it
+    models: tuple[ModelSettings, ...] = DEFAULT_MODELS
+    default_models: bool = True  # false: only those of mesh.toml; `models = []` is none at all
     executor: ExecutorSettings = ExecutorSettings()
     session: SessionSettings = SessionSettings()
     recorder: RecorderSettings = RecorderSettings()

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from tickmesh.bus import operator_log
 from tickmesh.bus.blocked import BlockedFile
 from tickmesh.bus.config import Config, ConfigError, load
-from tickmesh.bus.process import Context, NodeFault, die_with_parent
+from tickmesh.bus.process import Context, NodeFault, Stopped, die_with_parent
 from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_because, name_of, outboxes_of
+from tickmesh.nodes.process_table import HOSTABLE, NODES, STOPPED_EXIT, guests_of, idle_because, name_of, outboxes_of
 
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule
@@ -99,7 +99,7 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
     ctx.guard(asyncio.get_running_loop())
     try:
         if node in STEPS:
-            from tickmesh.nodes.runner.step import run_step
+            from tickmesh.nodes.runner.alone import run_step
 
             await run_step(ctx, step_module(node))
         else:
@@ -112,7 +112,8 @@ async def run_alone(config: Config, node: str, instance: str) -> None:
 
 async def run_hosting(config: Config, named: list[tuple[str, str]]) -> None:
     """The sequencer, and its guests once it works: so that it is ready as soon as without them."""
-    from tickmesh.nodes.runner.hosting import Guest, HostedContext, HostedNodes, host_step
+    from tickmesh.nodes.runner.hosted_steps import host_step
+    from tickmesh.nodes.runner.hosting import Guest, HostedContext, HostedNodes
     from tickmesh.nodes.sequencer import node as sequencer
 
     ctx = sequencer.SequencerContext(config, "sequencer")
@@ -198,6 +199,8 @@ def main(words: list[str]) -> int:
     except UsageError as error:
         print(f"{error}\n\n{USAGE.format(nodes=', '.join(NODES))}", file=sys.stderr)
         return 2
+    except Stopped:
+        return STOPPED_EXIT
     except (ConfigError, LogError, OutboxFull, NodeFault) as error:
         if isinstance(error, LogFull | OutboxFull):
             BlockedFile(load().run_dir, name).write(str(error))  # until it has been started again

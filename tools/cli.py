@@ -42,7 +42,7 @@ def up(
 
     mesh up --venue binance --instruments BTCUSDT --venue kraken --instruments BTC/USD,ETH/USD
 
-    Exit code 3: the mesh is up and tries, and does not record all of it yet; why is printed.
+    Exit code 3: the mesh is up, and a model cannot run or not all of it is recorded yet; why is printed.
     """
     from tickmesh.tools import up as command
     from tickmesh.tools.wanted import paired
@@ -61,7 +61,7 @@ def up(
     terminal.print_json(result) if json else command.show(result)
     if result.get("failed") or result.get("not_running"):
         raise typer.Exit(1)
-    if result.get("not_recording"):
+    if result.get("not_recording") or result.get("models_stopped"):
         raise typer.Exit(3)
 
 
@@ -213,6 +213,48 @@ def replay(
     terminal.print_json(result) if json else command.show(result)
     if not result["ok"]:
         raise typer.Exit(1)
+
+
+@commands.command("run-model")
+def run_model(
+    kernel: Annotated[str, typer.Argument(help="The name of a kernel of this mesh, or a model's file.")],
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="A parameter: half_life_ms=200. Again for more.")] = None,
+    instruments: Annotated[list[str] | None, typer.Option(help="venue.symbol, or a pattern; else all. Again for more.")] = None,
+    source: Annotated[Literal["all", "log", "archive"], typer.Option(help="all: the archive, then the log.")] = "all",
+    csv: Annotated[Path | None, typer.Option(help="Write all signals into this file.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a model over what was recorded, with other parameters; show its signals. Nothing is published.
+
+    mesh run-model trade_flow --set fast_ms=200 --instruments 'binance.*' --csv signals.csv
+    """
+    from tickmesh.tools import run_model as command
+    from tickmesh.tools.check_model import parameters_of
+
+    result = command.command(kernel, parameters_of(parameter or []), instruments or [], source, csv)
+    terminal.print_json(result) if json else command.show(result)
+
+
+@commands.command("check-model")
+def check_model(
+    file: Annotated[str, typer.Argument(help="A model's file, or the name of a kernel of this mesh.")],
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="A parameter: half_life_ms=200. Again for more.")] = None,
+    timeout: Annotated[float, typer.Option(min=1, help="Seconds until it is taken to be stuck.")] = 120.0,
+    json: Json = False,
+) -> None:
+    """Try a model on made events, in a process of its own and with the bounds of all arrays checked.
+
+    mesh check-model nodes/models/spread.py
+
+    Exit code 1: it cannot run; file, line and reason are printed. `mesh up` does the same for the models of mesh.toml.
+    """
+    from tickmesh.tools import check_model as command
+
+    result = command.check_model(terminal.config(), file, parameter or [], timeout)
+    if json:
+        terminal.print_json(result)
+        raise typer.Exit(0 if result["ok"] else 1)
+    command.show(result)
 
 
 @commands.command()

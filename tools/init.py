@@ -55,9 +55,11 @@ SIM = """
 # Nodes that the sequencer's process runs itself: fewest hops, least latency, least isolation. Compare both in README.md.
 # host = ["feed-1", "model", "executor", "session"]
 
+# A model of your own, beside the two that run anyhow, imbalance (book_imbalance) and flow (trade_flow); those go with
+# `default_models = false` above all tables. Try its file first: mesh check-model models/spread.py
 # [[models]]
-# name = "imbalance"              # process model-imbalance
-# kernel = "book_imbalance"       # a shipped one, or a file of your own in models/ (docs/research.md)
+# name = "spread"                 # process model-spread
+# kernel = "spread"               # models/spread.py, or a shipped one (docs/research.md)
 # instruments = ["*"]             # venue.symbol or patterns like "binance.*": a state of its own for each
 
 # [executor]

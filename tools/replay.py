@@ -8,9 +8,10 @@ history all the same, so the events have to begin with seq 1.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,13 @@ from tickmesh.bus.schema import DTYPES, SIGNAL, Kind
 from tickmesh.bus.wire import Event, decode
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.model import node as model
-from tickmesh.nodes.runner.step import ColumnStep
+from tickmesh.nodes.models.faults import ModelFault
+from tickmesh.nodes.runner.step import K_MAX, ColumnStep
 from tickmesh.storage.columns.span import ColumnSpan
 from tickmesh.tools import terminal
+
+if TYPE_CHECKING:
+    import pandas
 
 SOURCES = ("all", "log", "archive")
 
@@ -43,22 +48,44 @@ def steps(config: Config, with_executor: bool = True) -> dict[str, Any]:
     return out
 
 
-def run_steps(nodes: dict[str, Any], events: Iterable[Event], batch: int) -> Iterator[Published]:
-    """Hands events to the steps in lists of `batch`; gives everything that they publish."""
+Faults = dict[str, str]  # node → why it cannot go on
+
+
+def put_out(nodes: dict[str, Any], node: str, fault: ModelFault, faults: Faults | None) -> None:
+    """Takes a step that has failed out of `nodes` and notes why in `faults`; raises `fault` where there are none."""
+    if faults is None:
+        raise fault
+    faults[node] = str(fault)
+    del nodes[node]
+
+
+def run_steps(nodes: dict[str, Any], events: Iterable[Event], batch: int, faults: Faults | None = None) -> Iterator[Published]:
+    """Hands events to the steps in lists of `batch`; gives everything that they publish. `faults`: as `put_out` takes them."""
     iterator = iter(events)
     while chunk := list(islice(iterator, batch)):
-        for node, step in nodes.items():
-            for raw in step.step(chunk):
+        for node, step in tuple(nodes.items()):
+            try:
+                given = step.step(chunk)
+            except ModelFault as fault:
+                put_out(nodes, node, fault, faults)
+                continue
+            for raw in given:
                 event = decode(raw)
                 yield Published(event.cause_seq, event.k, node, bytes(event.body))
 
 
-def run_on_columns(nodes: dict[str, Any], spans: Iterable[ColumnSpan]) -> Iterator[Published]:
-    """Hands spans to the steps, or their events to those that take no columns; gives everything that they publish."""
+def run_on_columns(nodes: dict[str, Any], spans: Iterable[ColumnSpan], faults: Faults | None = None) -> Iterator[Published]:
+    """Hands spans to the steps, or their events to those that take no columns; gives everything that they publish.
+
+    `faults`: as `put_out` takes them."""
     for span in spans:
-        for node, step in nodes.items():
+        for node, step in tuple(nodes.items()):
             if isinstance(step, ColumnStep):
-                given = step.step_span(span)
+                try:
+                    given = step.step_span(span)
+                except ModelFault as fault:
+                    put_out(nodes, node, fault, faults)
+                    continue
                 size, bodies = SIGNAL.itemsize, given["record"].tobytes()
                 for i, (cause_seq, k) in enumerate(zip(given["cause_seq"].tolist(), given["k"].tolist())):
                     yield Published(cause_seq, k, node, bodies[i * size : (i + 1) * size])
@@ -72,13 +99,22 @@ def kinds_of(nodes: dict[str, Any]) -> tuple[set[Kind], set[Kind]]:
     return columns, set() if all(isinstance(step, ColumnStep) for step in nodes.values()) else set(executor.READS)
 
 
-def signals(config: Config, source: str = "all") -> list[Published]:
-    """Runs every model of mesh.toml over what is recorded, from columns; gives the signals in order of (cause_seq, k, node).
+def signals(config: Config, source: str = "all") -> "pandas.DataFrame":
+    """Runs every model of mesh.toml over what is recorded; gives the signals in order of (cause_seq, k, model), one a row.
 
-    `source`: all (the archive, then the log), log, or archive.
+    Index and columns are those of tools/signal_frame.py, and `model`. `source`: all (the archive, then the log),
+    log, or archive.
     """
-    nodes = steps(config, with_executor=False)
-    return sorted(run_on_columns(nodes, source_spans(config, source, *kinds_of(nodes))))
+    import pandas
+
+    from tickmesh.tools.signal_frame import signal_frame
+
+    frames = []
+    for one in config.models:
+        step = model.Step(config, one.name)
+        frames.append(signal_frame(step, source_spans(config, source, step.kinds, ())).assign(model=one.name))
+    together = pandas.concat(frames) if frames else pandas.DataFrame()
+    return together.sort_values(["cause_seq", "k", "model"], kind="stable") if frames else together
 
 
 class LiveOutput:
@@ -88,7 +124,8 @@ class LiveOutput:
         self.identity = identity
         self.published: list[Published] = []
         self.others = 0  # published by other code or parameters
-        self.after = (0, -1)  # the last of those
+        self.after = (0, -1)  # the last of those, or of what came before it published anything
+        self.warm_after = 0  # its state is of events beyond this: LOOKBACK_S in the kernel's file
         self.same_code = True  # the last run event names our own
 
     def take(self, event: Event) -> None:
@@ -100,6 +137,11 @@ class LiveOutput:
                 self.others += len(self.published)
                 self.after = max([self.after, *(one[:2] for one in self.published)])
                 self.published = []
+            if same and "publishes_after" in content:  # what it would have said before it was there is not published
+                self.after = max(self.after, (content["publishes_after"], K_MAX))
+                self.others += sum(one[:2] <= self.after for one in self.published)
+                self.published = [one for one in self.published if one[:2] > self.after]
+            self.warm_after = content.get("warm_after", 0)
             self.same_code = same
         elif event.kind in (Kind.signal, Kind.intent):
             self.published.append(Published(event.cause_seq, event.k, event.producer, bytes(event.body)))
@@ -109,10 +151,25 @@ class ReplayedSteps:
     """Fresh steps of mesh.toml, what the same nodes published live, and what the steps publish again."""
 
     def __init__(self, config: Config):
-        self.steps = steps(config)
+        self.faults: Faults = {}
+        self.steps: dict[str, Any] = {}
+        for one in config.models:
+            self.add(f"model-{one.name}", partial(model.Step, config, one.name))
+        if config.executor.enabled:
+            self.add("executor", partial(executor.Step, config, ""))
         self.lives = {node: LiveOutput(step.identity()) for node, step in self.steps.items()}
         self.replayed: dict[str, list[Published]] = {node: [] for node in self.steps}
         self.events = self.last_seq = 0
+
+    def add(self, node: str, make: Callable[[], Any]) -> None:
+        """Makes a step, or notes why it cannot be made."""
+        try:
+            step = self.steps[node] = make()
+        except ModelFault as fault:
+            self.faults[node] = str(fault)
+        else:
+            if isinstance(step, ColumnStep):
+                step.careful = True
 
     def events_seen(self, events: Iterable[Event]) -> Iterator[Event]:
         """The events, from seq 1 on, after a look at them. Raises Failure where they begin later."""
@@ -143,6 +200,9 @@ class ReplayedSteps:
         for one in published:
             self.replayed[one.node].append(one)
         verdicts = {node: _verdict(node, self.lives[node], self.replayed[node]) for node in self.steps}
+        empty = _verdict("", LiveOutput({}), [])
+        for node, fault in self.faults.items():
+            verdicts[node] = verdicts.get(node, empty) | {"ok": False, "fault": fault, "first_difference": None}
         models = {node.removeprefix("model-"): verdict for node, verdict in verdicts.items() if node != "executor"}
         ok = all(verdict["ok"] for verdict in verdicts.values())
         result = {"ok": ok, "events": self.events, "last_seq": self.last_seq, "batch": batch, "models": models}
@@ -152,7 +212,7 @@ class ReplayedSteps:
 def compare(config: Config, events: Iterable[Event], batch: int = 4096) -> terminal.JsonObject:
     """Runs the steps over `events`, from seq 1 on, and compares what they publish with what they published live."""
     both = ReplayedSteps(config)
-    return both.result(run_steps(both.steps, both.events_seen(events), batch), batch)
+    return both.result(run_steps(dict(both.steps), both.events_seen(events), batch, both.faults), batch)
 
 
 def compare_lists(config: Config, source: str, batch: int) -> terminal.JsonObject:
@@ -165,7 +225,7 @@ def compare_columns(config: Config, source: str) -> terminal.JsonObject:
     both = ReplayedSteps(config)
     columns, objects = kinds_of(both.steps)
     spans = source_spans(config, source, columns, objects | {Kind.run, Kind.signal, Kind.intent})
-    return both.result(run_on_columns(both.steps, both.spans_seen(spans)), None)
+    return both.result(run_on_columns(dict(both.steps), both.spans_seen(spans), both.faults), None)
 
 
 def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> terminal.JsonObject:
@@ -277,10 +337,12 @@ def show(result: terminal.JsonObject) -> None:
         nodes["executor"] = result["executor"]
     terminal.out.print(f"replayed {result['events']} events up to seq {result['last_seq']}")
     for name, one in nodes.items():
-        word = "the same" if one["ok"] else "DIFFERENT"
+        word = "FAILS" if "fault" in one else "the same" if one["ok"] else "DIFFERENT"
         more = f", {one['unsaid']} after the last live one" if one["unsaid"] else ""
         more += f", {one['other']} of other code or parameters not compared" if one["other"] else ""
         terminal.out.print(f"  {name:<12} {word}: {one['equal']} of {one['live']} live ones equal{more}")
+        if "fault" in one:
+            terminal.out.print(f"    it cannot run to the end: {one['fault']}", markup=False)
         if not one["same_code"]:
             terminal.out.print("    what ran last had other code or parameters than there are now")
         if one["first_difference"]:

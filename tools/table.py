@@ -7,8 +7,9 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.files import write_file
+from tickmesh.bus.settings import DEFAULT_MODELS
 from tickmesh.nodes.__main__ import UsageError, parse
-from tickmesh.nodes.process_table import ProcessEntry, full_instance, name_of, nodes_of, processes
+from tickmesh.nodes.process_table import STOPPED_EXIT, ProcessEntry, full_instance, name_of, nodes_of, processes
 from tickmesh.nodes.supervision.groups import GROUP, SETTINGS
 
 FILE = "run/processes.conf"
@@ -17,7 +18,8 @@ HEAD = """\
 ; Written from mesh.toml by `mesh up` and `mesh reload`: edit mesh.toml instead, what is changed here is lost.
 ; What is common to all processes stands in supervisor.conf, which includes this file; docs/operations.md explains both.
 """
-# autorestart=unexpected: exit 0 means that there is nothing to do. startsecs=0: a quick death is a death like any other, no
+# autorestart=unexpected: exit 0 means that there is nothing to do, 70 that it would die of the same at every start.
+# startsecs=0: a quick death is a death like any other, no
 # series of them ends FATAL. supervisord alone brings a process back within a second, with a sentinel within milliseconds.
 PROGRAM = """
 [program:{name}]
@@ -26,6 +28,7 @@ environment={group_variable}="{group}",{settings_variable}="{settings}"
 priority={priority}
 autostart=true
 autorestart=unexpected
+exitcodes=0,{stopped_exit}
 startsecs=0
 startretries=1000000
 stopsignal=TERM
@@ -47,7 +50,7 @@ def text_of(entries: Iterable[ProcessEntry]) -> str:
     return HEAD + "".join(
         PROGRAM.format(
             name=entry.name, command=command_of(entry), group_variable=GROUP, group=entry.group, settings_variable=SETTINGS,
-            settings=entry.fingerprint, priority=entry.priority, stopwaitsecs=entry.stopwaitsecs,
+            settings=entry.fingerprint, priority=entry.priority, stopwaitsecs=entry.stopwaitsecs, stopped_exit=STOPPED_EXIT,
         )
         for entry in entries
     )  # fmt: skip
@@ -81,6 +84,12 @@ def lacking(config: Config, programs: Mapping[str, str]) -> list[str]:
     return [
         entry.name for entry in processes(config) if (entry.node, entry.instance) not in run and (entry.node, "") not in run
     ]
+
+
+def own_models(config: Config, names: Iterable[str]) -> list[str]:
+    """Picks the names of models that somebody has written into mesh.toml: not the default ones."""
+    own = {name_of("model", model.name) for model in config.models if model not in DEFAULT_MODELS}
+    return [name for name in names if name in own]
 
 
 def process_names(config: Config) -> list[str]:

@@ -10,7 +10,7 @@ import json
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import laying, recording, reload, sources, table
+from tickmesh.tools.check_model import check_models
 from tickmesh.tools.log_window import read_window
 from tickmesh.tools.own_events import OwnEvents
 from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, running_processes
@@ -87,13 +88,15 @@ def up(
         sources.check_market(config)
         check_table(config, announce)
         reload.forget_interrupted(root)
+        bad_models = check_models(config, announce)
+        required = required_kinds(config, survey, bad_models)
         after = _end_of_log(config)
         follow(config.log_dir)
         started, started_ns = time.monotonic(), now_ns()
         own = OwnEvents(start_supervisord(root, timeout_s), started_ns)
         if config.mode == "capture":
             return recording.watch(config, own, after, started, timeout_s, partial(_silent, config))
-        seen, seconds = _watch(config, survey, own, after, started + timeout_s)
+        seen, seconds = _watch(config, survey, own, after, started + timeout_s, required)
     return {
         "running": True,
         "already": False,
@@ -101,9 +104,10 @@ def up(
         "source": config.source,
         "instruments": silent_instruments(config, read_window(config)),
         "seconds": round(time.monotonic() - started, 1),
-        "rates": {kind.name: round(seen.recent[kind] / seconds, 1) for kind in required_kinds(config, survey)},
-        "counts": {kind.name: seen.counts[kind] for kind in required_kinds(config, survey)},
+        "rates": {kind.name: round(seen.recent[kind] / seconds, 1) for kind in required},
+        "counts": {kind.name: seen.counts[kind] for kind in required},
         "not_trading": seen.cannot_trade(),
+        "models_stopped": bad_models,
         "capture": survey.summary() if survey else None,
     }
 
@@ -151,7 +155,7 @@ def check_table(config: Config, announce: Callable[[str], None]) -> None:
         table.write(config.root, processes(config))
         return
     missing = table.lacking(config, programs)
-    if models := [name for name in missing if name.startswith("model-")]:
+    if models := table.own_models(config, missing):
         raise Failure(f"mesh.toml has {models[0]}, but supervisor.conf has no [program:{models[0]}]; add it there")
     announce("supervisor.conf has a table of its own, which is used as it is.")
     if missing:
@@ -242,10 +246,11 @@ class Observed:
         return bool(cannot) and len(cannot) >= self.beats[self.executor]["instruments"]
 
 
-def _watch(config: Config, survey: Survey | None, own: OwnEvents, after: int, deadline: float) -> tuple[Observed, float]:
-    """Reads the log beyond `after` until it has every required kind: (what RATES_S more have shown, how long they were)."""
+def _watch(
+    config: Config, survey: Survey | None, own: OwnEvents, after: int, deadline: float, wanted: tuple[Kind, ...]
+) -> tuple[Observed, float]:
+    """Reads the log beyond `after` until it has every wanted kind: (what RATES_S more have shown, how long they were)."""
     seen = Observed("executor", own)
-    wanted = required_kinds(config, survey)
     tail = Tail(config.log_dir, after)
     client = Supervisord(config.root / "run")
     away_until = time.monotonic() + AWAY_S_MAX
@@ -272,14 +277,15 @@ def _watch(config: Config, survey: Survey | None, own: OwnEvents, after: int, de
         return seen, time.monotonic() - begun
 
 
-def required_kinds(config: Config, survey: Survey | None = None) -> tuple[Kind, ...]:
-    """The kinds of events that have to flow in this configuration before the mesh is up."""
+def required_kinds(config: Config, survey: Survey | None = None, bad_models: Collection[str] = ()) -> tuple[Kind, ...]:
+    """The kinds of events that have to flow in this configuration before the mesh is up; nothing of models that cannot run."""
     if survey:
         return tuple(kind for kind in MARKET if kind.name in survey.kinds())
-    if not config.models or config.mode == "capture":
+    able = [model for model in config.models if model.name not in bad_models]
+    if not able or config.mode == "capture":
         return MARKET
     traded = {instrument.subject for instrument in config.traded}
-    models_trade = any(traded.intersection(config.subjects(model.instruments)) for model in config.models)
+    models_trade = any(traded.intersection(config.subjects(model.instruments)) for model in able)
     return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and models_trade else ()))
 
 

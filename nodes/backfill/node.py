@@ -25,7 +25,7 @@ from tickmesh.nodes.net.budget import budget_of
 from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.net.waits import Waits
-from tickmesh.nodes.runner.step import history
+from tickmesh.nodes.runner.history import history
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unwell
 from tickmesh.nodes.venues.table import adapter_of

@@ -6,13 +6,14 @@ import numpy as np
 
 from tickmesh.bus.schema import DTYPES, SIGNAL, GapState, Kind
 from tickmesh.nodes.model import selecting
+from tickmesh.nodes.model.checks import RefusedSignals, diagnosed, event_words, refusal
 from tickmesh.nodes.model.states import InstrumentStates
 from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW, Records
 from tickmesh.storage.columns.span import ColumnSpan, SubjectColumns
 
 ROWS = 1 << 13  # of one kernel call: rows, records and signals stay in the processor's cache
-# A signal beside its cause; `instrument`: its place in InstrumentStates.subjects.
-CAUSED_SIGNAL = np.dtype([("cause_seq", "<u8"), ("k", "<u4"), ("instrument", "<u4"), ("record", SIGNAL)])
+# A signal beside its cause and that one's seq_ns; `instrument`: its place in InstrumentStates.subjects.
+CAUSED_SIGNAL = np.dtype([("cause_seq", "<u8"), ("cause_ns", "<i8"), ("k", "<u4"), ("instrument", "<u4"), ("record", SIGNAL)])
 _OPAQUE = np.dtype(f"V{CAUSED_SIGNAL.itemsize}")  # numpy copies bytes many times as fast as fields
 _GAP_RULE = np.array([GapState.open, GapState.unrecoverable, Kind.trade], "i8")
 _NOTHING = {kind: np.zeros(1, DTYPES[kind]) for kind in (Kind.quote, Kind.trade, Kind.depth, Kind.gap)}
@@ -24,9 +25,11 @@ class ColumnKernel:
 
     def __init__(
         self, kernel: Callable[..., int], parameters: Records, kinds: tuple[Kind, ...], left_out: int, name: bytes,
-        horizon_ns: int,
+        horizon_ns: int, limits: tuple[float, float], where: str,
     ):  # fmt: skip
         self._kernel, self._parameters, self._kinds, self._left_out = kernel, parameters, kinds, left_out
+        self._limits, self._where, self._refused = limits, where, RefusedSignals()
+        self._least_most = np.array(limits)
         self._blank = np.zeros(1, CAUSED_SIGNAL)  # what all signals have
         self._blank["record"]["model"], self._blank["record"]["horizon_ns"] = name, horizon_ns
         self._use = np.zeros(max(Kind) + 1, "u1")
@@ -38,9 +41,10 @@ class ColumnKernel:
         self._found = self._blank.repeat(ROWS * SIGNALS_PER_ROW)
         self._count = 0
 
-    def step(self, states: InstrumentStates, span: ColumnSpan) -> tuple[np.ndarray, int]:
+    def step(self, states: InstrumentStates, span: ColumnSpan, refused: RefusedSignals) -> tuple[np.ndarray, int]:
         """Brings the states to the end of the span; gives its signals, (n,) CAUSED_SIGNAL in order of (cause_seq, k), and how
-        many events the kernel was given."""
+        many events the kernel was given; counts what is no signal in `refused`."""
+        self._refused = refused
         self._count = events = 0
         served = 0
         for columns in span.subjects:
@@ -79,10 +83,27 @@ class ColumnKernel:
             return
         quotes, trades, levels = (records.get(kind, _NOTHING[kind]) for kind in (Kind.quote, Kind.trade, Kind.depth))
         state, units = states.of[place]
-        rows = self._rows[start:stop]
-        signals = self._kernel(state, self._parameters, units, rows, stop - start, quotes, trades, levels, self._out)
-        if signals:
-            while self._count + signals > len(self._found):
+        rows, seqs = self._rows[start:stop], self._seqs[start:stop]
+        arguments = state, self._parameters, units, rows, stop - start, quotes, trades, levels, self._out
+        before, subject = state.copy(), states.subjects[place]
+        error: BaseException | None = None
+        try:
+            count = self._kernel(*arguments)
+        except Exception as raised:  # noqa: BLE001 - whatever the kernel raised
+            error, count = raised, -1
+        bad = -1 if 0 <= count <= len(self._out) else 0
+        if count and bad < 0:
+            while self._count + count > len(self._found):
                 self._found = np.concatenate([self._found, self._blank.repeat(len(self._found))])
-            selecting.gather(self._out, signals, self._seqs[start:stop], place, self._found, self._count)
-            self._count += signals
+            kept, refused, first, bad = selecting.gather(
+                self._out, count, seqs, rows, SIGNALS_PER_ROW, self._least_most, place, self._found, self._count
+            )
+            self._count += kept
+            if refused:
+                row, value, price, _ = self._out[first].item()
+                on = event_words(rows[row], subject)
+                self._refused.add(refused, refusal(value, price, self._limits, self._where, int(seqs[row]), on))
+        if bad >= 0:
+            raise diagnosed(
+                self._kernel, self._kernel, arguments, before, seqs.tolist(), subject, self._where, error
+            ) from error

@@ -15,8 +15,10 @@ from tickmesh.bus.layout import record_reader, record_struct, struct_of
 from tickmesh.bus.names import KERNEL_BYTES
 from tickmesh.bus.schema import Flag, GapState, Kind
 from tickmesh.bus.wire import Event, cause_of, encode
+from tickmesh.nodes.model.checks import RefusedSignals, diagnosed, event_words, refusal
 from tickmesh.nodes.model.staging import ROWS, Staging
 from tickmesh.nodes.model.states import InstrumentStates
+from tickmesh.nodes.models.faults import ModelFault
 from tickmesh.nodes.models.interface import OUT, SIGNALS_PER_ROW
 from tickmesh.storage.columns.span import ColumnSpan
 
@@ -27,6 +29,7 @@ READS = (Kind.instrument, Kind.trade, Kind.quote, Kind.depth, Kind.gap)
 WRITES = (Kind.signal,)
 
 _OUT, _SIGNAL = struct_of(OUT), record_struct(Kind.signal)
+INFINITE = (float("inf"), float("-inf"))
 _COUNTS = np.dtype([("events", "<i8"), ("signals", "<i8")])
 _read_exponents = record_reader(Kind.instrument, "price_exponent", "quantity_exponent")
 _read_gap = record_reader(Kind.gap, "stream", "state")
@@ -37,19 +40,26 @@ class Step:
 
     def __init__(self, config: Config, instance: str):
         model = config.model(instance)
-        from tickmesh.nodes.models import cache, loading  # numba takes 0.4 s to import: only who computes pays for it
+        from tickmesh.nodes.models import cache, calls, loading  # numba takes 0.4 s to import: only who computes pays for it
 
         loading.use_folder(config)
-        cache.use(config)
+        file = loading.file_of(model.kernel)
+        folder = cache.use(config, file)
         module = loading.load(model.kernel)
         self._model = model
         self._name = model.kernel.encode()
         if len(self._name) > KERNEL_BYTES:
             raise ConfigError(f"kernel name {model.kernel!r} has {len(self._name)} bytes; a signal has room for {KERNEL_BYTES}")
-        self._code = cache.sources_hash()
+        self._code, self._versions = cache.code_hash(file, module.kernel), cache.versions()
+        cache.forget_others(folder, self._code)
         self._any_kernel = module.kernel
+        self.where = f"{loading.short(str(file))}:{calls.line_of(module.kernel)}"
+        self._limits = loading.value_range(module)
+        self.publishes_past = model.publish_past
+        self.careful = False  # True: before each call the state is copied, so that a fault can be looked for row by row
         self._horizon_ns = module.HORIZON_NS
         self._parameters = loading.parameters(module, model.parameters)
+        self.lookback_ns = loading.lookback_ns(module, self._parameters)
         self.states = InstrumentStates(config.subjects(model.instruments), module.STATE)
         self.kinds = (*module.KINDS, Kind.gap, Kind.instrument)  # what it reads
         self._numbers = frozenset(int(kind) for kind in self.kinds)
@@ -58,13 +68,16 @@ class Step:
         self._out = np.zeros(ROWS * SIGNALS_PER_ROW, OUT)
         self._out_bytes = self._out.data.cast("B")
         self._columns: ColumnKernel | None = None
-        self._reset()
+        self.reset()
         self._kernel = loading.compiled(module.kernel, self._arguments(0, self._staging.rows, 0))
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Puts all to the start of the log."""
         self.states.reset()
+        self._staging.clear()
         self._events = 0
         self._signals = 0
+        self.refused = RefusedSignals()
 
     def step(self, events: list[Event]) -> list[bytearray]:
         """The signals that `events` cause, in order of (cause_seq, k). Events of other instruments and kinds change nothing."""
@@ -118,16 +131,44 @@ class Step:
         staging.clear()
 
     def _run(self, place: int, rows: np.ndarray, causes: list[int]) -> list[bytearray]:
-        """The signals of one instrument's rows, whose seqs are `causes`."""
+        """The signals of one instrument's rows, whose seqs are `causes`. Raises ModelFault."""
         found: list[bytearray] = []
+        arguments = self._arguments(place, rows, len(causes))
+        before = arguments[0].copy() if self.careful else None
+        try:
+            count = self._kernel(*arguments)
+        except Exception as error:
+            raise self._fault(arguments, before, causes, place, error) from error
+        if not count:
+            return found
         row_before, k = -1, 0
-        for i in range(self._kernel(*self._arguments(place, rows, len(causes)))):
+        least, most = self._limits
+        if not 0 < count <= len(self._out):
+            raise self._fault(arguments, before, causes, place)
+        for i in range(count):
             row, value, price, reference_ticks = _OUT.unpack_from(self._out_bytes, i * _OUT.size)
             k = k + 1 if row == row_before else 0
+            if k >= SIGNALS_PER_ROW or not row_before <= row < len(causes) or row < 0:
+                raise self._fault(arguments, before, causes, place)
             row_before = row
+            if not least <= value <= most or price in INFINITE:
+                on = event_words(rows[row], self.states.subjects[place])
+                self.refused.add(1, refusal(value, price, self._limits, self.where, causes[row], on))
+                continue
             record = _SIGNAL.pack(self._name, value, price, self._horizon_ns, reference_ticks)
             found.append(encode(Kind.signal, self.states.subjects[place], record, k=k, cause_seq=causes[row]))
         return found
+
+    def _fault(
+        self, arguments: tuple[Any, ...], before: np.ndarray | None, causes: list[int], place: int,
+        error: BaseException | None = None,
+    ) -> ModelFault:  # fmt: skip
+        """Why the kernel cannot go on. Without the state from before the call only the first of its events is known."""
+        subject = self.states.subjects[place]
+        if before is not None:
+            return diagnosed(self._any_kernel, self._kernel, arguments, before, causes, subject, self.where, error)
+        what = f"{type(error).__name__}: {error}" if error else "it broke a rule of nodes/models/interface.py"
+        return ModelFault(what, self.where, causes[0], event_words(arguments[3][0], subject))
 
     def step_span(self, span: ColumnSpan) -> np.ndarray:
         """The signals that a span of columns causes, the same as `step` gives for its events: see ColumnKernel.step."""
@@ -135,9 +176,10 @@ class Step:
             from tickmesh.nodes.model.columns import ColumnKernel  # compiled: only who has columns pays for it
 
             self._columns = ColumnKernel(
-                self._any_kernel, self._parameters, self.kinds, self._left_out, self._name, self._horizon_ns
-            )
-        signals, events = self._columns.step(self.states, span)
+                self._any_kernel, self._parameters, self.kinds, self._left_out, self._name, self._horizon_ns, self._limits,
+                self.where,
+            )  # fmt: skip
+        signals, events = self._columns.step(self.states, span, self.refused)
         self._events += events
         self._signals += len(signals)
         return signals
@@ -159,10 +201,20 @@ class Step:
         """What makes a state what it is, beside the instrument's events."""
         given = {name: float(self._parameters[name][0]) for name in self._parameters.dtype.names or ()}
         state = sha256(repr(self.states.dtype.descr).encode()).hexdigest()[:16]
-        return {"code": self._code, "kernel": self._model.kernel, "parameters": given, "state": state}
+        made = {"code": self._code, "kernel": self._model.kernel, "parameters": given, "state": state}
+        return made | self._versions
+
+    def state_bytes(self) -> bytes:
+        """The states of all instruments, their units and the names of the others."""
+        return self.states.save()
+
+    def complaint(self) -> str:
+        """What was no signal since the last call, a sentence; "" for nothing."""
+        return self.refused.complaint()
 
     def counters(self) -> dict[str, int]:
-        return {"events": self._events, "signals": self._signals, "instruments": len(self.states.subjects)}
+        counts = {"events": self._events, "signals": self._signals, "instruments": len(self.states.subjects)}
+        return counts | {"refused": self.refused.count}
 
     def save(self) -> bytes:
         """The state after the last event: 64 bytes that name the code and parameters, counters, the states by instrument."""

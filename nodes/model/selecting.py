@@ -43,16 +43,38 @@ def select(
 
 
 @njit(nogil=True, cache=True)
-def gather(out: np.ndarray, count: int, seqs: np.ndarray, instrument: int, signals: np.ndarray, at: int) -> None:
-    """Copies a kernel's signals from out[:count] to signals[at:], with their causes; `seqs`: of the rows it was given."""
+def gather(
+    out: np.ndarray, count: int, seqs: np.ndarray, times: np.ndarray, per_row: int, limits: np.ndarray, instrument: int,
+    signals: np.ndarray, at: int,
+) -> tuple[int, int, int, int]:  # fmt: skip
+    """Copies a kernel's signals from out[:count] to signals[at:], with their causes; `seqs`, `times`: of the rows it was given.
+
+    limits: (2,) f8, least and most of a value. Gives (how many are copied, how many are refused, the first refused one or −1,
+    the first one that breaks the rules of rows or −1: then nothing else is valid).
+    """
     before, k = np.int64(-1), 0
+    kept = refused = 0
+    first = -1
     for i in range(count):
-        one, signal = out[i], signals[at + i]
+        one = out[i]
+        if one.row < 0 or one.row >= len(seqs) or one.row < before:
+            return kept, refused, first, i
         k = k + 1 if one.row == before else 0
         before = one.row
+        if k >= per_row:
+            return kept, refused, first, i
+        if not (limits[0] <= one.value <= limits[1]) or np.isinf(one.price):
+            refused += 1
+            if first < 0:
+                first = i
+            continue
+        signal = signals[at + kept]
         signal.cause_seq = seqs[one.row]
+        signal.cause_ns = times[one.row].seq_ns
         signal.k = k
         signal.instrument = instrument
         signal.record.value = one.value
         signal.record.price = one.price
         signal.record.reference_ticks = one.reference_ticks
+        kept += 1
+    return kept, refused, first, -1

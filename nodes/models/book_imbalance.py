@@ -26,6 +26,13 @@ PARAMETERS = {
     "half_life_ms": Parameter(50.0, 0.0, 3.6e6, "of the smoothing; 0: none"),
     **SIGNAL_RULE,
 }
+
+
+def LOOKBACK_S(parameters: dict[str, float]) -> float:  # noqa: N802 - a declaration
+    """Sixty half lives, when nothing is left of the past in a float64; ten minutes at least, for the signals."""
+    return max(0.06 * parameters["half_life_ms"], 600.0)
+
+
 STATE = np.dtype(
     [
         ("known", "<i8"),  # 1: `smoothed` holds

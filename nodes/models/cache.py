@@ -1,55 +1,113 @@
 """Where compiled kernels are kept: a folder named by everything that the machine code depends on.
 
 Numba's own cache looks at the file of the function alone, so a changed callee in another file goes unseen and the old
-result is served. Here another source, version or processor is another folder, and no stale code can be loaded.
+result is served. Here another source, version or processor is another folder, and no stale code can be loaded. What a kernel
+is made of is its own file and those that it imports of nodes/models: a change of another model changes nothing here.
 """
 
+import ast
 import contextlib
 import hashlib
 import os
 import platform
 import shutil
+from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.kernel_cache import go_on_without_room
 from tickmesh.bus.schema import SCHEMA_HASH, Flag, Kind
 from tickmesh.nodes import models
+from tickmesh.nodes.models import calls
+from tickmesh.nodes.models.interface import OUT, ROW, SIGNALS_PER_ROW
 
 KEEP_FOLDERS = 4  # of other sources or versions: going back and forth between two branches costs no compilation
+PREFIX = "tickmesh.nodes.models"
+NUMBERS = "interface.py"  # of this file only the numbers matter, and those are hashed as they are
 
 
-def sources_hash() -> str:
-    """A hash, 16 hex digits, over every model's file, in order of name, and the numbers they take from the schema."""
+def sources(file: Path) -> list[Path]:
+    """The file of a kernel and the files of nodes/models that it imports, through any number of them, sorted."""
+    found: set[Path] = set()
+    folders = [Path(folder) for folder in models.__path__]
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        if path in found or path.name == NUMBERS or not path.is_file():
+            continue
+        found.add(path)
+        with contextlib.suppress(SyntaxError):  # who imports it says where
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(PREFIX):
+                    inner = node.module.removeprefix(PREFIX).lstrip(".")
+                    names = [inner.partition(".")[0]] if inner else [alias.name for alias in node.names]
+                    waiting += [folder / f"{name}.py" for name in names for folder in folders]
+                elif isinstance(node, ast.Import):
+                    names = [one.name.removeprefix(f"{PREFIX}.") for one in node.names if one.name.startswith(f"{PREFIX}.")]
+                    waiting += [folder / f"{name}.py" for name in names for folder in folders]
+    return sorted(found)
+
+
+def sources_hash(file: Path) -> str:
+    """A hash, 16 hex digits, over a kernel's sources, in order of name, and the numbers they take from schema and interface."""
     digest = hashlib.sha256()
-    for path in sorted((path for folder in models.__path__ for path in Path(folder).glob("*.py")), key=lambda one: one.name):
+    for path in sources(file):
         text = path.read_bytes()
         digest.update(f"{path.name} {len(text)}\n".encode() + text)
     frozen = [(member.name, int(member)) for enum in (Kind, Flag) for member in enum]
-    digest.update(f"{SCHEMA_HASH} {frozen}".encode())
+    digest.update(f"{SCHEMA_HASH} {frozen} {ROW.descr} {OUT.descr} {SIGNALS_PER_ROW}".encode())
     return digest.hexdigest()[:16]
 
 
-def folder_name() -> str:
-    """The name of the folder for machine code of these sources, versions and this processor. Imports numba: about 0.4 s."""
+def code_hash(file: Path, kernel: Callable[..., Any]) -> str:
+    """A hash, 16 hex digits, of all that a loaded kernel computes with: its sources, the files of what it calls elsewhere, and
+    the numbers that are frozen into it."""
+    digest = hashlib.sha256(sources_hash(file).encode())
+    for name in calls.files(kernel):
+        if Path(name) not in sources(file):
+            digest.update(Path(name).read_bytes())
+    digest.update(repr(calls.frozen(kernel)).encode())
+    return digest.hexdigest()[:16]
+
+
+def forget_others(folder: Path, code: str) -> None:
+    """Removes machine code from a kernel's folder that was made of other code than `code`: of a changed file elsewhere."""
+    made_of = folder / "made-of"
+    if made_of.is_file() and made_of.read_text() != code:
+        for path in folder.rglob("*.nb[ic]"):
+            path.unlink(missing_ok=True)
+    made_of.write_text(code)
+
+
+def versions() -> dict[str, str]:
+    """What computes: the versions of numba and numpy, which a model's bits depend on."""
+    return {"numba": metadata.version("numba"), "numpy": np.__version__}
+
+
+def folder_name(file: Path) -> str:
+    """The name of the folder for machine code of a kernel, these versions and this processor. Imports numba: about 0.4 s."""
     import llvmlite
     import numba
     from llvmlite import binding
 
     machine = f"{platform.machine()} {binding.get_host_cpu_name()} {binding.get_host_cpu_features().flatten()}"
-    versions = f"numba {numba.__version__} llvmlite {llvmlite.__version__} python {platform.python_version()}"
-    return hashlib.sha256(f"{sources_hash()} {versions} {machine}".encode()).hexdigest()[:16]
+    numbers = f"numba {numba.__version__} llvmlite {llvmlite.__version__} python {platform.python_version()} bounds checked"
+    return f"{file.stem}-{hashlib.sha256(f'{sources_hash(file)} {numbers} {machine}'.encode()).hexdigest()[:16]}"
 
 
-def use(config: Config) -> Path:
-    """Points numba at this code's folder, below NUMBA_CACHE_DIR if that is set, else below the mesh's run folder.
+def use(config: Config, file: Path) -> Path:
+    """Points numba at this kernel's folder, below NUMBA_CACHE_DIR if that is set, else below the mesh's run folder.
 
     To be called before a kernel module is imported: a function's place in the cache is chosen when it is decorated.
     """
     import numba
 
     base = Path(os.environ.get("NUMBA_CACHE_DIR") or config.run_dir / "kernels").resolve()
-    folder = base / folder_name()
+    folder = base / folder_name(file)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     os.utime(folder)
     go_on_without_room()
@@ -59,13 +117,14 @@ def use(config: Config) -> Path:
 
 
 def prune(base: Path, used: Path) -> None:
-    """Removes cache folders in `base` but `used` and the last used few. Processes that still run have their code in memory."""
+    """Removes of a kernel's folders in `base` all but `used` and the last used few. Processes that run have code in memory."""
 
     def last_use(path: Path) -> float:
         with contextlib.suppress(OSError):  # another process may prune at the same time
             return path.stat().st_mtime
         return 0.0
 
-    is_ours = [path for path in base.glob("?" * len(used.name)) if path.is_dir() and path != used]
+    kernel = used.name.rpartition("-")[0]
+    is_ours = [path for path in base.glob(f"{kernel}-{'?' * 16}") if path.is_dir() and path != used]
     for path in sorted(is_ours, key=last_use, reverse=True)[KEEP_FOLDERS:]:
         shutil.rmtree(path, ignore_errors=True)

@@ -6,6 +6,9 @@ A kernel module declares
     PARAMETERS   {name: Parameter(default, least, most, meaning)}, the unit last in the name
     STATE        a structured dtype; one record of it is all that the model remembers of one instrument
     HORIZON_NS   how far ahead its value looks; 0 = not stated
+    RANGE        (least, most) of its values; without it −1 … +1, what signal_threshold in mesh.toml is measured by
+    LOOKBACK_S   seconds of events after which its state no longer depends on what was before, or a function that gives them for
+                 {parameter: value}; without it all of the log. It is checked at each start (nodes/runner/warm.py)
     kernel(state, parameters, units, rows, count, quotes, trades, levels, out) -> n
     OFF_BOOK     optional: True for a kernel that is to be given the trades that never met the book, too
 
@@ -19,10 +22,13 @@ A kernel module declares
 | out | (≥ SIGNALS_PER_ROW × count,) OUT | its signals, in order of `row`; n of them, at most SIGNALS_PER_ROW for one row |
 
 The result must not depend on how events are cut into calls, so whatever a later event needs is kept in `state`.
+A value that is not finite or outside RANGE, or an infinite price, is no signal: it is counted (`refused` in the health event),
+and an alert says so. A kernel that goes beyond an array, says more than SIGNALS_PER_ROW for a row, names a row that it was not
+given, or raises, is stopped, and an alert names its file, line and event (docs/research.md).
 Time is `row.seq_ns`, nanoseconds, rising (in older logs never decreasing). A `gap` row (every kernel gets them) has no
-records: `row.stream` is the kind whose records are missing before the next ones; there is one when a gap opens, none when it is decided.
-Rows with REPAIRED in their flags come late. Trades off the book (docs/messages.md) are no rows, unless the module declares
-OFF_BOOK = True: then they are rows with IS_OFF_BOOK in their flags.
+records: `row.stream` is the kind whose records are missing before the next ones; there is one when a gap opens, none when it
+is decided. Rows with REPAIRED in their flags come late. Trades off the book (docs/messages.md) are no rows, unless the module
+declares OFF_BOOK = True: then they are rows with IS_OFF_BOOK in their flags.
 """
 
 from typing import NamedTuple, TypeAlias
@@ -48,6 +54,7 @@ REPAIRED = int(Flag.REPAIRED)
 IS_OFF_BOOK = int(Flag.OFF_BOOK)
 
 SIGNALS_PER_ROW = 4
+RANGE = (-1.0, 1.0)  # of a kernel that declares none
 
 Records: TypeAlias = NDArray[np.void]  # of a structured dtype: state, parameters, rows, records of a kind, signals
 Floats: TypeAlias = NDArray[np.float64]

@@ -1,7 +1,9 @@
-"""A kernel by its name: its module checked, its parameters checked, its arrays made."""
+"""A kernel by its name or file: its module checked, its parameters checked, its arrays made."""
 
+import ast
 import importlib
 import math
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +12,14 @@ from typing import Any
 import numpy as np
 
 from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.schema import Kind
 from tickmesh.nodes import models
-from tickmesh.nodes.models.interface import Parameter, Records
+from tickmesh.nodes.models import calls
+from tickmesh.nodes.models.faults import ModelFault
+from tickmesh.nodes.models.interface import RANGE, Parameter, Records
+
+PACKAGE = "tickmesh.nodes.models"
+ARGUMENTS = ("state", "parameters", "units", "rows", "count", "quotes", "trades", "levels", "out")
 
 
 def use_folder(config: Config) -> None:
@@ -38,28 +46,143 @@ def names() -> list[str]:
     return sorted({path.stem for path in paths if "\ndef kernel(" in path.read_text(errors="replace")})
 
 
-def load(name: str) -> ModuleType:
-    """Imports the module of a kernel, and numba with it. Raises ConfigError when there is none."""
+def file_of(name: str) -> Path:
+    """The file of a kernel, nodes/models/<name>.py. Raises ConfigError when there is none, or none with a kernel."""
     if name not in names():
         where = " or ".join(["nodes/models", *map(str, folders()[1:])])
         raise ConfigError(f"kernel {name!r} is no file of {where}; there are {', '.join(names())}")
-    return importlib.import_module(f"tickmesh.nodes.models.{name}")
+    return next(path for folder in folders() if (path := folder / f"{name}.py").is_file())
+
+
+def load(name: str) -> ModuleType:
+    """Imports the module nodes/models/<name>.py, and numba with it, and checks what it declares.
+
+    Raises ConfigError when there is none, ModelFault with file and line for one that cannot be used."""
+    path = file_of(name)
+    return _checked(path, lambda: importlib.import_module(f"{PACKAGE}.{name}"))
+
+
+def find(kernel: str) -> Path:
+    """The file of a kernel, by its name or itself; its folder becomes one that models are found in.
+
+    Raises ConfigError when there is none, ModelFault for one without a kernel."""
+    if not kernel.endswith(".py"):
+        return file_of(kernel)
+    path = Path(kernel).resolve()
+    if not path.is_file():
+        raise ConfigError(f"there is no file {path}; kernels of this mesh: {', '.join(names())}")
+    if path.parent not in [folder.resolve() for folder in folders()]:
+        models.__path__.insert(0, str(path.parent))
+    if path.stem not in names():
+        raise ModelFault("it defines no kernel: no line begins with `def kernel(`", short(str(path)))
+    return path
+
+
+def _checked(path: Path, run: Callable[[], ModuleType]) -> ModuleType:
+    """The module that `run` imports, with all that a model declares."""
+    shown = short(str(path))
+    try:
+        ast.parse(path.read_bytes(), str(path))
+        module = run()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+    except SyntaxError as error:
+        raise ModelFault(f"it is no Python: {error.msg}", f"{shown}:{error.lineno}") from None
+    except Exception as error:  # a model's file may do anything when it is imported
+        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        where = f"{shown}:{lines[-1].lineno}" if lines else shown
+        raise ModelFault(f"it cannot be imported: {type(error).__name__}: {error}", where) from error
+    if wrong := _undeclared(module):
+        raise ModelFault(f"{wrong} (nodes/models/interface.py has what a model declares)", shown)
+    return module
+
+
+def _undeclared(module: ModuleType) -> str:
+    """What of a model's declarations is missing or wrong, a sentence; "" where all is well."""
+    allowed = (Kind.quote, Kind.trade, Kind.depth)
+    for name in ("KINDS", "PARAMETERS", "STATE", "HORIZON_NS", "kernel"):
+        if not hasattr(module, name):
+            return f"it declares no {name}"
+    if not module.KINDS or any(kind not in allowed for kind in module.KINDS):
+        return f"KINDS = {module.KINDS!r} is impossible; allowed: some of quote, trade, depth"
+    if not (isinstance(module.STATE, np.dtype) and module.STATE.names) or module.STATE.hasobject:
+        return f"STATE = {module.STATE!r} is impossible; allowed: a structured numpy dtype of plain numbers"
+    for name, one in module.PARAMETERS.items():
+        if not (isinstance(one, Parameter) and one.least <= one.default <= one.most):
+            return f"PARAMETERS[{name!r}] = {one!r} is impossible; allowed: Parameter(default, least, most, meaning)"
+    least, most = value_range(module)
+    if not (math.isfinite(least) and math.isfinite(most) and least < most):
+        return f"RANGE = {(least, most)} is impossible; allowed: two finite numbers, the lesser first"
+    code = calls.python(module.kernel).__code__
+    if code.co_argcount != len(ARGUMENTS):
+        return f"kernel takes {code.co_argcount} arguments; it is given {len(ARGUMENTS)}: {', '.join(ARGUMENTS)}"
+    return ""
+
+
+def value_range(module: ModuleType) -> tuple[float, float]:
+    """(least, most) that the values of a kernel may be: its RANGE, or −1 … +1."""
+    least, most = getattr(module, "RANGE", RANGE)
+    return float(least), float(most)
+
+
+def lookback_ns(module: ModuleType, given: Records) -> int:
+    """How much of the past a kernel's state depends on with these parameters, in ns; 0: all of it."""
+    declared = getattr(module, "LOOKBACK_S", 0)
+    if callable(declared):
+        declared = declared({name: float(given[name][0]) for name in given.dtype.names or ()})
+    return int(float(declared) * 1e9)
+
+
+def short(file: str) -> str:
+    """A file's name for a person: below the project's folder where it lies there."""
+    path = Path(file)
+    for folder in folders():
+        if path.parent in (folder, folder.resolve()):
+            return "/".join(path.parts[-3:]) if folder.parts[-2:] == ("nodes", "models") else file
+    return file
 
 
 def compiled(kernel: Callable[..., int], arguments: tuple[Any, ...]) -> Callable[..., int]:
-    """The kernel's machine code for arguments of exactly these types, after one call with these.
+    """The kernel's machine code for arguments of exactly these types, after one call with these; it checks arrays' bounds.
 
     It looks at no types: numba's own look takes longer (0.6 µs a call) than most kernels. Where numba compiles nothing
-    (NUMBA_DISABLE_JIT), it is the kernel as it is.
+    (NUMBA_DISABLE_JIT), it is the kernel as it is. Raises ModelFault with the line that numba cannot compile.
     """
     import numba
+    from numba.core.errors import NumbaError
 
-    kernel(*arguments)  # compiles it, or loads it from the cache
+    calls.check_bounds(kernel)
+    try:
+        kernel(*arguments)  # compiles it, or loads it from the cache
+    except NumbaError as error:
+        code = calls.python(kernel).__code__
+        where = f"{short(code.co_filename)}:{getattr(getattr(error, 'loc', None), 'line', calls.line_of(kernel))}"
+        raise ModelFault(f"numba cannot compile it: {sentence(error)}", where) from error
+    except KeyError as error:  # numba's own way to refuse a field that a record does not have
+        code = calls.python(kernel).__code__
+        what = f"a record has no field {error}: of STATE, of PARAMETERS, or of a row"
+        lines = field_lines(code.co_filename, str(error.args[0]))
+        raise ModelFault(what, f"{short(code.co_filename)}:{lines[0] if lines else calls.line_of(kernel)}") from error
     if not hasattr(kernel, "overloads"):
         return kernel
     types = tuple(numba.typeof(argument) for argument in arguments)
-    code: Callable[..., int] = kernel.overloads[types].entry_point
-    return code
+    machine: Callable[..., int] = kernel.overloads[types].entry_point
+    return machine
+
+
+def sentence(error: BaseException) -> str:
+    """What numba says of a function, in one line: the reason, without its pages of advice."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    chosen = [
+        line for line in lines if not line.startswith(("Failed in", "File ", "During:", "<source", "This error", "For more"))
+    ]
+    return " ".join(chosen[:2])[:300] or type(error).__name__
+
+
+def field_lines(file: str, name: str) -> list[int]:
+    """The lines of a file that read or write an attribute of this name."""
+    tree = ast.parse(Path(file).read_bytes())
+    return sorted(node.lineno for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == name)
 
 
 def parameters(module: ModuleType, given: Mapping[str, float]) -> Records:
@@ -70,7 +193,7 @@ def parameters(module: ModuleType, given: Mapping[str, float]) -> Records:
     kernel = module.__name__.rpartition(".")[2]
     for name, value in given.items():
         if name not in declared:
-            raise ConfigError(f"kernel {kernel} has no parameter {name!r}; it has {', '.join(sorted(declared))}")
+            raise ConfigError(f"kernel {kernel} has no parameter {name!r}; it has {', '.join(sorted(declared)) or 'none'}")
         least, most = declared[name].least, declared[name].most
         if not (math.isfinite(value) and least <= value <= most):
             raise ConfigError(f"{name} = {value!r} is impossible for kernel {kernel}; allowed: {least:g} to {most:g}")

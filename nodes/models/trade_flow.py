@@ -26,6 +26,13 @@ PARAMETERS = {
     "slow_ms": Parameter(30_000.0, 1.0, 8.64e7, "half life of the usual activity that the flow is measured by"),
     **SIGNAL_RULE,
 }
+
+
+def LOOKBACK_S(parameters: dict[str, float]) -> float:  # noqa: N802 - a declaration
+    """Sixty half lives of the slowest sum, when nothing is left of it in a float64; ten minutes at least, for the signals."""
+    return max(0.06 * max(parameters["slow_ms"], parameters["fast_ms"]), 600.0)
+
+
 STATE = np.dtype(
     [
         ("time_ns", "<i8"),  # the sums are as of here

@@ -1,7 +1,6 @@
 """Lines, steps and the session in the sequencer's own process: the same code and the same log, without sockets between them."""
 
 import asyncio
-import contextlib
 import gc
 import shutil
 from collections import deque
@@ -18,7 +17,7 @@ from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
 from tickmesh.bus.wire import Event, stamp_sent
 from tickmesh.nodes.runner.guests import OpenLog
-from tickmesh.nodes.runner.step import StepModule, StepRunner, catch_up, history
+from tickmesh.nodes.runner.history import history
 
 QUEUE_EVENTS = 100_000  # a hosted subscriber that is further behind reads the log instead
 
@@ -256,55 +255,6 @@ class HostedContext(Context):
         return subscription
 
 
-async def host_step(ctx: HostedContext, module: StepModule) -> None:
-    """Loads and warms a step beside the running sequencer, then lets it take part in every append."""
-    host, config = ctx.host, ctx.config
-
-    def load() -> StepRunner:
-        runner = StepRunner(module, config, ctx.name, ctx.instance)
-        catch_up(config, runner)
-        return runner
-
-    runner = await asyncio.to_thread(load)
-    for events in history(config, runner.seq, runner.lanes, host.log.last):  # what came meanwhile
-        runner.replay(events)
-    runner.seq = max(runner.seq, host.log.last)
-
-    unpublished = runner.unpublished()  # what a full disk has not taken; published before anything newer
-
-    def publish_all() -> None:
-        nonlocal unpublished
-        if unpublished:
-            batch, unpublished = unpublished, []
-            try:
-                ctx.publish(batch)
-            except OutboxFull:
-                unpublished = batch + unpublished
-
-    def handle(events: list[Event]) -> None:
-        fresh = [event for event in events if event.seq > runner.seq]
-        if fresh:
-            unpublished.extend(runner.live(fresh))
-            publish_all()
-
-    host.handlers.append(handle)
-    publish_all()
-    ctx.report_unused_checkpoint(runner.unused)
-    ctx.ask_counters = runner.step.counters
-    ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
-    try:
-        while not ctx.stop.is_set():
-            publish_all()
-            if not unpublished:
-                runner.offer_checkpoint()
-                runner.checkpoints.write_if_durable(host.log.durable, host.log.log_id, ctx.own)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(0.25):
-                    await ctx.stop.wait()
-    finally:
-        host.handlers.remove(handle)
-
-
 class Guest(NamedTuple):
     """A node to be hosted: `run` imports it, which takes its time and is done when it begins, and gives its work.
 
@@ -321,7 +271,7 @@ class Guest(NamedTuple):
 class HostedNodes:
     """The nodes that the sequencer's process hosts (`Guests`). `owner`: the sequencer's context.
 
-    A guest's bug ends the whole process: supervisord brings all of it back.
+    A step that fails is put out (hosted_steps.py). Another guest's bug ends the process: supervisord brings all of it back.
     """
 
     def __init__(self, owner: Context, guests: list[Guest]):

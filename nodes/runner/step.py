@@ -1,7 +1,11 @@
-"""Runs a pure step from its checkpoint on: what it published before is not published again."""
+"""Runs a pure step from its checkpoint on: what it published before is not published again.
 
-import asyncio
-from collections.abc import Callable, Iterable, Iterator
+A step that begins anew on a log with a past (new code, other parameters) brings its state up to date and publishes nothing of
+that past, unless it is asked to: its `run` event says from where on it publishes (`publishes_after`).
+"""
+
+from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -10,15 +14,12 @@ from tickmesh.bus.checkpoint import Checkpoint, CheckpointWriter
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
-from tickmesh.bus.segments import LogReleased
-from tickmesh.bus.sockets import OutboxFull
-from tickmesh.bus.topics import LANE_OF_KIND, Lane, lanes_of
+from tickmesh.bus.topics import lanes_of
 from tickmesh.bus.wire import Event, cause_of, stamp_received
 from tickmesh.storage.columns.span import ColumnSpan
 
-COLUMNS_FROM = 100_000  # events of history: fewer are read as events before the columns' code is loaded
+K_MAX = (1 << 32) - 1
 
 
 class PureStep(Protocol):
@@ -44,6 +45,10 @@ class PureStep(Protocol):
 class ColumnStep(PureStep, Protocol):
     """A step that takes columns too, with the same answers: what is long past is read in a fraction of the time."""
 
+    lookback_ns: int  # how much of the past its state depends on; 0: all of it
+    publishes_past: bool  # whether what it would have published before it was there is published
+    careful: bool  # True while it is given history: it may take some more time for each list, to find the place of a fault
+
     @property
     def kinds(self) -> tuple[Kind, ...]:
         """The kinds that it needs columns of."""
@@ -53,6 +58,12 @@ class ColumnStep(PureStep, Protocol):
 
     def encoded(self, signals: np.ndarray) -> list[bytearray]:
         """Some of what `step_span` gave, as the events that `step` gives."""
+
+    def state_bytes(self) -> bytes:
+        """What it remembers: where this is equal for two of the same code and parameters, so is all that they give later."""
+
+    def complaint(self) -> str:
+        """What the operator has to know of its outputs since the last call, a sentence; "" for nothing."""
 
 
 class StepModule(Protocol):
@@ -80,6 +91,7 @@ class StepRunner:
         self.writes = module.WRITES
         self.kinds = frozenset(int(kind) for kind in module.READS)
         self.lanes = lanes_of(module.READS + module.WRITES)  # its own events too: they tell what it has said
+        self.history_lanes = lanes_of((*module.READS, *module.WRITES, Kind.run))
         self.checkpoints = CheckpointWriter(Checkpoint(config.checkpoint_dir, name), config.checkpoint_s)
         self.step = module.Step(config, instance)
         self.seq = 0
@@ -92,15 +104,24 @@ class StepRunner:
             except ValueError as error:  # other code, parameters, or instruments: from the beginning
                 self.step = module.Step(config, instance)
                 self.unused = f"{self.checkpoints.checkpoint.path} is not used: {error}"
+        if isinstance(self.step, ColumnStep):
+            self.step.careful = True
         self.published = (0, -1)  # by the outbox or by the log
         self._given = (0, -1)  # by the step itself, published or not
-        self._unpublished: list[bytearray] = []
+        self._unpublished: deque[bytearray] = deque()
         self.replayed = 0
+        self.warm_after = 0  # the first event of its state is beyond this; 0: it is of all events
+        # It publishes what events beyond this cause; None: as far as is known it has not run before, and publishes no past.
+        anew = isinstance(self.step, ColumnStep) and not self.step.publishes_past and not self.seq
+        self._publishes_after: int | None = None if anew else 0
+        self._outbox_runs: list[Event] = []
 
     def note_published(self, event: Event) -> None:
         """One of the step's own events, in its outbox or in the log."""
         if event.cause_seq:
             self.published = max(self.published, (event.cause_seq, event.k))
+        elif event.kind == Kind.run:
+            self._outbox_runs.append(event)
 
     def _read_back(self, event: Event) -> None:
         """One of the step's own events, in the log."""
@@ -108,6 +129,19 @@ class StepRunner:
             place = event.cause_seq, event.k
             self.published = max(self.published, place)
             self.checkpoints.read_back(place, event.seq)
+        elif event.kind == Kind.run:
+            self._read_run(event)
+
+    def _read_run(self, event: Event) -> None:
+        """An earlier life began here: with this code and these parameters, or others."""
+        if not isinstance(self.step, ColumnStep) or self.step.publishes_past:
+            return
+        content, identity = event.map(), self.step.identity()
+        if all(content.get(name) == value for name, value in identity.items() if name != "instruments"):
+            self._publishes_after = content.get("publishes_after", self._publishes_after)
+        else:
+            self._publishes_after = None
+            self._unpublished.clear()
 
     def _step(self, events: list[Event]) -> list[bytearray]:
         given = self.step.step(events)
@@ -124,12 +158,23 @@ class StepRunner:
             if event.producer == self.name:
                 self._read_back(event)
         self.replayed += len(mine)
-        if mine:
-            self._unpublished += self._step(mine)
+        given = self._step(mine) if mine else []
+        if self._publishes_after is not None:
+            self._unpublished += given
         if events:
             self.seq = events[-1].seq
-        if len(self._unpublished) > 10_000:
-            self._unpublished = [event for event in self._unpublished if cause_of(event) > self.published]
+        self._forget_published()
+
+    @property
+    def _last(self) -> tuple[int, int]:
+        """The last (cause_seq, k) that is not to be published: it is already, or was before its time."""
+        return max(self.published, (self._publishes_after, K_MAX)) if self._publishes_after else self.published
+
+    def _forget_published(self) -> None:
+        """Lets go of the events at the front that are published, or that nobody is to be given."""
+        waiting, last = self._unpublished, self._last
+        while waiting and cause_of(waiting[0]) <= last:
+            waiting.popleft()
 
     def replay_span(self, step: ColumnStep, span: ColumnSpan) -> None:
         """`replay` of a span, with the runner's step: its own events are in `span.events`."""
@@ -140,16 +185,36 @@ class StepRunner:
         given = step.step_span(span)
         if len(given):
             self._given = max(self._given, (int(given["cause_seq"][-1]), int(given["k"][-1])))
-            cause_seq, k = self.published
-            later = (given["cause_seq"] > cause_seq) | ((given["cause_seq"] == cause_seq) & (given["k"].astype("i8") > k))
-            self._unpublished += step.encoded(given[later])
+            if self._publishes_after is not None:
+                cause_seq, k = self._last
+                later = (given["cause_seq"] > cause_seq) | ((given["cause_seq"] == cause_seq) & (given["k"].astype("i8") > k))
+                self._unpublished += step.encoded(given[later])
         self.seq = span.last
+        self._forget_published()
 
     def unpublished(self) -> list[bytearray]:
-        """At the end of history: the step's events that are still to be published."""
-        rest = [event for event in self._unpublished if cause_of(event) > self.published]
-        self._unpublished = []
+        """At the end of history: the step's events that are still to be published. From now on it is live."""
+        for event in self._outbox_runs:
+            self._read_run(event)
+        self._forget_published()
+        rest = list(self._unpublished)
+        self._unpublished.clear()
+        if isinstance(self.step, ColumnStep):
+            self.step.careful = False
         return rest
+
+    def begin_warm(self, after: int) -> None:
+        """Takes notice that the state is of events beyond `after` alone: at most what those cause is published."""
+        self.warm_after = after
+        if self._publishes_after is not None:
+            self._publishes_after = max(self._publishes_after, after)
+
+    def begun(self) -> dict[str, Any]:
+        """What the `run` event has of how it began: read after `unpublished`."""
+        begun: dict[str, Any] = {"replayed": self.replayed, "resumed_seq": self.seq}
+        if self.warm_after:
+            begun |= {"warm_after": self.warm_after, "publishes_after": self._publishes_after}
+        return begun | ({"publishes_after": self.seq} if self._publishes_after is None else {})
 
     def live(self, events: list[Event]) -> list[bytearray]:
         mine = []
@@ -170,84 +235,3 @@ class StepRunner:
     def offer_checkpoint(self) -> None:
         """Offers the present state to the checkpoint writer, which takes a snapshot now and then."""
         self.checkpoints.offer(self.seq, self.step.save, self._given)
-
-
-def catch_up(config: Config, runner: StepRunner, stop: Callable[[], bool] = lambda: False) -> None:
-    """Brings the runner to the log's present end, or until `stop()`: a long way by columns if its step takes them."""
-    step = runner.step
-    if isinstance(step, ColumnStep) and LogReader(config.log_dir).last - runner.seq >= COLUMNS_FROM:
-        for span in column_history(config, runner.seq, step.kinds, runner.writes):
-            runner.replay_span(step, span)
-            if stop():
-                return
-    for events in history(config, runner.seq, runner.lanes):
-        runner.replay(events)
-        if stop():
-            return
-
-
-def column_history(config: Config, after: int, kinds: tuple[Kind, ...], objects: tuple[Kind, ...]) -> Iterator[ColumnSpan]:
-    """`history` as spans of columns of `kinds`, with the events of `objects`."""
-    from tickmesh.storage.columns import log, reading  # compiled, and rarely needed
-
-    try:
-        for span in log.LogColumns(config.log_dir, kinds, objects).spans(after):
-            yield span
-            after = span.last
-    except LogReleased:
-        yield from reading.spans(config, kinds, objects, after)
-
-
-def history(config: Config, after: int, lanes: Iterable[Lane], until: int | None = None) -> Iterator[list[Event]]:
-    """The log after `after`, as lists; from the archive on where the log has been released."""
-    wanted = frozenset(lanes)
-    try:
-        for chunk in _chunks(LogReader(config.log_dir).events(after, until), wanted):
-            yield chunk
-            after = chunk[-1].seq
-    except LogReleased:  # also in the middle, when the recorder releases what is being read
-        from tickmesh.storage.query import reader  # heavy, and rarely needed
-
-        yield from _chunks(reader.events(config, after, until), wanted)
-
-
-def _chunks(events: Iterable[Event], lanes: frozenset[Lane]) -> Iterator[list[Event]]:
-    chunk: list[Event] = []
-    for event in events:
-        if LANE_OF_KIND[event.kind] in lanes:
-            chunk.append(event)
-        if len(chunk) >= 4096:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
-async def run_step(ctx: Context, module: StepModule) -> None:
-    """A step as a process of its own."""
-    runner = StepRunner(module, ctx.config, ctx.name, ctx.instance)
-    ctx.producer.publish([])  # opens the outbox, which cuts off a torn tail
-    outbox = LogReader(ctx.config.outbox(ctx.name))  # all of it: its end alone may be a heartbeat
-    for event in outbox.events(outbox.first - 1):
-        runner.note_published(event)
-    catch_up(ctx.config, runner, ctx.stop.is_set)
-    if ctx.stop.is_set():
-        return
-    subscription = ctx.subscribe(module.READS + module.WRITES, runner.seq)
-    for events in subscription.backlog():
-        runner.replay(events)
-    unpublished = runner.unpublished()
-    ctx.publish(unpublished)
-    ctx.report_unused_checkpoint(runner.unused)
-    ctx.ask_counters = runner.step.counters
-    ctx.ready(**runner.step.identity(), replayed=runner.replayed, resumed_seq=runner.seq)
-    async for events in subscription:
-        fresh = runner.live(events)
-        while fresh and not ctx.stop.is_set():
-            try:
-                ctx.publish(fresh)
-                break
-            except OutboxFull:  # a derived producer may wait: the log does not run away
-                await asyncio.sleep(0.1)
-        runner.offer_checkpoint()
-        runner.checkpoints.write_if_durable(subscription.durable_seq, subscription.log_id, ctx.own)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from supervisor.states import ProcessStates
 
+from tickmesh.nodes.process_table import STOPPED_EXIT
 from tickmesh.nodes.sentinel.restarts import SentinelAlert
 from tickmesh.nodes.sentinel.supervisord import ProcessInfo
 
@@ -94,8 +95,10 @@ def came_to_an_end(info: ProcessInfo, ready_ns: int) -> bool:
 
 
 def left_alone(info: ProcessInfo, ready_ns: int) -> bool:
-    """Whether a process that does not run is meant not to: stopped by an operator, or it had nothing to do."""
+    """Whether a process that does not run is meant not to: stopped by an operator or for good, or it had nothing to do."""
     state = info["state"]
+    if state == ProcessStates.EXITED and info["exitstatus"] == STOPPED_EXIT:
+        return True
     if state == ProcessStates.EXITED:
         return info["exitstatus"] == 0 and not came_to_an_end(info, ready_ns)
     # BACKOFF and FATAL: it cannot even be started; supervisord tries again at its own pace.

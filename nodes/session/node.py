@@ -30,7 +30,7 @@ from tickmesh.nodes.net.endpoints import ca_of
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits
-from tickmesh.nodes.runner.step import history
+from tickmesh.nodes.runner.history import history
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
 from tickmesh.nodes.session.publishing import SessionPublisher

@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.mesh, pytest.mark.timeout(400)]
 
 HOSTED = 'host = ["feed-1", "model", "executor", "session"]\n'
 MORE = """
+default_models = false
 host = ["executor"]
 [[instruments]]
 symbol = "BTCUSDT"

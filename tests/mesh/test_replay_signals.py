@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 from tests.support.event_fields import record_slice
+from tests.support.odd_models import line_of, models_in, zero_at
+from tests.support.odd_models import source as text_of
 from tests.support.places import PROJECT
 from tests.support.stored import batches, write_log
 from tickmesh.bus.config import Config, load
@@ -238,12 +240,34 @@ def test_other_parameters_are_compared_from_their_start_on(tmp_path):
 def test_signals_are_a_function_of_the_events_alone(mesh):
     config, raws = mesh
     live = sorted(
-        replay.Published(event.cause_seq, event.k, event.producer, bytes(event.body))
+        (event.cause_seq, event.k, event.producer.removeprefix("model-"), event.subject, float(event.records["value"][0]))
         for event in map(decode, raws)
         if event.kind == Kind.signal
     )
-    assert replay.signals(config, "log") == replay.signals(config) == live
+    for source in replay.SOURCES:
+        frame = replay.signals(config, source)
+        rows = frame[["cause_seq", "k", "model", "instrument", "value"]].itertuples(index=False)
+        assert [tuple(row) for row in rows] == live
+        times = {event.seq: event.seq_ns for event in map(decode, raws)}
+        assert frame.index.astype("i8").tolist() == [times[cause] for cause in frame["cause_seq"]]
     assert any(decode(raw).kind == Kind.intent and len(raw) == event_size(Kind.intent, 1) for raw in raws)
+
+
+@pytest.mark.parametrize("batch", [None, 100])
+def test_a_model_that_fails_is_named_and_the_others_are_compared(mesh, tmp_path, batch, capsys):
+    config, raws = mesh
+    with models_in(tmp_path):
+        (tmp_path / "divides.py").write_text(zero_at(30))
+        (tmp_path / "broken.py").write_text(text_of("p.missing"))
+        more = [{"name": "zero", "kernel": "divides"}, {"name": "gone", "kernel": "broken"}]
+        with_odd = load(config.root, {"models": more})
+        answer = replay.compare_columns(with_odd, "log") if batch is None else replay.compare_lists(with_odd, "log", batch)
+    assert not answer["ok"] and answer["models"]["flow"]["ok"] and answer["executor"]["ok"]
+    seq = [event.seq for event in map(decode, raws) if event.kind == Kind.quote][29]
+    assert f"ZeroDivisionError: integer division by zero, at event {seq} (quote of" in answer["models"]["zero"]["fault"]
+    assert "no field 'missing'" in answer["models"]["gone"]["fault"]
+    replay.show(answer)
+    assert f"it cannot run to the end: {tmp_path}/divides.py:{line_of(zero_at(30), 's.x = 1 //')}: " in capsys.readouterr().out
 
 
 def test_a_history_without_its_beginning_is_refused(mesh):

@@ -32,7 +32,7 @@ def shared(tmp_path_factory):
     shutil.copy(PROJECT / "supervisor.conf", root)
     (root / ".venv").symlink_to(sys.prefix)
     out = StandIns(root)
-    out.announced, out.sections = [], {"sentinel": QUIET}
+    out.announced, out.sections = [], {"only": "", "sentinel": QUIET}  # `only` first: a key above all tables
     out.start()
     yield out
     run.command(root, "mesh", "down")
@@ -148,7 +148,9 @@ def test_lines_of_a_venue_go_one_after_another(mesh):
 
 
 def test_what_is_gone_stays_gone_and_leaves_nothing(mesh):
-    result = reload(mesh, models=MODELS.partition('[[models]]\nname = "flow"')[0])
+    alone = MODELS.partition('[[models]]\nname = "flow"')[0]
+    assert done(reload(mesh, models=alone)) == [], "a model that mesh.toml no longer names is one that a mesh has anyhow"
+    result = reload(mesh, only="default_models = false", models=alone)
     assert done(result) == [("stop", "model-flow")]
     assert "model-flow" not in pids(mesh) and not run.ready(mesh.root, "model-flow")
     assert mesh.client.start("model-flow") is False, "a sentinel that has seen it die a moment ago gets no fault"

@@ -72,7 +72,10 @@ def test_the_reason_names_what_changed(mesh):
 
     assert why(executor={"signal_threshold": 0.7}, checkpoint_s=3.0)["executor"] == "[checkpoint_s], [executor] changed"
     flow = {"name": "flow", "kernel": "trade_flow", "parameters": {"tau_s": 2.0}}
-    assert why(models=[flow]) == {"model-flow": "[models.flow] changed", "model-imbalance": "gone from mesh.toml"}
+    assert why(models=[flow]) == {"model-flow": "[models.flow] changed"}, "the other default one stays"
+    assert why(models=[flow], default_models=False)["model-imbalance"] == "gone from mesh.toml"
+    more = {"name": "spread", "kernel": "spread"}
+    assert why(models=[more]) == {"model-spread": "new in mesh.toml"}, "adding is adding"
     by_conf = planned(mesh(), mesh(), otherwise={"recorder": "for another reason", "dashboard": "x"}).changes
     assert [(one.name, one.why) for one in by_conf] == [("recorder", "for another reason")]
     entry, *others = rows_of(mesh())
@@ -101,4 +104,4 @@ def test_the_written_table_begins_with_who_wrote_it_and_has_every_process(mesh):
         assert f'TICKMESH_GROUP="{entry.group}",TICKMESH_SETTINGS="{entry.fingerprint}"\n' in program
         assert f"\nstdout_logfile=run/logs/{entry.name}.log\n" in program
         # A quick death is no failed start, and only failed starts count: no series of deaths ends FATAL.
-        assert "\nautorestart=unexpected\nstartsecs=0\nstartretries=1000000\n" in program
+        assert "\nautorestart=unexpected\nexitcodes=0,70\nstartsecs=0\nstartretries=1000000\n" in program

@@ -75,7 +75,7 @@ def test_columns_give_the_signals_and_states_of_events(root, tmp_path, monkeypat
     cut = COUNT // 3
     first = by_events(resumed, raws[:cut], seed)  # events, a checkpoint, columns
     state = resumed.save()
-    resumed._reset()
+    resumed.reset()
     resumed.load(state)
     assert first + by_columns(resumed, reading.spans(config, resumed.kinds, after=cut)) == published
     assert in_log.save() == in_both.save() == resumed.save() == events.save()

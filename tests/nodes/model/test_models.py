@@ -115,7 +115,7 @@ def test_kernel_against_plain_python(root, kernel, naive):
     @settings(max_examples=80, deadline=None)
     @given(ROWS)
     def same(rows):
-        step._reset()
+        step.reset()
         events = log(rows)
         got, expected = values(step.step(events)), naive(events)
         # a value within rounding of a limit may be said by one and not by the other: stop comparing there
@@ -173,13 +173,13 @@ def test_signals_do_not_depend_on_how_events_are_cut_into_calls_or_on_checkpoint
     @given(ROWS, st.integers(1, 9), st.integers(0, 80))
     def same(rows, batch, cut):
         for step in (whole, pieces, resumed):
-            step._reset()
+            step.reset()
         events = log(rows)
         expected = [bytes(e) for e in whole.step(events)]
         got = [bytes(e) for i in range(0, len(events), batch) for e in pieces.step(events[i : i + batch])]
         assert got == expected and pieces.save() == whole.save()
         first = pieces
-        first._reset()
+        first.reset()
         said = first.step(events[:cut])
         resumed.load(first.save())
         said = said + resumed.step(events[cut:])
@@ -197,7 +197,7 @@ def test_more_events_than_one_call_takes_and_events_of_many_records(root):
     records["side"], records["quantity_lots"] = 1, 5
     event = encode(Kind.trade, SUBJECT, records)
     stamp_sequenced(event, 9, 0, START_NS)
-    one._reset()
+    one.reset()
     assert values(one.step([decode(bytes(event))]))[0][:2] == (9, 1.0), "one event, one signal"
 
 
@@ -253,7 +253,8 @@ from tickmesh.bus.settings import Mesh, ModelSettings
 from tests.support.model_steps import log, quote, make, values
 if len(sys.argv) > 2:  # as numba would have it: one folder, whatever the sources
     from tickmesh.nodes.models import cache
-    cache.folder_name = lambda: sys.argv[2]
+    cache.folder_name = lambda file: sys.argv[2]
+    cache.forget_others = lambda folder, code: None
 step = make(Path(sys.argv[1]), "book_imbalance", step=0.0, interval_ms=0.0)
 print(values(step.step(log([quote(1, 900, 100), quote(50, 100, 900)])))[-1][1])
 """
@@ -283,16 +284,74 @@ def test_a_changed_callee_of_a_kernel_is_compiled_anew(tmp_path):
     assert len(folders) == 2
 
 
+def test_the_identity_of_a_model_is_of_its_own_sources_and_what_it_calls(tmp_path, root):
+    """A comment in another model changes nothing, one in a callee or in its own file does; so do numbers from elsewhere."""
+    import numba
+    from numba import njit
+
+    from tests.support.odd_models import models_in, source
+    from tickmesh.nodes.models import cache
+
+    shared = "from numba import njit\n\nSTEP = 0.25\n\n\n@njit(cache=True)\ndef half(x):\n    return STEP * x\n"
+    first = source("half(p.scale)", head="from tickmesh.nodes.models.odd_shared import half\n")
+    files = {"odd_shared": shared, "odd_first": first, "odd_second": source()}
+
+    def written(**changed: str) -> dict[str, str]:
+        for name, text in {**files, **changed}.items():
+            (tmp_path / f"{name}.py").write_text(text)
+        return {name: cache.sources_hash(tmp_path / f"{name}.py") for name in ("odd_first", "odd_second")}
+
+    with models_in(tmp_path):
+        before = written()
+        assert written(odd_second=source() + "# a comment\n")["odd_first"] == before["odd_first"]
+        after = written(odd_first=first + "# a comment\n")
+        assert after["odd_first"] != before["odd_first"] and after["odd_second"] == before["odd_second"]
+        after = written(odd_shared=shared + "# a comment\n")
+        assert after["odd_first"] != before["odd_first"] and after["odd_second"] == before["odd_second"]
+        written()
+        identity = make(root, "odd_first").identity()
+        assert identity["numba"] == numba.__version__ and identity["numpy"] == np.__version__
+        files_of = {path.name for path in cache.sources(tmp_path / "odd_first.py")}
+        assert files_of == {"odd_first.py", "odd_shared.py"}
+
+    frozen = {"number": 1.0}
+
+    def kernel_of(number: float):
+        frozen["number"] = number
+
+        @njit
+        def kernel(x):
+            return x + number
+
+        return kernel
+
+    one, two = (cache.code_hash(tmp_path / "odd_second.py", kernel_of(number)) for number in (1.0, 2.0))
+    assert one != two, "numba makes a constant of what the kernel finds outside"
+
+
+def test_machine_code_of_a_changed_file_elsewhere_is_removed(tmp_path):
+    from tickmesh.nodes.models import cache
+
+    (tmp_path / "inner").mkdir()
+    code = tmp_path / "inner/kernel.nbc"
+    code.touch()
+    cache.forget_others(tmp_path, "one")
+    cache.forget_others(tmp_path, "one")
+    assert code.exists()
+    cache.forget_others(tmp_path, "two")
+    assert not code.exists()
+
+
 def test_old_cache_folders_are_removed(tmp_path):
     from tickmesh.nodes.models import cache
 
     for i in range(9):
-        (tmp_path / f"{i:016x}").mkdir()
-        os.utime(tmp_path / f"{i:016x}", (i, i))
-    (tmp_path / "somebody-elses").mkdir()
-    cache.prune(tmp_path, tmp_path / f"{0:016x}")
+        (tmp_path / f"flow-{i:016x}").mkdir()
+        os.utime(tmp_path / f"flow-{i:016x}", (i, i))
+    (tmp_path / f"slow-flow-{0:016x}").mkdir()
+    cache.prune(tmp_path, tmp_path / f"flow-{0:016x}")
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [f"{i:016x}" for i in (0, 5, 6, 7, 8)] + ["somebody-elses"]
+    assert left == [f"flow-{i:016x}" for i in (0, 5, 6, 7, 8)] + [f"slow-flow-{0:016x}"], "those of other kernels stay"
 
 
 def test_the_example_in_the_docs_runs(tmp_path):

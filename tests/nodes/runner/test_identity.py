@@ -28,7 +28,7 @@ from tickmesh.bus.segments import identities, read_preamble, release, segments
 from tickmesh.bus.wire import Event, decode, encode, stamp_sequenced
 from tickmesh.nodes.backfill import node as backfill
 from tickmesh.nodes.recorder import node as recorder
-from tickmesh.nodes.runner.step import run_step
+from tickmesh.nodes.runner.alone import run_step
 from tickmesh.nodes.session import node as session
 from tickmesh.nodes.session.account import Account
 from tickmesh.storage.recent.store import RecentWriter

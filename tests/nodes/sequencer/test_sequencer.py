@@ -19,7 +19,7 @@ from tickmesh.bus.schema import COVERAGE, QUOTE, SIGNAL, TRADE, WATERMARK, Kind
 from tickmesh.bus.segments import read_preamble, release, segments
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import encode
-from tickmesh.nodes.runner.step import run_step
+from tickmesh.nodes.runner.alone import run_step
 
 pytestmark = pytest.mark.mesh
 

@@ -28,7 +28,8 @@ from tickmesh.bus.schema import SIGNAL, Kind
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import Event, encode, events
 from tickmesh.nodes.recorder import node as recorder
-from tickmesh.nodes.runner.step import StepRunner, history
+from tickmesh.nodes.runner.history import history
+from tickmesh.nodes.runner.step import StepRunner
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.storage.archive.file import ArchiveFile
 from tickmesh.storage.archive.reader import ArchiveReader

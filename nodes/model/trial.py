@@ -1,0 +1,101 @@
+"""Tries a model on made events, as `mesh check-model` does in a process of its own: `python -m tickmesh.nodes.model.trial`.
+
+Words: the mesh's folder, the kernel's name or file, its parameters as JSON. One JSON object on stdout: see `tried`. A kernel
+that does not come back is ended from outside.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings import Mesh, ModelSettings
+from tickmesh.bus.wire import Event, cause_of
+from tickmesh.nodes.model import made_events
+from tickmesh.nodes.model.node import Step
+from tickmesh.nodes.models import loading
+from tickmesh.nodes.models.faults import ModelFault
+
+EVENTS = 4000
+LISTS = (1, 7, 1024)
+
+
+def tried(config: Config, kernel: str, parameters: dict[str, float]) -> dict[str, Any]:
+    """Runs a kernel over made events, in lists of different lengths; raises nothing for what is wrong with it.
+
+    ok          whether it can run: it loads, breaks no rule, and gives the same however its events are cut into calls
+    fault       why not, a sentence with file and line; "" if it can
+    warnings    sentences: values that are no signals, a look-back that does not hold, no signal at all
+    events, signals, refused    of one run; us_per_event: live, one event a call
+    """
+    result: dict[str, Any] = {"ok": False, "kernel": kernel, "fault": "", "warnings": [], "events": EVENTS}
+    try:
+        loading.use_folder(config)
+        file = loading.find(kernel)
+        settings = ModelSettings("m", file.stem, parameters=parameters)
+        step = Step(Config(Mesh(models=(settings,), paths=config.mesh.paths), config.root), "m")
+        result |= {"file": loading.short(str(file)), "identity": step.identity()}
+        _run(step, result)
+    except (ModelFault, ConfigError) as error:
+        result |= {"fault": str(error), "ok": False}
+    return result
+
+
+def _run(step: Step, result: dict[str, Any]) -> None:
+    """Runs the step over the same events in different lists, and compares."""
+    events = made_events.events(EVENTS)
+    step.careful = True
+    outcomes = []
+    for size in LISTS:
+        step.reset()
+        given = [bytes(raw) for i in range(0, len(events), size) for raw in step.step(events[i : i + size])]
+        outcomes.append((size, given, step.states.save()))
+    (size, given, state), *others = outcomes
+    result |= {"signals": len(given), "refused": step.refused.count}
+    if step.refused.count:
+        result["warnings"].append(f"{step.refused.complaint()}: they are not published")
+    if not given and not step.refused.count:
+        result["warnings"].append("it says nothing for any of the made events")
+    for other, signals, end in others:
+        if signals != given or end != state:
+            place = next((cause_of(bytearray(a)) for a, b in zip(given, signals) if a != b), (0, 0))
+            raise ModelFault(
+                f"what it gives depends on how events are cut into calls, from event {place[0]} on (lists of {size} and of "
+                f"{other}): whatever a later event needs has to be in STATE, and every output field written",
+                result["file"],
+            )
+    if step.lookback_ns and not _looks_back(step, events, state):
+        declared = step.lookback_ns / 1e9
+        result["warnings"].append(
+            f"LOOKBACK_S = {declared:g} is too short: its state depends on older events; a warm start will replay the whole log"
+        )
+    step.careful = False
+    begun = time.perf_counter()
+    for event in events:
+        step.step([event])
+    result |= {"ok": True, "us_per_event": round((time.perf_counter() - begun) / len(events) * 1e6, 2)}
+
+
+def _looks_back(step: Step, events: list[Event], state: bytes) -> bool:
+    """Whether the state at the end is the same without what is older than the look-back, as far as definitions are known."""
+    since = events[-1].seq_ns - step.lookback_ns
+    definitions = [event for event in events if event.kind == Kind.instrument and event.seq_ns < since]
+    step.reset()
+    step.step([*definitions, *(event for event in events if event.seq_ns >= since)])
+    same = step.states.save() == state
+    step.reset()
+    return same
+
+
+def main(words: list[str]) -> int:
+    root, *kernels = words
+    results = [tried(load(Path(root)), one["kernel"], one["parameters"]) for one in map(json.loads, kernels)]
+    print(json.dumps(results))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

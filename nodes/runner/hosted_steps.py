@@ -1,0 +1,118 @@
+"""A step in the sequencer's own process: it takes part in every append, and is put out when it fails."""
+
+import asyncio
+import contextlib
+import logging
+
+from tickmesh.bus.config import ConfigError
+from tickmesh.bus.sockets import OutboxFull
+from tickmesh.bus.wire import Event
+from tickmesh.nodes.models.faults import ModelFault
+from tickmesh.nodes.runner.alone import complaints, explained, started
+from tickmesh.nodes.runner.history import catch_up, history
+from tickmesh.nodes.runner.hosting import HostedContext
+from tickmesh.nodes.runner.step import StepModule, StepRunner
+
+
+async def host_step(ctx: HostedContext, module: StepModule) -> None:
+    """Loads and warms a step beside the running sequencer, then lets it take part in every append.
+
+    A step that fails is put out of this process, by name and with an alert; everything else in it goes on.
+    """
+    try:
+        await _host_step(ctx, module)
+    except ModelFault as fault:
+        await _put_out(
+            ctx, "model stopped", str(fault), fault.action.replace("start it", "`supervisorctl restart sequencer` starts it")
+        )
+    except ConfigError as error:
+        await _put_out(ctx, "stopped", str(error), "the sequencer and all else go on; correct mesh.toml, then `mesh reload`")
+    except HostedStepError as failure:
+        why = f"{type(failure.error).__name__}: {failure.error}"
+        logging.getLogger(ctx.name).error("a hosted step failed", exc_info=failure.error)
+        again = "`supervisorctl restart sequencer` tries again"
+        await _put_out(
+            ctx, "hosted step stopped", f"{why}; its traceback is in run/logs/sequencer.log", f"all else goes on; {again}"
+        )
+
+
+class HostedStepError(Exception):
+    """A step raised what it never should: a bug."""
+
+    def __init__(self, error: Exception):
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _put_out(ctx: HostedContext, what: str, why: str, action: str) -> None:
+    """Ends one guest's part in this process: it is given nothing more, has no heartbeat, and is not ready any more."""
+    ctx.alert("critical", what, why, action)
+    (ctx.config.run_dir / f"ready/{ctx.name}.json").unlink(missing_ok=True)
+    await ctx.close()
+
+
+async def _host_step(ctx: HostedContext, module: StepModule) -> None:
+    host, config = ctx.host, ctx.config
+
+    def load() -> StepRunner:
+        runner = started(config, module, ctx.name, ctx.instance, ctx.stop.is_set)
+        catch_up(config, runner)
+        return runner
+
+    runner = await asyncio.to_thread(load)
+    for events in history(config, runner.seq, runner.history_lanes, host.log.last):  # what came meanwhile
+        runner.replay(events)
+    runner.seq = max(runner.seq, host.log.last)
+
+    unpublished = runner.unpublished()  # what a full disk has not taken; published before anything newer
+    failed: Exception | None = None
+    wake = asyncio.Event()
+
+    def publish_all() -> None:
+        nonlocal unpublished
+        if unpublished:
+            batch, unpublished = unpublished, []
+            try:
+                ctx.publish(batch)
+            except OutboxFull:
+                unpublished = batch + unpublished
+
+    def handle(events: list[Event]) -> None:
+        nonlocal failed
+        fresh = [event for event in events if event.seq > runner.seq]
+        if not fresh:
+            return
+        try:
+            given = runner.live(fresh)
+        except Exception as error:  # noqa: BLE001 - it must not end the sequencer, in whose call this is
+            failed = error
+            host.handlers.remove(handle)
+            wake.set()
+            return
+        unpublished.extend(given)
+        publish_all()
+
+    host.handlers.append(handle)
+    publish_all()
+    ctx.report_unused_checkpoint(runner.unused)
+    ctx.ask_counters = lambda: complaints(ctx, runner.step)
+    ctx.ready(**runner.step.identity(), **runner.begun())
+    stopping = asyncio.create_task(ctx.stop.wait())
+    stopping.add_done_callback(lambda _: wake.set())
+    try:
+        while not ctx.stop.is_set() and failed is None:
+            publish_all()
+            if not unpublished:
+                runner.offer_checkpoint()
+                runner.checkpoints.write_if_durable(host.log.durable, host.log.log_id, ctx.own)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.25):
+                    await wake.wait()
+    finally:
+        stopping.cancel()
+        if handle in host.handlers:
+            host.handlers.remove(handle)
+    if isinstance(failed, ModelFault):
+        raise await asyncio.to_thread(explained, config, module, ctx.name, ctx.instance, failed)
+    if failed is not None:
+        raise HostedStepError(failed)

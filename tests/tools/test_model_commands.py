@@ -1,0 +1,111 @@
+"""`mesh check-model` and `mesh run-model` as people type them, on models that can run and on models that cannot."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.support.command_run import mesh_here
+from tests.support.model_steps import log, quote
+from tests.support.odd_models import EIGHT, line_of, source, zero_at
+from tests.support.stored import write_log
+from tickmesh.bus.config import load
+from tickmesh.tools import check_model, run_model
+from tickmesh.tools.terminal import UsageFailure
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A mesh's folder with a recorded log of quotes."""
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "mesh.toml").write_text("")
+    rng = np.random.default_rng(1)
+    rows = [quote(50, int(a), int(b)) for a, b in rng.integers(1, 1000, (400, 2))]
+    config = load(folder)
+    write_log(config.log_dir, [bytes(event.raw) for event in log(rows)])
+    yield folder
+    shutil.rmtree(config.outbox_dir, ignore_errors=True)
+
+
+def checked(root, text: str, *words: str) -> tuple[int, str, str]:
+    """(exit code, output, file) of check-model of a model with this text."""
+    path = root / "tried.py"
+    path.write_text(text)
+    done = mesh_here(root, "check-model", path, *words)
+    return done.returncode, done.stdout + done.stderr, str(path)
+
+
+def test_a_model_that_can_run(root):
+    code, shown, path = checked(root, source())
+    assert code == 0 and f"{path}: it can run. " in shown and "signals for 4000 made events" in shown
+    result = json.loads(mesh_here(root, "check-model", "trade_flow", "--set", "fast_ms=50", "--json").stdout)
+    assert result["ok"] and result["signals"] > 50 and result["refused"] == 0 and not result["warnings"]
+    assert result["identity"]["parameters"]["fast_ms"] == 50.0
+
+
+@pytest.mark.parametrize(
+    ("text", "part", "what"),
+    [
+        (EIGHT, "", "more than 4 signals for one row"),
+        (zero_at(2000), "s.x = 1 //", "ZeroDivisionError"),
+        (source("p.missing"), "p.missing", "no field 'missing'"),
+        (source(before="if s.n\n    pass"), "if s.n", "it is no Python"),
+        (source("count * 0.001"), "", "depends on how events are cut into calls"),
+        (source().replace("def kernel(", "def colonel("), "", "it defines no kernel"),
+    ],
+)
+def test_a_model_that_cannot_run_is_a_sentence(root, text, part, what):
+    code, shown, path = checked(root, text)
+    assert code == 1 and what in shown and f"{path}:{line_of(text, part) if part else ''}" in shown, shown
+    assert shown.count("\n") == 1, "one line"
+
+
+def test_what_is_no_signal_and_a_look_back_that_does_not_hold_are_warnings(root):
+    code, shown, _ = checked(root, source("np.nan", head="LOOKBACK_S = 1.0\n"))
+    assert code == 0 and "value nan at event" in shown and "they are not published" in shown
+    assert "LOOKBACK_S = 1 is too short" in shown, "it counts quotes for ever"
+
+
+def test_a_loop_without_end_is_ended_from_outside(root):
+    code, shown, _ = checked(root, source(before="while s.n > 100:\n    s.x += 1.0"), "--timeout", "15")
+    assert code == 1 and "has not come to an end of the made events within 15 s" in shown
+
+
+def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, monkeypatch):
+    (tmp_path / "mesh.toml").write_text('[[models]]\nname = "lost"\nkernel = "nowhere"\n')
+    announced = []
+    faults = check_model.check_models(load(tmp_path), announced.append)
+    assert list(faults) == ["lost"] and "'nowhere' is no file of nodes/models" in faults["lost"]
+    assert len(announced) == 1 and announced[0].startswith("model-lost cannot run: ")
+    tries = []
+    monkeypatch.setattr(check_model, "tried", lambda config, kernels: tries.append(kernels) or [{"ok": True}])
+    check_model.check_models(load(tmp_path), announced.append)
+    assert [kernel for ((kernel, _),) in tries] == ["nowhere"], "the default models are known to be good"
+    flow = {"name": "flow", "kernel": "trade_flow", "parameters": {"fast_ms": 100.0}}
+    check_model.check_models(load(tmp_path, {"models": [flow]}), announced.append)
+    assert tries[1:] == [[("trade_flow", {"fast_ms": 100.0})]]
+
+
+def test_a_model_over_recorded_data_with_other_parameters(root):
+    frame = run_model.run_model("book_imbalance", {"half_life_ms": 0.0, "step": 0.0, "interval_ms": 0.0}, config=load(root))
+    assert len(frame) > 350 and str(frame.index.dtype) == "datetime64[ns, UTC]" and frame.index.is_monotonic_increasing
+    assert set(frame["instrument"]) == {"binance.BTCUSDT"} and frame["value"].abs().max() <= 1.0
+    usual = run_model.run_model("book_imbalance", config=load(root))
+    assert 0 < len(usual) < len(frame)
+
+    file = root / "signals.csv"
+    words = ("--set", "half_life_ms=0", "--set", "step=0", "--set", "interval_ms=0", "--source", "log", "--csv", file)
+    result = json.loads(mesh_here(root, "run-model", "book_imbalance", *words, "--json").stdout)
+    assert result["signals"] == len(frame) and result["parameters"]["half_life_ms"] == 0.0
+    rows = list(csv.DictReader(file.open()))
+    assert [float(row["value"]) for row in rows] == frame["value"].tolist()
+    shown = mesh_here(root, "run-model", "book_imbalance")
+    assert shown.returncode == 0 and f"{len(usual)} signals of 400 events" in shown.stdout
+    assert mesh_here(root, "run-model", "no_such").returncode == 1
+
+
+def test_a_word_that_is_no_parameter():
+    with pytest.raises(UsageFailure, match="'fast' is no parameter; give NAME=NUMBER"):
+        check_model.parameters_of(["fast"])

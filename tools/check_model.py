@@ -1,0 +1,111 @@
+"""`mesh check-model`: tries models in a process of its own, on made events and with bounds checked; `mesh up` does it, too.
+
+What a kernel breaks there breaks nothing else. A model that was tried is not tried again until something that it depends on has
+changed: run/kernels/tried.json.
+"""
+
+import hashlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.files import write_file
+from tickmesh.bus.settings import ModelSettings
+from tickmesh.nodes.models import loading
+from tickmesh.nodes.models.cache import sources_hash, versions
+from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
+
+TIMEOUT_S = 120.0  # of all of it, compilation too
+KEPT = 100  # models that are known to be good
+
+
+def check_model(config: Config, kernel: str, given: Sequence[str], timeout_s: float = TIMEOUT_S) -> JsonObject:
+    """Tries one kernel, by its name or file; gives what `--json` prints. `given`: parameters as NAME=VALUE."""
+    found = [model for model in config.models if model.kernel == Path(kernel).stem]
+    settings = parameters_of(given) or (found[0].parameters if found else {})
+    return tried(config, [(kernel, settings)], timeout_s)[0]
+
+
+def parameters_of(given: Sequence[str]) -> dict[str, float]:
+    """Reads NAME=VALUE words. Raises UsageFailure for one that is none."""
+    parameters = {}
+    for word in given:
+        name, _, value = word.partition("=")
+        try:
+            parameters[name] = float(value)
+        except ValueError:
+            raise UsageFailure(f"{word!r} is no parameter; give NAME=NUMBER, like half_life_ms=200") from None
+    return parameters
+
+
+def tried(config: Config, kernels: Sequence[tuple[str, dict[str, float]]], timeout_s: float = TIMEOUT_S) -> list[JsonObject]:
+    """Tries kernels one after the other in a process of its own; one result each, as nodes/model/trial.py gives it."""
+    results: list[JsonObject] = []
+    for kernel, parameters in kernels:
+        word = json.dumps({"kernel": kernel, "parameters": parameters})
+        command = [sys.executable, "-m", "tickmesh.nodes.model.trial", str(config.root), word]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, stdin=subprocess.DEVNULL)
+        except subprocess.TimeoutExpired:
+            why = f"it has not come to an end of the made events within {timeout_s:g} s: a loop in it may have no end"
+            results.append({"ok": False, "kernel": kernel, "fault": f"{kernel}: {why}", "warnings": []})
+            continue
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[-1]
+            results.append({"ok": False, "kernel": kernel, "fault": f"{kernel}: its process ended: {last}", "warnings": []})
+        else:
+            results += json.loads(done.stdout.splitlines()[-1])
+    return results
+
+
+def check_models(config: Config, announce: Callable[[str], None]) -> dict[str, str]:
+    """Tries the models of mesh.toml that have not been tried as they are: name → why it cannot run, which is announced too."""
+    loading.use_folder(config)
+    memory = config.run_dir / "kernels" / "tried.json"
+    known = _read(memory)
+    faults: dict[str, str] = {}
+    good = []
+    for model in config.models:
+        key = _key(model)
+        if key and key in known:
+            good.append(key)
+            continue
+        (result,) = tried(config, [(model.kernel, model.parameters)])
+        if result["ok"]:
+            good += [key] if key else []
+        else:
+            faults[model.name] = result["fault"]
+            announce(f"model-{model.name} cannot run: {result['fault']}. All else is started.")
+    memory.parent.mkdir(parents=True, exist_ok=True)
+    write_file(memory, json.dumps(list(dict.fromkeys([*good, *known]))[:KEPT]).encode())
+    return faults
+
+
+def _key(model: ModelSettings) -> str:
+    """What a model's trial depends on, as a hash; "" where there is no such kernel."""
+    try:
+        made_of = sources_hash(loading.file_of(model.kernel))
+    except ConfigError:
+        return ""
+    return hashlib.sha256(f"{made_of} {versions()} {sorted(model.parameters.items())}".encode()).hexdigest()[:16]
+
+
+def _read(memory: Path) -> list[str]:
+    try:
+        keys: list[str] = json.loads(memory.read_bytes())
+        return keys
+    except (OSError, ValueError):
+        return []
+
+
+def show(result: JsonObject) -> None:
+    """Prints for a person what came of it."""
+    if not result["ok"]:
+        raise Failure(result["fault"])
+    counts = f"{result['signals']} signals for {result['events']} made events, {result['us_per_event']:g} µs an event"
+    out.print(f"{result['file']}: it can run. {counts}.", markup=False)
+    for warning in result["warnings"]:
+        out.print(f"  {warning}", style="bold", markup=False)
