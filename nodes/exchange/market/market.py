@@ -59,6 +59,9 @@ class VenueMarket(Protocol):
     def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
         """Matches an order and rests what is left of it; gives its status and its executions as taker."""
 
+    def rest(self, order: ExchangeOrder, now_ms: int) -> None:
+        """Puts an order back that rested before a restart: it takes nothing."""
+
     def cancel(self, order_id: int, now_ms: int) -> bool:
         """Takes a resting order out; False when there is no such order (any more)."""
 
@@ -164,6 +167,10 @@ class Market:
         executions = self._print(order, result, now_ms)
         self._settle(now_ms)
         return result.status, executions
+
+    def rest(self, order: ExchangeOrder, now_ms: int) -> None:
+        """Puts an order back that rested before a restart, into a book in which only our orders stand yet."""
+        self.submit(order, "LIMIT", "GTC", now_ms)
 
     def cancel(self, order_id: int, now_ms: int) -> bool:
         """Takes a resting order out; False when there is no such order (any more)."""
