@@ -32,8 +32,10 @@ class QueuePlace:
         self.ahead = max(-left, 0.0)
         return math.floor(left) if left > 0 else 0
 
-    def follow(self, model: "QueueModel", level: int, update_id: int) -> None:
-        """Follows the level as of `update_id`: one that is known for the first time stands before the order as a whole."""
+    def follow(self, model: "QueueModel", level: int, update_id: int, named: bool = True) -> None:
+        """Follows the level as of `update_id`: one that is known for the first time stands before the order as a whole.
+
+        `named`: whether a change named the level; with the quantity that it had, others have replaced what was traded."""
         if update_id <= self.as_of:
             return  # the order was placed by a later view of the level
         before, self.level, self.as_of = self.level, level, update_id
@@ -41,6 +43,8 @@ class QueuePlace:
             self.ahead, self.traded = min(self.ahead, level), 0
         elif level != before:
             model(self, before, level)
+        elif named:
+            self.traded = 0
 
 
 QueueModel = Callable[[QueuePlace, int, int], None]  # the level's quantity went from … to …

@@ -12,7 +12,7 @@ Our orders leave the recorded market as it is (no impact), and recorded liquidit
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tickmesh.nodes.exchange.ledger import LedgerRow
 from tickmesh.nodes.exchange.market.captures import (
@@ -78,17 +78,19 @@ class RecordedMarket:
         elif isinstance(row, RecordedDepth):
             self.ledger_rows.append(("depth", symbol, row.first, row.last, row.levels))
             self.book.take_change(row)
-            self._shown(now_ms)
+            self._shown(now_ms, row.levels)
         elif frame.kind == "aggTrade":
             self.aggregates = False
 
-    def _shown(self, now_ms: int) -> None:
+    def _shown(self, now_ms: int, changed: Sequence[Level] = ()) -> None:
         """Follows what the book shows now, whichever stream has shown it: queues, what we took, orders that meet the touch."""
         book = self.book
-        if book.id >= 0:
+        if book.id >= 0 and self.own_orders:
+            named = {(side, price) for side, price, _ in changed}
             for order in self.own_orders.values():
                 # by the depth stream alone: a bookTicker often comes before the trade that it shows, which then counted twice
-                self.places[order.id].follow(self.queue, book.recorded(order.side, order.price), book.id)
+                there = book.recorded(order.side, order.price)
+                self.places[order.id].follow(self.queue, there, book.id, (order.side, order.price) in named)
         self.consumed.follow(book.shown)
         for order in self._by_priority():
             for price, quantity in self._reachable(order, order.remaining):
