@@ -158,6 +158,11 @@ class RecordedMarket:
         if self.on_fill:
             self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
 
+    def _expire(self, order: ExchangeOrder, now_ms: int) -> None:
+        del self.own_orders[order.id], self.places[order.id]
+        if self.on_expire:
+            self.on_expire(order.id, now_ms)
+
     def standing_rows(self) -> list[LedgerRow]:
         """Ledger rows with the state of this market, for a ledger that begins or goes on here."""
         rows: list[LedgerRow] = [("start", self.spec.symbol, self.book_id, self.tape.last_id, 0)]
@@ -192,9 +197,14 @@ class RecordedMarket:
                 yield price, left
 
     def crosses(self, side: int, price: int) -> bool:
-        """Whether an order of ours would trade at once, of `side` at `price`."""
+        """Whether an order of ours would trade at once, of `side` at `price`, or meet one of ours."""
         opposite = next(self.levels(-side, OWNER), (0, 0))[0]
-        return opposite != 0 and (opposite - price) * side <= 0
+        return opposite != 0 and (opposite - price) * side <= 0 or bool(self._met(side, price))
+
+    def _met(self, side: int, price: int | None) -> list[ExchangeOrder]:
+        """Our resting orders that an order of ours meets, of `side` and down to `price` (None: at any)."""
+        own = self.own_orders.values()
+        return [o for o in own if o.side != side and (price is None or (o.price - price) * side <= 0)]
 
     def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
         """Fills an order from the recorded levels and rests what is left; gives its status and its executions as taker."""
@@ -206,6 +216,11 @@ class RecordedMarket:
         if left and time_in_force == "FOK":
             return EXPIRED, []
         order.remaining = left
+        if crossing:
+            # it never trades with ours: they give way as far as it has come, as in a synthetic market
+            reached = reachable[-1][0] if not left else None if order_type == "MARKET" else order.price
+            for met in self._met(order.side, reached):
+                self._expire(met, now_ms)
         executions = []
         for price, quantity in reachable:
             self.consumed.take(-order.side, price, quantity)
