@@ -3,6 +3,7 @@
 # make up CAPTURE="a.gz b.gz" SPEED=20    replay raw captures instead (SPEED=0: as fast as the machine can)
 # make chaos          200 SIGKILLs and venue faults, judged; KILLS=1000 SEED=7 for another sweep
 # make test bench style types; make fast: what takes a minute
+# make peers          other programs of the field against ours (the extra bench), in an environment of their own
 # make lock           choose the newest allowed versions of everything, with their hashes
 # make extras         what plots and exports need: matplotlib, pyarrow
 SHELL := /bin/bash
@@ -25,7 +26,7 @@ SEED ?= 1
 FAST := tests/test_*.py tests/bus/test_wire.py tests/bus/test_layout.py tests/bus/test_config.py tests/nodes/sequencer tests/nodes/venues \
 	tests/nodes/executor tests/nodes/orders tests/nodes/backfill tests/nodes/model tests/storage/coverage \
 	tests/storage/bars/test_bars.py tests/storage/archive/test_archive.py
-.PHONY: help venv extras up down status test fast lock chaos bench style types clean
+.PHONY: help venv extras up down status test fast peers lock chaos bench style types clean
 
 help:
 	@sed -n 's/^# \(make.*\)/  \1/p' Makefile
@@ -67,6 +68,12 @@ test: $(DEV_STAMP)
 
 fast: $(DEV_STAMP)
 	@.venv/bin/python -m pytest -n 3 --dist worksteal -m "not mesh and not data" $(wildcard $(FAST))
+
+# Python 3.13 has all of them; with an older one cryptofeed is skipped.
+peers:
+	@test -x run/peers/bin/python || $(PYTHON) -m venv run/peers
+	@run/peers/bin/python -m pip install -q --disable-pip-version-check -e '.[dev,bench]'
+	@run/peers/bin/python -m pytest -rs tests/nodes/exchange/test_queue_hftbacktest.py tests/nodes/exchange/test_exchange_peers.py
 
 COMPILE := -q --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 lock: $(STAMP)

@@ -24,12 +24,13 @@ from tickmesh.nodes.exchange.market.market import Market, VenueMarket
 from tickmesh.nodes.exchange.market.matching import UpdateIds
 from tickmesh.nodes.exchange.market.population import leaders_first, population_of, shape
 from tickmesh.nodes.exchange.market.queue import MODELS as QUEUES
-from tickmesh.nodes.exchange.market.replay import OWN_TRADES_FROM, RecordedMarket, Replay
+from tickmesh.nodes.exchange.market.recorded_market import OWN_TRADES_FROM, RecordedMarket
+from tickmesh.nodes.exchange.market.replay import Replay
 from tickmesh.nodes.exchange.market.survey import Survey, decimal_step
 from tickmesh.nodes.exchange.market.tape import Print, Tape
 from tickmesh.nodes.exchange.orders.desk import Desk
 from tickmesh.nodes.exchange.orders.orders import StateLine
-from tickmesh.nodes.exchange.protocol import UNIT, mantissa
+from tickmesh.nodes.exchange.protocol import UNIT, Level, mantissa
 
 ERA_IDS = 10_000_000  # so much lower an era of ids begins than the one before it
 RESERVED_IDS = 100_000  # update ids set aside in one write: what is skipped, never repeated, where the ledger is gone
@@ -81,8 +82,10 @@ class Core:
         self.venue = self.venues[SPOT]
         self.desk = self.venue.desk
         self.derived = {name: DerivedStreams(market) for name, market in markets.items() if market.spec.venue == SPOT}
+        self._taken: dict[str, list[Level]] = {}  # what our orders had taken of recorded books, until they are replayed
         for line in lines:
             self.desk.apply_line(line)
+            self._taken.update(line.taken)
         for market in self.desk.markets.values():
             for asset, amount in self._deposits(market.spec).items():
                 self.desk.deposit(asset, amount)
@@ -152,6 +155,7 @@ class Core:
         for number, market in enumerate(self.recorded_markets.values()):
             # ids of one symbol must not clash; each has its own million millions
             market.next_trade = max(own + 1, OWN_TRADES_FROM + number * 10**12)
+            market.consumed.restore(self._taken.get(market.spec.symbol, []), market.book.shown)
             market.ledger_rows = market.standing_rows()
         return replay
 
@@ -230,6 +234,10 @@ class Core:
             if name in self.reserved and market.book_id > self.reserved[name] - RESERVED_IDS // 4:
                 self.reserved[name] = market.book_id + RESERVED_IDS
                 done.state_lines.append(StateLine(reserved={name: self.reserved[name]}))
+        for name, recorded in self.recorded_markets.items():
+            if recorded.consumed.changed:
+                recorded.consumed.changed = False
+                done.state_lines.append(StateLine(taken={name: recorded.consumed.rows()}))
         if (line := self.desk.take_line()) is not None:
             done.state_lines.append(line)
         done.outgoing.events.extend(self.desk.events)
@@ -240,6 +248,7 @@ class Core:
         """The whole state that a restart needs, as one line of the state file."""
         line = self.desk.whole_state()
         line.reserved, line.era = self.absent | self.reserved, self.era
+        line.taken = {name: rows for name, market in self.recorded_markets.items() if (rows := market.consumed.rows())}
         return line
 
     def state_of_new_era(self) -> StateLine:

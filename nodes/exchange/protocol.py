@@ -120,10 +120,10 @@ class Params:
         stamp = self.integer(name)
         return stamp // 1000 if stamp >= 10**14 else stamp
 
-    def flag(self, name: str) -> bool:
-        """A parameter that is true or false; false when it was not sent."""
+    def flag(self, name: str, default: str = "false") -> bool:
+        """A parameter that is true or false; the default when it was not sent."""
         wrong = f"Illegal characters found in parameter '{name}'; legal range is 'true|false'."
-        return self.choice(name, ("true", "false", "TRUE", "FALSE"), -1100, wrong, "false").lower() == "true"
+        return self.choice(name, ("true", "false", "TRUE", "FALSE"), -1100, wrong, default).lower() == "true"
 
     def decimal(self, name: str) -> int:
         """A mandatory parameter that is a decimal, as a mantissa at 10^−8."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.market import Execution
-from tickmesh.nodes.exchange.market.replay import RecordedMarket, Replay
+from tickmesh.nodes.exchange.market.recorded_market import RecordedMarket
+from tickmesh.nodes.exchange.market.replay import Replay
 
 T0 = 1_700_000_000_000_000_000
 

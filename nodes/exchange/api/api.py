@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 from tickmesh.nodes.exchange.api import market_answers as market
 from tickmesh.nodes.exchange.api import order_answers as orders
+from tickmesh.nodes.exchange.api import ticker_answers as tickers
 from tickmesh.nodes.exchange.api import usdm_answers as usdm
+from tickmesh.nodes.exchange.api.parameters import SIGNED, Takes, takes
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 from tickmesh.nodes.exchange.orders.desk import OWNER
@@ -17,10 +19,11 @@ from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError
 
 
 class Operation(NamedTuple):
-    """One operation of the venue: the function that answers it, its weight, and whether it has to be signed."""
+    """One operation of the venue: the function that answers it, its weight and parameters, whether it has to be signed."""
 
     call: Callable[[Venue, Params, int], object]
     weight: int = 1
+    takes: Takes = Takes()  # its parameters, without those of a signature
     signed: bool = False
     order: bool = False  # makes a new order: its reply has the order counts
     free: bool = False  # weighs nothing when it succeeds (the venue's rule since 2026-04-02)
@@ -35,6 +38,7 @@ def answer(venue: Venue, operation: Operation, params: Params, payload: str, key
     """Answers a REST request with an object that becomes JSON; the signature is checked first, as the venue does."""
     if operation.signed:
         venue.check_signed(params, key, payload, now_ms)
+    (operation.takes.also(SIGNED) if operation.signed else operation.takes).check(params)
     return operation.call(venue, params, now_ms)
 
 
@@ -70,78 +74,117 @@ def order_limits(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     return venue.limits.order_rows(OWNER, now_ms)
 
 
-_DEPTH = Operation(market.depth, weigh=depth_weight)
-_HISTORY = Operation(market.historical_trades, 25)
-_AGGREGATES = Operation(market.aggregate_trades, 4)
-_PLACE = Operation(orders.place, 1, True, order=True, free=True)
-_TEST = Operation(orders.place_test, 1, True, weigh=_test_weight)
-_REPLACE = Operation(orders.cancel_replace, 1, True, order=True, free=True)
-_CANCEL = Operation(orders.cancel, 1, True, free=True)
-_CANCEL_ALL = Operation(orders.cancel_all, 1, True, free=True)
-_OPEN = Operation(orders.open_orders, 6, True, weigh=_open_weight)
-_MY_TRADES = Operation(orders.my_trades, 20, True, weigh=_trades_weight)
+def _window_weight(params: Params) -> int:
+    listed = params.values.get("symbols")
+    return min(4 * (str(listed).count(",") + 1 if listed else 1), 200)
+
+
+_TERMS = (
+    "symbol! side! type! timeInForce quantity quoteOrderQty price newClientOrderId strategyId strategyType stopPrice "
+    "trailingDelta icebergQty newOrderRespType selfTradePreventionMode pegPriceType pegOffsetValue pegOffsetType "
+)
+_SYMBOLS = takes("symbol symbols symbolStatus")
+_INFO = Operation(market.exchange_info, 20, takes("symbol symbols permissions showPermissionSets symbolStatus"))
+_DEPTH = Operation(market.depth, takes=takes("symbol! limit symbolStatus"), weigh=depth_weight)
+_TRADES = Operation(market.trades, 25, takes("symbol! limit"))
+_HISTORY = Operation(market.historical_trades, 25, takes("symbol! limit fromId"))
+_AGGREGATES = Operation(market.aggregate_trades, 4, takes("symbol! fromId startTime endTime limit"))
+_KLINES = Operation(market.klines, 2, takes("symbol! interval! startTime endTime timeZone limit"))
+_AVERAGE = Operation(tickers.average, 2, takes("symbol!"))
+_REFERENCE = Operation(tickers.reference_price, 2, takes("symbol!"))
+_DAY = Operation(tickers.ticker_day, takes=_SYMBOLS.also(takes("type")), weigh=_day_weight)
+_WINDOW = Operation(tickers.ticker_window, takes=_SYMBOLS.also(takes("windowSize type")), weigh=_window_weight)
+_TRADING_DAY = Operation(tickers.ticker_trading_day, takes=_SYMBOLS.also(takes("timeZone type")), weigh=_window_weight)
+_PRICE = Operation(tickers.ticker_price, takes=_SYMBOLS, weigh=_ticker_weight)
+_BOOK = Operation(tickers.book_ticker, takes=_SYMBOLS, weigh=_ticker_weight)
+_PLACE = Operation(orders.place, 1, takes(_TERMS), True, order=True, free=True)
+_TEST = Operation(orders.place_test, 1, takes(_TERMS + "computeCommissionRates"), True, weigh=_test_weight)
+_REPLACE = Operation(
+    orders.cancel_replace, 1, takes(_TERMS + "cancelReplaceMode! cancelNewClientOrderId cancelOrigClientOrderId cancelOrderId "
+    "cancelRestrictions orderRateLimitExceededMode"), True, order=True, free=True,
+)  # fmt: skip
+_CANCEL = Operation(
+    orders.cancel, 1, takes("symbol! orderId origClientOrderId newClientOrderId cancelRestrictions"), True, free=True
+)
+_CANCEL_ALL = Operation(orders.cancel_all, 1, takes("symbol!"), True, free=True)
+_STATUS = Operation(orders.order_status, 4, takes("symbol! orderId origClientOrderId"), True)
+_OPEN = Operation(orders.open_orders, 6, takes("symbol"), True, weigh=_open_weight)
+_ALL_ORDERS = Operation(orders.all_orders, 20, takes("symbol! orderId startTime endTime limit"), True)
+_MY_TRADES = Operation(
+    orders.my_trades, 20, takes("symbol! orderId startTime endTime fromId limit"), True, weigh=_trades_weight
+)
+_ACCOUNT = Operation(orders.account, 20, takes("omitZeroBalances"), True)
+_COMMISSION = Operation(orders.commission, 20, takes("symbol!"), True)
+_ORDER_LIMITS = Operation(order_limits, 40, signed=True)
 
 REST: dict[tuple[str, str], Operation] = {
     ("GET", "/api/v3/ping"): Operation(market.ping),
     ("GET", "/api/v3/time"): Operation(market.time),
-    ("GET", "/api/v3/exchangeInfo"): Operation(market.exchange_info, 20),
+    ("GET", "/api/v3/exchangeInfo"): _INFO,
     ("GET", "/api/v3/depth"): _DEPTH,
-    ("GET", "/api/v3/trades"): Operation(market.trades, 25),
+    ("GET", "/api/v3/trades"): _TRADES,
     ("GET", "/api/v3/historicalTrades"): _HISTORY,
     ("GET", "/api/v3/aggTrades"): _AGGREGATES,
-    ("GET", "/api/v3/klines"): Operation(market.klines, 2),
-    ("GET", "/api/v3/uiKlines"): Operation(market.klines, 2),
-    ("GET", "/api/v3/avgPrice"): Operation(market.average, 2),
-    ("GET", "/api/v3/ticker/24hr"): Operation(market.ticker_day, weigh=_day_weight),
-    ("GET", "/api/v3/ticker/price"): Operation(market.ticker_price, weigh=_ticker_weight),
-    ("GET", "/api/v3/ticker/bookTicker"): Operation(market.book_ticker, weigh=_ticker_weight),
+    ("GET", "/api/v3/klines"): _KLINES,
+    ("GET", "/api/v3/uiKlines"): _KLINES,
+    ("GET", "/api/v3/avgPrice"): _AVERAGE,
+    ("GET", "/api/v3/referencePrice"): _REFERENCE,
+    ("GET", "/api/v3/ticker"): _WINDOW,
+    ("GET", "/api/v3/ticker/24hr"): _DAY,
+    ("GET", "/api/v3/ticker/tradingDay"): _TRADING_DAY,
+    ("GET", "/api/v3/ticker/price"): _PRICE,
+    ("GET", "/api/v3/ticker/bookTicker"): _BOOK,
     ("POST", "/api/v3/order"): _PLACE,
     ("POST", "/api/v3/order/test"): _TEST,
     ("POST", "/api/v3/order/cancelReplace"): _REPLACE,
     ("DELETE", "/api/v3/order"): _CANCEL,
-    ("GET", "/api/v3/order"): Operation(orders.order_status, 4, True),
+    ("GET", "/api/v3/order"): _STATUS,
     ("GET", "/api/v3/openOrders"): _OPEN,
     ("DELETE", "/api/v3/openOrders"): _CANCEL_ALL,
-    ("GET", "/api/v3/allOrders"): Operation(orders.all_orders, 20, True),
+    ("GET", "/api/v3/allOrders"): _ALL_ORDERS,
     ("GET", "/api/v3/myTrades"): _MY_TRADES,
-    ("GET", "/api/v3/account"): Operation(orders.account, 20, True),
-    ("GET", "/api/v3/account/commission"): Operation(orders.commission, 20, True),
-    ("GET", "/api/v3/rateLimit/order"): Operation(order_limits, 40, True),
+    ("GET", "/api/v3/account"): _ACCOUNT,
+    ("GET", "/api/v3/account/commission"): _COMMISSION,
+    ("GET", "/api/v3/rateLimit/order"): _ORDER_LIMITS,
 }
 WS: dict[str, Operation] = {
     "ping": Operation(market.ping),
     "time": Operation(market.time),
-    "exchangeInfo": Operation(market.exchange_info, 20),
+    "exchangeInfo": _INFO,
     "depth": _DEPTH,
-    "trades.recent": Operation(market.trades, 25),
+    "trades.recent": _TRADES,
     "trades.historical": _HISTORY,
     "trades.aggregate": _AGGREGATES,
-    "klines": Operation(market.klines, 2),
-    "avgPrice": Operation(market.average, 2),
-    "ticker.24hr": Operation(market.ticker_day, weigh=_day_weight),
-    "ticker.price": Operation(market.ticker_price, weigh=_ticker_weight),
-    "ticker.book": Operation(market.book_ticker, weigh=_ticker_weight),
+    "klines": _KLINES,
+    "uiKlines": _KLINES,
+    "avgPrice": _AVERAGE,
+    "referencePrice": _REFERENCE,
+    "ticker": _WINDOW,
+    "ticker.24hr": _DAY,
+    "ticker.tradingDay": _TRADING_DAY,
+    "ticker.price": _PRICE,
+    "ticker.book": _BOOK,
     "order.place": _PLACE,
     "order.test": _TEST,
     "order.cancelReplace": _REPLACE,
     "order.cancel": _CANCEL,
-    "order.status": Operation(orders.order_status, 4, True),
+    "order.status": _STATUS,
     "openOrders.status": _OPEN,
     "openOrders.cancelAll": _CANCEL_ALL,
-    "allOrders": Operation(orders.all_orders, 20, True),
+    "allOrders": _ALL_ORDERS,
     "myTrades": _MY_TRADES,
-    "account.status": Operation(orders.account, 20, True),
-    "account.commission": Operation(orders.commission, 20, True),
-    "account.rateLimits.orders": Operation(order_limits, 40, True),
+    "account.status": _ACCOUNT,
+    "account.commission": _COMMISSION,
+    "account.rateLimits.orders": _ORDER_LIMITS,
 }
 USDM_REST: dict[tuple[str, str], Operation] = {
     ("GET", "/fapi/v1/ping"): Operation(market.ping),
     ("GET", "/fapi/v1/time"): Operation(market.time),
     ("GET", "/fapi/v1/exchangeInfo"): Operation(usdm.exchange_info),
-    ("GET", "/fapi/v1/depth"): Operation(usdm.depth, weigh=usdm.depth_weight),
-    ("GET", "/fapi/v1/trades"): Operation(usdm.trades, 5),
-    ("GET", "/fapi/v1/historicalTrades"): Operation(usdm.historical_trades, 200),
-    ("GET", "/fapi/v1/aggTrades"): Operation(usdm.aggregate_trades, 20),
+    ("GET", "/fapi/v1/depth"): Operation(usdm.depth, takes=takes("symbol! limit"), weigh=usdm.depth_weight),
+    ("GET", "/fapi/v1/trades"): Operation(usdm.trades, 5, takes("symbol! limit")),
+    ("GET", "/fapi/v1/historicalTrades"): Operation(usdm.historical_trades, 200, takes("symbol! limit fromId")),
+    ("GET", "/fapi/v1/aggTrades"): Operation(usdm.aggregate_trades, 20, takes("symbol! fromId startTime endTime limit")),
 }
 OPERATIONS = {SPOT: REST, USDM: USDM_REST}
 

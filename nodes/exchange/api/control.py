@@ -4,6 +4,7 @@ from urllib.parse import unquote
 
 import msgspec
 
+from tickmesh.nodes.exchange.api import stream_names
 from tickmesh.nodes.exchange.api.streams import Client, Hub
 from tickmesh.nodes.exchange.protocol import JsonObject
 
@@ -16,12 +17,13 @@ def parse_url(path: str, query: dict[str, str]) -> tuple[bool, list[str]]:
     """Reads a market connection's URL: (wrapped frames, streams). `/ws/<anything>` is accepted, as ccxt needs it."""
     head, _, tail = path.strip("/").partition("/")
     if head == "stream":
-        return True, [name for name in query.get("streams", "").split("/") if name]
+        # a + that is not percent-encoded is a space in a query string; no stream has one
+        return True, [name for name in query.get("streams", "").replace(" ", "+").split("/") if name]
     return False, [name for name in unquote(tail).split("/") if "@" in name]
 
 
 def answer(hub: Hub, client: Client, message: str, streams_max: int) -> bytes:
-    """Carries out one message of a client and gives the reply. An unknown stream is acknowledged too, and stays silent."""
+    """Carries out one message of a client and gives the reply. What is no stream at all is acknowledged, too."""
     try:
         request = _decode(message)
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
@@ -49,6 +51,8 @@ def _subscribe(hub: Hub, client: Client, method: str, params: list[object], iden
     if method == "UNSUBSCRIBE":
         for name in names:
             hub.unsubscribe(client, name)
+    elif (elsewhere := hub.elsewhere(client.route.venue, names)) is not None:
+        return _error(2, stream_names.refusal(elsewhere), ident)
     elif len(client.streams.keys() | set(names)) > streams_max:
         return _error(2, f"Invalid request: more than {streams_max} streams", ident)
     else:

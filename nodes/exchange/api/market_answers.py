@@ -3,14 +3,20 @@
 Pure: (venue, params, now_ms) → what becomes JSON; text is JSON already.
 """
 
+import re
+
+from tickmesh.nodes.exchange.api.symbols import listed, names, with_status
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.market.candles import candles, check_interval, kline_row
-from tickmesh.nodes.exchange.market.derived import average_price, day_statistics
 from tickmesh.nodes.exchange.market.instruments import InstrumentSpec, filters
-from tickmesh.nodes.exchange.market.market import VenueMarket
+from tickmesh.nodes.exchange.market.tickers import MINUTE_MS
 from tickmesh.nodes.exchange.orders.reports import aggregate_view, print_view
 from tickmesh.nodes.exchange.orders.terms import ALLOWED_PREVENTIONS, TYPES
-from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError, decimal_text
+from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError
+
+PERMISSION = re.compile(r"SPOT|MARGIN|LEVERAGED|TRD_GRP_[0-9]{3}")
+ZONE = re.compile(r"([+-]?)([0-9]{1,2})(?::([0-9]{2}))?")
+ZONE_MIN_MS, ZONE_MAX_MS = -12 * 60 * MINUTE_MS, 14 * 60 * MINUTE_MS
 
 
 def ping(venue: Venue, params: Params, now_ms: int) -> JsonObject:
@@ -25,14 +31,30 @@ def time(venue: Venue, params: Params, now_ms: int) -> JsonObject:
 
 def exchange_info(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     """`GET /api/v3/exchangeInfo`: limits, and symbols with their filters."""
-    chosen = [venue.market(params).spec.symbol] if "symbol" in params else _names(venue, params)
+    chosen = [venue.market(params).spec.symbol] if "symbol" in params else names(venue, params)
+    if params.values.keys() & {"permissions", "symbolStatus"} and params.values.keys() & {"symbol", "symbols"}:
+        raise VenueError(-1128, "Combination of optional parameters invalid.")
+    if "permissions" in params and "SPOT" not in _permissions(params):
+        chosen = []
+    sets = params.flag("showPermissionSets", default="true")
     return {
         "timezone": "UTC",
         "serverTime": now_ms,
         "rateLimits": venue.limits.exchange_info_rows(),
         "exchangeFilters": [],
-        "symbols": [symbol_view(venue.markets[name].spec, name in venue.desk.halted) for name in chosen],
-    }
+        "symbols": [
+            {name: value for name, value in symbol_view(venue.markets[symbol].spec, symbol in venue.desk.halted).items()
+             if sets or name != "permissionSets"}
+            for symbol in with_status(venue, params, chosen)
+        ],
+    }  # fmt: skip
+
+
+def _permissions(params: Params) -> list[str]:
+    given = listed(params, "permissions")
+    if not all(PERMISSION.fullmatch(name) for name in given):
+        raise VenueError(-1130, "Data sent for parameter 'permissions' is not valid.")
+    return given
 
 
 def symbol_view(spec: InstrumentSpec, halted: bool = False) -> JsonObject:
@@ -69,7 +91,9 @@ def symbol_view(spec: InstrumentSpec, halted: bool = False) -> JsonObject:
 
 def depth(venue: Venue, params: Params, now_ms: int) -> str:
     """`GET /api/v3/depth`: a snapshot of the book, as JSON."""
-    return venue.market(params).snapshot(min(params.integer("limit", 100, low=1), 5000))
+    market = venue.market(params)
+    with_status(venue, params, [market.spec.symbol])
+    return market.snapshot(min(params.integer("limit", 100, low=1), 5000))
 
 
 def trades(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
@@ -96,62 +120,22 @@ def aggregate_trades(venue: Venue, params: Params, now_ms: int) -> list[JsonObje
 
 
 def klines(venue: Venue, params: Params, now_ms: int) -> list[list[int | str]]:
-    """`GET /api/v3/klines`: candles of an interval."""
+    """`GET /api/v3/klines`: candles of an interval, which begin by the clocks of `timeZone`; all times are UTC."""
     tape, limit = venue.market(params).tape, min(params.integer("limit", 500, low=1), 1000)
     interval = check_interval(params.text("interval"))
+    zone = zone_ms(params)
     start, end = params.moment("startTime"), params.moment("endTime")
     newest = max(now_ms, tape.prints[-1].time) if tape.prints else now_ms
     start = None if start is None else min(start, newest + 1)
     end = newest if end is None else min(end, newest)
-    return [kline_row(row) for row in candles(tape, interval, start, end, limit)]
+    return [kline_row(row) for row in candles(tape, interval, start, end, limit, zone)]
 
 
-def average(venue: Venue, params: Params, now_ms: int) -> JsonObject:
-    """`GET /api/v3/avgPrice`: the average price of five minutes."""
-    return average_price(venue.market(params), now_ms)
-
-
-def _chosen(venue: Venue, params: Params) -> tuple[list[VenueMarket], bool]:
-    """The markets that a ticker is asked for, and whether the answer is one object."""
-    if "symbol" in params:
-        return [venue.market(params)], True
-    return [venue.markets[name] for name in _names(venue, params)], False
-
-
-def _names(venue: Venue, params: Params) -> list[str]:
-    if "symbols" not in params:
-        return list(venue.markets)
-    listed = params.values["symbols"]
-    names = listed if isinstance(listed, list) else params.text("symbols").strip("[]").replace('"', "").split(",")
-    if not all(isinstance(name, str) and name in venue.markets for name in names):
-        raise VenueError(-1121, "Invalid symbol.")
-    if len(set(names)) < len(names):
-        raise VenueError(-1151, "Symbol is present multiple times in the list.")
-    return names
-
-
-def ticker_day(venue: Venue, params: Params, now_ms: int) -> JsonObject | list[JsonObject]:
-    """`GET /api/v3/ticker/24hr`: statistics of the last 24 hours."""
-    markets, one = _chosen(venue, params)
-    rows = [day_statistics(market, now_ms) for market in markets]
-    return rows[0] if one else rows
-
-
-def ticker_price(venue: Venue, params: Params, now_ms: int) -> JsonObject | list[JsonObject]:
-    """`GET /api/v3/ticker/price`: the price of the newest trade."""
-    markets, one = _chosen(venue, params)
-    rows: list[JsonObject] = [{"symbol": market.spec.symbol, "price": decimal_text(market.last_price)} for market in markets]
-    return rows[0] if one else rows
-
-
-def book_ticker(venue: Venue, params: Params, now_ms: int) -> JsonObject | list[JsonObject]:
-    """`GET /api/v3/ticker/bookTicker`: the best bid and ask."""
-    markets, one = _chosen(venue, params)
-    rows: list[JsonObject] = []
-    for market in markets:
-        (bid, bid_quantity), (ask, ask_quantity) = market.best(1), market.best(-1)
-        rows.append({
-            "symbol": market.spec.symbol, "bidPrice": decimal_text(bid), "bidQty": decimal_text(bid_quantity),
-            "askPrice": decimal_text(ask), "askQty": decimal_text(ask_quantity),
-        })  # fmt: skip
-    return rows[0] if one else rows
+def zone_ms(params: Params) -> int:
+    """A request's `timeZone` ("8", "-1:00", "05:45"; −12:00 to +14:00) as ms ahead of UTC. VenueError −1130 for others."""
+    text = params.text("timeZone", "0")
+    if match := ZONE.fullmatch(text):
+        zone = (int(match[2]) * 60 + int(match[3] or 0)) * MINUTE_MS * (-1 if match[1] == "-" else 1)
+        if ZONE_MIN_MS <= zone <= ZONE_MAX_MS and int(match[3] or 0) < 60:
+            return zone
+    raise VenueError(-1130, "Data sent for parameter 'timeZone' is not valid.")

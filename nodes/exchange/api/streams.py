@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterable
 from typing import Protocol
 
-from tickmesh.nodes.exchange.api import time_units
+from tickmesh.nodes.exchange.api import stream_names, time_units
 from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route, wire_name
 
 PINGS_KEPT = 8  # unanswered ones that an answer may belong to
@@ -159,6 +159,7 @@ class Hub:
         self.clients: dict[Client, None] = {}
         # stream → its subscribers
         self.listeners: dict[str, dict[Client, None]] = {}
+        self.recorded: frozenset[str] = frozenset()  # streams that a capture brings, whatever else the exchange has
         self._wanted: dict[str, dict[str, None]] = {}  # up to and with the @ → what follows in streams with subscribers
         self.opened = 0  # connections so far
         self.cut_off = 0  # clients so far
@@ -184,6 +185,10 @@ class Hub:
             self.listeners.setdefault(name, {})[client] = None
             head, at, part = name.partition("@")
             self._wanted.setdefault(head + at, {})[part] = None
+
+    def elsewhere(self, venue: str, streams: list[str]) -> str | None:
+        """The first of these streams that the real venue has and this exchange has not; None for none."""
+        return next((s for s in streams if stream_names.is_elsewhere(venue, s) and s not in self.recorded), None)
 
     def unsubscribe(self, client: Client, stream: str) -> None:
         """Ends a client's subscription to a market stream."""

@@ -6,6 +6,7 @@ from typing import TypeAlias
 import msgspec
 
 from tickmesh.nodes.exchange.api import api, time_units
+from tickmesh.nodes.exchange.api.parameters import EVERY_WS_REQUEST, WS_SIGNED, takes
 from tickmesh.nodes.exchange.api.streams import Client
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.orders.desk import OWNER
@@ -108,9 +109,14 @@ def _call(venue: Venue, client: Client, operation: api.Operation | None, method:
         session = SESSION.get(method)
         if session is None:
             raise VenueError(-1020, f"This operation is not supported: {method[:100]}")
+        if method != "session.logon":  # refused whatever it has
+            SESSION_TAKES.get(method, EVERY_WS_REQUEST).check(params)
         return session(venue, client, params, now_ms)
+    known = operation.takes.also(EVERY_WS_REQUEST)
     if operation.signed:
         _check_signed(venue, params, now_ms)
+        known = known.also(WS_SIGNED)
+    known.check(params)
     return operation.call(venue, params, now_ms)
 
 
@@ -168,4 +174,8 @@ SESSION: dict[str, Callable[[Venue, Client, Params, int], object]] = {
     "session.status": _status,
     "session.logout": _status,
     "session.logon": _logon,
+}
+SESSION_TAKES = {
+    "userDataStream.subscribe.signature": EVERY_WS_REQUEST.also(WS_SIGNED),
+    "userDataStream.unsubscribe": EVERY_WS_REQUEST.also(takes("subscriptionId")),
 }

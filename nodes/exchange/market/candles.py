@@ -27,8 +27,11 @@ def check_interval(name: str) -> str:
     return name
 
 
-def interval_bounds(interval: str, at_ms: int) -> tuple[int, int]:
-    """First and last ms of the interval that holds `at_ms` (UTC)."""
+def interval_bounds(interval: str, at_ms: int, zone_ms: int = 0) -> tuple[int, int]:
+    """First and last ms (UTC) of the interval that holds `at_ms`, where clocks are `zone_ms` ahead of UTC."""
+    if zone_ms:
+        begin, end = interval_bounds(interval, at_ms + zone_ms)
+        return begin - zone_ms, end - zone_ms
     length = INTERVALS[interval]
     if interval == "1M":
         day = datetime.fromtimestamp(at_ms / 1000, UTC)
@@ -92,18 +95,19 @@ def _of_trades(rows: list[Print], start_ms: int, end_ms: int, close_before: int)
     )  # fmt: skip
 
 
-def candles(tape: Tape, interval: str, start_ms: int | None, end_ms: int, limit: int) -> list[Candle]:
-    """At most `limit` candles from `start_ms` on, or the latest up to `end_ms`, oldest first."""
+def candles(tape: Tape, interval: str, start_ms: int | None, end_ms: int, limit: int, zone_ms: int = 0) -> list[Candle]:
+    """At most `limit` candles from `start_ms` on, or the latest up to `end_ms`, oldest first; times are UTC, `zone_ms` shifts
+    where candles begin."""
     if not tape.prints:
         return []
     oldest = tape.prints[tape.floor].time
     if start_ms is None:
         length = INTERVALS[interval] or 28 * 86_400_000
         start_ms = end_ms - (limit - 1) * length if interval != "1M" else oldest
-    begin = interval_bounds(interval, max(start_ms, oldest))[0]
+    begin = interval_bounds(interval, max(start_ms, oldest), zone_ms)[0]
     rows: list[Candle] = []
     while begin <= end_ms and len(rows) < limit:
-        begin, end = interval_bounds(interval, begin)
+        begin, end = interval_bounds(interval, begin, zone_ms)
         rows.append(candle(tape, begin, end))
         begin = end + 1
     return rows

@@ -62,6 +62,9 @@ class VenueMarket(Protocol):
     def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
         """Matches an order and rests what is left of it; gives its status and its executions as taker."""
 
+    def rest(self, order: ExchangeOrder, now_ms: int) -> None:
+        """Puts an order back that rested before a restart: it takes nothing."""
+
     def cancel(self, order_id: int, now_ms: int) -> bool:
         """Takes a resting order out; False when there is no such order (any more)."""
 
@@ -157,6 +160,10 @@ class Market:
         self.printed.append(trade)
         self.ledger_rows.append(("off_book", self.name, trade.id, price, quantity, side, now_ms, kind))
         self.frames.append((self._trade, self._writer.trade(trade, kind)))
+
+    def rest(self, order: ExchangeOrder, now_ms: int) -> None:
+        """Puts an order back that rested before a restart, into a book in which only our orders stand yet."""
+        self.submit(order, "LIMIT", "GTC", now_ms)
 
     def cancel(self, order_id: int, now_ms: int) -> bool:
         """Takes a resting order out; False when there is no such order (any more)."""

@@ -14,20 +14,37 @@ from tickmesh.nodes.exchange.protocol import UNIT
 
 
 class QueuePlace:
-    """An order's place in the queue of its level: `ahead` stands before it; `traded` since the level's last change."""
+    """An order's place in the queue of its level: `ahead` stands before it (infinite while the level is not known); `traded`
+    since the level's last change. `level` is the level's quantity when it was last looked at, `as_of` the update id of that."""
 
-    __slots__ = ("ahead", "traded")
+    __slots__ = ("ahead", "traded", "level", "as_of")
 
-    def __init__(self, ahead: float):
+    def __init__(self, ahead: float, level: int | None = None, as_of: int = -1):
         self.ahead = ahead
         self.traded = 0
+        self.level = level
+        self.as_of = as_of
 
-    def take(self, quantity: int) -> int:
-        """Takes a trade at the order's price; gives the quantity of it that reaches the order."""
+    def take(self, quantity: int, mine: int = 0) -> int:
+        """Takes a trade at the order's price, `mine` of it by better placed orders of ours; gives what reaches this one."""
         self.traded += quantity
-        left = quantity - self.ahead
+        left = quantity - mine - self.ahead
         self.ahead = max(-left, 0.0)
-        return max(math.floor(left), 0)
+        return math.floor(left) if left > 0 else 0
+
+    def follow(self, model: "QueueModel", level: int, update_id: int, named: bool = True) -> None:
+        """Follows the level as of `update_id`: one that is known for the first time stands before the order as a whole.
+
+        `named`: whether a change named the level; with the quantity that it had, others have replaced what was traded."""
+        if update_id <= self.as_of:
+            return  # the order was placed by a later view of the level
+        before, self.level, self.as_of = self.level, level, update_id
+        if before is None:
+            self.ahead, self.traded = min(self.ahead, level), 0
+        elif level != before:
+            model(self, before, level)
+        elif named:
+            self.traded = 0
 
 
 QueueModel = Callable[[QueuePlace, int, int], None]  # the level's quantity went from … to …

@@ -199,7 +199,7 @@ class Desk:
         for own in sorted(self.open.values(), key=lambda o: o.id):
             order = ExchangeOrder(own.id, OWNER, own.side, own.price, own.quantity - own.filled)
             if own.symbol in self.markets:
-                self.markets[own.symbol].submit(order, "LIMIT", "GTC", now_ms)
+                self.markets[own.symbol].rest(order, now_ms)
 
     # ---- inside
 

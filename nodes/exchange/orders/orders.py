@@ -3,6 +3,7 @@
 import msgspec
 
 from tickmesh.nodes.exchange.market.matching import NEW
+from tickmesh.nodes.exchange.protocol import Level
 
 
 class OwnOrder(msgspec.Struct, omit_defaults=True):
@@ -52,6 +53,7 @@ class StateLine(msgspec.Struct, omit_defaults=True):
     deposited: dict[str, int] = {}
     next_order: int = 0
     executions: int = 0
+    taken: dict[str, list[Level]] = {}  # what our orders have taken of a recorded book, by symbol
     reserved: dict[str, int] = {}  # update ids up to here may have been sent, by symbol
     era: int = 0  # how often all ids have begun anew
     started: int = 0  # starts of this exchange so far

@@ -51,16 +51,16 @@ async def _synthetic(running: RunningExchange) -> None:
             for name, market in running.core.synthetic_markets.items():
                 if name not in running.core.unknown:
                     market.flush_depth(running.now_ms())
-            publish_derived(running)
+            # as of the moment up to which the traders have acted: a candle is closed when none of its trades can come any more
+            publish_derived(running, int(now + running.skew_ms))
             depth_ms = max(depth_ms + 100, now) if now >= depth_ms else now + 100
         running.publish(running.commit())
         due = min(depth_ms, *(flow.due_ms for flow in running.core.flows))
         await asyncio.sleep(max((due - running.true_ms()) / 1000, 0.001))
 
 
-def publish_derived(running: RunningExchange) -> None:
+def publish_derived(running: RunningExchange, now_ms: int) -> None:
     """Sends partial depth, klines and tickers to those who have subscribed; called every 100 ms."""
-    now_ms = running.now_ms()
     for name, derived in running.core.derived.items():
         if name in running.core.unknown:
             continue
@@ -71,7 +71,7 @@ def publish_derived(running: RunningExchange) -> None:
 async def run_derived(running: RunningExchange) -> None:
     """Sends the derived streams of a replay every 100 ms; a synthetic market sends them with its depth."""
     while running.capture and await running.sleep(0.1):
-        publish_derived(running)
+        publish_derived(running, running.now_ms())
 
 
 async def _up(running: RunningExchange) -> bool:

@@ -60,6 +60,7 @@ class RunningExchange:
         now_ms = self.true_ms()
         if self.capture:
             survey = self.capture.survey
+            self.hub.recorded = frozenset(survey.streams)
             self.core = Core.recorded(self.config, survey, lines, self._snapshot_ahead)
             wanted = self.state.open_position(self.capture.identity())
             self.lines = self.capture.lines()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from aiohttp import WSMsgType, web
 
-from tickmesh.nodes.exchange.api import control, time_units, ws_api
+from tickmesh.nodes.exchange.api import control, stream_names, time_units, ws_api
 from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route, route_of
 from tickmesh.nodes.exchange.api.streams import Client, control_frame, user_frame
@@ -30,6 +30,8 @@ class SocketHandlers:
             return refusal
         route, path = route_of(request.path)
         wrapped, wanted = control.parse_url(path, dict(request.query))
+        if (elsewhere := self.running.hub.elsewhere(route.venue, wanted)) is not None:
+            return web.json_response({"code": 2, "msg": stream_names.refusal(elsewhere)}, status=400)
         opened = await self._open(request, "ws", wrapped, route)
         if opened is None:
             return web.Response(status=400)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,10 @@ def test_the_sync_client_trades(url):
     bought = venue.create_order(SYMBOL, "market", "buy", 0.5)
     assert bought["status"] == "closed" and bought["filled"] == 0.5 and bought["trades"] and bought["average"] > 0
     assert bought["fees"] and bought["fees"][0]["currency"] == "BTC"
+    priced = venue.create_order(SYMBOL, "market", "buy", 0.5, low)
+    asked = float(priced["info"]["origQuoteOrderQty"])
+    assert asked == pytest.approx(low * 0.5, abs=0.01), "ccxt's doing: with a price it is a quote quantity"
+    assert priced["filled"] == pytest.approx(low * 0.5 / priced["average"], rel=1e-4)
     spent = venue.create_market_buy_order_with_cost(SYMBOL, 1000)
     assert spent["status"] == "closed" and 990 < spent["cost"] <= 1000
     passive = venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"postOnly": True})
@@ -126,7 +131,7 @@ def test_the_sync_client_trades(url):
     closed = venue.fetch_closed_orders(SYMBOL)
     assert {bought["id"], spent["id"], taken["id"]} <= {o["id"] for o in closed}
     mine = venue.fetch_my_trades(SYMBOL)
-    assert {bought["id"], spent["id"], taken["id"]} == {t["order"] for t in mine}
+    assert {bought["id"], priced["id"], spent["id"], taken["id"]} == {t["order"] for t in mine}
     assert sum(t["amount"] for t in mine if t["order"] == bought["id"]) == pytest.approx(0.5)
     after = venue.fetch_balance()
     fees = sum(t["fee"]["cost"] for t in mine)
@@ -156,6 +161,8 @@ def test_refusals_become_the_right_exceptions(url):
     ):  # fmt: skip
         with pytest.raises(kind, match=f"Filter failure: {name}"):
             venue.create_order(SYMBOL, "limit", "buy", amount, price)
+    with pytest.raises(ccxt.BadRequest, match="-1104"):
+        venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"newClientOrderID": "misspelt"})
     order = venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"newClientOrderId": "twice"})
     with pytest.raises(ccxt.InvalidOrder, match="Duplicate order sent"):
         venue.create_order(SYMBOL, "limit", "buy", 0.01, low, {"newClientOrderId": "twice"})
@@ -232,6 +239,34 @@ def test_the_async_client_trades(url):
             assert sold["status"] == "closed" and sold["filled"] == 0.1
             with pytest.raises(ccxt.OrderNotFound):
                 await venue.cancel_order(orders[0]["id"], SYMBOL)
+        finally:
+            await venue.close()
+
+    asyncio.run(scene())
+
+
+def test_over_a_cut_the_pro_client_raises_and_goes_on_with_a_hole(url):
+    """Its row of docs/exchange.md: nothing says which trades are missing."""
+
+    async def scene():
+        venue = ccxt.pro.binance(settings(url))
+        ids: list[int] = []
+
+        async def watch(count: int) -> None:
+            while len(ids) < count:
+                ids.extend(int(trade["id"]) for trade in await venue.watch_trades(SYMBOL))
+
+        try:
+            await asyncio.wait_for(watch(20), 30)
+            headers = {"Content-Type": "application/json"}
+            request = urllib.request.Request(f"{url}/tickmesh/v1/faults", b'{"kind": "cut"}', headers)
+            await asyncio.to_thread(urllib.request.urlopen, request)
+            with pytest.raises(ccxt.NetworkError):
+                await asyncio.wait_for(watch(10**6), 30)
+            before = len(ids)
+            await asyncio.sleep(0.5)
+            await asyncio.wait_for(watch(before + 20), 30)
+            assert ids == sorted(set(ids)) and ids[-1] - ids[0] + 1 > len(ids)
         finally:
             await venue.close()
 

@@ -198,7 +198,8 @@ def test_a_symbol_that_the_venue_does_not_know(tmp_path):
         _, info = await rest("GET", "/api/v3/exchangeInfo")
         assert [row["symbol"] for row in info["symbols"]] == ["BTCUSDT"]
         for path in ("depth", "trades", "historicalTrades", "klines", "ticker/bookTicker"):
-            answer = await rest("GET", f"/api/v3/{path}", symbol="ETHUSDT", interval="1m")
+            more = {"interval": "1m"} if path == "klines" else {}
+            answer = await rest("GET", f"/api/v3/{path}", symbol="ETHUSDT", **more)
             assert answer == (400, {"code": -1121, "msg": "Invalid symbol."}), path
         assert (await rest.order(**{**limit("BUY", "2000"), "symbol": "ETHUSDT"}))[1]["code"] == -1121
         async with listening(ws + "/ws/btcusdt@trade") as known, listening(ws + "/ws") as socket:

@@ -19,7 +19,8 @@ from tickmesh.bus.config import ConfigError
 from tickmesh.nodes.exchange.market.captures import read_line
 from tickmesh.nodes.exchange.market.instruments import spec
 from tickmesh.nodes.exchange.market.matching import ExchangeOrder
-from tickmesh.nodes.exchange.market.replay import RecordedMarket, Replay
+from tickmesh.nodes.exchange.market.recorded_market import RecordedMarket
+from tickmesh.nodes.exchange.market.replay import Replay
 from tickmesh.nodes.exchange.protocol import NotKnownYet, VenueError, mantissa
 
 SPOT = DATA / "hftbacktest" / "spot" / "btcusdt_20240808.gz"
@@ -81,10 +82,10 @@ def test_a_taker_fills_level_by_level_and_leaves_the_recorded_book_alone():
         (units(102), units(1.5)),
     ]
     assert market.best(-1) == (units(101), units(1))
-    status, fills = market.submit(order(2, 1, 101, 3), "LIMIT", "IOC", 0)
-    assert status == "EXPIRED" and sum(f.quantity for f in fills) == units(1)
-    assert market.submit(order(3, 1, 102, 3.1), "LIMIT", "FOK", 0) == ("EXPIRED", [])
-    assert market.submit(order(4, 1, 101, 1), "LIMIT_MAKER", "GTC", 0) == ("REJECTED", [])
+    status, fills = market.submit(order(2, 1, 102, 3), "LIMIT", "IOC", 0)
+    assert status == "EXPIRED" and sum(f.quantity for f in fills) == units(0.5), "what the first order left"
+    assert market.submit(order(3, 1, 103, 5.1), "LIMIT", "FOK", 0) == ("EXPIRED", [])
+    assert market.submit(order(4, 1, 103, 1), "LIMIT_MAKER", "GTC", 0) == ("REJECTED", [])
     assert len({f.trade_id for f in fills}) == len(fills)
 
 
@@ -103,8 +104,9 @@ def test_a_resting_order_waits_for_the_queue_that_stood_ahead():
     replay.pass_line(line(trade(3, 100, 0.8, True)), 0)
     assert [(i, e.quantity, e.price, e.maker) for i, e in fills] == [(1, units(0.4), units(100), True)]
     replay.pass_line(line(trade(4, 99, 0.1, True)), 0)
-    assert fills[-1][1].quantity == units(0.6), "a trade beyond the price has taken all of it"
-    assert market.own_orders == {}
+    assert fills[-1][1].quantity == units(0.1), "a trade beyond the price would have met the order first, with all that it has"
+    replay.pass_line(line(trade(5, 99, 7, True)), 0)
+    assert fills[-1][1].quantity == units(0.5) and market.own_orders == {}
 
 
 def test_a_queue_that_leaves_lets_us_forward():
@@ -370,9 +372,9 @@ class TestRealCaptures:
                 frame = replay.pass_line(text, 0)
                 assert frame is not None
                 if frame.stream.endswith("@bookTicker"):
-                    tickers[market.ticker[0]] = (market.ticker[1][1], market.ticker[1][-1])
+                    tickers[market.book.ticker[0]] = (market.book.ticker[1][1], market.book.ticker[1][-1])
                 elif market.book_id >= 0 and market.book_id not in states:
-                    bid, ask = market.sides[1].peekitem(0), market.sides[-1].peekitem(0)
+                    bid, ask = market.book.sides[1].peekitem(0), market.book.sides[-1].peekitem(0)
                     states[market.book_id] = ((-bid[0], bid[1]), (ask[0], ask[1]))
         equal = states.keys() & tickers.keys()
         assert len(equal) == 564 and all(states[u] == tickers[u] for u in equal)

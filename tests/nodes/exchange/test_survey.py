@@ -8,7 +8,8 @@ from tests.support.odd_lines import ODD, SECOND
 from tests.support.replay_lines import FEW, SNAPSHOT, T0, depth, line, market_of, ticker, trade
 from tickmesh.nodes.exchange.market.captures import Unserved, read_line
 from tickmesh.nodes.exchange.market.pace import SILENCE_NS_MAX, ReceivePace
-from tickmesh.nodes.exchange.market.replay import JUMP_IDS, Replay
+from tickmesh.nodes.exchange.market.recorded_book import JUMP_IDS
+from tickmesh.nodes.exchange.market.replay import Replay
 from tickmesh.nodes.exchange.market.survey import Survey, Surveyor
 
 
@@ -101,12 +102,12 @@ def test_a_change_whose_last_id_is_absurd_ends_where_the_next_change_begins():
         SNAPSHOT, depth(11, 12 + 10**12, bids=[(100.5, 1)]), depth(13, 14, bids=[(100.7, 2)]), depth(15, 15)
     )
     assert market.book_id == 15
-    assert market.best(1)[0] == 10_070_000_000 and len(market.sides[1]) == 5, "the odd change's levels are in the book too"
+    assert market.best(1)[0] == 10_070_000_000 and len(market.book.sides[1]) == 5, "the odd change's levels are in the book too"
 
 
 def test_ids_out_of_proportion_of_which_nothing_follows_change_nothing():
     market, _, _ = market_of(SNAPSHOT, depth(11 + 10**12, 12 + 10**12, bids=[(100.5, 1)]), depth(11, 14, bids=[(100.7, 2)]))
-    assert market.book_id == 14 and len(market.sides[1]) == 4
+    assert market.book_id == 14 and len(market.book.sides[1]) == 4
 
 
 def test_an_absurd_snapshot_is_left_out_or_given_up_and_the_next_one_is_taken():
