@@ -204,7 +204,7 @@ class PopulationSettings(Section, frozen=True):
     follows: str = ""
     correlation: Annotated[float, Meta(ge=-1, le=1)] = 0.0  # of their moves
     # Of a futures venue: share of takers after which it closes a position off the book (`X` is not MARKET); 0: never
-    off_book: Annotated[float, Meta(ge=0, le=1)] = 0.004
+    off_book: Annotated[float, Meta(ge=0, le=1)] = 0.01
 
 
 class ExchangeSettings(Section, frozen=True):

@@ -20,6 +20,7 @@ import msgspec
 from tickmesh.bus.config import Config
 from tickmesh.bus.files import boot_id
 from tickmesh.bus.operator_log import log_line
+from tickmesh.nodes.net.refusals import WAIT_S_MAX
 
 LONG_S = 30.0  # a wait as long as this is an alert; a shorter one is a line for the operator
 LOOK_S = 1.0  # between two looks whether a wait is over: it may have been taken back
@@ -159,6 +160,9 @@ def _write(path: Path, data: bytes) -> None:
     """Whole or not at all. Where it cannot be written the others have to be told by the server themselves."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for old in path.parent.iterdir():
+            if time.time() - old.stat().st_mtime > WAIT_S_MAX:  # none lasts longer
+                old.unlink(missing_ok=True)
         file, temporary = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(file, "wb") as out:
             out.write(data)

@@ -181,7 +181,7 @@ def test_a_short_wait_is_a_line_and_no_alert_and_ends_by_itself(mesh, caplog):
     alerts = []
 
     async def go() -> float:
-        answer = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+        answer = b"HTTP/1.0 503\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"  # as gateways do
         async with door(answer) as (server, met):
             told = waits.Waits(mesh, "feed-1", lambda *alert: alerts.append(alert))
             begun = time.monotonic()
