@@ -167,8 +167,9 @@ def _order(one: Texts) -> str:
     return f"{one['side']} {one['quantity']} " + (f"@ {one['price']}" if one["price"] else "at market")
 
 
-def _trade(_event: Event, rows: list[Texts]) -> str:
-    return f"{_order(rows[0])}  id {rows[0]['trade_id']}"
+def _trade(event: Event, rows: list[Texts]) -> str:
+    marks = header_looks()["flags"].word(event.flags) or ""  # what is special about it: repaired, …
+    return f"{_order(rows[0])}  id {rows[0]['trade_id']}  {marks.lower().replace('_', ' ')}".rstrip()
 
 
 def _quote(_event: Event, rows: list[Texts]) -> str:
