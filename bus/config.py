@@ -42,6 +42,7 @@ from tickmesh.bus.settings import (
     Mesh,
     Mode,
     ModelSettings,
+    PathsSettings,
     RecorderSettings,
     SentinelSettings,
     SessionSettings,
@@ -68,6 +69,7 @@ class Config:
         self.host: tuple[str, ...] = mesh.host
         self.checkpoint_s: float = mesh.checkpoint_s
         self.instruments: tuple[InstrumentSettings, ...] = mesh.instruments
+        self.paths: PathsSettings = mesh.paths
         self.log: LogSettings = mesh.log
         self.feed: FeedSettings = mesh.feed
         self.venues: dict[str, VenueSettings] = mesh.venues
@@ -89,7 +91,7 @@ class Config:
     @property
     def models_dir(self) -> Path:
         """The folder of this mesh's own models."""
-        return self.root / self.mesh.paths.models
+        return self.root / self.paths.models
 
     @property
     def source_dir(self) -> Path:

@@ -44,7 +44,7 @@ NODES: Mapping[str, NodeRow] = {
     "recorder": NodeRow(200, 60, ("recorder", "disk", "feed", "instruments", "log")),
     "feed": NodeRow(700, 15, ("feed", "instruments", "venues", "disk", "log"), "feeds"),
     "backfill": NodeRow(650, 15, ("backfill", "instruments", "venues", "checkpoint_s", "log")),
-    "model": NodeRow(600, 15, ("models", "instruments", "checkpoint_s", "log"), "models"),
+    "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log"), "models"),
     "executor": NodeRow(500, 15, ("executor", "instruments", "checkpoint_s", "log")),
     "session": NodeRow(400, 15, ("session", "exchange", "instruments", "venues", "checkpoint_s", "log")),
     "sentinel": NodeRow(900, 10, ("sentinel", "recorder", "feed", "instruments", "log"), "sentinels"),

@@ -168,8 +168,8 @@ def _order(one: Texts) -> str:
 
 
 def _trade(event: Event, rows: list[Texts]) -> str:
-    away = "  off the book" if event.flags & Flag.OFF_BOOK else ""
-    return f"{_order(rows[0])}  id {rows[0]['trade_id']}{away}"
+    marks = header_looks()["flags"].word(event.flags) or ""  # what is special about it: repaired, …
+    return f"{_order(rows[0])}  id {rows[0]['trade_id']}  {marks.lower().replace('_', ' ')}".rstrip()
 
 
 def _quote(_event: Event, rows: list[Texts]) -> str:

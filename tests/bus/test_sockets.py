@@ -309,3 +309,29 @@ class TestSubscriber:
         heard = []
         until(lambda: mesh.publisher.ring_silent(0) or heard.extend(subscriber.drain()) or heard, "the live one")
         assert [e.seq for e in heard] == [21]
+
+    @pytest.mark.parametrize("first_ring", ["event", "silence"])
+    def test_from_now_on_without_a_look_at_the_log(self, config, first_ring, monkeypatch):
+        mesh = Mesh(config)
+        mesh.log_events(*(quote(i) for i in range(1, 200)))
+        subscriber = Subscriber(config, frozenset({Lane.market}), None)
+        assert subscriber.seq == -1 and subscriber.drain() == []
+        read, reads = Subscriber._read, []
+        monkeypatch.setattr(Subscriber, "_read", lambda *arguments: reads.append(1) or read(*arguments))
+        seen, number = [], 200
+
+        def ring():
+            nonlocal number
+            if first_ring == "silence" and subscriber.seq < 0:
+                mesh.publisher.ring_silent(0)
+            else:
+                mesh.log_events(quote(number))
+                number += 1
+            seen.extend(subscriber.drain())
+            return len(seen) > 3
+
+        until(ring, "events of now")
+        seqs = [event.seq for event in seen]
+        assert seqs == list(range(seqs[0], seqs[0] + len(seqs))) and seqs[0] >= 200, "without a hole, from some moment on"
+        assert not reads
+        subscriber.close()

@@ -160,7 +160,7 @@ NOT_CALLED = {
     "": {("storage.query.coverage", "instruments"), ("storage.query.reader", "instruments")},  # subjects, exponents: tools
     "session": {("nodes.net.endpoints", "venues")},  # it waits for the local exchange's addresses
 }
-METHODS = {"model": "models"}  # of Config
+METHODS = {"models_dir": "paths", "model": "models"}  # of Config
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -201,6 +201,7 @@ def test_decimals_stand_beside_mantissas_and_codes_are_words(make_root):
     assert "stream=trade state=open reason=skipped" in line
     event = decode(market.trade(flags=Flag.REPAIRED))
     assert (as_dict(config, event)["flags"], as_dict(config, event)["event_flags"]) == (2, "REPAIRED")
+    assert event_line(config, event).content.endswith("  repaired")
     definition = decode(
         market.event(Kind.instrument, "binance.ETHUSDT", record(Kind.instrument, price_exponent=-1, tick_size=5))
     )
