@@ -19,12 +19,11 @@ from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.process import Context, NodeFault, die_with_parent
 from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_because, name_of, outboxes_of
+from tickmesh.nodes.process_table import HOSTABLE, NODES, STEPS, guests_of, idle_because, name_of, outboxes_of
 
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule
 
-STEPS = ("model", "executor")
 SWITCH_S = 0.0002  # a guest's thread (a sync, a checkpoint) lets the loop go on after so long, not after 5 ms: an order waits
 USAGE = """\
 usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]

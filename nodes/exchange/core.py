@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.settings import LOCAL_VENUES
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.ledger import LedgerRow
 from tickmesh.nodes.exchange.market.derived import DerivedStreams
@@ -12,7 +13,6 @@ from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
 from tickmesh.nodes.exchange.market.flow import Flow
 from tickmesh.nodes.exchange.market.instruments import (
     KNOWN,
-    SERVED,
     SPOT,
     USDM,
     InstrumentSpec,
@@ -71,7 +71,7 @@ class Core:
         self.reserved: dict[str, int] = {}  # market → update ids that may be used without another write
         self.absent = {name: last for line in lines for name, last in line.reserved.items() if name not in markets}
         self.unknown: set[str] = set()  # markets that the exchange denies to have (a fault)
-        self.venues = {name: self._venue(name) for name in SERVED}
+        self.venues = {name: self._venue(name) for name in LOCAL_VENUES}
         self.venue = self.venues[SPOT]
         self.desk = self.venue.desk
         self.derived = {name: DerivedStreams(market) for name, market in markets.items() if market.spec.venue == SPOT}
@@ -100,7 +100,7 @@ class Core:
         usdm_ids = UpdateIds(max((last for name, last in reserved.items() if name.startswith(f"{USDM}.")), default=0))
         markets = {}
         for instrument in config.instruments:
-            if instrument.venue in SERVED:
+            if instrument.venue in LOCAL_VENUES:
                 known = spec(instrument.symbol, instrument.venue)
                 ids = usdm_ids if known.venue == USDM else UpdateIds(reserved.get(known.name, 0))
                 markets[known.name] = Market(known, ids, tape(known.name), era)
@@ -165,7 +165,7 @@ class Core:
     def _leader(self, follows: str, venue: str) -> str:
         """The name of the market that settings call `follows`: `venue.symbol`, or a symbol of the follower's own venue."""
         named, _, symbol = follows.partition(".")
-        return market_name(named, symbol) if named in SERVED else market_name(venue, follows)
+        return market_name(named, symbol) if named in LOCAL_VENUES else market_name(venue, follows)
 
     def overload(self, on: bool) -> None:
         """Begins or ends an outage: makers are cut off, and of our own requests only market orders get through."""
