@@ -18,7 +18,6 @@ from tickmesh.nodes.feed import line_names
 from tickmesh.nodes.venues.table import ADAPTERS
 
 HOSTABLE = ("feed", "model", "executor", "session")
-STEPS = ("model", "executor")  # pure functions of the log: what killed one is there at every start
 TRADING = ("exchange", "executor", "session")  # nodes that a mesh in mode capture does not have
 SENTINELS = ("1", "2")
 FIXED = ("mode", "source", "data", "run")  # what all processes of a mesh agree on as long as it is up

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.files import write_file
-from tickmesh.nodes.process_table import STEPS, hosted, name_of, processes
+from tickmesh.bus.names import STEPS
+from tickmesh.nodes.process_table import hosted, name_of, processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import table
 from tickmesh.tools.reload_plan import FIRST, Change, ReloadPlan, fixed_changes, plan
