@@ -1,4 +1,4 @@
-"""Names of processes and instruments in fields of fixed size: how long, and how a text is put into one. Nodes that are steps."""
+"""Names of processes and instruments in fields of fixed size, and how a text is put into one; the nodes that are steps."""
 
 PRODUCER_BYTES = 32  # of a process: feed-binance_usdm-1
 SUBJECT_BYTES = 32  # of venue.instrument, or of a process
