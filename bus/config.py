@@ -144,6 +144,11 @@ class Config:
         return tuple(folder / producer for folder in self.outbox_dirs)
 
     @property
+    def lines_and_models(self) -> int:
+        """How many processes there are of which mesh.toml says the number: lines of all venues, and models."""
+        return self.feed.lines * len({one.venue for one in self.instruments}) + len(self.models)
+
+    @property
     def traded(self) -> tuple[InstrumentSettings, ...]:
         """The instruments whose signals the executor acts on, in the order of mesh.toml; none where the session has no venue.
 

@@ -69,6 +69,7 @@ class LogWriter:
         self._fd = self._durable_fd = -1
         self._path: Path | None = None  # of the segment that is appended to
         self.place = self.folder  # of the folders the one that it lies in
+        self.moved_because = ""  # what other places said to this segment, a sentence without its full stop
         self._size = 0
         self._bare_at = 0  # first number of a segment whose head has no state though its writer has one; 0: it has
         self._older = False  # the segment found last is of another schema: nothing more may be written into it
@@ -210,6 +211,7 @@ class LogWriter:
                     self._path = None  # nothing may be appended to what nobody finds
         else:
             raise log_full(refused)
+        self.moved_because = refused_by(refused)
         if self._fd >= 0 and self._syncs:
             self._rolled.append(self._fd)
         elif self._fd >= 0:
@@ -265,6 +267,7 @@ class LogWriter:
             try:
                 self._roll(avoid=self.place)
                 self._write_batch(batch)
+                self.moved_because = refused_by(refused)
             except LogFull as other:
                 raise LogFull(f"{refused_by(refused)}. {other}") from None
             except OSError as again:

@@ -1,4 +1,5 @@
-"""Names in fields of fixed size: how many bytes each may have, and how a text is put into one. And the mesh's own name."""
+"""Names in fields of fixed size: how many bytes each may have, and how a text is put into one. The mesh's own name, and the nodes
+that are steps."""
 
 MESH = "TICKMESH_MESH"  # in the environment of all processes of a mesh: which life of which supervisord has started them
 
@@ -6,6 +7,7 @@ PRODUCER_BYTES = 32  # of a process: feed-binance_usdm-1
 SUBJECT_BYTES = 32  # of venue.instrument, or of a process
 KERNEL_BYTES = 32  # of a file in nodes/models
 MODEL_NAME_BYTES = PRODUCER_BYTES - len("model-")  # of a model in mesh.toml: its process is model-NAME
+STEPS = ("model", "executor")  # nodes that are pure functions of the log: what killed one is there at every start
 
 
 def producer_bytes(name: str) -> bytes:

@@ -99,7 +99,7 @@ class Outbox:
         if self._in_place:
             return self._alert("info", f"{ram} has room again", "its outbox is in RAM again")
         self.spills += 1
-        why = f"RAM has no room for its outbox: {self._room.words()}"
+        why = f"RAM has no room for its outbox: {self._log.moved_because or self._room.words()}"
         return self._alert("warning", why, f"it goes on in {disk}, and goes back by itself when there is room")
 
     def _went_back(self) -> bool:

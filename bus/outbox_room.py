@@ -51,8 +51,7 @@ class OutboxRoom:
         self.folders = folders_of(config.outbox(name))
         self.ram, self.disk = self.folders[0], self.folders[-1]
         self._all = config.outbox_dir
-        lines = config.feed.lines * len({one.venue for one in config.instruments})
-        producers = OTHERS + lines + len(config.models)
+        producers = OTHERS + config.lines_and_models
         total, _ = _room_of(self._all)
         self.budget_bytes = config.log.outbox_ram_bytes or total // 2
         wanted = min(total, 2 * self.budget_bytes) // (SHARE * OWN * producers)

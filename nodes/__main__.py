@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from tickmesh.bus import operator_log
 from tickmesh.bus.blocked import BlockedFile
 from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.names import STEPS
 from tickmesh.bus.process import Context, NodeFault, Stopped, die_with_parent
 from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.sockets import OutboxFull
@@ -26,7 +27,6 @@ from tickmesh.nodes.process_table import HOSTABLE, NODES, STOPPED_EXIT, guests_o
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule
 
-STEPS = ("model", "executor")
 SWITCH_S = 0.0002  # a guest's thread (a sync, a checkpoint) lets the loop go on after so long, not after 5 ms: an order waits
 USAGE = """\
 usage: python -m tickmesh.nodes NODE [INSTANCE] [NODE [INSTANCE] …]

@@ -15,8 +15,7 @@ import typer
 
 from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import InstrumentSettings, Mesh
-from tickmesh.nodes.net.endpoints import LOCAL
+from tickmesh.bus.settings import LOCAL_VENUES, InstrumentSettings, Mesh
 from tickmesh.nodes.venues.parsing.names import nearest, squeezed
 from tickmesh.nodes.venues.table import adapter_of
 from tickmesh.tools.laying import lay, made
@@ -188,8 +187,8 @@ def _write(path: Path, text: str, replaces: bool, force: bool) -> str:
 def _asked(wanted: Wanted, mode: str) -> list[VenueAnswer]:
     """What the venues say of the wanted names; of the local exchange's market everything that is asked for is there."""
     if mode == "sim":
-        if elsewhere := sorted(set(wanted) - set(LOCAL)):
-            speaks = " and ".join(LOCAL)
+        if elsewhere := sorted(set(wanted) - set(LOCAL_VENUES)):
+            speaks = " and ".join(LOCAL_VENUES)
             raise UsageFailure(f"the local exchange speaks as {speaks}: mode sim has no instruments of {', '.join(elsewhere)}")
         return [VenueAnswer(venue, [adapter_of(venue).spell(name) for name in names]) for venue, names in wanted.items()]
     return ask(_asking_config(), wanted)
@@ -213,7 +212,7 @@ def _questions(mode: str, source: str) -> tuple[str, list[InstrumentSettings], s
     mode = _choice("capture: record real venues; sim: the local exchange's market", ("capture", "sim"), mode)
     instruments: list[InstrumentSettings] = []
     while True:
-        venue = _choice(f"venue ({', '.join(OFFERED)})", OFFERED, "binance") if mode == "capture" else LOCAL[0]
+        venue = _choice(f"venue ({', '.join(OFFERED)})", OFFERED, "binance") if mode == "capture" else LOCAL_VENUES[0]
         instruments += [one for one in _instruments(venue, mode) if one not in instruments]
         if mode == "sim" or not typer.confirm("another venue?", default=False, err=True):
             break

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tickmesh.bus.config import Config, find_root, load
 from tickmesh.bus.files import write_file
-from tickmesh.nodes.__main__ import STEPS
+from tickmesh.bus.names import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Silent, Supervisord
 from tickmesh.tools import table

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.settings import LOCAL_VENUES
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
 from tickmesh.nodes.exchange.market.derived import DerivedStreams
@@ -12,7 +13,6 @@ from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
 from tickmesh.nodes.exchange.market.flow import Flow
 from tickmesh.nodes.exchange.market.instruments import (
     KNOWN,
-    SERVED,
     SPOT,
     USDM,
     InstrumentSpec,
@@ -78,7 +78,7 @@ class Core:
         self.reserved: dict[str, int] = {}  # market → update ids that may be used without another write
         self.absent = {name: last for line in lines for name, last in line.reserved.items() if name not in markets}
         self.unknown: set[str] = set()  # markets that the exchange denies to have (a fault)
-        self.venues = {name: self._venue(name) for name in SERVED}
+        self.venues = {name: self._venue(name) for name in LOCAL_VENUES}
         self.venue = self.venues[SPOT]
         self.desk = self.venue.desk
         self.derived = {name: DerivedStreams(market) for name, market in markets.items() if market.spec.venue == SPOT}
@@ -121,7 +121,7 @@ class Core:
         usdm_ids = UpdateIds(max((last for name, last in last_ids.items() if name.startswith(f"{USDM}.")), default=before))
         markets = {}
         for instrument in config.instruments:
-            if instrument.venue in SERVED:
+            if instrument.venue in LOCAL_VENUES:
                 known = spec(instrument.symbol, instrument.venue)
                 ids = usdm_ids if known.venue == USDM else UpdateIds(last_ids.get(known.name, before))
                 kept = tape(known.name)
@@ -189,7 +189,7 @@ class Core:
     def _leader(self, follows: str, venue: str) -> str:
         """The name of the market that settings call `follows`: `venue.symbol`, or a symbol of the follower's own venue."""
         named, _, symbol = follows.partition(".")
-        return market_name(named, symbol) if named in SERVED else market_name(venue, follows)
+        return market_name(named, symbol) if named in LOCAL_VENUES else market_name(venue, follows)
 
     def overload(self, on: bool) -> None:
         """Begins or ends an outage: makers are cut off, and of our own requests only market orders get through."""

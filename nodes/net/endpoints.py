@@ -7,12 +7,12 @@ from pathlib import Path
 import msgspec
 
 from tickmesh.bus.config import Config
+from tickmesh.bus.settings import LOCAL_VENUES
 from tickmesh.bus.settings import VenueSettings as Addresses
 from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.venues.adapter import Adapter
 
 LOOK_S = 0.05  # between two looks for a file that is not there yet
-LOCAL = ("binance", "binance_usdm")  # the venues whose dialects the local exchange speaks
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class _Addresses(msgspec.Struct):
 
 
 class _Running(_Addresses):
-    venues: dict[str, _Addresses] = {}  # of others than the first of LOCAL
+    venues: dict[str, _Addresses] = {}  # of others than the first of LOCAL_VENUES
 
 
-def read(config: Config, venue: str = LOCAL[0]) -> Endpoints | None:
+def read(config: Config, venue: str = LOCAL_VENUES[0]) -> Endpoints | None:
     """A venue's addresses at the local exchange, which writes them when it accepts connections; None while there are none.
 
     It may have died since and come back elsewhere: ask again before every connection.
@@ -41,13 +41,13 @@ def read(config: Config, venue: str = LOCAL[0]) -> Endpoints | None:
         whole = msgspec.json.decode((config.run_dir / "exchange.json").read_bytes(), type=_Running)
     except (OSError, msgspec.DecodeError):
         return None
-    running: _Addresses | None = whole if venue == LOCAL[0] else whole.venues.get(venue)
+    running: _Addresses | None = whole if venue == LOCAL_VENUES[0] else whole.venues.get(venue)
     if running is None:
         return None
     return Endpoints(running.rest.rstrip("/"), running.ws.rstrip("/"))
 
 
-async def wait(config: Config, venue: str = LOCAL[0]) -> Endpoints:
+async def wait(config: Config, venue: str = LOCAL_VENUES[0]) -> Endpoints:
     """A venue's addresses at the local exchange, as `read` gives them; waits until there are some."""
     while (found := read(config, venue)) is None:
         await asyncio.sleep(LOOK_S)
@@ -63,14 +63,14 @@ def ca_of(config: Config, venue: str) -> Path | None:
 class VenueAddresses:
     """The addresses of a venue, in turn: line n begins with the n-th, and goes to the next after each failure.
 
-    From `[venues.<name>]` of mesh.toml, else the local exchange's in mode sim (venues of LOCAL), else the adapter's. REST
+    From `[venues.<name>]` of mesh.toml, else the local exchange's in mode sim (LOCAL_VENUES), else the adapter's. REST
     and websocket hop on their own: either may fail alone.
     """
 
     def __init__(self, config: Config, adapter: Adapter, line: int):
         self._config = config
         named = config.venues.get(adapter.VENUE, Addresses())
-        self._local = config.mode == "sim" and adapter.VENUE in LOCAL
+        self._local = config.mode == "sim" and adapter.VENUE in LOCAL_VENUES
         self._venue = adapter.VENUE
         self._ws = named.ws or (() if self._local else tuple(adapter.WS))
         self._rest = named.rest or (() if self._local else tuple(adapter.REST))

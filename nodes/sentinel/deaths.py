@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from supervisor.states import ProcessStates
 
+from tickmesh.bus.names import STEPS
 from tickmesh.nodes.process_table import STOPPED_EXIT
 from tickmesh.nodes.sentinel.restarts import SentinelAlert
 from tickmesh.nodes.sentinel.supervisord import ProcessInfo
@@ -13,7 +14,6 @@ LIVED_S = 2  # one that dies sooner than this after it was ready has not lived
 LOOP_DEATHS = 5  # lives of that kind within a minute
 LOOP_S = 60.0
 HOPELESS_DEATHS = 20  # in a row without once being ready: a step replays the log to there, and the same event kills it again
-STEPS = ("model", "executor")  # pure functions of the log: what killed them is there at every start
 
 
 class RespawnBudget:

@@ -28,13 +28,13 @@ STEPS = {
         "rolling": "LogWriter._roll of LogWriter.roll_if_full: rename",
         "syncing": "LogWriter._sync_segments of LogWriter._sync_now of LogWriter._sync_loop: fdatasync",
         "marking": "LogWriter._mark of LogWriter._sync_now",
-        "owning": "LogWriter._write_owner of LogWriter._recover: rename",
+        "owning": "write_file of LogWriter._recover of LogWriter.__init__: rename",
         "releasing": "release: unlink",
     },
     "sequencer": {
         "appending": "LogWriter.append of Publisher.append: write",
         "rolling": "roll_if_full of Sequencer.tick: rename",
-        "outbox": "LogWriter.append of Producer.publish: write",
+        "outbox": "LogWriter.append of Outbox.append: write",
         "releasing": "release of Intake.release",
     },
     "recorder": {
@@ -49,8 +49,8 @@ STEPS = {
     },
     "checkpoint": {"checkpoint": "write_file of Checkpoint.save: rename"},
     "outbox": {
-        "appending": "Producer.publish: write",
-        "beginning anew": "LogWriter._recover of LogWriter.__init__ of Producer.__init__: unlink",
+        "appending": "Outbox.append: write",
+        "beginning anew": "LogWriter._recover of LogWriter.__init__ of Outbox.__init__: unlink",
     },
 }
 SAMPLE = {"log": 50, "sequencer": 30, "recorder": 1, "checkpoint": 20, "outbox": 30}  # at least each site once
@@ -97,7 +97,7 @@ segment_events = 1000
 commit_ms = 10
 """
 SEQUENCER = [
-    ("_write of LogWriter.append of Publisher.append: write N.seg", 40, "inside"),
+    ("LogWriter._write_batch of LogWriter.append of Publisher.append: write N.seg", 40, "inside"),
     ("LogWriter._roll of LogWriter.roll_if_full of Sequencer.tick: rename N.seg", 1, "before"),
     ("LogWriter._mark of LogWriter._sync_now of LogWriter._sync_loop: write durable", 9, "inside"),
     ("LogWriter._roll of LogWriter.roll_if_full of Sequencer.tick: rename N.seg", 2, "after"),

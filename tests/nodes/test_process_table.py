@@ -158,7 +158,6 @@ BY_THE_RUNNER = {"log", "host"}  # nodes/__main__.py reads them for every proces
 # Imported with the rest of their file, and called by others only: node or "" → {(file, part)}.
 NOT_CALLED = {
     "": {("storage.query.coverage", "instruments"), ("storage.query.reader", "instruments")},  # subjects, exponents: tools
-    "session": {("nodes.net.endpoints", "venues")},  # it waits for the local exchange's addresses
 }
 METHODS = {"models_dir": "paths", "model": "models"}  # of Config
 

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
+from tickmesh.bus.settings import LOCAL_VENUES
 from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, VenueError, decimal_text, mantissa
 
-SPOT, USDM = "binance", "binance_usdm"  # the venues whose dialects the local exchange speaks
-SERVED = (SPOT, USDM)
+SPOT, USDM = LOCAL_VENUES
 QUOTES = ("USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "BTC", "ETH", "BNB")
 # symbol: tick, lot, price a synthetic market starts at
 KNOWN = {
