@@ -1,5 +1,5 @@
-"""Names in fields of fixed size: how many bytes each may have, and how a text is put into one. The mesh's own name, and the nodes
-that are steps."""
+"""Names in fields of fixed size: how many bytes each may have, and how a text is put into one. The mesh's own name, and which
+nodes are steps."""
 
 MESH = "TICKMESH_MESH"  # in the environment of all processes of a mesh: which life of which supervisord has started them
 

@@ -6,9 +6,10 @@ import numpy as np
 from rich.text import Text
 
 from tickmesh.bus.config import Config
-from tickmesh.bus.schema import Coverage, Kind
+from tickmesh.bus.schema import Coverage, Kind, Reason
 from tickmesh.bus.segments import LogError
 from tickmesh.storage.query import coverage as ledger
+from tickmesh.storage.query.line_evidence import line_evidence
 from tickmesh.tools.extras import use_matplotlib
 from tickmesh.tools.tables import TerminalTable
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, config, out
@@ -30,7 +31,15 @@ def coverage(instrument: str | None, kinds: list[str], only_missing: bool) -> Js
             rows = ledger.read(settings, subject, wanted)
             if instrument is None and not len(rows) and subject not in configured:
                 continue  # an account, not a market
-            streams += [_stream(subject, kind, rows[rows["stream"] == kind], only_missing) for kind in wanted]
+            mine = [_stream(subject, kind, rows[rows["stream"] == kind], only_missing) for kind in wanted]
+            if any(stream["by_nature"] for stream in mine):
+                evidence = line_evidence(settings, subject)
+                for stream in mine:
+                    if stream["by_nature"] and (lines := evidence.get(Kind[stream["kind"]])) is not None:
+                        stream["lines"] = lines.events
+                        stream["silence_s"] = round(lines.silence_ns / 1e9, 3)
+                        stream["report_s"] = round(lines.report_ns / 1e9, 3)
+            streams += mine
     except LogError as error:
         raise Failure(str(error)) from None
     lost = sum(stream["missing_intervals"] for stream in streams)
@@ -71,9 +80,24 @@ def _stream(subject: str, kind: Kind, rows: np.ndarray, only_missing: bool) -> J
         "share_of_ids": round(by_ids, 9),
         "share_of_time": round(by_time, 9),
         "unproven": {reason.name: ids for reason in ledger.DOUBTED if (ids := _ids(doubted[doubted["reason"] == reason]))},
+        "by_nature": _nature(doubted),
+        "lines": {},
+        "silence_s": None,
+        "report_s": None,
         "missing_intervals": len(lost),
         "intervals": ledger.described(lost if only_missing else rows),
     }
+
+
+NATURE = {
+    Reason.conflated: "the venue conflates it, so its ids have holes that mean nothing and cannot prove that all is there",
+    Reason.no_ids: "the venue gives it no ids, so nothing can prove that all is there",
+}
+
+
+def _nature(doubted: np.ndarray) -> str:
+    """The name of the reason for which a stream cannot be proven by its nature; "" where it could be."""
+    return next((reason.name for reason in NATURE if (doubted["reason"] == reason).any()), "")
 
 
 def _ids(rows: np.ndarray) -> int:
@@ -85,10 +109,12 @@ def show(result: JsonObject, only_missing: bool) -> None:
     for stream in result["streams"]:
         if stream["begins"] is None or (only_missing and not stream["intervals"]):
             continue
+        known = (
+            f"{_percent(stream['share_of_ids'])} of ids and {_percent(stream['share_of_time'])} of time complete or repaired"
+        )
         out.print(
             f"[bold]{stream['kind']}.{stream['subject']}[/bold]  ids {stream['begins']} to {stream['ends']}, "
-            f"{_when(stream['begin'])} to {_when(stream['end'])}: {_percent(stream['share_of_ids'])} of ids and "
-            f"{_percent(stream['share_of_time'])} of time complete or repaired"
+            f"{_when(stream['begin'])} to {_when(stream['end'])}: {_by_nature(stream) if stream['by_nature'] else known}"
         )
         eras = any(row["era"] for row in stream["intervals"])  # else the column says nothing
         names = (
@@ -116,6 +142,24 @@ def show(result: JsonObject, only_missing: bool) -> None:
     for subject in result["unheard"] if any(stream["begins"] is not None for stream in result["streams"]) else ():
         out.print(f"[bold]{subject}[/bold]  is configured, and nothing of it was ever recorded: `mesh status` may say why")
     out.print(_verdict(result))
+
+
+def _by_nature(stream: JsonObject) -> str:
+    """What can be said for a stream that nothing can prove: whether its lines brought as much, and for how long nobody did."""
+    why = NATURE[Reason[stream["by_nature"]]]
+    if not stream["lines"]:
+        return why
+    counts = sorted(stream["lines"].items())
+    if len(counts) > 1 and len({count for _, count in counts}) == 1:
+        alike = f"its {len(counts)} lines brought the same number, {counts[0][1]:,}"
+    else:
+        alike = ", ".join(f"{line} brought {count:,}" for line, count in counts)
+    quiet = (
+        f"nothing came for {stream['silence_s']:.0f} s at most"
+        if stream["silence_s"] > stream["report_s"]
+        else f"it was never silent for {stream['report_s']:.0f} s"
+    )
+    return f"{why}. What speaks for it: {alike}; {quiet}"
 
 
 def _verdict(result: JsonObject) -> str:

@@ -5,6 +5,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.command_run import mesh_here
@@ -14,7 +15,7 @@ from tests.support.places import PROJECT
 from tests.support.stored import write_log
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
-from tickmesh.bus.schema import GapState, Kind, Reason
+from tickmesh.bus.schema import DTYPES, GapState, Kind, Reason
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.tools import coverage as command
 
@@ -75,6 +76,38 @@ def test_what_is_in_doubt_is_not_called_plainly_there(root):
     assert "17 ids of quote.binance.BTCUSDT (contradiction: ids were said that their own line took back)" in last
     assert last.endswith(". Nothing else is missing. 1 of 3 streams cannot be proven by their nature.")
     assert json.loads(mesh(root, "--json", "--kind", "depth").stdout)["streams"][0]["unproven"] == {"no_snapshot": 14}
+
+
+def reported(made: Scene, *reports: tuple[float, float, int, int]) -> Scene:
+    """Adds the sequencer's reports of two lines of quotes: begin and end in seconds, and what each brought."""
+    for begin, end, *counts in reports:
+        records = np.zeros(2, DTYPES[Kind.line])
+        for record, line, count in zip(records, (b"feed-1", b"feed-2"), counts):
+            record["line"], record["stream"], record["events"] = line, Kind.quote, count
+            record["begin_ns"], record["end_ns"] = round(begin * 10**9), round(end * 10**9)
+        made.publish(Kind.line, records)
+    return made
+
+
+@pytest.mark.parametrize(
+    "reports, sentence",
+    [
+        ([], "cannot prove that all is there"),
+        ([(0, 10, 60, 60), (10, 20, 40, 40)], "its 2 lines brought the same number, 100; it was never silent for 10 s"),
+        (
+            [(10, 10, 9, 9), (10, 20, 6, 5), (41, 51, 4, 4)],
+            "feed-1 brought 19, feed-2 brought 18; nothing came for 21 s at most",
+        ),
+    ],
+)
+def test_of_a_stream_that_nothing_can_prove_it_is_said_what_speaks_for_it(root, reports, sentence):
+    store(root, reported(ledger_of(), *reports))
+    shown = mesh(root, "--kind", "quote").stdout
+    assert "the venue conflates it" in shown and "0 %" not in shown and shown.splitlines()[0].endswith(sentence)
+    (stream,) = json.loads(mesh(root, "--kind", "quote", "--json").stdout)["streams"]
+    assert stream["by_nature"] == "conflated" and bool(stream["lines"]) == bool(reports)
+    trades = mesh(root, "--kind", "trade").stdout
+    assert "100 % of ids and 100 % of time complete or repaired" in trades
 
 
 def test_an_era_is_shown_where_there_are_two(root):

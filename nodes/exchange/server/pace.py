@@ -107,7 +107,7 @@ async def _lines_subscribed(running: RunningExchange, patience_s: float, venues:
     """Waits until as many connections as there are lines have subscribed, so that none misses the beginning; to each of these
     venues, or to any where none is named."""
     deadline = time.monotonic() + patience_s
-    lines = running.settings.lines
+    lines = min(running.settings.lines, running.config.feed.lines) if venues else running.settings.lines
     while not running.ctx.stop.is_set():
         heard = Counter(client.route.venue for client in running.hub.stream_clients())
         if all(heard[venue] >= lines for venue in venues) if venues else heard.total() >= lines:

@@ -25,7 +25,7 @@ class Scene:
     def __init__(self, folder):
         self.folder = folder
         self.book = ExchangeLedger("synthetic")
-        self.book.add_head((), 1)
+        self.book.add_head({}, 1)
         self.stored = [(kind, era, n) for era in (0, 1) for n in range(1, ERA + 1) for kind in ("trade", "depth", "quote")]
         self.resets = {(kind, 1, 1) for kind in ("trade", "depth", "quote")}
         self.gaps: dict[tuple[str, int, int], tuple] = {}  # before which row → the record

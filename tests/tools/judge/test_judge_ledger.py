@@ -166,7 +166,7 @@ def test_headers_and_times_of_trades_are_compared_to_the_last_digit(recorded):
 def written(folder: Path) -> tuple[Path, against_capture.StoredMarket]:
     """A ledger of 50 s, and what a perfect mesh stored of it."""
     book = ExchangeLedger("synthetic")
-    book.add_head((), 1)
+    book.add_head({}, 1)
     book.add("start", 1, "BTCUSDT", 0, 0)
     stored = against_capture.StoredMarket()
     for n in range(1, 2001):
@@ -200,7 +200,7 @@ def test_what_is_missing_at_the_end_is_found_when_the_mesh_is_down(tmp_path):
 
 def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):
     book = ExchangeLedger("synthetic")
-    book.add_head((), 1)
+    book.add_head({}, 1)
     book.add("start", 1, "BTCUSDT", 0, 0)
     for n in (1, 2, 3):
         book.add("trade", 1, "BTCUSDT", n, 100, 5, 1, 1)

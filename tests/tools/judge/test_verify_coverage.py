@@ -15,6 +15,9 @@ from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.coverage.stretch import of_tables
 from tickmesh.tools import verify as command
 from tickmesh.tools.judge import intervals
+from tickmesh.tools.judge.coverage import _missed_changes
+from tickmesh.tools.judge.exchange_ledger import BookStep, TrueEra
+from tickmesh.tools.judge.intervals import COMPLETE, MISSING, UNPROVEN, Claim
 from tickmesh.tools.judge.log import Event as Judged
 
 
@@ -194,3 +197,19 @@ def test_ids_that_were_taken_back_may_stand_in_an_older_file_as_unproven(root, c
     store(root, made.change(7, 9), cut_events)
     result = command.verify([])
     assert result["ok"] and result.get("coverage_taken_back", 0) == (cut_events == 2), result
+
+
+def test_changes_that_are_called_missing_count_only_where_the_exchange_had_them():
+    """Of another symbol's ids (USD-M counts over all), and of ids that nobody ever used, nothing was missed."""
+    truth = TrueEra()
+    for first, last in ((10, 14), (20, 20), (30, 39)):
+        truth.add_step(BookStep("depth", first, last, []), 1)
+    claims = [
+        Claim(1, 9, COMPLETE),
+        Claim(10, 11, MISSING),
+        Claim(12, 19, UNPROVEN),
+        Claim(20, 32, MISSING),
+        Claim(50, 90, MISSING),
+    ]
+    assert _missed_changes(claims, truth) == 2 + 1 + 3
+    assert _missed_changes(claims[:1], truth) == 0
