@@ -20,8 +20,10 @@ from tests.support.stored import DAY, START, Market, write_log
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import DTYPES, Kind
+from tickmesh.storage.archive.rows import row_dtype
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query import reader
+from tickmesh.storage.query.arrow import ExportColumns
 from tickmesh.storage.query.scales import product
 
 pytestmark = pytest.mark.filterwarnings("ignore::tickmesh.storage.query.gaps.CoverageWarning")
@@ -164,3 +166,17 @@ def test_integers_are_packed_by_their_differences(root):
     sizes = pq.read_metadata(other).row_group(0)
     before = {sizes.column(i).path_in_schema: sizes.column(i).total_compressed_size for i in range(sizes.num_columns)}
     assert all(by[name].total_compressed_size <= before[name] * share for name, share in ids)
+
+
+@pytest.mark.parametrize(
+    "decimals, names",
+    [("mantissa", {"price_ticks", "quantity_lots", "fee_mantissa", "price_exponent"}), ("exact", {"price", "quantity", "fee"})],
+)
+def test_a_fee_is_not_a_mantissa_beside_decimals(decimals, names):
+    rows = np.zeros(2, row_dtype(Kind.fill))
+    rows["price_ticks"], rows["quantity_lots"], rows["fee"], rows["side"] = 6_183_763, 2, 915_855, (1, -1)
+    columns = ExportColumns(Kind.fill, "binance.BTCUSDT", (-2, -5), decimals)
+    table = columns.table(rows, columns.schema())
+    assert names | {"notional", "side", "maker"} <= set(table.column_names) and table["side"].to_pylist() == ["buy", "sell"]
+    assert table["notional"][0].as_py() == (Decimal("1.2367526") if decimals == "exact" else pytest.approx(1.2367526))
+    assert decimals == "mantissa" or table["fee"][0].as_py() == Decimal("0.00915855")
