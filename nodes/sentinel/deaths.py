@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from supervisor.states import ProcessStates
 
-from tickmesh.nodes.process_table import STOPPED_EXIT
+from tickmesh.bus.exits import STOPPED_EXIT
 from tickmesh.nodes.sentinel.restarts import SentinelAlert
 from tickmesh.nodes.sentinel.supervisord import ProcessInfo
 
