@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from tickmesh.bus import operator_log
 from tickmesh.bus.blocked import BlockedFile
 from tickmesh.bus.config import Config, ConfigError, load
+from tickmesh.bus.exits import STOPPED_EXIT
 from tickmesh.bus.names import STEPS
 from tickmesh.bus.process import Context, NodeFault, Stopped, die_with_parent
 from tickmesh.bus.segments import LogError, LogFull
 from tickmesh.bus.sockets import OutboxFull
-from tickmesh.nodes.process_table import HOSTABLE, NODES, STOPPED_EXIT, guests_of, idle_because, name_of, outboxes_of
+from tickmesh.nodes.process_table import HOSTABLE, NODES, guests_of, idle_because, name_of, outboxes_of
 
 if TYPE_CHECKING:
     from tickmesh.nodes.runner.step import StepModule

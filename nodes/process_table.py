@@ -20,7 +20,6 @@ from tickmesh.nodes.venues.table import ADAPTERS
 HOSTABLE = ("feed", "model", "executor", "session")
 TRADING = ("exchange", "executor", "session")  # nodes that a mesh in mode capture does not have
 SENTINELS = ("1", "2")
-STOPPED_EXIT = 70  # of a process that ends for good (EX_SOFTWARE of sysexits.h): supervisord leaves it EXITED
 FIXED = ("mode", "source", "data", "run")  # what all processes of a mesh agree on as long as it is up
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tickmesh.bus.config import Config, find_root, load
+from tickmesh.bus.exits import STOPPED_EXIT
 from tickmesh.bus.files import write_file
 from tickmesh.bus.names import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
@@ -81,6 +82,7 @@ def apply(
         interrupted = stopped & _interrupted(root)
         reasons = dict.fromkeys(otherwise, "supervisor.conf changed")
         reasons |= dict.fromkeys(interrupted, "a reload before was interrupted")
+        reasons |= {one["name"]: "it had stopped for a fault of its own" for one in running if has_stopped(one)}
         guests = {name_of(*one): one[0] for one in hosted(config)}
         down = _not_running(running) if starts_stopped else {}
         todo = plan(rows, wanted, guests.keys(), stopped - interrupted - down.keys(), reasons, down)
@@ -145,6 +147,11 @@ def _supervisord(root: Path) -> Iterator[Supervisord]:
 def is_idle(process: ProcessInfo) -> bool:
     """Whether a process ended because there is nothing to do for it: hosted by the sequencer, or switched off in mesh.toml."""
     return bool(process["state"] == ProcessStates.EXITED and process["exitstatus"] == 0)
+
+
+def has_stopped(process: ProcessInfo) -> bool:
+    """Whether a process ended for good: a model that fails at every start. An alert says why."""
+    return bool(process["state"] == ProcessStates.EXITED and process["exitstatus"] == STOPPED_EXIT)
 
 
 def describe(todo: ReloadPlan) -> list[str]:
@@ -226,9 +233,10 @@ def _wait_until_ready(root: Path, client: Supervisord, coming: Mapping[str, Sequ
             pids[name].add(pid)
             if pid and all(ready_pid(root, node) == pid for node in coming[name]):
                 waiting.discard(name)
-            elif time.monotonic() > deadline or len(pids[name] - {0}) > DEATHS_MAX:
+            elif time.monotonic() > deadline or len(pids[name] - {0}) > DEATHS_MAX or has_stopped(states[name]):
                 waiting.discard(name)
-                how = "not ready" if time.monotonic() > deadline else "dies again and again"
+                again = "has stopped" if has_stopped(states[name]) else "dies again and again"
+                how = "not ready" if time.monotonic() > deadline else again
                 bad[name] = f"{how} ({states[name]['statename']}), last said: {last_line(root, name)}"
         time.sleep(LOOK_S)
     return bad

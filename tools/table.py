@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.exits import STOPPED_EXIT
 from tickmesh.bus.files import write_file
 from tickmesh.bus.settings import DEFAULT_MODELS
 from tickmesh.nodes.__main__ import UsageError, parse
-from tickmesh.nodes.process_table import STOPPED_EXIT, ProcessEntry, full_instance, name_of, nodes_of, processes
+from tickmesh.nodes.process_table import ProcessEntry, full_instance, name_of, nodes_of, processes
 from tickmesh.nodes.supervision.groups import GROUP, SETTINGS
 
 FILE = "run/processes.conf"

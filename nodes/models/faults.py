@@ -16,4 +16,5 @@ class ModelFault(Exception):
     def action(self) -> str:
         """What the one who wrote it can do."""
         file = self.where.partition(":")[0]
-        return f"it stays stopped, all else goes on; mend it, try it with `mesh check-model {file}`, then start it again"
+        again = f"mend it, try it with `mesh check-model {file}`, then `mesh reload` starts it again"
+        return f"it stays stopped, all else goes on; {again}"

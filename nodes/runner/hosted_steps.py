@@ -22,9 +22,7 @@ async def host_step(ctx: HostedContext, module: StepModule) -> None:
     try:
         await _host_step(ctx, module)
     except ModelFault as fault:
-        await _put_out(
-            ctx, "model stopped", str(fault), fault.action.replace("start it", "`supervisorctl restart sequencer` starts it")
-        )
+        await _put_out(ctx, "model stopped", str(fault), fault.action.replace("mesh reload", "supervisorctl restart sequencer"))
     except ConfigError as error:
         await _put_out(ctx, "stopped", str(error), "the sequencer and all else go on; correct mesh.toml, then `mesh reload`")
     except HostedStepError as failure:

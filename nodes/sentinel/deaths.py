@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from supervisor.states import ProcessStates
 
+from tickmesh.bus.exits import STOPPED_EXIT
 from tickmesh.bus.names import STEPS
-from tickmesh.nodes.process_table import STOPPED_EXIT
 from tickmesh.nodes.sentinel.restarts import SentinelAlert
 from tickmesh.nodes.sentinel.supervisord import ProcessInfo
 

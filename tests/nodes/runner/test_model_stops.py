@@ -16,12 +16,12 @@ from tests.support.model_steps import log, quote
 from tests.support.odd_models import line_of, models_in, source, zero_at
 from tests.support.stored import write_log
 from tickmesh.bus.config import Config, load
+from tickmesh.bus.exits import STOPPED_EXIT
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import QUOTE, Kind
 from tickmesh.bus.sockets import Producer
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.__main__ import main
-from tickmesh.nodes.process_table import STOPPED_EXIT
 
 NAMES = itertools.count()
 MODEL = '[[models]]\nname = "{name}"\nkernel = "{kernel}"\n'
@@ -106,7 +106,6 @@ HOST = """
 import sys
 from tickmesh.nodes import models
 from tickmesh.nodes.__main__ import main
-from tickmesh.nodes.process_table import STOPPED_EXIT
 models.__path__.append(sys.argv[1])
 sys.exit(main(["sequencer", "model", "m", "model", "good"]))
 """
