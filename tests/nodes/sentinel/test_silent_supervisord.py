@@ -28,8 +28,8 @@ def mesh(make_root):
     )  # stand-ins write no log, and are not to be restarted for it
     out.start()
     yield out
-    if (presence := find(out.root / "run")) is not None:
-        os.kill(presence.pid, signal.SIGCONT)
+    if find(out.root / "run") is not None:  # whatever has become of it
+        mesh_here(out.root, "down", "--force")
 
 
 def alive(pid: int) -> bool:
