@@ -86,12 +86,26 @@ def _decided_ns(one: Episode) -> int:
 
 
 def sentence(alert: JsonObject) -> str:
-    """An episode's `as_json` in words."""
-    told = f"{alert['times']} times, last " if alert["times"] > 1 else ""
+    """Puts an episode's `as_json` into words."""
+    often = f"{alert['times']} times, last " if alert["times"] > 1 else ""
     over = f"Over since {alert['cleared']}." if alert["cleared"] else "It goes on." if alert["goes_on"] else "Not said again."
-    why, action = (str(alert[key]).rstrip(".") for key in ("why", "action"))
-    what = f"{alert['target']}: {alert['what']}: {why} ({action})"
-    return f"{alert['level']}: {what}. Said {told}{_ago(alert['age_s'])} ago. {over}"
+    what = f"{alert['target']}: {alert['what'].replace('_', ' ')} ({alert['level']})"
+    return f"{what}. {_whole(alert['why'])} {_whole(_done(alert['action']))} Said {often}{_ago(alert['age_s'])} ago. {over}"
+
+
+def _done(action: str) -> str:
+    """What was done, as a sentence says it: an alert has `restart`, `none` or `none: why not` for programs."""
+    if action == "restart":
+        return "it was restarted"
+    word, colon, reason = action.partition(":")
+    return f"nothing was done{colon}{reason}" if word == "none" else action
+
+
+def _whole(words: str) -> str:
+    """Words as a sentence, with a capital and a full stop; a name or a path at its beginning stays as it is."""
+    first = words.partition(" ")[0].rstrip(".,;:")
+    words = words[:1].upper() + words[1:] if first.isalpha() and first.islower() else words
+    return f"{words.rstrip('.')}." if words else ""
 
 
 def _ago(seconds: float) -> str:

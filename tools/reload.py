@@ -7,7 +7,7 @@ import contextlib
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tickmesh.bus.config import Config, find_root, load
@@ -84,7 +84,8 @@ def apply(
         reasons |= dict.fromkeys(interrupted, "a reload before was interrupted")
         reasons |= {one["name"]: "it had stopped for a fault of its own" for one in running if has_stopped(one)}
         guests = {name_of(*one): one[0] for one in hosted(config)}
-        down = _not_running(running) if starts_stopped else {}
+        names = {entry.name for entry in wanted}
+        down = _not_running(running, names) if starts_stopped else {}
         todo = plan(rows, wanted, guests.keys(), stopped - interrupted - down.keys(), reasons, down)
         for line in describe(todo):
             announce(line)
@@ -93,7 +94,7 @@ def apply(
         if todo.changes and not dry_run:
             steps = [name for name, node in guests.items() if node in STEPS]
             failed, not_done = _carry_out(root, client, todo, steps, timeout_s)
-        left = list(_not_running(client.processes()))
+        left = list(_not_running(client.processes(), names))
     return {
         "running": True, "already": True, "mode": config.mode, "source": config.source, "dry_run": dry_run,
         "plan": [{"name": one.name, "action": one.action, "why": one.why} for one in todo.changes],
@@ -123,12 +124,12 @@ def start_stopped(
     }  # fmt: skip
 
 
-def _not_running(processes: Sequence[ProcessInfo]) -> dict[str, str]:
-    """Name → why, of the processes that do not run and are not without anything to do."""
+def _not_running(processes: Sequence[ProcessInfo], wanted: Collection[str] = ()) -> dict[str, str]:
+    """Name → why, of the processes that do not run though they have something to do: those that mesh.toml has `wanted`, all."""
     return {
         one["name"]: f"it does not run ({one['statename']})"
         for one in processes
-        if one["state"] not in RUNS and not is_idle(one)
+        if one["state"] not in RUNS and (one["name"] in wanted or not is_idle(one))
     }
 
 

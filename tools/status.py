@@ -27,7 +27,7 @@ from tickmesh.tools.blocked import blocked
 from tickmesh.tools.episodes import episodes
 from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
 from tickmesh.tools.running import last_line, living, ready_ns
-from tickmesh.tools.table import process_names, wanted_names
+from tickmesh.tools.table import hand_written, process_names, wanted_names
 from tickmesh.tools.terminal import Failure, JsonObject
 from tickmesh.tools.verdict import Finding, Seen
 
@@ -57,15 +57,16 @@ def status() -> JsonObject:
     budget = Restarts(config.sentinel)
     budget.read_alerts(told)
     nodes = _nodes(config, processes, window, now)
+    wanted = wanted_names(config)
     for node in nodes:
         name = node["name"]
+        node["idle"] &= hand_written(config.root) is not None or name not in wanted
         node["restarts_left"] = budget.left(name, now)
         node["restarts_last_minute"] = restarts.get(name, 0)
         node["said"] = last_line(config.root, name) if node["restarts_last_minute"] else ""
     troubles = episodes(told, {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes})
     over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
-    quiet, wanted = silent_instruments(config, window), wanted_names(config)
-    waits = [as_json(wait) for wait in all_waits(config)]
+    quiet, waits = silent_instruments(config, window), [as_json(wait) for wait in all_waits(config)]
     seen = Seen(config, now, window, silent, nodes, wanted, quiet, disk_room(config), troubles, blocked(config), waits)
     word, reasons = verdict.judge(seen)
     age_s = window.age_s(now)

@@ -207,7 +207,7 @@ class Observed:
     """The counts of events in the log by kind, and the newest health of executor and exchange."""
 
     executor: str
-    own: OwnEvents
+    own: OwnEvents = field(default_factory=lambda: OwnEvents("", 0))
     counts: Counter[int] = field(default_factory=Counter)
     earlier: Counter[int] = field(default_factory=Counter)  # what of them was there when everything had been seen
     beats: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -63,7 +63,7 @@ class Seen:
 
 
 def supervision(seen: Seen) -> Iterator[Finding]:
-    """supervisord does not answer: what dies meanwhile may stay dead."""
+    """supervisord is there and does not answer."""
     if seen.silent is not None:
         who = f"supervisord (pid {seen.silent.pid})" if seen.silent.pid else "supervisord"
         yield Finding(who, f"it does not answer: {seen.silent.doing}", "`mesh down --force` ends it and all of its processes")

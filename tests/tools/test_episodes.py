@@ -43,7 +43,9 @@ def test_a_trouble_is_listed_once_and_clears_with_the_time(what, end):
     [one] = episodes(told(("warning", what, "X"), ("critical", what, "X")), {})
     assert (one.times, one.content["why"], one.goes_on(10 * SECOND)) == (2, "reason 2", True)
     words = sentence(one.as_json(10 * SECOND))
-    assert words == f"critical: X: {what}: reason 2 (none). Said 2 times, last 8 s ago. It goes on."
+    assert (
+        words == f"X: {what.replace('_', ' ')} (critical). Reason 2. Nothing was done. Said 2 times, last 8 s ago. It goes on."
+    )
     first, second = episodes(told(("warning", what, "X"), ("info", end, "X"), ("warning", what, "Y")), {})
     assert (first.cleared_ns, second.target, second.cleared_ns) == (2 * SECOND, "Y", 0)
     assert "Over since 1970-01-01 00:00:02 UTC." in sentence(first.as_json(10 * SECOND))
@@ -76,3 +78,16 @@ def test_a_sentinel_tells_that_a_verdict_without_a_restart_is_over():
     [alert] = world.restarts.cleared()
     assert (alert["level"], alert["what"], alert["target"]) == ("info", "overloaded", "executor")
     assert world.restarts.cleared() == []
+
+
+@pytest.mark.parametrize(
+    ("why", "action", "words"),
+    [
+        ("no health event", "restart", "No health event. It was restarted."),
+        ("it holds 9 MiB.", "none: the budget is spent", "It holds 9 MiB. Nothing was done: the budget is spent."),
+        ("feed-1 is late", "renewed; again", "feed-1 is late. Renewed; again."),
+    ],
+)
+def test_an_alert_reads_as_sentences(why, action, words):
+    [one] = episodes(told(("warning", "odd", "X", {"why": why, "action": action})), {})
+    assert sentence(one.as_json(2 * SECOND)).startswith(f"X: odd (warning). {words} Said 1 s ago.")

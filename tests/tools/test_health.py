@@ -1,7 +1,9 @@
 """Whether a mesh is well, for cron: what `mesh status` says and exits with, what `mesh up` starts. Stand-ins for the nodes."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -66,9 +68,12 @@ def test_what_is_missing_is_noticed_and_started(mesh):
     mesh.ctl("stop", "backfill")
     mesh.ctl("remove", "backfill")
     mesh.ctl("stop", "exchange")
+    os.kill(mesh.info("executor")["pid"], signal.SIGTERM)  # which ends with 0, as what has nothing to do
+    mesh.until(lambda: mesh.info("executor")["statename"] == "EXITED", "nobody brings it back")
     code, answer = look(mesh)
     assert (code, answer["verdict"]) == (1, "degraded")
     assert "supervisord does not have it" in why(answer, "backfill") and "STOPPED" in why(answer, "exchange")
+    assert "EXITED" in why(answer, "executor")
     assert not why(answer, "recorder")
     done = mesh_here(mesh.root, "up")
     assert (

@@ -102,6 +102,6 @@ def test_the_written_table_begins_with_who_wrote_it_and_has_every_process(mesh):
         words = [entry.node, *([entry.instance] if entry.instance else [])]
         assert program.startswith(f"{entry.name}]\ncommand=.venv/bin/python -m tickmesh.nodes {' '.join(words)}\n")
         assert f'TICKMESH_GROUP="{entry.group}",TICKMESH_SETTINGS="{entry.fingerprint}"\n' in program
-        assert f"\nstdout_logfile=run/logs/{entry.name}.log\n" in program
+        assert f"\nstdout_logfile=/proc/self/cwd/run/logs/{entry.name}.log\n" in program
         # A quick death is no failed start, and only failed starts count: no series of deaths ends FATAL.
         assert "\nautorestart=unexpected\nexitcodes=0,70\nstartsecs=0\nstartretries=1000000\n" in program
