@@ -12,11 +12,13 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from tickmesh.bus.clock import machine_wall_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.files import boot_id
 from tickmesh.bus.operator_log import log_line
@@ -80,7 +82,7 @@ class Waits:
         if wait_s <= self.left_s(url, local_addr):
             return
         server = _server(url)
-        until_ns = time.time_ns() + int(wait_s * 1e9)
+        until_ns = machine_wall_ns() + int(wait_s * 1e9)
         wait = Wait(server, local_addr, why, self._name, wait_s, _steady_s() + wait_s, until_ns, boot_id())
         key, file = f"{server} {local_addr}", ""
         if self._config is None:
@@ -161,7 +163,7 @@ def _write(path: Path, data: bytes) -> None:
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in path.parent.iterdir():
-            if time.time() - old.stat().st_mtime > WAIT_S_MAX:  # none lasts longer
+            if machine_wall_ns() / 1e9 - old.stat().st_mtime > WAIT_S_MAX:  # none lasts longer
                 old.unlink(missing_ok=True)
         file, temporary = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(file, "wb") as out:
@@ -170,7 +172,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _clock(ns: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ns / 1e9))
+    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _steady_s() -> float:

@@ -31,6 +31,7 @@ from tickmesh.nodes.runner.guests import Guests
 from tickmesh.nodes.sequencer import eras, statements
 from tickmesh.nodes.sequencer.arbiter import ARBITRATED, Arbiter
 from tickmesh.nodes.sequencer.corrections import alert
+from tickmesh.nodes.sequencer.counting import arbitration_counters
 from tickmesh.nodes.sequencer.cursors import NAME, LogPosition
 from tickmesh.nodes.sequencer.open_log import SequencerLog
 from tickmesh.nodes.sequencer.trade_gaps import MISSING_MAX
@@ -198,9 +199,7 @@ class Sequencer:
 
     def _append(self, batch: list[bytearray]) -> None:
         first = seq = self.log.last + 1
-        seq_ns = max(
-            self.clock.now_ns(), self.position.seq_ns + 1
-        )  # one more for each event: a join by time sees none that is later
+        seq_ns = max(self.clock.now_ns(), self.position.seq_ns + 1)  # one more for each: a join by time sees none that is later
         links = self.position.links
         undo: list[tuple[tuple[int, str], int]] = []
         number = self.position.number
@@ -317,16 +316,7 @@ class SequencerContext(Context):
             "unreadable": s.intake.unreadable,
             "unreleased": s.intake.unreleased,
             "repeated": s.intake.repeated,
-            "gaps": s.arbiter.waiting.given_up,
-            "open_gaps": s.arbiter.open_gaps,
-            "gaps_forgotten": s.arbiter.trade_gaps.forgotten,
-            "late": s.arbiter.trade_gaps.late,
-            "taken_over": s.arbiter.taken_over,
-            "stale_snapshots": s.arbiter.stale_snapshots,
-            "contradictions": s.arbiter.contradictions,
-            "eras": s.arbiter.eras,
-            "brought_up": s.arbiter.brought_up,
-            "duplicates": dict(s.arbiter.copies.duplicates),
+            **arbitration_counters(s.arbiter),
             "clock_offset_ms": round(s.clock.offset_ns / 1e6, 3),
             "clock_corrected_ms": round(s.clock.clock.corrected_ns / 1e6, 3),
             "clock_steps": s.clock.clock.steps,

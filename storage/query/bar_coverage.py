@@ -69,10 +69,8 @@ def _down(config: Config, seen: Look) -> list[np.ndarray]:
 
     It lies between the instrument's last event before that and its first after it, as far from each as in the log's time.
     """
-    starts = reader.arrays(config, f"{Kind.run.name}.sequencer", gaps="ignore")
-    seqs, first_rows = np.unique(starts["seq"], return_index=True)
     out = []
-    for seq, start_ns in zip(seqs.tolist(), starts["seq_ns"][first_rows].tolist()):
+    for seq, start_ns in reader.moments(config, Kind.run, "sequencer"):
         newest = next(reader.events(config, seq - 2, seq - 1), None) if seq > 1 else None
         if newest is None or start_ns - newest.seq_ns < DOWN_NS:
             continue

@@ -162,6 +162,13 @@ def arrays(
     return rows_with_coverage(config, kind, subject, start_ns, end_ns, rows, gaps, by)
 
 
+def moments(config: Config, kind: Kind, subject: str) -> list[tuple[int, int]]:
+    """(seq, seq_ns) of every event of a topic, in order, whatever its records are; none where nothing is known of it."""
+    rows = _gathered(config, kind, subject, None, None, "seq")
+    seqs, first_rows = np.unique(rows["seq"], return_index=True)
+    return list(zip(seqs.tolist(), rows["seq_ns"][first_rows].tolist(), strict=True))
+
+
 def _gathered(config: Config, kind: Kind, subject: str, start_ns: int | None, end_ns: int | None, by: By) -> np.ndarray:
     check_order(kind, by)
     archive = ArchiveReader(config.archive_dir)

@@ -75,7 +75,7 @@ def test_the_reason_names_what_changed(mesh):
     assert why(models=[flow]) == {"model-flow": "[models.flow] changed"}, "the other default one stays"
     assert why(models=[flow], default_models=False)["model-imbalance"] == "gone from mesh.toml"
     more = {"name": "spread", "kernel": "spread"}
-    assert why(models=[more]) == {"model-spread": "new in mesh.toml"}, "adding is adding"
+    assert why(models=[more]) == {"model-spread": "mesh.toml wants it"}, "adding is adding"
     by_conf = planned(mesh(), mesh(), otherwise={"recorder": "for another reason", "dashboard": "x"}).changes
     assert [(one.name, one.why) for one in by_conf] == [("recorder", "for another reason")]
     entry, *others = rows_of(mesh())
