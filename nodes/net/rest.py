@@ -4,7 +4,6 @@
 Retry-After in seconds, and going on after it leads to a ban of the address at every venue.
 """
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlencode, urlsplit
@@ -12,6 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 from yarl import URL
 
+from tickmesh.bus.clock import now_ns
 from tickmesh.nodes.net import refusals
 from tickmesh.nodes.net.failures import why_unreached
 from tickmesh.nodes.net.trust import trust
@@ -112,7 +112,7 @@ class Rest:
     def _refusal(self, base: str, answer: aiohttp.ClientResponse, body: bytes) -> RestError:
         code, message = self._rules.decode_error(body)
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        said = refusals.refusal(answer.status, answer.reason or "", headers, body, time.time())
+        said = refusals.refusal(answer.status, answer.reason or "", headers, body, now_ns() / 1e9)
         message = (message if code else said.words) or f"{said.phrase}, {len(body)} bytes"
         wait_s = said.wait_s
         if answer.status in self._rules.limited_statuses:

@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         if not reason and protocol.close_rcvd is not None:
             code, words = protocol.close_rcvd.code, protocol.close_rcvd.reason
             reason = f"the server closed: {code} {words}".rstrip()
-            if (wait_s := refusals.closed_wait_s(code, words, time.time())) is not None:
+            if (wait_s := refusals.closed_wait_s(code, words, now_ns() / 1e9)) is not None:
                 self._on_wait(wait_s, reason)
         if self.oversize is not None:
             reason = (
@@ -225,7 +225,7 @@ class Connection(asyncio.Protocol):
         """Ends the opening with what the server said; with `otherwise` where it said nothing."""
         if self.opened.done():
             return
-        said = refusals.read_http(bytes(self._answer), time.time())
+        said = refusals.read_http(bytes(self._answer), now_ns() / 1e9)
         error = self._protocol.handshake_exc
         if said is not None and said.status != 101:
             reason = said.sentence
