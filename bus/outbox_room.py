@@ -24,7 +24,7 @@ def outboxes(config: Config) -> list[str]:
     """The producers that have an outbox, in RAM or on disk, sorted."""
     names: set[str] = set()
     for folder in config.outbox_dirs:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             names.update(box.name for box in folder.iterdir() if box.is_dir())
     return sorted(names)
 

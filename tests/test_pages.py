@@ -28,6 +28,8 @@ LANGUAGES = {"python", "toml", "json", "bash", "text", "console"}  # text: a pic
 PLAIN = {"cd", "mkdir", "touch", "cat", "curl"}  # and what a shell has
 RUN = {"coverage", "bars", "export", "rebuild"}  # commands that read only: they are run on a recorded market
 NEEDS_EXCHANGE = "run/exchange.json"
+# Blocks that other tests run: what reads an export test_export_engines.py, other programs test_exchange_peers.py.
+ELSEWHERE = re.compile(r"data/sim/export|^(import|from) (cryptofeed|binance)", re.M)
 GROUP = typer.main.get_command(cli.commands)
 
 
@@ -95,13 +97,13 @@ def run_python(block, folder: Path) -> None:
         runpy.run_path(str(path))
 
 
-@named([block for block in blocks("python") if NEEDS_EXCHANGE not in block.text])
+@named([block for block in blocks("python") if NEEDS_EXCHANGE not in block.text and not ELSEWHERE.search(block.text)])
 def test_python_runs_by_itself(block, here):
     run_python(block, here)
 
 
 @pytest.mark.mesh
-@named([block for block in blocks("python") if NEEDS_EXCHANGE in block.text])
+@named([block for block in blocks("python") if NEEDS_EXCHANGE in block.text and not ELSEWHERE.search(block.text)])
 def test_python_that_needs_an_exchange_runs_by_itself(block, exchange, monkeypatch):
     monkeypatch.chdir(exchange)
     run_python(block, exchange)

@@ -81,7 +81,7 @@ def status() -> JsonObject:
         "instruments": seen.instruments,
         "replay": replay_progress(window),
         "trading": trading(window),
-        "told_to_wait": seen.told_to_wait,
+        "told_to_wait": seen.waits,
         "alerts": [one.as_json(now) for one in troubles if one.goes_on(now) or one in over],
         "topics": [_topic(name, topic, window, now) for name, topic in sorted(window.topics.items())],
         "log": {

@@ -41,7 +41,7 @@ class Seen:
 
     `silent`: a supervisord that does not answer, None of one that does; `nodes`: an object each, as `--json` has it;
     `wanted`: names that mesh.toml wants; `instruments`, `disk`, `blocked`,
-    `told_to_wait`: as `--json` has them; `episodes`: what alerts told of.
+    `waits` (`told_to_wait`): as `--json` has them; `episodes`: what alerts told of.
     """
 
     config: Config
@@ -54,7 +54,7 @@ class Seen:
     disk: JsonObject = field(default_factory=dict)
     episodes: list[Episode] = field(default_factory=list)
     blocked: list[JsonObject] = field(default_factory=list)
-    told_to_wait: list[JsonObject] = field(default_factory=list)
+    waits: list[JsonObject] = field(default_factory=list)
 
     def beat(self, name: str) -> JsonObject:
         """The newest `health` of a process within the log's last seconds; {} where it has none."""
@@ -121,7 +121,7 @@ def writers(seen: Seen) -> Iterator[Finding]:
 
 def waits(seen: Seen) -> Iterator[Finding]:
     """A server that has asked to be left alone: what it has is not heard meanwhile."""
-    for one in seen.told_to_wait:
+    for one in seen.waits:
         yield Finding(one["server"], one["sentence"], "it goes on by itself")
 
 

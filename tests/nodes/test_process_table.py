@@ -155,9 +155,10 @@ FILES = {
 }  # fmt: skip
 OF_ALL = ("bus.process", "bus.sockets", "bus.operator_log")  # what every process runs with
 BY_THE_RUNNER = {"log", "host"}  # nodes/__main__.py reads them for every process, and for the sequencer
-# Imported with the rest of their file, and called by others only: node or "" → {(file, part)}.
+# Called by others only, with the rest of whose file they are imported, or no reason to restart: node or "" → {(file, part)}.
 NOT_CALLED = {
     "": {("storage.query.coverage", "instruments"), ("storage.query.reader", "instruments")},  # subjects, exponents: tools
+    "exchange": {("nodes.exchange.server.pace", "feed")},  # for how many lines its market waits before it begins
 }
 METHODS = {"models_dir": "paths", "model": "models"}  # of Config
 

@@ -215,6 +215,7 @@ def test_the_example_of_the_page_runs(tmp_path, subject):
     archive(tmp_path, [market.instrument(subject=subject), *[market.trade(subject=subject) for _ in range(20)]])
     page = (PROJECT / "docs" / "archive.md").read_text()
     code = re.search(r"```python\n(.*?)```", page, re.S)[1]
+    code = code.replace("data/sim/archive", str(tmp_path)).replace('("binance", "BTCUSDT")', str(tuple(subject.split(".", 1))))
     assert "storage" not in code  # h5py and hdf5plugin only
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     shown = subprocess.run(

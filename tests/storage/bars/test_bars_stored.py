@@ -351,4 +351,6 @@ def test_a_damaged_day_is_a_sentence(nexo, tmp_path):
     wrong = tmp_path / file.path.name
     wrong.write_bytes(raw)
     with ThreadPoolExecutor(1) as pool, pytest.raises(ArchiveError, match="is damaged: .*; restore it from a copy"):
-        resample._of_file(file._replace(path=wrong), resample.Window(MINUTE), "ticks", pool, ArchiveReader(config.archive_dir))
+        resample._of_file(
+            file._replace(path=wrong), resample.Window(MINUTE), "ticks", pool, ArchiveReader(config.archive_dir), False
+        )

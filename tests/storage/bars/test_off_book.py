@@ -125,10 +125,10 @@ def test_the_archive_an_export_and_tap_have_them_with_their_flag(config, tmp_pat
     done = mesh_here(config.root, "export", "--to", tmp_path, "--topic", TOPIC, "--partial", "--json")
     assert done.returncode == 0, done.stderr
     tables = [pq.read_table(path) for path in sorted(tmp_path.rglob("trade/**/*.parquet"))]
-    got = {id_: flag for table in tables for id_, flag in zip(table["trade_id"].to_pylist(), table["flags"].to_pylist())}
-    assert got == {number: 16 if number in AWAY else 0 for number in range(FIRST, FIRST + COUNT)}
+    got = {id_: flag for table in tables for id_, flag in zip(table["trade_id"].to_pylist(), table["event_flags"].to_pylist())}
+    assert got == {number: "OFF_BOOK" if number in AWAY else "" for number in range(FIRST, FIRST + COUNT)}
     told = run_here(config.root, "tap", TOPIC, "--from", "1", "--count", str(AWAY[0] - FIRST + 1)).stdout.splitlines()
-    assert "off the book" in told[-1] and "120" in told[-1] and sum("off the book" in line for line in told) == 1
+    assert "off book" in told[-1] and "120" in told[-1] and sum("off book" in line for line in told) == 1
 
 
 def test_the_judge_finds_a_flag_that_is_missing_or_too_many(config, tmp_path):

@@ -215,7 +215,7 @@ def test_trades_that_a_crash_left_only_in_the_ledger_are_void(tmp_path):
 def test_a_trade_off_the_book_has_to_be_flagged_and_may_be_given_up_for_rest_has_it_not(tmp_path):
     """And no other may: neither flagged nor given up."""
     book = ExchangeLedger("synthetic")
-    book.add_head((), 1)
+    book.add_head({}, 1)
     book.add("start", 1, "binance_usdm.BTCUSDT", 0, 0)
     book.add("trade", 1, "binance_usdm.BTCUSDT", 1, 100, 5, 1, 1)
     book.add("off_book", 1, "binance_usdm.BTCUSDT", 2, 90, 50, 1, 1, "ADL")
