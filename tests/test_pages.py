@@ -25,7 +25,7 @@ from tickmesh.nodes.exchange.faults import fault_plan
 from tickmesh.tools import cli, tap
 
 LANGUAGES = {"python", "toml", "json", "bash", "text", "console"}  # text: a picture or a listing, console: what was printed
-PLAIN = {"cd", "mkdir", "touch", "cat", "curl"}  # and what a shell has
+PLAIN = {"bash", "cd", "mkdir", "touch", "cat", "curl"}  # and what a shell has
 RUN = {"coverage", "bars", "export", "rebuild"}  # commands that read only: they are run on a recorded market
 NEEDS_EXCHANGE = "run/exchange.json"
 # Blocks that other tests run: what reads an export test_export_engines.py, other programs test_exchange_peers.py.
