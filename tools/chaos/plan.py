@@ -163,6 +163,14 @@ def _groups(kills: int, draw: random.Random, victims: Sequence[str]) -> list[tup
     return groups
 
 
+def without_eras(strikes: Sequence[Strike]) -> list[Strike]:
+    """The strikes but those by which all ids begin anew.
+
+    Of many instruments some are so slow that their first ids are gone with their line before they can be told from copies.
+    """
+    return [one for one in strikes if one.fault.get("kind") != ANEW["kind"]]
+
+
 def required_paths(strikes: Sequence[Strike]) -> set[str]:
     """The recovery paths that a mesh must have used after these strikes and the coda (figures.py)."""
     wanted = {"book_resync", "frame_refused", "reconnect", "renewal", "shutdown", "repair"}

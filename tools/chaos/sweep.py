@@ -27,6 +27,7 @@ from tickmesh.tools.chaos.plan import (
     on_host,
     plan,
     required_paths,
+    without_eras,
 )
 from tickmesh.tools.chaos.sweep_mesh import SweepMesh
 from tickmesh.tools.judge import exchange_ledger
@@ -57,6 +58,8 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "unknown": {"check_instruments": False},  # nobody asks the venue whether it knows an instrument
 }
 
+ERAS_UPTO = 2  # instruments of a sweep in which ids begin anew
+
 
 def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None, instruments: int = 2) -> JsonObject:
     """Runs one sweep; gives the result as `--json` prints it. Raises Failure when the mesh could not even be run."""
@@ -73,6 +76,8 @@ def chaos(kills: int, seed: int, off: str = "", folder: Path | None = None, inst
     strikes, last = plan(kills, seed, victims), coda(victims)
     if hosting:
         strikes, last = on_host(strikes), on_host(last)
+    if instruments > ERAS_UPTO:
+        strikes, last = without_eras(strikes), without_eras(last)
     try:
         result = _run(mesh, strikes, last, seed, off)
     except BaseException:
@@ -117,7 +122,8 @@ def _run(mesh: SweepMesh, strikes: list[Strike], last: list[Strike], seed: int, 
         figures = Figures(mesh.kills, mesh.full[-1:]).read(LogReader(mesh.config.log_dir).events())
         judged = {"alone": _judge(mesh), "ledger": _judge(mesh, "--against", str(mesh.config.exchange_dir))}
     shown = figures.as_dict()
-    unused = [name for name in sorted(required_paths(strikes)) if not shown["paths"][name]]
+    wanted = required_paths(strikes) - (set() if any(one.fault.get("kind") == "anew" for one in last) else {"era"})
+    unused = [name for name in sorted(wanted) if not shown["paths"][name]]
     wrong += [f"{name}: {sentence}" for name, verdict in judged.items() for sentence in verdict["sentences"]]
     wrong += [f"recovery path {name} was never used" for name in unused]
     wrong += figures.pace.wrong
