@@ -245,8 +245,8 @@ def test_the_async_client_trades(url):
     asyncio.run(scene())
 
 
-def test_over_a_cut_the_pro_client_raises_and_goes_on_with_a_hole(url):
-    """Its row of docs/exchange.md: nothing says which trades are missing."""
+def test_over_a_cut_the_pro_client_goes_on_with_a_hole(url):
+    """Its row of docs/exchange.md: nothing says which trades are missing. It raises only where it was just being asked."""
 
     async def scene():
         venue = ccxt.pro.binance(settings(url))
@@ -254,18 +254,19 @@ def test_over_a_cut_the_pro_client_raises_and_goes_on_with_a_hole(url):
 
         async def watch(count: int) -> None:
             while len(ids) < count:
-                ids.extend(int(trade["id"]) for trade in await venue.watch_trades(SYMBOL))
+                try:
+                    ids.extend(int(trade["id"]) for trade in await venue.watch_trades(SYMBOL))
+                except ccxt.NetworkError:
+                    await asyncio.sleep(0.5)
 
         try:
             await asyncio.wait_for(watch(20), 30)
+            assert ids == list(range(ids[0], ids[-1] + 1)), "until then nothing is missing"
             headers = {"Content-Type": "application/json"}
             request = urllib.request.Request(f"{url}/tickmesh/v1/faults", b'{"kind": "cut"}', headers)
             await asyncio.to_thread(urllib.request.urlopen, request)
-            with pytest.raises(ccxt.NetworkError):
-                await asyncio.wait_for(watch(10**6), 30)
-            before = len(ids)
-            await asyncio.sleep(0.5)
-            await asyncio.wait_for(watch(before + 20), 30)
+            await asyncio.sleep(0.5)  # trades of this time are missed
+            await asyncio.wait_for(watch(len(ids) + 40), 30)
             assert ids == sorted(set(ids)) and ids[-1] - ids[0] + 1 > len(ids)
         finally:
             await venue.close()
