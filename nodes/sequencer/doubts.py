@@ -8,7 +8,8 @@ the first event that is taken shows that they were copies. Otherwise
   id was absurd (`contradiction`: the stream goes back to the last confirmed one, and on with the run);
 - a run below what is confirmed that goes on and on, while nobody says anything higher: the ids have begun anew (`era`).
 
-Runs are not in the log: the cursors of their producers stay before them, and a restart reads them again from the outboxes.
+Runs are not in the log: the cursors of their producers stay before them, and a restart reads them again from the outboxes. A
+run that can be nothing but an era keeps its age over that: it is as old as its events.
 """
 
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from tickmesh.nodes.sequencer.offer import Offer
 # In holds (`log.hold_ms`, 1 s): for so long nobody says a higher id, and the lower ones go on.
 OTHER_HOLDS = 3  # lines that did not say the absurd id themselves
 ERA_HOLDS = 5  # lower ids, later by the venue's own time than all that is known: no copy can be that
+READ_HOLDS = 1  # after a start, until every outbox has been read and somebody could have said a higher id
 LATE_HOLDS = 30  # lower ids whose time says nothing, or speaks against it
 KEPT_HOLDS = 120  # a stream as slow as that is not judged by a run
 RUN_MIN = 3  # events of a run that is an era
@@ -38,7 +40,7 @@ class DoubtVerdict(Enum):
 class Run:
     """Events of one line at or below `at`, the stream's last id, in rising order. Times are a monotonic clock's, ns."""
 
-    __slots__ = ("at", "offers", "count", "begun", "newest", "newer")
+    __slots__ = ("at", "offers", "count", "begun", "newest", "newer", "since")
 
     def __init__(self, at: int, begun: int):
         self.at = at
@@ -46,6 +48,7 @@ class Run:
         self.count = 0  # of them that are no snapshots: those say what is known, not what is new
         self.begun = self.newest = begun
         self.newer = True  # all of them later, by the venue's time, than what is known
+        self.since = 0  # place of the event from which its age by the events' own times counts
 
     def add(self, one: Offer, now: int, known_ns: int) -> None:
         """Puts an event at the end of the run. `known_ns`: the latest venue time of the stream."""
@@ -54,6 +57,15 @@ class Run:
         if not one.snapshot:
             self.count += 1
             self.newer = self.newer and one.venue_ns > known_ns > 0
+
+    def wait_anew(self, now: int) -> None:
+        """Restarts the waiting time at `now`."""
+        self.begun, self.since = now, len(self.offers) - 1
+
+    def aged(self) -> int:
+        """How long it has gone on by the times at which its events happened and were received, whichever is shorter, ns."""
+        first, last = self.offers[self.since], self.offers[-1]
+        return min(last.venue_ns - first.venue_ns, last.recv_ns - first.recv_ns)
 
 
 class Doubts:
@@ -75,7 +87,7 @@ class Doubts:
     def wait_anew(self, now: int) -> None:
         """Restarts the waiting time of every doubt at `now`: an event of the stream has come in its place."""
         for run in self.runs.values():
-            run.begun = now
+            run.wait_anew(now)
 
     def lower_again(self, one: Offer, at: int) -> bool:
         """Whether the event shows its line's run to be an era: it is below it, and both are later than all that was known."""
@@ -138,7 +150,8 @@ class Doubts:
         if above and count > 1 and (brought_last or lasted > OTHER_HOLDS * hold_ns):
             return DoubtVerdict.contradiction
         if run.newer and count:
-            if count >= RUN_MIN and (lasted > ERA_HOLDS * hold_ns or count >= RUN_MAX):
+            known = lasted if lasted <= READ_HOLDS * hold_ns else max(lasted, run.aged())
+            if count >= RUN_MIN and (known > ERA_HOLDS * hold_ns or count >= RUN_MAX):
                 return DoubtVerdict.era
             return DoubtVerdict.copies if lasted > KEPT_HOLDS * hold_ns else DoubtVerdict.wait
         if count >= RUN_MAX or silent > ERA_HOLDS * hold_ns:

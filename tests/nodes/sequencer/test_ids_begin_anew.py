@@ -7,6 +7,7 @@ from tests.support.doubted_ids import STREAMS, alerts, contradictions, later, re
 from tickmesh.bus.schema import Flag, GapState, Kind, Reason
 from tickmesh.bus.wire import stamp_venue_ns
 from tickmesh.nodes.sequencer import doubts
+from tickmesh.nodes.sequencer.arbiter import Arbiter
 
 
 @pytest.mark.parametrize("kind", STREAMS)
@@ -259,3 +260,33 @@ def test_open_gaps_of_the_old_era_are_given_up_with_it():
         (1006, 1006, GapState.unrecoverable),
     ]
     assert lines.ids()[2:] == list(range(1, 3 * doubts.ERA_HOLDS)) and lines.arbiter.open_gaps == 0
+
+
+@pytest.mark.parametrize("kind", [Kind.trade, Kind.depth])
+def test_a_sequencer_that_dies_meanwhile_does_not_begin_the_doubt_again(kind):
+    """What waits is read again from the outboxes; a doubt that lasted only for one life of the sequencer would never end."""
+    lines = Lines()
+
+    def said(i, at):
+        raw = event(kind, i, i, recv_ns=at * HOLD)
+        stamp_venue_ns(raw, at * HOLD)
+        return raw
+
+    for i in range(1000, 1010):
+        lines.offer_raw("a", kind, said(i, i))
+    outbox = []
+    for i in range(1, 2 * doubts.ERA_HOLDS):
+        if i % 3 == 0:
+            state = lines.arbiter.state()
+            lines.arbiter = Arbiter(HOLD)
+            lines.arbiter.restore(state)
+            for raw in outbox:
+                lines.offer_raw("a", kind, raw)
+            assert len(lines.ids(kind)) == 10, "what was just read again has waited for nobody yet"
+        outbox.append(said(i, 2000 + i))
+        lines.offer_raw("a", kind, outbox[-1])
+        lines.wait(HOLD)
+        if len(lines.ids(kind)) > 10:
+            break
+    assert lines.ids(kind)[10:] == list(range(1, i + 1)) and i > doubts.ERA_HOLDS
+    assert [one.last_id for one in lines.out if one.flags & Flag.RESET] == [1]
