@@ -122,7 +122,7 @@ class Backfill:
         found = self.sources.get(venue)
         if found is None:
             found = self.sources[venue] = VenueHistory(
-                self.config, adapter_of(venue), Waits(self.config, self.ctx.name, self.ctx.alert_of)
+                self.config, adapter_of(venue), Waits(self.config, self.ctx.name, self.ctx.alert_of, venue)
             )
         return found
 

@@ -63,7 +63,7 @@ class Line:
         self.reachability = Reachability(adapter.VENUE)
         self.reception = Reception(ctx.name, adapter, self.decided.values(), settings, raw=settings.raw)
         self.addresses = VenueAddresses(ctx.config, adapter, number)
-        self.addresses.waits = Waits(ctx.config, ctx.name, self.publisher.raise_alert)
+        self.addresses.waits = Waits(ctx.config, ctx.name, self.publisher.raise_alert, adapter.VENUE)
         self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
         self.requests = LineRequests(
             adapter,

@@ -75,7 +75,7 @@ class VenueAddresses:
         self._ws = named.ws or (() if self._local else tuple(adapter.WS))
         self._rest = named.rest or (() if self._local else tuple(adapter.REST))
         self.ca = ca_of(config, adapter.VENUE)
-        self.waits = Waits(config)  # which of them are to be left alone
+        self.waits = Waits(config, venue=adapter.VENUE)  # which of them are to be left alone
         self._ws_at = self._rest_at = line - 1
         self.hops = 0
 

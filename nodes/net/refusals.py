@@ -13,7 +13,8 @@ HEARD_BYTES = 16 << 10  # of an answer, to know its status, headers and first wo
 WORDS = 160  # characters of a body that are kept
 WAIT_S_MAX = 7 * 86_400.0  # the longest ban that a venue is known to state is of three days; more is an error of somebody
 LIMITED_WAIT_S = 5.0  # where a refusal for too many requests does not say how long to wait
-LIMITED = (418, 429)
+BANNED = 418  # for an address that went on after 429
+LIMITED = (BANNED, 429)
 OBEYED = (*LIMITED, 503)  # statuses whose Retry-After is obeyed
 ASKED_CLOSES = (1008, 1013)
 
@@ -104,6 +105,11 @@ def is_refused(raw: bytes) -> bool:
     """Whether the beginning of an answer to a handshake has all its headers, and is not the one that was hoped for."""
     line = _STATUS_LINE.match(raw)
     return line is not None and line[1] != b"101" and b"\r\n\r\n" in raw
+
+
+def is_ban(status: int, words: str) -> bool:
+    """Whether a refusal is of the address, not of what was asked. `status`: of HTTP, or a close code."""
+    return status == BANNED or "banned" in words.casefold()
 
 
 def first_words(body: bytes) -> str:

@@ -120,7 +120,8 @@ class Rest:
         elif answer.status != UNAVAILABLE or "retry-after" not in headers:
             wait_s = None
         if wait_s is not None:
-            self.waits.take(base, self._address, wait_s, said.sentence)
+            banned = refusals.is_ban(answer.status, message)
+            self.waits.take(base, self._address, wait_s, said.sentence, banned)
             self.limited += answer.status in self._rules.limited_statuses
             return RestLimited(answer.status, code, message, wait_s)
         return RestError(answer.status, code, message)

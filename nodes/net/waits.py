@@ -1,8 +1,9 @@
 """Servers that have asked this machine to wait: obeyed by every process, over REST and websocket alike, and over restarts.
 
-A venue counts by address, not by process: what one was told, all who ask from the same address are told. A wait is a file, of
-loopback in the mesh's run folder, of any other server in one that all meshes of this user share. It ends by the steady clock,
-whatever the wall clock does, and with the machine's next start.
+A venue counts by address, not by process: what one was told, all who ask from the same address are told. A ban is of the
+address, whichever of a venue's servers says it: all of them are left alone then. A wait is a file, of loopback in the mesh's
+run folder, of any other server in one that all meshes of this user share. It ends by the steady clock, whatever the wall clock
+does, and with the machine's next start.
 """
 
 import asyncio
@@ -31,9 +32,9 @@ RaiseAlert = Callable[[str, str, str, str, str], None]  # level, what, target, w
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """One server's wish. `until_s`: of the steady clock of the boot `boot`; `until_ns`: by the wall clock, for people."""
+    """A server's wish, or a venue's. `until_s`: by the steady clock of the boot `boot`; `until_ns`: by the wall clock."""
 
-    server: str  # host and port, and over what
+    server: str  # host and port, and over what; of a ban the venue
     address: str  # of ours from which it was asked; "": any
     why: str
     by: str  # the process that was told
@@ -51,19 +52,26 @@ class Wait(msgspec.Struct, frozen=True):
 class Waits:
     """What this process knows, and says, of who is to be left alone. `name`: of the process, "" for one that logs nothing.
 
-    `raise_alert`: called for a wait of LONG_S and more. Without a config it is kept in memory only.
+    `raise_alert`: called for a wait of LONG_S and more. `venue`: whose servers are asked; without one a ban is of one server.
+    Without a config it is kept in memory only.
     """
 
-    def __init__(self, config: Config | None = None, name: str = "", raise_alert: RaiseAlert | None = None):
+    def __init__(self, config: Config | None = None, name: str = "", raise_alert: RaiseAlert | None = None, venue: str = ""):
         self._config = config
         self._name = name
         self.raise_alert = raise_alert
+        self._venue = f"{venue} (all servers)" if venue else ""
         self._known: dict[Path, tuple[int, Wait | None]] = {}  # file → its mtime when it was read, and what it said
         self._memory: dict[str, Wait] = {}
 
     def current(self, url: str, local_addr: str = "") -> Wait | None:
-        """The wish of a server, asked from `local_addr`, that is to be obeyed now; None where it has none."""
-        server, key = _server(url), f"{_server(url)} {local_addr}"
+        """The wish of a server or its venue, asked from `local_addr`, that is to be obeyed now; None where there is none."""
+        whole = self._of(self._venue, url, local_addr) if self._venue else None
+        own = self._of(_server(url), url, local_addr)
+        return max((wait for wait in (whole, own) if wait is not None), key=lambda wait: wait.left_s, default=None)
+
+    def _of(self, server: str, url: str, local_addr: str) -> Wait | None:
+        key = f"{server} {local_addr}"
         wait = self._memory.get(key) if self._config is None else self._read(_folder(self._config, url) / _file(key))
         return wait if wait is not None and wait.server == server and wait.left_s > 0 else None
 
@@ -77,11 +85,15 @@ class Waits:
         while (left_s := self.left_s(url, local_addr)) > 0:
             await asyncio.sleep(min(left_s, LOOK_S))
 
-    def take(self, url: str, local_addr: str, wait_s: float, why: str) -> None:
-        """Takes a server's wish to be left alone for `wait_s`, for all processes; says so. A longer one that stands goes on."""
-        if wait_s <= self.left_s(url, local_addr):
+    def take(self, url: str, local_addr: str, wait_s: float, why: str, banned: bool = False) -> None:
+        """Takes a server's wish to be left alone for `wait_s`, for all processes; says so. A longer one that stands goes on.
+
+        `banned`: it has banned the address, so no other server of its venue is asked either.
+        """
+        server = self._venue if banned and self._venue else _server(url)
+        known = self._of(server, url, local_addr) if banned else self.current(url, local_addr)
+        if known is not None and wait_s <= known.left_s:
             return
-        server = _server(url)
         until_ns = machine_wall_ns() + int(wait_s * 1e9)
         wait = Wait(server, local_addr, why, self._name, wait_s, _steady_s() + wait_s, until_ns, boot_id())
         key, file = f"{server} {local_addr}", ""

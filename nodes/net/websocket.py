@@ -52,12 +52,12 @@ class Connection(asyncio.Protocol):
 
     `closed`: a future that becomes the reason, a sentence, when the connection is over. `round_trip_s`: of the last `ping`
     that was answered; None before. `oversize`: the message of more than `bytes_max` that ended it; None if none did.
-    `on_wait(wait_s, why)` is called when the server says so, as it refuses the handshake or closes.
+    `on_wait(wait_s, why, banned)` is called when the server says so, as it refuses the handshake or closes.
     """
 
     def __init__(
         self, url: str, on_frames: OnFrames, stale_s: float, bytes_max: int,
-        on_wait: Callable[[float, str], None] = lambda wait_s, why: None,
+        on_wait: Callable[[float, str, bool], None] = lambda wait_s, why, banned: None,
     ):  # fmt: skip
         self._on_wait = on_wait
         self._answer = bytearray()  # of the answer to the handshake, as it came
@@ -138,7 +138,7 @@ class Connection(asyncio.Protocol):
             code, words = protocol.close_rcvd.code, protocol.close_rcvd.reason
             reason = f"the server closed: {code} {words}".rstrip()
             if (wait_s := refusals.closed_wait_s(code, words, now_ns() / 1e9)) is not None:
-                self._on_wait(wait_s, reason)
+                self._on_wait(wait_s, reason, refusals.is_ban(code, words))
         if self.oversize is not None:
             reason = (
                 f"a message of {self.oversize.size} bytes came, {self._bytes_max} are allowed; "
@@ -230,7 +230,7 @@ class Connection(asyncio.Protocol):
         if said is not None and said.status != 101:
             reason = said.sentence
             if said.wait_s is not None:
-                self._on_wait(said.wait_s, reason)
+                self._on_wait(said.wait_s, reason, refusals.is_ban(said.status, said.words))
         elif said is not None and error is not None:
             reason = f"its answer to the handshake is not a websocket's: {error}"
         elif said is not None or not self._answer:

@@ -80,7 +80,7 @@ class Session:
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
         budget = budget_of(config, adapter_of(ORDER_VENUE), self.settings.weight_share)
-        waits = Waits(config, ctx.name, ctx.alert_of)
+        waits = Waits(config, ctx.name, ctx.alert_of, ORDER_VENUE)
         self.venue = BinanceAccount(*key, *limits, self.venue_time, budget, ca_of(config, ORDER_VENUE), waits)
         self.requests = OrderRequests(*key, *limits, self.venue_time)
         self.publisher = SessionPublisher(ctx, self.requests)

@@ -9,7 +9,7 @@ from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Status
 from tickmesh.bus.settings import ORDER_VENUE
-from tickmesh.nodes.net import endpoints, websocket
+from tickmesh.nodes.net import endpoints, refusals, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
@@ -23,8 +23,6 @@ from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance_orders import Report
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.private import read_user_event
-
-BANNED = 418  # status of an answer to an address that went on after 429
 
 
 class VenueConnection:
@@ -171,9 +169,9 @@ class VenueConnection:
         if status in (418, 429):
             wait_ms = venue.decode_retry(error.data).retryAfter - self._venue_time.now_ms() if bytes(error.data) else 1000
             self._requests.pause_orders(max(0.1, wait_ms / 1000))
-            if status == BANNED:  # the address, not the account
+            if refusals.is_ban(status, error.msg):  # the address, not the account
                 said = f"{request.method} is answered {status}: {error.msg}"
-                self._rest.rest.waits.take(self._rest.endpoints.ws, "", max(0.1, wait_ms / 1000), said)
+                self._rest.rest.waits.take(self._rest.endpoints.ws, "", max(0.1, wait_ms / 1000), said, banned=True)
         if error.code == venue.WRONG_TIME:
             self._venue_time.wrong()
         order = self._account.order(request.client_order_id)

@@ -10,7 +10,9 @@ from aiohttp import WSCloseCode, web
 
 from tickmesh.bus.config import load
 from tickmesh.nodes.net import refusals, waits, websocket
+from tickmesh.nodes.net.endpoints import VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
+from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues.parsing.dialect import RestRules
 
 BODY = b"<html><head><title>451 Unavailable</title></head><body><h1>Not in your country</h1></body></html>"
@@ -213,6 +215,43 @@ def test_rest_and_its_siblings_share_it(mesh):
             assert len(met) == 1
 
     asyncio.run(go())
+
+
+def test_after_a_ban_no_server_of_the_venue_is_asked_and_after_a_429_the_other_one_is(tmp_path):
+    """By REST or websocket, by this process or another; other venues and addresses of ours are not concerned."""
+
+    async def go(status: bytes, banned: bool) -> None:
+        head = b"HTTP/1.1 " + status + b" no\r\nRetry-After: 60\r\nContent-Length: 0\r\n\r\n"
+        async with door(head) as (first, _), door(b"") as (second, met):
+            names = [f'"{scheme}://{first}", "{scheme}://{second}"' for scheme in ("ws", "http")]
+            root = tmp_path / status.decode()
+            root.mkdir()
+            (root / "mesh.toml").write_text("[venues.binance]\nws = [{}]\nrest = [{}]\n".format(*names))
+            config = load(root)
+            rest = Rest(binance.REST_RULES, waits=waits.Waits(config, "backfill", venue="binance"))
+            with pytest.raises(RestLimited):
+                await rest.get(f"http://{first}", "/x")
+            with pytest.raises(RestLimited if banned else RestUnreachable):
+                await rest.get(f"http://{second}", "/x")
+            await rest.close()
+            line = VenueAddresses(config, binance, 1)
+            assert (line.waits.left_s(await line.ws()) > 55) == banned
+            assert (line.waits.left_s(f"ws://{second}/stream") > 55) == banned == (not met)
+            assert not line.waits.left_s(f"ws://{second}", "10.0.0.7")
+            assert not waits.Waits(config, venue="kraken").left_s(f"http://{second}")
+            (only,) = waits.all_waits(config)
+            assert only.server == ("binance (all servers)" if banned else f"{first} (REST)")
+
+    asyncio.run(go(b"418", banned=True))
+    asyncio.run(go(b"429", banned=False))
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "ban"),
+    [(418, "", True), (429, "slow", False), (1008, "IP banned until 1700000000000", True), (1008, "retry after 60 s", False)],
+)
+def test_a_ban_is_known_by_status_or_words(status, words, ban):
+    assert refusals.is_ban(status, words) is ban
 
 
 def test_a_wait_of_another_boot_or_that_cannot_be_read_is_none(mesh):
