@@ -307,15 +307,24 @@ def publish_trades(config: Config, acknowledged: Acknowledged, name: str, upto: 
     producer.close()
 
 
+FAILED_WRITES = ("RAM has no room for its outbox: ", "published nothing for ")
+
+
 def check_the_outbox(root: Path, acknowledged: Acknowledged) -> None:
-    """Asserts that the outbox has the second boot's events only."""
+    """Asserts that the outbox has the second boot's trades, each as its own number, and alerts where writes failed."""
     outbox = LogReader(config_of(root).outbox("session"))
     events = list(outbox.events())
     numbers = [event.number for event in events]
     assert numbers == list(range(1, len(numbers) + 1)), "the outbox of the second boot, from its first number"
-    trades = sum(event.kind == Kind.trade for event in events)
-    alerts = sum(event.kind == Kind.alert for event in events)  # where it went on elsewhere, for a write failed
-    assert trades + alerts == len(numbers) >= 30 and trades >= 30 - alerts
+    trades = [event for event in events if event.kind == Kind.trade]
+    alerts = [event.map() for event in events if event.kind == Kind.alert]
+    assert len(trades) + len(alerts) == len(numbers) >= 30 and all(trade.last_id == trade.number for trade in trades)
+    assert all(trade.number <= 30 for trade in trades), "behind the last one there is its alert at most"
+    assert all((alert["what"], alert["target"]) == ("outbox", "session") for alert in alerts), alerts
+    failed = [alert for alert in alerts if alert["why"].startswith(FAILED_WRITES)]
+    assert len(failed) <= acknowledged["met"], "a write that failed is told of once; of a kill there is nothing to tell"
+    back = [alert for alert in alerts if alert["why"].endswith(" has room again")]
+    assert len(back) <= len(failed) == len(alerts) - len(back), alerts
     assert {event.epoch for event in events} == {outbox.log_id}, "nothing of the first boot is published again"
 
 
