@@ -66,8 +66,11 @@ def status() -> JsonObject:
         node["said"] = last_line(config.root, name) if node["restarts_last_minute"] else ""
     troubles = episodes(told, {node["name"]: ready_ns(config.root, node["name"], node["pid"]) for node in nodes})
     over = [one for one in troubles if not one.goes_on(now)][-OVER_SHOWN:]
-    quiet, waits = silent_instruments(config, window), [as_json(wait) for wait in all_waits(config)]
-    seen = Seen(config, now, window, silent, nodes, wanted, quiet, disk_room(config), troubles, blocked(config), waits)
+    seen = Seen(
+        config=config, now_ns=now, window=window, silent=silent, nodes=nodes, wanted=wanted,
+        instruments=silent_instruments(config, window), disk=disk_room(config), episodes=troubles, blocked=blocked(config),
+        waits=[as_json(wait) for wait in all_waits(config)],
+    )  # fmt: skip
     word, reasons = verdict.judge(seen)
     age_s = window.age_s(now)
     return {

@@ -35,9 +35,9 @@ class Finding(NamedTuple):
         return f"{self.about}: {self.why}; {self.do}" if self.do else f"{self.about}: {self.why}"
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Seen:
-    """What `mesh status` has seen, in one moment.
+    """What `mesh status` has seen, in one moment; every part by its name.
 
     `silent`: a supervisord that does not answer, None of one that does; `nodes`: an object each, as `--json` has it;
     `wanted`: names that mesh.toml wants; `instruments`, `disk`, `blocked`,
