@@ -82,7 +82,7 @@ def diagnosed(
         what = ""
         try:
             what = broken_rule(out, machine(*one), 1)[1]
-        except Exception as error:  # noqa: BLE001 - whatever the kernel raised
+        except Exception as error:  # noqa: BLE001 - a person's kernel may raise anything: it is the fault that is looked for
             cause, what = error, f"{type(error).__name__}: {error}"
         if what:
             line = interpreted.line_of(kernel, (start, *one[1:]), cause)[0] if cause is not None else ""

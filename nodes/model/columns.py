@@ -89,7 +89,7 @@ class ColumnKernel:
         error: BaseException | None = None
         try:
             count = self._kernel(*arguments)
-        except Exception as raised:  # noqa: BLE001 - whatever the kernel raised
+        except Exception as raised:  # noqa: BLE001 - a person's kernel may raise anything: it becomes a ModelFault
             error, count = raised, -1
         bad = -1 if 0 <= count <= len(self._out) else 0
         if count and bad < 0:

@@ -137,7 +137,7 @@ class Step:
         before = arguments[0].copy() if self.careful else None
         try:
             count = self._kernel(*arguments)
-        except Exception as error:
+        except Exception as error:  # not narrower: a person's kernel may raise anything
             raise self._fault(arguments, before, causes, place, error) from error
         if not count:
             return found

@@ -82,13 +82,15 @@ def _checked(path: Path, run: Callable[[], ModuleType]) -> ModuleType:
     """The module that `run` imports, with all that a model declares."""
     shown = short(str(path))
     try:
-        ast.parse(path.read_bytes(), str(path))
-        module = run()
+        source = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
-    except SyntaxError as error:
-        raise ModelFault(f"it is no Python: {error.msg}", f"{shown}:{error.lineno}") from None
-    except Exception as error:  # a model's file may do anything when it is imported
+    try:
+        ast.parse(source, str(path))
+        module = run()
+    except Exception as error:  # not narrower: a person's file runs as it is imported, and may raise anything
+        if isinstance(error, SyntaxError) and error.filename == str(path):  # else it is of what the file imports
+            raise ModelFault(f"it is no Python: {error.msg}", f"{shown}:{error.lineno}") from None
         lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         where = f"{shown}:{lines[-1].lineno}" if lines else shown
         raise ModelFault(f"it cannot be imported: {type(error).__name__}: {error}", where) from error

@@ -28,9 +28,12 @@ PARAMETERS = {
 }
 
 
-def LOOKBACK_S(parameters: dict[str, float]) -> float:  # noqa: N802 - a declaration
+def forgotten_after_s(parameters: dict[str, float]) -> float:
     """Sixty half lives of the slowest sum, when nothing is left of it in a float64; ten minutes at least, for the signals."""
     return max(0.06 * max(parameters["slow_ms"], parameters["fast_ms"]), 600.0)
+
+
+LOOKBACK_S = forgotten_after_s
 
 
 STATE = np.dtype(
