@@ -19,7 +19,7 @@ from tickmesh.nodes.models.cache import sources_hash, versions
 from tickmesh.tools.terminal import Failure, JsonObject, UsageFailure, out
 
 TIMEOUT_S = 120.0  # of all of it, compilation too
-KEPT = 100  # models that are known to be good
+KEPT = 100  # models that are known to be good; more where mesh.toml has more
 
 
 def check_model(config: Config, kernel: str, given: Sequence[str], timeout_s: float = TIMEOUT_S) -> JsonObject:
@@ -80,7 +80,7 @@ def check_models(config: Config, announce: Callable[[str], None]) -> dict[str, s
             faults[model.name] = result["fault"]
             announce(f"model-{model.name} cannot run: {result['fault']}. All else is started.")
     memory.parent.mkdir(parents=True, exist_ok=True)
-    write_file(memory, json.dumps(list(dict.fromkeys([*good, *known]))[:KEPT]).encode())
+    write_file(memory, json.dumps(list(dict.fromkeys([*good, *known]))[: max(KEPT, len(good))]).encode())
     return faults
 
 

@@ -26,6 +26,8 @@ from tickmesh.bus.operator_log import log_line
 from tickmesh.nodes.net.refusals import WAIT_S_MAX
 
 LONG_S = 30.0  # a wait as long as this is an alert; a shorter one is a line for the operator
+WAITS_MAX = 256  # files in a folder: servers and addresses of ours that are told to wait at the same time
+WRITING_S = 10.0  # a younger file is left alone: it may be half written, or replaced a moment ago
 LOOK_S = 1.0  # between two looks whether a wait is over: it may have been taken back
 SERVERS = {"ws": "websocket", "wss": "websocket", "http": "REST", "https": "REST"}
 RaiseAlert = Callable[[str, str, str, str, str], None]  # level, what, target, why, action
@@ -174,13 +176,28 @@ def _write(path: Path, data: bytes) -> None:
     """Whole or not at all. Where it cannot be written the others have to be told by the server themselves."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for old in path.parent.iterdir():
-            if machine_wall_ns() / 1e9 - old.stat().st_mtime > WAIT_S_MAX:  # none lasts longer
-                old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another process removes them at the same time
+            _forget_old(path.parent)
         file, temporary = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(file, "wb") as out:
             out.write(data)
         os.replace(temporary, path)
+
+
+def _forget_old(folder: Path) -> None:
+    """Removes waits that are over, and the oldest beyond WAITS_MAX: their servers say it again."""
+    newest_first = sorted(((file.stat().st_mtime, file) for file in folder.iterdir()), reverse=True)
+    for place, (written_s, file) in enumerate(newest_first, 1):
+        age_s = machine_wall_ns() / 1e9 - written_s
+        if place >= WAITS_MAX or age_s > WAIT_S_MAX or (age_s > WRITING_S and _is_over(file)):
+            file.unlink(missing_ok=True)
+
+
+def _is_over(file: Path) -> bool:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Wait).left_s <= 0
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return True  # of a process that died while it wrote it
 
 
 def _clock(ns: int) -> str:

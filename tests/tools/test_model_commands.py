@@ -88,6 +88,27 @@ def test_up_tries_models_once_and_again_only_when_they_change(root, tmp_path, mo
     assert tries[1:] == [[("trade_flow", {"fast_ms": 100.0})]]
 
 
+def test_what_is_remembered_of_tries_is_bounded_and_all_models_of_the_mesh_are_among_it(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(check_model, "KEPT", 3)
+    tries = []
+    monkeypatch.setattr(check_model, "tried", lambda config, kernels: tries.append(kernels) or [{"ok": True}])
+
+    def checked_with(*fast_ms: float) -> int:
+        """How many tries it takes to check models of these parameters; how many are remembered is bounded."""
+        one = {"kernel": "trade_flow", "instruments": ["*"]}
+        models = [{**one, "name": f"flow{at}", "parameters": {"fast_ms": ms}} for at, ms in enumerate(fast_ms)]
+        before = len(tries)
+        check_model.check_models(load(tmp_path, {"models": models, "default_models": False}), print)
+        known = json.loads((tmp_path / "run/kernels/tried.json").read_bytes())
+        assert len(known) <= max(3, len(fast_ms))
+        return len(tries) - before
+
+    (tmp_path / "mesh.toml").write_text("")
+    assert checked_with(100.0, 200.0) == 2
+    assert checked_with(300.0, 400.0) == 2 and checked_with(100.0) == 0 and checked_with(200.0) == 1, "the oldest is forgotten"
+    assert checked_with(1.0, 2.0, 3.0, 4.0, 5.0) == 5 and checked_with(1.0, 2.0, 3.0, 4.0, 5.0) == 0
+
+
 def test_a_model_over_recorded_data_with_other_parameters(root):
     frame = run_model.run_model("book_imbalance", {"half_life_ms": 0.0, "step": 0.0, "interval_ms": 0.0}, config=load(root))
     assert len(frame) > 350 and str(frame.index.dtype) == "datetime64[ns, UTC]" and frame.index.is_monotonic_increasing

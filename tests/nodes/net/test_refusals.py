@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import time
 from contextlib import asynccontextmanager
 
@@ -265,6 +266,27 @@ def test_a_wait_of_another_boot_or_that_cannot_be_read_is_none(mesh):
     for nonsense in (b"", b"{}", b"\xff"):
         file.write_bytes(nonsense)
         assert not waits.Waits(mesh).left_s("ws://127.0.0.1:7/") and not waits.all_waits(mesh)
+
+
+def test_files_of_waits_are_removed_when_they_are_over_and_are_never_more_than_a_bound(mesh, monkeypatch):
+    told = waits.Waits(mesh, "feed-1")
+    for port in range(1, 6):
+        told.take(f"ws://127.0.0.1:{port}/", "", 60.0, "because")
+    folder = mesh.run_dir / "waits"
+    files = {file.name.partition("%20")[0].removeprefix("127.0.0.1%3A"): file for file in folder.iterdir()}
+    over = json.loads(files["1"].read_bytes()) | {"until_s": 1.0}
+    files["1"].write_text(json.dumps(over))
+    files["2"].write_bytes(b"{half")
+    long_ago = time.time() - 2 * waits.WRITING_S
+    for name in ("1", "2", "3"):
+        os.utime(files[name], (long_ago, long_ago))
+    told.take("ws://127.0.0.1:6/", "", 60.0, "because")
+    there = sorted(wait.server.partition(" ")[0].rpartition(":")[2] for wait in waits.all_waits(mesh))
+    assert there == ["3", "4", "5", "6"] and len(list(folder.iterdir())) == 4
+    monkeypatch.setattr(waits, "WAITS_MAX", 3)
+    told.take("ws://127.0.0.1:7/", "", 60.0, "because")
+    assert len(list(folder.iterdir())) == 3 and not files["3"].exists(), "the oldest goes first"
+    assert told.left_s("ws://127.0.0.1:7/")
 
 
 def test_a_close_that_names_a_time_is_obeyed_too(mesh):
