@@ -89,7 +89,10 @@ def init(
     """
     root = Path.cwd() if folder is None else made(folder)
     if (root / "run").is_dir() and running_processes(root) is not None:
-        raise Failure("the mesh of this folder is up, and its processes read mesh.toml: `mesh down` first")
+        raise Failure(
+            "the mesh of this folder is up, and its processes read mesh.toml: edit mesh.toml, and `mesh reload` applies it "
+            "while data flows; or `mesh down` first, for a new one"
+        )
     replaces = _replaced(root / "mesh.toml")
     if venues or lists:
         mode = mode or "capture"

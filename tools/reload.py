@@ -16,7 +16,7 @@ from tickmesh.bus.files import write_file
 from tickmesh.bus.names import STEPS
 from tickmesh.nodes.process_table import hosted, name_of, processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Silent, Supervisord
-from tickmesh.tools import table
+from tickmesh.tools import started_with, table
 from tickmesh.tools.reload_plan import FIRST, Change, ReloadPlan, fixed_changes, plan
 from tickmesh.tools.running import alone, last_line, ready_pid, running_processes, silent_words
 from tickmesh.tools.sources import chosen_otherwise
@@ -74,6 +74,7 @@ def apply(
             raise Failure(f"{' and '.join(fixed)} cannot change while the mesh is up: `mesh down`, then `mesh up`")
         if not dry_run:
             table.write(root, wanted)
+            started_with.remember(config)
         try:
             otherwise = client.reread()
         except ValueError as error:

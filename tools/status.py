@@ -2,10 +2,11 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.clock import follow, now_ns
-from tickmesh.bus.config import Config, load
+from tickmesh.bus.config import Config, ConfigError, find_root, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
@@ -22,7 +23,7 @@ from tickmesh.nodes.sentinel.supervisord import Away, ProcessStates, ShuttingDow
 from tickmesh.nodes.supervision.presence import Presence
 from tickmesh.storage.archive.reader import ArchiveError, read_watermark
 from tickmesh.storage.recent.lately import lately
-from tickmesh.tools import verdict
+from tickmesh.tools import started_with, verdict
 from tickmesh.tools.blocked import blocked
 from tickmesh.tools.episodes import episodes
 from tickmesh.tools.log_window import SECOND, LogWindow, Topic, read_window
@@ -41,11 +42,16 @@ ANSWER_S = 2.0  # supervisord answers in milliseconds, and a person waits for us
 
 
 def status() -> JsonObject:
-    """Looks at processes and log; gives what `--json` prints. Raises Failure for a log that cannot be read."""
-    config = load()
+    """Looks at processes and log; gives what `--json` prints.
+
+    Raises Failure for a log that cannot be read, and ConfigError for a wrong mesh.toml of a mesh that does not run.
+    """
+    config, wrong = _settings(find_root())
     follow(config.log_dir)  # ages are in the log's time
     processes, restarts, silent = _ask_supervisord(config)
     if processes is None:
+        if wrong is not None:
+            raise wrong
         return _nothing(config)
     try:
         window = read_window(config)
@@ -69,7 +75,7 @@ def status() -> JsonObject:
     seen = Seen(
         config=config, now_ns=now, window=window, silent=silent, nodes=nodes, wanted=wanted,
         instruments=silent_instruments(config, window), disk=disk_room(config), episodes=troubles, blocked=blocked(config),
-        waits=[as_json(wait) for wait in all_waits(config)],
+        waits=[as_json(wait) for wait in all_waits(config)], wrong_settings=str(wrong or ""),
     )  # fmt: skip
     word, reasons = verdict.judge(seen)
     age_s = window.age_s(now)
@@ -97,6 +103,16 @@ def status() -> JsonObject:
         "disk": seen.disk,
         "blocked": seen.blocked,
     }
+
+
+def _settings(root: Path) -> tuple[Config, ConfigError | None]:
+    """(those of mesh.toml, None); where it is wrong, those that the mesh was started with, and what is wrong with it."""
+    try:
+        return load(root), None
+    except ConfigError as error:
+        if (config := started_with.recall(root)) is None:
+            raise
+        return config, error
 
 
 def _nothing(config: Config) -> JsonObject:

@@ -26,7 +26,7 @@ from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
-from tickmesh.tools import laying, recording, reload, sources, table
+from tickmesh.tools import laying, recording, reload, sources, started_with, table
 from tickmesh.tools.check_model import check_models
 from tickmesh.tools.log_window import read_window
 from tickmesh.tools.own_events import OwnEvents
@@ -87,6 +87,7 @@ def up(
         check_before_start(config)
         sources.check_market(config)
         check_table(config, announce)
+        started_with.remember(config)
         reload.forget_interrupted(root)
         bad_models = check_models(config, announce)
         required = required_kinds(config, survey, bad_models)

@@ -41,7 +41,8 @@ class Seen:
 
     `silent`: a supervisord that does not answer, None of one that does; `nodes`: an object each, as `--json` has it;
     `wanted`: names that mesh.toml wants; `instruments`, `disk`, `blocked`,
-    `waits` (`told_to_wait`): as `--json` has them; `episodes`: what alerts told of.
+    `waits` (`told_to_wait`): as `--json` has them; `episodes`: what alerts told of; `wrong_settings`: why mesh.toml cannot be,
+    "" where it can: `config` is what the mesh was started with then.
     """
 
     config: Config
@@ -55,6 +56,7 @@ class Seen:
     episodes: list[Episode] = field(default_factory=list)
     blocked: list[JsonObject] = field(default_factory=list)
     waits: list[JsonObject] = field(default_factory=list)
+    wrong_settings: str = ""
 
     def beat(self, name: str) -> JsonObject:
         """The newest `health` of a process within the log's last seconds; {} where it has none."""
@@ -67,6 +69,14 @@ def supervision(seen: Seen) -> Iterator[Finding]:
     if seen.silent is not None:
         who = f"supervisord (pid {seen.silent.pid})" if seen.silent.pid else "supervisord"
         yield Finding(who, f"it does not answer: {seen.silent.doing}", "`mesh down --force` ends it and all of its processes")
+
+
+def settings(seen: Seen) -> Iterator[Finding]:
+    """mesh.toml is wrong: what runs goes on with the settings before, and nothing can start."""
+    if seen.wrong_settings:
+        goes_on = "what runs goes on as it was started, and is shown here; a process that starts now ends with this error"
+        do = f"mend it: {goes_on}. `mesh reload` applies what changed, `mesh up` starts what ended too"
+        yield Finding("settings", seen.wrong_settings, do)
 
 
 def processes(seen: Seen) -> Iterator[Finding]:
@@ -137,6 +147,7 @@ def alerts(seen: Seen) -> Iterator[Finding]:
 
 FINDERS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     supervision,
+    settings,
     processes,
     heartbeats,
     instruments,

@@ -22,6 +22,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.nodes.process_table import processes
 from tickmesh.tools import start, verdict
 from tickmesh.tools.log_window import LogWindow
+from tickmesh.tools.started_with import recall, remember
 from tickmesh.tools.terminal import Failure
 
 pytestmark = pytest.mark.mesh
@@ -108,6 +109,38 @@ def test_a_crash_loop_is_shown_as_one_and_up_does_not_call_it_up(mesh):
     (mesh.root / "bad/session").unlink()
     mesh_here(mesh.root, "up")
     assert mesh.info("session")["state"] in UP
+
+
+def test_a_wrong_mesh_toml_is_said_beside_the_mesh_that_runs(mesh):
+    assert mesh_here(mesh.root, "up").returncode == 0
+    before, good = look(mesh)[1], (mesh.root / "mesh.toml").read_text()
+    try:
+        (mesh.root / "mesh.toml").write_text(good + "no_such_key = 1\n")
+        code, answer = look(mesh)
+        assert (code, answer["verdict"], answer["running"]) == (1, "degraded", True)
+        assert "no_such_key" in why(answer, "settings") and "no_such_key" in mesh_here(mesh.root, "status").stdout
+        shown = [[(one["name"], one["state"], one["pid"]) for one in seen["nodes"]] for seen in (before, answer)]
+        assert shown[0] == shown[1] and len(shown[0]) == len(processes(recall(mesh.root)))
+        (mesh.root / "mesh.toml").write_text("not = [toml")
+        assert "not TOML" in why(look(mesh)[1], "settings")
+        refused = mesh_here(mesh.root, "init", "--mode", "sim", mesh.root)
+        assert refused.returncode == 1 and "edit mesh.toml, and `mesh reload` applies it" in refused.stderr
+    finally:
+        (mesh.root / "mesh.toml").write_text(good)
+    assert not why(look(mesh)[1], "settings")
+
+
+def test_settings_are_remembered_as_they_are_and_count_for_nothing_where_no_mesh_runs(make_root):
+    root = make_root()
+    config = load(root, {"venues": {"kraken": {"ws": ["wss://kraken.example"]}}, "executor": {"order_notional": "7.5"}})
+    (root / "run").mkdir(exist_ok=True)
+    remember(config)
+    assert recall(root).mesh == config.mesh
+    (root / "mesh.toml").write_text("no_such_key = 1\n")
+    done = mesh_here(root, "status")
+    assert done.returncode == 1 and "no_such_key" in done.stderr and not done.stdout
+    (root / "run/settings.json").write_text('{"mode": "of another version"}')
+    assert recall(root) is None
 
 
 def test_rates_are_those_of_now(make_root):
