@@ -1,6 +1,7 @@
 """The local venue's websockets: market streams and the WS-API, around nodes/exchange/api/streams.py."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 
@@ -14,8 +15,12 @@ from tickmesh.nodes.exchange.faults.hooks import IncomingRequest, RequestFault
 from tickmesh.nodes.exchange.protocol import VenueError
 from tickmesh.nodes.exchange.server.running import RunningExchange
 
+log = logging.getLogger("exchange")
+
 MESSAGE_BYTES_MAX = 1 << 16  # of a client's message
 CLOSING_S = 5.0
+STREAMS_SHOWN = 5  # in a line of the operator's log
+SHOWN = 200  # characters there of what a client names
 
 
 class SocketHandlers:
@@ -52,7 +57,11 @@ class SocketHandlers:
 
     def _record_streams(self, client: Client, before: set[str]) -> None:
         for what, names in (("subscribed", client.served - before), ("unsubscribed", before - client.served)):
-            if names and self.running.ledger is not None:
+            if not names:
+                continue
+            shown = " ".join(sorted(names)[:STREAMS_SHOWN])[:SHOWN]
+            log.debug("client %d (%s) has %s %d streams: %r", client.number, client.address, what, len(names), shown)
+            if self.running.ledger is not None:
                 self.running.ledger.record("client", client.number, what, " ".join(sorted(names)))
 
     async def orders(self, request: web.Request) -> web.StreamResponse:
@@ -156,6 +165,7 @@ class SocketHandlers:
         return None
 
     def _opened(self, client: Client, path: str) -> None:
+        log.info("client %d (%s) has connected, at %r", client.number, client.address, path[:SHOWN])
         if self.running.faults:
             self.running.faults.opened(client, path)
 
@@ -179,6 +189,8 @@ class SocketHandlers:
         except VenueError:
             client.transport.abort()  # the exchange is going down: no answer is the honest one
         finally:
+            age_s, streams = time.monotonic() - client.opened_s, len(client.streams)
+            log.info("client %d (%s) has left after %.1f s; it had %d streams", client.number, client.address, age_s, streams)
             self.running.hub.remove(client)
             if self.running.faults:
                 self.running.faults.closed(client)

@@ -11,6 +11,7 @@ import websockets
 
 from tests.support.exchange_clients import venue
 from tests.support.exchange_talk import FAST, ask, receive, run
+from tests.support.waiting import until
 
 
 def test_more_than_five_messages_in_a_second_end_the_connection(tmp_path):
@@ -33,6 +34,31 @@ def test_more_than_five_messages_in_a_second_end_the_connection(tmp_path):
                     await asyncio.wait_for(socket.recv(), 5)
 
     run(scene)
+
+
+def test_who_connects_subscribes_and_leaves_is_in_the_log_of_the_exchange(tmp_path, caplog):
+    async def scene():
+        async with venue(tmp_path, FAST) as (_, ws, _):
+            async with websockets.connect(ws + "/ws/btcusdt@trade") as socket:
+                names = [f"coin{n}usdt@trade" for n in range(300)]
+                assert (await ask(socket, {"method": "SUBSCRIBE", "params": names, "id": 1}))["result"] is None
+                assert (await ask(socket, {"method": "UNSUBSCRIBE", "params": names[:1], "id": 2}))["result"] is None
+            async with websockets.connect(ws + "/ws-api/v3"):
+                pass
+            async with websockets.connect(ws + "/ws/" + "x" * 2000):
+                pass
+            await until(lambda: sum(" has left " in line for line in caplog.messages) == 3)
+
+    with caplog.at_level("DEBUG", "exchange"):
+        run(scene)
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records if "client" in record.getMessage()]
+    assert ("INFO", "client 1 (127.0.0.1) has connected, at '/ws/btcusdt@trade'") in lines
+    assert ("DEBUG", "client 1 (127.0.0.1) has subscribed 1 streams: 'btcusdt@trade'") in lines
+    assert any(line.startswith("client 1 (127.0.0.1) has subscribed 300 streams: 'coin0usdt@trade ") for _, line in lines)
+    assert ("DEBUG", "client 1 (127.0.0.1) has unsubscribed 1 streams: 'coin0usdt@trade'") in lines
+    assert any(line.startswith("client 1 (127.0.0.1) has left after ") and "it had 300 streams" in line for _, line in lines)
+    assert ("INFO", "client 2 (127.0.0.1) has connected, at '/ws-api/v3'") in lines
+    assert all(len(line) < 300 for _, line in lines), "bounded, whatever a client sends"
 
 
 def test_at_most_1024_streams_on_a_connection(tmp_path):
