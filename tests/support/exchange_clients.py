@@ -14,6 +14,17 @@ from tickmesh.bus.config import Config, load
 from tickmesh.nodes.exchange import node as exchange
 from tickmesh.nodes.exchange.protocol import sign, ws_payload
 
+SPOT_AND_USDM = """
+[[instruments]]
+symbol = "BTCUSDT"
+[[instruments]]
+symbol = "BTCUSDT"
+venue = "binance_usdm"
+[[instruments]]
+symbol = "ETHUSDT"
+venue = "binance_usdm"
+"""
+
 
 def configure(folder: Path, toml: str = "") -> Config:
     """Writes mesh.toml and loads it; the market waits for no client, unless `toml` says so."""

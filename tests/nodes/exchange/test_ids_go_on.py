@@ -10,22 +10,13 @@ import pytest
 import websockets
 
 from tests.support.exchange_books import Process
-from tests.support.exchange_clients import Rest, configure, limit, listening
+from tests.support.exchange_clients import SPOT_AND_USDM, Rest, configure, limit, listening
 from tickmesh.nodes.exchange.last_books import read_last_books
 from tickmesh.nodes.exchange.server.ledger import LedgerFiles
 from tickmesh.tools.judge.exchange_ledger import read_contents
 from tickmesh.tools.judge.findings import Findings
 
-TOML = """
-[[instruments]]
-symbol = "BTCUSDT"
-[[instruments]]
-symbol = "BTCUSDT"
-venue = "binance_usdm"
-[[instruments]]
-symbol = "ETHUSDT"
-venue = "binance_usdm"
-[exchange]
+TOML = f"""{SPOT_AND_USDM}[exchange]
 trades_per_s = 60
 quotes_per_s = 120
 """

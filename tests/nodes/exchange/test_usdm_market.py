@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.exchange_clients import listening, venue
+from tests.support.exchange_clients import SPOT_AND_USDM, listening, venue
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.settings import FeedSettings, Instrument
 from tickmesh.bus.wire import decode as event_of
@@ -20,16 +20,7 @@ from tickmesh.tools.judge.capture import OFF_THE_BOOK
 from tickmesh.tools.judge.findings import Findings
 
 BTC, ETH = (Instrument(symbol=symbol, venue="binance_usdm") for symbol in ("BTCUSDT", "ETHUSDT"))
-TOML = """
-[[instruments]]
-symbol = "BTCUSDT"
-[[instruments]]
-symbol = "BTCUSDT"
-venue = "binance_usdm"
-[[instruments]]
-symbol = "ETHUSDT"
-venue = "binance_usdm"
-[exchange]
+TOML = f"""{SPOT_AND_USDM}[exchange]
 trades_per_s = 100
 quotes_per_s = 200
 lines = 1
