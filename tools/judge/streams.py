@@ -120,7 +120,7 @@ class StreamCheck:
             self.findings.fault("id", f"seq {event.seq}: {event.kind} id {event.last_id} comes after {last}")
         elif event.first_id > last + 1 and self._numbered(event):
             hole = (last + 1, event.first_id - 1)
-            if not any(a <= hole[0] and hole[1] <= b for a, b in reversed(self.gaps.get(topic, []))):
+            if not _covered(*hole, self.gaps.get(topic, [])):
                 self.findings.fault(
                     "hole", f"seq {event.seq}: {event.kind} ids {hole[0]} to {hole[1]} are missing and no gap says so"
                 )
@@ -129,3 +129,12 @@ class StreamCheck:
     def _numbered(event: Event) -> bool:
         """Quotes are conflated, and what a feed counts itself has holes: their ids skip."""
         return event.kind != "quote" and event.kind not in COUNTED.get(event.subject.partition(".")[0], ())
+
+
+def _covered(first: int, last: int, gaps: list[tuple[int, int]]) -> bool:
+    """Whether gaps, in any order and however many, name every id from `first` to `last`."""
+    for low, high in sorted(gap for gap in gaps if gap[1] >= first and gap[0] <= last):
+        if low > first:
+            return False
+        first = max(first, high + 1)
+    return first > last
