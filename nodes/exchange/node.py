@@ -17,7 +17,7 @@ from aiohttp import web
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
-from tickmesh.nodes.exchange.api.routes import BASES, MARKET, PUBLIC
+from tickmesh.nodes.exchange.api.routes import BASES, MARKET, PRIVATE, PUBLIC
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 from tickmesh.nodes.exchange.server.callers import refuse_other_sites
 from tickmesh.nodes.exchange.server.faults import install_faults, run_faults
@@ -132,10 +132,11 @@ async def listen(running: RunningExchange) -> web.AppRunner:
     """Starts the server for REST and websockets, and writes its addresses into run/exchange.json."""
     rest, sockets = RestHandler(running), SocketHandlers(running)
     app = web.Application(client_max_size=MESSAGE_BYTES_MAX, middlewares=[refuse_other_sites(running.settings.host)])
-    for base in (BASES[SPOT], *(f"{BASES[USDM]}{part}" for part in ("", f"/{PUBLIC}", f"/{MARKET}"))):
+    for base in (BASES[SPOT], *(f"{BASES[USDM]}{part}" for part in ("", f"/{PUBLIC}", f"/{MARKET}", f"/{PRIVATE}"))):
         for path in ("/ws", "/ws/{tail:.*}", "/stream", "/stream/{tail:.*}"):
             app.router.add_get(base + path, sockets.market)
-    app.router.add_get("/ws-api/v3", sockets.orders)
+    for path in ("/ws-api/v3", f"{BASES[USDM]}/ws-fapi/v1"):
+        app.router.add_get(path, sockets.orders)
     app.router.add_route("*", "/{tail:.*}", rest.answer)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
