@@ -107,9 +107,12 @@ class MarginState:
 
     def whole(self) -> MarginLine:
         """All of it as one line, with which a compacted state file begins."""
+        positions = {
+            symbol: held for symbol, held in self.accounts.positions.items() if any(one.update_time for one in held.values())
+        }
         return self._counted(
             MarginLine(
-                self.orders.all, self.trades, self.incomes, self.fundings, self.accounts.positions, self.accounts.wallets,
+                self.orders.all, self.trades, self.incomes, self.fundings, positions, self.accounts.wallets,
                 self.accounts.deposited, self.leverages, self.marks,
             )
         )  # fmt: skip
