@@ -1,4 +1,4 @@
-"""The futures account without sockets: random histories, orders that only reduce, amends, margin, and what a restart restores."""
+"""The futures account without sockets: random histories, reducing orders, amends, margin, and what a restart restores."""
 
 import json
 
