@@ -1,6 +1,6 @@
 """The local venue: a synthetic market, or a replayed capture of spot, over REST and websocket.
 
-It speaks as Binance spot, and, for market data only, as Binance USD-M.
+It speaks as Binance spot and as Binance USD-M.
 
 When it dies: its state is on disk (written before anything is sent), so trade, update and order ids go on, balances and
 resting orders stand, and a replay goes on where it was. Clients reconnect, as with any venue.
@@ -50,7 +50,8 @@ WS-API   /ws-api/v3   order.place .test .cancel .cancelReplace .status  openOrde
          exchangeInfo  time  ping  userDataStream.subscribe.signature  userDataStream.unsubscribe  session.*
 USD-M    /binance_usdm/{public,market}/{stream,ws}, /binance_usdm/stream (as public): market data of instruments of venue
          binance_usdm. public: @trade @bookTicker @depth@100ms @depth@500ms   market: @aggTrade; the wrong path is silent
-         GET /binance_usdm/fapi/v1/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades}
+         GET /binance_usdm/fapi/v1/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades,premiumIndex,fundingRate}
+         orders, positions, funding: /binance_usdm/fapi/v{1,2,3}/…, /private/ws, /ws-fapi/v1: docs/exchange-futures.md
 State    GET /tickmesh/v1/replay   {"position", "frames", "ended", "clients", "error", …}
 Faults   GET|POST|DELETE /tickmesh/v1/faults           cuts, stalls, lost acknowledgements, outages: docs/faults.md
 
