@@ -16,6 +16,7 @@ PositiveSeconds = Annotated[float, Meta(gt=0)]
 Positive = Annotated[float, Meta(gt=0)]
 ZeroOrMore = Annotated[float, Meta(ge=0)]
 PositiveInt = Annotated[int, Meta(ge=1)]
+LimitOrNone = Annotated[int, Meta(ge=0, description="a whole number, or 0 for no such limit")]
 Count = Annotated[int, Meta(ge=0)]
 Exponent = Annotated[int, Meta(ge=-18, le=0)]
 FeePpm = Annotated[int, Meta(ge=0, le=999_999)]
@@ -184,7 +185,8 @@ class ExchangeLimits(Section, frozen=True):
     weight_per_minute: PositiveInt = 6000  # per address
     raw_per_5_minutes: PositiveInt = 300_000
     orders_per_10_s: PositiveInt = 100  # per account; unfilled ones count
-    orders_per_day: PositiveInt = 200_000
+    orders_per_minute: LimitOrNone = 0
+    orders_per_day: LimitOrNone = 200_000
     connections_per_5_minutes: PositiveInt = 300  # handshakes per address
     messages_per_s: PositiveInt = 5  # on a market socket, pings and pongs too; beyond: disconnected
     streams_max: PositiveInt = 1024  # subscriptions of one connection
@@ -249,7 +251,14 @@ class ExchangeSettings(Section, frozen=True):
     first_id: Annotated[int, Meta(ge=1, le=10**15, description="1 to 10^15")] = 1
     tls: bool = False  # https and wss, with a certificate of its own making in the run folder
     limits: ExchangeLimits = ExchangeLimits()  # of its spot venue
-    usdm_limits: ExchangeLimits = ExchangeLimits(weight_per_minute=2400, messages_per_s=10)  # of its USD-M venue
+    usdm_limits: ExchangeLimits = ExchangeLimits(
+        weight_per_minute=2400, messages_per_s=10, orders_per_10_s=300, orders_per_minute=1200, orders_per_day=0
+    )  # of its USD-M venue
+    usdm_wallet: Balance = "100000"  # what the futures account starts with, once, of each asset that contracts settle in
+    usdm_maker_fee_ppm: FeePpm = 200  # 0.02 % of a fill's value
+    usdm_taker_fee_ppm: FeePpm = 500
+    funding_interval_s: Annotated[float, Meta(ge=1)] = 28_800.0  # between two fundings, counted from midnight UTC
+    listen_key_s: PositiveSeconds = 3600.0  # so long a user data stream of futures lasts if it is not kept alive
 
 
 class ModelSettings(Section, frozen=True):

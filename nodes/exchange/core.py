@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import LOCAL_VENUES
-from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.api.venue import UsdmVenue, Venue, VenueDoor
 from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
 from tickmesh.nodes.exchange.market.derived import DerivedStreams
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
@@ -20,7 +20,8 @@ from tickmesh.nodes.exchange.market.instruments import (
     quantity_max,
     spec,
 )
-from tickmesh.nodes.exchange.market.market import Market, VenueMarket
+from tickmesh.nodes.exchange.market.mark_price import MarkPrice
+from tickmesh.nodes.exchange.market.market import Market, VenueMarket, stream_head
 from tickmesh.nodes.exchange.market.matching import UpdateIds
 from tickmesh.nodes.exchange.market.population import leaders_first, population_of, shape
 from tickmesh.nodes.exchange.market.queue import MODELS as QUEUES
@@ -29,6 +30,9 @@ from tickmesh.nodes.exchange.market.replay import Replay
 from tickmesh.nodes.exchange.market.survey import Survey, decimal_step
 from tickmesh.nodes.exchange.market.tape import Print, Tape
 from tickmesh.nodes.exchange.orders.desk import Desk
+from tickmesh.nodes.exchange.orders.listen_key import ListenKey
+from tickmesh.nodes.exchange.orders.margin_desk import MarginDesk
+from tickmesh.nodes.exchange.orders.margin_reports import listen_key_expired
 from tickmesh.nodes.exchange.orders.orders import StateLine
 from tickmesh.nodes.exchange.protocol import UNIT, Level, mantissa
 
@@ -37,10 +41,13 @@ RESERVED_IDS = 100_000  # update ids set aside in one write: what is skipped, ne
 
 
 class Outgoing(NamedTuple):
-    """Frames to be sent once they are on disk: market frames as (stream, data), and events of the account."""
+    """Frames to be sent once they are on disk: market frames as (stream, data), and events of the accounts.
+
+    `private`: those of the futures account as (listenKey, event); the key is "" when nobody has one."""
 
     frames: list[tuple[str, str]]
     events: list[str]
+    private: list[tuple[str, str]] = []
 
 
 class Uncommitted(NamedTuple):
@@ -65,7 +72,7 @@ def first_id_of(first_id: int, era: int) -> int:
 class Core:
     """Markets, orders, account and population of one exchange. `flows` is empty when a capture is replayed.
 
-    `markets`: by name, a spot symbol as it is, of another venue `venue.symbol`. Orders are for spot only, in this version."""
+    `markets`: by name, a spot symbol as it is, of another venue `venue.symbol`."""
 
     def __init__(self, config: Config, markets: Mapping[str, VenueMarket], lines: list[StateLine], era: int = 0):
         self.settings = config.exchange
@@ -78,9 +85,11 @@ class Core:
         self.reserved: dict[str, int] = {}  # market → update ids that may be used without another write
         self.absent = {name: last for line in lines for name, last in line.reserved.items() if name not in markets}
         self.unknown: set[str] = set()  # markets that the exchange denies to have (a fault)
-        self.venues = {name: self._venue(name) for name in LOCAL_VENUES}
-        self.venue = self.venues[SPOT]
-        self.desk = self.venue.desk
+        self.marks: dict[str, MarkPrice] = {}  # of contracts, by symbol
+        self.venue, self.usdm = self._spot(), self._usdm(lines)
+        self.venues: dict[str, VenueDoor] = {SPOT: self.venue, USDM: self.usdm}
+        self.desk, self.margin = self.venue.desk, self.usdm.desk
+        self.expired_keys: list[tuple[str, str]] = []  # of the futures account's events, each with its last event
         self.derived = {name: DerivedStreams(market) for name, market in markets.items() if market.spec.venue == SPOT}
         self._taken: dict[str, list[Level]] = {}  # what our orders had taken of recorded books, until they are replayed
         for line in lines:
@@ -89,15 +98,33 @@ class Core:
         for market in self.desk.markets.values():
             for asset, amount in self._deposits(market.spec).items():
                 self.desk.deposit(asset, amount)
+        for market in self.margin.markets.values():
+            self.margin.state.deposit(market.spec.quote, mantissa(self.settings.usdm_wallet))
         self.desk.take_line()  # the state file is written anew at every start, with all of it
+        self.margin.state.take_line()
 
-    def _venue(self, name: str) -> Venue:
-        settings = self.settings
+    def _markets_of(self, venue: str) -> dict[str, VenueMarket]:
+        return {market.spec.symbol: market for market in self.markets.values() if market.spec.venue == venue}
+
+    def _spot(self) -> Venue:
+        settings, markets = self.settings, self._markets_of(SPOT)
         fees = SCHEDULES.get(settings.fees, Fees(settings.maker_fee_ppm, settings.taker_fee_ppm))
-        markets = {market.spec.symbol: market for market in self.markets.values() if market.spec.venue == name}
         desk = Desk(markets, fees.maker_ppm, fees.taker_ppm)
-        limits = settings.limits if name == SPOT else settings.usdm_limits
-        return Venue(markets, desk, settings.api_key, settings.api_secret, limits)
+        return Venue(markets, desk, settings.api_key, settings.api_secret, settings.limits)
+
+    def _usdm(self, lines: Iterable[StateLine]) -> UsdmVenue:
+        """The futures venue, its account and mark prices as the lines of a state file left them."""
+        settings, markets = self.settings, self._markets_of(USDM)
+        fees = Fees(settings.usdm_maker_fee_ppm, settings.usdm_taker_fee_ppm)
+        listen_key = ListenKey(settings.api_secret, settings.listen_key_s)
+        desk = MarginDesk(markets, fees, lambda symbol: self.marks[symbol].state.mark, listen_key)
+        for line in lines:
+            if line.margin is not None:
+                desk.state.apply_line(line.margin)
+        for symbol, market in markets.items():
+            spot = self.markets.get(market_name(SPOT, symbol))
+            self.marks[symbol] = MarkPrice(market, spot, settings.funding_interval_s, desk.state.marks.get(symbol))
+        return UsdmVenue(markets, desk, self.marks, settings.api_key, settings.api_secret, settings.usdm_limits)
 
     @classmethod
     def synthetic(
@@ -162,11 +189,30 @@ class Core:
     def start(self, now_ms: float) -> None:
         """Puts our open orders back into their books, and the synthetic population around them."""
         self.desk.restore(int(now_ms))
+        self.margin.restore(int(now_ms))
         for name, market in self.synthetic_markets.items():
             self.reserved[name] = market.book.update_id + RESERVED_IDS
         self._populate(now_ms)
+        self.follow_marks(int(now_ms))
         for name in self.reserved:
             self.reserved[name] = self.markets[name].book_id + RESERVED_IDS
+
+    def follow_marks(self, now_ms: int) -> None:
+        """Moves mark prices that are due, with the fundings that follow, and ends a listenKey that was not kept alive."""
+        for symbol, mark in self.marks.items():
+            market, state = self.synthetic_markets[market_name(USDM, symbol)], mark.state
+            if mark.is_due(now_ms):
+                self.margin.settle_funding(symbol, state.mark, state.rate, now_ms)
+                mark.begin_interval(now_ms)
+                self.margin.state.note_mark(symbol, state)
+            if not mark.tick(now_ms):
+                continue
+            market.ledger_rows.append(("mark", market.name, state.mark, state.index, state.rate, state.next_ms))
+            self.margin.state.note_mark(symbol, state)
+            if market.name not in self.unknown:
+                market.announce([(stream_head(market.spec) + name, data) for name, data in mark.frames(now_ms)])
+        if expired := self.margin.state.listen_key.take_expired(now_ms):
+            self.expired_keys.append((expired, listen_key_expired(expired, now_ms)))
 
     def _populate(self, now_ms: float) -> None:
         """Builds the synthetic traders of every market; a leader's before its followers', so that it acts before them."""
@@ -193,7 +239,7 @@ class Core:
 
     def overload(self, on: bool) -> None:
         """Begins or ends an outage: makers are cut off, and of our own requests only market orders get through."""
-        self.desk.overloaded = on
+        self.desk.overloaded = self.margin.overloaded = on
         for flow in self.flows:
             flow.cut_off = on
 
@@ -205,9 +251,9 @@ class Core:
             if flow.halted:
                 flow.market.forget_unpublished_changes()
         for venue in self.venues.values():
-            desk = venue.desk
-            desk.halted, desk.unknown = (
-                {symbol for symbol, market in desk.markets.items() if market.spec.name in names} for names in (halted, unknown)
+            venue.desk.halted, venue.desk.unknown = (
+                {symbol for symbol in self._markets_of(venue.name) if market_name(venue.name, symbol) in names}
+                for names in (halted, unknown)
             )
         for name, market in self.markets.items():
             status = "UNKNOWN" if name in unknown else "BREAK" if name in halted else "TRADING"
@@ -218,10 +264,11 @@ class Core:
     def lose_orders(self, now_ms: int) -> None:
         """Expires all of our open orders without an event about it."""
         self.desk.lose_orders(now_ms)
+        self.margin.lose_orders(now_ms)
 
     def take_uncommitted(self) -> Uncommitted:
         """Takes everything that has happened since the last call, to be written and then sent."""
-        done = Uncommitted([], [], Outgoing([], []), [])
+        done = Uncommitted([], [], Outgoing([], [], []), [])
         for name, market in self.markets.items():
             if not market.moved:
                 continue  # of many markets most stand still from one millisecond to the next
@@ -242,12 +289,24 @@ class Core:
             done.state_lines.append(line)
         done.outgoing.events.extend(self.desk.events)
         self.desk.events = []
+        self._take_margin(done)
         return done
+
+    def _take_margin(self, done: Uncommitted) -> None:
+        """Takes what has happened to the futures account."""
+        margin = self.margin
+        if (line := margin.state.take_line()) is not None:
+            done.state_lines.append(StateLine(margin=line))
+        done.ledger_rows.extend(margin.ledger_rows)
+        done.outgoing.private.extend((margin.state.listen_key.key, event) for event in margin.events)
+        done.outgoing.private.extend(self.expired_keys)
+        margin.ledger_rows, margin.events, self.expired_keys = [], [], []
 
     def whole_state(self) -> StateLine:
         """The whole state that a restart needs, as one line of the state file."""
         line = self.desk.whole_state()
         line.reserved, line.era = self.absent | self.reserved, self.era
+        line.margin = self.margin.state.whole()
         line.taken = {name: rows for name, market in self.recorded_markets.items() if (rows := market.consumed.rows())}
         return line
 

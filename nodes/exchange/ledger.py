@@ -53,7 +53,12 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "trade": ("symbol", "id", "price", "quantity", "side", "trade_ms"),  # side of the aggressor
     "off_book": ("symbol", "id", "price", "quantity", "side", "trade_ms", "type"),  # a trade that never met the book
     "status": ("symbol", "status"),  # TRADING (also without this row), BREAK, UNKNOWN
-    "event": ("text",),  # an event of the account, as the user stream has it
+    "event": ("text", "venue"),  # an event of the venue's account, as the user stream has it
+    "mark": ("symbol", "mark", "index", "rate", "next_ms"),  # once a second: of a contract, and its next funding
+    "funding": ("symbol", "rate", "mark", "received"),  # of a contract, and what our position in it got; below zero: paid
+    # a process began: our position in a contract, and each wallet of the futures account
+    "position": ("symbol", "amount", "cost", "realised"),
+    "wallet": ("asset", "amount"),
     "client": ("connection", "what", "detail"),  # opened, subscribed, unsubscribed, closed, cut
     "fault": ("fault", "what", "detail"),  # added, started, ended
     "frame": ("fault", "connection", "stream", "what", "text"),  # dropped, altered, repeated, late; text: the frame due

@@ -1,6 +1,6 @@
 """The local venue: a synthetic market, or a replayed capture of spot, over REST and websocket.
 
-It speaks as Binance spot, and, for market data only, as Binance USD-M.
+It speaks as Binance spot and as Binance USD-M.
 
 When it dies: its state is on disk (written before anything is sent), so trade, update and order ids go on, balances and
 resting orders stand, and a replay goes on where it was. Clients reconnect, as with any venue.
@@ -17,7 +17,7 @@ from aiohttp import web
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
-from tickmesh.nodes.exchange.api.routes import BASES, MARKET, PUBLIC
+from tickmesh.nodes.exchange.api.routes import BASES, MARKET, PRIVATE, PUBLIC
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 from tickmesh.nodes.exchange.server.callers import refuse_other_sites
 from tickmesh.nodes.exchange.server.faults import install_faults, run_faults
@@ -50,7 +50,8 @@ WS-API   /ws-api/v3   order.place .test .cancel .cancelReplace .status  openOrde
          exchangeInfo  time  ping  userDataStream.subscribe.signature  userDataStream.unsubscribe  session.*
 USD-M    /binance_usdm/{public,market}/{stream,ws}, /binance_usdm/stream (as public): market data of instruments of venue
          binance_usdm. public: @trade @bookTicker @depth@100ms @depth@500ms   market: @aggTrade; the wrong path is silent
-         GET /binance_usdm/fapi/v1/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades}
+         GET /binance_usdm/fapi/v1/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades,premiumIndex,fundingRate}
+         orders, positions, funding: /binance_usdm/fapi/v{1,2,3}/…, /private/ws, /ws-fapi/v1: docs/exchange-futures.md
 State    GET /tickmesh/v1/replay   {"position", "frames", "ended", "clients", "error", …}
 Faults   GET|POST|DELETE /tickmesh/v1/faults           cuts, stalls, lost acknowledgements, outages: docs/faults.md
 
@@ -132,10 +133,11 @@ async def listen(running: RunningExchange) -> web.AppRunner:
     """Starts the server for REST and websockets, and writes its addresses into run/exchange.json."""
     rest, sockets = RestHandler(running), SocketHandlers(running)
     app = web.Application(client_max_size=MESSAGE_BYTES_MAX, middlewares=[refuse_other_sites(running.settings.host)])
-    for base in (BASES[SPOT], *(f"{BASES[USDM]}{part}" for part in ("", f"/{PUBLIC}", f"/{MARKET}"))):
+    for base in (BASES[SPOT], *(f"{BASES[USDM]}{part}" for part in ("", f"/{PUBLIC}", f"/{MARKET}", f"/{PRIVATE}"))):
         for path in ("/ws", "/ws/{tail:.*}", "/stream", "/stream/{tail:.*}"):
             app.router.add_get(base + path, sockets.market)
-    app.router.add_get("/ws-api/v3", sockets.orders)
+    for path in ("/ws-api/v3", f"{BASES[USDM]}/ws-fapi/v1"):
+        app.router.add_get(path, sockets.orders)
     app.router.add_route("*", "/{tail:.*}", rest.answer)
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()

@@ -53,6 +53,11 @@ def decimal_text(mantissa: int) -> str:
     return f"{mantissa // UNIT}.{mantissa % UNIT:08d}"
 
 
+def towards_zero(numerator: int, denominator: int) -> int:
+    """Divides by a positive number and rounds towards zero, so that the two sides of a contract get the same amount."""
+    return numerator // denominator if numerator >= 0 else -(-numerator // denominator)
+
+
 def mantissa(decimal: str) -> int:
     """Reads a decimal of at most eight decimals as a mantissa at 10^−8, the inverse of `decimal_text`. Raises ValueError."""
     whole, _, fraction = decimal.partition(".")

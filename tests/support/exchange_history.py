@@ -14,7 +14,9 @@ from tickmesh.nodes.exchange.protocol import Params, VenueError
 
 def history(folder: Path) -> str:
     """Runs a seeded exchange for three simulated seconds with random orders; gives a digest of all it sent and wrote."""
-    (folder / "mesh.toml").write_text('[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n')
+    symbols = (("BTCUSDT", "binance"), ("ETHUSDT", "binance"), ("BTCUSDT", "binance_usdm"))
+    toml = "".join(f'[[instruments]]\nsymbol = "{symbol}"\nvenue = "{venue}"\n' for symbol, venue in symbols)
+    (folder / "mesh.toml").write_text(toml + "[exchange]\nfunding_interval_s = 1\n")
     core = Core.synthetic(load(folder), [], lambda symbol: Tape(), 1_700_000_000_000)
     core.start(1_700_000_000_000)
     rand, digest = random.Random(7), hashlib.sha256()
@@ -22,13 +24,16 @@ def history(folder: Path) -> str:
         for flow in core.flows:
             flow.run(now)
         if now % 100 == 0:
-            for symbol, market in core.markets.items():
+            for market in core.synthetic_markets.values():
                 market.flush_depth(now)
-                for frame in core.derived[symbol].frames(now, ["depth5", "kline_1m", "ticker"]):
+            for derived in core.derived.values():
+                for frame in derived.frames(now, ["depth5", "kline_1m", "ticker"]):
                     digest.update(repr(frame).encode())
-        values = {"symbol": rand.choice(list(core.markets)), "side": rand.choice(("BUY", "SELL")), "type": "MARKET"}
+            core.follow_marks(now)
+        values = {"symbol": rand.choice(list(core.derived)), "side": rand.choice(("BUY", "SELL")), "type": "MARKET"}
         try:
             core.desk.place(Params({**values, "quantity": "0.1"}), now)
+            core.margin.enter(core.margin.check(Params({**values, "symbol": "BTCUSDT", "quantity": "0.1"})), now)
         except VenueError as error:
             digest.update(error.message.encode())
         done = core.take_uncommitted()

@@ -4,40 +4,24 @@ An answer takes (venue, params, now_ms) and returns what becomes JSON; text is J
 NotKnownYet when the answer has to wait for the market.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 from tickmesh.nodes.exchange.api import market_answers as market
 from tickmesh.nodes.exchange.api import order_answers as orders
 from tickmesh.nodes.exchange.api import ticker_answers as tickers
-from tickmesh.nodes.exchange.api import usdm_answers as usdm
-from tickmesh.nodes.exchange.api.parameters import SIGNED, Takes, takes
-from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.api.operation import Operation
+from tickmesh.nodes.exchange.api.parameters import SIGNED, takes
+from tickmesh.nodes.exchange.api.usdm_operations import USDM_REST, USDM_WS
+from tickmesh.nodes.exchange.api.venue import Venue, VenueDoor
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError
 
 
-class Operation(NamedTuple):
-    """One operation of the venue: the function that answers it, its weight and parameters, whether it has to be signed."""
-
-    call: Callable[[Venue, Params, int], object]
-    weight: int = 1
-    takes: Takes = Takes()  # its parameters, without those of a signature
-    signed: bool = False
-    order: bool = False  # makes a new order: its reply has the order counts
-    free: bool = False  # weighs nothing when it succeeds (the venue's rule since 2026-04-02)
-    weigh: Callable[[Params], int] | None = None  # where the weight depends on the parameters
-
-    def weight_of(self, params: Params) -> int:
-        """The request weight of the operation with these parameters."""
-        return self.weigh(params) if self.weigh else self.weight
-
-
-def answer(venue: Venue, operation: Operation, params: Params, payload: str, key: str, now_ms: int) -> object:
+def answer(venue: VenueDoor, operation: Operation, params: Params, payload: str, key: str, now_ms: int) -> object:
     """Answers a REST request with an object that becomes JSON; the signature is checked first, as the venue does."""
     if operation.signed:
         venue.check_signed(params, key, payload, now_ms)
+    elif operation.keyed:
+        venue.check_key(key)
     (operation.takes.also(SIGNED) if operation.signed else operation.takes).check(params)
     return operation.call(venue, params, now_ms)
 
@@ -177,16 +161,8 @@ WS: dict[str, Operation] = {
     "account.commission": _COMMISSION,
     "account.rateLimits.orders": _ORDER_LIMITS,
 }
-USDM_REST: dict[tuple[str, str], Operation] = {
-    ("GET", "/fapi/v1/ping"): Operation(market.ping),
-    ("GET", "/fapi/v1/time"): Operation(market.time),
-    ("GET", "/fapi/v1/exchangeInfo"): Operation(usdm.exchange_info),
-    ("GET", "/fapi/v1/depth"): Operation(usdm.depth, takes=takes("symbol! limit"), weigh=usdm.depth_weight),
-    ("GET", "/fapi/v1/trades"): Operation(usdm.trades, 5, takes("symbol! limit")),
-    ("GET", "/fapi/v1/historicalTrades"): Operation(usdm.historical_trades, 200, takes("symbol! limit fromId")),
-    ("GET", "/fapi/v1/aggTrades"): Operation(usdm.aggregate_trades, 20, takes("symbol! fromId startTime endTime limit")),
-}
 OPERATIONS = {SPOT: REST, USDM: USDM_REST}
+WS_OPERATIONS = {SPOT: WS, USDM: USDM_WS}
 
 
 def find_operation(method: str, path: str, venue: str = SPOT) -> Operation:

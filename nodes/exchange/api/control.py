@@ -6,6 +6,7 @@ import msgspec
 
 from tickmesh.nodes.exchange.api import stream_names
 from tickmesh.nodes.exchange.api.streams import Client, Hub
+from tickmesh.nodes.exchange.orders.listen_key import LENGTH as LISTEN_KEY_LENGTH
 from tickmesh.nodes.exchange.protocol import JsonObject
 
 _decode = msgspec.json.Decoder().decode
@@ -16,10 +17,11 @@ ID_MIN, ID_MAX = -(1 << 63), (1 << 63) - 1
 def parse_url(path: str, query: dict[str, str]) -> tuple[bool, list[str]]:
     """Reads a market connection's URL: (wrapped frames, streams). `/ws/<anything>` is accepted, as ccxt needs it."""
     head, _, tail = path.strip("/").partition("/")
+    keys = [query["listenKey"]] if query.get("listenKey") else []  # of the account's events, instead of a stream's name
     if head == "stream":
         # a + that is not percent-encoded is a space in a query string; no stream has one
-        return True, [name for name in query.get("streams", "").replace(" ", "+").split("/") if name]
-    return False, [name for name in unquote(tail).split("/") if "@" in name]
+        return True, [name for name in query.get("streams", "").replace(" ", "+").split("/") if name] + keys
+    return False, [name for name in unquote(tail).split("/") if "@" in name or len(name) == LISTEN_KEY_LENGTH] + keys
 
 
 def answer(hub: Hub, client: Client, message: str, streams_max: int) -> bytes:

@@ -12,6 +12,11 @@ ADDRESSES_MAX = 10_000
 BAN_S_MAX = 3 * 86400.0
 MAKER_FILL_RETURNS = 5  # orders given back by an order's first fill as maker; one as taker (the venue's FAQ)
 MINUTE, FIVE_MINUTES, TEN_SECONDS, DAY = 60, 300, 10, 86400
+ORDER_WINDOWS = {  # seconds of a window of new orders: the venue's words for it, interval and intervalNum, and its header's end
+    TEN_SECONDS: ("10 SECOND", "SECOND", 10, "10S"),
+    MINUTE: ("1 MINUTE", "MINUTE", 1, "1M"),
+    DAY: ("1 DAY", "DAY", 1, "1D"),
+}
 
 
 class RateWindow:
@@ -48,7 +53,8 @@ class VenueLimits:
         self.weight = RateWindow(MINUTE, settings.weight_per_minute)
         self.raw_requests = RateWindow(FIVE_MINUTES, settings.raw_per_5_minutes)
         self.connections = RateWindow(FIVE_MINUTES, settings.connections_per_5_minutes)
-        self.orders = (RateWindow(TEN_SECONDS, settings.orders_per_10_s), RateWindow(DAY, settings.orders_per_day))
+        orders = ((TEN_SECONDS, settings.orders_per_10_s), (MINUTE, settings.orders_per_minute), (DAY, settings.orders_per_day))
+        self.orders = [RateWindow(seconds, limit) for seconds, limit in orders if limit]
         self.ignored = RateWindow(MINUTE, settings.ban_after)  # requests in spite of a 429
         self.banned: dict[object, int] = {}  # address → until, ms
         self.bans: dict[object, int] = {}  # address → how often it was banned
@@ -96,9 +102,10 @@ class VenueLimits:
 
     def admit_order(self, account: int, now_ms: int) -> None:
         """Counts one new order. Raises VenueError −1015 over a limit; it is not counted then."""
-        for window, interval in zip(self.orders, ("10 SECOND", "1 DAY")):
+        for window in self.orders:
             if window.used(account, now_ms) >= window.limit:
                 self.refused += 1
+                interval = ORDER_WINDOWS[window.seconds][0]
                 raise VenueError(
                     -1015, f"Too many new orders; current limit is {window.limit} orders per {interval}.", 429,
                     window.ends_ms(now_ms),
@@ -119,7 +126,7 @@ class VenueLimits:
     def order_headers(self, account: int, now_ms: int) -> dict[str, str]:
         """The headers with the number of new orders of an account."""
         return {
-            f"X-MBX-ORDER-COUNT-{name}": str(window.used(account, now_ms)) for window, name in zip(self.orders, ("10S", "1D"))
+            f"X-MBX-ORDER-COUNT-{ORDER_WINDOWS[window.seconds][3]}": str(window.used(account, now_ms)) for window in self.orders
         }
 
     def exchange_info_rows(self) -> list[JsonObject]:
@@ -136,8 +143,7 @@ class VenueLimits:
         return [{**row, "count": w.used(account, now_ms)} for row, w in zip(self._order_rows(), self.orders)]
 
     def _order_rows(self) -> list[JsonObject]:
-        ten_seconds, day = self.orders
-        return [_row("ORDERS", "SECOND", 10, ten_seconds.limit), _row("ORDERS", "DAY", 1, day.limit)]
+        return [_row("ORDERS", *ORDER_WINDOWS[window.seconds][1:3], window.limit) for window in self.orders]
 
     def _raw_row(self) -> JsonObject:
         return _row("RAW_REQUESTS", "MINUTE", 5, self.raw_requests.limit)

@@ -43,4 +43,5 @@ def takes(text: str = "") -> Takes:
 
 SIGNED = takes("timestamp! recvWindow signature!")
 WS_SIGNED = SIGNED.also(takes("apiKey!"))
+WS_KEYED = takes("apiKey!")
 EVERY_WS_REQUEST = takes("returnRateLimits")

@@ -1,8 +1,9 @@
 """Which venue of the local exchange a path is of, and which of its streams a connection there gets. Pure.
 
 Spot's paths are the venue's own. Those of USD-M, which has hosts of its own in the world, follow `/binance_usdm`: under it
-`/public/…` brings trades, best prices and depth, `/market/…` the rest, and an unrouted path what `/public` brings; a stream
-under the wrong path is acknowledged, and silent (USD-M futures, "Important WebSocket Change Notice", 2026-04-23).
+`/public/…` brings trades, best prices and depth, `/market/…` the rest, `/private/…` the account's events by its listenKey,
+and an unrouted path what `/public` brings; a stream under the wrong path is acknowledged, and silent (USD-M futures,
+"Important WebSocket Change Notice", 2026-04-23).
 """
 
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 
 BASES = {SPOT: "", USDM: f"/{USDM}"}  # before a venue's paths, in REST too
-PUBLIC, MARKET = "public", "market"
+PUBLIC, MARKET, PRIVATE = "public", "market", "private"
 # The beginnings of what follows `symbol@` in the names of USD-M streams that are public
 PUBLIC_STREAMS = ("trade", "bookTicker", "depth", "rpiDepth")
 
@@ -29,6 +30,8 @@ class Route(NamedTuple):
         """Whether a stream's frames come over this path."""
         if self.venue == SPOT:
             return True
+        if self.part == PRIVATE:
+            return False  # its one stream is no market's
         public = stream.partition("@")[2].startswith(PUBLIC_STREAMS)
         return public is (self.part == PUBLIC)
 
@@ -47,7 +50,7 @@ def route_of(path: str) -> tuple[Route, str]:
     venue, path = venue_of(path)
     if venue == SPOT:
         return ALL_OF_SPOT, path
-    for part in (PUBLIC, MARKET):
+    for part in (PUBLIC, MARKET, PRIVATE):
         if path.startswith(f"/{part}/"):
             return Route(venue, part), path.removeprefix(f"/{part}")
     return Route(venue, PUBLIC), path

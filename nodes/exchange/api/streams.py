@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from tickmesh.nodes.exchange.api import stream_names, time_units
-from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route, wire_name
+from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, PRIVATE, Route, wire_name
 
 PINGS_KEPT = 8  # unanswered ones that an answer may belong to
 
@@ -112,7 +112,7 @@ class Client:
     @property
     def has_user_stream(self) -> bool:
         """Whether the client has subscribed to the account's events."""
-        return self.subscription is not None
+        return self.subscription is not None or self.route.part == PRIVATE and bool(self.streams)
 
     @property
     def waiting_bytes(self) -> int:
@@ -201,7 +201,7 @@ class Hub:
 
     def stream_clients(self) -> list[Client]:
         """The clients that have subscribed to a market stream."""
-        return [client for client in self.clients if client.streams and not client.dead]
+        return [c for c in self.clients if c.streams and c.route.part != PRIVATE and not c.dead]
 
     def wanted_streams(self, head: str) -> list[str]:
         """What follows `head`, which ends with an @, in the names of streams that somebody has subscribed to."""
@@ -237,6 +237,16 @@ class Hub:
             if shape not in shapes:
                 shapes[shape] = user_frame(event, *shape)
             client.send(shapes[shape], "user")
+            if client.waiting_bytes > self.buffer_bytes_max:
+                self.cut(client)
+
+    def publish_private(self, listen_key: str, event: str) -> None:
+        """Sends one event of the futures account to all clients that have subscribed by its listenKey."""
+        frames = [text_frame(data.encode()) for data in (event, f'{{"stream":"{listen_key}","data":{event}}}')]
+        for client in list(self.clients):
+            if client.route.part != PRIVATE or listen_key not in client.streams:
+                continue
+            client.send(frames[client.wrapped], "user")
             if client.waiting_bytes > self.buffer_bytes_max:
                 self.cut(client)
 

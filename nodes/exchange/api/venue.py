@@ -1,31 +1,37 @@
-"""The state behind all answers of the local venue, and who may ask. Pure."""
+"""The state behind all answers of the local venues, and who may ask. Pure."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from tickmesh.bus.settings import ExchangeLimits
 from tickmesh.nodes.exchange.api.limits import VenueLimits
+from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
+from tickmesh.nodes.exchange.market.mark_price import MarkPrice
 from tickmesh.nodes.exchange.market.market import VenueMarket
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.orders.margin_desk import MarginDesk
 from tickmesh.nodes.exchange.protocol import Params, VenueError, check_signed
 
 
-class Venue:
-    """Everything that answers read and change: the markets, our orders, the account's key, and the limits."""
+class VenueFaults(Protocol):
+    """What faults do to the symbols of a venue, and to its orders: a desk has it."""
 
-    def __init__(
-        self,
-        markets: Mapping[str, VenueMarket],
-        desk: Desk,
-        api_key: str,
-        api_secret: str,
-        limits: ExchangeLimits | None = None,
-    ):
+    halted: set[str]
+    unknown: set[str]
+    overloaded: bool
+
+
+class VenueDoor:
+    """What every venue has for its answers: the markets, the account's key, and the limits. `desk`: takes its orders."""
+
+    name = ""
+    desk: VenueFaults
+
+    def __init__(self, markets: Mapping[str, VenueMarket], api_key: str, api_secret: str, limits: ExchangeLimits | None = None):
         self._markets = markets
-        self.desk = desk
         self.api_key = api_key
         self.api_secret = api_secret
         self.limits = VenueLimits(limits or ExchangeLimits())
-        desk.on_first_fill = lambda maker, now_ms: self.limits.give_back_orders(OWNER, maker, now_ms)
 
     @property
     def markets(self) -> Mapping[str, VenueMarket]:
@@ -51,3 +57,40 @@ class Venue:
         """Checks key, time and signature of a request. Raises VenueError."""
         self.check_key(key)
         check_signed(params, payload, self.api_secret, now_ms)
+
+
+class Venue(VenueDoor):
+    """Spot: its markets and our orders there."""
+
+    name = SPOT
+
+    def __init__(
+        self,
+        markets: Mapping[str, VenueMarket],
+        desk: Desk,
+        api_key: str,
+        api_secret: str,
+        limits: ExchangeLimits | None = None,
+    ):
+        super().__init__(markets, api_key, api_secret, limits)
+        self.desk: Desk = desk
+        desk.on_first_fill = lambda maker, now_ms: self.limits.give_back_orders(OWNER, maker, now_ms)
+
+
+class UsdmVenue(VenueDoor):
+    """USD-M futures: contracts, our positions in them, and their mark prices by symbol."""
+
+    name = USDM
+
+    def __init__(
+        self,
+        markets: Mapping[str, VenueMarket],
+        desk: MarginDesk,
+        marks: Mapping[str, MarkPrice],
+        api_key: str,
+        api_secret: str,
+        limits: ExchangeLimits | None = None,
+    ):
+        super().__init__(markets, api_key, api_secret, limits)
+        self.desk: MarginDesk = desk
+        self.marks = marks

@@ -6,9 +6,10 @@ from typing import TypeAlias
 import msgspec
 
 from tickmesh.nodes.exchange.api import api, time_units
-from tickmesh.nodes.exchange.api.parameters import EVERY_WS_REQUEST, WS_SIGNED, takes
+from tickmesh.nodes.exchange.api.operation import Operation
+from tickmesh.nodes.exchange.api.parameters import EVERY_WS_REQUEST, WS_KEYED, WS_SIGNED, takes
 from tickmesh.nodes.exchange.api.streams import Client
-from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.api.venue import Venue, VenueDoor
 from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.protocol import JsonObject, NotKnownYet, Params, VenueError, missing_parameter, ws_payload
 
@@ -41,15 +42,15 @@ def fault_reply(message: str, status: int, error: bytes) -> bytes:
     return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % status + error + b"}"
 
 
-def answer(venue: Venue, client: Client, message: str, now_ms: int) -> bytes:
+def answer(venue: VenueDoor, client: Client, message: str, now_ms: int) -> bytes:
     """Carries out one WS-API message and gives the reply, whatever the message is."""
     ident: RequestId = None
     limits = client.sends_rate_limits
-    operation: api.Operation | None = None
+    operation: Operation | None = None
     try:
         ident, method, params = _request(message)
         limits = limits and params.values.get("returnRateLimits") is not False
-        operation = api.WS.get(method)
+        operation = api.WS_OPERATIONS[venue.name].get(method)
         weight = operation.weight_of(params) if operation else 2
         venue.limits.admit(client.address, weight, now_ms)
         result = _call(venue, client, operation, method, params, now_ms)
@@ -104,10 +105,10 @@ def _refusal(ident: RequestId, error: VenueError, now_ms: int) -> bytes:
     return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % error.status + _encode(body)
 
 
-def _call(venue: Venue, client: Client, operation: api.Operation | None, method: str, params: Params, now_ms: int) -> object:
+def _call(venue: VenueDoor, client: Client, operation: Operation | None, method: str, params: Params, now_ms: int) -> object:
     if operation is None:
         session = SESSION.get(method)
-        if session is None:
+        if session is None or not isinstance(venue, Venue):
             raise VenueError(-1020, f"This operation is not supported: {method[:100]}")
         if method != "session.logon":  # refused whatever it has
             SESSION_TAKES.get(method, EVERY_WS_REQUEST).check(params)
@@ -116,11 +117,14 @@ def _call(venue: Venue, client: Client, operation: api.Operation | None, method:
     if operation.signed:
         _check_signed(venue, params, now_ms)
         known = known.also(WS_SIGNED)
+    elif operation.keyed:
+        venue.check_key(params.text("apiKey"))
+        known = known.also(WS_KEYED)
     known.check(params)
     return operation.call(venue, params, now_ms)
 
 
-def _check_signed(venue: Venue, params: Params, now_ms: int) -> None:
+def _check_signed(venue: VenueDoor, params: Params, now_ms: int) -> None:
     if "apiKey" not in params:
         raise missing_parameter("apiKey")
     venue.check_signed(params, params.text("apiKey"), ws_payload(params.values), now_ms)

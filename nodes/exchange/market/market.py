@@ -5,7 +5,7 @@ so a client that rebuilds the book holds exactly the bookTicker's best levels at
 its venue's dialect: frames.py, usdm_frames.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, Protocol, TypeAlias
 
 from tickmesh.nodes.exchange.last_books import UnsentLevels
@@ -160,6 +160,10 @@ class Market:
         self.printed.append(trade)
         self.ledger_rows.append(("off_book", self.name, trade.id, price, quantity, side, now_ms, kind))
         self.frames.append((self._trade, self._writer.trade(trade, kind)))
+
+    def announce(self, frames: Iterable[tuple[str, str]]) -> None:
+        """Adds frames that are made elsewhere, as (stream, data): mark prices."""
+        self.frames.extend(frames)
 
     def rest(self, order: ExchangeOrder, now_ms: int) -> None:
         """Puts an order back that rested before a restart, into a book in which only our orders stand yet."""

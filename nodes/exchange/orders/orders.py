@@ -3,6 +3,7 @@
 import msgspec
 
 from tickmesh.nodes.exchange.market.matching import NEW
+from tickmesh.nodes.exchange.orders.margin_records import MarginLine
 from tickmesh.nodes.exchange.protocol import Level
 
 
@@ -57,6 +58,7 @@ class StateLine(msgspec.Struct, omit_defaults=True):
     reserved: dict[str, int] = {}  # update ids up to here may have been sent, by symbol
     era: int = 0  # how often all ids have begun anew
     started: int = 0  # starts of this exchange so far
+    margin: MarginLine | None = None  # of the futures account
 
 
 class Placed(msgspec.Struct):

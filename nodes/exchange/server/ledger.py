@@ -12,6 +12,7 @@ from pathlib import Path
 from tickmesh.nodes.exchange.core import Uncommitted
 from tickmesh.nodes.exchange.last_books import LedgerBooks, read_last_books
 from tickmesh.nodes.exchange.ledger import ExchangeLedger, LastBook, find_end
+from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 
 FILE_BYTES_MAX = 8 << 20  # the newest is read at every start
 
@@ -44,7 +45,9 @@ class LedgerFiles:
         """Appends the rows of a commit, before any of it is sent to clients. OSError stops the exchange."""
         self.ledger.add_rows(done.ledger_rows, now_ms)
         for text in done.outgoing.events:
-            self.ledger.add("event", now_ms, text)
+            self.ledger.add("event", now_ms, text, SPOT)
+        for _, text in done.outgoing.private:
+            self.ledger.add("event", now_ms, text, USDM)
         self._flush()
         if self.bytes > self.file_bytes_max:
             self._open()  # here the books are what the rows have made of them

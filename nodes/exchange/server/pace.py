@@ -51,6 +51,7 @@ async def _synthetic(running: RunningExchange) -> None:
             for name, market in running.core.synthetic_markets.items():
                 if name not in running.core.unknown:
                     market.flush_depth(running.now_ms())
+            running.core.follow_marks(running.now_ms())
             # as of the moment up to which the traders have acted: a candle is closed when none of its trades can come any more
             publish_derived(running, int(now + running.skew_ms))
             depth_ms = max(depth_ms + 100, now) if now >= depth_ms else now + 100

@@ -7,8 +7,9 @@ import msgspec
 from aiohttp import web
 
 from tickmesh.nodes.exchange.api import api, time_units
+from tickmesh.nodes.exchange.api.operation import Operation
 from tickmesh.nodes.exchange.api.routes import venue_of
-from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.api.venue import VenueDoor
 from tickmesh.nodes.exchange.faults.hooks import IncomingRequest, RequestFault
 from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.protocol import NotKnownYet, Params, VenueError, parse_form, rest_payload
@@ -68,7 +69,7 @@ class RestHandler:
         answer = time_units.answer_in_microseconds(answer) if micro else answer
         return json_response(status, answer, limits.weight_headers(address, running.now_ms()) | more)
 
-    def _asked(self, venue: str, method: str, path: str, query: str, body: str, address: str) -> tuple[api.Operation, Params]:
+    def _asked(self, venue: str, method: str, path: str, query: str, body: str, address: str) -> tuple[Operation, Params]:
         """Finds the operation and its parameters, and counts the request. What is no request weighs 1."""
         limits, now_ms = self.running.core.venues[venue].limits, self.running.now_ms()
         try:
@@ -79,7 +80,7 @@ class RestHandler:
         limits.admit(address, operation.weight_of(params), now_ms)
         return operation, params
 
-    async def _call(self, venue: Venue, operation: api.Operation, params: Params, payload: str, key: str) -> bytes:
+    async def _call(self, venue: VenueDoor, operation: Operation, params: Params, payload: str, key: str) -> bytes:
         running = self.running
         while True:
             try:

@@ -169,6 +169,9 @@ class RunningExchange:
         """Sends events and market frames to those who have subscribed to them."""
         for event in outgoing.events:
             self.hub.publish_user(event)
+        for listen_key, event in outgoing.private:
+            if listen_key:
+                self.hub.publish_private(listen_key, event)
         for stream, data in outgoing.frames:
             self.hub.publish(stream, data)
 

@@ -68,7 +68,7 @@ class SocketHandlers:
         """Serves one connection of the WS-API, from handshake to end."""
         if (refusal := await self._refused(request, "ws-api-connect")) is not None:
             return refusal
-        opened = await self._open(request, "ws-api", False)
+        opened = await self._open(request, "ws-api", False, route_of(request.path)[0])
         if opened is None:
             return web.Response(status=400)
         ws, client = opened
@@ -98,7 +98,8 @@ class SocketHandlers:
     def _order_request(self, client: Client, text: str) -> None:
         """Carries out one WS-API request; the faults see it first. The one place where every WS-API request arrives."""
         faults = self.running.faults
-        fault = faults.on_request(IncomingRequest("ws-api", ws_api.method_of(text), client.address, client)) if faults else None
+        method = client.route.name_of(ws_api.method_of(text))
+        fault = faults.on_request(IncomingRequest("ws-api", method, client.address, client)) if faults else None
         if fault is None:
             self._usual(client, text)
         elif fault.enter_s:
@@ -108,7 +109,7 @@ class SocketHandlers:
 
     def _usual(self, client: Client, text: str, send: Callable[[bytes], None] | None = None) -> None:
         running = self.running
-        answer = ws_api.answer(running.core.venue, client, text, running.now_ms())
+        answer = ws_api.answer(running.core.venues[client.route.venue], client, text, running.now_ms())
         outgoing = running.commit()
         (send or client.send_text)(answer)
         if client.ended_subscription is not None:

@@ -66,8 +66,11 @@ def test_a_parameter_that_nobody_reads_is_refused_at_every_door(tmp_path):
 def test_every_operation_names_its_parameters():
     """Those with a symbol at least; a table's entry that is forgotten would refuse every request."""
     bare = {path for (_, path), operation in {**REST, **USDM_REST}.items() if not operation.takes.names}
-    assert bare == {"/api/v3/ping", "/api/v3/time", "/api/v3/rateLimit/order", "/fapi/v1/ping", "/fapi/v1/time",
-                    "/fapi/v1/exchangeInfo"}  # fmt: skip
+    assert bare == {
+        "/api/v3/ping", "/api/v3/time", "/api/v3/rateLimit/order", "/fapi/v1/ping", "/fapi/v1/time",
+        "/fapi/v1/exchangeInfo", "/fapi/v1/fundingInfo", "/fapi/v2/account", "/fapi/v3/account", "/fapi/v2/balance",
+        "/fapi/v3/balance", "/fapi/v1/multiAssetsMargin", "/fapi/v1/positionSide/dual",
+    }  # fmt: skip
 
 
 def test_types_windows_zones_and_statuses_are_read_or_refused(tmp_path):
@@ -169,7 +172,7 @@ def test_streams_of_zones_and_windows_are_sent_and_those_not_built_are_refused(t
             assert refused.value.response.status_code == 400 and b"blockTrade" in refused.value.response.body
             async with websockets.connect(ws + "/binance_usdm/market/ws/1") as socket:
                 for name in (
-                    "btcusdt@markPrice@1s",
+                    "!markPrice@arr@1s",
                     "btcusdt@kline_1m",
                     "!forceOrder@arr",
                     "btcusdt@depth5@100ms",

@@ -80,7 +80,7 @@ def drive(folder: Path, seed: int = 1, seconds: int = 20) -> tuple[bytes, bytes]
         done = core.take_uncommitted()
         book.add_rows(done.ledger_rows, now)
         for text in done.outgoing.events:
-            book.add("event", now, text)
+            book.add("event", now, text, "binance")
         out += book.take_batch()
         for stream, data in done.outgoing.frames:
             frame = text_frame(data.encode())
