@@ -4,8 +4,9 @@ When it dies: the checkpoint is loaded and the log replayed from there; the same
 published already is not published again. It never speaks to a venue: the session acts on intents that it reads in the log.
 """
 
+from bisect import bisect_right
 from hashlib import sha256
-from math import inf, isfinite
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from tickmesh.nodes.executor.intents import INTENT, IntentPlace, build_cancel, b
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import InstrumentRules, Refused
 from tickmesh.nodes.executor.sizes import Sizes
+from tickmesh.nodes.executor.signals import RANGE, declared_range
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
 from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders.states import FINAL
@@ -118,6 +120,8 @@ class Step:
     def _on_run(self, event: Event) -> None:
         if event.producer == "sequencer":
             self.state.log_id = str(event.map().get("log_id", self.state.log_id))[:16]
+        elif event.producer.startswith("model-"):
+            self.state.ranges[event.producer] = declared_range(event.map())
 
     def _on_other(self, event: Event) -> None:
         """Of an instrument that is not followed: its definition, or an order or a fill, with which it is from now on."""
@@ -185,12 +189,14 @@ class Step:
 
     def _on_signal(self, instrument: InstrumentState, event: Event) -> None:
         (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
-        if not self.settings.signal_threshold <= abs(value) < inf:
-            if not isfinite(value) and event.subject in self.listed:
-                instrument.count_refusal("not_finite")
-            return
         state, sizes, rules = self.state, self._sizes.get(event.subject), instrument.rules
         if sizes is None and event.subject not in self.listed:
+            return
+        least, most = state.ranges.get(event.producer, RANGE)
+        if not least <= value <= most:  # nor a NaN
+            instrument.count_refusal("range")
+            return
+        if abs(value) < self.settings.signal_threshold:
             return
         instrument.signals += 1
         if sizes is None or rules is None or not state.log_id:
@@ -199,6 +205,9 @@ class Step:
         mark_seq, mark_ns = state.marks[0]
         if event.cause_seq < mark_seq and event.seq_ns - mark_ns >= self._stale_ns:
             instrument.count_refusal("stale_signal")
+            return
+        if not all(order.confirmed for order in instrument.orders.values()):
+            instrument.count_refusal("unconfirmed")  # one at a time is under way to the log
             return
         quote = Quote(*instrument.quote)
         style = self.settings.styles[instrument.turn % len(self.settings.styles)]
@@ -215,7 +224,7 @@ class Step:
                 self._make_way(instrument, draft.side, event)
             return
         instrument.turn += 1
-        place = self._place(event, event.subject)
+        place = self._place(event, event.subject, self._expiry_ns(event))
         self._add(instrument, build_intent(answer, place))
         side, order_type, force, price_ticks, lots, _ = answer.draft
         order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, place.cause_seq, place.k)
@@ -237,7 +246,9 @@ class Step:
             for order in instrument.orders.values():
                 if order.final:
                     continue
-                if order.cancel_ns <= now_ns and self._is_ours(order):
+                if order.cancel_ns <= now_ns and not order.confirmed:
+                    order.cancel_ns = now_ns + self._ttl_ns  # not in the log yet: nobody can have sent it
+                elif order.cancel_ns <= now_ns and self._is_ours(order):
                     pause_ns = max(self._ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
                     order.cancels += 1
                     order.cancel_ns = now_ns + pause_ns
@@ -252,9 +263,18 @@ class Step:
         """Somebody's own orders on this account count in the exposure, but are theirs to cancel."""
         return bool(self.state.log_id) and order.client_order_id[:1] == "t" and order.client_order_id[17:18] == "-"
 
-    def _place(self, cause: Event, subject: str) -> IntentPlace:
+    def _place(self, cause: Event, subject: str, expires_ns: int = 0) -> IntentPlace:
         """Of the next intent that `cause` brings about."""
-        return IntentPlace(subject, self.state.log_id, cause.seq, self._k, cause.seq_ns + self._intent_ttl_ns)
+        return IntentPlace(subject, self.state.log_id, cause.seq, self._k, expires_ns)
+
+    def _expiry_ns(self, signal: Event) -> int:
+        """Until when an order on this signal may be sent: as long as what the signal is about is not older than stale_ms.
+
+        The session compares it with the time at which it can act, so what is made up for after an absence is too late there.
+        """
+        marks = self.state.marks
+        newest = max(bisect_right(marks, signal.cause_seq, key=itemgetter(0)) - 1, 0)
+        return min(signal.seq_ns + self._intent_ttl_ns, marks[newest][1] + self._stale_ns)
 
     def _add(self, instrument: InstrumentState, intent: bytearray) -> None:
         self._intents.append(intent)

@@ -59,6 +59,7 @@ class ExecutorState(msgspec.Struct):
     due: list[tuple[int, str]] = []  # a heap of (due_ns, subject); one that is not its instrument's due_ns (any more) is void
     bucket: Bucket = msgspec.field(default_factory=Bucket)  # of all instruments: the venue counts orders by account
     marks: list[tuple[int, int]] = []  # (seq, seq_ns), oldest first: how old an event of the last stale_ms is
+    ranges: dict[str, tuple[float, float]] = {}  # by process of a model: what its values may be, from its `run` event
     intents: int = 0
     cancels: int = 0
 

@@ -87,6 +87,16 @@ class Tape:
             step.step([self.instrument(**instrument, subject=subject), self.quote(subject=subject)])
         return self
 
+    def answer(self, step: executor.Step, *events: Event) -> list[np.void]:
+        """Gives a step events one by one, and what each causes, which is in the log then, too; the records of that."""
+        records = []
+        for event in events:
+            for raw in step.step([event]):
+                own = self.log(raw, "executor")
+                records.append(own.records[0])
+                assert step.step([own]) == []
+        return records
+
 
 def intents(published: list[bytearray]) -> list[np.void]:
     """The records of intents that a step published."""
