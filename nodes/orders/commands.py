@@ -1,8 +1,10 @@
 """What a person, or a breached limit, orders: the content of `command` events (docs/messages.md), made and read. No I/O."""
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
+
+from tickmesh.bus.settings_trading import StrategyState
 
 WHY_CHARACTERS = 200  # of a reason; a longer one is cut
 
@@ -11,7 +13,7 @@ class SwitchStrategy(msgspec.Struct, tag_field="command", tag="strategy", frozen
     """A strategy is switched."""
 
     name: str
-    state: Literal["live", "shadow", "off"]
+    state: StrategyState
     by: str
     why: str = ""
 
