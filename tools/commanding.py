@@ -23,7 +23,8 @@ from tickmesh.tools.terminal import Failure
 
 LOCK_S = 10.0  # for another command to end
 LOGGED_S = 10.0  # for the sequencer to take it; it does in milliseconds
-LOOK_S = 0.01
+AWAY_S = 1.0  # a sequencer that is started anew is back within this
+LOOK_S = 0.05
 
 
 def publish_command(config: Config, command: Command, logged_s: float = LOGGED_S) -> int:
@@ -58,7 +59,8 @@ def _published(config: Config, command: Command, logged_s: float) -> int:
                 if event.producer == OPERATOR and (event.epoch, event.number) == (epoch, number):
                     return event.seq
                 after = event.seq
-            if time.monotonic() > deadline:
+            now_s = time.monotonic()
+            if now_s > deadline or (now_s > deadline - logged_s + AWAY_S and "sequencer" not in living(config.root)):
                 raise Failure(f"the command is in the outbox, and {_why_not(config)}; it holds as soon as it is in the log")
             time.sleep(LOOK_S)
 

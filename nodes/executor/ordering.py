@@ -11,7 +11,7 @@ from tickmesh.nodes.executor import risk, shadow, styles
 from tickmesh.nodes.executor.exposure import Exposures
 from tickmesh.nodes.executor.intents import Answers, IntentPlace, build_cancel, build_intent
 from tickmesh.nodes.executor.orders import Order
-from tickmesh.nodes.executor.risk import Approved, Market, Refused, Scope
+from tickmesh.nodes.executor.risk import Approved, MarketView, Refused, Scope
 from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.signals import RANGE
 from tickmesh.nodes.executor.state import Book, ExecutorState, InstrumentState
@@ -124,7 +124,7 @@ class Ordering:
         """Asks risk, and orders."""
         subject, book = event.subject, instrument.book(trader.name)
         quote = Quote(*instrument.quote)
-        market = Market(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
+        market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
         sizes, bounds = trader.sizes(subject, rules)
         most = sizes.position_lots(quote.bid_ticks)
         if not live:
@@ -151,7 +151,7 @@ class Ordering:
             self._try(trader, instrument, answer, place, event)
 
     def _check(
-        self, draft: Draft, market: Market, scopes: tuple[Scope, ...], instrument: InstrumentState, strategy: str
+        self, draft: Draft, market: MarketView, scopes: tuple[Scope, ...], instrument: InstrumentState, strategy: str
     ) -> Approved | Refused:
         rates = (self._rate, *self._rates[strategy], *((self._messages,) if self._messages is not None else ()))
         return risk.check(draft, market, scopes, instrument.orders.values(), strategy, rates)
@@ -248,7 +248,7 @@ class Ordering:
         if any(self._is_ours(order) for order in instrument.orders.values()):
             return
         quote = Quote(*instrument.quote)
-        market = Market(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
+        market = MarketView(quote, instrument.quote_ns, event.seq_ns, self.stale_ns, rules)
         for name in sorted(instrument.books):
             lots = _closable(event.subject, instrument.books[name], rules)
             draft = styles.build_draft("market", -1 if lots > 0 else 1, quote, rules.whole(abs(lots)))

@@ -17,7 +17,7 @@ from tickmesh.nodes.executor.styles import Draft, Quote
 SECOND = 1_000_000_000
 
 
-class Market(NamedTuple):
+class MarketView(NamedTuple):
     """What is known of an instrument when an order is checked. `now_ns`: time of the event that caused it."""
 
     quote: Quote
@@ -97,7 +97,7 @@ REASONS = (
 
 
 def check(
-    draft: Draft, market: Market, scopes: Sequence[Scope], orders: Iterable[Order], strategy: str, rates: Sequence[Rate]
+    draft: Draft, market: MarketView, scopes: Sequence[Scope], orders: Iterable[Order], strategy: str, rates: Sequence[Rate]
 ) -> Approved | Refused:
     """Approves a draft of `strategy`, or refuses it by one of REASONS. An approval takes a token from each of `rates`.
 
@@ -131,7 +131,7 @@ def check(
     return Approved(draft)
 
 
-def _unfit(draft: Draft, market: Market) -> str:
+def _unfit(draft: Draft, market: MarketView) -> str:
     """Why the book or the venue's rules do not take it."""
     rules, lots = market.rules, draft.quantity_lots
     if market.now_ns - market.quote_ns > market.stale_ns:

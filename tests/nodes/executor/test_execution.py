@@ -160,7 +160,7 @@ RULES = InstrumentRules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities i
 def verdict(draft: styles.Draft, quote=(100, 1, 105, 1), now_ns=0, position=0, open_orders=(), full_ns=0) -> str:
     """The reason of the refusal; empty for an approval. Only an approval costs a token."""
     bucket = risk.Bucket(full_ns)
-    market = risk.Market(styles.Quote(*quote), 0, now_ns, 1000, RULES)
+    market = risk.MarketView(styles.Quote(*quote), 0, now_ns, 1000, RULES)
     bought, sold, _ = outstanding(open_orders)
     scope = risk.Scope("", position, bought, sold, 0, 0, position_max_lots=10_000)
     answer = risk.check(draft, market, (scope,), open_orders, "", (risk.Rate(bucket, 10, 2, "rate"),))
@@ -219,7 +219,7 @@ def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_tak
     assert sizes.order_lots(price) == lots and sizes.position_lots(price) == 10 * lots
     draft = styles.build_draft("market", -1, Quote(price, 1, price + 1, 1), lots)
     scope = risk.Scope("", 0, 0, 0, 0, 0, sizes.position_lots(price))
-    answer = risk.check(draft, risk.Market(Quote(price, 1, price + 1, 1), 0, 0, 1, rules), (scope,), (), "", ())
+    answer = risk.check(draft, risk.MarketView(Quote(price, 1, price + 1, 1), 0, 0, 1, rules), (scope,), (), "", ())
     assert isinstance(answer, risk.Approved) == (lots > 0)
 
 
