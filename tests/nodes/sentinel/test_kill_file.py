@@ -2,7 +2,6 @@
 
 from tickmesh.nodes.sentinel.kill_file import AGAIN_NS, KillFile
 
-
 T = 10**18
 
 
