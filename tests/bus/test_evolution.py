@@ -13,7 +13,7 @@ from tickmesh.bus.evolution import converter, dtype_of, recast, translator
 from tickmesh.bus.intake import Cursor, Intake
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.log_writer import LogWriter
-from tickmesh.bus.schema import DTYPES, HEADER, SCHEMA_VERSION, Kind
+from tickmesh.bus.schema import DESCRIPTION, DTYPES, HEADER, SCHEMA_VERSION, Kind
 from tickmesh.bus.segments import read_preamble, segments
 from tickmesh.bus.settings import Mesh
 from tickmesh.bus.sockets import LOG_RING, Places, Producer, Publisher, Subscriber
@@ -153,3 +153,17 @@ def test_what_is_no_event_is_refused_and_ends():
         with pytest.raises(ValueError, match="states .* bytes"):
             convert(memoryview(body))
     assert len(convert(memoryview(whole))) == len(whole) + HEADER.itemsize - OLD["header"].itemsize
+
+
+def test_intents_of_version_2_belong_to_no_strategy():
+    """Version 3 has added `intent.strategy`, and two kinds."""
+    version_2 = {name: rows for name, rows in DESCRIPTION.items() if name not in ("command", "shadow")}
+    version_2["intent"] = [row for row in DESCRIPTION["intent"] if row[0] != "strategy"]
+    row = np.zeros(1, DTYPES[Kind.intent])
+    row["client_order_id"], row["quantity_lots"], row["strategy"] = b"t1-2-0", 7, b"fast"
+    event = Market().event(Kind.intent, "binance.BTCUSDT", row)
+    old = bytearray(event[: len(event) - row["strategy"].itemsize])
+    old[:4] = len(old).to_bytes(4, "little")
+    (today,) = [Event(raw) for raw in [bytes(converter(version_2)(memoryview(old)))]]
+    record = today.records[0]
+    assert (record["client_order_id"], record["quantity_lots"], record["strategy"]) == (b"t1-2-0", 7, b"")
