@@ -7,8 +7,7 @@ anything.
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
-from fnmatch import fnmatchcase
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -29,13 +28,12 @@ from msgspec.inspect import (
 )  # fmt: skip
 
 from tickmesh.bus.names import SUBJECT_BYTES
+from tickmesh.bus.patterns import matching, some
 from tickmesh.bus.settings import (
     DEFAULT_MODELS,
-    ORDER_VENUE,
     BackfillSettings,
     DiskSettings,
     ExchangeSettings,
-    ExecutorSettings,
     FeedSettings,
     InstrumentSettings,
     LogSettings,
@@ -48,8 +46,8 @@ from tickmesh.bus.settings import (
     SessionSettings,
     VenueSettings,
 )  # fmt: skip
-
-SUBJECTS_SHOWN = 8  # in a sentence about all of them
+from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings, resolved
+from tickmesh.bus.trading_rules import contradictions_of_trading, traded_by
 
 
 class ConfigError(ValueError):
@@ -80,6 +78,8 @@ class Config:
         self.models: tuple[ModelSettings, ...] = mesh.models
         self.default_models: bool = mesh.default_models
         self.executor: ExecutorSettings = mesh.executor
+        self.strategies: tuple[StrategySettings, ...] = mesh.strategies
+        self.risk: RiskSettings = mesh.risk
         self.session: SessionSettings = mesh.session
         self.recorder: RecorderSettings = mesh.recorder
 
@@ -149,14 +149,22 @@ class Config:
         return self.feed.lines * len({one.venue for one in self.instruments}) + len(self.models)
 
     @property
-    def traded(self) -> tuple[InstrumentSettings, ...]:
-        """The instruments whose signals the executor acts on, in the order of mesh.toml; none where the session has no venue.
+    def strategies_resolved(self) -> tuple[StrategySettings, ...]:
+        """The strategies with everything stated: where one says nothing, what [executor] says."""
+        return tuple(resolved(one, self.executor) for one in self.strategies)
 
-        Without `executor.instruments` it is the first of mesh.toml, and that alone.
+    @property
+    def traded(self) -> tuple[InstrumentSettings, ...]:
+        """The instruments whose signals some strategy acts on, in the order of mesh.toml."""
+        found = {one.subject for strategy in self.strategies_resolved for one in self.traded_by(strategy)}
+        return tuple(one for one in self.instruments if one.subject in found)
+
+    def traded_by(self, strategy: StrategySettings) -> tuple[InstrumentSettings, ...]:
+        """The instruments that a strategy trades, in the order of mesh.toml; none where the session has no venue.
+
+        Where neither it nor [executor] lists any it is the first of mesh.toml, and that alone.
         """
-        if self.executor.instruments:
-            return matching(self.executor.instruments, self.instruments)
-        return tuple(one for one in self.instruments[:1] if one.venue == ORDER_VENUE)
+        return traded_by(strategy, self.instruments)
 
     def subjects(self, patterns: tuple[str, ...]) -> tuple[str, ...]:
         """The `venue.symbol` of each instrument that a pattern names, sorted: the order in mesh.toml means nothing."""
@@ -168,11 +176,6 @@ class Config:
             if model.name == name:
                 return model
         raise ConfigError(f"model {name!r} is not in mesh.toml; there: {', '.join(m.name for m in self.mesh.models)}")
-
-
-def matching(patterns: Iterable[str], instruments: Iterable[InstrumentSettings]) -> tuple[InstrumentSettings, ...]:
-    """The instruments whose `venue.symbol` one of the patterns matches (`binance.*`; case counts), in their order."""
-    return tuple(one for one in instruments if any(fnmatchcase(one.subject, pattern) for pattern in patterns))
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -301,11 +304,6 @@ def _range(info: IntType | FloatType) -> str | None:
     return f"{'' if info.gt is None else 'above '}{low} to {high}".replace("-", "−")
 
 
-def _some(subjects: list[str]) -> str:
-    shown = ", ".join(subjects[:SUBJECTS_SHOWN])
-    return shown if len(subjects) <= SUBJECTS_SHOWN else f"{shown}, … ({len(subjects)} in all)"
-
-
 def hostable_words(mesh: Mesh) -> list[str]:
     """The words that `host` may hold in this mesh: what the sequencer's process can run beside itself."""
     lines = range(1, mesh.feed.lines + 1)
@@ -330,15 +328,9 @@ def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     for index, model in enumerate(mesh.models):
         for pattern in model.instruments:
             if not matching([pattern], mesh.instruments):
-                allowed = f"what matches one of {_some(subjects)}, like 'binance.*'"
+                allowed = f"what matches one of {some(subjects)}, like 'binance.*'"
                 yield f"models[{index}].instruments", pattern, allowed
-    for pattern in mesh.executor.instruments:
-        matched = matching([pattern], mesh.instruments)
-        if not matched:
-            yield "executor.instruments", pattern, f"what matches one of {_some(subjects)}"
-        if elsewhere := [one.subject for one in matched if one.venue != ORDER_VENUE]:
-            allowed = f"instruments of {ORDER_VENUE}, where orders can be sent in this version, as in '{ORDER_VENUE}.*'"
-            yield "executor.instruments", pattern, f"{allowed}; it matches {_some(elsewhere)}"
+    yield from contradictions_of_trading(mesh, subjects)
     hostable = hostable_words(mesh)
     for word in mesh.host:
         if word not in hostable:

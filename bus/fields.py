@@ -149,6 +149,11 @@ _STATED: dict[Kind, dict[str, FieldLook]] = {
         "horizon_ns": FieldLook("horizon_ns", Form.span, zero_is_none=True),
         "reference_ticks": FieldLook("reference_price", Form.price, zero_is_none=True),
     },
+    Kind.shadow: {
+        **_ORDER,
+        "status": _word("status", _enum(Status)),
+        "fill_ticks": FieldLook("fill_price", Form.price, zero_is_none=True),
+    },
     Kind.intent: {**_ORDER, "action": _word("action", _enum(Action))},
     Kind.update: {**_ORDER, "status": _word("status", _enum(Status)), "code": _number("code")},
     Kind.fill: {

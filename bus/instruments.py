@@ -12,7 +12,8 @@ import msgspec
 from tickmesh.bus.config import Config, ConfigError
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.files import write_file
-from tickmesh.bus.settings import Exponent, Instrument, InstrumentSettings
+from tickmesh.bus.setting_types import Exponent
+from tickmesh.bus.settings import Instrument, InstrumentSettings
 
 FILE = "instruments.json"
 

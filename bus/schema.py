@@ -9,9 +9,9 @@ from enum import IntEnum, IntFlag
 
 import numpy as np
 
-from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, SUBJECT_BYTES
+from tickmesh.bus.names import KERNEL_BYTES, PRODUCER_BYTES, STRATEGY_BYTES, SUBJECT_BYTES
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 class Kind(IntEnum):
@@ -37,6 +37,8 @@ class Kind(IntEnum):
     line = 18
     raw = 19
     alert = 20
+    command = 21
+    shadow = 22
 
 
 class Flag(IntFlag):
@@ -228,6 +230,7 @@ INTENT = np.dtype(
         ("quantity_lots", "<i8"),
         ("expires_ns", "<i8"),
         ("reserved2", "<i8"),
+        ("strategy", f"S{STRATEGY_BYTES}"),
     ]
 )
 
@@ -310,6 +313,20 @@ LINE = np.dtype(
     ]
 )
 
+SHADOW = np.dtype(
+    [
+        ("strategy", f"S{STRATEGY_BYTES}"),
+        ("client_order_id", "S36"),
+        ("side", "i1"),
+        ("order_type", "u1"),
+        ("time_in_force", "u1"),
+        ("status", "u1"),
+        ("price_ticks", "<i8"),
+        ("quantity_lots", "<i8"),
+        ("fill_ticks", "<i8"),
+    ]
+)
+
 # A msgpack kind's "record" is one byte of the packed map.
 MSGPACK = np.dtype("u1")
 
@@ -334,6 +351,8 @@ DTYPES: dict[Kind, np.dtype] = {
     Kind.line: LINE,
     Kind.raw: MSGPACK,
     Kind.alert: MSGPACK,
+    Kind.command: MSGPACK,
+    Kind.shadow: SHADOW,
 }
 
 # Old files are read by their own description; this one is written into every new file and hello.

@@ -6,58 +6,37 @@ bus/config.py loads the file, checks what concerns several keys and makes senten
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
-from tickmesh.bus.names import MODEL_NAME_BYTES
+from tickmesh.bus.setting_types import (
+    Balance,
+    BufferBytes,
+    ByPreset,
+    Count,
+    Exponent,
+    FeePpm,
+    IntervalMs,
+    LatencyMs,
+    LimitOrNone,
+    MebibyteOrMore,
+    ModelName,
+    Positive,
+    PositiveInt,
+    PositiveSeconds,
+    RestAddress,
+    Section,
+    Share,
+    SourceName,
+    WebsocketAddress,
+    ZeroOrMore,
+)
+from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 
-Share = Annotated[float, Meta(gt=0, le=1)]
-PositiveSeconds = Annotated[float, Meta(gt=0)]
-Positive = Annotated[float, Meta(gt=0)]
-ZeroOrMore = Annotated[float, Meta(ge=0)]
-PositiveInt = Annotated[int, Meta(ge=1)]
-LimitOrNone = Annotated[int, Meta(ge=0, description="a whole number, or 0 for no such limit")]
-Count = Annotated[int, Meta(ge=0)]
-Exponent = Annotated[int, Meta(ge=-18, le=0)]
-FeePpm = Annotated[int, Meta(ge=0, le=999_999)]
-ByPreset = Annotated[float, Meta(ge=0, description="0 (the preset's) or more")]
-LatencyMs = Annotated[float, Meta(ge=0, le=60_000)]
-IntervalMs = Annotated[int, Meta(ge=1, le=10_000)]
-OrderMs = Annotated[int, Meta(ge=1, le=86_400_000)]
-BufferBytes = Annotated[int, Meta(ge=1 << 16)]
-MebibyteOrMore = Annotated[int, Meta(ge=1 << 20, description="1 MiB or more")]
-SourceName = Annotated[
-    str,
-    Meta(
-        pattern=r"^(?!\.*\Z)[^/]+\Z",
-        description="the name of one folder: no '/', and not dots alone",
-    ),
-]
-WebsocketAddress = Annotated[str, Meta(pattern=r"^wss?://[^/]", description="ws:// or wss://, and a host")]
-RestAddress = Annotated[str, Meta(pattern=r"^https?://[^/]", description="http:// or https://, and a host")]
-Balance = Annotated[str, Meta(pattern=r"^[0-9]{1,12}(\.[0-9]{1,8})?\Z", description="a decimal of at most 8 places")]
-_AMOUNT = r"(?=.*[1-9])[0-9]{1,12}(\.[0-9]{1,18})?"
-Amount = Annotated[str, Meta(pattern=rf"^{_AMOUNT}\Z", description="a plain decimal above 0 like '0.001'")]
-AmountOrNone = Annotated[
-    str, Meta(pattern=rf"^({_AMOUNT})?\Z", description="a plain decimal above 0 like '0.001', or '' for none")
-]
-ModelName = Annotated[
-    str,
-    Meta(
-        pattern=rf"^[A-Za-z0-9_][A-Za-z0-9_.-]{{0,{MODEL_NAME_BYTES - 1}}}\Z",
-        description=f"1 to {MODEL_NAME_BYTES} of A–Z a–z 0–9 _ . -, the first a letter, a digit or _",
-    ),
-]
 Mode = Literal["sim", "capture", "paper", "live"]
-Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
 LineFormat = Literal["human", "json"]
 Level = Literal["debug", "info", "warning", "error", "critical"]
 LOCAL_VENUES = ("binance", "binance_usdm")  # whose dialects the local exchange speaks, in mode sim
 ORDER_VENUE = "binance"  # the venue that the session can send orders to; others are captured only, in this version
-
-
-class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Base of every section."""
 
 
 class InstrumentSettings(Section, frozen=True):
@@ -272,28 +251,6 @@ class ModelSettings(Section, frozen=True):
     publish_past: bool = False  # a new model publishes what it would have said of the whole log, as if it were now
 
 
-class ExecutorSettings(Section, frozen=True):
-    enabled: bool = True
-    # Patterns on venue.symbol. Empty: the first instrument alone, so that nothing is traded only because it is recorded
-    instruments: tuple[str, ...] = ()
-    order_notional: Amount = "60"  # in the quote currency, in whole lots; raised to the venue's least up to twice that
-    position_notional: AmountOrNone = ""  # empty: ten orders
-    order_quantity: AmountOrNone = ""  # in the base currency, instead of order_notional
-    position_max: AmountOrNone = ""  # likewise, instead of position_notional
-    # Of all instruments together, on average, and at most so many (at least one) at once; cancels are always allowed
-    orders_per_s: Annotated[float, Meta(gt=0, le=1000)] = 5.0
-    signal_threshold: ZeroOrMore = 0.6  # |value| from which a signal is acted on
-    # Taken in turn
-    styles: Annotated[tuple[Style, ...], Meta(min_length=1, description="at least one style")] = (
-        "limit_ioc",
-        "limit",
-        "market",
-    )
-    stale_ms: OrderMs = 2000  # no quote for so long, or a signal whose cause is so old (by seq_ns): no new order
-    order_ttl_ms: OrderMs = 2000  # a resting order is cancelled after so long
-    intent_ttl_ms: OrderMs = 5000  # an intent that the session has not acted on for so long is refused
-
-
 class SessionSettings(Section, frozen=True):
     recv_window_ms: int = 2000  # a small one narrows the time in which an unanswered order may still arrive
     request_timeout_s: float = 10.0  # the venue itself gives up after 10 s; then the outcome is Unknown
@@ -358,5 +315,7 @@ class Mesh(Section, frozen=True):
     models: tuple[ModelSettings, ...] = DEFAULT_MODELS
     default_models: bool = True  # false: only those of mesh.toml; `models = []` is none at all
     executor: ExecutorSettings = ExecutorSettings()
+    strategies: tuple[StrategySettings, ...] = (StrategySettings(),)  # without any: one as [executor] says, "default"
+    risk: RiskSettings = RiskSettings()
     session: SessionSettings = SessionSettings()
     recorder: RecorderSettings = RecorderSettings()

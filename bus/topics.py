@@ -75,6 +75,10 @@ TABLE: dict[Kind, TopicRow] = {
         TopicRow(Kind.line, Lane.system, ("sequencer",), ("sentinel", "recorder")),
         TopicRow(Kind.raw, Lane.system, ("feed",), ("recorder",)),
         TopicRow(Kind.alert, Lane.system, EVERY, ("recorder", "sentinel")),
+        TopicRow(
+            Kind.command, Lane.order, ("executor", "sentinel"), ("executor", "recorder")
+        ),  # and `mesh` itself, as "operator"
+        TopicRow(Kind.shadow, Lane.order, ("executor",), ("executor", "recorder")),
     )
 }
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from tickmesh.bus.config import Config, ConfigError, matching
+from tickmesh.bus.config import Config, ConfigError
+from tickmesh.bus.patterns import matching
 from tickmesh.bus.settings import InstrumentSettings, VenueSettings
 from tickmesh.nodes.feed import line_names
 from tickmesh.nodes.venues.table import ADAPTERS
@@ -44,7 +45,7 @@ NODES: Mapping[str, NodeRow] = {
     "feed": NodeRow(700, 15, ("feed", "instruments", "venues", "disk", "log"), "feeds"),
     "backfill": NodeRow(650, 15, ("backfill", "instruments", "venues", "checkpoint_s", "log")),
     "model": NodeRow(600, 15, ("models", "paths", "instruments", "checkpoint_s", "log"), "models"),
-    "executor": NodeRow(500, 15, ("executor", "instruments", "checkpoint_s", "log")),
+    "executor": NodeRow(500, 15, ("executor", "strategies", "risk", "instruments", "checkpoint_s", "log")),
     "session": NodeRow(400, 15, ("session", "exchange", "instruments", "venues", "checkpoint_s", "log")),
     "sentinel": NodeRow(900, 10, ("sentinel", "recorder", "feed", "instruments", "log"), "sentinels"),
 }

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tickmesh.tools import command_line, terminal
+from tickmesh.tools import command_line, terminal, trading_commands
 
 commands = command_line.command_group("Runs, shows, checks and replays this folder's mesh.")
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
@@ -348,6 +348,9 @@ def export(
     terminal.print_json(result) if json else command.show(result)
     if result["gone"] or result["failed"]:
         raise typer.Exit(1)
+
+
+trading_commands.add_to(commands)
 
 
 def main() -> None:

@@ -67,6 +67,11 @@ SIM = """
 # position_notional = "600"       # or position_max = "0.01"; neither: ten orders
 # signal_threshold = 0.6
 
+# Several [[strategies]], each with models, sizes and limits of its own, and limits of all of them: docs/strategies.md
+# [risk]                          # of all together
+# notional_max = "2000"           # beyond it no order is made
+# daily_loss_max = "50"           # beyond it the kill switch is on
+
 # [exchange]                      # the local venue
 # seed = 1
 # trades_per_s = 20.0

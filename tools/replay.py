@@ -13,6 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import msgpack
 import numpy as np
 
 from tickmesh.bus.config import Config
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     import pandas
 
 SOURCES = ("all", "log", "archive")
+DERIVED = (*model.WRITES, *executor.WRITES)  # what is compared
 
 
 class Published(NamedTuple):
@@ -38,6 +40,7 @@ class Published(NamedTuple):
     k: int
     node: str
     payload: bytes  # the record, without the header
+    kind: Kind
 
 
 def steps(config: Config, with_executor: bool = True) -> dict[str, Any]:
@@ -71,7 +74,7 @@ def run_steps(nodes: dict[str, Any], events: Iterable[Event], batch: int, faults
                 continue
             for raw in given:
                 event = decode(raw)
-                yield Published(event.cause_seq, event.k, node, bytes(event.body))
+                yield Published(event.cause_seq, event.k, node, bytes(event.body), Kind(event.kind))
 
 
 def run_on_columns(nodes: dict[str, Any], spans: Iterable[ColumnSpan], faults: Faults | None = None) -> Iterator[Published]:
@@ -88,7 +91,7 @@ def run_on_columns(nodes: dict[str, Any], spans: Iterable[ColumnSpan], faults: F
                     continue
                 size, bodies = SIGNAL.itemsize, given["record"].tobytes()
                 for i, (cause_seq, k) in enumerate(zip(given["cause_seq"].tolist(), given["k"].tolist())):
-                    yield Published(cause_seq, k, node, bodies[i * size : (i + 1) * size])
+                    yield Published(cause_seq, k, node, bodies[i * size : (i + 1) * size], Kind.signal)
             else:
                 yield from run_steps({node: step}, span.events, max(len(span.events), 1))
 
@@ -143,8 +146,9 @@ class LiveOutput:
                 self.published = [one for one in self.published if one[:2] > self.after]
             self.warm_after = content.get("warm_after", 0)
             self.same_code = same
-        elif event.kind in (Kind.signal, Kind.intent):
-            self.published.append(Published(event.cause_seq, event.k, event.producer, bytes(event.body)))
+        elif event.kind in DERIVED:
+            payload = bytes(event.body)
+            self.published.append(Published(event.cause_seq, event.k, event.producer, payload, Kind(event.kind)))
 
 
 class ReplayedSteps:
@@ -224,7 +228,7 @@ def compare_columns(config: Config, source: str) -> terminal.JsonObject:
     """`compare` over the columns of a source, as `source_spans` names them."""
     both = ReplayedSteps(config)
     columns, objects = kinds_of(both.steps)
-    spans = source_spans(config, source, columns, objects | {Kind.run, Kind.signal, Kind.intent})
+    spans = source_spans(config, source, columns, objects | {Kind.run, *DERIVED})
     return both.result(run_on_columns(dict(both.steps), both.spans_seen(spans), both.faults), None)
 
 
@@ -240,14 +244,13 @@ def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> terminal
     """
     last = live.published[-1][:2] if live.published else (0, -1)
     to_compare = [one for one in replayed if one[:2] > live.after]
-    mine = {one[:2]: one.payload for one in to_compare if one[:2] <= last}
-    theirs = {one[:2]: one.payload for one in live.published}
+    mine = {one[:2]: one for one in to_compare if one[:2] <= last}
+    theirs = {one[:2]: one for one in live.published}
     twice = len(live.published) - len(theirs)
     keys = sorted(mine.keys() | theirs.keys())
     different = next((key for key in keys if mine.get(key) != theirs.get(key)), None)
-    equal = sum(mine.get(key) == payload for key, payload in theirs.items())
+    equal = sum(mine.get(key) == one for key, one in theirs.items())
     unsaid = len(to_compare) - len(mine)
-    kind = Kind.intent if node == "executor" else Kind.signal
     return {
         "ok": different is None and not twice and (bool(theirs) or not to_compare),
         "live": len(live.published),
@@ -261,17 +264,19 @@ def _verdict(node: str, live: LiveOutput, replayed: list[Published]) -> terminal
         and {
             "cause_seq": different[0],
             "k": different[1],
-            "live": _readable(kind, theirs.get(different)),
-            "replayed": _readable(kind, mine.get(different)),
+            "live": _readable(theirs.get(different)),
+            "replayed": _readable(mine.get(different)),
         },
     }
 
 
-def _readable(kind: Kind, payload: bytes | None) -> dict[str, Any] | None:
-    if payload is None:
+def _readable(one: Published | None) -> dict[str, Any] | None:
+    if one is None:
         return None
-    dtype = DTYPES[kind]
-    row = np.frombuffer(payload, dtype, 1)[0].item()
+    dtype = DTYPES[one.kind]
+    if not dtype.names:
+        return dict(msgpack.unpackb(one.payload))
+    row = np.frombuffer(one.payload, dtype, 1)[0].item()
     return {name: _plain(value) for name, value in zip(dtype.names or (), row, strict=True)}
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import msgspec
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from tickmesh.bus.config import Config, ConfigError, load, matching
+from tickmesh.bus.config import Config, ConfigError, load
 from tickmesh.bus.files import write_file
+from tickmesh.bus.patterns import matching
 from tickmesh.bus.settings import InstrumentSettings, ModelSettings
 from tickmesh.nodes.exchange.market.survey import Survey
 from tickmesh.nodes.exchange.server.files import CaptureFiles

@@ -35,7 +35,8 @@ from tickmesh.tools.verdict import Finding, Seen
 Process = Mapping[str, Any]  # as supervisord describes it: name, state, statename, pid, exitstatus, start, now …
 OVER_SHOWN = 5  # troubles that are over; those that go on are all shown
 TRADING = (
-    "instruments", "positions", "unlisted_orders", "fees", "fills", "open_orders", "signals", "intents", "cancels", "refused",
+    "instruments", "positions", "strategies", "kill_switch", "tightened", "unlisted_orders", "fees", "profit", "fills",
+    "open_orders", "signals", "intents", "cancels", "refused",
 )  # fmt: skip
 HOUR_NS = 3600 * SECOND
 ANSWER_S = 2.0  # supervisord answers in milliseconds, and a person waits for us

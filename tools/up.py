@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -232,9 +233,18 @@ class Observed:
         return self.counts - self.earlier
 
     def cannot_trade(self) -> dict[str, str]:
-        """Instruments on which the executor has sent nothing and will send nothing, each with why, by its refusals."""
+        """Instruments on which the executor has sent nothing and will send nothing, each with why, by its refusals.
+
+        Under "all" why that is so of each: the kill switch, or no strategy that is live.
+        """
         out = {}
-        for subject, one in self.beats.get(self.executor, {}).get("positions", {}).items():
+        beat = self.beats.get(self.executor, {})
+        if beat.get("kill_switch", {}).get("on"):
+            return {"all": f"the kill switch is on: {beat['kill_switch']['why']}; `mesh kill-switch off` lifts it"}
+        states = {name: one["state"] for name, one in beat.get("strategies", {}).items() if one["state"]}
+        if states and "live" not in states.values():
+            return {"all": "no strategy is live: " + ", ".join(f"{name} is {state}" for name, state in states.items())}
+        for subject, one in beat.get("positions", {}).items():
             refused = {reason: count for reason, count in one["refused"].items() if reason in SIZES}
             if refused and not one["intents"]:
                 out[subject] = ", ".join(f"{count} refused for {reason}" for reason, count in sorted(refused.items()))
@@ -244,7 +254,7 @@ class Observed:
     def no_trading(self) -> bool:
         """Whether the executor can trade none of its instruments."""
         cannot = self.cannot_trade()
-        return bool(cannot) and len(cannot) >= self.beats[self.executor]["instruments"]
+        return "all" in cannot or bool(cannot) and len(cannot) >= self.beats[self.executor]["instruments"]
 
 
 def _watch(
@@ -285,8 +295,12 @@ def required_kinds(config: Config, survey: Survey | None = None, bad_models: Col
     able = [model for model in config.models if model.name not in bad_models]
     if not able or config.mode == "capture":
         return MARKET
-    traded = {instrument.subject for instrument in config.traded}
-    models_trade = any(traded.intersection(config.subjects(model.instruments)) for model in able)
+    models_trade = any(
+        {one.subject for one in config.traded_by(strategy)}.intersection(config.subjects(model.instruments))
+        for strategy in config.strategies_resolved
+        for model in able
+        if any(fnmatchcase(model.name, pattern) for pattern in strategy.models)
+    )
     return (*MARKET, Kind.signal, *(TRADING if config.executor.enabled and models_trade else ()))
 
 
@@ -348,8 +362,8 @@ def show(result: JsonObject) -> None:
     out.print(f"tickmesh is up after {result['seconds']} s, source {result['source']}.")
     out.print(seen_sentence(result["rates"], result["counts"]), markup=False)
     for subject, why in result["not_trading"].items():
-        sizes = "executor.order_notional, order_quantity, position_max"
-        out.print(f"The executor cannot trade {subject}: {why} ({sizes})", style="bold", markup=False)
+        hint = "" if subject == "all" else " (executor.order_notional, order_quantity, position_max)"
+        out.print(f"The executor cannot trade {subject}: {why}{hint}", style="bold", markup=False)
     for one in result["instruments"]:
         out.print(f"{one['instrument']}: {one['why']}", style="bold", markup=False)
     _show_next(("quote", "signal", "fill …"), "`mesh up`")

@@ -135,6 +135,18 @@ def waits(seen: Seen) -> Iterator[Finding]:
         yield Finding(one["server"], one["sentence"], "it goes on by itself")
 
 
+def trading(seen: Seen) -> Iterator[Finding]:
+    """The kill switch is on, or a strategy was stopped by its limit."""
+    counted = seen.beat("executor")
+    switch = counted.get("kill_switch", {})
+    if switch.get("on"):
+        why = f"nothing is traded: {switch['why'] or 'no reason was given'} (by {switch['by']})"
+        yield Finding("kill switch", why, "`mesh kill-switch off` lifts it")
+    for name, one in counted.get("strategies", {}).items():
+        if one["state"] == "off" and " allows " in one["why"]:
+            yield Finding(f"strategy {name}", f"it is off: {one['why']}", f"`mesh strategy {name} on` switches it on")
+
+
 def alerts(seen: Seen) -> Iterator[Finding]:
     """Troubles that were told of and go on, but of processes, disks and waits, which the others look at themselves."""
     names = {node["name"] for node in seen.nodes}
@@ -154,6 +166,7 @@ FINDERS: tuple[Callable[[Seen], Iterator[Finding]], ...] = (
     disk,
     writers,
     waits,
+    trading,
     alerts,
 )
 

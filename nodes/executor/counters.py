@@ -1,58 +1,126 @@
-"""What an executor counts, for its `health` events: by instrument, and in all."""
+"""What an executor counts, for its `health` events: by instrument, by strategy, and in all."""
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
-from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
-from tickmesh.nodes.executor.styles import Quote
+from tickmesh.nodes.executor.exposure import Exposures
+from tickmesh.nodes.executor.positions import Position
+from tickmesh.nodes.executor.profit import money_of, money_value
+from tickmesh.nodes.executor.state import ExecutorState, InstrumentState, StrategyStatus
 
 FEE_UNIT = 1e-8
 
 
-def executor_counters(state: ExecutorState, listed: Set[str]) -> dict[str, object]:
-    """Counts in all, `positions` by instrument, and `unlisted_orders`: open orders by instrument that is not listed (any more).
+def executor_counters(state: ExecutorState, listed: Set[str], exposures: Exposures) -> dict[str, object]:
+    """Counts in all, `positions` by instrument, `strategies` by name, and `unlisted_orders`: open orders by instrument that is
+    not listed (any more).
 
-    Money is in units of each instrument's quote currency, quantities in units of its base.
+    Money of one instrument is in units of its quote currency, money in all in that of [risk]; quantities in units of the base.
     """
     refused: Counter[str] = Counter()
     fees: Counter[str] = Counter()
     positions, unlisted = {}, {}
     for subject, instrument in state.instruments.items():
-        refused.update(instrument.refusals)
+        mine = _refused(instrument)
+        refused.update(mine)
         fees.update(instrument.position.fees)
-        if instrument.involved or instrument.refusals:
+        if instrument.involved or mine:
             positions[subject] = _of_instrument(instrument)
         if subject not in listed and instrument.open_orders:
             unlisted[subject] = instrument.open_orders
     traded = state.instruments.values()
+    names = sorted({*state.strategies, *(name for one in traded for name, book in one.books.items() if book.position.fills)})
+    kill = state.kill
     return {
         "instruments": len(listed),
         "positions": positions,
+        "strategies": {name: _of_strategy(state, exposures, name) for name in names},
+        "kill_switch": {"on": kill.on, "since_ns": kill.since_ns, "by": kill.by, "why": kill.why},
+        "tightened": {scope: values for scope, values in state.tightened.items() if values},
         "unlisted_orders": unlisted,
-        "fees": {asset: mantissa * FEE_UNIT for asset, mantissa in fees.items()},
+        "fees": _fees(fees),
+        "profit": money_value(exposures.profit(None)),
         "fills": sum(one.position.fills for one in traded),
         "open_orders": sum(one.open_orders for one in traded),
-        "signals": sum(one.signals for one in traded),
+        "signals": sum(book.signals for one in traded for book in one.books.values()),
         "intents": state.intents,
         "cancels": state.cancels,
         "refused": dict(refused),
+        "commands_refused": state.commands_refused,
     }
 
 
-def _of_instrument(instrument: InstrumentState) -> dict[str, object]:
-    rules, position, quote = instrument.rules, instrument.position, Quote(*instrument.quote)
+def _refused(instrument: InstrumentState) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for book in instrument.books.values():
+        counted.update(book.refusals)
+    return counted
+
+
+def _fees(fees: dict[str, int]) -> dict[str, float]:
+    return {asset: mantissa * FEE_UNIT for asset, mantissa in fees.items()}
+
+
+def _of_position(instrument: InstrumentState, position: Position) -> dict[str, object]:
+    rules, mark = instrument.rules, instrument.mark()
     price_unit = 10.0**rules.price_exponent if rules else 0.0
     quantity_unit = 10.0**rules.quantity_exponent if rules else 0.0
-    mid_ticks = (quote.bid_ticks + quote.ask_ticks) // 2 if quote.tradable else 0
-    unrealised = position.unrealised(mid_ticks) if mid_ticks else 0
+    unrealised = position.unrealised(mark) if mark else 0
     return {
         "position": position.lots * quantity_unit,
         "average_price": position.average_ticks * price_unit,
         "realised": position.realised * price_unit * quantity_unit,
         "unrealised": unrealised * price_unit * quantity_unit,
-        "fees": {asset: mantissa * FEE_UNIT for asset, mantissa in position.fees.items()},
+        "fees": _fees(position.fees),
+        "fee_cost": position.fee_cost * price_unit * quantity_unit,
         "fills": position.fills,
-        "open_orders": instrument.open_orders,
-        "intents": instrument.intents,
-        "refused": dict(instrument.refusals),
     }
+
+
+def _of_instrument(instrument: InstrumentState) -> dict[str, object]:
+    return {
+        **_of_position(instrument, instrument.position),
+        "open_orders": instrument.open_orders,
+        "intents": sum(book.intents for book in instrument.books.values()),
+        "refused": dict(_refused(instrument)),
+    }
+
+
+def _of_strategy(state: ExecutorState, exposures: Exposures, name: str) -> dict[str, object]:
+    """A strategy's state, its money in all, and its positions by instrument: `shadow` of what was simulated."""
+    status = state.strategies.get(name, StrategyStatus("", "" if not name else "mesh.toml does not have it any more"))
+    books = {subject: one.books[name] for subject, one in state.instruments.items() if name in one.books}
+    positions, shadow = {}, {}
+    fees: Counter[str] = Counter()
+    refused: Counter[str] = Counter()
+    for subject, book in books.items():
+        fees.update(book.position.fees)
+        refused.update(book.refusals)
+        if book.position.fills:
+            positions[subject] = _of_position(state.instruments[subject], book.position)
+        if book.shadow.fills:
+            shadow[subject] = _of_position(state.instruments[subject], book.shadow)
+    return {
+        "state": status.state,
+        "why": status.why,
+        "positions": positions,
+        "shadow": shadow,
+        "profit": money_value(exposures.profit(name)),
+        "shadow_profit": _shadow_profit(state.instruments.values(), name),
+        "fees": _fees(fees),
+        "fills": sum(book.position.fills for book in books.values()),
+        "open_orders": sum(
+            not order.final and order.strategy == name for one in state.instruments.values() for order in one.orders.values()
+        ),
+        "signals": sum(book.signals for book in books.values()),
+        "intents": sum(book.intents for book in books.values()),
+        "refused": dict(refused),
+    }
+
+
+def _shadow_profit(instruments: Iterable[InstrumentState], name: str) -> float:
+    total = 0
+    for one in instruments:
+        if one.rules is not None and name in one.books and one.books[name].shadow.fills:
+            total += money_of(one.books[name].shadow.profit(one.mark()), one.rules)
+    return money_value(total)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from tickmesh.bus.layout import record_struct
 from tickmesh.bus.schema import Action, Kind
-from tickmesh.bus.wire import encode
+from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.risk import Approved
 
@@ -19,6 +19,7 @@ class IntentPlace(NamedTuple):
     cause_seq: int
     k: int  # the number of this answer among those to the same cause
     expires_ns: int  # of an order; a cancel has no end
+    strategy: str
 
     @property
     def client_order_id(self) -> str:
@@ -42,5 +43,31 @@ def _event(
     expires_ns: int,
 ) -> bytearray:  # fmt: skip
     name = place.client_order_id.encode()
-    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, expires_ns)
+    strategy = place.strategy.encode()
+    record = INTENT.pack(name, target, action, side, order_type, force, price_ticks, lots, expires_ns, strategy)
     return encode(Kind.intent, place.subject, record, k=place.k, cause_seq=place.cause_seq)
+
+
+class Answers:
+    """What a list of events makes an executor publish: numbered by the event that causes it, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[bytearray] = []
+        self._k = 0
+
+    def begin_list(self) -> None:
+        """A new list of events begins."""
+        self.events = []
+
+    def begin_event(self) -> None:
+        """The next event begins."""
+        self._k = 0
+
+    def place(self, cause: Event, subject: str, log_id: str, strategy: str = "", expires_ns: int = 0) -> IntentPlace:
+        """Gives the place of the next answer to `cause`."""
+        return IntentPlace(subject, log_id, cause.seq, self._k, expires_ns, strategy)
+
+    def add(self, event: bytearray) -> None:
+        """Adds the answer for which `place` was asked."""
+        self.events.append(event)
+        self._k += 1

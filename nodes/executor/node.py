@@ -5,7 +5,6 @@ published already is not published again. It never speaks to a venue: the sessio
 """
 
 from hashlib import sha256
-from math import inf, isfinite
 from pathlib import Path
 
 import msgspec
@@ -14,25 +13,23 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.layout import record_reader, record_struct
 from tickmesh.bus.schema import Action, Kind
 from tickmesh.bus.wire import Event
-from tickmesh.nodes.executor import risk, styles
+from tickmesh.nodes.executor.control import TradingControl
 from tickmesh.nodes.executor.counters import executor_counters
-from tickmesh.nodes.executor.intents import INTENT, IntentPlace, build_cancel, build_intent
+from tickmesh.nodes.executor.intents import INTENT, Answers
+from tickmesh.nodes.executor.ordering import MARKS, Ordering
 from tickmesh.nodes.executor.orders import Order
-from tickmesh.nodes.executor.risk import InstrumentRules, Refused
-from tickmesh.nodes.executor.sizes import Sizes
-from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
-from tickmesh.nodes.executor.styles import Quote
+from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.signals import declared_range
+from tickmesh.nodes.executor.state import ExecutorState, InstrumentState, StrategyStatus
+from tickmesh.nodes.executor.traders import AccountLimits, Trader
 from tickmesh.nodes.orders.states import FINAL
 
 READS = (
-    Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run,
+    Kind.instrument, Kind.quote, Kind.signal, Kind.intent, Kind.update, Kind.fill, Kind.clock, Kind.run, Kind.command,
 )  # fmt: skip
-WRITES = (Kind.intent,)
+WRITES = (Kind.intent, Kind.command, Kind.shadow)
 
-MS = 1_000_000
 UNASKED = frozenset(int(kind) for kind in (Kind.instrument, Kind.intent, Kind.update, Kind.fill))  # taken of any instrument
-CANCEL_AGAIN_MAX = 5  # the pause between two cancels of one order doubles so many times
-MARKS = 16  # how finely the age of a signal's cause is known: stale_ms ÷ 16
 
 _read_rules = record_reader(Kind.instrument, *InstrumentRules.__struct_fields__)
 QUOTE = record_struct(Kind.quote, "bid_ticks", "bid_lots", "ask_ticks", "ask_lots")
@@ -61,19 +58,14 @@ class Step:
     """
 
     def __init__(self, config: Config, instance: str = ""):
+        self._config = config
         self.settings = config.executor
         self.listed = frozenset(instrument.subject for instrument in config.traded)
         self.name = f"executor-{instance}" if instance else "executor"
         self.state = ExecutorState()
         self._code = code_hash()
-        self._ttl_ns = self.settings.order_ttl_ms * MS
-        self._stale_ns = self.settings.stale_ms * MS
-        self._intent_ttl_ns = self.settings.intent_ttl_ms * MS
-        period_ns = round(risk.SECOND / self.settings.orders_per_s)
-        self._limits = risk.RiskLimits(0, self._stale_ns, period_ns, max(1, int(self.settings.orders_per_s)))
-        self._sizes: dict[str, Sizes] = {}
-        self._intents: list[bytearray] = []
-        self._k = 0
+        self._mark_ns = self.settings.stale_ms * 1_000_000 // MARKS
+        self._answers = Answers()
         self._handlers = {
             int(Kind.quote): self._on_quote,
             int(Kind.signal): self._on_signal,
@@ -87,37 +79,44 @@ class Step:
         self._prepare()
 
     def step(self, events: list[Event]) -> list[bytearray]:
-        """Takes in events of the log, in its order, and gives the intents that they cause.
+        """Takes in events of the log, in its order, and gives the events that they cause.
 
-        Of one event first what its own instrument answers, then the cancels that are due by now, by instrument in the order of
-        their names.
+        Of one event first what its own instrument answers, by strategy in the order of their names, then what a breached limit
+        causes, then the cancels that are due by now, by instrument in the order of their names.
         """
-        self._intents = []
-        state, mark_ns = self.state, self._stale_ns // MARKS
+        answers, state, mark_ns = self._answers, self.state, self._mark_ns
+        answers.begin_list()
         followed, handlers = self._followed, self._handlers
         for event in events:
             if event.kind not in self._reads:
                 continue
-            self._k = 0
+            answers.begin_event()
             now_ns = event.seq_ns
-            if not state.marks or now_ns - state.marks[-1][1] >= mark_ns:
+            marked = not state.marks or now_ns - state.marks[-1][1] >= mark_ns
+            if marked:
                 self._mark(event.seq, now_ns)
             if (instrument := followed.get(event.subject)) is not None:
                 if handler := handlers.get(event.kind):
                     handler(instrument, event)
             elif event.kind == Kind.run:
                 self._on_run(event)
+            elif event.kind == Kind.command:
+                self._control.on_command(event)
             elif event.kind in UNASKED:
                 self._on_other(event)
+            if marked:
+                self._control.watch_losses(event)
             if state.due and now_ns >= state.due[0][0]:
-                self._cancel_due(event)
-        return self._intents
+                self._ordering.cancel_due(event)
+        return answers.events
 
     # Taking in the log
 
     def _on_run(self, event: Event) -> None:
         if event.producer == "sequencer":
             self.state.log_id = str(event.map().get("log_id", self.state.log_id))[:16]
+        elif event.producer.startswith("model-"):
+            self.state.ranges[event.producer] = declared_range(event.map())
 
     def _on_other(self, event: Event) -> None:
         """Of an instrument that is not followed: its definition, or an order or a fill, with which it is from now on."""
@@ -127,17 +126,27 @@ class Step:
             self._followed[event.subject] = instrument
 
     def _on_instrument(self, instrument: InstrumentState, event: Event) -> None:
-        instrument.rules = InstrumentRules(*_read_rules(event.raw))
-        if event.subject in self.listed:
-            self._sizes[event.subject] = Sizes(self.settings, instrument.rules)
+        rules = InstrumentRules(*_read_rules(event.raw))
+        if rules != instrument.rules:
+            instrument.rules = rules
 
     def _on_quote(self, instrument: InstrumentState, event: Event) -> None:
         instrument.quote = QUOTE.unpack_from(event.raw, -QUOTE.size)  # the last one
         instrument.quote_ns = event.seq_ns
+        if instrument.shadow_orders:
+            self._ordering.follow_shadows(instrument, event)
+        if self._flattens and self.state.kill.on and instrument.involved:
+            self._ordering.flatten(instrument, event)
+
+    def _on_signal(self, instrument: InstrumentState, event: Event) -> None:
+        (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
+        for trader in self._by_subject.get(event.subject, ()):
+            if trader.acts_on(event.producer):
+                self._ordering.on_signal(trader, instrument, event, value)
 
     def _on_intent(self, instrument: InstrumentState, event: Event) -> None:
         """Ours, or of an executor with other settings that ran before: its orders are in the world all the same."""
-        for intent_id, target, action, *terms, _ in INTENT.iter_unpack(event.body):
+        for intent_id, target, action, *terms, _, strategy in INTENT.iter_unpack(event.body):
             client_order_id = _text(intent_id)
             if event.producer == self.name:
                 kept = "" if action == Action.CANCEL else event.subject
@@ -152,8 +161,10 @@ class Step:
                 del instrument.orders[client_order_id]  # the same place in the log, other settings
                 order = None
             if order is None:
-                order = self._adopt(event, client_order_id, *terms)
+                order = self._adopt(event, client_order_id, _text(strategy), *terms)
             order.confirmed = True
+            if order.resting and self._control.stopped(order.strategy):  # it was on its way when the strategy was stopped
+                self._ordering.cancel_now(event.subject, (order,), event.seq_ns)
 
     def _on_update(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, order_id, status, *terms, filled in UPDATE.iter_unpack(event.body):
@@ -164,120 +175,50 @@ class Step:
             if order is None:
                 if status in FINAL or terms[-1] <= 0:
                     continue
-                order = self._adopt(event, client_order_id, *terms)
+                order = self._adopt(event, client_order_id, "", *terms)
             order.confirmed = True
             self.state.apply_update(instrument, order, status, filled, order_id)
 
     def _adopt(
-        self, event: Event, client_order_id: str, side: int, order_type: int, force: int, price: int, lots: int
+        self, event: Event, client_order_id: str, strategy: str, side: int, order_type: int, force: int, price: int, lots: int
     ) -> Order:
         """An order that we did not make in this life: after other settings, or of a tail that a power cut took."""
         order = Order(client_order_id, side, order_type, force, price, lots, event.seq_ns, confirmed=True)
-        order.cancel_ns = event.seq_ns + self._ttl_ns
+        order.cancel_ns, order.strategy = event.seq_ns + self._ordering.ttl_ns, strategy
         self.state.add_order(event.subject, order)
         return order
 
     def _on_fill(self, instrument: InstrumentState, event: Event) -> None:
         for raw_id, side, trade_id, price, lots, fee, asset in FILL.iter_unpack(event.body):
-            self.state.apply_fill(instrument, _text(raw_id), trade_id, side, price, lots, fee, _text(asset))
-
-    # Sending and cancelling
-
-    def _on_signal(self, instrument: InstrumentState, event: Event) -> None:
-        (value,) = SIGNAL.unpack_from(event.raw, -SIGNAL.size)  # the last one
-        if not self.settings.signal_threshold <= abs(value) < inf:
-            if not isfinite(value) and event.subject in self.listed:
-                instrument.count_refusal("not_finite")
-            return
-        state, sizes, rules = self.state, self._sizes.get(event.subject), instrument.rules
-        if sizes is None and event.subject not in self.listed:
-            return
-        instrument.signals += 1
-        if sizes is None or rules is None or not state.log_id:
-            instrument.count_refusal("not_ready")
-            return
-        mark_seq, mark_ns = state.marks[0]
-        if event.cause_seq < mark_seq and event.seq_ns - mark_ns >= self._stale_ns:
-            instrument.count_refusal("stale_signal")
-            return
-        quote = Quote(*instrument.quote)
-        style = self.settings.styles[instrument.turn % len(self.settings.styles)]
-        # at the bid, the lower of both prices: what is worth enough there is worth enough wherever it is offered
-        draft = styles.build_draft(style, 1 if value > 0 else -1, quote, sizes.order_lots(quote.bid_ticks))
-        limits = self._limits._replace(position_max_lots=sizes.position_lots(quote.bid_ticks))
-        answer = risk.check(
-            draft, quote, instrument.quote_ns, event.seq_ns, rules, limits, instrument.position.lots,
-            instrument.orders.values(), state.bucket,
-        )  # fmt: skip
-        if isinstance(answer, Refused):
-            instrument.count_refusal(answer.reason)
-            if answer.reason == "own_order":
-                self._make_way(instrument, draft.side, event)
-            return
-        instrument.turn += 1
-        place = self._place(event, event.subject)
-        self._add(instrument, build_intent(answer, place))
-        side, order_type, force, price_ticks, lots, _ = answer.draft
-        order = Order(place.client_order_id, side, order_type, force, price_ticks, lots, event.seq_ns, place.cause_seq, place.k)
-        order.cancel_ns = event.seq_ns + self._ttl_ns
-        state.add_order(event.subject, order)
-
-    def _make_way(self, instrument: InstrumentState, side: int, event: Event) -> None:
-        """The signal has turned: what rests on the other side is cancelled now, not when its time is over."""
-        for order in instrument.orders.values():
-            if order.side == -side and order.resting and not order.cancels:
-                order.cancel_ns = event.seq_ns
-                self.state.schedule(event.subject, event.seq_ns)
-
-    def _cancel_due(self, event: Event) -> None:
-        """Orders beyond their time, in whatever state: a cancel makes the session find out. Again, ever more rarely."""
-        state, now_ns = self.state, event.seq_ns
-        for subject in state.take_due(now_ns):
-            instrument = state.instruments[subject]
-            for order in instrument.orders.values():
-                if order.final:
-                    continue
-                if order.cancel_ns <= now_ns and self._is_ours(order):
-                    pause_ns = max(self._ttl_ns, self._intent_ttl_ns) << min(order.cancels, CANCEL_AGAIN_MAX)
-                    order.cancels += 1
-                    order.cancel_ns = now_ns + pause_ns
-                    place = self._place(event, subject)
-                    self._add(instrument, build_cancel(order, place))
-                    state.remember_cancel(place.client_order_id, order)
-                    state.cancels += 1
-                if order.cancel_ns > now_ns:
-                    state.schedule(subject, order.cancel_ns)
-
-    def _is_ours(self, order: Order) -> bool:
-        """Somebody's own orders on this account count in the exposure, but are theirs to cancel."""
-        return bool(self.state.log_id) and order.client_order_id[:1] == "t" and order.client_order_id[17:18] == "-"
-
-    def _place(self, cause: Event, subject: str) -> IntentPlace:
-        """Of the next intent that `cause` brings about."""
-        return IntentPlace(subject, self.state.log_id, cause.seq, self._k, cause.seq_ns + self._intent_ttl_ns)
-
-    def _add(self, instrument: InstrumentState, intent: bytearray) -> None:
-        self._intents.append(intent)
-        self._k += 1
-        self.state.intents += 1
-        instrument.intents += 1
+            self.state.apply_fill(event.subject, _text(raw_id), trade_id, side, price, lots, fee, _text(asset))
 
     def _mark(self, seq: int, now_ns: int) -> None:
         """Keeps one mark that is older than stale_ns, if there is one, and those after it."""
         marks = self.state.marks
         marks.append((seq, now_ns))
-        while len(marks) > 1 and now_ns - marks[1][1] >= self._stale_ns:
+        while len(marks) > 1 and now_ns - marks[1][1] >= self._ordering.stale_ns:
             del marks[0]
 
     def _prepare(self) -> None:
         """What follows from settings and state, so it is not part of the state."""
-        self._sizes.clear()
+        config, state = self._config, self.state
+        traders: dict[str, Trader] = {}
+        for one in sorted(config.strategies_resolved, key=lambda one: one.name):
+            subjects = frozenset(instrument.subject for instrument in config.traded_by(one))
+            traders[one.name] = Trader(one, subjects, state.tightened.get(one.name, {}))
+            state.strategies.setdefault(one.name, StrategyStatus(one.state))
+        account = AccountLimits(config.risk, state.tightened.get(AccountLimits.name, {}))
+        self._ordering = Ordering(config.executor, config.risk, state, traders, account, self._answers)
+        self._control = TradingControl(self.name, state, traders, account, self._ordering, self._answers)
+        self._flattens = config.risk.on_kill == "flatten"
+        self._traders = traders
+        self._by_subject = {
+            subject: [trader for trader in traders.values() if subject in trader.subjects] for subject in self.listed
+        }
         for subject in sorted(self.listed):
-            instrument = self.state.instrument(subject)
-            if instrument.rules is not None:
-                self._sizes[subject] = Sizes(self.settings, instrument.rules)
+            state.instrument(subject)
         self._followed.clear()
-        for subject, instrument in self.state.instruments.items():
+        for subject, instrument in state.instruments.items():
             if subject in self.listed or instrument.involved:
                 self._followed[subject] = instrument
 
@@ -288,12 +229,19 @@ class Step:
 
         Money is not added up over instruments: their quote currencies differ, and the log does not name them.
         """
-        return executor_counters(self.state, self.listed)
+        return executor_counters(self.state, self.listed, self._ordering.exposures)
 
     def identity(self) -> dict[str, object]:
         """Code, instruments and parameters that the state depends on: a state with another identity is not loaded."""
-        parameters = msgspec.json.decode(msgspec.json.encode(self.settings))  # plain lists and dicts
+        config = self._config
+        parameters = msgspec.json.decode(msgspec.json.encode(config.executor))  # plain lists and dicts
         del parameters["instruments"]  # what they match counts, not how it was written
+        strategies = {}
+        for one in config.strategies_resolved:
+            said = strategies[one.name] = msgspec.json.decode(msgspec.json.encode(one))
+            said["instruments"] = sorted(instrument.subject for instrument in config.traded_by(one))
+        limits = msgspec.json.decode(msgspec.json.encode(config.risk))
+        parameters |= {"strategies": strategies, "risk": limits}
         return {"code": self._code, "instruments": sorted(self.listed), "parameters": parameters}
 
     def save(self) -> bytes:

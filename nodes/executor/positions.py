@@ -18,10 +18,15 @@ class Position(msgspec.Struct):
     sold_lots: int = 0
     fills: int = 0
     fees: dict[str, int] = {}
+    fee_cost: int = 0  # what of the fees could be valued (profit.fee_cost), as money
 
     def unrealised(self, mark_ticks: int) -> int:
         """The profit that closing the position at this price would add to `realised`."""
         return self.lots * mark_ticks - self.cost
+
+    def profit(self, mark_ticks: int) -> int:
+        """What was gained or lost by now, fees that could be valued included: realised + unrealised − fee_cost."""
+        return self.realised + self.unrealised(mark_ticks) - self.fee_cost
 
     @property
     def average_ticks(self) -> float:
@@ -29,7 +34,9 @@ class Position(msgspec.Struct):
         return self.cost / self.lots if self.lots else 0.0
 
 
-def apply_fill(position: Position, side: int, price_ticks: int, lots: int, fee: int = 0, fee_asset: str = "") -> None:
+def apply_fill(
+    position: Position, side: int, price_ticks: int, lots: int, fee: int = 0, fee_asset: str = "", fee_cost: int = 0
+) -> None:
     """Adds one fill to the position: side +1 bought, −1 sold. A fill through zero closes first, then opens the other side.
 
     Closing a part releases cost × part ÷ held, rounded down; the rest keeps the remainder, so nothing is ever lost.
@@ -42,6 +49,7 @@ def apply_fill(position: Position, side: int, price_ticks: int, lots: int, fee: 
         position.sold_lots += lots
     if fee:
         position.fees[fee_asset] = position.fees.get(fee_asset, 0) + fee
+        position.fee_cost += fee_cost
     held = abs(position.lots)
     closing = min(lots, held) if position.lots * side < 0 else 0
     if closing:

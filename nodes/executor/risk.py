@@ -4,39 +4,48 @@ An intent to send is made of an Approved only (`intents.build_intent`), and noth
 both, so an unchecked draft cannot become an intent.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from tickmesh.bus.schema import OrderType
 from tickmesh.nodes.executor.orders import Order
+from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.styles import Draft, Quote
 
 SECOND = 1_000_000_000
 
 
-class InstrumentRules(msgspec.Struct, frozen=True):
-    """What the venue asks of an order, from the `instrument` record; 0 = no rule."""
+class MarketView(NamedTuple):
+    """What is known of an instrument when an order is checked. `now_ns`: time of the event that caused it."""
 
-    price_exponent: int
-    quantity_exponent: int
-    tick_size: int
-    lot_size: int
-    min_quantity: int
-    min_notional: int  # mantissa at 10^price_exponent
-
-
-class RiskLimits(NamedTuple):
-    """Limits of the settings that every order of the executor is held to."""
-
-    position_max_lots: int
+    quote: Quote
+    quote_ns: int
+    now_ns: int
     stale_ns: int
-    order_period_ns: int  # one order per so long on average …
-    order_burst: int  # … and so many at once
+    rules: InstrumentRules
+
+
+class Scope(NamedTuple):
+    """One set of limits, and what it is held against: a strategy's, or the account's. None: no limit. See settings.Limits."""
+
+    prefix: str  # of its reasons: "" of a strategy, "account_" of the account
+    position_lots: int  # of the instrument, signed
+    bought_lots: int  # outstanding
+    sold_lots: int
+    open_orders: int  # on all instruments
+    elsewhere: int  # notional of its other instruments, as money of this one (price ticks × lots)
+    position_max_lots: int | None = None
+    notional_max: int | None = None  # money of this instrument
+    order_max_lots: int | None = None
+    order_max_notional: int | None = None
+    price_collar: float = 0.0
+    open_orders_max: int = 0
 
 
 class Bucket(msgspec.Struct):
-    """A token bucket that bounds the rate of orders, as one number (GCRA, ITU-T I.371): when it would be full again."""
+    """A token bucket that bounds a rate, as one number (GCRA, ITU-T I.371): when it would be full again."""
 
     full_ns: int = 0
 
@@ -45,8 +54,28 @@ class Bucket(msgspec.Struct):
         return max(self.full_ns, now_ns) - now_ns <= (burst - 1) * period_ns
 
     def take(self, now_ns: int, period_ns: int) -> None:
-        """Takes a token out; `allows` has to be asked first."""
+        """Takes a token out, whether there is one or not: then it has to be made up for first."""
         self.full_ns = max(self.full_ns, now_ns) + period_ns
+
+
+class Rate(NamedTuple):
+    """A bucket with its pace: one in `period_ns` on average, `burst` at once."""
+
+    bucket: Bucket
+    period_ns: int
+    burst: int
+    reason: str  # of a refusal
+
+    def allows(self, now_ns: int) -> bool:
+        return self.bucket.allows(now_ns, self.period_ns, self.burst)
+
+    def take(self, now_ns: int) -> None:
+        self.bucket.take(now_ns, self.period_ns)
+
+
+def build_rate(bucket: Bucket, per_s: float, reason: str = "rate") -> Rate:
+    """A rate of so many a second, at least one at once."""
+    return Rate(bucket, round(SECOND / per_s), max(1, int(per_s)), reason)
 
 
 class Approved(NamedTuple):
@@ -58,49 +87,91 @@ class Approved(NamedTuple):
 class Refused(NamedTuple):
     """The answer of `check` for a draft that may not be sent, with the reason."""
 
-    reason: str  # one of REASONS
+    reason: str  # one of REASONS, of the account's limits with "account_" before it
 
 
-REASONS = ("stale_quote", "quote", "price", "quantity", "notional", "own_order", "position", "rate")
+REASONS = (
+    "stale_quote", "quote", "price", "quantity", "notional", "own_order", "position", "order_size", "price_collar",
+    "open_orders", "notional_limit", "rate", "message_rate",
+)  # fmt: skip
 
 
 def check(
-    draft: Draft, quote: Quote, quote_ns: int, now_ns: int, rules: InstrumentRules, limits: RiskLimits, position_lots: int,
-    orders: Iterable[Order], bucket: Bucket,
-) -> Approved | Refused:  # fmt: skip
-    """Approves a draft, or refuses it by one of REASONS. An approval takes a token from `bucket`; a refusal takes none.
+    draft: Draft, market: MarketView, scopes: Sequence[Scope], orders: Iterable[Order], strategy: str, rates: Sequence[Rate]
+) -> Approved | Refused:
+    """Approves a draft of `strategy`, or refuses it by one of REASONS. An approval takes a token from each of `rates`.
 
-    `orders`: all that may still change the position.
+    `orders`: all that may still change the position of the instrument.
 
-    stale_quote  no quote for longer than limits.stale_ns
-    quote        a side of the book is empty, or the book is crossed
-    price        no multiple of the tick size
-    quantity     below the least quantity, or no multiple of the lot size; or the venue's least is far above order_notional
-    notional     price × quantity is too small for the venue
-    own_order    it would meet an order of ours that rests on the other side
-    position     if everything outstanding on this side were filled, the position would be beyond its limit
-    rate         too many orders
+    stale_quote     no quote for longer than market.stale_ns
+    quote           a side of the book is empty, or the book is crossed
+    price           no multiple of the tick size
+    quantity        below the least quantity, or no multiple of the lot size; or the venue's least is far above what was asked
+    notional        price × quantity is too small for the venue
+    own_order       it could meet an order of ours that rests on the other side
+    position        if everything outstanding on this side were filled, a scope's position would be beyond its limit
+    order_size      the order is larger than a scope allows
+    price_collar    its price, or the worst it can be executed at, is too far from the mid
+    open_orders     a scope has as many as it may have
+    notional_limit  all positions of a scope together would be worth too much
+    rate            too many orders; message_rate: too many orders and cancels
     """
-    if now_ns - quote_ns > limits.stale_ns:
-        return Refused("stale_quote")
-    if not quote.tradable:
-        return Refused("quote")
-    if rules.tick_size and draft.price_ticks % rules.tick_size:
-        return Refused("price")
-    lots = draft.quantity_lots
-    if lots <= 0 or lots < rules.min_quantity or (rules.lot_size and lots % rules.lot_size):
-        return Refused("quantity")
-    if draft.worst_ticks * lots < rules.min_notional * 10**-rules.quantity_exponent:
-        return Refused("notional")
-    exposed = lots
-    for order in orders:
-        if order.side == draft.side:
-            exposed += order.outstanding_lots
-        elif order.resting:
-            return Refused("own_order")
-    if draft.side * position_lots + exposed > limits.position_max_lots:
-        return Refused("position")
-    if not bucket.allows(now_ns, limits.order_period_ns, limits.order_burst):
-        return Refused("rate")
-    bucket.take(now_ns, limits.order_period_ns)
+    if reason := _unfit(draft, market):
+        return Refused(reason)
+    if any(_could_meet(draft, order, strategy) for order in orders):
+        return Refused("own_order")
+    for scope in scopes:
+        if reason := _beyond(draft, market.quote, scope):
+            return Refused(f"{scope.prefix}{reason}")
+    for rate in rates:
+        if not rate.allows(market.now_ns):
+            return Refused(rate.reason)
+    for rate in rates:
+        rate.take(market.now_ns)
     return Approved(draft)
+
+
+def _unfit(draft: Draft, market: MarketView) -> str:
+    """Why the book or the venue's rules do not take it."""
+    rules, lots = market.rules, draft.quantity_lots
+    if market.now_ns - market.quote_ns > market.stale_ns:
+        return "stale_quote"
+    if not market.quote.tradable:
+        return "quote"
+    if rules.tick_size and draft.price_ticks % rules.tick_size:
+        return "price"
+    if lots <= 0 or lots < rules.min_quantity or lots != rules.whole(lots):
+        return "quantity"
+    return "" if rules.takes(lots, draft.worst_ticks) else "notional"
+
+
+def _could_meet(draft: Draft, order: Order, strategy: str) -> bool:
+    """Whether it could be matched with an order of ours; of its own strategy none on the other side is let stand."""
+    if order.side == draft.side or not order.resting:
+        return False
+    if order.strategy == strategy or draft.order_type == OrderType.MARKET:
+        return True
+    return (draft.worst_ticks - order.price_ticks) * draft.side >= 0
+
+
+def _beyond(draft: Draft, quote: Quote, scope: Scope) -> str:
+    """Which limit of a scope it would be beyond; "" for none."""
+    lots, worst, side = draft.quantity_lots, draft.worst_ticks, draft.side
+    outstanding = scope.bought_lots if side > 0 else scope.sold_lots
+    after = side * scope.position_lots + outstanding + lots
+    if scope.position_max_lots is not None and after > scope.position_max_lots:
+        return "position"
+    if scope.order_max_lots is not None and lots > scope.order_max_lots:
+        return "order_size"
+    if scope.order_max_notional is not None and lots * worst > scope.order_max_notional:
+        return "order_size"
+    mid = (quote.bid_ticks + quote.ask_ticks) / 2
+    if scope.price_collar and abs(worst - mid) > scope.price_collar * mid:
+        return "price_collar"
+    if scope.open_orders_max and scope.open_orders >= scope.open_orders_max:
+        return "open_orders"
+    if scope.notional_max is not None and after > 0:
+        other_way = (scope.sold_lots if side > 0 else scope.bought_lots) - side * scope.position_lots
+        if scope.elsewhere + max(after, other_way) * worst > scope.notional_max:
+            return "notional_limit"
+    return ""

@@ -8,7 +8,10 @@ import msgspec
 from tickmesh.nodes.executor import positions
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
-from tickmesh.nodes.executor.risk import Bucket, InstrumentRules
+from tickmesh.nodes.executor.profit import LossWatch, fee_cost
+from tickmesh.nodes.executor.risk import Bucket
+from tickmesh.nodes.executor.rules import InstrumentRules
+from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders import fills, states
 
 # How many finished things are remembered, so that a late copy is known as one. Of all instruments together: how far back that
@@ -20,19 +23,34 @@ FILL_IDS = 4096
 _Value = TypeVar("_Value")
 
 
+class Book(msgspec.Struct):
+    """What one strategy has of one instrument; of the strategy "" what belongs to none."""
+
+    position: Position = msgspec.field(default_factory=Position)
+    shadow: Position = msgspec.field(default_factory=Position)  # of simulated fills
+    turn: int = 0  # which style is next
+    intents: int = 0
+    signals: int = 0
+    refusals: dict[str, int] = {}
+
+    def count_refusal(self, reason: str) -> None:
+        """Counts a signal that became no order, by its reason."""
+        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+
+
 class InstrumentState(msgspec.Struct):
     """What an executor knows of one instrument from the log: definition, quote, orders, position, and what it has refused."""
 
     rules: InstrumentRules | None = None
     quote: tuple[int, int, int, int] = (0, 0, 0, 0)
     quote_ns: int = 0
+    mark_ticks: int = 0  # the last mid that was looked at, for when a side of the book is empty
     orders: dict[str, Order] = {}  # what may still change the position, by client order id, oldest first
-    position: Position = msgspec.field(default_factory=Position)
+    shadow_orders: dict[str, Order] = {}  # that would rest in the book now, of strategies that are tried
+    position: Position = msgspec.field(default_factory=Position)  # of all strategies, and of nobody's
+    books: dict[str, Book] = {}  # by strategy
     due_ns: int = 0  # when the next cancel is due; 0: none
-    turn: int = 0  # which style is next
-    intents: int = 0
-    signals: int = 0
-    refusals: dict[str, int] = {}
+    flatten_ns: int = 0  # before then its positions are not closed again
     involved: bool = False  # the account has, or has had, an order or a fill on it
 
     @property
@@ -40,9 +58,35 @@ class InstrumentState(msgspec.Struct):
         """How many orders on it are not final."""
         return sum(not order.final for order in self.orders.values())
 
-    def count_refusal(self, reason: str) -> None:
-        """Counts a signal that became no order, by its reason."""
-        self.refusals[reason] = self.refusals.get(reason, 0) + 1
+    def book(self, strategy: str) -> Book:
+        """A strategy's book, made where there is none."""
+        known = self.books.get(strategy)
+        if known is None:
+            known = self.books[strategy] = Book()
+        return known
+
+    def mark(self) -> int:
+        """The price by which it is valued, in ticks: the mid, rounded down; without one the last that was looked at, or 0."""
+        quote = Quote(*self.quote)
+        return (quote.bid_ticks + quote.ask_ticks) // 2 if quote.tradable else self.mark_ticks
+
+
+class StrategyStatus(msgspec.Struct):
+    """Whether a strategy trades, and what bounds it over all instruments."""
+
+    state: str  # live, shadow, off
+    why: str = ""  # it is as it is; empty: mesh.toml says so
+    bucket: Bucket = msgspec.field(default_factory=Bucket)
+    losses: LossWatch = msgspec.field(default_factory=LossWatch)
+
+
+class KillStatus(msgspec.Struct):
+    """The kill switch: on or off, since when (log time), by whom and why."""
+
+    on: bool = False
+    since_ns: int = 0
+    by: str = ""
+    why: str = ""
 
 
 class ExecutorState(msgspec.Struct):
@@ -58,7 +102,14 @@ class ExecutorState(msgspec.Struct):
     unconfirmed: dict[str, str] = {}  # client ids of orders whose intent has not been read in the log → subject, oldest first
     due: list[tuple[int, str]] = []  # a heap of (due_ns, subject); one that is not its instrument's due_ns (any more) is void
     bucket: Bucket = msgspec.field(default_factory=Bucket)  # of all instruments: the venue counts orders by account
+    messages: Bucket = msgspec.field(default_factory=Bucket)  # of orders and cancels together
+    strategies: dict[str, StrategyStatus] = {}  # those of mesh.toml, as they have been switched
+    kill: KillStatus = msgspec.field(default_factory=KillStatus)
+    losses: LossWatch = msgspec.field(default_factory=LossWatch)  # of the account
+    tightened: dict[str, dict[str, str]] = {}  # by scope: limit → value
+    commands_refused: int = 0
     marks: list[tuple[int, int]] = []  # (seq, seq_ns), oldest first: how old an event of the last stale_ms is
+    ranges: dict[str, tuple[float, float]] = {}  # by process of a model: what its values may be, from its `run` event
     intents: int = 0
     cancels: int = 0
 
@@ -88,25 +139,37 @@ class ExecutorState(msgspec.Struct):
         self._sort(instrument, order)
 
     def apply_fill(
-        self,
-        instrument: InstrumentState,
-        client_order_id: str,
-        trade_id: int,
-        side: int,
-        price_ticks: int,
-        lots: int,
-        fee: int,
-        asset: str,
+        self, subject: str, client_order_id: str, trade_id: int, side: int, price_ticks: int, lots: int, fee: int, asset: str
     ) -> None:
-        """Counts a fill that is new into the position, and moves its order if that is known."""
+        """Counts a fill that is new into the positions of instrument and strategy, and moves its order if that is known."""
         if not fills.remember_fill(self.fill_ids, client_order_id, trade_id, FILL_IDS):
             return
-        positions.apply_fill(instrument.position, side, price_ticks, lots, fee, asset)
+        instrument = self.instrument(subject)
+        order = self.find_order(instrument, client_order_id)
+        cost = self._fee_cost(subject, asset, fee, price_ticks)
+        for position in (instrument.position, instrument.book(order.strategy if order is not None else "").position):
+            positions.apply_fill(position, side, price_ticks, lots, fee, asset, cost)
         instrument.involved = True
-        if (order := self.find_order(instrument, client_order_id)) is not None:
+        if order is not None:
             order.counted_lots += lots
             states.apply_fill(order, order.counted_lots, order.quantity_lots)
             self._sort(instrument, order)
+
+    def _fee_cost(self, subject: str, asset: str, fee: int, price_ticks: int) -> int:
+        """What a fee cost, as money of the instrument; 0 where that is not known."""
+        venue, _, symbol = subject.partition(".")
+        rules = self.instruments[subject].rules
+        if rules is None or not fee:
+            return 0
+
+        def find_price(asset: str, symbol: str) -> tuple[int, InstrumentRules] | None:
+            for begin in range(1, len(symbol)):  # the longest quote currency first
+                other = self.instruments.get(f"{venue}.{asset}{symbol[begin:]}")
+                if other is not None and other.rules is not None and (mark := other.mark()):
+                    return mark, other.rules
+            return None
+
+        return fee_cost(symbol, asset, fee, price_ticks, rules, find_price) or 0
 
     def remember_cancel(self, cancel_id: str, order: Order) -> None:
         """Remembers whose cancel an intent is, so that its refusal is not taken for the order's."""

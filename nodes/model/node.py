@@ -201,7 +201,13 @@ class Step:
         """What makes a state what it is, beside the instrument's events."""
         given = {name: float(self._parameters[name][0]) for name in self._parameters.dtype.names or ()}
         state = sha256(repr(self.states.dtype.descr).encode()).hexdigest()[:16]
-        made = {"code": self._code, "kernel": self._model.kernel, "parameters": given, "state": state}
+        made = {
+            "code": self._code,
+            "kernel": self._model.kernel,
+            "parameters": given,
+            "state": state,
+            "range": list(self._limits),
+        }
         return made | self._versions
 
     def state_bytes(self) -> bytes:

@@ -19,15 +19,18 @@ from tickmesh.bus import clock
 from tickmesh.bus.config import Config
 from tickmesh.bus.file_lock import FileLock
 from tickmesh.bus.log import LogReader
+from tickmesh.bus.names import KILL_SWITCH_FILE
 from tickmesh.bus.operator_log import log_alert, log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.bus.space import free_of
 from tickmesh.bus.wire import encode
+from tickmesh.nodes.orders.commands import KillSwitch, content_of
 from tickmesh.nodes.recorder.cutting import files_expected, interval_s
 from tickmesh.nodes.sentinel.deaths import CrashLoops, RespawnBudget, came_to_an_end, left_alone
 from tickmesh.nodes.sentinel.judge import Diagnosis, Judge, Process
+from tickmesh.nodes.sentinel.kill_file import KillFile
 from tickmesh.nodes.sentinel.processes import ProcessWatch, age_ns, holds
 from tickmesh.nodes.sentinel.restarts import HOUR_NS, Decision, Restarts, SentinelAlert
 from tickmesh.nodes.sentinel.silence import Silence, StandInProcesses, commands_of
@@ -43,7 +46,7 @@ from tickmesh.nodes.sentinel.supervisord import (
 from tickmesh.storage.recent.lately import lately
 
 READS = (Kind.health, Kind.cursor, Kind.line, Kind.watermark, Kind.clock, Kind.alert)
-WRITES = (Kind.health, Kind.alert)
+WRITES = (Kind.health, Kind.alert, Kind.command)
 
 NAMES = ("sentinel-1", "sentinel-2")
 ANSWER_S = 2.0  # supervisord answers in milliseconds; the dead are looked for again then
@@ -63,6 +66,7 @@ class Opinion:
         self.ctx = ctx
         self.judge = Judge(ctx.config.sentinel, interval_s(ctx.config.recorder, files_expected(ctx.config)))
         self.restarts = Restarts(ctx.config.sentinel)
+        self.kill_file = KillFile()
         self.known = False  # the alerts of the last hour: nothing is restarted before
 
     async def follow(self) -> None:
@@ -73,6 +77,9 @@ class Opinion:
         async for events in self.ctx.subscribe(READS, after):
             self.judge.take(events)
             self.restarts.read_alerts(events)
+            for event in events:
+                if event.kind == Kind.health and event.producer == "executor":
+                    self.kill_file.read_health(event.map())
 
     def _remember(self) -> int:
         last = LogReader(self.ctx.config.log_dir).last
@@ -302,11 +309,21 @@ class Sentinel:
         with contextlib.suppress(OutboxFull):
             self.ctx.publish([encode(Kind.alert, self.ctx.name, dict(alert))])
 
+    def look_for_kill_file(self) -> None:
+        """Throws the kill switch, by a command in the log, while its file is there."""
+        path = self.ctx.config.run_dir / KILL_SWITCH_FILE
+        if self.opinion.kill_file.is_due(path.exists(), clock.now_ns()):
+            command = content_of(KillSwitch(True, self.ctx.name, f"{path.name} is there, in the run folder"))
+            log_line(self.ctx.name, "warning", f"{path} is there: the kill switch is on")
+            with contextlib.suppress(OutboxFull):
+                self.ctx.publish([encode(Kind.command, self.ctx.name, command)])
+
     async def act(self) -> None:
         examined = 0.0
         while not self.ctx.stop.is_set():
             waiting = await self.round()
             self.beat()
+            self.look_for_kill_file()
             if waiting:
                 await asyncio.sleep(PROD_S)
                 continue

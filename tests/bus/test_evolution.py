@@ -13,7 +13,7 @@ from tickmesh.bus.evolution import converter, dtype_of, recast, translator
 from tickmesh.bus.intake import Cursor, Intake
 from tickmesh.bus.log import LogReader, Tail
 from tickmesh.bus.log_writer import LogWriter
-from tickmesh.bus.schema import DTYPES, HEADER, SCHEMA_VERSION, Kind
+from tickmesh.bus.schema import DESCRIPTION, DTYPES, HEADER, SCHEMA_VERSION, Kind
 from tickmesh.bus.segments import read_preamble, segments
 from tickmesh.bus.settings import Mesh
 from tickmesh.bus.sockets import LOG_RING, Places, Producer, Publisher, Subscriber
@@ -22,9 +22,9 @@ from tickmesh.bus.wire import Event
 
 
 def every_kind(seed: int = 1, count: int = 3) -> list[bytes]:
-    """Events of every kind, `count` of each, with 1 to 3 records of noise; names as long as version 1 allowed."""
+    """Events of every kind of version 1, `count` of each, with 1 to 3 records of noise; names as long as version 1 allowed."""
     rng, market, out = np.random.default_rng(seed), Market(), []
-    for kind in [kind for kind in Kind for _ in range(count)]:
+    for kind in [kind for kind in Kind if kind.name in OLD for _ in range(count)]:
         content = {"node": "feed-1", "raw": rng.bytes(20)}
         if DTYPES[kind].names:
             old = np.frombuffer(rng.bytes(OLD[kind.name].itemsize * int(rng.integers(1, 4))), OLD[kind.name])
@@ -153,3 +153,17 @@ def test_what_is_no_event_is_refused_and_ends():
         with pytest.raises(ValueError, match="states .* bytes"):
             convert(memoryview(body))
     assert len(convert(memoryview(whole))) == len(whole) + HEADER.itemsize - OLD["header"].itemsize
+
+
+def test_intents_of_version_2_belong_to_no_strategy():
+    """Version 3 has added `intent.strategy`, and two kinds."""
+    version_2 = {name: rows for name, rows in DESCRIPTION.items() if name not in ("command", "shadow")}
+    version_2["intent"] = [row for row in DESCRIPTION["intent"] if row[0] != "strategy"]
+    row = np.zeros(1, DTYPES[Kind.intent])
+    row["client_order_id"], row["quantity_lots"], row["strategy"] = b"t1-2-0", 7, b"fast"
+    event = Market().event(Kind.intent, "binance.BTCUSDT", row)
+    old = bytearray(event[: len(event) - row["strategy"].itemsize])
+    old[:4] = len(old).to_bytes(4, "little")
+    (today,) = [Event(raw) for raw in [bytes(converter(version_2)(memoryview(old)))]]
+    record = today.records[0]
+    assert (record["client_order_id"], record["quantity_lots"], record["strategy"]) == (b"t1-2-0", 7, b"")

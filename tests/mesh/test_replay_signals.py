@@ -21,18 +21,44 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import FILL, INSTRUMENT, QUOTE, TRADE, UPDATE, Action, Kind, Status
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
+from tickmesh.nodes.orders.commands import KillSwitch, SetLimit, SwitchStrategy, content_of
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.tools import replay
 
 SUBJECT = "binance.BTCUSDT"
 EVENTS = 4000
+SETTINGS = """
+[executor]
+signal_threshold = 0.25
+[[strategies]]
+name = "fast"
+models = ["imbalance"]
+[[strategies]]
+name = "target"
+models = ["flow"]
+target_quantity = "0.01"
+styles = ["limit", "limit_ioc"]
+[[strategies]]
+name = "tried"
+state = "shadow"
+styles = ["limit_maker", "market"]
+"""
+SWITCHED = {  # at so many events a person says this
+    EVENTS * 3 // 10: SwitchStrategy("fast", "shadow", "operator"),
+    EVENTS * 4 // 10: SwitchStrategy("tried", "live", "operator"),
+    EVENTS * 5 // 10: KillSwitch(True, "operator", "a test"),
+    EVENTS * 6 // 10: KillSwitch(False, "operator"),
+    EVENTS * 7 // 10: SwitchStrategy("fast", "live", "operator"),
+    EVENTS * 8 // 10: SetLimit("account", "daily_loss_max", "0.000001", "operator"),
+    EVENTS * 9 // 10: SwitchStrategy("target", "off", "operator"),
+}
 
 
 class LiveMesh:
     """A mesh in miniature: a sequencer, the real steps one event at a time, a session that fills; every hop is late."""
 
     def __init__(self, config: Config, seed: int = 1, crash_at: int = 0):
-        self.config, self.crash_at = config, crash_at
+        self.config, self.crash_at, self.switched = config, crash_at, dict(SWITCHED)
         self.random = random.Random(seed)
         self.now_ns = 1_700_000_000 * 1_000_000_000
         self.events: list[Event] = []
@@ -88,6 +114,8 @@ class LiveMesh:
         while len(self.events) < EVENTS:
             if self.crash_at and len(self.events) >= self.crash_at and not self.waiting:
                 self.crash()
+            if (said := self.switched.pop(len(self.events), None)) is not None:
+                self.log(encode(Kind.command, "operator", content_of(said)), "operator")
             if self.waiting and self.random.randrange(2):
                 self.log(*self.waiting.popleft())
             else:
@@ -110,7 +138,7 @@ class LiveMesh:
 def mesh(tmp_path_factory) -> tuple[Config, list[bytes]]:
     """A folder with a log and an archive of the same events."""
     root = tmp_path_factory.mktemp("mesh")
-    (root / "mesh.toml").write_text("[executor]\nsignal_threshold = 0.25\n")
+    (root / "mesh.toml").write_text(SETTINGS)
     config = load(root)
     raws = LiveMesh(config, crash_at=EVENTS // 3).live()
     write_log(config.log_dir, raws)

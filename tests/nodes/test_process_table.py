@@ -141,7 +141,8 @@ def test_another_instrument_changes_who_reads_it(mesh):
 
 def test_the_sequencer_is_changed_by_whom_it_hosts(mesh):
     alone, guest = {"signal_threshold": 0.7}, ("executor",)
-    assert changed(mesh(), mesh(guest)) == {"sequencer": {"host", "executor", "instruments", "checkpoint_s"}}
+    read = {"executor", "strategies", "risk", "instruments", "checkpoint_s"}
+    assert changed(mesh(), mesh(guest)) == {"sequencer": {"host", *read}}
     assert changed(mesh(guest), mesh(guest, executor=alone)) == {"sequencer": {"executor"}}
     both = mesh(("model", "executor"))
     assert changed(both, mesh(("model", "executor"), executor=alone)) == {"sequencer": {"executor"}}
@@ -160,7 +161,7 @@ NOT_CALLED = {
     "": {("storage.query.coverage", "instruments"), ("storage.query.reader", "instruments")},  # subjects, exponents: tools
     "exchange": {("nodes.exchange.server.pace", "feed")},  # for how many lines its market waits before it begins
 }
-METHODS = {"models_dir": "paths", "model": "models"}  # of Config
+METHODS = {"models_dir": "paths", "model": "models", "strategies_resolved": "strategies"}  # of Config
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -182,7 +183,7 @@ def closure(*roots: str) -> set[str]:
         if name not in seen:
             seen.add(name)
             waiting += imported(FILES[name])
-    return seen - {"bus.config"}
+    return seen - {"bus.config", "bus.trading_rules"}  # read when the file is read
 
 
 def parts_read(tree: ast.AST) -> set[str]:

@@ -9,22 +9,27 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import DTYPES, FILL, INSTRUMENT, INTENT, QUOTE, SIGNAL, UPDATE, Kind, OrderType, Status
-from tickmesh.bus.settings import ExecutorSettings, Instrument, Mesh
+from tickmesh.bus.settings import Instrument, Mesh
+from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings, StrategySettings
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
+from tickmesh.nodes.orders.commands import Command, content_of
 
 SUBJECT = "binance.BTCUSDT"
 LOG_ID = "00c0ffee00c0ffee"
 BID, ASK = 6_000_000_000_000, 6_000_001_000_000
+ALONE = (StrategySettings(),)  # a mesh.toml without [[strategies]]
 LOT = 100_000  # 60 USDT at the bid: 0.001 at 10^-8
 MS = 1_000_000
 START_NS = 1_700_000_000 * 1_000_000_000
 
 
-def make(symbols=("BTCUSDT",), **changes) -> executor.Step:
-    """Builds an executor's step with these settings, in a mesh of these symbols."""
+def make(symbols=("BTCUSDT",), strategies=ALONE, limits=None, **changes) -> executor.Step:
+    """Builds an executor's step with these settings, in a mesh of these symbols. `limits`: of [risk]."""
     instruments = tuple(Instrument(symbol) for symbol in symbols)
-    return executor.Step(Config(Mesh(instruments=instruments, executor=ExecutorSettings(**changes)), Path("/nonexistent")), "")
+    settings, risk = ExecutorSettings(**changes), RiskSettings(**(limits or {}))
+    mesh = Mesh(instruments=instruments, executor=settings, strategies=tuple(strategies), risk=risk)
+    return executor.Step(Config(mesh, Path("/nonexistent")), "")
 
 
 @dataclass
@@ -54,10 +59,14 @@ class Tape:
         """Appends a quote."""
         return self.log(encode(Kind.quote, subject, np.array([(1, bid, bid_lots, ask, ask_lots, 0)], QUOTE)))
 
-    def signal(self, value: float, cause: int | None = None, subject: str = SUBJECT) -> Event:
+    def signal(self, value: float, cause: int | None = None, subject: str = SUBJECT, model: str = "m") -> Event:
         """Appends a signal."""
         row = np.array([(b"m", value, np.nan, 0, BID)], SIGNAL)
-        return self.log(encode(Kind.signal, subject, row, cause_seq=cause or len(self.events)), "model-m")
+        return self.log(encode(Kind.signal, subject, row, cause_seq=cause or len(self.events)), f"model-{model}")
+
+    def command(self, command: Command, producer: str = "operator") -> Event:
+        """Appends a command."""
+        return self.log(encode(Kind.command, producer, content_of(command)), producer)
 
     def update(self, order_id: bytes, status: Status, filled=0, side=1, lots=LOT, price=ASK, subject=SUBJECT) -> Event:
         """Appends an update of an order."""
@@ -86,6 +95,16 @@ class Tape:
         for subject in subjects:
             step.step([self.instrument(**instrument, subject=subject), self.quote(subject=subject)])
         return self
+
+    def answer(self, step: executor.Step, *events: Event) -> list[np.void]:
+        """Gives a step events one by one, and what each causes, which is in the log then, too; the records of that."""
+        records = []
+        for event in events:
+            for raw in step.step([event]):
+                own = self.log(raw, "executor")
+                records.append(own.records[0])
+                assert step.step([own]) == []
+        return records
 
 
 def intents(published: list[bytearray]) -> list[np.void]:

@@ -9,7 +9,8 @@ from rich.console import Console
 from tests.support.executor_tape import LOT, Tape, intents, make
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
-from tickmesh.bus.settings import ExecutorSettings, Instrument, Mesh, ModelSettings
+from tickmesh.bus.settings import Instrument, Mesh, ModelSettings
+from tickmesh.bus.settings_trading import ExecutorSettings
 from tickmesh.bus.wire import encode
 from tickmesh.tools import status, status_shown, up
 from tickmesh.tools.log_window import LogWindow

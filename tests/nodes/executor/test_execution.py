@@ -5,15 +5,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tickmesh.bus.schema import OrderType, Status, TimeInForce
-from tickmesh.bus.settings import ExecutorSettings
+from tickmesh.bus.settings_trading import ExecutorSettings, StrategySettings, resolved
 from tickmesh.nodes.executor import positions, risk, styles
+from tickmesh.nodes.executor.exposure import outstanding
 from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.positions import Position
+from tickmesh.nodes.executor.rules import InstrumentRules
 from tickmesh.nodes.executor.sizes import Sizes
 from tickmesh.nodes.executor.state import ExecutorState, InstrumentState
 from tickmesh.nodes.executor.styles import Quote
 from tickmesh.nodes.orders.states import FINAL
 
+SUBJECT = "binance.BTCUSDT"
 QUANTITY = 10
 
 
@@ -45,13 +48,13 @@ def venue_histories(draw) -> list[tuple]:
 
 def remembered(one: Order) -> tuple[ExecutorState, InstrumentState]:
     state = ExecutorState()
-    state.add_order("binance.BTCUSDT", one)
-    return state, state.instruments["binance.BTCUSDT"]
+    state.add_order(SUBJECT, one)
+    return state, state.instruments[SUBJECT]
 
 
 def apply(state: ExecutorState, instrument: InstrumentState, one: Order, reported: tuple, trade_id: int) -> None:
     if reported[0] == "fill":
-        state.apply_fill(instrument, one.client_order_id, trade_id, one.side, 100, reported[1], 0, "")
+        state.apply_fill(SUBJECT, one.client_order_id, trade_id, one.side, 100, reported[1], 0, "")
     else:
         state.apply_update(instrument, one, int(reported[1]), reported[2], 0)
 
@@ -82,7 +85,7 @@ def test_an_order_counts_whole_until_it_is_final_and_then_for_the_fills_that_are
     assert one.outstanding_lots == QUANTITY
     state.apply_update(instrument, one, Status.Canceled, 4, 7)
     assert one.outstanding_lots == 4, "its fills are still to come"
-    state.apply_fill(instrument, one.client_order_id, 1, 1, 100, 4, 0, "")
+    state.apply_fill(SUBJECT, one.client_order_id, 1, 1, 100, 4, 0, "")
     assert one.outstanding_lots == 0 and one.final
 
 
@@ -90,7 +93,7 @@ def test_a_fill_beyond_a_final_state_is_kept():
     one = order()
     state, instrument = remembered(one)
     state.apply_update(instrument, one, Status.Canceled, 0, 0)
-    state.apply_fill(instrument, one.client_order_id, 1, 1, 100, 3, 0, "")
+    state.apply_fill(SUBJECT, one.client_order_id, 1, 1, 100, 3, 0, "")
     assert (one.status, one.filled_lots, one.outstanding_lots) == (Status.Canceled, 3, 0)
 
 
@@ -146,14 +149,21 @@ def test_styles_price_at_the_touch():
         assert styles.build_draft("limit_maker", side, quote, 5)[1:] == (OrderType.LIMIT_MAKER, TimeInForce.GTC, near, 5, near)
 
 
-RULES = risk.InstrumentRules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities in thousandths, at least 3.00 a piece
-LIMITS = risk.RiskLimits(position_max_lots=10_000, stale_ns=1000, order_period_ns=10, order_burst=2)
+def sizes_of(rules: InstrumentRules, **settings) -> Sizes:
+    """Sizes of the strategy of a mesh.toml that has [executor] alone."""
+    return Sizes(resolved(StrategySettings(), ExecutorSettings(**settings)), rules)
+
+
+RULES = InstrumentRules(-2, -3, 5, 10, 20, 300)  # prices in cents, quantities in thousandths, at least 3.00 a piece
 
 
 def verdict(draft: styles.Draft, quote=(100, 1, 105, 1), now_ns=0, position=0, open_orders=(), full_ns=0) -> str:
     """The reason of the refusal; empty for an approval. Only an approval costs a token."""
     bucket = risk.Bucket(full_ns)
-    answer = risk.check(draft, styles.Quote(*quote), 0, now_ns, RULES, LIMITS, position, open_orders, bucket)
+    market = risk.MarketView(styles.Quote(*quote), 0, now_ns, 1000, RULES)
+    bought, sold, _ = outstanding(open_orders)
+    scope = risk.Scope("", position, bought, sold, 0, 0, position_max_lots=10_000)
+    answer = risk.check(draft, market, (scope,), open_orders, "", (risk.Rate(bucket, 10, 2, "rate"),))
     assert isinstance(answer, risk.Approved) == (bucket.full_ns != full_ns)
     return "" if isinstance(answer, risk.Approved) else answer.reason
 
@@ -204,21 +214,21 @@ def test_every_refusal_has_its_reason():
 def test_an_order_is_worth_what_the_settings_say_or_the_least_that_the_venue_takes(
     price, lot_size, min_quantity, min_notional, lots
 ):
-    rules = risk.InstrumentRules(-8, -8, 1, lot_size, min_quantity, min_notional)
-    sizes = Sizes(ExecutorSettings(), rules)
+    rules = InstrumentRules(-8, -8, 1, lot_size, min_quantity, min_notional)
+    sizes = sizes_of(rules)
     assert sizes.order_lots(price) == lots and sizes.position_lots(price) == 10 * lots
     draft = styles.build_draft("market", -1, Quote(price, 1, price + 1, 1), lots)
-    limits = risk.RiskLimits(sizes.position_lots(price), 1, 1, 1)
-    answer = risk.check(draft, Quote(price, 1, price + 1, 1), 0, 0, rules, limits, 0, (), risk.Bucket())
+    scope = risk.Scope("", 0, 0, 0, 0, 0, sizes.position_lots(price))
+    answer = risk.check(draft, risk.MarketView(Quote(price, 1, price + 1, 1), 0, 0, 1, rules), (scope,), (), "", ())
     assert isinstance(answer, risk.Approved) == (lots > 0)
 
 
 def test_sizes_that_are_set_are_taken_as_they_are():
-    rules = risk.InstrumentRules(-8, -8, 1, 1000, 1000, 5 * 10**8)
-    sizes = Sizes(ExecutorSettings(order_quantity="0.5", position_max="2"), rules)
+    rules = InstrumentRules(-8, -8, 1, 1000, 1000, 5 * 10**8)
+    sizes = sizes_of(rules, order_quantity="0.5", position_max="2")
     assert (sizes.order_lots(7), sizes.position_lots(7)) == (50_000_000, 200_000_000)
-    sizes = Sizes(ExecutorSettings(order_quantity="0.000000001", position_max="0.000000001"), rules)
+    sizes = sizes_of(rules, order_quantity="0.000000001", position_max="0.000000001")
     assert (sizes.order_lots(7), sizes.position_lots(7)) == (0, 0), "below the smallest unit is nothing, not the default"
-    sizes = Sizes(ExecutorSettings(order_notional="120", position_notional="300"), rules)
+    sizes = sizes_of(rules, order_notional="120", position_notional="300")
     assert (sizes.order_lots(6_000_000_000_000), sizes.position_lots(6_000_000_000_000)) == (200_000, 500_000)
-    assert 0 < Sizes(ExecutorSettings(order_notional="9" * 12), rules).order_lots(1) < 1 << 62, "what an intent can say"
+    assert 0 < sizes_of(rules, order_notional="9" * 12).order_lots(1) < 1 << 62, "what an intent can say"

@@ -16,7 +16,7 @@ def test_a_strong_signal_becomes_an_intent_with_a_name_that_follows_from_the_log
     assert intent["client_order_id"] == b"t00c0ffee00c0ffee-4-0"
     assert (intent["action"], intent["side"], intent["order_type"], intent["time_in_force"]) == (1, 1, 1, 2)
     assert (intent["price_ticks"], intent["quantity_lots"]) == (ASK, LOT)
-    assert intent["expires_ns"] == tape.now_ns + 5000 * MS
+    assert intent["expires_ns"] == tape.now_ns + 2000 * MS, "stale_ms, which is less than intent_ttl_ms"
     assert decode(published[0]).cause_seq == 4
 
 
@@ -27,18 +27,57 @@ def test_weak_signals_and_other_instruments_change_nothing():
     assert step.counters()["signals"] == 0
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_only_finite_values_trade(value):
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1.0001, -1e300])
+def test_only_values_in_the_range_of_a_model_that_declares_none_trade(value):
     step, tape = make(), Tape()
     tape.opened(step)
     assert step.step([tape.signal(value)]) == []
-    assert step.counters()["refused"] == {"not_finite": 1} and step.counters()["signals"] == 0
+    assert step.counters()["refused"] == {"range": 1} and step.counters()["signals"] == 0
+
+
+@pytest.mark.parametrize("declared, value, trades", [
+    ([0, 5], 4.0, True), ([0, 5], -0.9, False), ([-0.5, 0.5], 0.9, False), ([-9, 9], float("-inf"), False),
+    ("all", 0.9, True), ("all", 4.0, False), ([5, 0], 4.0, False), ([float("nan"), 9], 4.0, False),
+])  # fmt: skip
+def test_a_model_s_run_event_declares_what_its_values_may_be(declared, value, trades):
+    step, tape = make(signal_threshold=0.3), Tape()
+    tape.opened(step)
+    step.step([tape.log(encode(Kind.run, "model-m", {"range": declared}), "model-m")])
+    step.step([tape.log(encode(Kind.run, "model-other", {"range": [-100, 100]}), "model-other")])
+    assert bool(step.step([tape.signal(value)])) == trades
+    assert step.counters()["refused"] == ({} if trades else {"range": 1})
+
+
+def test_an_order_may_be_sent_as_long_as_what_its_signal_is_about_is_not_stale():
+    step, tape = make(styles=("limit_ioc",)), Tape()
+    tape.opened(step)
+    for _ in range(10):
+        step.step([tape.clock(100), tape.quote()])
+    about = tape.events[-3]
+    (intent,) = intents(step.step([tape.signal(0.9, cause=about.seq)]))
+    left_ms = (intent["expires_ns"] - about.seq_ns) / MS
+    assert 2000 - 2000 / 16 <= left_ms <= 2000
+    step, tape = make(styles=("limit_ioc",), intent_ttl_ms=300), Tape()
+    tape.opened(step)
+    assert intents(step.step([tape.signal(0.9)]))[0]["expires_ns"] == tape.now_ns + 300 * MS
+
+
+def test_a_second_order_waits_until_the_log_has_the_first():
+    """Who was away makes up for it in one go: the log has nothing of it yet, so it is one order, and no cancel of it."""
+    step, tape = make(styles=("limit",)), Tape()
+    tape.opened(step)
+    published = step.step([event for _ in range(9) for event in (tape.signal(0.9), tape.clock(400), tape.quote())])
+    assert len(published) == 1 and step.counters()["refused"] == {"unconfirmed": 8}
+    step.step([tape.log(published[0], "executor")])
+    assert step.step([tape.signal(0.9)]) != []
+    cancels = intents(step.step([tape.clock(2000)]))
+    assert [c["target_id"] for c in cancels] == [intents(published)[0]["client_order_id"]], "it is in the log, so it may stand"
 
 
 def test_styles_take_turns():
     step, tape = make(styles=("limit_ioc", "limit", "market", "limit_maker")), Tape()
     tape.opened(step)
-    got = [intents(step.step([tape.signal(1.0)]))[0] for _ in range(4)]
+    got = [tape.answer(step, tape.signal(1.0))[0] for _ in range(4)]
     assert [int(i["order_type"]) for i in got] == [1, 1, 2, 3]
     assert [int(i["price_ticks"]) for i in got] == [ASK, BID, 0, BID]
 
@@ -90,23 +129,22 @@ def test_a_signal_about_the_past_is_ignored():
 def test_order_rate_is_bounded_by_the_time_of_the_log():
     step, tape = make(orders_per_s=2.0, position_max="1"), Tape()
     tape.opened(step)
-    assert len(step.step([tape.signal(1.0) for _ in range(5)])) == 2
+    assert sum(len(tape.answer(step, tape.signal(1.0))) for _ in range(5)) == 2
     assert step.counters()["refused"] == {"rate": 3}
     step.step([tape.clock(499)])
     assert step.step([tape.signal(1.0)]) == []
     step.step([tape.clock(1)])
-    assert len(step.step([tape.signal(1.0), tape.signal(1.0)])) == 1
+    assert len(tape.answer(step, tape.signal(1.0))) == 1 and tape.answer(step, tape.signal(1.0)) == []
 
 
 def test_pending_intents_count_in_the_exposure_until_a_final_report():
     step, tape = make(position_max="0.002", styles=("limit_ioc",)), Tape()
     tape.opened(step)
-    published = step.step([tape.signal(1.0), tape.signal(1.0), tape.signal(1.0)])
-    assert len(published) == 2 and step.counters()["refused"] == {"position": 1}
+    sent = [record for _ in range(3) for record in tape.answer(step, tape.signal(1.0))]
+    assert len(sent) == 2 and step.counters()["refused"] == {"position": 1}
     step.step([tape.clock(60_000), tape.quote()])  # long expired, but nobody has reported what became of them
     assert step.step([tape.signal(1.0)]) == []
-    first = intents(published)[0]["client_order_id"]
-    step.step([tape.update(first, Status.Rejected)])
+    step.step([tape.update(sent[0]["client_order_id"], Status.Rejected)])
     assert len(step.step([tape.signal(1.0)])) == 1
 
 
@@ -118,9 +156,9 @@ def test_at_the_limit_only_the_other_side_is_traded():
     step.step([tape.fill(order_id, 1, LOT), tape.update(order_id, Status.Filled, LOT)])
     assert step.counters()["positions"][SUBJECT]["position"] == pytest.approx(0.001)
     assert step.step([tape.signal(1.0)]) == []
-    (back,) = intents(step.step([tape.signal(-1.0)]))
+    (back,) = tape.answer(step, tape.signal(-1.0))
     assert back["side"] == -1
-    assert step.step([tape.signal(-1.0)]) != [], "from long 0.001 to short 0.001 are two orders"
+    assert tape.answer(step, tape.signal(-1.0)) != [], "from long 0.001 to short 0.001 are two orders"
     assert step.step([tape.signal(-1.0)]) == []
 
 
@@ -184,13 +222,14 @@ def test_orders_of_another_life_count_and_ours_are_cancelled():
 
 def test_an_intent_that_the_log_passed_by_was_never_said():
     """Other settings: the replay makes intents that the one who ran before did not make."""
-    step, tape = make(position_max="0.002", styles=("limit_ioc",)), Tape()
-    tape.opened(step)
-    step.step([tape.signal(1.0), tape.signal(1.0)])
-    row = np.zeros(1, INTENT)
-    row["client_order_id"], row["action"], row["side"], row["quantity_lots"] = b"t0-old", Action.NEW, -1, LOT
-    step.step([tape.log(encode(Kind.intent, SUBJECT, row, cause_seq=5), "executor")])
-    assert set(step.state.instruments[SUBJECT].orders) == {f"t{LOG_ID}-5-0", "t0-old"}
+    for cause_seq, kept in ((3, {f"t{LOG_ID}-4-0"}), (5, set())):
+        step, tape = make(position_max="0.002", styles=("limit_ioc",)), Tape()
+        tape.opened(step)
+        step.step([tape.signal(1.0)])
+        row = np.zeros(1, INTENT)
+        row["client_order_id"], row["action"], row["side"], row["quantity_lots"] = b"t0-old", Action.NEW, -1, LOT
+        step.step([tape.log(encode(Kind.intent, SUBJECT, row, cause_seq=cause_seq), "executor")])
+        assert set(step.state.instruments[SUBJECT].orders) == kept | {"t0-old"}
 
 
 def test_a_state_of_other_settings_is_refused():

@@ -4,10 +4,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.executor_tape import LOT, Tape, make
+from tests.support.executor_tape import ALONE, LOT, Tape, make
 from tickmesh.bus.layout import RECORDS
 from tickmesh.bus.schema import Action, Kind, Status
+from tickmesh.bus.settings_trading import StrategySettings
+from tickmesh.bus.wire import decode
 from tickmesh.nodes.executor import node as executor
+from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
 
 
 class Venue:
@@ -82,9 +85,17 @@ SYMBOLS = ("BTCUSDT", "ETHUSDT", "XRPUSDT")
 SUBJECTS = tuple(f"binance.{symbol}" for symbol in SYMBOLS)
 
 
-def stepped(**changes) -> executor.Step:
+STRATEGIES = (
+    StrategySettings(name="a", models=("m", "a"), order_quantity="0.001", position_max="0.003"),
+    StrategySettings(name="b", models=("b",), order_quantity="0.002", position_max="0.004", styles=("limit", "market")),
+    StrategySettings(name="c", models=("m", "c"), target_quantity="0.002", styles=("limit_ioc", "limit")),
+    StrategySettings(name="d", state="shadow", styles=("limit", "limit_ioc")),
+)
+
+
+def stepped(strategies=ALONE, limits=None, **changes) -> executor.Step:
     """An executor of three instruments."""
-    return make(SYMBOLS, instruments=("binance.*",), **changes)
+    return make(SYMBOLS, strategies, limits, instruments=("binance.*",), **changes)
 
 
 def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check) -> dict[str, Venue]:
@@ -96,7 +107,11 @@ def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check
         venue = venues[subject]
         event = None
         if what == "S":
-            event = tape.signal(1.0 if n % 3 else -1.0, subject=subject)
+            event = tape.signal(1.0 if n % 3 else -1.0, subject=subject, model="mabc"[n % 4])
+        elif what == "W":
+            event = tape.command(SwitchStrategy("abcd"[n % 4], ("live", "off", "shadow")[n % 3], "operator"))
+        elif what == "K":
+            event = tape.command(KillSwitch(n % 2 == 1, "operator"))
         elif what == "A":
             venue.act(n)
         elif what == "M":
@@ -112,10 +127,12 @@ def drive(step: executor.Step, actions: list[tuple[str, int]], tape: Tape, check
         elif what == "C":
             event = tape.clock(n)
         if event is not None:
-            for raw in step.step([event]):
-                own = tape.log(raw, "executor")
-                venues[own.subject].waiting.append(own.records[0])
-                assert step.step([own]) == []
+            published = [(raw, "executor") for raw in step.step([event])]
+            while published:  # an order that comes when its strategy is off is cancelled at once
+                own = tape.log(*published.pop(0))
+                if own.kind == Kind.intent:
+                    venues[own.subject].waiting.append(own.records[0])
+                published += [(raw, "executor") for raw in step.step([own])]
         for each in venues.values():
             check(step, each)
     return venues
@@ -150,14 +167,44 @@ def test_the_position_limit_of_each_instrument_holds_whatever_the_order_of_repor
     assert len(set(names)) == len(names), "an id is one order, whatever its instrument"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(ACTIONS, st.data())
+SWITCHED = st.lists(
+    st.tuples(st.sampled_from("SSSSSAAAMMMTTTTDUQQCWK"), st.integers(0, 1000)), min_size=20, max_size=150
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(SWITCHED)
+def test_positions_of_strategies_add_up_and_each_stays_in_its_limits_however_they_are_switched(actions):
+    account = {"position_max": "0.005"}
+
+    def check(step, venue):
+        least, most = venue.most()
+        assert least >= -5 * LOT and most <= 5 * LOT
+
+    step, tape = stepped(STRATEGIES, account, orders_per_s=1000.0), Tape()
+    venues = drive(step, actions, tape, check)
+    for subject, venue in venues.items():
+        for report in venue.reports:
+            step.step([reported(tape, subject, report)])
+        instrument = step.state.instruments[subject]
+        lots = {name: book.position.lots for name, book in instrument.books.items()}
+        assert sum(lots.values()) == instrument.position.lots == venue.position
+        assert abs(lots.get("a", 0)) <= 3 * LOT and abs(lots.get("b", 0)) <= 4 * LOT and abs(lots.get("c", 0)) <= 2 * LOT
+        assert not lots.get("", 0), "each fill is of an order that the log has"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(SWITCHED, st.data())
 def test_a_checkpoint_anywhere_and_any_cut_into_lists_gives_the_same(actions, data):
     tape = Tape()
+
+    def stepped() -> executor.Step:
+        return make(SYMBOLS, STRATEGIES, {"on_kill": "flatten", "daily_loss_max": "0.01"}, instruments=("binance.*",))
+
     drive(stepped(), actions, tape, lambda step, venue: None)
     whole = stepped()
     published = [event for one in tape.events for event in whole.step([one])]
-    assert whole.state.intents == len(published)
+    assert whole.state.intents == sum(decode(event).kind == Kind.intent for event in published)
     cut = data.draw(st.integers(0, len(tape.events)))
     first, second = stepped(), stepped()
     again = first.step(tape.events[:cut])
@@ -165,5 +212,5 @@ def test_a_checkpoint_anywhere_and_any_cut_into_lists_gives_the_same(actions, da
     again = again + second.step(tape.events[cut:])
     assert [bytes(e) for e in again] == [bytes(e) for e in published]
     assert second.save() == whole.save()
-    logged = [e.raw[RECORDS] for e in tape.events if e.kind == Kind.intent]
+    logged = [e.raw[RECORDS] for e in tape.events if e.producer == "executor"]
     assert [bytes(e[RECORDS]) for e in published] == [bytes(raw) for raw in logged]

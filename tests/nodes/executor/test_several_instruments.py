@@ -123,7 +123,9 @@ def test_orders_on_an_instrument_that_is_no_longer_listed_are_followed_and_cance
     step.step([tape.quote(bid=ASK + 10_000_000, ask=ASK + 20_000_000, subject=ETH)])
     assert step.counters()["positions"][ETH]["unrealised"] > 0, "what is held there is valued at the newest quote"
     assert step.step([tape.signal(1.0, subject=ETH)]) == []
-    assert step.counters()["refused"] == {} and step.state.instruments[ETH].signals == 0, "nobody asked it to trade there"
+    assert step.counters()["refused"] == {} and step.state.instruments[ETH].books["default"].signals == 0, (
+        "nobody asked it to trade there"
+    )
     cancels = answered(tape, step, tape.clock(2000))
     assert [(subject, r["target_id"]) for subject, r in cancels] == [(BTC, kept), (ETH, left)]
     again = make(SYMBOLS, instruments=(BTC,), styles=("limit",))

@@ -15,7 +15,8 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.names import producer_bytes
 from tickmesh.bus.schema import INTENT, Action, Kind, Status
-from tickmesh.bus.settings import ExecutorSettings, Instrument, Mesh
+from tickmesh.bus.settings import Instrument, Mesh
+from tickmesh.bus.settings_trading import ExecutorSettings
 from tickmesh.bus.wire import Event, decode, encode, stamp_sent, stamp_sequenced
 from tickmesh.nodes.executor import node as executor
 from tickmesh.nodes.net.budget import RequestBudget

@@ -1,0 +1,125 @@
+"""The sections of `mesh.toml` about trading: `[executor]`, `[[strategies]]`, and `[risk]`.
+
+An amount is a decimal as text, '' for none. `[executor]` says what a strategy does that does not say otherwise; without any
+[[strategies]] it is the one strategy, "default".
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from tickmesh.bus.setting_types import (
+    Amount,
+    AmountOrNone,
+    Count,
+    FeePpm,
+    OrderMs,
+    Section,
+    StrategyName,
+    ZeroOrMore,
+)
+
+Style = Literal["market", "limit", "limit_ioc", "limit_maker"]
+StrategyState = Literal["live", "shadow", "off"]
+ShareOrNone = Annotated[float, Meta(ge=0, le=1, description="above 0 to 1, or 0 for none")]
+DEFAULT_STRATEGY = "default"  # the one of a mesh.toml without [[strategies]]
+ACCOUNT = "account"  # the scope of [risk]: all strategies and instruments together
+SIZINGS = ("order_notional", "order_quantity", "order_equity", "target_notional", "target_quantity")
+
+
+class Limits(Section, frozen=True):
+    """What a scope (a strategy, or the account) may do at most. '' or 0: no limit. Orders count as if they were filled.
+
+    Position and order sizes are of each instrument by itself; notional, open orders and losses of all that is in the scope.
+    """
+
+    position_max: AmountOrNone = ""  # in the base currency
+    position_notional: AmountOrNone = ""  # in the quote currency, like all that follows
+    notional_max: AmountOrNone = ""  # of all positions of the scope, long or short, added up
+    order_quantity_max: AmountOrNone = ""  # in the base currency
+    order_notional_max: AmountOrNone = ""
+    price_collar: ShareOrNone = 0.0  # how far from the mid price an order may be executed, as a share of it
+    open_orders_max: Count = 0
+    daily_loss_max: AmountOrNone = ""  # since midnight (UTC), fees included; beyond it nothing is traded until a person says so
+    drawdown_max: AmountOrNone = ""  # from the highest profit so far, likewise
+
+
+class RiskSettings(Limits, frozen=True):
+    """Limits of the account, and what a kill switch does."""
+
+    on_kill: Literal["cancel", "flatten"] = "cancel"  # all orders are cancelled; "flatten": and all positions closed
+    messages_per_s: ZeroOrMore = 0.0  # orders and cancels together; beyond it no new orders, cancels go all the same. 0: none
+    currency: str = "USDT"  # in which money is added up: where that is limited, every symbol ends with it
+
+
+class ExecutorSettings(Section, frozen=True):
+    enabled: bool = True
+    # Patterns on venue.symbol. Empty: the first instrument alone, so that nothing is traded only because it is recorded
+    instruments: tuple[str, ...] = ()
+    order_notional: Amount = "60"  # in the quote currency, in whole lots; raised to the venue's least up to twice that
+    position_notional: AmountOrNone = ""  # empty: ten orders
+    order_quantity: AmountOrNone = ""  # in the base currency, instead of order_notional
+    position_max: AmountOrNone = ""  # likewise, instead of position_notional
+    # Of all instruments together, on average, and at most so many (at least one) at once; cancels are always allowed
+    orders_per_s: Annotated[float, Meta(gt=0, le=1000)] = 5.0
+    signal_threshold: ZeroOrMore = 0.6  # |value| from which a signal is acted on
+    # Taken in turn
+    styles: Annotated[tuple[Style, ...], Meta(min_length=1, description="at least one style")] = (
+        "limit_ioc",
+        "limit",
+        "market",
+    )
+    stale_ms: OrderMs = 2000  # no quote for so long, or a signal whose cause is so old (by seq_ns): no new order
+    order_ttl_ms: OrderMs = 2000  # a resting order is cancelled after so long
+    intent_ttl_ms: OrderMs = 5000  # an intent that the session has not acted on for so long is refused
+
+
+class StrategySettings(Limits, frozen=True):
+    """Which signals trade what, how much, in which way, and within which limits. What is not stated is as in [executor]."""
+
+    name: StrategyName = DEFAULT_STRATEGY
+    models: tuple[str, ...] = ("*",)  # patterns on the names of [[models]]
+    instruments: tuple[str, ...] = ()  # patterns on venue.symbol
+    state: StrategyState = "live"  # at the beginning; then as `mesh strategy` has switched it
+    # One of these five: an order's worth (quote currency), its quantity (base), its share of the equity,
+    order_notional: AmountOrNone = ""
+    order_quantity: AmountOrNone = ""
+    order_equity: ShareOrNone = 0.0
+    # or the position that a signal of 1 asks for: value × target, and the difference is traded
+    target_notional: AmountOrNone = ""
+    target_quantity: AmountOrNone = ""
+    capital: AmountOrNone = ""  # what it begins with; its equity is that plus its profit
+    signal_threshold: ZeroOrMore | None = None  # with a target: below it the target is flat; 0 then, if it is not stated
+    styles: tuple[Style, ...] = ()
+    order_ttl_ms: OrderMs | None = None
+    orders_per_s: ZeroOrMore = 0.0  # beside the executor's; 0: that alone
+    shadow_fee_ppm: FeePpm = 1000  # what simulated fills cost
+
+    @property
+    def sizings(self) -> tuple[str, ...]:
+        """Which of the five ways to size are stated."""
+        return tuple(name for name in SIZINGS if getattr(self, name))
+
+    @property
+    def has_target(self) -> bool:
+        """Whether signals ask for a position, not for an order."""
+        return bool(self.target_notional or self.target_quantity)
+
+
+def resolved(one: StrategySettings, executor: ExecutorSettings) -> StrategySettings:
+    """A strategy with everything stated: where it says nothing, what [executor] says."""
+    changes: dict[str, object] = {}
+    if not one.sizings:
+        size = "order_quantity" if executor.order_quantity else "order_notional"
+        changes[size] = getattr(executor, size)
+    if not (one.position_max or one.position_notional or one.has_target):
+        bound = "position_max" if executor.position_max else "position_notional"
+        changes[bound] = getattr(executor, bound)
+    if one.signal_threshold is None:
+        changes["signal_threshold"] = 0.0 if one.has_target else executor.signal_threshold
+    if one.order_ttl_ms is None:
+        changes["order_ttl_ms"] = executor.order_ttl_ms
+    changes["styles"] = one.styles or executor.styles
+    changes["instruments"] = one.instruments or executor.instruments
+    return msgspec.structs.replace(one, **changes)

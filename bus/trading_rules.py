@@ -1,0 +1,60 @@
+"""What of mesh.toml about trading is impossible beside other keys, and which instruments a strategy trades."""
+
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+
+from tickmesh.bus.patterns import matching, some
+from tickmesh.bus.settings import ORDER_VENUE, InstrumentSettings, Mesh
+from tickmesh.bus.settings_trading import Limits, StrategySettings, resolved
+
+
+def traded_by(strategy: StrategySettings, instruments: tuple[InstrumentSettings, ...]) -> tuple[InstrumentSettings, ...]:
+    """The instruments that a strategy trades, of all; where no pattern is stated the first, if orders can be sent there."""
+    if strategy.instruments:
+        return matching(strategy.instruments, instruments)
+    return tuple(one for one in instruments[:1] if one.venue == ORDER_VENUE)
+
+
+def contradictions_of_trading(mesh: Mesh, subjects: list[str]) -> Iterator[tuple[str, object, str]]:
+    """(key, value, what is allowed) of every key that is impossible."""
+    lists = {"executor.instruments": mesh.executor.instruments}
+    lists |= {f"strategies[{index}].instruments": one.instruments for index, one in enumerate(mesh.strategies)}
+    for key, patterns in lists.items():
+        for pattern in patterns:
+            matched = matching([pattern], mesh.instruments)
+            if not matched:
+                yield key, pattern, f"what matches one of {some(subjects)}"
+            if elsewhere := [one.subject for one in matched if one.venue != ORDER_VENUE]:
+                allowed = f"instruments of {ORDER_VENUE}, where orders can be sent in this version, as in '{ORDER_VENUE}.*'"
+                yield key, pattern, f"{allowed}; it matches {some(elsewhere)}"
+    names = [one.name for one in mesh.strategies]
+    if len(set(names)) < len(names):
+        yield "strategies", names, "each name only once"
+    models = [model.name for model in mesh.models]
+    for index, one in enumerate(mesh.strategies):
+        key = f"strategies[{index}]"
+        for pattern in one.models:
+            if pattern != "*" and not any(fnmatchcase(name, pattern) for name in models):
+                yield f"{key}.models", pattern, f"what matches one of {', '.join(models)}, like '*'"
+        if len(one.sizings) > 1:
+            yield key, list(one.sizings), "one way to size its orders"
+        if one.order_equity and not one.capital:
+            yield (
+                f"{key}.capital",
+                one.capital,
+                "what it begins with: order_equity is a share of that and of what it has gained",
+            )
+    yield from _mixed_money(mesh)
+
+
+def _mixed_money(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
+    """Limits of money that is added up over instruments of several quote currencies, or of another one."""
+    scopes: list[tuple[str, Limits, tuple[StrategySettings, ...]]] = [("risk", mesh.risk, mesh.strategies)]
+    scopes += [(f"strategies[{index}]", one, (one,)) for index, one in enumerate(mesh.strategies)]
+    for key, limits, strategies in scopes:
+        named = [name for name in ("notional_max", "daily_loss_max", "drawdown_max") if getattr(limits, name)]
+        for strategy in strategies if named else ():
+            for instrument in traded_by(resolved(strategy, mesh.executor), mesh.instruments):
+                if not instrument.symbol.endswith(mesh.risk.currency):
+                    allowed = f"a limit of {mesh.risk.currency} (risk.currency), and {instrument.symbol} is not quoted in it"
+                    yield f"{key}.{named[0]}", getattr(limits, named[0]), allowed

@@ -1,0 +1,120 @@
+"""Who may trade now: strategies that are switched, limits that are tightened, losses, and the kill switch. No I/O.
+
+All of it follows from the log: what a person orders are `command` events, and a breached limit publishes one of its own.
+"""
+
+from tickmesh.bus.schema import Kind
+from tickmesh.bus.settings_trading import ACCOUNT
+from tickmesh.bus.wire import Event, encode
+from tickmesh.nodes.executor.intents import Answers
+from tickmesh.nodes.executor.ordering import Ordering
+from tickmesh.nodes.executor.state import ExecutorState
+from tickmesh.nodes.executor.traders import AccountLimits, Trader, limit_error
+from tickmesh.nodes.orders.commands import Command, KillSwitch, SetLimit, SwitchStrategy, content_of, read_command
+
+
+class TradingControl:
+    """Applies commands to an executor's state, and watches its losses. `name`: the executor's, under which it publishes."""
+
+    def __init__(
+        self,
+        name: str,
+        state: ExecutorState,
+        traders: dict[str, Trader],
+        account: AccountLimits,
+        ordering: Ordering,
+        answers: Answers,
+    ):
+        self._name = name
+        self._state = state
+        self._traders = traders
+        self._account = account
+        self._ordering = ordering
+        self._answers = answers
+
+    def on_command(self, event: Event) -> None:
+        """A command of the log; one that means nothing here is counted."""
+        try:
+            command = read_command(event.map())
+            if reason := self._unknown(command):
+                raise ValueError(reason)
+        except ValueError:
+            self._state.commands_refused += 1
+            return
+        self._apply(command, event)
+
+    def _unknown(self, command: Command) -> str:
+        """Why it means nothing to these settings."""
+        scopes = {ACCOUNT, *self._traders}
+        if isinstance(command, SwitchStrategy) and command.name not in self._traders:
+            return f"no strategy {command.name}"
+        if isinstance(command, SetLimit):
+            return f"no scope {command.scope}" if command.scope not in scopes else limit_error(command.limit, command.value)
+        return ""
+
+    def _apply(self, command: Command, event: Event) -> None:
+        if isinstance(command, SwitchStrategy):
+            self._switch(command, event)
+        elif isinstance(command, SetLimit):
+            self._tighten(command)
+        else:
+            self._kill(command, event)
+
+    def _switch(self, command: SwitchStrategy, event: Event) -> None:
+        status = self._state.strategies[command.name]
+        if command.state == "live" and status.state != "live":
+            status.losses.begin_anew(self._ordering.exposures.profit(command.name))
+        status.state, status.why = command.state, command.why or f"{command.by} has switched it"
+        if command.state != "live":
+            self._cancel_all(event, command.name)
+
+    def _tighten(self, command: SetLimit) -> None:
+        values = self._state.tightened.setdefault(command.scope, {})
+        values.pop(command.limit, None)
+        if command.value:
+            values[command.limit] = command.value
+        (self._account if command.scope == ACCOUNT else self._traders[command.scope]).tighten(values)
+
+    def _kill(self, command: KillSwitch, event: Event) -> None:
+        kill = self._state.kill
+        if command.on:
+            if not kill.on:
+                kill.on, kill.since_ns, kill.by, kill.why = True, event.seq_ns, command.by, command.why
+            self._cancel_all(event, "")
+        elif kill.on:
+            kill.on, kill.since_ns, kill.by, kill.why = False, event.seq_ns, command.by, command.why
+            self._state.losses.begin_anew(self._ordering.exposures.profit(None))
+
+    def _cancel_all(self, event: Event, strategy: str) -> None:
+        """Every order of a strategy, "": of all, is cancelled now."""
+        for subject, instrument in self._state.instruments.items():
+            orders = [one for one in instrument.orders.values() if not one.final and strategy in ("", one.strategy)]
+            self._ordering.cancel_now(subject, orders, event.seq_ns)
+
+    def stopped(self, strategy: str) -> bool:
+        """Whether no order of this strategy may stand."""
+        status = self._state.strategies.get(strategy)
+        return self._state.kill.on or (status is not None and status.state != "live")
+
+    def watch_losses(self, event: Event) -> None:
+        """Compares what strategies and account have lost with their limits; who is beyond them is stopped, by a command."""
+        state, profit = self._state, self._ordering.exposures.profit
+        for instrument in state.instruments.values():
+            instrument.mark_ticks = instrument.mark()
+        for name, trader in self._traders.items():
+            status, gained = state.strategies[name], profit(name)
+            status.losses.follow(gained, event.seq_ns)
+            why = status.losses.breach(gained, trader.daily_loss_max, trader.drawdown_max)
+            if why and status.state == "live":
+                self._publish(SwitchStrategy(name, "off", self._name, why), event)
+        gained = profit(None)
+        state.losses.follow(gained, event.seq_ns)
+        why = state.losses.breach(gained, self._account.daily_loss_max, self._account.drawdown_max)
+        if why and not state.kill.on:
+            self._publish(KillSwitch(True, self._name, why), event)
+
+    def _publish(self, command: Command, event: Event) -> None:
+        """A command of our own: it holds at once, and again when it is read in the log, where it changes nothing more."""
+        place = self._answers.place(event, self._name, self._state.log_id)
+        self._answers.add(encode(Kind.command, place.subject, content_of(command), k=place.k, cause_seq=place.cause_seq))
+        self._apply(command, event)

@@ -1,0 +1,195 @@
+"""Limits by strategy and of the account, tightened at run time; losses; the kill switch."""
+
+import pytest
+
+from tests.support.executor_tape import ASK, BID, LOT, SUBJECT, Tape, make
+from tickmesh.bus.schema import Action, Kind, OrderType, Status
+from tickmesh.bus.settings_trading import Limits, StrategySettings
+from tickmesh.bus.wire import decode
+from tickmesh.nodes.executor.traders import limit_error, tightened
+from tickmesh.nodes.orders.commands import KillSwitch, SetLimit, read_command
+
+ETH = "binance.ETHUSDT"
+HOUR_MS = 3_600_000
+
+
+def one(**settings) -> StrategySettings:
+    return StrategySettings(name="one", **{"styles": ("limit_ioc",), **settings})
+
+
+def ready(*strategies, limits=None, symbols=("BTCUSDT", "ETHUSDT"), **changes) -> tuple:
+    step = make(symbols, strategies, limits, instruments=("binance.*",), **changes)
+    tape = Tape()
+    return step, tape.opened(step, [f"binance.{symbol}" for symbol in symbols])
+
+
+def refused(step, name="one") -> dict:
+    return step.counters()["strategies"][name]["refused"]
+
+
+def bought(step, tape, subject=SUBJECT, price=ASK, trade_id=1):
+    (intent,) = tape.answer(step, tape.signal(1.0, subject=subject))
+    lots, name = int(intent["quantity_lots"]), intent["client_order_id"]
+    step.step([tape.fill(name, trade_id, lots, price=price, subject=subject)])
+    step.step([tape.update(name, Status.Filled, lots, subject=subject)])
+
+
+@pytest.mark.parametrize("limit, reason", [
+    ({"position_max": "0.001"}, "position"), ({"position_notional": "61"}, "position"),
+    ({"notional_max": "119"}, "notional_limit"), ({"open_orders_max": 1}, "open_orders"),
+])  # fmt: skip
+def test_a_second_order_is_beyond_each_limit_of_strategy_or_account(limit, reason):
+    for strategy, account, prefix in ((limit, {}, ""), ({}, limit, "account_")):
+        step, tape = ready(one(**strategy), limits=account)
+        assert len(tape.answer(step, tape.signal(1.0))) == 1 and tape.answer(step, tape.signal(1.0)) == []
+        assert refused(step) == {prefix + reason: 1}
+
+
+@pytest.mark.parametrize("limit, reason", [
+    ({"order_quantity_max": "0.0009"}, "order_size"), ({"order_notional_max": "59"}, "order_size"),
+    ({"price_collar": 1e-8}, "price_collar"),
+])  # fmt: skip
+def test_a_single_order_is_beyond_its_limits(limit, reason):
+    step, tape = ready(one(**limit))
+    assert tape.answer(step, tape.signal(1.0)) == [] and refused(step) == {reason: 1}
+    step, tape = ready(one(), limits=limit)
+    assert tape.answer(step, tape.signal(1.0)) == [] and refused(step) == {f"account_{reason}": 1}
+
+
+def test_notional_and_open_orders_are_of_all_instruments_and_closing_is_always_allowed():
+    step, tape = ready(one(), limits={"notional_max": "130", "open_orders_max": 2})
+    bought(step, tape)
+    bought(step, tape, ETH, trade_id=2)
+    assert tape.answer(step, tape.signal(1.0, subject=ETH)) == [] and refused(step) == {"account_notional_limit": 1}
+    assert tape.answer(step, tape.command(SetLimit("account", "notional_max", "50", "operator"))) == []
+    (sold,) = tape.answer(step, tape.signal(-1.0))
+    assert sold["side"] == -1, "it makes the position smaller"
+
+
+def test_strategies_have_limits_of_their_own_and_share_the_account_s():
+    step, tape = ready(one(), StrategySettings(name="two", styles=("limit_ioc",)), limits={"position_max": "0.003"})
+    for _ in range(2):
+        tape.answer(step, tape.signal(1.0))
+    assert sum(len(state["positions"]) for state in step.counters()["strategies"].values()) == 0
+    assert (refused(step), refused(step, "two")) == ({}, {"account_position": 1})
+
+
+def test_rates_of_a_strategy_and_of_messages():
+    step, tape = ready(one(orders_per_s=1.0), limits={"messages_per_s": 3.0})
+    sent = [len(tape.answer(step, tape.signal(1.0, subject=subject))) for subject in (SUBJECT, ETH)]
+    assert sent == [1, 0] and refused(step) == {"rate": 1}
+    step, tape = ready(one(styles=("limit",)), limits={"messages_per_s": 2.0})
+    tape.answer(step, tape.signal(1.0))
+    tape.answer(step, tape.signal(1.0))
+    assert tape.answer(step, tape.signal(1.0)) == [] and refused(step) == {"message_rate": 1}
+    cancels = tape.answer(step, tape.clock(2000))
+    assert len(cancels) == 2, "cancels go all the same"
+    assert tape.answer(step, tape.quote(), tape.signal(1.0)) == [] and refused(step) == {"message_rate": 2}, "and count"
+
+
+def test_a_limit_is_tightened_by_a_command_and_never_widened():
+    step, tape = ready(one(position_max="0.002"))
+    set_to = lambda value: tape.answer(step, tape.command(SetLimit("one", "position_max", value, "operator")))  # noqa: E731
+    set_to("0.0005")
+    assert tape.answer(step, tape.signal(1.0)) == [] and refused(step) == {"position": 1}
+    again = make(("BTCUSDT", "ETHUSDT"), (one(position_max="0.002"),), instruments=("binance.*",))
+    again.load(step.save())
+    assert tape.answer(again, tape.signal(1.0)) == [], "a checkpoint keeps it"
+    set_to("5")
+    sent = sum(len(tape.answer(step, tape.signal(1.0))) for _ in range(4))
+    assert sent == 2, "0.002 as mesh.toml says, whatever the command"
+    set_to("0.0005")
+    set_to("")
+    assert step.counters()["tightened"] == {}
+
+
+def test_what_can_be_a_limit():
+    limits = Limits(notional_max="100", price_collar=0.1)
+    tight = tightened(limits, {"notional_max": "20", "price_collar": "0.5", "open_orders_max": "3", "drawdown_max": "7"})
+    assert (tight.notional_max, tight.price_collar, tight.open_orders_max, tight.drawdown_max) == ("20", 0.1, 3, "7")
+    assert (
+        limit_error("notional_max", "12.5") == limit_error("open_orders_max", "3") == limit_error("price_collar", "0.01") == ""
+    )
+    assert limit_error("drawdown_max", "") == ""
+    for name, value in (("speed", "1"), ("notional_max", "-1"), ("notional_max", "0"), ("open_orders_max", "1.5"),
+                        ("price_collar", "2"), ("open_orders_max", "0"), ("price_collar", "nan")):  # fmt: skip
+        assert limit_error(name, value), (name, value)
+
+
+def losing(step, tape, drop: int) -> list:
+    """Bought at the ask, and the price falls so many ticks: what the executor publishes then."""
+    bought(step, tape)
+    tape.now_ns += 500 * 1_000_000
+    published = step.step([tape.quote(bid=BID - drop, ask=ASK - drop)])
+    return [decode(raw) for raw in published]
+
+
+def test_a_strategy_that_has_lost_too_much_today_is_off_until_a_person_switches_it_on():
+    limit = one(daily_loss_max="1", order_quantity="0.001")
+    step, tape = ready(limit)
+    assert losing(step, tape, 99_000_000_000) == [], "0.99 and the fee of 0.00000007, and half a tick"
+    step, tape = ready(limit)
+    (said,) = losing(step, tape, 101_000_000_000)
+    assert (said.kind, said.map()["command"], said.map()["state"], said.map()["by"]) == (
+        Kind.command,
+        "strategy",
+        "off",
+        "executor",
+    )
+    assert "daily_loss_max allows 1" in said.map()["why"]
+    assert tape.answer(step, tape.signal(1.0)) == [] and step.counters()["strategies"]["one"]["state"] == "off"
+    step.step([tape.log(bytearray(said.raw), "executor")])
+    assert step.counters()["strategies"]["one"]["state"] == "off" and not step.counters()["kill_switch"]["on"]
+    on = read_command({"command": "strategy", "name": "one", "state": "live", "by": "operator"})
+    assert tape.answer(step, tape.command(on)) == []
+    tape.now_ns += 500 * 1_000_000
+    assert len(tape.answer(step, tape.quote(bid=BID - 101_000_000_000, ask=ASK - 101_000_000_000), tape.signal(1.0))) == 1
+
+
+def test_a_day_later_yesterday_s_loss_is_no_daily_loss_and_a_drawdown_still_is_one():
+    step, tape = ready(one(daily_loss_max="1", drawdown_max="1.5", order_quantity="0.001"))
+    assert losing(step, tape, 80_000_000_000) == []
+    step.step([tape.clock(24 * HOUR_MS)])
+    (said,) = [
+        decode(raw) for raw in step.step([tape.quote(bid=BID - 155_000_000_000, ask=ASK - 155_000_000_000), tape.clock(500)])
+    ]
+    assert "drawdown_max allows 1.5" in said.map()["why"], "0.75 today, 1.55 below its best"
+
+
+def test_the_account_s_loss_throws_the_kill_switch_which_cancels_everything_and_latches():
+    strategies = one(styles=("limit_ioc", "limit"), order_quantity="0.001")
+    step, tape = ready(strategies, limits={"daily_loss_max": "1"})
+    bought(step, tape)
+    (resting,) = tape.answer(step, tape.signal(1.0, subject=ETH))  # the first style there: IOC
+    (resting,) = tape.answer(step, tape.signal(1.0))
+    assert resting["order_type"] == OrderType.LIMIT and resting["time_in_force"] == 1
+    tape.now_ns += 500 * 1_000_000
+    command, *cancels = [decode(raw) for raw in step.step([tape.quote(bid=BID - 101_000_000_000, ask=ASK - 101_000_000_000)])]
+    assert (command.map()["command"], command.map()["on"]) == ("kill_switch", True)
+    assert {event.records["action"][0] for event in cancels} == {Action.CANCEL} and len(cancels) == 2
+    assert [event.k for event in (command, *cancels)] == [0, 1, 2]
+    again = make(("BTCUSDT", "ETHUSDT"), (strategies,), {"daily_loss_max": "1"}, instruments=("binance.*",))
+    again.load(step.save())
+    assert tape.answer(again, tape.quote(), tape.signal(1.0)) == [] and refused(again)["kill_switch"] == 1
+    said = again.counters()["kill_switch"]
+    assert said["on"] and said["by"] == "executor" and "lost since midnight" in said["why"]
+    assert tape.answer(again, tape.command(KillSwitch(False, "operator", "seen"))) == []
+    assert len(tape.answer(again, tape.quote(), tape.signal(1.0))) == 1
+
+
+def test_a_kill_switch_that_flattens_closes_each_strategy_s_position_when_no_order_is_open():
+    two = StrategySettings(name="two", models=("two",), styles=("limit_ioc",), order_quantity="0.002")
+    step, tape = ready(one(models=("m",), styles=("limit_ioc", "limit")), two, limits={"on_kill": "flatten"})
+    bought(step, tape)
+    (other,) = tape.answer(step, tape.signal(-1.0, model="two"))
+    step.step([tape.fill(other["client_order_id"], 2, 2 * LOT, side=-1, price=BID)])
+    step.step([tape.update(other["client_order_id"], Status.Filled, 2 * LOT)])
+    (resting,) = tape.answer(step, tape.signal(1.0))
+    (cancel,) = tape.answer(step, tape.command(KillSwitch(True, "operator", "a test")))
+    assert cancel["target_id"] == resting["client_order_id"] and tape.answer(step, tape.quote()) == [], "it may still fill"
+    step.step([tape.update(resting["client_order_id"], Status.Canceled)])
+    closing = tape.answer(step, tape.quote())
+    assert [(r["strategy"], r["side"], r["quantity_lots"], r["order_type"]) for r in closing] == [
+        (b"one", -1, LOT, OrderType.MARKET), (b"two", 1, 2 * LOT, OrderType.MARKET),
+    ]  # fmt: skip
+    assert tape.answer(step, tape.quote()) == [], "once"
