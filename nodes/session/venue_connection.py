@@ -62,7 +62,7 @@ class VenueConnection:
         """Connects again whenever the connection is lost, ever more slowly while that fails."""
         backoff = Backoff(self._settings.backoff_s)
         while True:
-            where = self._rest.endpoints = await endpoints.wait(self._ctx.config)
+            where = self._rest.endpoints = await endpoints.wait(self._ctx.config, name=self._ctx.name)
             try:
                 await self._one_connection(where, backoff)
             except (
