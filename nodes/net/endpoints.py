@@ -114,7 +114,7 @@ async def wait(config: Config, venue: str = LOCAL_VENUES[0], name: str = "") -> 
 
     Of another mesh's file the process `name` tells the operator, and waits for this mesh's own; without a name that is raised.
     """
-    told = False
+    logged = False
     while True:
         try:
             if (found := read(config, venue)) is not None:
@@ -122,9 +122,9 @@ async def wait(config: Config, venue: str = LOCAL_VENUES[0], name: str = "") -> 
         except ForeignExchange as error:
             if not name:
                 raise
-            if not told:
+            if not logged:
                 log_line(name, "error", f"waits for this mesh's exchange: {error}")
-            told = True
+            logged = True
         await asyncio.sleep(LOOK_S)
 
 

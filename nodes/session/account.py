@@ -16,13 +16,14 @@ from tickmesh.bus.schema import DTYPES, SCHEMA_HASH, Action, Kind, Status
 from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
+from tickmesh.nodes.session.balances import Balances, Held
 from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.venues.private import asset_name
 
 UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
 READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "trade_id", "quantity_lots")
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
 _read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
-FEE_ASSET_BYTES = DTYPES[Kind.fill]["fee_asset"].itemsize
 REASON_BYTES = DTYPES[Kind.update]["reason"].itemsize
 NO_INSTRUMENTS: Mapping[str, Instrument] = MappingProxyType({})
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
@@ -70,12 +71,13 @@ class AccountState(msgspec.Struct, kw_only=True):
     schema: str = ""  # that the waiting events are of; a state without it is of schema version 1
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     exponents: dict[str, tuple[int, int]] = {}  # by instrument, of price and quantity: what the log's definition states
+    balances: dict[str, Held] = {}  # by asset: what the log has of it
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
     stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
 
 
 class Account:
-    """The orders, fills and waiting intents of one account at a venue.
+    """The orders, fills, balances and waiting intents of one account at a venue.
 
     `read` takes in events of the log. `apply_…` take in what the venue reports or the session concludes, and give the events to
     publish, which are taken in already; `build_…` only build an event: the caller publishes it and has it `read`.
@@ -89,9 +91,12 @@ class Account:
         self.configured = configured
         self.moved: set[str] = set()
         self.state = AccountState(fills={}, schema=SCHEMA_HASH)
+        self.balances = Balances(self.state.balances)
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
+        self.oddities: list[str] = []  # sentences for the operator, who takes them from here
+        self.long_names: set[str] = set()  # assets of which that has been said
 
     def load(self, state: bytes) -> None:
         """Goes on where `pack` was called. Raises msgspec.DecodeError for a state of another version, and changes nothing."""
@@ -100,6 +105,7 @@ class Account:
             raise msgspec.ValidationError(f"{len(loaded.waiting)} intents wait in it as events of another schema")
         loaded.schema = SCHEMA_HASH
         self.state = loaded
+        self.balances = Balances(loaded.balances)
         self.moved = set(self.state.fills)
         self.by_order_id = {(order.subject, order.order_id): order for order in self.state.orders.values() if order.order_id}
 
@@ -136,7 +142,7 @@ class Account:
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of the log: instrument, intent, update, fill and clock change the account, other kinds nothing."""
+        """Takes in an event of the log: instrument, intent, update, fill, balance and clock change it, others nothing."""
         if event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
@@ -147,6 +153,8 @@ class Account:
         elif event.kind == Kind.instrument:
             record = event.records[-1]
             self.state.exponents[event.subject] = int(record["price_exponent"]), int(record["quantity_exponent"])
+        elif event.kind == Kind.balance:
+            self.balances.read(event)
         elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
             self.state.stepped_ns = event.seq_ns
 
@@ -265,9 +273,10 @@ class Account:
         events = []
         for fill in reported:
             if self._read_fill(order.subject, order.client_order_id, fill.trade_id, fill.quantity_lots):
+                self._note_fee(order, fill)
                 record = FILL.pack(
                     order.client_order_id.encode(), fill.side, fill.maker, fill.order_id, fill.trade_id, fill.price_ticks,
-                    fill.quantity_lots, fill.fee, fitting(fill.fee_asset, FEE_ASSET_BYTES), fill.venue_ns, origin.encode(),
+                    fill.quantity_lots, fill.fee, asset_name(fill.fee_asset), fill.venue_ns, origin.encode(),
                 )  # fmt: skip
                 events.append(
                     encode(
@@ -276,6 +285,18 @@ class Account:
                     )
                 )  # fmt: skip
         return events
+
+    def _note_fee(self, order: SessionOrder, fill: Fill) -> None:
+        """Notes what of a fee its record does not show."""
+        if fill.unheld_fee:
+            which = f"trade {fill.trade_id} of order {order.client_order_id}"
+            self.oddities.append(f"the fee of {which}, {fill.unheld_fee} {fill.fee_asset}, cannot be held: the log has 0")
+        held = asset_name(fill.fee_asset)
+        if held != fill.fee_asset.encode() and fill.fee_asset not in self.long_names:
+            self.long_names.add(fill.fee_asset)
+            self.oddities.append(
+                f"the asset {fill.fee_asset!r} stands in the log as {held.decode()}: records have 16 bytes for it"
+            )
 
     def remember_trades_complete(self, subject: str, trade_id: int) -> None:
         """Remembers that all own trades of an instrument up to this id are known: the next comparison begins there."""

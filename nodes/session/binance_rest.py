@@ -13,6 +13,7 @@ from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues.binance_orders import Fill, Report
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.private import Reported
 
 TRADES_PAGE = 1000  # the venue's largest page
 # Request weights of the questions below ("IP Limits" of each endpoint's page)
@@ -128,7 +129,7 @@ class BinanceAccount:
             newest = max(fill.trade_id for fill in page)
             from_id = newest if newest > from_id else newest + 1
 
-    async def balances(self) -> list[tuple[str, str, str]]:
-        """(asset, free, locked) of every asset that the account holds any of."""
+    async def balances(self) -> list[Reported]:
+        """What the account holds of every asset of which it has any."""
         account = venue.decode_account(await self._get("/api/v3/account", ACCOUNT_WEIGHT))
-        return [(b.asset, b.free, b.locked) for b in account.balances if (b.free + b.locked).strip("0.")]
+        return [Reported(b.asset, b.free, b.locked) for b in account.balances if (b.free + b.locked).strip("0.")]

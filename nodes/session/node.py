@@ -41,7 +41,7 @@ from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.table import adapter_of
 
-READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.run, Kind.clock)
+READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.balance, Kind.run, Kind.clock)
 WRITES = (Kind.update, Kind.fill, Kind.balance)
 
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
@@ -75,6 +75,7 @@ class Session:
         )  # fmt: skip
         self.count["last_error"] = ""
         ctx.ask_counters = self.requests_counted
+        self.alerted_unheld: set[str] = set()  # assets
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         key = config.exchange.api_key, config.exchange.api_secret
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
@@ -220,8 +221,22 @@ class Session:
             await asyncio.sleep(TICK_S)
             self.publisher.publish([])
             self.connection.give_up_overdue()
+            self.alert_oddities()
             if self.account.state.waiting:
                 self.sender.act_on_waiting()
+
+    def alert_oddities(self) -> None:
+        """Raises an alert of everything that the log cannot show as it is: of an asset once, until it can be held again."""
+        oddities, self.account.oddities = self.account.oddities, []
+        for sentence in oddities:
+            self.ctx.alert("warning", "not_held", sentence, "add it by hand where it matters; orders and positions are exact")
+        unheld = self.account.balances.unheld
+        for asset in sorted(unheld.keys() ^ self.alerted_unheld):
+            held = asset not in unheld
+            why = f"the balance of {asset} is {'held again' if held else f'in no event: {unheld[asset]}'}"
+            action = "nothing is to be done" if held else "other assets and all orders go on; look at the venue for this one"
+            self.ctx.alert_of("info" if held else "warning", "balance_not_held", asset, why, action)
+        self.alerted_unheld = set(unheld)
 
 
 def lock(path: Path) -> FileLock:

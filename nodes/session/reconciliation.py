@@ -11,7 +11,6 @@ from tickmesh.nodes.orders.states import status_of_absent
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import ORDER_WEIGHT, BinanceAccount, open_orders_weight
 from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
-from tickmesh.nodes.venues.private import build_balance_event
 
 
 class Reconciler:
@@ -53,8 +52,14 @@ class Reconciler:
         for subject in sorted(self.account.moved):
             if (instrument := self.account.instrument(subject)) is not None:
                 await self.compare_trades(subject, instrument)
-        self.publish(build_balance_event("binance", await self.venue.balances(), 0, now_ns()))
+        await self.compare_balances()
         self.count["reconciles"] += 1
+
+    async def compare_balances(self) -> None:
+        """Asks for what the account holds, and publishes what the log does not know, or has otherwise."""
+        balances = self.account.balances
+        since = balances.changes
+        self.publish(balances.apply_whole(await self.venue.balances(), since, now_ns()))
 
     async def reconcile_unsettled(self) -> None:
         """Asks for each order that is not final or lacks fills, unless a request about it is unanswered; Unknown ones first.

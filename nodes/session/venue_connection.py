@@ -148,10 +148,12 @@ class VenueConnection:
         return self._on_error(request, message.status, message.error or venue.Error(), recv_ns)
 
     def _on_user_event(self, event: bytes, recv_ns: int) -> list[bytearray]:
-        report, balances, ended = read_user_event(event, self._account.instrument_of, recv_ns)
-        if ended and self._requests.connection is not None:
+        read = read_user_event(event, self._account.instrument_of)
+        if read.ended and self._requests.connection is not None:
             self._requests.connection.abort("the venue ends the user stream")
-        return balances + (self._account.apply_report(report, "stream", recv_ns) if report is not None else [])
+        if read.report is not None:
+            return self._account.apply_report(read.report, "stream", recv_ns)
+        return self._account.balances.apply(read.balances, read.venue_ns, recv_ns)
 
     def _on_success(self, request: PendingRequest, result: bytes, recv_ns: int) -> list[bytearray]:
         if not request.client_order_id:

@@ -18,7 +18,7 @@ import numpy as np
 from tickmesh.bus.schema import Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.binance import to_ns
-from tickmesh.nodes.venues.parsing.decimals import DecimalError, mantissa, text
+from tickmesh.nodes.venues.parsing.decimals import DecimalError, Unholdable, mantissa, text
 
 WS_PATH = "/ws-api/v3"
 FEE_EXPONENT = -8  # of fees and balances, whatever the asset
@@ -149,7 +149,10 @@ def proves_nothing_done(status: int, code: int, message: str) -> bool:
 
 @dataclass
 class Fill:
-    """One execution of an order. Price and quantity: mantissas of the instrument; the fee: at 10^FEE_EXPONENT of its asset."""
+    """One execution of an order. Price and quantity: mantissas of the instrument; the fee: at 10^FEE_EXPONENT of its asset.
+
+    `unheld_fee`: the venue's text of a fee that is no such mantissa; `fee` is 0 then, for the fill counts without it.
+    """
 
     trade_id: int
     side: int
@@ -160,6 +163,7 @@ class Fill:
     maker: bool
     venue_ns: int
     order_id: int
+    unheld_fee: str = ""
 
 
 @dataclass
@@ -339,14 +343,18 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
                 1 if event.S == "BUY" else -1,
                 mantissa(event.L, instrument.price_exponent),
                 mantissa(event.l, instrument.quantity_exponent),
-                mantissa(event.n or "0", FEE_EXPONENT),
-                event.N or "",
-                event.m,
-                to_ns(event.T),
-                event.i,
+                *_fee_of(event.n or "0", event.N or "", event.m, to_ns(event.T), event.i),
             )
         )
     return report
+
+
+def _fee_of(stated: str, asset: str, maker: bool, venue_ns: int, order_id: int) -> tuple[int, str, bool, int, int, str]:
+    """The last fields of a Fill, from its fee on."""
+    try:
+        return mantissa(stated, FEE_EXPONENT), asset, maker, venue_ns, order_id, ""
+    except Unholdable:
+        return 0, asset, maker, venue_ns, order_id, stated
 
 
 def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id: str = "") -> Report:
@@ -368,7 +376,7 @@ def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id
             Fill(
                 fill.tradeId, side,
                 mantissa(fill.price, instrument.price_exponent), mantissa(fill.qty, instrument.quantity_exponent),
-                mantissa(fill.commission, FEE_EXPONENT), fill.commissionAsset, False, venue_ns, order.orderId,
+                *_fee_of(fill.commission, fill.commissionAsset, False, venue_ns, order.orderId),
             )
             for fill in order.fills
         ],
@@ -380,5 +388,5 @@ def fill_of_trade(trade: MyTrade, instrument: Instrument) -> Fill:
     return Fill(
         trade.id, 1 if trade.isBuyer else -1,
         mantissa(trade.price, instrument.price_exponent), mantissa(trade.qty, instrument.quantity_exponent),
-        mantissa(trade.commission, FEE_EXPONENT), trade.commissionAsset, trade.isMaker, to_ns(trade.time), trade.orderId,
+        *_fee_of(trade.commission, trade.commissionAsset, trade.isMaker, to_ns(trade.time), trade.orderId),
     )  # fmt: skip

@@ -46,6 +46,7 @@ class Venue:
         self.muted = False  # the user stream says nothing
         self.reply_last = False  # the stream's events come before the answer
         self.down = False
+        self.balances = {"USDT": ("5.00000000", "0.00000000")}
 
     def view(self, order):
         """An order as the venue answers it."""
@@ -67,6 +68,13 @@ class Venue:
         for ws in list(self.sockets):
             with contextlib.suppress(ConnectionError, RuntimeError):
                 await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
+
+    async def emit_balances(self, *assets):
+        """Sends what these assets are now on the user streams."""
+        rows = [{"a": asset, "f": self.balances[asset][0], "l": self.balances[asset][1]} for asset in assets]
+        event = {"e": "outboundAccountPosition", "E": 1_700_000_000_000, "u": 1_700_000_000_000, "B": rows}
+        for ws in list(self.sockets):
+            await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
 
     async def fill(self, cid, lots, quiet=False):
         """Fills an order in part or whole; `quiet`: without a report."""
@@ -165,7 +173,8 @@ class Venue:
                 if t["id"] >= int(query.get("fromId", 0)) and query.get("orderId", str(t["orderId"])) == str(t["orderId"])
             ]  # fmt: skip
             return web.json_response(wanted)
-        return web.json_response({"balances": [{"asset": "USDT", "free": "5.00000000", "locked": "0.00000000"}]})
+        rows = [{"asset": asset, "free": free, "locked": locked} for asset, (free, locked) in self.balances.items()]
+        return web.json_response({"balances": rows})
 
 
 class Mesh:
@@ -206,6 +215,19 @@ class Mesh:
             record for event in LogReader(self.config.log_dir).events() if event.kind == kind for record in event.records
         ]  # fmt: skip
         return [record for record in records if record["client_order_id"].decode() == cid]
+
+    def balances(self):
+        """What the log has of each asset last: free, locked, scale."""
+        out = {}
+        for event in LogReader(self.config.log_dir).events():
+            for record in event.records if event.kind == Kind.balance else ():
+                out[record["asset"].decode()] = (int(record["free"]), int(record["locked"]), int(record["scale"]))
+        return out
+
+    def alerts(self, what):
+        """The alerts of this name in the log, as (level, target, why)."""
+        found = [event.map() for event in LogReader(self.config.log_dir).events() if event.kind == Kind.alert]
+        return [(one["level"], one["target"], one["why"]) for one in found if one["what"] == what]
 
     def states(self, cid):
         """The states that an order has gone through."""

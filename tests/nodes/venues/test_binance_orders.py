@@ -8,10 +8,9 @@ import pytest
 from tests.support.captures import VECTORS, needs
 from tickmesh.bus.schema import INTENT, Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
-from tickmesh.bus.wire import decode as event_of
 from tickmesh.nodes.venues import binance_orders
 from tickmesh.nodes.venues.parsing import decimals
-from tickmesh.nodes.venues.private import read_user_event
+from tickmesh.nodes.venues.private import Reported, UserEvent, read_user_event
 
 BTC = Instrument(symbol="BTCUSDT")
 
@@ -88,11 +87,11 @@ REPORT = {"e": "executionReport", "E": 1, "s": "BTCUSDT", "c": "mine", "S": "SEL
 
 
 def private(**values):
-    return read_user_event(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}.get, 5)
+    return read_user_event(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}.get)
 
 
 def test_an_execution_report_is_a_state_and_a_fill():
-    report, balances, ended = private()
+    report, balances, _, ended = private()
     assert (report.client_order_id, report.status, report.filled_lots) == ("mine", Status.PartiallyFilled, 75_000_000)
     (fill,) = report.fills
     assert (fill.trade_id, fill.side, fill.price_ticks, fill.quantity_lots) == (77, -1, 10**10, 5 * 10**7)
@@ -101,16 +100,16 @@ def test_an_execution_report_is_a_state_and_a_fill():
 
 
 def test_a_cancel_s_report_is_about_the_order_not_about_the_cancel():
-    report, _, _ = private(x="CANCELED", X="CANCELED", c="the-cancel", C="mine", t=-1, N=None, n="0")
+    report, *_ = private(x="CANCELED", X="CANCELED", c="the-cancel", C="mine", t=-1, N=None, n="0")
     assert (report.client_order_id, report.status, report.fills) == ("mine", Status.Canceled, [])
     assert private(X="EXPIRED_IN_MATCH", x="EXPIRED", t=-1)[0].status == Status.Expired
 
 
 def test_balances_and_the_end_of_the_stream():
     position = {"e": "outboundAccountPosition", "E": 1700000000000, "u": 1, "B": [{"a": "BTC", "f": "1.5", "l": "0.00000001"}]}
-    _, (event,), _ = read_user_event(json.dumps(position).encode(), {}.get, 5)
-    assert event_of(event).records.tolist() == [(b"BTC", 150_000_000, 1, 1700000000000 * 10**6, 0)]
-    assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}.get, 5) == (None, [], True)
-    assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}.get, 5) == (None, [], False)
+    moved = read_user_event(json.dumps(position).encode(), {}.get)
+    assert moved == (None, (Reported("BTC", "1.5", "0.00000001"),), 1700000000000 * 10**6, False)
+    assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}.get).ended
+    assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}.get) == UserEvent()
     with pytest.raises(decimals.DecimalError, match="unknown"):
         private(X="SOMETHING_NEW")
