@@ -7,6 +7,7 @@ them with the venue's, and only then sends the next order.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -195,8 +196,9 @@ class Session:
         await self.venue_time.keep(self.venue.time_ns)
 
     async def keep_reconciled(self) -> None:
-        """Asks the venue for unsettled orders every `reconcile_s`, and soon after a request was left open."""
+        """Asks the venue for unsettled orders every `reconcile_s`, and soon after a request was left open; in time for all."""
         patience = Backoff((RESOLVE_S, self.settings.reconcile_s))
+        all_due = time.monotonic() + self.settings.reconcile_all_s
         while True:
             unsure = any(order.status == Status.Unknown or order.fills_missing for order in self.account.unsettled_orders())
             if not unsure:
@@ -210,7 +212,11 @@ class Session:
                 await asyncio.sleep(TICK_S)
                 continue
             try:
-                await self.reconciler.reconcile_unsettled()
+                if time.monotonic() >= all_due:
+                    await self.reconciler.reconcile_all()
+                    all_due = time.monotonic() + self.settings.reconcile_all_s
+                else:
+                    await self.reconciler.reconcile_unsettled()
             except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
                 self.count["last_error"] = str(error)[:200]
                 await asyncio.sleep(RESOLVE_S)

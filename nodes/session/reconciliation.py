@@ -40,13 +40,15 @@ class Reconciler:
         self.count = count
 
     async def reconcile_all(self) -> None:
-        """Compares open orders, unsettled orders, own trades and balances, before the first order of a connection.
+        """Compares open orders, unsettled orders, own trades and balances: before the first order of a connection, and in time.
 
         Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last.
         Raises what `BinanceAccount` raises: then nothing is proven.
         """
         reported = await self.apply_open_orders(self.account.instruments_with_orders())
         for order in self.account.unsettled_orders():
+            if self.in_flight(order):
+                continue
             if (order.subject, order.client_order_id) not in reported or order.fills_missing:
                 await self.settle(order)
         for subject in sorted(self.account.moved):
@@ -64,7 +66,8 @@ class Reconciler:
     async def reconcile_unsettled(self) -> None:
         """Asks for each order that is not final or lacks fills, unless a request about it is unanswered; Unknown ones first.
 
-        Where that costs more, all that are open are asked for instead, and one by one only those that are not among them.
+        Where that costs more, all that are open are asked for instead, and one by one only those that are not among them. Where
+        something has moved, for the balances too.
         """
         orders = [order for order in self.account.unsettled_orders() if not self.in_flight(order)]
         subjects = dict.fromkeys(order.subject for order in orders)
@@ -75,6 +78,8 @@ class Reconciler:
         for order in sorted(orders, key=lambda order: order.status != Status.Unknown):
             if (order.subject, order.client_order_id) not in reported or order.fills_missing:
                 await self.settle(order)
+        if self.account.moved:
+            await self.compare_balances()
         self.count["reconciles"] += 1
 
     async def apply_open_orders(self, instruments: Sequence[Instrument]) -> set[tuple[str, str]]:

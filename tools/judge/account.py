@@ -1,7 +1,8 @@
-"""Orders and fills in the log against the exchange's events of the account: none doubled, none lost, positions equal."""
+"""Orders, fills and balances in the log against the exchange's events of the account: none doubled, none lost, all equal."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -12,9 +13,19 @@ from tickmesh.tools.judge.log import Event
 # A session that was away, or was not told, asks the venue within `session.reconcile_s` (5 s) and what the answer takes.
 ASKED_MS = 12_000
 NEW = 1  # action of an intent
+SCALE_MAX = 11  # of a balance
 OPEN = ("NEW", "PARTIALLY_FILLED")
 FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
-NAMES = ("order_doubled", "order_lost", "order_orphaned", "fill_doubled", "fill_lost", "fill_invented", "fill_different")
+NAMES = (
+    "order_doubled",
+    "order_lost",
+    "order_orphaned",
+    "fill_doubled",
+    "fill_lost",
+    "fill_invented",
+    "fill_different",
+    "balance",
+)
 
 OrderKey = tuple[str, str]  # subject, client order id
 FillKey = tuple[str, str, int]  # and the trade id
@@ -33,7 +44,7 @@ class FillValues(NamedTuple):
 
 
 class StoredAccount:
-    """The orders and fills that a log has."""
+    """The orders, fills and balances that a log has."""
 
     def __init__(self) -> None:
         self.intents: set[OrderKey] = set()  # to send an order
@@ -41,12 +52,17 @@ class StoredAccount:
         self.fills: dict[FillKey, FillValues] = {}
         self.logged_ms: dict[FillKey, float] = {}  # when a fill came, by the log's time
         self.copies: list[FillKey] = []
+        self.balances: dict[str, tuple[int, int]] = {}  # by asset, free and locked at 10^−8: the newest
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Takes events, and passes them on."""
         for event in events:
             if event.kind in ("intent", "update", "fill"):
                 self._take(event)
+            elif event.kind == "balance":
+                for asset, free, locked, _, _, *more in event.records:
+                    unit = 10 ** (more[0] if more else 0)  # of its scale, which older files have not
+                    self.balances[asset.decode()] = free * unit, locked * unit
             yield event
 
     def _take(self, event: Event) -> None:
@@ -88,7 +104,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
         sent[key] += event.what == "NEW"
         if event.what == "TRADE":
             true_fills[*key, event.trade_id] = FillValues(
-                event.side, event.maker, event.order_id, event.price, event.quantity, event.fee, event.fee_asset
+                event.side, event.maker, event.order_id, event.price, event.quantity, event.fee, _stored_name(event.fee_asset)
             )
     for key, count in sent.items():
         findings.count("orders_checked")
@@ -100,6 +116,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
         working = event.status in OPEN and event.time_ms > ledger.orders_lost_ms
         if working and stored.status.get(key) in FINAL and event.time_ms < late_ms:
             _fault(findings, "order_orphaned", f"{_name(key)} works at the exchange; for the log it is over")
+    _compare_balances(ledger, stored, late_ms, findings)
     late = {key for key, event in newest.items() if event.time_ms >= late_ms}
     return _compare_fills(ledger, stored, true_fills, late, findings)
 
@@ -144,6 +161,34 @@ def _compare_fills(
         if due != held:
             findings.fault("position", f"{subject}: the position is {held} by the log, {due} by the exchange (at 10^-8)")
     return out
+
+
+def _compare_balances(ledger: LedgerContents, stored: StoredAccount, late_ms: float, findings: Findings) -> None:
+    """Of each asset the newest of both, where that may not be on its way. Changes by others' orders count too."""
+    for name in ("balances_checked", "balances_on_their_way", "balances_not_held"):
+        findings.count(name, 0)
+    for asset, events in ledger.balances.items() if stored.balances else ():
+        if not events:
+            continue
+        time_ms, *true = events[-1]
+        if time_ms >= late_ms:
+            findings.count("balances_on_their_way")
+        elif not any(all(one % 10**s == 0 and one // 10**s < 2**63 for one in true) for s in range(SCALE_MAX + 1)):
+            findings.count("balances_not_held")
+        else:
+            findings.count("balances_checked")
+            mine = stored.balances.get(_stored_name(asset))
+            if mine != tuple(true):
+                shown = f"{mine} by the log, {tuple(true)} by the exchange (free, locked, at 10^-8)"
+                _fault(findings, "balance", f"{asset}: the balance is {shown}")
+
+
+def _stored_name(asset: str) -> str:
+    """As docs/messages.md says of `balance`."""
+    raw = asset.encode()
+    if len(raw) <= 16:
+        return asset
+    return raw[:11].decode(errors="ignore") + "~" + sha256(raw).hexdigest()[:4]
 
 
 def _log_of(client_order_id: str) -> str:

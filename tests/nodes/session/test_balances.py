@@ -114,6 +114,18 @@ def test_an_asset_that_fell_to_zero_while_the_session_was_away_is_zero_in_the_lo
     scenario(tmp_path, play, started=False)
 
 
+def test_a_balance_of_which_the_stream_was_silent_is_found_on_schedule(tmp_path):
+    """A deposit: no order of ours has moved, and no event has come."""
+
+    async def play(mesh, venue):
+        await until(lambda: mesh.balances())
+        venue.balances["USDT"] = ("7.00000000", "0.00000000")
+        await until(lambda: mesh.balances()["USDT"] == (700_000_000, 0, 0))
+        assert not venue.received
+
+    scenario(tmp_path, play, reconcile_all_s=0.5)
+
+
 def test_a_fee_that_cannot_be_held_and_a_long_name_of_an_asset_lose_no_fill(tmp_path):
     async def play(mesh, venue):
         mesh.publish_intent("a")
