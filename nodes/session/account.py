@@ -26,6 +26,7 @@ _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "actio
 _read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
 REASON_BYTES = DTYPES[Kind.update]["reason"].itemsize
 NO_INSTRUMENTS: Mapping[str, Instrument] = MappingProxyType({})
+IMPOSSIBLE_KEPT = 100  # sentences that wait for the operator; what is beyond them is counted only
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -44,6 +45,7 @@ class SessionOrder(msgspec.Struct):
     order_id: int = 0
     status: int = Status.PendingNew
     filled_lots: int = 0
+    stray: bool = False  # over for the log, and reported as alive since
     fill_lots: int = 0  # sum of the fills known; filled_lots is what the venue reports with its states
 
     @property
@@ -81,7 +83,8 @@ class Account:
 
     `read` takes in events of the log. `apply_…` take in what the venue reports or the session concludes, and give the events to
     publish, which are taken in already; `build_…` only build an event: the caller publishes it and has it `read`.
-    `foreign` counts reports of orders that are not ours, `contradictions` reports against a final state.
+    `foreign` counts reports of orders that are not ours, `contradictions` reports that no history of an order has; what they
+    were is in `impossible`, for the operator. `strays`: orders that are over by the log and alive at the venue.
     `moved`: instruments of which an update or a fill was read since their own trades were last compared with the venue's.
     `configured`: the instruments of mesh.toml at the venue. On others nothing new is sent; orders that are there are brought to
     their end.
@@ -95,6 +98,8 @@ class Account:
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
+        self.impossible: list[str] = []
+        self.strays: dict[str, SessionOrder] = {}
         self.oddities: list[str] = []  # sentences for the operator, who takes them from here
         self.long_names: set[str] = set()  # assets of which that has been said
 
@@ -226,12 +231,12 @@ class Account:
         order = _order_of(intent, now_ns)
         return _build_update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
-    def build_rejected(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
-        """The update Rejected of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
+    def build_unsent(self, intent: Event, status: Status, reason: str, recv_ns: int) -> bytearray:
+        """The final update of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
         order = _order_of(intent, recv_ns)
         if _read_intent(intent.raw)[2] == Action.CANCEL:
             order.quantity_lots = 0
-        return _build_update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
+        return _build_update(order, status, "session", reason=reason, recv_ns=recv_ns)
 
     def apply_status(
         self, order: SessionOrder, status: Status, reason: str, recv_ns: int, origin: str = "session"
@@ -254,8 +259,10 @@ class Account:
         if order is None or order.subject != report.subject:
             self.foreign += 1
             return []
+        why = states.impossible(order, order.quantity_lots, report.status, report.filled_lots, report.order_id)
+        if why:
+            return self._refuse_report(order, report, why, origin, recv_ns)
         events = self.apply_fills(order, report.fills, origin, recv_ns)
-        self.contradictions += states.contradicts(order, report.status)
         status = states.status_after_report(
             order, report.status, report.filled_lots, report.order_id, cancel_failed=cancel_failed
         )
@@ -266,6 +273,21 @@ class Account:
             )  # fmt: skip
             self.read(decode(event))
             events.append(event)
+        return events
+
+    def _refuse_report(self, order: SessionOrder, report: Report, why: str, origin: str, recv_ns: int) -> list[bytearray]:
+        """Notes a report that no history of the order has; of its contents only fills are taken, for they are money."""
+        same = not (report.order_id and order.order_id) or report.order_id == order.order_id
+        events = self.apply_fills(order, report.fills, origin, recv_ns) if same else []
+        if order.stray and report.status in states.FINAL:
+            return events  # its end, which has been brought about
+        if order.final and report.status not in states.FINAL:
+            order.stray = True
+            self.strays[order.client_order_id] = order
+        self.contradictions += 1
+        sentence = f"the order {order.client_order_id} of {order.subject} {why} ({origin})"
+        if len(self.impossible) < IMPOSSIBLE_KEPT:
+            self.impossible.append(sentence)
         return events
 
     def apply_fills(self, order: SessionOrder, reported: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:

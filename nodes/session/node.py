@@ -227,12 +227,19 @@ class Session:
             await asyncio.sleep(TICK_S)
             self.publisher.publish([])
             self.connection.give_up_overdue()
+            self.sender.cancel_strays()
             self.alert_oddities()
             if self.account.state.waiting:
                 self.sender.act_on_waiting()
 
     def alert_oddities(self) -> None:
         """Raises an alert of everything that the log cannot show as it is: of an asset once, until it can be held again."""
+        impossible, self.account.impossible = self.account.impossible, []
+        for sentence in impossible:
+            action = (
+                "an order that is alive at the venue is cancelled there; look at the venue, and at who else uses the account"
+            )
+            self.ctx.alert("critical", "impossible_transition", sentence, action)
         oddities, self.account.oddities = self.account.oddities, []
         for sentence in oddities:
             self.ctx.alert("warning", "not_held", sentence, "add it by hand where it matters; orders and positions are exact")
