@@ -4,6 +4,7 @@ The venue reports the same thing up to four times (reply, user stream, open orde
 published once (nodes/orders/fills.py: which fill is which), and an order moves as nodes/orders/states.py allows.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -17,7 +18,7 @@ from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
 from tickmesh.nodes.session.balances import Balances, Held
-from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.venues.binance_orders import Fill, OrderTerms, Report
 from tickmesh.nodes.venues.private import asset_name
 
 UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
@@ -25,8 +26,10 @@ READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "trade_id", "quantity
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
 _read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
 REASON_BYTES = DTYPES[Kind.update]["reason"].itemsize
+OURS = re.compile(r"t[0-9a-f]{16}-")  # how a client order id of an executor begins: with its log's id
 NO_INSTRUMENTS: Mapping[str, Instrument] = MappingProxyType({})
 IMPOSSIBLE_KEPT = 100  # sentences that wait for the operator; what is beyond them is counted only
+FOREIGN_KEPT = 10_000
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -86,12 +89,19 @@ class Account:
     `foreign` counts reports of orders that are not ours, `contradictions` reports that no history of an order has; what they
     were is in `impossible`, for the operator. `strays`: orders that are over by the log and alive at the venue.
     `moved`: instruments of which an update or a fill was read since their own trades were last compared with the venue's.
+    `adopts_all`: orders that are nobody's of this mesh are followed like its own; else only those that an executor's id names,
+    whatever its log was. `adopted` counts both.
     `configured`: the instruments of mesh.toml at the venue. On others nothing new is sent; orders that are there are brought to
     their end.
     """
 
-    def __init__(self, configured: Mapping[str, Instrument] = NO_INSTRUMENTS) -> None:
+    def __init__(self, configured: Mapping[str, Instrument] = NO_INSTRUMENTS, adopts_all: bool = False) -> None:
         self.configured = configured
+        self.adopts_all = adopts_all
+        self.adopted = 0
+        self.foreign_orders: set[tuple[str, int]] = (
+            set()
+        )  # by instrument and the venue's id: not ours, and not to be asked again
         self.moved: set[str] = set()
         self.state = AccountState(fills={}, schema=SCHEMA_HASH)
         self.balances = Balances(self.state.balances)
@@ -256,6 +266,8 @@ class Account:
         `cancel_failed`: it is known that no cancel is under way, so an open order is no longer PendingCancel.
         """
         order = self.state.orders.get(report.client_order_id) or self.by_order_id.get((report.subject, report.order_id))
+        if order is None and report.terms is not None and self.claims(report.client_order_id):
+            return self._adopt(report, report.terms, origin, recv_ns)
         if order is None or order.subject != report.subject:
             self.foreign += 1
             return []
@@ -274,6 +286,22 @@ class Account:
             self.read(decode(event))
             events.append(event)
         return events
+
+    def claims(self, client_order_id: str) -> bool:
+        """Whether an order that the log does not know is followed: an executor's of any log, or anybody's if so configured."""
+        return self.adopts_all or OURS.match(client_order_id) is not None
+
+    def _adopt(self, report: Report, terms: OrderTerms, origin: str, recv_ns: int) -> list[bytearray]:
+        """The first update and the fills of an order that the log did not know: of a lost log, or placed by somebody else."""
+        order = SessionOrder(report.client_order_id, report.subject, *terms, sent_ns=recv_ns)
+        event = _build_update(
+            order, report.status, origin, reason="adopted: the log did not know it", recv_ns=recv_ns,
+            order_id=report.order_id, filled_lots=report.filled_lots, venue_ns=report.venue_ns,
+        )  # fmt: skip
+        self.adopted += 1
+        self.read(decode(event))
+        adopted = self.state.orders[report.client_order_id]
+        return [event, *self.apply_fills(adopted, report.fills, origin, recv_ns)]
 
     def _refuse_report(self, order: SessionOrder, report: Report, why: str, origin: str, recv_ns: int) -> list[bytearray]:
         """Notes a report that no history of the order has; of its contents only fills are taken, for they are money."""
@@ -324,6 +352,13 @@ class Account:
         """Remembers that all own trades of an instrument up to this id are known: the next comparison begins there."""
         self.state.trade_floor[subject] = max(trade_id, self.state.trade_floor.get(subject, 0))
         self.moved.discard(subject)
+
+    def remember_foreign(self, subject: str, order_id: int) -> None:
+        """Remembers an order that had a fill as somebody else's: its fills are left alone."""
+        self.foreign += 1
+        if len(self.foreign_orders) >= FOREIGN_KEPT:
+            self.foreign_orders.clear()  # they are asked for once more
+        self.foreign_orders.add((subject, order_id))
 
     def waiting_intents(self) -> list[Event]:
         """Intents that nothing has been published about, in the order of the log."""

@@ -62,7 +62,9 @@ class Session:
         config = ctx.config
         self.settings = config.session
         # an order's is among them: its quotes were in the log before it
-        self.account = Account(DecidedInstruments(config, ORDER_VENUE))  # what has been published
+        self.account = Account(
+            DecidedInstruments(config, ORDER_VENUE), self.settings.foreign == "adopt"
+        )  # what has been published
         self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
         self.log_ns = 0  # seq_ns of the last event of the log that was read
         self.checkpoints = CheckpointWriter(ctx.checkpoint, config.checkpoint_s)
@@ -71,7 +73,7 @@ class Session:
             {
                 name: 0
                 for name in ("orders_sent", "cancels_sent", "rejects", "refused_intents", "unknowns", "resolved", "fills",
-                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions")
+                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted")
             }
         )  # fmt: skip
         self.count["last_error"] = ""
@@ -97,9 +99,11 @@ class Session:
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
-        """What the venue counts of this address's requests, and how long ours have waited for our share of its budget."""
+        """What is on the account beside our own, what the venue counts of our requests, how long they have waited."""
         budget = self.venue.budget
-        return {"used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
+        account = self.account
+        seen = {"foreign": account.foreign, "adopted": account.adopted, "contradictions": account.contradictions}
+        return {**seen, "used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
 
     def age_ns(self, order: SessionOrder) -> int:
         """How long ago an order was sent, at least: by the log's time, whose steps make nothing older."""

@@ -42,16 +42,21 @@ class Reconciler:
     async def reconcile_all(self) -> None:
         """Compares open orders, unsettled orders, own trades and balances: before the first order of a connection, and in time.
 
-        Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last.
+        Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last; of
+        those that were never compared from the first trade on: with an empty log, orders and positions are recovered.
         Raises what `BinanceAccount` raises: then nothing is proven.
         """
-        reported = await self.apply_open_orders(self.account.instruments_with_orders())
+        known = self.account.state
+        reported = await self.apply_open_orders(self.account.instruments_with_orders() if known.orders else [])
         for order in self.account.unsettled_orders():
             if self.in_flight(order):
                 continue
             if (order.subject, order.client_order_id) not in reported or order.fills_missing:
                 await self.settle(order)
-        for subject in sorted(self.account.moved):
+        new = {
+            subject for subject in self.account.configured if not known.fills.get(subject) and subject not in known.trade_floor
+        }
+        for subject in sorted(self.account.moved | new):
             if (instrument := self.account.instrument(subject)) is not None:
                 await self.compare_trades(subject, instrument)
         await self.compare_balances()
@@ -140,20 +145,29 @@ class Reconciler:
 
     async def compare_trades(self, subject: str, instrument: Instrument) -> None:
         """Asks for own trades of an instrument since the one up to which all are known, and publishes those that are new."""
-        known = self.account.state.fills.get(subject)
-        if not known:
-            return  # each order's fills are compared with its filled quantity in `settle`
-        newest = max(known.values())
+        newest = max(self.account.state.fills.get(subject, {}).values(), default=0)
         floor = self.account.state.trade_floor.get(subject, newest)
-        for fill in await self.venue.trades_from(instrument, floor):  # with it: of a self-trade one side may be known
+        fills = await self.venue.trades_from(instrument, floor)  # with it: of a self-trade one side may be known
+        await self.find_orders(subject, instrument, fills)
+        for fill in fills:
             newest = max(newest, fill.trade_id)
-            self.apply_fill(subject, fill)
+            order = self.account.by_order_id.get((subject, fill.order_id))
+            if order is not None:
+                self.publish(self.account.apply_fills(order, [fill], "reconcile", now_ns()))
         self.account.remember_trades_complete(subject, newest)
 
-    def apply_fill(self, subject: str, fill: Fill) -> None:
-        """Publishes a fill of an instrument if it is new and of an order that is known."""
-        order = self.account.by_order_id.get((subject, fill.order_id))
-        if order is None:
-            self.account.foreign += 1
-        else:
-            self.publish(self.account.apply_fills(order, [fill], "reconcile", now_ns()))
+    async def find_orders(self, subject: str, instrument: Instrument, fills: Sequence[Fill]) -> None:
+        """Asks whose the orders are that these fills name and the log does not know, page by page, and adopts those of ours."""
+        account = self.account
+        known = account.by_order_id.keys() | account.foreign_orders
+        wanted = sorted({fill.order_id for fill in fills if (subject, fill.order_id) not in known})
+        while wanted:
+            page = await self.venue.orders_from(instrument, wanted[0])
+            for report in page:
+                if report.order_id in wanted and account.claims(report.client_order_id):
+                    self.publish(account.apply_report(report, "reconcile", now_ns()))
+            last = page[-1].order_id if page else wanted[-1]
+            for order_id in [one for one in wanted if one <= last]:
+                if (subject, order_id) not in account.by_order_id:
+                    account.remember_foreign(subject, order_id)
+            wanted = [one for one in wanted if one > last]

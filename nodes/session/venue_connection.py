@@ -132,7 +132,6 @@ class VenueConnection:
                 self._ctx.refuse(self._ctx.name, f"not a message of the order connection: {error}", frame)
                 self._unresolved.set()
         self._publisher.publish(events)
-        self._count["foreign"], self._count["contradictions"] = self._account.foreign, self._account.contradictions
 
     def _on_message(self, recv_ns: int, frame: bytes) -> list[bytearray]:
         message = venue.decode_message(frame)

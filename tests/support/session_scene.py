@@ -20,7 +20,7 @@ from tickmesh.nodes.exchange.server.tls import server_context
 from tickmesh.nodes.net import endpoints
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.nodes.session import node as session
-from tickmesh.nodes.venues import binance_orders
+from tickmesh.nodes.venues import binance_orders, binance_signing
 
 SUBJECT = "binance.BTCUSDT"
 
@@ -52,7 +52,8 @@ class Venue:
         """An order as the venue answers it."""
         return {"symbol": "BTCUSDT", "orderId": order["id"], "clientOrderId": order["cid"], "status": order["status"],
                 "side": order["side"], "executedQty": quantity(order["filled"]), "transactTime": 1_700_000_000_000,
-                "fills": []}  # fmt: skip
+                "fills": [], "price": "100.00000000",
+                "origQty": quantity(order["lots"]), "type": "LIMIT", "timeInForce": "GTC"}  # fmt: skip
 
     async def emit(self, order, what, trade=None, c=None):
         """Sends a report of an order on the user streams."""
@@ -76,6 +77,10 @@ class Venue:
         for ws in list(self.sockets):
             await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
 
+    def place(self, cid, lots=100_000_000):
+        """An order that stands without this mesh's doing."""
+        self.orders[cid] = {"cid": cid, "id": 500 + len(self.orders), "lots": lots, "filled": 0, "status": "NEW", "side": "BUY"}
+
     async def fill(self, cid, lots, quiet=False):
         """Fills an order in part or whole; `quiet`: without a report."""
         order = self.orders[cid]
@@ -98,7 +103,7 @@ class Venue:
         async for message in ws:
             asked = json.loads(message.data)
             params = asked["params"]
-            expected = binance_orders.sign("local-secret", binance_orders.ws_payload(params))
+            expected = binance_signing.sign("local-secret", binance_signing.ws_payload(params))
             assert params["signature"] == expected
             await self.answer(ws, asked, params)
         if ws in self.sockets:
@@ -159,9 +164,11 @@ class Venue:
             return web.json_response({"serverTime": time.time_ns() // 10**6})
         query = dict(parse_qsl(request.query_string))
         unsigned, _, signature = request.query_string.rpartition("&signature=")
-        assert signature == binance_orders.sign("local-secret", unsigned)
+        assert signature == binance_signing.sign("local-secret", unsigned)
         if request.path == "/api/v3/openOrders":
             return web.json_response([self.view(o) for o in self.orders.values() if o["status"] in ("NEW", "PARTIALLY_FILLED")])
+        if request.path == "/api/v3/allOrders":
+            return web.json_response([self.view(o) for o in self.orders.values() if o["id"] >= int(query["orderId"])])
         if request.path == "/api/v3/order":
             order = self.orders.get(query["origClientOrderId"])
             if order is None:

@@ -85,19 +85,23 @@ class StoredAccount:
 def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, begun_ms: float = 0.0) -> dict[str, Any]:
     """Compares the account with the exchange's ledger; gives by instrument what was compared, and its position by both.
 
-    Only orders of this log's executor are compared: others (by hand, of another log) are counted. What happened in the last
-    ASKED_MS may still be on its way. `begun_ms`: since when a mesh that runs is looked at; 0: it is down.
+    Only orders of this log's executor are compared, and those that the session adopted: others (by hand, of another log) are
+    counted. What happened in the last ASKED_MS may still be on its way. `begun_ms`: since when a mesh that runs is looked at;
+    0: it is down.
     """
     for name in (*NAMES, "orders_checked", "fills_checked", "fills_on_their_way", "fills_before_ledger", "orders_of_others"):
         findings.count(name, 0)
     late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - ASKED_MS
-    logs = {_log_of(name) for _, name in stored.intents} - {""}
+    logs = {_log_of(name) for _, name in stored.intents} - {""}  # of the executor that this log is of
+    kept = stored.status.keys() | {
+        key[:2] for key in stored.fills
+    }  # and orders that the session adopted: of a lost log, by hand
     true_fills: dict[FillKey, FillValues] = {}
     newest: dict[OrderKey, OrderEvent] = {}
     sent: Counter[OrderKey] = Counter()
     for event in chain.from_iterable(ledger.orders.values()):
         key = f"binance.{event.symbol}", event.client_order_id
-        if _log_of(key[1]) not in logs:
+        if _log_of(key[1]) not in logs and key not in kept:
             findings.count("orders_of_others", int(event.what == "NEW"))
             continue
         newest[key] = event
@@ -110,7 +114,7 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
         findings.count("orders_checked")
         if count > 1:
             _fault(findings, "order_doubled", f"{_name(key)} was placed {count} times")
-        if key not in stored.intents:
+        if key not in stored.intents and _log_of(key[1]) in logs:
             _fault(findings, "order_lost", f"{_name(key)} was placed at the exchange, and the log has no intent of it")
     for key, event in newest.items():
         working = event.status in OPEN and event.time_ms > ledger.orders_lost_ms

@@ -155,7 +155,7 @@ def test_an_order_that_is_over_for_the_log_and_alive_at_the_venue_is_cancelled_t
         venue.mood["a"] = "swallowed"
         mesh.publish_intent("a")
         await until(lambda: mesh.states("a")[-1:] == ["Rejected"])
-        venue.orders["a"] = {"cid": "a", "id": 500, "lots": 100_000_000, "filled": 0, "status": "NEW", "side": "BUY"}
+        venue.place("a")
         await venue.emit(venue.orders["a"], "NEW")
         await venue.fill("a", 30_000_000)
         await until(lambda: venue.orders["a"]["status"] == "CANCELED" and mesh.alerts("impossible_transition"))
