@@ -35,7 +35,7 @@ class Form(StrEnum):
 
     price = "price"  # mantissa at the instrument's price exponent → decimal, quote currency
     quantity = "quantity"  # mantissa at the instrument's quantity exponent → decimal, base currency
-    amount = "amount"  # mantissa at 10^-8 → decimal, of the asset named beside it
+    amount = "amount"  # mantissa at 10^-8 → decimal, of the asset named beside it; coarser by `scale` where there is one
     moment = "moment"  # ns since 1970 → time, UTC
     span = "span"  # a length of time, ns
     word = "word"  # a code → its word
@@ -49,12 +49,16 @@ MANTISSAS = (Form.price, Form.quantity, Form.amount)
 
 
 class FieldLook(NamedTuple):
-    """How a field looks to a person. `name`: what it is called then. `words`: code → word. `zero_is_none`: 0 means none."""
+    """How a field looks to a person. `name`: what it is called then. `words`: code → word. `zero_is_none`: 0 means none.
+
+    `scale`: the field of the same record by whose powers of ten its mantissa is coarser than its form says; "": by none.
+    """
 
     name: str
     form: Form
     words: Mapping[int, str] = {}
     zero_is_none: bool = False
+    scale: str = ""
 
     def exponent(self, price: int, quantity: int) -> int:
         """The power of ten of its mantissas, by the instrument's exponents; 0 for what is no mantissa."""
@@ -72,10 +76,11 @@ class FieldLook(NamedTuple):
             return "|".join([*known, *([str(rest)] if rest else [])])
         return None if self.zero_is_none and not code else self.words.get(code, str(code))
 
-    def shown(self, value: Any, exponents: tuple[int, int] = (0, 0)) -> Any:
+    def shown(self, value: Any, exponents: tuple[int, int] = (0, 0), scale: int = 0) -> Any:
         """A stored value as a person's: Decimal of a mantissa, str of a code, bits or text, bool, ns, or the number.
 
-        `exponents`: of price and quantity. None where there is none. A float that is no number (NaN) is none.
+        `exponents`: of price and quantity; `scale`: what the record has in the field `self.scale`. None where there is none. A
+        float that is no number (NaN) is none.
         """
         if self.form is Form.text:
             return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
@@ -86,7 +91,7 @@ class FieldLook(NamedTuple):
         value = value.item() if isinstance(value, np.generic) else value
         if value != value or (self.zero_is_none and value == 0):
             return None
-        return Decimal(value).scaleb(self.exponent(*exponents)) if self.form in MANTISSAS else value
+        return Decimal(value).scaleb(self.exponent(*exponents) + scale) if self.form in MANTISSAS else value
 
 
 def decimal_text(value: Decimal) -> str:
@@ -162,7 +167,7 @@ _STATED: dict[Kind, dict[str, FieldLook]] = {
         "fee": FieldLook("fee", Form.amount),
         "order_id": _number("order_id"),
     },
-    Kind.balance: {name: FieldLook(name, Form.amount) for name in ("free", "locked")},
+    Kind.balance: {name: FieldLook(name, Form.amount, scale="scale") for name in ("free", "locked")},
     Kind.clock: {"correction_ns": FieldLook("correction_ns", Form.span)},
     Kind.coverage: {**_STREAM, "era": _number("era")},
     Kind.line: {

@@ -14,6 +14,19 @@ def boot_id() -> str:
         return ""
 
 
+def process_stat(pid: int) -> list[str]:
+    """State, parent and so on of a process: what /proc/<pid>/stat has after the name; [] of one that is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    return []
+
+
+def process_start(pid: int) -> str:
+    """When a process began, by boot and ticks: what tells it from a later one of the same pid; "" of one that is gone."""
+    stat = process_stat(pid)
+    return f"{boot_id()} {stat[19]}" if len(stat) > 19 and stat[0] != "Z" else ""
+
+
 def write_file(path: Path, data: bytes) -> None:
     """Writes a file atomically: under another name, synced, then renamed."""
     fresh = path.with_name(path.name + ".new")

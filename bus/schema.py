@@ -270,7 +270,17 @@ FILL = np.dtype(
     ]
 )
 
-BALANCE = np.dtype([("asset", "S16"), ("free", "<i8"), ("locked", "<i8"), ("venue_ns", "<i8"), ("reserved", "<i8")])
+BALANCE = np.dtype(
+    [
+        ("asset", "S16"),
+        ("free", "<i8"),
+        ("locked", "<i8"),
+        ("venue_ns", "<i8"),
+        ("reserved", "<i8"),
+        ("scale", "<i4"),
+        ("reserved2", "<u4"),
+    ]
+)
 
 CLOCK = np.dtype([("now_ns", "<i8"), ("durable_seq", "<u8"), ("correction_ns", "<i8")])
 

@@ -255,7 +255,10 @@ class SessionSettings(Section, frozen=True):
     recv_window_ms: int = 2000  # a small one narrows the time in which an unanswered order may still arrive
     request_timeout_s: float = 10.0  # the venue itself gives up after 10 s; then the outcome is Unknown
     reconcile_s: float = 5.0  # open orders are compared with the venue's so often
+    reconcile_all_s: PositiveSeconds = 60.0  # and all orders, own trades and balances: what nobody has told of is found
     weight_share: Share = 0.25  # of the venue's request budget, for questions about orders, trades and balances
+    # Orders and fills on the account that are no executor's: only counted, or followed in log and positions like its own
+    foreign: Literal["leave", "adopt"] = "leave"
     # "Order does not exist" proves it only after recv_window plus this: the venue's own limit, its databases' lag.
     absence_margin_s: float = 10.0
     stale_s: float = 60.0  # no message, not even a ping, for so long: reconnect

@@ -21,7 +21,7 @@ ENDS: Mapping[str, tuple[str, ...]] = {  # `what` of an alert → of those that 
 }
 HAPPENED = frozenset({
     "clock_step", "clock_suspend", "checkpoint not used", "recent store not used", "contradiction", "ids_began_anew",
-    "unconfirmed_jump", "gaps_forgotten", "prune", "stale_stream",
+    "unconfirmed_jump", "gaps_forgotten", "prune", "stale_stream", "not_held", "impossible_transition",
 })  # fmt: skip
 LEVELS = ("info", "warning", "critical")
 

@@ -63,8 +63,9 @@ def as_dict(config: Config, event: Event) -> dict[str, Any]:
 def _plain(looks: Mapping[str, FieldLook], row: tuple[Any, ...], exponents: tuple[int, int]) -> dict[str, Any]:
     """One record: field → value."""
     out: dict[str, Any] = {}
+    scales = dict(zip(looks, row))
     for (name, look), value in zip(looks.items(), row):
-        shown = look.shown(value, exponents)
+        shown = look.shown(value, exponents, scales.get(look.scale, 0))
         if look.form in MANTISSAS:
             out[name if name != look.name else f"{name}_mantissa"] = value
             shown = None if shown is None else decimal_text(shown)
@@ -145,8 +146,9 @@ def content_of(config: Config, event: Event, local: bool = False) -> str:
 
 
 def _texts(looks: Mapping[str, FieldLook], row: tuple[Any, ...], exponents: tuple[int, int], local: bool) -> Texts:
+    scales = dict(zip(looks, row))
     return {
-        look.name.removesuffix("_ns"): _text(look, look.shown(value, exponents), local)
+        look.name.removesuffix("_ns"): _text(look, look.shown(value, exponents, scales.get(look.scale, 0)), local)
         for look, value in zip(looks.values(), row)
     }
 

@@ -5,7 +5,6 @@ the exchange's own endpoint, listens as any client does, and draws every trade w
 """
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -17,6 +16,9 @@ from typing import Any
 import aiohttp
 import numpy as np
 
+from tickmesh.bus.config import Config, load
+from tickmesh.nodes.net import endpoints
+from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.tools.extras import use_matplotlib
 from tickmesh.tools.terminal import Failure, JsonObject, config, out
 
@@ -32,11 +34,13 @@ def outage(
     """Overloads a local exchange and draws it; gives the spread before, at its widest, and after. Raises Failure."""
     use_matplotlib("a plot")
     if running:
-        where = config().run_dir / "exchange.json"
+        where = _exchange_of(config())
+        if where is None:
+            raise Failure("no exchange runs in this folder; start it (mesh up), or leave out --running and one is started")
         try:
-            seen = asyncio.run(_watch(json.loads(where.read_text()), calm_s, length_s, after_s))
-        except (OSError, ValueError) as error:
-            raise Failure(f"no exchange runs here ({where}: {error}); without --running one is started") from None
+            seen = asyncio.run(_watch(where, calm_s, length_s, after_s))
+        except OSError as error:
+            raise Failure(f"the exchange at {where.rest} does not answer: {error}") from None
     else:
         with tempfile.TemporaryDirectory(prefix="tickmesh-outage-") as folder:
             seen = _alone(Path(folder), calm_s, length_s, after_s)
@@ -54,29 +58,36 @@ def _alone(folder: Path, calm_s: float, length_s: float, after_s: float) -> Seen
             [sys.executable, "-m", "tickmesh.nodes", "exchange"], cwd=folder, env=environment, stderr=file, stdout=file
         )
     try:
-        where = folder / "run/exchange.json"
         deadline = time.monotonic() + START_S
-        while not where.exists():
+        while (where := _exchange_of(load(folder))) is None:
             if child.poll() is not None or time.monotonic() > deadline:
                 raise Failure(f"the exchange did not start: {log.read_text(errors='replace')[-500:]}")
             time.sleep(0.05)
-        return asyncio.run(_watch(json.loads(where.read_text()), calm_s, length_s, after_s))
+        return asyncio.run(_watch(where, calm_s, length_s, after_s))
     finally:
         child.terminate()
         child.wait(10)
 
 
-async def _watch(where: JsonObject, calm_s: float, length_s: float, after_s: float) -> Seen:
+def _exchange_of(config: Config) -> Endpoints | None:
+    """The running exchange of this mesh; None where there is none. Raises Failure for another mesh's."""
+    try:
+        return endpoints.read(config)
+    except endpoints.ForeignExchange as error:
+        raise Failure(str(error)) from None
+
+
+async def _watch(where: Endpoints, calm_s: float, length_s: float, after_s: float) -> Seen:
     """Every trade and quote of the first instrument, in seconds from the beginning."""
     trades: list[tuple[float, float, int]] = []
     quotes: list[tuple[float, float, float]] = []
     async with aiohttp.ClientSession() as session:
-        async with session.get(where["rest"] + "/api/v3/exchangeInfo") as answer:
+        async with session.get(where.rest + "/api/v3/exchangeInfo") as answer:
             symbol = (await answer.json())["symbols"][0]["symbol"].lower()
-        async with session.ws_connect(f"{where['ws']}/stream?streams={symbol}@trade/{symbol}@bookTicker") as socket:
+        async with session.ws_connect(f"{where.ws}/stream?streams={symbol}@trade/{symbol}@bookTicker") as socket:
             began = time.monotonic()
             fault = {"kind": "outage", "start_s": calm_s, "length_s": length_s}
-            async with session.post(where["rest"] + "/tickmesh/v1/faults", json=fault) as answer:
+            async with session.post(where.rest + "/tickmesh/v1/faults", json=fault) as answer:
                 if answer.status != 200:
                     raise Failure(f"the exchange refused the outage: {await answer.text()}")
             while (now := time.monotonic() - began) < calm_s + length_s + after_s:

@@ -6,7 +6,6 @@ holds of trades, quotes and depth, however short it is; of real venues what tool
 """
 
 import contextlib
-import json
 import socket
 import time
 from collections import Counter
@@ -25,6 +24,7 @@ from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
+from tickmesh.nodes.net.endpoints import ForeignExchange, exchange_pid
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import laying, recording, reload, sources, started_with, table
@@ -323,8 +323,9 @@ def _missing_in_all(config: Config, wanted: tuple[Kind, ...]) -> list[str]:
 
 def _exchange_lives(config: Config, seen: Observed, missing: list[str], client: Supervisord) -> None:
     """Raises Failure when the local exchange dies and begins again, over and over: what it has sent so far proves nothing."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        seen.exchanges.add(json.loads((config.root / "run" / "exchange.json").read_text())["pid"])
+    with contextlib.suppress(ForeignExchange):  # until this mesh's own has begun
+        if pid := exchange_pid(config):
+            seen.exchanges.add(pid)
     if len(seen.exchanges) > DEATHS_MAX:
         what = f"the local exchange dies again and again ({len(seen.exchanges)} processes so far)"
         raise Failure(f"{what}: {_what_is_missing(config, missing or ['end of that'], client)}")

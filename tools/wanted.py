@@ -15,7 +15,7 @@ import uvloop
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import Instrument, InstrumentSettings
-from tickmesh.nodes.net.endpoints import VenueAddresses
+from tickmesh.nodes.net.endpoints import ForeignExchange, VenueAddresses
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unknown, Unwell
@@ -217,6 +217,8 @@ class _Questions:
                 for _ in range(TRIES):
                     try:
                         return await self._rest.get(await self._addresses.rest(), request.path, request.query)
+                    except ForeignExchange as error:
+                        raise Unasked(str(error)) from None
                     except RestLimited as error:
                         raise Unasked(f"{self.venue} asks to wait: {error}") from None
                     except RestUnreachable as error:

@@ -42,9 +42,9 @@ FINAL = frozenset((400, 401, 404, 410, 422))  # refusals that mean the request, 
 class VenueHistory:
     """One venue's history: its adapter, its addresses, our share of its budget, and how long it is left alone."""
 
-    def __init__(self, config: Config, adapter: Adapter, waits: Waits):
+    def __init__(self, config: Config, adapter: Adapter, waits: Waits, name: str):
         self.adapter = adapter
-        self.addresses = VenueAddresses(config, adapter, 1)
+        self.addresses = VenueAddresses(config, adapter, 1, name)
         self.budget = budget_of(config, adapter, config.backfill.weight_share)
         self.backoff = Backoff(config.backfill.backoff_s)
         self.not_before = 0.0  # monotonic seconds
@@ -122,7 +122,7 @@ class Backfill:
         found = self.sources.get(venue)
         if found is None:
             found = self.sources[venue] = VenueHistory(
-                self.config, adapter_of(venue), Waits(self.config, self.ctx.name, self.ctx.alert_of, venue)
+                self.config, adapter_of(venue), Waits(self.config, self.ctx.name, self.ctx.alert_of, venue), self.ctx.name
             )
         return found
 

@@ -7,10 +7,7 @@ resting orders stand, and a replay goes on where it was. Clients reconnect, as w
 """
 
 import asyncio
-import json
-import os
 import time
-from pathlib import Path
 
 from aiohttp import web
 
@@ -27,6 +24,7 @@ from tickmesh.nodes.exchange.server.rest import RestHandler
 from tickmesh.nodes.exchange.server.running import RunningExchange
 from tickmesh.nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketHandlers, announce_shutdown, close, keep_alive
 from tickmesh.nodes.exchange.server.tls import server_context
+from tickmesh.nodes.net import endpoints
 
 __all__ = ["HELP", "READS", "WRITES", "ExchangeFiles", "run"]
 READS: tuple[Kind, ...] = ()
@@ -142,8 +140,7 @@ async def listen(running: RunningExchange) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     settings = running.settings
-    where = running.config.run_dir / "exchange.json"
-    host, port = settings.host, settings.port or _port_before(where)
+    host, port = settings.host, settings.port or endpoints.port_before(running.config)
     tls = server_context(running.config.run_dir, host) if settings.tls else None
     s = "s" if tls else ""
     try:
@@ -155,25 +152,5 @@ async def listen(running: RunningExchange) -> web.AppRunner:
         await web.TCPSite(runner, host, 0, ssl_context=tls).start()
     port = runner.addresses[0][1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    _write_addresses(where, f"http{s}://{address}", f"ws{s}://{address}")
+    endpoints.write(running.config, f"http{s}://{address}", f"ws{s}://{address}", BASES)
     return runner
-
-
-def _write_addresses(where: Path, rest: str, ws: str) -> None:
-    """Writes run/exchange.json: the addresses of spot as `rest` and `ws`, those of other venues under `venues`."""
-    venues = {venue: {"rest": f"{rest}{base}", "ws": f"{ws}{base}"} for venue, base in BASES.items() if base}
-    where.parent.mkdir(parents=True, exist_ok=True)
-    fresh = where.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps({"rest": rest, "ws": ws, "pid": os.getpid(), "venues": venues}))
-    fresh.replace(where)
-
-
-def _port_before(where: Path) -> int:
-    """The port of the last run, so that a restart is found where it was; 0 if there was none or it is taken."""
-    try:
-        port = int(json.loads(where.read_text())["rest"].rpartition(":")[2])
-    except (OSError, ValueError, KeyError, TypeError):
-        return 0
-    return port if 0 < port < 65536 else 0

@@ -62,7 +62,7 @@ class Line:
         self.publisher = LinePublisher(ctx, self._pause, self._resume)
         self.reachability = Reachability(adapter.VENUE)
         self.reception = Reception(ctx.name, adapter, self.decided.values(), settings, raw=settings.raw)
-        self.addresses = VenueAddresses(ctx.config, adapter, number)
+        self.addresses = VenueAddresses(ctx.config, adapter, number, ctx.name)
         self.addresses.waits = Waits(ctx.config, ctx.name, self.publisher.raise_alert, adapter.VENUE)
         self.local_addr = settings.local_addr[(number - 1) % len(settings.local_addr)] if settings.local_addr else ""
         self.requests = LineRequests(

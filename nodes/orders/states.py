@@ -1,14 +1,14 @@
-"""The states of an order: which may follow which, by who reports it. FIX's words, and Unknown; executor and session obey it.
+"""The states of an order, in FIX's words, and which may follow which, by who says so. Executor and session obey it.
 
     PendingNew → New → PartiallyFilled → Filled, Canceled, Rejected or Expired, which are final
 
 is the line, and no order goes back along it; its filled quantity never falls, and its id at the venue never changes. Two states
 stand beside the line: PendingCancel (a cancel is under way) and Unknown (nobody knows whether the order reached the venue).
-What a report may move depends on whose it is:
+`MOVES` is the table. What a report may move depends on whose it is:
 
-- the venue (`status_after_report`): a report may be older than what is known, so one of less filled quantity moves nothing, not
-  even to a final state: the order is asked for again. New and PartiallyFilled do not end PendingCancel, for they may be older
-  than the cancel; only a caller who knows that no cancel is under way passes `cancel_failed`.
+- the venue (`status_after_report`): a report may be older than what is known, so one of less filled quantity moves nothing.
+  New and PartiallyFilled do not end PendingCancel, for they may be older than the cancel; only a caller who knows that no
+  cancel is under way passes `cancel_failed`. What no venue's history of an order can bring is `impossible`: it moves nothing.
 - the session itself (`session_may_publish`): Unknown only where no report of the venue has been seen (PendingNew). An order
   that is known to stand at the venue is asked for without calling it Unknown.
 - the log (`apply_update`): the session has decided already, so PendingCancel and Unknown are taken over from every state that
@@ -17,6 +17,8 @@ What a report may move depends on whose it is:
   into the state, because its risk must end with the quantity; the session publishes what the venue reports, and compares.
 """
 
+from collections.abc import Mapping
+from enum import IntFlag
 from typing import Protocol
 
 from tickmesh.bus.schema import Status
@@ -28,6 +30,35 @@ OPEN = frozenset((NEW, PARTIALLY_FILLED))
 TAKEN_FROM_LOG = FINAL | {PENDING_CANCEL, UNKNOWN}  # as they are; of the open ones the further one counts
 
 assert [int(s) for s in Status] == list(range(1, 10)) and Status.Unknown == UNKNOWN and Status.Expired == EXPIRED
+
+
+class By(IntFlag):
+    """Who may move an order: the venue by its report, the session by what it does or concludes."""
+
+    VENUE = 1
+    SESSION = 2
+    BOTH = 3
+
+
+# from → to → by whom. The session concludes a final state of an order that the venue does not know (`status_of_absent`).
+MOVES: Mapping[int, Mapping[int, By]] = {
+    PENDING_NEW: {
+        NEW: By.VENUE, PARTIALLY_FILLED: By.VENUE, FILLED: By.BOTH, PENDING_CANCEL: By.BOTH, CANCELED: By.VENUE,
+        REJECTED: By.BOTH, EXPIRED: By.BOTH, UNKNOWN: By.SESSION,
+    },
+    NEW: {
+        PARTIALLY_FILLED: By.VENUE, FILLED: By.BOTH, PENDING_CANCEL: By.BOTH, CANCELED: By.VENUE, EXPIRED: By.BOTH,
+    },
+    PARTIALLY_FILLED: {FILLED: By.BOTH, PENDING_CANCEL: By.BOTH, CANCELED: By.VENUE, EXPIRED: By.BOTH},
+    PENDING_CANCEL: {
+        NEW: By.VENUE, PARTIALLY_FILLED: By.VENUE, FILLED: By.BOTH, CANCELED: By.VENUE, REJECTED: By.BOTH, EXPIRED: By.BOTH,
+    },
+    UNKNOWN: {
+        NEW: By.VENUE, PARTIALLY_FILLED: By.VENUE, FILLED: By.BOTH, PENDING_CANCEL: By.BOTH, CANCELED: By.VENUE,
+        REJECTED: By.BOTH, EXPIRED: By.BOTH,
+    },
+    FILLED: {}, CANCELED: {}, REJECTED: {}, EXPIRED: {},
+}  # fmt: skip
 
 
 class OrderState(Protocol):
@@ -75,23 +106,21 @@ def status_after_report(
     """
     if order.status in FINAL or filled_lots < order.filled_lots:
         return None
-    if status in FINAL:
-        return Status(status)
     if status in (PENDING_NEW, UNKNOWN):
         return None  # the venue has it, and has not accepted it: the session has published as much
     following = status
-    if status != PENDING_CANCEL:
+    if status in OPEN:
         keep = order.status == PENDING_CANCEL and not cancel_failed
         following = PENDING_CANCEL if keep else _open_status(order.status, status, filled_lots)
-    news = following != order.status or filled_lots > order.filled_lots or (order_id and not order.order_id)
-    return Status(following) if news else None
+    if following == order.status:
+        news = filled_lots > order.filled_lots or (order_id and not order.order_id)
+        return Status(following) if news else None
+    return Status(following) if MOVES[order.status].get(following, By(0)) & By.VENUE else None
 
 
 def session_may_publish(order: OrderState, status: int) -> bool:
     """Whether the session may publish this status on its own: PendingCancel, Unknown, or a final one that it concludes."""
-    if order.status in FINAL or status == order.status:
-        return False
-    return status in FINAL or status == PENDING_CANCEL or (status == UNKNOWN and order.status == PENDING_NEW)
+    return bool(MOVES[order.status].get(status, By(0)) & By.SESSION)
 
 
 def status_of_absent(order: OrderState, *, fills_complete: bool) -> Status:
@@ -101,9 +130,38 @@ def status_of_absent(order: OrderState, *, fills_complete: bool) -> Status:
     return Status.Expired if order.order_id else Status.Rejected
 
 
-def contradicts(order: OrderState, status: int) -> bool:
-    """Whether a report that an order is alive contradicts its final status; a late one, of an order the venue had, does not."""
-    return order.status in FINAL and status not in FINAL and not order.order_id
+def impossible(order: OrderState, quantity_lots: int, status: int, filled_lots: int, order_id: int = 0) -> str:
+    """Why no venue's history of this order has the report after what is known, as words behind "the order"; "" where one may.
+
+    An old report, a copy, one that overtook another are possible. `quantity_lots` of the order; 0: not known.
+    """
+    name, known = Status(status).name, Status(order.status).name
+    if order_id and order.order_id and order_id != order.order_id:
+        return f"has the id {order.order_id} at the venue, and is reported as {order_id}"
+    if not _consistent(status, filled_lots, quantity_lots):
+        return f"is reported {name} with {filled_lots} of {quantity_lots} lots filled"
+    if status in FINAL and filled_lots < order.filled_lots:
+        return f"had {order.filled_lots} lots filled, and is reported {name} with {filled_lots}"
+    if order.status in FINAL:
+        if status in FINAL and (status, filled_lots) != (order.status, order.filled_lots):
+            return f"ended {known} with {order.filled_lots} lots filled, and is reported {name} with {filled_lots}"
+        if filled_lots > order.filled_lots or (status in OPEN and not order.order_id):
+            return f"ended {known}, and is reported {name} with {filled_lots} lots filled"
+    elif status == REJECTED and order.order_id:
+        return "was accepted by the venue, and is reported Rejected"
+    return ""
+
+
+def _consistent(status: int, filled_lots: int, quantity_lots: int) -> bool:
+    """Whether a venue can state this status with this cumulative quantity."""
+    most = quantity_lots or filled_lots + 1
+    if status == FILLED:
+        return filled_lots > 0 and filled_lots == (quantity_lots or filled_lots)
+    if status == PARTIALLY_FILLED:
+        return 0 < filled_lots < most
+    if status in (NEW, PENDING_NEW, REJECTED):
+        return filled_lots == 0
+    return 0 <= filled_lots < most
 
 
 def _open_status(present: int, status: int, filled_lots: int) -> int:

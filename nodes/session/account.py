@@ -4,6 +4,7 @@ The venue reports the same thing up to four times (reply, user stream, open orde
 published once (nodes/orders/fills.py: which fill is which), and an order moves as nodes/orders/states.py allows.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -16,15 +17,19 @@ from tickmesh.bus.schema import DTYPES, SCHEMA_HASH, Action, Kind, Status
 from tickmesh.bus.settings import ORDER_VENUE, Instrument
 from tickmesh.bus.wire import Event, decode, encode
 from tickmesh.nodes.orders import fills, states
-from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.session.balances import Balances, Held
+from tickmesh.nodes.venues.binance_orders import Fill, OrderTerms, Report
+from tickmesh.nodes.venues.private import asset_name
 
 UPDATE, FILL = record_struct(Kind.update), record_struct(Kind.fill)
 READ_OF_FILL = record_struct(Kind.fill, "client_order_id", "trade_id", "quantity_lots")
 _read_intent = record_reader(Kind.intent, "client_order_id", "target_id", "action")
 _read_order = record_reader(Kind.intent, "side", "order_type", "time_in_force", "price_ticks", "quantity_lots")
-FEE_ASSET_BYTES = DTYPES[Kind.fill]["fee_asset"].itemsize
 REASON_BYTES = DTYPES[Kind.update]["reason"].itemsize
+OURS = re.compile(r"t[0-9a-f]{16}-")  # how a client order id of an executor begins: with its log's id
 NO_INSTRUMENTS: Mapping[str, Instrument] = MappingProxyType({})
+IMPOSSIBLE_KEPT = 100  # sentences that wait for the operator; what is beyond them is counted only
+FOREIGN_KEPT = 10_000
 FINAL_KEPT = 10_000  # final orders remembered, for reports that come late
 FILLS_KEPT = 50_000  # remembered per instrument: far more than are under way at any time
 
@@ -43,6 +48,7 @@ class SessionOrder(msgspec.Struct):
     order_id: int = 0
     status: int = Status.PendingNew
     filled_lots: int = 0
+    stray: bool = False  # over for the log, and reported as alive since
     fill_lots: int = 0  # sum of the fills known; filled_lots is what the venue reports with its states
 
     @property
@@ -70,28 +76,42 @@ class AccountState(msgspec.Struct, kw_only=True):
     schema: str = ""  # that the waiting events are of; a state without it is of schema version 1
     trade_floor: dict[str, int] = {}  # own trades up to this id are complete
     exponents: dict[str, tuple[int, int]] = {}  # by instrument, of price and quantity: what the log's definition states
+    balances: dict[str, Held] = {}  # by asset: what the log has of it
     producer: tuple[int, int] = (0, 0)  # epoch and number of the session's last event in the log
     stepped_ns: int = 0  # seq_ns of the last step forward of the mesh's time: nothing is older than since then
 
 
 class Account:
-    """The orders, fills and waiting intents of one account at a venue.
+    """The orders, fills, balances and waiting intents of one account at a venue.
 
     `read` takes in events of the log. `apply_…` take in what the venue reports or the session concludes, and give the events to
     publish, which are taken in already; `build_…` only build an event: the caller publishes it and has it `read`.
-    `foreign` counts reports of orders that are not ours, `contradictions` reports against a final state.
+    `foreign` counts reports of orders that are not ours, `contradictions` reports that no history of an order has; what they
+    were is in `impossible`, for the operator. `strays`: orders that are over by the log and alive at the venue.
     `moved`: instruments of which an update or a fill was read since their own trades were last compared with the venue's.
+    `adopts_all`: orders that are nobody's of this mesh are followed like its own; else only those that an executor's id names,
+    whatever its log was. `adopted` counts both.
     `configured`: the instruments of mesh.toml at the venue. On others nothing new is sent; orders that are there are brought to
     their end.
     """
 
-    def __init__(self, configured: Mapping[str, Instrument] = NO_INSTRUMENTS) -> None:
+    def __init__(self, configured: Mapping[str, Instrument] = NO_INSTRUMENTS, adopts_all: bool = False) -> None:
         self.configured = configured
+        self.adopts_all = adopts_all
+        self.adopted = 0
+        self.foreign_orders: set[tuple[str, int]] = (
+            set()
+        )  # by instrument and the venue's id: not ours, and not to be asked again
         self.moved: set[str] = set()
         self.state = AccountState(fills={}, schema=SCHEMA_HASH)
+        self.balances = Balances(self.state.balances)
         self.by_order_id: dict[tuple[str, int], SessionOrder] = {}  # by instrument and the venue's id, which is one of its own
         self.foreign = 0
         self.contradictions = 0
+        self.impossible: list[str] = []
+        self.strays: dict[str, SessionOrder] = {}
+        self.oddities: list[str] = []  # sentences for the operator, who takes them from here
+        self.long_names: set[str] = set()  # assets of which that has been said
 
     def load(self, state: bytes) -> None:
         """Goes on where `pack` was called. Raises msgspec.DecodeError for a state of another version, and changes nothing."""
@@ -100,6 +120,7 @@ class Account:
             raise msgspec.ValidationError(f"{len(loaded.waiting)} intents wait in it as events of another schema")
         loaded.schema = SCHEMA_HASH
         self.state = loaded
+        self.balances = Balances(loaded.balances)
         self.moved = set(self.state.fills)
         self.by_order_id = {(order.subject, order.order_id): order for order in self.state.orders.values() if order.order_id}
 
@@ -136,7 +157,7 @@ class Account:
     # The log
 
     def read(self, event: Event) -> None:
-        """Takes in an event of the log: instrument, intent, update, fill and clock change the account, other kinds nothing."""
+        """Takes in an event of the log: instrument, intent, update, fill, balance and clock change it, others nothing."""
         if event.kind == Kind.intent:
             self._read_intent(event)
         elif event.kind == Kind.update:
@@ -147,6 +168,8 @@ class Account:
         elif event.kind == Kind.instrument:
             record = event.records[-1]
             self.state.exponents[event.subject] = int(record["price_exponent"]), int(record["quantity_exponent"])
+        elif event.kind == Kind.balance:
+            self.balances.read(event)
         elif event.kind == Kind.clock and event.records["correction_ns"][0] >= STEP_NS:
             self.state.stepped_ns = event.seq_ns
 
@@ -218,12 +241,12 @@ class Account:
         order = _order_of(intent, now_ns)
         return _build_update(order, Status.PendingNew, "session", recv_ns=intent.recv_ns)
 
-    def build_rejected(self, intent: Event, reason: str, recv_ns: int) -> bytearray:
-        """The update Rejected of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
+    def build_unsent(self, intent: Event, status: Status, reason: str, recv_ns: int) -> bytearray:
+        """The final update of an intent that is not sent; of a cancel under the cancel's own id, with quantity 0."""
         order = _order_of(intent, recv_ns)
         if _read_intent(intent.raw)[2] == Action.CANCEL:
             order.quantity_lots = 0
-        return _build_update(order, Status.Rejected, "session", reason=reason, recv_ns=recv_ns)
+        return _build_update(order, status, "session", reason=reason, recv_ns=recv_ns)
 
     def apply_status(
         self, order: SessionOrder, status: Status, reason: str, recv_ns: int, origin: str = "session"
@@ -243,11 +266,15 @@ class Account:
         `cancel_failed`: it is known that no cancel is under way, so an open order is no longer PendingCancel.
         """
         order = self.state.orders.get(report.client_order_id) or self.by_order_id.get((report.subject, report.order_id))
+        if order is None and report.terms is not None and self.claims(report.client_order_id):
+            return self._adopt(report, report.terms, origin, recv_ns)
         if order is None or order.subject != report.subject:
             self.foreign += 1
             return []
+        why = states.impossible(order, order.quantity_lots, report.status, report.filled_lots, report.order_id)
+        if why:
+            return self._refuse_report(order, report, why, origin, recv_ns)
         events = self.apply_fills(order, report.fills, origin, recv_ns)
-        self.contradictions += states.contradicts(order, report.status)
         status = states.status_after_report(
             order, report.status, report.filled_lots, report.order_id, cancel_failed=cancel_failed
         )
@@ -260,14 +287,46 @@ class Account:
             events.append(event)
         return events
 
+    def claims(self, client_order_id: str) -> bool:
+        """Whether an order that the log does not know is followed: an executor's of any log, or anybody's if so configured."""
+        return self.adopts_all or OURS.match(client_order_id) is not None
+
+    def _adopt(self, report: Report, terms: OrderTerms, origin: str, recv_ns: int) -> list[bytearray]:
+        """The first update and the fills of an order that the log did not know: of a lost log, or placed by somebody else."""
+        order = SessionOrder(report.client_order_id, report.subject, *terms, sent_ns=recv_ns)
+        event = _build_update(
+            order, report.status, origin, reason="adopted: the log did not know it", recv_ns=recv_ns,
+            order_id=report.order_id, filled_lots=report.filled_lots, venue_ns=report.venue_ns,
+        )  # fmt: skip
+        self.adopted += 1
+        self.read(decode(event))
+        adopted = self.state.orders[report.client_order_id]
+        return [event, *self.apply_fills(adopted, report.fills, origin, recv_ns)]
+
+    def _refuse_report(self, order: SessionOrder, report: Report, why: str, origin: str, recv_ns: int) -> list[bytearray]:
+        """Notes a report that no history of the order has; of its contents only fills are taken, for they are money."""
+        same = not (report.order_id and order.order_id) or report.order_id == order.order_id
+        events = self.apply_fills(order, report.fills, origin, recv_ns) if same else []
+        if order.stray and report.status in states.FINAL:
+            return events  # its end, which has been brought about
+        if order.final and report.status not in states.FINAL:
+            order.stray = True
+            self.strays[order.client_order_id] = order
+        self.contradictions += 1
+        sentence = f"the order {order.client_order_id} of {order.subject} {why} ({origin})"
+        if len(self.impossible) < IMPOSSIBLE_KEPT:
+            self.impossible.append(sentence)
+        return events
+
     def apply_fills(self, order: SessionOrder, reported: Iterable[Fill], origin: str, recv_ns: int) -> list[bytearray]:
         """Takes in fills of an order that the venue reported, and gives an event for each that is new."""
         events = []
         for fill in reported:
             if self._read_fill(order.subject, order.client_order_id, fill.trade_id, fill.quantity_lots):
+                self._note_fee(order, fill)
                 record = FILL.pack(
                     order.client_order_id.encode(), fill.side, fill.maker, fill.order_id, fill.trade_id, fill.price_ticks,
-                    fill.quantity_lots, fill.fee, fitting(fill.fee_asset, FEE_ASSET_BYTES), fill.venue_ns, origin.encode(),
+                    fill.quantity_lots, fill.fee, asset_name(fill.fee_asset), fill.venue_ns, origin.encode(),
                 )  # fmt: skip
                 events.append(
                     encode(
@@ -277,10 +336,29 @@ class Account:
                 )  # fmt: skip
         return events
 
+    def _note_fee(self, order: SessionOrder, fill: Fill) -> None:
+        """Notes what of a fee its record does not show."""
+        if fill.unheld_fee:
+            which = f"trade {fill.trade_id} of order {order.client_order_id}"
+            self.oddities.append(f"the fee of {which}, {fill.unheld_fee} {fill.fee_asset}, cannot be held: the log has 0")
+        held = asset_name(fill.fee_asset)
+        if held != fill.fee_asset.encode() and fill.fee_asset not in self.long_names:
+            self.long_names.add(fill.fee_asset)
+            self.oddities.append(
+                f"the asset {fill.fee_asset!r} stands in the log as {held.decode()}: records have 16 bytes for it"
+            )
+
     def remember_trades_complete(self, subject: str, trade_id: int) -> None:
         """Remembers that all own trades of an instrument up to this id are known: the next comparison begins there."""
         self.state.trade_floor[subject] = max(trade_id, self.state.trade_floor.get(subject, 0))
         self.moved.discard(subject)
+
+    def remember_foreign(self, subject: str, order_id: int) -> None:
+        """Remembers an order that had a fill as somebody else's: its fills are left alone."""
+        self.foreign += 1
+        if len(self.foreign_orders) >= FOREIGN_KEPT:
+            self.foreign_orders.clear()  # they are asked for once more
+        self.foreign_orders.add((subject, order_id))
 
     def waiting_intents(self) -> list[Event]:
         """Intents that nothing has been published about, in the order of the log."""

@@ -11,15 +11,18 @@ from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues import binance_orders as venue
+from tickmesh.nodes.venues import binance_signing as signing
 from tickmesh.nodes.venues.binance_orders import Fill, Report
 from tickmesh.nodes.venues.parsing.dialect import FrameError
+from tickmesh.nodes.venues.private import Reported
 
-TRADES_PAGE = 1000  # the venue's largest page
+TRADES_PAGE = ORDERS_PAGE = 1000  # the venue's largest page
 # Request weights of the questions below ("IP Limits" of each endpoint's page)
 ORDER_WEIGHT = 4
 OPEN_WEIGHT, OPEN_WEIGHT_ALL = 6, 80  # of one symbol; of the whole account
 TRADES_WEIGHT, TRADES_WEIGHT_OF_ORDER = 20, 5
 ACCOUNT_WEIGHT = 20
+ALL_ORDERS_WEIGHT = 20
 
 
 def open_orders_weight(instruments: int) -> int:
@@ -54,7 +57,7 @@ class BinanceAccount:
 
     async def _get(self, path: str, weight: int, **parameters: object) -> bytes:
         await self.budget.spend(weight)
-        query = venue.signed_query(parameters, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
+        query = signing.signed_query(parameters, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
         try:
             return await self.rest.get(self.endpoints.rest, path, query)
         except RestError as error:
@@ -95,16 +98,23 @@ class BinanceAccount:
     ) -> tuple[list[Report], int]:
         """The states of the orders of these instruments that are open at the venue, ours or not; how many could not be read.
 
-        Asked for one by one, or all of the account in one question where that costs less: then others of the account are among
-        them, as far as `instrument_of` knows their symbols.
+        Asked for one by one, or all of the account in one question where that costs less, or none are named: then others of the
+        account are among them, as far as `instrument_of` knows their symbols.
         """
-        if open_orders_weight(len(instruments)) == OPEN_WEIGHT_ALL:
+        if not instruments or open_orders_weight(len(instruments)) == OPEN_WEIGHT_ALL:
             bodies = [await self._get("/api/v3/openOrders", OPEN_WEIGHT_ALL)]
         else:
             bodies = [await self._rows("/api/v3/openOrders", OPEN_WEIGHT, symbol=one.symbol) for one in instruments]
         rows = [order for body in bodies for order in venue.decode_orders(body)]
         known = [(order, instrument) for order in rows if (instrument := instrument_of(order.symbol)) is not None]
         return [venue.report_of_order(order, instrument) for order, instrument in known], len(rows) - len(known)
+
+    async def orders_from(self, instrument: Instrument, order_id: int) -> list[Report]:
+        """The orders of an instrument, open or over, with a venue's id ≥ `order_id`: one page, in the order of their ids."""
+        body = await self._rows(
+            "/api/v3/allOrders", ALL_ORDERS_WEIGHT, symbol=instrument.symbol, orderId=order_id, limit=ORDERS_PAGE
+        )
+        return [venue.report_of_order(order, instrument) for order in venue.decode_orders(body)]
 
     async def trades_of(self, instrument: Instrument, order_id: int) -> list[Fill]:
         """The fills of one order, by the venue's id of it: all of them, however many pages they are."""
@@ -128,7 +138,7 @@ class BinanceAccount:
             newest = max(fill.trade_id for fill in page)
             from_id = newest if newest > from_id else newest + 1
 
-    async def balances(self) -> list[tuple[str, str, str]]:
-        """(asset, free, locked) of every asset that the account holds any of."""
+    async def balances(self) -> list[Reported]:
+        """What the account holds of every asset of which it has any."""
         account = venue.decode_account(await self._get("/api/v3/account", ACCOUNT_WEIGHT))
-        return [(b.asset, b.free, b.locked) for b in account.balances if (b.free + b.locked).strip("0.")]
+        return [Reported(b.asset, b.free, b.locked) for b in account.balances if (b.free + b.locked).strip("0.")]

@@ -7,6 +7,7 @@ them with the venue's, and only then sends the next order.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ from tickmesh.nodes.session.venue_connection import VenueConnection
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.table import adapter_of
 
-READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.run, Kind.clock)
+READS = (Kind.instrument, Kind.intent, Kind.update, Kind.fill, Kind.balance, Kind.run, Kind.clock)
 WRITES = (Kind.update, Kind.fill, Kind.balance)
 
 TICK_S = 0.05  # deadlines of intents and answers are looked at so often
@@ -61,7 +62,9 @@ class Session:
         config = ctx.config
         self.settings = config.session
         # an order's is among them: its quotes were in the log before it
-        self.account = Account(DecidedInstruments(config, ORDER_VENUE))  # what has been published
+        self.account = Account(
+            DecidedInstruments(config, ORDER_VENUE), self.settings.foreign == "adopt"
+        )  # what has been published
         self.logged = Account()  # what is in the log: the only thing a checkpoint may hold
         self.log_ns = 0  # seq_ns of the last event of the log that was read
         self.checkpoints = CheckpointWriter(ctx.checkpoint, config.checkpoint_s)
@@ -70,11 +73,12 @@ class Session:
             {
                 name: 0
                 for name in ("orders_sent", "cancels_sent", "rejects", "refused_intents", "unknowns", "resolved", "fills",
-                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions")
+                             "reconnects", "reconciles", "outbox_full", "foreign", "contradictions", "adopted")
             }
         )  # fmt: skip
         self.count["last_error"] = ""
         ctx.ask_counters = self.requests_counted
+        self.alerted_unheld: set[str] = set()  # assets
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
         key = config.exchange.api_key, config.exchange.api_secret
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
@@ -95,9 +99,11 @@ class Session:
         )  # fmt: skip
 
     def requests_counted(self) -> dict[str, Any]:
-        """What the venue counts of this address's requests, and how long ours have waited for our share of its budget."""
+        """What is on the account beside our own, what the venue counts of our requests, how long they have waited."""
         budget = self.venue.budget
-        return {"used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
+        account = self.account
+        seen = {"foreign": account.foreign, "adopted": account.adopted, "contradictions": account.contradictions}
+        return {**seen, "used_weight": int(budget.used_weight), "budget_waited_s": round(budget.waited_s, 3)}
 
     def age_ns(self, order: SessionOrder) -> int:
         """How long ago an order was sent, at least: by the log's time, whose steps make nothing older."""
@@ -194,8 +200,9 @@ class Session:
         await self.venue_time.keep(self.venue.time_ns)
 
     async def keep_reconciled(self) -> None:
-        """Asks the venue for unsettled orders every `reconcile_s`, and soon after a request was left open."""
+        """Asks the venue for unsettled orders every `reconcile_s`, and soon after a request was left open; in time for all."""
         patience = Backoff((RESOLVE_S, self.settings.reconcile_s))
+        all_due = time.monotonic() + self.settings.reconcile_all_s
         while True:
             unsure = any(order.status == Status.Unknown or order.fills_missing for order in self.account.unsettled_orders())
             if not unsure:
@@ -209,7 +216,11 @@ class Session:
                 await asyncio.sleep(TICK_S)
                 continue
             try:
-                await self.reconciler.reconcile_unsettled()
+                if time.monotonic() >= all_due:
+                    await self.reconciler.reconcile_all()
+                    all_due = time.monotonic() + self.settings.reconcile_all_s
+                else:
+                    await self.reconciler.reconcile_unsettled()
             except (RestError, RestUnreachable, DecimalError, msgspec.DecodeError) as error:
                 self.count["last_error"] = str(error)[:200]
                 await asyncio.sleep(RESOLVE_S)
@@ -220,8 +231,29 @@ class Session:
             await asyncio.sleep(TICK_S)
             self.publisher.publish([])
             self.connection.give_up_overdue()
+            self.sender.cancel_strays()
+            self.alert_oddities()
             if self.account.state.waiting:
                 self.sender.act_on_waiting()
+
+    def alert_oddities(self) -> None:
+        """Raises an alert of everything that the log cannot show as it is: of an asset once, until it can be held again."""
+        impossible, self.account.impossible = self.account.impossible, []
+        for sentence in impossible:
+            action = (
+                "an order that is alive at the venue is cancelled there; look at the venue, and at who else uses the account"
+            )
+            self.ctx.alert("critical", "impossible_transition", sentence, action)
+        oddities, self.account.oddities = self.account.oddities, []
+        for sentence in oddities:
+            self.ctx.alert("warning", "not_held", sentence, "add it by hand where it matters; orders and positions are exact")
+        unheld = self.account.balances.unheld
+        for asset in sorted(unheld.keys() ^ self.alerted_unheld):
+            held = asset not in unheld
+            why = f"the balance of {asset} is {'held again' if held else f'in no event: {unheld[asset]}'}"
+            action = "nothing is to be done" if held else "other assets and all orders go on; look at the venue for this one"
+            self.ctx.alert_of("info" if held else "warning", "balance_not_held", asset, why, action)
+        self.alerted_unheld = set(unheld)
 
 
 def lock(path: Path) -> FileLock:

@@ -11,7 +11,6 @@ from tickmesh.nodes.orders.states import status_of_absent
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import ORDER_WEIGHT, BinanceAccount, open_orders_weight
 from tickmesh.nodes.venues.binance_orders import NO_SUCH_SYMBOL, Fill, Report
-from tickmesh.nodes.venues.private import build_balance_event
 
 
 class Reconciler:
@@ -41,25 +40,39 @@ class Reconciler:
         self.count = count
 
     async def reconcile_all(self) -> None:
-        """Compares open orders, unsettled orders, own trades and balances, before the first order of a connection.
+        """Compares open orders, unsettled orders, own trades and balances: before the first order of a connection, and in time.
 
-        Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last.
+        Own trades are asked for by instrument, of those on which something of ours has moved since they were compared last; of
+        those that were never compared from the first trade on: with an empty log, orders and positions are recovered.
         Raises what `BinanceAccount` raises: then nothing is proven.
         """
-        reported = await self.apply_open_orders(self.account.instruments_with_orders())
+        known = self.account.state
+        reported = await self.apply_open_orders(self.account.instruments_with_orders() if known.orders else [])
         for order in self.account.unsettled_orders():
+            if self.in_flight(order):
+                continue
             if (order.subject, order.client_order_id) not in reported or order.fills_missing:
                 await self.settle(order)
-        for subject in sorted(self.account.moved):
+        new = {
+            subject for subject in self.account.configured if not known.fills.get(subject) and subject not in known.trade_floor
+        }
+        for subject in sorted(self.account.moved | new):
             if (instrument := self.account.instrument(subject)) is not None:
                 await self.compare_trades(subject, instrument)
-        self.publish(build_balance_event("binance", await self.venue.balances(), 0, now_ns()))
+        await self.compare_balances()
         self.count["reconciles"] += 1
+
+    async def compare_balances(self) -> None:
+        """Asks for what the account holds, and publishes what the log does not know, or has otherwise."""
+        balances = self.account.balances
+        since = balances.changes
+        self.publish(balances.apply_whole(await self.venue.balances(), since, now_ns()))
 
     async def reconcile_unsettled(self) -> None:
         """Asks for each order that is not final or lacks fills, unless a request about it is unanswered; Unknown ones first.
 
-        Where that costs more, all that are open are asked for instead, and one by one only those that are not among them.
+        Where that costs more, all that are open are asked for instead, and one by one only those that are not among them. Where
+        something has moved, for the balances too.
         """
         orders = [order for order in self.account.unsettled_orders() if not self.in_flight(order)]
         subjects = dict.fromkeys(order.subject for order in orders)
@@ -70,6 +83,8 @@ class Reconciler:
         for order in sorted(orders, key=lambda order: order.status != Status.Unknown):
             if (order.subject, order.client_order_id) not in reported or order.fills_missing:
                 await self.settle(order)
+        if self.account.moved:
+            await self.compare_balances()
         self.count["reconciles"] += 1
 
     async def apply_open_orders(self, instruments: Sequence[Instrument]) -> set[tuple[str, str]]:
@@ -130,20 +145,29 @@ class Reconciler:
 
     async def compare_trades(self, subject: str, instrument: Instrument) -> None:
         """Asks for own trades of an instrument since the one up to which all are known, and publishes those that are new."""
-        known = self.account.state.fills.get(subject)
-        if not known:
-            return  # each order's fills are compared with its filled quantity in `settle`
-        newest = max(known.values())
+        newest = max(self.account.state.fills.get(subject, {}).values(), default=0)
         floor = self.account.state.trade_floor.get(subject, newest)
-        for fill in await self.venue.trades_from(instrument, floor):  # with it: of a self-trade one side may be known
+        fills = await self.venue.trades_from(instrument, floor)  # with it: of a self-trade one side may be known
+        await self.find_orders(subject, instrument, fills)
+        for fill in fills:
             newest = max(newest, fill.trade_id)
-            self.apply_fill(subject, fill)
+            order = self.account.by_order_id.get((subject, fill.order_id))
+            if order is not None:
+                self.publish(self.account.apply_fills(order, [fill], "reconcile", now_ns()))
         self.account.remember_trades_complete(subject, newest)
 
-    def apply_fill(self, subject: str, fill: Fill) -> None:
-        """Publishes a fill of an instrument if it is new and of an order that is known."""
-        order = self.account.by_order_id.get((subject, fill.order_id))
-        if order is None:
-            self.account.foreign += 1
-        else:
-            self.publish(self.account.apply_fills(order, [fill], "reconcile", now_ns()))
+    async def find_orders(self, subject: str, instrument: Instrument, fills: Sequence[Fill]) -> None:
+        """Asks whose the orders are that these fills name and the log does not know, page by page, and adopts those of ours."""
+        account = self.account
+        known = account.by_order_id.keys() | account.foreign_orders
+        wanted = sorted({fill.order_id for fill in fills if (subject, fill.order_id) not in known})
+        while wanted:
+            page = await self.venue.orders_from(instrument, wanted[0])
+            for report in page:
+                if report.order_id in wanted and account.claims(report.client_order_id):
+                    self.publish(account.apply_report(report, "reconcile", now_ns()))
+            last = page[-1].order_id if page else wanted[-1]
+            for order_id in [one for one in wanted if one <= last]:
+                if (subject, order_id) not in account.by_order_id:
+                    account.remember_foreign(subject, order_id)
+            wanted = [one for one in wanted if one > last]

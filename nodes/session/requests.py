@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.websocket import Connection, Disconnected
 from tickmesh.nodes.venues import binance_orders as venue
+from tickmesh.nodes.venues import binance_signing as signing
 
 
 @dataclass
@@ -48,7 +49,7 @@ class OrderRequests:
     def build(self, method: str, params: dict[str, object], client_order_id: str) -> PendingRequest:
         """A signed request with the next number, ready to be sent."""
         self._numbers += 1
-        signed = venue.signed_params(params, self._api_key, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
+        signed = signing.signed_params(params, self._api_key, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
         number = str(self._numbers)
         message = venue.build_request(number, method, signed)
         return PendingRequest(number, method, client_order_id, message, time.monotonic() + self._timeout_s)

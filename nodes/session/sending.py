@@ -1,6 +1,7 @@
 """Acting on intents: an order is sent once, and only after its PendingNew is on file."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 from tickmesh.bus.clock import now_ns
@@ -51,7 +52,7 @@ class IntentSender:
         if action == Action.CANCEL:  # however late, and whatever mesh.toml lists now
             self._cancel(intent, raw_target.rstrip(b"\0").decode())
         elif 0 < expires_ns < now_ns():
-            self._refuse(intent, "the intent expired before the session could act on it")
+            self._refuse(intent, "the intent expired before the session could act on it", Status.Expired)
         elif intent.subject not in self._account.configured:
             self._refuse(intent, f"{intent.subject} is not in mesh.toml, or its exponents are not decided")
         elif self._requests.may_place and not self._publisher.behind:
@@ -98,8 +99,17 @@ class IntentSender:
         except Disconnected:
             self._unresolved.set()
 
-    def _refuse(self, intent: Event, reason: str) -> None:
-        event = self._account.build_rejected(intent, reason, now_ns())
+    def cancel_strays(self) -> None:
+        """Cancels what is alive at the venue and over for the log: at once, whatever the log has."""
+        strays, self._account.strays = self._account.strays, {}
+        for order in strays.values() if self._requests.connection is not None else ():
+            params: dict[str, object] = {"symbol": order.subject.partition(".")[2], "origClientOrderId": order.client_order_id}
+            with contextlib.suppress(Disconnected):
+                self._requests.send(self._requests.build("order.cancel", params, order.client_order_id))
+                self._count["cancels_sent"] += 1
+
+    def _refuse(self, intent: Event, reason: str, status: Status = Status.Rejected) -> None:
+        event = self._account.build_unsent(intent, status, reason, now_ns())
         self._count["refused_intents"] += 1
         self._publisher.publish([event])
         self._account.read(decode(event))

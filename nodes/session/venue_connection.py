@@ -60,7 +60,7 @@ class VenueConnection:
         """Connects again whenever the connection is lost, ever more slowly while that fails."""
         backoff = Backoff(self._settings.backoff_s)
         while True:
-            where = self._rest.endpoints = await endpoints.wait(self._ctx.config)
+            where = self._rest.endpoints = await endpoints.wait(self._ctx.config, name=self._ctx.name)
             try:
                 await self._one_connection(where, backoff)
             except (
@@ -130,7 +130,6 @@ class VenueConnection:
                 self._ctx.refuse(self._ctx.name, f"not a message of the order connection: {error}", frame)
                 self._unresolved.set()
         self._publisher.publish(events)
-        self._count["foreign"], self._count["contradictions"] = self._account.foreign, self._account.contradictions
 
     def _on_message(self, recv_ns: int, frame: bytes) -> list[bytearray]:
         message = venue.decode_message(frame)
@@ -146,10 +145,12 @@ class VenueConnection:
         return self._on_error(request, message.status, message.error or venue.Error(), recv_ns)
 
     def _on_user_event(self, event: bytes, recv_ns: int) -> list[bytearray]:
-        report, balances, ended = read_user_event(event, self._account.instrument_of, recv_ns)
-        if ended and self._requests.connection is not None:
+        read = read_user_event(event, self._account.instrument_of)
+        if read.ended and self._requests.connection is not None:
             self._requests.connection.abort("the venue ends the user stream")
-        return balances + (self._account.apply_report(report, "stream", recv_ns) if report is not None else [])
+        if read.report is not None:
+            return self._account.apply_report(read.report, "stream", recv_ns)
+        return self._account.balances.apply(read.balances, read.venue_ns, recv_ns)
 
     def _on_success(self, request: PendingRequest, result: bytes, recv_ns: int) -> list[bytearray]:
         if not request.client_order_id:

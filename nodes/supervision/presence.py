@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tickmesh.bus.file_lock import FileLock
+from tickmesh.bus.files import process_stat
 
 LOCK = "supervisord.lock"
 PID_FILE = "supervisord.pid"
@@ -40,7 +41,7 @@ class Presence(NamedTuple):
 
     def children(self) -> list[int]:
         """The pids of the processes that it has started and that live."""
-        return [pid for pid in _pids() if _stat(pid)[1:2] == [str(self.pid)]]
+        return [pid for pid in _pids() if process_stat(pid)[1:2] == [str(self.pid)]]
 
 
 class SupervisordLock:
@@ -142,11 +143,4 @@ def _is_supervisord_of(pid: int, root: Path) -> bool:
 
 
 def _state(pid: int) -> str:
-    return next(iter(_stat(pid)), "")
-
-
-def _stat(pid: int) -> list[str]:
-    """State, parent and so on of a process: what /proc/<pid>/stat has after the name; [] of one that is gone."""
-    with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    return []
+    return next(iter(process_stat(pid)), "")

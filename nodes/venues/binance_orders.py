@@ -5,12 +5,9 @@ Protocol: Binance spot API documentation, "WebSocket API" (request and response 
 outcomes).
 """
 
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any
-from urllib.parse import urlencode
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -18,7 +15,7 @@ import numpy as np
 from tickmesh.bus.schema import Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.binance import to_ns
-from tickmesh.nodes.venues.parsing.decimals import DecimalError, mantissa, text
+from tickmesh.nodes.venues.parsing.decimals import DecimalError, Unholdable, mantissa, text
 
 WS_PATH = "/ws-api/v3"
 FEE_EXPONENT = -8  # of fees and balances, whatever the asset
@@ -36,6 +33,8 @@ STATUS = {
 }
 TYPE_NAMES = {OrderType.LIMIT: "LIMIT", OrderType.MARKET: "MARKET", OrderType.LIMIT_MAKER: "LIMIT_MAKER"}
 TIF_NAMES = {TimeInForce.GTC: "GTC", TimeInForce.IOC: "IOC", TimeInForce.FOK: "FOK"}
+TYPES = {name: int(kind) for kind, name in TYPE_NAMES.items()}
+FORCES = {name: int(force) for force, name in TIF_NAMES.items()}
 
 
 class IntentError(ValueError):
@@ -54,43 +53,6 @@ DUPLICATE = "Duplicate order sent."
 
 
 # Requests
-
-
-def sign(secret: str, payload: str) -> str:
-    """The HMAC-SHA256 of a payload, as hex. Of a REST request: the query string followed directly by the body, as sent."""
-    keyed = _keyed(secret).copy()
-    keyed.update(payload.encode())
-    return keyed.hexdigest()
-
-
-@lru_cache(maxsize=4)
-def _keyed(secret: str) -> hmac.HMAC:
-    """What all signatures with this secret begin with, computed once."""
-    return hmac.new(secret.encode(), digestmod="sha256")
-
-
-def signed_query(parameters: Mapping[str, object], secret: str, now_ms: int, recv_window_ms: int) -> str:
-    """A REST query string with time and signature: percent-encoded, then signed, the signature last."""
-    query = urlencode({**parameters, "recvWindow": recv_window_ms, "timestamp": now_ms})
-    return f"{query}&signature={sign(secret, query)}"
-
-
-def signed_params(
-    parameters: Mapping[str, object], api_key: str, secret: str, now_ms: int, recv_window_ms: int
-) -> dict[str, object]:
-    """The params of a WS-API request with key, time and signature; the signature is over `ws_payload`."""
-    params = {**parameters, "apiKey": api_key, "recvWindow": recv_window_ms, "timestamp": now_ms}
-    params["signature"] = sign(secret, ws_payload(params))
-    return params
-
-
-def ws_payload(parameters: Mapping[str, object]) -> str:
-    """The text that is signed of a WS-API request: its params but the signature, sorted by name, `k=v` joined by `&`."""
-    return "&".join(f"{name}={_plain(value)}" for name, value in sorted(parameters.items()) if name != "signature")
-
-
-def _plain(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def build_request(number: str, method: str, params: Mapping[str, object]) -> bytes:
@@ -149,7 +111,10 @@ def proves_nothing_done(status: int, code: int, message: str) -> bool:
 
 @dataclass
 class Fill:
-    """One execution of an order. Price and quantity: mantissas of the instrument; the fee: at 10^FEE_EXPONENT of its asset."""
+    """One execution of an order. Price and quantity: mantissas of the instrument; the fee: at 10^FEE_EXPONENT of its asset.
+
+    `unheld_fee`: the venue's text of a fee that is no such mantissa; `fee` is 0 then, for the fill counts without it.
+    """
 
     trade_id: int
     side: int
@@ -160,6 +125,17 @@ class Fill:
     maker: bool
     venue_ns: int
     order_id: int
+    unheld_fee: str = ""
+
+
+class OrderTerms(NamedTuple):
+    """What an order asks for, in the codes and mantissas of an intent; 0 for a type or a time in force that no intent has."""
+
+    side: int
+    order_type: int
+    time_in_force: int
+    price_ticks: int
+    quantity_lots: int
 
 
 @dataclass
@@ -177,6 +153,7 @@ class Report:
     venue_ns: int
     reason: str = ""
     fills: list[Fill] = field(default_factory=list)
+    terms: OrderTerms | None = None  # of the order, where the venue has stated them
 
 
 class ExecutionReport(msgspec.Struct):
@@ -202,6 +179,10 @@ class ExecutionReport(msgspec.Struct):
     N: str | None = None
     m: bool = False
     eR: int | str | None = None  # noqa: N815
+    o: str = ""
+    f: str = ""
+    q: str = "0"
+    p: str = "0"
 
 
 class Amount(msgspec.Struct):
@@ -269,6 +250,10 @@ class _OrderAnswer(msgspec.Struct):
     status: str = "NEW"
     side: str = "BUY"
     executedQty: str = "0"  # noqa: N815
+    price: str = "0"
+    origQty: str = "0"  # noqa: N815
+    type: str = ""
+    timeInForce: str = ""  # noqa: N815
     transactTime: int = 0  # noqa: N815
     updateTime: int = 0  # noqa: N815
     fills: list[ReplyFill] = []
@@ -331,6 +316,7 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
         mantissa(event.z, instrument.quantity_exponent),
         to_ns(event.T),
         "" if event.r == "NONE" else event.r,
+        terms=_terms(event.S, event.o, event.f, event.p, event.q, instrument),
     )
     if event.x == "TRADE":
         report.fills.append(
@@ -339,14 +325,24 @@ def report_of_event(event: ExecutionReport, instrument: Instrument) -> Report:
                 1 if event.S == "BUY" else -1,
                 mantissa(event.L, instrument.price_exponent),
                 mantissa(event.l, instrument.quantity_exponent),
-                mantissa(event.n or "0", FEE_EXPONENT),
-                event.N or "",
-                event.m,
-                to_ns(event.T),
-                event.i,
+                *_fee_of(event.n or "0", event.N or "", event.m, to_ns(event.T), event.i),
             )
         )
     return report
+
+
+def _terms(side: str, kind: str, force: str, price: str, quantity: str, instrument: Instrument) -> OrderTerms | None:
+    lots = mantissa(quantity, instrument.quantity_exponent)
+    ticks = mantissa(price, instrument.price_exponent)
+    return OrderTerms(1 if side == "BUY" else -1, TYPES.get(kind, 0), FORCES.get(force, 0), ticks, lots) if lots else None
+
+
+def _fee_of(stated: str, asset: str, maker: bool, venue_ns: int, order_id: int) -> tuple[int, str, bool, int, int, str]:
+    """The last fields of a Fill, from its fee on."""
+    try:
+        return mantissa(stated, FEE_EXPONENT), asset, maker, venue_ns, order_id, ""
+    except Unholdable:
+        return 0, asset, maker, venue_ns, order_id, stated
 
 
 def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id: str = "") -> Report:
@@ -363,12 +359,13 @@ def report_of_order(order: _OrderAnswer, instrument: Instrument, client_order_id
         status_of(order.status),
         mantissa(order.executedQty, instrument.quantity_exponent),
         venue_ns,
+        terms=_terms(order.side, order.type, order.timeInForce, order.price, order.origQty, instrument),
         fills=[
             # Fills in a reply are those of the order's arrival: it took.
             Fill(
                 fill.tradeId, side,
                 mantissa(fill.price, instrument.price_exponent), mantissa(fill.qty, instrument.quantity_exponent),
-                mantissa(fill.commission, FEE_EXPONENT), fill.commissionAsset, False, venue_ns, order.orderId,
+                *_fee_of(fill.commission, fill.commissionAsset, False, venue_ns, order.orderId),
             )
             for fill in order.fills
         ],
@@ -380,5 +377,5 @@ def fill_of_trade(trade: MyTrade, instrument: Instrument) -> Fill:
     return Fill(
         trade.id, 1 if trade.isBuyer else -1,
         mantissa(trade.price, instrument.price_exponent), mantissa(trade.qty, instrument.quantity_exponent),
-        mantissa(trade.commission, FEE_EXPONENT), trade.commissionAsset, trade.isMaker, to_ns(trade.time), trade.orderId,
+        *_fee_of(trade.commission, trade.commissionAsset, trade.isMaker, to_ns(trade.time), trade.orderId),
     )  # fmt: skip

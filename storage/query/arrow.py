@@ -4,6 +4,7 @@ Needs pyarrow (`pip install tickmesh[export]`).
 """
 
 import hashlib
+from decimal import Context, Decimal
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -61,7 +62,7 @@ class ExportColumns(NamedTuple):
             if self.decimals == "mantissa":
                 named = name if name.endswith(("_ticks", "_lots")) else f"{name}_mantissa"
                 return pa.field(named, pa.int64(), nullable=False, metadata={"exponent": str(exponent)})
-            wide = pa.decimal128(MANTISSA_DIGITS, -exponent)
+            wide = pa.decimal128(PRODUCT_DIGITS if look.scale else MANTISSA_DIGITS, -exponent)
             return pa.field(look.name, pa.float64() if self.decimals == "float" else wide, nullable=look.zero_is_none)
         if look.form is Form.moment:
             return pa.field(look.name, MOMENT, metadata={"zone": "UTC"})
@@ -78,7 +79,11 @@ class ExportColumns(NamedTuple):
         columns = [_repeated(venue, len(rows)), _repeated(instrument, len(rows))]
         for name, look in self.looks.items():
             type = schema.field(len(columns)).type
-            columns.append(_column(np.ascontiguousarray(rows[name]), look, type, look.exponent(*self.exponents)))
+            values, exponent = np.ascontiguousarray(rows[name]), look.exponent(*self.exponents)
+            if look.scale and not pa.types.is_int64(type):
+                columns.append(_scaled_amounts(values, rows[look.scale], type, exponent))
+            else:
+                columns.append(_column(values, look, type, exponent))
             if look.name == "quantity" and self.kind in WITH_NOTIONAL:
                 columns.append(self._notional(rows["price_ticks"], rows["quantity_lots"], schema.field("notional").type))
         if self._with_exponents():
@@ -113,6 +118,16 @@ def _column(values: np.ndarray, look: FieldLook, type: pa.DataType, exponent: in
     if look.form is Form.yes_no:
         return pa.array(values.astype(bool))
     return pa.array(values.astype("i8") if values.dtype == np.dtype("<u8") else values, type)
+
+
+def _scaled_amounts(values: np.ndarray, scales: np.ndarray, type: pa.DataType, exponent: int) -> pa.Array:
+    """Amounts of which each row has a scale of its own, as float64 or, exactly, as decimals."""
+    if pa.types.is_float64(type):
+        return pa.array(scaled(values, exponent + scales.astype("i8")))
+    exact = Context(prec=PRODUCT_DIGITS)
+    return pa.array(
+        [Decimal(value).scaleb(exponent + scale, exact) for value, scale in zip(values.tolist(), scales.tolist())], type
+    )
 
 
 def _decimals(halves: np.ndarray, type: pa.DataType, none: np.ndarray | None = None) -> pa.Array:

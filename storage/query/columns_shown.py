@@ -29,7 +29,8 @@ def columns_shown(kind: Kind, rows: np.ndarray, exponents: Exponents) -> dict[st
         exponents = rows["price_exponent"], rows["quantity_exponent"]
     columns: dict[str, np.ndarray] = {}
     for name, look in looks_of(kind, rows).items():
-        columns[look.name] = _shown(np.ascontiguousarray(rows[name]), look, exponents)
+        scale = rows[look.scale].astype("i8") if look.scale in (rows.dtype.names or ()) else 0
+        columns[look.name] = _shown(np.ascontiguousarray(rows[name]), look, exponents, scale)
         if look.name == "quantity" and kind in WITH_NOTIONAL:
             columns["notional"] = columns["price"] * columns["quantity"]
     return columns
@@ -41,10 +42,10 @@ def words_of(values: np.ndarray, look: FieldLook) -> tuple[np.ndarray, list[str 
     return places, [look.word(code) for code in codes.tolist()]
 
 
-def _shown(values: np.ndarray, look: FieldLook, exponents: Exponents) -> np.ndarray:
+def _shown(values: np.ndarray, look: FieldLook, exponents: Exponents, scale: int | np.ndarray) -> np.ndarray:
     if look.form in MANTISSAS:
         exponent: Any = exponents[0] if look.form is Form.price else exponents[1]
-        out = scaled(values, look.exponent(0, 0) if look.form is Form.amount else exponent)
+        out = scaled(values, look.exponent(0, 0) + scale if look.form is Form.amount else exponent)
         return np.where(values == 0, np.nan, out) if look.zero_is_none else out
     if look.form is Form.moment:
         return np.where(values == 0, np.iinfo("i8").min, values).view("M8[ns]")

@@ -23,6 +23,7 @@ def test_every_field_has_a_look_and_no_mantissa_or_code_is_shown_as_a_bare_numbe
     }
     assert numbers == {
         "code", "value", "price", "epoch", "number", "duplicates", "held", "era", "events", "firsts", "disordered",
+        "scale",
     }  # fmt: skip
     for kind in Kind:
         if DTYPES[kind].names:

@@ -17,9 +17,10 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.exchange.server.tls import server_context
+from tickmesh.nodes.net import endpoints
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.nodes.session import node as session
-from tickmesh.nodes.venues import binance_orders
+from tickmesh.nodes.venues import binance_orders, binance_signing
 
 SUBJECT = "binance.BTCUSDT"
 
@@ -45,12 +46,14 @@ class Venue:
         self.muted = False  # the user stream says nothing
         self.reply_last = False  # the stream's events come before the answer
         self.down = False
+        self.balances = {"USDT": ("5.00000000", "0.00000000")}
 
     def view(self, order):
         """An order as the venue answers it."""
         return {"symbol": "BTCUSDT", "orderId": order["id"], "clientOrderId": order["cid"], "status": order["status"],
                 "side": order["side"], "executedQty": quantity(order["filled"]), "transactTime": 1_700_000_000_000,
-                "fills": []}  # fmt: skip
+                "fills": [], "price": "100.00000000",
+                "origQty": quantity(order["lots"]), "type": "LIMIT", "timeInForce": "GTC"}  # fmt: skip
 
     async def emit(self, order, what, trade=None, c=None):
         """Sends a report of an order on the user streams."""
@@ -66,6 +69,17 @@ class Venue:
         for ws in list(self.sockets):
             with contextlib.suppress(ConnectionError, RuntimeError):
                 await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
+
+    async def emit_balances(self, *assets):
+        """Sends what these assets are now on the user streams."""
+        rows = [{"a": asset, "f": self.balances[asset][0], "l": self.balances[asset][1]} for asset in assets]
+        event = {"e": "outboundAccountPosition", "E": 1_700_000_000_000, "u": 1_700_000_000_000, "B": rows}
+        for ws in list(self.sockets):
+            await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
+
+    def place(self, cid, lots=100_000_000):
+        """An order that stands without this mesh's doing."""
+        self.orders[cid] = {"cid": cid, "id": 500 + len(self.orders), "lots": lots, "filled": 0, "status": "NEW", "side": "BUY"}
 
     async def fill(self, cid, lots, quiet=False):
         """Fills an order in part or whole; `quiet`: without a report."""
@@ -89,7 +103,7 @@ class Venue:
         async for message in ws:
             asked = json.loads(message.data)
             params = asked["params"]
-            expected = binance_orders.sign("local-secret", binance_orders.ws_payload(params))
+            expected = binance_signing.sign("local-secret", binance_signing.ws_payload(params))
             assert params["signature"] == expected
             await self.answer(ws, asked, params)
         if ws in self.sockets:
@@ -150,9 +164,11 @@ class Venue:
             return web.json_response({"serverTime": time.time_ns() // 10**6})
         query = dict(parse_qsl(request.query_string))
         unsigned, _, signature = request.query_string.rpartition("&signature=")
-        assert signature == binance_orders.sign("local-secret", unsigned)
+        assert signature == binance_signing.sign("local-secret", unsigned)
         if request.path == "/api/v3/openOrders":
             return web.json_response([self.view(o) for o in self.orders.values() if o["status"] in ("NEW", "PARTIALLY_FILLED")])
+        if request.path == "/api/v3/allOrders":
+            return web.json_response([self.view(o) for o in self.orders.values() if o["id"] >= int(query["orderId"])])
         if request.path == "/api/v3/order":
             order = self.orders.get(query["origClientOrderId"])
             if order is None:
@@ -164,7 +180,8 @@ class Venue:
                 if t["id"] >= int(query.get("fromId", 0)) and query.get("orderId", str(t["orderId"])) == str(t["orderId"])
             ]  # fmt: skip
             return web.json_response(wanted)
-        return web.json_response({"balances": [{"asset": "USDT", "free": "5.00000000", "locked": "0.00000000"}]})
+        rows = [{"asset": asset, "free": free, "locked": locked} for asset, (free, locked) in self.balances.items()]
+        return web.json_response({"balances": rows})
 
 
 class Mesh:
@@ -206,6 +223,19 @@ class Mesh:
         ]  # fmt: skip
         return [record for record in records if record["client_order_id"].decode() == cid]
 
+    def balances(self):
+        """What the log has of each asset last: free, locked, scale."""
+        out = {}
+        for event in LogReader(self.config.log_dir).events():
+            for record in event.records if event.kind == Kind.balance else ():
+                out[record["asset"].decode()] = (int(record["free"]), int(record["locked"]), int(record["scale"]))
+        return out
+
+    def alerts(self, what):
+        """The alerts of this name in the log, as (level, target, why)."""
+        found = [event.map() for event in LogReader(self.config.log_dir).events() if event.kind == Kind.alert]
+        return [(one["level"], one["target"], one["why"]) for one in found if one["what"] == what]
+
     def states(self, cid):
         """The states that an order has gone through."""
         return [Status(int(record["status"])).name for record in self.published(Kind.update, cid)]
@@ -234,9 +264,7 @@ def scenario(tmp_path, play, started=True, tls=False, **settings):
         context = server_context(config.run_dir, "127.0.0.1") if tls else None
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         port, s = runner.addresses[0][1], "s" if tls else ""
-        (config.run_dir / "exchange.json").write_text(
-            json.dumps({"rest": f"http{s}://127.0.0.1:{port}", "ws": f"ws{s}://127.0.0.1:{port}", "pid": 1})
-        )
+        endpoints.write(config, f"http{s}://127.0.0.1:{port}", f"ws{s}://127.0.0.1:{port}")
         log = sequencer.SequencerContext(config, "sequencer")
         sequencing = asyncio.create_task(sequencer.run(log))
         await asyncio.sleep(0.05)

@@ -197,6 +197,8 @@ def test_decimals_stand_beside_mantissas_and_codes_are_words(make_root):
     )
     tree, line = both(Kind.balance, "binance.account", asset=b"BTC", free=123_456_789, locked=1)
     assert line == "BTC 1.23456789 free, 0.00000001 locked" and tree["records"][0]["free"] == "1.23456789"
+    tree, line = both(Kind.balance, "binance.account", asset=b"PEPE", free=42069 * 10**14, scale=4)
+    assert line == "PEPE 420690000000000 free, 0 locked" and tree["records"][0]["free"] == "420690000000000"
     tree, line = both(Kind.gap, first_id=3, last_id=5, stream=Kind.trade, state=1, reason=1)
     assert "stream=trade state=open reason=skipped" in line
     event = decode(market.trade(flags=Flag.REPAIRED))

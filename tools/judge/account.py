@@ -1,7 +1,8 @@
-"""Orders and fills in the log against the exchange's events of the account: none doubled, none lost, positions equal."""
+"""Orders, fills and balances in the log against the exchange's events of the account: none doubled, none lost, all equal."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from hashlib import sha256
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -12,9 +13,19 @@ from tickmesh.tools.judge.log import Event
 # A session that was away, or was not told, asks the venue within `session.reconcile_s` (5 s) and what the answer takes.
 ASKED_MS = 12_000
 NEW = 1  # action of an intent
+SCALE_MAX = 11  # of a balance
 OPEN = ("NEW", "PARTIALLY_FILLED")
 FINAL = (4, 6, 7, 8)  # Filled, Canceled, Rejected, Expired
-NAMES = ("order_doubled", "order_lost", "order_orphaned", "fill_doubled", "fill_lost", "fill_invented", "fill_different")
+NAMES = (
+    "order_doubled",
+    "order_lost",
+    "order_orphaned",
+    "fill_doubled",
+    "fill_lost",
+    "fill_invented",
+    "fill_different",
+    "balance",
+)
 
 OrderKey = tuple[str, str]  # subject, client order id
 FillKey = tuple[str, str, int]  # and the trade id
@@ -33,7 +44,7 @@ class FillValues(NamedTuple):
 
 
 class StoredAccount:
-    """The orders and fills that a log has."""
+    """The orders, fills and balances that a log has."""
 
     def __init__(self) -> None:
         self.intents: set[OrderKey] = set()  # to send an order
@@ -41,12 +52,17 @@ class StoredAccount:
         self.fills: dict[FillKey, FillValues] = {}
         self.logged_ms: dict[FillKey, float] = {}  # when a fill came, by the log's time
         self.copies: list[FillKey] = []
+        self.balances: dict[str, tuple[int, int]] = {}  # by asset, free and locked at 10^−8: the newest
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Takes events, and passes them on."""
         for event in events:
             if event.kind in ("intent", "update", "fill"):
                 self._take(event)
+            elif event.kind == "balance":
+                for asset, free, locked, _, _, *more in event.records:
+                    unit = 10 ** (more[0] if more else 0)  # of its scale, which older files have not
+                    self.balances[asset.decode()] = free * unit, locked * unit
             yield event
 
     def _take(self, event: Event) -> None:
@@ -69,37 +85,42 @@ class StoredAccount:
 def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, begun_ms: float = 0.0) -> dict[str, Any]:
     """Compares the account with the exchange's ledger; gives by instrument what was compared, and its position by both.
 
-    Only orders of this log's executor are compared: others (by hand, of another log) are counted. What happened in the last
-    ASKED_MS may still be on its way. `begun_ms`: since when a mesh that runs is looked at; 0: it is down.
+    Only orders of this log's executor are compared, and those that the session adopted: others (by hand, of another log) are
+    counted. What happened in the last ASKED_MS may still be on its way. `begun_ms`: since when a mesh that runs is looked at;
+    0: it is down.
     """
     for name in (*NAMES, "orders_checked", "fills_checked", "fills_on_their_way", "fills_before_ledger", "orders_of_others"):
         findings.count(name, 0)
     late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - ASKED_MS
-    logs = {_log_of(name) for _, name in stored.intents} - {""}
+    logs = {_log_of(name) for _, name in stored.intents} - {""}  # of the executor that this log is of
+    kept = stored.status.keys() | {
+        key[:2] for key in stored.fills
+    }  # and orders that the session adopted: of a lost log, by hand
     true_fills: dict[FillKey, FillValues] = {}
     newest: dict[OrderKey, OrderEvent] = {}
     sent: Counter[OrderKey] = Counter()
     for event in chain.from_iterable(ledger.orders.values()):
         key = f"binance.{event.symbol}", event.client_order_id
-        if _log_of(key[1]) not in logs:
+        if _log_of(key[1]) not in logs and key not in kept:
             findings.count("orders_of_others", int(event.what == "NEW"))
             continue
         newest[key] = event
         sent[key] += event.what == "NEW"
         if event.what == "TRADE":
             true_fills[*key, event.trade_id] = FillValues(
-                event.side, event.maker, event.order_id, event.price, event.quantity, event.fee, event.fee_asset
+                event.side, event.maker, event.order_id, event.price, event.quantity, event.fee, _stored_name(event.fee_asset)
             )
     for key, count in sent.items():
         findings.count("orders_checked")
         if count > 1:
             _fault(findings, "order_doubled", f"{_name(key)} was placed {count} times")
-        if key not in stored.intents:
+        if key not in stored.intents and _log_of(key[1]) in logs:
             _fault(findings, "order_lost", f"{_name(key)} was placed at the exchange, and the log has no intent of it")
     for key, event in newest.items():
         working = event.status in OPEN and event.time_ms > ledger.orders_lost_ms
         if working and stored.status.get(key) in FINAL and event.time_ms < late_ms:
             _fault(findings, "order_orphaned", f"{_name(key)} works at the exchange; for the log it is over")
+    _compare_balances(ledger, stored, late_ms, findings)
     late = {key for key, event in newest.items() if event.time_ms >= late_ms}
     return _compare_fills(ledger, stored, true_fills, late, findings)
 
@@ -144,6 +165,34 @@ def _compare_fills(
         if due != held:
             findings.fault("position", f"{subject}: the position is {held} by the log, {due} by the exchange (at 10^-8)")
     return out
+
+
+def _compare_balances(ledger: LedgerContents, stored: StoredAccount, late_ms: float, findings: Findings) -> None:
+    """Of each asset the newest of both, where that may not be on its way. Changes by others' orders count too."""
+    for name in ("balances_checked", "balances_on_their_way", "balances_not_held"):
+        findings.count(name, 0)
+    for asset, events in ledger.balances.items() if stored.balances else ():
+        if not events:
+            continue
+        time_ms, *true = events[-1]
+        if time_ms >= late_ms:
+            findings.count("balances_on_their_way")
+        elif not any(all(one % 10**s == 0 and one // 10**s < 2**63 for one in true) for s in range(SCALE_MAX + 1)):
+            findings.count("balances_not_held")
+        else:
+            findings.count("balances_checked")
+            mine = stored.balances.get(_stored_name(asset))
+            if mine != tuple(true):
+                shown = f"{mine} by the log, {tuple(true)} by the exchange (free, locked, at 10^-8)"
+                _fault(findings, "balance", f"{asset}: the balance is {shown}")
+
+
+def _stored_name(asset: str) -> str:
+    """As docs/messages.md says of `balance`."""
+    raw = asset.encode()
+    if len(raw) <= 16:
+        return asset
+    return raw[:11].decode(errors="ignore") + "~" + sha256(raw).hexdigest()[:4]
 
 
 def _log_of(client_order_id: str) -> str:

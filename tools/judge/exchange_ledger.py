@@ -133,11 +133,16 @@ class OrderEvent(NamedTuple):
     fee_asset: str
 
 
-def read_order_event(text: str, time_ms: int) -> OrderEvent | None:
-    """Reads an event of the account; None for one that is about no order."""
-    of = json.loads(text)
-    if of.get("e") != "executionReport":
-        return None
+class BalanceEvent(NamedTuple):
+    """What the account holds of one asset from a time on: free and locked at 10^−8."""
+
+    time_ms: int
+    free: int
+    locked: int
+
+
+def read_order_event(of: dict[str, Any], time_ms: int) -> OrderEvent:
+    """Reads the executionReport of an order."""
     side, trade_id = (1 if of["S"] == "BUY" else -1), of["t"] if of["x"] == "TRADE" else 0
     return OrderEvent(
         of["s"], of["C"] or of["c"], of["x"], of["X"], time_ms, side, of["i"], trade_id, of["m"], _units(of["L"]),
@@ -154,7 +159,7 @@ def _units(decimal: str) -> int:
 class LedgerContents:
     """All rows of an exchange's ledger, sorted. `complete` is False when older files were removed.
 
-    orders: what the account's user stream said of them. orders_lost_ms: when the exchange last forgot all that were open.
+    orders, balances: what the account's user stream said of them. orders_lost_ms: when the exchange last forgot open orders.
 
     eras: of each symbol, in order. clients: (ms, connection, what, detail), and EVERY_CONNECTION closed where the exchange
     began again, if only after it was killed. withheld: rows of frames and requests; absurd: ids
@@ -174,6 +179,7 @@ class LedgerContents:
         self._acted_ms = 0  # of the newest row that is not of a beginning
         self.withheld: list[Row] = []
         self.orders: dict[str, list[OrderEvent]] = {}  # by symbol
+        self.balances: dict[str, list[BalanceEvent]] = {}  # by asset
         self.orders_lost_ms = 0
         self._losing: set[int] = set()  # faults that forget open orders
         self._orders_before: dict[str, int] = {}  # symbol → how many of its `orders` are older than its newest era
@@ -201,8 +207,7 @@ class LedgerContents:
         elif kind == "client":
             self.clients.append((time_ms, *values))
         elif kind == "event":
-            if (event := read_order_event(values[0], time_ms)) is not None:
-                self.orders.setdefault(event.symbol, []).append(event)
+            self._account_event(json.loads(values[0]), time_ms)
         elif kind == "fault" and values[1] != "added" and values[0] in self._losing:
             self.orders_lost_ms = time_ms
         elif kind == "fault" and values[1] == "added":
@@ -220,6 +225,14 @@ class LedgerContents:
     def newest_eras(self) -> dict[str, TrueEra]:
         """The newest era of each symbol."""
         return {symbol: truths[-1] for symbol, truths in self.eras.items()}
+
+    def _account_event(self, of: dict[str, Any], time_ms: int) -> None:
+        if of["e"] == "executionReport":
+            event = read_order_event(of, time_ms)
+            self.orders.setdefault(event.symbol, []).append(event)
+        elif of["e"] == "outboundAccountPosition":
+            for held in of["B"]:
+                self.balances.setdefault(held["a"], []).append(BalanceEvent(time_ms, _units(held["f"]), _units(held["l"])))
 
     def _absurd(self, fault: int, _connection: int, stream: str, what: str, text: str) -> None:
         message = json.loads(text)
@@ -257,7 +270,10 @@ class LedgerContents:
     def _void_orders(self, symbol: str, trade_id: int) -> None:
         """What was written of trades beyond this one was never sent, as in TrueEra.start."""
         orders, before = self.orders.get(symbol, []), self._orders_before.get(symbol, 0)
+        void_ms = {one.time_ms for one in orders[before:] if one.trade_id > trade_id}
         orders[before:] = [one for one in orders[before:] if one.trade_id <= trade_id]
+        for held in self.balances.values() if void_ms else ():
+            held[:] = [one for one in held if one.time_ms not in void_ms]
 
 
 def read_contents(folder: Path, findings: Findings) -> LedgerContents:

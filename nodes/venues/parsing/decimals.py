@@ -40,10 +40,14 @@ def mantissa(text: str, exponent: int) -> int:
         and whole and (fraction or not dot)
     ):  # fmt: skip
         return int(digits) * POWERS[missing]  # 18 digits at most: no overflow
-    return _careful(text, exponent)
+    value = whole_mantissa(text, exponent)
+    if value > MANTISSA_MAX:
+        raise Unholdable(f"{text!r} is beyond {MANTISSA_MAX} × 10^{exponent}")
+    return value
 
 
-def _careful(text: str, exponent: int) -> int:
+def whole_mantissa(text: str, exponent: int) -> int:
+    """As `mantissa`, of any size. Raises DecimalError, and Unholdable for what is below 0."""
     whole, dot, fraction = text.removeprefix("-").partition(".")
     plain = text.isascii() and whole.isdigit() and (fraction.isdigit() if dot else True)
     if plain and len(text) <= TEXT_MAX and text.startswith("-"):
@@ -55,10 +59,7 @@ def _careful(text: str, exponent: int) -> int:
         if fraction[decimals:].strip("0"):
             raise DecimalError(f"{text!r} has more than the {decimals} decimals that exponent {exponent} holds")
         fraction = fraction[:decimals]
-    value = int(whole + fraction.ljust(decimals, "0"))
-    if value > MANTISSA_MAX:
-        raise Unholdable(f"{text!r} is beyond {MANTISSA_MAX} × 10^{exponent}")
-    return value
+    return int(whole + fraction.ljust(decimals, "0"))
 
 
 @lru_cache

@@ -14,9 +14,11 @@ from tickmesh.nodes.executor.orders import Order
 from tickmesh.nodes.executor.state import ExecutorState
 from tickmesh.nodes.orders.states import (
     FINAL,
+    MOVES,
+    By,
     apply_fill,
     apply_update,
-    contradicts,
+    impossible,
     session_may_publish,
     status_after_report,
     status_of_absent,
@@ -91,7 +93,9 @@ def test_rules_that_differ_by_who_reports():
         assert known == Known(Status.Unknown, 4, 7)
         apply_update(known, Status.New, 0)
         assert known.status == Status.PartiallyFilled, "and with the next report it is where it was"
-    assert {s for s in Status if session_may_publish(Known(Status.Unknown), s)} == FINAL | {Status.PendingCancel}
+    assert {s for s in Status if session_may_publish(Known(Status.Unknown), s)} == {
+        Status.Filled, Status.Rejected, Status.Expired, Status.PendingCancel,
+    }  # fmt: skip
 
 
 def test_what_the_old_two_machines_did_by_accident():
@@ -113,11 +117,50 @@ def test_what_the_old_two_machines_did_by_accident():
     assert status_of_absent(Known(Status.Unknown), fills_complete=False) == Status.Rejected
 
 
-def test_an_order_that_never_arrived_and_is_alive_is_a_contradiction():
-    assert contradicts(Known(Status.Rejected), Status.New)
-    assert not contradicts(Known(Status.Rejected), Status.Rejected)
-    assert not contradicts(Known(Status.Canceled, 0, 7), Status.New), "late"
-    assert not contradicts(Known(Status.Unknown), Status.New)
+@pytest.mark.parametrize(
+    ("known", "reported", "words"),
+    [
+        (Known(Status.Rejected), (Status.New, 0, 7), "ended Rejected, and is reported New"),
+        (
+            Known(Status.Canceled, 4, 7),
+            (Status.PartiallyFilled, 6, 7),
+            "ended Canceled, and is reported PartiallyFilled with 6",
+        ),
+        (
+            Known(Status.Canceled, 4, 7),
+            (Status.Filled, QUANTITY, 7),
+            "ended Canceled with 4 lots filled, and is reported Filled",
+        ),
+        (Known(Status.PartiallyFilled, 4, 7), (Status.Canceled, 0, 7), "had 4 lots filled, and is reported Canceled with 0"),
+        (Known(Status.New, 0, 7), (Status.Rejected, 0, 7), "was accepted by the venue, and is reported Rejected"),
+        (Known(Status.New, 0, 7), (Status.PartiallyFilled, 4, 8), "has the id 7 at the venue, and is reported as 8"),
+        (Known(Status.New, 0, 7), (Status.PartiallyFilled, 11, 7), "is reported PartiallyFilled with 11 of 10"),
+        (Known(Status.New, 0, 7), (Status.Filled, 4, 7), "is reported Filled with 4 of 10"),
+        (Known(Status.New, 0, 7), (Status.New, 4, 7), "is reported New with 4 of 10"),
+        (Known(Status.New, 0, 7), (Status.Canceled, QUANTITY, 7), "is reported Canceled with 10 of 10"),
+    ],
+)
+def test_what_no_history_of_an_order_has_is_impossible(known, reported, words):
+    assert words in impossible(known, QUANTITY, *reported)
+
+
+def test_old_reports_and_copies_are_possible():
+    for known, reported in (
+        (Known(Status.Rejected), (Status.Rejected, 0, 0)), (Known(Status.Canceled, 4, 7), (Status.New, 0, 7)),
+        (Known(Status.Unknown), (Status.New, 0, 7)), (Known(Status.PartiallyFilled, 4, 7), (Status.New, 0, 7)),
+        (Known(Status.PendingCancel, 4, 7), (Status.Filled, QUANTITY, 7)),
+    ):  # fmt: skip
+        assert impossible(known, QUANTITY, *reported) == ""
+
+
+def test_whatever_is_published_is_a_move_of_the_table():
+    for status, filled, order_id, reported, now_filled, now_id in CASES:
+        known = Known(status, filled, order_id)
+        for failed in (False, True):
+            published = status_after_report(known, reported, now_filled, now_id, cancel_failed=failed)
+            assert published in (None, status) or MOVES[status][published] & By.VENUE
+        assert session_may_publish(known, reported) == bool(MOVES[status].get(reported, By(0)) & By.SESSION)
+    assert set(MOVES) == set(Status) and not any(MOVES[status] for status in FINAL)
 
 
 def test_fills_alone_complete_an_order():

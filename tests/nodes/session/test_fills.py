@@ -24,6 +24,7 @@ from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.binance_rest import TRADES_PAGE, BinanceAccount
 from tickmesh.nodes.venues.binance_orders import Fill, Report
+from tickmesh.nodes.venues.private import asset_name
 
 LOTS = 100_000_000
 ORIGINS = ("reply", "stream", "reconcile")
@@ -150,9 +151,10 @@ def test_a_state_with_intents_of_another_schema_is_not_gone_on_from():
 
 
 @pytest.mark.parametrize(
-    ("asset", "kept"), [("1000000MOG", "1000000MOG"), ("币安人生", "币安人生"), ("币安人生币安人生", "币安人生币")]
+    ("asset", "kept"),
+    [("1000000MOG", "1000000MOG"), ("币安人生", "币安人生"), ("币安人生币安人生", asset_name("币安人生币安人生").decode())],
 )
-def test_the_asset_of_a_fee_is_whole_or_ends_with_a_whole_character(asset, kept):
+def test_the_asset_of_a_fee_is_whole_or_marked_as_cut(asset, kept):
     account, published = opened()
     published += account.apply_fills(account.order("a"), [Fill(1, SIDES["a"], 5, 10, 3, asset, False, 0, 1)], "reply", 7)
     judged = step()

@@ -66,7 +66,7 @@ def test_events_that_overtake_the_answer_do_not_move_the_order_back(tmp_path):
     scenario(tmp_path, play)
 
 
-def test_a_refused_and_an_expired_and_a_senseless_intent_end_as_rejected(tmp_path):
+def test_a_refused_and_a_senseless_intent_end_rejected_and_one_that_is_too_old_expired(tmp_path):
     async def play(mesh, venue):
         venue.mood["poor"] = "refused"
         mesh.publish_intent("poor")
@@ -74,7 +74,7 @@ def test_a_refused_and_an_expired_and_a_senseless_intent_end_as_rejected(tmp_pat
         mesh.publish_intent("zero", lots=0)
         await until(lambda: mesh.states("poor")[-1:] == ["Rejected"] and mesh.states("zero") == ["Rejected"])
         assert mesh.published(Kind.update, "poor")[-1]["code"] == -2010
-        assert mesh.states("late") == ["Rejected"]
+        assert mesh.states("late") == ["Expired"]
         assert venue.received == [("place", "poor")]
 
     scenario(tmp_path, play)
@@ -201,7 +201,7 @@ def test_what_happened_while_it_was_dead_is_found_at_the_next_start(tmp_path):
         assert mesh.states("a") == ["PendingNew", "New", "Filled"]
         assert mesh.states("b") == ["PendingNew", "New", "PartiallyFilled"]
         assert mesh.states("c") == ["PendingNew", "New", "Canceled"]
-        assert mesh.states("e") == ["Rejected"]
+        assert mesh.states("e") == ["Expired"]
         assert mesh.fills("a") == [1000] and mesh.fills("b") == [1001]
         assert venue.received == [("place", "a"), ("place", "b"), ("place", "c"), ("place", "d")]
         await mesh.kill()
@@ -221,7 +221,7 @@ def test_intents_wait_for_a_venue_that_is_away_but_not_longer_than_they_may(tmp_
         mesh.publish_intent("long", ttl_s=5)
         mesh.publish_intent("gone", ttl_s=5)
         mesh.publish_intent("cancel-gone", target="gone")
-        await until(lambda: mesh.states("short") == ["Rejected"])
+        await until(lambda: mesh.states("short") == ["Expired"])
         venue.down = False
         await until(lambda: mesh.states("long")[-1:] == ["New"])
         assert mesh.states("gone") == ["Rejected"]
@@ -337,7 +337,7 @@ def test_what_the_log_has_is_not_read_again_from_the_outbox(tmp_path, monkeypatc
         events += account.apply_report(report_of("new"), "reply", 7)
         events += account.apply_status(account.order("a"), Status.PendingCancel, "", 7)
         events += account.apply_report(report_of("query"), "reconcile", 7, cancel_failed=True)
-        events += [account.build_rejected(unknown, "no such order", 7)]
+        events += [account.build_unsent(unknown, Status.Rejected, "no such order", 7)]
         account.read(decode(events[-1]))
         ctx.publish(events)
         await ctx.close()

@@ -140,12 +140,32 @@ def test_a_cancel_is_sent_however_late_and_an_order_is_not(tmp_path):
         mesh.publish_intent("late", ttl_s=-60)
         mesh.publish_intent("c", target="a", ttl_s=-60)
         mesh.start()
-        await until(lambda: mesh.states("a")[-1:] == ["Canceled"] and mesh.states("late")[-1:] == ["Rejected"])
+        await until(lambda: mesh.states("a")[-1:] == ["Canceled"] and mesh.states("late")[-1:] == ["Expired"])
         assert venue.received == [("place", "a"), ("cancel", "a")]
         assert mesh.published(Kind.update, "c") == [], "it was not refused"
 
     scenario(tmp_path, play)
     assert SUBJECT == BTC
+
+
+def test_an_order_that_is_over_for_the_log_and_alive_at_the_venue_is_cancelled_there(tmp_path):
+    """It reached the venue after all that the venue promises: nobody would ever end it."""
+
+    async def play(mesh, venue):
+        venue.mood["a"] = "swallowed"
+        mesh.publish_intent("a")
+        await until(lambda: mesh.states("a")[-1:] == ["Rejected"])
+        venue.place("a")
+        await venue.emit(venue.orders["a"], "NEW")
+        await venue.fill("a", 30_000_000)
+        await until(lambda: venue.orders["a"]["status"] == "CANCELED" and mesh.alerts("impossible_transition"))
+        assert venue.received == [("place", "a"), ("cancel", "a")]
+        assert mesh.fills("a") == [1000], "the fill is in the position"
+        level, _, why = mesh.alerts("impossible_transition")[0]
+        assert level == "critical" and "the order a of binance.BTCUSDT ended Rejected, and is reported New" in why
+        assert mesh.states("a")[-1] == "Rejected"
+
+    scenario(tmp_path, play)
 
 
 def test_many_resting_orders_are_looked_after_in_few_questions(tmp_path):
@@ -168,15 +188,17 @@ def test_many_resting_orders_are_looked_after_in_few_questions(tmp_path):
             reconciler = Reconciler(account, asked, published.extend, lambda order: False, 0, lambda order: 0, counted)
             try:
                 await reconciler.reconcile_unsettled()
-                assert [weight for _, weight in asked.budget._spent] == [6, 6, 4], "and for the one that is open no more"
+                assert [weight for _, weight in asked.budget._spent] == [6, 6, 4, 20], (
+                    "balances too, and for the one that is open no more"
+                )
                 assert [account.order(cid).status for cid in "abcde"] == [Status.New] * 3 + [Status.Canceled, Status.New]
                 await rest.order("DELETE", symbol="ETHUSDT", origClientOrderId="e")
                 asked.budget._spent.clear()
                 await reconciler.reconcile_unsettled()
-                assert [weight for _, weight in asked.budget._spent] == [6, 6, 4] and account.order("e").final
+                assert [weight for _, weight in asked.budget._spent] == [6, 6, 4, 20] and account.order("e").final
                 asked.budget._spent.clear()
                 await reconciler.reconcile_unsettled()
-                assert [weight for _, weight in asked.budget._spent] == [4, 4, 4], "of three that is not worth it"
+                assert [weight for _, weight in asked.budget._spent] == [4, 4, 4, 20], "of three that is not worth it"
             finally:
                 await asked.rest.close()
 

@@ -8,10 +8,9 @@ import pytest
 from tests.support.captures import VECTORS, needs
 from tickmesh.bus.schema import INTENT, Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
-from tickmesh.bus.wire import decode as event_of
-from tickmesh.nodes.venues import binance_orders
+from tickmesh.nodes.venues import binance_orders, binance_signing
 from tickmesh.nodes.venues.parsing import decimals
-from tickmesh.nodes.venues.private import read_user_event
+from tickmesh.nodes.venues.private import Reported, UserEvent, read_user_event
 
 BTC = Instrument(symbol="BTCUSDT")
 
@@ -21,7 +20,7 @@ BTC = Instrument(symbol="BTCUSDT")
 def test_signatures_are_those_of_the_venue_s_documentation():
     for vector in json.loads(VECTORS.read_text()):
         if vector["name"].startswith("binance"):
-            assert binance_orders.sign(vector["secret"], vector["payload"]) == vector["expected"], vector["name"]
+            assert binance_signing.sign(vector["secret"], vector["payload"]) == vector["expected"], vector["name"]
 
 
 def test_websocket_payloads_are_sorted_and_booleans_lower_case():
@@ -31,18 +30,18 @@ def test_websocket_payloads_are_sorted_and_booleans_lower_case():
     }  # fmt: skip
     secret = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
     key = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
-    signed = binance_orders.signed_params(params, key, secret, 1645423376532, 100)
+    signed = binance_signing.signed_params(params, key, secret, 1645423376532, 100)
     assert signed["signature"] == "aa1b5712c094bc4e57c05a1a5c1fd8d88dcd628338ea863fec7b88e59fe2db24"
     other = {"apiKey": "key", "orderId": 28, "recvWindow": 10000, "returnRateLimits": False, "symbol": "BTCUSDT",
              "timestamp": 1795328476012}  # fmt: skip
-    assert binance_orders.sign("secret", binance_orders.ws_payload(other)).startswith("477e830413c441a0e45b")
+    assert binance_signing.sign("secret", binance_signing.ws_payload(other)).startswith("477e830413c441a0e45b")
 
 
 def test_a_rest_query_is_encoded_before_it_is_signed():
-    query = binance_orders.signed_query({"symbol": "１２３"}, "secret", 1, 5000)
+    query = binance_signing.signed_query({"symbol": "１２３"}, "secret", 1, 5000)
     payload, _, signature = query.rpartition("&signature=")
     assert payload == "symbol=%EF%BC%91%EF%BC%92%EF%BC%93&recvWindow=5000&timestamp=1"
-    assert signature == binance_orders.sign("secret", payload)
+    assert signature == binance_signing.sign("secret", payload)
 
 
 def intent(**values):
@@ -88,11 +87,11 @@ REPORT = {"e": "executionReport", "E": 1, "s": "BTCUSDT", "c": "mine", "S": "SEL
 
 
 def private(**values):
-    return read_user_event(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}.get, 5)
+    return read_user_event(json.dumps(REPORT | values).encode(), {"BTCUSDT": BTC}.get)
 
 
 def test_an_execution_report_is_a_state_and_a_fill():
-    report, balances, ended = private()
+    report, balances, _, ended = private()
     assert (report.client_order_id, report.status, report.filled_lots) == ("mine", Status.PartiallyFilled, 75_000_000)
     (fill,) = report.fills
     assert (fill.trade_id, fill.side, fill.price_ticks, fill.quantity_lots) == (77, -1, 10**10, 5 * 10**7)
@@ -101,16 +100,16 @@ def test_an_execution_report_is_a_state_and_a_fill():
 
 
 def test_a_cancel_s_report_is_about_the_order_not_about_the_cancel():
-    report, _, _ = private(x="CANCELED", X="CANCELED", c="the-cancel", C="mine", t=-1, N=None, n="0")
+    report, *_ = private(x="CANCELED", X="CANCELED", c="the-cancel", C="mine", t=-1, N=None, n="0")
     assert (report.client_order_id, report.status, report.fills) == ("mine", Status.Canceled, [])
     assert private(X="EXPIRED_IN_MATCH", x="EXPIRED", t=-1)[0].status == Status.Expired
 
 
 def test_balances_and_the_end_of_the_stream():
     position = {"e": "outboundAccountPosition", "E": 1700000000000, "u": 1, "B": [{"a": "BTC", "f": "1.5", "l": "0.00000001"}]}
-    _, (event,), _ = read_user_event(json.dumps(position).encode(), {}.get, 5)
-    assert event_of(event).records.tolist() == [(b"BTC", 150_000_000, 1, 1700000000000 * 10**6, 0)]
-    assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}.get, 5) == (None, [], True)
-    assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}.get, 5) == (None, [], False)
+    moved = read_user_event(json.dumps(position).encode(), {}.get)
+    assert moved == (None, (Reported("BTC", "1.5", "0.00000001"),), 1700000000000 * 10**6, False)
+    assert read_user_event(b'{"e":"eventStreamTerminated","E":1}', {}.get).ended
+    assert read_user_event(b'{"e":"balanceUpdate","E":1}', {}.get) == UserEvent()
     with pytest.raises(decimals.DecimalError, match="unknown"):
         private(X="SOMETHING_NEW")

@@ -1,5 +1,7 @@
 """A frame shows a topic as a person reads it: decimals, words, times; a row for each map; and says which topics there are."""
 
+from decimal import Decimal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from tickmesh.bus.schema import DTYPES, Flag, Kind, Status
 from tickmesh.bus.settings import Mesh
 from tickmesh.storage.archive.writer import ArchiveWriter
 from tickmesh.storage.query import reader
+from tickmesh.storage.query.arrow import ExportColumns
 from tickmesh.storage.query.reader import ReadError
 
 pytestmark = pytest.mark.filterwarnings("ignore::tickmesh.storage.query.gaps.CoverageWarning")
@@ -43,6 +46,7 @@ def scene() -> list[bytes]:
         market.event(Kind.health, "feed-2", {"trades": 1}),
         market.event(Kind.health, "feed-1", {"trades": 6, "why": "slow"}),
         market.event(Kind.alert, "sentinel-1", {"level": "warning", "target": "feed-1", "what": "restart"}),
+        put(Kind.balance, asset=b"PEPE", free=42069 * 10**14, locked=15_000, scale=4),
     ]
 
 
@@ -66,7 +70,18 @@ def test_mantissas_are_decimals_also_fees_and_balances(config):
     fill = only(reader.frame(config, f"fill.{SUBJECT}"))
     assert (fill.price, fill.quantity, fill.fee, fill.fee_asset) == (61837.63, 2e-5, 0.00915855, "USDT")
     assert fill.notional == pytest.approx(1.2367526, rel=1e-15) and fill.maker
-    assert only(reader.frame(config, f"balance.{SUBJECT}")).free == 1.5
+    balances = reader.frame(config, f"balance.{SUBJECT}")
+    assert balances.free.tolist() == [1.5, 420690e9] and balances.locked.tolist() == [0, 1.5]
+
+
+def test_amounts_of_any_scale_are_exact_in_exports(config):
+    rows = reader.arrays(config, f"balance.{SUBJECT}")
+    for decimals, free in (("exact", [Decimal("1.5"), Decimal(420690 * 10**9)]), ("float", [1.5, 420690e9])):
+        columns = ExportColumns(Kind.balance, SUBJECT, (-2, -5), decimals)
+        assert columns.table(rows, columns.schema())["free"].to_pylist() == free
+    columns = ExportColumns(Kind.balance, SUBJECT)
+    table = columns.table(rows, columns.schema())
+    assert table["free_mantissa"].to_pylist() == [150_000_000, 42069 * 10**14] and table["scale"].to_pylist() == [0, 4]
 
 
 def test_a_definition_is_scaled_by_its_own_exponents(config):

@@ -48,6 +48,7 @@ def perfect(ledger) -> account.StoredAccount:
             stored.fills[*key, event.trade_id] = account.FillValues(
                 event.side, event.maker, event.order_id, event.price, event.quantity, event.fee, event.fee_asset
             )
+    stored.balances = {asset: tuple(events[-1][1:]) for asset, events in ledger.balances.items()}
     return stored
 
 
@@ -55,6 +56,7 @@ def test_a_perfect_account_is_found_perfect(ledger):
     findings = Findings()
     by_instrument = account.compare(ledger, perfect(ledger), findings)
     assert findings.ok, findings.sentences
+    assert findings.counts["balances_checked"] == len(ledger.balances) >= 3
     assert findings.counts["orders_checked"] == 5 and findings.counts["orders_of_others"] == 2
     assert {subject: (one["position"], one["position_by_ledger"]) for subject, one in by_instrument.items()} == {
         BTC: (0.01, 0.01), ETH: (pytest.approx(0.01), pytest.approx(0.01)),
@@ -69,7 +71,8 @@ def test_a_perfect_account_is_found_perfect(ledger):
         ("a fill never was", {"fill_invented", "position"}), ("a fill has another fee", {"fill_different"}),
         ("a fill is another symbol's", {"fill_lost", "fill_invented", "position"}),
         ("an order has no intent", {"order_lost"}), ("an order that works is over", {"order_orphaned"}),
-        ("an order was placed twice", {"order_doubled"}),
+        ("an order was placed twice", {"order_doubled"}), ("a balance is another one", {"balance"}),
+        ("a balance is missing", {"balance"}),
     ],
 )  # fmt: skip
 def test_every_damage_is_found(ledger, damage, faults):
@@ -91,6 +94,10 @@ def test_every_damage_is_found(ledger, damage, faults):
         stored.intents.remove(working)
     elif damage == "an order that works is over":
         stored.status[working] = 8
+    elif damage == "a balance is another one":
+        stored.balances["USDT"] = stored.balances["USDT"][0] + 1, stored.balances["USDT"][1]
+    elif damage == "a balance is missing":
+        del stored.balances["BTC"]
     else:
         twice = next(one for one in ledger.orders["BTCUSDT"] if one.what == "NEW" and LOG in one.client_order_id)
         ledger.orders["BTCUSDT"].insert(0, twice)
