@@ -211,7 +211,7 @@ def executor_after(events: list[Event]) -> Order:
                     instrument, order, int(record["status"]), int(record["filled_lots"]), int(record["order_id"])
                 )
             elif event.kind == Kind.fill:
-                state.apply_fill(instrument, "a", int(record["trade_id"]), 1, 5, int(record["quantity_lots"]), 0, "USDT")
+                state.apply_fill(SUBJECT, "a", int(record["trade_id"]), 1, 5, int(record["quantity_lots"]), 0, "USDT")
     return order
 
 
