@@ -120,7 +120,7 @@ class TradingControl:
             self._stop(ACCOUNT, KillSwitch(True, self._name, why), event)
 
     def _stop(self, scope: str, command: Command, event: Event) -> None:
-        """Publishes a command of our own. It holds when it is read in the log, like others; until then the scope orders nothing.
+        """Publishes a command of our own. It holds when it is read in the log; until then the scope orders nothing.
 
         Where it does not come (limits that are new are held against a past in which they were not) it is published again, ever
         more rarely: what counts is whether the limit is breached now.

@@ -199,7 +199,7 @@ def test_a_kill_switch_that_flattens_closes_each_strategy_s_position_when_no_ord
 
 
 def test_a_limit_that_is_new_is_held_against_the_present_not_against_a_past_without_it():
-    """Of the past the log has no command. While the limit is breached it is published again, ever more rarely: here once after a minute."""
+    """Of the past the log has no command. While it is breached one is published again, ever more rarely."""
     before, tape = ready(one(order_quantity="0.001"))
     assert losing(before, tape, 101_000_000_000) == []
     tape.answer(before, tape.clock(60_000), tape.quote(), tape.clock(500), tape.quote())
