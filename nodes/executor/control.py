@@ -8,7 +8,7 @@ from tickmesh.bus.settings_trading import ACCOUNT
 from tickmesh.bus.wire import Event, encode
 from tickmesh.nodes.executor.intents import Answers
 from tickmesh.nodes.executor.ordering import Ordering
-from tickmesh.nodes.executor.state import ExecutorState
+from tickmesh.nodes.executor.state import ExecutorState, Stopping
 from tickmesh.nodes.executor.traders import AccountLimits, Trader, limit_error
 from tickmesh.nodes.orders.commands import Command, KillSwitch, SetLimit, SwitchStrategy, content_of, read_command
 
@@ -62,6 +62,7 @@ class TradingControl:
 
     def _switch(self, command: SwitchStrategy, event: Event) -> None:
         status = self._state.strategies[command.name]
+        self._state.stopping.pop(command.name, None)
         if command.state == "live" and status.state != "live":
             status.losses.begin_anew(self._ordering.exposures.profit(command.name))
         status.state, status.why = command.state, command.why or f"{command.by} has switched it"
@@ -77,6 +78,7 @@ class TradingControl:
 
     def _kill(self, command: KillSwitch, event: Event) -> None:
         kill = self._state.kill
+        self._state.stopping.pop(ACCOUNT, None)
         if command.on:
             if not kill.on:
                 kill.on, kill.since_ns, kill.by, kill.why = True, event.seq_ns, command.by, command.why
@@ -105,16 +107,29 @@ class TradingControl:
             status, gained = state.strategies[name], profit(name)
             status.losses.follow(gained, event.seq_ns)
             why = status.losses.breach(gained, trader.daily_loss_max, trader.drawdown_max)
+            if not why:
+                state.stopping.pop(name, None)
             if why and status.state == "live":
-                self._publish(SwitchStrategy(name, "off", self._name, why), event)
+                self._stop(name, SwitchStrategy(name, "off", self._name, why), event)
         gained = profit(None)
         state.losses.follow(gained, event.seq_ns)
         why = state.losses.breach(gained, self._account.daily_loss_max, self._account.drawdown_max)
+        if not why:
+            state.stopping.pop(ACCOUNT, None)
         if why and not state.kill.on:
-            self._publish(KillSwitch(True, self._name, why), event)
+            self._stop(ACCOUNT, KillSwitch(True, self._name, why), event)
 
-    def _publish(self, command: Command, event: Event) -> None:
-        """A command of our own: it holds at once, and again when it is read in the log, where it changes nothing more."""
+    def _stop(self, scope: str, command: Command, event: Event) -> None:
+        """Publishes a command of our own. It holds when it is read in the log; until then the scope orders nothing.
+
+        Where it does not come (limits that are new are held against a past in which they were not) it is published again, ever
+        more rarely: what counts is whether the limit is breached now.
+        """
+        stopping, now_ns = self._state.stopping, event.seq_ns
+        before = stopping.get(scope)
+        if before is not None and now_ns < before.until_ns:
+            return
+        pause_ns = self._ordering.stale_ns if before is None else 2 * before.pause_ns
+        stopping[scope] = Stopping(now_ns + pause_ns, pause_ns)
         place = self._answers.place(event, self._name, self._state.log_id)
         self._answers.add(encode(Kind.command, place.subject, content_of(command), k=place.k, cause_seq=place.cause_seq))
-        self._apply(command, event)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from operator import itemgetter
 
 from tickmesh.bus.schema import Status
-from tickmesh.bus.settings_trading import ExecutorSettings, RiskSettings
+from tickmesh.bus.settings_trading import ACCOUNT, ExecutorSettings, RiskSettings
 from tickmesh.bus.wire import Event
 from tickmesh.nodes.executor import risk, shadow, styles
 from tickmesh.nodes.executor.exposure import Exposures
@@ -77,6 +77,8 @@ class Ordering:
             return "stale_signal"
         if live and self._state.kill.on:
             return "kill_switch"
+        if live and not self._state.stopping.keys().isdisjoint((trader.name, ACCOUNT)):
+            return "stopping"
         if live and any(not o.confirmed and o.strategy == trader.name for o in instrument.orders.values()):
             return "unconfirmed"  # one at a time is under way to the log
         return ""

@@ -89,6 +89,13 @@ class KillStatus(msgspec.Struct):
     why: str = ""
 
 
+class Stopping(msgspec.Struct):
+    """A command to stop a scope is on its way to the log; it is published again after `until_ns`, twice as long later."""
+
+    until_ns: int
+    pause_ns: int
+
+
 class ExecutorState(msgspec.Struct):
     """What an executor knows from the log: its instruments, and what is of the account or of all of them together."""
 
@@ -106,6 +113,7 @@ class ExecutorState(msgspec.Struct):
     strategies: dict[str, StrategyStatus] = {}  # those of mesh.toml, as they have been switched
     kill: KillStatus = msgspec.field(default_factory=KillStatus)
     losses: LossWatch = msgspec.field(default_factory=LossWatch)  # of the account
+    stopping: dict[str, Stopping] = {}  # by scope: a limit is breached, and the command that says so is not in the log yet
     tightened: dict[str, dict[str, str]] = {}  # by scope: limit → value
     commands_refused: int = 0
     marks: list[tuple[int, int]] = []  # (seq, seq_ns), oldest first: how old an event of the last stale_ms is

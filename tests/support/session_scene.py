@@ -75,7 +75,8 @@ class Venue:
         rows = [{"a": asset, "f": self.balances[asset][0], "l": self.balances[asset][1]} for asset in assets]
         event = {"e": "outboundAccountPosition", "E": 1_700_000_000_000, "u": 1_700_000_000_000, "B": rows}
         for ws in list(self.sockets):
-            await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
+            with contextlib.suppress(ConnectionError, RuntimeError):
+                await ws.send_str(json.dumps({"subscriptionId": 0, "event": event}))
 
     def place(self, cid, lots=100_000_000):
         """An order that stands without this mesh's doing."""
@@ -114,7 +115,8 @@ class Venue:
         """Answers one request of the WebSocket API."""
 
         async def reply(status, **content):
-            await ws.send_str(json.dumps({"id": asked["id"], "status": status, **content}))
+            with contextlib.suppress(ConnectionError):  # who asked is gone
+                await ws.send_str(json.dumps({"id": asked["id"], "status": status, **content}))
 
         if asked["method"] == "userDataStream.subscribe.signature":
             self.sockets.append(ws)

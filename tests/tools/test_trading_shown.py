@@ -10,9 +10,10 @@ from tests.support.executor_tape import LOT, Tape, intents, make
 from tickmesh.bus.config import Config
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument, Mesh, ModelSettings
-from tickmesh.bus.settings_trading import ExecutorSettings
+from tickmesh.bus.settings_trading import ExecutorSettings, StrategySettings
 from tickmesh.bus.wire import encode
-from tickmesh.tools import status, status_shown, up
+from tickmesh.nodes.orders.commands import KillSwitch, SwitchStrategy
+from tickmesh.tools import status, status_shown, up, verdict
 from tickmesh.tools.log_window import LogWindow
 from tickmesh.tools.seen import seen_sentence
 
@@ -85,3 +86,46 @@ def test_status_shows_positions_by_instrument_and_what_is_left_behind(monkeypatc
     rows = [line.split() for line in page.getvalue().splitlines() if line.strip().startswith("binance")]
     assert [row[:2] for row in rows[:2]] == [[BTC, "0"], [ETH, "-0.0005"]]
     assert f"{ETH}: 1 open order of ours, and executor.instruments does not list it" in page.getvalue()
+
+
+def said_by(*commands) -> dict:
+    """The health of an executor of two strategies, after these commands."""
+    pair = (StrategySettings(name="fast"), StrategySettings(name="slow"))
+    step, tape = make(SYMBOLS, pair, instruments=ALL), Tape()
+    tape.opened(step, SUBJECTS)
+    for command in commands:
+        step.step([tape.command(command)])
+    return beat(step, tape).map()
+
+
+def test_up_does_not_wait_for_orders_that_nobody_may_send():
+    off = [SwitchStrategy(name, "off", "operator") for name in ("fast", "slow")]
+    thrown = KillSwitch(True, "operator", "the news")
+    for commands, why in (
+        ([thrown], "the kill switch is on: the news; `mesh kill-switch off` lifts it"),
+        (off, "no strategy is live: fast is off, slow is off"),
+    ):
+        seen = up.Observed("executor", beats={"executor": said_by(*commands)})
+        assert seen.no_trading and seen.cannot_trade() == {"all": why}
+    assert not up.Observed("executor", beats={"executor": said_by(off[0])}).no_trading, "the other one is live"
+
+
+@pytest.mark.parametrize(("patterns", "waits"), [(("m",), True), (("x*", "m*"), True), (("x*",), False)])
+def test_an_order_is_waited_for_where_a_strategy_acts_on_a_model(patterns, waits):
+    models = tuple(ModelSettings(name, "trade_flow", (BTC if name == "m" else ETH,)) for name in ("m", "x"))
+    strategies = (StrategySettings(models=patterns, instruments=(BTC,)),)
+    mesh = Mesh(instruments=tuple(Instrument(symbol) for symbol in SYMBOLS), models=models, strategies=strategies)
+    assert (Kind.intent in up.required_kinds(Config(mesh, Path("/nonexistent")))) == waits
+
+
+def test_status_says_that_the_kill_switch_is_on_and_which_limit_stopped_a_strategy(tmp_path):
+    stopped = SwitchStrategy("fast", "off", "executor", "3 lost; daily_loss_max allows 2")
+    by_hand = SwitchStrategy("slow", "off", "operator", "lunch")
+    window, tape = LogWindow(), Tape()
+    window.add(tape.log(encode(Kind.health, "executor", said_by(KillSwitch(True, "operator", "the news"), stopped, by_hand))))
+    found = list(verdict.trading(verdict.Seen(Config(Mesh(), tmp_path), 0, window)))
+    assert [str(one) for one in found] == [
+        "kill switch: nothing is traded: the news (by operator); `mesh kill-switch off` lifts it",
+        "strategy fast: it is off: 3 lost; daily_loss_max allows 2; `mesh strategy fast on` switches it on",
+    ]
+    assert verdict.trading in verdict.FINDERS

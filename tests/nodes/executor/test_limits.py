@@ -137,9 +137,10 @@ def test_a_strategy_that_has_lost_too_much_today_is_off_until_a_person_switches_
         "executor",
     )
     assert "daily_loss_max allows 1" in said.map()["why"]
-    assert tape.answer(step, tape.signal(1.0)) == [] and step.counters()["strategies"]["one"]["state"] == "off"
+    assert tape.answer(step, tape.signal(1.0)) == [] and refused(step) == {"stopping": 1}, "it is on its way to the log"
     step.step([tape.log(bytearray(said.raw), "executor")])
     assert step.counters()["strategies"]["one"]["state"] == "off" and not step.counters()["kill_switch"]["on"]
+    assert tape.answer(step, tape.signal(1.0)) == []
     on = read_command({"command": "strategy", "name": "one", "state": "live", "by": "operator"})
     assert tape.answer(step, tape.command(on)) == []
     tape.now_ns += 500 * 1_000_000
@@ -164,10 +165,12 @@ def test_the_account_s_loss_throws_the_kill_switch_which_cancels_everything_and_
     (resting,) = tape.answer(step, tape.signal(1.0))
     assert resting["order_type"] == OrderType.LIMIT and resting["time_in_force"] == 1
     tape.now_ns += 500 * 1_000_000
-    command, *cancels = [decode(raw) for raw in step.step([tape.quote(bid=BID - 101_000_000_000, ask=ASK - 101_000_000_000)])]
+    (raw,) = step.step([tape.quote(bid=BID - 101_000_000_000, ask=ASK - 101_000_000_000)])
+    command = tape.log(raw, "executor")
+    cancels = [decode(raw) for raw in step.step([command])]
     assert (command.map()["command"], command.map()["on"]) == ("kill_switch", True)
     assert {event.records["action"][0] for event in cancels} == {Action.CANCEL} and len(cancels) == 2
-    assert [event.k for event in (command, *cancels)] == [0, 1, 2]
+    assert [(event.cause_seq, event.k) for event in cancels] == [(command.seq, 0), (command.seq, 1)]
     again = make(("BTCUSDT", "ETHUSDT"), (strategies,), {"daily_loss_max": "1"}, instruments=("binance.*",))
     again.load(step.save())
     assert tape.answer(again, tape.quote(), tape.signal(1.0)) == [] and refused(again)["kill_switch"] == 1
@@ -193,3 +196,19 @@ def test_a_kill_switch_that_flattens_closes_each_strategy_s_position_when_no_ord
         (b"one", -1, LOT, OrderType.MARKET), (b"two", 1, 2 * LOT, OrderType.MARKET),
     ]  # fmt: skip
     assert tape.answer(step, tape.quote()) == [], "once"
+
+
+def test_a_limit_that_is_new_is_held_against_the_present_not_against_a_past_without_it():
+    """Of the past the log has no command. While it is breached one is published again, ever more rarely."""
+    before, tape = ready(one(order_quantity="0.001"))
+    assert losing(before, tape, 101_000_000_000) == []
+    tape.answer(before, tape.clock(60_000), tape.quote(), tape.clock(500), tape.quote())
+    after = make(("BTCUSDT", "ETHUSDT"), (one(order_quantity="0.001", daily_loss_max="1"),), instruments=("binance.*",))
+    said = [decode(raw) for raw in after.step(tape.events) if decode(raw).kind == Kind.command]
+    assert len(said) == 2 and after.counters()["strategies"]["one"]["state"] == "live", "that is over, and nobody said so"
+    assert len(tape.answer(after, tape.signal(1.0))) == 1
+    step = make(("BTCUSDT", "ETHUSDT"), (one(daily_loss_max="1"),), instruments=("binance.*",))
+    step.step(tape.events)
+    low = [tape.quote(bid=BID - 101_000_000_000, ask=ASK - 101_000_000_000)]
+    published = step.step(low + [tape.clock(500) for _ in range(240)])
+    assert 4 <= sum(decode(raw).kind == Kind.command for raw in published) <= 7, "two minutes: after 0, 2, 6, 14, 30, 62 s"

@@ -1,0 +1,78 @@
+"""A whole session process that kills itself at a named point of its life.
+
+A point is "before" or "after" what it does: `publish STATUS`, `publish fill`, `publish balance`, `send METHOD`. The production
+code has no seam for it: the process that a test starts wraps the two functions through which everything leaves a session.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tickmesh.bus.process import Context
+from tickmesh.bus.schema import Kind, Status
+from tickmesh.bus.wire import decode
+from tickmesh.nodes.__main__ import main
+from tickmesh.nodes.session.requests import OrderRequests
+
+FORKING = multiprocessing.get_context("forkserver")  # a clean process that has imported all, and has no thread yet
+FORKING.set_forkserver_preload(["tests.support.dying_session"])
+SENT = ("order.place", "order.cancel", "userDataStream.subscribe.signature")
+DONE = [
+    *(f"publish {status.name}" for status in Status),
+    "publish fill",
+    "publish balance",
+    *(f"send {method}" for method in SENT),
+]
+POINTS = [f"{when} {what}" for what in DONE for when in ("before", "after")]
+
+
+def die() -> None:
+    """Ends this process as SIGKILL does, at once."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def named(events: list[bytearray]) -> set[str]:
+    """What these events are, by the names of points."""
+    out = set()
+    for event in map(decode, events):
+        if event.kind == Kind.update:
+            out |= {f"publish {Status(int(row['status'])).name}" for row in event.records}
+        elif event.kind in (Kind.fill, Kind.balance):
+            out.add(f"publish {Kind(event.kind).name}")
+    return out
+
+
+def armed(act: Callable[..., Any], names: Callable[..., set[str]], point: str) -> Callable[..., Any]:
+    """The function `act`, which dies before or after the first call that `names` calls by the point's name."""
+    when, _, what = point.partition(" ")
+
+    def call(self: Any, *words: Any) -> Any:
+        struck = what in names(*words)
+        if struck and when == "before":
+            die()
+        out = act(self, *words)
+        if struck:
+            die()
+        return out
+
+    return call
+
+
+def live(root: Path, point: str) -> None:
+    """Runs the session of the mesh in `root`; it dies at `point`, or never where that is empty."""
+    os.chdir(root)
+    os.environ["TICKMESH_ROOT"] = str(root)
+    if point:
+        Context.publish = armed(Context.publish, named, point)  # type: ignore[method-assign]
+        OrderRequests.send = armed(OrderRequests.send, lambda request: {f"send {request.method}"}, point)  # type: ignore[method-assign]
+    main(["session"])
+
+
+def start(root: Path, point: str = "") -> Any:
+    """Starts such a process; it has `pid`, `exitcode`, `is_alive()` and `kill()`."""
+    process = FORKING.Process(target=live, args=(root, point), daemon=True)
+    process.start()
+    return process
