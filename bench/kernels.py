@@ -115,6 +115,21 @@ def in_lists(step, events: list[Event], size: int) -> Callable[[], None]:
     return work
 
 
+def as_logged(step: executor.Step, events: list[Event]) -> Callable[[], None]:
+    """One by one, and the log has what each of them causes before the next."""
+    empty = step.save()
+
+    def work() -> None:
+        step.load(empty)
+        for event in events:
+            for raw in step.step([event]):
+                stamp_sent(raw, producer_bytes(step.name), 1, 1, event.seq_ns)
+                stamp_sequenced(raw, event.seq, 0, event.seq_ns)
+                step.step([decode(raw)])
+
+    return work
+
+
 def executors(signals: int, what: str) -> None:
     """The same market by one instrument and by twenty: what an event costs is not to grow with their number."""
     got, intents = {}, {}
@@ -124,7 +139,7 @@ def executors(signals: int, what: str) -> None:
         config = throw_away_mesh(instruments=instruments, executor={"instruments": ["binance.*"]})
         try:
             step = executor.Step(config)
-            got[count] = rate(in_lists(step, tape, 1), len(tape))
+            got[count] = rate(as_logged(step, tape), len(tape))
             intents[count] = step.state.intents
         finally:
             shutil.rmtree(config.root, ignore_errors=True)
