@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 
 from tests.support.usdm_talk import MARK, Population, account, limit, market, place
 from tickmesh.nodes.exchange.orders.desk import OWNER
+from tickmesh.nodes.exchange.orders.listen_key import ListenKey
 from tickmesh.nodes.exchange.orders.orders import StateLine
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError, decimal_text
 
@@ -249,3 +250,14 @@ def test_what_is_not_filled_expires_and_says_why():
     ]  # fmt: skip
     refused(desk, -5021, **limit("SELL", "59999", "0.021", timeInForce="FOK"))
     assert place(desk, **limit("SELL", "59999", "0.020", timeInForce="FOK")).order.status == "FILLED"
+
+
+def test_a_key_that_ended_is_told_once_also_when_a_new_one_came_first():
+    key = ListenKey("secret", 1.0)
+    first = key.ask(0)
+    assert key.keep_alive(999) == first and key.take_expired(1998) == []
+    second = key.ask(2000)
+    assert second != first and key.take_expired(2000) == [first] and key.take_expired(2999) == []
+    assert key.take_expired(3000) == [second] and key.take_expired(4000) == [] and not key.is_valid(3000)
+    with pytest.raises(VenueError):
+        key.keep_alive(3001)
