@@ -211,7 +211,7 @@ class Core:
             self.margin.state.note_mark(symbol, state)
             if market.name not in self.unknown:
                 market.announce([(stream_head(market.spec) + name, data) for name, data in mark.frames(now_ms)])
-        if expired := self.margin.state.listen_key.take_expired(now_ms):
+        for expired in self.margin.state.listen_key.take_expired(now_ms):
             self.expired_keys.append((expired, listen_key_expired(expired, now_ms)))
 
     def _populate(self, now_ms: float) -> None:

@@ -113,11 +113,12 @@ async def run_upkeep(running: RunningExchange) -> None:
         due = now - pinged >= settings.ping_s
         pinged = now if due else pinged
         keep_alive(running, now, due)
-        desk, hub = running.core.desk, running.hub
+        desk, futures, hub = running.core.desk, running.core.margin, running.hub
         running.ctx.counters.update(
             clients=len(hub.clients), frames=hub.frames, cut_off=hub.cut_off,
             limited=sum(venue.limits.refused for venue in running.core.venues.values()),
-            orders=desk.next_order - 1, open_orders=len(desk.open), own_trades=len(desk.trades),
+            orders=desk.next_order + futures.state.next_order - 2, open_orders=len(desk.open) + len(futures.orders.open),
+            own_trades=len(desk.trades) + len(futures.state.trades),
         )  # fmt: skip
         if running.capture:
             replay = running.replay

@@ -20,10 +20,12 @@ class ListenKey:
         self.ends_ms = 0
         self.made = 0  # so far
         self.changed = False
+        self._expired: list[str] = []
 
     def ask(self, now_ms: int) -> str:
         """The key, a new one if there is none that is valid; either way it is valid for its whole life from now on."""
         if not self.is_valid(now_ms):
+            self._expire()
             self.made += 1
             self.key = hashlib.sha256(f"{self._secret}/listenKey/{self.made}".encode()).hexdigest()
         self.ends_ms, self.changed = now_ms + self._life_ms, True
@@ -43,10 +45,14 @@ class ListenKey:
         """Whether there is a key whose life has not ended."""
         return bool(self.key) and now_ms < self.ends_ms
 
-    def take_expired(self, now_ms: int) -> str:
-        """Gives the key whose life has just ended, once; "" otherwise."""
-        if not self.key or now_ms < self.ends_ms:
-            return ""
-        expired = self.key
-        self.close()
+    def take_expired(self, now_ms: int) -> list[str]:
+        """Gives the keys whose life has ended since the last call."""
+        if self.key and now_ms >= self.ends_ms:
+            self._expire()
+            self.close()
+        expired, self._expired = self._expired, []
         return expired
+
+    def _expire(self) -> None:
+        if self.key:
+            self._expired.append(self.key)

@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 
 from tests.support.usdm_talk import MARK, Population, account, limit, market, place
 from tickmesh.nodes.exchange.orders.desk import OWNER
+from tickmesh.nodes.exchange.orders.listen_key import ListenKey
 from tickmesh.nodes.exchange.orders.orders import StateLine
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError, decimal_text
 
@@ -230,3 +231,33 @@ def test_fills_fees_and_funding_are_incomes_and_events():
     assert [row for row in desk.ledger_rows if row[0] == "funding"] == [
         ("funding", "binance_usdm.BTCUSDT", 10_000, MARK, -30_000_000)
     ]
+
+
+def test_what_is_not_filled_expires_and_says_why():
+    desk, markets = account()
+    quoted(desk, markets, 20 * LOT)
+    ioc = place(desk, **limit("BUY", "60001", "0.030", timeInForce="IOC")).order
+    gone = place(desk, **market("BUY", "0.010")).order
+    resting = place(desk, **limit("SELL", "60100", "0.010")).order
+    taker = place(desk, **limit("BUY", "60100", "0.010")).order
+    assert [(o.status, o.filled, o.expiry) for o in (ioc, gone, resting, taker)] == [
+        ("EXPIRED", 20 * LOT, 2), ("EXPIRED", 0, 9), ("EXPIRED_IN_MATCH", 0, 1), ("NEW", 0, 0),
+    ]  # fmt: skip
+    said = [(o["i"], o["x"], o["X"], o["er"]) for e in events_of(desk) if e["e"] == "ORDER_TRADE_UPDATE" for o in [e["o"]]]
+    assert said[-4:] == [
+        (gone.id, "EXPIRED", "EXPIRED", "9"), (resting.id, "NEW", "NEW", "0"), (taker.id, "NEW", "NEW", "0"),
+        (resting.id, "EXPIRED", "EXPIRED_IN_MATCH", "1"),
+    ]  # fmt: skip
+    refused(desk, -5021, **limit("SELL", "59999", "0.021", timeInForce="FOK"))
+    assert place(desk, **limit("SELL", "59999", "0.020", timeInForce="FOK")).order.status == "FILLED"
+
+
+def test_a_key_that_ended_is_told_once_also_when_a_new_one_came_first():
+    key = ListenKey("secret", 1.0)
+    first = key.ask(0)
+    assert key.keep_alive(999) == first and key.take_expired(1998) == []
+    second = key.ask(2000)
+    assert second != first and key.take_expired(2000) == [first] and key.take_expired(2999) == []
+    assert key.take_expired(3000) == [second] and key.take_expired(4000) == [] and not key.is_valid(3000)
+    with pytest.raises(VenueError):
+        key.keep_alive(3001)

@@ -4,6 +4,7 @@ import asyncio
 import json
 from decimal import Decimal
 
+import aiohttp
 import pytest
 import websockets
 
@@ -11,6 +12,7 @@ from tests.support.exchange_clients import listening, venue
 from tests.support.exchange_talk import collect, receive, run
 from tests.support.faults_scene import command_fault, end_fault, rows
 from tests.support.usdm_talk import BASE, TOML, Futures, events_until, limit, market, private_stream
+from tests.support.waiting import until
 from tickmesh.nodes.exchange.market.mark_price import INTEREST, MarkPrice, MarkState
 from tickmesh.nodes.exchange.protocol import UNIT
 
@@ -222,5 +224,34 @@ def test_user_events_repeated_late_or_gone_and_answers_of_an_ailing_venue(tmp_pa
             assert (await futures.order(**limit("BUY", "58000")))[1]["code"] == -4141
             assert (await futures.order(**limit("BUY", "58000", symbol="ETHUSDT")))[1]["code"] != -4141
             await end_fault(rest, number)
+
+    run(scene)
+
+
+@pytest.mark.parametrize(
+    "kind, more, status", [("restart", {"lose_orders": True}, "EXPIRED"), ("restart", {}, "NEW"), ("anew", {}, "NEW")]
+)
+def test_a_venue_that_begins_again_keeps_positions_and_what_it_does_not_lose(tmp_path, kind, more, status):
+    async def scene():
+        async with venue(tmp_path, TOML) as (rest, _, _):
+            futures = Futures(rest)
+            await futures.order(**market("BUY", "0.020"))
+            order = (await futures.order(**limit("BUY", "58000")))[1]
+            before = await futures.right("GET", "/v1/income")
+            await command_fault(rest, kind=kind, length_s=0.3, **more)
+
+            async def is_back() -> bool:
+                try:
+                    return (await rest("GET", f"{BASE}/fapi/v1/time", key=""))[0] == 200
+                except aiohttp.ClientError:
+                    return False
+
+            await until(is_back, what="its way back")
+            assert (await futures.order("GET", orderId=order["orderId"]))[1]["status"] == status
+            assert len(await futures.right("GET", "/v1/openOrders")) == (status == "NEW")
+            (position,) = await futures.right("GET", "/v3/positionRisk")
+            assert position["positionAmt"] == "0.020" and await futures.right("GET", "/v1/income") == before
+            if status == "NEW":
+                assert (await futures.order("DELETE", orderId=order["orderId"]))[1]["status"] == "CANCELED"
 
     run(scene)
