@@ -34,10 +34,14 @@ def method_of(message: str) -> str:
     return method if isinstance(method, str) else ""
 
 
-def fault_reply(message: str, status: int, error: bytes) -> bytes:
-    """Builds the reply to a message that a fault answers; `error` is `{"code","msg"}`."""
+def fault_reply(message: str, status: int, error: bytes, retry_after_s: int, now_ms: int) -> bytes:
+    """Builds the reply to a message that a fault answers; `error` is `{"code","msg"}`, or what a broken venue sends.
+
+    `retry_after_s`: seconds from now until the client may come again; 0: the reply says nothing of that."""
     request = parse_json(message)
     ident = request.get("id") if isinstance(request, dict) else None
+    if retry_after_s and error.startswith(b"{"):
+        error = _encode({**_decode(error), "data": _retry(now_ms, now_ms + retry_after_s * 1000)})
     return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % status + error + b"}"
 
 
@@ -99,9 +103,13 @@ def _request(message: str) -> tuple[RequestId, str, Params]:
 def _refusal(ident: RequestId, error: VenueError, now_ms: int) -> bytes:
     body = error.body()
     if error.retry_at_ms:
-        # a moment in ms here, not seconds as in the HTTP header
-        body["data"] = {"serverTime": now_ms, "retryAfter": error.retry_at_ms}
+        body["data"] = _retry(now_ms, error.retry_at_ms)
     return b'{"id":' + _encode(ident) + b',"status":%d,"error":' % error.status + _encode(body)
+
+
+def _retry(now_ms: int, retry_at_ms: int) -> JsonObject:
+    """The `data` of a 429 or 418: a moment in ms here, not seconds as in the HTTP header (venues.md §4)."""
+    return {"serverTime": now_ms, "retryAfter": retry_at_ms}
 
 
 def _call(venue: Venue, client: Client, operation: api.Operation | None, method: str, params: Params, now_ms: int) -> object:
