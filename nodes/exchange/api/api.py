@@ -57,6 +57,10 @@ def _trades_weight(params: Params) -> int:
     return 5 if "orderId" in params else 20
 
 
+def _prevented_weight(params: Params) -> int:
+    return 2 if "preventedMatchId" in params else 20
+
+
 def _ticker_weight(params: Params) -> int:
     return 2 if "symbol" in params else 4
 
@@ -113,6 +117,13 @@ _ALL_ORDERS = Operation(orders.all_orders, 20, takes("symbol! orderId startTime 
 _MY_TRADES = Operation(
     orders.my_trades, 20, takes("symbol! orderId startTime endTime fromId limit"), True, weigh=_trades_weight
 )
+_AMEND = Operation(orders.amend, 4, takes("symbol! orderId origClientOrderId newClientOrderId newQty!"), True)
+_AMENDMENTS = Operation(orders.amendments, 4, takes("symbol! orderId! fromExecutionId limit"), True)
+_PREVENTED = Operation(
+    orders.my_prevented_matches, 20, takes("symbol! preventedMatchId orderId fromPreventedMatchId limit"), True,
+    weigh=_prevented_weight,
+)  # fmt: skip
+_ALLOCATIONS = Operation(orders.my_allocations, 20, takes("symbol! startTime endTime fromAllocationId limit orderId"), True)
 _ACCOUNT = Operation(orders.account, 20, takes("omitZeroBalances"), True)
 _COMMISSION = Operation(orders.commission, 20, takes("symbol!"), True)
 _ORDER_LIMITS = Operation(order_limits, 40, signed=True)
@@ -143,6 +154,10 @@ REST: dict[tuple[str, str], Operation] = {
     ("DELETE", "/api/v3/openOrders"): _CANCEL_ALL,
     ("GET", "/api/v3/allOrders"): _ALL_ORDERS,
     ("GET", "/api/v3/myTrades"): _MY_TRADES,
+    ("PUT", "/api/v3/order/amend/keepPriority"): _AMEND,
+    ("GET", "/api/v3/order/amendments"): _AMENDMENTS,
+    ("GET", "/api/v3/myPreventedMatches"): _PREVENTED,
+    ("GET", "/api/v3/myAllocations"): _ALLOCATIONS,
     ("GET", "/api/v3/account"): _ACCOUNT,
     ("GET", "/api/v3/account/commission"): _COMMISSION,
     ("GET", "/api/v3/rateLimit/order"): _ORDER_LIMITS,
@@ -173,6 +188,10 @@ WS: dict[str, Operation] = {
     "openOrders.cancelAll": _CANCEL_ALL,
     "allOrders": _ALL_ORDERS,
     "myTrades": _MY_TRADES,
+    "order.amend.keepPriority": _AMEND,
+    "order.amendments": _AMENDMENTS,
+    "myPreventedMatches": _PREVENTED,
+    "myAllocations": _ALLOCATIONS,
     "account.status": _ACCOUNT,
     "account.commission": _COMMISSION,
     "account.rateLimits.orders": _ORDER_LIMITS,

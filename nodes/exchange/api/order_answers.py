@@ -6,8 +6,18 @@ Pure: (venue, params, now_ms) → what becomes JSON; text is JSON already.
 from collections.abc import Callable
 
 from tickmesh.nodes.exchange.api.venue import Venue
-from tickmesh.nodes.exchange.orders.desk import OWNER
-from tickmesh.nodes.exchange.orders.reports import canceled_view, order_view, own_trade_view, placed_view
+from tickmesh.nodes.exchange.orders import amending
+from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.orders.orders import Placed
+from tickmesh.nodes.exchange.orders.reports import (
+    amended_view,
+    amendment_view,
+    canceled_view,
+    order_view,
+    own_trade_view,
+    placed_view,
+    prevented_view,
+)
 from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, Params, VenueError, decimal_text
 
 DAY_MS = 86_400_000
@@ -29,9 +39,15 @@ def place(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     answer = _response_type(params)
     terms = venue.desk.check(params)
     venue.limits.admit_order(OWNER, now_ms)
-    placed = venue.desk.enter(terms, now_ms)
+    return placed_answer(venue.desk, venue.desk.enter(terms, now_ms), answer)
+
+
+def placed_answer(desk: Desk, placed: Placed | None, response_type: str) -> JsonObject:
+    """The reply to an order that was placed, with the matches that self-trade prevention kept it from."""
     assert placed is not None
-    return placed_view(placed.order, placed.trades, answer)
+    ident = placed.order.id
+    prevented = [p for p in desk.prevented[-100:] if p.taker_order == ident] if placed.order.prevented_match >= 0 else []
+    return placed_view(placed.order, placed.trades, response_type, prevented)
 
 
 def place_test(venue: Venue, params: Params, now_ms: int) -> JsonObject:
@@ -80,9 +96,7 @@ def cancel_replace(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     def enter() -> JsonObject:
         if limited is not None:
             raise limited
-        placed = venue.desk.enter(terms, now_ms)
-        assert placed is not None
-        return placed_view(placed.order, placed.trades, answer)
+        return placed_answer(venue.desk, venue.desk.enter(terms, now_ms), answer)
 
     entered, order_response = _leg(enter)
     data = {
@@ -109,6 +123,41 @@ def _cancel_part(params: Params) -> Params:
     names = {"symbol": "symbol", "cancelOrderId": "orderId", "cancelOrigClientOrderId": "origClientOrderId",
              "cancelNewClientOrderId": "newClientOrderId", "cancelRestrictions": "cancelRestrictions"}  # fmt: skip
     return Params({ours: params.values[theirs] for theirs, ours in names.items() if theirs in params})
+
+
+def amend(venue: Venue, params: Params, now_ms: int) -> JsonObject:
+    """`PUT /api/v3/order/amend/keepPriority`: reduces an order's quantity; it keeps its place."""
+    return amended_view(*amending.amend(venue.desk, params, now_ms))
+
+
+def amendments(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/order/amendments`: the amendments of one order."""
+    return [amendment_view(row) for row in amending.amendments_of(venue.desk, params)]
+
+
+def my_prevented_matches(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/myPreventedMatches`: matches of ours with one another that were prevented, by their id or by order."""
+    symbol, limit = venue.market(params).spec.symbol, min(params.integer("limit", 500, low=1), 1000)
+    given = params.values.keys() & {"preventedMatchId", "orderId", "fromPreventedMatchId", "limit"}
+    alone, first = "preventedMatchId" in given, params.integer("fromPreventedMatchId", 0)
+    if alone == ("orderId" in given) or alone and len(given) > 1 or "limit" in given and "fromPreventedMatchId" not in given:
+        raise VenueError(-1128, "Combination of optional parameters invalid.")
+    ident = params.integer("preventedMatchId" if alone else "orderId")
+    rows = [p for p in venue.desk.prevented if p.symbol == symbol and p.id >= first]
+    rows = [p for p in rows if (p.id == ident if alone else ident in (p.taker_order, p.maker_order))]
+    return [prevented_view(p) for p in rows[:limit]]
+
+
+def my_allocations(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/myAllocations`: none, as no order here is routed over several books (SOR)."""
+    venue.market(params)
+    start, end = _day(params)
+    if "fromAllocationId" in params and (start is not None or end is not None):
+        raise VenueError(-1128, "Combination of optional parameters invalid.")
+    for name in ("fromAllocationId", "orderId"):
+        params.integer(name, 0)
+    params.integer("limit", 500, low=1, high=1000)
+    return []
 
 
 def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
