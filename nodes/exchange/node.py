@@ -59,7 +59,8 @@ Faults   GET|POST|DELETE /tickmesh/v1/faults           cuts, stalls, lost acknow
 Orders: LIMIT (GTC, IOC, FOK), MARKET (quantity or quoteOrderQty), LIMIT_MAKER, STOP_LOSS(_LIMIT), TAKE_PROFIT(_LIMIT),
         trailing, iceberg, self-trade prevention, amend; one account, fees, every filter.
 Limits: [exchange.limits] in mesh.toml; the venue's own by default: 429, then 418, with Retry-After.
-Keys: `api_key` and `api_secret` of [exchange] (default local-key / local-secret), HMAC-SHA256.
+Keys: `api_key` and `api_secret` of [exchange] (default local-key / local-secret), HMAC-SHA256; `ed25519_public_key`
+        (a PEM file) is another one, which may `session.logon`.
 
 ccxt:    B, W = "http://127.0.0.1:PORT", "ws://127.0.0.1:PORT"
          ex = ccxt.pro.binance({"apiKey": "local-key", "secret": "local-secret",
