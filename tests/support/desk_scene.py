@@ -7,6 +7,7 @@ from tickmesh.nodes.exchange.market.market import Market
 from tickmesh.nodes.exchange.market.matching import ExchangeOrder, UpdateIds
 from tickmesh.nodes.exchange.market.tape import Tape
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.orders.lists import OrderLists
 from tickmesh.nodes.exchange.protocol import UNIT, Params, VenueError
 
 
@@ -16,6 +17,7 @@ class DeskScene:
     def __init__(self, last: float = 100.0, maker_ppm: int = 0, taker_ppm: int = 0):
         self.market = Market(spec("BTCUSDT"), UpdateIds(), Tape(1000))
         self.desk = Desk({"BTCUSDT": self.market}, maker_ppm, taker_ppm)
+        self.lists = OrderLists(self.desk)
         self.desk.deposit("BTC", 50 * UNIT)
         self.desk.deposit("USDT", 50_000 * UNIT)
         self.now = 1_000
@@ -50,6 +52,14 @@ class DeskScene:
             terms["timeInForce"] = "GTC"
         given = {name: value if isinstance(value, (str, int)) else f"{value:.2f}" for name, value in more.items()}
         return self.desk.place(Params({**terms, **given}), self.now).order
+
+    def place_list(self, kind: str, **more):
+        """Places an order list of ours and does what it sets off; gives the list and its orders."""
+        self.now += 1
+        params = Params({"symbol": "BTCUSDT", **{k: v if isinstance(v, str) else str(v) for k, v in more.items()}})
+        made, placed = self.lists.enter(kind, self.lists.read(kind, params), params, self.now)
+        self.desk.settle()
+        return made, [one.order for one in placed]
 
     def refusal(self, side: str, kind: str, quantity: float = 1.0, **more) -> tuple[int, str]:
         """Code and message with which an order of ours is refused; the account is as before."""
@@ -86,7 +96,12 @@ class DeskScene:
         locked = {"BTC": 0, "USDT": 0}
         for order in self.desk.open.values():
             locked["USDT" if order.side > 0 else "BTC"] += order.locked
-            if order.side < 0:
+            if order.status == "PENDING_NEW":
+                assert not order.locked
+            elif (other := self.lists.sibling(order)) is not None:
+                if order.side < 0:
+                    assert order.locked + other.locked == order.remaining == other.remaining
+            elif order.side < 0:
                 assert order.locked == order.remaining
             elif order.book_type != "MARKET":
                 assert order.locked == order.price * order.remaining // UNIT

@@ -5,17 +5,16 @@ Pure: (venue, params, now_ms) → what becomes JSON; text is JSON already.
 
 from collections.abc import Callable
 
+from tickmesh.nodes.exchange.api import list_answers
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.orders import amending
-from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
-from tickmesh.nodes.exchange.orders.orders import Placed
+from tickmesh.nodes.exchange.orders.desk import OWNER
 from tickmesh.nodes.exchange.orders.reports import (
     amended_view,
     amendment_view,
     canceled_view,
     order_view,
     own_trade_view,
-    placed_view,
     prevented_view,
 )
 from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, Params, VenueError, decimal_text
@@ -28,7 +27,7 @@ NO_EXTRA_COMMISSION = {
 }
 
 
-def _response_type(params: Params) -> str:
+def response_type(params: Params) -> str:
     invalid = "Illegal characters found in parameter 'newOrderRespType'; legal range is 'ACK|RESULT|FULL'."
     default = "FULL" if str(params.values.get("type")) in ("MARKET", "LIMIT") else "ACK"
     return params.choice("newOrderRespType", ("ACK", "RESULT", "FULL"), -1100, invalid, default)
@@ -36,24 +35,16 @@ def _response_type(params: Params) -> str:
 
 def place(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     """`POST /api/v3/order`: places an order and answers with its state and fills."""
-    answer = _response_type(params)
+    answer = response_type(params)
     terms = venue.desk.check(params)
     venue.limits.admit_order(OWNER, now_ms)
-    return placed_answer(venue.desk, venue.desk.enter(terms, now_ms), answer)
-
-
-def placed_answer(desk: Desk, placed: Placed | None, response_type: str) -> JsonObject:
-    """The reply to an order that was placed, with the matches that self-trade prevention kept it from."""
-    assert placed is not None
-    ident = placed.order.id
-    prevented = [p for p in desk.prevented[-100:] if p.taker_order == ident] if placed.order.prevented_match >= 0 else []
-    return placed_view(placed.order, placed.trades, response_type, prevented)
+    return list_answers.placed_answer(venue.desk, venue.desk.enter(terms, now_ms), answer)
 
 
 def place_test(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     """`POST /api/v3/order/test`: checks an order without placing it."""
     rates = params.flag("computeCommissionRates")
-    _response_type(params)
+    response_type(params)
     venue.desk.place(params, now_ms, test=True)
     if not rates:
         return {}
@@ -74,7 +65,7 @@ def cancel_replace(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     mode = params.choice("cancelReplaceMode", ("STOP_ON_FAILURE", "ALLOW_FAILURE"), -1102, invalid)
     invalid = "Data sent for parameter 'orderRateLimitExceededMode' is not valid."
     over = params.choice("orderRateLimitExceededMode", ("DO_NOTHING", "CANCEL_ONLY"), -1130, invalid, "DO_NOTHING")
-    answer = _response_type(params)
+    answer = response_type(params)
     terms = venue.desk.check(params)
     limited: VenueError | None = None
     try:
@@ -96,7 +87,7 @@ def cancel_replace(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     def enter() -> JsonObject:
         if limited is not None:
             raise limited
-        return placed_answer(venue.desk, venue.desk.enter(terms, now_ms), answer)
+        return list_answers.placed_answer(venue.desk, venue.desk.enter(terms, now_ms), answer)
 
     entered, order_response = _leg(enter)
     data = {
@@ -127,7 +118,7 @@ def _cancel_part(params: Params) -> Params:
 
 def amend(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     """`PUT /api/v3/order/amend/keepPriority`: reduces an order's quantity; it keeps its place."""
-    return amended_view(*amending.amend(venue.desk, params, now_ms))
+    return amended_view(*amending.amend(venue.lists, params, now_ms))
 
 
 def amendments(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
@@ -166,8 +157,16 @@ def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     found = [order for order in venue.desk.open.values() if order.symbol == symbol]
     if not found:
         raise VenueError(-2011, "Unknown order sent.")
-    asked = ({"symbol": symbol, "orderId": order.id} for order in found)
-    return [canceled_view(*venue.desk.cancel(Params(one), now_ms)) for one in asked]
+    rows: list[JsonObject] = []
+    for order in found:
+        if not order.open:
+            continue  # it went with another one of its list
+        made = venue.desk.lists.get(order.list_id)
+        if made is None:
+            rows.append(canceled_view(*venue.desk.cancel(Params({"symbol": symbol, "orderId": order.id}), now_ms)))
+        else:
+            rows.append(list_answers.cancel(venue, Params({"symbol": symbol, "orderListId": made.id}), now_ms))
+    return rows
 
 
 def order_status(venue: Venue, params: Params, now_ms: int) -> JsonObject:

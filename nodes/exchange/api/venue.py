@@ -7,6 +7,7 @@ from tickmesh.nodes.exchange.api.keys import ApiKey, HmacKey
 from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.market.market import VenueMarket
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.orders.lists import OrderLists
 from tickmesh.nodes.exchange.protocol import Params, VenueError, check_receive_window
 
 
@@ -23,6 +24,7 @@ class Venue:
     ):
         self._markets = markets
         self.desk = desk
+        self.lists = OrderLists(desk)
         self.keys: dict[str, ApiKey] = {api_key: HmacKey(api_secret)}
         self.limits = VenueLimits(limits or ExchangeLimits())
         desk.on_first_fill = lambda maker, now_ms: self.limits.give_back_orders(OWNER, maker, now_ms)

@@ -57,17 +57,19 @@ class Desk(OrderRecords):
 
     # ---- requests
 
-    def check(self, params: Params) -> Terms:
-        """Checks parameters and filters of a new order, not the account's money. Raises VenueError; nothing has happened."""
+    def check(self, params: Params, beside: int = 0) -> Terms:
+        """Checks parameters and filters of a new order, not the account's money. Raises VenueError; nothing has happened.
+
+        `beside`: other orders that come with it."""
         terms = read_terms(self.market(params), params, OWNER)
         if terms.market.spec.symbol in self.halted:
             raise VenueError(-2010, CLOSED)
         if self.overloaded and terms.type != "MARKET":
             raise OVERLOADED
         spec = terms.market.spec
-        if len(self.open) >= min(spec.orders_max, STOPS_MAX):
+        if len(self.open) + beside >= min(spec.orders_max, STOPS_MAX):
             mine = [order for order in self.open.values() if order.symbol == spec.symbol]
-            if len(mine) >= spec.orders_max:
+            if len(mine) + beside >= spec.orders_max:
                 raise VenueError(-1013, "Filter failure: MAX_NUM_ORDERS")
             if terms.type in STOPS and sum(order.type in STOPS for order in mine) >= STOPS_MAX:
                 raise VenueError(-1013, "Filter failure: MAX_NUM_ALGO_ORDERS")
@@ -194,6 +196,7 @@ class Desk(OrderRecords):
         )  # fmt: skip
         self.add_prevented(prevented)
         if match.maker_quantity:
+            self.before_work(maker, now_ms)
             self._lose(maker, prevented, Prevention(prevented.id, match.maker_quantity, taker_id, match), now_ms)
         if match.taker_quantity:
             self._stopping.append((prevented, Prevention(prevented.id, match.taker_quantity, maker.id, match)))

@@ -105,6 +105,29 @@ class OwnAmendment(msgspec.Struct):
     time: int
 
 
+class OwnList(msgspec.Struct):
+    """An order list of ours: OCO (two orders, of which one ends the other), or OTO (one, whose fill brings one or such two)."""
+
+    id: int
+    client_id: str
+    symbol: str
+    kind: str  # OCO or OTO
+    orders: list[int]  # of an OTO, the working order first
+    time: int
+    done: bool = False  # its end has been reported
+
+    @property
+    def working(self) -> int:
+        """The id of an OTO's working order; 0 for an OCO."""
+        return self.orders[0] if self.kind == "OTO" else 0
+
+    @property
+    def pair(self) -> list[int]:
+        """The ids of the orders of which one ends the other; empty where there are none."""
+        rest = self.orders[1:] if self.kind == "OTO" else self.orders
+        return rest if len(rest) == 2 else []
+
+
 class StateLine(msgspec.Struct, omit_defaults=True):
     """One line of the state file, applied whole or not at all. Later lines override earlier ones."""
 
@@ -120,6 +143,7 @@ class StateLine(msgspec.Struct, omit_defaults=True):
     started: int = 0  # starts of this exchange so far
     prevented: list[OwnPrevented] = []
     amendments: list[OwnAmendment] = []
+    lists: list[OwnList] = []
 
 
 class Placed(msgspec.Struct):

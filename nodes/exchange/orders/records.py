@@ -6,7 +6,7 @@ Pure: whoever does the I/O writes `take_line` before anything is sent, and gives
 from collections import deque
 
 from tickmesh.nodes.exchange.orders.accounts import FEES, OUTSIDE, Accounts
-from tickmesh.nodes.exchange.orders.orders import OwnAmendment, OwnOrder, OwnPrevented, OwnTrade, StateLine
+from tickmesh.nodes.exchange.orders.orders import OwnAmendment, OwnList, OwnOrder, OwnPrevented, OwnTrade, StateLine
 
 OWNER = 1  # the one account of the local venue
 CLOSED_KEPT = 20_000  # closed orders that can still be queried
@@ -26,10 +26,12 @@ class OrderRecords:
         self.trades: list[OwnTrade] = []
         self.prevented: list[OwnPrevented] = []
         self.amendments: list[OwnAmendment] = []
+        self.lists: dict[int, OwnList] = {}  # by id
         self.events: list[str] = []  # user events that are not sent yet
         self.next_order = 1
         self.executions = 0  # execution reports so far
         self.next_prevented = 0
+        self.next_list = 0
         self._line = StateLine()
         self._changed: set[str] = set()
 
@@ -39,7 +41,7 @@ class OrderRecords:
         for asset in sorted(self._changed):
             line.balances[asset] = {a: list(self.accounts.balance_of(a, asset)) for a in (OWNER, OUTSIDE, FEES)}
         self._changed.clear()
-        if not (line.orders or line.trades or line.balances):
+        if not (line.orders or line.trades or line.balances or line.lists):
             return None
         line.orders = list({id(o): o for o in line.orders}.values())
         line.next_order, line.executions = self.next_order, self.executions
@@ -54,7 +56,7 @@ class OrderRecords:
         }
         return StateLine(
             orders, self.trades, balances, self.accounts.deposited, self.next_order, self.executions,
-            prevented=self.prevented, amendments=self.amendments,
+            prevented=self.prevented, amendments=self.amendments, lists=list(self.lists.values()),
         )  # fmt: skip
 
     def apply_line(self, line: StateLine) -> None:
@@ -65,6 +67,8 @@ class OrderRecords:
         self.trades.extend(line.trades)
         self.prevented.extend(line.prevented)
         self.amendments.extend(line.amendments)
+        for known in line.lists:
+            self.write_list(known)
         for asset, accounts in line.balances.items():
             for account, balance in accounts.items():
                 self.accounts.balance_of(account, asset)[:] = balance
@@ -125,6 +129,14 @@ class OrderRecords:
         self.amendments.append(amendment)
         self._line.amendments.append(amendment)
         _bound(self.amendments)
+
+    def write_list(self, made: OwnList) -> None:
+        """Files an order list, and has it written."""
+        self.lists[made.id] = made
+        self._line.lists.append(made)
+        self.next_list = max(self.next_list, made.id + 1)
+        if len(self.lists) > CLOSED_KEPT:
+            self.lists.pop(next((ident for ident, known in self.lists.items() if known.done), made.id))
 
     def lock(self, asset: str, amount: int) -> None:
         """Moves so much of the account's balance from free to locked, a negative amount back."""

@@ -7,7 +7,7 @@ import msgspec
 
 from tickmesh.nodes.exchange.market.matching import NEW, PreventedMatch
 from tickmesh.nodes.exchange.market.tape import Aggregate, Print
-from tickmesh.nodes.exchange.orders.orders import PENDING_NEW, OwnAmendment, OwnOrder, OwnPrevented, OwnTrade
+from tickmesh.nodes.exchange.orders.orders import PENDING_NEW, OwnAmendment, OwnList, OwnOrder, OwnPrevented, OwnTrade
 from tickmesh.nodes.exchange.protocol import JsonObject, decimal_text
 
 SIDE = {1: "BUY", -1: "SELL"}
@@ -327,6 +327,31 @@ def _conditional_keys(order: OwnOrder, prevention: Prevention | None) -> JsonObj
             "pl": decimal_text(quantity), "pL": decimal_text(price), "pY": decimal_text(price * quantity // 10**8),
         }  # fmt: skip
     return keys
+
+
+def list_view(made: OwnList, orders: Sequence[OwnOrder]) -> JsonObject:
+    """An order list as in `GET /api/v3/orderList`; `orders`: those of its orders that are still known."""
+    done = not any(order.open for order in orders)
+    return {
+        "orderListId": made.id,
+        "contingencyType": made.kind,
+        "listStatusType": "ALL_DONE" if done else "EXEC_STARTED",
+        "listOrderStatus": "ALL_DONE" if done else "EXECUTING",
+        "listClientOrderId": made.client_id,
+        "transactionTime": made.time,
+        "symbol": made.symbol,
+        "orders": [{"symbol": o.symbol, "orderId": o.id, "clientOrderId": o.client_id} for o in orders],
+    }
+
+
+def list_status(made: OwnList, orders: Sequence[OwnOrder], now_ms: int, kind: str = "") -> str:
+    """Builds one `listStatus`; `kind`: its list status type, where that is not what the orders say."""
+    view = list_view(made, orders)
+    return ENCODE({
+        "e": "listStatus", "E": now_ms, "s": made.symbol, "g": made.id, "c": made.kind, "l": kind or view["listStatusType"],
+        "L": view["listOrderStatus"], "r": "NONE", "C": made.client_id, "T": now_ms,
+        "O": [{"s": o.symbol, "i": o.id, "c": o.client_id} for o in orders],
+    }).decode()  # fmt: skip
 
 
 def account_position(balances: dict[str, list[int]], now_ms: int) -> str:

@@ -13,7 +13,7 @@ def reduce(scene, order, quantity, **more):
     """Amends an order to a quantity."""
     scene.now += 1
     given = {"symbol": "BTCUSDT", "orderId": order.id, "newQty": f"{quantity:.5f}", **more}
-    return amend(scene.desk, Params(given), scene.now)
+    return amend(scene.lists, Params(given), scene.now)
 
 
 def test_an_amended_order_keeps_its_place_frees_what_it_need_not_lock_and_is_reported_as_replaced():

@@ -25,7 +25,46 @@ others = st.tuples(
     st.just("others"), sides, st.sampled_from(("LIMIT", "MARKET")), sizes, prices, st.sampled_from(("GTC", "IOC", "FOK"))
 )
 changes = st.tuples(st.sampled_from(("cancel", "amend")), st.integers(0, 20), sizes)
-histories = st.lists(st.one_of(ours, ours, others, others, changes), min_size=15, max_size=60)
+lists = st.tuples(
+    st.sampled_from(("OCO", "OTO", "OTOCO")), sides, sizes, st.integers(101, 106), st.integers(94, 99),
+    st.sampled_from(("LIMIT_MAKER", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT")), st.sampled_from(("STOP_LOSS", "STOP_LOSS_LIMIT")),
+    st.sampled_from(MODES),
+)  # fmt: skip
+histories = st.lists(st.one_of(ours, ours, others, others, changes, lists), min_size=15, max_size=60)
+
+
+def bracket(prefix: str, side: str, above: int, below: int, profit: str, loss: str) -> dict:
+    """Parameters of a pair of which one takes a profit and one stops a loss."""
+    found = {}
+    for name, kind, price in (
+        ("Above", profit if side == "SELL" else loss, above),
+        ("Below", loss if side == "SELL" else profit, below),
+    ):
+        leg = prefix + name if prefix else name.lower()
+        found[f"{leg}Type"] = kind
+        if kind != "LIMIT_MAKER":
+            found[f"{leg}StopPrice"] = price
+        if kind.endswith("_LIMIT"):
+            found[f"{leg}TimeInForce"] = "GTC"
+        if kind.endswith("_LIMIT") or kind == "LIMIT_MAKER":
+            found[f"{leg}Price"] = price
+    return found
+
+
+def place_list(scene: DeskScene, step: tuple) -> None:
+    """Places an order list of a history."""
+    kind, side, size, above, below, profit, loss, mode = step
+    more: dict = {"selfTradePreventionMode": mode}
+    if kind == "OCO":
+        scene.place_list(kind, side=side, quantity=size, **bracket("", side, above, below, profit, loss), **more)
+        return
+    more |= {"workingType": "LIMIT", "workingSide": side, "workingPrice": 100, "workingQuantity": size,
+             "workingTimeInForce": "GTC", "pendingSide": {"BUY": "SELL", "SELL": "BUY"}[side],
+             "pendingQuantity": size}  # fmt: skip
+    if kind == "OTO":
+        scene.place_list(kind, pendingType="MARKET", **more)
+    else:
+        scene.place_list(kind, **bracket("pending", more["pendingSide"], above, below, profit, loss), **more)
 
 
 def act(scene: DeskScene, step: tuple) -> None:
@@ -47,6 +86,8 @@ def act(scene: DeskScene, step: tuple) -> None:
                 if not delta or stop % 2:
                     more["stopPrice"] = str(stop)
             scene.place(side, kind, size, **more)
+        elif step[0] in ("OCO", "OTO", "OTOCO"):
+            place_list(scene, step)
         elif step[0] == "others":
             _, side, kind, size, price, tif = step
             scene.other(1 if side == "BUY" else -1, price, size, kind, tif)
@@ -57,7 +98,7 @@ def act(scene: DeskScene, step: tuple) -> None:
             else:
                 scene.now += 1
                 given = {"symbol": "BTCUSDT", "orderId": order.id, "newQty": str(step[2])}
-                amend(scene.desk, Params(given), scene.now)
+                amend(scene.lists, Params(given), scene.now)
     except VenueError as error:
         assert error.code in (-2010, -1013, -2038), error
         assert scene.balances() == before
@@ -78,7 +119,10 @@ def test_money_and_quantities_are_conserved_and_restored(history):
             traded = [t for t in scene.desk.trades if t.order_id == order.id]
             assert order.filled == sum(t.quantity for t in traded)
             assert order.filled_quote == sum(t.price * t.quantity // UNIT for t in traded)
-            assert not order.open or order.locked > 0 or order.waits or order.price * order.remaining < UNIT
+        for made in scene.desk.lists.values():
+            assert made.done == (not scene.lists.executing(made)), "the end of a list is said when it has come, once"
+            filled = [ident for ident in made.pair if scene.desk.orders[ident].filled]
+            assert len(filled) < 2, "only one of a pair is ever carried out"
         if (line := scene.desk.take_line()) is not None:
             lines.append(msgspec.json.encode(line))
     check_restored(scene, lines)
@@ -107,7 +151,7 @@ def check_restored(scene: DeskScene, lines: list[bytes]) -> None:
     was, now = scene.desk.whole_state(), desk.whole_state()
     by_id = [sorted(state.orders, key=lambda order: order.id) for state in (was, now)]
     assert by_id[0] == by_id[1] and was.trades == now.trades and was.balances == now.balances
-    assert was.prevented == now.prevented and was.amendments == now.amendments
+    assert was.lists == now.lists and was.prevented == now.prevented and was.amendments == now.amendments
     assert desk.triggers.waiting == scene.desk.triggers.waiting
     queues = [
         [(o.id, o.remaining + o.hidden) for side in (1, -1) for level in book.sides[side].values()
