@@ -46,7 +46,7 @@ REST     GET  /api/v3/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggT
               (signed: X-MBX-APIKEY, timestamp, signature; microseconds: X-MBX-TIME-UNIT: MICROSECOND)
 Streams  /ws, /ws/<stream>/…, /stream?streams=a/b[&timeUnit=MICROSECOND]
          btcusdt@trade  @aggTrade  @bookTicker  @depth[@100ms]  @depth5|10|20[@100ms]  @kline_1s…1M
-         @miniTicker  @ticker  @avgPrice   SUBSCRIBE UNSUBSCRIBE LIST_SUBSCRIPTIONS SET_PROPERTY GET_PROPERTY
+         @miniTicker  !miniTicker@arr  @ticker  @avgPrice   SUBSCRIBE UNSUBSCRIBE LIST_SUBSCRIPTIONS SET_PROPERTY GET_PROPERTY
 WS-API   /ws-api/v3   order.place .test .cancel .cancelReplace .amend.keepPriority .amendments .status
          orderList.place.oco .place.oto .place.otoco .cancel .status  openOrderLists.status  allOrderLists
          openOrders.status .cancelAll  allOrders  myTrades  myPreventedMatches  myAllocations
