@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from tests.nodes.exchange.test_exchange_ccxt import SYMBOL, AsInProduction, ccxt, settings, start, stop
+from tests.support.exchange_ccxt import SYMBOL, AsInProduction, ccxt, settings, start, stop
 
 ED25519 = 'lines = 0\ned25519_public_key = "public.pem"\ned25519_api_key = "ed-key"\n'
 
