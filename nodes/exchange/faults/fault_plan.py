@@ -44,7 +44,8 @@ MOMENTARY = ("cut", "restart", "anew")  # have a meaning with length 0
 DOWN = ("restart", "anew")  # while they last nobody gets in
 FRAMES = ("skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale", "jump")
 REQUESTS = ("answer", "timeout_before", "timeout_after")
-ORDERS = ("POST /api/v3/order", "order.place")  # what the timeouts act on unless `endpoint` says otherwise
+LISTS = tuple(f"{door}{kind}" for door in ("POST /api/v3/orderList/", "orderList.place.") for kind in ("oco", "oto", "otoco"))
+ORDERS = ("POST /api/v3/order", "order.place", *LISTS)  # what the timeouts act on unless `endpoint` says otherwise
 LENGTH_S_MAX = 86_400.0
 
 

@@ -46,8 +46,6 @@ def read_pair(desk: Desk, params: Params, above: str, below: str, beside: int, *
             raise VenueError(-1198 if buys else -1199, f"A take profit order in a {where}.")
         if terms.type == "LIMIT_MAKER" and is_above == buys:
             raise RELATION
-    if len({terms.type.startswith("STOP_LOSS") for terms in pair}) == 1:
-        raise VenueError(-1014, "Unsupported order combination.")  # one has to stop a loss, the other to take a profit
     high, low = (terms.stop_price or terms.price for terms in pair)
     if not any(terms.trailing_delta for terms in pair) and high <= low:
         raise RELATION
