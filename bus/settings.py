@@ -200,6 +200,9 @@ class ExchangeSettings(Section, frozen=True):
     quotes_per_s: Annotated[float, Meta(gt=0, le=5000)] = 60.0
     api_key: str = "local-key"  # the local venue's only account: not a secret
     api_secret: str = "local-secret"
+    # A second key of that account, Ed25519: the file (PEM) of its public half, from the mesh's folder; its private half signs
+    ed25519_public_key: str = ""
+    ed25519_api_key: str = "local-ed25519-key"
     replay: tuple[str, ...] = ()  # capture files instead of the synthetic market
     # Of the replay; 0 = as fast as its clients take it
     speed: Annotated[float, Meta(ge=0, description="0 (as fast as possible) or more")] = 1.0

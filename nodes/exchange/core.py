@@ -8,7 +8,7 @@ from tickmesh.bus.config import Config
 from tickmesh.bus.settings import LOCAL_VENUES
 from tickmesh.nodes.exchange.api.venue import UsdmVenue, Venue, VenueDoor
 from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
-from tickmesh.nodes.exchange.market.derived import DerivedStreams
+from tickmesh.nodes.exchange.market.derived import DerivedStreams, MiniTickers
 from tickmesh.nodes.exchange.market.fees import SCHEDULES, Fees
 from tickmesh.nodes.exchange.market.flow import Flow
 from tickmesh.nodes.exchange.market.instruments import (
@@ -91,6 +91,7 @@ class Core:
         self.desk, self.margin = self.venue.desk, self.usdm.desk
         self.expired_keys: list[tuple[str, str]] = []  # of the futures account's events, each with its last event
         self.derived = {name: DerivedStreams(market) for name, market in markets.items() if market.spec.venue == SPOT}
+        self.mini_tickers = MiniTickers(derived.market for derived in self.derived.values())
         self._taken: dict[str, list[Level]] = {}  # what our orders had taken of recorded books, until they are replayed
         for line in lines:
             self.desk.apply_line(line)

@@ -38,13 +38,17 @@ docs/exchange.md teaches it; alone, in any folder:   touch mesh.toml; python -m 
 REST     GET  /api/v3/{ping,time,exchangeInfo,depth,trades,historicalTrades,aggTrades,klines,avgPrice}
          GET  /api/v3/ticker/{24hr,price,bookTicker}
          POST /api/v3/order[/test|/cancelReplace]  GET|DELETE /api/v3/order  GET|DELETE /api/v3/openOrders
-         GET  /api/v3/{allOrders,myTrades,account,account/commission,rateLimit/order}
+         POST /api/v3/orderList/{oco,oto,otoco}  GET|DELETE /api/v3/orderList  GET /api/v3/{openOrderList,allOrderList}
+         PUT  /api/v3/order/amend/keepPriority  GET /api/v3/order/amendments
+         GET  /api/v3/{allOrders,myTrades,myPreventedMatches,myAllocations,account,account/commission,rateLimit/order}
               (signed: X-MBX-APIKEY, timestamp, signature; microseconds: X-MBX-TIME-UNIT: MICROSECOND)
 Streams  /ws, /ws/<stream>/…, /stream?streams=a/b[&timeUnit=MICROSECOND]
          btcusdt@trade  @aggTrade  @bookTicker  @depth[@100ms]  @depth5|10|20[@100ms]  @kline_1s…1M
-         @miniTicker  @ticker  @avgPrice   SUBSCRIBE UNSUBSCRIBE LIST_SUBSCRIPTIONS SET_PROPERTY GET_PROPERTY
-WS-API   /ws-api/v3   order.place .test .cancel .cancelReplace .status  openOrders.status .cancelAll
-         allOrders  myTrades  account.status .commission .rateLimits.orders  depth  klines  ticker.*  trades.*
+         @miniTicker  !miniTicker@arr  @ticker  @avgPrice   SUBSCRIBE UNSUBSCRIBE LIST_SUBSCRIPTIONS SET_PROPERTY GET_PROPERTY
+WS-API   /ws-api/v3   order.place .test .cancel .cancelReplace .amend.keepPriority .amendments .status
+         orderList.place.oco .place.oto .place.otoco .cancel .status  openOrderLists.status  allOrderLists
+         openOrders.status .cancelAll  allOrders  myTrades  myPreventedMatches  myAllocations
+         account.status .commission .rateLimits.orders  depth  klines  ticker.*  trades.*
          exchangeInfo  time  ping  userDataStream.subscribe.signature  userDataStream.unsubscribe  session.*
 USD-M    /binance_usdm/{public,market}/{stream,ws}, /binance_usdm/stream (as public): market data of instruments of venue
          binance_usdm. public: @trade @bookTicker @depth@100ms @depth@500ms   market: @aggTrade; the wrong path is silent
@@ -53,9 +57,11 @@ USD-M    /binance_usdm/{public,market}/{stream,ws}, /binance_usdm/stream (as pub
 State    GET /tickmesh/v1/replay   {"position", "frames", "ended", "clients", "error", …}
 Faults   GET|POST|DELETE /tickmesh/v1/faults           cuts, stalls, lost acknowledgements, outages: docs/faults.md
 
-Orders: LIMIT (GTC, IOC, FOK), MARKET (quantity or quoteOrderQty), LIMIT_MAKER; one account, fees, every filter.
+Orders: LIMIT (GTC, IOC, FOK), MARKET (quantity or quoteOrderQty), LIMIT_MAKER, STOP_LOSS(_LIMIT), TAKE_PROFIT(_LIMIT),
+        trailing, iceberg, self-trade prevention, amend, order lists; one account, fees, every filter.
 Limits: [exchange.limits] in mesh.toml; the venue's own by default: 429, then 418, with Retry-After.
-Keys: `api_key` and `api_secret` of [exchange] (default local-key / local-secret), HMAC-SHA256.
+Keys: `api_key` and `api_secret` of [exchange] (default local-key / local-secret), HMAC-SHA256; `ed25519_public_key`
+        (a PEM file) is another one, which may `session.logon`.
 
 ccxt:    B, W = "http://127.0.0.1:PORT", "ws://127.0.0.1:PORT"
          ex = ccxt.pro.binance({"apiKey": "local-key", "secret": "local-secret",

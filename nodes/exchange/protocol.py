@@ -195,15 +195,6 @@ def sign(secret: str, payload: str) -> str:
     return hmac.new(secret.encode(), payload.encode(), hashlib.sha256).hexdigest()
 
 
-def check_signed(params: Params, payload: str, secret: str, now_ms: float) -> None:
-    """Checks a request's time, then its signature over `payload`. Raises the venue's VenueError."""
-    stamp = params.integer("timestamp")
-    given = params.text("signature")
-    check_receive_window(params, stamp, now_ms)
-    if not hmac.compare_digest(sign(secret, payload).encode(), given.lower().encode()):
-        raise VenueError(-1022, "Signature for this request is not valid.")
-
-
 def check_receive_window(params: Params, stamp: int, now_ms: float) -> None:
     """Checks a request's time: `timestamp < now + 1000` and `now − timestamp <= recvWindow`. Raises VenueError −1021."""
     window_text = params.text("recvWindow", str(RECV_WINDOW_MS))

@@ -208,13 +208,15 @@ class Mesh:
         await asyncio.gather(self.task, return_exceptions=True)
         await self.ctx.close()
 
-    def publish_intent(self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1):
+    def publish_intent(
+        self, cid, target="", lots=100_000_000, kind=OrderType.LIMIT, ttl_s=5.0, side=1, price_ticks=10_000_000_000
+    ):
         """Publishes an intent: an order, or to cancel `target`."""
         record = np.zeros(1, INTENT)
         record["client_order_id"], record["target_id"] = cid.encode(), target.encode()
         record["action"] = Action.CANCEL if target else Action.NEW
         record["side"], record["order_type"], record["time_in_force"] = side, kind, TimeInForce.GTC
-        record["price_ticks"], record["quantity_lots"] = 10_000_000_000, lots
+        record["price_ticks"], record["quantity_lots"] = price_ticks, lots
         record["expires_ns"] = time.time_ns() + int(ttl_s * 1e9)
         self.executor.publish([encode(Kind.intent, SUBJECT, record)])
 

@@ -4,6 +4,7 @@ An answer takes (venue, params, now_ms) and returns what becomes JSON; text is J
 NotKnownYet when the answer has to wait for the market.
 """
 
+from tickmesh.nodes.exchange.api import list_answers as lists
 from tickmesh.nodes.exchange.api import market_answers as market
 from tickmesh.nodes.exchange.api import order_answers as orders
 from tickmesh.nodes.exchange.api import ticker_answers as tickers
@@ -39,6 +40,10 @@ def _open_weight(params: Params) -> int:
 
 def _trades_weight(params: Params) -> int:
     return 5 if "orderId" in params else 20
+
+
+def _prevented_weight(params: Params) -> int:
+    return 2 if "preventedMatchId" in params else 20
 
 
 def _ticker_weight(params: Params) -> int:
@@ -97,6 +102,20 @@ _ALL_ORDERS = Operation(orders.all_orders, 20, takes("symbol! orderId startTime 
 _MY_TRADES = Operation(
     orders.my_trades, 20, takes("symbol! orderId startTime endTime fromId limit"), True, weigh=_trades_weight
 )
+_OCO = Operation(lists.place_oco, 1, lists.OCO_TAKES, True, order=True, free=True)
+_OTO = Operation(lists.place_oto, 1, lists.OTO_TAKES, True, order=True, free=True)
+_OTOCO = Operation(lists.place_otoco, 1, lists.OTOCO_TAKES, True, order=True, free=True)
+_CANCEL_LIST = Operation(lists.cancel, 1, lists.CANCEL_TAKES, True, free=True)
+_LIST = Operation(lists.status, 4, lists.STATUS_TAKES, True)
+_ALL_LISTS = Operation(lists.all_lists, 20, lists.ALL_TAKES, True)
+_OPEN_LISTS = Operation(lists.open_lists, 6, lists.OPEN_TAKES, True)
+_AMEND = Operation(orders.amend, 4, takes("symbol! orderId origClientOrderId newClientOrderId newQty!"), True)
+_AMENDMENTS = Operation(orders.amendments, 4, takes("symbol! orderId! fromExecutionId limit"), True)
+_PREVENTED = Operation(
+    orders.my_prevented_matches, 20, takes("symbol! preventedMatchId orderId fromPreventedMatchId limit"), True,
+    weigh=_prevented_weight,
+)  # fmt: skip
+_ALLOCATIONS = Operation(orders.my_allocations, 20, takes("symbol! startTime endTime fromAllocationId limit orderId"), True)
 _ACCOUNT = Operation(orders.account, 20, takes("omitZeroBalances"), True)
 _COMMISSION = Operation(orders.commission, 20, takes("symbol!"), True)
 _ORDER_LIMITS = Operation(order_limits, 40, signed=True)
@@ -127,6 +146,17 @@ REST: dict[tuple[str, str], Operation] = {
     ("DELETE", "/api/v3/openOrders"): _CANCEL_ALL,
     ("GET", "/api/v3/allOrders"): _ALL_ORDERS,
     ("GET", "/api/v3/myTrades"): _MY_TRADES,
+    ("POST", "/api/v3/orderList/oco"): _OCO,
+    ("POST", "/api/v3/orderList/oto"): _OTO,
+    ("POST", "/api/v3/orderList/otoco"): _OTOCO,
+    ("DELETE", "/api/v3/orderList"): _CANCEL_LIST,
+    ("GET", "/api/v3/orderList"): _LIST,
+    ("GET", "/api/v3/allOrderList"): _ALL_LISTS,
+    ("GET", "/api/v3/openOrderList"): _OPEN_LISTS,
+    ("PUT", "/api/v3/order/amend/keepPriority"): _AMEND,
+    ("GET", "/api/v3/order/amendments"): _AMENDMENTS,
+    ("GET", "/api/v3/myPreventedMatches"): _PREVENTED,
+    ("GET", "/api/v3/myAllocations"): _ALLOCATIONS,
     ("GET", "/api/v3/account"): _ACCOUNT,
     ("GET", "/api/v3/account/commission"): _COMMISSION,
     ("GET", "/api/v3/rateLimit/order"): _ORDER_LIMITS,
@@ -157,6 +187,17 @@ WS: dict[str, Operation] = {
     "openOrders.cancelAll": _CANCEL_ALL,
     "allOrders": _ALL_ORDERS,
     "myTrades": _MY_TRADES,
+    "orderList.place.oco": _OCO,
+    "orderList.place.oto": _OTO,
+    "orderList.place.otoco": _OTOCO,
+    "orderList.cancel": _CANCEL_LIST,
+    "orderList.status": _LIST,
+    "allOrderLists": _ALL_LISTS,
+    "openOrderLists.status": _OPEN_LISTS,
+    "order.amend.keepPriority": _AMEND,
+    "order.amendments": _AMENDMENTS,
+    "myPreventedMatches": _PREVENTED,
+    "myAllocations": _ALLOCATIONS,
     "account.status": _ACCOUNT,
     "account.commission": _COMMISSION,
     "account.rateLimits.orders": _ORDER_LIMITS,

@@ -100,10 +100,10 @@ class VenueLimits:
                 self.connections.ends_ms(now_ms),
             )  # fmt: skip
 
-    def admit_order(self, account: int, now_ms: int) -> None:
-        """Counts one new order. Raises VenueError −1015 over a limit; it is not counted then."""
+    def admit_order(self, account: int, now_ms: int, orders: int = 1) -> None:
+        """Counts new orders, one or those of a list. Raises VenueError −1015 over a limit; none is counted then."""
         for window in self.orders:
-            if window.used(account, now_ms) >= window.limit:
+            if window.used(account, now_ms) + orders > window.limit:
                 self.refused += 1
                 interval = ORDER_WINDOWS[window.seconds][0]
                 raise VenueError(
@@ -111,7 +111,7 @@ class VenueLimits:
                     window.ends_ms(now_ms),
                 )  # fmt: skip
         for window in self.orders:
-            window.add(account, 1, now_ms)
+            window.add(account, orders, now_ms)
 
     def give_back_orders(self, account: int, maker: bool, now_ms: int) -> None:
         """Lowers the count of new orders at an order's first fill: by 5 for a maker, 1 for a taker, as the venue does."""

@@ -8,10 +8,12 @@ import re
 from tickmesh.nodes.exchange.api.symbols import listed, names, with_status
 from tickmesh.nodes.exchange.api.venue import Venue
 from tickmesh.nodes.exchange.market.candles import candles, check_interval, kline_row
-from tickmesh.nodes.exchange.market.instruments import InstrumentSpec, filters
+from tickmesh.nodes.exchange.market.instruments import filters
+from tickmesh.nodes.exchange.market.market import VenueMarket
+from tickmesh.nodes.exchange.market.matching import EXPIRE_MAKER
 from tickmesh.nodes.exchange.market.tickers import MINUTE_MS
 from tickmesh.nodes.exchange.orders.reports import aggregate_view, print_view
-from tickmesh.nodes.exchange.orders.terms import ALLOWED_PREVENTIONS, TYPES
+from tickmesh.nodes.exchange.orders.terms import TYPES, allowed_preventions
 from tickmesh.nodes.exchange.protocol import JsonObject, Params, VenueError
 
 PERMISSION = re.compile(r"SPOT|MARGIN|LEVERAGED|TRD_GRP_[0-9]{3}")
@@ -43,7 +45,7 @@ def exchange_info(venue: Venue, params: Params, now_ms: int) -> JsonObject:
         "rateLimits": venue.limits.exchange_info_rows(),
         "exchangeFilters": [],
         "symbols": [
-            {name: value for name, value in symbol_view(venue.markets[symbol].spec, symbol in venue.desk.halted).items()
+            {name: value for name, value in symbol_view(venue.markets[symbol], symbol in venue.desk.halted).items()
              if sets or name != "permissionSets"}
             for symbol in with_status(venue, params, chosen)
         ],
@@ -57,8 +59,9 @@ def _permissions(params: Params) -> list[str]:
     return given
 
 
-def symbol_view(spec: InstrumentSpec, halted: bool = False) -> JsonObject:
+def symbol_view(market: VenueMarket, halted: bool = False) -> JsonObject:
     """One symbol of exchangeInfo: assets, order types, filters."""
+    spec, preventions = market.spec, allowed_preventions(market)
     return {
         "symbol": spec.symbol,
         "status": "BREAK" if halted else "TRADING",
@@ -70,22 +73,22 @@ def symbol_view(spec: InstrumentSpec, halted: bool = False) -> JsonObject:
         "baseCommissionPrecision": 8,
         "quoteCommissionPrecision": 8,
         "orderTypes": list(TYPES),
-        "icebergAllowed": False,
-        "ocoAllowed": False,
-        "otoAllowed": False,
+        "icebergAllowed": market.hides,
+        "ocoAllowed": True,
+        "otoAllowed": True,
         "opoAllowed": False,
         "quoteOrderQtyMarketAllowed": True,
-        "allowTrailingStop": False,
+        "allowTrailingStop": True,
         "cancelReplaceAllowed": True,
-        "amendAllowed": False,
+        "amendAllowed": True,
         "pegInstructionsAllowed": False,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": False,
         "filters": filters(spec),
         "permissions": [],
         "permissionSets": [["SPOT"]],
-        "defaultSelfTradePreventionMode": ALLOWED_PREVENTIONS[0],
-        "allowedSelfTradePreventionModes": list(ALLOWED_PREVENTIONS),
+        "defaultSelfTradePreventionMode": EXPIRE_MAKER,
+        "allowedSelfTradePreventionModes": list(preventions),
     }
 
 

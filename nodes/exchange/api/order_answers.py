@@ -5,9 +5,18 @@ Pure: (venue, params, now_ms) → what becomes JSON; text is JSON already.
 
 from collections.abc import Callable
 
+from tickmesh.nodes.exchange.api import list_answers
 from tickmesh.nodes.exchange.api.venue import Venue
+from tickmesh.nodes.exchange.orders import amending
 from tickmesh.nodes.exchange.orders.desk import OWNER
-from tickmesh.nodes.exchange.orders.reports import canceled_view, order_view, own_trade_view, placed_view
+from tickmesh.nodes.exchange.orders.reports import (
+    amended_view,
+    amendment_view,
+    canceled_view,
+    order_view,
+    own_trade_view,
+    prevented_view,
+)
 from tickmesh.nodes.exchange.protocol import UNIT, JsonObject, Params, VenueError, decimal_text
 
 DAY_MS = 86_400_000
@@ -18,7 +27,7 @@ NO_EXTRA_COMMISSION = {
 }
 
 
-def _response_type(params: Params) -> str:
+def response_type(params: Params) -> str:
     invalid = "Illegal characters found in parameter 'newOrderRespType'; legal range is 'ACK|RESULT|FULL'."
     default = "FULL" if str(params.values.get("type")) in ("MARKET", "LIMIT") else "ACK"
     return params.choice("newOrderRespType", ("ACK", "RESULT", "FULL"), -1100, invalid, default)
@@ -26,18 +35,16 @@ def _response_type(params: Params) -> str:
 
 def place(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     """`POST /api/v3/order`: places an order and answers with its state and fills."""
-    answer = _response_type(params)
+    answer = response_type(params)
     terms = venue.desk.check(params)
     venue.limits.admit_order(OWNER, now_ms)
-    placed = venue.desk.enter(terms, now_ms)
-    assert placed is not None
-    return placed_view(placed.order, placed.trades, answer)
+    return list_answers.placed_answer(venue.desk, venue.desk.enter(terms, now_ms), answer)
 
 
 def place_test(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     """`POST /api/v3/order/test`: checks an order without placing it."""
     rates = params.flag("computeCommissionRates")
-    _response_type(params)
+    response_type(params)
     venue.desk.place(params, now_ms, test=True)
     if not rates:
         return {}
@@ -58,7 +65,7 @@ def cancel_replace(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     mode = params.choice("cancelReplaceMode", ("STOP_ON_FAILURE", "ALLOW_FAILURE"), -1102, invalid)
     invalid = "Data sent for parameter 'orderRateLimitExceededMode' is not valid."
     over = params.choice("orderRateLimitExceededMode", ("DO_NOTHING", "CANCEL_ONLY"), -1130, invalid, "DO_NOTHING")
-    answer = _response_type(params)
+    answer = response_type(params)
     terms = venue.desk.check(params)
     limited: VenueError | None = None
     try:
@@ -80,9 +87,7 @@ def cancel_replace(venue: Venue, params: Params, now_ms: int) -> JsonObject:
     def enter() -> JsonObject:
         if limited is not None:
             raise limited
-        placed = venue.desk.enter(terms, now_ms)
-        assert placed is not None
-        return placed_view(placed.order, placed.trades, answer)
+        return list_answers.placed_answer(venue.desk, venue.desk.enter(terms, now_ms), answer)
 
     entered, order_response = _leg(enter)
     data = {
@@ -111,14 +116,57 @@ def _cancel_part(params: Params) -> Params:
     return Params({ours: params.values[theirs] for theirs, ours in names.items() if theirs in params})
 
 
+def amend(venue: Venue, params: Params, now_ms: int) -> JsonObject:
+    """`PUT /api/v3/order/amend/keepPriority`: reduces an order's quantity; it keeps its place."""
+    return amended_view(*amending.amend(venue.lists, params, now_ms))
+
+
+def amendments(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/order/amendments`: the amendments of one order."""
+    return [amendment_view(row) for row in amending.amendments_of(venue.desk, params)]
+
+
+def my_prevented_matches(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/myPreventedMatches`: matches of ours with one another that were prevented, by their id or by order."""
+    symbol, limit = venue.market(params).spec.symbol, min(params.integer("limit", 500, low=1), 1000)
+    given = params.values.keys() & {"preventedMatchId", "orderId", "fromPreventedMatchId", "limit"}
+    alone, first = "preventedMatchId" in given, params.integer("fromPreventedMatchId", 0)
+    if alone == ("orderId" in given) or alone and len(given) > 1 or "limit" in given and "fromPreventedMatchId" not in given:
+        raise VenueError(-1128, "Combination of optional parameters invalid.")
+    ident = params.integer("preventedMatchId" if alone else "orderId")
+    rows = [p for p in venue.desk.prevented if p.symbol == symbol and p.id >= first]
+    rows = [p for p in rows if (p.id == ident if alone else ident in (p.taker_order, p.maker_order))]
+    return [prevented_view(p) for p in rows[:limit]]
+
+
+def my_allocations(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
+    """`GET /api/v3/myAllocations`: none, as no order here is routed over several books (SOR)."""
+    venue.market(params)
+    start, end = _day(params)
+    if "fromAllocationId" in params and (start is not None or end is not None):
+        raise VenueError(-1128, "Combination of optional parameters invalid.")
+    for name in ("fromAllocationId", "orderId"):
+        params.integer(name, 0)
+    params.integer("limit", 500, low=1, high=1000)
+    return []
+
+
 def cancel_all(venue: Venue, params: Params, now_ms: int) -> list[JsonObject]:
     """`DELETE /api/v3/openOrders`: cancels all open orders of a symbol."""
     symbol = venue.market(params).spec.symbol
     found = [order for order in venue.desk.open.values() if order.symbol == symbol]
     if not found:
         raise VenueError(-2011, "Unknown order sent.")
-    asked = ({"symbol": symbol, "orderId": order.id} for order in found)
-    return [canceled_view(*venue.desk.cancel(Params(one), now_ms)) for one in asked]
+    rows: list[JsonObject] = []
+    for order in found:
+        if not order.open:
+            continue  # it went with another one of its list
+        made = venue.desk.lists.get(order.list_id)
+        if made is None:
+            rows.append(canceled_view(*venue.desk.cancel(Params({"symbol": symbol, "orderId": order.id}), now_ms)))
+        else:
+            rows.append(list_answers.cancel(venue, Params({"symbol": symbol, "orderListId": made.id}), now_ms))
+    return rows
 
 
 def order_status(venue: Venue, params: Params, now_ms: int) -> JsonObject:

@@ -10,7 +10,7 @@ import re
 from tickmesh.nodes.exchange.market.instruments import SPOT
 
 # what stands after `symbol@`, or after `!` for all symbols, in the names of streams that are not built
-SPOT_ELSEWHERE = re.compile(r"^([^!@]+@blockTrade|!miniTicker@arr|!ticker_(1h|4h|1d)@arr)$")
+SPOT_ELSEWHERE = re.compile(r"^([^!@]+@blockTrade|!ticker_(1h|4h|1d)@arr)$")
 USDM_ELSEWHERE = re.compile(
     r"^(![A-Za-z]+(@arr)?(@1s)?|[^!@]+@(depth|depth(5|10|20)(@100ms|@250ms|@500ms)?|rpiDepth(@500ms)?|kline_\w+"
     r"|miniTicker|ticker|forceOrder|compositeIndex|assetIndex)|[^!@]+@continuousKline_\w+)$"

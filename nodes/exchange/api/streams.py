@@ -81,6 +81,9 @@ class Client:
         self.streams: dict[str, str] = {}  # the venue's name → that in the whole exchange, silent ones too
         self.subscription: int | None = None  # to the account's events
         self.subscriptions_made = 0
+        self.subscribed_by_session = False  # its end is that of the session, too
+        self.session_key = ""  # WS-API: the API key that has logged on
+        self.session_since_ms = 0
         self.ended_subscription: int | None = None  # a subscription whose end is to be sent to it
         self.number = 0  # of this connection since the exchange began, from 1
         self.opened_s = now_s

@@ -10,11 +10,13 @@ from tickmesh.nodes.exchange.protocol import VenueError
 _EVENT = re.compile(r'"e":"([A-Za-z0-9]+)"')
 _TIMES = {  # event → its keys that are times
     "trade": "E|T", "aggTrade": "E|T", "depthUpdate": "E", "kline": "E|t|T", "24hrTicker": "E|O|C", "24hrMiniTicker": "E",
-    "avgPrice": "E|T", "executionReport": "E|T|O|W", "outboundAccountPosition": "E|u", "serverShutdown": "E",
-    "eventStreamTerminated": "E",
+    "avgPrice": "E|T", "executionReport": "E|T|O|W|D", "listStatus": "E|T", "outboundAccountPosition": "E|u",
+    "serverShutdown": "E", "eventStreamTerminated": "E",
 }  # fmt: skip
 _PATTERNS = {event: re.compile(rf'("(?:{keys})":)(\d+)') for event, keys in _TIMES.items()}
-_ANSWER = re.compile(rb'("(?:serverTime|time|transactTime|updateTime|workingTime|T|openTime|closeTime|connectedSince)":)(\d+)')
+_ANSWER = re.compile(
+    rb'("(?:serverTime|time|transactTime|transactionTime|updateTime|workingTime|trailingTime|T|openTime|closeTime|connectedSince|authorizedSince)":)(\d+)'
+)
 _CANDLE = re.compile(rb'([\[,]\[)(\d+)(,"[^\]]*?",)(\d+)(,")')  # a row of klines: open time first, close time seventh
 
 

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from tickmesh.bus.settings import ExchangeLimits
+from tickmesh.nodes.exchange.api.keys import ApiKey, HmacKey
 from tickmesh.nodes.exchange.api.limits import VenueLimits
 from tickmesh.nodes.exchange.market.instruments import SPOT, USDM
 from tickmesh.nodes.exchange.market.mark_price import MarkPrice
 from tickmesh.nodes.exchange.market.market import VenueMarket
 from tickmesh.nodes.exchange.orders.desk import OWNER, Desk
+from tickmesh.nodes.exchange.orders.lists import OrderLists
 from tickmesh.nodes.exchange.orders.margin_desk import MarginDesk
-from tickmesh.nodes.exchange.protocol import Params, VenueError, check_signed
+from tickmesh.nodes.exchange.protocol import Params, VenueError, check_receive_window
 
 
 class VenueFaults(Protocol):
@@ -29,8 +31,7 @@ class VenueDoor:
 
     def __init__(self, markets: Mapping[str, VenueMarket], api_key: str, api_secret: str, limits: ExchangeLimits | None = None):
         self._markets = markets
-        self.api_key = api_key
-        self.api_secret = api_secret
+        self.keys: dict[str, ApiKey] = {api_key: HmacKey(api_secret)}
         self.limits = VenueLimits(limits or ExchangeLimits())
 
     @property
@@ -46,17 +47,22 @@ class VenueDoor:
             raise VenueError(-1121, "Invalid symbol.")
         return market
 
-    def check_key(self, key: str) -> None:
-        """Checks an API key. VenueError −2014 when there is none, −2015 for another one."""
-        if not key:
+    def check_key(self, name: str) -> ApiKey:
+        """The API key of this name. VenueError −2014 when there is none, −2015 for an unknown one."""
+        if not name:
             raise VenueError(-2014, "API-key format invalid.", 401)
-        if key != self.api_key:
+        key = self.keys.get(name)
+        if key is None:
             raise VenueError(-2015, "Invalid API-key, IP, or permissions for action.", 401)
+        return key
 
-    def check_signed(self, params: Params, key: str, payload: str, now_ms: int) -> None:
-        """Checks key, time and signature of a request. Raises VenueError."""
-        self.check_key(key)
-        check_signed(params, payload, self.api_secret, now_ms)
+    def check_signed(self, params: Params, name: str, payload: str, now_ms: int) -> None:
+        """Checks a request's key, its time, then its signature over `payload`. Raises VenueError."""
+        key = self.check_key(name)
+        stamp, given = params.integer("timestamp"), params.text("signature")
+        check_receive_window(params, stamp, now_ms)
+        if not key.verifies(payload, given):
+            raise VenueError(-1022, "Signature for this request is not valid.")
 
 
 class Venue(VenueDoor):
@@ -74,6 +80,7 @@ class Venue(VenueDoor):
     ):
         super().__init__(markets, api_key, api_secret, limits)
         self.desk: Desk = desk
+        self.lists = OrderLists(desk)
         desk.on_first_fill = lambda maker, now_ms: self.limits.give_back_orders(OWNER, maker, now_ms)
 
 

@@ -44,8 +44,9 @@ MOMENTARY = ("cut", "restart", "anew")  # have a meaning with length 0
 DOWN = ("restart", "anew")  # while they last nobody gets in
 FRAMES = ("skip", "duplicate", "reorder", "delay", "garbage", "truncate", "torn", "crossed", "stale", "jump")
 REQUESTS = ("answer", "timeout_before", "timeout_after")
-# What the timeouts act on unless `endpoint` says otherwise
-ORDERS = ("POST /api/v3/order", "order.place", "POST /binance_usdm/fapi/v1/order", "binance_usdm.order.place")
+LISTS = tuple(f"{door}{kind}" for door in ("POST /api/v3/orderList/", "orderList.place.") for kind in ("oco", "oto", "otoco"))
+FUTURES = ("POST /binance_usdm/fapi/v1/order", "binance_usdm.order.place")
+ORDERS = ("POST /api/v3/order", "order.place", *LISTS, *FUTURES)  # what the timeouts act on unless `endpoint` says otherwise
 LENGTH_S_MAX = 86_400.0
 
 

@@ -20,7 +20,8 @@ from tickmesh.nodes.exchange.market.latency import Latency
 from tickmesh.nodes.exchange.protocol import JsonObject
 
 DELAYED = (*ORDERS, "DELETE /api/v3/order", "DELETE /api/v3/openOrders", "POST /api/v3/order/cancelReplace", "order.cancel",
-           "order.cancelReplace", "openOrders.cancelAll")  # fmt: skip
+           "order.cancelReplace", "openOrders.cancelAll", "PUT /api/v3/order/amend/keepPriority", "order.amend.keepPriority",
+           "DELETE /api/v3/orderList", "orderList.cancel")  # fmt: skip
 FAULTS_MAX = 1000  # that are planned or last
 REORDER_S = 1.0  # a frame that waits for the next one waits no longer than this
 ENDED_KEPT = 100

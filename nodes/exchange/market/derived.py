@@ -17,6 +17,7 @@ PARTIAL = re.compile(r"^depth(5|10|20)(@100ms)?$")
 KLINE = re.compile(r"^kline_(\w+?)(@\+08:00)?$")
 SLOW_EVERY = 10  # of the 100 ms: what is sent once a second
 EIGHT_HOURS_MS = 8 * 3_600_000
+MINI_TICKERS = "!miniTicker@arr"
 _encode = msgspec.json.Encoder().encode
 
 
@@ -89,3 +90,25 @@ class DerivedStreams:
         if name not in ("ticker", "miniTicker", "avgPrice"):
             return None
         return _encode(ticker_event(self.market, name, now_ms)).decode()
+
+
+class MiniTickers:
+    """Builds the stream of all symbols' mini tickers: once a second, those of the symbols that were traded since."""
+
+    def __init__(self, markets: Iterable[VenueMarket]):
+        self.markets = list(markets)
+        self.flushes = 0
+        self._sent: dict[str, int] = {}  # symbol → id of its newest trade then
+
+    def frame(self, now_ms: int, unknown: set[str]) -> str | None:
+        """The frame that is due, if one is; called every 100 ms while somebody hears it. `unknown`: symbols left out."""
+        self.flushes += 1
+        if self.flushes % SLOW_EVERY:
+            return None
+        rows = []
+        for market in self.markets:
+            symbol, newest = market.spec.symbol, market.tape.last_id
+            if market.tape.prints and self._sent.get(symbol) != newest and symbol not in unknown:
+                self._sent[symbol] = newest
+                rows.append(ticker_event(market, "miniTicker", now_ms))
+        return _encode(rows).decode() if rows else None

@@ -26,6 +26,11 @@ KNOWN_USDM = {
 }
 UNKNOWN = ("0.01", "0.001", "100")
 ORDERS_MAX = 200  # open orders per symbol and account, as the venue's MAX_NUM_ORDERS
+STOPS_MAX = 5  # of them stops: MAX_NUM_ALGO_ORDERS
+LISTS_MAX = 20  # order lists: MAX_NUM_ORDER_LISTS
+AMENDS_MAX = 10  # of one order: MAX_NUM_ORDER_AMENDS
+ICEBERG_PARTS = 100
+TRAILING_ABOVE, TRAILING_BELOW = (10, 2000), (10, 2000)  # basis points, the venue's
 
 
 class InstrumentSpec(NamedTuple):
@@ -113,6 +118,23 @@ def check_filters(spec: InstrumentSpec, order_type: str, side: int, price: int, 
         raise VenueError(-1013, "Filter failure: NOTIONAL")
 
 
+def check_trigger_filters(spec: InstrumentSpec, above: bool, stop_price: int, trailing_delta: int) -> None:
+    """Checks what a stop waits for, `above` or below the market; 0: it was not given. Raises VenueError −1013."""
+    if stop_price and (not spec.tick <= stop_price <= spec.price_max or stop_price % spec.tick):
+        raise VenueError(-1013, "Filter failure: PRICE_FILTER")
+    low, high = TRAILING_ABOVE if above else TRAILING_BELOW
+    if trailing_delta and not low <= trailing_delta <= high:
+        raise VenueError(-1013, "Filter failure: TRAILING_DELTA")
+
+
+def check_iceberg_filters(spec: InstrumentSpec, quantity: int, iceberg: int) -> None:
+    """Checks the shown part of an iceberg order. Raises VenueError −1013."""
+    if not spec.lot <= iceberg <= spec.quantity_max or iceberg % spec.lot:
+        raise VenueError(-1013, "Filter failure: LOT_SIZE")
+    if -(-quantity // iceberg) > ICEBERG_PARTS:
+        raise VenueError(-1013, "Filter failure: ICEBERG_PARTS")
+
+
 def filters(spec: InstrumentSpec) -> list[JsonObject]:
     """The `filters` of exchangeInfo; PRICE_FILTER comes first because old clients read `filters[0]`."""
     notional: JsonObject = {
@@ -133,7 +155,7 @@ def filters(spec: InstrumentSpec) -> list[JsonObject]:
             "filterType": "LOT_SIZE", "minQty": decimal_text(spec.lot), "maxQty": decimal_text(spec.quantity_max),
             "stepSize": decimal_text(spec.lot),
         },
-        {"filterType": "ICEBERG_PARTS", "limit": 100},
+        {"filterType": "ICEBERG_PARTS", "limit": ICEBERG_PARTS},
         {
             "filterType": "MARKET_LOT_SIZE", "minQty": decimal_text(spec.market_quantity_min),
             "maxQty": decimal_text(spec.market_quantity_max), "stepSize": decimal_text(0),
@@ -145,9 +167,14 @@ def filters(spec: InstrumentSpec) -> list[JsonObject]:
         },
         notional,
         {"filterType": "MAX_NUM_ORDERS", "maxNumOrders": spec.orders_max},
-        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": 20},
-        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": 5},
-        {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": 10},
+        {"filterType": "MAX_NUM_ORDER_LISTS", "maxNumOrderLists": LISTS_MAX},
+        {"filterType": "MAX_NUM_ALGO_ORDERS", "maxNumAlgoOrders": STOPS_MAX},
+        {"filterType": "MAX_NUM_ORDER_AMENDS", "maxNumOrderAmends": AMENDS_MAX},
+        {
+            "filterType": "TRAILING_DELTA", "minTrailingAboveDelta": TRAILING_ABOVE[0],
+            "maxTrailingAboveDelta": TRAILING_ABOVE[1], "minTrailingBelowDelta": TRAILING_BELOW[0],
+            "maxTrailingBelowDelta": TRAILING_BELOW[1],
+        },
     ]  # fmt: skip
     if spec.position_max:
         rows.append({"filterType": "MAX_POSITION", "maxPosition": decimal_text(spec.position_max)})

@@ -13,7 +13,15 @@ from tickmesh.nodes.exchange.ledger import LastBook, LedgerRow
 from tickmesh.nodes.exchange.market.changed_levels import ChangedLevels
 from tickmesh.nodes.exchange.market.frames import FrameWriter, SpotFrames
 from tickmesh.nodes.exchange.market.instruments import SPOT, InstrumentSpec
-from tickmesh.nodes.exchange.market.matching import ANYONE, ExchangeOrder, MakerFill, MatchResult, OrderBook, UpdateIds
+from tickmesh.nodes.exchange.market.matching import (
+    ANYONE,
+    ExchangeOrder,
+    MakerFill,
+    MatchResult,
+    OrderBook,
+    PreventedMatch,
+    UpdateIds,
+)
 from tickmesh.nodes.exchange.market.tape import OFF_BOOK, Aggregate, Print, Tape
 from tickmesh.nodes.exchange.market.usdm_frames import UsdmFrames
 
@@ -30,7 +38,8 @@ class Execution(NamedTuple):
 
 
 OnFill: TypeAlias = Callable[[int, Execution, int], None]  # order id, execution, time in ms
-OnExpire: TypeAlias = Callable[[int, int], None]  # order id, time in ms
+OnPrevented: TypeAlias = Callable[[int, PreventedMatch, int], None]  # the taker's order id, what was prevented, time in ms
+OnTrades: TypeAlias = Callable[[str, list[int], int], None]  # symbol, prices in the order of the trades, time in ms
 
 
 class VenueMarket(Protocol):
@@ -40,7 +49,9 @@ class VenueMarket(Protocol):
     tape: Tape
     ledger_rows: list[LedgerRow]  # rows of the exchange ledger, until someone takes them
     on_fill: OnFill | None  # called when one of our resting orders was filled
-    on_expire: OnExpire | None  # called when self-trade prevention took one of them out
+    on_prevented: OnPrevented | None  # called when self-trade prevention took from our orders
+    on_trades: OnTrades | None  # called when the book stands still again after trades, or after fills of our orders
+    hides: bool  # whether orders can be icebergs, and choose how self-trades are prevented
 
     @property
     def last_price(self) -> int:
@@ -54,7 +65,7 @@ class VenueMarket(Protocol):
         """(price, quantity) of the best level of a side; (0, 0) when it is empty."""
 
     def levels(self, side: int, owner: int = ANYONE) -> Iterator[tuple[int, int]]:
-        """(price, quantity) from the best level on, without the orders of `owner`."""
+        """(price, quantity) from the best level on, hidden or not, without the orders of `owner`."""
 
     def crosses(self, side: int, price: int) -> bool:
         """Whether an order of `side` at `price` would trade at once."""
@@ -67,6 +78,9 @@ class VenueMarket(Protocol):
 
     def cancel(self, order_id: int, now_ms: int) -> bool:
         """Takes a resting order out; False when there is no such order (any more)."""
+
+    def reduce(self, order_id: int, quantity: int) -> None:
+        """Takes so much off a resting order, which keeps its place in the queue."""
 
     def snapshot(self, limit: int) -> str:
         """The answer to a REST depth request, as JSON. Raises NotKnownYet or VenueError when the book is not known."""
@@ -106,7 +120,9 @@ class Market:
         began_at = last.update_id if last else self.book.update_id
         self.ledger_rows: list[LedgerRow] = [("start", self.name, began_at, tape.last_id, era)]  # until `drain`
         self.on_fill: OnFill | None = None
-        self.on_expire: OnExpire | None = None
+        self.on_prevented: OnPrevented | None = None
+        self.on_trades: OnTrades | None = None
+        self.hides = True
         self._writer = frame_writer(spec)
         head = stream_head(spec)
         self._trade, self._agg_trade, self._ticker = f"{head}trade", f"{head}aggTrade", f"{head}bookTicker"
@@ -140,8 +156,8 @@ class Market:
         return self.book.crosses(side, price)
 
     def levels(self, side: int, owner: int = ANYONE) -> Iterator[tuple[int, int]]:
-        """(price, quantity) from the best level on, without the orders of `owner`."""
-        return self.book.levels(side, owner)
+        """(price, quantity) from the best level on, hidden or not, without the orders of `owner`."""
+        return self.book.levels(side, owner, hidden=True)
 
     def submit(self, order: ExchangeOrder, order_type: str, time_in_force: str, now_ms: int) -> tuple[str, list[Execution]]:
         """Matches an order and prints its trades; gives its status and its executions as taker."""
@@ -150,6 +166,8 @@ class Market:
         result = self.book.submit(order, order_type, time_in_force)
         executions = self._print(order, result, now_ms)
         self._settle(now_ms)
+        if result.fills and self.on_trades:
+            self.on_trades(self.spec.symbol, list(dict.fromkeys(fill.price for fill in result.fills)), now_ms)
         return result.status, executions
 
     def print_off_book(self, price: int, quantity: int, side: int, kind: str, now_ms: int) -> None:
@@ -168,6 +186,11 @@ class Market:
     def rest(self, order: ExchangeOrder, now_ms: int) -> None:
         """Puts an order back that rested before a restart, into a book in which only our orders stand yet."""
         self.submit(order, "LIMIT", "GTC", now_ms)
+
+    def reduce(self, order_id: int, quantity: int) -> None:
+        """Takes so much off a resting order, which keeps its place in the queue."""
+        self.book.reduce(order_id, quantity)
+        self._settle(self._now_ms)
 
     def cancel(self, order_id: int, now_ms: int) -> bool:
         """Takes a resting order out; False when there is no such order (any more)."""
@@ -237,9 +260,9 @@ class Market:
             self._made(fill, trade, now_ms)
         if result.fills:
             self._aggregate(self.printed[since:])
-        for maker in result.expired:
-            if self.on_expire:
-                self.on_expire(maker.id, now_ms)
+        for prevented in result.prevented:
+            if self.on_prevented:
+                self.on_prevented(taker.id, prevented, now_ms)
         return executions
 
     def _aggregate(self, trades: list[Print]) -> None:

@@ -14,21 +14,36 @@ from tickmesh.nodes.exchange.protocol import Level
 
 NEW, PARTIALLY_FILLED, FILLED = "NEW", "PARTIALLY_FILLED", "FILLED"
 CANCELED, REJECTED, EXPIRED = "CANCELED", "REJECTED", "EXPIRED"
+EXPIRED_IN_MATCH = "EXPIRED_IN_MATCH"  # by self-trade prevention
+# Modes of self-trade prevention; the taker's counts
+NONE, EXPIRE_MAKER, EXPIRE_TAKER, EXPIRE_BOTH, DECREMENT = "NONE", "EXPIRE_MAKER", "EXPIRE_TAKER", "EXPIRE_BOTH", "DECREMENT"
 ANYONE = 0  # owner of orders that may trade with one another (the population)
 
 
 class ExchangeOrder:
-    """An order in a book. `side` +1 buys, −1 sells; `price` is ignored for MARKET; `owner` never trades with itself."""
+    """An order in a book. `side` +1 buys, −1 sells; `price` is ignored for MARKET.
 
-    __slots__ = ("id", "owner", "side", "price", "quantity", "remaining")
+    `remaining` can be traded now; a resting iceberg shows at most `iceberg` of what is left, and has the rest `hidden`.
+    `prevention`: what happens when it would take from an order of its own `owner`, one of the modes above."""
 
-    def __init__(self, id: int, owner: int, side: int, price: int, quantity: int):
+    __slots__ = ("id", "owner", "side", "price", "quantity", "remaining", "iceberg", "hidden", "prevention")
+
+    def __init__(
+        self, id: int, owner: int, side: int, price: int, quantity: int, iceberg: int = 0, prevention: str = EXPIRE_MAKER
+    ):
         self.id = id
         self.owner = owner
         self.side = side
         self.price = price
         self.quantity = quantity
         self.remaining = quantity
+        self.iceberg = iceberg  # 0: it shows all
+        self.hidden = 0
+        self.prevention = prevention
+
+    def spares(self, maker: "ExchangeOrder") -> bool:
+        """Whether it would take from an order of its own owner, and may not."""
+        return self.owner != ANYONE and maker.owner == self.owner and self.prevention != NONE
 
 
 class PriceLevel:
@@ -50,12 +65,22 @@ class MakerFill(NamedTuple):
     quantity: int
 
 
+class PreventedMatch(NamedTuple):
+    """A match of an owner with itself that did not happen, and what each order lost by it: 0, part or all of what was left."""
+
+    maker: ExchangeOrder
+    price: int
+    quantity: int  # of the match
+    maker_quantity: int
+    taker_quantity: int
+
+
 class MatchResult(NamedTuple):
-    """What became of a taker: `status`, its fills, and makers of the same owner that were expired instead of matched."""
+    """What became of a taker: `status`, its fills, and matches with orders of the same owner that were prevented."""
 
     status: str
     fills: list[MakerFill]
-    expired: list[ExchangeOrder]
+    prevented: list[PreventedMatch]
 
 
 class UpdateIds:
@@ -87,12 +112,16 @@ class OrderBook:
         level = levels.peekitem(0)[1]
         return level.price, level.quantity
 
-    def levels(self, side: int, owner: int = ANYONE) -> Iterator[tuple[int, int]]:
-        """(price, quantity) from the best on, without the quantity of `owner`'s own orders."""
+    def levels(self, side: int, owner: int = ANYONE, hidden: bool = False) -> Iterator[tuple[int, int]]:
+        """(price, quantity) from the best on, without the quantity of `owner`'s own orders; with what is `hidden`, or not."""
         for level in self.sides[side].values():
-            own = sum(o.remaining for o in level.orders.values() if o.owner == owner) if owner else 0
-            if level.quantity > own:
-                yield level.price, level.quantity - own
+            quantity = level.quantity
+            if hidden:
+                quantity += sum(o.hidden for o in level.orders.values())
+            if owner:
+                quantity -= sum(o.remaining + o.hidden * hidden for o in level.orders.values() if o.owner == owner)
+            if quantity:
+                yield level.price, quantity
 
     def quantity(self, side: int, price: int) -> int:
         """The quantity at a price of a side; 0 for no such level."""
@@ -121,13 +150,15 @@ class OrderBook:
         limit = None if order_type == "MARKET" else order.price
         if time_in_force == "FOK" and limit is not None and not self._fillable(order):
             return MatchResult(EXPIRED, [], [])
-        fills, expired = self._match(order, limit)
+        fills, prevented, stopped = self._match(order, limit)
+        if stopped:
+            return MatchResult(EXPIRED_IN_MATCH, fills, prevented)
         if not order.remaining:
-            return MatchResult(FILLED, fills, expired)
+            return MatchResult(FILLED, fills, prevented)
         if order_type == "MARKET" or time_in_force != "GTC":
-            return MatchResult(EXPIRED, fills, expired)
+            return MatchResult(EXPIRED, fills, prevented)
         self._rest(order)
-        return MatchResult(PARTIALLY_FILLED if fills else NEW, fills, expired)
+        return MatchResult(PARTIALLY_FILLED if fills else NEW, fills, prevented)
 
     def cancel(self, order_id: int) -> ExchangeOrder | None:
         """Takes an order out and gives it back; None when there is no such order (any more)."""
@@ -136,6 +167,17 @@ class OrderBook:
             self._remove(order)
         return order
 
+    def reduce(self, order_id: int, quantity: int) -> None:
+        """Takes so much off a resting order, hidden quantity first; it keeps its place in the queue."""
+        order = self.orders[order_id]
+        level = self.sides[order.side][-order.side * order.price]
+        before = level.quantity
+        self._take_off(level, order, quantity)
+        if level.quantity != before:
+            self._touch(order.side, level)
+        if not level.orders:
+            del self.sides[order.side][-order.side * order.price]
+
     def replace_standing(self, update_id: int, levels: Iterable[Level]) -> None:
         """Goes on from a book that stood at this id before a restart: takes out each of its levels, a change each."""
         self.update_id = update_id
@@ -143,42 +185,81 @@ class OrderBook:
             self._touch(side, PriceLevel(price))
 
     def _fillable(self, order: ExchangeOrder) -> bool:
+        """Whether a FOK order would be filled whole: passing its owner's orders where they give way, else not beyond them."""
         wanted = order.quantity
-        for price, quantity in self.levels(-order.side, order.owner):
-            if (price - order.price) * order.side > 0:
+        for level in self.sides[-order.side].values():
+            if (level.price - order.price) * order.side > 0:
                 return False
-            wanted -= quantity
-            if wanted <= 0:
-                return True
+            for maker in level.orders.values():
+                if not order.spares(maker):
+                    wanted -= maker.remaining + maker.hidden
+                elif order.prevention != EXPIRE_MAKER:
+                    return False
+                if wanted <= 0:
+                    return True
         return False
 
-    def _match(self, taker: ExchangeOrder, limit: int | None) -> tuple[list[MakerFill], list[ExchangeOrder]]:
+    def _match(self, taker: ExchangeOrder, limit: int | None) -> tuple[list[MakerFill], list[PreventedMatch], bool]:
+        """Gives fills, prevented matches, and whether one of those ended the taker."""
         fills: list[MakerFill] = []
-        expired: list[ExchangeOrder] = []
+        prevented: list[PreventedMatch] = []
+        stopped = False
         opposite = self.sides[-taker.side]
         while taker.remaining and opposite:
             key, level = opposite.peekitem(0)
             if limit is not None and (level.price - limit) * taker.side > 0:
                 break
+            before = level.quantity
             while taker.remaining and level.orders:
                 maker = next(iter(level.orders.values()))
-                if taker.owner and maker.owner == taker.owner:
-                    # the venue's default self-trade prevention: the resting order gives way (EXPIRE_MAKER)
-                    quantity = maker.remaining
-                    expired.append(maker)
-                else:
-                    quantity = min(taker.remaining, maker.remaining)
-                    taker.remaining -= quantity
-                    maker.remaining -= quantity
-                    fills.append(MakerFill(maker, level.price, quantity))
+                if taker.spares(maker):
+                    prevented.append(self._prevent(taker, maker, level))
+                    stopped = not taker.remaining
+                    continue
+                quantity = min(taker.remaining, maker.remaining)
+                taker.remaining -= quantity
+                maker.remaining -= quantity
                 level.quantity -= quantity
-                if not maker.remaining or maker.owner and maker.owner == taker.owner:
-                    del level.orders[maker.id]
-                    del self.orders[maker.id]
+                fills.append(MakerFill(maker, level.price, quantity))
+                if not maker.remaining:
+                    self._used_up(level, maker)
             if not level.orders:
                 del opposite[key]
-            self._touch(-taker.side, level)
-        return fills, expired
+            if level.quantity != before:
+                self._touch(-taker.side, level)
+        return fills, prevented, stopped
+
+    def _prevent(self, taker: ExchangeOrder, maker: ExchangeOrder, level: PriceLevel) -> PreventedMatch:
+        """Takes from taker, maker or both what the taker's mode of self-trade prevention says (venues.md §3.1)."""
+        maker_left, taker_left = maker.remaining + maker.hidden, taker.remaining
+        if taker.prevention == DECREMENT:
+            maker_quantity = taker_quantity = min(maker_left, taker_left)
+        else:
+            maker_quantity = 0 if taker.prevention == EXPIRE_TAKER else maker_left
+            taker_quantity = 0 if taker.prevention == EXPIRE_MAKER else taker_left
+        taker.remaining -= taker_quantity
+        self._take_off(level, maker, maker_quantity)
+        return PreventedMatch(maker, level.price, min(maker_left, taker_left), maker_quantity, taker_quantity)
+
+    def _used_up(self, level: PriceLevel, maker: ExchangeOrder) -> None:
+        """Shows the next part of an iceberg, at the end of the queue; takes out an order of which nothing is left."""
+        if not maker.hidden:
+            del level.orders[maker.id]
+            del self.orders[maker.id]
+            return
+        maker.remaining = min(maker.iceberg, maker.hidden)
+        maker.hidden -= maker.remaining
+        level.quantity += maker.remaining
+        level.orders.move_to_end(maker.id)
+
+    def _take_off(self, level: PriceLevel, order: ExchangeOrder, quantity: int) -> None:
+        hidden = min(order.hidden, quantity)
+        order.hidden -= hidden
+        order.remaining -= quantity - hidden
+        level.quantity -= quantity - hidden
+        if not order.remaining:
+            del level.orders[order.id]
+            del self.orders[order.id]
 
     def _rest(self, order: ExchangeOrder) -> None:
         side = self.sides[order.side]
@@ -186,6 +267,9 @@ class OrderBook:
         level = side.get(key)
         if level is None:
             level = side[key] = PriceLevel(order.price)
+        if order.iceberg and order.remaining > order.iceberg:
+            order.hidden = order.remaining - order.iceberg
+            order.remaining = order.iceberg
         level.orders[order.id] = order
         level.quantity += order.remaining
         self.orders[order.id] = order

@@ -25,8 +25,17 @@ from tickmesh.nodes.exchange.market.captures import (
 from tickmesh.nodes.exchange.market.consumed import Consumed
 from tickmesh.nodes.exchange.market.frames import SpotFrames
 from tickmesh.nodes.exchange.market.instruments import InstrumentSpec
-from tickmesh.nodes.exchange.market.market import Execution, OnExpire, OnFill
-from tickmesh.nodes.exchange.market.matching import ANYONE, EXPIRED, FILLED, NEW, PARTIALLY_FILLED, REJECTED, ExchangeOrder
+from tickmesh.nodes.exchange.market.market import Execution, OnFill, OnPrevented, OnTrades
+from tickmesh.nodes.exchange.market.matching import (
+    ANYONE,
+    EXPIRED,
+    FILLED,
+    NEW,
+    PARTIALLY_FILLED,
+    REJECTED,
+    ExchangeOrder,
+    PreventedMatch,
+)
 from tickmesh.nodes.exchange.market.queue import QueueModel, QueuePlace, risk_averse
 from tickmesh.nodes.exchange.market.recorded_book import JUMP_IDS, ReplayedBook
 from tickmesh.nodes.exchange.market.tape import RETAINED, Aggregate, Print, Tape
@@ -56,7 +65,9 @@ class RecordedMarket:
         self.frames: list[tuple[str, str]] = []
         self.ledger_rows: list[LedgerRow] = []  # rows of the ledger, until someone takes them
         self.on_fill: OnFill | None = None
-        self.on_expire: OnExpire | None = None
+        self.on_prevented: OnPrevented | None = None
+        self.on_trades: OnTrades | None = None
+        self.hides = False  # the queue models know of no hidden quantity
         self._doubtful_print: Print | None = None  # a trade whose id jumps, until its successor shows what it is
         self._has_snapshot_ahead = has_snapshot_ahead
 
@@ -81,6 +92,8 @@ class RecordedMarket:
             self._shown(now_ms, row.levels)
         elif frame.kind == "aggTrade":
             self.aggregates = False
+        if self.on_trades:
+            self.on_trades(self.spec.symbol, [row.price] if isinstance(row, RecordedTrade) else [], now_ms)
 
     def _shown(self, now_ms: int, changed: Sequence[Level] = ()) -> None:
         """Follows what the book shows now, whichever stream has shown it: queues, what we took, orders that meet the touch."""
@@ -158,10 +171,11 @@ class RecordedMarket:
         if self.on_fill:
             self.on_fill(order.id, Execution(self._trade_id(), order.price, quantity, True), now_ms)
 
-    def _expire(self, order: ExchangeOrder, now_ms: int) -> None:
-        del self.own_orders[order.id], self.places[order.id]
-        if self.on_expire:
-            self.on_expire(order.id, now_ms)
+    def _prevent(self, taker: ExchangeOrder, maker: ExchangeOrder, now_ms: int) -> None:
+        """Takes out a resting order of ours that another one would meet (EXPIRE_MAKER)."""
+        del self.own_orders[maker.id], self.places[maker.id]
+        if self.on_prevented:
+            self.on_prevented(taker.id, PreventedMatch(maker, maker.price, maker.remaining, maker.remaining, 0), now_ms)
 
     def standing_rows(self) -> list[LedgerRow]:
         """Ledger rows with the state of this market, for a ledger that begins or goes on here."""
@@ -224,7 +238,7 @@ class RecordedMarket:
             # it never trades with ours: they give way as far as it has come, as in a synthetic market
             reached = reachable[-1][0] if not left else None if order_type == "MARKET" else order.price
             for met in self._met(order.side, reached):
-                self._expire(met, now_ms)
+                self._prevent(order, met, now_ms)
         executions = []
         for price, quantity in reachable:
             self.consumed.take(-order.side, price, quantity)
@@ -248,6 +262,10 @@ class RecordedMarket:
         """Takes a resting order out; False when there is no such order (any more)."""
         self.places.pop(order_id, None)
         return self.own_orders.pop(order_id, None) is not None
+
+    def reduce(self, order_id: int, quantity: int) -> None:
+        """Takes so much off a resting order, which keeps its place in the queue."""
+        self.own_orders[order_id].remaining -= quantity
 
     def snapshot(self, limit: int) -> str:
         """The book at the replay position, every level that is known. NotKnownYet before the capture's snapshot."""

@@ -10,7 +10,14 @@ from collections.abc import Callable, Mapping
 from tickmesh.nodes.exchange.ledger import LedgerRow
 from tickmesh.nodes.exchange.market.fees import PPM, Fees
 from tickmesh.nodes.exchange.market.market import Execution, VenueMarket
-from tickmesh.nodes.exchange.market.matching import CANCELED, EXPIRED, FILLED, PARTIALLY_FILLED, ExchangeOrder
+from tickmesh.nodes.exchange.market.matching import (
+    CANCELED,
+    EXPIRED,
+    FILLED,
+    PARTIALLY_FILLED,
+    ExchangeOrder,
+    PreventedMatch,
+)
 from tickmesh.nodes.exchange.market.usdm_frames import UsdmFrames
 from tickmesh.nodes.exchange.orders import margin, margin_records, margin_reports
 from tickmesh.nodes.exchange.orders.desk import OVERLOADED, OWNER
@@ -57,7 +64,7 @@ class MarginDesk:
         self.unknown: set[str] = set()  # and those that the venue does not know
         self._write = {symbol: UsdmFrames(market.spec) for symbol, market in markets.items()}
         for market in markets.values():
-            market.on_fill, market.on_expire = self.take_fill, self.take_expiry
+            market.on_fill, market.on_prevented = self.take_fill, self.take_prevented
 
     # ---- requests
 
@@ -213,9 +220,9 @@ class MarginDesk:
         """Books a fill, whole or partial, of one of our resting orders."""
         self._execute(self.orders.open[order_id], execution, now_ms)
 
-    def take_expiry(self, order_id: int, now_ms: int) -> None:
-        """Closes a resting order that self-trade prevention took out of the book."""
-        order = self.orders.open[order_id]
+    def take_prevented(self, taker_id: int, prevented: PreventedMatch, now_ms: int) -> None:
+        """Closes a resting order that self-trade prevention took out: of futures it is always the maker that goes."""
+        order = self.orders.open[prevented.maker.id]
         order.expiry = margin_records.EXPIRED_SELF_TRADE
         self._close(order, "EXPIRED_IN_MATCH", "EXPIRED", now_ms)
 

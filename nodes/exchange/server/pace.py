@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from tickmesh.nodes.exchange.market.captures import SERVED_DEPTH, is_snapshot, recv_ns_of
+from tickmesh.nodes.exchange.market.derived import MINI_TICKERS
 from tickmesh.nodes.exchange.market.pace import ReceivePace
 from tickmesh.nodes.exchange.protocol import VenueError
 from tickmesh.nodes.exchange.server.running import GONE, RunningExchange
@@ -67,6 +68,10 @@ def publish_derived(running: RunningExchange, now_ms: int) -> None:
             continue
         for stream, data in derived.frames(now_ms, running.hub.wanted_streams(f"{derived.lower}@")):
             running.hub.publish(stream, data)
+    if MINI_TICKERS in running.hub.listeners:
+        frame = running.core.mini_tickers.frame(now_ms, running.core.unknown)
+        if frame is not None:
+            running.hub.publish(MINI_TICKERS, frame)
 
 
 async def run_derived(running: RunningExchange) -> None:

@@ -8,7 +8,9 @@ import time
 from itertools import islice
 
 from tickmesh.bus.clock import machine_elapsed_ns, machine_wall_ns
+from tickmesh.bus.config import ConfigError
 from tickmesh.bus.process import Context
+from tickmesh.nodes.exchange.api.keys import Ed25519Key
 from tickmesh.nodes.exchange.api.routes import ALL_OF_SPOT, Route
 from tickmesh.nodes.exchange.api.streams import Client, ClientTransport, Hub
 from tickmesh.nodes.exchange.core import Core, Outgoing, era_of
@@ -37,6 +39,7 @@ class RunningExchange:
         self.state = ExchangeFiles(self.config.exchange_dir, self.settings.trades_kept)
         if self.capture:
             self.capture.read_whole(self.config.exchange_dir)
+        self.ed25519 = self._read_key()
         self.ledger: LedgerFiles | None = None
         self.hub = Hub(self.settings.client_bytes_max)
         self.moved = asyncio.Event()  # set, and replaced by a new one, when requests that wait should be answered again
@@ -52,6 +55,21 @@ class RunningExchange:
         except BaseException:
             self.close()
             raise
+
+    def _read_key(self) -> Ed25519Key | None:
+        """The account's Ed25519 key, where the settings name one. ConfigError for a file that holds none."""
+        if not self.settings.ed25519_public_key:
+            return None
+        path = self.config.root / self.settings.ed25519_public_key
+        try:
+            return Ed25519Key(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"exchange.ed25519_public_key: {path} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise ConfigError(
+                f"exchange.ed25519_public_key: {path} is no public Ed25519 key as PEM ({error}); "
+                "`openssl genpkey -algorithm ed25519 -out key.pem`, then `openssl pkey -in key.pem -pubout` makes one"
+            ) from None
 
     def _restore(self, lose_orders: bool = False) -> None:
         """Reads what was written before, builds the markets around it, and writes all of it into a fresh state file."""
@@ -70,6 +88,8 @@ class RunningExchange:
             last = self.ledger.last_books()
             books = last.books if last.market == "synthetic" and last.era == self.state.era else {}
             self.core = Core.synthetic(self.config, lines, self.state.open_tape, now_ms, books)
+        if self.ed25519 is not None:
+            self.core.venue.keys[self.settings.ed25519_api_key] = self.ed25519
         if lose_orders:
             self.core.lose_orders(int(now_ms))
         self.core.start(now_ms)

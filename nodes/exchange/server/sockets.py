@@ -132,7 +132,10 @@ class SocketHandlers:
         if fault.cut:
             client.transport.abort()
             return
-        answers = [ws_api.fault_reply(text, fault.status, fault.body)] if fault.status else real
+        answers = real
+        if fault.status:
+            retry_after_s = int(fault.headers.get("Retry-After", 0))
+            answers = [ws_api.fault_reply(text, fault.status, fault.body, retry_after_s, self.running.now_ms())]
         for answer in answers:
             if fault.delay_s:
                 asyncio.get_running_loop().call_later(fault.delay_s, client.send_text, answer)

@@ -111,7 +111,7 @@ def test_one_trade_is_shared_by_our_orders_in_price_time_priority():
 def test_our_orders_never_meet_each_other_and_the_resting_one_gives_way():
     market, replay, fills = market_of(SNAPSHOT)
     gone = []
-    market.on_expire = lambda order_id, _: gone.append(order_id)
+    market.on_prevented = lambda taker, match, _: gone.append(match.maker.id)
     for ident, price in ((1, 100.5), (2, 100.2), (3, 98.5)):
         market.submit(order(ident, 1, price, 1), "LIMIT", "GTC", 0)
     assert market.submit(order(4, -1, 100.5, 1), "LIMIT_MAKER", "GTC", 0)[0] == "REJECTED"

@@ -189,3 +189,27 @@ def test_a_replay_has_the_streams_that_follow_from_it(tmp_path):
                 assert frames["btcusdt@depth5@100ms"][0]["bids"][0] == ["100.00000000", "1.00000000"]
 
     run(scene)
+
+
+def test_mini_tickers_of_all_symbols_come_once_a_second_with_those_that_were_traded(tmp_path):
+    two = '[[instruments]]\nsymbol = "BTCUSDT"\n[[instruments]]\nsymbol = "ETHUSDT"\n'
+    quiet = "[exchange.population.ETHUSDT]\ntrades_per_s = 0.5\n"
+
+    async def scene():
+        async with venue(tmp_path, two + FAST + quiet) as (_, ws, _):
+            async with websockets.connect(ws + "/stream?streams=!miniTicker@arr/btcusdt@miniTicker/ethusdt@trade") as socket:
+                frames, own = [], []
+                while len(frames) < 4 or not any(row["s"] == "ETHUSDT" for frame in frames for row in frame):
+                    message = await receive(socket)
+                    if message["stream"] == "!miniTicker@arr":
+                        frames.append(message["data"])
+                    elif message["stream"] == "btcusdt@miniTicker":
+                        own.append(message["data"])
+            times = [frame[0]["E"] for frame in frames]
+            assert all(900 <= b - a < 3000 for a, b in zip(times, times[1:])), times
+            assert set(frames[0][0]) == set(own[0]) and all(row["e"] == "24hrMiniTicker" for frame in frames for row in frame)
+            eth = [row for frame in frames for row in frame if row["s"] == "ETHUSDT"]
+            volumes = [row["v"] for row in eth]
+            assert len(set(volumes)) == len(volumes), "a symbol without a new trade is left out"
+
+    run(scene)

@@ -67,7 +67,7 @@ def test_every_operation_names_its_parameters():
     """Those with a symbol at least; a table's entry that is forgotten would refuse every request."""
     bare = {path for (_, path), operation in {**REST, **USDM_REST}.items() if not operation.takes.names}
     assert bare == {
-        "/api/v3/ping", "/api/v3/time", "/api/v3/rateLimit/order", "/fapi/v1/ping", "/fapi/v1/time",
+        "/api/v3/ping", "/api/v3/time", "/api/v3/rateLimit/order", "/api/v3/openOrderList", "/fapi/v1/ping", "/fapi/v1/time",
         "/fapi/v1/exchangeInfo", "/fapi/v1/fundingInfo", "/fapi/v2/account", "/fapi/v3/account", "/fapi/v2/balance",
         "/fapi/v3/balance", "/fapi/v1/multiAssetsMargin", "/fapi/v1/positionSide/dual",
     }  # fmt: skip
@@ -160,7 +160,7 @@ def test_streams_of_zones_and_windows_are_sent_and_those_not_built_are_refused(t
             assert seen["btcusdt@referencePrice"]["r"] is None
 
             async with websockets.connect(ws + "/ws/1") as socket:
-                for name in ("btcusdt@blockTrade", "!miniTicker@arr", "!ticker_4h@arr"):
+                for name in ("btcusdt@blockTrade", "!ticker_1h@arr", "!ticker_4h@arr"):
                     answer = await ask(socket, {"method": "SUBSCRIBE", "params": ["btcusdt@avgPrice", name], "id": 3})
                     assert (answer["code"], answer["id"]) == (2, 3) and name in answer["msg"]
                 assert (await ask(socket, {"method": "LIST_SUBSCRIPTIONS", "id": 1}))["result"] == [], "nothing was subscribed"

@@ -262,6 +262,8 @@ def test_timeout_faults_are_about_orders(kind, execute):
     assert scene.faults.on_request(IncomingRequest("rest", "GET /api/v3/order", "127.0.0.1")) is None
     row = scene.rows[-1]
     assert row == ("request", 1, 4, "ws-api", "order.place", "executed" if execute else "ignored", 504)
+    placed = IncomingRequest("rest", "POST /api/v3/orderList/otoco", "127.0.0.1")
+    assert scene.faults.on_request(placed).execute is execute
 
 
 def test_a_closed_connection_leaves_nothing_behind():

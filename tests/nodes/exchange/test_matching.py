@@ -111,7 +111,7 @@ def test_the_book_does_what_the_naive_reference_does(script):
             order = ExchangeOrder(ident, owner, side, price, quantity)
             result = book.submit(order, kind, tif)
             fills = [(f.maker.id, f.price, f.quantity) for f in result.fills]
-            assert (result.status, fills, [o.id for o in result.expired]) == naive.submit(
+            assert (result.status, fills, [p.maker.id for p in result.prevented]) == naive.submit(
                 ident, owner, side, price, quantity, kind, tif
             )
             assert order.remaining == quantity - sum(f.quantity for f in result.fills)

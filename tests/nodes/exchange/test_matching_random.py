@@ -91,7 +91,7 @@ def test_the_book_does_what_the_naive_reference_does_order_for_order():
         kind, tif = rand.choice(KINDS)
         result = book.submit(ExchangeOrder(ident, owner, side, price, quantity), kind, tif)
         fills = [(f.maker.id, f.price, f.quantity) for f in result.fills]
-        assert (result.status, fills, [o.id for o in result.expired]) == naive.submit(
+        assert (result.status, fills, [p.maker.id for p in result.prevented]) == naive.submit(
             ident, owner, side, price, quantity, kind, tif
         ), ident
         filled += len(fills)
