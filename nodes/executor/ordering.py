@@ -103,22 +103,20 @@ class Ordering:
         else:
             profit = self.exposures.profit(trader.name) if trader.limits.order_equity else 0
             lots = sizes.order_lots(price, profit)
-        if live and (netted := self._net(trader, instrument, side, event)):
-            lots = rules.whole(max(lots - netted, 0))
-            if not rules.takes(lots, price):
-                book.count_refusal("netted")
-                return None
         return styles.build_draft(trader.styles[book.turn % len(trader.styles)], side, quote, lots)
 
-    def _net(self, trader: Trader, instrument: InstrumentState, side: int, event: Event) -> int:
-        """How many lots of other strategies rest on the other side: they make way, and as much less is ordered."""
+    def _net(self, trader: Trader, instrument: InstrumentState, draft: Draft, event: Event, market: MarketView) -> Draft | None:
+        """What is left of an order when what other strategies have resting on the other side makes way; None for nothing."""
+        side = draft.side
         opposite = [
             order for order in instrument.orders.values()
             if order.side == -side and order.resting and order.strategy in self._traders and order.strategy != trader.name
             and not order.cancels
         ]  # fmt: skip
         self.cancel_now(event.subject, opposite, event.seq_ns)
-        return sum(order.outstanding_lots for order in opposite)
+        netted = sum(order.outstanding_lots for order in opposite)
+        lots = market.rules.whole(max(draft.quantity_lots - netted, 0)) if netted else draft.quantity_lots
+        return draft._replace(quantity_lots=lots) if not netted or market.rules.takes(lots, market.quote.bid_ticks) else None
 
     def _order(
         self, trader: Trader, instrument: InstrumentState, event: Event, draft: Draft, rules: InstrumentRules, live: bool
@@ -139,7 +137,10 @@ class Ordering:
                 self.exposures.of_strategy(subject, instrument, trader.name, bounds, most),
                 self.exposures.of_account(subject, instrument, whole, quote.bid_ticks),
             )
-            answer = self._check(draft, market, scopes, instrument, trader.name)
+            answer = risk.check(draft, market, scopes, (), trader.name, ())  # before anything makes way for it
+            if isinstance(answer, Approved):
+                left = self._net(trader, instrument, draft, event, market)
+                answer = self._check(left, market, scopes, instrument, trader.name) if left is not None else Refused("netted")
         if isinstance(answer, Refused):
             book.count_refusal(answer.reason)
             if answer.reason == "own_order" and live:

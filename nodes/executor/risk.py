@@ -92,7 +92,7 @@ class Refused(NamedTuple):
 
 REASONS = (
     "stale_quote", "quote", "price", "quantity", "notional", "own_order", "position", "order_size", "price_collar",
-    "open_orders", "notional_limit", "rate", "message_rate",
+    "open_orders", "notional_limit", "rate", "message_rate", "netted",
 )  # fmt: skip
 
 
@@ -115,6 +115,7 @@ def check(
     open_orders     a scope has as many as it may have
     notional_limit  all positions of a scope together would be worth too much
     rate            too many orders; message_rate: too many orders and cancels
+    netted          not by `check`: another strategy wished the opposite, and nothing is left to order
     """
     if reason := _unfit(draft, market):
         return Refused(reason)

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.mesh, pytest.mark.timeout(200)]
 SUBJECT = "binance.BTCUSDT"
 STALE_NS = 2 * SECOND  # the default stale_ms
 AWAY_NS = int(3.5 * SECOND)
+MISSED = 8  # signals at least, meanwhile
 SETTINGS = """
 [executor]
 styles = ["market"]
@@ -58,6 +59,7 @@ def absence(tmp_path_factory):
         died = mesh.last()
         gone_ns = mesh.events(Kind.quote, Kind.clock)[-1].seq_ns
         until(lambda: mesh.events(Kind.quote, Kind.clock)[-1].seq_ns - gone_ns > AWAY_NS, "3.5 s of the log")
+        until(lambda: len(mesh.events(Kind.signal, after=died)) >= MISSED, "signals go on")
         back = mesh.last()
         mesh.start("executor")
         until(lambda: len(mesh.events(Kind.fill, after=back)) > 3, "it trades again")
@@ -87,7 +89,7 @@ def test_nothing_is_sent_on_a_cause_that_is_older_than_stale_ms_when_it_can_act(
 def test_what_was_missed_is_no_burst_of_orders(absence):
     mesh, died, back = absence
     missed = [event for event in mesh.events(Kind.signal, after=died) if event.seq <= back]
-    assert len(missed) >= 8, "signals went on while it was away"
+    assert len(missed) >= MISSED, "signals went on while it was away"
     late = [event for event in mesh.events(Kind.intent, after=back) if died < event.cause_seq <= back]
     orders = [event for event in late if event.records["action"][0] == Action.NEW]
     assert len(orders) <= 1, "one strategy has one order at a time under way to the log"

@@ -131,6 +131,13 @@ def test_opposite_wishes_net_what_rests_makes_way_and_only_the_rest_is_sent():
     assert strategy(step, "slow")["refused"] == {"netted": 1}, "both wishes are gone, and no fee is paid"
 
 
+def test_nothing_makes_way_for_an_order_that_may_not_be_sent():
+    step, tape = ready(FAST, StrategySettings(name="slow", models=("slow",), styles=("market",), position_max="0.0005"))
+    tape.answer(step, tape.signal(0.9, model="fast"))
+    assert tape.answer(step, tape.signal(-0.9, model="slow")) == []
+    assert strategy(step, "slow")["refused"] == {"position": 1}
+
+
 def test_a_strategy_that_is_off_orders_nothing_and_what_it_has_open_is_cancelled():
     step, tape = ready(FAST, SLOW)
     (resting,) = tape.answer(step, tape.signal(0.9, model="fast"))
