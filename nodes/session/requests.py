@@ -8,6 +8,7 @@ from tickmesh.nodes.net.websocket import Connection, Disconnected
 from tickmesh.nodes.session.credentials import Credentials
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues import binance_signing as signing
+from tickmesh.nodes.venues.binance_limits import RateLimit, orders_pause_ms
 
 
 @dataclass
@@ -45,7 +46,12 @@ class OrderRequests:
 
     def pause_orders(self, wait_s: float) -> None:
         """Keeps orders from being sent for `wait_s`, because the venue asked for it; cancels are sent all the same."""
-        self._paused_until = time.monotonic() + wait_s
+        self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
+
+    def observe_limits(self, limits: list[RateLimit]) -> None:
+        """Takes in an answer's order counts: where one is used up, orders wait for its next window."""
+        if wait_ms := orders_pause_ms(limits, self._venue_time.now_ms()):
+            self.pause_orders(wait_ms / 1000)
 
     def build(self, method: str, params: dict[str, object], client_order_id: str) -> PendingRequest:
         """A signed request with the next number, ready to be sent."""
