@@ -260,6 +260,8 @@ class SessionSettings(Section, frozen=True):
     reconcile_s: float = 5.0  # open orders are compared with the venue's so often
     reconcile_all_s: PositiveSeconds = 60.0  # and all orders, own trades and balances: what nobody has told of is found
     weight_share: Share = 0.25  # of the venue's request budget, for questions about orders, trades and balances
+    # A file (mode 0600, beside mesh.toml) with api_key and secret or private_key; "": the local exchange's, or the environment
+    key_file: str = ""
     # Orders and fills on the account that are no executor's: only counted, or followed in log and positions like its own
     foreign: Literal["leave", "adopt"] = "leave"
     # "Order does not exist" proves it only after recv_window plus this: the venue's own limit, its databases' lag.

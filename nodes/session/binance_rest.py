@@ -9,6 +9,7 @@ from tickmesh.nodes.net.endpoints import Endpoints
 from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits
+from tickmesh.nodes.session.credentials import Credentials
 from tickmesh.nodes.venues import binance
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues import binance_signing as signing
@@ -39,8 +40,7 @@ class BinanceAccount:
 
     def __init__(
         self,
-        api_key: str,
-        secret: str,
+        credentials: Credentials,
         recv_window_ms: int,
         timeout_s: float,
         venue_time: VenueTime,
@@ -49,15 +49,15 @@ class BinanceAccount:
         waits: Waits | None = None,
     ):
         self.budget = budget
-        self._secret = secret
+        self._sign = credentials.sign
         self._recv_window_ms = recv_window_ms
         self._venue_time = venue_time
-        self.rest = Rest(binance.REST_RULES, timeout_s, api_key, ca=ca, waits=waits)
+        self.rest = Rest(binance.REST_RULES, timeout_s, credentials.api_key, ca=ca, waits=waits)
         self.endpoints = Endpoints("", "")
 
     async def _get(self, path: str, weight: int, **parameters: object) -> bytes:
         await self.budget.spend(weight)
-        query = signing.signed_query(parameters, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
+        query = signing.signed_query(parameters, self._sign, self._venue_time.now_ms(), self._recv_window_ms)
         try:
             return await self.rest.get(self.endpoints.rest, path, query)
         except RestError as error:

@@ -7,6 +7,7 @@ them with the venue's, and only then sends the next order.
 
 import asyncio
 import contextlib
+import resource
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -34,6 +35,7 @@ from tickmesh.nodes.net.waits import Waits
 from tickmesh.nodes.runner.history import history
 from tickmesh.nodes.session.account import Account, SessionOrder
 from tickmesh.nodes.session.binance_rest import BinanceAccount
+from tickmesh.nodes.session.credentials import Credentials, account_locks, read_credentials
 from tickmesh.nodes.session.publishing import SessionPublisher
 from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests
@@ -57,7 +59,7 @@ class SessionLocked(NodeFault):
 class Session:
     """The session of one account at one venue: builds its parts, rebuilds their state, and follows the log."""
 
-    def __init__(self, ctx: Context):
+    def __init__(self, ctx: Context, key: Credentials):
         self.ctx = ctx
         config = ctx.config
         self.settings = config.session
@@ -80,13 +82,12 @@ class Session:
         ctx.ask_counters = self.requests_counted
         self.alerted_unheld: set[str] = set()  # assets
         self.unresolved = asyncio.Event()  # there is a reason to ask the venue before the next round
-        key = config.exchange.api_key, config.exchange.api_secret
         limits = self.settings.recv_window_ms, self.settings.request_timeout_s
         self.venue_time = VenueTime()
         budget = budget_of(config, adapter_of(ORDER_VENUE), self.settings.weight_share)
         waits = Waits(config, ctx.name, ctx.alert_of, ORDER_VENUE)
-        self.venue = BinanceAccount(*key, *limits, self.venue_time, budget, ca_of(config, ORDER_VENUE), waits)
-        self.requests = OrderRequests(*key, *limits, self.venue_time)
+        self.venue = BinanceAccount(key, *limits, self.venue_time, budget, ca_of(config, ORDER_VENUE), waits)
+        self.requests = OrderRequests(key, *limits, self.venue_time)
         self.publisher = SessionPublisher(ctx, self.requests)
         self.reconciler = Reconciler(
             self.account, self.venue, self.publisher.publish, self.in_flight,
@@ -258,7 +259,7 @@ class Session:
 
 def lock(path: Path) -> FileLock:
     """Held until the process ends. Raises SessionLocked: two sessions on one account would both act on an intent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         return FileLock.acquired(path)
     except FileLocked:
@@ -267,8 +268,10 @@ def lock(path: Path) -> FileLock:
 
 async def run(ctx: Context) -> None:
     """Runs a session until the context stops. Raises what a bug raises; what venues and networks do is survived."""
-    held = lock(ctx.config.run_dir / "session.lock")
-    session = Session(ctx)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would have the key in it
+    credentials = read_credentials(ctx.config)
+    held = [lock(path) for path in account_locks(ctx.config, credentials)]
+    session = Session(ctx, credentials)
     tasks: list[asyncio.Task[Any]] = []
     try:
         following = await session.rebuild()
@@ -285,4 +288,5 @@ async def run(ctx: Context) -> None:
         if tasks:
             await asyncio.wait(tasks, timeout=END_S)
         await session.venue.rest.close()
-        held.close()
+        for one in held:
+            one.close()

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.websocket import Connection, Disconnected
+from tickmesh.nodes.session.credentials import Credentials
 from tickmesh.nodes.venues import binance_orders as venue
 from tickmesh.nodes.venues import binance_signing as signing
+from tickmesh.nodes.venues.binance_limits import RateLimit, orders_pause_ms
 
 
 @dataclass
@@ -26,8 +28,8 @@ class OrderRequests:
     What is not answered after `timeout_s` is given up by `give_up_overdue`, so that no more requests wait than were sent since.
     """
 
-    def __init__(self, api_key: str, secret: str, recv_window_ms: int, timeout_s: float, venue_time: VenueTime):
-        self._api_key, self._secret = api_key, secret
+    def __init__(self, credentials: Credentials, recv_window_ms: int, timeout_s: float, venue_time: VenueTime):
+        self._credentials = credentials
         self._recv_window_ms = recv_window_ms
         self._timeout_s = timeout_s
         self._venue_time = venue_time
@@ -44,12 +46,18 @@ class OrderRequests:
 
     def pause_orders(self, wait_s: float) -> None:
         """Keeps orders from being sent for `wait_s`, because the venue asked for it; cancels are sent all the same."""
-        self._paused_until = time.monotonic() + wait_s
+        self._paused_until = max(self._paused_until, time.monotonic() + wait_s)
+
+    def observe_limits(self, limits: list[RateLimit]) -> None:
+        """Takes in an answer's order counts: where one is used up, orders wait for its next window."""
+        if wait_ms := orders_pause_ms(limits, self._venue_time.now_ms()):
+            self.pause_orders(wait_ms / 1000)
 
     def build(self, method: str, params: dict[str, object], client_order_id: str) -> PendingRequest:
         """A signed request with the next number, ready to be sent."""
         self._numbers += 1
-        signed = signing.signed_params(params, self._api_key, self._secret, self._venue_time.now_ms(), self._recv_window_ms)
+        key = self._credentials
+        signed = signing.signed_params(params, key.api_key, key.sign, self._venue_time.now_ms(), self._recv_window_ms)
         number = str(self._numbers)
         message = venue.build_request(number, method, signed)
         return PendingRequest(number, method, client_order_id, message, time.monotonic() + self._timeout_s)

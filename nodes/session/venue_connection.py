@@ -20,6 +20,7 @@ from tickmesh.nodes.session.reconciliation import Reconciler
 from tickmesh.nodes.session.requests import OrderRequests, PendingRequest
 from tickmesh.nodes.session.sending import IntentSender
 from tickmesh.nodes.venues import binance_orders as venue
+from tickmesh.nodes.venues.binance_limits import asked_pause_ms
 from tickmesh.nodes.venues.binance_orders import Report
 from tickmesh.nodes.venues.parsing.decimals import DecimalError
 from tickmesh.nodes.venues.private import read_user_event
@@ -135,6 +136,7 @@ class VenueConnection:
         message = venue.decode_message(frame)
         if bytes(message.event):
             return self._on_user_event(bytes(message.event), recv_ns)
+        self._requests.observe_limits(message.rateLimits)
         request = self._requests.take_answered(message.id)
         if request is None:
             if message.error is not None:
@@ -168,7 +170,8 @@ class VenueConnection:
     def _on_error(self, request: PendingRequest, status: int, error: venue.Error, recv_ns: int) -> list[bytearray]:
         self._count["last_error"] = f"{request.method}: {error.code} {error.msg}"[:200]
         if status in (418, 429):
-            wait_ms = venue.decode_retry(error.data).retryAfter - self._venue_time.now_ms() if bytes(error.data) else 1000
+            retry_ms = venue.decode_retry(error.data).retryAfter if bytes(error.data) else 0
+            wait_ms = asked_pause_ms(error.code, retry_ms, self._venue_time.now_ms())
             self._requests.pause_orders(max(0.1, wait_ms / 1000))
             if refusals.is_ban(status, error.msg):  # the address, not the account
                 said = f"{request.method} is answered {status}: {error.msg}"

@@ -15,6 +15,7 @@ import numpy as np
 from tickmesh.bus.schema import Action, OrderType, Status, TimeInForce
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.venues.binance import to_ns
+from tickmesh.nodes.venues.binance_limits import RateLimit
 from tickmesh.nodes.venues.parsing.decimals import DecimalError, Unholdable, mantissa, text
 
 WS_PATH = "/ws-api/v3"
@@ -222,6 +223,7 @@ class _Message(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw()
     error: Error | None = None
     event: msgspec.Raw = msgspec.Raw()
+    rateLimits: list[RateLimit] = []  # noqa: N815
 
 
 class Retry(msgspec.Struct):

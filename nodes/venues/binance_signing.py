@@ -1,36 +1,57 @@
 """How requests to Binance are signed. "Request security", "WebSocket API" (signed requests) of the API pages. Sans I/O."""
 
 import hmac
-from collections.abc import Mapping
-from functools import lru_cache
-from urllib.parse import urlencode
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from urllib.parse import quote, urlencode
+
+Signer = Callable[[str], str]  # payload → signature. Of a REST request: the query string followed directly by the body, as sent
 
 
-def sign(secret: str, payload: str) -> str:
-    """The HMAC-SHA256 of a payload, as hex. Of a REST request: the query string followed directly by the body, as sent."""
-    keyed = _keyed(secret).copy()
-    keyed.update(payload.encode())
-    return keyed.hexdigest()
+class KeyUnusable(ValueError):
+    """Raised for a private key that cannot sign, as a sentence that does not contain it."""
 
 
-@lru_cache(maxsize=4)
-def _keyed(secret: str) -> hmac.HMAC:
-    """What all signatures with this secret begin with, computed once."""
-    return hmac.new(secret.encode(), digestmod="sha256")
+def hmac_signer(secret: str) -> Signer:
+    """Makes a signer by a shared secret: HMAC-SHA256, as hex."""
+    begun = hmac.new(secret.encode(), digestmod="sha256")  # what all signatures begin with, computed once
+
+    def sign(payload: str) -> str:
+        keyed = begun.copy()
+        keyed.update(payload.encode())
+        return keyed.hexdigest()
+
+    return sign
 
 
-def signed_query(parameters: Mapping[str, object], secret: str, now_ms: int, recv_window_ms: int) -> str:
+def ed25519_signer(pem: str) -> Signer:
+    """Makes a signer by an Ed25519 private key (PKCS#8, PEM, without a password): base64. Raises KeyUnusable."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    except ImportError:
+        raise KeyUnusable("an Ed25519 key needs the package cryptography: pip install cryptography") from None
+    try:
+        key = load_pem_private_key(pem.encode(), None)
+    except (ValueError, TypeError):
+        raise KeyUnusable("the private key is no PKCS#8 PEM without a password (-----BEGIN PRIVATE KEY-----)") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyUnusable("the private key is no Ed25519 key; make one with: openssl genpkey -algorithm ed25519")
+    return lambda payload: b64encode(key.sign(payload.encode())).decode()
+
+
+def signed_query(parameters: Mapping[str, object], sign: Signer, now_ms: int, recv_window_ms: int) -> str:
     """A REST query string with time and signature: percent-encoded, then signed, the signature last."""
     query = urlencode({**parameters, "recvWindow": recv_window_ms, "timestamp": now_ms})
-    return f"{query}&signature={sign(secret, query)}"
+    return f"{query}&signature={quote(sign(query), safe='')}"
 
 
 def signed_params(
-    parameters: Mapping[str, object], api_key: str, secret: str, now_ms: int, recv_window_ms: int
+    parameters: Mapping[str, object], api_key: str, sign: Signer, now_ms: int, recv_window_ms: int
 ) -> dict[str, object]:
     """The params of a WS-API request with key, time and signature; the signature is over `ws_payload`."""
     params = {**parameters, "apiKey": api_key, "recvWindow": recv_window_ms, "timestamp": now_ms}
-    params["signature"] = sign(secret, ws_payload(params))
+    params["signature"] = sign(ws_payload(params))
     return params
 
 

@@ -5,7 +5,7 @@ import contextlib
 import json
 import shutil
 import time
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import numpy as np
 from aiohttp import web
@@ -20,14 +20,21 @@ from tickmesh.nodes.exchange.server.tls import server_context
 from tickmesh.nodes.net import endpoints
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.nodes.session import node as session
+from tickmesh.nodes.session.credentials import Credentials
 from tickmesh.nodes.venues import binance_orders, binance_signing
 
 SUBJECT = "binance.BTCUSDT"
+LOCAL = Credentials("local-key", binance_signing.hmac_signer("local-secret"))  # of the local exchange's only account
 
 
 def quantity(lots: int) -> str:
     """A quantity as the venue's text."""
     return f"{lots // 10**8}.{lots % 10**8:08d}"
+
+
+def check_hmac(payload: str, signature: str) -> None:
+    """Asserts that a payload is signed with the local exchange's secret."""
+    assert signature == LOCAL.sign(payload)
 
 
 class Venue:
@@ -46,6 +53,7 @@ class Venue:
         self.muted = False  # the user stream says nothing
         self.reply_last = False  # the stream's events come before the answer
         self.down = False
+        self.check = check_hmac  # of a payload and its signature
         self.balances = {"USDT": ("5.00000000", "0.00000000")}
 
     def view(self, order):
@@ -104,8 +112,7 @@ class Venue:
         async for message in ws:
             asked = json.loads(message.data)
             params = asked["params"]
-            expected = binance_signing.sign("local-secret", binance_signing.ws_payload(params))
-            assert params["signature"] == expected
+            self.check(binance_signing.ws_payload(params), params["signature"])
             await self.answer(ws, asked, params)
         if ws in self.sockets:
             self.sockets.remove(ws)
@@ -166,7 +173,7 @@ class Venue:
             return web.json_response({"serverTime": time.time_ns() // 10**6})
         query = dict(parse_qsl(request.query_string))
         unsigned, _, signature = request.query_string.rpartition("&signature=")
-        assert signature == binance_signing.sign("local-secret", unsigned)
+        self.check(unsigned, unquote(signature))
         if request.path == "/api/v3/openOrders":
             return web.json_response([self.view(o) for o in self.orders.values() if o["status"] in ("NEW", "PARTIALLY_FILLED")])
         if request.path == "/api/v3/allOrders":

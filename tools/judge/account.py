@@ -93,9 +93,8 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
         findings.count(name, 0)
     late_ms = (min(begun_ms, ledger.last_ms) if begun_ms else ledger.last_ms) - ASKED_MS
     logs = {_log_of(name) for _, name in stored.intents} - {""}  # of the executor that this log is of
-    kept = stored.status.keys() | {
-        key[:2] for key in stored.fills
-    }  # and orders that the session adopted: of a lost log, by hand
+    # and of what the session adopted: of a lost log, by hand
+    kept = stored.status.keys() | {key[:2] for key in stored.fills}
     true_fills: dict[FillKey, FillValues] = {}
     newest: dict[OrderKey, OrderEvent] = {}
     sent: Counter[OrderKey] = Counter()
@@ -110,18 +109,18 @@ def compare(ledger: LedgerContents, stored: StoredAccount, findings: Findings, b
             true_fills[*key, event.trade_id] = FillValues(
                 event.side, event.maker, event.order_id, event.price, event.quantity, event.fee, _stored_name(event.fee_asset)
             )
+    late = {key for key, event in newest.items() if event.time_ms >= late_ms}
     for key, count in sent.items():
         findings.count("orders_checked")
         if count > 1:
             _fault(findings, "order_doubled", f"{_name(key)} was placed {count} times")
-        if key not in stored.intents and _log_of(key[1]) in logs:
+        if key not in stored.intents and _log_of(key[1]) in logs and key not in late:
             _fault(findings, "order_lost", f"{_name(key)} was placed at the exchange, and the log has no intent of it")
     for key, event in newest.items():
         working = event.status in OPEN and event.time_ms > ledger.orders_lost_ms
         if working and stored.status.get(key) in FINAL and event.time_ms < late_ms:
             _fault(findings, "order_orphaned", f"{_name(key)} works at the exchange; for the log it is over")
     _compare_balances(ledger, stored, late_ms, findings)
-    late = {key for key, event in newest.items() if event.time_ms >= late_ms}
     return _compare_fills(ledger, stored, true_fills, late, findings)
 
 
@@ -168,21 +167,25 @@ def _compare_fills(
 
 
 def _compare_balances(ledger: LedgerContents, stored: StoredAccount, late_ms: float, findings: Findings) -> None:
-    """Of each asset the newest of both, where that may not be on its way. Changes by others' orders count too."""
+    """Of each asset: the log has the newest balance that cannot be on its way any more, or a later one, whoever changed it."""
     for name in ("balances_checked", "balances_on_their_way", "balances_not_held"):
         findings.count(name, 0)
     for asset, events in ledger.balances.items() if stored.balances else ():
         if not events:
             continue
         time_ms, *true = events[-1]
-        if time_ms >= late_ms:
-            findings.count("balances_on_their_way")
-        elif not any(all(one % 10**s == 0 and one // 10**s < 2**63 for one in true) for s in range(SCALE_MAX + 1)):
+        # from the newest one on that cannot be on its way any more
+        young = [tuple(one[1:]) for one in events if one.time_ms >= late_ms]
+        due = [tuple(one[1:]) for one in events if one.time_ms < late_ms][-1:]
+        findings.count("balances_on_their_way", int(time_ms >= late_ms))
+        if not due:
+            continue
+        if not any(all(one % 10**s == 0 and one // 10**s < 2**63 for one in true) for s in range(SCALE_MAX + 1)):
             findings.count("balances_not_held")
         else:
             findings.count("balances_checked")
             mine = stored.balances.get(_stored_name(asset))
-            if mine != tuple(true):
+            if mine not in [*due, *young]:
                 shown = f"{mine} by the log, {tuple(true)} by the exchange (free, locked, at 10^-8)"
                 _fault(findings, "balance", f"{asset}: the balance is {shown}")
 

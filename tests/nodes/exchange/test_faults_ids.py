@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.exchange_clients import limit, listening, venue
 from tests.support.faults_scene import BUSY, FAULTS, command_fault, end_fault, gone, ids, is_there, rows, scene
+from tests.support.session_scene import LOCAL
 from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.settings import Instrument
@@ -222,7 +223,7 @@ def test_a_session_has_nothing_of_a_symbol_that_the_venue_does_not_know(tmp_path
 
     async def body(rest, ws, ctx):
         _, order = await rest.order(**limit("BUY", "50000"))
-        account = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+        account = BinanceAccount(LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
         account.endpoints = Endpoints(rest.base, ws)
         known, other = Instrument(symbol="BTCUSDT"), Instrument(symbol="ETHUSDT")
         instrument_of = {one.symbol: one for one in (known, other)}.get

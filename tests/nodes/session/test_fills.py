@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.session_scene import SUBJECT, scenario
+from tests.support.session_scene import LOCAL, SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.config import Config
 from tickmesh.bus.log import LogReader
@@ -180,7 +180,7 @@ def test_a_page_that_ends_between_the_sides_of_a_self_trade_loses_neither(monkey
     instrument = Instrument("BTCUSDT")
 
     async def ask():
-        account = BinanceAccount("", "", 1000, 1.0, VenueTime(), RequestBudget(6000, 1.0))
+        account = BinanceAccount(LOCAL, 1000, 1.0, VenueTime(), RequestBudget(6000, 1.0))
         try:
             return await account.trades_from(instrument, 1)
         finally:

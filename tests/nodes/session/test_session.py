@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.places import KNOWN
-from tests.support.session_scene import SUBJECT, scenario
+from tests.support.session_scene import LOCAL, SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.config import load
 from tickmesh.bus.log import LogReader
@@ -150,7 +150,7 @@ def test_a_crash_between_pending_new_and_sending_ends_without_an_order_and_witho
 
     async def play(mesh, venue):
         ctx = Dies(mesh.config, "session")
-        doomed = session.Session(ctx)
+        doomed = session.Session(ctx, LOCAL)
         following = asyncio.create_task(await doomed.rebuild())
         connecting = asyncio.create_task(doomed.connection.keep_connected())
         await until(lambda: doomed.requests.trading)
@@ -290,7 +290,7 @@ def test_what_it_published_and_the_log_does_not_have_yet_is_read_from_its_outbox
 
     async def go():
         ctx = Context(config, "session")
-        first = session.Session(ctx)
+        first = session.Session(ctx, LOCAL)
         intents = []
         for i in range(400):
             record = np.zeros(1, INTENT)
@@ -301,7 +301,7 @@ def test_what_it_published_and_the_log_does_not_have_yet_is_read_from_its_outbox
         await ctx.close()
         assert release(config.outbox_dir / "session", 250) > 0
         ctx = Context(config, "session")
-        again = session.Session(ctx)
+        again = session.Session(ctx, LOCAL)
         (await again.rebuild()).close()
         known = [i for i in range(400) if again.account.order(f"id-{i}") is not None]
         assert known == list(range(known[0], 400)) and 0 < known[0] <= 250
@@ -328,7 +328,7 @@ def test_what_the_log_has_is_not_read_again_from_the_outbox(tmp_path, monkeypatc
 
     async def go():
         ctx = Context(config, "session")
-        account = session.Session(ctx).account
+        account = session.Session(ctx, LOCAL).account
         order, cancel, unknown, again = intend("a"), intend("c", "a"), intend("d", "nothing"), intend("e", "a")
         for intent in (order, cancel, unknown):
             account.read(intent)
@@ -348,7 +348,7 @@ def test_what_the_log_has_is_not_read_again_from_the_outbox(tmp_path, monkeypatc
                 log.append(again)
             monkeypatch.setattr(session, "history", lambda *_, log=log: iter([log]))
             ctx = Context(config, "session")
-            rebuilt = session.Session(ctx)
+            rebuilt = session.Session(ctx, LOCAL)
             (await rebuilt.rebuild()).close()
             found = rebuilt.account.order("a")
             assert (found.status, found.filled_lots, found.order_id) == (Status.PartiallyFilled, 40, 9)

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from tests.support.exchange_clients import limit, venue
-from tests.support.session_scene import SUBJECT, scenario
+from tests.support.session_scene import LOCAL, SUBJECT, scenario
 from tests.support.waiting import until
 from tickmesh.bus.schema import INSTRUMENT, INTENT, Action, Kind, Status
 from tickmesh.bus.settings import Instrument
@@ -93,7 +93,7 @@ def test_open_orders_of_many_instruments_are_one_question_and_our_count_is_the_v
             for symbol in SYMBOLS[:2] + SYMBOLS[-1:]:
                 status, _ = await rest.order(**limit("BUY", "90", "1") | {"symbol": symbol})
                 assert status == 200
-            account = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+            account = BinanceAccount(LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
             account.endpoints = Endpoints(rest.base, ws)
             try:
                 few, unread = await account.open_orders(list(instruments.values())[:13], instruments.get)
@@ -127,7 +127,7 @@ def test_an_order_s_fills_are_asked_for_to_the_last_page(monkeypatch):
     monkeypatch.setattr(BinanceAccount, "_get", page)
 
     async def ask():
-        return await BinanceAccount("", "", 1, 1.0, VenueTime(), RequestBudget(1, 1.0)).trades_of(Instrument("BTCUSDT"), 5)
+        return await BinanceAccount(LOCAL, 1, 1.0, VenueTime(), RequestBudget(1, 1.0)).trades_of(Instrument("BTCUSDT"), 5)
 
     assert {fill.trade_id for fill in asyncio.run(ask())} == set(range(1, 2 * TRADES_PAGE + 8))
 
@@ -181,7 +181,7 @@ def test_many_resting_orders_are_looked_after_in_few_questions(tmp_path):
                 placed(account, subject, cid, 1_000_000)
                 account.apply_report(Report(subject, cid, order["orderId"], Status.New, 0, 0), "reply", 7)
             await rest.order("DELETE", symbol="ETHUSDT", origClientOrderId="d")
-            asked = BinanceAccount("local-key", "local-secret", 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
+            asked = BinanceAccount(LOCAL, 5000, 5.0, VenueTime(), RequestBudget(6000, 1.0))
             asked.endpoints = Endpoints(rest.base, ws)
             published = []
             counted = {"resolved": 0, "rejects": 0, "reconciles": 0}

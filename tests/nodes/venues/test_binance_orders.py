@@ -20,7 +20,7 @@ BTC = Instrument(symbol="BTCUSDT")
 def test_signatures_are_those_of_the_venue_s_documentation():
     for vector in json.loads(VECTORS.read_text()):
         if vector["name"].startswith("binance"):
-            assert binance_signing.sign(vector["secret"], vector["payload"]) == vector["expected"], vector["name"]
+            assert binance_signing.hmac_signer(vector["secret"])(vector["payload"]) == vector["expected"], vector["name"]
 
 
 def test_websocket_payloads_are_sorted_and_booleans_lower_case():
@@ -30,18 +30,18 @@ def test_websocket_payloads_are_sorted_and_booleans_lower_case():
     }  # fmt: skip
     secret = "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP1e3UZjInClVN65XAbvqqM6A7H5fATj0j"
     key = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zvsw0MuIgwCIPy6utIco14y7Ju91duEh8A"
-    signed = binance_signing.signed_params(params, key, secret, 1645423376532, 100)
+    signed = binance_signing.signed_params(params, key, binance_signing.hmac_signer(secret), 1645423376532, 100)
     assert signed["signature"] == "aa1b5712c094bc4e57c05a1a5c1fd8d88dcd628338ea863fec7b88e59fe2db24"
     other = {"apiKey": "key", "orderId": 28, "recvWindow": 10000, "returnRateLimits": False, "symbol": "BTCUSDT",
              "timestamp": 1795328476012}  # fmt: skip
-    assert binance_signing.sign("secret", binance_signing.ws_payload(other)).startswith("477e830413c441a0e45b")
+    assert binance_signing.hmac_signer("secret")(binance_signing.ws_payload(other)).startswith("477e830413c441a0e45b")
 
 
 def test_a_rest_query_is_encoded_before_it_is_signed():
-    query = binance_signing.signed_query({"symbol": "１２３"}, "secret", 1, 5000)
+    query = binance_signing.signed_query({"symbol": "１２３"}, binance_signing.hmac_signer("secret"), 1, 5000)
     payload, _, signature = query.rpartition("&signature=")
     assert payload == "symbol=%EF%BC%91%EF%BC%92%EF%BC%93&recvWindow=5000&timestamp=1"
-    assert signature == binance_signing.sign("secret", payload)
+    assert signature == binance_signing.hmac_signer("secret")(payload)
 
 
 def intent(**values):

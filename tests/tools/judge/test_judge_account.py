@@ -107,6 +107,19 @@ def test_every_damage_is_found(ledger, damage, faults):
     assert set(findings.faults) == faults, findings.sentences
 
 
+def test_a_balance_may_be_one_that_is_on_its_way(ledger):
+    """Of an account that trades to the end: the newest balance that was due, or any later one; not an older one."""
+    held = [event for event in ledger.balances["USDT"]]
+    assert len({event[1:] for event in held}) > 2
+    begun_ms = held[-1].time_ms + account.ASKED_MS  # the last one may be on its way
+    due = [event for event in held if event.time_ms < held[-1].time_ms][-1]
+    for event, faults in ((held[-1], set()), (due, set()), (held[0], {"balance"})):
+        stored, findings = perfect(ledger), Findings()
+        stored.balances["USDT"] = tuple(event[1:])
+        account.compare(ledger, stored, findings, begun_ms)
+        assert {name for name in findings.faults if name == "balance"} == faults
+
+
 def test_what_has_just_happened_may_be_on_its_way(ledger):
     stored, findings = perfect(ledger), Findings()
     for key in tuple(stored.fills):

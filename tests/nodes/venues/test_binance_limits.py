@@ -1,0 +1,50 @@
+"""Order counts: a window that is used up, or a refusal, is waited for to the end of the venue's window."""
+
+import msgspec
+import pytest
+
+from tests.support.session_scene import LOCAL
+from tickmesh.nodes.net.venue_clock import VenueTime
+from tickmesh.nodes.session.requests import OrderRequests
+from tickmesh.nodes.venues.binance_limits import RateLimit, asked_pause_ms, orders_pause_ms
+from tickmesh.nodes.venues.binance_orders import decode_message
+
+NOW_MS = 1_700_000_003_000  # 3 s into a window of 10 s
+
+
+def rows(ten_s: int, day: int) -> list[dict]:
+    kinds = (
+        ("REQUEST_WEIGHT", "MINUTE", 1, 6000, 6000),
+        ("ORDERS", "SECOND", 10, 100, ten_s),
+        ("ORDERS", "DAY", 1, 200_000, day),
+    )
+    names = ("rateLimitType", "interval", "intervalNum", "limit", "count")
+    return [dict(zip(names, kind)) for kind in kinds]
+
+
+@pytest.mark.parametrize(
+    ("ten_s", "day", "wait_ms"), [(99, 7, 0), (100, 7, 7000), (101, 200_000, 86_400_000 - NOW_MS % 86_400_000)]
+)
+def test_orders_wait_for_the_next_window_of_a_count_that_is_used_up(ten_s, day, wait_ms):
+    """Weight that is used up is not the account's count: it stops no order."""
+    limits = [RateLimit(**row) for row in rows(ten_s, day)]
+    assert orders_pause_ms(limits, NOW_MS) == wait_ms
+
+
+def test_a_refusal_without_a_time_waits_for_the_window_s_end():
+    assert asked_pause_ms(-1015, NOW_MS + 2500, NOW_MS) == 2500
+    assert asked_pause_ms(-1015, 0, NOW_MS) == 7000
+    assert asked_pause_ms(-1003, 0, NOW_MS) == 1000
+
+
+def test_an_answer_s_counts_are_read_and_a_shorter_wait_ends_no_longer_one():
+    answer = {"id": "1", "status": 200, "result": {}, "rateLimits": rows(100, 7)}
+    requests = OrderRequests(LOCAL, 1000, 1.0, VenueTime())
+    requests.trading = True
+    requests.observe_limits(decode_message(msgspec.json.encode({**answer, "rateLimits": rows(99, 7)})).rateLimits)
+    assert requests.may_place
+    requests.observe_limits(decode_message(msgspec.json.encode(answer)).rateLimits)
+    assert not requests.may_place
+    until = requests._paused_until
+    requests.pause_orders(0.0)
+    assert requests._paused_until == until and not requests.may_place
