@@ -75,12 +75,13 @@ peers:
 	@run/peers/bin/python -m pip install -q --disable-pip-version-check -e '.[dev,bench]'
 	@run/peers/bin/python -m pytest -rs tests/nodes/exchange/test_queue_hftbacktest.py tests/nodes/exchange/test_exchange_peers.py
 
+# Development first: a client that tests use pins packages (ccxt: cffi) that what runs needs as well, and both lie in one environment.
 COMPILE := -q --upgrade --strip-extras --generate-hashes --no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links
 lock: $(STAMP)
 	@.venv/bin/python -m venv run/lock
 	@run/lock/bin/python -m pip install -q --disable-pip-version-check 'pip-tools>=7,<8'
-	@run/lock/bin/pip-compile $(COMPILE) --output-file requirements.lock setup.cfg
-	@run/lock/bin/pip-compile $(COMPILE) --extra dev -c requirements.lock --output-file requirements-dev.lock setup.cfg
+	@run/lock/bin/pip-compile $(COMPILE) --extra dev --output-file requirements-dev.lock setup.cfg
+	@run/lock/bin/pip-compile $(COMPILE) -c requirements-dev.lock --output-file requirements.lock setup.cfg
 	@rm -rf run/lock
 
 extras: $(STAMP)
