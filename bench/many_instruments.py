@@ -20,7 +20,7 @@ from bench.floor import line
 from tickmesh.bus.config import Config, load
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Flag, Kind
-from tickmesh.nodes.net import endpoints
+from tickmesh.nodes.net import exchange_address
 from tickmesh.nodes.recorder.cutting import files_expected, interval_s
 
 INSTRUMENTS = 100
@@ -63,7 +63,7 @@ async def bare(config: Config, seconds: float) -> tuple[float, float]:
     shares: list[float] = []
 
     async def one(venue: str) -> None:
-        where = endpoints.read(config, venue)
+        where = exchange_address.read(config, venue)
         assert where is not None
         symbols = [instrument.symbol.lower() for instrument in config.instruments if instrument.venue == venue]
         names = [f"{symbol}@{stream}" for symbol in symbols for stream in ("trade", "bookTicker", "depth@100ms")]

@@ -58,7 +58,7 @@ TABLE: dict[Kind, TopicRow] = {
         TopicRow(Kind.intent, Lane.order, ("executor",), ("session", "executor", "recorder")),
         TopicRow(Kind.update, Lane.order, ("session",), ("executor", "session", "recorder")),
         TopicRow(Kind.fill, Lane.order, ("session",), ("executor", "session", "recorder")),
-        TopicRow(Kind.balance, Lane.order, ("session",), ("recorder",)),
+        TopicRow(Kind.balance, Lane.order, ("session",), ("session", "recorder")),
         TopicRow(
             Kind.clock,
             Lane.system,

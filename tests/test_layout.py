@@ -21,6 +21,7 @@ IO = (
     "exchange/server/pace", "exchange/server/rest", "exchange/server/running", "exchange/server/sockets",
     "exchange/server/tls", "feed/connection", "feed/line", "feed/pacing", "feed/publishing", "feed/rest_requests",
     "feed/upkeep", "feed/watching", "model/trial", "models/cache", "models/loading", "net/budget", "net/endpoints",
+    "net/exchange_address",
     "net/failures", "net/rest", "net/trust", "net/venue_clock", "net/waits", "net/websocket", "recorder/days",
     "runner/alone", "runner/history", "runner/hosted_steps", "runner/hosting", "runner/stalls", "runner/step",
     "runner/warm", "sentinel/processes", "sentinel/silence", "sentinel/supervisord", "session/binance_rest",

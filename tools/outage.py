@@ -17,8 +17,8 @@ import aiohttp
 import numpy as np
 
 from tickmesh.bus.config import Config, load
-from tickmesh.nodes.net import endpoints
-from tickmesh.nodes.net.endpoints import Endpoints
+from tickmesh.nodes.net import exchange_address
+from tickmesh.nodes.net.exchange_address import Endpoints
 from tickmesh.tools.extras import use_matplotlib
 from tickmesh.tools.terminal import Failure, JsonObject, config, out
 
@@ -72,8 +72,8 @@ def _alone(folder: Path, calm_s: float, length_s: float, after_s: float) -> Seen
 def _exchange_of(config: Config) -> Endpoints | None:
     """The running exchange of this mesh; None where there is none. Raises Failure for another mesh's."""
     try:
-        return endpoints.read(config)
-    except endpoints.ForeignExchange as error:
+        return exchange_address.read(config)
+    except exchange_address.ForeignExchange as error:
         raise Failure(str(error)) from None
 
 

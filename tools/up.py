@@ -24,7 +24,7 @@ from tickmesh.bus.segments import LogError
 from tickmesh.bus.space import free_of, refusal
 from tickmesh.bus.wire import events
 from tickmesh.nodes.exchange.market.survey import Survey
-from tickmesh.nodes.net.endpoints import ForeignExchange, exchange_pid
+from tickmesh.nodes.net.exchange_address import ForeignExchange, exchange_pid
 from tickmesh.nodes.process_table import processes
 from tickmesh.nodes.sentinel.supervisord import Away, ProcessInfo, ProcessStates, ShuttingDown, Supervisord
 from tickmesh.tools import laying, recording, reload, sources, started_with, table

@@ -15,7 +15,8 @@ import uvloop
 from tickmesh.bus.clock import now_ns
 from tickmesh.bus.config import Config
 from tickmesh.bus.settings import Instrument, InstrumentSettings
-from tickmesh.nodes.net.endpoints import ForeignExchange, VenueAddresses
+from tickmesh.nodes.net.endpoints import VenueAddresses
+from tickmesh.nodes.net.exchange_address import ForeignExchange
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.venues.adapter import Adapter
 from tickmesh.nodes.venues.parsing.dialect import FrameError, Request, Unknown, Unwell

@@ -24,7 +24,7 @@ from tickmesh.nodes.exchange.server.rest import RestHandler
 from tickmesh.nodes.exchange.server.running import RunningExchange
 from tickmesh.nodes.exchange.server.sockets import MESSAGE_BYTES_MAX, SocketHandlers, announce_shutdown, close, keep_alive
 from tickmesh.nodes.exchange.server.tls import server_context
-from tickmesh.nodes.net import endpoints
+from tickmesh.nodes.net import exchange_address
 
 __all__ = ["HELP", "READS", "WRITES", "ExchangeFiles", "run"]
 READS: tuple[Kind, ...] = ()
@@ -147,7 +147,7 @@ async def listen(running: RunningExchange) -> web.AppRunner:
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
     settings = running.settings
-    host, port = settings.host, settings.port or endpoints.port_before(running.config)
+    host, port = settings.host, settings.port or exchange_address.port_before(running.config)
     tls = server_context(running.config.run_dir, host) if settings.tls else None
     s = "s" if tls else ""
     try:
@@ -159,5 +159,5 @@ async def listen(running: RunningExchange) -> web.AppRunner:
         await web.TCPSite(runner, host, 0, ssl_context=tls).start()
     port = runner.addresses[0][1]
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    endpoints.write(running.config, f"http{s}://{address}", f"ws{s}://{address}", BASES)
+    exchange_address.write(running.config, f"http{s}://{address}", f"ws{s}://{address}", BASES)
     return runner

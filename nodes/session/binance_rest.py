@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.budget import RequestBudget
-from tickmesh.nodes.net.endpoints import Endpoints
+from tickmesh.nodes.net.exchange_address import Endpoints
 from tickmesh.nodes.net.rest import Rest, RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.net.waits import Waits

@@ -9,7 +9,7 @@ from tickmesh.bus.operator_log import log_line
 from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Status
 from tickmesh.bus.settings import ORDER_VENUE
-from tickmesh.nodes.net import endpoints, refusals, websocket
+from tickmesh.nodes.net import endpoints, exchange_address, refusals, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import RestError, RestUnreachable
 from tickmesh.nodes.net.venue_clock import VenueTime
@@ -61,7 +61,7 @@ class VenueConnection:
         """Connects again whenever the connection is lost, ever more slowly while that fails."""
         backoff = Backoff(self._settings.backoff_s)
         while True:
-            where = self._rest.endpoints = await endpoints.wait(self._ctx.config, name=self._ctx.name)
+            where = self._rest.endpoints = await exchange_address.wait(self._ctx.config, name=self._ctx.name)
             try:
                 await self._one_connection(where, backoff)
             except (
@@ -77,7 +77,7 @@ class VenueConnection:
             )
             await asyncio.sleep(wait_s)
 
-    async def _one_connection(self, where: endpoints.Endpoints, backoff: Backoff) -> None:
+    async def _one_connection(self, where: exchange_address.Endpoints, backoff: Backoff) -> None:
         if not self._venue_time.known:
             await self._venue_time.measure(self._rest.time_ns)
         ca, waits = endpoints.ca_of(self._ctx.config, ORDER_VENUE), self._rest.rest.waits

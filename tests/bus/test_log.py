@@ -301,6 +301,19 @@ def test_the_state_at_a_segments_head(tmp_path):
     assert msgpack.unpackb(read_preamble(segments(tmp_path)[1][1]).state) == {"n": 1}
 
 
+@pytest.mark.parametrize(("sync_ms", "left"), [(3_600_000, 2), (0, 1)])
+def test_what_is_released_leaves_a_segment_whose_head_is_known_to_be_on_disk(tmp_path, sync_ms, left):
+    """The log is archived up to a segment's end: the next one's head may still be nowhere but in the page cache."""
+    writer = LogWriter(tmp_path, segment_bytes=2_000, sync_ms=sync_ms)
+    append_quotes(writer, 100)
+    first = segments(tmp_path)[-1][0]
+    release(tmp_path, first - 1)
+    assert len(segments(tmp_path)) == left
+    release(tmp_path, first)
+    assert [number for number, _ in segments(tmp_path)] == [first]
+    writer.close()
+
+
 def test_a_log_that_is_never_synced_keeps_no_released_segment_open(tmp_path):
     """An outbox is in RAM: an open descriptor of a removed segment would keep its memory."""
     before = len(os.listdir("/proc/self/fd"))

@@ -17,7 +17,7 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import INTENT, Action, Kind, OrderType, Status, TimeInForce
 from tickmesh.bus.wire import encode
 from tickmesh.nodes.exchange.server.tls import server_context
-from tickmesh.nodes.net import endpoints
+from tickmesh.nodes.net import exchange_address
 from tickmesh.nodes.sequencer import node as sequencer
 from tickmesh.nodes.session import node as session
 from tickmesh.nodes.session.credentials import Credentials
@@ -275,7 +275,7 @@ def scenario(tmp_path, play, started=True, tls=False, **settings):
         context = server_context(config.run_dir, "127.0.0.1") if tls else None
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         port, s = runner.addresses[0][1], "s" if tls else ""
-        endpoints.write(config, f"http{s}://127.0.0.1:{port}", f"ws{s}://127.0.0.1:{port}")
+        exchange_address.write(config, f"http{s}://127.0.0.1:{port}", f"ws{s}://127.0.0.1:{port}")
         log = sequencer.SequencerContext(config, "sequencer")
         sequencing = asyncio.create_task(sequencer.run(log))
         await asyncio.sleep(0.05)

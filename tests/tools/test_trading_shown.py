@@ -123,7 +123,7 @@ def test_status_says_that_the_kill_switch_is_on_and_which_limit_stopped_a_strate
     by_hand = SwitchStrategy("slow", "off", "operator", "lunch")
     window, tape = LogWindow(), Tape()
     window.add(tape.log(encode(Kind.health, "executor", said_by(KillSwitch(True, "operator", "the news"), stopped, by_hand))))
-    found = list(verdict.trading(verdict.Seen(Config(Mesh(), tmp_path), 0, window)))
+    found = list(verdict.trading(verdict.Seen(config=Config(Mesh(), tmp_path), now_ns=0, window=window)))
     assert [str(one) for one in found] == [
         "kill switch: nothing is traded: the news (by operator); `mesh kill-switch off` lifts it",
         "strategy fast: it is off: 3 lost; daily_loss_max allows 2; `mesh strategy fast on` switches it on",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypedDict
 from tickmesh.bus import clock
 from tickmesh.bus.clock_faults import ClockFaults, read_fault
 from tickmesh.bus.config import Config, load
-from tickmesh.nodes.net import endpoints
+from tickmesh.nodes.net import exchange_address
 from tickmesh.tools.chaos.market import HALTED, UNKNOWN, instruments_of, rates_of, toml_of
 from tickmesh.tools.chaos.plan import Strike, length_s
 from tickmesh.tools.chaos.small_tmpfs import BUDGET_BYTES, SmallTmpfs
@@ -326,7 +326,7 @@ class SweepMesh:
                 self._ask("DELETE", f"?id={one['id']}", may_be_over=True)
 
     def _ask(self, method: str, query: str = "", body: bytes | None = None, may_be_over: bool = False) -> JsonObject:
-        where = endpoints.read(self.config)
+        where = exchange_address.read(self.config)
         if where is None:
             raise Failure("the exchange is not there: it has not begun, or it died")
         request = urllib.request.Request(f"{where.rest}/tickmesh/v1/faults{query}", body, JSON, method=method)

@@ -15,7 +15,7 @@ from tests.support.waiting import until
 from tickmesh.bus.config import ConfigError
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.budget import RequestBudget
-from tickmesh.nodes.net.endpoints import Endpoints
+from tickmesh.nodes.net.exchange_address import Endpoints
 from tickmesh.nodes.net.rest import RestError
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.binance_rest import BinanceAccount

@@ -15,7 +15,7 @@ from tickmesh.bus.process import Context
 from tickmesh.bus.schema import Flag, Kind
 from tickmesh.bus.sockets import OutboxFull
 from tickmesh.nodes.feed import node as feed
-from tickmesh.nodes.net import endpoints
+from tickmesh.nodes.net import exchange_address
 
 
 class Venue:
@@ -69,7 +69,7 @@ async def running(venue, tmp_path, context=Context, settings=None):
     await site.start()
     port = runner.addresses[0][1]
     config.run_dir.mkdir(exist_ok=True)
-    endpoints.write(config, f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}")
+    exchange_address.write(config, f"http://127.0.0.1:{port}", f"ws://127.0.0.1:{port}")
     ctx = context(config, "feed-1", "1")
     task = asyncio.create_task(feed.run(ctx))
     try:

@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 
 from tests.support.waiting import still, until
 from tickmesh.bus.config import load
-from tickmesh.nodes.net import endpoints, websocket
+from tickmesh.nodes.net import endpoints, exchange_address, websocket
 from tickmesh.nodes.net.backoff import Backoff
 from tickmesh.nodes.net.rest import Rest, RestError, RestLimited, RestUnreachable
 from tickmesh.nodes.venues import binance
@@ -261,17 +261,17 @@ def test_what_a_venue_s_answers_call_weight_and_errors_is_the_venue_s():
 def test_endpoints_are_read_from_the_exchange_s_file_as_soon_as_it_is_there(tmp_path):
     (tmp_path / "mesh.toml").write_text("")
     config = load(tmp_path)
-    assert endpoints.read(config) is None
+    assert exchange_address.read(config) is None
     config.run_dir.mkdir()
     (config.run_dir / "exchange.json").write_text("{half")
-    assert endpoints.read(config) is None
+    assert exchange_address.read(config) is None
 
     async def go():
-        waiting = asyncio.create_task(endpoints.wait(config))
+        waiting = asyncio.create_task(exchange_address.wait(config))
         await asyncio.sleep(0.1)
         assert not waiting.done()
-        endpoints.write(config, "http://h:1/", "ws://h:1")
-        assert await asyncio.wait_for(waiting, 1) == endpoints.Endpoints("http://h:1", "ws://h:1")
+        exchange_address.write(config, "http://h:1/", "ws://h:1")
+        assert await asyncio.wait_for(waiting, 1) == exchange_address.Endpoints("http://h:1", "ws://h:1")
 
     asyncio.run(go())
 
@@ -282,33 +282,41 @@ def test_the_addresses_of_another_mesh_or_of_a_dead_exchange_are_nobody_s(tmp_pa
         (tmp_path / name / "run").mkdir(parents=True)
         (tmp_path / name / "mesh.toml").write_text("")
     mine, copy = load(tmp_path / "one"), load(tmp_path / "copy")
-    endpoints.write(mine, "http://h:1", "ws://h:1", {"binance": "", "binance_usdm": "/binance_usdm"})
-    assert endpoints.read(mine, "binance_usdm") == endpoints.Endpoints("http://h:1/binance_usdm", "ws://h:1/binance_usdm")
+    exchange_address.write(mine, "http://h:1", "ws://h:1", {"binance": "", "binance_usdm": "/binance_usdm"})
+    assert exchange_address.read(mine, "binance_usdm") == exchange_address.Endpoints(
+        "http://h:1/binance_usdm", "ws://h:1/binance_usdm"
+    )
     written = json.loads((mine.run_dir / "exchange.json").read_text())
     (copy.run_dir / "exchange.json").write_text(json.dumps(written))
-    for ask in (endpoints.read, endpoints.exchange_pid, lambda config: asyncio.run(endpoints.wait(config))):
-        with pytest.raises(endpoints.ForeignExchange, match="belongs to the mesh of .*/one/run, this one is .*/copy/run"):
+    for ask in (
+        exchange_address.read,
+        exchange_address.exchange_pid,
+        lambda config: asyncio.run(exchange_address.wait(config)),
+    ):
+        with pytest.raises(
+            exchange_address.ForeignExchange, match="belongs to the mesh of .*/one/run, this one is .*/copy/run"
+        ):
             ask(copy)
-    assert endpoints.port_before(copy) == 0 and endpoints.port_before(mine) == 1
+    assert exchange_address.port_before(copy) == 0 and exchange_address.port_before(mine) == 1
 
     async def until_its_own_is_there():
         addresses = endpoints.VenueAddresses(copy, binance, 1, "feed-1")
         waiting = asyncio.create_task(addresses.rest())
-        await asyncio.sleep(3 * endpoints.LOOK_S)
+        await asyncio.sleep(3 * exchange_address.LOOK_S)
         assert not waiting.done()
-        endpoints.write(copy, "http://h:2", "ws://h:2")
+        exchange_address.write(copy, "http://h:2", "ws://h:2")
         return await asyncio.wait_for(waiting, 5)
 
     assert asyncio.run(until_its_own_is_there()) == "http://h:2"
     assert caplog.text.count("waits for this mesh's exchange") == 1, "its operator is told, once"
     written["mesh"] = ""
     (mine.run_dir / "exchange.json").write_text(json.dumps(written))
-    with pytest.raises(endpoints.ForeignExchange, match="does not say which mesh"):
-        endpoints.read(mine)
+    with pytest.raises(exchange_address.ForeignExchange, match="does not say which mesh"):
+        exchange_address.read(mine)
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
     for changed in ({"pid": int(dead.stdout)}, {"started": "another boot 7"}):  # of a backup: a port may be anybody's by now
         (mine.run_dir / "exchange.json").write_text(json.dumps({**written, "mesh": str(mine.run_dir.resolve()), **changed}))
-        assert endpoints.read(mine) is None
+        assert exchange_address.read(mine) is None
 
 
 def test_backoff_doubles_to_its_bound_and_starts_again():

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.echo_step import Echo
+from tests.support.session_scene import LOCAL
 from tests.support.stored import write_log
 from tickmesh.bus import segments as segments_module
 from tickmesh.bus.checkpoint import Checkpoint
@@ -181,7 +182,7 @@ def alerts(folder: Path) -> list[dict]:
 
 
 async def session_resumes(ctx: Context) -> int:
-    node = session.Session(ctx)
+    node = session.Session(ctx, LOCAL)
     (await node.rebuild()).close()
     return len(node.account.state.orders)
 

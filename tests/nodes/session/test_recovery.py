@@ -12,7 +12,7 @@ from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.settings import Instrument
 from tickmesh.nodes.net.budget import RequestBudget
-from tickmesh.nodes.net.endpoints import Endpoints
+from tickmesh.nodes.net.exchange_address import Endpoints
 from tickmesh.nodes.net.venue_clock import VenueTime
 from tickmesh.nodes.session.account import Account
 from tickmesh.nodes.session.binance_rest import BinanceAccount
