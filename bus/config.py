@@ -31,6 +31,7 @@ from tickmesh.bus.names import SUBJECT_BYTES
 from tickmesh.bus.patterns import matching, some
 from tickmesh.bus.settings import (
     DEFAULT_MODELS,
+    LOCAL_VENUES,
     BackfillSettings,
     DiskSettings,
     ExchangeSettings,
@@ -314,12 +315,26 @@ def hostable_words(mesh: Mesh) -> list[str]:
     ]  # fmt: skip
 
 
+LOCAL_SYMBOL = re.compile("[A-Z0-9_]+")
+
+
+def _odd_symbols(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
+    """The symbols that no venue has; in mode sim also those that are not in the notation of the local exchange."""
+    for one in mesh.instruments:
+        if not one.symbol or any(letter.isspace() for letter in one.symbol):
+            yield "instruments.symbol", one.symbol, "the venue's own name of the instrument, without spaces, like 'BTCUSDT'"
+        elif mesh.mode == "sim" and one.venue in LOCAL_VENUES and not LOCAL_SYMBOL.fullmatch(one.symbol):
+            allowed = "at the local exchange, as at Binance, capital letters, digits and '_', like 'BTCUSDT'"
+            yield "instruments.symbol", one.symbol, allowed
+
+
 def _contradictions(mesh: Mesh) -> Iterator[tuple[str, object, str]]:
     """(key, value, what is allowed) of every key that is impossible beside another one; bounds of one key: bus/settings.py."""
     subjects = [instrument.subject for instrument in mesh.instruments]
     for subject in subjects:
         if len(subject.encode()) > SUBJECT_BYTES:
             yield "instruments.symbol", subject, f"venue.symbol of {SUBJECT_BYTES} bytes at most"
+    yield from _odd_symbols(mesh)
     if len(set(subjects)) < len(subjects):
         yield "instruments", subjects, "each only once"
     names = [model.name for model in mesh.models]

@@ -178,7 +178,8 @@ def show(result: BarsResult, rows: int) -> None:
         none = int((partly["covered"] <= 0).sum())
         out.print(
             f"{len(partly):,} of them are not wholly covered, {none:,} not at all: the mesh was down, or something is missing. "
-            "`mesh coverage` says what"
+            "Covered is time in which the venue was heard; whether anything is missing, `mesh coverage` says by ids, also of "
+            "time in which the mesh was down"
         )
     if result.timeless:
         out.print(f"{result.timeless:,} trades and quotes have no time of the venue and are in no bar")

@@ -141,7 +141,15 @@ def show(result: JsonObject, only_missing: bool) -> None:
         out.print()
     for subject in result["unheard"] if any(stream["begins"] is not None for stream in result["streams"]) else ():
         out.print(f"[bold]{subject}[/bold]  is configured, and nothing of it was ever recorded: `mesh status` may say why")
+    if any(stream["begins"] is not None and not stream["by_nature"] for stream in result["streams"]) and not only_missing:
+        out.print(f"{BY_IDS}\n")
     out.print(_verdict(result))
+
+
+BY_IDS = (
+    "Ids without a hole prove that nothing is missing, also of time in which the mesh was down. How much of the time was "
+    "heard, `mesh bars` says: `covered`."
+)
 
 
 def _by_nature(stream: JsonObject) -> str:

@@ -85,6 +85,8 @@ class Export:
         return self._retried(lambda: self._plan(topics, start_ns, end_ns, partial))
 
     def _plan(self, topics: list[str], start_ns: int | None, end_ns: int | None, partial: bool) -> "list[Day]":
+        asked = day_of(start_ns) if start_ns is not None else "", day_of(end_ns) if end_ns is not None else "9999"
+        self.archive.require(None, asked)
         days, last = self.files.archived_days(self.archive)
         open_days = self._open_days(last) if partial else {}
         found = []

@@ -35,13 +35,14 @@ class Pruned(NamedTuple):
 class Watermark(NamedTuple):
     """How far the archive goes: every event with seq ≤ `archived_seq` is in the files; up to `sealed_seq` in sealed days.
 
-    `log_id`: of the log they were taken from.
+    `log_id`: of the log they were taken from. `first_seq`: where it begins; a day that was made again stands alone.
     """
 
     archived_seq: int
     log_id: int
     sealed_seq: int = 0
     pruned: tuple[Pruned, ...] = ()
+    first_seq: int = 1
 
 
 class File(NamedTuple):
@@ -69,7 +70,8 @@ def read_watermark(folder: Path) -> Watermark:
             Pruned(day, int(one["first_seq"]), int(one["last_seq"]), tuple(one["folders"]))
             for day, one in tree.get("pruned", {}).items()
         )
-        return Watermark(int(tree["archived_seq"]), int(tree["log_id"], 16), int(tree.get("sealed_seq", 0)), pruned)
+        numbers = int(tree["archived_seq"]), int(tree["log_id"], 16), int(tree.get("sealed_seq", 0))
+        return Watermark(*numbers, pruned, int(tree.get("first_seq", 1)))
     except FileNotFoundError:
         return Watermark(0, 0)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -81,6 +83,8 @@ def read_watermark(folder: Path) -> Watermark:
 def manifest(mark: Watermark) -> bytes:
     """Encodes watermark.json."""
     tree: dict[str, Any] = {"archived_seq": mark.archived_seq, "log_id": f"{mark.log_id:016x}", "sealed_seq": mark.sealed_seq}
+    if mark.first_seq != 1:
+        tree["first_seq"] = mark.first_seq
     if mark.pruned:
         tree["pruned"] = {
             one.day: {"first_seq": one.first, "last_seq": one.last, "folders": sorted(one.folders)} for one in mark.pruned

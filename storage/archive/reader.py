@@ -16,6 +16,7 @@ import numpy as np
 
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.wire import Event
+from tickmesh.storage.archive import absent
 from tickmesh.storage.archive.catalog import (
     DAY_NS,
     MANIFEST,
@@ -96,12 +97,19 @@ class ArchiveReader:
                 if not self.moved():
                     raise
 
+    def require(self, folder: str | None, days: tuple[str, str] = ("", absent.LAST_DAY), all_cuts: bool = False) -> None:
+        """Raises ArchiveError when a file of a folder (None: of any) and days is not there: what is left would look whole.
+
+        `all_cuts`: cuts of later days count too. Raises ArchiveGone when one was sealed away just now.
+        """
+        absent.require(self.folder, self.files, self.mark, folder, days, all_cuts)
+
     def cuts(self, after: int = 0, until: int | None = None, folders: set[str] | None = None) -> Iterator[list[File]]:
-        """Gives the files of one cut or day after the other. Raises ArchiveError when a whole one is missing in between."""
+        """Gives the files of one cut or day after the other. Raises ArchiveError when one of them is not there."""
         last = min(self.archived_seq, until if until is not None else self.archived_seq)
         chosen = [f for f in self.files if f.last > after and f.first <= last]
         position = 0
-        expected = after + 1
+        expected = max(after + 1, self.mark.first_seq)
         while position < len(chosen):
             first, end = chosen[position].first, chosen[position].last
             cut = []
@@ -110,6 +118,7 @@ class ArchiveReader:
                 position += 1
             self._bridge(expected, first - 1)
             expected = end + 1
+            absent.require_beside(self.folder, cut, folders)
             yield [f for f in cut if folders is None or f.folder in folders]
         self._bridge(expected, last)
 
@@ -133,8 +142,8 @@ class ArchiveReader:
     ) -> Iterator[Event]:
         """Reads events with after < seq ≤ until in order, the same bytes as in the log; one cut or part of a day is in memory.
 
-        Raises ArchiveError for a damaged file, and for a missing one when nothing is filtered out. Over a pruned day it warns,
-        and gives what that day has kept.
+        Raises ArchiveError for a damaged file, and for one that is not there. Over a pruned day it warns, and gives what that
+        day has kept.
         """
         wanted = frozenset(Kind) if kinds is None else frozenset(kinds)
         folders = None if subject is None else {folder_of(kind, subject) for kind in wanted}
@@ -216,6 +225,7 @@ class ArchiveReader:
             return in_id_order(found.rows, found.eras)
 
         def gather() -> list[np.ndarray]:
+            self.require(folder, days)
             parts = []
             for file in self.files:
                 if file.folder == folder and days[0] <= file.day <= days[1]:
@@ -240,6 +250,7 @@ class ArchiveReader:
         self, kind: Kind, subject: str, folder: str, start_ns: int | None, end_ns: int | None, days: tuple[str, str]
     ) -> Found:
         """In no order."""
+        self.require(folder, days, all_cuts=True)
         chosen = [f for f in (*self.files, *self.overlays) if f.folder == folder and days[0] <= f.day <= days[1]]
         # Of cuts the stray trades have no overlay yet.
         chosen += [f for f in self.files if f.folder == folder and f.part == "cut" and f not in chosen]

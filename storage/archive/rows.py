@@ -10,15 +10,23 @@ from tickmesh.storage.hdf5.columns import Table, TableReader
 
 By = Literal["seq", "venue"]
 _ROW_HEADER = ("seq", "seq_ns", "recv_ns", "flags", "first_id", "last_id", "venue_ns")
+_ORIGIN = ("cause_seq", "k", "producer")  # which event made whom say this, and as which of its answers
+DERIVED = frozenset(
+    {Kind.signal, Kind.intent, Kind.shadow}
+)  # kinds that somebody was caused to say, so that their origin is of use
 
 
 def row_dtype(kind: Kind) -> np.dtype:
-    """The dtype of a row: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event, then its record's fields (which win)."""
+    """The dtype of a row: seq, seq_ns, recv_ns, flags, ids and venue_ns of the event, then its record's fields (which win).
+
+    Of signals, intents and shadows also cause_seq, k and producer of the event.
+    """
     own = DTYPES[kind]
     fields = [(name, own[name].str) for name in own.names or () if not name.startswith("reserved")]
     fields = fields or [("msgpack", own.str)]
     names = {name for name, _ in fields}
-    return np.dtype([(name, HEADER[name].str) for name in _ROW_HEADER if name not in names] + fields)
+    header = (*_ROW_HEADER, *_ORIGIN) if kind in DERIVED else _ROW_HEADER
+    return np.dtype([(name, HEADER[name].str) for name in header if name not in names] + fields)
 
 
 def check_order(kind: Kind, by: By) -> None:
@@ -47,7 +55,7 @@ def segment_rows(
 ) -> np.ndarray:
     """Reads rows as `rows_of` builds them from a file, only rows and columns that are wanted. Raises ArchiveError."""
     reader = segment.reader(kind)
-    if len(reader.subjects) != 1 or by == "venue":
+    if len(reader.subjects) != 1 or by == "venue" or kind in DERIVED:  # a producer does not stand in one row
         parts = [rows_of(kind, tables[kind], subject, start_ns, end_ns, by) for tables in segment.windows((kind,))]
         return np.concatenate(parts) if parts else np.zeros(0, row_dtype(kind))
     if reader.subjects[0] != subject.encode():

@@ -127,9 +127,10 @@ class ArchiveWriter:
         log_id: int | None = None,
         sealed_seq: int | None = None,
         pruned: tuple[Pruned, ...] | None = None,
+        first_seq: int | None = None,
     ) -> None:
         """Writes a new manifest, by which readers go. Raises ArchiveFull; the manifest may have become visible then."""
-        new = (archived_seq, log_id, sealed_seq, pruned)
+        new = (archived_seq, log_id, sealed_seq, pruned, first_seq)
         with self.lock:
             changes: dict[str, Any] = {name: value for name, value in zip(Watermark._fields, new) if value is not None}
             mark = self.mark._replace(**changes)
@@ -312,7 +313,7 @@ class ArchiveWriter:
         """Makes an empty archive begin with seq `first`. `opening`: the state of instruments there, by folder."""
         if self.archived_seq:
             raise ArchiveError(f"{self.folder} holds seq 1 to {self.archived_seq} already; a rebuilt day needs an empty folder")
-        self.publish(archived_seq=first - 1, sealed_seq=first - 1)
+        self.publish(archived_seq=first - 1, sealed_seq=first - 1, first_seq=first)
         for folder, known in opening.items():
             self._known.add(folder)
             self._states[folder] = known.ledger

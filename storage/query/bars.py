@@ -163,10 +163,11 @@ def chosen(archive: ArchiveReader, folder: str, window: Window, source: Source =
     """Chooses the files that may hold something of the window, in order of seq.
 
     The venue's day and ours differ by moments, so the neighbours are among them. A trade that came days later lies in its
-    day's overlay, or, while that later day is not sealed, only in a cut.
+    day's overlay, or, while that later day is not sealed, only in a cut. Raises ArchiveError when one of them is not there.
     """
     first = day_of(window.start_ns - DAY_NS) if window.start_ns is not None else ""
     last = day_of(window.end_ns + DAY_NS) if window.end_ns is not None else "9999"
+    archive.require(folder, (first, last), all_cuts=True)
     own = [file for file in archive.files if file.folder == folder and first <= file.day]
     files = [file for file in own if file.day <= last or file.part == "cut"]
     spans = {file.span for file in files if file.part == "day" or (file.part == "rest" and source != "ticks")}

@@ -107,6 +107,7 @@ def _moment(config: Config) -> tuple[int, list[Path]]:
 def _look(config: Config, subject: str) -> Look:
     archive = ArchiveReader(config.archive_dir)
     folder = folder_of(Kind.trade, subject)
+    archive.require(folder)
     parts, state = [], BEGINNING
     files = [file.path for file in archive.files if file.folder == folder]
     for number, path in enumerate(files):

@@ -55,6 +55,22 @@ def test_a_value_out_of_bounds_or_of_a_wrong_type_is_said(tmp_path, section, key
         ("source = '..'", "source = '..' is impossible; allowed: the name of one folder"),
         ("source = 'a/b'", "source = 'a/b' is impossible; allowed: the name of one folder"),
         ("instruments = []", "instruments = [] is impossible; allowed: at least one"),
+        *(
+            (
+                f"mode = 'capture'\n[[instruments]]\nsymbol = '{odd}'",
+                f"instruments.symbol = '{odd}' is impossible; allowed: the venue's own name of the instrument, without spaces, "
+                "like 'BTCUSDT'",
+            )
+            for odd in ("", "BTCUSDT ", " BTCUSDT", "BTC USDT")
+        ),
+        *(
+            (
+                f"[[instruments]]\nsymbol = '{odd}'\nvenue = '{venue}'",
+                f"instruments.symbol = '{odd}' is impossible; allowed: at the local exchange, as at Binance, capital letters, "
+                "digits and '_', like 'BTCUSDT'",
+            )
+            for odd, venue in (("BTC/USDT", "binance"), ("btcusdt", "binance_usdm"), ("../BTC", "binance"))
+        ),
         (
             "host = ['executor', 'feed-3']",
             "host = 'feed-3' is impossible; allowed: 'model' or 'model-imbalance' or 'model-flow' or 'executor' or 'session' "

@@ -42,6 +42,7 @@ def test_shows_every_interval_and_says_that_something_is_missing(root):
     assert done.returncode == 0, done.stderr
     assert re.search(r"trade\.binance\.BTCUSDT.* ids 1 to 20, .*: 90 % of ids", done.stdout)
     assert re.search(r"repaired +8 +9 +2 .*ids", done.stdout)
+    assert "Ids without a hole prove that nothing is missing, also of time in which the mesh was down." in done.stdout
     assert re.search(r"missing +10 +11 +2 .*retention", done.stdout)
     assert done.stdout.splitlines()[-1] == (
         "MISSING: 6 ids in 2 intervals; 3 ids of depth.binance.BTCUSDT (no_snapshot: no book to apply them to). "

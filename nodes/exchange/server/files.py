@@ -6,6 +6,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 
@@ -101,12 +102,13 @@ class ExchangeFiles:
         self._tapes[market] = (fd, rows + len(trades))
 
     def _tape_path(self, market: str) -> Path:
-        return self.folder / (f"trades-{market}.{self.era}.bin" if self.era else f"trades-{market}.bin")
+        name = f"trades-{quote(market, safe='')}"  # whatever a market is called, it is one file name
+        return self.folder / (f"{name}.{self.era}.bin" if self.era else f"{name}.bin")
 
     def _of_other_eras(self, market: str) -> list[Path]:
         """The files of trades of a market whose ids are of another era."""
         mine = self._tape_path(market)
-        of_market = re.compile(rf"trades-{re.escape(market)}(\.[0-9]+)?\.(bin|old)")
+        of_market = re.compile(rf"trades-{re.escape(quote(market, safe=''))}(\.[0-9]+)?\.(bin|old)")
         return [p for p in self.folder.glob("trades-*") if of_market.fullmatch(p.name) and p.stem != mine.stem]
 
     def open_position(self, identity: str) -> int:

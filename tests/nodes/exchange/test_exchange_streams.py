@@ -170,6 +170,21 @@ def test_the_last_hundred_thousand_trades_are_still_there_after_a_restart(tmp_pa
     assert exchange.ExchangeFiles(tmp_path).open_tape("BTCUSDT").latest(2) == [kept.prints[-1], Print(rows + 1, 5, 5, 5, 0)]
 
 
+def test_trades_of_a_market_are_kept_in_one_file_whatever_it_is_called(tmp_path):
+    for market in ("BTC/USDT", "../BTC"):
+        state = exchange.ExchangeFiles(tmp_path / "venue")
+        state.open_tape(market)
+        state.append_trades(market, [Print(1, 2, 3, 4, 0)])
+        state.close()
+        again = exchange.ExchangeFiles(tmp_path / "venue")
+        assert again.open_tape(market).last_id == 1
+        again.era = 1  # ids begin anew: the earlier file goes
+        assert again.open_tape(market).last_id == 0
+        again.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["venue"]
+    assert len(list((tmp_path / "venue").glob("trades-*"))) == 2
+
+
 def test_a_torn_end_of_the_state_is_cut_and_damage_further_up_is_refused(tmp_path):
     async def scene():
         async with venue(tmp_path) as (rest, _, _):

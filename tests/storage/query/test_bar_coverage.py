@@ -125,6 +125,7 @@ def test_the_command_marks_it_in_table_csv_json_and_picture(root, tmp_path):
     rows = {line.split()[1]: line.split() for line in shown.splitlines() if line.strip().startswith("2024-08-09")}
     assert "covered" in shown.splitlines()[1].split() and rows["00:02:00"][2:4] == ["0", "0%"] and "48%" in rows["00:01:00"]
     assert "%" not in rows["00:00:00"][7] and "4 of them are not wholly covered, 1 not at all" in shown
+    assert "Covered is time in which the venue was heard; whether anything is missing, `mesh coverage` says by ids" in shown
     result = json.loads(mesh_here(root, "bars", "BTCUSDT", "--json").stdout)
     assert [round(row["covered"], 2) for row in result["bars"]] == [1.0, 0.48, 0.0, 0.03, 0.98]
     assert result["bars"][2]["close"] is None
