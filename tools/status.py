@@ -2,11 +2,10 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from tickmesh.bus.clock import follow, now_ns
-from tickmesh.bus.config import Config, ConfigError, find_root, load
+from tickmesh.bus.config import Config, ConfigError, find_root
 from tickmesh.bus.log import LogReader
 from tickmesh.bus.schema import Kind
 from tickmesh.bus.segments import LogError
@@ -47,7 +46,9 @@ def status() -> JsonObject:
 
     Raises Failure for a log that cannot be read, and ConfigError for a wrong mesh.toml of a mesh that does not run.
     """
-    config, wrong = _settings(find_root())
+    config, wrong = started_with.in_force(find_root())
+    if config is None:
+        raise wrong or ConfigError("there are no settings")
     follow(config.log_dir)  # ages are in the log's time
     processes, restarts, silent = _ask_supervisord(config)
     if processes is None:
@@ -104,16 +105,6 @@ def status() -> JsonObject:
         "disk": seen.disk,
         "blocked": seen.blocked,
     }
-
-
-def _settings(root: Path) -> tuple[Config, ConfigError | None]:
-    """(those of mesh.toml, None); where it is wrong, those that the mesh was started with, and what is wrong with it."""
-    try:
-        return load(root), None
-    except ConfigError as error:
-        if (config := started_with.recall(root)) is None:
-            raise
-        return config, error
 
 
 def _nothing(config: Config) -> JsonObject:
