@@ -31,7 +31,7 @@ from tickmesh.tools import laying, recording, reload, sources, started_with, tab
 from tickmesh.tools.check_model import check_models
 from tickmesh.tools.log_window import read_window
 from tickmesh.tools.own_events import OwnEvents
-from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, running_processes
+from tickmesh.tools.running import alone, await_end_of_others, check_still_there, last_line, living, running_processes
 from tickmesh.tools.seen import seen_sentence, show_capture
 from tickmesh.tools.start import start_supervisord
 from tickmesh.tools.status import silent_instruments
@@ -104,7 +104,7 @@ def up(
         "already": False,
         "mode": config.mode,
         "source": config.source,
-        "instruments": silent_instruments(config, read_window(config)),
+        "instruments": silent_instruments(config, read_window(config), living(root)),
         "seconds": round(time.monotonic() - started, 1),
         "rates": {kind.name: round(seen.recent[kind] / seconds, 1) for kind in required},
         "counts": {kind.name: seen.counts[kind] for kind in required},
