@@ -35,7 +35,7 @@ from tickmesh.tools.running import alone, await_end_of_others, check_still_there
 from tickmesh.tools.seen import seen_sentence, show_capture
 from tickmesh.tools.start import start_supervisord
 from tickmesh.tools.status import silent_instruments
-from tickmesh.tools.terminal import Failure, JsonObject, err, out
+from tickmesh.tools.terminal import Failure, JsonObject, err, interrupted, out
 from tickmesh.tools.wanted import VenueAnswer, Wanted
 
 MARKET = (Kind.trade, Kind.quote, Kind.depth)
@@ -95,10 +95,11 @@ def up(
         after = _end_of_log(config)
         follow(config.log_dir)
         started, started_ns = time.monotonic(), now_ns()
-        own = OwnEvents(start_supervisord(root, timeout_s), started_ns)
-        if config.mode == "capture":
-            return recording.watch(config, own, after, started, timeout_s, partial(_silent, config))
-        seen, seconds = _watch(config, survey, own, after, started + timeout_s, required)
+        with interrupted("The mesh goes on starting: `mesh status` shows how far it is, `mesh down` ends it."):
+            own = OwnEvents(start_supervisord(root, timeout_s), started_ns)
+            if config.mode == "capture":
+                return recording.watch(config, own, after, started, timeout_s, partial(_silent, config))
+            seen, seconds = _watch(config, survey, own, after, started + timeout_s, required)
     return {
         "running": True,
         "already": False,
